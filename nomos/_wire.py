@@ -1,0 +1,302 @@
+"""Every message between Python and `nomos-ucan`, and the one source of their schema.
+
+One line of JSON goes in, one line of JSON comes out: `{"id", "protocol", "op", …}` is
+answered by `{"id", "ok": true, …}` or `{"id", "ok": false, "code", "message", "hop"?}`.
+`tools/generate_protocol.py` writes `ucan-bin/protocol.schema.json` from these models, and
+the TypeScript side generates its types and validators from that file.
+
+Optional fields are absent, never null: a token with `"sub": null` is not a token.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nomos.models import Command, Did, VerificationCode
+
+PROTOCOL: Literal[1] = 1
+"""The version both sides must speak; raised with any change that an older side would misread."""
+
+MAX_LINE = 1024 * 1024
+"""Bytes in one request line; the binary refuses a longer one."""
+
+Json = Any
+"""Any JSON value. What may be inside is decided by the canonical form (RFC 8785), not by a type."""
+
+Seed = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", repr=False)]
+"""An Ed25519 private key as 32 bytes in lower-case hex (RFC 8032, section 5.1.5)."""
+
+Seconds = Annotated[int, Field(ge=0, le=253402300799)]
+"""Unix time in whole seconds, up to the year 9999."""
+
+Nonce = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class Wire(BaseModel):
+    """Base of all messages: closed, immutable, and never printing a secret."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        json_schema_serialization_defaults_required=True,
+        # NaN and infinities must reach the binary as what they are, to be refused there;
+        # pydantic's default would turn them into null and change what gets signed.
+        ser_json_inf_nan="constants",
+    )
+
+
+class Delegation(Wire):
+    """The payload of a token that hands authority on (UCAN delegation, JWT form)."""
+
+    iss: Did
+    aud: Did
+    sub: Did | None = Field(default=None, exclude_if=lambda v: v is None)
+    cmd: Command
+    pol: list[Json]
+    nonce: Nonce
+    nbf: Seconds
+    exp: Seconds
+    meta: dict[str, Json] | None = Field(default=None, exclude_if=lambda v: v is None)
+    prf: list[str] | None = Field(default=None, exclude_if=lambda v: v is None)
+
+
+class Invocation(Wire):
+    """The payload of a token that uses authority at one service (UCAN invocation, JWT form)."""
+
+    iss: Did
+    aud: Did
+    sub: Did
+    cmd: Command
+    args: dict[str, Json]
+    nonce: Nonce
+    iat: Seconds
+    exp: Seconds
+    prf: list[str]
+
+
+class Call(Wire):
+    """One concrete call, as a service rebuilt it from the request it received."""
+
+    cmd: Command
+    resource: dict[str, Json]
+    args: dict[str, Json]
+
+
+class Request(Wire):
+    """What every request carries."""
+
+    answer: ClassVar[type[Answer]]
+
+    id: int = Field(ge=0, le=2**53 - 1, default=0)
+    protocol: int = PROTOCOL
+
+
+class Answer(Wire):
+    """What every answer carries."""
+
+    id: int
+    ok: Literal[True] = True
+
+
+class Hello(Request):
+    """Ask who is there; the first request on every new process."""
+
+    op: Literal["hello"] = "hello"
+
+
+class HelloAnswer(Answer):
+    """`version` is the package's, `runtime` names what runs the binary (`bun 1.x`)."""
+
+    version: str
+    speaks: int
+    runtime: str
+    ops: list[str]
+
+
+class GenerateKey(Request):
+    """Make a key inside the binary and keep it under its DID."""
+
+    op: Literal["generate_key"] = "generate_key"
+
+
+class GenerateKeyAnswer(Answer):
+    """`seed` lets the caller load the key again after a restart of the binary."""
+
+    key: Did
+    seed: Seed
+
+
+class LoadKey(Request):
+    """Give a key to the binary; from then on its DID names it."""
+
+    op: Literal["load_key"] = "load_key"
+    seed: Seed
+
+
+class LoadKeyAnswer(Answer):
+    key: Did
+
+
+class ForgetKey(Request):
+    op: Literal["forget_key"] = "forget_key"
+    key: Did
+
+
+class ForgetKeyAnswer(Answer):
+    forgotten: bool
+
+
+class Delegate(Request):
+    """Sign a delegation; `payload.iss` must be `key`."""
+
+    op: Literal["delegate"] = "delegate"
+    key: Did
+    payload: Delegation
+    allow_vacuous: bool = Field(
+        default=False,
+        description="Sign policy statements that hold for anything, such as an empty `or`.",
+    )
+
+
+class Invoke(Request):
+    """Sign an invocation; `payload.iss` must be `key`."""
+
+    op: Literal["invoke"] = "invoke"
+    key: Did
+    payload: Invocation
+
+
+class Signed(Answer):
+    """`cid` is the lower-case hex sha256 of the whole JWT text."""
+
+    jwt: str
+    cid: str
+
+
+class Verify(Request):
+    """Check an invocation with its chain, or a bare chain of delegations.
+
+    Exactly one of `invocation` and `chain` is given. With `call`, the invocation must in
+    addition be for that call: same command, equal resource, every signed argument present
+    and equal, every `pol` holding over it.
+    """
+
+    op: Literal["verify"] = "verify"
+    invocation: str | None = Field(default=None, exclude_if=lambda v: v is None)
+    chain: list[str] | None = Field(default=None, exclude_if=lambda v: v is None)
+    now: Seconds
+    leeway: int = Field(default=0, ge=0, le=60)
+    max_depth: int = Field(default=8, ge=1, le=32)
+    trusted_issuers: list[Did] | None = Field(
+        default=None,
+        exclude_if=lambda v: v is None,
+        description="Absent: the root is not checked (only a bare chain may do without).",
+    )
+    audience: Did | None = Field(
+        default=None,
+        exclude_if=lambda v: v is None,
+        description="The verifying service (invocation) or the expected holder (chain).",
+    )
+    revoked: list[str] = Field(
+        default_factory=list, description="Revoked cids and issuer DIDs known to the caller."
+    )
+    revocations_age: int | None = Field(
+        default=None,
+        ge=0,
+        exclude_if=lambda v: v is None,
+        description="Seconds since the caller's view of revocations was complete; absent: now.",
+    )
+    revocations_max_age: int = Field(default=5, ge=0)
+    accept_unlinked: bool = Field(
+        default=False, description="Accept hops without `prf`, as the hosted service writes them."
+    )
+    call: Call | None = Field(default=None, exclude_if=lambda v: v is None)
+
+
+class Verified(Answer):
+    """What a valid token says. Everything here is covered by a checked signature.
+
+    `agent` is the last audience, `root` the root's issuer, `meta` the root's meta;
+    `depth` counts the delegations and their lineage; `cids` are the chain's, root first;
+    `lineage` the cids that the root names in `prf`; `constraint` the intersection over the
+    chain; `expires_at` the earliest expiry in Unix seconds.
+    """
+
+    agent: Did
+    root: Did
+    cmd: Command
+    depth: int
+    cids: list[str]
+    lineage: list[str]
+    expires_at: int
+    constraint: dict[str, Json] | None = Field(default=None, exclude_if=lambda v: v is None)
+    meta: dict[str, Json] | None = Field(default=None, exclude_if=lambda v: v is None)
+    resource: dict[str, Json] | None = Field(default=None, exclude_if=lambda v: v is None)
+    args: dict[str, Json] | None = Field(default=None, exclude_if=lambda v: v is None)
+    nonce: str | None = Field(default=None, exclude_if=lambda v: v is None)
+    cid: str | None = Field(default=None, exclude_if=lambda v: v is None)
+
+
+class Inspect(Request):
+    """Read a token's text without trusting it: structure is checked, signatures are not."""
+
+    op: Literal["inspect"] = "inspect"
+    token: str
+
+
+class Inspected(Answer):
+    """`cids` are those a verifier must look up: the chain's and its lineage's, and its own.
+
+    For an invocation these come from `prf`; for a delegation it is its own cid followed by
+    the cids in its `prf`.
+    """
+
+    kind: Literal["delegation", "invocation"]
+    header: dict[str, Json]
+    payload: dict[str, Json]
+    cid: str
+    cids: list[str]
+
+
+RefusalCode = (
+    VerificationCode
+    | Literal[
+        "protocol",
+        "invalid_request",
+        "unknown_op",
+        "unknown_key",
+        "invalid_key",
+        "issuer_mismatch",
+        "vacuous_policy",
+        "too_large",
+        "internal",
+    ]
+)
+
+
+class Refused(Wire):
+    """A no, with its reason. `hop` is the index in the chain, root 0; the invocation is last."""
+
+    id: int | None = None
+    ok: Literal[False] = False
+    code: RefusalCode
+    message: str
+    hop: int | None = Field(default=None, exclude_if=lambda v: v is None)
+
+
+Hello.answer = HelloAnswer
+GenerateKey.answer = GenerateKeyAnswer
+LoadKey.answer = LoadKeyAnswer
+ForgetKey.answer = ForgetKeyAnswer
+Delegate.answer = Signed
+Invoke.answer = Signed
+Verify.answer = Verified
+Inspect.answer = Inspected
+
+AnyRequest = Annotated[
+    Hello | GenerateKey | LoadKey | ForgetKey | Delegate | Invoke | Verify | Inspect,
+    Field(discriminator="op"),
+]

@@ -1,0 +1,241 @@
+"""Everything Nomos raises.
+
+    NomosError
+    ├─ Denied                 the answer is no                          .grant .code .hop
+    │  └─ StepUpRequired      a person must decide first                .approval_envelope_id
+    ├─ ChainError             a delegation chain cannot be used         .code .hop
+    │  ├─ MalformedChain
+    │  ├─ ExpiredChain
+    │  ├─ WrongAudience
+    │  ├─ ChainTooDeep
+    │  └─ Widening
+    ├─ ControlPlaneError      no usable answer came                     .status .code .request_id
+    │  ├─ Unreachable         nothing answered in time
+    │  ├─ ServerError         5xx
+    │  ├─ AuthenticationError the API key is missing or wrong
+    │  ├─ PermissionDenied    the API key may not do this
+    │  ├─ NotFound
+    │  ├─ Conflict            an idempotency key was reused for another question
+    │  ├─ RateLimited                                                   .retry_after
+    │  ├─ InvalidRequest      a field is wrong                          .fields
+    │  └─ Unintelligible      an answer came that is not of this protocol
+    ├─ SignerError            the signing binary gave no answer
+    │  ├─ BinaryNotFound
+    │  ├─ SignerDied
+    │  └─ ProtocolMismatch
+    └─ ConfigurationError     a setting is wrong (also a ValueError)    .setting
+       └─ InvalidPolicy       a Cedar bundle does not validate          .problems
+
+Branches answer "who should act?": the policy's author, the holder of a chain, the operator
+of the control plane, the packager, the caller. Codes are for machines and never change;
+messages are for people. No message holds a token, a key or an API key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nomos.models import GrantBase
+
+
+class NomosError(Exception):
+    """Base of everything Nomos raises."""
+
+
+class Denied(NomosError):
+    """The action is not allowed.
+
+    `grant` is the answer that said so (None when a token was refused without one), `code` one
+    of `nomos.models.DenyReason`, `hop` the index of the chain's link at fault, root first.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        grant: GrantBase | None = None,
+        hop: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.grant = grant
+        self.hop = hop
+
+
+class StepUpRequired(Denied):
+    """A person must approve first; `approval_envelope_id` names the question they see."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        approval_envelope_id: str | None,
+        grant: GrantBase | None = None,
+    ) -> None:
+        super().__init__(message, code="step_up_required", grant=grant)
+        self.approval_envelope_id = approval_envelope_id
+
+
+class ChainError(NomosError):
+    """A delegation chain cannot be used."""
+
+    def __init__(self, message: str, *, code: str, hop: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.hop = hop
+
+
+class MalformedChain(ChainError):
+    """The chain is not a list of well-formed delegations."""
+
+
+class ExpiredChain(ChainError):
+    """A link is past its expiry."""
+
+
+class WrongAudience(ChainError):
+    """The chain ends in another key than the one at hand."""
+
+
+class ChainTooDeep(ChainError):
+    """The chain has more links than allowed."""
+
+
+class Widening(ChainError):
+    """A link claims more than the one before it gave."""
+
+
+class ControlPlaneError(NomosError):
+    """The control plane gave no usable answer; nothing was allowed.
+
+    `status` is the HTTP status if there was one, `code` the server's `error_code`,
+    `request_id` what to quote to the server's operator.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+
+
+class Unreachable(ControlPlaneError):
+    """Nothing answered in time."""
+
+
+class ServerError(ControlPlaneError):
+    """The control plane failed (5xx)."""
+
+
+class AuthenticationError(ControlPlaneError):
+    """The API key is missing, wrong or revoked (401)."""
+
+
+class PermissionDenied(ControlPlaneError):
+    """The API key may not do this (403)."""
+
+
+class NotFound(ControlPlaneError):
+    """No such thing (404)."""
+
+
+class Conflict(ControlPlaneError):
+    """The idempotency key was used for another question (409)."""
+
+
+class RateLimited(ControlPlaneError):
+    """Too many requests (429); `retry_after` is in seconds, if the server said."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message, status=status, code=code, request_id=request_id)
+        self.retry_after = retry_after
+
+
+class InvalidRequest(ControlPlaneError):
+    """The question is wrong (400, 413); `fields` are the paths at fault (`resource.repo`)."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        fields: Sequence[str] = (),
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message, status=status, code=code, request_id=request_id)
+        self.fields = tuple(fields)
+
+
+class Unintelligible(ControlPlaneError):
+    """An answer came that is not of this protocol: HTML, other JSON, an unknown decision."""
+
+
+class SignerError(NomosError):
+    """The signing binary gave no answer, or refused; `code` is the refusal's."""
+
+    def __init__(self, message: str, *, code: str | None = None, hop: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.hop = hop
+
+
+class BinaryNotFound(SignerError):
+    """`nomos-ucan` is not where it should be, or cannot be run."""
+
+
+class SignerDied(SignerError):
+    """The binary ended or stopped answering before it gave its answer."""
+
+
+class ProtocolMismatch(SignerError):
+    """The binary is of another version than this package."""
+
+
+class ConfigurationError(NomosError, ValueError):
+    """A setting is missing or wrong; `setting` is the argument's or variable's name."""
+
+    def __init__(self, message: str, *, setting: str) -> None:
+        super().__init__(message)
+        self.setting = setting
+
+
+@dataclass(frozen=True)
+class PolicyProblem:
+    """One thing wrong in a Cedar bundle: `file` and `line` (from 1) say where it starts."""
+
+    file: str
+    line: int
+    policy: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}"
+        return f"{where}: {'' if self.policy == where else f'{self.policy}: '}{self.message}"
+
+
+class InvalidPolicy(ConfigurationError):
+    """A Cedar bundle does not parse or validate; `problems` lists every one found."""
+
+    def __init__(self, problems: Sequence[PolicyProblem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems), setting="policies")
