@@ -1,0 +1,1 @@
+"""The edges: processes, sockets, files. Nothing here decides anything."""

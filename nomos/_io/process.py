@@ -1,0 +1,231 @@
+"""One running `nomos-ucan`: its pipes, and one thread that reads and writes them.
+
+Neither side may block the other. If we only wrote, the binary could fill its output pipe,
+stop reading, and both would wait forever. So both of our ends are non-blocking and one thread
+does all waiting: it reads answers as they come and hands each to whoever asked (by id), and
+it finishes writes for which the pipe had no room. Callers write directly when there is room,
+which is nearly always, and saves a thread switch.
+
+End of file on the binary's output is its death, and the only sign of it that we trust: a
+broken pipe on writing may come late or not at all. Everyone still waiting is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from nomos.errors import BinaryNotFound, SignerDied
+
+Message = dict[str, Any]
+Done = Callable[["Message | None"], None]
+"""Called once on the I/O thread: with the answer, or None when the binary died. Never raises."""
+
+ALLOWED_ENVIRONMENT: Final = ("LANG", "LC_ALL")
+"""All that the binary inherits. The Bun runtime inside it obeys variables such as BUN_OPTIONS
+and BUN_BE_BUN, which would run other people's code beside our keys."""
+
+MAX_ANSWER: Final = 8 * 1024 * 1024
+MAX_WAITING: Final = 100_000
+_CHUNK: Final = 256 * 1024
+
+
+class Process:
+    """A started binary. `submit` is thread-safe; the object is done when the process is."""
+
+    def __init__(self, path: Path, environ: Mapping[str, str] | None = None) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[int, Done] = {}
+        self._unsent = bytearray()
+        self._closing = False
+        self._ended = False
+        # An empty directory of its own, so that no bunfig.toml, .env or package.json of the
+        # caller's is in reach. It goes as soon as the binary has started.
+        self._directory = tempfile.mkdtemp(prefix="nomos-ucan-")
+        self._child = self._spawn(path, os.environ if environ is None else environ)
+        self._to, self._from = _pipes(self._child)
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._to, False)
+        os.set_blocking(self._from, False)
+        os.set_blocking(self._wake_write, False)
+        threading.Thread(target=self._run, name="nomos-signer", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    @property
+    def ended(self) -> bool:
+        return self._ended
+
+    def started(self) -> None:
+        """The binary has answered: its working directory is no longer needed."""
+        with contextlib.suppress(OSError):
+            Path(self._directory).rmdir()
+
+    def submit(self, ident: int, line: bytes, done: Done) -> None:
+        """Send one line; `done` gets the answer with this id. Raises `SignerDied` if it is over."""
+        with self._lock:
+            if self._ended or self._closing:
+                raise SignerDied("the signing binary has ended")
+            if len(self._waiting) >= MAX_WAITING:
+                raise SignerDied(
+                    f"{MAX_WAITING} requests are already waiting for the signing binary"
+                )
+            self._waiting[ident] = done
+            if self._unsent:
+                self._unsent += line
+                return
+            rest = line[self._write(line) :]
+            if rest:
+                self._unsent += rest
+                self._wake()
+
+    def forget(self, ident: int) -> None:
+        """Nobody waits for this answer any more."""
+        with self._lock:
+            self._waiting.pop(ident, None)
+
+    def kill(self) -> None:
+        """End the binary at once; everyone waiting is told that it died."""
+        self._child.kill()
+
+    def close(self) -> None:
+        """Let the binary end by itself, as it does when its input ends; insist after a second."""
+        with self._lock:
+            if self._ended or self._closing:
+                return
+            self._closing = True
+            self._unsent.clear()
+            if self._child.stdin is not None:
+                self._child.stdin.close()
+        try:
+            self._child.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the parent's pipes without disturbing the parent.
+
+        An inherited write end would keep the parent's binary alive after the parent.
+        """
+        for descriptor in (self._to, self._from, self._wake_read, self._wake_write):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        # It is the parent's child, not ours: there is nothing for us to wait for.
+        self._child.returncode = 0
+
+    def _spawn(self, path: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                [path, "serve"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                cwd=self._directory,
+                env={name: environ[name] for name in ALLOWED_ENVIRONMENT if name in environ},
+            )
+        except OSError as error:
+            self.started()
+            raise BinaryNotFound(
+                f"the signing binary {path} could not be started: {error.strerror}. "
+                "It may be built for another platform; `nomos doctor` says more."
+            ) from error
+
+    def _write(self, data: bytes | bytearray) -> int:
+        if self._closing:
+            return len(data)
+        try:
+            return os.write(self._to, data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            # It is dying; the end of its output will tell everyone, so this line counts as sent.
+            return len(data)
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._wake_write, b"\0")
+
+    def _run(self) -> None:
+        try:
+            self._serve()
+        finally:
+            self._end()
+
+    def _serve(self) -> None:
+        poll = select.poll()
+        poll.register(self._from, select.POLLIN)
+        poll.register(self._wake_read, select.POLLIN)
+        writing = False
+        pending = bytearray()
+        while True:
+            for descriptor, _ in poll.poll():
+                if descriptor == self._from:
+                    chunk = os.read(self._from, _CHUNK)
+                    if not chunk or not self._deliver(pending, chunk):
+                        return
+                elif descriptor == self._wake_read:
+                    os.read(self._wake_read, 4096)
+                else:
+                    self._flush()
+            with self._lock:
+                wanted = bool(self._unsent)
+            if wanted and not writing:
+                poll.register(self._to, select.POLLOUT)
+            elif writing and not wanted:
+                poll.unregister(self._to)
+            writing = wanted
+
+    def _flush(self) -> None:
+        with self._lock:
+            sent = self._write(self._unsent)
+            del self._unsent[:sent]
+
+    def _deliver(self, pending: bytearray, chunk: bytes) -> bool:
+        """Hand out every complete line; False when what came cannot be an answer."""
+        pending += chunk
+        *lines, rest = pending.split(b"\n")
+        pending[:] = rest
+        for line in lines:
+            try:
+                message = json.loads(line)
+                ident = message["id"]
+            except (ValueError, TypeError, KeyError):
+                return False
+            with self._lock:
+                done = self._waiting.pop(ident, None)
+            if done is not None:
+                done(message)
+        return len(pending) <= MAX_ANSWER
+
+    def _end(self) -> None:
+        self._child.kill()
+        self._child.wait()
+        with self._lock:
+            self._ended = True
+            left = list(self._waiting.values())
+            self._waiting.clear()
+            for stream in (self._child.stdin, self._child.stdout):
+                if stream is not None:
+                    stream.close()
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+        self.started()
+        for done in left:
+            done(None)
+
+
+def _pipes(child: subprocess.Popen[bytes]) -> tuple[int, int]:
+    assert child.stdin is not None and child.stdout is not None
+    return child.stdin.fileno(), child.stdout.fileno()

@@ -1,0 +1,311 @@
+"""The signing binary as Python sees it: `ask` a request, get its answer.
+
+One binary serves all guards of a Python process. It starts on first use, is started again
+after a death, and is never shared across `fork()`: two processes on one pair of pipes get
+each other's answers. `Link` holds what survives the binary, which is the keys: a new binary
+gets them before anything else is asked of it. Every operation may be asked twice with the
+same result, so a question that met a dying binary is asked once more.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import itertools
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+
+from nomos._io.locate import find_binary
+from nomos._io.process import Done, Message, Process
+from nomos._wire import (
+    MAX_LINE,
+    PROTOCOL,
+    Answer,
+    ForgetKey,
+    GenerateKey,
+    GenerateKeyAnswer,
+    Hello,
+    LoadKey,
+    LoadKeyAnswer,
+    Refused,
+    Request,
+)
+from nomos.errors import ProtocolMismatch, SignerDied, SignerError
+from nomos.models import Secret
+
+DEADLINE: Final = 10.0
+"""Seconds for one answer. Signing takes well under a millisecond; what takes this long hangs."""
+
+
+class Link:
+    """The connection to one binary path: the process, the keys it must hold, how often it died."""
+
+    def __init__(self, path: Path, *, deadline: float = DEADLINE) -> None:
+        self.path = path
+        self.deadline = deadline
+        self.restarts = 0
+        self._ids = itertools.count(1)
+        self._keys: dict[str, Secret] = {}
+        self._users: dict[str, set[int]] = {}
+        self._starting = threading.Lock()
+        self._process: Process | None = None
+        _links.add(self)
+
+    def running(self) -> Process | None:
+        """The live process, or None if one must be started first."""
+        process = self._process
+        return process if process is not None and not process.ended else None
+
+    def start(self) -> Process:
+        """Return the live process, starting one if there is none. Blocks for some milliseconds."""
+        with self._starting:
+            process = self.running()
+            if process is not None:
+                return process
+            if self._process is not None:
+                self.restarts += 1
+            process = Process(self.path)
+            self._greet(process)
+            for seed in list(self._keys.values()):
+                self._send(process, LoadKey(seed=seed.reveal()), lambda _: None)
+            self._process = process
+            return process
+
+    def send(self, process: Process, request: Request, wait: Waiter) -> int:
+        return self._send(process, request, wait.done)
+
+    def finish(self, request: Request, message: Message) -> Answer | Refused:
+        """Read the answer to `request`, and keep what a later binary will need."""
+        if message.get("ok") is not True:
+            return Refused.model_validate(message)
+        answer = request.answer.model_validate(message)
+        match request, answer:
+            case LoadKey(), LoadKeyAnswer():
+                self._keys[answer.key] = Secret(request.seed)
+            case GenerateKey(), GenerateKeyAnswer():
+                self._keys[answer.key] = Secret(answer.seed)
+            case ForgetKey(), _:
+                self._keys.pop(request.key, None)
+        return answer
+
+    def holds(self, key: str) -> bool:
+        return key in self._keys
+
+    def reload(self, process: Process, key: str) -> None:
+        """Give the binary a key again that it should have had."""
+        self._send(process, LoadKey(seed=self._keys[key].reveal()), lambda _: None)
+
+    def retain(self, key: str, user: object) -> None:
+        """Note that `user` needs `key`, so that another user's leaving does not take it away."""
+        self._users.setdefault(key, set()).add(id(user))
+
+    def release(self, key: str, user: object) -> bool:
+        """Note that `user` is done with `key`; True when nobody else needs it."""
+        users = self._users.get(key, set())
+        users.discard(id(user))
+        return not users
+
+    def close(self) -> None:
+        with self._starting:
+            if self._process is not None:
+                self._process.close()
+                self._process = None
+
+    def after_fork(self) -> None:
+        """In a forked child: forget the parent's process, keep the keys."""
+        if self._process is not None:
+            self._process.abandon()
+            self._process = None
+        self._starting = threading.Lock()
+
+    def _send(self, process: Process, request: Request, done: Done) -> int:
+        ident = next(self._ids)
+        line = request.model_copy(update={"id": ident}).model_dump_json().encode() + b"\n"
+        if len(line) > MAX_LINE:
+            raise SignerError(
+                f"the request is {len(line)} bytes; the signing binary takes {MAX_LINE}",
+                code="too_large",
+            )
+        process.submit(ident, line, done)
+        return ident
+
+    def _greet(self, process: Process) -> None:
+        waiter = Waiter()
+        self._send(process, Hello(), waiter.done)
+        if not waiter.wait(self.deadline):
+            process.kill()
+            raise SignerDied(f"{self.path} did not answer within {self.deadline:g} s of starting")
+        process.started()
+        message = waiter.message
+        if message is None:
+            raise SignerDied(f"{self.path} ended while it was starting; `nomos doctor` says more")
+        if message.get("ok") is not True or message.get("speaks") != PROTOCOL:
+            process.kill()
+            raise ProtocolMismatch(_mismatch(self.path, message))
+
+
+def _mismatch(path: Path, message: Message) -> str:
+    theirs = message.get("speaks", "another one")
+    return (
+        f"{path} speaks protocol {theirs}, this package speaks {PROTOCOL}: "
+        "they are of different versions. Reinstall nomos, or unset NOMOS_UCAN_BIN."
+    )
+
+
+class Waiter:
+    """A thread waiting for one answer. A bare lock wakes up faster than an `Event`."""
+
+    __slots__ = ("_lock", "message")
+
+    def __init__(self) -> None:
+        self.message: Message | None = None
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def done(self, message: Message | None) -> None:
+        self.message = message
+        self._lock.release()
+
+    def wait(self, seconds: float) -> bool:
+        return self._lock.acquire(timeout=seconds)
+
+
+class TaskWaiter(Waiter):
+    """A task waiting for one answer, under asyncio or trio; made in the task's own loop."""
+
+    __slots__ = ("_event", "_soon")
+
+    def __init__(self) -> None:
+        self.message = None
+        self._event = anyio.Event()
+        loop = anyio.lowlevel.current_token().native_token
+        # asyncio's name for it, or trio's; both may be called from any thread.
+        name = "call_soon_threadsafe" if hasattr(loop, "call_soon_threadsafe") else "run_sync_soon"
+        self._soon: Callable[[Callable[[], None]], object] = getattr(loop, name)
+
+    def done(self, message: Message | None) -> None:
+        self.message = message
+        # A closed loop (trio.RunFinishedError is one too) means that nobody waits any more.
+        with contextlib.suppress(RuntimeError):
+            self._soon(self._event.set)
+
+    async def arrival(self) -> None:
+        await self._event.wait()
+
+
+class Signer:
+    """The binary for threads. `ask` raises `SignerError`; a refusal is an answer."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+
+    def ask(self, request: Request) -> Answer | Refused:
+        for last in (False, True):
+            answer = self._ask(request, last=last)
+            if answer is not None and not _again(self.link, request, answer, last=last):
+                return answer
+        raise _died(self.link)
+
+    def _ask(self, request: Request, *, last: bool) -> Answer | Refused | None:
+        process, waiter = self.link.start(), Waiter()
+        try:
+            ident = self.link.send(process, request, waiter)
+        except SignerDied:
+            return None
+        if not waiter.wait(self.link.deadline):
+            raise _overdue(self.link, process, ident)
+        return None if waiter.message is None else self.link.finish(request, waiter.message)
+
+
+class AsyncSigner:
+    """The binary for tasks, under asyncio and trio; it never blocks the loop."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+
+    async def ask(self, request: Request) -> Answer | Refused:
+        for last in (False, True):
+            answer = await self._ask(request, last=last)
+            if answer is not None and not _again(self.link, request, answer, last=last):
+                return answer
+        raise _died(self.link)
+
+    async def _ask(self, request: Request, *, last: bool) -> Answer | Refused | None:
+        process = self.link.running()
+        if process is None:
+            process = await anyio.to_thread.run_sync(self.link.start)
+        waiter = TaskWaiter()
+        try:
+            ident = self.link.send(process, request, waiter)
+        except SignerDied:
+            return None
+        try:
+            with anyio.move_on_after(self.link.deadline) as scope:
+                await waiter.arrival()
+        finally:
+            process.forget(ident)
+        if scope.cancelled_caught:
+            raise _overdue(self.link, process, ident)
+        return None if waiter.message is None else self.link.finish(request, waiter.message)
+
+
+def shared(path: Path | None = None) -> Link:
+    """Return this Python process's link to the binary at `path`, or to the bundled one."""
+    where = find_binary() if path is None else path
+    with _sharing:
+        link = _shared.get(where)
+        if link is None:
+            link = _shared[where] = Link(where)
+        return link
+
+
+def _again(link: Link, request: Request, answer: Answer | Refused, *, last: bool) -> bool:
+    """Whether a new binary missed a key that was loaded while it started; if so, load it."""
+    key = getattr(request, "key", None)
+    if last or not isinstance(answer, Refused) or answer.code != "unknown_key" or key is None:
+        return False
+    process = link.running()
+    if process is None or not link.holds(key):
+        return False
+    link.reload(process, key)
+    return True
+
+
+def _died(link: Link) -> SignerDied:
+    return SignerDied(f"the signing binary {link.path} ended twice before it answered")
+
+
+def _overdue(link: Link, process: Process, ident: int) -> SignerDied:
+    process.forget(ident)
+    process.kill()
+    return SignerDied(
+        f"the signing binary gave no answer within {link.deadline:g} s and was ended; "
+        "the next request starts a new one"
+    )
+
+
+def _after_fork_in_child() -> None:
+    global _sharing
+    _sharing = threading.Lock()
+    for link in list(_links):
+        link.after_fork()
+
+
+def _at_exit() -> None:
+    for link in list(_links):
+        link.close()
+
+
+_links: weakref.WeakSet[Link] = weakref.WeakSet()
+_shared: dict[Path, Link] = {}
+_sharing = threading.Lock()
+os.register_at_fork(after_in_child=_after_fork_in_child)
+atexit.register(_at_exit)
