@@ -1,0 +1,67 @@
+"""The vocabulary in which a flow asks the outside world for something.
+
+A flow is a generator: it yields an effect and is sent the effect's result, or thrown the
+error that came instead. It opens no socket, starts no process and reads no clock, so one flow
+serves `AuthGuard` and `AsyncAuthGuard`, and a test can play the outside world by hand.
+A flow never yields inside `finally`: a cancelled caller closes it there and then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from nomos._wire import Answer, Refused, Request
+
+T = TypeVar("T")
+
+
+class Effect(Generic[T]):
+    """Something a driver performs; `T` is what the flow gets back."""
+
+
+@dataclass(frozen=True)
+class HttpReply:
+    """An HTTP answer. `at` is when it arrived, in Unix seconds by this machine's clock."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    at: float
+
+
+@dataclass(frozen=True)
+class Send(Effect[HttpReply]):
+    """Send one request to the control plane; the driver adds the caller's credentials.
+
+    Raises `Unreachable` into the flow when nothing answers in time.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True)
+class Sign(Effect[Answer | Refused]):
+    """Ask the signing binary. Raises `SignerError` into the flow when it gives no answer."""
+
+    request: Request = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Pause(Effect[None]):
+    """Do nothing for a while."""
+
+    seconds: float
+
+
+Flow: TypeAlias = Generator[Effect[Any], Any, T]
+
+
+def perform(effect: Effect[T]) -> Flow[T]:
+    """Yield one effect and return its result with its type intact."""
+    result: T = yield effect
+    return result

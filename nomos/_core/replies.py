@@ -1,0 +1,170 @@
+"""What an answer of the control plane means.
+
+Every status and every body ends in a value or in an error of `nomos.errors`. An answer that
+is not exactly of this protocol is `Unintelligible`: nothing else is ever read as an allow.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Annotated, Any, Literal, NoReturn
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
+
+from nomos._core import retry
+from nomos._core.effects import HttpReply
+from nomos.errors import (
+    AuthenticationError,
+    Conflict,
+    ControlPlaneError,
+    InvalidRequest,
+    NotFound,
+    PermissionDenied,
+    RateLimited,
+    ServerError,
+    Unintelligible,
+)
+from nomos.models import Explanation
+
+MAX_CHAIN = 32
+
+
+class Reply(BaseModel):
+    """Base of decisions; members we do not know are from a newer server, and ignored."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, frozen=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    receipt_id: str
+    server_time: AwareDatetime | None = None
+
+
+class Allowed(Reply):
+    """`chain` ends in a delegation to the agent's key; `resource` and `args` are canonical."""
+
+    decision: Literal["allow"]
+    expires_at: AwareDatetime
+    audience: str
+    chain: tuple[str, ...] = Field(min_length=1, max_length=MAX_CHAIN, repr=False)
+    resource: dict[str, Any]
+    args: dict[str, Any] | None = None
+
+
+class Refusal(Reply):
+    decision: Literal["deny"]
+    reason: str
+    explanation: Explanation = Field(default_factory=Explanation)
+
+
+class Asked(Reply):
+    """A person must decide; `approval_url` is where."""
+
+    decision: Literal["requires_step_up"]
+    approval_envelope_id: str
+    approval_url: str | None = None
+    expires_at: datetime | None = None
+    reason: str = "step_up_required"
+
+
+_DECISION: TypeAdapter[Allowed | Refusal | Asked] = TypeAdapter(
+    Annotated[Allowed | Refusal | Asked, Field(discriminator="decision")]
+)
+
+
+def decision(reply: HttpReply) -> Allowed | Refusal | Asked:
+    """Read the answer to `POST /v1/authorize`; raises a `ControlPlaneError` for any other."""
+    if reply.status != 200:
+        raise_error(reply)
+    body = _json(reply)
+    try:
+        return _DECISION.validate_python(body)
+    except ValidationError as error:
+        where = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc']) or 'reply'}: {problem['msg']}"
+            for problem in error.errors(include_url=False, include_input=False)[:3]
+        )
+        raise Unintelligible(
+            f"the control plane's answer is not a decision ({where}); nothing was allowed",
+            status=reply.status,
+            request_id=request_id(reply),
+        ) from None
+
+
+def raise_error(reply: HttpReply) -> NoReturn:
+    """Raise the error that a reply other than 200 stands for."""
+    body = _error_body(reply)
+    sentence = str(body.get("error") or f"the control plane answered HTTP {reply.status}")
+    facts: dict[str, Any] = {
+        "status": reply.status,
+        "code": _text(body.get("error_code")),
+        "request_id": request_id(reply),
+    }
+    match reply.status:
+        case 400 | 413 | 422:
+            raise InvalidRequest(sentence, fields=_fields(body), **facts)
+        case 401:
+            raise AuthenticationError(sentence, **facts)
+        case 403:
+            raise PermissionDenied(sentence, **facts)
+        case 404:
+            raise NotFound(f"{sentence} (is control_plane_url right?)", **facts)
+        case 409:
+            raise Conflict(sentence, **facts)
+        case 429:
+            raise RateLimited(sentence, retry_after=retry.retry_after(reply), **facts)
+        case status if status >= 500:
+            raise ServerError(sentence, **facts)
+        case status if 300 <= status < 400:
+            raise Unintelligible(
+                f"the control plane answered with a redirect (HTTP {status}), which is not "
+                "followed: set control_plane_url to where it really is",
+                **facts,
+            )
+        case status if status < 300:
+            raise Unintelligible(f"the control plane answered HTTP {status}, not 200", **facts)
+    raise ControlPlaneError(sentence, **facts)
+
+
+def request_id(reply: HttpReply) -> str | None:
+    return reply.headers.get("x-request-id")
+
+
+def _json(reply: HttpReply) -> Any:
+    try:
+        return json.loads(reply.body, object_pairs_hook=_members)
+    except (ValueError, RecursionError):
+        kind = reply.headers.get("content-type", "no content type")
+        raise Unintelligible(
+            f"the control plane answered with {kind} where JSON was expected; "
+            "is control_plane_url really a control plane?",
+            status=reply.status,
+            request_id=request_id(reply),
+        ) from None
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse duplicate members: two parsers could read two different decisions (RFC 8259, 4)."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member is there twice")
+    return members
+
+
+def _error_body(reply: HttpReply) -> dict[str, Any]:
+    try:
+        body = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _fields(body: dict[str, Any]) -> tuple[str, ...]:
+    fields = body.get("fields")
+    return tuple(str(name) for name in fields) if isinstance(fields, list) else ()
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

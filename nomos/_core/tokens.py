@@ -1,0 +1,35 @@
+"""Reading what a delegation says, without trusting it.
+
+The control plane hands us delegations and the binary checks them where it matters. Here we
+only look: for the issuer that an invocation must name, and to tell a reply that is meant for
+another key. Nothing is allowed because of what is read here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Any
+
+from nomos.errors import Unintelligible
+
+MAX_TOKEN = 64 * 1024
+
+
+def peek(jwt: str) -> dict[str, Any]:
+    """Return the payload of a JWT whose signature nobody checked.
+
+    Raises `Unintelligible` if the text is not a JWT with a JSON object inside.
+    """
+    parts = jwt.split(".")
+    if len(jwt) > MAX_TOKEN or len(parts) != 3:
+        raise Unintelligible("the control plane sent a chain that is not made of delegations")
+    body = parts[1]
+    try:
+        payload = json.loads(base64.b64decode(body + "=" * (-len(body) % 4), b"-_", validate=True))
+    except (ValueError, binascii.Error, RecursionError) as error:
+        raise Unintelligible("the control plane sent a delegation that cannot be read") from error
+    if not isinstance(payload, dict):
+        raise Unintelligible("the control plane sent a delegation that cannot be read")
+    return payload

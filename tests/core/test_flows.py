@@ -1,0 +1,399 @@
+"""The flows, with the outside world played by hand."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from nomos._core import flows, requests
+from nomos._core.effects import Flow, HttpReply, Pause, Send, Sign
+from nomos._wire import ForgetKeyAnswer, Invoke, LoadKey, LoadKeyAnswer, Refused, Signed
+from nomos.errors import (
+    ConfigurationError,
+    Denied,
+    InvalidRequest,
+    ServerError,
+    SignerDied,
+    SignerError,
+    Unintelligible,
+    Unreachable,
+)
+from nomos.models import Chain, GrantBase, Secret
+
+AGENT = "did:key:z6MknGc3ocHs3zdPiJbnaaqDi58NGb4pk1Sp9WxWufuXSdxf"
+ISSUER = "did:key:z6MkjchhfUsD6mmvni8mCdXHw216Xrm9bQe2mBH1P5RDjVJG"
+SERVICE = "did:key:z6MkvqoYXQfDDJRv8L4wKzxYeuKyVZBfi9Qo6Ro8MiLH3kDQ"
+NOW = 1_790_000_000
+READ = "/github/issue/list"
+WRITE = "/github/issue/create"
+RESOURCE = {"provider": "github", "owner": "acme", "repo": "app"}
+
+
+def jwt(payload: dict[str, Any]) -> str:
+    body = base64.urlsafe_b64encode(json.dumps(payload).encode()).rstrip(b"=").decode()
+    return f"e30.{body}.c2ln"
+
+
+LINK = jwt({"iss": ISSUER, "aud": AGENT, "exp": NOW + 300})
+
+
+def call(command: str = READ, **more: Any) -> flows.Ask:
+    question = requests.question(command=command, resource=RESOURCE, **more.pop("question", {}))
+    fields: dict[str, Any] = {
+        "question": question,
+        "agent": AGENT,
+        "idempotency_key": "k",
+        "nonce": "n",
+        "jitter": (0.0, 0.0),
+        "now": float(NOW),
+    }
+    return flows.Ask(**(fields | more))
+
+
+def allowed(**changes: Any) -> dict[str, Any]:
+    body = {
+        "decision": "allow",
+        "receiptId": "evt_1",
+        "expiresAt": iso(NOW + 300),
+        "serverTime": iso(NOW + 7),
+        "audience": SERVICE,
+        "chain": [LINK],
+        "resource": RESOURCE,
+    } | changes
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def iso(unix: int) -> str:
+    return datetime.fromtimestamp(unix, UTC).isoformat()
+
+
+def reply(body: object, status: int = 200, **headers: str) -> HttpReply:
+    return HttpReply(status, headers, json.dumps(body).encode(), float(NOW))
+
+
+def finish(flow: Flow[Any], result: object) -> Any:
+    """Send the last result into a flow and return what the flow returns."""
+    with pytest.raises(StopIteration) as stop:
+        flow.send(result)
+    return stop.value.value
+
+
+def to_signing(flow: Flow[Any], answer: HttpReply) -> Invoke:
+    assert isinstance(next(flow), Send)
+    effect = flow.send(answer)
+    assert isinstance(effect, Sign)
+    assert isinstance(effect.request, Invoke)
+    return effect.request
+
+
+def held(**changes: Any) -> GrantBase:
+    grant = GrantBase(
+        decision="allow",
+        command=READ,
+        resource=RESOURCE,
+        expires_at=datetime.fromtimestamp(NOW + 300, UTC),
+        audience=SERVICE,
+        chain=Chain([LINK]),
+        agent=AGENT,
+        issuer=ISSUER,
+    )
+    return replace(grant, **changes)
+
+
+SIGNED = Signed(id=1, jwt="a.b.c", cid="0" * 64)
+
+
+def test_an_allow_is_asked_for_then_signed_for() -> None:
+    flow = flows.authorize(call())
+    invoke = to_signing(flow, reply(allowed()))
+    assert invoke.key == AGENT
+    assert invoke.payload.aud == SERVICE
+    assert invoke.payload.sub == ISSUER
+    assert invoke.payload.args == {"resource": RESOURCE}
+    assert invoke.payload.iat == NOW + 7 - 60
+    assert invoke.payload.exp == NOW + 300
+    grant = finish(flow, SIGNED)
+    assert grant
+    assert (grant.ucan, grant.receipt_id, grant.clock_offset) == ("a.b.c", "evt_1", 7.0)
+
+
+def test_the_question_is_sent_as_it_was_asked() -> None:
+    extra = {"args": {"state": "open"}, "purpose": "triage", "ttl_seconds": 60}
+    effect = next(flows.authorize(call(question=extra)))
+    assert isinstance(effect, Send)
+    assert (effect.method, effect.path) == ("POST", "/v1/authorize")
+    assert effect.headers["idempotency-key"] == "k"
+    assert json.loads(effect.body) == {
+        "command": READ,
+        "resource": RESOURCE,
+        "ttlSeconds": 60,
+        "agentDid": AGENT,
+        "args": {"state": "open"},
+        "purpose": "triage",
+    }
+
+
+def test_bound_args_come_from_the_canonical_answer() -> None:
+    flow = flows.authorize(call(question={"args": {"State": 1}}))
+    invoke = to_signing(flow, reply(allowed(args={"state": 1})))
+    assert invoke.payload.args == {"state": 1, "resource": RESOURCE}
+
+
+def test_without_a_server_time_the_arrival_counts() -> None:
+    flow = flows.authorize(call())
+    assert to_signing(flow, reply(allowed(serverTime=None))).payload.iat == NOW - 60
+
+
+def test_a_deny_is_a_falsy_grant_that_says_why() -> None:
+    flow = flows.authorize(call())
+    next(flow)
+    body = {
+        "decision": "deny",
+        "reason": "policy_denied",
+        "receiptId": "evt_2",
+        "explanation": {"policies": ["no-writes"], "message": "writes are off"},
+    }
+    grant = finish(flow, reply(body))
+    assert not grant
+    assert grant.ucan is None
+    with pytest.raises(Denied) as denied:
+        grant.require()
+    assert denied.value.code == "policy_denied"
+    for part in (READ, "owner=acme", "writes are off", "no-writes", "evt_2"):
+        assert part in str(denied.value)
+
+
+def test_a_question_to_a_person_is_neither_yes_nor_no() -> None:
+    flow = flows.authorize(call())
+    next(flow)
+    body = {"decision": "requires_step_up", "receiptId": "e", "approvalEnvelopeId": "env_1"}
+    grant = finish(flow, reply(body))
+    assert not grant
+    assert grant.approval_envelope_id == "env_1"
+    with pytest.raises(Denied, match="env_1"):
+        grant.require()
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        ({"decision": "yes", "receiptId": "e"}, "decision"),
+        ({"allow": True, "receiptId": "e"}, "decision"),
+        ({"decision": True, "receiptId": "e"}, "decision"),
+        (["allow"], "decision"),
+        (allowed(chain=[]), "chain"),
+        (allowed(chain=None), "chain"),
+        (allowed(expiresAt="soon"), "expiresAt"),
+        (allowed(expiresAt=None), "expiresAt"),
+        (allowed(audience=None), "audience"),
+        (allowed(resource=None), "resource"),
+        (allowed(chain=["not a token"]), "delegations"),
+        (allowed(chain=["e30.!!!.x"]), "read"),
+        (allowed(chain=["e30.W10.x"]), "read"),
+        (allowed(chain=[jwt({"iss": ISSUER, "aud": SERVICE})]), "another key"),
+        (allowed(chain=[jwt({"aud": AGENT})]), "another key"),
+    ],
+)
+def test_an_answer_that_is_not_exactly_a_decision_allows_nothing(body: object, what: str) -> None:
+    flow = flows.authorize(call())
+    next(flow)
+    with pytest.raises(Unintelligible, match=what):
+        flow.send(reply(body))
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>", b'{"decision":"deny","decision":"allow"}', b"", b"[" * 100_000]
+)
+def test_an_answer_that_is_not_json_allows_nothing(body: bytes) -> None:
+    flow = flows.authorize(call())
+    next(flow)
+    with pytest.raises(Unintelligible, match="JSON"):
+        flow.send(HttpReply(200, {"content-type": "text/html"}, body, float(NOW)))
+
+
+def test_a_binary_that_refuses_raises_its_reason() -> None:
+    flow = flows.authorize(call())
+    to_signing(flow, reply(allowed()))
+    with pytest.raises(SignerError, match="no such key") as refused:
+        flow.send(Refused(code="unknown_key", message="no such key"))
+    assert refused.value.code == "unknown_key"
+
+
+def test_a_binary_that_answers_something_else_signs_nothing() -> None:
+    flow = flows.authorize(call())
+    to_signing(flow, reply(allowed()))
+    with pytest.raises(SignerError, match="another answer"):
+        flow.send(ForgetKeyAnswer(id=1, forgotten=True))
+    flow = flows.identify(Secret("0" * 64))
+    next(flow)
+    with pytest.raises(SignerError, match="another answer"):
+        flow.send(SIGNED)
+
+
+def test_identify_loads_the_key_and_learns_its_did() -> None:
+    flow = flows.identify(Secret("0" * 64))
+    effect = next(flow)
+    assert isinstance(effect, Sign)
+    assert effect.request == LoadKey(seed="0" * 64)
+    assert "0" * 64 not in repr(effect)
+    assert "0" * 64 not in repr(effect.request)
+    assert finish(flow, LoadKeyAnswer(id=1, key=AGENT)) == AGENT
+
+
+# Retries
+
+
+def test_an_unreachable_control_plane_is_tried_again_after_a_pause() -> None:
+    flow = flows.authorize(call(jitter=(0.5, 0.0)))
+    first = next(flow)
+    assert flow.throw(Unreachable("refused")) == Pause(pytest.approx(0.15))
+    assert flow.send(None) == first
+    assert flow.throw(Unreachable("refused")) == Pause(0.4)
+    assert flow.send(None) == first
+    with pytest.raises(Unreachable, match="refused"):
+        flow.throw(Unreachable("refused"))
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_busy_control_plane_is_tried_again(status: int) -> None:
+    flow = flows.authorize(call())
+    next(flow)
+    assert flow.send(reply({}, status)) == Pause(0.1)
+    assert isinstance(flow.send(None), Send)
+    assert finish_signed(flow, reply(allowed()))
+
+
+@pytest.mark.parametrize(("asked", "waited"), [("7", 7.0), ("0", 0.1), ("soon", 0.1), ("", 0.1)])
+def test_a_wait_that_the_server_asks_for_is_honoured(asked: str, waited: float) -> None:
+    flow = flows.authorize(call())
+    next(flow)
+    assert flow.send(reply({}, 429, **{"retry-after": asked})) == Pause(waited)
+
+
+def test_a_wait_of_more_than_thirty_seconds_is_not_waited_for() -> None:
+    flow = flows.authorize(call())
+    next(flow)
+    with pytest.raises(Exception, match="429"):
+        flow.send(reply({}, 429, **{"retry-after": "31"}))
+
+
+def test_a_plain_500_is_not_tried_again() -> None:
+    flow = flows.authorize(call())
+    next(flow)
+    with pytest.raises(ServerError):
+        flow.send(reply({}, 500))
+
+
+def finish_signed(flow: Flow[Any], answer: HttpReply) -> Any:
+    assert isinstance(flow.send(answer), Sign)
+    return finish(flow, SIGNED)
+
+
+# Failing open
+
+
+TROUBLES = [Unreachable("down"), ServerError("500"), SignerDied("gone")]
+
+
+def fail(flow: Flow[Any], trouble: Exception) -> Any:
+    """Let every try end in `trouble`; return the flow's next effect that is not about retrying."""
+    effect = next(flow)
+    while isinstance(effect, Send | Pause):
+        effect = flow.send(None) if isinstance(effect, Pause) else flow.throw(trouble)
+    return effect
+
+
+@pytest.mark.parametrize("trouble", TROUBLES, ids=lambda t: type(t).__name__)
+def test_open_a_write_raises_all_the_same(trouble: Exception) -> None:
+    with pytest.raises(type(trouble)):
+        fail(flows.authorize_or_degrade(call(WRITE)), trouble)
+
+
+@pytest.mark.parametrize("trouble", TROUBLES, ids=lambda t: type(t).__name__)
+def test_open_a_read_without_an_earlier_allow_goes_on_without_a_token(trouble: Exception) -> None:
+    flow = flows.authorize_or_degrade(call())
+    with pytest.raises(StopIteration) as stop:
+        fail(flow, trouble)
+    grant = stop.value.value
+    assert (bool(grant), grant.degraded, grant.ucan) == (True, True, None)
+    assert type(trouble).__name__ in grant.explanation.message
+
+
+def test_open_a_read_reuses_the_chain_it_holds() -> None:
+    flow = flows.authorize_or_degrade(call(held=held(clock_offset=7.0)))
+    effect = fail(flow, Unreachable("down"))
+    assert isinstance(effect, Sign)
+    invoke = effect.request
+    assert isinstance(invoke, Invoke)
+    assert invoke.payload.prf == [LINK]
+    assert (invoke.payload.iat, invoke.payload.exp) == (NOW + 7 - 60, NOW + 7 + 60)
+    grant = finish(flow, SIGNED)
+    assert (grant.degraded, grant.ucan) == (True, "a.b.c")
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [
+        held(expires_at=datetime.fromtimestamp(NOW, UTC)),
+        held(chain=Chain()),
+        held(expires_at=None),
+        held(chain=Chain([jwt({"aud": AGENT, "meta": {"approval": {"id": "env_1"}}})])),
+    ],
+    ids=["expired", "no chain", "no expiry", "approved by a person"],
+)
+def test_open_a_chain_that_no_longer_serves_is_not_reused(memory: GrantBase) -> None:
+    with pytest.raises(StopIteration) as stop:
+        fail(flows.authorize_or_degrade(call(held=memory)), Unreachable("down"))
+    assert (stop.value.value.degraded, stop.value.value.ucan) == (True, None)
+
+
+def test_open_a_dead_binary_leaves_a_read_without_a_token() -> None:
+    flow = flows.authorize_or_degrade(call(held=held()))
+    fail(flow, Unreachable("down"))
+    with pytest.raises(StopIteration) as stop:
+        flow.throw(SignerDied("gone"))
+    assert (stop.value.value.degraded, stop.value.value.ucan) == (True, None)
+
+
+def test_open_a_refusal_stays_a_refusal() -> None:
+    flow = flows.authorize_or_degrade(call())
+    next(flow)
+    deny = {"decision": "deny", "reason": "policy_denied", "receiptId": "e"}
+    assert not finish(flow, reply(deny))
+    flow = flows.authorize_or_degrade(call())
+    next(flow)
+    with pytest.raises(InvalidRequest):
+        flow.send(reply({"error": "no"}, 400))
+
+
+# Signing again
+
+
+def test_a_fresh_invocation_lives_a_minute_by_the_servers_clock() -> None:
+    flow = flows.invoke(held(clock_offset=-5.0), args={"state": "open"}, now=NOW, nonce="n2")
+    effect = next(flow)
+    assert isinstance(effect, Sign)
+    assert isinstance(effect.request, Invoke)
+    payload = effect.request.payload
+    assert (payload.iat, payload.exp, payload.nonce) == (NOW - 65, NOW + 55, "n2")
+    assert payload.args == {"state": "open", "resource": RESOURCE}
+    assert finish(flow, SIGNED) == "a.b.c"
+
+
+def test_a_fresh_invocation_never_outlives_its_grant() -> None:
+    effect = next(flows.invoke(held(), args=None, now=NOW + 290, nonce="n"))
+    assert isinstance(effect, Sign)
+    assert isinstance(effect.request, Invoke)
+    assert effect.request.payload.exp == NOW + 300
+
+
+def test_a_grant_that_does_not_allow_signs_nothing() -> None:
+    with pytest.raises(Denied):
+        next(flows.invoke(held(decision="deny"), args=None, now=NOW, nonce="n"))
+    with pytest.raises(ConfigurationError, match="degraded"):
+        next(flows.invoke(held(chain=Chain()), args=None, now=NOW, nonce="n"))

@@ -1,0 +1,104 @@
+"""What is sent, and what an answer means."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from nomos import errors
+from nomos._core import reads, replies, requests
+from nomos._core.effects import HttpReply
+from nomos.errors import InvalidRequest
+
+RESOURCE = {"provider": "github", "owner": "acme", "repo": "app"}
+AGENT = "did:key:z6MknGc3ocHs3zdPiJbnaaqDi58NGb4pk1Sp9WxWufuXSdxf"
+
+
+def reply(status: int, body: object = None, **headers: str) -> HttpReply:
+    content = b"<html>busy</html>" if body is None else json.dumps(body).encode()
+    return HttpReply(status, headers, content, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"command": "github/issue/list"}, "command"),
+        ({"command": "/GitHub"}, "command"),
+        ({"command": "/" + "a" * 256}, "command"),
+        ({"ttl_seconds": 0}, "ttl_seconds"),
+        ({"ttl_seconds": 3601}, "ttl_seconds"),
+        ({"ttl_seconds": True}, "ttl_seconds"),
+        ({"ttl_seconds": "60"}, "ttl_seconds"),
+        ({"resource": None}, "resource"),
+        ({"resource": "github"}, "resource"),
+        ({"purpose": "x" * 281}, "purpose"),
+    ],
+)
+def test_a_malformed_question_is_not_sent(fields: dict[str, Any], path: str) -> None:
+    with pytest.raises(InvalidRequest, match=path) as refused:
+        requests.question(**({"command": "/github/issue/list", "resource": RESOURCE} | fields))
+    assert refused.value.fields == (path,)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, "\ud800", b"bytes"])
+def test_what_json_cannot_carry_is_refused_not_changed(value: object) -> None:
+    question = requests.question(
+        command="/github/issue/list", resource=RESOURCE, args={"value": value}
+    )
+    with pytest.raises(InvalidRequest, match="JSON"):
+        requests.authorize(question, agent_did=AGENT, idempotency_key="k")
+
+
+def test_one_key_names_the_call_the_agent_and_the_approval() -> None:
+    assert requests.idempotency_key("c", "did:key:x", None) == "c:did:key:x:-"
+    assert requests.idempotency_key("c", "did:key:x", "env_1") == "c:did:key:x:env_1"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, errors.InvalidRequest),
+        (401, errors.AuthenticationError),
+        (403, errors.PermissionDenied),
+        (404, errors.NotFound),
+        (409, errors.Conflict),
+        (413, errors.InvalidRequest),
+        (418, errors.ControlPlaneError),
+        (429, errors.RateLimited),
+        (500, errors.ServerError),
+        (503, errors.ServerError),
+        (204, errors.Unintelligible),
+        (302, errors.Unintelligible),
+    ],
+)
+def test_every_status_has_its_error(status: int, kind: type[errors.ControlPlaneError]) -> None:
+    body = {"error": "a sentence", "error_code": "a_code", "fields": ["resource.repo"]}
+    with pytest.raises(kind) as raised:
+        replies.decision(reply(status, body, **{"x-request-id": "req_1", "retry-after": "9"}))
+    assert type(raised.value) is kind
+    assert (raised.value.status, raised.value.code) == (status, "a_code")
+    assert raised.value.request_id == "req_1"
+    if isinstance(raised.value, errors.InvalidRequest):
+        assert raised.value.fields == ("resource.repo",)
+    if isinstance(raised.value, errors.RateLimited):
+        assert raised.value.retry_after == 9.0
+
+
+@pytest.mark.parametrize("body", [None, [], {"error": None, "error_code": 5, "fields": "x"}])
+def test_an_error_without_our_body_still_says_its_status(body: object) -> None:
+    with pytest.raises(errors.InvalidRequest, match="HTTP 400") as raised:
+        replies.decision(reply(400, body))
+    assert (raised.value.code, raised.value.fields) == (None, ())
+
+
+@pytest.mark.parametrize("last", sorted(reads.READS))
+def test_a_read_is_known_by_its_last_segment(last: str) -> None:
+    assert reads.is_read(f"/github/issue/{last}")
+    assert not reads.is_read(f"/github/{last}/create")
+
+
+@pytest.mark.parametrize("command", ["/a/write", "/a/list_all", "/a/readwrite", "/a", "read-all"])
+def test_whatever_is_not_known_to_read_is_a_write(command: str) -> None:
+    assert not reads.is_read(command)
