@@ -1,0 +1,232 @@
+"""What both guards are made of: settings, the agent's key, and what they remember.
+
+Nothing here sends, signs or waits, so nothing here has a colour.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import secrets
+import time
+import warnings
+import weakref
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn, Self
+
+from nomos._core import flows, requests
+from nomos._core.effects import Flow
+from nomos._io.http import Endpoint, checked_url
+from nomos._io.keyfile import read_key_file
+from nomos._io.signer import Link, shared
+from nomos._settings import (
+    FROM_ENV,
+    FailureMode,
+    FromEnvironment,
+    checked_api_key,
+    checked_failure_mode,
+    checked_timeout,
+    from_environment,
+    refuse_swarm,
+)
+from nomos._wire import ForgetKey
+from nomos.errors import ConfigurationError
+from nomos.models import GrantBase, Question, Secret
+
+if TYPE_CHECKING:
+    from nomos.embedded import EmbeddedServer
+
+MAX_HELD: Final = 1000
+"""Allows that a guard remembers for `failure_mode="open"`."""
+
+_log = logging.getLogger("nomos")
+
+
+class FailOpenWarning(UserWarning):
+    """A read went on although the control plane could not be asked."""
+
+
+class GuardBase:
+    """What both guards are made of: settings, the agent's key, and what they remember."""
+
+    def __init__(
+        self,
+        *,
+        control_plane_url: str,
+        api_key: str | None = None,
+        pdp_url: str | None = None,
+        agent_key_file: str | os.PathLike[str] | None = None,
+        parent: FromEnvironment | None = FROM_ENV,
+        failure_mode: FailureMode = "closed",
+        timeout: float = 10.0,
+    ) -> None:
+        if parent is FROM_ENV:
+            refuse_swarm(os.environ)
+        self._failure_mode = checked_failure_mode(failure_mode)
+        self._endpoint = Endpoint(
+            control_plane_url,
+            api_key=checked_api_key(api_key),
+            timeout=checked_timeout(timeout),
+        )
+        self._pdp_url = None if pdp_url is None else checked_url(pdp_url, setting="pdp_url")
+        self._seed = (
+            Secret(secrets.token_hex(32))
+            if agent_key_file is None
+            else read_key_file(agent_key_file, setting="agent_key_file")
+        )
+        self._did: str | None = None
+        self._held: OrderedDict[bytes, GrantBase] = OrderedDict()
+        self._linked: Link | None = None
+        self._server: EmbeddedServer | None = None
+        self._closed = False
+        self._connect()
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Make a guard from `NOMOS_CONTROL_URL`, `NOMOS_API_KEY`, `NOMOS_PDP_URL`, …
+
+        … and `NOMOS_AGENT_KEY_FILE`. Only the first must be set; `ConfigurationError` names it.
+        """
+        return cls(**from_environment(os.environ if environ is None else environ))
+
+    @classmethod
+    def embedded(
+        cls,
+        *,
+        policies: str | Path,
+        data: str | os.PathLike[str] | None = None,
+        providers: str | os.PathLike[str] | None = None,
+    ) -> Self:
+        """Start a control plane and a PDP inside this process, and return a guard for them.
+
+        `policies` is Cedar text (`str`) or a file or folder (`Path`). `data` is where state
+        is kept; without it, a private temporary folder that is removed on close. `providers`
+        is a folder of provider tables. Both servers listen on 127.0.0.1, on free ports.
+
+        This is the whole system without anything to set up. It is no boundary against the
+        code of the agent itself, which runs in the same process.
+
+        Raises `InvalidPolicy` naming file, policy and line; `ConfigurationError` for the rest.
+        """
+        from nomos.embedded import start
+
+        server = start(policies=policies, data=data, providers=providers)
+        try:
+            guard = cls(
+                control_plane_url=server.control_plane_url,
+                api_key=server.api_key.reveal(),
+                pdp_url=server.pdp_url,
+            )
+        except BaseException:
+            server.close()
+            raise
+        guard._adopt(server)
+        return guard
+
+    def _adopt(self, server: EmbeddedServer) -> None:
+        """Take on a server of this process: no proxy, its own account of what went wrong."""
+        self._server = server
+        self._endpoint.direct = True
+        self._endpoint.trouble = server.trouble
+        weakref.finalize(self, server.close)
+
+    def _connect(self) -> None:
+        """Make the HTTP client of this colour."""
+        raise NotImplementedError
+
+    @property
+    def control_plane_url(self) -> str:
+        """The base URL that this guard asks."""
+        return self._endpoint.url
+
+    @property
+    def pdp_url(self) -> str | None:
+        """The base URL of the PDP, if this guard was told."""
+        return self._pdp_url
+
+    @property
+    def workspace(self) -> Path | None:
+        """The folder that an embedded server's filesystem provider serves; None without one."""
+        return None if self._server is None else self._server.workspace
+
+    @property
+    def api_key(self) -> str | None:
+        """The API key itself; it is in no `repr`, log or error."""
+        return self._endpoint.api_key.reveal() if self._endpoint.api_key else None
+
+    def __repr__(self) -> str:
+        mode = "" if self._failure_mode == "closed" else ", failure_mode='open'"
+        return f"{type(self).__name__}({self.control_plane_url!r}{mode})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__} cannot be pickled: it holds a signing key. "
+            "Make one in the process that needs it."
+        )
+
+    @property
+    def _link(self) -> Link:
+        if self._closed:
+            raise ConfigurationError("this guard is closed; make a new one", setting="guard")
+        if self._linked is None:
+            self._linked = shared()
+        return self._linked
+
+    def _identified(self, did: str) -> str:
+        self._link.retain(did, self)
+        self._did = did
+        return did
+
+    def _ask(self, question: Question, did: str, idempotency_key: str | None) -> flows.Ask:
+        call_id = idempotency_key or secrets.token_urlsafe(16)
+        return flows.Ask(
+            question=question,
+            agent=did,
+            idempotency_key=requests.idempotency_key(call_id, did, question.cosigner_envelope_id),
+            nonce=secrets.token_urlsafe(16),
+            jitter=(random.random(), random.random()),  # noqa: S311 - spreads retries, no secret
+            now=time.time(),
+            held=self._held.get(_memory_key(question)) if self._failure_mode == "open" else None,
+        )
+
+    def _flow(self, call: flows.Ask) -> Flow[GrantBase]:
+        if self._failure_mode == "open":
+            return flows.authorize_or_degrade(call)
+        return flows.authorize(call)
+
+    def _noted(self, question: Question, grant: GrantBase) -> GrantBase:
+        """Remember an allow for worse times, and say aloud when there was no answer."""
+        if grant.degraded:
+            message = (
+                f"{grant.command} goes on without an answer, as failure_mode='open' says: "
+                f"{grant.explanation.message}"
+            )
+            _log.warning(message)
+            warnings.warn(message, FailOpenWarning, stacklevel=3)
+        elif self._failure_mode == "open":
+            key = _memory_key(question)
+            self._held.pop(key, None)
+            if grant:
+                self._held[key] = grant
+            while len(self._held) > MAX_HELD:
+                self._held.popitem(last=False)
+        return grant
+
+    def _leaves(self) -> ForgetKey | None:
+        """Close once; return the request that makes the binary forget this guard's key."""
+        if self._closed:
+            return None
+        did, link = self._did, self._linked
+        self._closed = True
+        if did is None or link is None or not link.release(did, self) or link.running() is None:
+            return None
+        return ForgetKey(key=did)
+
+
+def _memory_key(question: Question) -> bytes:
+    same = (question.command, dict(question.resource), question.args, question.audience)
+    return json.dumps(same, sort_keys=True, default=dict).encode()

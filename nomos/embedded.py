@@ -1,0 +1,168 @@
+"""The whole system in a thread of this process: `AuthGuard.embedded` and `nomos demo` use it.
+
+`start` checks everything that can be wrong with what it was given, binds both ports and
+returns; the database is opened and requests are answered in the thread. Whoever connects
+before that waits in the listening socket's queue, so nobody has to poll for readiness.
+
+The guard is an ordinary guard on an ordinary URL: threads, asyncio, trio, forked and spawned
+processes all take the same way in. It is no boundary against this process's own code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from nomos._io.signer import AsyncSigner, shared
+from nomos.errors import ConfigurationError
+from nomos.models import Secret
+
+HOST: Final = "127.0.0.1"
+STOP_SECONDS: Final = 10.0
+
+try:
+    from nomos.policy import bundle
+    from nomos.server.app import System, take_folder
+    from nomos.server.control import credentials
+    from nomos.server.environment import upstreams
+    from nomos.server.pdp.catalog import load_catalog
+    from nomos.server.policies import read_policies
+    from nomos.server.run import bind, serve
+    from nomos.server.settings import Settings
+    from nomos.server.storage.tenants import DEFAULT
+except ModuleNotFoundError as missing:
+    raise ConfigurationError(
+        f"the embedded server needs {missing.name}, which is not installed: "
+        "pip install 'nomos[server]'",
+        setting="embedded",
+    ) from missing
+
+
+class EmbeddedServer:
+    """A running system. `close` stops it and removes the data folder if it is a private one."""
+
+    def __init__(self, settings: Settings, sockets: Sockets, private: Path | None) -> None:
+        self.control_plane_url = settings.control_url
+        self.pdp_url = settings.pdp_url
+        self.workspace = settings.served_folder
+        self.failure: Exception | None = None
+        self._issued = credentials.issue("embedded", "agent", DEFAULT, time.time())
+        self._sockets = sockets
+        self._private = private
+        self._owner = os.getpid()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=(settings,), name="nomos-embedded", daemon=True
+        )
+        _running.add(self)
+        self._thread.start()
+
+    @property
+    def api_key(self) -> Secret:
+        """An agent's API key for this system."""
+        return self._issued.text
+
+    def trouble(self) -> str | None:
+        """Return why the system is not answering, if it failed."""
+        if self.failure is None:
+            return None
+        return f"the embedded server has failed: {type(self.failure).__name__}: {self.failure}"
+
+    def close(self) -> None:
+        """Stop the system, once. Does nothing in a process that did not start it."""
+        if os.getpid() != self._owner or self._stopping.is_set():
+            return
+        self._stopping.set()
+        loop, stop = self._loop, self._stop
+        if loop is not None and stop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(stop.set)
+        self._thread.join(STOP_SECONDS)
+        if self._private is not None:
+            shutil.rmtree(self._private, ignore_errors=True)
+
+    def after_fork(self) -> None:
+        """In a forked child: a listener that stays open would swallow the parent's callers."""
+        for listener in self._sockets:
+            listener.close()
+
+    def _run(self, settings: Settings) -> None:
+        try:
+            asyncio.run(self._serve(settings))
+        except Exception as failure:  # noqa: BLE001 - told to whoever calls next
+            self.failure = failure
+        finally:
+            for listener in self._sockets:
+                listener.close()
+
+    async def _serve(self, settings: Settings) -> None:
+        self._stop = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        if self._stopping.is_set():
+            return
+        system = await System.open(settings, AsyncSigner(shared()))
+        try:
+            await system.store.add_app(self._issued.app, self._issued.key)
+            await serve(system, *self._sockets, stop=self._stop)
+        finally:
+            await system.close()
+
+
+Sockets = tuple[socket.socket, socket.socket]
+
+
+def start(
+    *,
+    policies: str | Path,
+    data: str | os.PathLike[str] | None = None,
+    providers: str | os.PathLike[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> EmbeddedServer:
+    """Start a system on free loopback ports; see `AuthGuard.embedded` for the arguments.
+
+    Raises `InvalidPolicy`, or `ConfigurationError` for a folder that cannot be used.
+    """
+    folder = None if providers is None else Path(providers)
+    catalog = load_catalog(folder)
+    sources = read_policies(policies)
+    bundle.load(sources, catalog)
+    private = Path(tempfile.mkdtemp(prefix="nomos-")) if data is None else None
+    sockets: Sockets | None = None
+    try:
+        sockets = (bind(HOST, 0), bind(HOST, 0))
+        control, pdp = (f"http://{HOST}:{listener.getsockname()[1]}" for listener in sockets)
+        settings = Settings(
+            data=private or Path(os.fspath(data or "")),
+            policies=sources,
+            providers=folder,
+            upstreams=upstreams(catalog, os.environ if environ is None else environ),
+            control_url=control,
+            pdp_url=pdp,
+        )
+        take_folder(settings).release()
+        return EmbeddedServer(settings, sockets, private)
+    except BaseException:
+        for listener in sockets or ():
+            listener.close()
+        if private is not None:
+            shutil.rmtree(private, ignore_errors=True)
+        raise
+
+
+def _after_fork_in_child() -> None:
+    for server in list(_running):
+        server.after_fork()
+
+
+_running: weakref.WeakSet[EmbeddedServer] = weakref.WeakSet()
+os.register_at_fork(after_in_child=_after_fork_in_child)
