@@ -1,0 +1,16 @@
+"""`nomos`, the command line."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; without its extra, say how to get it."""
+    try:
+        from nomos.cli.app import app
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").split(".")[0] == "nomos":
+            raise
+        sys.exit(f"the command line needs {missing.name}: pip install 'nomos[cli,server]'")
+    app()

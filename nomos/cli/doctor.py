@@ -1,0 +1,147 @@
+"""`nomos doctor`: is this installation sound? It needs the core alone."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from nomos._io.locate import VARIABLE, find_binary
+from nomos._io.signer import Link, Signer
+from nomos._wire import (
+    PROTOCOL,
+    Delegate,
+    Delegation,
+    GenerateKey,
+    GenerateKeyAnswer,
+    Hello,
+    HelloAnswer,
+    Signed,
+    Verified,
+    Verify,
+)
+from nomos.errors import NomosError, SignerError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: what was found, and if it is wrong, what to do."""
+
+    check: str
+    ok: bool
+    found: str
+
+    def as_json(self) -> dict[str, object]:
+        return {"check": self.check, "ok": self.ok, "found": self.found}
+
+
+def examine() -> list[Finding]:
+    """Look at everything; a check that cannot be made is a check that failed."""
+    findings = [
+        Finding("nomos", ok=True, found=metadata.version("nomos")),
+        Finding(
+            "python", ok=True, found=f"{platform.python_version()} on {platform.platform(terse=True)}"
+        ),
+        _extra("server", "fastapi", "cedarpy", "sqlalchemy"),
+    ]
+    try:
+        binary = find_binary()
+    except NomosError as error:
+        return [*findings, Finding("binary", ok=False, found=str(error))]
+    findings.append(Finding("binary", ok=True, found=str(binary)))
+    link = Link(binary)
+    try:
+        return [*findings, *(_tried(name, check) for name, check in _checks(binary, Signer(link)))]
+    finally:
+        link.close()
+
+
+def show(findings: list[Finding], console: Console) -> None:
+    for finding in findings:
+        mark = Text(" ok  ", style="green") if finding.ok else Text("FAIL ", style="bold red")
+        first, *rest = finding.found.splitlines()
+        console.print(Text.assemble(mark, (f"{finding.check:<18}", "bold"), first))
+        for line in rest:
+            console.print(Text(f"{'':23}{line}"))
+
+
+def _checks(binary: Path, signer: Signer) -> Iterator[tuple[str, Callable[[], str]]]:
+    yield "binary's record", lambda: _record(binary)
+    yield "binary's version", lambda: _hello(signer)
+    yield "sign and verify", lambda: _round_trip(signer)
+
+
+def _tried(name: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, ok=True, found=check())
+    except NomosError as error:
+        return Finding(name, ok=False, found=str(error))
+
+
+def _extra(name: str, *modules: str) -> Finding:
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if not missing:
+        return Finding(f"{name} extra", ok=True, found="installed")
+    return Finding(f"{name} extra", ok=True, found=f"not installed: pip install 'nomos[{name}]'")
+
+
+def _record(binary: Path) -> str:
+    """Compare the binary with the digest that its build wrote beside it."""
+    note = binary.with_name(f"{binary.name}.json")
+    if not note.exists():
+        return f"none (a binary of your own, named by {VARIABLE})"
+    record = json.loads(note.read_text())
+    digest = hashlib.sha256(binary.read_bytes()).hexdigest()
+    if digest != record["sha256"]:
+        raise SignerError(
+            f"sha256 is {digest}, but {record['sha256']} was recorded when it was built: "
+            "it was changed since. Reinstall nomos."
+        )
+    return f"sha256 {digest}, Bun {record['bun']}, {record['platform']}"
+
+
+def _hello(signer: Signer) -> str:
+    answer = signer.ask(Hello())
+    assert isinstance(answer, HelloAnswer)
+    ours = metadata.version("nomos")
+    if answer.version != ours:
+        raise SignerError(
+            f"the binary is {answer.version}, the package {ours}: reinstall nomos "
+            "(in a checkout: uv sync)"
+        )
+    return f"{answer.version}, {answer.runtime}, protocol {PROTOCOL}"
+
+
+def _round_trip(signer: Signer) -> str:
+    began = time.perf_counter()
+    key = signer.ask(GenerateKey())
+    if not isinstance(key, GenerateKeyAnswer):
+        raise SignerError(f"no key could be made: {key}")
+    now = int(time.time())
+    payload = Delegation(
+        iss=key.key, aud=key.key, cmd="/doctor", pol=[], nonce="doctor", nbf=now - 60, exp=now + 60
+    )
+    signed = signer.ask(Delegate(key=key.key, payload=payload))
+    if not isinstance(signed, Signed):
+        raise SignerError(f"signing was refused: {signed}")
+    for text, good in ((signed.jwt, True), (_spoiled(signed.jwt), False)):
+        verified = signer.ask(Verify(chain=[text], now=now, trusted_issuers=[key.key]))
+        if isinstance(verified, Verified) is not good:
+            raise SignerError(f"a {'good' if good else 'spoiled'} token was judged wrongly")
+    took = (time.perf_counter() - began) * 1000
+    return f"a token was signed and verified, a spoiled one refused, in {took:.0f} ms"
+
+
+def _spoiled(jwt: str) -> str:
+    """Change one character of the signature."""
+    at = len(jwt) - 40
+    return f"{jwt[:at]}{'A' if jwt[at] != 'A' else 'B'}{jwt[at + 1 :]}"
