@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+import weakref
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -76,6 +77,7 @@ class Http:
                 content=send.body,
             ) as response:
                 body = bytearray()
+                _bound_announced(response.headers)
                 for chunk in response.iter_bytes():
                     body += chunk
                     _bound(body, late=time.monotonic() > end, timeout=self._endpoint.timeout)
@@ -89,12 +91,13 @@ class Http:
         held = self._client
         if held is None or held[0] != os.getpid():
             held = self._client = (os.getpid(), httpx.Client(**self._endpoint.options()))
+            weakref.finalize(self, _close, *held)
         return held[1]
 
     def close(self) -> None:
         held, self._client = self._client, None
-        if held is not None and held[0] == os.getpid():
-            held[1].close()
+        if held is not None:
+            _close(*held)
 
 
 class AsyncHttp:
@@ -119,6 +122,7 @@ class AsyncHttp:
                     content=send.body,
                 ) as response:
                     body = bytearray()
+                    _bound_announced(response.headers)
                     async for chunk in response.aiter_bytes():
                         body += chunk
                         _bound(body, late=False, timeout=self._endpoint.timeout)
@@ -184,11 +188,27 @@ def checked_url(url: str, *, setting: str) -> str:
     return url.rstrip("/")
 
 
+def _close(owner: int, client: httpx.Client) -> None:
+    if owner == os.getpid():
+        client.close()
+
+
+def _bound_announced(headers: Mapping[str, str]) -> None:
+    """Refuse by the announced length before reading: it is cheaper than giving up half-way."""
+    announced = headers.get("content-length", "")
+    if announced.isdigit() and (len(announced) > 15 or int(announced) > MAX_REPLY):
+        raise _too_long()
+
+
 def _bound(body: bytearray, *, late: bool, timeout: float) -> None:
     if len(body) > MAX_REPLY:
-        raise Unintelligible(f"the control plane's answer is longer than {MAX_REPLY} bytes")
+        raise _too_long()
     if late:
         raise Unreachable(f"the control plane did not finish its answer within {timeout:g} s")
+
+
+def _too_long() -> Unintelligible:
+    return Unintelligible(f"the control plane's answer is longer than {MAX_REPLY} bytes")
 
 
 def _reply(status: int, headers: Mapping[str, str], body: bytearray) -> HttpReply:

@@ -1,0 +1,180 @@
+"""A bundle: policies that were parsed, checked against the schema and hashed, once.
+
+What does not parse or validate never becomes a bundle, so nothing that is live can name an
+unknown command or read a field that may be absent. No policies at all are a valid bundle:
+it permits nothing.
+
+Annotations that mean something here:
+
+    @id("…")        the policy's name in explanations and receipts; else `file:line`
+    @step_up("…")   on a forbid that `context.cosigned` lifts: the role whose approval does
+    @reason("…")    a sentence for the person who is asked, or who reads the refusal
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+from cedarpy import PolicySet, Schema, policies_to_json_str
+
+from nomos.errors import InvalidPolicy, PolicyProblem
+from nomos.policy.schema import NO_FACTS, attributes, generate
+from nomos.policy.statements import Statement, split
+from nomos.policy.validation import own_problems, schema_problems
+from nomos.resources import Catalog
+
+MAX_TEXT: Final = 1024 * 1024
+"""Characters in all sources of one bundle."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One Cedar text; `name` is what problems and policy names call it: `github.cedar`."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Policy:
+    """One policy of a bundle. `id` is the engine's name for it, `name` is people's."""
+
+    id: str
+    name: str
+    file: str
+    line: int
+    effect: Literal["permit", "forbid"]
+    step_up: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """Policies ready to decide with. `hash` does not depend on files, order or layout."""
+
+    hash: str
+    policies: tuple[Policy, ...]
+    facts: Mapping[str, str]
+    catalog: Catalog = field(repr=False)
+    policy_set: PolicySet = field(repr=False)
+    schema: Schema = field(repr=False)
+    by_id: Mapping[str, Policy] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A policy that parses: Cedar's JSON form of it, the same in one spelling, and its place."""
+
+    file: str
+    statement: Statement
+    body: Mapping[str, Any]
+    normal: str
+
+    @property
+    def annotations(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.body.get("annotations", {})
+        return found
+
+    @property
+    def name(self) -> str:
+        return self.annotations.get("id") or f"{self.file}:{self.statement.place}"
+
+    def wrong(self, message: str) -> PolicyProblem:
+        return PolicyProblem(self.file, self.statement.line, self.name, message)
+
+
+def load(
+    sources: Sequence[Source], catalog: Catalog, facts: Mapping[str, str] = NO_FACTS
+) -> Bundle:
+    """Parse, validate and hash `sources`, in order, against the schema of `catalog`.
+
+    Raises:
+        InvalidPolicy: with every problem found: file, line, policy, message.
+        ConfigurationError: `facts` or `catalog` make no schema.
+    """
+    schema = Schema.from_str(generate(catalog, facts))
+    _check_size(sources)
+    parsed = [_parse(source.name, each) for source in sources for each in split(source.text)]
+    drafts = [each for each in parsed if isinstance(each, _Draft)]
+    texts = [draft.statement.text for draft in drafts]
+    problems = [each for each in parsed if isinstance(each, PolicyProblem)]
+    problems.extend(_duplicates(drafts))
+    known = attributes(catalog, facts)
+    for draft in drafts:
+        problems.extend(map(draft.wrong, own_problems(draft.body, known)))
+    for place, message in schema_problems(texts, schema, catalog):
+        problems.append(drafts[place].wrong(message))
+    if problems:
+        raise InvalidPolicy(sorted(problems, key=lambda each: (each.file, each.line)))
+    # Cedar names the policies of a text by their order in it.
+    policies = tuple(_policy(f"policy{place}", draft) for place, draft in enumerate(drafts))
+    return Bundle(
+        hash=_hash(drafts),
+        policies=policies,
+        facts=MappingProxyType(dict(facts)),
+        catalog=catalog,
+        policy_set=PolicySet.from_str("\n".join(texts)),
+        schema=schema,
+        by_id=MappingProxyType({policy.id: policy for policy in policies}),
+    )
+
+
+def _check_size(sources: Sequence[Source]) -> None:
+    size = 0
+    for source in sources:
+        size += len(source.text)
+        if size > MAX_TEXT:
+            message = f"the bundle is larger than {MAX_TEXT} characters; split it"
+            raise InvalidPolicy([PolicyProblem(source.name, 1, "bundle", message)])
+
+
+def _parse(file: str, statement: Statement) -> _Draft | PolicyProblem:
+    name = statement.written_id or f"{file}:{statement.place}"
+
+    def wrong(message: str) -> PolicyProblem:
+        return PolicyProblem(file, statement.line, name, message)
+
+    if statement.too_complex is not None:
+        return wrong(statement.too_complex)
+    try:
+        found = json.loads(policies_to_json_str(statement.text))
+        if found["templates"]:
+            return wrong("is a template; write a principal and a resource instead of its slots")
+        [body] = found["staticPolicies"].values()
+        normal = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    except RecursionError:
+        return wrong("has too long a chain of operators; `[…].contains(…)` says it in one step")
+    except ValueError as error:
+        hint = "" if statement.ended else " (is the ; at its end missing?)"
+        return wrong(f"does not parse: {error}{hint}")
+    return _Draft(file, statement, body, normal)
+
+
+def _duplicates(drafts: Iterable[_Draft]) -> Iterator[PolicyProblem]:
+    first: dict[str, _Draft] = {}
+    for draft in drafts:
+        earlier = first.setdefault(draft.name, draft)
+        if earlier is not draft:
+            where = f"{earlier.file}:{earlier.statement.place}"
+            yield draft.wrong(f"has the name of the policy at {where}, too; names are unique")
+
+
+def _policy(engine_id: str, draft: _Draft) -> Policy:
+    return Policy(
+        id=engine_id,
+        name=draft.name,
+        file=draft.file,
+        line=draft.statement.line,
+        effect=draft.body["effect"],
+        step_up=draft.annotations.get("step_up"),
+        reason=draft.annotations.get("reason"),
+    )
+
+
+def _hash(drafts: Iterable[_Draft]) -> str:
+    return hashlib.sha256("\n".join(sorted(draft.normal for draft in drafts)).encode()).hexdigest()

@@ -1,0 +1,217 @@
+"""One question to a bundle: allow, deny, or ask a person.
+
+Cedar is asked twice at most. Without a cosigner: allowed means allow. If what forbids it is
+step-ups alone, it is asked again as if a person had cosigned: allowed now means that a
+person must be asked. Everything else is a deny, and so is every error:
+
+- Cedar skips a policy that fails while it is evaluated, and a skipped forbid would let
+  through what it forbids. One such failure, in either pass, is `policy_error`.
+- A hard forbid beside a step-up is a deny, not a question.
+- An agent with no permit is denied, not asked about.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from cedarpy import AuthzResult, Entities, is_authorized
+from cedarpy import Decision as CedarDecision
+
+from nomos.models import Decision, DenyReason
+from nomos.policy.bundle import Bundle, Policy
+from nomos.resources import Provider, find_command
+
+MAX_LONG: Final = 2**63 - 1
+"""The largest of Cedar's integers."""
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """What is known of one call. `resource` is canonical, `now` in Unix seconds.
+
+    `args_bound`: the call's other parameters are fixed. `facts` are the agent's own claims.
+    `rate` counts the app's calls within the last minute. `root_agent` None: the agent itself.
+    """
+
+    agent: str
+    app: str
+    command: str
+    provider: str
+    resource: Mapping[str, Any]
+    args_bound: bool
+    now: int
+    purpose: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    rate: int = 0
+    delegation_depth: int = 0
+    root_agent: str | None = None
+    invoked_by: Sequence[str] = ()
+    swarm_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer. `policies` are the names of those that decided, sorted.
+
+    `roles`: whose approval a step-up needs, all of them. `message` is for people.
+    """
+
+    decision: Decision
+    reason: DenyReason | None = None
+    policies: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    message: str | None = None
+
+
+def decide(bundle: Bundle, inquiry: Inquiry) -> Verdict:
+    """Answer `inquiry`. Never raises: what cannot be evaluated is `policy_error`, a deny."""
+    try:
+        return _decide(bundle, inquiry)
+    except _EvaluationError as error:
+        return Verdict("deny", "policy_error", error.policies, message=str(error))
+    except Exception as error:  # noqa: BLE001  (nothing unforeseen may turn into another answer)
+        message = f"the question could not be put to policy ({type(error).__name__})"
+        return Verdict("deny", "policy_error", message=message)
+
+
+def _decide(bundle: Bundle, inquiry: Inquiry) -> Verdict:
+    found = find_command(bundle.catalog, inquiry.command)
+    if found is None or found[0].name != inquiry.provider:
+        message = f"{inquiry.command} is not a registered command of {inquiry.provider}"
+        return Verdict("deny", "command_unknown", message=message)
+    question = _Question(bundle, inquiry, found[0])
+    allowed, policies = question.ask(cosigned=False)
+    if allowed:
+        return Verdict("allow", policies=_names(policies))
+    if not policies or any(policy.step_up is None for policy in policies):
+        return _denied(inquiry, policies)
+    lifted, remaining = question.ask(cosigned=True)
+    if not lifted:
+        return _denied(inquiry, remaining)
+    roles = {policy.step_up for policy in policies if policy.step_up is not None}
+    return Verdict(
+        "requires_step_up",
+        "step_up_required",
+        _names(policies),
+        tuple(sorted(roles)),
+        _reasons(policies) or f"needs the approval of: {', '.join(sorted(roles))}",
+    )
+
+
+def _denied(inquiry: Inquiry, policies: Sequence[Policy]) -> Verdict:
+    names = _names(policies)
+    if policies:
+        message = _reasons(policies) or f"forbidden by {', '.join(names)}"
+    else:
+        message = f"no policy permits {inquiry.command} here"
+    return Verdict("deny", "policy_denied", names, message=message)
+
+
+def _names(policies: Sequence[Policy]) -> tuple[str, ...]:
+    return tuple(sorted(policy.name for policy in policies))
+
+
+def _reasons(policies: Sequence[Policy]) -> str:
+    return "; ".join(sorted({policy.reason for policy in policies if policy.reason}))
+
+
+class _EvaluationError(Exception):
+    """Cedar gave no answer that can be relied on."""
+
+    def __init__(self, message: str, policies: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.policies = policies
+
+
+class _Question:
+    """An inquiry in Cedar's terms: the entities are parsed once for both passes."""
+
+    def __init__(self, bundle: Bundle, inquiry: Inquiry, provider: Provider) -> None:
+        self._bundle = bundle
+        agent = {"type": "Agent", "id": inquiry.agent}
+        resource = {"type": provider.kind, "id": json.dumps(inquiry.resource, sort_keys=True)}
+        entities = [
+            {
+                "uid": agent,
+                "attrs": {
+                    "delegationDepth": inquiry.delegation_depth,
+                    "rootAgent": inquiry.root_agent or inquiry.agent,
+                    "invokedBy": list(inquiry.invoked_by),
+                    "swarmId": inquiry.swarm_id or "",
+                },
+                "parents": [{"type": "App", "id": inquiry.app}],
+            },
+            {"uid": resource, "attrs": _attributes(provider, inquiry.resource), "parents": []},
+        ]
+        self._entities = Entities.from_json_str(json.dumps(entities), bundle.schema)
+        self._request = {
+            "principal": agent,
+            "action": {"type": "Action", "id": inquiry.command},
+            "resource": resource,
+        }
+        self._context = _context(bundle, inquiry)
+
+    def ask(self, *, cosigned: bool) -> tuple[bool, tuple[Policy, ...]]:
+        """Return whether Cedar allows it, and the policies that determined this."""
+        context = {**self._context, "cosigned": cosigned, "cosigner": cosigned}
+        result = is_authorized(
+            {**self._request, "context": context},
+            self._bundle.policy_set,
+            self._entities,
+            self._bundle.schema,
+        )
+        _refuse_errors(self._bundle, result)
+        reasons = tuple(self._bundle.by_id[each] for each in result.diagnostics.reasons)
+        return result.decision is CedarDecision.Allow, reasons
+
+
+def _attributes(provider: Provider, resource: Mapping[str, Any]) -> dict[str, Any]:
+    """The resource's fields; a required one that its command does not take is empty."""
+    fields = {name: "" for name, declared in provider.fields.items() if declared.required}
+    return fields | {name: value for name, value in resource.items() if name != "provider"}
+
+
+def _context(bundle: Bundle, inquiry: Inquiry) -> dict[str, Any]:
+    days, seconds = divmod(inquiry.now, 86_400)
+    return {
+        "argsBound": inquiry.args_bound,
+        # Unix time began on a Thursday; Monday is 1 and Sunday 7, as in ISO 8601.
+        "now": {"epoch": inquiry.now, "hour": seconds // 3600, "dayOfWeek": (days + 3) % 7 + 1},
+        "purpose": inquiry.purpose or "",
+        "agent": {
+            name: inquiry.facts[name]
+            for name, kind in bundle.facts.items()
+            if name in inquiry.facts and _is(kind, inquiry.facts[name])
+        },
+        "rate": inquiry.rate,
+    }
+
+
+def _is(kind: str, value: object) -> bool:
+    """Whether a fact is of its declared type; of another, policy does not see it."""
+    if kind == "Long":
+        return type(value) is int and -MAX_LONG - 1 <= value <= MAX_LONG
+    if kind == "Bool":
+        return isinstance(value, bool)
+    if kind == "Set<String>":
+        return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+    return isinstance(value, str)
+
+
+_POLICY_ID = re.compile(r"`(policy\d+)`")
+
+
+def _refuse_errors(bundle: Bundle, result: AuthzResult) -> None:
+    if result.decision is CedarDecision.NoDecision:
+        raise _EvaluationError("the question does not fit the policy schema")
+    if result.diagnostics.errors:
+        ids = set(_POLICY_ID.findall(" ".join(result.diagnostics.errors)))
+        names = tuple(sorted(policy.name for policy in bundle.policies if policy.id in ids))
+        failed = " and ".join(names)
+        raise _EvaluationError(
+            f"failed while it was evaluated, so no answer holds: {failed}", names
+        )

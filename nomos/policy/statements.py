@@ -1,0 +1,95 @@
+"""Where each policy of a Cedar text begins.
+
+Cedar's parser says what is wrong but not where, so the text is cut into policies first: at
+each `;` that is neither in a string nor in a comment. Strings may hold newlines and
+backslash escapes; comments run from `//` to the end of their line, and there are no others.
+
+The parser recurses, and a text nested some hundreds deep ends the whole process. So nesting
+and length are bounded here, before the parser sees anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+MAX_NESTING: Final = 24
+"""Brackets within brackets in one policy; a stack of half a MiB takes 32."""
+
+MAX_CODE: Final = 16 * 1024
+"""Characters in one policy, strings and white space apart; a stack of 8 MiB takes some more."""
+
+_PIECE = re.compile(
+    r"""//[^\n\r]*                      # a comment; a lone carriage return ends it, too
+    | (?P<string> "(?:[^"\\]|\\.)*+"? )
+    | (?P<open> [(\[{] )
+    | (?P<close> [)\]}] )
+    | (?P<end> ; )
+    | \s+
+    | (?P<other> [^\s"/()\[\]{};]+ | / )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+_ID = re.compile(r'@id\s*\(\s*"((?:[^"\\]|\\.)*)"\s*\)')
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One policy's text and where it begins, from 1; `column` only if it shares its line."""
+
+    text: str
+    line: int
+    column: int | None
+    ended: bool
+    nesting: int
+    code: int
+
+    @property
+    def place(self) -> str:
+        """The line, with the column where the line alone would name an earlier policy."""
+        return f"{self.line}" if self.column is None else f"{self.line}:{self.column}"
+
+    @property
+    def too_complex(self) -> str | None:
+        """Why the parser must not see it, if so."""
+        if self.nesting > MAX_NESTING:
+            return f"has brackets nested more than {MAX_NESTING} deep; split the policy"
+        if self.code > MAX_CODE:
+            return f"is longer than {MAX_CODE} characters besides its strings; split the policy"
+        return None
+
+    @property
+    def written_id(self) -> str | None:
+        """The text of its `@id`, for when it does not parse."""
+        found = _ID.search(self.text)
+        return found.group(1) if found else None
+
+
+def split(text: str) -> Iterator[Statement]:
+    """Yield each policy of `text` in order, the last one even when its `;` is missing."""
+    text = text.removeprefix("\ufeff")  # as some editors begin a file
+    counted, line, earlier = 0, 1, 0
+    pieces: list[re.Match[str]] = []
+    for piece in _PIECE.finditer(text):
+        if piece.lastgroup is not None:
+            pieces.append(piece)
+        if piece.lastgroup == "end" or (pieces and piece.end() == len(text)):
+            start = pieces[0].start()
+            line += text.count("\n", counted, start)
+            column = start - text.rfind("\n", 0, start) if line == earlier else None
+            yield _statement(text[start : piece.end()], line, column, pieces)
+            counted, earlier, pieces = start, line, []
+
+
+def _statement(
+    text: str, line: int, column: int | None, pieces: Sequence[re.Match[str]]
+) -> Statement:
+    depth = nesting = code = 0
+    for piece in pieces:
+        depth += {"open": 1, "close": -1}.get(piece.lastgroup or "", 0)
+        nesting = max(nesting, depth)
+        code += 1 if piece.lastgroup == "string" else len(piece.group())
+    return Statement(text, line, column, pieces[-1].lastgroup == "end", nesting, code)

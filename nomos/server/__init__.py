@@ -1,0 +1,1 @@
+"""The control plane, the PDP and what they store."""

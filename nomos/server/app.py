@@ -1,0 +1,160 @@
+"""Composition: settings in, a control plane and a PDP out.
+
+A system opens in the order in which things can be wrong for its operator: policies and providers,
+the folder, the keys, the database. What fails leaves nothing behind that the next try would
+trip over.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from starlette.types import ASGIApp
+
+from nomos.errors import ConfigurationError
+from nomos.models import Secret
+from nomos.policy import bundle as policy
+from nomos.server.control import credentials
+from nomos.server.control.ports import Ports as ControlPorts
+from nomos.server.control.rates import WINDOW, Rates
+from nomos.server.control.routes import create_control
+from nomos.server.keys import Asks, Keys
+from nomos.server.lock import FolderLock
+from nomos.server.pdp.catalog import load_catalog
+from nomos.server.pdp.ports import Ports as PdpPorts
+from nomos.server.pdp.routes import create_pdp
+from nomos.server.settings import Settings
+from nomos.server.storage.apps import Role
+from nomos.server.storage.store import Store
+from nomos.server.storage.tenants import DEFAULT
+
+ISSUER_KEY: Final = f"issuer-{DEFAULT}"
+PDP_KEY: Final = "pdp"
+
+
+class System:
+    """A control plane and a PDP on one data folder. `System.open` makes one."""
+
+    def __init__(self, control: ControlPorts, pdp: PdpPorts, closing: AsyncExitStack) -> None:
+        self.control: ASGIApp = create_control(control)
+        self.pdp: ASGIApp = create_pdp(pdp)
+        self.issuer_did = control.issuers[DEFAULT]
+        self.pdp_did = control.pdp_did
+        self.store = control.store
+        self._clock = control.clock
+        self._closing = closing
+
+    @classmethod
+    async def open(
+        cls, settings: Settings, signer: Asks, *, clock: Callable[[], float] = time.time
+    ) -> System:
+        """Validate the settings, take the folder, make what is missing in it.
+
+        Raises InvalidPolicy, ConfigurationError or SignerError, and then holds nothing.
+        """
+        catalog = load_catalog(settings.providers)
+        bundle = policy.load(settings.policies, catalog, settings.facts)
+        async with AsyncExitStack() as closing:
+            lock = take_folder(settings)
+            closing.callback(lock.release)
+            keys = Keys(settings.data / "keys", signer)
+            store = Store(settings.data, clock)
+            closing.push_async_callback(store.close)
+            await store.migrate()
+            closing.push_async_callback(keys.forget)
+            issuer = await _issuer(store, keys)
+            pdp_did = await keys.did(PDP_KEY)
+            rates = Rates(await store.decisions_since(int((clock() - WINDOW) * 1000)))
+            control = ControlPorts(
+                signer=signer,
+                store=store,
+                keys=keys,
+                bundle=bundle,
+                catalog=catalog,
+                issuers={DEFAULT: issuer},
+                pdp_did=pdp_did,
+                clock=clock,
+                control_url=settings.control_url,
+                pdp_url=settings.pdp_url,
+                version=_version(),
+                max_chain_depth=settings.max_chain_depth,
+                rates=rates,
+            )
+            pdp = PdpPorts(
+                signer=signer,
+                store=store,
+                bundle=bundle,
+                catalog=catalog,
+                pdp_did=pdp_did,
+                trusted_issuers={issuer: DEFAULT},
+                clock=clock,
+                workspace=settings.served_folder,
+                upstreams=settings.upstreams,
+                max_chain_depth=settings.max_chain_depth,
+            )
+            return cls(control, pdp, closing.pop_all())
+
+    async def create_app(self, name: str, role: Role = "agent") -> Secret:
+        """Register an app and return its API key, which is not kept and not shown again."""
+        issued = credentials.issue(name, role, DEFAULT, self._clock())
+        await self.store.add_app(issued.app, issued.key)
+        return issued.text
+
+    async def close(self) -> None:
+        """Finish what is under way and let go of the folder. Doing it twice is harmless."""
+        await self._closing.aclose()
+
+
+def take_folder(settings: Settings) -> FolderLock:
+    """Make the data folder if need be, and lock it."""
+    folder = settings.data
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings.served_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return FolderLock(folder)
+    except OSError as failure:
+        raise _unusable(folder, failure) from failure
+
+
+def _unusable(folder: Path, failure: OSError) -> ConfigurationError:
+    at = failure.filename or folder
+    what = "is not a folder" if failure.errno in (errno.ENOTDIR, errno.EEXIST) else failure.strerror
+    return ConfigurationError(
+        f"the data folder {folder} cannot be used: {at}: {what}. Choose a folder that this user "
+        "may write to",
+        setting="data",
+    )
+
+
+async def _issuer(store: Store, keys: Keys) -> str:
+    """The DID that signs for the tenant, which must be the one that always did."""
+    known = await store.issuer_of(DEFAULT)
+    if known is not None and not keys.exists(ISSUER_KEY):
+        raise ConfigurationError(
+            f"the key file {ISSUER_KEY}.key is missing from the data folder's keys, and the "
+            "database belongs to it. Restore it from a backup, or start with an empty data folder",
+            setting="data",
+        )
+    did = await keys.did(ISSUER_KEY)
+    if known is None:
+        await store.add_tenant(DEFAULT, did)
+    elif known != did:
+        raise ConfigurationError(
+            f"{ISSUER_KEY}.key is another key than the one this database was made with. "
+            "Restore the right one from a backup",
+            setting="data",
+        )
+    return did
+
+
+def _version() -> str:
+    try:
+        return metadata.version("nomos")
+    except metadata.PackageNotFoundError:
+        return "unknown"  # run from a source tree that was never installed

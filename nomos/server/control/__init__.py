@@ -1,0 +1,1 @@
+"""The control plane: decides, signs, and keeps the record of it."""

@@ -1,0 +1,63 @@
+"""What anyone may know of this server."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from fastapi import Request
+
+from nomos._wire import Hello, HelloAnswer
+from nomos.errors import SignerError
+from nomos.models import (
+    MAX_ARGS_BYTES,
+    MAX_CONTEXT_BYTES,
+    MAX_PURPOSE,
+    MAX_TTL_SECONDS,
+    Decision,
+)
+from nomos.server.control.body import MAX_BODY
+from nomos.server.control.errors import unavailable
+from nomos.server.control.messages import Health, KeyState, Limits, Service, WellKnown
+from nomos.server.control.ports import Ports
+from nomos.server.control.question import MAX_FACTS_BYTES
+from nomos.server.storage.apps import ApiKey
+from nomos.server.storage.database import StorageUnavailable
+
+
+async def well_known(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+    """The public keys of this server and the limits it sets."""
+    known = WellKnown(
+        version=ports.version,
+        api_version=1,
+        control_url=ports.control_url,
+        issuers=[KeyState(did=did, state="active") for did in ports.issuers.values()],
+        services=[Service(name="pdp", did=ports.pdp_did, url=ports.pdp_url, state="active")],
+        decisions=list(get_args(Decision)),
+        limits=Limits(
+            ttl_seconds=MAX_TTL_SECONDS,
+            args_bytes=MAX_ARGS_BYTES,
+            context_bytes=MAX_CONTEXT_BYTES,
+            facts_bytes=MAX_FACTS_BYTES,
+            purpose_characters=MAX_PURPOSE,
+            chain_depth=ports.max_chain_depth,
+            body_bytes=MAX_BODY,
+        ),
+    )
+    return known.model_dump(by_alias=True)
+
+
+async def healthy(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+    """The process answers, whatever the state of what it needs."""
+    return Health(status="ok").model_dump()
+
+
+async def ready(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+    """Everything that a decision needs answers."""
+    try:
+        await ports.store.ready()
+        answer = await ports.signer.ask(Hello())
+    except (SignerError, StorageUnavailable) as failure:
+        raise unavailable("the server is not ready to decide") from failure
+    if not isinstance(answer, HelloAnswer):
+        raise unavailable("the server is not ready to decide")
+    return Health(status="ready").model_dump()

@@ -1,0 +1,139 @@
+"""Reading a request's JSON: bounded, and with one meaning only.
+
+What two parsers could read differently is refused: duplicate keys, numbers that a double cannot
+hold, NaN, lone surrogates, keys that are not in Unicode's composed form. Everything later may
+then be signed as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import unicodedata
+from collections.abc import Sequence
+from typing import Any, Final, NoReturn
+
+from starlette.requests import Request
+
+from nomos.errors import InvalidRequest
+from nomos.server.control.errors import Refusal, shown
+
+MAX_BODY: Final = 64 * 1024
+MAX_DEPTH: Final = 16
+"""Levels of nesting; in a token the deepest of them sits a few levels deeper, below 32."""
+
+MAX_INTEGER: Final = 2**53 - 1
+SECONDS_TO_SEND: Final = 20.0
+
+
+async def read(request: Request) -> dict[str, Any]:
+    """Read the body as one JSON object.
+
+    Raises Refusal when it is too large or slow, InvalidRequest when it is not what it should be.
+    """
+    return parse(await _bounded(request))
+
+
+async def _bounded(request: Request) -> bytes:
+    declared = request.headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and int(declared[:20]) > MAX_BODY:
+        raise _too_large()
+    content = bytearray()
+    try:
+        async with asyncio.timeout(SECONDS_TO_SEND):
+            async for chunk in request.stream():
+                content += chunk
+                if len(content) > MAX_BODY:
+                    raise _too_large()
+    except TimeoutError:
+        message = f"the body did not arrive within {SECONDS_TO_SEND:g} seconds"
+        raise Refusal("invalid_request", message) from None
+    return bytes(content)
+
+
+def _too_large() -> Refusal:
+    return Refusal(
+        "too_large",
+        f"the body is larger than {MAX_BODY // 1024} KiB",
+        headers={"connection": "close"},
+    )
+
+
+def parse(content: bytes) -> dict[str, Any]:
+    """Parse one JSON object."""
+    try:
+        value = json.loads(
+            content.decode(), object_pairs_hook=_without_duplicates, parse_constant=_constant
+        )
+    except UnicodeDecodeError:
+        raise InvalidRequest("the body is not UTF-8") from None
+    except (ValueError, RecursionError) as failure:
+        where = f": {failure}" if isinstance(failure, json.JSONDecodeError) else ""
+        raise InvalidRequest(f"the body is not JSON{where}") from None
+    if not isinstance(value, dict):
+        raise InvalidRequest("the body must be a JSON object")
+    _check(value, ())
+    return value
+
+
+def canonical(value: object) -> bytes:
+    """One text for equal values, to hash and to measure; close to RFC 8785, but never signed."""
+    return json.dumps(
+        value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+    ).encode()
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidRequest(f"the member {shown(twice)} is there more than once")
+    return value
+
+
+def _constant(name: str) -> NoReturn:
+    raise InvalidRequest(f"{name} is not JSON")
+
+
+def _check(value: object, path: Sequence[str]) -> None:
+    if len(path) > MAX_DEPTH:
+        raise _wrong(path[:2], f"is nested deeper than {MAX_DEPTH} levels")
+    match value:
+        case dict():
+            for name, item in value.items():
+                if not _encodes(name) or not unicodedata.is_normalized("NFC", name):
+                    raise _wrong(path, f"has the member name {shown(name)}, which is not in NFC")
+                _check(item, (*path, name))
+        case list():
+            for index, item in enumerate(value):
+                _check(item, (*path, str(index)))
+        case _:
+            problem = _problem(value)
+            if problem is not None:
+                raise _wrong(path, problem)
+
+
+def _problem(value: object) -> str | None:
+    match value:
+        case str() if not _encodes(value):
+            return "holds half of a surrogate pair"
+        case int() if abs(value) > MAX_INTEGER:
+            return "is an integer beyond 2^53-1; send it as a string"
+        case float() if not math.isfinite(value):
+            return "is a number too large for JSON"
+    return None
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _wrong(path: Sequence[str], what: str) -> InvalidRequest:
+    field = ".".join(path)
+    return InvalidRequest(f"{shown(field)[1:-1] or 'the body'} {what}", fields=(field,))

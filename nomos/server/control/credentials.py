@@ -1,0 +1,106 @@
+"""API keys: `nomos_<app id>_<secret>`.
+
+The secret is 32 random bytes, so its sha256 is all the hashing that it needs: there is nothing
+to guess. An app that does not exist costs as much time to refuse as a secret that is wrong.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from nomos.errors import ConfigurationError
+from nomos.models import Secret
+from nomos.server.control.errors import Refusal
+from nomos.server.storage.apps import ApiKey, App, Role
+from nomos.server.storage.idents import new_ident
+
+KEY: Final = re.compile(r"nomos_(app_[0-9a-z]{26})_([0-9a-z]{52})")
+NAME: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,100}")
+ROLES: Final[tuple[Role, ...]] = ("agent", "operator", "auditor")
+
+_NOBODY: Final = ApiKey(app="", tenant="", role="agent", secret_hash="0" * 64)
+"""Compared with when there is no such app; no secret has this hash."""
+
+
+class KeyStore(Protocol):
+    """Where keys are looked up: `nomos.server.storage.store.Store`."""
+
+    async def keys_of(self, app: str) -> tuple[ApiKey, ...]: ...
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A new app with its first key, whose text is shown this once."""
+
+    app: App
+    key: ApiKey
+    text: Secret
+
+
+def issue(name: str, role: Role, tenant: str, now: float) -> Issued:
+    """Make an app and an API key for it."""
+    if not NAME.fullmatch(name):
+        message = "an app's name has 1 to 100 characters and no control characters"
+        raise ConfigurationError(message, setting="name")
+    if role not in ROLES:
+        raise ConfigurationError(f"a role is one of {', '.join(ROLES)}", setting="role")
+    app = App(id=new_ident("app", int(now * 1000)), tenant=tenant, name=name, created_at=int(now))
+    secret = base64.b32encode(secrets.token_bytes(32)).decode().rstrip("=").lower()
+    key = ApiKey(app=app.id, tenant=tenant, role=role, secret_hash=_hash(secret))
+    return Issued(app, key, Secret(f"nomos_{app.id}_{secret}"))
+
+
+async def authenticate(
+    store: KeyStore, authorization: Sequence[str], roles: Collection[Role]
+) -> ApiKey:
+    """Who sends these `Authorization` headers, if they may act in one of `roles`."""
+    app, digest = _read(authorization)
+    key = _matching(await store.keys_of(app), digest)
+    if key is None:
+        raise _unauthorized("invalid_api_key", "the API key is not one of this server's")
+    if key.disabled:
+        raise Refusal("app_disabled", "the app that this API key belongs to is disabled")
+    if key.role not in roles:
+        wanted = " or ".join(sorted(roles))
+        message = f"this needs an API key with the role {wanted}, and yours is {key.role}"
+        raise Refusal("forbidden", message)
+    return key
+
+
+def _read(authorization: Sequence[str]) -> tuple[str, str]:
+    if not authorization:
+        message = "send your API key as `Authorization: Bearer nomos_...`"
+        raise _unauthorized("missing_api_key", message)
+    scheme, _, text = authorization[0].partition(" ")
+    match = KEY.fullmatch(text.strip())
+    if len(authorization) > 1 or scheme.lower() != "bearer" or match is None:
+        message = "the Authorization header does not hold an API key: `Bearer nomos_...`"
+        raise _unauthorized("invalid_api_key", message)
+    return match[1], _hash(match[2])
+
+
+def _matching(keys: Sequence[ApiKey], digest: str) -> ApiKey | None:
+    """Compare with every key, the right one or not, and with one when there are none."""
+    found = None
+    for key in keys or (_NOBODY,):
+        if hmac.compare_digest(key.secret_hash, digest):
+            found = key
+    return found
+
+
+def _unauthorized(code: str, message: str) -> Refusal:
+    headers = {"www-authenticate": 'Bearer realm="nomos"'}
+    if code == "missing_api_key":
+        return Refusal("missing_api_key", message, headers=headers)
+    return Refusal("invalid_api_key", message, headers=headers)
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,89 @@
+"""Every way in which the control plane refuses to answer, and the one shape it does that in.
+
+A deny is an answer and not in here. `STATUS` is the one table from a code to an HTTP status.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
+
+ErrorCode = Literal[
+    "invalid_request",
+    "missing_api_key",
+    "invalid_api_key",
+    "app_disabled",
+    "forbidden",
+    "not_found",
+    "method_not_allowed",
+    "idempotency_conflict",
+    "too_large",
+    "rate_limited",
+    "internal",
+    "unavailable",
+]
+
+STATUS: Final[Mapping[ErrorCode, int]] = {
+    "invalid_request": 400,
+    "missing_api_key": 401,
+    "invalid_api_key": 401,
+    "app_disabled": 403,
+    "forbidden": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "idempotency_conflict": 409,
+    "too_large": 413,
+    "rate_limited": 429,
+    "internal": 500,
+    "unavailable": 503,
+}
+
+BY_STATUS: Final[Mapping[int, ErrorCode]] = {
+    400: "invalid_request",
+    401: "invalid_api_key",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    422: "invalid_request",
+    429: "rate_limited",
+    503: "unavailable",
+}
+"""The codes for statuses that the web framework answers with by itself."""
+
+
+class Refusal(Exception):
+    """No answer, and why; the message is a sentence and holds no secret."""
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        *,
+        fields: Sequence[str] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.fields = tuple(fields)
+        self.headers = dict(headers or {})
+
+
+def body(code: ErrorCode, message: str, request_id: str, fields: Sequence[str] = ()) -> bytes:
+    """The JSON of an error reply; `fields` are there for a request that is itself wrong."""
+    content: dict[str, object] = {"error": message, "error_code": code, "request_id": request_id}
+    if fields:
+        content["fields"] = list(fields)
+    return json.dumps(content).encode()
+
+
+def unavailable(message: str) -> Refusal:
+    """A failure of ours that may be over in a moment: nothing was decided, ask again."""
+    return Refusal("unavailable", message, headers={"retry-after": "1"})
+
+
+def shown(text: str, limit: int = 80) -> str:
+    """A caller's own text as it may stand in a sentence: quoted, ASCII, and short."""
+    return ascii(text if len(text) <= limit else text[: limit - 3] + "...")

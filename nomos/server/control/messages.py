@@ -1,0 +1,214 @@
+"""What goes over the wire, in its own names. Unknown members are refused, never ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic.json_schema import SkipJsonSchema
+
+from nomos.errors import InvalidRequest
+from nomos.models import (
+    DEFAULT_TTL_SECONDS,
+    MAX_PURPOSE,
+    MAX_TTL_SECONDS,
+    Command,
+    Decision,
+    DenyReason,
+    Did,
+)
+from nomos.server.control.errors import ErrorCode, shown
+
+MAX_SHOWN_PROBLEMS: Final = 8
+
+NOT_YET: Final[Mapping[str, str]] = {
+    "cosignerEnvelopeId": "approvals are not available on this server",
+    "delegatedChain": "delegated chains are not available on this server; "
+    "ask with the app's API key and no parent chain",
+    "parentReceiptId": "grouping by parent is not available on this server",
+    "swarmId": "grouping by swarm is not available on this server",
+    "dryRun": "dry runs are not available on this server; every question is recorded",
+}
+"""Members of the protocol that this server does not know how to honour, and says so."""
+
+
+Absent = SkipJsonSchema[None]
+"""A member that may be left out, but is never null."""
+
+Purpose = Annotated[
+    str, Field(max_length=MAX_PURPOSE, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")
+]
+
+
+class Wire(BaseModel):
+    """Base of all messages: closed, immutable, camelCase outside, exact types."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        strict=True,
+    )
+
+
+class AuthorizeRequest(Wire):
+    """One question: whether an agent may do `command` to `resource`."""
+
+    command: Command = Field(description="A registered command, such as `/github/issue/list`.")
+    resource: dict[str, Any] = Field(
+        description="`provider` (the command's first segment) and the provider's fields.",
+        examples=[{"provider": "github", "owner": "acme", "repo": "app"}],
+    )
+    args: dict[str, Any] | Absent = Field(
+        default=None,
+        description="The call's other parameters, at most 16 KiB. Given: bound and signed. "
+        "Absent: not bound.",
+    )
+    ttl_seconds: int = Field(default=DEFAULT_TTL_SECONDS, ge=1, le=MAX_TTL_SECONDS)
+    agent_did: Did | Absent = Field(
+        default=None,
+        description="The key the grant is bound to. Absent: the app's own key, kept by the "
+        "server, which then signs the invocation too.",
+    )
+    audience: str | Absent = Field(
+        default=None, description="The DID of the service the call goes to; by default the PDP."
+    )
+    purpose: Purpose | Absent = Field(default=None, description="For people and policy.")
+    context: dict[str, Any] | Absent = Field(
+        default=None,
+        description="Facts that the agent asserts, at most 4 KiB; policy sees `context.agent`.",
+    )
+
+
+class Reply(Wire):
+    """Base of what the server sends, which it makes by the names it uses itself."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+
+
+class Explanation(Reply):
+    """Which policies decided, by name, and a sentence for people."""
+
+    policies: list[str]
+    message: str | None = None
+
+
+class AllowReply(Reply):
+    """`chain` is one delegation to the agent; `resource` and `args` are what it was made for."""
+
+    decision: Literal["allow"]
+    receipt_id: str
+    expires_at: str
+    server_time: str
+    audience: Did
+    chain: list[str]
+    resource: dict[str, Any]
+    args: dict[str, Any] | None = Field(default=None, description="Absent: not bound.")
+    ucan: str | None = Field(
+        default=None, description="There when `agentDid` was absent: the token for the PDP call."
+    )
+
+
+class DenyReply(Reply):
+    """`reason` is for machines, `explanation` for people."""
+
+    decision: Literal["deny"]
+    reason: DenyReason
+    receipt_id: str
+    server_time: str
+    explanation: Explanation
+
+
+AuthorizeReply = Annotated[AllowReply | DenyReply, Field(discriminator="decision")]
+
+
+class ErrorReply(BaseModel):
+    """No answer, and why. Quote `request_id` to the server's operator."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    error: str
+    error_code: ErrorCode
+    request_id: str
+    fields: list[str] | None = Field(default=None, description="Paths of what is wrong.")
+
+
+class Health(Reply):
+    """The process answers."""
+
+    status: Literal["ok", "ready"]
+
+
+class KeyState(Reply):
+    """One public key and what it is good for now."""
+
+    did: Did
+    state: Literal["active", "retiring", "revoked"]
+
+
+class Service(Reply):
+    """A service that honours tokens of this control plane."""
+
+    name: str
+    did: Did
+    url: str
+    state: Literal["active", "retiring", "revoked"]
+
+
+class Limits(Reply):
+    """What a request may be at most."""
+
+    ttl_seconds: int
+    args_bytes: int
+    context_bytes: int
+    facts_bytes: int
+    purpose_characters: int
+    chain_depth: int
+    body_bytes: int
+
+
+class WellKnown(Reply):
+    """Who signs here, which services honour it, and what the limits are."""
+
+    version: str
+    api_version: Literal[1]
+    control_url: str
+    issuers: list[KeyState]
+    services: list[Service]
+    decisions: list[Decision]
+    limits: Limits
+
+
+def authorize_request(body: Mapping[str, Any]) -> AuthorizeRequest:
+    """Read a question. Raises InvalidRequest naming every member that is wrong."""
+    for name, why in NOT_YET.items():
+        # `false` asks for what happens anyway.
+        if name in body and not (name == "dryRun" and body[name] is False):
+            raise InvalidRequest(f"{name}: {why}", fields=(name,))
+    for name, value in body.items():
+        if value is None:
+            message = f"{shown(name)[1:-1]}: is null; leave it out instead"
+            raise InvalidRequest(message, fields=(name,))
+    try:
+        return AuthorizeRequest.model_validate({k: v for k, v in body.items() if k != "dryRun"})
+    except ValidationError as invalid:
+        raise _explained(invalid) from None
+
+
+def _explained(invalid: ValidationError) -> InvalidRequest:
+    problems = invalid.errors(include_url=False, include_input=False, include_context=False)
+    fields, sentences = [], []
+    for problem in problems[:MAX_SHOWN_PROBLEMS]:
+        field = ".".join(map(str, problem["loc"]))
+        fields.append(field)
+        sentences.append(f"{shown(field)[1:-1]}: {_SENTENCES.get(problem['type'], problem['msg'])}")
+    return InvalidRequest("; ".join(sentences), fields=fields)
+
+
+_SENTENCES: Final[Mapping[str, str]] = {
+    "missing": "is required",
+    "extra_forbidden": "is not a member of this request",
+}

@@ -1,0 +1,51 @@
+"""What the control plane needs from outside, as one frozen value."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+from weakref import WeakValueDictionary
+
+from nomos.models import MAX_CHAIN_DEPTH
+from nomos.policy.bundle import Bundle
+from nomos.resources import Catalog
+from nomos.server.control.rates import Rates
+from nomos.server.keys import Asks
+from nomos.server.storage.store import Store
+
+
+class KeyRing(Protocol):
+    """Keys by name, made on first use: `nomos.server.keys.Keys`."""
+
+    async def did(self, name: str) -> str: ...
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Everything the control plane reaches out to.
+
+    `issuers` has the DID that signs for each tenant; `clock` answers Unix time in seconds.
+    """
+
+    signer: Asks
+    store: Store
+    keys: KeyRing
+    bundle: Bundle
+    catalog: Catalog
+    issuers: Mapping[str, str]
+    pdp_did: str
+    clock: Callable[[], float]
+    control_url: str
+    pdp_url: str
+    version: str
+    max_chain_depth: int = MAX_CHAIN_DEPTH
+    rates: Rates = field(default_factory=Rates)
+    _turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = field(
+        default_factory=WeakValueDictionary
+    )
+
+    def turn(self, app: str, key: str) -> asyncio.Lock:
+        """What a question with this idempotency key holds while it is being answered."""
+        return self._turns.setdefault((app, key), asyncio.Lock())

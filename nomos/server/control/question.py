@@ -1,0 +1,140 @@
+"""From what was sent to what is asked: one canonical question, or a sentence on what is wrong.
+
+Pure. Everything after this (policy, signing, the receipt) sees only the canonical form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from nomos.errors import InvalidRequest
+from nomos.models import MAX_ARGS_BYTES, MAX_CONTEXT_BYTES, Resource
+from nomos.resources import (
+    Catalog,
+    CommandSpec,
+    Provider,
+    canonical_args,
+    canonical_resource,
+    commands_beneath,
+    find_command,
+)
+from nomos.server.control.body import canonical
+from nomos.server.control.errors import shown
+from nomos.server.control.messages import AuthorizeRequest
+
+MAX_FACTS_BYTES: Final = 2 * 1024
+"""What a delegation carries of purpose and context (`meta.facts`)."""
+
+MAX_LISTED: Final = 12
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question in canonical form.
+
+    `spec` is None for a command that is not registered: that is denied, not refused. `args` is
+    None when they are not bound, `agent` when the app's own key stands in.
+    """
+
+    command: str
+    provider: Provider
+    spec: CommandSpec | None
+    resource: Resource
+    args: Mapping[str, Any] | None
+    ttl: int
+    agent: str | None
+    purpose: str | None
+    context: Mapping[str, Any] | None
+
+    def facts(self, bundle: str) -> dict[str, Any]:
+        """What the delegation says about how it came to be."""
+        facts: dict[str, Any] = {"bundle": bundle}
+        if self.purpose is not None:
+            facts["purpose"] = self.purpose
+        if self.context is not None:
+            facts["agent"] = dict(self.context)
+        return facts
+
+
+def read(message: AuthorizeRequest, catalog: Catalog, pdp_did: str, bundle: str) -> Asked:
+    """Make the question canonical. Raises InvalidRequest naming the member that is wrong."""
+    _check_audience(message.audience, pdp_did)
+    _check_size("context", message.context, MAX_CONTEXT_BYTES)
+    provider = _provider(message, catalog)
+    spec = _spec(message.command, catalog)
+    asked = Asked(
+        command=message.command,
+        provider=provider,
+        spec=spec,
+        resource=canonical_resource(provider, message.resource, spec),
+        args=_args(spec, message.args),
+        ttl=message.ttl_seconds,
+        agent=message.agent_did,
+        purpose=message.purpose,
+        context=message.context,
+    )
+    _check_facts(asked.facts(bundle))
+    return asked
+
+
+def _check_audience(audience: str | None, pdp_did: str) -> None:
+    if audience not in (None, pdp_did):
+        message = (
+            "audience: other services than the PDP are not available on this server. "
+            f"Leave it out, or name the PDP: {pdp_did}"
+        )
+        raise InvalidRequest(message, fields=("audience",))
+
+
+def _provider(message: AuthorizeRequest, catalog: Catalog) -> Provider:
+    name = message.command.split("/")[1]
+    provider = catalog.get(name)
+    if provider is None:
+        known = ", ".join(sorted(catalog)[:MAX_LISTED])
+        sentence = f"command: there is no provider {shown(name)}; this server has {known}"
+        raise InvalidRequest(sentence, fields=("command",))
+    if message.resource.get("provider", name) != name:
+        sentence = f'resource.provider: must be "{name}", as in the command'
+        raise InvalidRequest(sentence, fields=("resource.provider",))
+    return provider
+
+
+def _spec(command: str, catalog: Catalog) -> CommandSpec | None:
+    found = find_command(catalog, command)
+    if found is not None:
+        return found[1]
+    leaves = commands_beneath(catalog, command)
+    if leaves:
+        some = ", ".join(leaves[:MAX_LISTED]) + (", ..." if len(leaves) > MAX_LISTED else "")
+        sentence = (
+            f"command: {command} stands for several commands, and granting a whole prefix is not "
+            f"available on this server. Ask for one of {some}"
+        )
+        raise InvalidRequest(sentence, fields=("command",))
+    return None
+
+
+def _args(spec: CommandSpec | None, args: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    _check_size("args", args, MAX_ARGS_BYTES)
+    if args is None or spec is None:
+        return None
+    return canonical_args(spec, args)
+
+
+def _check_size(field: str, value: Mapping[str, Any] | None, limit: int) -> None:
+    size = 0 if value is None else len(canonical(value))
+    if size > limit:
+        message = f"{field}: is {size} bytes as JSON, and {limit} is the most"
+        raise InvalidRequest(message, fields=(field,))
+
+
+def _check_facts(facts: Mapping[str, Any]) -> None:
+    size = len(canonical(facts))
+    if size > MAX_FACTS_BYTES:
+        message = (
+            f"context: with the purpose it takes {size} bytes in the token, and "
+            f"{MAX_FACTS_BYTES} is the most. Leave out what policy and people do not need"
+        )
+        raise InvalidRequest(message, fields=("context",))

@@ -1,0 +1,215 @@
+"""The table of routes, and the app that it makes.
+
+A route names the roles that may call it; None means anyone. The table is what is served: there is
+no route beside it, and none without an entry for who may call.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from nomos.errors import InvalidRequest
+from nomos.server.control import about, body, errors, openapi
+from nomos.server.control.authorize import authorize
+from nomos.server.control.credentials import authenticate
+from nomos.server.control.edge import Edge
+from nomos.server.control.errors import Refusal
+from nomos.server.control.messages import AuthorizeReply, AuthorizeRequest, Health, WellKnown
+from nomos.server.control.ports import Ports
+from nomos.server.storage.apps import ApiKey, Role
+from nomos.server.storage.database import StorageUnavailable
+
+MAX_KEY: Final = 256
+
+log = logging.getLogger("nomos.server")
+
+Handler = Callable[[Ports, Request, ApiKey | None], Awaitable[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method of one path: who may call it, what answers, and how it is documented."""
+
+    method: str
+    path: str
+    roles: tuple[Role, ...] | None
+    handler: Handler
+    reply: Any
+    summary: str
+    accepts: Any = None
+    headers: tuple[Mapping[str, Any], ...] = ()
+    refuses: tuple[int, ...] = field(default=())
+
+
+async def post_authorize(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+    """Decide one question."""
+    assert caller is not None, "the table gives this route a role"
+    key = _idempotency_key(request.headers.getlist("idempotency-key"))
+    content = await body.read(request)
+    request_id: str = request.state.request_id
+    return await authorize(ports, caller, content, key=key, request_id=request_id)
+
+
+async def post_batch(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+    """Refuse: questions are asked one at a time."""
+    raise InvalidRequest("batches are not available on this server; POST /v1/authorize for each")
+
+
+ROUTES: Final = (
+    Route(
+        "POST",
+        "/v1/authorize",
+        ("agent",),
+        post_authorize,
+        AuthorizeReply,
+        "Ask whether an agent may do something; an allow brings the delegation for it.",
+        accepts=AuthorizeRequest,
+        headers=(openapi.IDEMPOTENCY_KEY,),
+        refuses=(400, 409, 413, 503),
+    ),
+    Route(
+        "POST",
+        "/v1/authorize/batch",
+        ("agent",),
+        post_batch,
+        None,
+        "Not available on this server: always answers 400.",
+        refuses=(400, 503),
+    ),
+    Route(
+        "GET",
+        "/.well-known/nomos",
+        None,
+        about.well_known,
+        WellKnown,
+        "Who signs here, which services honour it, and the limits.",
+    ),
+    Route("GET", "/healthz", None, about.healthy, Health, "The process answers."),
+    Route(
+        "GET",
+        "/readyz",
+        None,
+        about.ready,
+        Health,
+        "The database and the signing binary answer.",
+        refuses=(503,),
+    ),
+)
+
+
+def create_control(ports: Ports) -> ASGIApp:
+    """The control plane as an ASGI app."""
+    app = FastAPI(
+        title="Nomos control plane",
+        version=ports.version,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        separate_input_output_schemas=False,
+    )
+    for route in ROUTES:
+        app.add_api_route(
+            route.path,
+            _endpoint(ports, route),
+            methods=[route.method],
+            summary=route.summary,
+            operation_id=openapi.operation_id(route.method, route.path),
+            response_model=None,
+            responses=openapi.responses(route.reply, route.refuses, roles=route.roles),
+            openapi_extra=openapi.operation(route.accepts, route.headers, roles=route.roles),
+        )
+    openapi.install(app, ports.control_url)
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)
+    return Edge(app)
+
+
+def _endpoint(ports: Ports, route: Route) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        caller = None
+        if route.roles is not None:
+            sent = request.headers.getlist("authorization")
+            caller = await authenticate(ports.store, sent, route.roles)
+        content = await route.handler(ports, request, caller)
+        return JSONResponse(content, headers={"cache-control": "no-store"})
+
+    return endpoint
+
+
+def _idempotency_key(sent: Sequence[str]) -> str | None:
+    if not sent:
+        return None
+    key = sent[0]
+    if len(sent) > 1 or not 0 < len(key) <= MAX_KEY or not (key.isascii() and key.isprintable()):
+        message = f"Idempotency-Key: must be one value of 1 to {MAX_KEY} printable ASCII characters"
+        raise InvalidRequest(message, fields=("Idempotency-Key",))
+    return key
+
+
+async def _refused(request: Request, failure: Exception) -> Response:
+    assert isinstance(failure, Refusal)
+    return _reply(
+        request, failure.code, failure.message, fields=failure.fields, headers=failure.headers
+    )
+
+
+async def _invalid(request: Request, failure: Exception) -> Response:
+    assert isinstance(failure, InvalidRequest)
+    return _reply(request, "invalid_request", str(failure), fields=failure.fields)
+
+
+async def _http(request: Request, failure: Exception) -> Response:
+    """What the framework refuses by itself: no such path, another method."""
+    assert isinstance(failure, HTTPException)
+    code = errors.BY_STATUS.get(failure.status_code, "internal")
+    path = errors.shown(request.url.path)
+    sentences = {
+        "not_found": f"there is nothing at {path}",
+        "method_not_allowed": f"{path} does not take {errors.shown(request.method)}",
+    }
+    return _reply(request, code, sentences.get(code, failure.detail), headers=failure.headers)
+
+
+async def _unavailable(request: Request, failure: Exception) -> Response:
+    """The database failed outside of a decision, such as while a key was looked up."""
+    log.error("request %s: %s", request.state.request_id, failure)
+    refusal = errors.unavailable("the server cannot answer at the moment; ask again")
+    return _reply(request, refusal.code, refusal.message, headers=refusal.headers)
+
+
+async def _failed(request: Request, failure: Exception) -> Response:
+    message = "the server failed; its log has the cause under this request id"
+    return _reply(request, "internal", message)
+
+
+_HANDLERS: Final = {
+    Refusal: _refused,
+    InvalidRequest: _invalid,
+    HTTPException: _http,
+    StorageUnavailable: _unavailable,
+    Exception: _failed,
+}
+
+
+def _reply(
+    request: Request,
+    code: errors.ErrorCode,
+    message: str,
+    *,
+    fields: Sequence[str] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    return Response(
+        errors.body(code, message, request.state.request_id, fields),
+        status_code=errors.STATUS[code],
+        headers={"cache-control": "no-store"} | dict(headers or {}),
+        media_type="application/json",
+    )

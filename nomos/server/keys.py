@@ -1,0 +1,141 @@
+"""The server's private keys: files that their owner alone may read.
+
+Under `data/keys/`: `issuer-<tenant>.key` signs delegations, `pdp.key` is the PDP's identity,
+`app-<app id>.key` stands in for agents that have no key of their own. Each holds one Ed25519
+seed in hex. A file appears complete or not at all, and is on the disk before it is used: a
+grant signed by a key that a power cut takes away could never be verified again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import secrets
+import stat
+from pathlib import Path
+from typing import Final, Protocol
+
+from nomos._wire import Answer, ForgetKey, LoadKey, LoadKeyAnswer, Refused, Request
+from nomos.errors import ConfigurationError, SignerError
+from nomos.models import Secret
+
+SEED_LINE: Final = re.compile(rb"\A[0-9a-f]{64}\n?\Z")
+
+
+class Asks(Protocol):
+    """Whoever signs: `nomos._io.signer.AsyncSigner`."""
+
+    async def ask(self, request: Request) -> Answer | Refused: ...
+
+
+class Keys:
+    """The keys of one data folder, loaded into the signer when first asked for."""
+
+    def __init__(self, folder: Path, signer: Asks) -> None:
+        make_private_folder(folder)
+        self._folder = folder
+        self._signer = signer
+        self._dids: dict[str, str] = {}
+        self._loading = asyncio.Lock()
+
+    def exists(self, name: str) -> bool:
+        """Whether the key was made before."""
+        return (self._folder / f"{name}.key").exists()
+
+    async def did(self, name: str) -> str:
+        """The DID of the key called `name`, which is made if there is none yet."""
+        known = self._dids.get(name)
+        if known is not None:
+            return known
+        async with self._loading:
+            if name not in self._dids:
+                path = self._folder / f"{name}.key"
+                seed = await asyncio.to_thread(load_or_create, path)
+                self._dids[name] = await self._load(seed)
+            return self._dids[name]
+
+    async def forget(self) -> None:
+        """Take the keys out of the signer, whose process may outlive this system."""
+        dids, self._dids = list(self._dids.values()), {}
+        for did in dids:
+            try:
+                await self._signer.ask(ForgetKey(key=did))
+            except SignerError:
+                return  # a signer that has ended has forgotten
+
+    async def _load(self, seed: Secret) -> str:
+        answer = await self._signer.ask(LoadKey(seed=seed.reveal()))
+        if not isinstance(answer, LoadKeyAnswer):
+            code = answer.code if isinstance(answer, Refused) else None
+            raise SignerError("the signing binary did not take a server key", code=code)
+        return answer.key
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make `folder` for its owner alone, and refuse one that others can look into."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    _refuse_shared(folder, folder.stat(), "chmod 700")
+
+
+def load_or_create(path: Path) -> Secret:
+    """Read the seed in `path`, after making it if the file does not exist."""
+    if not path.exists():
+        try:
+            _create(path, secrets.token_hex(32))
+        except OSError as failure:
+            raise ConfigurationError(
+                f"cannot make the key file {path}: {failure.strerror}", setting="data"
+            ) from failure
+    return _read(path)
+
+
+def _read(path: Path) -> Secret:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as failure:
+        raise ConfigurationError(
+            f"cannot read the key file {path}: {failure.strerror}", setting="data"
+        ) from failure
+    with os.fdopen(descriptor, "rb") as file:
+        _refuse_shared(path, os.fstat(descriptor), "chmod 600")
+        content = file.read(128)
+    if not SEED_LINE.match(content):
+        raise ConfigurationError(
+            f"{path} is not a key file: it should hold 64 hex digits. Restore it from a backup; "
+            "a new key would make every token signed so far unverifiable",
+            setting="data",
+        )
+    return Secret(content.decode().strip())
+
+
+def _create(path: Path, seed: str) -> None:
+    """Write beside the final name, flush, and rename: no reader ever sees half a key."""
+    draft = path.with_suffix(f".{os.getpid()}.new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(f"{seed}\n".encode())
+        file.flush()
+        os.fsync(descriptor)
+    draft.rename(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_shared(path: Path, found: os.stat_result, fix: str) -> None:
+    if found.st_uid != os.geteuid():
+        raise ConfigurationError(f"{path} belongs to another user", setting="data")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise ConfigurationError(
+            f"{path} holds private keys and other users may read it. Run: {fix} {path}",
+            setting="data",
+        )

@@ -1,0 +1,189 @@
+"""Open files beneath a folder, and nowhere else.
+
+A path is walked one component at a time, each opened relative to the descriptor of the one
+before it (`openat`) and never through a symbolic link (`O_NOFOLLOW`). A path is therefore
+never resolved twice: whatever is swapped during a call, the descriptors already held stay
+what they were, and the next step is again one name in one folder. There is no check that a
+race could outrun.
+
+Only regular files and folders are opened. Anything else is recognised by `lstat` first, as
+opening a device can act on it, and again by `fstat` after, as it may have been swapped in.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Final, NoReturn
+
+from nomos.server.pdp.statuses import Refusal, denied
+
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+CHUNK: Final = 256 * 1024
+
+
+@contextmanager
+def folder(root: int, segments: Sequence[str]) -> Iterator[int]:
+    """Yield a descriptor of the folder at `segments` beneath `root`, closed afterwards."""
+    # Opened anew, not duplicated: duplicates share one position when a folder is listed.
+    held = os.open(".", _FOLDER, dir_fd=root)
+    try:
+        for segment in segments:
+            with _explained(held, segment):
+                below = os.open(segment, _FOLDER, dir_fd=held)
+            os.close(held)
+            held = below
+        yield held
+    finally:
+        os.close(held)
+
+
+def read_file(parent: int, name: str, cap: int) -> bytes:
+    """Return the content of the regular file `name`; more than `cap` bytes are refused."""
+    with _explained(parent, name):
+        _regular(os.lstat(name, dir_fd=parent))
+        found = os.open(name, _READ, dir_fd=parent)
+    try:
+        if _regular(os.fstat(found)).st_size > cap:
+            raise _too_large(cap)
+        # The size may have grown since, and some files do not tell theirs.
+        content = bytearray()
+        while len(content) <= cap:
+            chunk = os.read(found, min(CHUNK, cap + 1 - len(content)))
+            if not chunk:
+                return bytes(content)
+            content += chunk
+        raise _too_large(cap)
+    finally:
+        os.close(found)
+
+
+def write_file(parent: int, name: str, content: bytes) -> None:
+    """Replace the regular file `name`, or make it: wholly or not at all, and durably."""
+    mode = _mode_of_existing(parent, name)
+    scratch = f".nomos-{secrets.token_hex(16)}.tmp"
+    with _explained(parent, name):
+        made = os.open(scratch, _NEW, 0o666, dir_fd=parent)
+        try:
+            try:
+                if mode is not None:
+                    os.fchmod(made, mode)
+                _write_all(made, content)
+                os.fsync(made)
+            finally:
+                os.close(made)
+            os.rename(scratch, name, src_dir_fd=parent, dst_dir_fd=parent)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(scratch, dir_fd=parent)
+            raise
+    _settle(parent)
+
+
+def kind(mode: int) -> str:
+    """Return what a directory entry is, in the words of the reply."""
+    if stat.S_ISREG(mode):
+        return "file"
+    if stat.S_ISDIR(mode):
+        return "directory"
+    return "link" if stat.S_ISLNK(mode) else "other"
+
+
+def _settle(parent: int) -> None:
+    """Make a rename durable, where the file system can do that for folders."""
+    try:
+        os.fsync(parent)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise Refusal(
+                "unavailable", "the file was replaced, but the disk did not confirm it"
+            ) from None
+
+
+def _write_all(made: int, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[os.write(made, left) :]
+
+
+def _mode_of_existing(parent: int, name: str) -> int | None:
+    with _explained(parent, name):
+        try:
+            return stat.S_IMODE(_regular(os.lstat(name, dir_fd=parent)).st_mode) & 0o777
+        except FileNotFoundError:
+            return None
+
+
+def _regular(found: os.stat_result) -> os.stat_result:
+    match kind(found.st_mode):
+        case "file":
+            return found
+        case "directory":
+            raise Refusal("invalid_request", "this path is a folder", fields=("resource.path",))
+        case "link":
+            raise _link()
+        case _:
+            raise denied("resource_out_of_scope", "only regular files and folders are served")
+
+
+@contextmanager
+def _explained(parent: int, name: str) -> Iterator[None]:
+    """Turn what the operating system says about `name` into a refusal."""
+    try:
+        yield
+    except OSError as error:
+        _explain(error, parent, name)
+
+
+def _explain(error: OSError, parent: int, name: str) -> NoReturn:
+    match error.errno:
+        # A link where a folder is wanted is ENOTDIR on some systems and ELOOP on others.
+        case errno.ELOOP | errno.EMLINK | errno.ENOTDIR:
+            if error.errno != errno.ENOTDIR or _is_link(parent, name):
+                raise _link() from None
+            raise Refusal("not_found", "there is no such file or folder") from None
+        case errno.ENOENT:
+            raise Refusal("not_found", "there is no such file or folder") from None
+        case errno.EISDIR:
+            raise Refusal(
+                "invalid_request", "this path is a folder", fields=("resource.path",)
+            ) from None
+        case errno.ENAMETOOLONG | errno.EINVAL | errno.EILSEQ:
+            raise Refusal(
+                "invalid_request",
+                "the file system does not take this name",
+                fields=("resource.path",),
+            ) from None
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            raise Refusal(
+                "forbidden",
+                "the operating system does not let the PDP do this: the operator can change the "
+                "permissions of the workspace",
+            ) from None
+        case _:
+            reason = errno.errorcode.get(error.errno or 0, "an input/output error")
+            raise Refusal("unavailable", f"the workspace's file system answered {reason}") from None
+
+
+def _is_link(parent: int, name: str) -> bool:
+    try:
+        return stat.S_ISLNK(os.lstat(name, dir_fd=parent).st_mode)
+    except OSError:
+        return False
+
+
+def _link() -> Refusal:
+    return denied(
+        "resource_out_of_scope", "the path goes through a symbolic link, which is never followed"
+    )
+
+
+def _too_large(cap: int) -> Refusal:
+    return Refusal("too_large", f"the file is larger than {cap} bytes", fields=("resource.path",))

@@ -1,0 +1,77 @@
+"""Who may be called, and with what: a provider's base URL and the credential for it.
+
+An agent never sees the credential. It leaves this process in one place, the `authorization`
+header of a request to the provider's own base URL.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from nomos.models import Secret
+from nomos.server.pdp.ports import Target
+from nomos.server.pdp.statuses import Refusal
+
+_HEADER_VALUE: Final = re.compile(r"[\x21-\x7e]+")
+
+
+@dataclass(frozen=True)
+class Access:
+    """A provider that can be called: where, and the credential to show there."""
+
+    base_url: str
+    token: Secret
+
+
+def access(provider: str, targets: Mapping[str, Target]) -> Access:
+    """Return how to reach `provider`; a missing or unusable setting is a 503 that names it."""
+    target = targets.get(provider)
+    if target is None or not target.base_url:
+        raise _unavailable(provider, "has no base URL", f"set {setting(provider, 'URL')}")
+    if not _is_base(target.base_url):
+        raise _unavailable(
+            provider,
+            "has a base URL that is not http(s)://host[/path]",
+            f"correct {setting(provider, 'URL')}",
+        )
+    if target.token is None:
+        raise _unavailable(
+            provider,
+            "has no credential",
+            f"set {setting(provider, 'TOKEN')} or {setting(provider, 'TOKEN_FILE')}",
+        )
+    if not _HEADER_VALUE.fullmatch(target.token.reveal()):
+        raise _unavailable(
+            provider,
+            "has a credential with spaces, line breaks or other characters no header may hold",
+            f"correct {setting(provider, 'TOKEN')}",
+        )
+    return Access(target.base_url.rstrip("/"), target.token)
+
+
+def setting(provider: str, what: str) -> str:
+    """Return the name of a provider's environment variable: `NOMOS_GITHUB_TOKEN`."""
+    return f"NOMOS_{provider.upper().replace('-', '_')}_{what}"
+
+
+def _is_base(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    return (
+        parts.scheme in ("http", "https")
+        and bool(parts.hostname)
+        and "@" not in parts.netloc
+        and not parts.query
+        and not parts.fragment
+    )
+
+
+def _unavailable(provider: str, what: str, fix: str) -> Refusal:
+    return Refusal("unavailable", f"the provider {provider} {what} at this PDP: {fix}")

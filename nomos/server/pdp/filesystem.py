@@ -1,0 +1,189 @@
+"""The `filesystem` provider: read, write and list beneath the workspace.
+
+The workspace is held by one descriptor from its first use on, so replacing the folder's
+parents changes nothing. System calls that may wait run in a thread.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import hashlib
+import heapq
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import anyio.to_thread
+
+from nomos.resources import CommandSpec
+from nomos.server.pdp import beneath
+from nomos.server.pdp.ports import Action, Limits
+from nomos.server.pdp.request import Rebuilt
+from nomos.server.pdp.statuses import Refusal
+
+
+class Filesystem:
+    """What this PDP serves of the file system."""
+
+    def __init__(self, workspace: Path, limits: Limits) -> None:
+        self._workspace = workspace
+        self._limits = limits
+        self._root: int | None = None
+        self._opening = threading.Lock()
+
+    def serves(self, command: CommandSpec) -> bool:
+        return command.name in _OPERATIONS
+
+    def prepare(self, call: Rebuilt) -> Action:
+        """Return the call, ready to be carried out; nothing is touched before that."""
+        operation = _OPERATIONS[call.command.name](self, call)
+        return functools.partial(anyio.to_thread.run_sync, operation)
+
+    async def close(self) -> None:
+        """Let the workspace go; closing twice is harmless."""
+        with self._opening:
+            if self._root is not None:
+                os.close(self._root)
+                self._root = None
+
+    def reading(self, call: Rebuilt) -> Callable[[], dict[str, Any]]:
+        path, parents, name = _file_path(call)
+
+        def read() -> dict[str, Any]:
+            with self._folder(parents) as parent:
+                content = beneath.read_file(parent, name, self._limits.file)
+            text, encoding = _as_text(content)
+            return {"path": path, "content": text, "encoding": encoding, **_facts(content)}
+
+        return read
+
+    def writing(self, call: Rebuilt) -> Callable[[], dict[str, Any]]:
+        path, parents, name = _file_path(call)
+        content = _content(call)
+        if len(content) > self._limits.file:
+            raise Refusal(
+                "too_large",
+                f"the content is larger than {self._limits.file} bytes",
+                fields=("args.content",),
+            )
+
+        def write() -> dict[str, Any]:
+            with self._folder(parents) as parent:
+                beneath.write_file(parent, name, content)
+            return {"path": path, **_facts(content)}
+
+        return write
+
+    def listing(self, call: Rebuilt) -> Callable[[], dict[str, Any]]:
+        segments = _segments(call)
+
+        def list_() -> dict[str, Any]:
+            with self._folder(segments) as found:
+                return _entries(found, self._limits.entries)
+
+        return list_
+
+    @contextmanager
+    def _folder(self, segments: Sequence[str]) -> Iterator[int]:
+        # A copy, so that closing the workspace cannot take a descriptor from a call under way.
+        with self._opening:
+            root = os.dup(self._held())
+        try:
+            with beneath.folder(root, segments) as found:
+                yield found
+        finally:
+            os.close(root)
+
+    def _held(self) -> int:
+        """Return the workspace's descriptor; one that was removed and made again is a new one."""
+        if self._root is not None and os.fstat(self._root).st_nlink == 0:
+            os.close(self._root)
+            self._root = None
+        if self._root is None:
+            try:
+                self._root = os.open(self._workspace, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except OSError:
+                raise Refusal(
+                    "unavailable",
+                    "the workspace cannot be opened: the operator must make the folder that the "
+                    "setting `workspace` names, and let the PDP read it",
+                ) from None
+        return self._root
+
+
+_OPERATIONS: Final[dict[str, Callable[[Filesystem, Rebuilt], Callable[[], dict[str, Any]]]]] = {
+    "/filesystem/file/read": Filesystem.reading,
+    "/filesystem/file/write": Filesystem.writing,
+    "/filesystem/dir/list": Filesystem.listing,
+}
+
+
+def _segments(call: Rebuilt) -> list[str]:
+    path = str(call.call.resource["path"])
+    segments = path.split("/") if path else []
+    # Canonical paths have none of these; descending relies on it, so it is not taken on trust.
+    if any(segment in ("", ".", "..") or "\0" in segment for segment in segments):
+        raise Refusal("invalid_request", "the path is not canonical", fields=("resource.path",))
+    return segments
+
+
+def _file_path(call: Rebuilt) -> tuple[str, list[str], str]:
+    segments = _segments(call)
+    if not segments:
+        raise Refusal(
+            "invalid_request",
+            "this path is the workspace itself, not a file",
+            fields=("resource.path",),
+        )
+    return "/".join(segments), segments[:-1], segments[-1]
+
+
+def _content(call: Rebuilt) -> bytes:
+    text = str(call.values["content"])
+    match call.values.get("encoding", "utf-8"):
+        case "utf-8":
+            return text.encode("utf-8")
+        case "base64":
+            try:
+                return base64.b64decode(text, validate=True)
+            except (binascii.Error, ValueError):
+                raise Refusal(
+                    "invalid_request", "the content is not base64", fields=("args.content",)
+                ) from None
+        case _:
+            raise Refusal(
+                "invalid_request", "the encoding is `utf-8` or `base64`", fields=("args.encoding",)
+            )
+
+
+def _as_text(content: bytes) -> tuple[str, str]:
+    try:
+        return content.decode("utf-8"), "utf-8"
+    except UnicodeDecodeError:
+        return base64.b64encode(content).decode("ascii"), "base64"
+
+
+def _facts(content: bytes) -> dict[str, Any]:
+    return {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _entries(found: int, cap: int) -> dict[str, Any]:
+    with os.scandir(found) as entries:
+        chosen = heapq.nsmallest(cap + 1, entries, key=lambda entry: os.fsencode(entry.name))
+    listed = [described for entry in chosen[:cap] if (described := _entry(entry, found))]
+    return {"entries": listed} | ({"truncated": True} if len(chosen) > cap else {})
+
+
+def _entry(entry: os.DirEntry[str], found: int) -> dict[str, Any] | None:
+    try:
+        facts = os.lstat(entry.name, dir_fd=found)
+    except FileNotFoundError:
+        return None
+    name = os.fsencode(entry.name).decode("utf-8", "replace")
+    what = beneath.kind(facts.st_mode)
+    return {"name": name, "type": what, "size": facts.st_size if what == "file" else 0}

@@ -1,0 +1,295 @@
+"""One call from request to reply, in the one order in which it is safe.
+
+1.  A token is there and can be read. Before that nothing is answered about the request: which
+    commands and providers exist is for holders of a token, not for strangers.
+2.  The request is understood: the command is registered and served, and its parameters are
+    those it declares. What is wrong here is kept back until the token is proven.
+3.  The token is proven, against revocations read now and the call just rebuilt. A request
+    that could not be understood is proven against no call, so that a bad token is answered as
+    a bad token whatever came with it.
+4.  Policy decides on the concrete call.
+5.  The call is made ready: settings and values are checked while nothing has happened yet.
+6.  A call that changes something leaves a receipt of the intent, then claims its nonce, which
+    is the last thing before acting; then it is done, and its outcome is stored.
+    A call that reads is done, and answered only once its receipt is stored.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from nomos._wire import Verified
+from nomos.errors import InvalidRequest
+from nomos.policy.decide import Inquiry, decide
+from nomos.resources import CommandSpec, Provider, find_command, nearest_command
+from nomos.server.pdp import tokens
+from nomos.server.pdp.filesystem import Filesystem
+from nomos.server.pdp.pace import Pace
+from nomos.server.pdp.ports import Action, Ports
+from nomos.server.pdp.record import OK, Case
+from nomos.server.pdp.request import Rebuilt, rebuild
+from nomos.server.pdp.statuses import Refusal, denied, shown
+from nomos.server.pdp.tokens import Claims, Holder
+from nomos.server.pdp.upstream import Http
+from nomos.server.storage.receipts import ReceiptRow
+
+log = logging.getLogger(__name__)
+
+MAX_COMMAND = 256
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as it arrived. `body` reads at most so many bytes, or refuses."""
+
+    method: str
+    path: str
+    query: bytes
+    authorization: tuple[str, ...]
+    content_type: str | None
+    body: Callable[[int], Awaitable[bytes]]
+    request_id: str
+
+
+class Handler(Protocol):
+    """What carries out the calls of one kind of provider."""
+
+    def serves(self, command: CommandSpec) -> bool: ...
+
+    def prepare(self, call: Rebuilt) -> Action: ...
+
+    async def close(self) -> None: ...
+
+
+class Gate:
+    """The way through for calls; `serve` is the whole of it."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+        self._handlers: Mapping[str, Handler] = {
+            "filesystem": Filesystem(ports.workspace, ports.limits),
+            "http": Http(ports.upstreams, ports.limits),
+        }
+        self._calls = Pace()
+        self._unproven = Pace()
+
+    async def serve(self, asked: Asked) -> dict[str, Any]:
+        """Return the reply's JSON object, or raise the Refusal."""
+        claimed: Claims | None = None
+        call: Rebuilt | Refusal | None = None
+        token = tokens.bearer(asked.authorization, self._ports.limits.token)
+        try:
+            claimed = await tokens.claims(self._ports, token)
+            call = await self._understood(asked)
+            known = call.call if isinstance(call, Rebuilt) else None
+            proven = await tokens.prove(self._ports, claimed, known)
+        except Refusal as refusal:
+            await self._note_unproven(asked, claimed, call, refusal)
+            raise
+        if isinstance(call, Refusal):
+            raise call
+
+        case = self._case(asked, call, proven)
+        action, case = await self._decided(case, claimed, call, proven)
+        if call.command.risk == "read":
+            return await self._read(case, action)
+        return await self._change(case, action, proven)
+
+    async def close(self) -> None:
+        """Release what the handlers hold."""
+        for handler in self._handlers.values():
+            await handler.close()
+
+    # Understanding the request
+
+    async def _understood(self, asked: Asked) -> Rebuilt | Refusal:
+        """Return the call, or what is wrong with the request; the token is not proven yet."""
+        try:
+            provider, command = self._command(asked)
+            holds_file = any(argument.digest for argument in command.args.values())
+            body = await asked.body(self._ports.limits.request_body(holds_file=holds_file))
+            return rebuild(
+                provider,
+                command,
+                query=asked.query,
+                body=body,
+                content_type=asked.content_type,
+            )
+        except InvalidRequest as error:
+            return Refusal("invalid_request", str(error), fields=error.fields)
+        except Refusal as refusal:
+            return refusal
+
+    def _command(self, asked: Asked) -> tuple[Provider, CommandSpec]:
+        name = asked.path[: MAX_COMMAND + 1]
+        found = find_command(self._ports.catalog, name)
+        if found is None:
+            near = nearest_command(self._ports.catalog, name)
+            hint = f"; did you mean {near}?" if near is not None else ""
+            raise Refusal("not_found", f"there is no command {shown(name)}{hint}")
+        provider, command = found
+        if not self._handlers[provider.handler].serves(command):
+            raise Refusal(
+                "not_found",
+                f"{command.name} is registered for policy; this PDP does not serve it",
+            )
+        if asked.method != command.method:
+            raise Refusal(
+                "invalid_request",
+                f"call it as {command.method} {command.name}",
+                status=405,
+                headers={"allow": command.method},
+            )
+        return found
+
+    # Deciding
+
+    async def _decided(
+        self, case: Case, claimed: Claims, call: Rebuilt, proven: Verified
+    ) -> tuple[Action, Case]:
+        """Return the allowed call, ready to be carried out, and what its receipts say."""
+        try:
+            holder = tokens.holder(self._ports, claimed, proven)
+            case = replace(case, app=holder.app or None, purpose=holder.purpose)
+            verdict = decide(self._ports.bundle, self._inquiry(call, holder))
+            case = replace(case, policies=verdict.policies)
+            if verdict.decision != "allow":
+                raise denied(
+                    verdict.reason or "policy_error", verdict.message or "policy gave no answer"
+                )
+            return self._handlers[call.provider.handler].prepare(call), case
+        except Refusal as refusal:
+            await self._note(case, refusal)
+            raise
+
+    def _inquiry(self, call: Rebuilt, holder: Holder) -> Inquiry:
+        now = self._ports.clock()
+        args = call.call.args
+        return Inquiry(
+            agent=holder.agent,
+            app=holder.app,
+            command=call.command.name,
+            provider=call.provider.name,
+            resource=call.call.resource,
+            args_bound=holder.pinned is None or holder.pinned.issuperset(args),
+            now=int(now),
+            purpose=holder.purpose,
+            facts=holder.facts,
+            rate=self._calls.count(f"{holder.tenant}/{holder.app}", now),
+            delegation_depth=holder.delegation_depth,
+            root_agent=holder.root_agent,
+            invoked_by=holder.invoked_by,
+            swarm_id=holder.swarm_id,
+        )
+
+    # Acting
+
+    async def _read(self, case: Case, action: Action) -> dict[str, Any]:
+        try:
+            reply = await action()
+        except Refusal as refusal:
+            await self._keep(case.ended(self._ports.clock(), refusal))
+            raise
+        await self._keep(case.allowed(self._ports.clock(), OK))
+        return reply
+
+    async def _change(self, case: Case, action: Action, proven: Verified) -> dict[str, Any]:
+        await self._keep(case.allowed(self._ports.clock(), None))
+        try:
+            await self._claim(proven)
+            reply = await action()
+        except Refusal as refusal:
+            await self._note(case, refusal)
+            raise
+        # It is done: what the caller hears must not depend on whether this can be stored.
+        await self._try_to_keep(case.allowed(self._ports.clock(), OK))
+        return reply
+
+    async def _claim(self, proven: Verified) -> None:
+        """Use the token up, or refuse; without the store there is no write."""
+        try:
+            first = await self._ports.store.claim_nonce(
+                proven.agent, self._ports.pdp_did, proven.nonce or "", proven.expires_at
+            )
+        except Exception:
+            log.exception("a nonce cannot be claimed")
+            raise Refusal(
+                "unavailable", "the PDP cannot tell whether this token was used: nothing was done"
+            ) from None
+        if not first:
+            raise denied(
+                "replayed",
+                "this token was used before, and for a call that changes something it works "
+                "once: `grant.headers()` makes a fresh one",
+            )
+
+    # Receipts
+
+    def _case(self, asked: Asked, call: Rebuilt, proven: Verified) -> Case:
+        return Case(
+            tenant=self._ports.trusted_issuers[proven.root],
+            command=call.command.name,
+            resource=call.call.resource,
+            args=call.call.args,
+            bundle=self._ports.bundle.hash,
+            request_id=asked.request_id,
+            agent=proven.agent,
+            expires_at=proven.expires_at,
+            cid=proven.cids[-1],
+        )
+
+    async def _note_unproven(
+        self,
+        asked: Asked,
+        claimed: Claims | None,
+        call: Rebuilt | Refusal | None,
+        refusal: Refusal,
+    ) -> None:
+        """Record a refused token with whoever it claims to be from, and nothing it claims.
+
+        Anyone can send these, so only so many a minute are stored.
+        """
+        tenants = self._ports.trusted_issuers
+        root = claimed.root() if claimed is not None else None
+        tenant = tenants.get(root) if root is not None else None
+        if tenant is None and len(set(tenants.values())) == 1:
+            (tenant,) = set(tenants.values())
+        if tenant is None or refusal.reason is None:
+            return
+        per_minute = self._ports.limits.unproven_receipts_per_minute
+        if self._unproven.count(tenant, self._ports.clock()) >= per_minute:
+            log.warning("more refused tokens than receipts are kept for: %s", refusal.code)
+            return
+        rebuilt = call.call if isinstance(call, Rebuilt) else None
+        case = Case(
+            tenant=tenant,
+            command=asked.path[:MAX_COMMAND],
+            resource=rebuilt.resource if rebuilt is not None else {},
+            args=rebuilt.args if rebuilt is not None else None,
+            bundle=self._ports.bundle.hash,
+            request_id=asked.request_id,
+        )
+        await self._note(case, refusal)
+
+    async def _keep(self, row: ReceiptRow) -> None:
+        """Store a receipt, or refuse: what cannot be recorded is not done and not told."""
+        try:
+            await self._ports.store.record(row)
+        except Exception:
+            log.exception("a receipt cannot be stored")
+            raise Refusal(
+                "unavailable", "the receipt of this call cannot be stored, so it is not answered"
+            ) from None
+
+    async def _try_to_keep(self, row: ReceiptRow) -> None:
+        """Store a receipt of what is settled already; the answer stands either way."""
+        try:
+            await self._ports.store.record(row)
+        except Exception:
+            log.exception("the receipt of request %s cannot be stored", row.request_id)
+
+    async def _note(self, case: Case, refusal: Refusal) -> None:
+        await self._try_to_keep(case.ended(self._ports.clock(), refusal))

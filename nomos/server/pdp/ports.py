@@ -1,0 +1,98 @@
+"""What the PDP needs from outside, as one frozen value.
+
+The PDP is given these by whoever composes the server. It reads no environment, opens no
+database and starts no process of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from nomos._wire import Answer, Refused, Request
+from nomos.models import MAX_CHAIN_DEPTH, Secret
+from nomos.policy.bundle import Bundle
+from nomos.resources import Catalog
+
+if TYPE_CHECKING:
+    from nomos.server.storage.receipts import ReceiptRow
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+class Asks(Protocol):
+    """The signing binary, as far as the PDP uses it: one question, one answer."""
+
+    async def ask(self, request: Request) -> Answer | Refused: ...
+
+
+class Store(Protocol):
+    """The durable store: revocations, used nonces, receipts."""
+
+    async def revoked(self, ids: Collection[str]) -> frozenset[str]:
+        """Return those of `ids` (cids and DIDs) that are revoked."""
+        ...
+
+    async def claim_nonce(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
+        """Return True to exactly one caller for each nonce."""
+        ...
+
+    async def record(self, receipt: ReceiptRow) -> None:
+        """Store `receipt`; it is durable when this returns."""
+        ...
+
+
+class Target(Protocol):
+    """Where a provider's upstream is, and the credential that only it may see."""
+
+    @property
+    def base_url(self) -> str: ...
+
+    @property
+    def token(self) -> Secret | None: ...
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much one call may make the PDP read, hold, send or wait."""
+
+    token: int = 64 * KIB
+    body: int = 256 * KIB
+    file: int = MIB
+    entries: int = 1000
+    upstream: int = 5 * MIB
+    upstream_seconds: float = 20.0
+    body_seconds: float = 20.0
+    unproven_receipts_per_minute: int = 600
+
+    def request_body(self, *, holds_file: bool) -> int:
+        """Return the cap of a request's JSON, where a file's bytes may need escapes or base64."""
+        return 2 * self.file + 64 * KIB if holds_file else self.body
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Everything the PDP reaches out to.
+
+    `trusted_issuers` maps the DID of each issuer that may root a chain to its tenant;
+    `clock` answers Unix time in seconds.
+    """
+
+    signer: Asks
+    store: Store
+    bundle: Bundle
+    catalog: Catalog
+    pdp_did: str
+    trusted_issuers: Mapping[str, str]
+    clock: Callable[[], float]
+    workspace: Path
+    upstreams: Mapping[str, Target]
+    max_chain_depth: int = MAX_CHAIN_DEPTH
+    limits: Limits = field(default_factory=Limits)
+
+
+Action = Callable[[], Awaitable[dict[str, Any]]]
+"""A call that is ready to be carried out, and answers with the reply's JSON object."""

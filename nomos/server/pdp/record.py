@@ -1,0 +1,70 @@
+"""The receipt of a call: what was asked, by whom, what was decided, what became of it.
+
+A call that only reads has one receipt, stored before the answer is given. A call that changes
+something has two, with the same `request_id`: the first, without a status, is stored before
+anything is done; the second says how it ended. A first without a second is a call whose
+outcome nobody saw. Secrets are taken out before a receipt is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nomos.models import DenyReason
+from nomos.server.pdp.redact import redact
+from nomos.server.pdp.request import for_the_record
+from nomos.server.pdp.statuses import Refusal
+from nomos.server.storage.receipts import ReceiptRow, new_receipt_id
+
+OK = 200
+
+
+@dataclass(frozen=True)
+class Case:
+    """What every receipt of one call says; `agent` and `app` only when they are proven."""
+
+    tenant: str
+    command: str
+    resource: Mapping[str, Any]
+    args: Mapping[str, Any] | None
+    bundle: str
+    request_id: str
+    app: str | None = None
+    agent: str | None = None
+    purpose: str | None = None
+    expires_at: int | None = None
+    cid: str | None = None
+    policies: tuple[str, ...] = ()
+
+    def allowed(self, now: float, status: int | None) -> ReceiptRow:
+        """Return the receipt of a call that was allowed; `status` None is before it is done."""
+        return self._row(now, None, status)
+
+    def ended(self, now: float, refusal: Refusal) -> ReceiptRow:
+        """Return the receipt of a call that was refused, or allowed and then went wrong."""
+        return self._row(now, refusal.reason, refusal.status)
+
+    def _row(self, now: float, reason: DenyReason | None, status: int | None) -> ReceiptRow:
+        at = int(now * 1000)
+        return ReceiptRow(
+            id=new_receipt_id(at),
+            tenant=self.tenant,
+            kind="call",
+            at=at,
+            app=self.app,
+            agent=self.agent,
+            command=self.command,
+            resource=redact(dict(self.resource)),
+            args=None if self.args is None else redact(for_the_record(self.args)),
+            decision="allow" if reason is None else "deny",
+            reason=reason,
+            policies=self.policies,
+            bundle=self.bundle,
+            purpose=None if self.purpose is None else redact(self.purpose),
+            expires_at=self.expires_at,
+            cid=self.cid,
+            request_id=self.request_id,
+            status=status,
+        )

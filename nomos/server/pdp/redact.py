@@ -1,0 +1,54 @@
+"""Take secrets out of what an upstream says, before an agent or a record sees it.
+
+Text that looks like a credential becomes `[REDACTED:<kind>]`, in values and in keys. It finds
+what has a recognisable form and cannot find what has none.
+
+Every pattern is linear in the text: each either starts where a run of its own characters
+starts, or cannot fail after reading more than a bounded prefix.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+MAX_DEPTH: Final = 32
+"""Levels of nesting that are passed on; what lies deeper is replaced as a whole."""
+
+PATTERNS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
+    ("github_pat", re.compile(r"gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}")),
+    ("slack_token", re.compile(r"xox[a-z]-[A-Za-z0-9-]{10,}")),
+    (
+        "jwt",
+        re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*"),
+    ),
+    ("aws_access_key", re.compile(r"(?:AKIA|ASIA)[A-Z0-9]{16}")),
+    ("google_oauth_token", re.compile(r"ya29\.[A-Za-z0-9_-]{20,}")),
+)
+
+
+def redact(value: Any, known: Sequence[str] = ()) -> Any:
+    """Return a JSON value without secrets; `known` are strings to take out whatever their form."""
+    return _redact(value, tuple(secret for secret in known if secret), 0)
+
+
+def _redact(value: Any, known: tuple[str, ...], depth: int) -> Any:
+    if isinstance(value, str):
+        return redact_text(value, known)
+    if not isinstance(value, dict | list):
+        return value
+    if depth >= MAX_DEPTH:
+        return "[REDACTED:depth]"
+    if isinstance(value, list):
+        return [_redact(item, known, depth + 1) for item in value]
+    return {redact_text(key, known): _redact(item, known, depth + 1) for key, item in value.items()}
+
+
+def redact_text(text: str, known: tuple[str, ...] = ()) -> str:
+    """Return one string without secrets."""
+    for secret in known:
+        text = text.replace(secret, "[REDACTED:credential]")
+    for kind, pattern in PATTERNS:
+        text = pattern.sub(f"[REDACTED:{kind}]", text)
+    return text

@@ -1,0 +1,190 @@
+"""From an HTTP request to the one call it makes: command, resource, arguments.
+
+What a token binds is compared with what is rebuilt here, so two readings of one request must
+be impossible. Parameters come from the query (GET, DELETE) or from a JSON object in the body
+(the rest), never from both; each at most once, each declared by the command's table, each of
+its declared type. Everything else is refused, not ignored: a parameter that is dropped here
+could still matter to whoever reads the request later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+from urllib.parse import parse_qsl
+
+from nomos._wire import Call
+from nomos.errors import InvalidRequest
+from nomos.models import MAX_ARGS_BYTES
+from nomos.resources import CommandSpec, Provider, canonical_args, canonical_resource
+from nomos.server.pdp.statuses import Refusal, shown
+
+IN_QUERY: Final = ("GET", "DELETE")
+MAX_PARAMETERS: Final = 64
+_WHOLE: Final = re.compile(r"0|-?[1-9][0-9]{0,15}")
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """One concrete call.
+
+    `call` is what tokens and policy see, where a long argument stands as its digest; `values`
+    are the same arguments with the text itself, for whoever carries the call out.
+    """
+
+    provider: Provider
+    command: CommandSpec
+    call: Call
+    values: Mapping[str, Any]
+
+
+def rebuild(
+    provider: Provider,
+    command: CommandSpec,
+    *,
+    query: bytes = b"",
+    body: bytes = b"",
+    content_type: str | None = None,
+) -> Rebuilt:
+    """Return the call that a request makes; raises InvalidRequest naming the field at fault."""
+    if command.method in IN_QUERY:
+        if body:
+            raise _invalid(f"{command.method} takes no body: put parameters in the query", "body")
+        given = _from_query(query, provider, command)
+    else:
+        if query:
+            raise _invalid(
+                f"{command.method} takes no query: put parameters in the JSON body", "query"
+            )
+        given = _from_body(body, content_type)
+
+    fields, values = _sorted_out(given, command)
+    _check_digested(command, values)
+    resource = canonical_resource(provider, {"provider": provider.name, **fields}, command)
+    args = canonical_args(command, values, complete=True)
+    texts = {name: values[name] for name in values if command.args[name].digest is not None}
+    call = Call(cmd=command.name, resource=resource, args=args)
+    return Rebuilt(provider, command, call, args | texts)
+
+
+async def read_body(chunks: AsyncIterator[bytes], cap: int) -> bytes:
+    """Return a request's whole body, or refuse it as soon as it passes `cap` bytes."""
+    body = bytearray()
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > cap:
+            raise Refusal("too_large", f"the body is larger than {cap} bytes", fields=("body",))
+    return bytes(body)
+
+
+def for_the_record(args: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments as a receipt keeps them: in full, or by digest where they are long."""
+    text = json.dumps(args, sort_keys=True, separators=(",", ":"))
+    if len(text) <= MAX_ARGS_BYTES:
+        return dict(args)
+    return {"sha256": hashlib.sha256(text.encode("ascii")).hexdigest(), "bytes": len(text)}
+
+
+def _sorted_out(
+    given: Mapping[str, Any], command: CommandSpec
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the parameters as resource fields and arguments; refuse what is neither."""
+    of_resource = {*command.resource, *command.optional}
+    undeclared = [name for name in given if name not in of_resource and name not in command.args]
+    if undeclared:
+        takes = ", ".join([*command.resource, *command.optional, *command.args])
+        raise _invalid(
+            f"{command.name} has no parameter {shown(undeclared[0])}; it takes: {takes or 'none'}",
+            *undeclared,
+        )
+    fields = {name: value for name, value in given.items() if name in of_resource}
+    return fields, {name: value for name, value in given.items() if name not in of_resource}
+
+
+def _check_digested(command: CommandSpec, values: Mapping[str, Any]) -> None:
+    """A token may name a text by its digest; a call has to bring the text itself."""
+    for name, value in values.items():
+        if command.args[name].digest is not None and not isinstance(value, str):
+            raise _invalid(f"{name} must be text", f"args.{name}")
+
+
+def _from_query(query: bytes, provider: Provider, command: CommandSpec) -> dict[str, Any]:
+    try:
+        pairs = parse_qsl(
+            query.decode("ascii"),
+            keep_blank_values=True,
+            strict_parsing=bool(query),
+            errors="strict",
+            max_num_fields=MAX_PARAMETERS,
+        )
+    except ValueError:
+        raise _invalid(
+            f"the query must be name=value pairs in percent-encoded UTF-8, at most "
+            f"{MAX_PARAMETERS} of them",
+            "query",
+        ) from None
+    return {
+        name: _typed(text, *_declared(name, provider, command))
+        for name, text in _once(pairs).items()
+    }
+
+
+def _declared(name: str, provider: Provider, command: CommandSpec) -> tuple[str, str]:
+    """Return the type of a parameter and the path that errors name it by."""
+    if name in command.resource or name in command.optional:
+        return provider.fields[name].type, f"resource.{name}"
+    return command.args[name].type if name in command.args else "string", f"args.{name}"
+
+
+def _typed(text: str, type_: str, path: str) -> Any:
+    """Return a query value as its declared type; each value has one spelling."""
+    match type_:
+        case "integer":
+            if not _WHOLE.fullmatch(text):
+                raise _invalid(f"{shown(path)} must be a whole number", path)
+            return int(text)
+        case "boolean":
+            if text not in ("true", "false"):
+                raise _invalid(f"{shown(path)} must be true or false", path)
+            return text == "true"
+        case "strings":
+            return text.split(",") if text else []
+        case _:
+            return text
+
+
+def _from_body(body: bytes, content_type: str | None) -> dict[str, Any]:
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise _invalid("send a JSON object with content-type: application/json", "content-type")
+    try:
+        given = json.loads(
+            body.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant
+        )
+    except (ValueError, RecursionError):
+        raise _invalid("the body is not JSON in UTF-8", "body") from None
+    if not isinstance(given, dict):
+        raise _invalid("the body must be a JSON object", "body")
+    return given
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return pairs as a mapping; a name given twice has no one meaning."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _invalid(f"{shown(name)} is given more than once", name)
+        found[name] = value
+    return found
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(text)
+
+
+def _invalid(message: str, *fields: str) -> InvalidRequest:
+    return InvalidRequest(message, fields=fields)

@@ -1,0 +1,174 @@
+"""HTTP in, HTTP out: what the PDP's listener serves.
+
+Every reply is JSON, is never cached, and has an `x-request-id`: the caller's own, or a new one.
+Errors are `{"error", "error_code", "request_id"}`, with `hop` or `fields` where they are known.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import anyio
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from nomos._wire import Hello, Refused
+from nomos.server.pdp.gate import Asked, Gate
+from nomos.server.pdp.ports import Ports
+from nomos.server.pdp.request import read_body
+from nomos.server.pdp.statuses import SHOWN, Refusal
+
+log = logging.getLogger(__name__)
+
+READY_SECONDS: Final = 2.0
+MAX_FIELDS: Final = 8
+_REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+def create_pdp(ports: Ports) -> Starlette:
+    """Return the PDP as an ASGI application.
+
+    Served without lifespan events, it is released by `await app.state.gate.close()`.
+    """
+    gate = Gate(ports)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        await gate.close()
+
+    async def healthz(request: Request) -> Response:
+        return _reply(200, {"ok": True}, _request_id(request))
+
+    async def readyz(request: Request) -> Response:
+        missing = await _missing(ports)
+        body = {"ok": False, "error": missing} if missing else {"ok": True}
+        return _reply(503 if missing else 200, body, _request_id(request))
+
+    app = Starlette(
+        routes=[
+            Route("/healthz", healthz, methods=["GET"]),
+            Route("/readyz", readyz, methods=["GET"]),
+            Route("/{command:path}", _Calls(gate, ports)),
+        ],
+        lifespan=lifespan,
+    )
+    app.state.gate = gate
+    return app
+
+
+class _Calls:
+    """The one endpoint of all commands, for any method: the gate says which are right."""
+
+    def __init__(self, gate: Gate, ports: Ports) -> None:
+        self._gate = gate
+        self._limits = ports.limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        request_id = _request_id(request)
+        try:
+            body = await self._gate.serve(self._asked(request, request_id))
+            response = _reply(200, body, request_id)
+        except Refusal as refusal:
+            response = _refused(refusal, request_id)
+        except ClientDisconnect:
+            return
+        except Exception:
+            log.exception("request %s failed", request_id)
+            response = _refused(
+                Refusal("internal", "the PDP failed; its log says more under this request id"),
+                request_id,
+            )
+        await response(scope, receive, send)
+
+    def _asked(self, request: Request, request_id: str) -> Asked:
+        async def body(cap: int) -> bytes:
+            try:
+                with anyio.fail_after(self._limits.body_seconds):
+                    return await read_body(request.stream(), cap)
+            except TimeoutError:
+                raise Refusal(
+                    "invalid_request", "the body did not arrive in time", fields=("body",)
+                ) from None
+
+        return Asked(
+            method=request.method,
+            path=_path(request.scope),
+            query=request.scope["query_string"],
+            authorization=tuple(request.headers.getlist("authorization")),
+            content_type=request.headers.get("content-type"),
+            body=body,
+            request_id=request_id,
+        )
+
+
+def _path(scope: Scope) -> str:
+    """Return the path as it was sent: an escaped character is no part of any command."""
+    raw: bytes = scope.get("raw_path") or scope["path"].encode("utf-8")
+    return raw.partition(b"?")[0].decode("latin-1")
+
+
+def _request_id(request: Request) -> str:
+    """Return the caller's request id, if it is fit to be repeated, or a new one."""
+    given = request.headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+
+
+def _refused(refusal: Refusal, request_id: str) -> Response:
+    body: dict[str, Any] = {
+        "error": refusal.message,
+        "error_code": refusal.code,
+        "request_id": request_id,
+    }
+    if refusal.hop is not None:
+        body["hop"] = refusal.hop
+    if refusal.fields:
+        body["fields"] = [field[:SHOWN] for field in refusal.fields[:MAX_FIELDS]]
+    return _reply(refusal.status, body, request_id, refusal.headers)
+
+
+def _reply(
+    status: int, body: Mapping[str, Any], request_id: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    return Response(
+        json.dumps(body, separators=(",", ":"), allow_nan=False),
+        status,
+        {
+            **(headers or {}),
+            "content-type": "application/json",
+            "cache-control": "no-store",
+            "x-content-type-options": "nosniff",
+            "x-request-id": request_id,
+        },
+    )
+
+
+async def _missing(ports: Ports) -> str | None:
+    """Return what the PDP would need to serve a call and does not have, if anything."""
+    try:
+        with anyio.fail_after(READY_SECONDS):
+            try:
+                if isinstance(await ports.signer.ask(Hello()), Refused):
+                    return "the verifier refuses to speak"
+            except TimeoutError:
+                raise
+            except Exception:
+                log.exception("the verifier is not ready")
+                return "the verifier does not answer"
+            await ports.store.revoked((ports.pdp_did,))
+    except TimeoutError:
+        return "not ready in time"
+    except Exception:
+        log.exception("the store is not ready")
+        return "the store does not answer"
+    return None

@@ -1,0 +1,110 @@
+"""Every way in which the PDP says no, and the HTTP status each one has.
+
+`STATUS` is the one table from a deny reason to a status: 401 for what is wrong with the
+token (another token may do), 403 for what this token may not do, 503 where the PDP cannot
+tell. `FAILURES` has the codes that are no decision: the request or the surroundings are wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from nomos.models import DenyReason
+
+STATUS: Final[Mapping[DenyReason, int]] = {
+    # What is wrong with the token.
+    "malformed_ucan": 401,
+    "bad_signature": 401,
+    "expired": 401,
+    "not_yet_valid": 401,
+    "chain_invalid": 401,
+    "chain_too_deep": 401,
+    "chain_attenuation_violation": 401,
+    "untrusted_issuer": 401,
+    "audience_mismatch": 401,
+    "revoked": 401,
+    "replayed": 401,
+    # What it may not do.
+    "resource_out_of_scope": 403,
+    "resource_mismatch": 403,
+    "command_unknown": 403,
+    "policy_denied": 403,
+    "policy_error": 403,
+    "step_up_required": 403,
+    "approval_denied": 403,
+    "approval_expired": 403,
+    "approval_not_found": 403,
+    "approval_mismatch": 403,
+    "approval_already_used": 403,
+    # What cannot be known now.
+    "revocations_stale": 503,
+}
+
+FailureCode = Literal[
+    "invalid_request",
+    "forbidden",
+    "not_found",
+    "too_large",
+    "internal",
+    "upstream_error",
+    "unavailable",
+    "upstream_timeout",
+]
+
+FAILURES: Final[Mapping[FailureCode, int]] = {
+    "invalid_request": 400,
+    "forbidden": 403,
+    "not_found": 404,
+    "too_large": 413,
+    "internal": 500,
+    "upstream_error": 502,
+    "unavailable": 503,
+    "upstream_timeout": 504,
+}
+
+_ALL: Final[dict[str, int]] = {
+    code: status for table in (FAILURES, STATUS) for code, status in table.items()
+}
+
+SHOWN: Final = 80
+"""Characters of a caller's own text that a message repeats."""
+
+
+class Refusal(Exception):
+    """A no on its way to the caller; the message is a sentence and holds no secret.
+
+    `reason` is set when this is a decision, and then equals `code`.
+    """
+
+    def __init__(
+        self,
+        code: DenyReason | FailureCode,
+        message: str,
+        *,
+        status: int | None = None,
+        reason: DenyReason | None = None,
+        hop: int | None = None,
+        fields: tuple[str, ...] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = _ALL[code] if status is None else status
+        self.reason = reason
+        self.message = message
+        self.hop = hop
+        self.fields = fields
+        self.headers = dict(headers or {})
+
+
+def denied(reason: DenyReason, message: str, *, hop: int | None = None) -> Refusal:
+    """Return the refusal of a decision; a 401 tells HTTP clients that a token would help."""
+    headers = {"www-authenticate": 'Bearer error="invalid_token"'} if STATUS[reason] == 401 else {}
+    return Refusal(reason, message, reason=reason, hop=hop, headers=headers)
+
+
+def shown(text: str) -> str:
+    """Return a caller's text as it may appear in a sentence: quoted, ASCII, and short."""
+    short = text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+    return ascii(short.replace("…", "..."))

@@ -1,0 +1,207 @@
+"""What an invocation claims, what it proves, and what policy may know about who holds it.
+
+`claims` reads a token without trusting it, to learn which cids to look up. `prove` has the
+binary verify it against those revocations and the call at hand. Only what `prove` returned is
+ever used for a decision.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from nomos._wire import Answer, Call, Inspect, Inspected, Refused, Request, Verified, Verify
+from nomos.errors import SignerError
+from nomos.models import MAX_PURPOSE
+from nomos.server.pdp.ports import Ports
+from nomos.server.pdp.statuses import STATUS, Refusal, denied
+
+log = logging.getLogger(__name__)
+
+_JWT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_PINNED_ARG: Final = re.compile(r'\.args(?:\.([a-z][a-z0-9_]*)|\["([^"]+)"\])')
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a proven token and how they came by it, for policy and the record.
+
+    `pinned` names the arguments that the issuer's own `pol` holds to a value; None is all.
+    """
+
+    agent: str
+    app: str
+    tenant: str
+    purpose: str | None
+    facts: Mapping[str, Any]
+    delegation_depth: int
+    root_agent: str
+    invoked_by: tuple[str, ...]
+    swarm_id: str | None
+    pinned: frozenset[str] | None
+
+
+@dataclass(frozen=True)
+class Claims:
+    """A token that was read and not believed: the invocation, and its chain, root first."""
+
+    token: str = field(repr=False)
+    invocation: Inspected
+    links: tuple[Inspected, ...]
+
+    def root(self) -> str | None:
+        """Return the DID that the token says its chain begins with."""
+        root = self.invocation.payload.get("sub")
+        return root if isinstance(root, str) else None
+
+    def ids(self) -> set[str]:
+        """Return what must not be revoked: every token by its cid, every issuer by its DID."""
+        issuers = {each.payload.get("iss") for each in (self.invocation, *self.links)}
+        named = {issuer for issuer in (*issuers, self.root()) if isinstance(issuer, str)}
+        return {self.invocation.cid, *self.invocation.cids, *named}
+
+
+def bearer(headers: Sequence[str], cap: int) -> str:
+    """Return the token of the one `Authorization` header."""
+    if not headers:
+        missing = denied(
+            "malformed_ucan",
+            "send the token of a grant: `authorization: Bearer <grant.ucan>`",
+        )
+        missing.headers["www-authenticate"] = "Bearer"
+        raise missing
+    scheme, _, token = headers[0].strip().partition(" ")
+    token = token.strip()
+    if len(headers) > 1 or scheme.lower() != "bearer":
+        raise denied("malformed_ucan", "send one authorization header, `Bearer <grant.ucan>`")
+    if len(token) > cap:
+        raise denied("malformed_ucan", f"the token is longer than {cap} bytes")
+    if not _JWT.fullmatch(token):
+        raise denied("malformed_ucan", "the token is not three base64url parts joined by dots")
+    return token
+
+
+async def claims(ports: Ports, token: str) -> Claims:
+    """Return what a token says of itself, none of it trusted."""
+    invocation = await _ask(ports, Inspect(token=token))
+    if not isinstance(invocation, Inspected):
+        raise _no_answer()
+    if invocation.kind != "invocation":
+        raise denied(
+            "malformed_ucan",
+            "this is a delegation, which hands authority on; a call needs an invocation, as in "
+            "`grant.ucan` or `grant.headers()`",
+        )
+    chain = invocation.payload["prf"]
+    if len(chain) > ports.max_chain_depth:
+        # Left for `prove` to refuse: it says so before it looks at any of them.
+        return Claims(token, invocation, ())
+    return Claims(token, invocation, tuple([await _link(ports, link) for link in chain]))
+
+
+async def prove(ports: Ports, claimed: Claims, call: Call | None) -> Verified:
+    """Return what a token proves for `call`; None when the request makes no call we know."""
+    verified = await _ask(
+        ports,
+        Verify(
+            invocation=claimed.token,
+            now=int(ports.clock()),
+            max_depth=ports.max_chain_depth,
+            trusted_issuers=sorted(ports.trusted_issuers),
+            audience=ports.pdp_did,
+            revoked=sorted(await _revoked(ports, claimed.ids())),
+            call=call,
+        ),
+    )
+    # A root or a link other than those looked up above would have escaped its revocation.
+    if (
+        not isinstance(verified, Verified)
+        or verified.root != claimed.root()
+        or verified.cids != [link.cid for link in claimed.links]
+        or verified.nonce is None
+    ):
+        raise _no_answer()
+    return verified
+
+
+def holder(ports: Ports, claimed: Claims, verified: Verified) -> Holder:
+    """Return who holds a verified token; only the issuer's own words count for authority."""
+    meta = verified.meta or {}
+    if "approval" in meta:
+        raise denied(
+            "approval_not_found",
+            "this token was granted by an approval, which this PDP has no record of",
+        )
+    facts, lineage = _mapping(meta.get("facts")), _mapping(meta.get("lineage"))
+    purpose, app, swarm = facts.get("purpose"), meta.get("app_id"), lineage.get("swarmId")
+    holders = [str(link.payload["aud"]) for link in claimed.links]
+    before = lineage.get("invokedBy")
+    ancestors = [str(one) for one in before] if isinstance(before, list) else []
+    return Holder(
+        agent=verified.agent,
+        app=app if isinstance(app, str) else "",
+        tenant=ports.trusted_issuers[verified.root],
+        purpose=purpose[:MAX_PURPOSE] if isinstance(purpose, str) else None,
+        facts=_mapping(facts.get("agent")),
+        delegation_depth=max(verified.depth - 1, 0),
+        root_agent=str(lineage.get("root", holders[0])),
+        invoked_by=tuple(sorted({*ancestors, *holders[:-1]})),
+        swarm_id=swarm if isinstance(swarm, str) else None,
+        pinned=pinned(claimed.links[0].payload.get("pol")),
+    )
+
+
+def pinned(pol: object) -> frozenset[str] | None:
+    """Return the arguments that a `pol` holds to one value each; None when it holds them all."""
+    names: set[str] = set()
+    for statement in pol if isinstance(pol, list) else []:
+        match statement:
+            case ["==", ".args", _]:
+                return None
+            case ["==", str(selector), _] if found := _PINNED_ARG.fullmatch(selector):
+                names.add(found[1] or found[2])
+    return frozenset(names)
+
+
+async def _link(ports: Ports, token: object) -> Inspected:
+    link = await _ask(ports, Inspect(token=str(token)))
+    if not isinstance(link, Inspected) or link.kind != "delegation":
+        raise denied("malformed_ucan", "the token's chain holds something else than delegations")
+    return link
+
+
+async def _ask(ports: Ports, request: Request) -> Answer:
+    try:
+        answer = await ports.signer.ask(request)
+    except SignerError:
+        log.exception("the verifier gave no answer")
+        raise _no_answer() from None
+    if not isinstance(answer, Refused):
+        return answer
+    for reason in STATUS:
+        if reason == answer.code:
+            raise denied(reason, answer.message, hop=answer.hop)
+    log.error("the verifier refused a request of ours: %s", answer.code)
+    raise _no_answer()
+
+
+async def _revoked(ports: Ports, ids: set[str]) -> frozenset[str]:
+    try:
+        return await ports.store.revoked(ids)
+    except Exception:
+        # Whatever is wrong with the store: unknown is not "not revoked".
+        log.exception("revocations cannot be looked up")
+        raise denied(
+            "revocations_stale", "revocations cannot be looked up now, so no token is honoured"
+        ) from None
+
+
+def _no_answer() -> Refusal:
+    return Refusal("unavailable", "the token cannot be verified now, so nothing was done")
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}

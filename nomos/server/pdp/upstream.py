@@ -1,0 +1,257 @@
+"""Declared HTTP providers: one request to the upstream, one redacted JSON reply.
+
+The path comes from the command's template. A value fills one place in it, percent-encoded, so
+none can add a segment, a query or a host; what was built is compared with what the HTTP
+library is about to send. The request is made on a bare transport: no redirects are followed,
+no cookies are kept, no proxy or netrc file is read, nothing is tried twice.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+from urllib.parse import quote, urlencode
+
+import anyio
+import anyio.to_thread
+
+from nomos.resources import CommandSpec
+from nomos.server.pdp.credentials import Access, access
+from nomos.server.pdp.ports import Action, Limits, Target
+from nomos.server.pdp.redact import redact
+from nomos.server.pdp.request import Rebuilt
+from nomos.server.pdp.statuses import Refusal
+
+if TYPE_CHECKING:
+    import httpx
+
+CONNECT_SECONDS: Final = 5.0
+CONNECTIONS: Final = 64
+_DOUBT: Final = ": look there before you try again, as it may have been done"
+_PLACE: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """One upstream request, before the credential is added."""
+
+    method: str
+    path: str
+    query: str
+    body: bytes | None
+
+
+def outgoing(call: Rebuilt) -> Outgoing:
+    """Return the upstream request of a served call. Pure; nothing of the call may be left over."""
+    command, upstream = call.command, call.command.upstream
+    if upstream is None:
+        raise Refusal("not_found", f"{command.name} is not served by this PDP")
+    values = {**call.call.resource, **call.values}
+    placed = set(_PLACE.findall(upstream.path))
+    path = _PLACE.sub(lambda place: _encoded(place[1], values, call), upstream.path)
+    *inner, last = path.split("/")[1:]
+    if "" in inner or not {".", ".."}.isdisjoint((*inner, last)):
+        raise _not_a_segment("resource")
+
+    # A field that does not reach the upstream would not limit the call it was signed for.
+    lost = [name for name in call.call.resource if name != "provider" and name not in placed]
+    if lost:
+        raise Refusal(
+            "invalid_request",
+            f"{command.name} cannot be limited by {lost[0]} at this upstream: leave it out",
+            fields=tuple(f"resource.{name}" for name in lost),
+        )
+    rest = {name: value for name, value in call.values.items() if name not in placed}
+    query = [(n, _plain(v)) for n, v in rest.items() if command.args[n].place == "query"]
+    body = {n: v for n, v in rest.items() if command.args[n].place == "body"}
+    has_body = upstream.method not in ("GET", "DELETE")
+    return Outgoing(
+        upstream.method,
+        path,
+        urlencode(query, quote_via=quote, safe=""),
+        json.dumps(body).encode("ascii") if has_body else None,
+    )
+
+
+class Http:
+    """What this PDP serves of declared providers."""
+
+    def __init__(self, targets: Mapping[str, Target], limits: Limits) -> None:
+        self._targets = targets
+        self._limits = limits
+        self._transport: httpx.AsyncHTTPTransport | None = None
+
+    def serves(self, command: CommandSpec) -> bool:
+        return command.upstream is not None
+
+    def prepare(self, call: Rebuilt) -> Action:
+        """Return the call, ready to be sent; a missing setting or a bad value is refused here."""
+        request = self._request(outgoing(call), access(call.provider.name, self._targets))
+        return functools.partial(self._exchange, request, call)
+
+    async def close(self) -> None:
+        """Close the connections; closing twice is harmless."""
+        if self._transport is not None:
+            transport, self._transport = self._transport, None
+            await transport.aclose()
+
+    def _request(self, what: Outgoing, where: Access) -> httpx.Request:
+        import httpx
+
+        base = httpx.URL(where.base_url)
+        query = f"?{what.query}" if what.query else ""
+        target = base.raw_path.rstrip(b"/") + f"{what.path}{query}".encode("ascii")
+        url = base.copy_with(raw_path=target)
+        if url.raw_path != target or url.netloc != base.netloc or url.scheme != base.scheme:
+            raise _not_a_segment("resource")
+        headers = {
+            "accept": "application/json",
+            # Compressed replies could grow past their cap while being read.
+            "accept-encoding": "identity",
+            "user-agent": "nomos-pdp",
+            "authorization": f"Bearer {where.token.reveal()}",
+        }
+        if what.body is not None:
+            headers["content-type"] = "application/json"
+        timeout = httpx.Timeout(self._limits.upstream_seconds, connect=CONNECT_SECONDS)
+        return httpx.Request(
+            what.method,
+            url,
+            headers=headers,
+            content=what.body,
+            extensions={"timeout": timeout.as_dict()},
+        )
+
+    async def _exchange(self, request: httpx.Request, call: Rebuilt) -> dict[str, Any]:
+        try:
+            with anyio.fail_after(self._limits.upstream_seconds):
+                async with self._sent(request, call) as reply:
+                    _check_status(reply.status_code, call)
+                    content = await self._content(reply, call)
+        except TimeoutError:
+            raise _timed_out(call) from None
+        secret = request.headers["authorization"].removeprefix("Bearer ")
+        # Parsing and redacting megabytes takes long enough to be felt by other calls.
+        return await anyio.to_thread.run_sync(_result, content, call, secret)
+
+    @asynccontextmanager
+    async def _sent(self, request: httpx.Request, call: Rebuilt) -> AsyncIterator[httpx.Response]:
+        import httpx
+
+        if self._transport is None:
+            self._transport = httpx.AsyncHTTPTransport(
+                trust_env=False, limits=httpx.Limits(max_connections=CONNECTIONS)
+            )
+        try:
+            reply = await self._transport.handle_async_request(request)
+            try:
+                yield reply
+            finally:
+                await reply.aclose()
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
+            raise _failed(call, "cannot be reached", sent=False) from None
+        except httpx.TimeoutException:
+            raise _timed_out(call) from None
+        except httpx.HTTPError:
+            raise _failed(call, "did not answer in HTTP") from None
+
+    async def _content(self, reply: httpx.Response, call: Rebuilt) -> bytes:
+        if reply.headers.get("content-encoding", "identity").lower() != "identity":
+            raise _failed(call, "compressed its answer, which it was asked not to do")
+        content = bytearray()
+        async for chunk in reply.aiter_raw():
+            content += chunk
+            if len(content) > self._limits.upstream:
+                raise _failed(call, f"answered more than {self._limits.upstream} bytes")
+        return bytes(content)
+
+
+def _encoded(name: str, values: Mapping[str, Any], call: Rebuilt) -> str:
+    """Return one value as it stands in a path; a `path` keeps its slashes, nothing else does."""
+    if name not in values:
+        raise Refusal(
+            "invalid_request", f"{call.command.name} needs {name}", fields=(f"resource.{name}",)
+        )
+    text = _plain(values[name])
+    field = call.provider.fields.get(name)
+    if field is not None and field.type == "path":
+        return quote(text, safe="/")
+    if text in ("", ".", ".."):
+        raise _not_a_segment(f"resource.{name}" if field is not None else f"args.{name}")
+    return quote(text, safe="")
+
+
+def _plain(value: Any) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case list():
+            return ",".join(str(item) for item in value)
+        case _:
+            return str(value)
+
+
+def _check_status(status: int, call: Rebuilt) -> None:
+    if 200 <= status < 300:
+        return
+    if status == 404:
+        raise Refusal(
+            "not_found",
+            f"{call.provider.name} answered 404: there is no such thing, or the PDP's credential "
+            "may not see it",
+        )
+    if 300 <= status < 400:
+        raise _failed(call, f"answered {status}, a redirect, and redirects are not followed")
+    # A 4xx means that the upstream did not do it; after anything else that is not known.
+    raise _failed(call, f"answered {status}", sent=status >= 500)
+
+
+def _result(content: bytes, call: Rebuilt, secret: str) -> dict[str, Any]:
+    """Return the reply's JSON object: redacted, and named as the command says."""
+    upstream = call.command.upstream
+    name = upstream.result if upstream is not None else None
+    try:
+        answer = json.loads(
+            content.decode("utf-8") if content else "{}",
+            parse_constant=_not_json,
+            parse_float=_finite,
+        )
+    except (ValueError, RecursionError):
+        raise _failed(call, "did not answer in JSON") from None
+    clean = redact(answer, (secret,))
+    if name is None and isinstance(clean, dict):
+        return clean
+    return {name or "result": clean}
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _not_json(text)
+
+
+def _not_json(text: str) -> NoReturn:
+    raise ValueError("not a JSON number")
+
+
+def _not_a_segment(field: str) -> Refusal:
+    return Refusal(
+        "invalid_request",
+        "a value is empty, `.` or `..`, which cannot stand in an upstream's path",
+        fields=(field,),
+    )
+
+
+def _failed(call: Rebuilt, what: str, *, sent: bool = True) -> Refusal:
+    doubt = _DOUBT if sent and call.command.risk != "read" else ""
+    return Refusal("upstream_error", f"{call.provider.name} {what}{doubt}")
+
+
+def _timed_out(call: Rebuilt) -> Refusal:
+    doubt = _DOUBT if call.command.risk != "read" else ""
+    return Refusal("upstream_timeout", f"{call.provider.name} did not answer in time{doubt}")

@@ -1,0 +1,51 @@
+"""What an operator chooses before a system starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from nomos.models import MAX_CHAIN_DEPTH, Secret
+from nomos.policy.bundle import Source
+
+HOST: Final = "127.0.0.1"
+CONTROL_PORT: Final = 8788
+PDP_PORT: Final = 8787
+
+
+@dataclass(frozen=True)
+class UpstreamTarget:
+    """Where a provider is reached, and the credential that agents never see."""
+
+    base_url: str
+    token: Secret | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a system needs to be told.
+
+    `data` is the folder that holds the database and the keys; one system at a time may use it.
+    `providers` is a folder of provider YAML files beside the built-in ones. `facts` declares
+    which of an agent's own statements policy may read, with their Cedar types. `workspace` is
+    what the filesystem provider serves (by default `data/workspace`). The two URLs are what
+    users are told, which behind a proxy is not what the server binds.
+    """
+
+    data: Path
+    policies: tuple[Source, ...]
+    providers: Path | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+    workspace: Path | None = None
+    upstreams: Mapping[str, UpstreamTarget] = field(default_factory=dict)
+    max_chain_depth: int = MAX_CHAIN_DEPTH
+    host: str = HOST
+    control_url: str = f"http://{HOST}:{CONTROL_PORT}"
+    pdp_url: str = f"http://{HOST}:{PDP_PORT}"
+
+    @property
+    def served_folder(self) -> Path:
+        """The folder that the filesystem provider serves."""
+        return self.workspace if self.workspace is not None else self.data / "workspace"

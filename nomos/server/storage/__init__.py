@@ -1,0 +1,1 @@
+"""What the server remembers: one file per aggregate, one transaction per answer."""

@@ -1,0 +1,92 @@
+"""Apps and their API keys. Of a key only the hash of its secret is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from nomos.server.storage.tables import api_keys, apps
+
+Role = Literal["agent", "operator", "auditor"]
+
+
+@dataclass(frozen=True)
+class App:
+    """Something that acts for a tenant and has API keys."""
+
+    id: str
+    tenant: str
+    name: str
+    created_at: int
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """One API key, with what must be known of its app to accept it."""
+
+    app: str
+    tenant: str
+    role: Role
+    secret_hash: str = field(repr=False)
+    disabled: bool = False
+
+
+_KEYS_OF_APP = (
+    sa.select(
+        api_keys.c.app,
+        api_keys.c.tenant,
+        api_keys.c.role,
+        api_keys.c.secret_hash,
+        apps.c.disabled_at,
+    )
+    .join(apps, apps.c.id == api_keys.c.app)
+    .where(apps.c.id == sa.bindparam("app"))
+)
+
+
+def keys_of(connection: Connection, app: str) -> tuple[ApiKey, ...]:
+    """All API keys of `app`; none for an app that does not exist."""
+    return tuple(
+        ApiKey(
+            app=row.app,
+            tenant=row.tenant,
+            role=row.role,
+            secret_hash=row.secret_hash,
+            disabled=row.disabled_at is not None,
+        )
+        for row in connection.execute(_KEYS_OF_APP, {"app": app})
+    )
+
+
+def add(connection: Connection, app: App) -> None:
+    """Register an app."""
+    connection.execute(
+        apps.insert().values(id=app.id, tenant=app.tenant, name=app.name, created_at=app.created_at)
+    )
+
+
+def add_key(connection: Connection, ident: str, key: ApiKey, now: int) -> None:
+    """Register an API key of an app that exists."""
+    connection.execute(
+        api_keys.insert().values(
+            id=ident,
+            tenant=key.tenant,
+            app=key.app,
+            role=key.role,
+            secret_hash=key.secret_hash,
+            created_at=now,
+        )
+    )
+
+
+def disable(connection: Connection, tenant: str, app: str, now: int) -> bool:
+    """Refuse all keys of `app` from now on. False if the tenant has no such app."""
+    result = connection.execute(
+        apps.update()
+        .where(apps.c.id == app, apps.c.tenant == tenant)
+        .values(disabled_at=sa.func.coalesce(apps.c.disabled_at, now))
+    )
+    return result.rowcount == 1

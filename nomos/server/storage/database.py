@@ -1,0 +1,158 @@
+"""Reading and writing from an event loop, one thread hop a transaction.
+
+Work is a plain function of a SQLAlchemy connection. It runs in a thread of the database's own,
+so a transaction of five statements costs the loop one hand-over and not twenty, which is what
+an asynchronous SQLite driver needs; on a driver that is truly asynchronous the same functions
+run under `AsyncConnection.run_sync`.
+
+Writes are committed in groups. While one transaction is being flushed to the disk the next
+requests queue up, and then share the next flush. Each is told its result after the commit that
+holds it, never before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import exc
+from sqlalchemy.engine import Connection, Engine
+
+from nomos.errors import NomosError
+from nomos.server.storage.engine import open_reader, open_writer
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+
+READERS: Final = 2
+MAX_GROUP: Final = 64
+"""Writes in one transaction: what one flush is shared by, and the most that one failure undoes."""
+
+MAX_WAITING: Final = 1024
+"""Writes waiting for their turn; beyond this the server is overloaded and says so."""
+
+
+class StorageUnavailable(NomosError):
+    """The database did not do it. Nothing of the transaction at hand was kept."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one piece of work."""
+
+    value: Any = None
+    error: Exception | None = None
+
+
+Waiting = tuple[Work[Any], asyncio.Future[Any]]
+
+
+class Database:
+    """The database of one data folder. It belongs to the event loop that first uses it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._writer = open_writer(folder)
+        self._reader = open_reader(folder, READERS)
+        self._write_thread = ThreadPoolExecutor(1, "nomos-writer")
+        self._read_threads = ThreadPoolExecutor(READERS, "nomos-reader")
+        self._waiting: deque[Waiting] = deque()
+        self._draining: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def read(self, work: Work[T]) -> T:
+        """Run `work` on one consistent view of the database."""
+        self._refuse_when_closed()
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._read_threads, _read, self._reader, work)
+        except exc.SQLAlchemyError as failure:
+            raise _unavailable(failure) from failure
+
+    async def write(self, work: Work[T]) -> T:
+        """Run `work` in a transaction and return its value once that is on the disk.
+
+        It may run twice: when another piece of work in its group fails, each runs alone.
+        """
+        self._refuse_when_closed()
+        if len(self._waiting) >= MAX_WAITING:
+            raise StorageUnavailable("too many writes are waiting for the database")
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((work, done))
+        if self._draining is None:
+            self._draining = asyncio.create_task(self._drain())
+        return await done
+
+    async def close(self) -> None:
+        """Finish what was begun, then let go of the files."""
+        if self._closed:
+            return
+        self._closed = True
+        while self._draining is not None:
+            await asyncio.wait([self._draining])
+        for threads in (self._read_threads, self._write_thread):
+            await asyncio.to_thread(threads.shutdown)
+        # The readers go first: the last connection to close folds the journal into the file.
+        self._reader.dispose()
+        self._writer.dispose()
+
+    def _refuse_when_closed(self) -> None:
+        if self._closed:
+            raise StorageUnavailable("the server is shutting down")
+
+    async def _drain(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._waiting:
+                size = min(MAX_GROUP, len(self._waiting))
+                group = [self._waiting.popleft() for _ in range(size)]
+                works = [work for work, _ in group]
+                outcomes = await loop.run_in_executor(
+                    self._write_thread, commit, self._writer, works
+                )
+                for (_, done), outcome in zip(group, outcomes, strict=True):
+                    _settle(done, outcome)
+        finally:
+            self._draining = None
+
+
+def commit(engine: Engine, works: Sequence[Work[Any]]) -> list[Outcome]:
+    """Run all of `works` in one transaction; if one fails, each in a transaction of its own."""
+    try:
+        with engine.begin() as connection:
+            return [Outcome(work(connection)) for work in works]
+    except exc.OperationalError as failure:
+        # The disk is full, the file is locked: trying one by one would fail as often.
+        return [Outcome(error=failure)] * len(works)
+    except Exception as failure:  # noqa: BLE001 (handed to whoever asked for this work)
+        if len(works) == 1:
+            return [Outcome(error=failure)]
+    return [commit(engine, [work])[0] for work in works]
+
+
+def _read(engine: Engine, work: Work[T]) -> T:
+    with engine.connect() as connection:
+        return work(connection)
+
+
+def _settle(done: asyncio.Future[Any], outcome: Outcome) -> None:
+    if done.done():
+        return  # whoever asked has gone; the work stays done
+    match outcome.error:
+        case None:
+            done.set_result(outcome.value)
+        case exc.SQLAlchemyError() as failure:
+            unavailable = _unavailable(failure)
+            unavailable.__cause__ = failure
+            done.set_exception(unavailable)
+        case failure:
+            done.set_exception(failure)
+
+
+def _unavailable(failure: exc.SQLAlchemyError) -> StorageUnavailable:
+    origin = getattr(failure, "orig", None)
+    return StorageUnavailable(f"the database failed: {type(origin or failure).__name__}")

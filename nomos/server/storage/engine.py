@@ -1,0 +1,69 @@
+"""The one file that knows which database this is.
+
+SQLite in WAL mode: readers never wait for the writer, and with `synchronous=FULL` a commit that
+returned survives a power cut. There is one writer connection, and its transactions take the
+write lock at their start, so none fails half way because another got there first.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, Engine
+
+FILE: Final = "nomos.db"
+BUSY_SECONDS: Final = 5.0
+
+# SQLAlchemy and its driver log statements with their parameters when asked to debug.
+HIDE: Final = {"hide_parameters": True}
+
+log = logging.getLogger("nomos.server")
+
+
+def open_writer(folder: Path) -> Engine:
+    """The engine for everything that changes rows: one connection, used by one thread."""
+    _create_private(folder / FILE)
+    engine = sa.create_engine(_url(folder), pool_size=1, max_overflow=0, **HIDE)
+    _configure(engine, begin="BEGIN IMMEDIATE", pragmas=("synchronous=FULL",))
+    return engine
+
+
+def open_reader(folder: Path, connections: int) -> Engine:
+    """The engine for everything else; it cannot change a row even by mistake."""
+    engine = sa.create_engine(_url(folder), pool_size=connections, max_overflow=0, **HIDE)
+    _configure(engine, begin="BEGIN", pragmas=("query_only=ON",))
+    return engine
+
+
+def _url(folder: Path) -> URL:
+    return URL.create("sqlite+pysqlite", database=str((folder / FILE).absolute()))
+
+
+def _create_private(path: Path) -> None:
+    """SQLite gives its journal files the mode of the database file, so this settles all three."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def _configure(engine: Engine, *, begin: str, pragmas: tuple[str, ...]) -> None:
+    def on_connect(connection: Any, _record: object) -> None:
+        # The driver must not begin transactions of its own: `on_begin` does, before the first
+        # statement and not only before the first that writes.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}")
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        for pragma in pragmas:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    def on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine, "connect", on_connect)
+    event.listen(engine, "begin", on_begin)

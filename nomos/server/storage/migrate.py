@@ -1,0 +1,31 @@
+"""Bringing a database to the newest schema."""
+
+from __future__ import annotations
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.engine import Connection
+
+from nomos.errors import ConfigurationError
+
+
+def upgrade(connection: Connection) -> None:
+    """Apply what is missing, all of it or nothing, in the transaction of `connection`."""
+    config = Config()
+    config.set_main_option("script_location", "nomos.server.storage:migrations")
+    config.attributes["connection"] = connection
+    _refuse_newer(connection, ScriptDirectory.from_config(config))
+    command.upgrade(config, "head")
+
+
+def _refuse_newer(connection: Connection, scripts: ScriptDirectory) -> None:
+    known = {script.revision for script in scripts.walk_revisions()}
+    for revision in MigrationContext.configure(connection).get_current_heads():
+        if revision not in known:
+            raise ConfigurationError(
+                f"the database has schema {revision}, which this version of Nomos does not know. "
+                "Use the version that wrote it, or a newer one",
+                setting="data",
+            )

@@ -1,0 +1,138 @@
+"""What the rest of the server asks of storage, each as one transaction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from nomos.server.storage import apps, idempotency, nonces, receipts, revocations, tenants
+from nomos.server.storage.apps import ApiKey, App
+from nomos.server.storage.database import Database
+from nomos.server.storage.idempotency import StoredAnswer
+from nomos.server.storage.idents import new_ident
+from nomos.server.storage.migrate import upgrade
+from nomos.server.storage.receipts import ReceiptRow
+
+
+class Store:
+    """The storage of one system. Whatever a method has returned from is on the disk."""
+
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        self._database = Database(folder)
+        self._clock = clock
+
+    async def migrate(self) -> None:
+        """Make the tables, or bring those of an older version up to date."""
+        await self._database.write(upgrade)
+
+    async def close(self) -> None:
+        """Finish the writes under way and release the files."""
+        await self._database.close()
+
+    async def ready(self) -> None:
+        """Raise unless the database answers."""
+        await self._database.read(lambda connection: connection.scalar(sa.select(1)))
+
+    # What the PDP needs
+
+    async def revoked(self, ids: Collection[str]) -> frozenset[str]:
+        """Which of these cids and DIDs are revoked."""
+        return await self._database.read(lambda connection: revocations.among(connection, ids))
+
+    async def claim_nonce(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
+        """True once for each nonce, however many ask at the same time and whatever crashes."""
+        now = self._now()
+        used = nonces.Used(issuer, audience, nonce, expires_at)
+        return await self._database.write(lambda connection: nonces.claim(connection, used, now))
+
+    async def record(self, receipt: ReceiptRow) -> None:
+        """Keep a receipt."""
+        await self._database.write(lambda connection: receipts.add(connection, receipt))
+
+    # What the control plane needs
+
+    async def record_answer(
+        self, receipt: ReceiptRow, stored: StoredAnswer | None
+    ) -> StoredAnswer | None:
+        """Keep a receipt, and the answer to be repeated if the question had a key.
+
+        If the key was answered meanwhile nothing is kept, and that answer is returned.
+        """
+
+        def work(connection: Connection) -> StoredAnswer | None:
+            if stored is not None:
+                earlier = idempotency.add(connection, stored)
+                if earlier is not None:
+                    return earlier
+            receipts.add(connection, receipt)
+            return None
+
+        return await self._database.write(work)
+
+    async def answered(self, app: str, key: str) -> StoredAnswer | None:
+        """What was answered to this idempotency key."""
+        now = self._now()
+        return await self._database.read(
+            lambda connection: idempotency.find(connection, app, key, now)
+        )
+
+    async def receipt(self, tenant: str, ident: str) -> ReceiptRow | None:
+        """One receipt of the tenant."""
+        return await self._database.read(
+            lambda connection: receipts.find(connection, tenant, ident)
+        )
+
+    async def receipts(self, tenant: str, limit: int = 100) -> tuple[ReceiptRow, ...]:
+        """The tenant's latest receipts, newest first."""
+        return await self._database.read(
+            lambda connection: receipts.newest(connection, tenant, limit)
+        )
+
+    async def decisions_since(self, at: int) -> tuple[tuple[str, int, int], ...]:
+        """How many decisions each app asked for in each second since `at` (milliseconds)."""
+        return await self._database.read(
+            lambda connection: receipts.decisions_since(connection, at)
+        )
+
+    async def keys_of(self, app: str) -> tuple[ApiKey, ...]:
+        """The API keys of an app."""
+        return await self._database.read(lambda connection: apps.keys_of(connection, app))
+
+    async def add_app(self, app: App, key: ApiKey) -> None:
+        """Register an app with its first API key."""
+
+        def work(connection: Connection) -> None:
+            apps.add(connection, app)
+            apps.add_key(connection, new_ident("key", app.created_at * 1000), key, app.created_at)
+
+        await self._database.write(work)
+
+    async def disable_app(self, tenant: str, app: str) -> bool:
+        """Refuse the app's keys from now on; False if the tenant has no such app."""
+        now = self._now()
+        return await self._database.write(
+            lambda connection: apps.disable(connection, tenant, app, now)
+        )
+
+    async def issuer_of(self, tenant: str) -> str | None:
+        """The DID that signs for a tenant."""
+        return await self._database.read(lambda connection: tenants.issuer_of(connection, tenant))
+
+    async def add_tenant(self, tenant: str, issuer_did: str) -> None:
+        """Register a tenant."""
+        now = self._now()
+        await self._database.write(
+            lambda connection: tenants.add(connection, tenant, issuer_did, now)
+        )
+
+    async def revoke(self, tenant: str, ids: Collection[str]) -> None:
+        """Revoke delegations by cid and keys by DID, for good."""
+        at = int(self._clock() * 1000)
+        await self._database.write(lambda connection: revocations.add(connection, tenant, ids, at))
+
+    def _now(self) -> int:
+        return int(self._clock())

@@ -1,0 +1,23 @@
+"""Tenants: who owns apps, policies and an issuer key."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from nomos.server.storage.tables import tenants
+
+DEFAULT: Final = "default"
+"""The tenant of a server that was not told of others."""
+
+
+def issuer_of(connection: Connection, tenant: str) -> str | None:
+    """The DID that signs for `tenant`, None for a tenant that does not exist."""
+    return connection.scalar(sa.select(tenants.c.issuer_did).where(tenants.c.id == tenant))
+
+
+def add(connection: Connection, tenant: str, issuer_did: str, now: int) -> None:
+    """Register a tenant with the key that signs for it."""
+    connection.execute(tenants.insert().values(id=tenant, issuer_did=issuer_did, created_at=now))

@@ -1,0 +1,312 @@
+"""Both guards against control planes that fail, lie, dawdle or are not there."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from colours import COLOURS, Colour
+from hostile import Reply, control_plane
+
+from nomos import AsyncAuthGuard, AuthGuard, FailOpenWarning, errors
+from nomos.guard import Grant
+
+API_KEY = "nomos_app_secretsecretsecret"
+READ: dict[str, Any] = {
+    "command": "/github/issue/list",
+    "resource": {"provider": "github", "owner": "acme", "repo": "app"},
+}
+WRITE = READ | {"command": "/github/issue/create"}
+DENY = {"decision": "deny", "reason": "policy_denied", "receiptId": "evt_1"}
+
+pytestmark = pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
+
+
+def make(colour: Colour, url: str, **settings: Any) -> Any:
+    return colour.guard(control_plane_url=url, **({"api_key": API_KEY} | settings))
+
+
+def nobody() -> str:
+    """A URL of this machine where nothing listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+def test_a_deny_comes_back_as_a_grant(colour: Colour) -> None:
+    with control_plane(Reply(body=DENY)) as plane:
+        guard = make(colour, plane.url)
+        grant = colour.call(guard.authorize, **READ)
+        assert (grant.decision, grant.reason, bool(grant)) == ("deny", "policy_denied", False)
+        with pytest.raises(errors.Denied, match="policy_denied"):
+            colour.call(grant.headers)
+        colour.call(guard.close)
+    headers, _ = plane.requests[0]
+    assert headers["authorization"] == f"Bearer {API_KEY}"
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (Reply(500), errors.ServerError),
+        (Reply(200, b"<html>Welcome!</html>", "text/html"), errors.Unintelligible),
+        (Reply(200, {"decision": "yes", "receiptId": "e"}), errors.Unintelligible),
+        (Reply(200, {"allow": True, "receiptId": "e"}), errors.Unintelligible),
+        (Reply(200, {**DENY, "decision": "allow"}), errors.Unintelligible),
+        (Reply(200, b"[" * 200_000), errors.Unintelligible),
+        (Reply(200, b" " * 5_000_000), errors.Unintelligible),
+        (Reply(302, b"", headers={"location": "http://127.0.0.1:1/"}), errors.Unintelligible),
+        (Reply(401, {"error": "no", "error_code": "invalid_api_key"}), errors.AuthenticationError),
+        (Reply(403, {"error": "no", "error_code": "app_disabled"}), errors.PermissionDenied),
+        (Reply(404, b"nothing here", "text/plain"), errors.NotFound),
+        (Reply(409, {"error": "no"}), errors.Conflict),
+    ],
+    ids=lambda one: f"{one.status}-{len(one.body)}" if isinstance(one, Reply) else one.__name__,
+)
+@pytest.mark.parametrize("question", [READ, WRITE], ids=["read", "write"])
+def test_closed_whatever_is_no_decision_raises(
+    colour: Colour, question: dict[str, Any], reply: Reply, error: type[Exception]
+) -> None:
+    with control_plane(reply) as plane:
+        guard = make(colour, plane.url)
+        with pytest.raises(error) as raised:
+            colour.call(guard.authorize, **question)
+        colour.call(guard.close)
+    assert API_KEY not in str(raised.value) + repr(raised.value)
+    assert len(plane.requests) == 1
+
+
+def test_a_control_plane_that_is_down_is_named(colour: Colour) -> None:
+    url = nobody()
+    guard = make(colour, url)
+    with pytest.raises(errors.Unreachable, match=url):
+        colour.call(guard.authorize, **READ)
+    colour.call(guard.close)
+
+
+@pytest.mark.parametrize("reply", [Reply(delay=2), Reply(body=b" " * 9, drip=0.2)], ids=["no answer", "dripping"])
+def test_a_control_plane_that_dawdles_is_not_waited_for(colour: Colour, reply: Reply) -> None:
+    with control_plane(reply) as plane:
+        guard = make(colour, plane.url, timeout=0.3)
+        began = time.monotonic()
+        with pytest.raises(errors.Unreachable, match=r"within 0\.3 s"):
+            colour.call(guard.authorize, **READ)
+        assert time.monotonic() - began < 8
+        colour.call(guard.close)
+
+
+def test_all_tries_of_a_call_share_one_idempotency_key(colour: Colour) -> None:
+    with control_plane(Reply(503), Reply(429, headers={"retry-after": "0"}), Reply(body=DENY)) as plane:
+        guard = make(colour, plane.url)
+        assert not colour.call(guard.authorize, **READ)
+        assert not colour.call(guard.authorize, **READ)
+        colour.call(guard.close)
+    keys = [headers["idempotency-key"] for headers, _ in plane.requests]
+    assert len(keys) == 4
+    assert len(set(keys[:3])) == 1
+    assert keys[3] != keys[0]
+    assert keys[0].split(":")[1:3] == ["did", "key"]
+
+
+def test_open_a_read_goes_on_and_says_so_each_time(
+    colour: Colour, caplog: pytest.LogCaptureFixture
+) -> None:
+    guard = make(colour, nobody(), failure_mode="open")
+    for _ in range(2):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "nomos"), pytest.warns(FailOpenWarning):
+            grant = colour.call(guard.authorize, **READ)
+        assert (bool(grant), grant.degraded, grant.ucan) == (True, True, None)
+        assert "goes on without an answer" in caplog.text
+    with pytest.raises(errors.ConfigurationError, match="no delegation"):
+        colour.call(grant.headers)
+    colour.call(guard.close)
+
+
+@pytest.mark.parametrize("reply", [Reply(500), Reply(200, {"decision": "yes"}), None])
+def test_open_a_write_raises_all_the_same(colour: Colour, reply: Reply | None) -> None:
+    with control_plane(reply or Reply()) as plane:
+        guard = make(colour, plane.url if reply else nobody(), failure_mode="open")
+        with pytest.raises((errors.ServerError, errors.Unintelligible, errors.Unreachable)):
+            colour.call(guard.authorize, **WRITE)
+        colour.call(guard.close)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409])
+def test_open_a_refusal_is_no_outage(colour: Colour, status: int) -> None:
+    with control_plane(Reply(status, {"error": "no"})) as plane:
+        guard = make(colour, plane.url, failure_mode="open")
+        with pytest.raises(errors.ControlPlaneError):
+            colour.call(guard.authorize, **READ)
+        colour.call(guard.close)
+
+
+def test_a_missing_binary_raises_and_open_lets_a_read_go_on(
+    colour: Colour, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NOMOS_UCAN_BIN", str(tmp_path / "gone"))
+    for mode in ("closed", "open"):
+        guard = make(colour, nobody(), failure_mode=mode)
+        with pytest.raises(errors.BinaryNotFound, match="gone"):
+            colour.call(guard.authorize, **READ)
+
+
+@pytest.mark.parametrize(
+    ("settings", "setting"),
+    [
+        ({"control_plane_url": "nomos.example.com"}, "control_plane_url"),
+        ({"control_plane_url": "ftp://nomos.example.com"}, "control_plane_url"),
+        ({"control_plane_url": "https://user:pw@nomos.example.com"}, "control_plane_url"),
+        ({"control_plane_url": None}, "control_plane_url"),
+        ({"pdp_url": "pdp"}, "pdp_url"),
+        ({"api_key": "two words"}, "api_key"),
+        ({"api_key": ""}, "api_key"),
+        ({"api_key": "line\nbreak"}, "api_key"),
+        ({"failure_mode": "ajar"}, "failure_mode"),
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": "10"}, "timeout"),
+        ({"agent_key_file": "/nowhere/key"}, "agent_key_file"),
+    ],
+)
+def test_a_wrong_setting_is_named(colour: Colour, settings: dict[str, Any], setting: str) -> None:
+    with pytest.raises(errors.ConfigurationError) as raised:
+        colour.guard(**({"control_plane_url": "http://127.0.0.1:1"} | settings))
+    assert raised.value.setting == setting
+    assert setting in str(raised.value)
+    assert "two words" not in str(raised.value)
+
+
+def test_from_env_reads_what_it_is_given(colour: Colour) -> None:
+    environ = {"NOMOS_CONTROL_URL": "http://127.0.0.1:1/", "NOMOS_API_KEY": API_KEY}
+    guard = colour.guard.from_env(environ | {"NOMOS_PDP_URL": "http://127.0.0.1:2"})
+    assert guard.control_plane_url == "http://127.0.0.1:1"
+    assert guard.pdp_url == "http://127.0.0.1:2"
+    assert guard.api_key == API_KEY
+    with pytest.raises(errors.ConfigurationError, match="NOMOS_CONTROL_URL is not set"):
+        colour.guard.from_env({})
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "NOMOS_PARENT_UCAN_CHAIN",
+        "NOMOS_PARENT_UCAN_CHAIN_FILE",
+        "NOMOS_PARENT_RECEIPT_ID",
+        "NOMOS_SWARM_ID",
+    ],
+)
+def test_a_child_never_silently_becomes_a_root(
+    colour: Colour, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "[]")
+    with pytest.raises(errors.ConfigurationError, match=variable):
+        make(colour, "http://127.0.0.1:1")
+    assert make(colour, "http://127.0.0.1:1", parent=None)
+
+
+def test_a_guard_prints_no_secret_and_does_not_pickle(colour: Colour) -> None:
+    guard = make(colour, "http://127.0.0.1:1", failure_mode="open")
+    assert API_KEY not in repr(guard) + repr(vars(guard))
+    assert guard._seed.reveal() not in repr(vars(guard))
+    with pytest.raises(TypeError, match="signing key"):
+        pickle.dumps(guard)
+
+
+def test_closing_twice_is_harmless_and_a_closed_guard_says_so(colour: Colour) -> None:
+    with control_plane(Reply(body=DENY)) as plane:
+        guard = make(colour, plane.url)
+        colour.call(guard.authorize, **READ)
+        for _ in range(2):
+            colour.call(guard.close)
+        with pytest.raises(errors.ConfigurationError, match="closed"):
+            colour.call(guard.authorize, **READ)
+
+
+def test_a_proxy_of_the_environment_is_used_for_real_urls(
+    colour: Colour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with control_plane(Reply(502, b"I am the proxy", "text/plain")) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        monkeypatch.setenv("http_proxy", proxy.url)
+        guard = make(colour, "http://nomos.invalid")
+        with pytest.raises(errors.ServerError):
+            colour.call(guard.authorize, **READ)
+        colour.call(guard.close)
+    assert proxy.requests
+
+
+class TestKeyFiles:
+    SEED = "00" * 31 + "02"
+    DID = "did:key:z6MknGc3ocHs3zdPiJbnaaqDi58NGb4pk1Sp9WxWufuXSdxf"
+
+    def write(self, path: Path, text: str, mode: int = 0o600) -> Path:
+        path.write_text(text)
+        path.chmod(mode)
+        return path
+
+    def test_a_key_file_gives_the_agent_its_lasting_did(
+        self, colour: Colour, tmp_path: Path
+    ) -> None:
+        path = self.write(tmp_path / "agent.key", self.SEED + "\n")
+        with control_plane(Reply(body=DENY)) as plane:
+            guard = make(colour, plane.url, agent_key_file=path)
+            assert colour.call(guard.authorize, **READ).agent == self.DID
+            colour.call(guard.close)
+        assert self.DID.encode() in plane.requests[0][1]
+
+    @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
+    def test_a_key_that_others_can_read_is_not_used(
+        self, colour: Colour, tmp_path: Path, mode: int
+    ) -> None:
+        path = self.write(tmp_path / "agent.key", self.SEED, mode)
+        with pytest.raises(errors.ConfigurationError, match="chmod 600"):
+            make(colour, "http://127.0.0.1:1", agent_key_file=path)
+
+    @pytest.mark.parametrize("text", ["", "zz" * 32, "00" * 31, "AA" * 32, "00" * 33])
+    def test_a_file_that_is_no_key_is_refused_without_repeating_it(
+        self, colour: Colour, tmp_path: Path, text: str
+    ) -> None:
+        path = self.write(tmp_path / "agent.key", text)
+        with pytest.raises(errors.ConfigurationError, match="64 lower-case hex") as raised:
+            make(colour, "http://127.0.0.1:1", agent_key_file=path)
+        assert not text or text not in str(raised.value)
+
+    def test_what_is_no_regular_file_is_refused_at_once(
+        self, colour: Colour, tmp_path: Path
+    ) -> None:
+        os.mkfifo(tmp_path / "pipe", 0o600)
+        with pytest.raises(errors.ConfigurationError, match="regular file"):
+            make(colour, "http://127.0.0.1:1", agent_key_file=tmp_path / "pipe")
+
+
+def test_a_context_manager_closes(colour: Colour) -> None:
+    if colour.backend is None:
+        with AuthGuard(control_plane_url="http://127.0.0.1:1") as guard:
+            pass
+        with pytest.raises(errors.ConfigurationError, match="closed"):
+            guard.authorize(**READ)
+        return
+
+    async def use() -> None:
+        async with AsyncAuthGuard(control_plane_url="http://127.0.0.1:1") as guard:
+            pass
+        with pytest.raises(errors.ConfigurationError, match="closed"):
+            await guard.authorize(**READ)
+
+    colour.call(use)
+
+
+def test_a_grant_does_not_pickle(colour: Colour) -> None:
+    with control_plane(Reply(body=DENY)) as plane:
+        guard = make(colour, plane.url)
+        grant = colour.call(guard.authorize, **READ)
+        with pytest.raises(TypeError, match="pickled"):
+            pickle.dumps(grant)
+        assert isinstance(grant, Grant) is (colour.backend is None)
+        colour.call(guard.close)

@@ -1,0 +1,169 @@
+"""Who may import whom. Arrows point down: edges know the core, the core knows only values."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import nomos
+
+ROOT = Path(nomos.__file__).parent
+
+VALUES = {"nomos.models", "nomos.errors", "nomos.resources"}
+CORE = VALUES | {"nomos._wire", "nomos._core"}
+EDGES = CORE | {"nomos._io"}
+GUARD = EDGES | {"nomos.guard", "nomos._guard", "nomos._settings"}
+SERVER = CORE | {"nomos.policy", "nomos._io", "nomos.server"}
+
+MAY_IMPORT = {
+    "models": VALUES,
+    "errors": VALUES,
+    "resources": VALUES,
+    "_wire": VALUES,
+    "_core": CORE,
+    "policy": VALUES | {"nomos.policy"},
+    "_io": EDGES,
+    "_settings": GUARD,
+    "_guard": GUARD,
+    "guard": GUARD,
+    "server": SERVER,
+}
+"""For each folder or file of `nomos`, what of ours it may import. What is not named here
+(`embedded`, `cli`, the package itself) may import anything."""
+
+ONLY_INSIDE = {("_guard", "nomos.embedded"): "embedded"}
+"""Imports allowed inside the one function of that name: `AuthGuard.embedded` is the way in."""
+
+PURE = ("models", "errors", "resources", "_wire", "_core", "policy")
+IMPURE = {
+    *("asyncio", "http", "os", "random", "secrets", "select", "signal", "socket", "subprocess"),
+    *("sys", "tempfile", "threading", "time", "urllib.request", "anyio", "httpx", "trio"),
+    *("pathlib", "shutil", "uuid", "logging"),
+}
+"""Modules that reach outside: sockets, processes, clocks, randomness, files, the environment."""
+
+EXTRAS = {"fastapi", "starlette", "uvicorn", "cedarpy", "sqlalchemy", "alembic", "yaml", "typer"}
+
+
+def files(layer: str) -> list[Path]:
+    place = ROOT / layer
+    return sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
+
+
+def imported_by(source: str, package: str) -> Iterator[tuple[str, str | None]]:
+    """Yield each absolute name that is imported, with the function it is imported in."""
+    yield from _imports(ast.parse(source), package, None)
+
+
+def _imports(node: ast.AST, package: str, inside: str | None) -> Iterator[tuple[str, str | None]]:
+    for child in ast.iter_child_nodes(node):
+        if _only_for_types(child):
+            continue
+        if isinstance(child, ast.Import):
+            yield from ((name.name, inside) for name in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            base = _absolute(child, package)
+            yield from ((f"{base}.{name.name}", inside) for name in child.names)
+        named = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+        yield from _imports(child, package, child.name if named else inside)
+
+
+def _only_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def _absolute(node: ast.ImportFrom, package: str) -> str:
+    if node.level == 0:
+        return node.module or ""
+    parts = package.split(".")[: len(package.split(".")) - node.level + 1]
+    return ".".join([*parts, *([node.module] if node.module else [])])
+
+
+def within(name: str, allowed: set[str]) -> bool:
+    return any(name == one or name.startswith(f"{one}.") for one in allowed)
+
+
+def trespasses(layer: str, source: str, package: str = "nomos") -> list[str]:
+    """Return what `layer` imports of ours although it may not."""
+    return [
+        name
+        for name, inside in imported_by(source, package)
+        if within(name, {"nomos"})
+        and not within(name, MAY_IMPORT[layer])
+        and not any(
+            layer == where and within(name, {what}) and inside == function
+            for (where, what), function in ONLY_INSIDE.items()
+        )
+    ]
+
+
+EVERY_FILE = [
+    pytest.param(layer, path, id=str(path.relative_to(ROOT)))
+    for layer in MAY_IMPORT
+    for path in files(layer)
+]
+
+
+def package_of(path: Path) -> str:
+    return ".".join(["nomos", *path.relative_to(ROOT).parent.parts])
+
+
+@pytest.mark.parametrize(("layer", "path"), EVERY_FILE)
+def test_a_layer_imports_only_what_it_may(layer: str, path: Path) -> None:
+    assert trespasses(layer, path.read_text(), package_of(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("layer", "path"), [param for param in EVERY_FILE if param.values[0] in PURE]
+)
+def test_pure_code_reaches_nothing_outside(layer: str, path: Path) -> None:
+    names = {name for name, _ in imported_by(path.read_text(), package_of(path))}
+    assert {name for name in names if within(name, IMPURE)} == set()
+
+
+def test_httpx_is_imported_by_one_file_of_the_sdk() -> None:
+    sdk = [path for layer in MAY_IMPORT if layer != "server" for path in files(layer)]
+    importing = {
+        path.name
+        for path in sdk
+        for name, _ in imported_by(path.read_text(), package_of(path))
+        if within(name, {"httpx"})
+    }
+    assert importing == {"http.py"}
+
+
+def test_the_core_needs_no_extra() -> None:
+    sdk = [path for layer in MAY_IMPORT if layer not in ("server", "policy") for path in files(layer)]
+    for path in sdk:
+        names = {name for name, _ in imported_by(path.read_text(), package_of(path))}
+        assert {name for name in names if within(name, EXTRAS)} == set(), path
+
+
+@pytest.mark.parametrize(
+    ("layer", "source", "package"),
+    [
+        ("_core", "import nomos._io.http", "nomos._core"),
+        ("_core", "from nomos._io import http", "nomos._core"),
+        ("_core", "from .. import guard", "nomos._core"),
+        ("_core", "from ..server import app", "nomos._core"),
+        ("_core", "def f():\n    from nomos.server import app", "nomos._core"),
+        ("models", "from nomos import _wire", "nomos"),
+        ("policy", "from nomos.server.settings import Settings", "nomos.policy"),
+        ("_io", "from nomos.guard import AuthGuard", "nomos._io"),
+        ("server", "from nomos.guard import AuthGuard", "nomos.server"),
+        ("guard", "import nomos.embedded", "nomos"),
+        ("_guard", "import nomos.embedded", "nomos"),
+        ("_guard", "def start():\n    import nomos.embedded", "nomos"),
+        ("server", "from nomos import AuthGuard", "nomos.server"),
+    ],
+)
+def test_a_planted_upward_import_is_found(layer: str, source: str, package: str) -> None:
+    assert trespasses(layer, source, package) != []
+
+
+def test_the_one_way_to_the_embedded_server_is_allowed() -> None:
+    source = "class A:\n    def embedded(cls):\n        from nomos.embedded import start"
+    assert trespasses("_guard", source) == []

@@ -1,0 +1,141 @@
+"""What `import nomos` promises: its names, its twins, and that importing does nothing."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import pickle
+import subprocess
+import sys
+from typing import Any, get_args
+
+import pytest
+
+import nomos
+from nomos import AsyncAuthGuard, AsyncGrant, AuthGuard, Grant
+from nomos._wire import RefusalCode
+from nomos.errors import NomosError
+from nomos.models import Chain, DenyReason, GrantBase, Secret, VerificationCode
+
+
+def test_all_names_what_is_there() -> None:
+    public = {
+        name
+        for name, value in vars(nomos).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+    assert sorted(public) == sorted(nomos.__all__)
+
+
+def test_every_error_has_one_root_and_is_exported() -> None:
+    tree = [NomosError]
+    for error in tree:
+        tree += error.__subclasses__()
+    ours = {error for error in tree if error.__module__ == "nomos.errors"}
+    assert {error.__name__ for error in ours} <= set(nomos.__all__)
+    assert issubclass(nomos.ConfigurationError, ValueError)
+
+
+def public_methods(kind: type) -> dict[str, Any]:
+    return {
+        name: member
+        for name, member in inspect.getmembers(kind)
+        if callable(member) and (not name.startswith("_") or name == "__init__")
+    }
+
+
+def parameters(function: Any) -> list[tuple[str, Any, Any, str]]:
+    """Names, kinds, defaults and annotations; the twins' own names count as one."""
+    return [
+        (one.name, one.kind, one.default, str(one.annotation).replace("Async", ""))
+        for one in inspect.signature(function).parameters.values()
+    ]
+
+
+@pytest.mark.parametrize(("sync", "twin"), [(AuthGuard, AsyncAuthGuard), (Grant, AsyncGrant)])
+def test_twins_have_the_same_methods_with_the_same_parameters(sync: type, twin: type) -> None:
+    mine, theirs = public_methods(sync), public_methods(twin)
+    assert mine.keys() == theirs.keys()
+    for name in mine.keys() - {"__init__"} | ({"__init__"} if sync is AuthGuard else set()):
+        assert parameters(mine[name]) == parameters(theirs[name]), name
+
+
+def test_twins_differ_in_being_awaited_and_in_nothing_else() -> None:
+    awaited = {
+        name
+        for kind in (AsyncAuthGuard, AsyncGrant)
+        for name, member in public_methods(kind).items()
+        if inspect.iscoroutinefunction(member)
+    }
+    assert awaited == {"authorize", "close", "headers"}
+    blocking = [
+        name
+        for kind in (AuthGuard, Grant)
+        for name, member in public_methods(kind).items()
+        if inspect.iscoroutinefunction(member)
+    ]
+    assert blocking == []
+
+
+def test_importing_reads_no_environment_starts_nothing_and_leaves_httpx_alone() -> None:
+    program = """
+import json, os, subprocess, sys, threading
+class Watched(dict):
+    read = []
+    def __getitem__(self, key): self.read.append(key); return super().__getitem__(key)
+    def get(self, key, default=None): self.read.append(key); return super().get(key, default)
+started = []
+import anyio, pydantic
+real = os.environ
+os.environ = Watched(real)
+subprocess.Popen.__init__ = lambda *a, **k: started.append(a)
+import nomos
+print(json.dumps({
+    "read": [name for name in Watched.read if "NOMOS" in name],
+    "started": len(started),
+    "threads": threading.active_count(),
+    "modules": [name for name in ("httpx", "fastapi", "cedarpy", "nomos.embedded")
+                if name in sys.modules],
+}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == {"read": [], "started": 0, "threads": 1, "modules": []}
+
+
+def test_no_secret_is_printed_formatted_or_pickled() -> None:
+    secret = Secret("hunter2")
+    assert "hunter2" not in f"{secret} {secret!r} {[secret]}"
+    with pytest.raises(TypeError):
+        pickle.dumps(secret)
+    assert secret.reveal() == "hunter2"
+
+
+def test_a_chain_reads_as_strings_and_prints_as_a_count() -> None:
+    chain = Chain(["a.b.c", "d.e.f"])
+    assert list(chain) == ["a.b.c", "d.e.f"]
+    assert (chain[0], chain[1:], len(chain)) == ("a.b.c", Chain(["d.e.f"]), 2)
+    assert hash(chain) == hash(Chain(["a.b.c", "d.e.f"]))
+    assert chain != ["a.b.c", "d.e.f"]
+    assert repr(chain) == "Chain(2 links)"
+    assert repr(chain[:1]) == "Chain(1 link)"
+
+
+def test_a_grant_is_true_for_an_allow_and_for_nothing_else() -> None:
+    for decision in ("deny", "requires_step_up"):
+        grant = GrantBase(decision=decision, command="/a", resource={"provider": "a"})
+        assert not grant
+    grant = GrantBase(
+        decision="allow", command="/a", resource={}, ucan="a.b.c", chain=Chain(["d.e.f"])
+    )
+    assert grant
+    assert grant.require() is grant
+    assert "a.b.c" not in repr(grant)
+    assert "d.e.f" not in repr(grant)
+
+
+def test_codes_of_the_binary_are_reasons_for_a_deny() -> None:
+    verification = set(get_args(VerificationCode))
+    assert verification < {code for part in get_args(DenyReason) for code in get_args(part)}
+    assert verification < {code for part in get_args(RefusalCode) for code in get_args(part)}
