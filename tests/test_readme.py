@@ -1,0 +1,91 @@
+"""Every Python block of the README and the docs runs as it stands, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from github import TOKEN, github
+
+from nomos import AuthGuard
+from nomos.policy import bundle
+from nomos.policy.bundle import Source
+from nomos.server.pdp.catalog import load_catalog
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+SAYS = {
+    "Five lines": "allow",
+    "A control plane of its own": "06f69ed2",
+    "In LangGraph": "['It crashes']",
+    "asyncio and trio": "app allow",
+    "When there is no answer": "nobody answered, so nothing was done",
+}
+"""What the README's blocks print, by the start of their heading."""
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        heading = ""
+        for part in re.split(r"(^#+ [^\n]*$|^```\w+\n.*?^```$)", page.read_text(), flags=re.M | re.S):
+            if part.startswith("#"):
+                heading = part.lstrip("# ")
+            elif part.startswith(f"```{language}\n"):
+                found.append((f"{page.name}: {heading}", part.split("\n", 1)[1].removesuffix("```")))
+    return found
+
+
+@pytest.fixture(scope="module")
+def environ() -> Iterator[dict[str, str]]:
+    """What `nomos dev` would have printed."""
+    with github() as upstream, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NOMOS_GITHUB_URL", upstream.url)
+        patch.setenv("NOMOS_GITHUB_TOKEN", TOKEN)
+        with AuthGuard.embedded(policies="permit (principal, action, resource);") as system:
+            assert system.workspace is not None
+            (system.workspace / "notes").mkdir()
+            yield {
+                "NOMOS_CONTROL_URL": system.control_plane_url,
+                "NOMOS_PDP_URL": str(system.pdp_url),
+                "NOMOS_API_KEY": str(system.api_key),
+            }
+
+
+@pytest.mark.parametrize(("where", "source"), blocks("python"), ids=lambda one: one[:40])
+def test_a_python_block_runs(where: str, source: str, environ: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", source],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, **environ},
+    )
+    assert done.returncode == 0, done.stderr
+    for heading, said in SAYS.items():
+        if where.startswith(f"README.md: {heading}"):
+            assert said in done.stdout
+
+
+def test_the_readme_has_the_blocks_that_are_expected() -> None:
+    headings = [where for where, _ in blocks("python")]
+    for heading in SAYS:
+        assert any(where.startswith(f"README.md: {heading}") for where in headings), heading
+
+
+@pytest.mark.parametrize(("where", "source"), blocks("cedar"), ids=lambda one: one[:40])
+def test_a_cedar_block_is_valid(where: str, source: str) -> None:
+    assert bundle.load([Source(where, source)], load_catalog()).policies
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
