@@ -87,9 +87,10 @@ class GuardBase:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """Make a guard from `NOMOS_CONTROL_URL`, `NOMOS_API_KEY`, `NOMOS_PDP_URL`, …
+        """Make a guard from the variables that `nomos dev` prints.
 
-        … and `NOMOS_AGENT_KEY_FILE`. Only the first must be set; `ConfigurationError` names it.
+        `NOMOS_CONTROL_URL` must be set, or `ConfigurationError` names it; `NOMOS_API_KEY`,
+        `NOMOS_PDP_URL` and `NOMOS_AGENT_KEY_FILE` may be.
         """
         return cls(**from_environment(os.environ if environ is None else environ))
 

@@ -35,7 +35,7 @@ try:
     from nomos.server.control import credentials
     from nomos.server.environment import upstreams
     from nomos.server.pdp.catalog import load_catalog
-    from nomos.server.policies import read_policies
+    from nomos.server.policies import read_facts, read_policies
     from nomos.server.run import bind, serve
     from nomos.server.settings import Settings
     from nomos.server.storage.tenants import DEFAULT
@@ -134,8 +134,8 @@ def start(
     """
     folder = None if providers is None else Path(providers)
     catalog = load_catalog(folder)
-    sources = read_policies(policies)
-    bundle.load(sources, catalog)
+    sources, facts = read_policies(policies), read_facts(policies)
+    bundle.load(sources, catalog, facts)
     private = Path(tempfile.mkdtemp(prefix="nomos-")) if data is None else None
     sockets: Sockets | None = None
     try:
@@ -144,6 +144,7 @@ def start(
         settings = Settings(
             data=private or Path(os.fspath(data or "")),
             policies=sources,
+            facts=facts,
             providers=folder,
             upstreams=upstreams(catalog, os.environ if environ is None else environ),
             control_url=control,

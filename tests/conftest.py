@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +25,6 @@ def binary() -> Path:
 
 
 @pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> Iterator[str]:
+def anyio_backend(request: pytest.FixtureRequest) -> str:
     """Async tests run under both loops."""
-    yield request.param
+    return str(request.param)

@@ -50,7 +50,9 @@ def control_plane(*answers: Reply | Callable[[bytes], Reply]) -> Iterator[Script
 
         def answer(self, reply: Reply) -> None:
             time.sleep(reply.delay)
-            content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+            content = (
+                reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+            )
             self.send_response(reply.status)
             for name, value in {"content-type": reply.kind, **reply.headers}.items():
                 self.send_header(name, value)

@@ -211,7 +211,9 @@ def test_an_unwritable_data_folder_is_named(tmp_path: Path) -> None:
     assert f"data folder {tmp_path / 'file'}" in done.stderr
 
 
-@pytest.mark.parametrize("args", [("--help",), ("dev", "--help"), ("demo", "--help"), ("policy", "--help")])
+@pytest.mark.parametrize(
+    "args", [("--help",), ("dev", "--help"), ("demo", "--help"), ("policy", "--help")]
+)
 def test_help_is_there_for_every_command(args: tuple[str, ...]) -> None:
     done = nomos(*args)
     assert done.returncode == 0

@@ -90,7 +90,9 @@ def test_a_control_plane_that_is_down_is_named(colour: Colour) -> None:
     colour.call(guard.close)
 
 
-@pytest.mark.parametrize("reply", [Reply(delay=2), Reply(body=b" " * 9, drip=0.2)], ids=["no answer", "dripping"])
+@pytest.mark.parametrize(
+    "reply", [Reply(delay=2), Reply(body=b" " * 9, drip=0.2)], ids=["no answer", "dripping"]
+)
 def test_a_control_plane_that_dawdles_is_not_waited_for(colour: Colour, reply: Reply) -> None:
     with control_plane(reply) as plane:
         guard = make(colour, plane.url, timeout=0.3)
@@ -102,7 +104,9 @@ def test_a_control_plane_that_dawdles_is_not_waited_for(colour: Colour, reply: R
 
 
 def test_all_tries_of_a_call_share_one_idempotency_key(colour: Colour) -> None:
-    with control_plane(Reply(503), Reply(429, headers={"retry-after": "0"}), Reply(body=DENY)) as plane:
+    with control_plane(
+        Reply(503), Reply(429, headers={"retry-after": "0"}), Reply(body=DENY)
+    ) as plane:
         guard = make(colour, plane.url)
         assert not colour.call(guard.authorize, **READ)
         assert not colour.call(guard.authorize, **READ)

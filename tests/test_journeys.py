@@ -45,11 +45,12 @@ def is_right(grant: GrantBase, name: object) -> bool:
     if not grant or grant.ucan is None:
         return False
     payload = peek(grant.ucan)
-    return (
-        grant.resource == repo(name) == payload["args"]["resource"]
-        and payload["iss"] == grant.agent
-        and peek(grant.chain[0])["meta"]["resource_constraint"] == repo(name)
+    found = (
+        grant.resource,
+        payload["args"]["resource"],
+        peek(grant.chain[0])["meta"]["resource_constraint"],
     )
+    return found == (repo(name),) * 3 and bool(payload["iss"] == grant.agent)
 
 
 @pytest.fixture(scope="module")
@@ -139,9 +140,7 @@ def test_a_file_is_written_once_and_read_as_often_as_wanted(
 @pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
 def test_headers_are_for_what_the_grant_is_for(guard: AuthGuard, colour: Colour) -> None:
     agent = joined(guard, colour)
-    grant = colour.call(
-        agent.authorize, command=LIST, resource=repo("app"), args={"state": "open"}
-    )
+    grant = colour.call(agent.authorize, command=LIST, resource=repo("app"), args={"state": "open"})
     headers = colour.call(grant.headers, command=LIST, args={"state": "open"})
     assert peek(headers["authorization"].removeprefix("Bearer "))["args"]["state"] == "open"
     for wrong, setting in (
@@ -168,8 +167,11 @@ def test_headers_are_for_what_the_grant_is_for(guard: AuthGuard, colour: Colour)
         ({"resource": repo("a") | {"provider": "gitlab"}}, errors.InvalidRequest, "provider"),
         ({"ttl_seconds": 0}, errors.InvalidRequest, "ttl_seconds"),
         ({"command": "/github/issue"}, errors.InvalidRequest, "/github/issue/list"),
-        ({"audience": "did:key:z6MkjchhfUsD6mmvni8mCdXHw216Xrm9bQe2mBH1P5RDjVJG"},
-         errors.InvalidRequest, "audience"),
+        (
+            {"audience": "did:key:z6MkjchhfUsD6mmvni8mCdXHw216Xrm9bQe2mBH1P5RDjVJG"},
+            errors.InvalidRequest,
+            "audience",
+        ),
         ({"cosigner_envelope_id": "env_1"}, errors.InvalidRequest, "cosignerEnvelopeId"),
         ({"args": {"resource": 1}}, errors.InvalidRequest, "resource"),
         ({"args": {"body": "x" * 20_000}}, errors.InvalidRequest, "args"),

@@ -31,7 +31,9 @@ def page() -> Path:
 
 
 def snippet(name: str) -> str:
-    match = re.search(rf"^## {re.escape(name)}\n```python\n(.*?)^```", page().read_text(), re.M | re.S)
+    match = re.search(
+        rf"^## {re.escape(name)}\n```python\n(.*?)^```", page().read_text(), re.MULTILINE | re.S
+    )
     assert match, f"the page has no snippet {name!r}"
     return match[1]
 
@@ -91,7 +93,9 @@ def test_langgraph(system: AuthGuard, upstream: GitHub) -> None:
 
 
 def test_async(system: AuthGuard) -> None:
-    source = snippet("async").replace("{...}", repr({"provider": "github", "owner": "acme", "repo": "app"}))
+    source = snippet("async").replace(
+        "{...}", repr({"provider": "github", "owner": "acme", "repo": "app"})
+    )
     source += "await guard.close()\n"
     assert run(source)["grant"].decision == "allow"
 

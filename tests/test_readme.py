@@ -34,11 +34,15 @@ def blocks(language: str) -> list[tuple[str, str]]:
     found = []
     for page in PAGES:
         heading = ""
-        for part in re.split(r"(^#+ [^\n]*$|^```\w+\n.*?^```$)", page.read_text(), flags=re.M | re.S):
+        for part in re.split(
+            r"(^#+ [^\n]*$|^```\w+\n.*?^```$)", page.read_text(), flags=re.MULTILINE | re.S
+        ):
             if part.startswith("#"):
                 heading = part.lstrip("# ")
             elif part.startswith(f"```{language}\n"):
-                found.append((f"{page.name}: {heading}", part.split("\n", 1)[1].removesuffix("```")))
+                found.append(
+                    (f"{page.name}: {heading}", part.split("\n", 1)[1].removesuffix("```"))
+                )
     return found
 
 

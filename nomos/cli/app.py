@@ -67,7 +67,8 @@ def _version(*, wanted: bool) -> None:
 def root(
     *,
     version: Annotated[
-        bool, typer.Option("--version", callback=lambda value: _version(wanted=value), is_eager=True)
+        bool,
+        typer.Option("--version", callback=lambda value: _version(wanted=value), is_eager=True),
     ] = False,
 ) -> None:
     """Nomos: the authorization layer for AI agents."""

@@ -20,7 +20,7 @@ with server_extra("dev"):
     from nomos.server.app import System
     from nomos.server.environment import upstreams
     from nomos.server.pdp.catalog import load_catalog
-    from nomos.server.policies import read_policies
+    from nomos.server.policies import read_facts, read_policies
     from nomos.server.run import bind, serve
     from nomos.server.settings import HOST, Settings
 
@@ -51,6 +51,7 @@ async def _run(plan: Plan, console: Console) -> None:
     settings = Settings(
         data=plan.data.absolute(),
         policies=read_policies(plan.policies or STARTER),
+        facts=read_facts(plan.policies or STARTER),
         providers=plan.providers,
         workspace=plan.workspace.absolute() if plan.workspace else None,
         upstreams=upstreams(load_catalog(plan.providers), os.environ),
@@ -69,16 +70,23 @@ async def _run(plan: Plan, console: Console) -> None:
 
 async def _agent_key(system: System, file: Path) -> Secret:
     """Return the key of this folder's agent app, so that it stays the same after a restart."""
-    try:
-        return Secret(file.read_text().strip())
-    except FileNotFoundError:
-        key = await system.create_app("dev")
-    except OSError as error:
-        raise ConfigurationError(f"{file}: {error.strerror}", setting="data") from error
+    kept = _kept(file)
+    if kept is not None:
+        return kept
+    key = await system.create_app("dev")
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as opened:
         opened.write(key.reveal() + "\n")
     return key
+
+
+def _kept(file: Path) -> Secret | None:
+    try:
+        return Secret(file.read_text().strip())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigurationError(f"{file}: {error.strerror}", setting="data") from error
 
 
 def _interrupted() -> asyncio.Event:

@@ -49,7 +49,9 @@ def examine() -> list[Finding]:
     findings = [
         Finding("nomos", ok=True, found=metadata.version("nomos")),
         Finding(
-            "python", ok=True, found=f"{platform.python_version()} on {platform.platform(terse=True)}"
+            "python",
+            ok=True,
+            found=f"{platform.python_version()} on {platform.platform(terse=True)}",
         ),
         _extra("server", "fastapi", "cedarpy", "sqlalchemy"),
     ]

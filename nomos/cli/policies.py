@@ -13,12 +13,12 @@ from nomos.cli.server_extra import server_extra
 with server_extra("policy"):
     from nomos.policy import bundle
     from nomos.server.pdp.catalog import load_catalog
-    from nomos.server.policies import read_policies
+    from nomos.server.policies import read_facts, read_policies
 
 
 def validate(path: Path, providers: Path | None, console: Console) -> None:
     """Print what a valid bundle holds; raises `InvalidPolicy` for any other."""
-    found = bundle.load(read_policies(path), load_catalog(providers))
+    found = bundle.load(read_policies(path), load_catalog(providers), read_facts(path))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("policy", "effect", "where", "asks a person"):
         table.add_column(heading)
@@ -37,7 +37,7 @@ def validate(path: Path, providers: Path | None, console: Console) -> None:
     count = len(found.policies)
     console.print(
         Text.assemble(
-            ("valid", "bold green"), f"  {count} {'policy' if count == 1 else 'policies'}, "
-            f"bundle {found.hash}",
+            ("valid", "bold green"),
+            f"  {count} {'policy' if count == 1 else 'policies'}, bundle {found.hash}",
         )
     )

@@ -118,44 +118,57 @@ def test_a_key_that_a_new_binary_missed_is_given_to_it(signer: Signer, link: Lin
     assert process is not None
     waited = threading.Event()
     process.submit(
-        10**9, b'{"id":1000000000,"protocol":1,"op":"forget_key","key":"%s"}\n' % DID.encode(),
+        10**9,
+        b'{"id":1000000000,"protocol":1,"op":"forget_key","key":"%s"}\n' % DID.encode(),
         lambda _: waited.set(),
     )
     assert waited.wait(5)
     assert isinstance(signer.ask(delegate("n")), Signed)
 
 
-def test_twenty_deaths_in_a_thousand_calls_give_no_wrong_answer(
-    signer: Signer, link: Link
-) -> None:
-    asked = threading.Semaphore(0)
-    outcomes: list[tuple[str, object]] = []
+class Crowd:
+    """Threads that ask for tokens, each with a nonce of its own, and note what came."""
 
-    def work(worker: int) -> None:
-        for number in range(250):
+    def __init__(self, signer: Signer, workers: int, each: int) -> None:
+        self.asked = threading.Semaphore(0)
+        self.outcomes: list[tuple[str, object]] = []
+        self._signer, self._each = signer, each
+        self._threads = [
+            threading.Thread(target=self._work, args=(number,)) for number in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _work(self, worker: int) -> None:
+        for number in range(self._each):
             nonce = f"{worker}-{number}"
             try:
-                outcomes.append((nonce, signer.ask(delegate(nonce))))
+                self.outcomes.append((nonce, self._signer.ask(delegate(nonce))))
             except SignerError as error:
-                outcomes.append((nonce, error))
-            asked.release()
+                self.outcomes.append((nonce, error))
+            self.asked.release()
 
-    workers = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for worker in workers:
-        worker.start()
-    kills = 0
+    def after(self, calls: int) -> None:
+        for _ in range(calls):
+            self.asked.acquire()
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join()
+
+
+def test_twenty_deaths_in_a_thousand_calls_give_no_wrong_answer(signer: Signer, link: Link) -> None:
+    crowd, kills = Crowd(signer, workers=4, each=250), 0
     for _ in range(20):
-        for _ in range(45):
-            asked.acquire()
+        crowd.after(45)
         process = link.running()
         if process is not None:
             os.kill(process.pid, signal.SIGKILL)
             kills += 1
-    for worker in workers:
-        worker.join()
+    crowd.join()
 
-    assert len(outcomes) == 1000
-    for nonce, outcome in outcomes:
+    assert len(crowd.outcomes) == 1000
+    for nonce, outcome in crowd.outcomes:
         if isinstance(outcome, Signed):
             assert nonce_of(signer, outcome) == nonce
         else:
