@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 CONNECT_SECONDS: Final = 3.0
 MAX_REPLY: Final = 4 * 1024 * 1024
 
+AT_ONCE: Final = 16
+"""Requests that one client has under way. httpx's connection pool looks at every connection for
+every request, so fifty at once cost twice the processor time of sixteen and are no faster."""
+
 
 class Endpoint:
     """Where to send, as whom, and how long to wait.
@@ -54,7 +58,6 @@ class Endpoint:
             "timeout": httpx.Timeout(self.timeout, connect=min(CONNECT_SECONDS, self.timeout)),
             "follow_redirects": False,
             "trust_env": not self.direct,
-            "limits": httpx.Limits(max_connections=100, max_keepalive_connections=50),
         }
 
 
@@ -112,31 +115,35 @@ class AsyncHttp:
     async def send(self, send: Send) -> HttpReply:
         import httpx
 
-        client = await self._own()
-        try:
-            with anyio.fail_after(self._endpoint.timeout):
-                async with client.stream(
-                    send.method,
-                    self._endpoint.url + send.path,
-                    headers=self._endpoint.headers(send),
-                    content=send.body,
-                ) as response:
-                    body = bytearray()
-                    _bound_announced(response.headers)
-                    async for chunk in response.aiter_bytes():
-                        body += chunk
-                        _bound(body, late=False, timeout=self._endpoint.timeout)
-                    return _reply(response.status_code, response.headers, body)
-        except (httpx.HTTPError, TimeoutError) as error:
-            raise _unreachable(self._endpoint, error) from error
+        own = await self._own()
+        async with own.turn:
+            try:
+                with anyio.fail_after(self._endpoint.timeout):
+                    return await self._exchange(own.client, send)
+            except (httpx.HTTPError, TimeoutError) as error:
+                raise _unreachable(self._endpoint, error) from error
 
-    async def _own(self) -> httpx.AsyncClient:
+    async def _exchange(self, client: httpx.AsyncClient, send: Send) -> HttpReply:
+        async with client.stream(
+            send.method,
+            self._endpoint.url + send.path,
+            headers=self._endpoint.headers(send),
+            content=send.body,
+        ) as response:
+            body = bytearray()
+            _bound_announced(response.headers)
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                _bound(body, late=False, timeout=self._endpoint.timeout)
+            return _reply(response.status_code, response.headers, body)
+
+    async def _own(self) -> _LoopClient:
         held = self._clients.get(None)
         if held is None or held.pid != os.getpid():
             held = _LoopClient(self._endpoint.options())
             self._clients.set(held)
             await held.open()
-        return held.client
+        return held
 
     async def close(self) -> None:
         """Close this loop's client; other loops close theirs when they end."""
@@ -157,6 +164,7 @@ class _LoopClient:
 
         self.pid = os.getpid()
         self.client = httpx.AsyncClient(**options)
+        self.turn = anyio.CapacityLimiter(AT_ONCE)
         self._open = self._until_the_loop_ends()
 
     async def open(self) -> None:
