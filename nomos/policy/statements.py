@@ -89,7 +89,8 @@ def _statement(
 ) -> Statement:
     depth = nesting = code = 0
     for piece in pieces:
-        depth += {"open": 1, "close": -1}.get(piece.lastgroup or "", 0)
+        # Never below zero: unmatched closing brackets must not hide what opens after them.
+        depth = max(0, depth + {"open": 1, "close": -1}.get(piece.lastgroup or "", 0))
         nesting = max(nesting, depth)
         code += 1 if piece.lastgroup == "string" else len(piece.group())
     return Statement(text, line, column, pieces[-1].lastgroup == "end", nesting, code)

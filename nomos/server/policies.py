@@ -1,14 +1,21 @@
-"""Reading Cedar policies from where an operator keeps them."""
+"""Reading Cedar policies from where an operator keeps them.
+
+A folder may hold `facts.yaml` beside its `*.cedar` files: the facts that agents assert and
+policies may read as `context.agent.<name>`, each with its Cedar type.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Final
 
+import yaml
+
 from nomos.errors import ConfigurationError
 from nomos.policy.bundle import Source
 
 SUFFIX: Final = ".cedar"
+FACTS: Final = "facts.yaml"
 TEXT: Final = "<policies>"
 """How policies that came as text are named in messages."""
 
@@ -36,6 +43,27 @@ def read_policies(policies: str | Path) -> tuple[Source, ...]:
     return (Source(TEXT, policies),)
 
 
+def read_facts(policies: str | Path) -> dict[str, str]:
+    """Return the facts declared beside policies: name → Cedar type. Text declares none."""
+    file = policies / FACTS if isinstance(policies, Path) else None
+    if file is None or not file.is_file():
+        return {}
+    try:
+        declared = yaml.safe_load(_text(file))
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{file} is not YAML: {error}", setting="facts") from error
+    if declared is None:
+        return {}
+    if not isinstance(declared, dict) or not all(
+        isinstance(part, str) for pair in declared.items() for part in pair
+    ):
+        raise ConfigurationError(
+            f"{file} must map names of facts to Cedar types, such as `ticket: String`",
+            setting="facts",
+        )
+    return declared
+
+
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
@@ -47,7 +75,10 @@ def _files(path: Path) -> list[Path]:
 
 
 def _read(file: Path, root: Path) -> Source:
-    name = file.name if file == root else str(file.relative_to(root))
+    return Source(file.name if file == root else str(file.relative_to(root)), _text(file))
+
+
+def _text(file: Path) -> str:
     try:
         with file.open("rb") as opened:
             content = opened.read(MAX_BYTES + 1)
@@ -60,4 +91,4 @@ def _read(file: Path, root: Path) -> Source:
         ) from error
     if len(content) > MAX_BYTES:
         raise ConfigurationError(f"{file} is larger than {MAX_BYTES} bytes", setting="policies")
-    return Source(name, text)
+    return text

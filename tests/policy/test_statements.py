@@ -1,0 +1,129 @@
+"""Cedar text is cut into policies exactly where Cedar's own parser does."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from cedarpy import PolicySet, policies_to_json_str
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nomos.policy.statements import MAX_CODE, MAX_NESTING, Statement, split
+
+ANY = "permit(principal, action, resource);"
+
+
+def places(text: str) -> list[str]:
+    return [statement.place for statement in split(text)]
+
+
+def only(text: str) -> Statement:
+    [statement] = split(text)
+    return statement
+
+
+@pytest.mark.parametrize("text", ["", " \n\t", "// only a comment", "// a\n// b;\n", "\ufeff"])
+def test_a_text_without_policies_has_no_statements(text: str) -> None:
+    assert places(text) == []
+
+
+def test_a_policy_begins_at_its_first_character_after_comments() -> None:
+    text = f'// list\n\n  {ANY}\n// two; three\n@id("x")\n{ANY} // end\n'
+    assert places(text) == ["3", "5"]
+
+
+def test_policies_on_one_line_are_told_apart_by_column() -> None:
+    assert places(f"{ANY} {ANY}\n{ANY}") == ["1", "1:38", "2"]
+    assert places(f"\n  {ANY}{ANY}") == ["2", "2:39"]
+
+
+def test_a_policy_that_begins_where_a_longer_one_ends_needs_no_column() -> None:
+    assert places(f"permit(\nprincipal, action, resource); {ANY}") == ["1", "2"]
+
+
+def test_semicolons_in_strings_and_comments_end_nothing() -> None:
+    text = 'permit(principal, action, resource) // one;\nwhen { "a;\\"b;\n" == "\\\\" };'
+    assert only(text).text == text
+    assert only(text).ended
+
+
+def test_a_comment_ends_at_a_lone_carriage_return_as_it_does_for_cedar() -> None:
+    assert len(PolicySet.from_str(f"// a\r{ANY}")) == 1
+    assert only(f"// a\r{ANY}").text == ANY
+
+
+def test_a_byte_order_mark_is_passed_over() -> None:
+    assert only(f"\ufeff{ANY}").text == ANY
+
+
+@pytest.mark.parametrize("text", ["permit(principal", 'permit("a;b', "permit /", "\\", "a // b"])
+def test_what_follows_the_last_semicolon_is_a_statement_that_is_not_ended(text: str) -> None:
+    first, rest = split(f"{ANY}\n{text}\n")
+    assert first.ended
+    assert (rest.ended, rest.line) == (False, 2)
+
+
+def test_an_empty_statement_is_one() -> None:
+    assert [statement.text for statement in split(f"{ANY};")] == [ANY, ";"]
+
+
+def test_nesting_is_bounded_before_the_parser_sees_it() -> None:
+    for opening, closing in ("()", "[]", "{}"):
+        fits, too_deep = opening * MAX_NESTING, opening * (MAX_NESTING + 1)
+        assert only(f"{fits}{closing * MAX_NESTING};").too_complex is None
+        assert "nested" in str(only(f"{too_deep}{closing * (MAX_NESTING + 1)};").too_complex)
+        assert "nested" in str(only(f"{closing * 99}{too_deep}").too_complex)
+
+
+def test_brackets_in_strings_and_comments_do_not_count() -> None:
+    assert only(f'permit("{"(" * 99}") // {"(" * 99}\n;').too_complex is None
+
+
+def test_length_is_bounded_but_strings_may_be_long() -> None:
+    assert only("a" * MAX_CODE).too_complex is None
+    assert "longer" in str(only("a" * (MAX_CODE + 1)).too_complex)
+    assert only(f'"{"a" * MAX_CODE}";').too_complex is None
+
+
+def test_the_written_id_is_found_in_what_does_not_parse() -> None:
+    assert only('@id("a \\"b\\"") nonsense;').written_id == 'a \\"b\\"'
+    assert only("nonsense;").written_id is None
+
+
+PIECES = st.sampled_from(
+    [
+        ANY,
+        'forbid(principal, action, resource) when { "a;\\"" == ";" };',
+        '@id("x;y")\npermit(principal, action == Action::"/a;", resource);',
+        '// note; with "quote\n',
+        "// carriage return\r",
+        "\n",
+        " ",
+        "\t\r\n",
+        "\u00a0\u2028",
+    ]
+)
+
+
+@settings(deadline=None)
+@given(st.lists(PIECES, max_size=12).map("".join))
+def test_statements_are_those_that_cedar_finds(text: str) -> None:
+    whole = json.loads(policies_to_json_str(text))["staticPolicies"]
+    cut = [json.loads(policies_to_json_str(each.text))["staticPolicies"] for each in split(text)]
+    assert [whole[f"policy{place}"] for place in range(len(whole))] == [
+        each["policy0"] for each in cut
+    ]
+
+
+@settings(deadline=None)
+@given(st.text(alphabet='ab;"\\/\n\r()[]{} @', max_size=40))
+def test_no_text_is_lost_but_comments_and_white_space(text: str) -> None:
+    statements = list(split(text))
+    assert all(each.text in text for each in statements)
+    assert all(each.ended for each in statements[:-1])
+    for each in statements:
+        line = text.split("\n")[each.line - 1]
+        assert line[(each.column or 1) - 1 :].count(each.text.split("\n")[0])
+    places = [(each.line, each.column or 0) for each in statements]
+    assert places == sorted(set(places))
