@@ -1,0 +1,169 @@
+"""Building the wheel, installing it in each way there is, and building on a machine that can't."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import build_wheels
+from build_wheels import TARGETS, BuildFailed, Target
+
+ROOT = Path(__file__).parent.parent
+SOURCES = ("pyproject.toml", "build_wheels.py", "README.md", "LICENSE", "CHANGELOG.md", "ucan-bin")
+
+
+def run(*command: object, **environ: str) -> str:
+    """Run from the root folder, so that no checkout stands in for what is installed."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+        cwd="/",
+        env={**os.environ, **environ},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel, built by uv from a copy of the sources without anything built before."""
+    copy = tmp_path_factory.mktemp("build") / "nomos"
+    ignored = shutil.ignore_patterns("_bin", "__pycache__", "node_modules", "coverage")
+    shutil.copytree(ROOT / "nomos", copy / "nomos", ignore=ignored)
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, copy / name, ignore=ignored)
+        else:
+            shutil.copy(ROOT / name, copy / name)
+    run("uv", "build", "--quiet", "--wheel", "--out-dir", copy / "dist", copy)
+    (built,) = (copy / "dist").glob("*.whl")
+    return built
+
+
+def test_the_wheel_is_for_this_platform_and_carries_the_binary(wheel: Path) -> None:
+    target = build_wheels.host_target()
+    assert wheel.name == f"nomos-{build_version(wheel)}-py3-none-{target.tag}.whl"
+    with zipfile.ZipFile(wheel) as archive:
+        info = archive.getinfo("nomos/_bin/nomos-ucan")
+        assert (info.external_attr >> 16) & 0o111 == 0o111
+        record = json.loads(archive.read("nomos/_bin/nomos-ucan.json"))
+        assert record["sha256"] == hashlib.sha256(archive.read(info)).hexdigest()
+        assert record["bun"] == build_wheels.BUN_VERSION
+        names = set(archive.namelist())
+    for needed in (
+        "nomos/py.typed",
+        "nomos/cli/starter.cedar",
+        "nomos/server/pdp/catalog/github.yaml",
+        "nomos/server/storage/migrations/versions/0001_first.py",
+    ):
+        assert needed in names
+    assert not [name for name in names if name.startswith(("tests/", "ucan-bin/", "docs/"))]
+
+
+def build_version(wheel: Path) -> str:
+    return wheel.name.split("-")[1]
+
+
+FINDS = "from nomos._io.locate import find_binary; print(find_binary({}))"
+SIGNS = """
+from nomos._io.signer import Signer, shared
+from nomos._wire import Hello
+print(Signer(shared()).ask(Hello()).version)
+"""
+
+
+@pytest.mark.parametrize("kind", ["venv", "target", "prefix"])
+def test_an_installed_binary_is_found_and_runs(wheel: Path, tmp_path: Path, kind: str) -> None:
+    place = tmp_path / kind
+    python, environ = Path(sys.executable), {}
+    if kind == "venv":
+        run("uv", "venv", "--quiet", "--python", sys.executable, place)
+        python = place / "bin" / "python"
+        run("uv", "pip", "install", "--quiet", "--no-deps", "--python", python, wheel)
+        site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
+        dependencies = Path(pytest.__file__).parent.parent
+        environ["PYTHONPATH"] = f"{site}:{dependencies}"
+    else:
+        run("uv", "pip", "install", "--quiet", "--no-deps", f"--{kind}", place, wheel)
+        (package,) = place.rglob("nomos/_bin")
+        environ["PYTHONPATH"] = str(package.parent.parent)
+    found = run(python, "-c", FINDS, **environ).strip()
+    assert found.startswith(str(place.resolve()))
+    assert run(python, "-c", SIGNS, **environ).strip() == build_version(wheel)
+
+
+# What goes wrong
+
+
+def test_a_platform_without_a_target_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "system", lambda: "Plan9")
+    with pytest.raises(BuildFailed, match=r"cannot be built for Plan9 .*Linux x86_64"):
+        build_wheels.host_target()
+
+
+def test_a_missing_npm_is_one_sentence_with_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(BuildFailed, match=r"needs npm.*install Node.js"):
+        build_wheels.npm()
+
+
+def test_pip_brings_npm_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = build_wheels.UcanBuildHook
+    monkeypatch.setattr(shutil, "which", lambda _: "/bin/npm")
+    assert hook.dependencies(hook.__new__(hook)) == []
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert hook.dependencies(hook.__new__(hook)) == [build_wheels.NODE_WHEEL]
+
+
+def fake_npm(path: Path, body: str) -> list[str]:
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return [str(path)]
+
+
+def test_a_download_that_is_not_the_pinned_one_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "build").mkdir()
+    command = fake_npm(tmp_path / "npm", "echo evil > bun.tgz; echo bun.tgz")
+    monkeypatch.setattr(build_wheels, "npm", lambda: command)
+    with pytest.raises(BuildFailed, match=r"not the file it should be.*Nothing was built"):
+        build_wheels.fetch_bun(build_wheels.host_target(), tmp_path / "build")
+
+
+def test_a_registry_that_cannot_be_reached_is_named_with_what_npm_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = fake_npm(tmp_path / "npm", "echo 'npm error code ENOTFOUND' >&2; exit 1")
+    monkeypatch.setattr(build_wheels, "npm", lambda: command)
+    with pytest.raises(BuildFailed, match=r"could not fetch .*ENOTFOUND.*~/.npmrc"):
+        build_wheels.fetch_bun(build_wheels.host_target(), tmp_path)
+
+
+def test_sources_that_do_not_compile_say_what_bun_said(tmp_path: Path) -> None:
+    bun = fake_npm(tmp_path / "bun", "echo 'error: Unexpected end of file' >&2; exit 1")
+    with pytest.raises(BuildFailed, match="Unexpected end of file"):
+        build_wheels.compile_binary(Path(bun[0]), tmp_path, "0.0.0")
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=lambda target: target.tag)
+def test_every_target_is_pinned_by_a_sha512(target: Target) -> None:
+    kind, _, digest = target.integrity.partition("-")
+    assert kind == "sha512"
+    assert len(base64.b64decode(digest, validate=True)) == 64
+    assert target.package.startswith("@oven/bun-")
