@@ -16,6 +16,9 @@ from starlette.types import ASGIApp
 from nomos.errors import ConfigurationError
 
 BACKLOG: Final = 2048
+MAX_HEAD: Final = 96 * 1024
+"""Bytes of a request before its body: an invocation of 64 KiB and ordinary headers fit."""
+
 GRACE_SECONDS: Final = 5
 """How long requests under way may take when the server is asked to stop."""
 
@@ -103,6 +106,7 @@ def _config(app: ASGIApp) -> uvicorn.Config:
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
         ws="none",
+        h11_max_incomplete_event_size=MAX_HEAD,
     )
 
 

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from nomos._wire import Delegate, Invoke, Request, Signed
-from nomos.errors import ConfigurationError, SignerError
+from nomos.errors import ConfigurationError, InvalidRequest, SignerError
 from nomos.models import DenyReason
 from nomos.policy.decide import Inquiry, Verdict, decide
 from nomos.resources import nearest_command
@@ -84,7 +84,7 @@ async def _answer(ports: Ports, asking: Asking) -> Reply:
     """Decide, sign, record, and then answer."""
     asked, caller = asking.asked, asking.caller
     at = int(ports.clock() * 1000)
-    agent = asked.agent or await ports.keys.did(f"app-{caller.app}")
+    agent = asked.agent or await ports.keys.did(app_key(caller.app))
     ruling = rule(ports, asked, app=caller.app, agent=agent, now=at // 1000)
     row = ReceiptRow(
         id=new_receipt_id(at),
@@ -114,6 +114,11 @@ async def _answer(ports: Ports, asking: Asking) -> Reply:
     reply = await _complete(ports, asked, stored)
     earlier = await ports.store.record_answer(row, stored if asking.key is not None else None)
     return reply if earlier is None else await _repeat(ports, asking, earlier)
+
+
+def app_key(app: str) -> str:
+    """The name of the key that stands in for the agents of `app` which have none."""
+    return f"app-{app}"
 
 
 def rule(ports: Ports, asked: Asked, *, app: str, agent: str, now: int) -> Ruling:
@@ -195,7 +200,14 @@ async def _delegate(ports: Ports, asked: Asked, row: ReceiptRow, agent: str) -> 
         receipt=row,
         nonce=secrets.token_urlsafe(16),
     )
-    return await _sign(ports, Delegate(key=issuer, payload=payload))
+    try:
+        return await _sign(ports, Delegate(key=issuer, payload=payload))
+    except SignerError as refused:
+        if refused.code == "invalid_key":
+            # A DID may be well written and still name no point of the curve.
+            message = "agentDid: names no usable Ed25519 key"
+            raise InvalidRequest(message, fields=("agentDid",)) from refused
+        raise
 
 
 async def _sign(ports: Ports, request: Request) -> Signed:
@@ -228,16 +240,17 @@ async def _complete(ports: Ports, asked: Asked, stored: StoredAnswer) -> Reply:
     """
     reply = {**stored.answer, "serverTime": iso(ports.clock())}
     if asked.agent is None and stored.expires_at is not None and "chain" in stored.answer:
+        agent = await ports.keys.did(app_key(stored.app))
         payload = tokens.invocation(
             asked,
             issuer=ports.issuers[stored.tenant],
-            agent=stored.agent,
+            agent=agent,
             audience=ports.pdp_did,
             chain=stored.answer["chain"],
             expires=stored.expires_at,
             nonce=stored.receipt_id,
         )
-        reply["ucan"] = (await _sign(ports, Invoke(key=stored.agent, payload=payload))).jwt
+        reply["ucan"] = (await _sign(ports, Invoke(key=agent, payload=payload))).jwt
     return reply
 
 

@@ -67,7 +67,12 @@ class AuthorizeRequest(Wire):
         description="The call's other parameters, at most 16 KiB. Given: bound and signed. "
         "Absent: not bound.",
     )
-    ttl_seconds: int = Field(default=DEFAULT_TTL_SECONDS, ge=1, le=MAX_TTL_SECONDS)
+    ttl_seconds: int = Field(
+        default=DEFAULT_TTL_SECONDS,
+        ge=1,
+        le=MAX_TTL_SECONDS,
+        description="How long the grant lives.",
+    )
     agent_did: Did | Absent = Field(
         default=None,
         description="The key the grant is bound to. Absent: the app's own key, kept by the "
@@ -93,7 +98,7 @@ class Explanation(Reply):
     """Which policies decided, by name, and a sentence for people."""
 
     policies: list[str]
-    message: str | None = None
+    message: str | Absent = None
 
 
 class AllowReply(Reply):
@@ -106,8 +111,8 @@ class AllowReply(Reply):
     audience: Did
     chain: list[str]
     resource: dict[str, Any]
-    args: dict[str, Any] | None = Field(default=None, description="Absent: not bound.")
-    ucan: str | None = Field(
+    args: dict[str, Any] | Absent = Field(default=None, description="Absent: not bound.")
+    ucan: str | Absent = Field(
         default=None, description="There when `agentDid` was absent: the token for the PDP call."
     )
 
@@ -133,7 +138,7 @@ class ErrorReply(BaseModel):
     error: str
     error_code: ErrorCode
     request_id: str
-    fields: list[str] | None = Field(default=None, description="Paths of what is wrong.")
+    fields: list[str] | Absent = Field(default=None, description="Paths of what is wrong.")
 
 
 class Health(Reply):
@@ -201,11 +206,15 @@ def authorize_request(body: Mapping[str, Any]) -> AuthorizeRequest:
 def _explained(invalid: ValidationError) -> InvalidRequest:
     problems = invalid.errors(include_url=False, include_input=False, include_context=False)
     fields, sentences = [], []
-    for problem in problems[:MAX_SHOWN_PROBLEMS]:
-        field = ".".join(map(str, problem["loc"]))
+    for problem in problems:
+        if problem["type"] == "none_required":
+            continue  # what `Absent` adds to every problem of its member
+        field = str(problem["loc"][0])
         fields.append(field)
         sentences.append(f"{shown(field)[1:-1]}: {_SENTENCES.get(problem['type'], problem['msg'])}")
-    return InvalidRequest("; ".join(sentences), fields=fields)
+    return InvalidRequest(
+        "; ".join(sentences[:MAX_SHOWN_PROBLEMS]), fields=fields[:MAX_SHOWN_PROBLEMS]
+    )
 
 
 _SENTENCES: Final[Mapping[str, str]] = {

@@ -78,7 +78,7 @@ def operation(
         described["security"] = [{"apiKey": []}]
         described["x-nomos-roles"] = sorted(roles)
     if accepts is not None:
-        schema = accepts.model_json_schema(by_alias=True)
+        schema = _without_null(accepts.model_json_schema(by_alias=True))
         described["requestBody"] = {
             "required": True,
             "content": {"application/json": {"schema": schema}},
@@ -106,6 +106,8 @@ def install(app: FastAPI, url: str) -> None:
                     "description": "`nomos_<app id>_<secret>`",
                 }
             }
+            for model in components["schemas"].values():
+                _without_null(model)
             for path in schema["paths"].values():
                 for operation in path.values():
                     _without_defaults(operation)
@@ -113,6 +115,14 @@ def install(app: FastAPI, url: str) -> None:
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
+
+
+def _without_null(model: dict[str, Any]) -> dict[str, Any]:
+    """Leave out defaults of null: what has no value is absent, here as on the wire."""
+    for described in model["properties"].values():
+        if described.get("default", "") is None:
+            del described["default"]
+    return model
 
 
 def _without_defaults(operation: dict[str, Any]) -> None:

@@ -29,12 +29,11 @@ from nomos.server.pdp import tokens
 from nomos.server.pdp.filesystem import Filesystem
 from nomos.server.pdp.pace import Pace
 from nomos.server.pdp.ports import Action, Ports
-from nomos.server.pdp.record import OK, Case
+from nomos.server.pdp.record import OK, Case, Records
 from nomos.server.pdp.request import Rebuilt, rebuild
 from nomos.server.pdp.statuses import Refusal, denied, shown
 from nomos.server.pdp.tokens import Claims, Holder
 from nomos.server.pdp.upstream import Http
-from nomos.server.storage.receipts import ReceiptRow
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +72,7 @@ class Gate:
             "filesystem": Filesystem(ports.workspace, ports.limits),
             "http": Http(ports.upstreams, ports.limits),
         }
+        self._records = Records(ports.store)
         self._calls = Pace()
         self._unproven = Pace()
 
@@ -162,7 +162,7 @@ class Gate:
                 )
             return self._handlers[call.provider.handler].prepare(call), case
         except Refusal as refusal:
-            await self._note(case, refusal)
+            await self._records.try_to_keep(case.ended(self._ports.clock(), refusal))
             raise
 
     def _inquiry(self, call: Rebuilt, holder: Holder) -> Inquiry:
@@ -191,21 +191,21 @@ class Gate:
         try:
             reply = await action()
         except Refusal as refusal:
-            await self._keep(case.ended(self._ports.clock(), refusal))
+            await self._records.keep(case.ended(self._ports.clock(), refusal))
             raise
-        await self._keep(case.allowed(self._ports.clock(), OK))
+        await self._records.keep(case.allowed(self._ports.clock(), OK))
         return reply
 
     async def _change(self, case: Case, action: Action, proven: Verified) -> dict[str, Any]:
-        await self._keep(case.allowed(self._ports.clock(), None))
+        await self._records.keep(case.allowed(self._ports.clock(), None))
         try:
             await self._claim(proven)
             reply = await action()
         except Refusal as refusal:
-            await self._note(case, refusal)
+            await self._records.try_to_keep(case.ended(self._ports.clock(), refusal))
             raise
         # It is done: what the caller hears must not depend on whether this can be stored.
-        await self._try_to_keep(case.allowed(self._ports.clock(), OK))
+        await self._records.try_to_keep(case.allowed(self._ports.clock(), OK))
         return reply
 
     async def _claim(self, proven: Verified) -> None:
@@ -272,24 +272,4 @@ class Gate:
             bundle=self._ports.bundle.hash,
             request_id=asked.request_id,
         )
-        await self._note(case, refusal)
-
-    async def _keep(self, row: ReceiptRow) -> None:
-        """Store a receipt, or refuse: what cannot be recorded is not done and not told."""
-        try:
-            await self._ports.store.record(row)
-        except Exception:
-            log.exception("a receipt cannot be stored")
-            raise Refusal(
-                "unavailable", "the receipt of this call cannot be stored, so it is not answered"
-            ) from None
-
-    async def _try_to_keep(self, row: ReceiptRow) -> None:
-        """Store a receipt of what is settled already; the answer stands either way."""
-        try:
-            await self._ports.store.record(row)
-        except Exception:
-            log.exception("the receipt of request %s cannot be stored", row.request_id)
-
-    async def _note(self, case: Case, refusal: Refusal) -> None:
-        await self._try_to_keep(case.ended(self._ports.clock(), refusal))
+        await self._records.try_to_keep(case.ended(self._ports.clock(), refusal))

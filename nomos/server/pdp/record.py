@@ -8,17 +8,21 @@ outcome nobody saw. Secrets are taken out before a receipt is stored.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from nomos.models import DenyReason
+from nomos.server.pdp.ports import Store
 from nomos.server.pdp.redact import redact
 from nomos.server.pdp.request import for_the_record
 from nomos.server.pdp.statuses import Refusal
 from nomos.server.storage.receipts import ReceiptRow, new_receipt_id
 
-OK = 200
+log = logging.getLogger(__name__)
+
+OK: Final = 200
 
 
 @dataclass(frozen=True)
@@ -68,3 +72,27 @@ class Case:
             request_id=self.request_id,
             status=status,
         )
+
+
+class Records:
+    """The store of receipts, and what it means for a call when it fails."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def keep(self, row: ReceiptRow) -> None:
+        """Store a receipt, or refuse: what cannot be recorded is not done and not told."""
+        try:
+            await self._store.record(row)
+        except Exception:
+            log.exception("a receipt cannot be stored")
+            raise Refusal(
+                "unavailable", "the receipt of this call cannot be stored, so it is not answered"
+            ) from None
+
+    async def try_to_keep(self, row: ReceiptRow) -> None:
+        """Store a receipt of what is settled already; the answer stands either way."""
+        try:
+            await self._store.record(row)
+        except Exception:
+            log.exception("the receipt of request %s cannot be stored", row.request_id)

@@ -60,7 +60,7 @@ class Claims:
     def ids(self) -> set[str]:
         """Return what must not be revoked: every token by its cid, every issuer by its DID."""
         issuers = {each.payload.get("iss") for each in (self.invocation, *self.links)}
-        named = {issuer for issuer in (*issuers, self.root()) if isinstance(issuer, str)}
+        named = {issuer for issuer in issuers if isinstance(issuer, str)}
         return {self.invocation.cid, *self.invocation.cids, *named}
 
 

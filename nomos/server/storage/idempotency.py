@@ -17,8 +17,9 @@ from nomos.server.storage.tables import idempotency
 
 KEPT_SECONDS: Final = 24 * 3600
 
-PRUNED_PER_WRITE: Final = 2
-"""Old rows deleted with each new one: more than come in, so the table never outgrows a day."""
+PRUNE_EVERY: Final = 32
+PRUNED_AT_ONCE: Final = 2 * PRUNE_EVERY
+"""Old rows deleted by each 32nd write: more than came in, so the table never outgrows a day."""
 
 
 @dataclass(frozen=True)
@@ -38,29 +39,21 @@ class StoredAnswer:
 
 
 _table = idempotency.c
-_FIND = idempotency.select().where(
-    _table.app == sa.bindparam("app_"),
-    _table.key == sa.bindparam("key_"),
-    _table.created_at > sa.bindparam("since"),
-)
+_MATCH = sa.and_(_table.app == sa.bindparam("app_"), _table.key == sa.bindparam("key_"))
+_FIND = idempotency.select().where(_MATCH)
+_DELETE = idempotency.delete().where(_MATCH)
 _OLD = (
-    sa.select(_table.app, _table.key)
+    sa.select(_table.app.label("app_"), _table.key.label("key_"))
     .where(_table.created_at <= sa.bindparam("since"))
     .order_by(_table.created_at)
-    .limit(PRUNED_PER_WRITE)
-)
-_DELETE = idempotency.delete().where(
-    _table.app == sa.bindparam("app_"),
-    _table.key == sa.bindparam("key_"),
-    _table.created_at <= sa.bindparam("since"),
+    .limit(PRUNED_AT_ONCE)
 )
 
 
 def find(connection: Connection, app: str, key: str, now: int) -> StoredAnswer | None:
     """What was answered to this key in the last 24 hours."""
-    wanted = {"app_": app, "key_": key, "since": now - KEPT_SECONDS}
-    row = connection.execute(_FIND, wanted).mappings().first()
-    return None if row is None else StoredAnswer(**row)
+    stored = _find(connection, app, key)
+    return stored if stored is not None and _kept(stored, now) else None
 
 
 def add(connection: Connection, stored: StoredAnswer) -> StoredAnswer | None:
@@ -68,19 +61,26 @@ def add(connection: Connection, stored: StoredAnswer) -> StoredAnswer | None:
 
     The caller holds the write lock of this transaction, so nothing comes between.
     """
-    since = stored.created_at - KEPT_SECONDS
-    earlier = find(connection, stored.app, stored.key, stored.created_at)
+    earlier = _find(connection, stored.app, stored.key)
     if earlier is not None:
-        return earlier
-    connection.execute(_DELETE, {"app_": stored.app, "key_": stored.key, "since": since})
-    _prune(connection, since)
+        if _kept(earlier, stored.created_at):
+            return earlier
+        connection.execute(_DELETE, {"app_": stored.app, "key_": stored.key})
     connection.execute(idempotency.insert(), dict(vars(stored)) | {"answer": dict(stored.answer)})
     return None
 
 
-def _prune(connection: Connection, since: int) -> None:
-    old = connection.execute(_OLD, {"since": since}).all()
+def prune(connection: Connection, now: int) -> None:
+    """Delete some of the answers that are older than a day, the oldest first."""
+    old = connection.execute(_OLD, {"since": now - KEPT_SECONDS}).mappings().all()
     if old:
-        connection.execute(
-            _DELETE, [{"app_": row.app, "key_": row.key, "since": since} for row in old]
-        )
+        connection.execute(_DELETE, [dict(row) for row in old])
+
+
+def _find(connection: Connection, app: str, key: str) -> StoredAnswer | None:
+    row = connection.execute(_FIND, {"app_": app, "key_": key}).mappings().first()
+    return None if row is None else StoredAnswer(**row)
+
+
+def _kept(stored: StoredAnswer, now: int) -> bool:
+    return stored.created_at > now - KEPT_SECONDS

@@ -17,7 +17,9 @@ from nomos.server.storage.tables import nonces
 LEEWAY_SECONDS: Final = 60 + 60
 """The most that a verifier forgives, and as much again for clocks that disagree."""
 
-PRUNED_PER_WRITE: Final = 2
+PRUNE_EVERY: Final = 32
+PRUNED_AT_ONCE: Final = 2 * PRUNE_EVERY
+"""Old rows deleted by each 32nd claim: more than came in, so the table stays small."""
 
 _table = nonces.c
 _MATCH = sa.and_(
@@ -35,7 +37,7 @@ _OLD = (
     )
     .where(_table.expires_at < sa.bindparam("before"))
     .order_by(_table.expires_at)
-    .limit(PRUNED_PER_WRITE)
+    .limit(PRUNED_AT_ONCE)
 )
 
 
@@ -49,13 +51,17 @@ class Used:
     expires_at: int
 
 
-def claim(connection: Connection, used: Used, now: int) -> bool:
+def claim(connection: Connection, used: Used) -> bool:
     """True the first time this nonce is seen, and never again."""
     match = {"issuer_": used.issuer, "audience_": used.audience, "nonce_": used.nonce}
     if connection.execute(_FIND, match).first() is not None:
         return False
+    connection.execute(nonces.insert(), dict(vars(used)))
+    return True
+
+
+def prune(connection: Connection, now: int) -> None:
+    """Forget some of the nonces whose tokens have expired, the oldest first."""
     old = connection.execute(_OLD, {"before": now - LEEWAY_SECONDS}).mappings().all()
     if old:
         connection.execute(_DELETE, [dict(row) for row in old])
-    connection.execute(nonces.insert(), dict(vars(used)))
-    return True

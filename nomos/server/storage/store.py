@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -24,6 +25,8 @@ class Store:
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         self._database = Database(folder)
         self._clock = clock
+        self._claims = itertools.count()
+        self._answers = itertools.count()
 
     async def migrate(self) -> None:
         """Make the tables, or bring those of an older version up to date."""
@@ -45,9 +48,15 @@ class Store:
 
     async def claim_nonce(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
         """True once for each nonce, however many ask at the same time and whatever crashes."""
-        now = self._now()
         used = nonces.Used(issuer, audience, nonce, expires_at)
-        return await self._database.write(lambda connection: nonces.claim(connection, used, now))
+        prune, now = next(self._claims) % nonces.PRUNE_EVERY == 0, self._now()
+
+        def work(connection: Connection) -> bool:
+            if prune:
+                nonces.prune(connection, now)
+            return nonces.claim(connection, used)
+
+        return await self._database.write(work)
 
     async def record(self, receipt: ReceiptRow) -> None:
         """Keep a receipt."""
@@ -62,9 +71,12 @@ class Store:
 
         If the key was answered meanwhile nothing is kept, and that answer is returned.
         """
+        prune, now = next(self._answers) % idempotency.PRUNE_EVERY == 0, self._now()
 
         def work(connection: Connection) -> StoredAnswer | None:
             if stored is not None:
+                if prune:
+                    idempotency.prune(connection, now)
                 earlier = idempotency.add(connection, stored)
                 if earlier is not None:
                     return earlier

@@ -72,7 +72,6 @@ receipts: Final = sa.Table(
     sa.Column("request_id", sa.String(128)),
     sa.Column("status", sa.Integer),
     sa.Index(None, "tenant", "at"),
-    sa.Index(None, "at"),
 )
 
 idempotency: Final = sa.Table(

@@ -61,7 +61,6 @@ def upgrade() -> None:
         sa.Column("status", sa.Integer),
     )
     op.create_index("ix_receipts_tenant_at", "receipts", ["tenant", "at"])
-    op.create_index("ix_receipts_at", "receipts", ["at"])
     op.create_table(
         "idempotency",
         sa.Column("tenant", sa.String(64), nullable=False),
