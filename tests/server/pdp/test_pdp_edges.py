@@ -1,0 +1,200 @@
+"""What the PDP does when something beside the call goes wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+import pytest
+
+from nomos._wire import Answer, Inspected, Refused, Request, Verified
+from nomos.errors import SignerDied
+from nomos.server.pdp.ports import Limits, Ports
+from nomos.server.pdp.routes import create_pdp
+from nomos.server.pdp.tokens import pinned
+
+if TYPE_CHECKING:
+    from server.pdp.conftest import World
+
+READ = "/filesystem/file/read"
+FILE = {"provider": "filesystem", "path": "f"}
+
+
+class Altered:
+    """The real signer, whose answers are replaced where `change` returns something."""
+
+    def __init__(self, ports: Ports, change: Any) -> None:
+        self._signer = ports.signer
+        self._change = change
+
+    async def ask(self, request: Request) -> Answer | Refused:
+        answer = await self._signer.ask(request)
+        changed: Answer | Refused = self._change(answer) or answer
+        return changed
+
+
+class Dead:
+    async def ask(self, request: Request) -> Answer | Refused:
+        raise SignerDied("the signing binary ended twice before it answered")
+
+
+async def get(ports: Ports, path: str, token: str = "") -> httpx.Response:
+    """One request to a PDP of its own."""
+    transport = httpx.ASGITransport(create_pdp(ports))
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    async with httpx.AsyncClient(transport=transport, base_url="http://pdp") as client:
+        return await client.get(path, headers=headers)
+
+
+def ask(world: World, **changed: Any) -> httpx.Response:
+    """Read a file from a PDP that differs from the usual one in `changed`."""
+    (world.folder / "f").write_text("content")
+    said = world.run(
+        get(replace(world.ports, **changed), f"{READ}?path=f", world.token(READ, FILE))
+    )
+    assert said.headers["x-request-id"]
+    return said
+
+
+def test_a_pdp_of_its_own_answers_too(world: World) -> None:
+    assert ask(world).json()["content"] == "content"
+
+
+def test_without_the_verifier_nothing_is_allowed(world: World) -> None:
+    said = ask(world, signer=Dead())
+    assert (said.status_code, said.json()["error_code"]) == (503, "unavailable")
+    assert world.receipts(said) == [], "nothing was decided, so nothing may look like an allow"
+    ready = world.run(get(replace(world.ports, signer=Dead()), "/readyz"))
+    assert (ready.status_code, ready.json()["error"]) == (503, "the verifier does not answer")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda answer: (
+            Refused(code="internal", message="bug") if isinstance(answer, Verified) else None
+        ),
+        lambda answer: Answer(id=1) if isinstance(answer, Verified) else None,
+        lambda answer: Answer(id=1) if isinstance(answer, Inspected) else None,
+        lambda answer: changed(
+            answer, root="did:key:z6MkjchhfUsD6mmvni8mCdXHw216Xrm9bQe2mBH1P5RDjVJH"
+        ),
+        lambda answer: changed(answer, cids=[]),
+        lambda answer: changed(answer, nonce=None),
+    ],
+    ids=["refused", "no verdict", "no claims", "another root", "another chain", "no nonce"],
+)
+def test_an_answer_that_does_not_fit_the_question_is_no_proof(world: World, change: Any) -> None:
+    said = ask(world, signer=Altered(world.ports, change))
+    assert (said.status_code, said.json()["error_code"]) == (503, "unavailable")
+    assert "content" not in said.text
+
+
+def changed(answer: Answer | Refused, **fields: Any) -> Verified | None:
+    return answer.model_copy(update=fields) if isinstance(answer, Verified) else None
+
+
+def test_a_verifier_that_refuses_to_speak_is_not_ready(world: World) -> None:
+    signer = Altered(world.ports, lambda _: Refused(code="protocol", message="other version"))
+    ready = world.run(get(replace(world.ports, signer=signer), "/readyz"))
+    assert (ready.status_code, ready.json()["error"]) == (503, "the verifier refuses to speak")
+
+
+def test_a_bug_is_a_500_that_says_nothing(world: World) -> None:
+    def broken() -> float:
+        raise RuntimeError("secret detail")
+
+    said = ask(world, clock=broken)
+    assert (said.status_code, said.json()["error_code"]) == (500, "internal")
+    assert "secret detail" not in said.text
+
+
+def test_a_foreign_root_among_several_tenants_is_nobodys_receipt(world: World) -> None:
+    tenants = {**world.ports.trusted_issuers, world.dids["other_issuer"]: "other"}
+    ports = replace(world.ports, trusted_issuers=tenants)
+    before = len(world.run(world.store.store.receipts("acme", 10_000)))
+    root = world.grant(READ, FILE, by="stranger")
+    token = world.invoke(READ, FILE, {}, [root.jwt], root="stranger")
+    said = world.run(get(ports, f"{READ}?path=f", token))
+    assert said.json()["error_code"] == "untrusted_issuer"
+    assert len(world.run(world.store.store.receipts("acme", 10_000))) == before
+    assert world.run(world.store.store.receipts("other", 10)) == ()
+
+
+def test_each_tenants_receipt_is_its_own(world: World) -> None:
+    (world.folder / "f").touch()
+    tenants = {**world.ports.trusted_issuers, world.dids["stranger"]: "third"}
+    root = world.grant(READ, FILE, by="stranger", to="child")
+    token = world.invoke(READ, FILE, {}, [root.jwt], by="child", root="stranger")
+    said = world.run(get(replace(world.ports, trusted_issuers=tenants), f"{READ}?path=f", token))
+    assert said.status_code == 200
+    (row,) = world.run(world.store.store.receipts("third", 10))
+    assert row.request_id == said.headers["x-request-id"]
+
+
+def write_scope(token: str) -> dict[str, Any]:
+    headers = [
+        (b"authorization", f"Bearer {token}".encode()),
+        (b"content-type", b"application/json"),
+    ]
+    return {
+        "type": "http",
+        "method": "PUT",
+        "path": "/filesystem/file/write",
+        "raw_path": b"/filesystem/file/write",
+        "query_string": b"",
+        "headers": headers,
+    }
+
+
+async def deliver(ports: Ports, token: str, *messages: dict[str, Any]) -> list[dict[str, Any]]:
+    """Send a write whose body arrives as `messages` and then no further."""
+    sent: list[dict[str, Any]] = []
+    waiting = iter(messages)
+
+    async def receive() -> dict[str, Any]:
+        for message in waiting:
+            return message
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await create_pdp(ports)(write_scope(token), receive, send)
+    return sent
+
+
+def test_a_body_that_never_ends_is_given_up(world: World) -> None:
+    ports = replace(world.ports, limits=Limits(body_seconds=0.01))
+    token = world.token("/filesystem/file/write", FILE)
+    part = {"type": "http.request", "body": b"{", "more_body": True}
+    start, body = world.run(deliver(ports, token, part))
+    assert start["status"] == 400
+    assert b"did not arrive in time" in body["body"]
+
+
+def test_a_caller_who_hangs_up_is_not_answered_and_nothing_is_done(world: World) -> None:
+    token = world.token("/filesystem/file/write", FILE)
+    part = {"type": "http.request", "body": b'{"path":"f","content":"x"}', "more_body": True}
+    assert world.run(deliver(world.ports, token, part, {"type": "http.disconnect"})) == []
+    assert not (world.folder / "f").exists()
+
+
+@pytest.mark.parametrize(
+    ("pol", "names"),
+    [
+        ([["==", ".args", {}]], None),
+        ([["==", ".args.state", "open"], ["==", '.args["per-page"]', 1]], {"state", "per-page"}),
+        ([["!=", ".args.state", "open"], ["==", ".cmd", "/x"], ["==", ".args.a.b", 1]], set()),
+        ([["or", [["==", ".args", {}]]], "nonsense", []], set()),
+        ([], set()),
+        (None, set()),
+    ],
+)
+def test_arguments_count_as_bound_only_where_the_issuer_fixed_them(
+    pol: Any, names: set[str] | None
+) -> None:
+    assert pinned(pol) == names

@@ -1,0 +1,532 @@
+"""The workspace: nothing outside it is read or written, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import hashlib
+import os
+import socket
+import stat
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from nomos.resources import find_command
+from nomos.server.pdp.catalog import load_catalog
+from nomos.server.pdp.filesystem import Filesystem
+from nomos.server.pdp.ports import Limits
+from nomos.server.pdp.request import Rebuilt, rebuild
+from nomos.server.pdp.statuses import Refusal
+
+CATALOG = load_catalog()
+ROUNDS = 300
+CAP = 4096
+
+
+@dataclass
+class Workspace:
+    """A workspace and, beside it, what must stay out of reach."""
+
+    files: Filesystem
+    folder: Path
+    outside: Path
+
+    def read(self, path: str) -> dict[str, Any]:
+        return self.files.reading(call("read", path))()
+
+    def write(self, path: str, content: str, **more: str) -> dict[str, Any]:
+        return self.files.writing(call("write", path, content=content, **more))()
+
+    def list(self, path: str = "") -> dict[str, Any]:
+        return self.files.listing(call("list", path))()
+
+
+def call(what: str, path: str, **args: str) -> Rebuilt:
+    name = "/filesystem/dir/list" if what == "list" else f"/filesystem/file/{what}"
+    found = find_command(CATALOG, name)
+    assert found is not None
+    provider, command = found
+    made = rebuild(provider, command, query=b"path=") if command.method == "GET" else None
+    if made is None:
+        made = rebuild(
+            provider,
+            command,
+            body=b'{"path":"","content":""}',
+            content_type="application/json",
+        )
+    resource = {"provider": "filesystem", "path": path}
+    return Rebuilt(provider, command, made.call.model_copy(update={"resource": resource}), args)
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Iterator[Workspace]:
+    folder, outside = tmp_path / "workspace", tmp_path / "outside"
+    folder.mkdir()
+    outside.mkdir()
+    (outside / "f").write_text("out of reach")
+    files = Filesystem(folder, Limits(file=CAP, entries=5))
+    yield Workspace(files, folder, outside)
+    anyio.run(files.close)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(found.name for found in folder.iterdir())
+
+
+def refused(work: Callable[[], object]) -> tuple[int, str]:
+    with pytest.raises(Refusal) as raised:
+        work()
+    return raised.value.status, raised.value.code
+
+
+def test_a_file_is_read_with_its_size_and_hash(space: Workspace) -> None:
+    (space.folder / "a").mkdir()
+    (space.folder / "a/b.txt").write_bytes("hé\r\n".encode())
+    assert space.read("a/b.txt") == {
+        "path": "a/b.txt",
+        "content": "hé\r\n",
+        "encoding": "utf-8",
+        "size": 5,
+        "sha256": hashlib.sha256("hé\r\n".encode()).hexdigest(),
+    }
+
+
+def test_what_is_no_text_is_read_as_base64(space: Workspace) -> None:
+    (space.folder / "b").write_bytes(b"\xff\x00")
+    said = space.read("b")
+    assert (said["encoding"], base64.b64decode(said["content"])) == ("base64", b"\xff\x00")
+
+
+def test_a_file_is_written_and_replaced_keeping_its_mode(space: Workspace) -> None:
+    assert space.write("new", "one")["sha256"] == hashlib.sha256(b"one").hexdigest()
+    (space.folder / "new").chmod(0o640)
+    assert space.write("new", "dHdv", encoding="base64") == {
+        "path": "new",
+        "size": 3,
+        "sha256": hashlib.sha256(b"two").hexdigest(),
+    }
+    assert (space.folder / "new").read_text() == "two"
+    assert stat.S_IMODE((space.folder / "new").stat().st_mode) == 0o640
+    assert names(space.folder) == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "field"),
+    [
+        ("a", "base64", "args.content"),
+        ("YQ=!", "base64", "args.content"),
+        ("é", "base64", "args.content"),
+        ("a", "utf-16", "args.encoding"),
+    ],
+)
+def test_a_content_that_cannot_be_decoded_is_refused(
+    space: Workspace, content: str, encoding: str, field: str
+) -> None:
+    with pytest.raises(Refusal) as raised:
+        space.write("f", content, encoding=encoding)
+    assert (raised.value.status, raised.value.fields) == (400, (field,))
+    assert names(space.folder) == []
+
+
+def test_what_is_too_large_is_neither_read_nor_written(space: Workspace) -> None:
+    (space.folder / "big").write_bytes(b"x" * (CAP + 1))
+    (space.folder / "fits").write_bytes(b"x" * CAP)
+    assert refused(lambda: space.read("big")) == (413, "too_large")
+    assert space.read("fits")["size"] == CAP
+    assert refused(lambda: space.write("w", "x" * (CAP + 1))) == (413, "too_large")
+    assert space.write("w", "x" * CAP)["size"] == CAP
+
+
+def test_a_file_that_grows_while_it_is_read_is_cut_off(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, fstat = space.folder / "f", os.fstat
+    target.write_bytes(b"small")
+
+    def fstat_then_grow(descriptor: int) -> os.stat_result:
+        found = fstat(descriptor)
+        if stat.S_ISREG(found.st_mode):
+            target.write_bytes(b"x" * (CAP + 1))
+        return found
+
+    monkeypatch.setattr(os, "fstat", fstat_then_grow)
+    assert refused(lambda: space.read("f")) == (413, "too_large")
+
+
+def test_a_folder_is_listed_in_order_with_what_each_entry_is(space: Workspace) -> None:
+    (space.folder / "z").write_text("zz")
+    (space.folder / "d").mkdir()
+    (space.folder / "l").symlink_to(space.outside / "f")
+    os.mkfifo(space.folder / "p")
+    assert space.list() == {
+        "entries": [
+            {"name": "d", "type": "directory", "size": 0},
+            {"name": "l", "type": "link", "size": 0},
+            {"name": "p", "type": "other", "size": 0},
+            {"name": "z", "type": "file", "size": 2},
+        ]
+    }
+
+
+def test_a_long_listing_is_cut_and_says_so(space: Workspace) -> None:
+    for number in range(7):
+        (space.folder / f"f{number}").touch()
+    said = space.list()
+    assert [entry["name"] for entry in said["entries"]] == ["f0", "f1", "f2", "f3", "f4"]
+    assert said["truncated"] is True
+
+
+def test_a_name_that_is_no_text_can_be_listed(space: Workspace) -> None:
+    name = os.fsdecode(b"\xff")
+    try:
+        (space.folder / name).touch()
+    except OSError:
+        assert sys.platform == "darwin", "only macOS has no such names"
+    else:
+        assert space.list()["entries"][0]["name"] == "\N{REPLACEMENT CHARACTER}"
+
+
+def test_the_root_can_be_listed_by_many_at_once(space: Workspace) -> None:
+    for number in range(5):
+        (space.folder / f"f{number}").touch()
+    seen: list[int] = []
+
+    def look() -> None:
+        seen.extend(len(space.list()["entries"]) for _ in range(50))
+
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [5] * 200
+
+
+@pytest.mark.parametrize("path", ["missing", "missing/f", "file/f", "file/f/g"])
+def test_what_is_not_there_is_not_found(space: Workspace, path: str) -> None:
+    (space.folder / "file").touch()
+    assert refused(lambda: space.read(path)) == (404, "not_found")
+    assert refused(lambda: space.list(path)) == (404, "not_found")
+    if "/" in path:
+        assert refused(lambda: space.write(path, "x")) == (404, "not_found")
+
+
+def test_a_folder_is_no_file_and_a_file_no_folder(space: Workspace) -> None:
+    (space.folder / "d").mkdir()
+    (space.folder / "f").touch()
+    assert refused(lambda: space.read("d")) == (400, "invalid_request")
+    assert refused(lambda: space.write("d", "x")) == (400, "invalid_request")
+    assert refused(lambda: space.read("")) == (400, "invalid_request")
+    assert refused(lambda: space.write("", "x")) == (400, "invalid_request")
+    assert refused(lambda: space.list("f")) == (404, "not_found")
+
+
+@pytest.mark.parametrize("path", ["..", "../outside/f", "a/../../outside/f", "a//b", "./f", "a\0b"])
+def test_a_path_that_is_not_canonical_is_not_walked(space: Workspace, path: str) -> None:
+    assert refused(lambda: space.read(path)) == (400, "invalid_request")
+    assert refused(lambda: space.write(path, "x")) == (400, "invalid_request")
+    assert refused(lambda: space.list(path)) == (400, "invalid_request")
+
+
+def test_a_name_longer_than_the_file_system_takes_is_refused(space: Workspace) -> None:
+    assert refused(lambda: space.read("x" * 300)) == (400, "invalid_request")
+    assert refused(lambda: space.write("x" * 300, "x")) == (400, "invalid_request")
+
+
+LINKS = {
+    "file": "../outside/f",
+    "folder": "../outside",
+    "inside": "real",
+    "absolute": "/etc/passwd",
+    "dangling": "nowhere",
+    "itself": "itself",
+}
+
+
+@pytest.mark.parametrize("name", sorted(LINKS))
+def test_no_link_is_followed_even_when_it_stays_inside(space: Workspace, name: str) -> None:
+    (space.folder / "real").write_text("inside")
+    (space.folder / name).symlink_to(LINKS[name])
+    for path in (name, f"{name}/f"):
+        assert refused(partial(space.read, path)) == (403, "resource_out_of_scope")
+        assert refused(partial(space.write, path, "x")) == (403, "resource_out_of_scope")
+        assert refused(partial(space.list, path)) == (403, "resource_out_of_scope")
+    assert (space.outside / "f").read_text() == "out of reach"
+    assert names(space.outside) == ["f"]
+
+
+def test_a_pipe_or_a_socket_is_not_opened_and_does_not_block(space: Workspace) -> None:
+    os.mkfifo(space.folder / "pipe")
+    listener = socket.socket(socket.AF_UNIX)
+    with listener, working_in(space.folder):
+        listener.bind("socket")
+    for name in ("pipe", "socket"):
+        assert refused(partial(space.read, name)) == (403, "resource_out_of_scope")
+        assert refused(partial(space.write, name, "x")) == (403, "resource_out_of_scope")
+    assert stat.S_ISFIFO((space.folder / "pipe").lstat().st_mode)
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(space: Workspace) -> None:
+    (space.folder / "f").write_text("old")
+    write = os.write
+
+    def full(descriptor: int, data: Any) -> int:
+        write(descriptor, b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nomos.server.pdp.beneath.os.write", full)
+        assert refused(lambda: space.write("f", "new content")) == (503, "unavailable")
+    assert (space.folder / "f").read_text() == "old"
+    assert names(space.folder) == ["f"]
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (errno.EACCES, (403, "forbidden")),
+        (errno.EROFS, (403, "forbidden")),
+        (errno.EISDIR, (400, "invalid_request")),
+        (errno.ELOOP, (403, "resource_out_of_scope")),
+        (errno.EINVAL, (400, "invalid_request")),
+        (errno.EIO, (503, "unavailable")),
+        (errno.EDQUOT, (503, "unavailable")),
+    ],
+)
+def test_what_the_operating_system_refuses_is_told_and_leaves_nothing(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch, number: int, expected: tuple[int, str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "rename", fail)
+    assert refused(lambda: space.write("f", "x")) == expected
+    assert names(space.folder) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(errno.EINVAL, None), (errno.EIO, (503, "unavailable"))]
+)
+def test_a_folder_that_cannot_be_flushed_is_an_error_only_if_the_disk_says_so(
+    space: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    expected: tuple[int, str] | None,
+) -> None:
+    fsync = os.fsync
+
+    def fail_for_folders(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_for_folders)
+    if expected is None:
+        assert space.write("f", "x")["size"] == 1
+    else:
+        assert refused(lambda: space.write("f", "x")) == expected
+    assert (space.folder / "f").read_text() == "x"
+
+
+def test_a_file_that_goes_away_while_it_is_listed_is_left_out(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (space.folder / "f").touch()
+    lstat = os.lstat
+
+    def gone(path: str, *, dir_fd: int | None = None) -> os.stat_result:
+        if path == "f":
+            (space.folder / "f").unlink()
+        return lstat(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "lstat", gone)
+    assert space.list() == {"entries": []}
+
+
+def test_a_reader_sees_the_old_file_or_the_new_one(space: Workspace) -> None:
+    texts = {"a" * CAP, "b" * CAP}
+    space.write("f", "a" * CAP)
+    seen = set()
+    with repeating(lambda: space.write("f", "b" * CAP), lambda: space.write("f", "a" * CAP)):
+        for _ in range(ROUNDS):
+            seen.add(space.read("f")["content"])
+    assert seen <= texts
+
+
+# Swaps during a call
+
+
+@contextmanager
+def repeating(*steps: Callable[[], object]) -> Iterator[None]:
+    """Do `steps` again and again in another thread, and end with the last of them."""
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            for step in steps:
+                step()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    """Socket paths are short, so this one is named from its own folder."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def test_a_folder_swapped_for_a_link_leads_nowhere(space: Workspace) -> None:
+    inside, parked = space.folder / "d", space.folder / "parked"
+    inside.mkdir()
+    (inside / "f").write_text("inside")
+
+    def out() -> None:
+        inside.rename(parked)
+        inside.symlink_to(space.outside)
+
+    def back() -> None:
+        inside.unlink()
+        parked.rename(inside)
+
+    results = []
+    with repeating(out, back):
+        for _ in range(ROUNDS):
+            results.append(outcome(lambda: space.read("d/f")["content"]))
+            results.append(outcome(lambda: space.write("d/w", "mine")["size"]))
+            results.append(outcome(lambda: sorted(e["name"] for e in space.list("d")["entries"])))
+    listed = {"['f']", "['f', 'w']"}
+    assert {str(result) for result in results} <= {"inside", "4", *listed, "403", "404"}
+    assert names(space.outside) == ["f"]
+    assert (space.outside / "f").read_text() == "out of reach"
+
+
+def test_a_file_swapped_for_a_link_or_a_pipe_leads_nowhere(space: Workspace) -> None:
+    target = space.folder / "f"
+    target.write_text("inside")
+
+    def replace(make: Callable[[Path], object]) -> Callable[[], None]:
+        def step() -> None:
+            made = space.folder / "made"
+            make(made)
+            made.replace(target)
+
+        return step
+
+    results = []
+    with repeating(
+        replace(lambda made: made.symlink_to(space.outside / "f")),
+        replace(os.mkfifo),
+        replace(lambda made: made.write_text("inside")),
+    ):
+        for _ in range(ROUNDS):
+            results.append(outcome(lambda: space.read("f")["content"]))
+            results.append(outcome(lambda: space.write("f", "inside")["size"]))
+    assert {str(result) for result in results} <= {"inside", "6", "403", "404"}
+    assert (space.outside / "f").read_text() == "out of reach"
+
+
+@pytest.mark.parametrize(
+    ("swap", "expected"),
+    [
+        (lambda space, path: path.symlink_to(space.outside / "f"), (403, "resource_out_of_scope")),
+        (lambda _, path: os.mkfifo(path), (403, "resource_out_of_scope")),
+        (lambda _, path: path.mkdir(), (400, "invalid_request")),
+        (lambda *_: None, (404, "not_found")),
+    ],
+    ids=["link", "pipe", "folder", "gone"],
+)
+def test_a_file_swapped_between_looking_and_opening_is_not_read(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch, swap: Any, expected: tuple[int, str]
+) -> None:
+    target, lstat = space.folder / "f", os.lstat
+    target.write_text("inside")
+
+    def look_then_swap(path: str, *, dir_fd: int | None = None) -> os.stat_result:
+        found = lstat(path, dir_fd=dir_fd)
+        if stat.S_ISREG(found.st_mode):
+            target.unlink()
+            swap(space, target)
+        return found
+
+    monkeypatch.setattr(os, "lstat", look_then_swap)
+    assert refused(lambda: space.read("f")) == expected
+
+
+def test_a_file_swapped_for_a_link_before_it_is_replaced_is_not_followed(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, rename = space.folder / "f", os.rename
+
+    def swap_then_rename(*args: Any, **more: Any) -> None:
+        target.symlink_to(space.outside / "f")
+        rename(*args, **more)
+
+    monkeypatch.setattr(os, "rename", swap_then_rename)
+    assert space.write("f", "inside")["size"] == 6
+    assert target.read_text() == "inside"
+    assert not target.is_symlink()
+    assert (space.outside / "f").read_text() == "out of reach"
+
+
+def outcome(work: Callable[[], object]) -> object:
+    try:
+        return work()
+    except Refusal as refusal:
+        return refusal.status
+
+
+def test_a_workspace_moved_away_stays_the_one_that_is_served(space: Workspace) -> None:
+    (space.folder / "f").write_text("mine")
+    assert space.read("f")["content"] == "mine"
+    space.folder.rename(space.folder.with_name("moved"))
+    space.folder.symlink_to(space.outside)
+    assert space.read("f")["content"] == "mine"
+
+
+def test_a_workspace_removed_and_made_again_is_served_again(space: Workspace) -> None:
+    assert space.list() == {"entries": []}
+    space.folder.rmdir()
+    assert refused(space.list) == (503, "unavailable")
+    space.folder.mkdir()
+    (space.folder / "f").write_text("again")
+    assert space.read("f")["content"] == "again"
+
+
+def test_a_missing_workspace_says_who_can_mend_it(tmp_path: Path) -> None:
+    files = Filesystem(tmp_path / "none", Limits())
+    with pytest.raises(Refusal, match="`workspace`"):
+        files.listing(call("list", ""))()
+
+
+def test_closing_twice_is_harmless_and_no_descriptor_is_left(space: Workspace) -> None:
+    (space.folder / "d").mkdir()
+    space.write("d/f", "x")
+    anyio.run(space.files.close)
+    before = len(names(Path("/dev/fd")))
+    for path in ("d/f", "d/none", "none/f", "d"):
+        outcome(partial(space.read, path))
+        outcome(partial(space.write, path, "x"))
+        outcome(partial(space.list, path))
+    anyio.run(space.files.close)
+    anyio.run(space.files.close)
+    assert len(names(Path("/dev/fd"))) == before

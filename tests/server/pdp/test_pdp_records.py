@@ -1,0 +1,230 @@
+"""Receipts: what is kept of each call, and what happens when it cannot be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from nomos.server.pdp.gate import Gate
+from nomos.server.pdp.pace import MAX_COUNTED, MAX_KEYS, Pace
+from nomos.server.pdp.ports import Limits
+from nomos.server.pdp.routes import create_pdp
+
+if TYPE_CHECKING:
+    from server.pdp.conftest import World
+
+READ, WRITE = "/filesystem/file/read", "/filesystem/file/write"
+CREATE = "/github/issue/create"
+REPO = {"provider": "github", "owner": "acme", "repo": "app"}
+
+
+def file(path: str) -> dict[str, str]:
+    return {"provider": "filesystem", "path": path}
+
+
+def test_a_read_leaves_one_receipt(world: World) -> None:
+    (world.folder / "f").touch()
+    root = world.grant(READ, file("f"), meta={"facts": {"purpose": "to see"}})
+    token = world.invoke(READ, file("f"), {}, [root.jwt])
+    (row,) = world.receipts(world.call("GET", READ, token, params={"path": "f"}))
+    assert (row.kind, row.decision, row.reason, row.status) == ("call", "allow", None, 200)
+    assert (row.tenant, row.app, row.agent) == ("acme", "app_1", world.dids["agent"])
+    assert (row.command, row.resource, row.args) == (READ, file("f"), {})
+    assert (row.policies, row.bundle) == (("anyone",), world.ports.bundle.hash)
+    assert (row.purpose, row.cid, row.expires_at) == ("to see", root.cid, int(world.now) + 60)
+    assert row.at == int(world.now) * 1000
+
+
+def test_a_write_leaves_its_intent_and_its_outcome(world: World) -> None:
+    intent, outcome = world.receipts(world.write("f", "content"))
+    assert (intent.decision, intent.status) == ("allow", None)
+    assert (outcome.decision, outcome.status) == ("allow", 200)
+    assert intent.id != outcome.id
+    assert intent.args == outcome.args
+    assert "content" in (outcome.args or {})
+    assert "'content'" not in str((outcome.args or {}).values())
+
+
+def test_a_policy_refusal_is_recorded_with_its_reason_and_policies(world: World) -> None:
+    (row,) = world.receipts(world.read("secret/f"))
+    assert (row.decision, row.reason, row.status) == ("deny", "policy_denied", 403)
+    assert row.policies == ("no-secrets",)
+
+
+def test_a_call_that_was_allowed_and_went_wrong_is_an_allow_with_its_status(world: World) -> None:
+    (row,) = world.receipts(world.read("missing"))
+    assert (row.decision, row.reason, row.status) == ("allow", None, 404)
+    intent, outcome = world.receipts(world.write("missing/f", "x"))
+    assert (intent.status, outcome.decision, outcome.status) == (None, "allow", 404)
+
+
+def test_a_link_met_on_the_way_is_a_deny(world: World) -> None:
+    (world.folder / "link").symlink_to("/etc/passwd")
+    (row,) = world.receipts(world.read("link"))
+    assert (row.decision, row.reason, row.status) == ("deny", "resource_out_of_scope", 403)
+
+
+def test_a_replay_is_recorded_as_one(world: World) -> None:
+    token = world.token(WRITE, file("f"))
+    body = {"path": "f", "content": "x"}
+    world.call("PUT", WRITE, token, json=body)
+    intent, outcome = world.receipts(world.call("PUT", WRITE, token, json=body))
+    assert intent.status is None
+    assert (outcome.decision, outcome.reason, outcome.status) == ("deny", "replayed", 401)
+
+
+def test_a_token_that_proves_nothing_is_recorded_without_what_it_claims(world: World) -> None:
+    token = world.token(READ, file("f"))
+    head, _, signature = token.rpartition(".")
+    forged = f"{head}.{'A' if signature[0] != 'A' else 'B'}{signature[1:]}"
+    (row,) = world.receipts(world.call("GET", READ, forged, params={"path": "f"}))
+    assert (row.tenant, row.decision, row.reason, row.status) == (
+        "acme",
+        "deny",
+        "bad_signature",
+        401,
+    )
+    assert (row.agent, row.app, row.purpose, row.cid) == (None, None, None, None)
+    assert (row.command, row.resource) == (READ, file("f"))
+
+    (row,) = world.receipts(world.call("GET", "/some/thing", forged))
+    assert (row.command, row.resource, row.args) == ("/some/thing", {}, None)
+
+
+def test_a_token_for_another_request_is_recorded_with_the_request(world: World) -> None:
+    token = world.token(READ, file("f"))
+    (row,) = world.receipts(world.call("GET", READ, token, params={"path": "g"}))
+    assert (row.reason, row.resource) == ("resource_mismatch", file("g"))
+
+
+def test_what_is_no_decision_leaves_no_receipt(world: World) -> None:
+    token = world.token(READ, file("f"))
+    assert world.receipts(world.call("GET", READ, None)) == []
+    assert world.receipts(world.call("GET", READ, token)) == []
+    assert world.receipts(world.call("GET", "/no/such", token)) == []
+
+
+def test_secrets_in_arguments_are_taken_out_before_they_are_stored(world: World) -> None:
+    secret = "ghp_" + "a1B2" * 9
+    token = world.token(CREATE, REPO)
+    body = {"owner": "acme", "repo": "app", "title": f"use {secret}", "body": "x" * 20_000}
+    rows = world.receipts(world.call("POST", CREATE, token, json=body))
+    assert len(rows) == 2
+    assert secret not in repr(rows)
+    assert set(rows[0].args or {}) == {"sha256", "bytes"}
+
+    token, body = world.token(CREATE, REPO), {**body, "body": "short"}
+    rows = world.receipts(world.call("POST", CREATE, token, json=body))
+    assert (rows[0].args or {})["title"] == "use [REDACTED:github_pat]"
+
+
+# When the store fails
+
+
+def test_a_read_whose_receipt_cannot_be_stored_gives_nothing_out(world: World) -> None:
+    (world.folder / "f").write_text("content")
+    world.store.broken.add("record")
+    said = world.read("f")
+    assert (said.status_code, said.json()["error_code"]) == (503, "unavailable")
+    assert "content" not in said.text
+
+
+def test_a_failed_read_whose_receipt_cannot_be_stored_tells_nothing_either(world: World) -> None:
+    world.store.broken.add("record")
+    assert world.read("missing").status_code == 503
+
+
+def test_a_write_whose_intent_cannot_be_stored_is_not_done(world: World) -> None:
+    world.store.broken.add("record")
+    said = world.write("f", "content")
+    assert (said.status_code, said.json()["error_code"]) == (503, "unavailable")
+    assert not (world.folder / "f").exists()
+
+
+def test_a_write_whose_outcome_cannot_be_stored_is_answered_as_done(world: World) -> None:
+    world.store.failing_after = 1
+    said = world.write("f", "content")
+    assert said.status_code == 200
+    assert (world.folder / "f").read_text() == "content"
+    (intent,) = world.receipts(said)
+    assert (intent.decision, intent.status) == ("allow", None)
+
+
+def test_without_the_store_of_nonces_there_is_no_write(world: World) -> None:
+    world.store.broken.add("claim_nonce")
+    said = world.write("f", "content")
+    assert (said.status_code, said.json()["error_code"]) == (503, "unavailable")
+    assert not (world.folder / "f").exists()
+
+
+def test_without_the_store_of_revocations_no_token_is_honoured(world: World) -> None:
+    (world.folder / "f").write_text("content")
+    world.store.broken.add("revoked")
+    said = world.read("f")
+    assert (said.status_code, said.json()["error_code"]) == (503, "revocations_stale")
+    assert "content" not in said.text
+
+
+def test_a_refusal_stands_even_if_it_cannot_be_recorded(world: World) -> None:
+    world.store.broken.add("record")
+    assert world.read("secret/f").status_code == 403
+    assert world.call("GET", READ, "a.b.c").status_code == 401
+
+
+# Bounds
+
+
+def test_only_so_many_refused_tokens_are_recorded_in_a_minute(world: World) -> None:
+    """Anyone can send these; without a bound anyone could fill the disk."""
+    ports = replace(world.ports, limits=Limits(unproven_receipts_per_minute=3))
+    gate = Gate(ports)
+    before = rows(world)
+
+    async def flood() -> None:
+        from nomos.server.pdp.gate import Asked
+        from nomos.server.pdp.statuses import Refusal
+
+        async def body(cap: int) -> bytes:
+            return b""
+
+        for _ in range(5):
+            asked = Asked("GET", READ, b"", ("Bearer a.b.c",), None, body, "flood")
+            with pytest.raises(Refusal):
+                await gate.serve(asked)
+
+    world.run(flood())
+    assert rows(world) - before == 3
+
+
+def rows(world: World) -> int:
+    return len(world.run(world.store.store.receipts("acme", 10_000)))
+
+
+def test_a_pace_counts_what_came_before_within_a_minute() -> None:
+    pace = Pace()
+    assert [pace.count("a", now) for now in (0, 10, 59.9, 60, 70)] == [0, 1, 2, 2, 2]
+    assert pace.count("b", 70) == 0
+
+
+def test_a_pace_holds_so_much_and_no_more() -> None:
+    pace = Pace()
+    for _ in range(MAX_COUNTED + 5):
+        last = pace.count("a", 0)
+    assert last == MAX_COUNTED
+    for number in range(MAX_KEYS + 5):
+        pace.count(str(number), 0)
+    assert len(pace._seen) == MAX_KEYS
+    assert pace.count("a", 0) == 0
+
+
+def test_closing_the_gate_twice_is_harmless(world: World) -> None:
+    gate = create_pdp(world.ports).state.gate
+
+    async def twice() -> None:
+        await gate.close()
+        await gate.close()
+
+    anyio.run(twice)

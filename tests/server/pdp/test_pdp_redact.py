@@ -1,0 +1,77 @@
+"""Secrets in what an upstream says."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from nomos.server.pdp.redact import MAX_DEPTH, redact
+
+SECRETS = [
+    ("github_pat", "ghp_" + "a1B2" * 9),
+    ("github_pat", "gho_" + "a1B2" * 9),
+    ("github_pat", "ghs_" + "a1B2" * 9),
+    ("github_pat", "ghu_" + "a1B2" * 9),
+    ("github_pat", "ghr_" + "a1B2" * 9),
+    ("github_pat", "github_pat_" + "a1B2_" * 10),
+    ("slack_token", "xoxb-123456789012-abcdef"),
+    ("slack_token", "xoxp-123456789012-abcdef"),
+    ("jwt", "eyJhbGciOiJFZERTQSJ9.eyJpc3MiOiJtZSJ9.c2lnbmF0dXJl"),
+    ("aws_access_key", "AKIAIOSFODNN7EXAMPLE"),
+    ("aws_access_key", "ASIAIOSFODNN7EXAMPLE"),
+    ("google_oauth_token", "ya29." + "a0Af_-" * 8),
+]
+
+
+@pytest.mark.parametrize(("kind", "secret"), SECRETS)
+def test_a_secret_is_replaced_by_its_kind_wherever_it_is(kind: str, secret: str) -> None:
+    mark = f"[REDACTED:{kind}]"
+    given = {"a": [f"use {secret}, please", {"b": secret}], secret: 1, "n": 5, "t": True}
+    said = redact(given)
+    assert said == {"a": [f"use {mark}, please", {"b": mark}], mark: 1, "n": 5, "t": True}
+    assert secret not in repr(said)
+
+
+def test_every_secret_in_one_text_is_replaced() -> None:
+    text = " ".join(secret for _, secret in SECRETS)
+    assert redact(text) == " ".join(f"[REDACTED:{kind}]" for kind, _ in SECRETS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ghp_short", "eyJ is how it starts", "a.b.c", "AKIA", "xoxo-hugs", "", "ya29.", None, 3.5],
+)
+def test_what_is_no_secret_stays(text: Any) -> None:
+    assert redact(text) == text
+
+
+def test_a_known_secret_goes_whatever_its_form() -> None:
+    assert redact({"k": "my pass is hunter2!"}, ("hunter2", "")) == {
+        "k": "my pass is [REDACTED:credential]!"
+    }
+
+
+def test_what_is_nested_too_deep_is_not_passed_on() -> None:
+    value: Any = "ghp_" + "a1B2" * 9
+    for _ in range(MAX_DEPTH):
+        value = [value]
+    assert "[REDACTED:github_pat]" in repr(redact(value))
+    assert redact([value]) != [value]
+    assert "[REDACTED:depth]" in repr(redact([value]))
+
+
+@pytest.mark.parametrize(
+    "unit", ["eyJ", "ghp_", "github_pat_", "xoxb-", "AKIA", "ya29.", "eyJa.", "a"]
+)
+def test_redacting_takes_time_in_proportion_to_the_text(unit: str) -> None:
+    """Twenty times the text, far less than four hundred times the time."""
+    short, long = (unit * (size // len(unit)) for size in (50_000, 1_000_000))
+    assert seconds(long) < 100 * max(seconds(short), 0.001)
+
+
+def seconds(text: str) -> float:
+    start = time.process_time()
+    redact(text)
+    return time.process_time() - start

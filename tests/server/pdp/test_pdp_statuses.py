@@ -1,0 +1,53 @@
+"""The table of refusals."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from nomos.models import DenyReason
+from nomos.server.pdp.statuses import FAILURES, SHOWN, STATUS, FailureCode, Refusal, denied, shown
+
+
+def members(annotation: object) -> set[str]:
+    """The strings in a union of literals, however deep it is nested."""
+    if isinstance(annotation, str):
+        return {annotation}
+    return set().union(*(members(part) for part in get_args(annotation)))
+
+
+def test_every_reason_has_a_status_and_no_status_is_for_another_reason() -> None:
+    assert set(STATUS) == members(DenyReason)
+    assert len(STATUS) == 23
+
+
+def test_a_reason_is_never_answered_as_a_success() -> None:
+    assert set(STATUS.values()) == {401, 403, 503}
+    assert min(FAILURES.values()) >= 400
+
+
+def test_every_failure_has_a_status_and_no_failure_is_also_a_reason() -> None:
+    assert set(FAILURES) == members(FailureCode)
+    assert not set(FAILURES) & set(STATUS)
+
+
+@pytest.mark.parametrize("reason", sorted(STATUS))
+def test_only_a_401_asks_for_another_token(reason: DenyReason) -> None:
+    refusal = denied(reason, "no")
+    assert (refusal.status, refusal.code, refusal.reason) == (STATUS[reason], reason, reason)
+    assert ("www-authenticate" in refusal.headers) == (STATUS[reason] == 401)
+
+
+def test_a_failure_is_no_decision() -> None:
+    assert Refusal("not_found", "nothing there").reason is None
+
+
+@pytest.mark.parametrize(
+    "text", ["\ud800", "a\nb", "\x1b[31m", "x" * 5000, "…" * 500, "\u202egnp.exe"]
+)
+def test_a_callers_text_is_repeated_short_printable_and_in_ascii(text: str) -> None:
+    said = shown(text)
+    assert said.isascii()
+    assert said.isprintable()
+    assert len(said) <= 12 * SHOWN

@@ -1,0 +1,152 @@
+"""The other side of a declared provider: what reaches it, and what comes back from it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+if TYPE_CHECKING:
+    from server.pdp.conftest import World
+
+CREDENTIAL = "ghp_" + "c0ffee" * 6
+READ, CREATE = "/github/repo/read", "/github/issue/create"
+
+
+def read(world: World, repo: str) -> httpx.Response:
+    resource = {"provider": "github", "owner": "acme", "repo": repo}
+    params = {"owner": "acme", "repo": repo}
+    return world.call("GET", READ, world.token(READ, resource), params=params)
+
+
+def create(world: World, repo: str) -> httpx.Response:
+    resource = {"provider": "github", "owner": "acme", "repo": repo}
+    body = {"owner": "acme", "repo": repo, "title": "New"}
+    return world.call("POST", CREATE, world.token(CREATE, resource), json=body)
+
+
+def failure(response: httpx.Response) -> tuple[int, str]:
+    assert CREDENTIAL not in response.text
+    return response.status_code, response.json()["error_code"]
+
+
+def test_the_credential_goes_upstream_and_the_token_does_not(world: World) -> None:
+    token = world.token(READ, {"provider": "github", "owner": "acme", "repo": "app"})
+    headers = {"cookie": "a=b", "x-forwarded-for": "1.2.3.4", "x-secret": "mine"}
+    params = {"owner": "acme", "repo": "app"}
+    said = world.call("GET", READ, token, params=params, headers=headers)
+    assert said.status_code == 200
+    ((_, _, sent, _),) = world.upstream.seen
+    assert sent["authorization"] == f"Bearer {CREDENTIAL}"
+    assert set(sent) == {"host", "accept", "accept-encoding", "user-agent", "authorization"}
+    assert token not in str(world.upstream.seen)
+
+
+def test_nothing_of_the_upstreams_headers_comes_back_and_no_cookie_is_kept(world: World) -> None:
+    for _ in range(2):
+        said = read(world, "app")
+        assert not {"set-cookie", "x-upstream", "server"} & set(said.headers)
+    assert all("cookie" not in headers for _, _, headers, _ in world.upstream.seen)
+
+
+def test_secrets_in_a_reply_are_redacted(world: World) -> None:
+    resource = {"provider": "github", "owner": "acme", "repo": "app"}
+    token = world.token("/github/issue/list", resource)
+    params = {"owner": "acme", "repo": "app"}
+    (issue,) = world.call("GET", "/github/issue/list", token, params=params).json()["issues"]
+    assert issue["body"] == "use [REDACTED:github_pat]"
+
+
+def test_an_upstream_that_echoes_the_credential_does_not_give_it_away(world: World) -> None:
+    said = read(world, "echo")
+    assert said.status_code == 200
+    assert CREDENTIAL not in said.text
+    assert said.json()["you sent"] == "[REDACTED:credential]"
+
+
+@pytest.mark.parametrize(
+    ("repo", "expected", "says"),
+    [
+        ("none", (404, "not_found"), "404"),
+        ("moved", (502, "upstream_error"), "answered 301, a redirect"),
+        ("locked", (502, "upstream_error"), "answered 401"),
+        ("html", (502, "upstream_error"), "did not answer in JSON"),
+        ("nan", (502, "upstream_error"), "did not answer in JSON"),
+        ("infinite", (502, "upstream_error"), "did not answer in JSON"),
+        ("deep", (502, "upstream_error"), "did not answer in JSON"),
+        ("huge", (502, "upstream_error"), "answered more than"),
+        ("squeezed", (502, "upstream_error"), "compressed its answer"),
+        ("slammed", (502, "upstream_error"), "did not answer in HTTP"),
+        ("silent", (504, "upstream_timeout"), "did not answer in time"),
+    ],
+)
+def test_a_reply_that_cannot_be_used_is_an_error_with_a_sentence(
+    world: World, repo: str, expected: tuple[int, str], says: str
+) -> None:
+    said = read(world, repo)
+    assert failure(said) == expected
+    assert says in said.json()["error"]
+    assert len(world.upstream.seen) == 1
+    (row,) = world.receipts(said)
+    assert (row.decision, row.status) == ("allow", expected[0])
+
+
+def test_an_empty_success_and_odd_text_are_passed_on(world: World) -> None:
+    assert read(world, "empty").json() == {}
+    assert read(world, "surrogate").content == b'{"half":"\\ud800"}'
+
+
+@pytest.mark.parametrize(("repo", "status", "doubts"), [("picky", "422", 0), ("broken", "500", 1)])
+def test_a_failed_write_says_whether_it_may_have_been_done(
+    world: World, repo: str, status: str, doubts: int
+) -> None:
+    said = create(world, repo)
+    assert failure(said) == (502, "upstream_error")
+    assert f"answered {status}" in said.json()["error"]
+    assert said.json()["error"].count("it may have been done") == doubts
+    assert [row.status for row in world.receipts(said)] == [None, 502]
+
+
+def test_a_provider_without_settings_is_a_503_that_names_them(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets: Any = world.ports.upstreams
+    monkeypatch.delitem(targets, "github")
+    said = create(world, "app")
+    assert failure(said) == (503, "unavailable")
+    assert "NOMOS_GITHUB_URL" in said.json()["error"]
+    (row,) = world.receipts(said)
+    assert (row.decision, row.status) == ("allow", 503)
+
+
+def test_an_upstream_that_is_not_there_is_a_502(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets: Any = world.ports.upstreams
+    here = targets["github"]
+    nowhere = type(here)("http://127.0.0.1:9", here.token)
+    monkeypatch.setitem(targets, "github", nowhere)
+    said = create(world, "app")
+    assert failure(said) == (502, "upstream_error")
+    assert "cannot be reached" in said.json()["error"]
+    assert "may have been done" not in said.json()["error"]
+
+
+def test_no_credential_and_no_token_is_logged(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    token = world.token(READ, {"provider": "github", "owner": "acme", "repo": "app"})
+    params = {"owner": "acme", "repo": "app"}
+    world.call("GET", READ, token, params=params)
+    read(world, "silent")
+    read(world, "locked")
+    world.store.broken.add("record")
+    world.call("GET", READ, token, params=params)
+    ours = [record for record in caplog.records if record.name.startswith(("nomos", "uvicorn"))]
+    assert ours
+    logged = "\n".join(caplog.handler.format(record) for record in caplog.records)
+    assert CREDENTIAL not in logged
+    assert all(token not in caplog.handler.format(record) for record in ours)
