@@ -31,6 +31,7 @@ from nomos.server.pdp.ports import Ports as PdpPorts
 from nomos.server.pdp.routes import create_pdp
 from nomos.server.settings import Settings
 from nomos.server.storage.apps import Role
+from nomos.server.storage.database import StorageUnavailable
 from nomos.server.storage.store import Store
 from nomos.server.storage.tenants import DEFAULT
 
@@ -66,7 +67,7 @@ class System:
             keys = Keys(settings.data / "keys", signer)
             store = Store(settings.data, clock)
             closing.push_async_callback(store.close)
-            await store.migrate()
+            await _migrate(store, settings.data)
             closing.push_async_callback(keys.forget)
             issuer = await _issuer(store, keys)
             pdp_did = await keys.did(PDP_KEY)
@@ -130,6 +131,18 @@ def _unusable(folder: Path, failure: OSError) -> ConfigurationError:
         "may write to",
         setting="data",
     )
+
+
+async def _migrate(store: Store, folder: Path) -> None:
+    try:
+        await store.migrate()
+    except StorageUnavailable as failure:
+        why = getattr(failure.__cause__, "orig", failure)
+        raise ConfigurationError(
+            f"the database in {folder} cannot be used: {why}. Restore it from a backup, or choose "
+            "another data folder",
+            setting="data",
+        ) from failure
 
 
 async def _issuer(store: Store, keys: Keys) -> str:

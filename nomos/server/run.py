@@ -16,8 +16,12 @@ from starlette.types import ASGIApp
 from nomos.errors import ConfigurationError
 
 BACKLOG: Final = 2048
+MAX_PORT: Final = 65535
 MAX_HEAD: Final = 96 * 1024
 """Bytes of a request before its body: an invocation of 64 KiB and ordinary headers fit."""
+
+KEEP_ALIVE_SECONDS: Final = 75
+"""Longer than clients keep an idle connection, or theirs would meet our closing of it."""
 
 GRACE_SECONDS: Final = 5
 """How long requests under way may take when the server is asked to stop."""
@@ -40,33 +44,36 @@ def bind(host: str, port: int) -> socket.socket:
 
     Raises ConfigurationError when the port is taken or the host is not this machine's.
     """
+    if not 0 <= port <= MAX_PORT:
+        message = f"cannot listen on {host}:{port}: a port is a number from 0 to {MAX_PORT}"
+        raise ConfigurationError(message, setting="port")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
-    except (OSError, OverflowError) as failure:
-        message = f"cannot listen on {host}:{port}: {failure}"
-        raise ConfigurationError(message, setting="host") from None
+    except OSError as failure:
+        raise _cannot_listen(host, port, failure) from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(BACKLOG)
     except OSError as failure:
         listener.close()
-        raise _cannot_bind(host, port, failure) from None
+        raise _cannot_listen(host, port, failure) from None
     listener.setblocking(False)
     return listener
 
 
-def _cannot_bind(host: str, port: int, failure: OSError) -> ConfigurationError:
+def _cannot_listen(host: str, port: int, failure: OSError) -> ConfigurationError:
     if failure.errno == errno.EADDRINUSE:
         return ConfigurationError(
             f"port {port} on {host} is in use. Stop what listens there, or choose another port "
             "(0 takes any free one)",
             setting="port",
         )
-    return ConfigurationError(f"cannot listen on {host}:{port}: {failure.strerror}", setting="host")
+    message = f"cannot listen on {host}:{port}: {failure.strerror}"
+    return ConfigurationError(message, setting="host")
 
 
 async def serve(
@@ -105,6 +112,7 @@ def _config(app: ASGIApp) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         ws="none",
         h11_max_incomplete_event_size=MAX_HEAD,
     )

@@ -1,0 +1,130 @@
+"""The parts that decide what is meant and what is signed, called directly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from nomos.errors import InvalidRequest
+from nomos.policy.decide import Verdict
+from nomos.resources import CommandSpec, Provider
+from nomos.server.control import authorize, body, tokens
+from nomos.server.control.question import Asked
+from nomos.server.control.rates import Rates
+
+DID = "did:key:z6MknGc3ocHs3zdPiJbnaaqDi58NGb4pk1Sp9WxWufuXSdxf"
+PROVIDER = Provider(name="demo", kind="Demo", fields={})
+
+
+def asked(risk: Any = "read", args: Mapping[str, Any] | None = None) -> Asked:
+    return Asked(
+        command="/demo/do",
+        provider=PROVIDER,
+        spec=CommandSpec(name="/demo/do", risk=risk),
+        resource={"provider": "demo"},
+        args=args,
+        ttl=300,
+        agent=DID,
+        purpose=None,
+        context=None,
+    )
+
+
+@pytest.mark.parametrize("risk", ["write", "destructive"])
+@pytest.mark.parametrize("args", [{}, {"b": 1, "a": [True]}])
+def test_what_changes_something_is_bound_to_all_its_arguments(
+    risk: str, args: dict[str, Any]
+) -> None:
+    expected = [["==", ".cmd", "/demo/do"], ["==", ".args", args]]
+    assert tokens.statements(asked(risk, args)) == expected
+
+
+def test_unbound_arguments_leave_the_command_alone_in_the_policy() -> None:
+    for risk in ("read", "write"):
+        assert tokens.statements(asked(risk)) == [["==", ".cmd", "/demo/do"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "selector"),
+    [
+        ("state", ".args.state"),
+        ("per_page", ".args.per_page"),
+        ("_x9", ".args._x9"),
+        ("9x", '.args["9x"]'),
+        ("a-b", '.args["a-b"]'),
+        ('say "x"', '.args["say \\"x\\""]'),
+        ("", '.args[""]'),
+    ],
+)
+def test_an_argument_is_selected_by_its_name(name: str, selector: str) -> None:
+    assert tokens.selector(name) == selector
+
+
+def test_tokens_of_the_first_minute_of_unix_time_do_not_begin_before_it() -> None:
+    made = tokens.invocation(
+        asked(), issuer=DID, agent=DID, audience=DID, chain=[], expires=310, nonce="n"
+    )
+    assert (made.iat, made.exp) == (0, 310)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reason"),
+    [
+        (Verdict("allow"), None),
+        (Verdict("deny", "policy_denied"), "policy_denied"),
+        (Verdict("deny", "policy_error"), "policy_error"),
+        (Verdict("deny"), "policy_denied"),
+        (Verdict("requires_step_up", "step_up_required", (), ("lead",)), "step_up_required"),
+        (Verdict("requires_step_up"), "step_up_required"),
+        (Verdict("allow", "policy_error"), "policy_error"),
+    ],
+)
+def test_only_a_plain_allow_is_an_allow(verdict: Verdict, reason: str | None) -> None:
+    assert authorize.ruling(verdict).reason == reason
+
+
+def test_times_are_written_in_utc_with_milliseconds() -> None:
+    assert authorize.iso(1_800_000_000) == "2027-01-15T08:00:00.000Z"
+    assert authorize.iso(1_800_000_000.1239) == "2027-01-15T08:00:00.123Z"
+
+
+def test_a_rate_counts_the_minute_before_and_not_the_question_itself() -> None:
+    rates = Rates()
+    assert [rates.count("a", now) for now in (0, 0, 30, 59, 60, 90)] == [0, 1, 2, 3, 2, 2]
+    assert rates.count("b", 90) == 0
+
+
+def test_a_rate_goes_on_from_what_was_counted_before() -> None:
+    rates = Rates([("a", 10, 5), ("a", 20, 2), ("b", 20, 1)])
+    assert rates.count("a", 70) == 2
+    assert rates.count("b", 70) == 1
+
+
+JSON = some.recursive(
+    some.none()
+    | some.booleans()
+    | some.integers(-(2**53) + 1, 2**53 - 1)
+    | some.floats(allow_nan=False, allow_infinity=False)
+    | some.text(some.characters(codec="ascii")),
+    lambda inner: (
+        some.lists(inner, max_size=3)
+        | some.dictionaries(some.text(some.characters(codec="ascii")), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(some.dictionaries(some.text(some.characters(codec="ascii"), max_size=5), JSON, max_size=4))
+def test_what_is_read_is_what_was_written(value: dict[str, Any]) -> None:
+    assert body.parse(body.canonical(value)) == value
+
+
+@given(some.binary(max_size=64))
+def test_any_bytes_are_an_object_or_a_wrong_request(content: bytes) -> None:
+    with suppress(InvalidRequest):
+        assert isinstance(body.parse(content), dict)

@@ -1,0 +1,277 @@
+"""Questions that are not answered: a sentence, the fields at fault, a stable code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nomos.server.control import body
+from nomos.server.control.body import MAX_BODY
+
+if TYPE_CHECKING:
+    import httpx
+    from server.control.conftest import Plane
+
+pytestmark = pytest.mark.anyio
+
+REPO = {"provider": "github", "owner": "acme", "repo": "app"}
+FILE = {"provider": "filesystem", "path": "a"}
+STRANGER = "did:key:z6MknGc3ocHs3zdPiJbnaaqDi58NGb4pk1Sp9WxWufuXSdxf"
+
+
+def refused(reply: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """Check the one shape that errors have, and return the body."""
+    assert reply.status_code == status, reply.text
+    assert reply.headers["content-type"] == "application/json"
+    told: dict[str, Any] = reply.json()
+    assert set(told) - {"fields"} == {"error", "error_code", "request_id"}
+    assert told["error_code"] == code
+    assert told["request_id"] == reply.headers["x-request-id"]
+    assert told["error"]
+    return told
+
+
+WRONG: dict[str, tuple[dict[str, Any], list[str], str]] = {
+    "no command": ({"command": ...}, ["command"], "command: is required"),
+    "command null": ({"command": None}, ["command"], "is null"),
+    "command without slash": ({"command": "github"}, ["command"], "command:"),
+    "command in capitals": ({"command": "/GitHub/issue/list"}, ["command"], "command:"),
+    "command with a slash at its end": ({"command": "/github/issue/"}, ["command"], "command:"),
+    "command with a newline": ({"command": "/github/issue/list\n"}, ["command"], "command:"),
+    "command too long": ({"command": "/" + "a" * 256}, ["command"], "command:"),
+    "command a number": ({"command": 1}, ["command"], "command:"),
+    "no resource": ({"resource": ...}, ["resource"], "resource: is required"),
+    "resource a list": ({"resource": []}, ["resource"], "resource:"),
+    "resource without provider": (
+        {"resource": {"owner": "acme", "repo": "app"}},
+        ["resource.provider"],
+        "provider",
+    ),
+    "resource of another provider": (
+        {"resource": FILE},
+        ["resource.provider"],
+        'must be "github"',
+    ),
+    "resource without repo": (
+        {"resource": {"provider": "github", "owner": "acme"}},
+        ["resource.repo"],
+        "repo",
+    ),
+    "resource with an unknown field": (
+        {"resource": {**REPO, "branch": "main"}},
+        ["resource.branch"],
+        "branch",
+    ),
+    "resource with null": ({"resource": {**REPO, "repo": None}}, ["resource.repo"], "repo"),
+    "resource with a boolean": ({"resource": {**REPO, "repo": True}}, ["resource.repo"], "repo"),
+    "path that climbs": (
+        {"command": "/filesystem/file/read", "resource": {**FILE, "path": "../x"}},
+        ["resource.path"],
+        "path",
+    ),
+    "unknown provider": (
+        {"command": "/gitlab/issue/list", "resource": {"provider": "gitlab"}},
+        ["command"],
+        "there is no provider 'gitlab'; this server has filesystem, github",
+    ),
+    "ttl 0": ({"ttlSeconds": 0}, ["ttlSeconds"], "greater than or equal to 1"),
+    "ttl too long": ({"ttlSeconds": 3601}, ["ttlSeconds"], "less than or equal to 3600"),
+    "ttl a text": ({"ttlSeconds": "300"}, ["ttlSeconds"], "ttlSeconds:"),
+    "ttl a boolean": ({"ttlSeconds": True}, ["ttlSeconds"], "ttlSeconds:"),
+    "ttl a fraction": ({"ttlSeconds": 300.5}, ["ttlSeconds"], "ttlSeconds:"),
+    "ttl a float": ({"ttlSeconds": 300.0}, ["ttlSeconds"], "ttlSeconds:"),
+    "ttl null": ({"ttlSeconds": None}, ["ttlSeconds"], "is null; leave it out"),
+    "args a list": ({"args": []}, ["args"], "args:"),
+    "args null": ({"args": None}, ["args"], "is null"),
+    "args undeclared": ({"args": {"page_size": 3}}, ["args.page_size"], "page_size"),
+    "args of the wrong type": ({"args": {"state": 3}}, ["args.state"], "state"),
+    "args called resource": ({"args": {"resource": {}}}, ["args.resource"], "resource"),
+    "args too large": (
+        {
+            "command": "/filesystem/file/write",
+            "resource": FILE,
+            "args": {"content": "x" * 16 * 1024},
+        },
+        ["args"],
+        "16384 is the most",
+    ),
+    "agent not a DID": ({"agentDid": "me"}, ["agentDid"], "agentDid:"),
+    "agent null": ({"agentDid": None}, ["agentDid"], "is null"),
+    "agent of another kind of key": (
+        {"agentDid": "did:key:z6LSbysY2xFMRpGMhb7tFTLMpeuPRaqaWM1yECx2AtzE3KCc"},
+        ["agentDid"],
+        "agentDid:",
+    ),
+    "agent that is no point of the curve": (
+        {"agentDid": "did:key:z6Mk" + "z" * 44},
+        ["agentDid"],
+        "agentDid: names no usable Ed25519 key",
+    ),
+    "audience elsewhere": ({"audience": STRANGER}, ["audience"], "name the PDP: did:key:"),
+    "audience empty": ({"audience": ""}, ["audience"], "not available on this server"),
+    "purpose too long": ({"purpose": "x" * 281}, ["purpose"], "purpose:"),
+    "purpose that hides text": ({"purpose": "a\x1b[2Kb"}, ["purpose"], "purpose:"),
+    "context a text": ({"context": "blue"}, ["context"], "context:"),
+    "context too large": ({"context": {"a": "x" * 4096}}, ["context"], "4096 is the most"),
+    "facts too large": ({"context": {"a": "x" * 2048}}, ["context"], "2048 is the most"),
+    "unknown member": ({"sudo": True}, ["sudo"], "sudo: is not a member of this request"),
+    "snake case": ({"ttl_seconds": 5}, ["ttl_seconds"], "is not a member"),
+    "envelope": ({"cosignerEnvelopeId": "env_1"}, ["cosignerEnvelopeId"], "approvals"),
+    "chain": ({"delegatedChain": []}, ["delegatedChain"], "delegated chains"),
+    "parent": ({"parentReceiptId": "evt_1"}, ["parentReceiptId"], "parent"),
+    "swarm": ({"swarmId": "s"}, ["swarmId"], "swarm"),
+    "dry run": ({"dryRun": True}, ["dryRun"], "dry runs are not available"),
+    "prefix": (
+        {"command": "/github/pr", "resource": REPO},
+        ["command"],
+        "Ask for one of /github/pr/",
+    ),
+    "whole provider": ({"command": "/github"}, ["command"], "stands for several commands"),
+}
+
+
+@pytest.mark.parametrize(("changes", "fields", "says"), WRONG.values(), ids=list(WRONG))
+async def test_a_wrong_question_is_told_what_is_wrong_and_where(
+    standing: Plane, changes: dict[str, Any], fields: list[str], says: str
+) -> None:
+    before = len(await standing.receipts())
+    told = refused(await standing.ask(**changes), 400, "invalid_request")
+    assert told["fields"] == fields
+    assert says in told["error"]
+    assert len(await standing.receipts()) == before
+
+
+async def test_all_wrong_members_are_named_at_once(standing: Plane) -> None:
+    reply = await standing.ask(ttlSeconds=0, purpose="x" * 300, resource=..., other=1)
+    told = refused(reply, 400, "invalid_request")
+    assert told["fields"] == ["resource", "ttlSeconds", "purpose", "other"]
+
+
+async def test_a_dry_run_that_is_switched_off_is_an_ordinary_question(standing: Plane) -> None:
+    assert (await standing.ask(dryRun=False)).json()["decision"] == "allow"
+
+
+async def test_the_pdp_may_be_named_as_audience(standing: Plane) -> None:
+    asked = {"audience": standing.system.pdp_did}
+    assert (await standing.ask(**asked)).json()["decision"] == "allow"
+
+
+BAD_JSON: dict[str, tuple[bytes, str]] = {
+    "nothing": (b"", "not JSON"),
+    "half": (b'{"command": ', "not JSON"),
+    "a list": (b"[]", "must be a JSON object"),
+    "a text": (b'"x"', "must be a JSON object"),
+    "another encoding": ('{"command": "é"}'.encode("latin-1"), "not UTF-8"),
+    "NaN": (b'{"ttlSeconds": NaN}', "NaN is not JSON"),
+    "infinity": (b'{"context": {"a": -Infinity}}', "-Infinity is not JSON"),
+    "a number that overflows": (b'{"context": {"a": 1e999}}', "too large"),
+    "an integer beyond doubles": (b'{"context": {"a": 9007199254740993}}', "beyond 2^53-1"),
+    "an integer of many digits": (b'{"ttlSeconds": ' + b"9" * 5000 + b"}", "JSON"),
+    "the same member twice": (b'{"command": "/a", "command": "/b"}', "more than once"),
+    "the same member twice below": (b'{"context": {"a": 1, "a": 2}}', "more than once"),
+    "half a surrogate pair": (b'{"context": {"a": "\\ud800"}}', "surrogate"),
+    "half a surrogate pair as a name": (b'{"context": {"\\ud800": 1}}', "NFC"),
+    "a name that is not composed": ('{"context": {"e\u0301": 1}}'.encode(), "NFC"),
+    "deep": (b'{"context": ' + b'{"a":' * 40 + b"1" + b"}" * 40 + b"}", "deeper than 16"),
+    "bottomless": (b'{"context": ' + b"[" * 30_000, "not JSON"),
+}
+
+
+@pytest.mark.parametrize(("content", "says"), BAD_JSON.values(), ids=list(BAD_JSON))
+async def test_json_that_could_be_read_in_two_ways_is_not_read(
+    standing: Plane, content: bytes, says: str
+) -> None:
+    reply = await standing.client.post("/v1/authorize", content=content)
+    assert says in refused(reply, 400, "invalid_request")["error"]
+
+
+async def test_what_the_caller_wrote_is_not_echoed_at_length(standing: Plane) -> None:
+    told = refused(await standing.ask(**{"x\u202e" + "y" * 5000: 1}), 400, "invalid_request")
+    assert len(told["error"]) < 200
+    assert "\u202e" not in told["error"]
+
+
+async def test_a_body_over_the_limit_is_not_read_to_its_end(standing: Plane) -> None:
+    sent = 0
+
+    async def endless() -> Any:
+        nonlocal sent
+        while sent < 100 * MAX_BODY:
+            sent += 1024
+            yield b" " * 1024
+
+    reply = await standing.client.post("/v1/authorize", content=endless())
+    assert "64 KiB" in refused(reply, 413, "too_large")["error"]
+    assert sent <= MAX_BODY + 2048
+
+
+async def test_a_body_that_announces_too_much_is_not_read_at_all(standing: Plane) -> None:
+    reply = await standing.client.post("/v1/authorize", content=b" " * (MAX_BODY + 1))
+    refused(reply, 413, "too_large")
+    lying = {"content-length": "9" * 400}
+    reply = await standing.client.post("/v1/authorize", content=b"{}", headers=lying)
+    refused(reply, 413, "too_large")
+
+
+async def test_a_body_that_never_ends_is_not_waited_for(
+    standing: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body, "SECONDS_TO_SEND", 0.01)
+
+    async def stalled() -> Any:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    reply = await standing.client.post("/v1/authorize", content=stalled())
+    assert "did not arrive" in refused(reply, 400, "invalid_request")["error"]
+
+
+async def test_a_body_of_the_largest_size_is_read(standing: Plane) -> None:
+    content = json.dumps({"command": "/github/issue/list", "resource": REPO}).encode()
+    reply = await standing.client.post("/v1/authorize", content=content.ljust(MAX_BODY))
+    assert reply.json()["decision"] == "allow"
+
+
+@pytest.mark.parametrize("key", ["", "x" * 257, "é", "a\tb"])
+async def test_a_wrong_idempotency_key_is_refused(standing: Plane, key: str) -> None:
+    reply = await standing.ask({"idempotency-key": key.encode("latin-1")})  # type: ignore[dict-item]
+    assert refused(reply, 400, "invalid_request")["fields"] == ["Idempotency-Key"]
+
+
+async def test_batches_are_refused(standing: Plane) -> None:
+    reply = await standing.client.post("/v1/authorize/batch", json=[])
+    assert "batches are not available" in refused(reply, 400, "invalid_request")["error"]
+
+
+async def test_what_is_not_there_is_not_found(standing: Plane) -> None:
+    for path in ("/", "/docs", "/redoc", "/v1/authorize/", "/v1/apps", "/healthz/"):
+        refused(await standing.client.get(path), 404, "not_found")
+
+
+async def test_another_method_is_not_allowed(standing: Plane) -> None:
+    reply = await standing.client.get("/v1/authorize")
+    refused(reply, 405, "method_not_allowed")
+    assert reply.headers["allow"] == "POST"
+    refused(await standing.client.post("/healthz"), 405, "method_not_allowed")
+
+
+@pytest.mark.parametrize("sent", ["a", "A-z_0.9", "x" * 128])
+async def test_a_sane_request_id_comes_back(standing: Plane, sent: str) -> None:
+    for path in ("/healthz", "/nope"):
+        reply = await standing.client.get(path, headers={"x-request-id": sent})
+        assert reply.headers["x-request-id"] == sent
+
+
+@pytest.mark.parametrize("sent", ["", "x" * 129, "a b", "a\u00e9", "a;b", "<script>"])
+async def test_another_request_id_is_replaced(standing: Plane, sent: str) -> None:
+    headers = {"x-request-id": sent.encode("latin-1")}
+    reply = await standing.client.get("/healthz", headers=headers)  # type: ignore[arg-type]
+    assert reply.headers["x-request-id"].startswith("req_")
+
+
+async def test_every_request_has_an_id_of_its_own(standing: Plane) -> None:
+    ids = {(await standing.client.get("/healthz")).headers["x-request-id"] for _ in range(5)}
+    assert len(ids) == 5

@@ -1,0 +1,45 @@
+"""A store on a temporary folder."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from nomos.server.storage.apps import ApiKey, App
+from nomos.server.storage.store import Store
+
+NOW = 1_800_000_000
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now: float = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """The server runs under asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
+    """A store with one tenant, `default`, and one app of it, `app_1`."""
+    store = Store(tmp_path, clock)
+    await store.migrate()
+    await store.add_tenant("default", "did:key:issuer")
+    await store.add_app(
+        App("app_1", "default", "one", NOW), ApiKey("app_1", "default", "agent", "0" * 64)
+    )
+    yield store
+    await store.close()
