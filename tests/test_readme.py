@@ -35,7 +35,7 @@ def blocks(language: str) -> list[tuple[str, str]]:
     for page in PAGES:
         heading = ""
         for part in re.split(
-            r"(^#+ [^\n]*$|^```\w+\n.*?^```$)", page.read_text(), flags=re.MULTILINE | re.S
+            r"(^#+ [^\n]*$|^```\w+\n.*?^```$)", page.read_text(), flags=re.MULTILINE | re.DOTALL
         ):
             if part.startswith("#"):
                 heading = part.lstrip("# ")

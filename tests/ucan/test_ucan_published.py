@@ -1,0 +1,136 @@
+"""The compiled binary beside what others published and wrote: vectors, PyJWT, `cryptography`."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from ucan_loop import Loop
+
+NOW = 1_700_000_000
+SEEDS = [f"{number:064x}" for number in (1, 2, 3)]
+
+
+def public_key(did: str) -> Ed25519PublicKey:
+    """Decode an Ed25519 did:key."""
+    alphabet = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+    number = 0
+    for digit in did.removeprefix("did:key:z"):
+        number = number * 58 + alphabet.index(digit)
+    data = number.to_bytes(34)
+    assert data[:2] == b"\xed\x01"
+    return Ed25519PublicKey.from_public_bytes(data[2:])
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def payload_text(token: str) -> str:
+    payload = token.split(".")[1]
+    return base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)).decode()
+
+
+def delegation(iss: str, aud: str, **more: object) -> dict[str, Any]:
+    times = {"nbf": NOW - 60, "exp": NOW + 300}
+    return {"iss": iss, "aud": aud, "cmd": "/a/b", "pol": [], "nonce": "n", **times, **more}
+
+
+def test_tokens_verify_with_pyjwt(loop: Loop) -> None:
+    issuer, agent, service = (loop.ask({"op": "load_key", "seed": s})["key"] for s in SEEDS)
+    root = loop.ask(
+        {
+            "op": "delegate",
+            "key": issuer,
+            "payload": delegation(issuer, agent, meta={"facts": {"purpose": "d\u00eda \u20ac"}}),
+            "allow_vacuous": False,
+        }
+    )["jwt"]
+    invocation = {
+        "iss": agent,
+        "aud": service,
+        "sub": issuer,
+        "cmd": "/a/b",
+        "args": {"resource": {"provider": "a"}},
+        "nonce": "i",
+        "iat": NOW,
+        "exp": NOW + 60,
+        "prf": [root],
+    }
+    use = loop.ask({"op": "invoke", "key": agent, "payload": invocation})["jwt"]
+
+    options: Any = {"verify_exp": False, "verify_nbf": False, "verify_iat": False}
+    for token, iss, aud, kind in (
+        (root, issuer, agent, "JWT"),
+        (use, agent, service, "ucan-inv+jwt"),
+    ):
+        claims = jwt.decode(
+            token, public_key(iss), algorithms=["EdDSA"], audience=aud, issuer=iss, options=options
+        )
+        assert claims["nonce"] == ("n" if token == root else "i")
+        assert jwt.get_unverified_header(token) == {"alg": "EdDSA", "typ": kind, "ucv": "1.0.0-cb"}
+        with pytest.raises(jwt.InvalidSignatureError):
+            jwt.decode(
+                token, public_key(service), algorithms=["EdDSA"], audience=aud, options=options
+            )
+
+
+def test_the_hosted_delegation_comes_out_byte_for_byte(binary: Path, vectors: Path) -> None:
+    known = read(vectors / "delegation-jwt.json")
+    document = json.dumps({"payload": known["root"]["payload"], "seed": known["seeds"]["cp"]})
+    run = subprocess.run([binary, "mint"], input=document.encode(), capture_output=True, check=True)
+    assert json.loads(run.stdout) == {"jwt": known["root"]["jwt"], "cid": known["root"]["cid"]}
+    assert payload_text(known["root"]["jwt"]) == known["root"]["canonicalPayload"]
+
+
+def test_seeds_have_the_dids_that_were_published(loop: Loop, vectors: Path) -> None:
+    known = read(vectors / "delegation-jwt.json")
+    dids = {seed: known["dids"][name] for name, seed in known["seeds"].items()}
+    keys = read(vectors / "did-key" / "ed25519-x25519.json")
+    assert len(keys) == 5
+    dids |= {key["seed"]: did for did, key in keys.items()}
+    for seed, did in dids.items():
+        assert loop.ask({"op": "load_key", "seed": seed})["key"] == did
+
+
+def test_rfc_8032_keys_sign_as_the_rfc_says(loop: Loop, vectors: Path) -> None:
+    known = read(vectors / "rfc8032" / "rfc8032-ed25519.json")
+    assert len(known) == 4
+    for vector in known:
+        did = loop.ask({"op": "load_key", "seed": vector["priv"]})["key"]
+        assert public_key(did).public_bytes_raw().hex() == vector["pub"]
+        public_key(did).verify(bytes.fromhex(vector["sig"]), bytes.fromhex(vector["msg"]))
+
+
+# U+FB33 is excluded from composition, so a member named so is not in normalisation form C.
+NOT_NFC = {"weird.json"}
+
+
+def test_any_json_is_signed_in_its_canonical_form(loop: Loop, vectors: Path) -> None:
+    key = loop.ask({"op": "load_key", "seed": SEEDS[0]})["key"]
+    inputs = sorted((vectors / "jcs" / "input").iterdir())
+    assert len(inputs) == 6
+    for path in inputs:
+        request = json.dumps(
+            {
+                "id": 1,
+                "protocol": 1,
+                "op": "delegate",
+                "key": key,
+                "payload": delegation(key, key, meta={"v": "here"}),
+                "allow_vacuous": False,
+            }
+        )
+        text = path.read_text().replace("\n", " ")
+        answer = loop.ask(request.replace('"here"', text))
+        if path.name in NOT_NFC:
+            assert answer["code"] == "malformed_ucan"
+        else:
+            form = (vectors / "jcs" / "output" / path.name).read_text()
+            assert f'"meta":{{"v":{form}}}' in payload_text(answer["jwt"])

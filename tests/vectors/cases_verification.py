@@ -1,0 +1,180 @@
+"""What verifies, and everything it says."""
+
+from __future__ import annotations
+
+from vectors.cases import CONSTRAINT, RESOURCE, Case, case, nested, verify, verify_use
+from vectors.forge import (
+    DELEGATION,
+    INVOCATION,
+    ISSUER,
+    NOW,
+    PLANNER,
+    RESEARCHER,
+    STRANGER,
+    Payload,
+    child,
+    cid,
+    delegation,
+    invocation,
+    root,
+    sign,
+    use,
+)
+
+
+def verification() -> list[Case]:
+    first = root(meta={"resource_constraint": CONSTRAINT, "receipt_id": "evt_1"})
+    second = child(first, cmd="/github/issue/list", exp=NOW + 200)
+    narrow = child(first, meta={"resource_constraint": RESOURCE, "receipt_id": "mine"})
+    token = use([first, second], args={"resource": RESOURCE, "state": "open"})
+    call = {"cmd": "/github/issue/list", "resource": RESOURCE, "args": {"state": "open", "page": 2}}
+    chain = {
+        "agent": PLANNER.did,
+        "root": ISSUER.did,
+        "cmd": "/github/issue",
+        "depth": 1,
+        "cids": [cid(first)],
+        "lineage": [],
+        "expires_at": NOW + 300,
+        "constraint": CONSTRAINT,
+        "meta": {"resource_constraint": CONSTRAINT, "receipt_id": "evt_1"},
+    }
+    longer = chain | {
+        "agent": RESEARCHER.did,
+        "cmd": "/github/issue/list",
+        "depth": 2,
+        "cids": [cid(first), cid(second)],
+        "expires_at": NOW + 200,
+    }
+    used = longer | {
+        "expires_at": NOW + 60,
+        "resource": RESOURCE,
+        "args": {"state": "open"},
+        "nonce": "i-1",
+        "cid": cid(token),
+    }
+    bare = chain | {"cids": [cid(root())]}
+    del bare["constraint"], bare["meta"]
+    lineage = ["0" * 64, "1" * 64]
+    heir = root(prf=lineage)
+    unlinked = sign(DELEGATION, delegation(PLANNER, RESEARCHER), PLANNER)
+    odd = root(meta={"__proto__": {"resource_constraint": {}}, "10": 1, "9": 2, "\u00e9": "\u00e9"})
+    policy = [
+        ["==", ".cmd", "/github/issue/list"],
+        ["or", [["==", ".args.state", "open"], ["or", []]]],
+    ]
+    held = root(pol=policy, sub=ISSUER.did)
+    held_use = use([held, child(held)], args={"resource": RESOURCE, "state": "open"})
+
+    def ok(name: str, request: Payload, answer: Payload) -> Case:
+        return case(name, request, answer=answer)
+
+    return [
+        ok("a root alone", verify(chain=[first]), chain),
+        ok("no trust asked for", verify(chain=[first], trusted_issuers=...), chain),
+        ok("the expected holder", verify(chain=[first], audience=PLANNER.did), chain),
+        ok(
+            "one of several trusted",
+            verify(chain=[first], trusted_issuers=[STRANGER.did, ISSUER.did]),
+            chain,
+        ),
+        ok("a chain of two", verify(chain=[first, second]), longer),
+        ok(
+            "a narrower constraint, and only the root's meta",
+            verify(chain=[first, narrow]),
+            longer
+            | {
+                "cmd": "/github/issue",
+                "cids": [cid(first), cid(narrow)],
+                "expires_at": NOW + 300,
+                "constraint": RESOURCE,
+            },
+        ),
+        ok("an invocation", verify_use(token), used),
+        ok(
+            "an invocation for a call with more, unsigned arguments",
+            verify_use(token, call=call),
+            used,
+        ),
+        ok("the first second", verify(chain=[first], now=NOW - 60), chain),
+        ok("the last second", verify(chain=[first], now=NOW + 299), chain),
+        ok("early, within the leeway", verify(chain=[first], now=NOW - 120, leeway=60), chain),
+        ok("late, within the leeway", verify(chain=[first], now=NOW + 359, leeway=60), chain),
+        ok("neither constraint nor meta", verify(chain=[root()]), bare),
+        ok(
+            "lineage counts",
+            verify(chain=[heir], max_depth=3),
+            bare | {"cids": [cid(heir)], "depth": 3, "lineage": lineage},
+        ),
+        ok(
+            "a link without prf, where that is accepted",
+            verify(chain=[root(), unlinked], accept_unlinked=True),
+            bare | {"agent": RESEARCHER.did, "depth": 2, "cids": [cid(root()), cid(unlinked)]},
+        ),
+        ok(
+            "a young view of revocations that names others",
+            verify(chain=[first], revoked=["f" * 64, STRANGER.did], revocations_age=5),
+            chain,
+        ),
+        ok(
+            "odd member names are data",
+            verify(chain=[odd]),
+            bare
+            | {
+                "cids": [cid(odd)],
+                "meta": {
+                    "__proto__": {"resource_constraint": {}},
+                    "10": 1,
+                    "9": 2,
+                    "\u00e9": "\u00e9",
+                },
+            },
+        ),
+        ok(
+            "as deep as allowed",
+            verify(chain=[root(meta=nested(31))]),
+            bare
+            | {
+                "cids": [cid(root(meta=nested(31)))],
+                "meta": nested(31),
+            },
+        ),
+        ok(
+            "every policy holds",
+            verify_use(held_use),
+            bare
+            | {
+                "agent": RESEARCHER.did,
+                "cmd": "/github/issue/list",
+                "depth": 2,
+                "cids": [cid(held), cid(child(held))],
+                "expires_at": NOW + 60,
+                "resource": RESOURCE,
+                "args": {"state": "open"},
+                "nonce": "i-1",
+                "cid": cid(held_use),
+            },
+        ),
+        ok(
+            "what a delegation says",
+            {"op": "inspect", "token": heir},
+            {
+                "kind": "delegation",
+                "header": DELEGATION,
+                "payload": delegation(ISSUER, PLANNER, prf=lineage),
+                "cid": cid(heir),
+                "cids": [cid(heir), *lineage],
+            },
+        ),
+        ok(
+            "what an invocation says",
+            {"op": "inspect", "token": use([heir, child(heir)])},
+            {
+                "kind": "invocation",
+                "header": INVOCATION,
+                "payload": invocation(RESEARCHER, [heir, child(heir)]),
+                "cid": cid(use([heir, child(heir)])),
+                "cids": [*lineage, cid(heir), cid(child(heir)), cid(use([heir, child(heir)]))],
+            },
+        ),
+    ]

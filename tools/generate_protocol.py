@@ -1,0 +1,312 @@
+"""Write the protocol's schema and its TypeScript from the one source, `nomos/_wire.py`.
+
+    python tools/generate_protocol.py            write both files
+    python tools/generate_protocol.py --check    exit 1 if either differs from its source
+
+`ucan-bin/protocol.schema.json` is JSON Schema for every message. `ucan-bin/src/protocol.gen.ts`
+has a type for each of them and a validator for all that the binary receives; the validators
+call the few hand-written checks in `ucan-bin/src/schema.ts`, so nothing is needed at runtime.
+
+The schema uses a small part of JSON Schema, and so does this generator: a keyword it does not
+know is an error here, never a check left out there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, get_args
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
+
+from nomos import _wire
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+SCHEMA_FILE: Final = ROOT / "ucan-bin" / "protocol.schema.json"
+TYPESCRIPT_FILE: Final = ROOT / "ucan-bin" / "src" / "protocol.gen.ts"
+
+REQUESTS: Final[tuple[type[_wire.Request], ...]] = get_args(get_args(_wire.AnyRequest)[0])
+ANSWERS: Final = tuple(dict.fromkeys(request.answer for request in REQUESTS))
+PAYLOADS: Final[tuple[type[BaseModel], ...]] = (_wire.Delegation, _wire.Invocation, _wire.Call)
+TEXTS: Final = {
+    "DID": ("Delegation", "iss"),
+    "COMMAND": ("Delegation", "cmd"),
+    "NONCE": ("Delegation", "nonce"),
+    "SEED": ("LoadKey", "seed"),
+    "TEXT": ("Inspect", "token"),
+}
+"""Kinds of string that messages use: the name of their rules in TypeScript, and where one is."""
+
+Schema = dict[str, Any]
+Texts = dict[str, Schema]
+MAX_SAFE_INTEGER: Final = 2**53 - 1
+
+
+class Untitled(GenerateJsonSchema):
+    """Titles would only repeat the names of fields."""
+
+    def field_title_should_be_set(self, schema: object) -> bool:
+        return False
+
+
+def schema() -> Schema:
+    """Return the JSON Schema of every message, under `$defs`."""
+    models: tuple[type[BaseModel], ...] = (*PAYLOADS, *REQUESTS, *ANSWERS, _wire.Refused)
+    mode: JsonSchemaMode = "serialization"
+    _, document = models_json_schema([(model, mode) for model in models], schema_generator=Untitled)
+    for model in models:
+        definition = document["$defs"][model.__name__]
+        definition.pop("title")
+        definition["properties"] = {
+            name: present(definition["properties"][name])
+            if field.exclude_if
+            else definition["properties"][name]
+            for name, field in model.model_fields.items()
+        }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Messages between nomos and nomos-ucan",
+        "$defs": {model.__name__: document["$defs"][model.__name__] for model in models},
+    }
+
+
+def present(optional: Schema) -> Schema:
+    """Return the schema of a field that is left out when it is None: the field without null."""
+    (kind,) = [option for option in optional["anyOf"] if option != {"type": "null"}]
+    described = {key: optional[key] for key in ("description",) if key in optional}
+    return {**kind, **described}
+
+
+def typescript(document: Schema) -> str:
+    """Return the source of `protocol.gen.ts`."""
+    defs: dict[str, Schema] = document["$defs"]
+    texts = text_constants(defs)
+    received = [model.__name__ for model in (*PAYLOADS, *REQUESTS)]
+    parts = [
+        HEADER,
+        "\n".join(
+            f"const {name}: TextRules = {text_rules(rules)};" for name, rules in texts.items()
+        ),
+        *(interface(name, definition) for name, definition in defs.items()),
+        operations(defs),
+        *(validator(name, defs[name], texts) for name in received),
+        dispatch(),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+HEADER: Final = """\
+/* Written by tools/generate_protocol.py from nomos/_wire.py. Do not edit. */
+
+import { isAnyObject, isExactly, isFlag, isList, isRecord } from "./schema.ts";
+import { isText, isWhole, within, type Check, type TextRules, type Wrong } from "./schema.ts";
+import type { Json, JsonObject } from "./token/canonical.ts";"""
+
+
+def interface(name: str, definition: Schema) -> str:
+    required = definition.get("required", [])
+    lines = []
+    for field, rules in definition["properties"].items():
+        if "description" in rules:
+            lines.append(comment(rules["description"], "  "))
+        lines.append(f"  {field}{'' if field in required else '?'}: {type_of(rules)};")
+    about = comment(definition["description"]) + "\n" if "description" in definition else ""
+    return about + f"export type {name} = {{\n" + "\n".join(lines) + "\n};"
+
+
+SCALARS: Final = {
+    "boolean": "boolean",
+    "integer": "number",
+    "null": "null",
+    "object": "JsonObject",
+    "string": "string",
+}
+
+
+def type_of(rules: Schema) -> str:
+    if "$ref" in rules:
+        return reference(rules)
+    if "anyOf" in rules:
+        return " | ".join(type_of(option) for option in rules["anyOf"])
+    if values := rules.get("enum", [rules["const"]] if "const" in rules else []):
+        return " | ".join(json.dumps(value) for value in values)
+    if rules.get("type") == "array":
+        item = type_of(rules["items"])
+        return f"({item})[]" if " " in item else f"{item}[]"
+    return SCALARS[rules["type"]] if "type" in rules else "Json"
+
+
+def operations(defs: dict[str, Schema]) -> str:
+    asked = "\n".join(f"  {op_of(defs[r.__name__])}: {r.__name__};" for r in REQUESTS)
+    answered = "\n".join(f"  {op_of(defs[r.__name__])}: {r.answer.__name__};" for r in REQUESTS)
+    return (
+        f"export const PROTOCOL = {_wire.PROTOCOL};\n\n"
+        f"/** Bytes in one request line. */\nexport const MAX_LINE = {_wire.MAX_LINE};\n\n"
+        'export type RefusalCode = Refused["code"];\n\n'
+        f"export type RequestOf = {{\n{asked}\n}};\n\n"
+        f"export type AnswerOf = {{\n{answered}\n}};\n\n"
+        "export type Op = keyof RequestOf;"
+    )
+
+
+def op_of(definition: Schema) -> str:
+    return str(definition["properties"]["op"]["const"])
+
+
+def validator(name: str, definition: Schema, texts: Texts) -> str:
+    required = definition.get("required", [])
+    fields = definition["properties"]
+    optional = [field for field in fields if field not in required]
+    checks = [f"isRecord(value, at, wrong, {json.dumps(required)}, {json.dumps(optional)})"]
+    for field, rules in fields.items():
+        found = f'value["{field}"]'
+        check = check_of(rules, f'{found}, within(at, "{field}"), wrong', texts)
+        if check and field in optional:
+            check = f"({found} === undefined || {check})"
+        if check:
+            checks.append(check)
+    body = " &&\n    ".join(checks)
+    return (
+        f"export function is{name}(value: unknown, at: string, wrong: Wrong): value is {name} {{\n"
+        f"  return (\n    {body}\n  );\n}}"
+    )
+
+
+def check_of(rules: Schema, place: str, texts: Texts) -> str:
+    """Return the call that checks what is at `place`; empty if anything is right there."""
+    if "$ref" in rules:
+        return f"is{reference(rules)}({place})"
+    if "const" in rules:
+        only(rules, {"const"})
+        return f"isExactly({place}, {json.dumps(rules['const'])})"
+    if "type" not in rules:
+        only(rules, set())
+        return ""
+    return CHECKS[rules["type"]](rules, place, texts)
+
+
+def text_check(rules: Schema, place: str, texts: Texts) -> str:
+    (name,) = [name for name, text in texts.items() if text == rules_only(rules)]
+    return f"isText({place}, {name})"
+
+
+def integer_check(rules: Schema, place: str, _: Texts) -> str:
+    only(rules, {"minimum", "maximum"})
+    low = rules.get("minimum", -MAX_SAFE_INTEGER)
+    high = rules.get("maximum", MAX_SAFE_INTEGER)
+    return f"isWhole({place}, {low}, {high})"
+
+
+def list_check(rules: Schema, place: str, texts: Texts) -> str:
+    only(rules, {"items"})
+    inner = check_of(rules["items"], "item, at, wrong", texts)
+    item = type_of(rules["items"])
+    check = f"(item, at, wrong): item is {item} => {inner}" if inner else "isAnything"
+    return f"isList({place}, {check})"
+
+
+def flag_check(rules: Schema, place: str, _: Texts) -> str:
+    only(rules, set())
+    return f"isFlag({place})"
+
+
+def object_check(rules: Schema, place: str, _: Texts) -> str:
+    only(rules, set())
+    return f"isAnyObject({place})"
+
+
+CHECKS: Final[dict[str, Callable[[Schema, str, Texts], str]]] = {
+    "array": list_check,
+    "boolean": flag_check,
+    "integer": integer_check,
+    "object": object_check,
+    "string": text_check,
+}
+
+
+def text_constants(defs: dict[str, Schema]) -> Texts:
+    """Return the rules of every kind of string, by name."""
+    return {
+        name: rules_only(defs[model]["properties"][field]) for name, (model, field) in TEXTS.items()
+    }
+
+
+def rules_only(field: Schema) -> Schema:
+    return {key: value for key, value in field.items() if key not in {"description", "default"}}
+
+
+def text_rules(rules: Schema) -> str:
+    only(rules, {"minLength", "maxLength", "pattern"})
+    found = []
+    if "minLength" in rules:
+        found.append(f"min: {rules['minLength']}")
+    if "maxLength" in rules:
+        found.append(f"max: {rules['maxLength']}")
+    if "pattern" in rules:
+        found.append(f"pattern: /{rules['pattern'].replace('/', chr(92) + '/')}/")
+    return f"{{ {', '.join(found)} }}" if found else "{}"
+
+
+def dispatch() -> str:
+    rows = "\n".join(f"  {r.model_fields['op'].default}: is{r.__name__}," for r in REQUESTS)
+    return (
+        "function isAnything(value: unknown): value is Json {\n  return value !== undefined;\n}\n\n"
+        "export const isRequest: { readonly [O in Op]: Check<RequestOf[O]> } = {\n" + rows + "\n};"
+    )
+
+
+def reference(rules: Schema) -> str:
+    return str(rules["$ref"]).removeprefix("#/$defs/")
+
+
+def only(rules: Schema, known: set[str]) -> None:
+    everywhere = {"additionalProperties", "default", "description", "type"}
+    if unknown := set(rules) - known - everywhere:
+        raise ValueError(f"the generator does not know the keywords {sorted(unknown)}")
+
+
+def comment(text: str, indent: str = "") -> str:
+    text = text.replace("*/", "* /")
+    if "\n" not in text and len(text) + len(indent) <= 92:
+        return f"{indent}/** {text} */"
+    lines = textwrap.indent(text, f"{indent} * ", lambda _: True).splitlines()
+    return "\n".join([f"{indent}/**", *(line.rstrip() for line in lines), f"{indent} */"])
+
+
+def main() -> int:
+    """Write the files, or with `--check` compare them whole."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="compare, and write nothing")
+    check = parser.parse_args().check
+    document = schema()
+    wanted = {
+        SCHEMA_FILE: json.dumps(document, indent=2, ensure_ascii=False) + "\n",
+        TYPESCRIPT_FILE: typescript(document),
+    }
+    stale = [path for path, text in wanted.items() if not is_text(path, text)]
+    if not check:
+        for path in stale:
+            path.write_text(wanted[path], encoding="utf-8")
+        return 0
+    for path in stale:
+        print(
+            f"{path.relative_to(ROOT)} is not what nomos/_wire.py says; "
+            "run: python tools/generate_protocol.py",
+            file=sys.stderr,
+        )
+    return 1 if stale else 0
+
+
+def is_text(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_bytes() == text.encode()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+/**
+ * The one-shot subcommands: JSON on stdin, JSON on stdout.
+ *
+ * Exit status 0 is an answer, 1 a refusal, 2 wrong usage. Nothing is read from the arguments but
+ * the name of the subcommand: other users see them in a process list.
+ */
+
+import { answer, type Signer } from "./ops.ts";
+import { MAX_LINE, PROTOCOL } from "./protocol.gen.ts";
+import { internal, invalidRequest, Refusal, tooLarge } from "./refusal.ts";
+import { isRecord, Wrong } from "./schema.ts";
+import { readRequest } from "./serve.ts";
+import type { JsonObject } from "./token/canonical.ts";
+
+export interface Outcome {
+  readonly status: 0 | 1 | 2;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface Surroundings {
+  readonly signer: Signer;
+  /** All of stdin, or undefined if it is longer than `MAX_LINE` bytes. */
+  readonly input: () => Uint8Array | undefined;
+  /** Unix seconds, for `validate` without `now`. */
+  readonly clock: () => number;
+}
+
+export const USAGE = `usage: nomos-ucan <command>, JSON on stdin where one is named
+
+  serve      answer requests, one line of JSON each, until stdin ends
+  mint       {"payload": {…}, "seed": "<64 hex>"}  →  {"jwt", "cid"}
+  validate   {"chain": ["<jwt>", …], "now"?: <unix seconds>, "trusted_issuers"?: […], …}
+  parse      {"jwt": "<jwt>"}  →  what it says, with no signature checked
+  keygen     →  {"did", "seed"}
+  --version
+  --help
+
+exit status: 0 answered, 1 refused (the reason is on stdout), 2 wrong usage
+`;
+
+type Command = (around: Surroundings) => object;
+
+const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
+  ["mint", withInput(mint)],
+  ["validate", withInput(validate)],
+  ["parse", withInput(parse)],
+  ["keygen", keygen],
+]);
+
+/** Run the subcommand that `args` name; `serve` is not one of these. */
+export function run(args: readonly string[], around: Surroundings): Outcome {
+  const [name = "", ...extra] = args;
+  if (extra.length > 0)
+    return usage(`${name.slice(0, 32)} takes no arguments; its input goes to stdin`);
+  if (name === "--help") return { status: 0, stdout: USAGE, stderr: "" };
+  if (name === "--version") return { status: 0, stdout: `${around.signer.version}\n`, stderr: "" };
+  const command = COMMANDS.get(name);
+  if (command === undefined) return usage("no such command");
+  const result = attempt(command, around);
+  if (!(result instanceof Refusal)) return printed(0, result);
+  const { code, message, hop } = result;
+  return printed(1, { ok: false, code, message, ...(hop !== undefined && { hop }) });
+}
+
+function attempt(command: Command, around: Surroundings): object {
+  try {
+    return command(around);
+  } catch {
+    return internal();
+  }
+}
+
+function printed(status: 0 | 1, result: object): Outcome {
+  return { status, stdout: `${JSON.stringify(result)}\n`, stderr: "" };
+}
+
+function usage(message: string): Outcome {
+  return { status: 2, stdout: "", stderr: `nomos-ucan: ${message}\n\n${USAGE}` };
+}
+
+function withInput(command: (input: JsonObject, around: Surroundings) => object): Command {
+  return (around) => {
+    const bytes = around.input();
+    if (bytes === undefined) return tooLarge(`the input is longer than ${MAX_LINE} bytes`);
+    const input = readRequest(bytes);
+    return input instanceof Refusal ? input : command(input, around);
+  };
+}
+
+/** What the persistent loop gets from its client, for those who write by hand. */
+const FRAME = { id: 0, protocol: PROTOCOL } as const;
+
+function mint(input: JsonObject, { signer }: Surroundings): object {
+  const wrong = wrongMembers(input, ["payload", "seed"], ["allow_vacuous"]);
+  if (wrong !== undefined) return wrong;
+  const { seed, ...rest } = input;
+  const loaded = answer("load_key", { ...FRAME, op: "load_key", seed }, signer);
+  if (loaded instanceof Refusal) return loaded;
+  const { key } = loaded;
+  return answer(
+    "delegate",
+    { allow_vacuous: false, ...rest, ...FRAME, op: "delegate", key },
+    signer,
+  );
+}
+
+function validate(input: JsonObject, { signer, clock }: Surroundings): object {
+  const wrong = wrongMembers(input, [], VALIDATED);
+  if (wrong !== undefined) return wrong;
+  const defaults = {
+    now: clock(),
+    leeway: 0,
+    max_depth: 8,
+    revoked: [],
+    revocations_max_age: 5,
+    accept_unlinked: false,
+  };
+  const verdict = answer("verify", { ...defaults, ...input, ...FRAME, op: "verify" }, signer);
+  return verdict instanceof Refusal ? verdict : { ok: true, ...verdict };
+}
+
+function parse(input: JsonObject, { signer }: Surroundings): object {
+  const wrong = wrongMembers(input, ["jwt"], []);
+  if (wrong !== undefined) return wrong;
+  const read = answer("inspect", { ...FRAME, op: "inspect", token: input["jwt"] }, signer);
+  return read instanceof Refusal ? read : { ok: true, ...read };
+}
+
+/** The members of a verify request that a person may give; all but the frame have defaults. */
+const VALIDATED = [
+  "accept_unlinked",
+  "audience",
+  "call",
+  "chain",
+  "invocation",
+  "leeway",
+  "max_depth",
+  "now",
+  "revocations_age",
+  "revocations_max_age",
+  "revoked",
+  "trusted_issuers",
+];
+
+function keygen({ signer }: Surroundings): object {
+  const made = answer("generate_key", { ...FRAME, op: "generate_key" }, signer);
+  return made instanceof Refusal ? made : { did: made.key, seed: made.seed };
+}
+
+function wrongMembers(
+  input: JsonObject,
+  required: readonly string[],
+  optional: readonly string[],
+): Refusal | undefined {
+  const wrong = new Wrong();
+  return isRecord(input, "", wrong, required, optional)
+    ? undefined
+    : invalidRequest(wrong.sentence);
+}

@@ -1,0 +1,142 @@
+/** The table of operations: what each does with a request that has the right shape. */
+
+import { Buffer } from "node:buffer";
+
+import { isRequest, PROTOCOL } from "./protocol.gen.ts";
+import type { AnswerOf, Delegation, Invocation, Op, RequestOf } from "./protocol.gen.ts";
+import {
+  invalidKey,
+  invalidRequest,
+  issuerMismatch,
+  malformed,
+  Refusal,
+  vacuousPolicy,
+} from "./refusal.ts";
+import { Wrong, type Check } from "./schema.ts";
+import { seedFromHex, type Keys } from "./keys.ts";
+import { readDelegation, signDelegation, termsOf } from "./token/delegation.ts";
+import { keyOf } from "./token/did_key.ts";
+import { KEY_BYTES, type KeyObject } from "./token/ed25519.ts";
+import { readInvocation, signInvocation, useOf } from "./token/invocation.ts";
+import { HEADERS, kindOf, type Signed } from "./token/jwt.ts";
+import { readChain, verify } from "./verify/order.ts";
+import { isVacuous } from "./verify/pol.ts";
+
+/** What an operation may use beside its request. */
+export interface Signer {
+  readonly keys: Keys;
+  readonly random: (bytes: number) => Uint8Array;
+  readonly version: string;
+  readonly runtime: string;
+}
+
+/** An answer before it has the id of its request. */
+export type Body<O extends Op> = Omit<AnswerOf[O], "id" | "ok">;
+
+type Handlers = {
+  readonly [O in Op]: (request: RequestOf[O], signer: Signer) => Body<O> | Refusal;
+};
+
+const handlers: Handlers = {
+  hello: (_, { version, runtime }) => ({ version, speaks: PROTOCOL, runtime, ops: OPS }),
+  generate_key: generateKey,
+  load_key: ({ seed }, { keys }) => loaded(keys.add(seedFromHex(seed))),
+  forget_key: ({ key }, { keys }) => ({ forgotten: keys.forget(key) }),
+  delegate: ({ key, payload, allow_vacuous }, { keys }) =>
+    delegate(payload, key, keys.secretOf(key), allow_vacuous),
+  invoke: ({ key, payload }, { keys }) => invoke(payload, key, keys.secretOf(key)),
+  verify,
+  inspect: ({ token }) => inspect(token),
+};
+
+export const OPS = Object.keys(handlers);
+
+export function isOp(name: unknown): name is Op {
+  return typeof name === "string" && Object.hasOwn(handlers, name);
+}
+
+/** Check the request's shape, then do what it asks. */
+export function answer<O extends Op>(op: O, request: unknown, signer: Signer): Body<O> | Refusal {
+  const check: Check<RequestOf[O]> = isRequest[op];
+  const wrong = new Wrong();
+  if (!check(request, "", wrong)) return invalidRequest(wrong.sentence);
+  return handlers[op](request, signer);
+}
+
+function generateKey(_: unknown, { keys, random }: Signer): Body<"generate_key"> | Refusal {
+  const bytes = random(KEY_BYTES);
+  const seed = Buffer.from(bytes).toString("hex");
+  const key = keys.add(bytes);
+  return key instanceof Refusal ? key : { key, seed };
+}
+
+function loaded(key: string | Refusal): Body<"load_key"> | Refusal {
+  return key instanceof Refusal ? key : { key };
+}
+
+function delegate(
+  payload: Delegation,
+  key: string,
+  secret: KeyObject | Refusal,
+  allowVacuous: boolean,
+): Signed | Refusal {
+  const terms = termsOf(payload);
+  if (terms instanceof Refusal) return terms;
+  if (!allowVacuous && isVacuous(terms.policy)) {
+    return vacuousPolicy("an `or` of nothing in pol holds for every call; allow_vacuous signs it");
+  }
+  const wrong = wrongParties(payload, key);
+  if (wrong !== undefined) return wrong;
+  return secret instanceof Refusal ? secret : signDelegation(payload, secret);
+}
+
+function invoke(payload: Invocation, key: string, secret: KeyObject | Refusal): Signed | Refusal {
+  const use = useOf(payload);
+  if (use instanceof Refusal) return use;
+  const wrong = wrongParties(payload, key);
+  if (wrong !== undefined) return wrong;
+  return secret instanceof Refusal ? secret : signInvocation(payload, secret);
+}
+
+/** The signer signs in its own name only, and for keys that exist. */
+function wrongParties(payload: Delegation | Invocation, key: string): Refusal | undefined {
+  if (payload.iss !== key) return issuerMismatch("payload.iss is not the DID of the signing key");
+  for (const party of ["aud", "sub"] as const) {
+    const did = payload[party];
+    if (did !== undefined && keyOf(did) === undefined) {
+      return invalidKey(`payload.${party} names no usable Ed25519 key`);
+    }
+  }
+  return undefined;
+}
+
+function inspect(token: string): Body<"inspect"> | Refusal {
+  const kind = kindOf(token);
+  switch (kind) {
+    case "delegation": {
+      const read = readDelegation(token);
+      if (read instanceof Refusal) return read;
+      const { cid, payload, claims } = read;
+      return { kind, header: HEADERS[kind], payload, cid, cids: [cid, ...(claims.prf ?? [])] };
+    }
+    case "invocation": {
+      const read = readInvocation(token);
+      if (read instanceof Refusal) return read;
+      const { cid, payload, claims } = read;
+      const chain = readChain(claims.prf, MAX_INSPECTED);
+      if (chain instanceof Refusal) return chain;
+      return {
+        kind,
+        header: HEADERS[kind],
+        payload,
+        cid,
+        cids: [...chain.lineage, ...chain.cids, cid],
+      };
+    }
+    case undefined:
+      return malformed("the header is not that of a delegation or an invocation");
+  }
+}
+
+/** The deepest chain that any verifier may be told to accept. */
+const MAX_INSPECTED = 32;

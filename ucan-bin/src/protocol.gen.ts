@@ -1,0 +1,399 @@
+/* Written by tools/generate_protocol.py from nomos/_wire.py. Do not edit. */
+
+import { isAnyObject, isExactly, isFlag, isList, isRecord } from "./schema.ts";
+import { isText, isWhole, within, type Check, type TextRules, type Wrong } from "./schema.ts";
+import type { Json, JsonObject } from "./token/canonical.ts";
+
+const DID: TextRules = { max: 64, pattern: /^did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}$/ };
+const COMMAND: TextRules = { max: 256, pattern: /^\/[a-z0-9_-]+(\/[a-z0-9_-]+)*$/ };
+const NONCE: TextRules = { min: 1, max: 256 };
+const SEED: TextRules = { pattern: /^[0-9a-f]{64}$/ };
+const TEXT: TextRules = {};
+
+/** The payload of a token that hands authority on (UCAN delegation, JWT form). */
+export type Delegation = {
+  iss: string;
+  aud: string;
+  sub?: string;
+  cmd: string;
+  pol: Json[];
+  nonce: string;
+  nbf: number;
+  exp: number;
+  meta?: JsonObject;
+  prf?: string[];
+};
+
+/** The payload of a token that uses authority at one service (UCAN invocation, JWT form). */
+export type Invocation = {
+  iss: string;
+  aud: string;
+  sub: string;
+  cmd: string;
+  args: JsonObject;
+  nonce: string;
+  iat: number;
+  exp: number;
+  prf: string[];
+};
+
+/** One concrete call, as a service rebuilt it from the request it received. */
+export type Call = {
+  cmd: string;
+  resource: JsonObject;
+  args: JsonObject;
+};
+
+/** Ask who is there; the first request on every new process. */
+export type Hello = {
+  id: number;
+  protocol: number;
+  op: "hello";
+};
+
+/** Make a key inside the binary and keep it under its DID. */
+export type GenerateKey = {
+  id: number;
+  protocol: number;
+  op: "generate_key";
+};
+
+/** Give a key to the binary; from then on its DID names it. */
+export type LoadKey = {
+  id: number;
+  protocol: number;
+  op: "load_key";
+  seed: string;
+};
+
+export type ForgetKey = {
+  id: number;
+  protocol: number;
+  op: "forget_key";
+  key: string;
+};
+
+/** Sign a delegation; `payload.iss` must be `key`. */
+export type Delegate = {
+  id: number;
+  protocol: number;
+  op: "delegate";
+  key: string;
+  payload: Delegation;
+  /** Sign policy statements that hold for anything, such as an empty `or`. */
+  allow_vacuous: boolean;
+};
+
+/** Sign an invocation; `payload.iss` must be `key`. */
+export type Invoke = {
+  id: number;
+  protocol: number;
+  op: "invoke";
+  key: string;
+  payload: Invocation;
+};
+
+/**
+ * Check an invocation with its chain, or a bare chain of delegations.
+ *
+ * Exactly one of `invocation` and `chain` is given. With `call`, the invocation must in
+ * addition be for that call: same command, equal resource, every signed argument present
+ * and equal, every `pol` holding over it.
+ */
+export type Verify = {
+  id: number;
+  protocol: number;
+  op: "verify";
+  invocation?: string;
+  chain?: string[];
+  now: number;
+  leeway: number;
+  max_depth: number;
+  /** Absent: the root is not checked (only a bare chain may do without). */
+  trusted_issuers?: string[];
+  /** The verifying service (invocation) or the expected holder (chain). */
+  audience?: string;
+  /** Revoked cids and issuer DIDs known to the caller. */
+  revoked: string[];
+  /** Seconds since the caller's view of revocations was complete; absent: now. */
+  revocations_age?: number;
+  revocations_max_age: number;
+  /** Accept hops without `prf`, as the hosted service writes them. */
+  accept_unlinked: boolean;
+  call?: Call;
+};
+
+/** Read a token's text without trusting it: structure is checked, signatures are not. */
+export type Inspect = {
+  id: number;
+  protocol: number;
+  op: "inspect";
+  token: string;
+};
+
+/** `version` is the package's, `runtime` names what runs the binary (`bun 1.x`). */
+export type HelloAnswer = {
+  id: number;
+  ok: true;
+  version: string;
+  speaks: number;
+  runtime: string;
+  ops: string[];
+};
+
+/** `seed` lets the caller load the key again after a restart of the binary. */
+export type GenerateKeyAnswer = {
+  id: number;
+  ok: true;
+  key: string;
+  seed: string;
+};
+
+export type LoadKeyAnswer = {
+  id: number;
+  ok: true;
+  key: string;
+};
+
+export type ForgetKeyAnswer = {
+  id: number;
+  ok: true;
+  forgotten: boolean;
+};
+
+/** `cid` is the lower-case hex sha256 of the whole JWT text. */
+export type Signed = {
+  id: number;
+  ok: true;
+  jwt: string;
+  cid: string;
+};
+
+/**
+ * What a valid token says. Everything here is covered by a checked signature.
+ *
+ * `agent` is the last audience, `root` the root's issuer, `meta` the root's meta;
+ * `depth` counts the delegations and their lineage; `cids` are the chain's, root first;
+ * `lineage` the cids that the root names in `prf`; `constraint` the intersection over the
+ * chain; `expires_at` the earliest expiry in Unix seconds.
+ */
+export type Verified = {
+  id: number;
+  ok: true;
+  agent: string;
+  root: string;
+  cmd: string;
+  depth: number;
+  cids: string[];
+  lineage: string[];
+  expires_at: number;
+  constraint?: JsonObject;
+  meta?: JsonObject;
+  resource?: JsonObject;
+  args?: JsonObject;
+  nonce?: string;
+  cid?: string;
+};
+
+/**
+ * `cids` are those a verifier must look up: the chain's and its lineage's, and its own.
+ *
+ * For an invocation these come from `prf`; for a delegation it is its own cid followed by
+ * the cids in its `prf`.
+ */
+export type Inspected = {
+  id: number;
+  ok: true;
+  kind: "delegation" | "invocation";
+  header: JsonObject;
+  payload: JsonObject;
+  cid: string;
+  cids: string[];
+};
+
+/** A no, with its reason. `hop` is the index in the chain, root 0; the invocation is last. */
+export type Refused = {
+  id: number | null;
+  ok: false;
+  code: "malformed_ucan" | "bad_signature" | "expired" | "not_yet_valid" | "chain_invalid" | "chain_too_deep" | "chain_attenuation_violation" | "untrusted_issuer" | "revoked" | "revocations_stale" | "audience_mismatch" | "resource_out_of_scope" | "resource_mismatch" | "protocol" | "invalid_request" | "unknown_op" | "unknown_key" | "invalid_key" | "issuer_mismatch" | "vacuous_policy" | "too_large" | "internal";
+  message: string;
+  hop?: number;
+};
+
+export const PROTOCOL = 1;
+
+/** Bytes in one request line. */
+export const MAX_LINE = 1048576;
+
+export type RefusalCode = Refused["code"];
+
+export type RequestOf = {
+  hello: Hello;
+  generate_key: GenerateKey;
+  load_key: LoadKey;
+  forget_key: ForgetKey;
+  delegate: Delegate;
+  invoke: Invoke;
+  verify: Verify;
+  inspect: Inspect;
+};
+
+export type AnswerOf = {
+  hello: HelloAnswer;
+  generate_key: GenerateKeyAnswer;
+  load_key: LoadKeyAnswer;
+  forget_key: ForgetKeyAnswer;
+  delegate: Signed;
+  invoke: Signed;
+  verify: Verified;
+  inspect: Inspected;
+};
+
+export type Op = keyof RequestOf;
+
+export function isDelegation(value: unknown, at: string, wrong: Wrong): value is Delegation {
+  return (
+    isRecord(value, at, wrong, ["iss", "aud", "cmd", "pol", "nonce", "nbf", "exp"], ["sub", "meta", "prf"]) &&
+    isText(value["iss"], within(at, "iss"), wrong, DID) &&
+    isText(value["aud"], within(at, "aud"), wrong, DID) &&
+    (value["sub"] === undefined || isText(value["sub"], within(at, "sub"), wrong, DID)) &&
+    isText(value["cmd"], within(at, "cmd"), wrong, COMMAND) &&
+    isList(value["pol"], within(at, "pol"), wrong, isAnything) &&
+    isText(value["nonce"], within(at, "nonce"), wrong, NONCE) &&
+    isWhole(value["nbf"], within(at, "nbf"), wrong, 0, 253402300799) &&
+    isWhole(value["exp"], within(at, "exp"), wrong, 0, 253402300799) &&
+    (value["meta"] === undefined || isAnyObject(value["meta"], within(at, "meta"), wrong)) &&
+    (value["prf"] === undefined || isList(value["prf"], within(at, "prf"), wrong, (item, at, wrong): item is string => isText(item, at, wrong, TEXT)))
+  );
+}
+
+export function isInvocation(value: unknown, at: string, wrong: Wrong): value is Invocation {
+  return (
+    isRecord(value, at, wrong, ["iss", "aud", "sub", "cmd", "args", "nonce", "iat", "exp", "prf"], []) &&
+    isText(value["iss"], within(at, "iss"), wrong, DID) &&
+    isText(value["aud"], within(at, "aud"), wrong, DID) &&
+    isText(value["sub"], within(at, "sub"), wrong, DID) &&
+    isText(value["cmd"], within(at, "cmd"), wrong, COMMAND) &&
+    isAnyObject(value["args"], within(at, "args"), wrong) &&
+    isText(value["nonce"], within(at, "nonce"), wrong, NONCE) &&
+    isWhole(value["iat"], within(at, "iat"), wrong, 0, 253402300799) &&
+    isWhole(value["exp"], within(at, "exp"), wrong, 0, 253402300799) &&
+    isList(value["prf"], within(at, "prf"), wrong, (item, at, wrong): item is string => isText(item, at, wrong, TEXT))
+  );
+}
+
+export function isCall(value: unknown, at: string, wrong: Wrong): value is Call {
+  return (
+    isRecord(value, at, wrong, ["cmd", "resource", "args"], []) &&
+    isText(value["cmd"], within(at, "cmd"), wrong, COMMAND) &&
+    isAnyObject(value["resource"], within(at, "resource"), wrong) &&
+    isAnyObject(value["args"], within(at, "args"), wrong)
+  );
+}
+
+export function isHello(value: unknown, at: string, wrong: Wrong): value is Hello {
+  return (
+    isRecord(value, at, wrong, ["id", "protocol", "op"], []) &&
+    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
+    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
+    isExactly(value["op"], within(at, "op"), wrong, "hello")
+  );
+}
+
+export function isGenerateKey(value: unknown, at: string, wrong: Wrong): value is GenerateKey {
+  return (
+    isRecord(value, at, wrong, ["id", "protocol", "op"], []) &&
+    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
+    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
+    isExactly(value["op"], within(at, "op"), wrong, "generate_key")
+  );
+}
+
+export function isLoadKey(value: unknown, at: string, wrong: Wrong): value is LoadKey {
+  return (
+    isRecord(value, at, wrong, ["id", "protocol", "op", "seed"], []) &&
+    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
+    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
+    isExactly(value["op"], within(at, "op"), wrong, "load_key") &&
+    isText(value["seed"], within(at, "seed"), wrong, SEED)
+  );
+}
+
+export function isForgetKey(value: unknown, at: string, wrong: Wrong): value is ForgetKey {
+  return (
+    isRecord(value, at, wrong, ["id", "protocol", "op", "key"], []) &&
+    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
+    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
+    isExactly(value["op"], within(at, "op"), wrong, "forget_key") &&
+    isText(value["key"], within(at, "key"), wrong, DID)
+  );
+}
+
+export function isDelegate(value: unknown, at: string, wrong: Wrong): value is Delegate {
+  return (
+    isRecord(value, at, wrong, ["id", "protocol", "op", "key", "payload", "allow_vacuous"], []) &&
+    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
+    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
+    isExactly(value["op"], within(at, "op"), wrong, "delegate") &&
+    isText(value["key"], within(at, "key"), wrong, DID) &&
+    isDelegation(value["payload"], within(at, "payload"), wrong) &&
+    isFlag(value["allow_vacuous"], within(at, "allow_vacuous"), wrong)
+  );
+}
+
+export function isInvoke(value: unknown, at: string, wrong: Wrong): value is Invoke {
+  return (
+    isRecord(value, at, wrong, ["id", "protocol", "op", "key", "payload"], []) &&
+    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
+    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
+    isExactly(value["op"], within(at, "op"), wrong, "invoke") &&
+    isText(value["key"], within(at, "key"), wrong, DID) &&
+    isInvocation(value["payload"], within(at, "payload"), wrong)
+  );
+}
+
+export function isVerify(value: unknown, at: string, wrong: Wrong): value is Verify {
+  return (
+    isRecord(value, at, wrong, ["id", "protocol", "op", "now", "leeway", "max_depth", "revoked", "revocations_max_age", "accept_unlinked"], ["invocation", "chain", "trusted_issuers", "audience", "revocations_age", "call"]) &&
+    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
+    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
+    isExactly(value["op"], within(at, "op"), wrong, "verify") &&
+    (value["invocation"] === undefined || isText(value["invocation"], within(at, "invocation"), wrong, TEXT)) &&
+    (value["chain"] === undefined || isList(value["chain"], within(at, "chain"), wrong, (item, at, wrong): item is string => isText(item, at, wrong, TEXT))) &&
+    isWhole(value["now"], within(at, "now"), wrong, 0, 253402300799) &&
+    isWhole(value["leeway"], within(at, "leeway"), wrong, 0, 60) &&
+    isWhole(value["max_depth"], within(at, "max_depth"), wrong, 1, 32) &&
+    (value["trusted_issuers"] === undefined || isList(value["trusted_issuers"], within(at, "trusted_issuers"), wrong, (item, at, wrong): item is string => isText(item, at, wrong, DID))) &&
+    (value["audience"] === undefined || isText(value["audience"], within(at, "audience"), wrong, DID)) &&
+    isList(value["revoked"], within(at, "revoked"), wrong, (item, at, wrong): item is string => isText(item, at, wrong, TEXT)) &&
+    (value["revocations_age"] === undefined || isWhole(value["revocations_age"], within(at, "revocations_age"), wrong, 0, 9007199254740991)) &&
+    isWhole(value["revocations_max_age"], within(at, "revocations_max_age"), wrong, 0, 9007199254740991) &&
+    isFlag(value["accept_unlinked"], within(at, "accept_unlinked"), wrong) &&
+    (value["call"] === undefined || isCall(value["call"], within(at, "call"), wrong))
+  );
+}
+
+export function isInspect(value: unknown, at: string, wrong: Wrong): value is Inspect {
+  return (
+    isRecord(value, at, wrong, ["id", "protocol", "op", "token"], []) &&
+    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
+    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
+    isExactly(value["op"], within(at, "op"), wrong, "inspect") &&
+    isText(value["token"], within(at, "token"), wrong, TEXT)
+  );
+}
+
+function isAnything(value: unknown): value is Json {
+  return value !== undefined;
+}
+
+export const isRequest: { readonly [O in Op]: Check<RequestOf[O]> } = {
+  hello: isHello,
+  generate_key: isGenerateKey,
+  load_key: isLoadKey,
+  forget_key: isForgetKey,
+  delegate: isDelegate,
+  invoke: isInvoke,
+  verify: isVerify,
+  inspect: isInspect,
+};

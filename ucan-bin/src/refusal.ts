@@ -1,0 +1,69 @@
+/** A no is a value: a code for machines, a sentence for people, the token of a chain at fault. */
+
+import type { RefusalCode } from "./protocol.gen.ts";
+
+export class Refusal {
+  readonly code: RefusalCode;
+  readonly message: string;
+  readonly hop: number | undefined;
+
+  constructor(code: RefusalCode, message: string, hop?: number) {
+    this.code = code;
+    this.message = message;
+    this.hop = hop;
+  }
+
+  /** The same refusal, pointing at one token of a chain (root 0). */
+  at(hop: number): Refusal {
+    return new Refusal(this.code, this.message, hop);
+  }
+}
+
+type Refuse = (message: string) => Refusal;
+
+const refuse =
+  (code: RefusalCode): Refuse =>
+  (message) =>
+    new Refusal(code, message);
+
+export const malformed = refuse("malformed_ucan");
+export const expired = refuse("expired");
+export const notYetValid = refuse("not_yet_valid");
+export const chainInvalid = refuse("chain_invalid");
+export const chainTooDeep = refuse("chain_too_deep");
+export const wider = refuse("chain_attenuation_violation");
+export const untrustedIssuer = refuse("untrusted_issuer");
+export const revoked = refuse("revoked");
+export const revocationsStale = refuse("revocations_stale");
+export const audienceMismatch = refuse("audience_mismatch");
+export const outOfScope = refuse("resource_out_of_scope");
+export const resourceMismatch = refuse("resource_mismatch");
+
+export const otherProtocol = refuse("protocol");
+export const invalidRequest = refuse("invalid_request");
+export const unknownOp = refuse("unknown_op");
+export const unknownKey = refuse("unknown_key");
+export const invalidKey = refuse("invalid_key");
+export const issuerMismatch = refuse("issuer_mismatch");
+export const vacuousPolicy = refuse("vacuous_policy");
+export const tooLarge = refuse("too_large");
+
+/** One sentence for every way a signature can be wrong: which check failed helps only a forger. */
+export const badSignature = (): Refusal =>
+  new Refusal("bad_signature", "the signature is not the issuer's");
+
+/** One sentence for every bug of ours: what an exception says may hold a secret. */
+export const internal = (): Refusal =>
+  new Refusal("internal", "nomos-ucan failed on this request; nothing was signed or accepted");
+
+/** The first refusal among the tokens of a chain, pointing at its token. */
+export function first<T>(
+  tokens: readonly T[],
+  check: (token: T, hop: number) => Refusal | undefined,
+): Refusal | undefined {
+  for (const [hop, token] of tokens.entries()) {
+    const refusal = check(token, hop);
+    if (refusal !== undefined) return refusal.at(hop);
+  }
+  return undefined;
+}

@@ -1,0 +1,154 @@
+/**
+ * The persistent loop: one line of JSON in, one line of JSON out, in order, until the input ends.
+ *
+ * It blocks in `read` and in `write`. The other side must read answers while it writes requests;
+ * it demultiplexes by `id`. A line over the limit is read to its end without being kept, and
+ * answered there, so the loop stays in step with its input.
+ */
+
+import { Buffer, isUtf8 } from "node:buffer";
+
+import { answer, isOp, OPS, type Signer } from "./ops.ts";
+import { MAX_LINE, PROTOCOL, type Refused } from "./protocol.gen.ts";
+import {
+  internal,
+  invalidRequest,
+  otherProtocol,
+  Refusal,
+  tooLarge,
+  unknownOp,
+} from "./refusal.ts";
+import { isObject, MAX_NESTING, parse } from "./token/canonical.ts";
+import type { Json, JsonObject } from "./token/canonical.ts";
+
+/** Blocking ends of a pipe. `read` returns 0 when the input has ended. */
+export interface Pipe {
+  readonly read: (into: Uint8Array) => number;
+  readonly write: (bytes: Uint8Array) => void;
+}
+
+/** A line of which only the first bytes were kept. */
+export interface Overlong {
+  readonly start: Buffer;
+}
+
+const CHUNK = 64 * 1024;
+const NEWLINE = 0x0a;
+
+/** Enough of a line to find the id that requests begin with. */
+const KEPT_OF_OVERLONG = 64;
+
+/** A payload may nest as deep as a token's; the request around it adds a few levels. */
+const LINE_NESTING = MAX_NESTING + 8;
+
+/** `{"id":7,`: as requests from Python begin, so that even an unreadable one can be answered. */
+const LEADING_ID = /^\s*\{\s*"id"\s*:\s*(\d{1,15})\s*[,}]/;
+
+/** Answer every request until the input ends. */
+export function serve(pipe: Pipe, signer: Signer): void {
+  for (const line of linesOf(pipe.read)) {
+    const text = JSON.stringify(reply(line, signer));
+    // A line may have brought a key; its bytes need not wait for the next read to go.
+    if (Buffer.isBuffer(line)) line.fill(0);
+    pipe.write(Buffer.from(`${text}\n`));
+  }
+}
+
+/** Cut the input into lines of at most `MAX_LINE` bytes; the next read may overwrite a line. */
+export function* linesOf(read: Pipe["read"]): Generator<Buffer | Overlong> {
+  const chunk = Buffer.allocUnsafe(CHUNK);
+  const held = new Held();
+  for (let size = read(chunk); size > 0; size = read(chunk)) {
+    let rest = chunk.subarray(0, size);
+    for (let end = rest.indexOf(NEWLINE); end !== -1; end = rest.indexOf(NEWLINE)) {
+      yield held.finish(rest.subarray(0, end));
+      rest = rest.subarray(end + 1);
+    }
+    held.keep(rest);
+  }
+  const last = held.finish(Buffer.alloc(0));
+  if (!Buffer.isBuffer(last) || last.length > 0) yield last;
+}
+
+/** The beginning of a line whose end has not come yet. */
+class Held {
+  #bytes = Buffer.allocUnsafe(CHUNK);
+  #size = 0;
+  #overlong = false;
+
+  keep(piece: Buffer): void {
+    const size = this.#size + piece.length;
+    this.#overlong ||= size > MAX_LINE;
+    if (this.#overlong) return;
+    if (size > this.#bytes.length) {
+      const wider = Buffer.allocUnsafe(Math.min(2 * size, MAX_LINE));
+      this.#bytes.copy(wider, 0, 0, this.#size);
+      this.#bytes = wider;
+    }
+    piece.copy(this.#bytes, this.#size);
+    this.#size = size;
+  }
+
+  /** The whole line, given its last piece; then nothing is held. */
+  finish(piece: Buffer): Buffer | Overlong {
+    if (this.#size === 0) return piece;
+    this.keep(piece);
+    const line = this.#bytes.subarray(0, this.#size);
+    const overlong = this.#overlong;
+    this.#size = 0;
+    this.#overlong = false;
+    return overlong ? { start: line.subarray(0, KEPT_OF_OVERLONG) } : line;
+  }
+}
+
+type Reply = Refused | { readonly id: number; readonly ok: true };
+
+function reply(line: Buffer | Overlong, signer: Signer): Reply {
+  if (!Buffer.isBuffer(line)) {
+    return refused(leadingId(line.start), tooLarge(`a line is longer than ${MAX_LINE} bytes`));
+  }
+  const request = readRequest(line);
+  if (request instanceof Refusal) return refused(leadingId(line), request);
+  const { id, op } = request;
+  if (!isId(id)) return refused(null, invalidRequest("id must be an integer from 0 to 2^53−1"));
+  const body = perform(request, op, signer);
+  return body instanceof Refusal ? refused(id, body) : { id, ok: true, ...body };
+}
+
+/** Read one line, or one document, of JSON. */
+export function readRequest(line: Uint8Array): JsonObject | Refusal {
+  if (!isUtf8(line)) return invalidRequest("the text is not UTF-8");
+  const text = Buffer.from(line.buffer, line.byteOffset, line.byteLength).toString("utf8");
+  if (text.startsWith("\ufeff")) return invalidRequest("the text begins with a byte order mark");
+  const value = parse(text, LINE_NESTING);
+  if (value instanceof Refusal) return value;
+  return isObject(value) ? value : invalidRequest("a request is a JSON object");
+}
+
+/** Protocol first: a request of another version may mean something else by any other name. */
+function perform(request: JsonObject, op: Json | undefined, signer: Signer): object {
+  const { protocol } = request;
+  if (protocol !== PROTOCOL) {
+    const theirs = typeof protocol === "number" ? protocol : "none";
+    return otherProtocol(`the request is of protocol ${theirs}; this binary speaks ${PROTOCOL}`);
+  }
+  if (!isOp(op)) return unknownOp(`op must be one of ${OPS.join(", ")}`);
+  try {
+    return answer(op, request, signer);
+  } catch {
+    return internal();
+  }
+}
+
+function isId(id: Json | undefined): id is number {
+  return typeof id === "number" && Number.isSafeInteger(id) && id >= 0;
+}
+
+function leadingId(line: Buffer): number | null {
+  const [, id] = LEADING_ID.exec(line.toString("latin1", 0, KEPT_OF_OVERLONG)) ?? [];
+  return id === undefined ? null : Number(id);
+}
+
+function refused(id: number | null, { code, message, hop }: Refusal): Refused {
+  return { id, ok: false, code, message, ...(hop !== undefined && { hop }) };
+}

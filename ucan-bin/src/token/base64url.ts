@@ -1,0 +1,20 @@
+/** base64url without padding (RFC 4648, section 5), with one text for one sequence of bytes. */
+
+import { Buffer } from "node:buffer";
+
+export function encode(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64url");
+}
+
+export function encodeText(text: string): string {
+  return Buffer.from(text, "utf8").toString("base64url");
+}
+
+/**
+ * The bytes, or undefined if `text` is not exactly how they are encoded: padding, the other
+ * alphabet, whitespace and spare bits in the last sextet all decode, and none encodes back.
+ */
+export function decode(text: string): Buffer | undefined {
+  const bytes = Buffer.from(text, "base64url");
+  return bytes.toString("base64url") === text ? bytes : undefined;
+}

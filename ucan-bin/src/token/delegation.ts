@@ -1,0 +1,50 @@
+/** Delegations: tokens that hand authority on. */
+
+import { isDelegation, type Delegation } from "../protocol.gen.ts";
+import { malformed, Refusal } from "../refusal.ts";
+import { Wrong } from "../schema.ts";
+import { isConstraint } from "../verify/resource.ts";
+import { parsePolicy, type Policy } from "../verify/pol.ts";
+import type { JsonObject } from "./canonical.ts";
+import type { KeyObject } from "./ed25519.ts";
+import { CID, open, seal, type Envelope, type Signed } from "./jwt.ts";
+
+/** What a delegation's payload means, beyond its shape. */
+export interface Terms {
+  readonly policy: Policy;
+  readonly constraint: JsonObject | undefined;
+  /** Good for one exact call after a person's approval, and so never handed on. */
+  readonly approved: boolean;
+}
+
+export interface DelegationToken extends Envelope, Terms {
+  readonly claims: Delegation;
+}
+
+export function readDelegation(token: string): DelegationToken | Refusal {
+  const envelope = open("delegation", token);
+  if (envelope instanceof Refusal) return envelope;
+  const claims = envelope.payload;
+  const wrong = new Wrong();
+  if (!isDelegation(claims, "", wrong)) return malformed(wrong.sentence);
+  const terms = termsOf(claims);
+  return terms instanceof Refusal ? terms : { ...envelope, ...terms, claims };
+}
+
+export function signDelegation(claims: Delegation, secret: KeyObject): Signed | Refusal {
+  return seal("delegation", claims, secret);
+}
+
+/** Check what the schema cannot say, the same when signing as when verifying. */
+export function termsOf(claims: Delegation): Terms | Refusal {
+  const { nbf, exp, prf = [], meta = {}, pol } = claims;
+  if (exp <= nbf) return malformed("exp is not later than nbf");
+  if (!prf.every((cid) => CID.test(cid))) return malformed("prf is not a list of cids");
+  const constraint = meta["resource_constraint"];
+  if (constraint !== undefined && !isConstraint(constraint)) {
+    return malformed("meta.resource_constraint is not an object, or its path is not normalised");
+  }
+  const policy = parsePolicy(pol);
+  if (typeof policy === "string") return malformed(policy);
+  return { policy, constraint, approved: Object.hasOwn(meta, "approval") };
+}

@@ -1,0 +1,46 @@
+/** Invocations: tokens that use authority at one service, carrying the chain that proves it. */
+
+import { isInvocation, type Invocation } from "../protocol.gen.ts";
+import { malformed, Refusal } from "../refusal.ts";
+import { Wrong } from "../schema.ts";
+import { isObject, type JsonObject } from "./canonical.ts";
+import type { KeyObject } from "./ed25519.ts";
+import { open, seal, type Envelope, type Signed } from "./jwt.ts";
+
+/** Seconds an invocation may live: an hour, and the minute that `iat` lies in the past. */
+export const MAX_LIFETIME = 3660;
+
+/** What an invocation is about: its `args` without `resource`, which is apart. */
+export interface Use {
+  readonly resource: JsonObject;
+  readonly args: JsonObject;
+}
+
+export interface InvocationToken extends Envelope, Use {
+  readonly claims: Invocation;
+}
+
+export function readInvocation(token: string): InvocationToken | Refusal {
+  const envelope = open("invocation", token);
+  if (envelope instanceof Refusal) return envelope;
+  const claims = envelope.payload;
+  const wrong = new Wrong();
+  if (!isInvocation(claims, "", wrong)) return malformed(wrong.sentence);
+  const use = useOf(claims);
+  return use instanceof Refusal ? use : { ...envelope, ...use, claims };
+}
+
+export function signInvocation(claims: Invocation, secret: KeyObject): Signed | Refusal {
+  return seal("invocation", claims, secret);
+}
+
+/** Check what the schema cannot say, the same when signing as when verifying. */
+export function useOf(claims: Invocation): Use | Refusal {
+  const { iat, exp } = claims;
+  if (exp <= iat) return malformed("exp is not later than iat");
+  if (exp > iat + MAX_LIFETIME)
+    return malformed(`exp is more than ${MAX_LIFETIME} seconds after iat`);
+  const { resource, ...args } = claims.args;
+  if (!isObject(resource)) return malformed("args.resource is not an object");
+  return { resource, args };
+}

@@ -1,0 +1,117 @@
+/**
+ * The envelope of both kinds of token: a compact JWT with one possible text.
+ *
+ * `b64url(canon(header)).b64url(canon(payload)).b64url(signature)`, signed with Ed25519. The
+ * header is one of two constants, compared as text. That leaves no room for another algorithm,
+ * for `none`, for a key that travels with the token, or for `crit` (RFC 8725, sections 3.1, 3.2
+ * and 3.10), and it keeps the kinds apart (section 3.11). The payload must encode back to the
+ * very text it came from, which rules out a second text of one meaning: whitespace, key order,
+ * escapes, padding, spare bits, a byte order mark, invalid UTF-8, duplicate members.
+ */
+
+import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
+
+import { malformed, Refusal, tooLarge } from "../refusal.ts";
+import { decode, encode, encodeText } from "./base64url.ts";
+import { canonical, isObject, MAX_NESTING, namesAreNfc, nestingOf, parse } from "./canonical.ts";
+import type { Json, JsonObject } from "./canonical.ts";
+import { sign, SIGNATURE_BYTES, type KeyObject } from "./ed25519.ts";
+
+/** Characters in one token; larger ones are refused before anything in them is looked at. */
+export const MAX_TOKEN = 64 * 1024;
+
+/** A cid: the lower-case hex sha256 of a token's text. */
+export const CID = /^[0-9a-f]{64}$/;
+
+export type Kind = "delegation" | "invocation";
+
+export const HEADERS: { readonly [K in Kind]: JsonObject } = {
+  delegation: { alg: "EdDSA", typ: "JWT", ucv: "1.0.0-cb" },
+  invocation: { alg: "EdDSA", typ: "ucan-inv+jwt", ucv: "1.0.0-cb" },
+};
+
+const HEADER_TEXT: { readonly [K in Kind]: string } = {
+  delegation: encodeText(canonical(HEADERS.delegation)),
+  invocation: encodeText(canonical(HEADERS.invocation)),
+};
+
+/** A token taken apart. Nothing in it is to be believed before its signature was checked. */
+export interface Envelope {
+  readonly cid: string;
+  readonly payload: JsonObject;
+  readonly signed: Buffer;
+  readonly signature: Uint8Array;
+}
+
+export interface Signed {
+  readonly jwt: string;
+  readonly cid: string;
+}
+
+/** Encode and sign a payload whose meaning the caller has checked. */
+export function seal(kind: Kind, payload: Json, secret: KeyObject): Signed | Refusal {
+  if (nestingOf(payload) > MAX_NESTING)
+    return malformed(`the payload is nested deeper than ${MAX_NESTING} levels`);
+  const text = canonical(payload);
+  if (!hasNfcNames(payload, text)) return malformed(NOT_NFC);
+  const signed = `${HEADER_TEXT[kind]}.${encodeText(text)}`;
+  const jwt = `${signed}.${encode(sign(Buffer.from(signed, "latin1"), secret))}`;
+  if (isTooLong(jwt)) return tooLarge(`the token would be longer than ${MAX_TOKEN} bytes`);
+  return { jwt, cid: cidOf(jwt) };
+}
+
+export function isTooLong(token: string): boolean {
+  return token.length > MAX_TOKEN;
+}
+
+export const TOO_LONG = `the token is longer than ${MAX_TOKEN} bytes`;
+
+/** Take a token of one kind apart: sizes, segments, header, canonical text. */
+export function open(kind: Kind, token: string): Envelope | Refusal {
+  if (isTooLong(token)) return malformed(TOO_LONG);
+  const [header, body, tail, ...more] = token.split(".", 4);
+  if (body === undefined || tail === undefined || more.length > 0) {
+    return malformed("the token does not have three segments");
+  }
+  if (header !== HEADER_TEXT[kind]) return malformed(`the header is not that of ${ARTICLE[kind]}`);
+  const payload = openPayload(body);
+  if (payload instanceof Refusal) return payload;
+  const signature = decode(tail);
+  if (signature?.length !== SIGNATURE_BYTES)
+    return malformed("the signature is not 64 bytes of base64url");
+  const signed = Buffer.from(token.slice(0, header.length + 1 + body.length), "latin1");
+  return { cid: cidOf(token), payload, signed, signature };
+}
+
+/** Which kind of token the header says this is. */
+export function kindOf(token: string): Kind | undefined {
+  const header = token.slice(0, token.indexOf("."));
+  if (header === HEADER_TEXT.delegation) return "delegation";
+  return header === HEADER_TEXT.invocation ? "invocation" : undefined;
+}
+
+export function cidOf(token: string): string {
+  return createHash("sha256").update(token).digest("hex");
+}
+
+const ARTICLE = { delegation: "a delegation", invocation: "an invocation" } as const;
+
+function openPayload(segment: string): JsonObject | Refusal {
+  const text = Buffer.from(segment, "base64url").toString("utf8");
+  const value = parse(text, MAX_NESTING);
+  if (value instanceof Refusal) return malformed(`in the payload: ${value.message}`);
+  if (!isObject(value)) return malformed("the payload is not an object");
+  if (!hasNfcNames(value, text)) return malformed(NOT_NFC);
+  // Undecodable bytes became U+FFFD above, so they too fail to encode back.
+  if (encodeText(canonical(value)) !== segment)
+    return malformed("the payload is not in canonical form");
+  return value;
+}
+
+const NOT_NFC = "a member name in the payload is not in Unicode normalisation form C";
+
+/** ASCII text, the usual case, is always normalised. */
+function hasNfcNames(payload: Json, text: string): boolean {
+  return /^[\0-\x7f]*$/.test(text) || namesAreNfc(payload);
+}

@@ -1,0 +1,231 @@
+/**
+ * Verification: whether an invocation, or a bare chain of delegations, is to be believed.
+ *
+ * The checks run in the order below; the first that fails answers, with its code and the index
+ * of the token at fault (root 0, the invocation last). Each step is done for every token before
+ * the next begins, cheap steps first, so that a stranger's token costs little until it has shown
+ * a shape worth the arithmetic, and nothing it says is compared before it is known who said it.
+ *
+ * 1. Sizes: characters in a token, links in a chain, nesting. `malformed_ucan`, `chain_too_deep`.
+ *    Nothing is decoded before its size is known. (RFC 8725, 2.4 and 3.11 for what follows.)
+ * 2. Text: three segments, one of two constant headers, payload in canonical form and of its
+ *    schema. `malformed_ucan`. Constant headers are how the algorithm is fixed and the kinds of
+ *    token are told apart (RFC 8725, 3.1 and 3.11); canonical form is RFC 8785.
+ * 3. Keys: every issuer and audience is a canonical did:key on the curve, not of small order.
+ *    `malformed_ucan`. R and S canonical, R not of small order (RFC 8032, 5.1.7). `bad_signature`.
+ * 4. Signatures (RFC 8032). `bad_signature`. Then times: `not_yet_valid`, `expired`, by the
+ *    caller's clock and leeway (UCAN delegation, "Time Bounds").
+ * 5. Links: principals aligned, `prf`, `sub`, `chain_invalid`; command, times and constraint not
+ *    wider, `chain_attenuation_violation` (UCAN delegation, "Principal Alignment", "Attenuation").
+ * 6. The root's issuer is trusted, `untrusted_issuer`, and not revoked, `revoked`.
+ * 7. Nothing in the chain or its lineage is revoked, `revoked`, as far as a view shows that is
+ *    young enough, `revocations_stale` (UCAN revocation). A known revocation holds however old.
+ * 8. The invocation: by the last audience, `chain_invalid`; for this service,
+ *    `audience_mismatch`; not wider than its chain; every policy holds. See `invocation.ts`.
+ *
+ * Step 9, claiming the nonce of a write, needs a durable store and belongs to the service.
+ *
+ * Left out on purpose: the header's `ucv` and `typ` are not read, because the whole header is
+ * compared; the nonce is not checked for randomness, because nobody can.
+ */
+
+import type { AnswerOf, Verify } from "../protocol.gen.ts";
+import {
+  audienceMismatch,
+  badSignature,
+  chainInvalid,
+  chainTooDeep,
+  expired,
+  first,
+  invalidRequest,
+  malformed,
+  notYetValid,
+  Refusal,
+} from "../refusal.ts";
+import type { JsonObject } from "../token/canonical.ts";
+import { readDelegation, type DelegationToken } from "../token/delegation.ts";
+import { keyOf } from "../token/did_key.ts";
+import { isSignature, verify as isSigned } from "../token/ed25519.ts";
+import { readInvocation, type InvocationToken } from "../token/invocation.ts";
+import { isTooLong, TOO_LONG } from "../token/jwt.ts";
+import { wrongInvocation } from "./invocation.ts";
+import { narrowed, wrongLink, wrongSubject } from "./links.ts";
+import { revocation, wrongRoot } from "./trust.ts";
+
+/** A chain whose tokens were read. There is always a root and a leaf, perhaps the same. */
+export interface Chain {
+  readonly links: readonly DelegationToken[];
+  readonly root: DelegationToken;
+  readonly leaf: DelegationToken;
+  readonly cids: string[];
+  /** The cids in the root's `prf`: delegations that its issuer took the place of. */
+  readonly lineage: string[];
+}
+
+export type Token = DelegationToken | InvocationToken;
+
+/** All that a check may look at. */
+interface Evidence {
+  readonly chain: Chain;
+  readonly invocation: InvocationToken | undefined;
+  /** Every token, in the order of hops. */
+  readonly tokens: readonly Token[];
+  readonly request: Verify;
+}
+
+type Check = (evidence: Evidence) => Refusal | undefined;
+
+/** Steps 3 to 8, in order. */
+const CHECKS: readonly Check[] = [
+  wrongKey,
+  wrongSignatureText,
+  wrongSignature,
+  wrongTime,
+  brokenChain,
+  ({ chain, request }) => wrongRoot(chain, request),
+  ({ chain, tokens, request }) => revocation(chain, tokens, request),
+  wrongUse,
+];
+
+export function verify(request: Verify): Omit<AnswerOf["verify"], "id" | "ok"> | Refusal {
+  const evidence = read(request);
+  if (evidence instanceof Refusal) return evidence;
+  for (const check of CHECKS) {
+    const refusal = check(evidence);
+    if (refusal !== undefined) return refusal;
+  }
+  return verdict(evidence);
+}
+
+/** Steps 1 and 2 for the links of a chain. */
+export function readChain(tokens: readonly string[], maxDepth: number): Chain | Refusal {
+  if (tokens.length > maxDepth) return tooDeep(maxDepth).at(maxDepth);
+  const long = tokens.findIndex(isTooLong);
+  if (long !== -1) return malformed(TOO_LONG).at(long);
+  const links: DelegationToken[] = [];
+  for (const [hop, token] of tokens.entries()) {
+    const link = readDelegation(token);
+    if (link instanceof Refusal) return link.at(hop);
+    links.push(link);
+  }
+  const [root] = links;
+  const leaf = links.at(-1);
+  if (root === undefined || leaf === undefined) return chainInvalid("the chain is empty");
+  const lineage = root.claims.prf ?? [];
+  if (lineage.length + links.length > maxDepth) return tooDeep(maxDepth).at(0);
+  return { links, root, leaf, cids: links.map(({ cid }) => cid), lineage };
+}
+
+function read(request: Verify): Evidence | Refusal {
+  const wrong = wrongQuestion(request);
+  if (wrong !== undefined) return invalidRequest(wrong);
+  const { invocation: text, chain: bare = [], max_depth } = request;
+  const invocation = text === undefined ? undefined : readInvocation(text);
+  if (invocation instanceof Refusal) return invocation;
+  const chain = readChain(invocation?.claims.prf ?? bare, max_depth);
+  if (chain instanceof Refusal) return chain;
+  const tokens = invocation === undefined ? chain.links : [...chain.links, invocation];
+  return { chain, invocation, tokens, request };
+}
+
+/** An invocation is for someone and rooted in someone; only a chain can be looked at for itself. */
+function wrongQuestion({
+  invocation,
+  chain,
+  trusted_issuers,
+  audience,
+  call,
+}: Verify): string | undefined {
+  if ((invocation === undefined) === (chain === undefined))
+    return "give either invocation or chain";
+  if (invocation === undefined) return call && "call needs an invocation";
+  if (trusted_issuers === undefined) return "an invocation is verified against trusted_issuers";
+  return audience === undefined ? "an invocation is verified for an audience" : undefined;
+}
+
+/** Step 3: both parties of every token are keys; `sub` is compared with one of them later. */
+function wrongKey({ tokens }: Evidence): Refusal | undefined {
+  return first(tokens, ({ claims: { iss, aud } }) =>
+    keyOf(iss) === undefined || keyOf(aud) === undefined
+      ? malformed("iss or aud names no usable Ed25519 key")
+      : undefined,
+  );
+}
+
+function wrongSignatureText({ tokens }: Evidence): Refusal | undefined {
+  return first(tokens, ({ signature }) => (isSignature(signature) ? undefined : badSignature()));
+}
+
+function wrongSignature({ tokens }: Evidence): Refusal | undefined {
+  return first(tokens, ({ claims, signed, signature }) => {
+    const key = keyOf(claims.iss);
+    return key !== undefined && isSigned(signed, signature, key) ? undefined : badSignature();
+  });
+}
+
+/** A token is good from its first second until its last has begun: start ≤ now < exp. */
+function wrongTime({ tokens, request: { now, leeway } }: Evidence): Refusal | undefined {
+  return first(tokens, ({ claims }) => {
+    const start = "nbf" in claims ? claims.nbf : claims.iat;
+    if (start > now + leeway)
+      return notYetValid("the token is not valid yet by the verifier's clock");
+    return claims.exp <= now - leeway ? expired("the token has expired") : undefined;
+  });
+}
+
+function brokenChain({ chain: { links, root }, request }: Evidence): Refusal | undefined {
+  const issuer = root.claims.iss;
+  if (wrongSubject(root, issuer)) return chainInvalid("sub is not the issuer of the root").at(0);
+  let held = root.constraint;
+  return first(links, (link, hop) => {
+    const parent = links[hop - 1];
+    if (parent === undefined) return undefined;
+    const refusal = wrongLink(link, parent, held, issuer, request.accept_unlinked);
+    held = narrowed(held, link);
+    return refusal;
+  });
+}
+
+function wrongUse({
+  chain,
+  invocation,
+  request: { audience, call },
+}: Evidence): Refusal | undefined {
+  if (invocation !== undefined) {
+    return wrongInvocation(invocation, chain, constraintOf(chain), audience, call);
+  }
+  if (audience === undefined || audience === chain.leaf.claims.aud) return undefined;
+  return audienceMismatch("the chain ends in another key").at(chain.links.length - 1);
+}
+
+function verdict({ chain, invocation }: Evidence): Omit<AnswerOf["verify"], "id" | "ok"> {
+  const { root, leaf, links, cids, lineage } = chain;
+  const constraint = constraintOf(chain);
+  const { meta } = root.claims;
+  return {
+    agent: leaf.claims.aud,
+    root: root.claims.iss,
+    cmd: (invocation ?? leaf).claims.cmd,
+    depth: links.length + lineage.length,
+    cids,
+    lineage,
+    // No link outlives the one before it, and no invocation its leaf.
+    expires_at: (invocation ?? leaf).claims.exp,
+    ...(constraint && { constraint }),
+    ...(meta && { meta }),
+    ...(invocation && {
+      resource: invocation.resource,
+      args: invocation.args,
+      nonce: invocation.claims.nonce,
+      cid: invocation.cid,
+    }),
+  };
+}
+
+function constraintOf({ links }: Chain): JsonObject | undefined {
+  return links.reduce<JsonObject | undefined>(narrowed, undefined);
+}
+
+function tooDeep(maxDepth: number): Refusal {
+  return chainTooDeep(`the chain with its lineage has more than ${maxDepth} delegations`);
+}

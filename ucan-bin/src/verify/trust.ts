@@ -1,0 +1,38 @@
+/** Who is believed, and what was taken back (steps 6 and 7 of `order.ts`). */
+
+import type { Verify } from "../protocol.gen.ts";
+import { first, revocationsStale, revoked, untrustedIssuer, type Refusal } from "../refusal.ts";
+import type { Chain, Token } from "./order.ts";
+
+/** Why the root's issuer is not believed. Without `trusted_issuers` nobody asked. */
+export function wrongRoot({ root }: Chain, request: Verify): Refusal | undefined {
+  const { iss } = root.claims;
+  if (request.trusted_issuers?.includes(iss) === false) {
+    return untrustedIssuer("the root's issuer is not one that this service trusts").at(0);
+  }
+  return request.revoked.includes(iss) ? revoked("the root's issuer is revoked").at(0) : undefined;
+}
+
+/**
+ * What was revoked, or why that cannot be known.
+ *
+ * Every token counts by its cid and by its issuer, the lineage by its cids alone. A revocation
+ * is never undone, so one that is known holds in a view of any age; only the absence of one
+ * needs a young view.
+ */
+export function revocation(
+  { lineage }: Chain,
+  tokens: readonly Token[],
+  { revoked: known, revocations_age = 0, revocations_max_age }: Verify,
+): Refusal | undefined {
+  const ids = new Set(known);
+  if (lineage.some((cid) => ids.has(cid))) {
+    return revoked("an ancestor of the root is revoked").at(0);
+  }
+  const refusal = first(tokens, ({ cid, claims: { iss } }) =>
+    ids.has(cid) || ids.has(iss) ? revoked("the token or its issuer is revoked") : undefined,
+  );
+  if (refusal !== undefined || revocations_age <= revocations_max_age) return refusal;
+  const allowed = `at most ${revocations_max_age} are allowed`;
+  return revocationsStale(`the view of revocations is ${revocations_age} seconds old; ${allowed}`);
+}

@@ -1,0 +1,44 @@
+import { describe, expect, test } from "vitest";
+
+import type { Delegation } from "../src/protocol.gen.ts";
+import { readDelegation, signDelegation, termsOf } from "../src/token/delegation.ts";
+import { codeOf, delegation, ISSUER, NOW, sealed } from "./forge.ts";
+
+test("what was signed is read back, with what it means", () => {
+  const meta = { resource_constraint: { provider: "github" }, approval: null };
+  const claims = delegation({ meta, pol: [["==", ".cmd", "/github/issue"]] });
+  const signed = signDelegation(claims, ISSUER.secret);
+  expect(readDelegation((signed as { jwt: string }).jwt)).toMatchObject({
+    claims,
+    constraint: meta.resource_constraint,
+    approved: true,
+    policy: [{ op: "==", value: "/github/issue" }],
+  });
+});
+
+test("without meta there is neither constraint nor approval", () => {
+  expect(termsOf(delegation())).toEqual({ policy: [], constraint: undefined, approved: false });
+  expect(termsOf(delegation({ meta: {} }))).toMatchObject({ approved: false });
+});
+
+describe("claims that mean nothing are refused, signed or not", () => {
+  test.each<[string, Partial<Delegation>]>([
+    ["exp at nbf", { nbf: NOW, exp: NOW }],
+    ["prf that is no cid", { prf: ["A".repeat(64)] }],
+    ["a constraint that is no object", { meta: { resource_constraint: "github" } }],
+    ["a policy that is not understood", { pol: [["like", ".a", "b"]] }],
+  ])("%s", (_, changes) => {
+    expect(codeOf(termsOf(delegation(changes)))).toBe("malformed_ucan");
+    expect(codeOf(readDelegation(sealed("delegation", delegation(changes))))).toBe(
+      "malformed_ucan",
+    );
+  });
+});
+
+test("a payload of another shape is refused", () => {
+  expect(codeOf(readDelegation(sealed("delegation", { a: 1 })))).toBe("malformed_ucan");
+  expect(readDelegation("x")).toMatchObject({
+    code: "malformed_ucan",
+    message: expect.stringContaining("segments"),
+  });
+});

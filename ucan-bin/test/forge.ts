@@ -1,0 +1,98 @@
+/** Keys, clock and tokens for tests. The seeds are small numbers; nothing real is signed. */
+
+import { Buffer } from "node:buffer";
+
+import { Keys } from "../src/keys.ts";
+import type { Signer } from "../src/ops.ts";
+import type { Delegation, Invocation, Verify } from "../src/protocol.gen.ts";
+import { Refusal } from "../src/refusal.ts";
+import { canonical, type Json } from "../src/token/canonical.ts";
+import { didOf } from "../src/token/did_key.ts";
+import { keyPair, sign, type KeyObject } from "../src/token/ed25519.ts";
+import { HEADERS, seal, type Kind } from "../src/token/jwt.ts";
+
+export const NOW = 1_700_000_000;
+
+export interface Party {
+  readonly seed: string;
+  readonly did: string;
+  readonly secret: KeyObject;
+}
+
+function party(number: number): Party {
+  const seed = number.toString(16).padStart(64, "0");
+  const { secret, publicBytes } = keyPair(Buffer.from(seed, "hex"));
+  return { seed, did: didOf(publicBytes), secret };
+}
+
+export const ISSUER = party(1);
+export const PLANNER = party(2);
+export const RESEARCHER = party(3);
+export const SERVICE = party(4);
+
+export function delegation(changes: Partial<Delegation> = {}): Delegation {
+  return {
+    iss: ISSUER.did,
+    aud: PLANNER.did,
+    cmd: "/github/issue",
+    pol: [],
+    nonce: "n-1",
+    nbf: NOW - 60,
+    exp: NOW + 300,
+    ...changes,
+  };
+}
+
+export function invocation(changes: Partial<Invocation> = {}): Invocation {
+  return {
+    iss: PLANNER.did,
+    aud: SERVICE.did,
+    sub: ISSUER.did,
+    cmd: "/github/issue/list",
+    args: { resource: { provider: "github" } },
+    nonce: "i-1",
+    iat: NOW - 60,
+    exp: NOW + 60,
+    prf: [sealed("delegation", delegation())],
+    ...changes,
+  };
+}
+
+export function verifyRequest(changes: Partial<Verify>): Verify {
+  return {
+    id: 1,
+    protocol: 1,
+    op: "verify",
+    now: NOW,
+    leeway: 0,
+    max_depth: 8,
+    revoked: [],
+    revocations_max_age: 5,
+    accept_unlinked: false,
+    ...changes,
+  };
+}
+
+/** A token, well signed, whatever its payload. */
+export function sealed(kind: Kind, payload: Json, by: Party = ISSUER): string {
+  const signed = seal(kind, payload, by.secret);
+  if (signed instanceof Refusal) throw new Error(signed.message);
+  return signed.jwt;
+}
+
+/** A token whose payload is any text at all. */
+export function sealedText(kind: Kind, text: string, by: Party = ISSUER): string {
+  const b64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("base64url");
+  const signed = `${b64(Buffer.from(canonical(HEADERS[kind])))}.${b64(Buffer.from(text))}`;
+  return `${signed}.${b64(sign(Buffer.from(signed), by.secret))}`;
+}
+
+/** A signer whose randomness is a fixed byte. */
+export function signer(random: Signer["random"] = (bytes) => Buffer.alloc(bytes, 7)): Signer {
+  return { keys: new Keys(), random, version: "1.2.3", runtime: "test 1" };
+}
+
+/** The code of a refusal, or the value itself. */
+export function codeOf(value: unknown): unknown {
+  return value instanceof Refusal ? value.code : value;
+}

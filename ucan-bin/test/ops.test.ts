@@ -1,0 +1,115 @@
+import { Buffer } from "node:buffer";
+import { describe, expect, test } from "vitest";
+
+import { answer, isOp, OPS } from "../src/ops.ts";
+import { isRequest, type Op } from "../src/protocol.gen.ts";
+import { codeOf, delegation, invocation, ISSUER, PLANNER, sealed, signer } from "./forge.ts";
+
+function ask(op: Op, members: object, by = signer()): unknown {
+  return answer(op, { id: 1, protocol: 1, op, ...members }, by);
+}
+
+test("hello says who is there", () => {
+  expect(ask("hello", {})).toEqual({ version: "1.2.3", speaks: 1, runtime: "test 1", ops: OPS });
+  expect(OPS).toEqual(Object.keys(isRequest));
+});
+
+test("only names in the table are operations", () => {
+  expect(["hello", "verify", "constructor", "", 7, undefined].map(isOp)).toEqual([
+    true,
+    true,
+    false,
+    false,
+    false,
+    false,
+  ]);
+});
+
+test("a key that was made can be loaded again, and signs", () => {
+  const by = signer();
+  const seed = "07".repeat(32);
+  const made = ask("generate_key", {}, by);
+  expect(made).toEqual({ key: expect.stringMatching(/^did:key:z6Mk/), seed });
+  expect(ask("load_key", { seed }, signer())).toEqual({ key: (made as { key: string }).key });
+});
+
+test("a forgotten key signs no more", () => {
+  const by = signer();
+  const request = { key: ISSUER.did, payload: delegation(), allow_vacuous: false };
+  expect(ask("load_key", { seed: ISSUER.seed }, by)).toEqual({ key: ISSUER.did });
+  expect(ask("delegate", request, by)).toHaveProperty("jwt", sealed("delegation", delegation()));
+  expect(ask("forget_key", { key: ISSUER.did }, by)).toEqual({ forgotten: true });
+  expect(codeOf(ask("delegate", request, by))).toBe("unknown_key");
+  expect(ask("forget_key", { key: ISSUER.did }, by)).toEqual({ forgotten: false });
+});
+
+describe("a full signer", () => {
+  const full = { ...signer(), keys: { add: () => codeless } as never };
+  const codeless = ask("forget_key", {});
+
+  test("says so for made and for given keys", () => {
+    expect(ask("generate_key", {}, full)).toBe(codeless);
+    expect(ask("load_key", { seed: "00".repeat(32) }, full)).toBe(codeless);
+  });
+});
+
+test("a shape that is wrong is refused before anything is done", () => {
+  expect(ask("load_key", {})).toMatchObject({
+    code: "invalid_request",
+    message: "seed is missing",
+  });
+});
+
+describe("invoke", () => {
+  const by = signer();
+  by.keys.add(Buffer.from(PLANNER.seed, "hex"));
+
+  test("signs in the key's own name", () => {
+    const payload = invocation();
+    expect(ask("invoke", { key: PLANNER.did, payload }, by)).toHaveProperty(
+      "jwt",
+      sealed("invocation", payload, PLANNER),
+    );
+  });
+
+  test("refuses what it could not stand by", () => {
+    const refusals = [
+      { key: PLANNER.did, payload: invocation({ iss: ISSUER.did }) },
+      { key: ISSUER.did, payload: invocation({ iss: ISSUER.did }) },
+      { key: PLANNER.did, payload: invocation({ args: {} }) },
+      { key: PLANNER.did, payload: invocation({ sub: `did:key:z6Mk${"1".repeat(44)}` }) },
+    ].map((request) => codeOf(ask("invoke", request, by)));
+    expect(refusals).toEqual(["issuer_mismatch", "unknown_key", "malformed_ucan", "invalid_key"]);
+  });
+});
+
+describe("inspect", () => {
+  const root = sealed("delegation", delegation());
+
+  test("reads both kinds and names the cids to look up", () => {
+    expect(ask("inspect", { token: root })).toMatchObject({
+      kind: "delegation",
+      cids: [expect.any(String)],
+    });
+    const use = ask("inspect", { token: sealed("invocation", invocation(), PLANNER) });
+    expect(use).toMatchObject({
+      kind: "invocation",
+      cids: [expect.any(String), expect.any(String)],
+    });
+  });
+
+  test("refuses what has no structure", () => {
+    const tokens = [
+      "x",
+      `${root}.`,
+      sealed("invocation", {}),
+      sealed("invocation", invocation({ prf: [] })),
+    ];
+    expect(tokens.map((token) => codeOf(ask("inspect", { token })))).toEqual([
+      "malformed_ucan",
+      "malformed_ucan",
+      "malformed_ucan",
+      "chain_invalid",
+    ]);
+  });
+});

@@ -1,0 +1,24 @@
+import { expect, test } from "vitest";
+
+import { Recent } from "../src/token/recent.ts";
+
+test("what was used longest ago goes first", () => {
+  const recent = new Recent<number>(2);
+  recent.set("a", 1);
+  recent.set("b", 2);
+  expect(recent.get("a")).toBe(1);
+  recent.set("c", 3);
+  expect([recent.get("a"), recent.get("b"), recent.get("c")]).toEqual([1, undefined, 3]);
+});
+
+test("setting again replaces, and makes it the newest", () => {
+  const recent = new Recent<number>(2);
+  for (const [name, value] of [
+    ["a", 1],
+    ["b", 2],
+    ["a", 3],
+    ["c", 4],
+  ] as const)
+    recent.set(name, value);
+  expect([recent.get("a"), recent.get("b"), recent.get("c")]).toEqual([3, undefined, 4]);
+});

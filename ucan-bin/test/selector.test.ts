@@ -1,0 +1,92 @@
+import { describe, expect, test } from "vitest";
+
+import type { Json } from "../src/token/canonical.ts";
+import { parseSelector, select } from "../src/verify/selector.ts";
+
+function selected(text: string, value: Json): Json | undefined {
+  const selector = parseSelector(text);
+  if (typeof selector === "string") throw new Error(selector);
+  return select(selector, value);
+}
+
+const VALUE: Json = JSON.parse(
+  '{"a":{"b-c":1,"d e":2,"\\"":3},"list":[1,[2,3]],"text":"h\u00e9\ud83d\ude00!","nul":null,"__proto__":7,"é_$1":8}',
+);
+
+describe("paths", () => {
+  test.each<[string, Json]>([
+    [".", VALUE],
+    [".?", VALUE],
+    [".a.b-c", 1],
+    ['.a["d e"]', 2],
+    ['.["a"].["d e"]', 2],
+    ['.a["\\""]', 3],
+    ['.a["\\u0062-c"]', 1],
+    [".list[0]", 1],
+    [".list.[1][-1]", 3],
+    [".list[-2]", 1],
+    [".text[1]", "\u00e9"],
+    [".text[2]", "\ud83d\ude00"],
+    [".text[-1]", "!"],
+    [".nul", null],
+    [".__proto__", 7],
+    [".é_$1", 8],
+    [".none?", null],
+    [".none?.deeper?", null],
+    [".list[9]?", null],
+    [".list.a?", null],
+    [".nul.a?", null],
+    [".a[0]?", null],
+  ])("%s", (text, value) => {
+    expect(selected(text, VALUE)).toEqual(value);
+  });
+});
+
+describe("paths that end early select nothing", () => {
+  test.each([
+    ".none",
+    ".none?.deeper",
+    ".a.none",
+    ".list[2]",
+    ".list[-3]",
+    ".list.length",
+    ".text.length",
+    ".text[9]",
+    ".nul.a",
+    ".nul[0]",
+    ".a[0]",
+    ".constructor",
+    ".a.toString",
+  ])("%s", (text) => {
+    expect(selected(text, VALUE)).toBeUndefined();
+  });
+});
+
+describe("what is no path is refused", () => {
+  test.each([
+    ["", "starts with a dot"],
+    ["a", "starts with a dot"],
+    ["[0]", "starts with a dot"],
+    ["..", "path such as"],
+    ["..a", "path such as"],
+    [".a.", "path such as"],
+    [".a b", "path such as"],
+    [".9", "path such as"],
+    [".a??", "path such as"],
+    [".[a]", "path such as"],
+    [".[0", "path such as"],
+    [".[1.5]", "path such as"],
+    [".[9999999999999999]", "path such as"],
+    ['.["a]', "path such as"],
+    ['.["\\x"]', "path such as"],
+    [".a\n", "path such as"],
+    [".[]", "iterator or a slice"],
+    [".a[]?", "iterator or a slice"],
+    [".a[1:2]", "iterator or a slice"],
+    [".[:2]", "iterator or a slice"],
+    [".[-1:]", "iterator or a slice"],
+    ['.["a:b', "path such as"],
+  ])("%j", (text, why) => {
+    expect(parseSelector(text)).toContain(why);
+  });
+});

@@ -1,0 +1,203 @@
+/** Our own vectors, which pytest runs against the compiled binary too, and the published ones. */
+
+import { Buffer } from "node:buffer";
+import { readdirSync, readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+
+import { Refusal } from "../src/refusal.ts";
+import { canonical, equal, parse, type Json, type JsonObject } from "../src/token/canonical.ts";
+import { didOf, keyOf } from "../src/token/did_key.ts";
+import { keyPair, publicKey, sign, verify } from "../src/token/ed25519.ts";
+import { firstFalse, parsePolicy } from "../src/verify/pol.ts";
+import { parseSelector, select } from "../src/verify/selector.ts";
+import { run } from "../src/oneshot.ts";
+import { signer } from "./forge.ts";
+import { answers, request } from "./loop.ts";
+
+interface Case {
+  readonly name: string;
+  readonly line?: string;
+  readonly hex?: string;
+  readonly id?: number | null;
+  readonly answer?: object;
+  readonly refused?: object;
+}
+
+interface Cases {
+  readonly about: string;
+  readonly seeds: string[];
+  readonly cases: Case[];
+}
+
+const OURS = new URL("../../tests/vectors/", import.meta.url);
+const FOLDER = process.env["NOMOS_VECTORS"];
+const WHY =
+  FOLDER === undefined ? " (skipped: NOMOS_VECTORS does not name a folder of vectors)" : "";
+
+function published<T>(path: string): T {
+  return JSON.parse(readFileSync(`${FOLDER}/${path}`, "utf8"));
+}
+
+for (const file of readdirSync(OURS).filter((name) => name.endsWith(".json"))) {
+  const { about, seeds, cases }: Cases = JSON.parse(readFileSync(new URL(file, OURS), "utf8"));
+  describe(`${file}: ${about}`, () => {
+    test.each(cases)("$name", ({ line = "", hex, id = 1, answer, refused }) => {
+      const loads = seeds.map((seed) => request({ op: "load_key", seed })).join("");
+      const text = hex === undefined ? Buffer.from(line) : Buffer.from(hex, "hex");
+      const got = answers([loads, text, "\n"]).at(-1);
+      if (answer !== undefined) expect(got).toEqual({ id, ok: true, ...answer });
+      else expect(got).toEqual({ id, ok: false, message: expect.any(String), ...refused });
+    });
+  });
+}
+
+describe.skipIf(FOLDER === undefined)(`published vectors${WHY}`, () => {
+  interface Hosted {
+    readonly seeds: { readonly cp: string };
+    readonly dids: Record<string, string>;
+    readonly root: {
+      readonly payload: JsonObject;
+      readonly canonicalPayload: string;
+      readonly jwt: string;
+      readonly cid: string;
+    };
+  }
+
+  test("mint writes the hosted service's delegation, byte for byte", () => {
+    const { seeds, root } = published<Hosted>("delegation-jwt.json");
+    const input = Buffer.from(JSON.stringify({ payload: root.payload, seed: seeds.cp }));
+    const outcome = run(["mint"], { signer: signer(), input: () => input, clock: () => 0 });
+    expect(outcome).toEqual({
+      status: 0,
+      stdout: `${JSON.stringify({ jwt: root.jwt, cid: root.cid })}\n`,
+      stderr: "",
+    });
+    expect(canonical(root.payload)).toBe(root.canonicalPayload);
+  });
+
+  test("RFC 8032: its signatures are made and verified", () => {
+    const vectors = published<{ priv: string; pub: string; msg: string; sig: string }[]>(
+      "rfc8032/rfc8032-ed25519.json",
+    );
+    expect(vectors).toHaveLength(4);
+    for (const { priv, pub, msg, sig } of vectors) {
+      const { secret, publicBytes } = keyPair(Buffer.from(priv, "hex"));
+      const message = Buffer.from(msg, "hex");
+      const signature = sign(message, secret);
+      expect(Buffer.from(publicBytes).toString("hex")).toBe(pub);
+      expect(Buffer.from(signature).toString("hex")).toBe(sig);
+      const key = publicKey(publicBytes);
+      expect(key && verify(message, signature, key)).toBe(true);
+    }
+  });
+
+  test("Wycheproof: exactly the valid signatures verify", () => {
+    interface Wycheproof {
+      readonly testGroups: {
+        readonly publicKey: { readonly pk: string };
+        readonly tests: {
+          readonly tcId: number;
+          readonly msg: string;
+          readonly sig: string;
+          readonly result: string;
+        }[];
+      }[];
+    }
+    let count = 0;
+    for (const {
+      publicKey: { pk },
+      tests,
+    } of published<Wycheproof>("wycheproof/ed25519_test.json").testGroups) {
+      const key = publicKey(Buffer.from(pk, "hex"));
+      for (const { tcId, msg, sig, result } of tests) {
+        const verified =
+          key !== undefined && verify(Buffer.from(msg, "hex"), Buffer.from(sig, "hex"), key);
+        expect(verified, `case ${tcId}`).toBe(result === "valid");
+        count++;
+      }
+    }
+    expect(count).toBe(151);
+  });
+
+  test("RFC 8785: every input has its canonical form", () => {
+    const names = readdirSync(`${FOLDER}/jcs/input`);
+    expect(names).toHaveLength(6);
+    for (const name of names) {
+      const value = parse(readFileSync(`${FOLDER}/jcs/input/${name}`, "utf8"), 32);
+      if (value instanceof Refusal) throw new Error(`${name}: ${value.message}`);
+      expect(canonical(value), name).toBe(readFileSync(`${FOLDER}/jcs/output/${name}`, "utf8"));
+    }
+  });
+
+  test("did:key: every seed has its DID, and the DID names its key", () => {
+    const dids = Object.entries(
+      published<Record<string, { seed: string }>>("did-key/ed25519-x25519.json"),
+    );
+    expect(dids).toHaveLength(5);
+    for (const [did, { seed }] of dids) {
+      expect(didOf(keyPair(Buffer.from(seed, "hex")).publicBytes)).toBe(did);
+      expect(keyOf(did)).toBeDefined();
+    }
+  });
+
+  interface Policies {
+    readonly args: Json;
+    readonly policies: Json[][];
+  }
+
+  test("UCAN 1.0 policies: those of the operators known here hold or not, the others are refused", () => {
+    const { valid, invalid } = published<{ valid: Policies[]; invalid: Policies[] }>(
+      "ucan-1.0/policy.fixed.json",
+    );
+    const seen = { holds: 0, fails: 0, refused: 0 };
+    for (const [groups, expected] of [
+      [valid, true],
+      [invalid, false],
+    ] as const) {
+      for (const { args, policies } of groups) {
+        for (const pol of policies) {
+          const policy = parsePolicy(pol);
+          if (typeof policy === "string") {
+            expect(policy).toMatch(/the operator ".*" is not supported/);
+            seen.refused++;
+          } else {
+            expect(firstFalse(policy, args) === -1, JSON.stringify(pol)).toBe(expected);
+            seen[expected ? "holds" : "fails"]++;
+          }
+        }
+      }
+    }
+    expect(seen).toEqual({ holds: 6, fails: 1, refused: 18 });
+  });
+
+  interface SelectorCase {
+    readonly selector: string;
+    readonly input: Json;
+    readonly output?: Json;
+  }
+
+  test("UCAN 1.0 selectors: paths select what they should, the others are refused", () => {
+    const cases = published<{ pass: SelectorCase[]; null: SelectorCase[]; fail: SelectorCase[] }>(
+      "ucan-1.0/selector_supported.json",
+    );
+    const seen = { pass: 0, null: 0, fail: 0, refused: 0 };
+    for (const kind of ["pass", "null", "fail"] as const) {
+      for (const { selector: text, input, output } of cases[kind]) {
+        const selector = parseSelector(text);
+        if (typeof selector === "string") {
+          expect(text).toMatch(/\[(?:|\d*:\d*)\]/);
+          seen.refused++;
+          continue;
+        }
+        // JSON tokens hold no byte strings, and `{"/": {"bytes"}}` is an ordinary object in them.
+        const bytes = JSON.stringify(input).includes('{"/":{"bytes":');
+        const wanted = bytes ? undefined : { pass: output, null: null, fail: undefined }[kind];
+        expect(equal(select(selector, input), wanted), `${text} in ${JSON.stringify(input)}`).toBe(
+          true,
+        );
+        seen[kind]++;
+      }
+    }
+    expect(seen).toEqual({ pass: 7, null: 6, fail: 5, refused: 10 });
+  });
+});
