@@ -32,7 +32,9 @@ def page() -> Path:
 
 def snippet(name: str) -> str:
     match = re.search(
-        rf"^## {re.escape(name)}\n```python\n(.*?)^```", page().read_text(), re.MULTILINE | re.DOTALL
+        rf"^## {re.escape(name)}\n```python\n(.*?)^```",
+        page().read_text(),
+        re.MULTILINE | re.DOTALL,
     )
     assert match, f"the page has no snippet {name!r}"
     return match[1]

@@ -34,7 +34,9 @@ describe("signatures with another text for the same bytes of meaning are refused
     ["65 bytes", Buffer.concat([signature, Buffer.alloc(1)])],
     ["S plus L", Buffer.concat([r, bytes(number(s) + L)])],
     ["S equal to L", Buffer.concat([r, bytes(L)])],
-    ["R of small order", Buffer.concat([bytes(1n), s])],
+    ["R of order one", Buffer.concat([bytes(1n), s])],
+    ["R of order two", Buffer.concat([bytes(P - 1n), s])],
+    ["R of order four", Buffer.concat([bytes(0n), s])],
     ["R with y equal to p", Buffer.concat([bytes(P), s])],
     ["R with y beyond p", Buffer.concat([bytes(P + 3n), s])],
   ])("%s", (_, forged) => {
@@ -67,6 +69,7 @@ describe("points", () => {
     for (const y of smallOrderYs()) {
       expect(isPoint(bytes(y))).toBe(false);
       expect(isPoint(bytes(y + 2n ** 255n))).toBe(false);
+      expect(isSignature(Buffer.concat([bytes(y), s]))).toBe(false);
     }
     expect(smallOrderYs().size).toBe(5);
   });

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
 
 import { Refusal } from "../src/refusal.ts";
-import { CID, cidOf, kindOf, MAX_TOKEN, open, seal } from "../src/token/jwt.ts";
+import { CID, cidOf, isTooLong, kindOf, MAX_TOKEN, open, seal } from "../src/token/jwt.ts";
 import { codeOf, delegation, ISSUER, sealed, sealedText } from "./forge.ts";
 
 function why(token: string): string | undefined {
@@ -59,6 +59,10 @@ describe("a token that does not encode back to its own text is refused", () => {
     expect(why(text)).toMatch(/^malformed_ucan/);
     expect(why(text)).toContain(reason);
   });
+});
+
+test("a token may have 65,536 characters and not one more", () => {
+  expect([isTooLong("x".repeat(65_536)), isTooLong("x".repeat(65_537))]).toEqual([false, true]);
 });
 
 describe("what would not open is not sealed", () => {
