@@ -14,6 +14,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -128,7 +129,9 @@ def fetch_bun(target: Target, folder: Path) -> Path:
             f"npm could not fetch {spec}: {_last_line(done.stderr or done.stdout)} "
             "Check the registry settings in ~/.npmrc and the network, then install again."
         )
-    archive = folder / done.stdout.strip().splitlines()[-1]
+    archive = folder / Path(_last_line(done.stdout)).name
+    if not archive.is_file():
+        raise BuildFailed(f"npm fetched {spec}, but said nothing about where it put it.")
     _check(archive, target, spec)
     with tarfile.open(archive) as tar:
         tar.extract("package/bin/bun", folder, filter="data")
@@ -193,5 +196,6 @@ def _replace(path: Path, content: bytes, mode: int) -> None:
 
 
 def _last_line(text: str) -> str:
+    """Return the last line that says something, without a password that a URL in it may hold."""
     lines = [line for line in text.strip().splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "it said nothing."
+    return re.sub(r"://[^/@\s]+@", "://", lines[-1].strip()) if lines else "it said nothing."

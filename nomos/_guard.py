@@ -5,7 +5,6 @@ Nothing here sends, signs or waits, so nothing here has a colour.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import random
@@ -29,9 +28,9 @@ from nomos._settings import (
     FromEnvironment,
     checked_api_key,
     checked_failure_mode,
+    checked_parent,
     checked_timeout,
     from_environment,
-    refuse_swarm,
 )
 from nomos._wire import ForgetKey
 from nomos.errors import ConfigurationError
@@ -44,6 +43,7 @@ MAX_HELD: Final = 1000
 """Allows that a guard remembers for `failure_mode="open"`."""
 
 _log = logging.getLogger("nomos")
+_log.addHandler(logging.NullHandler())
 
 
 class FailOpenWarning(UserWarning):
@@ -64,8 +64,7 @@ class GuardBase:
         failure_mode: FailureMode = "closed",
         timeout: float = 10.0,
     ) -> None:
-        if parent is FROM_ENV:
-            refuse_swarm(os.environ)
+        checked_parent(parent, os.environ)
         self._failure_mode = checked_failure_mode(failure_mode)
         self._endpoint = Endpoint(
             control_plane_url,
@@ -230,4 +229,4 @@ class GuardBase:
 
 def _memory_key(question: Question) -> bytes:
     same = (question.command, dict(question.resource), question.args, question.audience)
-    return json.dumps(same, sort_keys=True, default=dict).encode()
+    return requests.encode({"question": same}, sort=True)

@@ -22,7 +22,10 @@ SWARM_VARIABLES: Final = (
     "NOMOS_PARENT_UCAN_CHAIN_FILE",
     "NOMOS_PARENT_RECEIPT_ID",
     "NOMOS_SWARM_ID",
+    "NOMOS_AGENT_KEY_FD",
+    "NOMOS_AGENT_KEY_HANDOVER_FILE",
 )
+"""Set, even to nothing, they say that this process is somebody's child."""
 
 MAX_TIMEOUT: Final = 300.0
 
@@ -39,6 +42,7 @@ FROM_ENV: Final = FromEnvironment()
 
 def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return a guard's arguments from `NOMOS_…` variables; an empty one counts as not set."""
+    refuse_swarm(environ)
     found = {name: environ.get(variable) for name, variable in VARIABLES.items()}
     if not found["control_plane_url"]:
         raise ConfigurationError(
@@ -54,13 +58,25 @@ def refuse_swarm(environ: Mapping[str, str]) -> None:
 
     A child that ignored its parent's chain would act as a root, with more than it was given.
     """
-    found = [name for name in SWARM_VARIABLES if environ.get(name)]
+    found = [name for name in SWARM_VARIABLES if name in environ]
     if found:
         raise ConfigurationError(
             f"{' and '.join(found)} is set: this process was given a parent's authority, and "
             "this version of nomos cannot act under one yet. Unset it, or pass parent=None to "
             "act as a root on purpose.",
             setting=found[0],
+        )
+
+
+def checked_parent(parent: object, environ: Mapping[str, str]) -> None:
+    """Raise for any parent but none at all; see `refuse_swarm`."""
+    if parent is FROM_ENV:
+        refuse_swarm(environ)
+    elif parent is not None:
+        raise ConfigurationError(
+            "parent must be left out, or None to act as a root on purpose: this version of nomos "
+            "cannot act under a parent's chain yet",
+            setting="parent",
         )
 
 

@@ -33,7 +33,7 @@ try:
     from nomos.policy import bundle
     from nomos.server.app import System, take_folder
     from nomos.server.control import credentials
-    from nomos.server.environment import upstreams
+    from nomos.server.environment import max_chain_depth, upstreams
     from nomos.server.pdp.catalog import load_catalog
     from nomos.server.policies import read_facts, read_policies
     from nomos.server.run import bind, serve
@@ -141,12 +141,14 @@ def start(
     try:
         sockets = (bind(HOST, 0), bind(HOST, 0))
         control, pdp = (f"http://{HOST}:{listener.getsockname()[1]}" for listener in sockets)
+        environ = os.environ if environ is None else environ
         settings = Settings(
             data=private or Path(os.fspath(data or "")),
             policies=sources,
             facts=facts,
             providers=folder,
-            upstreams=upstreams(catalog, os.environ if environ is None else environ),
+            upstreams=upstreams(catalog, environ),
+            max_chain_depth=max_chain_depth(environ),
             control_url=control,
             pdp_url=pdp,
         )

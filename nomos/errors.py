@@ -35,14 +35,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nomos.models import GrantBase
 
 
 class NomosError(Exception):
-    """Base of everything Nomos raises."""
+    """Base of everything Nomos raises. It pickles, so that worker processes can report it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A grant stays behind: its authority belongs to the process that asked.
+        state = {name: None if name == "grant" else value for name, value in vars(self).items()}
+        return _restored, (type(self), self.args, state)
 
 
 class Denied(NomosError):
@@ -231,6 +236,13 @@ class PolicyProblem:
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}"
         return f"{where}: {'' if self.policy == where else f'{self.policy}: '}{self.message}"
+
+
+def _restored(kind: type[NomosError], args: tuple[Any, ...], state: dict[str, Any]) -> NomosError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    vars(error).update(state)
+    return error
 
 
 class InvalidPolicy(ConfigurationError):

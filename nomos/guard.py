@@ -135,11 +135,13 @@ class AuthGuard(GuardBase):
     def close(self) -> None:
         """Let go of connections and the signing key, and stop an embedded server. Idempotent."""
         forget = self._leaves()
-        if forget is not None and self._linked is not None:
-            Signer(self._linked).ask(forget)
-        self._http.close()
-        if self._server is not None:
-            self._server.close()
+        try:
+            if forget is not None and self._linked is not None:
+                Signer(self._linked).ask(forget)
+        finally:
+            self._http.close()
+            if self._server is not None:
+                self._server.close()
 
     def __enter__(self) -> Self:
         return self
@@ -212,11 +214,13 @@ class AsyncAuthGuard(GuardBase):
     async def close(self) -> None:
         """See `AuthGuard.close`."""
         forget = self._leaves()
-        if forget is not None and self._linked is not None:
-            await AsyncSigner(self._linked).ask(forget)
-        await self._http.close()
-        if self._server is not None:
-            await anyio.to_thread.run_sync(self._server.close)
+        try:
+            if forget is not None and self._linked is not None:
+                await AsyncSigner(self._linked).ask(forget)
+        finally:
+            await self._http.close()
+            if self._server is not None:
+                await anyio.to_thread.run_sync(self._server.close)
 
     async def __aenter__(self) -> Self:
         return self

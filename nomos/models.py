@@ -116,7 +116,12 @@ class Question(Value):
 
 
 class Explanation(Value):
-    """Which policies decided, by name, and what a person may want to know beyond that."""
+    """Which policies decided, by name, and what a person may want to know beyond that.
+
+    Members that a newer server adds are left out.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
     policies: tuple[str, ...] = ()
     message: str | None = None

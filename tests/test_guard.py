@@ -168,6 +168,12 @@ def test_a_missing_binary_raises_and_open_lets_a_read_go_on(
         ({"control_plane_url": "ftp://nomos.example.com"}, "control_plane_url"),
         ({"control_plane_url": "https://user:pw@nomos.example.com"}, "control_plane_url"),
         ({"control_plane_url": None}, "control_plane_url"),
+        ({"control_plane_url": "http://[::1"}, "control_plane_url"),
+        ({"control_plane_url": "http://127.0.0.1:99999"}, "control_plane_url"),
+        ({"control_plane_url": "http://127.0.0.1:0"}, "control_plane_url"),
+        ({"control_plane_url": "http://a b"}, "control_plane_url"),
+        ({"control_plane_url": "htps://user:hunter2@host"}, "control_plane_url"),
+        ({"parent": ["a.b.c"]}, "parent"),
         ({"pdp_url": "pdp"}, "pdp_url"),
         ({"api_key": "two words"}, "api_key"),
         ({"api_key": ""}, "api_key"),
@@ -184,6 +190,7 @@ def test_a_wrong_setting_is_named(colour: Colour, settings: dict[str, Any], sett
     assert raised.value.setting == setting
     assert setting in str(raised.value)
     assert "two words" not in str(raised.value)
+    assert "hunter2" not in str(raised.value)
 
 
 def test_from_env_reads_what_it_is_given(colour: Colour) -> None:
@@ -203,15 +210,33 @@ def test_from_env_reads_what_it_is_given(colour: Colour) -> None:
         "NOMOS_PARENT_UCAN_CHAIN_FILE",
         "NOMOS_PARENT_RECEIPT_ID",
         "NOMOS_SWARM_ID",
+        "NOMOS_AGENT_KEY_FD",
+        "NOMOS_AGENT_KEY_HANDOVER_FILE",
     ],
 )
+@pytest.mark.parametrize("value", ["[]", ""])
 def test_a_child_never_silently_becomes_a_root(
-    colour: Colour, variable: str, monkeypatch: pytest.MonkeyPatch
+    colour: Colour, variable: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(variable, "[]")
+    given = {"NOMOS_CONTROL_URL": "http://127.0.0.1:1", variable: value}
+    with pytest.raises(errors.ConfigurationError, match=variable):
+        colour.guard.from_env(given)
+    monkeypatch.setenv(variable, value)
     with pytest.raises(errors.ConfigurationError, match=variable):
         make(colour, "http://127.0.0.1:1")
     assert make(colour, "http://127.0.0.1:1", parent=None)
+
+
+def test_open_a_question_that_cannot_be_asked_is_no_outage(colour: Colour) -> None:
+    guard = make(colour, nobody(), failure_mode="open")
+    for wrong in (
+        {"resource": {"provider": "github", "path": Path("x")}},
+        {"idempotency_key": "a\r\nb"},
+        {"ttl_seconds": 0},
+    ):
+        with pytest.raises(errors.InvalidRequest):
+            colour.call(guard.authorize, **(READ | wrong))
+    colour.call(guard.close)
 
 
 def test_a_guard_prints_no_secret_and_does_not_pickle(colour: Colour) -> None:

@@ -104,6 +104,25 @@ print(json.dumps({
     assert json.loads(done.stdout) == {"read": [], "started": 0, "threads": 1, "modules": []}
 
 
+def test_every_error_survives_a_trip_between_processes_without_its_grant() -> None:
+    grant = GrantBase(decision="deny", command="/a", resource={"provider": "a"})
+    made = [
+        nomos.ConfigurationError("wrong", setting="timeout"),
+        nomos.Denied("no", code="expired", grant=grant, hop=1),
+        nomos.StepUpRequired("ask", approval_envelope_id="env_1", grant=grant),
+        nomos.InvalidRequest("no", fields=("a",), status=400, code="c", request_id="r"),
+        nomos.RateLimited("slow", retry_after=3.0),
+        nomos.InvalidPolicy([nomos.PolicyProblem("a.cedar", 1, "a", "wrong")]),
+        nomos.BinaryNotFound("gone"),
+        nomos.ExpiredChain("late", code="expired"),
+    ]
+    for error in made:
+        copy = pickle.loads(pickle.dumps(error))
+        assert type(copy) is type(error)
+        assert str(copy) == str(error)
+        assert vars(copy) == {**vars(error), **({"grant": None} if "grant" in vars(error) else {})}
+
+
 def test_no_secret_is_printed_formatted_or_pickled() -> None:
     secret = Secret("hunter2")
     assert "hunter2" not in f"{secret} {secret!r} {[secret]}"

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from pydantic import TypeAdapter, ValidationError
+
 from nomos._core import reads, replies, requests, retry
 from nomos._core.effects import Flow, HttpReply, Sign, perform
 from nomos._core.tokens import peek
@@ -21,12 +23,13 @@ from nomos._wire import Answer, Invocation, Invoke, LoadKey, LoadKeyAnswer, Refu
 from nomos.errors import (
     ConfigurationError,
     ControlPlaneError,
+    ExpiredChain,
     ServerError,
     SignerError,
     Unintelligible,
     Unreachable,
 )
-from nomos.models import Chain, Explanation, GrantBase, Question, Secret
+from nomos.models import Chain, Did, Explanation, GrantBase, Question, Secret
 
 BACKDATED: Final = 60
 """Seconds by which `iat` lies in the past, so that a service with a slower clock accepts it."""
@@ -35,6 +38,8 @@ FRESH_SECONDS: Final = 60
 """How long an invocation made by `Grant.headers` lives."""
 
 MAX_INVOCATION: Final = 3660
+
+_DID: Final[TypeAdapter[str]] = TypeAdapter(Did)
 
 
 @dataclass(frozen=True)
@@ -106,8 +111,14 @@ def invoke(grant: GrantBase, *, args: dict[str, Any] | None, now: float, nonce: 
             "(degraded) or came from elsewhere; call authorize again",
             setting="grant",
         )
-    issued = int(now + grant.clock_offset) - BACKDATED
-    expires = min(issued + BACKDATED + FRESH_SECONDS, _unix(grant.expires_at))
+    server_now = int(now + grant.clock_offset)
+    if _unix(grant.expires_at) <= server_now:
+        raise ExpiredChain(
+            f"this grant of {grant.command} expired at {grant.expires_at}: call authorize again",
+            code="expired",
+        )
+    issued = server_now - BACKDATED
+    expires = min(server_now + FRESH_SECONDS, _unix(grant.expires_at))
     signed = yield from _sign(grant, args=args, issued=issued, expires=expires, nonce=nonce)
     return signed.jwt
 
@@ -124,7 +135,7 @@ def ask(request: Request) -> Flow[Answer]:
 
 def _granted(call: Ask, answer: replies.Allowed, reply: HttpReply) -> Flow[GrantBase]:
     root, last = peek(answer.chain[0]), peek(answer.chain[-1])
-    if last.get("aud") != call.agent or not isinstance(root.get("iss"), str):
+    if last.get("aud") != call.agent or not _is_did(root.get("iss")):
         raise Unintelligible(
             "the control plane answered allow with a delegation for another key; "
             "nothing was signed",
@@ -202,6 +213,14 @@ def _sign(
     if not isinstance(answer, Signed):
         raise SignerError("the signing binary gave another answer than was asked for")
     return answer
+
+
+def _is_did(value: object) -> bool:
+    try:
+        _DID.validate_python(value)
+    except ValidationError:
+        return False
+    return True
 
 
 def _unix(moment: datetime | None) -> int:

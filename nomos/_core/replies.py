@@ -7,10 +7,19 @@ is not exactly of this protocol is `Unintelligible`: nothing else is ever read a
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal, NoReturn
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.alias_generators import to_camel
 
 from nomos._core import retry
@@ -26,9 +35,24 @@ from nomos.errors import (
     ServerError,
     Unintelligible,
 )
-from nomos.models import Explanation
+from nomos.models import Did, Explanation
 
 MAX_CHAIN = 32
+MAX_SENTENCE = 500
+
+# An API key, or a token: whoever echoes what we sent must not bring it into our messages.
+_CREDENTIAL = re.compile(r"nomos_\w{8,}|(?<=Bearer )\S+|[\w-]{16,}\.[\w-]{16,}\.[\w-]{16,}")
+
+
+def _within_reason(moment: datetime) -> datetime:
+    """Refuse times that arithmetic with clock offsets could carry out of range."""
+    if not 1970 < moment.year < 9000:
+        raise ValueError("a time between 1971 and 8999 is expected")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_within_reason)]
+Line = Annotated[str, Field(max_length=1024)]
 
 
 class Reply(BaseModel):
@@ -38,16 +62,16 @@ class Reply(BaseModel):
         alias_generator=to_camel, frozen=True, extra="ignore", hide_input_in_errors=True
     )
 
-    receipt_id: str
-    server_time: AwareDatetime | None = None
+    receipt_id: Line
+    server_time: Moment | None = None
 
 
 class Allowed(Reply):
     """`chain` ends in a delegation to the agent's key; `resource` and `args` are canonical."""
 
     decision: Literal["allow"]
-    expires_at: AwareDatetime
-    audience: str
+    expires_at: Moment
+    audience: Did
     chain: tuple[str, ...] = Field(min_length=1, max_length=MAX_CHAIN, repr=False)
     resource: dict[str, Any]
     args: dict[str, Any] | None = None
@@ -55,7 +79,7 @@ class Allowed(Reply):
 
 class Refusal(Reply):
     decision: Literal["deny"]
-    reason: str
+    reason: Line
     explanation: Explanation = Field(default_factory=Explanation)
 
 
@@ -63,10 +87,10 @@ class Asked(Reply):
     """A person must decide; `approval_url` is where."""
 
     decision: Literal["requires_step_up"]
-    approval_envelope_id: str
-    approval_url: str | None = None
-    expires_at: datetime | None = None
-    reason: str = "step_up_required"
+    approval_envelope_id: Line
+    approval_url: Line | None = None
+    expires_at: Moment | None = None
+    reason: Line = "step_up_required"
 
 
 _DECISION: TypeAdapter[Allowed | Refusal | Asked] = TypeAdapter(
@@ -82,21 +106,27 @@ def decision(reply: HttpReply) -> Allowed | Refusal | Asked:
     try:
         return _DECISION.validate_python(body)
     except ValidationError as error:
-        where = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc']) or 'reply'}: {problem['msg']}"
-            for problem in error.errors(include_url=False, include_input=False)[:3]
-        )
-        raise Unintelligible(
-            f"the control plane's answer is not a decision ({where}); nothing was allowed",
+        # A refusal that we cannot read is no outage: `failure_mode="open"` must not pass it by.
+        refused = isinstance(body, dict) and body.get("decision") in ("deny", "requires_step_up")
+        kind = ControlPlaneError if refused else Unintelligible
+        raise kind(
+            f"the control plane's answer is not a decision ({_wrong(error)}); nothing was allowed",
             status=reply.status,
             request_id=request_id(reply),
         ) from None
 
 
+def _wrong(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc']) or 'reply'}: {problem['msg']}"
+        for problem in error.errors(include_url=False, include_input=False)[:3]
+    )
+
+
 def raise_error(reply: HttpReply) -> NoReturn:
     """Raise the error that a reply other than 200 stands for."""
     body = _error_body(reply)
-    sentence = str(body.get("error") or f"the control plane answered HTTP {reply.status}")
+    sentence = _sentence(body.get("error")) or f"the control plane answered HTTP {reply.status}"
     facts: dict[str, Any] = {
         "status": reply.status,
         "code": _text(body.get("error_code")),
@@ -106,7 +136,7 @@ def raise_error(reply: HttpReply) -> NoReturn:
         case 400 | 413 | 422:
             raise InvalidRequest(sentence, fields=_fields(body), **facts)
         case 401:
-            raise AuthenticationError(sentence, **facts)
+            raise AuthenticationError(f"{sentence} ({_hint(facts['code'])})", **facts)
         case 403:
             raise PermissionDenied(sentence, **facts)
         case 404:
@@ -128,15 +158,30 @@ def raise_error(reply: HttpReply) -> NoReturn:
     raise ControlPlaneError(sentence, **facts)
 
 
+def _hint(code: str | None) -> str:
+    if code in ("missing_api_key", "invalid_api_key"):
+        return "check api_key, or NOMOS_API_KEY"
+    return "this does not read like a control plane: is control_plane_url the PDP's?"
+
+
+def _sentence(text: object) -> str:
+    """Somebody else's words, fit for a message: one line, not long, nothing like a credential."""
+    if not isinstance(text, str):
+        return ""
+    plain = "".join(letter if letter.isprintable() else " " for letter in text[: 2 * MAX_SENTENCE])
+    hidden = _CREDENTIAL.sub("[hidden]", plain)
+    return hidden if len(hidden) <= MAX_SENTENCE else hidden[:MAX_SENTENCE] + "…"
+
+
 def request_id(reply: HttpReply) -> str | None:
-    return reply.headers.get("x-request-id")
+    return _sentence(reply.headers.get("x-request-id")) or None
 
 
 def _json(reply: HttpReply) -> Any:
     try:
         return json.loads(reply.body, object_pairs_hook=_members)
     except (ValueError, RecursionError):
-        kind = reply.headers.get("content-type", "no content type")
+        kind = _sentence(reply.headers.get("content-type")) or "no content type"
         raise Unintelligible(
             f"the control plane answered with {kind} where JSON was expected; "
             "is control_plane_url really a control plane?",
@@ -163,7 +208,7 @@ def _error_body(reply: HttpReply) -> dict[str, Any]:
 
 def _fields(body: dict[str, Any]) -> tuple[str, ...]:
     fields = body.get("fields")
-    return tuple(str(name) for name in fields) if isinstance(fields, list) else ()
+    return tuple(map(_sentence, fields[:100])) if isinstance(fields, list) else ()
 
 
 def _text(value: object) -> str | None:

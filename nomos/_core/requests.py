@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,18 @@ from pydantic import ValidationError
 
 from nomos._core.effects import Send
 from nomos.errors import InvalidRequest
-from nomos.models import Question
+from nomos.models import MAX_PURPOSE, MAX_TTL_SECONDS, Question
+
+EXPECTED = {
+    "command": "must be a path of lower-case words, such as /github/issue/list",
+    "resource": 'must be a mapping such as {"provider": "github", "owner": "acme", "repo": "app"}',
+    "args": "must be a mapping of the call's other parameters, or left out",
+    "ttl_seconds": f"must be a whole number of seconds from 1 to {MAX_TTL_SECONDS}",
+    "purpose": f"must be text of at most {MAX_PURPOSE} characters",
+    "context": "must be a mapping of facts, or left out",
+}
+
+IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,128}")
 
 JSON_HEADERS = {"content-type": "application/json", "accept": "application/json"}
 
@@ -23,7 +35,8 @@ def question(**fields: Any) -> Question:
         problems = error.errors(include_url=False, include_input=False, include_context=False)
         paths = tuple(".".join(str(part) for part in problem["loc"]) for problem in problems)
         sentence = "; ".join(
-            f"{path}: {problem['msg']}" for path, problem in zip(paths, problems, strict=True)
+            f"{path} {EXPECTED.get(path.split('.')[0], problem['msg'])}"
+            for path, problem in zip(paths, problems, strict=True)
         )
         raise InvalidRequest(f"the question cannot be asked: {sentence}", fields=paths) from None
 
@@ -48,15 +61,29 @@ def authorize(question: Question, *, agent_did: str, idempotency_key: str) -> Se
     return Send("POST", "/v1/authorize", headers, encode(body))
 
 
-def encode(body: Mapping[str, Any]) -> bytes:
+def encode(body: Mapping[str, Any], *, sort: bool = False) -> bytes:
     """Return JSON as bytes; what JSON cannot carry exactly is refused, not changed."""
     try:
-        text = json.dumps(body, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(
+            body, allow_nan=False, ensure_ascii=False, separators=(",", ":"), sort_keys=sort
+        )
         return text.encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidRequest(f"the question cannot be sent as JSON: {error}") from error
+        raise InvalidRequest(
+            f"resource, args and context must be plain JSON values: {error}",
+            fields=("resource", "args", "context"),
+        ) from error
 
 
 def idempotency_key(call_id: str, agent_did: str, envelope_id: str | None) -> str:
-    """Return the key under which all tries of one call count as one."""
+    """Return the key under which all tries of one call count as one.
+
+    Raises `InvalidRequest` for a call id that no header can hold.
+    """
+    for name, value in (("idempotency_key", call_id), ("cosigner_envelope_id", envelope_id)):
+        if value is not None and not IDEMPOTENCY_KEY.fullmatch(value):
+            raise InvalidRequest(
+                f"{name} must be 1 to 128 printable ASCII characters without spaces",
+                fields=(name,),
+            )
     return f"{call_id}:{agent_did}:{envelope_id or '-'}"

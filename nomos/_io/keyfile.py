@@ -32,6 +32,8 @@ def read_key_file(path: str | os.PathLike[str], *, setting: str) -> Secret:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise ConfigurationError(f"{setting}={where} is not a regular file", setting=setting)
+        if found.st_uid not in (0, os.geteuid()):
+            raise ConfigurationError(f"{setting}={where} belongs to another user", setting=setting)
         if found.st_mode & 0o077:
             raise ConfigurationError(
                 f"{setting}={where} others can read it (mode {stat.S_IMODE(found.st_mode):04o}); "

@@ -1,10 +1,14 @@
-"""One running `nomos-ucan`: its pipes, and one thread that reads and writes them.
+"""One running `nomos-ucan`: its pipes, and who reads and writes them.
 
 Neither side may block the other. If we only wrote, the binary could fill its output pipe,
-stop reading, and both would wait forever. So both of our ends are non-blocking and one thread
-does all waiting: it reads answers as they come and hands each to whoever asked (by id), and
-it finishes writes for which the pipe had no room. Callers write directly when there is room,
-which is nearly always, and saves a thread switch.
+stop reading, and both would wait forever. So our ends are non-blocking, callers write directly
+while there is room, and a thread finishes writes for which there was none.
+
+Answers are read by whoever holds `_reading`, and handed to whoever asked, by id. A thread that
+has nothing better to do than wait for its own answer takes it and reads, which spares two thread
+switches, most of the cost of a signature. Otherwise the I/O thread takes it. Nobody is forgotten:
+who lets go of `_reading` while others wait wakes the I/O thread, and who joins while it is held
+was noted before the holder lets go.
 
 End of file on the binary's output is its death, and the only sign of it that we trust: a
 broken pipe on writing may come late or not at all. Everyone still waiting is told.
@@ -19,6 +23,7 @@ import select
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +32,7 @@ from nomos.errors import BinaryNotFound, SignerDied
 
 Message = dict[str, Any]
 Done = Callable[["Message | None"], None]
-"""Called once on the I/O thread: with the answer, or None when the binary died. Never raises."""
+"""Called once, by whoever reads: with the answer, or None when the binary died. Never raises."""
 
 ALLOWED_ENVIRONMENT: Final = ("LANG", "LC_ALL")
 """All that the binary inherits. The Bun runtime inside it obeys variables such as BUN_OPTIONS
@@ -43,9 +48,14 @@ class Process:
 
     def __init__(self, path: Path, environ: Mapping[str, str] | None = None) -> None:
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
+        self._thread_reads = False
+        self._pending = bytearray()
         self._waiting: dict[int, Done] = {}
         self._unsent = bytearray()
         self._closing = False
+        self._silent = False
+        self.heard_at = time.monotonic()
         self._ended = False
         # An empty directory of its own, so that no bunfig.toml, .env or package.json of the
         # caller's is in reach. It goes as soon as the binary has started.
@@ -74,20 +84,27 @@ class Process:
     def submit(self, ident: int, line: bytes, done: Done) -> None:
         """Send one line; `done` gets the answer with this id. Raises `SignerDied` if it is over."""
         with self._lock:
-            if self._ended or self._closing:
-                raise SignerDied("the signing binary has ended")
-            if len(self._waiting) >= MAX_WAITING:
-                raise SignerDied(
-                    f"{MAX_WAITING} requests are already waiting for the signing binary"
-                )
-            self._waiting[ident] = done
-            if self._unsent:
-                self._unsent += line
-                return
-            rest = line[self._write(line) :]
-            if rest:
-                self._unsent += rest
-                self._wake()
+            self._send(ident, line, done)
+            served = self._thread_reads and not self._unsent
+        if not served:
+            self._wake()
+
+    def exchange(self, ident: int, line: bytes, waiter: Waiter, seconds: float) -> bool:
+        """Send one line and wait for its answer; False when none came in time."""
+        end = time.monotonic() + seconds
+        with self._lock:
+            self._send(ident, line, waiter.done)
+            room = not self._unsent
+        if not room:
+            self._wake()
+        elif self._reading.acquire(blocking=False):
+            try:
+                self._lead(waiter, end)
+            finally:
+                self._reading.release()
+                if self._waiting:
+                    self._wake()
+        return waiter.wait(max(0.0, end - time.monotonic()))
 
     def forget(self, ident: int) -> None:
         """Nobody waits for this answer any more."""
@@ -107,6 +124,7 @@ class Process:
             self._unsent.clear()
             if self._child.stdin is not None:
                 self._child.stdin.close()
+        self._wake()
         try:
             self._child.wait(timeout=1)
         except subprocess.TimeoutExpired:
@@ -142,6 +160,35 @@ class Process:
                 "It may be built for another platform; `nomos doctor` says more."
             ) from error
 
+    def _send(self, ident: int, line: bytes, done: Done) -> None:
+        """Note who waits, and write as much as there is room for. Called with the lock held."""
+        if self._ended or self._closing:
+            raise SignerDied("the signing binary has ended")
+        if len(self._waiting) >= MAX_WAITING:
+            raise SignerDied(f"{MAX_WAITING} requests are already waiting for the signing binary")
+        self._waiting[ident] = done
+        self._unsent += line if self._unsent else line[self._write(line) :]
+
+    def _lead(self, waiter: Waiter, end: float) -> None:
+        """Read until `waiter` has its answer; the I/O thread sees to everything unusual."""
+        poll = select.poll()
+        poll.register(self._from, select.POLLIN)
+        while not waiter.arrived:
+            left = end - time.monotonic()
+            if self._silent or left <= 0 or not poll.poll(left * 1000):
+                return
+            self._read()
+
+    def _read(self) -> None:
+        """Read what there is and hand it out; called by the holder of `_reading`."""
+        try:
+            chunk = os.read(self._from, _CHUNK)
+        except BlockingIOError:
+            return
+        if not chunk or not self._deliver(chunk):
+            self._silent = True
+        self.heard_at = time.monotonic()
+
     def _write(self, data: bytes | bytearray) -> int:
         if self._closing:
             return len(data)
@@ -154,8 +201,9 @@ class Process:
             return len(data)
 
     def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._wake_write, b"\0")
+        with self._lock, contextlib.suppress(BlockingIOError):
+            if not self._ended:
+                os.write(self._wake_write, b"\0")
 
     def _run(self) -> None:
         try:
@@ -165,38 +213,48 @@ class Process:
 
     def _serve(self) -> None:
         poll = select.poll()
-        poll.register(self._from, select.POLLIN)
         poll.register(self._wake_read, select.POLLIN)
-        writing = False
-        pending = bytearray()
-        while True:
-            for descriptor, _ in poll.poll():
-                if descriptor == self._from:
-                    chunk = os.read(self._from, _CHUNK)
-                    if not chunk or not self._deliver(pending, chunk):
-                        return
-                elif descriptor == self._wake_read:
-                    os.read(self._wake_read, 4096)
-                else:
-                    self._flush()
-            with self._lock:
-                wanted = bool(self._unsent)
-            if wanted and not writing:
+        try:
+            while not self._silent:
+                self._watch(poll)
+                for descriptor, _ in poll.poll():
+                    if descriptor == self._wake_read:
+                        os.read(self._wake_read, 4096)
+                    elif descriptor == self._from:
+                        self._read()
+                    else:
+                        self._flush()
+        finally:
+            if self._thread_reads:
+                self._reading.release()
+
+    def _watch(self, poll: select.poll) -> None:
+        """Look at what there is to do now: room to write, answers that nobody else reads."""
+        with self._lock:
+            if self._unsent:
                 poll.register(self._to, select.POLLOUT)
-            elif writing and not wanted:
-                poll.unregister(self._to)
-            writing = wanted
+            else:
+                with contextlib.suppress(KeyError):
+                    poll.unregister(self._to)
+            wanted = bool(self._waiting) or self._closing
+            if wanted and not self._thread_reads and self._reading.acquire(blocking=False):
+                self._thread_reads = True
+                poll.register(self._from, select.POLLIN)
+            elif not wanted and self._thread_reads:
+                self._thread_reads = False
+                poll.unregister(self._from)
+                self._reading.release()
 
     def _flush(self) -> None:
         with self._lock:
             sent = self._write(self._unsent)
             del self._unsent[:sent]
 
-    def _deliver(self, pending: bytearray, chunk: bytes) -> bool:
+    def _deliver(self, chunk: bytes) -> bool:
         """Hand out every complete line; False when what came cannot be an answer."""
-        pending += chunk
-        *lines, rest = pending.split(b"\n")
-        pending[:] = rest
+        self._pending += chunk
+        *lines, rest = self._pending.split(b"\n")
+        self._pending = rest
         for line in lines:
             try:
                 message = json.loads(line)
@@ -207,12 +265,13 @@ class Process:
                 done = self._waiting.pop(ident, None)
             if done is not None:
                 done(message)
-        return len(pending) <= MAX_ANSWER
+        return len(self._pending) <= MAX_ANSWER
 
     def _end(self) -> None:
         self._child.kill()
         self._child.wait()
-        with self._lock:
+        # A reader that still polls sees the end of the file now, and lets go.
+        with self._reading, self._lock:
             self._ended = True
             left = list(self._waiting.values())
             self._waiting.clear()
@@ -224,6 +283,26 @@ class Process:
         self.started()
         for done in left:
             done(None)
+
+
+class Waiter:
+    """A thread waiting for one answer. A bare lock wakes up faster than an `Event`."""
+
+    __slots__ = ("_lock", "arrived", "message")
+
+    def __init__(self) -> None:
+        self.message: Message | None = None
+        self.arrived = False
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def done(self, message: Message | None) -> None:
+        self.message = message
+        self.arrived = True
+        self._lock.release()
+
+    def wait(self, seconds: float) -> bool:
+        return self._lock.acquire(timeout=seconds)
 
 
 def _pipes(child: subprocess.Popen[bytes]) -> tuple[int, int]:

@@ -14,6 +14,7 @@ import contextlib
 import itertools
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,7 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from nomos._io.locate import find_binary
-from nomos._io.process import Done, Message, Process
+from nomos._io.process import Message, Process, Waiter
 from nomos._wire import (
     MAX_LINE,
     PROTOCOL,
@@ -75,12 +76,20 @@ class Link:
             process = Process(self.path)
             self._greet(process)
             for seed in list(self._keys.values()):
-                self._send(process, LoadKey(seed=seed.reveal()), lambda _: None)
+                process.submit(*self.line(LoadKey(seed=seed.reveal())), lambda _: None)
             self._process = process
             return process
 
-    def send(self, process: Process, request: Request, wait: Waiter) -> int:
-        return self._send(process, request, wait.done)
+    def line(self, request: Request) -> tuple[int, bytes]:
+        """Return the request as a line under an id that was never used before."""
+        ident = next(self._ids)
+        line = request.model_copy(update={"id": ident}).model_dump_json().encode() + b"\n"
+        if len(line) > MAX_LINE:
+            raise SignerError(
+                f"the request is {len(line)} bytes; the signing binary takes {MAX_LINE}",
+                code="too_large",
+            )
+        return ident, line
 
     def finish(self, request: Request, message: Message) -> Answer | Refused:
         """Read the answer to `request`, and keep what a later binary will need."""
@@ -101,7 +110,7 @@ class Link:
 
     def reload(self, process: Process, key: str) -> None:
         """Give the binary a key again that it should have had."""
-        self._send(process, LoadKey(seed=self._keys[key].reveal()), lambda _: None)
+        process.submit(*self.line(LoadKey(seed=self._keys[key].reveal())), lambda _: None)
 
     def retain(self, key: str, user: object) -> None:
         """Note that `user` needs `key`, so that another user's leaving does not take it away."""
@@ -126,21 +135,9 @@ class Link:
             self._process = None
         self._starting = threading.Lock()
 
-    def _send(self, process: Process, request: Request, done: Done) -> int:
-        ident = next(self._ids)
-        line = request.model_copy(update={"id": ident}).model_dump_json().encode() + b"\n"
-        if len(line) > MAX_LINE:
-            raise SignerError(
-                f"the request is {len(line)} bytes; the signing binary takes {MAX_LINE}",
-                code="too_large",
-            )
-        process.submit(ident, line, done)
-        return ident
-
     def _greet(self, process: Process) -> None:
         waiter = Waiter()
-        self._send(process, Hello(), waiter.done)
-        if not waiter.wait(self.deadline):
+        if not process.exchange(*self.line(Hello()), waiter, self.deadline):
             process.kill()
             raise SignerDied(f"{self.path} did not answer within {self.deadline:g} s of starting")
         process.started()
@@ -158,24 +155,6 @@ def _mismatch(path: Path, message: Message) -> str:
         f"{path} speaks protocol {theirs}, this package speaks {PROTOCOL}: "
         "they are of different versions. Reinstall nomos, or unset NOMOS_UCAN_BIN."
     )
-
-
-class Waiter:
-    """A thread waiting for one answer. A bare lock wakes up faster than an `Event`."""
-
-    __slots__ = ("_lock", "message")
-
-    def __init__(self) -> None:
-        self.message: Message | None = None
-        self._lock = threading.Lock()
-        self._lock.acquire()
-
-    def done(self, message: Message | None) -> None:
-        self.message = message
-        self._lock.release()
-
-    def wait(self, seconds: float) -> bool:
-        return self._lock.acquire(timeout=seconds)
 
 
 class TaskWaiter(Waiter):
@@ -216,11 +195,12 @@ class Signer:
 
     def _ask(self, request: Request, *, last: bool) -> Answer | Refused | None:
         process, waiter = self.link.start(), Waiter()
+        ident, line = self.link.line(request)
         try:
-            ident = self.link.send(process, request, waiter)
+            in_time = process.exchange(ident, line, waiter, self.link.deadline)
         except SignerDied:
             return None
-        if not waiter.wait(self.link.deadline):
+        if not in_time:
             raise _overdue(self.link, process, ident)
         return None if waiter.message is None else self.link.finish(request, waiter.message)
 
@@ -243,8 +223,9 @@ class AsyncSigner:
         if process is None:
             process = await anyio.to_thread.run_sync(self.link.start)
         waiter = TaskWaiter()
+        ident, line = self.link.line(request)
         try:
-            ident = self.link.send(process, request, waiter)
+            process.submit(ident, line, waiter.done)
         except SignerDied:
             return None
         try:
@@ -284,7 +265,12 @@ def _died(link: Link) -> SignerDied:
 
 
 def _overdue(link: Link, process: Process, ident: int) -> SignerDied:
+    """Give up on one request, and on the binary only if it answers nobody any more."""
     process.forget(ident)
+    if time.monotonic() - process.heard_at < link.deadline:
+        return SignerDied(
+            f"the signing binary gave no answer within {link.deadline:g} s: it is busy"
+        )
     process.kill()
     return SignerDied(
         f"the signing binary gave no answer within {link.deadline:g} s and was ended; "

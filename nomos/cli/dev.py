@@ -18,7 +18,7 @@ from nomos.models import Secret
 
 with server_extra("dev"):
     from nomos.server.app import System
-    from nomos.server.environment import upstreams
+    from nomos.server.environment import max_chain_depth, upstreams
     from nomos.server.pdp.catalog import load_catalog
     from nomos.server.policies import read_facts, read_policies
     from nomos.server.run import bind, serve
@@ -55,6 +55,7 @@ async def _run(plan: Plan, console: Console) -> None:
         providers=plan.providers,
         workspace=plan.workspace.absolute() if plan.workspace else None,
         upstreams=upstreams(load_catalog(plan.providers), os.environ),
+        max_chain_depth=max_chain_depth(os.environ),
         control_url=f"http://{HOST}:{control.getsockname()[1]}",
         pdp_url=f"http://{HOST}:{pdp.getsockname()[1]}",
     )

@@ -12,12 +12,16 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from nomos.errors import ConfigurationError
-from nomos.models import Secret
+from nomos.models import MAX_CHAIN_DEPTH, Secret
 from nomos.resources import Catalog
 from nomos.server.settings import UpstreamTarget
 
 BASE_URLS: Final = {"github": "https://api.github.com"}
 MAX_TOKEN: Final = 16 * 1024
+
+MAX_DEPTH: Final = "NOMOS_MAX_CHAIN_DEPTH"
+DEEPEST: Final = 32
+"""Links that a verifier can be told to accept at most."""
 
 
 def upstreams(catalog: Catalog, environ: Mapping[str, str]) -> dict[str, UpstreamTarget]:
@@ -29,6 +33,18 @@ def upstreams(catalog: Catalog, environ: Mapping[str, str]) -> dict[str, Upstrea
         if provider.handler == "http" and url:
             found[name] = UpstreamTarget(_checked(url, f"{prefix}_URL"), _token(environ, prefix))
     return found
+
+
+def max_chain_depth(environ: Mapping[str, str]) -> int:
+    """Return `NOMOS_MAX_CHAIN_DEPTH`, or the default when it is not set."""
+    text = environ.get(MAX_DEPTH)
+    if not text:
+        return MAX_CHAIN_DEPTH
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= DEEPEST:
+        raise ConfigurationError(
+            f"{MAX_DEPTH} must be a number from 1 to {DEEPEST}", setting=MAX_DEPTH
+        )
+    return int(text)
 
 
 def _checked(url: str, setting: str) -> str:

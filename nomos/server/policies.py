@@ -34,7 +34,7 @@ def read_policies(policies: str | Path) -> tuple[Source, ...]:
             f"policies must be Cedar text or a Path, not {type(policies).__name__}",
             setting="policies",
         )
-    if "\n" not in policies and ";" not in policies and policies.strip():
+    if policies.strip() and not any(mark in policies for mark in "\n;("):
         raise ConfigurationError(
             f"{policies!r} is not Cedar text. For a file or folder pass a Path: "
             f"policies=Path({policies!r})",

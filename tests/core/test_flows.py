@@ -15,7 +15,9 @@ from nomos._core.effects import Flow, HttpReply, Pause, Send, Sign
 from nomos._wire import ForgetKeyAnswer, Invoke, LoadKey, LoadKeyAnswer, Refused, Signed
 from nomos.errors import (
     ConfigurationError,
+    ControlPlaneError,
     Denied,
+    ExpiredChain,
     InvalidRequest,
     ServerError,
     SignerDied,
@@ -197,6 +199,11 @@ def test_a_question_to_a_person_is_neither_yes_nor_no() -> None:
         (allowed(chain=["e30.W10.x"]), "read"),
         (allowed(chain=[jwt({"iss": ISSUER, "aud": SERVICE})]), "another key"),
         (allowed(chain=[jwt({"aud": AGENT})]), "another key"),
+        (allowed(chain=[jwt({"iss": "nobody", "aud": AGENT})]), "another key"),
+        (allowed(audience="https://example.com"), "audience"),
+        (allowed(expiresAt="0001-01-01T00:00:00Z"), "expiresAt"),
+        (allowed(serverTime="9999-12-31T23:59:59Z"), "serverTime"),
+        (allowed(receiptId="x" * 2000), "receiptId"),
     ],
 )
 def test_an_answer_that_is_not_exactly_a_decision_allows_nothing(body: object, what: str) -> None:
@@ -360,6 +367,31 @@ def test_open_a_dead_binary_leaves_a_read_without_a_token() -> None:
     assert (stop.value.value.degraded, stop.value.value.ucan) == (True, None)
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        {"decision": "deny", "receiptId": "e", "explanation": None, "reason": "policy_denied"},
+        {"decision": "deny", "receiptId": "e", "reason": 7},
+        {"decision": "deny"},
+        {"decision": "deny", "receiptId": "e", "reason": "x", "serverTime": "soon"},
+        {"decision": "requires_step_up", "receiptId": "e", "approvalEnvelopeId": 7},
+    ],
+)
+def test_open_a_refusal_that_cannot_be_read_is_no_outage(refusal: dict[str, Any]) -> None:
+    flow = flows.authorize_or_degrade(call())
+    next(flow)
+    with pytest.raises(ControlPlaneError, match="nothing was allowed"):
+        flow.send(reply(refusal))
+
+
+def test_what_a_newer_server_adds_to_an_explanation_is_left_out() -> None:
+    flow = flows.authorize_or_degrade(call())
+    next(flow)
+    explanation = {"policies": ["no"], "url": "https://example.com"}
+    body = {"decision": "deny", "reason": "x", "receiptId": "e", "explanation": explanation}
+    assert finish(flow, reply(body)).explanation.policies == ("no",)
+
+
 def test_open_a_refusal_stays_a_refusal() -> None:
     flow = flows.authorize_or_degrade(call())
     next(flow)
@@ -390,6 +422,11 @@ def test_a_fresh_invocation_never_outlives_its_grant() -> None:
     assert isinstance(effect, Sign)
     assert isinstance(effect.request, Invoke)
     assert effect.request.payload.exp == NOW + 300
+
+
+def test_an_expired_grant_signs_nothing() -> None:
+    with pytest.raises(ExpiredChain, match="authorize again"):
+        next(flows.invoke(held(clock_offset=10.0), args=None, now=NOW + 290, nonce="n"))
 
 
 def test_a_grant_that_does_not_allow_signs_nothing() -> None:

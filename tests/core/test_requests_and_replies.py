@@ -51,6 +51,38 @@ def test_what_json_cannot_carry_is_refused_not_changed(value: object) -> None:
         requests.authorize(question, agent_did=AGENT, idempotency_key="k")
 
 
+def test_what_a_question_must_be_is_said_in_the_users_terms() -> None:
+    with pytest.raises(InvalidRequest, match="ttl_seconds must be a whole number of seconds"):
+        requests.question(command="/github/issue/list", resource=RESOURCE, ttl_seconds=0)
+
+
+@pytest.mark.parametrize("key", ["", "a b", "a\r\nx: y", "é", "x" * 129])
+def test_a_call_id_that_no_header_can_hold_is_refused(key: str) -> None:
+    with pytest.raises(InvalidRequest, match="idempotency_key"):
+        requests.idempotency_key(key, "did:key:x", None)
+    with pytest.raises(InvalidRequest, match="cosigner_envelope_id"):
+        requests.idempotency_key("c", "did:key:x", key)
+
+
+def test_what_a_server_says_is_fit_for_a_message() -> None:
+    said = "\x1b[2Jbad header Bearer abc and nomos_app_secretsecret " + "x" * 3_000_000
+    with pytest.raises(errors.InvalidRequest) as raised:
+        replies.decision(reply(400, {"error": said, "fields": [said, 5]}))
+    message = str(raised.value)
+    assert len(message) < 600
+    assert message.isprintable()
+    assert "abc" not in message
+    assert "secretsecret" not in message
+    assert raised.value.fields[1] == ""
+
+
+def test_a_401_that_is_not_about_an_api_key_asks_whether_this_is_a_control_plane() -> None:
+    with pytest.raises(errors.AuthenticationError, match="is control_plane_url the PDP's"):
+        replies.decision(reply(401, {"error": "no token", "error_code": "malformed_ucan"}))
+    with pytest.raises(errors.AuthenticationError, match="NOMOS_API_KEY"):
+        replies.decision(reply(401, {"error": "no", "error_code": "invalid_api_key"}))
+
+
 def test_one_key_names_the_call_the_agent_and_the_approval() -> None:
     assert requests.idempotency_key("c", "did:key:x", None) == "c:did:key:x:-"
     assert requests.idempotency_key("c", "did:key:x", "env_1") == "c:did:key:x:env_1"

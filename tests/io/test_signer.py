@@ -293,6 +293,40 @@ async def test_a_binary_that_hangs_is_ended_for_tasks_too(tmp_path: Path) -> Non
     link.close()
 
 
+ANSWERS_ONLY_HELLO = """
+    import json, sys
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request["op"] == "hello":
+            hello = {"ok": True, "speaks": 1, "version": "0", "runtime": "x", "ops": []}
+            print(json.dumps({"id": request["id"], **hello}), flush=True)
+"""
+
+
+def test_a_binary_that_is_only_busy_is_not_ended(tmp_path: Path) -> None:
+    """One request that waits too long must not take everybody's signer away."""
+    link = Link(fake(tmp_path / "busy", ANSWERS_ONLY_HELLO), deadline=5)
+    link.start()
+    link.deadline = 0.5
+    before = pid_of(link)
+    stop = threading.Event()
+
+    def keep_asking() -> None:
+        while not stop.is_set():
+            Signer(link).ask(Hello())
+
+    others = threading.Thread(target=keep_asking)
+    others.start()
+    try:
+        with pytest.raises(SignerDied, match="it is busy"):
+            Signer(link).ask(GenerateKey())
+    finally:
+        stop.set()
+        others.join()
+    assert pid_of(link) == before
+    link.close()
+
+
 def test_a_binary_that_talks_nonsense_is_ended(tmp_path: Path) -> None:
     path = fake(tmp_path / "raves", "print('hello?', flush=True); import sys; sys.stdin.read()")
     with pytest.raises(SignerDied):
