@@ -21,26 +21,26 @@ import json
 import os
 import select
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from nomos.errors import BinaryNotFound, SignerDied
+from nomos._io.surroundings import Surroundings, pipes
+from nomos.errors import SignerDied
 
 Message = dict[str, Any]
 Done = Callable[["Message | None"], None]
 """Called once, by whoever reads: with the answer, or None when the binary died. Never raises."""
 
-ALLOWED_ENVIRONMENT: Final = ("LANG", "LC_ALL")
-"""All that the binary inherits. The Bun runtime inside it obeys variables such as BUN_OPTIONS
-and BUN_BE_BUN, which would run other people's code beside our keys."""
-
 MAX_ANSWER: Final = 8 * 1024 * 1024
 MAX_WAITING: Final = 100_000
-_CHUNK: Final = 256 * 1024
+_CHUNK: Final = 64 * 1024
+
+SPIN: Final = 0.0001 if (os.cpu_count() or 1) > 1 else 0.0
+"""Seconds for which a caller looks for its answer before it sleeps. Being woken up on another
+processor takes longer than the binary needs to sign; alone on one, looking would only hinder it."""
 
 
 class Process:
@@ -57,11 +57,9 @@ class Process:
         self._silent = False
         self.heard_at = time.monotonic()
         self._ended = False
-        # An empty directory of its own, so that no bunfig.toml, .env or package.json of the
-        # caller's is in reach. It goes as soon as the binary has started.
-        self._directory = tempfile.mkdtemp(prefix="nomos-ucan-")
-        self._child = self._spawn(path, os.environ if environ is None else environ)
-        self._to, self._from = _pipes(self._child)
+        self._surroundings = Surroundings()
+        self._child = self._surroundings.start(path, os.environ if environ is None else environ)
+        self._to, self._from = pipes(self._child)
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._to, False)
         os.set_blocking(self._from, False)
@@ -78,8 +76,7 @@ class Process:
 
     def started(self) -> None:
         """The binary has answered: its working directory is no longer needed."""
-        with contextlib.suppress(OSError):
-            Path(self._directory).rmdir()
+        self._surroundings.remove()
 
     def submit(self, ident: int, line: bytes, done: Done) -> None:
         """Send one line; `done` gets the answer with this id. Raises `SignerDied` if it is over."""
@@ -142,24 +139,6 @@ class Process:
         # It is the parent's child, not ours: there is nothing for us to wait for.
         self._child.returncode = 0
 
-    def _spawn(self, path: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        try:
-            return subprocess.Popen(
-                [path, "serve"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                bufsize=0,
-                cwd=self._directory,
-                env={name: environ[name] for name in ALLOWED_ENVIRONMENT if name in environ},
-            )
-        except OSError as error:
-            self.started()
-            raise BinaryNotFound(
-                f"the signing binary {path} could not be started: {error.strerror}. "
-                "It may be built for another platform; `nomos doctor` says more."
-            ) from error
-
     def _send(self, ident: int, line: bytes, done: Done) -> None:
         """Note who waits, and write as much as there is room for. Called with the lock held."""
         if self._ended or self._closing:
@@ -171,12 +150,16 @@ class Process:
 
     def _lead(self, waiter: Waiter, end: float) -> None:
         """Read until `waiter` has its answer; the I/O thread sees to everything unusual."""
-        poll = select.poll()
-        poll.register(self._from, select.POLLIN)
-        while not waiter.arrived:
-            left = end - time.monotonic()
-            if self._silent or left <= 0 or not poll.poll(left * 1000):
-                return
+        poll: select.poll | None = None
+        asleep_at = time.monotonic() + SPIN
+        while not waiter.arrived and not self._silent:
+            now = time.monotonic()
+            if now >= asleep_at:
+                if poll is None:
+                    poll = select.poll()
+                    poll.register(self._from, select.POLLIN)
+                if now >= end or not poll.poll((end - now) * 1000):
+                    return
             self._read()
 
     def _read(self) -> None:
@@ -303,8 +286,3 @@ class Waiter:
 
     def wait(self, seconds: float) -> bool:
         return self._lock.acquire(timeout=seconds)
-
-
-def _pipes(child: subprocess.Popen[bytes]) -> tuple[int, int]:
-    assert child.stdin is not None and child.stdout is not None
-    return child.stdin.fileno(), child.stdout.fileno()

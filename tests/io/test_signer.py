@@ -378,7 +378,7 @@ def test_a_key_is_not_where_others_could_see_it(signer: Signer, link: Link) -> N
 def test_the_binarys_folder_is_gone_once_it_runs(signer: Signer, link: Link) -> None:
     process = link.running()
     assert process is not None
-    assert not Path(process._directory).exists()
+    assert not process._surroundings.directory.exists()
 
 
 # Tasks
