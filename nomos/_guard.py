@@ -100,12 +100,15 @@ class GuardBase:
         policies: str | Path,
         data: str | os.PathLike[str] | None = None,
         providers: str | os.PathLike[str] | None = None,
+        workspace: str | os.PathLike[str] | None = None,
     ) -> Self:
         """Start a control plane and a PDP inside this process, and return a guard for them.
 
         `policies` is Cedar text (`str`) or a file or folder (`Path`). `data` is where state
         is kept; without it, a private temporary folder that is removed on close. `providers`
-        is a folder of provider tables. Both servers listen on 127.0.0.1, on free ports.
+        is a folder of provider tables, `workspace` the folder that the filesystem provider
+        serves (by default a folder inside `data`; `guard.workspace` says which). Both servers
+        listen on 127.0.0.1, on free ports.
 
         This is the whole system without anything to set up. It is no boundary against the
         code of the agent itself, which runs in the same process.
@@ -114,7 +117,7 @@ class GuardBase:
         """
         from nomos.embedded import start
 
-        server = start(policies=policies, data=data, providers=providers)
+        server = start(policies=policies, data=data, providers=providers, workspace=workspace)
         try:
             guard = cls(
                 control_plane_url=server.control_plane_url,

@@ -126,6 +126,7 @@ def start(
     policies: str | Path,
     data: str | os.PathLike[str] | None = None,
     providers: str | os.PathLike[str] | None = None,
+    workspace: str | os.PathLike[str] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> EmbeddedServer:
     """Start a system on free loopback ports; see `AuthGuard.embedded` for the arguments.
@@ -147,6 +148,7 @@ def start(
             policies=sources,
             facts=facts,
             providers=folder,
+            workspace=None if workspace is None else Path(workspace).absolute(),
             upstreams=upstreams(catalog, environ),
             max_chain_depth=max_chain_depth(environ),
             control_url=control,

@@ -202,6 +202,7 @@ def test_two_servers_on_one_folder_and_a_port_in_use_are_told_apart(tmp_path: Pa
         third = nomos("dev", "--data", tmp_path / "other", "--control-port", port)
         assert third.returncode == 1
         assert f"port {port} on 127.0.0.1 is in use" in third.stderr
+        assert "--control-port" in third.stderr
 
 
 def test_an_unwritable_data_folder_is_named(tmp_path: Path) -> None:

@@ -401,6 +401,35 @@ def test_a_forked_child_that_ends_leaves_the_parents_data_alone(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_of_the_users_is_served(tmp_path: Path) -> None:
+    (tmp_path / "report.txt").write_text("mine")
+    with AuthGuard.embedded(policies=POLICY, workspace=tmp_path) as guard:
+        assert guard.workspace == tmp_path
+        grant = guard.authorize(
+            command="/filesystem/file/read",
+            resource={"provider": "filesystem", "path": "report.txt"},
+        )
+        read = httpx.get(
+            f"{guard.pdp_url}/filesystem/file/read",
+            params={"path": "report.txt"},
+            headers=grant.headers(),
+        )
+        assert read.json()["content"] == "mine"
+
+
+def test_a_served_folder_that_holds_the_keys_is_refused(tmp_path: Path) -> None:
+    for workspace in (tmp_path, tmp_path / "data", tmp_path / "data" / "keys"):
+        with pytest.raises(ConfigurationError) as refused:
+            AuthGuard.embedded(policies=POLICY, data=tmp_path / "data", workspace=workspace)
+        assert refused.value.setting == "workspace"
+
+
+def test_a_write_whose_args_could_never_match_is_refused(guard: AuthGuard) -> None:
+    with pytest.raises(errors.InvalidRequest) as refused:
+        guard.authorize(command="/github/issue/create", resource=repo("app"), args={})
+    assert refused.value.fields == ("args.title",)
+
+
 def test_invalid_policies_are_named_before_anything_starts(tmp_path: Path) -> None:
     (tmp_path / "good.cedar").write_text('@id("fine")\npermit(principal, action, resource);\n')
     (tmp_path / "bad.cedar").write_text(

@@ -21,28 +21,28 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 SAYS = {
-    "Five lines": "allow",
-    "A control plane of its own": "06f69ed2",
-    "In LangGraph": "['It crashes']",
-    "asyncio and trio": "app allow",
-    "When there is no answer": "nobody answered, so nothing was done",
+    "Five lines": ("allow", "private-reports-stay-closed"),
+    "A control plane of its own": ("06f69ed2",),
+    "In LangGraph": ("['It crashes']",),
+    "asyncio and trio": ("app allow may call",),
+    "When there is no answer": ("nobody answered, so nothing was done",),
 }
-"""What the README's blocks print, by the start of their heading."""
+"""What the README's blocks print, in order, by the start of their heading."""
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
     found = []
     for page in PAGES:
-        heading = ""
+        heading, number = "", 0
         for part in re.split(
             r"(^#+ [^\n]*$|^```\w+\n.*?^```$)", page.read_text(), flags=re.MULTILINE | re.DOTALL
         ):
             if part.startswith("#"):
-                heading = part.lstrip("# ")
+                heading, number = part.lstrip("# "), 0
             elif part.startswith(f"```{language}\n"):
-                found.append(
-                    (f"{page.name}: {heading}", part.split("\n", 1)[1].removesuffix("```"))
-                )
+                source = part.split("\n", 1)[1].removesuffix("```")
+                found.append((f"{page.name}: {heading} #{number}", source))
+                number += 1
     return found
 
 
@@ -53,13 +53,19 @@ def environ() -> Iterator[dict[str, str]]:
         patch.setenv("NOMOS_GITHUB_URL", upstream.url)
         patch.setenv("NOMOS_GITHUB_TOKEN", TOKEN)
         with AuthGuard.embedded(policies="permit (principal, action, resource);") as system:
-            assert system.workspace is not None
-            (system.workspace / "notes").mkdir()
             yield {
                 "NOMOS_CONTROL_URL": system.control_plane_url,
                 "NOMOS_PDP_URL": str(system.pdp_url),
                 "NOMOS_API_KEY": str(system.api_key),
             }
+
+
+def expected(where: str) -> str:
+    """What a block must print: the README's by heading and order, others nothing in particular."""
+    for heading, said in SAYS.items():
+        if where.startswith(f"README.md: {heading}"):
+            return said[int(where.rpartition("#")[2])]
+    return ""
 
 
 @pytest.mark.parametrize(("where", "source"), blocks("python"), ids=lambda one: one[:40])
@@ -73,15 +79,14 @@ def test_a_python_block_runs(where: str, source: str, environ: dict[str, str]) -
         env={**os.environ, **environ},
     )
     assert done.returncode == 0, done.stderr
-    for heading, said in SAYS.items():
-        if where.startswith(f"README.md: {heading}"):
-            assert said in done.stdout
+    assert expected(where) in done.stdout
 
 
 def test_the_readme_has_the_blocks_that_are_expected() -> None:
-    headings = [where for where, _ in blocks("python")]
-    for heading in SAYS:
-        assert any(where.startswith(f"README.md: {heading}") for where in headings), heading
+    found = {where for where, _ in blocks("python") if where.startswith("README.md")}
+    wanted = sum(len(said) for said in SAYS.values())
+    assert len(found) == wanted
+    assert all(expected(where) for where in found)
 
 
 @pytest.mark.parametrize(("where", "source"), blocks("cedar"), ids=lambda one: one[:40])

@@ -1,4 +1,4 @@
-"""Where the signing binary runs: an environment and a folder with nothing of the caller's in them."""
+"""Where the signing binary runs: an environment and a folder without anything of the caller's."""
 
 from __future__ import annotations
 

@@ -87,8 +87,8 @@ def dev(
     providers: Annotated[
         Path | None, typer.Option(help="A folder of provider tables.", show_default=False)
     ] = None,
-    control_port: Annotated[int, typer.Option(help="0 takes any free port.")] = 8788,
-    pdp_port: Annotated[int, typer.Option(help="0 takes any free port.")] = 8787,
+    control_port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8788,
+    pdp_port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8787,
 ) -> None:
     """Run a control plane and a PDP on this machine, and print what an agent needs."""
     from nomos.cli import dev as command
@@ -109,7 +109,10 @@ def dev(
 @app.command()
 @told
 def demo(*, policies: Policies = None, as_json: AsJson = False) -> None:
-    """Show the whole system at work: real servers, real files, real tokens."""
+    """Show the whole system at work: real servers, real files, real tokens.
+
+    Policies of your own must permit reading notes/ and forbid secrets/, or a step fails.
+    """
     from nomos.cli import demo as command
 
     if not command.run(policies, stdout, as_json=as_json):

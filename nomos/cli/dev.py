@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +47,8 @@ def run(plan: Plan, console: Console) -> None:
 
 
 async def _run(plan: Plan, console: Console) -> None:
-    control = bind(HOST, plan.control_port)
-    pdp = bind(HOST, plan.pdp_port)
+    control = _bound(plan.control_port, "--control-port")
+    pdp = _bound(plan.pdp_port, "--pdp-port")
     settings = Settings(
         data=plan.data.absolute(),
         policies=read_policies(plan.policies or STARTER),
@@ -67,6 +68,13 @@ async def _run(plan: Plan, console: Console) -> None:
     finally:
         await system.close()
     console.print("stopped")
+
+
+def _bound(port: int, option: str) -> socket.socket:
+    try:
+        return bind(HOST, port)
+    except ConfigurationError as taken:
+        raise ConfigurationError(str(taken), setting=option) from taken
 
 
 async def _agent_key(system: System, file: Path) -> Secret:
@@ -107,7 +115,11 @@ def _announce(plan: Plan, settings: Settings, key: Secret, console: Console) -> 
     ):
         console.print(Text.assemble(("  export ", "dim"), f"{name}={value}"))
     console.print()
-    given = f"{plan.policies}" if plan.policies else "the starter: reads only (--policies DIR)"
+    given = (
+        str(plan.policies.absolute())
+        if plan.policies
+        else "the starter: reads only (--policies DIR)"
+    )
     for name, value in (
         ("policies", given),
         ("data", str(settings.data)),

@@ -120,7 +120,8 @@ def _args(spec: CommandSpec | None, args: Mapping[str, Any] | None) -> Mapping[s
     _check_size("args", args, MAX_ARGS_BYTES)
     if args is None or spec is None:
         return None
-    return canonical_args(spec, args)
+    # Args of a write are bound as a whole: without a required one, no call could ever match them.
+    return canonical_args(spec, args, complete=spec.risk != "read")
 
 
 def _check_size(field: str, value: Mapping[str, Any] | None, limit: int) -> None:
