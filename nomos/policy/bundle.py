@@ -25,7 +25,7 @@ from cedarpy import PolicySet, Schema, policies_to_json_str
 from nomos.errors import InvalidPolicy, PolicyProblem
 from nomos.policy.schema import NO_FACTS, attributes, generate
 from nomos.policy.statements import Statement, split
-from nomos.policy.validation import own_problems, schema_problems
+from nomos.policy.validation import own_problems, parse_hint, schema_problems
 from nomos.resources import Catalog
 
 MAX_TEXT: Final = 1024 * 1024
@@ -85,7 +85,7 @@ class _Draft:
         return self.annotations.get("id") or f"{self.file}:{self.statement.place}"
 
     def wrong(self, message: str) -> PolicyProblem:
-        return PolicyProblem(self.file, self.statement.line, self.name, message)
+        return _problem(self.file, self.statement, self.annotations.get("id"), message)
 
 
 def load(
@@ -106,8 +106,9 @@ def load(
     problems.extend(_duplicates(drafts))
     known = attributes(catalog, facts)
     for draft in drafts:
-        problems.extend(map(draft.wrong, own_problems(draft.body, known)))
-    for place, message in schema_problems(texts, schema, catalog):
+        problems.extend(map(draft.wrong, own_problems(draft.body, known, catalog)))
+    forms = [(draft.statement.text, draft.body) for draft in drafts]
+    for place, message in schema_problems(forms, schema, catalog):
         problems.append(drafts[place].wrong(message))
     if problems:
         raise InvalidPolicy(sorted(problems, key=lambda each: (each.file, each.line)))
@@ -134,10 +135,8 @@ def _check_size(sources: Sequence[Source]) -> None:
 
 
 def _parse(file: str, statement: Statement) -> _Draft | PolicyProblem:
-    name = statement.written_id or f"{file}:{statement.place}"
-
     def wrong(message: str) -> PolicyProblem:
-        return PolicyProblem(file, statement.line, name, message)
+        return _problem(file, statement, statement.written_id, message)
 
     if statement.too_complex is not None:
         return wrong(statement.too_complex)
@@ -151,8 +150,14 @@ def _parse(file: str, statement: Statement) -> _Draft | PolicyProblem:
         return wrong("has too long a chain of operators; `[…].contains(…)` says it in one step")
     except ValueError as error:
         hint = "" if statement.ended else " (is the ; at its end missing?)"
-        return wrong(f"does not parse: {error}{hint}")
+        return wrong(f"does not parse: {error}{hint}{parse_hint(str(error), statement.text)}")
     return _Draft(file, statement, body, normal)
+
+
+def _problem(file: str, statement: Statement, name: str | None, message: str) -> PolicyProblem:
+    """A policy without a name is told by its place, of which file and line are shown anyway."""
+    where = f"{file}:{statement.line}" if statement.column is None else f"column {statement.column}"
+    return PolicyProblem(file, statement.line, name or where, message)
 
 
 def _duplicates(drafts: Iterable[_Draft]) -> Iterator[PolicyProblem]:

@@ -7,13 +7,16 @@ mistake is a common one. What our annotations need is checked beside it.
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final
 
 from cedarpy import Schema, validate_policies
 
-from nomos.resources import Catalog, nearest_command
+from nomos.policy.tree import Node, missing, nodes, providers
+from nomos.policy.unmet import group, unknown_names, unmet
+from nomos.resources import Catalog, nearest_command, provider_name
 
 MAX_NAME: Final = 200
 """Characters in an annotation's text."""
@@ -22,40 +25,76 @@ _PREFIX = re.compile(r"^for policy `policy\d+`, ")
 _ACTION = re.compile(r'Action::"([^"]*)"')
 _NO_ATTRIBUTE = re.compile(r"attribute `([^`]*)` on entity type `[^`]*` not found")
 _NO_ACTION = re.compile(r'unrecognized action `Action::"([^"]*)"`')
-_OPTIONAL = re.compile(r"unable to guarantee safety of access to optional attribute")
+_NO_TYPE = re.compile(r"unrecognized entity type")
+_OPTIONAL = re.compile(
+    r"unable to guarantee safety of access to optional attribute `([^`]*)`(?: on entity type)?"
+)
 _FOLLOWS = "unable to find an applicable action given the policy scope constraints"
+_ELSEWHERE = "its YAML is passed with --providers (embedded: providers=)"
 
 
 def schema_problems(
-    texts: Sequence[str], schema: Schema, catalog: Catalog
+    policies: Sequence[tuple[str, Node]], schema: Schema, catalog: Catalog
 ) -> Iterator[tuple[int, str]]:
-    """Yield what the schema finds wrong in `texts`, each with the index of its policy."""
+    """Yield what the schema finds wrong in policies, each with the index of its policy.
+
+    A policy is its text and its JSON form.
+    """
+    absent = [missing(body, catalog) for _, body in policies]
     found: dict[tuple[int, str], list[str]] = {}
-    for error in validate_policies("\n".join(texts), schema).errors:
+    for error in validate_policies("\n".join(text for text, _ in policies), schema).errors:
         place = int(error.policy_id.removeprefix("policy"))
         message = _PREFIX.sub("", error.error)
-        found.setdefault((place, _ACTION.sub("", message)), []).append(message)
+        if not _stems(message, absent[place]):
+            found.setdefault((place, _ACTION.sub("", message)), []).append(message)
     causes = {place for place, kind in found if kind != _FOLLOWS}
     for (place, kind), messages in found.items():
         if kind != _FOLLOWS or place not in causes:
             more = f" and {len(messages) - 1} more actions" if len(messages) > 1 else ""
-            yield place, min(messages) + more + _hint(messages[0], catalog)
+            hint = _hint(messages[0], policies[place][1], catalog)
+            yield place, min(messages) + more + hint
 
 
-def _hint(message: str, catalog: Catalog) -> str:
-    if missing := _NO_ATTRIBUTE.search(message):
-        kinds = [each.kind for each in catalog.values() if missing.group(1) in each.fields]
+def _stems(message: str, absent: Collection[str]) -> bool:
+    """Whether it is so because providers are missing, which `own_problems` tells."""
+    unknown = _NO_ACTION.search(message)
+    return bool(absent) and (unknown is None or provider_name(unknown.group(1)) in absent)
+
+
+def _hint(message: str, body: Node, catalog: Catalog) -> str:
+    if found := _NO_ATTRIBUTE.search(message):
+        kinds = [each.kind for each in catalog.values() if found.group(1) in each.fields]
         if kinds:
             return f"; say which resources the policy is for: `resource is {min(kinds)}`"
-    if unknown := _NO_ACTION.search(message):
-        near = nearest_command(catalog, unknown.group(1))
+    if found := _NO_ACTION.search(message):
+        near = nearest_command(catalog, found.group(1))
         return f"; did you mean {near}?" if near else ""
-    if _OPTIONAL.search(message):
-        return "; ask first whether it is there: `… has … && …`"
+    if _NO_TYPE.search(message):
+        kinds = [each.kind for each in catalog.values()]
+        return f"; resources are {' or '.join(sorted(kinds))}; of another provider, {_ELSEWHERE}"
+    if found := _OPTIONAL.search(message):
+        return "; ask first whether it is there: `… has … && …`" + _always(found, body, catalog)
+    if message == _FOLLOWS and body["action"]["op"] == "==":
+        wrong = group(body["action"]["entity"]["id"], catalog)
+        return f"; {wrong}" if wrong else ""
     return ""
 
 
-def own_problems(body: Mapping[str, Any], attributes: Collection[str]) -> Iterator[str]:
+def _always(found: re.Match[str], body: Node, catalog: Catalog) -> str:
+    """To which provider a policy could keep that reads a field which is optional elsewhere."""
+    name = found.group(1)
+    if not found.group().endswith("on entity type"):
+        return ""
+    for each in providers(body, catalog):
+        if name in each.fields and each.fields[name].required:
+            return (
+                f"; or keep to what always has `{name}`: "
+                f'`action in Action::"/{each.name}"` or `resource is {each.kind}`'
+            )
+    return ""
+
+
+def own_problems(body: Node, attributes: Collection[str], catalog: Catalog) -> Iterator[str]:
     """Yield what is wrong with one parsed policy that its schema has nothing to say about."""
     annotations = body.get("annotations", {})
     for key in ("id", "reason", "step_up"):
@@ -64,26 +103,32 @@ def own_problems(body: Mapping[str, Any], attributes: Collection[str]) -> Iterat
             yield f'@{key} needs a text of 1 to {MAX_NAME} printable characters: @{key}("…")'
     if "step_up" in annotations and body["effect"] != "forbid":
         yield "@step_up is for a forbid; a permit cannot ask for approval"
-    elif "step_up" in annotations and not any(map(_reads_cosigned, _nodes(body))):
+    elif "step_up" in annotations and not any(map(_reads_cosigned, nodes(body))):
         yield "no approval could lift this @step_up: add `unless { context.cosigned }`"
-    # Cedar takes `has` of an unknown name for false, and a misspelt forbid would never hold.
-    asked = {node["has"]["attr"] for node in _nodes(body) if "has" in node}
-    for name in sorted(asked - set(attributes)):
-        yield f"`has {name}` is never true: nothing has an attribute of that name"
+    yield from unmet(body, catalog)
+    absent = missing(body, catalog)
+    for name in absent:
+        close = difflib.get_close_matches(name, catalog, n=1, cutoff=0.8)
+        meant = f"did you mean `{close[0]}`? If not, " if close else ""
+        yield f"there is no provider `{name}`; {meant}{_ELSEWHERE}"
+    if not absent:
+        yield from unknown_names(body, attributes)
 
 
-def _nodes(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Every object in the conditions' JSON form; a stack, for an expression can be deep."""
-    remaining: list[Any] = list(body["conditions"])
-    while remaining:
-        node = remaining.pop()
-        if isinstance(node, list):
-            remaining.extend(node)
-        elif isinstance(node, dict):
-            yield node
-            remaining.extend(node.values())
+_METHOD = re.compile(r"`(starts|ends)_?with` is not a valid", re.IGNORECASE)
+_CALL = re.compile(r'(?:starts|ends)_?with\s*\(\s*"([^"\\*]*)"\s*\)', re.IGNORECASE)
 
 
-def _reads_cosigned(node: Mapping[str, Any]) -> bool:
+def parse_hint(error: str, text: str) -> str:
+    """Say how a policy would say what its parser does not know, if that is clear."""
+    if not (method := _METHOD.search(error)):
+        return ""
+    call = _CALL.search(text)
+    part = call.group(1) if call else "…"
+    pattern = f"{part}*" if method.group(1).lower() == "starts" else f"*{part}"
+    return f'; write `like "{pattern}"`'
+
+
+def _reads_cosigned(node: Node) -> bool:
     """Whether this is what an approval changes."""
     return node.get("left") == {"Var": "context"} and node.get("attr") in ("cosigned", "cosigner")
