@@ -37,6 +37,8 @@ from nomos.server.storage.tenants import DEFAULT
 
 ISSUER_KEY: Final = f"issuer-{DEFAULT}"
 PDP_KEY: Final = "pdp"
+DEEPEST_CHAIN: Final = 32
+"""The deepest chain that the signing binary can be told to accept."""
 
 
 class System:
@@ -59,47 +61,48 @@ class System:
 
         Raises InvalidPolicy, ConfigurationError or SignerError, and then holds nothing.
         """
+        _check_depth(settings.max_chain_depth)
         catalog = load_catalog(settings.providers)
         bundle = policy.load(settings.policies, catalog, settings.facts)
-        async with AsyncExitStack() as closing:
-            lock = take_folder(settings)
-            closing.callback(lock.release)
-            keys = Keys(settings.data / "keys", signer)
-            store = Store(settings.data, clock)
-            closing.push_async_callback(store.close)
-            await _migrate(store, settings.data)
-            closing.push_async_callback(keys.forget)
-            issuer = await _issuer(store, keys)
-            pdp_did = await keys.did(PDP_KEY)
-            rates = Rates(await store.decisions_since(int((clock() - WINDOW) * 1000)))
-            control = ControlPorts(
-                signer=signer,
-                store=store,
-                keys=keys,
-                bundle=bundle,
-                catalog=catalog,
-                issuers={DEFAULT: issuer},
-                pdp_did=pdp_did,
-                clock=clock,
-                control_url=settings.control_url,
-                pdp_url=settings.pdp_url,
-                version=_version(),
-                max_chain_depth=settings.max_chain_depth,
-                rates=rates,
-            )
-            pdp = PdpPorts(
-                signer=signer,
-                store=store,
-                bundle=bundle,
-                catalog=catalog,
-                pdp_did=pdp_did,
-                trusted_issuers={issuer: DEFAULT},
-                clock=clock,
-                workspace=settings.served_folder,
-                upstreams=settings.upstreams,
-                max_chain_depth=settings.max_chain_depth,
-            )
-            return cls(control, pdp, closing.pop_all())
+        try:
+            async with AsyncExitStack() as closing:
+                closing.callback(take_folder(settings).release)
+                keys = Keys(settings.data / "keys", signer)
+                store = Store(settings.data, clock)
+                closing.push_async_callback(store.close)
+                await _migrate(store, settings.data)
+                closing.push_async_callback(keys.forget)
+                issuer, pdp_did = await _issuer(store, keys), await keys.did(PDP_KEY)
+                control = ControlPorts(
+                    signer=signer,
+                    store=store,
+                    keys=keys,
+                    bundle=bundle,
+                    catalog=catalog,
+                    issuers={DEFAULT: issuer},
+                    pdp_did=pdp_did,
+                    clock=clock,
+                    control_url=settings.control_url,
+                    pdp_url=settings.pdp_url,
+                    version=_version(),
+                    max_chain_depth=settings.max_chain_depth,
+                    rates=Rates(await store.decisions_since(int((clock() - WINDOW) * 1000))),
+                )
+                pdp = PdpPorts(
+                    signer=signer,
+                    store=store,
+                    bundle=bundle,
+                    catalog=catalog,
+                    pdp_did=pdp_did,
+                    trusted_issuers={issuer: DEFAULT},
+                    clock=clock,
+                    workspace=settings.served_folder,
+                    upstreams=settings.upstreams,
+                    max_chain_depth=settings.max_chain_depth,
+                )
+                return cls(control, pdp, closing.pop_all())
+        except OSError as failure:
+            raise _unusable(settings.data, failure) from failure
 
     async def create_app(self, name: str, role: Role = "agent") -> Secret:
         """Register an app and return its API key, which is not kept and not shown again."""
@@ -113,14 +116,32 @@ class System:
 
 
 def take_folder(settings: Settings) -> FolderLock:
-    """Make the data folder if need be, and lock it."""
+    """Make the data folder and the served one if need be, and lock the former."""
     folder = settings.data
+    _check_served(folder, settings.served_folder)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         settings.served_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return FolderLock(folder)
     except OSError as failure:
         raise _unusable(folder, failure) from failure
+
+
+def _check_served(data: Path, served: Path) -> None:
+    """Agents read and write the served folder: no key and no database may be in it."""
+    data, served = data.resolve(), served.resolve()
+    if data.is_relative_to(served) or served.is_relative_to(data / "keys"):
+        raise ConfigurationError(
+            f"the workspace {served} holds the server's own data ({data}), and agents could reach "
+            "its keys. Serve another folder, or move the data elsewhere",
+            setting="workspace",
+        )
+
+
+def _check_depth(depth: int) -> None:
+    if not 1 <= depth <= DEEPEST_CHAIN:
+        message = f"max_chain_depth is {depth}, and must be from 1 to {DEEPEST_CHAIN}"
+        raise ConfigurationError(message, setting="max_chain_depth")
 
 
 def _unusable(folder: Path, failure: OSError) -> ConfigurationError:

@@ -133,7 +133,11 @@ def sync_folder(folder: Path) -> None:
 
 def _refuse_shared(path: Path, found: os.stat_result, fix: str) -> None:
     if found.st_uid != os.geteuid():
-        raise ConfigurationError(f"{path} belongs to another user", setting="data")
+        raise ConfigurationError(
+            f"{path} holds private keys and belongs to another user. Run the server as that user, "
+            f"or give it to this one: chown -R {os.geteuid()} {path}",
+            setting="data",
+        )
     if stat.S_IMODE(found.st_mode) & 0o077:
         raise ConfigurationError(
             f"{path} holds private keys and other users may read it. Run: {fix} {path}",

@@ -128,6 +128,12 @@ def test_policy_can_name_a_provider_of_one_s_own(folder: Path) -> None:
     assert len(load([Source("p.cedar", text)], load_catalog(folder)).policies) == 1
 
 
+def test_a_field_named_path_is_a_path(folder: Path) -> None:
+    """A token that names one covers what lies beneath, which only a path has."""
+    (folder / "tracker.yaml").write_text(re.sub(r"\bfile\b", "path", TRACKER))
+    assert load_catalog(folder)["my-tracker"].fields["path"].type == "path"
+
+
 def test_an_empty_folder_adds_nothing(folder: Path) -> None:
     assert load_catalog(folder) == load_catalog()
 
@@ -233,6 +239,8 @@ def test_a_folder_that_is_not_there_is_named(folder: Path) -> None:
         ),
         ("{type: integer}\n  file", "{type: number}\n  file", "fields.ticket.type: "),
         ("  ticket: {type", "  provider: {type", "fields.provider: "),
+        ("  ticket: {type: integer}", "  path: {type: integer}", "fields.path: a field of this"),
+        ("  ticket: {type: integer}", "  path: {}", "fields.path: a field of this name covers"),
         ("[a-z]+", "[a-z", "fields.project: "),
         (
             "risk: read",

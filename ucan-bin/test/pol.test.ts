@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 
 import type { Json } from "../src/token/canonical.ts";
 import { firstFalse, isVacuous, parsePolicy, type Policy } from "../src/verify/pol.ts";
+import { Reading } from "../src/verify/selector.ts";
 
 function parsed(pol: Json[]): Policy {
   const policy = parsePolicy(pol);
@@ -101,4 +102,37 @@ test("an `or` of nothing is vacuous wherever it stands", () => {
       ]),
     ),
   ).toBe(false);
+});
+
+test("a long argument is walked once, however many statements index it", () => {
+  const statements = 450;
+  const body = "\u{1f600}".repeat(16 * 1024 - 1) + "x";
+  const policy = parsed(
+    Array.from({ length: statements }, () => [
+      "or",
+      [
+        ["==", ".args.body?[-1]?", null],
+        ["==", ".args.body[-1]", "x"],
+      ],
+    ]),
+  );
+  const subject = { args: { body } };
+  const reading = new Reading();
+  expect(firstFalse(policy, subject, reading)).toBe(-1);
+  const segments = statements * 2 * 3;
+  expect(reading.steps).toBe(segments + 16 * 1024);
+  expect(firstFalse(policy, subject, reading)).toBe(-1);
+  expect(reading.steps).toBe(2 * segments + 16 * 1024);
+});
+
+test("a large argument is listed once, however many statements compare it", () => {
+  const statements = 450;
+  const large = Object.fromEntries(Array.from({ length: 4096 }, (_, index) => [`m${index}`, 1]));
+  const policy = parsed([
+    ["or", Array.from({ length: statements }, () => ["==", ".args", { large: { m: 1 } }])],
+  ]);
+  const reading = new Reading();
+  expect(firstFalse(policy, { args: { large } }, reading)).toBe(0);
+  // One segment and two members for each statement; `args` and what is in it, once.
+  expect(reading.steps).toBe(statements * 3 + 1 + 4096);
 });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 
 import type { Json } from "../src/token/canonical.ts";
-import { parseSelector, select } from "../src/verify/selector.ts";
+import { parseSelector, Reading, select } from "../src/verify/selector.ts";
 
 function selected(text: string, value: Json): Json | undefined {
   const selector = parseSelector(text);
@@ -89,4 +89,12 @@ describe("what is no path is refused", () => {
   ])("%j", (text, why) => {
     expect(parseSelector(text)).toContain(why);
   });
+});
+
+test("a character of a text costs no more than the text did", () => {
+  const reading = new Reading();
+  const selector = parseSelector(".text[0][0][-1][0]");
+  if (typeof selector === "string") throw new Error(selector);
+  expect(select(selector, { text: "x".repeat(65536) }, reading)).toBe("x");
+  expect(reading.steps).toBe(5 + 65536 + 1);
 });

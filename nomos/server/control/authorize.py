@@ -14,18 +14,16 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from nomos._wire import Delegate, Invoke, Request, Signed
 from nomos.errors import ConfigurationError, InvalidRequest, SignerError
 from nomos.models import DenyReason
-from nomos.policy.decide import Inquiry, Verdict, decide
-from nomos.resources import nearest_command
-from nomos.server.control import messages, question, tokens
+from nomos.server.control import decision, messages, question, tokens
 from nomos.server.control.body import canonical
+from nomos.server.control.decision import Reply
 from nomos.server.control.errors import Refusal, unavailable
 from nomos.server.control.ports import Ports
 from nomos.server.control.question import Asked
@@ -35,17 +33,6 @@ from nomos.server.storage.idempotency import StoredAnswer
 from nomos.server.storage.receipts import ReceiptRow, new_receipt_id
 
 log = logging.getLogger("nomos.server")
-
-Reply = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Ruling:
-    """What was decided: an allow when there is no `reason` against it."""
-
-    reason: DenyReason | None
-    policies: tuple[str, ...] = ()
-    message: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +72,10 @@ async def _answer(ports: Ports, asking: Asking) -> Reply:
     asked, caller = asking.asked, asking.caller
     at = int(ports.clock() * 1000)
     agent = asked.agent or await ports.keys.did(app_key(caller.app))
-    ruling = rule(ports, asked, app=caller.app, agent=agent, now=at // 1000)
+    rate = ports.rates.count(caller.app, at // 1000)
+    ruling = decision.rule(
+        ports.bundle, asked, app=caller.app, agent=agent, now=at // 1000, rate=rate
+    )
     row = ReceiptRow(
         id=new_receipt_id(at),
         tenant=caller.tenant,
@@ -107,9 +97,9 @@ async def _answer(ports: Ports, asking: Asking) -> Reply:
     if ruling.reason is None:
         signed = await _delegate(ports, asked, row, agent)
         row = replace(row, cid=signed.cid, expires_at=at // 1000 + asked.ttl)
-        answer = allow(asked, row.id, ports.pdp_did, signed.jwt, at // 1000 + asked.ttl)
+        answer = decision.allow(asked, row.id, ports.pdp_did, signed.jwt, at // 1000 + asked.ttl)
     else:
-        answer = deny(row.id, ruling.reason, ruling.policies, ruling.message)
+        answer = decision.deny(row.id, ruling.reason, ruling.policies, ruling.message)
     stored = _stored(asking, row, agent, answer)
     reply = await _complete(ports, asked, stored)
     earlier = await ports.store.record_answer(row, stored if asking.key is not None else None)
@@ -119,76 +109,6 @@ async def _answer(ports: Ports, asking: Asking) -> Reply:
 def app_key(app: str) -> str:
     """The name of the key that stands in for the agents of `app` which have none."""
     return f"app-{app}"
-
-
-def rule(ports: Ports, asked: Asked, *, app: str, agent: str, now: int) -> Ruling:
-    """Decide; everything that is not plainly an allow is a deny."""
-    rate = ports.rates.count(app, now)
-    if asked.spec is None:
-        nearest = nearest_command(ports.catalog, asked.command)
-        hint = f"; the nearest is {nearest}" if nearest else ""
-        message = f"{asked.command} is not a registered command{hint}"
-        return Ruling("command_unknown", message=message)
-    inquiry = Inquiry(
-        agent=agent,
-        app=app,
-        command=asked.command,
-        provider=asked.provider.name,
-        resource=asked.resource,
-        args_bound=asked.args is not None,
-        purpose=asked.purpose,
-        facts=asked.context or {},
-        now=now,
-        rate=rate,
-    )
-    return ruling(decide(ports.bundle, inquiry))
-
-
-def ruling(verdict: Verdict) -> Ruling:
-    """What policy's verdict comes to on a server that has no approvals."""
-    if verdict.decision == "allow" and verdict.reason is None:
-        return Ruling(None, verdict.policies)
-    if verdict.decision == "requires_step_up":
-        return Ruling("step_up_required", verdict.policies, _step_up(verdict))
-    return Ruling(verdict.reason or "policy_denied", verdict.policies, verdict.message)
-
-
-def _step_up(verdict: Verdict) -> str:
-    who = f"a person ({', '.join(verdict.roles)})" if verdict.roles else "a person"
-    why = f" {verdict.message}" if verdict.message else ""
-    return f"{who} would have to approve this, and approvals are not available here.{why}"
-
-
-def allow(asked: Asked, receipt: str, audience: str, jwt: str, expires: int) -> Reply:
-    """The answer that is kept: no token in it is of use without the agent's key."""
-    reply: Reply = {
-        "decision": "allow",
-        "receiptId": receipt,
-        "expiresAt": iso(expires),
-        "audience": audience,
-        "chain": [jwt],
-        "resource": dict(asked.resource),
-    }
-    return reply if asked.args is None else reply | {"args": dict(asked.args)}
-
-
-def deny(receipt: str, reason: DenyReason, policies: Sequence[str], message: str | None) -> Reply:
-    """The answer no, with which policies said it."""
-    explanation: Reply = {"policies": list(policies)}
-    if message is not None:
-        explanation["message"] = message
-    return {
-        "decision": "deny",
-        "reason": reason,
-        "receiptId": receipt,
-        "explanation": explanation,
-    }
-
-
-def iso(seconds: float) -> str:
-    """`2026-05-23T18:12:00.000Z`."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 async def _delegate(ports: Ports, asked: Asked, row: ReceiptRow, agent: str) -> Signed:
@@ -238,7 +158,7 @@ async def _complete(ports: Ports, asked: Asked, stored: StoredAnswer) -> Reply:
 
     The receipt's id is the invocation's nonce, so signing it again gives the same token.
     """
-    reply = {**stored.answer, "serverTime": iso(ports.clock())}
+    reply = {**stored.answer, "serverTime": decision.iso(ports.clock())}
     if asked.agent is None and stored.expires_at is not None and "chain" in stored.answer:
         agent = await ports.keys.did(app_key(stored.app))
         payload = tokens.invocation(
@@ -262,7 +182,7 @@ async def _repeat(ports: Ports, asking: Asking, stored: StoredAnswer) -> Reply:
     over = await _over(ports, stored)
     if over is not None:
         message = f"what this Idempotency-Key was allowed is {over}; use a new key to ask again"
-        stored = replace(stored, answer=deny(stored.receipt_id, over, (), message))
+        stored = replace(stored, answer=decision.deny(stored.receipt_id, over, (), message))
     return await _complete(ports, asking.asked, stored)
 
 

@@ -53,6 +53,10 @@ BY_STATUS: Final[Mapping[int, ErrorCode]] = {
 """The codes for statuses that the web framework answers with by itself."""
 
 
+MAX_FIELD: Final = 128
+"""Characters of a path in `fields`; a longer one is of the caller's own making."""
+
+
 class Refusal(Exception):
     """No answer, and why; the message is a sentence and holds no secret."""
 
@@ -75,7 +79,7 @@ def body(code: ErrorCode, message: str, request_id: str, fields: Sequence[str] =
     """The JSON of an error reply; `fields` are there for a request that is itself wrong."""
     content: dict[str, object] = {"error": message, "error_code": code, "request_id": request_id}
     if fields:
-        content["fields"] = list(fields)
+        content["fields"] = [field[:MAX_FIELD] for field in fields]
     return json.dumps(content).encode()
 
 

@@ -1,7 +1,7 @@
 """The table of routes, and the app that it makes.
 
-A route names the roles that may call it; None means anyone. The table is what is served: there is
-no route beside it, and none without an entry for who may call.
+A route names the roles that may call it; None means anyone. The table is what is served: beside
+it there is only the document made from it (`/openapi.json`), which anyone may read.
 """
 
 from __future__ import annotations

@@ -20,29 +20,48 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final, NoReturn
 
-from nomos.server.pdp.statuses import Refusal, denied
+from nomos.server.pdp.statuses import Refusal, denied, shown
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 CHUNK: Final = 256 * 1024
+NOTHING_THERE: Final = "there is no such file or folder"
 
 
 @contextmanager
-def folder(root: int, segments: Sequence[str]) -> Iterator[int]:
-    """Yield a descriptor of the folder at `segments` beneath `root`, closed afterwards."""
+def folder(root: int, segments: Sequence[str], hint: str = "") -> Iterator[int]:
+    """Yield a descriptor of the folder at `segments` beneath `root`, closed afterwards.
+
+    `hint` ends the sentence that says which folder is missing.
+    """
     # Opened anew, not duplicated: duplicates share one position when a folder is listed.
     held = os.open(".", _FOLDER, dir_fd=root)
     try:
-        for segment in segments:
-            with _explained(held, segment):
+        for depth, segment in enumerate(segments, start=1):
+            missing = f"there is no folder {shown('/'.join(segments[:depth]))}{hint}"
+            with _explained(held, segment, missing):
                 below = os.open(segment, _FOLDER, dir_fd=held)
             os.close(held)
             held = below
         yield held
     finally:
         os.close(held)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn whatever else the operating system says into a refusal: no call ends in an OSError."""
+    try:
+        yield
+    except OSError as error:
+        _explain(error, NOTHING_THERE)
+
+
+def check_target(parent: int, name: str) -> None:
+    """Refuse a `name` that `write_file` would refuse for what is there now."""
+    _mode_of_existing(parent, name)
 
 
 def read_file(parent: int, name: str, cap: int) -> bytes:
@@ -134,23 +153,23 @@ def _regular(found: os.stat_result) -> os.stat_result:
 
 
 @contextmanager
-def _explained(parent: int, name: str) -> Iterator[None]:
+def _explained(parent: int, name: str, missing: str = NOTHING_THERE) -> Iterator[None]:
     """Turn what the operating system says about `name` into a refusal."""
     try:
         yield
     except OSError as error:
-        _explain(error, parent, name)
-
-
-def _explain(error: OSError, parent: int, name: str) -> NoReturn:
-    match error.errno:
         # A link where a folder is wanted is ENOTDIR on some systems and ELOOP on others.
-        case errno.ELOOP | errno.EMLINK | errno.ENOTDIR:
-            if error.errno != errno.ENOTDIR or _is_link(parent, name):
-                raise _link() from None
-            raise Refusal("not_found", "there is no such file or folder") from None
-        case errno.ENOENT:
-            raise Refusal("not_found", "there is no such file or folder") from None
+        if error.errno == errno.ENOTDIR and _is_link(parent, name):
+            raise _link() from None
+        _explain(error, missing)
+
+
+def _explain(error: OSError, missing: str) -> NoReturn:
+    match error.errno:
+        case errno.ELOOP | errno.EMLINK:
+            raise _link() from None
+        case errno.ENOENT | errno.ENOTDIR:
+            raise Refusal("not_found", missing, fields=("resource.path",)) from None
         case errno.EISDIR:
             raise Refusal(
                 "invalid_request", "this path is a folder", fields=("resource.path",)

@@ -26,6 +26,8 @@ from nomos.server.pdp.ports import Action, Limits
 from nomos.server.pdp.request import Rebuilt
 from nomos.server.pdp.statuses import Refusal
 
+_NOT_MADE: Final = ", and /filesystem/file/write does not make folders"
+
 
 class Filesystem:
     """What this PDP serves of the file system."""
@@ -39,9 +41,14 @@ class Filesystem:
     def serves(self, command: CommandSpec) -> bool:
         return command.name in _OPERATIONS
 
-    def prepare(self, call: Rebuilt) -> Action:
-        """Return the call, ready to be carried out; nothing is touched before that."""
+    async def prepare(self, call: Rebuilt) -> Action:
+        """Return the call, ready to be carried out; nothing is changed before that.
+
+        A write that could not be done as things are is refused here, before its token is used up.
+        """
         operation = _OPERATIONS[call.command.name](self, call)
+        if call.command.risk != "read":
+            await anyio.to_thread.run_sync(self.check_target, call)
         return functools.partial(anyio.to_thread.run_sync, operation)
 
     async def close(self) -> None:
@@ -62,6 +69,12 @@ class Filesystem:
 
         return read
 
+    def check_target(self, call: Rebuilt) -> None:
+        """Refuse a write that has no folder, or something else than a file in its place."""
+        _, parents, name = _file_path(call)
+        with self._folder(parents, _NOT_MADE) as parent:
+            beneath.check_target(parent, name)
+
     def writing(self, call: Rebuilt) -> Callable[[], dict[str, Any]]:
         path, parents, name = _file_path(call)
         content = _content(call)
@@ -73,7 +86,7 @@ class Filesystem:
             )
 
         def write() -> dict[str, Any]:
-            with self._folder(parents) as parent:
+            with self._folder(parents, _NOT_MADE) as parent:
                 beneath.write_file(parent, name, content)
             return {"path": path, **_facts(content)}
 
@@ -89,15 +102,16 @@ class Filesystem:
         return list_
 
     @contextmanager
-    def _folder(self, segments: Sequence[str]) -> Iterator[int]:
-        # A copy, so that closing the workspace cannot take a descriptor from a call under way.
-        with self._opening:
-            root = os.dup(self._held())
-        try:
-            with beneath.folder(root, segments) as found:
-                yield found
-        finally:
-            os.close(root)
+    def _folder(self, segments: Sequence[str], hint: str = "") -> Iterator[int]:
+        with beneath.explained():
+            # A copy, so that closing the workspace cannot take a descriptor from a call under way.
+            with self._opening:
+                root = os.dup(self._held())
+            try:
+                with beneath.folder(root, segments, hint) as found:
+                    yield found
+            finally:
+                os.close(root)
 
     def _held(self) -> int:
         """Return the workspace's descriptor; one that was removed and made again is a new one."""

@@ -6,18 +6,22 @@
     those it declares. What is wrong here is kept back until the token is proven.
 3.  The token is proven, against revocations read now and the call just rebuilt. A request
     that could not be understood is proven against no call, so that a bad token is answered as
-    a bad token whatever came with it.
+    a bad token whatever came with it. Where parameters come in a body, the token is proven
+    against no call once before that: nobody makes the PDP read and parse on a token that
+    proves nothing.
 4.  Policy decides on the concrete call.
 5.  The call is made ready: settings and values are checked while nothing has happened yet.
 6.  A call that changes something leaves a receipt of the intent, then claims its nonce, which
     is the last thing before acting; then it is done, and its outcome is stored.
     A call that reads is done, and answered only once its receipt is stored.
+    What goes wrong unexpectedly is an outcome like any other.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -30,7 +34,7 @@ from nomos.server.pdp.filesystem import Filesystem
 from nomos.server.pdp.pace import Pace
 from nomos.server.pdp.ports import Action, Ports
 from nomos.server.pdp.record import OK, Case, Records
-from nomos.server.pdp.request import Rebuilt, rebuild
+from nomos.server.pdp.request import IN_QUERY, Rebuilt, rebuild
 from nomos.server.pdp.statuses import Refusal, denied, shown
 from nomos.server.pdp.tokens import Claims, Holder
 from nomos.server.pdp.upstream import Http
@@ -38,6 +42,7 @@ from nomos.server.pdp.upstream import Http
 log = logging.getLogger(__name__)
 
 MAX_COMMAND = 256
+_DOUBT = ". Look whether it was done before you try again"
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class Handler(Protocol):
 
     def serves(self, command: CommandSpec) -> bool: ...
 
-    def prepare(self, call: Rebuilt) -> Action: ...
+    async def prepare(self, call: Rebuilt) -> Action: ...
 
     async def close(self) -> None: ...
 
@@ -83,7 +88,10 @@ class Gate:
         token = tokens.bearer(asked.authorization, self._ports.limits.token)
         try:
             claimed = await tokens.claims(self._ports, token)
-            call = await self._understood(asked)
+            wanted = self._wanted(asked)
+            if not isinstance(wanted, Refusal) and wanted[1].method not in IN_QUERY:
+                await tokens.prove(self._ports, claimed, None)
+            call = wanted if isinstance(wanted, Refusal) else await self._rebuilt(asked, *wanted)
             known = call.call if isinstance(call, Rebuilt) else None
             proven = await tokens.prove(self._ports, claimed, known)
         except Refusal as refusal:
@@ -105,12 +113,19 @@ class Gate:
 
     # Understanding the request
 
-    async def _understood(self, asked: Asked) -> Rebuilt | Refusal:
-        """Return the call, or what is wrong with the request; the token is not proven yet."""
+    def _wanted(self, asked: Asked) -> tuple[Provider, CommandSpec] | Refusal:
+        """Return the command, or what is wrong with asking for it; nothing is read for that."""
         try:
-            provider, command = self._command(asked)
-            holds_file = any(argument.digest for argument in command.args.values())
-            body = await asked.body(self._ports.limits.request_body(holds_file=holds_file))
+            return self._command(asked)
+        except Refusal as refusal:
+            return refusal
+
+    async def _rebuilt(
+        self, asked: Asked, provider: Provider, command: CommandSpec
+    ) -> Rebuilt | Refusal:
+        """Return the call, or what is wrong with it; the token is not proven for it yet."""
+        try:
+            body = await asked.body(self._cap(command))
             return rebuild(
                 provider,
                 command,
@@ -122,6 +137,13 @@ class Gate:
             return Refusal("invalid_request", str(error), fields=error.fields)
         except Refusal as refusal:
             return refusal
+
+    def _cap(self, command: CommandSpec) -> int:
+        """Return how many bytes the body of a call may have: none where parameters are a query."""
+        if command.method in IN_QUERY:
+            return 0
+        holds_file = any(argument.digest for argument in command.args.values())
+        return self._ports.limits.request_body(holds_file=holds_file)
 
     def _command(self, asked: Asked) -> tuple[Provider, CommandSpec]:
         name = asked.path[: MAX_COMMAND + 1]
@@ -160,7 +182,8 @@ class Gate:
                 raise denied(
                     verdict.reason or "policy_error", verdict.message or "policy gave no answer"
                 )
-            return self._handlers[call.provider.handler].prepare(call), case
+            with _typed(case):
+                return await self._handlers[call.provider.handler].prepare(call), case
         except Refusal as refusal:
             await self._records.try_to_keep(case.ended(self._ports.clock(), refusal))
             raise
@@ -189,7 +212,8 @@ class Gate:
 
     async def _read(self, case: Case, action: Action) -> dict[str, Any]:
         try:
-            reply = await action()
+            with _typed(case):
+                reply = await action()
         except Refusal as refusal:
             await self._records.keep(case.ended(self._ports.clock(), refusal))
             raise
@@ -197,10 +221,13 @@ class Gate:
         return reply
 
     async def _change(self, case: Case, action: Action, proven: Verified) -> dict[str, Any]:
-        await self._records.keep(case.allowed(self._ports.clock(), None))
+        intent = case.allowed(self._ports.clock(), None)
+        await self._records.keep(intent)
+        case = replace(case, intent=intent.id)
         try:
             await self._claim(proven)
-            reply = await action()
+            with _typed(case, _DOUBT):
+                reply = await action()
         except Refusal as refusal:
             await self._records.try_to_keep(case.ended(self._ports.clock(), refusal))
             raise
@@ -273,3 +300,17 @@ class Gate:
             request_id=asked.request_id,
         )
         await self._records.try_to_keep(case.ended(self._ports.clock(), refusal))
+
+
+@contextmanager
+def _typed(case: Case, doubt: str = "") -> Iterator[None]:
+    """Make a refusal of whatever goes wrong, so that it is recorded as how the call ended."""
+    try:
+        yield
+    except Refusal:
+        raise
+    except Exception:
+        log.exception("request %s failed", case.request_id)
+        raise Refusal(
+            "internal", f"the PDP failed; its log says more under this request id{doubt}"
+        ) from None

@@ -1,9 +1,11 @@
 """The receipt of a call: what was asked, by whom, what was decided, what became of it.
 
 A call that only reads has one receipt, stored before the answer is given. A call that changes
-something has two, with the same `request_id`: the first, without a status, is stored before
-anything is done; the second says how it ended. A first without a second is a call whose
-outcome nobody saw. Secrets are taken out before a receipt is stored.
+something has two: the first, without a status, is stored before anything is done; the second
+says how it ended, and its id is that of the first and `_end`. A first without a second is a
+call whose outcome nobody saw. Both have the `request_id`, but callers choose that, and may
+choose it twice: it does not say which two belong together. Secrets are taken out before a
+receipt is stored.
 """
 
 from __future__ import annotations
@@ -23,11 +25,16 @@ from nomos.server.storage.receipts import ReceiptRow, new_receipt_id
 log = logging.getLogger(__name__)
 
 OK: Final = 200
+END: Final = "_end"
+"""What follows the id of an intent's receipt in that of its outcome."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What every receipt of one call says; `agent` and `app` only when they are proven."""
+    """What every receipt of one call says; `agent` and `app` only when they are proven.
+
+    `intent` is the id of the receipt of the intent, once that is stored.
+    """
 
     tenant: str
     command: str
@@ -41,6 +48,7 @@ class Case:
     expires_at: int | None = None
     cid: str | None = None
     policies: tuple[str, ...] = ()
+    intent: str | None = None
 
     def allowed(self, now: float, status: int | None) -> ReceiptRow:
         """Return the receipt of a call that was allowed; `status` None is before it is done."""
@@ -53,7 +61,7 @@ class Case:
     def _row(self, now: float, reason: DenyReason | None, status: int | None) -> ReceiptRow:
         at = int(now * 1000)
         return ReceiptRow(
-            id=new_receipt_id(at),
+            id=new_receipt_id(at) if self.intent is None else f"{self.intent}{END}",
             tenant=self.tenant,
             kind="call",
             at=at,

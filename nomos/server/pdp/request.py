@@ -76,6 +76,12 @@ async def read_body(chunks: AsyncIterator[bytes], cap: int) -> bytes:
     body = bytearray()
     async for chunk in chunks:
         body += chunk
+        if body and not cap:
+            raise Refusal(
+                "invalid_request",
+                "this call takes no body: put parameters in the query",
+                fields=("body",),
+            )
         if len(body) > cap:
             raise Refusal("too_large", f"the body is larger than {cap} bytes", fields=("body",))
     return bytes(body)

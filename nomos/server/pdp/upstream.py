@@ -1,7 +1,8 @@
 """Declared HTTP providers: one request to the upstream, one redacted JSON reply.
 
 The path comes from the command's template. A value fills one place in it, percent-encoded, so
-none can add a segment, a query or a host; what was built is compared with what the HTTP
+none can add a segment, a query or a host; nor can one hold a separator that an upstream might
+find by decoding, except those of a `path`. What was built is compared with what the HTTP
 library is about to send. The request is made on a bare transport: no redirects are followed,
 no cookies are kept, no proxy or netrc file is read, nothing is tried twice.
 """
@@ -90,7 +91,7 @@ class Http:
     def serves(self, command: CommandSpec) -> bool:
         return command.upstream is not None
 
-    def prepare(self, call: Rebuilt) -> Action:
+    async def prepare(self, call: Rebuilt) -> Action:
         """Return the call, ready to be sent; a missing setting or a bad value is refused here."""
         request = self._request(outgoing(call), access(call.provider.name, self._targets))
         return functools.partial(self._exchange, request, call)
@@ -179,11 +180,20 @@ def _encoded(name: str, values: Mapping[str, Any], call: Rebuilt) -> str:
             "invalid_request", f"{call.command.name} needs {name}", fields=(f"resource.{name}",)
         )
     text = _plain(values[name])
-    field = call.provider.fields.get(name)
-    if field is not None and field.type == "path":
+    # An argument may have the name of a field that this command does not have.
+    of_resource = name in call.call.resource
+    if of_resource and call.provider.fields[name].type == "path":
         return quote(text, safe="/")
+    where = f"resource.{name}" if of_resource else f"args.{name}"
     if text in ("", ".", ".."):
-        raise _not_a_segment(f"resource.{name}" if field is not None else f"args.{name}")
+        raise _not_a_segment(where)
+    if "/" in text or "\\" in text:
+        # Encoded, it is one segment; an upstream or a proxy that decodes first would see two.
+        raise Refusal(
+            "invalid_request",
+            f"{where} holds a / or a \\, which cannot stand in this upstream's path",
+            fields=(where,),
+        )
     return quote(text, safe="")
 
 

@@ -13,9 +13,11 @@ holds it, never before.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -56,8 +58,8 @@ class Database:
     """The database of one data folder. It belongs to the event loop that first uses it."""
 
     def __init__(self, folder: Path) -> None:
-        self._writer = open_writer(folder)
-        self._reader = open_reader(folder, READERS)
+        self._writer = Held(open_writer(folder))
+        self._reader = Held(open_reader(folder, READERS))
         self._write_thread = ThreadPoolExecutor(1, "nomos-writer")
         self._read_threads = ThreadPoolExecutor(READERS, "nomos-reader")
         self._waiting: deque[Waiting] = deque()
@@ -97,8 +99,8 @@ class Database:
         for threads in (self._read_threads, self._write_thread):
             await asyncio.to_thread(threads.shutdown)
         # The readers go first: the last connection to close folds the journal into the file.
-        self._reader.dispose()
-        self._writer.dispose()
+        await asyncio.to_thread(self._reader.close)
+        await asyncio.to_thread(self._writer.close)
 
     def _refuse_when_closed(self) -> None:
         if self._closed:
@@ -111,31 +113,69 @@ class Database:
                 size = min(MAX_GROUP, len(self._waiting))
                 group = [self._waiting.popleft() for _ in range(size)]
                 works = [work for work, _ in group]
-                outcomes = await loop.run_in_executor(
-                    self._write_thread, commit, self._writer, works
-                )
+                try:
+                    outcomes = await loop.run_in_executor(
+                        self._write_thread, commit, self._writer, works
+                    )
+                except RuntimeError as failure:  # the interpreter is ending
+                    outcomes = [Outcome(error=failure)] * len(works)
                 for (_, done), outcome in zip(group, outcomes, strict=True):
                     _settle(done, outcome)
         finally:
             self._draining = None
 
 
-def commit(engine: Engine, works: Sequence[Work[Any]]) -> list[Outcome]:
+class Held:
+    """A connection for each thread that asks, kept open between its transactions.
+
+    Taking one from the pool and giving it back costs more than an ordinary transaction.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._mine = threading.local()
+        self._all: set[Connection] = set()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Commit at the end, undo at a failure, and then start afresh with a new connection."""
+        connection: Connection | None = getattr(self._mine, "connection", None)
+        if connection is None:
+            connection = self._mine.connection = self._engine.connect()
+            self._all.add(connection)
+        try:
+            with connection.begin():
+                yield connection
+        except BaseException:
+            self._mine.connection = None
+            self._all.discard(connection)
+            connection.close()
+            raise
+
+    def close(self) -> None:
+        """Close what the threads have left open; they have ended."""
+        while self._all:
+            self._all.pop().close()
+        self._engine.dispose()
+
+
+def commit(held: Held, works: Sequence[Work[Any]]) -> list[Outcome]:
     """Run all of `works` in one transaction; if one fails, each in a transaction of its own."""
     try:
-        with engine.begin() as connection:
-            return [Outcome(work(connection)) for work in works]
+        with held.transaction() as connection:
+            outcomes = [Outcome(work(connection)) for work in works]
     except exc.OperationalError as failure:
         # The disk is full, the file is locked: trying one by one would fail as often.
         return [Outcome(error=failure)] * len(works)
     except Exception as failure:  # noqa: BLE001 (handed to whoever asked for this work)
         if len(works) == 1:
             return [Outcome(error=failure)]
-    return [commit(engine, [work])[0] for work in works]
+        return [commit(held, [work])[0] for work in works]
+    return outcomes
 
 
-def _read(engine: Engine, work: Work[T]) -> T:
-    with engine.connect() as connection:
+def _read(held: Held, work: Work[T]) -> T:
+    with held.transaction() as connection:
         return work(connection)
 
 

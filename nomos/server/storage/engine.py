@@ -7,7 +7,6 @@ write lock at their start, so none fails half way because another got there firs
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 from typing import Any, Final
@@ -19,10 +18,8 @@ from sqlalchemy.engine import URL, Connection, Engine
 FILE: Final = "nomos.db"
 BUSY_SECONDS: Final = 5.0
 
-# SQLAlchemy and its driver log statements with their parameters when asked to debug.
+# Neither errors nor logs show what a statement was given: answers and hashes are among it.
 HIDE: Final = {"hide_parameters": True}
-
-log = logging.getLogger("nomos.server")
 
 
 def open_writer(folder: Path) -> Engine:

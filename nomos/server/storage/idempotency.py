@@ -42,6 +42,12 @@ _table = idempotency.c
 _MATCH = sa.and_(_table.app == sa.bindparam("app_"), _table.key == sa.bindparam("key_"))
 _FIND = idempotency.select().where(_MATCH)
 _DELETE = idempotency.delete().where(_MATCH)
+_INSERT_NEW = idempotency.insert().from_select(
+    list(_table),
+    sa.select(*(sa.bindparam(f"{column.name}_", type_=column.type) for column in _table)).where(
+        ~sa.exists().where(_MATCH)
+    ),
+)
 _OLD = (
     sa.select(_table.app.label("app_"), _table.key.label("key_"))
     .where(_table.created_at <= sa.bindparam("since"))
@@ -61,12 +67,11 @@ def add(connection: Connection, stored: StoredAnswer) -> StoredAnswer | None:
 
     The caller holds the write lock of this transaction, so nothing comes between.
     """
-    earlier = _find(connection, stored.app, stored.key)
-    if earlier is not None:
-        if _kept(earlier, stored.created_at):
+    while not _inserted(connection, stored):
+        earlier = _find(connection, stored.app, stored.key)
+        if earlier is not None and _kept(earlier, stored.created_at):
             return earlier
         connection.execute(_DELETE, {"app_": stored.app, "key_": stored.key})
-    connection.execute(idempotency.insert(), dict(vars(stored)) | {"answer": dict(stored.answer)})
     return None
 
 
@@ -75,6 +80,11 @@ def prune(connection: Connection, now: int) -> None:
     old = connection.execute(_OLD, {"since": now - KEPT_SECONDS}).mappings().all()
     if old:
         connection.execute(_DELETE, [dict(row) for row in old])
+
+
+def _inserted(connection: Connection, stored: StoredAnswer) -> bool:
+    values = {f"{name}_": value for name, value in vars(stored).items()}
+    return connection.execute(_INSERT_NEW, values).rowcount == 1
 
 
 def _find(connection: Connection, app: str, key: str) -> StoredAnswer | None:

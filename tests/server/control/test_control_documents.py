@@ -31,6 +31,13 @@ async def test_every_route_is_documented_and_no_other(standing: Plane) -> None:
     assert documented == {(route.method, route.path) for route in ROUTES}
 
 
+async def test_nothing_is_served_beside_the_table(standing: Plane) -> None:
+    edge: Any = standing.system.control
+    served = {(method, route.path) for route in edge._app.routes for method in route.methods}
+    document = {("GET", "/openapi.json"), ("HEAD", "/openapi.json")}
+    assert served - document == {(route.method, route.path) for route in ROUTES}
+
+
 async def test_every_reply_that_a_route_gives_is_documented(standing: Plane) -> None:
     paths = (await document(standing))["paths"]
     for route in ROUTES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import os
 import signal as signals
@@ -16,6 +17,7 @@ from nomos._io.signer import AsyncSigner, Link
 from nomos._wire import Answer, Delegate, Hello, Invoke, Refused, Request
 from nomos.errors import SignerDied
 from nomos.server.control import routes
+from nomos.server.storage import engine
 from nomos.server.storage.store import Store
 
 if TYPE_CHECKING:
@@ -107,18 +109,17 @@ async def test_a_full_database_is_unavailable_and_keeps_nothing(plane: Plane, ag
 
 
 async def test_a_locked_database_is_unavailable_and_soon_over(
-    plane: Plane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database = plane.system.store._database
-    await database.write(lambda connection: connection.exec_driver_sql("PRAGMA busy_timeout=50"))
-    other = sqlite3.connect(tmp_path / "data" / "nomos.db", isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    replies = await asyncio.gather(*(plane.ask() for _ in range(5)))
-    for reply in replies:
-        unavailable(reply)
-    other.execute("ROLLBACK")
-    other.close()
-    assert (await plane.ask()).json()["decision"] == "allow"
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.05)
+    async with open_plane(tmp_path / "data", signer) as plane:
+        other = sqlite3.connect(tmp_path / "data" / "nomos.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        for reply in await asyncio.gather(*(plane.ask() for _ in range(5))):
+            unavailable(reply)
+        other.execute("ROLLBACK")
+        other.close()
+        assert (await plane.ask()).json()["decision"] == "allow"
 
 
 async def test_a_failing_look_up_of_the_key_is_unavailable(
@@ -170,6 +171,7 @@ async def test_no_log_holds_a_secret(
     failing = Failing(signer)
     async with open_plane(tmp_path / "data", failing) as plane:
         answer = (await plane.ask({"idempotency-key": "k"})).json()
+        await plane.ask({"idempotency-key": "k"})
         await plane.ask(ttlSeconds=0)
         await plane.ask({"authorization": f"Basic {plane.key}"})
         failing.dies_at = Delegate
@@ -177,6 +179,7 @@ async def test_no_log_holds_a_secret(
         await Store.close(plane.system.store)
         await plane.ask()
         secrets = [plane.key.rsplit("_", 1)[1], answer["ucan"], answer["chain"][0]]
+        secrets.append(hashlib.sha256(secrets[0].encode()).hexdigest())
         seeds = [path.read_text().strip() for path in (tmp_path / "data" / "keys").iterdir()]
     assert "nothing was decided" in caplog.text
     for secret in secrets + seeds:

@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 from nomos.errors import InvalidRequest
 from nomos.policy.decide import Verdict
 from nomos.resources import CommandSpec, Provider
-from nomos.server.control import authorize, body, tokens
+from nomos.server.control import body, decision, tokens
 from nomos.server.control.question import Asked
 from nomos.server.control.rates import Rates
 
@@ -85,12 +85,12 @@ def test_tokens_of_the_first_minute_of_unix_time_do_not_begin_before_it() -> Non
     ],
 )
 def test_only_a_plain_allow_is_an_allow(verdict: Verdict, reason: str | None) -> None:
-    assert authorize.ruling(verdict).reason == reason
+    assert decision.ruling(verdict).reason == reason
 
 
 def test_times_are_written_in_utc_with_milliseconds() -> None:
-    assert authorize.iso(1_800_000_000) == "2027-01-15T08:00:00.000Z"
-    assert authorize.iso(1_800_000_000.1239) == "2027-01-15T08:00:00.123Z"
+    assert decision.iso(1_800_000_000) == "2027-01-15T08:00:00.000Z"
+    assert decision.iso(1_800_000_000.1239) == "2027-01-15T08:00:00.123Z"
 
 
 def test_a_rate_counts_the_minute_before_and_not_the_question_itself() -> None:

@@ -192,6 +192,14 @@ async def test_what_the_caller_wrote_is_not_echoed_at_length(standing: Plane) ->
     told = refused(await standing.ask(**{"x\u202e" + "y" * 5000: 1}), 400, "invalid_request")
     assert len(told["error"]) < 200
     assert "\u202e" not in told["error"]
+    assert len(told["fields"][0]) == 128
+    for changes in (
+        {"resource": {**REPO, "z" * 5000: 1}},
+        {"args": {"z" * 5000: 1}},
+        {"context": {"z" * 5000: float("1e300")} | {"y" * 5000: {"x" * 5000: 2**60}}},
+    ):
+        told = refused(await standing.ask(**changes), 400, "invalid_request")
+        assert len(json.dumps(told)) < 1000
 
 
 async def test_a_body_over_the_limit_is_not_read_to_its_end(standing: Plane) -> None:

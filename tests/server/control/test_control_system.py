@@ -16,7 +16,7 @@ from nomos._wire import ForgetKey, LoadKey, Refused
 from nomos.errors import ConfigurationError, InvalidPolicy, SignerError
 from nomos.models import Secret
 from nomos.policy.bundle import Source
-from nomos.server.app import System
+from nomos.server.app import System, take_folder
 from nomos.server.keys import Keys, load_or_create
 from nomos.server.lock import FolderLock
 from nomos.server.settings import Settings
@@ -96,17 +96,17 @@ def test_the_lock_of_a_process_that_died_is_gone(tmp_path: Path) -> None:
 
 def test_a_forked_child_does_not_keep_its_parent_s_lock(tmp_path: Path) -> None:
     script = (
-        "import os, sys, time; from pathlib import Path; from nomos.server.lock import FolderLock\n"
+        "import os, sys; from pathlib import Path; from nomos.server.lock import FolderLock\n"
         "lock = FolderLock(Path(sys.argv[1]))\n"
+        "forked, tell = os.pipe()\n"
         "if os.fork() == 0:\n"
-        "    os.close(1); sys.stdin.read(); os._exit(0)\n"
-        "os._exit(0)"
+        "    os.write(tell, b'.'); sys.stdin.read(); os._exit(0)\n"
+        "os.read(forked, 1); os._exit(0)"
     )
-    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdin=subprocess.PIPE)
-    assert process.wait() == 0
-    FolderLock(tmp_path).release()
-    assert process.stdin is not None
-    process.stdin.close()
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as parent:
+        assert parent.wait() == 0
+        FolderLock(tmp_path).release()
 
 
 def test_releasing_twice_is_harmless(tmp_path: Path) -> None:
@@ -126,6 +126,41 @@ async def test_a_data_folder_that_is_a_file(tmp_path: Path, signer: AsyncSigner)
 async def test_a_data_folder_that_cannot_be_made(signer: AsyncSigner) -> None:
     with pytest.raises(ConfigurationError, match="Choose a folder that this user may write to"):
         await System.open(settings(Path("/proc/nomos/data")), signer)
+
+
+async def test_a_keys_folder_that_is_a_file(tmp_path: Path, signer: AsyncSigner) -> None:
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    (data / "keys").write_text("")
+    with pytest.raises(ConfigurationError, match=f"{data / 'keys'}: is not a folder"):
+        await System.open(settings(data), signer)
+    FolderLock(data).release()
+
+
+@pytest.mark.parametrize("workspace", ["data", ".", "data/keys", "data/keys/x", "link"])
+def test_agents_are_never_served_the_server_s_own_keys(tmp_path: Path, workspace: str) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    data = tmp_path / "data"
+    unsafe = Settings(data=data, policies=(PERMIT,), workspace=tmp_path / workspace)
+    with pytest.raises(ConfigurationError, match="agents could reach its keys") as told:
+        take_folder(unsafe)
+    assert told.value.setting == "workspace"
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]
+
+
+async def test_a_workspace_elsewhere_is_served(tmp_path: Path, signer: AsyncSigner) -> None:
+    elsewhere = Settings(tmp_path / "data", (PERMIT,), workspace=tmp_path / "files")
+    await (await System.open(elsewhere, signer)).close()
+    assert (tmp_path / "files").is_dir()
+    assert not (tmp_path / "data" / "workspace").exists()
+
+
+@pytest.mark.parametrize("depth", [0, 33])
+async def test_a_chain_depth_that_no_verifier_takes(
+    tmp_path: Path, signer: AsyncSigner, depth: int
+) -> None:
+    with pytest.raises(ConfigurationError, match="from 1 to 32"):
+        await System.open(Settings(tmp_path, (PERMIT,), max_chain_depth=depth), signer)
 
 
 async def test_a_database_that_is_none(tmp_path: Path, signer: AsyncSigner) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,16 +11,20 @@ import anyio
 import httpx
 import pytest
 
-from nomos._wire import Answer, Inspected, Refused, Request, Verified
+from nomos._wire import Answer, Inspected, Refused, Request, Verified, Verify
 from nomos.errors import SignerDied
+from nomos.server.pdp import filesystem
+from nomos.server.pdp.gate import Asked, Gate
 from nomos.server.pdp.ports import Limits, Ports
 from nomos.server.pdp.routes import create_pdp
+from nomos.server.pdp.statuses import Refusal
 from nomos.server.pdp.tokens import pinned
 
 if TYPE_CHECKING:
     from server.pdp.conftest import World
 
 READ = "/filesystem/file/read"
+WRITE = "/filesystem/file/write"
 FILE = {"provider": "filesystem", "path": "f"}
 
 
@@ -132,6 +138,143 @@ def test_each_tenants_receipt_is_its_own(world: World) -> None:
     assert said.status_code == 200
     (row,) = world.run(world.store.store.receipts("third", 10))
     assert row.request_id == said.headers["x-request-id"]
+
+
+# What nobody foresaw
+
+
+def fail_with(error: Exception) -> Any:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("error", [OSError(5, "secret detail"), RuntimeError("secret detail")])
+def test_a_read_that_fails_unexpectedly_is_recorded_as_its_outcome(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    (world.folder / "f").write_text("content")
+    monkeypatch.setattr(filesystem, "_as_text", fail_with(error))
+    said = world.read("f")
+    assert (said.status_code, said.json()["error_code"]) == (500, "internal")
+    assert "secret detail" not in said.text
+    (row,) = world.receipts(said)
+    assert (row.decision, row.reason, row.status) == ("allow", None, 500)
+
+
+@pytest.mark.parametrize("error", [OSError(5, "secret detail"), RuntimeError("secret detail")])
+def test_a_write_that_fails_unexpectedly_is_recorded_as_its_outcome(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(filesystem, "_facts", fail_with(error))
+    said = world.write("f", "content")
+    assert (said.status_code, said.json()["error_code"]) == (500, "internal")
+    assert "whether it was done" in said.json()["error"]
+    assert "secret detail" not in said.text
+    intent, outcome = world.receipts(said)
+    assert (intent.status, outcome.decision, outcome.status) == (None, "allow", 500)
+    assert outcome.id == f"{intent.id}_end"
+
+
+def test_a_call_that_cannot_be_made_ready_is_recorded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filesystem, "_content", fail_with(RuntimeError("secret detail")))
+    said = world.write("f", "content")
+    assert (said.status_code, said.json()["error_code"]) == (500, "internal")
+    (row,) = world.receipts(said)
+    assert (row.decision, row.status) == ("allow", 500)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("file/f", 404), ("x" * 300, 400), (f"{'x' * 300}/f", 400)]
+)
+def test_what_the_file_system_refuses_has_a_receipt(world: World, path: str, status: int) -> None:
+    (world.folder / "file").touch()
+    for said in (world.read(path), world.write(path, "content")):
+        assert said.status_code == status
+        (row,) = world.receipts(said)
+        assert (row.decision, row.status) == ("allow", status)
+
+
+def test_a_write_without_its_folder_leaves_the_token_to_be_used(world: World) -> None:
+    args = {"content": {"sha256": hashlib.sha256(b"x").hexdigest()}}
+    path = {"provider": "filesystem", "path": "late/f"}
+    token = world.token(WRITE, path, args)
+    body = {"path": "late/f", "content": "x"}
+    said = world.call("PUT", WRITE, token, json=body)
+    assert said.status_code == 404
+    assert "there is no folder 'late'" in said.json()["error"]
+    (world.folder / "late").mkdir()
+    assert world.call("PUT", WRITE, token, json=body).status_code == 200
+
+
+# Bodies
+
+
+class Body:
+    """A body that counts how often it is read, and how much of it was allowed."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.caps: list[int] = []
+
+    async def __call__(self, cap: int) -> bytes:
+        self.caps.append(cap)
+        return self.content
+
+
+def refused(world: World, method: str, command: str, token: str, body: Body) -> Refusal:
+    async def serve() -> Refusal:
+        asked = Asked(
+            method, command, b"", (f"Bearer {token}",), "application/json", body, "body-test"
+        )
+        with pytest.raises(Refusal) as raised:
+            await Gate(world.ports).serve(asked)
+        return raised.value
+
+    return world.run(serve())
+
+
+def strangers(world: World, command: str) -> str:
+    root = world.grant(command, FILE, by="stranger")
+    return world.invoke(command, FILE, {}, [root.jwt], root="stranger")
+
+
+def test_no_body_is_read_for_a_token_that_proves_nothing(world: World) -> None:
+    body = Body(json.dumps({"path": "f", "content": "x" * 1_000_000}).encode())
+    for token, reason in (
+        (strangers(world, WRITE), "untrusted_issuer"),
+        (world.token(WRITE, FILE, ttl=-1, nbf=0), "expired"),
+        (world.token(WRITE, FILE)[:-8] + "A" * 8, "malformed_ucan"),
+    ):
+        said = refused(world, "PUT", WRITE, token, body)
+        assert (said.status, said.reason) in {(401, reason), (401, "bad_signature")}
+    assert body.caps == []
+    assert not (world.folder / "f").exists()
+
+
+def test_a_body_is_read_once_the_token_is_proven_and_then_compared(world: World) -> None:
+    body = Body(b'{"path":"other","content":"x"}')
+    said = refused(world, "PUT", WRITE, world.token(WRITE, FILE), body)
+    assert (said.status, said.reason) == (403, "resource_mismatch")
+    assert body.caps == [world.ports.limits.request_body(holds_file=True)]
+
+
+def test_a_read_is_proven_once_and_takes_no_body(world: World) -> None:
+    asked: list[Request] = []
+
+    class Counting:
+        async def ask(self, request: Request) -> Answer | Refused:
+            asked.append(request)
+            return await world.ports.signer.ask(request)
+
+    assert ask(world, signer=Counting()).status_code == 200
+    assert sum(isinstance(request, Verify) for request in asked) == 1
+    said = world.call("GET", f"{READ}?path=f", world.token(READ, FILE), content=b"x" * 300_000)
+    assert (said.status_code, said.json()["fields"]) == (400, ["body"])
+    assert "takes no body" in said.json()["error"]
 
 
 def write_scope(token: str) -> dict[str, Any]:

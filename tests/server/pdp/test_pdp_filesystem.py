@@ -220,6 +220,91 @@ def test_what_is_not_there_is_not_found(space: Workspace, path: str) -> None:
         assert refused(lambda: space.write(path, "x")) == (404, "not_found")
 
 
+def said(work: Callable[[], object]) -> str:
+    with pytest.raises(Refusal) as raised:
+        work()
+    return raised.value.message
+
+
+def test_a_missing_folder_is_named(space: Workspace) -> None:
+    (space.folder / "a").mkdir()
+    missing = "there is no folder 'a/b'"
+    assert said(lambda: space.read("a/b/c/f")) == missing
+    assert said(lambda: space.list("a/b")) == missing
+    made = f"{missing}, and /filesystem/file/write does not make folders"
+    assert said(lambda: space.write("a/b/c/f", "x")) == made
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("missing/f", (404, "not_found")),
+        ("file/f", (404, "not_found")),
+        ("folder", (400, "invalid_request")),
+        ("link/f", (403, "resource_out_of_scope")),
+        ("link", (403, "resource_out_of_scope")),
+        ("x" * 300, (400, "invalid_request")),
+        (f"{'x' * 300}/f", (400, "invalid_request")),
+    ],
+)
+def test_a_write_that_cannot_be_done_is_refused_before_it_is_tried(
+    space: Workspace, path: str, expected: tuple[int, str]
+) -> None:
+    (space.folder / "file").touch()
+    (space.folder / "folder").mkdir()
+    (space.folder / "link").symlink_to("folder")
+    before = names(space.folder)
+    prepare = partial(anyio.run, space.files.prepare, call("write", path, content="x"))
+    assert refused(prepare) == expected
+    assert names(space.folder) == before
+
+
+def test_making_a_write_ready_changes_nothing(space: Workspace) -> None:
+    (space.folder / "old").write_text("old")
+    for name in ("old", "new"):
+        anyio.run(space.files.prepare, call("write", name, content="x"))
+    assert names(space.folder) == ["old"]
+    assert (space.folder / "old").read_text() == "old"
+
+
+@pytest.mark.parametrize("what", ["open", "dup", "scandir", "lstat", "fstat", "read", "write"])
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (errno.EACCES, (403, "forbidden")),
+        (errno.EIO, (503, "unavailable")),
+        (errno.EMFILE, (503, "unavailable")),
+    ],
+)
+def test_no_operation_ends_in_an_error_of_the_operating_system(
+    space: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+    number: int,
+    expected: tuple[int, str],
+) -> None:
+    (space.folder / "f").write_text("content")
+    space.list()
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    operations: tuple[Callable[[], object], ...] = (
+        lambda: space.read("f"),
+        lambda: space.write("f", "x"),
+        space.list,
+    )
+    seen = []
+    for operation in operations:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, what, fail)
+            try:
+                operation()
+            except Refusal as refusal:
+                seen.append((refusal.status, refusal.code))
+    assert set(seen) == {expected}
+
+
 def test_a_folder_is_no_file_and_a_file_no_folder(space: Workspace) -> None:
     (space.folder / "d").mkdir()
     (space.folder / "f").touch()

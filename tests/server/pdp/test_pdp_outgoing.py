@@ -70,13 +70,13 @@ def test_values_fill_the_template_and_the_rest_is_query_or_body() -> None:
     said = sent(
         spec(method="POST"),
         {"owner": "a b", "path": "x/y z"},
-        key="k/1",
+        key="k?1",
         q="a&b=c",
         flag=True,
         tags=["x", "y"],
         text="hé",
     )
-    assert said.path == "/v1/a%20b/files/x/y%20z/rows/k%2F1:watch"
+    assert said.path == "/v1/a%20b/files/x/y%20z/rows/k%3F1:watch"
     assert said.query == "q=a%26b%3Dc&flag=true&tags=x%2Cy"
     assert json.loads(said.body or b"") == {"text": "hé"}
 
@@ -89,7 +89,7 @@ def test_values_fill_the_template_and_the_rest_is_query_or_body() -> None:
 def test_no_value_changes_host_path_or_query(owner: str, key: str, q: str) -> None:
     """Decoded segment by segment, the request says exactly what was asked for."""
     command = spec("/v1/{owner}/rows/{key}")
-    if {owner, key} & {".", ".."}:
+    if {owner, key} & {".", ".."} or any(mark in owner + key for mark in "/\\"):
         with pytest.raises(Refusal):
             url(call(command, {"owner": owner}, key=key, q=q))
         return
@@ -109,6 +109,33 @@ def test_a_value_that_is_no_segment_is_refused(value: str) -> None:
     with pytest.raises(Refusal) as raised:
         sent(spec("/v1/{key}"), {"owner": "a", "path": "a"}, key=value)
     assert raised.value.status == 400
+
+
+@pytest.mark.parametrize("value", ["a/b", "/", "../x", "a\\b", "\\"])
+def test_a_value_that_a_decoding_upstream_would_split_is_refused(value: str) -> None:
+    with pytest.raises(Refusal) as raised:
+        sent(spec(), {"owner": value, "path": "a"}, key="k")
+    assert (raised.value.status, raised.value.fields) == (400, ("resource.owner",))
+    with pytest.raises(Refusal) as raised:
+        sent(spec(), {"owner": "o", "path": "a"}, key=value)
+    assert (raised.value.status, raised.value.fields) == (400, ("args.key",))
+    assert "args.key" in str(raised.value)
+
+
+def test_a_list_that_a_decoding_upstream_would_split_is_refused() -> None:
+    with pytest.raises(Refusal) as raised:
+        sent(spec("/v1/{owner}/{path}/{tags}"), {"owner": "o", "path": "a"}, tags=["x", "y/z"])
+    assert raised.value.fields == ("args.tags",)
+
+
+def test_an_argument_named_like_a_path_field_is_no_path() -> None:
+    command = spec("/v1/{owner}/{path}").model_copy(
+        update={"resource": ("owner",), "args": {"path": Argument(required=True)}}
+    )
+    with pytest.raises(Refusal) as raised:
+        sent(command, {"owner": "o"}, path="a/b")
+    assert raised.value.fields == ("args.path",)
+    assert sent(command, {"owner": "o"}, path="a").path == "/v1/o/a"
 
 
 def test_a_folder_that_would_leave_an_empty_segment_is_refused() -> None:

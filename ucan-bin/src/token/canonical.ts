@@ -85,16 +85,26 @@ function membersOf(value: JsonObject): [string, Json][] {
   return Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
-/** Whether two values are the same JSON: they have the same canonical form. */
-export function equal(a: Json | undefined, b: Json | undefined): boolean {
+/** The names of an object's members. */
+export type NamesOf = (value: JsonObject) => readonly string[];
+
+/**
+ * Whether two values are the same JSON: they have the same canonical form. Listing the names of
+ * an object takes longer the larger it is, so who compares one often gives a `namesOf` that knows.
+ */
+export function equal(
+  a: Json | undefined,
+  b: Json | undefined,
+  namesOf: NamesOf = Object.keys,
+): boolean {
   if (Array.isArray(a) && Array.isArray(b)) {
-    return a.length === b.length && a.every((item, index) => equal(item, b[index]));
+    return a.length === b.length && a.every((item, index) => equal(item, b[index], namesOf));
   }
   if (!isObject(a) || !isObject(b)) return a === b;
-  const names = Object.keys(a);
+  const names = namesOf(a);
   return (
-    names.length === Object.keys(b).length &&
-    names.every((name) => Object.hasOwn(b, name) && equal(a[name], b[name]))
+    names.length === namesOf(b).length &&
+    names.every((name) => Object.hasOwn(b, name) && equal(a[name], b[name], namesOf))
   );
 }
 

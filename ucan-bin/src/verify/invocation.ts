@@ -28,6 +28,7 @@ import { isWithin } from "./links.ts";
 import type { Chain } from "./order.ts";
 import { firstFalse } from "./pol.ts";
 import { covers } from "./resource.ts";
+import { Reading } from "./selector.ts";
 
 /** Why the invocation is refused, pointing at the token whose word it breaks. */
 export function wrongInvocation(
@@ -74,8 +75,10 @@ function brokenPolicy(
   { cmd, resource, args }: Call,
   refuse: (message: string) => Refusal,
 ): Refusal | undefined {
+  const subject = { cmd, resource, args };
+  const reading = new Reading();
   for (const [hop, { policy }] of links.entries()) {
-    const index = firstFalse(policy, { cmd, resource, args });
+    const index = firstFalse(policy, subject, reading);
     if (index >= 0) return refuse(`pol[${index}] of this link does not hold`).at(hop);
   }
   return undefined;

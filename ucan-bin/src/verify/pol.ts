@@ -8,7 +8,7 @@
 
 import { equal } from "../token/canonical.ts";
 import type { Json } from "../token/canonical.ts";
-import { parseSelector, select, type Selector } from "./selector.ts";
+import { parseSelector, Reading, select, type Selector } from "./selector.ts";
 
 export type Statement =
   | { readonly op: "=="; readonly selector: Selector; readonly value: Json }
@@ -27,9 +27,16 @@ export function parsePolicy(pol: Json[], at = "pol"): Policy | string {
   return policy;
 }
 
-/** The index of the first statement that does not hold for `subject`; -1 if all hold. */
-export function firstFalse(policy: Policy, subject: Json): number {
-  return policy.findIndex((statement) => !holds(statement, subject));
+/**
+ * The index of the first statement that does not hold for `subject`; -1 if all hold. Policies that
+ * are evaluated for the same subject share one `reading`, so that it is walked once for all.
+ */
+export function firstFalse(
+  policy: Policy,
+  subject: Json,
+  reading: Reading = new Reading(),
+): number {
+  return policy.findIndex((statement) => !holds(statement, subject, reading));
 }
 
 /** Whether some statement holds whatever the call is: an `or` of nothing. */
@@ -41,16 +48,20 @@ export function isVacuous(policy: Policy): boolean {
   );
 }
 
-function holds(statement: Statement, subject: Json): boolean {
+function holds(statement: Statement, subject: Json, reading: Reading): boolean {
   switch (statement.op) {
     case "==":
       // What does not resolve is undefined, which equals no value.
-      return equal(select(statement.selector, subject), statement.value);
+      return equal(select(statement.selector, subject, reading), statement.value, (value) =>
+        reading.namesOf(value),
+      );
     case "and":
-      return statement.of.every((inner) => holds(inner, subject));
+      return statement.of.every((inner) => holds(inner, subject, reading));
     case "or":
       // UCAN 1.0 lets an `or` of nothing hold.
-      return statement.of.length === 0 || statement.of.some((inner) => holds(inner, subject));
+      return (
+        statement.of.length === 0 || statement.of.some((inner) => holds(inner, subject, reading))
+      );
   }
 }
 

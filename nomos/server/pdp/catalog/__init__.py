@@ -202,6 +202,9 @@ def _provider(document: _Document, built_in: Provider | None) -> Provider:
 def _field_problems(name: str, field: ResourceField) -> Iterator[str]:
     if name == "provider":
         yield "this name is taken: it says which provider a resource is of"
+    if name == "path" and field.type != "path":
+        # A token that names a `path` covers what lies beneath it, whatever the provider meant.
+        yield "a field of this name covers what lies beneath: give it the type path, or rename it"
     if field.type != "string" and (field.pattern is not None or field.case != "preserve"):
         yield "pattern and case are for strings"
     if field.pattern is not None:
