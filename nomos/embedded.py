@@ -31,9 +31,10 @@ STOP_SECONDS: Final = 10.0
 
 try:
     from nomos.policy import bundle
-    from nomos.server.app import System, take_folder
+    from nomos.server.app import System
     from nomos.server.control import credentials
     from nomos.server.environment import max_chain_depth, upstreams
+    from nomos.server.folder import take_folder
     from nomos.server.pdp.catalog import load_catalog
     from nomos.server.policies import read_facts, read_policies
     from nomos.server.run import bind, serve

@@ -7,7 +7,6 @@ trip over.
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -24,8 +23,8 @@ from nomos.server.control import credentials
 from nomos.server.control.ports import Ports as ControlPorts
 from nomos.server.control.rates import WINDOW, Rates
 from nomos.server.control.routes import create_control
+from nomos.server.folder import take_folder, unusable
 from nomos.server.keys import Asks, Keys
-from nomos.server.lock import FolderLock
 from nomos.server.pdp.catalog import load_catalog
 from nomos.server.pdp.ports import Ports as PdpPorts
 from nomos.server.pdp.routes import create_pdp
@@ -102,7 +101,7 @@ class System:
                 )
                 return cls(control, pdp, closing.pop_all())
         except OSError as failure:
-            raise _unusable(settings.data, failure) from failure
+            raise unusable(settings.data, failure) from failure
 
     async def create_app(self, name: str, role: Role = "agent") -> Secret:
         """Register an app and return its API key, which is not kept and not shown again."""
@@ -115,43 +114,10 @@ class System:
         await self._closing.aclose()
 
 
-def take_folder(settings: Settings) -> FolderLock:
-    """Make the data folder and the served one if need be, and lock the former."""
-    folder = settings.data
-    _check_served(folder, settings.served_folder)
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        settings.served_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return FolderLock(folder)
-    except OSError as failure:
-        raise _unusable(folder, failure) from failure
-
-
-def _check_served(data: Path, served: Path) -> None:
-    """Agents read and write the served folder: no key and no database may be in it."""
-    data, served = data.resolve(), served.resolve()
-    if data.is_relative_to(served) or served.is_relative_to(data / "keys"):
-        raise ConfigurationError(
-            f"the workspace {served} holds the server's own data ({data}), and agents could reach "
-            "its keys. Serve another folder, or move the data elsewhere",
-            setting="workspace",
-        )
-
-
 def _check_depth(depth: int) -> None:
     if not 1 <= depth <= DEEPEST_CHAIN:
         message = f"max_chain_depth is {depth}, and must be from 1 to {DEEPEST_CHAIN}"
         raise ConfigurationError(message, setting="max_chain_depth")
-
-
-def _unusable(folder: Path, failure: OSError) -> ConfigurationError:
-    at = failure.filename or folder
-    what = "is not a folder" if failure.errno in (errno.ENOTDIR, errno.EEXIST) else failure.strerror
-    return ConfigurationError(
-        f"the data folder {folder} cannot be used: {at}: {what}. Choose a folder that this user "
-        "may write to",
-        setting="data",
-    )
 
 
 async def _migrate(store: Store, folder: Path) -> None:

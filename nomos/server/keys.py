@@ -75,6 +75,10 @@ class Keys:
 def make_private_folder(folder: Path) -> None:
     """Make `folder` for its owner alone, and refuse one that others can look into."""
     folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink():
+        raise ConfigurationError(
+            f"{folder} is a link; keys must lie in the data folder itself", setting="data"
+        )
     _refuse_shared(folder, folder.stat(), "chmod 700")
 
 

@@ -24,7 +24,9 @@ class FolderLock:
     """The right to use a data folder, from construction until `release`."""
 
     def __init__(self, folder: Path) -> None:
-        self._descriptor: int | None = os.open(folder / FILE, os.O_RDWR | os.O_CREAT, 0o600)
+        self._descriptor: int | None = os.open(
+            folder / FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600
+        )
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as taken:

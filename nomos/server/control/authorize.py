@@ -16,9 +16,9 @@ import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
-from nomos._wire import Delegate, Invoke, Request, Signed
+from nomos._wire import Delegate, Invoke, Refused, Request, Signed
 from nomos.errors import ConfigurationError, InvalidRequest, SignerError
 from nomos.models import DenyReason
 from nomos.server.control import decision, messages, question, tokens
@@ -27,12 +27,16 @@ from nomos.server.control.decision import Reply
 from nomos.server.control.errors import Refusal, unavailable
 from nomos.server.control.ports import Ports
 from nomos.server.control.question import Asked
+from nomos.server.redact import redact
 from nomos.server.storage.apps import ApiKey
 from nomos.server.storage.database import StorageUnavailable
 from nomos.server.storage.idempotency import StoredAnswer
 from nomos.server.storage.receipts import ReceiptRow, new_receipt_id
 
 log = logging.getLogger("nomos.server")
+
+CALLERS_FAULT: Final = frozenset({"invalid_request", "malformed_ucan", "too_large"})
+"""What the binary says of a payload that no token can hold: asking again will not help."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +88,13 @@ async def _answer(ports: Ports, asking: Asking) -> Reply:
         app=caller.app,
         agent=agent,
         command=asked.command,
-        resource=asked.resource,
-        args=asked.args,
+        resource=redact(dict(asked.resource)),
+        args=None if asked.args is None else redact(dict(asked.args)),
         decision="allow" if ruling.reason is None else "deny",
         reason=ruling.reason,
         policies=ruling.policies,
         bundle=ports.bundle.hash,
-        purpose=asked.purpose,
+        purpose=redact(asked.purpose),
         request_id=asking.request_id,
         status=200,
     )
@@ -132,10 +136,12 @@ async def _delegate(ports: Ports, asked: Asked, row: ReceiptRow, agent: str) -> 
 
 async def _sign(ports: Ports, request: Request) -> Signed:
     answer = await ports.signer.ask(request)
-    if not isinstance(answer, Signed):
-        code = getattr(answer, "code", None)
-        raise SignerError(f"the signing binary refused to sign: {code}", code=code)
-    return answer
+    if isinstance(answer, Signed):
+        return answer
+    code = answer.code if isinstance(answer, Refused) else None
+    if isinstance(answer, Refused) and code in CALLERS_FAULT:
+        raise InvalidRequest(f"the question cannot be signed: {answer.message}")
+    raise SignerError(f"the signing binary refused to sign: {code}", code=code)
 
 
 def _stored(asking: Asking, row: ReceiptRow, agent: str, answer: Reply) -> StoredAnswer:

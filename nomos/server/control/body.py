@@ -24,6 +24,9 @@ MAX_DEPTH: Final = 16
 """Levels of nesting; in a token the deepest of them sits a few levels deeper, below 32."""
 
 MAX_INTEGER: Final = 2**53 - 1
+
+FIRST_WITH_EXPONENT: Final = 1e21
+"""From here on numbers are written with an exponent, and promise no exact integer."""
 SECONDS_TO_SEND: Final = 20.0
 
 
@@ -123,6 +126,8 @@ def _problem(value: object) -> str | None:
             return "is an integer beyond 2^53-1; send it as a string"
         case float() if not math.isfinite(value):
             return "is a number too large for JSON"
+        case float() if value.is_integer() and MAX_INTEGER < abs(value) < FIRST_WITH_EXPONENT:
+            return "is an integer beyond 2^53-1; send it as a string"
     return None
 
 

@@ -20,7 +20,7 @@ from nomos.resources import (
     commands_beneath,
     find_command,
 )
-from nomos.server.control.body import canonical
+from nomos.server.control.body import MAX_INTEGER, canonical
 from nomos.server.control.errors import shown
 from nomos.server.control.messages import AuthorizeRequest
 
@@ -73,10 +73,22 @@ def read(message: AuthorizeRequest, catalog: Catalog, pdp_did: str, bundle: str)
         ttl=message.ttl_seconds,
         agent=message.agent_did,
         purpose=message.purpose,
-        context=message.context,
+        context=None if message.context is None else _signed_form(message.context),
     )
     _check_facts(asked.facts(bundle))
     return asked
+
+
+def _signed_form(value: Any) -> Any:
+    """The value as the token will carry it: 9.0 is written 9, and policy must see the same."""
+    match value:
+        case dict():
+            return {name: _signed_form(item) for name, item in value.items()}
+        case list():
+            return [_signed_form(item) for item in value]
+        case float() if value.is_integer() and abs(value) <= MAX_INTEGER:
+            return int(value)
+    return value
 
 
 def _check_audience(audience: str | None, pdp_did: str) -> None:

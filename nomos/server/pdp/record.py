@@ -17,9 +17,9 @@ from typing import Any, Final
 
 from nomos.models import DenyReason
 from nomos.server.pdp.ports import Store
-from nomos.server.pdp.redact import redact
 from nomos.server.pdp.request import for_the_record
 from nomos.server.pdp.statuses import Refusal
+from nomos.server.redact import redact
 from nomos.server.storage.receipts import ReceiptRow, new_receipt_id
 
 log = logging.getLogger(__name__)

@@ -25,9 +25,9 @@ import anyio.to_thread
 from nomos.resources import CommandSpec
 from nomos.server.pdp.credentials import Access, access
 from nomos.server.pdp.ports import Action, Limits, Target
-from nomos.server.pdp.redact import redact
 from nomos.server.pdp.request import Rebuilt
 from nomos.server.pdp.statuses import Refusal
+from nomos.server.redact import redact
 
 if TYPE_CHECKING:
     import httpx

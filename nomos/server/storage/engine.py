@@ -43,7 +43,12 @@ def _url(folder: Path) -> URL:
 
 def _create_private(path: Path) -> None:
     """SQLite gives its journal files the mode of the database file, so this settles all three."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
 
 
 def _configure(engine: Engine, *, begin: str, pragmas: tuple[str, ...]) -> None:

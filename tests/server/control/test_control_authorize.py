@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from pydantic import TypeAdapter
 
 from nomos._io.signer import AsyncSigner
-from nomos._wire import Call, Refused, Verified, Verify
+from nomos._wire import Answer, Call, Hello, Refused, Request, Verified, Verify
+from nomos.errors import InvalidRequest
+from nomos.server.control import authorize, messages, question
 from nomos.server.control.messages import AllowReply, AuthorizeReply, DenyReply
+from nomos.server.pdp.catalog import load_catalog
 
 if TYPE_CHECKING:
     from server.control.conftest import OpenPlane, Plane
+
+    from nomos.server.control.ports import Ports
 
 pytestmark = pytest.mark.anyio
 
@@ -292,6 +298,47 @@ async def test_every_decision_has_a_receipt(plane: Plane, agent: str) -> None:
     assert (no.cid, no.expires_at, no.args) == (None, None, None)
     assert len(yes.bundle) == 64
     assert yes.bundle == no.bundle
+
+
+async def test_secrets_are_taken_out_before_a_receipt_is_stored(plane: Plane) -> None:
+    secret = "ghp_" + "a" * 36
+    await plane.ask(args={"state": secret}, purpose=f"use {secret}")
+    [receipt] = await plane.receipts()
+    assert secret not in repr(receipt)
+    assert receipt.purpose == "use [REDACTED:github_pat]"
+
+
+async def test_policy_sees_a_fact_as_the_token_will_carry_it(standing: Plane) -> None:
+    """9.0 is written 9 in a token, where the PDP will read it as a whole number."""
+    given = {"level": 9.0, "in": [{"a": 1.5}]}
+    asked = {"command": "/github/issue/list", "resource": REPO, "context": given}
+    read = question.read(messages.authorize_request(asked), load_catalog(), "did:key:x", "0" * 64)
+    assert read.context is not None
+    assert isinstance(read.context["level"], int)
+    answer = (await standing.ask(context=given)).json()
+    facts = standing.payload(answer["chain"][0])["meta"]["facts"]["agent"]
+    assert facts == read.context == {"level": 9, "in": [{"a": 1.5}]}
+
+
+@pytest.mark.parametrize("number", [1e16, 9007199254740992.0, -1e20])
+async def test_a_number_that_no_token_can_hold_is_refused_and_not_retried(
+    standing: Plane, number: float
+) -> None:
+    reply = await standing.ask(context={"x": number})
+    assert (reply.status_code, reply.json()["error_code"]) == (400, "invalid_request")
+    assert reply.json()["fields"] == ["context.x"]
+
+
+async def test_what_the_binary_will_not_sign_is_the_callers_to_mend() -> None:
+    """Such as a name that two versions of Unicode normalise differently."""
+    refused = Refused(code="malformed_ucan", message="a member name is not in NFC")
+
+    class Picky:
+        async def ask(self, request: Request) -> Answer | Refused:
+            return refused
+
+    with pytest.raises(InvalidRequest, match="cannot be signed: a member name"):
+        await authorize._sign(cast("Ports", SimpleNamespace(signer=Picky())), Hello())
 
 
 async def test_the_receipt_of_an_unknown_command_has_no_arguments(plane: Plane) -> None:

@@ -109,7 +109,7 @@ JSON = some.recursive(
     some.none()
     | some.booleans()
     | some.integers(-(2**53) + 1, 2**53 - 1)
-    | some.floats(allow_nan=False, allow_infinity=False)
+    | some.floats(-(2**53) + 1, 2**53 - 1)
     | some.text(some.characters(codec="ascii")),
     lambda inner: (
         some.lists(inner, max_size=3)

@@ -16,7 +16,8 @@ from nomos._wire import ForgetKey, LoadKey, Refused
 from nomos.errors import ConfigurationError, InvalidPolicy, SignerError
 from nomos.models import Secret
 from nomos.policy.bundle import Source
-from nomos.server.app import System, take_folder
+from nomos.server.app import System
+from nomos.server.folder import take_folder
 from nomos.server.keys import Keys, load_or_create
 from nomos.server.lock import FolderLock
 from nomos.server.settings import Settings

@@ -1,4 +1,4 @@
-"""Take secrets out of what an upstream says, before an agent or a record sees it.
+"""Take secrets out of what agents and upstreams say, before anyone else or a record sees it.
 
 Text that looks like a credential becomes `[REDACTED:<kind>]`, in values and in keys. It finds
 what has a recognisable form and cannot find what has none.

@@ -1,0 +1,67 @@
+"""The data folder: whose it is, what lies in it, and that one system at a time uses it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from nomos.errors import ConfigurationError
+from nomos.server.lock import FolderLock
+from nomos.server.settings import Settings
+
+
+def take_folder(settings: Settings) -> FolderLock:
+    """Make the data folder and the served one if need be, and lock the former."""
+    folder = settings.data
+    _check_served(folder, settings.served_folder)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_owned(folder)
+        settings.served_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_no_link(settings)
+        return FolderLock(folder)
+    except OSError as failure:
+        raise unusable(folder, failure) from failure
+
+
+def _check_owned(folder: Path) -> None:
+    """Who can write here can plant API keys and take away revocations."""
+    found = folder.stat()
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise ConfigurationError(
+            f"the data folder {folder} belongs to another user, or others may write to it. "
+            f"Choose another, or run: chmod go-w {folder}",
+            setting="data",
+        )
+
+
+def _check_no_link(settings: Settings) -> None:
+    """A workspace that the operator names may be a link; the one inside the data folder not."""
+    if settings.workspace is None and settings.served_folder.is_symlink():
+        raise ConfigurationError(
+            f"{settings.served_folder} is a link, which could lead agents anywhere. Remove it, or "
+            "name the folder to serve as the workspace",
+            setting="workspace",
+        )
+
+
+def _check_served(data: Path, served: Path) -> None:
+    """Agents read and write the served folder: no key and no database may be in it."""
+    data, served = data.resolve(), served.resolve()
+    if data.is_relative_to(served) or served.is_relative_to(data / "keys"):
+        raise ConfigurationError(
+            f"the workspace {served} holds the server's own data ({data}), and agents could reach "
+            "its keys. Serve another folder, or move the data elsewhere",
+            setting="workspace",
+        )
+
+
+def unusable(folder: Path, failure: OSError) -> ConfigurationError:
+    at = failure.filename or folder
+    what = "is not a folder" if failure.errno in (errno.ENOTDIR, errno.EEXIST) else failure.strerror
+    return ConfigurationError(
+        f"the data folder {folder} cannot be used: {at}: {what}. Choose a folder that this user "
+        "may write to",
+        setting="data",
+    )

@@ -1,0 +1,74 @@
+"""Whose the data folder is, and what in it may be a link: nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nomos import AuthGuard, ConfigurationError
+from nomos.server.folder import take_folder
+from nomos.server.keys import make_private_folder
+from nomos.server.settings import Settings
+from nomos.server.storage.engine import open_writer
+
+
+def settings(data: Path, workspace: Path | None = None) -> Settings:
+    return Settings(data=data, policies=(), workspace=workspace)
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o702])
+def test_a_folder_that_others_may_write_to_is_refused(tmp_path: Path, mode: int) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    data.chmod(mode)
+    with pytest.raises(ConfigurationError, match="chmod go-w"):
+        take_folder(settings(data))
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    (data / "nomos.lock").symlink_to(victim)
+    with pytest.raises(ConfigurationError):
+        take_folder(settings(data))
+    assert victim.read_text() == "precious"
+
+
+def test_a_database_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "nomos.db").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        open_writer(tmp_path)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_database_is_for_its_owner_alone(tmp_path: Path) -> None:
+    (tmp_path / "nomos.db").touch(0o666)
+    open_writer(tmp_path).dispose()
+    assert (tmp_path / "nomos.db").stat().st_mode & 0o077 == 0
+
+
+def test_a_folder_of_keys_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir(mode=0o700)
+    (tmp_path / "keys").symlink_to(tmp_path / "other")
+    with pytest.raises(ConfigurationError, match="is a link"):
+        make_private_folder(tmp_path / "keys")
+
+
+def test_the_default_workspace_may_not_be_a_link_a_named_one_may(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    (data / "workspace").symlink_to(tmp_path / "files")
+    with pytest.raises(ConfigurationError, match="could lead agents anywhere"):
+        take_folder(settings(data))
+    (tmp_path / "link").symlink_to(tmp_path / "files")
+    take_folder(settings(data, tmp_path / "link")).release()
+
+
+def test_an_embedded_guard_refuses_such_a_folder_at_once(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    with pytest.raises(ConfigurationError, match="others may write"):
+        AuthGuard.embedded(policies="permit (principal, action, resource);", data=tmp_path)
