@@ -20,42 +20,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 from nomos._wire import Verified
-from nomos.errors import InvalidRequest
 from nomos.policy.decide import Inquiry, decide
-from nomos.resources import CommandSpec, Provider, find_command, nearest_command
+from nomos.resources import CommandSpec
 from nomos.server.pdp import tokens
 from nomos.server.pdp.filesystem import Filesystem
 from nomos.server.pdp.pace import Pace
 from nomos.server.pdp.ports import Action, Ports
 from nomos.server.pdp.record import OK, Case, Records
-from nomos.server.pdp.request import IN_QUERY, Rebuilt, rebuild
-from nomos.server.pdp.statuses import Refusal, denied, shown
+from nomos.server.pdp.request import IN_QUERY, Rebuilt
+from nomos.server.pdp.statuses import Refusal, denied
 from nomos.server.pdp.tokens import Claims, Holder
+from nomos.server.pdp.understood import MAX_COMMAND, Asked, Requests
 from nomos.server.pdp.upstream import Http
 
 log = logging.getLogger(__name__)
 
-MAX_COMMAND = 256
 _DOUBT = ". Look whether it was done before you try again"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A request as it arrived. `body` reads at most so many bytes, or refuses."""
-
-    method: str
-    path: str
-    query: bytes
-    authorization: tuple[str, ...]
-    content_type: str | None
-    body: Callable[[int], Awaitable[bytes]]
-    request_id: str
 
 
 class Handler(Protocol):
@@ -77,6 +63,11 @@ class Gate:
             "filesystem": Filesystem(ports.workspace, ports.limits),
             "http": Http(ports.upstreams, ports.limits),
         }
+        self._requests = Requests(
+            ports.catalog,
+            ports.limits,
+            lambda provider, command: self._handlers[provider.handler].serves(command),
+        )
         self._records = Records(ports.store)
         self._calls = Pace()
         self._unproven = Pace()
@@ -88,10 +79,14 @@ class Gate:
         token = tokens.bearer(asked.authorization, self._ports.limits.token)
         try:
             claimed = await tokens.claims(self._ports, token)
-            wanted = self._wanted(asked)
+            wanted = self._requests.wanted(asked)
             if not isinstance(wanted, Refusal) and wanted[1].method not in IN_QUERY:
                 await tokens.prove(self._ports, claimed, None)
-            call = wanted if isinstance(wanted, Refusal) else await self._rebuilt(asked, *wanted)
+            call = (
+                wanted
+                if isinstance(wanted, Refusal)
+                else await self._requests.rebuilt(asked, *wanted)
+            )
             known = call.call if isinstance(call, Rebuilt) else None
             proven = await tokens.prove(self._ports, claimed, known)
         except Refusal as refusal:
@@ -110,62 +105,6 @@ class Gate:
         """Release what the handlers hold."""
         for handler in self._handlers.values():
             await handler.close()
-
-    # Understanding the request
-
-    def _wanted(self, asked: Asked) -> tuple[Provider, CommandSpec] | Refusal:
-        """Return the command, or what is wrong with asking for it; nothing is read for that."""
-        try:
-            return self._command(asked)
-        except Refusal as refusal:
-            return refusal
-
-    async def _rebuilt(
-        self, asked: Asked, provider: Provider, command: CommandSpec
-    ) -> Rebuilt | Refusal:
-        """Return the call, or what is wrong with it; the token is not proven for it yet."""
-        try:
-            body = await asked.body(self._cap(command))
-            return rebuild(
-                provider,
-                command,
-                query=asked.query,
-                body=body,
-                content_type=asked.content_type,
-            )
-        except InvalidRequest as error:
-            return Refusal("invalid_request", str(error), fields=error.fields)
-        except Refusal as refusal:
-            return refusal
-
-    def _cap(self, command: CommandSpec) -> int:
-        """Return how many bytes the body of a call may have: none where parameters are a query."""
-        if command.method in IN_QUERY:
-            return 0
-        holds_file = any(argument.digest for argument in command.args.values())
-        return self._ports.limits.request_body(holds_file=holds_file)
-
-    def _command(self, asked: Asked) -> tuple[Provider, CommandSpec]:
-        name = asked.path[: MAX_COMMAND + 1]
-        found = find_command(self._ports.catalog, name)
-        if found is None:
-            near = nearest_command(self._ports.catalog, name)
-            hint = f"; did you mean {near}?" if near is not None else ""
-            raise Refusal("not_found", f"there is no command {shown(name)}{hint}")
-        provider, command = found
-        if not self._handlers[provider.handler].serves(command):
-            raise Refusal(
-                "not_found",
-                f"{command.name} is registered for policy; this PDP does not serve it",
-            )
-        if asked.method != command.method:
-            raise Refusal(
-                "invalid_request",
-                f"call it as {command.method} {command.name}",
-                status=405,
-                headers={"allow": command.method},
-            )
-        return found
 
     # Deciding
 

@@ -22,10 +22,11 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from nomos._wire import Hello, Refused
-from nomos.server.pdp.gate import Asked, Gate
+from nomos.server.pdp.gate import Gate
 from nomos.server.pdp.ports import Ports
 from nomos.server.pdp.request import read_body
 from nomos.server.pdp.statuses import SHOWN, Refusal
+from nomos.server.pdp.understood import Asked
 
 log = logging.getLogger(__name__)
 

@@ -14,11 +14,12 @@ import pytest
 from nomos._wire import Answer, Inspected, Refused, Request, Verified, Verify
 from nomos.errors import SignerDied
 from nomos.server.pdp import filesystem
-from nomos.server.pdp.gate import Asked, Gate
+from nomos.server.pdp.gate import Gate
 from nomos.server.pdp.ports import Limits, Ports
 from nomos.server.pdp.routes import create_pdp
 from nomos.server.pdp.statuses import Refusal
 from nomos.server.pdp.tokens import pinned
+from nomos.server.pdp.understood import Asked
 
 if TYPE_CHECKING:
     from server.pdp.conftest import World

@@ -203,8 +203,8 @@ def test_only_so_many_refused_tokens_are_recorded_in_a_minute(world: World) -> N
     before = rows(world)
 
     async def flood() -> None:
-        from nomos.server.pdp.gate import Asked
         from nomos.server.pdp.statuses import Refusal
+        from nomos.server.pdp.understood import Asked
 
         async def body(cap: int) -> bytes:
             return b""
