@@ -133,9 +133,14 @@ class Process:
 
         An inherited write end would keep the parent's binary alive after the parent.
         """
-        for descriptor in (self._to, self._from, self._wake_read, self._wake_write):
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+        # Through the objects that own them: a second close, when those are collected, could hit
+        # a pipe that got the same number in the meantime.
+        for stream in (self._child.stdin, self._child.stdout):
+            if stream is not None:
+                stream.close()
+        if not self._ended:
+            os.close(self._wake_read)
+            os.close(self._wake_write)
         # It is the parent's child, not ours: there is nothing for us to wait for.
         self._child.returncode = 0
 
