@@ -52,7 +52,9 @@ def _explain(candidate: Path, trouble: str, *, named: bool) -> str:
     elif named:
         fix = f"unset {VARIABLE}, or point it at a built nomos-ucan"
     else:
-        fix = "reinstall: pip install --force-reinstall nomos (in a checkout: uv sync)"
+        fix = (
+            "pip install --force-reinstall nomos (in a checkout: uv sync --reinstall-package nomos)"
+        )
     return (
         f"the signing binary {NAME} cannot be used.\n"
         f"  looked at: {where}: {trouble}\n"

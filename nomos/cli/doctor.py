@@ -118,7 +118,7 @@ def _hello(signer: Signer) -> str:
     if answer.version != ours:
         raise SignerError(
             f"the binary is {answer.version}, the package {ours}: reinstall nomos "
-            "(in a checkout: uv sync)"
+            "(in a checkout: uv sync --reinstall-package nomos)"
         )
     return f"{answer.version}, {answer.runtime}, protocol {PROTOCOL}"
 
