@@ -38,7 +38,7 @@ MAX_ANSWER: Final = 8 * 1024 * 1024
 MAX_WAITING: Final = 100_000
 _CHUNK: Final = 64 * 1024
 
-SPIN: Final = 0.0001 if (os.cpu_count() or 1) > 1 else 0.0
+SPIN: Final = 0.0003 if (os.cpu_count() or 1) > 1 else 0.0
 """Seconds for which a caller looks for its answer before it sleeps. Being woken up on another
 processor takes longer than the binary needs to sign; alone on one, looking would only hinder it."""
 
