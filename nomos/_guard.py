@@ -12,6 +12,7 @@ import secrets
 import time
 import warnings
 import weakref
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,7 +51,7 @@ class FailOpenWarning(UserWarning):
     """A read went on although the control plane could not be asked."""
 
 
-class GuardBase:
+class GuardBase(ABC):
     """What both guards are made of: settings, the agent's key, and what they remember."""
 
     def __init__(
@@ -137,9 +138,9 @@ class GuardBase:
         self._endpoint.trouble = server.trouble
         weakref.finalize(self, server.close)
 
+    @abstractmethod
     def _connect(self) -> None:
         """Make the HTTP client of this colour."""
-        raise NotImplementedError
 
     @property
     def control_plane_url(self) -> str:
