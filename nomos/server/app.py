@@ -28,7 +28,7 @@ from nomos.server.keys import Asks, Keys
 from nomos.server.pdp.catalog import load_catalog
 from nomos.server.pdp.ports import Ports as PdpPorts
 from nomos.server.pdp.routes import create_pdp
-from nomos.server.settings import Settings
+from nomos.server.settings import DEEPEST_CHAIN, Settings
 from nomos.server.storage.apps import Role
 from nomos.server.storage.database import StorageUnavailable
 from nomos.server.storage.store import Store
@@ -36,8 +36,6 @@ from nomos.server.storage.tenants import DEFAULT
 
 ISSUER_KEY: Final = f"issuer-{DEFAULT}"
 PDP_KEY: Final = "pdp"
-DEEPEST_CHAIN: Final = 32
-"""The deepest chain that the signing binary can be told to accept."""
 
 
 class System:

@@ -1,0 +1,124 @@
+"""What the server takes from the environment and from the folder of policies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nomos import AuthGuard, ConfigurationError
+from nomos.server.environment import max_chain_depth, upstreams
+from nomos.server.pdp.catalog import load_catalog
+from nomos.server.policies import read_facts, read_policies
+
+CATALOG = load_catalog()
+SECRET = "ghp_" + "s" * 36
+
+
+def test_github_is_where_it_is_unless_told_otherwise() -> None:
+    assert upstreams(CATALOG, {})["github"].base_url == "https://api.github.com"
+    moved = upstreams(CATALOG, {"NOMOS_GITHUB_URL": "http://127.0.0.1:1/"})
+    assert moved["github"].base_url == "http://127.0.0.1:1"
+    assert "filesystem" not in moved
+
+
+@pytest.mark.parametrize(
+    "url", ["github", "ftp://x", "http://", "http://[::1", "http://user:hunter2@x"]
+)
+def test_a_base_url_that_is_none_is_named_and_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="NOMOS_GITHUB_URL") as refused:
+        upstreams(CATALOG, {"NOMOS_GITHUB_URL": url})
+    assert refused.value.setting == "NOMOS_GITHUB_URL"
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_credential_comes_from_a_variable_or_a_file(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(f"{SECRET}\n")
+    for environ in (
+        {"NOMOS_GITHUB_TOKEN": SECRET},
+        {"NOMOS_GITHUB_TOKEN_FILE": str(tmp_path / "token")},
+    ):
+        target = upstreams(CATALOG, environ)["github"]
+        assert target.token is not None
+        assert target.token.reveal() == SECRET
+        assert SECRET not in repr(target)
+    assert upstreams(CATALOG, {})["github"].token is None
+
+
+def test_two_credentials_are_one_too_many(tmp_path: Path) -> None:
+    both = {"NOMOS_GITHUB_TOKEN": SECRET, "NOMOS_GITHUB_TOKEN_FILE": str(tmp_path)}
+    with pytest.raises(ConfigurationError, match="both set") as refused:
+        upstreams(CATALOG, both)
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize("value", ["two words", "line\nbreak", "é"])
+def test_a_credential_that_no_header_can_hold_is_refused_unrepeated(value: str) -> None:
+    with pytest.raises(ConfigurationError, match="one word") as refused:
+        upstreams(CATALOG, {"NOMOS_GITHUB_TOKEN": value})
+    assert value not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"\n", b"secret \xff", b"x" * 20_000], ids=lambda c: str(c)[:12]
+)
+def test_a_file_that_holds_no_credential_is_named(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigurationError, match="NOMOS_GITHUB_TOKEN_FILE") as refused:
+        upstreams(CATALOG, {"NOMOS_GITHUB_TOKEN_FILE": str(file)})
+    assert "secret" not in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
+def test_the_depth_of_chains_has_a_default_and_bounds() -> None:
+    assert max_chain_depth({}) == max_chain_depth({"NOMOS_MAX_CHAIN_DEPTH": ""}) == 8
+    assert max_chain_depth({"NOMOS_MAX_CHAIN_DEPTH": "32"}) == 32
+    for wrong in ("0", "33", "-1", "8.0", "eight", "000000008", "٣"):
+        with pytest.raises(ConfigurationError, match="from 1 to 32"):
+            max_chain_depth({"NOMOS_MAX_CHAIN_DEPTH": wrong})
+
+
+def test_facts_are_declared_beside_the_policies_and_reach_them(tmp_path: Path) -> None:
+    (tmp_path / "facts.yaml").write_text("ticket: String\n")
+    (tmp_path / "a.cedar").write_text(
+        "permit (principal, action, resource)\n"
+        'when { context.agent has ticket && context.agent.ticket == "OPS-1" };\n'
+    )
+    assert read_facts(tmp_path) == {"ticket": "String"}
+    assert read_facts(tmp_path / "a.cedar") == read_facts("text") == {}
+    with AuthGuard.embedded(policies=tmp_path) as guard:
+        asked = {"command": "/github/repo/list", "resource": {"provider": "github"}}
+        assert guard.authorize(**asked, context={"ticket": "OPS-1"})  # type: ignore[arg-type]
+        assert not guard.authorize(**asked)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["- a\n", "ticket: 7\n", "7: String\n", "a: [b]\n", "{"])
+def test_facts_that_are_no_facts_are_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "facts.yaml").write_text(text)
+    with pytest.raises(ConfigurationError, match=r"facts\.yaml") as refused:
+        read_facts(tmp_path)
+    assert refused.value.setting == "facts"
+
+
+def test_an_empty_file_declares_no_facts(tmp_path: Path) -> None:
+    (tmp_path / "facts.yaml").write_text("# none yet\n")
+    assert read_facts(tmp_path) == {}
+
+
+def test_policies_are_read_in_order_from_folders_below_too(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "2.cedar").write_text("// two")
+    (tmp_path / "1.cedar").write_text("// one")
+    (tmp_path / "notes.txt").write_text("not a policy")
+    assert [source.name for source in read_policies(tmp_path)] == ["1.cedar", "b/2.cedar"]
+
+
+def test_policies_that_are_not_text_or_too_large_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.cedar").write_bytes(b"\xff")
+    with pytest.raises(ConfigurationError, match="not UTF-8"):
+        read_policies(tmp_path)
+    (tmp_path / "a.cedar").write_bytes(b" " * (4 * 1024 * 1024 + 1))
+    with pytest.raises(ConfigurationError, match="larger than"):
+        read_policies(tmp_path)
