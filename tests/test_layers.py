@@ -16,7 +16,7 @@ VALUES = {"nomos.models", "nomos.errors", "nomos.resources"}
 CORE = VALUES | {"nomos._wire", "nomos._core"}
 EDGES = CORE | {"nomos._io"}
 GUARD = EDGES | {"nomos.guard", "nomos._guard", "nomos._settings"}
-SERVER = CORE | {"nomos.policy", "nomos._io", "nomos.server"}
+SERVER = CORE | {"nomos.audit", "nomos.policy", "nomos._io", "nomos.server"}
 
 MAY_IMPORT = {
     "models": VALUES,
@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "resources": VALUES,
     "_wire": VALUES,
     "_core": CORE,
+    "audit": VALUES | {"nomos._wire", "nomos.audit"},
     "policy": VALUES | {"nomos.policy"},
     "_io": EDGES,
     "_settings": GUARD,
@@ -37,7 +38,7 @@ MAY_IMPORT = {
 ONLY_INSIDE = {("_guard", "nomos.embedded"): "embedded"}
 """Imports allowed inside the one function of that name: `AuthGuard.embedded` is the way in."""
 
-PURE = ("models", "errors", "resources", "_wire", "_core", "policy")
+PURE = ("models", "errors", "resources", "_wire", "_core", "audit", "policy")
 IMPURE = {
     *("asyncio", "http", "os", "random", "secrets", "select", "signal", "socket", "subprocess"),
     *("sys", "tempfile", "threading", "time", "urllib.request", "anyio", "httpx", "trio"),

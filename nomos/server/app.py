@@ -25,6 +25,7 @@ from nomos.server.control.rates import WINDOW, Rates
 from nomos.server.control.routes import create_control
 from nomos.server.folder import take_folder, unusable
 from nomos.server.keys import Asks, Keys
+from nomos.server.live import Live
 from nomos.server.pdp.catalog import load_catalog
 from nomos.server.pdp.ports import Ports as PdpPorts
 from nomos.server.pdp.routes import create_pdp
@@ -60,7 +61,7 @@ class System:
         """
         _check_depth(settings.max_chain_depth)
         catalog = load_catalog(settings.providers)
-        bundle = policy.load(settings.policies, catalog, settings.facts)
+        live = Live(policy.load(settings.policies, catalog, settings.facts))
         try:
             async with AsyncExitStack() as closing:
                 closing.callback(take_folder(settings).release)
@@ -74,7 +75,7 @@ class System:
                     signer=signer,
                     store=store,
                     keys=keys,
-                    bundle=bundle,
+                    live=live,
                     catalog=catalog,
                     issuers={DEFAULT: issuer},
                     pdp_did=pdp_did,
@@ -88,7 +89,7 @@ class System:
                 pdp = PdpPorts(
                     signer=signer,
                     store=store,
-                    bundle=bundle,
+                    live=live,
                     catalog=catalog,
                     pdp_did=pdp_did,
                     trusted_issuers={issuer: DEFAULT},

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from nomos._wire import Delegate, Invoke, Refused, Request, Signed
+from nomos.audit.record import Record
 from nomos.errors import ConfigurationError, InvalidRequest, SignerError
 from nomos.models import DenyReason
 from nomos.server.control import decision, messages, question, tokens
@@ -31,7 +32,7 @@ from nomos.server.redact import redact
 from nomos.server.storage.apps import ApiKey
 from nomos.server.storage.database import StorageUnavailable
 from nomos.server.storage.idempotency import StoredAnswer
-from nomos.server.storage.receipts import ReceiptRow, new_receipt_id
+from nomos.server.storage.records import new_receipt_id
 
 log = logging.getLogger("nomos.server")
 
@@ -80,7 +81,7 @@ async def _answer(ports: Ports, asking: Asking) -> Reply:
     ruling = decision.rule(
         ports.bundle, asked, app=caller.app, agent=agent, now=at // 1000, rate=rate
     )
-    row = ReceiptRow(
+    row = Record(
         id=new_receipt_id(at),
         tenant=caller.tenant,
         kind="decision",
@@ -115,7 +116,7 @@ def app_key(app: str) -> str:
     return f"app-{app}"
 
 
-async def _delegate(ports: Ports, asked: Asked, row: ReceiptRow, agent: str) -> Signed:
+async def _delegate(ports: Ports, asked: Asked, row: Record, agent: str) -> Signed:
     issuer = ports.issuers[row.tenant]
     payload = tokens.delegation(
         asked,
@@ -144,7 +145,7 @@ async def _sign(ports: Ports, request: Request) -> Signed:
     raise SignerError(f"the signing binary refused to sign: {code}", code=code)
 
 
-def _stored(asking: Asking, row: ReceiptRow, agent: str, answer: Reply) -> StoredAnswer:
+def _stored(asking: Asking, row: Record, agent: str, answer: Reply) -> StoredAnswer:
     return StoredAnswer(
         tenant=row.tenant,
         app=asking.caller.app,

@@ -11,8 +11,10 @@ from weakref import WeakValueDictionary
 from nomos.models import MAX_CHAIN_DEPTH
 from nomos.policy.bundle import Bundle
 from nomos.resources import Catalog
+from nomos.server.bell import Bell
 from nomos.server.control.rates import Rates
 from nomos.server.keys import Asks
+from nomos.server.live import Live
 from nomos.server.storage.store import Store
 
 
@@ -32,7 +34,7 @@ class Ports:
     signer: Asks
     store: Store
     keys: KeyRing
-    bundle: Bundle
+    live: Live
     catalog: Catalog
     issuers: Mapping[str, str]
     pdp_did: str
@@ -42,9 +44,15 @@ class Ports:
     version: str
     max_chain_depth: int = MAX_CHAIN_DEPTH
     rates: Rates = field(default_factory=Rates)
+    bell: Bell = field(default_factory=Bell)
     _turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = field(
         default_factory=WeakValueDictionary
     )
+
+    @property
+    def bundle(self) -> Bundle:
+        """The policies that decide now; take them once for each decision."""
+        return self.live.bundle
 
     def turn(self, app: str, key: str) -> asyncio.Lock:
         """What a question with this idempotency key holds while it is being answered."""

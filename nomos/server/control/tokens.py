@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from nomos._wire import Delegation, Invocation
+from nomos.audit.record import Record
 from nomos.server.control.question import Asked
-from nomos.server.storage.receipts import ReceiptRow
 
 BACKDATED: Final = 60
 """Seconds by which a token's start lies before its making."""
@@ -21,9 +21,7 @@ BACKDATED: Final = 60
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def delegation(
-    asked: Asked, *, issuer: str, agent: str, receipt: ReceiptRow, nonce: str
-) -> Delegation:
+def delegation(asked: Asked, *, issuer: str, agent: str, receipt: Record, nonce: str) -> Delegation:
     """From `issuer` to `agent`, for what was asked and for as long, as `receipt` records."""
     now = receipt.at // 1000
     return Delegation(
@@ -39,7 +37,7 @@ def delegation(
             "resource_constraint": asked.resource,
             "receipt_id": receipt.id,
             "app_id": receipt.app,
-            "facts": asked.facts(receipt.bundle),
+            "facts": asked.facts(receipt.bundle or ""),
         },
     )
 

@@ -15,9 +15,10 @@ from nomos._wire import Answer, Refused, Request
 from nomos.models import MAX_CHAIN_DEPTH, Secret
 from nomos.policy.bundle import Bundle
 from nomos.resources import Catalog
+from nomos.server.live import Live
 
 if TYPE_CHECKING:
-    from nomos.server.storage.receipts import ReceiptRow
+    from nomos.audit.record import Record
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -40,7 +41,7 @@ class Store(Protocol):
         """Return True to exactly one caller for each nonce."""
         ...
 
-    async def record(self, receipt: ReceiptRow) -> None:
+    async def record(self, receipt: Record) -> None:
         """Store `receipt`; it is durable when this returns."""
         ...
 
@@ -83,7 +84,7 @@ class Ports:
 
     signer: Asks
     store: Store
-    bundle: Bundle
+    live: Live
     catalog: Catalog
     pdp_did: str
     trusted_issuers: Mapping[str, str]
@@ -92,6 +93,11 @@ class Ports:
     upstreams: Mapping[str, Target]
     max_chain_depth: int = MAX_CHAIN_DEPTH
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def bundle(self) -> Bundle:
+        """The policies that decide now; take them once for each call."""
+        return self.live.bundle
 
 
 Action = Callable[[], Awaitable[dict[str, Any]]]

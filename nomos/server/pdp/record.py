@@ -15,12 +15,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from nomos.audit.record import Record
 from nomos.models import DenyReason
 from nomos.server.pdp.ports import Store
 from nomos.server.pdp.request import for_the_record
 from nomos.server.pdp.statuses import Refusal
 from nomos.server.redact import redact
-from nomos.server.storage.receipts import ReceiptRow, new_receipt_id
+from nomos.server.storage.records import new_receipt_id
 
 log = logging.getLogger(__name__)
 
@@ -50,17 +51,17 @@ class Case:
     policies: tuple[str, ...] = ()
     intent: str | None = None
 
-    def allowed(self, now: float, status: int | None) -> ReceiptRow:
+    def allowed(self, now: float, status: int | None) -> Record:
         """Return the receipt of a call that was allowed; `status` None is before it is done."""
         return self._row(now, None, status)
 
-    def ended(self, now: float, refusal: Refusal) -> ReceiptRow:
+    def ended(self, now: float, refusal: Refusal) -> Record:
         """Return the receipt of a call that was refused, or allowed and then went wrong."""
         return self._row(now, refusal.reason, refusal.status)
 
-    def _row(self, now: float, reason: DenyReason | None, status: int | None) -> ReceiptRow:
+    def _row(self, now: float, reason: DenyReason | None, status: int | None) -> Record:
         at = int(now * 1000)
-        return ReceiptRow(
+        return Record(
             id=new_receipt_id(at) if self.intent is None else f"{self.intent}{END}",
             tenant=self.tenant,
             kind="call",
@@ -88,7 +89,7 @@ class Records:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def keep(self, row: ReceiptRow) -> None:
+    async def keep(self, row: Record) -> None:
         """Store a receipt, or refuse: what cannot be recorded is not done and not told."""
         try:
             await self._store.record(row)
@@ -98,7 +99,7 @@ class Records:
                 "unavailable", "the receipt of this call cannot be stored, so it is not answered"
             ) from None
 
-    async def try_to_keep(self, row: ReceiptRow) -> None:
+    async def try_to_keep(self, row: Record) -> None:
         """Store a receipt of what is settled already; the answer stands either way."""
         try:
             await self._store.record(row)

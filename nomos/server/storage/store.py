@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from nomos.server.storage import apps, idempotency, nonces, receipts, revocations, tenants
+from nomos.audit.record import Record
+from nomos.server.storage import apps, idempotency, nonces, records, revocations, tenants
 from nomos.server.storage.apps import ApiKey, App
 from nomos.server.storage.database import Database
 from nomos.server.storage.idempotency import StoredAnswer
 from nomos.server.storage.idents import new_ident
 from nomos.server.storage.migrate import upgrade
-from nomos.server.storage.receipts import ReceiptRow
+from nomos.server.storage.records import Row
 
 
 class Store:
@@ -58,14 +59,14 @@ class Store:
 
         return await self._database.write(work)
 
-    async def record(self, receipt: ReceiptRow) -> None:
+    async def record(self, receipt: Record) -> None:
         """Keep a receipt."""
-        await self._database.write(lambda connection: receipts.add(connection, receipt))
+        await self._database.write(lambda connection: records.add(connection, receipt))
 
     # What the control plane needs
 
     async def record_answer(
-        self, receipt: ReceiptRow, stored: StoredAnswer | None
+        self, receipt: Record, stored: StoredAnswer | None
     ) -> StoredAnswer | None:
         """Keep a receipt, and the answer to be repeated if the question had a key.
 
@@ -80,7 +81,7 @@ class Store:
                 earlier = idempotency.add(connection, stored)
                 if earlier is not None:
                     return earlier
-            receipts.add(connection, receipt)
+            records.add(connection, receipt)
             return None
 
         return await self._database.write(work)
@@ -92,23 +93,30 @@ class Store:
             lambda connection: idempotency.find(connection, app, key, now)
         )
 
-    async def receipt(self, tenant: str, ident: str) -> ReceiptRow | None:
-        """One receipt of the tenant."""
+    async def receipt(self, tenant: str, ident: str) -> Record | None:
+        """One record of the tenant."""
+        row = await self.row(tenant, ident)
+        return None if row is None else row.record
+
+    async def receipts(self, tenant: str, limit: int = 100) -> tuple[Record, ...]:
+        """The tenant's latest records, newest first."""
+        return tuple(row.record for row in await self.rows(tenant, limit))
+
+    async def row(self, tenant: str, ident: str) -> Row | None:
+        """One record of the tenant, in its place in the log."""
+        return await self._database.read(lambda connection: records.find(connection, tenant, ident))
+
+    async def rows(
+        self, tenant: str, limit: int = 100, *, app: str | None = None, before: int | None = None
+    ) -> tuple[Row, ...]:
+        """The tenant's latest records, newest first; of one app, or before a row number."""
         return await self._database.read(
-            lambda connection: receipts.find(connection, tenant, ident)
+            lambda connection: records.newest(connection, tenant, limit, app=app, before=before)
         )
 
-    async def receipts(self, tenant: str, limit: int = 100) -> tuple[ReceiptRow, ...]:
-        """The tenant's latest receipts, newest first."""
-        return await self._database.read(
-            lambda connection: receipts.newest(connection, tenant, limit)
-        )
-
-    async def decisions_since(self, at: int) -> tuple[tuple[str, int, int], ...]:
+    async def decisions_since(self, at: int) -> Sequence[tuple[str, int, int]]:
         """How many decisions each app asked for in each second since `at` (milliseconds)."""
-        return await self._database.read(
-            lambda connection: receipts.decisions_since(connection, at)
-        )
+        return await self._database.read(lambda connection: records.decisions_since(connection, at))
 
     async def keys_of(self, app: str) -> tuple[ApiKey, ...]:
         """The API keys of an app."""

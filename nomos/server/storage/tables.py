@@ -35,6 +35,7 @@ apps: Final = sa.Table(
     sa.Column("id", sa.String(64), primary_key=True),
     sa.Column("tenant", sa.String(64), sa.ForeignKey("tenants.id"), nullable=False, index=True),
     sa.Column("name", sa.String(100), nullable=False),
+    sa.Column("owner", sa.String(64)),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("disabled_at", sa.BigInteger),
 )
@@ -46,32 +47,62 @@ api_keys: Final = sa.Table(
     sa.Column("tenant", sa.String(64), sa.ForeignKey("tenants.id"), nullable=False),
     sa.Column("app", sa.String(64), sa.ForeignKey("apps.id"), nullable=False, index=True),
     sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("covers", JSON, nullable=False, server_default="[]"),
     sa.Column("secret_hash", sa.String(64), nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
 )
 
-receipts: Final = sa.Table(
-    "receipts",
+# Logs: numbered rows that hold each other by their hashes (`nomos.audit.chain`)
+
+heads: Final = sa.Table(
+    "heads",
     metadata,
-    sa.Column("id", sa.String(64), primary_key=True),
-    sa.Column("tenant", sa.String(64), nullable=False),
+    sa.Column("tenant", sa.String(64), primary_key=True),
+    sa.Column("log", sa.String(16), primary_key=True),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+)
+
+records: Final = sa.Table(
+    "records",
+    metadata,
+    sa.Column("tenant", sa.String(64), primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True),
+    sa.Column("id", sa.String(68), nullable=False, unique=True),
     sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("app", sa.String(64)),
-    sa.Column("agent", sa.String(128)),
-    sa.Column("command", sa.String(256), nullable=False),
-    sa.Column("resource", JSON, nullable=False),
-    sa.Column("args", JSON),
-    sa.Column("decision", sa.String(32), nullable=False),
-    sa.Column("reason", sa.String(64)),
-    sa.Column("policies", JSON, nullable=False),
-    sa.Column("bundle", sa.String(64), nullable=False),
-    sa.Column("purpose", sa.Text),
-    sa.Column("expires_at", sa.BigInteger),
-    sa.Column("cid", sa.String(64)),
-    sa.Column("request_id", sa.String(128)),
-    sa.Column("status", sa.Integer),
-    sa.Index(None, "tenant", "at"),
+    sa.Column("cid", sa.String(64), index=True),
+    sa.Column("parent", sa.String(68), index=True),
+    sa.Column("hash", sa.String(64), nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Index(None, "tenant", "app", "seq"),
+)
+
+checkpoints: Final = sa.Table(
+    "checkpoints",
+    metadata,
+    sa.Column("tenant", sa.String(64), primary_key=True),
+    sa.Column("log", sa.String(16), primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True),
+    sa.Column("token", sa.Text, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+)
+
+issuer_keys: Final = sa.Table(
+    "issuer_keys",
+    metadata,
+    sa.Column("tenant", sa.String(64), primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True),
+    sa.Column("did", sa.String(64), nullable=False, unique=True),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("file", sa.String(128), nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("retired_at", sa.BigInteger),
+    sa.Column("revoked_at", sa.BigInteger),
+    sa.Column("hash", sa.String(64), nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("token", sa.Text, nullable=False),
 )
 
 idempotency: Final = sa.Table(
@@ -101,7 +132,118 @@ nonces: Final = sa.Table(
 revocations: Final = sa.Table(
     "revocations",
     metadata,
-    sa.Column("id", sa.String(128), primary_key=True),
-    sa.Column("tenant", sa.String(64), nullable=False),
+    sa.Column("tenant", sa.String(64), primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True),
+    sa.Column("id", sa.String(128), nullable=False, unique=True),
+    sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+)
+
+# Approvals: questions that people answer, and what tells them
+
+envelopes: Final = sa.Table(
+    "envelopes",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("tenant", sa.String(64), nullable=False),
+    sa.Column("app", sa.String(64), nullable=False),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("question", JSON, nullable=False),
+    sa.Column("roles", JSON, nullable=False),
+    sa.Column("policies", JSON, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("receipt_id", sa.String(68), nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("expires_at", sa.BigInteger, nullable=False),
+    sa.Column("decided_at", sa.BigInteger),
+    sa.Column("consumed_at", sa.BigInteger),
+    sa.Index(None, "tenant", "state", "created_at"),
+    sa.Index(None, "fingerprint", "created_at"),
+    sa.Index(None, "app", "state"),
+)
+
+votes: Final = sa.Table(
+    "votes",
+    metadata,
+    sa.Column("envelope", sa.String(64), primary_key=True),
+    sa.Column("operator", sa.String(64), primary_key=True),
+    sa.Column("approve", sa.Boolean, nullable=False),
+    sa.Column("roles", JSON, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("at", sa.BigInteger, nullable=False),
+)
+
+outbox: Final = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("tenant", sa.String(64), nullable=False),
+    sa.Column("event", sa.String(32), nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("next_at", sa.BigInteger, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("delivered_at", sa.BigInteger),
+    sa.Column("failed_at", sa.BigInteger),
+    sa.Column("error", sa.Text),
+    sa.Index(None, "delivered_at", "failed_at", "next_at"),
+)
+
+login_links: Final = sa.Table(
+    "login_links",
+    metadata,
+    sa.Column("hash", sa.String(64), primary_key=True),
+    sa.Column("tenant", sa.String(64), nullable=False),
+    sa.Column("operator", sa.String(64), nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
+    sa.Column("used_at", sa.BigInteger),
+)
+
+sessions: Final = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("hash", sa.String(64), primary_key=True),
+    sa.Column("tenant", sa.String(64), nullable=False),
+    sa.Column("operator", sa.String(64), nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
+)
+
+# Policy versions, and services that honour tokens
+
+bundles: Final = sa.Table(
+    "bundles",
+    metadata,
+    sa.Column("tenant", sa.String(64), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("hash", sa.String(64), nullable=False),
+    sa.Column("origin", sa.String(16), nullable=False),
+    sa.Column("sources", JSON, nullable=False),
+    sa.Column("facts", JSON, nullable=False),
+    sa.Column("put_at", sa.BigInteger, nullable=False),
+    sa.Column("put_by", sa.String(64)),
+)
+
+activations: Final = sa.Table(
+    "activations",
+    metadata,
+    sa.Column("tenant", sa.String(64), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("by", sa.String(64)),
+)
+
+services: Final = sa.Table(
+    "services",
+    metadata,
+    sa.Column("tenant", sa.String(64), primary_key=True),
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("did", sa.String(64), nullable=False, unique=True),
+    sa.Column("url", sa.String(512), nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
 )

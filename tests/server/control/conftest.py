@@ -15,12 +15,12 @@ import pytest
 
 from nomos._io.signer import AsyncSigner, Link, Signer
 from nomos._wire import LoadKey, LoadKeyAnswer
+from nomos.audit.record import Record
 from nomos.policy.bundle import Source
 from nomos.server.app import System
 from nomos.server.keys import Asks
 from nomos.server.settings import Settings
 from nomos.server.storage.apps import Role
-from nomos.server.storage.receipts import ReceiptRow
 from nomos.server.storage.tenants import DEFAULT
 
 NOW: Final = 1_800_000_000
@@ -100,7 +100,7 @@ class Plane:
         read: dict[str, Any] = json.loads(base64.urlsafe_b64decode(padded))
         return read
 
-    async def receipts(self) -> tuple[ReceiptRow, ...]:
+    async def receipts(self) -> tuple[Record, ...]:
         return await self.system.store.receipts(DEFAULT, 1000)
 
     async def another(self, role: Role = "agent") -> dict[str, str]:

@@ -296,7 +296,7 @@ async def test_every_decision_has_a_receipt(plane: Plane, agent: str) -> None:
     assert (yes.purpose, yes.request_id) == ("triage", "trace-1")
     assert (no.decision, no.reason, no.policies) == ("deny", "policy_denied", ("frozen",))
     assert (no.cid, no.expires_at, no.args) == (None, None, None)
-    assert len(yes.bundle) == 64
+    assert yes.bundle is not None and len(yes.bundle) == 64
     assert yes.bundle == no.bundle
 
 

@@ -98,7 +98,7 @@ async def test_a_full_database_is_unavailable_and_keeps_nothing(plane: Plane, ag
     database = plane.system.store._database
     await database.write(
         lambda connection: connection.exec_driver_sql(
-            "CREATE TRIGGER full BEFORE INSERT ON receipts BEGIN SELECT RAISE(ABORT, 'full'); END"
+            "CREATE TRIGGER full BEFORE INSERT ON records BEGIN SELECT RAISE(ABORT, 'full'); END"
         )
     )
     key = {"idempotency-key": "k"}

@@ -33,14 +33,15 @@ from nomos._wire import (
     LoadKeyAnswer,
     Signed,
 )
+from nomos.audit.record import Record
 from nomos.models import Secret
 from nomos.policy.bundle import Source, load
+from nomos.server.live import Live
 from nomos.server.pdp.catalog import load_catalog
 from nomos.server.pdp.ports import Limits, Ports
 from nomos.server.pdp.routes import create_pdp
 from nomos.server.run import bind
 from nomos.server.settings import UpstreamTarget
-from nomos.server.storage.receipts import ReceiptRow
 from nomos.server.storage.store import Store
 
 T = TypeVar("T")
@@ -109,7 +110,7 @@ class Fallible:
         self._check("claim_nonce")
         return await self.store.claim_nonce(issuer, audience, nonce, expires_at)
 
-    async def record(self, receipt: ReceiptRow) -> None:
+    async def record(self, receipt: Record) -> None:
         self._check("record")
         if self.failing_after is not None and next(self._records) >= self.failing_after:
             raise OSError("the disk is full")
@@ -321,7 +322,7 @@ class World:
 
     # Looking behind the curtain
 
-    def receipts(self, response: httpx.Response) -> list[ReceiptRow]:
+    def receipts(self, response: httpx.Response) -> list[Record]:
         """The receipts of one request; that of the intent, which has no status, first."""
         wanted = response.headers["x-request-id"]
         rows = self.run(self.store.store.receipts(TENANT, 10_000))
@@ -392,7 +393,7 @@ def pdp(
         ports = Ports(
             signer=AsyncSigner(link),
             store=fallible,
-            bundle=load([Source("test.cedar", POLICY)], catalog, {"team": "String"}),
+            live=Live(load([Source("test.cedar", POLICY)], catalog, {"team": "String"})),
             catalog=catalog,
             pdp_did=dids["pdp"],
             trusted_issuers={dids["issuer"]: TENANT},

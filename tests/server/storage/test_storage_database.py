@@ -21,7 +21,7 @@ from nomos.server.storage import tables
 from nomos.server.storage.database import Database, StorageUnavailable, commit
 from nomos.server.storage.engine import open_reader, open_writer
 from nomos.server.storage.migrate import upgrade
-from nomos.server.storage.tables import revocations
+from nomos.server.storage.tables import tenants
 
 pytestmark = pytest.mark.anyio
 
@@ -38,7 +38,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 def add(ident: str) -> Work:
     def work(connection: Connection) -> str:
-        connection.execute(revocations.insert().values(id=ident, tenant="t", at=1))
+        connection.execute(tenants.insert().values(id=ident, issuer_did=ident, created_at=1))
         return ident
 
     return work
@@ -50,7 +50,7 @@ def fail(connection: Connection) -> None:
 
 
 async def ids(database: Database) -> set[str]:
-    return set(await database.read(lambda c: c.scalars(sa.select(revocations.c.id)).all()))
+    return set(await database.read(lambda c: c.scalars(sa.select(tenants.c.id)).all()))
 
 
 class Gate:
@@ -101,7 +101,7 @@ async def test_nobody_is_answered_before_the_commit(database: Database, tmp_path
     other = sqlite3.connect(tmp_path / "nomos.db")
     for n in range(20):
         await database.write(add(f"{n}"))
-        found = other.execute("SELECT count(*) FROM revocations WHERE id = ?", (f"{n}",))
+        found = other.execute("SELECT count(*) FROM tenants WHERE id = ?", (f"{n}",))
         assert found.fetchone() == (1,)
     other.close()
 
@@ -189,7 +189,7 @@ async def test_a_reader_has_one_view_and_never_waits_for_the_writer(database: Da
     gate = Gate()
 
     def counts(connection: Connection) -> tuple[int | None, int | None]:
-        count = sa.select(sa.func.count()).select_from(revocations)
+        count = sa.select(sa.func.count()).select_from(tenants)
         before = connection.scalar(count)
         gate(connection)
         return before, connection.scalar(count)

@@ -11,11 +11,12 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as some
 
+from nomos.audit.record import Record
 from nomos.server.storage import idempotency, nonces, tables
 from nomos.server.storage.apps import ApiKey, App
 from nomos.server.storage.idempotency import StoredAnswer
 from nomos.server.storage.idents import new_ident
-from nomos.server.storage.receipts import ReceiptRow, new_receipt_id
+from nomos.server.storage.records import new_receipt_id
 
 if TYPE_CHECKING:
     from server.storage.conftest import Clock
@@ -27,9 +28,9 @@ pytestmark = pytest.mark.anyio
 NOW = 1_800_000_000
 
 
-def receipt(**changes: Any) -> ReceiptRow:
+def receipt(**changes: Any) -> Record:
     at = changes.get("at", NOW * 1000)
-    row = ReceiptRow(
+    row = Record(
         id=new_receipt_id(at),
         tenant="default",
         kind="decision",
@@ -52,7 +53,7 @@ def receipt(**changes: Any) -> ReceiptRow:
     return replace(row, **changes)
 
 
-def answer(key: str, row: ReceiptRow, **changes: Any) -> StoredAnswer:
+def answer(key: str, row: Record, **changes: Any) -> StoredAnswer:
     stored = StoredAnswer(
         tenant="default",
         app="app_1",

@@ -1,0 +1,79 @@
+"""One text for equal JSON values: the JSON Canonicalization Scheme, RFC 8785.
+
+What the scheme cannot carry exactly is refused, not changed: NaN and infinities, integers
+beyond 2^53-1 (I-JSON, RFC 7493 section 2.2), lone surrogates, keys that are not strings.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Final
+
+MAX_INTEGER: Final = 2**53 - 1
+MAX_DEPTH: Final = 64
+
+
+def canonical(value: Any) -> bytes:
+    """Return the canonical form of a JSON value, in UTF-8. Raises ValueError for what has none."""
+    try:
+        return _write(value, 0).encode()
+    except UnicodeEncodeError:
+        raise ValueError("a string holds half of a surrogate pair") from None
+
+
+def _write(value: Any, depth: int) -> str:
+    if depth > MAX_DEPTH:
+        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+    match value:
+        case None | bool() | str():
+            return json.dumps(value, ensure_ascii=False)
+        case int():
+            if abs(value) > MAX_INTEGER:
+                raise ValueError("an integer beyond 2^53-1")
+            return str(int(value))
+        case float():
+            return _number(value)
+        case list() | tuple():
+            return f"[{','.join(_write(item, depth + 1) for item in value)}]"
+        case dict():
+            return f"{{{','.join(_members(value, depth))}}}"
+    raise ValueError(f"{type(value).__name__} is not JSON")
+
+
+def _members(value: dict[Any, Any], depth: int) -> list[str]:
+    if not all(isinstance(name, str) for name in value):
+        raise ValueError("a member's name is not a string")
+    # By UTF-16 code units (RFC 8785, 3.2.3), which is not Python's order beyond U+FFFF.
+    names = sorted(value, key=lambda name: name.encode("utf-16-be", "surrogatepass"))
+    return [f"{_write(name, depth)}:{_write(value[name], depth + 1)}" for name in names]
+
+
+def _number(value: float) -> str:
+    """ECMAScript's Number::toString (RFC 8785, 3.2.2.3): Python's digits, other punctuation."""
+    if not math.isfinite(value):
+        raise ValueError("a number that JSON does not have")
+    if value == 0:
+        return "0"
+    sign = "-" if value < 0 else ""
+    mantissa, _, exponent = f"{abs(value)!r}".partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    fraction = "" if fraction == "0" else fraction
+    digits = (whole + fraction).lstrip("0")
+    leading = len(whole + fraction) - len(digits)
+    point = len(whole) - leading + int(exponent or 0)
+    digits = digits.rstrip("0")
+    return sign + _placed(digits, point)
+
+
+def _placed(digits: str, point: int) -> str:
+    """Write 0.`digits` times ten to the power of `point` as ECMAScript does."""
+    count = len(digits)
+    if count <= point <= 21:
+        return digits + "0" * (point - count)
+    if 0 < point <= 21:
+        return f"{digits[:point]}.{digits[point:]}"
+    if -6 < point <= 0:
+        return f"0.{'0' * -point}{digits}"
+    head = digits if count == 1 else f"{digits[0]}.{digits[1:]}"
+    return f"{head}e{'+' if point > 0 else '-'}{abs(point - 1)}"

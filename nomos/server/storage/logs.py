@@ -1,0 +1,43 @@
+"""Where each log of a tenant ends, and putting rows after it.
+
+The head is read and moved in the transaction that writes the row, under the database's write
+lock: no two rows get one number, and a row that is there has its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from nomos.audit.chain import Head, Link, Log, link
+from nomos.server.storage.tables import heads
+
+_MATCH: Final = sa.and_(
+    heads.c.tenant == sa.bindparam("tenant_"), heads.c.log == sa.bindparam("log_")
+)
+_READ: Final = sa.select(heads.c.seq, heads.c.hash).where(_MATCH)
+_LOCK: Final = _READ.with_for_update()  # where there is no one write lock for the database
+_MOVE: Final = heads.update().where(_MATCH)
+
+
+def head(connection: Connection, tenant: str, log: Log) -> Head:
+    """The log's last row; `Head()` for a log that is empty."""
+    row = connection.execute(_READ, {"tenant_": tenant, "log_": log}).first()
+    return Head() if row is None else Head(row.seq, row.hash)
+
+
+def append(connection: Connection, tenant: str, log: Log, content: Mapping[str, Any]) -> Link:
+    """Make `content` the log's last row; the caller stores what is returned."""
+    match = {"tenant_": tenant, "log_": log}
+    row = connection.execute(_LOCK, match).first()
+    placed = link(content, tenant, Head() if row is None else Head(row.seq, row.hash))
+    if row is None:
+        connection.execute(
+            heads.insert(), {"tenant": tenant, "log": log, "seq": placed.seq, "hash": placed.hash}
+        )
+    else:
+        connection.execute(_MOVE, {**match, "seq": placed.seq, "hash": placed.hash})
+    return placed

@@ -1,0 +1,256 @@
+"""Logs that hold together, approvals, revocations as a feed, issuer keys, policy versions.
+
+What older versions recorded becomes the beginning of the audit log, in the order it happened.
+"""
+
+import hashlib
+import json
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+GENESIS = "0" * 64
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("apps") as apps:
+        apps.add_column(sa.Column("owner", sa.String(64)))
+    with op.batch_alter_table("api_keys") as keys:
+        keys.add_column(sa.Column("covers", sa.JSON, nullable=False, server_default="[]"))
+    _logs()
+    _approvals()
+    _policies()
+    op.rename_table("revocations", "old_revocations")
+    op.create_table(
+        "revocations",
+        sa.Column("tenant", sa.String(64), primary_key=True),
+        sa.Column("seq", sa.BigInteger, primary_key=True),
+        sa.Column("id", sa.String(128), nullable=False),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("at", sa.BigInteger, nullable=False),
+        sa.Column("hash", sa.String(64), nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.UniqueConstraint("id", name="uq_revocations_id"),
+    )
+    _carry_over()
+    op.drop_table("old_revocations")
+    op.drop_index("ix_receipts_tenant_at", "receipts")
+    op.drop_table("receipts")
+
+
+def _logs() -> None:
+    op.create_table(
+        "heads",
+        sa.Column("tenant", sa.String(64), primary_key=True),
+        sa.Column("log", sa.String(16), primary_key=True),
+        sa.Column("seq", sa.BigInteger, nullable=False),
+        sa.Column("hash", sa.String(64), nullable=False),
+    )
+    op.create_table(
+        "records",
+        sa.Column("tenant", sa.String(64), primary_key=True),
+        sa.Column("seq", sa.BigInteger, primary_key=True),
+        sa.Column("id", sa.String(68), nullable=False),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("at", sa.BigInteger, nullable=False),
+        sa.Column("app", sa.String(64)),
+        sa.Column("cid", sa.String(64)),
+        sa.Column("parent", sa.String(68)),
+        sa.Column("hash", sa.String(64), nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.UniqueConstraint("id", name="uq_records_id"),
+    )
+    op.create_index("ix_records_cid", "records", ["cid"])
+    op.create_index("ix_records_parent", "records", ["parent"])
+    op.create_index("ix_records_tenant_app_seq", "records", ["tenant", "app", "seq"])
+    op.create_table(
+        "checkpoints",
+        sa.Column("tenant", sa.String(64), primary_key=True),
+        sa.Column("log", sa.String(16), primary_key=True),
+        sa.Column("seq", sa.BigInteger, primary_key=True),
+        sa.Column("token", sa.Text, nullable=False),
+        sa.Column("at", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "issuer_keys",
+        sa.Column("tenant", sa.String(64), primary_key=True),
+        sa.Column("seq", sa.BigInteger, primary_key=True),
+        sa.Column("did", sa.String(64), nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("file", sa.String(128), nullable=False),
+        sa.Column("created_at", sa.BigInteger, nullable=False),
+        sa.Column("retired_at", sa.BigInteger),
+        sa.Column("revoked_at", sa.BigInteger),
+        sa.Column("hash", sa.String(64), nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("token", sa.Text, nullable=False),
+        sa.UniqueConstraint("did", name="uq_issuer_keys_did"),
+    )
+
+
+def _approvals() -> None:
+    op.create_table(
+        "envelopes",
+        sa.Column("id", sa.String(64), primary_key=True),
+        sa.Column("tenant", sa.String(64), nullable=False),
+        sa.Column("app", sa.String(64), nullable=False),
+        sa.Column("fingerprint", sa.String(64), nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("question", sa.JSON, nullable=False),
+        sa.Column("roles", sa.JSON, nullable=False),
+        sa.Column("policies", sa.JSON, nullable=False),
+        sa.Column("reason", sa.Text),
+        sa.Column("receipt_id", sa.String(68), nullable=False),
+        sa.Column("created_at", sa.BigInteger, nullable=False),
+        sa.Column("expires_at", sa.BigInteger, nullable=False),
+        sa.Column("decided_at", sa.BigInteger),
+        sa.Column("consumed_at", sa.BigInteger),
+    )
+    op.create_index(
+        "ix_envelopes_tenant_state_created_at", "envelopes", ["tenant", "state", "created_at"]
+    )
+    op.create_index(
+        "ix_envelopes_fingerprint_created_at", "envelopes", ["fingerprint", "created_at"]
+    )
+    op.create_index("ix_envelopes_app_state", "envelopes", ["app", "state"])
+    op.create_table(
+        "votes",
+        sa.Column("envelope", sa.String(64), primary_key=True),
+        sa.Column("operator", sa.String(64), primary_key=True),
+        sa.Column("approve", sa.Boolean, nullable=False),
+        sa.Column("roles", sa.JSON, nullable=False),
+        sa.Column("reason", sa.Text),
+        sa.Column("at", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "outbox",
+        sa.Column("id", sa.String(64), primary_key=True),
+        sa.Column("tenant", sa.String(64), nullable=False),
+        sa.Column("event", sa.String(32), nullable=False),
+        sa.Column("body", sa.Text, nullable=False),
+        sa.Column("created_at", sa.BigInteger, nullable=False),
+        sa.Column("next_at", sa.BigInteger, nullable=False),
+        sa.Column("tries", sa.Integer, nullable=False),
+        sa.Column("delivered_at", sa.BigInteger),
+        sa.Column("failed_at", sa.BigInteger),
+        sa.Column("error", sa.Text),
+    )
+    op.create_index(
+        "ix_outbox_delivered_at_failed_at_next_at",
+        "outbox",
+        ["delivered_at", "failed_at", "next_at"],
+    )
+    for name, ends in (("login_links", [sa.Column("used_at", sa.BigInteger)]), ("sessions", [])):
+        op.create_table(
+            name,
+            sa.Column("hash", sa.String(64), primary_key=True),
+            sa.Column("tenant", sa.String(64), nullable=False),
+            sa.Column("operator", sa.String(64), nullable=False),
+            sa.Column("created_at", sa.BigInteger, nullable=False),
+            sa.Column("expires_at", sa.BigInteger, nullable=False),
+            *ends,
+        )
+        op.create_index(f"ix_{name}_expires_at", name, ["expires_at"])
+
+
+def _policies() -> None:
+    op.create_table(
+        "bundles",
+        sa.Column("tenant", sa.String(64), primary_key=True),
+        sa.Column("version", sa.Integer, primary_key=True),
+        sa.Column("hash", sa.String(64), nullable=False),
+        sa.Column("origin", sa.String(16), nullable=False),
+        sa.Column("sources", sa.JSON, nullable=False),
+        sa.Column("facts", sa.JSON, nullable=False),
+        sa.Column("put_at", sa.BigInteger, nullable=False),
+        sa.Column("put_by", sa.String(64)),
+    )
+    op.create_table(
+        "activations",
+        sa.Column("tenant", sa.String(64), primary_key=True),
+        sa.Column("number", sa.Integer, primary_key=True),
+        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("at", sa.BigInteger, nullable=False),
+        sa.Column("by", sa.String(64)),
+    )
+    op.create_table(
+        "services",
+        sa.Column("tenant", sa.String(64), primary_key=True),
+        sa.Column("name", sa.String(64), primary_key=True),
+        sa.Column("did", sa.String(64), nullable=False),
+        sa.Column("url", sa.String(512), nullable=False),
+        sa.Column("created_at", sa.BigInteger, nullable=False),
+        sa.UniqueConstraint("did", name="uq_services_did"),
+    )
+
+
+def _carry_over() -> None:
+    """Put the rows of the old tables into their logs.
+
+    The canonical form is written out here, for a migration must not change when the code does.
+    What older versions stored holds no numbers that RFC 8785 writes otherwise than Python,
+    except in the arguments of a call; those are carried as text.
+    """
+    connection = op.get_bind()
+    heads: dict[tuple[str, str], tuple[int, str]] = {}
+
+    def place(log: str, tenant: str, content: dict[str, object]) -> tuple[int, str, str]:
+        seq, before = heads.get((tenant, log), (0, GENESIS))
+        row = {**content, "v": 1, "tenant": tenant, "seq": seq + 1, "prev_hash": before}
+        text = json.dumps(row, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        heads[tenant, log] = (seq + 1, digest)
+        return seq + 1, digest, text
+
+    for old in connection.execute(
+        sa.text("SELECT id, tenant, at FROM old_revocations ORDER BY at, id")
+    ):
+        kind = "agent" if old.id.startswith("did:") else "cid"
+        content = {"id": old.id, "kind": kind, "at": old.at}
+        seq, digest, text = place("revocations", old.tenant, content)
+        connection.execute(
+            sa.text(
+                "INSERT INTO revocations (tenant, seq, id, kind, at, hash, text) "
+                "VALUES (:tenant, :seq, :id, :kind, :at, :hash, :text)"
+            ),
+            {"tenant": old.tenant, "seq": seq, "id": old.id, "kind": kind, "at": old.at}
+            | {"hash": digest, "text": text},
+        )
+    receipts = connection.execute(sa.text("SELECT * FROM receipts ORDER BY at, id")).mappings()
+    for receipt in receipts:
+        row = {name: value for name, value in receipt.items() if value is not None}
+        tenant = row.pop("tenant")
+        for name in ("resource", "policies"):
+            row[name] = json.loads(row[name]) if isinstance(row[name], str) else row[name]
+        if not row["policies"]:
+            del row["policies"]
+        args = row.pop("args", None)
+        if args not in (None, "null"):
+            row["detail"] = {"args": args if isinstance(args, str) else json.dumps(args)}
+        seq, digest, text = place("audit", tenant, row)
+        connection.execute(
+            sa.text(
+                "INSERT INTO records (tenant, seq, id, kind, at, app, cid, parent, hash, text) "
+                "VALUES (:tenant, :seq, :id, :kind, :at, :app, :cid, NULL, :hash, :text)"
+            ),
+            {"tenant": tenant, "seq": seq, "id": row["id"], "kind": row["kind"], "at": row["at"]}
+            | {"app": row.get("app"), "cid": row.get("cid"), "hash": digest, "text": text},
+        )
+    for (tenant, log), (seq, digest) in heads.items():
+        connection.execute(
+            sa.text(
+                "INSERT INTO heads (tenant, log, seq, hash) VALUES (:tenant, :log, :seq, :hash)"
+            ),
+            {"tenant": tenant, "log": log, "seq": seq, "hash": digest},
+        )
+
+
+def downgrade() -> None:
+    raise NotImplementedError(
+        "what people decided and the audit log cannot be carried back; restore a backup"
+    )

@@ -1,0 +1,117 @@
+"""The audit log: one row for each decision, call and human act, never changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from nomos.audit import record as audit
+from nomos.audit.chain import Link
+from nomos.audit.record import Record
+from nomos.server.storage import logs
+from nomos.server.storage.idents import new_ident
+from nomos.server.storage.tables import records
+
+_INSERT: Final = records.insert()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A record in its place in the tenant's log."""
+
+    record: Record
+    link: Link
+
+
+def new_receipt_id(at: int) -> str:
+    """An identifier for a record made at `at` (milliseconds)."""
+    return new_ident("evt", at)
+
+
+def add(connection: Connection, record: Record) -> Link:
+    """Write one record at the end of its tenant's log."""
+    placed = logs.append(connection, record.tenant, "audit", audit.content(record))
+    connection.execute(
+        _INSERT,
+        {
+            "tenant": record.tenant,
+            "seq": placed.seq,
+            "id": record.id,
+            "kind": record.kind,
+            "at": record.at,
+            "app": record.app,
+            "cid": record.cid,
+            "parent": record.parent,
+            "hash": placed.hash,
+            "text": placed.text,
+        },
+    )
+    return placed
+
+
+def find(connection: Connection, tenant: str, ident: str) -> Row | None:
+    """The record of that id, if it is the tenant's."""
+    wanted = records.select().where(records.c.id == ident, records.c.tenant == tenant)
+    row = connection.execute(wanted).first()
+    return None if row is None else _read(row)
+
+
+def newest(
+    connection: Connection,
+    tenant: str,
+    limit: int,
+    *,
+    app: str | None = None,
+    before: int | None = None,
+) -> tuple[Row, ...]:
+    """The tenant's latest records, newest first; of one app, or before a row, if so asked."""
+    wanted = records.select().where(records.c.tenant == tenant)
+    if app is not None:
+        wanted = wanted.where(records.c.app == app)
+    if before is not None:
+        wanted = wanted.where(records.c.seq < before)
+    rows = connection.execute(wanted.order_by(records.c.seq.desc()).limit(limit))
+    return tuple(map(_read, rows))
+
+
+def after(connection: Connection, tenant: str, seq: int, limit: int) -> tuple[Link, ...]:
+    """The rows that follow number `seq`, in order."""
+    wanted = (
+        sa.select(records.c.seq, records.c.hash, records.c.text)
+        .where(records.c.tenant == tenant, records.c.seq > seq)
+        .order_by(records.c.seq)
+        .limit(limit)
+    )
+    return tuple(Link(row.seq, row.hash, row.text) for row in connection.execute(wanted))
+
+
+def of_cid(connection: Connection, tenant: str, cid: str) -> Row | None:
+    """The decision that signed the delegation `cid`, if the tenant has it."""
+    wanted = records.select().where(
+        records.c.cid == cid, records.c.tenant == tenant, records.c.kind == "decision"
+    )
+    row = connection.execute(wanted.order_by(records.c.seq)).first()
+    return None if row is None else _read(row)
+
+
+def decisions_since(connection: Connection, at: int) -> Sequence[tuple[str, int, int]]:
+    """How many decisions each app asked for in each second since `at`: (app, second, count).
+
+    Identifiers sort by time, so this reads the end of one index and no more.
+    """
+    second = (records.c.at // 1000).label("second")
+    rows = connection.execute(
+        sa.select(records.c.app, second, sa.func.count())
+        .where(records.c.id >= new_ident("evt", at, lambda _: 0), records.c.kind == "decision")
+        .group_by(records.c.app, second)
+    )
+    return tuple((app, second, count) for app, second, count in rows)
+
+
+def _read(row: sa.Row[tuple[object, ...]]) -> Row:
+    return Row(audit.read(json.loads(row.text)), Link(row.seq, row.hash, row.text))
