@@ -33,6 +33,14 @@ Seconds = Annotated[int, Field(ge=0, le=253402300799)]
 
 Nonce = Annotated[str, Field(min_length=1, max_length=256)]
 
+Name = Annotated[str, Field(min_length=1, max_length=64)]
+
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""A sha256 in lower-case hex."""
+
+Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
+"""A whole number that every reader of JSON reads exactly."""
+
 
 class Wire(BaseModel):
     """Base of all messages: closed, immutable, and never printing a secret."""
@@ -75,6 +83,23 @@ class Invocation(Wire):
     iat: Seconds
     exp: Seconds
     prf: list[str]
+
+
+class Checkpoint(Wire):
+    """The payload of a token that says where a log of a tenant ends.
+
+    The head of a log holds every row before it, so this one signature is for all of them. The
+    log `keys` says which keys may sign: each row's checkpoint is signed by the key of the row
+    before. `nonce` is a reader's, to show that the answer was made after the question.
+    """
+
+    iss: Did
+    log: Literal["audit", "revocations", "keys"]
+    tenant: Name
+    seq: Count
+    head: Hash
+    iat: Seconds
+    nonce: Name | None = Field(default=None, exclude_if=lambda v: v is None)
 
 
 class Call(Wire):
@@ -261,6 +286,32 @@ class Inspected(Answer):
     cids: list[str]
 
 
+class SignCheckpoint(Request):
+    """Sign a checkpoint; `payload.iss` must be `key`."""
+
+    op: Literal["sign_checkpoint"] = "sign_checkpoint"
+    key: Did
+    payload: Checkpoint
+
+
+class VerifyCheckpoint(Request):
+    """Check a checkpoint's text, its signature, and that `issuers` has the one who signed it.
+
+    Whether its time, its nonce and its place in the log are the expected ones is for the caller.
+    """
+
+    op: Literal["verify_checkpoint"] = "verify_checkpoint"
+    token: str
+    issuers: list[Did]
+
+
+class CheckpointVerified(Answer):
+    """What the checkpoint says, all of it covered by the checked signature."""
+
+    checkpoint: Checkpoint
+    cid: str
+
+
 RefusalCode = (
     VerificationCode
     | Literal[
@@ -295,8 +346,19 @@ Delegate.answer = Signed
 Invoke.answer = Signed
 Verify.answer = Verified
 Inspect.answer = Inspected
+SignCheckpoint.answer = Signed
+VerifyCheckpoint.answer = CheckpointVerified
 
 AnyRequest = Annotated[
-    Hello | GenerateKey | LoadKey | ForgetKey | Delegate | Invoke | Verify | Inspect,
+    Hello
+    | GenerateKey
+    | LoadKey
+    | ForgetKey
+    | Delegate
+    | Invoke
+    | Verify
+    | Inspect
+    | SignCheckpoint
+    | VerifyCheckpoint,
     Field(discriminator="op"),
 ]

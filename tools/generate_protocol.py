@@ -34,12 +34,18 @@ TYPESCRIPT_FILE: Final = ROOT / "ucan-bin" / "src" / "protocol.gen.ts"
 
 REQUESTS: Final[tuple[type[_wire.Request], ...]] = get_args(get_args(_wire.AnyRequest)[0])
 ANSWERS: Final = tuple(dict.fromkeys(request.answer for request in REQUESTS))
-PAYLOADS: Final[tuple[type[BaseModel], ...]] = (_wire.Delegation, _wire.Invocation, _wire.Call)
+PAYLOADS: Final[tuple[type[BaseModel], ...]] = (
+    _wire.Delegation,
+    _wire.Invocation,
+    _wire.Checkpoint,
+    _wire.Call,
+)
 TEXTS: Final = {
     "DID": ("Delegation", "iss"),
     "COMMAND": ("Delegation", "cmd"),
     "NONCE": ("Delegation", "nonce"),
-    "SEED": ("LoadKey", "seed"),
+    "NAME": ("Checkpoint", "tenant"),
+    "HEX_32": ("LoadKey", "seed"),
     "TEXT": ("Inspect", "token"),
 }
 """Kinds of string that messages use: the name of their rules in TypeScript, and where one is."""
@@ -105,7 +111,7 @@ def typescript(document: Schema) -> str:
 HEADER: Final = """\
 /* Written by tools/generate_protocol.py from nomos/_wire.py. Do not edit. */
 
-import { isAnyObject, isExactly, isFlag, isList, isRecord } from "./schema.ts";
+import { isAnyObject, isExactly, isFlag, isList, isOneOf, isRecord } from "./schema.ts";
 import { isText, isWhole, within, type Check, type TextRules, type Wrong } from "./schema.ts";
 import type { Json, JsonObject } from "./token/canonical.ts";"""
 
@@ -186,6 +192,9 @@ def check_of(rules: Schema, place: str, texts: Texts) -> str:
     if "const" in rules:
         only(rules, {"const"})
         return f"isExactly({place}, {json.dumps(rules['const'])})"
+    if "enum" in rules:
+        only(rules, {"enum"})
+        return f"isOneOf({place}, {json.dumps(rules['enum'])})"
     if "type" not in rules:
         only(rules, set())
         return ""

@@ -81,6 +81,26 @@ def test_tokens_verify_with_pyjwt(loop: Loop) -> None:
             )
 
 
+def test_checkpoints_verify_with_pyjwt(loop: Loop) -> None:
+    issuer, other = (loop.ask({"op": "load_key", "seed": seed})["key"] for seed in SEEDS[:2])
+    payload = {
+        "iss": issuer,
+        "log": "audit",
+        "tenant": "d\u00eda",
+        "seq": 7,
+        "head": "ab" * 32,
+        "iat": NOW,
+        "nonce": "ask-1",
+    }
+    token = loop.ask({"op": "sign_checkpoint", "key": issuer, "payload": payload})["jwt"]
+
+    assert jwt.decode(token, public_key(issuer), algorithms=["EdDSA"], issuer=issuer) == payload
+    header = {"alg": "EdDSA", "typ": "nomos-checkpoint+jwt"}
+    assert jwt.get_unverified_header(token) == header
+    with pytest.raises(jwt.InvalidSignatureError):
+        jwt.decode(token, public_key(other), algorithms=["EdDSA"])
+
+
 def test_the_hosted_delegation_comes_out_byte_for_byte(binary: Path, vectors: Path) -> None:
     known = read(vectors / "delegation-jwt.json")
     document = json.dumps({"payload": known["root"]["payload"], "seed": known["seeds"]["cp"]})

@@ -6,7 +6,7 @@ by someone who does not.
 
 from __future__ import annotations
 
-from vectors import attacks_chain, attacks_keys, attacks_text
+from vectors import attacks_chain, attacks_checkpoint, attacks_keys, attacks_text
 from vectors.cases import Case, case, refused
 
 
@@ -26,5 +26,6 @@ def table() -> list[Case]:
         *attacks_chain.uses(),
         *attacks_chain.calls(),
         *attacks_chain.precedence(),
+        *attacks_checkpoint.checkpoints(),
     ]
     return [case(name, request, refused=refused(code, hop)) for name, request, code, hop in rows]

@@ -53,6 +53,16 @@ def delegate(payload: Payload, **changes: object) -> Payload:
     return {**request, **changes}
 
 
+def sign_checkpoint(payload: Payload, **changes: object) -> Payload:
+    return {"op": "sign_checkpoint", "key": ISSUER.did, "payload": payload, **changes}
+
+
+def verify_checkpoint(token: str, issuers: list[str] | None = None) -> Payload:
+    """Ask about a checkpoint that the issuer should have signed."""
+    trusted = [ISSUER.did] if issuers is None else issuers
+    return {"op": "verify_checkpoint", "token": token, "issuers": trusted}
+
+
 def signed(token: str) -> Payload:
     return {"jwt": token, "cid": cid(token)}
 

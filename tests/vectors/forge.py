@@ -22,6 +22,7 @@ NOW: Final = 1_700_000_000
 ORDER: Final = 2**252 + 27742317777372353535851937790883648493
 DELEGATION: Final = {"alg": "EdDSA", "typ": "JWT", "ucv": "1.0.0-cb"}
 INVOCATION: Final = {"alg": "EdDSA", "typ": "ucan-inv+jwt", "ucv": "1.0.0-cb"}
+CHECKPOINT: Final = {"alg": "EdDSA", "typ": "nomos-checkpoint+jwt"}
 ALPHABET: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
@@ -111,6 +112,18 @@ def invocation(iss: Party, prf: list[str], /, **changes: object) -> Payload:
     return changed(payload, changes)
 
 
+def checkpoint_payload(iss: Party, /, **changes: object) -> Payload:
+    payload = {
+        "iss": iss.did,
+        "log": "audit",
+        "tenant": "default",
+        "seq": 7,
+        "head": "ab" * 32,
+        "iat": NOW,
+    }
+    return changed(payload, changes)
+
+
 def changed(payload: Payload, changes: dict[str, Any]) -> Payload:
     return {name: value for name, value in {**payload, **changes}.items() if value is not ...}
 
@@ -127,6 +140,11 @@ def child(parent: str, /, **changes: object) -> str:
 
 def use(prf: list[str], /, **changes: object) -> str:
     return sign(INVOCATION, invocation(RESEARCHER, prf, **changes), RESEARCHER)
+
+
+def checkpoint(**changes: object) -> str:
+    """What the issuer says of a log."""
+    return sign(CHECKPOINT, checkpoint_payload(ISSUER, **changes), ISSUER)
 
 
 def respelled(token: str, spell: Callable[[bytes], bytes], party: Party) -> str:

@@ -15,7 +15,13 @@ from typing import Any, Final
 FOLDER: Final = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parent))
 
-from vectors import attacks, cases_protocol, cases_signing, cases_verification  # noqa: E402
+from vectors import (  # noqa: E402
+    attacks,
+    cases_checkpoints,
+    cases_protocol,
+    cases_signing,
+    cases_verification,
+)
 from vectors.forge import PARTIES  # noqa: E402
 
 
@@ -29,6 +35,10 @@ def files() -> dict[Path, str]:
         "verification.json": (
             "What verifies, and everything it says.",
             cases_verification.verification(),
+        ),
+        "checkpoints.json": (
+            "Checkpoints: what is signed and not, and what verifies.",
+            cases_checkpoints.checkpoints(),
         ),
         "protocol.json": ("Lines that are no requests.", cases_protocol.protocol()),
         "attacks.json": ("One row for each way to cheat.", attacks.table()),

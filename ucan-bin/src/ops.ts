@@ -3,7 +3,8 @@
 import { Buffer } from "node:buffer";
 
 import { isRequest, PROTOCOL } from "./protocol.gen.ts";
-import type { AnswerOf, Delegation, Invocation, Op, RequestOf } from "./protocol.gen.ts";
+import type { AnswerOf, Checkpoint, Delegation, Invocation } from "./protocol.gen.ts";
+import type { Op, RequestOf } from "./protocol.gen.ts";
 import {
   invalidKey,
   invalidRequest,
@@ -14,6 +15,7 @@ import {
 } from "./refusal.ts";
 import { Wrong, type Check } from "./schema.ts";
 import { seedFromHex, type Keys } from "./keys.ts";
+import { signCheckpoint, verifyCheckpoint } from "./token/checkpoint.ts";
 import { readDelegation, signDelegation, termsOf } from "./token/delegation.ts";
 import { keyOf } from "./token/did_key.ts";
 import { KEY_BYTES, type KeyObject } from "./token/ed25519.ts";
@@ -47,6 +49,8 @@ const handlers: Handlers = {
   invoke: ({ key, payload }, { keys }) => invoke(payload, key, keys.secretOf(key)),
   verify,
   inspect: ({ token }) => inspect(token),
+  sign_checkpoint: ({ key, payload }, { keys }) => checkpoint(payload, key, keys.secretOf(key)),
+  verify_checkpoint: ({ token, issuers }) => checked(token, issuers),
 };
 
 export const OPS = Object.keys(handlers);
@@ -98,9 +102,32 @@ function invoke(payload: Invocation, key: string, secret: KeyObject | Refusal): 
   return secret instanceof Refusal ? secret : signInvocation(payload, secret);
 }
 
-/** The signer signs in its own name only, and for keys that exist. */
+function checkpoint(
+  payload: Checkpoint,
+  key: string,
+  secret: KeyObject | Refusal,
+): Signed | Refusal {
+  const wrong = wrongSigner(payload, key);
+  if (wrong !== undefined) return wrong;
+  return secret instanceof Refusal ? secret : signCheckpoint(payload, secret);
+}
+
+function checked(token: string, issuers: readonly string[]): Body<"verify_checkpoint"> | Refusal {
+  const verified = verifyCheckpoint(token, issuers);
+  return verified instanceof Refusal
+    ? verified
+    : { checkpoint: verified.claims, cid: verified.cid };
+}
+
+/** The signer signs in its own name only. */
+function wrongSigner({ iss }: { readonly iss: string }, key: string): Refusal | undefined {
+  return iss === key ? undefined : issuerMismatch("payload.iss is not the DID of the signing key");
+}
+
+/** It signs for keys that exist. */
 function wrongParties(payload: Delegation | Invocation, key: string): Refusal | undefined {
-  if (payload.iss !== key) return issuerMismatch("payload.iss is not the DID of the signing key");
+  const wrong = wrongSigner(payload, key);
+  if (wrong !== undefined) return wrong;
   for (const party of ["aud", "sub"] as const) {
     const did = payload[party];
     if (did !== undefined && keyOf(did) === undefined) {
@@ -133,6 +160,7 @@ function inspect(token: string): Body<"inspect"> | Refusal {
         cids: [...chain.lineage, ...chain.cids, cid],
       };
     }
+    case "checkpoint":
     case undefined:
       return malformed("the header is not that of a delegation or an invocation");
   }

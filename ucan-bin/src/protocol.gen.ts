@@ -1,13 +1,14 @@
 /* Written by tools/generate_protocol.py from nomos/_wire.py. Do not edit. */
 
-import { isAnyObject, isExactly, isFlag, isList, isRecord } from "./schema.ts";
+import { isAnyObject, isExactly, isFlag, isList, isOneOf, isRecord } from "./schema.ts";
 import { isText, isWhole, within, type Check, type TextRules, type Wrong } from "./schema.ts";
 import type { Json, JsonObject } from "./token/canonical.ts";
 
 const DID: TextRules = { max: 64, pattern: /^did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}$/ };
 const COMMAND: TextRules = { max: 256, pattern: /^\/[a-z0-9_-]+(\/[a-z0-9_-]+)*$/ };
 const NONCE: TextRules = { min: 1, max: 256 };
-const SEED: TextRules = { pattern: /^[0-9a-f]{64}$/ };
+const NAME: TextRules = { min: 1, max: 64 };
+const HEX_32: TextRules = { pattern: /^[0-9a-f]{64}$/ };
 const TEXT: TextRules = {};
 
 /** The payload of a token that hands authority on (UCAN delegation, JWT form). */
@@ -35,6 +36,23 @@ export type Invocation = {
   iat: number;
   exp: number;
   prf: string[];
+};
+
+/**
+ * The payload of a token that says where a log of a tenant ends.
+ *
+ * The head of a log holds every row before it, so this one signature is for all of them. The
+ * log `keys` says which keys may sign: each row's checkpoint is signed by the key of the row
+ * before. `nonce` is a reader's, to show that the answer was made after the question.
+ */
+export type Checkpoint = {
+  iss: string;
+  log: "audit" | "revocations" | "keys";
+  tenant: string;
+  seq: number;
+  head: string;
+  iat: number;
+  nonce?: string;
 };
 
 /** One concrete call, as a service rebuilt it from the request it received. */
@@ -131,6 +149,28 @@ export type Inspect = {
   token: string;
 };
 
+/** Sign a checkpoint; `payload.iss` must be `key`. */
+export type SignCheckpoint = {
+  id: number;
+  protocol: number;
+  op: "sign_checkpoint";
+  key: string;
+  payload: Checkpoint;
+};
+
+/**
+ * Check a checkpoint's text, its signature, and that `issuers` has the one who signed it.
+ *
+ * Whether its time, its nonce and its place in the log are the expected ones is for the caller.
+ */
+export type VerifyCheckpoint = {
+  id: number;
+  protocol: number;
+  op: "verify_checkpoint";
+  token: string;
+  issuers: string[];
+};
+
 /** `version` is the package's, `runtime` names what runs the binary (`bun 1.x`). */
 export type HelloAnswer = {
   id: number;
@@ -211,6 +251,14 @@ export type Inspected = {
   cids: string[];
 };
 
+/** What the checkpoint says, all of it covered by the checked signature. */
+export type CheckpointVerified = {
+  id: number;
+  ok: true;
+  checkpoint: Checkpoint;
+  cid: string;
+};
+
 /** A no, with its reason. `hop` is the index in the chain, root 0; the invocation is last. */
 export type Refused = {
   id: number | null;
@@ -236,6 +284,8 @@ export type RequestOf = {
   invoke: Invoke;
   verify: Verify;
   inspect: Inspect;
+  sign_checkpoint: SignCheckpoint;
+  verify_checkpoint: VerifyCheckpoint;
 };
 
 export type AnswerOf = {
@@ -247,6 +297,8 @@ export type AnswerOf = {
   invoke: Signed;
   verify: Verified;
   inspect: Inspected;
+  sign_checkpoint: Signed;
+  verify_checkpoint: CheckpointVerified;
 };
 
 export type Op = keyof RequestOf;
@@ -279,6 +331,19 @@ export function isInvocation(value: unknown, at: string, wrong: Wrong): value is
     isWhole(value["iat"], within(at, "iat"), wrong, 0, 253402300799) &&
     isWhole(value["exp"], within(at, "exp"), wrong, 0, 253402300799) &&
     isList(value["prf"], within(at, "prf"), wrong, (item, at, wrong): item is string => isText(item, at, wrong, TEXT))
+  );
+}
+
+export function isCheckpoint(value: unknown, at: string, wrong: Wrong): value is Checkpoint {
+  return (
+    isRecord(value, at, wrong, ["iss", "log", "tenant", "seq", "head", "iat"], ["nonce"]) &&
+    isText(value["iss"], within(at, "iss"), wrong, DID) &&
+    isOneOf(value["log"], within(at, "log"), wrong, ["audit", "revocations", "keys"]) &&
+    isText(value["tenant"], within(at, "tenant"), wrong, NAME) &&
+    isWhole(value["seq"], within(at, "seq"), wrong, 0, 9007199254740991) &&
+    isText(value["head"], within(at, "head"), wrong, HEX_32) &&
+    isWhole(value["iat"], within(at, "iat"), wrong, 0, 253402300799) &&
+    (value["nonce"] === undefined || isText(value["nonce"], within(at, "nonce"), wrong, NAME))
   );
 }
 
@@ -315,7 +380,7 @@ export function isLoadKey(value: unknown, at: string, wrong: Wrong): value is Lo
     isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
     isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
     isExactly(value["op"], within(at, "op"), wrong, "load_key") &&
-    isText(value["seed"], within(at, "seed"), wrong, SEED)
+    isText(value["seed"], within(at, "seed"), wrong, HEX_32)
   );
 }
 
@@ -383,6 +448,28 @@ export function isInspect(value: unknown, at: string, wrong: Wrong): value is In
   );
 }
 
+export function isSignCheckpoint(value: unknown, at: string, wrong: Wrong): value is SignCheckpoint {
+  return (
+    isRecord(value, at, wrong, ["id", "protocol", "op", "key", "payload"], []) &&
+    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
+    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
+    isExactly(value["op"], within(at, "op"), wrong, "sign_checkpoint") &&
+    isText(value["key"], within(at, "key"), wrong, DID) &&
+    isCheckpoint(value["payload"], within(at, "payload"), wrong)
+  );
+}
+
+export function isVerifyCheckpoint(value: unknown, at: string, wrong: Wrong): value is VerifyCheckpoint {
+  return (
+    isRecord(value, at, wrong, ["id", "protocol", "op", "token", "issuers"], []) &&
+    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
+    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
+    isExactly(value["op"], within(at, "op"), wrong, "verify_checkpoint") &&
+    isText(value["token"], within(at, "token"), wrong, TEXT) &&
+    isList(value["issuers"], within(at, "issuers"), wrong, (item, at, wrong): item is string => isText(item, at, wrong, DID))
+  );
+}
+
 function isAnything(value: unknown): value is Json {
   return value !== undefined;
 }
@@ -396,4 +483,6 @@ export const isRequest: { readonly [O in Op]: Check<RequestOf[O]> } = {
   invoke: isInvoke,
   verify: isVerify,
   inspect: isInspect,
+  sign_checkpoint: isSignCheckpoint,
+  verify_checkpoint: isVerifyCheckpoint,
 };

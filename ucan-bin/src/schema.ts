@@ -102,6 +102,18 @@ export function isExactly<T extends string>(
   return value === wanted || wrong.because(at, `must be ${JSON.stringify(wanted)}`);
 }
 
+export function isOneOf<const T extends string>(
+  value: unknown,
+  at: string,
+  wrong: Wrong,
+  wanted: readonly T[],
+): value is T {
+  return (
+    wanted.some((one) => one === value) ||
+    wrong.because(at, `must be one of ${wanted.map((one) => JSON.stringify(one)).join(", ")}`)
+  );
+}
+
 /** The place of a member: `payload.exp`. */
 export function within(at: string, name: string): string {
   return at === "" ? name : `${at}.${name}`;

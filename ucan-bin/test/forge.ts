@@ -4,7 +4,7 @@ import { Buffer } from "node:buffer";
 
 import { Keys } from "../src/keys.ts";
 import type { Signer } from "../src/ops.ts";
-import type { Delegation, Invocation, Verify } from "../src/protocol.gen.ts";
+import type { Checkpoint, Delegation, Invocation, Verify } from "../src/protocol.gen.ts";
 import { Refusal } from "../src/refusal.ts";
 import { canonical, type Json } from "../src/token/canonical.ts";
 import { didOf } from "../src/token/did_key.ts";
@@ -54,6 +54,18 @@ export function invocation(changes: Partial<Invocation> = {}): Invocation {
     iat: NOW - 60,
     exp: NOW + 60,
     prf: [sealed("delegation", delegation())],
+    ...changes,
+  };
+}
+
+export function checkpoint(changes: Partial<Checkpoint> = {}): Checkpoint {
+  return {
+    iss: ISSUER.did,
+    log: "audit",
+    tenant: "default",
+    seq: 7,
+    head: "ab".repeat(32),
+    iat: NOW,
     ...changes,
   };
 }

@@ -3,7 +3,8 @@ import { describe, expect, test } from "vitest";
 
 import { answer, isOp, OPS } from "../src/ops.ts";
 import { isRequest, type Op } from "../src/protocol.gen.ts";
-import { codeOf, delegation, invocation, ISSUER, PLANNER, sealed, signer } from "./forge.ts";
+import { checkpoint, codeOf, delegation, invocation } from "./forge.ts";
+import { ISSUER, PLANNER, sealed, signer } from "./forge.ts";
 
 function ask(op: Op, members: object, by = signer()): unknown {
   return answer(op, { id: 1, protocol: 1, op, ...members }, by);
@@ -83,6 +84,35 @@ describe("invoke", () => {
   });
 });
 
+describe("sign_checkpoint", () => {
+  const by = signer();
+  by.keys.add(Buffer.from(ISSUER.seed, "hex"));
+
+  test("signs in the key's own name, and what it signed verifies", () => {
+    const payload = checkpoint({ nonce: "ask-1" });
+    const signed = ask("sign_checkpoint", { key: ISSUER.did, payload }, by);
+    const token = sealed("checkpoint", payload);
+    expect(signed).toHaveProperty("jwt", token);
+    expect(ask("verify_checkpoint", { token, issuers: [ISSUER.did] })).toEqual({
+      checkpoint: payload,
+      cid: (signed as { cid: string }).cid,
+    });
+  });
+
+  test("refuses another's name, and a key it does not hold", () => {
+    const refusals = [
+      { key: ISSUER.did, payload: checkpoint({ iss: PLANNER.did }) },
+      { key: PLANNER.did, payload: checkpoint({ iss: PLANNER.did }) },
+    ].map((request) => codeOf(ask("sign_checkpoint", request, by)));
+    expect(refusals).toEqual(["issuer_mismatch", "unknown_key"]);
+  });
+
+  test("verify_checkpoint passes a refusal on", () => {
+    const token = sealed("checkpoint", checkpoint());
+    expect(codeOf(ask("verify_checkpoint", { token, issuers: [] }))).toBe("untrusted_issuer");
+  });
+});
+
 describe("inspect", () => {
   const root = sealed("delegation", delegation());
 
@@ -102,10 +132,12 @@ describe("inspect", () => {
     const tokens = [
       "x",
       `${root}.`,
+      sealed("checkpoint", checkpoint()),
       sealed("invocation", {}),
       sealed("invocation", invocation({ prf: [] })),
     ];
     expect(tokens.map((token) => codeOf(ask("inspect", { token })))).toEqual([
+      "malformed_ucan",
       "malformed_ucan",
       "malformed_ucan",
       "malformed_ucan",

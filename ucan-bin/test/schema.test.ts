@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 
 import { isRequest } from "../src/protocol.gen.ts";
 import { isText, Wrong } from "../src/schema.ts";
-import { delegation, invocation, ISSUER, verifyRequest } from "./forge.ts";
+import { checkpoint, delegation, invocation, ISSUER, verifyRequest } from "./forge.ts";
 
 /** What the validator of an operation says about a request. */
 function why(op: keyof typeof isRequest, members: object): string {
@@ -55,6 +55,16 @@ describe("a wrong shape is told by its place, never by its value", () => {
     ['op must be "delegate"', { op: "invoke" }],
   ])("%s", (sentence, changes) => {
     expect(why("delegate", { ...delegate, ...changes })).toBe(sentence);
+  });
+
+  test("one of several words, and no other", () => {
+    const sentence = 'payload.log must be one of "audit", "revocations", "keys"';
+    for (const log of ["policies", null, ["audit"]]) {
+      const payload = { ...checkpoint(), log };
+      expect(why("sign_checkpoint", { key: ISSUER.did, payload })).toBe(sentence);
+    }
+    const payload = checkpoint({ log: "keys" });
+    expect(why("sign_checkpoint", { key: ISSUER.did, payload })).toBe("");
   });
 
   test("a seed is not repeated", () => {

@@ -1,8 +1,8 @@
 /**
- * The envelope of both kinds of token: a compact JWT with one possible text.
+ * The envelope of every kind of token: a compact JWT with one possible text.
  *
  * `b64url(canon(header)).b64url(canon(payload)).b64url(signature)`, signed with Ed25519. The
- * header is one of two constants, compared as text. That leaves no room for another algorithm,
+ * header is one of three constants, compared as text. That leaves no room for another algorithm,
  * for `none`, for a key that travels with the token, or for `crit` (RFC 8725, sections 3.1, 3.2
  * and 3.10), and it keeps the kinds apart (section 3.11). The payload must encode back to the
  * very text it came from, which rules out a second text of one meaning: whitespace, key order,
@@ -24,16 +24,18 @@ export const MAX_TOKEN = 64 * 1024;
 /** A cid: the lower-case hex sha256 of a token's text. */
 export const CID = /^[0-9a-f]{64}$/;
 
-export type Kind = "delegation" | "invocation";
+export type Kind = "delegation" | "invocation" | "checkpoint";
 
 export const HEADERS: { readonly [K in Kind]: JsonObject } = {
   delegation: { alg: "EdDSA", typ: "JWT", ucv: "1.0.0-cb" },
   invocation: { alg: "EdDSA", typ: "ucan-inv+jwt", ucv: "1.0.0-cb" },
+  checkpoint: { alg: "EdDSA", typ: "nomos-checkpoint+jwt" },
 };
 
 const HEADER_TEXT: { readonly [K in Kind]: string } = {
   delegation: encodeText(canonical(HEADERS.delegation)),
   invocation: encodeText(canonical(HEADERS.invocation)),
+  checkpoint: encodeText(canonical(HEADERS.checkpoint)),
 };
 
 /** A token taken apart. Nothing in it is to be believed before its signature was checked. */
@@ -84,18 +86,23 @@ export function open(kind: Kind, token: string): Envelope | Refusal {
   return { cid: cidOf(token), payload, signed, signature };
 }
 
+const KINDS = Object.keys(HEADERS) as Kind[];
+
 /** Which kind of token the header says this is. */
 export function kindOf(token: string): Kind | undefined {
   const header = token.slice(0, token.indexOf("."));
-  if (header === HEADER_TEXT.delegation) return "delegation";
-  return header === HEADER_TEXT.invocation ? "invocation" : undefined;
+  return KINDS.find((kind) => header === HEADER_TEXT[kind]);
 }
 
 export function cidOf(token: string): string {
   return createHash("sha256").update(token).digest("hex");
 }
 
-const ARTICLE = { delegation: "a delegation", invocation: "an invocation" } as const;
+const ARTICLE = {
+  delegation: "a delegation",
+  invocation: "an invocation",
+  checkpoint: "a checkpoint",
+} as const;
 
 function openPayload(segment: string): JsonObject | Refusal {
   const text = Buffer.from(segment, "base64url").toString("utf8");
