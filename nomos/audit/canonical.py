@@ -1,7 +1,9 @@
 """One text for equal JSON values: the JSON Canonicalization Scheme, RFC 8785.
 
 What the scheme cannot carry exactly is refused, not changed: NaN and infinities, integers
-beyond 2^53-1 (I-JSON, RFC 7493 section 2.2), lone surrogates, keys that are not strings.
+beyond 2^53-1 (I-JSON, RFC 7493 section 2.2), lone surrogates, keys that are not strings. The
+one exception are integers that a double is written as: 1e20 is written as 21 digits, which are
+read as an integer, and must come out the same when they are written again.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import Any, Final
 
 MAX_INTEGER: Final = 2**53 - 1
 MAX_DEPTH: Final = 64
+FIRST_WITH_EXPONENT: Final = 10**21
 
 
 def canonical(value: Any) -> bytes:
@@ -29,9 +32,7 @@ def _write(value: Any, depth: int) -> str:
         case None | bool() | str():
             return json.dumps(value, ensure_ascii=False)
         case int():
-            if abs(value) > MAX_INTEGER:
-                raise ValueError("an integer beyond 2^53-1")
-            return str(int(value))
+            return _integer(int(value))
         case float():
             return _number(value)
         case list() | tuple():
@@ -47,6 +48,14 @@ def _members(value: dict[Any, Any], depth: int) -> list[str]:
     # By UTF-16 code units (RFC 8785, 3.2.3), which is not Python's order beyond U+FFFF.
     names = sorted(value, key=lambda name: name.encode("utf-16-be", "surrogatepass"))
     return [f"{_write(name, depth)}:{_write(value[name], depth + 1)}" for name in names]
+
+
+def _integer(value: int) -> str:
+    if abs(value) <= MAX_INTEGER:
+        return str(value)
+    if abs(value) < FIRST_WITH_EXPONENT and _number(float(value)) == str(value):
+        return str(value)
+    raise ValueError("an integer beyond 2^53-1")
 
 
 def _number(value: float) -> str:

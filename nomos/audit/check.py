@@ -1,0 +1,31 @@
+"""How audit code has a checkpoint's signature checked: whoever calls it brings the means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, Literal
+
+from nomos._wire import Checkpoint, Refused
+from nomos.audit.chain import Head, Log
+
+Check = Callable[[str, Sequence[str]], Checkpoint | Refused]
+"""Given a token and the DIDs that may have signed it: what it says, or why it is refused.
+
+`nomos._io.checkpoints.checking` makes one out of the signing binary.
+"""
+
+MAX_TOKEN: Final = 4096
+"""Characters of a checkpoint; a real one has about 600."""
+
+Misplaced = Literal["other_log", "other_tenant", "other_row", "other_hash"]
+
+
+def misplaced(said: Checkpoint, log: Log, tenant: str, head: Head) -> Misplaced | None:
+    """How a checkpoint fails to be over this row of this log; None when it is."""
+    if said.log != log:
+        return "other_log"
+    if said.tenant != tenant:
+        return "other_tenant"
+    if said.seq != head.seq:
+        return "other_row"
+    return None if said.head == head.hash else "other_hash"

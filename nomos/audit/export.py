@@ -1,0 +1,205 @@
+"""The file that an audit log is exported to: one JSON object a line, each in canonical form.
+
+    {"type":"header","v":1,"tenant","issuer","keys","first":1,"at"}
+    {"type":"row","row":{…},"hash"}            the log, from its first row
+    {"type":"checkpoint","token"}              right after the row it is over
+    {"type":"end","rows","last"}               a file without it was cut
+
+The last checkpoint is made for the file: it is over the last row, and its nonce is the sha256 of
+everything before it. So one signature holds the rows, the header and what else was written, and
+a file cannot be made out of pieces of another. What it cannot say is that there was no later
+export: for that, keep a checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from nomos.audit.canonical import canonical
+from nomos.audit.chain import Head, Link, sealed
+from nomos.audit.check import MAX_TOKEN
+
+FORMAT: Final = 1
+MAX_LINE: Final = 1024 * 1024
+"""Bytes of one line, its newline included."""
+
+_MAX_TEXT: Final = 256
+
+
+class Malformed(ValueError):
+    """A line is not one of an export; the message says why."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """Whose log this is, and the keys that signed it. Nothing of it is believed unproven."""
+
+    tenant: str
+    issuer: str
+    keys: Sequence[Mapping[str, Any]]
+    at: str
+
+    def line(self) -> bytes:
+        """The header as the first line of a file."""
+        said = {"tenant": self.tenant, "issuer": self.issuer, "keys": list(self.keys)}
+        return _line({"type": "header", "v": FORMAT, "first": 1, "at": self.at, **said})
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A row as the file has it: `hash` is what is written there, `head` what is computed."""
+
+    row: Mapping[str, Any]
+    hash: str
+    head: Head
+
+    @property
+    def seq(self) -> int:
+        return self.head.seq
+
+    @property
+    def fits(self) -> bool:
+        """Whether the row has the hash that is written beside it."""
+        return self.hash == self.head.hash
+
+    def follows(self, head: Head) -> bool:
+        """Whether the row names the one before by its hash."""
+        return self.row.get("prev_hash") == head.hash
+
+
+@dataclass(frozen=True)
+class Token:
+    """A checkpoint, unread."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class End:
+    """How many rows were written, and the number of the last."""
+
+    rows: int
+    last: int
+
+
+Line = Header | Placed | Token | End
+
+
+class Writer:
+    """Makes the lines of one export, and the hash of what it has made so far."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._head = Head()
+        self._rows = 0
+
+    @property
+    def digest(self) -> str:
+        """The nonce of a checkpoint that is written next."""
+        return self._digest.hexdigest()
+
+    def header(self, header: Header) -> bytes:
+        return self._made(header.line())
+
+    def row(self, link: Link) -> bytes:
+        """The next row; its text is canonical already."""
+        self._head, self._rows = link.head, self._rows + 1
+        return self._made(f'{{"hash":"{link.hash}","row":{link.text},"type":"row"}}\n'.encode())
+
+    def checkpoint(self, token: str) -> bytes:
+        return self._made(_line({"type": "checkpoint", "token": token}))
+
+    def end(self) -> bytes:
+        return self._made(_line({"type": "end", "rows": self._rows, "last": self._head.seq}))
+
+    def _made(self, line: bytes) -> bytes:
+        self._digest.update(line)
+        return line
+
+
+def read_lines(readline: Callable[[int], bytes]) -> Iterator[bytes]:
+    """Yield the lines of a file, in memory one at a time; of one too long, its beginning."""
+    while line := readline(MAX_LINE + 1):
+        yield line
+
+
+def read(line: bytes) -> Line:
+    """Read one line. Raises Malformed for what no export has in it."""
+    if len(line) > MAX_LINE:
+        raise Malformed(f"the line is longer than {MAX_LINE} bytes")
+    try:
+        # Twice the same member, or a number in another form, is read by others as something else.
+        value = json.loads(line)
+        plain = canonical(value) == line.removesuffix(b"\n")
+    except (ValueError, RecursionError):
+        raise Malformed("the line is not JSON") from None
+    if not plain:
+        raise Malformed("the line is JSON, but not in canonical form")
+    if not isinstance(value, dict):
+        raise Malformed("the line is not an object")
+    match value.get("type"):
+        case "row":
+            return _row(value)
+        case "checkpoint":
+            return _token(value)
+        case "header":
+            return _header(value)
+        case "end":
+            return _end(value)
+    raise Malformed("the line is neither row nor checkpoint, header nor end")
+
+
+def _row(value: dict[str, Any]) -> Placed:
+    _only(value, "type", "row", "hash")
+    row = value["row"]
+    if not isinstance(row, dict) or not _is_text(value["hash"]):
+        raise Malformed("the line holds no row with its hash")
+    seq = row.get("seq")
+    if type(seq) is not int or seq < 1:
+        raise Malformed("the row has no number")
+    return Placed(row, value["hash"], sealed(row, seq).head)
+
+
+def _token(value: dict[str, Any]) -> Token:
+    _only(value, "type", "token")
+    token = value["token"]
+    if not isinstance(token, str) or len(token) > MAX_TOKEN:
+        raise Malformed("the line holds no checkpoint")
+    return Token(token)
+
+
+def _header(value: dict[str, Any]) -> Header:
+    if value.get("v") != FORMAT:
+        raise Malformed(f"the file is not of format {FORMAT}: a newer nomos may read it")
+    _only(value, "type", "v", "tenant", "issuer", "keys", "first", "at")
+    tenant, issuer, keys, at = (value[name] for name in ("tenant", "issuer", "keys", "at"))
+    if not all(map(_is_text, (tenant, issuer, at))) or not isinstance(keys, list):
+        raise Malformed("the header does not say whose log this is")
+    if value["first"] != 1:
+        raise Malformed("the file does not begin with row 1")
+    return Header(tenant, issuer, keys, at)
+
+
+def _end(value: dict[str, Any]) -> End:
+    _only(value, "type", "rows", "last")
+    rows, last = value["rows"], value["last"]
+    if type(rows) is not int or type(last) is not int:
+        raise Malformed("the end does not say how many rows there are")
+    return End(rows, last)
+
+
+def _only(value: dict[str, Any], *names: str) -> None:
+    if value.keys() != set(names):
+        raise Malformed(f"a {value['type']} has the members {', '.join(names)}, and this has not")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= _MAX_TEXT
+
+
+def _line(value: dict[str, Any]) -> bytes:
+    return canonical(value) + b"\n"

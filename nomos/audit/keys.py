@@ -1,0 +1,128 @@
+"""Which keys sign for an issuer: a log whose every row the key before it has signed.
+
+Row n names the key that came n-th, and its checkpoint is signed by the key of row n - 1, the
+first one by itself. So whoever knows any one key of the log can trust those that came after it.
+Those that came before prove nothing by themselves: anyone can make a key and let it name a
+successor that is already well known.
+
+The walk is a generator of questions, so that one walk serves a program that waits for the binary
+and a server that must not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from nomos._wire import Checkpoint, Refused
+from nomos.audit.chain import Head, sealed
+from nomos.audit.check import MAX_TOKEN, Check, misplaced
+
+MAX_KEYS: Final = 1024
+"""Rows of a key log that are looked at; one a day for almost three years."""
+
+
+AsyncCheck = Callable[[str, Sequence[str]], Awaitable[Checkpoint | Refused]]
+"""`Check`, awaited."""
+
+Walk = Generator[tuple[str, list[str]], Checkpoint | Refused, "Keys"]
+"""Asks about one checkpoint after another: its text, and who must have signed it."""
+
+
+class BrokenKeys(ValueError):
+    """A key log that does not hold; the message says which row and how."""
+
+
+class UnknownIssuer(BrokenKeys):
+    """The key that the reader knows is none of the log's."""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The DIDs of an issuer, oldest first: the known one with its successors, and those before."""
+
+    trusted: tuple[str, ...]
+    earlier: tuple[str, ...] = ()
+
+
+def trusted(entries: object, tenant: str, known: str, check: Check) -> Keys:
+    """Follow a key log from the key that is known to the one that signs now.
+
+    An entry is `{"row", "hash", "checkpoint"}`. Without any, the known key is the only one.
+    Raises BrokenKeys.
+    """
+    walk = _walk(entries, tenant, known)
+    try:
+        question = next(walk)
+        while True:
+            question = walk.send(check(*question))
+    except StopIteration as end:
+        found: Keys = end.value
+        return found
+
+
+async def trusted_async(entries: object, tenant: str, known: str, check: AsyncCheck) -> Keys:
+    """`trusted`, for an event loop."""
+    walk = _walk(entries, tenant, known)
+    try:
+        question = next(walk)
+        while True:
+            question = walk.send(await check(*question))
+    except StopIteration as end:
+        found: Keys = end.value
+        return found
+
+
+def _walk(entries: object, tenant: str, known: str) -> Walk:
+    if not isinstance(entries, list) or len(entries) > MAX_KEYS:
+        raise BrokenKeys(f"the key log is not a list of at most {MAX_KEYS} rows")
+    if not entries:
+        return Keys((known,))
+    dids: list[str] = []
+    head = Head()
+    for number, entry in enumerate(entries, 1):
+        row, head = _row(entry, tenant, number, head)
+        did = row["did"]
+        signer = dids[-1] if dids else did
+        said = yield entry["checkpoint"], [signer]
+        _refuse_unsigned(said, signer, tenant, head)
+        if did in dids:
+            raise BrokenKeys(f"row {number} of the key log names a key that an earlier row names")
+        dids.append(did)
+    if known not in dids:
+        raise UnknownIssuer(
+            f"the log belongs to another issuer: its keys are {', '.join(dids[-3:])}, "
+            f"and {known} is none of them"
+        )
+    at = dids.index(known)
+    return Keys(tuple(dids[at:]), tuple(dids[:at]))
+
+
+def _refuse_unsigned(said: Checkpoint | Refused, signer: str, tenant: str, head: Head) -> None:
+    where = f"row {head.seq} of the key log"
+    if isinstance(said, Refused):
+        raise BrokenKeys(f"{where} is not signed by {signer}: {said.message}")
+    if misplaced(said, "keys", tenant, head) is not None:
+        raise BrokenKeys(f"{where} has the checkpoint of another row")
+
+
+def _row(entry: Any, tenant: str, number: int, before: Head) -> tuple[Mapping[str, Any], Head]:
+    """The row of an entry, in its place after `before`."""
+    where = f"row {number} of the key log"
+    row = entry.get("row") if isinstance(entry, dict) else None
+    if not isinstance(row, dict) or not isinstance(row.get("did"), str):
+        raise BrokenKeys(f"{where} names no key")
+    token = entry.get("checkpoint")
+    if not isinstance(token, str) or len(token) > MAX_TOKEN:
+        raise BrokenKeys(f"{where} has no checkpoint")
+    try:
+        placed = sealed(row, number)
+    except ValueError as failure:
+        raise BrokenKeys(f"{where} cannot be hashed: {failure}") from None
+    if placed.hash != entry.get("hash"):
+        raise BrokenKeys(f"{where} was changed: it does not fit its hash")
+    named = row.get("tenant"), row.get("seq"), row.get("prev_hash")
+    if named != (tenant, number, before.hash):
+        raise BrokenKeys(f"{where} does not follow the row before it")
+    return row, placed.head

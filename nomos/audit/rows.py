@@ -1,0 +1,192 @@
+"""The rows of an export one after the other: whether each is the next one, and if not, how.
+
+Every row is held by its own hash, by the row after it, which names that hash, and by the next
+checkpoint. Where two of them disagree, the third says which one was changed.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NoReturn
+
+from nomos._wire import Checkpoint, Refused
+from nomos.audit.chain import VERSION, Head, Log
+from nomos.audit.check import Check
+from nomos.audit.clocks import Clocks
+from nomos.audit.export import Placed, Token
+from nomos.audit.findings import Kind, Over, wrong
+from nomos.audit.keys import Keys
+from nomos.audit.lines import Lines
+
+LOG: Final[Log] = "audit"
+
+
+class Rows:
+    """The rows that are in order so far, `head` the last of them.
+
+    `signed` is the last row that a trusted key signed, `last` the latest checkpoint with the
+    hash of what came before it in the file. `row` and `checkpoint` raise Over for what is wrong.
+    """
+
+    def __init__(
+        self, lines: Lines, check: Check, tenant: str, keys: Keys, pin: Checkpoint | None
+    ) -> None:
+        self.head = Head()
+        self.signed: int | None = None
+        self.last: tuple[Checkpoint, str] | None = None
+        self.clocks = Clocks()
+        self._lines = lines
+        self._check = check
+        self._tenant = tenant
+        self._keys = keys
+        self._pin = pin
+        self._agreed = 0  # the last row that any checkpoint agrees with
+
+    @property
+    def expected(self) -> int:
+        """The number of the next row."""
+        return self.head.seq + 1
+
+    def row(self, row: Placed) -> None:
+        """Take the next row."""
+        expected = self.expected
+        if not row.fits:
+            self._unfit(row)
+        if row.row.get("tenant") != self._tenant:
+            tenant = f"{row.row.get('tenant')!r:.80}"
+            message = f"row {expected} is from the log of another tenant: {tenant}"
+            self._wrong("other_tenant", message, expected)
+        if row.row.get("v") != VERSION:
+            version = f"{row.row.get('v')!r:.20}"
+            message = f"row {expected} is of version {version}, and this nomos reads {VERSION}"
+            raise Over("unreadable", message)
+        if row.seq != expected:
+            self._out_of_place(row)
+        if not row.follows(self.head):
+            self._unlinked(row)
+        self.clocks.row(row)
+        self.head = row.head
+        self._check_pin()
+
+    def checkpoint(self, token: Token) -> None:
+        """Take a checkpoint, which must be over the last row."""
+        said, at = self._said(token), self.head.seq
+        if isinstance(said, Refused):
+            if said.code == "untrusted_issuer":
+                message = f"the checkpoint after row {at} is by an unknown key"
+                self._wrong("unknown_signer", message, at)
+            self._wrong("forged", f"the checkpoint after row {at} is forged: {said.message}", at)
+        if said.log != LOG:
+            message = f"the checkpoint after row {at} is of another log: {said.log}"
+            self._wrong("other_log", message, at)
+        if said.tenant != self._tenant:
+            message = f"the checkpoint after row {at} is of another tenant: {said.tenant}"
+            self._wrong("other_tenant", message, at)
+        if said.seq != at:
+            self._misplaced(said)
+        if said.head != self.head.hash:
+            self._rewritten(said, self._lines.number)
+        self.clocks.checkpoint(said)
+        self._agreed = at
+        self.last = said, self._lines.before
+        if said.iss in self._keys.trusted:
+            self.signed = at
+
+    def missing(self, until: int, why: str, *, line: int | None = None) -> NoReturn:
+        """Say that the rows from the next one up to `until` are not there."""
+        first = self.expected
+        rows = f"row {first} is" if until == first else f"rows {first} to {until} are"
+        self._wrong("removed", f"{rows} missing: {why}", first, until, line=line)
+
+    # How a row is wrong
+
+    def _unfit(self, row: Placed) -> NoReturn:
+        """The row and the hash beside it differ; what comes next tells which one was changed."""
+        expected = self.expected
+        if self._named_next() == row.head.hash:
+            message = f"the hash beside row {expected} was changed; the row itself was not"
+            self._wrong("hash_changed", message, expected)
+        self._wrong("changed", f"row {expected} was changed: it does not fit its hash", expected)
+
+    def _named_next(self) -> str | None:
+        """The hash that the next line gives for the row at hand."""
+        following = self._lines.following()
+        if isinstance(following, Placed):
+            return str(following.row.get("prev_hash"))
+        said = self._said(following) if isinstance(following, Token) else None
+        return said.head if isinstance(said, Checkpoint) else None
+
+    def _out_of_place(self, row: Placed) -> NoReturn:
+        expected = self.expected
+        if row.follows(self.head):
+            message = (
+                f"row {expected} was changed and its hash made to fit: it is numbered {row.seq}"
+            )
+            self._wrong("refitted", message, expected)
+        if row.seq < expected:
+            message = f"row {row.seq} comes a second time, after row {self.head.seq}"
+            self._wrong("repeated", message, row.seq)
+        self._not_here(row.seq - 1, f"row {row.seq} stands in its place")
+
+    def _unlinked(self, row: Placed) -> NoReturn:
+        """The row names another hash for the one before: one of the two was changed."""
+        before = self.head.seq
+        if before > self._agreed and self._named_next() == row.head.hash:
+            message = (
+                f"row {before} was changed and its hash made to fit: row {row.seq} names another"
+            )
+            self._wrong("refitted", message, before)
+        message = (
+            f"row {row.seq} was changed and its hash made to fit: it does not name the hash of "
+            "the row before it"
+        )
+        self._wrong("refitted", message, row.seq)
+
+    def _not_here(self, until: int, why: str) -> NoReturn:
+        """The next row is not where it should be: it comes later, or not at all."""
+        expected, at = self.expected, self._lines.number
+        if self._lines.find_row(expected) is not None:
+            message = f"row {expected} is not in its place but in line {self._lines.number}: {why}"
+            self._wrong("moved", message, expected, line=at)
+        self.missing(until, why, line=at)
+
+    def _check_pin(self) -> None:
+        pin = self._pin
+        if pin is not None and pin.seq == self.head.seq and pin.head != self.head.hash:
+            message = (
+                f"row {pin.seq} is not the one that your pinned checkpoint is over: something "
+                f"in rows 1 to {pin.seq} was rewritten after you pinned it"
+            )
+            self._wrong("pin_contradicted", message, 1, pin.seq)
+
+    # How a checkpoint is
+
+    def _said(self, token: Token) -> Checkpoint | Refused:
+        return self._check(token.text, [*self._keys.earlier, *self._keys.trusted])
+
+    def _misplaced(self, said: Checkpoint) -> NoReturn:
+        at, following, line = self.head.seq, self._lines.following(), self._lines.number
+        if said.seq > at:
+            if not isinstance(following, Placed) or following.seq != at + 1:
+                self._not_here(said.seq, f"a checkpoint over row {said.seq} comes after row {at}")
+            row = self._lines.find_row(said.seq)
+            if row is not None and row.head.hash != said.head:
+                self._rewritten(said, line)
+        message = (
+            f"the checkpoint over row {said.seq} is not in its place but after row {at}: it was "
+            "moved, or rows were put in or taken out and all after them numbered anew"
+        )
+        self._wrong("checkpoint_moved", message, at, line=line)
+
+    def _rewritten(self, said: Checkpoint, line: int) -> NoReturn:
+        first, last = min(self._agreed + 1, said.seq), said.seq
+        if first == last:
+            message = f"row {last} was rewritten: it is not the one that its checkpoint is over"
+        else:
+            message = (
+                f"something in rows {first} to {last} was rewritten, and the hashes made to fit: "
+                f"the checkpoint over row {last} is over another row {last}"
+            )
+        self._wrong("rewritten", message, first, last, line=line)
+
+    def _wrong(self, kind: Kind, message: str, *rows: int, line: int | None = None) -> NoReturn:
+        raise wrong(kind, message, self._lines.number if line is None else line, *rows)

@@ -1,0 +1,188 @@
+"""Whether an export is what the issuer recorded: all of it, in order, unchanged.
+
+The reader brings one thing that cannot come from the file: a DID of the issuer. With a pinned
+checkpoint, kept from an earlier day, it can also tell whether the end was cut off or everything
+was made anew by someone who has the key.
+
+The rows are read once, in order, in constant memory. The first thing that is wrong ends it, and
+is named with its row where the evidence allows that. Where someone changed a row and then made
+every later hash fit, no single row gives them away: what contradicts them is the next
+checkpoint, so all rows since the last one that agreed are named.
+
+Rows may have members that this version does not know: a newer server wrote them, and their hash
+covers them like any other. Rows of another version are not judged at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NoReturn
+
+from nomos._wire import Checkpoint
+from nomos.audit.check import MAX_TOKEN, Check
+from nomos.audit.export import End, Header, Malformed, Placed, Token
+from nomos.audit.findings import Over, Report, wrong
+from nomos.audit.keys import BrokenKeys, Keys, UnknownIssuer, trusted
+from nomos.audit.lines import Lines
+from nomos.audit.rows import LOG, Rows
+
+
+def verify(raw: Iterator[bytes], issuer: str, check: Check, *, pinned: str | None = None) -> Report:
+    """Verify the lines of an export against the DID that the reader knows.
+
+    `pinned` is the token of a checkpoint that was kept. Never raises for what is in the file.
+    """
+    lines = Lines(raw)
+    try:
+        header = _header(lines)
+        keys = _keys(lines, header, issuer, check)
+        pin = None if pinned is None else _pin(lines, header, keys, check, pinned)
+    except Over as over:
+        return Report(over.state, over.message, finding=over.finding)
+    rows = Rows(lines, check, header.tenant, keys, pin)
+    try:
+        _body(lines, rows, pin, issuer)
+    except Over as over:
+        return _report(over, header, rows, pin)
+
+
+def _report(over: Over, header: Header, rows: Rows, pin: Checkpoint | None) -> Report:
+    return Report(
+        state=over.state,
+        message=over.message,
+        rows=rows.head.seq,
+        head=rows.head,
+        signed=rows.signed or 0,
+        tenant=header.tenant,
+        signer=rows.last[0].iss if rows.last is not None else None,
+        pinned=pin.seq if pin is not None and over.state == "ok" else None,
+        finding=over.finding,
+        warnings=rows.clocks.warnings,
+    )
+
+
+# Before the rows
+
+
+def _header(lines: Lines) -> Header:
+    if lines.over:
+        raise Over("unreadable", "this is not an export: it is empty")
+    try:
+        header = lines.advance()
+    except Malformed as malformed:
+        if lines.half:
+            raise Over("incomplete", "this export is cut within its first line") from None
+        message = f"this is not an export that can be read: {malformed}"
+        raise Over("unreadable", message) from None
+    if not isinstance(header, Header):
+        message = "the header is missing: the file begins with another line"
+        raise wrong("header", message, lines.number)
+    return header
+
+
+def _keys(lines: Lines, header: Header, issuer: str, check: Check) -> Keys:
+    try:
+        keys = trusted(header.keys, header.tenant, issuer, check)
+    except UnknownIssuer as unknown:
+        raise wrong("unknown_issuer", str(unknown), lines.number) from None
+    except BrokenKeys as broken:
+        message = f"the header's key log is wrong: {broken}"
+        raise wrong("key_log", message, lines.number) from None
+    if header.issuer != keys.trusted[-1]:
+        message = (
+            f"the file says that {header.issuer} signs, and from {issuer}, which you know, "
+            "nothing leads there"
+        )
+        raise wrong("unknown_issuer", message, lines.number)
+    return keys
+
+
+def _pin(lines: Lines, header: Header, keys: Keys, check: Check, text: str) -> Checkpoint:
+    said = check(text, keys.trusted) if len(text) <= MAX_TOKEN else None
+    if not isinstance(said, Checkpoint):
+        if said is not None and said.code == "untrusted_issuer":
+            message = (
+                "the pinned checkpoint is by a key that nothing in this file leads to: it is "
+                "another issuer's, or the file is older than the checkpoint, or was cut"
+            )
+            raise wrong("pin", message, lines.number)
+        why = said.message if said is not None else "it is too long"
+        raise Over("unreadable", f"the pinned checkpoint cannot be used: {why}")
+    if (said.log, said.tenant) != (LOG, header.tenant):
+        message = (
+            f"the pinned checkpoint is for the log {said.log} of tenant {said.tenant}, and this "
+            f"file is the {LOG} log of {header.tenant}"
+        )
+        raise wrong("pin", message, lines.number)
+    return said
+
+
+# The rows, up to the end
+
+
+def _body(lines: Lines, rows: Rows, pin: Checkpoint | None, issuer: str) -> NoReturn:
+    while not lines.over:
+        try:
+            line = lines.advance()
+        except Malformed as malformed:
+            if lines.half:
+                break
+            message = f"where row {rows.expected} should be, {malformed}"
+            raise wrong("malformed", message, lines.number, rows.expected) from None
+        match line:
+            case Placed():
+                rows.row(line)
+            case Token():
+                rows.checkpoint(line)
+            case End():
+                _end(lines, rows, pin, line)
+                _signed(lines, rows, issuer)
+                what = f"{_rows(rows.head.seq)} in order, none changed"
+                raise Over("ok", f"{what}, under the issuer's signature")
+            case _:
+                message = "a second header: two files were put together"
+                raise wrong("header", message, lines.number)
+    count = rows.head.seq
+    raise Over(
+        "incomplete",
+        f"this export is incomplete: it ends in the middle; {_rows(count)} up to there "
+        f"{'is' if count == 1 else 'are'} in order. Nothing speaks for tampering: export again",
+    )
+
+
+def _end(lines: Lines, rows: Rows, pin: Checkpoint | None, end: End) -> None:
+    last = rows.head.seq
+    if not lines.over:
+        raise wrong("end", "there are lines after the end", lines.number)
+    if pin is not None and pin.seq > last:
+        message = (
+            f"the tail is cut: rows {last + 1} to {pin.seq} are missing, and your pinned "
+            "checkpoint is over the last of them. Either they were cut off, or the file is older "
+            "than the checkpoint"
+        )
+        raise wrong("cut", message, lines.number, last + 1, pin.seq)
+    if end.last > last:
+        rows.missing(end.last, "the end counts them")
+    if (end.rows, end.last) != (last, last):
+        message = f"the end says {end.rows} rows up to {end.last}, and there are {last}"
+        raise wrong("end", message, lines.number)
+
+
+def _signed(lines: Lines, rows: Rows, issuer: str) -> None:
+    """The last checkpoint must be over the last row, by a trusted key, and made for this file."""
+    last = rows.head.seq
+    if rows.last is None or rows.signed is None or rows.signed < last:
+        since = min((rows.signed or 0) + 1, last)
+        message = f"from row {since} to the end nothing is signed by a key that {issuer} leads to"
+        raise wrong("unsigned", message, lines.number, since, last)
+    checkpoint, before = rows.last
+    if checkpoint.nonce != before:
+        message = (
+            "the rows are in order, but the last checkpoint was not made for this file: its "
+            "header or a checkpoint was changed, or rows were cut off its end"
+        )
+        raise wrong("not_as_exported", message, lines.number)
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"

@@ -1,0 +1,320 @@
+"""Exports that were cut, pinned checkpoints, clocks, versions: what is told apart, and how."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tracemalloc
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from audit.exports import NOW, Export, encoded, fitted, rechained, refusing
+from audit.tampering import swap, turned
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
+
+from nomos._wire import Checkpoint, Refused
+from nomos.audit.chain import Head, Link, link
+from nomos.audit.clocks import TOLERANCE_SECONDS
+from nomos.audit.export import MAX_LINE, Header, Writer, read_lines
+from nomos.audit.findings import MAX_WARNINGS, Report
+from nomos.audit.verify import verify
+
+# Files that are cut, and files that are none
+
+
+def test_a_file_cut_after_any_line_is_incomplete_and_not_tampered_with(export: Export) -> None:
+    for count in range(1, len(export.lines)):
+        report = export.verify(export.lines[:count])
+        rows = export.row_before(count)
+        assert (report.state, report.finding, report.rows) == ("incomplete", None, rows)
+        assert "it ends in the middle" in report.message
+        assert f"{rows} row" in report.message
+
+
+def test_a_file_cut_within_any_line_is_incomplete(export: Export) -> None:
+    whole = b"".join(export.lines)
+    for size in range(1, len(whole) - 1, 89):
+        report = export.verify(whole[:size].splitlines(keepends=True))
+        assert (report.state, report.finding) == ("incomplete", None), size
+        assert report.rows <= whole[:size].count(b'"type":"row"')
+
+
+def test_a_missing_newline_at_the_very_end_is_no_harm(export: Export) -> None:
+    assert export.verify([*export.lines[:-1], export.lines[-1].rstrip(b"\n")]).ok
+
+
+def test_what_is_cut_and_tampered_with_is_tampered_with(export: Export) -> None:
+    second = export.of("row")[1]
+    row = export.json(second)
+    lines = swap(export, second, {**row, "row": {**row["row"], "at": 1}})[: second + 3]
+    assert export.verify(lines).finding is not None
+
+
+def test_a_missing_row_is_looked_for_past_lines_that_cannot_be_read(export: Export) -> None:
+    lines = [*export.lines[:2], *export.lines[3:6], b"junk\n", *export.lines[6:]]
+    for found, kind in ((lines, "removed"), ([*lines, export.lines[2]], "moved")):
+        finding = export.verify(found).finding
+        assert finding is not None
+        assert (finding.kind, finding.first, finding.line) == (kind, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "state"),
+    [
+        (b"", "unreadable"),
+        (b"\n", "unreadable"),
+        (b"what is this?\n", "unreadable"),
+        (b"{", "incomplete"),
+        (b"{}\n", "unreadable"),
+        (b"[]\n", "unreadable"),
+        (b'{"type":"header","v":2}\n', "unreadable"),
+        (b"\x00" * 100 + b"\n", "unreadable"),
+        (b"x" * (MAX_LINE + 10) + b"\n", "unreadable"),
+    ],
+)
+def test_what_is_no_export_is_said_to_be_none(content: bytes, state: str) -> None:
+    lines = read_lines(io.BytesIO(content).readline)
+    report = verify(lines, "did:key:z", refusing)
+    assert (report.state, report.rows, report.finding) == (state, 0, None)
+    assert report.message
+    assert not report.ok
+
+
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=some.data())
+def test_no_byte_can_be_changed(export: Export, data: some.DataObject) -> None:
+    index = data.draw(some.integers(0, len(export.lines) - 1))
+    raw = bytearray(export.lines[index])
+    at = data.draw(some.integers(0, len(raw) - 1))
+    raw[at] ^= data.draw(some.integers(1, 255))
+    lines = [*export.lines[:index], bytes(raw), *export.lines[index + 1 :]]
+    report = export.verify(b"".join(lines).splitlines(keepends=True))
+    last = index == len(export.lines) - 1 and at == len(raw) - 1
+    assert not report.ok or last
+    if export.json(index)["type"] == "row":
+        finding = report.finding
+        assert finding is not None
+        assert finding.first == export.json(index)["row"]["seq"]
+
+
+# What the reader knows
+
+
+def test_an_issuer_that_the_log_is_not_of_is_unknown(export: Export) -> None:
+    report = export.verify(export.lines, issuer=export.stranger)
+    assert report.state == "wrong"
+    assert report.finding is not None
+    assert report.finding.kind == "unknown_issuer"
+    assert export.stranger in report.message
+
+
+def test_rows_that_only_an_older_key_signed_are_not_proved_to_who_knows_the_new(
+    export: Export,
+) -> None:
+    """Anyone can make a key and let it name a known one as its successor."""
+    lines = export.resigned(export.lines, export.first_issuer)
+    assert export.verify(lines, issuer=export.first_issuer).ok
+    report = export.verify(lines, issuer=export.issuer)
+    assert report.finding is not None
+    assert (report.finding.kind, report.finding.first, report.finding.last) == ("unsigned", 1, 15)
+
+
+@pytest.mark.parametrize("token", ["", "x", "a.b.c", "x" * 5000])
+def test_a_pinned_checkpoint_that_is_none_cannot_be_used(export: Export, token: str) -> None:
+    report = export.verify(export.lines, pin=token)
+    assert (report.state, report.finding) == ("unreadable", None)
+    assert "the pinned checkpoint cannot be used" in report.message
+
+
+def test_a_pinned_checkpoint_by_another_key_does_not_fit_the_file(export: Export) -> None:
+    said = export.said(export.pin)
+    forged = export.sign(export.stranger, said.seq, said.head)
+    # Known by the new key alone, what the old one signed proves nothing.
+    old = export.sign(export.first_issuer, said.seq, said.head)
+    for pin, issuer in ((forged, export.first_issuer), (old, export.issuer)):
+        report = export.verify(export.lines, pin=pin, issuer=issuer)
+        assert report.finding is not None
+        assert report.finding.kind == "pin"
+        assert "nothing in this file leads to" in report.message
+    assert export.verify(export.lines, pin=old).ok
+
+
+@pytest.mark.parametrize("other", [{"log": "keys"}, {"tenant": "other"}])
+def test_a_pinned_checkpoint_of_something_else_is_named(
+    export: Export, other: dict[str, Any]
+) -> None:
+    said = export.said(export.pin)
+    report = export.verify(
+        export.lines, pin=export.sign(export.issuer, said.seq, said.head, **other)
+    )
+    assert report.finding is not None
+    assert report.finding.kind == "pin"
+    assert next(iter(other.values())) in report.message
+
+
+def test_a_pinned_checkpoint_may_be_over_any_row(export: Export) -> None:
+    for index in export.of("row"):
+        row = export.json(index)
+        seq = row["row"]["seq"]
+        good = export.sign(export.issuer, seq, row["hash"])
+        assert export.verify(export.lines, pin=good).pinned == seq
+        report = export.verify(
+            export.lines, pin=export.sign(export.issuer, seq, turned(row["hash"]))
+        )
+        assert report.finding is not None
+        assert report.finding.kind == "pin_contradicted"
+        assert (report.finding.first, report.finding.last) == (1, seq)
+
+
+def test_a_pinned_checkpoint_of_later_names_the_rows_that_are_missing(export: Export) -> None:
+    report = export.verify(export.lines, pin=export.sign(export.issuer, 20, "a" * 64))
+    assert report.finding is not None
+    assert (report.finding.kind, report.finding.first, report.finding.last) == ("cut", 16, 20)
+
+
+# Logs made by hand
+
+
+def test_an_empty_log_is_in_order(export: Export) -> None:
+    report = by_hand(export, [])
+    assert (report.state, report.rows) == ("ok", 0)
+    assert "0 rows" in report.message
+
+
+def test_an_empty_log_that_nobody_signed_is_not(export: Export) -> None:
+    writer = Writer()
+    lines = [writer.header(header(export)), writer.end()]
+    report = export.verify(lines, issuer=export.issuer)
+    assert report.finding is not None
+    assert report.finding.kind == "unsigned"
+
+
+def test_members_that_a_newer_server_adds_are_held_by_the_hash(export: Export) -> None:
+    rows = [{"id": "evt_1", "kind": "decision", "at": NOW * 1000, "brand_new": {"x": 1}}]
+    assert by_hand(export, rows).ok
+
+
+def test_a_row_without_a_time_is_in_order(export: Export) -> None:
+    assert by_hand(export, [{"at": "noon"}, {"id": "x"}]).ok
+
+
+def test_a_row_of_another_version_is_not_judged(export: Export) -> None:
+    row = {"v": 2, "tenant": "default", "seq": 1, "prev_hash": "0" * 64}
+    report = export.verify(
+        [header(export).line(), fitted(row), fitted({**row, "seq": 2})], issuer=export.issuer
+    )
+    assert (report.state, report.finding) == ("unreadable", None)
+    assert "row 1 is of version 2" in report.message
+
+
+def test_one_row_is_one_row(export: Export) -> None:
+    assert by_hand(export, [{"at": NOW * 1000}]).message.startswith("1 row in order")
+    lines = made(export, [{"at": NOW * 1000}])
+    assert "1 row up to there is" in export.verify(lines[:2], issuer=export.issuer).message
+
+
+def test_a_single_row_that_its_checkpoint_denies_is_named_alone(export: Export) -> None:
+    lines = made(export, [{"at": NOW * 1000}])
+    row = json.loads(lines[1])["row"]
+    changed = [lines[0], fitted({**row, "at": 1}), *lines[2:]]
+    report = export.verify(changed, issuer=export.issuer)
+    assert report.finding is not None
+    assert (report.finding.kind, report.finding.first, report.finding.last) == ("rewritten", 1, 1)
+
+
+# Clocks
+
+
+def test_clocks_that_disagree_are_named_and_nothing_else(export: Export) -> None:
+    late = (NOW + TOLERANCE_SECONDS + 5) * 1000
+    report = by_hand(export, [{"at": late}])
+    assert report.ok
+    assert len(report.warnings) == 1
+    assert f"was signed {TOLERANCE_SECONDS + 5} s before row 1" in report.warnings[0]
+    assert "clocks disagree" in report.warnings[0]
+
+
+def test_rows_may_be_a_little_out_of_time(export: Export) -> None:
+    near = NOW * 1000
+    assert by_hand(export, [{"at": near}, {"at": near - 59_000}]).warnings == ()
+    report = by_hand(export, [{"at": near}, {"at": near - 3_600_000}])
+    assert report.ok
+    assert "row 2 says that it happened 3600 s before row 1" in report.warnings[0]
+
+
+def test_warnings_are_bounded(export: Export) -> None:
+    rows = [{"at": (NOW - hour * 3600) * 1000} for hour in range(MAX_WARNINGS + 4)]
+    warnings = by_hand(export, rows).warnings
+    assert len(warnings) == MAX_WARNINGS + 1
+    assert warnings[-1] == "and 3 more like these"
+
+
+# Reading as it comes
+
+
+def test_memory_does_not_grow_with_the_file(export: Export) -> None:
+    def peak(rows: int) -> int:
+        tracemalloc.start()
+        report = verify(endless(rows), export.issuer, agreeing)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert report.rows == rows
+        return found
+
+    def endless(rows: int) -> Iterator[bytes]:
+        writer, head = Writer(), Head()
+        yield writer.header(header(export))
+        for _ in range(rows):
+            made = link({"at": 1, "purpose": "x" * 1000}, "default", head)
+            head = made.head
+            yield writer.row(made)
+
+    peak(10)
+    assert peak(2000) < peak(20) + 100_000
+
+
+def test_lines_are_read_one_at_a_time_and_no_longer_than_allowed() -> None:
+    content = b"a\n" + b"b" * (MAX_LINE + 5) + b"\nc"
+    lines = list(read_lines(io.BytesIO(content).readline))
+    assert [len(line) for line in lines] == [2, MAX_LINE + 1, 5, 1]
+
+
+def agreeing(token: str, issuers: Sequence[str]) -> Checkpoint | Refused:
+    raise AssertionError("there is no checkpoint in this file")
+
+
+def header(export: Export) -> Header:
+    return Header("default", export.issuer, [], "2027-01-15T08:00:00.000Z")
+
+
+def made(export: Export, rows: Sequence[dict[str, Any]]) -> list[bytes]:
+    """An export as the server makes it, of these rows."""
+    writer, head = Writer(), Head()
+    lines = [writer.header(header(export))]
+    placed: Link
+    for row in rows:
+        placed = link(row, "default", head)
+        head = placed.head
+        lines.append(writer.row(placed))
+    token = export.sign(export.issuer, head.seq, head.hash, nonce=writer.digest)
+    return [*lines, writer.checkpoint(token), writer.end()]
+
+
+def by_hand(export: Export, rows: Sequence[dict[str, Any]]) -> Report:
+    return export.verify(made(export, rows), issuer=export.issuer)
+
+
+def test_the_nonce_is_the_hash_of_what_came_before(export: Export) -> None:
+    final = export.of("checkpoint")[-1]
+    said = export.said(export.json(final)["token"])
+    assert said.nonce == hashlib.sha256(b"".join(export.lines[:final])).hexdigest()
+
+
+def test_rows_chained_again_without_change_are_the_same(export: Export) -> None:
+    assert rechained(export.lines, 1) == list(export.lines)
+    assert [encoded(json.loads(line)) for line in export.lines] == list(export.lines)
