@@ -51,6 +51,7 @@ class Policy:
     effect: Literal["permit", "forbid"]
     step_up: str | None = None
     reason: str | None = None
+    text: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,6 +179,7 @@ def _policy(engine_id: str, draft: _Draft) -> Policy:
         effect=draft.body["effect"],
         step_up=draft.annotations.get("step_up"),
         reason=draft.annotations.get("reason"),
+        text=draft.statement.text,
     )
 
 

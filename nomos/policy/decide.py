@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from cedarpy import AuthzResult, Entities, is_authorized
+from cedarpy import AuthzResult, Entities, PolicySet, is_authorized
 from cedarpy import Decision as CedarDecision
 
 from nomos.models import Decision, DenyReason
@@ -83,7 +83,7 @@ def _decide(bundle: Bundle, inquiry: Inquiry) -> Verdict:
     if found is None or found[0].name != inquiry.provider:
         message = f"{inquiry.command} is not a registered command of {inquiry.provider}"
         return Verdict("deny", "command_unknown", message=message)
-    question = _Question(bundle, inquiry, found[0])
+    question = Question(bundle, inquiry, found[0])
     allowed, policies = question.ask(cosigned=False)
     if allowed:
         return Verdict("allow", policies=_names(policies))
@@ -127,7 +127,7 @@ class _EvaluationError(Exception):
         self.policies = policies
 
 
-class _Question:
+class Question:
     """An inquiry in Cedar's terms: the entities are parsed once for both passes."""
 
     def __init__(self, bundle: Bundle, inquiry: Inquiry, provider: Provider) -> None:
@@ -157,16 +157,17 @@ class _Question:
 
     def ask(self, *, cosigned: bool) -> tuple[bool, tuple[Policy, ...]]:
         """Return whether Cedar allows it, and the policies that determined this."""
-        context = {**self._context, "cosigned": cosigned, "cosigner": cosigned}
-        result = is_authorized(
-            {**self._request, "context": context},
-            self._bundle.policy_set,
-            self._entities,
-            self._bundle.schema,
-        )
+        result = self.put_to(self._bundle.policy_set, cosigned=cosigned)
         _refuse_errors(self._bundle, result)
         reasons = tuple(self._bundle.by_id[each] for each in result.diagnostics.reasons)
         return result.decision is CedarDecision.Allow, reasons
+
+    def put_to(self, policies: PolicySet, *, cosigned: bool) -> AuthzResult:
+        """Return what Cedar says of the question when there are only these policies."""
+        context = {**self._context, "cosigned": cosigned, "cosigner": cosigned}
+        return is_authorized(
+            {**self._request, "context": context}, policies, self._entities, self._bundle.schema
+        )
 
 
 def _attributes(provider: Provider, resource: Mapping[str, Any]) -> dict[str, Any]:

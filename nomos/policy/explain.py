@@ -1,0 +1,291 @@
+"""Why a question gets the answer it gets, and what would change that.
+
+Nothing here is guessed. Each policy is put to Cedar alone, and each of its conditions; what
+is said to change the answer was tried: `then` is the verdict on the same question with that
+condition met, that forbid lifted, that permit added. `question` is another question that gets
+the verdict `answered` from the policies as they are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+from cedarpy import PolicySet
+
+from nomos.policy.bundle import Bundle, Policy
+from nomos.policy.conditions import (
+    Condition,
+    State,
+    body_of,
+    examined,
+    mentions,
+    state_of,
+    without,
+)
+from nomos.policy.decide import Inquiry, Question, Verdict, decide
+from nomos.policy.nearby import nearby
+from nomos.policy.tree import ACTION, RESOURCE, Node
+from nomos.resources import find_command, nearest_command
+
+MAX_NEAR: Final = 20
+"""Policies that nearly apply and are told of; those that need the least come first."""
+
+Kind = Literal["approve", "meet", "lift", "add", "mend", "forbid", "withdraw", "command"]
+
+
+@dataclass(frozen=True)
+class Look:
+    """One policy as it stands to the question. `concerns`: it is about this command and type."""
+
+    policy: Policy
+    state: State
+    conditions: tuple[Condition, ...]
+    concerns: bool
+    body: Node = field(repr=False)
+
+    @property
+    def unmet(self) -> tuple[Condition, ...]:
+        """The conditions that keep it from applying."""
+        return tuple(each for each in self.conditions if each.state != "holds")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A policy, and those of its conditions that a change is about."""
+
+    policy: Policy
+    conditions: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that would change the answer.
+
+    approve    people of `roles` approve
+    meet       the conditions of a permit hold; the forbids in `lifted` do not apply
+    lift       these forbids do not apply: of each, one of its conditions does not hold
+    add        a permit, `text`, is added; the forbids in `lifted` do not apply
+    mend       these policies no longer fail
+    forbid     the conditions of a forbid hold
+    withdraw   none of these permits applies
+    command    another command, `text`, is meant
+    """
+
+    kind: Kind
+    parts: tuple[Part, ...] = ()
+    lifted: tuple[Policy, ...] = ()
+    roles: tuple[str, ...] = ()
+    text: str | None = None
+    then: Verdict | None = None
+    question: Mapping[str, Any] = field(default_factory=dict)
+    answered: Verdict | None = None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The verdict, the policies that determined it, how all stand, and what would change it."""
+
+    verdict: Verdict
+    determined: tuple[Policy, ...]
+    looks: tuple[Look, ...]
+    changes: tuple[Change, ...]
+
+
+def explain(bundle: Bundle, inquiry: Inquiry) -> Explanation:
+    """Explain the answer to one question."""
+    verdict = decide(bundle, inquiry)
+    found = find_command(bundle.catalog, inquiry.command)
+    if found is None:
+        nearest = nearest_command(bundle.catalog, inquiry.command)
+        changes = () if nearest is None else (Change("command", text=nearest),)
+        return Explanation(verdict, (), (), changes)
+    if verdict.reason == "policy_error" and not verdict.policies:
+        return Explanation(verdict, (), (), ())  # the question could not be put to Cedar at all
+    question = Question(bundle, inquiry, found[0])
+    looks = tuple(_look(policy, question) for policy in bundle.policies)
+    named = tuple(each for each in bundle.policies if each.name in verdict.policies)
+    case = _Case(bundle, inquiry, question, verdict, looks)
+    return Explanation(verdict, named, looks, tuple(case.changes()))
+
+
+def _look(policy: Policy, question: Question) -> Look:
+    body = body_of(policy.text)
+    conditions = examined(body, question)
+    elsewhere = any(
+        each.state != "holds" and _is_about(each.node, ACTION, RESOURCE) for each in conditions
+    )
+    return Look(policy, state_of(policy.text, question), conditions, not elsewhere, body)
+
+
+def _is_about(node: Node, *subjects: Node) -> bool:
+    """Whether the condition asks which command or type it is, and nothing else."""
+    for operator in ("==", "in", "is"):
+        if operator in node and node[operator].get("left") in subjects:
+            return True
+    return False
+
+
+class _Case:
+    """One question, its answer, and how every policy stands to it."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        inquiry: Inquiry,
+        question: Question,
+        verdict: Verdict,
+        looks: tuple[Look, ...],
+    ) -> None:
+        self._bundle = bundle
+        self._inquiry = inquiry
+        self._question = question
+        self._verdict = verdict
+        self._looks = looks
+
+    def changes(self) -> Iterator[Change]:
+        if self._verdict.reason == "policy_error":
+            yield from self._mend()
+        elif self._verdict.decision == "allow":
+            yield from self._against()
+        elif self._verdict.decision == "requires_step_up":
+            yield self._approve()
+            yield self._lift(self._named(self._verdict))
+        else:
+            yield from self._for()
+
+    def _named(self, verdict: Verdict) -> list[Look]:
+        return [each for each in self._looks if each.policy.name in verdict.policies]
+
+    def _without(self, looks: Iterable[Look]) -> Bundle:
+        return _variant(self._bundle, {each.policy.name: None for each in looks})
+
+    def _approve(self) -> Change:
+        _, policies = self._question.ask(cosigned=True)
+        then = Verdict("allow", policies=tuple(sorted(each.name for each in policies)))
+        parts = tuple(Part(each.policy) for each in self._named(self._verdict))
+        return Change("approve", parts, roles=self._verdict.roles, then=then)
+
+    def _lift(self, fired: Collection[Look]) -> Change:
+        """What it takes that none of these forbids applies; not what an approval would do."""
+        parts = tuple(
+            Part(each.policy, tuple(one for one in each.conditions if _can_change(one.node)))
+            for each in fired
+        )
+        change = Change("lift", parts, then=decide(self._without(fired), self._inquiry))
+        return self._with_question(change)
+
+    def _for(self) -> Iterator[Change]:
+        """What would turn a deny into something else: forbids first, then permits."""
+        base, verdict, lifted = self._bundle, self._verdict, list[Look]()
+        while verdict.reason == "policy_denied" and verdict.policies:
+            lifted += self._named(verdict)
+            base = self._without(lifted)
+            verdict = decide(base, self._inquiry)
+        if lifted:
+            yield self._lift(lifted)
+        if verdict.reason == "policy_denied":
+            away = tuple(each.policy for each in lifted)
+            for look in self._near("permit"):
+                yield self._met("meet", look, base, away)
+            added = _suggested(self._bundle, self._inquiry)
+            then = decide(_variant(base, {}, [added]), self._inquiry)
+            yield Change("add", lifted=away, text=added.text, then=then)
+
+    def _against(self) -> Iterator[Change]:
+        """What would turn an allow into something else."""
+        permits = [
+            each for each in self._looks if each.policy.effect == "permit" and each.state == "holds"
+        ]
+        then = decide(self._without(permits), self._inquiry)
+        yield Change("withdraw", tuple(Part(each.policy) for each in permits), then=then)
+        for look in self._near("forbid"):
+            yield self._met("forbid", look, self._bundle, ())
+
+    def _near(self, effect: Literal["permit", "forbid"]) -> Iterable[Look]:
+        """The policies about this command that do not apply, the nearest first."""
+        near = [
+            each
+            for each in self._looks
+            if each.policy.effect == effect and each.concerns and each.unmet
+        ]
+        return sorted(near, key=lambda each: len(each.unmet))[:MAX_NEAR]
+
+    def _met(
+        self, kind: Literal["meet", "forbid"], look: Look, base: Bundle, away: tuple[Policy, ...]
+    ) -> Change:
+        unmet = [each.node for each in look.unmet]
+        text = without(look.policy.effect, look.body, unmet)
+        met = _variant(base, {look.policy.name: replace(look.policy, text=text)})
+        part = Part(look.policy, look.unmet)
+        change = Change(kind, (part,), away, then=decide(met, self._inquiry))
+        return self._with_question(change)
+
+    def _mend(self) -> Iterator[Change]:
+        failing = self._named(self._verdict)
+        parts = tuple(Part(each.policy, tuple(_failing(each))) for each in failing)
+        yield Change("mend", parts, then=decide(self._without(failing), self._inquiry))
+
+    def _with_question(self, change: Change) -> Change:
+        """Add a question like this one that is answered otherwise, if one is found."""
+        nodes = [each.node for part in change.parts for each in part.conditions]
+        catalog, facts = self._bundle.catalog, self._bundle.facts
+        for inquiry, edits in nearby(nodes, self._inquiry, catalog, facts):
+            answered = decide(self._bundle, inquiry)
+            if (answered.decision, answered.reason) not in (
+                (self._verdict.decision, self._verdict.reason),
+                ("deny", "policy_error"),
+            ):
+                return replace(change, question=edits, answered=answered)
+        return change
+
+
+def _can_change(node: Node) -> bool:
+    """Whether it is about more than which command it is, and than an approval."""
+    cosigned = mentions(node, "context", "cosigned") or mentions(node, "context", "cosigner")
+    return not cosigned and not _is_about(node, ACTION, RESOURCE)
+
+
+def _failing(look: Look) -> Iterator[Condition]:
+    """The condition at which Cedar gave up: the first that does not hold, if it fails."""
+    first = look.unmet[:1]
+    yield from (each for each in first if each.state == "fails")
+
+
+def _suggested(bundle: Bundle, inquiry: Inquiry) -> Policy:
+    """The narrowest permit for what was asked: this command, this very resource."""
+    provider, compared = bundle.catalog[inquiry.provider], []
+    for name, value in inquiry.resource.items():
+        if name != "provider":
+            has = "" if provider.fields[name].required else f"resource has {name} && "
+            compared.append(f"{has}resource.{name} == {json.dumps(value, ensure_ascii=False)}")
+    when = f"\nwhen {{ {' && '.join(compared)} }}" if compared else ""
+    taken = {each.name for each in bundle.policies}
+    plain = inquiry.command.strip("/").replace("/", "-")
+    names = (plain, *(f"{plain}-{number}" for number in range(2, len(taken) + 3)))
+    name = next(each for each in names if each not in taken)
+    text = (
+        f'@id("{name}")\n'
+        f'permit (principal, action == Action::"{inquiry.command}", '
+        f"resource is {provider.kind}){when};"
+    )
+    return Policy("", name, "", 0, "permit", text=text)
+
+
+def _variant(
+    bundle: Bundle, changed: Mapping[str, Policy | None], added: Iterable[Policy] = ()
+) -> Bundle:
+    """The bundle with some policies, by name, replaced or left out (None), and others added."""
+    kept = [changed.get(each.name, each) for each in bundle.policies]
+    whole = [*(each for each in kept if each is not None), *added]
+    # Cedar names the policies of a text by their order in it.
+    policies = tuple(replace(each, id=f"policy{place}") for place, each in enumerate(whole))
+    return replace(
+        bundle,
+        policies=policies,
+        policy_set=PolicySet.from_str("\n".join(each.text for each in policies)),
+        by_id=MappingProxyType({each.id: each for each in policies}),
+    )
