@@ -20,12 +20,19 @@ class Bell:
 
     def __init__(self) -> None:
         self._waiting: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
+        self.stopped = False
 
     def ring(self, topic: str) -> None:
         """Wake everybody who waits for `topic` now."""
         for waiter in self._waiting.pop(topic, ()):
             if not waiter.done():
                 waiter.set_result(None)
+
+    def stop(self) -> None:
+        """Say that the server is stopping, and wake everybody: held answers are given now."""
+        self.stopped = True
+        for topic in list(self._waiting):
+            self.ring(topic)
 
     async def wait(self, topic: str, seconds: float = LOOK_SECONDS) -> None:
         """Return when `topic` is rung, or after `seconds` (at most `LOOK_SECONDS`)."""

@@ -1,13 +1,16 @@
-"""What the server takes from the environment: where providers are, and their credentials.
+"""What the server takes from the environment: where others are, and their credentials.
 
 `NOMOS_<PROVIDER>_URL` overrides a provider's base URL; `NOMOS_<PROVIDER>_TOKEN`, or the file
 that `NOMOS_<PROVIDER>_TOKEN_FILE` names, holds the credential that only the provider sees.
+`NOMOS_WEBHOOK_URL`, with `NOMOS_WEBHOOK_SECRET` or `NOMOS_WEBHOOK_SECRET_FILE`, is told of
+questions to people.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -16,12 +19,17 @@ from nomos.errors import ConfigurationError
 from nomos.models import MAX_CHAIN_DEPTH, Secret
 from nomos.resources import Catalog
 from nomos.server.pdp.credentials import setting
-from nomos.server.settings import DEEPEST_CHAIN, UpstreamTarget
+from nomos.server.settings import DEEPEST_CHAIN, UpstreamTarget, Webhook
+from nomos.webhooks import checked_secret
 
 BASE_URLS: Final = {"github": "https://api.github.com"}
 MAX_TOKEN: Final = 16 * 1024
 
 MAX_DEPTH: Final = "NOMOS_MAX_CHAIN_DEPTH"
+WEBHOOK_URL: Final = "NOMOS_WEBHOOK_URL"
+WEBHOOK_KEY: Final = "NOMOS_WEBHOOK_SECRET"
+WEBHOOK_KEY_FILE: Final = "NOMOS_WEBHOOK_SECRET_FILE"
+MAX_WEBHOOK_URL: Final = 2048
 
 
 def upstreams(catalog: Catalog, environ: Mapping[str, str]) -> dict[str, UpstreamTarget]:
@@ -47,6 +55,53 @@ def max_chain_depth(environ: Mapping[str, str]) -> int:
     )
 
 
+def webhook(environ: Mapping[str, str]) -> Webhook | None:
+    """Return the webhook that is told of questions to people, None if there is none."""
+    url = environ.get(WEBHOOK_URL)
+    secret = _secret(environ, WEBHOOK_KEY, WEBHOOK_KEY_FILE)
+    if not url:
+        if secret is not None:
+            raise ConfigurationError(
+                f"a webhook's secret is set and its URL is not: set {WEBHOOK_URL} too",
+                setting=WEBHOOK_URL,
+            )
+        return None
+    if not _may_be_told(url):
+        raise ConfigurationError(
+            f"{WEBHOOK_URL} must be an https:// URL without user name and fragment (http:// only "
+            "for this machine): it carries what agents want to do",
+            setting=WEBHOOK_URL,
+        )
+    if secret is None:
+        raise ConfigurationError(
+            f"{WEBHOOK_URL} needs {WEBHOOK_KEY} or {WEBHOOK_KEY_FILE}, with which messages "
+            "are signed: make one with `openssl rand -hex 32`",
+            setting=WEBHOOK_KEY,
+        )
+    checked_secret(secret, setting=WEBHOOK_KEY)
+    return Webhook(url, secret)
+
+
+def _may_be_told(url: str) -> bool:
+    if not (url.isascii() and url.isprintable()) or " " in url or len(url) > MAX_WEBHOOK_URL:
+        return False
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    host = parts.hostname or ""
+    safe = parts.scheme == "https" or (parts.scheme == "http" and _is_this_machine(host))
+    return safe and bool(host) and port != 0 and "@" not in parts.netloc and not parts.fragment
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _checked(url: str, variable: str) -> str:
     try:
         parts = urlsplit(url)
@@ -63,7 +118,11 @@ def _checked(url: str, variable: str) -> str:
 
 
 def _token(environ: Mapping[str, str], provider: str) -> Secret | None:
-    variable, named = setting(provider, "TOKEN"), setting(provider, "TOKEN_FILE")
+    return _secret(environ, setting(provider, "TOKEN"), setting(provider, "TOKEN_FILE"))
+
+
+def _secret(environ: Mapping[str, str], variable: str, named: str) -> Secret | None:
+    """What one variable holds, or the file that another names."""
     value, file = environ.get(variable), environ.get(named)
     if value and file:
         raise ConfigurationError(f"{variable} and {named} are both set; unset one", setting=named)

@@ -1,6 +1,7 @@
 """The server's private keys: files that their owner alone may read.
 
-Under `data/keys/`: `issuer-<tenant>.key` signs delegations, `pdp.key` is the PDP's identity,
+Under `data/keys/`: `issuer-<tenant>.key` signs delegations until `issuer-<tenant>-2.key` takes its
+place, and that until the next; `pdp.key` is the PDP's identity,
 `app-<app id>.key` stands in for agents that have no key of their own. Each holds one Ed25519
 seed in hex. A file appears complete or not at all, and is on the disk before it is used: a
 grant signed by a key that a power cut takes away could never be verified again.
@@ -9,6 +10,7 @@ grant signed by a key that a power cut takes away could never be verified again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import secrets
@@ -114,15 +116,21 @@ def _read(path: Path) -> Secret:
 
 
 def _create(path: Path, seed: str) -> None:
-    """Write beside the final name, flush, and rename: no reader ever sees half a key."""
-    draft = path.with_suffix(f".{os.getpid()}.new")
-    draft.unlink(missing_ok=True)
+    """Write beside the final name, flush, and link: no reader ever sees half a key.
+
+    A key that another process made meanwhile stays: that process may be using it.
+    """
+    draft = path.with_suffix(f".{os.getpid()}-{secrets.token_hex(4)}.new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(f"{seed}\n".encode())
-        file.flush()
-        os.fsync(descriptor)
-    draft.rename(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(f"{seed}\n".encode())
+            file.flush()
+            os.fsync(descriptor)
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(draft)
+    finally:
+        draft.unlink()
     sync_folder(path.parent)
 
 

@@ -6,12 +6,21 @@ from nomos.policy.bundle import Bundle
 
 
 class Live:
-    """Holds the active bundle. Whoever decides takes it once and uses it to the end."""
+    """Holds the active bundle. Whoever decides takes it once and uses it to the end.
 
-    def __init__(self, bundle: Bundle, version: int = 0) -> None:
+    Control plane and PDP of one server share it, so both decide by the same version.
+    """
+
+    def __init__(self, bundle: Bundle, version: int = 0, activation: int = 0) -> None:
         self.bundle = bundle
         self.version = version
+        self.activation = activation
 
-    def activate(self, bundle: Bundle, version: int) -> None:
-        """Decide with another bundle from now on."""
-        self.bundle, self.version = bundle, version
+    def activate(self, bundle: Bundle, version: int, activation: int) -> None:
+        """Decide with another bundle from now on, unless a later activation was quicker."""
+        if activation > self.activation:
+            self.bundle, self.version, self.activation = bundle, version, activation
+
+    def pass_over(self, activation: int) -> None:
+        """Go on as before, though another version was activated: this server cannot use it."""
+        self.activation = max(self.activation, activation)

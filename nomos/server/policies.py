@@ -1,21 +1,28 @@
 """Reading Cedar policies from where an operator keeps them.
 
 A folder may hold `facts.yaml` beside its `*.cedar` files: the facts that agents assert and
-policies may read as `context.agent.<name>`, each with its Cedar type.
+policies may read as `context.agent.<name>`, each with its Cedar type; and `tests.yaml`, which
+`nomos policy test` reads and nobody else. The starters are such folders.
 """
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Hashable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import yaml
 
+import nomos.policy
 from nomos.errors import ConfigurationError
+from nomos.policy import cases
 from nomos.policy.bundle import Source
+from nomos.policy.cases import Suite
 
 SUFFIX: Final = ".cedar"
 FACTS: Final = "facts.yaml"
+TESTS: Final = "tests.yaml"
 TEXT: Final = "<policies>"
 """How policies that came as text are named in messages."""
 
@@ -48,10 +55,7 @@ def read_facts(policies: str | Path) -> dict[str, str]:
     file = policies / FACTS if isinstance(policies, Path) else None
     if file is None or not file.is_file():
         return {}
-    try:
-        declared = yaml.safe_load(_text(file))
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{file} is not YAML: {error}", setting="facts") from error
+    declared = _yaml(file, "facts")
     if declared is None:
         return {}
     if not isinstance(declared, dict) or not all(
@@ -62,6 +66,63 @@ def read_facts(policies: str | Path) -> dict[str, str]:
             setting="facts",
         )
     return declared
+
+
+def read_tests(path: Path) -> Suite:
+    """Return the cases of a test file, or of the `tests.yaml` in a folder."""
+    file = path / TESTS if path.is_dir() else path
+    return cases.read(_yaml(file, "tests"), str(file))
+
+
+def starters() -> dict[str, tuple[Path, str]]:
+    """Return the bundles to start from: name → folder, and what it is for in one line."""
+    folders = sorted(each for each in _STARTERS.iterdir() if each.is_dir())
+    return {each.name: (each, _first_line(each)) for each in folders}
+
+
+def copy_starter(name: str, out: Path) -> Path:
+    """Copy a starter into a new folder; raises ConfigurationError rather than overwrite."""
+    known = starters()
+    if name not in known:
+        raise ConfigurationError(
+            f"there is no starter {name!r}; there are {', '.join(known)}", setting="name"
+        )
+    try:
+        shutil.copytree(known[name][0], out, ignore=shutil.ignore_patterns("__pycache__"))
+    except FileExistsError:
+        raise ConfigurationError(
+            f"{out} exists, and nothing is overwritten; name another with --out", setting="out"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{out}: {error.strerror}", setting="out") from error
+    return out
+
+
+_STARTERS: Final = Path(nomos.policy.__file__).with_name("starters")
+
+
+def _first_line(folder: Path) -> str:
+    return _text(folder / f"{folder.name}{SUFFIX}").split("\n", 1)[0].removeprefix("// ")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key that is there twice is an error: the last would win unseen."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 (as the library calls it)
+        names: set[str] = set()
+        for key, _ in node.value:
+            if str(key.value) in names:
+                problem = f"the key {key.value!r} is there twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            names.add(str(key.value))
+        return super().construct_mapping(node, deep=deep)
+
+
+def _yaml(file: Path, setting: str) -> Any:
+    try:
+        return yaml.load(_text(file), _Loader)  # noqa: S506 (a SafeLoader)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ConfigurationError(f"{file} is not YAML: {error}", setting=setting) from error
 
 
 def _files(path: Path) -> list[Path]:

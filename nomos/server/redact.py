@@ -25,6 +25,21 @@ PATTERNS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     ),
     ("aws_access_key", re.compile(r"(?:AKIA|ASIA)[A-Z0-9]{16}")),
     ("google_oauth_token", re.compile(r"ya29\.[A-Za-z0-9_-]{20,}")),
+    ("google_api_key", re.compile(r"AIza[A-Za-z0-9_-]{35}")),
+    ("gitlab_token", re.compile(r"gl(?:pat|ptt|dt|rt)-[A-Za-z0-9_-]{20,}")),
+    ("npm_token", re.compile(r"npm_[A-Za-z0-9]{36}")),
+    ("stripe_key", re.compile(r"(?<![A-Za-z0-9_])[sr]k_(?:live|test)_[A-Za-z0-9]{16,}")),
+    ("model_api_key", re.compile(r"(?<![A-Za-z0-9_-])sk-(?:ant-|proj-)?[A-Za-z0-9_-]{32,}")),
+    ("nomos_api_key", re.compile(r"nomos_app_[0-9a-z]{26}_[0-9a-z]{52}")),
+    (
+        "private_key",
+        re.compile(
+            r"-----BEGIN (?:[A-Z]{1,12} ){0,2}PRIVATE KEY-----[A-Za-z0-9+/=\s]{0,16384}"
+            r"(?:-----END (?:[A-Z]{1,12} ){0,2}PRIVATE KEY-----)?"
+        ),
+    ),
+    # In `https://user:password@host`, as in the address of a database.
+    ("url_password", re.compile(r"(?<=://)[^\s/@:]{0,128}:[^\s/@]{1,256}(?=@)")),
 )
 
 

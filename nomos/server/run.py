@@ -7,7 +7,7 @@ import contextlib
 import errno
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 import uvicorn
@@ -37,6 +37,8 @@ class Served(Protocol):
 
     @property
     def pdp(self) -> ASGIApp: ...
+
+    def stopping(self) -> None: ...
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -88,16 +90,24 @@ async def serve(
     Signals are the caller's business. When this returns the sockets are closed; the system
     is not, for it was open before.
     """
-    servers = [
-        _Server(_config(system.control), control_socket),
-        _Server(_config(system.pdp), pdp_socket),
-    ]
-    stopping = asyncio.create_task((stop or asyncio.Event()).wait())
+    sockets = ((system.control, control_socket), (system.pdp, pdp_socket))
+    await listen(*sockets, stop=stop, stopping=system.stopping)
+
+
+async def listen(
+    *served: tuple[ASGIApp, socket.socket],
+    stop: asyncio.Event | None = None,
+    stopping: Callable[[], None] = lambda: None,
+) -> None:
+    """Answer for each app on its socket; `stopping` is called first when that is to end."""
+    servers = [_Server(_config(app), listener) for app, listener in served]
+    told = asyncio.create_task((stop or asyncio.Event()).wait())
     running = [asyncio.create_task(server.run_until_stopped()) for server in servers]
     try:
-        await asyncio.wait([stopping, *running], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([told, *running], return_when=asyncio.FIRST_COMPLETED)
     finally:
-        stopping.cancel()
+        told.cancel()
+        stopping()
         for server in servers:
             server.should_exit = True
         await asyncio.gather(*running)

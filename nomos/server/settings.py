@@ -27,14 +27,24 @@ class UpstreamTarget:
 
 
 @dataclass(frozen=True)
+class Webhook:
+    """Who is told when a question is put to people; neither member may be repeated to anybody."""
+
+    url: str = field(repr=False)
+    secret: Secret
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything a system needs to be told.
 
     `data` is the folder that holds the database and the keys; one system at a time may use it.
     `providers` is a folder of provider YAML files beside the built-in ones. `facts` declares
     which of an agent's own statements policy may read, with their Cedar types. `workspace` is
-    what the filesystem provider serves (by default `data/workspace`). The two URLs are what
-    users are told, which behind a proxy is not what the server binds.
+    what the filesystem provider serves (by default `data/workspace`). `webhook` is told of
+    questions to people and of their answers. The end of the audit log is signed every
+    `checkpoint_seconds` if it moved. The two URLs are what users are told, which behind a proxy
+    is not what the server binds.
     """
 
     data: Path
@@ -43,7 +53,9 @@ class Settings:
     facts: Mapping[str, str] = field(default_factory=dict)
     workspace: Path | None = None
     upstreams: Mapping[str, UpstreamTarget] = field(default_factory=dict)
+    webhook: Webhook | None = None
     max_chain_depth: int = MAX_CHAIN_DEPTH
+    checkpoint_seconds: float = 60.0
     host: str = HOST
     control_url: str = f"http://{HOST}:{CONTROL_PORT}"
     pdp_url: str = f"http://{HOST}:{PDP_PORT}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nomos import AuthGuard, ConfigurationError
-from nomos.server.environment import max_chain_depth, upstreams
+from nomos.server.environment import max_chain_depth, upstreams, webhook
 from nomos.server.pdp.catalog import load_catalog
 from nomos.server.policies import read_facts, read_policies
 
@@ -122,3 +122,72 @@ def test_policies_that_are_not_text_or_too_large_are_named(tmp_path: Path) -> No
     (tmp_path / "a.cedar").write_bytes(b" " * (4 * 1024 * 1024 + 1))
     with pytest.raises(ConfigurationError, match="larger than"):
         read_policies(tmp_path)
+
+
+WEBHOOK = {
+    "NOMOS_WEBHOOK_URL": "https://hooks.example.com/nomos?team=blue",
+    "NOMOS_WEBHOOK_SECRET": "s" * 32,
+}
+
+
+def test_a_webhook_is_a_url_and_a_secret_from_a_variable_or_a_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("s" * 32 + "\n")
+    from_file = {
+        "NOMOS_WEBHOOK_URL": WEBHOOK["NOMOS_WEBHOOK_URL"],
+        "NOMOS_WEBHOOK_SECRET_FILE": str(tmp_path / "secret"),
+    }
+    for environ in (WEBHOOK, from_file):
+        found = webhook(environ)
+        assert found is not None
+        assert found.url == WEBHOOK["NOMOS_WEBHOOK_URL"]
+        assert found.secret.reveal() == "s" * 32
+        assert "sss" not in repr(found)
+        assert "hooks.example.com" not in repr(found)
+    assert webhook({}) is None
+    assert webhook({"NOMOS_WEBHOOK_URL": ""}) is None
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:9/x", "http://localhost/x", "http://[::1]:80/", "https://h.example"]
+)
+def test_a_webhook_may_be_https_anywhere_or_http_on_this_machine(url: str) -> None:
+    assert webhook({**WEBHOOK, "NOMOS_WEBHOOK_URL": url}) is not None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://hooks.example.com/x",
+        "http://127.0.0.1.example.com/",
+        "http://localhost.example.com/",
+        "http://2130706433/",
+        "https://user:hunter2@hooks.example.com/",
+        "https://hooks.example.com/#hunter2",
+        "https://hooks.example.com:0/",
+        "https://hooks.example.com:99999/",
+        "https:///hunter2",
+        "ftp://hooks.example.com/",
+        "hunter2",
+        "https://hooks.example.com/ hunter2",
+        "https://hooks.example.com/" + "x" * 2048,
+    ],
+)
+def test_a_webhook_that_would_carry_questions_in_the_open_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="NOMOS_WEBHOOK_URL") as refused:
+        webhook({**WEBHOOK, "NOMOS_WEBHOOK_URL": url})
+    assert refused.value.setting == "NOMOS_WEBHOOK_URL"
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_webhook_needs_a_secret_worth_the_name_and_a_secret_a_webhook() -> None:
+    url = {"NOMOS_WEBHOOK_URL": WEBHOOK["NOMOS_WEBHOOK_URL"]}
+    for environ, named in (
+        (url, "NOMOS_WEBHOOK_SECRET"),
+        ({**url, "NOMOS_WEBHOOK_SECRET": "hunter2"}, "NOMOS_WEBHOOK_SECRET"),
+        ({**WEBHOOK, "NOMOS_WEBHOOK_SECRET_FILE": "/x"}, "NOMOS_WEBHOOK_SECRET_FILE"),
+        ({"NOMOS_WEBHOOK_SECRET": "s" * 32}, "NOMOS_WEBHOOK_URL"),
+    ):
+        with pytest.raises(ConfigurationError) as refused:
+            webhook(environ)
+        assert refused.value.setting == named
+        assert "hunter2" not in str(refused.value)

@@ -15,9 +15,10 @@ from nomos.models import (
     MAX_TTL_SECONDS,
     Decision,
 )
+from nomos.server.control import keys
 from nomos.server.control.body import MAX_BODY
 from nomos.server.control.errors import unavailable
-from nomos.server.control.messages import Health, KeyState, Limits, Service, WellKnown
+from nomos.server.control.messages import Health, Limits, Service, WellKnown
 from nomos.server.control.ports import Ports
 from nomos.server.control.question import MAX_FACTS_BYTES
 from nomos.server.storage.apps import ApiKey
@@ -30,8 +31,12 @@ async def well_known(ports: Ports, request: Request, caller: ApiKey | None) -> d
         version=ports.version,
         api_version=1,
         control_url=ports.control_url,
-        issuers=[KeyState(did=did, state="active") for did in ports.issuers.values()],
-        services=[Service(name="pdp", did=ports.pdp_did, url=ports.pdp_url, state="active")],
+        issuers=keys.states(ports),
+        keys=[entry for tenant in ports.issuers for entry in keys.entries(ports, tenant)],
+        services=[
+            Service(name="pdp", did=ports.pdp_did, url=ports.pdp_url, state="active"),
+            *await _registered(ports),
+        ],
         decisions=list(get_args(Decision)),
         limits=Limits(
             ttl_seconds=MAX_TTL_SECONDS,
@@ -43,7 +48,12 @@ async def well_known(ports: Ports, request: Request, caller: ApiKey | None) -> d
             body_bytes=MAX_BODY,
         ),
     )
-    return known.model_dump(by_alias=True)
+    return known.model_dump(by_alias=True, exclude_none=True)
+
+
+async def _registered(ports: Ports) -> list[Service]:
+    found = [each for tenant in ports.issuers for each in await ports.store.services.all(tenant)]
+    return [Service(name=each.name, did=each.did, url=each.url, state="active") for each in found]
 
 
 async def healthy(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:

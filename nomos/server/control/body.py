@@ -30,35 +30,35 @@ FIRST_WITH_EXPONENT: Final = 1e21
 SECONDS_TO_SEND: Final = 20.0
 
 
-async def read(request: Request) -> dict[str, Any]:
-    """Read the body as one JSON object.
+async def read(request: Request, most: int = MAX_BODY) -> dict[str, Any]:
+    """Read the body, of `most` bytes, as one JSON object.
 
     Raises Refusal when it is too large or slow, InvalidRequest when it is not what it should be.
     """
-    return parse(await _bounded(request))
+    return parse(await _bounded(request, most))
 
 
-async def _bounded(request: Request) -> bytes:
+async def _bounded(request: Request, most: int) -> bytes:
     declared = request.headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit() and int(declared[:20]) > MAX_BODY:
-        raise _too_large()
+    if declared.isascii() and declared.isdigit() and int(declared[:20]) > most:
+        raise _too_large(most)
     content = bytearray()
     try:
         async with asyncio.timeout(SECONDS_TO_SEND):
             async for chunk in request.stream():
                 content += chunk
-                if len(content) > MAX_BODY:
-                    raise _too_large()
+                if len(content) > most:
+                    raise _too_large(most)
     except TimeoutError:
         message = f"the body did not arrive within {SECONDS_TO_SEND:g} seconds"
         raise Refusal("invalid_request", message) from None
     return bytes(content)
 
 
-def _too_large() -> Refusal:
+def _too_large(most: int) -> Refusal:
     return Refusal(
         "too_large",
-        f"the body is larger than {MAX_BODY // 1024} KiB",
+        f"the body is larger than {most // 1024} KiB",
         headers={"connection": "close"},
     )
 

@@ -23,6 +23,7 @@ from nomos.server.storage.idents import new_ident
 
 KEY: Final = re.compile(r"nomos_(app_[0-9a-z]{26})_([0-9a-z]{52})")
 NAME: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,100}")
+MAX_COVERS: Final = 32
 ROLES: Final[tuple[Role, ...]] = ("agent", "operator", "auditor")
 
 _NOBODY: Final = ApiKey(app="", tenant="", role="agent", secret_hash="0" * 64)
@@ -44,17 +45,44 @@ class Issued:
     text: Secret
 
 
-def issue(name: str, role: Role, tenant: str, now: float) -> Issued:
-    """Make an app and an API key for it."""
+def issue(
+    name: str,
+    role: Role,
+    tenant: str,
+    now: float,
+    *,
+    covers: Sequence[str] = (),
+    owner: str | None = None,
+) -> Issued:
+    """Make an app and an API key for it; `covers` are the roles an operator answers for."""
     if not NAME.fullmatch(name):
         message = "an app's name has 1 to 100 characters and no control characters"
         raise ConfigurationError(message, setting="name")
     if role not in ROLES:
         raise ConfigurationError(f"a role is one of {', '.join(ROLES)}", setting="role")
-    app = App(id=new_ident("app", int(now * 1000)), tenant=tenant, name=name, created_at=int(now))
+    if covers and role != "operator":
+        message = f"only an operator answers for roles; leave `covers` out for the role {role}"
+        raise ConfigurationError(message, setting="covers")
+    if len(covers) > MAX_COVERS or not all(NAME.fullmatch(each) for each in covers):
+        message = f"`covers` has up to {MAX_COVERS} names of 1 to 100 plain characters"
+        raise ConfigurationError(message, setting="covers")
+    ident = new_ident("app", int(now * 1000))
+    app = App(id=ident, tenant=tenant, name=name, created_at=int(now), owner=owner)
+    key, text = new_key(app, role, covers)
+    return Issued(app, key, text)
+
+
+def new_key(app: App, role: Role, covers: Sequence[str]) -> tuple[ApiKey, Secret]:
+    """Make an API key of an app, and its text."""
     secret = base64.b32encode(secrets.token_bytes(32)).decode().rstrip("=").lower()
-    key = ApiKey(app=app.id, tenant=tenant, role=role, secret_hash=_hash(secret))
-    return Issued(app, key, Secret(f"nomos_{app.id}_{secret}"))
+    key = ApiKey(
+        app=app.id,
+        tenant=app.tenant,
+        role=role,
+        secret_hash=_hash(secret),
+        covers=tuple(covers),
+    )
+    return key, Secret(f"nomos_{app.id}_{secret}")
 
 
 async def authenticate(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from nomos.models import DenyReason
+from nomos.models import Decision, DenyReason
 from nomos.policy.bundle import Bundle
 from nomos.policy.decide import Inquiry, Verdict, decide
 from nomos.resources import nearest_command
@@ -18,11 +17,18 @@ Reply = dict[str, Any]
 
 @dataclass(frozen=True)
 class Ruling:
-    """What was decided: an allow when there is no `reason` against it."""
+    """What was decided, and by which policies.
 
-    reason: DenyReason | None
+    `roles` are those who must all approve what requires a step-up, `fields` what differs from
+    what was approved.
+    """
+
+    decision: Decision
+    reason: DenyReason | None = None
     policies: tuple[str, ...] = ()
     message: str | None = None
+    roles: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
 
 
 def rule(bundle: Bundle, asked: Asked, *, app: str, agent: str, now: int, rate: int) -> Ruling:
@@ -31,7 +37,7 @@ def rule(bundle: Bundle, asked: Asked, *, app: str, agent: str, now: int, rate: 
         nearest = nearest_command(bundle.catalog, asked.command)
         hint = f"; the nearest is {nearest}" if nearest else ""
         message = f"{asked.command} is not a registered command{hint}"
-        return Ruling("command_unknown", message=message)
+        return Ruling("deny", "command_unknown", message=message)
     inquiry = Inquiry(
         agent=agent,
         app=app,
@@ -48,18 +54,14 @@ def rule(bundle: Bundle, asked: Asked, *, app: str, agent: str, now: int, rate: 
 
 
 def ruling(verdict: Verdict) -> Ruling:
-    """What policy's verdict comes to on a server that has no approvals."""
+    """What policy's verdict comes to: what is not plainly one of the others is a deny."""
+    policies, message = verdict.policies, verdict.message
     if verdict.decision == "allow" and verdict.reason is None:
-        return Ruling(None, verdict.policies)
-    if verdict.decision == "requires_step_up":
-        return Ruling("step_up_required", verdict.policies, _step_up(verdict))
-    return Ruling(verdict.reason or "policy_denied", verdict.policies, verdict.message)
-
-
-def _step_up(verdict: Verdict) -> str:
-    who = f"a person ({', '.join(verdict.roles)})" if verdict.roles else "a person"
-    why = f" {verdict.message}" if verdict.message else ""
-    return f"{who} would have to approve this, and approvals are not available here.{why}"
+        return Ruling("allow", None, policies)
+    # A question that names nobody could be answered by nobody, or by anybody.
+    if verdict.decision == "requires_step_up" and verdict.roles:
+        return Ruling(verdict.decision, "step_up_required", policies, message, verdict.roles)
+    return Ruling("deny", verdict.reason or "policy_denied", policies, message)
 
 
 def allow(asked: Asked, receipt: str, audience: str, jwt: str, expires: int) -> Reply:
@@ -75,17 +77,36 @@ def allow(asked: Asked, receipt: str, audience: str, jwt: str, expires: int) -> 
     return reply if asked.args is None else reply | {"args": dict(asked.args)}
 
 
-def deny(receipt: str, reason: DenyReason, policies: Sequence[str], message: str | None) -> Reply:
+def deny(receipt: str, ruling: Ruling) -> Reply:
     """The answer no, with which policies said it."""
-    explanation: Reply = {"policies": list(policies)}
-    if message is not None:
-        explanation["message"] = message
     return {
         "decision": "deny",
-        "reason": reason,
+        "reason": ruling.reason,
         "receiptId": receipt,
-        "explanation": explanation,
+        "explanation": _explanation(ruling),
     }
+
+
+def step_up(receipt: str, ruling: Ruling, envelope: str, url: str, expires: int) -> Reply:
+    """The answer that people must decide, with which of their questions this is."""
+    return {
+        "decision": "requires_step_up",
+        "reason": ruling.reason,
+        "receiptId": receipt,
+        "approvalEnvelopeId": envelope,
+        "approvalUrl": url,
+        "expiresAt": iso(expires),
+        "explanation": _explanation(ruling),
+    }
+
+
+def _explanation(ruling: Ruling) -> Reply:
+    explanation: Reply = {"policies": list(ruling.policies)}
+    if ruling.message is not None:
+        explanation["message"] = ruling.message
+    if ruling.fields:
+        explanation["fields"] = list(ruling.fields)
+    return explanation
 
 
 def iso(seconds: float) -> str:

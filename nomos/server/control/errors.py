@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 ErrorCode = Literal[
     "invalid_request",
+    "invalid_policy",
     "missing_api_key",
     "invalid_api_key",
     "app_disabled",
@@ -18,6 +19,7 @@ ErrorCode = Literal[
     "not_found",
     "method_not_allowed",
     "idempotency_conflict",
+    "already_decided",
     "too_large",
     "rate_limited",
     "internal",
@@ -26,6 +28,7 @@ ErrorCode = Literal[
 
 STATUS: Final[Mapping[ErrorCode, int]] = {
     "invalid_request": 400,
+    "invalid_policy": 400,
     "missing_api_key": 401,
     "invalid_api_key": 401,
     "app_disabled": 403,
@@ -33,6 +36,7 @@ STATUS: Final[Mapping[ErrorCode, int]] = {
     "not_found": 404,
     "method_not_allowed": 405,
     "idempotency_conflict": 409,
+    "already_decided": 409,
     "too_large": 413,
     "rate_limited": 429,
     "internal": 500,
@@ -67,17 +71,26 @@ class Refusal(Exception):
         *,
         fields: Sequence[str] = (),
         headers: Mapping[str, str] | None = None,
+        details: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.fields = tuple(fields)
         self.headers = dict(headers or {})
+        self.details = dict(details or {})
 
 
-def body(code: ErrorCode, message: str, request_id: str, fields: Sequence[str] = ()) -> bytes:
+def body(
+    code: ErrorCode,
+    message: str,
+    request_id: str,
+    fields: Sequence[str] = (),
+    details: Mapping[str, object] | None = None,
+) -> bytes:
     """The JSON of an error reply; `fields` are there for a request that is itself wrong."""
     content: dict[str, object] = {"error": message, "error_code": code, "request_id": request_id}
+    content |= details or {}
     if fields:
         content["fields"] = [field[:MAX_FIELD] for field in fields]
     return json.dumps(content).encode()

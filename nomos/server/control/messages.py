@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
@@ -24,7 +24,6 @@ from nomos.server.control.errors import ErrorCode, shown
 MAX_SHOWN_PROBLEMS: Final = 8
 
 NOT_YET: Final[Mapping[str, str]] = {
-    "cosignerEnvelopeId": "approvals are not available on this server",
     "delegatedChain": "delegated chains are not available on this server; "
     "ask with the app's API key and no parent chain",
     "parentReceiptId": "grouping by parent is not available on this server",
@@ -52,6 +51,9 @@ class Wire(BaseModel):
         hide_input_in_errors=True,
         strict=True,
     )
+
+
+Message = TypeVar("Message", bound=Wire)
 
 
 class AuthorizeRequest(Wire):
@@ -86,6 +88,12 @@ class AuthorizeRequest(Wire):
         default=None,
         description="Facts that the agent asserts, at most 4 KiB; policy sees `context.agent`.",
     )
+    cosigner_envelope_id: str | Absent = Field(
+        default=None,
+        min_length=1,
+        max_length=64,
+        description="The envelope by which people approved exactly this question.",
+    )
 
 
 class Reply(Wire):
@@ -99,6 +107,9 @@ class Explanation(Reply):
 
     policies: list[str]
     message: str | Absent = None
+    fields: list[str] | Absent = Field(
+        default=None, description="What differs from the question that people approved."
+    )
 
 
 class AllowReply(Reply):
@@ -127,7 +138,31 @@ class DenyReply(Reply):
     explanation: Explanation
 
 
-AuthorizeReply = Annotated[AllowReply | DenyReply, Field(discriminator="decision")]
+class StepUpReply(Reply):
+    """People must decide; `approvalUrl` is where. Then ask again with `cosignerEnvelopeId`."""
+
+    decision: Literal["requires_step_up"]
+    reason: Literal["step_up_required", "approval_expired"]
+    receipt_id: str
+    approval_envelope_id: str
+    approval_url: str
+    expires_at: str
+    server_time: str
+    explanation: Explanation
+
+
+AuthorizeReply = Annotated[AllowReply | DenyReply | StepUpReply, Field(discriminator="decision")]
+
+
+class Problem(BaseModel):
+    """One thing that is wrong in policies, and the line where its policy starts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str
+    line: int
+    policy: str
+    message: str
 
 
 class ErrorReply(BaseModel):
@@ -139,6 +174,9 @@ class ErrorReply(BaseModel):
     error_code: ErrorCode
     request_id: str
     fields: list[str] | Absent = Field(default=None, description="Paths of what is wrong.")
+    problems: list[Problem] | Absent = Field(
+        default=None, description="What is wrong in policies (`invalid_policy`)."
+    )
 
 
 class Health(Reply):
@@ -152,6 +190,17 @@ class KeyState(Reply):
 
     did: Did
     state: Literal["active", "retiring", "revoked"]
+    until: str | Absent = Field(
+        default=None, description="When tokens that a retiring key signed are refused."
+    )
+
+
+class KeyEntry(KeyState):
+    """One row of a key log: what was hashed, and the checkpoint by the key before it."""
+
+    row: dict[str, Any]
+    hash: str
+    checkpoint: str
 
 
 class Service(Reply):
@@ -182,9 +231,13 @@ class WellKnown(Reply):
     api_version: Literal[1]
     control_url: str
     issuers: list[KeyState]
+    keys: list[KeyEntry]
     services: list[Service]
     decisions: list[Decision]
     limits: Limits
+
+
+M = TypeVar("M", bound=Wire)
 
 
 def authorize_request(body: Mapping[str, Any]) -> AuthorizeRequest:
@@ -193,12 +246,17 @@ def authorize_request(body: Mapping[str, Any]) -> AuthorizeRequest:
         # `false` asks for what happens anyway.
         if name in body and not (name == "dryRun" and body[name] is False):
             raise InvalidRequest(f"{name}: {why}", fields=(name,))
+    return read(AuthorizeRequest, {k: v for k, v in body.items() if (k, v) != ("dryRun", False)})
+
+
+def read(kind: type[M], body: Mapping[str, Any]) -> M:
+    """Read a request's body. Raises InvalidRequest naming every member that is wrong."""
     for name, value in body.items():
         if value is None:
             message = f"{shown(name)[1:-1]}: is null; leave it out instead"
             raise InvalidRequest(message, fields=(name,))
     try:
-        return AuthorizeRequest.model_validate({k: v for k, v in body.items() if k != "dryRun"})
+        return kind.model_validate(dict(body))
     except ValidationError as invalid:
         raise _explained(invalid) from None
 

@@ -38,17 +38,30 @@ _MEANING: Final[Mapping[int, str]] = {
     400: "The request is wrong; `fields` says where.",
     401: "The API key is missing or wrong.",
     403: "The app is disabled, or the API key has another role.",
+    404: "There is no such thing, or it is not yours to see.",
     405: "The path does not take this method.",
-    409: "The Idempotency-Key was used for another question.",
+    409: "It conflicts with what was done before.",
     413: "The body is too large.",
+    429: "Too many; ask again after `Retry-After` seconds.",
     500: "The server failed.",
     503: "The server cannot answer at the moment. Nothing was decided.",
 }
 
 
+def query(name: str, kind: str, **schema: Any) -> dict[str, Any]:
+    """A query parameter that may be left out."""
+    return {"name": name, "in": "query", "required": False, "schema": {"type": kind, **schema}}
+
+
+def in_path(name: str) -> dict[str, Any]:
+    """A part of the path."""
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
 def operation_id(method: str, path: str) -> str:
     """`post_v1_authorize`."""
-    words = path.replace(".", "").replace("-", "_").strip("/").split("/")
+    plain = "".join(letter for letter in path if letter not in ".{}").replace("-", "_")
+    words = plain.strip("/").split("/")
     return "_".join([method.lower(), *words])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -12,7 +13,11 @@ from nomos.models import MAX_CHAIN_DEPTH
 from nomos.policy.bundle import Bundle
 from nomos.resources import Catalog
 from nomos.server.bell import Bell
+from nomos.server.control.attempts import Attempts
+from nomos.server.control.followers import Followers
 from nomos.server.control.rates import Rates
+from nomos.server.control.seats import Seats
+from nomos.server.issuers import Issuers
 from nomos.server.keys import Asks
 from nomos.server.live import Live
 from nomos.server.storage.store import Store
@@ -28,7 +33,8 @@ class KeyRing(Protocol):
 class Ports:
     """Everything the control plane reaches out to.
 
-    `issuers` has the DID that signs for each tenant; `clock` answers Unix time in seconds.
+    `issuers` has the DID that signs for each tenant, `key_log` how it came to that; `clock`
+    answers Unix time in seconds, `elapsed` what can only go forward.
     """
 
     signer: Asks
@@ -37,6 +43,7 @@ class Ports:
     live: Live
     catalog: Catalog
     issuers: Mapping[str, str]
+    key_log: Issuers
     pdp_did: str
     clock: Callable[[], float]
     control_url: str
@@ -45,6 +52,10 @@ class Ports:
     max_chain_depth: int = MAX_CHAIN_DEPTH
     rates: Rates = field(default_factory=Rates)
     bell: Bell = field(default_factory=Bell)
+    waiting: Seats = field(default_factory=Seats)
+    elapsed: Callable[[], float] = time.monotonic
+    attempts: Attempts = field(default_factory=Attempts)
+    followers: Followers = field(default_factory=Followers)
     _turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = field(
         default_factory=WeakValueDictionary
     )

@@ -5,7 +5,7 @@ Pure. Everything after this (policy, signing, the receipt) sees only the canonic
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,7 +35,9 @@ class Asked:
     """A question in canonical form.
 
     `spec` is None for a command that is not registered: that is denied, not refused. `args` is
-    None when they are not bound, `agent` when the app's own key stands in.
+    None when they are not bound, `agent` when the app's own key stands in, `audience` when it is
+    the PDP. `sent` has the args in the words of the agent, for people; `cosigner` names the
+    envelope by which a person approved this.
     """
 
     command: str
@@ -47,6 +49,25 @@ class Asked:
     agent: str | None
     purpose: str | None
     context: Mapping[str, Any] | None
+    sent: Mapping[str, Any] | None = None
+    cosigner: str | None = None
+    audience: str | None = None
+
+    def bound(self, tenant: str, app: str, agent: str) -> dict[str, Any]:
+        """Everything that a person's approval holds for; the purpose is only told."""
+        bound: dict[str, Any] = {
+            "tenant": tenant,
+            "app": app,
+            "agentDid": agent,
+            "command": self.command,
+            "resource": dict(self.resource),
+            "args": None if self.args is None else dict(self.args),
+            "context": dict(self.context or {}),
+            "ttl": self.ttl,
+            "root": None,
+            "invokedBy": [],
+        }
+        return bound if self.audience is None else bound | {"audience": self.audience}
 
     def facts(self, bundle: str) -> dict[str, Any]:
         """What the delegation says about how it came to be."""
@@ -58,9 +79,18 @@ class Asked:
         return facts
 
 
-def read(message: AuthorizeRequest, catalog: Catalog, pdp_did: str, bundle: str) -> Asked:
-    """Make the question canonical. Raises InvalidRequest naming the member that is wrong."""
-    _check_audience(message.audience, pdp_did)
+def read(
+    message: AuthorizeRequest,
+    catalog: Catalog,
+    pdp_did: str,
+    bundle: str,
+    services: Collection[str] = (),
+) -> Asked:
+    """Make the question canonical; `services` may be its audience beside the PDP.
+
+    Raises InvalidRequest naming the member that is wrong.
+    """
+    _check_audience(message.audience, pdp_did, services)
     _check_size("context", message.context, MAX_CONTEXT_BYTES)
     provider = _provider(message, catalog)
     spec = _spec(message.command, catalog)
@@ -74,6 +104,9 @@ def read(message: AuthorizeRequest, catalog: Catalog, pdp_did: str, bundle: str)
         agent=message.agent_did,
         purpose=message.purpose,
         context=None if message.context is None else _signed_form(message.context),
+        sent=None if message.args is None else _signed_form(message.args),
+        cosigner=message.cosigner_envelope_id,
+        audience=None if message.audience == pdp_did else message.audience,
     )
     _check_facts(asked.facts(bundle))
     return asked
@@ -91,11 +124,11 @@ def _signed_form(value: Any) -> Any:
     return value
 
 
-def _check_audience(audience: str | None, pdp_did: str) -> None:
-    if audience not in (None, pdp_did):
+def _check_audience(audience: str | None, pdp_did: str, services: Collection[str]) -> None:
+    if audience not in (None, pdp_did, *services):
         message = (
-            "audience: other services than the PDP are not available on this server. "
-            f"Leave it out, or name the PDP: {pdp_did}"
+            "audience: is not a service that this server knows. Leave it out, name the PDP "
+            f"({pdp_did}), or have an operator register the service"
         )
         raise InvalidRequest(message, fields=("audience",))
 

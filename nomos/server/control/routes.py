@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
@@ -17,36 +16,34 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from nomos.errors import InvalidRequest
-from nomos.server.control import about, body, errors, openapi
+from nomos.server.control import (
+    about,
+    approvals,
+    apps,
+    audit,
+    body,
+    errors,
+    keys,
+    login,
+    openapi,
+    policies,
+    revocations,
+    services,
+)
 from nomos.server.control.authorize import authorize
 from nomos.server.control.credentials import authenticate
 from nomos.server.control.edge import Edge
 from nomos.server.control.errors import Refusal
 from nomos.server.control.messages import AuthorizeReply, AuthorizeRequest, Health, WellKnown
 from nomos.server.control.ports import Ports
-from nomos.server.storage.apps import ApiKey, Role
+from nomos.server.control.route import Route
+from nomos.server.pages import routes as pages
+from nomos.server.storage.apps import ApiKey
 from nomos.server.storage.database import StorageUnavailable
 
 MAX_KEY: Final = 256
 
 log = logging.getLogger("nomos.server")
-
-Handler = Callable[[Ports, Request, ApiKey | None], Awaitable[dict[str, Any]]]
-
-
-@dataclass(frozen=True)
-class Route:
-    """One method of one path: who may call it, what answers, and how it is documented."""
-
-    method: str
-    path: str
-    roles: tuple[Role, ...] | None
-    handler: Handler
-    reply: Any
-    summary: str
-    accepts: Any = None
-    headers: tuple[Mapping[str, Any], ...] = ()
-    refuses: tuple[int, ...] = field(default=())
 
 
 async def post_authorize(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
@@ -63,7 +60,7 @@ async def post_batch(ports: Ports, request: Request, caller: ApiKey | None) -> d
     raise InvalidRequest("batches are not available on this server; POST /v1/authorize for each")
 
 
-ROUTES: Final = (
+ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "POST",
         "/v1/authorize",
@@ -73,7 +70,7 @@ ROUTES: Final = (
         "Ask whether an agent may do something; an allow brings the delegation for it.",
         accepts=AuthorizeRequest,
         headers=(openapi.IDEMPOTENCY_KEY,),
-        refuses=(400, 409, 413, 503),
+        refuses=(400, 409, 413, 429, 503),
     ),
     Route(
         "POST",
@@ -91,7 +88,13 @@ ROUTES: Final = (
         about.well_known,
         WellKnown,
         "Who signs here, which services honour it, and the limits.",
+        refuses=(503,),
     ),
+    *keys.ROUTES,
+    *revocations.ROUTES,
+    *audit.ROUTES,
+    *services.ROUTES,
+    *policies.ROUTES,
     Route("GET", "/healthz", None, about.healthy, Health, "The process answers."),
     Route(
         "GET",
@@ -102,6 +105,10 @@ ROUTES: Final = (
         "The database and the signing binary answer.",
         refuses=(503,),
     ),
+    *approvals.ROUTES,
+    *apps.ROUTES,
+    *login.ROUTES,
+    *pages.ROUTES,
 )
 
 
@@ -125,6 +132,7 @@ def create_control(ports: Ports) -> ASGIApp:
             response_model=None,
             responses=openapi.responses(route.reply, route.refuses, roles=route.roles),
             openapi_extra=openapi.operation(route.accepts, route.headers, roles=route.roles),
+            include_in_schema=route.documented,
         )
     openapi.install(app, ports.control_url)
     for kind, handler in _HANDLERS.items():
@@ -139,6 +147,8 @@ def _endpoint(ports: Ports, route: Route) -> Callable[[Request], Awaitable[Respo
             sent = request.headers.getlist("authorization")
             caller = await authenticate(ports.store, sent, route.roles)
         content = await route.handler(ports, request, caller)
+        if isinstance(content, Response):
+            return content
         return JSONResponse(content, headers={"cache-control": "no-store"})
 
     return endpoint
@@ -157,7 +167,12 @@ def _idempotency_key(sent: Sequence[str]) -> str | None:
 async def _refused(request: Request, failure: Exception) -> Response:
     assert isinstance(failure, Refusal)
     return _reply(
-        request, failure.code, failure.message, fields=failure.fields, headers=failure.headers
+        request,
+        failure.code,
+        failure.message,
+        fields=failure.fields,
+        headers=failure.headers,
+        details=failure.details,
     )
 
 
@@ -206,9 +221,10 @@ def _reply(
     *,
     fields: Sequence[str] = (),
     headers: Mapping[str, str] | None = None,
+    details: Mapping[str, object] | None = None,
 ) -> Response:
     return Response(
-        errors.body(code, message, request.state.request_id, fields),
+        errors.body(code, message, request.state.request_id, fields, details),
         status_code=errors.STATUS[code],
         headers={"cache-control": "no-store"} | dict(headers or {}),
         media_type="application/json",

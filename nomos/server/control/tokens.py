@@ -2,13 +2,18 @@
 
 The delegation hands this command, on this resource, to the agent's key. Clocks differ, so both
 tokens begin a minute before they were made.
+
+What people approved is signed as one call, and to one service: its exact resource and arguments,
+and the approval that it came from, which works once.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from nomos._wire import Delegation, Invocation
@@ -21,15 +26,33 @@ BACKDATED: Final = 60
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def delegation(asked: Asked, *, issuer: str, agent: str, receipt: Record, nonce: str) -> Delegation:
+@dataclass(frozen=True)
+class Approval:
+    """By which envelope people approved a call, and at which service it may be made."""
+
+    id: str
+    fingerprint: str
+    audience: str
+
+
+def delegation(
+    asked: Asked,
+    *,
+    issuer: str,
+    agent: str,
+    receipt: Record,
+    nonce: str,
+    approval: Approval | None = None,
+) -> Delegation:
     """From `issuer` to `agent`, for what was asked and for as long, as `receipt` records."""
     now = receipt.at // 1000
+    approved = {} if approval is None else _approved(approval)
     return Delegation(
         iss=issuer,
         aud=agent,
         sub=issuer,
         cmd=asked.command,
-        pol=statements(asked),
+        pol=statements(asked, exact=approval is not None),
         nonce=nonce,
         nbf=max(0, now - BACKDATED),
         exp=now + asked.ttl,
@@ -38,20 +61,30 @@ def delegation(asked: Asked, *, issuer: str, agent: str, receipt: Record, nonce:
             "receipt_id": receipt.id,
             "app_id": receipt.app,
             "facts": asked.facts(receipt.bundle or ""),
+            **approved,
         },
     )
 
 
-def statements(asked: Asked) -> list[list[Any]]:
+def _approved(approval: Approval) -> dict[str, Any]:
+    return {
+        "approval": {"id": approval.id, "fingerprint": approval.fingerprint},
+        "audience": approval.audience,
+    }
+
+
+def statements(asked: Asked, *, exact: bool = False) -> list[list[Any]]:
     """The policy of the delegation: this command, and the arguments that were given.
 
     A write is bound to exactly its arguments. A read is bound to each that was given, and may
-    have others beside them, such as a page number.
+    have others beside them, such as a page number; `exact` binds it and its resource too.
     """
     bound: list[list[Any]] = [["==", ".cmd", asked.command]]
+    if exact:
+        bound.append(["==", ".resource", dict(asked.resource)])
     if asked.args is None:
         return bound
-    if asked.spec is not None and asked.spec.risk == "read":
+    if asked.spec is not None and asked.spec.risk == "read" and not exact:
         return bound + [["==", selector(name), asked.args[name]] for name in sorted(asked.args)]
     return [*bound, ["==", ".args", dict(asked.args)]]
 
@@ -84,3 +117,11 @@ def invocation(
         exp=expires,
         prf=chain,
     )
+
+
+def issuer_of(jwt: str) -> str:
+    """Who signed a delegation of ours; the key that signs may have changed since."""
+    payload = jwt.split(".")[1]
+    read = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    issuer: str = read["iss"]
+    return issuer

@@ -9,11 +9,13 @@
     a bad token whatever came with it. Where parameters come in a body, the token is proven
     against no call once before that: nobody makes the PDP read and parse on a token that
     proves nothing.
-4.  Policy decides on the concrete call.
+4.  Policy decides on the concrete call. Where it asks for a person, a token that came from an
+    approval is the answer; where it forbids, nothing is.
 5.  The call is made ready: settings and values are checked while nothing has happened yet.
-6.  A call that changes something leaves a receipt of the intent, then claims its nonce, which
+6.  A call that changes something leaves a receipt of the intent, then uses its token up, which
     is the last thing before acting; then it is done, and its outcome is stored.
-    A call that reads is done, and answered only once its receipt is stored.
+    A call that reads is done, and answered only once its receipt is stored. What was approved
+    works once, so a read on an approval uses it up as well.
     What goes wrong unexpectedly is an outcome like any other.
 """
 
@@ -23,12 +25,13 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from nomos._wire import Verified
-from nomos.policy.decide import Inquiry, decide
+from nomos.policy.decide import Inquiry, Verdict, decide
 from nomos.resources import CommandSpec
 from nomos.server.pdp import tokens
+from nomos.server.pdp.approval import Approval
 from nomos.server.pdp.filesystem import Filesystem
 from nomos.server.pdp.pace import Pace
 from nomos.server.pdp.ports import Action, Ports
@@ -40,6 +43,9 @@ from nomos.server.pdp.understood import MAX_COMMAND, Asked, Requests
 from nomos.server.pdp.upstream import Http
 
 log = logging.getLogger(__name__)
+
+APPROVAL: Final = "approval"
+"""Who issues what is claimed as an approval; no key has this name."""
 
 _DOUBT = ". Look whether it was done before you try again"
 
@@ -96,10 +102,10 @@ class Gate:
             raise call
 
         case = self._case(asked, call, proven)
-        action, case = await self._decided(case, claimed, call, proven)
+        holder, action, case = await self._decided(case, claimed, call, proven)
         if call.command.risk == "read":
-            return await self._read(case, action)
-        return await self._change(case, action, proven)
+            return await self._read(case, action, holder)
+        return await self._change(case, action, proven, holder)
 
     async def close(self) -> None:
         """Release what the handlers hold."""
@@ -110,19 +116,22 @@ class Gate:
 
     async def _decided(
         self, case: Case, claimed: Claims, call: Rebuilt, proven: Verified
-    ) -> tuple[Action, Case]:
+    ) -> tuple[Holder, Action, Case]:
         """Return the allowed call, ready to be carried out, and what its receipts say."""
         try:
             holder = tokens.holder(self._ports, claimed, proven)
-            case = replace(case, app=holder.app or None, purpose=holder.purpose)
+            case = replace(
+                case,
+                app=holder.app or None,
+                purpose=holder.purpose,
+                parent=holder.receipt,
+                envelope=holder.approval.envelope if holder.approval is not None else None,
+            )
             verdict = decide(self._ports.bundle, self._inquiry(call, holder))
             case = replace(case, policies=verdict.policies)
-            if verdict.decision != "allow":
-                raise denied(
-                    verdict.reason or "policy_error", verdict.message or "policy gave no answer"
-                )
+            _check(verdict, approved=holder.approval is not None)
             with _typed(case):
-                return await self._handlers[call.provider.handler].prepare(call), case
+                return holder, await self._handlers[call.provider.handler].prepare(call), case
         except Refusal as refusal:
             await self._records.try_to_keep(case.ended(self._ports.clock(), refusal))
             raise
@@ -149,8 +158,10 @@ class Gate:
 
     # Acting
 
-    async def _read(self, case: Case, action: Action) -> dict[str, Any]:
+    async def _read(self, case: Case, action: Action, holder: Holder) -> dict[str, Any]:
         try:
+            if holder.approval is not None:
+                await self._claim_approval(holder.approval)
             with _typed(case):
                 reply = await action()
         except Refusal as refusal:
@@ -159,12 +170,18 @@ class Gate:
         await self._records.keep(case.allowed(self._ports.clock(), OK))
         return reply
 
-    async def _change(self, case: Case, action: Action, proven: Verified) -> dict[str, Any]:
+    async def _change(
+        self, case: Case, action: Action, proven: Verified, holder: Holder
+    ) -> dict[str, Any]:
         intent = case.allowed(self._ports.clock(), None)
         await self._records.keep(intent)
         case = replace(case, intent=intent.id)
         try:
-            await self._claim(proven)
+            # Used up as an approval, a delegation has no second invocation to be told apart.
+            if holder.approval is not None:
+                await self._claim_approval(holder.approval)
+            else:
+                await self._claim(proven)
             with _typed(case, _DOUBT):
                 reply = await action()
         except Refusal as refusal:
@@ -176,27 +193,39 @@ class Gate:
 
     async def _claim(self, proven: Verified) -> None:
         """Use the token up, or refuse; without the store there is no write."""
-        try:
-            first = await self._ports.store.claim_nonce(
-                proven.agent, self._ports.pdp_did, proven.nonce or "", proven.expires_at
-            )
-        except Exception:
-            log.exception("a nonce cannot be claimed")
-            raise Refusal(
-                "unavailable", "the PDP cannot tell whether this token was used: nothing was done"
-            ) from None
-        if not first:
+        if not await self._first(proven.agent, proven.nonce or "", proven.expires_at):
             raise denied(
                 "replayed",
                 "this token was used before, and for a call that changes something it works "
                 "once: `grant.headers()` makes a fresh one",
             )
 
+    async def _claim_approval(self, approval: Approval) -> None:
+        """Use the approval up, or refuse: it is kept for as long as its delegation lives."""
+        if not await self._first(APPROVAL, approval.cid, approval.expires_at):
+            raise denied(
+                "approval_already_used",
+                f"the approval {approval.envelope} was used before, and it is good for one call: "
+                "ask again",
+            )
+
+    async def _first(self, issuer: str, nonce: str, expires_at: int) -> bool:
+        """Whether this is used now for the first time; refuses when that cannot be known."""
+        try:
+            return await self._ports.store.claim_nonce(
+                issuer, self._ports.pdp_did, nonce, expires_at
+            )
+        except Exception:
+            log.exception("a nonce cannot be claimed")
+            raise Refusal(
+                "unavailable", "the PDP cannot tell whether this token was used: nothing was done"
+            ) from None
+
     # Receipts
 
     def _case(self, asked: Asked, call: Rebuilt, proven: Verified) -> Case:
         return Case(
-            tenant=self._ports.trusted_issuers[proven.root],
+            tenant=tokens.tenant_of(self._ports, proven),
             command=call.command.name,
             resource=call.call.resource,
             args=call.call.args,
@@ -239,6 +268,13 @@ class Gate:
             request_id=asked.request_id,
         )
         await self._records.try_to_keep(case.ended(self._ports.clock(), refusal))
+
+
+def _check(verdict: Verdict, *, approved: bool) -> None:
+    """Refuse what policy does not allow; a person's approval is the answer to a question only."""
+    if verdict.decision == "allow" or (verdict.decision == "requires_step_up" and approved):
+        return
+    raise denied(verdict.reason or "policy_error", verdict.message or "policy gave no answer")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ database and starts no process of its own.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,6 +16,7 @@ from nomos.models import MAX_CHAIN_DEPTH, Secret
 from nomos.policy.bundle import Bundle
 from nomos.resources import Catalog
 from nomos.server.live import Live
+from nomos.server.pdp.revocations import View
 
 if TYPE_CHECKING:
     from nomos.audit.record import Record
@@ -31,10 +32,10 @@ class Asks(Protocol):
 
 
 class Store(Protocol):
-    """The durable store: revocations, used nonces, receipts."""
+    """The durable store: used nonces, receipts."""
 
-    async def revoked(self, ids: Collection[str]) -> frozenset[str]:
-        """Return those of `ids` (cids and DIDs) that are revoked."""
+    async def ready(self) -> None:
+        """Raise unless the store answers."""
         ...
 
     async def claim_nonce(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
@@ -67,6 +68,7 @@ class Limits:
     upstream: int = 5 * MIB
     upstream_seconds: float = 20.0
     body_seconds: float = 20.0
+    revocations_max_age: int = 5
     unproven_receipts_per_minute: int = 600
 
     def request_body(self, *, holds_file: bool) -> int:
@@ -84,6 +86,7 @@ class Ports:
 
     signer: Asks
     store: Store
+    revocations: View
     live: Live
     catalog: Catalog
     pdp_did: str

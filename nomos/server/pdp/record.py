@@ -34,7 +34,9 @@ END: Final = "_end"
 class Case:
     """What every receipt of one call says; `agent` and `app` only when they are proven.
 
-    `intent` is the id of the receipt of the intent, once that is stored.
+    `parent` is the record of the decision that granted the token, `envelope` the approval it came
+    from. `intent` is the id of the receipt of the intent, once that is stored, and the parent of
+    the outcome's.
     """
 
     tenant: str
@@ -49,6 +51,8 @@ class Case:
     expires_at: int | None = None
     cid: str | None = None
     policies: tuple[str, ...] = ()
+    parent: str | None = None
+    envelope: str | None = None
     intent: str | None = None
 
     def allowed(self, now: float, status: int | None) -> Record:
@@ -80,6 +84,8 @@ class Case:
             cid=self.cid,
             request_id=self.request_id,
             status=status,
+            parent=self.parent if self.intent is None else self.intent,
+            envelope=self.envelope,
         )
 
 

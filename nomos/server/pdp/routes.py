@@ -166,10 +166,18 @@ async def _missing(ports: Ports) -> str | None:
             except Exception:
                 log.exception("the verifier is not ready")
                 return "the verifier does not answer"
-            await ports.store.revoked((ports.pdp_did,))
+            await ports.store.ready()
+            return await blind(ports)
     except TimeoutError:
         return "not ready in time"
     except Exception:
         log.exception("the store is not ready")
         return "the store does not answer"
-    return None
+
+
+async def blind(ports: Ports) -> str | None:
+    """Return why revocations as they are known here let no call through, if that is so."""
+    seen = await ports.revocations.among((ports.pdp_did,))
+    if seen.age > ports.limits.revocations_max_age:
+        return seen.trouble or f"the view of revocations is {seen.age} seconds old"
+    return "this PDP is revoked: no token for it is honoured" if seen.ids else None

@@ -1,8 +1,8 @@
 """What an invocation claims, what it proves, and what policy may know about who holds it.
 
-`claims` reads a token without trusting it, to learn which cids to look up. `prove` has the
-binary verify it against those revocations and the call at hand. Only what `prove` returned is
-ever used for a decision.
+`claims` reads a token without trusting it, to learn what to look up among revocations. `prove`
+has the binary verify it against those and the call at hand. Only what `prove` returned is ever
+used for a decision.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from typing import Any, Final
 from nomos._wire import Answer, Call, Inspect, Inspected, Refused, Request, Verified, Verify
 from nomos.errors import SignerError
 from nomos.models import MAX_PURPOSE
+from nomos.server.pdp.approval import Approval, approval
 from nomos.server.pdp.ports import Ports
+from nomos.server.pdp.revocations import Seen
 from nomos.server.pdp.statuses import STATUS, Refusal, denied
 
 log = logging.getLogger(__name__)
 
 _JWT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_RECEIPT: Final = re.compile(r"evt_[0-9a-z]{26}")
 _PINNED_ARG: Final = re.compile(r'\.args(?:\.([a-z][a-z0-9_]*)|\["([^"]+)"\])')
 
 
@@ -30,6 +33,7 @@ class Holder:
     """Who holds a proven token and how they came by it, for policy and the record.
 
     `pinned` names the arguments that the issuer's own `pol` holds to a value; None is all.
+    `receipt` is the record of the decision that granted it, `approval` what people approved.
     """
 
     agent: str
@@ -42,6 +46,8 @@ class Holder:
     invoked_by: tuple[str, ...]
     swarm_id: str | None
     pinned: frozenset[str] | None
+    receipt: str | None
+    approval: Approval | None
 
 
 @dataclass(frozen=True)
@@ -58,10 +64,18 @@ class Claims:
         return root if isinstance(root, str) else None
 
     def ids(self) -> set[str]:
-        """Return what must not be revoked: every token by its cid, every issuer by its DID."""
-        issuers = {each.payload.get("iss") for each in (self.invocation, *self.links)}
-        named = {issuer for issuer in issuers if isinstance(issuer, str)}
-        return {self.invocation.cid, *self.invocation.cids, *named}
+        """Return what must not be revoked for this token to be honoured.
+
+        Every token by its cid; every key that gave, took or inherited the authority; the app
+        and the approval that it was granted to and by.
+        """
+        tokens = (self.invocation, *self.links)
+        parties = [each.payload.get(party) for each in tokens for party in ("iss", "aud")]
+        meta = _mapping(self.links[0].payload.get("meta")) if self.links else {}
+        lineage, approved = _mapping(meta.get("lineage")), _mapping(meta.get("approval"))
+        named = [meta.get("app_id"), approved.get("id"), lineage.get("root"), *parties]
+        cids = {self.invocation.cid, *self.invocation.cids}
+        return cids | _strings(named) | _strings(lineage.get("invokedBy"))
 
 
 def bearer(headers: Sequence[str], cap: int) -> str:
@@ -104,18 +118,26 @@ async def claims(ports: Ports, token: str) -> Claims:
 
 async def prove(ports: Ports, claimed: Claims, call: Call | None) -> Verified:
     """Return what a token proves for `call`; None when the request makes no call we know."""
-    verified = await _ask(
-        ports,
-        Verify(
-            invocation=claimed.token,
-            now=int(ports.clock()),
-            max_depth=ports.max_chain_depth,
-            trusted_issuers=sorted(ports.trusted_issuers),
-            audience=ports.pdp_did,
-            revoked=sorted(await _revoked(ports, claimed.ids())),
-            call=call,
-        ),
-    )
+    seen = await _seen(ports, claimed.ids())
+    try:
+        verified = await _ask(
+            ports,
+            Verify(
+                invocation=claimed.token,
+                now=int(ports.clock()),
+                max_depth=ports.max_chain_depth,
+                trusted_issuers=sorted(ports.trusted_issuers),
+                audience=ports.pdp_did,
+                revoked=sorted(seen.ids),
+                revocations_age=seen.age,
+                revocations_max_age=ports.limits.revocations_max_age,
+                call=call,
+            ),
+        )
+    except Refusal as refusal:
+        if refusal.reason == "revocations_stale" and seen.trouble is not None:
+            raise denied("revocations_stale", seen.trouble) from None
+        raise
     # A root or a link other than those looked up above would have escaped its revocation.
     if (
         not isinstance(verified, Verified)
@@ -124,17 +146,17 @@ async def prove(ports: Ports, claimed: Claims, call: Call | None) -> Verified:
         or verified.nonce is None
     ):
         raise _no_answer()
+    tenant_of(ports, verified)
+    if seen.ids:
+        # The verifier knows tokens and who signed them; the rest of what was looked up is ours.
+        raise denied("revoked", f"revoked: {', '.join(sorted(seen.ids))}")
     return verified
 
 
 def holder(ports: Ports, claimed: Claims, verified: Verified) -> Holder:
     """Return who holds a verified token; only the issuer's own words count for authority."""
     meta = verified.meta or {}
-    if "approval" in meta:
-        raise denied(
-            "approval_not_found",
-            "this token was granted by an approval, which this PDP has no record of",
-        )
+    receipt = meta.get("receipt_id")
     facts, lineage = _mapping(meta.get("facts")), _mapping(meta.get("lineage"))
     purpose, app, swarm = facts.get("purpose"), meta.get("app_id"), lineage.get("swarmId")
     holders = [str(link.payload["aud"]) for link in claimed.links]
@@ -143,7 +165,7 @@ def holder(ports: Ports, claimed: Claims, verified: Verified) -> Holder:
     return Holder(
         agent=verified.agent,
         app=app if isinstance(app, str) else "",
-        tenant=ports.trusted_issuers[verified.root],
+        tenant=tenant_of(ports, verified),
         purpose=purpose[:MAX_PURPOSE] if isinstance(purpose, str) else None,
         facts=_mapping(facts.get("agent")),
         delegation_depth=max(verified.depth - 1, 0),
@@ -151,7 +173,17 @@ def holder(ports: Ports, claimed: Claims, verified: Verified) -> Holder:
         invoked_by=tuple(sorted({*ancestors, *holders[:-1]})),
         swarm_id=swarm if isinstance(swarm, str) else None,
         pinned=pinned(claimed.links[0].payload.get("pol")),
+        receipt=receipt if isinstance(receipt, str) and _RECEIPT.fullmatch(receipt) else None,
+        approval=approval(meta, claimed.links, ports.pdp_did),
     )
+
+
+def tenant_of(ports: Ports, verified: Verified) -> str:
+    """Return whose tenant's a verified token is; its issuer's time may have ended since."""
+    tenant = ports.trusted_issuers.get(verified.root)
+    if tenant is None:
+        raise denied("untrusted_issuer", "the root's issuer is not trusted any more", hop=0)
+    return tenant
 
 
 def pinned(pol: object) -> frozenset[str] | None:
@@ -188,11 +220,11 @@ async def _ask(ports: Ports, request: Request) -> Answer:
     raise _no_answer()
 
 
-async def _revoked(ports: Ports, ids: set[str]) -> frozenset[str]:
+async def _seen(ports: Ports, ids: set[str]) -> Seen:
     try:
-        return await ports.store.revoked(ids)
+        return await ports.revocations.among(ids)
     except Exception:
-        # Whatever is wrong with the store: unknown is not "not revoked".
+        # Whatever is wrong with the view: unknown is not "not revoked".
         log.exception("revocations cannot be looked up")
         raise denied(
             "revocations_stale", "revocations cannot be looked up now, so no token is honoured"
@@ -205,3 +237,7 @@ def _no_answer() -> Refusal:
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _strings(values: object) -> set[str]:
+    return {each for each in values if isinstance(each, str)} if isinstance(values, list) else set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -12,26 +12,36 @@ from nomos.server.storage.tables import api_keys, apps
 
 Role = Literal["agent", "operator", "auditor"]
 
+EVERY_ROLE: Final = "*"
+
 
 @dataclass(frozen=True)
 class App:
-    """Something that acts for a tenant and has API keys."""
+    """Something that acts for a tenant and has API keys.
+
+    `owner` is the operator's app that registered it, None for those the server itself makes.
+    """
 
     id: str
     tenant: str
     name: str
     created_at: int
+    owner: str | None = None
 
 
 @dataclass(frozen=True)
 class ApiKey:
-    """One API key, with what must be known of its app to accept it."""
+    """One API key, with what must be known of its app to accept it.
+
+    `covers` are the roles that an operator may answer for; `EVERY_ROLE` covers all.
+    """
 
     app: str
     tenant: str
     role: Role
     secret_hash: str = field(repr=False)
     disabled: bool = False
+    covers: tuple[str, ...] = ()
 
 
 _KEYS_OF_APP = (
@@ -39,6 +49,7 @@ _KEYS_OF_APP = (
         api_keys.c.app,
         api_keys.c.tenant,
         api_keys.c.role,
+        api_keys.c.covers,
         api_keys.c.secret_hash,
         apps.c.disabled_at,
     )
@@ -56,6 +67,7 @@ def keys_of(connection: Connection, app: str) -> tuple[ApiKey, ...]:
             role=row.role,
             secret_hash=row.secret_hash,
             disabled=row.disabled_at is not None,
+            covers=tuple(row.covers),
         )
         for row in connection.execute(_KEYS_OF_APP, {"app": app})
     )
@@ -64,7 +76,13 @@ def keys_of(connection: Connection, app: str) -> tuple[ApiKey, ...]:
 def add(connection: Connection, app: App) -> None:
     """Register an app."""
     connection.execute(
-        apps.insert().values(id=app.id, tenant=app.tenant, name=app.name, created_at=app.created_at)
+        apps.insert().values(
+            id=app.id,
+            tenant=app.tenant,
+            name=app.name,
+            owner=app.owner,
+            created_at=app.created_at,
+        )
     )
 
 
@@ -76,6 +94,7 @@ def add_key(connection: Connection, ident: str, key: ApiKey, now: int) -> None:
             tenant=key.tenant,
             app=key.app,
             role=key.role,
+            covers=list(key.covers),
             secret_hash=key.secret_hash,
             created_at=now,
         )

@@ -1,4 +1,8 @@
-"""The audit log: one row for each decision, call and human act, never changed."""
+"""The audit log: one row for each decision, call and human act, never changed.
+
+What looks like a credential is taken out here once more, in the one place that every record
+goes through on its way to the disk, and before the row is hashed.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,19 @@ from sqlalchemy.engine import Connection
 from nomos.audit import record as audit
 from nomos.audit.chain import Link
 from nomos.audit.record import Record
+from nomos.server.redact import redact
 from nomos.server.storage import logs
 from nomos.server.storage.idents import new_ident
 from nomos.server.storage.tables import records
+
+CHOSEN: Final = ("command", "resource", "args", "purpose", "request_id", "detail")
+"""Members whose text is a caller's, an upstream's or a person's own."""
+
+MAX_TEXT: Final = 512 * 1024
+"""Characters of a row; far more than any record has, and half of what an export's line may have."""
+
+MAX_FAMILY: Final = 500
+"""Records of one tree that are given."""
 
 _INSERT: Final = records.insert()
 
@@ -35,7 +49,11 @@ def new_receipt_id(at: int) -> str:
 
 def add(connection: Connection, record: Record) -> Link:
     """Write one record at the end of its tenant's log."""
-    placed = logs.append(connection, record.tenant, "audit", audit.content(record))
+    content = audit.content(record)
+    content |= {name: redact(content[name]) for name in CHOSEN if name in content}
+    placed = logs.append(connection, record.tenant, "audit", content)
+    if len(placed.text) > MAX_TEXT:
+        raise ValueError(f"a record of {len(placed.text)} characters; {MAX_TEXT} is the most")
     connection.execute(
         _INSERT,
         {
@@ -88,6 +106,45 @@ def after(connection: Connection, tenant: str, seq: int, limit: int) -> tuple[Li
         .limit(limit)
     )
     return tuple(Link(row.seq, row.hash, row.text) for row in connection.execute(wanted))
+
+
+def following(
+    connection: Connection, tenant: str, seq: int, limit: int, *, app: str | None = None
+) -> tuple[Row, ...]:
+    """The records after number `seq`, oldest first; of one app, if so asked."""
+    wanted = records.select().where(records.c.tenant == tenant, records.c.seq > seq)
+    if app is not None:
+        wanted = wanted.where(records.c.app == app)
+    rows = connection.execute(wanted.order_by(records.c.seq).limit(limit))
+    return tuple(map(_read, rows))
+
+
+def family(connection: Connection, tenant: str, ident: str) -> tuple[Row, ...]:
+    """What led to this record and all that came of that, oldest first; `MAX_FAMILY` at most."""
+    first = _first(connection, tenant, ident)
+    if first is None:
+        return ()
+    known, generation = {first.record.id: first}, [first.record.id]
+    while generation and len(known) < MAX_FAMILY:
+        wanted = records.select().where(
+            records.c.tenant == tenant, records.c.parent.in_(generation)
+        )
+        rows = connection.execute(wanted.order_by(records.c.seq).limit(MAX_FAMILY))
+        children = {child.record.id: child for child in map(_read, rows)}
+        generation = [name for name in children if name not in known]
+        known |= children
+    return tuple(sorted(known.values(), key=lambda row: row.link.seq))[:MAX_FAMILY]
+
+
+def _first(connection: Connection, tenant: str, ident: str) -> Row | None:
+    """The record at the beginning of what led to `ident`; parents are older, so this ends."""
+    row = find(connection, tenant, ident)
+    while row is not None and row.record.parent is not None:
+        above = find(connection, tenant, row.record.parent)
+        if above is None or above.link.seq >= row.link.seq:
+            break
+        row = above
+    return row
 
 
 def of_cid(connection: Connection, tenant: str, cid: str) -> Row | None:

@@ -5,17 +5,24 @@ Each revocation is a row of the tenant's log `revocations`, which services follo
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Literal
+import json
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Final, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from nomos.audit.chain import Link
-from nomos.server.storage import logs
-from nomos.server.storage.tables import revocations
+from nomos.audit.chain import Head, Link
+from nomos.audit.record import Record
+from nomos.server.storage import apps, issuer_keys, logs, records, tables
+from nomos.server.storage.database import Database
+from nomos.server.storage.tables import envelopes, revocations
 
 Kind = Literal["cid", "agent", "app", "envelope", "issuer"]
+
+LOOKED_THROUGH: Final = 20_000
+"""Decisions among which an app's agents are looked for, newest first."""
 
 _AMONG = sa.select(revocations.c.id).where(
     revocations.c.id.in_(sa.bindparam("ids", expanding=True))
@@ -71,3 +78,140 @@ def after(connection: Connection, tenant: str, seq: int, limit: int) -> tuple[Li
         .limit(limit)
     )
     return tuple(Link(row.seq, row.hash, row.text) for row in connection.execute(wanted))
+
+
+# Revoking, and what services follow
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A revocation that someone who may do it has asked for; `at` in milliseconds."""
+
+    tenant: str
+    id: str
+    kind: Kind
+    at: int
+
+
+@dataclass(frozen=True)
+class Revoked:
+    """A revocation in its place in the tenant's log. `already`: it was there before."""
+
+    id: str
+    kind: Kind
+    seq: int
+    at: int
+    already: bool = False
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some rows of the log, in order, and where the log ends."""
+
+    links: tuple[Link, ...]
+    head: Head
+
+
+class Feed:
+    """A tenant's log of revocations: adding to it, and reading on from where one was."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def revoke(self, wanted: Wanted, receipt: Callable[[Revoked], Record]) -> Revoked:
+        """Revoke once and for all, and keep the `receipt` of it in the same transaction.
+
+        An app's keys stop working as well. What is revoked already leaves no other receipt.
+        Raises StillSigns for the issuer key that signs now.
+        """
+
+        def work(connection: Connection) -> Revoked:
+            earlier = _find(connection, wanted)
+            if earlier is not None:
+                return earlier
+            placed = _add(connection, wanted.tenant, wanted.id, wanted.at, wanted.kind)
+            if wanted.kind == "app":
+                apps.disable(connection, wanted.tenant, wanted.id, wanted.at // 1000)
+            if wanted.kind == "issuer":
+                issuer_keys.revoke(connection, wanted.tenant, wanted.id, wanted.at // 1000)
+            done = Revoked(wanted.id, wanted.kind, placed.seq, wanted.at)
+            records.add(connection, receipt(done))
+            return done
+
+        return await self._database.write(work)
+
+    async def page(self, tenant: str, seq: int, limit: int) -> Page:
+        """The rows that follow number `seq`, as many as `limit`, and the log's end."""
+
+        def work(connection: Connection) -> Page:
+            head = logs.head(connection, tenant, "revocations")
+            return Page(after(connection, tenant, seq, limit) if seq < head.seq else (), head)
+
+        return await self._database.read(work)
+
+    async def kind(self, tenant: str, ident: str) -> Kind | None:
+        """What of the tenant `ident` names; None for nothing that the tenant has.
+
+        Any key and any delegation may be: agents make both without telling anybody.
+        """
+
+        def work(connection: Connection) -> Kind | None:
+            kind = kind_of(ident)
+            keys = tables.issuer_keys
+            if kind == "agent" and _has(connection, keys, keys.c.did, tenant, ident):
+                return "issuer"
+            table = {"app": tables.apps, "envelope": envelopes}.get(kind)
+            if table is not None and not _has(connection, table, table.c.id, tenant, ident):
+                return None
+            return kind
+
+        return await self._database.read(work)
+
+    async def belongs(self, tenant: str, app: str, ident: str) -> bool:
+        """Whether `ident` is a delegation, an envelope or an agent of this app and no other."""
+
+        def work(connection: Connection) -> bool:
+            match kind_of(ident):
+                case "cid":
+                    row = records.of_cid(connection, tenant, ident)
+                    return row is not None and row.record.app == app
+                case "envelope":
+                    asked = sa.select(envelopes.c.app).where(
+                        envelopes.c.id == ident, envelopes.c.tenant == tenant
+                    )
+                    return connection.scalar(asked) == app
+                case "agent":
+                    return _apps_of(connection, tenant, ident) == {app}
+            return False
+
+        return await self._database.read(work)
+
+
+def _find(connection: Connection, wanted: Wanted) -> Revoked | None:
+    found = connection.execute(
+        sa.select(revocations.c.seq, revocations.c.at, revocations.c.kind).where(
+            revocations.c.id == wanted.id, revocations.c.tenant == wanted.tenant
+        )
+    ).first()
+    return None if found is None else Revoked(wanted.id, found.kind, found.seq, found.at, True)
+
+
+def _has(
+    connection: Connection, table: sa.Table, column: sa.Column[str], tenant: str, ident: str
+) -> bool:
+    wanted = sa.select(sa.literal(1)).where(column == ident, table.c.tenant == tenant)
+    return connection.scalar(wanted) is not None
+
+
+def _apps_of(connection: Connection, tenant: str, did: str) -> set[str | None]:
+    """The apps that recently asked for this agent: whoever knows a DID can ask in its name."""
+    recent = (
+        sa.select(tables.records.c.text)
+        .where(tables.records.c.tenant == tenant, tables.records.c.kind == "decision")
+        .order_by(tables.records.c.seq.desc())
+        .limit(LOOKED_THROUGH)
+        .subquery()
+    )
+    named = sa.select(recent.c.text).where(recent.c.text.contains(f'"{did}"', autoescape=True))
+    rows = map(json.loads, connection.scalars(named))
+    return {row.get("app") for row in rows if row.get("agent") == did}

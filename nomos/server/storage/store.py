@@ -12,12 +12,20 @@ from sqlalchemy.engine import Connection
 
 from nomos.audit.record import Record
 from nomos.server.storage import apps, idempotency, nonces, records, revocations, tenants
+from nomos.server.storage.app_store import Apps
 from nomos.server.storage.apps import ApiKey, App
+from nomos.server.storage.bundles import Policies
+from nomos.server.storage.checkpoints import AuditLog
 from nomos.server.storage.database import Database
+from nomos.server.storage.envelope_store import Envelopes
 from nomos.server.storage.idempotency import StoredAnswer
 from nomos.server.storage.idents import new_ident
+from nomos.server.storage.issuer_key_store import IssuerKeys
 from nomos.server.storage.migrate import upgrade
+from nomos.server.storage.outbox import Outbox
 from nomos.server.storage.records import Row
+from nomos.server.storage.services import Services
+from nomos.server.storage.sessions import Sessions
 
 
 class Store:
@@ -26,8 +34,17 @@ class Store:
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         self._database = Database(folder)
         self._clock = clock
+        self.sessions = Sessions(self._database, clock)
         self._claims = itertools.count()
         self._answers = itertools.count()
+        self.outbox = Outbox(self._database, clock)
+        self.apps = Apps(self._database, clock)
+        self.log = AuditLog(self._database)
+        self.feed = revocations.Feed(self._database)
+        self.services = Services(self._database)
+        self.policies = Policies(self._database)
+        self.issuer_keys = IssuerKeys(self._database)
+        self.envelopes = Envelopes(self._database, clock, self.outbox)
 
     async def migrate(self) -> None:
         """Make the tables, or bring those of an older version up to date."""

@@ -13,8 +13,8 @@ from pydantic import TypeAdapter
 from nomos._io.signer import AsyncSigner
 from nomos._wire import Answer, Call, Hello, Refused, Request, Verified, Verify
 from nomos.errors import InvalidRequest
-from nomos.server.control import authorize, messages, question
-from nomos.server.control.messages import AllowReply, AuthorizeReply, DenyReply
+from nomos.server.control import messages, question, signing
+from nomos.server.control.messages import AllowReply, AuthorizeReply, DenyReply, StepUpReply
 from nomos.server.pdp.catalog import load_catalog
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
 NOW = 1_800_000_000
 REPO = {"provider": "github", "owner": "acme", "repo": "app"}
 FILE = {"provider": "filesystem", "path": "notes/a.txt"}
-REPLY: TypeAdapter[AllowReply | DenyReply] = TypeAdapter(AuthorizeReply)
+REPLY: TypeAdapter[AllowReply | DenyReply | StepUpReply] = TypeAdapter(AuthorizeReply)
 
 
 async def test_an_allow_has_exactly_the_promised_members(standing: Plane, agent: str) -> None:
@@ -212,12 +212,6 @@ async def test_an_invocation_is_not_for_another_call(standing: Plane, signer: As
             "broken",
         ),
         (
-            {"command": "/github/pr/create"},
-            "step_up_required",
-            ["careful"],
-            "approvals are not available here. a lead looks at this first",
-        ),
-        (
             {"command": "/github/issue/lsit"},
             "command_unknown",
             [],
@@ -338,7 +332,7 @@ async def test_what_the_binary_will_not_sign_is_the_callers_to_mend() -> None:
             return refused
 
     with pytest.raises(InvalidRequest, match="cannot be signed: a member name"):
-        await authorize._sign(cast("Ports", SimpleNamespace(signer=Picky())), Hello())
+        await signing._sign(cast("Ports", SimpleNamespace(signer=Picky())), Hello())
 
 
 async def test_the_receipt_of_an_unknown_command_has_no_arguments(plane: Plane) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
+DOCUMENTED = [route for route in ROUTES if route.documented]
+
 
 async def document(plane: Plane) -> dict[str, Any]:
     reply = await plane.client.get("/openapi.json", headers={"authorization": ""})
@@ -28,7 +30,7 @@ async def test_every_route_is_documented_and_no_other(standing: Plane) -> None:
     documented = {
         (method.upper(), path) for path, operations in paths.items() for method in operations
     }
-    assert documented == {(route.method, route.path) for route in ROUTES}
+    assert documented == {(route.method, route.path) for route in DOCUMENTED}
 
 
 async def test_nothing_is_served_beside_the_table(standing: Plane) -> None:
@@ -40,7 +42,7 @@ async def test_nothing_is_served_beside_the_table(standing: Plane) -> None:
 
 async def test_every_reply_that_a_route_gives_is_documented(standing: Plane) -> None:
     paths = (await document(standing))["paths"]
-    for route in ROUTES:
+    for route in DOCUMENTED:
         operation = paths[route.path][route.method.lower()]
         statuses = set(operation["responses"])
         assert {"405", "500"} <= statuses
@@ -54,7 +56,7 @@ async def test_every_reply_that_a_route_gives_is_documented(standing: Plane) -> 
 
 
 def _of_authorize() -> set[int]:
-    return {status for code, status in STATUS.items() if code not in ("not_found", "rate_limited")}
+    return {status for code, status in STATUS.items() if code != "not_found"}
 
 
 async def test_references_lead_somewhere(standing: Plane) -> None:

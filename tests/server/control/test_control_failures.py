@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from server.control import people
 
 from nomos._io.signer import AsyncSigner, Link
 from nomos._wire import Answer, Delegate, Hello, Invoke, Refused, Request
@@ -74,8 +75,28 @@ async def test_a_deny_needs_no_signature(
     failing = Failing(signer)
     async with open_plane(tmp_path / "data", failing) as plane:
         failing.dies_at = Delegate
-        answer = (await plane.ask(agentDid=agent, command="/github/pr/create")).json()
+        answer = (
+            await plane.ask(
+                agentDid=agent, resource={"provider": "github", "owner": "acme", "repo": "archive"}
+            )
+        ).json()
         assert answer["decision"] == "deny"
+
+
+@pytest.mark.parametrize("request_type", [Delegate, Invoke])
+async def test_without_a_signature_no_approval_is_used(
+    tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane, request_type: type[Request]
+) -> None:
+    failing = Failing(signer)
+    async with open_plane(tmp_path / "data", failing, policy=people.POLICY) as plane:
+        lead = await people.operator(plane, "lead")
+        envelope = await people.approved(plane, lead, **people.ISSUE)
+        failing.dies_at = request_type
+        unavailable(await plane.ask(**people.ISSUE, cosignerEnvelopeId=envelope))
+        assert (await people.seen(plane, envelope))["state"] == "approved"
+        failing.dies_at = None
+        answer = (await plane.ask(**people.ISSUE, cosignerEnvelopeId=envelope)).json()
+        assert answer["decision"] == "allow"
 
 
 async def test_a_killed_binary_is_started_again(

@@ -80,7 +80,7 @@ def test_tokens_of_the_first_minute_of_unix_time_do_not_begin_before_it() -> Non
         (Verdict("deny", "policy_error"), "policy_error"),
         (Verdict("deny"), "policy_denied"),
         (Verdict("requires_step_up", "step_up_required", (), ("lead",)), "step_up_required"),
-        (Verdict("requires_step_up"), "step_up_required"),
+        (Verdict("requires_step_up"), "policy_denied"),
         (Verdict("allow", "policy_error"), "policy_error"),
     ],
 )

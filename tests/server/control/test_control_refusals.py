@@ -110,8 +110,8 @@ WRONG: dict[str, tuple[dict[str, Any], list[str], str]] = {
         ["agentDid"],
         "agentDid: names no usable Ed25519 key",
     ),
-    "audience elsewhere": ({"audience": STRANGER}, ["audience"], "name the PDP: did:key:"),
-    "audience empty": ({"audience": ""}, ["audience"], "not available on this server"),
+    "audience elsewhere": ({"audience": STRANGER}, ["audience"], "name the PDP (did:key:"),
+    "audience empty": ({"audience": ""}, ["audience"], "not a service that this server knows"),
     "purpose too long": ({"purpose": "x" * 281}, ["purpose"], "purpose:"),
     "purpose that hides text": ({"purpose": "a\x1b[2Kb"}, ["purpose"], "purpose:"),
     "context a text": ({"context": "blue"}, ["context"], "context:"),
@@ -119,7 +119,9 @@ WRONG: dict[str, tuple[dict[str, Any], list[str], str]] = {
     "facts too large": ({"context": {"a": "x" * 2048}}, ["context"], "2048 is the most"),
     "unknown member": ({"sudo": True}, ["sudo"], "sudo: is not a member of this request"),
     "snake case": ({"ttl_seconds": 5}, ["ttl_seconds"], "is not a member"),
-    "envelope": ({"cosignerEnvelopeId": "env_1"}, ["cosignerEnvelopeId"], "approvals"),
+    "envelope empty": ({"cosignerEnvelopeId": ""}, ["cosignerEnvelopeId"], "at least 1"),
+    "envelope a number": ({"cosignerEnvelopeId": 7}, ["cosignerEnvelopeId"], "valid string"),
+    "envelope too long": ({"cosignerEnvelopeId": "e" * 65}, ["cosignerEnvelopeId"], "at most 64"),
     "chain": ({"delegatedChain": []}, ["delegatedChain"], "delegated chains"),
     "parent": ({"parentReceiptId": "evt_1"}, ["parentReceiptId"], "parent"),
     "swarm": ({"swarmId": "s"}, ["swarmId"], "swarm"),
@@ -255,7 +257,7 @@ async def test_batches_are_refused(standing: Plane) -> None:
 
 
 async def test_what_is_not_there_is_not_found(standing: Plane) -> None:
-    for path in ("/", "/docs", "/redoc", "/v1/authorize/", "/v1/apps", "/healthz/"):
+    for path in ("/", "/docs", "/redoc", "/v1/authorize/", "/v1/nothing", "/healthz/"):
         refused(await standing.client.get(path), 404, "not_found")
 
 

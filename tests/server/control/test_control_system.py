@@ -240,13 +240,13 @@ def test_a_key_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_a_key_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process dies before the rename: the next one starts afresh."""
+    """The process dies before the file has its name: the next one starts afresh."""
 
     def dies(self: Path, target: Path) -> None:
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", dies)
+        patch.setattr(Path, "hardlink_to", dies)
         with pytest.raises(ConfigurationError):
             load_or_create(tmp_path / "pdp.key")
     assert not (tmp_path / "pdp.key").exists()

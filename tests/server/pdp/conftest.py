@@ -13,7 +13,7 @@ import json
 import threading
 from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -39,6 +39,7 @@ from nomos.policy.bundle import Source, load
 from nomos.server.live import Live
 from nomos.server.pdp.catalog import load_catalog
 from nomos.server.pdp.ports import Limits, Ports
+from nomos.server.pdp.revocations import Seen, StoreView
 from nomos.server.pdp.routes import create_pdp
 from nomos.server.run import bind
 from nomos.server.settings import UpstreamTarget
@@ -106,6 +107,10 @@ class Fallible:
         self._check("revoked")
         return await self.store.revoked(ids)
 
+    async def ready(self) -> None:
+        self._check("ready")
+        await self.store.ready()
+
     async def claim_nonce(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
         self._check("claim_nonce")
         return await self.store.claim_nonce(issuer, audience, nonce, expires_at)
@@ -119,6 +124,18 @@ class Fallible:
     def _check(self, method: str) -> None:
         if method in self.broken:
             raise OSError("the disk is gone")
+
+
+@dataclass
+class Behind:
+    """The view of revocations that the store gives, which can be made to look old."""
+
+    view: StoreView
+    age: int = 0
+    trouble: str | None = None
+
+    async def among(self, ids: Collection[str]) -> Seen:
+        return replace(await self.view.among(ids), age=self.age, trouble=self.trouble)
 
 
 @dataclass
@@ -212,6 +229,7 @@ class World:
     url: str
     folder: Path
     store: Fallible
+    view: Behind
     ports: Ports
     upstream: Upstream
     signer: Signer
@@ -389,10 +407,12 @@ def pdp(
         store = Store(data, lambda: NOW)
         await store.migrate()
         fallible = Fallible(store)
+        view = Behind(StoreView(fallible))
         catalog = load_catalog()
         ports = Ports(
             signer=AsyncSigner(link),
             store=fallible,
+            revocations=view,
             live=Live(load([Source("test.cedar", POLICY)], catalog, {"team": "String"})),
             catalog=catalog,
             pdp_did=dids["pdp"],
@@ -406,6 +426,7 @@ def pdp(
             url=f"http://127.0.0.1:{listener.getsockname()[1]}",
             folder=folder,
             store=fallible,
+            view=view,
             ports=ports,
             upstream=upstream,
             signer=signer,
@@ -450,6 +471,7 @@ def world(pdp: World) -> Iterator[World]:
     """The PDP as it was at the start, with an empty workspace."""
     yield pdp
     pdp.store.reset()
+    pdp.view.age, pdp.view.trouble = 0, None
     pdp.now = NOW
     pdp.upstream.seen.clear()
     _empty(pdp.folder)

@@ -1,0 +1,133 @@
+"""An approval as people, agents and receivers of webhooks see it. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nomos.models import Did
+from nomos.server.control.decision import iso
+from nomos.server.control.envelope import Envelope, State, Vote
+from nomos.server.control.messages import Absent, Reply
+
+
+class AppView(Reply):
+    """The app that asks."""
+
+    id: str
+    name: str
+
+
+class VoteView(Reply):
+    """What one operator said; `roles` are those that they answered for."""
+
+    operator: str
+    name: str
+    approve: bool
+    roles: list[str]
+    reason: str | Absent = None
+    at: str
+
+
+class ApprovalView(Reply):
+    """One question to people, in full.
+
+    `args` are as the agent sent them, `bound` as they are signed: long texts by their hash. Both
+    are absent when the question binds no arguments: then an approval is for any.
+    """
+
+    id: str
+    state: State
+    app: AppView
+    agent: Did
+    command: str
+    resource: dict[str, Any]
+    args_bound: bool
+    args: dict[str, Any] | Absent = None
+    bound: dict[str, Any] | Absent = None
+    purpose: str | Absent = None
+    context: dict[str, Any] | Absent = None
+    audience: str | Absent = None
+    ttl_seconds: int
+    policies: list[str]
+    reason: str | Absent = None
+    roles: list[str]
+    approved_roles: list[str]
+    votes: list[VoteView]
+    created_at: str
+    expires_at: str
+    decided_at: str | Absent = None
+    consumed_at: str | Absent = None
+    fingerprint: str
+    receipt_id: str
+    approval_url: str
+
+
+class ApprovalReply(ApprovalView):
+    """One question to people, as it is at `serverTime`."""
+
+    server_time: str
+
+
+class ApprovalsReply(Reply):
+    """Questions to people, the newest first."""
+
+    approvals: list[ApprovalView]
+    server_time: str
+
+
+def url(control_url: str, ident: str) -> str:
+    """Where a person answers it."""
+    return f"{control_url}/approvals/{ident}"
+
+
+def view(control_url: str, envelope: Envelope, now: int) -> dict[str, Any]:
+    """What is told of an envelope at `now`."""
+    asked = envelope.bound
+    bound = asked["args"]
+    optional: dict[str, Any] = {
+        "args": None if bound is None else dict(envelope.sent or bound),
+        "bound": bound,
+        "purpose": envelope.purpose,
+        "context": asked["context"] or None,
+        "audience": asked.get("audience"),
+        "reason": envelope.reason,
+        "decided_at": _iso(envelope.decided_at),
+        "consumed_at": _iso(envelope.consumed_at),
+    }
+    told = ApprovalView(
+        id=envelope.id,
+        state=envelope.state_at(now),
+        app=AppView(id=envelope.app, name=envelope.app_name),
+        agent=asked["agentDid"],
+        command=asked["command"],
+        resource=asked["resource"],
+        args_bound=bound is not None,
+        ttl_seconds=asked["ttl"],
+        policies=list(envelope.policies),
+        roles=list(envelope.roles),
+        approved_roles=list(envelope.approved_roles),
+        votes=[_vote(vote) for vote in envelope.votes],
+        created_at=iso(envelope.created_at),
+        expires_at=iso(envelope.expires_at),
+        fingerprint=envelope.fingerprint,
+        receipt_id=envelope.receipt_id,
+        approval_url=url(control_url, envelope.id),
+        **{name: value for name, value in optional.items() if value is not None},
+    )
+    return told.model_dump(by_alias=True, exclude_unset=True)
+
+
+def _vote(vote: Vote) -> VoteView:
+    said = {} if vote.reason is None else {"reason": vote.reason}
+    return VoteView(
+        operator=vote.operator,
+        name=vote.name,
+        approve=vote.approve,
+        roles=list(vote.roles),
+        at=iso(vote.at),
+        **said,
+    )
+
+
+def _iso(seconds: int | None) -> str | None:
+    return None if seconds is None else iso(seconds)

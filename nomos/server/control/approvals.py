@@ -1,0 +1,241 @@
+"""Questions to people: who waits for an answer, who gives one.
+
+The agent's own app sees its questions, operators see the tenant's. An operator answers for the
+roles that their key covers, never for an app of their own. Routes, pages and the command line
+come through the functions here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import partial
+from typing import Annotated, Any, Final, get_args
+
+from fastapi import Request
+from pydantic import Field
+
+from nomos.audit.record import Record
+from nomos.errors import InvalidRequest
+from nomos.server.control import approval_view, body, messages, openapi
+from nomos.server.control.approval_view import ApprovalReply, ApprovalsReply
+from nomos.server.control.decision import iso
+from nomos.server.control.envelope import Envelope, Objection, State, Vote
+from nomos.server.control.errors import Refusal, shown
+from nomos.server.control.messages import Absent, Purpose, Wire
+from nomos.server.control.ports import Ports
+from nomos.server.control.route import Route
+from nomos.server.redact import redact_text
+from nomos.server.storage.apps import ApiKey
+from nomos.server.storage.envelope_store import Ballot
+from nomos.server.storage.envelopes import MAX_LISTED
+from nomos.server.storage.records import new_receipt_id
+
+MAX_WAIT: Final = 25
+DEFAULT_LISTED: Final = 50
+STATES: Final[tuple[State, ...]] = get_args(State)
+
+
+class DecideRequest(Wire):
+    """An operator's answer; the reason is shown to who asked, and stays on record."""
+
+    approve: bool
+    reason: Annotated[Purpose, Field(description="At most 280 characters.")] | Absent = None
+
+
+# For routes, pages and the command line
+
+
+async def listed(
+    ports: Ports, caller: ApiKey, state: str = "pending", limit: int = DEFAULT_LISTED
+) -> list[dict[str, Any]]:
+    """The questions that an operator sees, in a state or `all`, the newest first."""
+    if state not in (*STATES, "all"):
+        message = f"state: is one of {', '.join(STATES)} or all"
+        raise InvalidRequest(message, fields=("state",))
+    wanted = next((each for each in STATES if each == state), None)
+    found = await ports.store.envelopes.listed(caller.tenant, wanted, limit)
+    now = int(ports.clock())
+    return [approval_view.view(ports.control_url, each, now) for each in found]
+
+
+async def view(ports: Ports, caller: ApiKey, ident: str, *, wait: float = 0) -> dict[str, Any]:
+    """One question, if the caller may see it: an agent sees those of its own app.
+
+    With `wait`, return when it is no longer pending, or after as many seconds. Raises Refusal.
+    """
+    app = caller.app if caller.role == "agent" else None
+    envelope = await _found(ports, caller.tenant, ident, app)
+    if wait > 0 and _pending(ports, envelope):
+        with ports.waiting.one(caller.app):
+            envelope = await _settled(ports, envelope, ports.elapsed() + wait)
+    return approval_view.view(ports.control_url, envelope, int(ports.clock()))
+
+
+async def decide(
+    ports: Ports,
+    operator: ApiKey,
+    ident: str,
+    *,
+    approve: bool,
+    reason: str | None,
+    request_id: str,
+) -> dict[str, Any]:
+    """Count an operator's answer and return the question as it then is. Raises Refusal."""
+    said = None if reason is None else redact_text(reason)
+    ballot = Ballot(operator.app, operator.covers, approve, said)
+    record = partial(_record, new_receipt_id(_now_ms(ports)), _now_ms(ports), request_id)
+    show = partial(approval_view.view, ports.control_url)
+    after = await ports.store.envelopes.vote(operator.tenant, ident, ballot, record, show)
+    if after is None:
+        raise _not_found(ident)
+    if isinstance(after, Objection):
+        raise Refusal(after.code, after.message)
+    for topic in (f"approval:{after.id}", f"approvals:{after.tenant}", "outbox"):
+        ports.bell.ring(topic)
+    return show(after, int(ports.clock()))
+
+
+async def _found(ports: Ports, tenant: str, ident: str, app: str | None) -> Envelope:
+    found = await ports.store.envelopes.find(tenant, ident)
+    if found is None or app not in (None, found.app):
+        raise _not_found(ident)
+    return found
+
+
+def _not_found(ident: str) -> Refusal:
+    return Refusal("not_found", f"there is no approval {shown(ident)}, or it is not yours to see")
+
+
+def _pending(ports: Ports, envelope: Envelope) -> bool:
+    return envelope.state_at(int(ports.clock())) == "pending"
+
+
+async def _settled(ports: Ports, envelope: Envelope, until: float) -> Envelope:
+    """Look again whenever the bell rings, and each second for what other processes did."""
+    while (
+        _pending(ports, envelope)
+        and (left := until - ports.elapsed()) > 0
+        and not ports.bell.stopped
+    ):
+        await ports.bell.wait(f"approval:{envelope.id}", left)
+        envelope = await _found(ports, envelope.tenant, envelope.id, None)
+    return envelope
+
+
+def _now_ms(ports: Ports) -> int:
+    return int(ports.clock() * 1000)
+
+
+def _record(ident: str, at: int, request_id: str, after: Envelope, vote: Vote) -> Record:
+    """What the audit log says of an answer."""
+    detail: dict[str, Any] = {"roles": list(vote.roles), "state": after.state}
+    if vote.reason is not None:
+        detail["reason"] = vote.reason
+    return Record(
+        id=ident,
+        tenant=after.tenant,
+        kind="approval",
+        at=at,
+        app=after.app,
+        agent=after.bound["agentDid"],
+        command=after.bound["command"],
+        envelope=after.id,
+        parent=after.receipt_id,
+        actor=vote.operator,
+        act="approve" if vote.approve else "deny",
+        request_id=request_id,
+        detail=detail,
+    )
+
+
+# Routes
+
+
+async def get_list(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+    """The queue."""
+    assert caller is not None, "the table gives this route a role"
+    query = _query(request, ("state", "limit"))
+    limit = _number(query, "limit", DEFAULT_LISTED, 1, MAX_LISTED)
+    found = await listed(ports, caller, query.get("state", "pending"), limit)
+    return {"approvals": found, "serverTime": iso(ports.clock())}
+
+
+async def get_one(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+    """One question, perhaps when it is answered."""
+    assert caller is not None, "the table gives this route a role"
+    wait = _number(_query(request, ("wait",)), "wait", 0, 0, MAX_WAIT)
+    found = await view(ports, caller, request.path_params["id"], wait=wait)
+    return found | {"serverTime": iso(ports.clock())}
+
+
+async def post_decide(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+    """An operator's answer."""
+    assert caller is not None, "the table gives this route a role"
+    answer = messages.read(DecideRequest, await body.read(request))
+    after = await decide(
+        ports,
+        caller,
+        request.path_params["id"],
+        approve=answer.approve,
+        reason=answer.reason,
+        request_id=request.state.request_id,
+    )
+    return after | {"serverTime": iso(ports.clock())}
+
+
+def _query(request: Request, names: Collection[str]) -> dict[str, str]:
+    pairs = request.query_params.multi_items()
+    for name, _ in pairs:
+        if name not in names or len(request.query_params.getlist(name)) > 1:
+            message = f"{shown(name)[1:-1]}: this takes {', '.join(names)}, each once"
+            raise InvalidRequest(message, fields=(name,))
+    return dict(pairs)
+
+
+def _number(query: dict[str, str], name: str, default: int, least: int, most: int) -> int:
+    text = query.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
+        message = f"{name}: is a whole number from {least} to {most}"
+        raise InvalidRequest(message, fields=(name,))
+    return int(text)
+
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        "/v1/approvals",
+        ("operator",),
+        get_list,
+        ApprovalsReply,
+        "Questions to people; by default those that wait for an answer.",
+        headers=(
+            openapi.query("state", "string", enum=[*STATES, "all"]),
+            openapi.query("limit", "integer", minimum=1, maximum=MAX_LISTED),
+        ),
+        refuses=(400,),
+    ),
+    Route(
+        "GET",
+        "/v1/approvals/{id}",
+        ("agent", "operator"),
+        get_one,
+        ApprovalReply,
+        "One question to people; with `wait`, answered when it is no longer pending.",
+        headers=(
+            openapi.in_path("id"),
+            openapi.query("wait", "integer", minimum=0, maximum=MAX_WAIT),
+        ),
+        refuses=(400, 404, 429),
+    ),
+    Route(
+        "POST",
+        "/v1/approvals/{id}/decide",
+        ("operator",),
+        post_decide,
+        ApprovalReply,
+        "Approve or deny, for the roles that the API key covers.",
+        accepts=DecideRequest,
+        headers=(openapi.in_path("id"),),
+        refuses=(400, 404, 409, 413),
+    ),
+)

@@ -1,0 +1,286 @@
+"""Reading the record: single receipts that prove themselves, and the whole log as a file.
+
+An agent sees the receipts of its own app; operators and auditors see the tenant's. Each receipt
+comes with a checkpoint over exactly its row, so it can be kept and shown to others by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fastapi import Request
+from fastapi.responses import StreamingResponse
+
+from nomos.audit.canonical import MAX_INTEGER
+from nomos.audit.chain import Head
+from nomos.audit.export import Header, Writer
+from nomos.errors import InvalidRequest, SignerError
+from nomos.models import Did
+from nomos.server.control import openapi
+from nomos.server.control.checkpoints import sign, sign_head
+from nomos.server.control.decision import iso
+from nomos.server.control.errors import Refusal, shown, unavailable
+from nomos.server.control.messages import Reply
+from nomos.server.control.ports import Ports
+from nomos.server.control.route import Route
+from nomos.server.storage.apps import ApiKey
+from nomos.server.storage.records import Row
+
+MEDIA_TYPE: Final = "application/x-ndjson"
+MAX_LIMIT: Final = 500
+LIMIT: Final = 50
+ROWS_AT_ONCE: Final = 200
+"""Rows of an export that are in memory at a time."""
+
+_ID: Final = re.compile(r"evt_[0-9a-z]{26}(?:_end)?")
+_NUMBER: Final = re.compile(r"[0-9]{1,16}")
+_KEY_MEMBERS: Final = ("row", "hash", "checkpoint")
+
+
+class Entry(Reply):
+    """A row of the audit log as it was hashed."""
+
+    row: dict[str, Any]
+    hash: str
+
+
+class KeyEntry(Entry):
+    """A row of the key log, and its checkpoint by the key before."""
+
+    checkpoint: str
+
+
+class ReceiptsReply(Reply):
+    """Rows of the log; `more` says that there are others beyond the last one here."""
+
+    receipts: list[Entry]
+    more: bool
+    server_time: str
+
+
+class ReceiptReply(Entry):
+    """One row with a checkpoint over exactly it, and the keys that lead to its signer."""
+
+    checkpoint: str
+    issuer: Did
+    keys: list[KeyEntry]
+
+
+class CheckpointReply(Reply):
+    """Where the log ends now, signed: keep it, and no export can hide what was cut off."""
+
+    checkpoint: str
+    issuer: Did
+    tenant: str
+    seq: int
+    hash: str
+    server_time: str
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which receipts are asked for: the latest, those before or after a row, or of one tree."""
+
+    limit: int = LIMIT
+    before: int | None = None
+    after: int | None = None
+    tree: str | None = None
+
+
+async def get_receipts(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+    """List receipts, newest first; after a row or of a tree, oldest first."""
+    assert caller is not None, "the table gives this route a role"
+    asked = wanted(request.query_params.multi_items())
+    rows = await _rows(ports, caller, asked)
+    return ReceiptsReply(
+        receipts=[_entry(row) for row in rows[: asked.limit]],
+        more=len(rows) > asked.limit,
+        server_time=iso(ports.clock()),
+    ).model_dump(by_alias=True)
+
+
+async def _rows(ports: Ports, caller: ApiKey, asked: Wanted) -> tuple[Row, ...]:
+    """What is asked for, and one more if there is more."""
+    tenant, app, limit = caller.tenant, _only(caller), asked.limit + 1
+    if asked.tree is not None:
+        rows = await ports.store.log.family(tenant, asked.tree)
+        return tuple(row for row in rows if app is None or row.record.app == app)
+    if asked.after is not None:
+        return await ports.store.log.following(tenant, asked.after, limit, app=app)
+    return await ports.store.rows(tenant, limit, app=app, before=asked.before)
+
+
+async def get_receipt(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+    """Give one receipt, proved by itself."""
+    assert caller is not None, "the table gives this route a role"
+    ident: str = request.path_params["id"]
+    row = await ports.store.row(caller.tenant, ident) if _ID.fullmatch(ident) else None
+    app = _only(caller)
+    if row is None or (app is not None and row.record.app != app):
+        raise Refusal("not_found", f"there is no receipt {shown(ident)} that you may see")
+    issuer = ports.issuers[caller.tenant]
+    with _signing():
+        token = await sign(ports, caller.tenant, row.link.head, issuer=issuer)
+    return {
+        **_entry(row).model_dump(by_alias=True),
+        "checkpoint": token,
+        "issuer": issuer,
+        "keys": await _keys(ports, caller.tenant),
+    }
+
+
+async def get_checkpoint(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+    """Sign where the log ends now."""
+    assert caller is not None, "the table gives this route a role"
+    with _signing():
+        head, token = await sign_head(ports, caller.tenant)
+    return CheckpointReply(
+        checkpoint=token,
+        issuer=ports.issuers[caller.tenant],
+        tenant=caller.tenant,
+        seq=head.seq,
+        hash=head.hash,
+        server_time=iso(ports.clock()),
+    ).model_dump(by_alias=True)
+
+
+async def get_export(ports: Ports, request: Request, caller: ApiKey | None) -> StreamingResponse:
+    """Send the whole log, up to where it ends now, as one file."""
+    assert caller is not None, "the table gives this route a role"
+    tenant = caller.tenant
+    head = await ports.store.log.head(tenant)
+    header = Header(
+        tenant=tenant,
+        issuer=ports.issuers[tenant],
+        keys=await _keys(ports, tenant),
+        at=iso(ports.clock()),
+    )
+    return StreamingResponse(
+        export(ports, header, head),
+        media_type=MEDIA_TYPE,
+        headers={
+            "cache-control": "no-store",
+            "content-disposition": f'attachment; filename="audit-{tenant}-{head.seq}.ndjson"',
+        },
+    )
+
+
+async def export(ports: Ports, header: Header, head: Head) -> AsyncIterator[bytes]:
+    """Make the file part by part. A failure ends it without its last line, as a cut would."""
+    writer = Writer()
+    yield writer.header(header)
+    at = 0
+    while at < head.seq:
+        part = await ports.store.log.part(header.tenant, at, head.seq, ROWS_AT_ONCE)
+        lines = []
+        for link in part.links:
+            lines.append(writer.row(link))
+            if link.seq in part.tokens:
+                lines.append(writer.checkpoint(part.tokens[link.seq]))
+        yield b"".join(lines)
+        at = part.links[-1].seq
+    token = await sign(ports, header.tenant, head, issuer=header.issuer, nonce=writer.digest)
+    yield writer.checkpoint(token) + writer.end()
+
+
+def wanted(query: Sequence[tuple[str, str]]) -> Wanted:
+    """Read the parameters. Raises InvalidRequest naming the one that is wrong."""
+    given: dict[str, Any] = {}
+    for name, text in query:
+        if name not in ("limit", "before", "after", "tree") or name in given:
+            why = "is given twice" if name in given else "is not a parameter of this request"
+            raise InvalidRequest(f"{shown(name)[1:-1]}: {why}", fields=(name,))
+        given[name] = _receipt_id(text) if name == "tree" else _number(name, text)
+    places = sorted(given.keys() - {"limit"})
+    if len(places) > 1:
+        raise InvalidRequest(f"{' and '.join(places)}: give one of them", fields=places)
+    if not 1 <= given.get("limit", LIMIT) <= MAX_LIMIT:
+        raise InvalidRequest(f"limit: must be from 1 to {MAX_LIMIT}", fields=("limit",))
+    return Wanted(**given)
+
+
+def _number(name: str, text: str) -> int:
+    if not _NUMBER.fullmatch(text) or int(text) > MAX_INTEGER:
+        raise InvalidRequest(f"{name}: must be a whole number", fields=(name,))
+    return int(text)
+
+
+def _receipt_id(text: str) -> str:
+    if not _ID.fullmatch(text):
+        raise InvalidRequest("tree: must be the id of a receipt, evt_...", fields=("tree",))
+    return text
+
+
+def _only(caller: ApiKey) -> str | None:
+    """The app whose receipts the caller may see, None when those of all."""
+    return caller.app if caller.role == "agent" else None
+
+
+def _entry(row: Row) -> Entry:
+    return Entry(row=json.loads(row.link.text), hash=row.link.hash)
+
+
+async def _keys(ports: Ports, tenant: str) -> list[dict[str, Any]]:
+    """The key log, by which someone who knows an older key gets to the one that signs now."""
+    entries = await ports.key_log.entries(tenant)
+    return [{name: entry[name] for name in _KEY_MEMBERS} for entry in entries]
+
+
+@contextmanager
+def _signing() -> Iterator[None]:
+    try:
+        yield
+    except SignerError as failure:
+        raise unavailable("the record cannot be signed at the moment; ask again") from failure
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        "GET",
+        "/v1/receipts",
+        ("agent", "operator", "auditor"),
+        get_receipts,
+        ReceiptsReply,
+        "What was recorded, newest first; oldest first after a row or of one tree.",
+        headers=(
+            openapi.query("limit", "integer", minimum=1, maximum=MAX_LIMIT, default=LIMIT),
+            openapi.query("before", "integer", minimum=0),
+            openapi.query("after", "integer", minimum=0),
+            openapi.query("tree", "string", pattern=f"^{_ID.pattern}$"),
+        ),
+        refuses=(400, 503),
+    ),
+    Route(
+        "GET",
+        "/v1/receipts/{id}",
+        ("agent", "operator", "auditor"),
+        get_receipt,
+        ReceiptReply,
+        "One receipt with a signature over exactly it.",
+        headers=(openapi.in_path("id"),),
+        refuses=(404, 503),
+    ),
+    Route(
+        "GET",
+        "/v1/audit/checkpoint",
+        ("auditor", "operator"),
+        get_checkpoint,
+        CheckpointReply,
+        "Where the audit log ends now, signed. Keep it.",
+        refuses=(503,),
+    ),
+    Route(
+        "GET",
+        "/v1/audit/export",
+        ("auditor", "operator"),
+        get_export,
+        None,
+        "The whole audit log as newline-delimited JSON, for `nomos audit verify`.",
+        refuses=(503,),
+    ),
+)

@@ -1,0 +1,61 @@
+"""Signing where the audit log ends: when asked, and from time to time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from nomos._wire import Checkpoint, Refused, SignCheckpoint, Signed
+from nomos.audit.chain import Head
+from nomos.errors import SignerError
+from nomos.server.control.ports import Ports
+from nomos.server.storage.checkpoints import AUDIT, Kept
+
+
+async def sign(
+    ports: Ports, tenant: str, head: Head, *, issuer: str | None = None, nonce: str | None = None
+) -> str:
+    """A checkpoint over one row of the audit log, by the key that signs now unless one is named."""
+    key = issuer or ports.issuers[tenant]
+    said = Checkpoint(
+        iss=key,
+        log=AUDIT,
+        tenant=tenant,
+        seq=head.seq,
+        head=head.hash,
+        iat=int(ports.clock()),
+        nonce=nonce,
+    )
+    answer = await ports.signer.ask(SignCheckpoint(key=key, payload=said))
+    if isinstance(answer, Signed):
+        return answer.jwt
+    code = answer.code if isinstance(answer, Refused) else None
+    raise SignerError(f"the signing binary refused to sign a checkpoint: {code}", code=code)
+
+
+async def sign_head(ports: Ports, tenant: str) -> tuple[Head, str]:
+    """Sign where the log ends now, and keep that for exports if it is the first over that row."""
+    head = await ports.store.log.head(tenant)
+    token = await sign(ports, tenant, head)
+    if head.seq:
+        await ports.store.log.keep(tenant, Kept(head.seq, token, int(ports.clock())))
+    return head, token
+
+
+async def sign_moved(ports: Ports) -> None:
+    """Sign the end of each tenant's log that has moved since it was signed last."""
+    for tenant in list(ports.issuers):
+        head = await ports.store.log.head(tenant)
+        if head.seq > await ports.store.log.signed(tenant):
+            await sign_head(ports, tenant)
+
+
+def checkpointing(ports: Ports, seconds: float) -> Callable[[], Awaitable[None]]:
+    """A chore: sign what has moved, every so many seconds."""
+
+    async def chore() -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            await sign_moved(ports)
+
+    return chore

@@ -1,0 +1,264 @@
+"""An approval envelope: one question put to people, and what may become of it. Pure.
+
+    pending --- every named role approved ---> approved --- one allow ---> consumed
+       |
+       +------ one person denied ---> denied
+
+Pending and approved ones expire 15 minutes after the question. An envelope is bound to one
+question by a fingerprint of everything that matters in it; the purpose does not, for it is
+only told. Who is asked again sends exactly that question, or learns which part differs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from nomos.audit.canonical import canonical
+from nomos.server.storage.apps import EVERY_ROLE
+
+LIFE_SECONDS: Final = 15 * 60
+"""From the question to the moment after which its approval can no longer be given or used."""
+
+DENIAL_SECONDS: Final = 15 * 60
+"""How long after a denial the same question is denied without anyone being asked."""
+
+MAX_PENDING: Final = 20
+"""Questions of one app that wait at the same time: people must be able to read them all."""
+
+Kept = Literal["pending", "approved", "denied", "consumed"]
+State = Literal["pending", "approved", "denied", "expired", "consumed"]
+
+
+@dataclass(frozen=True)
+class Vote:
+    """What one operator said; `roles` are the named ones that they answered for."""
+
+    operator: str
+    approve: bool
+    roles: tuple[str, ...]
+    at: int
+    reason: str | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """One question to people.
+
+    `bound` is what the fingerprint is made of, `sent` the args as the agent sent them, `roles`
+    those who must all approve, `reason` what policy says of why, `receipt_id` the record of the
+    question. Times are in seconds. `owner` is the app of the operator who made the asking app.
+    """
+
+    id: str
+    tenant: str
+    app: str
+    fingerprint: str
+    bound: Mapping[str, Any]
+    roles: tuple[str, ...]
+    policies: tuple[str, ...]
+    receipt_id: str
+    created_at: int
+    expires_at: int
+    state: Kept = "pending"
+    sent: Mapping[str, Any] | None = None
+    purpose: str | None = None
+    reason: str | None = None
+    decided_at: int | None = None
+    consumed_at: int | None = None
+    votes: tuple[Vote, ...] = ()
+    app_name: str = ""
+    owner: str | None = None
+    revoked: bool = False
+
+    def state_at(self, now: int) -> State:
+        """The state as everyone sees it; a revoked envelope is as good as denied."""
+        if self.state in ("denied", "consumed"):
+            return self.state
+        if self.revoked:
+            return "denied"
+        return "expired" if self.expires_at <= now else self.state
+
+    @property
+    def approved_roles(self) -> tuple[str, ...]:
+        """The named roles that someone approved for."""
+        given = {role for vote in self.votes if vote.approve for role in vote.roles}
+        return tuple(role for role in self.roles if role in given)
+
+    @property
+    def missing_roles(self) -> tuple[str, ...]:
+        """The named roles that nobody approved for yet."""
+        given = self.approved_roles
+        return tuple(role for role in self.roles if role not in given)
+
+    @property
+    def denial(self) -> Vote | None:
+        """The vote that denied it."""
+        return next((vote for vote in self.votes if not vote.approve), None)
+
+    @property
+    def asked_again_at(self) -> int | None:
+        """Until when its denial answers the same question, None if it was not denied."""
+        denied = self.state == "denied" and self.decided_at is not None
+        return (self.decided_at or 0) + DENIAL_SECONDS if denied else None
+
+
+def fingerprint(bound: Mapping[str, Any]) -> str:
+    """The sha256 of a question's canonical form."""
+    return hashlib.sha256(canonical(dict(bound))).hexdigest()
+
+
+# Which question it is
+
+_NAMES: Final = {"ttl": "ttlSeconds", "context": "context", "args": "args", "resource": "resource"}
+_NESTED: Final = ("resource", "args", "context")
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
+    """What differs between two questions, by path: `command`, `args.title`, `ttlSeconds`."""
+    return tuple(
+        path
+        for name in sorted({*then, *now})
+        if not _same(then.get(name), now.get(name))
+        for path in _paths(name, then.get(name), now.get(name))
+    )
+
+
+def _paths(name: str, then: Any, now: Any) -> Iterator[str]:
+    shown = _NAMES.get(name, name)
+    if name not in _NESTED or not isinstance(then, Mapping) or not isinstance(now, Mapping):
+        yield shown
+        return
+    for member in sorted({*then, *now}):
+        both = member in then and member in now
+        if not both or not _same(then[member], now[member]):
+            yield f"{shown}.{member}"
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal as JSON: unlike in Python, 1 is not true."""
+    return canonical(one) == canonical(other)
+
+
+# Using it
+
+Use = Literal["ready", "pending", "denied", "expired", "consumed", "mismatch"]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What an envelope is good for now; `fields` are those that differ."""
+
+    use: Use
+    fields: tuple[str, ...] = ()
+
+
+def judge(
+    envelope: Envelope, bound: Mapping[str, Any], roles: Collection[str], now: int
+) -> Judgement:
+    """Say whether `envelope` lets this question pass, which policy wants `roles` to approve."""
+    fields = differences(envelope.bound, bound)
+    if fields:
+        return Judgement("mismatch", fields)
+    state = envelope.state_at(now)
+    if state != "approved":
+        return Judgement(state)
+    if not set(roles) <= set(envelope.approved_roles):
+        return Judgement("mismatch", ("roles",))
+    return Judgement("ready")
+
+
+def answers(envelope: Envelope, roles: Collection[str], now: int) -> bool:
+    """Whether the same question, asked again, is answered by this envelope."""
+    match envelope.state_at(now):
+        case "pending":
+            return True
+        case "approved":
+            return set(roles) <= set(envelope.approved_roles)
+    until = envelope.asked_again_at
+    return until is not None and now < until
+
+
+def widened(envelope: Envelope, roles: Collection[str]) -> Envelope:
+    """A pending envelope that those whom policy wants by now must approve as well."""
+    return replace(envelope, roles=tuple(sorted({*envelope.roles, *roles})))
+
+
+# Deciding it
+
+Refused = Literal["forbidden", "already_decided"]
+
+
+@dataclass(frozen=True)
+class Objection:
+    """Why somebody's answer does not count."""
+
+    code: Refused
+    message: str
+
+
+def covered(covers: Collection[str], roles: Collection[str]) -> tuple[str, ...]:
+    """Those of `roles` that someone who covers `covers` may answer for."""
+    return tuple(role for role in roles if EVERY_ROLE in covers or role in covers)
+
+
+def objection(
+    envelope: Envelope, operator: str, covers: Collection[str], *, approve: bool, now: int
+) -> Objection | None:
+    """Why this operator may not answer now, None if they may."""
+    if operator in (envelope.app, envelope.owner):
+        message = (
+            "you cannot answer this: it was asked by an app of your own. Another operator must"
+        )
+        return Objection("forbidden", message)
+    state = envelope.state_at(now)
+    if state != "pending":
+        return Objection("already_decided", _decided(envelope, state))
+    wanted = envelope.missing_roles if approve else envelope.roles
+    if not covered(covers, wanted):
+        yours = ", ".join(covers) or "no role"
+        message = f"this needs the role {' or '.join(wanted)}, and your API key covers {yours}"
+        return Objection("forbidden", message)
+    return None
+
+
+def cast(
+    envelope: Envelope,
+    operator: str,
+    covers: Collection[str],
+    *,
+    approve: bool,
+    reason: str | None,
+    now: int,
+) -> tuple[Envelope, Vote]:
+    """Count an answer that nothing is objected to. A person's later answer replaces theirs."""
+    vote = Vote(operator, approve, covered(covers, envelope.roles), now, reason)
+    others = tuple(each for each in envelope.votes if each.operator != operator)
+    after = replace(envelope, votes=(*others, vote))
+    if not approve:
+        return replace(after, state="denied", decided_at=now), vote
+    if not after.missing_roles:
+        return replace(after, state="approved", decided_at=now), vote
+    return after, vote
+
+
+def _decided(envelope: Envelope, state: State) -> str:
+    if state == "expired":
+        return f"this expired at {clock(envelope.expires_at)}; nobody can answer it any more"
+    if envelope.revoked and state == "denied" and envelope.state != "denied":
+        return "this was revoked; nobody can answer it any more"
+    by = ", ".join(vote.name or vote.operator for vote in envelope.votes)
+    word = "denied" if state == "denied" else "approved"
+    said = f"this was {word} by {by} at {clock(envelope.decided_at or 0)}"
+    if envelope.consumed_at is not None:
+        said += f", and used at {clock(envelope.consumed_at)}"
+    return said
+
+
+def clock(seconds: int) -> str:
+    """`2026-05-23 18:12:00 UTC`, for sentences."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,212 @@
+"""The feed by which services learn what was revoked.
+
+It gives the rows of the tenant's log that follow the last one a service knows, and a checkpoint
+over the end of the log. Who sends a nonce gets it back inside the checkpoint: that shows that the
+answer was made after the question, whatever the clocks say. An answer comes within two seconds
+even when there is nothing new, so silence means that the feed is cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from fastapi import Request
+
+from nomos._wire import Checkpoint, SignCheckpoint, Signed
+from nomos.audit.chain import Head
+from nomos.errors import InvalidRequest, SignerError
+from nomos.models import Did
+from nomos.server.control.decision import iso
+from nomos.server.control.errors import shown, unavailable
+from nomos.server.control.followers import Checkpointed
+from nomos.server.control.messages import Reply
+from nomos.server.control.ports import Ports
+from nomos.server.control.route import Route
+from nomos.server.storage.apps import ApiKey
+from nomos.server.storage.revocations import Page
+
+PAGE: Final = 1000
+MAX_WAIT: Final = 2
+"""Seconds: the heartbeat of the feed."""
+
+MAX_SEQ: Final = 2**53 - 1
+_UNSIGNED: Final = "the feed cannot be signed at the moment; ask again"
+_NONCE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_NUMBER: Final = re.compile(r"[0-9]{1,16}")
+
+log = logging.getLogger("nomos.server")
+
+
+class FeedRow(Reply):
+    """A row of the log as it was hashed."""
+
+    row: dict[str, Any]
+    hash: str
+
+
+class FeedHead(Reply):
+    """Where the log ends."""
+
+    seq: int
+    hash: str
+
+
+class FeedReply(Reply):
+    """The rows that follow `since`; `more` says that there are yet others before the head."""
+
+    tenant: str
+    issuer: Did
+    entries: list[FeedRow]
+    head: FeedHead
+    more: bool
+    checkpoint: str
+    server_time: str
+
+
+@dataclass(frozen=True)
+class Following:
+    """What a follower asks: what comes after `since`, in `wait` seconds at the latest."""
+
+    since: int = 0
+    wait: int = 0
+    nonce: str | None = None
+
+
+async def get_revocations(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+    """Give what follows, or wait for it a little."""
+    assert caller is not None, "the table gives this route a role"
+    asked = following(request.query_params.multi_items())
+    tenant = caller.tenant
+    with ports.followers.place(caller.app) as room:
+        page = await _page(ports, tenant, asked, asked.wait if room else 0)
+    issuer = ports.issuers[tenant]
+    return FeedReply(
+        tenant=tenant,
+        issuer=issuer,
+        entries=[FeedRow(row=json.loads(link.text), hash=link.hash) for link in page.links],
+        head=FeedHead(seq=page.head.seq, hash=page.head.hash),
+        more=bool(page.links) and page.links[-1].seq < page.head.seq,
+        checkpoint=await _checkpoint(ports, tenant, issuer, page.head, asked.nonce),
+        server_time=iso(ports.clock()),
+    ).model_dump(by_alias=True)
+
+
+def topic(tenant: str) -> str:
+    """The bell that rings for every revocation of a tenant."""
+    return f"revocations:{tenant}"
+
+
+def following(query: list[tuple[str, str]]) -> Following:
+    """Read the query of the feed. Raises InvalidRequest naming what is wrong."""
+    given = dict(query)
+    if len(given) != len(query):
+        raise InvalidRequest("a parameter is there more than once")
+    for name in given:
+        if name not in ("since", "wait", "nonce"):
+            sentence = f"{shown(name)[1:-1]}: is not a parameter of this path"
+            raise InvalidRequest(sentence, fields=(name,))
+    nonce = given.get("nonce")
+    if nonce is not None and not _NONCE.fullmatch(nonce):
+        raise InvalidRequest(
+            "nonce: must be 1 to 64 letters, digits, dots, dashes or underscores",
+            fields=("nonce",),
+        )
+    return Following(
+        since=_number(given, "since", MAX_SEQ), wait=_number(given, "wait", MAX_WAIT), nonce=nonce
+    )
+
+
+def _number(given: Mapping[str, str], name: str, most: int) -> int:
+    text = given.get(name, "0")
+    if not _NUMBER.fullmatch(text) or int(text) > most:
+        raise InvalidRequest(f"{name}: must be a number from 0 to {most}", fields=(name,))
+    return int(text)
+
+
+async def _page(ports: Ports, tenant: str, asked: Following, seconds: float) -> Page:
+    """Read on from where the follower is, until there is something or its time is up."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    while True:
+        # Listening begins before reading: what comes between the two would go unheard.
+        rung = asyncio.create_task(ports.bell.wait(topic(tenant), max(0, until - loop.time())))
+        try:
+            page = await ports.store.feed.page(tenant, asked.since, PAGE)
+            if page.links or loop.time() >= until or ports.bell.stopped:
+                return page
+            await rung
+        finally:
+            rung.cancel()
+
+
+async def _checkpoint(ports: Ports, tenant: str, issuer: str, head: Head, nonce: str | None) -> str:
+    now = ports.clock()
+    if nonce is None:
+        kept = ports.followers.signed(tenant, issuer, head, now)
+        if kept is not None:
+            return kept
+    said = Checkpoint(
+        iss=issuer,
+        log="revocations",
+        tenant=tenant,
+        seq=head.seq,
+        head=head.hash,
+        iat=int(now),
+        nonce=nonce,
+    )
+    try:
+        answer = await ports.signer.ask(SignCheckpoint(key=issuer, payload=said))
+    except SignerError as failure:
+        raise unavailable(_UNSIGNED) from failure
+    if not isinstance(answer, Signed):
+        log.error("a checkpoint was not signed: %s", getattr(answer, "code", answer))
+        raise unavailable(_UNSIGNED)
+    if nonce is None:
+        ports.followers.keep(tenant, Checkpointed(head, issuer, answer.jwt, now))
+    return answer.jwt
+
+
+_PARAMETERS: Final[tuple[Mapping[str, Any], ...]] = (
+    {
+        "name": "since",
+        "in": "query",
+        "description": "The number of the last row that is known already; by default 0.",
+        "schema": {"type": "integer", "minimum": 0, "maximum": MAX_SEQ},
+    },
+    {
+        "name": "wait",
+        "in": "query",
+        "description": "Seconds to wait for something new.",
+        "schema": {"type": "integer", "minimum": 0, "maximum": MAX_WAIT},
+    },
+    {
+        "name": "nonce",
+        "in": "query",
+        "description": "Comes back inside the checkpoint.",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+    },
+)
+_ROLES: Final[tuple[Literal["agent", "operator", "auditor"], ...]] = (
+    "agent",
+    "operator",
+    "auditor",
+)
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        "/v1/revocations",
+        _ROLES,
+        get_revocations,
+        FeedReply,
+        "What was revoked, numbered and signed; answers within two seconds.",
+        headers=_PARAMETERS,
+        refuses=(400, 503),
+    ),
+)

@@ -1,0 +1,117 @@
+"""The keys that sign for a tenant, as anyone may see them, and putting another in their place.
+
+Each entry is a row of the tenant's key log with the checkpoint that its predecessor signed over
+it (`nomos.audit.keys`), so that a service which trusts one of the keys can follow to the next.
+States are the server's word for what its own PDP does; they are no part of what is signed.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from fastapi import Request
+from pydantic import Field
+
+from nomos.errors import ConfigurationError, InvalidRequest, SignerError
+from nomos.server.control import body, messages
+from nomos.server.control.decision import iso
+from nomos.server.control.errors import unavailable
+from nomos.server.control.feed import topic
+from nomos.server.control.messages import Absent, KeyEntry, KeyState, Reply, Wire
+from nomos.server.control.ports import Ports
+from nomos.server.control.route import Route
+from nomos.server.issuers import Act, NoMoreKeys
+from nomos.server.storage.apps import ApiKey
+from nomos.server.storage.issuer_keys import IssuerKey, Overtaken
+from nomos.server.storage.tenants import DEFAULT
+from nomos.server.succession import entry
+
+log = logging.getLogger("nomos.server")
+
+
+class KeysReply(Reply):
+    """A tenant's key log, oldest first: the last key is the one that signs."""
+
+    tenant: str
+    keys: list[KeyEntry]
+    server_time: str
+
+
+class RotateRequest(Wire):
+    """How to put another key in the place of the one that signs."""
+
+    revoke_old: bool | Absent = Field(
+        default=False,
+        description="Refuse at once what the old key signed, instead of when it has ended.",
+    )
+
+
+async def get_keys(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+    """Show the key log."""
+    return _reply(ports, DEFAULT)
+
+
+async def post_rotate(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+    """Make a key that signs from now on."""
+    assert caller is not None, "the table gives this route a role"
+    wanted = messages.read(RotateRequest, await body.read(request))
+    act = Act(caller.app, request.state.request_id)
+    try:
+        await ports.key_log.rotate(caller.tenant, act, revoke_old=bool(wanted.revoke_old))
+    except NoMoreKeys as failure:
+        raise InvalidRequest(str(failure)) from failure
+    except (ConfigurationError, SignerError, Overtaken) as failure:
+        log.exception("request %s: no key was rotated", act.request_id)
+        raise unavailable(
+            "no new key could be made, and the old one signs on; the server's log has the cause"
+        ) from failure
+    if wanted.revoke_old:
+        ports.bell.ring(topic(caller.tenant))
+    return _reply(ports, caller.tenant)
+
+
+def states(ports: Ports) -> list[KeyState]:
+    """Every issuer key, the active ones first, then the newest first."""
+    keys = [key for tenant in ports.issuers for key in reversed(ports.key_log.log_of(tenant))]
+    keys.sort(key=lambda key: key.state != "active")
+    return [KeyState(did=key.did, state=key.state, until=_until(key)) for key in keys]
+
+
+def entries(ports: Ports, tenant: str) -> list[KeyEntry]:
+    """A tenant's key log, oldest first."""
+    return [
+        KeyEntry(**entry(key), did=key.did, state=key.state, until=_until(key))
+        for key in ports.key_log.log_of(tenant)
+    ]
+
+
+def _reply(ports: Ports, tenant: str) -> dict[str, Any]:
+    reply = KeysReply(tenant=tenant, keys=entries(ports, tenant), server_time=iso(ports.clock()))
+    return reply.model_dump(by_alias=True, exclude_none=True)
+
+
+def _until(key: IssuerKey) -> str | None:
+    return None if key.until is None else iso(key.until)
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        "GET",
+        "/v1/keys",
+        None,
+        get_keys,
+        KeysReply,
+        "Which keys sign here and signed before, each vouched for by the one before it.",
+    ),
+    Route(
+        "POST",
+        "/v1/keys/rotate",
+        ("operator",),
+        post_rotate,
+        KeysReply,
+        "Put a new issuer key in the place of the one that signs.",
+        accepts=RotateRequest,
+        refuses=(400, 413, 503),
+    ),
+)

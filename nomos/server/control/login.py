@@ -1,0 +1,84 @@
+"""One-time links into the approval pages: ten minutes, one use.
+
+Whoever holds a link signs in as its operator, so only that operator can have one made. The
+secret leaves in the answer and is not kept; opening the link does not use it up, for chats and
+mail programs open every link they see. Confirming it does.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fastapi import Request
+
+from nomos.models import Secret
+from nomos.server.control.decision import iso
+from nomos.server.control.messages import Reply
+from nomos.server.control.ports import Ports
+from nomos.server.control.route import Route
+from nomos.server.storage.apps import ApiKey, Role
+from nomos.server.storage.sessions import Issue, Sessions
+
+LINK_SECONDS: Final = 10 * 60
+PATH: Final = "/approvals/login"
+OPERATORS: Final[tuple[Role, ...]] = ("operator",)
+TOKEN: Final = re.compile(r"nomos_login_[0-9a-z]{52}")
+
+
+class LoginLinkReply(Reply):
+    """A link that signs in whoever confirms it first."""
+
+    url: str
+    expires_at: str
+
+
+@dataclass(frozen=True)
+class Made:
+    """A new link; its address holds the secret."""
+
+    url: Secret
+    expires_at: int
+
+
+async def make(sessions: Sessions, operator: ApiKey, now: float, control_url: str) -> Made:
+    """Make a link for the operator whose key this is."""
+    token = f"nomos_login_{random_text()}"
+    at = int(now)
+    link = Issue(hashed(token), operator.tenant, operator.app, at, at + LINK_SECONDS)
+    await sessions.add_link(link)
+    return Made(Secret(f"{control_url}{PATH}?token={token}"), link.expires_at)
+
+
+def random_text() -> str:
+    """32 random bytes as 52 letters and digits."""
+    return base64.b32encode(secrets.token_bytes(32)).decode().rstrip("=").lower()
+
+
+def hashed(secret: str) -> str:
+    """What is kept of a secret that holds 32 random bytes."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+async def post_login_link(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+    """Make a link for the operator who asks."""
+    assert caller is not None, "the table gives this route a role"
+    made = await make(ports.store.sessions, caller, ports.clock(), ports.control_url)
+    reply = LoginLinkReply(url=made.url.reveal(), expires_at=iso(made.expires_at))
+    return reply.model_dump(mode="json", by_alias=True)
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        "POST",
+        "/v1/login-links",
+        OPERATORS,
+        post_login_link,
+        LoginLinkReply,
+        "Make a one-time link into the approval pages.",
+    ),
+)

@@ -1,0 +1,298 @@
+"""Versions of the policies: put, look at, activate, go back.
+
+A version is validated against this server's providers before it is kept, and again before it is
+activated. An activation decides as soon as it is on the disk, in the control plane and in the
+PDP of this server at once; other servers on the same database notice within a second.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import Request
+from pydantic import Field
+
+from nomos.errors import ConfigurationError, InvalidPolicy, InvalidRequest
+from nomos.policy.bundle import Bundle, Source
+from nomos.server import versions
+from nomos.server.control import body, messages
+from nomos.server.control.decision import iso
+from nomos.server.control.errors import Refusal, shown
+from nomos.server.control.messages import Absent, Reply, Wire
+from nomos.server.control.ports import Ports
+from nomos.server.control.route import Route
+from nomos.server.storage.apps import ApiKey, Role
+from nomos.server.storage.bundles import Activation, Content, Version, Who
+
+MAX_BODY: Final = 1024 * 1024
+MAX_SOURCES: Final = 256
+MAX_LISTED: Final = 100
+MAX_PROBLEMS: Final = 50
+MAX_TOLD: Final = 5
+MAX_MESSAGE: Final = 500
+TRIES: Final = 8
+"""How often going back begins anew because somebody else activated meanwhile."""
+
+Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,200}$")]
+FactName = Annotated[str, Field(max_length=64)]
+
+
+class PolicyRequest(Wire):
+    """Policies to be kept as a version."""
+
+    sources: dict[Name, str] = Field(
+        max_length=MAX_SOURCES,
+        description="Cedar texts by name, which is what problems and explanations call them.",
+        examples=[{"github.cedar": '@id("all") permit (principal, action, resource);'}],
+    )
+    facts: dict[FactName, str] = Field(
+        default_factory=dict,
+        max_length=MAX_SOURCES,
+        description="The facts that agents assert and these policies read, with Cedar types.",
+    )
+
+
+class VersionReply(Reply):
+    """A version of the policies; `putBy` is absent for one that came from files at a start."""
+
+    version: int
+    hash: str = Field(description="What receipts name the policies by that decided.")
+    origin: Literal["file", "api"]
+    put_at: str
+    put_by: str | Absent = None
+    active: bool
+
+
+class PutReply(VersionReply):
+    """`created` is false when the same content was put before: that version is returned."""
+
+    created: bool
+
+
+class WholeVersionReply(VersionReply):
+    """A version with what it consists of."""
+
+    sources: dict[str, str]
+    facts: dict[str, str]
+
+
+class VersionsReply(Reply):
+    """Versions, newest first; those before `before`, if that was asked for."""
+
+    policies: list[VersionReply]
+    active: int
+    server_time: str
+
+
+class ActivationReply(Reply):
+    """The version that decides from now on; `before` is the one that did until then."""
+
+    version: int
+    hash: str
+    before: int | Absent = None
+    activated_at: str
+    activated_by: str | Absent = None
+
+
+async def get_policies(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+    """List versions without their content."""
+    assert caller is not None, "the table gives this route a role"
+    limit = _number(request, "limit") or MAX_LISTED
+    found = await ports.store.policies.listed(
+        caller.tenant, min(limit, MAX_LISTED), _number(request, "before")
+    )
+    active = await _active(ports, caller)
+    reply = VersionsReply(
+        policies=[VersionReply(**_told(each, active)) for each in found],
+        active=active.version,
+        server_time=iso(ports.clock()),
+    )
+    return reply.model_dump(by_alias=True, exclude_none=True)
+
+
+async def get_policy(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+    """One version with its content."""
+    assert caller is not None, "the table gives this route a role"
+    version = await _version(ports, request, caller)
+    reply = WholeVersionReply(
+        **_told(version, await _active(ports, caller)),
+        sources={each.name: each.text for each in version.content.sources},
+        facts=dict(version.content.facts),
+    )
+    return reply.model_dump(by_alias=True, exclude_none=True)
+
+
+async def post_policies(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+    """Keep policies as a version, if they are valid; what decides stays as it is."""
+    assert caller is not None, "the table gives this route a role"
+    sent = messages.read(PolicyRequest, await body.read(request, MAX_BODY))
+    sources = tuple(Source(name, text) for name, text in sorted(sent.sources.items()))
+    unkept = Version(0, Content("", sources, sent.facts), "api", 0, None)
+    bundle = await _valid(ports, unkept)
+    content = Content(bundle.hash, sources, sent.facts)
+    version, created = await ports.store.policies.put(_who(ports, request, caller), content)
+    reply = PutReply(**_told(version, await _active(ports, caller)), created=created)
+    return reply.model_dump(by_alias=True, exclude_none=True)
+
+
+async def post_activate(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+    """Let a version decide from now on; doing it twice is harmless."""
+    assert caller is not None, "the table gives this route a role"
+    version = await _version(ports, request, caller)
+    bundle = await _valid(ports, version)
+    before = await _active(ports, caller)
+    done = await ports.store.policies.activate(_who(ports, request, caller), version)
+    assert done is not None, "it was not to follow a certain activation"
+    _take_over(ports, caller, bundle, done)
+    return _done(version, done, before)
+
+
+async def post_rollback(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+    """Let the version decide that did before this one."""
+    assert caller is not None, "the table gives this route a role"
+    for _ in range(TRIES):
+        last = await _active(ports, caller)
+        version = await ports.store.policies.before(caller.tenant, last)
+        if version is None:
+            raise Refusal("not_found", f"no version was active before version {last.version}")
+        bundle = await _valid(ports, version)
+        who = _who(ports, request, caller)
+        done = await ports.store.policies.activate(who, version, act="rollback", after=last.number)
+        if done is not None:
+            _take_over(ports, caller, bundle, done)
+            return _done(version, done, last)
+    raise Refusal("unavailable", "others go on activating versions; look at them and ask again")
+
+
+def _take_over(ports: Ports, caller: ApiKey, bundle: Bundle, done: Activation) -> None:
+    ports.live.activate(bundle, done.version, done.number)
+    ports.bell.ring(versions.topic(caller.tenant))
+
+
+def _done(version: Version, done: Activation, before: Activation) -> dict[str, Any]:
+    reply = ActivationReply(
+        version=version.number,
+        hash=version.content.hash,
+        before=before.version if before.version != version.number else None,
+        activated_at=iso(done.at),
+        activated_by=done.by,
+    )
+    return reply.model_dump(by_alias=True, exclude_none=True)
+
+
+async def _valid(ports: Ports, version: Version) -> Bundle:
+    """The version's bundle, or a refusal that tells every problem."""
+    try:
+        return await versions.load(version, ports.catalog)
+    except InvalidPolicy as invalid:
+        which = f"policy version {version.number}" if version.number else "what was put"
+        problems = "; ".join(str(each)[:MAX_MESSAGE] for each in invalid.problems[:MAX_TOLD])
+        more = len(invalid.problems) - MAX_TOLD
+        raise Refusal(
+            "invalid_policy",
+            f"{which} is not valid: {problems}{f'; and {more} more' if more > 0 else ''}",
+            details={
+                "problems": [
+                    {
+                        "file": each.file,
+                        "line": each.line,
+                        "policy": each.policy,
+                        "message": each.message[:MAX_MESSAGE],
+                    }
+                    for each in invalid.problems[:MAX_PROBLEMS]
+                ]
+            },
+        ) from None
+    except ConfigurationError as wrong:
+        raise InvalidRequest(str(wrong)[:MAX_MESSAGE], fields=(wrong.setting,)) from None
+
+
+async def _version(ports: Ports, request: Request, caller: ApiKey) -> Version:
+    text = request.path_params["version"]
+    number = int(text) if re.fullmatch(r"[1-9][0-9]{0,8}", text) else 0
+    found = await ports.store.policies.find(caller.tenant, number)
+    if found is None:
+        raise Refusal("not_found", f"there is no policy version {shown(text)}")
+    return found
+
+
+async def _active(ports: Ports, caller: ApiKey) -> Activation:
+    active = await ports.store.policies.active(caller.tenant)
+    assert active is not None, "a server activates a version when it starts"
+    return active
+
+
+def _who(ports: Ports, request: Request, caller: ApiKey) -> Who:
+    request_id: str = request.state.request_id
+    return versions.acting(caller.tenant, ports.clock, by=caller.app, request_id=request_id)
+
+
+def _told(version: Version, active: Activation) -> dict[str, Any]:
+    return {
+        "version": version.number,
+        "hash": version.content.hash,
+        "origin": version.origin,
+        "put_at": iso(version.at),
+        "put_by": version.by,
+        "active": version.number == active.version,
+    }
+
+
+def _number(request: Request, name: str) -> int | None:
+    sent = request.query_params.getlist(name)
+    if not sent:
+        return None
+    if len(sent) > 1 or not re.fullmatch(r"[1-9][0-9]{0,8}", sent[0]):
+        raise InvalidRequest(f"{name}: must be one whole number from 1", fields=(name,))
+    return int(sent[0])
+
+
+def _route(method: str, path: str, handler: Any, reply: Any, summary: str, **more: Any) -> Route:
+    roles: tuple[Role, ...] = ("operator", "auditor") if method == "GET" else ("operator",)
+    return Route(method, f"/v1/policies{path}", roles, handler, reply, summary, **more)
+
+
+ROUTES: Final = (
+    _route(
+        "GET",
+        "",
+        get_policies,
+        VersionsReply,
+        "The versions of the policies, newest first, and which decides (`limit`, `before`).",
+        refuses=(400, 503),
+    ),
+    _route(
+        "POST",
+        "",
+        post_policies,
+        PutReply,
+        "Keep policies as a version, at most 1 MiB. Not valid: `problems` says where and why.",
+        accepts=PolicyRequest,
+        refuses=(400, 413, 503),
+    ),
+    _route(
+        "GET",
+        "/{version}",
+        get_policy,
+        WholeVersionReply,
+        "One version with its texts.",
+        refuses=(404, 503),
+    ),
+    _route(
+        "POST",
+        "/{version}/activate",
+        post_activate,
+        ActivationReply,
+        "Let this version decide from now on.",
+        refuses=(400, 404, 503),
+    ),
+    _route(
+        "POST",
+        "/rollback",
+        post_rollback,
+        ActivationReply,
+        "Let the version decide that did before this one.",
+        refuses=(400, 404, 503),
+    ),
+)

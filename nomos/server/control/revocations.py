@@ -1,0 +1,134 @@
+"""Taking back what was granted.
+
+A revocation is a row of the tenant's log `revocations`, numbered and never taken back. Services
+learn of it by the feed (`nomos.server.control.feed`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from fastapi import Request
+from pydantic import Field
+
+from nomos.audit.record import Record
+from nomos.errors import InvalidRequest
+from nomos.server.control import body, feed, messages
+from nomos.server.control.decision import iso
+from nomos.server.control.errors import Refusal, shown
+from nomos.server.control.messages import Absent, Purpose, Reply, Wire
+from nomos.server.control.ports import Ports
+from nomos.server.control.route import Route
+from nomos.server.redact import redact
+from nomos.server.storage.apps import ApiKey
+from nomos.server.storage.issuer_keys import StillSigns
+from nomos.server.storage.records import new_receipt_id
+from nomos.server.storage.revocations import Kind, Revoked, Wanted
+
+_IDENT: Final = re.compile(
+    r"[0-9a-f]{64}|did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}|(?:app|env)_[0-9a-z]{26}"
+)
+
+
+class RevokeRequest(Wire):
+    """What is to be honoured no more."""
+
+    id: str = Field(description="A cid, an agent's or issuer's DID, an app's or envelope's id.")
+    reason: Purpose | Absent = Field(default=None, description="For the record.")
+
+
+class RevokeReply(Reply):
+    """The revocation, by its number in the log."""
+
+    id: str
+    kind: Kind
+    seq: int
+    at: str
+    already_revoked: bool
+
+
+async def post_revocation(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+    """Revoke one thing, for good."""
+    assert caller is not None, "the table gives this route a role"
+    message = messages.read(RevokeRequest, await body.read(request))
+    if not _IDENT.fullmatch(message.id):
+        raise InvalidRequest(
+            f"id: {shown(message.id)} is not a cid (64 hex digits), a did:key, app_… or env_…",
+            fields=("id",),
+        )
+    kind = await _may(ports, caller, message.id)
+    at = int(ports.clock() * 1000)
+    wanted = Wanted(caller.tenant, message.id, kind, at)
+    request_id: str = request.state.request_id
+    try:
+        done = await ports.store.feed.revoke(
+            wanted, lambda revoked: _receipt(caller, revoked, message.reason, request_id)
+        )
+    except StillSigns as failure:
+        raise InvalidRequest(f"id: {failure}", fields=("id",)) from failure
+    ports.bell.ring(feed.topic(caller.tenant))
+    if done.kind == "issuer":
+        await ports.key_log.refresh()
+    return RevokeReply(
+        id=done.id,
+        kind=done.kind,
+        seq=done.seq,
+        at=iso(done.at / 1000),
+        already_revoked=done.already,
+    ).model_dump(by_alias=True)
+
+
+async def _may(ports: Ports, caller: ApiKey, ident: str) -> Kind:
+    """Return what `ident` is to be revoked as, if the caller may do that."""
+    kind = await ports.store.feed.kind(caller.tenant, ident)
+    if caller.role == "agent" and not await _owns(ports, caller, ident, kind):
+        raise Refusal(
+            "not_found",
+            f"your app has no delegation, envelope or agent {ident}. Others' are revoked by an "
+            "operator",
+        )
+    if kind is None:
+        raise Refusal("not_found", f"there is no {ident}")
+    return kind
+
+
+async def _owns(ports: Ports, caller: ApiKey, ident: str, kind: Kind | None) -> bool:
+    """Whether `ident` is the asking app's own; no key that others rely on is ever an app's."""
+    relied_on = {ports.pdp_did, *await ports.store.services.dids(caller.tenant)}
+    if kind == "issuer" or ident in relied_on:
+        return False
+    return await ports.store.feed.belongs(caller.tenant, caller.app, ident)
+
+
+def _receipt(caller: ApiKey, revoked: Revoked, reason: str | None, request_id: str) -> Record:
+    detail: dict[str, Any] = {"id": revoked.id, "kind": revoked.kind, "seq": revoked.seq}
+    return Record(
+        id=new_receipt_id(revoked.at),
+        tenant=caller.tenant,
+        kind="revocation",
+        at=revoked.at,
+        app=caller.app if caller.role == "agent" else None,
+        actor=caller.app,
+        act="revoke",
+        detail=detail if reason is None else {**detail, "reason": redact(reason)},
+        request_id=request_id,
+        agent=revoked.id if revoked.kind == "agent" else None,
+        cid=revoked.id if revoked.kind == "cid" else None,
+        envelope=revoked.id if revoked.kind == "envelope" else None,
+    )
+
+
+ROUTES: Final = (
+    Route(
+        "POST",
+        "/v1/revocations",
+        ("agent", "operator"),
+        post_revocation,
+        RevokeReply,
+        "Revoke a delegation, an agent, an app, an approval or an issuer key, for good.",
+        accepts=RevokeRequest,
+        refuses=(400, 404, 413, 503),
+    ),
+    *feed.ROUTES,
+)

@@ -1,0 +1,35 @@
+"""One route of the control plane; each feature lists its own, and `routes` serves them all."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import Request, Response
+
+from nomos.server.control.ports import Ports
+from nomos.server.storage.apps import ApiKey, Role
+
+Handler = Callable[[Ports, Request, ApiKey | None], Awaitable[dict[str, Any] | Response]]
+"""Answers with a JSON object, or with a whole response: a page, a stream."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method of one path: who may call it, what answers, and how it is documented.
+
+    `roles` None: anyone may call it, or the handler knows its caller by other means than an API
+    key. `reply` None: the answer is not JSON. `documented` False: it is for browsers, not programs.
+    """
+
+    method: str
+    path: str
+    roles: tuple[Role, ...] | None
+    handler: Handler
+    reply: Any
+    summary: str
+    accepts: Any = None
+    headers: tuple[Mapping[str, Any], ...] = ()
+    refuses: tuple[int, ...] = field(default=())
+    documented: bool = True

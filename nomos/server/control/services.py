@@ -1,0 +1,130 @@
+"""Other services than the PDP that tokens may be made out to, as an operator registers them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+from fastapi import Request
+from pydantic import Field
+
+from nomos.audit.record import Record
+from nomos.errors import InvalidRequest
+from nomos.models import Did
+from nomos.server.control import body, messages
+from nomos.server.control.decision import iso
+from nomos.server.control.messages import Reply, Wire
+from nomos.server.control.ports import Ports
+from nomos.server.control.route import Route
+from nomos.server.storage.apps import ApiKey
+from nomos.server.storage.records import new_receipt_id
+from nomos.server.storage.services import Service
+
+MAX_SERVICES: Final = 64
+PDP: Final = "pdp"
+"""The name of the control plane's own PDP, which nobody registers."""
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+
+
+class ServiceRequest(Wire):
+    """A service that verifies tokens itself, such as a PDP that stands alone."""
+
+    name: Name
+    did: Did = Field(description="Whom tokens for it are made out to.")
+    url: Annotated[str, Field(max_length=512)] = Field(description="Where it is called.")
+
+
+class ServiceReply(Reply):
+    """A registered service."""
+
+    name: str
+    did: Did
+    url: str
+    created_at: str
+
+
+class ServicesReply(Reply):
+    """All of the tenant's."""
+
+    services: list[ServiceReply]
+
+
+async def post_service(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+    """Register a service; doing it twice is harmless."""
+    assert caller is not None, "the table gives this route a role"
+    message = messages.read(ServiceRequest, await body.read(request))
+    _check_url(message.url)
+    if message.name == PDP or message.did == ports.pdp_did:
+        raise _taken("name" if message.name == PDP else "did", "is this server's own PDP")
+    now = ports.clock()
+    service = Service(caller.tenant, message.name, message.did, message.url, int(now))
+    receipt = Record(
+        id=new_receipt_id(int(now * 1000)),
+        tenant=caller.tenant,
+        kind="app",
+        at=int(now * 1000),
+        actor=caller.app,
+        act="register_service",
+        detail={"name": service.name, "did": service.did, "url": service.url},
+        request_id=request.state.request_id,
+    )
+    kept = await ports.store.services.add(service, MAX_SERVICES, receipt)
+    if kept is None:
+        raise InvalidRequest(f"there are {MAX_SERVICES} services, which is the most")
+    if isinstance(kept, str):
+        raise _taken(kept, "belongs to another service")
+    return _reply(kept).model_dump(by_alias=True)
+
+
+async def get_services(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+    """List them by name."""
+    assert caller is not None, "the table gives this route a role"
+    found = await ports.store.services.all(caller.tenant)
+    return ServicesReply(services=[_reply(each) for each in found]).model_dump(by_alias=True)
+
+
+def _reply(service: Service) -> ServiceReply:
+    return ServiceReply(
+        name=service.name, did=service.did, url=service.url, created_at=iso(service.created_at)
+    )
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        good = (
+            parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
+        )
+        _ = parts.port
+    except ValueError:
+        good = False
+    if not good or not url.isascii() or not url.isprintable() or " " in url:
+        raise InvalidRequest("url: must be http(s)://host[:port][/path]", fields=("url",))
+
+
+def _taken(field: str, what: str) -> InvalidRequest:
+    return InvalidRequest(f"{field}: {what}", fields=(field,))
+
+
+ROUTES: Final = (
+    Route(
+        "POST",
+        "/v1/services",
+        ("operator",),
+        post_service,
+        ServiceReply,
+        "Register a service that grants may be made out to (`audience`).",
+        accepts=ServiceRequest,
+        refuses=(400, 413, 503),
+    ),
+    Route(
+        "GET",
+        "/v1/services",
+        ("operator",),
+        get_services,
+        ServicesReply,
+        "The registered services.",
+        refuses=(503,),
+    ),
+)

@@ -1,0 +1,80 @@
+"""Having tokens signed: the delegation of an allow, and the invocation for who has no key."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Final
+
+from nomos._wire import Delegate, Invoke, Refused, Request, Signed
+from nomos.audit.record import Record
+from nomos.errors import InvalidRequest, SignerError
+from nomos.server.control import decision, tokens
+from nomos.server.control.case import Case
+from nomos.server.control.decision import Reply
+from nomos.server.control.ports import Ports
+from nomos.server.control.question import Asked
+from nomos.server.control.tokens import Approval
+from nomos.server.storage.idempotency import StoredAnswer
+
+CALLERS_FAULT: Final = frozenset({"invalid_request", "malformed_ucan", "too_large"})
+"""What the binary says of a payload that no token can hold: asking again will not help."""
+
+
+def app_key(app: str) -> str:
+    """The name of the key that stands in for the agents of `app` which have none."""
+    return f"app-{app}"
+
+
+async def delegate(
+    ports: Ports, case: Case, row: Record, approval: Approval | None = None
+) -> Signed:
+    """Sign what `row` records as allowed."""
+    issuer = ports.issuers[row.tenant]
+    payload = tokens.delegation(
+        case.asked,
+        issuer=issuer,
+        agent=case.agent,
+        receipt=row,
+        nonce=secrets.token_urlsafe(16),
+        approval=approval,
+    )
+    try:
+        return await _sign(ports, Delegate(key=issuer, payload=payload))
+    except SignerError as refused:
+        if refused.code == "invalid_key":
+            # A DID may be well written and still name no point of the curve.
+            message = "agentDid: names no usable Ed25519 key"
+            raise InvalidRequest(message, fields=("agentDid",)) from refused
+        raise
+
+
+async def complete(ports: Ports, asked: Asked, stored: StoredAnswer) -> Reply:
+    """Add what is not kept: the time, and the invocation for a caller without a key.
+
+    The receipt's id is the invocation's nonce, so signing it again gives the same token.
+    """
+    reply = {**stored.answer, "serverTime": decision.iso(ports.clock())}
+    if asked.agent is None and stored.expires_at is not None and "chain" in stored.answer:
+        agent = await ports.keys.did(app_key(stored.app))
+        chain = stored.answer["chain"]
+        payload = tokens.invocation(
+            asked,
+            issuer=tokens.issuer_of(chain[0]),
+            agent=agent,
+            audience=stored.answer["audience"],
+            chain=chain,
+            expires=stored.expires_at,
+            nonce=stored.receipt_id,
+        )
+        reply["ucan"] = (await _sign(ports, Invoke(key=agent, payload=payload))).jwt
+    return reply
+
+
+async def _sign(ports: Ports, request: Request) -> Signed:
+    answer = await ports.signer.ask(request)
+    if isinstance(answer, Signed):
+        return answer
+    code = answer.code if isinstance(answer, Refused) else None
+    if isinstance(answer, Refused) and code in CALLERS_FAULT:
+        raise InvalidRequest(f"the question cannot be signed: {answer.message}")
+    raise SignerError(f"the signing binary refused to sign: {code}", code=code)

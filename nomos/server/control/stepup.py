@@ -1,0 +1,221 @@
+"""What is answered when policy wants people to approve.
+
+Without an approval the question is put to them, once however often it is asked. With one, the
+approval must be of exactly this question, given by everyone whom policy wants now, and not used
+yet: then the allow is signed, and using the approval, the record and the answer are written in
+one transaction. If that fails because somebody was quicker, the signed token is dropped and the
+approval is looked at again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+from nomos.server.control import approval_view, decision, envelope
+from nomos.server.control.case import Case
+from nomos.server.control.decision import Reply, Ruling
+from nomos.server.control.envelope import Envelope, Judgement, clock
+from nomos.server.control.errors import Refusal, shown, unavailable
+from nomos.server.control.ports import Ports
+from nomos.server.control.signing import complete, delegate
+from nomos.server.control.tokens import Approval
+from nomos.server.storage.envelope_store import Told
+from nomos.server.storage.envelopes import Standing
+from nomos.server.storage.idempotency import StoredAnswer
+from nomos.server.storage.idents import new_ident
+
+LOOKS: Final = 3
+"""How often an approval that somebody else changed meanwhile is looked at again."""
+
+Answered = Reply | StoredAnswer
+"""A reply that is on record, or the answer that this question's key got meanwhile."""
+
+
+async def step_up(ports: Ports, case: Case, ruling: Ruling) -> Answered:
+    """Put the question to people, or use the approval that it names."""
+    if case.asked.cosigner is None:
+        return await _ask(ports, case, ruling)
+    for _ in range(LOOKS):
+        found = await ports.store.envelopes.find(case.caller.tenant, case.asked.cosigner)
+        if found is None or found.app != case.caller.app:
+            return await _deny(ports, case, _not_found(case, ruling), None)
+        judgement = envelope.judge(found, case.bound, ruling.roles, int(ports.clock()))
+        match judgement.use:
+            case "ready":
+                used = await _use(ports, case, ruling, found)
+                if used is not None:
+                    return used
+            case "pending":
+                return await _ask(ports, case, ruling)
+            case "expired":
+                return await _ask(ports, case, ruling, expired=found)
+            case _:
+                return await _deny(ports, case, _refused(ruling, found, judgement), found)
+    raise unavailable("this approval is being changed by others; ask again")
+
+
+async def _ask(
+    ports: Ports, case: Case, ruling: Ruling, *, expired: Envelope | None = None
+) -> Answered:
+    """Answer with the envelope of this question, a new one if there is none."""
+    bound = case.bound
+    draft = Envelope(
+        id=new_ident("env", case.at),
+        tenant=case.caller.tenant,
+        app=case.caller.app,
+        fingerprint=envelope.fingerprint(bound),
+        bound=bound,
+        sent=None if case.asked.args is None else case.asked.sent,
+        purpose=case.asked.purpose,
+        roles=ruling.roles,
+        policies=ruling.policies,
+        reason=_reasons(case, ruling),
+        receipt_id=case.receipt,
+        created_at=case.now,
+        expires_at=case.now + envelope.LIFE_SECONDS,
+    )
+    tell = partial(_told, ports.control_url, case, ruling, expired)
+    show = partial(approval_view.view, ports.control_url)
+    standing = await ports.store.envelopes.ask(draft, tell, show)
+    if isinstance(standing, StoredAnswer):
+        return standing
+    if standing.kind == "full":
+        raise Refusal("rate_limited", _TOO_MANY, headers={"retry-after": "60"})
+    if standing.news:
+        ports.bell.ring(f"approvals:{case.caller.tenant}")
+        ports.bell.ring("outbox")
+    return await complete(ports, case.asked, tell(standing).stored)
+
+
+def _reasons(case: Case, ruling: Ruling) -> str | None:
+    """What the policies that want people to decide say of why."""
+    policies = (each for each in case.bundle.policies if each.name in ruling.policies)
+    return "; ".join(sorted({each.reason for each in policies if each.reason})) or None
+
+
+_TOO_MANY: Final = (
+    f"{envelope.MAX_PENDING} questions of this app are waiting for people, which is the most: "
+    "ask again when some of them are answered"
+)
+
+
+def _told(
+    control_url: str, case: Case, ruling: Ruling, expired: Envelope | None, standing: Standing
+) -> Told:
+    """What is written and answered, given the envelope that this question has."""
+    found = standing.envelope
+    if found.state == "denied":
+        ruling = _refused(ruling, found, Judgement("denied"))
+        record = case.record(ruling, found)
+        return Told(record, case.stored(record, decision.deny(record.id, ruling)))
+    ruling = replace(
+        ruling,
+        reason="step_up_required" if expired is None else "approval_expired",
+        message=_pending(found, expired),
+    )
+    record = case.record(ruling, found)
+    url = approval_view.url(control_url, found.id)
+    answer = decision.step_up(record.id, ruling, found.id, url, found.expires_at)
+    return Told(record, case.stored(record, answer))
+
+
+def _pending(found: Envelope, expired: Envelope | None) -> str:
+    sentences = []
+    if expired is not None:
+        when = clock(expired.expires_at)
+        sentences.append(f"Approval {expired.id} expired at {when}; this is a new question.")
+    if found.missing_roles:
+        why = f": {found.reason}" if found.reason else ""
+        sentences.append(f"A person must approve this ({', '.join(found.missing_roles)}){why}.")
+    else:
+        sentences.append(f"This is approved: ask again with cosignerEnvelopeId {found.id}.")
+    return " ".join(sentences)
+
+
+async def _use(ports: Ports, case: Case, ruling: Ruling, found: Envelope) -> Answered | None:
+    """Sign what was approved, and use the approval up. None if somebody was quicker."""
+    audience = case.asked.audience or ports.pdp_did
+    row = case.record(Ruling("allow", None, ruling.policies), found)
+    signed = await delegate(ports, case, row, Approval(found.id, found.fingerprint, audience))
+    expires = case.now + case.asked.ttl
+    row = replace(row, cid=signed.cid, expires_at=expires)
+    answer = decision.allow(case.asked, row.id, audience, signed.jwt, expires)
+    stored = case.stored(row, answer)
+    reply = await complete(ports, case.asked, stored)
+    subjects = (case.caller.app, case.agent)
+    used = await ports.store.envelopes.consume(found.id, Told(row, stored), subjects)
+    if isinstance(used, StoredAnswer):
+        return used
+    if not used:
+        return None
+    ports.bell.ring(f"approval:{found.id}")
+    ports.bell.ring(f"approvals:{found.tenant}")
+    return reply
+
+
+async def _deny(ports: Ports, case: Case, ruling: Ruling, found: Envelope | None) -> Answered:
+    row = case.record(ruling, found)
+    stored = case.stored(row, decision.deny(row.id, ruling))
+    earlier = await ports.store.record_answer(row, stored if stored.key else None)
+    return earlier or await complete(ports, case.asked, stored)
+
+
+def _not_found(case: Case, ruling: Ruling) -> Ruling:
+    """Another app's approval is none, in the same words as one that does not exist."""
+    message = (
+        f"this app has no approval {shown(case.asked.cosigner or '')}: approvals count for the "
+        "app that asked"
+    )
+    return Ruling("deny", "approval_not_found", ruling.policies, message)
+
+
+def _refused(ruling: Ruling, found: Envelope, judgement: Judgement) -> Ruling:
+    """Say no because of what became of `found`."""
+    match judgement.use:
+        case "consumed":
+            at = "" if found.consumed_at is None else f" at {clock(found.consumed_at)}"
+            message = f"approval {found.id} was used{at}, and counts once; ask for a new one"
+            return Ruling("deny", "approval_already_used", ruling.policies, message)
+        case "mismatch":
+            message = _mismatch(ruling, found, judgement.fields)
+            fields = tuple(shown(field)[1:-1] for field in judgement.fields)
+            return Ruling("deny", "approval_mismatch", ruling.policies, message, fields=fields)
+    if found.revoked:
+        message = f"approval {found.id} was revoked"
+        return Ruling("deny", "revoked", ruling.policies, message)
+    return Ruling("deny", "approval_denied", ruling.policies, _denied(found))
+
+
+def _denied(found: Envelope) -> str:
+    vote, until = found.denial, found.asked_again_at
+    who = ", ".join(vote.roles) if vote is not None else ""
+    at = "" if found.decided_at is None else f" at {clock(found.decided_at)}"
+    why = f': "{vote.reason}"' if vote is not None and vote.reason else ""
+    again = "" if until is None else f". It can be asked again after {clock(until)}"
+    return f"a person{f' ({who})' if who else ''} denied this{at}{why}{again}"
+
+
+MAX_NAMED: Final = 8
+
+
+def _mismatch(ruling: Ruling, found: Envelope, fields: tuple[str, ...]) -> str:
+    if fields == ("roles",):
+        missing = sorted(set(ruling.roles) - set(found.approved_roles))
+        return (
+            f"roles: policy now wants the approval of {', '.join(missing)} too, and approval "
+            f"{found.id} does not have it; ask without it"
+        )
+    some = ", ".join(shown(field)[1:-1] for field in fields[:MAX_NAMED])
+    more = ", ..." if len(fields) > MAX_NAMED else ""
+    message = (
+        f"approval {found.id} is for another question: {some}{more} differs. Send exactly what "
+        "was approved, or ask without it"
+    )
+    if "agentDid" in fields:
+        message += (
+            ". A process that was restarted has another key unless it has a persistent one: set "
+            "agent_key_file or NOMOS_AGENT_KEY_FILE"
+        )
+    return message

@@ -1,0 +1,159 @@
+"""Composition of a PDP without a control plane beside it: `nomos pdp`.
+
+It has a key, policies and a database of its own. What ties it to a control plane is one DID that
+its operator pins: chains must be rooted in that issuer, or in a key that follows it in the key
+log, and what was revoked comes from the feed which that issuer signs. While the feed cannot be
+read, or is not believed, no call goes through once the view of it is too old.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from starlette.types import ASGIApp
+
+from nomos._io.http import AsyncHttp, Endpoint
+from nomos.errors import ConfigurationError
+from nomos.models import Secret
+from nomos.policy import bundle as policy
+from nomos.server.chores import Chores
+from nomos.server.folder import take_folder, unusable
+from nomos.server.keys import Asks, Keys
+from nomos.server.live import Live
+from nomos.server.opening import check_depth, migrate
+from nomos.server.pdp.catalog import load_catalog
+from nomos.server.pdp.follow import Followed
+from nomos.server.pdp.issuers import TrustedIssuers
+from nomos.server.pdp.ports import Ports
+from nomos.server.pdp.routes import blind, create_pdp
+from nomos.server.settings import Settings
+from nomos.server.storage.store import Store
+from nomos.server.storage.tenants import DEFAULT
+
+PDP_KEY: Final = "pdp"
+
+FEED_SECONDS: Final = 2.0
+"""For an answer of the feed, beside the time that the control plane may hold the question."""
+
+FIRST_LOOK_SECONDS: Final = 3.0
+"""How long opening waits for the feed, so that the first call finds a view where there is one."""
+
+_DID: Final = re.compile(r"did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}")
+_TENANT: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Whom a PDP believes: the issuer it pins, and the API key that opens the feed for it.
+
+    `direct` ignores proxy settings of the environment on the way to the control plane.
+    """
+
+    issuer: str
+    api_key: Secret
+    tenant: str = DEFAULT
+    direct: bool = False
+
+
+class Alone:
+    """A PDP on a data folder of its own. `Alone.open` makes one."""
+
+    def __init__(self, ports: Ports, followed: Followed, closing: AsyncExitStack) -> None:
+        self.pdp: ASGIApp = create_pdp(ports)
+        self.pdp_did = ports.pdp_did
+        self.followed = followed
+        self._ports = ports
+        self._closing = closing
+
+    @classmethod
+    async def open(
+        cls,
+        settings: Settings,
+        trust: Trust,
+        signer: Asks,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> Alone:
+        """Validate the settings, take the folder, begin to follow the feed.
+
+        Raises InvalidPolicy, ConfigurationError or SignerError, and then holds nothing.
+        """
+        check_depth(settings.max_chain_depth)
+        _check_trust(trust)
+        catalog = load_catalog(settings.providers)
+        live = Live(policy.load(settings.policies, catalog, settings.facts))
+        endpoint = Endpoint(
+            settings.control_url, api_key=trust.api_key, timeout=FEED_SECONDS, direct=trust.direct
+        )
+        try:
+            async with AsyncExitStack() as closing:
+                closing.callback(take_folder(settings).release)
+                keys = Keys(settings.data / "keys", signer)
+                _refuse_control_plane(settings.data)
+                store = Store(settings.data, clock)
+                closing.push_async_callback(store.close)
+                await migrate(store, settings.data)
+                closing.push_async_callback(keys.forget)
+                issuers = TrustedIssuers(trust.issuer, trust.tenant, clock)
+                http = AsyncHttp(endpoint)
+                closing.push_async_callback(http.close)
+                followed = Followed(http, signer, issuers, trust.tenant, clock=clock)
+                ports = Ports(
+                    signer=signer,
+                    store=store,
+                    revocations=followed,
+                    live=live,
+                    catalog=catalog,
+                    pdp_did=await keys.did(PDP_KEY),
+                    trusted_issuers=issuers,
+                    clock=clock,
+                    workspace=settings.served_folder,
+                    upstreams=settings.upstreams,
+                    max_chain_depth=settings.max_chain_depth,
+                )
+                chores = Chores()
+                closing.push_async_callback(chores.close)
+                chores.start("following of revocations", followed.run)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(followed.seen.wait(), FIRST_LOOK_SECONDS)
+                return cls(ports, followed, closing.pop_all())
+        except OSError as failure:
+            raise unusable(settings.data, failure) from failure
+
+    async def blind(self) -> str | None:
+        """Why no call goes through now, as far as revocations are concerned; None if one may."""
+        return await blind(self._ports)
+
+    async def close(self) -> None:
+        """Finish what is under way and let go of the folder. Doing it twice is harmless."""
+        await self._closing.aclose()
+
+
+def _check_trust(trust: Trust) -> None:
+    if not _DID.fullmatch(trust.issuer):
+        raise ConfigurationError(
+            "the issuer is a did:key:z6Mk…, as `issuers` in the control plane's "
+            "/.well-known/nomos has it. Learn it from someone you trust: it is all that this PDP "
+            "goes by",
+            setting="issuer",
+        )
+    if not _TENANT.fullmatch(trust.tenant):
+        raise ConfigurationError("a tenant is a short lower-case name", setting="tenant")
+
+
+def _refuse_control_plane(data: Path) -> None:
+    """A control plane's folder has the records and nonces of its own PDP in it."""
+    if any((data / "keys").glob("issuer-*.key")):
+        raise ConfigurationError(
+            f"the data folder {data} belongs to a control plane, which has a PDP already. "
+            "Choose a folder of this PDP's own",
+            setting="data",
+        )

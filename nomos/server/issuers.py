@@ -1,0 +1,232 @@
+"""The issuers: which key signs for each tenant, and which keys tokens may be signed by.
+
+A tenant's keys are a log (`nomos.audit.keys`): the first one vouches for itself, every other one
+is vouched for by the key whose place it takes. What is read from the database is proved by those
+checkpoints before it is believed, at the start and whenever it has changed.
+
+`active` and `trusted` always show what was read last. They are mappings, so that whoever signs or
+verifies asks them again each time; `follow` reads what other processes on this database changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from nomos.audit.chain import Head
+from nomos.audit.keys import MAX_KEYS, BrokenKeys
+from nomos.audit.record import Record
+from nomos.errors import ConfigurationError, NomosError
+from nomos.server.keys import Asks, Keys
+from nomos.server.storage.issuer_keys import IssuerKey, Overtaken
+from nomos.server.storage.records import new_receipt_id
+from nomos.server.storage.store import Store
+from nomos.server.succession import Planned, entry, file_of, prove, vouched
+
+LOOK_SECONDS: Final = 1.0
+"""How often other processes' rotations are looked for."""
+
+TRIES: Final = 5
+"""Rotations begun before giving way to other processes that rotate at the same time."""
+
+log = logging.getLogger("nomos.server")
+
+
+class NoMoreKeys(NomosError):
+    """The log of keys is as long as anybody reads."""
+
+
+@dataclass(frozen=True)
+class Act:
+    """Who asked for a rotation: the app of their API key, and the id of their request."""
+
+    actor: str
+    request_id: str | None = None
+
+
+class Shown(Mapping[str, str]):
+    """A mapping that is made anew each time it is looked at."""
+
+    def __init__(self, now: Callable[[], dict[str, str]]) -> None:
+        self._now = now
+
+    def __getitem__(self, name: str) -> str:
+        return self._now()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._now())
+
+    def __len__(self) -> int:
+        return len(self._now())
+
+
+class Issuers:
+    """The issuer keys of a system. `open` makes a tenant's first key."""
+
+    def __init__(self, store: Store, keys: Keys, signer: Asks, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._keys = keys
+        self._signer = signer
+        self._clock = clock
+        self._found: dict[str, tuple[IssuerKey, ...]] = {}
+        self._reading = asyncio.Lock()
+        self._rotating = asyncio.Lock()
+        self.active: Mapping[str, str] = Shown(self._active)
+        """The DID that signs for each tenant."""
+        self.trusted: Mapping[str, str] = Shown(self._trusted)
+        """The tenant of each DID whose tokens are honoured."""
+
+    async def open(self, tenant: str) -> None:
+        """Make the tenant's first key, or check that the one that signs is at hand.
+
+        Raises ConfigurationError for a key that is missing or is another one.
+        """
+        try:
+            await self.refresh()
+        except BrokenKeys as broken:
+            raise ConfigurationError(
+                f"the database's record of which keys sign does not hold: {broken}. Restore it "
+                "from a backup",
+                setting="data",
+            ) from None
+        if tenant in self._found:
+            current = self._current(tenant)
+            await self._own(current.file, current.did)
+            return
+        # A database of an older version knows its tenant's key, and has no log of keys yet.
+        name = file_of(tenant, 1)
+        did = await self._own(name, await self._store.issuer_of(tenant))
+        at = self._now()
+        first = await vouched(self._signer, Planned(tenant, did, name, at), did, Head())
+        await self._store.issuer_keys.begin(first, at)
+        await self.refresh()
+
+    def log_of(self, tenant: str) -> tuple[IssuerKey, ...]:
+        """The tenant's keys, oldest first."""
+        return self._found.get(tenant, ())
+
+    async def entries(self, tenant: str) -> list[dict[str, Any]]:
+        """The tenant's key log as `nomos.audit.keys` reads it, oldest first."""
+        await self.refresh()
+        return [entry(key) for key in self.log_of(tenant)]
+
+    async def refresh(self) -> None:
+        """Read the keys again, and believe them once they are proved. Raises BrokenKeys."""
+        async with self._reading:
+            every = await self._store.issuer_keys.every()
+            found: dict[str, tuple[IssuerKey, ...]] = {}
+            for key in every:
+                found[key.tenant] = (*found.get(key.tenant, ()), key)
+            if found == self._found:
+                return
+            for tenant, before in self._found.items():
+                _refuse_lost(before, found.get(tenant, ()))
+            for keys in found.values():
+                await prove(self._signer, keys)
+                if self._found:
+                    await self._at_hand(keys[-1])
+            self._found = found
+
+    async def follow(self) -> None:
+        """Read the keys again every second, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await self.refresh()
+
+    async def rotate(self, tenant: str, act: Act, *, revoke_old: bool = False) -> IssuerKey:
+        """Make a key that signs from now on.
+
+        What the key before it signed stays good until it has ended, or with `revoke_old` is
+        refused at once. If this is cut short, a key file may be left, which the next rotation
+        takes. Raises NoMoreKeys, Overtaken.
+        """
+        async with self._rotating:
+            for last in range(TRIES - 1, -1, -1):
+                await self.refresh()
+                try:
+                    await self._rotate(self._current(tenant), act, revoke_old=revoke_old)
+                except Overtaken:
+                    if not last:
+                        raise
+                    continue
+                await self.refresh()
+                break
+            return self._current(tenant)
+
+    async def _rotate(self, old: IssuerKey, act: Act, *, revoke_old: bool) -> None:
+        if old.link.seq >= MAX_KEYS:
+            raise NoMoreKeys(f"the tenant has had {MAX_KEYS} keys, and verifiers read no more")
+        # A clock that was set back would else retire a key before it was made.
+        at = max(self._now(), old.created_at * 1000)
+        name = file_of(old.tenant, old.link.seq + 1)
+        planned = Planned(old.tenant, await self._keys.did(name), name, at)
+        key = await vouched(self._signer, planned, old.did, old.link.head)
+        receipts = [_receipt(key, act, at, "rotate", {"did": key.did, "previous": old.did})]
+        if revoke_old:
+            receipts.append(_receipt(key, act, at, "revoke", {"did": old.did}))
+        revoked = old.did if revoke_old else None
+        await self._store.issuer_keys.succeed(key, at, receipts, revoked=revoked)
+
+    async def _own(self, name: str, known: str | None) -> str:
+        """The DID of a key file, which must be the one that the database knows."""
+        if known is not None and not self._keys.exists(name):
+            raise ConfigurationError(
+                f"the key file {name}.key is missing from the data folder's keys, and the database "
+                "belongs to it. Restore it from a backup, or start with an empty data folder",
+                setting="data",
+            )
+        did = await self._keys.did(name)
+        if known is not None and known != did:
+            raise ConfigurationError(
+                f"{name}.key is another key than the one this database was made with. "
+                "Restore the right one from a backup",
+                setting="data",
+            )
+        return did
+
+    async def _at_hand(self, key: IssuerKey) -> None:
+        """Load a key that another process made. Without it nothing is signed, and that shows."""
+        try:
+            await self._own(key.file, key.did)
+        except ConfigurationError:
+            log.exception("a key that another process made cannot be used: nothing is signed")
+
+    def _current(self, tenant: str) -> IssuerKey:
+        return self._found[tenant][-1]
+
+    def _active(self) -> dict[str, str]:
+        return {tenant: keys[-1].did for tenant, keys in self._found.items()}
+
+    def _trusted(self) -> dict[str, str]:
+        now = self._clock()
+        return {
+            key.did: key.tenant
+            for keys in self._found.values()
+            for key in keys
+            if key.honoured(now)
+        }
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
+
+def _refuse_lost(before: Sequence[IssuerKey], now: Sequence[IssuerKey]) -> None:
+    """A log only grows: whatever else the database says, its first rows are those known."""
+    if [key.link for key in now[: len(before)]] != [key.link for key in before]:
+        raise BrokenKeys("rows of the key log that were there before are gone or are others")
+
+
+def _receipt(key: IssuerKey, act: Act, at: int, what: str, detail: Mapping[str, Any]) -> Record:
+    return Record(
+        id=new_receipt_id(at),
+        tenant=key.tenant,
+        kind="key",
+        at=at,
+        actor=act.actor,
+        act=what,
+        detail=detail,
+        request_id=act.request_id,
+    )

@@ -1,0 +1,1 @@
+"""The approval pages: what people see of the control plane. Rendered here, without scripts."""

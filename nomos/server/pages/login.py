@@ -1,0 +1,187 @@
+"""Signing in to the pages and out again: by a one-time link, or by an operator's API key.
+
+A link is opened with GET, which shows who it is for and changes nothing, and used with POST.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from nomos.audit.record import Record
+from nomos.server.control.credentials import authenticate
+from nomos.server.control.errors import Refusal
+from nomos.server.control.login import OPERATORS, PATH, TOKEN, hashed, random_text
+from nomos.server.control.ports import Ports
+from nomos.server.pages import browser
+from nomos.server.pages.browser import HOME, Visit
+from nomos.server.pages.forms import read_form
+from nomos.server.pages.render import page, redirect
+from nomos.server.storage.records import new_receipt_id
+from nomos.server.storage.sessions import Issue, LoginLink
+
+USED: Final = "This link was used before. Ask for a new one"
+EXPIRED: Final = "This link has expired: they work for 10 minutes. Ask for a new one"
+UNKNOWN: Final = "This link is not one of this server's, or it was cut short. Ask for a new one"
+WRONG: Final = "This is neither an API key of an operator nor a one-time token of this server"
+
+
+async def show_login(ports: Ports, request: Request) -> Response:
+    """The form; or, for a one-time link, whom it signs in and a button."""
+    visit = await browser.visit(ports, request)
+    target = browser.local(request.query_params.get("next"))
+    token = request.query_params.get("token")
+    if token is None:
+        return redirect(target) if visit.session else _form(ports, visit, target)
+    await _bounded(ports, request)
+    link = await _known(ports, token)
+    trouble = _trouble(link, int(ports.clock()))
+    if trouble is not None:
+        _failed(ports, request)
+        return _form(ports, visit, target, status=401, problem=trouble)
+    return _form(ports, visit, target, link=link, token=token)
+
+
+async def sign_in(ports: Ports, request: Request) -> Response:
+    """Begin a session for whoever shows a key or a link's token."""
+    browser.check_origin(request, ports.control_url)
+    form = await read_form(request)
+    visit = await browser.visit(ports, request)
+    browser.check_form(visit, form)
+    await _bounded(ports, request)
+    target = browser.local(form.get("next"))
+    sent = form.get("secret", "").strip()
+    token = TOKEN.search(sent)
+    try:
+        if token is not None:
+            secret = await _by_link(ports, request, token[0])
+        else:
+            secret = await _by_key(ports, request, sent)
+    except Refusal as refusal:
+        if refusal.code not in ("invalid_api_key", "missing_api_key", "forbidden", "app_disabled"):
+            raise
+        _failed(ports, request)
+        return _form(ports, visit, target, status=401, problem=refusal.message)
+    response = redirect(target)
+    browser.set_cookie(response, ports.control_url, secret)
+    return response
+
+
+async def sign_out(ports: Ports, request: Request) -> Response:
+    """End the session, here and on the server."""
+    browser.check_origin(request, ports.control_url)
+    form = await read_form(request)
+    visit = await browser.visit(ports, request)
+    if visit.session is not None:
+        browser.check_form(visit, form)
+        session = visit.session
+        record = _record(ports, request, session.tenant, session.operator, "logout")
+        await ports.store.sessions.end(hashed(visit.secret), record)
+    response = redirect(PATH)
+    browser.clear_cookie(response, ports.control_url)
+    return response
+
+
+async def _by_link(ports: Ports, request: Request, token: str) -> str:
+    link = await _known(ports, token)
+    trouble = _trouble(link, int(ports.clock()))
+    if link is None or trouble is not None:
+        raise Refusal("invalid_api_key", trouble or UNKNOWN)
+    secret = await _begin(ports, request, link.tenant, link.operator, link=hashed(token))
+    if secret is None:
+        raise Refusal("invalid_api_key", USED)
+    return secret
+
+
+async def _by_key(ports: Ports, request: Request, sent: str) -> str:
+    try:
+        key = await authenticate(ports.store, [f"Bearer {sent}"], OPERATORS)
+    except Refusal as refusal:
+        if refusal.code == "invalid_api_key":
+            raise Refusal("invalid_api_key", WRONG) from None
+        raise
+    secret = await _begin(ports, request, key.tenant, key.app)
+    assert secret is not None, "only a link can be used up"
+    return secret
+
+
+async def _begin(
+    ports: Ports, request: Request, tenant: str, operator: str, *, link: str | None = None
+) -> str | None:
+    """Return the secret of a new session; None if the link was used meanwhile."""
+    secret, now = random_text(), int(ports.clock())
+    session = Issue(hashed(secret), tenant, operator, now, now + browser.SESSION_SECONDS)
+    by = "api_key" if link is None else "link"
+    record = _record(ports, request, tenant, operator, "login", by=by)
+    begun = await ports.store.sessions.begin(session, record, link=link)
+    return secret if begun else None
+
+
+def _record(
+    ports: Ports, request: Request, tenant: str, operator: str, act: str, **detail: Any
+) -> Record:
+    at = int(ports.clock() * 1000)
+    return Record(
+        id=new_receipt_id(at),
+        tenant=tenant,
+        kind="session",
+        at=at,
+        actor=operator,
+        act=act,
+        detail=detail,
+        request_id=request.state.request_id,
+    )
+
+
+async def _known(ports: Ports, token: str) -> LoginLink | None:
+    return await ports.store.sessions.link(hashed(token)) if TOKEN.fullmatch(token) else None
+
+
+def _trouble(link: LoginLink | None, now: int) -> str | None:
+    if link is None:
+        return UNKNOWN
+    if link.used_at is not None:
+        return USED
+    return EXPIRED if link.expires_at <= now else None
+
+
+def _form(
+    ports: Ports,
+    visit: Visit,
+    target: str,
+    *,
+    status: int = 200,
+    problem: str | None = None,
+    link: LoginLink | None = None,
+    token: str | None = None,
+) -> Response:
+    response = page(
+        "login.html",
+        visit,
+        status=status,
+        target=target,
+        wanted=target != HOME,
+        problem=problem,
+        link=link,
+        token=token,
+    )
+    if not visit.known:
+        browser.set_cookie(response, ports.control_url, visit.secret)
+    return response
+
+
+async def _bounded(ports: Ports, request: Request) -> None:
+    wait = ports.attempts.wait(_address(request), ports.clock())
+    if wait:
+        message = f"Too many tries to sign in failed. Wait {wait} seconds, then try again"
+        raise Refusal("rate_limited", message, headers={"retry-after": str(wait)})
+
+
+def _failed(ports: Ports, request: Request) -> None:
+    ports.attempts.failed(_address(request), ports.clock())
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""

@@ -1,0 +1,87 @@
+"""The addresses of the pages. Whatever fails at one of them is answered with a page as well."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from fastapi import Request, Response
+from starlette.requests import ClientDisconnect
+
+from nomos.errors import InvalidRequest
+from nomos.server.control import errors
+from nomos.server.control.errors import Refusal
+from nomos.server.control.login import PATH
+from nomos.server.control.ports import Ports
+from nomos.server.control.route import Handler, Route
+from nomos.server.pages import browser
+from nomos.server.pages.browser import HOME
+from nomos.server.pages.login import show_login, sign_in, sign_out
+from nomos.server.pages.questions import answer, show_question, show_queue
+from nomos.server.pages.render import STYLE_PATH, failure, redirect, style
+from nomos.server.storage.apps import ApiKey
+from nomos.server.storage.database import StorageUnavailable
+
+log = logging.getLogger("nomos.server")
+
+Page = Callable[[Ports, Request], Awaitable[Response]]
+
+
+def _shown(handler: Page) -> Handler:
+    async def answer_with_page(ports: Ports, request: Request, caller: ApiKey | None) -> Response:
+        try:
+            return await handler(ports, request)
+        except Refusal as refusal:
+            found = refusal
+        except InvalidRequest as invalid:
+            found = Refusal("invalid_request", str(invalid))
+        except StorageUnavailable as unavailable:
+            log.error("request %s: %s", request.state.request_id, unavailable)  # noqa: TRY400
+            found = errors.unavailable("Nothing was decided. Try again in a moment")
+        except ClientDisconnect:
+            raise
+        except Exception:
+            log.exception("request %s failed", request.state.request_id)
+            found = Refusal("internal", "The server's log has the cause under the request id below")
+        return failure(request, _sentence(found), back=_back(request, found))
+
+    return answer_with_page
+
+
+def _sentence(refusal: Refusal) -> Refusal:
+    """The API's messages begin small and end without a stop, as parts of a line do."""
+    message = refusal.message[:1].upper() + refusal.message[1:]
+    return Refusal(refusal.code, message.rstrip("."), headers=refusal.headers)
+
+
+def _back(request: Request, refusal: Refusal) -> str | None:
+    target = browser.local(request.url.path)
+    return None if target == HOME or refusal.code == "not_found" else target
+
+
+async def _style(ports: Ports, request: Request) -> Response:
+    return style()
+
+
+async def _nothing(ports: Ports, request: Request) -> Response:
+    if request.url.path == f"{HOME}/":
+        return redirect(HOME)
+    raise Refusal("not_found", "There is no page at this address")
+
+
+def _route(method: str, path: str, handler: Page, summary: str) -> Route:
+    return Route(method, path, None, _shown(handler), None, summary, documented=False)
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    _route("GET", HOME, show_queue, "The queue."),
+    _route("GET", STYLE_PATH, _style, "The style sheet of the pages."),
+    _route("GET", PATH, show_login, "The form to sign in."),
+    _route("POST", PATH, sign_in, "Sign in."),
+    _route("POST", f"{HOME}/logout", sign_out, "Sign out."),
+    _route("GET", f"{HOME}/{{id}}", show_question, "One question."),
+    _route("POST", f"{HOME}/{{id}}", answer, "Answer a question."),
+    _route("GET", f"{HOME}/{{rest:path}}", _nothing, "Any other address: a page that says so."),
+    _route("POST", f"{HOME}/{{rest:path}}", _nothing, "Any other address: a page that says so."),
+)

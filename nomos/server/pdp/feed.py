@@ -1,0 +1,135 @@
+"""Following the log of revocations without trusting whoever carries it. Pure.
+
+What a follower knows is the head of the log it has read to, proven by the issuer's signature,
+and every id above it. A reply moves it forward only if its rows follow that head one by one,
+each holding the hash of the one before, up to the head that a checkpoint signs. So rows cannot
+be left out, changed, put in another order or taken back; and as the checkpoint carries the
+follower's own nonce, an old reply cannot pass for a new one.
+
+The log may not fit in one reply (`more`). Rows beyond the proven head wait in `State.ahead` and
+count for nothing until the signed head is reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from nomos._wire import Checkpoint
+from nomos.audit.chain import VERSION, Head, sealed
+
+MAX_ENTRIES: Final = 1000
+MAX_ID: Final = 128
+EMPTY: Final = Head()
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What was read beyond the proven head and is not signed for yet."""
+
+    head: Head
+    ids: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class State:
+    """What a follower knows of a tenant's revocations."""
+
+    tenant: str
+    head: Head = EMPTY
+    ids: frozenset[str] = frozenset()
+    ahead: Ahead | None = None
+
+    @property
+    def since(self) -> int:
+        """The number of the last row that was read."""
+        return self.head.seq if self.ahead is None else self.ahead.head.seq
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that was read is signed for."""
+        return self.ahead is None
+
+    def proven(self) -> State:
+        """Without what was read ahead: where to begin again after a problem."""
+        return replace(self, ahead=None)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a reply is not believed, as the end of a sentence about it."""
+
+    text: str
+
+
+def advance(
+    state: State, reply: Mapping[str, Any], said: Checkpoint, nonce: str
+) -> State | Problem:
+    """Return what is known after a reply whose checkpoint the issuer has signed."""
+    wrong = _misplaced(state, reply, said, nonce)
+    if wrong is not None:
+        return Problem(wrong)
+    signed = Head(said.seq, said.head)
+    start = state.ahead or Ahead(state.head)
+    end = _read(state.tenant, reply.get("entries"), start, signed)
+    if isinstance(end, Problem):
+        return end
+    if end.head == signed:
+        return State(state.tenant, signed, state.ids | end.ids if end.ids else state.ids)
+    if end.head.seq == signed.seq:
+        return Problem(f"row {signed.seq} is not the one that the issuer signed")
+    if reply.get("more") is not True or end.head == start.head:
+        return Problem(f"row {end.head.seq + 1} is missing: the log goes on to {signed.seq}")
+    return replace(state, ahead=end)
+
+
+def _misplaced(state: State, reply: Mapping[str, Any], said: Checkpoint, nonce: str) -> str | None:
+    """How the checkpoint is not one over this log, made for this question."""
+    if said.log != "revocations":
+        return f"its checkpoint is over another log ({said.log})"
+    if said.tenant != state.tenant or reply.get("tenant") != state.tenant:
+        return "it is another tenant's"
+    if said.nonce != nonce:
+        return "its checkpoint was not made for this question"
+    if said.seq < state.since:
+        return f"it was rolled back: it ends at row {said.seq}, and row {state.since} is known"
+    if said.seq == state.head.seq and said.head != state.head.hash:
+        return f"it was rewritten: row {said.seq} is not the one that is known"
+    return None
+
+
+def _read(tenant: str, entries: object, start: Ahead, signed: Head) -> Ahead | Problem:
+    """Read rows on from `start`, none of them beyond the signed head."""
+    if not isinstance(entries, list) or len(entries) > MAX_ENTRIES:
+        return Problem(f"its entries are not a list of at most {MAX_ENTRIES} rows")
+    head, ids = start.head, set(start.ids)
+    for entry in entries:
+        row = entry.get("row") if isinstance(entry, dict) else None
+        number = head.seq + 1
+        if number > signed.seq:
+            return Problem(f"it has rows beyond row {signed.seq}, which is the signed end")
+        wrong = _wrong(row, tenant, head)
+        if wrong is not None or not isinstance(row, dict):
+            return Problem(f"where row {number} should be {wrong}")
+        try:
+            head = sealed(row, number).head
+        except ValueError as failure:
+            return Problem(f"row {number} cannot be hashed: {failure}")
+        if entry.get("hash") != head.hash:
+            return Problem(f"row {number} was changed: it does not fit its hash")
+        ids.add(row["id"])
+    return Ahead(head, frozenset(ids))
+
+
+def _wrong(row: object, tenant: str, before: Head) -> str | None:
+    if not isinstance(row, dict):
+        return "there is no row"
+    wanted = {"seq": before.seq + 1, "prev_hash": before.hash, "tenant": tenant, "v": VERSION}
+    for name, value in wanted.items():
+        if type(row.get(name)) is not type(value) or row[name] != value:
+            return f"is a row with another {name}"
+    ident = row.get("id")
+    if not isinstance(ident, str) or not 0 < len(ident) <= MAX_ID:
+        return "is a row that revokes nothing"
+    return None

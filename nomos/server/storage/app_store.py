@@ -1,0 +1,111 @@
+"""Apps as operators manage them; each act and its record are one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from nomos.audit.record import Record
+from nomos.server.storage import apps as aggregate
+from nomos.server.storage import records
+from nomos.server.storage.apps import ApiKey, App, Role
+from nomos.server.storage.database import Database
+from nomos.server.storage.idents import new_ident
+from nomos.server.storage.tables import api_keys, apps
+
+
+@dataclass(frozen=True)
+class Registered:
+    """An app with the role that its API key has; `disabled_at` None while it may act."""
+
+    app: App
+    role: Role
+    covers: tuple[str, ...] = ()
+    disabled_at: int | None = None
+
+
+class Apps:
+    """The apps of every tenant."""
+
+    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def all(self, tenant: str) -> tuple[Registered, ...]:
+        """The tenant's apps, the oldest first."""
+        return await self._database.read(lambda connection: _all(connection, tenant))
+
+    async def find(self, tenant: str, ident: str) -> Registered | None:
+        """One app of the tenant."""
+        return await self._database.read(lambda connection: _find(connection, tenant, ident))
+
+    async def create(self, app: App, key: ApiKey, most: int, receipt: Record) -> bool:
+        """Register an app with its first key; False when the tenant has `most` already."""
+
+        def work(connection: Connection) -> bool:
+            mine = sa.select(sa.func.count()).where(apps.c.tenant == app.tenant)
+            if (connection.scalar(mine.select_from(apps)) or 0) >= most:
+                return False
+            aggregate.add(connection, app)
+            _add_key(connection, key, app.created_at)
+            records.add(connection, receipt)
+            return True
+
+        return await self._database.write(work)
+
+    async def disable(self, tenant: str, ident: str, receipt: Record) -> bool:
+        """Refuse the app's keys from now on; False if it was disabled before."""
+        now = int(self._clock())
+
+        def work(connection: Connection) -> bool:
+            found = _find(connection, tenant, ident)
+            if found is None or found.disabled_at is not None:
+                return False
+            aggregate.disable(connection, tenant, ident, now)
+            records.add(connection, receipt)
+            return True
+
+        return await self._database.write(work)
+
+    async def rotate(self, key: ApiKey, receipt: Record) -> bool:
+        """Put a new key in the place of all that the app has; False if it may not act."""
+        now = int(self._clock())
+
+        def work(connection: Connection) -> bool:
+            found = _find(connection, key.tenant, key.app)
+            if found is None or found.disabled_at is not None:
+                return False
+            connection.execute(api_keys.delete().where(api_keys.c.app == key.app))
+            _add_key(connection, key, now)
+            records.add(connection, receipt)
+            return True
+
+        return await self._database.write(work)
+
+
+def _add_key(connection: Connection, key: ApiKey, now: int) -> None:
+    aggregate.add_key(connection, new_ident("key", now * 1000), key, now)
+
+
+def _all(connection: Connection, tenant: str) -> tuple[Registered, ...]:
+    wanted = _SELECT.where(apps.c.tenant == tenant).order_by(apps.c.created_at, apps.c.id)
+    return tuple(map(_read, connection.execute(wanted)))
+
+
+def _find(connection: Connection, tenant: str, ident: str) -> Registered | None:
+    wanted = _SELECT.where(apps.c.tenant == tenant, apps.c.id == ident)
+    row = connection.execute(wanted).first()
+    return None if row is None else _read(row)
+
+
+_SELECT = sa.select(apps, api_keys.c.role, api_keys.c.covers).join(
+    api_keys, api_keys.c.app == apps.c.id
+)
+
+
+def _read(row: sa.Row[tuple[object, ...]]) -> Registered:
+    app = App(row.id, row.tenant, row.name, row.created_at, row.owner)
+    return Registered(app, row.role, tuple(row.covers), row.disabled_at)

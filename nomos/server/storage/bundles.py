@@ -1,0 +1,231 @@
+"""Versions of a tenant's policies, and which of them was active when.
+
+A version is what was put: the sources and facts, numbered from 1, never changed. An activation
+says that a version decides from then on; the last one counts. Both are kept for good, so that
+what decided at any time can be read later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from nomos.audit.record import Record
+from nomos.policy.bundle import Source
+from nomos.server.storage import records
+from nomos.server.storage.database import Database
+from nomos.server.storage.tables import activations, bundles
+
+Origin = Literal["file", "api"]
+"""`file`: read when a server started; `api`: put while it ran."""
+
+Act = Literal["put", "activate", "rollback"]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a version consists of; `hash` is the bundle's, which receipts name."""
+
+    hash: str
+    sources: tuple[Source, ...] = field(repr=False)
+    facts: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version as it was put: `by` whose API key, None for files. Times are Unix seconds."""
+
+    number: int
+    content: Content
+    origin: Origin
+    at: int
+    by: str | None
+
+
+@dataclass(frozen=True)
+class Activation:
+    """The `number`th time that a version became the one that decides."""
+
+    number: int
+    version: int
+    at: int
+    by: str | None
+
+
+Recorder = Callable[[Act, int, str], Record]
+"""Makes the audit record of an act on a version (its number and hash)."""
+
+
+@dataclass(frozen=True)
+class Who:
+    """Who acts for a tenant, and when (Unix seconds); `by` None is a server's start."""
+
+    tenant: str
+    at: int
+    by: str | None
+    record: Recorder
+
+
+class Policies:
+    """The versions of all tenants; every change and its audit record are one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def put(self, who: Who, content: Content) -> tuple[Version, bool]:
+        """Keep a version; the same content again is the version that there is (False)."""
+
+        def work(connection: Connection) -> tuple[Version, bool]:
+            for known in _of_hash(connection, who.tenant, content.hash):
+                if known.content == content:
+                    return known, False
+            added = _add(connection, who, content, "api")
+            records.add(connection, who.record("put", added.number, content.hash))
+            return added, True
+
+        return await self._database.write(work)
+
+    async def activate(
+        self,
+        who: Who,
+        version: Version,
+        *,
+        act: Literal["activate", "rollback"] = "activate",
+        after: int | None = None,
+    ) -> Activation | None:
+        """Let `version` decide from now on; that it does already is no error.
+
+        None, and nothing done, if activation `after` is not the last one any more.
+        """
+
+        def work(connection: Connection) -> Activation | None:
+            last = _last(connection, who.tenant)
+            if after is not None and (last is None or last.number != after):
+                return None
+            if last is not None and last.version == version.number:
+                return last
+            records.add(connection, who.record(act, version.number, version.content.hash))
+            return _activate(connection, who, last, version)
+
+        return await self._database.write(work)
+
+    async def adopt(self, who: Who, content: Content) -> tuple[Version, Activation]:
+        """Put and activate what came from files, unless the last files were the same.
+
+        Returns the version that decides: the files', or what was activated since. A database's
+        first version changes nothing that decided before, and so makes no record.
+        """
+
+        def work(connection: Connection) -> tuple[Version, Activation]:
+            filed, last = _last_from_files(connection, who.tenant), _last(connection, who.tenant)
+            if filed is not None and filed.content == content and last is not None:
+                active = _find(connection, who.tenant, last.version)
+                assert active is not None, "what was activated was put"
+                return active, last
+            added = _add(connection, who, content, "file")
+            if last is not None:
+                records.add(connection, who.record("put", added.number, content.hash))
+                records.add(connection, who.record("activate", added.number, content.hash))
+            return added, _activate(connection, who, last, added)
+
+        return await self._database.write(work)
+
+    async def find(self, tenant: str, number: int) -> Version | None:
+        """One version of the tenant."""
+        return await self._database.read(lambda connection: _find(connection, tenant, number))
+
+    async def listed(
+        self, tenant: str, limit: int, before: int | None = None
+    ) -> tuple[Version, ...]:
+        """The tenant's versions, newest first; those before a number, if so asked."""
+        wanted = bundles.select().where(bundles.c.tenant == tenant)
+        if before is not None:
+            wanted = wanted.where(bundles.c.version < before)
+        wanted = wanted.order_by(bundles.c.version.desc()).limit(limit)
+        return await self._database.read(
+            lambda connection: tuple(map(_read, connection.execute(wanted)))
+        )
+
+    async def active(self, tenant: str) -> Activation | None:
+        """The last activation."""
+        return await self._database.read(lambda connection: _last(connection, tenant))
+
+    async def before(self, tenant: str, last: Activation) -> Version | None:
+        """The version that decided before the one of `last`."""
+        wanted = (
+            sa.select(activations.c.version)
+            .where(
+                activations.c.tenant == tenant,
+                activations.c.number < last.number,
+                activations.c.version != last.version,
+            )
+            .order_by(activations.c.number.desc())
+            .limit(1)
+        )
+
+        def work(connection: Connection) -> Version | None:
+            number = connection.scalar(wanted)
+            return None if number is None else _find(connection, tenant, number)
+
+        return await self._database.read(work)
+
+
+def _of_hash(connection: Connection, tenant: str, digest: str) -> Sequence[Version]:
+    wanted = bundles.select().where(bundles.c.tenant == tenant, bundles.c.hash == digest)
+    return [_read(row) for row in connection.execute(wanted.order_by(bundles.c.version))]
+
+
+def _find(connection: Connection, tenant: str, number: int) -> Version | None:
+    wanted = bundles.select().where(bundles.c.tenant == tenant, bundles.c.version == number)
+    row = connection.execute(wanted).first()
+    return None if row is None else _read(row)
+
+
+def _last(connection: Connection, tenant: str) -> Activation | None:
+    wanted = activations.select().where(activations.c.tenant == tenant)
+    row = connection.execute(wanted.order_by(activations.c.number.desc()).limit(1)).first()
+    return None if row is None else Activation(row.number, row.version, row.at, row.by)
+
+
+def _last_from_files(connection: Connection, tenant: str) -> Version | None:
+    wanted = bundles.select().where(bundles.c.tenant == tenant, bundles.c.origin == "file")
+    row = connection.execute(wanted.order_by(bundles.c.version.desc()).limit(1)).first()
+    return None if row is None else _read(row)
+
+
+def _add(connection: Connection, who: Who, content: Content, origin: Origin) -> Version:
+    newest = sa.select(sa.func.max(bundles.c.version)).where(bundles.c.tenant == who.tenant)
+    number = (connection.scalar(newest) or 0) + 1
+    connection.execute(
+        bundles.insert(),
+        {
+            "tenant": who.tenant,
+            "version": number,
+            "hash": content.hash,
+            "origin": origin,
+            "sources": [[each.name, each.text] for each in content.sources],
+            "facts": dict(content.facts),
+            "put_at": who.at,
+            "put_by": who.by,
+        },
+    )
+    return Version(number, content, origin, who.at, who.by)
+
+
+def _activate(
+    connection: Connection, who: Who, last: Activation | None, version: Version
+) -> Activation:
+    number = 1 if last is None else last.number + 1
+    done = Activation(number, version.number, who.at, who.by)
+    connection.execute(activations.insert(), {"tenant": who.tenant, **vars(done)})
+    return done
+
+
+def _read(row: sa.Row[tuple[Any, ...]]) -> Version:
+    sources = tuple(Source(name, text) for name, text in row.sources)
+    content = Content(row.hash, sources, dict(row.facts))
+    return Version(row.version, content, row.origin, row.put_at, row.put_by)

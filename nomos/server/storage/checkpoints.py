@@ -1,0 +1,113 @@
+"""The audit log as those read it who prove it: its rows in order, and the signatures kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from nomos.audit.chain import Head, Link, Log
+from nomos.server.storage import logs, records
+from nomos.server.storage.database import Database
+from nomos.server.storage.records import Row
+from nomos.server.storage.tables import checkpoints
+
+AUDIT: Final[Log] = "audit"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A checkpoint that was signed over row `seq`; `at` is in seconds."""
+
+    seq: int
+    token: str
+    at: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows that follow each other, and the checkpoints over them by row number."""
+
+    links: tuple[Link, ...]
+    tokens: Mapping[int, str]
+
+
+def add(connection: Connection, tenant: str, log: Log, kept: Kept) -> bool:
+    """Keep a checkpoint; False when there is one over that row."""
+    if between(connection, tenant, log, kept.seq - 1, kept.seq):
+        return False
+    connection.execute(
+        checkpoints.insert(),
+        {"tenant": tenant, "log": log, "seq": kept.seq, "token": kept.token, "at": kept.at},
+    )
+    return True
+
+
+def newest(connection: Connection, tenant: str, log: Log) -> Kept | None:
+    """The checkpoint over the latest row that has one."""
+    wanted = checkpoints.select().where(checkpoints.c.tenant == tenant, checkpoints.c.log == log)
+    row = connection.execute(wanted.order_by(checkpoints.c.seq.desc()).limit(1)).first()
+    return None if row is None else Kept(row.seq, row.token, row.at)
+
+
+def between(
+    connection: Connection, tenant: str, log: Log, after: int, until: int
+) -> dict[int, str]:
+    """The checkpoints over rows after one number and up to another."""
+    rows = connection.execute(
+        sa.select(checkpoints.c.seq, checkpoints.c.token).where(
+            checkpoints.c.tenant == tenant,
+            checkpoints.c.log == log,
+            checkpoints.c.seq > after,
+            checkpoints.c.seq <= until,
+        )
+    )
+    return {row.seq: row.token for row in rows}
+
+
+class AuditLog:
+    """A tenant's audit log, for reading, and for keeping what was signed of it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def head(self, tenant: str) -> Head:
+        """The log's last row."""
+        return await self._database.read(lambda connection: logs.head(connection, tenant, AUDIT))
+
+    async def part(self, tenant: str, after: int, until: int, limit: int) -> Part:
+        """The rows after number `after` and up to `until`, `limit` at most. Rows never change."""
+
+        def work(connection: Connection) -> Part:
+            found = records.after(connection, tenant, after, min(limit, until - after))
+            if not found:
+                return Part((), {})
+            return Part(found, between(connection, tenant, AUDIT, after, found[-1].seq))
+
+        return await self._database.read(work)
+
+    async def following(
+        self, tenant: str, seq: int, limit: int, *, app: str | None = None
+    ) -> tuple[Row, ...]:
+        """The records after number `seq`, oldest first; of one app, if so asked."""
+        return await self._database.read(
+            lambda connection: records.following(connection, tenant, seq, limit, app=app)
+        )
+
+    async def family(self, tenant: str, ident: str) -> tuple[Row, ...]:
+        """What led to this record and all that came of that, oldest first."""
+        return await self._database.read(
+            lambda connection: records.family(connection, tenant, ident)
+        )
+
+    async def signed(self, tenant: str) -> int:
+        """The number of the last row that has a checkpoint of its own."""
+        kept = await self._database.read(lambda connection: newest(connection, tenant, AUDIT))
+        return 0 if kept is None else kept.seq
+
+    async def keep(self, tenant: str, kept: Kept) -> None:
+        """Keep a checkpoint; one over a row is enough."""
+        await self._database.write(lambda connection: add(connection, tenant, AUDIT, kept))

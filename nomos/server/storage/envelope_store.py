@@ -1,0 +1,169 @@
+"""What becomes of approval envelopes, each change as one transaction.
+
+Whatever changes an envelope is one transaction with the record of it, with the answer that a
+repeated question will get, and with the message to whoever is told of it. The write lock of the
+database is taken at the transaction's start, so what is read here stays true until it commits,
+also while other processes work on the same file; using an approval is besides one conditional
+update, which can hit once.
+
+What happens is decided by `nomos.server.control.envelope`; what is written about it comes from
+the caller, as functions of what was found. They may be called twice, and are pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from nomos.audit.record import Record
+from nomos.server.control import envelope as rules
+from nomos.server.control.envelope import Envelope, Objection, State, Vote
+from nomos.server.storage import envelopes, idempotency, records, revocations
+from nomos.server.storage.database import Database
+from nomos.server.storage.envelopes import Standing
+from nomos.server.storage.idempotency import StoredAnswer
+from nomos.server.storage.outbox import Outbox
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is written about an answer; `stored.key` is empty when it has no idempotency key."""
+
+    record: Record
+    stored: StoredAnswer
+
+
+Tell = Callable[[Standing], Told]
+Show = Callable[[Envelope, int], Mapping[str, Any]]
+"""An envelope as people and receivers see it, at a time in seconds."""
+
+Voted = Callable[[Envelope, Vote], Record]
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """An operator's answer, before it is known whether it counts."""
+
+    operator: str
+    covers: tuple[str, ...]
+    approve: bool
+    reason: str | None = None
+
+
+class Envelopes:
+    """The envelopes of one system."""
+
+    def __init__(self, database: Database, clock: Callable[[], float], outbox: Outbox) -> None:
+        self._database = database
+        self._clock = clock
+        self._outbox = outbox
+
+    async def find(self, tenant: str, ident: str) -> Envelope | None:
+        """One envelope of the tenant, with its votes."""
+        return await self._database.read(
+            lambda connection: envelopes.find(connection, tenant, ident)
+        )
+
+    async def listed(self, tenant: str, state: State | None, limit: int) -> tuple[Envelope, ...]:
+        """The tenant's envelopes in a state, or all, the newest first."""
+        now = int(self._clock())
+        return await self._database.read(
+            lambda connection: envelopes.newest(connection, tenant, state, limit, now)
+        )
+
+    async def ask(self, draft: Envelope, tell: Tell, show: Show) -> Standing | StoredAnswer:
+        """Find the envelope that answers this question, or make `draft` one.
+
+        A stored answer comes back if the question's key was answered meanwhile; then, and when
+        too many of the app's questions are waiting, nothing is kept.
+        """
+
+        def work(connection: Connection) -> Standing | StoredAnswer:
+            now = int(self._clock())
+            standing = envelopes.stand(connection, draft, now)
+            if standing.kind == "full":
+                return standing
+            told = tell(standing)
+            earlier = _tell(connection, told, now)
+            if earlier is not None:
+                return earlier
+            if standing.kind == "opened":
+                envelopes.add(connection, standing.envelope)
+            if standing.kind == "widened":
+                envelopes.widen(connection, standing.envelope)
+            if standing.news:
+                view, at = show(standing.envelope, now), told.record.at
+                self._outbox.add(connection, draft.tenant, "approval.requested", view, at)
+            return standing
+
+        return await self._database.write(work)
+
+    async def consume(
+        self, ident: str, told: Told, subjects: Collection[str]
+    ) -> bool | StoredAnswer:
+        """Use an approval for one allow, and record that. False if it cannot be used any more.
+
+        It cannot when one of `subjects` (the envelope, the app, the agent) is revoked by now.
+        """
+
+        def work(connection: Connection) -> bool | StoredAnswer:
+            now = int(self._clock())
+            earlier = _answered(connection, told.stored, now)
+            if earlier is not None:
+                return earlier
+            if revocations.among(connection, [ident, *subjects]):
+                return False
+            with connection.begin_nested() as undo:
+                if not envelopes.use(connection, told.record.tenant, ident, now):
+                    return False
+                earlier = _tell(connection, told, now)
+                if earlier is not None:
+                    undo.rollback()
+                return earlier or True
+
+        return await self._database.write(work)
+
+    async def vote(
+        self, tenant: str, ident: str, ballot: Ballot, record: Voted, show: Show
+    ) -> Envelope | Objection | None:
+        """Count an operator's answer. None if the tenant has no such envelope."""
+
+        def work(connection: Connection) -> Envelope | Objection | None:
+            now = int(self._clock())
+            found = envelopes.find(connection, tenant, ident)
+            if found is None:
+                return None
+            operator, covers, approve = ballot.operator, ballot.covers, ballot.approve
+            objection = rules.objection(found, operator, covers, approve=approve, now=now)
+            if objection is not None:
+                return objection
+            after, vote = rules.cast(
+                found, operator, covers, approve=approve, reason=ballot.reason, now=now
+            )
+            envelopes.count(connection, after, vote)
+            written = record(after, vote)
+            records.add(connection, written)
+            after = envelopes.find(connection, tenant, ident) or after  # with the operators' names
+            if after.state != "pending":
+                view = show(after, now)
+                self._outbox.add(connection, tenant, "approval.decided", view, written.at)
+            return after
+
+        return await self._database.write(work)
+
+
+def _answered(connection: Connection, stored: StoredAnswer, now: int) -> StoredAnswer | None:
+    return idempotency.find(connection, stored.app, stored.key, now) if stored.key else None
+
+
+def _tell(connection: Connection, told: Told, now: int) -> StoredAnswer | None:
+    if told.stored.key:
+        idempotency.prune(connection, now)
+        earlier = idempotency.add(connection, told.stored)
+        if earlier is not None:
+            return earlier
+    records.add(connection, told.record)
+    return None

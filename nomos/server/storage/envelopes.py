@@ -1,0 +1,224 @@
+"""Approval envelopes and the votes on them, as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from nomos.server.control import envelope as rules
+from nomos.server.control.envelope import Envelope, State, Vote
+from nomos.server.storage.tables import apps, envelopes, votes
+from nomos.server.storage.tables import revocations as revoked
+
+MAX_LISTED: Final = 200
+MAX_CANDIDATES: Final = 8
+"""Of one question: its latest envelopes, among which the one that answers it must be."""
+
+Kind = Literal["opened", "found", "widened", "full"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a question to people came to: a new envelope, one that was there, or one too many.
+
+    One that was there is widened when policy wants more people to approve than it did then.
+    """
+
+    kind: Kind
+    envelope: Envelope
+
+    @property
+    def news(self) -> bool:
+        """Whether there is something for people to look at."""
+        return self.kind in ("opened", "widened")
+
+
+_SHOWN: Final = sa.select(
+    envelopes,
+    apps.c.name.label("app_name"),
+    apps.c.owner.label("owner"),
+    sa.exists().where(revoked.c.id == envelopes.c.id).label("revoked"),
+).select_from(envelopes.outerjoin(apps, apps.c.id == envelopes.c.app))
+_VOTES: Final = (
+    sa.select(votes, apps.c.name)
+    .select_from(votes.outerjoin(apps, apps.c.id == votes.c.operator))
+    .where(votes.c.envelope.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(votes.c.at, votes.c.operator)
+)
+
+
+def find(connection: Connection, tenant: str, ident: str) -> Envelope | None:
+    """One envelope of the tenant, with its votes."""
+    wanted = _SHOWN.where(envelopes.c.id == ident, envelopes.c.tenant == tenant)
+    return next(iter(_read(connection, wanted)), None)
+
+
+def newest(
+    connection: Connection, tenant: str, state: State | None, limit: int, now: int
+) -> tuple[Envelope, ...]:
+    """The tenant's envelopes that are in `state` at `now`, or all, the newest first."""
+    wanted = _SHOWN.where(envelopes.c.tenant == tenant)
+    if state is not None:
+        wanted = wanted.where(_in_state(state, now))
+    order = (envelopes.c.created_at.desc(), envelopes.c.id.desc())
+    return _read(connection, wanted.order_by(*order).limit(min(limit, MAX_LISTED)))
+
+
+def stand(connection: Connection, draft: Envelope, now: int) -> Standing:
+    """What comes of the question `draft`; nothing is written."""
+    same = _SHOWN.where(
+        envelopes.c.fingerprint == draft.fingerprint, envelopes.c.tenant == draft.tenant
+    )
+    latest = same.order_by(envelopes.c.created_at.desc(), envelopes.c.id.desc())
+    for found in _read(connection, latest.limit(MAX_CANDIDATES)):
+        if rules.answers(found, draft.roles, now):
+            if found.state_at(now) == "pending" and not set(draft.roles) <= set(found.roles):
+                return Standing("widened", rules.widened(found, draft.roles))
+            return Standing("found", found)
+    waiting = sa.select(sa.func.count()).where(
+        envelopes.c.app == draft.app, _in_state("pending", now)
+    )
+    if (connection.scalar(waiting) or 0) >= rules.MAX_PENDING:
+        return Standing("full", draft)
+    app = connection.execute(sa.select(apps.c.name, apps.c.owner).where(apps.c.id == draft.app))
+    name, owner = app.first() or ("", None)
+    return Standing("opened", replace(draft, app_name=name, owner=owner))
+
+
+def add(connection: Connection, envelope: Envelope) -> None:
+    """Keep a new envelope."""
+    connection.execute(
+        envelopes.insert(),
+        {
+            "id": envelope.id,
+            "tenant": envelope.tenant,
+            "app": envelope.app,
+            "fingerprint": envelope.fingerprint,
+            "state": envelope.state,
+            "question": {
+                "bound": dict(envelope.bound),
+                "sent": None if envelope.sent is None else dict(envelope.sent),
+                "purpose": envelope.purpose,
+            },
+            "roles": list(envelope.roles),
+            "policies": list(envelope.policies),
+            "reason": envelope.reason,
+            "receipt_id": envelope.receipt_id,
+            "created_at": envelope.created_at,
+            "expires_at": envelope.expires_at,
+        },
+    )
+
+
+def widen(connection: Connection, envelope: Envelope) -> None:
+    """Keep the roles that must approve; there can only be more than before."""
+    connection.execute(
+        envelopes.update()
+        .where(envelopes.c.id == envelope.id, envelopes.c.state == "pending")
+        .values(roles=list(envelope.roles))
+    )
+
+
+def use(connection: Connection, tenant: str, ident: str, now: int) -> bool:
+    """Mark an approval as used. True once, and only while it holds."""
+    result = connection.execute(
+        envelopes.update()
+        .where(
+            envelopes.c.id == ident,
+            envelopes.c.tenant == tenant,
+            envelopes.c.state == "approved",
+            envelopes.c.expires_at > now,
+        )
+        .values(state="consumed", consumed_at=now)
+    )
+    return result.rowcount == 1
+
+
+def count(connection: Connection, after: Envelope, vote: Vote) -> None:
+    """Keep a vote, in place of an earlier one of the same operator, and what came of it."""
+    mine = sa.and_(votes.c.envelope == after.id, votes.c.operator == vote.operator)
+    connection.execute(votes.delete().where(mine))
+    connection.execute(
+        votes.insert(),
+        {
+            "envelope": after.id,
+            "operator": vote.operator,
+            "approve": vote.approve,
+            "roles": list(vote.roles),
+            "reason": vote.reason,
+            "at": vote.at,
+        },
+    )
+    connection.execute(
+        envelopes.update()
+        .where(envelopes.c.id == after.id)
+        .values(state=after.state, decided_at=after.decided_at)
+    )
+
+
+def _in_state(state: State, now: int) -> sa.ColumnElement[bool]:
+    """`Envelope.state_at` as a condition."""
+    column, alive = envelopes.c.state, envelopes.c.expires_at > now
+    taken_back = sa.exists().where(revoked.c.id == envelopes.c.id)
+    open_ = column.in_(("pending", "approved"))
+    match state:
+        case "consumed":
+            return column == "consumed"
+        case "denied":
+            return sa.or_(column == "denied", sa.and_(open_, taken_back))
+        case "expired":
+            return sa.and_(open_, ~taken_back, ~alive)
+    return sa.and_(column == state, ~taken_back, alive)
+
+
+def _read(connection: Connection, wanted: sa.Select[Any]) -> tuple[Envelope, ...]:
+    rows = connection.execute(wanted).mappings().all()
+    cast = _votes(connection, [row["id"] for row in rows])
+    return tuple(_envelope(row, cast.get(row["id"], ())) for row in rows)
+
+
+def _votes(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[Vote, ...]]:
+    found: dict[str, tuple[Vote, ...]] = {}
+    if not ids:
+        return found
+    for row in connection.execute(_VOTES, {"ids": list(ids)}):
+        vote = Vote(
+            operator=row.operator,
+            approve=row.approve,
+            roles=tuple(row.roles),
+            at=row.at,
+            reason=row.reason,
+            name=row.name or "",
+        )
+        found[row.envelope] = (*found.get(row.envelope, ()), vote)
+    return found
+
+
+def _envelope(row: Mapping[Any, Any], cast: tuple[Vote, ...]) -> Envelope:
+    question = row["question"]
+    return Envelope(
+        id=row["id"],
+        tenant=row["tenant"],
+        app=row["app"],
+        fingerprint=row["fingerprint"],
+        state=row["state"],
+        bound=question["bound"],
+        sent=question.get("sent"),
+        purpose=question.get("purpose"),
+        roles=tuple(row["roles"]),
+        policies=tuple(row["policies"]),
+        reason=row["reason"],
+        receipt_id=row["receipt_id"],
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        decided_at=row["decided_at"],
+        consumed_at=row["consumed_at"],
+        votes=cast,
+        app_name=row["app_name"] or "",
+        owner=row["owner"],
+        revoked=bool(row["revoked"]),
+    )

@@ -1,0 +1,51 @@
+"""The issuer keys of all tenants, each change to them as one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy.engine import Connection
+
+from nomos.audit.record import Record
+from nomos.server.storage import issuer_keys, records, revocations, tenants
+from nomos.server.storage.database import Database
+from nomos.server.storage.issuer_keys import IssuerKey
+
+
+class IssuerKeys:
+    """Reading the keys, and putting another in the place of the one that signs."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def every(self) -> tuple[IssuerKey, ...]:
+        """The keys of all tenants, each tenant's oldest first."""
+        return await self._database.read(issuer_keys.every)
+
+    async def begin(self, key: IssuerKey, at: int) -> None:
+        """Keep a tenant's first key, and the tenant if it is new. Raises Overtaken."""
+
+        def work(connection: Connection) -> None:
+            if tenants.issuer_of(connection, key.tenant) is None:
+                tenants.add(connection, key.tenant, key.did, key.created_at)
+            issuer_keys.add(connection, key, at)
+
+        await self._database.write(work)
+
+    async def succeed(
+        self, key: IssuerKey, at: int, receipts: Collection[Record], *, revoked: str | None = None
+    ) -> None:
+        """Let `key` sign from now on, and keep the receipts of it. Raises Overtaken.
+
+        `revoked` names the key before it, if that is to be honoured no more.
+        """
+
+        def work(connection: Connection) -> None:
+            issuer_keys.add(connection, key, at)
+            if revoked is not None:
+                issuer_keys.revoke(connection, key.tenant, revoked, key.created_at)
+                revocations.add(connection, key.tenant, [revoked], at, "issuer")
+            for receipt in receipts:
+                records.add(connection, receipt)
+
+        await self._database.write(work)

@@ -1,0 +1,142 @@
+"""The keys that sign for each tenant: rows of its log `keys`, oldest first.
+
+The newest row's key is active: it signs. Those before are retiring: what they signed is honoured
+until the longest-lived token of theirs has ended. Each may be revoked then, or at once when
+another takes its place; the active one may not, for nothing would be left to sign with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from nomos.audit.chain import Link
+from nomos.errors import NomosError
+from nomos.models import MAX_TTL_SECONDS
+from nomos.server.storage import logs
+from nomos.server.storage.tables import issuer_keys, tenants
+
+State = Literal["active", "retiring", "revoked"]
+
+HONOURED_SECONDS: Final = MAX_TTL_SECONDS + 60
+"""For how long what a key signed is honoured after another took its place: the longest life of
+a token, and a minute for a signature under way in another process."""
+
+_IN_ORDER: Final = sa.select(issuer_keys).order_by(issuer_keys.c.tenant, issuer_keys.c.seq)
+
+
+class StillSigns(NomosError):
+    """The active key cannot be revoked."""
+
+    def __init__(self, did: str) -> None:
+        super().__init__(
+            f"{did} is the key that signs now. Put another in its place first: "
+            "`nomos keys rotate --revoke-old` does both"
+        )
+
+
+class Overtaken(NomosError):
+    """Another process added a key meanwhile; nothing was kept."""
+
+
+@dataclass(frozen=True)
+class IssuerKey:
+    """One key of a tenant, with its row in the log and the checkpoint over that.
+
+    Times are Unix seconds; `file` is the name of the key file, without its ending.
+    """
+
+    tenant: str
+    did: str
+    file: str
+    link: Link
+    checkpoint: str
+    created_at: int
+    retired_at: int | None = None
+    revoked_at: int | None = None
+
+    @property
+    def state(self) -> State:
+        if self.revoked_at is not None:
+            return "revoked"
+        return "active" if self.retired_at is None else "retiring"
+
+    @property
+    def until(self) -> int | None:
+        """The second from which tokens of a retiring key are refused."""
+        if self.state != "retiring" or self.retired_at is None:
+            return None
+        return self.retired_at + HONOURED_SECONDS
+
+    def honoured(self, now: float) -> bool:
+        """Whether tokens that this key signed may still be good."""
+        return self.state == "active" or (self.until is not None and now < self.until)
+
+
+def content(did: str, at: int) -> dict[str, Any]:
+    """What a row of the log says beside its place: which key, since when (milliseconds)."""
+    return {"did": did, "at": at}
+
+
+def every(connection: Connection) -> tuple[IssuerKey, ...]:
+    """The keys of all tenants, each tenant's oldest first."""
+    return tuple(map(_read, connection.execute(_IN_ORDER)))
+
+
+def add(connection: Connection, key: IssuerKey, at: int) -> None:
+    """Put a key after the tenant's last one, which retires; `at` in milliseconds.
+
+    Raises Overtaken unless the log still ends where the key's row follows it.
+    """
+    placed = logs.append(connection, key.tenant, "keys", content(key.did, at))
+    if placed != key.link:
+        raise Overtaken("another process has changed this tenant's keys meanwhile; ask again")
+    connection.execute(
+        issuer_keys.update()
+        .where(issuer_keys.c.tenant == key.tenant, issuer_keys.c.state == "active")
+        .values(state="retiring", retired_at=key.created_at)
+    )
+    connection.execute(
+        issuer_keys.insert().values(
+            tenant=key.tenant,
+            seq=key.link.seq,
+            did=key.did,
+            state="active",
+            file=key.file,
+            created_at=key.created_at,
+            hash=key.link.hash,
+            text=key.link.text,
+            token=key.checkpoint,
+        )
+    )
+    connection.execute(
+        tenants.update().where(tenants.c.id == key.tenant).values(issuer_did=key.did)
+    )
+
+
+def revoke(connection: Connection, tenant: str, did: str, at: int) -> None:
+    """Note that a key which signs no more was revoked. Raises StillSigns for the one that does."""
+    named = sa.and_(issuer_keys.c.tenant == tenant, issuer_keys.c.did == did)
+    if connection.scalar(sa.select(issuer_keys.c.state).where(named)) == "active":
+        raise StillSigns(did)
+    connection.execute(
+        issuer_keys.update()
+        .where(named, issuer_keys.c.state == "retiring")
+        .values(state="revoked", revoked_at=at)
+    )
+
+
+def _read(row: sa.Row[Any]) -> IssuerKey:
+    return IssuerKey(
+        tenant=row.tenant,
+        did=row.did,
+        file=row.file,
+        link=Link(row.seq, row.hash, row.text),
+        checkpoint=row.token,
+        created_at=row.created_at,
+        retired_at=row.retired_at,
+        revoked_at=row.revoked_at,
+    )

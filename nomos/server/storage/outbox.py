@@ -1,0 +1,157 @@
+"""The outbox: what somebody outside is told, written in the transaction that made it true.
+
+A row is delivered at least once, by whichever process claims it first. A claim is a lease: it
+moves `next_at` ahead, so that nobody else tries meanwhile, and the row comes back by itself when
+the process that claimed it has died. Rows that are settled are kept for a week to be looked at.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from nomos.server.storage.database import Database
+from nomos.server.storage.idents import new_ident
+from nomos.server.storage.tables import outbox
+
+Event = Literal["approval.requested", "approval.decided"]
+
+KEPT_SECONDS: Final = 7 * 24 * 3600
+PRUNED_AT_ONCE: Final = 256
+MAX_ERROR: Final = 500
+
+_OPEN = sa.and_(outbox.c.delivered_at.is_(None), outbox.c.failed_at.is_(None))
+_DUE = (
+    sa.select(outbox)
+    .where(_OPEN, outbox.c.next_at <= sa.bindparam("now"))
+    .order_by(outbox.c.next_at, outbox.c.id)
+    .limit(sa.bindparam("count"))
+)
+_CLAIM = (
+    outbox.update()
+    .where(
+        outbox.c.id == sa.bindparam("id_"),
+        outbox.c.tries == sa.bindparam("tried"),
+        outbox.c.next_at == sa.bindparam("was"),
+        _OPEN,
+    )
+    .values(next_at=sa.bindparam("until"), tries=outbox.c.tries + 1)
+)
+
+
+@dataclass(frozen=True)
+class Message:
+    """One row that was claimed; `body` is what goes over the wire, to the byte.
+
+    `tries` counts this one. The body holds what an agent wants to do, and stays out of `repr`.
+    """
+
+    id: str
+    tenant: str
+    event: str
+    body: str = field(repr=False)
+    created_at: int
+    tries: int
+
+
+def add(
+    connection: Connection, tenant: str, event: Event, approval: Mapping[str, Any], at: int
+) -> str:
+    """Put a message about an approval (its view) in the outbox; `at` is in milliseconds."""
+    ident = new_ident("out", at)
+    created = datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds")
+    body = {
+        "id": ident,
+        "event": event,
+        "createdAt": created.replace("+00:00", "Z"),
+        "tenant": tenant,
+        "approval": approval,
+    }
+    connection.execute(
+        outbox.insert(),
+        {
+            "id": ident,
+            "tenant": tenant,
+            "event": event,
+            "body": json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")),
+            "created_at": at // 1000,
+            "next_at": at // 1000,
+            "tries": 0,
+        },
+    )
+    return ident
+
+
+def claim(connection: Connection, now: int, lease: int, count: int) -> tuple[Message, ...]:
+    """Take up to `count` messages that are due; nobody else gets them for `lease` seconds."""
+    taken = []
+    for row in connection.execute(_DUE, {"now": now, "count": count}).all():
+        match = {"id_": row.id, "tried": row.tries, "was": row.next_at, "until": now + lease}
+        if connection.execute(_CLAIM, match).rowcount == 1:
+            taken.append(
+                Message(row.id, row.tenant, row.event, row.body, row.created_at, row.tries + 1)
+            )
+    return tuple(taken)
+
+
+def prune(connection: Connection, now: int) -> None:
+    """Forget some of the messages that were settled long ago."""
+    settled = sa.func.coalesce(outbox.c.delivered_at, outbox.c.failed_at)
+    old = sa.select(outbox.c.id).where(settled < now - KEPT_SECONDS).limit(PRUNED_AT_ONCE)
+    connection.execute(outbox.delete().where(outbox.c.id.in_(old)))
+
+
+class Outbox:
+    """The outbox of one system. Nothing is put in unless somebody is there to be told."""
+
+    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._clock = clock
+        self.wanted = False
+        """Whether a webhook is configured; the system says so when it opens."""
+
+    def add(
+        self,
+        connection: Connection,
+        tenant: str,
+        event: Event,
+        approval: Mapping[str, Any],
+        at: int,
+    ) -> str | None:
+        """`add` in the caller's transaction if a webhook is configured; its id, or None."""
+        return add(connection, tenant, event, approval, at) if self.wanted else None
+
+    async def due(self, count: int, lease: int) -> tuple[Message, ...]:
+        """Claim up to `count` messages that are due; an idle outbox costs one read."""
+        now = int(self._clock())
+        look = sa.select(outbox.c.id).where(_OPEN, outbox.c.next_at <= now).limit(1)
+        if await self._database.read(lambda connection: connection.scalar(look)) is None:
+            return ()
+        return await self._database.write(lambda connection: claim(connection, now, lease, count))
+
+    async def delivered(self, ident: str) -> None:
+        """The receiver has it."""
+        await self._settle(ident, delivered_at=int(self._clock()), error=None)
+
+    async def failed(self, ident: str, error: str, again_at: int | None) -> None:
+        """The receiver does not have it; try again then (Unix seconds), or never if None."""
+        told = error[:MAX_ERROR]
+        if again_at is None:
+            await self._settle(ident, failed_at=int(self._clock()), error=told)
+        else:
+            await self._settle(ident, next_at=again_at, error=told)
+
+    async def prune(self) -> None:
+        """Forget some of what was settled long ago."""
+        now = int(self._clock())
+        await self._database.write(lambda connection: prune(connection, now))
+
+    async def _settle(self, ident: str, **values: object) -> None:
+        change = outbox.update().where(outbox.c.id == ident, _OPEN).values(**values)
+        await self._database.write(lambda connection: connection.execute(change))

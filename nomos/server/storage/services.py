@@ -1,0 +1,76 @@
+"""Services that honour a tenant's tokens beside its own PDP, by name and by DID."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from nomos.audit.record import Record
+from nomos.server.storage import records
+from nomos.server.storage.database import Database
+from nomos.server.storage.tables import services
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service as its operator registered it; its DID is whom tokens are made out to."""
+
+    tenant: str
+    name: str
+    did: str
+    url: str
+    created_at: int
+
+
+Taken = Literal["name", "did"]
+
+
+class Services:
+    """The registered services of all tenants."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, service: Service, limit: int, receipt: Record) -> Service | Taken | None:
+        """Register a service with the receipt of it; once is enough, so twice is no error.
+
+        Returns what stands in the way otherwise: its name or DID is another's, or None when the
+        tenant has `limit` services.
+        """
+
+        def work(connection: Connection) -> Service | Taken | None:
+            known = [_read(row) for row in connection.execute(services.select())]
+            for other in known:
+                same = (other.tenant, other.name, other.did, other.url)
+                if same == (service.tenant, service.name, service.did, service.url):
+                    return other
+                if other.did == service.did:
+                    return "did"
+                if (other.tenant, other.name) == (service.tenant, service.name):
+                    return "name"
+            if sum(other.tenant == service.tenant for other in known) >= limit:
+                return None
+            connection.execute(services.insert(), dict(vars(service)))
+            records.add(connection, receipt)
+            return service
+
+        return await self._database.write(work)
+
+    async def all(self, tenant: str) -> tuple[Service, ...]:
+        """The tenant's services by name."""
+        wanted = services.select().where(services.c.tenant == tenant).order_by(services.c.name)
+        return await self._database.read(
+            lambda connection: tuple(map(_read, connection.execute(wanted)))
+        )
+
+    async def dids(self, tenant: str) -> frozenset[str]:
+        """Whom a token of the tenant may be made out to."""
+        wanted = sa.select(services.c.did).where(services.c.tenant == tenant)
+        return await self._database.read(lambda connection: frozenset(connection.scalars(wanted)))
+
+
+def _read(row: sa.Row[tuple[object, ...]]) -> Service:
+    return Service(**row._mapping)  # noqa: SLF001 (SQLAlchemy's public name for it)

@@ -1,0 +1,183 @@
+"""People's sessions in the approval pages, and the one-time links that begin them.
+
+Of a link and of a session only the sha256 of its secret is kept. A session speaks for an
+operator's app, and what that app may do is read afresh each time: an app that is disabled, or
+has no operator's key any more, has no sessions from that moment on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from nomos.audit.record import Record
+from nomos.server.storage import apps as apps_
+from nomos.server.storage import records
+from nomos.server.storage.apps import ApiKey
+from nomos.server.storage.database import Database
+from nomos.server.storage.tables import apps, login_links, sessions
+
+KEEP_SECONDS: Final = 24 * 60 * 60
+"""How long a link is kept after its time, so that it can be told what became of it."""
+
+MOST_LINKS: Final = 50
+MOST_SESSIONS: Final = 50
+"""Links and sessions of one operator; with more, the oldest end."""
+
+
+@dataclass(frozen=True)
+class Issue:
+    """A link or a session that begins: the hash of its secret, and whom it is for."""
+
+    hash: str
+    tenant: str
+    operator: str
+    created_at: int
+    expires_at: int
+
+
+@dataclass(frozen=True)
+class LoginLink:
+    """What is known of a one-time link, used or not."""
+
+    tenant: str
+    operator: str
+    name: str
+    expires_at: int
+    used_at: int | None
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session that is good now, with the operator's keys: never none of them."""
+
+    tenant: str
+    operator: str
+    name: str
+    expires_at: int
+    keys: tuple[ApiKey, ...]
+
+
+class Sessions:
+    """Links and sessions, each act as one transaction."""
+
+    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def add_link(self, link: Issue) -> None:
+        """Keep a new link."""
+
+        def work(connection: Connection) -> None:
+            _prune(connection, link.created_at)
+            _insert(connection, login_links, link, MOST_LINKS)
+
+        await self._database.write(work)
+
+    async def link(self, digest: str) -> LoginLink | None:
+        """What is known of a link whose operator may still sign in; this does not use it."""
+        return await self._database.read(lambda connection: _link(connection, digest))
+
+    async def begin(self, session: Issue, receipt: Record, *, link: str | None = None) -> bool:
+        """Begin a session and record that, using up `link` if it takes one.
+
+        False, and nothing is kept, when the link is used, expired or of somebody else.
+        """
+
+        def work(connection: Connection) -> bool:
+            _prune(connection, session.created_at)
+            if link is not None and not _use(connection, link, session):
+                return False
+            _insert(connection, sessions, session, MOST_SESSIONS)
+            records.add(connection, receipt)
+            return True
+
+        return await self._database.write(work)
+
+    async def find(self, digest: str) -> Session | None:
+        """The session of that hash, if it is good now."""
+        now = int(self._clock())
+        return await self._database.read(lambda connection: _find(connection, digest, now))
+
+    async def end(self, digest: str, receipt: Record) -> bool:
+        """End a session and record that; False if there is none."""
+
+        def work(connection: Connection) -> bool:
+            ended = connection.execute(sessions.delete().where(sessions.c.hash == digest))
+            if ended.rowcount != 1:
+                return False
+            records.add(connection, receipt)
+            return True
+
+        return await self._database.write(work)
+
+
+def _link(connection: Connection, digest: str) -> LoginLink | None:
+    row = connection.execute(
+        sa.select(login_links, apps.c.name)
+        .join(apps, apps.c.id == login_links.c.operator)
+        .where(login_links.c.hash == digest)
+    ).first()
+    if row is None or not _operating(connection, row.tenant, row.operator):
+        return None
+    return LoginLink(row.tenant, row.operator, row.name, row.expires_at, row.used_at)
+
+
+def _use(connection: Connection, digest: str, session: Issue) -> bool:
+    used = connection.execute(
+        login_links.update()
+        .where(
+            login_links.c.hash == digest,
+            login_links.c.tenant == session.tenant,
+            login_links.c.operator == session.operator,
+            login_links.c.expires_at > session.created_at,
+            login_links.c.used_at.is_(None),
+        )
+        .values(used_at=session.created_at)
+    )
+    return used.rowcount == 1
+
+
+def _find(connection: Connection, digest: str, now: int) -> Session | None:
+    row = connection.execute(
+        sa.select(sessions, apps.c.name)
+        .join(apps, apps.c.id == sessions.c.operator)
+        .where(sessions.c.hash == digest, sessions.c.expires_at > now)
+    ).first()
+    if row is None:
+        return None
+    keys = _operating(connection, row.tenant, row.operator)
+    if not keys:
+        return None
+    return Session(row.tenant, row.operator, row.name, row.expires_at, keys)
+
+
+def _operating(connection: Connection, tenant: str, app: str) -> tuple[ApiKey, ...]:
+    """The keys that make this app an operator now."""
+    return tuple(
+        key
+        for key in apps_.keys_of(connection, app)
+        if key.role == "operator" and key.tenant == tenant and not key.disabled
+    )
+
+
+def _insert(connection: Connection, table: sa.Table, issue: Issue, most: int) -> None:
+    kept = (
+        sa.select(table.c.hash)
+        .where(table.c.operator == issue.operator)
+        .order_by(table.c.created_at.desc(), table.c.hash)
+        .limit(most - 1)
+    )
+    connection.execute(
+        table.delete().where(table.c.operator == issue.operator, table.c.hash.not_in(kept))
+    )
+    connection.execute(table.insert(), dict(vars(issue)))
+
+
+def _prune(connection: Connection, now: int) -> None:
+    connection.execute(login_links.delete().where(login_links.c.expires_at < now - KEEP_SECONDS))
+    connection.execute(sessions.delete().where(sessions.c.expires_at <= now))

@@ -1,0 +1,83 @@
+"""One key after another: making a row of a tenant's key log, and proving the rows there are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nomos._wire import (
+    Checkpoint,
+    CheckpointVerified,
+    Refused,
+    SignCheckpoint,
+    Signed,
+    VerifyCheckpoint,
+)
+from nomos.audit.chain import Head, link
+from nomos.audit.keys import BrokenKeys, trusted_async
+from nomos.errors import SignerError
+from nomos.server.keys import Asks
+from nomos.server.storage.issuer_keys import IssuerKey, content
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A key that is to be: whose, which, in what file, since when (milliseconds)."""
+
+    tenant: str
+    did: str
+    file: str
+    at: int
+
+
+def file_of(tenant: str, number: int) -> str:
+    """The name of the file of a tenant's n-th key."""
+    return f"issuer-{tenant}" if number == 1 else f"issuer-{tenant}-{number}"
+
+
+def entry(key: IssuerKey) -> dict[str, Any]:
+    """One row of the key log, with what proves it."""
+    row = json.loads(key.link.text)
+    return {"row": row, "hash": key.link.hash, "checkpoint": key.checkpoint}
+
+
+async def vouched(signer: Asks, planned: Planned, by: str, after: Head) -> IssuerKey:
+    """The key in its place in the log, under a checkpoint of the key `by`."""
+    placed = link(content(planned.did, planned.at), planned.tenant, after)
+    seconds = planned.at // 1000
+    said = Checkpoint(
+        iss=by,
+        log="keys",
+        tenant=planned.tenant,
+        seq=placed.seq,
+        head=placed.hash,
+        iat=seconds,
+    )
+    answer = await signer.ask(SignCheckpoint(key=by, payload=said))
+    if not isinstance(answer, Signed):
+        code = answer.code if isinstance(answer, Refused) else None
+        raise SignerError(f"the signing binary did not sign for a new key: {code}", code=code)
+    return IssuerKey(planned.tenant, planned.did, planned.file, placed, answer.jwt, seconds)
+
+
+async def prove(signer: Asks, keys: Sequence[IssuerKey]) -> None:
+    """Raise BrokenKeys unless each key is vouched for by the one before.
+
+    The database says of each row what the row says, too, and that is held against it.
+    """
+
+    async def check(token: str, issuers: Sequence[str]) -> Checkpoint | Refused:
+        answer = await signer.ask(VerifyCheckpoint(token=token, issuers=list(issuers)))
+        if isinstance(answer, CheckpointVerified):
+            return answer.checkpoint
+        assert isinstance(answer, Refused), "a request is answered by its answer or a refusal"
+        return answer
+
+    entries = [entry(key) for key in keys]
+    await trusted_async(entries, keys[-1].tenant, keys[-1].did, check)
+    named = [each["row"]["did"] for each in entries]
+    active = [key.did for key in keys if key.state == "active"]
+    if named != [key.did for key in keys] or active != named[-1:]:
+        raise BrokenKeys("the rows of the key log and what the database says of them differ")

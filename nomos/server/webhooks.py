@@ -1,0 +1,174 @@
+"""Delivering what the outbox holds, at least once, to the one webhook that is configured.
+
+A message is due from the moment it was written; after each failure the wait doubles, from one
+second to five minutes, and after a day it is given up. What is under way is leased and not
+held: a process that dies leaves its messages to be claimed again, by itself or by another.
+
+The receiver gets the stored bytes, signed anew for each try (`nomos.webhooks`). It answers with
+a status from 200 to 299 and nothing else: its answer is not read and no redirect is followed, so
+that it cannot lead the server anywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import secrets
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from nomos.server.bell import LOOK_SECONDS, Bell
+from nomos.server.settings import Webhook
+from nomos.server.storage.outbox import Message, Outbox
+from nomos.webhooks import HEADER, sign
+
+if TYPE_CHECKING:
+    import httpx
+
+TOPIC: Final = "outbox"
+DELIVERY: Final = "Nomos-Delivery"
+
+AT_ONCE: Final = 8
+"""Messages under way at a time: a receiver that hangs delays seven others, and not the rest."""
+
+TRY_SECONDS: Final = 10.0
+LEASE_SECONDS: Final = 30
+"""Longer than a try and the writing down of what came of it."""
+
+FIRST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 300.0
+GIVEN_UP_AFTER: Final = 24 * 3600
+PRUNES_EVERY: Final = 3600.0
+
+_CHANCE: Final = secrets.SystemRandom().random
+
+log = logging.getLogger("nomos.server")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why one try did not deliver, in words that hold nothing the receiver said."""
+
+    why: str
+
+
+class Deliverer:
+    """Carries messages from the outbox to the webhook. `run` is a chore."""
+
+    def __init__(
+        self,
+        webhook: Webhook,
+        outbox: Outbox,
+        bell: Bell,
+        clock: Callable[[], float],
+        *,
+        jitter: Callable[[], float] = _CHANCE,
+    ) -> None:
+        self._webhook = webhook
+        self._outbox = outbox
+        self._bell = bell
+        self._clock = clock
+        self._jitter = jitter
+
+    async def run(self) -> None:
+        """Deliver until cancelled."""
+        import httpx
+
+        async with AsyncExitStack() as open_:
+            # No proxy, no netrc, no cookies, no redirects, no retries: a bare transport.
+            limits = httpx.Limits(max_connections=AT_ONCE)
+            transport = await open_.enter_async_context(httpx.AsyncHTTPTransport(limits=limits))
+            tries = await open_.enter_async_context(asyncio.TaskGroup())
+            tries.create_task(self._tidy())
+            under_way: set[asyncio.Task[None]] = set()
+            while True:
+                free = AT_ONCE - len(under_way)
+                claimed = await self._outbox.due(free, LEASE_SECONDS) if free else ()
+                for message in claimed:
+                    task = tries.create_task(self._deliver(transport, message))
+                    under_way.add(task)
+                    task.add_done_callback(under_way.discard)
+                if not claimed:
+                    await self._bell.wait(TOPIC, LOOK_SECONDS)
+
+    async def _tidy(self) -> None:
+        while True:
+            await self._outbox.prune()
+            await asyncio.sleep(PRUNES_EVERY)
+
+    async def _deliver(self, transport: httpx.AsyncHTTPTransport, message: Message) -> None:
+        failure = await self._try(transport, message)
+        if failure is None:
+            await self._outbox.delivered(message.id)
+        else:
+            again_at = self._again_at(message)
+            await self._outbox.failed(message.id, failure.why, again_at)
+            _log(message, failure, again_at)
+        self._bell.ring(TOPIC)
+
+    async def _try(self, transport: httpx.AsyncHTTPTransport, message: Message) -> Failure | None:
+        """Send a message once; None when the receiver has it."""
+        import httpx
+
+        try:
+            async with asyncio.timeout(TRY_SECONDS):
+                response = await transport.handle_async_request(self._request(message))
+                await response.aclose()
+        except (TimeoutError, httpx.TimeoutException):
+            return Failure(f"no answer within {TRY_SECONDS:g} s")
+        except httpx.HTTPError as error:
+            return Failure(f"it cannot be reached ({type(error).__name__})")
+        status = response.status_code
+        if 200 <= status < 300:
+            return None
+        if 300 <= status < 400:
+            return Failure(f"it answered {status}, a redirect, which is not followed")
+        return Failure(f"it answered {status}")
+
+    def _request(self, message: Message) -> httpx.Request:
+        import httpx
+
+        body = message.body.encode()
+        timeout = httpx.Timeout(TRY_SECONDS)
+        return httpx.Request(
+            "POST",
+            self._webhook.url,
+            headers={
+                "content-type": "application/json",
+                "user-agent": "nomos-webhook",
+                HEADER: sign(self._webhook.secret, body, int(self._clock())),
+                DELIVERY: message.id,
+            },
+            content=body,
+            extensions={"timeout": timeout.as_dict()},
+        )
+
+    def _again_at(self, message: Message) -> int | None:
+        """When to try again; None when it has been tried for long enough."""
+        now = self._clock()
+        if now - message.created_at >= GIVEN_UP_AFTER:
+            return None
+        return math.ceil(now + pause(message.tries, self._jitter()))
+
+
+def _log(message: Message, failure: Failure, again_at: int | None) -> None:
+    """Tell of the first failure of a message, and of the last."""
+    if again_at is None:
+        log.error(
+            "webhook: %s (%s) is given up after %d tries: %s",
+            *(message.id, message.event, message.tries, failure.why),
+        )
+    elif message.tries == 1:
+        log.warning(
+            "webhook: %s (%s) was not delivered: %s. It is tried again for a day",
+            *(message.id, message.event, failure.why),
+        )
+
+
+def pause(tries: int, jitter: float) -> float:
+    """Seconds after so many failures: doubling, at most five minutes, half of it by chance."""
+    longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(tries - 1, 16))
+    return longest * (0.5 + jitter / 2)

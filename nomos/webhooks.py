@@ -1,0 +1,205 @@
+"""Webhooks: how a message of the control plane proves that it is one.
+
+Each message carries
+
+    Nomos-Signature: t=<unix seconds>,v1=<hex HMAC-SHA256(secret, "<t>.<body>")>
+
+over the body to the byte. `t` is when this try was sent, so that an old message cannot be sent
+again; while a secret is being replaced there may be several `v1`. Messages come at least once:
+a receiver that acts on one should remember its `id`.
+
+    event = nomos.webhooks.verify(request.headers, request.body, secret)
+
+Nothing here does I/O; it needs the standard library alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import math
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, NoReturn, Protocol
+
+from nomos.errors import ConfigurationError, WebhookReason, WebhookRefused
+from nomos.models import Secret
+
+HEADER: Final = "Nomos-Signature"
+TOLERANCE: Final = 300
+"""Seconds between the sender's clock and ours, either way."""
+
+SHORTEST_SECRET: Final = 32
+LONGEST_SECRET: Final = 4096
+MAX_BODY: Final = 1024 * 1024
+MAX_HEADER: Final = 1024
+MAX_SIGNATURES: Final = 8
+
+_PART: Final = re.compile(r"(t)=([0-9]{1,12})|(v1)=([0-9a-f]{64})|([a-z0-9_]{1,16})=([^,]*)")
+_UNREADABLE: Final = "write `verify(headers, body, …)` with the body's bytes as they came"
+
+
+class Headers(Protocol):
+    """Header names and values, as any HTTP library has them."""
+
+    def items(self) -> Iterable[tuple[str, str]]: ...
+
+
+@dataclass(frozen=True)
+class Event:
+    """One message that the control plane sent: `event` happened to `approval`.
+
+    `id` stays the same when a message comes again. `event` is `approval.requested` or
+    `approval.decided`; others may follow, and are to be ignored. `approval` is the question as
+    `GET /v1/approvals/{id}` shows it: `id`, `state`, `command`, `resource`, `args`, ….
+    """
+
+    id: str
+    event: str
+    created_at: datetime
+    tenant: str
+    approval: Mapping[str, Any] = field(repr=False)
+
+
+def verify(
+    headers: Headers | Mapping[str, str],
+    body: bytes,
+    secret: str | bytes | Secret,
+    tolerance: float = TOLERANCE,
+    *,
+    now: float | None = None,
+) -> Event:
+    """Return what a message says, if the holder of `secret` sent it within `tolerance` seconds.
+
+    `body` is the request's body as it came, before any parsing. `now` is Unix time, by default
+    this machine's. Raises `WebhookRefused`, whose `reason` says what is wrong.
+    """
+    key = checked_secret(secret, setting="secret")
+    if not math.isfinite(tolerance) or tolerance < 0:
+        raise ConfigurationError("tolerance must be 0 seconds or more", setting="tolerance")
+    if not isinstance(body, bytes):
+        message = f"body must be bytes, not {type(body).__name__}: {_UNREADABLE}"
+        raise ConfigurationError(message, setting="body")
+    if len(body) > MAX_BODY:
+        _refuse("malformed", f"the body is longer than {MAX_BODY} bytes")
+    sent_at, signatures = _parts(_signature_header(headers))
+    _check_signature(key, sent_at, body, signatures)
+    # Only what is genuine is told how its time is wrong.
+    _check_time(int(sent_at), time.time() if now is None else now, tolerance)
+    return _event(body)
+
+
+def sign(secret: Secret, body: bytes, at: int) -> str:
+    """Return the header's value for a body that is sent now (`at`, Unix seconds)."""
+    return f"t={at},v1={_mac(checked_secret(secret, setting='secret'), str(at), body)}"
+
+
+def checked_secret(secret: str | bytes | Secret, *, setting: str) -> bytes:
+    """Return the secret's bytes; one that is empty or short would let anybody sign."""
+    text = secret.reveal() if isinstance(secret, Secret) else secret
+    key = text.encode() if isinstance(text, str) else text
+    if not isinstance(key, bytes) or not SHORTEST_SECRET <= len(key) <= LONGEST_SECRET:
+        raise ConfigurationError(
+            f"a webhook secret has {SHORTEST_SECRET} to {LONGEST_SECRET} characters: make one "
+            "with `openssl rand -hex 32`, and give the same to the control plane and the receiver",
+            setting=setting,
+        )
+    return key
+
+
+def _signature_header(headers: Headers | Mapping[str, str]) -> str:
+    found = [value for name, value in headers.items() if name.lower() == HEADER.lower()]
+    if not found:
+        _refuse("missing", f"there is no {HEADER} header: the control plane did not send this")
+    if len(found) > 1:
+        _refuse("malformed", f"there is more than one {HEADER} header")
+    if not isinstance(found[0], str) or len(found[0]) > MAX_HEADER:
+        _refuse("malformed", f"the {HEADER} header is longer than {MAX_HEADER} characters")
+    return found[0]
+
+
+def _parts(header: str) -> tuple[str, Sequence[str]]:
+    """The time and the signatures; parts of other names are for schemes to come."""
+    times: list[str] = []
+    signatures: list[str] = []
+    for part in header.split(","):
+        match = _PART.fullmatch(part.strip())
+        if match is None or match[5] in ("t", "v1"):
+            _refuse("malformed", f"the {HEADER} header is not `t=<unix>,v1=<hex>`")
+        times += [match[2]] if match[1] else []
+        signatures += [match[4]] if match[3] else []
+    if len(times) != 1 or not 0 < len(signatures) <= MAX_SIGNATURES:
+        _refuse(
+            "malformed",
+            f"the {HEADER} header must hold one t= and 1 to {MAX_SIGNATURES} v1=, and holds "
+            f"{len(times)} and {len(signatures)}",
+        )
+    return times[0], signatures
+
+
+def _check_signature(key: bytes, sent_at: str, body: bytes, signatures: Sequence[str]) -> None:
+    expected, good = _mac(key, sent_at, body), False
+    for signature in signatures:
+        good |= hmac.compare_digest(signature, expected)
+    if not good:
+        _refuse(
+            "forged",
+            "no signature fits: the body was changed on its way (was it parsed and written "
+            "again before it got here?), or it was signed with another secret",
+        )
+
+
+def _mac(key: bytes, at: str, body: bytes) -> str:
+    return hmac.new(key, at.encode() + b"." + body, hashlib.sha256).hexdigest()
+
+
+def _check_time(sent_at: int, now: float, tolerance: float) -> None:
+    age = now - sent_at
+    if age > tolerance:
+        _refuse(
+            "too_old",
+            f"it was sent {age:.0f} s ago and at most {tolerance:g} s are allowed: it was held up "
+            f"or is being sent again by somebody, or the clocks disagree by {age:.0f} s",
+        )
+    if -age > tolerance:
+        _refuse(
+            "from_the_future",
+            f"it was sent {-age:.0f} s from now by the sender's clock and at most {tolerance:g} s "
+            f"are allowed: the clocks disagree by {-age:.0f} s; this machine's says {now:.0f}",
+        )
+
+
+def _event(body: bytes) -> Event:
+    try:
+        content = json.loads(body.decode())
+        created_at = datetime.fromisoformat(content["createdAt"])
+        event = Event(
+            id=_text(content["id"]),
+            event=_text(content["event"]),
+            created_at=created_at,
+            tenant=_text(content["tenant"]),
+            approval=_object(content["approval"]),
+        )
+    except (ValueError, KeyError, TypeError, RecursionError):
+        _refuse("malformed", "the body is signed but is no message that this version knows")
+    return event
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _object(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError
+    return value
+
+
+def _refuse(reason: WebhookReason, message: str) -> NoReturn:
+    raise WebhookRefused(f"the webhook message is refused: {message}", reason=reason) from None

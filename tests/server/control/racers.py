@@ -1,0 +1,111 @@
+"""What processes of their own do in races; each round begins for all of them together."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+from nomos.audit.record import Record
+from nomos.server.control.envelope import Envelope, fingerprint
+from nomos.server.storage.envelope_store import Told
+from nomos.server.storage.envelopes import Standing
+from nomos.server.storage.idempotency import StoredAnswer
+from nomos.server.storage.records import new_receipt_id
+from nomos.server.storage.store import Store
+
+PATIENCE = 30.0
+AT = 1_800_000_000
+
+
+def post_each(
+    port: int, key: str, bodies: Sequence[Mapping[str, Any]], start: Barrier, told: Queue[Any]
+) -> None:
+    """Post the body of each round to /v1/authorize; tell what came of all."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    answers = []
+    for body in bodies:
+        start.wait(PATIENCE)
+        connection.request("POST", "/v1/authorize", json.dumps(body), headers)
+        answers.append(json.loads(connection.getresponse().read()))
+    connection.close()
+    told.put(answers)
+
+
+def draft(number: int, who: int) -> Envelope:
+    """A question, and the envelope that racer `who` would open for it."""
+    bound: dict[str, Any] = {
+        "tenant": "default",
+        "app": f"app_{number}",
+        "agentDid": "did:key:x",
+        "command": "/a/b",
+        "args": None,
+        "context": {},
+    }
+    return Envelope(
+        id=f"env_{number}_{who}",
+        tenant="default",
+        app=f"app_{number}",
+        fingerprint=fingerprint(bound),
+        bound=bound,
+        roles=("lead",),
+        policies=("p",),
+        receipt_id=f"evt_{number}_{who}",
+        created_at=AT,
+        expires_at=AT + 900,
+    )
+
+
+def told_of(envelope: Envelope, record: str) -> Told:
+    """What is written about an answer."""
+    row = Record(record, "default", "decision", AT * 1000, envelope=envelope.id)
+    stored = StoredAnswer("default", envelope.app, "", "0" * 64, record, "x", {}, AT)
+    return Told(row, stored)
+
+
+async def open_each(folder: Path, who: int, rounds: int, start: Barrier) -> list[str]:
+    """Ask one question in each round; return the envelopes that were found."""
+    store = Store(folder, lambda: AT)
+    found = []
+    for number in range(rounds):
+        mine = draft(number, who)
+
+        def tell(standing: Standing, mine: Envelope = mine) -> Told:
+            return told_of(standing.envelope, mine.receipt_id)
+
+        await asyncio.to_thread(start.wait, PATIENCE)
+        standing = await store.envelopes.ask(mine, tell, lambda *_: {})
+        assert isinstance(standing, Standing)
+        found.append(standing.envelope.id)
+    await store.close()
+    return found
+
+
+async def use_each(folder: Path, idents: Sequence[str], start: Barrier) -> list[object]:
+    """Use one approval in each round; return which of them counted."""
+    store = Store(folder, lambda: AT)
+    used: list[object] = []
+    for number, ident in enumerate(idents):
+        envelope = replace(draft(number, 0), id=ident)
+        told = told_of(envelope, new_receipt_id(AT * 1000))
+        await asyncio.to_thread(start.wait, PATIENCE)
+        used.append(await store.envelopes.consume(ident, told, ()))
+    await store.close()
+    return used
+
+
+def opener(folder: Path, who: int, rounds: int, start: Barrier, told: Queue[Any]) -> None:
+    """Ask one question in each round."""
+    told.put(asyncio.run(open_each(folder, who, rounds, start)))
+
+
+def user(folder: Path, who: int, idents: list[str], start: Barrier, told: Queue[Any]) -> None:
+    """Use one approval in each round."""
+    told.put(asyncio.run(use_each(folder, idents, start)))

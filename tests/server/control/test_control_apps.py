@@ -1,0 +1,164 @@
+"""Apps: registered, given new keys and disabled by operators, and never above themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+from server.control.conftest import Plane
+from server.control.people import operator
+
+from nomos.server.storage.tenants import DEFAULT
+
+pytestmark = pytest.mark.anyio
+
+
+async def make(plane: Plane, who: dict[str, str], **body: Any) -> httpx.Response:
+    return await plane.client.post("/v1/apps", json={"name": "a bot", **body}, headers=who)
+
+
+async def works(plane: Plane, key: str) -> int:
+    """The status of a question asked with this API key."""
+    reply = await plane.ask({"authorization": f"Bearer {key}"})
+    return reply.status_code
+
+
+async def test_a_new_app_asks_with_its_key_and_the_key_is_shown_once(plane: Plane) -> None:
+    who = await operator(plane, "*")
+    reply = await make(plane, who, role="agent")
+    made = reply.json()
+    assert reply.status_code == 200
+    assert (made["name"], made["role"], made["covers"]) == ("a bot", "agent", [])
+    assert made["owner"] == who["x-app"]
+    assert await works(plane, made["apiKey"]) == 200
+    listed = await plane.client.get("/v1/apps", headers=who)
+    assert made["id"] in [app["id"] for app in listed.json()["apps"]]
+    assert made["apiKey"].rsplit("_", 1)[1] not in listed.text
+    assert "apiKey" not in listed.text
+
+
+async def test_every_act_is_on_record_with_who_did_it_and_without_the_key(plane: Plane) -> None:
+    who = await operator(plane, "lead")
+    made = (await make(plane, who, role="operator", covers=["lead"])).json()
+    rotated = await plane.client.post(f"/v1/apps/{made['id']}/rotate", headers=who)
+    await plane.client.post(f"/v1/apps/{made['id']}/disable", headers=who)
+    await plane.client.post(f"/v1/apps/{made['id']}/disable", headers=who)
+    rows = [row for row in await plane.receipts() if row.kind == "app"]
+    assert [row.act for row in rows] == ["disable", "rotate", "create"]
+    assert {row.actor for row in rows} == {who["x-app"]}
+    assert {row.app for row in rows} == {made["id"]}
+    assert rows[0].detail == {"name": "a bot", "role": "operator", "covers": ["lead"]}
+    for key in (made["apiKey"], rotated.json()["apiKey"]):
+        assert key.rsplit("_", 1)[1] not in repr(rows)
+
+
+async def test_a_rotated_key_takes_the_place_of_the_old_one_at_once(plane: Plane) -> None:
+    who = await operator(plane, "*")
+    made = (await make(plane, who, role="agent")).json()
+    after = (await plane.client.post(f"/v1/apps/{made['id']}/rotate", headers=who)).json()
+    assert after["id"] == made["id"]
+    assert after["apiKey"] != made["apiKey"]
+    assert (await works(plane, made["apiKey"]), await works(plane, after["apiKey"])) == (401, 200)
+
+
+async def test_an_operator_keeps_role_and_covers_when_the_key_is_rotated(plane: Plane) -> None:
+    who = await operator(plane, "lead", "security")
+    after = await plane.client.post(f"/v1/apps/{who['x-app']}/rotate", headers=who)
+    assert after.json()["covers"] == ["lead", "security"]
+    old = await plane.client.get("/v1/apps", headers=who)
+    new = {"authorization": f"Bearer {after.json()['apiKey']}"}
+    assert old.status_code == 401
+    assert (await plane.client.get("/v1/apps", headers=new)).status_code == 200
+
+
+async def test_a_disabled_app_is_refused_and_gets_no_new_key(plane: Plane) -> None:
+    who = await operator(plane, "*")
+    made = (await make(plane, who, role="agent")).json()
+    for _ in range(2):
+        gone = await plane.client.post(f"/v1/apps/{made['id']}/disable", headers=who)
+        assert gone.json()["disabledAt"] == gone.json()["createdAt"]
+    assert await works(plane, made["apiKey"]) == 403
+    refused = await plane.client.post(f"/v1/apps/{made['id']}/rotate", headers=who)
+    assert (refused.status_code, refused.json()["error_code"]) == (400, "invalid_request")
+    assert "disabled" in refused.json()["error"]
+
+
+async def test_nobody_disables_the_app_whose_key_they_use(plane: Plane) -> None:
+    who = await operator(plane, "*")
+    reply = await plane.client.post(f"/v1/apps/{who['x-app']}/disable", headers=who)
+    assert reply.status_code == 400
+    assert "another operator" in reply.json()["error"]
+
+
+@pytest.mark.parametrize("wanted", [["security"], ["lead", "security"], ["*"]])
+async def test_nobody_makes_a_key_that_answers_for_more_than_their_own(
+    plane: Plane, wanted: list[str]
+) -> None:
+    who = await operator(plane, "lead")
+    before = len(await plane.system.store.apps.all(DEFAULT))
+    reply = await make(plane, who, role="operator", covers=wanted)
+    assert (reply.status_code, reply.json()["error_code"]) == (403, "forbidden")
+    assert ("every role" if wanted == ["*"] else "security") in reply.json()["error"]
+    assert len(await plane.system.store.apps.all(DEFAULT)) == before
+
+
+@pytest.mark.parametrize("act", ["rotate", "disable"])
+async def test_nobody_takes_over_a_key_that_answers_for_more(plane: Plane, act: str) -> None:
+    who, other = await operator(plane, "lead"), await operator(plane, "lead", "security")
+    reply = await plane.client.post(f"/v1/apps/{other['x-app']}/{act}", headers=who)
+    assert reply.status_code == 403
+    assert (await plane.client.get("/v1/apps", headers=other)).status_code == 200
+    assert not [row for row in await plane.receipts() if row.kind == "app"]
+
+
+async def test_who_covers_every_role_may_hand_out_any(plane: Plane) -> None:
+    who = await operator(plane, "*")
+    for covers in (["*"], ["security", "lead", "lead"]):
+        made = (await make(plane, who, role="operator", covers=covers)).json()
+        assert made["covers"] == sorted(set(covers))
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "role"),
+        ({"role": "root"}, "role"),
+        ({"role": "agent", "name": ""}, "name"),
+        ({"role": "agent", "name": "two\nlines"}, "name"),
+        ({"role": "agent", "name": "x" * 101}, "name"),
+        ({"role": "agent", "covers": ["lead"]}, "covers"),
+        ({"role": "operator", "covers": "lead"}, "covers"),
+        ({"role": "operator", "covers": ["a b"]}, "covers"),
+        ({"role": "operator", "covers": ["a*"]}, "covers"),
+        ({"role": "operator", "covers": ["x"] * 33}, "covers"),
+        ({"role": "agent", "owner": "app_1"}, "owner"),
+    ],
+)
+async def test_what_is_wrong_is_named(plane: Plane, body: dict[str, Any], field: str) -> None:
+    reply = await make(plane, await operator(plane, "*"), **body)
+    assert (reply.status_code, reply.json()["error_code"]) == (400, "invalid_request")
+    assert any(name.startswith(field) for name in reply.json()["fields"]), reply.text
+
+
+@pytest.mark.parametrize("act", ["rotate", "disable"])
+async def test_an_app_that_is_not_there_is_not_found(plane: Plane, act: str) -> None:
+    who = await operator(plane, "*")
+    reply = await plane.client.post(f"/v1/apps/app_{'0' * 26}/{act}", headers=who)
+    assert (reply.status_code, reply.json()["error_code"]) == (404, "not_found")
+
+
+async def test_what_the_agents_app_made_is_not_answered_by_its_owner(plane: Plane) -> None:
+    """The owner that is recorded here is the one who may not approve."""
+    who = await operator(plane, "*")
+    made = (await make(plane, who, role="agent")).json()
+    found = await plane.system.store.apps.find(DEFAULT, made["id"])
+    assert found is not None
+    assert found.app.owner == who["x-app"]
+
+
+async def test_tenants_do_not_see_each_others_apps(plane: Plane) -> None:
+    who = await operator(plane, "*")
+    made = (await make(plane, who, role="agent")).json()
+    assert await plane.system.store.apps.find("another", made["id"]) is None
+    assert await plane.system.store.apps.all("another") == ()

@@ -1,0 +1,195 @@
+"""The routes of the issuer keys: what anyone sees, and who may rotate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nomos._io.checkpoints import checking
+from nomos._io.signer import Link, Signer
+from nomos._wire import Answer, Refused, Request, SignCheckpoint
+from nomos.audit.keys import trusted
+from nomos.server.bell import Bell
+from nomos.server.storage.apps import Role
+from nomos.server.storage.issuer_keys import HONOURED_SECONDS
+from nomos.server.storage.tenants import DEFAULT
+
+if TYPE_CHECKING:
+    from server.control.conftest import OpenPlane, Plane
+
+pytestmark = pytest.mark.anyio
+
+ROTATE = "/v1/keys/rotate"
+
+
+async def _rotate(plane: Plane, **body: Any) -> Any:
+    operator = await plane.another("operator")
+    reply = await plane.client.post(ROTATE, json=body, headers=operator)
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+async def _known(plane: Plane, path: str) -> Any:
+    reply = await plane.client.get(path, headers={"authorization": ""})
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+async def test_anyone_sees_the_keys_and_can_follow_them(plane: Plane, link: Link) -> None:
+    first = plane.system.issuer_did
+    before = await _known(plane, "/v1/keys")
+    assert [key["did"] for key in before["keys"]] == [first]
+    for _ in range(2):
+        await _rotate(plane)
+    shown = await _known(plane, "/v1/keys")
+    assert (shown["tenant"], shown["keys"][:1][0]["row"]) == (DEFAULT, before["keys"][0]["row"])
+    found = trusted(shown["keys"], DEFAULT, first, checking(Signer(link)))
+    assert found.trusted == tuple(key["did"] for key in shown["keys"])
+    assert found.trusted[-1] == plane.system.issuer_did
+    assert set(shown["keys"][0]) == {"did", "state", "until", "row", "hash", "checkpoint"}
+    assert set(shown["keys"][2]) == {"did", "state", "row", "hash", "checkpoint"}
+    assert shown["serverTime"] == "2027-01-15T08:00:00.000Z"
+
+
+async def test_the_states_of_the_keys(plane: Plane) -> None:
+    old = plane.system.issuer_did
+    rotated = await _rotate(plane)
+    new = plane.system.issuer_did
+    until = "2027-01-15T09:01:00.000Z"
+    assert HONOURED_SECONDS == 3660
+    assert [(key["did"], key["state"], key.get("until")) for key in rotated["keys"]] == [
+        (old, "retiring", until),
+        (new, "active", None),
+    ]
+    known = await _known(plane, "/.well-known/nomos")
+    assert known["issuers"] == [
+        {"did": new, "state": "active"},
+        {"did": old, "state": "retiring", "until": until},
+    ]
+    assert known["keys"] == rotated["keys"]
+
+
+async def test_the_old_key_is_revoked_if_so_asked(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung: list[str] = []
+    monkeypatch.setattr(Bell, "ring", lambda _, topic: rung.append(topic))
+    old = plane.system.issuer_did
+    rotated = await _rotate(plane, revokeOld=True)
+    assert [key["state"] for key in rotated["keys"]] == ["revoked", "active"]
+    known = await _known(plane, "/.well-known/nomos")
+    assert known["issuers"][1] == {"did": old, "state": "revoked"}
+    assert f"revocations:{DEFAULT}" in rung
+    headers = await plane.another("operator")
+    feed = (await plane.client.get("/v1/revocations", headers=headers)).json()
+    assert [(each["row"]["id"], each["row"]["kind"]) for each in feed["entries"]] == [
+        (old, "issuer")
+    ]
+    assert feed["issuer"] == plane.system.issuer_did
+
+
+async def test_a_retiring_key_is_revoked_as_anything_is(plane: Plane) -> None:
+    old = plane.system.issuer_did
+    headers = await plane.another("operator")
+    refused = await plane.client.post("/v1/revocations", json={"id": old}, headers=headers)
+    assert refused.status_code == 400
+    assert "nomos keys rotate --revoke-old" in refused.json()["error"]
+    await _rotate(plane)
+    reply = await plane.client.post("/v1/revocations", json={"id": old}, headers=headers)
+    assert (reply.status_code, reply.json()["kind"]) == (200, "issuer")
+    await plane.system.issuers.refresh()
+    assert old not in plane.system.issuers.trusted
+    known = await _known(plane, "/v1/keys")
+    assert [key["state"] for key in known["keys"]] == ["revoked", "active"]
+
+
+@pytest.mark.parametrize(("role", "status"), [("agent", 403), ("auditor", 403), (None, 401)])
+async def test_only_an_operator_may_rotate(standing: Plane, role: Role | None, status: int) -> None:
+    before = standing.system.issuer_did
+    headers = {"authorization": ""} if role is None else await standing.another(role)
+    reply = await standing.client.post(ROTATE, json={}, headers=headers)
+    assert reply.status_code == status
+    assert standing.system.issuer_did == before
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b'{"revokeOld":"yes"}', b'{"revokeOld":null}', b'{"revoke_old":true}']
+)
+async def test_a_question_that_is_wrong_rotates_nothing(standing: Plane, body: bytes) -> None:
+    before = standing.system.issuer_did
+    headers = await standing.another("operator")
+    reply = await standing.client.post(ROTATE, content=body, headers=headers)
+    assert (reply.status_code, reply.json()["error_code"]) == (400, "invalid_request")
+    assert standing.system.issuer_did == before
+
+
+async def test_grants_before_and_after_are_by_their_keys(plane: Plane) -> None:
+    old = plane.system.issuer_did
+    before = (await plane.ask()).json()
+    await _rotate(plane)
+    after = (await plane.ask()).json()
+    said = [plane.payload(grant["chain"][0])["iss"] for grant in (before, after)]
+    assert said == [old, plane.system.issuer_did]
+    assert said[0] != said[1]
+    for grant, issuer in zip((before, after), said, strict=True):
+        assert plane.payload(grant["ucan"])["sub"] == issuer
+
+
+async def test_a_signer_that_does_not_sign_leaves_the_old_key(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = plane.system.issuers._signer.ask
+
+    class Failing:
+        async def ask(self, request: Request) -> Answer | Refused:
+            if isinstance(request, SignCheckpoint):
+                return Refused(code="unknown_key", message="gone")
+            return await ask(request)
+
+    old = plane.system.issuer_did
+    headers = await plane.another("operator")
+    with monkeypatch.context() as patch:
+        patch.setattr(plane.system.issuers, "_signer", Failing())
+        reply = await plane.client.post(ROTATE, json={}, headers=headers)
+    assert (reply.status_code, reply.json()["error_code"]) == (503, "unavailable")
+    assert plane.system.issuer_did == old
+    await _rotate(plane)
+    assert plane.system.issuer_did != old
+
+
+async def test_a_key_log_that_is_full_says_so(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nomos.server.issuers.MAX_KEYS", 1)
+    headers = await plane.another("operator")
+    reply = await plane.client.post(ROTATE, json={}, headers=headers)
+    assert reply.status_code == 400
+    assert "verifiers read no more" in reply.json()["error"]
+
+
+async def test_a_replayed_answer_keeps_the_key_that_signed_it(
+    plane: Plane,
+) -> None:
+    """And is an answer no more when that key is revoked."""
+    key = {"idempotency-key": "once"}
+    first = (await plane.ask(key)).json()
+    await _rotate(plane)
+    again = (await plane.ask(key)).json()
+    assert (again["ucan"], again["chain"]) == (first["ucan"], first["chain"])
+    old = plane.payload(first["chain"][0])["iss"]
+    headers = await plane.another("operator")
+    done = await plane.client.post("/v1/revocations", json={"id": old}, headers=headers)
+    assert done.status_code == 200
+    over = (await plane.ask(key)).json()
+    assert (over["decision"], over["reason"]) == ("deny", "revoked")
+
+
+async def test_a_restart_keeps_everything(
+    open_plane: OpenPlane, tmp_path: Any, signer: Any
+) -> None:
+    async with open_plane(tmp_path / "data", signer) as plane:
+        await _rotate(plane, revokeOld=True)
+        before = await _known(plane, "/v1/keys")
+    async with open_plane(tmp_path / "data", signer) as plane:
+        assert await _known(plane, "/v1/keys") == before

@@ -1,0 +1,485 @@
+"""Taking back what was granted, who may, and the feed that tells services of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nomos._io.signer import AsyncSigner
+from nomos._wire import (
+    Answer,
+    Checkpoint,
+    CheckpointVerified,
+    Refused,
+    Request,
+    SignCheckpoint,
+    VerifyCheckpoint,
+)
+from nomos.errors import SignerError
+from nomos.server.control.feed import PAGE
+from nomos.server.control.followers import MOST_OF_ONE_APP, Followers
+from nomos.server.control.services import MAX_SERVICES
+from nomos.server.pdp.feed import State, advance
+from nomos.server.storage.tenants import DEFAULT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import httpx
+    from server.control.conftest import OpenPlane, Plane
+
+    from nomos.audit.record import Record
+
+pytestmark = pytest.mark.anyio
+
+URL = "/v1/revocations"
+PR = {
+    "command": "/github/pr/create",
+    "args": {"title": "Fix", "head": "fix", "base": "main"},
+}
+
+
+async def revoke(
+    plane: Plane, headers: Mapping[str, str] | None, ident: object, **more: Any
+) -> httpx.Response:
+    return await plane.client.post(URL, json={"id": ident, **more}, headers=headers)
+
+
+async def feed(plane: Plane, **query: object) -> dict[str, Any]:
+    reply = await plane.client.get(URL, params={k: str(v) for k, v in query.items()})
+    assert reply.status_code == 200, reply.text
+    read: dict[str, Any] = reply.json()
+    return read
+
+
+async def cid_of(plane: Plane, headers: Mapping[str, str] | None = None, **more: Any) -> str:
+    """A grant's delegation, as its receipt names it."""
+    reply = (await plane.ask(headers, **more)).json()
+    record = await plane.system.store.receipt(DEFAULT, reply["receiptId"])
+    assert record is not None
+    assert record.cid is not None
+    return record.cid
+
+
+async def revocations(plane: Plane) -> list[Record]:
+    return [row for row in await plane.receipts() if row.kind == "revocation"]
+
+
+async def verified(signer: AsyncSigner, token: str, issuer: str) -> Checkpoint:
+    answer = await signer.ask(VerifyCheckpoint(token=token, issuers=[issuer]))
+    assert isinstance(answer, CheckpointVerified), answer
+    return answer.checkpoint
+
+
+def told(reply: httpx.Response) -> tuple[int, str]:
+    return reply.status_code, reply.json()["error_code"]
+
+
+# What can be revoked
+
+
+async def test_a_delegation(plane: Plane) -> None:
+    operator, cid = await plane.another("operator"), await cid_of(plane)
+    reply = await revoke(plane, operator, cid, reason="its agent was stolen")
+    assert reply.json() == {
+        "id": cid,
+        "kind": "cid",
+        "seq": 1,
+        "at": "2027-01-15T08:00:00.000Z",
+        "alreadyRevoked": False,
+    }
+    assert await plane.system.store.revoked([cid, "other"]) == {cid}
+
+
+async def test_an_agent(plane: Plane, agent: str) -> None:
+    operator = await plane.another("operator")
+    assert (await revoke(plane, operator, agent)).json()["kind"] == "agent"
+
+
+async def test_an_app_which_is_then_disabled_too(plane: Plane) -> None:
+    operator = await plane.another("operator")
+    assert (await plane.ask()).status_code == 200
+    assert (await revoke(plane, operator, plane.app)).json()["kind"] == "app"
+    assert told(await plane.ask()) == (403, "app_disabled")
+
+
+async def test_an_envelope_which_then_cannot_be_approved(plane: Plane) -> None:
+    operator = await plane.another("operator")
+    envelope = (await plane.ask(**PR)).json()["approvalEnvelopeId"]
+    assert (await revoke(plane, operator, envelope)).json()["kind"] == "envelope"
+    reply = await plane.client.post(
+        f"/v1/approvals/{envelope}/decide", json={"approve": True}, headers=operator
+    )
+    assert reply.status_code in (403, 409)
+    reply = await plane.ask(**PR, cosignerEnvelopeId=envelope)
+    assert reply.json()["decision"] != "allow"
+
+
+async def test_an_issuer_key_once_another_signs(plane: Plane) -> None:
+    operator, first = await plane.another("operator"), plane.system.issuer_did
+    refused = await revoke(plane, operator, first)
+    assert told(refused) == (400, "invalid_request")
+    assert "nomos keys rotate" in refused.json()["error"]
+    assert await plane.system.store.revoked([first]) == frozenset()
+    assert await revocations(plane) == []
+
+    assert (
+        await plane.client.post("/v1/keys/rotate", json={}, headers=operator)
+    ).status_code == 200
+    assert plane.system.issuer_did != first
+    assert (await revoke(plane, operator, first)).json()["kind"] == "issuer"
+    known = (await plane.client.get("/.well-known/nomos")).json()
+    assert {each["did"]: each["state"] for each in known["issuers"]}[first] == "revoked"
+
+
+async def test_revoking_again_changes_nothing(plane: Plane, agent: str) -> None:
+    operator = await plane.another("operator")
+    first = (await revoke(plane, operator, agent)).json()
+    plane.clock.now += 100
+    again = (await revoke(plane, operator, agent, reason="to be sure")).json()
+    assert again == {**first, "alreadyRevoked": True}
+    assert len(await revocations(plane)) == 1
+    assert (await feed(plane))["head"]["seq"] == 1
+
+
+async def test_many_at_once_are_one(plane: Plane, agent: str) -> None:
+    operator = await plane.another("operator")
+    replies = await asyncio.gather(*(revoke(plane, operator, agent) for _ in range(8)))
+    assert sorted(reply.json()["alreadyRevoked"] for reply in replies) == [False] + [True] * 7
+    assert {reply.json()["seq"] for reply in replies} == {1}
+
+
+async def test_it_is_on_record_who_revoked_what_and_why(plane: Plane, agent: str) -> None:
+    operator = await plane.another("operator")
+    secret = "ghp_" + "A1b2C3d4" * 5
+    await revoke(plane, operator, agent, reason=f"found {secret} in its log")
+    (record,) = await revocations(plane)
+    app = operator["authorization"].removeprefix("Bearer nomos_").rsplit("_", 1)[0]
+    assert (record.actor, record.act, record.agent) == (app, "revoke", agent)
+    assert {k: record.detail[k] for k in ("id", "kind", "seq")} == {
+        "id": agent,
+        "kind": "agent",
+        "seq": 1,
+    }
+    assert "found" in record.detail["reason"]
+    assert secret not in str(record)
+
+
+# What an app may revoke by itself
+
+
+async def test_an_app_revokes_its_own(plane: Plane, agent: str) -> None:
+    cid = await cid_of(plane, agentDid=agent)
+    envelope = (await plane.ask(**PR)).json()["approvalEnvelopeId"]
+    for ident in (cid, envelope, agent):
+        assert (await revoke(plane, None, ident)).status_code == 200
+    assert {record.app for record in await revocations(plane)} == {plane.app}
+
+
+async def test_an_app_revokes_nothing_of_others(plane: Plane, agent: str) -> None:
+    """And is not told what there is."""
+    other = await plane.another("agent")
+    cid = await cid_of(plane, agentDid=agent)
+    envelope = (await plane.ask(**PR)).json()["approvalEnvelopeId"]
+    for ident in (cid, envelope, agent, plane.app, "0" * 64, plane.system.pdp_did):
+        assert told(await revoke(plane, other, ident)) == (404, "not_found"), ident
+    assert told(await revoke(plane, None, plane.app)) == (404, "not_found")
+    assert (await feed(plane))["entries"] == []
+
+
+async def test_to_ask_for_an_agent_is_not_to_own_it(plane: Plane, agent: str) -> None:
+    """A DID is public: whoever knows it can ask in its name, or write it down somewhere."""
+    other = await plane.another("agent")
+    await plane.ask(agentDid=agent)
+    await plane.ask(other, purpose=f'"agent":"{agent}"', context={"agent": agent})
+    assert told(await revoke(plane, other, agent)) == (404, "not_found")
+    await plane.ask(other, agentDid=agent)
+    assert told(await revoke(plane, other, agent)) == (404, "not_found")
+
+
+async def test_no_app_owns_a_key_that_others_rely_on(
+    plane: Plane, agent: str, signer: AsyncSigner
+) -> None:
+    """Though it may ask for an agent by that name, as for any other."""
+    operator = await plane.another("operator")
+    old = plane.system.issuer_did
+    await plane.client.post("/v1/keys/rotate", json={}, headers=operator)
+    service = {"name": "alone", "did": agent, "url": "http://127.0.0.1:8789"}
+    await plane.client.post("/v1/services", json=service, headers=operator)
+    for did in (old, plane.system.issuer_did, plane.system.pdp_did, agent):
+        assert (await plane.ask(agentDid=did)).json()["decision"] == "allow"
+        assert told(await revoke(plane, None, did)) == (404, "not_found")
+    assert (await feed(plane))["entries"] == []
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    "ident",
+    [
+        "",
+        "x",
+        "0" * 63,
+        "0" * 65,
+        "A" * 64,
+        "did:key:z6Mk",
+        "did:web:example.com",
+        "app_1",
+        "env_" + "0" * 25,
+        "evt_" + "0" * 26,
+        "0" * 64 + "\n",
+        7,
+        ["0" * 64],
+        {},
+    ],
+)
+async def test_what_names_nothing(standing: Plane, ident: object) -> None:
+    operator = await standing.another("operator")
+    reply = await revoke(standing, operator, ident)
+    assert told(reply) == (400, "invalid_request")
+    assert reply.json()["fields"] == ["id"]
+
+
+@pytest.mark.parametrize(
+    "more", [{"reason": "x" * 281}, {"reason": 7}, {"reason": None}, {"kind": "cid"}], ids=str
+)
+async def test_other_members(standing: Plane, more: dict[str, Any]) -> None:
+    operator = await standing.another("operator")
+    reply = await revoke(standing, operator, "0" * 64, **more)
+    assert told(reply) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("ident", ["app_" + "0" * 26, "env_" + "0" * 26])
+async def test_what_the_tenant_does_not_have(standing: Plane, ident: str) -> None:
+    operator = await standing.another("operator")
+    assert told(await revoke(standing, operator, ident)) == (404, "not_found")
+
+
+async def test_an_auditor_revokes_nothing(standing: Plane) -> None:
+    auditor = await standing.another("auditor")
+    assert told(await revoke(standing, auditor, "0" * 64)) == (403, "forbidden")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "since=-1",
+        "since=x",
+        "since=1.5",
+        "since=9007199254740992",
+        "wait=3",
+        "wait=-1",
+        "nonce=",
+        "nonce=" + "x" * 65,
+        "nonce=a%20b",
+        "since=1&since=2",
+        "other=1",
+    ],
+)
+async def test_a_wrong_query(standing: Plane, query: str) -> None:
+    assert told(await standing.client.get(f"{URL}?{query}")) == (400, "invalid_request")
+
+
+# The feed
+
+
+async def test_a_follower_reads_it_to_its_end_in_pages(plane: Plane, signer: AsyncSigner) -> None:
+    ids = [f"{number:064x}" for number in range(PAGE + 5)]
+    await plane.system.store.revoke(DEFAULT, ids)
+    state, pages = State(DEFAULT), 0
+    while not pages or not state.complete:
+        reply = await feed(plane, since=state.since, nonce=f"page-{pages}")
+        said = await verified(signer, reply["checkpoint"], plane.system.issuer_did)
+        known = advance(state, reply, said, f"page-{pages}")
+        assert isinstance(known, State), known
+        state, pages = known, pages + 1
+    assert (pages, state.ids) == (2, frozenset(ids))
+
+
+async def test_an_empty_feed_is_signed_too(standing: Plane, signer: AsyncSigner) -> None:
+    reply = await feed(standing, nonce="n")
+    said = await verified(signer, reply["checkpoint"], standing.system.issuer_did)
+    assert (said.log, said.tenant, said.seq, said.nonce) == ("revocations", DEFAULT, 0, "n")
+    assert reply["tenant"] == DEFAULT
+    assert reply["issuer"] == standing.system.issuer_did
+    assert (reply["entries"], reply["more"]) == ([], False)
+
+
+async def test_every_role_may_follow(standing: Plane) -> None:
+    for role in ("agent", "operator", "auditor"):
+        headers = await standing.another(role)
+        assert (await standing.client.get(URL, headers=headers)).status_code == 200
+
+
+async def test_who_waits_hears_of_it_at_once(plane: Plane, agent: str) -> None:
+    operator = await plane.another("operator")
+    waiting = asyncio.create_task(feed(plane, since=0, wait=2))
+    await asyncio.sleep(0.2)
+    assert not waiting.done()
+    began = time.monotonic()
+    await revoke(plane, operator, agent)
+    reply = await waiting
+    assert time.monotonic() - began < 0.9
+    assert [entry["row"]["id"] for entry in reply["entries"]] == [agent]
+
+
+async def test_who_waits_in_vain_is_answered_within_two_seconds(standing: Plane) -> None:
+    began = time.monotonic()
+    reply = await feed(standing, wait=1, nonce="n")
+    assert 0.9 < time.monotonic() - began < 1.9
+    assert reply["entries"] == []
+
+
+async def test_who_is_behind_does_not_wait(plane: Plane) -> None:
+    await plane.system.store.revoke(DEFAULT, ["0" * 64])
+    began = time.monotonic()
+    assert len((await feed(plane, since=0, wait=2))["entries"]) == 1
+    assert time.monotonic() - began < 0.9
+
+
+async def test_only_so_many_of_one_app_wait(plane: Plane) -> None:
+    """The others are answered all the same, at once."""
+    asked = [asyncio.create_task(feed(plane, wait=2)) for _ in range(MOST_OF_ONE_APP + 3)]
+    done, waiting = await asyncio.wait(asked, timeout=1.2)
+    assert (len(done), len(waiting)) == (3, MOST_OF_ONE_APP)
+    await plane.system.store.revoke(DEFAULT, ["0" * 64])
+    await asyncio.wait(waiting)
+
+
+def test_places_are_given_back() -> None:
+    followers = Followers()
+    for _ in range(3 * MOST_OF_ONE_APP):
+        with followers.place("app") as room:
+            assert room
+    with followers.place("app"), pytest.raises(KeyError), followers.place("app"):
+        raise KeyError
+    assert not followers._waiting
+
+
+async def test_a_nonce_gets_a_checkpoint_of_its_own_and_others_share_one(plane: Plane) -> None:
+    async def checkpoint(**query: object) -> str:
+        return str((await feed(plane, **query))["checkpoint"])
+
+    shared = await checkpoint()
+    assert await checkpoint(nonce="a") != await checkpoint(nonce="b")
+    plane.clock.now += 0.9
+    assert await checkpoint() == shared
+    plane.clock.now += 0.2
+    assert await checkpoint() != shared
+
+
+async def test_what_is_shared_is_never_of_an_earlier_log(plane: Plane, signer: AsyncSigner) -> None:
+    operator = await plane.another("operator")
+    await feed(plane)
+    await plane.system.store.revoke(DEFAULT, ["0" * 64])
+    reply = await feed(plane)
+    issuer = plane.system.issuer_did
+    assert (await verified(signer, reply["checkpoint"], issuer)).seq == 1
+    await plane.client.post("/v1/keys/rotate", json={}, headers=operator)
+    reply = await feed(plane)
+    assert reply["issuer"] == plane.system.issuer_did != issuer
+    await verified(signer, reply["checkpoint"], plane.system.issuer_did)
+
+
+async def test_unsigned_nothing_is_told(
+    tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane
+) -> None:
+    """A feed that nobody signed looks like any other reply, and is worth nothing."""
+
+    class Unsigning:
+        answer: Refused | None = None
+
+        async def ask(self, request: Request) -> Answer | Refused:
+            if isinstance(request, SignCheckpoint) and request.payload.log == "revocations":
+                if self.answer is None:
+                    raise SignerError("it has died")
+                return self.answer
+            return await signer.ask(request)
+
+    unsigning = Unsigning()
+    async with open_plane(tmp_path / "data", unsigning) as plane:
+        for unsigning.answer in (None, Refused(code="unknown_key", message="forgotten")):
+            assert told(await plane.client.get(URL)) == (503, "unavailable")
+
+
+# Services that honour grants
+
+
+async def test_a_registered_service_may_be_the_audience(plane: Plane, agent: str) -> None:
+    operator = await plane.another("operator")
+    service = {"name": "alone", "did": agent, "url": "http://127.0.0.1:8789"}
+    assert told(await plane.ask(audience=agent)) == (400, "invalid_request")
+    made = await plane.client.post("/v1/services", json=service, headers=operator)
+    assert made.status_code == 200, made.text
+    assert made.json() == {**service, "createdAt": "2027-01-15T08:00:00.000Z"}
+    reply = (await plane.ask(audience=agent)).json()
+    assert reply["audience"] == agent
+    assert plane.payload(reply["ucan"])["aud"] == agent
+
+    again = await plane.client.post("/v1/services", json=service, headers=operator)
+    assert again.json() == made.json()
+    listed = await plane.client.get("/v1/services", headers=operator)
+    assert listed.json() == {"services": [made.json()]}
+    known = (await plane.client.get("/.well-known/nomos")).json()["services"]
+    assert {each["name"]: each["did"] for each in known} == {
+        "pdp": plane.system.pdp_did,
+        "alone": agent,
+    }
+    (record,) = [row for row in await plane.receipts() if row.act == "register_service"]
+    assert record.detail["did"] == agent
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"name": "pdp"}, "name"),
+        ({"name": "A"}, "name"),
+        ({"name": ""}, "name"),
+        ({"did": "did:web:x"}, "did"),
+        ({"url": "ftp://x"}, "url"),
+        ({"url": "http://user@x"}, "url"),
+        ({"url": "http://"}, "url"),
+        ({"url": "http://x:99999"}, "url"),
+        ({"url": "http://" + "x" * 512}, "url"),
+        ({"url": "http://x\n"}, "url"),
+        ({"more": 1}, "more"),
+    ],
+    ids=str,
+)
+async def test_a_wrong_service(
+    standing: Plane, agent: str, change: dict[str, Any], field: str
+) -> None:
+    operator = await standing.another("operator")
+    service = {"name": "x", "did": agent, "url": "http://x"} | change
+    reply = await standing.client.post("/v1/services", json=service, headers=operator)
+    assert (*told(reply), reply.json()["fields"]) == (400, "invalid_request", [field])
+
+
+async def test_a_name_and_a_did_are_of_one_service(plane: Plane, agent: str) -> None:
+    operator, other = await plane.another("operator"), plane.system.issuer_did
+    service = {"name": "x", "did": agent, "url": "http://x"}
+    await plane.client.post("/v1/services", json=service, headers=operator)
+    for change, field in (({"did": other}, "name"), ({"name": "y"}, "did")):
+        reply = await plane.client.post("/v1/services", json=service | change, headers=operator)
+        assert (reply.status_code, reply.json()["fields"]) == (400, [field])
+    own = service | {"name": "y", "did": plane.system.pdp_did}
+    reply = await plane.client.post("/v1/services", json=own, headers=operator)
+    assert reply.json()["fields"] == ["did"]
+
+
+async def test_there_are_only_so_many_services(plane: Plane) -> None:
+    operator = await plane.another("operator")
+
+    async def add(number: int) -> httpx.Response:
+        did = f"did:key:z6Mk{'A' * 42}{'BCDEFGHJK'[number // 8]}{number % 8 + 1}"
+        service = {"name": f"s{number}", "did": did, "url": "http://x"}
+        return await plane.client.post("/v1/services", json=service, headers=operator)
+
+    replies = [await add(number) for number in range(MAX_SERVICES + 1)]
+    assert [reply.status_code for reply in replies] == [200] * MAX_SERVICES + [400]
+    assert "the most" in replies[-1].json()["error"]

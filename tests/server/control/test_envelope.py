@@ -1,0 +1,209 @@
+"""The rules of envelopes, without a server."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from nomos.server.control import envelope
+from nomos.server.control.approval_view import ApprovalView, view
+from nomos.server.control.envelope import DENIAL_SECONDS, LIFE_SECONDS, Envelope, Vote
+
+NOW = 1_800_000_000
+DID = "did:key:z6MkvDqGT54cXesYGvABpF1UapVNwjCqRcafi4Px6Thv5T3Z"
+BOUND: dict[str, Any] = {
+    "tenant": "default",
+    "app": "app_1",
+    "agentDid": DID,
+    "command": "/github/issue/create",
+    "resource": {"provider": "github", "owner": "acme", "repo": "app"},
+    "args": {"title": "It broke"},
+    "context": {"team": "blue"},
+    "ttl": 300,
+    "root": None,
+    "invokedBy": [],
+}
+
+
+def made(*roles: str, **changes: Any) -> Envelope:
+    made = Envelope(
+        id="env_1",
+        tenant="default",
+        app="app_1",
+        fingerprint=envelope.fingerprint(BOUND),
+        bound=BOUND,
+        roles=roles or ("lead",),
+        policies=("careful",),
+        receipt_id="evt_1",
+        created_at=NOW,
+        expires_at=NOW + LIFE_SECONDS,
+    )
+    return replace(made, **changes)
+
+
+def yes(*roles: str, operator: str = "app_2") -> Vote:
+    return Vote(operator, approve=True, roles=roles, at=NOW)
+
+
+def test_a_fingerprint_is_the_hash_of_the_canonical_question() -> None:
+    text = json.dumps(BOUND, sort_keys=True, separators=(",", ":")).encode()
+    assert envelope.fingerprint(BOUND) == hashlib.sha256(text).hexdigest()
+
+
+JSON = some.recursive(
+    some.none() | some.booleans() | some.integers(-(2**53) + 1, 2**53 - 1) | some.text("abé\n"),
+    lambda inner: some.lists(inner, max_size=2) | some.dictionaries(some.text("ab"), inner),
+    max_leaves=5,
+)
+QUESTION = some.fixed_dictionaries({name: some.just(value) | JSON for name, value in BOUND.items()})
+
+
+@given(QUESTION, QUESTION)
+def test_questions_differ_somewhere_if_and_only_if_their_fingerprints_do(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    same = envelope.fingerprint(one) == envelope.fingerprint(other)
+    assert (envelope.differences(one, other) == ()) == same
+    assert envelope.differences(one, other) == envelope.differences(other, one)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "paths"),
+    [
+        ("command", "/github/pr/create", ("command",)),
+        ("resource", {"provider": "github", "owner": "acme"}, ("resource.repo",)),
+        ("args", None, ("args",)),
+        ("args", {"title": "It works", "body": "x"}, ("args.body", "args.title")),
+        ("args", {}, ("args.title",)),
+        ("context", {"team": True}, ("context.team",)),
+        ("context", {"team": {"name": "blue"}}, ("context.team",)),
+        ("ttl", 301, ("ttlSeconds",)),
+        ("ttl", True, ("ttlSeconds",)),
+        ("agentDid", "did:key:other", ("agentDid",)),
+        ("invokedBy", [DID], ("invokedBy",)),
+        ("audience", DID, ("audience",)),
+    ],
+)
+def test_what_differs_is_named_by_its_path(name: str, value: Any, paths: tuple[str, ...]) -> None:
+    assert envelope.differences(BOUND, BOUND | {name: value}) == paths
+
+
+def test_one_is_not_true() -> None:
+    assert envelope.differences({"context": {"a": 1}}, {"context": {"a": True}}) == ("context.a",)
+    assert envelope.differences({"context": {"a": 1}}, {"context": {"a": 1.0}}) == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "after", "state"),
+    [
+        ({}, 0, "pending"),
+        ({}, LIFE_SECONDS - 1, "pending"),
+        ({}, LIFE_SECONDS, "expired"),
+        ({"state": "approved"}, LIFE_SECONDS - 1, "approved"),
+        ({"state": "approved"}, LIFE_SECONDS, "expired"),
+        ({"state": "denied"}, LIFE_SECONDS, "denied"),
+        ({"state": "consumed"}, LIFE_SECONDS, "consumed"),
+        ({"revoked": True}, 0, "denied"),
+        ({"revoked": True, "state": "approved"}, 0, "denied"),
+        ({"revoked": True, "state": "consumed"}, 0, "consumed"),
+    ],
+)
+def test_the_state_at_a_time(changes: dict[str, Any], after: int, state: str) -> None:
+    assert made(**changes).state_at(NOW + after) == state
+
+
+def test_only_an_approval_by_all_who_are_wanted_now_is_ready() -> None:
+    given = made("lead", state="approved", votes=(yes("lead"),))
+    assert envelope.judge(given, BOUND, ("lead",), NOW).use == "ready"
+    missing = envelope.judge(given, BOUND, ("lead", "security"), NOW)
+    assert (missing.use, missing.fields) == ("mismatch", ("roles",))
+    other = envelope.judge(given, BOUND | {"ttl": 1}, ("lead",), NOW)
+    assert (other.use, other.fields) == ("mismatch", ("ttlSeconds",))
+    assert envelope.judge(given, BOUND, ("lead",), NOW + LIFE_SECONDS).use == "expired"
+    used = replace(given, state="consumed")
+    assert envelope.judge(used, BOUND, ("lead",), NOW).use == "consumed"
+
+
+@pytest.mark.parametrize(
+    ("covers", "roles", "covered"),
+    [
+        (("lead",), ("lead", "security"), ("lead",)),
+        (("*",), ("lead", "security"), ("lead", "security")),
+        (("LEAD",), ("lead",), ()),
+        ((), ("lead",), ()),
+        (("lead",), ("*",), ()),
+    ],
+)
+def test_a_key_covers_roles(
+    covers: tuple[str, ...], roles: tuple[str, ...], covered: tuple[str, ...]
+) -> None:
+    assert envelope.covered(covers, roles) == covered
+
+
+def test_roles_are_given_by_those_who_approve() -> None:
+    no = Vote("app_3", approve=False, roles=("security",), at=NOW)
+    some_given = made("lead", "security", votes=(yes("lead", "intern"), no))
+    assert some_given.approved_roles == ("lead",)
+    assert some_given.missing_roles == ("security",)
+    assert some_given.denial == no
+
+
+def test_a_denial_answers_for_a_while() -> None:
+    denied = made(state="denied", decided_at=NOW + 60)
+    assert envelope.answers(denied, ("lead",), NOW + 60 + DENIAL_SECONDS - 1)
+    assert not envelope.answers(denied, ("lead",), NOW + 60 + DENIAL_SECONDS)
+    assert not envelope.answers(made(revoked=True), ("lead",), NOW)
+    assert not envelope.answers(made(state="consumed"), ("lead",), NOW)
+
+
+def test_the_last_of_the_named_roles_approves() -> None:
+    say: Any = {"approve": True, "reason": None, "now": NOW}
+    first, vote = envelope.cast(made("lead", "security"), "app_2", ("lead",), **say)
+    assert (first.state, first.decided_at, vote.roles) == ("pending", None, ("lead",))
+    second, _ = envelope.cast(first, "app_3", ("*",), **say)
+    assert (second.state, second.decided_at) == ("approved", NOW)
+    denied, _ = envelope.cast(first, "app_2", ("lead",), approve=False, reason="no", now=NOW + 1)
+    assert (denied.state, denied.decided_at, len(denied.votes)) == ("denied", NOW + 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("operator", "covers", "changes", "code"),
+    [
+        ("app_2", ("lead",), {}, None),
+        ("app_1", ("*",), {}, "forbidden"),
+        ("app_2", ("*",), {"owner": "app_2"}, "forbidden"),
+        ("app_2", ("intern",), {}, "forbidden"),
+        ("app_2", ("lead",), {"state": "denied", "decided_at": NOW}, "already_decided"),
+        ("app_2", ("lead",), {"expires_at": NOW}, "already_decided"),
+        ("app_2", ("lead",), {"revoked": True}, "already_decided"),
+        ("app_1", ("*",), {"state": "approved"}, "forbidden"),
+    ],
+)
+@pytest.mark.parametrize("answer", ["approve", "deny"])
+def test_whose_answer_does_not_count(
+    operator: str, covers: tuple[str, ...], changes: dict[str, Any], code: str | None, answer: str
+) -> None:
+    approve = answer == "approve"
+    found = envelope.objection(made(**changes), operator, covers, approve=approve, now=NOW)
+    assert (None if found is None else found.code) == code
+
+
+def test_a_view_leaves_out_what_there_is_not() -> None:
+    shown = view("http://x", made(bound=BOUND | {"args": None, "context": {}}), NOW)
+    assert ApprovalView.model_validate(shown)
+    absent = {"args", "bound", "context", "purpose", "reason", "decidedAt", "consumedAt"}
+    assert not absent & set(shown)
+    assert shown["argsBound"] is False
+
+
+def test_a_view_keeps_what_is_empty_but_there() -> None:
+    bound = BOUND | {"args": {}, "context": {"fact": None}}
+    shown = view("http://x", made(bound=bound, sent={}), NOW)
+    assert (shown["args"], shown["bound"], shown["argsBound"]) == ({}, {}, True)
+    assert shown["context"] == {"fact": None}

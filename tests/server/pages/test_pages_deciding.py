@@ -1,0 +1,253 @@
+"""Reading questions and answering them, as somebody with a browser does."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from nomos.server.control import credentials
+from nomos.server.storage.tenants import DEFAULT
+
+if TYPE_CHECKING:
+    from server.pages.conftest import Town
+
+pytestmark = pytest.mark.anyio
+
+DELETE: Final[dict[str, Any]] = {
+    "command": "/github/repo/delete",
+    "resource": {"provider": "github", "owner": "acme", "repo": "attic"},
+}
+
+
+def app_of(key: str) -> str:
+    return key.removeprefix("nomos_").rsplit("_", 1)[0]
+
+
+async def state(town: Town, ident: str) -> dict[str, Any]:
+    headers = {"authorization": f"Bearer {town.operator.reveal()}"}
+    view: dict[str, Any] = (await town.agent.get(f"/v1/approvals/{ident}", headers=headers)).json()
+    return view
+
+
+async def test_the_queue_has_what_waits_and_what_was_settled(town: Town) -> None:
+    waits, settled = await town.ask(), await town.ask(DELETE)
+    person = await town.person()
+    await person.answer(settled, "deny")
+    page = await person.see("/approvals")
+    links = [link["href"] for link in page.all("a")]
+    assert links.index(f"/approvals/{waits}") < links.index(f"/approvals/{settled}")
+    assert "1 question of your agents waits" in page.text
+    assert "The agent says Begin the notes." in page.text
+    assert "Denied /github/repo/delete" in page.text
+
+
+async def test_the_most_urgent_question_comes_first(town: Town) -> None:
+    first = await town.ask()
+    town.clock.now += 60
+    second = await town.ask(DELETE)
+    page = await (await town.person()).see("/approvals")
+    links = [link["href"] for link in page.all("a")]
+    assert links.index(f"/approvals/{first}") < links.index(f"/approvals/{second}")
+    assert "13 minutes left" not in page.text
+    assert "14 minutes left" in page.text
+
+
+async def test_a_question_is_shown_in_full(town: Town) -> None:
+    content = "".join(f"line {number}\n" for number in range(900))
+    ident = await town.ask(args={"content": content}, context={"ticket": "OPS-311"}, ttlSeconds=90)
+    view = await state(town, ident)
+    page = await (await town.person()).see(f"/approvals/{ident}")
+    assert content in "".join(page.words)
+    for told in (
+        view["agent"],
+        view["app"]["id"],
+        "robot",
+        "notes/today.md",
+        f"{len(content):,} bytes 900 lines",
+        hashlib.sha256(content.encode()).hexdigest(),
+        "Scroll to read all of it",
+        "The agent says Its own words. Nobody has checked them. Begin the notes.",
+        "OPS-311",
+        "somebody reads it first",
+        "lead not yet",
+        "15 minutes left",
+        "until 08:15:00 UTC on 15 January 2027",
+        "Approving allows it once, for exactly what is shown here.",
+        "its permission then lasts 1 minute 30 seconds at most",
+        view["fingerprint"],
+        view["receiptId"],
+    ):
+        assert told in page.text
+    assert view["bound"]["content"]["sha256"] in page.text
+
+
+async def test_unbound_arguments_are_a_warning(town: Town) -> None:
+    ident, person = await town.ask(DELETE), await town.person()
+    page = await person.see(f"/approvals/{ident}")
+    assert "Any arguments. The agent did not say" in page.text
+    assert "with any arguments" in page.text
+    assert "Any arguments" in (await person.see("/approvals")).text
+    bound = await town.ask({**DELETE, "args": {}})
+    page = await person.see(f"/approvals/{bound}")
+    assert "Any arguments" not in page.text
+    assert "takes no other parameters" in page.text
+
+
+async def test_only_a_hash_instead_of_a_text_is_a_warning(town: Town) -> None:
+    digest = hashlib.sha256(b"rm -rf /").hexdigest()
+    ident = await town.ask(args={"content": {"sha256": digest}})
+    page = await (await town.person()).see(f"/approvals/{ident}")
+    assert "sent only the hash of this text. You cannot see what it says" in page.text
+
+
+async def test_approving_lets_the_agent_do_it_once(town: Town) -> None:
+    ident, person = await town.ask(), await town.person()
+    reply = await person.answer(ident, "approve", reason="  Fine.\r\nGo. ")
+    assert (reply.status_code, reply.headers["location"]) == (303, f"/approvals/{ident}")
+    page = await person.see(f"/approvals/{ident}")
+    assert "Approved, not used yet" in page.text
+    assert "Ada approved as lead" in page.text
+    assert page.all("textarea") == []
+    (vote,) = (await state(town, ident))["votes"]
+    assert (vote["approve"], vote["reason"]) == (True, "Fine.\nGo.")
+    await town.use(ident)
+    assert "Approved and used" in (await person.see(f"/approvals/{ident}")).text
+    (record,) = await town.records("approval")
+    assert (record.act, record.actor) == ("approve", app_of(town.operator.reveal()))
+    assert record.envelope == ident
+
+
+async def test_denying_settles_it(town: Town) -> None:
+    ident, person = await town.ask(), await town.person()
+    assert (await person.answer(ident, "deny", reason="Not today.")).status_code == 303
+    page = await person.see(f"/approvals/{ident}")
+    assert "Denied The agent was not allowed" in page.text
+    assert "Not today." in page.text
+    assert (await state(town, ident))["state"] == "denied"
+
+
+async def test_both_roles_are_needed_and_the_page_says_which(town: Town) -> None:
+    lead = await town.system.create_app("Lena", "operator", ("lead",))
+    guard = await town.system.create_app("Sven", "operator", ("security",))
+    ident = await town.ask(DELETE)
+    lena, sven = await town.person(lead), await town.person(guard)
+    before = await lena.see(f"/approvals/{ident}")
+    assert "not allowed before security approved too" in before.text
+    assert (await lena.answer(ident, "approve")).status_code == 303
+    page = await lena.see(f"/approvals/{ident}")
+    assert "One answer is not enough Still missing: security" in page.text
+    values = [button.get("value") for button in page.all("button")]
+    assert "approve" not in values
+    assert "deny" in values
+    assert (await state(town, ident))["state"] == "pending"
+    assert (await sven.answer(ident, "approve")).status_code == 303
+    assert (await state(town, ident))["state"] == "approved"
+
+
+async def test_another_role_gets_no_buttons_and_no_say(town: Town) -> None:
+    key = await town.system.create_app("Otto", "operator", ("finance",))
+    ident, otto = await town.ask(), await town.person(key)
+    page = await otto.see(f"/approvals/{ident}")
+    assert "You cannot answer this. This needs the role lead" in page.text
+    assert page.all("textarea") == []
+    fields = {**page.fields(), "decision": "approve"}
+    reply = await otto.post(f"/approvals/{ident}", fields)
+    assert reply.status_code == 403
+    assert "needs the role lead" in reply.text
+    assert (await state(town, ident))["votes"] == []
+
+
+async def test_nobody_answers_for_an_app_of_their_own(town: Town) -> None:
+    owner = app_of(town.operator.reveal())
+    mine = credentials.issue("mine", "agent", DEFAULT, town.clock(), owner=owner)
+    await town.system.store.add_app(mine.app, mine.key)
+    town.agent.headers["authorization"] = f"Bearer {mine.text.reveal()}"
+    ident, person = await town.ask(), await town.person()
+    page = await person.see(f"/approvals/{ident}")
+    assert "asked by an app of your own" in page.text
+    fields = {**page.fields(), "decision": "approve"}
+    assert (await person.post(f"/approvals/{ident}", fields)).status_code == 403
+
+
+async def test_what_is_decided_stays_decided(town: Town) -> None:
+    ident, first, second = await town.ask(), await town.person(), await town.person()
+    fields = (await second.see(f"/approvals/{ident}")).fields()
+    await first.answer(ident, "deny")
+    reply = await second.post(f"/approvals/{ident}", {**fields, "decision": "approve"})
+    assert reply.status_code == 409
+    assert "This was denied by Ada at" in reply.text
+    assert (await state(town, ident))["state"] == "denied"
+
+
+async def test_after_its_time_nobody_answers(town: Town) -> None:
+    ident, person = await town.ask(), await town.person()
+    fields = (await person.see(f"/approvals/{ident}")).fields()
+    town.clock.now += 13 * 60
+    assert "time soon" in str((await person.see(f"/approvals/{ident}")).all("p"))
+    town.clock.now += 2 * 60
+    reply = await person.post(f"/approvals/{ident}", {**fields, "decision": "approve"})
+    assert reply.status_code == 409
+    assert "expired at 2027-01-15 08:15:00 UTC" in reply.text
+    page = await person.see(f"/approvals/{ident}")
+    assert "Expired Nobody settled it in time" in page.text
+    assert page.all("textarea") == []
+
+
+async def test_revoked_reads_as_such(town: Town) -> None:
+    ident, person = await town.ask(), await town.person()
+    headers = {"authorization": f"Bearer {town.operator.reveal()}"}
+    reply = await town.agent.post("/v1/revocations", json={"id": ident}, headers=headers)
+    assert reply.status_code == 200
+    assert (
+        "Revoked The question, the agent or its app was"
+        in (await person.see(f"/approvals/{ident}")).text
+    )
+
+
+@pytest.mark.parametrize(
+    "path", ["/approvals/env_" + "0" * 26, "/approvals/x", "/approvals/a/b", "/approvals/env_"]
+)
+async def test_an_unknown_address_is_a_page_that_says_so(town: Town, path: str) -> None:
+    person = await town.person()
+    reply = await person.client.get(path, headers={"x-request-id": "abc-1"})
+    assert reply.status_code == 404
+    assert "There is nothing here" in reply.text
+    assert "abc-1" in reply.text
+    assert (await person.post(path, {"csrf": "x"})).status_code in (403, 404)
+
+
+async def test_a_slash_too_many_leads_back(town: Town) -> None:
+    person = await town.person()
+    assert (await person.client.get("/approvals/")).headers["location"] == "/approvals"
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"decision": "perhaps"}, "Say either approve or deny"),
+        ({}, "Say either approve or deny"),
+        ({"decision": "approve", "reason": "x" * 281}, "Reason: "),
+        ({"decision": "approve", "reason": "\x00"}, "Reason: "),
+    ],
+)
+async def test_an_answer_that_is_none_does_not_count(
+    town: Town, fields: dict[str, str], said: str
+) -> None:
+    ident, person = await town.ask(), await town.person()
+    csrf = (await person.see(f"/approvals/{ident}")).fields()
+    reply = await person.post(f"/approvals/{ident}", {**csrf, **fields})
+    assert reply.status_code == 400
+    assert said in reply.text
+    assert f'href="/approvals/{ident}"' in reply.text
+    assert (await state(town, ident))["votes"] == []
+
+
+async def test_the_reason_may_be_as_long_as_the_page_says(town: Town) -> None:
+    ident, person = await town.ask(), await town.person()
+    (area,) = (await person.see(f"/approvals/{ident}")).all("textarea")
+    reason = "é" * int(area["maxlength"])
+    assert (await person.answer(ident, "approve", reason=reason)).status_code == 303
+    (vote,) = (await state(town, ident))["votes"]
+    assert vote["reason"] == reason

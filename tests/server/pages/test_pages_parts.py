@@ -1,0 +1,163 @@
+"""The parts of the pages that need no server: texts, values, moments, limits, colours."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import string
+import sys
+import unicodedata
+from html import unescape
+from typing import Final
+
+import pytest
+
+from nomos.server.control.attempts import MOST, MOST_CALLERS, Attempts
+from nomos.server.pages import moments, render
+from nomos.server.pages.browser import local
+from nomos.server.pages.values import differing, values
+from nomos.server.pages.visible import count_unseen, turns, visible
+from nomos.unseen import unseen
+
+NOW: Final = 1_800_000_000
+
+
+def test_plain_text_stays_as_it_is() -> None:
+    plain = string.ascii_letters + string.digits + string.punctuation + "äß漢字😀é"
+    assert unescape(str(visible(plain))) == plain
+    assert visible("") == ""
+
+
+def test_every_character_without_a_look_of_its_own_is_marked() -> None:
+    for number in range(sys.maxunicode + 1):
+        letter = chr(number)
+        if unicodedata.category(letter)[0] in "CZ" and letter not in " \n\t":
+            assert unseen(letter), hex(number)
+    for letter in "\u115f\u3164\uffa0\u2800\ufe0f\U000e0100\u034f\u180b":
+        assert unseen(letter), hex(ord(letter))
+    for letter in " \n\tazäא漢😀":
+        assert not unseen(letter)
+
+
+def test_marks_keep_what_they_stand_for_countable() -> None:
+    text = "a\u200bb" + "\u200b" * 5000
+    assert "U+200B</span>b" in visible(text)
+    assert "U+200B \u00d75,000</span>" in visible(text)
+    assert count_unseen(text) == 5001
+
+
+def test_spaces_at_the_edges_and_layout_are_seen() -> None:
+    shown = str(visible("  a b  \n c\t \n"))
+    assert shown == (
+        '<span class="edge">  </span>a b<span class="edge">  </span><span class="line"></span>\n'
+        ' c<span class="tab"></span>\t<span class="edge"> </span><span class="line"></span>\n'
+    )
+
+
+def test_right_to_left_letters_are_noticed() -> None:
+    assert turns("notes/\u05d0")
+    assert turns("\u0627")
+    assert not turns("äöü 漢字")
+
+
+def test_long_values_get_a_box_and_short_ones_their_ascii_form() -> None:
+    short, long, lines, flag, nothing = values(
+        {"a": "é", "b": "x" * 97, "c": "1\n2\n", "d": True, "e": None}
+    )
+    assert (short.long, short.ascii, short.size) == (False, '"\\u00e9"', 2)
+    assert (long.long, long.scrolls, long.lines) == (True, False, 1)
+    assert (lines.long, lines.lines) == (True, 2)
+    assert (flag.kind, flag.text) == ("true or false", "true")
+    assert (nothing.kind, nothing.text) == ("null", "null")
+    assert values({"x": "y\n" * 17})[0].scrolls
+    assert values({"x": "y" * 2000})[0].scrolls
+
+
+def test_names_are_watched_as_much_as_values() -> None:
+    (row,) = values({"\u202epath": "x"})
+    assert row.unseen == 1
+    assert row.ascii == '{"\\u202epath": "x"}'
+
+
+def test_what_is_signed_in_another_form_is_shown() -> None:
+    hashed = {"sha256": hashlib.sha256("é".encode()).hexdigest()}
+    sent = {"same": [1, {"a": 2}], "text": "é", "one": 1, "other": "x", "order": {"a": 1, "b": 2}}
+    bound = {**sent, "text": hashed, "one": True, "other": hashed, "more": 1}
+    bound["order"] = {"b": 2, "a": 1}
+    assert [row.name for row in differing(sent, bound)] == ["one", "other", "more"]
+    assert differing(sent, {}) == ()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-5, ""),
+        (0.9, ""),
+        (1, "1 second"),
+        (59, "59 seconds"),
+        (60, "1 minute"),
+        (125, "2 minutes 5 seconds"),
+        (899, "14 minutes"),
+        (3600, "1 hour"),
+        (3700, "1 hour 1 minute"),
+        (90_000, "1 day 1 hour"),
+    ],
+)
+def test_spans_in_words(seconds: float, words: str) -> None:
+    assert moments.span(seconds) == words
+
+
+def test_moments_in_words() -> None:
+    assert moments.left(NOW + 60, NOW) == "1 minute"
+    assert moments.left("2027-01-15T08:00:00.000Z", NOW) == "no time"
+    assert moments.ago(NOW - 1, NOW) == "1 second ago"
+    assert moments.ago(NOW, NOW) == "just now"
+    assert str(moments.at(NOW)) == (
+        '<time datetime="2027-01-15T08:00:00+00:00">08:00:00 UTC on 15 January 2027</time>'
+    )
+
+
+def test_only_our_pages_are_local() -> None:
+    ident = "/approvals/env_" + "0" * 26
+    assert local(ident) == ident
+    assert local(None) == local("") == local("/approvals/") == local(ident + "/") == "/approvals"
+
+
+def test_failures_are_forgotten_after_a_minute_and_by_number() -> None:
+    attempts = Attempts()
+    for second in range(MOST):
+        assert attempts.wait("a", NOW + second) == 0
+        attempts.failed("a", NOW + second)
+    assert attempts.wait("a", NOW + 20) == 41
+    assert attempts.wait("b", NOW + 20) == 0
+    assert attempts.wait("a", NOW + 60) == 0
+    for number in range(MOST_CALLERS + 5):
+        attempts.failed(str(number), NOW)
+    assert len(attempts._failed) == MOST_CALLERS
+
+
+def _luminance(colour: str) -> float:
+    channels = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_texts_can_be_read_against_what_is_behind_them(scheme: int) -> None:
+    blocks = re.findall(r":root \{(.*?)\n\s*\}", render.STYLE.decode(), re.DOTALL)
+    colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", blocks[scheme]))
+    pairs = [
+        (text, behind, 4.5)
+        for text in ("ink", "quiet", "link")
+        for behind in ("page", "panel", "sunken")
+    ]
+    pairs += [(state, f"{state}-bg", 4.5) for state in ("wait", "yes", "no", "used", "gone")]
+    pairs += [(text, f"{state}-bg", 4.5) for text in ("ink",) for state in ("wait", "yes", "no")]
+    pairs += [("wait", "panel", 4.5), ("no", "panel", 4.5), ("no", "no-hover", 4.5)]
+    pairs += [("primary-ink", "primary", 4.5), ("primary-ink", "primary-hover", 4.5)]
+    pairs += [("strong-line", "panel", 3), ("focus", "page", 3), ("quiet", "yes-bg", 4.5)]
+    pairs += [("white", "yes-solid", 4.5), ("quiet", "no-bg", 4.5), ("quiet", "used-bg", 4.5)]
+    colours["white"] = "#ffffff"
+    for text, behind, least in pairs:
+        light, dark = sorted((_luminance(colours[text]), _luminance(colours[behind])), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= least, (text, behind)

@@ -1,0 +1,426 @@
+"""The edge of following: asking, verifying, keeping the time, and being lied to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from nomos._core.effects import HttpReply, Send
+from nomos._io.locate import find_binary
+from nomos._io.signer import AsyncSigner, Link, Signer
+from nomos._wire import (
+    Answer,
+    Checkpoint,
+    LoadKey,
+    LoadKeyAnswer,
+    Refused,
+    Request,
+    SignCheckpoint,
+    Signed,
+)
+from nomos.audit.chain import Head
+from nomos.audit.chain import Link as Row
+from nomos.audit.chain import link as placed
+from nomos.errors import SignerError, Unreachable
+from nomos.server.pdp.follow import NEVER, Followed
+from nomos.server.pdp.issuers import RETIRING_SECONDS, TrustedIssuers
+
+NOW, TENANT = 1_800_000_000, "acme"
+
+
+@pytest.fixture(scope="module")
+def link() -> Any:
+    link = Link(find_binary())
+    yield link
+    link.close()
+
+
+@dataclass
+class ControlPlane:
+    """What answers the follower, truthfully unless `lie` changes the answer."""
+
+    signer: Signer
+    keys: list[str]
+    rows: list[Row] = field(default_factory=list)
+    lie: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    down: Exception | None = None
+    status: int = 200
+    asked: list[dict[str, str]] = field(default_factory=list)
+    replies: list[dict[str, Any]] = field(default_factory=list)
+    hide_keys: int = 0
+    raw: bytes | None = None
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    def revoke(self, *ids: str) -> None:
+        for ident in ids:
+            row = {"id": ident, "kind": "cid", "at": 1}
+            after = self.rows[-1].head if self.rows else Head()
+            self.rows.append(placed(row, TENANT, after))
+
+    async def send(self, send: Send) -> HttpReply:
+        await asyncio.sleep(0)
+        await self.gate.wait()
+        if self.down is not None:
+            raise self.down
+        parts = urlsplit(send.path)
+        if parts.path == "/v1/keys":
+            return self._reply({"tenant": TENANT, "keys": self.key_log()})
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        self.asked.append(query)
+        since = int(query["since"])
+        head = self.rows[-1].head if self.rows else Head()
+        answer = {
+            "tenant": TENANT,
+            "entries": [
+                {"row": json.loads(row.text), "hash": row.hash} for row in self.rows[since:]
+            ],
+            "more": False,
+            "checkpoint": self.sign("revocations", head, self.keys[-1], query["nonce"]),
+        }
+        self.replies.append(answer)
+        return self._reply(answer if self.lie is None else self.lie(answer))
+
+    def key_log(self) -> list[dict[str, Any]]:
+        entries: list[dict[str, Any]] = []
+        head, signer = Head(), self.keys[0]
+        shown = self.keys[: len(self.keys) - self.hide_keys]
+        for number, did in enumerate(shown):
+            row = placed({"did": did, "at": (NOW + number) * 1000}, TENANT, head)
+            token = self.sign("keys", row.head, signer)
+            entries.append({"row": json.loads(row.text), "hash": row.hash, "checkpoint": token})
+            head, signer = row.head, did
+        return entries
+
+    def sign(self, log: Any, head: Head, key: str, nonce: str | None = None) -> str:
+        said = Checkpoint(
+            iss=key, log=log, tenant=TENANT, seq=head.seq, head=head.hash, iat=NOW, nonce=nonce
+        )
+        answer = self.signer.ask(SignCheckpoint(key=key, payload=said))
+        assert isinstance(answer, Signed), answer
+        return answer.jwt
+
+    def _reply(self, content: Mapping[str, Any]) -> HttpReply:
+        body = json.dumps(content).encode() if self.raw is None else self.raw
+        return HttpReply(self.status, {}, body, NOW)
+
+
+@dataclass
+class Time:
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Scene:
+    plane: ControlPlane
+    followed: Followed
+    issuers: TrustedIssuers
+    time: Time
+    wall: Time
+
+    async def polled(self, times: int = 2) -> None:
+        """Until the follower has asked so many times more."""
+        wanted = len(self.plane.asked) + times
+        async with asyncio.timeout(20):
+            while len(self.plane.asked) < wanted:  # noqa: ASYNC110 (the fake rings no bell)
+                await asyncio.sleep(0.005)
+        await asyncio.sleep(0.02)
+
+
+def key(signer: Signer, number: int) -> str:
+    answer = signer.ask(LoadKey(seed=f"{number:064x}"))
+    assert isinstance(answer, LoadKeyAnswer)
+    return answer.key
+
+
+@asynccontextmanager
+async def following(link: Link, *, pinned: int = 0, keys: int = 1) -> AsyncIterator[Scene]:
+    signer = Signer(link)
+    dids = [key(signer, 700 + number) for number in range(keys)]
+    plane = ControlPlane(signer, dids)
+    wall, monotonic = Time(NOW), Time()
+    issuers = TrustedIssuers(dids[pinned], TENANT, wall)
+    followed = Followed(plane, AsyncSigner(link), issuers, TENANT, clock=wall, monotonic=monotonic)
+    running = asyncio.create_task(followed.run())
+    try:
+        yield Scene(plane, followed, issuers, monotonic, wall)
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+pytestmark = pytest.mark.anyio
+
+
+# Honest
+
+
+async def test_a_view_that_has_seen_nothing_is_older_than_any_may_be(link: Link) -> None:
+    async with following(link) as scene:
+        scene.plane.gate.clear()
+        seen = await scene.followed.among(["a"])
+        assert (seen.ids, seen.age) == (frozenset(), NEVER)
+        assert seen.trouble is not None
+        assert "not known yet" in seen.trouble
+
+
+async def test_what_is_revoked_is_learnt_and_kept(link: Link) -> None:
+    async with following(link) as scene:
+        scene.plane.revoke("a", "b")
+        await scene.polled()
+        scene.plane.revoke("c")
+        await scene.polled()
+        seen = await scene.followed.among(["a", "c", "x"])
+        assert (seen.ids, seen.age) == (frozenset("ac"), 0)
+        assert scene.plane.asked[-1]["since"] == "3"
+
+
+async def test_every_question_has_a_nonce_of_its_own(link: Link) -> None:
+    async with following(link) as scene:
+        await scene.polled(4)
+        nonces = [query["nonce"] for query in scene.plane.asked]
+        assert len(set(nonces)) == len(nonces)
+        assert min(map(len, nonces)) >= 20
+
+
+async def test_the_age_counts_from_the_question_and_not_from_the_answer(link: Link) -> None:
+    async with following(link) as scene:
+        await scene.polled()
+        scene.plane.gate.clear()
+        await asyncio.sleep(0.05)  # a question is on its way
+        scene.time.now += 3
+        assert (await scene.followed.among([])).age == 3
+        scene.plane.gate.set()  # for this one question
+        scene.plane.gate.clear()
+        await scene.polled(1)
+        assert (await scene.followed.among([])).age == 3
+        scene.plane.gate.set()
+        await scene.polled(2)
+        assert (await scene.followed.among([])).age == 0
+        scene.time.now += 0.1
+        assert (await scene.followed.among([])).age == 1
+
+
+# Out of reach
+
+
+async def test_out_of_reach_the_view_grows_old_and_says_since_when(
+    link: Link, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with following(link) as scene:
+        scene.plane.revoke("a")
+        await scene.polled()
+        scene.plane.down = Unreachable("nothing answers")
+        await asyncio.sleep(0.3)
+        scene.time.now += 7
+        scene.wall.now += 7
+        seen = await scene.followed.among(["a"])
+        assert (seen.ids, seen.age) == (frozenset("a"), 7)
+        assert seen.trouble == (
+            "revocations are known as of 7 seconds ago: their feed cannot be read since "
+            "2027-01-15T08:00:00Z"
+        )
+        scene.plane.down = None
+        await scene.polled(1)
+        assert (await scene.followed.among([])).age == 0
+    warnings = [each.message for each in caplog.records if each.levelno >= logging.WARNING]
+    assert warnings == [
+        "the feed of revocations cannot be read: nothing answers",
+        "the feed of revocations is read again, to row 1",
+    ]
+
+
+async def test_an_error_is_no_answer(link: Link) -> None:
+    async with following(link) as scene:
+        await scene.polled()
+        scene.plane.status = 401
+        scene.plane.revoke("a")
+        await asyncio.sleep(0.2)
+        scene.time.now += 6
+        seen = await scene.followed.among(["a"])
+        assert (seen.ids, seen.age) == (frozenset(), 6)
+
+
+async def test_who_is_out_of_reach_is_not_asked_in_a_hurry(link: Link) -> None:
+    async with following(link) as scene:
+        await scene.polled()
+        asked = len(scene.plane.asked)
+        scene.plane.lie = lambda _: {}
+        await asyncio.sleep(1.5)
+        assert len(scene.plane.asked) - asked < 10
+
+
+# Lied to
+
+
+def without_checkpoint(answer: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in answer.items() if k != "checkpoint"}
+
+
+def forged(answer: dict[str, Any]) -> dict[str, Any]:
+    token = answer["checkpoint"]
+    return {**answer, "checkpoint": token[:-6] + ("AAAAAA" if token[-6:] != "AAAAAA" else "BBBB")}
+
+
+LIES: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
+    "no checkpoint": (without_checkpoint, "it has no checkpoint"),
+    "a long checkpoint": (lambda a: {**a, "checkpoint": "x" * 5000}, "it has no checkpoint"),
+    "a forged checkpoint": (forged, "its checkpoint is not the issuer's"),
+    "nonsense": (lambda a: {**a, "checkpoint": "x.y.z"}, "its checkpoint is not the issuer's"),
+    "rows left out": (lambda a: {**a, "entries": []}, "row 2 is missing"),
+    "another tenant": (lambda a: {**a, "tenant": "evil"}, "it is another tenant's"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(LIES))
+async def test_a_lie_changes_nothing_and_is_logged_once(
+    link: Link, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    lie, sentence = LIES[name]
+    async with following(link) as scene:
+        scene.plane.revoke("a")
+        await scene.polled()
+        known = scene.followed.state
+        scene.plane.lie = lie
+        scene.plane.revoke("b")
+        await scene.polled(4)
+        scene.time.now += 6
+        seen = await scene.followed.among(["a", "b"])
+        assert scene.followed.state == known
+        assert (seen.ids, seen.age) == (frozenset("a"), 6)
+        assert seen.trouble is not None
+        assert f"is refused ({sentence}" in seen.trouble
+        assert sum(sentence in each.getMessage() for each in caplog.records) == 1
+        scene.plane.lie = None
+        await scene.polled(1)
+        assert (await scene.followed.among(["b"])).ids == {"b"}
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"<html>", b"[]", b"7", b"{", b"\xff", b"[" * 100_000, b'{"checkpoint": null}']
+)
+async def test_nonsense_changes_nothing(link: Link, raw: bytes) -> None:
+    async with following(link) as scene:
+        scene.plane.revoke("a")
+        await scene.polled()
+        scene.plane.raw = raw
+        await scene.polled(3)
+        scene.time.now += 6
+        seen = await scene.followed.among(["a"])
+        assert (seen.ids, seen.age) == (frozenset("a"), 6)
+        scene.plane.raw = None
+        await scene.polled(2)
+        assert (await scene.followed.among([])).age == 0
+
+
+async def test_a_verifier_that_fails_is_no_proof(link: Link) -> None:
+    async with following(link) as scene:
+        await scene.polled()
+
+        class Dead:
+            async def ask(self, request: Request) -> Answer | Refused:
+                raise SignerError("it has died")
+
+        scene.followed._signer, alive = Dead(), scene.followed._signer
+        scene.plane.revoke("a")
+        await scene.polled(3)
+        scene.time.now += 6
+        assert (await scene.followed.among(["a"])).age == 6
+        scene.followed._signer = alive
+        await scene.polled(2)
+        assert (await scene.followed.among(["a"])).ids == {"a"}
+
+
+async def test_an_old_reply_is_not_a_new_one(link: Link) -> None:
+    async with following(link) as scene:
+        await scene.polled()
+        old = scene.plane.replies[-1]
+        scene.plane.lie = lambda _: old
+        scene.plane.revoke("a")
+        await scene.polled(3)
+        scene.time.now += 6
+        assert (await scene.followed.among(["a"])).age == 6
+
+
+# Keys
+
+
+async def test_another_key_is_followed_by_the_key_log(link: Link) -> None:
+    async with following(link) as scene:
+        await scene.polled()
+        old = scene.plane.keys[-1]
+        scene.plane.keys.append(key(scene.plane.signer, 800))
+        scene.plane.revoke("a")
+        await scene.polled(2)
+        assert (await scene.followed.among(["a"])).ids == {"a"}
+        assert set(scene.issuers) == {old, scene.plane.keys[-1]}
+        assert scene.issuers.active == scene.plane.keys[-1]
+
+
+async def test_a_replaced_key_roots_chains_until_its_tokens_have_ended(link: Link) -> None:
+    async with following(link, keys=3) as scene:
+        await scene.polled()
+        first, second, third = scene.plane.keys
+        assert dict(scene.issuers) == dict.fromkeys((first, second, third), TENANT)
+        scene.wall.now = NOW + 1 + RETIRING_SECONDS
+        assert list(scene.issuers) == [second, third]
+        assert first not in scene.issuers
+        assert len(scene.issuers) == 2
+        scene.wall.now += 10**9
+        assert list(scene.issuers) == [third]
+
+
+async def test_keys_before_the_pinned_one_are_not_trusted(link: Link) -> None:
+    """Anybody can make a key that names a known one as its successor."""
+    async with following(link, keys=3, pinned=1) as scene:
+        await scene.polled()
+        assert list(scene.issuers) == scene.plane.keys[1:]
+
+
+async def test_a_replaced_key_signs_no_feed(link: Link) -> None:
+    """Were it stolen, it could otherwise show an old log as the newest."""
+    async with following(link, keys=2) as scene:
+        await scene.polled()
+        stolen = scene.plane.keys[0]
+
+        def signed_by_old(answer: dict[str, Any]) -> dict[str, Any]:
+            nonce = scene.plane.asked[-1]["nonce"]
+            token = scene.plane.sign("revocations", scene.followed.state.head, stolen, nonce)
+            return {**answer, "checkpoint": token}
+
+        scene.plane.lie = signed_by_old
+        scene.plane.hide_keys = 1
+        await scene.polled(3)
+        scene.time.now += 6
+        assert (await scene.followed.among([])).age == 6
+        assert scene.issuers.active == scene.plane.keys[-1]
+
+
+async def test_a_stranger_cannot_become_the_issuer(link: Link) -> None:
+    async with following(link) as scene:
+        await scene.polled()
+        pinned = scene.plane.keys[0]
+        scene.plane.keys[:] = [key(scene.plane.signer, 900)]
+        scene.plane.revoke("a")
+        await scene.polled(3)
+        assert list(scene.issuers) == [pinned]
+        assert (await scene.followed.among(["a"])).ids == frozenset()

@@ -1,0 +1,198 @@
+"""Envelopes as the database keeps them: all of a change is there, or none of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nomos.audit.record import Record
+from nomos.server.control.envelope import Envelope, Objection, Vote, fingerprint
+from nomos.server.storage.envelope_store import Ballot, Told
+from nomos.server.storage.envelopes import Standing
+from nomos.server.storage.idempotency import StoredAnswer
+from nomos.server.storage.store import Store
+
+if TYPE_CHECKING:
+    from server.storage.conftest import Clock
+
+pytestmark = pytest.mark.anyio
+
+AT = 1_800_000_000
+BOUND: dict[str, Any] = {"agentDid": "did:key:x", "command": "/a/b", "args": None, "context": {}}
+
+
+def draft(ident: str = "env_1", **changes: Any) -> Envelope:
+    made = Envelope(
+        id=ident,
+        tenant="default",
+        app="app_1",
+        fingerprint=fingerprint(BOUND),
+        bound=BOUND,
+        roles=("lead",),
+        policies=("p",),
+        receipt_id=f"evt_{ident}",
+        created_at=AT,
+        expires_at=AT + 900,
+    )
+    return replace(made, **changes)
+
+
+def told(receipt: str, key: str = "", request: str = "a") -> Told:
+    stored = StoredAnswer(
+        "default", "app_1", key, request * 64, receipt, "did:key:x", {"receiptId": receipt}, AT
+    )
+    return Told(Record(receipt, "default", "decision", AT * 1000), stored)
+
+
+def show(envelope: Envelope, now: int) -> dict[str, Any]:
+    return {"id": envelope.id, "state": envelope.state_at(now)}
+
+
+async def ask(store: Store, envelope: Envelope, key: str = "") -> Standing | StoredAnswer:
+    return await store.envelopes.ask(envelope, lambda _: told(envelope.receipt_id, key), show)
+
+
+def voted(after: Envelope, vote: Vote) -> Record:
+    return Record(f"evt_{vote.operator}", "default", "approval", AT * 1000, envelope=after.id)
+
+
+async def say(store: Store, *, approve: bool) -> Envelope | Objection | None:
+    ballot = Ballot("app_2", ("*",), approve, "because")
+    return await store.envelopes.vote("default", "env_1", ballot, voted, show)
+
+
+async def kept(store: Store) -> list[str]:
+    return [record.id for record in await store.receipts("default")]
+
+
+async def test_a_question_is_read_as_it_was_written(store: Store) -> None:
+    written = draft(app_name="one", sent={"a": 1}, purpose="to see", reason="policy wants it")
+    assert await ask(store, written) == Standing("opened", written)
+    assert await store.envelopes.find("default", "env_1") == written
+    assert await store.envelopes.find("another", "env_1") is None
+
+
+async def test_an_approval_is_used_once(store: Store, clock: Clock) -> None:
+    await ask(store, draft())
+    assert await store.envelopes.consume("env_1", told("evt_0"), ()) is False
+    await say(store, approve=True)
+    clock.now += 10
+    assert await store.envelopes.consume("env_1", told("evt_1"), ()) is True
+    assert await store.envelopes.consume("env_1", told("evt_2"), ()) is False
+    found = await store.envelopes.find("default", "env_1")
+    assert found is not None
+    assert (found.state, found.consumed_at) == ("consumed", AT + 10)
+    assert await kept(store) == ["evt_1", "evt_app_2", "evt_env_1"]
+
+
+@pytest.mark.parametrize("after", [899, 900])
+async def test_the_time_that_counts_is_that_of_the_write(
+    store: Store, clock: Clock, after: int
+) -> None:
+    await ask(store, draft())
+    await say(store, approve=True)
+    clock.now += after
+    used = await store.envelopes.consume("env_1", told("evt_1"), ())
+    assert used is (after < 900)
+
+
+@pytest.mark.parametrize("gone", ["env_1", "app_1", "did:key:x"])
+async def test_what_was_revoked_meanwhile_uses_no_approval(store: Store, gone: str) -> None:
+    await ask(store, draft())
+    await say(store, approve=True)
+    await store.revoke("default", [gone])
+    assert await store.envelopes.consume("env_1", told("evt_1"), ("app_1", "did:key:x")) is False
+    found = await store.envelopes.find("default", "env_1")
+    assert found is not None
+    assert found.state == "approved"
+    assert "evt_1" not in await kept(store)
+
+
+async def test_a_key_that_was_answered_meanwhile_uses_no_approval(store: Store) -> None:
+    await ask(store, draft())
+    await say(store, approve=True)
+    first = told("evt_1", "key")
+    await store.record_answer(first.record, first.stored)
+    assert await store.envelopes.consume("env_1", told("evt_2", "key"), ()) == first.stored
+    found = await store.envelopes.find("default", "env_1")
+    assert found is not None
+    assert found.state == "approved"
+    assert "evt_2" not in await kept(store)
+
+
+async def test_a_key_that_was_answered_meanwhile_opens_no_question(store: Store) -> None:
+    first = told("evt_1", "key")
+    await store.record_answer(first.record, first.stored)
+    assert await ask(store, draft(), "key") == first.stored
+    assert await store.envelopes.find("default", "env_1") is None
+    assert await kept(store) == ["evt_1"]
+
+
+async def test_an_answer_is_kept_with_the_question(store: Store) -> None:
+    await ask(store, draft(), "key")
+    assert await store.answered("app_1", "key") == told("evt_env_1", "key").stored
+
+
+async def test_who_is_to_be_told_is_told_of_new_questions_and_of_their_outcome(
+    store: Store,
+) -> None:
+    store.outbox.wanted = True
+    await ask(store, draft())
+    await ask(store, draft("env_2"))
+    await say(store, approve=False)
+    messages = [json.loads(each.body) for each in await store.outbox.due(10, 60)]
+    news = {each["event"]: each["approval"] for each in messages}
+    assert len(messages) == 2
+    assert news == {
+        "approval.requested": {"id": "env_1", "state": "pending"},
+        "approval.decided": {"id": "env_1", "state": "denied"},
+    }
+
+
+async def test_who_must_approve_too_by_now_is_told(store: Store) -> None:
+    store.outbox.wanted = True
+    await ask(store, draft())
+    wider = await ask(store, draft("env_2", roles=("lead", "security")))
+    assert isinstance(wider, Standing)
+    assert (wider.kind, wider.envelope.id) == ("widened", "env_1")
+    found = await store.envelopes.find("default", "env_1")
+    assert found is not None
+    assert found.roles == ("lead", "security")
+    assert (await ask(store, draft("env_3", roles=("security",)))).kind == "found"  # type: ignore[union-attr]
+    assert len(await store.outbox.due(10, 60)) == 2
+
+
+async def test_an_answer_that_does_not_count_leaves_nothing(store: Store) -> None:
+    store.outbox.wanted = True
+    await ask(store, draft())
+    nobody = Ballot("app_2", ("intern",), approve=True)
+    refused = await store.envelopes.vote("default", "env_1", nobody, voted, show)
+    assert isinstance(refused, Objection)
+    found = await store.envelopes.find("default", "env_1")
+    assert found is not None
+    assert found.votes == ()
+    assert await kept(store) == ["evt_env_1"]
+    assert len(await store.outbox.due(10, 60)) == 1
+
+
+async def test_a_failure_undoes_the_whole_of_it(store: Store) -> None:
+    """The record cannot be written: its id is taken."""
+    await ask(store, draft())
+    await say(store, approve=True)
+    with pytest.raises(Exception, match="database failed"):
+        await store.envelopes.consume("env_1", told("evt_env_1"), ())
+    found = await store.envelopes.find("default", "env_1")
+    assert found is not None
+    assert found.state == "approved"
+    assert await store.envelopes.consume("env_1", told("evt_1"), ()) is True
+
+
+async def test_one_tenant_does_not_use_what_another_approved(store: Store) -> None:
+    await ask(store, draft())
+    await say(store, approve=True)
+    mine = told("evt_1")
+    theirs = replace(mine, record=replace(mine.record, tenant="another"))
+    assert await store.envelopes.consume("env_1", theirs, ()) is False
