@@ -24,6 +24,7 @@ from nomos.errors import (
     MalformedChain,
     NomosError,
     NotFound,
+    NotProven,
     PermissionDenied,
     PolicyProblem,
     ProtocolMismatch,
@@ -34,15 +35,28 @@ from nomos.errors import (
     StepUpRequired,
     Unintelligible,
     Unreachable,
+    WebhookRefused,
     Widening,
     WrongAudience,
 )
-from nomos.guard import AsyncAuthGuard, AsyncGrant, AuthGuard, FailOpenWarning, Grant
+from nomos.guard import (
+    AsyncAuthGuard,
+    AsyncGrant,
+    AsyncReceipt,
+    AuthGuard,
+    FailOpenWarning,
+    Grant,
+    Receipt,
+)
 from nomos.models import Chain, Decision, DenyReason, Explanation
+from nomos.outcomes import Approval, ApprovalState, Revocation, Vote
 
 __all__ = [
+    "Approval",
+    "ApprovalState",
     "AsyncAuthGuard",
     "AsyncGrant",
+    "AsyncReceipt",
     "AuthGuard",
     "AuthenticationError",
     "BinaryNotFound",
@@ -64,16 +78,21 @@ __all__ = [
     "MalformedChain",
     "NomosError",
     "NotFound",
+    "NotProven",
     "PermissionDenied",
     "PolicyProblem",
     "ProtocolMismatch",
     "RateLimited",
+    "Receipt",
+    "Revocation",
     "ServerError",
     "SignerDied",
     "SignerError",
     "StepUpRequired",
     "Unintelligible",
     "Unreachable",
+    "Vote",
+    "WebhookRefused",
     "Widening",
     "WrongAudience",
 ]

@@ -18,11 +18,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, Self
 
-from nomos._core import flows, requests
+from nomos._approvals import nobody_here
+from nomos._core import approvals, flows, records, requests, retry
 from nomos._core.effects import Flow
-from nomos._io.http import Endpoint, checked_url
+from nomos._core.tokens import approved
+from nomos._io.http import Endpoint
 from nomos._io.keyfile import read_key_file
 from nomos._io.signer import Link, shared
+from nomos._io.urls import checked_url
 from nomos._settings import (
     FROM_ENV,
     FailureMode,
@@ -36,6 +39,7 @@ from nomos._settings import (
 from nomos._wire import ForgetKey
 from nomos.errors import ConfigurationError
 from nomos.models import GrantBase, Question, Secret
+from nomos.outcomes import Approval, ReceiptBase, Revocation
 
 if TYPE_CHECKING:
     from nomos.embedded import EmbeddedServer
@@ -136,11 +140,23 @@ class GuardBase(ABC):
         self._server = server
         self._endpoint.direct = True
         self._endpoint.trouble = server.trouble
+        operator = Endpoint(
+            self._endpoint.url,
+            api_key=server.operator_key,
+            timeout=self._endpoint.timeout,
+            direct=True,
+        )
+        operator.trouble = server.trouble
+        self._connect_operator(operator)
         weakref.finalize(self, server.close)
 
     @abstractmethod
     def _connect(self) -> None:
         """Make the HTTP client of this colour."""
+
+    @abstractmethod
+    def _connect_operator(self, endpoint: Endpoint) -> None:
+        """Make another one, for what an embedded server's operator does."""
 
     @property
     def control_plane_url(self) -> str:
@@ -172,10 +188,19 @@ class GuardBase(ABC):
             "Make one in the process that needs it."
         )
 
-    @property
-    def _link(self) -> Link:
+    def _must_be_open(self) -> None:
         if self._closed:
             raise ConfigurationError("this guard is closed; make a new one", setting="guard")
+
+    @property
+    def _operator_key(self) -> Secret:
+        return self._server.operator_key if self._server else self._nobody()
+
+    def _nobody(self) -> NoReturn:
+        raise nobody_here(self.control_plane_url)
+
+    @property
+    def _link(self) -> Link:
         if self._linked is None:
             self._linked = shared()
         return self._linked
@@ -197,6 +222,21 @@ class GuardBase(ABC):
             held=self._held.get(_memory_key(question)) if self._failure_mode == "open" else None,
         )
 
+    def _pauses(self) -> tuple[float, ...]:
+        return retry.delays((random.random(), random.random()))  # noqa: S311 - as above
+
+    def _waiting(self, envelope_id: str, timeout: float) -> Flow[Approval]:
+        jitter = random.random()  # noqa: S311 - as above
+        return approvals.wait(approvals.Waiting(envelope_id, timeout, jitter))
+
+    def _revoking(self, grant_or_id: GrantBase | str, reason: str | None) -> Flow[Revocation]:
+        target = records.named(grant_or_id)
+        self._held.clear()  # what is taken back must not come back when nobody answers
+        return records.revoke(target, reason=reason, pauses=self._pauses())
+
+    def _reading(self, receipt_id: str) -> Flow[ReceiptBase]:
+        return records.receipt(receipt_id, self._pauses())
+
     def _flow(self, call: flows.Ask) -> Flow[GrantBase]:
         if self._failure_mode == "open":
             return flows.authorize_or_degrade(call)
@@ -214,7 +254,7 @@ class GuardBase(ABC):
         elif self._failure_mode == "open":
             key = _memory_key(question)
             self._held.pop(key, None)
-            if grant:
+            if grant and not approved(grant.chain):
                 self._held[key] = grant
             while len(self._held) > MAX_HELD:
                 self._held.popitem(last=False)

@@ -33,12 +33,13 @@ try:
     from nomos.policy import bundle
     from nomos.server.app import System
     from nomos.server.control import credentials
-    from nomos.server.environment import max_chain_depth, upstreams
+    from nomos.server.environment import max_chain_depth, upstreams, webhook
     from nomos.server.folder import take_folder
     from nomos.server.pdp.catalog import load_catalog
     from nomos.server.policies import read_facts, read_policies
     from nomos.server.run import bind, serve
     from nomos.server.settings import Settings
+    from nomos.server.storage.apps import EVERY_ROLE
     from nomos.server.storage.tenants import DEFAULT
 except ModuleNotFoundError as missing:
     raise ConfigurationError(
@@ -56,7 +57,11 @@ class EmbeddedServer:
         self.pdp_url = settings.pdp_url
         self.workspace = settings.served_folder
         self.failure: Exception | None = None
-        self._issued = credentials.issue("embedded", "agent", DEFAULT, time.time())
+        now = time.time()
+        self._issued = credentials.issue("embedded", "agent", DEFAULT, now)
+        self._operator = credentials.issue(
+            "embedded operator", "operator", DEFAULT, now, covers=(EVERY_ROLE,)
+        )
         self._sockets = sockets
         self._private = private
         self._owner = os.getpid()
@@ -73,6 +78,11 @@ class EmbeddedServer:
     def api_key(self) -> Secret:
         """An agent's API key for this system."""
         return self._issued.text
+
+    @property
+    def operator_key(self) -> Secret:
+        """An operator's API key for this system, who answers for every role."""
+        return self._operator.text
 
     def trouble(self) -> str | None:
         """Return why the system is not answering, if it failed."""
@@ -113,7 +123,8 @@ class EmbeddedServer:
             return
         system = await System.open(settings, AsyncSigner(shared()))
         try:
-            await system.store.add_app(self._issued.app, self._issued.key)
+            for issued in (self._issued, self._operator):
+                await system.store.add_app(issued.app, issued.key)
             await serve(system, *self._sockets, stop=self._stop)
         finally:
             await system.close()
@@ -151,6 +162,7 @@ def start(
             providers=folder,
             workspace=None if workspace is None else Path(workspace).absolute(),
             upstreams=upstreams(catalog, environ),
+            webhook=webhook(environ),
             max_chain_depth=max_chain_depth(environ),
             control_url=control,
             pdp_url=pdp,

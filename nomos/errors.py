@@ -15,10 +15,12 @@
     │  ├─ AuthenticationError the API key is missing or wrong
     │  ├─ PermissionDenied    the API key may not do this
     │  ├─ NotFound
-    │  ├─ Conflict            an idempotency key was reused for another question
+    │  ├─ Conflict            an idempotency key was reused, or somebody has decided already
     │  ├─ RateLimited                                                   .retry_after
     │  ├─ InvalidRequest      a field is wrong                          .fields
     │  └─ Unintelligible      an answer came that is not of this protocol
+    ├─ NotProven              a record is not what was signed           .code
+    ├─ WebhookRefused         a message is not from the control plane   .reason
     ├─ SignerError            the signing binary gave no answer
     │  ├─ BinaryNotFound
     │  ├─ SignerDied
@@ -35,7 +37,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from nomos.models import GrantBase
@@ -156,7 +158,7 @@ class NotFound(ControlPlaneError):
 
 
 class Conflict(ControlPlaneError):
-    """The idempotency key was used for another question (409)."""
+    """It cannot be done twice: another question under one key, another decision (409)."""
 
 
 class RateLimited(ControlPlaneError):
@@ -193,6 +195,28 @@ class InvalidRequest(ControlPlaneError):
 
 class Unintelligible(ControlPlaneError):
     """An answer came that is not of this protocol: HTML, other JSON, an unknown decision."""
+
+
+class NotProven(NomosError):
+    """A receipt does not hold. `code` says how, for machines; the message, for people."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+WebhookReason = Literal["missing", "malformed", "forged", "too_old", "from_the_future"]
+
+
+class WebhookRefused(NomosError):
+    """A message to a webhook is not one of the control plane's, or not of now.
+
+    `too_old` and `from_the_future` are genuine, and say that clocks may disagree.
+    """
+
+    def __init__(self, message: str, *, reason: WebhookReason) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class SignerError(NomosError):

@@ -6,77 +6,39 @@ in nothing else. Docstrings are complete on `AuthGuard`; its twin refers to them
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import anyio
 
+from nomos._approvals import Approvals, AsyncApprovals
 from nomos._core import flows, requests
-from nomos._core.effects import Effect, Flow, Pause, Send, Sign
+from nomos._core.effects import Effect, Flow, Now, Pause, Send, Sign
+from nomos._grant import AsyncGrant, Grant, invocation, members
 from nomos._guard import FailOpenWarning, GuardBase
 from nomos._io.drive import adrive, drive
-from nomos._io.http import AsyncHttp, Http
-from nomos._io.signer import AsyncSigner, Link, Signer
-from nomos.errors import ConfigurationError
+from nomos._io.http import AsyncHttp, Endpoint, Http
+from nomos._io.signer import AsyncSigner, Signer
+from nomos._receipt import AsyncReceipt, Receipt
 from nomos.models import DEFAULT_TTL_SECONDS, GrantBase
+from nomos.outcomes import Approval, Revocation
 
-if TYPE_CHECKING:
-    pass
+__all__ = [
+    "AsyncAuthGuard",
+    "AsyncGrant",
+    "AsyncReceipt",
+    "AuthGuard",
+    "FailOpenWarning",
+    "Grant",
+    "Receipt",
+]
 
-__all__ = ["AsyncAuthGuard", "AsyncGrant", "AuthGuard", "FailOpenWarning", "Grant"]
+WAIT_SECONDS: Final = 900.0
+"""How long a question to a person stays open unless policy says otherwise."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grant(GrantBase):
-    """The answer to one question, from an `AuthGuard`."""
-
-    _guard: AuthGuard = field(repr=False, compare=False)
-
-    def headers(
-        self,
-        *,
-        command: str | None = None,
-        args: Mapping[str, Any] | None = None,
-        audience: str | None = None,
-    ) -> dict[str, str]:
-        """Return `{"authorization": "Bearer …"}` with an invocation signed now, good for 60 s.
-
-        `args` binds this one call's parameters; a grant asked with `args` is bound to those.
-        Raises `Denied` for a grant that does not allow, `ConfigurationError` for a command,
-        args or audience that the grant is not for.
-        """
-        bound = _call_args(self, command=command, args=args, audience=audience)
-        return _bearer(self._guard._invoke(self, bound))  # noqa: SLF001 - its own guard
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a Grant cannot be pickled: its authority stays in this process")
-
-
-@dataclass(frozen=True, kw_only=True)
-class AsyncGrant(GrantBase):
-    """The answer to one question, from an `AsyncAuthGuard`."""
-
-    _guard: AsyncAuthGuard = field(repr=False, compare=False)
-
-    async def headers(
-        self,
-        *,
-        command: str | None = None,
-        args: Mapping[str, Any] | None = None,
-        audience: str | None = None,
-    ) -> dict[str, str]:
-        """See `Grant.headers`."""
-        bound = _call_args(self, command=command, args=args, audience=audience)
-        return _bearer(await self._guard._invoke(self, bound))  # noqa: SLF001 - its own guard
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a Grant cannot be pickled: its authority stays in this process")
 
 
 class AuthGuard(GuardBase):
@@ -92,8 +54,13 @@ class AuthGuard(GuardBase):
     Raises `ConfigurationError` for a setting that is wrong.
     """
 
+    _operator: Http | None = None
+
     def _connect(self) -> None:
         self._http = Http(self._endpoint)
+
+    def _connect_operator(self, endpoint: Endpoint) -> None:
+        self._operator = Http(endpoint)
 
     def authorize(
         self,
@@ -130,7 +97,45 @@ class AuthGuard(GuardBase):
         )
         did = self._did or self._identified(self._run(flows.identify(self._seed)))
         base = self._run(self._flow(self._ask(question, did, idempotency_key)))
-        return Grant(**_members(self._noted(question, base)), _guard=self)
+        return Grant(**members(self._noted(question, base)), _guard=self)
+
+    def wait_for_approval(self, envelope_id: str, *, timeout: float = WAIT_SECONDS) -> Approval:
+        """Wait until a person has decided about a grant's `approval_envelope_id`.
+
+        Returns the `Approval`, truthy only for a yes; then `authorize` again, with the same
+        question and `cosigner_envelope_id`, gives the allow. `timeout` is in seconds, for
+        everything together; 0 looks once. Failures that may pass are waited out meanwhile.
+
+        Raises `TimeoutError` if nobody has decided by then, and the last `ControlPlaneError`
+        if there never was an answer. Other errors are raised at once: `NotFound` for an
+        approval of another app.
+        """
+        return self._run(self._waiting(envelope_id, timeout))
+
+    @property
+    def approvals(self) -> Approvals:
+        """The questions of an embedded server's agents, and a way to answer them.
+
+        On any other guard its methods raise `ConfigurationError`: agents do not decide.
+        """
+        return Approvals(self)
+
+    def revoke(self, grant_or_id: GrantBase | str, *, reason: str | None = None) -> Revocation:
+        """Take authority back: PDPs and services refuse it within five seconds.
+
+        `grant_or_id` is a grant (its delegation, or its question if a person has not decided),
+        the cid of a delegation, an agent's did:key, an app (`app_…`) or an approval (`env_…`).
+        What was handed on from it falls with it. Revoking twice is harmless. A `Grant` is a
+        local object and does not change: its `headers()` still signs, and nobody honours it.
+
+        Raises `InvalidRequest` for what cannot be revoked, `NotFound` or `PermissionDenied`
+        for what belongs to others.
+        """
+        return self._run(self._revoking(grant_or_id, reason))
+
+    def receipt(self, receipt_id: str) -> Receipt:
+        """Return the record that a grant's `receipt_id` names; `receipt.verify` proves it."""
+        return Receipt(**members(self._run(self._reading(receipt_id))))
 
     def close(self) -> None:
         """Let go of connections and the signing key, and stop an embedded server. Idempotent."""
@@ -140,6 +145,8 @@ class AuthGuard(GuardBase):
                 Signer(self._linked).ask(forget)
         finally:
             self._http.close()
+            if self._operator is not None:
+                self._operator.close()
             if self._server is not None:
                 self._server.close()
 
@@ -155,21 +162,26 @@ class AuthGuard(GuardBase):
         self.close()
 
     def _invoke(self, grant: GrantBase, args: dict[str, Any] | None) -> str:
-        return self._run(_invocation(grant, args))
+        return self._run(invocation(grant, args))
 
-    def _run(self, flow: Flow[T]) -> T:
-        link = self._link
-        return drive(flow, lambda effect: self._perform(effect, link))
+    def _operate(self, flow: Flow[T]) -> T:
+        return self._run(flow, self._operator or self._nobody())
 
-    def _perform(self, effect: Effect[Any], link: Link) -> object:
+    def _run(self, flow: Flow[T], http: Http | None = None) -> T:
+        return drive(flow, lambda effect: self._perform(effect, http or self._http))
+
+    def _perform(self, effect: Effect[Any], http: Http) -> object:
+        self._must_be_open()
         match effect:
             case Send():
-                return self._http.send(effect)
+                return http.send(effect)
             case Sign(request):
-                return Signer(link).ask(request)
+                return Signer(self._link).ask(request)
             case Pause(seconds):
                 time.sleep(seconds)
                 return None
+            case Now():
+                return time.monotonic()
             case _:
                 raise TypeError(f"a flow asked for {effect!r}, which no guard performs")
 
@@ -180,8 +192,13 @@ class AsyncAuthGuard(GuardBase):
     One guard may be used from any number of loops, one after another or at once.
     """
 
+    _operator: AsyncHttp | None = None
+
     def _connect(self) -> None:
         self._http = AsyncHttp(self._endpoint)
+
+    def _connect_operator(self, endpoint: Endpoint) -> None:
+        self._operator = AsyncHttp(endpoint)
 
     async def authorize(
         self,
@@ -209,7 +226,28 @@ class AsyncAuthGuard(GuardBase):
         )
         did = self._did or self._identified(await self._run(flows.identify(self._seed)))
         base = await self._run(self._flow(self._ask(question, did, idempotency_key)))
-        return AsyncGrant(**_members(self._noted(question, base)), _guard=self)
+        return AsyncGrant(**members(self._noted(question, base)), _guard=self)
+
+    async def wait_for_approval(
+        self, envelope_id: str, *, timeout: float = WAIT_SECONDS
+    ) -> Approval:
+        """See `AuthGuard.wait_for_approval`. Cancelling it leaves nothing behind."""
+        return await self._run(self._waiting(envelope_id, timeout))
+
+    @property
+    def approvals(self) -> AsyncApprovals:
+        """See `AuthGuard.approvals`."""
+        return AsyncApprovals(self)
+
+    async def revoke(
+        self, grant_or_id: GrantBase | str, *, reason: str | None = None
+    ) -> Revocation:
+        """See `AuthGuard.revoke`."""
+        return await self._run(self._revoking(grant_or_id, reason))
+
+    async def receipt(self, receipt_id: str) -> AsyncReceipt:
+        """See `AuthGuard.receipt`."""
+        return AsyncReceipt(**members(await self._run(self._reading(receipt_id))))
 
     async def close(self) -> None:
         """See `AuthGuard.close`."""
@@ -219,6 +257,8 @@ class AsyncAuthGuard(GuardBase):
                 await AsyncSigner(self._linked).ask(forget)
         finally:
             await self._http.close()
+            if self._operator is not None:
+                await self._operator.close()
             if self._server is not None:
                 await anyio.to_thread.run_sync(self._server.close)
 
@@ -234,61 +274,25 @@ class AsyncAuthGuard(GuardBase):
         await self.close()
 
     async def _invoke(self, grant: GrantBase, args: dict[str, Any] | None) -> str:
-        return await self._run(_invocation(grant, args))
+        return await self._run(invocation(grant, args))
 
-    async def _run(self, flow: Flow[T]) -> T:
-        link = self._link
-        return await adrive(flow, lambda effect: self._perform(effect, link))
+    async def _operate(self, flow: Flow[T]) -> T:
+        return await self._run(flow, self._operator or self._nobody())
 
-    async def _perform(self, effect: Effect[Any], link: Link) -> object:
+    async def _run(self, flow: Flow[T], http: AsyncHttp | None = None) -> T:
+        return await adrive(flow, lambda effect: self._perform(effect, http or self._http))
+
+    async def _perform(self, effect: Effect[Any], http: AsyncHttp) -> object:
+        self._must_be_open()
         match effect:
             case Send():
-                return await self._http.send(effect)
+                return await http.send(effect)
             case Sign(request):
-                return await AsyncSigner(link).ask(request)
+                return await AsyncSigner(self._link).ask(request)
             case Pause(seconds):
                 await anyio.sleep(seconds)
                 return None
+            case Now():
+                return anyio.current_time()
             case _:
                 raise TypeError(f"a flow asked for {effect!r}, which no guard performs")
-
-
-def _call_args(
-    grant: GrantBase,
-    *,
-    command: str | None,
-    args: Mapping[str, Any] | None,
-    audience: str | None,
-) -> dict[str, Any] | None:
-    """Return the args that an invocation of `grant` signs; refuses what it is not for."""
-    grant.require()
-    if command is not None and command != grant.command:
-        raise ConfigurationError(
-            f"this grant is for {grant.command}, not {command}: authorize that first",
-            setting="command",
-        )
-    if audience is not None and audience != grant.audience:
-        raise ConfigurationError(
-            f"this grant is for {grant.audience}, not {audience}: authorize with that audience",
-            setting="audience",
-        )
-    if args is None or grant.args is None:
-        return grant.args if args is None else dict(args)
-    if dict(args) != grant.args:
-        raise ConfigurationError(
-            "this grant is bound to the args it was asked with; authorize again with these",
-            setting="args",
-        )
-    return grant.args
-
-
-def _invocation(grant: GrantBase, args: dict[str, Any] | None) -> Flow[str]:
-    return flows.invoke(grant, args=args, now=time.time(), nonce=secrets.token_urlsafe(16))
-
-
-def _members(grant: GrantBase) -> dict[str, Any]:
-    return {member.name: getattr(grant, member.name) for member in fields(GrantBase)}
-
-
-def _bearer(jwt: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {jwt}"}

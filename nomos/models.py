@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, NoReturn, Self, overload
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
 
 from nomos.errors import Denied, StepUpRequired
 
@@ -115,16 +116,35 @@ class Question(Value):
     cosigner_envelope_id: str | None = None
 
 
-class Explanation(Value):
+def _within_reason(moment: datetime) -> datetime:
+    """Refuse times that arithmetic with clock offsets could carry out of range."""
+    if not 1970 < moment.year < 9000:
+        raise ValueError("a time between 1971 and 8999 is expected")
+    return moment.astimezone(UTC)
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_within_reason)]
+Line = Annotated[str, Field(max_length=1024)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)]
+
+
+class Told(BaseModel):
+    """Base of what the control plane tells: members that a newer one adds are left out."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, frozen=True, extra="ignore", hide_input_in_errors=True
+    )
+
+
+class Explanation(Told):
     """Which policies decided, by name, and what a person may want to know beyond that.
 
-    Members that a newer server adds are left out.
+    `fields` are those in which an approval is for another question.
     """
-
-    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
     policies: tuple[str, ...] = ()
     message: str | None = None
+    fields: tuple[str, ...] = ()
 
 
 class Chain(Sequence[str]):
@@ -153,6 +173,15 @@ class Chain(Sequence[str]):
 
     def __repr__(self) -> str:
         return f"Chain({len(self)} links)" if len(self) != 1 else "Chain(1 link)"
+
+
+_MEANS: Final = {
+    "approval_denied": "a person said no",
+    "approval_expired": "nobody decided in time, or the approval was not used in time",
+    "approval_not_found": "there is no such approval for this app",
+    "approval_mismatch": "a person approved another question than this one",
+    "approval_already_used": "an approval counts once, and this one was used",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,21 +221,34 @@ class GrantBase:
             return self
         if self.decision == "requires_step_up":
             raise StepUpRequired(
-                f"{self.command} on {describe(self.resource)} needs a person's approval: "
-                f"{self.approval_url or self.approval_envelope_id}",
+                self._question(),
                 approval_envelope_id=self.approval_envelope_id,
                 grant=self,
             )
         raise Denied(self._refusal(), code=self.reason or "policy_denied", grant=self)
 
     def _refusal(self) -> str:
-        lines = [f"{self.command} on {describe(self.resource)} is denied: {self.reason}"]
-        if self.explanation.message:
-            lines.append(f"  {self.explanation.message}")
-        lines += [f"  decided by policy: {name}" for name in self.explanation.policies]
-        if self.receipt_id:
-            lines.append(f"  receipt: {self.receipt_id}")
-        return "\n".join(lines)
+        means = _MEANS.get(self.reason or "")
+        reason = f"{self.reason} ({means})" if means else self.reason
+        return self._told(f"is denied: {reason}", "decided by policy")
+
+    def _question(self) -> str:
+        until = f" until {self.expires_at:%Y-%m-%d %H:%M:%S %Z}" if self.expires_at else ""
+        envelope = self.approval_envelope_id
+        return self._told(
+            f"needs a person's approval{until}",
+            "asked for by policy",
+            f"decide at: {self.approval_url}" if self.approval_url else None,
+            f"wait: guard.wait_for_approval({envelope!r}); "
+            f"then authorize again with cosigner_envelope_id={envelope!r}",
+        )
+
+    def _told(self, answer: str, policy: str, *more: str | None) -> str:
+        first = f"{self.command} on {describe(self.resource)} {answer}"
+        named = (f"{policy}: {name}" for name in self.explanation.policies)
+        receipt = f"receipt: {self.receipt_id}" if self.receipt_id else None
+        rest = (self.explanation.message, *named, *more, receipt)
+        return "\n".join([first, *(f"  {line}" for line in rest if line)])
 
 
 def describe(resource: Mapping[str, Any]) -> str:

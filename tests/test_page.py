@@ -5,8 +5,11 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +18,21 @@ import pytest
 from github import ISSUES, TOKEN, GitHub, github
 
 from nomos import AuthGuard
+from nomos._core.tokens import peek
 
 POLICY = """
 permit (principal, action in Action::"/github/issue", resource)
 when { resource.owner == "acme" };
+
+permit (principal, action == Action::"/github/pr/create", resource)
+when { resource.owner == "acme" };
+
+@id("a-lead-looks-first") @step_up("lead")
+forbid (principal, action == Action::"/github/pr/create", resource)
+unless { context.cosigned };
 """
+HUMAN = Path(__file__).parent / "human.py"
+RESOURCE = {"provider": "github", "owner": "acme", "repo": "app"}
 
 
 def page() -> Path:
@@ -95,9 +108,7 @@ def test_langgraph(system: AuthGuard, upstream: GitHub) -> None:
 
 
 def test_async(system: AuthGuard) -> None:
-    source = snippet("async").replace(
-        "{...}", repr({"provider": "github", "owner": "acme", "repo": "app"})
-    )
+    source = snippet("async").replace("{...}", repr(RESOURCE))
     source += "await guard.close()\n"
     assert run(source)["grant"].decision == "allow"
 
@@ -105,6 +116,43 @@ def test_async(system: AuthGuard) -> None:
 def test_fail_open(system: AuthGuard) -> None:
     scope = run(snippet("fail-open"), AuthGuard=AuthGuard)
     guard = scope["guard"]
-    resource = {"provider": "github", "owner": "acme", "repo": "app"}
-    assert guard.authorize(command="/github/issue/list", resource=resource).degraded is False
+    assert guard.authorize(command="/github/issue/list", resource=RESOURCE).degraded is False
     guard.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "decision", "reason"),
+    [("approve", "allow", None), ("deny", "deny", "approval_denied")],
+)
+def test_step_up(
+    system: AuthGuard, tmp_path: Path, answer: str, decision: str, reason: str | None
+) -> None:
+    """The person who is notified is another process, with an operator's key in a file."""
+    key = tmp_path / "operator-api-key"
+    key.touch(mode=0o600)
+    key.write_text(system.approvals.operator_key.reveal())
+    notified: list[Any] = []
+
+    def notify_human(envelope_id: str) -> None:
+        human = [
+            sys.executable,
+            str(HUMAN),
+            system.control_plane_url,
+            str(key),
+            envelope_id,
+            answer,
+        ]
+        done = subprocess.run(human, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        notified.append(json.loads(done.stdout))
+
+    with AuthGuard.from_env() as guard:
+        source = snippet("step-up").replace("{...}", repr(RESOURCE))
+        grant = run(source, guard=guard, notify_human=notify_human)["grant"]
+    (seen,) = notified
+    assert (seen["asked"]["state"], seen["asked"]["agent"]) == ("pending", grant.agent)
+    assert (seen["asked"]["command"], seen["asked"]["resource"]) == (grant.command, RESOURCE)
+    assert [vote["reason"] for vote in seen["decided"]["votes"]] == ["seen by a person"]
+    assert (grant.decision, grant.reason) == (decision, reason)
+    if grant:
+        assert peek(grant.chain[0])["meta"]["approval"]["id"] == seen["asked"]["id"]

@@ -12,7 +12,8 @@ from typing import Any, get_args
 import pytest
 
 import nomos
-from nomos import AsyncAuthGuard, AsyncGrant, AuthGuard, Grant
+from nomos import AsyncAuthGuard, AsyncGrant, AsyncReceipt, AuthGuard, Grant, Receipt
+from nomos._approvals import Approvals, AsyncApprovals
 from nomos._wire import RefusalCode
 from nomos.errors import NomosError
 from nomos.models import Chain, DenyReason, GrantBase, Secret, VerificationCode
@@ -44,6 +45,11 @@ def public_methods(kind: type) -> dict[str, Any]:
     }
 
 
+def attributes(kind: type) -> set[str]:
+    """The names of what is read, not called."""
+    return {name for name, one in inspect.getmembers(kind) if isinstance(one, property)}
+
+
 def parameters(function: Any) -> list[tuple[str, Any, Any, str]]:
     """Names, kinds, defaults and annotations; the twins' own names count as one."""
     return [
@@ -52,10 +58,19 @@ def parameters(function: Any) -> list[tuple[str, Any, Any, str]]:
     ]
 
 
-@pytest.mark.parametrize(("sync", "twin"), [(AuthGuard, AsyncAuthGuard), (Grant, AsyncGrant)])
+TWINS = [
+    (AuthGuard, AsyncAuthGuard),
+    (Grant, AsyncGrant),
+    (Approvals, AsyncApprovals),
+    (Receipt, AsyncReceipt),
+]
+
+
+@pytest.mark.parametrize(("sync", "twin"), TWINS)
 def test_twins_have_the_same_methods_with_the_same_parameters(sync: type, twin: type) -> None:
     mine, theirs = public_methods(sync), public_methods(twin)
     assert mine.keys() == theirs.keys()
+    assert attributes(sync) == attributes(twin)
     for name in mine.keys() - {"__init__"} | ({"__init__"} if sync is AuthGuard else set()):
         assert parameters(mine[name]) == parameters(theirs[name]), name
 
@@ -63,14 +78,17 @@ def test_twins_have_the_same_methods_with_the_same_parameters(sync: type, twin: 
 def test_twins_differ_in_being_awaited_and_in_nothing_else() -> None:
     awaited = {
         name
-        for kind in (AsyncAuthGuard, AsyncGrant)
+        for _, kind in TWINS
         for name, member in public_methods(kind).items()
         if inspect.iscoroutinefunction(member)
     }
-    assert awaited == {"authorize", "close", "headers"}
+    assert awaited == {
+        *("authorize", "close", "headers", "receipt", "revoke", "wait_for_approval"),
+        *("decide", "get", "list", "verify"),
+    }
     blocking = [
         name
-        for kind in (AuthGuard, Grant)
+        for kind, _ in TWINS
         for name, member in public_methods(kind).items()
         if inspect.iscoroutinefunction(member)
     ]
@@ -115,6 +133,7 @@ def test_every_error_survives_a_trip_between_processes_without_its_grant() -> No
         nomos.InvalidPolicy([nomos.PolicyProblem("a.cedar", 1, "a", "wrong")]),
         nomos.BinaryNotFound("gone"),
         nomos.ExpiredChain("late", code="expired"),
+        nomos.NotProven("changed", code="changed"),
     ]
     for error in made:
         copy = pickle.loads(pickle.dumps(error))

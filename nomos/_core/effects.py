@@ -35,13 +35,15 @@ class HttpReply:
 class Send(Effect[HttpReply]):
     """Send one request to the control plane; the driver adds the caller's credentials.
 
-    Raises `Unreachable` into the flow when nothing answers in time.
+    `patience` is for questions that the server holds open: so many seconds longer than usual
+    may the answer take. Raises `Unreachable` into the flow when nothing answers in time.
     """
 
     method: str
     path: str
     headers: Mapping[str, str]
     body: bytes = field(default=b"", repr=False)
+    patience: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ class Pause(Effect[None]):
     """Do nothing for a while."""
 
     seconds: float
+
+
+@dataclass(frozen=True)
+class Now(Effect[float]):
+    """Read a clock that never goes back, in seconds. Only differences of its readings mean much."""
 
 
 Flow: TypeAlias = Generator[Effect[Any], Any, T]

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from nomos._core import reads, replies, requests, retry
 from nomos._core.effects import Flow, HttpReply, Sign, perform
-from nomos._core.tokens import peek
+from nomos._core.tokens import approved, peek
 from nomos._wire import Answer, Invocation, Invoke, LoadKey, LoadKeyAnswer, Refused, Request, Signed
 from nomos.errors import (
     ConfigurationError,
@@ -82,6 +82,7 @@ def authorize(call: Ask) -> Flow[GrantBase]:
                 _base(call, answer),
                 decision="requires_step_up",
                 reason=answer.reason,
+                explanation=answer.explanation,
                 approval_envelope_id=answer.approval_envelope_id,
                 approval_url=answer.approval_url,
                 expires_at=answer.expires_at,
@@ -173,7 +174,7 @@ def _degraded(call: Ask, trouble: ControlPlaneError | SignerError) -> Flow[Grant
     )
     if held is None or not held.chain or _unix(held.expires_at) <= call.now + held.clock_offset:
         return grant
-    if any("approval" in (peek(link).get("meta") or {}) for link in held.chain):
+    if approved(held.chain):
         return grant
     grant = replace(held, ucan=None, degraded=True, explanation=grant.explanation)
     try:

@@ -8,19 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-)
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from nomos._core import retry
 from nomos._core.effects import HttpReply
@@ -35,7 +25,9 @@ from nomos.errors import (
     ServerError,
     Unintelligible,
 )
-from nomos.models import Did, Explanation
+from nomos.models import Did, Explanation, Line, Moment, Told
+
+M = TypeVar("M", bound=BaseModel)
 
 MAX_CHAIN = 32
 MAX_SENTENCE = 500
@@ -44,23 +36,8 @@ MAX_SENTENCE = 500
 _CREDENTIAL = re.compile(r"nomos_\w{8,}|(?<=Bearer )\S+|[\w-]{16,}\.[\w-]{16,}\.[\w-]{16,}")
 
 
-def _within_reason(moment: datetime) -> datetime:
-    """Refuse times that arithmetic with clock offsets could carry out of range."""
-    if not 1970 < moment.year < 9000:
-        raise ValueError("a time between 1971 and 8999 is expected")
-    return moment
-
-
-Moment = Annotated[AwareDatetime, AfterValidator(_within_reason)]
-Line = Annotated[str, Field(max_length=1024)]
-
-
-class Reply(BaseModel):
-    """Base of decisions; members we do not know are from a newer server, and ignored."""
-
-    model_config = ConfigDict(
-        alias_generator=to_camel, frozen=True, extra="ignore", hide_input_in_errors=True
-    )
+class Reply(Told):
+    """Base of decisions."""
 
     receipt_id: Line
     server_time: Moment | None = None
@@ -91,6 +68,7 @@ class Asked(Reply):
     approval_url: Line | None = None
     expires_at: Moment | None = None
     reason: Line = "step_up_required"
+    explanation: Explanation = Field(default_factory=Explanation)
 
 
 _DECISION: TypeAdapter[Allowed | Refusal | Asked] = TypeAdapter(
@@ -114,6 +92,27 @@ def decision(reply: HttpReply) -> Allowed | Refusal | Asked:
             status=reply.status,
             request_id=request_id(reply),
         ) from None
+
+
+def told(reply: HttpReply, kind: type[M], *, what: str) -> M:
+    """Read any other answer as a `kind`; raises a `ControlPlaneError` for what is not `what`."""
+    if reply.status != 200:
+        raise_error(reply)
+    body = _json(reply)
+    try:
+        return kind.model_validate(body)
+    except ValidationError as error:
+        raise Unintelligible(
+            f"the control plane's answer is not {what} ({_wrong(error)})",
+            status=reply.status,
+            request_id=request_id(reply),
+        ) from None
+
+
+def about(asked: str, told: str) -> None:
+    """Raise unless the answer is about what was asked: proxies and caches mix things up."""
+    if told != asked:
+        raise Unintelligible(f"the control plane was asked about {asked} and answered another")
 
 
 def _wrong(error: ValidationError) -> str:
@@ -140,7 +139,8 @@ def raise_error(reply: HttpReply) -> NoReturn:
         case 403:
             raise PermissionDenied(sentence, **facts)
         case 404:
-            raise NotFound(f"{sentence} (is control_plane_url right?)", **facts)
+            hint = "" if facts["code"] else " (is control_plane_url right?)"
+            raise NotFound(sentence + hint, **facts)
         case 409:
             raise Conflict(sentence, **facts)
         case 429:

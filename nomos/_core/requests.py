@@ -61,6 +61,27 @@ def authorize(question: Question, *, agent_did: str, idempotency_key: str) -> Se
     return Send("POST", "/v1/authorize", headers, encode(body))
 
 
+def get(path: str, *, patience: float = 0.0) -> Send:
+    """Build a question without a body; `patience` as in `Send`."""
+    return Send("GET", path, {"accept": "application/json"}, patience=patience)
+
+
+def post(path: str, body: Mapping[str, Any]) -> Send:
+    return Send("POST", path, JSON_HEADERS, encode(body))
+
+
+def reason(text: str | None) -> dict[str, str]:
+    """Return the member that says why somebody did something; none if nobody did."""
+    if text is None:
+        return {}
+    if not isinstance(text, str) or not 0 < len(text) <= MAX_PURPOSE:
+        raise InvalidRequest(
+            f"reason must be text of 1 to {MAX_PURPOSE} characters, or left out",
+            fields=("reason",),
+        )
+    return {"reason": text}
+
+
 def encode(body: Mapping[str, Any], *, sort: bool = False) -> bytes:
     """Return JSON as bytes; what JSON cannot carry exactly is refused, not changed."""
     try:

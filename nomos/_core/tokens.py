@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from nomos.errors import Unintelligible
@@ -33,3 +34,8 @@ def peek(jwt: str) -> dict[str, Any]:
     if not isinstance(payload, dict):
         raise Unintelligible("the control plane sent a delegation that cannot be read")
     return payload
+
+
+def approved(chain: Iterable[str]) -> bool:
+    """Whether a person's approval stands behind a chain: it counts once and is never kept."""
+    return any("approval" in (peek(link).get("meta") or {}) for link in chain)

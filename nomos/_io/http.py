@@ -8,17 +8,19 @@ A client belongs to the process that made it: after `fork()` the child makes its
 from __future__ import annotations
 
 import os
+import threading
 import time
 import weakref
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 import anyio
 import anyio.lowlevel
 
 from nomos._core.effects import HttpReply, Send
-from nomos.errors import ConfigurationError, Unintelligible, Unreachable
+from nomos._io.urls import checked_url
+from nomos.errors import Unintelligible, Unreachable
 from nomos.models import Secret
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ MAX_REPLY: Final = 4 * 1024 * 1024
 AT_ONCE: Final = 16
 """Requests that one client has under way. httpx's connection pool looks at every connection for
 every request, so fifty at once cost twice the processor time of sixteen and are no faster."""
+
+HELD_AT_ONCE: Final = 64
+"""Requests beside those that the server holds open: who waits for a person holds nobody up."""
 
 
 class Endpoint:
@@ -52,13 +57,18 @@ class Endpoint:
         return {**send.headers, **own}
 
     def options(self) -> dict[str, Any]:
-        import httpx
-
         return {
-            "timeout": httpx.Timeout(self.timeout, connect=min(CONNECT_SECONDS, self.timeout)),
+            "timeout": self.timeouts(),
             "follow_redirects": False,
             "trust_env": not self.direct,
         }
+
+    def timeouts(self, patience: float = 0.0) -> httpx.Timeout:
+        """How long to wait for each step of a request; `patience` is for the answer alone."""
+        import httpx
+
+        connect = min(CONNECT_SECONDS, self.timeout)
+        return httpx.Timeout(self.timeout, connect=connect, read=self.timeout + patience)
 
 
 class Http:
@@ -66,41 +76,112 @@ class Http:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._client: tuple[int, httpx.Client] | None = None
+        self._client: _ProcessClient | None = None
 
     def send(self, send: Send) -> HttpReply:
         import httpx
 
-        client, end = self._own(), time.monotonic() + self._endpoint.timeout
+        limit = self._endpoint.timeout + send.patience
+        end = time.monotonic() + limit
         try:
-            with client.stream(
-                send.method,
-                self._endpoint.url + send.path,
-                headers=self._endpoint.headers(send),
-                content=send.body,
-            ) as response:
+            with (
+                self._own() as client,
+                client.stream(
+                    send.method,
+                    self._endpoint.url + send.path,
+                    headers=self._endpoint.headers(send),
+                    content=send.body,
+                    timeout=self._endpoint.timeouts(send.patience),
+                ) as response,
+            ):
                 body = bytearray()
                 _bound_announced(response.headers)
                 for chunk in response.iter_bytes():
                     body += chunk
-                    _bound(body, late=time.monotonic() > end, timeout=self._endpoint.timeout)
+                    _bound(body, late=time.monotonic() > end, timeout=limit)
                 return _reply(response.status_code, response.headers, body)
         except httpx.HTTPError as error:
-            raise _unreachable(self._endpoint, error) from error
+            raise _unreachable(self._endpoint, error, send) from error
 
-    def _own(self) -> httpx.Client:
+    @contextmanager
+    def stream(self, send: Send) -> Iterator[tuple[HttpReply, Iterator[bytes]]]:
+        """An answer of any length, piece by piece; `timeout` bounds the wait for each piece.
+
+        A refusal is read in full, as by `send`, and has no pieces.
+        """
         import httpx
 
+        try:
+            with (
+                self._own() as client,
+                client.stream(
+                    send.method,
+                    self._endpoint.url + send.path,
+                    headers=self._endpoint.headers(send),
+                    content=send.body,
+                ) as response,
+            ):
+                body = bytearray()
+                if response.status_code != 200:
+                    for chunk in response.iter_bytes():
+                        body += chunk
+                        _bound(body, late=False, timeout=self._endpoint.timeout)
+                reply = _reply(response.status_code, response.headers, body)
+                yield reply, response.iter_bytes() if reply.status == 200 else iter(())
+        except httpx.HTTPError as error:
+            raise _unreachable(self._endpoint, error, send) from error
+
+    def _own(self) -> _ProcessClient:
         held = self._client
-        if held is None or held[0] != os.getpid():
-            held = self._client = (os.getpid(), httpx.Client(**self._endpoint.options()))
-            weakref.finalize(self, _close, *held)
-        return held[1]
+        if held is None or held.pid != os.getpid():
+            held = self._client = _ProcessClient(self._endpoint.options())
+            weakref.finalize(self, held.close)
+        return held
 
     def close(self) -> None:
+        """Close this process's client, as soon as nothing of it is under way."""
         held, self._client = self._client, None
         if held is not None:
-            _close(*held)
+            held.close()
+
+
+class _ProcessClient:
+    """A client that is closed once the requests under way have ended.
+
+    To close a socket that another thread waits on does not wake that thread, and it would go on
+    waiting on whatever gets the same file descriptor next.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        import httpx
+
+        self.pid = os.getpid()
+        # Each thread has a connection: a bound here would make some wait for others' people.
+        self._client = httpx.Client(**options, limits=httpx.Limits(max_keepalive_connections=20))
+        self._lock = threading.Lock()
+        self._under_way = 0
+        self._closing = False
+
+    def __enter__(self) -> httpx.Client:
+        with self._lock:
+            self._under_way += 1
+        return self._client
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._under_way -= 1
+            last = self._closing and self._under_way == 0
+        if last:
+            self._client.close()
+
+    def close(self) -> None:
+        if self.pid != os.getpid():
+            return
+        with self._lock:
+            self._closing = True
+            idle = self._under_way == 0
+        if idle:
+            self._client.close()
 
 
 class AsyncHttp:
@@ -115,13 +196,13 @@ class AsyncHttp:
     async def send(self, send: Send) -> HttpReply:
         import httpx
 
-        own = await self._own()
-        async with own.turn:
+        own, limit = await self._own(), self._endpoint.timeout + send.patience
+        async with own.held if send.patience else own.turn:
             try:
-                with anyio.fail_after(self._endpoint.timeout):
+                with anyio.fail_after(limit):
                     return await self._exchange(own.client, send)
             except (httpx.HTTPError, TimeoutError) as error:
-                raise _unreachable(self._endpoint, error) from error
+                raise _unreachable(self._endpoint, error, send) from error
 
     async def _exchange(self, client: httpx.AsyncClient, send: Send) -> HttpReply:
         async with client.stream(
@@ -129,6 +210,7 @@ class AsyncHttp:
             self._endpoint.url + send.path,
             headers=self._endpoint.headers(send),
             content=send.body,
+            timeout=self._endpoint.timeouts(send.patience),
         ) as response:
             body = bytearray()
             _bound_announced(response.headers)
@@ -165,6 +247,7 @@ class _LoopClient:
         self.pid = os.getpid()
         self.client = httpx.AsyncClient(**options)
         self.turn = anyio.CapacityLimiter(AT_ONCE)
+        self.held = anyio.CapacityLimiter(HELD_AT_ONCE)
         self._open = self._until_the_loop_ends()
 
     async def open(self) -> None:
@@ -179,42 +262,6 @@ class _LoopClient:
         finally:
             with anyio.CancelScope(shield=True):
                 await self.client.aclose()
-
-
-def checked_url(url: str, *, setting: str) -> str:
-    """Return a base URL without its trailing slash; raises `ConfigurationError` for any other.
-
-    The message does not repeat the URL, which may hold a password.
-    """
-    if not _is_url(url):
-        raise ConfigurationError(
-            f"{setting} must be an http(s) URL such as https://nomos.example.com, without a user "
-            "name, password, query or fragment",
-            setting=setting,
-        )
-    return url.rstrip("/")
-
-
-def _is_url(url: object) -> bool:
-    if not isinstance(url, str) or not url.isascii() or not url.isprintable() or " " in url:
-        return False
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return False
-    return (
-        parts.scheme in ("http", "https")
-        and bool(parts.hostname)
-        and port != 0
-        and "@" not in parts.netloc
-        and not (parts.query or parts.fragment)
-    )
-
-
-def _close(owner: int, client: httpx.Client) -> None:
-    if owner == os.getpid():
-        client.close()
 
 
 def _bound_announced(headers: Mapping[str, str]) -> None:
@@ -240,16 +287,14 @@ def _reply(status: int, headers: Mapping[str, str], body: bytearray) -> HttpRepl
     return HttpReply(status, lowered, bytes(body), time.time())
 
 
-def _unreachable(endpoint: Endpoint, error: Exception) -> Unreachable:
+def _unreachable(endpoint: Endpoint, error: Exception, send: Send) -> Unreachable:
     what = (
-        f"did not answer within {endpoint.timeout:g} s"
+        f"did not answer within {endpoint.timeout + send.patience:g} s"
         if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__
         else f"cannot be reached: {error or type(error).__name__}"
     )
-    known = endpoint.trouble()
-    if known is not None:
-        return Unreachable(known)
     return Unreachable(
-        f"the control plane at {endpoint.url} {what}. "
+        endpoint.trouble()
+        or f"the control plane at {endpoint.url} {what}. "
         "Is it running, and is control_plane_url right?"
     )

@@ -1,4 +1,4 @@
-"""Reading an agent's persistent signing key from the file that a person named."""
+"""Reading a secret from a file that a person named, and that only they can read."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import os
 import re
 import stat
 from pathlib import Path
+from typing import Final
 
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
 
+MAX_FILE: Final = 4096
 _SEED = re.compile(r"[0-9a-f]{64}")
 
 
@@ -20,30 +22,44 @@ def read_key_file(path: str | os.PathLike[str], *, setting: str) -> Secret:
     or not a key. The message never holds what was read.
     """
     where = Path(path)
-    try:
-        descriptor = os.open(where, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise ConfigurationError(
-            f"{setting}={where}: {error.strerror}. "
-            "Make a key with: nomos-ucan keygen (its `seed`), and store it with mode 0600.",
-            setting=setting,
-        ) from error
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise ConfigurationError(f"{setting}={where} is not a regular file", setting=setting)
-        if found.st_uid not in (0, os.geteuid()):
-            raise ConfigurationError(f"{setting}={where} belongs to another user", setting=setting)
-        if found.st_mode & 0o077:
-            raise ConfigurationError(
-                f"{setting}={where} others can read it (mode {stat.S_IMODE(found.st_mode):04o}); "
-                f"chmod 600 {where}",
-                setting=setting,
-            )
-        text = file.read(1024).decode("ascii", "replace").strip()
+    hint = "Make a key with: nomos-ucan keygen (its `seed`), and store it with mode 0600."
+    text = read_private_line(where, setting=setting, missing=hint)
     if not _SEED.fullmatch(text):
         raise ConfigurationError(
             f"{setting}={where} does not hold an Ed25519 seed (64 lower-case hex digits)",
             setting=setting,
         )
     return Secret(text)
+
+
+def read_private_line(path: Path, *, setting: str, missing: str = "") -> str:
+    """Return the one line of a file that its owner alone can read.
+
+    Raises `ConfigurationError` naming `setting`; `missing` says what to do without the file.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        what = f"{setting}={path}: {error.strerror}. {missing}".rstrip()
+        raise ConfigurationError(what, setting=setting) from error
+    try:
+        problem = _problem(os.fstat(descriptor), path)
+        if problem is not None:
+            raise ConfigurationError(f"{setting}={path} {problem}", setting=setting)
+        return os.read(descriptor, MAX_FILE).decode("ascii", "replace").strip()
+    finally:
+        os.close(descriptor)
+
+
+def _problem(found: os.stat_result, path: Path) -> str | None:
+    """Why a file may not hold a secret."""
+    if not stat.S_ISREG(found.st_mode):
+        return "is not a regular file"
+    if found.st_uid not in (0, os.geteuid()):
+        return "belongs to another user"
+    if found.st_mode & 0o077:
+        return (
+            f"can be read by others (mode {stat.S_IMODE(found.st_mode):04o}): chmod 600 {path}, "
+            "and replace the key if they may have read it"
+        )
+    return None

@@ -22,6 +22,7 @@ from nomos.errors import (
     ServerError,
     SignerDied,
     SignerError,
+    StepUpRequired,
     Unintelligible,
     Unreachable,
 )
@@ -179,6 +180,27 @@ def test_a_question_to_a_person_is_neither_yes_nor_no() -> None:
     assert grant.approval_envelope_id == "env_1"
     with pytest.raises(Denied, match="env_1"):
         grant.require()
+
+
+def test_a_question_to_a_person_says_why_it_is_asked() -> None:
+    flow = flows.authorize(call())
+    next(flow)
+    body = {
+        "decision": "requires_step_up",
+        "reason": "approval_expired",
+        "receiptId": "evt_1",
+        "approvalEnvelopeId": "env_2",
+        "approvalUrl": "http://127.0.0.1/approvals/env_2",
+        "expiresAt": iso(NOW + 900),
+        "explanation": {"policies": ["careful"], "message": "env_1 expired at 14:00"},
+    }
+    grant = finish(flow, reply(body))
+    assert (grant.reason, grant.explanation.policies) == ("approval_expired", ("careful",))
+    with pytest.raises(StepUpRequired) as asked:
+        grant.require()
+    assert asked.value.approval_envelope_id == "env_2"
+    for part in ("env_1 expired at 14:00", "careful", "/approvals/env_2", "wait_for_approval"):
+        assert part in str(asked.value)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,111 @@
+"""What was decided and done: taking it back, and reading how it is recorded.
+
+revoke     say that something holds no longer
+receipt    the record of one decision or one act
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, Field
+
+from nomos._core import replies, requests, retry
+from nomos._core.effects import Flow
+from nomos.errors import InvalidRequest
+from nomos.models import Digest, GrantBase, Line, Told
+from nomos.outcomes import ReceiptBase, Revocation
+
+CID: Final = re.compile(r"[0-9a-f]{64}")
+DID: Final = re.compile(r"did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}")
+IDENT: Final = re.compile(r"(?:app|env)_[0-9A-Za-z_-]{1,64}")
+RECEIPT: Final = re.compile(r"evt_[0-9A-Za-z_-]{1,64}")
+
+MAX_KEYS: Final = 1000
+LAST_MOMENT: Final = 253_402_300_799_000
+"""The year 9999 in milliseconds."""
+
+
+class _Place(Told):
+    """What every row says of itself; the rest of a row depends on its kind."""
+
+    id: Line
+    seq: int = Field(ge=1, le=2**53 - 1, strict=True)
+    at: int = Field(ge=0, le=LAST_MOMENT, strict=True)
+    kind: Line
+
+
+def _placed(row: dict[str, Any]) -> dict[str, Any]:
+    _Place.model_validate(row)
+    return row
+
+
+class _Recorded(Told):
+    row: Annotated[dict[str, Any], AfterValidator(_placed)]
+    hash: Digest
+    checkpoint: str = Field(max_length=64 * 1024, repr=False)
+    issuer: Line
+    keys: tuple[dict[str, Any], ...] = Field(default=(), max_length=MAX_KEYS, repr=False)
+
+
+def revoke(target: str, *, reason: str | None, pauses: Sequence[float]) -> Flow[Revocation]:
+    """Say that something holds no longer; `target` comes from `named`. Twice is harmless."""
+    body = {"id": target, **requests.reason(reason)}
+    reply = yield from retry.send(requests.post("/v1/revocations", body), pauses)
+    revoked = replies.told(reply, Revocation, what="a revocation")
+    replies.about(target, revoked.id)
+    return revoked
+
+
+def named(what: GrantBase | str) -> str:
+    """Return the id under which something is revoked.
+
+    A grant is revoked by the delegation it was given, or by its question while that waits for
+    a person. Raises `InvalidRequest` for what cannot be revoked; the message never repeats it,
+    for it may be a token.
+    """
+    if isinstance(what, GrantBase):
+        if what.chain:
+            return cid(what.chain[-1])
+        if what.approval_envelope_id is not None:
+            return what.approval_envelope_id
+        raise InvalidRequest(
+            f"there is nothing to revoke in this grant of {what.command}: it is "
+            f"{'degraded' if what.degraded else what.decision} and holds no delegation",
+            fields=("grant_or_id",),
+        )
+    if isinstance(what, str) and any(form.fullmatch(what) for form in (CID, DID, IDENT)):
+        return what
+    raise InvalidRequest(
+        "revoke takes a grant, the cid of a delegation (64 hex digits), an agent's did:key, "
+        "an app (app_…) or an approval (env_…)",
+        fields=("grant_or_id",),
+    )
+
+
+def cid(jwt: str) -> str:
+    """The id of a token: the sha256 of its whole text."""
+    return hashlib.sha256(jwt.encode()).hexdigest()
+
+
+def receipt(receipt_id: str, pauses: Sequence[float]) -> Flow[ReceiptBase]:
+    """Return a record as the control plane tells it; nothing of it is proven yet."""
+    if not (isinstance(receipt_id, str) and RECEIPT.fullmatch(receipt_id)):
+        raise InvalidRequest(
+            "receipt_id must be the receipt_id of a grant, such as evt_01jb…",
+            fields=("receipt_id",),
+        )
+    reply = yield from retry.send(requests.get(f"/v1/receipts/{receipt_id}"), pauses)
+    told = replies.told(reply, _Recorded, what="a receipt")
+    replies.about(receipt_id, told.row["id"])
+    return ReceiptBase(
+        row=MappingProxyType(told.row),
+        hash=told.hash,
+        checkpoint=told.checkpoint,
+        issuer=told.issuer,
+        keys=told.keys,
+    )

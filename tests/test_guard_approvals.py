@@ -1,0 +1,456 @@
+"""People decide about real questions on a real system, and what is decided can be proven."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from colours import COLOURS, Colour
+
+from nomos import AsyncAuthGuard, AuthGuard, FailOpenWarning, errors
+from nomos.server.control import envelope
+
+POLICY = """
+@id("files") permit (principal, action in Action::"/filesystem", resource);
+@id("github") permit (principal, action in Action::"/github", resource);
+
+@id("careful-writes") @step_up("lead") @reason("a lead reads what is published")
+forbid (principal, action == Action::"/filesystem/file/write", resource)
+unless { context.cosigned };
+
+@id("careful-reads") @step_up("lead")
+forbid (principal, action == Action::"/github/repo/read", resource)
+unless { context.cosigned };
+"""
+READ: dict[str, Any] = {
+    "command": "/github/repo/read",
+    "resource": {"provider": "github", "owner": "acme", "repo": "app"},
+}
+LIST = READ | {"command": "/github/issue/list"}
+
+each_colour = pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
+
+
+def writing(name: str) -> dict[str, Any]:
+    return {
+        "command": "/filesystem/file/write",
+        "resource": {"provider": "filesystem", "path": name},
+        "args": {"content": f"This is {name}."},
+        "purpose": "publish",
+    }
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[AuthGuard]:
+    """A running system; this guard is the way of its operator."""
+    with AuthGuard.embedded(policies=POLICY) as running:
+        yield running
+
+
+def agent_of(system: AuthGuard, colour: Colour, **settings: Any) -> Any:
+    return colour.guard(
+        control_plane_url=system.control_plane_url,
+        api_key=system.api_key,
+        pdp_url=system.pdp_url,
+        **settings,
+    )
+
+
+@pytest.fixture
+def agent(system: AuthGuard, colour: Colour) -> Iterator[Any]:
+    guard = agent_of(system, colour)
+    yield guard
+    colour.call(guard.close)
+
+
+@contextmanager
+def person(
+    system: AuthGuard, grant: Any, *, approve: bool, reason: str | None = None
+) -> Iterator[list[Any]]:
+    """Somebody at another desk, who finds the question in the queue and answers it."""
+    seen: list[Any] = []
+    ident = grant.approval_envelope_id
+
+    def work() -> None:
+        seen.extend(one for one in system.approvals.list() if one.id == ident)
+        time.sleep(0.3)
+        seen.append(system.approvals.decide(ident, approve=approve, reason=reason))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        thread.join()
+
+
+def put(system: AuthGuard, question: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
+    body = {"path": question["resource"]["path"], **question["args"]}
+    return httpx.put(f"{system.pdp_url}/filesystem/file/write", json=body, headers=headers)
+
+
+@each_colour
+def test_a_person_says_yes_and_the_call_is_made_once(
+    system: AuthGuard, agent: Any, colour: Colour
+) -> None:
+    question = writing(f"{colour.name}.md")
+    grant = colour.call(agent.authorize, **question)
+    assert (grant.decision, grant.explanation.policies) == ("requires_step_up", ("careful-writes",))
+    with pytest.raises(errors.StepUpRequired, match="a lead reads what is published"):
+        grant.require()
+
+    with person(system, grant, approve=True, reason="looks fine") as seen:
+        approval = colour.call(
+            agent.wait_for_approval, envelope_id=grant.approval_envelope_id, timeout=20
+        )
+    asked, answered = seen
+    assert (asked.command, asked.args) == (question["command"], question["args"])
+    assert (asked.purpose, asked.agent, asked.roles) == ("publish", grant.agent, ("lead",))
+    assert (asked.url, asked.expires_at) == (grant.approval_url, grant.expires_at)
+    assert approval
+    assert approval == answered
+    assert [(vote.approve, vote.reason) for vote in approval.votes] == [(True, "looks fine")]
+
+    again = {**question, "cosigner_envelope_id": grant.approval_envelope_id}
+    allow = colour.call(agent.authorize, **again).require()
+    done = put(system, question, {"authorization": f"Bearer {allow.ucan}"})
+    assert done.status_code == 200, done.text
+    assert system.workspace is not None
+    assert (system.workspace / f"{colour.name}.md").read_text() == f"This is {colour.name}.md."
+
+    twice = put(system, question, colour.call(allow.headers))
+    assert (twice.status_code, twice.json()["error_code"]) == (403, "approval_already_used")
+    refused = colour.call(agent.authorize, **again)
+    with pytest.raises(errors.Denied, match=r"approval_already_used \(an approval counts once"):
+        refused.require()
+    used = colour.call(agent.wait_for_approval, envelope_id=grant.approval_envelope_id)
+    assert (used.state, bool(used)) == ("consumed", False)
+
+
+@each_colour
+def test_a_person_says_no_and_the_agent_hears_why(
+    system: AuthGuard, agent: Any, colour: Colour
+) -> None:
+    question = writing(f"{colour.name}-no.md")
+    grant = colour.call(agent.authorize, **question)
+    with person(system, grant, approve=False, reason="not before Monday"):
+        approval = colour.call(agent.wait_for_approval, envelope_id=grant.approval_envelope_id)
+    assert (approval.state, bool(approval)) == ("denied", False)
+    assert [vote.reason for vote in approval.votes] == ["not before Monday"]
+    refused = colour.call(
+        agent.authorize, **question, cosigner_envelope_id=grant.approval_envelope_id
+    )
+    with pytest.raises(errors.Denied, match=r"approval_denied \(a person said no\)") as denied:
+        refused.require()
+    assert denied.value.code == "approval_denied"
+
+
+@each_colour
+def test_an_approval_is_no_good_for_another_question_or_another_key(
+    system: AuthGuard, agent: Any, colour: Colour
+) -> None:
+    question = writing(f"{colour.name}-same.md")
+    ident = str(colour.call(agent.authorize, **question).approval_envelope_id)
+    system.approvals.decide(ident, approve=True)
+    other = question | {"args": {"content": "something else"}}
+    restarted = agent_of(system, colour)
+    for guard, asked, field in ((agent, other, "args.content"), (restarted, question, "agentDid")):
+        refused = colour.call(guard.authorize, **asked, cosigner_envelope_id=ident)
+        with pytest.raises(errors.Denied, match="approved another question") as denied:
+            refused.require()
+        assert denied.value.code == "approval_mismatch"
+        assert refused.explanation.fields == (field,)
+        assert field in str(denied.value)
+    colour.call(restarted.close)
+    assert colour.call(agent.authorize, **question, cosigner_envelope_id=ident)
+
+
+@each_colour
+def test_a_question_that_nobody_answers_expires_and_is_asked_anew(
+    system: AuthGuard, agent: Any, colour: Colour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(envelope, "LIFE_SECONDS", 2)
+    question = writing(f"{colour.name}-late.md")
+    grant = colour.call(agent.authorize, **question)
+    began = time.monotonic()
+    approval = colour.call(agent.wait_for_approval, envelope_id=grant.approval_envelope_id)
+    assert (approval.state, bool(approval)) == ("expired", False)
+    assert time.monotonic() - began < 8
+    with pytest.raises(errors.Conflict) as late:
+        system.approvals.decide(approval.id, approve=True)
+    assert late.value.code == "already_decided"
+    asked = colour.call(
+        agent.authorize, **question, cosigner_envelope_id=grant.approval_envelope_id
+    )
+    assert (asked.decision, asked.reason) == ("requires_step_up", "approval_expired")
+    assert asked.approval_envelope_id != grant.approval_envelope_id
+
+
+@each_colour
+def test_looking_once_and_looking_for_what_is_not_there(
+    system: AuthGuard, agent: Any, colour: Colour
+) -> None:
+    grant = colour.call(agent.authorize, **writing(f"{colour.name}-once.md"))
+    with pytest.raises(TimeoutError, match=str(grant.approval_envelope_id)):
+        colour.call(agent.wait_for_approval, envelope_id=grant.approval_envelope_id, timeout=0)
+    system.approvals.decide(str(grant.approval_envelope_id), approve=True)
+    assert colour.call(agent.wait_for_approval, envelope_id=grant.approval_envelope_id, timeout=0)
+    with pytest.raises(errors.NotFound, match="env_nobody"):
+        colour.call(agent.wait_for_approval, envelope_id="env_nobody")
+
+
+@each_colour
+def test_the_operators_side_of_an_embedded_guard(colour: Colour) -> None:
+    guard = colour.guard.embedded(policies=POLICY)
+    grants = [colour.call(guard.authorize, **writing(f"{n}.md")) for n in range(2)]
+    ids = {grant.approval_envelope_id for grant in grants}
+    assert {one.id for one in colour.call(guard.approvals.list)} == ids
+    assert len(colour.call(guard.approvals.list, limit=1)) == 1
+    first = grants[0].approval_envelope_id
+    assert colour.call(guard.approvals.get, envelope_id=first).state == "pending"
+    assert colour.call(guard.approvals.decide, envelope_id=first, approve=True)
+    assert [one.id for one in colour.call(guard.approvals.list, state="approved")] == [first]
+    assert len(colour.call(guard.approvals.list, state="all")) == 2
+    with pytest.raises(errors.Conflict, match="approved"):
+        colour.call(guard.approvals.decide, envelope_id=first, approve=False)
+    with pytest.raises(errors.NotFound):
+        colour.call(guard.approvals.decide, envelope_id="env_nobody", approve=True)
+    key = guard.approvals.operator_key.reveal()
+    assert key not in repr(guard) + repr(vars(guard)) + repr(guard.approvals)
+    colour.call(guard.close)
+    with pytest.raises(errors.ConfigurationError, match="closed"):
+        colour.call(guard.approvals.list)
+
+
+def test_an_agents_api_key_does_not_decide(system: AuthGuard) -> None:
+    with AuthGuard(control_plane_url=system.control_plane_url, api_key=system.api_key) as agent:
+        grant = agent.authorize(**writing("self.md"))
+    answered = httpx.post(
+        f"{system.control_plane_url}/v1/approvals/{grant.approval_envelope_id}/decide",
+        json={"approve": True},
+        headers={"authorization": f"Bearer {system.api_key}"},
+    )
+    assert (answered.status_code, answered.json()["error_code"]) == (403, "forbidden")
+
+
+def test_all_threads_that_wait_hear_the_answer(system: AuthGuard) -> None:
+    grant = system.authorize(**writing("threads.md"))
+    ident = str(grant.approval_envelope_id)
+    found: list[str] = []
+    threads = [
+        threading.Thread(
+            target=lambda: found.append(system.wait_for_approval(ident, timeout=20).state)
+        )
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    system.approvals.decide(ident, approve=True)
+    for thread in threads:
+        thread.join()
+    assert found == ["approved"] * 8
+
+
+def test_closing_an_embedded_guard_waits_for_nobody_who_waits_for_a_person() -> None:
+    guard = AuthGuard.embedded(policies=POLICY)
+    ident = str(guard.authorize(**writing("closed.md")).approval_envelope_id)
+    ended: list[Exception] = []
+
+    def wait() -> None:
+        try:
+            guard.wait_for_approval(ident)
+        except errors.NomosError as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    time.sleep(0.5)
+    began = time.monotonic()
+    guard.close()
+    thread.join(10)
+    assert time.monotonic() - began < 4, "less than the server's grace"
+    assert [str(error) for error in ended] == ["this guard is closed; make a new one"]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_wait_that_is_cancelled_leaves_the_question_as_it_was(
+    system: AuthGuard, backend: str
+) -> None:
+    async def use() -> None:
+        async with AsyncAuthGuard(
+            control_plane_url=system.control_plane_url, api_key=system.api_key
+        ) as agent:
+            grant = await agent.authorize(**writing(f"{backend}-cancelled.md"))
+            ident = str(grant.approval_envelope_id)
+            with anyio.move_on_after(0.3) as scope:
+                await agent.wait_for_approval(ident)
+            assert scope.cancelled_caught
+            decide = system.approvals.decide
+            await anyio.to_thread.run_sync(lambda: decide(ident, approve=True))
+            assert await agent.wait_for_approval(ident, timeout=5)
+
+    anyio.run(use, backend=backend)
+
+
+def test_a_forked_child_waits_and_acts_on_its_own_connections() -> None:
+    program = f"""
+        import os, sys
+        from nomos import AuthGuard
+        guard = AuthGuard.embedded(policies={POLICY!r})
+        question = {writing("forked.md")!r}
+        envelope = guard.authorize(**question).approval_envelope_id
+        child = os.fork()
+        if child == 0:
+            approval = guard.wait_for_approval(envelope, timeout=20)
+            grant = guard.authorize(**question, cosigner_envelope_id=envelope)
+            os._exit(0 if approval and grant else 1)
+        guard.approvals.decide(envelope, approve=True)
+        print(os.waitpid(child, 0)[1], guard.approvals.get(envelope).state)
+        guard.close()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "0 consumed\n", done.stderr[-2000:]
+
+
+# When nobody answers
+
+
+@each_colour
+def test_open_what_a_person_allowed_once_is_not_allowed_again_by_an_outage(
+    colour: Colour,
+) -> None:
+    with AuthGuard.embedded(policies=POLICY) as system:
+        guard = agent_of(system, colour, failure_mode="open")
+        ident = str(colour.call(guard.authorize, **READ).approval_envelope_id)
+        system.approvals.decide(ident, approve=True)
+        assert colour.call(guard.authorize, **READ, cosigner_envelope_id=ident).ucan
+        assert colour.call(guard.authorize, **LIST).ucan
+        assert [held.command for held in guard._held.values()] == [LIST["command"]]
+    with pytest.warns(FailOpenWarning):
+        degraded = colour.call(guard.authorize, **READ, cosigner_envelope_id=ident)
+    assert (degraded.degraded, degraded.ucan, len(degraded.chain)) == (True, None, 0)
+    with pytest.warns(FailOpenWarning):
+        assert colour.call(guard.authorize, **LIST).ucan, "this one was allowed by policy alone"
+    colour.call(guard.close)
+
+
+@each_colour
+def test_open_what_was_revoked_does_not_come_back_in_an_outage(colour: Colour) -> None:
+    with AuthGuard.embedded(policies=POLICY) as system:
+        guard = agent_of(system, colour, failure_mode="open")
+        colour.call(guard.revoke, grant_or_id=colour.call(guard.authorize, **LIST))
+    with pytest.warns(FailOpenWarning):
+        assert colour.call(guard.authorize, **LIST).ucan is None
+    colour.call(guard.close)
+
+
+# Taking it back
+
+
+@each_colour
+def test_a_revoked_grant_is_refused_where_it_is_used(
+    system: AuthGuard, agent: Any, colour: Colour
+) -> None:
+    def read(headers: Mapping[str, str]) -> httpx.Response:
+        url = f"{system.pdp_url}/filesystem/dir/list"
+        return httpx.get(url, params={"path": ""}, headers=headers)
+
+    where = {"provider": "filesystem", "path": ""}
+    grant = colour.call(agent.authorize, command="/filesystem/dir/list", resource=where)
+    assert read(colour.call(grant.headers)).status_code == 200
+    first = colour.call(agent.revoke, grant_or_id=grant, reason="no longer needed")
+    again = colour.call(agent.revoke, grant_or_id=first.id)
+    assert (first.already_revoked, again.already_revoked) == (False, True)
+    assert (again.seq, again.at) == (first.seq, first.at)
+    refused = read(colour.call(grant.headers))
+    assert refused.json()["error_code"] == "revoked"
+
+
+@each_colour
+def test_a_question_is_taken_back_before_anybody_decides(
+    system: AuthGuard, agent: Any, colour: Colour
+) -> None:
+    question = writing(f"{colour.name}-back.md")
+    grant = colour.call(agent.authorize, **question)
+    revocation = colour.call(agent.revoke, grant_or_id=grant)
+    assert revocation.id == grant.approval_envelope_id
+    again = colour.call(
+        agent.authorize, **question, cosigner_envelope_id=grant.approval_envelope_id
+    )
+    assert not again
+
+
+# What is on record
+
+
+@each_colour
+def test_a_receipt_is_proven_offline_and_only_as_it_was_written(colour: Colour) -> None:
+    guard = colour.guard.embedded(policies=POLICY)
+    grant = colour.call(guard.authorize, **LIST)
+    receipt = colour.call(guard.receipt, receipt_id=grant.receipt_id)
+    other = colour.call(guard.receipt, receipt_id=colour.call(guard.authorize, **READ).receipt_id)
+    with pytest.raises(errors.NotFound):
+        colour.call(guard.receipt, receipt_id="evt_" + "0" * 26)
+    colour.call(guard.close)
+
+    assert colour.call(receipt.verify, issuer=grant.issuer) is receipt
+    assert (receipt.id, receipt.decision) == (grant.receipt_id, "allow")
+    assert (receipt.command, receipt.resource) == (LIST["command"], LIST["resource"])
+    edited = {**receipt.row, "decision": "deny"}
+    for wrong in (
+        dataclasses.replace(receipt, row=edited),
+        dataclasses.replace(receipt, hash="0" * 64),
+        dataclasses.replace(receipt, row=other.row, hash=other.hash),
+        dataclasses.replace(receipt, checkpoint=other.checkpoint),
+        dataclasses.replace(receipt, checkpoint=grant.chain[0]),
+    ):
+        with pytest.raises(errors.NotProven) as unproven:
+            colour.call(wrong.verify, issuer=grant.issuer)
+        assert unproven.value.code
+    with pytest.raises(errors.NotProven):
+        colour.call(receipt.verify, issuer=grant.agent)
+
+
+def test_who_knows_an_older_key_accepts_those_that_it_led_to() -> None:
+    with AuthGuard.embedded(policies=POLICY) as guard:
+        first = guard.authorize(**LIST)
+        rotated = httpx.post(
+            f"{guard.control_plane_url}/v1/keys/rotate",
+            json={},
+            headers={"authorization": f"Bearer {guard.approvals.operator_key.reveal()}"},
+        )
+        assert rotated.status_code == 200, rotated.text
+        second = guard.authorize(**LIST)
+        assert second.issuer != first.issuer
+        receipt = guard.receipt(str(second.receipt_id))
+    assert receipt.verify(str(first.issuer)) is receipt
+    assert receipt.verify(str(second.issuer)) is receipt
+    with pytest.raises(errors.NotProven):
+        dataclasses.replace(receipt, keys=receipt.keys[1:]).verify(str(first.issuer))
+
+
+def test_what_a_person_decided_is_on_record(system: AuthGuard, tmp_path: Path) -> None:
+    question = writing("recorded.md")
+    envelope_id = str(system.authorize(**question).approval_envelope_id)
+    system.approvals.decide(envelope_id, approve=True, reason="on record")
+    allow = system.authorize(**question, cosigner_envelope_id=envelope_id)
+    receipt = system.receipt(str(allow.receipt_id)).verify(str(allow.issuer))
+    assert receipt.row["envelope"] == envelope_id
