@@ -10,13 +10,17 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nomos import AuthGuard
+from nomos.cli import demo_people
+from nomos.cli.app import app
+from nomos.server.pdp.revocations import Seen, StoreView
 
 NOMOS = Path(sys.executable).with_name("nomos")
 PERMIT_ALL = "permit (principal, action, resource);\n"
@@ -33,20 +37,78 @@ def nomos(*args: object, **environ: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_demo_shows_four_steps_and_evidence_for_each(tmp_path: Path) -> None:
-    done = nomos("demo", "--json", TMPDIR=str(tmp_path))
-    steps = [json.loads(line) for line in done.stdout.splitlines()]
-    assert done.returncode == 0, done.stderr
-    assert [step["step"] for step in steps] == ["allow", "pdp_read", "deny", "pdp_refuses_tampered"]
-    assert all(step["ok"] is True for step in steps)
-    assert [step["decision"] for step in steps] == ["allow", "allow", "deny", "deny"]
-    allow, read, deny, tampered = steps
-    assert allow["receipt_id"].startswith("evt_")
-    assert deny["receipt_id"] not in ("", allow["receipt_id"])
-    assert read["http_status"] == 200
-    assert read["sha256"] == read["sha256_on_disk"]
+STEPS = {
+    "allow": "allow",
+    "pdp_read": "allow",
+    "deny": "deny",
+    "pdp_refuses_tampered": "deny",
+    "step_up": "requires_step_up",
+    "approved": "allow",
+    "approval_single_use": "deny",
+    "revoked": "deny",
+    "audit_verified": None,
+    "audit_tamper_found": None,
+}
+"""The demo's steps, and the decision each of them shows."""
+
+
+def steps_of(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_the_demo_shows_ten_steps_and_evidence_for_each(tmp_path: Path) -> None:
+    kept, scratch = tmp_path / "kept", tmp_path / "scratch"
+    scratch.mkdir()
+    done = nomos("demo", "--json", "--keep", kept, TMPDIR=str(scratch))
+    assert done.returncode == 0, done.stdout + done.stderr
+    steps = {step["step"]: step for step in steps_of(done)}
+    assert {name: step["decision"] for name, step in steps.items()} == STEPS
+    assert list(steps) == list(STEPS)
+    assert all(step["ok"] is True for step in steps.values())
+    assert steps["deny"]["receipt_id"] not in ("", steps["allow"]["receipt_id"])
+    assert steps["pdp_read"]["sha256"] == steps["pdp_read"]["sha256_on_disk"]
+    tampered = steps["pdp_refuses_tampered"]
     assert (tampered["http_status"], tampered["refusal"]) == (401, "bad_signature")
-    assert list(tmp_path.iterdir()) == []
+    assert list(scratch.iterdir()) == []
+    rows = {
+        line["row"]["id"]: line["row"]
+        for line in map(json.loads, (kept / "audit.ndjson").read_text().splitlines())
+        if line["type"] == "row"
+    }
+    receipts = {name: step["receipt_id"] for name, step in steps.items() if "receipt_id" in step}
+    assert {name: rows[receipt]["decision"] for name, receipt in receipts.items()} == {
+        name: STEPS[name] for name in receipts
+    }
+    assert rows[receipts["approved"]]["parent"] == receipts["step_up"]
+    assert steps["revoked"]["seconds"] < 5
+    assert any(row.get("cid") == steps["revoked"]["revoked"] for row in rows.values())
+
+
+def test_what_the_demo_kept_can_be_verified_again(tmp_path: Path) -> None:
+    done = nomos("demo", "--json", "--keep", tmp_path)
+    verified, tampered = steps_of(done)[-2:]
+    again = nomos("audit", "verify", tmp_path / "audit.ndjson", "--issuer", verified["issuer"])
+    assert again.returncode == 0, again.stderr
+    spoiled = tmp_path / "audit-tampered.ndjson"
+    found = nomos("audit", "verify", spoiled, "--issuer", verified["issuer"])
+    assert found.returncode == 1
+    assert f"row {tampered['changed_row']}" in found.stdout + found.stderr
+
+
+def test_the_demo_fails_at_revoked_when_nothing_is_revoked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def blind(view: StoreView, ids: Collection[str]) -> Seen:
+        return Seen(frozenset(), 0)
+
+    monkeypatch.setattr(StoreView, "among", blind)
+    monkeypatch.setattr(demo_people, "HOLDS_WITHIN", 0.5)
+    with pytest.raises(SystemExit) as left:
+        app(["demo", "--json"])
+    assert left.value.code == 1
+    *before, last = map(json.loads, capsys.readouterr().out.splitlines())
+    assert all(step["ok"] for step in before)
+    assert (last["step"], last["ok"], last["http_status"]) == ("revoked", False, 200)
 
 
 def test_the_demo_is_for_people_too() -> None:

@@ -12,24 +12,26 @@ import nomos
 
 ROOT = Path(nomos.__file__).parent
 
-VALUES = {"nomos.models", "nomos.errors", "nomos.resources"}
+VALUES = {"nomos.models", "nomos.outcomes", "nomos.errors", "nomos.resources", "nomos.unseen"}
 CORE = VALUES | {"nomos._wire", "nomos._core"}
 EDGES = CORE | {"nomos._io"}
-GUARD = EDGES | {"nomos.guard", "nomos._guard", "nomos._settings"}
-SERVER = CORE | {"nomos.audit", "nomos.policy", "nomos._io", "nomos.server"}
+GUARD_FILES = ("guard", "_guard", "_grant", "_approvals", "_receipt", "_settings")
+GUARD = EDGES | {"nomos.audit", *(f"nomos.{name}" for name in GUARD_FILES)}
+SERVER = CORE | {"nomos.audit", "nomos.policy", "nomos._io", "nomos.server", "nomos.webhooks"}
 
 MAY_IMPORT = {
     "models": VALUES,
+    "outcomes": VALUES,
     "errors": VALUES,
     "resources": VALUES,
+    "unseen": VALUES,
+    "webhooks": VALUES | {"nomos.webhooks"},
     "_wire": VALUES,
     "_core": CORE,
     "audit": VALUES | {"nomos._wire", "nomos.audit"},
     "policy": VALUES | {"nomos.policy"},
     "_io": EDGES,
-    "_settings": GUARD,
-    "_guard": GUARD,
-    "guard": GUARD,
+    **dict.fromkeys(GUARD_FILES, GUARD),
     "server": SERVER,
 }
 """For each folder or file of `nomos`, what of ours it may import. What is not named here
@@ -38,7 +40,10 @@ MAY_IMPORT = {
 ONLY_INSIDE = {("_guard", "nomos.embedded"): "embedded"}
 """Imports allowed inside the one function of that name: `AuthGuard.embedded` is the way in."""
 
-PURE = ("models", "errors", "resources", "_wire", "_core", "audit", "policy")
+PURE = (
+    *("models", "outcomes", "errors", "resources", "unseen"),
+    *("_wire", "_core", "audit", "policy"),
+)
 IMPURE = {
     *("asyncio", "http", "os", "random", "secrets", "select", "signal", "socket", "subprocess"),
     *("sys", "tempfile", "threading", "time", "urllib.request", "anyio", "httpx", "trio"),
@@ -46,7 +51,17 @@ IMPURE = {
 }
 """Modules that reach outside: sockets, processes, clocks, randomness, files, the environment."""
 
-EXTRAS = {"fastapi", "starlette", "uvicorn", "cedarpy", "sqlalchemy", "alembic", "yaml", "typer"}
+EXTRAS = {
+    "fastapi",
+    "starlette",
+    "uvicorn",
+    "cedarpy",
+    "sqlalchemy",
+    "alembic",
+    "yaml",
+    "typer",
+    "jinja2",
+}
 
 
 def files(layer: str) -> list[Path]:

@@ -23,6 +23,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SAYS = {
     "Five lines": ("allow", "private-reports-stay-closed"),
     "A control plane of its own": ("06f69ed2",),
+    "Asking a person": ("approved by embedded operator\nallow",),
+    "Revoking": ("401 revoked\nallow",),
     "In LangGraph": ("['It crashes']",),
     "asyncio and trio": ("app allow may call",),
     "When there is no answer": ("nobody answered, so nothing was done",),

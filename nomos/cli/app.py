@@ -1,22 +1,23 @@
-"""The commands, and what happens to an error on its way to a person."""
+"""The commands of `nomos`. What each does is in a file of its own, loaded when it is called."""
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, ParamSpec, TypeVar
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
-from nomos.errors import ConfigurationError, InvalidPolicy, NomosError
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from nomos.cli import keys, policy
+from nomos.cli.approvals import group as approvals
+from nomos.cli.apps import group as apps
+from nomos.cli.audit import group as audit
+from nomos.cli.console import AsJson, stdout, told
+from nomos.cli.pdp import pdp
+from nomos.cli.revoke import revoke
+from nomos.cli.services import group as services
 
 app = typer.Typer(
     name="nomos",
@@ -26,35 +27,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-policy = typer.Typer(help="Check Cedar policies.", no_args_is_help=True)
-app.add_typer(policy, name="policy")
-
-stdout = Console(highlight=False, soft_wrap=True)
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+app.add_typer(policy.group, name="policy")
+app.add_typer(approvals, name="approvals")
+app.add_typer(apps, name="apps")
+app.add_typer(audit, name="audit")
+app.add_typer(keys.group, name="keys")
+app.add_typer(services, name="services")
 
 Policies = Annotated[
     Path | None,
     typer.Option(help="A Cedar file, or a folder of *.cedar files.", show_default=False),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
-
-
-def told(command: Callable[P, T]) -> Callable[P, T]:
-    """Turn our own errors into a sentence and exit status 1; bugs keep their traceback."""
-
-    @functools.wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return command(*args, **kwargs)
-        except InvalidPolicy as invalid:
-            for problem in invalid.problems:
-                stderr.print(Text.assemble(("policy ", "bold red"), str(problem)))
-        except NomosError as error:
-            setting = f" ({error.setting})" if isinstance(error, ConfigurationError) else ""
-            stderr.print(Text.assemble(("error: ", "bold red"), str(error), (setting, "dim")))
-        raise typer.Exit(1)
-
-    return run
 
 
 def _version(*, wanted: bool) -> None:
@@ -108,14 +91,23 @@ def dev(
 
 @app.command()
 @told
-def demo(*, policies: Policies = None, as_json: AsJson = False) -> None:
-    """Show the whole system at work: real servers, real files, real tokens.
+def demo(
+    *,
+    policies: Policies = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="A folder that keeps the exported audit log.", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the whole system at work: real servers, real files, real tokens, a person's approval.
 
-    Policies of your own must permit reading notes/ and forbid secrets/, or a step fails.
+    Policies of your own must permit reading notes/, forbid secrets/ and ask a person before
+    notes/ is written, or a step fails.
     """
     from nomos.cli import demo as command
 
-    if not command.run(policies, stdout, as_json=as_json):
+    if not command.run(policies, stdout, as_json=as_json, keep=keep):
         raise typer.Exit(1)
 
 
@@ -135,16 +127,5 @@ def doctor(*, as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-@policy.command("validate")
-@told
-def policy_validate(
-    path: Annotated[Path, typer.Argument(help="A Cedar file, or a folder of *.cedar files.")],
-    *,
-    providers: Annotated[
-        Path | None, typer.Option(help="A folder of provider tables.", show_default=False)
-    ] = None,
-) -> None:
-    """Parse policies and check them against the schema; every problem with file and line."""
-    from nomos.cli import policies as command
-
-    command.validate(path, providers, stdout)
+app.command()(revoke)
+app.command()(pdp)

@@ -6,12 +6,14 @@ import asyncio
 import os
 import signal
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
+from nomos._io.keyfile import read_private_line
 from nomos._io.signer import AsyncSigner, shared
 from nomos.cli.server_extra import server_extra
 from nomos.errors import ConfigurationError
@@ -19,14 +21,18 @@ from nomos.models import Secret
 
 with server_extra("dev"):
     from nomos.server.app import System
-    from nomos.server.environment import max_chain_depth, upstreams
+    from nomos.server.control.credentials import authenticate
+    from nomos.server.control.errors import Refusal
+    from nomos.server.environment import max_chain_depth, upstreams, webhook
     from nomos.server.pdp.catalog import load_catalog
     from nomos.server.policies import read_facts, read_policies
     from nomos.server.run import bind, serve
     from nomos.server.settings import HOST, Settings
+    from nomos.server.storage.apps import EVERY_ROLE, Role
 
 STARTER = Path(__file__).with_name("starter.cedar")
 KEY_FILE = "agent-api-key"
+OPERATOR_KEY_FILE = "operator-api-key"
 
 
 @dataclass(frozen=True)
@@ -56,14 +62,18 @@ async def _run(plan: Plan, console: Console) -> None:
         providers=plan.providers,
         workspace=plan.workspace.absolute() if plan.workspace else None,
         upstreams=upstreams(load_catalog(plan.providers), os.environ),
+        webhook=webhook(os.environ),
         max_chain_depth=max_chain_depth(os.environ),
         control_url=f"http://{HOST}:{control.getsockname()[1]}",
         pdp_url=f"http://{HOST}:{pdp.getsockname()[1]}",
     )
     system = await System.open(settings, AsyncSigner(shared()))
     try:
-        key = await _agent_key(system, settings.data / KEY_FILE)
-        _announce(plan, settings, key, console)
+        agent = await _key(system, settings.data / KEY_FILE, "dev", "agent")
+        file = settings.data / OPERATOR_KEY_FILE
+        operator = await _key(system, file, "operator", "operator", covers=(EVERY_ROLE,))
+        _announce(plan, settings, agent, console)
+        await _announce_people(system, operator, file, console)
         await serve(system, control, pdp, stop=_interrupted())
     finally:
         await system.close()
@@ -77,25 +87,37 @@ def _bound(port: int, option: str) -> socket.socket:
         raise ConfigurationError(str(taken), setting=option) from taken
 
 
-async def _agent_key(system: System, file: Path) -> Secret:
-    """Return the key of this folder's agent app, so that it stays the same after a restart."""
-    kept = _kept(file)
-    if kept is not None:
-        return kept
-    key = await system.create_app("dev")
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as opened:
-        opened.write(key.reveal() + "\n")
+async def _key(
+    system: System, file: Path, name: str, role: Role, covers: Sequence[str] = ()
+) -> Secret:
+    """Return the key that this folder keeps in `file`, so that a restart changes nothing."""
+    key = _kept(file)
+    if key is None:
+        key = await system.create_app(name, role, covers)
+        _keep(file, key)
+        return key
+    try:
+        await authenticate(system.store, [f"Bearer {key.reveal()}"], (role,))
+    except Refusal as refused:
+        raise ConfigurationError(
+            f"{file} holds no key that this server takes: {refused.message}. Put the key there "
+            "that took its place, or delete the file, and another is made at the next start",
+            setting="data",
+        ) from refused
     return key
 
 
 def _kept(file: Path) -> Secret | None:
-    try:
-        return Secret(file.read_text().strip())
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ConfigurationError(f"{file}: {error.strerror}", setting="data") from error
+    return Secret(read_private_line(file, setting="data")) if file.exists() else None
+
+
+def _keep(file: Path, key: Secret) -> None:
+    """Write a key where its owner alone can read it; the file is there with the key or not."""
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as opened:
+        opened.write(key.reveal() + "\n")
+    unfinished.replace(file)
 
 
 def _interrupted() -> asyncio.Event:
@@ -125,4 +147,13 @@ def _announce(plan: Plan, settings: Settings, key: Secret, console: Console) -> 
         ("data", str(settings.data)),
         ("files served", str(settings.served_folder)),
     ):
+        console.print(Text.assemble((f"  {name:<13}", "dim"), value))
+
+
+async def _announce_people(system: System, operator: Secret, file: Path, console: Console) -> None:
+    """Say where people decide. The link signs in whoever opens it first; the key stays put."""
+    rows = [("operator key", str(file))]
+    link = await system.login_link(operator)
+    rows.append(("approvals", f"{link.reveal()}  (signs in, once)"))
+    for name, value in rows:
         console.print(Text.assemble((f"  {name:<13}", "dim"), value))

@@ -1,0 +1,206 @@
+"""`nomos approvals`: the questions that agents put to people, and answering them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+import typer
+from rich.text import Text
+
+from nomos.cli import question, watching
+from nomos.cli.console import AsJson, stdout, told
+from nomos.cli.operator import ControlUrl, KeyFile, Operator, part
+from nomos.errors import ConfigurationError
+
+MAX_LISTED: Final = 200
+
+group = typer.Typer(help="See what agents ask people for, and answer.", no_args_is_help=True)
+
+
+class State(StrEnum):
+    """Which questions to list."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    DENIED = "denied"
+    EXPIRED = "expired"
+    CONSUMED = "consumed"
+    ALL = "all"
+
+
+Ident = Annotated[str, typer.Argument(metavar="ID", help="The approval's id: env_…")]
+Reason = Annotated[
+    str | None,
+    typer.Option(help="Why; kept on record and shown to the agent.", show_default=False),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+
+
+@group.command("list")
+@told
+def list_(
+    *,
+    state: Annotated[State, typer.Option(help="Which ones.")] = State.PENDING,
+    limit: Annotated[int, typer.Option(min=1, max=MAX_LISTED, help="How many.")] = 50,
+    as_json: AsJson = False,
+    control_url: ControlUrl = None,
+    key_file: KeyFile = None,
+) -> None:
+    """List questions, those that wait for an answer by default.
+
+    When the output is no terminal: one line each, with columns between tabs: id, state, expiry,
+    app, command, roles, resource, args (the last two as JSON; * for any args).
+    """
+    with Operator.find(control_url, key_file) as operator:
+        reply = operator.get("/v1/approvals", state=state.value, limit=limit)
+    views = reply["approvals"]
+    if as_json or not stdout.is_terminal:
+        _print_lines(views, as_json=as_json)
+    elif views:
+        stdout.print(question.queue(views, _now(reply), stdout.width), soft_wrap=False)
+    else:
+        stdout.print(_nothing(state))
+
+
+@group.command()
+@told
+def show(
+    ident: Ident,
+    *,
+    as_json: AsJson = False,
+    control_url: ControlUrl = None,
+    key_file: KeyFile = None,
+) -> None:
+    """Show everything about one question."""
+    with Operator.find(control_url, key_file) as operator:
+        view = operator.get(f"/v1/approvals/{part(ident)}")
+    _show(view, as_json=as_json)
+
+
+@group.command()
+@told
+def approve(
+    ident: Ident,
+    *,
+    reason: Reason = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    control_url: ControlUrl = None,
+    key_file: KeyFile = None,
+) -> None:
+    """Allow it, once, exactly as it is shown."""
+    with Operator.find(control_url, key_file) as operator:
+        _decide(operator, ident, approve=True, reason=reason, yes=yes, as_json=as_json)
+
+
+@group.command()
+@told
+def deny(
+    ident: Ident,
+    *,
+    reason: Reason = None,
+    as_json: AsJson = False,
+    control_url: ControlUrl = None,
+    key_file: KeyFile = None,
+) -> None:
+    """Refuse it; the agent is refused the same for a quarter of an hour."""
+    with Operator.find(control_url, key_file) as operator:
+        _decide(operator, ident, approve=False, reason=reason, yes=True, as_json=as_json)
+
+
+@group.command("open")
+@told
+def open_(*, control_url: ControlUrl = None, key_file: KeyFile = None) -> None:
+    """Print a link that signs you in to the approval pages, once. Whoever has it first is you."""
+    with Operator.find(control_url, key_file) as operator:
+        reply = operator.post("/v1/login-links")
+    stdout.print(Text(reply["url"]))
+    if stdout.is_terminal:
+        left = datetime.fromisoformat(reply["expiresAt"]).astimezone()
+        stdout.print(Text(f"It works once, until {left:%H:%M}.", style="dim"))
+
+
+@group.command()
+@told
+def watch(
+    *, as_json: AsJson = False, control_url: ControlUrl = None, key_file: KeyFile = None
+) -> None:
+    """Watch the queue until Ctrl-C. When the output is no terminal: a line for each new one."""
+    with Operator.find(control_url, key_file, timeout=watching.TIMEOUT) as operator:
+        operator.get("/v1/approvals", limit=1)  # what is wrong with key or URL is told at once
+        try:
+            if as_json or not stdout.is_terminal:
+                watching.as_lines(operator, as_json=as_json)
+            else:
+                watching.on_screen(operator, stdout)
+        except KeyboardInterrupt:
+            return
+
+
+def _decide(
+    operator: Operator, ident: str, *, approve: bool, reason: str | None, yes: bool, as_json: bool
+) -> None:
+    path = f"/v1/approvals/{part(ident)}"
+    if not yes:
+        if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise ConfigurationError(
+                "an approval is confirmed at a terminal, and this is none; look at it with "
+                f"`nomos approvals show {ident}`, and add --yes to approve without being asked",
+                setting="--yes",
+            )
+        _confirm(operator.get(path), reason)
+    body: dict[str, Any] = {"approve": approve}
+    view = operator.post(f"{path}/decide", body | ({"reason": reason} if reason else {}))
+    if as_json:
+        print(json.dumps(view))
+    else:
+        stdout.print(_outcome(view, approve=approve))
+
+
+def _confirm(view: dict[str, Any], reason: str | None) -> None:
+    if view["state"] != "pending":
+        return  # the server says who decided, and when
+    _show(view, as_json=False)
+    stdout.print()
+    if reason:
+        stdout.print(Text.assemble(("your reason  ", "dim"), question.shown(reason)))
+    if not typer.confirm("Approve exactly this?", default=False):
+        stdout.print(Text("nothing was decided", style="dim"))
+        raise typer.Exit(1)
+
+
+def _outcome(view: dict[str, Any], *, approve: bool) -> Text:
+    what = Text.assemble((view["command"], "bold"), "  ", (view["id"], "dim"))
+    if not approve:
+        return Text.assemble(("denied  ", "bold red"), what)
+    missing = [role for role in view["roles"] if role not in view["approvedRoles"]]
+    if view["state"] == "pending":
+        also = f"\nit still needs: {', '.join(missing)}"
+        return Text.assemble(("approved by you  ", "bold yellow"), what, also)
+    return Text.assemble(("approved  ", "bold green"), what, "\nthe agent can go on now")
+
+
+def _show(view: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(view))
+    else:
+        stdout.print(question.card(view, _now(view), stdout.width), soft_wrap=False)
+
+
+def _print_lines(views: list[dict[str, Any]], *, as_json: bool) -> None:
+    for view in views:
+        print(json.dumps(view) if as_json else question.line(view), flush=True)
+
+
+def _nothing(state: State) -> Text:
+    waiting = state in (State.PENDING, State.ALL)
+    return Text("nobody asks for anything" if waiting else f"nothing is {state.value}", style="dim")
+
+
+def _now(reply: dict[str, Any]) -> datetime:
+    """The server's time, by which questions expire."""
+    return datetime.fromisoformat(reply["serverTime"])

@@ -1,0 +1,140 @@
+"""`nomos apps`: who may talk to the control plane."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from nomos.cli.console import AsJson, stderr, stdout, told
+from nomos.cli.operator import ControlUrl, KeyFile, Operator, part
+from nomos.cli.question import shown
+
+group = typer.Typer(
+    help="Register apps, rotate their API keys, disable them.", no_args_is_help=True
+)
+
+
+class Role(StrEnum):
+    """What an app's API key may do."""
+
+    AGENT = "agent"
+    OPERATOR = "operator"
+    AUDITOR = "auditor"
+
+
+Ident = Annotated[str, typer.Argument(metavar="ID", help="The app's id: app_…")]
+
+
+@group.command("list")
+@told
+def list_(
+    *, as_json: AsJson = False, control_url: ControlUrl = None, key_file: KeyFile = None
+) -> None:
+    """List the apps. When the output is no terminal: one line each, columns between tabs."""
+    with Operator.find(control_url, key_file) as operator:
+        found = operator.get("/v1/apps")["apps"]
+    if as_json:
+        for app in found:
+            print(json.dumps(app))
+    elif stdout.is_terminal:
+        stdout.print(_table(found), soft_wrap=False)
+    else:
+        for app in found:
+            print("\t".join(_columns(app)))
+
+
+@group.command()
+@told
+def create(
+    name: Annotated[str, typer.Argument(help="What people will call it.")],
+    *,
+    role: Annotated[Role, typer.Option(help="What its key may do.")] = Role.AGENT,
+    covers: Annotated[
+        list[str] | None,
+        typer.Option(help="A role that an operator answers for; `*` for all. Repeatable."),
+    ] = None,
+    as_json: AsJson = False,
+    control_url: ControlUrl = None,
+    key_file: KeyFile = None,
+) -> None:
+    """Register an app, and print its API key, this once."""
+    body: dict[str, Any] = {"name": name, "role": role.value}
+    with Operator.find(control_url, key_file) as operator:
+        made = operator.post("/v1/apps", body | ({"covers": covers} if covers else {}))
+    _print_key(made, as_json=as_json)
+
+
+@group.command()
+@told
+def rotate(
+    ident: Ident,
+    *,
+    as_json: AsJson = False,
+    control_url: ControlUrl = None,
+    key_file: KeyFile = None,
+) -> None:
+    """Give an app a new API key; the one it had is void at once."""
+    with Operator.find(control_url, key_file) as operator:
+        made = operator.post(f"/v1/apps/{part(ident)}/rotate")
+    _print_key(made, as_json=as_json)
+
+
+@group.command()
+@told
+def disable(
+    ident: Ident,
+    *,
+    as_json: AsJson = False,
+    control_url: ControlUrl = None,
+    key_file: KeyFile = None,
+) -> None:
+    """Refuse an app's API key from now on. Tokens it has live on: `nomos revoke` ends those."""
+    with Operator.find(control_url, key_file) as operator:
+        app = operator.post(f"/v1/apps/{part(ident)}/disable")
+    if as_json:
+        print(json.dumps(app))
+        return
+    stdout.print(Text.assemble(("disabled  ", "bold red"), shown(app["name"]), f"  {app['id']}"))
+    advice = (
+        f"tokens that it was granted live until they expire; nomos revoke {app['id']} ends them"
+    )
+    stdout.print(Text(advice, style="dim"))
+
+
+def _print_key(made: Mapping[str, Any], *, as_json: bool) -> None:
+    """The key alone goes to standard output, so that it can be stored without being seen."""
+    if as_json:
+        print(json.dumps(made))
+        return
+    about = Text.assemble((made["role"], "bold"), " ", shown(made["name"]), f"  {made['id']}")
+    stderr.print(about)
+    stderr.print(Text("this is its API key; it is not shown again", style="dim"))
+    print(made["apiKey"])
+
+
+def _table(found: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim")
+    for name in ("app", "name", "role", "covers", "made"):
+        table.add_column(name, overflow="fold", no_wrap=name == "app")
+    for app in found:
+        made = Text(f"{datetime.fromisoformat(app['createdAt']).astimezone():%Y-%m-%d %H:%M}")
+        if "disabledAt" in app:
+            made.append("  disabled", style="red")
+        cells = (Text(app["id"], style="bold"), shown(app["name"]), Text(app["role"]))
+        style = "dim" if "disabledAt" in app else ""
+        table.add_row(*cells, shown(", ".join(app["covers"])), made, style=style)
+    return table
+
+
+def _columns(app: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        *(app["id"], app["role"], shown(app["name"]).plain, ",".join(app["covers"])),
+        *(app["createdAt"], app.get("disabledAt", "")),
+    )

@@ -1,0 +1,165 @@
+"""`nomos policy explain`: why a question gets its answer, and what would change that."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nomos.cli.server_extra import server_extra
+from nomos.errors import ConfigurationError
+
+with server_extra("policy"):
+    from nomos.cli.policies import effect, load, where
+    from nomos.policy import told
+    from nomos.policy.asked import Asked, asked
+    from nomos.policy.decide import Verdict
+    from nomos.policy.explain import Change, Explanation, Look
+    from nomos.policy.explain import explain as explained
+    from nomos.resources import provider_name
+
+_COLOURS = {"allow": "green", "deny": "red", "requires_step_up": "yellow"}
+_MARKS = {
+    "holds": ("yes ", "green"),
+    "does not hold": ("no  ", "red"),
+    "fails": ("?   ", "yellow"),
+}
+
+
+def question(
+    *,
+    command: str,
+    resource: str,
+    args: str | None,
+    context: str | None,
+    purpose: str | None,
+    now: str | None,
+    agent: str | None,
+    rate: int,
+) -> Asked:
+    """The question that options ask."""
+    members: dict[str, Any] = {
+        "command": command,
+        "resource": {"provider": provider_name(command), **_object("resource", resource)},
+        "args": None if args is None else _object("args", args),
+        "context": None if context is None else _object("context", context),
+        "purpose": purpose,
+        "now": datetime.now(UTC) if now is None else _time(now),
+        "agent": agent,
+        "rate": rate,
+    }
+    return asked({name: value for name, value in members.items() if value is not None})
+
+
+def explain(
+    policies: Path, providers: Path | None, question: Asked, console: Console, *, as_json: bool
+) -> None:
+    """Print which policies determine the answer, and what would change it."""
+    found = load(policies, providers)
+    explanation = explained(found, question.inquiry(found.catalog))
+    if as_json:
+        console.print(Text(json.dumps(told.as_json(explanation))))
+    else:
+        _show(explanation, console)
+
+
+def _object(option: str, text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{text!r} is not JSON: {error}", setting=f"--{option}") from error
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"{text!r} is not a JSON object", setting=f"--{option}")
+    return value
+
+
+def _time(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{text!r} is no time; write it as 2026-01-05T09:00:00Z", setting="--now"
+        ) from error
+
+
+def _show(explanation: Explanation, console: Console) -> None:
+    verdict = explanation.verdict
+    said = {"allow": "allowed", "deny": "denied", "requires_step_up": "a person must approve"}
+    reason = f"  {verdict.reason}" if verdict.reason else ""
+    console.print(
+        Text.assemble(
+            (said[verdict.decision], f"bold {_COLOURS[verdict.decision]}"), (reason, "dim")
+        )
+    )
+    if verdict.message:
+        console.print(Text(verdict.message))
+    if explanation.determined:
+        _show_determined(explanation, console)
+    looks = [each for each in explanation.looks if each.concerns]
+    if looks:
+        _show_looks(looks, console)
+    if explanation.changes:
+        console.print(Text("\nwhat would change it", style="bold"))
+        for change in explanation.changes:
+            _show_change(change, console)
+
+
+def _show_determined(explanation: Explanation, console: Console) -> None:
+    console.print(Text("\ndetermined by", style="bold"))
+    for policy in explanation.determined:
+        asks = f"  asks {policy.step_up}" if policy.step_up else ""
+        heading = Text.assemble(effect(policy), f" {policy.name}{asks}  ", where(policy))
+        console.print(Text.assemble("  ", heading))
+        _indented(console, 6, Text(policy.text, style="dim"))
+
+
+def _show_looks(looks: list[Look], console: Console) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("policies about this command", "effect", "applies", "where"):
+        table.add_column(heading)
+    applies = {"holds": "yes", "does not hold": "no", "fails": "fails"}
+    for look in looks:
+        table.add_row(
+            Text(look.policy.name),
+            effect(look.policy),
+            Text(applies[look.state]),
+            where(look.policy),
+        )
+    console.print()
+    console.print(table)
+
+
+def _show_change(change: Change, console: Console) -> None:
+    line = Text.assemble(("  • ", "dim"), told.sentence(change))
+    if change.then is not None:
+        line.append(" → ", "dim").append(*_coloured(change.then))
+    console.print(line)
+    for part in change.parts:
+        if len(change.parts) > 1 and part.conditions:
+            _indented(console, 6, Text(part.policy.name, style="dim"))
+        for condition in part.conditions:
+            mark = Text.assemble(_MARKS[condition.state], condition.text)
+            _indented(console, 8 if len(change.parts) > 1 else 6, mark)
+    if change.kind == "add" and change.text is not None:
+        _indented(console, 6, Text(change.text))
+    for policy in change.lifted:
+        _indented(console, 6, Text(f"and forbid {policy.name}, if it did not apply"))
+    if change.answered is not None:
+        same = Text("the same question with ", style="dim")
+        same.append(told.differently(change.question), "not dim").append(" → ", "dim")
+        _indented(console, 6, same.append(*_coloured(change.answered)))
+
+
+def _coloured(verdict: Verdict) -> tuple[str, str]:
+    return told.outcome(verdict), f"not dim {_COLOURS[verdict.decision]}"
+
+
+def _indented(console: Console, by: int, text: Text) -> None:
+    """Print line by line and whole: what is cut at a window's edge could not be copied."""
+    for line in text.split("\n"):
+        console.print(Text.assemble(" " * by, line))

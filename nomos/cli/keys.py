@@ -1,0 +1,107 @@
+"""`nomos keys`: which keys sign for the control plane, and putting another in their place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from nomos.cli.console import AsJson, stdout, told
+from nomos.cli.operator import ControlUrl, KeyFile, Operator
+
+group = typer.Typer(help="See and rotate the keys that sign.", no_args_is_help=True)
+
+ADVICE: Final = "The new key is a file in the server's data folder (keys/): back it up."
+STYLES: Final = {"active": "bold green", "retiring": "yellow", "revoked": "red"}
+
+
+@group.command("list")
+@told
+def list_(
+    *, as_json: AsJson = False, control_url: ControlUrl = None, key_file: KeyFile = None
+) -> None:
+    """List the keys that sign and signed before, oldest first.
+
+    When the output is no terminal: one line each, with columns between tabs: number, state, DID,
+    since when, until when what a retiring key signed is honoured.
+    """
+    with Operator.find(control_url, key_file) as operator:
+        _show(operator.get("/v1/keys"), as_json=as_json)
+
+
+@group.command()
+@told
+def rotate(
+    *,
+    revoke_old: Annotated[
+        bool,
+        typer.Option("--revoke-old", help="Refuse at once whatever the old key has signed."),
+    ] = False,
+    as_json: AsJson = False,
+    control_url: ControlUrl = None,
+    key_file: KeyFile = None,
+) -> None:
+    """Make a new key that signs from now on.
+
+    Tokens of the old key stay good until they have ended, which takes an hour at most; with
+    --revoke-old they are refused at once, and agents must ask again.
+    """
+    with Operator.find(control_url, key_file) as operator:
+        _show(operator.post("/v1/keys/rotate", {"revokeOld": revoke_old}), as_json=as_json)
+    if stdout.is_terminal and not as_json:
+        stdout.print(Text(ADVICE, style="dim"))
+
+
+def _show(reply: Mapping[str, Any], *, as_json: bool) -> None:
+    keys = reply["keys"]
+    if as_json:
+        for key in keys:
+            typer.echo(json.dumps(key))
+    elif not stdout.is_terminal:
+        for key in keys:
+            typer.echo("\t".join(_columns(key)))
+    else:
+        stdout.print(_table(keys, datetime.fromisoformat(reply["serverTime"])), soft_wrap=False)
+
+
+def _columns(key: Mapping[str, Any]) -> tuple[str, ...]:
+    row = key["row"]
+    return (str(row["seq"]), key["state"], key["did"], _since(key), key.get("until", ""))
+
+
+def _since(key: Mapping[str, Any]) -> str:
+    """When the key was made, in the words of the API."""
+    moment = datetime.fromtimestamp(key["row"]["at"] / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _table(keys: list[Mapping[str, Any]], now: datetime) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("", justify="right")
+    table.add_column("state")
+    table.add_column("key", overflow="fold")
+    table.add_column("since")
+    for key in keys:
+        since = datetime.fromtimestamp(key["row"]["at"] / 1000).astimezone()
+        table.add_row(
+            str(key["row"]["seq"]),
+            Text.assemble((key["state"], STYLES.get(key["state"], "")), _left(key, now)),
+            Text(key["did"]),
+            f"{since:%Y-%m-%d %H:%M}",
+        )
+    return table
+
+
+def _left(key: Mapping[str, Any], now: datetime) -> str:
+    """How long tokens of a retiring key are still honoured."""
+    if "until" not in key:
+        return ""
+    left = datetime.fromisoformat(key["until"]) - now
+    if left <= timedelta(0):
+        return ", tokens ended"
+    return f", {left // timedelta(minutes=1) + 1} min left"

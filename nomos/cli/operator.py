@@ -1,0 +1,175 @@
+"""Talking to a control plane as its operator.
+
+The URL is an option, `NOMOS_CONTROL_URL`, or where `nomos dev` listens; where the key is found is
+in `operator_key`. Errors are those of the guard, in words for an operator.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Any, Final, Self
+from urllib.parse import quote, urlencode
+
+import typer
+
+from nomos._core.effects import HttpReply, Send
+from nomos._core.replies import raise_error
+from nomos._io.http import Endpoint, Http
+from nomos._io.urls import checked_url
+from nomos.cli.operator_key import DEV_KEY_FILE, KEY, KEY_FILE, Key, find_key, is_loopback
+from nomos.errors import (
+    AuthenticationError,
+    ControlPlaneError,
+    PermissionDenied,
+    Unintelligible,
+    Unreachable,
+)
+
+CONTROL_URL: Final = "NOMOS_CONTROL_URL"
+DEV_URL: Final = "http://127.0.0.1:8788"
+
+TIMEOUT: Final = 30.0
+"""Seconds; a long poll takes up to 25 of them."""
+
+MAX_LINE: Final = 4 * 1024 * 1024
+_HINT: Final = re.compile(r" \([^()]*(?:control_plane_url|api_key)[^()]*\)$")
+"""What the guard's errors suggest, which are about the guard's settings."""
+
+ControlUrl = Annotated[
+    str | None,
+    typer.Option(help=f"The control plane: {CONTROL_URL}, or {DEV_URL}.", show_default=False),
+]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        help=f"A file (0600) with the operator's API key: {KEY_FILE}, {KEY}, or {DEV_KEY_FILE}.",
+        show_default=False,
+    ),
+]
+
+
+class Operator:
+    """A client of one control plane. A context manager; `find` makes one from what is set."""
+
+    def __init__(self, url: str, key: Key, *, timeout: float = TIMEOUT) -> None:
+        self.url = url
+        self._key = key
+        direct = is_loopback(url)
+        self._http = Http(Endpoint(url, api_key=key.secret, timeout=timeout, direct=direct))
+
+    @classmethod
+    def find(
+        cls,
+        control_url: str | None = None,
+        key_file: Path | None = None,
+        *,
+        environ: Mapping[str, str] = os.environ,
+        timeout: float = TIMEOUT,
+    ) -> Self:
+        """The operator that options and environment name. Raises `ConfigurationError`."""
+        setting = "--control-url" if control_url else CONTROL_URL
+        url = checked_url(control_url or environ.get(CONTROL_URL) or DEV_URL, setting=setting)
+        return cls(url, find_key(url, key_file, environ), timeout=timeout)
+
+    def get(self, path: str, /, **query: object) -> Any:
+        """GET a path; parameters that are None are left out."""
+        return self._exchange("GET", _with_query(path, query))
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None, /) -> Any:
+        """POST a JSON object (by default an empty one)."""
+        return self._exchange("POST", path, json.dumps(body or {}).encode())
+
+    def lines(self, path: str, /, **query: object) -> Iterator[bytes]:
+        """The lines of an answer of any length, without their ends, as they come.
+
+        The last may be half a line, if the server stopped there: that is for the caller to see.
+        """
+        send = Send("GET", _with_query(path, query), {"accept": "application/x-ndjson"})
+        with _retold(), self._http.stream(send) as (reply, pieces):
+            if reply.status != 200:
+                self._raise(reply)
+            rest = b""
+            for piece in pieces:
+                *whole, rest = (rest + piece).split(b"\n")
+                yield from whole
+                if len(rest) > MAX_LINE:
+                    raise Unintelligible(f"the control plane sent a line beyond {MAX_LINE} bytes")
+            if rest:
+                yield rest
+
+    def close(self) -> None:
+        """Let go of the connection. Doing it twice is harmless."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _exchange(self, method: str, path: str, body: bytes = b"") -> Any:
+        headers = {"accept": "application/json"}
+        if body:
+            headers["content-type"] = "application/json"
+        with _retold():
+            reply = self._http.send(Send(method, path, headers, body))
+        if reply.status != 200:
+            self._raise(reply)
+        try:
+            return json.loads(reply.body)
+        except (ValueError, RecursionError):
+            raise Unintelligible(
+                f"{self.url} answered something that is not JSON: is it really a control plane?",
+                status=reply.status,
+            ) from None
+
+    def _raise(self, reply: HttpReply) -> None:
+        """Raise what the reply stands for, in words for an operator."""
+        try:
+            raise_error(reply)
+        except ControlPlaneError as error:
+            error.args = (f"{_HINT.sub('', str(error))}{self._advice(error)}",)
+            raise
+
+    def _advice(self, error: ControlPlaneError) -> str:
+        if isinstance(error, AuthenticationError):
+            return (
+                f". The key was taken from {self._key.where}; is it this control plane's "
+                f"({self.url})? `nomos dev` keeps one in its data folder, for --key-file"
+            )
+        if isinstance(error, PermissionDenied) and "API key with the role" in str(error):
+            return f". The key was taken from {self._key.where}"
+        if error.code is None:
+            return f". Is {self.url} really a control plane?"
+        return ""
+
+
+@contextmanager
+def _retold() -> Iterator[None]:
+    """Say which option to look at where the guard's errors name the guard's argument."""
+    try:
+        yield
+    except Unreachable as error:
+        error.args = (str(error).replace("control_plane_url", "--control-url"),)
+        raise
+
+
+def part(text: str) -> str:
+    """An identifier that somebody typed, as one segment of a path."""
+    return quote(text, safe="")
+
+
+def _with_query(path: str, query: Mapping[str, object]) -> str:
+    given = {name: str(value) for name, value in query.items() if value is not None}
+    return f"{path}?{urlencode(given)}" if given else path

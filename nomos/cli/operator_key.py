@@ -1,0 +1,77 @@
+"""Where an operator's API key is found.
+
+In the file that an option or `NOMOS_OPERATOR_KEY_FILE` names, in `NOMOS_OPERATOR_KEY`, or in the
+file that `nomos dev` keeps; that last one is only ever sent to this machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from nomos._io.keyfile import read_private_line
+from nomos._settings import checked_api_key
+from nomos.errors import ConfigurationError
+from nomos.models import Secret
+
+KEY_FILE: Final = "NOMOS_OPERATOR_KEY_FILE"
+KEY: Final = "NOMOS_OPERATOR_KEY"
+DEV_KEY_FILE: Final = Path(".nomos/operator-api-key")
+"""What `nomos dev` keeps, seen from the folder it was started in."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """An operator's API key, and where it was found."""
+
+    secret: Secret
+    where: str
+
+
+def find_key(url: str, key_file: Path | None, environ: Mapping[str, str]) -> Key:
+    """The operator's key for a control plane. Raises `ConfigurationError`, naming no secret."""
+    named, value = environ.get(KEY_FILE), environ.get(KEY)
+    if key_file is not None:
+        return _from_file(key_file, "--key-file")
+    if named and value:
+        raise ConfigurationError(f"{KEY_FILE} and {KEY} are both set; unset one", setting=KEY_FILE)
+    if named:
+        return _from_file(Path(named), KEY_FILE)
+    if value:
+        return Key(_checked(value, KEY, KEY), KEY)
+    if is_loopback(url) and DEV_KEY_FILE.exists():
+        return _from_file(DEV_KEY_FILE, "--key-file")
+    raise ConfigurationError(
+        "no operator's API key was found. `nomos dev` keeps one in its data folder: pass "
+        f"--key-file .nomos/operator-api-key, or set {KEY_FILE} or {KEY}",
+        setting="--key-file",
+    )
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL names this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _from_file(path: Path, setting: str) -> Key:
+    return Key(_checked(read_private_line(path, setting=setting), str(path), setting), str(path))
+
+
+def _checked(text: str, where: str, setting: str) -> Secret:
+    try:
+        secret = checked_api_key(text)
+    except ConfigurationError:
+        secret = None
+    if secret is None:
+        raise ConfigurationError(
+            f"{where} does not hold an API key (nomos_<app>_<secret>)", setting=setting
+        )
+    return secret

@@ -1,0 +1,128 @@
+"""`nomos pdp`: a PDP that stands alone, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from nomos._io.keyfile import read_private_line
+from nomos._io.signer import AsyncSigner, shared
+from nomos._io.urls import checked_url
+from nomos._settings import checked_api_key
+from nomos.cli.console import stdout, told
+from nomos.cli.operator_key import is_loopback
+from nomos.cli.server_extra import server_extra
+from nomos.errors import ConfigurationError
+from nomos.models import Secret
+
+if TYPE_CHECKING:
+    from nomos.server.gate_alone import Trust
+    from nomos.server.settings import Settings
+
+
+@told
+def pdp(
+    *,
+    control_url: Annotated[str, typer.Option(help="The control plane whose grants it honours.")],
+    issuer: Annotated[str, typer.Option(help="The issuer's DID, all that it trusts.")],
+    key_file: Annotated[
+        Path, typer.Option(help="A file (0600) with an API key of any role, for the feed.")
+    ],
+    policies: Annotated[Path, typer.Option(help="A Cedar file, or a folder of *.cedar files.")],
+    data: Annotated[Path, typer.Option(help="Where its key and records are kept.")],
+    workspace: Annotated[
+        Path | None,
+        typer.Option(help="The folder that the filesystem provider serves.", show_default=False),
+    ] = None,
+    providers: Annotated[
+        Path | None, typer.Option(help="A folder of provider tables.", show_default=False)
+    ] = None,
+    tenant: Annotated[str, typer.Option(help="Whose grants.")] = "default",
+    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8789,
+) -> None:
+    """Run a PDP on its own: own key, policies and records; revocations from the feed."""
+    with server_extra("pdp"):
+        from nomos.server.environment import max_chain_depth, upstreams
+        from nomos.server.gate_alone import Trust
+        from nomos.server.pdp.catalog import load_catalog
+        from nomos.server.policies import read_facts, read_policies
+        from nomos.server.run import bind
+        from nomos.server.settings import Settings
+
+    url = checked_url(control_url, setting="--control-url")
+    listener = bind(host, port)
+    try:
+        settings = Settings(
+            data=data.absolute(),
+            policies=read_policies(policies),
+            facts=read_facts(policies),
+            providers=providers,
+            workspace=workspace.absolute() if workspace else None,
+            upstreams=upstreams(load_catalog(providers), os.environ),
+            max_chain_depth=max_chain_depth(os.environ),
+            control_url=url,
+            pdp_url=f"http://{host}:{listener.getsockname()[1]}",
+        )
+        trust = Trust(issuer, _api_key(key_file), tenant, direct=is_loopback(url))
+        asyncio.run(_run(settings, trust, listener))
+    finally:
+        listener.close()
+    stdout.print("stopped")
+
+
+async def _run(settings: Settings, trust: Trust, listener: socket.socket) -> None:
+    from nomos.server.gate_alone import Alone
+    from nomos.server.run import listen
+
+    alone = await Alone.open(settings, trust, AsyncSigner(shared()))
+    try:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        _announce(settings, trust, alone.pdp_did, await alone.blind())
+        await listen((alone.pdp, listener), stop=stop)
+    finally:
+        await alone.close()
+
+
+def _announce(settings: Settings, trust: Trust, did: str, blind: str | None) -> None:
+    stdout.print(Text.assemble(("The PDP is running", "bold green"), "  (Ctrl-C stops it)\n"))
+    for name, value in (
+        ("url", settings.pdp_url),
+        ("did", did),
+        ("issuer", trust.issuer),
+        ("control plane", settings.control_url),
+        ("data", str(settings.data)),
+        ("files served", str(settings.served_folder)),
+    ):
+        stdout.print(Text.assemble((f"  {name:<14}", "dim"), value))
+    if blind is not None:
+        stdout.print(Text.assemble(("\n  no call goes through: ", "bold red"), blind))
+    stdout.print(
+        Text.assemble(
+            ("\n  An operator makes it an audience of grants, once:\n", "dim"),
+            f"  nomos services add NAME {did} {settings.pdp_url}",
+        )
+    )
+
+
+def _api_key(file: Path) -> Secret:
+    try:
+        key = checked_api_key(read_private_line(file, setting="--key-file"))
+    except ConfigurationError as wrong:
+        if wrong.setting == "--key-file":
+            raise
+        key = None
+    if key is None:
+        raise ConfigurationError(
+            f"{file} does not hold an API key (nomos_<app>_<secret>)", setting="--key-file"
+        )
+    return key

@@ -1,0 +1,96 @@
+"""`nomos policy versions`, `put`, `activate` and `rollback`: a control plane is asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from nomos.cli.operator import Operator
+from nomos.cli.server_extra import server_extra
+
+with server_extra("policy"):
+    from nomos.server.policies import read_facts, read_policies
+
+PATH = "/v1/policies"
+
+
+def versions(
+    control_url: str | None, key_file: Path | None, console: Console, *, as_json: bool
+) -> None:
+    """List the versions, and which decides."""
+    with Operator.find(control_url, key_file) as operator:
+        found = operator.get(PATH)
+    if as_json:
+        for each in found["policies"]:
+            console.print(Text(json.dumps(each)))
+        return
+    by = max([len("by"), *(len(_by(each)) for each in found["policies"])])
+    heading = f"{'version':>7}  {'bundle':<16}  {'put':<16}  {'by':<{by}}"
+    console.print(Text(heading, style="bold"))
+    for each in found["policies"]:
+        put_at = each["putAt"].replace("T", " ")[:16]
+        line = f"{each['version']:>7}  {each['hash'][:16]}  {put_at}  {_by(each):<{by}}"
+        decides = ("  decides", "bold green") if each["active"] else ""
+        console.print(Text.assemble(line, decides))
+
+
+def _by(version: dict[str, Any]) -> str:
+    found: str = version.get("putBy", "files")
+    return found
+
+
+def put(
+    path: Path,
+    control_url: str | None,
+    key_file: Path | None,
+    console: Console,
+    *,
+    activate: bool,
+    as_json: bool,
+) -> None:
+    """Put the policies of a file or folder, with the facts beside them."""
+    body = {
+        "sources": {each.name: each.text for each in read_policies(path)},
+        "facts": read_facts(path),
+    }
+    with Operator.find(control_url, key_file) as operator:
+        kept = operator.post(PATH, body)
+        _tell_put(kept, console, as_json=as_json)
+        if activate:
+            done = operator.post(f"{PATH}/{kept['version']}/activate")
+            _tell_active(done, console, as_json=as_json)
+
+
+def change(
+    path: str, control_url: str | None, key_file: Path | None, console: Console, *, as_json: bool
+) -> None:
+    """Activate a version, or go back."""
+    with Operator.find(control_url, key_file) as operator:
+        _tell_active(operator.post(f"{PATH}{path}"), console, as_json=as_json)
+
+
+def _tell_put(kept: dict[str, Any], console: Console, *, as_json: bool) -> None:
+    if as_json:
+        console.print(Text(json.dumps(kept)))
+        return
+    what = "is kept" if kept["created"] else "was put before, with the same content"
+    then = "" if kept["active"] else f"; nomos policy activate {kept['version']} lets it decide"
+    console.print(Text.assemble(("version ", "green"), f"{kept['version']} {what}", (then, "dim")))
+
+
+def _tell_active(done: dict[str, Any], console: Console, *, as_json: bool) -> None:
+    if as_json:
+        console.print(Text(json.dumps(done)))
+        return
+    before = f"; until now it was version {done['before']}" if "before" in done else ""
+    console.print(
+        Text.assemble(
+            ("version ", "bold green"),
+            f"{done['version']} decides (bundle {done['hash'][:16]})",
+            (before, "dim"),
+        )
+    )

@@ -1,0 +1,67 @@
+"""`nomos services`: which services beside the control plane's own PDP honour its grants."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from nomos.cli.console import AsJson, stdout, told
+from nomos.cli.operator import ControlUrl, KeyFile, Operator
+
+group = typer.Typer(help="Register services that grants may be made out to.", no_args_is_help=True)
+
+COLUMNS = ("name", "did", "url", "createdAt")
+
+
+@group.command("list")
+@told
+def list_(
+    *, as_json: AsJson = False, control_url: ControlUrl = None, key_file: KeyFile = None
+) -> None:
+    """List the services. When the output is no terminal: one line each, columns between tabs."""
+    with Operator.find(control_url, key_file) as operator:
+        found = operator.get("/v1/services")["services"]
+    if as_json:
+        for service in found:
+            print(json.dumps(service))
+    elif stdout.is_terminal:
+        stdout.print(_table(found), soft_wrap=False)
+    else:
+        for service in found:
+            print("\t".join(service[column] for column in COLUMNS))
+
+
+@group.command()
+@told
+def add(
+    name: Annotated[str, typer.Argument(help="A short lower-case name.")],
+    did: Annotated[str, typer.Argument(help="Its DID, as `nomos pdp` prints it.")],
+    url: Annotated[str, typer.Argument(help="Where it is called.")],
+    *,
+    as_json: AsJson = False,
+    control_url: ControlUrl = None,
+    key_file: KeyFile = None,
+) -> None:
+    """Register a service. Agents name its DID as the audience of what they ask for."""
+    with Operator.find(control_url, key_file) as operator:
+        made = operator.post("/v1/services", {"name": name, "did": did, "url": url})
+    if as_json:
+        print(json.dumps(made))
+    else:
+        stdout.print(
+            Text.assemble(("registered", "bold green"), f"  {made['name']}  {made['did']}")
+        )
+
+
+def _table(found: list[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("name", "DID", "URL", "since"):
+        table.add_column(heading, overflow="fold")
+    for service in found:
+        table.add_row(*(Text(service[column]) for column in COLUMNS))
+    return table
