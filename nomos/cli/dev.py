@@ -29,6 +29,7 @@ with server_extra("dev"):
     from nomos.server.run import bind, serve
     from nomos.server.settings import HOST, Settings
     from nomos.server.storage.apps import EVERY_ROLE, Role
+    from nomos.server.storage.tenants import DEFAULT
 
 STARTER = Path(__file__).with_name("starter.cedar")
 KEY_FILE = "agent-api-key"
@@ -72,7 +73,7 @@ async def _run(plan: Plan, console: Console) -> None:
         agent = await _key(system, settings.data / KEY_FILE, "dev", "agent")
         file = settings.data / OPERATOR_KEY_FILE
         operator = await _key(system, file, "operator", "operator", covers=(EVERY_ROLE,))
-        _announce(plan, settings, agent, console)
+        _announce(await _deciding(plan, system), settings, agent, console)
         await _announce_people(system, operator, file, console)
         await serve(system, control, pdp, stop=_interrupted())
     finally:
@@ -128,7 +129,17 @@ def _interrupted() -> asyncio.Event:
     return stop
 
 
-def _announce(plan: Plan, settings: Settings, key: Secret, console: Console) -> None:
+async def _deciding(plan: Plan, system: System) -> str:
+    """Which policies decide: those of the files, unless the API has activated others since."""
+    version = await system.store.policies.find(DEFAULT, system.live.version)
+    if version is not None and version.origin != "file":
+        return f"version {version.number}, activated through the API (nomos policy versions)"
+    if plan.policies is None:
+        return "the starter: reads only (--policies DIR)"
+    return str(plan.policies.absolute())
+
+
+def _announce(policies: str, settings: Settings, key: Secret, console: Console) -> None:
     console.print(Text.assemble(("Nomos is running", "bold green"), "  (Ctrl-C stops it)\n"))
     for name, value in (
         ("NOMOS_CONTROL_URL", settings.control_url),
@@ -137,13 +148,8 @@ def _announce(plan: Plan, settings: Settings, key: Secret, console: Console) -> 
     ):
         console.print(Text.assemble(("  export ", "dim"), f"{name}={value}"))
     console.print()
-    given = (
-        str(plan.policies.absolute())
-        if plan.policies
-        else "the starter: reads only (--policies DIR)"
-    )
     for name, value in (
-        ("policies", given),
+        ("policies", policies),
         ("data", str(settings.data)),
         ("files served", str(settings.served_folder)),
     ):

@@ -8,6 +8,7 @@ Annotations that mean something here:
 
     @id("…")        the policy's name in explanations and receipts; else `file:line`
     @step_up("…")   on a forbid that `context.cosigned` lifts: the role whose approval does
+    @expires("10m") beside `@step_up`: how long the question may wait for its answer and use
     @reason("…")    a sentence for the person who is asked, or who reads the refusal
 """
 
@@ -25,7 +26,7 @@ from cedarpy import PolicySet, Schema, policies_to_json_str
 from nomos.errors import InvalidPolicy, PolicyProblem
 from nomos.policy.schema import NO_FACTS, attributes, generate
 from nomos.policy.statements import Statement, split
-from nomos.policy.validation import own_problems, parse_hint, schema_problems
+from nomos.policy.validation import lifetime, own_problems, parse_hint, schema_problems
 from nomos.resources import Catalog
 
 MAX_TEXT: Final = 1024 * 1024
@@ -42,7 +43,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Policy:
-    """One policy of a bundle. `id` is the engine's name for it, `name` is people's."""
+    """One policy of a bundle. `id` is the engine's name for it, `name` is people's.
+
+    `expires` is in seconds: how long a question that this step-up asks may stay open.
+    """
 
     id: str
     name: str
@@ -51,6 +55,7 @@ class Policy:
     effect: Literal["permit", "forbid"]
     step_up: str | None = None
     reason: str | None = None
+    expires: int | None = None
     text: str = field(default="", repr=False)
 
 
@@ -179,6 +184,7 @@ def _policy(engine_id: str, draft: _Draft) -> Policy:
         effect=draft.body["effect"],
         step_up=draft.annotations.get("step_up"),
         reason=draft.annotations.get("reason"),
+        expires=lifetime(draft.annotations.get("expires")),
         text=draft.statement.text,
     )
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterator, Sequence
-from typing import Final
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from cedarpy import Schema, validate_policies
 
@@ -20,6 +20,12 @@ from nomos.resources import Catalog, nearest_command, provider_name
 
 MAX_NAME: Final = 200
 """Characters in an annotation's text."""
+
+SHORTEST_QUESTION: Final = 60
+LONGEST_QUESTION: Final = 24 * 3600
+"""Seconds that a question to people may stay open."""
+
+_LIFETIME = re.compile(r"([1-9][0-9]{0,4})([smh])")
 
 _PREFIX = re.compile(r"^for policy `policy\d+`, ")
 _ACTION = re.compile(r'Action::"([^"]*)"')
@@ -105,6 +111,7 @@ def own_problems(body: Node, attributes: Collection[str], catalog: Catalog) -> I
         yield "@step_up is for a forbid; a permit cannot ask for approval"
     elif "step_up" in annotations and not any(map(_reads_cosigned, nodes(body))):
         yield "no approval could lift this @step_up: add `unless { context.cosigned }`"
+    yield from _expiry(annotations)
     yield from unmet(body, catalog)
     absent = missing(body, catalog)
     for name in absent:
@@ -113,6 +120,22 @@ def own_problems(body: Node, attributes: Collection[str], catalog: Catalog) -> I
         yield f"there is no provider `{name}`; {meant}{_ELSEWHERE}"
     if not absent:
         yield from unknown_names(body, attributes)
+
+
+def lifetime(text: str | None) -> int | None:
+    """The seconds that an `@expires` says (`90s`, `10m`, `2h`); None if it says none."""
+    found = _LIFETIME.fullmatch(text or "")
+    seconds = int(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]] if found else 0
+    return seconds if SHORTEST_QUESTION <= seconds <= LONGEST_QUESTION else None
+
+
+def _expiry(annotations: Mapping[str, Any]) -> Iterator[str]:
+    if "expires" not in annotations:
+        return
+    if "step_up" not in annotations:
+        yield "@expires is for a @step_up: it says how long a question waits for a person"
+    elif lifetime(annotations["expires"]) is None:
+        yield '@expires needs a time from one minute to a day: @expires("90s"), "10m" or "2h"'
 
 
 _METHOD = re.compile(r"`(starts|ends)_?with` is not a valid", re.IGNORECASE)

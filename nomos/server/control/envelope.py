@@ -4,9 +4,10 @@
        |
        +------ one person denied ---> denied
 
-Pending and approved ones expire 15 minutes after the question. An envelope is bound to one
-question by a fingerprint of everything that matters in it; the purpose does not, for it is
-only told. Who is asked again sends exactly that question, or learns which part differs.
+Pending and approved ones expire 15 minutes after the question, or when policy says
+(`@expires`). An envelope is bound to one question by a fingerprint of everything that matters
+in it; the purpose does not, for it is only told. Who is asked again sends exactly that
+question, or learns which part differs.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from nomos.audit.canonical import canonical
 from nomos.server.storage.apps import EVERY_ROLE
 
 LIFE_SECONDS: Final = 15 * 60
-"""From the question to the moment after which its approval can no longer be given or used."""
+"""From the question to the moment after which its approval can no longer be given or used,
+where policy says nothing else."""
 
 DENIAL_SECONDS: Final = 15 * 60
 """How long after a denial the same question is denied without anyone being asked."""

@@ -130,15 +130,20 @@ def _number(given: Mapping[str, str], name: str, most: int) -> int:
 
 
 async def _page(ports: Ports, tenant: str, asked: Following, seconds: float) -> Page:
-    """Read on from where the follower is, until there is something or its time is up."""
+    """Read on from where the follower is, until there is something or its time is up.
+
+    Another key that signs is something: followers must know it before its tokens reach them.
+    """
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
+    signer = ports.issuers[tenant]
     while True:
         # Listening begins before reading: what comes between the two would go unheard.
         rung = asyncio.create_task(ports.bell.wait(topic(tenant), max(0, until - loop.time())))
         try:
             page = await ports.store.feed.page(tenant, asked.since, PAGE)
-            if page.links or loop.time() >= until or ports.bell.stopped:
+            over = loop.time() >= until or ports.bell.stopped
+            if page.links or over or ports.issuers[tenant] != signer:
                 return page
             await rung
         finally:

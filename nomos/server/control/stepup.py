@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from nomos.policy.bundle import Policy
 from nomos.server.control import approval_view, decision, envelope
 from nomos.server.control.case import Case
 from nomos.server.control.decision import Reply, Ruling
@@ -74,7 +75,7 @@ async def _ask(
         reason=_reasons(case, ruling),
         receipt_id=case.receipt,
         created_at=case.now,
-        expires_at=case.now + envelope.LIFE_SECONDS,
+        expires_at=case.now + _life(case, ruling),
     )
     tell = partial(_told, ports.control_url, case, ruling, expired)
     show = partial(approval_view.view, ports.control_url)
@@ -89,9 +90,20 @@ async def _ask(
     return await complete(ports, case.asked, tell(standing).stored)
 
 
+def _asking(case: Case, ruling: Ruling) -> list[Policy]:
+    """The policies that want people to decide."""
+    return [each for each in case.bundle.policies if each.name in ruling.policies]
+
+
+def _life(case: Case, ruling: Ruling) -> int:
+    """How long the question stays open: as the strictest of its policies says, if one does."""
+    said = [each.expires for each in _asking(case, ruling) if each.expires is not None]
+    return min(said, default=envelope.LIFE_SECONDS)
+
+
 def _reasons(case: Case, ruling: Ruling) -> str | None:
-    """What the policies that want people to decide say of why."""
-    policies = (each for each in case.bundle.policies if each.name in ruling.policies)
+    """What those policies say of why."""
+    policies = _asking(case, ruling)
     return "; ".join(sorted({each.reason for each in policies if each.reason})) or None
 
 

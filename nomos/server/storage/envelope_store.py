@@ -111,18 +111,16 @@ class Envelopes:
 
         def work(connection: Connection) -> bool | StoredAnswer:
             now = int(self._clock())
-            earlier = _answered(connection, told.stored, now)
+            earlier = _answered(connection, told.stored)
             if earlier is not None:
                 return earlier
             if revocations.among(connection, [ident, *subjects]):
                 return False
-            with connection.begin_nested() as undo:
-                if not envelopes.use(connection, told.record.tenant, ident, now):
-                    return False
-                earlier = _tell(connection, told, now)
-                if earlier is not None:
-                    undo.rollback()
-                return earlier or True
+            if not envelopes.use(connection, told.record.tenant, ident, now):
+                return False
+            earlier = _tell(connection, told, now)
+            assert earlier is None, "nothing was answered to this key, and the lock is held"
+            return True
 
         return await self._database.write(work)
 
@@ -155,8 +153,10 @@ class Envelopes:
         return await self._database.write(work)
 
 
-def _answered(connection: Connection, stored: StoredAnswer, now: int) -> StoredAnswer | None:
-    return idempotency.find(connection, stored.app, stored.key, now) if stored.key else None
+def _answered(connection: Connection, stored: StoredAnswer) -> StoredAnswer | None:
+    if not stored.key:
+        return None
+    return idempotency.find(connection, stored.app, stored.key, stored.created_at)
 
 
 def _tell(connection: Connection, told: Told, now: int) -> StoredAnswer | None:

@@ -74,11 +74,13 @@ def stand(connection: Connection, draft: Envelope, now: int) -> Standing:
         envelopes.c.fingerprint == draft.fingerprint, envelopes.c.tenant == draft.tenant
     )
     latest = same.order_by(envelopes.c.created_at.desc(), envelopes.c.id.desc())
-    for found in _read(connection, latest.limit(MAX_CANDIDATES)):
-        if rules.answers(found, draft.roles, now):
-            if found.state_at(now) == "pending" and not set(draft.roles) <= set(found.roles):
-                return Standing("widened", rules.widened(found, draft.roles))
-            return Standing("found", found)
+    candidates = _read(connection, latest.limit(MAX_CANDIDATES))
+    answering = [each for each in candidates if rules.answers(each, draft.roles, now)]
+    # A denial answers before an approval, whichever came first: no means no for its time.
+    for found in sorted(answering, key=lambda each: each.state != "denied"):
+        if found.state_at(now) == "pending" and not set(draft.roles) <= set(found.roles):
+            return Standing("widened", rules.widened(found, draft.roles))
+        return Standing("found", found)
     waiting = sa.select(sa.func.count()).where(
         envelopes.c.app == draft.app, _in_state("pending", now)
     )

@@ -470,3 +470,18 @@ async def test_a_wait_is_a_number_of_seconds(plane: Plane, wait: str) -> None:
     envelope = await asked(plane, **ISSUE)
     reply = await plane.client.get(f"/v1/approvals/{envelope}", params={"wait": wait})
     assert (reply.status_code, reply.json().get("fields")) == (400, ["wait"])
+
+
+async def test_policy_says_how_long_a_question_stays_open(
+    tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane, agent: str
+) -> None:
+    slow = POLICY.replace('@id("one")', '@id("one") @expires("2h")')
+    both = slow.replace('@id("two")', '@id("two") @expires("3m")')
+    for number, (policy, seconds) in enumerate(((slow, 7200), (both, 180))):
+        async with open_plane(tmp_path / str(number), signer, policy=policy) as plane:
+            question = {**ISSUE, "command": "/github/repo/delete", "args": ..., "agentDid": agent}
+            envelope = await asked(plane, **question)
+            plane.clock.now += seconds - 1
+            assert (await seen(plane, envelope))["state"] == "pending"
+            plane.clock.now += 1
+            assert (await seen(plane, envelope))["state"] == "expired"

@@ -10,7 +10,7 @@ import pytest
 from nomos.errors import ConfigurationError
 from nomos.server.control import credentials
 from nomos.server.control.errors import Refusal
-from nomos.server.storage.apps import ApiKey
+from nomos.server.storage.apps import ApiKey, Role
 
 if TYPE_CHECKING:
     from server.control.conftest import Plane
@@ -140,3 +140,18 @@ def test_a_wrong_name_of_an_app_is_refused(name: str) -> None:
 def test_an_unknown_role_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="agent, operator, auditor"):
         credentials.issue("a", "admin", "default", 1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("role", ["agent", "auditor"])
+def test_only_an_operator_answers_for_roles(role: Role) -> None:
+    with pytest.raises(ConfigurationError, match="only an operator answers for roles"):
+        credentials.issue("a", role, "default", 1, covers=("lead",))
+    assert credentials.issue("a", "operator", "default", 1, covers=("lead",)).key.covers == (
+        "lead",
+    )
+
+
+@pytest.mark.parametrize("covers", [("",), ("a\nb",), ("x",) * 33])
+def test_roles_have_plain_names(covers: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigurationError, match="up to 32 names"):
+        credentials.issue("a", "operator", "default", 1, covers=covers)

@@ -88,6 +88,11 @@ def test_only_a_plain_allow_is_an_allow(verdict: Verdict, reason: str | None) ->
     assert decision.ruling(verdict).reason == reason
 
 
+def test_an_answer_without_a_sentence_has_none() -> None:
+    answer = decision.deny("evt_1", decision.Ruling("deny", "policy_denied", ("p",)))
+    assert answer["explanation"] == {"policies": ["p"]}
+
+
 def test_times_are_written_in_utc_with_milliseconds() -> None:
     assert decision.iso(1_800_000_000) == "2027-01-15T08:00:00.000Z"
     assert decision.iso(1_800_000_000.1239) == "2027-01-15T08:00:00.123Z"

@@ -12,7 +12,7 @@ from nomos.audit.record import Record
 from nomos.server.control.envelope import Envelope, Objection, Vote, fingerprint
 from nomos.server.storage.envelope_store import Ballot, Told
 from nomos.server.storage.envelopes import Standing
-from nomos.server.storage.idempotency import StoredAnswer
+from nomos.server.storage.idempotency import KEPT_SECONDS, StoredAnswer
 from nomos.server.storage.store import Store
 
 if TYPE_CHECKING:
@@ -117,6 +117,22 @@ async def test_a_key_that_was_answered_meanwhile_uses_no_approval(store: Store) 
     first = told("evt_1", "key")
     await store.record_answer(first.record, first.stored)
     assert await store.envelopes.consume("env_1", told("evt_2", "key"), ()) == first.stored
+    found = await store.envelopes.find("default", "env_1")
+    assert found is not None
+    assert found.state == "approved"
+    assert "evt_2" not in await kept(store)
+
+
+async def test_a_key_whose_day_ends_just_now_uses_no_approval(store: Store, clock: Clock) -> None:
+    """The answer of yesterday is one by the time of the question, if not by that of the write."""
+    first = told("evt_1", "key")
+    await store.record_answer(first.record, first.stored)
+    clock.now += KEPT_SECONDS + 5
+    await ask(store, draft(expires_at=AT + KEPT_SECONDS + 900))
+    await say(store, approve=True)
+    late = told("evt_2", "key")
+    late = replace(late, stored=replace(late.stored, created_at=AT + 10))
+    assert await store.envelopes.consume("env_1", late, ()) == first.stored
     found = await store.envelopes.find("default", "env_1")
     assert found is not None
     assert found.state == "approved"
