@@ -5,6 +5,7 @@ Proving takes the signing binary and no control plane, so a receipt needs no ope
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -13,7 +14,10 @@ import anyio.to_thread
 from nomos._io.checkpoints import checking
 from nomos._io.signer import Signer, shared
 from nomos.audit.receipt import check_receipt
+from nomos.errors import ConfigurationError
 from nomos.outcomes import ReceiptBase
+
+_DID = re.compile(r"did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -45,6 +49,12 @@ class AsyncReceipt(ReceiptBase):
 
 
 def _check(receipt: ReceiptBase, issuer: str) -> None:
+    if not isinstance(issuer, str) or not _DID.fullmatch(issuer):
+        raise ConfigurationError(
+            "issuer must be the DID of the control plane's issuer, did:key:z6Mk…: "
+            "`GET /.well-known/nomos` has it as issuers[0].did (a grant that is no allow has none)",
+            setting="issuer",
+        )
     told: dict[str, Any] = {
         "row": dict(receipt.row),
         "hash": receipt.hash,

@@ -34,7 +34,7 @@ try:
     from nomos.server.app import System
     from nomos.server.control import credentials
     from nomos.server.environment import max_chain_depth, upstreams, webhook
-    from nomos.server.folder import take_folder
+    from nomos.server.folder import check_apart, take_folder
     from nomos.server.pdp.catalog import load_catalog
     from nomos.server.policies import read_facts, read_policies
     from nomos.server.run import bind, serve
@@ -167,6 +167,7 @@ def start(
             control_url=control,
             pdp_url=pdp,
         )
+        check_apart(settings, policies)
         take_folder(settings).release()
         return EmbeddedServer(settings, sockets, private)
     except BaseException:

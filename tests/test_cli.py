@@ -243,7 +243,7 @@ def test_dev_serves_until_it_is_interrupted_and_keeps_its_key(tmp_path: Path) ->
 def test_dev_takes_policies_of_its_user(tmp_path: Path) -> None:
     (tmp_path / "all.cedar").write_text(PERMIT_ALL)
     with (
-        dev(tmp_path / "data", "--policies", tmp_path) as (_, variables),
+        dev(tmp_path / "data", "--policies", tmp_path / "all.cedar") as (_, variables),
         AuthGuard.from_env(variables) as guard,
     ):
         assert guard.authorize(
@@ -297,3 +297,25 @@ def test_without_its_extra_the_command_line_says_how_to_get_it() -> None:
     assert done.returncode == 1
     assert "pip install 'nomos[cli,server]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_lasting_agent_key_is_made_once_and_used(tmp_path: Path) -> None:
+    file = tmp_path / "agent.key"
+    made = nomos("keygen", file)
+    assert made.returncode == 0, made.stderr
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    again = nomos("keygen", file)
+    assert (again.returncode, "File exists" in again.stderr) == (1, True)
+    with AuthGuard.embedded(policies=PERMIT_ALL) as system:
+        for _ in range(2):
+            with AuthGuard(
+                control_plane_url=system.control_plane_url,
+                api_key=system.api_key,
+                agent_key_file=file,
+            ) as agent:
+                grant = agent.authorize(
+                    command="/filesystem/file/read",
+                    resource={"provider": "filesystem", "path": "a"},
+                )
+                assert str(grant.agent) in made.stdout
+    assert file.read_text().strip() not in made.stdout + made.stderr

@@ -454,3 +454,15 @@ def test_what_a_person_decided_is_on_record(system: AuthGuard, tmp_path: Path) -
     allow = system.authorize(**question, cosigner_envelope_id=envelope_id)
     receipt = system.receipt(str(allow.receipt_id)).verify(str(allow.issuer))
     assert receipt.row["envelope"] == envelope_id
+
+
+@pytest.mark.parametrize("issuer", [None, "", "xx", "did:web:example.com", "did:key:z6Mk"])
+def test_a_receipt_is_verified_against_a_did(issuer: Any) -> None:
+    policy = "permit (principal, action, resource);"
+    with AuthGuard.embedded(policies=policy) as guard:
+        grant = guard.authorize(
+            command="/filesystem/file/read", resource={"provider": "filesystem", "path": "a"}
+        )
+        receipt = guard.receipt(grant.receipt_id or "")
+        with pytest.raises(errors.ConfigurationError, match=r"/\.well-known/nomos"):
+            receipt.verify(issuer)

@@ -14,6 +14,9 @@ def checking(signer: Signer) -> Callable[[str, Sequence[str]], Checkpoint | Refu
     """What `nomos.audit` asks about a checkpoint's signature: a token and who may have signed."""
 
     def check(token: str, issuers: Sequence[str]) -> Checkpoint | Refused:
+        if not token.isascii():
+            # Half a surrogate pair could not even be written to the binary.
+            return Refused(code="malformed_ucan", message="a token is written in ASCII")
         try:
             question = VerifyCheckpoint(token=token, issuers=list(issuers))
         except ValidationError:

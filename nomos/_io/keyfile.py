@@ -22,7 +22,7 @@ def read_key_file(path: str | os.PathLike[str], *, setting: str) -> Secret:
     or not a key. The message never holds what was read.
     """
     where = Path(path)
-    hint = "Make a key with: nomos-ucan keygen (its `seed`), and store it with mode 0600."
+    hint = f"Make one with: nomos keygen {where}"
     text = read_private_line(where, setting=setting, missing=hint)
     if not _SEED.fullmatch(text):
         raise ConfigurationError(

@@ -25,8 +25,8 @@ def check_receipt(reply: Mapping[str, Any], issuer: str, check: Check) -> Record
     row, link_hash, token = _read(reply)
     if row.get("v") != VERSION:
         raise NotProven(
-            f"the receipt is of version {row.get('v')!r}, and this nomos reads {VERSION}: "
-            "a newer nomos may read it",
+            f"the receipt is of another version, and this nomos reads {VERSION}: a newer nomos "
+            "may read it",
             code="unknown_version",
         )
     head = _head(row, link_hash)

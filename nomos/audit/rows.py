@@ -23,8 +23,9 @@ LOG: Final[Log] = "audit"
 class Rows:
     """The rows that are in order so far, `head` the last of them.
 
-    `signed` is the last row that a trusted key signed, `last` the latest checkpoint with the
-    hash of what came before it in the file. `row` and `checkpoint` raise Over for what is wrong.
+    `signed` is the last row that a trusted key signed, `last` the latest checkpoint, by whichever
+    key of the log, with the hash of what came before it in the file. `row` and `checkpoint` raise
+    Over for what is wrong.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Rows:
         self._tenant = tenant
         self._keys = keys
         self._pin = pin
-        self._agreed = 0  # the last row that any checkpoint agrees with
+        self._agreed = 0  # the last row that a trusted checkpoint agrees with
 
     @property
     def expected(self) -> int:
@@ -86,10 +87,11 @@ class Rows:
         if said.head != self.head.hash:
             self._rewritten(said, self._lines.number)
         self.clocks.checkpoint(said)
-        self._agreed = at
         self.last = said, self._lines.before
+        # Anyone can make a key that names a known one as its successor, so what earlier keys
+        # signed neither proves a row nor narrows down where a change must be.
         if said.iss in self._keys.trusted:
-            self.signed = at
+            self.signed = self._agreed = at
 
     def missing(self, until: int, why: str, *, line: int | None = None) -> NoReturn:
         """Say that the rows from the next one up to `until` are not there."""

@@ -41,12 +41,13 @@ def verify(raw: Iterator[bytes], issuer: str, check: Check, *, pinned: str | Non
         return Report(over.state, over.message, finding=over.finding)
     rows = Rows(lines, check, header.tenant, keys, pin)
     try:
-        _body(lines, rows, pin, issuer)
+        _body(lines, rows, pin, issuer, keys)
     except Over as over:
-        return _report(over, header, rows, pin)
+        return _report(over, header, rows, pin, keys)
 
 
-def _report(over: Over, header: Header, rows: Rows, pin: Checkpoint | None) -> Report:
+def _report(over: Over, header: Header, rows: Rows, pin: Checkpoint | None, keys: Keys) -> Report:
+    signer = rows.last[0].iss if rows.last is not None else None
     return Report(
         state=over.state,
         message=over.message,
@@ -54,7 +55,7 @@ def _report(over: Over, header: Header, rows: Rows, pin: Checkpoint | None) -> R
         head=rows.head,
         signed=rows.signed or 0,
         tenant=header.tenant,
-        signer=rows.last[0].iss if rows.last is not None else None,
+        signer=signer if signer in keys.trusted else None,
         pinned=pin.seq if pin is not None and over.state == "ok" else None,
         finding=over.finding,
         warnings=rows.clocks.warnings,
@@ -120,7 +121,7 @@ def _pin(lines: Lines, header: Header, keys: Keys, check: Check, text: str) -> C
 # The rows, up to the end
 
 
-def _body(lines: Lines, rows: Rows, pin: Checkpoint | None, issuer: str) -> NoReturn:
+def _body(lines: Lines, rows: Rows, pin: Checkpoint | None, issuer: str, keys: Keys) -> NoReturn:
     while not lines.over:
         try:
             line = lines.advance()
@@ -136,7 +137,7 @@ def _body(lines: Lines, rows: Rows, pin: Checkpoint | None, issuer: str) -> NoRe
                 rows.checkpoint(line)
             case End():
                 _end(lines, rows, pin, line)
-                _signed(lines, rows, issuer)
+                _signed(lines, rows, issuer, keys.trusted[-1])
                 what = f"{_rows(rows.head.seq)} in order, none changed"
                 raise Over("ok", f"{what}, under the issuer's signature")
             case _:
@@ -168,14 +169,24 @@ def _end(lines: Lines, rows: Rows, pin: Checkpoint | None, end: End) -> None:
         raise wrong("end", message, lines.number)
 
 
-def _signed(lines: Lines, rows: Rows, issuer: str) -> None:
-    """The last checkpoint must be over the last row, by a trusted key, and made for this file."""
+def _signed(lines: Lines, rows: Rows, issuer: str, newest: str) -> None:
+    """The last checkpoint must be over the last row, by the newest key, and made for this file.
+
+    A key that was replaced may be in other hands by now: it vouches for rows that it signed in
+    its time, but it does not say where the log ends.
+    """
     last = rows.head.seq
     if rows.last is None or rows.signed is None or rows.signed < last:
         since = min((rows.signed or 0) + 1, last)
         message = f"from row {since} to the end nothing is signed by a key that {issuer} leads to"
         raise wrong("unsigned", message, lines.number, since, last)
     checkpoint, before = rows.last
+    if checkpoint.iss != newest:
+        message = (
+            f"the last checkpoint is by {checkpoint.iss}, which {newest} has replaced: only the "
+            "newest key can say that a file is whole"
+        )
+        raise wrong("not_as_exported", message, lines.number)
     if checkpoint.nonce != before:
         message = (
             "the rows are in order, but the last checkpoint was not made for this file: its "

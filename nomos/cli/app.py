@@ -15,6 +15,7 @@ from nomos.cli.approvals import group as approvals
 from nomos.cli.apps import group as apps
 from nomos.cli.audit import group as audit
 from nomos.cli.console import AsJson, stdout, told
+from nomos.cli.keygen import keygen
 from nomos.cli.pdp import pdp
 from nomos.cli.revoke import revoke
 from nomos.cli.services import group as services
@@ -127,5 +128,6 @@ def doctor(*, as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
+app.command()(keygen)
 app.command()(revoke)
 app.command()(pdp)

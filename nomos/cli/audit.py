@@ -165,7 +165,8 @@ def receipt(
     if issuer is not None:
         check_receipt(reply, audit_file.checked_did(issuer), audit_file.check())
         stderr.print(Text(f"proved: {issuer} signed it", style="green"))
-    stdout.print(Text(json.dumps(reply, indent=2, ensure_ascii=False)))
+    # In ASCII, so that nothing a record says can steer the terminal.
+    stdout.print(Text(json.dumps(reply, indent=2, ensure_ascii=True)))
 
 
 def _show(entries: list[dict[str, Any]], seen: int, *, as_json: bool) -> int:

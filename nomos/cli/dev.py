@@ -24,6 +24,7 @@ with server_extra("dev"):
     from nomos.server.control.credentials import authenticate
     from nomos.server.control.errors import Refusal
     from nomos.server.environment import max_chain_depth, upstreams, webhook
+    from nomos.server.folder import check_apart
     from nomos.server.pdp.catalog import load_catalog
     from nomos.server.policies import read_facts, read_policies
     from nomos.server.run import bind, serve
@@ -68,6 +69,7 @@ async def _run(plan: Plan, console: Console) -> None:
         control_url=f"http://{HOST}:{control.getsockname()[1]}",
         pdp_url=f"http://{HOST}:{pdp.getsockname()[1]}",
     )
+    check_apart(settings, plan.policies or STARTER)
     system = await System.open(settings, AsyncSigner(shared()))
     try:
         agent = await _key(system, settings.data / KEY_FILE, "dev", "agent")
@@ -158,7 +160,7 @@ def _announce(policies: str, settings: Settings, key: Secret, console: Console) 
 
 async def _announce_people(system: System, operator: Secret, file: Path, console: Console) -> None:
     """Say where people decide. The link signs in whoever opens it first; the key stays put."""
-    rows = [("operator key", str(file))]
+    rows = [("issuer", system.issuer_did), ("operator key", str(file))]
     link = await system.login_link(operator)
     rows.append(("approvals", f"{link.reveal()}  (signs in, once)"))
     for name, value in rows:

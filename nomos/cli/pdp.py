@@ -51,6 +51,7 @@ def pdp(
     """Run a PDP on its own: own key, policies and records; revocations from the feed."""
     with server_extra("pdp"):
         from nomos.server.environment import max_chain_depth, upstreams
+        from nomos.server.folder import check_apart
         from nomos.server.gate_alone import Trust
         from nomos.server.pdp.catalog import load_catalog
         from nomos.server.policies import read_facts, read_policies
@@ -71,6 +72,7 @@ def pdp(
             control_url=url,
             pdp_url=f"http://{host}:{listener.getsockname()[1]}",
         )
+        check_apart(settings, policies)
         trust = Trust(issuer, _api_key(key_file), tenant, direct=is_loopback(url))
         asyncio.run(_run(settings, trust, listener))
     finally:

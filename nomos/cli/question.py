@@ -24,6 +24,11 @@ View = Mapping[str, Any]
 MARK: Final = "bold black on yellow"
 SOON: Final = 60
 CALM: Final = 300
+SHORT: Final = 96
+"""Characters of a value that is also spelled out in ASCII, where lookalikes differ."""
+
+ONLY_HASH: Final = "The agent sent only the hash of this text. You cannot see what it says."
+
 NARROW: Final = 20
 """Columns below which text is not folded any further."""
 
@@ -56,6 +61,8 @@ def _rows(view: View, now: datetime) -> Iterator[tuple[str, Sequence[Text]]]:
     yield "asked by", [Text.assemble(shown(view["app"]["name"]), (f"  {view['app']['id']}", "dim"))]
     yield "agent", [Text(view["agent"])]
     yield "command", [Text(view["command"], style="bold cyan")]
+    if view.get("audience"):
+        yield "service", [shown(view["audience"])]
     yield "resource", list(members(view["resource"]))
     yield "args", list(_args(view))
     if view.get("purpose"):
@@ -78,7 +85,7 @@ def _args(view: View) -> Iterator[Text]:
     elif not view.get("args"):
         yield Text("none", style="dim")
     else:
-        yield from members(view["args"])
+        yield from members(view["args"], view.get("bound") or {})
 
 
 def _roles(view: View) -> Text:
@@ -98,8 +105,11 @@ def _vote(vote: View) -> Text:
     return Text.assemble(said, " by ", shown(vote["name"]), f"{roles} at {at}", why)
 
 
-def members(values: Mapping[str, Any]) -> Iterator[Text]:
-    """Each member of an object: `name: value`, or the name and then a block of text."""
+def members(values: Mapping[str, Any], bound: Mapping[str, Any] | None = None) -> Iterator[Text]:
+    """Each member of an object: `name: value`, or the name and then a block of text.
+
+    `bound` is what will be signed for them.
+    """
     for name, each in values.items():
         head = Text.assemble(shown(name), ": ")
         first, *rest = value(each)
@@ -110,6 +120,26 @@ def members(values: Mapping[str, Any]) -> Iterator[Text]:
         else:
             yield head + first
             yield from rest
+        yield from _ascii(name, each)
+        if isinstance(each, dict) and set(each) == {"sha256"} and each == (bound or {}).get(name):
+            yield Text(ONLY_HASH, style="bold red")
+
+
+def _ascii(name: str, each: Any) -> Iterator[Text]:
+    """What has letters outside ASCII, in ASCII if it is short, or else how many they are."""
+    text = each if isinstance(each, str) else json.dumps(each, ensure_ascii=False)
+    if text.isascii() and name.isascii():
+        return
+    if len(text) <= SHORT and "\n" not in text:
+        spelled = json.dumps(each if name.isascii() else {name: each})
+        yield Text.assemble(("In ASCII ", "dim"), spelled)
+        return
+    if not name.isascii():
+        yield Text.assemble(("Name in ASCII ", "dim"), json.dumps(name))
+    count = sum(not letter.isascii() for letter in text)
+    if count:
+        plural = "" if count == 1 else "s"
+        yield Text(f"{count:,} character{plural} outside ASCII", style="yellow")
 
 
 def value(each: Any) -> Iterator[Text]:
@@ -197,6 +227,7 @@ def _what(view: View, width: int) -> list[Text]:
     args = [line for each in _args(view) for line in folded(each, width - 2)]
     lines = [
         *folded(Text(view["command"], style="bold cyan"), width),
+        *_service(view, width),
         *(line for each in members(view["resource"]) for line in folded(each, width)),
         Text("args", style="dim"),
         *(Text.assemble("  ", line) for line in args),
@@ -206,6 +237,12 @@ def _what(view: View, width: int) -> list[Text]:
         said = [line for each in value(view["purpose"]) for line in folded(each, width - 2)]
         lines += [Text.assemble("  ", line) for line in said]
     return lines
+
+
+def _service(view: View, width: int) -> list[Text]:
+    if not view.get("audience"):
+        return []
+    return folded(Text.assemble(("service ", "dim"), shown(view["audience"])), width)
 
 
 def time_left(view: View, now: datetime) -> Text:
@@ -238,12 +275,14 @@ def words(seconds: float) -> str:
 def line(view: View) -> str:
     """One question as one line for other programs, its columns apart by tabs.
 
-    id, state, expiry, app, command, roles, resource, args: the last two as JSON in ASCII, `*`
-    for any args. A tab or the end of a line within a column cannot occur.
+    id, state, expiry, app, command, roles, resource, args, service: resource and args as JSON in
+    ASCII, `*` for any args; no service is the PDP. A tab or the end of a line within a column
+    cannot occur.
     """
     args = json.dumps(view.get("args") or {}) if view["argsBound"] else "*"
     columns = (
         *(view["id"], view["state"], view["expiresAt"], shown(view["app"]["name"]).plain),
         *(view["command"], ",".join(view["roles"]), json.dumps(view["resource"]), args),
+        shown(view.get("audience") or "").plain,
     )
     return "\t".join(columns)

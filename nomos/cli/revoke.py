@@ -50,3 +50,6 @@ def revoke(
             (f"  {what}\n  at {done['at']}, number {done['seq']} of the log", "dim"),
         )
     )
+    if not done["known"]:
+        warning = "nothing on record has this id: is it mistyped? What you meant may still hold."
+        stdout.print(Text.assemble(("careful: ", "bold yellow"), warning))

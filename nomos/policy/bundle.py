@@ -32,6 +32,8 @@ from nomos.resources import Catalog
 MAX_TEXT: Final = 1024 * 1024
 """Characters in all sources of one bundle."""
 
+MAX_POLICIES: Final = 5_000
+
 
 @dataclass(frozen=True)
 class Source:
@@ -105,7 +107,7 @@ def load(
     """
     schema = Schema.from_str(generate(catalog, facts))
     _check_size(sources)
-    parsed = [_parse(source.name, each) for source in sources for each in split(source.text)]
+    parsed = [_parse(file, each) for file, each in _statements(sources)]
     drafts = [each for each in parsed if isinstance(each, _Draft)]
     texts = [draft.statement.text for draft in drafts]
     problems = [each for each in parsed if isinstance(each, PolicyProblem)]
@@ -138,6 +140,21 @@ def _check_size(sources: Sequence[Source]) -> None:
         if size > MAX_TEXT:
             message = f"the bundle is larger than {MAX_TEXT} characters; split it"
             raise InvalidPolicy([PolicyProblem(source.name, 1, "bundle", message)])
+
+
+def _statements(sources: Sequence[Source]) -> Sequence[tuple[str, Statement]]:
+    """Every policy's text and its file; nothing of a bundle with too many is parsed."""
+    found: list[tuple[str, Statement]] = []
+    for source in sources:
+        for statement in split(source.text):
+            if len(found) == MAX_POLICIES:
+                message = (
+                    f"the bundle has more than {MAX_POLICIES} policies; say what several have in "
+                    "common in one, such as with `[…].contains(…)`"
+                )
+                raise InvalidPolicy([PolicyProblem(source.name, statement.line, "bundle", message)])
+            found.append((source.name, statement))
+    return found
 
 
 def _parse(file: str, statement: Statement) -> _Draft | PolicyProblem:

@@ -4,8 +4,9 @@ Cedar's parser says what is wrong but not where, so the text is cut into policie
 each `;` that is neither in a string nor in a comment. Strings may hold newlines and
 backslash escapes; comments run from `//` to the end of their line, and there are no others.
 
-The parser recurses, and a text nested some hundreds deep ends the whole process. So nesting
-and length are bounded here, before the parser sees anything.
+The parser recurses, and a text nested some hundreds deep ends the whole process; and a path
+after `has` takes it time that grows much faster than the path. So nesting, length and paths are
+bounded here, before the parser sees anything.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ MAX_NESTING: Final = 24
 MAX_CODE: Final = 16 * 1024
 """Characters in one policy, strings and white space apart; a stack of 8 MiB takes some more."""
 
+MAX_PATH: Final = 16
+"""Segments of a path after `has`: `context has a.b` has two."""
+
 _PIECE = re.compile(
     r"""//[^\n\r]*                      # a comment; a lone carriage return ends it, too
     | (?P<string> "(?:[^"\\]|\\.)*+"? )
@@ -32,6 +36,9 @@ _PIECE = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+
+# A number may stand right before `has`: `1has a` is read as `1 has a`.
+_LONG_PATH = re.compile(rf"(?<![A-Za-z_])has\s+\w++(?:\s*+\.\s*+\w++){{{MAX_PATH}}}")
 
 _ID = re.compile(r'@id\s*\(\s*"((?:[^"\\]|\\.)*)"\s*\)')
 
@@ -46,6 +53,7 @@ class Statement:
     ended: bool
     nesting: int
     code: int
+    long_path: bool = False
 
     @property
     def place(self) -> str:
@@ -59,6 +67,8 @@ class Statement:
             return f"has brackets nested more than {MAX_NESTING} deep; split the policy"
         if self.code > MAX_CODE:
             return f"is longer than {MAX_CODE} characters besides its strings; split the policy"
+        if self.long_path:
+            return f"has a path of more than {MAX_PATH} segments after `has`; test a shorter one"
         return None
 
     @property
@@ -87,10 +97,19 @@ def split(text: str) -> Iterator[Statement]:
 def _statement(
     text: str, line: int, column: int | None, pieces: Sequence[re.Match[str]]
 ) -> Statement:
-    depth = nesting = code = 0
+    depth = nesting = 0
+    code: list[str] = []
     for piece in pieces:
         # Never below zero: unmatched closing brackets must not hide what opens after them.
         depth = max(0, depth + {"open": 1, "close": -1}.get(piece.lastgroup or "", 0))
         nesting = max(nesting, depth)
-        code += 1 if piece.lastgroup == "string" else len(piece.group())
-    return Statement(text, line, column, pieces[-1].lastgroup == "end", nesting, code)
+        code.append('"' if piece.lastgroup == "string" else piece.group())
+    return Statement(
+        text,
+        line,
+        column,
+        ended=pieces[-1].lastgroup == "end",
+        nesting=nesting,
+        code=sum(map(len, code)),
+        long_path=_LONG_PATH.search(" ".join(code)) is not None,
+    )

@@ -25,6 +25,9 @@ SHORTEST_QUESTION: Final = 60
 LONGEST_QUESTION: Final = 24 * 3600
 """Seconds that a question to people may stay open."""
 
+OURS: Final = ("id", "step_up", "reason", "expires")
+"""The annotations that mean something; others are the author's own, unless they look like these."""
+
 _LIFETIME = re.compile(r"([1-9][0-9]{0,4})([smh])")
 
 _PREFIX = re.compile(r"^for policy `policy\d+`, ")
@@ -112,6 +115,10 @@ def own_problems(body: Node, attributes: Collection[str], catalog: Catalog) -> I
     elif "step_up" in annotations and not any(map(_reads_cosigned, nodes(body))):
         yield "no approval could lift this @step_up: add `unless { context.cosigned }`"
     yield from _expiry(annotations)
+    for key in annotations:
+        close = difflib.get_close_matches(key, OURS, n=1, cutoff=0.75)
+        if key not in OURS and close:
+            yield f"@{key} means nothing here; did you mean @{close[0]}?"
     yield from unmet(body, catalog)
     absent = missing(body, catalog)
     for name in absent:

@@ -57,6 +57,32 @@ def _check_served(data: Path, served: Path) -> None:
         )
 
 
+def check_apart(settings: Settings, policies: str | Path) -> None:
+    """Agents write to the served folder, and what decides about them must not be read from it.
+
+    `policies` is where they were read from, a text if from nowhere. Policies are read from all
+    folders within theirs, so the served one may not be there, either.
+    """
+    served = settings.served_folder.resolve()
+    named = (("policies", policies), ("providers", settings.providers))
+    for setting, path in named:
+        if not isinstance(path, Path):
+            continue
+        place = path.resolve()
+        if place.is_relative_to(served):
+            raise ConfigurationError(
+                f"the {setting} {place} are in the workspace {served}, and agents could change "
+                "what decides about them. Move them, or serve another folder",
+                setting=setting,
+            )
+        if setting == "policies" and served.is_relative_to(place):
+            raise ConfigurationError(
+                f"the workspace {served} is in the policy folder {place}, and agents could add "
+                "policies. Keep the policies in a folder of their own, or serve another folder",
+                setting=setting,
+            )
+
+
 def unusable(folder: Path, failure: OSError) -> ConfigurationError:
     at = failure.filename or folder
     what = "is not a folder" if failure.errno in (errno.ENOTDIR, errno.EEXIST) else failure.strerror

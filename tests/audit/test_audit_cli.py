@@ -175,6 +175,15 @@ def test_a_receipt_is_shown_and_proved(operator: Mapping[str, str], link: object
     assert nomos("receipt", row["id"], env=operator).exit_code == 0
 
 
+def test_a_receipt_cannot_steer_the_terminal(operator: Mapping[str, str], guard: AuthGuard) -> None:
+    purpose = "\u202e \u2028 é"
+    read = "/filesystem/file/read"
+    grant = guard.authorize(command=read, resource=FILE, purpose=purpose)
+    shown = good("receipt", str(grant.receipt_id), env=operator)
+    assert shown.isascii()
+    assert json.loads(shown)["row"]["purpose"] == purpose
+
+
 # Taking away and verifying
 
 

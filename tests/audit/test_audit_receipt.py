@@ -136,5 +136,25 @@ def test_what_is_no_receipt_is_said_to_be_none(export: Export, reply: Json) -> N
 
 def test_a_receipt_of_a_newer_version_is_not_judged(export: Export, replies: list[Json]) -> None:
     reply = replies[0]
-    with pytest.raises(NotProven, match=r"version 2.*reads 1.*newer nomos"):
+    with pytest.raises(NotProven, match=r"another version.*reads 1.*newer nomos"):
         check(export, {**reply, "row": {**reply["row"], "v": 2}})
+
+
+def test_a_version_that_could_not_be_shown_is_not_judged(
+    export: Export, replies: list[Json]
+) -> None:
+    deep: Any = []
+    for _ in range(100_000):
+        deep = [deep]
+    for version in (deep, 10**5000, "\ud800"):
+        changed = {**replies[0], "row": {**replies[0]["row"], "v": version}}
+        assert code(export, changed) == "unknown_version"
+
+
+@pytest.mark.parametrize("token", ["\ud800", "a.b.\udfff", "é.b.c"])
+def test_a_token_that_is_not_ascii_is_malformed(
+    export: Export, replies: list[Json], token: str
+) -> None:
+    assert code(export, {**replies[0], "checkpoint": token}) == "malformed_ucan"
+    keys = [{**replies[0]["keys"][0], "checkpoint": token}, *replies[0]["keys"][1:]]
+    assert code(export, {**replies[0], "keys": keys}) == "key_log"

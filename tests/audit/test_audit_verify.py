@@ -118,13 +118,93 @@ def test_rows_that_only_an_older_key_signed_are_not_proved_to_who_knows_the_new(
 ) -> None:
     """Anyone can make a key and let it name a known one as its successor."""
     lines = export.resigned(export.lines, export.first_issuer)
-    assert export.verify(lines, issuer=export.first_issuer).ok
     report = export.verify(lines, issuer=export.issuer)
     assert report.finding is not None
     assert (report.finding.kind, report.finding.first, report.finding.last) == ("unsigned", 1, 15)
 
 
-@pytest.mark.parametrize("token", ["", "x", "a.b.c", "x" * 5000])
+def test_a_made_up_key_before_the_known_one_cannot_end_an_export(export: Export) -> None:
+    """The header is anyone's to write, up to the key that the reader knows."""
+    made_up = [link({"did": export.stranger, "at": 1}, "default", Head())]
+    made_up.append(link({"did": export.issuer, "at": 2}, "default", made_up[0].head))
+    keys = [
+        {
+            "row": json.loads(row.text),
+            "hash": row.hash,
+            "checkpoint": export.sign(export.stranger, row.seq, row.hash, log="keys"),
+        }
+        for row in made_up
+    ]
+    pinned = export.of("checkpoint")[-2]
+    rows = [export.lines[index] for index in export.of("row") if index < pinned]
+    head = json.loads(rows[-1])
+    lines = [encoded({**export.json(0), "keys": keys}), *rows, export.lines[pinned]]
+    nonce = hashlib.sha256(b"".join(lines)).hexdigest()
+    last = export.sign(export.stranger, len(rows), head["hash"], nonce=nonce)
+    lines.append(encoded({"type": "checkpoint", "token": last}))
+    lines.append(encoded({"type": "end", "rows": len(rows), "last": len(rows)}))
+    report = export.verify(lines, issuer=export.issuer)
+    assert report.finding is not None
+    assert report.finding.kind == "not_as_exported"
+    assert f"by {export.stranger}, which {export.issuer} has replaced" in report.message
+    assert report.signer is None
+
+
+def test_a_replaced_key_cannot_end_an_export(export: Export) -> None:
+    """Were it stolen, it could say that the log ends earlier, or go on as it likes."""
+    stolen = export.resigned(export.lines, export.first_issuer)
+    shorter = [*export.lines[: export.of("checkpoint")[-2]], *stolen[-2:]]
+    nonce = hashlib.sha256(b"".join(shorter[:-2])).hexdigest()
+    head = json.loads(shorter[-3])
+    seq = head["row"]["seq"]
+    last = export.sign(export.first_issuer, seq, head["hash"], nonce=nonce)
+    shorter[-2:] = [
+        encoded({"type": "checkpoint", "token": last}),
+        encoded({"type": "end", "rows": seq, "last": seq}),
+    ]
+    # After the real last checkpoint, whose nonce does not cover what follows it.
+    head = export.json(export.of("row")[-1])
+    seq = head["row"]["seq"]
+    again = export.sign(export.first_issuer, seq, head["hash"])
+    one_more = encoded({"type": "checkpoint", "token": again})
+    longer = [*export.lines[:-1], one_more, export.lines[-1]]
+    row = {**head["row"], "seq": seq + 1, "prev_hash": head["hash"], "id": "evt_made_up"}
+    after = export.sign(export.first_issuer, seq + 1, json.loads(fitted(row))["hash"])
+    further = [
+        *export.lines[:-1],
+        fitted(row),
+        encoded({"type": "checkpoint", "token": after}),
+        encoded({"type": "end", "rows": seq + 1, "last": seq + 1}),
+    ]
+    for lines in (stolen, shorter, longer, further):
+        report = export.verify(lines)
+        assert report.finding is not None
+        assert report.finding.kind == "not_as_exported"
+        assert "only the newest key" in report.message
+        assert not export.verify(lines, issuer=export.issuer).ok
+
+
+def test_what_earlier_keys_signed_does_not_narrow_down_where_a_change_is(export: Export) -> None:
+    first, *_, last = export.of("row")
+    changed = fitted({**export.json(first)["row"], "purpose": "another"})
+    lines = rechained([export.lines[0], changed, *export.lines[first + 1 :]], 1)
+    made: list[bytes] = []
+    for line in lines:
+        said = json.loads(line)
+        if said["type"] == "row":
+            head = said
+        elif said["type"] == "checkpoint" and export.said(said["token"]).iss != export.issuer:
+            seq, row_hash = head["row"]["seq"], head["hash"]
+            token = export.sign(export.first_issuer, seq, row_hash)
+            line = encoded({"type": "checkpoint", "token": token})  # noqa: PLW2901
+        made.append(line)
+    report = export.verify(made, issuer=export.issuer)
+    assert report.finding is not None
+    assert (report.finding.kind, report.finding.first) == ("rewritten", 1)
+    assert last > first
+
+
+@pytest.mark.parametrize("token", ["", "x", "a.b.c", "x" * 5000, "\ud800", "é.b.c"])
 def test_a_pinned_checkpoint_that_is_none_cannot_be_used(export: Export, token: str) -> None:
     report = export.verify(export.lines, pin=token)
     assert (report.state, report.finding) == ("unreadable", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import pty
@@ -23,6 +24,7 @@ from typing import Any
 
 import pytest
 from rich.cells import cell_len
+from rich.console import Console
 from rich.text import Text
 
 from nomos import AuthGuard
@@ -390,5 +392,50 @@ def test_folding_loses_nothing_and_every_piece_fits() -> None:
 
 def test_a_name_cannot_add_a_column_to_a_line() -> None:
     odd = view(app={"id": "app_1", "name": "a\tb\nc"}, args={"x": "\t\n"})
-    assert len(question.line(odd).split("\t")) == 8
+    assert len(question.line(odd).split("\t")) == 9
     assert "\n" not in question.line(odd)
+
+
+def test_the_service_at_which_a_call_may_be_made_is_shown_wherever_its_command_is() -> None:
+    asked = view(audience="did:key:zService\t", args={})
+    now = datetime(2027, 1, 15, 7, 50, tzinfo=UTC)
+    assert "service did:key:zServiceU+0009" in drawn(question.queue([asked], now, 80))
+    assert "service" not in drawn(question.queue([view(args={})], now, 80))
+    assert question.line(asked).split("\t")[8] == "did:key:zServiceU+0009"
+    assert question.line(view(args={})).split("\t")[8] == ""
+
+
+def drawn(what: Any) -> str:
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(what)
+    return console.export_text()
+
+
+def test_letters_that_look_like_others_are_spelled_out() -> None:
+    def lines(name: str, value: Any) -> list[str]:
+        return [text.plain for text in question.members({name: value})]
+
+    assert lines("path", "notes/plan.md") == ["path: notes/plan.md"]
+    assert lines("path", "n\u043etes/pl\u0430n.md") == [
+        "path: n\u043etes/pl\u0430n.md",
+        r'In ASCII "n\u043etes/pl\u0430n.md"',
+    ]
+    assert lines("a", "\u0430\x7f")[1] == r'In ASCII "\u0430\u007f"'
+    assert lines("a", ["\u0430"])[1] == r'In ASCII ["\u0430"]'
+    assert lines("p\u0430th", "x")[1] == r'In ASCII {"p\u0430th": "x"}'
+    assert lines("text", f"\u0430{LONG}")[-1] == "1 character outside ASCII"
+    assert lines("t\u0435xt", "\u0430\n\u0430")[-2:] == [
+        r'Name in ASCII "t\u0435xt"',
+        "2 characters outside ASCII",
+    ]
+    assert lines("t\u0435xt", "a\nb")[-1] == r'Name in ASCII "t\u0435xt"'
+
+
+def test_a_hash_in_place_of_a_text_is_told() -> None:
+    sent = {"sha256": "0" * 64}
+    now = datetime(2027, 1, 15, 7, 50, tzinfo=UTC)
+    asked = view(args={"content": sent}, bound={"content": sent})
+    assert "sent only the hash of this text" in drawn(question.queue([asked], now, 120))
+    for other in ({"content": {"sha256": "1" * 64}}, {}):
+        honest = view(args={"content": sent}, bound=other)
+        assert "only the hash" not in drawn(question.queue([honest], now, 120))

@@ -91,6 +91,15 @@ def test_the_operators_key_is_kept_for_its_owner_alone_and_stays_the_same(tmp_pa
     assert key.strip() not in said
 
 
+def test_policies_in_the_folder_that_agents_write_to_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "p.cedar").write_text(POLICIES)
+    ports = ("--control-port", "0", "--pdp-port", "0")
+    for where in (("--workspace", "."), ("--data", "data")):
+        done = operator(tmp_path, "dev", *where, "--policies", ".", *ports)
+        assert done.returncode == 1
+        assert "agents could" in done.stderr.replace("\n", " ")
+
+
 def test_the_key_of_nomos_dev_is_found_beside_it_and_sent_to_no_other_machine(
     tmp_path: Path,
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nomos.errors import ConfigurationError, InvalidPolicy, PolicyProblem
-from nomos.policy.bundle import MAX_TEXT, Bundle, Source, load
+from nomos.policy.bundle import MAX_POLICIES, MAX_TEXT, Bundle, Source, load
 from nomos.policy.statements import MAX_NESTING
 from nomos.server.pdp.catalog import load_catalog
 
@@ -240,6 +240,20 @@ def test_a_bundle_has_a_bounded_size() -> None:
     half = " " * (MAX_TEXT // 2)
     loaded(half, half)
     assert problem(half, half, " ").file == "2.cedar"
+
+
+def test_many_policies_are_refused_before_any_is_parsed() -> None:
+    half = ";" * (MAX_POLICIES // 2)
+    assert len(problems(half, half)) == MAX_POLICIES
+    found = problem(half, half, f"// one more\n{ANY}")
+    assert (found.file, found.line) == ("2.cedar", 2)
+    assert "the bundle has more than 5000 policies" in found.message
+
+
+def test_a_path_that_would_take_the_parser_long_is_refused() -> None:
+    long = ".".join("a" * 3000)
+    found = problem(f"permit(principal, action, resource) when {{ context has {long} }};")
+    assert "16 segments after `has`" in found.message
 
 
 def test_nesting_that_would_end_the_process_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""`@expires`: how long a question to people stays open."""
+"""Annotations: `@expires`, and those that look like ours and are not."""
 
 from __future__ import annotations
 
@@ -46,3 +46,17 @@ def test_it_is_for_a_step_up() -> None:
     source = '@id("x") @expires("10m")\npermit (principal, action, resource);'
     with pytest.raises(InvalidPolicy, match="@expires is for a @step_up"):
         bundle.load([Source("a.cedar", source)], load_catalog())
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [("stepup", "step_up"), ("step_ups", "step_up"), ("reasons", "reason")]
+)
+def test_an_annotation_that_looks_like_ours_is_told(written: str, meant: str) -> None:
+    source = f'@id("x") @{written}("lead") permit (principal, action, resource);'
+    with pytest.raises(InvalidPolicy, match=rf"did you mean @{meant}\?"):
+        bundle.load([Source("a.cedar", source)], load_catalog())
+
+
+def test_other_annotations_are_the_authors_own() -> None:
+    source = '@id("x") @owner("platform") @ticket("OPS-1") permit (principal, action, resource);'
+    assert bundle.load([Source("a.cedar", source)], load_catalog()).policies

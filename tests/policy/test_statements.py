@@ -9,7 +9,7 @@ from cedarpy import PolicySet, policies_to_json_str
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nomos.policy.statements import MAX_CODE, MAX_NESTING, Statement, split
+from nomos.policy.statements import MAX_CODE, MAX_NESTING, MAX_PATH, Statement, split
 
 ANY = "permit(principal, action, resource);"
 
@@ -84,6 +84,24 @@ def test_length_is_bounded_but_strings_may_be_long() -> None:
     assert only("a" * MAX_CODE).too_complex is None
     assert "longer" in str(only("a" * (MAX_CODE + 1)).too_complex)
     assert only(f'"{"a" * MAX_CODE}";').too_complex is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["context has {}", "context has // one;\n {}", "context\thas\n{}", "1has {}", '"a"has {}'],
+)
+@pytest.mark.parametrize("dot", [".", " . ", ".// dot\n", "\r\n."])
+def test_a_path_after_has_is_bounded(path: str, dot: str) -> None:
+    fits, too_long = (dot.join("a" * count) for count in (MAX_PATH, MAX_PATH + 1))
+    assert only(f"{ANY[:-1]} when {{ {path.format(fits)} }};").too_complex is None
+    found = only(f"{ANY[:-1]} when {{ {path.format(too_long)} }};").too_complex
+    assert found == "has a path of more than 16 segments after `has`; test a shorter one"
+
+
+def test_a_path_elsewhere_may_be_longer() -> None:
+    path = ".".join("a" * 40)
+    for text in (f"context.{path}", f'"has {path}"', f"1 // has {path}\n", f"has_{path}"):
+        assert only(f"{ANY[:-1]} when {{ {text} == 1 }};").too_complex is None
 
 
 def test_the_written_id_is_found_in_what_does_not_parse() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nomos import AuthGuard, ConfigurationError
-from nomos.server.folder import take_folder
+from nomos.server.folder import check_apart, take_folder
 from nomos.server.keys import make_private_folder
 from nomos.server.settings import Settings
 from nomos.server.storage.engine import open_writer
@@ -68,7 +68,44 @@ def test_the_default_workspace_may_not_be_a_link_a_named_one_may(tmp_path: Path)
     take_folder(settings(data, tmp_path / "link")).release()
 
 
-def test_an_embedded_guard_refuses_such_a_folder_at_once(tmp_path: Path) -> None:
+def test_agents_can_not_write_what_decides_about_them(tmp_path: Path) -> None:
+    served, link = tmp_path / "served", tmp_path / "link"
+    (served / "policies").mkdir(parents=True)
+    (served / "p.cedar").touch()
+    link.symlink_to(served / "policies")
+    for inside in (served, served / "policies", served / "p.cedar", link):
+        with pytest.raises(ConfigurationError, match="could change what decides") as refused:
+            check_apart(settings(tmp_path / "data", served), inside)
+        assert refused.value.setting == "policies"
+    for around in (tmp_path, tmp_path / "data"):
+        with pytest.raises(ConfigurationError, match="could add policies"):
+            check_apart(settings(tmp_path / "data"), around)
+    for folder in (served, link):
+        own = Settings(tmp_path / "data", policies=(), workspace=served, providers=folder)
+        with pytest.raises(ConfigurationError, match="could change what decides") as refused:
+            check_apart(own, "text")
+        assert refused.value.setting == "providers"
+
+
+def test_what_decides_may_lie_beside_the_served_folder(tmp_path: Path) -> None:
+    (tmp_path / "providers").mkdir()
+    apart = Settings(
+        tmp_path / "data",
+        policies=(),
+        workspace=tmp_path / "providers" / "served",  # tables are read from the top folder alone
+        providers=tmp_path / "providers",
+    )
+    check_apart(apart, tmp_path / "policies")
+    check_apart(apart, str(tmp_path))
+
+
+def test_an_embedded_guard_refuses_policies_in_its_workspace(tmp_path: Path) -> None:
+    (tmp_path / "p.cedar").write_text("permit (principal, action, resource);")
+    with pytest.raises(ConfigurationError, match="could change what decides"):
+        AuthGuard.embedded(policies=tmp_path / "p.cedar", workspace=tmp_path)
+
+
+def test_an_embedded_guard_refuses_such_such_a_folder_at_once(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     with pytest.raises(ConfigurationError, match="others may write"):
         AuthGuard.embedded(policies="permit (principal, action, resource);", data=tmp_path)

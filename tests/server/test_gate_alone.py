@@ -255,7 +255,7 @@ def test_services_are_listed_and_added(scene: Scene, tmp_path: Path) -> None:
     assert listed.stdout.splitlines()[-1].split("\t")[:3] == ["alone", pdp.did, pdp.url]
     words = ["services", "add", "alone", pdp.did, pdp.url, *options]
     assert CliRunner().invoke(app, words).stdout.startswith("registered")
-    words[3] = plane.issuer
+    words[3] = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"
     taken = CliRunner().invoke(app, words)
     assert (taken.exit_code, "belongs to another service" in taken.stderr) == (1, True)
 

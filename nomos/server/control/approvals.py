@@ -66,7 +66,7 @@ async def view(ports: Ports, caller: ApiKey, ident: str, *, wait: float = 0) -> 
     app = caller.app if caller.role == "agent" else None
     envelope = await _found(ports, caller.tenant, ident, app)
     if wait > 0 and _pending(ports, envelope):
-        with ports.waiting.one(caller.app):
+        with ports.waiting.one(caller.app, reserved=caller.role == "operator"):
             envelope = await _settled(ports, envelope, ports.elapsed() + wait)
     return approval_view.view(ports.control_url, envelope, int(ports.clock()))
 
@@ -82,7 +82,7 @@ async def decide(
 ) -> dict[str, Any]:
     """Count an operator's answer and return the question as it then is. Raises Refusal."""
     said = None if reason is None else redact_text(reason)
-    ballot = Ballot(operator.app, operator.covers, approve, said)
+    ballot = Ballot(operator.app, operator.covers, approve, said, operator.shown_to)
     record = partial(_record, new_receipt_id(_now_ms(ports)), _now_ms(ports), request_id)
     show = partial(approval_view.view, ports.control_url)
     after = await ports.store.envelopes.vote(operator.tenant, ident, ballot, record, show)

@@ -172,9 +172,14 @@ async def post_rotate(ports: Ports, request: Request, caller: ApiKey | None) -> 
         raise Refusal(
             "forbidden", "an operator's key is replaced by that operator, or by who registered it"
         )
-    key, text = credentials.new_key(found.app, found.role, found.covers)
+    if found.role == "agent" and found.app.owner not in (None, acting.operator.app):
+        # Whoever has the new key asks by it, and may not be the one who answers.
+        raise Refusal("forbidden", "an agent's key is replaced by the operator who registered it")
+    own = found.app.id == acting.operator.app
+    shown_to = None if own else acting.operator.app
+    key, text = credentials.new_key(found.app, found.role, found.covers, shown_to=shown_to)
     receipt = acting.record("rotate", found.app.id, _detail(found))
-    if not await ports.store.apps.rotate(key, receipt):
+    if not await ports.store.apps.rotate(key, receipt, by=acting.operator.app):
         raise InvalidRequest("that app is disabled; register another", fields=("id",))
     return _with_key(found, text.reveal())
 

@@ -123,25 +123,27 @@ async def get_receipt(ports: Ports, request: Request, caller: ApiKey | None) -> 
     app = _only(caller)
     if row is None or (app is not None and row.record.app != app):
         raise Refusal("not_found", f"there is no receipt {shown(ident)} that you may see")
-    issuer = ports.issuers[caller.tenant]
+    keys = await _keys(ports, caller.tenant)
+    issuer = keys[-1]["row"]["did"]
     with _signing():
         token = await sign(ports, caller.tenant, row.link.head, issuer=issuer)
     return {
         **_entry(row).model_dump(by_alias=True),
         "checkpoint": token,
         "issuer": issuer,
-        "keys": await _keys(ports, caller.tenant),
+        "keys": keys,
     }
 
 
 async def get_checkpoint(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Sign where the log ends now."""
     assert caller is not None, "the table gives this route a role"
+    issuer = ports.issuers[caller.tenant]
     with _signing():
-        head, token = await sign_head(ports, caller.tenant)
+        head, token = await sign_head(ports, caller.tenant, issuer)
     return CheckpointReply(
         checkpoint=token,
-        issuer=ports.issuers[caller.tenant],
+        issuer=issuer,
         tenant=caller.tenant,
         seq=head.seq,
         hash=head.hash,
@@ -154,10 +156,12 @@ async def get_export(ports: Ports, request: Request, caller: ApiKey | None) -> S
     assert caller is not None, "the table gives this route a role"
     tenant = caller.tenant
     head = await ports.store.log.head(tenant)
+    # Read after the head, so that whichever key signed a row up to there is among them.
+    keys = await _keys(ports, tenant)
     header = Header(
         tenant=tenant,
-        issuer=ports.issuers[tenant],
-        keys=await _keys(ports, tenant),
+        issuer=keys[-1]["row"]["did"],
+        keys=keys,
         at=iso(ports.clock()),
     )
     return StreamingResponse(
@@ -226,7 +230,10 @@ def _entry(row: Row) -> Entry:
 
 
 async def _keys(ports: Ports, tenant: str) -> list[dict[str, Any]]:
-    """The key log, by which someone who knows an older key gets to the one that signs now."""
+    """The key log, by which someone who knows an older key gets to the one that signs now.
+
+    That one is the last of it: `ports.issuers` may be behind or ahead when a key is replaced.
+    """
     entries = await ports.key_log.entries(tenant)
     return [{name: entry[name] for name in _KEY_MEMBERS} for entry in entries]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nomos.audit.record import Record
@@ -58,6 +58,11 @@ class Case:
     def bound(self) -> dict[str, Any]:
         """What an approval of this question holds for."""
         return self.asked.bound(self.caller.tenant, self.caller.app, self.agent)
+
+    def saying(self, purpose: str | None) -> Case:
+        """The same question with another purpose beside it."""
+        asked = replace(self.asked, purpose=purpose)
+        return replace(self, asking=replace(self.asking, asked=asked))
 
     def record(self, ruling: Ruling, envelope: Envelope | None = None) -> Record:
         """What the audit log says of the answer; `envelope` is the approval concerned."""

@@ -13,12 +13,11 @@ from nomos.server.storage.checkpoints import AUDIT, Kept
 
 
 async def sign(
-    ports: Ports, tenant: str, head: Head, *, issuer: str | None = None, nonce: str | None = None
+    ports: Ports, tenant: str, head: Head, *, issuer: str, nonce: str | None = None
 ) -> str:
-    """A checkpoint over one row of the audit log, by the key that signs now unless one is named."""
-    key = issuer or ports.issuers[tenant]
+    """A checkpoint over one row of the audit log, by the key of `issuer`."""
     said = Checkpoint(
-        iss=key,
+        iss=issuer,
         log=AUDIT,
         tenant=tenant,
         seq=head.seq,
@@ -26,17 +25,21 @@ async def sign(
         iat=int(ports.clock()),
         nonce=nonce,
     )
-    answer = await ports.signer.ask(SignCheckpoint(key=key, payload=said))
+    answer = await ports.signer.ask(SignCheckpoint(key=issuer, payload=said))
     if isinstance(answer, Signed):
         return answer.jwt
     code = answer.code if isinstance(answer, Refused) else None
     raise SignerError(f"the signing binary refused to sign a checkpoint: {code}", code=code)
 
 
-async def sign_head(ports: Ports, tenant: str) -> tuple[Head, str]:
-    """Sign where the log ends now, and keep that for exports if it is the first over that row."""
+async def sign_head(ports: Ports, tenant: str, issuer: str) -> tuple[Head, str]:
+    """Sign where the log ends now, and keep that for exports if it is the first over that row.
+
+    `issuer` is known before the head is read. That a key signs is a row of the log itself, so an
+    export that has the row signed here knows the key, too.
+    """
     head = await ports.store.log.head(tenant)
-    token = await sign(ports, tenant, head)
+    token = await sign(ports, tenant, head, issuer=issuer)
     if head.seq:
         await ports.store.log.keep(tenant, Kept(head.seq, token, int(ports.clock())))
     return head, token
@@ -47,7 +50,7 @@ async def sign_moved(ports: Ports) -> None:
     for tenant in list(ports.issuers):
         head = await ports.store.log.head(tenant)
         if head.seq > await ports.store.log.signed(tenant):
-            await sign_head(ports, tenant)
+            await sign_head(ports, tenant, ports.issuers[tenant])
 
 
 def checkpointing(ports: Ports, seconds: float) -> Callable[[], Awaitable[None]]:

@@ -18,7 +18,7 @@ from typing import Final, Protocol
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
 from nomos.server.control.errors import Refusal
-from nomos.server.storage.apps import ApiKey, App, Role
+from nomos.server.storage.apps import EVERY_ROLE, ApiKey, App, Role
 from nomos.server.storage.idents import new_ident
 
 KEY: Final = re.compile(r"nomos_(app_[0-9a-z]{26})_([0-9a-z]{52})")
@@ -68,12 +68,14 @@ def issue(
         raise ConfigurationError(message, setting="covers")
     ident = new_ident("app", int(now * 1000))
     app = App(id=ident, tenant=tenant, name=name, created_at=int(now), owner=owner)
-    key, text = new_key(app, role, covers)
+    key, text = new_key(app, role, covers, shown_to=owner)
     return Issued(app, key, text)
 
 
-def new_key(app: App, role: Role, covers: Sequence[str]) -> tuple[ApiKey, Secret]:
-    """Make an API key of an app, and its text."""
+def new_key(
+    app: App, role: Role, covers: Sequence[str], *, shown_to: str | None
+) -> tuple[ApiKey, Secret]:
+    """Make an API key of an app, and its text, which `shown_to` sees if it is not their own."""
     secret = base64.b32encode(secrets.token_bytes(32)).decode().rstrip("=").lower()
     key = ApiKey(
         app=app.id,
@@ -81,6 +83,7 @@ def new_key(app: App, role: Role, covers: Sequence[str]) -> tuple[ApiKey, Secret
         role=role,
         secret_hash=_hash(secret),
         covers=tuple(covers),
+        shown_to=shown_to,
     )
     return key, Secret(f"nomos_{app.id}_{secret}")
 
@@ -100,6 +103,16 @@ async def authenticate(
         message = f"this needs an API key with the role {wanted}, and yours is {key.role}"
         raise Refusal("forbidden", message)
     return key
+
+
+def check_covers_all(caller: ApiKey) -> None:
+    """Refuse an operator who answers for some roles only."""
+    if EVERY_ROLE not in caller.covers:
+        raise Refusal(
+            "forbidden",
+            "this decides what people are asked, so it needs an operator's key that covers every "
+            f"role ({EVERY_ROLE}); yours covers {', '.join(caller.covers) or 'none'}",
+        )
 
 
 def _read(authorization: Sequence[str]) -> tuple[str, str]:

@@ -37,7 +37,10 @@ State = Literal["pending", "approved", "denied", "expired", "consumed"]
 
 @dataclass(frozen=True)
 class Vote:
-    """What one operator said; `roles` are the named ones that they answered for."""
+    """What one operator said; `roles` are the named ones that they answered for.
+
+    It stands as long as that operator may act: a disabled one has approved nothing.
+    """
 
     operator: str
     approve: bool
@@ -45,6 +48,7 @@ class Vote:
     at: int
     reason: str | None = None
     name: str = ""
+    stands: bool = True
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ class Envelope:
     @property
     def approved_roles(self) -> tuple[str, ...]:
         """The named roles that someone approved for."""
-        given = {role for vote in self.votes if vote.approve for role in vote.roles}
+        given = {role for vote in self.votes if vote.approve and vote.stands for role in vote.roles}
         return tuple(role for role in self.roles if role in given)
 
     @property
@@ -112,6 +116,16 @@ class Envelope:
 def fingerprint(bound: Mapping[str, Any]) -> str:
     """The sha256 of a question's canonical form."""
     return hashlib.sha256(canonical(dict(bound))).hexdigest()
+
+
+def deed(bound: Mapping[str, Any]) -> str:
+    """The sha256 of what is to be done, whoever of the app asks, in which words and for how long.
+
+    A denial holds for the deed: asking for a second less must not bring the question back.
+    """
+    return fingerprint(
+        {name: bound.get(name) for name in ("tenant", "app", "command", "resource", "args")}
+    )
 
 
 # Which question it is
@@ -185,9 +199,21 @@ def answers(envelope: Envelope, roles: Collection[str], now: int) -> bool:
     return until is not None and now < until
 
 
-def widened(envelope: Envelope, roles: Collection[str]) -> Envelope:
-    """A pending envelope that those whom policy wants by now must approve as well."""
-    return replace(envelope, roles=tuple(sorted({*envelope.roles, *roles})))
+def widened(envelope: Envelope, draft: Envelope) -> Envelope:
+    """A pending envelope that those whom policy wants by now must approve as well.
+
+    `draft` is the same question as it is asked now. Who is added must see why: which policies
+    want them, what these say, and the purpose, on which that may depend.
+    """
+    then, now = envelope.reason, draft.reason
+    reason = f"{then}; {now}" if then and now and then not in now else now or then
+    return replace(
+        envelope,
+        roles=tuple(sorted({*envelope.roles, *draft.roles})),
+        policies=tuple(sorted({*envelope.policies, *draft.policies})),
+        reason=reason,
+        purpose=draft.purpose,
+    )
 
 
 # Deciding it
@@ -209,9 +235,24 @@ def covered(covers: Collection[str], roles: Collection[str]) -> tuple[str, ...]:
 
 
 def objection(
-    envelope: Envelope, operator: str, covers: Collection[str], *, approve: bool, now: int
+    envelope: Envelope,
+    operator: str,
+    covers: Collection[str],
+    *,
+    approve: bool,
+    now: int,
+    shown_to: str | None = None,
 ) -> Objection | None:
-    """Why this operator may not answer now, None if they may."""
+    """Why this operator may not answer now, None if they may.
+
+    `shown_to` is who else has seen the operator's key.
+    """
+    if envelope.owner is not None and envelope.owner == shown_to:
+        message = (
+            f"your API key was made by {shown_to}, whose own app asks this: they could be you. "
+            f"Replace it first: nomos apps rotate {operator}"
+        )
+        return Objection("forbidden", message)
     if operator in (envelope.app, envelope.owner):
         message = (
             "you cannot answer this: it was asked by an app of your own. Another operator must"

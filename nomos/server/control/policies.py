@@ -270,6 +270,7 @@ ROUTES: Final = (
         "Keep policies as a version, at most 1 MiB. Not valid: `problems` says where and why.",
         accepts=PolicyRequest,
         refuses=(400, 413, 503),
+        covers_all=True,
     ),
     _route(
         "GET",
@@ -286,6 +287,7 @@ ROUTES: Final = (
         ActivationReply,
         "Let this version decide from now on.",
         refuses=(400, 404, 503),
+        covers_all=True,
     ),
     _route(
         "POST",
@@ -294,5 +296,6 @@ ROUTES: Final = (
         ActivationReply,
         "Let the version decide that did before this one.",
         refuses=(400, 404, 503),
+        covers_all=True,
     ),
 )

@@ -46,6 +46,9 @@ class RevokeReply(Reply):
     seq: int
     at: str
     already_revoked: bool
+    known: bool = Field(
+        description="Whether the record knows of it; if not, it may be mistyped. Revoked it is."
+    )
 
 
 async def post_revocation(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
@@ -76,29 +79,24 @@ async def post_revocation(ports: Ports, request: Request, caller: ApiKey | None)
         seq=done.seq,
         at=iso(done.at / 1000),
         already_revoked=done.already,
+        known=kind not in ("agent", "cid") or await ports.store.feed.known(caller.tenant, done.id),
     ).model_dump(by_alias=True)
 
 
 async def _may(ports: Ports, caller: ApiKey, ident: str) -> Kind:
     """Return what `ident` is to be revoked as, if the caller may do that."""
     kind = await ports.store.feed.kind(caller.tenant, ident)
-    if caller.role == "agent" and not await _owns(ports, caller, ident, kind):
+    if caller.role == "agent" and not await ports.store.feed.belongs(
+        caller.tenant, caller.app, ident
+    ):
         raise Refusal(
             "not_found",
-            f"your app has no delegation, envelope or agent {ident}. Others' are revoked by an "
-            "operator",
+            f"your app has no delegation or envelope {ident}. Agents, apps and what is others' are "
+            "revoked by an operator",
         )
     if kind is None:
         raise Refusal("not_found", f"there is no {ident}")
     return kind
-
-
-async def _owns(ports: Ports, caller: ApiKey, ident: str, kind: Kind | None) -> bool:
-    """Whether `ident` is the asking app's own; no key that others rely on is ever an app's."""
-    relied_on = {ports.pdp_did, *await ports.store.services.dids(caller.tenant)}
-    if kind == "issuer" or ident in relied_on:
-        return False
-    return await ports.store.feed.belongs(caller.tenant, caller.app, ident)
 
 
 def _receipt(caller: ApiKey, revoked: Revoked, reason: str | None, request_id: str) -> Record:

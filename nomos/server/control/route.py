@@ -20,7 +20,9 @@ class Route:
     """One method of one path: who may call it, what answers, and how it is documented.
 
     `roles` None: anyone may call it, or the handler knows its caller by other means than an API
-    key. `reply` None: the answer is not JSON. `documented` False: it is for browsers, not programs.
+    key. `covers_all`: of operators only those who answer for every role, for it decides what
+    people are asked at all. `reply` None: the answer is not JSON. `documented` False: it is for
+    browsers, not programs.
     """
 
     method: str
@@ -33,3 +35,4 @@ class Route:
     headers: tuple[Mapping[str, Any], ...] = ()
     refuses: tuple[int, ...] = field(default=())
     documented: bool = True
+    covers_all: bool = False

@@ -31,7 +31,7 @@ from nomos.server.control import (
     services,
 )
 from nomos.server.control.authorize import authorize
-from nomos.server.control.credentials import authenticate
+from nomos.server.control.credentials import authenticate, check_covers_all
 from nomos.server.control.edge import Edge
 from nomos.server.control.errors import Refusal
 from nomos.server.control.messages import AuthorizeReply, AuthorizeRequest, Health, WellKnown
@@ -146,6 +146,8 @@ def _endpoint(ports: Ports, route: Route) -> Callable[[Request], Awaitable[Respo
         if route.roles is not None:
             sent = request.headers.getlist("authorization")
             caller = await authenticate(ports.store, sent, route.roles)
+            if route.covers_all:
+                check_covers_all(caller)
         content = await route.handler(ports, request, caller)
         if isinstance(content, Response):
             return content

@@ -10,21 +10,22 @@ from typing import Final
 from nomos.server.control.errors import Refusal
 
 MOST: Final = 500
-MOST_OF_ONE_APP: Final = 100
+MOST_OF_ONE_APP: Final = 20
+RESERVED: Final = 50
+"""Seats that only operators take: agents cannot keep people from seeing what comes."""
 
 
 class Seats:
     """Room for waiting requests, of which no app takes all. It belongs to one event loop."""
 
-    def __init__(self, most: int = MOST, most_of_one_app: int = MOST_OF_ONE_APP) -> None:
-        self._most = most
-        self._most_of_one_app = most_of_one_app
+    def __init__(self) -> None:
         self._taken: Counter[str] = Counter()
 
     @contextmanager
-    def one(self, app: str) -> Iterator[None]:
-        """Hold a seat. Raises Refusal when there is none."""
-        if self._taken[app] >= self._most_of_one_app or self._taken.total() >= self._most:
+    def one(self, app: str, *, reserved: bool = False) -> Iterator[None]:
+        """Hold a seat, `reserved` ones too if so. Raises Refusal when there is none."""
+        most = MOST if reserved else MOST - RESERVED
+        if self._taken[app] >= MOST_OF_ONE_APP or self._taken.total() >= most:
             message = "too many requests are waiting on this server; ask again without `wait`"
             raise Refusal("rate_limited", message, headers={"retry-after": "5"})
         self._taken[app] += 1

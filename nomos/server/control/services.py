@@ -57,6 +57,8 @@ async def post_service(ports: Ports, request: Request, caller: ApiKey | None) ->
     _check_url(message.url)
     if message.name == PDP or message.did == ports.pdp_did:
         raise _taken("name" if message.name == PDP else "did", "is this server's own PDP")
+    if await ports.store.revoked([message.did]):
+        raise _taken("did", "was revoked, which is for good: give the service another key")
     now = ports.clock()
     service = Service(caller.tenant, message.name, message.did, message.url, int(now))
     receipt = Record(
@@ -117,6 +119,7 @@ ROUTES: Final = (
         "Register a service that grants may be made out to (`audience`).",
         accepts=ServiceRequest,
         refuses=(400, 413, 503),
+        covers_all=True,
     ),
     Route(
         "GET",

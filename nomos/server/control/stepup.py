@@ -148,9 +148,12 @@ def _pending(found: Envelope, expired: Envelope | None) -> str:
 
 async def _use(ports: Ports, case: Case, ruling: Ruling, found: Envelope) -> Answered | None:
     """Sign what was approved, and use the approval up. None if somebody was quicker."""
+    # What the people read is what is signed and recorded, not what the agent says by now.
+    case = case.saying(found.purpose)
     audience = case.asked.audience or ports.pdp_did
     row = case.record(Ruling("allow", None, ruling.policies), found)
-    signed = await delegate(ports, case, row, Approval(found.id, found.fingerprint, audience))
+    approval = Approval(found.id, found.fingerprint, audience, found.approved_roles)
+    signed = await delegate(ports, case, row, approval)
     expires = case.now + case.asked.ttl
     row = replace(row, cid=signed.cid, expires_at=expires)
     answer = decision.allow(case.asked, row.id, audience, signed.jwt, expires)

@@ -33,6 +33,7 @@ class Approval:
     id: str
     fingerprint: str
     audience: str
+    roles: tuple[str, ...]
 
 
 def delegation(
@@ -68,7 +69,11 @@ def delegation(
 
 def _approved(approval: Approval) -> dict[str, Any]:
     return {
-        "approval": {"id": approval.id, "fingerprint": approval.fingerprint},
+        "approval": {
+            "id": approval.id,
+            "fingerprint": approval.fingerprint,
+            "roles": list(approval.roles),
+        },
         "audience": approval.audience,
     }
 

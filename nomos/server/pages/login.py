@@ -35,10 +35,10 @@ async def show_login(ports: Ports, request: Request) -> Response:
     token = request.query_params.get("token")
     if token is None:
         return redirect(target) if visit.session else _form(ports, visit, target)
-    await _bounded(ports, request)
     link = await _known(ports, token)
     trouble = _trouble(link, int(ports.clock()))
     if trouble is not None:
+        await _bounded(ports, request)
         _failed(ports, request)
         return _form(ports, visit, target, status=401, problem=trouble)
     return _form(ports, visit, target, link=link, token=token)
@@ -50,7 +50,6 @@ async def sign_in(ports: Ports, request: Request) -> Response:
     form = await read_form(request)
     visit = await browser.visit(ports, request)
     browser.check_form(visit, form)
-    await _bounded(ports, request)
     target = browser.local(form.get("next"))
     sent = form.get("secret", "").strip()
     token = TOKEN.search(sent)
@@ -62,6 +61,7 @@ async def sign_in(ports: Ports, request: Request) -> Response:
     except Refusal as refusal:
         if refusal.code not in ("invalid_api_key", "missing_api_key", "forbidden", "app_disabled"):
             raise
+        await _bounded(ports, request)
         _failed(ports, request)
         return _form(ports, visit, target, status=401, problem=refusal.message)
     response = redirect(target)

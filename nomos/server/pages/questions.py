@@ -177,7 +177,12 @@ async def _objections(ports: Ports, caller: ApiKey, ident: str) -> dict[str, str
     now = int(ports.clock())
     for word in objections:
         it = envelope.objection(
-            found, caller.app, caller.covers, approve=word == "approve", now=now
+            found,
+            caller.app,
+            caller.covers,
+            approve=word == "approve",
+            now=now,
+            shown_to=caller.shown_to,
         )
         if it is not None:
             objections[word] = it.message[:1].upper() + it.message[1:]

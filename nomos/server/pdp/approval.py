@@ -18,7 +18,7 @@ from nomos.server.pdp.statuses import Refusal, denied
 
 _ENVELOPE: Final = re.compile(r"env_[0-9a-z]{26}")
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}")
-_MEMBERS: Final = {"id", "fingerprint"}
+_MEMBERS: Final = {"id", "fingerprint", "roles"}
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Approval:
     envelope: str
     cid: str
     expires_at: int
+    roles: frozenset[str]
 
 
 def approval(meta: Mapping[str, Any], links: Sequence[Inspected], audience: str) -> Approval | None:
@@ -50,18 +51,21 @@ def approval(meta: Mapping[str, Any], links: Sequence[Inspected], audience: str)
     for selector, what in ((".cmd", "command"), (".resource", "resource")):
         if not _pins(pol, selector):
             raise _mismatch(f"does not name the one {what} that was approved")
-    return Approval(str(given["id"]), root.cid, int(root.payload["exp"]))
+    roles = frozenset(given["roles"])
+    return Approval(str(given["id"]), root.cid, int(root.payload["exp"]), roles)
 
 
 def _is_approval(given: object) -> bool:
     if not isinstance(given, dict) or given.keys() != _MEMBERS:
         return False
-    ident, fingerprint = given["id"], given["fingerprint"]
+    ident, fingerprint, roles = given["id"], given["fingerprint"], given["roles"]
     return (
         isinstance(ident, str)
         and isinstance(fingerprint, str)
         and _ENVELOPE.fullmatch(ident) is not None
         and _FINGERPRINT.fullmatch(fingerprint) is not None
+        and isinstance(roles, list)
+        and all(isinstance(role, str) for role in roles)
     )
 
 

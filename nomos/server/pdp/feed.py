@@ -12,8 +12,9 @@ count for nothing until the signed head is reached.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from nomos._wire import Checkpoint
@@ -24,12 +25,50 @@ MAX_ID: Final = 128
 EMPTY: Final = Head()
 
 
+class Ids(AbstractSet[str]):
+    """A set that grows without being copied, for a log may have very many rows.
+
+    It is made of parts, each at least twice as large as the next: an id is copied only when a
+    part has doubled, and there are few parts to look in.
+    """
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, ids: Iterable[str] = ()) -> None:
+        only = frozenset(ids)
+        self._parts: tuple[frozenset[str], ...] = (only,) if only else ()
+
+    def __contains__(self, ident: object) -> bool:
+        return any(ident in part for part in self._parts)
+
+    def __iter__(self) -> Iterator[str]:
+        return (ident for part in self._parts for ident in part)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def __repr__(self) -> str:
+        return f"Ids({len(self)})"
+
+    def with_more(self, ids: Iterable[str]) -> Ids:
+        """The same with these, too; the set itself stays as it is."""
+        part = frozenset(ident for ident in ids if ident not in self)
+        if not part:
+            return self
+        parts = list(self._parts)
+        while parts and len(parts[-1]) < 2 * len(part):
+            part |= parts.pop()
+        more = Ids()
+        more._parts = (*parts, part)
+        return more
+
+
 @dataclass(frozen=True)
 class Ahead:
     """What was read beyond the proven head and is not signed for yet."""
 
     head: Head
-    ids: frozenset[str] = frozenset()
+    ids: Ids = field(default_factory=Ids)
 
 
 @dataclass(frozen=True)
@@ -38,8 +77,13 @@ class State:
 
     tenant: str
     head: Head = EMPTY
-    ids: frozenset[str] = frozenset()
+    known: Ids = field(default_factory=Ids)
     ahead: Ahead | None = None
+
+    @property
+    def ids(self) -> AbstractSet[str]:
+        """Everything that is revoked, as far as the head is proven."""
+        return self.known
 
     @property
     def since(self) -> int:
@@ -76,7 +120,7 @@ def advance(
     if isinstance(end, Problem):
         return end
     if end.head == signed:
-        return State(state.tenant, signed, state.ids | end.ids if end.ids else state.ids)
+        return State(state.tenant, signed, state.known.with_more(end.ids))
     if end.head.seq == signed.seq:
         return Problem(f"row {signed.seq} is not the one that the issuer signed")
     if reply.get("more") is not True or end.head == start.head:
@@ -103,7 +147,7 @@ def _read(tenant: str, entries: object, start: Ahead, signed: Head) -> Ahead | P
     """Read rows on from `start`, none of them beyond the signed head."""
     if not isinstance(entries, list) or len(entries) > MAX_ENTRIES:
         return Problem(f"its entries are not a list of at most {MAX_ENTRIES} rows")
-    head, ids = start.head, set(start.ids)
+    head, ids = start.head, list[str]()
     for entry in entries:
         row = entry.get("row") if isinstance(entry, dict) else None
         number = head.seq + 1
@@ -118,8 +162,8 @@ def _read(tenant: str, entries: object, start: Ahead, signed: Head) -> Ahead | P
             return Problem(f"row {number} cannot be hashed: {failure}")
         if entry.get("hash") != head.hash:
             return Problem(f"row {number} was changed: it does not fit its hash")
-        ids.add(row["id"])
-    return Ahead(head, frozenset(ids))
+        ids.append(row["id"])
+    return Ahead(head, start.ids.with_more(ids))
 
 
 def _wrong(row: object, tenant: str, before: Head) -> str | None:

@@ -92,7 +92,8 @@ class Followed:
 
     async def among(self, ids: Collection[str]) -> Seen:
         """Return those of `ids` that are revoked as far as is known, and how far that is."""
-        return Seen(self.state.ids.intersection(ids), self._age(), self._sentence())
+        revoked = frozenset(ident for ident in ids if ident in self.state.ids)
+        return Seen(revoked, self._age(), self._sentence())
 
     async def run(self) -> None:
         """Ask again and again: at once after an answer, after a growing pause after a failure."""
@@ -147,6 +148,9 @@ class Followed:
         return said
 
     async def _verified(self, token: str, issuers: Sequence[str]) -> Checkpoint | Refused:
+        if not token.isascii():
+            # Half a surrogate pair could not even be written to the binary.
+            return Refused(code="malformed_ucan", message="a token is written in ASCII")
         try:
             question = VerifyCheckpoint(token=token, issuers=list(issuers))
         except ValidationError:

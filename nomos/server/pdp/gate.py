@@ -41,6 +41,7 @@ from nomos.server.pdp.statuses import Refusal, denied
 from nomos.server.pdp.tokens import Claims, Holder
 from nomos.server.pdp.understood import MAX_COMMAND, Asked, Requests
 from nomos.server.pdp.upstream import Http
+from nomos.server.redact import redact_text
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ class Gate:
             )
             verdict = decide(self._ports.bundle, self._inquiry(call, holder))
             case = replace(case, policies=verdict.policies)
-            _check(verdict, approved=holder.approval is not None)
+            _check(verdict, holder.approval)
             with _typed(case):
                 return holder, await self._handlers[call.provider.handler].prepare(call), case
         except Refusal as refusal:
@@ -261,7 +262,8 @@ class Gate:
         rebuilt = call.call if isinstance(call, Rebuilt) else None
         case = Case(
             tenant=tenant,
-            command=asked.path[:MAX_COMMAND],
+            # Cut first, half a credential would be left that has no form to know it by.
+            command=redact_text(asked.path)[:MAX_COMMAND],
             resource=rebuilt.resource if rebuilt is not None else {},
             args=rebuilt.args if rebuilt is not None else None,
             bundle=self._ports.bundle.hash,
@@ -270,11 +272,24 @@ class Gate:
         await self._records.try_to_keep(case.ended(self._ports.clock(), refusal))
 
 
-def _check(verdict: Verdict, *, approved: bool) -> None:
-    """Refuse what policy does not allow; a person's approval is the answer to a question only."""
-    if verdict.decision == "allow" or (verdict.decision == "requires_step_up" and approved):
+def _check(verdict: Verdict, approval: Approval | None) -> None:
+    """Refuse what policy does not allow; people's approval answers for their roles alone."""
+    if verdict.decision == "allow":
         return
+    if verdict.decision == "requires_step_up" and approval is not None:
+        missing = sorted(set(verdict.roles) - approval.roles)
+        if not missing:
+            return
+        raise _lacks(approval, missing)
     raise denied(verdict.reason or "policy_error", verdict.message or "policy gave no answer")
+
+
+def _lacks(approval: Approval, missing: list[str]) -> Refusal:
+    return denied(
+        "approval_mismatch",
+        f"policy now wants the approval of {', '.join(missing)} too, and {approval.envelope} does "
+        "not have it: ask again",
+    )
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from nomos.server.storage import records
 from nomos.server.storage.apps import ApiKey, App, Role
 from nomos.server.storage.database import Database
 from nomos.server.storage.idents import new_ident
-from nomos.server.storage.tables import api_keys, apps
+from nomos.server.storage.tables import api_keys, apps, login_links, sessions
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,12 @@ class Apps:
 
         return await self._database.write(work)
 
-    async def rotate(self, key: ApiKey, receipt: Record) -> bool:
-        """Put a new key in the place of all that the app has; False if it may not act."""
+    async def rotate(self, key: ApiKey, receipt: Record, *, by: str) -> bool:
+        """Put a new key in the place of all that the app has; False if it may not act.
+
+        Sessions and links that the old key began end with it. An agent's app without an owner
+        is from now on that of `by`, who sees the key.
+        """
         now = int(self._clock())
 
         def work(connection: Connection) -> bool:
@@ -79,6 +83,14 @@ class Apps:
             if found is None or found.disabled_at is not None:
                 return False
             connection.execute(api_keys.delete().where(api_keys.c.app == key.app))
+            connection.execute(sessions.delete().where(sessions.c.operator == key.app))
+            connection.execute(login_links.delete().where(login_links.c.operator == key.app))
+            if key.role == "agent":
+                connection.execute(
+                    apps.update()
+                    .where(apps.c.id == key.app, apps.c.owner.is_(None))
+                    .values(owner=by)
+                )
             _add_key(connection, key, now)
             records.add(connection, receipt)
             return True

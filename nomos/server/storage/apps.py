@@ -33,7 +33,8 @@ class App:
 class ApiKey:
     """One API key, with what must be known of its app to accept it.
 
-    `covers` are the roles that an operator may answer for; `EVERY_ROLE` covers all.
+    `covers` are the roles that an operator may answer for; `EVERY_ROLE` covers all. `shown_to`
+    is the operator who made the key for somebody else, and could have kept it.
     """
 
     app: str
@@ -42,6 +43,7 @@ class ApiKey:
     secret_hash: str = field(repr=False)
     disabled: bool = False
     covers: tuple[str, ...] = ()
+    shown_to: str | None = None
 
 
 _KEYS_OF_APP = (
@@ -50,6 +52,7 @@ _KEYS_OF_APP = (
         api_keys.c.tenant,
         api_keys.c.role,
         api_keys.c.covers,
+        api_keys.c.shown_to,
         api_keys.c.secret_hash,
         apps.c.disabled_at,
     )
@@ -68,6 +71,7 @@ def keys_of(connection: Connection, app: str) -> tuple[ApiKey, ...]:
             secret_hash=row.secret_hash,
             disabled=row.disabled_at is not None,
             covers=tuple(row.covers),
+            shown_to=row.shown_to,
         )
         for row in connection.execute(_KEYS_OF_APP, {"app": app})
     )
@@ -95,6 +99,7 @@ def add_key(connection: Connection, ident: str, key: ApiKey, now: int) -> None:
             app=key.app,
             role=key.role,
             covers=list(key.covers),
+            shown_to=key.shown_to,
             secret_hash=key.secret_hash,
             created_at=now,
         )

@@ -28,9 +28,13 @@ Act = Literal["put", "activate", "rollback"]
 
 @dataclass(frozen=True)
 class Content:
-    """What a version consists of; `hash` is the bundle's, which receipts name."""
+    """What a version consists of; `hash` is the bundle's, which receipts name.
 
-    hash: str
+    The hash is made of Cedar's own form of the policies, which a newer Cedar may write otherwise.
+    What is the same is therefore told by texts and facts alone.
+    """
+
+    hash: str = field(compare=False)
     sources: tuple[Source, ...] = field(repr=False)
     facts: Mapping[str, str]
 

@@ -51,6 +51,7 @@ class Ballot:
     covers: tuple[str, ...]
     approve: bool
     reason: str | None = None
+    shown_to: str | None = None
 
 
 class Envelopes:
@@ -135,7 +136,9 @@ class Envelopes:
             if found is None:
                 return None
             operator, covers, approve = ballot.operator, ballot.covers, ballot.approve
-            objection = rules.objection(found, operator, covers, approve=approve, now=now)
+            objection = rules.objection(
+                found, operator, covers, approve=approve, now=now, shown_to=ballot.shown_to
+            )
             if objection is not None:
                 return objection
             after, vote = rules.cast(

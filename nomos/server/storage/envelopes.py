@@ -44,7 +44,7 @@ _SHOWN: Final = sa.select(
     sa.exists().where(revoked.c.id == envelopes.c.id).label("revoked"),
 ).select_from(envelopes.outerjoin(apps, apps.c.id == envelopes.c.app))
 _VOTES: Final = (
-    sa.select(votes, apps.c.name)
+    sa.select(votes, apps.c.name, apps.c.disabled_at)
     .select_from(votes.outerjoin(apps, apps.c.id == votes.c.operator))
     .where(votes.c.envelope.in_(sa.bindparam("ids", expanding=True)))
     .order_by(votes.c.at, votes.c.operator)
@@ -65,6 +65,8 @@ def newest(
     if state is not None:
         wanted = wanted.where(_in_state(state, now))
     order = (envelopes.c.created_at.desc(), envelopes.c.id.desc())
+    if state == "pending":  # what is left out must not be what expires first
+        order = (envelopes.c.expires_at.asc(), envelopes.c.id.asc())
     return _read(connection, wanted.order_by(*order).limit(min(limit, MAX_LISTED)))
 
 
@@ -73,22 +75,36 @@ def stand(connection: Connection, draft: Envelope, now: int) -> Standing:
     same = _SHOWN.where(
         envelopes.c.fingerprint == draft.fingerprint, envelopes.c.tenant == draft.tenant
     )
+    denied = _denied(connection, draft, now)
+    if denied is not None:
+        return Standing("found", denied)
     latest = same.order_by(envelopes.c.created_at.desc(), envelopes.c.id.desc())
-    candidates = _read(connection, latest.limit(MAX_CANDIDATES))
-    answering = [each for each in candidates if rules.answers(each, draft.roles, now)]
-    # A denial answers before an approval, whichever came first: no means no for its time.
-    for found in sorted(answering, key=lambda each: each.state != "denied"):
-        if found.state_at(now) == "pending" and not set(draft.roles) <= set(found.roles):
-            return Standing("widened", rules.widened(found, draft.roles))
-        return Standing("found", found)
+    for found in _read(connection, latest.limit(MAX_CANDIDATES)):
+        if rules.answers(found, draft.roles, now):
+            if found.state_at(now) == "pending" and not set(draft.roles) <= set(found.roles):
+                return Standing("widened", rules.widened(found, draft))
+            return Standing("found", found)
+    # Those that the app took back count as well: each of them has rung for people.
     waiting = sa.select(sa.func.count()).where(
-        envelopes.c.app == draft.app, _in_state("pending", now)
+        envelopes.c.app == draft.app, envelopes.c.state == "pending", envelopes.c.expires_at > now
     )
     if (connection.scalar(waiting) or 0) >= rules.MAX_PENDING:
         return Standing("full", draft)
     app = connection.execute(sa.select(apps.c.name, apps.c.owner).where(apps.c.id == draft.app))
     name, owner = app.first() or ("", None)
     return Standing("opened", replace(draft, app_name=name, owner=owner))
+
+
+def _denied(connection: Connection, draft: Envelope, now: int) -> Envelope | None:
+    """The denial that this deed met lately, in whatever question."""
+    wanted = _SHOWN.where(
+        envelopes.c.deed == rules.deed(draft.bound),
+        envelopes.c.tenant == draft.tenant,
+        envelopes.c.state == "denied",
+        envelopes.c.decided_at > now - rules.DENIAL_SECONDS,
+    )
+    latest = wanted.order_by(envelopes.c.decided_at.desc(), envelopes.c.id.desc()).limit(1)
+    return next(iter(_read(connection, latest)), None)
 
 
 def add(connection: Connection, envelope: Envelope) -> None:
@@ -100,12 +116,9 @@ def add(connection: Connection, envelope: Envelope) -> None:
             "tenant": envelope.tenant,
             "app": envelope.app,
             "fingerprint": envelope.fingerprint,
+            "deed": rules.deed(envelope.bound),
             "state": envelope.state,
-            "question": {
-                "bound": dict(envelope.bound),
-                "sent": None if envelope.sent is None else dict(envelope.sent),
-                "purpose": envelope.purpose,
-            },
+            "question": _question(envelope),
             "roles": list(envelope.roles),
             "policies": list(envelope.policies),
             "reason": envelope.reason,
@@ -117,12 +130,25 @@ def add(connection: Connection, envelope: Envelope) -> None:
 
 
 def widen(connection: Connection, envelope: Envelope) -> None:
-    """Keep the roles that must approve; there can only be more than before."""
+    """Keep who must approve, of whom there can only be more than before, and why."""
     connection.execute(
         envelopes.update()
         .where(envelopes.c.id == envelope.id, envelopes.c.state == "pending")
-        .values(roles=list(envelope.roles))
+        .values(
+            question=_question(envelope),
+            roles=list(envelope.roles),
+            policies=list(envelope.policies),
+            reason=envelope.reason,
+        )
     )
+
+
+def _question(envelope: Envelope) -> dict[str, Any]:
+    return {
+        "bound": dict(envelope.bound),
+        "sent": None if envelope.sent is None else dict(envelope.sent),
+        "purpose": envelope.purpose,
+    }
 
 
 def use(connection: Connection, tenant: str, ident: str, now: int) -> bool:
@@ -195,6 +221,7 @@ def _votes(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[Vote, 
             at=row.at,
             reason=row.reason,
             name=row.name or "",
+            stands=row.disabled_at is None,
         )
         found[row.envelope] = (*found.get(row.envelope, ()), vote)
     return found

@@ -167,8 +167,24 @@ class Feed:
 
         return await self._database.read(work)
 
+    async def known(self, tenant: str, ident: str) -> bool:
+        """Whether the record knows what this names: a wrong letter names nothing."""
+
+        def work(connection: Connection) -> bool:
+            match kind_of(ident):
+                case "cid":
+                    return records.of_cid(connection, tenant, ident) is not None
+                case "agent":
+                    return _asked(connection, tenant, ident)
+            return True
+
+        return await self._database.read(work)
+
     async def belongs(self, tenant: str, app: str, ident: str) -> bool:
-        """Whether `ident` is a delegation, an envelope or an agent of this app and no other."""
+        """Whether `ident` is a delegation or an envelope of this app.
+
+        An agent is nobody's: asking in its name proves nothing, and anyone who knows it can.
+        """
 
         def work(connection: Connection) -> bool:
             match kind_of(ident):
@@ -180,8 +196,6 @@ class Feed:
                         envelopes.c.id == ident, envelopes.c.tenant == tenant
                     )
                     return connection.scalar(asked) == app
-                case "agent":
-                    return _apps_of(connection, tenant, ident) == {app}
             return False
 
         return await self._database.read(work)
@@ -203,8 +217,8 @@ def _has(
     return connection.scalar(wanted) is not None
 
 
-def _apps_of(connection: Connection, tenant: str, did: str) -> set[str | None]:
-    """The apps that recently asked for this agent: whoever knows a DID can ask in its name."""
+def _asked(connection: Connection, tenant: str, did: str) -> bool:
+    """Whether anybody asked for this agent lately."""
     recent = (
         sa.select(tables.records.c.text)
         .where(tables.records.c.tenant == tenant, tables.records.c.kind == "decision")
@@ -213,5 +227,4 @@ def _apps_of(connection: Connection, tenant: str, did: str) -> set[str | None]:
         .subquery()
     )
     named = sa.select(recent.c.text).where(recent.c.text.contains(f'"{did}"', autoescape=True))
-    rows = map(json.loads, connection.scalars(named))
-    return {row.get("app") for row in rows if row.get("agent") == did}
+    return any(json.loads(text).get("agent") == did for text in connection.scalars(named))

@@ -48,6 +48,7 @@ api_keys: Final = sa.Table(
     sa.Column("app", sa.String(64), sa.ForeignKey("apps.id"), nullable=False, index=True),
     sa.Column("role", sa.String(16), nullable=False),
     sa.Column("covers", JSON, nullable=False, server_default="[]"),
+    sa.Column("shown_to", sa.String(64)),
     sa.Column("secret_hash", sa.String(64), nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
 )
@@ -150,6 +151,7 @@ envelopes: Final = sa.Table(
     sa.Column("tenant", sa.String(64), nullable=False),
     sa.Column("app", sa.String(64), nullable=False),
     sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.Column("deed", sa.String(64), nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("question", JSON, nullable=False),
     sa.Column("roles", JSON, nullable=False),
@@ -162,6 +164,7 @@ envelopes: Final = sa.Table(
     sa.Column("consumed_at", sa.BigInteger),
     sa.Index(None, "tenant", "state", "created_at"),
     sa.Index(None, "fingerprint", "created_at"),
+    sa.Index(None, "deed", "decided_at"),
     sa.Index(None, "app", "state"),
 )
 

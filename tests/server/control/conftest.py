@@ -20,7 +20,7 @@ from nomos.policy.bundle import Source
 from nomos.server.app import System
 from nomos.server.keys import Asks
 from nomos.server.settings import Settings
-from nomos.server.storage.apps import Role
+from nomos.server.storage.apps import EVERY_ROLE, Role
 from nomos.server.storage.tenants import DEFAULT
 
 NOW: Final = 1_800_000_000
@@ -104,8 +104,9 @@ class Plane:
         return await self.system.store.receipts(DEFAULT, 1000)
 
     async def another(self, role: Role = "agent") -> dict[str, str]:
-        """The headers of a new app's key."""
-        key = await self.system.create_app(f"another {role}", role)
+        """The headers of a new app's key; an operator's covers every role."""
+        covers = (EVERY_ROLE,) if role == "operator" else ()
+        key = await self.system.create_app(f"another {role}", role, covers)
         return {"authorization": f"Bearer {key.reveal()}"}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +25,12 @@ from server.control.people import (
 
 from nomos._io.signer import AsyncSigner
 from nomos.server.bell import Bell
+from nomos.server.control import seats
 from nomos.server.control.approval_view import ApprovalReply, ApprovalsReply
 from nomos.server.control.envelope import LIFE_SECONDS, MAX_PENDING
+from nomos.server.control.errors import Refusal
 from nomos.server.control.messages import AllowReply, AuthorizeReply, DenyReply, StepUpReply
-from nomos.server.control.seats import MOST_OF_ONE_APP
+from nomos.server.control.seats import MOST, MOST_OF_ONE_APP, RESERVED, Seats
 from nomos.server.storage.tenants import DEFAULT
 
 if TYPE_CHECKING:
@@ -100,7 +103,11 @@ async def test_an_approval_gives_one_allow_for_exactly_what_was_approved(
     assert answer["decision"] == "allow"
     token = plane.payload(answer["chain"][0])
     view = await seen(plane, envelope)
-    assert token["meta"]["approval"] == {"id": envelope, "fingerprint": view["fingerprint"]}
+    assert token["meta"]["approval"] == {
+        "id": envelope,
+        "fingerprint": view["fingerprint"],
+        "roles": ["lead"],
+    }
     assert token["meta"]["audience"] == plane.system.pdp_did
     assert token["pol"] == [
         ["==", ".cmd", "/github/issue/create"],
@@ -277,7 +284,9 @@ async def test_a_waiting_question_takes_in_who_must_approve_by_now(plane: Plane)
     lead = await operator(plane, "lead")
     envelope = await asked(plane, **ISSUE)
     assert await asked(plane, **ISSUE, purpose="urgent") == envelope
-    assert (await seen(plane, envelope))["roles"] == ["lead", "security"]
+    wider = await seen(plane, envelope)
+    assert (wider["roles"], wider["purpose"]) == (["lead", "security"], "urgent")
+    assert wider["policies"] == ["issues", "urgent"]
     assert (await decide(plane, lead, envelope)).json()["state"] == "pending"
     assert await asked(plane, **ISSUE) == envelope
     assert (await seen(plane, envelope))["roles"] == ["lead", "security"]
@@ -463,6 +472,32 @@ async def test_so_many_wait_and_no_more(plane: Plane) -> None:
     assert (await plane.client.get(path, params=wait, headers=lead)).status_code == 200
     await decide(plane, lead, envelope)
     assert {view["state"] for view in await asyncio.gather(*waiting)} == {"approved"}
+
+
+def test_agents_leave_seats_for_operators() -> None:
+    room = Seats()
+    with ExitStack() as taken:
+        for number in range(MOST - RESERVED):
+            taken.enter_context(room.one(f"app_{number // MOST_OF_ONE_APP}"))
+        with pytest.raises(Refusal, match="too many"):
+            taken.enter_context(room.one("app_new"))
+        for number in range(RESERVED):
+            taken.enter_context(room.one(f"op_{number // MOST_OF_ONE_APP}", reserved=True))
+        with pytest.raises(Refusal, match="too many"):
+            taken.enter_context(room.one("op_new", reserved=True))
+    with room.one("app_new"):
+        pass
+
+
+async def test_an_operator_gets_a_seat_when_agents_have_taken_theirs(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seats, "MOST", RESERVED)
+    envelope = await asked(plane, **ISSUE)
+    lead = await operator(plane, "lead")
+    path, wait = f"/v1/approvals/{envelope}", {"wait": 1}
+    assert (await plane.client.get(path, params=wait)).status_code == 429
+    assert (await plane.client.get(path, params=wait, headers=lead)).status_code == 200
 
 
 @pytest.mark.parametrize("wait", ["26", "-1", "1.5", "x", "", "²"])

@@ -143,7 +143,7 @@ async def test_nobody_answers_for_an_app_of_their_own(plane: Plane) -> None:
 async def test_an_app_does_not_answer_itself(plane: Plane) -> None:
     """An operator's key of the very app that asks."""
     app = App(plane.app, DEFAULT, "tests", 0)
-    key, text = credentials.new_key(app, "operator", ("*",))
+    key, text = credentials.new_key(app, "operator", ("*",), shown_to=None)
     database = plane.system.store._database
     await database.write(lambda connection: apps.add_key(connection, "key_second", key, 0))
     envelope = await asked(plane, **ISSUE)

@@ -16,6 +16,7 @@ import pytest
 from nomos._io.checkpoints import checking
 from nomos._io.signer import AsyncSigner, Link, Signer
 from nomos._wire import Answer, Refused, Request, SignCheckpoint
+from nomos.audit.chain import Head
 from nomos.audit.export import Header, Writer
 from nomos.audit.findings import Report
 from nomos.audit.receipt import check_receipt
@@ -27,6 +28,7 @@ from nomos.server.app import System
 from nomos.server.control import audit
 from nomos.server.control.audit import LIMIT, Wanted, wanted
 from nomos.server.control.checkpoints import sign_head
+from nomos.server.issuers import Act
 from nomos.server.keys import Asks
 from nomos.server.redact import PATTERNS, redact
 from nomos.server.settings import Settings
@@ -243,6 +245,51 @@ async def test_an_export_ends_where_the_log_ended_when_it_began(
     assert len(lines) == 2 + (before.seq + 1) // 2
 
 
+async def test_a_key_that_another_process_replaced_makes_no_proof_look_broken(
+    plane: Plane, link: Link
+) -> None:
+    """What is given out names the key at the end of the key log that comes with it."""
+    first, auditor = plane.system.issuer_did, await plane.another("auditor")
+    receipt = (await plane.ask()).json()["receiptId"]
+    check = checking(Signer(link))
+    await replace_key(plane)
+    lines = await exported(plane)
+    assert verify(iter(lines), first, check).ok
+    await replace_key(plane)
+    reply = await get(plane, f"/v1/receipts/{receipt}", auditor)
+    for known in (first, reply["issuer"]):
+        assert check_receipt(reply, known, check).id == receipt
+    assert reply["issuer"] == reply["keys"][-1]["row"]["did"] != first
+    assert len(reply["keys"]) == 3
+
+
+async def test_a_checkpoint_names_who_signed_it_when_the_key_is_being_replaced(
+    plane: Plane, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, auditor = plane.system.issuer_did, await plane.another("auditor")
+    head = plane.system.store.log.head
+
+    async def replacing(tenant: str) -> Head:
+        monkeypatch.setattr(plane.system.store.log, "head", head)
+        found = await head(tenant)
+        await replace_key(plane)
+        await plane.system.issuers.refresh()
+        return found
+
+    monkeypatch.setattr(plane.system.store.log, "head", replacing)
+    reply = await get(plane, "/v1/audit/checkpoint", auditor)
+    assert plane.system.issuer_did != first
+    assert reply["issuer"] == first
+    assert not isinstance(checking(Signer(link))(reply["checkpoint"], [first]), Refused)
+
+
+async def replace_key(plane: Plane) -> None:
+    """What a rotation by another process leaves: this one has not read its keys again yet."""
+    issuers = plane.system.issuers
+    await issuers.refresh()
+    await issuers._rotate(issuers._current(DEFAULT), Act("app_1"), revoke_old=False)
+
+
 async def test_an_export_of_an_empty_log_is_one(
     plane: Plane, link: Link, signer: AsyncSigner
 ) -> None:
@@ -451,8 +498,7 @@ async def test_the_end_of_an_empty_log_is_signed_and_not_kept(
     plane: Plane, signer: AsyncSigner, link: Link
 ) -> None:
     ports = ports_of(plane, signer)
-    ports.issuers = {"nobody": plane.system.issuer_did}
-    head, token = await sign_head(ports, "nobody")
+    head, token = await sign_head(ports, "nobody", plane.system.issuer_did)
     said = checking(Signer(link))(token, [plane.system.issuer_did])
     assert not isinstance(said, Refused)
     assert (said.seq, said.head, head.seq) == (0, head.hash, 0)

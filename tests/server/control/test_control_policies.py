@@ -313,7 +313,7 @@ async def test_an_active_version_that_no_longer_validates_stops_the_start(
     changed = Settings(data=tmp_path / "data", policies=(Source("a.cedar", "// new"),))
     system = await System.open(changed, signer)
     try:
-        key = (await system.create_app("o", "operator")).reveal()
+        key = (await system.create_app("o", "operator", ("*",))).reveal()
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app=system.control), base_url="http://control"
         ) as client:

@@ -88,6 +88,7 @@ async def test_a_delegation(plane: Plane) -> None:
     assert reply.json() == {
         "id": cid,
         "kind": "cid",
+        "known": True,
         "seq": 1,
         "at": "2027-01-15T08:00:00.000Z",
         "alreadyRevoked": False,
@@ -175,8 +176,9 @@ async def test_it_is_on_record_who_revoked_what_and_why(plane: Plane, agent: str
 async def test_an_app_revokes_its_own(plane: Plane, agent: str) -> None:
     cid = await cid_of(plane, agentDid=agent)
     envelope = (await plane.ask(**PR)).json()["approvalEnvelopeId"]
-    for ident in (cid, envelope, agent):
+    for ident in (cid, envelope):
         assert (await revoke(plane, None, ident)).status_code == 200
+    assert told(await revoke(plane, None, agent)) == (404, "not_found")
     assert {record.app for record in await revocations(plane)} == {plane.app}
 
 

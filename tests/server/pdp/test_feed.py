@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from nomos._wire import Checkpoint
 from nomos.audit.chain import GENESIS, Head, Link, link, sealed
-from nomos.server.pdp.feed import MAX_ENTRIES, Problem, State, advance
+from nomos.server.pdp.feed import MAX_ENTRIES, Ids, Problem, State, advance
 
 TENANT = "acme"
 ISSUER = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"
@@ -100,6 +101,56 @@ def test_what_does_not_fit_one_reply_counts_when_the_signed_head_is_reached() ->
     third = advance(second, reply(issuer.entries(4)), issuer.said("3"), "3")
     assert isinstance(third, State)
     assert (third.head, third.ids, third.complete) == (issuer.head, frozenset("abcdef"), True)
+
+
+def test_a_set_that_grows_is_a_set_and_what_it_was_stays() -> None:
+    made, wanted = [Ids()], [frozenset[str]()]
+    for size in (3, 0, 1, 1, 40, 1, 2, 7, 1, 100, 1):
+        more = [f"{size}-{len(made)}-{number % 30}" for number in range(size)]
+        again = [*more, *list(wanted[-1])[:2]]
+        made.append(made[-1].with_more(again))
+        wanted.append(wanted[-1] | set(again))
+    for ids, plain in zip(made, wanted, strict=True):
+        assert set(ids) == plain
+        assert len(ids) == len(plain) == len(list(ids))
+        assert all(ident in ids for ident in plain)
+        assert "x" not in ids
+    assert repr(made[1]) == "Ids(3)"
+
+
+def test_a_long_log_is_copied_little() -> None:
+    """Neither when it is read in pages nor when one more is revoked is all of it copied."""
+    ids, parts = Ids(), 0
+    copied = 0
+    for page in range(200):
+        before = {id(part) for part in ids._parts}
+        ids = ids.with_more(f"{page}-{number}" for number in range(10))
+        copied += sum(len(part) for part in ids._parts if id(part) not in before)
+        parts = max(parts, len(ids._parts))
+    assert len(ids) == 2000
+    assert copied < 2000 * 12  # all of it every time would be 201,000
+    assert parts <= 12
+    for number in range(100):
+        before = {id(part) for part in ids._parts}
+        ids = ids.with_more([f"one {number}"])
+        copied += sum(len(part) for part in ids._parts if id(part) not in before)
+    assert copied < 2000 * 14
+
+
+def test_pages_read_ahead_are_joined_without_being_copied_each_time() -> None:
+    issuer = Issuer(*(f"i{number}" for number in range(64)))
+    state, largest = State(TENANT), 0
+    for at in range(0, 64, 2):
+        content = reply(issuer.entries(at, at + 2), more=at + 2 < 64)
+        before = {id(part) for part in state.ahead.ids._parts} if state.ahead else set()
+        after = advance(state, content, issuer.said("n"), "n")
+        assert isinstance(after, State)
+        state = after
+        if state.ahead is not None:
+            fresh = [part for part in state.ahead.ids._parts if id(part) not in before]
+            largest += sum(map(len, fresh))
+    assert (state.complete, len(state.ids)) == (True, 64)
+    assert largest < 64 * 7  # copied as a whole for each page it would be 992
 
 
 # Every way of being wrong
@@ -237,7 +288,7 @@ class Between(RuleBasedStateMachine):
         self.signed: list[Checkpoint] = []
         self.state = State(TENANT)
         self.asked = 0
-        self.known: list[tuple[Head, frozenset[str]]] = [(Head(), frozenset())]
+        self.known: list[tuple[Head, AbstractSet[str]]] = [(Head(), frozenset())]
 
     def ask(self) -> str:
         """The follower's next question, which the issuer answers as it should."""

@@ -35,7 +35,7 @@ def pol(command: str, path: str, args: Mapping[str, Any] | None) -> list[list[An
 
 def approved(world: World, **more: Any) -> dict[str, Any]:
     """The meta of a delegation as the control plane signs it after an approval."""
-    given = {"id": ENVELOPE, "fingerprint": "ab" * 32}
+    given = {"id": ENVELOPE, "fingerprint": "ab" * 32, "roles": ["lead"]}
     return {"approval": given, "audience": world.dids["pdp"], "receipt_id": RECEIPT} | more
 
 
@@ -201,13 +201,16 @@ def test_an_agent_cannot_approve_for_itself(world: World) -> None:
         ENVELOPE,
         [ENVELOPE],
         {"id": ENVELOPE},
-        {"fingerprint": "ab" * 32},
-        {"id": "env_1", "fingerprint": "ab" * 32},
-        {"id": 7, "fingerprint": "ab" * 32},
-        {"id": ENVELOPE, "fingerprint": "AB" * 32},
-        {"id": ENVELOPE, "fingerprint": "ab" * 31},
-        {"id": ENVELOPE, "fingerprint": 7},
-        {"id": ENVELOPE, "fingerprint": "ab" * 32, "uses": 2},
+        {"fingerprint": "ab" * 32, "roles": ["lead"]},
+        {"id": "env_1", "fingerprint": "ab" * 32, "roles": ["lead"]},
+        {"id": 7, "fingerprint": "ab" * 32, "roles": ["lead"]},
+        {"id": ENVELOPE, "fingerprint": "AB" * 32, "roles": ["lead"]},
+        {"id": ENVELOPE, "fingerprint": "ab" * 31, "roles": ["lead"]},
+        {"id": ENVELOPE, "fingerprint": 7, "roles": ["lead"]},
+        {"id": ENVELOPE, "fingerprint": "ab" * 32},
+        {"id": ENVELOPE, "fingerprint": "ab" * 32, "roles": "lead"},
+        {"id": ENVELOPE, "fingerprint": "ab" * 32, "roles": [1]},
+        {"id": ENVELOPE, "fingerprint": "ab" * 32, "roles": ["lead"], "uses": 2},
     ],
     ids=str,
 )

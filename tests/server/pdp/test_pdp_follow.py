@@ -286,6 +286,10 @@ LIES: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
     "a long checkpoint": (lambda a: {**a, "checkpoint": "x" * 5000}, "it has no checkpoint"),
     "a forged checkpoint": (forged, "its checkpoint is not the issuer's"),
     "nonsense": (lambda a: {**a, "checkpoint": "x.y.z"}, "its checkpoint is not the issuer's"),
+    "half a surrogate": (
+        lambda a: {**a, "checkpoint": "\ud800.y.z"},
+        "its checkpoint is not the issuer's",
+    ),
     "rows left out": (lambda a: {**a, "entries": []}, "row 2 is missing"),
     "another tenant": (lambda a: {**a, "tenant": "evil"}, "it is another tenant's"),
 }

@@ -13,6 +13,7 @@ from nomos.server.pdp.gate import Gate
 from nomos.server.pdp.pace import MAX_COUNTED, MAX_KEYS, Pace
 from nomos.server.pdp.ports import Limits
 from nomos.server.pdp.routes import create_pdp
+from nomos.server.pdp.understood import MAX_COMMAND
 
 if TYPE_CHECKING:
     from server.pdp.conftest import World
@@ -111,6 +112,16 @@ def test_a_token_that_proves_nothing_is_recorded_without_what_it_claims(world: W
 
     (row,) = world.receipts(world.call("GET", "/some/thing", forged))
     assert (row.command, row.resource, row.args) == ("/some/thing", {}, None)
+
+
+def test_a_credential_in_a_path_is_not_recorded_by_half(world: World) -> None:
+    path = "/" + "x" * (MAX_COMMAND - 1 - 15) + "ghp_" + "a1B2" * 9
+    assert len(path) > MAX_COMMAND
+    (row,) = world.receipts(world.call("GET", path, "a.b.c"))
+    assert row.command is not None
+    assert len(row.command) == MAX_COMMAND
+    assert "ghp_" not in row.command
+    assert "[REDACTED" in row.command
 
 
 def test_a_token_for_another_request_is_recorded_with_the_request(world: World) -> None:

@@ -47,6 +47,45 @@ def test_what_is_no_secret_stays(text: Any) -> None:
     assert redact(text) == text
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("_eyJhbGciOiJI.eyJzdWIiOiJ.abcdef", "_[REDACTED:jwt]"),
+        ("a-eyJhbGciOiJI.eyJzdWIiOiJ.abcdef", "a-[REDACTED:jwt]"),
+        ("key_sk-ant-" + "a" * 40, "key_[REDACTED:model_api_key]"),
+        ("x_sk_live_" + "a" * 24, "x_[REDACTED:stripe_key]"),
+        ("ghp%5F" + "a" * 36, "[REDACTED:github_pat]"),
+        ("ghp%5f" + "a" * 36, "[REDACTED:github_pat]"),
+        ("github%5Fpat%5F" + "a" * 40, "[REDACTED:github_pat]"),
+        ("p://u:p@ss@h", "p://[REDACTED:url_password]@h"),
+        ("p://u@server:pass@h/x@y", "p://[REDACTED:url_password]@h/x@y"),
+        (f"p://{'u' * 300}:pw@h", "p://[REDACTED:url_password]@h"),
+        (f"p://u:{'p' * 600}@h", "p://[REDACTED:url_password]@h"),
+        ("redis://:hunter2@h", "redis://[REDACTED:url_password]@h"),
+    ],
+)
+def test_a_secret_is_found_beside_other_letters_too(text: str, said: str) -> None:
+    assert redact(text) == said
+    assert redact(said) == said
+
+
+@pytest.mark.parametrize("text", ["https://host:8080/a@b", "task_live_" + "a" * 20, "xeyJ.a.b"])
+def test_what_only_looks_a_little_like_a_secret_stays(text: str) -> None:
+    assert redact(text) == text
+
+
+PEM = (
+    "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,AA\n\n"
+    "QUJDREVG\n-----END RSA PRIVATE KEY-----"
+)
+
+
+@pytest.mark.parametrize("text", [PEM, PEM.replace("\n", "\\n"), PEM.replace("\n", "\r\n> ")])
+def test_a_private_key_goes_as_a_whole_however_its_lines_are_written(text: str) -> None:
+    assert redact(f"a\n{text}\nb") == "a\n[REDACTED:private_key]\nb"
+    assert "QUJDREVG" not in redact(text[:-5])
+
+
 def test_a_known_secret_goes_whatever_its_form() -> None:
     assert redact({"k": "my pass is hunter2!"}, ("hunter2", "")) == {
         "k": "my pass is [REDACTED:credential]!"
@@ -63,7 +102,12 @@ def test_what_is_nested_too_deep_is_not_passed_on() -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["eyJ", "ghp_", "github_pat_", "xoxb-", "AKIA", "ya29.", "eyJa.", "a"]
+    "unit",
+    [
+        *("eyJ", "ghp_", "github_pat_", "xoxb-", "AKIA", "ya29.", "eyJa.", "a"),
+        *("_eyJ", "-eyJ", "_eyJaaaaaaa", "_eyJaaaaaaa.", "_sk-", "_sk_live_", "%5F", "ghp%5F"),
+        *("://a@", "://:a@", "://a@:", "-----BEGIN PRIVATE KEY-----x-"),
+    ],
 )
 def test_redacting_takes_time_in_proportion_to_the_text(unit: str) -> None:
     """Twenty times the text, far less than four hundred times the time."""

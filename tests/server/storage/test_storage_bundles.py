@@ -144,6 +144,18 @@ async def test_files_become_a_version_when_they_changed(
     ]
 
 
+async def test_files_that_only_hash_otherwise_did_not_change(
+    store: Store, who: Who, clock: Clock
+) -> None:
+    start = acting("default", clock, by=None)
+    filed = await store.policies.adopt(start, A)
+    rehashed = Content("d" * 64, A.sources, A.facts)
+    assert await store.policies.adopt(start, rehashed) == filed
+    chosen = await put(store, who, B)
+    activation = await store.policies.activate(who, chosen)
+    assert await store.policies.adopt(start, rehashed) == (chosen, activation)
+
+
 async def test_many_puts_at_once_get_a_number_each(store: Store, who: Who) -> None:
     contents = [Content(f"{place:064x}", (), {}) for place in range(20)]
     put = await asyncio.gather(*(store.policies.put(who, each) for each in contents))

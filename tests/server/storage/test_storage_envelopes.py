@@ -176,9 +176,32 @@ async def test_who_must_approve_too_by_now_is_told(store: Store) -> None:
     assert (wider.kind, wider.envelope.id) == ("widened", "env_1")
     found = await store.envelopes.find("default", "env_1")
     assert found is not None
+    assert found == wider.envelope
     assert found.roles == ("lead", "security")
     assert (await ask(store, draft("env_3", roles=("security",)))).kind == "found"  # type: ignore[union-attr]
     assert len(await store.outbox.due(10, 60)) == 2
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "both"),
+    [
+        ("leads look", "security looks", "leads look; security looks"),
+        ("leads look", "leads look; security looks", "leads look; security looks"),
+        ("leads look", None, "leads look"),
+        (None, "security looks", "security looks"),
+        (None, None, None),
+    ],
+)
+async def test_who_must_approve_too_by_now_sees_why(
+    store: Store, then: str | None, now: str | None, both: str | None
+) -> None:
+    await ask(store, draft(reason=then, purpose="routine", sent={"a": 1}))
+    more = {"roles": ("security",), "policies": ("q",), "reason": now, "purpose": "urgent"}
+    await ask(store, draft("env_2", sent={"a": 1}, **more))
+    found = await store.envelopes.find("default", "env_1")
+    assert found is not None
+    assert (found.policies, found.reason, found.purpose) == (("p", "q"), both, "urgent")
+    assert (found.bound, found.sent) == (BOUND, {"a": 1})
 
 
 async def test_an_answer_that_does_not_count_leaves_nothing(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Engine
 
 from nomos.errors import ConfigurationError
+from nomos.server.redact import PATTERNS
 from nomos.server.storage.engine import open_writer
 from nomos.server.storage.migrate import upgrade
 from nomos.server.storage.tables import metadata
@@ -66,6 +68,73 @@ def test_a_newer_database_is_refused(engine: Engine) -> None:
         engine.begin() as connection,
     ):
         upgrade(connection)
+
+
+def test_credentials_that_were_recorded_before_are_taken_out_before_a_row_is_sealed(
+    engine: Engine,
+) -> None:
+    secret = "ghp_" + "a1B2" * 9
+    pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIN\n-----END PRIVATE KEY-----"
+    args = {"n": 0.1, "big": 2**60, "key": [pem, {secret: "ü"}], "ok": None}
+    deep: object = secret
+    for _ in range(200):
+        deep = [deep]
+    old = {
+        "id": "evt_1",
+        "tenant": "t",
+        "kind": "call",
+        "at": 1,
+        "command": f"/{secret}",
+        "resource": json.dumps({"provider": "x", secret: ["postgres://u:p@ss@host/"]}),
+        "args": json.dumps(args),
+        "decision": "allow",
+        "policies": "[]",
+        "bundle": "b" * 64,
+        "purpose": f"use {secret}",
+        "request_id": secret,
+    }
+    with engine.begin() as connection:
+        to(connection, "0001")
+        for number, changes in enumerate(({}, {"args": json.dumps({"d": deep})}, {"args": "null"})):
+            row = {**old, "id": f"evt_{number}", **changes}
+            names = ", ".join(row)
+            values = ", ".join(f":{name}" for name in row)
+            connection.execute(sa.text(f"INSERT INTO receipts ({names}) VALUES ({values})"), row)
+        upgrade(connection)
+        texts = [row.text for row in connection.execute(sa.text("SELECT * FROM records"))]
+    assert not any(part in text for text in texts for part in (secret, "MC4CAQ", "p@ss"))
+    first, second, third = map(json.loads, texts)
+    mark = "[REDACTED:github_pat]"
+    assert (first["command"], first["purpose"]) == (f"/{mark}", f"use {mark}")
+    assert first["request_id"] == mark
+    assert first["resource"] == {
+        "provider": "x",
+        mark: ["postgres://[REDACTED:url_password]@host/"],
+    }
+    assert json.loads(first["detail"]["args"]) == {
+        **args,
+        "key": ["[REDACTED:private_key]", {mark: "ü"}],
+    }
+    assert "[REDACTED:depth]" in second["detail"]["args"]
+    assert "detail" not in third
+
+
+def test_the_migration_knows_every_credential_that_the_server_knows() -> None:
+    """Its own copy may fall behind in time; when it was written it did not."""
+    config = Config()
+    config.set_main_option("script_location", "nomos.server.storage:migrations")
+    script = ScriptDirectory.from_config(config).get_revision("0002")
+    assert script is not None
+    assert {kind for kind, _ in script.module.SECRETS} <= {kind for kind, _ in PATTERNS}
+    for secret in ("AKIAIOSFODNN7EXAMPLE", "_eyJhbGciOiJI.eyJzdWIiOiJ.abcdef", "npm_" + "a" * 36):
+        assert "[REDACTED:" in script.module._redacted(secret)
+
+
+def to(connection: sa.Connection, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", "nomos.server.storage:migrations")
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
 
 
 def test_there_is_no_way_back_for_what_is_on_record(engine: Engine) -> None:

@@ -5,6 +5,8 @@ What older versions recorded becomes the beginning of the audit log, in the orde
 
 import hashlib
 import json
+import re
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,12 +18,62 @@ depends_on = None
 
 GENESIS = "0" * 64
 
+CHOSEN = ("command", "resource", "purpose", "request_id")
+"""Members of an old row that hold text of callers, besides the arguments."""
+
+MAX_DEPTH = 32
+
+SECRETS = tuple(
+    (kind, re.compile(pattern))
+    for kind, pattern in (
+        (
+            "github_pat",
+            (
+                r"gh[pousr](?:_|%5[Ff])[A-Za-z0-9]{20,}"
+                r"|github(?:_|%5[Ff])pat(?:_|%5[Ff])(?:[A-Za-z0-9_]|%5[Ff]){20,}"
+            ),
+        ),
+        ("slack_token", r"xox[a-z]-[A-Za-z0-9-]{10,}"),
+        (
+            "jwt",
+            (
+                r"(?<![A-Za-z0-9])eyJ(?:[A-Za-z0-9]|[_-](?!eyJ)){5,}"
+                r"\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*"
+            ),
+        ),
+        ("aws_access_key", r"(?:AKIA|ASIA)[A-Z0-9]{16}"),
+        ("google_oauth_token", r"ya29\.[A-Za-z0-9_-]{20,}"),
+        ("google_api_key", r"AIza[A-Za-z0-9_-]{35}"),
+        ("gitlab_token", r"gl(?:pat|ptt|dt|rt)-[A-Za-z0-9_-]{20,}"),
+        ("npm_token", r"npm(?:_|%5[Ff])[A-Za-z0-9]{36}"),
+        (
+            "stripe_key",
+            r"(?<![A-Za-z0-9])[sr]k(?:_|%5[Ff])(?:live|test)(?:_|%5[Ff])[A-Za-z0-9]{16,}",
+        ),
+        ("model_api_key", r"(?<![A-Za-z0-9-])sk-(?:ant-|proj-)?[A-Za-z0-9_-]{32,}"),
+        (
+            "nomos_api_key",
+            r"nomos(?:_|%5[Ff])app(?:_|%5[Ff])[0-9a-z]{26}(?:_|%5[Ff])[0-9a-z]{52}",
+        ),
+        (
+            "private_key",
+            (
+                r"-----BEGIN (?:[A-Z]{1,12} ){0,2}PRIVATE KEY-----(?:[^-]|-(?!----)){0,16384}"
+                r"(?:-----END (?:[A-Z]{1,12} ){0,2}PRIVATE KEY-----)?"
+            ),
+        ),
+        ("url_password", r"(?<=://)[^\s/:]{0,1024}:[^\s/]{1,1024}(?=@)"),
+    )
+)
+"""What looks like a credential, as it was known when this migration was written."""
+
 
 def upgrade() -> None:
     with op.batch_alter_table("apps") as apps:
         apps.add_column(sa.Column("owner", sa.String(64)))
     with op.batch_alter_table("api_keys") as keys:
         keys.add_column(sa.Column("covers", sa.JSON, nullable=False, server_default="[]"))
+        keys.add_column(sa.Column("shown_to", sa.String(64)))
     _logs()
     _approvals()
     _policies()
@@ -100,6 +152,7 @@ def _approvals() -> None:
         sa.Column("tenant", sa.String(64), nullable=False),
         sa.Column("app", sa.String(64), nullable=False),
         sa.Column("fingerprint", sa.String(64), nullable=False),
+        sa.Column("deed", sa.String(64), nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("question", sa.JSON, nullable=False),
         sa.Column("roles", sa.JSON, nullable=False),
@@ -117,6 +170,7 @@ def _approvals() -> None:
     op.create_index(
         "ix_envelopes_fingerprint_created_at", "envelopes", ["fingerprint", "created_at"]
     )
+    op.create_index("ix_envelopes_deed_decided_at", "envelopes", ["deed", "decided_at"])
     op.create_index("ix_envelopes_app_state", "envelopes", ["app", "state"])
     op.create_table(
         "votes",
@@ -194,7 +248,8 @@ def _carry_over() -> None:
 
     The canonical form is written out here, for a migration must not change when the code does.
     What older versions stored holds no numbers that RFC 8785 writes otherwise than Python,
-    except in the arguments of a call; those are carried as text.
+    except in the arguments of a call; those are carried as text. What looks like a credential is
+    taken out first, for once a row is hashed nobody can.
     """
     connection = op.get_bind()
     heads: dict[tuple[str, str], tuple[int, str]] = {}
@@ -230,8 +285,11 @@ def _carry_over() -> None:
         if not row["policies"]:
             del row["policies"]
         args = row.pop("args", None)
-        if args not in (None, "null"):
-            row["detail"] = {"args": args if isinstance(args, str) else json.dumps(args)}
+        if isinstance(args, str):
+            args = json.loads(args)
+        row |= {name: _redacted(row[name]) for name in CHOSEN if name in row}
+        if args is not None:
+            row["detail"] = {"args": json.dumps(_redacted(args))}
         seq, digest, text = place("audit", tenant, row)
         connection.execute(
             sa.text(
@@ -248,6 +306,21 @@ def _carry_over() -> None:
             ),
             {"tenant": tenant, "log": log, "seq": seq, "hash": digest},
         )
+
+
+def _redacted(value: Any, depth: int = 0) -> Any:
+    """A JSON value without what looks like a credential, in its keys as well."""
+    if isinstance(value, str):
+        for kind, pattern in SECRETS:
+            value = pattern.sub(f"[REDACTED:{kind}]", value)
+        return value
+    if not isinstance(value, dict | list):
+        return value
+    if depth >= MAX_DEPTH:
+        return "[REDACTED:depth]"
+    if isinstance(value, list):
+        return [_redacted(item, depth + 1) for item in value]
+    return {_redacted(key): _redacted(item, depth + 1) for key, item in value.items()}
 
 
 def downgrade() -> None:

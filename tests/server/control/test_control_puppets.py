@@ -1,0 +1,177 @@
+"""Ways around the person who should decide, all of them shut."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from server.control.people import ISSUE, POLICY, approved, asked, decide, operator, seen
+
+from nomos.server.control.envelope import DENIAL_SECONDS, MAX_PENDING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from server.control.conftest import OpenPlane, Plane
+
+    from nomos._io.signer import AsyncSigner
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def plane(tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane) -> AsyncIterator[Plane]:
+    async with open_plane(tmp_path / "data", signer, policy=POLICY) as plane:
+        yield plane
+
+
+async def made(plane: Plane, who: dict[str, str], **app: Any) -> dict[str, Any]:
+    reply = await plane.client.post("/v1/apps", json={"name": "made", **app}, headers=who)
+    assert reply.status_code == 200, reply.text
+    found: dict[str, Any] = reply.json()
+    return found
+
+
+def bearer(app: dict[str, Any]) -> dict[str, str]:
+    return {"authorization": f"Bearer {app['apiKey']}", "x-app": str(app["id"])}
+
+
+async def test_nobody_answers_by_a_key_that_they_made_for_somebody(plane: Plane) -> None:
+    admin = await operator(plane, "*")
+    bot = await made(plane, admin, role="agent")
+    ada = await made(plane, admin, role="operator", covers=["lead"])
+    answer = (await plane.ask(bearer(bot), **ISSUE)).json()
+    refused = await decide(plane, bearer(ada), answer["approvalEnvelopeId"])
+    assert (refused.status_code, refused.json()["error_code"]) == (403, "forbidden")
+    assert f"nomos apps rotate {ada['id']}" in refused.json()["error"]
+    again = await plane.client.post(f"/v1/apps/{ada['id']}/rotate", headers=bearer(ada))
+    own = bearer(again.json())
+    assert (await decide(plane, own, answer["approvalEnvelopeId"])).status_code == 200
+
+
+async def test_a_key_that_was_replaced_by_its_maker_is_the_makers_again(plane: Plane) -> None:
+    admin = await operator(plane, "*")
+    bot = await made(plane, admin, role="agent")
+    ada = await made(plane, admin, role="operator", covers=["lead"])
+    mine = (await plane.client.post(f"/v1/apps/{ada['id']}/rotate", headers=bearer(ada))).json()
+    theirs = (await plane.client.post(f"/v1/apps/{ada['id']}/rotate", headers=admin)).json()
+    answer = (await plane.ask(bearer(bot), **ISSUE)).json()
+    assert (await decide(plane, bearer(mine), answer["approvalEnvelopeId"])).status_code == 401
+    refused = await decide(plane, bearer(theirs), answer["approvalEnvelopeId"])
+    assert refused.status_code == 403
+
+
+async def test_an_agents_key_is_replaced_by_its_owner_alone(plane: Plane) -> None:
+    admin, other = await operator(plane, "*"), await operator(plane, "*")
+    bot = await made(plane, admin, role="agent")
+    path = f"/v1/apps/{bot['id']}/rotate"
+    assert (await plane.client.post(path, headers=other)).status_code == 403
+    assert (await plane.client.post(path, headers=admin)).status_code == 200
+
+
+async def test_who_replaces_the_key_of_an_app_without_owner_owns_it(plane: Plane) -> None:
+    admin = await operator(plane, "*")
+    reply = await plane.client.post(f"/v1/apps/{plane.app}/rotate", headers=admin)
+    answer = (await plane.ask(bearer(reply.json()), **ISSUE)).json()
+    refused = await decide(plane, admin, answer["approvalEnvelopeId"])
+    assert (refused.status_code, refused.json()["error_code"]) == (403, "forbidden")
+
+
+async def test_an_operators_key_is_replaced_by_themselves_or_who_made_it(plane: Plane) -> None:
+    one, other = await operator(plane, "*"), await operator(plane, "*")
+    refused = await plane.client.post(f"/v1/apps/{other['x-app']}/rotate", headers=one)
+    assert (refused.status_code, refused.json()["error_code"]) == (403, "forbidden")
+
+
+async def test_the_approval_of_a_disabled_operator_is_none(plane: Plane, agent: str) -> None:
+    admin, thief = await operator(plane, "*"), await operator(plane, "lead")
+    question = {**ISSUE, "agentDid": agent}
+    envelope = await approved(plane, thief, **question)
+    await plane.client.post(f"/v1/apps/{thief['x-app']}/disable", headers=admin)
+    answer = (await plane.ask(**question, cosignerEnvelopeId=envelope)).json()
+    assert (answer["decision"], answer["reason"]) == ("deny", "approval_mismatch")
+    assert answer["explanation"]["fields"] == ["roles"]
+    assert (await asked(plane, **question)) != envelope
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"ttlSeconds": 299}, {"context": {"team": "red"}}, {"context": ...}, {"agentDid": ...}],
+)
+async def test_a_denial_holds_for_the_deed_however_it_is_asked(
+    plane: Plane, agent: str, change: dict[str, Any]
+) -> None:
+    lead = await operator(plane, "lead")
+    question = {**ISSUE, "agentDid": agent}
+    await decide(plane, lead, await asked(plane, **question), approve=False)
+    answer = (await plane.ask(**{**question, **change})).json()
+    assert (answer["decision"], answer["reason"]) == ("deny", "approval_denied")
+    other = {**question, "args": {**ISSUE["args"], "title": "Something else"}}
+    assert await asked(plane, **other)
+    plane.clock.now += DENIAL_SECONDS
+    assert await asked(plane, **{**question, **change})
+
+
+async def test_questions_that_were_taken_back_have_rung_and_count(plane: Plane) -> None:
+    for number in range(MAX_PENDING):
+        envelope = await asked(plane, **{**ISSUE, "args": {"title": f"{number}"}})
+        taken = await plane.client.post("/v1/revocations", json={"id": envelope})
+        assert taken.status_code == 200, taken.text
+    reply = await plane.ask(**ISSUE)
+    assert (reply.status_code, reply.json()["error_code"]) == (429, "rate_limited")
+
+
+async def test_what_the_people_read_is_what_is_signed_and_recorded(
+    plane: Plane, agent: str
+) -> None:
+    lead = await operator(plane, "lead")
+    question = {**ISSUE, "agentDid": agent}
+    envelope = await approved(plane, lead, **question, purpose="a typo")
+    changed = {**question, "purpose": "the boss said so", "cosignerEnvelopeId": envelope}
+    answer = (await plane.ask(**changed)).json()
+    assert answer["decision"] == "allow"
+    assert plane.payload(answer["chain"][0])["meta"]["facts"]["purpose"] == "a typo"
+    newest, *_ = await plane.receipts()
+    assert (newest.id, newest.purpose) == (answer["receiptId"], "a typo")
+    assert (await seen(plane, envelope))["purpose"] == "a typo"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/policies", {"sources": {"a.cedar": "permit (principal, action, resource);"}}),
+        ("/v1/policies/1/activate", {}),
+        ("/v1/policies/rollback", {}),
+        ("/v1/keys/rotate", {}),
+        ("/v1/services", {"name": "a", "did": "did:key:z6Mk" + "1" * 44, "url": "http://a"}),
+    ],
+)
+async def test_what_people_are_asked_at_all_is_for_those_who_cover_everything(
+    plane: Plane, path: str, body: dict[str, Any]
+) -> None:
+    for who in (await operator(plane, "lead"), await operator(plane)):
+        reply = await plane.client.post(path, json=body, headers=who)
+        assert (reply.status_code, reply.json()["error_code"]) == (403, "forbidden")
+        assert "covers every role" in reply.json()["error"]
+
+
+async def test_asking_in_an_agents_name_gives_no_right_to_revoke_it(
+    plane: Plane, agent: str
+) -> None:
+    await plane.ask(agentDid=agent)
+    reply = await plane.client.post("/v1/revocations", json={"id": agent})
+    assert (reply.status_code, reply.json()["error_code"]) == (404, "not_found")
+    admin = await operator(plane, "*")
+    done = await plane.client.post("/v1/revocations", json={"id": agent}, headers=admin)
+    assert (done.json()["kind"], done.json()["known"]) == ("agent", True)
+
+
+async def test_revoking_what_nobody_knows_says_so(plane: Plane) -> None:
+    admin = await operator(plane, "*")
+    for ident in ("0" * 64, "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"):
+        done = await plane.client.post("/v1/revocations", json={"id": ident}, headers=admin)
+        assert (done.status_code, done.json()["known"]) == (200, False)
+        service = {"name": "wiki", "did": ident, "url": "http://wiki"}
+        refused = await plane.client.post("/v1/services", json=service, headers=admin)
+        assert refused.status_code == 400
