@@ -102,6 +102,14 @@ def _pin(lines: Lines, header: Header, keys: Keys, check: Check, text: str) -> C
     said = check(text, keys.trusted) if len(text) <= MAX_TOKEN else None
     if not isinstance(said, Checkpoint):
         if said is not None and said.code == "untrusted_issuer":
+            earlier = check(text, keys.earlier)
+            if isinstance(earlier, Checkpoint):
+                raise Over(
+                    "unreadable",
+                    f"the pinned checkpoint cannot be used: {earlier.iss} signed it, which came "
+                    "before the DID that you name. Verify against that one, or keep a new "
+                    "checkpoint",
+                )
             message = (
                 "the pinned checkpoint is by a key that nothing in this file leads to: it is "
                 "another issuer's, or the file is older than the checkpoint, or was cut"

@@ -41,29 +41,41 @@ def line(row: Mapping[str, Any]) -> Text:
 def told(record: Record) -> Text:
     """What a record says, without when."""
     what = record.act or record.decision or "?"
+    if record.kind == "call" and record.status is None and what == "allow":
+        what = "intent"  # what became of it is a record of its own
     text = Text.assemble(
         (f"{record.kind:<10} ", ""), (f"{what:<16} ", f"bold {COLOURS.get(what, 'cyan')}")
     )
     if record.command is not None:
         text.append(f"{_plain(record.command)} ", "bold")
-        text.append(f"{_plain(describe(record.resource or {}))} ")
-    if record.detail:
-        text.append(f"{_plain(json.dumps(dict(record.detail), ensure_ascii=False))} ")
+    if record.resource:
+        text.append(f"{_plain(describe(record.resource))} ")
+    for name, value in record.detail.items():
+        text.append(f"{_plain(name)} ", "dim")
+        text.append(f"{_plain(_value(value))} ")
     if record.reason is not None:
         text.append(f"{record.reason} ", "red")
     if record.policies:
         text.append(f"by {_plain(', '.join(record.policies))} ", "magenta")
     if record.status is not None and record.kind == "call":
         text.append(f"HTTP {record.status} ")
+    if record.actor is not None:
+        text.append(f"by {record.actor} ", "cyan")
     text.append(record.id, "dim")
     return text
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def trees(rows: Iterable[Mapping[str, Any]], console: Console, *, marked: str | None) -> None:
     """What led to what; where it is no terminal, each record stays on one line."""
     wide = Console(file=console.file, width=MAX_LINE, highlight=False)
     for root in grow(map(read, rows)):
-        (console if console.is_terminal else wide).print(_tree(root, marked))
+        # On a terminal lines are folded, never cut: what is cut looks as if it were not there.
+        shown = console if console.is_terminal else wide
+        shown.print(_tree(root, marked), soft_wrap=False)
 
 
 def report(found: Report, console: Console) -> None:

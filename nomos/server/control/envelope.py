@@ -263,6 +263,9 @@ def objection(
         return Objection("already_decided", _decided(envelope, state))
     wanted = envelope.missing_roles if approve else envelope.roles
     if not covered(covers, wanted):
+        if any(vote.operator == operator and vote.approve for vote in envelope.votes):
+            message = f"you have approved this already; it still needs {' and '.join(wanted)}"
+            return Objection("forbidden", message)
         yours = ", ".join(covers) or "no role"
         message = f"this needs the role {' or '.join(wanted)}, and your API key covers {yours}"
         return Objection("forbidden", message)

@@ -175,3 +175,12 @@ async def test_revoking_what_nobody_knows_says_so(plane: Plane) -> None:
         service = {"name": "wiki", "did": ident, "url": "http://wiki"}
         refused = await plane.client.post("/v1/services", json=service, headers=admin)
         assert refused.status_code == 400
+
+
+async def test_who_has_approved_already_is_told_what_is_still_needed(plane: Plane) -> None:
+    lead = await operator(plane, "lead")
+    envelope = await asked(plane, command="/github/repo/delete")
+    assert (await decide(plane, lead, envelope)).json()["approvedRoles"] == ["lead"]
+    again = await decide(plane, lead, envelope)
+    assert again.status_code == 403
+    assert "approved this already; it still needs security" in again.json()["error"]
