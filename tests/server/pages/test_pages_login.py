@@ -292,3 +292,19 @@ async def test_links_and_sessions_of_one_operator_are_bounded(town: Town) -> Non
         town.clock.now += 1
         await town.link()
     assert "not one of this server's" in (await town.stranger().see(first, 401)).text
+
+
+async def test_a_replaced_key_ends_the_sessions_and_links_of_the_old_one(town: Town) -> None:
+    signed_in, link = await town.person(), await town.link()
+    await signed_in.see("/approvals")
+    key = town.operator.reveal()
+    app = key.removeprefix("nomos_").rsplit("_", 1)[0]
+    rotated = await town.agent.post(
+        f"/v1/apps/{app}/rotate", headers={"authorization": f"Bearer {key}"}
+    )
+    assert rotated.status_code == 200, rotated.text
+    reply = await signed_in.client.get("/approvals")
+    assert (reply.status_code, "/login" in reply.headers["location"]) == (303, True)
+    await town.stranger().see(link, status=401)
+    again = await town.stranger().sign_in(rotated.json()["apiKey"])
+    assert again.status_code == 303

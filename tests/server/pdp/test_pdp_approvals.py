@@ -95,6 +95,15 @@ def test_an_approved_write_is_done_once(world: World) -> None:
     assert content(world) == "since then"
 
 
+def test_an_approval_answers_for_its_own_roles_alone(world: World) -> None:
+    """Policy may want other people by the time of the call than by that of the approval."""
+    given = {**approved(world)["approval"], "roles": ["security"]}
+    said = write(world, grant_write(world, meta=approved(world, approval=given)))
+    assert told(said) == (403, "approval_mismatch")
+    assert "the approval of lead too" in said.json()["error"]
+    assert content(world) == "before"
+
+
 def test_the_very_same_invocation_is_told_the_same(world: World) -> None:
     root = grant_write(world)
     token = world.invoke(WRITE, file(PATH), ARGS, [root.jwt])
