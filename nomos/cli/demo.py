@@ -64,13 +64,12 @@ def _stage(
     with _waiting(console, "starting a control plane and a PDP", quiet=quiet):
         guard = AuthGuard.embedded(policies=policies or POLICIES)
     with guard:
-        server = guard._server  # noqa: SLF001 - the demo is its operator, too
-        assert guard.workspace is not None and server is not None
+        assert guard.workspace is not None
         for path, content in (NOTE, SECRET):
             file = guard.workspace / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(content)
-        yield Stage(guard, guard.workspace, papers, server.operator_key)
+        yield Stage(guard, guard.workspace, papers, guard.approvals.operator_key)
 
 
 def _waiting(console: Console, what: str, *, quiet: bool) -> AbstractContextManager[object]:
