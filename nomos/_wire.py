@@ -2,6 +2,7 @@
 
 One line of JSON goes in, one line of JSON comes out: `{"id", "protocol", "op", …}` is
 answered by `{"id", "ok": true, …}` or `{"id", "ok": false, "code", "message", "hop"?}`.
+`fork` alone answers in several lines: all but the last have `"more": true`.
 `tools/generate_protocol.py` writes `ucan-bin/protocol.schema.json` from these models, and
 the TypeScript side generates its types and validators from that file.
 
@@ -10,7 +11,7 @@ Optional fields are absent, never null: a token with `"sub": null` is not a toke
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,11 +26,18 @@ MAX_LINE = 1024 * 1024
 Json = Any
 """Any JSON value. What may be inside is decided by the canonical form (RFC 8785), not by a type."""
 
-Seed = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", repr=False)]
+_SeedText = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Seed = Annotated[_SeedText, Field(repr=False)]
 """An Ed25519 private key as 32 bytes in lower-case hex (RFC 8032, section 5.1.5)."""
 
 Seconds = Annotated[int, Field(ge=0, le=253402300799)]
 """Unix time in whole seconds, up to the year 9999."""
+
+MAX_FORKED: Final = 1000
+"""Children, and links for all of them, in one `fork`."""
+
+MAX_FORKED_LINE: Final = 256
+"""Links in one line of the answer to a `fork`."""
 
 Nonce = Annotated[str, Field(min_length=1, max_length=256)]
 
@@ -108,6 +116,13 @@ class Call(Wire):
     cmd: Command
     resource: dict[str, Json]
     args: dict[str, Json]
+
+
+class Wanted(Wire):
+    """What somebody asks to be given: a command, or all beneath it, on a resource."""
+
+    cmd: Command
+    resource: dict[str, Json]
 
 
 class Request(Wire):
@@ -201,12 +216,83 @@ class Signed(Answer):
     cid: str
 
 
+class ForkLink(Wire):
+    """One capability that is handed to a child: the delegation to be signed.
+
+    `chain` is the index, among those of the request, of the chain that it narrows. Without
+    `constraint` it covers what that chain covers; without `exp` it ends when that chain does.
+    """
+
+    chain: int = Field(default=0, ge=0, le=63)
+    cmd: Command
+    constraint: dict[str, Json] | None = Field(default=None, exclude_if=lambda v: v is None)
+    pol: list[Json]
+    nonce: Nonce
+    exp: Seconds | None = Field(default=None, exclude_if=lambda v: v is None)
+
+
+class ForkChild(Wire):
+    """Whom to hand capabilities to; without `aud` the binary makes a key for the child."""
+
+    aud: Did | None = Field(default=None, exclude_if=lambda v: v is None)
+    links: list[ForkLink] = Field(min_length=1)
+
+
+class Fork(Request):
+    """Hand narrower authority to many children; all of them or none.
+
+    Each chain is verified as in `verify`, without asking who its root is, and must end in `key`.
+    Nothing is signed before every link is known to lie within its chain.
+    """
+
+    op: Literal["fork"] = "fork"
+    key: Did
+    chains: list[list[str]] = Field(min_length=1, max_length=64)
+    children: list[ForkChild] = Field(min_length=1, max_length=MAX_FORKED)
+    now: Seconds
+    max_depth: int = Field(default=8, ge=1, le=32)
+    accept_unlinked: bool = Field(
+        default=False, description="Accept hops without `prf`, as the hosted service writes them."
+    )
+    allow_vacuous: bool = Field(
+        default=False,
+        description="Sign policy statements that hold for anything, such as an empty `or`.",
+    )
+
+
+class ForkedLink(Wire):
+    """The new last link of a chain; `cid` is the sha256 of its text."""
+
+    jwt: str
+    cid: str
+
+
+class Forked(Wire):
+    """What one child was given, in the order asked; `seed` if its key was made here."""
+
+    aud: Did
+    seed: _SeedText | None = Field(default=None, exclude_if=lambda v: v is None, repr=False)
+    links: list[ForkedLink]
+
+
+class ForkAnswer(Answer):
+    """Some of the children, in the order asked; with `more`, another answer follows."""
+
+    children: list[Forked]
+    more: bool
+
+
 class Verify(Request):
     """Check an invocation with its chain, or a bare chain of delegations.
 
     Exactly one of `invocation` and `chain` is given. With `call`, the invocation must in
     addition be for that call: same command, equal resource, every signed argument present
     and equal, every `pol` holding over it.
+
+    With `wanted` instead, the holder asks to be given something: it must lie within the chain's
+    command and constraint, and the chain must not come from an approval. Policies are not
+    evaluated then, for whatever is given carries them; an invocation proves who asks, and its
+    own resource and arguments are compared by the caller.
     """
 
     op: Literal["verify"] = "verify"
@@ -239,13 +325,15 @@ class Verify(Request):
         default=False, description="Accept hops without `prf`, as the hosted service writes them."
     )
     call: Call | None = Field(default=None, exclude_if=lambda v: v is None)
+    wanted: Wanted | None = Field(default=None, exclude_if=lambda v: v is None)
 
 
 class Verified(Answer):
     """What a valid token says. Everything here is covered by a checked signature.
 
     `agent` is the last audience, `root` the root's issuer, `meta` the root's meta;
-    `depth` counts the delegations and their lineage; `cids` are the chain's, root first;
+    `depth` counts the delegations from the first agent to the last, those that the root took
+    the place of included (`meta.lineage.depth`); `cids` are the chain's, root first;
     `lineage` the cids that the root names in `prf`; `constraint` the intersection over the
     chain; `expires_at` the earliest expiry in Unix seconds.
     """
@@ -344,6 +432,7 @@ LoadKey.answer = LoadKeyAnswer
 ForgetKey.answer = ForgetKeyAnswer
 Delegate.answer = Signed
 Invoke.answer = Signed
+Fork.answer = ForkAnswer
 Verify.answer = Verified
 Inspect.answer = Inspected
 SignCheckpoint.answer = Signed
@@ -356,6 +445,7 @@ AnyRequest = Annotated[
     | ForgetKey
     | Delegate
     | Invoke
+    | Fork
     | Verify
     | Inspect
     | SignCheckpoint

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, NoReturn, Self, overload
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from nomos.errors import Denied, StepUpRequired
+from nomos.errors import Denied, MalformedChain, StepUpRequired
 
 Did = Annotated[str, Field(pattern=r"^did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}$", max_length=64)]
 """An Ed25519 did:key in its canonical form (multicodec 0xed01, base58btc)."""
@@ -175,6 +175,51 @@ class Chain(Sequence[str]):
         return f"Chain({len(self)} links)" if len(self) != 1 else "Chain(1 link)"
 
 
+@dataclass(frozen=True)
+class Capability:
+    """One thing that a chain is for: `command` and all beneath it, on `resource`.
+
+    `resource` is the constraint: what has all of its fields with equal values is covered, and a
+    `path` covers what lies beneath it. `pol` are UCAN 1.0 policy statements about the call.
+    """
+
+    command: str
+    resource: Resource
+    pol: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class ParentChain:
+    """The authority that a parent handed to this process; falsy if there is none.
+
+    `parent_receipt_id` names the record of the grant that it began with, `swarm_id` the family
+    of processes, `max_depth` how many delegations a chain may have. Tokens are not in its `repr`.
+    """
+
+    chains: tuple[Chain, ...] = ()
+    parent_receipt_id: str | None = None
+    swarm_id: str | None = None
+    max_depth: int = MAX_CHAIN_DEPTH
+
+    def __bool__(self) -> bool:
+        return bool(self.chains)
+
+    @property
+    def chain(self) -> Chain:
+        """The one chain, empty without a parent. Raises `MalformedChain` if there are several."""
+        return only_chain(self.chains)
+
+
+def only_chain(chains: Sequence[Chain]) -> Chain:
+    """Return the one chain of these, an empty one if there is none."""
+    if len(chains) > 1:
+        raise MalformedChain(
+            f"there are {len(chains)} chains, one for each capability: use .chains",
+            code="malformed_ucan",
+        )
+    return chains[0] if chains else Chain()
+
+
 _MEANS: Final = {
     "approval_denied": "a person said no",
     "approval_expired": "nobody decided in time, or the approval was not used in time",
@@ -189,6 +234,8 @@ class GrantBase:
     """The answer to one question. Truthy only for an allow.
 
     `ucan` is the invocation that a PDP or service takes as `Bearer`; None unless allowed.
+    A grant of a command prefix has no `ucan`, for that is for one call: `commands` lists what it
+    covers, and `headers(command=…)` signs one of them.
     `reason` is one of `DenyReason` when the answer is not an allow. `expires_at` is an aware
     UTC time. `degraded` marks an allow that no control plane gave (`failure_mode="open"`).
     Tokens are left out of `repr`.
@@ -205,6 +252,7 @@ class GrantBase:
     expires_at: datetime | None = None
     audience: str | None = None
     chain: Chain = field(default_factory=Chain)
+    commands: tuple[str, ...] = ()
     approval_envelope_id: str | None = None
     approval_url: str | None = None
     degraded: bool = False

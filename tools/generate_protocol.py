@@ -39,7 +39,12 @@ PAYLOADS: Final[tuple[type[BaseModel], ...]] = (
     _wire.Invocation,
     _wire.Checkpoint,
     _wire.Call,
+    _wire.Wanted,
+    _wire.ForkLink,
+    _wire.ForkChild,
 )
+PARTS: Final[tuple[type[BaseModel], ...]] = (_wire.ForkedLink, _wire.Forked)
+"""What answers are made of; the binary sends these and never receives them."""
 TEXTS: Final = {
     "DID": ("Delegation", "iss"),
     "COMMAND": ("Delegation", "cmd"),
@@ -64,7 +69,13 @@ class Untitled(GenerateJsonSchema):
 
 def schema() -> Schema:
     """Return the JSON Schema of every message, under `$defs`."""
-    models: tuple[type[BaseModel], ...] = (*PAYLOADS, *REQUESTS, *ANSWERS, _wire.Refused)
+    models: tuple[type[BaseModel], ...] = (
+        *PAYLOADS,
+        *REQUESTS,
+        *PARTS,
+        *ANSWERS,
+        _wire.Refused,
+    )
     mode: JsonSchemaMode = "serialization"
     _, document = models_json_schema([(model, mode) for model in models], schema_generator=Untitled)
     for model in models:
@@ -155,6 +166,10 @@ def operations(defs: dict[str, Schema]) -> str:
     return (
         f"export const PROTOCOL = {_wire.PROTOCOL};\n\n"
         f"/** Bytes in one request line. */\nexport const MAX_LINE = {_wire.MAX_LINE};\n\n"
+        "/** Children, and links for all of them, in one fork. */\n"
+        f"export const MAX_FORKED = {_wire.MAX_FORKED};\n\n"
+        "/** Links in one line of the answer to a fork. */\n"
+        f"export const MAX_FORKED_LINE = {_wire.MAX_FORKED_LINE};\n\n"
         'export type RefusalCode = Refused["code"];\n\n'
         f"export type RequestOf = {{\n{asked}\n}};\n\n"
         f"export type AnswerOf = {{\n{answered}\n}};\n\n"
@@ -214,11 +229,13 @@ def integer_check(rules: Schema, place: str, _: Texts) -> str:
 
 
 def list_check(rules: Schema, place: str, texts: Texts) -> str:
-    only(rules, {"items"})
+    only(rules, {"items", "minItems", "maxItems"})
     inner = check_of(rules["items"], "item, at, wrong", texts)
     item = type_of(rules["items"])
     check = f"(item, at, wrong): item is {item} => {inner}" if inner else "isAnything"
-    return f"isList({place}, {check})"
+    least, most = rules.get("minItems", 0), rules.get("maxItems")
+    bounds = [least, most] if most is not None else [least] if least else []
+    return f"isList({', '.join([place, check, *map(str, bounds)])})"
 
 
 def flag_check(rules: Schema, place: str, _: Texts) -> str:

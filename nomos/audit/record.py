@@ -8,8 +8,11 @@ from typing import Any, Final, Literal
 
 from nomos.models import Decision, DenyReason
 
-Kind = Literal["decision", "call", "approval", "revocation", "policy", "key", "app", "session"]
-"""`decision`: the control plane answered; `call`: the PDP did; the others are people's acts."""
+Kind = Literal[
+    "decision", "call", "delegation", "approval", "revocation", "policy", "key", "app", "session"
+]
+"""`decision`: the control plane answered; `call`: the PDP did; `delegation`: an agent handed
+authority on, written when it is first used. The others are people's acts."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +23,10 @@ class Record:
     is the app whose API key a person used. `cid` names the delegation that was signed or used,
     `bundle` the policies that decided, `status` the HTTP status a call was answered with,
     `envelope` the approval concerned, `parent` the record that led to this one. `act` says what
-    a person did (`approve`, `revoke`, `activate`, …), `detail` to what, in plain JSON. Secrets
-    are taken out before a record is made.
+    a person did (`approve`, `revoke`, `activate`, …), `detail` to what, in plain JSON. `root` is
+    the agent at whose authority it all began: `agent` itself, or an ancestor that handed it on.
+    Of a delegation, `agent` is who was given it and `detail` has who gave it (`by`), and how many
+    came before it (`depth`). Secrets are taken out before a record is made.
     """
 
     id: str
@@ -46,6 +51,7 @@ class Record:
     parent: str | None = None
     actor: str | None = None
     act: str | None = None
+    root: str | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 

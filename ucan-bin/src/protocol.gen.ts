@@ -62,6 +62,33 @@ export type Call = {
   args: JsonObject;
 };
 
+/** What somebody asks to be given: a command, or all beneath it, on a resource. */
+export type Wanted = {
+  cmd: string;
+  resource: JsonObject;
+};
+
+/**
+ * One capability that is handed to a child: the delegation to be signed.
+ *
+ * `chain` is the index, among those of the request, of the chain that it narrows. Without
+ * `constraint` it covers what that chain covers; without `exp` it ends when that chain does.
+ */
+export type ForkLink = {
+  chain: number;
+  cmd: string;
+  constraint?: JsonObject;
+  pol: Json[];
+  nonce: string;
+  exp?: number;
+};
+
+/** Whom to hand capabilities to; without `aud` the binary makes a key for the child. */
+export type ForkChild = {
+  aud?: string;
+  links: ForkLink[];
+};
+
 /** Ask who is there; the first request on every new process. */
 export type Hello = {
   id: number;
@@ -112,11 +139,37 @@ export type Invoke = {
 };
 
 /**
+ * Hand narrower authority to many children; all of them or none.
+ *
+ * Each chain is verified as in `verify`, without asking who its root is, and must end in `key`.
+ * Nothing is signed before every link is known to lie within its chain.
+ */
+export type Fork = {
+  id: number;
+  protocol: number;
+  op: "fork";
+  key: string;
+  chains: string[][];
+  children: ForkChild[];
+  now: number;
+  max_depth: number;
+  /** Accept hops without `prf`, as the hosted service writes them. */
+  accept_unlinked: boolean;
+  /** Sign policy statements that hold for anything, such as an empty `or`. */
+  allow_vacuous: boolean;
+};
+
+/**
  * Check an invocation with its chain, or a bare chain of delegations.
  *
  * Exactly one of `invocation` and `chain` is given. With `call`, the invocation must in
  * addition be for that call: same command, equal resource, every signed argument present
  * and equal, every `pol` holding over it.
+ *
+ * With `wanted` instead, the holder asks to be given something: it must lie within the chain's
+ * command and constraint, and the chain must not come from an approval. Policies are not
+ * evaluated then, for whatever is given carries them; an invocation proves who asks, and its
+ * own resource and arguments are compared by the caller.
  */
 export type Verify = {
   id: number;
@@ -139,6 +192,7 @@ export type Verify = {
   /** Accept hops without `prf`, as the hosted service writes them. */
   accept_unlinked: boolean;
   call?: Call;
+  wanted?: Wanted;
 };
 
 /** Read a token's text without trusting it: structure is checked, signatures are not. */
@@ -169,6 +223,19 @@ export type VerifyCheckpoint = {
   op: "verify_checkpoint";
   token: string;
   issuers: string[];
+};
+
+/** The new last link of a chain; `cid` is the sha256 of its text. */
+export type ForkedLink = {
+  jwt: string;
+  cid: string;
+};
+
+/** What one child was given, in the order asked; `seed` if its key was made here. */
+export type Forked = {
+  aud: string;
+  seed?: string;
+  links: ForkedLink[];
 };
 
 /** `version` is the package's, `runtime` names what runs the binary (`bun 1.x`). */
@@ -209,11 +276,20 @@ export type Signed = {
   cid: string;
 };
 
+/** Some of the children, in the order asked; with `more`, another answer follows. */
+export type ForkAnswer = {
+  id: number;
+  ok: true;
+  children: Forked[];
+  more: boolean;
+};
+
 /**
  * What a valid token says. Everything here is covered by a checked signature.
  *
  * `agent` is the last audience, `root` the root's issuer, `meta` the root's meta;
- * `depth` counts the delegations and their lineage; `cids` are the chain's, root first;
+ * `depth` counts the delegations from the first agent to the last, those that the root took
+ * the place of included (`meta.lineage.depth`); `cids` are the chain's, root first;
  * `lineage` the cids that the root names in `prf`; `constraint` the intersection over the
  * chain; `expires_at` the earliest expiry in Unix seconds.
  */
@@ -273,6 +349,12 @@ export const PROTOCOL = 1;
 /** Bytes in one request line. */
 export const MAX_LINE = 1048576;
 
+/** Children, and links for all of them, in one fork. */
+export const MAX_FORKED = 1000;
+
+/** Links in one line of the answer to a fork. */
+export const MAX_FORKED_LINE = 256;
+
 export type RefusalCode = Refused["code"];
 
 export type RequestOf = {
@@ -282,6 +364,7 @@ export type RequestOf = {
   forget_key: ForgetKey;
   delegate: Delegate;
   invoke: Invoke;
+  fork: Fork;
   verify: Verify;
   inspect: Inspect;
   sign_checkpoint: SignCheckpoint;
@@ -295,6 +378,7 @@ export type AnswerOf = {
   forget_key: ForgetKeyAnswer;
   delegate: Signed;
   invoke: Signed;
+  fork: ForkAnswer;
   verify: Verified;
   inspect: Inspected;
   sign_checkpoint: Signed;
@@ -353,6 +437,34 @@ export function isCall(value: unknown, at: string, wrong: Wrong): value is Call 
     isText(value["cmd"], within(at, "cmd"), wrong, COMMAND) &&
     isAnyObject(value["resource"], within(at, "resource"), wrong) &&
     isAnyObject(value["args"], within(at, "args"), wrong)
+  );
+}
+
+export function isWanted(value: unknown, at: string, wrong: Wrong): value is Wanted {
+  return (
+    isRecord(value, at, wrong, ["cmd", "resource"], []) &&
+    isText(value["cmd"], within(at, "cmd"), wrong, COMMAND) &&
+    isAnyObject(value["resource"], within(at, "resource"), wrong)
+  );
+}
+
+export function isForkLink(value: unknown, at: string, wrong: Wrong): value is ForkLink {
+  return (
+    isRecord(value, at, wrong, ["chain", "cmd", "pol", "nonce"], ["constraint", "exp"]) &&
+    isWhole(value["chain"], within(at, "chain"), wrong, 0, 63) &&
+    isText(value["cmd"], within(at, "cmd"), wrong, COMMAND) &&
+    (value["constraint"] === undefined || isAnyObject(value["constraint"], within(at, "constraint"), wrong)) &&
+    isList(value["pol"], within(at, "pol"), wrong, isAnything) &&
+    isText(value["nonce"], within(at, "nonce"), wrong, NONCE) &&
+    (value["exp"] === undefined || isWhole(value["exp"], within(at, "exp"), wrong, 0, 253402300799))
+  );
+}
+
+export function isForkChild(value: unknown, at: string, wrong: Wrong): value is ForkChild {
+  return (
+    isRecord(value, at, wrong, ["links"], ["aud"]) &&
+    (value["aud"] === undefined || isText(value["aud"], within(at, "aud"), wrong, DID)) &&
+    isList(value["links"], within(at, "links"), wrong, (item, at, wrong): item is ForkLink => isForkLink(item, at, wrong), 1)
   );
 }
 
@@ -417,9 +529,25 @@ export function isInvoke(value: unknown, at: string, wrong: Wrong): value is Inv
   );
 }
 
+export function isFork(value: unknown, at: string, wrong: Wrong): value is Fork {
+  return (
+    isRecord(value, at, wrong, ["id", "protocol", "op", "key", "chains", "children", "now", "max_depth", "accept_unlinked", "allow_vacuous"], []) &&
+    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
+    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
+    isExactly(value["op"], within(at, "op"), wrong, "fork") &&
+    isText(value["key"], within(at, "key"), wrong, DID) &&
+    isList(value["chains"], within(at, "chains"), wrong, (item, at, wrong): item is string[] => isList(item, at, wrong, (item, at, wrong): item is string => isText(item, at, wrong, TEXT)), 1, 64) &&
+    isList(value["children"], within(at, "children"), wrong, (item, at, wrong): item is ForkChild => isForkChild(item, at, wrong), 1, 1000) &&
+    isWhole(value["now"], within(at, "now"), wrong, 0, 253402300799) &&
+    isWhole(value["max_depth"], within(at, "max_depth"), wrong, 1, 32) &&
+    isFlag(value["accept_unlinked"], within(at, "accept_unlinked"), wrong) &&
+    isFlag(value["allow_vacuous"], within(at, "allow_vacuous"), wrong)
+  );
+}
+
 export function isVerify(value: unknown, at: string, wrong: Wrong): value is Verify {
   return (
-    isRecord(value, at, wrong, ["id", "protocol", "op", "now", "leeway", "max_depth", "revoked", "revocations_max_age", "accept_unlinked"], ["invocation", "chain", "trusted_issuers", "audience", "revocations_age", "call"]) &&
+    isRecord(value, at, wrong, ["id", "protocol", "op", "now", "leeway", "max_depth", "revoked", "revocations_max_age", "accept_unlinked"], ["invocation", "chain", "trusted_issuers", "audience", "revocations_age", "call", "wanted"]) &&
     isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
     isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
     isExactly(value["op"], within(at, "op"), wrong, "verify") &&
@@ -434,7 +562,8 @@ export function isVerify(value: unknown, at: string, wrong: Wrong): value is Ver
     (value["revocations_age"] === undefined || isWhole(value["revocations_age"], within(at, "revocations_age"), wrong, 0, 9007199254740991)) &&
     isWhole(value["revocations_max_age"], within(at, "revocations_max_age"), wrong, 0, 9007199254740991) &&
     isFlag(value["accept_unlinked"], within(at, "accept_unlinked"), wrong) &&
-    (value["call"] === undefined || isCall(value["call"], within(at, "call"), wrong))
+    (value["call"] === undefined || isCall(value["call"], within(at, "call"), wrong)) &&
+    (value["wanted"] === undefined || isWanted(value["wanted"], within(at, "wanted"), wrong))
   );
 }
 
@@ -481,6 +610,7 @@ export const isRequest: { readonly [O in Op]: Check<RequestOf[O]> } = {
   forget_key: isForgetKey,
   delegate: isDelegate,
   invoke: isInvoke,
+  fork: isFork,
   verify: isVerify,
   inspect: isInspect,
   sign_checkpoint: isSignCheckpoint,

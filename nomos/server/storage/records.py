@@ -65,6 +65,7 @@ def add(connection: Connection, record: Record) -> Link:
             "app": record.app,
             "cid": record.cid,
             "parent": record.parent,
+            "root": record.root,
             "hash": placed.hash,
             "text": placed.text,
         },

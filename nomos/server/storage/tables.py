@@ -75,9 +75,11 @@ records: Final = sa.Table(
     sa.Column("app", sa.String(64)),
     sa.Column("cid", sa.String(64), index=True),
     sa.Column("parent", sa.String(68), index=True),
+    sa.Column("root", sa.String(64)),
     sa.Column("hash", sa.String(64), nullable=False),
     sa.Column("text", sa.Text, nullable=False),
     sa.Index(None, "tenant", "app", "seq"),
+    sa.Index(None, "tenant", "root", "seq"),
 )
 
 checkpoints: Final = sa.Table(
