@@ -4,11 +4,11 @@ Neither side may block the other. If we only wrote, the binary could fill its ou
 stop reading, and both would wait forever. So our ends are non-blocking, callers write directly
 while there is room, and a thread finishes writes for which there was none.
 
-Answers are read by whoever holds `_reading`, and handed to whoever asked, by id. A thread that
-has nothing better to do than wait for its own answer takes it and reads, which spares two thread
-switches, most of the cost of a signature. Otherwise the I/O thread takes it. Nobody is forgotten:
-who lets go of `_reading` while others wait wakes the I/O thread, and who joins while it is held
-was noted before the holder lets go.
+An answer is a line, or several under one id. Answers are read by whoever holds `_reading`, and
+handed to whoever asked, by id. A thread that has nothing better to do than wait for its own answer
+takes it and reads, which spares two thread switches, most of the cost of a signature. Otherwise
+the I/O thread takes it. Nobody is forgotten: who lets go of `_reading` while others wait wakes the
+I/O thread, and who joins while it is held was noted before the holder lets go.
 
 End of file on the binary's output is its death, and the only sign of it that we trust: a
 broken pipe on writing may come late or not at all. Everyone still waiting is told.
@@ -32,7 +32,8 @@ from nomos.errors import SignerDied
 
 Message = dict[str, Any]
 Done = Callable[["Message | None"], None]
-"""Called once, by whoever reads: with the answer, or None when the binary died. Never raises."""
+"""Called by whoever reads, with each line of the answer, or None when the binary died. The last
+line is the one without `more`; nothing comes after it, or after None. Never raises."""
 
 MAX_ANSWER: Final = 8 * 1024 * 1024
 MAX_WAITING: Final = 100_000
@@ -250,7 +251,9 @@ class Process:
             except (ValueError, TypeError, KeyError):
                 return False
             with self._lock:
-                done = self._waiting.pop(ident, None)
+                done = self._waiting.get(ident)
+                if is_last(message):
+                    self._waiting.pop(ident, None)
             if done is not None:
                 done(message)
         return len(self._pending) <= MAX_ANSWER
@@ -273,21 +276,35 @@ class Process:
             done(None)
 
 
+def is_last(line: Message) -> bool:
+    """Whether an answer ends with this line."""
+    return line.get("more") is not True
+
+
 class Waiter:
     """A thread waiting for one answer. A bare lock wakes up faster than an `Event`."""
 
-    __slots__ = ("_lock", "arrived", "message")
+    __slots__ = ("_lock", "arrived", "lines")
 
     def __init__(self) -> None:
-        self.message: Message | None = None
+        self.lines: list[Message] = []
+        """All of the answer once it has arrived; empty if the binary died before its end."""
         self.arrived = False
         self._lock = threading.Lock()
         self._lock.acquire()
 
     def done(self, message: Message | None) -> None:
-        self.message = message
-        self.arrived = True
-        self._lock.release()
+        if self.take(message):
+            self.arrived = True
+            self._lock.release()
+
+    def take(self, message: Message | None) -> bool:
+        """Keep a line; True if it is the last one, or there will be none."""
+        if message is None:
+            self.lines.clear()
+            return True
+        self.lines.append(message)
+        return is_last(message)
 
     def wait(self, seconds: float) -> bool:
         return self._lock.acquire(timeout=seconds)

@@ -3,8 +3,9 @@
 One binary serves all guards of a Python process. It starts on first use, is started again
 after a death, and is never shared across `fork()`: two processes on one pair of pipes get
 each other's answers. `Link` holds what survives the binary, which is the keys: a new binary
-gets them before anything else is asked of it. Every operation may be asked twice with the
-same result, so a question that met a dying binary is asked once more.
+gets them before anything else is asked of it. Every operation may be asked twice and do no more
+than once, so a question that met a dying binary, even one that was answered in part, is asked once
+more.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -91,8 +92,9 @@ class Link:
             )
         return ident, line
 
-    def finish(self, request: Request, message: Message) -> Answer | Refused:
+    def finish(self, request: Request, lines: Sequence[Message]) -> Answer | Refused:
         """Read the answer to `request`, and keep what a later binary will need."""
+        message = whole(lines)
         if message.get("ok") is not True:
             return Refused.model_validate(message)
         answer = request.answer.model_validate(message)
@@ -141,12 +143,23 @@ class Link:
             process.kill()
             raise SignerDied(f"{self.path} did not answer within {self.deadline:g} s of starting")
         process.started()
-        message = waiter.message
-        if message is None:
+        if not waiter.lines:
             raise SignerDied(f"{self.path} ended while it was starting; `nomos doctor` says more")
+        message = whole(waiter.lines)
         if message.get("ok") is not True or message.get("speaks") != PROTOCOL:
             process.kill()
             raise ProtocolMismatch(_mismatch(self.path, message))
+
+
+def whole(lines: Sequence[Message]) -> Message:
+    """Return an answer as one message: its last line, with the children of all of them.
+
+    The last line also says if the binary failed on the way; then the others are worth nothing.
+    """
+    last = lines[-1]
+    if len(lines) == 1 or last.get("ok") is not True:
+        return last
+    return {**last, "children": [child for line in lines for child in line["children"]]}
 
 
 def _mismatch(path: Path, message: Message) -> str:
@@ -163,7 +176,7 @@ class TaskWaiter(Waiter):
     __slots__ = ("_event", "_soon")
 
     def __init__(self) -> None:
-        self.message = None
+        self.lines = []
         self._event = anyio.Event()
         loop = anyio.lowlevel.current_token().native_token
         # asyncio's name for it, or trio's; both may be called from any thread.
@@ -171,7 +184,8 @@ class TaskWaiter(Waiter):
         self._soon: Callable[[Callable[[], None]], object] = getattr(loop, name)
 
     def done(self, message: Message | None) -> None:
-        self.message = message
+        if not self.take(message):
+            return
         # A closed loop (trio.RunFinishedError is one too) means that nobody waits any more.
         with contextlib.suppress(RuntimeError):
             self._soon(self._event.set)
@@ -202,7 +216,7 @@ class Signer:
             return None
         if not in_time:
             raise _overdue(self.link, process, ident)
-        return None if waiter.message is None else self.link.finish(request, waiter.message)
+        return self.link.finish(request, waiter.lines) if waiter.lines else None
 
 
 class AsyncSigner:
@@ -235,7 +249,7 @@ class AsyncSigner:
             process.forget(ident)
         if scope.cancelled_caught:
             raise _overdue(self.link, process, ident)
-        return None if waiter.message is None else self.link.finish(request, waiter.message)
+        return self.link.finish(request, waiter.lines) if waiter.lines else None
 
 
 def shared(path: Path | None = None) -> Link:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ucan_loop import Loop
@@ -15,6 +16,7 @@ from ucan_loop import Loop
 MAX_LINE = 1024 * 1024
 HELLO = b'{"id":5,"protocol":1,"op":"hello"}\n'
 SEED = "00" * 31 + "01"
+NOW = 1_700_000_000
 
 
 def hello(number: int) -> bytes:
@@ -127,6 +129,43 @@ def test_a_key_that_was_made_can_be_loaded_into_another_process(binary: Path, lo
     assert fresh.ask({"op": "forget_key", "key": made["key"]})["forgotten"] is True
     assert fresh.ask({"op": "forget_key", "key": made["key"]})["forgotten"] is False
     assert fresh.end() == 0
+
+
+def fork(loop: Loop, children: int) -> dict[str, Any]:
+    """Return a request that forks so many children, by a holder whose key the loop made."""
+    root, holder = (loop.ask({"op": "generate_key"})["key"] for _ in range(2))
+    payload = {"iss": root, "aud": holder, "cmd": "/a", "pol": [], "nonce": "n"}
+    request = {"op": "delegate", "key": root, "allow_vacuous": False}
+    first = loop.ask({**request, "payload": {**payload, "nbf": NOW - 60, "exp": NOW + 60}})
+    link = {"chain": 0, "cmd": "/a/b", "pol": [], "nonce": "f"}
+    return {
+        "op": "fork",
+        "key": holder,
+        "chains": [[first["jwt"]]],
+        "children": [{"links": [link]}] * children,
+        "now": NOW,
+        "max_depth": 8,
+        "accept_unlinked": False,
+        "allow_vacuous": False,
+    }
+
+
+def test_a_fork_of_many_is_answered_in_lines_and_then_the_next_request(loop: Loop) -> None:
+    request = fork(loop, 1000)
+    loop.send(json.dumps({"id": 6, "protocol": 1, **request}).encode() + b"\n" + HELLO)
+    lines = [loop.answer() for _ in range(4)]
+    assert [line.pop("id") for line in lines] == [6] * 4
+    assert [line["more"] for line in lines] == [True, True, True, False]
+    assert [len(line["children"]) for line in lines] == [256, 256, 256, 232]
+    seeds = {child["seed"] for line in lines for child in line["children"]}
+    assert len(seeds) == 1000
+    assert loop.answer()["id"] == 5
+
+
+def test_a_key_made_for_a_child_is_not_kept(loop: Loop) -> None:
+    answer = loop.ask(fork(loop, 1))
+    (child,) = answer["children"]
+    assert loop.ask({"op": "forget_key", "key": child["aud"]})["forgotten"] is False
 
 
 def test_it_ends_when_nobody_reads(binary: Path) -> None:

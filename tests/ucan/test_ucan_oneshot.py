@@ -113,6 +113,59 @@ def test_mint_refuses(binary: Path, document: object, code: str) -> None:
     assert SEED[:-1] not in refused.stdout
 
 
+def minted(binary: Path, aud: str, seed: str = SEED) -> str:
+    payload = {**PAYLOAD, "aud": aud, "nbf": NOW - 60}
+    jwt: str = call(binary, "mint", {"payload": payload, "seed": seed}).answer["jwt"]
+    return jwt
+
+
+def test_a_forked_chain_validates_for_the_child_and_its_seed_forks_again(binary: Path) -> None:
+    holder = Call(binary, "keygen").answer
+    chain = [minted(binary, holder["did"])]
+    seed = holder["seed"]
+    for depth in (2, 3):
+        links = [{"cmd": "/github/issue/list", "constraint": {"provider": "github"}}]
+        document = {"seed": seed, "chains": [chain], "children": [{"links": links}], "now": NOW}
+        forked = call(binary, "fork", document)
+        assert forked.status == 0
+        (child,) = forked.answer["children"]
+        chain.append(child["links"][0]["jwt"])
+        question = {"chain": chain, "now": NOW, "audience": child["aud"], "trusted_issuers": [DID]}
+        valid = call(binary, "validate", question)
+        assert valid.answer["depth"] == depth
+        assert seed not in forked.stdout
+        seed = child["seed"]
+
+
+def test_without_a_time_a_fork_is_of_now(binary: Path) -> None:
+    holder = Call(binary, "keygen").answer
+    document = {
+        "seed": holder["seed"],
+        "chains": [[minted(binary, holder["did"])]],
+        "children": [{"links": [{"cmd": "/github/issue"}]}],
+    }
+    assert call(binary, "fork", document).answer["code"] == "expired"
+
+
+def test_fork_says_what_was_asked_and_what_is_held(binary: Path) -> None:
+    holder = Call(binary, "keygen").answer
+    document = {
+        "seed": holder["seed"],
+        "chains": [[minted(binary, holder["did"])]],
+        "children": [{"links": [{"cmd": "/github/issue"}, {"cmd": "/github"}]}],
+        "now": NOW,
+    }
+    refused = call(binary, "fork", document)
+    assert refused.status == 1
+    assert refused.answer == {
+        "ok": False,
+        "code": "chain_attenuation_violation",
+        "message": "children[0].links[1]: cmd /github is not within /github/issue, "
+        "which the chain gives",
+    }
+    assert holder["seed"] not in refused.stdout
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "\ufeff{}", '{"jwt":1,"jwt":2}', '{"jwt":NaN}'])
 def test_input_that_is_no_object_is_refused(binary: Path, text: str) -> None:
     refused = Call(binary, "parse", text=text)

@@ -6,7 +6,13 @@ by someone who does not.
 
 from __future__ import annotations
 
-from vectors import attacks_chain, attacks_checkpoint, attacks_keys, attacks_text
+from vectors import (
+    attacks_chain,
+    attacks_checkpoint,
+    attacks_keys,
+    attacks_text,
+    attacks_wanted,
+)
 from vectors.cases import Case, case, refused
 
 
@@ -26,6 +32,8 @@ def table() -> list[Case]:
         *attacks_chain.uses(),
         *attacks_chain.calls(),
         *attacks_chain.precedence(),
+        *attacks_wanted.wants(),
+        *attacks_wanted.depths(),
         *attacks_checkpoint.checkpoints(),
     ]
     return [case(name, request, refused=refused(code, hop)) for name, request, code, hop in rows]

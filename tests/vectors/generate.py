@@ -18,9 +18,11 @@ sys.path.insert(0, str(FOLDER.parent))
 from vectors import (  # noqa: E402
     attacks,
     cases_checkpoints,
+    cases_fork,
     cases_protocol,
     cases_signing,
     cases_verification,
+    cases_wanted,
 )
 from vectors.forge import PARTIES  # noqa: E402
 
@@ -34,7 +36,11 @@ def files() -> dict[Path, str]:
         ),
         "verification.json": (
             "What verifies, and everything it says.",
-            cases_verification.verification(),
+            [*cases_verification.verification(), *cases_wanted.wants(), *cases_wanted.depths()],
+        ),
+        "fork.json": (
+            "Forking: what is handed on, byte for byte, and what is not.",
+            cases_fork.forking(),
         ),
         "checkpoints.json": (
             "Checkpoints: what is signed and not, and what verifies.",

@@ -5,12 +5,14 @@
  * the name of the subcommand: other users see them in a process list.
  */
 
+import { Buffer } from "node:buffer";
+
 import { answer, type Signer } from "./ops.ts";
 import { MAX_LINE, PROTOCOL } from "./protocol.gen.ts";
 import { internal, invalidRequest, Refusal, tooLarge } from "./refusal.ts";
 import { isRecord, Wrong } from "./schema.ts";
 import { readRequest } from "./serve.ts";
-import type { JsonObject } from "./token/canonical.ts";
+import { isObject, type Json, type JsonObject } from "./token/canonical.ts";
 
 export interface Outcome {
   readonly status: 0 | 1 | 2;
@@ -22,7 +24,7 @@ export interface Surroundings {
   readonly signer: Signer;
   /** All of stdin, or undefined if it is longer than `MAX_LINE` bytes. */
   readonly input: () => Uint8Array | undefined;
-  /** Unix seconds, for `validate` without `now`. */
+  /** Unix seconds, for `fork` and `validate` without `now`. */
   readonly clock: () => number;
 }
 
@@ -30,6 +32,10 @@ export const USAGE = `usage: nomos-ucan <command>, JSON on stdin where one is na
 
   serve      answer requests, one line of JSON each, until stdin ends
   mint       {"payload": {…}, "seed": "<64 hex>"}  →  {"jwt", "cid"}
+  fork       {"seed": "<64 hex>", "chains": [["<jwt>", …], …], "now"?: <unix seconds>, …,
+              "children": [{"aud"?: "<did>", "links": [{"cmd": "/…", "chain"?: <index>,
+              "constraint"?: {…}, "pol"?: […], "exp"?: <unix seconds>}, …]}, …]}
+             →  {"children": [{"aud", "seed"?, "links": [{"jwt", "cid"}, …]}, …]}
   validate   {"chain": ["<jwt>", …], "now"?: <unix seconds>, "trusted_issuers"?: […], …}
   parse      {"jwt": "<jwt>"}  →  what it says, with no signature checked
   keygen     →  {"did", "seed"}
@@ -43,6 +49,7 @@ type Command = (around: Surroundings) => object;
 
 const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
   ["mint", withInput(mint)],
+  ["fork", withInput(fork)],
   ["validate", withInput(validate)],
   ["parse", withInput(parse)],
   ["keygen", keygen],
@@ -95,14 +102,45 @@ function mint(input: JsonObject, { signer }: Surroundings): object {
   const wrong = wrongMembers(input, ["payload", "seed"], ["allow_vacuous"]);
   if (wrong !== undefined) return wrong;
   const { seed, ...rest } = input;
-  const loaded = answer("load_key", { ...FRAME, op: "load_key", seed }, signer);
-  if (loaded instanceof Refusal) return loaded;
-  const { key } = loaded;
+  const key = loaded(seed, signer);
+  if (key instanceof Refusal) return key;
   return answer(
     "delegate",
     { allow_vacuous: false, ...rest, ...FRAME, op: "delegate", key },
     signer,
   );
+}
+
+function fork(input: JsonObject, { signer, clock }: Surroundings): object {
+  const wrong = wrongMembers(input, ["seed", "chains", "children"], FORKED);
+  if (wrong !== undefined) return wrong;
+  const { seed, children, ...rest } = input;
+  const key = loaded(seed, signer);
+  if (key instanceof Refusal) return key;
+  const defaults = { now: clock(), max_depth: 8, accept_unlinked: false, allow_vacuous: false };
+  const asked = { children: completed(children, signer), key };
+  const lines = answer("fork", { ...defaults, ...rest, ...FRAME, op: "fork", ...asked }, signer);
+  if (lines instanceof Refusal) return lines;
+  return { children: Array.from(lines).flatMap((line) => line.children) };
+}
+
+/** What a person may leave out of a link; what is no link is left to be refused. */
+function completed(children: Json | undefined, { random }: Signer): Json | undefined {
+  const withNonce = (link: Json): Json => {
+    const nonce = Buffer.from(random(NONCE_BYTES)).toString("hex");
+    return isObject(link) ? { chain: 0, pol: [], nonce, ...link } : link;
+  };
+  const withLinks = (child: Json): Json =>
+    isObject(child) && Array.isArray(child["links"])
+      ? { ...child, links: child["links"].map(withNonce) }
+      : child;
+  return Array.isArray(children) ? children.map(withLinks) : children;
+}
+
+/** Load the key for this one operation, and say how it is called. */
+function loaded(seed: Json | undefined, signer: Signer): string | Refusal {
+  const answered = answer("load_key", { ...FRAME, op: "load_key", seed }, signer);
+  return answered instanceof Refusal ? answered : answered.key;
 }
 
 function validate(input: JsonObject, { signer, clock }: Surroundings): object {
@@ -127,6 +165,12 @@ function parse(input: JsonObject, { signer }: Surroundings): object {
   return read instanceof Refusal ? read : { ok: true, ...read };
 }
 
+/** The members of a fork request that a person may leave out. */
+const FORKED = ["accept_unlinked", "allow_vacuous", "max_depth", "now"];
+
+/** Random bytes in a nonce that a person left out. */
+const NONCE_BYTES = 16;
+
 /** The members of a verify request that a person may give; all but the frame have defaults. */
 const VALIDATED = [
   "accept_unlinked",
@@ -141,6 +185,7 @@ const VALIDATED = [
   "revocations_max_age",
   "revoked",
   "trusted_issuers",
+  "wanted",
 ];
 
 function keygen({ signer }: Surroundings): object {

@@ -5,6 +5,7 @@ import { Buffer } from "node:buffer";
 import { isRequest, PROTOCOL } from "./protocol.gen.ts";
 import type { AnswerOf, Checkpoint, Delegation, Invocation } from "./protocol.gen.ts";
 import type { Op, RequestOf } from "./protocol.gen.ts";
+import { fork } from "./fork.ts";
 import {
   invalidKey,
   invalidRequest,
@@ -22,7 +23,7 @@ import { KEY_BYTES, type KeyObject } from "./token/ed25519.ts";
 import { readInvocation, signInvocation, useOf } from "./token/invocation.ts";
 import { HEADERS, kindOf, type Signed } from "./token/jwt.ts";
 import { readChain, verify } from "./verify/order.ts";
-import { isVacuous } from "./verify/pol.ts";
+import { isVacuous, VACUOUS } from "./verify/pol.ts";
 
 /** What an operation may use beside its request. */
 export interface Signer {
@@ -35,8 +36,14 @@ export interface Signer {
 /** An answer before it has the id of its request. */
 export type Body<O extends Op> = Omit<AnswerOf[O], "id" | "ok">;
 
+/** What operations give back: one answer, or where there is a `more`, one after another. */
+export type Results = {
+  readonly [O in Op]:
+    (AnswerOf[O] extends { more: boolean } ? Iterable<Body<O>> : Body<O>) | Refusal;
+};
+
 type Handlers = {
-  readonly [O in Op]: (request: RequestOf[O], signer: Signer) => Body<O> | Refusal;
+  readonly [O in Op]: (request: RequestOf[O], signer: Signer) => Results[O];
 };
 
 const handlers: Handlers = {
@@ -47,6 +54,7 @@ const handlers: Handlers = {
   delegate: ({ key, payload, allow_vacuous }, { keys }) =>
     delegate(payload, key, keys.secretOf(key), allow_vacuous),
   invoke: ({ key, payload }, { keys }) => invoke(payload, key, keys.secretOf(key)),
+  fork: (request, { keys, random }) => fork(request, keys.secretOf(request.key), random),
   verify,
   inspect: ({ token }) => inspect(token),
   sign_checkpoint: ({ key, payload }, { keys }) => checkpoint(payload, key, keys.secretOf(key)),
@@ -60,7 +68,11 @@ export function isOp(name: unknown): name is Op {
 }
 
 /** Check the request's shape, then do what it asks. */
-export function answer<O extends Op>(op: O, request: unknown, signer: Signer): Body<O> | Refusal {
+export function answer<O extends Op>(
+  op: O,
+  request: unknown,
+  signer: Signer,
+): Results[O] | Refusal {
   const check: Check<RequestOf[O]> = isRequest[op];
   const wrong = new Wrong();
   if (!check(request, "", wrong)) return invalidRequest(wrong.sentence);
@@ -87,7 +99,7 @@ function delegate(
   const terms = termsOf(payload);
   if (terms instanceof Refusal) return terms;
   if (!allowVacuous && isVacuous(terms.policy)) {
-    return vacuousPolicy("an `or` of nothing in pol holds for every call; allow_vacuous signs it");
+    return vacuousPolicy(VACUOUS);
   }
   const wrong = wrongParties(payload, key);
   if (wrong !== undefined) return wrong;

@@ -17,6 +17,11 @@ export class Refusal {
   at(hop: number): Refusal {
     return new Refusal(this.code, this.message, hop);
   }
+
+  /** The same refusal, saying which part of the request it is about. */
+  of(part: string): Refusal {
+    return new Refusal(this.code, `${part}: ${this.message}`, this.hop);
+  }
 }
 
 type Refuse = (message: string) => Refusal;

@@ -45,8 +45,12 @@ export function isList<T>(
   at: string,
   wrong: Wrong,
   isItem: Check<T>,
+  min = 0,
+  max = Infinity,
 ): value is T[] {
   if (!Array.isArray(value)) return wrong.because(at, "must be a list");
+  if (value.length < min) return wrong.because(at, `has fewer than ${min} items`);
+  if (value.length > max) return wrong.because(at, `has more than ${max} items`);
   return value.every((item, index) => isItem(item, `${at}[${index}]`, wrong));
 }
 

@@ -1,5 +1,6 @@
 /**
- * The persistent loop: one line of JSON in, one line of JSON out, in order, until the input ends.
+ * The persistent loop: one line of JSON in, its answer out, in order, until the input ends. An
+ * answer is one line of JSON; that of `fork` may be several, of which all but the last say `more`.
  *
  * It blocks in `read` and in `write`. The other side must read answers while it writes requests;
  * it demultiplexes by `id`. A line over the limit is read to its end without being kept, and
@@ -8,8 +9,8 @@
 
 import { Buffer, isUtf8 } from "node:buffer";
 
-import { answer, isOp, OPS, type Signer } from "./ops.ts";
-import { MAX_LINE, PROTOCOL, type Refused } from "./protocol.gen.ts";
+import { answer, isOp, OPS, type Results, type Signer } from "./ops.ts";
+import { MAX_LINE, PROTOCOL, type Op, type Refused } from "./protocol.gen.ts";
 import {
   internal,
   invalidRequest,
@@ -47,10 +48,12 @@ const LEADING_ID = /^\s*\{\s*"id"\s*:\s*(\d{1,15})\s*[,}]/;
 /** Answer every request until the input ends. */
 export function serve(pipe: Pipe, signer: Signer): void {
   for (const line of linesOf(pipe.read)) {
-    const text = JSON.stringify(reply(line, signer));
-    // A line may have brought a key; its bytes need not wait for the next read to go.
-    if (Buffer.isBuffer(line)) line.fill(0);
-    pipe.write(Buffer.from(`${text}\n`));
+    for (const reply of replies(line, signer)) {
+      const text = JSON.stringify(reply);
+      // A line may have brought a key; its bytes need not wait for the next read to go.
+      if (Buffer.isBuffer(line)) line.fill(0);
+      pipe.write(Buffer.from(`${text}\n`));
+    }
   }
 }
 
@@ -103,16 +106,18 @@ class Held {
 
 type Reply = Refused | { readonly id: number; readonly ok: true };
 
-function reply(line: Buffer | Overlong, signer: Signer): Reply {
-  if (!Buffer.isBuffer(line)) {
-    return refused(leadingId(line.start), tooLarge(`a line is longer than ${MAX_LINE} bytes`));
+/** All that is answered to one line, made while it is sent. */
+function* replies(line: Buffer | Overlong, signer: Signer): Generator<Reply> {
+  const request = Buffer.isBuffer(line)
+    ? readRequest(line)
+    : tooLarge(`a line is longer than ${MAX_LINE} bytes`);
+  if (request instanceof Refusal) return yield refused(leadingId(line), request);
+  const { id } = request;
+  if (!isId(id))
+    return yield refused(null, invalidRequest("id must be an integer from 0 to 2^53−1"));
+  for (const body of bodies(request, signer)) {
+    yield body instanceof Refusal ? refused(id, body) : { id, ok: true, ...body };
   }
-  const request = readRequest(line);
-  if (request instanceof Refusal) return refused(leadingId(line), request);
-  const { id, op } = request;
-  if (!isId(id)) return refused(null, invalidRequest("id must be an integer from 0 to 2^53−1"));
-  const body = perform(request, op, signer);
-  return body instanceof Refusal ? refused(id, body) : { id, ok: true, ...body };
 }
 
 /** Read one line, or one document, of JSON. */
@@ -125,27 +130,33 @@ export function readRequest(line: Uint8Array): JsonObject | Refusal {
   return isObject(value) ? value : invalidRequest("a request is a JSON object");
 }
 
+/** A bug found between two lines of an answer ends it with a refusal. */
+function* bodies(request: JsonObject, signer: Signer): Generator<object> {
+  try {
+    const result = perform(request, signer);
+    yield* Symbol.iterator in result ? result : [result];
+  } catch {
+    yield internal();
+  }
+}
+
 /** Protocol first: a request of another version may mean something else by any other name. */
-function perform(request: JsonObject, op: Json | undefined, signer: Signer): object {
-  const { protocol } = request;
+function perform(request: JsonObject, signer: Signer): Results[Op] {
+  const { protocol, op } = request;
   if (protocol !== PROTOCOL) {
     const theirs = typeof protocol === "number" ? protocol : "none";
     return otherProtocol(`the request is of protocol ${theirs}; this binary speaks ${PROTOCOL}`);
   }
-  if (!isOp(op)) return unknownOp(`op must be one of ${OPS.join(", ")}`);
-  try {
-    return answer(op, request, signer);
-  } catch {
-    return internal();
-  }
+  return isOp(op) ? answer(op, request, signer) : unknownOp(`op must be one of ${OPS.join(", ")}`);
 }
 
 function isId(id: Json | undefined): id is number {
   return typeof id === "number" && Number.isSafeInteger(id) && id >= 0;
 }
 
-function leadingId(line: Buffer): number | null {
-  const [, id] = LEADING_ID.exec(line.toString("latin1", 0, KEPT_OF_OVERLONG)) ?? [];
+function leadingId(line: Buffer | Overlong): number | null {
+  const start = Buffer.isBuffer(line) ? line : line.start;
+  const [, id] = LEADING_ID.exec(start.toString("latin1", 0, KEPT_OF_OVERLONG)) ?? [];
   return id === undefined ? null : Number(id);
 }
 

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 
 import type { Delegation } from "../src/protocol.gen.ts";
 import { readDelegation, signDelegation, termsOf } from "../src/token/delegation.ts";
+import type { JsonObject } from "../src/token/canonical.ts";
 import { codeOf, delegation, ISSUER, NOW, sealed } from "./forge.ts";
 
 test("what was signed is read back, with what it means", () => {
@@ -17,8 +18,20 @@ test("what was signed is read back, with what it means", () => {
 });
 
 test("without meta there is neither constraint nor approval", () => {
-  expect(termsOf(delegation())).toEqual({ policy: [], constraint: undefined, approved: false });
+  expect(termsOf(delegation())).toEqual({
+    ...{ policy: [], constraint: undefined },
+    ...{ approved: false, before: 0 },
+  });
   expect(termsOf(delegation({ meta: {} }))).toMatchObject({ approved: false });
+});
+
+test("what a root took the place of is its word, or one for each cid it names", () => {
+  const prf = ["0".repeat(64), "1".repeat(64)];
+  const before = (meta: JsonObject): unknown => termsOf(delegation({ prf, meta }));
+  expect(before({})).toMatchObject({ before: 2 });
+  expect(before({ lineage: {} })).toMatchObject({ before: 2 });
+  expect(before({ lineage: { depth: 5 } })).toMatchObject({ before: 5 });
+  expect(before({ lineage: { depth: 0 } })).toMatchObject({ before: 0 });
 });
 
 describe("claims that mean nothing are refused, signed or not", () => {
@@ -26,6 +39,11 @@ describe("claims that mean nothing are refused, signed or not", () => {
     ["exp at nbf", { nbf: NOW, exp: NOW }],
     ["prf that is no cid", { prf: ["A".repeat(64)] }],
     ["a constraint that is no object", { meta: { resource_constraint: "github" } }],
+    ["a lineage that is no object", { meta: { lineage: [] } }],
+    ["a depth below nothing", { meta: { lineage: { depth: -1 } } }],
+    ["a depth between two", { meta: { lineage: { depth: 0.5 } } }],
+    ["a depth that is text", { meta: { lineage: { depth: "1" } } }],
+    ["a depth that is null", { meta: { lineage: { depth: null } } }],
     ["a policy that is not understood", { pol: [["like", ".a", "b"]] }],
   ])("%s", (_, changes) => {
     expect(codeOf(termsOf(delegation(changes)))).toBe("malformed_ucan");

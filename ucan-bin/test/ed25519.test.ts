@@ -65,6 +65,16 @@ describe("points", () => {
     expect(points).toBeLessThan(44);
   });
 
+  test("a number is the y of a point if there is a root for its x", () => {
+    const numbers = Array.from({ length: 64 }, (_, n) => power(BigInt(n + 2), 2n ** 200n + 7n));
+    const seen = numbers.map((y) => {
+      const square = mod((y * y - 1n) * inverse(D * y * y + 1n));
+      expect(isPoint(bytes(y))).toBe(root(square) !== undefined);
+      return isPoint(bytes(y));
+    });
+    expect(new Set(seen).size).toBe(2);
+  });
+
   test("the eight points of small order are refused, and they are all there are", () => {
     for (const y of smallOrderYs()) {
       expect(isPoint(bytes(y))).toBe(false);

@@ -4,7 +4,8 @@ import { Buffer } from "node:buffer";
 
 import { Keys } from "../src/keys.ts";
 import type { Signer } from "../src/ops.ts";
-import type { Checkpoint, Delegation, Invocation, Verify } from "../src/protocol.gen.ts";
+import type { Checkpoint, Delegation, Fork, ForkLink } from "../src/protocol.gen.ts";
+import type { Invocation, Verify } from "../src/protocol.gen.ts";
 import { Refusal } from "../src/refusal.ts";
 import { canonical, type Json } from "../src/token/canonical.ts";
 import { didOf } from "../src/token/did_key.ts";
@@ -81,6 +82,27 @@ export function verifyRequest(changes: Partial<Verify>): Verify {
     revoked: [],
     revocations_max_age: 5,
     accept_unlinked: false,
+    ...changes,
+  };
+}
+
+export function link(changes: Partial<ForkLink> = {}): ForkLink {
+  return { chain: 0, cmd: "/github/issue/list", pol: [], nonce: "f-1", ...changes };
+}
+
+/** The planner forks one child, the researcher, from a root of its own. */
+export function forkRequest(changes: Partial<Fork> = {}): Fork {
+  return {
+    id: 1,
+    protocol: 1,
+    op: "fork",
+    key: PLANNER.did,
+    chains: [[sealed("delegation", delegation())]],
+    children: [{ aud: RESEARCHER.did, links: [link()] }],
+    now: NOW,
+    max_depth: 8,
+    accept_unlinked: false,
+    allow_vacuous: false,
     ...changes,
   };
 }

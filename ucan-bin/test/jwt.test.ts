@@ -82,6 +82,12 @@ describe("what would not open is not sealed", () => {
     const fits = sealed("delegation", { a: "x".repeat(48 * 1024 - 128) });
     expect(fits.length).toBeLessThanOrEqual(MAX_TOKEN);
     expect(why(fits)).toBeUndefined();
+    // No text of base64url has the one length between the last two.
+    const lengths = [49_031, 49_032, 49_033, 49_034].map((size) => {
+      const token = seal("delegation", { a: "x".repeat(size) }, ISSUER.secret);
+      return token instanceof Refusal ? token.code : token.jwt.length;
+    });
+    expect(lengths).toEqual([65_533, 65_534, 65_535, "too_large"]);
     expect(codeOf(seal("delegation", { a: "x".repeat(48 * 1024) }, ISSUER.secret))).toBe(
       "too_large",
     );

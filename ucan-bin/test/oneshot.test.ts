@@ -2,7 +2,8 @@ import { Buffer } from "node:buffer";
 import { describe, expect, test } from "vitest";
 
 import { run, USAGE, type Outcome } from "../src/oneshot.ts";
-import { delegation, ISSUER, NOW, PLANNER, sealed, signer } from "./forge.ts";
+import type { AnswerOf } from "../src/protocol.gen.ts";
+import { delegation, ISSUER, link, NOW, PLANNER, RESEARCHER, sealed, signer } from "./forge.ts";
 
 function invoked(args: string[], input: unknown = undefined, by = signer()): Outcome {
   const text = typeof input === "string" ? input : JSON.stringify(input ?? {});
@@ -60,6 +61,65 @@ describe("mint", () => {
   });
 });
 
+describe("fork", () => {
+  const child = { aud: RESEARCHER.did, links: [{ cmd: "/github/issue/list" }] };
+  const input = { seed: PLANNER.seed, chains: [[root]], children: [child] };
+
+  test("needs little of a person, and prints the new links", () => {
+    const [status, answer] = printed(["fork"], {
+      ...input,
+      children: [child, { links: child.links }],
+    });
+    const link = { jwt: expect.any(String), cid: expect.stringMatching(/^[0-9a-f]{64}$/) };
+    expect([status, answer]).toEqual([
+      0,
+      {
+        children: [
+          { aud: RESEARCHER.did, links: [link] },
+          { aud: expect.stringMatching(/^did:key:z6Mk/), seed: "07".repeat(32), links: [link] },
+        ],
+      },
+    ]);
+  });
+
+  test("signs what it was told, where it was told more", () => {
+    const all = link({ nonce: "mine", pol: [["==", ".args.n", 1]], exp: NOW + 5 });
+    const request = { ...input, now: NOW + 1, children: [{ ...child, links: [all] }] };
+    const [, { children }] = printed(["fork"], request) as [number, AnswerOf["fork"]];
+    const [, said] = printed(["parse"], { jwt: children[0]!.links[0]!.jwt });
+    expect(said).toMatchObject({
+      payload: { nonce: "mine", pol: all.pol, exp: NOW + 5, nbf: NOW - 59, aud: RESEARCHER.did },
+    });
+  });
+
+  test("prints a thousand children as one document", () => {
+    const [, answer] = printed(["fork"], { ...input, children: Array(1000).fill(child) });
+    expect(answer).toHaveProperty("children.length", 1000);
+  });
+
+  test.each<[string, object, string, string]>([
+    ["no seed", { seed: undefined }, "invalid_request", "seed is missing"],
+    ["a short seed", { seed: "00" }, "invalid_request", "seed must match"],
+    ["another's seed", { seed: ISSUER.seed }, "audience_mismatch", "chains[0]: "],
+    ["a key by its name", { key: PLANNER.did }, "invalid_request", '"key" is unknown'],
+    ["children that are none", { children: {} }, "invalid_request", "children must be a list"],
+    ["a child that is none", { children: [1] }, "invalid_request", "children[0] must be an object"],
+    ["links that are none", { children: [{ links: 1 }] }, "invalid_request", "must be a list"],
+    ["a link that is none", { children: [{ links: [1] }] }, "invalid_request", "must be an object"],
+    [
+      "a link that is wider",
+      { children: [{ links: [{ cmd: "/github" }] }] },
+      "chain_attenuation_violation",
+      "children[0].links[0]: cmd /github is not within /github/issue",
+    ],
+  ])("%s is refused", (_, changes, code, message) => {
+    const [status, answer] = printed(["fork"], { ...input, ...changes });
+    expect([status, answer]).toMatchObject([1, { ok: false, code }]);
+    expect(answer).toHaveProperty("message", expect.stringContaining(message));
+    expect(JSON.stringify(answer)).not.toContain(PLANNER.seed);
+  });
+});
+
 describe("validate", () => {
   test("says what a chain says, by the clock it is given or by its own", () => {
     const answer = {
@@ -73,6 +133,14 @@ describe("validate", () => {
     expect(printed(["validate"], { chain: [root], trusted_issuers: [ISSUER.did] })).toMatchObject([
       0,
       answer,
+    ]);
+  });
+
+  test("says whether a chain gives what is wanted", () => {
+    const wanted = { cmd: "/github", resource: {} };
+    expect(printed(["validate"], { chain: [root], wanted })).toMatchObject([
+      1,
+      { code: "chain_attenuation_violation", hop: 0 },
     ]);
   });
 

@@ -1,7 +1,13 @@
 import { describe, expect, test } from "vitest";
 
 import type { Json } from "../src/token/canonical.ts";
-import { firstFalse, isVacuous, parsePolicy, type Policy } from "../src/verify/pol.ts";
+import {
+  commandsLeft,
+  firstFalse,
+  isVacuous,
+  parsePolicy,
+  type Policy,
+} from "../src/verify/pol.ts";
 import { Reading } from "../src/verify/selector.ts";
 
 function parsed(pol: Json[]): Policy {
@@ -81,6 +87,36 @@ describe("a statement that is not understood refuses the policy, saying where", 
     ],
   ])("%j", (statement, why) => {
     expect(parsePolicy([statement])).toContain(why);
+  });
+});
+
+describe("the commands that plain statements leave", () => {
+  const is = (cmd: Json, selector = ".cmd"): Json => ["==", selector, cmd];
+  test.each<[string[] | undefined, Json[]]>([
+    [undefined, []],
+    [["/a"], [is("/a")]],
+    [["/a"], [is("/a", '.["cmd"]')]],
+    [["/a", "/b"], [["or", [is("/a"), is("/b")]]]],
+    [
+      ["/b"],
+      [
+        ["or", [is("/a"), is("/b")]],
+        ["or", [is("/b"), is("/c")]],
+      ],
+    ],
+    [["/b"], [["and", [["or", [is("/a"), is("/b")]], is("/b")]]]],
+    [[], [is("/a"), is("/b")]],
+    [[], [is(null)]],
+    [["/a"], [is(1, ".args.n"), is("/a")]],
+    [undefined, [is("/a", ".cmd.x")]],
+    [undefined, [is("/a", ".")]],
+    [undefined, [["or", [is("/a"), is(1, ".args.n")]]]],
+    [undefined, [["or", [is("/a"), ["and", [is("/b")]]]]]],
+    [undefined, [["or", []]]],
+    [undefined, [["and", []]]],
+  ])("%j: %j", (commands, pol) => {
+    const left = commandsLeft(parsed(pol));
+    expect(left && [...left]).toEqual(commands);
   });
 });
 

@@ -2,7 +2,15 @@ import { describe, expect, test } from "vitest";
 
 import { isRequest } from "../src/protocol.gen.ts";
 import { isText, Wrong } from "../src/schema.ts";
-import { checkpoint, delegation, invocation, ISSUER, verifyRequest } from "./forge.ts";
+import {
+  checkpoint,
+  delegation,
+  forkRequest,
+  link,
+  invocation,
+  ISSUER,
+  verifyRequest,
+} from "./forge.ts";
 
 /** What the validator of an operation says about a request. */
 function why(op: keyof typeof isRequest, members: object): string {
@@ -10,6 +18,10 @@ function why(op: keyof typeof isRequest, members: object): string {
   const right = isRequest[op]({ id: 1, protocol: 1, op, ...members }, "", wrong);
   expect(right).toBe(wrong.sentence === "");
   return wrong.sentence;
+}
+
+function forked(links: object[]): object {
+  return { children: [{ links }] };
 }
 
 const delegate = { key: ISSUER.did, payload: delegation(), allow_vacuous: false };
@@ -65,6 +77,24 @@ describe("a wrong shape is told by its place, never by its value", () => {
     }
     const payload = checkpoint({ log: "keys" });
     expect(why("sign_checkpoint", { key: ISSUER.did, payload })).toBe("");
+  });
+
+  test.each<[string, object]>([
+    ["chains has fewer than 1 items", { chains: [] }],
+    ["chains has more than 64 items", { chains: Array(65).fill([]) }],
+    ["children has fewer than 1 items", { children: [] }],
+    ["children has more than 1000 items", { children: Array(1001).fill({ links: [link()] }) }],
+    ["children[0].links has fewer than 1 items", { children: [{ links: [] }] }],
+    ["children[0].links[1].chain must be from 0 to 63", forked([link(), link({ chain: 64 })])],
+    ["children[0].links[0].pol is missing", forked([{ chain: 0, cmd: "/a", nonce: "n" }])],
+    ["max_depth must be from 1 to 32", { max_depth: 33 }],
+  ])("a fork of which %s", (sentence, changes) => {
+    expect(why("fork", { ...forkRequest(), ...changes })).toBe(sentence);
+  });
+
+  test("a fork as long as allowed has the right shape", () => {
+    const children = Array(1000).fill({ links: [link()] });
+    expect(why("fork", { ...forkRequest(), chains: Array(64).fill([]), children })).toBe("");
   });
 
   test("a seed is not repeated", () => {

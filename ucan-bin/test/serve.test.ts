@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 
 import { MAX_LINE } from "../src/protocol.gen.ts";
 import { linesOf, serve } from "../src/serve.ts";
-import { signer } from "./forge.ts";
+import { forkRequest, link, PLANNER, signer } from "./forge.ts";
 import { answers, reader, request } from "./loop.ts";
 
 const hello = request({ op: "hello" });
@@ -99,6 +99,24 @@ describe("what is answered", () => {
       message: expect.not.stringContaining("0123"),
     });
     expect(answers([request({ op: "generate_key" }), hello], broken)[1]).toMatchObject(greeting);
+  });
+
+  test("a fork in as many lines as it needs, under one id, then the next request", () => {
+    const by = signer();
+    by.keys.add(Buffer.from(PLANNER.seed, "hex"));
+    const children = Array.from({ length: 300 }, () => ({ links: [link()] }));
+    const found = answers([request({ ...forkRequest({ children }), id: 9 }), hello], by);
+    expect(found).toMatchObject([
+      { id: 9, ok: true, more: true },
+      { id: 9, ok: true, more: false },
+      greeting,
+    ]);
+  });
+
+  test("a bug while lines are made, as the last of them", () => {
+    const by = { ...signer(), keys: { secretOf: () => ({}) } as never };
+    const found = answers([request({ ...forkRequest(), id: 9 }), hello], by);
+    expect(found).toMatchObject([{ id: 9, ok: false, code: "internal" }, greeting]);
   });
 
   test("a key that came in a line does not stay in the buffer", () => {

@@ -5,7 +5,7 @@ import { malformed, Refusal } from "../refusal.ts";
 import { Wrong } from "../schema.ts";
 import { isConstraint } from "../verify/resource.ts";
 import { parsePolicy, type Policy } from "../verify/pol.ts";
-import type { JsonObject } from "./canonical.ts";
+import { isObject, type Json, type JsonObject } from "./canonical.ts";
 import type { KeyObject } from "./ed25519.ts";
 import { CID, open, seal, type Envelope, type Signed } from "./jwt.ts";
 
@@ -15,6 +15,8 @@ export interface Terms {
   readonly constraint: JsonObject | undefined;
   /** Good for one exact call after a person's approval, and so never handed on. */
   readonly approved: boolean;
+  /** In a root: how many delegations it took the place of. */
+  readonly before: number;
 }
 
 export interface DelegationToken extends Envelope, Terms {
@@ -44,7 +46,17 @@ export function termsOf(claims: Delegation): Terms | Refusal {
   if (constraint !== undefined && !isConstraint(constraint)) {
     return malformed("meta.resource_constraint is not an object, or its path is not normalised");
   }
+  const before = depthBefore(meta["lineage"], prf);
+  if (before === undefined) return malformed("meta.lineage.depth is not a whole number");
   const policy = parsePolicy(pol);
   if (typeof policy === "string") return malformed(policy);
-  return { policy, constraint, approved: Object.hasOwn(meta, "approval") };
+  return { policy, constraint, approved: Object.hasOwn(meta, "approval"), before };
+}
+
+/** What an issuer that re-issues says in `meta.lineage.depth`; otherwise one for each cid. */
+function depthBefore(lineage: Json | undefined, prf: readonly string[]): number | undefined {
+  if (lineage === undefined) return prf.length;
+  if (!isObject(lineage)) return undefined;
+  const { depth = prf.length } = lineage;
+  return typeof depth === "number" && Number.isSafeInteger(depth) && depth >= 0 ? depth : undefined;
 }

@@ -98,15 +98,35 @@ function isOnCurve(y: bigint): boolean {
   const numerator = (y * y - 1n) % P;
   const denominator = (D * y * y + 1n) % P;
   // The quotient is a square exactly if the product is. Neither is 0: y is not ±1, −1/d no square.
-  return power((numerator * denominator) % P, (P - 1n) / 2n) === 1n;
+  return euler((numerator * denominator) % P) === 1n;
 }
 
-function power(base: bigint, exponent: bigint): bigint {
-  let result = 1n;
-  for (let square = base, rest = exponent; rest > 0n; rest >>= 1n) {
-    if (rest & 1n) result = (result * square) % P;
-    square = (square * square) % P;
-  }
+/**
+ * a to the power (p − 1) / 2, which is 2^254 − 10 = 2^4 (2^250 − 1) + 6. Going through powers
+ * 2^n − 1 takes eleven products beside the squarings, where bit by bit takes hundreds.
+ */
+function euler(a: bigint): bigint {
+  const ones2 = longer(a, a, 1);
+  const ones4 = longer(ones2, ones2, 2);
+  const ones5 = longer(ones4, a, 1);
+  const ones10 = longer(ones5, ones5, 5);
+  const ones20 = longer(ones10, ones10, 10);
+  const ones40 = longer(ones20, ones20, 20);
+  const ones50 = longer(ones40, ones10, 10);
+  const ones100 = longer(ones50, ones50, 50);
+  const ones200 = longer(ones100, ones100, 100);
+  const ones250 = longer(ones200, ones50, 50);
+  return (squared(ones250, 4) * squared(ones2, 1)) % P;
+}
+
+/** From powers 2^m − 1 and 2^n − 1, the power 2^(m + n) − 1. */
+function longer(power: bigint, by: bigint, n: number): bigint {
+  return (squared(power, n) * by) % P;
+}
+
+function squared(a: bigint, times: number): bigint {
+  let result = a;
+  for (let i = 0; i < times; i++) result = (result * result) % P;
   return result;
 }
 

@@ -10,7 +10,7 @@
  */
 
 import { Buffer } from "node:buffer";
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 
 import { malformed, Refusal, tooLarge } from "../refusal.ts";
 import { decode, encode, encodeText } from "./base64url.ts";
@@ -53,15 +53,30 @@ export interface Signed {
 
 /** Encode and sign a payload whose meaning the caller has checked. */
 export function seal(kind: Kind, payload: Json, secret: KeyObject): Signed | Refusal {
+  const text = unsigned(kind, payload);
+  return text instanceof Refusal ? text : withSignature(text, secret);
+}
+
+/** The text that is to be signed. After this nothing can be wrong with the token any more. */
+export function unsigned(kind: Kind, payload: Json): string | Refusal {
   if (nestingOf(payload) > MAX_NESTING)
     return malformed(`the payload is nested deeper than ${MAX_NESTING} levels`);
   const text = canonical(payload);
   if (!hasNfcNames(payload, text)) return malformed(NOT_NFC);
   const signed = `${HEADER_TEXT[kind]}.${encodeText(text)}`;
-  const jwt = `${signed}.${encode(sign(Buffer.from(signed, "latin1"), secret))}`;
-  if (isTooLong(jwt)) return tooLarge(`the token would be longer than ${MAX_TOKEN} bytes`);
+  return signed.length + SIGNATURE_TEXT > MAX_TOKEN
+    ? tooLarge(`the token would be longer than ${MAX_TOKEN} bytes`)
+    : signed;
+}
+
+/** Sign what `unsigned` returned. */
+export function withSignature(text: string, secret: KeyObject): Signed {
+  const jwt = `${text}.${encode(sign(Buffer.from(text, "latin1"), secret))}`;
   return { jwt, cid: cidOf(jwt) };
 }
+
+/** Characters of the last dot and of a signature in base64url. */
+const SIGNATURE_TEXT = 1 + Math.ceil((SIGNATURE_BYTES * 4) / 3);
 
 export function isTooLong(token: string): boolean {
   return token.length > MAX_TOKEN;
@@ -95,7 +110,7 @@ export function kindOf(token: string): Kind | undefined {
 }
 
 export function cidOf(token: string): string {
-  return createHash("sha256").update(token).digest("hex");
+  return hash("sha256", token, "hex");
 }
 
 const ARTICLE = {

@@ -30,24 +30,31 @@ import { firstFalse } from "./pol.ts";
 import { covers } from "./resource.ts";
 import { Reading } from "./selector.ts";
 
-/** Why the invocation is refused, pointing at the token whose word it breaks. */
+/** Steps 1 to 3: why it is not from this chain's holder, for this service, within its time. */
+export function wrongClaims(
+  invocation: InvocationToken,
+  chain: Chain,
+  audience: string | undefined,
+): Refusal | undefined {
+  return foreign(invocation, chain, audience)?.at(chain.links.length);
+}
+
+/** Steps 4 and 5: why it may not do that, pointing at the token whose word it breaks. */
 export function wrongInvocation(
   invocation: InvocationToken,
   chain: Chain,
   constraint: JsonObject | undefined,
-  audience: string | undefined,
   call: Call | undefined,
 ): Refusal | undefined {
   const last = chain.links.length;
   return (
-    wrongClaims(invocation, chain, audience)?.at(last) ??
     outside(invocation, constraint)?.at(last) ??
     brokenPolicy(chain, asCall(invocation), outOfScope) ??
     (call && (differs(invocation, call)?.at(last) ?? brokenPolicy(chain, call, resourceMismatch)))
   );
 }
 
-function wrongClaims(
+function foreign(
   { claims }: InvocationToken,
   { root, leaf }: Chain,
   audience: string | undefined,

@@ -8,6 +8,7 @@
  *
  * 1. Sizes: characters in a token, links in a chain, nesting. `malformed_ucan`, `chain_too_deep`.
  *    Nothing is decoded before its size is known. (RFC 8725, 2.4 and 3.11 for what follows.)
+ *    Once the root is read, the delegations that it took the place of count as links too.
  * 2. Text: three segments, one of two constant headers, payload in canonical form and of its
  *    schema. `malformed_ucan`. Constant headers are how the algorithm is fixed and the kinds of
  *    token are told apart (RFC 8725, 3.1 and 3.11); canonical form is RFC 8785.
@@ -22,6 +23,8 @@
  *    young enough, `revocations_stale` (UCAN revocation). A known revocation holds however old.
  * 8. The invocation: by the last audience, `chain_invalid`; for this service,
  *    `audience_mismatch`; not wider than its chain; every policy holds. See `invocation.ts`.
+ *    A bare chain ends in the expected holder, `audience_mismatch`. Where something is wanted
+ *    instead of done, it lies within the chain, whose policies are not evaluated: `wanted.ts`.
  *
  * Step 9, claiming the nonce of a write, needs a durable store and belongs to the service.
  *
@@ -48,9 +51,10 @@ import { keyOf } from "../token/did_key.ts";
 import { isSignature, verify as isSigned } from "../token/ed25519.ts";
 import { readInvocation, type InvocationToken } from "../token/invocation.ts";
 import { isTooLong, TOO_LONG } from "../token/jwt.ts";
-import { wrongInvocation } from "./invocation.ts";
+import { wrongClaims, wrongInvocation } from "./invocation.ts";
 import { narrowed, wrongLink, wrongSubject } from "./links.ts";
 import { revocation, wrongRoot } from "./trust.ts";
+import { wrongWish } from "./wanted.ts";
 
 /** A chain whose tokens were read. There is always a root and a leaf, perhaps the same. */
 export interface Chain {
@@ -60,7 +64,12 @@ export interface Chain {
   readonly cids: string[];
   /** The cids in the root's `prf`: delegations that its issuer took the place of. */
   readonly lineage: string[];
+  /** The delegations of the chain, and those that its root took the place of. */
+  readonly depth: number;
 }
+
+/** Delegations that a root may name: a verifier has to look each of them up. */
+const MAX_LINEAGE = 64;
 
 export type Token = DelegationToken | InvocationToken;
 
@@ -88,13 +97,24 @@ const CHECKS: readonly Check[] = [
 ];
 
 export function verify(request: Verify): Omit<AnswerOf["verify"], "id" | "ok"> | Refusal {
+  const evidence = examine(request);
+  return evidence instanceof Refusal ? evidence : verdict(evidence);
+}
+
+/** A chain that verifies, for whoever hands it on. */
+export function verifiedChain(request: Verify): Chain | Refusal {
+  const evidence = examine(request);
+  return evidence instanceof Refusal ? evidence : evidence.chain;
+}
+
+function examine(request: Verify): Evidence | Refusal {
   const evidence = read(request);
   if (evidence instanceof Refusal) return evidence;
   for (const check of CHECKS) {
     const refusal = check(evidence);
     if (refusal !== undefined) return refusal;
   }
-  return verdict(evidence);
+  return evidence;
 }
 
 /** Steps 1 and 2 for the links of a chain. */
@@ -112,8 +132,10 @@ export function readChain(tokens: readonly string[], maxDepth: number): Chain | 
   const leaf = links.at(-1);
   if (root === undefined || leaf === undefined) return chainInvalid("the chain is empty");
   const lineage = root.claims.prf ?? [];
-  if (lineage.length + links.length > maxDepth) return tooDeep(maxDepth).at(0);
-  return { links, root, leaf, cids: links.map(({ cid }) => cid), lineage };
+  if (lineage.length > MAX_LINEAGE) return longLineage().at(0);
+  const depth = root.before + links.length;
+  if (depth > maxDepth) return tooDeep(maxDepth).at(0);
+  return { links, root, leaf, cids: links.map(({ cid }) => cid), lineage, depth };
 }
 
 function read(request: Verify): Evidence | Refusal {
@@ -135,9 +157,11 @@ function wrongQuestion({
   trusted_issuers,
   audience,
   call,
+  wanted,
 }: Verify): string | undefined {
   if ((invocation === undefined) === (chain === undefined))
     return "give either invocation or chain";
+  if (call !== undefined && wanted !== undefined) return "give either call or wanted";
   if (invocation === undefined) return call && "call needs an invocation";
   if (trusted_issuers === undefined) return "an invocation is verified against trusted_issuers";
   return audience === undefined ? "an invocation is verified for an audience" : undefined;
@@ -189,24 +213,32 @@ function brokenChain({ chain: { links, root }, request }: Evidence): Refusal | u
 function wrongUse({
   chain,
   invocation,
-  request: { audience, call },
+  request: { audience, call, wanted },
 }: Evidence): Refusal | undefined {
-  if (invocation !== undefined) {
-    return wrongInvocation(invocation, chain, constraintOf(chain), audience, call);
-  }
-  if (audience === undefined || audience === chain.leaf.claims.aud) return undefined;
-  return audienceMismatch("the chain ends in another key").at(chain.links.length - 1);
+  const wrong =
+    invocation === undefined
+      ? wrongHolder(chain, audience)
+      : wrongClaims(invocation, chain, audience);
+  if (wrong !== undefined) return wrong;
+  const constraint = constraintOf(chain);
+  if (wanted !== undefined) return wrongWish(wanted, chain, constraint);
+  return invocation && wrongInvocation(invocation, chain, constraint, call);
+}
+
+function wrongHolder({ links, leaf }: Chain, audience: string | undefined): Refusal | undefined {
+  if (audience === undefined || audience === leaf.claims.aud) return undefined;
+  return audienceMismatch("the chain ends in another key").at(links.length - 1);
 }
 
 function verdict({ chain, invocation }: Evidence): Omit<AnswerOf["verify"], "id" | "ok"> {
-  const { root, leaf, links, cids, lineage } = chain;
+  const { root, leaf, cids, lineage, depth } = chain;
   const constraint = constraintOf(chain);
   const { meta } = root.claims;
   return {
     agent: leaf.claims.aud,
     root: root.claims.iss,
     cmd: (invocation ?? leaf).claims.cmd,
-    depth: links.length + lineage.length,
+    depth,
     cids,
     lineage,
     // No link outlives the one before it, and no invocation its leaf.
@@ -222,10 +254,15 @@ function verdict({ chain, invocation }: Evidence): Omit<AnswerOf["verify"], "id"
   };
 }
 
-function constraintOf({ links }: Chain): JsonObject | undefined {
+/** The constraint that holds over a whole chain. */
+export function constraintOf({ links }: Chain): JsonObject | undefined {
   return links.reduce<JsonObject | undefined>(narrowed, undefined);
 }
 
 function tooDeep(maxDepth: number): Refusal {
   return chainTooDeep(`the chain with its lineage has more than ${maxDepth} delegations`);
+}
+
+function longLineage(): Refusal {
+  return chainTooDeep(`the root names more than ${MAX_LINEAGE} delegations in prf`);
 }

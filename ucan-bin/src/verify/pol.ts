@@ -39,6 +39,8 @@ export function firstFalse(
   return policy.findIndex((statement) => !holds(statement, subject, reading));
 }
 
+export const VACUOUS = "an `or` of nothing in pol holds for every call; allow_vacuous signs it";
+
 /** Whether some statement holds whatever the call is: an `or` of nothing. */
 export function isVacuous(policy: Policy): boolean {
   return policy.some(
@@ -46,6 +48,38 @@ export function isVacuous(policy: Policy): boolean {
       statement.op !== "==" &&
       ((statement.op === "or" && statement.of.length === 0) || isVacuous(statement.of)),
   );
+}
+
+/**
+ * The commands that the policy leaves, as far as its plain statements about the command say: an
+ * equality, or an `or` of equalities. Undefined if it has none; other statements may leave fewer.
+ */
+export function commandsLeft(policy: Policy): ReadonlySet<string> | undefined {
+  return policy
+    .map(commandsIn)
+    .reduce((left, named) => (left && named ? common(left, named) : (left ?? named)), undefined);
+}
+
+function commandsIn(statement: Statement): ReadonlySet<string> | undefined {
+  if (statement.op === "and") return commandsLeft(statement.of);
+  const equalities = statement.op === "or" ? statement.of : [statement];
+  // An `or` of nothing holds for every command.
+  if (equalities.length === 0) return undefined;
+  const commands = new Set<string>();
+  for (const equality of equalities) {
+    if (equality.op !== "==" || !isCommand(equality.selector)) return undefined;
+    // A command is a text; what else it is compared with, it never equals.
+    if (typeof equality.value === "string") commands.add(equality.value);
+  }
+  return commands;
+}
+
+function isCommand(selector: Selector): boolean {
+  return selector.length === 1 && selector[0]?.key === "cmd";
+}
+
+function common(a: ReadonlySet<string>, b: ReadonlySet<string>): ReadonlySet<string> {
+  return new Set([...a].filter((command) => b.has(command)));
 }
 
 function holds(statement: Statement, subject: Json, reading: Reading): boolean {

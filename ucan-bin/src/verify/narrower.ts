@@ -1,0 +1,69 @@
+/**
+ * What a chain gives to its holder, and why something asked for is not within it.
+ *
+ * A verifier that refuses a link tells a stranger where it is wrong (`links.ts`); here the holder
+ * asks before signing one, and is told what was asked and what is held. What passes here passes
+ * there. One thing is refused only here: a command of which the chain's policies leave nothing,
+ * which every verifier would accept in a chain, and refuse in each call.
+ */
+
+import { chainInvalid, chainTooDeep, expired, wider, type Refusal } from "../refusal.ts";
+import { canonical, type Json, type JsonObject } from "../token/canonical.ts";
+import { isWithin } from "./links.ts";
+import { constraintOf, type Chain } from "./order.ts";
+import { commandsLeft } from "./pol.ts";
+import { covers } from "./resource.ts";
+
+/** A chain, and what all of its links together leave. */
+export interface Held extends Chain {
+  readonly constraint: JsonObject | undefined;
+  /** The commands that policies name; undefined if none of them does. */
+  readonly commands: readonly string[] | undefined;
+}
+
+/** Characters of a value that a message shows. */
+const SHOWN = 256;
+
+export function heldBy(chain: Chain): Held {
+  const commands = commandsLeft(chain.links.flatMap(({ policy }) => policy));
+  return { ...chain, constraint: constraintOf(chain), commands: commands && [...commands] };
+}
+
+/** Why the chain cannot be handed on, with this command, until then. */
+export function wrongReach(
+  { links, leaf: { claims }, depth, commands }: Held,
+  cmd: string,
+  exp: number,
+  now: number,
+  maxDepth: number,
+): Refusal | undefined {
+  if (links.some(({ approved }) => approved))
+    return chainInvalid("the chain comes from an approval, which is for one call only");
+  if (depth >= maxDepth)
+    return chainTooDeep(`the chain has ${depth} delegations of at most ${maxDepth} already`);
+  if (!isWithin(cmd, claims.cmd))
+    return wider(`cmd ${cmd} is not within ${claims.cmd}, which the chain gives`);
+  if (commands?.some((command) => isWithin(command, cmd)) === false)
+    return wider(
+      `cmd ${cmd} has nothing of ${shown([...commands])}, to which pol narrows the chain`,
+    );
+  if (exp > claims.exp) return wider(`exp ${exp} is later than ${claims.exp}, when the chain ends`);
+  return exp <= now ? expired(`exp ${exp} is not later than now, which is ${now}`) : undefined;
+}
+
+/** Why it cannot be handed on with this constraint; without one it is inherited. */
+export function wrongConstraint(
+  { constraint: held }: Held,
+  asked: JsonObject | undefined,
+): Refusal | undefined {
+  if (asked === undefined || held === undefined || covers(held, asked)) return undefined;
+  return wider(
+    `the constraint ${shown(asked)} is not within ${shown(held)}, which the chain gives`,
+  );
+}
+
+/** The beginning of a value, cut so that it stays text. */
+function shown(value: Json): string {
+  const text = canonical(value);
+  return text.length <= SHOWN ? text : `${text.slice(0, SHOWN).toWellFormed()}…`;
+}

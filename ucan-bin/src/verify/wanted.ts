@@ -1,0 +1,34 @@
+/**
+ * What the holder of a chain may ask to be given (step 8 of `order.ts`).
+ *
+ * 1. A chain that came from an approval is for one call, and gives nothing else: `chain_invalid`.
+ * 2. The command lies within the leaf's; otherwise `chain_attenuation_violation`.
+ * 3. The resource lies within the effective constraint; otherwise `resource_out_of_scope`.
+ *
+ * Policies are about calls, and there is none yet. Whoever gives something writes them into it.
+ */
+
+import type { Wanted } from "../protocol.gen.ts";
+import { chainInvalid, outOfScope, wider, type Refusal } from "../refusal.ts";
+import type { JsonObject } from "../token/canonical.ts";
+import { isWithin } from "./links.ts";
+import type { Chain } from "./order.ts";
+import { covers } from "./resource.ts";
+
+/** Why the chain does not reach that far, pointing at its leaf, or at the link approved. */
+export function wrongWish(
+  { cmd, resource }: Wanted,
+  { links, leaf }: Chain,
+  constraint: JsonObject | undefined,
+): Refusal | undefined {
+  const approved = links.findIndex((link) => link.approved);
+  if (approved !== -1) {
+    return chainInvalid("a delegation that came from an approval gives nothing else").at(approved);
+  }
+  const last = links.length - 1;
+  if (!isWithin(cmd, leaf.claims.cmd))
+    return wider("the command asked for is not within that of the chain").at(last);
+  return constraint === undefined || covers(constraint, resource)
+    ? undefined
+    : outOfScope("the resource asked for is not within the chain's constraint").at(last);
+}
