@@ -48,8 +48,9 @@ from nomos.guard import (
     Grant,
     Receipt,
 )
-from nomos.models import Chain, Decision, DenyReason, Explanation
+from nomos.models import Capability, Chain, Decision, DenyReason, Explanation, ParentChain
 from nomos.outcomes import Approval, ApprovalState, Revocation, Vote
+from nomos.swarm import Child, fork_child, read_parent_chain_from_env
 
 __all__ = [
     "Approval",
@@ -60,9 +61,11 @@ __all__ = [
     "AuthGuard",
     "AuthenticationError",
     "BinaryNotFound",
+    "Capability",
     "Chain",
     "ChainError",
     "ChainTooDeep",
+    "Child",
     "ConfigurationError",
     "Conflict",
     "ControlPlaneError",
@@ -79,6 +82,7 @@ __all__ = [
     "NomosError",
     "NotFound",
     "NotProven",
+    "ParentChain",
     "PermissionDenied",
     "PolicyProblem",
     "ProtocolMismatch",
@@ -95,4 +99,6 @@ __all__ = [
     "WebhookRefused",
     "Widening",
     "WrongAudience",
+    "fork_child",
+    "read_parent_chain_from_env",
 ]

@@ -12,19 +12,19 @@ import nomos
 
 ROOT = Path(nomos.__file__).parent
 
-VALUES = {"nomos.models", "nomos.outcomes", "nomos.errors", "nomos.resources", "nomos.unseen"}
+VALUE_FILES = ("models", "outcomes", "errors", "resources", "capabilities", "unseen")
+VALUES = {f"nomos.{name}" for name in VALUE_FILES}
 CORE = VALUES | {"nomos._wire", "nomos._core"}
 EDGES = CORE | {"nomos._io"}
-GUARD_FILES = ("guard", "_guard", "_grant", "_approvals", "_receipt", "_settings")
+GUARD_FILES = (
+    *("guard", "_guard", "_grant", "_approvals", "_receipt", "_settings"),
+    *("_asking", "_child", "_parent", "swarm"),
+)
 GUARD = EDGES | {"nomos.audit", *(f"nomos.{name}" for name in GUARD_FILES)}
 SERVER = CORE | {"nomos.audit", "nomos.policy", "nomos._io", "nomos.server", "nomos.webhooks"}
 
 MAY_IMPORT = {
-    "models": VALUES,
-    "outcomes": VALUES,
-    "errors": VALUES,
-    "resources": VALUES,
-    "unseen": VALUES,
+    **dict.fromkeys(VALUE_FILES, VALUES),
     "webhooks": VALUES | {"nomos.webhooks"},
     "_wire": VALUES,
     "_core": CORE,
@@ -40,10 +40,7 @@ MAY_IMPORT = {
 ONLY_INSIDE = {("_guard", "nomos.embedded"): "embedded"}
 """Imports allowed inside the one function of that name: `AuthGuard.embedded` is the way in."""
 
-PURE = (
-    *("models", "outcomes", "errors", "resources", "unseen"),
-    *("_wire", "_core", "audit", "policy"),
-)
+PURE = (*VALUE_FILES, "_wire", "_core", "audit", "policy")
 IMPURE = {
     *("asyncio", "http", "os", "random", "secrets", "select", "signal", "socket", "subprocess"),
     *("sys", "tempfile", "threading", "time", "urllib.request", "anyio", "httpx", "trio"),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from nomos._wire import Answer, Refused, Request
+from nomos.models import Chain
 
 T = TypeVar("T")
 
@@ -32,11 +33,25 @@ class HttpReply:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """What a child without an API key signs to be heard: by which chain, and for which call.
+
+    Without a `command`, it claims the request itself.
+    """
+
+    chain: Chain
+    command: str | None = None
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Send(Effect[HttpReply]):
     """Send one request to the control plane; the driver adds the caller's credentials.
 
     `patience` is for questions that the server holds open: so many seconds longer than usual
-    may the answer take. Raises `Unreachable` into the flow when nothing answers in time.
+    may the answer take. `claim` is for callers that have a chain and no API key; without it
+    they claim the request itself, by any chain. Raises `Unreachable` into the flow when nothing
+    answers in time.
     """
 
     method: str
@@ -44,6 +59,7 @@ class Send(Effect[HttpReply]):
     headers: Mapping[str, str]
     body: bytes = field(default=b"", repr=False)
     patience: float = 0.0
+    claim: Claim | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

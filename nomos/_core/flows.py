@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Final
-
-from pydantic import TypeAdapter, ValidationError
+from typing import Any
 
 from nomos._core import reads, replies, requests, retry
-from nomos._core.effects import Flow, HttpReply, Sign, perform
+from nomos._core.effects import Flow, HttpReply
+from nomos._core.scope import within
+from nomos._core.signing import FRESH_SECONDS, Act, ask, is_did, signed
 from nomos._core.tokens import approved, peek
-from nomos._wire import Answer, Invocation, Invoke, LoadKey, LoadKeyAnswer, Refused, Request, Signed
+from nomos._wire import LoadKey, LoadKeyAnswer
 from nomos.errors import (
     ConfigurationError,
     ControlPlaneError,
@@ -29,25 +29,17 @@ from nomos.errors import (
     Unintelligible,
     Unreachable,
 )
-from nomos.models import Chain, Did, Explanation, GrantBase, Question, Secret
-
-BACKDATED: Final = 60
-"""Seconds by which `iat` lies in the past, so that a service with a slower clock accepts it."""
-
-FRESH_SECONDS: Final = 60
-"""How long an invocation made by `Grant.headers` lives."""
-
-MAX_INVOCATION: Final = 3660
-
-_DID: Final[TypeAdapter[str]] = TypeAdapter(Did)
+from nomos.models import Chain, Explanation, GrantBase, Question, Resource, Secret
 
 
 @dataclass(frozen=True)
 class Ask:
     """One call of `authorize`: the question and what makes this call distinct from others.
 
-    `now` is when it was made (Unix seconds); `held` an earlier allow of the same question,
-    for when the control plane cannot be asked.
+    `now` is when it was made (Unix seconds). `parent` is the chain by which a child asks;
+    `covered` says whether that chain is for what is asked, which the control plane decides and
+    nobody else may be lenient about. `held` are allows of the same question that are there
+    already, best first, for when the control plane cannot be asked.
     """
 
     question: Question
@@ -56,7 +48,9 @@ class Ask:
     nonce: str
     jitter: Sequence[float]
     now: float
-    held: GrantBase | None = None
+    parent: Chain | None = None
+    covered: bool = True
+    held: Sequence[GrantBase] = ()
 
 
 def identify(seed: Secret) -> Flow[str]:
@@ -70,7 +64,10 @@ def identify(seed: Secret) -> Flow[str]:
 def authorize(call: Ask) -> Flow[GrantBase]:
     """Ask the control plane; on allow, sign the invocation that the PDP will take."""
     request = requests.authorize(
-        call.question, agent_did=call.agent, idempotency_key=call.idempotency_key
+        call.question,
+        agent_did=call.agent,
+        idempotency_key=call.idempotency_key,
+        parent=call.parent,
     )
     reply = yield from retry.send(request, retry.delays(call.jitter))
     answer = replies.decision(reply)
@@ -79,7 +76,7 @@ def authorize(call: Ask) -> Flow[GrantBase]:
             return (yield from _granted(call, answer, reply))
         case replies.Asked():
             return replace(
-                _base(call, answer),
+                _base(call, answer, reply),
                 decision="requires_step_up",
                 reason=answer.reason,
                 explanation=answer.explanation,
@@ -87,24 +84,37 @@ def authorize(call: Ask) -> Flow[GrantBase]:
                 approval_url=answer.approval_url,
                 expires_at=answer.expires_at,
             )
-    return replace(_base(call, answer), reason=answer.reason, explanation=answer.explanation)
+    base = _base(call, answer, reply)
+    return replace(base, reason=answer.reason, explanation=answer.explanation)
 
 
 def authorize_or_degrade(call: Ask) -> Flow[GrantBase]:
     """`authorize` for `failure_mode="open"`: a read goes on when nobody can be asked.
 
-    A refusal stays a refusal; so does anything wrong with the question or the API key.
+    A refusal stays a refusal; so does anything wrong with the question or the API key, and a
+    child is never let do what its chain is not for.
     """
     try:
         return (yield from authorize(call))
     except (Unreachable, ServerError, Unintelligible, SignerError) as trouble:
-        if not reads.is_read(call.question.command):
+        if not (call.covered and reads.is_read(call.question.command)):
             raise
         return (yield from _degraded(call, trouble))
 
 
-def invoke(grant: GrantBase, *, args: dict[str, Any] | None, now: float, nonce: str) -> Flow[str]:
-    """Sign a fresh invocation of a grant's chain; raises `Denied` if the grant does not allow."""
+def invoke(
+    grant: GrantBase,
+    *,
+    args: dict[str, Any] | None,
+    now: float,
+    nonce: str,
+    command: str | None = None,
+    resource: Resource | None = None,
+) -> Flow[str]:
+    """Sign a fresh invocation of a grant's chain; raises `Denied` if the grant does not allow.
+
+    `command` and `resource` are those of this call where the grant reaches further.
+    """
     grant.require()
     if not grant.chain or grant.issuer is None or grant.agent is None or grant.audience is None:
         raise ConfigurationError(
@@ -118,65 +128,73 @@ def invoke(grant: GrantBase, *, args: dict[str, Any] | None, now: float, nonce: 
             f"this grant of {grant.command} expired at {grant.expires_at}: call authorize again",
             code="expired",
         )
-    issued = server_now - BACKDATED
-    expires = min(server_now + FRESH_SECONDS, _unix(grant.expires_at))
-    signed = yield from _sign(grant, args=args, issued=issued, expires=expires, nonce=nonce)
-    return signed.jwt
-
-
-def ask(request: Request) -> Flow[Answer]:
-    """Ask the binary; a refusal raises `SignerError` with its code."""
-    answer = yield from perform(Sign(request))
-    if isinstance(answer, Refused):
-        raise SignerError(
-            f"the signing binary refused: {answer.message}", code=answer.code, hop=answer.hop
-        )
-    return answer
+    act = Act(
+        agent=grant.agent,
+        issuer=grant.issuer,
+        audience=grant.audience,
+        chain=grant.chain,
+        command=command or grant.command,
+        args={**(args or {}), "resource": grant.resource if resource is None else resource},
+    )
+    until = min(server_now + FRESH_SECONDS, _unix(grant.expires_at))
+    return (yield from signed(act, now=server_now, until=until, nonce=nonce))
 
 
 def _granted(call: Ask, answer: replies.Allowed, reply: HttpReply) -> Flow[GrantBase]:
     root, last = peek(answer.chain[0]), peek(answer.chain[-1])
-    if last.get("aud") != call.agent or not _is_did(root.get("iss")):
-        raise Unintelligible(
-            "the control plane answered allow with a delegation for another key; "
-            "nothing was signed",
-            status=reply.status,
-            request_id=replies.request_id(reply),
-        )
-    server_now = answer.server_time.timestamp() if answer.server_time else reply.at
+    if last.get("aud") != call.agent or not is_did(root.get("iss")):
+        raise _mixed_up(reply, "with a delegation for another key")
+    if not all(within(command, call.question.command) for command in answer.commands):
+        raise _mixed_up(reply, f"with commands that are not within {call.question.command}")
     grant = replace(
-        _base(call, answer),
+        _base(call, answer, reply),
         decision="allow",
         resource=answer.resource,
         args=answer.args,
         expires_at=answer.expires_at,
         audience=answer.audience,
         chain=Chain(answer.chain),
+        commands=answer.commands,
         issuer=root["iss"],
-        clock_offset=server_now - reply.at,
     )
-    issued = int(server_now) - BACKDATED
-    signed = yield from _sign(
-        grant, args=answer.args, issued=issued, expires=_unix(answer.expires_at), nonce=call.nonce
+    if grant.commands:
+        return grant
+    act = Act(
+        agent=call.agent,
+        issuer=root["iss"],
+        audience=answer.audience,
+        chain=grant.chain,
+        command=grant.command,
+        args={**(answer.args or {}), "resource": answer.resource},
     )
-    return replace(grant, ucan=signed.jwt)
+    now, until = int(reply.at + grant.clock_offset), _unix(answer.expires_at)
+    return replace(grant, ucan=(yield from signed(act, now=now, until=until, nonce=call.nonce)))
+
+
+def _mixed_up(reply: HttpReply, how: str) -> Unintelligible:
+    return Unintelligible(
+        f"the control plane answered allow {how}; nothing was signed",
+        status=reply.status,
+        request_id=replies.request_id(reply),
+    )
 
 
 def _degraded(call: Ask, trouble: ControlPlaneError | SignerError) -> Flow[GrantBase]:
-    held = call.held
-    grant = GrantBase(
-        decision="allow",
-        command=call.question.command,
-        resource=dict(call.question.resource),
-        agent=call.agent,
-        degraded=True,
-        explanation=Explanation(message=f"not asked: {type(trouble).__name__}: {trouble}"),
-    )
-    if held is None or not held.chain or _unix(held.expires_at) <= call.now + held.clock_offset:
+    explanation = Explanation(message=f"not asked: {type(trouble).__name__}: {trouble}")
+    usable = (held for held in call.held if _still_good(held, call.now))
+    held = next(usable, None)
+    if held is None:
+        return GrantBase(
+            decision="allow",
+            command=call.question.command,
+            resource=dict(call.question.resource),
+            agent=call.agent,
+            degraded=True,
+            explanation=explanation,
+        )
+    grant = replace(held, ucan=None, degraded=True, explanation=explanation)
+    if grant.commands:
         return grant
-    if approved(held.chain):
-        return grant
-    grant = replace(held, ucan=None, degraded=True, explanation=grant.explanation)
     try:
         jwt = yield from invoke(grant, args=held.args, now=call.now, nonce=call.nonce)
     except SignerError:
@@ -184,7 +202,15 @@ def _degraded(call: Ask, trouble: ControlPlaneError | SignerError) -> Flow[Grant
     return replace(grant, ucan=jwt)
 
 
-def _base(call: Ask, answer: replies.Reply) -> GrantBase:
+def _still_good(held: GrantBase, now: float) -> bool:
+    """Whether an allow has not ended; what people approved counts once, and then was asked for."""
+    if not held.chain or _unix(held.expires_at) <= now + held.clock_offset:
+        return False
+    return not approved(held.chain)
+
+
+def _base(call: Ask, answer: replies.Reply, reply: HttpReply) -> GrantBase:
+    server_now = answer.server_time.timestamp() if answer.server_time else reply.at
     return GrantBase(
         decision="deny",
         command=call.question.command,
@@ -192,36 +218,8 @@ def _base(call: Ask, answer: replies.Reply) -> GrantBase:
         args=dict(call.question.args) if call.question.args is not None else None,
         receipt_id=answer.receipt_id,
         agent=call.agent,
+        clock_offset=server_now - reply.at,
     )
-
-
-def _sign(
-    grant: GrantBase, *, args: dict[str, Any] | None, issued: int, expires: int, nonce: str
-) -> Flow[Signed]:
-    assert grant.agent is not None and grant.issuer is not None and grant.audience is not None
-    payload = Invocation(
-        iss=grant.agent,
-        aud=grant.audience,
-        sub=grant.issuer,
-        cmd=grant.command,
-        args={**(args or {}), "resource": grant.resource},
-        nonce=nonce,
-        iat=max(issued, 0),
-        exp=min(expires, issued + MAX_INVOCATION),
-        prf=list(grant.chain),
-    )
-    answer = yield from ask(Invoke(key=grant.agent, payload=payload))
-    if not isinstance(answer, Signed):
-        raise SignerError("the signing binary gave another answer than was asked for")
-    return answer
-
-
-def _is_did(value: object) -> bool:
-    try:
-        _DID.validate_python(value)
-    except ValidationError:
-        return False
-    return True
 
 
 def _unix(moment: datetime | None) -> int:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field
 
 from nomos._core import replies, requests, retry
-from nomos._core.effects import Flow
+from nomos._core.carrier import given
+from nomos._core.effects import Claim, Flow
 from nomos.errors import InvalidRequest
-from nomos.models import Digest, GrantBase, Line, Told
+from nomos.models import Chain, Digest, GrantBase, Line, ParentChain, Told
 from nomos.outcomes import ReceiptBase, Revocation
 
 CID: Final = re.compile(r"[0-9a-f]{64}")
@@ -52,37 +54,60 @@ class _Recorded(Told):
     keys: tuple[dict[str, Any], ...] = Field(default=(), max_length=MAX_KEYS, repr=False)
 
 
-def revoke(target: str, *, reason: str | None, pauses: Sequence[float]) -> Flow[Revocation]:
-    """Say that something holds no longer; `target` comes from `named`. Twice is harmless."""
-    body = {"id": target, **requests.reason(reason)}
-    reply = yield from retry.send(requests.post("/v1/revocations", body), pauses)
+@dataclass(frozen=True)
+class Target:
+    """What is revoked: its id and, if it was handed on without asking, the chain it ends."""
+
+    id: str
+    chain: Chain | None = None
+
+
+def revoke(
+    target: Target, *, reason: str | None, pauses: Sequence[float], by: Chain | None = None
+) -> Flow[Revocation]:
+    """Say that something holds no longer; `target` is one of `named`. Twice is harmless.
+
+    `by` is the chain that a child without an API key asks by, if it matters which.
+    """
+    chain = {} if target.chain is None else {"chain": list(target.chain)}
+    send = requests.post("/v1/revocations", {"id": target.id, **chain, **requests.reason(reason)})
+    if by is not None:
+        send = replace(send, claim=Claim(by))
+    reply = yield from retry.send(send, pauses)
     revoked = replies.told(reply, Revocation, what="a revocation")
-    replies.about(target, revoked.id)
+    replies.about(target.id, revoked.id)
     return revoked
 
 
-def named(what: GrantBase | str) -> str:
-    """Return the id under which something is revoked.
+def named(what: object) -> tuple[Target, ...]:
+    """Return what is to be revoked, one thing or each of several chains' last links.
 
     A grant is revoked by the delegation it was given, or by its question while that waits for
-    a person. Raises `InvalidRequest` for what cannot be revoked; the message never repeats it,
-    for it may be a token.
+    a person. Raises `InvalidRequest` for what cannot be revoked, `ChainError` for what is no
+    chain; the message never repeats it, for it may be a token.
     """
     if isinstance(what, GrantBase):
-        if what.chain:
-            return cid(what.chain[-1])
-        if what.approval_envelope_id is not None:
-            return what.approval_envelope_id
-        raise InvalidRequest(
-            f"there is nothing to revoke in this grant of {what.command}: it is "
-            f"{'degraded' if what.degraded else what.decision} and holds no delegation",
-            fields=("grant_or_id",),
-        )
+        return (Target(_granted(what)),)
     if isinstance(what, str) and any(form.fullmatch(what) for form in (CID, DID, IDENT)):
-        return what
+        return (Target(what),)
+    if isinstance(what, ParentChain | Sequence) and what and not isinstance(what, str | bytes):
+        chains = given(what, setting="grant_or_id").chains
+        return tuple(Target(cid(chain[-1]), chain) for chain in chains)
     raise InvalidRequest(
-        "revoke takes a grant, the cid of a delegation (64 hex digits), an agent's did:key, "
-        "an app (app_…) or an approval (env_…)",
+        "revoke takes a grant, a child, a chain, the cid of a delegation (64 hex digits), an "
+        "agent's did:key, an app (app_…) or an approval (env_…)",
+        fields=("grant_or_id",),
+    )
+
+
+def _granted(grant: GrantBase) -> str:
+    if grant.chain:
+        return cid(grant.chain[-1])
+    if grant.approval_envelope_id is not None:
+        return grant.approval_envelope_id
+    raise InvalidRequest(
+        f"there is nothing to revoke in this grant of {grant.command}: it is "
+        f"{'degraded' if grant.degraded else grant.decision} and holds no delegation",
         fields=("grant_or_id",),
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
@@ -25,12 +25,16 @@ from nomos.errors import (
     ServerError,
     Unintelligible,
 )
-from nomos.models import Did, Explanation, Line, Moment, Told
+from nomos.models import Command, Did, Explanation, Line, Moment, Told, VerificationCode
 
 M = TypeVar("M", bound=BaseModel)
 
 MAX_CHAIN = 32
 MAX_SENTENCE = 500
+MAX_COMMANDS = 1000
+
+_ABOUT_TOKENS = frozenset({*get_args(VerificationCode), "replayed"})
+_FOREIGN = frozenset({"malformed_ucan", "bad_signature", "untrusted_issuer", "audience_mismatch"})
 
 # An API key, or a token: whoever echoes what we sent must not bring it into our messages.
 _CREDENTIAL = re.compile(r"nomos_\w{8,}|(?<=Bearer )\S+|[\w-]{16,}\.[\w-]{16,}\.[\w-]{16,}")
@@ -44,7 +48,10 @@ class Reply(Told):
 
 
 class Allowed(Reply):
-    """`chain` ends in a delegation to the agent's key; `resource` and `args` are canonical."""
+    """`chain` ends in a delegation to the agent's key; `resource` and `args` are canonical.
+
+    `commands` is what a command prefix stood for, and empty for a command.
+    """
 
     decision: Literal["allow"]
     expires_at: Moment
@@ -52,6 +59,7 @@ class Allowed(Reply):
     chain: tuple[str, ...] = Field(min_length=1, max_length=MAX_CHAIN, repr=False)
     resource: dict[str, Any]
     args: dict[str, Any] | None = None
+    commands: tuple[Command, ...] = Field(default=(), max_length=MAX_COMMANDS)
 
 
 class Refusal(Reply):
@@ -161,6 +169,13 @@ def raise_error(reply: HttpReply) -> NoReturn:
 def _hint(code: str | None) -> str:
     if code in ("missing_api_key", "invalid_api_key"):
         return "check api_key, or NOMOS_API_KEY"
+    if code in _FOREIGN:
+        return (
+            f"{code}: is control_plane_url the PDP's? If this process asks by its parent's chain: "
+            "is that one of this control plane's, and is nothing of it changed?"
+        )
+    if code in _ABOUT_TOKENS:
+        return f"{code}: this is about the parent's chain, by which this process asks"
     return "this does not read like a control plane: is control_plane_url the PDP's?"
 
 

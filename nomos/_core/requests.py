@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nomos._core.effects import Send
+from nomos._core.effects import Claim, Send
 from nomos.errors import InvalidRequest
-from nomos.models import MAX_PURPOSE, MAX_TTL_SECONDS, Question
+from nomos.models import MAX_PURPOSE, MAX_TTL_SECONDS, Chain, Question
 
 EXPECTED = {
     "command": "must be a path of lower-case words, such as /github/issue/list",
@@ -30,7 +30,7 @@ JSON_HEADERS = {"content-type": "application/json", "accept": "application/json"
 def question(**fields: Any) -> Question:
     """Check the shape of a question before it goes anywhere; raises `InvalidRequest`."""
     try:
-        return Question.model_validate(fields)
+        asked = Question.model_validate(fields)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False, include_context=False)
         paths = tuple(".".join(str(part) for part in problem["loc"]) for problem in problems)
@@ -39,10 +39,17 @@ def question(**fields: Any) -> Question:
             for path, problem in zip(paths, problems, strict=True)
         )
         raise InvalidRequest(f"the question cannot be asked: {sentence}", fields=paths) from None
+    encode({name: getattr(asked, name) for name in ("resource", "args", "context")})
+    return asked
 
 
-def authorize(question: Question, *, agent_did: str, idempotency_key: str) -> Send:
-    """Build `POST /v1/authorize`; raises `InvalidRequest` for what JSON cannot carry."""
+def authorize(
+    question: Question, *, agent_did: str, idempotency_key: str, parent: Chain | None = None
+) -> Send:
+    """Build `POST /v1/authorize`; raises `InvalidRequest` for what JSON cannot carry.
+
+    `parent` is the chain by which a child asks: what it is given never reaches further.
+    """
     body: dict[str, Any] = {
         "command": question.command,
         "resource": dict(question.resource),
@@ -50,6 +57,7 @@ def authorize(question: Question, *, agent_did: str, idempotency_key: str) -> Se
         "agentDid": agent_did,
     }
     optional = {
+        "delegatedChain": None if parent is None else list(parent),
         "args": question.args,
         "audience": question.audience,
         "purpose": question.purpose,
@@ -58,7 +66,8 @@ def authorize(question: Question, *, agent_did: str, idempotency_key: str) -> Se
     }
     body |= {name: value for name, value in optional.items() if value is not None}
     headers = JSON_HEADERS | {"idempotency-key": idempotency_key}
-    return Send("POST", "/v1/authorize", headers, encode(body))
+    claim = None if parent is None else Claim(parent, question.command, _called(question))
+    return Send("POST", "/v1/authorize", headers, encode(body), claim=claim)
 
 
 def get(path: str, *, patience: float = 0.0) -> Send:
@@ -80,6 +89,10 @@ def reason(text: str | None) -> dict[str, str]:
             fields=("reason",),
         )
     return {"reason": text}
+
+
+def _called(question: Question) -> dict[str, Any]:
+    return {**(question.args or {}), "resource": dict(question.resource)}
 
 
 def encode(body: Mapping[str, Any], *, sort: bool = False) -> bytes:

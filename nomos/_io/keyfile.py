@@ -12,7 +12,8 @@ from nomos.errors import ConfigurationError
 from nomos.models import Secret
 
 MAX_FILE: Final = 4096
-_SEED = re.compile(r"[0-9a-f]{64}")
+SEED: Final = re.compile(r"[0-9a-f]{64}")
+THEN_REPLACE: Final = ", and replace the key if they may have read it"
 
 
 def read_key_file(path: str | os.PathLike[str], *, setting: str) -> Secret:
@@ -24,7 +25,7 @@ def read_key_file(path: str | os.PathLike[str], *, setting: str) -> Secret:
     where = Path(path)
     hint = f"Make one with: nomos keygen {where}"
     text = read_private_line(where, setting=setting, missing=hint)
-    if not _SEED.fullmatch(text):
+    if not SEED.fullmatch(text):
         raise ConfigurationError(
             f"{setting}={where} does not hold an Ed25519 seed (64 lower-case hex digits)",
             setting=setting,
@@ -43,23 +44,23 @@ def read_private_line(path: Path, *, setting: str, missing: str = "") -> str:
         what = f"{setting}={path}: {error.strerror}. {missing}".rstrip()
         raise ConfigurationError(what, setting=setting) from error
     try:
-        problem = _problem(os.fstat(descriptor), path)
-        if problem is not None:
-            raise ConfigurationError(f"{setting}={path} {problem}", setting=setting)
+        wrong = problem(os.fstat(descriptor), path)
+        if wrong is not None:
+            raise ConfigurationError(f"{setting}={path} {wrong}", setting=setting)
         return os.read(descriptor, MAX_FILE).decode("ascii", "replace").strip()
     finally:
         os.close(descriptor)
 
 
-def _problem(found: os.stat_result, path: Path) -> str | None:
-    """Why a file may not hold a secret."""
+def problem(found: os.stat_result, path: Path | str, *, then: str = THEN_REPLACE) -> str | None:
+    """Why a file may not hold a secret, if it may not; `then` is what to do beside `chmod`."""
     if not stat.S_ISREG(found.st_mode):
         return "is not a regular file"
     if found.st_uid not in (0, os.geteuid()):
         return "belongs to another user"
     if found.st_mode & 0o077:
         return (
-            f"can be read by others (mode {stat.S_IMODE(found.st_mode):04o}): chmod 600 {path}, "
-            "and replace the key if they may have read it"
+            f"can be read by others (mode {stat.S_IMODE(found.st_mode):04o}): "
+            f"chmod 600 {path}{then}"
         )
     return None

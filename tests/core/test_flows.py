@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from nomos._core import flows, requests
-from nomos._core.effects import Flow, HttpReply, Pause, Send, Sign
+from nomos._core.effects import Claim, Flow, HttpReply, Pause, Send, Sign
 from nomos._wire import ForgetKeyAnswer, Invoke, LoadKey, LoadKeyAnswer, Refused, Signed
 from nomos.errors import (
     ConfigurationError,
@@ -354,7 +354,7 @@ def test_open_a_read_without_an_earlier_allow_goes_on_without_a_token(trouble: E
 
 
 def test_open_a_read_reuses_the_chain_it_holds() -> None:
-    flow = flows.authorize_or_degrade(call(held=held(clock_offset=7.0)))
+    flow = flows.authorize_or_degrade(call(held=[held(clock_offset=7.0)]))
     effect = fail(flow, Unreachable("down"))
     assert isinstance(effect, Sign)
     invoke = effect.request
@@ -377,12 +377,12 @@ def test_open_a_read_reuses_the_chain_it_holds() -> None:
 )
 def test_open_a_chain_that_no_longer_serves_is_not_reused(memory: GrantBase) -> None:
     with pytest.raises(StopIteration) as stop:
-        fail(flows.authorize_or_degrade(call(held=memory)), Unreachable("down"))
+        fail(flows.authorize_or_degrade(call(held=[memory])), Unreachable("down"))
     assert (stop.value.value.degraded, stop.value.value.ucan) == (True, None)
 
 
 def test_open_a_dead_binary_leaves_a_read_without_a_token() -> None:
-    flow = flows.authorize_or_degrade(call(held=held()))
+    flow = flows.authorize_or_degrade(call(held=[held()]))
     fail(flow, Unreachable("down"))
     with pytest.raises(StopIteration) as stop:
         flow.throw(SignerDied("gone"))
@@ -456,3 +456,70 @@ def test_a_grant_that_does_not_allow_signs_nothing() -> None:
         next(flows.invoke(held(decision="deny"), args=None, now=NOW, nonce="n"))
     with pytest.raises(ConfigurationError, match="degraded"):
         next(flows.invoke(held(chain=Chain()), args=None, now=NOW, nonce="n"))
+
+
+LEAVES = ["/github/issue/create", "/github/issue/list"]
+
+
+def test_an_allow_of_a_prefix_lists_its_commands_and_signs_nothing_yet() -> None:
+    flow = flows.authorize(call("/github/issue"))
+    next(flow)
+    grant = finish(flow, reply(allowed(commands=LEAVES)))
+    assert grant
+    assert (grant.commands, grant.ucan, grant.chain) == (tuple(LEAVES), None, Chain([LINK]))
+
+
+@pytest.mark.parametrize(
+    ("command", "commands"),
+    [
+        ("/github/issue", ["/github/repo/read"]),
+        ("/github/issue", ["/github/issues"]),
+        ("/github/issue", ["/github"]),
+        (READ, [WRITE]),
+    ],
+)
+def test_commands_beyond_the_prefix_asked_for_are_not_taken(
+    command: str, commands: list[str]
+) -> None:
+    flow = flows.authorize(call(command))
+    next(flow)
+    with pytest.raises(Unintelligible, match=f"not within {command}"):
+        flow.send(reply(allowed(commands=commands)))
+
+
+@pytest.mark.parametrize("commands", [["issue"], "x", [1], ["/A"], ["/a"] * 1001])
+def test_commands_that_are_none_make_no_allow(commands: Any) -> None:
+    flow = flows.authorize(call("/a"))
+    next(flow)
+    with pytest.raises(Unintelligible, match="commands"):
+        flow.send(reply(allowed(commands=commands)))
+
+
+def test_one_command_of_a_prefix_is_signed_on_a_resource_of_its_own() -> None:
+    grant = held(command="/github/issue", commands=tuple(LEAVES), resource={"provider": "github"})
+    flow = flows.invoke(
+        grant, command=WRITE, resource=RESOURCE, args={"title": "x"}, now=float(NOW), nonce="n"
+    )
+    effect = next(flow)
+    assert isinstance(effect, Sign)
+    assert isinstance(effect.request, Invoke)
+    payload = effect.request.payload
+    assert (payload.cmd, payload.args) == (WRITE, {"title": "x", "resource": RESOURCE})
+
+
+def test_a_child_shows_its_chain_and_claims_the_call() -> None:
+    parent = Chain(["a.b.c", LINK])
+    send = next(flows.authorize(call(parent=parent, question={"args": {"state": "open"}})))
+    assert isinstance(send, Send)
+    assert json.loads(send.body)["delegatedChain"] == ["a.b.c", LINK]
+    assert send.claim == Claim(parent, READ, {"state": "open", "resource": RESOURCE})
+    assert "a.b.c" not in repr(send)
+
+
+@pytest.mark.parametrize("body", [{"decision": "deny", "reason": "policy_denied"}, {}])
+def test_every_answer_tells_the_time(body: dict[str, Any]) -> None:
+    asked = {"decision": "requires_step_up", "approvalEnvelopeId": "env_1"}
+    told = (body or asked) | {"receiptId": "evt_1", "serverTime": iso(NOW + 7)}
+    flow = flows.authorize(call())
+    next(flow)
+    assert finish(flow, reply(told)).clock_offset == 7.0

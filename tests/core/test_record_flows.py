@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from nomos._core import records
-from nomos._core.effects import Flow, HttpReply, Pause, Send
+from nomos._core.effects import Claim, Flow, HttpReply, Pause, Send
 from nomos.errors import InvalidRequest, NotFound, Unintelligible, Unreachable
-from nomos.models import Chain, GrantBase
+from nomos.models import Chain, GrantBase, ParentChain
 
 CID = "ab" * 32
 DID = "did:key:z6MknGc3ocHs3zdPiJbnaaqDi58NGb4pk1Sp9WxWufuXSdxf"
@@ -37,7 +37,7 @@ def revoked(**changes: Any) -> dict[str, Any]:
 
 
 def revoke(target: str = CID, reason: str | None = None) -> Flow[Any]:
-    return records.revoke(target, reason=reason, pauses=NO_PAUSES)
+    return records.revoke(records.Target(target), reason=reason, pauses=NO_PAUSES)
 
 
 def test_a_revocation_is_sent_with_its_reason_and_told_with_its_number() -> None:
@@ -80,14 +80,14 @@ def grant(**members: Any) -> GrantBase:
 
 def test_a_grant_is_revoked_by_the_last_link_it_was_given() -> None:
     chain = Chain(["a.b.c", "d.e.f"])
-    assert records.named(grant(chain=chain)) == hashlib.sha256(b"d.e.f").hexdigest()
+    assert only(grant(chain=chain)) == records.Target(hashlib.sha256(b"d.e.f").hexdigest())
 
 
 def test_a_question_is_revoked_by_its_id_until_it_has_become_a_delegation() -> None:
     asked = grant(decision="requires_step_up", approval_envelope_id="env_1")
-    assert records.named(asked) == "env_1"
+    assert only(asked).id == "env_1"
     given = grant(approval_envelope_id="env_1", chain=Chain(["a.b.c"]))
-    assert records.named(given) == hashlib.sha256(b"a.b.c").hexdigest()
+    assert only(given).id == hashlib.sha256(b"a.b.c").hexdigest()
 
 
 @pytest.mark.parametrize("members", [{"decision": "deny"}, {"degraded": True}])
@@ -99,7 +99,31 @@ def test_a_grant_that_holds_nothing_has_nothing_to_revoke(members: dict[str, Any
 
 @pytest.mark.parametrize("ident", [CID, DID, "app_01jb", "env_01jb"])
 def test_what_has_an_id_is_revoked_by_it(ident: str) -> None:
-    assert records.named(ident) == ident
+    assert only(ident) == records.Target(ident)
+
+
+def test_what_was_handed_on_is_revoked_by_its_last_link_and_shown_whole() -> None:
+    chain = Chain(["a.b.c", "d.e.f"])
+    target = records.Target(hashlib.sha256(b"d.e.f").hexdigest(), chain)
+    other = records.Target(hashlib.sha256(b"a.b.c").hexdigest(), chain[:1])
+    for same in (chain, ["a.b.c", "d.e.f"], ParentChain((chain,))):
+        assert records.named(same) == (target,)
+    assert records.named([chain, chain[:1]]) == (target, other)
+
+
+def test_a_chain_that_is_revoked_goes_along_and_says_by_which_chain_a_child_asks() -> None:
+    chain = Chain(["a.b.c", "d.e.f"])
+    (target,) = records.named(chain)
+    flow = records.revoke(target, reason=None, by=chain[:1], pauses=NO_PAUSES)
+    send = next(flow)
+    assert isinstance(send, Send)
+    assert json.loads(send.body) == {"id": target.id, "chain": ["a.b.c", "d.e.f"]}
+    assert send.claim == Claim(chain[:1])
+
+
+def only(what: object) -> records.Target:
+    (target,) = records.named(what)
+    return target
 
 
 TOKEN = "eyJhbGciOiJFZERTQSJ9.eyJpc3MiOiJkaWQ6a2V5In0.c2lnbmF0dXJl"

@@ -76,6 +76,12 @@ def test_what_a_server_says_is_fit_for_a_message() -> None:
     assert raised.value.fields[1] == ""
 
 
+def test_a_401_about_a_chain_that_holds_no_longer_says_so() -> None:
+    with pytest.raises(errors.AuthenticationError, match="revoked: this is about the parent") as no:
+        replies.raise_error(reply(401, {"error": "no", "error_code": "revoked"}))
+    assert no.value.code == "revoked"
+
+
 def test_a_401_that_is_not_about_an_api_key_asks_whether_this_is_a_control_plane() -> None:
     with pytest.raises(errors.AuthenticationError, match="is control_plane_url the PDP's"):
         replies.decision(reply(401, {"error": "no token", "error_code": "malformed_ucan"}))

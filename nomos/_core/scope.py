@@ -1,0 +1,132 @@
+"""What a chain is for, as its text says, and which of several chains covers a call.
+
+Nobody has checked a signature here. What is read chooses a chain and words a message; whether
+the chain holds is decided where it is used, by the binary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nomos._core.tokens import peek
+from nomos.errors import MalformedChain, Unintelligible
+from nomos.models import Capability, Chain
+
+
+def within(command: str, ancestor: str) -> bool:
+    """Whether a command is `ancestor` or beneath it, by whole segments."""
+    return command == ancestor or command.startswith(f"{ancestor}/")
+
+
+def covers(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> bool:
+    """Whether all that `inner` describes is within `outer`.
+
+    Every field of `outer` must be in `inner` with an equal value; a `path` covers itself and
+    what lies beneath it.
+    """
+    return all(
+        name in inner
+        and (_beneath(inner[name], value) if name == "path" else _same(inner[name], value))
+        for name, value in outer.items()
+    )
+
+
+def reach(chain: Sequence[str]) -> Capability:
+    """Return what a chain says that it is for: its last command, constraint, and all statements.
+
+    Raises `MalformedChain` for a text that is not made of delegations.
+    """
+    command, resource, pol = "", dict[str, Any](), list[Any]()
+    for link in payloads(chain):
+        statements, constraint = link.get("pol"), mapping(link.get("meta"))
+        command = str(link.get("cmd"))
+        resource = dict(mapping(constraint.get("resource_constraint")) or resource)
+        pol += statements if isinstance(statements, list) else []
+    return Capability(command, resource, tuple(pol))
+
+
+def permits(held: Capability, command: str, resource: Mapping[str, Any]) -> bool:
+    """Whether `held` is for `command`, or all beneath it, on `resource`.
+
+    Of its statements, those that name the commands that it is for are looked at, and no others:
+    the rest is about calls.
+    """
+    return (
+        within(command, held.command)
+        and covers(held.resource, resource)
+        and all(_leaves(statement, command) for statement in held.pol)
+    )
+
+
+def covering(chains: Sequence[Chain], command: str, resource: Mapping[str, Any]) -> Chain | None:
+    """Return the first chain that is for `command` on `resource`, or None."""
+    return next((chain for chain in chains if permits(reach(chain), command, resource)), None)
+
+
+def payloads(chain: Sequence[str]) -> list[dict[str, Any]]:
+    """Return what each link says; raises `MalformedChain` for what is no delegation."""
+    if not chain:
+        raise MalformedChain("a chain has at least one link", code="malformed_ucan")
+    found = []
+    for hop, link in enumerate(chain):
+        try:
+            found.append(peek(link))
+        except Unintelligible as error:
+            raise MalformedChain(
+                f"link {hop} of the chain is not a delegation", code="malformed_ucan", hop=hop
+            ) from error
+    return found
+
+
+def holder(chain: Sequence[str]) -> str:
+    """Return the key that a chain says it is for: the audience of its last link."""
+    return str(payloads(chain)[-1].get("aud"))
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """The value if it is an object, an empty one otherwise."""
+    return value if isinstance(value, dict) else {}
+
+
+def _leaves(statement: object, command: str) -> bool:
+    """Whether a statement about the command leaves any that is asked for; True for any other."""
+    match statement:
+        case ["==", ".cmd", named]:
+            return isinstance(named, str) and within(named, command)
+        case ["or", [_, *_] as either] if all(_names_command(each) for each in either):
+            return any(_leaves(each, command) for each in either)
+    return True
+
+
+def _names_command(statement: object) -> bool:
+    match statement:
+        case ["==", ".cmd", _]:
+            return True
+    return False
+
+
+def _beneath(path: object, ancestor: object) -> bool:
+    inner, outer = _segments(path), _segments(ancestor)
+    return inner is not None and outer is not None and inner[: len(outer)] == outer
+
+
+def _segments(path: object) -> list[str] | None:
+    """The segments of a normalised path, none for the root; None if it is not one."""
+    if not isinstance(path, str):
+        return None
+    segments = path.split("/") if path else []
+    plain = all(one not in ("", ".", "..") and not {"\\", "\0"} & {*one} for one in segments)
+    return segments if plain else None
+
+
+def _same(one: object, other: object) -> bool:
+    """Equality of JSON values, for which `True` is not 1."""
+    match one, other:
+        case (bool(), _) | (_, bool()):
+            return one is other
+        case dict(), dict():
+            return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+        case list(), list():
+            return len(one) == len(other) and all(map(_same, one, other))
+    return one == other

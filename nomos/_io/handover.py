@@ -1,0 +1,118 @@
+"""The key that a parent handed to this process, or that a person keeps for it.
+
+    NOMOS_AGENT_KEY_FD               an inherited pipe: 64 hex digits, then its end
+    NOMOS_AGENT_KEY_HANDOVER_FILE    a file for this process alone: read once, and gone
+    NOMOS_AGENT_KEY_FILE             a person's own file: read, and never touched
+
+What was handed over can be read once, so it is kept for all who ask in this process, and in
+those that it forks.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from nomos._core.carrier import KEY_FD, KEY_FILE, KEY_HANDOVER
+from nomos._io.keyfile import SEED, THEN_REPLACE, read_key_file
+from nomos._io.private import AGAIN, content, inherited, leave, opened, refused
+from nomos.errors import ConfigurationError
+from nomos.models import Secret
+
+PATIENCE: Final = 2.0
+"""Seconds for the end of the pipe; a parent writes the key before it starts the child."""
+
+MAX_KEY: Final = 65
+"""Bytes: the digits, and a line's end."""
+
+
+def key_from_env(environ: Mapping[str, str]) -> Secret | None:
+    """Return the key that the variables name, None if they name none.
+
+    A key that was handed over comes before a persistent one. Raises `ConfigurationError` naming
+    the variable and what to do; no message holds what was read.
+    """
+    handed = [variable for variable in (KEY_FD, KEY_HANDOVER) if variable in environ]
+    if len(handed) == 2:
+        raise ConfigurationError(
+            f"{KEY_FD} and {KEY_HANDOVER} are both set, and a process has one key: unset the one "
+            "that is not from its parent",
+            setting=KEY_FD,
+        )
+    if handed:
+        return _once(handed[0], environ[handed[0]])
+    path = environ.get(KEY_FILE)
+    return read_key_file(path, setting=KEY_FILE) if path else None
+
+
+def _once(variable: str, value: str) -> Secret:
+    with _reading:
+        if (variable, value) not in _read:
+            _read[variable, value] = _READERS[variable](value)
+        known = _read[variable, value]
+    if known is None:
+        raise refused(variable, value, f"was read, and held no key of 64 hex digits. {AGAIN}")
+    return known
+
+
+def _from_descriptor(value: str) -> Secret | None:
+    descriptor, found = inherited(value, setting=KEY_FD)
+    if not stat.S_ISFIFO(found.st_mode):
+        raise refused(KEY_FD, value, f"is not a pipe from its parent. {AGAIN}")
+    try:
+        return _seed(_drained(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def _drained(pipe: int) -> bytes:
+    """What a pipe holds, as far as it takes to know a key; nothing if the pipe stays open."""
+    os.set_blocking(pipe, False)
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    text = b""
+    while len(text) <= MAX_KEY:
+        if not poll.poll(PATIENCE * 1000):
+            return b""
+        chunk = os.read(pipe, MAX_KEY + 1)
+        if not chunk:
+            break
+        text += chunk
+    return text
+
+
+def _from_file(value: str) -> Secret | None:
+    with opened(value, setting=KEY_HANDOVER, then=THEN_REPLACE) as descriptor:
+        try:
+            # Whoever removes it is its one reader; another one that has it open finds it gone.
+            Path(value).unlink()
+        except OSError as error:
+            why = f"cannot be taken for this process alone: {error.strerror}"
+            raise refused(KEY_HANDOVER, value, why) from error
+        text = content(descriptor, MAX_KEY)
+    leave(Path(value).parent)
+    return _seed(text)
+
+
+def _seed(text: bytes) -> Secret | None:
+    digits = text.decode("ascii", "replace").removesuffix("\n")
+    return Secret(digits) if SEED.fullmatch(digits) else None
+
+
+def _after_fork_in_child() -> None:
+    global _reading
+    _reading = threading.Lock()
+
+
+_READERS: Final = {KEY_FD: _from_descriptor, KEY_HANDOVER: _from_file}
+
+_read: dict[tuple[str, str], Secret | None] = {}
+"""What was read, by variable and value. A descriptor's number may name something else by now."""
+
+_reading = threading.Lock()
+os.register_at_fork(after_in_child=_after_fork_in_child)

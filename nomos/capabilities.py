@@ -1,0 +1,236 @@
+"""What a parent wants a child to have, as people write it.
+
+    {"with": "github://acme/app", "can": "repo:read"}         /github/repo/read on that repository
+    {"with": "filesystem:///notes", "can": "*"}               all of /filesystem beneath /notes
+    {"command": "/tickets/list", "resource": {"provider": "tickets", "queue": "a"}}
+
+`with` is a URL whose scheme names a provider with a table here. `can` is a path beneath it, with
+`:` between segments and `*` for all that lies beneath, or a command as it is. Either form takes
+`args` (each named argument must have that value) and `pol` (statements of UCAN 1.0 policy).
+
+What is read is never more than what is written: anything with two readings is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NoReturn
+
+from nomos.errors import ConfigurationError, InvalidRequest
+from nomos.models import Capability, Resource
+from nomos.resources import (
+    FILESYSTEM,
+    GITHUB,
+    MAX_INTEGER,
+    Provider,
+    canonical_resource,
+    provider_name,
+)
+
+MAX_CAPABILITIES: Final = 64
+"""Of one child: each becomes a chain, and so many can be carried."""
+
+MAX_STATEMENTS: Final = 100
+
+MAX_LEVELS: Final = 32
+
+_COMMAND: Final = re.compile(r"/[a-z0-9_-]+(?:/[a-z0-9_-]+)*")
+_CAN: Final = re.compile(r"(?:[a-z0-9_-]+:)*(?:[a-z0-9_-]+|\*)")
+_WITH: Final = re.compile(r"([a-z0-9_-]+)://(.*)")
+_ARGUMENT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_UNREADABLE: Final = re.compile(r"[%?#@*\\\s\x00-\x1f\x7f]")
+
+_Fields = Callable[[str], Resource]
+
+
+def parse(values: object, *, where: str = "capabilities") -> tuple[Capability, ...]:
+    """Return capabilities in the order given; `Capability` values stand for themselves.
+
+    Raises `ConfigurationError`, whose `setting` says where: `capabilities[0].can`.
+    """
+    if isinstance(values, Mapping | str | bytes) or not isinstance(values, Sequence):
+        _refuse(
+            where,
+            'must be a list such as [{"with": "github://acme/app", "can": "repo:read"}]',
+        )
+    if not 1 <= len(values) <= MAX_CAPABILITIES:
+        _refuse(where, f"must hold 1 to {MAX_CAPABILITIES} capabilities, and holds {len(values)}")
+    return tuple(_capability(value, f"{where}[{index}]") for index, value in enumerate(values))
+
+
+def _capability(value: object, where: str) -> Capability:
+    if isinstance(value, Capability):
+        value = {"command": value.command, "resource": value.resource, "pol": value.pol}
+    if not isinstance(value, Mapping):
+        _refuse(
+            where, 'must be a mapping such as {"with": "github://acme/app", "can": "repo:read"}'
+        )
+    members = set(value)
+    if {"with", "can"} <= members <= {"with", "can", "args", "pol"}:
+        command, resource = _by_name(value["with"], value["can"], where)
+    elif {"command", "resource"} <= members <= {"command", "resource", "args", "pol"}:
+        command, resource = _by_command(value["command"], value["resource"], where)
+    else:
+        _refuse(
+            where,
+            'must have "with" and "can", or "command" and "resource"; beside these, "args" and '
+            '"pol" and nothing else',
+        )
+    statements = (
+        *_arguments(value.get("args", {}), f"{where}.args"),
+        *_statements(value.get("pol", ()), f"{where}.pol"),
+    )
+    return Capability(command, resource, statements)
+
+
+def _by_name(named: object, can: object, where: str) -> tuple[str, Resource]:
+    found = _WITH.fullmatch(named) if isinstance(named, str) else None
+    if found is None or _UNREADABLE.search(found[2]):
+        _refuse(
+            f"{where}.with",
+            "must be <provider>://<resource>, such as github://acme/app, without spaces or any of "
+            "% ? # @ * \\",
+        )
+    provider, rest = found.groups()
+    if provider not in _WITH_TABLES:
+        _refuse(
+            f"{where}.with",
+            f"has no table for {provider}: it is {' or '.join(f'{one}://' for one in _WITH_TABLES)}"
+            '. Name what another provider serves with {"command": "/…", "resource": {…}}',
+        )
+    table, fields = _WITH_TABLES[provider]
+    command = _command(can, provider, f"{where}.can")
+    try:
+        return command, canonical_resource(table, {"provider": provider, **fields(rest)})
+    except (InvalidRequest, ValueError) as error:
+        _refuse(f"{where}.with", f"names no resource of {provider}: {error}")
+
+
+def _command(can: object, provider: str, where: str) -> str:
+    if not isinstance(can, str) or len(can) > MAX_COMMAND:
+        _refuse(where, _CAN_FORM)
+    if can.startswith("/"):
+        if not _COMMAND.fullmatch(can):
+            _refuse(where, _CAN_FORM)
+        if provider_name(can) != provider:
+            _refuse(
+                where,
+                f"is {can}, a command of {provider_name(can)}, and its resource is one of "
+                f"{provider}: a capability is for one provider",
+            )
+        return can
+    if not _CAN.fullmatch(can):
+        _refuse(where, _CAN_FORM)
+    segments = [one for one in can.split(":") if one != "*"]
+    command = "/" + "/".join((provider, *segments))
+    if len(command) > MAX_COMMAND:
+        _refuse(where, _CAN_FORM)
+    return command
+
+
+def _by_command(command: object, resource: object, where: str) -> tuple[str, Resource]:
+    if (
+        not isinstance(command, str)
+        or len(command) > MAX_COMMAND
+        or not _COMMAND.fullmatch(command)
+    ):
+        _refuse(
+            f"{where}.command",
+            "must be a path of lower-case words, such as /github/issue, for it and all beneath it",
+        )
+    provider = provider_name(command)
+    if not isinstance(resource, Mapping) or resource.get("provider") != provider:
+        _refuse(
+            f"{where}.resource",
+            f'must be a mapping with "provider": "{provider}", the first segment of the command',
+        )
+    table = _TABLES.get(provider)
+    if table is None:
+        return command, _declared(resource, f"{where}.resource")
+    try:
+        return command, canonical_resource(table, resource)
+    except InvalidRequest as error:
+        field = error.fields[0] if error.fields else "resource"
+        _refuse(f"{where}.{field}", f"cannot be: {error}")
+
+
+def _declared(resource: Mapping[Any, Any], where: str) -> Resource:
+    """A resource of a provider whose table only the server has: names with plain values."""
+    for name, value in resource.items():
+        plain = isinstance(value, str | int) and not isinstance(value, bool)
+        if not isinstance(name, str) or not plain:
+            _refuse(where, "must have names with text or whole numbers, and nothing else")
+    return dict(_plain(resource, where))
+
+
+def _arguments(args: object, where: str) -> list[Any]:
+    if not isinstance(args, Mapping):
+        _refuse(where, 'must be a mapping such as {"state": "open"}')
+    if len(args) > MAX_STATEMENTS:
+        _refuse(where, f"must name at most {MAX_STATEMENTS} arguments")
+    for name in args:
+        if not isinstance(name, str) or not _ARGUMENT.fullmatch(name) or name == "resource":
+            _refuse(where, "must be names of arguments: letters, digits and _, and not resource")
+    return [["==", f".args.{name}", _plain(value, where)] for name, value in args.items()]
+
+
+def _statements(pol: object, where: str) -> list[Any]:
+    if not isinstance(pol, list | tuple):
+        _refuse(where, 'must be a list of statements such as [["==", ".args.state", "open"]]')
+    if len(pol) > MAX_STATEMENTS:
+        _refuse(where, f"must have at most {MAX_STATEMENTS} statements")
+    return [_plain(statement, where) for statement in pol]
+
+
+def _plain(value: object, where: str, level: int = 0) -> Any:
+    """A copy of a JSON value, so that nobody changes it afterwards; refuses any other."""
+    if level > MAX_LEVELS:
+        _refuse(where, f"must have at most {MAX_LEVELS} levels")
+    if value is None or isinstance(value, bool | int | float):
+        if isinstance(value, float) and not math.isfinite(value):
+            _refuse(where, "must be a plain JSON value, which NaN and infinities are not")
+        if isinstance(value, int) and abs(value) > MAX_INTEGER:
+            _refuse(where, "must have no whole number beyond 2^53-1, which readers take for others")
+        return value
+    if isinstance(value, str):
+        if not value.isascii() and any("\ud800" <= one <= "\udfff" for one in value):
+            _refuse(where, "has half of a surrogate pair")
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(each, where, level + 1) for each in value]
+    if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
+        return {_plain(name, where): _plain(each, where, level + 1) for name, each in value.items()}
+    return _refuse(where, "must be a plain JSON value")
+
+
+def _repository(rest: str) -> Resource:
+    owner, slash, repo = rest.partition("/")
+    return {"owner": owner, **({"repo": repo} if slash else {})}
+
+
+def _folder(rest: str) -> Resource:
+    if not rest:
+        raise ValueError("write filesystem:/// to name the folder that all paths begin in")
+    return {"path": rest}
+
+
+def _refuse(setting: str, sentence: str) -> NoReturn:
+    raise ConfigurationError(f"{setting} {sentence}", setting=setting)
+
+
+MAX_COMMAND: Final = 256
+
+_CAN_FORM: Final = (
+    "must be what is allowed, such as repo:read (/github/repo/read), repo:* (all beneath "
+    "/github/repo), * (all of the provider), or a command such as /github/repo/read"
+)
+
+_TABLES: Final[Mapping[str, Provider]] = {one.name: one for one in (GITHUB, FILESYSTEM)}
+
+_WITH_TABLES: Final[Mapping[str, tuple[Provider, _Fields]]] = {
+    "github": (GITHUB, _repository),
+    "filesystem": (FILESYSTEM, _folder),
+}
+"""How what follows `<provider>://` names a resource."""

@@ -1,0 +1,394 @@
+"""What a child does with the chains that it was given, with the binary played by hand."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from nomos._core import children, flows, requests
+from nomos._core.children import Entered, Held
+from nomos._core.effects import Claim, Flow, Pause, Send, Sign
+from nomos._wire import Invoke, Refused, Signed, Verified, Verify
+from nomos.errors import (
+    ConfigurationError,
+    ExpiredChain,
+    InvalidRequest,
+    SignerDied,
+    Unreachable,
+    Widening,
+    WrongAudience,
+)
+from nomos.models import Capability, Chain, ParentChain, Question
+
+AGENT = "did:key:z6MknGc3ocHs3zdPiJbnaaqDi58NGb4pk1Sp9WxWufuXSdxf"
+PARENT = "did:key:z6MktwupdmLXVVqTzCw4i46r4uGyosGXRnR3XjN4Zq7oMMsw"
+ISSUER = "did:key:z6MkjchhfUsD6mmvni8mCdXHw216Xrm9bQe2mBH1P5RDjVJG"
+SERVICE = "did:key:z6MkvqoYXQfDDJRv8L4wKzxYeuKyVZBfi9Qo6Ro8MiLH3kDQ"
+NOW = 1_790_000_000
+LIST = "/github/issue/list"
+REPO = {"provider": "github", "owner": "acme", "repo": "app"}
+SIGNED = Signed(id=1, jwt="a.b.c", cid="0" * 64)
+
+
+def jwt(payload: dict[str, Any]) -> str:
+    body = base64.urlsafe_b64encode(json.dumps(payload).encode()).rstrip(b"=").decode()
+    return f"e30.{body}.c2ln"
+
+
+def chain(command: str = "/github/issue", *, to: str = AGENT, **link: Any) -> Chain:
+    root = {"iss": ISSUER, "aud": PARENT, "cmd": command, "pol": [], "exp": NOW + 300}
+    return Chain([jwt(root), jwt({**root, "iss": PARENT, "aud": to, **link})])
+
+
+def held(command: str = "/github/issue", resource: Any = None, **members: Any) -> Held:
+    one = Held(
+        chain=chain(command, nonce=json.dumps(resource)),
+        reach=Capability(command, REPO if resource is None else resource),
+        issuer=ISSUER,
+        audience=SERVICE,
+        expires_at=NOW + 300,
+    )
+    return replace(one, **members)
+
+
+def question(command: str = LIST, resource: Any = None, **more: Any) -> Question:
+    return requests.question(command=command, resource=resource or REPO, **more)
+
+
+def verified(**changes: Any) -> Verified:
+    fields: dict[str, Any] = {
+        "id": 1,
+        "agent": AGENT,
+        "root": ISSUER,
+        "cmd": "/github/issue",
+        "depth": 2,
+        "cids": [],
+        "lineage": [],
+        "expires_at": NOW + 300,
+        "constraint": REPO,
+        "meta": {"audience": SERVICE},
+    }
+    return Verified(**(fields | changes))
+
+
+def refused(code: Any, message: str = "no") -> Refused:
+    return Refused(id=1, code=code, message=message)
+
+
+def ends(flow: Flow[Any], result: object) -> Any:
+    with pytest.raises(StopIteration) as stop:
+        flow.send(result)
+    return stop.value.value
+
+
+def invoked(effect: object) -> Invoke:
+    assert isinstance(effect, Sign)
+    assert isinstance(effect.request, Invoke)
+    return effect.request
+
+
+class TestAdmitting:
+    def test_every_chain_is_proven_for_this_key_and_to_the_depth_allowed(self) -> None:
+        parent = ParentChain((chain(), chain("/github/repo")), max_depth=5)
+        flow = children.admit(parent, AGENT, now=NOW, setting="parent")
+        asked = [next(flow), flow.send(verified())]
+        for effect, each in zip(asked, parent.chains, strict=True):
+            expected = Verify(chain=list(each), now=NOW, max_depth=5, audience=AGENT)
+            assert effect == Sign(expected)
+        me = ends(flow, verified(cmd="/github/repo", constraint=None, meta=None))
+        assert (me.agent, me.max_depth) == (AGENT, 5)
+        first, second = me.held
+        assert (first.reach, first.audience) == (Capability("/github/issue", REPO), SERVICE)
+        assert (second.reach, second.audience) == (Capability("/github/repo", {}), None)
+        assert [each.chain for each in me.held] == list(parent.chains)
+
+    def test_a_root_has_nothing_to_prove(self) -> None:
+        with pytest.raises(StopIteration) as stop:
+            next(children.admit(ParentChain(), AGENT, now=NOW, setting="parent"))
+        assert stop.value.value == Entered(AGENT)
+
+    def test_a_chain_for_another_key_names_both_and_where_it_came_from(self) -> None:
+        parent = ParentChain((chain(to=PARENT),))
+        with pytest.raises(WrongAudience, match="NOMOS_PARENT_UCAN_CHAIN") as wrong:
+            next(children.admit(parent, AGENT, now=NOW, setting="NOMOS_PARENT_UCAN_CHAIN"))
+        assert AGENT in str(wrong.value)
+        assert PARENT in str(wrong.value)
+
+    def test_an_audience_that_is_no_did_is_not_one(self) -> None:
+        flow = children.admit(ParentChain((chain(),)), AGENT, now=NOW, setting="parent")
+        next(flow)
+        assert ends(flow, verified(meta={"audience": ["x"]})).held[0].audience is None
+
+
+class TestChoosing:
+    def test_the_first_chain_that_covers_the_call_is_asked_by(self) -> None:
+        one, two, three = held("/github/repo"), held(), held(LIST)
+        assert children.choose([one, two, three], question(), now=NOW) == (two, True)
+
+    def test_without_one_the_first_is_shown_so_that_the_refusal_is_recorded(self) -> None:
+        one, two = held("/github/repo"), held(resource=REPO | {"repo": "other"})
+        assert children.choose([one, two], question(), now=NOW) == (one, False)
+
+    def test_a_resource_is_compared_as_the_servers_read_it(self) -> None:
+        shouted = question(resource={"provider": "github", "owner": "ACME", "repo": "App"})
+        one, two = held("/github/repo"), held()
+        assert children.choose([one, two], shouted, now=NOW) == (two, True)
+
+    @pytest.mark.parametrize(
+        "resource", [{"provider": "mine", "Thing": 1}, {"provider": "github", "what": 1}, {}]
+    )
+    def test_what_cannot_be_read_here_is_compared_as_it_is(self, resource: Any) -> None:
+        asked = requests.question(command=LIST, resource=resource)
+        assert children.choose([held(resource={})], asked, now=NOW)[1]
+        assert children.choose([held(resource=resource)], asked, now=NOW)[1]
+
+    def test_a_chain_that_has_ended_is_passed_over(self) -> None:
+        ended, lasting = held(expires_at=NOW), held()
+        assert children.choose([ended, lasting], question(), now=NOW) == (lasting, True)
+
+    def test_when_all_have_ended_that_is_said(self) -> None:
+        ended = [held(expires_at=NOW - 90), held(expires_at=NOW)]
+        with pytest.raises(ExpiredChain, match="2026-09-21 14:13:20 UTC") as late:
+            children.choose(ended, question(), now=NOW)
+        assert late.value.code == "expired"
+
+
+class TestBeingHeardWithoutAnApiKey:
+    def ask(self, send: Send, *chains: Held, now: int = NOW) -> Flow[Send]:
+        return children.signed(send, Entered(AGENT, chains or (held(),)), now=now, nonce="n1")
+
+    def test_a_question_is_signed_as_the_call_it_asks_for(self) -> None:
+        one, two = held("/github/repo"), held()
+        asked = question(args={"state": "open"})
+        send = requests.authorize(asked, agent_did=AGENT, idempotency_key="k", parent=two.chain)
+        flow = self.ask(send, one, two)
+        invoke = invoked(next(flow))
+        assert invoke.key == AGENT
+        payload = invoke.payload
+        assert (payload.iss, payload.aud, payload.sub) == (AGENT, ISSUER, ISSUER)
+        assert (payload.cmd, payload.args) == (LIST, {"state": "open", "resource": REPO})
+        assert (payload.nonce, payload.iat, payload.exp) == ("n1", NOW - 60, NOW + 60)
+        assert payload.prf == list(two.chain)
+        credited = ends(flow, SIGNED)
+        assert credited == replace(send, headers={**send.headers, "authorization": "Bearer a.b.c"})
+
+    def test_a_question_without_a_resource_or_args_is_signed_as_it_is_sent(self) -> None:
+        send = requests.authorize(
+            requests.question(command=LIST, resource={}),
+            agent_did=AGENT,
+            idempotency_key="k",
+            parent=held().chain,
+        )
+        payload = invoked(next(self.ask(send))).payload
+        assert (payload.cmd, payload.args) == (LIST, {"resource": {}})
+
+    def test_any_other_request_is_signed_whole_but_for_its_query(self) -> None:
+        send = requests.get("/v1/approvals/env_1?wait=25")
+        payload = invoked(next(self.ask(send))).payload
+        assert payload.cmd == "/github/issue"
+        assert payload.args == {
+            "resource": REPO,
+            "method": "GET",
+            "path": "/v1/approvals/env_1",
+            "body": hashlib.sha256(b"").hexdigest(),
+        }
+
+    def test_a_body_is_signed_by_its_hash_and_the_chain_that_matters_is_used(self) -> None:
+        one, two = held("/github/repo"), held()
+        send = replace(requests.post("/v1/revocations", {"id": "x"}), claim=Claim(two.chain))
+        payload = invoked(next(self.ask(send, one, two))).payload
+        assert payload.prf == list(two.chain)
+        assert payload.args["body"] == hashlib.sha256(b'{"id":"x"}').hexdigest()
+
+    def test_a_token_ends_with_its_chain_and_is_not_made_after_that(self) -> None:
+        send, last = requests.get("/v1/receipts/evt_1"), held(expires_at=NOW + 9)
+        assert invoked(next(self.ask(send, last))).payload.exp == NOW + 9
+        with pytest.raises(ExpiredChain):
+            next(self.ask(send, last, now=NOW + 9))
+
+    def test_a_chain_that_has_ended_gives_way_to_one_that_lasts(self) -> None:
+        ended, lasting = held(expires_at=NOW), held("/github/repo")
+        payload = invoked(
+            next(self.ask(requests.get("/v1/receipts/evt_1"), ended, lasting))
+        ).payload
+        assert payload.prf == list(lasting.chain)
+
+    def test_a_question_that_no_token_holds_is_a_wrong_question_and_no_outage(self) -> None:
+        flow = self.ask(requests.get("/v1/receipts/evt_1"))
+        next(flow)
+        with pytest.raises(InvalidRequest, match="args: not NFC") as wrong:
+            flow.send(refused("malformed_ucan", "args: not NFC"))
+        assert wrong.value.fields == ("resource", "args")
+
+    def test_a_binary_that_dies_is_an_outage(self) -> None:
+        flow = self.ask(requests.get("/v1/receipts/evt_1"))
+        next(flow)
+        with pytest.raises(SignerDied):
+            flow.throw(SignerDied("gone"))
+
+
+class TestActingOffline:
+    def act(self, asked: Question, *chains: Held) -> Flow[str]:
+        me = Entered(AGENT, chains or (held(),), max_depth=5)
+        return children.headers(me, asked, now=NOW, nonce="n1")
+
+    def test_a_call_is_signed_on_the_chain_that_covers_it_and_checked_at_once(self) -> None:
+        one, two = held("/github/repo"), held()
+        flow = self.act(question(args={"state": "open"}), one, two)
+        payload = invoked(next(flow)).payload
+        assert (payload.iss, payload.aud, payload.sub) == (AGENT, SERVICE, ISSUER)
+        assert (payload.cmd, payload.args) == (LIST, {"state": "open", "resource": REPO})
+        assert payload.prf == list(two.chain)
+        check = flow.send(SIGNED)
+        assert isinstance(check, Sign)
+        assert check.request == Verify(
+            invocation="a.b.c", now=NOW, max_depth=5, trusted_issuers=[ISSUER], audience=SERVICE
+        )
+        assert ends(flow, verified()) == "a.b.c"
+
+    def test_the_next_chain_is_tried_when_the_statements_of_one_refuse(self) -> None:
+        one, two = held(), held(LIST)
+        flow = self.act(question(), one, two)
+        assert invoked(next(flow)).payload.prf == list(one.chain)
+        flow.send(SIGNED)
+        again = flow.send(refused("chain_attenuation_violation", "pol[0] does not hold"))
+        assert invoked(again).payload.prf == list(two.chain)
+        flow.send(SIGNED)
+        assert ends(flow, verified()) == "a.b.c"
+
+    def test_when_all_refuse_the_first_says_why(self) -> None:
+        flow = self.act(question(), held(), held(LIST))
+        next(flow)
+        for answer in (SIGNED, refused("chain_attenuation_violation", "pol[0]"), SIGNED):
+            flow.send(answer)
+        with pytest.raises(Widening, match=r"/github/issue/list on github .*: pol\[0\]") as wide:
+            flow.send(refused("resource_out_of_scope", "elsewhere"))
+        assert wide.value.code == "chain_attenuation_violation"
+
+    @pytest.mark.parametrize(
+        ("asked", "code"),
+        [
+            (question("/github/repo/read"), "chain_attenuation_violation"),
+            (question("/github/issues"), "chain_attenuation_violation"),
+            (question(resource=REPO | {"repo": "other"}), "resource_out_of_scope"),
+            (question(resource={"provider": "github"}), "resource_out_of_scope"),
+        ],
+    )
+    def test_what_no_chain_covers_is_named_beside_what_is_held(
+        self, asked: Question, code: str
+    ) -> None:
+        with pytest.raises(Widening) as wide:
+            next(self.act(asked))
+        assert wide.value.code == code
+        assert asked.command in str(wide.value)
+        assert "/github/issue on github owner=acme repo=app" in str(wide.value)
+
+    def test_of_many_chains_some_are_told(self) -> None:
+        many = [held(f"/a/{number}", {}) for number in range(11)]
+        with pytest.raises(Widening, match="/a/7 on any resource and 3 more"):
+            next(self.act(question(), *many))
+
+    def test_without_an_audience_nothing_is_signed(self) -> None:
+        with pytest.raises(ConfigurationError, match="audience") as missing:
+            next(self.act(question(), held(audience=None)))
+        assert missing.value.setting == "audience"
+        given = question(audience=PARENT)
+        assert invoked(next(self.act(given, held(audience=None)))).payload.aud == PARENT
+
+    @pytest.mark.parametrize("audience", ["pdp", "", "did:key:z6Mk", "did:web:pdp"])
+    def test_an_audience_that_is_no_did_is_refused(self, audience: str) -> None:
+        with pytest.raises(ConfigurationError, match="audience") as wrong:
+            next(self.act(question(audience=audience), held(audience=audience)))
+        assert wrong.value.setting == "audience"
+        assert children.as_grant(held(audience=audience), question(), AGENT) is None
+
+    def test_a_call_that_no_token_holds_is_a_wrong_one(self) -> None:
+        flow = self.act(question())
+        next(flow)
+        with pytest.raises(InvalidRequest, match="not NFC"):
+            flow.send(refused("malformed_ucan", "args: not NFC"))
+
+    def test_after_its_end_a_chain_that_covered_says_so(self) -> None:
+        with pytest.raises(ExpiredChain):
+            next(self.act(question(), held(expires_at=NOW), held("/github/repo")))
+
+
+class TestWhenNobodyAnswers:
+    def call(self, one: Held, command: str = LIST, **more: Any) -> flows.Ask:
+        asked = question(command)
+        own = children.as_grant(one, asked, AGENT)
+        fields: dict[str, Any] = {
+            "question": asked,
+            "agent": AGENT,
+            "idempotency_key": "k",
+            "nonce": "n",
+            "jitter": (0.0, 0.0),
+            "now": float(NOW),
+            "parent": one.chain,
+            "held": () if own is None else (own,),
+        }
+        return flows.Ask(**(fields | more))
+
+    def down(self, call: flows.Ask) -> Flow[Any]:
+        flow = flows.authorize_or_degrade(call)
+        send = next(flow)
+        assert isinstance(send, Send)
+        for _ in range(2):
+            assert isinstance(flow.throw(Unreachable("down")), Pause)
+            flow.send(None)
+        return flow
+
+    def test_a_read_that_the_chain_covers_goes_on_by_it(self) -> None:
+        one = held()
+        flow = self.down(self.call(one))
+        invoke = invoked(flow.throw(Unreachable("down")))
+        assert (invoke.payload.aud, invoke.payload.prf) == (SERVICE, list(one.chain))
+        grant = ends(flow, SIGNED)
+        assert (bool(grant), grant.degraded, grant.ucan) == (True, True, "a.b.c")
+        assert (grant.chain, grant.resource) == (one.chain, REPO)
+
+    def test_what_no_chain_covers_is_never_degraded(self) -> None:
+        flow = self.down(self.call(held(), covered=False))
+        with pytest.raises(Unreachable):
+            flow.throw(Unreachable("down"))
+
+    def test_a_chain_that_names_no_service_gives_no_token(self) -> None:
+        flow = self.down(self.call(held(audience=None)))
+        with pytest.raises(StopIteration) as stop:
+            flow.throw(Unreachable("down"))
+        assert (stop.value.value.degraded, stop.value.value.ucan) == (True, None)
+
+    def test_an_earlier_allow_comes_first_while_it_lasts(self) -> None:
+        one = held()
+        own = children.as_grant(one, question(args={"state": "open"}), AGENT, 3.0)
+        assert own is not None
+        assert (own.args, own.clock_offset) == ({"state": "open"}, 3.0)
+        earlier = replace(own, args=None, chain=chain("/github/issue/list"), clock_offset=0.0)
+        flow = self.down(self.call(one, held=(earlier, own)))
+        assert invoked(flow.throw(Unreachable("down"))).payload.prf == list(earlier.chain)
+        assert earlier.expires_at is not None
+        late = replace(earlier, expires_at=earlier.expires_at.replace(year=2020))
+        flow = self.down(self.call(one, held=(late, own)))
+        assert invoked(flow.throw(Unreachable("down"))).payload.prf == list(one.chain)
+
+    def test_an_allow_of_a_prefix_has_no_token_to_go_on_with(self) -> None:
+        own = children.as_grant(held(), question(), AGENT)
+        assert own is not None
+        flow = self.down(self.call(held(), held=(replace(own, commands=(LIST,)),)))
+        with pytest.raises(StopIteration) as stop:
+            flow.throw(Unreachable("down"))
+        assert (stop.value.value.degraded, stop.value.value.commands) == (True, (LIST,))
+
+
+def test_the_chain_that_another_one_hands_on_is_found() -> None:
+    one, two = held("/github/repo"), held()
+    below = Chain([*two.chain, "x.y.z"])
+    assert children.narrowed_by([one, two], below) == two.chain
+    assert children.narrowed_by([one, two], two.chain) == two.chain
+    assert children.narrowed_by([one], below) is None
+    assert children.narrowed_by([one], None) is None

@@ -1,0 +1,25 @@
+"""A root agent, and a folder for what is temporary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from swarm.family import Agent, agent
+
+from nomos._io import left
+
+
+@pytest.fixture
+def planner() -> Agent:
+    """Has a grant, and its key is this process's."""
+    return agent()
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this process and its children make temporary files, and nobody else does."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr(left, "_place", None)
+    return tmp_path
