@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from nomos._core import flows
+from nomos._core import flows, requests
+from nomos._core.children import canonical
 from nomos._core.effects import Flow
+from nomos._core.scope import covers
 from nomos.errors import ConfigurationError
-from nomos.models import GrantBase
+from nomos.models import GrantBase, Resource, describe
 from nomos.outcomes import ReceiptBase
 
 if TYPE_CHECKING:
@@ -28,17 +30,21 @@ class Grant(GrantBase):
         self,
         *,
         command: str | None = None,
+        resource: Mapping[str, Any] | None = None,
         args: Mapping[str, Any] | None = None,
         audience: str | None = None,
     ) -> dict[str, str]:
         """Return `{"authorization": "Bearer …"}` with an invocation signed now, good for 60 s.
 
-        `args` binds this one call's parameters; a grant asked with `args` is bound to those.
+        A grant of a command prefix signs one of `grant.commands`, which `command` names.
+        `resource` is the grant's, or lies within it. `args` binds this one call's parameters; a
+        grant asked with `args` is bound to those.
         Raises `Denied` for a grant that does not allow, `ConfigurationError` for a command,
-        args or audience that the grant is not for.
+        resource, args or audience that the grant is not for, `InvalidRequest` for what is no
+        plain JSON.
         """
-        bound = _call_args(self, command=command, args=args, audience=audience)
-        return _bearer(self._guard._invoke(self, bound))  # noqa: SLF001 - its own guard
+        call = _call(self, command=command, resource=resource, args=args, audience=audience)
+        return bearer(self._guard._invoke(self, call))  # noqa: SLF001 - its own guard
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Grant cannot be pickled: its authority stays in this process")
@@ -54,36 +60,78 @@ class AsyncGrant(GrantBase):
         self,
         *,
         command: str | None = None,
+        resource: Mapping[str, Any] | None = None,
         args: Mapping[str, Any] | None = None,
         audience: str | None = None,
     ) -> dict[str, str]:
         """See `Grant.headers`."""
-        bound = _call_args(self, command=command, args=args, audience=audience)
-        return _bearer(await self._guard._invoke(self, bound))  # noqa: SLF001 - its own guard
+        call = _call(self, command=command, resource=resource, args=args, audience=audience)
+        return bearer(await self._guard._invoke(self, call))  # noqa: SLF001 - its own guard
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Grant cannot be pickled: its authority stays in this process")
 
 
-def _call_args(
+@dataclass(frozen=True)
+class Call:
+    """One use of a grant that reaches further: what of it is signed."""
+
+    command: str
+    resource: Resource
+    args: dict[str, Any] | None
+
+
+def _call(
     grant: GrantBase,
     *,
     command: str | None,
+    resource: Mapping[str, Any] | None,
     args: Mapping[str, Any] | None,
     audience: str | None,
-) -> dict[str, Any] | None:
-    """Return the args that an invocation of `grant` signs; refuses what it is not for."""
+) -> Call:
+    """Return what an invocation of `grant` signs; refuses what it is not for."""
     grant.require()
-    if command is not None and command != grant.command:
-        raise ConfigurationError(
-            f"this grant is for {grant.command}, not {command}: authorize that first",
-            setting="command",
-        )
+    requests.encode({"resource": resource, "args": args})
     if audience is not None and audience != grant.audience:
         raise ConfigurationError(
             f"this grant is for {grant.audience}, not {audience}: authorize with that audience",
             setting="audience",
         )
+    return Call(
+        _command(grant, command),
+        grant.resource if resource is None else _resource(grant, canonical(resource)),
+        _args(grant, args),
+    )
+
+
+def _command(grant: GrantBase, command: str | None) -> str:
+    if not grant.commands:
+        if command is not None and command != grant.command:
+            raise ConfigurationError(
+                f"this grant is for {grant.command}, not {command}: authorize that first",
+                setting="command",
+            )
+        return grant.command
+    if command in grant.commands:
+        return command
+    asked = "which one must be named" if command is None else f"{command} is none of them"
+    raise ConfigurationError(
+        f"this grant is for {', '.join(grant.commands)}, and each call is for one command: {asked}",
+        setting="command",
+    )
+
+
+def _resource(grant: GrantBase, resource: Resource) -> Resource:
+    if not covers(grant.resource, resource):
+        raise ConfigurationError(
+            f"this grant is for {describe(grant.resource)}, and {describe(resource)} does not lie "
+            "within it: authorize that first",
+            setting="resource",
+        )
+    return resource
+
+
+def _args(grant: GrantBase, args: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if args is None or grant.args is None:
         return grant.args if args is None else dict(args)
     if dict(args) != grant.args:
@@ -94,11 +142,19 @@ def _call_args(
     return grant.args
 
 
-def invocation(grant: GrantBase, args: dict[str, Any] | None) -> Flow[str]:
-    return flows.invoke(grant, args=args, now=time.time(), nonce=secrets.token_urlsafe(16))
+def invocation(grant: GrantBase, call: Call) -> Flow[str]:
+    return flows.invoke(
+        grant,
+        command=call.command,
+        resource=call.resource,
+        args=call.args,
+        now=time.time(),
+        nonce=secrets.token_urlsafe(16),
+    )
 
 
-def _bearer(jwt: str) -> dict[str, str]:
+def bearer(jwt: str) -> dict[str, str]:
+    """Return the headers that show a token."""
     return {"authorization": f"Bearer {jwt}"}
 
 

@@ -5,57 +5,37 @@ Nothing here sends, signs or waits, so nothing here has a colour.
 
 from __future__ import annotations
 
-import logging
 import os
-import random
-import secrets
-import time
-import warnings
 import weakref
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from nomos._approvals import nobody_here
-from nomos._core import approvals, flows, records, requests, retry
-from nomos._core.effects import Flow
-from nomos._core.tokens import approved
+from nomos._asking import Asking
 from nomos._io.http import Endpoint
-from nomos._io.keyfile import read_key_file
-from nomos._io.signer import Link, shared
 from nomos._io.urls import checked_url
+from nomos._parent import Chains, standing
 from nomos._settings import (
     FROM_ENV,
     FailureMode,
     FromEnvironment,
     checked_api_key,
     checked_failure_mode,
-    checked_parent,
     checked_timeout,
     from_environment,
+    refuse_swarm,
 )
 from nomos._wire import ForgetKey
 from nomos.errors import ConfigurationError
-from nomos.models import GrantBase, Question, Secret
-from nomos.outcomes import Approval, ReceiptBase, Revocation
+from nomos.models import Secret
 
 if TYPE_CHECKING:
     from nomos.embedded import EmbeddedServer
 
-MAX_HELD: Final = 1000
-"""Allows that a guard remembers for `failure_mode="open"`."""
 
-_log = logging.getLogger("nomos")
-_log.addHandler(logging.NullHandler())
-
-
-class FailOpenWarning(UserWarning):
-    """A read went on although the control plane could not be asked."""
-
-
-class GuardBase(ABC):
+class GuardBase(Asking, ABC):
     """What both guards are made of: settings, the agent's key, and what they remember."""
 
     def __init__(
@@ -65,36 +45,30 @@ class GuardBase(ABC):
         api_key: str | None = None,
         pdp_url: str | None = None,
         agent_key_file: str | os.PathLike[str] | None = None,
-        parent: FromEnvironment | None = FROM_ENV,
+        parent: FromEnvironment | Chains | None = FROM_ENV,
         failure_mode: FailureMode = "closed",
         timeout: float = 10.0,
     ) -> None:
-        checked_parent(parent, os.environ)
-        self._failure_mode = checked_failure_mode(failure_mode)
-        self._endpoint = Endpoint(
-            control_plane_url,
-            api_key=checked_api_key(api_key),
-            timeout=checked_timeout(timeout),
+        super().__init__(
+            failure_mode=checked_failure_mode(failure_mode),
+            endpoint=Endpoint(
+                control_plane_url,
+                api_key=checked_api_key(api_key),
+                timeout=checked_timeout(timeout),
+            ),
+            pdp_url=None if pdp_url is None else checked_url(pdp_url, setting="pdp_url"),
+            standing=standing(parent, agent_key_file),
         )
-        self._pdp_url = None if pdp_url is None else checked_url(pdp_url, setting="pdp_url")
-        self._seed = (
-            Secret(secrets.token_hex(32))
-            if agent_key_file is None
-            else read_key_file(agent_key_file, setting="agent_key_file")
-        )
-        self._did: str | None = None
-        self._held: OrderedDict[bytes, GrantBase] = OrderedDict()
-        self._linked: Link | None = None
         self._server: EmbeddedServer | None = None
         self._closed = False
         self._connect()
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """Make a guard from the variables that `nomos dev` prints.
+        """Make a guard from the variables that `nomos dev` prints, or that a parent handed over.
 
         `NOMOS_CONTROL_URL` must be set, or `ConfigurationError` names it; `NOMOS_API_KEY`,
-        `NOMOS_PDP_URL` and `NOMOS_AGENT_KEY_FILE` may be.
+        `NOMOS_PDP_URL` and `NOMOS_AGENT_KEY_FILE` may be, and what `Child.env` returns.
         """
         return cls(**from_environment(os.environ if environ is None else environ))
 
@@ -122,12 +96,14 @@ class GuardBase(ABC):
         """
         from nomos.embedded import start
 
+        refuse_swarm(os.environ)
         server = start(policies=policies, data=data, providers=providers, workspace=workspace)
         try:
             guard = cls(
                 control_plane_url=server.control_plane_url,
                 api_key=server.api_key.reveal(),
                 pdp_url=server.pdp_url,
+                parent=None,
             )
         except BaseException:
             server.close()
@@ -199,67 +175,6 @@ class GuardBase(ABC):
     def _nobody(self) -> NoReturn:
         raise nobody_here(self.control_plane_url)
 
-    @property
-    def _link(self) -> Link:
-        if self._linked is None:
-            self._linked = shared()
-        return self._linked
-
-    def _identified(self, did: str) -> str:
-        self._link.retain(did, self)
-        self._did = did
-        return did
-
-    def _ask(self, question: Question, did: str, idempotency_key: str | None) -> flows.Ask:
-        call_id = idempotency_key or secrets.token_urlsafe(16)
-        return flows.Ask(
-            question=question,
-            agent=did,
-            idempotency_key=requests.idempotency_key(call_id, did, question.cosigner_envelope_id),
-            nonce=secrets.token_urlsafe(16),
-            jitter=(random.random(), random.random()),  # noqa: S311 - spreads retries, no secret
-            now=time.time(),
-            held=self._held.get(_memory_key(question)) if self._failure_mode == "open" else None,
-        )
-
-    def _pauses(self) -> tuple[float, ...]:
-        return retry.delays((random.random(), random.random()))  # noqa: S311 - as above
-
-    def _waiting(self, envelope_id: str, timeout: float) -> Flow[Approval]:
-        jitter = random.random()  # noqa: S311 - as above
-        return approvals.wait(approvals.Waiting(envelope_id, timeout, jitter))
-
-    def _revoking(self, grant_or_id: GrantBase | str, reason: str | None) -> Flow[Revocation]:
-        target = records.named(grant_or_id)
-        self._held.clear()  # what is taken back must not come back when nobody answers
-        return records.revoke(target, reason=reason, pauses=self._pauses())
-
-    def _reading(self, receipt_id: str) -> Flow[ReceiptBase]:
-        return records.receipt(receipt_id, self._pauses())
-
-    def _flow(self, call: flows.Ask) -> Flow[GrantBase]:
-        if self._failure_mode == "open":
-            return flows.authorize_or_degrade(call)
-        return flows.authorize(call)
-
-    def _noted(self, question: Question, grant: GrantBase) -> GrantBase:
-        """Remember an allow for worse times, and say aloud when there was no answer."""
-        if grant.degraded:
-            message = (
-                f"{grant.command} goes on without an answer, as failure_mode='open' says: "
-                f"{grant.explanation.message}"
-            )
-            _log.warning(message)
-            warnings.warn(message, FailOpenWarning, stacklevel=3)
-        elif self._failure_mode == "open":
-            key = _memory_key(question)
-            self._held.pop(key, None)
-            if grant and not approved(grant.chain):
-                self._held[key] = grant
-            while len(self._held) > MAX_HELD:
-                self._held.popitem(last=False)
-        return grant
-
     def _leaves(self) -> ForgetKey | None:
         """Close once; return the request that makes the binary forget this guard's key."""
         if self._closed:
@@ -269,8 +184,3 @@ class GuardBase(ABC):
         if did is None or link is None or not link.release(did, self) or link.running() is None:
             return None
         return ForgetKey(key=did)
-
-
-def _memory_key(question: Question) -> bytes:
-    same = (question.command, dict(question.resource), question.args, question.audience)
-    return requests.encode({"question": same}, sort=True)

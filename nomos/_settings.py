@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
+from nomos._core.carrier import KEY_FD, KEY_HANDOVER, SWARM_VARIABLES
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
 
@@ -17,32 +18,28 @@ VARIABLES: Final = {
     "agent_key_file": "NOMOS_AGENT_KEY_FILE",
 }
 
-SWARM_VARIABLES: Final = (
-    "NOMOS_PARENT_UCAN_CHAIN",
-    "NOMOS_PARENT_UCAN_CHAIN_FILE",
-    "NOMOS_PARENT_RECEIPT_ID",
-    "NOMOS_SWARM_ID",
-    "NOMOS_AGENT_KEY_FD",
-    "NOMOS_AGENT_KEY_HANDOVER_FILE",
-)
-"""Set, even to nothing, they say that this process is somebody's child."""
-
 MAX_TIMEOUT: Final = 300.0
 
 
 class FromEnvironment:
-    """The type of `FROM_ENV`: take the parent's chain from the environment."""
+    """The type of `FROM_ENV`: take what a parent handed over from variables."""
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self.environ = environ
 
     def __repr__(self) -> str:
         return "FROM_ENV"
 
 
 FROM_ENV: Final = FromEnvironment()
+"""Variables of this process, as they are when a guard is made."""
 
 
 def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return a guard's arguments from `NOMOS_…` variables; an empty one counts as not set."""
-    refuse_swarm(environ)
+    """Return a guard's arguments from `NOMOS_…` variables; an empty one counts as not set.
+
+    Not so those of a swarm: set to nothing, they raise when the guard reads them.
+    """
     found = {name: environ.get(variable) for name, variable in VARIABLES.items()}
     if not found["control_plane_url"]:
         raise ConfigurationError(
@@ -50,33 +47,25 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             "http://127.0.0.1:8788 (`nomos dev` starts one and prints it)",
             setting="NOMOS_CONTROL_URL",
         )
-    return {name: value for name, value in found.items() if value}
+    if any(variable in environ for variable in (KEY_FD, KEY_HANDOVER)):
+        del found["agent_key_file"]  # the key that was handed over is the one the chain is for
+    parent = FromEnvironment(environ)
+    return {name: value for name, value in found.items() if value} | {"parent": parent}
 
 
 def refuse_swarm(environ: Mapping[str, str]) -> None:
-    """Raise if a parent handed its authority on: this version cannot act on it.
+    """Raise if a parent handed its authority on: a system of its own knows nothing of it.
 
-    A child that ignored its parent's chain would act as a root, with more than it was given.
+    A child that started one would be a root there, with more than it was given.
     """
     found = [name for name in SWARM_VARIABLES if name in environ]
     if found:
         raise ConfigurationError(
-            f"{' and '.join(found)} is set: this process was given a parent's authority, and "
-            "this version of nomos cannot act under one yet. Unset it, or pass parent=None to "
-            "act as a root on purpose.",
+            f"{' and '.join(found)} {'is' if len(found) == 1 else 'are'} set: this process was "
+            "given a parent's authority, which an embedded control plane of its own does not "
+            "know. Ask the parent's control plane (AuthGuard.from_env()), or unset them to act as "
+            "a root on purpose.",
             setting=found[0],
-        )
-
-
-def checked_parent(parent: object, environ: Mapping[str, str]) -> None:
-    """Raise for any parent but none at all; see `refuse_swarm`."""
-    if parent is FROM_ENV:
-        refuse_swarm(environ)
-    elif parent is not None:
-        raise ConfigurationError(
-            "parent must be left out, or None to act as a root on purpose: this version of nomos "
-            "cannot act under a parent's chain yet",
-            setting="parent",
         )
 
 

@@ -7,22 +7,25 @@ in nothing else. Docstrings are complete on `AuthGuard`; its twin refers to them
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import anyio
 
 from nomos._approvals import Approvals, AsyncApprovals
-from nomos._core import flows, requests
+from nomos._asking import FailOpenWarning, Revocable
+from nomos._child import Child
+from nomos._core import requests
 from nomos._core.effects import Effect, Flow, Now, Pause, Send, Sign
-from nomos._grant import AsyncGrant, Grant, invocation, members
-from nomos._guard import FailOpenWarning, GuardBase
+from nomos._grant import AsyncGrant, Call, Grant, invocation, members
+from nomos._guard import GuardBase
 from nomos._io.drive import adrive, drive
 from nomos._io.http import AsyncHttp, Endpoint, Http
 from nomos._io.signer import AsyncSigner, Signer
+from nomos._parent import Chains, one_child
 from nomos._receipt import AsyncReceipt, Receipt
-from nomos.models import DEFAULT_TTL_SECONDS, GrantBase
+from nomos.models import DEFAULT_TTL_SECONDS, Capability, GrantBase
 from nomos.outcomes import Approval, Revocation
 
 __all__ = [
@@ -46,12 +49,19 @@ class AuthGuard(GuardBase):
 
     `control_plane_url` and `api_key` come from whoever runs the control plane (`nomos dev`
     prints both). `agent_key_file` names a persistent signing key (0600, 64 hex digits);
-    without it the guard makes a key that lives as long as it does. `failure_mode="closed"`
-    raises when no answer can be had; `"open"` lets commands that only read go on, marked
-    `degraded`. `timeout` bounds each try, in seconds.
+    without it the guard uses the key that a parent handed over, or makes one that lives as long
+    as it does. `parent` is the chain that it acts by: by default, what the `NOMOS_PARENT_…`
+    variables of this process hold; None makes a root of it on purpose. Without an API key the
+    guard asks by its chain.
+
+    `failure_mode="closed"` raises when no answer can be had; `"open"` lets commands that only
+    read go on, marked `degraded`, and a child's no further than its chain. `timeout` bounds each
+    try, in seconds.
 
     A guard may be shared by threads and used after `fork()`. It is a context manager.
-    Raises `ConfigurationError` for a setting that is wrong.
+    Raises `ConfigurationError` for a setting that is wrong, and a `ChainError` for a parent's
+    chain that cannot be read; its signatures, its expiry and whose it is are checked on first
+    use.
     """
 
     _operator: Http | None = None
@@ -78,8 +88,10 @@ class AuthGuard(GuardBase):
         """Ask whether `command` may be done to `resource`.
 
         `args` binds the call's other parameters (at most 16 KiB of JSON); without it they stay
-        open. `ttl_seconds` is 1 to 3600. `purpose` (280 characters) and `context` (4 KiB) are
-        for policy and for people. `idempotency_key` makes two calls count as one for 24 hours.
+        open. `command` may be a prefix, such as `/github/issue`: then the answer is about all
+        commands beneath it. `ttl_seconds` is 1 to 3600. `purpose` (280 characters) and `context`
+        (4 KiB) are for policy and for people. `idempotency_key` makes two calls count as one for
+        24 hours.
 
         Returns a `Grant`, truthy only for an allow; `grant.require()` raises otherwise.
         Raises `InvalidRequest` for a wrong question and another `ControlPlaneError` or a
@@ -95,8 +107,7 @@ class AuthGuard(GuardBase):
             context=context,
             cosigner_envelope_id=cosigner_envelope_id,
         )
-        did = self._did or self._identified(self._run(flows.identify(self._seed)))
-        base = self._run(self._flow(self._ask(question, did, idempotency_key)))
+        base = self._run(self._asking(question, idempotency_key))
         return Grant(**members(self._noted(question, base)), _guard=self)
 
     def wait_for_approval(self, envelope_id: str, *, timeout: float = WAIT_SECONDS) -> Approval:
@@ -120,11 +131,12 @@ class AuthGuard(GuardBase):
         """
         return Approvals(self)
 
-    def revoke(self, grant_or_id: GrantBase | str, *, reason: str | None = None) -> Revocation:
+    def revoke(self, grant_or_id: Revocable, *, reason: str | None = None) -> Revocation:
         """Take authority back: PDPs and services refuse it within five seconds.
 
-        `grant_or_id` is a grant (its delegation, or its question if a person has not decided),
-        the cid of a delegation, an agent's did:key, an app (`app_…`) or an approval (`env_…`).
+        `grant_or_id` is a grant (its delegation, or its question if a person has not decided), a
+        `Child` or a chain (its last link; of several chains each, and the last is returned), the
+        cid of a delegation, an agent's did:key, an app (`app_…`) or an approval (`env_…`).
         What was handed on from it falls with it. Revoking twice is harmless. A `Grant` is a
         local object and does not change: its `headers()` still signs, and nobody honours it.
 
@@ -132,6 +144,69 @@ class AuthGuard(GuardBase):
         for what belongs to others.
         """
         return self._run(self._revoking(grant_or_id, reason))
+
+    def did(self) -> str:
+        """Return the DID of this guard's key, to which a parent can hand authority."""
+        return self._run(self._identified())
+
+    def headers(
+        self,
+        *,
+        command: str,
+        resource: Mapping[str, Any],
+        args: Mapping[str, Any] | None = None,
+        audience: str | None = None,
+    ) -> dict[str, str]:
+        """Sign a call by the parent's chain alone, with nobody asked; good for 60 s.
+
+        The PDP checks all of the chain and decides by policy. `audience` is the service; by
+        default the one that the chain's first grant was for. What needs a person's approval is
+        refused there: `authorize` asks for it.
+
+        Raises `Widening` for what the chain is not for, `ExpiredChain` after its end, and
+        `ConfigurationError` for a guard without a parent.
+        """
+        question = requests.question(
+            command=command, resource=resource, args=args, audience=audience
+        )
+        return self._run(self._acting(question))
+
+    def fork_child(
+        self,
+        *,
+        capabilities: Sequence[Mapping[str, Any] | Capability],
+        audience_did: str | None = None,
+        parent_chain: Chains | None = None,
+        ttl_seconds: int | None = None,
+    ) -> Child:
+        """Hand on some of what this process holds, to a child that can do that and no more.
+
+        `capabilities` are such as `{"with": "github://acme/app", "can": "issue:read"}`, each of
+        them within `parent_chain`: a grant of this guard, its chain, or by default what its own
+        parent handed over. `audience_did` is the child's key; without it one is made for it.
+        `ttl_seconds` ends the child's authority before the chain's end.
+
+        Returns a `Child`: `child.popen(args)` starts it. The child asks this guard's control
+        plane. Nobody is asked here, and nothing of the parent's credentials goes along.
+
+        Raises `Widening` for more than the chain gives, another `ChainError` for one that cannot
+        be handed on, `ConfigurationError` for wrong arguments and for a root without a grant.
+        """
+        wanted = one_child(capabilities, audience_did, ttl_seconds)
+        return self._run(self._forking(wanted, parent_chain, several=False))[0]
+
+    def fork_children(
+        self,
+        children: Sequence[Mapping[str, Any]],
+        *,
+        parent_chain: Chains | None = None,
+    ) -> tuple[Child, ...]:
+        """Fork many children at once: all of them, or none if one cannot be.
+
+        Each of `children` is a mapping with `capabilities`, and with `audience_did` and
+        `ttl_seconds` where wanted; see `fork_child`.
+        """
+        return self._run(self._forking(children, parent_chain, several=True))
 
     def receipt(self, receipt_id: str) -> Receipt:
         """Return the record that a grant's `receipt_id` names; `receipt.verify` proves it."""
@@ -161,8 +236,8 @@ class AuthGuard(GuardBase):
     ) -> None:
         self.close()
 
-    def _invoke(self, grant: GrantBase, args: dict[str, Any] | None) -> str:
-        return self._run(invocation(grant, args))
+    def _invoke(self, grant: GrantBase, call: Call) -> str:
+        return self._run(invocation(grant, call))
 
     def _operate(self, flow: Flow[T]) -> T:
         return self._run(flow, self._operator or self._nobody())
@@ -173,6 +248,8 @@ class AuthGuard(GuardBase):
     def _perform(self, effect: Effect[Any], http: Http) -> object:
         self._must_be_open()
         match effect:
+            case Send() if http is self._http:
+                return http.send(self._run(self._credited(effect)))
             case Send():
                 return http.send(effect)
             case Sign(request):
@@ -224,8 +301,7 @@ class AsyncAuthGuard(GuardBase):
             context=context,
             cosigner_envelope_id=cosigner_envelope_id,
         )
-        did = self._did or self._identified(await self._run(flows.identify(self._seed)))
-        base = await self._run(self._flow(self._ask(question, did, idempotency_key)))
+        base = await self._run(self._asking(question, idempotency_key))
         return AsyncGrant(**members(self._noted(question, base)), _guard=self)
 
     async def wait_for_approval(
@@ -239,11 +315,48 @@ class AsyncAuthGuard(GuardBase):
         """See `AuthGuard.approvals`."""
         return AsyncApprovals(self)
 
-    async def revoke(
-        self, grant_or_id: GrantBase | str, *, reason: str | None = None
-    ) -> Revocation:
+    async def revoke(self, grant_or_id: Revocable, *, reason: str | None = None) -> Revocation:
         """See `AuthGuard.revoke`."""
         return await self._run(self._revoking(grant_or_id, reason))
+
+    async def did(self) -> str:
+        """See `AuthGuard.did`."""
+        return await self._run(self._identified())
+
+    async def headers(
+        self,
+        *,
+        command: str,
+        resource: Mapping[str, Any],
+        args: Mapping[str, Any] | None = None,
+        audience: str | None = None,
+    ) -> dict[str, str]:
+        """See `AuthGuard.headers`."""
+        question = requests.question(
+            command=command, resource=resource, args=args, audience=audience
+        )
+        return await self._run(self._acting(question))
+
+    async def fork_child(
+        self,
+        *,
+        capabilities: Sequence[Mapping[str, Any] | Capability],
+        audience_did: str | None = None,
+        parent_chain: Chains | None = None,
+        ttl_seconds: int | None = None,
+    ) -> Child:
+        """See `AuthGuard.fork_child`."""
+        wanted = one_child(capabilities, audience_did, ttl_seconds)
+        return (await self._run(self._forking(wanted, parent_chain, several=False)))[0]
+
+    async def fork_children(
+        self,
+        children: Sequence[Mapping[str, Any]],
+        *,
+        parent_chain: Chains | None = None,
+    ) -> tuple[Child, ...]:
+        """See `AuthGuard.fork_children`."""
+        return await self._run(self._forking(children, parent_chain, several=True))
 
     async def receipt(self, receipt_id: str) -> AsyncReceipt:
         """See `AuthGuard.receipt`."""
@@ -273,8 +386,8 @@ class AsyncAuthGuard(GuardBase):
     ) -> None:
         await self.close()
 
-    async def _invoke(self, grant: GrantBase, args: dict[str, Any] | None) -> str:
-        return await self._run(invocation(grant, args))
+    async def _invoke(self, grant: GrantBase, call: Call) -> str:
+        return await self._run(invocation(grant, call))
 
     async def _operate(self, flow: Flow[T]) -> T:
         return await self._run(flow, self._operator or self._nobody())
@@ -285,6 +398,8 @@ class AsyncAuthGuard(GuardBase):
     async def _perform(self, effect: Effect[Any], http: AsyncHttp) -> object:
         self._must_be_open()
         match effect:
+            case Send() if http is self._http:
+                return await http.send(await self._run(self._credited(effect)))
             case Send():
                 return await http.send(effect)
             case Sign(request):

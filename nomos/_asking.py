@@ -1,0 +1,212 @@
+"""What both guards ask: the flows, with the times, nonces and memories that they take.
+
+Nothing here sends, signs or waits, so nothing here has a colour.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from nomos._child import Child
+from nomos._core import approvals, children, flows, records, requests, retry
+from nomos._core.carrier import ROOT, given
+from nomos._core.effects import Flow, Send
+from nomos._core.forking import fork
+from nomos._core.tokens import approved
+from nomos._grant import bearer
+from nomos._io.http import Endpoint
+from nomos._io.signer import Link, shared
+from nomos._parent import Chains, Standing, forked_by
+from nomos._settings import FailureMode
+from nomos.errors import ConfigurationError
+from nomos.models import GrantBase, Question
+from nomos.outcomes import Approval, ReceiptBase, Revocation
+
+MAX_HELD: Final = 1000
+"""Allows that a guard remembers for `failure_mode="open"`."""
+
+Revocable = Child | Chains | str
+"""Whatever names something that can be taken back."""
+
+_log = logging.getLogger("nomos")
+_log.addHandler(logging.NullHandler())
+
+
+class FailOpenWarning(UserWarning):
+    """A read went on although the control plane could not be asked."""
+
+
+class Asking:
+    """Who a guard is, what it was given, what it remembers, and the flows that come of it."""
+
+    def __init__(
+        self,
+        *,
+        standing: Standing,
+        endpoint: Endpoint,
+        pdp_url: str | None,
+        failure_mode: FailureMode,
+    ) -> None:
+        self._standing = standing
+        self._endpoint = endpoint
+        self._pdp_url = pdp_url
+        self._failure_mode = failure_mode
+        self._did: str | None = None
+        self._entered: children.Entered | None = None
+        self._clock_offset = 0.0
+        self._taken_back = False
+        self._held: OrderedDict[bytes, GrantBase] = OrderedDict()
+        self._linked: Link | None = None
+
+    @property
+    def _link(self) -> Link:
+        if self._linked is None:
+            self._linked = shared()
+        return self._linked
+
+    def _identified(self) -> Flow[str]:
+        """Return this guard's DID; its key is in the binary from then on."""
+        if self._did is None:
+            did = yield from flows.identify(self._standing.seed)
+            self._link.retain(did, self)
+            self._did = did
+        return self._did
+
+    def _enter(self) -> Flow[children.Entered]:
+        """Return who this guard is; what its parent handed over is proven on first use."""
+        if self._entered is None:
+            did = yield from self._identified()
+            parent, setting = self._standing.parent, self._standing.setting
+            now = int(time.time())
+            self._entered = yield from children.admit(parent, did, now=now, setting=setting)
+        return self._entered
+
+    def _credited(self, send: Send) -> Flow[Send]:
+        """Return a request with the token of a child without an API key; afresh for each try."""
+        if not self._asks_by_chain:
+            return send
+        me = yield from self._enter()
+        return (yield from children.signed(send, me, now=self._now(), nonce=_nonce()))
+
+    @property
+    def _asks_by_chain(self) -> bool:
+        return self._endpoint.api_key is None and bool(self._standing.parent)
+
+    def _now(self) -> int:
+        """What time the control plane has, as far as it said so."""
+        return int(time.time() + self._clock_offset)
+
+    def _asking(self, question: Question, idempotency_key: str | None) -> Flow[GrantBase]:
+        me = yield from self._enter()
+        call_id = idempotency_key or secrets.token_urlsafe(16)
+        call = flows.Ask(
+            question=question,
+            agent=me.agent,
+            idempotency_key=requests.idempotency_key(
+                call_id, me.agent, question.cosigner_envelope_id
+            ),
+            nonce=_nonce(),
+            jitter=(random.random(), random.random()),  # noqa: S311 - spreads retries, no secret
+            now=time.time(),
+        )
+        own: GrantBase | None = None
+        if me.held:
+            held, covered = children.choose(me.held, question, now=self._now())
+            covered = covered and not self._taken_back
+            call = replace(call, parent=held.chain, covered=covered)
+            own = children.as_grant(held, question, me.agent, self._clock_offset)
+        if self._failure_mode == "closed":
+            return (yield from flows.authorize(call))
+        known = (self._held.get(_memory_key(question)), own)
+        call = replace(call, held=tuple(grant for grant in known if grant is not None))
+        return (yield from flows.authorize_or_degrade(call))
+
+    def _acting(self, question: Question) -> Flow[dict[str, str]]:
+        me = yield from self._enter()
+        if not me.held:
+            raise ConfigurationError(
+                "guard.headers acts on what a parent handed over, and this guard is a root: "
+                "authorize first and use grant.headers",
+                setting="parent",
+            )
+        return bearer((yield from children.headers(me, question, now=self._now(), nonce=_nonce())))
+
+    def _forking(
+        self, wanted: Sequence[Mapping[str, Any]], parent_chain: Chains | None, *, several: bool
+    ) -> Flow[tuple[Child, ...]]:
+        did = yield from self._identified()
+        own, setting = self._standing.parent, "parent_chain"
+        if parent_chain is None:
+            if not own:
+                raise ConfigurationError(f"{setting} is not given: {ROOT}", setting=setting)
+            parent, setting = own, self._standing.setting
+        else:
+            parent = given(parent_chain, most=own.max_depth)
+        forking = forked_by(did, parent, wanted, now=self._now(), setting=setting, several=several)
+        extra = {"NOMOS_CONTROL_URL": self._endpoint.url}
+        if self._pdp_url is not None:
+            extra["NOMOS_PDP_URL"] = self._pdp_url
+        return tuple(Child(each, extra) for each in (yield from fork(forking)))
+
+    def _pauses(self) -> tuple[float, ...]:
+        return retry.delays((random.random(), random.random()))  # noqa: S311 - as above
+
+    def _waiting(self, envelope_id: str, timeout: float) -> Flow[Approval]:
+        jitter = random.random()  # noqa: S311 - as above
+        return approvals.wait(approvals.Waiting(envelope_id, timeout, jitter))
+
+    def _revoking(self, what: Revocable, reason: str | None) -> Flow[Revocation]:
+        if isinstance(what, Child):
+            what = what.chains
+        elif isinstance(what, GrantBase) and what.chain and self._asks_by_chain:
+            what = what.chain  # without an API key, it must be shown whose it is
+        targets = records.named(what)
+        self._held.clear()  # what is taken back must not come back when nobody answers
+        held = (yield from self._enter()).held if self._asks_by_chain else ()
+        for target in targets:
+            by = children.narrowed_by(held, target.chain)
+            revoked = yield from records.revoke(target, reason=reason, by=by, pauses=self._pauses())
+        return revoked
+
+    def _reading(self, receipt_id: str) -> Flow[ReceiptBase]:
+        return records.receipt(receipt_id, self._pauses())
+
+    def _noted(self, question: Question, grant: GrantBase) -> GrantBase:
+        """Remember an allow for worse times, and say aloud when there was no answer."""
+        if not grant.degraded:
+            self._clock_offset = grant.clock_offset
+            self._taken_back = grant.reason == "revoked"
+            if self._taken_back:
+                self._held.clear()
+        if grant.degraded:
+            message = (
+                f"{grant.command} goes on without an answer, as failure_mode='open' says: "
+                f"{grant.explanation.message}"
+            )
+            _log.warning(message)
+            warnings.warn(message, FailOpenWarning, stacklevel=3)
+        elif self._failure_mode == "open":
+            key = _memory_key(question)
+            self._held.pop(key, None)
+            if grant and not approved(grant.chain):
+                self._held[key] = grant
+            while len(self._held) > MAX_HELD:
+                self._held.popitem(last=False)
+        return grant
+
+
+def _nonce() -> str:
+    return secrets.token_urlsafe(16)
+
+
+def _memory_key(question: Question) -> bytes:
+    same = (question.command, dict(question.resource), question.args, question.audience)
+    return requests.encode({"question": same}, sort=True)
