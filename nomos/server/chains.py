@@ -13,6 +13,24 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from nomos._wire import Inspected, Verified
+from nomos.audit.record import Record
+from nomos.models import DenyReason
+from nomos.server.storage.records import new_receipt_id
+
+SIGNED: Final[frozenset[DenyReason]] = frozenset(
+    {
+        "expired",
+        "not_yet_valid",
+        "chain_invalid",
+        "chain_attenuation_violation",
+        "revoked",
+        "revocations_stale",
+        "audience_mismatch",
+        "resource_out_of_scope",
+        "resource_mismatch",
+    }
+)
+"""What the verifier finds only once every signature of a chain with links was found valid."""
 
 _RECEIPT: Final = re.compile(r"evt_[0-9a-z]{26}")
 
@@ -42,14 +60,14 @@ def ids(tokens: Sequence[Inspected], links: Sequence[Inspected]) -> set[str]:
     """Return what must not be revoked for these tokens to be honoured; `links` root first.
 
     Every token by its cid and by those of its lineage; every key that gave, took or inherited
-    the authority; the app and the approval that it was granted to and by.
+    the authority; the apps and the approval that it was granted to and by.
     """
     parties = [each.payload.get(party) for each in tokens for party in ("iss", "aud")]
     meta = mapping(links[0].payload.get("meta")) if links else {}
     lineage, approved = mapping(meta.get("lineage")), mapping(meta.get("approval"))
     named = [meta.get("app_id"), approved.get("id"), lineage.get("root"), *parties]
     cids = {cid for each in tokens for cid in (each.cid, *each.cids)}
-    return cids | strings(named) | strings(lineage.get("invokedBy"))
+    return cids | strings(named) | strings(lineage.get("invokedBy")) | strings(lineage.get("apps"))
 
 
 def descent(verified: Verified, links: Sequence[Inspected]) -> Descent:
@@ -64,7 +82,7 @@ def descent(verified: Verified, links: Sequence[Inspected]) -> Descent:
     before = {*strings(lineage.get("invokedBy")), *holders[:-1]}
     return Descent(
         agent=verified.agent,
-        root=str(lineage.get("root", holders[0])),
+        root=_root_agent(links[0]),
         invoked_by=tuple(sorted(before)),
         depth=depth,
         cids=(*verified.lineage, *verified.cids),
@@ -72,6 +90,82 @@ def descent(verified: Verified, links: Sequence[Inspected]) -> Descent:
         receipt=receipt,
         swarm=label if isinstance(label, str) else receipt if depth else None,
     )
+
+
+def delegation_records(
+    tenant: str, descent: Descent, links: Sequence[Inspected], at: int
+) -> tuple[Record, ...]:
+    """Return what is to be recorded of the links that agents signed, in order; none of the root.
+
+    `links` are those that `descent` was read from, `at` is in milliseconds. What a link covers is
+    recorded, whether it says so itself or inherits it. The first is led to by the decision that
+    signed the root; which record each other one follows is known where they are stored.
+    """
+    found: list[Record] = []
+    before = descent.depth - (len(links) - 1)
+    held: Mapping[str, Any] | None = None
+    for hop, link in enumerate(links):
+        claims = link.payload
+        held = mapping(claims.get("meta")).get("resource_constraint", held)
+        if hop == 0:
+            continue
+        detail: dict[str, Any] = {"by": claims["iss"], "depth": before + hop}
+        if claims["pol"]:
+            detail["pol"] = claims["pol"]
+        if descent.swarm not in (None, descent.receipt):
+            detail["swarm"] = descent.swarm
+        found.append(
+            Record(
+                id=new_receipt_id(at),
+                tenant=tenant,
+                kind="delegation",
+                at=at,
+                app=descent.app,
+                agent=str(claims["aud"]),
+                command=str(claims["cmd"]),
+                resource=held,
+                expires_at=int(claims["exp"]),
+                cid=link.cid,
+                parent=found[-1].id if found else descent.receipt,
+                root=descent.root,
+                detail=detail,
+            )
+        )
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who sent a token that was refused, as far as signatures prove it."""
+
+    tenant: str
+    agent: str
+    root: str
+
+
+def sender(
+    reason: DenyReason | None,
+    invocation: Inspected,
+    links: Sequence[Inspected],
+    trusted: Mapping[str, str],
+) -> Sender | None:
+    """Return who sent a token that the verifier refused for `reason`; None if that is not proven.
+
+    `trusted` maps each trusted issuer to its tenant. The sender need not be one of the family
+    that the chain belongs to: whoever has got hold of a chain can send it.
+    """
+    if reason not in SIGNED or not links:
+        return None
+    tenant = trusted.get(links[0].payload["iss"])
+    if tenant is None:
+        return None
+    return Sender(tenant, str(invocation.payload["iss"]), _root_agent(links[0]))
+
+
+def _root_agent(root: Inspected) -> str:
+    """The agent at which it all began: named by a root that took a chain's place, or its holder."""
+    named = mapping(mapping(root.payload.get("meta")).get("lineage")).get("root")
+    return named if isinstance(named, str) else str(root.payload["aud"])
 
 
 def mapping(value: object) -> Mapping[str, Any]:

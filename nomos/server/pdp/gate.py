@@ -8,7 +8,8 @@
     that could not be understood is proven against no call, so that a bad token is answered as
     a bad token whatever came with it. Where parameters come in a body, the token is proven
     against no call once before that: nobody makes the PDP read and parse on a token that
-    proves nothing.
+    proves nothing. Links of its chain that were not seen before are recorded then, for what
+    follows is done on their authority.
 4.  Policy decides on the concrete call. Where it asks for a person, a token that came from an
     approval is the answer; where it forbids, nothing is.
 5.  The call is made ready: settings and values are checked while nothing has happened yet.
@@ -27,21 +28,23 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
-from nomos._wire import Verified
+from nomos._wire import Call, Verified
 from nomos.policy.decide import Inquiry, Verdict, decide
 from nomos.resources import CommandSpec
+from nomos.server import chains
+from nomos.server.chains import Descent
 from nomos.server.pdp import tokens
 from nomos.server.pdp.approval import Approval
 from nomos.server.pdp.filesystem import Filesystem
 from nomos.server.pdp.pace import Pace
 from nomos.server.pdp.ports import Action, Ports
 from nomos.server.pdp.record import OK, Case, Records
+from nomos.server.pdp.refused import RefusedTokens
 from nomos.server.pdp.request import IN_QUERY, Rebuilt
 from nomos.server.pdp.statuses import Refusal, denied
 from nomos.server.pdp.tokens import Claims, Holder
-from nomos.server.pdp.understood import MAX_COMMAND, Asked, Requests
+from nomos.server.pdp.understood import Asked, Requests
 from nomos.server.pdp.upstream import Http
-from nomos.server.redact import redact_text
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +78,9 @@ class Gate:
             ports.limits,
             lambda provider, command: self._handlers[provider.handler].serves(command),
         )
-        self._records = Records(ports.store)
+        self._records = Records(ports.store, ports.clock)
+        self._refused = RefusedTokens(ports, self._records)
         self._calls = Pace()
-        self._unproven = Pace()
 
     async def serve(self, asked: Asked) -> dict[str, Any]:
         """Return the reply's JSON object, or raise the Refusal."""
@@ -94,16 +97,17 @@ class Gate:
                 if isinstance(wanted, Refusal)
                 else await self._requests.rebuilt(asked, *wanted)
             )
-            known = call.call if isinstance(call, Rebuilt) else None
-            proven = await tokens.prove(self._ports, claimed, known)
+            proven = await tokens.prove(self._ports, claimed, _known(call))
         except Refusal as refusal:
-            await self._note_unproven(asked, claimed, call, refusal)
+            await self._refused.note(asked, claimed, _known(call), refusal)
             raise
         if isinstance(call, Refusal):
             raise call
 
+        descent = chains.descent(proven, claimed.links)
         case = self._case(asked, call, proven)
-        holder, action, case = await self._decided(case, claimed, call, proven)
+        case = await self._records.led_to(claimed.links, descent, case)
+        holder, action, case = await self._decided(case, claimed, call, proven, descent)
         if call.command.risk == "read":
             return await self._read(case, action, holder)
         return await self._change(case, action, proven, holder)
@@ -116,16 +120,14 @@ class Gate:
     # Deciding
 
     async def _decided(
-        self, case: Case, claimed: Claims, call: Rebuilt, proven: Verified
+        self, case: Case, claimed: Claims, call: Rebuilt, proven: Verified, descent: Descent
     ) -> tuple[Holder, Action, Case]:
         """Return the allowed call, ready to be carried out, and what its receipts say."""
         try:
-            holder = tokens.holder(self._ports, claimed, proven)
+            holder = tokens.holder(self._ports, claimed, proven, descent)
             case = replace(
                 case,
-                app=holder.app or None,
                 purpose=holder.purpose,
-                parent=holder.receipt,
                 envelope=holder.approval.envelope if holder.approval is not None else None,
             )
             verdict = decide(self._ports.bundle, self._inquiry(call, holder))
@@ -140,9 +142,10 @@ class Gate:
     def _inquiry(self, call: Rebuilt, holder: Holder) -> Inquiry:
         now = self._ports.clock()
         args = call.call.args
+        descent, app = holder.descent, holder.descent.app or ""
         return Inquiry(
-            agent=holder.agent,
-            app=holder.app,
+            agent=descent.agent,
+            app=app,
             command=call.command.name,
             provider=call.provider.name,
             resource=call.call.resource,
@@ -150,11 +153,11 @@ class Gate:
             now=int(now),
             purpose=holder.purpose,
             facts=holder.facts,
-            rate=self._calls.count(f"{holder.tenant}/{holder.app}", now),
-            delegation_depth=holder.delegation_depth,
-            root_agent=holder.root_agent,
-            invoked_by=holder.invoked_by,
-            swarm_id=holder.swarm_id,
+            rate=self._calls.count(f"{holder.tenant}/{app}", now),
+            delegation_depth=descent.depth,
+            root_agent=descent.root,
+            invoked_by=descent.invoked_by,
+            swarm_id=descent.swarm,
         )
 
     # Acting
@@ -237,39 +240,10 @@ class Gate:
             cid=proven.cids[-1],
         )
 
-    async def _note_unproven(
-        self,
-        asked: Asked,
-        claimed: Claims | None,
-        call: Rebuilt | Refusal | None,
-        refusal: Refusal,
-    ) -> None:
-        """Record a refused token with whoever it claims to be from, and nothing it claims.
 
-        Anyone can send these, so only so many a minute are stored.
-        """
-        tenants = self._ports.trusted_issuers
-        root = claimed.root() if claimed is not None else None
-        tenant = tenants.get(root) if root is not None else None
-        if tenant is None and len(set(tenants.values())) == 1:
-            (tenant,) = set(tenants.values())
-        if tenant is None or refusal.reason is None:
-            return
-        per_minute = self._ports.limits.unproven_receipts_per_minute
-        if self._unproven.count(tenant, self._ports.clock()) >= per_minute:
-            log.warning("more refused tokens than receipts are kept for: %s", refusal.code)
-            return
-        rebuilt = call.call if isinstance(call, Rebuilt) else None
-        case = Case(
-            tenant=tenant,
-            # Cut first, half a credential would be left that has no form to know it by.
-            command=redact_text(asked.path)[:MAX_COMMAND],
-            resource=rebuilt.resource if rebuilt is not None else {},
-            args=rebuilt.args if rebuilt is not None else None,
-            bundle=self._ports.bundle.hash,
-            request_id=asked.request_id,
-        )
-        await self._records.try_to_keep(case.ended(self._ports.clock(), refusal))
+def _known(call: Rebuilt | Refusal | None) -> Call | None:
+    """Return the call that a request makes, None if that is not understood."""
+    return call.call if isinstance(call, Rebuilt) else None
 
 
 def _check(verdict: Verdict, approval: Approval | None) -> None:

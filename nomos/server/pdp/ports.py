@@ -6,7 +6,7 @@ database and starts no process of its own.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -31,8 +31,19 @@ class Asks(Protocol):
     async def ask(self, request: Request) -> Answer | Refused: ...
 
 
+class Delegations(Protocol):
+    """The record of what agents handed on."""
+
+    async def note(self, links: Sequence[Record]) -> str | None:
+        """Store those of a chain's links that are new, and return the id of the last one's."""
+        ...
+
+
 class Store(Protocol):
-    """The durable store: used nonces, receipts."""
+    """The durable store: used nonces, receipts, links of chains."""
+
+    @property
+    def delegations(self) -> Delegations: ...
 
     async def ready(self) -> None:
         """Raise unless the store answers."""

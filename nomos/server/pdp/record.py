@@ -11,12 +11,15 @@ receipt is stored.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from nomos._wire import Inspected
 from nomos.audit.record import Record
 from nomos.models import DenyReason
+from nomos.server import chains
+from nomos.server.chains import Descent
 from nomos.server.pdp.ports import Store
 from nomos.server.pdp.request import for_the_record
 from nomos.server.pdp.statuses import Refusal
@@ -34,9 +37,10 @@ END: Final = "_end"
 class Case:
     """What every receipt of one call says; `agent` and `app` only when they are proven.
 
-    `parent` is the record of the decision that granted the token, `envelope` the approval it came
-    from. `intent` is the id of the receipt of the intent, once that is stored, and the parent of
-    the outcome's.
+    `parent` is the record of the last link of the token's chain, or of the decision that granted
+    it if nothing was handed on; `root` the agent at whose authority that began. `envelope` is the
+    approval it came from. `intent` is the id of the receipt of the intent, once that is stored,
+    and the parent of the outcome's.
     """
 
     tenant: str
@@ -52,6 +56,7 @@ class Case:
     cid: str | None = None
     policies: tuple[str, ...] = ()
     parent: str | None = None
+    root: str | None = None
     envelope: str | None = None
     intent: str | None = None
 
@@ -85,6 +90,7 @@ class Case:
             request_id=self.request_id,
             status=status,
             parent=self.parent if self.intent is None else self.intent,
+            root=self.root,
             envelope=self.envelope,
         )
 
@@ -92,8 +98,9 @@ class Case:
 class Records:
     """The store of receipts, and what it means for a call when it fails."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
+        self._clock = clock
 
     async def keep(self, row: Record) -> None:
         """Store a receipt, or refuse: what cannot be recorded is not done and not told."""
@@ -104,6 +111,19 @@ class Records:
             raise Refusal(
                 "unavailable", "the receipt of this call cannot be stored, so it is not answered"
             ) from None
+
+    async def led_to(self, links: Sequence[Inspected], descent: Descent, case: Case) -> Case:
+        """Return `case` with what led to it, once that is stored; refuses as `keep` does."""
+        at = int(self._clock() * 1000)
+        rows = chains.delegation_records(case.tenant, descent, links, at)
+        try:
+            above = await self._store.delegations.note(rows)
+        except Exception:
+            log.exception("the links of a chain cannot be stored")
+            raise Refusal(
+                "unavailable", "who handed this token on cannot be stored, so nothing was done"
+            ) from None
+        return replace(case, app=descent.app, parent=above or descent.receipt, root=descent.root)
 
     async def try_to_keep(self, row: Record) -> None:
         """Store a receipt of what is settled already; the answer stands either way."""

@@ -16,6 +16,8 @@ from typing import Any, Final
 from nomos._wire import Answer, Call, Inspect, Inspected, Refused, Request, Verified, Verify
 from nomos.errors import SignerError
 from nomos.models import MAX_PURPOSE
+from nomos.server import chains
+from nomos.server.chains import Descent
 from nomos.server.pdp.approval import Approval, approval
 from nomos.server.pdp.ports import Ports
 from nomos.server.pdp.revocations import Seen
@@ -24,7 +26,6 @@ from nomos.server.pdp.statuses import STATUS, Refusal, denied
 log = logging.getLogger(__name__)
 
 _JWT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
-_RECEIPT: Final = re.compile(r"evt_[0-9a-z]{26}")
 _PINNED_ARG: Final = re.compile(r'\.args(?:\.([a-z][a-z0-9_]*)|\["([^"]+)"\])')
 
 
@@ -33,20 +34,14 @@ class Holder:
     """Who holds a proven token and how they came by it, for policy and the record.
 
     `pinned` names the arguments that the issuer's own `pol` holds to a value; None is all.
-    `receipt` is the record of the decision that granted it, `approval` what people approved.
+    `approval` is what people approved.
     """
 
-    agent: str
-    app: str
+    descent: Descent
     tenant: str
     purpose: str | None
     facts: Mapping[str, Any]
-    delegation_depth: int
-    root_agent: str
-    invoked_by: tuple[str, ...]
-    swarm_id: str | None
     pinned: frozenset[str] | None
-    receipt: str | None
     approval: Approval | None
 
 
@@ -64,18 +59,8 @@ class Claims:
         return root if isinstance(root, str) else None
 
     def ids(self) -> set[str]:
-        """Return what must not be revoked for this token to be honoured.
-
-        Every token by its cid; every key that gave, took or inherited the authority; the app
-        and the approval that it was granted to and by.
-        """
-        tokens = (self.invocation, *self.links)
-        parties = [each.payload.get(party) for each in tokens for party in ("iss", "aud")]
-        meta = _mapping(self.links[0].payload.get("meta")) if self.links else {}
-        lineage, approved = _mapping(meta.get("lineage")), _mapping(meta.get("approval"))
-        named = [meta.get("app_id"), approved.get("id"), lineage.get("root"), *parties]
-        cids = {self.invocation.cid, *self.invocation.cids}
-        return cids | _strings(named) | _strings(lineage.get("invokedBy"))
+        """Return what must not be revoked for this token to be honoured."""
+        return chains.ids((self.invocation, *self.links), self.links)
 
 
 def bearer(headers: Sequence[str], cap: int) -> str:
@@ -118,20 +103,35 @@ async def claims(ports: Ports, token: str) -> Claims:
 
 async def prove(ports: Ports, claimed: Claims, call: Call | None) -> Verified:
     """Return what a token proves for `call`; None when the request makes no call we know."""
+    return await _verified(
+        ports, claimed, {"invocation": claimed.token, "audience": ports.pdp_did, "call": call}
+    )
+
+
+async def held(ports: Ports, claimed: Claims) -> Verified:
+    """Return what whoever signed a token holds by its chain, for a token that is refused itself.
+
+    Raises Refusal if the chain is no good, or somebody else's.
+    """
+    chain = claimed.invocation.payload["prf"]
+    return await _verified(
+        ports, claimed, {"chain": chain, "audience": claimed.invocation.payload["iss"]}
+    )
+
+
+async def _verified(ports: Ports, claimed: Claims, what: Mapping[str, Any]) -> Verified:
     seen = await _seen(ports, claimed.ids())
     try:
         verified = await _ask(
             ports,
             Verify(
-                invocation=claimed.token,
                 now=int(ports.clock()),
                 max_depth=ports.max_chain_depth,
                 trusted_issuers=sorted(ports.trusted_issuers),
-                audience=ports.pdp_did,
                 revoked=sorted(seen.ids),
                 revocations_age=seen.age,
                 revocations_max_age=ports.limits.revocations_max_age,
-                call=call,
+                **what,
             ),
         )
     except Refusal as refusal:
@@ -141,9 +141,9 @@ async def prove(ports: Ports, claimed: Claims, call: Call | None) -> Verified:
     # A root or a link other than those looked up above would have escaped its revocation.
     if (
         not isinstance(verified, Verified)
-        or verified.root != claimed.root()
         or verified.cids != [link.cid for link in claimed.links]
-        or verified.nonce is None
+        or verified.root != claimed.links[0].payload["iss"]
+        or (verified.nonce is None) != ("chain" in what)
     ):
         raise _no_answer()
     tenant_of(ports, verified)
@@ -153,27 +153,17 @@ async def prove(ports: Ports, claimed: Claims, call: Call | None) -> Verified:
     return verified
 
 
-def holder(ports: Ports, claimed: Claims, verified: Verified) -> Holder:
+def holder(ports: Ports, claimed: Claims, verified: Verified, descent: Descent) -> Holder:
     """Return who holds a verified token; only the issuer's own words count for authority."""
     meta = verified.meta or {}
-    receipt = meta.get("receipt_id")
-    facts, lineage = _mapping(meta.get("facts")), _mapping(meta.get("lineage"))
-    purpose, app, swarm = facts.get("purpose"), meta.get("app_id"), lineage.get("swarmId")
-    holders = [str(link.payload["aud"]) for link in claimed.links]
-    before = lineage.get("invokedBy")
-    ancestors = [str(one) for one in before] if isinstance(before, list) else []
+    facts = chains.mapping(meta.get("facts"))
+    purpose = facts.get("purpose")
     return Holder(
-        agent=verified.agent,
-        app=app if isinstance(app, str) else "",
+        descent=descent,
         tenant=tenant_of(ports, verified),
         purpose=purpose[:MAX_PURPOSE] if isinstance(purpose, str) else None,
-        facts=_mapping(facts.get("agent")),
-        delegation_depth=max(verified.depth - 1, 0),
-        root_agent=str(lineage.get("root", holders[0])),
-        invoked_by=tuple(sorted({*ancestors, *holders[:-1]})),
-        swarm_id=swarm if isinstance(swarm, str) else None,
+        facts=chains.mapping(facts.get("agent")),
         pinned=pinned(claimed.links[0].payload.get("pol")),
-        receipt=receipt if isinstance(receipt, str) and _RECEIPT.fullmatch(receipt) else None,
         approval=approval(meta, claimed.links, ports.pdp_did),
     )
 
@@ -224,20 +214,15 @@ async def _seen(ports: Ports, ids: set[str]) -> Seen:
     try:
         return await ports.revocations.among(ids)
     except Exception:
-        # Whatever is wrong with the view: unknown is not "not revoked".
+        # Whatever is wrong with the view: unknown is not "not revoked". It is left to the
+        # verifier to say so, once it knows that the token is worth that answer.
         log.exception("revocations cannot be looked up")
-        raise denied(
-            "revocations_stale", "revocations cannot be looked up now, so no token is honoured"
-        ) from None
+        return Seen(
+            frozenset(),
+            ports.limits.revocations_max_age + 1,
+            "revocations cannot be looked up now, so no token is honoured",
+        )
 
 
 def _no_answer() -> Refusal:
     return Refusal("unavailable", "the token cannot be verified now, so nothing was done")
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _strings(values: object) -> set[str]:
-    return {each for each in values if isinstance(each, str)} if isinstance(values, list) else set()

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 
 from nomos.audit import record as audit
 from nomos.audit.chain import Link
-from nomos.audit.record import Record
+from nomos.audit.record import Kind, Record
 from nomos.server.redact import redact
 from nomos.server.storage import logs
 from nomos.server.storage.idents import new_ident
@@ -120,6 +120,29 @@ def following(
     return tuple(map(_read, rows))
 
 
+def of_root(
+    connection: Connection, tenant: str, root: str, limit: int, *, links: bool = False
+) -> tuple[Row, ...]:
+    """The latest records of what began with the agent `root`, newest first; or of links alone."""
+    wanted = records.select().where(records.c.tenant == tenant, records.c.root == root)
+    if links:
+        wanted = wanted.where(records.c.kind == sa.literal_column("'delegation'"))
+    rows = connection.execute(wanted.order_by(records.c.seq.desc()).limit(limit))
+    return tuple(map(_read, rows))
+
+
+def made_at(connection: Connection, tenant: str, kind: Kind, at: int) -> tuple[Row, ...]:
+    """The tenant's records of one kind that were made in one millisecond."""
+    first, after = (new_ident("evt", moment, lambda _: 0) for moment in (at, at + 1))
+    wanted = records.select().where(
+        records.c.id >= first,
+        records.c.id < after,
+        records.c.tenant == tenant,
+        records.c.kind == kind,
+    )
+    return tuple(map(_read, connection.execute(wanted)))
+
+
 def family(connection: Connection, tenant: str, ident: str) -> tuple[Row, ...]:
     """What led to this record and all that came of that, oldest first; `MAX_FAMILY` at most."""
     first = _first(connection, tenant, ident)
@@ -149,9 +172,14 @@ def _first(connection: Connection, tenant: str, ident: str) -> Row | None:
 
 
 def of_cid(connection: Connection, tenant: str, cid: str) -> Row | None:
-    """The decision that signed the delegation `cid`, if the tenant has it."""
+    """What is recorded of the delegation `cid`: the decision that signed it, or its first use.
+
+    The issuer signs decisions; what an agent signed is known once it was used.
+    """
     wanted = records.select().where(
-        records.c.cid == cid, records.c.tenant == tenant, records.c.kind == "decision"
+        records.c.cid == cid,
+        records.c.tenant == tenant,
+        records.c.kind.in_(("decision", "delegation")),
     )
     row = connection.execute(wanted.order_by(records.c.seq)).first()
     return None if row is None else _read(row)

@@ -22,7 +22,7 @@ from nomos.server.storage.tables import envelopes, revocations
 Kind = Literal["cid", "agent", "app", "envelope", "issuer"]
 
 LOOKED_THROUGH: Final = 20_000
-"""Decisions among which an app's agents are looked for, newest first."""
+"""Decisions and links among which an app's agents are looked for, newest first."""
 
 _AMONG = sa.select(revocations.c.id).where(
     revocations.c.id.in_(sa.bindparam("ids", expanding=True))
@@ -218,10 +218,11 @@ def _has(
 
 
 def _asked(connection: Connection, tenant: str, did: str) -> bool:
-    """Whether anybody asked for this agent lately."""
+    """Whether anybody asked for this agent lately, or handed something on to it."""
+    kinds = ("decision", "delegation")
     recent = (
         sa.select(tables.records.c.text)
-        .where(tables.records.c.tenant == tenant, tables.records.c.kind == "decision")
+        .where(tables.records.c.tenant == tenant, tables.records.c.kind.in_(kinds))
         .order_by(tables.records.c.seq.desc())
         .limit(LOOKED_THROUGH)
         .subquery()

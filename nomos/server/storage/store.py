@@ -17,6 +17,7 @@ from nomos.server.storage.apps import ApiKey, App
 from nomos.server.storage.bundles import Policies
 from nomos.server.storage.checkpoints import AuditLog
 from nomos.server.storage.database import Database
+from nomos.server.storage.delegations import Delegations
 from nomos.server.storage.envelope_store import Envelopes
 from nomos.server.storage.idempotency import StoredAnswer
 from nomos.server.storage.idents import new_ident
@@ -26,6 +27,7 @@ from nomos.server.storage.outbox import Outbox
 from nomos.server.storage.records import Row
 from nomos.server.storage.services import Services
 from nomos.server.storage.sessions import Sessions
+from nomos.server.storage.swarms import Swarms
 
 
 class Store:
@@ -40,6 +42,8 @@ class Store:
         self.outbox = Outbox(self._database, clock)
         self.apps = Apps(self._database, clock)
         self.log = AuditLog(self._database)
+        self.delegations = Delegations(self._database)
+        self.swarms = Swarms(self._database)
         self.feed = revocations.Feed(self._database)
         self.services = Services(self._database)
         self.policies = Policies(self._database)

@@ -6,7 +6,7 @@ milliseconds and orders what happened. Text that a client chose is bounded befor
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -64,6 +64,11 @@ heads: Final = sa.Table(
     sa.Column("hash", sa.String(64), nullable=False),
 )
 
+_LINKS: Final[dict[str, Any]] = dict.fromkeys(
+    ("sqlite_where", "postgresql_where"), sa.text("kind = 'delegation'")
+)
+"""Few records are of links that agents signed, and each link has one."""
+
 records: Final = sa.Table(
     "records",
     metadata,
@@ -80,6 +85,9 @@ records: Final = sa.Table(
     sa.Column("text", sa.Text, nullable=False),
     sa.Index(None, "tenant", "app", "seq"),
     sa.Index(None, "tenant", "root", "seq"),
+    sa.Index("ix_records_links_cid", "tenant", "cid", unique=True, **_LINKS),
+    sa.Index("ix_records_links_root", "tenant", "root", "seq", **_LINKS),
+    sa.Index("ix_records_links_seq", "tenant", "seq", **_LINKS),
 )
 
 checkpoints: Final = sa.Table(

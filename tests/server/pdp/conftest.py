@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import json
 import threading
-from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -84,9 +84,28 @@ when { resource.path like "slow/*" && context.rate >= 3 };
 forbid(principal, action in Action::"/filesystem", resource is Filesystem)
 when { resource.path like "roots/*" && principal.delegationDepth > 0 };
 
+@id("one-crew")
+forbid(principal, action in Action::"/filesystem", resource is Filesystem)
+when { resource.path like "crew/*" } unless { principal.swarmId == "crew" };
+
+@id("families")
+forbid(principal, action in Action::"/filesystem", resource is Filesystem)
+when { resource.path like "kept/*" && principal.swarmId != "" };
+
+@id("quarantined")
+forbid(principal, action in Action::"/filesystem", resource is Filesystem)
+when { resource.path like "clean/*" && principal.invokedBy.contains("STRANGER") };
+
+@id("pinned")
+forbid(principal, action in Action::"/filesystem", resource is Filesystem)
+when { resource.path like "pinned/*" } unless { principal.rootAgent == "STRANGER" };
+
 @id("blocked-app")
 forbid(principal in App::"app_blocked", action, resource);
 """
+
+
+seeds = itertools.count(1000)
 
 
 class Fallible:
@@ -114,6 +133,14 @@ class Fallible:
     async def claim_nonce(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
         self._check("claim_nonce")
         return await self.store.claim_nonce(issuer, audience, nonce, expires_at)
+
+    @property
+    def delegations(self) -> Fallible:
+        return self
+
+    async def note(self, links: Sequence[Record]) -> str | None:
+        self._check("note")
+        return await self.store.delegations.note(links)
 
     async def record(self, receipt: Record) -> None:
         self._check("record")
@@ -409,11 +436,12 @@ def pdp(
         fallible = Fallible(store)
         view = Behind(StoreView(fallible))
         catalog = load_catalog()
+        policy = POLICY.replace("STRANGER", dids["stranger"])
         ports = Ports(
             signer=AsyncSigner(link),
             store=fallible,
             revocations=view,
-            live=Live(load([Source("test.cedar", POLICY)], catalog, {"team": "String"})),
+            live=Live(load([Source("test.cedar", policy)], catalog, {"team": "String"})),
             catalog=catalog,
             pdp_did=dids["pdp"],
             trusted_issuers={dids["issuer"]: TENANT},
@@ -475,6 +503,19 @@ def world(pdp: World) -> Iterator[World]:
     pdp.now = NOW
     pdp.upstream.seen.clear()
     _empty(pdp.folder)
+
+
+@pytest.fixture
+def did(world: World) -> Callable[[], str]:
+    """Makes keys that no other test revokes."""
+
+    def made() -> str:
+        answer = world.signer.ask(LoadKey(seed=f"{next(seeds):064x}"))
+        assert isinstance(answer, LoadKeyAnswer)
+        world.dids = {**world.dids, answer.key: answer.key}
+        return answer.key
+
+    return made
 
 
 def _empty(folder: Path) -> None:

@@ -12,30 +12,13 @@ import pytest
 if TYPE_CHECKING:
     from server.pdp.conftest import World
 
-from nomos._wire import LoadKey, LoadKeyAnswer
-
 READ = "/filesystem/file/read"
 TENANT = "acme"
 ENVELOPE, APP = "env_1123456789abcdefghjkmnpqrs", "app_1123456789abcdefghjkmnpqrs"
 
-seeds = itertools.count(1000)
-
 
 def file(path: str) -> dict[str, str]:
     return {"provider": "filesystem", "path": path}
-
-
-@pytest.fixture
-def did(world: World) -> Callable[[], str]:
-    """Makes keys that no other test revokes."""
-
-    def made() -> str:
-        answer = world.signer.ask(LoadKey(seed=f"{next(seeds):064x}"))
-        assert isinstance(answer, LoadKeyAnswer)
-        world.dids = {**world.dids, answer.key: answer.key}
-        return answer.key
-
-    return made
 
 
 @pytest.fixture(autouse=True)
@@ -161,7 +144,7 @@ def test_odd_meta_is_looked_up_as_nothing(
     world: World, did: Callable[[], str], odd: object
 ) -> None:
     holder = did()
-    for meta in ({"app_id": odd}, {"lineage": odd}, {"lineage": {"invokedBy": odd}}):
+    for meta in ({"app_id": odd}, {"lineage": {"root": odd}}, {"lineage": {"invokedBy": odd}}):
         root = world.grant(READ, file("f"), to=holder, meta=meta)
         assert call(world, [root.jwt], by=holder).status_code == 200
 

@@ -1,0 +1,145 @@
+"""Families of agents as the record has them: who handed authority on, and what came of it.
+
+A family is named by the DID of its root agent, which every record of it names.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from nomos.audit.record import Record
+from nomos.server.storage import records
+from nomos.server.storage.database import Database
+from nomos.server.storage.records import Row
+from nomos.server.storage.tables import records as rows
+from nomos.server.storage.tables import revocations
+
+LOOKED_THROUGH: Final = 20_000
+"""Links among which a family is looked for, newest first."""
+
+AT_ONCE: Final = 5_000
+"""Identifiers in one question to the database."""
+
+_CID: Final = re.compile(r"[0-9a-f]{64}")
+
+
+class Swarms:
+    """The families of every tenant, for reading."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def roots(self, tenant: str, limit: int) -> tuple[str, ...]:
+        """The root agents of families that have links, the one with the latest link first."""
+        return await self._database.read(lambda connection: _roots(connection, tenant, limit))
+
+    async def roots_of(self, tenant: str, ident: str) -> tuple[str, ...]:
+        """The root agents of the families that `ident` belongs to, the latest ones first.
+
+        `ident` is a receipt's id, a delegation's cid, an agent's DID or the family's label.
+        Agents may belong to several families, and several may have chosen one label.
+        """
+        return await self._database.read(lambda connection: _roots_of(connection, tenant, ident))
+
+    async def records(self, tenant: str, root: str, limit: int) -> tuple[Record, ...]:
+        """A family's latest links, the latest of all that it did, and what of it was revoked.
+
+        Oldest first; `limit` of links, and of everything. Revocations are known by what they
+        revoke, for whoever revokes belongs to no family.
+        """
+
+        def work(connection: Connection) -> tuple[Record, ...]:
+            found = {
+                row.link.seq: row
+                for links in (True, False)
+                for row in records.of_root(connection, tenant, root, limit, links=links)
+            }
+            found |= {row.link.seq: row for row in _revoked(connection, tenant, found.values())}
+            return tuple(found[seq].record for seq in sorted(found))
+
+        return await self._database.read(work)
+
+
+def _roots(connection: Connection, tenant: str, limit: int) -> tuple[str, ...]:
+    links = _links(tenant)
+    newest = sa.func.max(links.c.seq).desc()
+    wanted = sa.select(links.c.root).group_by(links.c.root).order_by(newest)
+    return tuple(connection.scalars(wanted.limit(limit)))
+
+
+def _roots_of(connection: Connection, tenant: str, ident: str) -> tuple[str, ...]:
+    found: list[str | None] = []
+    if ident.startswith("evt_"):
+        row = records.find(connection, tenant, ident)
+        found = [None if row is None else row.record.root]
+    elif _CID.fullmatch(ident):
+        found = [_first(connection, tenant, rows.c.cid == ident)]
+    elif ident.startswith("did:"):
+        found = _of_agent(connection, tenant, ident)
+    labelled = _said(
+        connection, tenant, f'"swarm":"{ident}"', lambda link: link["detail"].get("swarm") == ident
+    )
+    return tuple(dict.fromkeys(root for root in (*found, *labelled) if root is not None))
+
+
+def _of_agent(connection: Connection, tenant: str, did: str) -> list[str | None]:
+    """The family it began, then those it was taken into; last itself, if it only ever asked."""
+    joined = _said(connection, tenant, f'"agent":"{did}"', lambda link: link["agent"] == did)
+    if records.of_root(connection, tenant, did, 1, links=True):
+        return [did, *joined]
+    return [*joined, _first(connection, tenant, rows.c.root == did)]
+
+
+def _said(
+    connection: Connection, tenant: str, text: str, meant: Callable[[Any], bool]
+) -> Iterator[str]:
+    """The families of links with `text` in their records, where that is `meant`, newest first."""
+    links = _links(tenant)
+    matches = links.c.text.contains(text, autoescape=True)
+    wanted = sa.select(links.c.root, links.c.text).where(matches)
+    for root, said in connection.execute(wanted.order_by(links.c.seq.desc())):
+        if meant(json.loads(said)):
+            yield str(root)
+
+
+def _first(connection: Connection, tenant: str, condition: sa.ColumnElement[bool]) -> str | None:
+    known = rows.c.root.is_not(None)
+    wanted = sa.select(rows.c.root).where(rows.c.tenant == tenant, condition, known)
+    return connection.scalar(wanted.limit(1))
+
+
+def _links(tenant: str) -> sa.Subquery:
+    return (
+        sa.select(rows.c.seq, rows.c.root, rows.c.text)
+        .where(rows.c.tenant == tenant, rows.c.kind == sa.literal_column("'delegation'"))
+        .order_by(rows.c.seq.desc())
+        .limit(LOOKED_THROUGH)
+        .subquery()
+    )
+
+
+def _revoked(connection: Connection, tenant: str, family: Iterable[Row]) -> Iterator[Row]:
+    """The records of people's or agents' revocations of what these records name."""
+    named = {name for row in family for name in (row.record.cid, row.record.agent) if name}
+    for ident, at in _revocations(connection, tenant, sorted(named)):
+        for row in records.made_at(connection, tenant, "revocation", at):
+            if row.record.detail.get("id") == ident:
+                yield row
+
+
+def _revocations(
+    connection: Connection, tenant: str, idents: Sequence[str]
+) -> Iterator[tuple[str, int]]:
+    """Those of `idents` that are revoked, and when (milliseconds)."""
+    for start in range(0, len(idents), AT_ONCE):
+        wanted = sa.select(revocations.c.id, revocations.c.at).where(
+            revocations.c.tenant == tenant,
+            revocations.c.id.in_(idents[start : start + AT_ONCE]),
+        )
+        yield from ((str(ident), int(at)) for ident, at in connection.execute(wanted))

@@ -1,0 +1,375 @@
+"""What the record says of children: who handed what to whom, who called, and who tried to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from server.pdp.kin import APP, FILES, READ, RECEIPT, WRITE, Member, file, line, root
+
+from nomos.audit.record import Record
+from nomos.server.pdp.gate import Gate
+from nomos.server.pdp.ports import Limits
+from nomos.server.pdp.statuses import Refusal
+from nomos.server.pdp.understood import Asked
+
+if TYPE_CHECKING:
+    from server.pdp.conftest import World
+
+Did = Callable[[], str]
+
+
+@pytest.fixture(autouse=True)
+def notes(world: World) -> None:
+    for folder in ("notes", "notes/a", "careful"):
+        (world.folder / folder).mkdir()
+        (world.folder / folder / "f").write_text("content")
+
+
+def family(world: World, of: Member, tenant: str = "acme") -> tuple[Record, ...]:
+    """All that is recorded of a family."""
+    return world.run(world.store.store.swarms.records(tenant, of.did, 10_000))
+
+
+def links(world: World, of: Member) -> dict[str | None, Record]:
+    """The records of the family's links by their cids; there is one for each."""
+    found = [row for row in family(world, of) if row.kind == "delegation"]
+    assert len({row.cid for row in found}) == len(found)
+    return {row.cid: row for row in found}
+
+
+def test_a_root_agent_leaves_no_links(world: World, did: Did) -> None:
+    first = root(world, did())
+    (row,) = world.receipts(first.read("notes/f"))
+    assert (row.root, row.agent, row.parent, row.cid) == (first.did, first.did, RECEIPT, first.cid)
+    assert family(world, first) == (row,)
+
+
+def test_a_link_is_recorded_when_it_is_first_used(world: World, did: Did) -> None:
+    first = root(world, did())
+    pol = [["==", ".cmd", READ]]
+    child = first.hand(did(), FILES, "notes/a", ttl=200, pol=pol)
+    assert links(world, first) == {}
+    (call,) = world.receipts(child.read("notes/a/f"))
+    (link,) = links(world, first).values()
+    assert (link.kind, link.tenant, link.app) == ("delegation", "acme", APP)
+    assert (link.agent, link.root, link.parent) == (child.did, first.did, RECEIPT)
+    assert (link.command, link.resource, link.cid) == (FILES, file("notes/a"), child.cid)
+    assert (link.expires_at, link.at) == (int(world.now) + 200, int(world.now) * 1000)
+    assert link.detail == {"by": first.did, "depth": 1, "pol": pol}
+    assert link.decision is None
+    assert (call.agent, call.root, call.parent, call.app) == (child.did, first.did, link.id, APP)
+    assert call.cid == child.cid
+    assert family(world, first) == (link, call)
+
+
+def test_each_link_is_led_to_by_the_one_before_it(world: World, did: Did) -> None:
+    members = line(world, did, 8)
+    (call,) = world.receipts(members[-1].read("notes/f"))
+    known = links(world, members[0])
+    assert len(known) == 7
+    above = RECEIPT
+    for depth, member in enumerate(members[1:], start=1):
+        link = known[member.cid]
+        assert (link.parent, link.agent) == (above, member.did)
+        assert link.detail == {"by": members[depth - 1].did, "depth": depth}
+        above = link.id
+    assert call.parent == above
+
+
+def test_a_link_that_inherits_its_constraint_is_recorded_with_it(world: World, did: Did) -> None:
+    first = root(world, did(), path="notes/a")
+    child = first.hand(did(), READ, None)
+    grandchild = child.hand(did(), READ, "notes/a/f")
+    great = grandchild.hand(did(), READ, None)
+    great.read("notes/a/f")
+    known = links(world, first)
+    assert known[child.cid].resource == file("notes/a")
+    assert known[grandchild.cid].resource == known[great.cid].resource == file("notes/a/f")
+
+
+def test_a_link_of_no_constraint_at_all_has_no_resource(world: World, did: Did) -> None:
+    first = root(world, did(), path=None)
+    child = first.hand(did(), READ, None)
+    child.read("notes/f")
+    assert links(world, first)[child.cid].resource is None
+
+
+def test_what_was_recorded_is_not_recorded_again(world: World, did: Did) -> None:
+    """Neither for more calls, nor for other branches, nor by a PDP that has just started."""
+    first, middle = line(world, did, 2)
+    one, other = middle.hand(did()), middle.hand(did())
+    for member in (middle, one, other, one):
+        assert member.read("notes/f").status_code == 200
+    known = links(world, first)
+    assert set(known) == {middle.cid, one.cid, other.cid}
+    assert known[one.cid].parent == known[other.cid].parent == known[middle.cid].id
+    world.store.store.delegations._known.clear()
+    (call,) = world.receipts(one.read("notes/f"))
+    assert links(world, first) == known
+    assert call.parent == known[one.cid].id
+
+
+def test_used_by_many_at_the_same_time_it_is_recorded_once(world: World, did: Did) -> None:
+    members = line(world, did, 5)
+    holder = members[-1]
+    tokens = [holder.token("notes/f") for _ in range(24)]
+
+    def call(token: str) -> httpx.Response:
+        return world.call("GET", READ, token, params={"path": "notes/f"})
+
+    with ThreadPoolExecutor(8) as pool:
+        said = list(pool.map(call, tokens))
+    assert [each.status_code for each in said] == [200] * 24
+    known = links(world, members[0])
+    assert len(known) == 4
+    parents = {row.parent for each in said for row in world.receipts(each)}
+    assert parents == {known[holder.cid].id}
+
+
+def test_a_write_is_led_to_by_the_link_and_its_outcome_by_the_intent(
+    world: World, did: Did
+) -> None:
+    first, child = line(world, did, 2)
+    intent, outcome = world.receipts(child.write("notes/f", "new"))
+    (link,) = links(world, first).values()
+    assert (intent.parent, outcome.parent) == (link.id, intent.id)
+    assert intent.root == outcome.root == first.did
+
+
+def test_a_child_that_policy_refuses_is_recorded_as_one(world: World, did: Did) -> None:
+    first = root(world, did(), path=None)
+    child = first.hand(did(), READ, "careful")
+    (row,) = world.receipts(child.read("careful/f"))
+    assert (row.reason, row.status) == ("step_up_required", 403)
+    assert (row.agent, row.root) == (child.did, first.did)
+    assert row.parent == links(world, first)[child.cid].id
+
+
+def test_a_root_that_took_the_place_of_a_chain_keeps_the_family(world: World, did: Did) -> None:
+    """A child that asked for itself holds one delegation, and its family is still its root's."""
+    eldest, holder = did(), did()
+    lineage = {"root": eldest, "invokedBy": [eldest], "depth": 1, "swarmId": "night-shift"}
+    again = root(world, holder, meta={"lineage": lineage}, prf=["1" * 64, "2" * 64])
+    (row,) = world.receipts(again.read("notes/f"))
+    assert (row.agent, row.root, row.parent) == (holder, eldest, RECEIPT)
+    child = again.hand(did())
+    child.read("notes/f")
+    link = links(world, replace(again, did=eldest))[child.cid]
+    assert link.detail == {"by": holder, "depth": 2, "swarm": "night-shift"}
+    swarms = world.store.store.swarms
+    assert world.run(swarms.roots_of("acme", "night-shift")) == (eldest,)
+    assert world.run(swarms.roots_of("acme", child.did)) == (eldest,)
+
+
+def test_what_a_link_says_of_itself_is_not_recorded_as_true(world: World, did: Did) -> None:
+    first = root(world, did())
+    claims = {
+        "app_id": "app_other",
+        "receipt_id": "evt_9123456789abcdefghjkmnpqrs",
+        "lineage": {"root": did(), "depth": 0, "swarmId": "mine"},
+    }
+    child = first.hand(did(), READ, meta=claims)
+    (call,) = world.receipts(child.read("notes/f"))
+    link = links(world, first)[child.cid]
+    assert (link.app, link.root, link.parent) == (APP, first.did, RECEIPT)
+    assert link.detail == {"by": first.did, "depth": 1}
+    assert (call.app, call.root) == (APP, first.did)
+
+
+def test_secrets_in_a_link_are_taken_out(world: World, did: Did) -> None:
+    secret = "ghp_" + "a1B2" * 9
+    first = root(world, did())
+    pol = [["or", [["==", ".args.x", secret], ["==", ".cmd", READ]]]]
+    child = first.hand(did(), READ, f"notes/{secret}", pol=pol)
+    child.read(f"notes/{secret}")
+    assert len(links(world, first)) == 1
+    assert secret not in repr(family(world, first))
+
+
+def test_a_link_that_cannot_be_recorded_lets_nothing_through(world: World, did: Did) -> None:
+    _, child = line(world, did, 2)
+    world.store.broken.add("note")
+    token = child.token("notes/f", WRITE)
+    body = {"path": "notes/f", "content": "new"}
+    for said in (child.read("notes/f"), world.call("PUT", WRITE, token, json=body)):
+        assert (said.status_code, said.json()["error_code"]) == (503, "unavailable")
+        assert "content" not in said.json()
+    assert (world.folder / "notes/f").read_text() == "content"
+    world.store.reset()
+    assert world.call("PUT", WRITE, token, json=body).status_code == 200
+
+
+# Refused tokens
+
+
+def test_who_tried_to_do_more_is_recorded_if_the_signatures_hold(world: World, did: Did) -> None:
+    """With what led to it where only the use of the chain was wrong."""
+    first = root(world, did())
+    child = first.hand(did(), READ, "notes/a")
+    (row,) = world.receipts(child.read("notes/f"))
+    assert (row.decision, row.reason) == ("deny", "resource_out_of_scope")
+    assert (row.agent, row.root, row.app) == (child.did, first.did, APP)
+    assert (row.command, row.resource) == (READ, file("notes/f"))
+    link = links(world, first)[child.cid]
+    assert (row.parent, row.cid) == (link.id, child.cid)
+
+    (row,) = world.receipts(child.write("notes/a/f", "x"))
+    assert (row.reason, row.agent, row.parent) == (
+        "chain_attenuation_violation",
+        child.did,
+        link.id,
+    )
+
+
+def test_a_chain_that_is_no_good_itself_leads_to_nothing(world: World, did: Did) -> None:
+    first = root(world, did())
+    child = first.hand(did(), READ, "other")
+    (row,) = world.receipts(child.read("other/f"))
+    assert row.reason == "chain_attenuation_violation"
+    assert (row.agent, row.root) == (child.did, first.did)
+    assert (row.parent, row.cid, row.app) == (None, None, None)
+    assert links(world, first) == {}
+
+
+def test_a_thief_is_recorded_as_itself(world: World, did: Did) -> None:
+    """In the family whose chain it has; the chain's holder did nothing."""
+    first, child = line(world, did, 2)
+    thief = Member(world, did(), child.links)
+    (row,) = world.receipts(thief.read("notes/f"))
+    assert (row.reason, row.agent, row.root) == ("chain_invalid", thief.did, first.did)
+    assert (row.parent, row.cid) == (None, None)
+    assert links(world, first) == {}
+
+
+def later(child: Member, seconds: int) -> str:
+    token = child.token("notes/f")
+    child.world.now += seconds
+    return token
+
+
+def revoked(child: Member) -> str:
+    child.world.run(child.world.store.store.revoke("acme", [child.cid]))
+    return child.token("notes/f")
+
+
+def behind(child: Member) -> str:
+    child.world.view.age = 6
+    return child.token("notes/f")
+
+
+def flipped(child: Member) -> str:
+    head, _, signature = child.token("notes/f").rpartition(".")
+    return f"{head}.{'A' if signature[0] != 'A' else 'B'}{signature[1:]}"
+
+
+def foreign(child: Member) -> str:
+    link = child.world.grant(READ, file("notes/f"), by="other_issuer", to=child.did)
+    return child.token("notes/f", chain=[link.jwt], root="other_issuer")
+
+
+def too_deep(child: Member) -> str:
+    return child.token("notes/f", chain=child.chain * 5)
+
+
+SIGNED: dict[str, Callable[[Member], str]] = {
+    "expired": lambda child: later(child, 60),
+    "not_yet_valid": lambda child: later(child, -61),
+    "revoked": revoked,
+    "revocations_stale": behind,
+    "audience_mismatch": lambda child: child.token("notes/f", at="stranger"),
+    "resource_mismatch": lambda child: child.token("notes/a/f"),
+    "chain_invalid": lambda child: child.token("notes/f", chain=child.chain[:1]),
+}
+UNPROVEN: dict[str, Callable[[Member], str]] = {
+    "malformed_ucan": lambda _: "abc.def.ghi",
+    "bad_signature": flipped,
+    "chain_too_deep": too_deep,
+    "untrusted_issuer": foreign,
+    "chain_invalid": lambda child: child.token("notes/f", chain=[]),
+}
+
+
+def refused(world: World, token: str) -> Record:
+    """The one record of a token that is refused."""
+    (row,) = world.receipts(world.call("GET", READ, token, params={"path": "notes/f"}))
+    assert row.decision == "deny"
+    return row
+
+
+@pytest.mark.parametrize("code", SIGNED)
+def test_what_is_signed_throughout_says_who_sent_it(world: World, did: Did, code: str) -> None:
+    first, child = line(world, did, 2)
+    row = refused(world, SIGNED[code](child))
+    assert (row.reason, row.agent, row.root) == (code, child.did, first.did)
+
+
+@pytest.mark.parametrize("code", UNPROVEN)
+def test_nothing_else_does(world: World, did: Did, code: str) -> None:
+    row = refused(world, UNPROVEN[code](line(world, did, 2)[1]))
+    assert (row.reason, row.agent, row.root, row.parent) == (code, None, None, None)
+
+
+def test_while_revocations_cannot_be_read_a_forgery_is_nobodys(world: World, did: Did) -> None:
+    """Not to know who is revoked does not make a signature good."""
+    _, child = line(world, did, 2)
+    world.store.broken.add("revoked")
+    row = refused(world, flipped(child))
+    assert (row.reason, row.agent, row.root) == ("bad_signature", None, None)
+    said = child.read("notes/f")
+    (row,) = world.receipts(said)
+    assert (said.status_code, row.reason) == (503, "revocations_stale")
+    assert "cannot be looked up" in said.json()["error"]
+    assert row.agent == child.did
+
+
+def test_a_refused_token_is_recorded_though_its_links_cannot_be(world: World, did: Did) -> None:
+    first = root(world, did())
+    child = first.hand(did(), READ, "notes/a")
+    world.store.broken.add("note")
+    said = child.read("notes/f")
+    assert (said.status_code, said.json()["error_code"]) == (403, "resource_out_of_scope")
+    (row,) = world.receipts(said)
+    assert (row.agent, row.root, row.parent) == (child.did, first.did, None)
+
+
+def serve(world: World, gate: Gate, tokens: list[str]) -> None:
+    """Put tokens before a gate, which refuses each of them."""
+
+    async def body(cap: int) -> bytes:
+        return b""
+
+    async def flood() -> None:
+        for token in tokens:
+            with pytest.raises(Refusal):
+                await gate.serve(
+                    Asked("GET", READ, b"path=x", (f"Bearer {token}",), None, body, "flood")
+                )
+
+    world.run(flood())
+
+
+def test_strangers_who_send_much_do_not_hide_what_a_child_tries(world: World, did: Did) -> None:
+    first = root(world, did())
+    child = first.hand(did(), READ, "notes/a")
+    gate = Gate(replace(world.ports, limits=Limits(unproven_receipts_per_minute=3)))
+    serve(world, gate, ["a.b.c"] * 5)
+    serve(world, gate, [child.token("notes/f") for _ in range(5)])
+    tried = [row for row in family(world, first) if row.kind == "call"]
+    assert [row.agent for row in tried] == [child.did] * 3
+
+
+def test_it_is_recorded_where_its_issuer_belongs_whatever_it_says(world: World, did: Did) -> None:
+    """`sub` names another tenant's issuer, and that tenant hears nothing of it."""
+    both = {world.dids["issuer"]: "acme", world.dids["other_issuer"]: "other"}
+    gate = Gate(replace(world.ports, trusted_issuers=both))
+    first = root(world, did())
+    serve(world, gate, [first.token("notes/f", root="other_issuer")])
+    (row,) = family(world, first)
+    assert (row.tenant, row.reason, row.agent) == ("acme", "chain_invalid", first.did)
+    assert family(world, first, "other") == ()
+    assert world.run(world.store.store.receipts("other")) == ()
