@@ -19,6 +19,7 @@ from nomos.cli.keygen import keygen
 from nomos.cli.pdp import pdp
 from nomos.cli.revoke import revoke
 from nomos.cli.services import group as services
+from nomos.cli.swarm import group as swarm
 
 app = typer.Typer(
     name="nomos",
@@ -32,6 +33,7 @@ app.add_typer(policy.group, name="policy")
 app.add_typer(approvals, name="approvals")
 app.add_typer(apps, name="apps")
 app.add_typer(audit, name="audit")
+app.add_typer(swarm, name="swarm")
 app.add_typer(keys.group, name="keys")
 app.add_typer(services, name="services")
 

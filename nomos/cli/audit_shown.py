@@ -40,23 +40,25 @@ def line(row: Mapping[str, Any]) -> Text:
 
 def told(record: Record) -> Text:
     """What a record says, without when."""
-    what = record.act or record.decision or "?"
+    what = record.act or record.decision or ("hand on" if record.kind == "delegation" else "?")
     if record.kind == "call" and record.status is None and what == "allow":
         what = "intent"  # what became of it is a record of its own
     text = Text.assemble(
         (f"{record.kind:<10} ", ""), (f"{what:<16} ", f"bold {COLOURS.get(what, 'cyan')}")
     )
     if record.command is not None:
-        text.append(f"{_plain(record.command)} ", "bold")
+        text.append(f"{plain(record.command)} ", "bold")
     if record.resource:
-        text.append(f"{_plain(describe(record.resource))} ")
+        text.append(f"{plain(describe(record.resource))} ")
+    if record.kind == "delegation" and record.agent is not None:
+        text.append("to ", "dim").append(f"{plain(record.agent)} ")
     for name, value in record.detail.items():
-        text.append(f"{_plain(name)} ", "dim")
-        text.append(f"{_plain(_value(value))} ")
+        text.append(f"{plain(name)} ", "dim")
+        text.append(f"{plain(value_text(value))} ")
     if record.reason is not None:
         text.append(f"{record.reason} ", "red")
     if record.policies:
-        text.append(f"by {_plain(', '.join(record.policies))} ", "magenta")
+        text.append(f"by {plain(', '.join(record.policies))} ", "magenta")
     if record.status is not None and record.kind == "call":
         text.append(f"HTTP {record.status} ")
     if record.actor is not None:
@@ -65,7 +67,8 @@ def told(record: Record) -> Text:
     return text
 
 
-def _value(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """A value as people read it: text as it is, everything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
@@ -86,17 +89,17 @@ def report(found: Report, console: Console) -> None:
         "incomplete": ("INCOMPLETE", "bold yellow"),
         "unreadable": ("UNREADABLE", "bold yellow"),
     }[found.state]
-    console.print(Text.assemble((f"{mark}: ", style), _plain(found.message, 1000)))
+    console.print(Text.assemble((f"{mark}: ", style), plain(found.message, 1000)))
     if found.finding is not None:
         where = f"{found.finding.kind}, line {found.finding.line}"
         console.print(Text(f"  found as {where}", style="dim"))
         console.print(Text(f"  rows before that, in order: {found.rows}", style="dim"))
     elif found.ok:
-        console.print(Text(f"  tenant {_plain(found.tenant or '')}, signed by {found.signer}"))
+        console.print(Text(f"  tenant {plain(found.tenant or '')}, signed by {found.signer}"))
         console.print(Text(f"  last row {found.head.seq}, hash {found.head.hash}"))
         console.print(_tail(found))
     for warning in found.warnings:
-        console.print(Text.assemble(("  warning: ", "bold yellow"), _plain(warning, 1000)))
+        console.print(Text.assemble(("  warning: ", "bold yellow"), plain(warning, 1000)))
 
 
 def moment(at: int) -> str:
@@ -135,7 +138,7 @@ def _label(node: Node, marked: str | None) -> Text:
     return text
 
 
-def _plain(text: str, limit: int = MAX_SHOWN) -> str:
+def plain(text: str, limit: int = MAX_SHOWN) -> str:
     """A record's own text, short, and without what would steer a terminal."""
     short = text if len(text) <= limit else f"{text[: limit - 3]}..."
     return "".join(

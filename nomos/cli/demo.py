@@ -1,4 +1,4 @@
-"""`nomos demo`: one agent, real servers, real files, and what each step proves.
+"""`nomos demo`: an agent and its child, real servers, real files, and what each step proves.
 
 Every step prints evidence that a stranger can recheck. A step that does not come out as it
 must ends the demo with exit status 1: it is a check, not a film.
@@ -17,13 +17,14 @@ from rich.console import Console
 from rich.text import Text
 
 from nomos import AuthGuard
-from nomos.cli.demo_people import PEOPLE
+from nomos.cli.demo_family import FAMILY
+from nomos.cli.demo_people import PEOPLE, RECORD
 from nomos.cli.demo_stage import NOTE, SECRET, Play, Stage, Step
 from nomos.cli.demo_tokens import TOKENS
 from nomos.errors import ConfigurationError
 
 POLICIES = Path(__file__).with_name("demo.cedar")
-STEPS: tuple[tuple[str, Play], ...] = (*TOKENS, *PEOPLE)
+STEPS: tuple[tuple[str, Play], ...] = (*TOKENS, *PEOPLE, *FAMILY, *RECORD)
 
 
 def run(policies: Path | None, console: Console, *, as_json: bool, keep: Path | None) -> bool:
@@ -69,7 +70,11 @@ def _stage(
             file = guard.workspace / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(content)
-        yield Stage(guard, guard.workspace, papers, guard.approvals.operator_key)
+        stage = Stage(guard, guard.workspace, papers, guard.approvals.operator_key)
+        try:
+            yield stage
+        finally:
+            stage.close()
 
 
 def _waiting(console: Console, what: str, *, quiet: bool) -> AbstractContextManager[object]:
@@ -89,10 +94,10 @@ def _show(step: Step, console: Console, *, as_json: bool) -> None:
 def _lines(evidence: dict[str, Any]) -> Iterator[str]:
     for name, value in evidence.items():
         match value:
-            case None | [] | {}:
+            case None | []:
                 continue
             case dict():
-                yield f"{name} {', '.join(f'{key} {each}' for key, each in value.items())}"
+                yield from (f"{name}: {key}: {each}" for key, each in value.items())
             case list():
                 yield f"{name} {', '.join(map(str, value))}"
             case _:

@@ -1,4 +1,4 @@
-"""The demo's later steps: a person decides, a token is taken back, the record is proven."""
+"""The demo's steps with people: somebody decides, and the record of it all is proven."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import hashlib
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any, Final
 
 from nomos.cli.demo_stage import (
-    NOTE,
     SUMMARY,
     Play,
     Stage,
@@ -23,11 +21,6 @@ from nomos.cli.demo_stage import (
 )
 from nomos.cli.operator import Operator
 from nomos.cli.operator_key import Key
-
-HOLDS_WITHIN: Final = 5.0
-"""Seconds from a revocation to the PDP's refusal."""
-
-LOOKS_EVERY: Final = 0.02
 
 
 def step_up(stage: Stage) -> Step:
@@ -82,31 +75,6 @@ def approval_single_use(stage: Stage) -> Step:
     )
 
 
-def revoked(stage: Stage) -> Step:
-    """A token that works is revoked, and soon works no longer."""
-    path, _ = NOTE
-    grant = stage.ask_to_read(path)
-    before = stage.read(path, grant.ucan)
-    revocation = stage.guard.revoke(grant, reason="shown in the demo")
-    began = time.monotonic()
-    reply = stage.read(path, grant.ucan)
-    while reply.status_code == 200 and time.monotonic() - began < HOLDS_WITHIN:
-        time.sleep(LOOKS_EVERY)
-        reply = stage.read(path, grant.ucan)
-    seconds = time.monotonic() - began
-    body = json_of(reply)
-    return Step(
-        "revoked",
-        ok=before.status_code == 200
-        and body.get("error_code") == "revoked"
-        and seconds < HOLDS_WITHIN,
-        told=f"a token that had just worked was revoked and refused after {seconds:.3f} s",
-        decision="deny" if reply.status_code != 200 else "allow",
-        evidence={"revoked": revocation.id, "http_status_before": before.status_code}
-        | {"http_status": reply.status_code, "seconds": round(seconds, 3), **refusal(body)},
-    )
-
-
 def audit_verified(stage: Stage) -> Step:
     """The audit log leaves the server and is verified by another process."""
     export = _export(stage)
@@ -146,7 +114,9 @@ PEOPLE: Final[tuple[tuple[str, Play], ...]] = (
     ("step_up", step_up),
     ("approved", approved),
     ("approval_single_use", approval_single_use),
-    ("revoked", revoked),
+)
+
+RECORD: Final[tuple[tuple[str, Play], ...]] = (
     ("audit_verified", audit_verified),
     ("audit_tamper_found", audit_tamper_found),
 )

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from nomos import AuthGuard, Grant
+from nomos import AuthGuard, Child, Grant
 from nomos.models import Secret
+
+if TYPE_CHECKING:
+    from nomos.cli.demo_family import Family
 
 READ = "/filesystem/file/read"
 WRITE = "/filesystem/file/write"
@@ -49,6 +52,8 @@ class Stage:
     question: Grant | None = None
     approved: Grant | None = None
     issuer: str | None = None
+    child: Child | None = None
+    family: Family | None = None
 
     def ask_to_read(self, path: str) -> Grant:
         """Ask for one file."""
@@ -75,6 +80,13 @@ class Stage:
         """Write the summary through the PDP."""
         path, content = SUMMARY
         return self._call("PUT", WRITE, token, json={"path": path, "content": content})
+
+    def close(self) -> None:
+        """End the child's process, and let go of what it was given."""
+        if self.family is not None:
+            self.family.close()
+        if self.child is not None:
+            self.child.close()
 
     def _call(self, method: str, command: str, token: str | None, **sent: Any) -> httpx.Response:
         with httpx.Client(trust_env=False, timeout=10) as client:

@@ -13,7 +13,7 @@ from nomos.policy.bundle import load
 from nomos.server.pdp.catalog import load_catalog
 from nomos.server.policies import copy_starter, read_facts, read_policies, read_tests, starters
 
-NAMES = ("github-triage", "read-only", "safe-workspace", "step-up-writes")
+NAMES = ("github-triage", "read-only", "safe-workspace", "step-up-writes", "swarm-safe")
 
 
 def test_these_are_the_starters() -> None:

@@ -1,0 +1,139 @@
+"""`nomos swarm`: who forked whom, with what, and what each one did; from a server or an export."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from nomos.cli.console import AsJson, stderr, stdout, told
+from nomos.cli.operator import ControlUrl, KeyFile, Operator, part
+
+if TYPE_CHECKING:
+    from nomos.audit.swarm import Summary, Swarm
+
+group = typer.Typer(help="See families of agents, and what each one did.", no_args_is_help=True)
+
+MOST = 50
+_NOTHING = Text("no agent has handed anything on yet", style="dim")
+
+File = Annotated[
+    Path | None,
+    typer.Option(help="An export of the audit log, instead of a server.", show_default=False),
+]
+
+
+@group.command("list")
+@told
+def list_(
+    *,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=MOST, help="How many.")] = 10,
+    file: File = None,
+    control_url: ControlUrl = None,
+    key_file: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the swarms in which something was handed on lately, the latest first."""
+    from nomos.audit.swarm import Summary
+    from nomos.cli import swarm_file, swarm_shown
+
+    if file is not None:
+        found: Sequence[Summary] = [each.summary() for each in swarm_file.latest(file, lines)]
+        _unproven(file)
+    else:
+        with Operator.find(control_url, key_file) as operator:
+            reply = operator.get("/v1/swarms", limit=lines)
+        found = [swarm_file.parsed(Summary, each) for each in reply["swarms"]]
+    for each in found:
+        stdout.print(_line(each) if as_json else swarm_shown.heading(each))
+    if not found and not as_json:
+        stderr.print(_NOTHING)
+
+
+@group.command()
+@told
+def tree(
+    ident: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="ID",
+            help="An agent's DID, a receipt, a cid or a label; by default, the latest swarm.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=1, max=MOST, help="How many of the latest.")
+    ] = 1,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every agent by itself, and nothing in short.")
+    ] = False,
+    file: File = None,
+    control_url: ControlUrl = None,
+    key_file: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show who forked whom, with what, and what each one did.
+
+    Agents that were given the same and refused the same are shown together; --all shows each.
+    Nothing is proved here: that is what `nomos audit verify` is for.
+    """
+    from nomos.cli import swarm_shown
+
+    if file is not None:
+        found = _in_file(file, ident, lines)
+    else:
+        with Operator.find(control_url, key_file) as operator:
+            found = _asked(operator, ident, lines)
+    for number, each in enumerate(found):
+        if as_json:
+            stdout.print(_line(each))
+            continue
+        if number:
+            stdout.print()
+        swarm_shown.tree(each, stdout, everything=everything)
+    if not found and not as_json:
+        stderr.print(_NOTHING)
+
+
+def _asked(operator: Operator, ident: str | None, lines: int) -> list[Swarm]:
+    from nomos.audit.swarm import Swarm
+    from nomos.cli import swarm_file
+
+    wanted = [ident]
+    if ident is None:
+        wanted = [str(each["root"]) for each in operator.get("/v1/swarms", limit=lines)["swarms"]]
+    replies = [operator.get(f"/v1/swarms/{part(str(each))}") for each in wanted]
+    if ident is not None:
+        _also(replies[0].get("others", []))
+    return [swarm_file.parsed(Swarm, reply) for reply in replies]
+
+
+def _in_file(file: Path, ident: str | None, lines: int) -> list[Swarm]:
+    from nomos.cli import swarm_file
+
+    if ident is None:
+        found = swarm_file.latest(file, lines)
+    else:
+        swarm, others = swarm_file.find(file, ident)
+        _also(others)
+        found = [swarm]
+    _unproven(file)
+    return found
+
+
+def _also(others: Sequence[str]) -> None:
+    if others:
+        stderr.print(Text(f"also in the swarms of {', '.join(others)}", style="dim"))
+
+
+def _unproven(file: Path) -> None:
+    stderr.print(Text(f"from {file}, unproved: nomos audit verify {file}", style="dim"))
+
+
+def _line(value: Summary) -> Text:
+    return Text(json.dumps(value.as_json()))
