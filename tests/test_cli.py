@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from nomos import AuthGuard
-from nomos.cli import demo_people
+from nomos.cli import demo_family
 from nomos.cli.app import app
 from nomos.server.pdp.revocations import Seen, StoreView
 
@@ -45,6 +45,10 @@ STEPS = {
     "step_up": "requires_step_up",
     "approved": "allow",
     "approval_single_use": "deny",
+    "fork": None,
+    "child_read": "allow",
+    "child_widen_refused": "deny",
+    "child_offline_read": "allow",
     "revoked": "deny",
     "audit_verified": None,
     "audit_tamper_found": None,
@@ -56,7 +60,7 @@ def steps_of(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_the_demo_shows_ten_steps_and_evidence_for_each(tmp_path: Path) -> None:
+def test_the_demo_shows_every_step_and_evidence_for_each(tmp_path: Path) -> None:
     kept, scratch = tmp_path / "kept", tmp_path / "scratch"
     scratch.mkdir()
     done = nomos("demo", "--json", "--keep", kept, TMPDIR=str(scratch))
@@ -80,8 +84,31 @@ def test_the_demo_shows_ten_steps_and_evidence_for_each(tmp_path: Path) -> None:
         name: STEPS[name] for name in receipts
     }
     assert rows[receipts["approved"]]["parent"] == receipts["step_up"]
+    forked = steps["fork"]
+    assert forked["child_pid"] != forked["parent_pid"]
+    assert (forked["api_key_in_child"], forked["links"]) == (False, 2)
+    assert forked["parent_receipt"] in rows
+    pids = {step["child_pid"] for step in steps.values() if "child_pid" in step}
+    assert pids == {forked["child_pid"]}
+    assert not Path(f"/proc/{forked['child_pid']}").exists()
+    assert set(steps["child_widen_refused"]["refused"].values()) == {
+        "chain_attenuation_violation",
+        "resource_out_of_scope",
+        "chain_invalid",
+    }
+    child_rows = [row for row in rows.values() if row.get("agent") == forked["child"]]
+    assert {row["root"] for row in child_rows} == {forked["parent"]}
+    refused = [row.get("reason") for row in child_rows if row.get("decision") == "deny"]
+    assert sorted(set(refused)) == [
+        "chain_attenuation_violation",
+        "chain_invalid",
+        "resource_out_of_scope",
+        "revoked",
+    ]
     assert steps["revoked"]["seconds"] < 5
-    assert any(row.get("cid") == steps["revoked"]["revoked"] for row in rows.values())
+    assert steps["revoked"]["refusal"] == "revoked"
+    (taken,) = [row for row in rows.values() if row["kind"] == "revocation"]
+    assert taken["cid"] == steps["revoked"]["revoked"]
 
 
 def test_what_the_demo_kept_can_be_verified_again(tmp_path: Path) -> None:
@@ -102,7 +129,7 @@ def test_the_demo_fails_at_revoked_when_nothing_is_revoked(
         return Seen(frozenset(), 0)
 
     monkeypatch.setattr(StoreView, "among", blind)
-    monkeypatch.setattr(demo_people, "HOLDS_WITHIN", 0.5)
+    monkeypatch.setattr(demo_family, "HOLDS_WITHIN", 0.5)
     with pytest.raises(SystemExit) as left:
         app(["demo", "--json"])
     assert left.value.code == 1

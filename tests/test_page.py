@@ -27,11 +27,15 @@ when { resource.owner == "acme" };
 permit (principal, action == Action::"/github/pr/create", resource)
 when { resource.owner == "acme" };
 
+permit (principal, action == Action::"/github/repo/read", resource)
+when { resource.owner == "acme" };
+
 @id("a-lead-looks-first") @step_up("lead")
 forbid (principal, action == Action::"/github/pr/create", resource)
 unless { context.cosigned };
 """
 HUMAN = Path(__file__).parent / "human.py"
+SWARM_PARENT = Path(__file__).parent / "swarm_parent.py"
 RESOURCE = {"provider": "github", "owner": "acme", "repo": "app"}
 
 
@@ -156,3 +160,37 @@ def test_step_up(
     assert (grant.decision, grant.reason) == (decision, reason)
     if grant:
         assert peek(grant.chain[0])["meta"]["approval"]["id"] == seen["asked"]["id"]
+
+
+def test_swarm(system: AuthGuard, upstream: GitHub, tmp_path: Path) -> None:
+    """The snippet runs in a process with a real chain; the process that it makes reads."""
+    key = tmp_path / "child-key"
+    made = subprocess.run(
+        [sys.executable, "-m", "nomos", "keygen", str(key)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    (did,) = re.findall(r"did:key:z6Mk\w{44}", made.stdout + made.stderr)
+    source = snippet("swarm")
+    assert source.count("did:key:z6Mk…child") == 1, "the snippet names a child"
+    (tmp_path / "snippet.py").write_text(source.replace("did:key:z6Mk…child", did))
+    grant = system.authorize(command="/github/repo/read", resource=RESOURCE)
+    with system.fork_child(
+        parent_chain=grant.require().chain,
+        capabilities=[{"with": "github://acme/app", "can": "repo:read"}],
+    ) as parent:
+        process = parent.popen(
+            [sys.executable, str(SWARM_PARENT), str(tmp_path / "snippet.py"), str(key)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        out, trouble = process.communicate(timeout=90)
+    assert process.returncode == 0, trouble
+    told = json.loads(out)
+    assert (told["agent"], told["links"]) == (did, 3)
+    assert told["online"] == told["offline"]
+    assert told["online"]["full_name"] == "acme/app"
+    assert upstream.requests[-1][1:] == ("/repos/acme/app", {}, f"Bearer {TOKEN}")

@@ -24,6 +24,7 @@ SAYS = {
     "Five lines": ("allow", "private-reports-stay-closed"),
     "A control plane of its own": ("06f69ed2",),
     "Asking a person": ("approved by embedded operator\nallow",),
+    "Agents that start agents": ("Read the issues first.\nchain_attenuation_violation",),
     "Revoking": ("401 revoked\nallow",),
     "In LangGraph": ("['It crashes']",),
     "asyncio and trio": ("app allow may call",),

@@ -31,6 +31,9 @@ class VoteView(Reply):
 class ApprovalView(Reply):
     """One question to people, in full.
 
+    `root` and `invokedBy` are there when the agent acts for others: the agent whose authority it
+    uses, and all through whom it was handed on to this one.
+
     `args` are as the agent sent them, `bound` as they are signed: long texts by their hash. Both
     are absent when the question binds no arguments: then an approval is for any.
     """
@@ -39,6 +42,8 @@ class ApprovalView(Reply):
     state: State
     app: AppView
     agent: Did
+    root: Did | Absent = None
+    invoked_by: list[Did] | Absent = None
     command: str
     resource: dict[str, Any]
     args_bound: bool
@@ -90,6 +95,8 @@ def view(control_url: str, envelope: Envelope, now: int) -> dict[str, Any]:
         "purpose": envelope.purpose,
         "context": asked["context"] or None,
         "audience": asked.get("audience"),
+        "root": asked["root"],
+        "invoked_by": asked["invokedBy"] or None,
         "reason": envelope.reason,
         "decided_at": _iso(envelope.decided_at),
         "consumed_at": _iso(envelope.consumed_at),

@@ -21,6 +21,7 @@ from nomos.server.control.approval_view import ApprovalReply, ApprovalsReply
 from nomos.server.control.decision import iso
 from nomos.server.control.envelope import Envelope, Objection, State, Vote
 from nomos.server.control.errors import Refusal, shown
+from nomos.server.control.holders import Holder, authenticate
 from nomos.server.control.messages import Absent, Purpose, Wire
 from nomos.server.control.ports import Ports
 from nomos.server.control.route import Route
@@ -61,10 +62,13 @@ async def listed(
 async def view(ports: Ports, caller: ApiKey, ident: str, *, wait: float = 0) -> dict[str, Any]:
     """One question, if the caller may see it: an agent sees those of its own app.
 
-    With `wait`, return when it is no longer pending, or after as many seconds. Raises Refusal.
+    One without an API key sees its own. With `wait`, return when it is no longer pending, or
+    after as many seconds. Raises Refusal.
     """
     app = caller.app if caller.role == "agent" else None
     envelope = await _found(ports, caller.tenant, ident, app)
+    if isinstance(caller, Holder) and envelope.bound["agentDid"] != caller.agent:
+        raise _not_found(ident)
     if wait > 0 and _pending(ports, envelope):
         with ports.waiting.one(caller.app, reserved=caller.role == "operator"):
             envelope = await _settled(ports, envelope, ports.elapsed() + wait)
@@ -143,6 +147,7 @@ def _record(ident: str, at: int, request_id: str, after: Envelope, vote: Vote) -
         parent=after.receipt_id,
         actor=vote.operator,
         act="approve" if vote.approve else "deny",
+        root=after.bound["root"] or after.bound["agentDid"],
         request_id=request_id,
         detail=detail,
     )
@@ -226,6 +231,7 @@ ROUTES: Final = (
             openapi.query("wait", "integer", minimum=0, maximum=MAX_WAIT),
         ),
         refuses=(400, 404, 429),
+        holder=authenticate,
     ),
     Route(
         "POST",

@@ -19,12 +19,14 @@ from fastapi.responses import StreamingResponse
 from nomos.audit.canonical import MAX_INTEGER
 from nomos.audit.chain import Head
 from nomos.audit.export import Header, Writer
+from nomos.audit.record import Record
 from nomos.errors import InvalidRequest, SignerError
 from nomos.models import Did
 from nomos.server.control import openapi
 from nomos.server.control.checkpoints import sign, sign_head
 from nomos.server.control.decision import iso
 from nomos.server.control.errors import Refusal, shown, unavailable
+from nomos.server.control.holders import Holder, authenticate
 from nomos.server.control.messages import Reply
 from nomos.server.control.ports import Ports
 from nomos.server.control.route import Route
@@ -120,8 +122,7 @@ async def get_receipt(ports: Ports, request: Request, caller: ApiKey | None) -> 
     assert caller is not None, "the table gives this route a role"
     ident: str = request.path_params["id"]
     row = await ports.store.row(caller.tenant, ident) if _ID.fullmatch(ident) else None
-    app = _only(caller)
-    if row is None or (app is not None and row.record.app != app):
+    if row is None or not _may_see(caller, row.record):
         raise Refusal("not_found", f"there is no receipt {shown(ident)} that you may see")
     keys = await _keys(ports, caller.tenant)
     issuer = keys[-1]["row"]["did"]
@@ -225,6 +226,16 @@ def _only(caller: ApiKey) -> str | None:
     return caller.app if caller.role == "agent" else None
 
 
+def _may_see(caller: ApiKey, record: Record) -> bool:
+    """An agent's app sees what is its own; an agent without an API key, what is its alone."""
+    if caller.role == "agent" and record.app != caller.app:
+        return False
+    if not isinstance(caller, Holder):
+        return True
+    began = caller.held.descent.receipt if caller.held else None
+    return record.agent == caller.agent or record.id == began
+
+
 def _entry(row: Row) -> Entry:
     return Entry(row=json.loads(row.link.text), hash=row.link.hash)
 
@@ -271,6 +282,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "One receipt with a signature over exactly it.",
         headers=(openapi.in_path("id"),),
         refuses=(404, 503),
+        holder=authenticate,
     ),
     Route(
         "GET",

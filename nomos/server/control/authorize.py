@@ -1,8 +1,8 @@
 """One question, one decision, one receipt, and for an allow one delegation.
 
-The order: make the question canonical, decide, sign, write the receipt and the answer that a
-repetition will get, and only when both are on the disk answer. A failure anywhere leaves no
-receipt and no token behind, and never becomes an allow.
+The order: make the question canonical, prove the chain that it rests on if it has one, decide,
+sign, write the receipt and the answer that a repetition will get, and only when both are on the
+disk answer. A failure anywhere leaves no receipt and no token behind, and never becomes an allow.
 
 A question with an idempotency key is asked once. Its repetition gets the stored answer, unless
 that was an allow which has since expired or been revoked: then it gets a deny that says so. It is
@@ -19,7 +19,7 @@ from typing import Any
 
 from nomos.errors import ConfigurationError, SignerError
 from nomos.models import DenyReason
-from nomos.server.control import decision, messages, question, tokens
+from nomos.server.control import decision, messages, origins, question, tokens
 from nomos.server.control.body import canonical
 from nomos.server.control.case import Asking, Case
 from nomos.server.control.decision import Reply, Ruling
@@ -41,11 +41,14 @@ async def authorize(
 ) -> Reply:
     """Answer one question. Raises InvalidRequest for a wrong one, Refusal when it cannot."""
     message = messages.authorize_request(body)
-    digest = hashlib.sha256(canonical(body)).hexdigest()
+    digest = hashlib.sha256(canonical(origins.signed(caller, body))).hexdigest()
     try:
         services = await _services(ports, caller, message)
-        asked = question.read(message, ports.catalog, ports.pdp_did, ports.bundle.hash, services)
-        asking = Asking(asked, caller, request_id, key, digest)
+        whose = origins.speaking(caller, message)
+        asked = question.read(whose, ports.catalog, ports.pdp_did, ports.bundle.hash, services)
+        agent = asked.agent or await ports.keys.did(app_key(caller.app))
+        origin = await origins.origin(ports, caller, message, asked, agent)
+        asking = Asking(asked, caller, agent, origin, request_id, key, digest)
         if key is None:
             return await _answer(ports, asking)
         async with ports.turn(caller.app, key):
@@ -67,11 +70,9 @@ async def _services(ports: Ports, caller: ApiKey, message: AuthorizeRequest) -> 
 
 async def _answer(ports: Ports, asking: Asking) -> Reply:
     """Decide, sign, record, and then answer."""
-    app = asking.caller.app
     at = int(ports.clock() * 1000)
-    agent = asking.asked.agent or await ports.keys.did(app_key(app))
-    case = Case(asking, agent, at, new_receipt_id(at), ports.bundle)
-    ruling = await _ruling(ports, case, ports.rates.count(app, at // 1000))
+    case = Case(asking, at, new_receipt_id(at), ports.bundle)
+    ruling = await _ruling(ports, case)
     if ruling.decision == "requires_step_up":
         answered = await step_up(ports, case, ruling)
     else:
@@ -81,8 +82,11 @@ async def _answer(ports: Ports, asking: Asking) -> Reply:
     return answered
 
 
-async def _ruling(ports: Ports, case: Case, rate: int) -> Ruling:
-    app, asked = case.caller.app, case.asked
+async def _ruling(ports: Ports, case: Case) -> Ruling:
+    app, asked, fault = case.caller.app, case.asked, case.origin.fault
+    if fault is not None:
+        return Ruling("deny", fault.reason, message=fault.message)
+    rate = ports.rates.count(app, case.now)
     named = {case.agent: "the agent's key", app: "this app"}
     if asked.cosigner is not None:
         named[asked.cosigner] = "this approval"
@@ -90,7 +94,9 @@ async def _ruling(ports: Ports, case: Case, rate: int) -> Ruling:
     if revoked:
         what = " and ".join(name for ident, name in named.items() if ident in revoked)
         return Ruling("deny", "revoked", message=f"{what} was revoked")
-    return decision.rule(case.bundle, asked, app=app, agent=case.agent, now=case.now, rate=rate)
+    return decision.rule(
+        case.bundle, asked, case.origin, app=app, agent=case.agent, now=case.now, rate=rate
+    )
 
 
 async def _settle(ports: Ports, case: Case, ruling: Ruling) -> Reply | StoredAnswer:
@@ -98,10 +104,9 @@ async def _settle(ports: Ports, case: Case, ruling: Ruling) -> Reply | StoredAns
     row = case.record(ruling)
     if ruling.decision == "allow":
         signed = await delegate(ports, case, row)
-        expires = case.now + case.asked.ttl
-        row = replace(row, cid=signed.cid, expires_at=expires)
+        row = replace(row, cid=signed.cid, expires_at=case.expires)
         audience = case.asked.audience or ports.pdp_did
-        answer = decision.allow(case.asked, row.id, audience, signed.jwt, expires)
+        answer = decision.allow(case.asked, row.id, audience, signed.jwt, case.expires)
     else:
         answer = decision.deny(row.id, ruling)
     stored = case.stored(row, answer)
@@ -129,8 +134,10 @@ async def _over(ports: Ports, asking: Asking, stored: StoredAnswer) -> DenyReaso
         return None
     if stored.expires_at <= ports.clock():
         return "expired"
+    if asking.origin.fault is not None:
+        return asking.origin.fault.reason
     issuer = tokens.issuer_of(stored.answer["chain"][0])
-    ids = [stored.cid, stored.agent, stored.app, issuer]
+    ids = [stored.cid, stored.agent, stored.app, issuer, *asking.origin.ids]
     if asking.asked.cosigner is not None:
         ids.append(asking.asked.cosigner)
     return "revoked" if await ports.store.revoked(ids) else None

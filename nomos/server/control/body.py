@@ -20,6 +20,9 @@ from nomos.errors import InvalidRequest
 from nomos.server.control.errors import Refusal, shown
 
 MAX_BODY: Final = 64 * 1024
+MAX_WITH_CHAIN: Final = 512 * 1024
+"""Bytes of a body that may hold a chain of delegations."""
+
 MAX_DEPTH: Final = 16
 """Levels of nesting; in a token the deepest of them sits a few levels deeper, below 32."""
 
@@ -35,7 +38,15 @@ async def read(request: Request, most: int = MAX_BODY) -> dict[str, Any]:
 
     Raises Refusal when it is too large or slow, InvalidRequest when it is not what it should be.
     """
-    return parse(await _bounded(request, most))
+    return parse(await raw(request, most))
+
+
+async def raw(request: Request, most: int = MAX_BODY) -> bytes:
+    """Read the body as it is; asked again it is the same. Raises as `read` does."""
+    known: bytes | None = getattr(request.state, "body", None)
+    if known is None:
+        known = request.state.body = await _bounded(request, most)
+    return known
 
 
 async def _bounded(request: Request, most: int) -> bytes:

@@ -9,6 +9,7 @@ from nomos.audit.record import Record
 from nomos.policy.bundle import Bundle
 from nomos.server.control.decision import Reply, Ruling
 from nomos.server.control.envelope import Envelope
+from nomos.server.control.origin import Origin
 from nomos.server.control.question import Asked
 from nomos.server.redact import redact
 from nomos.server.storage.apps import ApiKey
@@ -17,10 +18,12 @@ from nomos.server.storage.idempotency import StoredAnswer
 
 @dataclass(frozen=True)
 class Asking:
-    """A question with who asks it, and how a repetition of it is recognised."""
+    """A question with who asks it, for whom, and how a repetition of it is recognised."""
 
     asked: Asked
     caller: ApiKey
+    agent: str
+    origin: Origin
     request_id: str
     key: str | None
     request_hash: str
@@ -28,13 +31,12 @@ class Asking:
 
 @dataclass(frozen=True)
 class Case:
-    """A question that is being answered: at a time, for an agent, by the policies of then.
+    """A question that is being answered: at a time, by the policies of then.
 
     `receipt` is the id of the record that there will be of it. `at` is in milliseconds.
     """
 
     asking: Asking
-    agent: str
     at: int
     receipt: str
     bundle: Bundle
@@ -50,14 +52,35 @@ class Case:
         return self.asking.caller
 
     @property
+    def agent(self) -> str:
+        """For whom."""
+        return self.asking.agent
+
+    @property
+    def origin(self) -> Origin:
+        """What the question rests on beside the app."""
+        return self.asking.origin
+
+    @property
     def now(self) -> int:
         """The time in seconds."""
         return self.at // 1000
 
     @property
+    def expires(self) -> int:
+        """When what is granted now ends: as asked, and never after what it rests on."""
+        held, wanted = self.origin.held, self.now + self.asked.ttl
+        return wanted if held is None else min(wanted, held.expires_at)
+
+    @property
     def bound(self) -> dict[str, Any]:
         """What an approval of this question holds for."""
-        return self.asked.bound(self.caller.tenant, self.caller.app, self.agent)
+        origin = self.origin
+        # An agent that narrows what is its own acts for nobody else.
+        through = origin.invoked_by if origin.behind else ()
+        return self.asked.bound(
+            self.caller.tenant, self.caller.app, self.agent, origin.behind, through
+        )
 
     def saying(self, purpose: str | None) -> Case:
         """The same question with another purpose beside it."""
@@ -66,8 +89,8 @@ class Case:
 
     def record(self, ruling: Ruling, envelope: Envelope | None = None) -> Record:
         """What the audit log says of the answer; `envelope` is the approval concerned."""
-        asked, caller = self.asked, self.caller
-        led_here = None if envelope is None else envelope.receipt_id
+        asked, caller, origin = self.asked, self.caller, self.origin
+        led_here = origin.record if envelope is None else envelope.receipt_id
         return Record(
             id=self.receipt,
             tenant=caller.tenant,
@@ -86,9 +109,19 @@ class Case:
             request_id=self.asking.request_id,
             status=200,
             envelope=None if envelope is None else envelope.id,
-            parent=None if led_here == self.receipt else led_here,
-            detail={"fields": list(ruling.fields)} if ruling.fields else {},
+            parent=origin.record if led_here == self.receipt else led_here,
+            root=origin.root(self.agent),
+            detail=self._detail(ruling),
         )
+
+    def _detail(self, ruling: Ruling) -> dict[str, Any]:
+        """What differs from what was approved, what a prefix stands for, and the family's name."""
+        told = {
+            "fields": list(ruling.fields),
+            "commands": list(self.asked.commands),
+            "swarm": self.origin.chosen,
+        }
+        return {name: value for name, value in told.items() if value}
 
     def stored(self, record: Record, answer: Reply) -> StoredAnswer:
         """What a repetition of the question gets."""

@@ -10,6 +10,8 @@ from nomos.models import Decision, DenyReason
 from nomos.policy.bundle import Bundle
 from nomos.policy.decide import Inquiry, Verdict, decide
 from nomos.resources import nearest_command
+from nomos.server.control.origin import Origin
+from nomos.server.control.prefix import decide_all
 from nomos.server.control.question import Asked
 
 Reply = dict[str, Any]
@@ -31,9 +33,11 @@ class Ruling:
     fields: tuple[str, ...] = ()
 
 
-def rule(bundle: Bundle, asked: Asked, *, app: str, agent: str, now: int, rate: int) -> Ruling:
+def rule(
+    bundle: Bundle, asked: Asked, origin: Origin, *, app: str, agent: str, now: int, rate: int
+) -> Ruling:
     """Decide; everything that is not plainly an allow is a deny."""
-    if asked.spec is None:
+    if asked.spec is None and not asked.commands:
         nearest = nearest_command(bundle.catalog, asked.command)
         hint = f"; the nearest is {nearest}" if nearest else ""
         message = f"{asked.command} is not a registered command{hint}"
@@ -49,7 +53,13 @@ def rule(bundle: Bundle, asked: Asked, *, app: str, agent: str, now: int, rate: 
         facts=asked.context or {},
         now=now,
         rate=rate,
+        delegation_depth=origin.depth,
+        root_agent=origin.root(agent),
+        invoked_by=origin.invoked_by,
+        swarm_id=origin.swarm,
     )
+    if asked.commands:
+        return ruling(decide_all(bundle, inquiry, asked.commands))
     return ruling(decide(bundle, inquiry))
 
 
@@ -74,6 +84,8 @@ def allow(asked: Asked, receipt: str, audience: str, jwt: str, expires: int) -> 
         "chain": [jwt],
         "resource": dict(asked.resource),
     }
+    if asked.commands:
+        reply["commands"] = list(asked.commands)
     return reply if asked.args is None else reply | {"args": dict(asked.args)}
 
 

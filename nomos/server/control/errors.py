@@ -7,9 +7,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
-ErrorCode = Literal[
+from nomos.models import VerificationCode
+
+TokenCode = VerificationCode | Literal["replayed"]
+"""What may be wrong with the token of an agent that has no API key."""
+
+TOKEN_CODES: Final[Mapping[str, TokenCode]] = {
+    code: code for code in (*get_args(VerificationCode), "replayed")
+}
+
+RequestCode = Literal[
     "invalid_request",
     "invalid_policy",
     "missing_api_key",
@@ -26,6 +35,8 @@ ErrorCode = Literal[
     "unavailable",
 ]
 
+ErrorCode = RequestCode | TokenCode
+
 STATUS: Final[Mapping[ErrorCode, int]] = {
     "invalid_request": 400,
     "invalid_policy": 400,
@@ -41,6 +52,7 @@ STATUS: Final[Mapping[ErrorCode, int]] = {
     "rate_limited": 429,
     "internal": 500,
     "unavailable": 503,
+    **dict.fromkeys(TOKEN_CODES.values(), 401),
 }
 
 BY_STATUS: Final[Mapping[int, ErrorCode]] = {

@@ -24,13 +24,12 @@ from nomos.server.control.errors import ErrorCode, shown
 MAX_SHOWN_PROBLEMS: Final = 8
 
 NOT_YET: Final[Mapping[str, str]] = {
-    "delegatedChain": "delegated chains are not available on this server; "
-    "ask with the app's API key and no parent chain",
-    "parentReceiptId": "grouping by parent is not available on this server",
-    "swarmId": "grouping by swarm is not available on this server",
     "dryRun": "dry runs are not available on this server; every question is recorded",
 }
 """Members of the protocol that this server does not know how to honour, and says so."""
+
+MAX_LINKS: Final = 64
+"""Tokens of a chain that are read at all; how many count is a setting of the server."""
 
 
 Absent = SkipJsonSchema[None]
@@ -39,6 +38,11 @@ Absent = SkipJsonSchema[None]
 Purpose = Annotated[
     str, Field(max_length=MAX_PURPOSE, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")
 ]
+
+
+ReceiptId = Annotated[str, Field(pattern=r"^evt_[0-9a-z]{26}(?:_end)?$")]
+
+SwarmId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
 
 
 class Wire(BaseModel):
@@ -59,7 +63,10 @@ Message = TypeVar("Message", bound=Wire)
 class AuthorizeRequest(Wire):
     """One question: whether an agent may do `command` to `resource`."""
 
-    command: Command = Field(description="A registered command, such as `/github/issue/list`.")
+    command: Command = Field(
+        description="A registered command, such as `/github/issue/list`, or all beneath a prefix, "
+        "such as `/github/issue`."
+    )
     resource: dict[str, Any] = Field(
         description="`provider` (the command's first segment) and the provider's fields.",
         examples=[{"provider": "github", "owner": "acme", "repo": "app"}],
@@ -94,6 +101,20 @@ class AuthorizeRequest(Wire):
         max_length=64,
         description="The envelope by which people approved exactly this question.",
     )
+    delegated_chain: list[str] | Absent = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_LINKS,
+        description="The delegations that an agent holds from its parent, root first. The answer "
+        "is never wider than they are.",
+    )
+    parent_receipt_id: ReceiptId | Absent = Field(
+        default=None, description="The receipt that led to this question."
+    )
+    swarm_id: SwarmId | Absent = Field(
+        default=None,
+        description="A label for the agents that come of this grant; they inherit it.",
+    )
 
 
 class Reply(Wire):
@@ -123,6 +144,9 @@ class AllowReply(Reply):
     chain: list[str]
     resource: dict[str, Any]
     args: dict[str, Any] | Absent = Field(default=None, description="Absent: not bound.")
+    commands: list[str] | Absent = Field(
+        default=None, description="There when `command` was a prefix: what it stands for."
+    )
     ucan: str | Absent = Field(
         default=None, description="There when `agentDid` was absent: the token for the PDP call."
     )

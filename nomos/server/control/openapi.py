@@ -36,7 +36,7 @@ WITH_ROLES: Final = (401, 403, 503)
 
 _MEANING: Final[Mapping[int, str]] = {
     400: "The request is wrong; `fields` says where.",
-    401: "The API key is missing or wrong.",
+    401: "The API key is missing or wrong, or what was sent in its place proves nothing.",
     403: "The app is disabled, or the API key has another role.",
     404: "There is no such thing, or it is not yours to see.",
     405: "The path does not take this method.",
@@ -84,11 +84,12 @@ def operation(
     headers: Sequence[Mapping[str, Any]],
     *,
     roles: Collection[str] | None,
+    holders: bool = False,
 ) -> dict[str, Any]:
     """What the framework cannot derive, because requests are read by our own hands."""
     described: dict[str, Any] = {"parameters": [*headers, REQUEST_ID]}
     if roles is not None:
-        described["security"] = [{"apiKey": []}]
+        described["security"] = [{"apiKey": []}, *([{"invocation": []}] if holders else ())]
         described["x-nomos-roles"] = sorted(roles)
     if accepts is not None:
         schema = _without_null(accepts.model_json_schema(by_alias=True))
@@ -117,7 +118,14 @@ def install(app: FastAPI, url: str) -> None:
                     "type": "http",
                     "scheme": "bearer",
                     "description": "`nomos_<app id>_<secret>`",
-                }
+                },
+                "invocation": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "An invocation that an agent signed for this one request, on "
+                    "the chain that its parent gave it, made out to the issuer of its root.",
+                },
             }
             for model in components["schemas"].values():
                 _without_null(model)

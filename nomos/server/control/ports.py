@@ -51,6 +51,7 @@ class Ports:
     version: str
     max_chain_depth: int = MAX_CHAIN_DEPTH
     rates: Rates = field(default_factory=Rates)
+    faults: Rates = field(default_factory=Rates)
     bell: Bell = field(default_factory=Bell)
     waiting: Seats = field(default_factory=Seats)
     elapsed: Callable[[], float] = time.monotonic

@@ -5,9 +5,11 @@ Pure. Everything after this (policy, signing, the receipt) sees only the canonic
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+from pydantic.alias_generators import to_camel
 
 from nomos.errors import InvalidRequest
 from nomos.models import MAX_ARGS_BYTES, MAX_CONTEXT_BYTES, Resource
@@ -34,7 +36,8 @@ MAX_LISTED: Final = 12
 class Asked:
     """A question in canonical form.
 
-    `spec` is None for a command that is not registered: that is denied, not refused. `args` is
+    `spec` is None for a command that is not registered: that is denied, not refused. For a
+    prefix it is None too, and `commands` has those that it stands for, sorted. `args` is
     None when they are not bound, `agent` when the app's own key stands in, `audience` when it is
     the PDP. `sent` has the args in the words of the agent, for people; `cosigner` names the
     envelope by which a person approved this.
@@ -52,9 +55,20 @@ class Asked:
     sent: Mapping[str, Any] | None = None
     cosigner: str | None = None
     audience: str | None = None
+    commands: tuple[str, ...] = ()
 
-    def bound(self, tenant: str, app: str, agent: str) -> dict[str, Any]:
-        """Everything that a person's approval holds for; the purpose is only told."""
+    def bound(
+        self,
+        tenant: str,
+        app: str,
+        agent: str,
+        root: str | None = None,
+        invoked_by: Collection[str] = (),
+    ) -> dict[str, Any]:
+        """Everything that a person's approval holds for; the purpose is only told.
+
+        `root` is the agent on whose authority this one asks, if that is another.
+        """
         bound: dict[str, Any] = {
             "tenant": tenant,
             "app": app,
@@ -64,8 +78,8 @@ class Asked:
             "args": None if self.args is None else dict(self.args),
             "context": dict(self.context or {}),
             "ttl": self.ttl,
-            "root": None,
-            "invokedBy": [],
+            "root": root,
+            "invokedBy": list(invoked_by),
         }
         return bound if self.audience is None else bound | {"audience": self.audience}
 
@@ -93,7 +107,7 @@ def read(
     _check_audience(message.audience, pdp_did, services)
     _check_size("context", message.context, MAX_CONTEXT_BYTES)
     provider = _provider(message, catalog)
-    spec = _spec(message.command, catalog)
+    spec, commands = _commands(message, catalog)
     asked = Asked(
         command=message.command,
         provider=provider,
@@ -107,6 +121,7 @@ def read(
         sent=None if message.args is None else _signed_form(message.args),
         cosigner=message.cosigner_envelope_id,
         audience=None if message.audience == pdp_did else message.audience,
+        commands=commands,
     )
     _check_facts(asked.facts(bundle))
     return asked
@@ -146,19 +161,39 @@ def _provider(message: AuthorizeRequest, catalog: Catalog) -> Provider:
     return provider
 
 
-def _spec(command: str, catalog: Catalog) -> CommandSpec | None:
-    found = find_command(catalog, command)
+def _commands(
+    message: AuthorizeRequest, catalog: Catalog
+) -> tuple[CommandSpec | None, tuple[str, ...]]:
+    """Return the one command that is meant, or all of those that it is a prefix of."""
+    found = find_command(catalog, message.command)
     if found is not None:
-        return found[1]
-    leaves = commands_beneath(catalog, command)
-    if leaves:
-        some = ", ".join(leaves[:MAX_LISTED]) + (", ..." if len(leaves) > MAX_LISTED else "")
+        return found[1], ()
+    beneath = commands_beneath(catalog, message.command)
+    if beneath:
+        _check_prefix(message, beneath)
+    return None, beneath
+
+
+_NOT_WITH_PREFIX: Final = {
+    "args": "they are those of one call",
+    "cosigner_envelope_id": "people approve one call",
+}
+
+
+def _check_prefix(message: AuthorizeRequest, beneath: Sequence[str]) -> None:
+    """Refuse what has no meaning for many commands at once."""
+    some = ", ".join(beneath[:MAX_LISTED]) + (", ..." if len(beneath) > MAX_LISTED else "")
+    stands = f"and {message.command} stands for several commands. Ask for one of {some}"
+    for name, why in _NOT_WITH_PREFIX.items():
+        if getattr(message, name) is not None:
+            field = to_camel(name)
+            raise InvalidRequest(f"{field}: {why}, {stands}", fields=(field,))
+    if message.agent_did is None:
         sentence = (
-            f"command: {command} stands for several commands, and granting a whole prefix is not "
-            f"available on this server. Ask for one of {some}"
+            "agentDid: is required, for a grant of several commands is used by an agent that "
+            f"signs each call itself, {stands}"
         )
-        raise InvalidRequest(sentence, fields=("command",))
-    return None
+        raise InvalidRequest(sentence, fields=("agentDid",))
 
 
 def _args(spec: CommandSpec | None, args: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

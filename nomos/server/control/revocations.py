@@ -2,6 +2,10 @@
 
 A revocation is a row of the tenant's log `revocations`, numbered and never taken back. Services
 learn of it by the feed (`nomos.server.control.feed`).
+
+What agents handed on is known here only once it was used. Its chain shows whose it is: the app
+that the chain began with may revoke any link of it, and an agent what it was given, what it
+handed on, and all that came of that.
 """
 
 from __future__ import annotations
@@ -14,10 +18,13 @@ from pydantic import Field
 
 from nomos.audit.record import Record
 from nomos.errors import InvalidRequest
-from nomos.server.control import body, feed, messages
+from nomos.server.control import body, delegated, feed, messages
+from nomos.server.control.body import MAX_WITH_CHAIN
 from nomos.server.control.decision import iso
 from nomos.server.control.errors import Refusal, shown
-from nomos.server.control.messages import Absent, Purpose, Reply, Wire
+from nomos.server.control.holders import Holder, authenticate
+from nomos.server.control.messages import MAX_LINKS, Absent, Purpose, Reply, Wire
+from nomos.server.control.origin import Fault, Held
 from nomos.server.control.ports import Ports
 from nomos.server.control.route import Route
 from nomos.server.redact import redact
@@ -36,6 +43,12 @@ class RevokeRequest(Wire):
 
     id: str = Field(description="A cid, an agent's or issuer's DID, an app's or envelope's id.")
     reason: Purpose | Absent = Field(default=None, description="For the record.")
+    chain: list[str] | Absent = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_LINKS,
+        description="The chain that a delegation belongs to, root first, as proof of whose it is.",
+    )
 
 
 class RevokeReply(Reply):
@@ -54,19 +67,20 @@ class RevokeReply(Reply):
 async def post_revocation(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Revoke one thing, for good."""
     assert caller is not None, "the table gives this route a role"
-    message = messages.read(RevokeRequest, await body.read(request))
+    message = messages.read(RevokeRequest, await body.read(request, MAX_WITH_CHAIN))
     if not _IDENT.fullmatch(message.id):
         raise InvalidRequest(
             f"id: {shown(message.id)} is not a cid (64 hex digits), a did:key, app_… or env_…",
             fields=("id",),
         )
-    kind = await _may(ports, caller, message.id)
+    held = None if message.chain is None else await _proven(ports, caller, message)
+    kind = await _may(ports, caller, message.id, held)
     at = int(ports.clock() * 1000)
     wanted = Wanted(caller.tenant, message.id, kind, at)
     request_id: str = request.state.request_id
     try:
         done = await ports.store.feed.revoke(
-            wanted, lambda revoked: _receipt(caller, revoked, message.reason, request_id)
+            wanted, lambda revoked: _receipt(caller, revoked, message.reason, request_id, held)
         )
     except StillSigns as failure:
         raise InvalidRequest(f"id: {failure}", fields=("id",)) from failure
@@ -79,13 +93,43 @@ async def post_revocation(ports: Ports, request: Request, caller: ApiKey | None)
         seq=done.seq,
         at=iso(done.at / 1000),
         already_revoked=done.already,
-        known=kind not in ("agent", "cid") or await ports.store.feed.known(caller.tenant, done.id),
+        known=held is not None
+        or kind not in ("agent", "cid")
+        or await ports.store.feed.known(caller.tenant, done.id),
     ).model_dump(by_alias=True)
 
 
-async def _may(ports: Ports, caller: ApiKey, ident: str) -> Kind:
+async def _proven(ports: Ports, caller: ApiKey, message: RevokeRequest) -> Held:
+    """The chain of the request, of which `id` is a link. It may be over, or revoked in part."""
+    claims = await delegated.read(ports, message.chain or ())
+    found = (
+        claims
+        if isinstance(claims, Fault)
+        else await delegated.as_it_was(ports, claims, caller.tenant)
+    )
+    if isinstance(found, Fault):
+        sentence = f"chain: proves nothing here ({found.reason}): {found.message}"
+        raise InvalidRequest(sentence, fields=("chain",))
+    if message.id not in [link.cid for link in found.links]:
+        raise InvalidRequest("id: is not the cid of a link of `chain`", fields=("id",))
+    return found
+
+
+async def _may(ports: Ports, caller: ApiKey, ident: str, held: Held | None) -> Kind:
     """Return what `ident` is to be revoked as, if the caller may do that."""
+    if held is not None:
+        if caller.role == "agent" and not _gave(caller, ident, held):
+            raise Refusal(
+                "not_found",
+                f"{ident} is not yours: a delegation is revoked by the app that its chain began "
+                "with, by an agent that was given it, signed it or signed one above it, or by an "
+                "operator",
+            )
+        return "cid"
     kind = await ports.store.feed.kind(caller.tenant, ident)
+    if isinstance(caller, Holder):
+        message = "chain: is required, for it shows whether what you revoke is yours"
+        raise InvalidRequest(message, fields=("chain",))
     if caller.role == "agent" and not await ports.store.feed.belongs(
         caller.tenant, caller.app, ident
     ):
@@ -99,8 +143,21 @@ async def _may(ports: Ports, caller: ApiKey, ident: str) -> Kind:
     return kind
 
 
-def _receipt(caller: ApiKey, revoked: Revoked, reason: str | None, request_id: str) -> Record:
+def _gave(caller: ApiKey, ident: str, held: Held) -> bool:
+    """Whether the caller handed on the link `ident`, one that it hangs from, or holds it itself."""
+    if not isinstance(caller, Holder):
+        return held.descent.app == caller.app
+    place = [link.cid for link in held.links].index(ident)
+    givers = [link.payload["iss"] for link in held.links[: place + 1]]
+    return caller.agent in (*givers, held.links[place].payload["aud"])
+
+
+def _receipt(
+    caller: ApiKey, revoked: Revoked, reason: str | None, request_id: str, held: Held | None
+) -> Record:
     detail: dict[str, Any] = {"id": revoked.id, "kind": revoked.kind, "seq": revoked.seq}
+    if isinstance(caller, Holder):
+        detail["by"] = caller.agent
     return Record(
         id=new_receipt_id(revoked.at),
         tenant=caller.tenant,
@@ -114,6 +171,7 @@ def _receipt(caller: ApiKey, revoked: Revoked, reason: str | None, request_id: s
         agent=revoked.id if revoked.kind == "agent" else None,
         cid=revoked.id if revoked.kind == "cid" else None,
         envelope=revoked.id if revoked.kind == "envelope" else None,
+        root=None if held is None else held.descent.root,
     )
 
 
@@ -127,6 +185,7 @@ ROUTES: Final = (
         "Revoke a delegation, an agent, an app, an approval or an issuer key, for good.",
         accepts=RevokeRequest,
         refuses=(400, 404, 413, 503),
+        holder=authenticate,
     ),
     *feed.ROUTES,
 )

@@ -14,15 +14,19 @@ from nomos.server.storage.apps import ApiKey, Role
 Handler = Callable[[Ports, Request, ApiKey | None], Awaitable[dict[str, Any] | Response]]
 """Answers with a JSON object, or with a whole response: a page, a stream."""
 
+Identify = Callable[[Ports, Request, str], Awaitable[ApiKey]]
+"""Finds out who signed an invocation, the `Authorization` header of a request."""
+
 
 @dataclass(frozen=True)
 class Route:
     """One method of one path: who may call it, what answers, and how it is documented.
 
     `roles` None: anyone may call it, or the handler knows its caller by other means than an API
-    key. `covers_all`: of operators only those who answer for every role, for it decides what
-    people are asked at all. `reply` None: the answer is not JSON. `documented` False: it is for
-    browsers, not programs.
+    key. `holder`: how agents that have a chain instead of an API key are known here; None for a
+    route that is not for them. `covers_all`: of operators only those who answer for every role,
+    for it decides what people are asked at all. `reply` None: the answer is not JSON.
+    `documented` False: it is for browsers, not programs.
     """
 
     method: str
@@ -36,3 +40,4 @@ class Route:
     refuses: tuple[int, ...] = field(default=())
     documented: bool = True
     covers_all: bool = False
+    holder: Identify | None = None

@@ -23,17 +23,21 @@ from nomos.server.control import (
     audit,
     body,
     errors,
+    holders,
     keys,
     login,
     openapi,
     policies,
     revocations,
     services,
+    swarm,
 )
 from nomos.server.control.authorize import authorize
+from nomos.server.control.body import MAX_WITH_CHAIN
 from nomos.server.control.credentials import authenticate, check_covers_all
 from nomos.server.control.edge import Edge
 from nomos.server.control.errors import Refusal
+from nomos.server.control.holders import is_invocation
 from nomos.server.control.messages import AuthorizeReply, AuthorizeRequest, Health, WellKnown
 from nomos.server.control.ports import Ports
 from nomos.server.control.route import Route
@@ -50,7 +54,7 @@ async def post_authorize(ports: Ports, request: Request, caller: ApiKey | None) 
     """Decide one question."""
     assert caller is not None, "the table gives this route a role"
     key = _idempotency_key(request.headers.getlist("idempotency-key"))
-    content = await body.read(request)
+    content = await body.read(request, MAX_WITH_CHAIN)
     request_id: str = request.state.request_id
     return await authorize(ports, caller, content, key=key, request_id=request_id)
 
@@ -71,6 +75,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         accepts=AuthorizeRequest,
         headers=(openapi.IDEMPOTENCY_KEY,),
         refuses=(400, 409, 413, 429, 503),
+        holder=holders.identify,
     ),
     Route(
         "POST",
@@ -93,6 +98,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *keys.ROUTES,
     *revocations.ROUTES,
     *audit.ROUTES,
+    *swarm.ROUTES,
     *services.ROUTES,
     *policies.ROUTES,
     Route("GET", "/healthz", None, about.healthy, Health, "The process answers."),
@@ -131,7 +137,9 @@ def create_control(ports: Ports) -> ASGIApp:
             operation_id=openapi.operation_id(route.method, route.path),
             response_model=None,
             responses=openapi.responses(route.reply, route.refuses, roles=route.roles),
-            openapi_extra=openapi.operation(route.accepts, route.headers, roles=route.roles),
+            openapi_extra=openapi.operation(
+                route.accepts, route.headers, roles=route.roles, holders=route.holder is not None
+            ),
             include_in_schema=route.documented,
         )
     openapi.install(app, ports.control_url)
@@ -145,7 +153,10 @@ def _endpoint(ports: Ports, route: Route) -> Callable[[Request], Awaitable[Respo
         caller = None
         if route.roles is not None:
             sent = request.headers.getlist("authorization")
-            caller = await authenticate(ports.store, sent, route.roles)
+            if route.holder is not None and is_invocation(sent):
+                caller = await route.holder(ports, request, sent[0])
+            else:
+                caller = await authenticate(ports.store, sent, route.roles)
             if route.covers_all:
                 check_covers_all(caller)
         content = await route.handler(ports, request, caller)

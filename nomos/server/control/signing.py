@@ -31,15 +31,17 @@ async def delegate(
     """Sign what `row` records as allowed."""
     issuer = ports.issuers[row.tenant]
     payload = tokens.delegation(
-        case.asked,
+        case,
         issuer=issuer,
-        agent=case.agent,
+        audience=case.asked.audience or ports.pdp_did,
         receipt=row,
         nonce=secrets.token_urlsafe(16),
         approval=approval,
     )
+    # A statement that holds for everything is of no harm beside those that it was signed with.
+    vacuous = case.origin.held is not None
     try:
-        return await _sign(ports, Delegate(key=issuer, payload=payload))
+        return await _sign(ports, Delegate(key=issuer, payload=payload, allow_vacuous=vacuous))
     except SignerError as refused:
         if refused.code == "invalid_key":
             # A DID may be well written and still name no point of the curve.

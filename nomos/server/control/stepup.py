@@ -152,14 +152,13 @@ async def _use(ports: Ports, case: Case, ruling: Ruling, found: Envelope) -> Ans
     case = case.saying(found.purpose)
     audience = case.asked.audience or ports.pdp_did
     row = case.record(Ruling("allow", None, ruling.policies), found)
-    approval = Approval(found.id, found.fingerprint, audience, found.approved_roles)
+    approval = Approval(found.id, found.fingerprint, found.approved_roles)
     signed = await delegate(ports, case, row, approval)
-    expires = case.now + case.asked.ttl
-    row = replace(row, cid=signed.cid, expires_at=expires)
-    answer = decision.allow(case.asked, row.id, audience, signed.jwt, expires)
+    row = replace(row, cid=signed.cid, expires_at=case.expires)
+    answer = decision.allow(case.asked, row.id, audience, signed.jwt, case.expires)
     stored = case.stored(row, answer)
     reply = await complete(ports, case.asked, stored)
-    subjects = (case.caller.app, case.agent)
+    subjects = (case.caller.app, case.agent, *case.origin.ids)
     used = await ports.store.envelopes.consume(found.id, Told(row, stored), subjects)
     if isinstance(used, StoredAnswer):
         return used

@@ -18,6 +18,8 @@ from typing import Any, Final
 
 from nomos._wire import Delegation, Invocation
 from nomos.audit.record import Record
+from nomos.server.control.case import Case
+from nomos.server.control.origin import merged
 from nomos.server.control.question import Asked
 
 BACKDATED: Final = 60
@@ -28,62 +30,73 @@ _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @dataclass(frozen=True)
 class Approval:
-    """By which envelope people approved a call, and at which service it may be made."""
+    """By which envelope, and in which roles, people approved a call."""
 
     id: str
     fingerprint: str
-    audience: str
     roles: tuple[str, ...]
 
 
 def delegation(
-    asked: Asked,
+    case: Case,
     *,
     issuer: str,
-    agent: str,
+    audience: str,
     receipt: Record,
     nonce: str,
     approval: Approval | None = None,
 ) -> Delegation:
-    """From `issuer` to `agent`, for what was asked and for as long, as `receipt` records."""
-    now = receipt.at // 1000
-    approved = {} if approval is None else _approved(approval)
+    """From `issuer` to the agent, for what was asked and for as long, as `receipt` records.
+
+    It names the service that it is meant for; only for what people approved is that a condition.
+    On a chain it takes the place of, it names those delegations, and has their policies too.
+    """
+    asked, held = case.asked, case.origin.held
+    own = statements(asked, exact=approval is not None)
+    meta: dict[str, Any] = {
+        "resource_constraint": asked.resource,
+        "receipt_id": receipt.id,
+        "app_id": receipt.app,
+        "audience": audience,
+        "facts": asked.facts(receipt.bundle or ""),
+    }
+    lineage = case.origin.lineage(case.agent, case.caller.app)
+    if lineage is not None:
+        meta["lineage"] = lineage
+    if approval is not None:
+        meta["approval"] = _approved(approval)
     return Delegation(
         iss=issuer,
-        aud=agent,
+        aud=case.agent,
         sub=issuer,
         cmd=asked.command,
-        pol=statements(asked, exact=approval is not None),
+        pol=own if held is None else merged([held.pol, own]),
         nonce=nonce,
-        nbf=max(0, now - BACKDATED),
-        exp=now + asked.ttl,
-        meta={
-            "resource_constraint": asked.resource,
-            "receipt_id": receipt.id,
-            "app_id": receipt.app,
-            "facts": asked.facts(receipt.bundle or ""),
-            **approved,
-        },
+        nbf=max(0, case.now - BACKDATED, held.starts_at if held else 0),
+        exp=case.expires,
+        meta=meta,
+        prf=list(held.descent.cids) if held else None,
     )
 
 
 def _approved(approval: Approval) -> dict[str, Any]:
     return {
-        "approval": {
-            "id": approval.id,
-            "fingerprint": approval.fingerprint,
-            "roles": list(approval.roles),
-        },
-        "audience": approval.audience,
+        "id": approval.id,
+        "fingerprint": approval.fingerprint,
+        "roles": list(approval.roles),
     }
 
 
 def statements(asked: Asked, *, exact: bool = False) -> list[list[Any]]:
     """The policy of the delegation: this command, and the arguments that were given.
 
+    Of a prefix, the commands that it stands for now.
+
     A write is bound to exactly its arguments. A read is bound to each that was given, and may
     have others beside them, such as a page number; `exact` binds it and its resource too.
     """
+    if asked.commands:
+        return [["or", [["==", ".cmd", command] for command in asked.commands]]]
     bound: list[list[Any]] = [["==", ".cmd", asked.command]]
     if exact:
         bound.append(["==", ".resource", dict(asked.resource)])

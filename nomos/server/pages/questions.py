@@ -105,6 +105,7 @@ def _question(
         args=args,
         differing=differing(sent, bound or {}),
         context=context,
+        through=[each for each in item.get("invokedBy", ()) if each != item.get("root")],
         unseen=told + count_unseen(item.get("purpose") or ""),
         objections=objections,
         others=_others(item, session),
@@ -115,7 +116,9 @@ def _question(
     )
 
 
-_OPTIONAL: Final[View] = dict.fromkeys(("purpose", "reason", "audience", "decidedAt", "consumedAt"))
+_OPTIONAL: Final[View] = dict.fromkeys(
+    ("purpose", "reason", "audience", "root", "decidedAt", "consumedAt")
+)
 
 
 def _whole(item: View, now: float) -> View:

@@ -68,6 +68,7 @@ async def test_the_delegation_says_what_was_allowed_and_nothing_else(
             "resource_constraint": REPO,
             "receipt_id": answer["receiptId"],
             "app_id": standing.app,
+            "audience": standing.system.pdp_did,
             "facts": {"purpose": "triage", "agent": {"team": "blue"}},
         },
     }

@@ -49,7 +49,13 @@ async def test_every_reply_that_a_route_gives_is_documented(standing: Plane) -> 
         assert ("200" in statuses) == (route.reply is not None)
         assert ({"401", "403", "503"} <= statuses) == (route.roles is not None)
         assert operation.get("x-nomos-roles") == (sorted(route.roles) if route.roles else None)
-        assert ("security" in operation) == (route.roles is not None)
+        assert operation.get("security") == (
+            None
+            if route.roles is None
+            else [{"apiKey": []}]
+            if route.holder is None
+            else [{"apiKey": []}, {"invocation": []}]
+        )
         assert "422" not in statuses
     authorize = paths["/v1/authorize"]["post"]["responses"]
     assert set(authorize) == {"200", *(str(code) for code in sorted(_of_authorize()))}
@@ -87,7 +93,7 @@ async def test_the_question_is_documented_as_it_is_read(standing: Plane) -> None
     assert schema["required"] == ["command", "resource"]
     assert schema["additionalProperties"] is False
     for name, described in schema["properties"].items():
-        assert described.get("type") in ("string", "integer", "object"), name
+        assert described.get("type") in ("string", "integer", "object", "array"), name
         assert described["description"] or name == "ttlSeconds"
         assert described.get("default", "") is not None
     headers = {parameter["name"] for parameter in operation["parameters"]}
@@ -97,7 +103,9 @@ async def test_the_question_is_documented_as_it_is_read(standing: Plane) -> None
 async def test_the_document_has_the_security_scheme_it_refers_to(standing: Plane) -> None:
     schema = await document(standing)
     assert schema["openapi"].startswith("3.1")
-    assert schema["components"]["securitySchemes"]["apiKey"]["scheme"] == "bearer"
+    for scheme in schema["components"]["securitySchemes"].values():
+        assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    assert set(schema["components"]["securitySchemes"]) == {"apiKey", "invocation"}
 
 
 async def test_health_needs_no_key(standing: Plane) -> None:

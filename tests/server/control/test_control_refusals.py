@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nomos.server.control import body
-from nomos.server.control.body import MAX_BODY
+from nomos.server.control.body import MAX_WITH_CHAIN
 
 if TYPE_CHECKING:
     import httpx
@@ -122,16 +122,47 @@ WRONG: dict[str, tuple[dict[str, Any], list[str], str]] = {
     "envelope empty": ({"cosignerEnvelopeId": ""}, ["cosignerEnvelopeId"], "at least 1"),
     "envelope a number": ({"cosignerEnvelopeId": 7}, ["cosignerEnvelopeId"], "valid string"),
     "envelope too long": ({"cosignerEnvelopeId": "e" * 65}, ["cosignerEnvelopeId"], "at most 64"),
-    "chain": ({"delegatedChain": []}, ["delegatedChain"], "delegated chains"),
-    "parent": ({"parentReceiptId": "evt_1"}, ["parentReceiptId"], "parent"),
-    "swarm": ({"swarmId": "s"}, ["swarmId"], "swarm"),
+    "chain empty": ({"delegatedChain": []}, ["delegatedChain"], "at least 1 item"),
+    "chain null": ({"delegatedChain": None}, ["delegatedChain"], "is null"),
+    "chain a text": ({"delegatedChain": "a.b.c"}, ["delegatedChain"], "valid list"),
+    "chain of numbers": ({"delegatedChain": [1]}, ["delegatedChain"], "valid string"),
+    "chain endless": ({"delegatedChain": ["a.b.c"] * 65}, ["delegatedChain"], "at most 64"),
+    "parent of no form": ({"parentReceiptId": "evt_1"}, ["parentReceiptId"], "pattern"),
+    "parent of nobody": (
+        {"parentReceiptId": f"evt_{'0' * 26}"},
+        ["parentReceiptId"],
+        "your app has no receipt",
+    ),
+    "swarm empty": ({"swarmId": ""}, ["swarmId"], "pattern"),
+    "swarm too long": ({"swarmId": "s" * 65}, ["swarmId"], "pattern"),
+    "swarm of another alphabet": ({"swarmId": "a b"}, ["swarmId"], "pattern"),
+    "swarm with a newline": ({"swarmId": "a\n"}, ["swarmId"], "pattern"),
     "dry run": ({"dryRun": True}, ["dryRun"], "dry runs are not available"),
-    "prefix": (
+    "prefix without a key of its own": (
         {"command": "/github/pr", "resource": REPO},
-        ["command"],
+        ["agentDid"],
         "Ask for one of /github/pr/",
     ),
-    "whole provider": ({"command": "/github"}, ["command"], "stands for several commands"),
+    "prefix with args": (
+        {"command": "/github", "args": {}, "agentDid": STRANGER},
+        ["args"],
+        "stands for several commands",
+    ),
+    "prefix with an envelope": (
+        {"command": "/github", "cosignerEnvelopeId": "env_1", "agentDid": STRANGER},
+        ["cosignerEnvelopeId"],
+        "people approve one call",
+    ),
+    "prefix of another resource": (
+        {"command": "/github", "resource": FILE, "agentDid": STRANGER},
+        ["resource.provider"],
+        'must be "github"',
+    ),
+    "prefix with an unknown field": (
+        {"command": "/github", "resource": {**REPO, "branch": "x"}, "agentDid": STRANGER},
+        ["resource.branch"],
+        "branch",
+    ),
 }
 
 
@@ -209,17 +240,17 @@ async def test_a_body_over_the_limit_is_not_read_to_its_end(standing: Plane) -> 
 
     async def endless() -> Any:
         nonlocal sent
-        while sent < 100 * MAX_BODY:
+        while sent < 100 * MAX_WITH_CHAIN:
             sent += 1024
             yield b" " * 1024
 
     reply = await standing.client.post("/v1/authorize", content=endless())
-    assert "64 KiB" in refused(reply, 413, "too_large")["error"]
-    assert sent <= MAX_BODY + 2048
+    assert "512 KiB" in refused(reply, 413, "too_large")["error"]
+    assert sent <= MAX_WITH_CHAIN + 2048
 
 
 async def test_a_body_that_announces_too_much_is_not_read_at_all(standing: Plane) -> None:
-    reply = await standing.client.post("/v1/authorize", content=b" " * (MAX_BODY + 1))
+    reply = await standing.client.post("/v1/authorize", content=b" " * (MAX_WITH_CHAIN + 1))
     refused(reply, 413, "too_large")
     lying = {"content-length": "9" * 400}
     reply = await standing.client.post("/v1/authorize", content=b"{}", headers=lying)
@@ -241,7 +272,7 @@ async def test_a_body_that_never_ends_is_not_waited_for(
 
 async def test_a_body_of_the_largest_size_is_read(standing: Plane) -> None:
     content = json.dumps({"command": "/github/issue/list", "resource": REPO}).encode()
-    reply = await standing.client.post("/v1/authorize", content=content.ljust(MAX_BODY))
+    reply = await standing.client.post("/v1/authorize", content=content.ljust(MAX_WITH_CHAIN))
     assert reply.json()["decision"] == "allow"
 
 

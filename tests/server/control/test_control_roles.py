@@ -31,6 +31,8 @@ ANSWERS: Final[dict[str, tuple[int, int, int, int, int]]] = {
     "GET /v1/revocations": (NO, NO, 200, 200, 200),
     "GET /v1/receipts": (NO, NO, 200, 200, 200),
     "GET /v1/receipts/{id}": (NO, NO, 404, 404, 404),
+    "GET /v1/swarms": (NO, NO, FORBIDDEN, 200, 200),
+    "GET /v1/swarms/{id}": (NO, NO, FORBIDDEN, 404, 404),
     "GET /v1/audit/checkpoint": (NO, NO, FORBIDDEN, 200, 200),
     "GET /v1/audit/export": (NO, NO, FORBIDDEN, 200, 200),
     "GET /v1/keys": (200, 200, 200, 200, 200),

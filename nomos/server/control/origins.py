@@ -1,0 +1,115 @@
+"""Finding out what a question rests on: the app alone, or a chain, which is proven here.
+
+With an API key an agent names its chain in the question; without one, the invocation that it
+signed for the question is on its chain. What is wrong with a chain is no reason to answer
+otherwise than with a deny that is on record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from nomos.errors import InvalidRequest
+from nomos.server.chains import delegation_records
+from nomos.server.control import delegated, holders
+from nomos.server.control.errors import Refusal, shown
+from nomos.server.control.holders import Holder
+from nomos.server.control.messages import AuthorizeRequest
+from nomos.server.control.origin import Fault, Held, Origin
+from nomos.server.control.ports import Ports
+from nomos.server.control.question import Asked
+from nomos.server.storage.apps import ApiKey
+
+MAX_FAULTS: Final = 60
+"""Faulty chains without an API key that are put on record for an app, within a minute."""
+
+
+def speaking(caller: ApiKey, message: AuthorizeRequest) -> AuthorizeRequest:
+    """The question of whoever asks: without an API key nobody asks for another agent."""
+    if not isinstance(caller, Holder):
+        return message
+    return message.model_copy(update={"agent_did": caller.agent})
+
+
+def signed(caller: ApiKey, body: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a question the same one when it is asked again: its body and who signed it."""
+    if not isinstance(caller, Holder):
+        return dict(body)
+    return {**body, "agentDid": caller.agent, "delegatedChain": list(caller.tokens)}
+
+
+async def origin(
+    ports: Ports, caller: ApiKey, message: AuthorizeRequest, asked: Asked, agent: str
+) -> Origin:
+    """Return what the question rests on, the faults of it included.
+
+    Raises InvalidRequest for a parent or a swarm that is not the chain's, Refusal when there
+    are too many faulty chains to keep a record of.
+    """
+    found = await _held(ports, caller, message, agent)
+    if found is None:
+        record = await _led_by(ports, caller, message.parent_receipt_id)
+        return Origin(record=record, label=message.swarm_id)
+    if isinstance(found, Fault):
+        return _at_fault(ports, caller, Origin(fault=found))
+    _check_family(found, message)
+    at = int(ports.clock() * 1000)
+    links = delegation_records(caller.tenant, found.descent, found.links, at)
+    record = await ports.store.delegations.note(links) or found.descent.receipt
+    fault = _mismatch(caller, message) or await delegated.within(ports, found, asked, caller.tenant)
+    origin = Origin(held=found, fault=fault, record=record)
+    return origin if fault is None else _at_fault(ports, caller, origin)
+
+
+async def _held(
+    ports: Ports, caller: ApiKey, message: AuthorizeRequest, agent: str
+) -> Held | Fault | None:
+    if isinstance(caller, Holder):
+        return caller.held or caller.fault
+    if message.delegated_chain is None:
+        return None
+    claims = await delegated.read(ports, message.delegated_chain)
+    if isinstance(claims, Fault):
+        return claims
+    return await delegated.prove(ports, claims, caller.tenant, agent)
+
+
+def _mismatch(caller: ApiKey, message: AuthorizeRequest) -> Fault | None:
+    return holders.mismatch(caller, message) if isinstance(caller, Holder) else None
+
+
+def _at_fault(ports: Ports, caller: ApiKey, origin: Origin) -> Origin:
+    """Whoever has seen a token of the app can send faulty ones: so many are put on record."""
+    if isinstance(caller, Holder):
+        now = int(ports.clock())
+        if ports.faults.count(caller.app, now) >= MAX_FAULTS:
+            message = "too many faulty chains of this app within a minute"
+            raise Refusal("rate_limited", message, headers={"retry-after": "60"})
+    return origin
+
+
+async def _led_by(ports: Ports, caller: ApiKey, receipt: str | None) -> str | None:
+    """The record that the app says led to its question, which must be its own."""
+    if receipt is None:
+        return None
+    row = await ports.store.row(caller.tenant, receipt)
+    if row is None or row.record.app != caller.app:
+        sentence = f"parentReceiptId: your app has no receipt {shown(receipt)}"
+        raise InvalidRequest(sentence, fields=("parentReceiptId",))
+    return receipt
+
+
+def _check_family(held: Held, message: AuthorizeRequest) -> None:
+    """With a chain, the family is the chain's."""
+    if message.parent_receipt_id not in (None, held.descent.receipt):
+        sentence = (
+            "parentReceiptId: is not the receipt of the chain's root, which led to this question: "
+            "leave it out"
+        )
+        raise InvalidRequest(sentence, fields=("parentReceiptId",))
+    if message.swarm_id not in (None, held.descent.swarm):
+        sentence = (
+            "swarmId: is not that of the chain, whose agents all belong to one swarm: leave it out"
+        )
+        raise InvalidRequest(sentence, fields=("swarmId",))

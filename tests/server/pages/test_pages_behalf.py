@@ -1,0 +1,90 @@
+"""Whoever is asked by an agent that acts for another sees for whom, and through whom."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nomos._io.signer import AsyncSigner
+from nomos._wire import Delegate, Delegation, GenerateKey, GenerateKeyAnswer, Signed
+
+if TYPE_CHECKING:
+    from server.pages.conftest import Town
+
+pytestmark = pytest.mark.anyio
+
+NOW = 1_800_000_000
+WRITE = "/filesystem/file/write"
+
+
+async def chain(town: Town, signer: AsyncSigner, links: int) -> tuple[list[str], list[str]]:
+    """What the issuer gave to one agent and that handed on; the agents and the tokens."""
+    issuer, agents, tokens = town.system.issuer_did, [], []
+    for _ in range(links):
+        made = await signer.ask(GenerateKey())
+        assert isinstance(made, GenerateKeyAnswer)
+        agents.append(made.key)
+    for place, (giver, taker) in enumerate(itertools.pairwise([issuer, *agents])):
+        before = [hashlib.sha256(tokens[-1].encode()).hexdigest()] if tokens else None
+        payload = Delegation(
+            iss=giver,
+            aud=taker,
+            sub=issuer,
+            cmd=WRITE,
+            pol=[],
+            nonce=f"link-{place}",
+            nbf=NOW - 60,
+            exp=NOW + 600,
+            meta={"resource_constraint": {"provider": "filesystem", "path": "notes"}},
+            prf=before,
+        )
+        answer = await signer.ask(Delegate(key=giver, payload=payload))
+        assert isinstance(answer, Signed)
+        tokens.append(answer.jwt)
+    return agents, tokens
+
+
+async def asked(town: Town, agent: str, tokens: list[str] | None, path: str) -> str:
+    question: dict[str, Any] = {
+        "command": WRITE,
+        "resource": {"provider": "filesystem", "path": f"notes/{path}"},
+        "args": {"content": path},
+        "agentDid": agent,
+    }
+    return await town.ask(question if tokens is None else {**question, "delegatedChain": tokens})
+
+
+async def test_the_question_says_for_whom_and_through_whom(town: Town, signer: AsyncSigner) -> None:
+    agents, tokens = await chain(town, signer, 3)
+    root, between, agent = agents
+    ident = await asked(town, agent, tokens, "a")
+    person = await town.person()
+    page = await person.see(f"/approvals/{ident}")
+    text = " ".join(page.text.split())
+    assert f"Agent {agent}" in text
+    assert f"On behalf of {root} through {between}" in text
+    queue = " ".join((await person.see("/approvals")).text.split())
+    assert f"…{agent[-6:]} for …{root[-6:]}" in queue
+
+
+async def test_a_child_of_the_root_itself_comes_through_nobody(
+    town: Town, signer: AsyncSigner
+) -> None:
+    agents, tokens = await chain(town, signer, 2)
+    ident = await asked(town, agents[1], tokens, "b")
+    text = " ".join((await (await town.person()).see(f"/approvals/{ident}")).text.split())
+    assert f"On behalf of {agents[0]} App" in text
+    assert "through" not in text.partition("On behalf of")[2].partition("Resource")[0]
+
+
+async def test_an_agent_that_acts_for_itself_is_on_nobody_s_behalf(
+    town: Town, signer: AsyncSigner
+) -> None:
+    agents, tokens = await chain(town, signer, 1)
+    for path, given in (("c", None), ("d", tokens)):
+        ident = await asked(town, agents[0], given, path)
+        page = await (await town.person()).see(f"/approvals/{ident}")
+        assert "On behalf of" not in page.text
