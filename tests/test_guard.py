@@ -194,6 +194,12 @@ def test_a_wrong_setting_is_named(colour: Colour, settings: dict[str, Any], sett
     assert "hunter2" not in str(raised.value)
 
 
+def test_a_parent_that_is_no_chain_is_named(colour: Colour) -> None:
+    for chains in (["a.b.c"], [["a.b.c"], ["a.b"]]):
+        with pytest.raises(errors.MalformedChain, match="parent"):
+            make(colour, "http://127.0.0.1:1", parent=chains)
+
+
 def test_from_env_reads_what_it_is_given(colour: Colour) -> None:
     environ = {"NOMOS_CONTROL_URL": "http://127.0.0.1:1/", "NOMOS_API_KEY": API_KEY}
     guard = colour.guard.from_env(environ | {"NOMOS_PDP_URL": "http://127.0.0.1:2"})

@@ -44,11 +44,10 @@ def test_a_malformed_question_is_not_sent(fields: dict[str, Any], path: str) -> 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, "\ud800", b"bytes"])
 def test_what_json_cannot_carry_is_refused_not_changed(value: object) -> None:
-    question = requests.question(
-        command="/github/issue/list", resource=RESOURCE, args={"value": value}
-    )
-    with pytest.raises(InvalidRequest, match="JSON"):
-        requests.authorize(question, agent_did=AGENT, idempotency_key="k")
+    with pytest.raises(InvalidRequest, match="plain JSON"):
+        requests.question(command="/a/b", resource={"provider": "a"}, args={"value": value})
+    with pytest.raises(InvalidRequest, match="plain JSON"):
+        requests.post("/v1/revocations", {"value": value})
 
 
 def test_what_a_question_must_be_is_said_in_the_users_terms() -> None:

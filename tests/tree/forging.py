@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import httpx
 
+from nomos import RateLimited
 from nomos._core.records import cid
 from nomos._core.tokens import peek
 from nomos._io.signer import Signer, shared
@@ -95,7 +96,7 @@ def send(member: Member, token: str, *, command: str = READ, path: str | None = 
     """Make the call, and return the code with which it was refused, None if it was not."""
     path = member.path if path is None else path
     headers = {"authorization": f"Bearer {token}"}
-    with httpx.Client(base_url=member.pdp_url, trust_env=False, timeout=60) as http:
+    with httpx.Client(base_url=member.pdp_url, trust_env=False, timeout=120) as http:
         if command == WRITE:
             body = {"path": path, "content": "written by who may not"}
             reply = http.put(command, json=body, headers=headers)
@@ -106,13 +107,19 @@ def send(member: Member, token: str, *, command: str = READ, path: str | None = 
 
 def ask(member: Member, path: str, *, command: str = READ, envelope: str | None = None) -> str:
     """Ask the control plane, and return the reason of its no, or what else it said."""
-    grant = member.call(
-        member.guard.authorize,
-        command=command,
-        resource={"provider": "filesystem", "path": path},
-        cosigner_envelope_id=envelope,
-    )
-    return str(grant.reason or grant.decision)
+    while True:
+        try:
+            grant = member.call(
+                member.guard.authorize,
+                command=command,
+                resource={"provider": "filesystem", "path": path},
+                cosigner_envelope_id=envelope,
+            )
+        except RateLimited:
+            # So many faulty questions of one app are answered a minute; then all wait.
+            time.sleep(5)
+            continue
+        return str(grant.reason or grant.decision)
 
 
 # The attempts

@@ -32,6 +32,9 @@ EACH: Final = 5
 
 LOOKS_EVERY: Final = 1.0
 
+PATIENCE: Final = 120.0
+"""Seconds for one answer: a hundred processes ask at once, and a second try would be on record."""
+
 
 class Journal:
     """What this process did, on the disk when `note` returns."""
@@ -79,10 +82,15 @@ def main(name: str, colour: str, children: str, *found: str) -> None:
 
 def _guard(stack: ExitStack, colour: str) -> tuple[Any, Callable[..., Any]]:
     """A guard of either colour, and how its methods are called from this thread."""
+    where: dict[str, Any] = {
+        "control_plane_url": os.environ["NOMOS_CONTROL_URL"],
+        "timeout": PATIENCE,
+    }
+    where["pdp_url"] = os.environ["NOMOS_PDP_URL"]
     if colour == "sync":
-        return stack.enter_context(AuthGuard.from_env()), _directly
+        return stack.enter_context(AuthGuard(**where)), _directly
     portal = stack.enter_context(start_blocking_portal(colour))
-    guard = AsyncAuthGuard.from_env()
+    guard = AsyncAuthGuard(**where)
     stack.callback(lambda: portal.call(guard.close))
 
     def call(method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -151,7 +159,7 @@ def _read_offline(member: Member) -> str | None:
 
 
 def _get(member: Member, headers: dict[str, str]) -> str | None:
-    with httpx.Client(base_url=member.pdp_url, trust_env=False, timeout=60) as http:
+    with httpx.Client(base_url=member.pdp_url, trust_env=False, timeout=PATIENCE) as http:
         reply = http.get(READ, params={"path": f"{member.path}/own"}, headers=headers)
     return None if reply.status_code == 200 else str(reply.json()["error_code"])
 

@@ -21,7 +21,7 @@ from nomos.server.control.ports import Ports
 from nomos.server.control.question import Asked
 from nomos.server.storage.apps import ApiKey
 
-MAX_FAULTS: Final = 60
+MAX_FAULTS: Final = 600
 """Faulty chains without an API key that are put on record for an app, within a minute."""
 
 
@@ -83,7 +83,7 @@ def _at_fault(ports: Ports, caller: ApiKey, origin: Origin) -> Origin:
     """Whoever has seen a token of the app can send faulty ones: so many are put on record."""
     if isinstance(caller, Holder):
         now = int(ports.clock())
-        if ports.faults.count(caller.app, now) >= MAX_FAULTS:
+        if not ports.faults.admits(caller.app, now, MAX_FAULTS):
             message = "too many faulty chains of this app within a minute"
             raise Refusal("rate_limited", message, headers={"retry-after": "60"})
     return origin

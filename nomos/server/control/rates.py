@@ -20,9 +20,23 @@ class Rates:
 
     def count(self, app: str, now: int) -> int:
         """Count this question, and return how many the app asked in the minute before it."""
+        counts, before = self._recent(app, now)
+        counts[now] = counts.get(now, 0) + 1
+        return before
+
+    def admits(self, app: str, now: int, most: int) -> bool:
+        """Count this one if there were fewer than `most` in the minute before it.
+
+        What is turned away does not count: who tries again is let in when the minute is over.
+        """
+        counts, before = self._recent(app, now)
+        if before >= most:
+            return False
+        counts[now] = counts.get(now, 0) + 1
+        return True
+
+    def _recent(self, app: str, now: int) -> tuple[dict[int, int], int]:
         counts = self._counts[app]
         for second in [s for s in counts if s <= now - WINDOW]:
             del counts[second]
-        before = sum(counts.values())
-        counts[now] = counts.get(now, 0) + 1
-        return before
+        return counts, sum(counts.values())

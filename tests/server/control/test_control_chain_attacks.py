@@ -154,7 +154,10 @@ async def stolen_and_extended(stage: Stage) -> Try:
 
 async def approved(stage: Stage) -> Try:
     """What people approved is the holder's alone."""
-    asked = {"command": "/github/pr/merge", "resource": {**REPO, "pull_number": 7}}
+    asked: dict[str, Any] = {
+        "command": "/github/pr/merge",
+        "resource": {**REPO, "pull_number": 7},
+    }
     asked |= {"agentDid": stage.root.did, "args": {}}
     lead = await people.operator(stage.plane, "lead")
     envelope = await people.approved(stage.plane, lead, **asked)

@@ -344,9 +344,12 @@ async def test_a_repeated_question_is_not_allowed_on_a_chain_that_was_revoked(
     async def repeat() -> dict[str, Any]:
         headers = {"idempotency-key": "two"}
         if way == WAYS[1]:
-            return (await grandchild.ask(LIST, headers=headers)).json()
-        sent = {**body, "delegatedChain": list(grandchild.chain)}
-        return (await plane.client.post("/v1/authorize", json=sent, headers=headers)).json()
+            reply = await grandchild.ask(LIST, headers=headers)
+        else:
+            sent = {**body, "delegatedChain": list(grandchild.chain)}
+            reply = await plane.client.post("/v1/authorize", json=sent, headers=headers)
+        answer: dict[str, Any] = reply.json()
+        return answer
 
     first = await repeat()
     await plane.system.store.revoke(DEFAULT, [cid(child.chain[-1])])

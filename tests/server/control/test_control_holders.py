@@ -304,14 +304,15 @@ async def test_a_request_is_signed_with_its_method_path_and_body(plane: Plane, c
         "body": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     }
     assert (await child.request("GET", path, signed={"args": right})).status_code == 200
-    for wrong in (
+    wrongs: tuple[dict[str, Any], ...] = (
         {"method": "POST"},
         {"path": f"{path}0"},
         {"path": f"{path}?x=1"},
         {"body": "0" * 64},
         {"resource": {}},
         {"more": 1},
-    ):
+    )
+    for wrong in wrongs:
         reply = await child.request("GET", path, signed={"args": {**right, **wrong}})
         assert "another request" in refused(reply, "resource_mismatch")
     for missing in ("method", "path", "body"):
@@ -329,6 +330,8 @@ async def test_a_request_on_a_faulty_chain_says_what_is_wrong(
     refused(await wide.request("GET", path), "chain_attenuation_violation")
     over = await child.fork(child.did, exp=NOW)
     refused(await over.request("GET", path), "expired")
+    early = await child.fork(child.did, nbf=NOW + 1)
+    refused(await early.request("GET", path), "not_yet_valid")
     thief = replace(child, did=await fresh(signer))
     refused(await thief.request("GET", path), "chain_invalid")
     await plane.system.store.revoke(DEFAULT, [cid(child.chain[-1])])

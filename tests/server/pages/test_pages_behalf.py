@@ -22,7 +22,9 @@ WRITE = "/filesystem/file/write"
 
 async def chain(town: Town, signer: AsyncSigner, links: int) -> tuple[list[str], list[str]]:
     """What the issuer gave to one agent and that handed on; the agents and the tokens."""
-    issuer, agents, tokens = town.system.issuer_did, [], []
+    issuer = town.system.issuer_did
+    agents: list[str] = []
+    tokens: list[str] = []
     for _ in range(links):
         made = await signer.ask(GenerateKey())
         assert isinstance(made, GenerateKeyAnswer)
