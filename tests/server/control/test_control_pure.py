@@ -133,3 +133,10 @@ def test_what_is_read_is_what_was_written(value: dict[str, Any]) -> None:
 def test_any_bytes_are_an_object_or_a_wrong_request(content: bytes) -> None:
     with suppress(InvalidRequest):
         assert isinstance(body.parse(content), dict)
+
+
+def test_what_was_turned_away_does_not_keep_the_door_shut() -> None:
+    rates = Rates()
+    assert [rates.admits("app", 100, 2) for _ in range(3)] == [True, True, False]
+    assert not any(rates.admits("app", 130, 2) for _ in range(50))
+    assert rates.admits("app", 160, 2)
