@@ -83,7 +83,8 @@ def publish(guard: AuthGuard, child: Child, text: str) -> int:
 def decide(guard: AuthGuard, question: Approval) -> None:
     """Show the question and record the answer."""
     print(f"\n{question.agent} wants {question.command}")
-    print(f"  on   {question.resource}")
+    print(f"  on   {question.resource['path']}")
+    print(f"  with {(question.args or {}).get('content')!r}")
     print(f"  why  {question.reason}")
     answer = input("Approve? [y/N] ")
     guard.approvals.decide(question.id, approve=answer.strip().lower() == "y")
