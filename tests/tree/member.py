@@ -4,8 +4,9 @@
 
 It has its authority from its environment. Everything that it does it first does, then logs, as
 lines of JSON in FOLDER/NAME.jsonl; so a process that is killed has logged one act too few at most.
-Then it waits until FOLDER/go says which branches go on reading, each second, until their standard
-input ends or they are refused: a hundred that read all the time would only measure the machine.
+Then it waits until FOLDER/go says which branches go on reading, each second, until they are
+refused: a hundred that read all the time would only measure the machine. It ends when its standard
+input does, and not before, for its own children end with it.
 """
 
 from __future__ import annotations
@@ -70,13 +71,13 @@ def main(name: str, colour: str, children: str, *found: str) -> None:
         family.grow(name, int(children))
         _attempt(member, journal, sum(map(ord, name)))
         journal.note("done")
+        refused = False
         while not _ended():
-            if not _goes_on(Path(folder) / "go", name):
+            if refused or not _goes_on(Path(folder) / "go", name):
                 continue
             code = _read_offline(member)
             journal.note("read", how="offline", code=code)
-            if code is not None:
-                break
+            refused = code is not None
     journal.note("end")
 
 
