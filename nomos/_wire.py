@@ -417,13 +417,20 @@ RefusalCode = (
 
 
 class Refused(Wire):
-    """A no, with its reason. `hop` is the index in the chain, root 0; the invocation is last."""
+    """A no, with its reason. `hop` is the index in the chain, root 0; the invocation is last.
+
+    `field` is the claim that failed, or the statement, such as `pol[1]`; `wanted` and `found` are
+    the beginnings of the JSON text of what it had to be, in words around it, and of what it was.
+    """
 
     id: int | None = None
     ok: Literal[False] = False
     code: RefusalCode
     message: str
     hop: int | None = Field(default=None, exclude_if=lambda v: v is None)
+    field: str | None = Field(default=None, exclude_if=lambda v: v is None)
+    wanted: str | None = Field(default=None, exclude_if=lambda v: v is None)
+    found: str | None = Field(default=None, exclude_if=lambda v: v is None)
 
 
 Hello.answer = HelloAnswer

@@ -226,7 +226,11 @@ def schemas() -> Iterator[Row]:
 
 def policies() -> Iterator[Row]:
     wrong: dict[str, list[Any]] = {
-        "an operator of UCAN 1.0 that is not known here": [["like", ".args.a", "*"]],
+        "an operator of another version": [["every", ".args.a", ["==", ".", 1]]],
+        "like of a number": [["like", ".args.a", 1]],
+        "less than a text": [["<", ".args.a", "1"]],
+        "not of two": [["not", ["==", ".a", 1], ["==", ".a", 1]]],
+        "all of a list of statements": [["all", ".args.a", [["==", ".", 1]]]],
         "an unknown operator": [["in", ".args.a", [1]]],
         "an unknown operator within": [["and", [["or", [["nand", []]]]]]],
         "an operator that every object has": [["constructor", []]],
@@ -244,8 +248,8 @@ def policies() -> Iterator[Row]:
         "a selector without a dot": [["==", "a", 1]],
         "a selector with two dots": [["==", "..a", 1]],
         "a selector that ends in a dot": [["==", ".a.", 1]],
-        "a selector with an iterator": [["==", ".a[]", 1]],
-        "a selector with a slice": [["==", ".a[1:2]", 1]],
+        "a slice without an end or a start": [["==", ".a[:]", 1]],
+        "a slice with a step": [["==", ".a[0:4:2]", 1]],
         "a selector with an open bracket": [["==", ".a[0", 1]],
         "a selector with a bad escape": [["==", '.["\\x"]', 1]],
     }

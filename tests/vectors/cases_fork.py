@@ -196,7 +196,7 @@ def _wrong() -> Iterator[Row]:
     yield wrong("an approval", "chain_invalid", chain=approved)
     yield wrong("an end that has come", "expired", exp=NOW)
     yield wrong("a path with a way up", "malformed_ucan", constraint={"path": "src/.."})
-    yield wrong("a policy that is not understood", "malformed_ucan", pol=[["like", ".a", "*"]])
+    yield wrong("a policy that is not understood", "malformed_ucan", pol=[["has", ".a", "*"]])
     yield wrong("a vacuous policy", "vacuous_policy", pol=[["and", [["or", []]]]])
     yield wrong("a token that is too long", "too_large", constraint={"x": "x" * 50_000})
     heir = root(meta={"lineage": {"depth": 7}})

@@ -70,7 +70,7 @@ def signing() -> list[Case]:
     ]
     wrong_payloads: dict[str, tuple[Payload, str]] = {
         "exp not after nbf": ({"exp": NOW, "nbf": NOW}, "malformed_ucan"),
-        "an operator that is not known": ({"pol": [["like", ".a", "*"]]}, "malformed_ucan"),
+        "an operator that is not known": ({"pol": [["has", ".a", "*"]]}, "malformed_ucan"),
         "a proof that is no cid": ({"prf": ["bafy"]}, "malformed_ucan"),
         "a constraint that is no object": (
             {"meta": {"resource_constraint": None}},

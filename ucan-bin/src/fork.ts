@@ -30,7 +30,7 @@ import { KEY_BYTES, keyPair, type KeyObject } from "./token/ed25519.ts";
 import { unsigned, withSignature } from "./token/jwt.ts";
 import { heldBy, wrongConstraint, wrongReach, type Held } from "./verify/narrower.ts";
 import { verifiedChain } from "./verify/order.ts";
-import { isVacuous, VACUOUS } from "./verify/pol.ts";
+import { vacuous } from "./verify/vacuous.ts";
 
 /** Seconds that a link begins in the past, so that a verifier whose clock is late accepts it. */
 const BEFORE_NOW = 60;
@@ -151,7 +151,8 @@ function textOf(
   };
   const terms = termsOf(payload);
   if (terms instanceof Refusal) return terms;
-  if (!allow_vacuous && isVacuous(terms.policy)) return vacuousPolicy(VACUOUS);
+  const unasked = allow_vacuous ? undefined : vacuous(terms.policy);
+  if (unasked !== undefined) return vacuousPolicy(unasked);
   return wrongConstraint(held, constraint) ?? unsigned("delegation", payload);
 }
 

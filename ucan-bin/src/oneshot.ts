@@ -66,8 +66,7 @@ export function run(args: readonly string[], around: Surroundings): Outcome {
   if (command === undefined) return usage("no such command");
   const result = attempt(command, around);
   if (!(result instanceof Refusal)) return printed(0, result);
-  const { code, message, hop } = result;
-  return printed(1, { ok: false, code, message, ...(hop !== undefined && { hop }) });
+  return printed(1, { ok: false, ...result.told });
 }
 
 function attempt(command: Command, around: Surroundings): object {

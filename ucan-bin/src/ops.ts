@@ -23,7 +23,7 @@ import { KEY_BYTES, type KeyObject } from "./token/ed25519.ts";
 import { readInvocation, signInvocation, useOf } from "./token/invocation.ts";
 import { HEADERS, kindOf, type Signed } from "./token/jwt.ts";
 import { readChain, verify } from "./verify/order.ts";
-import { isVacuous, VACUOUS } from "./verify/pol.ts";
+import { vacuous } from "./verify/vacuous.ts";
 
 /** What an operation may use beside its request. */
 export interface Signer {
@@ -98,9 +98,8 @@ function delegate(
 ): Signed | Refusal {
   const terms = termsOf(payload);
   if (terms instanceof Refusal) return terms;
-  if (!allowVacuous && isVacuous(terms.policy)) {
-    return vacuousPolicy(VACUOUS);
-  }
+  const unasked = allowVacuous ? undefined : vacuous(terms.policy);
+  if (unasked !== undefined) return vacuousPolicy(unasked);
   const wrong = wrongParties(payload, key);
   if (wrong !== undefined) return wrong;
   return secret instanceof Refusal ? secret : signDelegation(payload, secret);

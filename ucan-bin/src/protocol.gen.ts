@@ -335,13 +335,21 @@ export type CheckpointVerified = {
   cid: string;
 };
 
-/** A no, with its reason. `hop` is the index in the chain, root 0; the invocation is last. */
+/**
+ * A no, with its reason. `hop` is the index in the chain, root 0; the invocation is last.
+ *
+ * `field` is the claim that failed, or the statement, such as `pol[1]`; `wanted` and `found` are
+ * the beginnings of the JSON text of what it had to be, in words around it, and of what it was.
+ */
 export type Refused = {
   id: number | null;
   ok: false;
   code: "malformed_ucan" | "bad_signature" | "expired" | "not_yet_valid" | "chain_invalid" | "chain_too_deep" | "chain_attenuation_violation" | "untrusted_issuer" | "revoked" | "revocations_stale" | "audience_mismatch" | "resource_out_of_scope" | "resource_mismatch" | "protocol" | "invalid_request" | "unknown_op" | "unknown_key" | "invalid_key" | "issuer_mismatch" | "vacuous_policy" | "too_large" | "internal";
   message: string;
   hop?: number;
+  field?: string;
+  wanted?: string;
+  found?: string;
 };
 
 export const PROTOCOL = 1;

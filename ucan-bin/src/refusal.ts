@@ -1,35 +1,57 @@
 /** A no is a value: a code for machines, a sentence for people, the token of a chain at fault. */
 
-import type { RefusalCode } from "./protocol.gen.ts";
+import type { RefusalCode, Refused } from "./protocol.gen.ts";
+
+/**
+ * What exactly was wrong: the claim, or the statement of `pol`, that failed; what it had to be
+ * and what it was, as the beginning of their JSON text (see `shown` in `canonical.ts`).
+ */
+export interface Reason {
+  readonly field: string;
+  readonly wanted?: string | undefined;
+  readonly found?: string | undefined;
+}
+
+type Told = Omit<Refused, "id" | "ok">;
 
 export class Refusal {
   readonly code: RefusalCode;
   readonly message: string;
   readonly hop: number | undefined;
+  readonly reason: Reason | undefined;
 
-  constructor(code: RefusalCode, message: string, hop?: number) {
+  constructor(code: RefusalCode, message: string, hop?: number, reason?: Reason) {
     this.code = code;
     this.message = message;
     this.hop = hop;
+    this.reason = reason;
+  }
+
+  /** What of it is told, without what there is none of. */
+  get told(): Told {
+    const { code, message, hop, reason = {} } = this;
+    const all = { code, message, hop, ...reason };
+    const known = Object.entries(all).filter(([, value]) => value !== undefined);
+    return Object.fromEntries(known) as unknown as Told;
   }
 
   /** The same refusal, pointing at one token of a chain (root 0). */
   at(hop: number): Refusal {
-    return new Refusal(this.code, this.message, hop);
+    return new Refusal(this.code, this.message, hop, this.reason);
   }
 
   /** The same refusal, saying which part of the request it is about. */
   of(part: string): Refusal {
-    return new Refusal(this.code, `${part}: ${this.message}`, this.hop);
+    return new Refusal(this.code, `${part}: ${this.message}`, this.hop, this.reason);
   }
 }
 
-type Refuse = (message: string) => Refusal;
+type Refuse = (message: string, reason?: Reason) => Refusal;
 
 const refuse =
   (code: RefusalCode): Refuse =>
-  (message) =>
-    new Refusal(code, message);
+  (message, reason) =>
+    new Refusal(code, message, undefined, reason);
 
 export const malformed = refuse("malformed_ucan");
 export const expired = refuse("expired");

@@ -160,6 +160,6 @@ function leadingId(line: Buffer | Overlong): number | null {
   return id === undefined ? null : Number(id);
 }
 
-function refused(id: number | null, { code, message, hop }: Refusal): Refused {
-  return { id, ok: false, code, message, ...(hop !== undefined && { hop }) };
+function refused(id: number | null, { told }: Refusal): Refused {
+  return { id, ok: false, ...told };
 }

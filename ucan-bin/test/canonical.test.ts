@@ -167,3 +167,17 @@ test("names are in normalisation form C, or are found out at any depth", () => {
 test("nesting counts brackets", () => {
   expect([nestingOf(1), nestingOf({}), nestingOf([{ a: [] }, 1])]).toEqual([0, 1, 3]);
 });
+
+describe("an integer that would change value is named", () => {
+  test.each([
+    ['{"args":{"n":9007199254740993}}', "args.n: an integer"],
+    ['{"a":[1,[2,-9007199254740992]]}', "a[1][1]: an integer"],
+    ['{"a b":{"c":1e16}}', '["a b"].c: an integer'],
+    ['{"a":[{"b":9007199254740993}]}', "a[0].b: an integer"],
+    ['[1e300,{"x":1000000000000000000000000}]', "[0]: an integer"],
+    [`{"${"a".repeat(999)}":9007199254740993}`, `${"a".repeat(256)}: an integer`],
+  ])("%s", (text, path) => {
+    expect(parse(text, 32)).toMatchObject({ message: expect.stringContaining(path) });
+    expect(parse(text, 32)).toMatchObject({ message: expect.stringMatching(/^["[a]/) });
+  });
+});

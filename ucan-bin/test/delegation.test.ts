@@ -44,7 +44,7 @@ describe("claims that mean nothing are refused, signed or not", () => {
     ["a depth between two", { meta: { lineage: { depth: 0.5 } } }],
     ["a depth that is text", { meta: { lineage: { depth: "1" } } }],
     ["a depth that is null", { meta: { lineage: { depth: null } } }],
-    ["a policy that is not understood", { pol: [["like", ".a", "b"]] }],
+    ["a policy that is not understood", { pol: [["has", ".a", "b"]] }],
   ])("%s", (_, changes) => {
     expect(codeOf(termsOf(delegation(changes)))).toBe("malformed_ucan");
     expect(codeOf(readDelegation(sealed("delegation", delegation(changes))))).toBe(

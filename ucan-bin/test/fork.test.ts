@@ -206,9 +206,9 @@ describe("what is not signed, and why", () => {
     ],
     [
       "a policy that is not understood",
-      { pol: [["like", ".a", "b"]] },
+      { pol: [["has", ".a", "b"]] },
       "malformed_ucan",
-      'pol[0]: the operator "like" is not supported',
+      'pol[0]: the operator "has" is not one of',
     ],
     [
       "a policy that always holds",

@@ -147,7 +147,15 @@ describe("validate", () => {
   test("refuses with the code and the hop", () => {
     expect(printed(["validate"], { chain: [root], now: NOW + 300 })).toEqual([
       1,
-      { ok: false, code: "expired", message: expect.any(String), hop: 0 },
+      {
+        ok: false,
+        code: "expired",
+        message: expect.any(String),
+        hop: 0,
+        field: "exp",
+        wanted: `later than ${NOW + 300}`,
+        found: expect.stringMatching(/^\d+$/),
+      },
     ]);
   });
 

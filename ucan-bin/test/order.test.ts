@@ -1,13 +1,21 @@
 /** The order of verification. Its cases are the vectors; here are those too large for one. */
 
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
-import { MAX_TOKEN } from "../src/token/jwt.ts";
+import { Refusal } from "../src/refusal.ts";
+import { isBelieved, recall } from "../src/token/believed.ts";
+import type { Json } from "../src/token/canonical.ts";
+import { readInvocation } from "../src/token/invocation.ts";
+import { cidOf, MAX_TOKEN } from "../src/token/jwt.ts";
+import { wrongInvocation } from "../src/verify/invocation.ts";
 import { readChain, verify } from "../src/verify/order.ts";
+import type { Policy } from "../src/verify/pol.ts";
+import { MAX_STEPS } from "../src/verify/reading.ts";
 import {
   delegation,
   invocation,
   ISSUER,
+  NOW,
   PLANNER,
   sealed,
   sealedText,
@@ -44,4 +52,81 @@ test("an invocation larger than any token is refused before its chain is looked 
     trusted_issuers: [ISSUER.did],
   });
   expect(verify(request)).toMatchObject({ code: "malformed_ucan", hop: undefined });
+});
+
+describe("what is remembered of a link", () => {
+  const request = verifyRequest({ chain: [root] });
+
+  test("time and revocation are checked every time", () => {
+    expect(verify(request)).toMatchObject({ depth: 1 });
+    expect(isBelieved(recall(root) ?? {})).toBe(true);
+    expect(verify({ ...request, now: NOW + 300 })).toMatchObject({ code: "expired" });
+    expect(verify({ ...request, now: NOW - 61 })).toMatchObject({ code: "not_yet_valid" });
+    expect(verify({ ...request, revoked: [cidOf(root)] })).toMatchObject({ code: "revoked" });
+    expect(verify({ ...request, trusted_issuers: [] })).toMatchObject({ code: "untrusted_issuer" });
+    expect(verify(request)).toMatchObject({ depth: 1 });
+  });
+
+  test("nothing is remembered of a token that is not the issuer's", () => {
+    const forged = `${root.slice(0, root.lastIndexOf("."))}.${"A".repeat(86)}`;
+    for (let times = 0; times < 2; times++) {
+      expect(verify({ ...request, chain: [forged] })).toMatchObject({ code: "bad_signature" });
+      expect(recall(forged)).toBeUndefined();
+    }
+  });
+
+  test("a good link beside a forged one is not remembered either", () => {
+    const other = sealed("delegation", delegation({ nonce: "beside a forged one" }));
+    const forged = sealed("delegation", delegation({ iss: PLANNER.did, aud: PLANNER.did }));
+    expect(verify({ ...request, chain: [other, forged] })).toMatchObject({ hop: 1 });
+    expect(recall(other)).toBeUndefined();
+  });
+
+  test("long tokens are not kept", () => {
+    const long = sealed("delegation", delegation({ meta: { room: "x".repeat(8192) } }));
+    expect(verify({ ...request, chain: [long] })).toMatchObject({ depth: 1 });
+    expect(recall(long)).toBeUndefined();
+  });
+});
+
+describe("policies that cost too much", () => {
+  const many = Array.from({ length: 4500 }, () => 1);
+  const each = Array.from({ length: 1000 }, () => ["==", ".", 1]);
+  const pol: Json[] = [["all", ".args.many", ["and", each]]];
+  const request = verifyRequest({
+    invocation: sealed(
+      "invocation",
+      invocation({
+        args: { resource: { provider: "github" }, many },
+        prf: [sealed("delegation", delegation({ pol }))],
+      }),
+      PLANNER,
+    ),
+    audience: SERVICE.did,
+    trusted_issuers: [ISSUER.did],
+  });
+
+  test("refuse the call, naming the bound", () => {
+    expect(verify(request)).toMatchObject({
+      code: "resource_out_of_scope",
+      hop: 0,
+      message: expect.stringContaining(`more than ${MAX_STEPS} steps`),
+      reason: { field: "pol" },
+    });
+  });
+
+  test("and no other fault passes for one", () => {
+    const chain = readChain([root], 8);
+    if (chain instanceof Refusal) throw new Error(chain.message);
+    const statement = {
+      get op(): never {
+        throw new Error("a fault");
+      },
+    };
+    const policy = [statement] as unknown as Policy;
+    const broken = { ...chain, links: [{ ...chain.root, policy }] };
+    const used = readInvocation(sealed("invocation", invocation(), PLANNER));
+    if (used instanceof Refusal) throw new Error(used.message);
+    expect(() => wrongInvocation(used, broken, undefined, undefined)).toThrow("a fault");
+  });
 });

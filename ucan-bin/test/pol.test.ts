@@ -1,14 +1,10 @@
 import { describe, expect, test } from "vitest";
 
 import type { Json } from "../src/token/canonical.ts";
-import {
-  commandsLeft,
-  firstFalse,
-  isVacuous,
-  parsePolicy,
-  type Policy,
-} from "../src/verify/pol.ts";
-import { Reading } from "../src/verify/selector.ts";
+import { commandsLeft } from "../src/verify/commands.ts";
+import { unmet } from "../src/verify/evaluate.ts";
+import { parsePolicy, type Policy } from "../src/verify/pol.ts";
+import { MAX_STEPS, Reading, TooCostly } from "../src/verify/reading.ts";
 
 function parsed(pol: Json[]): Policy {
   const policy = parsePolicy(pol);
@@ -16,62 +12,131 @@ function parsed(pol: Json[]): Policy {
   return policy;
 }
 
-const SUBJECT: Json = { cmd: "/a", args: { n: 1, list: [1, { a: null }] } };
+const SUBJECT: Json = JSON.parse(
+  '{"cmd":"/a","args":{"n":1,"x":0.5,"text":"Alice*, Bob","list":[1,{"a":null}],' +
+    '"to":["a@x.org","b@x.org"],"none":[],"nothing":{},"map":{"p":3,"q":4}}}',
+);
 
-describe("every statement must hold", () => {
-  test.each<[number, Json[]]>([
-    [-1, []],
-    [-1, [["==", ".cmd", "/a"]]],
-    [-1, [["==", ".args.n", 1.0]]],
-    [-1, [["==", ".args.list", [1, { a: null }]]]],
-    [-1, [["==", ".args.list[1].a", null]]],
-    [-1, [["==", ".args.none?", null]]],
-    [-1, [["and", []]]],
-    [-1, [["or", []]]],
+function first(pol: Json[], reading = new Reading()): number {
+  return unmet(parsed(pol), SUBJECT, reading)?.index ?? -1;
+}
+
+const NEVER: Json = ["<", ".args.n", 0];
+const ALWAYS: Json = [">", ".args.n", 0];
+
+describe("statements that hold", () => {
+  test.each<{ statement: Json }>(
     [
-      -1,
-      [
-        [
-          "or",
-          [
-            ["==", ".cmd", "/b"],
-            ["==", ".cmd", "/a"],
-          ],
-        ],
-      ],
-    ],
-    [0, [["==", ".cmd", "/b"]]],
-    [0, [["==", ".args.none", null]]],
-    [0, [["==", ".args.n", "1"]]],
-    [0, [["or", [["==", ".cmd", "/b"]]]]],
+      ["==", ".cmd", "/a"],
+      ["==", ".args.n", 1.0],
+      ["==", ".args.list", [1, { a: null }]],
+      ["==", ".args.list[1].a", null],
+      ["==", ".args.gone?", null],
+      ["!=", ".args.n", 2],
+      ["!=", ".args.n", "1"],
+      ["!=", ".args.list", [1]],
+      ["!=", ".args.gone", 1],
+      ["<", ".args.x", 0.50001],
+      ["<=", ".args.n", 1],
+      [">", ".args.x", 0],
+      [">=", ".args.n", 1],
+      ["like", ".args.text", "Alice\\*, B*b"],
+      ["like", ".args.to[-1]", "*@x.org"],
+      ["and", []],
+      ["and", [ALWAYS, ALWAYS]],
+      ["or", []],
+      ["or", [NEVER, ALWAYS]],
+      ["not", NEVER],
+      ["not", ["not", ALWAYS]],
+      ["all", ".args.to", ["like", ".", "*@x.org"]],
+      ["all", ".args.none", NEVER],
+      ["all", ".args.map", [">", ".", 2]],
+      ["any", ".args.to", ["==", ".", "b@x.org"]],
+      ["any", ".args.none", NEVER],
+      ["any", ".args.nothing", NEVER],
+      ["any", ".args.map", ["==", ".", 4]],
+      ["any", ".args.list", ["==", ".a", null]],
+    ].map((statement) => ({ statement: statement as Json })),
+  )("$statement", ({ statement }) => {
+    expect(first([statement])).toBe(-1);
+  });
+});
+
+describe("statements that do not hold", () => {
+  test.each<{ statement: Json }>(
     [
-      1,
-      [
-        ["==", ".cmd", "/a"],
-        [
-          "and",
-          [
-            ["==", ".cmd", "/a"],
-            ["==", ".args.n", 2],
-          ],
-        ],
-      ],
+      ["==", ".cmd", "/b"],
+      ["==", ".args.gone", null],
+      ["==", ".args.n", "1"],
+      ["!=", ".args.n", 1],
+      ["!=", ".args.list", [1, { a: null }]],
+      ["<", ".args.n", 1],
+      ["<=", ".args.n", 0.999],
+      [">", ".args.n", 1],
+      [">=", ".args.n", 1.001],
+      [">=", ".args.gone", 0],
+      ["<", ".args.text", 5],
+      [">", ".args.list", 0],
+      ["like", ".args.n", "*"],
+      ["like", ".args.gone", "*"],
+      ["like", ".args.gone?", "*"],
+      ["like", ".args.text", "Alice*, Bob."],
+      ["and", [ALWAYS, NEVER]],
+      ["or", [NEVER]],
+      ["not", ALWAYS],
+      ["not", ["or", []]],
+      ["all", ".args.to", ["==", ".", "b@x.org"]],
+      ["all", ".args.list", ["==", ".a", null]],
+      ["all", ".args.n", ALWAYS],
+      ["all", ".args.gone", ["and", []]],
+      ["any", ".args.to", ["==", ".", "c@x.org"]],
+      ["any", ".args.text", ["and", []]],
+      ["any", ".args.gone?", ["and", []]],
+      ["any", ".", ["and", [NEVER]]],
+    ].map((statement) => ({ statement: statement as Json })),
+  )("$statement", ({ statement }) => {
+    expect(first([ALWAYS, statement, NEVER])).toBe(1);
+  });
+});
+
+describe("what is blamed", () => {
+  test.each<[Json, object]>([
+    [["==", ".args.n", 2], { field: "pol[0]", found: "1" }],
+    [["==", ".args.gone", 2], { field: "pol[0]", found: undefined }],
+    [
+      ["and", [ALWAYS, ["and", [["like", ".args.text", "x*"]]]]],
+      { field: "pol[0][1][1][1][0]", found: '"Alice*, Bob"' },
     ],
-  ])("%i: %j", (index, pol) => {
-    expect(firstFalse(parsed(pol), SUBJECT)).toBe(index);
+    [["or", [NEVER]], { field: "pol[0]", found: undefined }],
+    [["all", ".args.to", NEVER], { field: "pol[0]", found: '["a@x.org","b@x.org"]' }],
+  ])("%j", (statement, blame) => {
+    expect(unmet(parsed([statement]), SUBJECT, new Reading())).toEqual({ index: 0, ...blame });
   });
 });
 
 describe("a statement that is not understood refuses the policy, saying where", () => {
   test.each<[Json, string]>([
     ["x", "pol[0] is not a statement"],
-    [["like", ".a", "*"], 'pol[0]: the operator "like" is not supported (only ==, and, or)'],
-    [["a".repeat(99)], `pol[0]: the operator "${"a".repeat(16)}" is not supported`],
+    [["has", ".a"], 'pol[0]: the operator "has" is not one of ==, !=, <, <=, >, >=, like, and,'],
+    [["a".repeat(99)], `pol[0]: the operator "${"a".repeat(16)}" is not one of`],
     [[], "pol[0]: a statement begins with an operator"],
     [[["=="], ".a", 1], "pol[0]: a statement begins with an operator"],
-    [["==", ".a"], 'pol[0] is not ["==", selector, value]'],
-    [["==", ".a", 1, 2], 'pol[0] is not ["==", selector, value]'],
-    [["==", 1, 1], 'pol[0] is not ["==", selector, value]'],
+    [["==", ".a"], "pol[0] is not [operator, selector, value]"],
+    [["!=", ".a"], "pol[0] is not [operator, selector, value]"],
+    [["==", ".a", 1, 2], "pol[0] is not [operator, selector, value]"],
+    [["==", 1, 1], "pol[0] is not [operator, selector, value]"],
+    [["<", ".a", "1"], "pol[0] is not [operator, selector, number]"],
+    [["<=", ".a"], "pol[0] is not [operator, selector, number]"],
+    [[">", ".a", null], "pol[0] is not [operator, selector, number]"],
+    [[">=", ".a", 1, 1], "pol[0] is not [operator, selector, number]"],
+    [["like", ".a", 1], "pol[0] is not [operator, selector, pattern]"],
+    [["not"], 'pol[0] is not ["not", statement]'],
+    [["not", ["==", ".", 1], 1], 'pol[0] is not ["not", statement]'],
+    [["not", []], "pol[0][1]: a statement begins with an operator"],
+    [["not", [["==", ".", 1]]], "pol[0][1]: a statement begins with an operator"],
+    [["all", ".a"], "pol[0] is not [operator, selector, statement]"],
+    [["all", "a", ["==", ".", 1]], "pol[0]: a selector starts with a dot"],
+    [["any", ".a", [["==", ".", 1]]], "pol[0][2]: a statement begins with an operator"],
     [["==", "a", 1], "pol[0]: a selector starts with a dot"],
     [["and", {}], 'pol[0] is not ["and", [statements]]'],
     [["or", [], []], 'pol[0] is not ["or", [statements]]'],
@@ -80,10 +145,10 @@ describe("a statement that is not understood refuses the policy, saying where", 
         "or",
         [
           ["==", ".", 1],
-          ["and", [["!=", ".a", 1]]],
+          ["and", [["=", ".a", 1]]],
         ],
       ],
-      'pol[0][1][1][1][0]: the operator "!="',
+      'pol[0][1][1][1][0]: the operator "="',
     ],
   ])("%j", (statement, why) => {
     expect(parsePolicy([statement])).toContain(why);
@@ -120,55 +185,46 @@ describe("the commands that plain statements leave", () => {
   });
 });
 
-test("an `or` of nothing is vacuous wherever it stands", () => {
-  expect(isVacuous(parsed([["or", []]]))).toBe(true);
-  expect(
-    isVacuous(
-      parsed([
-        ["==", ".a", 1],
-        ["and", [["or", [["or", []]]]]],
-      ]),
-    ),
-  ).toBe(true);
-  expect(
-    isVacuous(
-      parsed([
-        ["and", []],
-        ["or", [["==", ".a", []]]],
-      ]),
-    ),
-  ).toBe(false);
-});
+describe("the steps of an evaluation", () => {
+  test("a long argument is walked once, however many statements index it", () => {
+    const statements = 450;
+    const body = "\u{1f600}".repeat(16 * 1024 - 1) + "x";
+    const policy = parsed(
+      Array.from({ length: statements }, () => ["==", ".args.body[-1]", "x"]),
+    );
+    const reading = new Reading();
+    expect(unmet(policy, { args: { body } }, reading)).toBeUndefined();
+    const each = 1 + 3 + 1; // the statement, the segments, the comparison
+    expect(reading.steps).toBe(statements * each + body.length);
+    expect(unmet(policy, { args: { body } }, reading)).toBeUndefined();
+    expect(reading.steps).toBe(2 * statements * each + body.length);
+  });
 
-test("a long argument is walked once, however many statements index it", () => {
-  const statements = 450;
-  const body = "\u{1f600}".repeat(16 * 1024 - 1) + "x";
-  const policy = parsed(
-    Array.from({ length: statements }, () => [
-      "or",
-      [
-        ["==", ".args.body?[-1]?", null],
-        ["==", ".args.body[-1]", "x"],
-      ],
-    ]),
-  );
-  const subject = { args: { body } };
-  const reading = new Reading();
-  expect(firstFalse(policy, subject, reading)).toBe(-1);
-  const segments = statements * 2 * 3;
-  expect(reading.steps).toBe(segments + 16 * 1024);
-  expect(firstFalse(policy, subject, reading)).toBe(-1);
-  expect(reading.steps).toBe(2 * segments + 16 * 1024);
-});
+  test("a large argument is listed once, however many statements compare it", () => {
+    const statements = 450;
+    const large = Object.fromEntries(Array.from({ length: 4096 }, (_, index) => [`m${index}`, 1]));
+    const policy = parsed([
+      ["or", Array.from({ length: statements }, () => ["==", ".args.large", { m: 1 }])],
+    ]);
+    const reading = new Reading();
+    expect(unmet(policy, { args: { large } }, reading)?.index).toBe(0);
+    expect(reading.steps).toBe(1 + statements * (1 + 2 + 1 + 1) + 4096);
+  });
 
-test("a large argument is listed once, however many statements compare it", () => {
-  const statements = 450;
-  const large = Object.fromEntries(Array.from({ length: 4096 }, (_, index) => [`m${index}`, 1]));
-  const policy = parsed([
-    ["or", Array.from({ length: statements }, () => ["==", ".args", { large: { m: 1 } }])],
-  ]);
-  const reading = new Reading();
-  expect(firstFalse(policy, { args: { large } }, reading)).toBe(0);
-  // One segment and two members for each statement; `args` and what is in it, once.
-  expect(reading.steps).toBe(statements * 3 + 1 + 4096);
+  test("a pattern of thirty stars takes the text's length and its own", () => {
+    const glob = "a*".repeat(30) + "b";
+    const policy = parsed([["like", ".args.text", glob]]);
+    const reading = new Reading();
+    expect(unmet(policy, { args: { text: "a".repeat(60_000) } }, reading)?.index).toBe(0);
+    expect(reading.steps).toBeLessThan(60_000 + 2 * glob.length);
+  });
+
+  test("a product of statements and elements ends with the budget", () => {
+    const many = Array.from({ length: 3000 }, () => 1);
+    const statement = ["and", Array.from({ length: 3000 }, () => ["==", ".", 1])];
+    const reading = new Reading();
+    const policy = parsed([["all", ".args.many", statement]]);
+    expect(() => unmet(policy, { args: { many } }, reading)).toThrow(TooCostly);
+    expect(reading.steps).toBeLessThan(MAX_STEPS + 3002);
+  });
 });

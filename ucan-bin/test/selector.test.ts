@@ -1,16 +1,17 @@
 import { describe, expect, test } from "vitest";
 
 import type { Json } from "../src/token/canonical.ts";
-import { parseSelector, Reading, select } from "../src/verify/selector.ts";
+import { Reading } from "../src/verify/reading.ts";
+import { parseSelector, select } from "../src/verify/selector.ts";
 
 function selected(text: string, value: Json): Json | undefined {
   const selector = parseSelector(text);
   if (typeof selector === "string") throw new Error(selector);
-  return select(selector, value);
+  return select(selector, value, new Reading());
 }
 
 const VALUE: Json = JSON.parse(
-  '{"a":{"b-c":1,"d e":2,"\\"":3},"list":[1,[2,3]],"text":"h\u00e9\ud83d\ude00!","nul":null,"__proto__":7,"é_$1":8}',
+  '{"a":{"b-c":1,"d e":2,"\\"":3},"list":[1,[2,3]],"text":"h\u00e9\ud83d\ude00!","nul":null,"rows":[{"x":1},{"x":null}],"map":{"a":1,"b":[2]},"empty":[],"bytes":{"/":{"bytes":"AAEC"}},"other":{"/":1},"notbytes":{"/":{"bytes":"AAEC="}},"__proto__":7,"é_$1":8}',
 );
 
 describe("paths", () => {
@@ -37,6 +38,38 @@ describe("paths", () => {
     [".list.a?", null],
     [".nul.a?", null],
     [".a[0]?", null],
+    [".nul??", null],
+    [".none???", null],
+    [".??", VALUE],
+    [".list[]", [1, [2, 3]]],
+    [".list[1:]", [[2, 3]]],
+    [".list[:1]", [1]],
+    [".list[-1:]", [[2, 3]]],
+    [".list[0:-1]", [1]],
+    [".list[1:0]", []],
+    [".list[5:9]", []],
+    [".list[-9:9]", [1, [2, 3]]],
+    [".list.[0:1]", [1]],
+    [".text[1:3]", "\u00e9\ud83d\ude00"],
+    [".nul[1:]?", null],
+    [".rows[]", [{ x: 1 }, { x: null }]],
+    [".rows[].x", [1, null]],
+    [".rows[].y?", [null, null]],
+    [".rows[][]", [1, null]],
+    [".map[]", [1, [2]]],
+    [".map[][]?", [2]],
+    [".map[][]?[0]?", [null]],
+    [".nul[]?", null],
+    [".nul[]?.x?", null],
+    [".empty[]", []],
+    [".empty[].x", []],
+    [".bytes[0]", 0],
+    [".bytes[-1]", 2],
+    [".bytes[1:]", { "/": { bytes: "AQI" } }],
+    [".bytes[9:]", { "/": { bytes: "" } }],
+    ['.notbytes["/"].bytes', "AAEC="],
+    ['.other["/"]', 1],
+    ['.notbytes[]', [{ bytes: "AAEC=" }]],
   ])("%s", (text, value) => {
     expect(selected(text, VALUE)).toEqual(value);
   });
@@ -57,6 +90,18 @@ describe("paths that end early select nothing", () => {
     ".a[0]",
     ".constructor",
     ".a.toString",
+    ".nul[1:]",
+    ".a[1:]",
+    ".nul[]",
+    ".text[]",
+    ".rows[].y",
+    ".rows[][0]",
+    ".map[][]",
+    ".nul[]?.x",
+    ".bytes[]",
+    '.bytes["/"]',
+    ".bytes[9]",
+    ".bytes.bytes",
   ])("%s", (text) => {
     expect(selected(text, VALUE)).toBeUndefined();
   });
@@ -72,7 +117,6 @@ describe("what is no path is refused", () => {
     [".a.", "path such as"],
     [".a b", "path such as"],
     [".9", "path such as"],
-    [".a??", "path such as"],
     [".[a]", "path such as"],
     [".[0", "path such as"],
     [".[1.5]", "path such as"],
@@ -80,11 +124,14 @@ describe("what is no path is refused", () => {
     ['.["a]', "path such as"],
     ['.["\\x"]', "path such as"],
     [".a\n", "path such as"],
-    [".[]", "iterator or a slice"],
-    [".a[]?", "iterator or a slice"],
-    [".a[1:2]", "iterator or a slice"],
-    [".[:2]", "iterator or a slice"],
-    [".[-1:]", "iterator or a slice"],
+    [".[:]", "path such as"],
+    [".[::]", "path such as"],
+    [".[1:2:3]", "path such as"],
+    [".[1:a]", "path such as"],
+    [".[ 1]", "path such as"],
+    [".[]]", "path such as"],
+    [".a[]b", "path such as"],
+    [".[?]", "path such as"],
     ['.["a:b', "path such as"],
   ])("%j", (text, why) => {
     expect(parseSelector(text)).toContain(why);

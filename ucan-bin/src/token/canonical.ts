@@ -37,18 +37,20 @@ const ALWAYS_EXACT = 15;
 
 /** Read JSON text of at most `nesting` open brackets; the nesting is bounded before parsing. */
 export function parse(text: string, nesting: number): Json | Refusal {
-  const names = scan(text, nesting);
-  if (names instanceof Refusal) return names;
+  const seen = scan(text, nesting);
+  if (seen instanceof Refusal) return seen;
   let value: Json;
   try {
     value = JSON.parse(text);
   } catch {
     return invalidRequest("not JSON text (RFC 8259)");
   }
+  if (seen.inexact) return invalidRequest(inexact(value));
   const tally: Tally = { members: 0, wrong: undefined };
   count(value, tally);
+  if (tally.wrong === INEXACT) return invalidRequest(inexact(value));
   if (tally.wrong !== undefined) return invalidRequest(tally.wrong);
-  if (tally.members !== names) return invalidRequest("an object names a member twice");
+  if (tally.members !== seen.names) return invalidRequest("an object names a member twice");
   return value;
 }
 
@@ -85,26 +87,25 @@ function membersOf(value: JsonObject): [string, Json][] {
   return Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
-/** The names of an object's members. */
-export type NamesOf = (value: JsonObject) => readonly string[];
+/** Characters of a value that a message shows. */
+const SHOWN = 256;
 
-/**
- * Whether two values are the same JSON: they have the same canonical form. Listing the names of
- * an object takes longer the larger it is, so who compares one often gives a `namesOf` that knows.
- */
-export function equal(
-  a: Json | undefined,
-  b: Json | undefined,
-  namesOf: NamesOf = Object.keys,
-): boolean {
+/** The beginning of a value's text, cut so that it stays text. */
+export function shown(value: Json): string {
+  const text = typeof value === "string" ? JSON.stringify(value) : canonical(value);
+  return text.length <= SHOWN ? text : `${text.slice(0, SHOWN).toWellFormed()}…`;
+}
+
+/** Whether two values are the same JSON: they have the same canonical form. */
+export function equal(a: Json | undefined, b: Json | undefined): boolean {
   if (Array.isArray(a) && Array.isArray(b)) {
-    return a.length === b.length && a.every((item, index) => equal(item, b[index], namesOf));
+    return a.length === b.length && a.every((item, index) => equal(item, b[index]));
   }
   if (!isObject(a) || !isObject(b)) return a === b;
-  const names = namesOf(a);
+  const names = Object.keys(a);
   return (
-    names.length === namesOf(b).length &&
-    names.every((name) => Object.hasOwn(b, name) && equal(a[name], b[name], namesOf))
+    names.length === Object.keys(b).length &&
+    names.every((name) => Object.hasOwn(b, name) && equal(a[name], b[name]))
   );
 }
 
@@ -128,10 +129,18 @@ export function nestingOf(value: Json): number {
   return deepest + 1;
 }
 
-/** Walk the text once outside its strings; return how many member names it has. */
-function scan(text: string, nesting: number): number | Refusal {
+/** What the text shows before it is parsed. */
+interface Seen {
+  readonly names: number;
+  /** It writes an integer that would change value. */
+  readonly inexact: boolean;
+}
+
+/** Walk the text once outside its strings; refuse it where it is nested too deep. */
+function scan(text: string, nesting: number): Seen | Refusal {
   let names = 0;
   let open = 0;
+  let inexact = false;
   for (let i = 0; i < text.length; i++) {
     const unit = text.charCodeAt(i);
     if (unit === QUOTE) {
@@ -144,11 +153,11 @@ function scan(text: string, nesting: number): number | Refusal {
       open--;
     } else if (unit >= ZERO && unit <= NINE) {
       const end = endOfNumber(text, i);
-      if (!isExact(text.slice(i, end))) return invalidRequest(INEXACT);
+      inexact ||= !isExact(text.slice(i, end));
       i = end - 1;
     }
   }
-  return names;
+  return { names, inexact };
 }
 
 const INEXACT = "an integer is beyond ±(2^53−1) and would change value";
@@ -174,6 +183,37 @@ function isExact(literal: string): boolean {
   return Number.isSafeInteger(Number(literal));
 }
 
+/** The sentence for a value that holds such an integer, naming the path to the first. */
+function inexact(value: Json): string {
+  // Written out, an integer may be as large as those that have to be written with an exponent.
+  const path = pathTo(value, isInexact) || pathTo(value, isUnsafe);
+  return path ? `${path}: ${INEXACT}` : INEXACT;
+}
+
+function isInexact(value: Json): boolean {
+  return isUnsafe(value) && Math.abs(Number(value)) < FIRST_WITH_EXPONENT;
+}
+
+function isUnsafe(value: Json): boolean {
+  return typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value);
+}
+
+/** Where in `value` the first scalar is of which `wanted` is true, such as `args.sizes[2]`. */
+function pathTo(value: Json, wanted: (value: Json) => boolean): string | undefined {
+  if (value === null || typeof value !== "object") return wanted(value) ? "" : undefined;
+  for (const [name, member] of Object.entries(value)) {
+    const rest = pathTo(member, wanted);
+    if (rest === undefined) continue;
+    const step = Array.isArray(value) ? `[${name}]` : named(name);
+    return `${step}${/^[A-Za-z_]/.test(rest) ? "." : ""}${rest}`.slice(0, SHOWN).toWellFormed();
+  }
+  return undefined;
+}
+
+function named(name: string): string {
+  return /^[A-Za-z_]\w*$/.test(name) ? name : `[${JSON.stringify(name)}]`;
+}
+
 interface Tally {
   members: number;
   wrong: string | undefined;
@@ -197,6 +237,5 @@ function count(value: Json, tally: Tally): void {
 
 function wrongNumber(value: number): string | undefined {
   if (!Number.isFinite(value)) return "a number is too large for a double";
-  if (!Number.isInteger(value) || Number.isSafeInteger(value)) return undefined;
-  return Math.abs(value) < FIRST_WITH_EXPONENT ? INEXACT : undefined;
+  return isInexact(value) ? INEXACT : undefined;
 }

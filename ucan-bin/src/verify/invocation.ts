@@ -22,13 +22,14 @@ import {
   wider,
   type Refusal,
 } from "../refusal.ts";
-import { equal, type JsonObject } from "../token/canonical.ts";
+import { equal, shown, type Json, type JsonObject } from "../token/canonical.ts";
 import type { InvocationToken } from "../token/invocation.ts";
-import { isWithin } from "./links.ts";
+import { unmet, type Unmet } from "./evaluate.ts";
+import { isWithin, wrongSub } from "./links.ts";
 import type { Chain } from "./order.ts";
-import { firstFalse } from "./pol.ts";
+import type { Policy } from "./pol.ts";
+import { MAX_STEPS, Reading, TooCostly } from "./reading.ts";
 import { covers } from "./resource.ts";
-import { Reading } from "./selector.ts";
 
 /** Steps 1 to 3: why it is not from this chain's holder, for this service, within its time. */
 export function wrongClaims(
@@ -59,12 +60,33 @@ function foreign(
   { root, leaf }: Chain,
   audience: string | undefined,
 ): Refusal | undefined {
-  if (claims.iss !== leaf.claims.aud)
-    return chainInvalid("the invocation is not by the chain's last audience");
-  if (claims.sub !== root.claims.iss) return chainInvalid("sub is not the issuer of the root");
-  if (claims.aud !== audience) return audienceMismatch("the invocation is for another service");
-  if (!isWithin(claims.cmd, leaf.claims.cmd)) return wider("cmd is not within that of the chain");
-  return claims.exp > leaf.claims.exp ? wider("exp is later than that of the chain") : undefined;
+  const { iss, sub, aud, cmd, exp } = claims;
+  if (iss !== leaf.claims.aud)
+    return chainInvalid("the invocation is not by the chain's last audience", {
+      field: "iss",
+      wanted: shown(leaf.claims.aud),
+      found: shown(iss),
+    });
+  if (sub !== root.claims.iss) return wrongSub(sub, root.claims.iss);
+  if (aud !== audience)
+    return audienceMismatch("the invocation is for another service", {
+      field: "aud",
+      wanted: audience && shown(audience),
+      found: shown(aud),
+    });
+  if (!isWithin(cmd, leaf.claims.cmd))
+    return wider("cmd is not within that of the chain", {
+      field: "cmd",
+      wanted: `${shown(leaf.claims.cmd)} or beneath`,
+      found: shown(cmd),
+    });
+  return exp > leaf.claims.exp
+    ? wider("exp is later than that of the chain", {
+        field: "exp",
+        wanted: `at most ${leaf.claims.exp}`,
+        found: shown(exp),
+      })
+    : undefined;
 }
 
 function outside(
@@ -73,22 +95,49 @@ function outside(
 ): Refusal | undefined {
   return constraint === undefined || covers(constraint, resource)
     ? undefined
-    : outOfScope("the resource is not within the chain's constraint");
+    : outOfScope("the resource is not within the chain's constraint", {
+        field: "args.resource",
+        wanted: `within ${shown(constraint)}`,
+        found: shown(resource),
+      });
 }
 
 /** The first policy that does not hold, pointing at the link that makes it a condition. */
 function brokenPolicy(
   { links }: Chain,
   { cmd, resource, args }: Call,
-  refuse: (message: string) => Refusal,
+  refuse: typeof outOfScope,
 ): Refusal | undefined {
   const subject = { cmd, resource, args };
   const reading = new Reading();
-  for (const [hop, { policy }] of links.entries()) {
-    const index = firstFalse(policy, subject, reading);
-    if (index >= 0) return refuse(`pol[${index}] of this link does not hold`).at(hop);
+  for (const [hop, { policy, claims }] of links.entries()) {
+    const broken = unmetBy(policy, subject, reading);
+    if (broken === undefined) continue;
+    if (broken === "costly") return refuse(COSTLY, { field: "pol" }).at(hop);
+    const { index, field, found } = broken;
+    const reason = { field, wanted: shown(statementAt(claims.pol, field)), found };
+    return refuse(`pol[${index}] of this link does not hold`, reason).at(hop);
   }
   return undefined;
+}
+
+const COSTLY = `the policies of the chain take more than ${MAX_STEPS} steps for this call`;
+
+function unmetBy(policy: Policy, subject: Json, reading: Reading): Unmet | "costly" | undefined {
+  try {
+    return unmet(policy, subject, reading);
+  } catch (error) {
+    if (error instanceof TooCostly) return "costly";
+    throw error;
+  }
+}
+
+/** The statement at a place such as `pol[1][1][0]`. */
+function statementAt(pol: Json[], field: string): Json {
+  return Array.from(field.matchAll(/\[(\d+)\]/g)).reduce<Json>(
+    (item, [, index]) => (item as Json[])[Number(index)] as Json,
+    pol,
+  );
 }
 
 function asCall({ claims: { cmd }, resource, args }: InvocationToken): Call {
@@ -96,18 +145,30 @@ function asCall({ claims: { cmd }, resource, args }: InvocationToken): Call {
 }
 
 function differs({ claims, resource, args }: InvocationToken, call: Call): Refusal | undefined {
-  if (claims.cmd !== call.cmd) return resourceMismatch("the call's command is not the signed one");
+  if (claims.cmd !== call.cmd)
+    return resourceMismatch("the call's command is not the signed one", {
+      field: "cmd",
+      wanted: shown(call.cmd),
+      found: shown(claims.cmd),
+    });
   if (!equal(resource, call.resource))
-    return resourceMismatch("the call's resource is not the signed one");
+    return resourceMismatch("the call's resource is not the signed one", {
+      field: "args.resource",
+      wanted: shown(call.resource),
+      found: shown(resource),
+    });
   const changed = Object.entries(args).find(([name, value]) => !has(call.args, name, value));
-  return (
-    changed &&
-    resourceMismatch(
-      `the call's argument ${JSON.stringify(changed[0].slice(0, 64))} is not the signed one`,
-    )
-  );
+  return changed && otherArgument(changed[0].slice(0, 64), changed[1], call.args[changed[0]]);
 }
 
-function has(args: JsonObject, name: string, wanted: JsonObject[string]): boolean {
+function otherArgument(name: string, signed: Json, called: Json | undefined): Refusal {
+  return resourceMismatch(`the call's argument ${JSON.stringify(name)} is not the signed one`, {
+    field: `args.${name}`,
+    wanted: called === undefined ? undefined : shown(called),
+    found: shown(signed),
+  });
+}
+
+function has(args: JsonObject, name: string, wanted: Json): boolean {
   return Object.hasOwn(args, name) && equal(args[name], wanted);
 }

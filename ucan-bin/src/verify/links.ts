@@ -1,7 +1,7 @@
 /** What one link of a chain may say, given the link before it (step 5 of `order.ts`). */
 
 import { chainInvalid, wider, type Refusal } from "../refusal.ts";
-import type { JsonObject } from "../token/canonical.ts";
+import { shown, type JsonObject } from "../token/canonical.ts";
 import type { DelegationToken } from "../token/delegation.ts";
 import { covers } from "./resource.ts";
 
@@ -31,22 +31,84 @@ export function wrongLink(
   root: string,
   acceptUnlinked: boolean,
 ): Refusal | undefined {
-  const { iss, cmd, exp, nbf } = child.claims;
-  if (iss !== parent.claims.aud)
-    return chainInvalid("the issuer is not the audience of the link before");
+  return (
+    unlinked(child, parent, root, acceptUnlinked) ??
+    widened(child, parent) ??
+    beyond(child.constraint, held)
+  );
+}
+
+function unlinked(
+  child: DelegationToken,
+  parent: DelegationToken,
+  root: string,
+  acceptUnlinked: boolean,
+): Refusal | undefined {
+  const { iss, sub, prf } = child.claims;
+  const audience = parent.claims.aud;
+  if (iss !== audience)
+    return chainInvalid("the issuer is not the audience of the link before", {
+      field: "iss",
+      wanted: shown(audience),
+      found: shown(iss),
+    });
   if (!isLinked(child, parent, acceptUnlinked))
-    return chainInvalid("prf does not name the link before");
-  if (wrongSubject(child, root)) return chainInvalid("sub is not the issuer of the root");
-  if (parent.approved)
-    return chainInvalid("a delegation that came from an approval cannot be handed on");
-  if (!isWithin(cmd, parent.claims.cmd)) return wider("cmd is not within that of the link before");
-  if (exp > parent.claims.exp) return wider("exp is later than that of the link before");
-  if (nbf < parent.claims.nbf) return wider("nbf is earlier than that of the link before");
-  const { constraint } = child;
-  if (held !== undefined && constraint !== undefined && !covers(held, constraint)) {
-    return wider("meta.resource_constraint is not within that of the links before");
-  }
-  return undefined;
+    return chainInvalid("prf does not name the link before", {
+      field: "prf",
+      wanted: shown([parent.cid]),
+      found: prf && shown(prf),
+    });
+  if (wrongSubject(child, root)) return wrongSub(sub, root);
+  return parent.approved
+    ? chainInvalid("a delegation that came from an approval cannot be handed on", {
+        field: "meta.approval",
+      })
+    : undefined;
+}
+
+function widened({ claims }: DelegationToken, parent: DelegationToken): Refusal | undefined {
+  const { cmd, exp, nbf } = parent.claims;
+  if (!isWithin(claims.cmd, cmd))
+    return wider("cmd is not within that of the link before", {
+      field: "cmd",
+      wanted: `${shown(cmd)} or beneath`,
+      found: shown(claims.cmd),
+    });
+  if (claims.exp > exp)
+    return wider("exp is later than that of the link before", {
+      field: "exp",
+      wanted: `at most ${exp}`,
+      found: shown(claims.exp),
+    });
+  return claims.nbf < nbf
+    ? wider("nbf is earlier than that of the link before", {
+        field: "nbf",
+        wanted: `at least ${nbf}`,
+        found: shown(claims.nbf),
+      })
+    : undefined;
+}
+
+function beyond(
+  constraint: JsonObject | undefined,
+  held: JsonObject | undefined,
+): Refusal | undefined {
+  return held === undefined || constraint === undefined || covers(held, constraint)
+    ? undefined
+    : wider("meta.resource_constraint is not within that of the links before", {
+        field: "meta.resource_constraint",
+        wanted: `within ${shown(held)}`,
+        found: shown(constraint),
+      });
+}
+
+/** Why `sub` is wrong, where `wrongSubject` said so, or where it has to be given. */
+export function wrongSub(sub: string | undefined, root: string): Refusal {
+  return chainInvalid("sub is not the issuer of the root", {
+    field: "sub",
+    wanted: shown(root),
+    found: sub && shown(sub),
+  });
 }
 
 /** `sub` may be left out; given, it is the root's issuer at every hop. */

@@ -8,10 +8,10 @@
  */
 
 import { chainInvalid, chainTooDeep, expired, wider, type Refusal } from "../refusal.ts";
-import { canonical, type Json, type JsonObject } from "../token/canonical.ts";
+import { shown, type JsonObject } from "../token/canonical.ts";
+import { commandsLeft } from "./commands.ts";
 import { isWithin } from "./links.ts";
 import { constraintOf, type Chain } from "./order.ts";
-import { commandsLeft } from "./pol.ts";
 import { covers } from "./resource.ts";
 
 /** A chain, and what all of its links together leave. */
@@ -20,9 +20,6 @@ export interface Held extends Chain {
   /** The commands that policies name; undefined if none of them does. */
   readonly commands: readonly string[] | undefined;
 }
-
-/** Characters of a value that a message shows. */
-const SHOWN = 256;
 
 export function heldBy(chain: Chain): Held {
   const commands = commandsLeft(chain.links.flatMap(({ policy }) => policy));
@@ -60,10 +57,4 @@ export function wrongConstraint(
   return wider(
     `the constraint ${shown(asked)} is not within ${shown(held)}, which the chain gives`,
   );
-}
-
-/** The beginning of a value, cut so that it stays text. */
-function shown(value: Json): string {
-  const text = canonical(value);
-  return text.length <= SHOWN ? text : `${text.slice(0, SHOWN).toWellFormed()}…`;
 }

@@ -45,14 +45,15 @@ import {
   notYetValid,
   Refusal,
 } from "../refusal.ts";
-import type { JsonObject } from "../token/canonical.ts";
+import { shown, type JsonObject } from "../token/canonical.ts";
+import { believe, isBelieved, recall } from "../token/believed.ts";
 import { readDelegation, type DelegationToken } from "../token/delegation.ts";
 import { keyOf } from "../token/did_key.ts";
 import { isSignature, verify as isSigned } from "../token/ed25519.ts";
 import { readInvocation, type InvocationToken } from "../token/invocation.ts";
 import { isTooLong, TOO_LONG } from "../token/jwt.ts";
 import { wrongClaims, wrongInvocation } from "./invocation.ts";
-import { narrowed, wrongLink, wrongSubject } from "./links.ts";
+import { narrowed, wrongLink, wrongSub, wrongSubject } from "./links.ts";
 import { revocation, wrongRoot } from "./trust.ts";
 import { wrongWish } from "./wanted.ts";
 
@@ -124,7 +125,7 @@ export function readChain(tokens: readonly string[], maxDepth: number): Chain | 
   if (long !== -1) return malformed(TOO_LONG).at(long);
   const links: DelegationToken[] = [];
   for (const [hop, token] of tokens.entries()) {
-    const link = readDelegation(token);
+    const link = recall(token) ?? readDelegation(token);
     if (link instanceof Refusal) return link.at(hop);
     links.push(link);
   }
@@ -171,7 +172,9 @@ function wrongQuestion({
 function wrongKey({ tokens }: Evidence): Refusal | undefined {
   return first(tokens, ({ claims: { iss, aud } }) =>
     keyOf(iss) === undefined || keyOf(aud) === undefined
-      ? malformed("iss or aud names no usable Ed25519 key")
+      ? malformed("iss or aud names no usable Ed25519 key", {
+          field: keyOf(iss) === undefined ? "iss" : "aud",
+        })
       : undefined,
   );
 }
@@ -180,26 +183,40 @@ function wrongSignatureText({ tokens }: Evidence): Refusal | undefined {
   return first(tokens, ({ signature }) => (isSignature(signature) ? undefined : badSignature()));
 }
 
-function wrongSignature({ tokens }: Evidence): Refusal | undefined {
-  return first(tokens, ({ claims, signed, signature }) => {
+function wrongSignature({ chain, tokens }: Evidence): Refusal | undefined {
+  const refusal = first(tokens, (token) => {
+    if (isBelieved(token)) return undefined;
+    const { claims, signed, signature } = token;
     const key = keyOf(claims.iss);
     return key !== undefined && isSigned(signed, signature, key) ? undefined : badSignature();
   });
+  if (refusal === undefined) for (const link of chain.links) believe(link);
+  return refusal;
 }
 
 /** A token is good from its first second until its last has begun: start ≤ now < exp. */
 function wrongTime({ tokens, request: { now, leeway } }: Evidence): Refusal | undefined {
   return first(tokens, ({ claims }) => {
-    const start = "nbf" in claims ? claims.nbf : claims.iat;
+    const [field, start] = "nbf" in claims ? ["nbf", claims.nbf] : ["iat", claims.iat];
     if (start > now + leeway)
-      return notYetValid("the token is not valid yet by the verifier's clock");
-    return claims.exp <= now - leeway ? expired("the token has expired") : undefined;
+      return notYetValid("the token is not valid yet by the verifier's clock", {
+        field,
+        wanted: `at most ${now + leeway}`,
+        found: shown(start),
+      });
+    return claims.exp <= now - leeway
+      ? expired("the token has expired", {
+          field: "exp",
+          wanted: `later than ${now - leeway}`,
+          found: shown(claims.exp),
+        })
+      : undefined;
   });
 }
 
 function brokenChain({ chain: { links, root }, request }: Evidence): Refusal | undefined {
   const issuer = root.claims.iss;
-  if (wrongSubject(root, issuer)) return chainInvalid("sub is not the issuer of the root").at(0);
+  if (wrongSubject(root, issuer)) return wrongSub(root.claims.sub, issuer).at(0);
   let held = root.constraint;
   return first(links, (link, hop) => {
     const parent = links[hop - 1];
@@ -227,7 +244,11 @@ function wrongUse({
 
 function wrongHolder({ links, leaf }: Chain, audience: string | undefined): Refusal | undefined {
   if (audience === undefined || audience === leaf.claims.aud) return undefined;
-  return audienceMismatch("the chain ends in another key").at(links.length - 1);
+  return audienceMismatch("the chain ends in another key", {
+    field: "aud",
+    wanted: shown(audience),
+    found: shown(leaf.claims.aud),
+  }).at(links.length - 1);
 }
 
 function verdict({ chain, invocation }: Evidence): Omit<AnswerOf["verify"], "id" | "ok"> {

@@ -1,18 +1,30 @@
 /**
  * Policies of UCAN 1.0: statements about the arguments of a call, all of which must hold.
  *
- * A policy is parsed once, when its token is read or signed, and evaluated from then on. An
- * operator that is not in the table below refuses the token: skipping a statement that is not
- * understood would widen what the token allows.
+ *     ["==", sel, value]  ["!=", sel, value]        the same JSON, and not
+ *     ["<", sel, n]  "<="  ">"  ">="                numbers, compared exactly
+ *     ["like", sel, glob]                           a text that fits a pattern
+ *     ["and", [st…]]  ["or", [st…]]  ["not", st]
+ *     ["all", sel, st]  ["any", sel, st]            of the elements of a list, or a map's values
+ *
+ * A policy is parsed once, when its token is read or signed, and evaluated from then on
+ * (`evaluate.ts`). An operator that is not in the table below refuses the token: skipping a
+ * statement that is not understood would widen what the token allows.
  */
 
-import { equal } from "../token/canonical.ts";
 import type { Json } from "../token/canonical.ts";
-import { parseSelector, Reading, select, type Selector } from "./selector.ts";
+import { parsePattern, type Pattern } from "./like.ts";
+import { parseSelector, type Selector } from "./selector.ts";
 
 export type Statement =
-  | { readonly op: "=="; readonly selector: Selector; readonly value: Json }
-  | { readonly op: "and" | "or"; readonly of: Policy };
+  | { readonly op: "==" | "!="; readonly selector: Selector; readonly value: Json }
+  | { readonly op: Order; readonly selector: Selector; readonly value: number }
+  | { readonly op: "like"; readonly selector: Selector; readonly pattern: Pattern }
+  | { readonly op: "and" | "or"; readonly of: Policy }
+  | { readonly op: "not"; readonly of: Statement }
+  | { readonly op: "all" | "any"; readonly selector: Selector; readonly of: Statement };
+
+export type Order = "<" | "<=" | ">" | ">=";
 
 export type Policy = readonly Statement[];
 
@@ -27,84 +39,21 @@ export function parsePolicy(pol: Json[], at = "pol"): Policy | string {
   return policy;
 }
 
-/**
- * The index of the first statement that does not hold for `subject`; -1 if all hold. Policies that
- * are evaluated for the same subject share one `reading`, so that it is walked once for all.
- */
-export function firstFalse(
-  policy: Policy,
-  subject: Json,
-  reading: Reading = new Reading(),
-): number {
-  return policy.findIndex((statement) => !holds(statement, subject, reading));
-}
-
-export const VACUOUS = "an `or` of nothing in pol holds for every call; allow_vacuous signs it";
-
-/** Whether some statement holds whatever the call is: an `or` of nothing. */
-export function isVacuous(policy: Policy): boolean {
-  return policy.some(
-    (statement) =>
-      statement.op !== "==" &&
-      ((statement.op === "or" && statement.of.length === 0) || isVacuous(statement.of)),
-  );
-}
-
-/**
- * The commands that the policy leaves, as far as its plain statements about the command say: an
- * equality, or an `or` of equalities. Undefined if it has none; other statements may leave fewer.
- */
-export function commandsLeft(policy: Policy): ReadonlySet<string> | undefined {
-  return policy
-    .map(commandsIn)
-    .reduce((left, named) => (left && named ? common(left, named) : (left ?? named)), undefined);
-}
-
-function commandsIn(statement: Statement): ReadonlySet<string> | undefined {
-  if (statement.op === "and") return commandsLeft(statement.of);
-  const equalities = statement.op === "or" ? statement.of : [statement];
-  // An `or` of nothing holds for every command.
-  if (equalities.length === 0) return undefined;
-  const commands = new Set<string>();
-  for (const equality of equalities) {
-    if (equality.op !== "==" || !isCommand(equality.selector)) return undefined;
-    // A command is a text; what else it is compared with, it never equals.
-    if (typeof equality.value === "string") commands.add(equality.value);
-  }
-  return commands;
-}
-
-function isCommand(selector: Selector): boolean {
-  return selector.length === 1 && selector[0]?.key === "cmd";
-}
-
-function common(a: ReadonlySet<string>, b: ReadonlySet<string>): ReadonlySet<string> {
-  return new Set([...a].filter((command) => b.has(command)));
-}
-
-function holds(statement: Statement, subject: Json, reading: Reading): boolean {
-  switch (statement.op) {
-    case "==":
-      // What does not resolve is undefined, which equals no value.
-      return equal(select(statement.selector, subject, reading), statement.value, (value) =>
-        reading.namesOf(value),
-      );
-    case "and":
-      return statement.of.every((inner) => holds(inner, subject, reading));
-    case "or":
-      // UCAN 1.0 lets an `or` of nothing hold.
-      return (
-        statement.of.length === 0 || statement.of.some((inner) => holds(inner, subject, reading))
-      );
-  }
-}
-
 type Parser = (operands: Json[], at: string) => Statement | string;
 
 const OPERATORS: ReadonlyMap<string, Parser> = new Map<string, Parser>([
-  ["==", comparison],
+  ["==", about((selector, value) => ({ op: "==", selector, value }), "value")],
+  ["!=", about((selector, value) => ({ op: "!=", selector, value }), "value")],
+  ["<", order("<")],
+  ["<=", order("<=")],
+  [">", order(">")],
+  [">=", order(">=")],
+  ["like", about(like, "pattern")],
   ["and", connective("and")],
   ["or", connective("or")],
+  ["not", negation],
+  ["all", about(quantifier("all"), "statement")],
+  ["any", about(quantifier("any"), "statement")],
 ]);
 
 function parseStatement(item: Json, at: string): Statement | string {
@@ -114,16 +63,48 @@ function parseStatement(item: Json, at: string): Statement | string {
   const parser = OPERATORS.get(op);
   if (parser !== undefined) return parser(operands, at);
   const known = [...OPERATORS.keys()].join(", ");
-  return `${at}: the operator ${JSON.stringify(op.slice(0, 16))} is not supported (only ${known})`;
+  return `${at}: the operator ${JSON.stringify(op.slice(0, 16))} is not one of ${known}`;
 }
 
-function comparison(operands: Json[], at: string): Statement | string {
-  const [path, value] = operands;
-  if (operands.length !== 2 || typeof path !== "string" || value === undefined) {
-    return `${at} is not ["==", selector, value]`;
-  }
-  const selector = parseSelector(path);
-  return typeof selector === "string" ? `${at}: ${selector}` : { op: "==", selector, value };
+/** Of a selector and one more operand; `undefined` says that the operand is not a `what`. */
+type Make = (selector: Selector, operand: Json, at: string) => Statement | string | undefined;
+
+function about(make: Make, what: string): Parser {
+  return (operands, at) => {
+    const [path, operand] = operands;
+    if (operands.length !== 2 || typeof path !== "string" || operand === undefined)
+      return `${at} is not [operator, selector, ${what}]`;
+    const selector = parseSelector(path);
+    if (typeof selector === "string") return `${at}: ${selector}`;
+    return make(selector, operand, at) ?? `${at} is not [operator, selector, ${what}]`;
+  };
+}
+
+function order(op: Order): Parser {
+  return about(
+    (selector, value) => (typeof value === "number" ? { op, selector, value } : undefined),
+    "number",
+  );
+}
+
+function like(selector: Selector, glob: Json): Statement | undefined {
+  return typeof glob === "string"
+    ? { op: "like", selector, pattern: parsePattern(glob) }
+    : undefined;
+}
+
+function quantifier(op: "all" | "any"): Make {
+  return (selector, item, at) => {
+    const of = parseStatement(item, `${at}[2]`);
+    return typeof of === "string" ? of : { op, selector, of };
+  };
+}
+
+function negation(operands: Json[], at: string): Statement | string {
+  const [item] = operands;
+  if (operands.length !== 1 || item === undefined) return `${at} is not ["not", statement]`;
+  const of = parseStatement(item, `${at}[1]`);
+  return typeof of === "string" ? of : { op: "not", of };
 }
 
 function connective(op: "and" | "or"): Parser {

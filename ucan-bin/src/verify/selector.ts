@@ -1,130 +1,147 @@
 /**
  * Selectors of UCAN 1.0: a path into the arguments of a call, in the manner of jq.
  *
- *     .              the whole
- *     .a.b           members
- *     .["a b"]       a member by any name
- *     .[0]  .[-1]    an element, from the start or the end
- *     .a?            null where the path ends early, instead of failing
+ *     .                the whole
+ *     .a.b             members
+ *     .["a b"]         a member by any name
+ *     .[0]  .[-1]      an element, from the start or the end
+ *     .[1:3]  .[:-1]   the elements from one index up to another; what is not there is left out
+ *     .[]              all elements, or all members' values, and what the rest selects in each
+ *     .a?              null where the path ends early, instead of failing
  *
- * Iterators (`[]`) and slices (`[1:3]`) select many; no operator here takes those, so a selector
- * with one is refused as a whole rather than read as something else.
- *
- * Strings are indexed by code point, for which a string has to be walked, and comparing an object
- * lists its members. Whoever makes a call may send long ones that no token bounds, and a policy may
- * name them hundreds of times, so what was walked once is kept in a `Reading` for as long as one
- * subject is evaluated. An evaluation therefore takes at most two steps for each segment of the
- * selectors, and one for each character and each member of the subject and of the policy: the sum
- * of what was sent, never a product.
+ * Texts are lists of characters by code point, and bytes, `{"/": {"bytes": "<base64>"}}` as IPLD
+ * writes them in JSON, are lists of numbers. After `.[]` the rest must resolve in each element;
+ * what a second `.[]` selects is put in one list, where `.[]?` adds nothing for what has no
+ * elements. (UCAN delegation, "Selectors"; the published vectors decide what it leaves open.)
  */
 
 import { isObject } from "../token/canonical.ts";
-import type { Json, JsonObject } from "../token/canonical.ts";
+import type { Json } from "../token/canonical.ts";
+import { bytesOf, bytesIn } from "./bytes.ts";
+import type { Reading } from "./reading.ts";
 
-interface Segment {
-  readonly key: string | number;
-  readonly optional: boolean;
-}
+export type Step =
+  | { readonly kind: "member"; readonly name: string }
+  | { readonly kind: "element"; readonly index: number }
+  | { readonly kind: "slice"; readonly start: number; readonly end: number | undefined }
+  | { readonly kind: "each" };
+
+export type Segment = Step & { readonly optional: boolean };
 
 export type Selector = readonly Segment[];
 
-/** What is known of one subject while selectors are read against it. */
-export class Reading {
-  #steps = 0;
-  readonly #walked = new Map<string, Json[]>();
-  readonly #listed = new Map<JsonObject, readonly string[]>();
-
-  /** How much was done so far: segments followed, characters walked, and members listed. */
-  get steps(): number {
-    return this.#steps;
-  }
-
-  /** What one segment selects in `value`; undefined if there is none. */
-  follow(key: string | number, value: Json): Json | undefined {
-    this.#steps++;
-    return typeof key === "string" ? member(value, key) : this.#element(value, key);
-  }
-
-  /** The names of an object's members, for comparing it. */
-  namesOf(value: JsonObject): readonly string[] {
-    const known = this.#listed.get(value);
-    if (known !== undefined) return known;
-    const names = Object.keys(value);
-    this.#steps += names.length;
-    this.#listed.set(value, names);
-    return names;
-  }
-
-  #element(value: Json, index: number): Json | undefined {
-    const elements = typeof value === "string" ? this.#characters(value) : value;
-    return Array.isArray(elements) ? elements.at(index) : undefined;
-  }
-
-  /** By code point, so that no index cuts a character in two. */
-  #characters(text: string): Json[] {
-    const known = this.#walked.get(text);
-    if (known !== undefined) return known;
-    const characters = Array.from(text);
-    this.#steps += characters.length;
-    this.#walked.set(text, characters);
-    return characters;
-  }
-}
-
 /** Sticky, so that each match continues where the one before ended. */
 const SEGMENT =
-  /(?:\.([\p{L}_][\p{L}\p{M}\p{N}_$-]*)|\.?\[(?:(-?\d{1,15})|("(?:[^"\\]|\\.)*"))\])(\?)?/uy;
+  /(?:\.([\p{L}_][\p{L}\p{M}\p{N}_$-]*)|\.?\[(?:(-?\d{1,15})|("(?:[^"\\]|\\.)*")|(?!:\])(-?\d{1,15})?(:)(-?\d{1,15})?)?\])(\?)*/uy;
 
 /** Parse a selector, or say what is wrong with it. */
 export function parseSelector(text: string): Selector | string {
-  if (text === "." || text === ".?") return [];
+  if (/^\.\?*$/.test(text)) return [];
   if (!text.startsWith(".")) return "a selector starts with a dot";
   const segments: Segment[] = [];
   SEGMENT.lastIndex = 0;
   while (SEGMENT.lastIndex < text.length) {
-    const at = SEGMENT.lastIndex;
     const match = SEGMENT.exec(text);
-    const key = match === null ? undefined : keyOf(match);
-    if (key === undefined) return unreadable(text.slice(at));
-    segments.push({ key, optional: match?.[4] !== undefined });
+    const step = match === null ? undefined : stepOf(match);
+    if (step === undefined) return "a selector is a path such as .args.title, .[0] or .to[]";
+    segments.push({ ...step, optional: match?.[7] !== undefined });
   }
   return segments;
 }
 
 /** What the selector selects in `value`; undefined if it does not resolve. */
-export function select(
-  selector: Selector,
-  value: Json,
-  reading: Reading = new Reading(),
-): Json | undefined {
-  let selected: Json = value;
-  for (const { key, optional } of selector) {
-    const next = reading.follow(key, selected);
-    if (next === undefined && !optional) return undefined;
+export function select(selector: Selector, value: Json, reading: Reading): Json | undefined {
+  let selected = value;
+  for (const [index, segment] of selector.entries()) {
+    reading.charge(1);
+    const elements = segment.kind === "each" ? elementsOf(selected) : undefined;
+    if (elements !== undefined) return inEach(selector.slice(index + 1), elements, reading);
+    const next = follow(segment, selected, reading);
+    if (next === undefined && !segment.optional) return undefined;
     selected = next ?? null;
   }
   return selected;
 }
 
-function keyOf([, name, index, quoted]: RegExpExecArray): string | number | undefined {
-  if (name !== undefined) return name;
-  return index === undefined ? unquote(quoted) : Number(index);
+/** What `.[]` goes through: the elements of a list, the values of a map. */
+export function elementsOf(value: Json | undefined): readonly Json[] | undefined {
+  if (Array.isArray(value)) return value;
+  return isObject(value) && bytesIn(value) === undefined ? Object.values(value) : undefined;
 }
 
-function unquote(quoted: string | undefined): string | undefined {
+function inEach(
+  rest: Selector,
+  elements: readonly Json[],
+  reading: Reading,
+): Json | undefined {
+  const nested = rest.some(({ kind }) => kind === "each");
+  const found: Json[] = [];
+  reading.charge(elements.length);
+  for (const element of elements) {
+    const selected = select(rest, element, reading);
+    if (selected === undefined) return undefined;
+    if (!nested) found.push(selected);
+    else if (Array.isArray(selected)) for (const item of selected) found.push(item);
+  }
+  return found;
+}
+
+function stepOf(match: RegExpExecArray): Step | undefined {
+  const [, name, index, quoted, start, colon, end] = match;
+  if (name !== undefined) return { kind: "member", name };
+  if (index !== undefined) return { kind: "element", index: Number(index) };
+  if (colon !== undefined)
+    return { kind: "slice", start: Number(start ?? 0), end: end === undefined ? end : Number(end) };
+  if (quoted === undefined) return { kind: "each" };
+  const unquoted = unquote(quoted);
+  return unquoted === undefined ? undefined : { kind: "member", name: unquoted };
+}
+
+function unquote(quoted: string): string | undefined {
   try {
-    return JSON.parse(String(quoted));
+    return JSON.parse(quoted);
   } catch {
     return undefined;
   }
 }
 
-function member(value: Json, name: string): Json | undefined {
-  return isObject(value) && Object.hasOwn(value, name) ? value[name] : undefined;
+/** What one segment selects in `value`; undefined if there is none. */
+function follow(step: Step, value: Json, reading: Reading): Json | undefined {
+  switch (step.kind) {
+    case "member":
+      return member(value, step.name);
+    case "element":
+      return listOf(value, reading)?.at(step.index);
+    case "slice":
+      return slice(value, step.start, step.end, reading);
+    case "each":
+      return undefined;
+  }
 }
 
-function unreadable(rest: string): string {
-  return /^\.?\[(?:\]|[^"\]]*:)/.test(rest)
-    ? "a selector with an iterator or a slice is not supported"
-    : "a selector is a path such as .args.title or .[0]";
+function member(value: Json, name: string): Json | undefined {
+  if (!isObject(value) || !Object.hasOwn(value, name)) return undefined;
+  return bytesIn(value) === undefined ? value[name] : undefined;
+}
+
+function slice(
+  value: Json,
+  start: number,
+  end: number | undefined,
+  reading: Reading,
+): Json | undefined {
+  const list = listOf(value, reading);
+  if (list === undefined) return undefined;
+  reading.charge(list.length);
+  const part = list.slice(start, end);
+  if (typeof value === "string") return part.join("");
+  return Array.isArray(value) ? part : bytesOf(part);
+}
+
+function listOf(value: Json, reading: Reading): readonly Json[] | undefined {
+  if (typeof value === "string") return reading.charactersOf(value);
+  if (Array.isArray(value)) return value;
+  const bytes = bytesIn(value);
+  if (bytes !== undefined) reading.charge(bytes.length);
+  return bytes && Array.from(bytes);
 }

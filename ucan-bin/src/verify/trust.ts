@@ -2,15 +2,22 @@
 
 import type { Verify } from "../protocol.gen.ts";
 import { first, revocationsStale, revoked, untrustedIssuer, type Refusal } from "../refusal.ts";
+import { shown } from "../token/canonical.ts";
 import type { Chain, Token } from "./order.ts";
 
 /** Why the root's issuer is not believed. Without `trusted_issuers` nobody asked. */
 export function wrongRoot({ root }: Chain, request: Verify): Refusal | undefined {
   const { iss } = root.claims;
   if (request.trusted_issuers?.includes(iss) === false) {
-    return untrustedIssuer("the root's issuer is not one that this service trusts").at(0);
+    return untrustedIssuer("the root's issuer is not one that this service trusts", {
+      field: "iss",
+      wanted: `one of ${shown(request.trusted_issuers)}`,
+      found: shown(iss),
+    }).at(0);
   }
-  return request.revoked.includes(iss) ? revoked("the root's issuer is revoked").at(0) : undefined;
+  return request.revoked.includes(iss)
+    ? revoked("the root's issuer is revoked", { field: "iss", found: shown(iss) }).at(0)
+    : undefined;
 }
 
 /**
@@ -26,13 +33,23 @@ export function revocation(
   { revoked: known, revocations_age = 0, revocations_max_age }: Verify,
 ): Refusal | undefined {
   const ids = new Set(known);
-  if (lineage.some((cid) => ids.has(cid))) {
-    return revoked("an ancestor of the root is revoked").at(0);
-  }
-  const refusal = first(tokens, ({ cid, claims: { iss } }) =>
-    ids.has(cid) || ids.has(iss) ? revoked("the token or its issuer is revoked") : undefined,
-  );
+  const ancestor = lineage.find((cid) => ids.has(cid));
+  if (ancestor !== undefined)
+    return revoked("an ancestor of the root is revoked", {
+      field: "prf",
+      found: shown(ancestor),
+    }).at(0);
+  const refusal = first(tokens, ({ cid, claims: { iss } }) => {
+    const id = [cid, iss].find((known) => ids.has(known));
+    if (id === undefined) return undefined;
+    const field = id === iss ? "iss" : "cid";
+    return revoked("the token or its issuer is revoked", { field, found: shown(id) });
+  });
   if (refusal !== undefined || revocations_age <= revocations_max_age) return refusal;
   const allowed = `at most ${revocations_max_age} are allowed`;
-  return revocationsStale(`the view of revocations is ${revocations_age} seconds old; ${allowed}`);
+  return revocationsStale(`the view of revocations is ${revocations_age} seconds old; ${allowed}`, {
+    field: "revocations_age",
+    wanted: `at most ${revocations_max_age}`,
+    found: shown(revocations_age),
+  });
 }

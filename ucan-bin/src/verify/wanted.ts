@@ -10,7 +10,7 @@
 
 import type { Wanted } from "../protocol.gen.ts";
 import { chainInvalid, outOfScope, wider, type Refusal } from "../refusal.ts";
-import type { JsonObject } from "../token/canonical.ts";
+import { shown, type JsonObject } from "../token/canonical.ts";
 import { isWithin } from "./links.ts";
 import type { Chain } from "./order.ts";
 import { covers } from "./resource.ts";
@@ -23,12 +23,22 @@ export function wrongWish(
 ): Refusal | undefined {
   const approved = links.findIndex((link) => link.approved);
   if (approved !== -1) {
-    return chainInvalid("a delegation that came from an approval gives nothing else").at(approved);
+    return chainInvalid("a delegation that came from an approval gives nothing else", {
+      field: "meta.approval",
+    }).at(approved);
   }
   const last = links.length - 1;
   if (!isWithin(cmd, leaf.claims.cmd))
-    return wider("the command asked for is not within that of the chain").at(last);
+    return wider("the command asked for is not within that of the chain", {
+      field: "cmd",
+      wanted: `${shown(leaf.claims.cmd)} or beneath`,
+      found: shown(cmd),
+    }).at(last);
   return constraint === undefined || covers(constraint, resource)
     ? undefined
-    : outOfScope("the resource asked for is not within the chain's constraint").at(last);
+    : outOfScope("the resource asked for is not within the chain's constraint", {
+        field: "meta.resource_constraint",
+        wanted: `within ${shown(constraint)}`,
+        found: shown(resource),
+      }).at(last);
 }

@@ -1,0 +1,35 @@
+/**
+ * Delegations whose text, keys and signature were checked, so that it is not done again.
+ *
+ * A delegation comes with every call made on it. None of what is remembered can change: it is
+ * found by its cid, the hash of its whole text. Time, revocation and everything that depends on
+ * the other tokens of a chain or on the caller is checked every time.
+ */
+
+import type { DelegationToken } from "./delegation.ts";
+import { cidOf } from "./jwt.ts";
+import { Recent } from "./recent.ts";
+
+/** Delegations kept. */
+const KEPT = 512;
+
+/** Characters of the longest token that is kept; so all of them take a few megabytes. */
+const LONGEST = 8 * 1024;
+
+const links = new Recent<DelegationToken>(KEPT);
+const believed = new WeakSet<object>();
+
+export function recall(token: string): DelegationToken | undefined {
+  return token.length <= LONGEST ? links.get(cidOf(token)) : undefined;
+}
+
+/** To be called when the signature was checked, and not before. */
+export function believe(link: DelegationToken): void {
+  if (link.signed.length > LONGEST || believed.has(link)) return;
+  links.set(link.cid, link);
+  believed.add(link);
+}
+
+export function isBelieved(token: object): boolean {
+  return believed.has(token);
+}

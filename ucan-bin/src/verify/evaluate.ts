@@ -1,0 +1,100 @@
+/**
+ * Whether policies hold for a call, and what of them did not.
+ *
+ * A statement whose selector does not resolve does not hold, whatever it would compare
+ * (UCAN delegation, "Validation"); `!=` is the negation of `==`, and a negation of what does not
+ * hold holds. An `or` of nothing, and so an `any` over nothing, holds. What this lets through
+ * unasked is what `vacuous.ts` finds before signing.
+ */
+
+import { shown, type Json } from "../token/canonical.ts";
+import { matches } from "./like.ts";
+import type { Order, Policy, Statement } from "./pol.ts";
+import type { Reading } from "./reading.ts";
+import { elementsOf, select } from "./selector.ts";
+
+/** Where a policy does not hold: the statement's place in it, and what its selector found. */
+export interface Unmet {
+  readonly index: number;
+  /** Such as `pol[1][1][0]`: the second statement is an `and`, and this is its first. */
+  readonly field: string;
+  readonly found: string | undefined;
+}
+
+/**
+ * The first statement that does not hold for `subject`, if any. Policies that are evaluated for
+ * the same subject share one `reading`, so that it is walked once for all.
+ *
+ * @throws TooCostly beyond the reading's budget.
+ */
+export function unmet(policy: Policy, subject: Json, reading: Reading): Unmet | undefined {
+  const index = policy.findIndex((statement) => !holds(statement, subject, reading));
+  const statement = policy[index];
+  return statement && { index, ...blamed(statement, `pol[${index}]`, subject, reading) };
+}
+
+/** Go into an `and` that does not hold, to its first statement that does not. */
+function blamed(
+  statement: Statement,
+  field: string,
+  subject: Json,
+  reading: Reading,
+): Omit<Unmet, "index"> {
+  if (statement.op === "and") {
+    for (const [index, inner] of statement.of.entries()) {
+      if (!holds(inner, subject, reading))
+        return blamed(inner, `${field}[1][${index}]`, subject, reading);
+    }
+  }
+  const selected =
+    "selector" in statement ? select(statement.selector, subject, reading) : undefined;
+  return { field, found: selected === undefined ? undefined : shown(selected) };
+}
+
+function holds(statement: Statement, subject: Json, reading: Reading): boolean {
+  reading.charge(1);
+  switch (statement.op) {
+    case "and":
+      return statement.of.every((inner) => holds(inner, subject, reading));
+    case "or":
+      return (
+        statement.of.length === 0 || statement.of.some((inner) => holds(inner, subject, reading))
+      );
+    case "not":
+      return !holds(statement.of, subject, reading);
+  }
+  const selected = select(statement.selector, subject, reading);
+  switch (statement.op) {
+    case "==":
+      // What does not resolve is undefined, which equals no value.
+      return reading.same(selected, statement.value);
+    case "!=":
+      return !reading.same(selected, statement.value);
+    case "like":
+      return typeof selected === "string" && matches(statement.pattern, selected, reading);
+    case "all":
+    case "any":
+      return quantified(statement.op, statement.of, elementsOf(selected), reading);
+    default:
+      return typeof selected === "number" && COMPARE[statement.op](selected, statement.value);
+  }
+}
+
+const COMPARE: Readonly<Record<Order, (a: number, b: number) => boolean>> = {
+  "<": (a, b) => a < b,
+  "<=": (a, b) => a <= b,
+  ">": (a, b) => a > b,
+  ">=": (a, b) => a >= b,
+};
+
+function quantified(
+  op: "all" | "any",
+  inner: Statement,
+  elements: readonly Json[] | undefined,
+  reading: Reading,
+): boolean {
+  if (elements === undefined) return false;
+  reading.charge(elements.length);
+  if (op === "all") return elements.every((element) => holds(inner, element, reading));
+  return elements.length === 0 || elements.some((element) => holds(inner, element, reading));
+}

@@ -1,0 +1,62 @@
+/**
+ * Glob patterns of UCAN 1.0: `*` is any number of characters, `\*` a star; nothing else is special.
+ *
+ * A pattern is the texts between its stars. The first must begin the text and the last end it;
+ * the others must come between, in order, each at the first place where it fits, which is never
+ * worse than a later one. Each is looked for as Knuth, Morris and Pratt do, never going back in
+ * the text, so that stars cost nothing: the steps are the text's length and the pattern's.
+ */
+
+import type { Reading } from "./reading.ts";
+
+/** The texts between the stars; there is always one, and a star between any two. */
+export type Pattern = readonly string[];
+
+export function parsePattern(glob: string): Pattern {
+  const pieces: string[] = [""];
+  for (const [token] of glob.matchAll(/\\\*|[^]/g)) {
+    if (token === "*") pieces.push("");
+    else pieces[pieces.length - 1] += token === "\\*" ? "*" : token;
+  }
+  return pieces;
+}
+
+export function matches(pattern: Pattern, text: string, reading: Reading): boolean {
+  const [head = "", ...more] = pattern;
+  const tail = more.pop();
+  reading.charge(text.length + pattern.reduce((sum, piece) => sum + piece.length + 1, 0));
+  if (tail === undefined) return text === head;
+  if (!text.startsWith(head) || !text.endsWith(tail)) return false;
+  const end = text.length - tail.length;
+  let at = head.length;
+  for (const piece of more) {
+    at = endOf(piece, text, at);
+    if (at > end) return false;
+  }
+  return at <= end;
+}
+
+/** Where the first `piece` at or after `start` ends; infinity if there is none. */
+function endOf(piece: string, text: string, start: number): number {
+  if (piece === "") return start;
+  const borders = bordersOf(piece);
+  let fits = 0;
+  for (let at = start; at < text.length; at++) {
+    while (fits > 0 && text[at] !== piece[fits]) fits = Number(borders[fits - 1]);
+    if (text[at] === piece[fits]) fits++;
+    if (fits === piece.length) return at + 1;
+  }
+  return Infinity;
+}
+
+/** For each beginning of `piece`, the length of the longest shorter beginning that ends it. */
+function bordersOf(piece: string): number[] {
+  const borders = [0];
+  let fits = 0;
+  for (let at = 1; at < piece.length; at++) {
+    while (fits > 0 && piece[at] !== piece[fits]) fits = Number(borders[fits - 1]);
+    if (piece[at] === piece[fits]) fits++;
+    borders.push(fits);
+  }
+  return borders;
+}

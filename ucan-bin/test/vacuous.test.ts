@@ -1,0 +1,79 @@
+import { describe, expect, test } from "vitest";
+
+import type { Json } from "../src/token/canonical.ts";
+import { parsePolicy } from "../src/verify/pol.ts";
+import { vacuous } from "../src/verify/vacuous.ts";
+
+function found(pol: Json[]): string | undefined {
+  const policy = parsePolicy(pol);
+  if (typeof policy === "string") throw new Error(policy);
+  return vacuous(policy);
+}
+
+const THERE: Json = ["!=", ".args.a?", null];
+const IS: Json = ["==", ".", 1];
+
+describe("what may hold over nothing, and where", () => {
+  test.each<[string, Json[]]>([
+    ["pol[0]: an `or`", [["or", []]]],
+    ["pol[1][1][0][1][0]: an `or`", [THERE, ["and", [["or", [["or", []]]]]]]],
+    ["pol[0]: a `!=`", [["!=", ".args.a", 1]]],
+    ["pol[0]: a `!=`", [["!=", ".args.a.b?", 1]]],
+    ["pol[0]: a `!=`", [["!=", ".other", 1]]],
+    ["pol[0]: a `!=`", [["!=", ".resource.path", 1]]],
+    ["pol[0]: a `!=`", [["!=", ".args.a", 1], THERE, ["not", ["==", ".args.a", 2]]].slice(0, 1)],
+    ["pol[1]: a `!=`", [["==", ".args.a?", null], ["!=", ".args.a", 1]]],
+    ["pol[1]: a `!=`", [["or", [THERE]], ["!=", ".args.a", 1]]],
+    ["pol[1]: a `!=`", [["not", ["==", ".args.a?", null]], ["!=", ".args.a", 1]]],
+    ["pol[1]: a `!=`", [["!=", ".args.a?", 1], ["!=", ".args.a", 2]]],
+    ["pol[1]: a `!=`", [THERE, ["!=", ".args.a.b", 2]]],
+    ["pol[0]: a `not`", [["not", ["==", ".args.a", 1]]]],
+    ["pol[0]: a `not`", [["not", ["and", [["==", ".cmd", 1], ["like", ".args.a", "*"]]]]]],
+    ["pol[0]: a `not`", [["not", ["not", ["==", ".args.a", 1]]]]],
+    ["pol[0]: a `not`", [["not", ["or", [["<", ".args.a", 1]]]]]],
+    ["pol[0]: a `not`", [["not", ["all", ".args.a", IS]]]],
+    ["pol[0]: a `not`", [["not", ["all", ".args", ["==", ".x", 1]]]]],
+    ["pol[0][1]: an `or`", [["not", ["or", []]]]],
+    ["pol[0]: an `any`", [["any", ".args.a", IS]]],
+    ["pol[1]: an `any`", [["!=", ".args.a?", []], ["any", ".args.a", IS]]],
+    ["pol[1]: an `any`", [["!=", ".args.a?", {}], ["any", ".args.a", IS]]],
+    ["pol[2]: an `any`", [["!=", ".args.a", []], ["!=", ".args.b", {}], ["any", ".args.a", IS]].map(
+      (statement, index) => (index < 2 ? ["==", ".cmd", index] : statement),
+    )],
+    ["pol[0][2]: a `!=`", [["all", ".args.a", ["!=", ".x", 1]]]],
+    ["pol[0][2]: a `!=`", [["all", ".args.a", ["!=", ".cmd", 1]]]],
+  ])("%s: %j", (where, pol) => {
+    expect(found(pol)).toContain(where);
+    expect(found(pol)).toContain("or sign it with allow_vacuous");
+  });
+});
+
+describe("what may not", () => {
+  test.each<{ pol: Json[] }>(
+    [
+      [],
+      [["and", []]],
+      [["all", ".args.a", IS]],
+      [["or", [IS]]],
+      [["==", ".args.a", 1]],
+      [["!=", ".", 1]],
+      [["!=", ".cmd", "/a"]],
+      [["!=", ".args", {}]],
+      [["!=", ".args.a?", 1]],
+      [["!=", ".args.a?.b?", 1]],
+      [THERE, ["!=", ".args.a", 1]],
+      [["!=", ".args.a", 1], ["==", ".args.a", 2]],
+      [["like", ".args.a.b", "*"], ["!=", ".args.a", 1], ["not", ["==", '.args["a"]["b"]', "x"]]],
+      [["and", [["<", ".args.a", 9]]], ["or", [["!=", ".args.a", 1], ["not", IS]]]],
+      [["all", ".args.a", ["and", [[">", ".n", 0], ["!=", ".n", 3]]]]],
+      [["==", ".args.a[]", [1]], ["!=", ".args.a[]", [2]]],
+      [["==", ".args.a[1:]", [1]], ["!=", ".args.a[1:]", [2]]],
+      [["==", ".args.a[:1]", [1]], ["!=", ".args.a[0:1]", [2]]],
+      [["==", ".args.a[0]", [1]], ["!=", ".args.a[0]", [2]]],
+      [["!=", ".args.a?", []], ["!=", ".args.a?", {}], ["any", ".args.a", IS]],
+      [["!=", ".args", {}], ["!=", ".args", []], ["any", ".args", IS]],
+    ].map((pol) => ({ pol: pol as Json[] })),
+  )("$pol", ({ pol }) => {
+    expect(found(pol)).toBeUndefined();
+  });
+});
