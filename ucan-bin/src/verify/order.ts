@@ -1,35 +1,50 @@
 /**
  * Verification: whether an invocation, or a bare chain of delegations, is to be believed.
  *
- * The checks run in the order below; the first that fails answers, with its code and the index
- * of the token at fault (root 0, the invocation last). Each step is done for every token before
- * the next begins, cheap steps first, so that a stranger's token costs little until it has shown
- * a shape worth the arithmetic, and nothing it says is compared before it is known who said it.
+ * A token is a sentence, signed: "the holder of this key may do that, until then". A verifier has
+ * to be sure of three things: that the sentence has one reading and one text, that its speaker
+ * said it, and that the speaker could. So the checks run in the order below, and the first that
+ * fails answers with its code, the index of the token at fault (root 0, the invocation last), and
+ * what of it was wrong. Each step is done for every token before the next begins, cheap steps
+ * first: a stranger's token costs little until it has shown a shape worth the arithmetic, and
+ * nothing that it says is compared before it is known who said it.
  *
  * 1. Sizes: characters in a token, links in a chain, nesting. `malformed_ucan`, `chain_too_deep`.
- *    Nothing is decoded before its size is known. (RFC 8725, 2.4 and 3.11 for what follows.)
- *    Once the root is read, the delegations that it took the place of count as links too.
- * 2. Text: three segments, one of two constant headers, payload in canonical form and of its
- *    schema. `malformed_ucan`. Constant headers are how the algorithm is fixed and the kinds of
- *    token are told apart (RFC 8725, 3.1 and 3.11); canonical form is RFC 8785.
+ *    Nothing is decoded before its size is known. Once the root is read, the delegations that it
+ *    took the place of count as links too.
+ * 2. Text: three segments, one of a few constant headers, payload in canonical form and of its
+ *    schema. `malformed_ucan`. Constant headers fix the algorithm (RFC 8725, 3.1 and 3.2), leave
+ *    no room for keys or instructions that travel with the token (3.5, 3.10), and tell the kinds
+ *    of token apart (3.11). Canonical form is RFC 8785 on the I-JSON of RFC 7493; since the whole
+ *    text must be its own encoding, one token has one text and so one cid, and a revocation of it
+ *    cannot be escaped by writing it in another way (RFC 4648, 3.5, on spare bits).
  * 3. Keys: every issuer and audience is a canonical did:key on the curve, not of small order.
- *    `malformed_ucan`. R and S canonical, R not of small order (RFC 8032, 5.1.7). `bad_signature`.
- * 4. Signatures (RFC 8032). `bad_signature`. Then times: `not_yet_valid`, `expired`, by the
- *    caller's clock and leeway (UCAN delegation, "Time Bounds").
+ *    `malformed_ucan`. R and S canonical, R not of small order (RFC 8032, 5.1.3 and 5.1.7).
+ *    `bad_signature`. Every other verifier of Ed25519 then gives the same answer.
+ * 4. Signatures (RFC 8032, 5.1.7). `bad_signature`. Then times: `not_yet_valid`, `expired`, by
+ *    the caller's clock and leeway (UCAN delegation, "Time Bounds"; RFC 7519, 4.1.4 and 4.1.5).
  * 5. Links: principals aligned, `prf`, `sub`, `chain_invalid`; command, times and constraint not
- *    wider, `chain_attenuation_violation` (UCAN delegation, "Principal Alignment", "Attenuation").
+ *    wider, `chain_attenuation_violation` (UCAN delegation, "Principal Alignment" and
+ *    "Attenuation"). A widened link refuses the chain even where the call would lie within.
  * 6. The root's issuer is trusted, `untrusted_issuer`, and not revoked, `revoked`.
  * 7. Nothing in the chain or its lineage is revoked, `revoked`, as far as a view shows that is
  *    young enough, `revocations_stale` (UCAN revocation). A known revocation holds however old.
  * 8. The invocation: by the last audience, `chain_invalid`; for this service,
- *    `audience_mismatch`; not wider than its chain; every policy holds. See `invocation.ts`.
- *    A bare chain ends in the expected holder, `audience_mismatch`. Where something is wanted
- *    instead of done, it lies within the chain, whose policies are not evaluated: `wanted.ts`.
+ *    `audience_mismatch` (UCAN invocation, "Audience"; RFC 8725, 3.9); not wider than its chain;
+ *    every policy of every link holds (UCAN delegation, "Policy"), within a budget of steps. See
+ *    `invocation.ts`. A bare chain ends in the expected holder, `audience_mismatch`. Where
+ *    something is wanted instead of done, it lies within the chain, whose policies are not
+ *    evaluated: `wanted.ts`.
  *
  * Step 9, claiming the nonce of a write, needs a durable store and belongs to the service.
  *
+ * A delegation whose text, keys and signature were once found good is remembered by its cid, so
+ * steps 2 to 4 are not done again for it; its times, links, trust and revocation are, every time.
+ *
  * Left out on purpose: the header's `ucv` and `typ` are not read, because the whole header is
- * compared; the nonce is not checked for randomness, because nobody can.
+ * compared; the nonce is not checked for randomness, because nobody can; `iat` is a start and
+ * not a witness, because whoever signs chooses it; policies of one link are not compared with
+ * those of the next, because all of them must hold, which no later link can undo.
  */
 
 import type { AnswerOf, Verify } from "../protocol.gen.ts";
