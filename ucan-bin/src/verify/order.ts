@@ -14,23 +14,25 @@
  *    took the place of count as links too.
  * 2. Text: three segments, one of a few constant headers, payload in canonical form and of its
  *    schema. `malformed_ucan`. Constant headers fix the algorithm (RFC 8725, 3.1 and 3.2), leave
- *    no room for keys or instructions that travel with the token (3.5, 3.10), and tell the kinds
- *    of token apart (3.11). Canonical form is RFC 8785 on the I-JSON of RFC 7493; since the whole
+ *    no room for keys or instructions that travel with the token (3.10), and tell the kinds of
+ *    token apart (3.11 and 3.12). Canonical form is RFC 8785 on the I-JSON of RFC 7493; since the whole
  *    text must be its own encoding, one token has one text and so one cid, and a revocation of it
  *    cannot be escaped by writing it in another way (RFC 4648, 3.5, on spare bits).
  * 3. Keys: every issuer and audience is a canonical did:key on the curve, not of small order.
- *    `malformed_ucan`. R and S canonical, R not of small order (RFC 8032, 5.1.3 and 5.1.7).
- *    `bad_signature`. Every other verifier of Ed25519 then gives the same answer.
- * 4. Signatures (RFC 8032, 5.1.7). `bad_signature`. Then times: `not_yet_valid`, `expired`, by
- *    the caller's clock and leeway (UCAN delegation, "Time Bounds"; RFC 7519, 4.1.4 and 4.1.5).
- * 5. Links: principals aligned, `prf`, `sub`, `chain_invalid`; command, times and constraint not
- *    wider, `chain_attenuation_violation` (UCAN delegation, "Principal Alignment" and
- *    "Attenuation"). A widened link refuses the chain even where the call would lie within.
- * 6. The root's issuer is trusted, `untrusted_issuer`, and not revoked, `revoked`.
+ *    `malformed_ucan`. R and S canonical, R not of small order (RFC 8032, 5.1.3 and 5.1.7;
+ *    RFC 8725, 3.4). `bad_signature`. Every other verifier of Ed25519 then gives the same answer.
+ * 4. Signatures, all of them (RFC 8725, 3.3; UCAN delegation, "Signature Validation").
+ *    `bad_signature`. Then times: `not_yet_valid`, `expired`, by the caller's clock and leeway
+ *    (UCAN delegation, "Time Bounds"; RFC 7519, 4.1.4 and 4.1.5).
+ * 5. Links: principals aligned, `prf`, `sub`, `chain_invalid` (UCAN delegation, "Principal
+ *    Alignment" and "Subject"); command, times and constraint not wider,
+ *    `chain_attenuation_violation` ("Command"). A widened link refuses the chain even where the
+ *    call would lie within.
+ * 6. The root's issuer is trusted, `untrusted_issuer` (RFC 8725, 3.8), and not revoked, `revoked`.
  * 7. Nothing in the chain or its lineage is revoked, `revoked`, as far as a view shows that is
  *    young enough, `revocations_stale` (UCAN revocation). A known revocation holds however old.
  * 8. The invocation: by the last audience, `chain_invalid`; for this service,
- *    `audience_mismatch` (UCAN invocation, "Audience"; RFC 8725, 3.9); not wider than its chain;
+ *    `audience_mismatch` (RFC 8725, 3.9); not wider than its chain;
  *    every policy of every link holds (UCAN delegation, "Policy"), within a budget of steps. See
  *    `invocation.ts`. A bare chain ends in the expected holder, `audience_mismatch`. Where
  *    something is wanted instead of done, it lies within the chain, whose policies are not
