@@ -130,3 +130,20 @@ describe("policies that cost too much", () => {
     expect(() => wrongInvocation(used, broken, undefined, undefined)).toThrow("a fault");
   });
 });
+
+describe("a signed argument that the call does not have", () => {
+  test.each(["constructor", "toString", "__proto__"])("may be named %s", (name) => {
+    const args = JSON.parse(`{"resource":{"provider":"github"},"${name}":{}}`);
+    const request = verifyRequest({
+      invocation: sealed("invocation", invocation({ args }), PLANNER),
+      audience: SERVICE.did,
+      trusted_issuers: [ISSUER.did],
+      call: { cmd: "/github/issue/list", resource: { provider: "github" }, args: {} },
+    });
+    expect(verify(request)).toMatchObject({
+      code: "resource_mismatch",
+      hop: 1,
+      reason: { field: `args.${name}`, wanted: undefined, found: "{}" },
+    });
+  });
+});

@@ -11,7 +11,7 @@ function selected(text: string, value: Json): Json | undefined {
 }
 
 const VALUE: Json = JSON.parse(
-  '{"a":{"b-c":1,"d e":2,"\\"":3},"list":[1,[2,3]],"text":"h\u00e9\ud83d\ude00!","nul":null,"rows":[{"x":1},{"x":null}],"map":{"a":1,"b":[2]},"empty":[],"bytes":{"/":{"bytes":"AAEC"}},"other":{"/":1},"notbytes":{"/":{"bytes":"AAEC="}},"__proto__":7,"é_$1":8}',
+  '{"a":{"b-c":1,"d e":2,"\\"":3},"list":[1,[2,3]],"text":"h\u00e9\ud83d\ude00!","nul":null,"rows":[{"x":1},{"x":null}],"map":{"a":1,"b":[2]},"empty":[],"mixed":{"b":3,"9":1,"10":2},"bytes":{"/":{"bytes":"AAEC"}},"other":{"/":1},"notbytes":{"/":{"bytes":"AAEC="}},"__proto__":7,"é_$1":8}',
 );
 
 describe("paths", () => {
@@ -62,6 +62,7 @@ describe("paths", () => {
     [".nul[]?", null],
     [".nul[]?.x?", null],
     [".empty[]", []],
+    [".mixed[]", [2, 1, 3]],
     [".empty[].x", []],
     [".bytes[0]", 0],
     [".bytes[-1]", 2],

@@ -158,13 +158,15 @@ function differs({ claims, resource, args }: InvocationToken, call: Call): Refus
       found: shown(resource),
     });
   const changed = Object.entries(args).find(([name, value]) => !has(call.args, name, value));
-  return changed && otherArgument(changed[0].slice(0, 64), changed[1], call.args[changed[0]]);
+  return changed && otherArgument(changed[0], changed[1], call.args);
 }
 
-function otherArgument(name: string, signed: Json, called: Json | undefined): Refusal {
-  return resourceMismatch(`the call's argument ${JSON.stringify(name)} is not the signed one`, {
-    field: `args.${name}`,
-    wanted: called === undefined ? undefined : shown(called),
+function otherArgument(name: string, signed: Json, called: JsonObject): Refusal {
+  const start = name.slice(0, 64).toWellFormed();
+  return resourceMismatch(`the call's argument ${JSON.stringify(start)} is not the signed one`, {
+    field: `args.${start}`,
+    // Its own members only: an argument may be named like one that every object has.
+    wanted: Object.hasOwn(called, name) ? shown(called[name] as Json) : undefined,
     found: shown(signed),
   });
 }

@@ -15,7 +15,7 @@
  * elements. (UCAN delegation, "Selectors"; the published vectors decide what it leaves open.)
  */
 
-import { isObject } from "../token/canonical.ts";
+import { isObject, membersOf } from "../token/canonical.ts";
 import type { Json } from "../token/canonical.ts";
 import { bytesOf, bytesIn } from "./bytes.ts";
 import type { Reading } from "./reading.ts";
@@ -63,10 +63,14 @@ export function select(selector: Selector, value: Json, reading: Reading): Json 
   return selected;
 }
 
-/** What `.[]` goes through: the elements of a list, the values of a map. */
+/**
+ * What `.[]` goes through: the elements of a list, the values of a map. A map's are in the order
+ * of its canonical form, so that a call gives the same answer in whatever order it came.
+ */
 export function elementsOf(value: Json | undefined): readonly Json[] | undefined {
   if (Array.isArray(value)) return value;
-  return isObject(value) && bytesIn(value) === undefined ? Object.values(value) : undefined;
+  if (!isObject(value) || bytesIn(value) !== undefined) return undefined;
+  return membersOf(value).map(([, member]) => member);
 }
 
 function inEach(
