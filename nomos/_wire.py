@@ -46,6 +46,12 @@ Name = Annotated[str, Field(min_length=1, max_length=64)]
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """A sha256 in lower-case hex."""
 
+Code = Annotated[str, Field(pattern=r"^[a-z]+(_[a-z]+)*$", max_length=64)]
+"""A word for machines. Open, so that an older reader reads what a newer one wrote."""
+
+MAX_DEPTH: Final = 32
+"""Delegations in the deepest chain that any verifier may be told to accept."""
+
 Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
 """A whole number that every reader of JSON reads exactly."""
 
@@ -108,6 +114,32 @@ class Checkpoint(Wire):
     head: Hash
     iat: Seconds
     nonce: Name | None = Field(default=None, exclude_if=lambda v: v is None)
+
+
+class Receipt(Wire):
+    """The payload of a token in which a verifier says what it decided about an invocation.
+
+    It holds hashes and names, never a token: `resource_hash` and `args_hash` are the sha256 of
+    the canonical JSON of what the verifier was asked about, `chain` has the cids of the chain,
+    root first, and `invocation` that of the invocation. `outcome` is `allow` or the code of a
+    refusal, with the `hop` at fault. An allow names resource, agent, root, chain and invocation. A
+    refusal names them as far as they could be read, agent and root only where the signatures held.
+    """
+
+    iss: Did
+    service: Did
+    cmd: Command
+    resource_hash: Hash | None = Field(default=None, exclude_if=lambda v: v is None)
+    args_hash: Hash | None = Field(default=None, exclude_if=lambda v: v is None)
+    outcome: Code
+    hop: int | None = Field(default=None, ge=0, le=MAX_DEPTH, exclude_if=lambda v: v is None)
+    agent: Did | None = Field(default=None, exclude_if=lambda v: v is None)
+    root: Did | None = Field(default=None, exclude_if=lambda v: v is None)
+    chain: list[Hash] | None = Field(
+        default=None, min_length=1, max_length=MAX_DEPTH, exclude_if=lambda v: v is None
+    )
+    invocation: Hash | None = Field(default=None, exclude_if=lambda v: v is None)
+    iat: Seconds
 
 
 class Call(Wire):
@@ -400,6 +432,32 @@ class CheckpointVerified(Answer):
     cid: str
 
 
+class SignReceipt(Request):
+    """Sign a receipt; `payload.iss` must be `key`."""
+
+    op: Literal["sign_receipt"] = "sign_receipt"
+    key: Did
+    payload: Receipt
+
+
+class VerifyReceipt(Request):
+    """Check a receipt's text, its signature, and that `issuers` has the one who signed it.
+
+    Whether its service, its time and its hashes are the expected ones is for the caller.
+    """
+
+    op: Literal["verify_receipt"] = "verify_receipt"
+    token: str
+    issuers: list[Did]
+
+
+class ReceiptVerified(Answer):
+    """What the receipt says, all of it covered by the checked signature."""
+
+    receipt: Receipt
+    cid: str
+
+
 RefusalCode = (
     VerificationCode
     | Literal[
@@ -444,6 +502,8 @@ Verify.answer = Verified
 Inspect.answer = Inspected
 SignCheckpoint.answer = Signed
 VerifyCheckpoint.answer = CheckpointVerified
+SignReceipt.answer = Signed
+VerifyReceipt.answer = ReceiptVerified
 
 AnyRequest = Annotated[
     Hello
@@ -456,6 +516,8 @@ AnyRequest = Annotated[
     | Verify
     | Inspect
     | SignCheckpoint
-    | VerifyCheckpoint,
+    | VerifyCheckpoint
+    | SignReceipt
+    | VerifyReceipt,
     Field(discriminator="op"),
 ]

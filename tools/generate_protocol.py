@@ -38,6 +38,7 @@ PAYLOADS: Final[tuple[type[BaseModel], ...]] = (
     _wire.Delegation,
     _wire.Invocation,
     _wire.Checkpoint,
+    _wire.Receipt,
     _wire.Call,
     _wire.Wanted,
     _wire.ForkLink,
@@ -51,6 +52,7 @@ TEXTS: Final = {
     "NONCE": ("Delegation", "nonce"),
     "NAME": ("Checkpoint", "tenant"),
     "HEX_32": ("LoadKey", "seed"),
+    "CODE": ("Receipt", "outcome"),
     "TEXT": ("Inspect", "token"),
 }
 """Kinds of string that messages use: the name of their rules in TypeScript, and where one is."""

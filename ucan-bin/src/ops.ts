@@ -3,7 +3,7 @@
 import { Buffer } from "node:buffer";
 
 import { isRequest, PROTOCOL } from "./protocol.gen.ts";
-import type { AnswerOf, Checkpoint, Delegation, Invocation } from "./protocol.gen.ts";
+import type { AnswerOf, Checkpoint, Delegation, Invocation, Receipt } from "./protocol.gen.ts";
 import type { Op, RequestOf } from "./protocol.gen.ts";
 import { fork } from "./fork.ts";
 import {
@@ -22,6 +22,7 @@ import { keyOf } from "./token/did_key.ts";
 import { KEY_BYTES, type KeyObject } from "./token/ed25519.ts";
 import { readInvocation, signInvocation, useOf } from "./token/invocation.ts";
 import { HEADERS, kindOf, type Signed } from "./token/jwt.ts";
+import { signReceipt, verifyReceipt } from "./token/receipt.ts";
 import { readChain, verify } from "./verify/order.ts";
 import { vacuous } from "./verify/vacuous.ts";
 
@@ -57,8 +58,18 @@ const handlers: Handlers = {
   fork: (request, { keys, random }) => fork(request, keys.secretOf(request.key), random),
   verify,
   inspect: ({ token }) => inspect(token),
-  sign_checkpoint: ({ key, payload }, { keys }) => checkpoint(payload, key, keys.secretOf(key)),
-  verify_checkpoint: ({ token, issuers }) => checked(token, issuers),
+  sign_checkpoint: ({ key, payload }, { keys }) =>
+    state(signCheckpoint, payload, key, keys.secretOf(key)),
+  verify_checkpoint: ({ token, issuers }) => {
+    const read = verifyCheckpoint(token, issuers);
+    return read instanceof Refusal ? read : { checkpoint: read.claims, cid: read.cid };
+  },
+  sign_receipt: ({ key, payload }, { keys }) =>
+    state(signReceipt, payload, key, keys.secretOf(key)),
+  verify_receipt: ({ token, issuers }) => {
+    const read = verifyReceipt(token, issuers);
+    return read instanceof Refusal ? read : { receipt: read.claims, cid: read.cid };
+  },
 };
 
 export const OPS = Object.keys(handlers);
@@ -113,21 +124,16 @@ function invoke(payload: Invocation, key: string, secret: KeyObject | Refusal): 
   return secret instanceof Refusal ? secret : signInvocation(payload, secret);
 }
 
-function checkpoint(
-  payload: Checkpoint,
+/** Sign a statement in the key's own name. */
+function state<T extends Checkpoint | Receipt>(
+  sign: (claims: T, secret: KeyObject) => Signed | Refusal,
+  payload: T,
   key: string,
   secret: KeyObject | Refusal,
 ): Signed | Refusal {
   const wrong = wrongSigner(payload, key);
   if (wrong !== undefined) return wrong;
-  return secret instanceof Refusal ? secret : signCheckpoint(payload, secret);
-}
-
-function checked(token: string, issuers: readonly string[]): Body<"verify_checkpoint"> | Refusal {
-  const verified = verifyCheckpoint(token, issuers);
-  return verified instanceof Refusal
-    ? verified
-    : { checkpoint: verified.claims, cid: verified.cid };
+  return secret instanceof Refusal ? secret : sign(payload, secret);
 }
 
 /** The signer signs in its own name only. */
@@ -172,6 +178,7 @@ function inspect(token: string): Body<"inspect"> | Refusal {
       };
     }
     case "checkpoint":
+    case "receipt":
     case undefined:
       return malformed("the header is not that of a delegation or an invocation");
   }

@@ -9,6 +9,7 @@ const COMMAND: TextRules = { max: 256, pattern: /^\/[a-z0-9_-]+(\/[a-z0-9_-]+)*$
 const NONCE: TextRules = { min: 1, max: 256 };
 const NAME: TextRules = { min: 1, max: 64 };
 const HEX_32: TextRules = { pattern: /^[0-9a-f]{64}$/ };
+const CODE: TextRules = { max: 64, pattern: /^[a-z]+(_[a-z]+)*$/ };
 const TEXT: TextRules = {};
 
 /** The payload of a token that hands authority on (UCAN delegation, JWT form). */
@@ -53,6 +54,30 @@ export type Checkpoint = {
   head: string;
   iat: number;
   nonce?: string;
+};
+
+/**
+ * The payload of a token in which a verifier says what it decided about an invocation.
+ *
+ * It holds hashes and names, never a token: `resource_hash` and `args_hash` are the sha256 of
+ * the canonical JSON of what the verifier was asked about, `chain` has the cids of the chain,
+ * root first, and `invocation` that of the invocation. `outcome` is `allow` or the code of a
+ * refusal, with the `hop` at fault. An allow names resource, agent, root, chain and invocation. A
+ * refusal names them as far as they could be read, agent and root only where the signatures held.
+ */
+export type Receipt = {
+  iss: string;
+  service: string;
+  cmd: string;
+  resource_hash?: string;
+  args_hash?: string;
+  outcome: string;
+  hop?: number;
+  agent?: string;
+  root?: string;
+  chain?: string[];
+  invocation?: string;
+  iat: number;
 };
 
 /** One concrete call, as a service rebuilt it from the request it received. */
@@ -225,6 +250,28 @@ export type VerifyCheckpoint = {
   issuers: string[];
 };
 
+/** Sign a receipt; `payload.iss` must be `key`. */
+export type SignReceipt = {
+  id: number;
+  protocol: number;
+  op: "sign_receipt";
+  key: string;
+  payload: Receipt;
+};
+
+/**
+ * Check a receipt's text, its signature, and that `issuers` has the one who signed it.
+ *
+ * Whether its service, its time and its hashes are the expected ones is for the caller.
+ */
+export type VerifyReceipt = {
+  id: number;
+  protocol: number;
+  op: "verify_receipt";
+  token: string;
+  issuers: string[];
+};
+
 /** The new last link of a chain; `cid` is the sha256 of its text. */
 export type ForkedLink = {
   jwt: string;
@@ -335,6 +382,14 @@ export type CheckpointVerified = {
   cid: string;
 };
 
+/** What the receipt says, all of it covered by the checked signature. */
+export type ReceiptVerified = {
+  id: number;
+  ok: true;
+  receipt: Receipt;
+  cid: string;
+};
+
 /**
  * A no, with its reason. `hop` is the index in the chain, root 0; the invocation is last.
  *
@@ -377,6 +432,8 @@ export type RequestOf = {
   inspect: Inspect;
   sign_checkpoint: SignCheckpoint;
   verify_checkpoint: VerifyCheckpoint;
+  sign_receipt: SignReceipt;
+  verify_receipt: VerifyReceipt;
 };
 
 export type AnswerOf = {
@@ -391,6 +448,8 @@ export type AnswerOf = {
   inspect: Inspected;
   sign_checkpoint: Signed;
   verify_checkpoint: CheckpointVerified;
+  sign_receipt: Signed;
+  verify_receipt: ReceiptVerified;
 };
 
 export type Op = keyof RequestOf;
@@ -436,6 +495,24 @@ export function isCheckpoint(value: unknown, at: string, wrong: Wrong): value is
     isText(value["head"], within(at, "head"), wrong, HEX_32) &&
     isWhole(value["iat"], within(at, "iat"), wrong, 0, 253402300799) &&
     (value["nonce"] === undefined || isText(value["nonce"], within(at, "nonce"), wrong, NAME))
+  );
+}
+
+export function isReceipt(value: unknown, at: string, wrong: Wrong): value is Receipt {
+  return (
+    isRecord(value, at, wrong, ["iss", "service", "cmd", "outcome", "iat"], ["resource_hash", "args_hash", "hop", "agent", "root", "chain", "invocation"]) &&
+    isText(value["iss"], within(at, "iss"), wrong, DID) &&
+    isText(value["service"], within(at, "service"), wrong, DID) &&
+    isText(value["cmd"], within(at, "cmd"), wrong, COMMAND) &&
+    (value["resource_hash"] === undefined || isText(value["resource_hash"], within(at, "resource_hash"), wrong, HEX_32)) &&
+    (value["args_hash"] === undefined || isText(value["args_hash"], within(at, "args_hash"), wrong, HEX_32)) &&
+    isText(value["outcome"], within(at, "outcome"), wrong, CODE) &&
+    (value["hop"] === undefined || isWhole(value["hop"], within(at, "hop"), wrong, 0, 32)) &&
+    (value["agent"] === undefined || isText(value["agent"], within(at, "agent"), wrong, DID)) &&
+    (value["root"] === undefined || isText(value["root"], within(at, "root"), wrong, DID)) &&
+    (value["chain"] === undefined || isList(value["chain"], within(at, "chain"), wrong, (item, at, wrong): item is string => isText(item, at, wrong, HEX_32), 1, 32)) &&
+    (value["invocation"] === undefined || isText(value["invocation"], within(at, "invocation"), wrong, HEX_32)) &&
+    isWhole(value["iat"], within(at, "iat"), wrong, 0, 253402300799)
   );
 }
 
@@ -607,6 +684,28 @@ export function isVerifyCheckpoint(value: unknown, at: string, wrong: Wrong): va
   );
 }
 
+export function isSignReceipt(value: unknown, at: string, wrong: Wrong): value is SignReceipt {
+  return (
+    isRecord(value, at, wrong, ["id", "protocol", "op", "key", "payload"], []) &&
+    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
+    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
+    isExactly(value["op"], within(at, "op"), wrong, "sign_receipt") &&
+    isText(value["key"], within(at, "key"), wrong, DID) &&
+    isReceipt(value["payload"], within(at, "payload"), wrong)
+  );
+}
+
+export function isVerifyReceipt(value: unknown, at: string, wrong: Wrong): value is VerifyReceipt {
+  return (
+    isRecord(value, at, wrong, ["id", "protocol", "op", "token", "issuers"], []) &&
+    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
+    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
+    isExactly(value["op"], within(at, "op"), wrong, "verify_receipt") &&
+    isText(value["token"], within(at, "token"), wrong, TEXT) &&
+    isList(value["issuers"], within(at, "issuers"), wrong, (item, at, wrong): item is string => isText(item, at, wrong, DID))
+  );
+}
+
 function isAnything(value: unknown): value is Json {
   return value !== undefined;
 }
@@ -623,4 +722,6 @@ export const isRequest: { readonly [O in Op]: Check<RequestOf[O]> } = {
   inspect: isInspect,
   sign_checkpoint: isSignCheckpoint,
   verify_checkpoint: isVerifyCheckpoint,
+  sign_receipt: isSignReceipt,
+  verify_receipt: isVerifyReceipt,
 };

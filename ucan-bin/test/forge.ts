@@ -5,7 +5,7 @@ import { Buffer } from "node:buffer";
 import { Keys } from "../src/keys.ts";
 import type { Signer } from "../src/ops.ts";
 import type { Checkpoint, Delegation, Fork, ForkLink } from "../src/protocol.gen.ts";
-import type { Invocation, Verify } from "../src/protocol.gen.ts";
+import type { Invocation, Receipt, Verify } from "../src/protocol.gen.ts";
 import { Refusal } from "../src/refusal.ts";
 import { canonical, type Json } from "../src/token/canonical.ts";
 import { didOf } from "../src/token/did_key.ts";
@@ -69,6 +69,28 @@ export function checkpoint(changes: Partial<Checkpoint> = {}): Checkpoint {
     iat: NOW,
     ...changes,
   };
+}
+
+export function receipt(changes: Partial<Receipt> = {}): Receipt {
+  return {
+    iss: SERVICE.did,
+    service: SERVICE.did,
+    cmd: "/github/issue/list",
+    resource_hash: "cd".repeat(32),
+    outcome: "allow",
+    agent: PLANNER.did,
+    root: ISSUER.did,
+    chain: ["01".repeat(32)],
+    invocation: "02".repeat(32),
+    iat: NOW,
+    ...changes,
+  };
+}
+
+/** A receipt of a refusal that names as little as it may. */
+export function refusalReceipt(changes: Partial<Receipt> = {}): Receipt {
+  const { iss, service, cmd, iat } = receipt();
+  return { iss, service, cmd, iat, outcome: "malformed_ucan", ...changes };
 }
 
 export function verifyRequest(changes: Partial<Verify>): Verify {

@@ -21,7 +21,7 @@ test("what was sealed opens, and its cid is the hash of its text", () => {
 });
 
 test("the header says what kind it is, and no token opens as the other", () => {
-  const kinds = ["delegation", "invocation", "checkpoint"] as const;
+  const kinds = ["delegation", "invocation", "checkpoint", "receipt"] as const;
   for (const kind of kinds) {
     const token = sealed(kind, {});
     expect(kindOf(token)).toBe(kind);

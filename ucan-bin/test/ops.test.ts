@@ -3,8 +3,8 @@ import { describe, expect, test } from "vitest";
 
 import { answer, isOp, OPS } from "../src/ops.ts";
 import { isRequest, type Op } from "../src/protocol.gen.ts";
-import { checkpoint, codeOf, delegation, invocation } from "./forge.ts";
-import { ISSUER, PLANNER, sealed, signer } from "./forge.ts";
+import { checkpoint, codeOf, delegation, invocation, receipt } from "./forge.ts";
+import { ISSUER, PLANNER, sealed, SERVICE, signer } from "./forge.ts";
 
 function ask(op: Op, members: object, by = signer()): unknown {
   return answer(op, { id: 1, protocol: 1, op, ...members }, by);
@@ -113,6 +113,37 @@ describe("sign_checkpoint", () => {
   });
 });
 
+describe("sign_receipt", () => {
+  const by = signer();
+  by.keys.add(Buffer.from(SERVICE.seed, "hex"));
+
+  test("signs in the key's own name, and what it signed verifies", () => {
+    const payload = receipt({ args_hash: "03".repeat(32) });
+    const signed = ask("sign_receipt", { key: SERVICE.did, payload }, by);
+    const token = sealed("receipt", payload, SERVICE);
+    expect(signed).toHaveProperty("jwt", token);
+    expect(ask("verify_receipt", { token, issuers: [SERVICE.did] })).toEqual({
+      receipt: payload,
+      cid: (signed as { cid: string }).cid,
+    });
+  });
+
+  test("refuses another's name, a key it does not hold, and an allow of nothing", () => {
+    const { agent, ...anonymous } = receipt();
+    const refusals = [
+      { key: SERVICE.did, payload: receipt({ iss: PLANNER.did }) },
+      { key: PLANNER.did, payload: receipt({ iss: PLANNER.did }) },
+      { key: SERVICE.did, payload: anonymous },
+    ].map((request) => codeOf(ask("sign_receipt", request, by)));
+    expect(refusals).toEqual(["issuer_mismatch", "unknown_key", "malformed_ucan"]);
+  });
+
+  test("verify_receipt passes a refusal on", () => {
+    const token = sealed("receipt", receipt(), SERVICE);
+    expect(codeOf(ask("verify_receipt", { token, issuers: [] }))).toBe("untrusted_issuer");
+  });
+});
+
 describe("inspect", () => {
   const root = sealed("delegation", delegation());
 
@@ -133,10 +164,12 @@ describe("inspect", () => {
       "x",
       `${root}.`,
       sealed("checkpoint", checkpoint()),
+      sealed("receipt", receipt(), SERVICE),
       sealed("invocation", {}),
       sealed("invocation", invocation({ prf: [] })),
     ];
     expect(tokens.map((token) => codeOf(ask("inspect", { token })))).toEqual([
+      "malformed_ucan",
       "malformed_ucan",
       "malformed_ucan",
       "malformed_ucan",

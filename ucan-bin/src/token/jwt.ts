@@ -2,7 +2,7 @@
  * The envelope of every kind of token: a compact JWT with one possible text.
  *
  * `b64url(canon(header)).b64url(canon(payload)).b64url(signature)`, signed with Ed25519. The
- * header is one of three constants, compared as text. That leaves no room for another algorithm,
+ * header is one of four constants, compared as text. That leaves no room for another algorithm,
  * for `none`, for a key that travels with the token, or for `crit` (RFC 8725, sections 3.1, 3.2
  * and 3.10), and it keeps the kinds apart (section 3.11). The payload must encode back to the
  * very text it came from, which rules out a second text of one meaning: whitespace, key order,
@@ -24,18 +24,20 @@ export const MAX_TOKEN = 64 * 1024;
 /** A cid: the lower-case hex sha256 of a token's text. */
 export const CID = /^[0-9a-f]{64}$/;
 
-export type Kind = "delegation" | "invocation" | "checkpoint";
+export type Kind = "delegation" | "invocation" | "checkpoint" | "receipt";
 
 export const HEADERS: { readonly [K in Kind]: JsonObject } = {
   delegation: { alg: "EdDSA", typ: "JWT", ucv: "1.0.0-cb" },
   invocation: { alg: "EdDSA", typ: "ucan-inv+jwt", ucv: "1.0.0-cb" },
   checkpoint: { alg: "EdDSA", typ: "nomos-checkpoint+jwt" },
+  receipt: { alg: "EdDSA", typ: "nomos-receipt+jwt" },
 };
 
 const HEADER_TEXT: { readonly [K in Kind]: string } = {
   delegation: encodeText(canonical(HEADERS.delegation)),
   invocation: encodeText(canonical(HEADERS.invocation)),
   checkpoint: encodeText(canonical(HEADERS.checkpoint)),
+  receipt: encodeText(canonical(HEADERS.receipt)),
 };
 
 /** A token taken apart. Nothing in it is to be believed before its signature was checked. */
@@ -117,6 +119,7 @@ const ARTICLE = {
   delegation: "a delegation",
   invocation: "an invocation",
   checkpoint: "a checkpoint",
+  receipt: "a receipt",
 } as const;
 
 function openPayload(segment: string): JsonObject | Refusal {

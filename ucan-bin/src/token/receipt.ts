@@ -1,0 +1,38 @@
+/**
+ * Receipts: statements of what a verifier decided about an invocation.
+ *
+ * They carry hashes and names, never a token. What an allow rests on is named in full, or nobody
+ * could find it again; a refusal names what could be read, and may name nothing.
+ */
+
+import { isReceipt, type Receipt } from "../protocol.gen.ts";
+import { malformed, Refusal } from "../refusal.ts";
+import type { KeyObject } from "./ed25519.ts";
+import { seal, type Signed } from "./jwt.ts";
+import { verifyStatement, type Statement } from "./statement.ts";
+
+const ALLOW = "allow";
+
+/** What an allow names. */
+const NAMED = ["resource_hash", "agent", "root", "chain", "invocation"] as const;
+
+export function signReceipt(claims: Receipt, secret: KeyObject): Signed | Refusal {
+  return contradiction(claims) ?? seal("receipt", claims, secret);
+}
+
+/** Read a receipt that one of `issuers` signed. */
+export function verifyReceipt(
+  token: string,
+  issuers: readonly string[],
+): Statement<Receipt> | Refusal {
+  const read = verifyStatement("receipt", isReceipt, token, issuers);
+  return read instanceof Refusal ? read : (contradiction(read.claims) ?? read);
+}
+
+function contradiction(claims: Receipt): Refusal | undefined {
+  if (claims.outcome !== ALLOW) return undefined;
+  if (claims.hop !== undefined)
+    return malformed("an allow has no token at fault", { field: "hop" });
+  const missing = NAMED.find((name) => claims[name] === undefined);
+  return missing && malformed(`an allow names its ${missing}`, { field: missing });
+}
