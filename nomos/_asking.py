@@ -208,5 +208,6 @@ def _nonce() -> str:
 
 
 def _memory_key(question: Question) -> bytes:
-    same = (question.command, dict(question.resource), question.args, question.audience)
+    to_whom = (question.audience, question.pol)
+    same = (question.command, dict(question.resource), question.args, *to_whom)
     return requests.encode({"question": same}, sort=True)

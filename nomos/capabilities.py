@@ -6,24 +6,25 @@
 
 `with` is a URL whose scheme names a provider with a table here. `can` is a path beneath it, with
 `:` between segments and `*` for all that lies beneath, or a command as it is. Either form takes
-`args` (each named argument must have that value) and `pol` (statements of UCAN 1.0 policy).
+`args` (each named argument must have that value), `constraints` (of `nomos.constraints`) and
+`pol` (statements of UCAN 1.0 policy).
 
 What is read is never more than what is written: anything with two readings is refused.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
+from nomos._pol.values import plain
+from nomos.constraints import listed
 from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.models import Capability, Resource
 from nomos.resources import (
     FILESYSTEM,
     GITHUB,
-    MAX_INTEGER,
     Provider,
     canonical_resource,
     provider_name,
@@ -35,6 +36,9 @@ MAX_CAPABILITIES: Final = 64
 MAX_STATEMENTS: Final = 100
 
 MAX_LEVELS: Final = 32
+
+_NARROWING: Final = frozenset(("args", "constraints", "pol"))
+"""What a capability may say about the calls, beside what they do and to what."""
 
 _COMMAND: Final = re.compile(r"/[a-z0-9_-]+(?:/[a-z0-9_-]+)*")
 _CAN: Final = re.compile(r"(?:[a-z0-9_-]+:)*(?:[a-z0-9_-]+|\*)")
@@ -68,18 +72,19 @@ def _capability(value: object, where: str) -> Capability:
             where, 'must be a mapping such as {"with": "github://acme/app", "can": "repo:read"}'
         )
     members = set(value)
-    if {"with", "can"} <= members <= {"with", "can", "args", "pol"}:
+    if {"with", "can"} <= members <= {"with", "can", *_NARROWING}:
         command, resource = _by_name(value["with"], value["can"], where)
-    elif {"command", "resource"} <= members <= {"command", "resource", "args", "pol"}:
+    elif {"command", "resource"} <= members <= {"command", "resource", *_NARROWING}:
         command, resource = _by_command(value["command"], value["resource"], where)
     else:
         _refuse(
             where,
-            'must have "with" and "can", or "command" and "resource"; beside these, "args" and '
-            '"pol" and nothing else',
+            'must have "with" and "can", or "command" and "resource"; beside these, "args", '
+            '"constraints" and "pol" and nothing else',
         )
     statements = (
         *_arguments(value.get("args", {}), f"{where}.args"),
+        *listed(value.get("constraints", ()), f"{where}.constraints"),
         *_statements(value.get("pol", ()), f"{where}.pol"),
     )
     return Capability(command, resource, statements)
@@ -159,10 +164,10 @@ def _by_command(command: object, resource: object, where: str) -> tuple[str, Res
 def _declared(resource: Mapping[Any, Any], where: str) -> Resource:
     """A resource of a provider whose table only the server has: names with plain values."""
     for name, value in resource.items():
-        plain = isinstance(value, str | int) and not isinstance(value, bool)
-        if not isinstance(name, str) or not plain:
+        simple = isinstance(value, str | int) and not isinstance(value, bool)
+        if not isinstance(name, str) or not simple:
             _refuse(where, "must have names with text or whole numbers, and nothing else")
-    return dict(_plain(resource, where))
+    return dict(plain(resource, where, MAX_LEVELS))
 
 
 def _arguments(args: object, where: str) -> list[Any]:
@@ -173,7 +178,9 @@ def _arguments(args: object, where: str) -> list[Any]:
     for name in args:
         if not isinstance(name, str) or not _ARGUMENT.fullmatch(name) or name == "resource":
             _refuse(where, "must be names of arguments: letters, digits and _, and not resource")
-    return [["==", f".args.{name}", _plain(value, where)] for name, value in args.items()]
+    return [
+        ["==", f".args.{name}", plain(value, where, MAX_LEVELS)] for name, value in args.items()
+    ]
 
 
 def _statements(pol: object, where: str) -> list[Any]:
@@ -181,28 +188,7 @@ def _statements(pol: object, where: str) -> list[Any]:
         _refuse(where, 'must be a list of statements such as [["==", ".args.state", "open"]]')
     if len(pol) > MAX_STATEMENTS:
         _refuse(where, f"must have at most {MAX_STATEMENTS} statements")
-    return [_plain(statement, where) for statement in pol]
-
-
-def _plain(value: object, where: str, level: int = 0) -> Any:
-    """A copy of a JSON value, so that nobody changes it afterwards; refuses any other."""
-    if level > MAX_LEVELS:
-        _refuse(where, f"must have at most {MAX_LEVELS} levels")
-    if value is None or isinstance(value, bool | int | float):
-        if isinstance(value, float) and not math.isfinite(value):
-            _refuse(where, "must be a plain JSON value, which NaN and infinities are not")
-        if isinstance(value, int) and abs(value) > MAX_INTEGER:
-            _refuse(where, "must have no whole number beyond 2^53-1, which readers take for others")
-        return value
-    if isinstance(value, str):
-        if not value.isascii() and any("\ud800" <= one <= "\udfff" for one in value):
-            _refuse(where, "has half of a surrogate pair")
-        return value
-    if isinstance(value, list | tuple):
-        return [_plain(each, where, level + 1) for each in value]
-    if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
-        return {_plain(name, where): _plain(each, where, level + 1) for name, each in value.items()}
-    return _refuse(where, "must be a plain JSON value")
+    return [plain(statement, where, MAX_LEVELS) for statement in pol]
 
 
 def _repository(rest: str) -> Resource:

@@ -25,6 +25,7 @@ from nomos._io.http import AsyncHttp, Endpoint, Http
 from nomos._io.signer import AsyncSigner, Signer
 from nomos._parent import Chains, one_child
 from nomos._receipt import AsyncReceipt, Receipt
+from nomos.constraints import Constraint
 from nomos.models import DEFAULT_TTL_SECONDS, Capability, GrantBase
 from nomos.outcomes import Approval, Revocation
 
@@ -78,6 +79,7 @@ class AuthGuard(GuardBase):
         command: str,
         resource: Mapping[str, Any],
         args: Mapping[str, Any] | None = None,
+        constraints: Constraint | Sequence[Constraint] | None = None,
         ttl_seconds: int = DEFAULT_TTL_SECONDS,
         audience: str | None = None,
         purpose: str | None = None,
@@ -88,7 +90,9 @@ class AuthGuard(GuardBase):
         """Ask whether `command` may be done to `resource`.
 
         `args` binds the call's other parameters (at most 16 KiB of JSON); without it they stay
-        open. `command` may be a prefix, such as `/github/issue`: then the answer is about all
+        open. `constraints` (`nomos.constraints`) are signed into the grant and must hold for each
+        call, whose arguments are then given to `grant.headers(args=…)`.
+        `command` may be a prefix, such as `/github/issue`: then the answer is about all
         commands beneath it. `ttl_seconds` is 1 to 3600. `purpose` (280 characters) and `context`
         (4 KiB) are for policy and for people. `idempotency_key` makes two calls count as one for
         24 hours.
@@ -101,6 +105,7 @@ class AuthGuard(GuardBase):
             command=command,
             resource=resource,
             args=args,
+            constraints=constraints,
             ttl_seconds=ttl_seconds,
             audience=audience,
             purpose=purpose,
@@ -181,7 +186,8 @@ class AuthGuard(GuardBase):
     ) -> Child:
         """Hand on some of what this process holds, to a child that can do that and no more.
 
-        `capabilities` are such as `{"with": "github://acme/app", "can": "issue:read"}`, each of
+        `capabilities` are such as `{"with": "github://acme/app", "can": "issue:read"}`, with
+        `constraints` (`nomos.constraints`) or `args` where there is less to be done, each of
         them within `parent_chain`: a grant of this guard, its chain, or by default what its own
         parent handed over. `audience_did` is the child's key; without it one is made for it.
         `ttl_seconds` ends the child's authority before the chain's end.
@@ -283,6 +289,7 @@ class AsyncAuthGuard(GuardBase):
         command: str,
         resource: Mapping[str, Any],
         args: Mapping[str, Any] | None = None,
+        constraints: Constraint | Sequence[Constraint] | None = None,
         ttl_seconds: int = DEFAULT_TTL_SECONDS,
         audience: str | None = None,
         purpose: str | None = None,
@@ -295,6 +302,7 @@ class AsyncAuthGuard(GuardBase):
             command=command,
             resource=resource,
             args=args,
+            constraints=constraints,
             ttl_seconds=ttl_seconds,
             audience=audience,
             purpose=purpose,

@@ -33,8 +33,9 @@ class Approval(Told):
     """One question put to people, and what became of it. Truthy only while it is approved.
 
     `args` are what the agent sent, in full; None when `args_bound` is false, which means that
-    the approval is for any arguments. `roles` must all be covered, `approved_roles` are.
-    `reason` is why the policy asks. `url` is the page to decide at. Times are aware, in UTC.
+    the approval is for any arguments. Each of `constraints` must hold for them, in words. `roles`
+    must all be covered, `approved_roles` are. `reason` is why the policy asks. `url` is the page
+    to decide at. Times are aware, in UTC.
     """
 
     id: Line
@@ -43,6 +44,7 @@ class Approval(Told):
     resource: Resource
     args: dict[str, Any] | None = None
     args_bound: bool = Field(strict=True)
+    constraints: tuple[str, ...] = ()
     agent: Line
     purpose: str | None = None
     context: Mapping[str, Any] | None = None

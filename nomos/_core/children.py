@@ -93,9 +93,12 @@ def unexpired(held: Sequence[Held], *, now: float) -> tuple[Held, ...]:
 def as_grant(
     held: Held, question: Question, agent: str, clock_offset: float = 0.0
 ) -> GrantBase | None:
-    """Return what `held` allows by itself, for when nobody answers; None if it names no service."""
+    """Return what `held` allows by itself, for when nobody answers.
+
+    None if it names no service, or the question asks for less than the chain says.
+    """
     audience = question.audience or held.audience
-    if not is_did(audience):
+    if not is_did(audience) or question.pol:
         return None
     return GrantBase(
         decision="allow",

@@ -9,7 +9,7 @@ Times, nonces and jitter are arguments, so a flow is a function of what it is se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +19,7 @@ from nomos._core.effects import Flow, HttpReply
 from nomos._core.scope import within
 from nomos._core.signing import FRESH_SECONDS, Act, ask, is_did, signed
 from nomos._core.tokens import approved, peek
+from nomos._pol.values import text
 from nomos._wire import LoadKey, LoadKeyAnswer
 from nomos.errors import (
     ConfigurationError,
@@ -146,6 +147,8 @@ def _granted(call: Ask, answer: replies.Allowed, reply: HttpReply) -> Flow[Grant
         raise _mixed_up(reply, "with a delegation for another key")
     if not all(within(command, call.question.command) for command in answer.commands):
         raise _mixed_up(reply, f"with commands that are not within {call.question.command}")
+    if not {text(each) for each in call.question.pol} <= {text(each) for each in _pol(last)}:
+        raise _mixed_up(reply, "without the constraints that were asked for")
     grant = replace(
         _base(call, answer, reply),
         decision="allow",
@@ -169,6 +172,11 @@ def _granted(call: Ask, answer: replies.Allowed, reply: HttpReply) -> Flow[Grant
     )
     now, until = int(reply.at + grant.clock_offset), _unix(answer.expires_at)
     return replace(grant, ucan=(yield from signed(act, now=now, until=until, nonce=call.nonce)))
+
+
+def _pol(link: Mapping[str, Any]) -> list[Any]:
+    pol = link.get("pol")
+    return pol if isinstance(pol, list) else []
 
 
 def _mixed_up(reply: HttpReply, how: str) -> Unintelligible:

@@ -21,6 +21,9 @@ from nomos._core.effects import Flow, Sign, perform
 from nomos._core.proving import another_key, error, no_key
 from nomos._core.scope import holder, payloads, permits, reach
 from nomos._core.tokens import approved
+from nomos._pol.checks import policy
+from nomos._pol.narrowing import Wider, wider
+from nomos._pol.wording import worded
 from nomos._wire import MAX_FORKED, Fork, ForkAnswer, ForkChild, Forked, ForkLink, Refused
 from nomos.errors import ConfigurationError, NomosError, SignerError, Widening
 from nomos.models import Capability, Chain, Did, ParentChain, Secret
@@ -169,7 +172,10 @@ def _batches(forking: Forking, held: Sequence[_Held]) -> Iterator[_Batch]:
     batch = _Batch()
     nonces = iter(forking.nonces)
     for index, wanted in enumerate(forking.wishes):
-        chosen = [_chosen(held, each, wanted, forking.now) for each in wanted.capabilities]
+        chosen = [
+            _chosen(held, each, wanted, forking.now, f"{wanted.at}capabilities[{place}]")
+            for place, each in enumerate(wanted.capabilities)
+        ]
         links = [
             ForkLink(
                 cmd=each.command,
@@ -199,10 +205,11 @@ def _batches(forking: Forking, held: Sequence[_Held]) -> Iterator[_Batch]:
         yield batch
 
 
-def _chosen(held: Sequence[_Held], each: Capability, wanted: Wish, now: int) -> int:
+def _chosen(held: Sequence[_Held], each: Capability, wanted: Wish, now: int, at: str) -> int:
     """The chain that a capability narrows: the first that covers it and can be handed on.
 
     None may; then the first chain is as good as any, and the binary says what is wrong with it.
+    Of those that do, the first is taken whose statements leave room for what is asked.
     """
     until = wanted.expires_at or now + 1
 
@@ -220,7 +227,36 @@ def _chosen(held: Sequence[_Held], each: Capability, wanted: Wish, now: int) -> 
             "all the time that is left",
             code="chain_attenuation_violation",
         )
-    return best if covers else 0
+    if not covers:
+        return 0
+    wide = _wider(each, held[best])
+    if wide is None:
+        return best
+    for index in range(len(held)):
+        if suits(index) == suits(best) and _wider(each, held[index]) is None:
+            return index
+    raise _too_wide(wide, at)
+
+
+def _wider(asked: Capability, held: _Held) -> Wider | None:
+    """What of a capability's statements is decidably more than a chain leaves, or besides it.
+
+    Whatever is not decided here, or cannot be read, the chain carries both of.
+    """
+    if not asked.pol or not held.reach.pol:
+        return None
+    try:
+        return wider(policy(list(asked.pol)), policy(list(held.reach.pol)))
+    except ConfigurationError:
+        return None
+
+
+def _too_wide(wide: Wider, at: str) -> Widening:
+    return Widening(
+        f"{at} asks for more than the chain gives: asked is {worded(wide.asked)}, and held is "
+        f"{worded([wide.held])}. A child's constraints lie within its parent's, or are left out",
+        code="chain_attenuation_violation",
+    )
 
 
 def _new(chosen: Sequence[int], batch: _Batch, held: Sequence[_Held]) -> int:

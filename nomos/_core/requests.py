@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from nomos._core.effects import Claim, Send
-from nomos.errors import InvalidRequest
+from nomos.constraints import listed
+from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.models import MAX_PURPOSE, MAX_TTL_SECONDS, Chain, Question
 
 EXPECTED = {
@@ -27,8 +28,14 @@ IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,128}")
 JSON_HEADERS = {"content-type": "application/json", "accept": "application/json"}
 
 
-def question(**fields: Any) -> Question:
+def question(*, constraints: object = None, **fields: Any) -> Question:
     """Check the shape of a question before it goes anywhere; raises `InvalidRequest`."""
+    try:
+        fields["pol"] = () if constraints is None else tuple(listed(constraints))
+    except ConfigurationError as wrong:
+        raise InvalidRequest(
+            f"the question cannot be asked: {wrong}", fields=("constraints",)
+        ) from None
     try:
         asked = Question.model_validate(fields)
     except ValidationError as error:
@@ -63,6 +70,7 @@ def authorize(
         "purpose": question.purpose,
         "context": question.context,
         "cosignerEnvelopeId": question.cosigner_envelope_id,
+        "pol": list(question.pol) or None,
     }
     body |= {name: value for name, value in optional.items() if value is not None}
     headers = JSON_HEADERS | {"idempotency-key": idempotency_key}

@@ -65,6 +65,8 @@ def _rows(view: View, now: datetime) -> Iterator[tuple[str, Sequence[Text]]]:
         yield "service", [shown(view["audience"])]
     yield "resource", list(members(view["resource"]))
     yield "args", list(_args(view))
+    if view.get("constraints"):
+        yield "only if", list(_constraints(view))
     if view.get("purpose"):
         yield "purpose", list(value(view["purpose"]))
     if view.get("context"):
@@ -81,11 +83,21 @@ def _rows(view: View, now: datetime) -> Iterator[tuple[str, Sequence[Text]]]:
 
 def _args(view: View) -> Iterator[Text]:
     if not view["argsBound"]:
-        yield Text("ANY: the agent may choose the arguments freely", style="bold red")
+        freely = "as far as the constraints go" if view.get("constraints") else "freely"
+        yield Text(f"ANY: the agent may choose the arguments {freely}", style="bold red")
     elif not view.get("args"):
         yield Text("none", style="dim")
     else:
         yield from members(view["args"], view.get("bound") or {})
+
+
+def _constraints(view: View) -> Iterator[Text]:
+    """Each constraint in words, and in ASCII if it has other letters."""
+    for each in view["constraints"]:
+        yield shown(each)
+        if not each.isascii():
+            spelled = each.encode("ascii", "backslashreplace").decode()
+            yield Text.assemble(("In ASCII ", "dim"), spelled)
 
 
 def _roles(view: View) -> Text:
@@ -232,6 +244,10 @@ def _what(view: View, width: int) -> list[Text]:
         Text("args", style="dim"),
         *(Text.assemble("  ", line) for line in args),
     ]
+    if view.get("constraints"):
+        lines.append(Text("only if", style="dim"))
+        said = [line for each in _constraints(view) for line in folded(each, width - 2)]
+        lines += [Text.assemble("  ", line) for line in said]
     if view.get("purpose"):
         lines.append(Text("purpose", style="dim"))
         said = [line for each in value(view["purpose"]) for line in folded(each, width - 2)]
@@ -275,14 +291,15 @@ def words(seconds: float) -> str:
 def line(view: View) -> str:
     """One question as one line for other programs, its columns apart by tabs.
 
-    id, state, expiry, app, command, roles, resource, args, service: resource and args as JSON in
-    ASCII, `*` for any args; no service is the PDP. A tab or the end of a line within a column
-    cannot occur.
+    id, state, expiry, app, command, roles, resource, args, service, constraints: resource, args and
+    constraints as JSON in ASCII, `*` for any args; no service is the PDP. A tab or the end of a
+    line within a column cannot occur.
     """
     args = json.dumps(view.get("args") or {}) if view["argsBound"] else "*"
     columns = (
         *(view["id"], view["state"], view["expiresAt"], shown(view["app"]["name"]).plain),
         *(view["command"], ",".join(view["roles"]), json.dumps(view["resource"]), args),
         shown(view.get("audience") or "").plain,
+        json.dumps(view.get("constraints") or []),
     )
     return "\t".join(columns)

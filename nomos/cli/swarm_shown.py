@@ -19,6 +19,8 @@ from nomos.audit.alike import Group as Alike
 from nomos.audit.alike import grouped, same_gift
 from nomos.audit.swarm import Deed, Given, Member, Revoked, Summary, Swarm
 from nomos.cli.audit_shown import MAX_LINE, plain
+from nomos.constraints import from_pol
+from nomos.errors import ConfigurationError
 from nomos.models import describe
 
 NAMED: Final = 2
@@ -211,11 +213,17 @@ class _Shown:
 
 
 def condition(statement: Any) -> str:
-    """A policy statement as people read it: `.args.state == "open"`; others are JSON."""
+    """A policy statement as people read it: `.args.state == "open"`, or the words of a constraint.
+
+    What is no statement is JSON.
+    """
     match statement:
         case [str(operator), str(selector), value] if operator in _COMPARISONS:
             return f"{selector} {operator} {json.dumps(value, ensure_ascii=False)}"
-    return json.dumps(statement, ensure_ascii=False)
+    try:
+        return str(from_pol([statement]))
+    except ConfigurationError:
+        return json.dumps(statement, ensure_ascii=False)
 
 
 def names(agents: Sequence[str]) -> Callable[[str], str]:

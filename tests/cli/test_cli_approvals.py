@@ -392,7 +392,7 @@ def test_folding_loses_nothing_and_every_piece_fits() -> None:
 
 def test_a_name_cannot_add_a_column_to_a_line() -> None:
     odd = view(app={"id": "app_1", "name": "a\tb\nc"}, args={"x": "\t\n"})
-    assert len(question.line(odd).split("\t")) == 9
+    assert len(question.line(odd).split("\t")) == 10
     assert "\n" not in question.line(odd)
 
 
@@ -403,6 +403,25 @@ def test_the_service_at_which_a_call_may_be_made_is_shown_wherever_its_command_i
     assert "service" not in drawn(question.queue([view(args={})], now, 80))
     assert question.line(asked).split("\t")[8] == "did:key:zServiceU+0009"
     assert question.line(view(args={})).split("\t")[8] == ""
+
+
+def test_constraints_are_shown_wherever_the_args_are() -> None:
+    held = ['state is "open"', "n is at most 5"]
+    asked = view(argsBound=False, constraints=held)
+    now = datetime(2027, 1, 15, 7, 50, tzinfo=UTC)
+    told = drawn(question.queue([asked], now, 80))
+    assert "as far as the constraints go" in told
+    assert all(text in told for text in ("only if", *held))
+    assert "only if" not in drawn(question.queue([view(args={})], now, 80))
+    full = asked | {"agent": "a", "ttlSeconds": 60, "policies": ["p"], "votes": []}
+    full |= {"receiptId": "evt", "approvalUrl": "http://x"}
+    assert re.search(
+        r'only if\s+state is "open"\s+n is at most 5', drawn(question.card(full, now, 80))
+    )
+    assert json.loads(question.line(asked).split("\t")[9]) == held
+    odd = view(constraints=['host is "p\u0430y"'], args={})
+    assert 'In ASCII host is "p\\u0430y"' in drawn(question.queue([odd], now, 80))
+    assert question.line(view(args={})).split("\t")[9] == "[]"
 
 
 def drawn(what: Any) -> str:

@@ -22,6 +22,7 @@ from nomos import AuthGuard
 from nomos.audit.swarm import Swarm
 from nomos.cli import swarm_shown
 from nomos.cli.app import app
+from nomos.constraints import under
 
 POLICY: Final = """
 @id("files") permit(principal, action in Action::"/filesystem", resource is Filesystem);
@@ -357,7 +358,8 @@ def test_many_commands_are_summed_up() -> None:
     [
         (["==", ".args.state", "open"], '.args.state == "open"'),
         (["like", ".resource.path", "a*"], '.resource.path like "a*"'),
-        (["not", ["==", ".cmd", "/x"]], '["not", ["==", ".cmd", "/x"]]'),
+        (["not", ["==", ".cmd", "/x"]], 'not (.cmd is "/x")'),
+        (under("path", "src").pol[0], 'path is under "src"'),
         (["==", 1], '["==", 1]'),
         ({"a": 1}, '{"a": 1}'),
     ],

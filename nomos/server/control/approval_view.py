@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nomos.constraints import from_pol
 from nomos.models import Did
 from nomos.server.control.decision import iso
 from nomos.server.control.envelope import Envelope, State, Vote
@@ -35,7 +36,8 @@ class ApprovalView(Reply):
     uses, and all through whom it was handed on to this one.
 
     `args` are as the agent sent them, `bound` as they are signed: long texts by their hash. Both
-    are absent when the question binds no arguments: then an approval is for any.
+    are absent when the question binds no arguments: then an approval is for any, as far as `pol`
+    allows. `constraints` has these statements in words, one for each.
     """
 
     id: str
@@ -49,6 +51,8 @@ class ApprovalView(Reply):
     args_bound: bool
     args: dict[str, Any] | Absent = None
     bound: dict[str, Any] | Absent = None
+    pol: list[Any] | Absent = None
+    constraints: list[str] | Absent = None
     purpose: str | Absent = None
     context: dict[str, Any] | Absent = None
     audience: str | Absent = None
@@ -92,6 +96,8 @@ def view(control_url: str, envelope: Envelope, now: int) -> dict[str, Any]:
     optional: dict[str, Any] = {
         "args": None if bound is None else dict(envelope.sent or bound),
         "bound": bound,
+        "pol": asked.get("pol"),
+        "constraints": _worded(asked.get("pol")),
         "purpose": envelope.purpose,
         "context": asked["context"] or None,
         "audience": asked.get("audience"),
@@ -122,6 +128,10 @@ def view(control_url: str, envelope: Envelope, now: int) -> dict[str, Any]:
         **{name: value for name, value in optional.items() if value is not None},
     )
     return told.model_dump(by_alias=True, exclude_unset=True)
+
+
+def _worded(pol: list[Any] | None) -> list[str] | None:
+    return None if pol is None else [str(from_pol([statement])) for statement in pol]
 
 
 def _vote(vote: Vote) -> VoteView:

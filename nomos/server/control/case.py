@@ -115,10 +115,11 @@ class Case:
         )
 
     def _detail(self, ruling: Ruling) -> dict[str, Any]:
-        """What differs from what was approved, what a prefix stands for, and the family's name."""
+        """What differs from what was approved, what was asked for, and the family's name."""
         told = {
             "fields": list(ruling.fields),
             "commands": list(self.asked.commands),
+            "pol": redact(list(self.asked.pol)),
             "swarm": self.origin.chosen,
         }
         return {name: value for name, value in told.items() if value}

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import SkipJsonSchema
 
+from nomos.constraints import MAX_STATEMENTS
 from nomos.errors import InvalidRequest
 from nomos.models import (
     DEFAULT_TTL_SECONDS,
@@ -75,6 +76,13 @@ class AuthorizeRequest(Wire):
         default=None,
         description="The call's other parameters, at most 16 KiB. Given: bound and signed. "
         "Absent: not bound.",
+    )
+    pol: list[Any] | Absent = Field(
+        default=None,
+        max_length=MAX_STATEMENTS,
+        description="Statements of UCAN 1.0 policy about the calls, at most 8 KiB; all of them are "
+        "signed, and must hold for each call.",
+        examples=[[["==", ".args.state", "open"]]],
     )
     ttl_seconds: int = Field(
         default=DEFAULT_TTL_SECONDS,

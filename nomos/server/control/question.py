@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from pydantic.alias_generators import to_camel
 
-from nomos.errors import InvalidRequest
+from nomos.constraints import from_pol
+from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.models import MAX_ARGS_BYTES, MAX_CONTEXT_BYTES, Resource
 from nomos.resources import (
     Catalog,
@@ -40,7 +41,7 @@ class Asked:
     prefix it is None too, and `commands` has those that it stands for, sorted. `args` is
     None when they are not bound, `agent` when the app's own key stands in, `audience` when it is
     the PDP. `sent` has the args in the words of the agent, for people; `cosigner` names the
-    envelope by which a person approved this.
+    envelope by which a person approved this. `pol` are further statements about each call.
     """
 
     command: str
@@ -56,6 +57,7 @@ class Asked:
     cosigner: str | None = None
     audience: str | None = None
     commands: tuple[str, ...] = ()
+    pol: tuple[Any, ...] = ()
 
     def bound(
         self,
@@ -81,7 +83,11 @@ class Asked:
             "root": root,
             "invokedBy": list(invoked_by),
         }
-        return bound if self.audience is None else bound | {"audience": self.audience}
+        if self.audience is not None:
+            bound["audience"] = self.audience
+        if self.pol:
+            bound["pol"] = list(self.pol)
+        return bound
 
     def facts(self, bundle: str) -> dict[str, Any]:
         """What the delegation says about how it came to be."""
@@ -122,6 +128,7 @@ def read(
         cosigner=message.cosigner_envelope_id,
         audience=None if message.audience == pdp_did else message.audience,
         commands=commands,
+        pol=_pol(message.pol),
     )
     _check_facts(asked.facts(bundle))
     return asked
@@ -202,6 +209,22 @@ def _args(spec: CommandSpec | None, args: Mapping[str, Any] | None) -> Mapping[s
         return None
     # Args of a write are bound as a whole: without a required one, no call could ever match them.
     return canonical_args(spec, args, complete=spec.risk != "read")
+
+
+def _pol(pol: list[Any] | None) -> tuple[Any, ...]:
+    """The statements as they are signed: none that may hold although nothing is there."""
+    try:
+        asked = from_pol(pol or [])
+    except ConfigurationError as wrong:
+        raise InvalidRequest(_ascii(str(wrong)), fields=("pol",)) from None
+    if asked.vacuous is not None:
+        raise InvalidRequest(_ascii(f"pol: {asked.vacuous}"), fields=("pol",))
+    return tuple(asked.pol)
+
+
+def _ascii(sentence: str) -> str:
+    """A sentence that may have the caller's own words in it."""
+    return ascii(sentence)[1:-1]
 
 
 def _check_size(field: str, value: Mapping[str, Any] | None, limit: int) -> None:

@@ -88,13 +88,17 @@ def _approved(approval: Approval) -> dict[str, Any]:
 
 
 def statements(asked: Asked, *, exact: bool = False) -> list[list[Any]]:
-    """The policy of the delegation: this command, and the arguments that were given.
+    """The policy of the delegation: this command, arguments that were given, statements asked for.
 
     Of a prefix, the commands that it stands for now.
 
     A write is bound to exactly its arguments. A read is bound to each that was given, and may
     have others beside them, such as a page number; `exact` binds it and its resource too.
     """
+    return [*_named(asked, exact=exact), *asked.pol]
+
+
+def _named(asked: Asked, *, exact: bool) -> list[list[Any]]:
     if asked.commands:
         return [["or", [["==", ".cmd", command] for command in asked.commands]]]
     bound: list[list[Any]] = [["==", ".cmd", asked.command]]

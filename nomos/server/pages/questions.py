@@ -117,7 +117,7 @@ def _question(
 
 
 _OPTIONAL: Final[View] = dict.fromkeys(
-    ("purpose", "reason", "audience", "root", "decidedAt", "consumedAt")
+    ("purpose", "reason", "audience", "root", "constraints", "decidedAt", "consumedAt")
 )
 
 

@@ -1,0 +1,87 @@
+"""Hosts that a URL may name: one spelling each, and none that is nearby unless asked for."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from nomos._pol.values import refuse
+
+SCHEMES: Final[Mapping[str, int]] = {"https": 443, "http": 80}
+"""And the port that is left out in their URLs."""
+
+MAX_HOST: Final = 253
+
+_LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_NUMERIC: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
+
+_NEARBY: Final = frozenset(
+    ("localhost", "localdomain", "local", "internal", "intranet", "private", "lan", "home", "corp")
+)
+"""Last labels that name machines of a network, not of the internet."""
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def host(value: object, where: str, *, allow_private: bool) -> str:
+    """Return a host as URLs write it; raises `ConfigurationError` for all but that spelling.
+
+    Numbers are addresses to those who connect, in whatever base: only `127.0.0.1` is one here.
+    """
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_HOST:
+        refuse(where, 'must have a host such as "api.example.com"')
+    if not value.isascii():
+        refuse(where, "must have a host of ASCII; write other letters as punycode (xn--…)")
+    literal = _literal(value, where)
+    if literal is not None:
+        if not allow_private and not _is_global(literal):
+            refuse(where, f"has a host, {literal}, that is no public address; {_ALLOW}")
+        return f"[{literal}]" if literal.version == 6 else str(literal)
+    labels = value.split(".")
+    if not all(_LABEL.fullmatch(label) for label in labels):
+        refuse(
+            where,
+            "must have a host of lower-case letters, digits, hyphens and dots: no port, user, "
+            "path, star, or dot at its end",
+        )
+    nearby = len(labels) == 1 or labels[-1] in _NEARBY or labels[-2:] == ["home", "arpa"]
+    if nearby and not allow_private:
+        refuse(where, f"has a host, {value}, that names a machine nearby; {_ALLOW}")
+    return value
+
+
+def _literal(value: str, where: str) -> Address | None:
+    """The address that a host is, None for a name; refuses every spelling but one."""
+    if ":" in value or value.startswith("["):
+        bare = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+        kind: type[Address] = ipaddress.IPv6Address
+    elif _NUMERIC.fullmatch(value.rsplit(".", 1)[-1]):
+        bare, kind = value, ipaddress.IPv4Address
+    else:
+        return None
+    try:
+        address = kind(bare)
+    except ValueError:
+        address = None
+    if address is None or str(address) != bare or "%" in bare:
+        refuse(where, "must have an address in its one spelling, as 192.0.2.1 or [2001:db8::1]")
+    return address
+
+
+def _is_global(address: Address) -> bool:
+    """Whether an address is of the internet, and stands for no other address."""
+    if isinstance(address, ipaddress.IPv6Address) and (
+        address.ipv4_mapped is not None
+        or address.sixtofour is not None
+        or address.teredo is not None
+        or address.is_site_local
+    ):
+        return False
+    return address.is_global and not (
+        address.is_multicast or address.is_reserved or address.is_unspecified
+    )
+
+
+_ALLOW = "give allow_private=True to mean it"

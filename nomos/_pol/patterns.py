@@ -1,0 +1,220 @@
+r"""Paths and URLs as patterns that no other spelling gets around.
+
+A pattern of UCAN 1.0 has `*` for any characters and `\*` for a star; there are no classes of
+characters, and no way to say "a backslash, and then anything". So a path is held by saying how it
+begins, and by refusing each way in which what follows could lead back out: `..` and `.` behind a
+slash or a backslash, empty segments, percent signs, NUL.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from nomos._pol.checks import Statement
+from nomos._pol.hosts import SCHEMES, host
+from nomos._pol.values import MAX_TEXT, refuse
+from nomos.errors import ConfigurationError
+
+INSIDE: Final = ("/..", "\\.", "//", "/./", "\\/", "%", "\0")
+"""What is nowhere in a path that stays beneath its beginning."""
+
+AT_END: Final = ("/.", "\\")
+"""What does not end one."""
+
+ANYWHERE: Final = ("#", " ", "\t", "\n", "\r", "\0")
+"""What is nowhere in a URL: some readers drop these, and then see another path."""
+
+_UNREADABLE: Final = re.compile(r"[\x00-\x1f\x7f%\\]")
+_NO_URL: Final = re.compile(r"[^\x21-\x7e]|[?#%\\]")
+_BASE: Final = re.compile(r"([a-z]+)://(\[[0-9a-f:.]+\]|[^/:]+)(?::([0-9]+))?(/.*)?")
+
+
+@dataclass(frozen=True)
+class Address:
+    """What URLs begin with: `origin`, and a path that is "" or such as "/v1"."""
+
+    origin: str
+    path: str
+    query: bool
+
+    def __str__(self) -> str:
+        return self.origin + self.path
+
+
+def folder(prefix: object, where: str) -> str:
+    """Return a path that others may lie beneath, without a slash at its end; "/" is the root."""
+    if not isinstance(prefix, str) or not 0 < len(prefix) <= MAX_TEXT:
+        refuse(where, f"must be under a path of 1 to {MAX_TEXT} characters, such as src/a")
+    if _UNREADABLE.search(prefix):
+        refuse(where, "must be under a path without %, backslashes and control characters")
+    if prefix == "/":
+        return prefix
+    kept = prefix.removesuffix("/")
+    segments = kept.removeprefix("/").split("/") if kept != "/" else [""]
+    if any(segment in ("", ".", "..") for segment in segments):
+        refuse(where, "must be under a path without empty segments, . and ..")
+    return kept
+
+
+def address(
+    where: str,
+    *,
+    host_: object,
+    scheme: object,
+    port: object,
+    path_prefix: object,
+    query: object,
+    allow_private: bool,
+) -> Address:
+    """Return what URLs begin with; raises `ConfigurationError` for what has two readings."""
+    if not isinstance(scheme, str) or scheme not in SCHEMES:
+        refuse(where, f"must have a scheme of {' or '.join(SCHEMES)}")
+    if port is not None:
+        whole = isinstance(port, int) and not isinstance(port, bool)
+        if not whole or not 1 <= int(str(port)) <= 65535:
+            refuse(where, "must have a port from 1 to 65535, or None for the scheme's own")
+        if port == SCHEMES[scheme]:
+            refuse(where, f"needs no port {port}: it is that of {scheme}, and is left out in URLs")
+    if not isinstance(path_prefix, str) or not path_prefix.startswith("/"):
+        refuse(where, 'must have a path_prefix that begins with a slash, such as "/v1"')
+    if _NO_URL.search(path_prefix):
+        refuse(where, "must have a path_prefix of ASCII without spaces, ?, #, % and backslashes")
+    if not isinstance(query, bool):
+        refuse(where, "must have True or False for query")
+    origin = f"{scheme}://{host(host_, where, allow_private=allow_private)}"
+    path = folder(path_prefix, where)
+    return Address(
+        origin if port is None else f"{origin}:{port}", "" if path == "/" else path, query
+    )
+
+
+def under(path: str, prefix: str) -> Statement:
+    """The statement that a text is `prefix` or lies beneath it."""
+    inside = "" if prefix == "/" else escaped(prefix)
+    beneath: list[Statement] = [["like", path, f"{inside}/*"]]
+    if inside:
+        either: Statement = ["or", [["==", path, prefix], *beneath]]
+        beneath = [["like", path, f"{inside}*"], either]
+    else:
+        # The root itself ends in the slash that nothing else may end in.
+        return ["or", [["==", path, "/"], ["and", [*beneath, _none(path, _paths(("/",)))]]]]
+    return ["and", [*beneath, _none(path, _paths(("/",)))]]
+
+
+def url(path: str, at: Address) -> Statement:
+    """The statement that a text is a URL at this address."""
+    base = escaped(str(at))
+    either: list[Statement] = [["==", path, str(at)], ["like", path, f"{base}/*"]]
+    if at.query and at.path:
+        either.append(["like", path, f"{base}?*"])
+    double = f"{at.origin.partition('/')[0]}//*//*"
+    plain = _none(path, ["*?*", *_paths((), double=double)])
+    if at.query:
+        asking = ["like", path, "*?*"]
+        kept: Statement = _none(path, _paths((), double=double, then="?*"))
+        plain = ["or", [plain, ["and", [asking, kept]]]]
+    return [
+        "and",
+        [
+            ["like", path, f"{base}*"],
+            ["or", either],
+            _none(path, [f"*{each}*" for each in ANYWHERE]),
+            plain,
+        ],
+    ]
+
+
+def read_under(statement: Statement) -> tuple[str, str] | None:
+    """The selector and prefix of a statement that `under` makes; None for any other."""
+    match statement:
+        case ["and", [["like", str(path), str(glob)], *_]]:
+            prefix = "".join(pieces(glob))
+        case ["or", [["==", str(path), "/"], _]]:
+            prefix = "/"
+        case _:
+            return None
+    try:
+        made = under(path, folder(prefix, path))
+    except ConfigurationError:
+        return None
+    return (path, prefix) if made == statement else None
+
+
+def read_url(statement: Statement) -> tuple[str, Address] | None:
+    """The selector and address of a statement that `url` makes; None for any other."""
+    match statement:
+        case ["and", [["like", str(path), str(glob)], *_]]:
+            found = _BASE.fullmatch("".join(pieces(glob)))
+        case _:
+            return None
+    if found is None:
+        return None
+    scheme, name, port, prefix = found.groups()
+    for query in (False, True):
+        try:
+            made = address(
+                path,
+                host_=name,
+                scheme=scheme,
+                port=None if port is None else int(port),
+                path_prefix=prefix or "/",
+                query=query,
+                allow_private=True,
+            )
+        except ConfigurationError:
+            return None
+        if url(path, made) == statement:
+            return path, made
+    return None
+
+
+def escaped(text: str) -> str:
+    """The pattern that only this text fits."""
+    return text.replace("*", "\\*")
+
+
+def pieces(glob: str) -> list[str]:
+    """The texts between the stars of a pattern; there is always one."""
+    found = [""]
+    for sign in re.findall(r"\\\*|[\s\S]", glob):
+        if sign == "*":
+            found.append("")
+        else:
+            found[-1] += "*" if sign == "\\*" else sign
+    return found
+
+
+def fits(glob: str, text: str) -> bool:
+    """Whether a text fits a pattern."""
+    head, *more = pieces(glob)
+    if not more:
+        return text == head
+    tail = more.pop()
+    if not text.startswith(head) or not text.endswith(tail):
+        return False
+    at, end = len(head), len(text) - len(tail)
+    for piece in more:
+        found = text.find(piece, at, end)
+        if found < 0:
+            return False
+        at = found + len(piece)
+    return at <= end
+
+
+def _none(path: str, globs: Sequence[str]) -> Statement:
+    return ["not", ["or", [["like", path, glob] for glob in globs]]]
+
+
+def _paths(ends: Sequence[str], *, double: str = "*//*", then: str = "") -> list[str]:
+    """Patterns of paths that may lead elsewhere, before what `then` is a pattern of."""
+    return list(_each_path(ends, double, then))
+
+
+def _each_path(ends: Sequence[str], double: str, then: str) -> Iterator[str]:
+    for piece in INSIDE:
+        yield f"{double if piece == '//' else f'*{piece}*'}{then}"
+    for piece in (*AT_END, *ends):
+        yield f"*{piece}{then}"

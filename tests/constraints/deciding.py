@@ -1,0 +1,94 @@
+"""The real binary deciding: whether a call passes, and whether a policy is signed at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, Final
+
+from nomos._io.signer import Signer, shared
+from nomos._wire import (
+    Answer,
+    Call,
+    Delegate,
+    Delegation,
+    GenerateKey,
+    GenerateKeyAnswer,
+    Invocation,
+    Invoke,
+    Refused,
+    Signed,
+    Verified,
+    Verify,
+)
+
+NOW: Final = 1_800_000_000
+COMMAND: Final = "/mail/send"
+RESOURCE: Final[Mapping[str, Any]] = {"provider": "mail", "owner": "acme"}
+
+
+@cache
+def keys() -> tuple[Signer, str, str, str]:
+    """A signer, and the keys of an issuer, an agent and a service."""
+    signer = Signer(shared())
+    made = []
+    for _ in range(3):
+        answer = signer.ask(GenerateKey())
+        assert isinstance(answer, GenerateKeyAnswer)
+        made.append(answer.key)
+    issuer, agent, service = made
+    return signer, issuer, agent, service
+
+
+def signed(pol: Sequence[Any], *, allow_vacuous: bool = False) -> Answer | Refused:
+    """What comes of asking for a delegation with this policy."""
+    signer, issuer, agent, _ = keys()
+    payload = Delegation(
+        iss=issuer,
+        aud=agent,
+        sub=issuer,
+        cmd=COMMAND,
+        pol=list(pol),
+        nonce="n",
+        nbf=NOW - 60,
+        exp=NOW + 300,
+    )
+    return signer.ask(Delegate(key=issuer, payload=payload, allow_vacuous=allow_vacuous))
+
+
+def delegation(pol: Sequence[Any], *, allow_vacuous: bool = False) -> str:
+    answer = signed(pol, allow_vacuous=allow_vacuous)
+    assert isinstance(answer, Signed), answer
+    return answer.jwt
+
+
+def passes(link: str, args: Mapping[str, Any], resource: Mapping[str, Any] = RESOURCE) -> bool:
+    """Whether the binary lets the holder of a delegation make this call."""
+    signer, issuer, agent, service = keys()
+    payload = Invocation(
+        iss=agent,
+        aud=service,
+        sub=issuer,
+        cmd=COMMAND,
+        args={"resource": dict(resource), **args},
+        nonce="n",
+        iat=NOW - 60,
+        exp=NOW + 30,
+        prf=[link],
+    )
+    token = signer.ask(Invoke(key=agent, payload=payload))
+    assert isinstance(token, Signed), token
+    verdict = signer.ask(
+        Verify(
+            invocation=token.jwt,
+            now=NOW,
+            trusted_issuers=[issuer],
+            audience=service,
+            call=Call(cmd=COMMAND, resource=dict(resource), args=dict(args)),
+        )
+    )
+    if isinstance(verdict, Verified):
+        return True
+    assert isinstance(verdict, Refused)
+    assert verdict.code == "resource_out_of_scope", verdict
+    return False

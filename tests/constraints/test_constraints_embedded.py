@@ -1,0 +1,325 @@
+"""Constraints from the guard to the gate: asked, signed, handed on, and held at each call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from colours import COLOURS, Colour
+from github import ISSUES, TOKEN, github
+
+from nomos import AuthGuard, Child, errors
+from nomos._core.tokens import peek
+from nomos.constraints import (
+    Constraint,
+    all_of,
+    any_of,
+    at_most,
+    between,
+    each,
+    eq,
+    from_pol,
+    like,
+    listed,
+    not_eq,
+    one_of,
+    under,
+)
+from nomos.models import Capability
+from nomos.swarm import fork_child
+
+POLICY = """
+@id("all") permit (principal, action, resource);
+@id("careful") @step_up("lead")
+forbid (principal, action == Action::"/github/issue/list", resource is Github)
+when { resource.repo == "secret" } unless { context.cosigned };
+"""
+LIST = "/github/issue/list"
+REPO = {"provider": "github", "owner": "acme", "repo": "app"}
+SECRET = REPO | {"repo": "secret"}
+
+each_colour = pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[AuthGuard]:
+    with github() as upstream, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NOMOS_GITHUB_URL", upstream.url)
+        patch.setenv("NOMOS_GITHUB_TOKEN", TOKEN)
+        with AuthGuard.embedded(policies=POLICY) as running:
+            yield running
+
+
+def get(system: AuthGuard, headers: Any, repo: str = "app", **args: Any) -> httpx.Response:
+    params = {"owner": "acme", "repo": repo, **args}
+    return httpx.get(f"{system.pdp_url}{LIST}", params=params, headers=headers)
+
+
+def pol(grant: Any) -> list[Any]:
+    statements: list[Any] = peek(grant.chain[-1])["pol"]
+    return statements
+
+
+@each_colour
+def test_a_grant_holds_calls_to_what_was_asked(system: AuthGuard, colour: Colour) -> None:
+    guard = colour.guard(control_plane_url=system.control_plane_url, api_key=system.api_key)
+    asked = [one_of("state", ["open", "closed"]), at_most("per_page", 50)]
+    grant = colour.call(guard.authorize, command=LIST, resource=REPO, constraints=asked)
+    assert grant.decision == "allow"
+    assert pol(grant) == [["==", ".cmd", LIST], *all_of(*asked).pol]
+
+    def sign(**args: Any) -> Any:
+        return colour.call(grant.headers, args=args)
+
+    good = get(system, sign(state="open", per_page=50), state="open", per_page=50)
+    assert good.json()["issues"] == ISSUES[:1]
+    calls: list[dict[str, Any]] = [
+        {"state": "all", "per_page": 5},
+        {"state": "open", "per_page": 51},
+    ]
+    for signed in (*calls, {}):
+        outside = get(system, sign(**signed), **signed)
+        assert outside.status_code == 403
+        assert outside.json()["error_code"] == "resource_out_of_scope"
+    # Signed as one call and made as another.
+    other = get(system, sign(state="open", per_page=5), state="closed", per_page=5)
+    assert other.json()["error_code"] == "resource_mismatch"
+    assert get(system, {"authorization": f"Bearer {grant.ucan}"}).status_code == 403
+    colour.call(guard.close)
+
+
+@each_colour
+def test_a_wrong_constraint_is_a_wrong_question(system: AuthGuard, colour: Colour) -> None:
+    guard = colour.guard(control_plane_url=system.control_plane_url, api_key=system.api_key)
+    vacuous = from_pol([["not", ["==", ".args.state", "x"]]])
+    for wrong in ("state", [eq("state", "x"), None], [vacuous]):
+        with pytest.raises(errors.InvalidRequest, match="constraints") as refused:
+            colour.call(guard.authorize, command=LIST, resource=REPO, constraints=wrong)
+        assert refused.value.fields == ("constraints",)
+    colour.call(guard.close)
+
+
+def test_one_constraint_needs_no_list_and_none_is_none(system: AuthGuard) -> None:
+    one = system.authorize(command=LIST, resource=REPO, constraints=eq("state", "open"))
+    assert pol(one)[1:] == eq("state", "open").pol
+    none = system.authorize(command=LIST, resource=REPO, constraints=[])
+    assert pol(none) == pol(system.authorize(command=LIST, resource=REPO))
+
+
+def test_bound_args_and_constraints_hold_together(system: AuthGuard) -> None:
+    grant = system.authorize(
+        command=LIST, resource=REPO, args={"state": "open"}, constraints=[not_eq("state", "all")]
+    )
+    assert get(system, grant.headers(), state="open").status_code == 200
+    never = system.authorize(
+        command=LIST, resource=REPO, args={"state": "open"}, constraints=[eq("state", "closed")]
+    )
+    assert get(system, never.headers(), state="open").status_code == 403
+
+
+def test_a_prefix_has_them_too(system: AuthGuard) -> None:
+    grant = system.authorize(
+        command="/github/issue", resource=REPO, constraints=eq("state", "open")
+    )
+    assert grant.commands
+    assert pol(grant)[-1:] == eq("state", "open").pol
+    headers = grant.headers(command=LIST, args={"state": "open"})
+    assert get(system, headers, state="open").status_code == 200
+    headers = grant.headers(command=LIST, args={"state": "closed"})
+    assert get(system, headers, state="closed").status_code == 403
+
+
+@each_colour
+def test_an_approver_reads_them_and_an_approval_is_for_them(
+    system: AuthGuard, colour: Colour
+) -> None:
+    guard = colour.guard(control_plane_url=system.control_plane_url, api_key=system.api_key)
+    asked: dict[str, Any] = {
+        "command": LIST,
+        "resource": SECRET,
+        "constraints": [eq("state", "open"), between("page", 1, 3)],
+        "ttl_seconds": {"sync": 300, "asyncio": 301, "trio": 302}[colour.name],
+    }
+    envelope = colour.call(guard.authorize, **asked).approval_envelope_id
+    seen = system.approvals.get(envelope)
+    assert seen.constraints == ('state is "open"', "page is between 1 and 3")
+    assert system.approvals.decide(envelope, approve=True).state == "approved"
+    wider = asked | {"constraints": [eq("state", "open")], "cosigner_envelope_id": envelope}
+    denied = colour.call(guard.authorize, **wider)
+    assert (denied.decision, denied.reason) == ("deny", "approval_mismatch")
+    assert denied.explanation.fields == ("pol",)
+    grant = colour.call(guard.authorize, **asked, cosigner_envelope_id=envelope)
+    assert grant.decision == "allow"
+    assert pol(grant)[-2:] == all_of(*asked["constraints"]).pol
+    row = colour.call(guard.receipt, receipt_id=grant.receipt_id).row
+    assert row["detail"]["pol"] == all_of(*asked["constraints"]).pol
+    headers = colour.call(grant.headers, args={"state": "open", "page": 9})
+    assert get(system, headers, "secret", state="open", page=9).status_code == 403
+    colour.call(guard.close)
+
+
+@pytest.fixture(scope="module")
+def grant(system: AuthGuard) -> Any:
+    """What there is to hand on: open or closed issues, fifty at most."""
+    return system.authorize(
+        command=LIST,
+        resource=REPO,
+        constraints=[one_of("state", ["open", "closed"]), at_most("per_page", 50)],
+        ttl_seconds=3600,
+    ).require()
+
+
+def capability(*constraints: Constraint, **more: Any) -> dict[str, Any]:
+    return {"with": "github://acme/app", "can": LIST, "constraints": list(constraints), **more}
+
+
+@each_colour
+def test_a_child_is_held_to_its_own_and_its_parents(
+    system: AuthGuard, grant: Any, colour: Colour
+) -> None:
+    guard = colour.guard(control_plane_url=system.control_plane_url, api_key=system.api_key)
+    own = colour.call(
+        guard.authorize,
+        command=LIST,
+        resource=REPO,
+        constraints=[one_of("state", ["open", "closed"])],
+    )
+    child = colour.call(
+        guard.fork_child,
+        parent_chain=own,
+        capabilities=[capability(eq("state", "open"), between("per_page", 1, 5))],
+    )
+    several = colour.call(
+        guard.fork_children,
+        children=[{"capabilities": [capability(eq("state", "closed"))]}],
+        parent_chain=own,
+    )
+    assert peek(child.chain[-1])["pol"] == (eq("state", "open") & between("per_page", 1, 5)).pol
+    assert peek(several[0].chain[-1])["pol"] == eq("state", "closed").pol
+    acting = colour.guard.from_env(child.env())
+
+    def call(**args: Any) -> int:
+        headers = colour.call(acting.headers, command=LIST, resource=REPO, args=args)
+        return get(system, headers, **args).status_code
+
+    assert call(state="open", per_page=5) == 200
+    with pytest.raises(errors.ChainError):
+        call(state="open", per_page=6)
+    with pytest.raises(errors.ChainError):
+        call(state="closed", per_page=5)
+    asked = colour.call(
+        acting.authorize, command=LIST, resource=REPO, constraints=[like("labels", "bug*")]
+    )
+    assert [*eq("state", "open").pol, *like("labels", "bug*").pol] == [
+        statement for statement in pol(asked) if statement[1] in (".args.state", ".args.labels")
+    ]
+    for one in (child, *several):
+        one.close()
+    colour.call(acting.close)
+    colour.call(guard.close)
+
+
+WIDER: list[tuple[list[Constraint], str, str]] = [
+    ([eq("state", "all")], 'asked is state is "all"', 'held is state is one of "open", "closed"'),
+    ([one_of("state", ["open", "all"])], 'asked is state is one of "open", "all"', "held is state"),
+    ([at_most("per_page", 51)], "per_page is at most 51", "per_page is at most 50"),
+    (
+        [between("per_page", 1, 99)],
+        "per_page is at least 1 and per_page is at most 99",
+        "at most 50",
+    ),
+    ([eq("state", "open"), eq("per_page", "5")], 'per_page is "5"', "at most 50"),
+]
+
+
+@pytest.mark.parametrize(("asked", "told", "held"), WIDER)
+def test_what_is_wider_or_another_is_said_when_it_is_handed_on(
+    system: AuthGuard, grant: Any, asked: list[Constraint], told: str, held: str
+) -> None:
+    ways: list[Callable[[], Child]] = [
+        lambda: fork_child(parent_chain=grant, capabilities=[capability(*asked)]),
+        lambda: system.fork_child(parent_chain=grant, capabilities=[capability(*asked)]),
+        lambda: system.fork_children(
+            [
+                {"capabilities": [capability()]},
+                {"capabilities": [capability(), capability(*asked)]},
+            ],
+            parent_chain=grant,
+        )[0],
+    ]
+    for fork in ways:
+        with pytest.raises(errors.Widening) as refused:
+            fork()
+        assert refused.value.code == "chain_attenuation_violation"
+        assert told in str(refused.value)
+        assert held in str(refused.value)
+        assert "capabilities[" in str(refused.value)
+    assert str(refused.value).startswith("children[1].capabilities[1] ")
+
+
+NARROWER: list[list[Constraint]] = [
+    [],
+    [eq("state", "open")],
+    [one_of("state", ["closed", "open"]), at_most("per_page", 50)],
+    [between("per_page", 1, 50)],
+    [eq("sort", "created")],
+    [like("state", "o*") | eq("sort", "created")],
+    [each("labels", eq(".", "x"))],
+    [any_of(eq("state", "open"), eq("page", 1))],
+]
+
+
+@pytest.mark.parametrize("asked", NARROWER, ids=str)
+def test_what_is_narrower_or_undecided_is_carried_with_the_parents(
+    grant: Any, asked: list[Constraint]
+) -> None:
+    with fork_child(parent_chain=grant, capabilities=[capability(*asked)]) as child:
+        assert peek(child.chain[0])["pol"] == pol(grant)
+        assert peek(child.chain[1])["pol"] == listed(asked)
+
+
+def test_of_several_chains_the_one_with_room_is_narrowed(system: AuthGuard) -> None:
+    chains = [
+        system.authorize(command=LIST, resource=REPO, constraints=eq("state", state)).chain
+        for state in ("open", "closed")
+    ]
+    for state, index in (("open", 0), ("closed", 1)):
+        with fork_child(
+            parent_chain=chains, capabilities=[capability(eq("state", state))]
+        ) as child:
+            assert child.chain[0] == chains[index][0]
+    with pytest.raises(errors.Widening, match='held is state is "open"'):
+        fork_child(parent_chain=chains, capabilities=[capability(eq("state", "all"))])
+
+
+def test_what_cannot_be_compared_is_left_to_the_binary(grant: Any) -> None:
+    odd = {"with": "github://acme/app", "can": LIST, "pol": [["xor", ".args.state", 1]]}
+    with pytest.raises(errors.ConfigurationError, match="operator"):
+        fork_child(parent_chain=grant, capabilities=[odd])
+
+
+def test_args_constraints_and_statements_stand_beside_one_another(grant: Any) -> None:
+    asked = capability(at_most("per_page", 5), args={"state": "open"}, pol=[["==", ".cmd", LIST]])
+    with fork_child(parent_chain=grant, capabilities=[asked]) as child:
+        assert isinstance(child, Child)
+        assert peek(child.chain[1])["pol"] == [
+            *eq("state", "open").pol,
+            *at_most("per_page", 5).pol,
+            ["==", ".cmd", LIST],
+        ]
+        assert isinstance(child.capabilities[0], Capability)
+
+
+@pytest.mark.parametrize("wrong", ["state", [None], eq("state", 1).pol, 5, None])
+def test_a_capability_takes_constraints_and_nothing_else(grant: Any, wrong: Any) -> None:
+    with pytest.raises(errors.ConfigurationError) as refused:
+        fork_child(parent_chain=grant, capabilities=[capability() | {"constraints": wrong}])
+    assert refused.value.setting.startswith("capabilities[0].constraints")
+
+
+def test_one_constraint_of_a_capability_needs_no_list(grant: Any) -> None:
+    one = capability() | {"constraints": under(".resource.repo", "app")}
+    with fork_child(parent_chain=grant, capabilities=[one]) as child:
+        assert peek(child.chain[1])["pol"] == under(".resource.repo", "app").pol

@@ -1,0 +1,109 @@
+"""What a guard does about constraints when the other side does not keep to them, or is silent."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hostile import Reply, control_plane
+
+from nomos import AuthGuard, FailOpenWarning
+from nomos._core import children, requests
+from nomos.constraints import at_most, eq, from_pol
+from nomos.errors import InvalidRequest, Unintelligible
+from nomos.models import Capability, Chain
+
+DID = "did:key:z6MkvqoYXQfDDJRv8L4wKzxYeuKyVZBfi9Qo6Ro8MiLH3kDQ"
+LIST = "/github/issue/list"
+REPO = {"provider": "github", "owner": "acme", "repo": "app"}
+OPEN = eq("state", "open")
+
+
+def jwt(payload: dict[str, Any]) -> str:
+    body = base64.urlsafe_b64encode(json.dumps(payload).encode()).rstrip(b"=").decode()
+    return f"e30.{body}.c2ln"
+
+
+def allow(agent: str, **link: Any) -> dict[str, Any]:
+    end = int(time.time()) + 300
+    return {
+        "decision": "allow",
+        "receiptId": "evt_1",
+        "expiresAt": datetime.fromtimestamp(end, UTC).isoformat(),
+        "audience": DID,
+        "chain": [jwt({"iss": DID, "aud": agent, "exp": end, **link})],
+        "resource": REPO,
+    }
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        {},
+        {"pol": None},
+        {"pol": "x"},
+        {"pol": []},
+        {"pol": eq("state", "closed").pol},
+        {"pol": OPEN.pol},
+        {"pol": [["or", [*OPEN.pol, *at_most("n", 1).pol]]]},
+        {"pol": [["==", ".args.state", "open"], ["<=", ".args.n", True]]},
+    ],
+)
+def test_an_allow_without_what_was_asked_is_no_answer(link: dict[str, Any]) -> None:
+    with control_plane(Reply(500)) as plane:
+        guard = AuthGuard(control_plane_url=plane.url, api_key="nomos_app_x_y")
+        plane.answers[:] = [Reply(body=allow(guard.did(), **link))]
+        with pytest.raises(Unintelligible, match="without the constraints"):
+            guard.authorize(command=LIST, resource=REPO, constraints=[OPEN, at_most("n", 1)])
+        guard.close()
+
+
+def test_what_is_sent_is_standard_policy() -> None:
+    asked = requests.question(command=LIST, resource=REPO, constraints=[OPEN, at_most("n", 1)])
+    sent = requests.authorize(asked, agent_did=DID, idempotency_key="k")
+    assert json.loads(sent.body)["pol"] == (OPEN & at_most("n", 1)).pol
+    nothing: tuple[Any, ...] = (None, [], from_pol([]))
+    for none in nothing:
+        asked = requests.question(command=LIST, resource=REPO, constraints=none)
+        sent = requests.authorize(asked, agent_did=DID, idempotency_key="k")
+        assert "pol" not in json.loads(sent.body)
+    with pytest.raises(InvalidRequest, match="constraints"):
+        requests.question(command=LIST, resource=REPO, constraints="x")
+
+
+def test_a_childs_chain_alone_does_not_stand_for_a_question_that_asks_for_less() -> None:
+    held = children.Held(
+        chain=Chain(["x"]),
+        reach=Capability("/github", {}),
+        issuer=DID,
+        audience=DID,
+        expires_at=2_000_000_000,
+    )
+    plain = requests.question(command=LIST, resource=REPO)
+    less = requests.question(command=LIST, resource=REPO, constraints=OPEN)
+    assert children.as_grant(held, plain, DID) is not None
+    assert children.as_grant(held, less, DID) is None
+
+
+def test_an_allow_that_is_remembered_is_for_the_same_constraints() -> None:
+    policy = 'permit (principal, action == Action::"/github/issue/list", resource);'
+    with AuthGuard.embedded(policies=policy) as system:
+        guard = AuthGuard(
+            control_plane_url=system.control_plane_url,
+            api_key=system.api_key,
+            failure_mode="open",
+            timeout=2.0,
+        )
+        given = guard.authorize(command=LIST, resource=REPO, constraints=OPEN)
+        guard._endpoint.url = "http://127.0.0.1:1"
+        with pytest.warns(FailOpenWarning):
+            same = guard.authorize(command=LIST, resource=REPO, constraints=OPEN)
+        with pytest.warns(FailOpenWarning):
+            other = guard.authorize(command=LIST, resource=REPO)
+        assert (same.chain, same.degraded) == (given.chain, True)
+        assert (len(other.chain), other.ucan) == (0, None)
+        guard.close()

@@ -1,0 +1,185 @@
+"""`narrows` against brute force: every value of a small universe, decided by the binary."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pytest
+from constraints.deciding import delegation, passes
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nomos.constraints import (
+    Constraint,
+    at_least,
+    at_most,
+    between,
+    each,
+    eq,
+    from_pol,
+    like,
+    narrows,
+    not_,
+    not_eq,
+    one_of,
+    some,
+    under,
+    url,
+)
+
+NUMBERS: Final = [-1e300, -1, 0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 1e300]
+TEXTS: Final = [
+    *(
+        "",
+        "a",
+        "b",
+        "ab",
+        "a/b",
+        "a/b/c",
+        "a/bc",
+        "b/a",
+        "a/\u00a4",
+        "a/b/\u00a4",
+        "/",
+        "/a",
+        "/\u00a4",
+    ),
+    *(
+        "\u00a4",
+        "a\u00a4",
+        "\u00a4a",
+        "\u00a4b",
+        "b\u00a4",
+        "a\u00a4b",
+        "\u00a4/b",
+        "a/../b",
+        "a/b/",
+        "*",
+    ),
+]
+UNIVERSE: Final[list[Any]] = [*NUMBERS, *TEXTS, True, False, None, [], [1]]
+
+numbers = st.integers(0, 4)
+texts = st.sampled_from(["", "a", "b", "ab", "a/b", "*"])
+scalars: st.SearchStrategy[Any] = st.one_of(numbers, texts, st.just(True), st.none())
+globs = st.sampled_from(["*", "a*", "*b", "a*b", "a/*", "a", "a/b*", "*a*", "\\*", "/*"])
+atoms = st.one_of(
+    st.builds(eq, st.just("n"), scalars),
+    st.builds(not_eq, st.just("n"), scalars),
+    st.builds(one_of, st.just("n"), st.lists(scalars, min_size=1, max_size=3)),
+    st.tuples(numbers, numbers).map(lambda pair: between("n", min(pair), max(pair))),
+    st.builds(at_most, st.just("n"), numbers),
+    st.builds(at_least, st.just("n"), numbers),
+    st.builds(like, st.just("n"), globs),
+    st.builds(under, st.just("n"), st.sampled_from(["a", "a/b", "/", "/a", "b"])),
+)
+asked_or_held = st.one_of(
+    atoms,
+    atoms.map(not_),
+    st.builds(lambda one, other: one & other, atoms, atoms),
+    st.builds(lambda one, other: one | other, atoms, atoms),
+)
+
+
+def let_through(constraint: Constraint) -> list[int]:
+    link = delegation(constraint.pol)
+    return [at for at, value in enumerate(UNIVERSE) if passes(link, {"n": value})]
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@given(asked_or_held, asked_or_held)
+def test_what_is_said_to_be_narrower_or_wider_is(asked: Constraint, held: Constraint) -> None:
+    told = narrows(asked, held)
+    beyond = [UNIVERSE[at] for at in set(let_through(asked)) - set(let_through(held))]
+    if told is True:
+        assert beyond == [], (str(asked), str(held))
+    if told is False:
+        assert beyond != [], (str(asked), str(held))
+
+
+A: dict[str, Any] = {"host": "a.example.com"}
+B: dict[str, Any] = {"host": "b.example.com"}
+
+DECIDED: list[tuple[Constraint, Constraint, bool | None]] = [
+    (eq("n", 1), eq("n", 1), True),
+    (eq("n", 1), eq("n", True), False),
+    (eq("n", "closed"), eq("n", "open"), False),
+    (eq("n", 1), one_of("n", [1, 2]), True),
+    (one_of("n", [1, 2]), one_of("n", [2, 1, 3]), True),
+    (one_of("n", [1, 4]), one_of("n", [1, 2, 3]), False),
+    (one_of("n", [1, 2]), eq("n", 1), False),
+    (eq("n", 5), between("n", 1, 10), True),
+    (eq("n", 11), between("n", 1, 10), False),
+    (eq("n", "5"), between("n", 1, 10), False),
+    (between("n", 2, 9), between("n", 1, 10), True),
+    (between("n", 1, 10), between("n", 1, 10), True),
+    (between("n", 0, 10), between("n", 1, 10), False),
+    (between("n", 1, 11), between("n", 1, 10), False),
+    (at_most("n", 5), at_most("n", 9), True),
+    (at_most("n", 9), at_most("n", 5), False),
+    (at_most("n", 5), between("n", 1, 9), False),
+    (between("n", 1, 9), at_most("n", 9), True),
+    (~at_most("n", 5), at_least("n", 5), True),
+    (at_least("n", 5), ~at_most("n", 5), False),
+    (at_least("n", 1) & at_most("n", 5), between("n", 0, 9), True),
+    (at_least("n", 1), one_of("n", [1, 2]), False),
+    (under("n", "src/a"), under("n", "src"), True),
+    (under("n", "src"), under("n", "src/a"), False),
+    (under("n", "srcs"), under("n", "src"), False),
+    (under("n", "src"), under("n", "src"), True),
+    (under("n", "/a"), under("n", "/"), True),
+    (under("n", "a"), under("n", "/"), False),
+    (eq("n", "src/a"), under("n", "src"), True),
+    (eq("n", "src/../a"), under("n", "src"), False),
+    (under("n", "src"), like("n", "src*"), True),
+    (under("n", "src"), like("n", "*.py"), False),
+    (like("n", "src/*"), under("n", "src"), False),
+    (like("n", "a*"), like("n", "*"), True),
+    (like("n", "ab*"), like("n", "a*"), True),
+    (like("n", "a*"), like("n", "ab*"), False),
+    (like("n", "*@x.org"), like("n", "*@x.org"), True),
+    (like("n", "me*@x.org"), like("n", "*@x.org"), True),
+    (like("n", "*@y.org"), like("n", "*@x.org"), False),
+    (like("n", "a"), like("n", "a*"), True),
+    (like("n", "*a*"), like("n", "*a*a*"), False),
+    (like("n", "*aa*"), like("n", "*a*a*"), None),
+    (url("n", **A), url("n", **A), True),
+    (url("n", path_prefix="/v1", **A), url("n", **A), True),
+    (url("n", **A), url("n", path_prefix="/v1", **A), False),
+    (url("n", **A), url("n", **B), False),
+    (url("n", query=True, **A), url("n", **A), False),
+    (url("n", path_prefix="/v1", **A), url("n", path_prefix="/v1", query=True, **A), True),
+    (url("n", scheme="http", **A), url("n", **A), False),
+    (url("n", port=8443, **A), url("n", **A), False),
+    (url("n", **A), like("n", "https://*"), True),
+    (eq("n", "https://a.example.com/x"), url("n", **A), True),
+    (eq("n", 1), eq("m", 1), None),
+    (eq("n", 1), eq("n.k", 1), None),
+    (eq("n", 1) & eq("m", 2), eq("m", 2), True),
+    (eq("n", 1) & eq("m", 2), eq("m", 2) & eq("k", 3), None),
+    (eq("n", 1) & eq("m", 2), eq("m", 3) & eq("k", 3), False),
+    (each("n", eq("k", 1)), each("n", eq("k", 1)), True),
+    (each("n", eq("k", 1)), each("n", at_most("k", 1)), None),
+    (some("n", eq("k", 1)), some("n", at_most("k", 1)), None),
+    (eq("n", 1), eq("n", 1) | eq("m", 1), None),
+    (eq("n", 1), not_eq("n", 2), True),
+    (eq("n", 2), not_eq("n", 2), False),
+    (not_eq("n", 2), eq("n", 1), None),
+    (not_eq("n", 2), like("n", "a*"), None),
+    (eq("n", 1), from_pol([]), True),
+    (from_pol([]), eq("n", 1), None),
+    (from_pol([["or", []]]), eq("n", 1), None),
+    (eq("n", 1), from_pol([["or", []]]), None),
+    (eq("n", 1), from_pol([["==", ".args.n?", 1]]), True),
+    (from_pol([["==", ".args.n?", None]]), eq("n", None), None),
+    (from_pol([["or", [["==", ".args.n?", None], ["==", ".args.n", 1]]]]), eq("n", 1), None),
+    (from_pol([["not", ["==", ".args.n?", 1]]]), eq("n", 1), None),
+    (from_pol([["==", ".args.n?", 1]]), eq("n", 1), True),
+    (eq("n", 1) & eq("n", 2), eq("n", 3), True),
+    (like("n", "\\*"), eq("n", "*"), True),
+]
+
+
+@pytest.mark.parametrize(("asked", "held", "told"), DECIDED)
+def test_what_is_decided(asked: Constraint, held: Constraint, *, told: bool | None) -> None:
+    assert narrows(asked, held) is told

@@ -1,0 +1,128 @@
+"""What holds of every constraint that can be built, and of every policy that can be read."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from typing import Any
+
+from constraints import building
+from constraints.deciding import delegation, passes, signed
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from nomos._pol.selectors import steps
+from nomos._pol.vacuous import vacuous
+from nomos._wire import Refused, Signed
+from nomos.constraints import Constraint, each, eq, from_pol, not_, some
+from nomos.errors import ConfigurationError
+
+MANY = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def too_much(error: ConfigurationError) -> None:
+    """Nothing else keeps constraints from being combined."""
+    assert "levels" in str(error) or "bytes" in str(error)
+
+
+@MANY
+@given(building.constraints)
+def test_each_is_signed_unasked_and_reads_back_as_itself(built: Constraint) -> None:
+    answer = signed(built.pol)
+    assert isinstance(answer, Signed), (built.pol, answer)
+    assert built.vacuous is None
+    again = from_pol(json.loads(json.dumps(built.pol)))
+    assert again == built
+    assert hash(again) == hash(built)
+    assert pickle.loads(pickle.dumps(built)) == built
+    assert str(built).isprintable(), str(built)
+
+
+@MANY
+@given(building.of_arguments, st.dictionaries(st.sampled_from("ab"), building.values, max_size=2))
+def test_nothing_fulfils_a_constraint_and_its_negation(
+    built: Constraint, args: dict[str, Any]
+) -> None:
+    try:
+        opposite = not_(built)
+    except ConfigurationError as large:
+        too_much(large)
+        return
+    both = passes(delegation(built.pol), args) and passes(delegation(opposite.pol), args)
+    assert not both, (built.pol, opposite.pol, args)
+
+
+@MANY
+@given(building.of_arguments, building.of_arguments, st.data())
+def test_and_or_and_quantifiers_are_what_they_say(
+    one: Constraint, other: Constraint, data: st.DataObject
+) -> None:
+    args = data.draw(st.dictionaries(st.sampled_from("ab"), building.values, max_size=2))
+    try:
+        all_ = [one & other, one | other, each("to", one), some("to", one)]
+    except ConfigurationError as large:
+        too_much(large)
+        return
+    first, second = (passes(delegation(each_.pol), args) for each_ in (one, other))
+    both, either, all_of_them, one_of_them = (delegation(each_.pol) for each_ in all_)
+    assert passes(both, args) == (first and second)
+    assert passes(either, args) == (first or second)
+    assert passes(all_of_them, {"to": [args, args]}) == first
+    assert passes(one_of_them, {"to": [args]}) == first
+    assert passes(all_of_them, {"to": []})
+    assert not passes(one_of_them, {"to": []})
+
+
+@settings(MANY, max_examples=400)
+@given(building.policies)
+def test_what_may_hold_over_nothing_is_found_as_the_binary_finds_it(pol: list[Any]) -> None:
+    answer = signed(pol)
+    found = vacuous(from_pol(pol).pol)
+    if isinstance(answer, Signed):
+        assert found is None
+    else:
+        assert isinstance(answer, Refused)
+        assert answer.code == "vacuous_policy"
+        assert found is not None
+        # The same statement at fault, said in the same words.
+        assert found in answer.message
+
+
+@settings(MANY, max_examples=400)
+@given(st.lists(building.odd, max_size=2))
+def test_what_is_no_policy_is_known_as_the_binary_knows_it(pol: list[Any]) -> None:
+    answer = signed(pol, allow_vacuous=True)
+    try:
+        from_pol(pol)
+    except ConfigurationError:
+        assert isinstance(answer, Refused)
+    else:
+        assert isinstance(answer, Signed), answer
+
+
+@settings(MANY, max_examples=400)
+@given(building.odd_selectors)
+def test_selectors_are_read_as_the_binary_reads_them(text: str) -> None:
+    assume(len(text) < 100)
+    answer = signed([["==", text, 1]])
+    assert isinstance(answer, Signed) == (steps(text) is not None)
+
+
+@MANY
+@given(building.policies)
+def test_any_policy_is_printed(pol: list[Any]) -> None:
+    assert str(from_pol(pol)).isprintable()
+    assert repr(from_pol(pol)).startswith("Constraint(")
+
+
+@settings(MANY, max_examples=100)
+@given(st.text(max_size=12).filter(lambda text: text.isprintable() is False))
+def test_no_value_hides_in_the_words(text: str) -> None:
+    try:
+        built = eq("state", text)
+    except ConfigurationError:
+        return
+    said = str(built)
+    assert said.startswith('state is "')
+    assert said.endswith('"')
+    assert said.isprintable()

@@ -1,0 +1,148 @@
+"""Further statements about calls: checked, signed, bound to approvals, shown and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from server.control.kin import key, root_of
+from server.control.people import ISSUE, POLICY, REPO, approved, asked, operator, seen
+
+from nomos._io.signer import AsyncSigner
+from nomos.constraints import at_most, eq, not_eq, url
+from nomos.server.control.approval_view import ApprovalReply
+from nomos.server.control.envelope import deed, fingerprint
+
+if TYPE_CHECKING:
+    from server.control.conftest import OpenPlane, Plane
+
+pytestmark = pytest.mark.anyio
+
+OPEN = eq("state", "open").pol
+LIST = ["==", ".cmd", "/github/issue/list"]
+
+
+@pytest.fixture
+async def plane(tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane) -> AsyncIterator[Plane]:
+    async with open_plane(tmp_path / "data", signer, policy=POLICY) as plane:
+        yield plane
+
+
+async def test_they_are_signed_behind_the_servers_own(plane: Plane, agent: str) -> None:
+    pol = [*OPEN, *url("u", host="example.com", path_prefix="/x", query=True).pol]
+    answer = (await plane.ask(agentDid=agent, pol=pol)).json()
+    assert plane.payload(answer["chain"][0])["pol"] == [LIST, *pol]
+    bound = (await plane.ask(agentDid=agent, args={"page": 1}, pol=pol)).json()
+    assert plane.payload(bound["chain"][0])["pol"] == [LIST, ["==", ".args.page", 1], *pol]
+    prefix = (await plane.ask(command="/github/user", agentDid=agent, pol=pol)).json()
+    assert plane.payload(prefix["chain"][0])["pol"][1:] == pol
+    plain = (await plane.ask(agentDid=agent, pol=[])).json()
+    assert plane.payload(plain["chain"][0])["pol"] == [LIST]
+    ours = (await plane.ask(pol=OPEN)).json()
+    assert plane.payload(ours["chain"][0])["pol"] == [LIST, *OPEN]
+
+
+async def test_they_are_recorded_without_secrets(plane: Plane, agent: str) -> None:
+    token = "ghp_" + "a" * 36
+    await plane.ask(agentDid=agent, pol=eq("state", token).pol)
+    await plane.ask(agentDid=agent, resource={**REPO, "repo": "archive"}, pol=OPEN)
+    await plane.ask(agentDid=agent)
+    details = [row.detail for row in await plane.receipts() if row.kind == "decision"]
+    hidden = [["==", ".args.state", "[REDACTED:github_pat]"]]
+    assert sorted(map(str, details)) == sorted(map(str, [{"pol": hidden}, {"pol": OPEN}, {}]))
+
+
+async def test_a_child_has_its_parents_and_its_own(plane: Plane, signer: AsyncSigner) -> None:
+    parent = await root_of(plane, signer, await key(signer, 0x61), "/github/issue/list", pol=OPEN)
+    child = await parent.fork(await key(signer, 0x62), pol=not_eq("page", 2).pol)
+    own = at_most("per_page", 5).pol
+    for reply in (
+        await child.ask("/github/issue/list", pol=own),
+        await child.ask_with_key("/github/issue/list", pol=own),
+    ):
+        signed = plane.payload(reply.json()["chain"][0])["pol"]
+        assert signed == [LIST, *OPEN, *not_eq("page", 2).pol, *own]
+    vacuous = await child.ask("/github/issue/list", pol=[["or", []]])
+    assert (vacuous.status_code, vacuous.json()["fields"]) == (400, ["pol"])
+
+
+WRONG: list[tuple[Any, str]] = [
+    ("x", "valid list"),
+    ({}, "valid list"),
+    (None, "null"),
+    ([1], "pol[0]"),
+    ([["xor", ".args.a", 1]], "pol[0]"),
+    ([OPEN[0], ["==", "a", 1]], "pol[1]"),
+    ([["<", ".args.a", "1"]], "number"),
+    ([["or", []]], "or"),
+    ([["!=", ".args.a", 1]], "missing"),
+    ([["not", ["==", ".args.a", 1]]], "missing"),
+    ([["any", ".args.a", ["==", ".", 1]]], "empty"),
+    (OPEN * 101, "100"),
+    ([["==", ".args.a", "x" * 1000]] * 9, "8192"),
+    ([["==", ".args.a", "x" * 1025]], "1024"),
+    ([["==", ".args.\u202e", 1]], "selector"),
+]
+
+
+@pytest.mark.parametrize(("pol", "words"), WRONG)
+async def test_what_nobody_may_sign_is_a_wrong_request(
+    standing: Plane, agent: str, pol: Any, words: str
+) -> None:
+    reply = await standing.ask(agentDid=agent, pol=pol)
+    told = reply.json()
+    assert reply.status_code == 400
+    assert (told["error_code"], told["fields"]) == ("invalid_request", ["pol"])
+    assert told["error"].isascii()
+    assert words in told["error"]
+
+
+async def test_an_approval_is_for_them_and_shows_them(plane: Plane, agent: str) -> None:
+    lead = await operator(plane, "lead")
+    question = {**ISSUE, "agentDid": agent, "pol": [*OPEN, *at_most("milestone", 9).pol]}
+    envelope = await approved(plane, lead, **question)
+    view = await seen(plane, envelope)
+    assert ApprovalReply.model_validate(view)
+    assert view["pol"] == question["pol"]
+    assert view["constraints"] == ['state is "open"', "milestone is at most 9"]
+    for other in (..., OPEN, [*question["pol"], *eq("x", 1).pol]):
+        changed = {**question, "pol": other, "cosignerEnvelopeId": envelope}
+        answer = (await plane.ask(**changed)).json()
+        assert answer["reason"] == "approval_mismatch"
+        assert answer["explanation"]["fields"] == ["pol"]
+    answer = (await plane.ask(**question, cosignerEnvelopeId=envelope)).json()
+    assert answer["decision"] == "allow"
+    assert plane.payload(answer["chain"][0])["pol"][-2:] == question["pol"]
+
+
+async def test_a_question_without_them_is_bound_as_before(plane: Plane, agent: str) -> None:
+    envelope = await asked(plane, **ISSUE, agentDid=agent)
+    view = await seen(plane, envelope)
+    assert not {"pol", "constraints"} & set(view)
+    bound = {
+        "tenant": "default",
+        "app": plane.app,
+        "agentDid": agent,
+        "command": ISSUE["command"],
+        "resource": dict(REPO),
+        "args": ISSUE["args"],
+        "context": ISSUE["context"],
+        "ttl": 300,
+        "root": None,
+        "invokedBy": [],
+    }
+    assert view["fingerprint"] == fingerprint(bound)
+    # Asked with less, it is another question, and after a no the same deed.
+    assert fingerprint(bound | {"pol": OPEN}) != fingerprint(bound)
+    assert deed(bound | {"pol": OPEN}) == deed(bound)
+
+
+async def test_a_receiver_of_webhooks_is_told(plane: Plane, agent: str) -> None:
+    envelope = await asked(plane, **ISSUE, agentDid=agent, pol=OPEN)
+    queue = await plane.client.get(
+        "/v1/approvals", headers=await operator(plane, "lead"), params={"state": "pending"}
+    )
+    (view,) = queue.json()["approvals"]
+    assert (view["id"], view["constraints"]) == (envelope, ['state is "open"'])
