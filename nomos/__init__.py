@@ -48,9 +48,18 @@ from nomos.guard import (
     Grant,
     Receipt,
 )
-from nomos.models import Capability, Chain, Decision, DenyReason, Explanation, ParentChain
+from nomos.models import (
+    Capability,
+    Chain,
+    Decision,
+    DenyReason,
+    Explanation,
+    ParentChain,
+    Verified,
+)
 from nomos.outcomes import Approval, ApprovalState, Revocation, Vote
 from nomos.swarm import Child, fork_child, read_parent_chain_from_env
+from nomos.verify import AsyncVerifier, MemoryReplay, Verifier
 
 __all__ = [
     "Approval",
@@ -58,6 +67,7 @@ __all__ = [
     "AsyncAuthGuard",
     "AsyncGrant",
     "AsyncReceipt",
+    "AsyncVerifier",
     "AuthGuard",
     "AuthenticationError",
     "BinaryNotFound",
@@ -79,6 +89,7 @@ __all__ = [
     "InvalidPolicy",
     "InvalidRequest",
     "MalformedChain",
+    "MemoryReplay",
     "NomosError",
     "NotFound",
     "NotProven",
@@ -95,6 +106,8 @@ __all__ = [
     "StepUpRequired",
     "Unintelligible",
     "Unreachable",
+    "Verified",
+    "Verifier",
     "Vote",
     "WebhookRefused",
     "Widening",

@@ -1,7 +1,8 @@
 """Everything Nomos raises.
 
     NomosError
-    ├─ Denied                 the answer is no                          .grant .code .hop
+    ├─ Denied                 the answer is no                          .grant .code .hop .field
+    │  │                                                                .wanted .found .fix
     │  └─ StepUpRequired      a person must decide first                .approval_envelope_id
     ├─ ChainError             a delegation chain cannot be used         .code .hop
     │  ├─ MalformedChain
@@ -56,7 +57,11 @@ class Denied(NomosError):
     """The action is not allowed.
 
     `grant` is the answer that said so (None when a token was refused without one), `code` one
-    of `nomos.models.DenyReason`, `hop` the index of the chain's link at fault, root first.
+    of `nomos.models.DenyReason`, or `unavailable` from a verifier that cannot tell. `hop` is the
+    index of the token at fault: the chain's root is 0, and the invocation comes last. `field` is
+    the claim or the policy statement that failed, `wanted` and `found` the beginnings of the JSON
+    text of what it had to be and of what it was. `fix` says what would help. What is not known
+    is None. `record` is the receipt of a verifier that signs them.
     """
 
     def __init__(
@@ -66,11 +71,21 @@ class Denied(NomosError):
         code: str,
         grant: GrantBase | None = None,
         hop: int | None = None,
+        field: str | None = None,
+        wanted: str | None = None,
+        found: str | None = None,
+        fix: str | None = None,
     ) -> None:
-        super().__init__(message)
+        where = "" if hop is None else f" (hop {hop})"
+        super().__init__(f"{message}{where}" + ("" if fix is None else f": {fix}"))
         self.code = code
         self.grant = grant
         self.hop = hop
+        self.field = field
+        self.wanted = wanted
+        self.found = found
+        self.fix = fix
+        self.record: str | None = None
 
 
 class StepUpRequired(Denied):

@@ -104,6 +104,7 @@ class Question(Value):
 
     `args` are the call's other parameters: None leaves them unbound, a mapping binds them.
     `purpose` is for people and policy, `context` holds facts that the agent itself asserts.
+    `pol` are further statements of UCAN 1.0 policy that must hold for each call.
     """
 
     command: Command
@@ -114,6 +115,7 @@ class Question(Value):
     purpose: str | None = Field(default=None, max_length=MAX_PURPOSE)
     context: Mapping[str, Any] | None = None
     cosigner_envelope_id: str | None = None
+    pol: tuple[Any, ...] = ()
 
 
 def _within_reason(moment: datetime) -> datetime:
@@ -297,6 +299,34 @@ class GrantBase:
         receipt = f"receipt: {self.receipt_id}" if self.receipt_id else None
         rest = (self.explanation.message, *named, *more, receipt)
         return "\n".join([first, *(f"  {line}" for line in rest if line)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """What a token proved to a service, for the one call that it was verified for.
+
+    `agent` signed the call and `root` is the issuer that it all goes back to. `chain` has the
+    cids of the delegations between them, root first, `lineage` those that the root took the
+    place of, and `depth` counts both. `receipt` names the record of the decision behind the
+    root, `swarm` the family of agents, where the issuer said so. `cid` and `nonce` are the
+    call's own, `expires_at` its end, an aware UTC time. `record` is the receipt of a verifier that
+    signs them. No token is in here.
+    """
+
+    agent: str
+    root: str
+    chain: tuple[str, ...]
+    depth: int
+    command: str
+    resource: Resource
+    args: dict[str, Any]
+    expires_at: datetime
+    receipt: str | None = None
+    swarm: str | None = None
+    lineage: tuple[str, ...] = ()
+    cid: str
+    nonce: str
+    record: str | None = field(default=None, repr=False, compare=False)
 
 
 def describe(resource: Mapping[str, Any]) -> str:

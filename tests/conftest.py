@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from nomos._io.locate import find_binary
+
+if TYPE_CHECKING:
+    from verifiers import Colour
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +26,14 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def binary() -> Path:
     """The compiled `nomos-ucan` of this installation."""
     return find_binary()
+
+
+@pytest.fixture(params=["sync", "asyncio", "trio"])
+def colour(request: pytest.FixtureRequest) -> Colour:
+    """A verifier of each colour, the async one under each loop: for the tests in `verify`."""
+    from verifiers import Colour
+
+    return Colour(str(request.param))
 
 
 @pytest.fixture(params=["asyncio", "trio"])

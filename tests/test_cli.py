@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 
 from nomos import AuthGuard
+from nomos._core.seen import Seen
 from nomos.cli import demo_family
 from nomos.cli.app import app
-from nomos.server.pdp.revocations import Seen, StoreView
+from nomos.server.pdp.revocations import StoreView
 
 NOMOS = Path(sys.executable).with_name("nomos")
 PERMIT_ALL = "permit (principal, action, resource);\n"

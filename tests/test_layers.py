@@ -12,27 +12,33 @@ import nomos
 
 ROOT = Path(nomos.__file__).parent
 
-VALUE_FILES = ("models", "outcomes", "errors", "resources", "capabilities", "unseen")
+VALUE_FILES = (
+    *("models", "outcomes", "errors", "resources", "capabilities", "unseen"),
+    *("constraints", "_pol", "statuses"),
+)
 VALUES = {f"nomos.{name}" for name in VALUE_FILES}
-CORE = VALUES | {"nomos._wire", "nomos._core"}
+AUDIT = VALUES | {"nomos._wire", "nomos.audit"}
+CORE = AUDIT | {"nomos._core"}
 EDGES = CORE | {"nomos._io"}
 GUARD_FILES = (
     *("guard", "_guard", "_grant", "_approvals", "_receipt", "_settings"),
     *("_asking", "_child", "_parent", "swarm"),
 )
-GUARD = EDGES | {"nomos.audit", *(f"nomos.{name}" for name in GUARD_FILES)}
-SERVER = CORE | {"nomos.audit", "nomos.policy", "nomos._io", "nomos.server", "nomos.webhooks"}
+GUARD = EDGES | {f"nomos.{name}" for name in GUARD_FILES}
+SERVER = CORE | {"nomos.policy", "nomos._io", "nomos.server", "nomos.webhooks"}
 
 MAY_IMPORT = {
     **dict.fromkeys(VALUE_FILES, VALUES),
     "webhooks": VALUES | {"nomos.webhooks"},
     "_wire": VALUES,
     "_core": CORE,
-    "audit": VALUES | {"nomos._wire", "nomos.audit"},
+    "audit": AUDIT,
     "policy": VALUES | {"nomos.policy"},
     "_io": EDGES,
     **dict.fromkeys(GUARD_FILES, GUARD),
     "server": SERVER,
+    **dict.fromkeys(("_verifier", "verify"), EDGES | {"nomos._settings", "nomos._verifier"}),
+    "integrations": VALUES | {"nomos.verify", "nomos.guard", "nomos.integrations"},
 }
 """For each folder or file of `nomos`, what of ours it may import. What is not named here
 (`embedded`, `cli`, the package itself) may import anything."""
@@ -152,7 +158,10 @@ def test_httpx_is_imported_by_one_file_of_the_sdk() -> None:
 
 def test_the_core_needs_no_extra() -> None:
     sdk = [
-        path for layer in MAY_IMPORT if layer not in ("server", "policy") for path in files(layer)
+        path
+        for layer in MAY_IMPORT
+        if layer not in ("server", "policy", "integrations")
+        for path in files(layer)
     ]
     for path in sdk:
         names = {name for name, _ in imported_by(path.read_text(), package_of(path))}
@@ -175,6 +184,8 @@ def test_the_core_needs_no_extra() -> None:
         ("_guard", "import nomos.embedded", "nomos"),
         ("_guard", "def start():\n    import nomos.embedded", "nomos"),
         ("server", "from nomos import AuthGuard", "nomos.server"),
+        ("integrations", "from nomos._core import reads", "nomos.integrations"),
+        ("integrations", "from nomos.server.pdp import statuses", "nomos.integrations"),
     ],
 )
 def test_a_planted_upward_import_is_found(layer: str, source: str, package: str) -> None:

@@ -12,7 +12,16 @@ from typing import Any, get_args
 import pytest
 
 import nomos
-from nomos import AsyncAuthGuard, AsyncGrant, AsyncReceipt, AuthGuard, Grant, Receipt
+from nomos import (
+    AsyncAuthGuard,
+    AsyncGrant,
+    AsyncReceipt,
+    AsyncVerifier,
+    AuthGuard,
+    Grant,
+    Receipt,
+    Verifier,
+)
 from nomos._approvals import Approvals, AsyncApprovals
 from nomos._wire import RefusalCode
 from nomos.errors import NomosError
@@ -63,6 +72,7 @@ TWINS = [
     (Grant, AsyncGrant),
     (Approvals, AsyncApprovals),
     (Receipt, AsyncReceipt),
+    (Verifier, AsyncVerifier),
 ]
 
 
@@ -71,7 +81,8 @@ def test_twins_have_the_same_methods_with_the_same_parameters(sync: type, twin: 
     mine, theirs = public_methods(sync), public_methods(twin)
     assert mine.keys() == theirs.keys()
     assert attributes(sync) == attributes(twin)
-    for name in mine.keys() - {"__init__"} | ({"__init__"} if sync is AuthGuard else set()):
+    made = {"__init__"} if sync in (AuthGuard, Verifier) else set()
+    for name in mine.keys() - {"__init__"} | made:
         assert parameters(mine[name]) == parameters(theirs[name]), name
 
 
@@ -85,7 +96,7 @@ def test_twins_differ_in_being_awaited_and_in_nothing_else() -> None:
     assert awaited == {
         *("authorize", "close", "headers", "receipt", "revoke", "wait_for_approval"),
         *("decide", "get", "list", "verify"),
-        *("did", "fork_child", "fork_children"),
+        *("did", "fork_child", "fork_children", "why"),
     }
     blocking = [
         name
@@ -128,6 +139,7 @@ def test_every_error_survives_a_trip_between_processes_without_its_grant() -> No
     made = [
         nomos.ConfigurationError("wrong", setting="timeout"),
         nomos.Denied("no", code="expired", grant=grant, hop=1),
+        nomos.Denied("no", code="revoked", field="iss", wanted="a", found="b", fix="ask again"),
         nomos.StepUpRequired("ask", approval_envelope_id="env_1", grant=grant),
         nomos.InvalidRequest("no", fields=("a",), status=400, code="c", request_id="r"),
         nomos.RateLimited("slow", retry_after=3.0),

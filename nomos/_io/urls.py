@@ -1,7 +1,8 @@
-"""Which URLs a guard may be pointed at."""
+"""Which URLs a guard or a verifier may be pointed at."""
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from nomos.errors import ConfigurationError
@@ -19,6 +20,15 @@ def checked_url(url: str, *, setting: str) -> str:
             setting=setting,
         )
     return url.rstrip("/")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL names this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _is_url(url: object) -> bool:

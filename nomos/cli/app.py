@@ -20,6 +20,7 @@ from nomos.cli.pdp import pdp
 from nomos.cli.revoke import revoke
 from nomos.cli.services import group as services
 from nomos.cli.swarm import group as swarm
+from nomos.cli.token import group as token
 
 app = typer.Typer(
     name="nomos",
@@ -36,6 +37,7 @@ app.add_typer(audit, name="audit")
 app.add_typer(swarm, name="swarm")
 app.add_typer(keys.group, name="keys")
 app.add_typer(services, name="services")
+app.add_typer(token, name="token")
 
 Policies = Annotated[
     Path | None,

@@ -53,7 +53,7 @@ def list_(
     """List questions, those that wait for an answer by default.
 
     When the output is no terminal: one line each, with columns between tabs: id, state, expiry,
-    app, command, roles, resource, args (the last two as JSON; * for any args).
+    app, command, roles, resource, args (* for any), service, constraints; some as JSON.
     """
     with Operator.find(control_url, key_file) as operator:
         reply = operator.get("/v1/approvals", state=state.value, limit=limit)

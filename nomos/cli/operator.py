@@ -21,8 +21,8 @@ import typer
 from nomos._core.effects import HttpReply, Send
 from nomos._core.replies import raise_error
 from nomos._io.http import Endpoint, Http
-from nomos._io.urls import checked_url
-from nomos.cli.operator_key import DEV_KEY_FILE, KEY, KEY_FILE, Key, find_key, is_loopback
+from nomos._io.urls import checked_url, is_loopback
+from nomos.cli.operator_key import DEV_KEY_FILE, KEY, KEY_FILE, Key, find_key
 from nomos.errors import (
     AuthenticationError,
     ControlPlaneError,

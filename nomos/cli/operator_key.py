@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from nomos._io.keyfile import read_private_line
+from nomos._io.urls import is_loopback
 from nomos._settings import checked_api_key
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
@@ -50,15 +49,6 @@ def find_key(url: str, key_file: Path | None, environ: Mapping[str, str]) -> Key
         f"--key-file .nomos/operator-api-key, or set {KEY_FILE} or {KEY}",
         setting="--key-file",
     )
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a URL names this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _from_file(path: Path, setting: str) -> Key:

@@ -14,10 +14,9 @@ from rich.text import Text
 
 from nomos._io.keyfile import read_private_line
 from nomos._io.signer import AsyncSigner, shared
-from nomos._io.urls import checked_url
+from nomos._io.urls import checked_url, is_loopback
 from nomos._settings import checked_api_key
 from nomos.cli.console import stdout, told
-from nomos.cli.operator_key import is_loopback
 from nomos.cli.server_extra import server_extra
 from nomos.errors import ConfigurationError
 from nomos.models import Secret

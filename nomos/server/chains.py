@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from nomos._core import claimed
 from nomos._wire import Inspected, Verified
 from nomos.audit.record import Record
 from nomos.models import DenyReason
@@ -31,6 +32,8 @@ SIGNED: Final[frozenset[DenyReason]] = frozenset(
     }
 )
 """What the verifier finds only once every signature of a chain with links was found valid."""
+
+mapping, strings = claimed.mapping, claimed.strings
 
 _RECEIPT: Final = re.compile(r"evt_[0-9a-z]{26}")
 
@@ -62,12 +65,9 @@ def ids(tokens: Sequence[Inspected], links: Sequence[Inspected]) -> set[str]:
     Every token by its cid and by those of its lineage; every key that gave, took or inherited
     the authority; the apps and the approval that it was granted to and by.
     """
-    parties = [each.payload.get(party) for each in tokens for party in ("iss", "aud")]
-    meta = mapping(links[0].payload.get("meta")) if links else {}
-    lineage, approved = mapping(meta.get("lineage")), mapping(meta.get("approval"))
-    named = [meta.get("app_id"), approved.get("id"), lineage.get("root"), *parties]
     cids = {cid for each in tokens for cid in (each.cid, *each.cids)}
-    return cids | strings(named) | strings(lineage.get("invokedBy")) | strings(lineage.get("apps"))
+    root = links[0].payload if links else {}
+    return claimed.ids([each.payload for each in tokens], cids, root)
 
 
 def descent(verified: Verified, links: Sequence[Inspected]) -> Descent:
@@ -166,13 +166,3 @@ def _root_agent(root: Inspected) -> str:
     """The agent at which it all began: named by a root that took a chain's place, or its holder."""
     named = mapping(mapping(root.payload.get("meta")).get("lineage")).get("root")
     return named if isinstance(named, str) else str(root.payload["aud"])
-
-
-def mapping(value: object) -> Mapping[str, Any]:
-    """The value if it is an object, an empty one otherwise."""
-    return value if isinstance(value, dict) else {}
-
-
-def strings(values: object) -> set[str]:
-    """The strings of a list; none of anything else."""
-    return {each for each in values if isinstance(each, str)} if isinstance(values, list) else set()

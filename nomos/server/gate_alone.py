@@ -20,6 +20,8 @@ from typing import Final
 
 from starlette.types import ASGIApp
 
+from nomos._core.trusted import TrustedIssuers
+from nomos._io.feed import FIRST_LOOK_SECONDS, TIMEOUT, Followed
 from nomos._io.http import AsyncHttp, Endpoint
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
@@ -30,8 +32,6 @@ from nomos.server.keys import Asks, Keys
 from nomos.server.live import Live
 from nomos.server.opening import check_depth, migrate
 from nomos.server.pdp.catalog import load_catalog
-from nomos.server.pdp.follow import Followed
-from nomos.server.pdp.issuers import TrustedIssuers
 from nomos.server.pdp.ports import Ports
 from nomos.server.pdp.routes import blind, create_pdp
 from nomos.server.settings import Settings
@@ -39,12 +39,6 @@ from nomos.server.storage.store import Store
 from nomos.server.storage.tenants import DEFAULT
 
 PDP_KEY: Final = "pdp"
-
-FEED_SECONDS: Final = 2.0
-"""For an answer of the feed, beside the time that the control plane may hold the question."""
-
-FIRST_LOOK_SECONDS: Final = 3.0
-"""How long opening waits for the feed, so that the first call finds a view where there is one."""
 
 _DID: Final = re.compile(r"did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}")
 _TENANT: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -91,7 +85,7 @@ class Alone:
         catalog = load_catalog(settings.providers)
         live = Live(policy.load(settings.policies, catalog, settings.facts))
         endpoint = Endpoint(
-            settings.control_url, api_key=trust.api_key, timeout=FEED_SECONDS, direct=trust.direct
+            settings.control_url, api_key=trust.api_key, timeout=TIMEOUT, direct=trust.direct
         )
         try:
             async with AsyncExitStack() as closing:
@@ -105,7 +99,10 @@ class Alone:
                 issuers = TrustedIssuers(trust.issuer, trust.tenant, clock)
                 http = AsyncHttp(endpoint)
                 closing.push_async_callback(http.close)
-                followed = Followed(http, signer, issuers, trust.tenant, clock=clock)
+                looked = asyncio.Event()
+                followed = Followed(
+                    http, signer, issuers, trust.tenant, clock=clock, looked=looked.set
+                )
                 ports = Ports(
                     signer=signer,
                     store=store,
@@ -123,7 +120,7 @@ class Alone:
                 closing.push_async_callback(chores.close)
                 chores.start("following of revocations", followed.run)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(followed.seen.wait(), FIRST_LOOK_SECONDS)
+                    await asyncio.wait_for(looked.wait(), FIRST_LOOK_SECONDS)
                 return cls(ports, followed, closing.pop_all())
         except OSError as failure:
             raise unusable(settings.data, failure) from failure

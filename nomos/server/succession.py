@@ -7,14 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nomos._wire import (
-    Checkpoint,
-    CheckpointVerified,
-    Refused,
-    SignCheckpoint,
-    Signed,
-    VerifyCheckpoint,
-)
+from nomos._io.checkpoints import checking_async
+from nomos._wire import Checkpoint, Refused, SignCheckpoint, Signed
 from nomos.audit.chain import Head, link
 from nomos.audit.keys import BrokenKeys, trusted_async
 from nomos.errors import SignerError
@@ -67,16 +61,8 @@ async def prove(signer: Asks, keys: Sequence[IssuerKey]) -> None:
 
     The database says of each row what the row says, too, and that is held against it.
     """
-
-    async def check(token: str, issuers: Sequence[str]) -> Checkpoint | Refused:
-        answer = await signer.ask(VerifyCheckpoint(token=token, issuers=list(issuers)))
-        if isinstance(answer, CheckpointVerified):
-            return answer.checkpoint
-        assert isinstance(answer, Refused), "a request is answered by its answer or a refusal"
-        return answer
-
     entries = [entry(key) for key in keys]
-    await trusted_async(entries, keys[-1].tenant, keys[-1].did, check)
+    await trusted_async(entries, keys[-1].tenant, keys[-1].did, checking_async(signer))
     named = [each["row"]["did"] for each in entries]
     active = [key.did for key in keys if key.state == "active"]
     if named != [key.did for key in keys] or active != named[-1:]:

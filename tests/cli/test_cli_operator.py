@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from nomos._io.urls import is_loopback
 from nomos.cli import operator
 from nomos.cli.operator import Operator, part
-from nomos.cli.operator_key import find_key, is_loopback
+from nomos.cli.operator_key import find_key
 from nomos.errors import (
     AuthenticationError,
     ConfigurationError,

@@ -1,28 +1,16 @@
-"""What the PDP knows of revocations, and how old that knowledge is.
+"""Where the PDP looks up revocations.
 
 A view answers which of some identifiers are revoked. A PDP that shares the control plane's
 database reads it there and is never behind; one that stands alone follows the feed
-(`nomos.server.pdp.follow`) and says how far behind it may be. Who asks decides how old is too
-old: not to know is never the same as not revoked.
+(`nomos._io.feed`) and says how far behind it may be.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Protocol
 
-
-@dataclass(frozen=True)
-class Seen:
-    """Those that are revoked, as of `age` seconds ago.
-
-    `trouble` says for people why the view is not younger, where that is known.
-    """
-
-    ids: frozenset[str]
-    age: int = 0
-    trouble: str | None = None
+from nomos._core.seen import Seen
 
 
 class View(Protocol):

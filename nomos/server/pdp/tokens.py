@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from nomos._core.seen import Seen
 from nomos._wire import Answer, Call, Inspect, Inspected, Refused, Request, Verified, Verify
 from nomos.errors import SignerError
 from nomos.models import MAX_PURPOSE
@@ -20,7 +21,6 @@ from nomos.server import chains
 from nomos.server.chains import Descent
 from nomos.server.pdp.approval import Approval, approval
 from nomos.server.pdp.ports import Ports
-from nomos.server.pdp.revocations import Seen
 from nomos.server.pdp.statuses import STATUS, Refusal, denied
 
 log = logging.getLogger(__name__)

@@ -24,21 +24,26 @@ HIDE: Final = {"hide_parameters": True}
 
 def open_writer(folder: Path) -> Engine:
     """The engine for everything that changes rows: one connection, used by one thread."""
-    _create_private(folder / FILE)
-    engine = sa.create_engine(_url(folder), pool_size=1, max_overflow=0, **HIDE)
+    return open_file(folder / FILE)
+
+
+def open_file(path: Path) -> Engine:
+    """The same for a file of any name."""
+    _create_private(path)
+    engine = sa.create_engine(_url(path), pool_size=1, max_overflow=0, **HIDE)
     _configure(engine, begin="BEGIN IMMEDIATE", pragmas=("synchronous=FULL",))
     return engine
 
 
 def open_reader(folder: Path, connections: int) -> Engine:
     """The engine for everything else; it cannot change a row even by mistake."""
-    engine = sa.create_engine(_url(folder), pool_size=connections, max_overflow=0, **HIDE)
+    engine = sa.create_engine(_url(folder / FILE), pool_size=connections, max_overflow=0, **HIDE)
     _configure(engine, begin="BEGIN", pragmas=("query_only=ON",))
     return engine
 
 
-def _url(folder: Path) -> URL:
-    return URL.create("sqlite+pysqlite", database=str((folder / FILE).absolute()))
+def _url(path: Path) -> URL:
+    return URL.create("sqlite+pysqlite", database=str(path.absolute()))
 
 
 def _create_private(path: Path) -> None:

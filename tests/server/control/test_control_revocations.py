@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nomos._core.feed import State, advance
 from nomos._io.signer import AsyncSigner
 from nomos._wire import (
     Answer,
@@ -23,7 +24,6 @@ from nomos.errors import SignerError
 from nomos.server.control.feed import PAGE
 from nomos.server.control.followers import MOST_OF_ONE_APP, Followers
 from nomos.server.control.services import MAX_SERVICES
-from nomos.server.pdp.feed import State, advance
 from nomos.server.storage.tenants import DEFAULT
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ import httpx
 import pytest
 import uvicorn
 
+from nomos._core.seen import Seen
 from nomos._io.locate import find_binary
 from nomos._io.signer import AsyncSigner, Link, Signer
 from nomos._wire import (
@@ -39,7 +40,7 @@ from nomos.policy.bundle import Source, load
 from nomos.server.live import Live
 from nomos.server.pdp.catalog import load_catalog
 from nomos.server.pdp.ports import Limits, Ports
-from nomos.server.pdp.revocations import Seen, StoreView
+from nomos.server.pdp.revocations import StoreView
 from nomos.server.pdp.routes import create_pdp
 from nomos.server.run import bind
 from nomos.server.settings import UpstreamTarget

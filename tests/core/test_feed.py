@@ -12,9 +12,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from nomos._core.feed import MAX_ENTRIES, Ids, Problem, State, advance
 from nomos._wire import Checkpoint
 from nomos.audit.chain import GENESIS, Head, Link, link, sealed
-from nomos.server.pdp.feed import MAX_ENTRIES, Ids, Problem, State, advance
 
 TENANT = "acme"
 ISSUER = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"

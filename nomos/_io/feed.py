@@ -1,35 +1,41 @@
-"""A view of revocations for a PDP that stands alone: it follows the control plane's feed.
+"""A view of revocations for whoever stands alone: it follows the control plane's feed.
 
-`feed` decides what a reply proves; this asks for replies, has their checkpoints verified, and
-keeps the time. The view is as old as the question that the last good reply answered: whatever
-was revoked before that question was asked is in it. A reply that is not believed changes
-nothing, and so the view grows old; a view that is too old is refused by whoever asks it.
+`nomos._core.feed` decides what a reply proves; this asks for replies, has their checkpoints
+verified, and keeps the time. The view is as old as the question that the last good reply
+answered: whatever was revoked before that question was asked is in it. A reply that is not
+believed changes nothing, and so the view grows old; a view that is too old is refused by whoever
+asks it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import math
 import random
 import secrets
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from pydantic import ValidationError
+import anyio
 
 from nomos._core.effects import HttpReply, Send
-from nomos._wire import Checkpoint, CheckpointVerified, Refused, VerifyCheckpoint
+from nomos._core.feed import Problem, State, advance
+from nomos._core.seen import NEVER, Seen
+from nomos._core.trusted import TrustedIssuers, keys_of
+from nomos._io.checkpoints import Asks, checking_async
+from nomos._wire import Checkpoint, Refused
 from nomos.audit import keys
 from nomos.audit.check import MAX_TOKEN
-from nomos.errors import ControlPlaneError, SignerError, Unreachable
-from nomos.server.pdp.feed import Problem, State, advance
-from nomos.server.pdp.issuers import TrustedIssuers, keys_of
-from nomos.server.pdp.ports import Asks
-from nomos.server.pdp.revocations import Seen
+from nomos.errors import AuthenticationError, ControlPlaneError, SignerError, Unreachable
+
+TIMEOUT: Final = 2.0
+"""Seconds for an answer, beside the time that the control plane may hold the question."""
+
+FIRST_LOOK_SECONDS: Final = 3.0
+"""How long who begins to follow waits for the first answer, so that there is a view to ask."""
 
 WAIT_SECONDS: Final = 1
 """How long the control plane may hold a question for which there is nothing new."""
@@ -39,8 +45,8 @@ LONGEST_PAUSE: Final = 1.0
 LEAST_BETWEEN: Final = 0.02
 """Between two questions, whatever the control plane does."""
 
-NEVER: Final = 2**31 - 1
-"""The age of a view that has seen nothing yet: more than anybody allows."""
+UNHELD_PAUSE = 0.5
+"""After a question that the control plane did not hold, for it holds so many and no more."""
 
 SHOWN: Final = 200
 MOST_LOGGED: Final = 32
@@ -58,6 +64,15 @@ class Unbelievable(Exception):
     """A reply that proves nothing; the message says why."""
 
 
+def _nothing() -> None:
+    pass
+
+
+async def _sleep(seconds: float) -> None:
+    """About so long, so that not everybody asks at once."""
+    await anyio.sleep(seconds * random.uniform(0.5, 1))  # noqa: S311
+
+
 def awake_clock() -> float:
     """Seconds that go on while the machine sleeps, where it has such a clock."""
     boot = getattr(time, "CLOCK_BOOTTIME", None)
@@ -65,7 +80,12 @@ def awake_clock() -> float:
 
 
 class Followed:
-    """What the feed has told so far. `run` keeps it up to date until it is cancelled."""
+    """What the feed has told so far. `run` keeps it up to date until it is cancelled.
+
+    `looked` is called whenever the log was read to its end, and when it is not shown to us, for
+    then there is nothing to wait for. After `fork()` both processes may
+    run it: each asks through clients of its own.
+    """
 
     def __init__(
         self,
@@ -76,12 +96,14 @@ class Followed:
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = awake_clock,
+        looked: Callable[[], object] = _nothing,
     ) -> None:
         self.state = State(tenant)
-        self.seen = asyncio.Event()
-        """Set once the log was read to its end."""
+        self.failure: Exception | None = None
+        """Why the last question has no good answer."""
         self._http = http
         self._signer = signer
+        self._looked = looked
         self._issuers = issuers
         self._clock = clock
         self._monotonic = monotonic
@@ -91,86 +113,84 @@ class Followed:
         self._logged: set[str] = set()
 
     async def among(self, ids: Collection[str]) -> Seen:
+        """`seen`, for who asks a store that has to be waited for, too."""
+        return self.seen(ids)
+
+    def seen(self, ids: Collection[str]) -> Seen:
         """Return those of `ids` that are revoked as far as is known, and how far that is."""
-        revoked = frozenset(ident for ident in ids if ident in self.state.ids)
-        return Seen(revoked, self._age(), self._sentence())
+        # The age first: the rows may be of a later question than it, never of an earlier one.
+        age = self._age()
+        known = self.state.ids
+        return Seen(frozenset(id_ for id_ in ids if id_ in known), age, self._sentence(age))
 
     async def run(self) -> None:
         """Ask again and again: at once after an answer, after a growing pause after a failure."""
         await self._learn_keys()
-        pause = FIRST_PAUSE
+        pause, wait = FIRST_PAUSE, 0
         while True:
             try:
-                await self._poll()
+                in_vain = await self._poll(wait)
             except (ControlPlaneError, SignerError) as failure:
-                self._failed("cannot be read", str(failure))
+                self._failed("cannot be read", failure)
+                if isinstance(failure, AuthenticationError):
+                    self._looked()
             except Unbelievable as problem:
                 self.state = self.state.proven()
-                self._failed("is refused", str(problem))
+                self._failed("is refused", problem)
                 await self._learn_keys()
             else:
-                pause = FIRST_PAUSE
-                await asyncio.sleep(LEAST_BETWEEN)
+                pause, wait = FIRST_PAUSE, WAIT_SECONDS if self.state.complete else 0
+                await _sleep(UNHELD_PAUSE if in_vain else LEAST_BETWEEN)
                 continue
-            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 (spreads load)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            await _sleep(pause)
+            pause, wait = min(2 * pause, LONGEST_PAUSE), 0
 
     # One question
 
-    async def _poll(self) -> None:
+    async def _poll(self, wait: int) -> bool:
+        """Ask once. True if there is nothing new, and the question was not held for `wait`."""
         nonce, sent = secrets.token_urlsafe(16), self._monotonic()
-        wait = WAIT_SECONDS if self.state.complete and self.seen.is_set() else 0
         path = f"/v1/revocations?since={self.state.since}&wait={wait}&nonce={nonce}"
-        reply = _read(await self._http.send(Send("GET", path, {}, patience=wait)))
+        reply = content(await self._http.send(Send("GET", path, {}, patience=wait)))
         said = await self._signed(reply.get("checkpoint"))
         known = advance(self.state, reply, said, nonce)
         if isinstance(known, Problem):
             raise Unbelievable(known.text)
+        new = known.since > self.state.since
         self.state = known
         if known.complete:
             self._as_of, self._good_at = sent, self._clock()
-            self.seen.set()
+            self.failure = None
+            self._looked()
             self._logged.clear()
             if self._trouble is not None:
                 log.warning("the feed of revocations is read again, to row %s", known.head.seq)
                 self._trouble = None
+        return not new and self._monotonic() - sent < wait / 2
 
     async def _signed(self, token: object) -> Checkpoint:
         """Return what a checkpoint says that the newest key of the issuer has signed."""
         if not isinstance(token, str) or len(token) > MAX_TOKEN:
             raise Unbelievable("it has no checkpoint")
-        said = await self._verified(token, [self._issuers.active])
+        check = checking_async(self._signer)
+        said = await check(token, [self._issuers.active])
         if isinstance(said, Refused) and said.code == "untrusted_issuer":
             await self._learn_keys()
-            said = await self._verified(token, [self._issuers.active])
+            said = await check(token, [self._issuers.active])
         if isinstance(said, Refused):
             raise Unbelievable(f"its checkpoint is not the issuer's: {said.message}")
         return said
-
-    async def _verified(self, token: str, issuers: Sequence[str]) -> Checkpoint | Refused:
-        if not token.isascii():
-            # Half a surrogate pair could not even be written to the binary.
-            return Refused(code="malformed_ucan", message="a token is written in ASCII")
-        try:
-            question = VerifyCheckpoint(token=token, issuers=list(issuers))
-        except ValidationError:
-            return Refused(code="untrusted_issuer", message="no Ed25519 did:key is its issuer")
-        answer = await self._signer.ask(question)
-        if isinstance(answer, CheckpointVerified):
-            return answer.checkpoint
-        if isinstance(answer, Refused):
-            return answer
-        raise SignerError("the signing binary answered another question")
 
     # Keys
 
     async def _learn_keys(self) -> None:
         """Follow the issuer's key log as far as it goes; what is wrong with it changes nothing."""
         try:
-            reply = _read(await self._http.send(Send("GET", "/v1/keys", {})))
+            reply = content(await self._http.send(Send("GET", "/v1/keys", {})))
             entries = reply.get("keys")
+            check = checking_async(self._signer)
             found = await keys.trusted_async(
-                entries, self.state.tenant, self._issuers.pinned, self._verified
+                entries, self.state.tenant, self._issuers.pinned, check
             )
         except (ControlPlaneError, SignerError) as failure:
             log.info("the key log cannot be read: %s", failure)
@@ -192,15 +212,15 @@ class Followed:
             return NEVER
         return max(0, math.ceil(self._monotonic() - self._as_of))
 
-    def _sentence(self) -> str:
+    def _sentence(self, age: int) -> str:
         what, since = self._trouble or ("has not answered", self._good_at)
-        age = self._age()
         old = "are not known yet" if age == NEVER else f"are known as of {age} seconds ago"
         when = datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds")
         return f"revocations {old}: their feed {what} since {when.replace('+00:00', 'Z')}"
 
-    def _failed(self, what: str, why: str) -> None:
+    def _failed(self, what: str, failure: Exception) -> None:
         """Keep what is wrong and since when."""
+        self.failure, why = failure, str(failure)
         sentence = f"{what} ({why[:SHOWN]})" if what == "is refused" else what
         since = self._clock() if self._trouble is None else self._trouble[1]
         self._trouble = (sentence, since)
@@ -213,13 +233,20 @@ class Followed:
             log.warning("%s", sentence)
 
 
-def _read(reply: HttpReply) -> dict[str, Any]:
+def content(reply: HttpReply) -> dict[str, Any]:
+    """Return the JSON object of a reply. Raises ControlPlaneError or Unbelievable."""
+    if reply.status in (401, 403):
+        raise AuthenticationError(
+            f"the control plane answers with status {reply.status}: an API key of any role opens "
+            "its feed of revocations, and none or another one was sent",
+            status=reply.status,
+        )
     if reply.status != 200:
         raise Unreachable(f"the control plane answers with status {reply.status}")
     try:
-        content = json.loads(reply.body)
+        found = json.loads(reply.body)
     except (ValueError, RecursionError):
         raise Unbelievable("it is not JSON") from None
-    if not isinstance(content, dict):
+    if not isinstance(found, dict):
         raise Unbelievable("it is not a JSON object")
-    return content
+    return found

@@ -1,4 +1,4 @@
-"""Which keys may root a chain, as a service that stands alone learns it from the key log.
+"""Which keys may root a chain, as a service that stands alone learns it from the key log. Pure.
 
 The newest key signs. One that it has replaced is trusted for as long as what it signed may
 still be in use. Which of them are revoked is the business of the revocations.
@@ -7,9 +7,14 @@ still be in use. Which of them are revoked is the business of the revocations.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
+
+from nomos.models import MAX_CHAIN_DEPTH
+
+DEEPEST: Final = 32
+"""Delegations in a chain, more than which nobody can be made to accept."""
 
 RETIRING_SECONDS: Final = 3600 + 60
 """A token's longest life, and what clocks may differ by."""
@@ -37,6 +42,61 @@ def _until(successor: Mapping[str, Any] | None) -> float | None:
     at = successor.get("at")
     # Without a time to go by the key is not trusted any more.
     return at / 1000 + RETIRING_SECONDS if isinstance(at, int) else 0.0
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """Where trust in an issuer begins: one key of its log, whose successors are trusted, too."""
+
+    tenant: str
+    did: str
+    entries: list[Any] = field(repr=False)
+    max_depth: int = MAX_CHAIN_DEPTH
+
+
+class Unanchored(ValueError):
+    """A control plane from which trust cannot begin as asked; the message says why."""
+
+
+def anchor(document: Mapping[str, Any], pinned: str | None) -> Anchor:
+    """Return where trust begins, as `/.well-known/nomos` has it; its key log is still to be proven.
+
+    Without a pinned DID that is the first key of the log: what the newer ones signed, and what
+    older ones did that may still be in use, is honoured. Raises Unanchored.
+    """
+    rows = _rows(document.get("keys"))
+    if pinned is not None and all(did != pinned for _, did, _ in rows):
+        raise Unanchored(f"{pinned} is none of the keys that sign there")
+    tenants = {tenant for tenant, did, _ in rows if pinned in (None, did)}
+    if len(tenants) != 1:
+        raise Unanchored("it signs for several tenants, so say which one: pinned=did:key:…")
+    (tenant,) = tenants
+    own = [(did, entry) for whose, did, entry in rows if whose == tenant]
+    entries = [entry for _, entry in own]
+    return Anchor(tenant, pinned or own[0][0], entries, _max_depth(document.get("limits")))
+
+
+def _rows(entries: object) -> list[tuple[str, str, Any]]:
+    """The entries of all key logs, each with its tenant and DID; Unanchored if that is not it."""
+    if not isinstance(entries, list) or not entries:
+        raise Unanchored("it shows no key that signs")
+    rows = []
+    for entry in entries:
+        row = entry.get("row") if isinstance(entry, dict) else None
+        match row:
+            case {"tenant": str(tenant), "did": str(did)}:
+                rows.append((tenant, did, entry))
+            case _:
+                raise Unanchored("what it shows as keys is no log of keys")
+    return rows
+
+
+def _max_depth(limits: object) -> int:
+    """How deep the control plane lets chains become, where it says so within reason."""
+    match limits:
+        case {"chainDepth": int(deepest)} if 1 <= deepest <= DEEPEST:
+            return deepest
+    return MAX_CHAIN_DEPTH
 
 
 class TrustedIssuers(Mapping[str, str]):

@@ -14,6 +14,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from nomos._core.effects import HttpReply, Send
+from nomos._core.seen import NEVER
+from nomos._core.trusted import RETIRING_SECONDS, TrustedIssuers
+from nomos._io import feed
+from nomos._io.feed import Followed
 from nomos._io.locate import find_binary
 from nomos._io.signer import AsyncSigner, Link, Signer
 from nomos._wire import (
@@ -30,8 +34,6 @@ from nomos.audit.chain import Head
 from nomos.audit.chain import Link as Row
 from nomos.audit.chain import link as placed
 from nomos.errors import SignerError, Unreachable
-from nomos.server.pdp.follow import NEVER, Followed
-from nomos.server.pdp.issuers import RETIRING_SECONDS, TrustedIssuers
 
 NOW, TENANT = 1_800_000_000, "acme"
 
@@ -168,6 +170,12 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(autouse=True)
+def _unheld(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This control plane holds no question, and is asked again at once."""
+    monkeypatch.setattr(feed, "UNHELD_PAUSE", 0.0)
+
+
 pytestmark = pytest.mark.anyio
 
 
@@ -267,6 +275,34 @@ async def test_who_is_out_of_reach_is_not_asked_in_a_hurry(link: Link) -> None:
         scene.plane.lie = lambda _: {}
         await asyncio.sleep(1.5)
         assert len(scene.plane.asked) - asked < 10
+
+
+async def test_who_holds_no_question_is_not_asked_in_a_hurry_either(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A control plane holds questions for so many followers, and answers the others at once."""
+    monkeypatch.setattr(feed, "UNHELD_PAUSE", 0.5)
+    async with following(link) as scene:
+        await scene.polled()
+        asked = len(scene.plane.asked)
+        await asyncio.sleep(1.5)
+        assert 2 <= len(scene.plane.asked) - asked < 10
+        scene.plane.revoke("a")
+        await scene.polled(1)
+        assert (await scene.followed.among(["a"])).ids == {"a"}
+
+
+async def test_the_first_question_is_not_to_be_held(link: Link) -> None:
+    """Nor is one after a failure: whoever waits for the answer has nothing to go by."""
+    async with following(link) as scene:
+        await scene.polled()
+        assert [each["wait"] for each in scene.plane.asked[:2]] == ["0", "1"]
+        scene.plane.down = Unreachable("nothing answers")
+        await asyncio.sleep(0.2)
+        scene.plane.asked.clear()
+        scene.plane.down = None
+        await scene.polled()
+        assert [each["wait"] for each in scene.plane.asked[:2]] == ["0", "1"]
 
 
 # Lied to

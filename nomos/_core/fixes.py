@@ -1,0 +1,93 @@
+"""What would help, for each way in which a token is refused: one sentence for people.
+
+Where it matters, the field says more than the code: a link that ends too late and one for another
+command are both `chain_attenuation_violation`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+UNAVAILABLE: Final = "unavailable"
+"""The code of a verifier that cannot tell; no control plane and no PDP decides that."""
+
+FIXES: Final[Mapping[str, str]] = {
+    "malformed_ucan": "send all of `grant.ucan`, or what `grant.headers()` returns, unchanged",
+    "bad_signature": "send the token as it was signed: something on its way changes it, or another "
+    "key than its issuer's signed it",
+    "expired": "ask for a new grant, or sign a fresh call with `grant.headers()`",
+    "not_yet_valid": "set the clocks right: the signer's is ahead of the verifier's, which can "
+    "allow a leeway of up to 60 s",
+    "chain_invalid": "send the chain as it was handed over, root first, to the service by the "
+    "agent that it was handed to",
+    "chain_too_deep": "ask the control plane for a grant instead of handing on once more, or allow "
+    "the verifier a larger max_depth (at most 32)",
+    "chain_attenuation_violation": "hand on no more than is held: `fork_child` refuses to sign "
+    "what is wider",
+    "untrusted_issuer": "ask a control plane whose issuer this service trusts, or add the issuer "
+    "to the verifier's trusted_issuers",
+    "revoked": "ask for a new grant; what was revoked does not come back",
+    "revocations_stale": "try again once the service reaches the feed of revocations; until then "
+    "it cannot know what was taken back",
+    "audience_mismatch": "ask for a grant with `audience=` the DID of the service that is called",
+    "resource_out_of_scope": "call within what the grant is for, or ask for a grant of this call",
+    "resource_mismatch": "make the call that was signed, or sign this one with `grant.headers()`",
+    "policy_denied": "ask for what policy permits, or have the policy changed",
+    "policy_error": "have the policy mended: `nomos policy explain` shows where it fails",
+    "command_unknown": "name a command that the control plane has registered",
+    "step_up_required": "have a person decide, then authorize again with `cosigner_envelope_id=`",
+    "approval_denied": "do something else: a person said no, and is asked again after 15 minutes "
+    "at the earliest",
+    "approval_expired": "ask again, and use the approval before it ends",
+    "approval_not_found": "ask the control plane for an approval, and use the token that it gives",
+    "approval_mismatch": "ask for an approval of this very call, at this service",
+    "approval_already_used": "ask again: an approval is good for one call",
+    "replayed": "sign a fresh call with `grant.headers()`: a token for a write works once",
+    UNAVAILABLE: "try again later; what does not answer is for the service's operator to mend",
+}
+"""One for every `DenyReason`, and for `unavailable`."""
+
+BY_FIELD: Final[Mapping[tuple[str, str], str]] = {
+    ("malformed_ucan", r"iss|aud"): "use an Ed25519 did:key in its one canonical form",
+    ("malformed_ucan", r"typ"): "send an invocation, which is `grant.ucan` or in `grant.headers()`",
+    ("chain_invalid", r"iss"): "let the link be signed by the key that the link before it names as "
+    "its audience",
+    ("chain_invalid", r"prf"): "name the link before in prf, as `fork_child` does, and leave none "
+    "out",
+    ("chain_invalid", r"sub"): "leave sub out of delegations, or name the issuer of the root in it",
+    ("chain_invalid", r"meta\.approval"): "let each agent ask for itself: what a person approved "
+    "cannot be handed on",
+    ("chain_attenuation_violation", r"cmd"): "name the command that is held, or one beneath it",
+    ("chain_attenuation_violation", r"exp"): "let it end no later than what it was made from",
+    ("chain_attenuation_violation", r"nbf"): "let it begin no earlier than what it was made from",
+    ("chain_attenuation_violation", r"meta\.resource_constraint"): "keep every field of the "
+    "resource that is held, and add to it only",
+    ("revoked", r"iss"): "ask for a new grant with a key that was not revoked",
+    ("resource_out_of_scope", r"args\.resource"): "call on a resource within the grant's, or ask "
+    "for a grant of this one",
+    ("resource_out_of_scope", r"pol.*"): "make a call for which this statement of the grant holds, "
+    "or ask for a grant without it",
+    ("resource_mismatch", r"cmd"): "call the command that was signed, or sign this one: "
+    "`grant.headers(command=…)`",
+    ("resource_mismatch", r"args\.resource"): "call on the resource that was signed, or sign this "
+    "one: `grant.headers(resource=…)`",
+    ("resource_mismatch", r"args\..*"): "send the argument that was signed, or sign this one: "
+    "`grant.headers(args=…)`",
+    ("resource_mismatch", r"pol.*"): "make a call for which this statement of the grant holds, or "
+    "ask for a grant without it",
+    ("resource_mismatch", r"resource.*|args"): "make a call that this service can understand: "
+    "plain JSON, and a resource in the form of its provider",
+    (UNAVAILABLE, r"replay"): "give the verifier a store of used tokens: "
+    "`replay=MemoryReplay()` for one process, StoredReplay for several",
+}
+"""By code and the whole of a field, as a regular expression; the first that fits."""
+
+
+def fix(code: str, field: str | None = None) -> str | None:
+    """Return what would help against a refusal; None for a code that is nobody's here."""
+    for (known, pattern), sentence in BY_FIELD.items():
+        if known == code and field is not None and re.fullmatch(pattern, field, re.DOTALL):
+            return sentence
+    return FIXES.get(code)

@@ -1,0 +1,317 @@
+"""What a verifier does with a token, written once for both colours.
+
+    verify   token, call → what it proves; what works once is used up, last of all
+    why      token, perhaps a call → the same as text for people; nothing is used up
+
+What to look up among revocations is read from the token before any of it is believed, and compared
+afterwards with what the binary proved, so that nothing can have escaped its revocation. Whatever
+is unknown is a no.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, get_args
+
+from pydantic import ValidationError
+
+from nomos._core import telling
+from nomos._core.approved import wrong_approval
+from nomos._core.claimed import MAX_IDS, Claims, mapping, read
+from nomos._core.effects import Effect, Flow, Sign, perform
+from nomos._core.fixes import UNAVAILABLE, fix
+from nomos._core.reads import is_read
+from nomos._core.requests import encode
+from nomos._core.seen import NEVER, Seen
+from nomos._core.tokens import MAX_TOKEN
+from nomos._wire import MAX_LINE, Call, Refused, Verify
+from nomos._wire import Verified as Proven
+from nomos.errors import Denied, InvalidRequest, SignerError
+from nomos.models import VerificationCode, Verified
+from nomos.resources import FILESYSTEM, GITHUB, Provider, canonical_resource
+
+Stale = Literal["refuse", "allow"]
+
+APPROVAL: Final = "approval"
+"""Who issues what is claimed as an approval; no key has this name."""
+
+MAX_CALL: Final = MAX_LINE // 2
+"""Bytes of a call's resource and arguments that are compared with a token."""
+
+MAX_LINKS: Final = 32
+"""Links that are read for people; no verifier allows more."""
+
+_KNOWN: Final[Mapping[str, Provider]] = {each.name: each for each in (GITHUB, FILESYSTEM)}
+_VERIFICATION: Final = frozenset(get_args(VerificationCode))
+_UNSEEN: Final = "what was revoked cannot be looked up now, so no token is honoured"
+_OTHER: Final = "the signing binary gave another answer than was asked for"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a verifier was told: whom to believe, who it is, and how strict to be."""
+
+    trusted_issuers: tuple[str, ...]
+    audience: str
+    max_depth: int
+    leeway: int = 0
+    stale: Stale = "refuse"
+    max_age: int = 5
+    accept_unlinked: bool = False
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The call that somebody wants to make with a token."""
+
+    command: str
+    resource: Mapping[str, Any]
+    args: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Look(Effect[None]):
+    """Wait for the first answer of the control plane that is followed, though not for long."""
+
+
+@dataclass(frozen=True)
+class Among(Effect[Seen]):
+    """Look up which of `ids` are revoked."""
+
+    ids: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Use(Effect[bool]):
+    """Use something up: True to exactly one caller."""
+
+    issuer: str
+    audience: str
+    nonce: str = field(repr=False)
+    expires_at: int
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What the binary proved of a token, and the text that it proved it of."""
+
+    proven: Proven
+    claims: Claims
+
+
+def verify(rules: Rules, token: object, asked: Asked, now: int) -> Flow[Verified]:
+    """Return what `token` proves for a call, once what works once is used up.
+
+    Raises `Denied` for a token that is not good for it, and when that cannot be known;
+    `SignerError` when the binary gives no answer.
+    """
+    proof = yield from prove(rules, token, asked, now)
+    yield from _use_up(rules, proof)
+    return verified(proof.proven)
+
+
+def why(rules: Rules, token: object, asked: Asked | None, now: int) -> Flow[str]:
+    """Return for people what `token` says, and whether it is good for a call; use nothing up."""
+    trouble: Denied | SignerError | None = None
+    try:
+        yield from prove(rules, token, asked, now)
+    except (Denied, SignerError) as error:
+        trouble = error
+    readable = isinstance(token, str) and len(token) <= MAX_TOKEN and token.isascii()
+    claims = read(str(token), MAX_LINKS) if readable else None
+    return telling.told(
+        claims,
+        trouble,
+        audience=rules.audience,
+        trusted=rules.trusted_issuers,
+        call=None if asked is None else (asked.command, asked.resource, asked.args),
+        now=now,
+    )
+
+
+def prove(rules: Rules, token: object, asked: Asked | None, now: int) -> Flow[Proof]:
+    """Return what `token` proves, for a call if there is one; nothing is used up."""
+    text = _legible(token)
+    claims = read(text, rules.max_depth)
+    seen, oldest = yield from _look_up(rules, claims)
+    question = Verify(
+        invocation=text,
+        now=now,
+        leeway=rules.leeway,
+        max_depth=rules.max_depth,
+        trusted_issuers=list(rules.trusted_issuers),
+        audience=rules.audience,
+        revoked=sorted(seen.ids),
+        revocations_age=seen.age,
+        revocations_max_age=oldest,
+        accept_unlinked=rules.accept_unlinked,
+    )
+    call, wrong = (None, None) if asked is None else called(asked)
+    answer = yield from perform(Sign(question.model_copy(update={"call": call})))
+    if call is not None and isinstance(answer, Refused) and answer.code == "invalid_request":
+        # All else in the question was checked: it is the call that nobody could sign.
+        wrong = denied("resource_mismatch", f"the call is no plain JSON: {answer.message}", "args")
+        answer = yield from perform(Sign(question))
+    if isinstance(answer, Refused):
+        if answer.code == "untrusted_issuer" and not rules.trusted_issuers:
+            # To know no issuer yet is not the same as not to trust this one.
+            raise denied("revocations_stale", seen.trouble or _UNSEEN)
+        raise _refused(answer, seen, claims)
+    if not isinstance(answer, Proven) or claims is None or not _is_of(answer, claims):
+        raise SignerError(_OTHER)
+    if seen.ids:
+        # The binary knows tokens and who signed them; the rest of what was looked up is ours.
+        raise denied("revoked", f"revoked: {', '.join(sorted(seen.ids))}")
+    if wrong is not None:
+        raise wrong
+    trouble = wrong_approval(answer.meta or {}, claims.root, rules.audience)
+    if trouble is not None:
+        raise denied(*trouble, hop=0)
+    return Proof(answer, claims)
+
+
+def verified(proven: Proven) -> Verified:
+    """Return what the caller is told of a proven token."""
+    meta = proven.meta or {}
+    receipt, swarm = meta.get("receipt_id"), mapping(meta.get("lineage")).get("swarmId")
+    return Verified(
+        agent=proven.agent,
+        root=proven.root,
+        chain=tuple(proven.cids),
+        depth=proven.depth,
+        lineage=tuple(proven.lineage),
+        command=proven.cmd,
+        resource=proven.resource or {},
+        args=proven.args or {},
+        expires_at=datetime.fromtimestamp(proven.expires_at, UTC),
+        receipt=receipt if isinstance(receipt, str) else None,
+        swarm=swarm if isinstance(swarm, str) else None,
+        cid=proven.cid or "",
+        nonce=proven.nonce or "",
+    )
+
+
+def denied(code: str, message: str, field: str | None = None, *, hop: int | None = None) -> Denied:
+    """Return a refusal with what would help against it."""
+    return Denied(message, code=code, hop=hop, field=field, fix=fix(code, field))
+
+
+def _legible(token: object) -> str:
+    """Return the token's text if it is worth being looked at."""
+    if not isinstance(token, str) or not token.isascii():
+        raise denied("malformed_ucan", "a token is a text of ASCII characters")
+    if len(token) > MAX_TOKEN:
+        raise denied("malformed_ucan", f"the token is longer than {MAX_TOKEN} characters")
+    return token
+
+
+def _look_up(rules: Rules, claims: Claims | None) -> Flow[tuple[Seen, int]]:
+    """Return what of a token is revoked, and how old that view may be to be believed.
+
+    Whatever is wrong with the view: unknown is not "not revoked". It is left to the binary to say
+    so, once it knows that the token is worth that answer.
+    """
+    names = frozenset[str]() if claims is None else claims.ids()
+    if len(names) > MAX_IDS:
+        raise denied("malformed_ucan", f"the token names more than {MAX_IDS} others")
+    try:
+        seen = yield from perform(Among(names))
+        age = _age(seen)
+        known = Seen(names & seen.ids, age, seen.trouble)
+    except Exception as error:  # noqa: BLE001 - a view may be anybody's
+        trouble = f"{_UNSEEN} ({type(error).__name__})"
+        return Seen(frozenset(), NEVER, trouble), rules.max_age
+    # A view that never was complete is none; one that has grown old may do for who says so.
+    old = rules.stale == "allow" and age < NEVER
+    return known, max(rules.max_age, age) if old else rules.max_age
+
+
+def _age(seen: Seen) -> int:
+    """Return how old a view is in whole seconds, as old as it may be."""
+    if seen.age < 0:
+        raise ValueError("no view is from the future")
+    return min(math.ceil(seen.age), NEVER)
+
+
+def called(asked: Asked) -> tuple[Call | None, Denied | None]:
+    """Return the call in its canonical form, or why no token can be for it."""
+    resource, args = dict(asked.resource), dict(asked.args)
+    if "resource" in args:
+        return None, denied("resource_mismatch", "no argument is called resource", "args")
+    provider = _KNOWN.get(str(resource.get("provider")))
+    try:
+        if provider is not None:
+            resource = canonical_resource(provider, resource)
+        if len(encode({"resource": resource, "args": args})) > MAX_CALL:
+            return None, denied(
+                "resource_mismatch", f"the call is longer than {MAX_CALL} bytes", "args"
+            )
+        return Call(cmd=asked.command, resource=resource, args=args), None
+    except InvalidRequest as error:
+        # A provider names the fields at fault; `encode` could mean anything in the call.
+        fields = [each for each in error.fields if each.startswith("resource.")]
+        message = str(error) if fields else "the call is no plain JSON"
+        return None, denied("resource_mismatch", message, fields[0] if fields else "args")
+    except ValidationError:
+        return None, denied("resource_mismatch", "the names in a call are text", "args")
+
+
+def _refused(answer: Refused, seen: Seen, claims: Claims | None) -> Denied | SignerError:
+    """Return what to raise for a refusal of the binary's."""
+    code, message, field = answer.code, answer.message, answer.field
+    if code not in _VERIFICATION:
+        return SignerError(message, code=code, hop=answer.hop)
+    if code == "revocations_stale" and seen.trouble is not None:
+        message = seen.trouble
+    if code == "malformed_ucan" and claims is not None and "pol" in claims.payload:
+        message, field = "this is a delegation, which hands authority on, and no call", "typ"
+    return Denied(
+        message,
+        code=code,
+        hop=answer.hop,
+        field=field,
+        wanted=answer.wanted,
+        found=answer.found,
+        fix=fix(code, field),
+    )
+
+
+def _is_of(proven: Proven, claims: Claims) -> bool:
+    """Whether what was looked up is what was proven: others would have escaped revocation."""
+    return (
+        proven.cid == claims.cid
+        and tuple(proven.cids) == claims.cids
+        and proven.agent == claims.payload.get("iss")
+        and proven.root == claims.root.get("iss")
+        and proven.lineage == claims.root.get("prf", [])
+    )
+
+
+def _use_up(rules: Rules, proof: Proof) -> Flow[None]:
+    """Use up what works once: an approval whatever it is for, or a write. The last thing of all.
+
+    An approval is kept for as long as its delegation lives, since other calls can be signed on it.
+    """
+    proven = proof.proven
+    if "approval" in (proven.meta or {}):
+        use = Use(APPROVAL, rules.audience, proven.cids[-1], int(proof.claims.root["exp"]))
+        again = denied("approval_already_used", "the approval behind this token was used before")
+    elif is_read(proven.cmd):
+        return
+    else:
+        use = Use(proven.agent, rules.audience, str(proven.nonce), proven.expires_at)
+        again = denied("replayed", "this token was used before", "nonce")
+    try:
+        first = yield from perform(use)
+    except Denied:
+        raise
+    except Exception as error:
+        message = "whether this token was used before cannot be known now"
+        raise denied(UNAVAILABLE, message) from error
+    if first is False:
+        raise again
+    if first is not True:
+        raise denied(UNAVAILABLE, "the store of used tokens answered neither yes nor no", "replay")

@@ -1,0 +1,336 @@
+"""What both verifiers are made of: settings, and where they look things up.
+
+Nothing here asks, waits or looks up, so nothing here has a colour.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from inspect import isawaitable, iscoroutine, iscoroutinefunction
+from typing import Any, ClassVar, Final, Self, get_args
+
+from nomos._core import verifying
+from nomos._core.effects import Flow, perform
+from nomos._core.fixes import UNAVAILABLE
+from nomos._core.recording import Case, Scribe, recorded
+from nomos._core.seen import Seen
+from nomos._core.verifying import MAX_LINKS, Asked, Look, Rules, Stale
+from nomos._io.following import Follower
+from nomos._io.keyfile import read_key_file
+from nomos._io.signer import Link, shared
+from nomos._settings import checked_api_key
+from nomos.errors import ConfigurationError, Denied
+from nomos.models import MAX_CHAIN_DEPTH, Verified
+
+_DID: Final = re.compile(r"did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}")
+_COMMAND: Final = re.compile(r"/[a-z0-9_-]+(/[a-z0-9_-]+)*")
+MAX_COMMAND: Final = 256
+MAX_LEEWAY: Final = 60
+MAX_AGE: Final = 86_400
+LATEST: Final = 253_402_300_799
+
+
+class Fixed:
+    """Revocations given as a plain collection of ids: all that there are, whenever it is asked."""
+
+    instant: ClassVar = True
+
+    def __init__(self, ids: Collection[str]) -> None:
+        self._ids = ids
+
+    def among(self, ids: Collection[str]) -> Seen:
+        """Return those of `ids` that are revoked."""
+        return Seen(frozenset(each for each in ids if each in self._ids))
+
+
+class VerifierBase:
+    """What both verifiers are made of: settings, and where they look things up."""
+
+    _waits: ClassVar[bool]
+    """Whether calls that have to be awaited can be: in the async verifier alone."""
+
+    def __init__(
+        self,
+        *,
+        trusted_issuers: Sequence[str] | Follower,
+        audience: str,
+        max_depth: int = MAX_CHAIN_DEPTH,
+        leeway: int = 0,
+        revocations: Any = None,
+        on_stale_revocations: Stale = "refuse",
+        revocations_max_age: int = 5,
+        replay: Any = None,
+        accept_unlinked: bool = False,
+        receipt_key: str | os.PathLike[str] | None = None,
+        on_record: Callable[[str], Any] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._follower = trusted_issuers if isinstance(trusted_issuers, Follower) else None
+        self._deep_as_told = False
+        self._rules = Rules(
+            trusted_issuers=() if self._follower else issuers_of(trusted_issuers),
+            audience=_did(audience, "audience", "the DID of this service"),
+            max_depth=_within("max_depth", max_depth, 1, MAX_LINKS),
+            leeway=_within("leeway", leeway, 0, MAX_LEEWAY),
+            stale=_stale(on_stale_revocations),
+            max_age=_within("revocations_max_age", revocations_max_age, 0, MAX_AGE),
+            accept_unlinked=_flag("accept_unlinked", accept_unlinked),
+        )
+        self._revocations = self._usable("revocations", "among", _revocations(revocations))
+        self._replay: Any = None if replay is None else self._usable("replay", "claim", replay)
+        self._scribe = None if receipt_key is None else _scribe(receipt_key)
+        self._on_record = None if on_record is None else self._listener(on_record)
+        self._clock = _callable("clock", clock)
+        self._linked: Link | None = None
+        self._closed = False
+
+    @classmethod
+    def from_control_plane(
+        cls,
+        url: str,
+        *,
+        audience: str,
+        api_key: str | None = None,
+        pinned: str | None = None,
+        **settings: Any,
+    ) -> Self:
+        """Make a verifier that believes a control plane's issuer and follows its revocations.
+
+        It reads `/.well-known/nomos`, and from then on asks in a thread what was revoked and which
+        key signs now. What is revoked is refused within five seconds; cut off, it refuses every
+        token (`revocations_stale`) as soon as its view is older than `revocations_max_age`, and
+        goes on by itself. The thread ends with `close()`, and is begun again after `fork()`.
+
+        `api_key` opens the feed and may have any role. `pinned` is the issuer's DID, or that of an
+        older key of its, as somebody told you whom you trust: the control plane has to prove that
+        its key follows. Without it, the keys are believed that are shown at first, which needs
+        https, or this machine. `settings` are the verifier's own; without a `max_depth`, chains
+        may be as deep as the control plane lets them become.
+
+        `Verifier` waits for the first answer, and raises what is wrong: `ConfigurationError` for
+        an issuer that does not follow `pinned`, `ControlPlaneError` if no usable answer came in
+        three seconds. `AsyncVerifier` waits and raises so in `async with`; without that, it begins
+        with its first token, and refuses tokens until it has an answer.
+        """
+        follower = Follower(url, api_key=checked_api_key(api_key), pinned=pinned)
+        verifier = cls(
+            trusted_issuers=follower, audience=audience, revocations=follower, **settings
+        )
+        verifier._deep_as_told = "max_depth" not in settings
+        if not cls._waits:
+            try:
+                follower.ready()
+            except BaseException:
+                follower.close()
+                raise
+        return verifier
+
+    @property
+    def audience(self) -> str:
+        """The DID of the service that this verifies for."""
+        return self._rules.audience
+
+    @property
+    def _link(self) -> Link:
+        if self._linked is None:
+            self._linked = shared()
+        return self._linked
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(audience={self.audience!r})"
+
+    def _trust(self) -> Rules:
+        """Return whom to believe now, and how deep a chain may be."""
+        follower, rules = self._follower, self._rules
+        if follower is None:
+            return rules
+        depth = follower.max_depth if self._deep_as_told else rules.max_depth
+        return replace(rules, trusted_issuers=tuple(follower.issuers()), max_depth=depth)
+
+    def _begun(self) -> Flow[None]:
+        """Whoever follows a control plane has nobody to believe before the first answer."""
+        if self._follower is not None:
+            yield from perform(Look())
+
+    def _verifying(
+        self,
+        token: str,
+        command: str,
+        resource: Mapping[str, Any],
+        args: Mapping[str, Any] | None,
+    ) -> Flow[Verified]:
+        asked = _asked(command, resource, args)
+        yield from self._begun()
+        rules, now = self._trust(), self._now()
+        flow = verifying.verify(rules, token, asked, now)
+        if self._scribe is None:
+            return (yield from flow)
+        return (yield from recorded(flow, self._scribe, Case(rules, token, asked, now)))
+
+    def _explaining(
+        self,
+        token: str,
+        command: str | None,
+        resource: Mapping[str, Any] | None,
+        args: Mapping[str, Any] | None,
+    ) -> Flow[str]:
+        asked = None
+        if command is not None:
+            asked = _asked(command, resource, args)
+        elif resource is not None or args is not None:
+            raise ConfigurationError("resource and args are of a command", setting="command")
+        yield from self._begun()
+        return (yield from verifying.why(self._trust(), token, asked, self._now()))
+
+    def _now(self) -> int:
+        if self._closed:
+            raise ConfigurationError("this verifier is closed; make a new one", setting="verifier")
+        now = self._clock()
+        if not 0 <= now <= LATEST:
+            raise ConfigurationError(
+                f"the clock says {now!r}, which is no time in Unix seconds", setting="clock"
+            )
+        return int(now)
+
+    def _usable(self, setting: str, method: str, thing: Any) -> Any:
+        """Return what has to be asked, if this colour can."""
+        found = getattr(thing, method, None)
+        if not callable(found):
+            raise ConfigurationError(f"{setting} has no method {method}()", setting=setting)
+        if iscoroutinefunction(found) and not self._waits:
+            raise ConfigurationError(
+                f"{setting}.{method}() has to be awaited: use AsyncVerifier", setting=setting
+            )
+        return thing
+
+    def _listener(self, given: Any) -> Any:
+        if self._scribe is None:
+            raise ConfigurationError(
+                "on_record is told of receipts, and without receipt_key none are signed",
+                setting="on_record",
+            )
+        if is_awaited(_callable("on_record", given)) and not self._waits:
+            raise has_to_be_awaited("on_record")
+        return given
+
+
+def is_awaited(given: Any) -> bool:
+    """Whether what is called has to be awaited, as far as that can be seen before."""
+    return iscoroutinefunction(given) or iscoroutinefunction(getattr(given, "__call__", None))  # noqa: B004 - not whether it can be called
+
+
+def has_to_be_awaited(setting: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{setting} has to be awaited: use AsyncVerifier, and give it the async function itself",
+        setting=setting,
+    )
+
+
+def done(answer: object, setting: str) -> None:
+    """Refuse what nobody awaits: it would look done, and is not."""
+    if iscoroutine(answer):
+        answer.close()
+    if isawaitable(answer):
+        raise has_to_be_awaited(setting)
+
+
+def no_store() -> Denied:
+    """What works once is refused where nobody keeps what was used."""
+    return verifying.denied(
+        UNAVAILABLE, "this verifier keeps no record of used tokens, so no write is let in", "replay"
+    )
+
+
+def _asked(command: object, resource: object, args: object) -> Asked:
+    if (
+        not isinstance(command, str)
+        or len(command) > MAX_COMMAND
+        or not _COMMAND.fullmatch(command)
+    ):
+        raise ConfigurationError(
+            "command must be a path of lower-case words, such as /github/issue/list",
+            setting="command",
+        )
+    if not isinstance(resource, Mapping):
+        raise ConfigurationError(
+            'resource must be a mapping such as {"provider": "github", "owner": "acme", "repo": '
+            '"app"}',
+            setting="resource",
+        )
+    if args is not None and not isinstance(args, Mapping):
+        raise ConfigurationError("args must be a mapping, or left out", setting="args")
+    return Asked(command, resource, {} if args is None else args)
+
+
+def issuers_of(given: object, setting: str = "trusted_issuers") -> tuple[str, ...]:
+    """Return the DIDs that somebody trusts; raises `ConfigurationError` for anything else."""
+    if isinstance(given, str) or not isinstance(given, Collection) or not given:
+        raise ConfigurationError(
+            f"{setting} must be the DIDs of the issuers to believe, at least one: a control "
+            "plane tells its own at /.well-known/nomos",
+            setting=setting,
+        )
+    return tuple(_did(each, setting, "the DID of an issuer") for each in given)
+
+
+def _scribe(path: object) -> Scribe:
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigurationError(
+            "receipt_key must be the path of a key file: nomos keygen makes one",
+            setting="receipt_key",
+        )
+    return Scribe(read_key_file(path, setting="receipt_key"))
+
+
+def _did(given: object, setting: str, what: str) -> str:
+    if isinstance(given, str) and _DID.fullmatch(given):
+        return given
+    raise ConfigurationError(f"{setting}: {what} is a did:key:z6Mk…", setting=setting)
+
+
+def _within(setting: str, given: object, least: int, most: int) -> int:
+    if isinstance(given, int) and not isinstance(given, bool) and least <= given <= most:
+        return given
+    raise ConfigurationError(
+        f"{setting} must be a whole number from {least} to {most}, not {given!r}", setting=setting
+    )
+
+
+def _flag(setting: str, given: object) -> bool:
+    if isinstance(given, bool):
+        return given
+    raise ConfigurationError(f"{setting} must be True or False, not {given!r}", setting=setting)
+
+
+def _callable(setting: str, given: Any) -> Any:
+    if callable(given):
+        return given
+    raise ConfigurationError(f"{setting} must be a function", setting=setting)
+
+
+def _stale(given: object) -> Stale:
+    for known in get_args(Stale):
+        if given == known:
+            return known  # type: ignore[no-any-return]
+    raise ConfigurationError(
+        f'on_stale_revocations must be "refuse" or "allow", not {given!r}',
+        setting="on_stale_revocations",
+    )
+
+
+def _revocations(given: Any) -> Any:
+    if hasattr(given, "among"):
+        return given
+    several = isinstance(given, Collection) and not isinstance(given, str | bytes)
+    if several and all(isinstance(each, str) for each in given):
+        return Fixed(given)
+    raise ConfigurationError(
+        "revocations must say where revoked tokens are looked up: an object with among(), a "
+        "collection of ids, or () to say that this service does not check revocation. "
+        "from_control_plane(…) follows the feed of a control plane",
+        setting="revocations",
+    )

@@ -1,0 +1,179 @@
+"""The options of `nomos token verify` and `why`, as the terms that a token is judged on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from nomos._core.seen import Seen
+from nomos._core.verifying import Asked
+from nomos._io.following import Follower
+from nomos._io.urls import checked_url
+from nomos.cli.operator_key import find_key
+from nomos.cli.token_text import Given
+from nomos.cli.token_verdict import Terms, View
+from nomos.errors import ConfigurationError
+from nomos.models import Command, Did
+
+LATEST: Final = 253402300799
+_REVOKED: Final = re.compile(r"[0-9A-Za-z:._-]{1,128}")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person typed."""
+
+    issuers: Sequence[str]
+    audience: str | None
+    command: str | None
+    resource: str | None
+    args: str | None
+    revoked: Sequence[str]
+    control_url: str | None
+    key_file: Path | None
+    leeway: int
+    max_depth: int
+    at: str | None
+    accept_unlinked: bool
+
+
+@dataclass(frozen=True)
+class Known:
+    """What was revoked, as a person says."""
+
+    ids: frozenset[str]
+
+    @property
+    def told(self) -> str:
+        many = "1 revoked" if len(self.ids) == 1 else f"{len(self.ids)} revoked"
+        return f"{many} as given by --revoked" if self.ids else ""
+
+    def among(self, ids: Collection[str]) -> Seen:
+        return Seen(self.ids.intersection(ids))
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What a control plane's feed says, and a person besides."""
+
+    follower: Follower
+    url: str
+    known: Known
+
+    @property
+    def told(self) -> str:
+        besides = f", and {self.known.told}" if self.known.told else ""
+        return f"the feed of {self.url}{besides}"
+
+    def among(self, ids: Collection[str]) -> Seen:
+        seen, named = self.follower.among(ids), self.known.among(ids)
+        return Seen(seen.ids | named.ids, seen.age, seen.trouble)
+
+
+@contextmanager
+def opened(options: Options, given: Given) -> Iterator[Terms]:
+    """The terms that options name; a feed is followed for as long as they are in use.
+
+    Raises `ConfigurationError`, naming the option; no message repeats what was typed.
+    """
+    if options.audience is None and given.kind != "receipt":
+        whose = "service" if given.kind == "invocation" else "holder"
+        raise ConfigurationError(f"say which {whose} it is verified for", setting="--audience")
+    issuers = tuple(_did(each, "--issuer") for each in options.issuers)
+    audience = None if options.audience is None else _did(options.audience, "--audience")
+    known = Known(frozenset(_revoked(each) for each in options.revoked))
+    terms = Terms(
+        issuers=issuers,
+        audience=audience,
+        call=_call(options),
+        now=_moment(options.at),
+        view=known,
+        leeway=options.leeway,
+        max_depth=options.max_depth,
+        accept_unlinked=options.accept_unlinked,
+    )
+    if options.control_url is None:
+        yield terms
+        return
+    url = checked_url(options.control_url, setting="--control-url")
+    key = find_key(url, options.key_file, os.environ)
+    follower = Follower(url, api_key=key.secret, pinned=issuers[0])
+    try:
+        follower.ready()
+        view: View = Feed(follower, url, known)
+        yield Terms(**{**vars(terms), "view": view})
+    finally:
+        follower.close()
+
+
+def _did(text: str, setting: str) -> str:
+    try:
+        return TypeAdapter[str](Did).validate_python(text.strip())
+    except ValidationError:
+        raise ConfigurationError(
+            "this is not a DID: did:key:z6Mk and 44 characters", setting=setting
+        ) from None
+
+
+def _revoked(text: str) -> str:
+    if _REVOKED.fullmatch(text) and text.count(".") < 2:
+        return text
+    raise ConfigurationError(
+        "give a cid, a DID, or an identifier such as env_…", setting="--revoked"
+    )
+
+
+def _call(options: Options) -> Asked | None:
+    if options.command is None and options.resource is None and options.args is None:
+        return None
+    if options.command is None or options.resource is None:
+        missing = "--command" if options.command is None else "--resource"
+        raise ConfigurationError("a call has a command and a resource", setting=missing)
+    try:
+        command = TypeAdapter[str](Command).validate_python(options.command)
+    except ValidationError:
+        raise ConfigurationError(
+            "a command is a path such as /github/issue/list", setting="--command"
+        ) from None
+    resource = _object(options.resource, "--resource")
+    args = {} if options.args is None else _object(options.args, "--args")
+    return Asked(command, {"provider": command.split("/")[1], **resource}, args)
+
+
+def _object(text: str, setting: str) -> Mapping[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise ConfigurationError("this is not a JSON object", setting=setting)
+    return value
+
+
+def _moment(text: str | None) -> int:
+    if text is None:
+        return int(time.time())
+    try:
+        seconds = int(text) if text.isdecimal() else int(_time(text).timestamp())
+    except (ValueError, OverflowError):
+        seconds = -1
+    if 0 <= seconds <= LATEST:
+        return seconds
+    raise ConfigurationError(
+        "this is no time; write it as 2026-01-05T09:00:00Z, or in Unix seconds", setting="--at"
+    )
+
+
+def _time(text: str) -> datetime:
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

@@ -1,0 +1,125 @@
+"""How verdicts on tokens look to people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from rich.console import Console
+from rich.text import Text
+
+from nomos import Verifier
+from nomos.cli.audit_shown import plain
+from nomos.cli.token_shown import (
+    MAX_TEXT,
+    arguments,
+    moment_of,
+    outlet,
+    receipt_rows,
+    resource,
+    rows_of,
+)
+from nomos.cli.token_text import Given
+from nomos.cli.token_verdict import COMPARED, Terms, Verdict, sentence
+from nomos.errors import Denied
+
+LINE: Final = 4096
+
+
+def verdict(found: Verdict, terms: Terms, console: Console) -> None:
+    """The verdict in one line, then what it rests on, and what nobody has looked at."""
+    out = outlet(console)
+    if found.refusal is None:
+        out.print(_good(found))
+        out.print(_proven(found, terms))
+    else:
+        out.print(Text.assemble(("✗ refused  ", "bold red"), (plain(found.refusal.code), "red")))
+        out.print(rows_of(_refused(found.refusal)))
+    if found.kind != "receipt":
+        out.print(rows_of(_looked_at(found, terms)))
+
+
+def story(found: Verdict, given: Given, terms: Terms, console: Console) -> None:
+    """What `Verifier.why` says of an invocation; of anything else, the verdict."""
+    told = text(given, terms)
+    if told is None:
+        verdict(found, terms, console)
+        return
+    out = outlet(console)
+    for line in told.splitlines():
+        refused = line.startswith(("REFUSED", "NOT KNOWN"))
+        style = "bold red" if refused else "bold green" if line.startswith("The token is") else ""
+        out.print(Text(plain(line, LINE), style))
+
+
+def text(given: Given, terms: Terms) -> str | None:
+    """The text that `Verifier.why` gives of an invocation; None for anything else."""
+    if given.kind != "invocation" or terms.audience is None:
+        return None
+    call = terms.call
+    with Verifier(
+        trusted_issuers=terms.issuers,
+        audience=terms.audience,
+        max_depth=terms.max_depth,
+        leeway=terms.leeway,
+        revocations=terms.view,
+        accept_unlinked=terms.accept_unlinked,
+        clock=lambda: terms.now,
+    ) as verifier:
+        if call is None:
+            return verifier.why(given.tokens[0])
+        return verifier.why(
+            given.tokens[0], command=call.command, resource=call.resource, args=call.args
+        )
+
+
+def _good(found: Verdict) -> Text:
+    if found.kind == "receipt":
+        return Text.assemble(
+            ("✓ verified  ", "bold green"), "a key that you trust for it signed this receipt"
+        )
+    what = "the invocation" if found.kind == "invocation" else "the chain"
+    return Text.assemble(("✓ verified  ", "bold green"), f"{what} holds")
+
+
+def _proven(found: Verdict, terms: Terms) -> object:
+    facts = found.facts
+    if found.kind == "receipt":
+        said = {name: value for name, value in facts["receipt"].items() if value is not None}
+        return receipt_rows(said, terms.now)
+
+    def rows() -> Iterator[tuple[str, Text]]:
+        does = "does" if found.kind == "invocation" else "may"
+        yield does, Text(plain(facts["command"], 256), "bold")
+        held = facts["resource"] if found.kind == "invocation" else facts["constraint"]
+        yield "on", resource(held) if held else Text("anything", "dim")
+        yield from arguments(facts.get("args") or {})
+        yield "agent", Text(facts["agent"])
+        yield "root", Text(facts["root"])
+        yield "depth", Text(f"{facts['depth']} of at most {terms.max_depth}")
+        yield "until", Text(moment_of(facts["expires_at"], terms.now))
+        for name in ("receipt", "swarm"):
+            if facts.get(name) is not None:
+                yield name, Text(plain(facts[name]), "dim")
+
+    return rows_of(rows())
+
+
+def _refused(refusal: Denied) -> Iterator[tuple[str, Text]]:
+    yield "why", Text(plain(sentence(refusal), MAX_TEXT))
+    if refusal.hop is not None:
+        yield "hop", Text(str(refusal.hop))
+    styles = {"wanted": "green", "found": "red"}
+    for name in COMPARED:
+        value = getattr(refusal, name)
+        if value is not None:
+            yield name, Text(plain(value, MAX_TEXT), styles.get(name, ""))
+    if refusal.fix is not None:
+        yield "fix", Text(plain(refusal.fix, MAX_TEXT), "bold")
+
+
+def _looked_at(found: Verdict, terms: Terms) -> Iterator[tuple[str, Text]]:
+    if terms.view.told:
+        yield "asked", Text(plain(terms.view.told, MAX_TEXT), "dim")
+    for number, each in enumerate(found.unchecked):
+        yield "" if number else "unknown", Text(each, "yellow")

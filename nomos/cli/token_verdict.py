@@ -1,0 +1,251 @@
+"""`nomos token verify`: the verdict of a service that somebody describes by options.
+
+For an invocation these are the steps of `nomos.Verifier` without the last: nothing is used up, so
+whether a token was used before is not known, and is said not to be. A chain is verified for its
+holder, and a receipt for whoever trusts the one that signed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+from nomos._core import claimed, verifying
+from nomos._core.effects import Effect, Sign
+from nomos._core.fixes import fix
+from nomos._core.recording import hashes
+from nomos._core.seen import Seen
+from nomos._core.tokens import peek
+from nomos._core.verifying import Among, Asked, Rules
+from nomos._io.drive import drive
+from nomos._wire import ReceiptVerified, Refused, Verified, Verify, VerifyReceipt, Wanted
+from nomos.cli.token_look import Ask, asked
+from nomos.cli.token_text import Given
+from nomos.errors import Denied, SignerError, Unintelligible
+from nomos.resources import FILESYSTEM, GITHUB, canonical_resource
+
+REPLAY: Final = "whether it was used before: only the service that keeps a record can say"
+
+
+class View(Protocol):
+    """Where it is looked up what was revoked, and what that is called."""
+
+    @property
+    def told(self) -> str: ...
+
+    def among(self, ids: Collection[str]) -> Seen: ...
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What somebody says that the service is, and which call it is asked for."""
+
+    issuers: tuple[str, ...]
+    audience: str | None
+    call: Asked | None
+    now: int
+    view: View
+    leeway: int = 0
+    max_depth: int = 8
+    accept_unlinked: bool = False
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(
+            trusted_issuers=self.issuers,
+            audience=self.audience or "",
+            max_depth=self.max_depth,
+            leeway=self.leeway,
+            accept_unlinked=self.accept_unlinked,
+        )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a token holds on some terms: `facts` say what it proves, `refusal` why it does not.
+
+    `unchecked` is what nobody has looked at.
+    """
+
+    kind: str
+    facts: Mapping[str, Any]
+    refusal: Denied | None
+    unchecked: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        return self.refusal is None
+
+    def as_json(self) -> dict[str, Any]:
+        told: dict[str, Any] = {"kind": self.kind, "verified": self.ok, **self.facts}
+        if self.refusal is not None:
+            told |= {"code": self.refusal.code, "message": sentence(self.refusal)}
+            rest = {name: getattr(self.refusal, name) for name in ("hop", *COMPARED, "fix")}
+            told |= {name: value for name, value in rest.items() if value is not None}
+        return {**told, "not_checked": list(self.unchecked)}
+
+
+COMPARED: Final = ("field", "wanted", "found")
+
+
+def sentence(refusal: Denied) -> str:
+    """What a refusal says, without its hop and its fix, which are told beside it."""
+    text = str(refusal)
+    if refusal.fix is not None:
+        text = text.removesuffix(f": {refusal.fix}")
+    return text if refusal.hop is None else text.removesuffix(f" (hop {refusal.hop})")
+
+
+def verdict(given: Given, terms: Terms, ask: Ask) -> Verdict:
+    """Judge one token. Raises `SignerError` when the binary gives no answer."""
+    judge = {"invocation": _invocation, "chain": _chain, "receipt": _receipt}[given.kind]
+    unchecked = () if given.kind == "receipt" else (*_replay(given), *_unchecked(given, terms))
+    try:
+        return Verdict(given.kind, judge(given, terms, ask), None, unchecked)
+    except Denied as denied:
+        return Verdict(given.kind, {}, denied, unchecked)
+
+
+def _replay(given: Given) -> tuple[str, ...]:
+    return (REPLAY,) if given.kind == "invocation" else ()
+
+
+def _unchecked(given: Given, terms: Terms) -> list[str]:
+    missing = [] if terms.view.told else ["revocations: none were given, and no feed was asked"]
+    if given.kind == "chain":
+        missing.append("its policies: they are about calls, and a chain is none yet")
+    if terms.call is None:
+        missing.append("whether it fits a call: no --command and --resource were given")
+    return missing
+
+
+def _invocation(given: Given, terms: Terms, ask: Ask) -> dict[str, Any]:
+    (token,) = given.tokens
+
+    def perform(effect: Effect[Any]) -> object:
+        match effect:
+            case Sign(request):
+                return ask(request)
+            case Among(ids):
+                return terms.view.among(ids)
+        raise TypeError(f"a flow asked for {effect!r}")
+
+    proof = drive(verifying.prove(terms.rules, token, terms.call, terms.now), perform)
+    found = verifying.verified(proof.proven)
+    return _proven(proof.proven) | {
+        "resource": found.resource,
+        "args": found.args,
+        "receipt": found.receipt,
+        "swarm": found.swarm,
+        "cid": found.cid,
+    }
+
+
+def _chain(given: Given, terms: Terms, ask: Ask) -> dict[str, Any]:
+    chain = list(given.tokens)
+    names = _named(chain)
+    seen = terms.view.among(names)
+    rules, call = terms.rules, terms.call
+    wanted = None if call is None else Wanted(cmd=call.command, resource=_canonical(call.resource))
+    answer = asked(
+        ask,
+        Verify,
+        chain=chain,
+        now=terms.now,
+        leeway=rules.leeway,
+        max_depth=rules.max_depth,
+        trusted_issuers=list(rules.trusted_issuers),
+        audience=rules.audience,
+        revoked=sorted(names & seen.ids),
+        revocations_age=seen.age,
+        accept_unlinked=rules.accept_unlinked,
+        wanted=wanted,
+    )
+    if isinstance(answer, Refused):
+        raise _denied(answer)
+    if not isinstance(answer, Verified):
+        raise SignerError("the signing binary gave another answer than was asked for")
+    if names & seen.ids:
+        raise Denied("something that it depends on was revoked", code="revoked", fix=fix("revoked"))
+    return _proven(answer) | {"constraint": answer.constraint}
+
+
+def _receipt(given: Given, terms: Terms, ask: Ask) -> dict[str, Any]:
+    (token,) = given.tokens
+    answer = asked(ask, VerifyReceipt, token=token, issuers=list(terms.issuers))
+    if isinstance(answer, Refused):
+        raise Denied(answer.message, code=answer.code, field=answer.field, fix=_FIX)
+    if not isinstance(answer, ReceiptVerified):
+        raise SignerError("the signing binary gave another answer than was asked for")
+    said = answer.receipt.model_dump()
+    for name, (what, value) in _expected(terms).items():
+        if said[name] != value:
+            raise Denied(
+                f"the receipt is about {what}",
+                code="audience_mismatch" if name == "service" else "resource_mismatch",
+                field=name,
+                wanted=value,
+                found=said[name],
+            )
+    return {"cid": answer.cid, "receipt": said}
+
+
+_FIX: Final = "pass the whole receipt, and the DID of the verifier that signed it, if you trust it"
+
+
+def _expected(terms: Terms) -> dict[str, tuple[str, str]]:
+    """What a receipt has to say to be about the service and the call that were named."""
+    call = terms.call
+    wanted = {"service": ("another service", terms.audience)}
+    if call is not None:
+        resource, args = hashes(call)
+        wanted["cmd"] = ("another command", call.command)
+        wanted["resource_hash"] = ("another resource", resource or "what no token can be for")
+        wanted["args_hash"] = ("other arguments", args)
+    return {name: (what, value) for name, (what, value) in wanted.items() if value is not None}
+
+
+def _proven(answer: Verified) -> dict[str, Any]:
+    end = datetime.fromtimestamp(answer.expires_at, UTC)
+    return {
+        "agent": answer.agent,
+        "root": answer.root,
+        "command": answer.cmd,
+        "depth": answer.depth,
+        "chain": answer.cids,
+        "lineage": answer.lineage,
+        "expires_at": f"{end:%Y-%m-%dT%H:%M:%SZ}",
+    }
+
+
+def _named(chain: list[str]) -> frozenset[str]:
+    """What must not be revoked for a chain to be honoured, as far as it can be read."""
+    try:
+        payloads = [peek(link) for link in chain]
+    except Unintelligible:
+        return frozenset()
+    named = (each for payload in payloads for each in claimed.strings(payload.get("prf")))
+    cids = (claimed.cid_of(link) for link in chain)
+    return frozenset(claimed.ids(payloads, (*cids, *named), payloads[0]))
+
+
+def _canonical(resource: Mapping[str, Any]) -> dict[str, Any]:
+    known = {each.name: each for each in (GITHUB, FILESYSTEM)}
+    provider = known.get(str(resource.get("provider")))
+    return dict(resource) if provider is None else dict(canonical_resource(provider, resource))
+
+
+def _denied(answer: Refused) -> Denied | SignerError:
+    if fix(answer.code) is None:
+        return SignerError(answer.message, code=answer.code, hop=answer.hop)
+    return Denied(
+        answer.message,
+        code=answer.code,
+        hop=answer.hop,
+        field=answer.field,
+        wanted=answer.wanted,
+        found=answer.found,
+        fix=fix(answer.code, answer.field),
+    )

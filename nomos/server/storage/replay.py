@@ -1,0 +1,173 @@
+"""What was used, in a database: for services of several processes, and across restarts.
+
+    verifier = Verifier(…, replay=StoredReplay("/var/lib/notes/used.db"))
+
+A claim is one transaction that the database takes from one caller alone, and it is on the disk
+when that returns. It has to wait for the disk, so an `AsyncVerifier` makes it in a thread.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from nomos.errors import ConfigurationError
+from nomos.server.storage.database import StorageUnavailable
+from nomos.server.storage.engine import HIDE, open_file
+from nomos.server.storage.nonces import LEEWAY_SECONDS, PRUNE_EVERY, prune
+from nomos.server.storage.tables import nonces
+
+_LOCK: Final = 0x6E6F6D6F73
+"""The advisory lock under which processes that start together make the table, on PostgreSQL."""
+
+_INSERTS: Final[Mapping[str, sa.Executable]] = {
+    "sqlite": sqlite.insert(nonces).on_conflict_do_nothing().returning(nonces.c.nonce),
+    "postgresql": postgresql.insert(nonces).on_conflict_do_nothing().returning(nonces.c.nonce),
+}
+"""One statement each, which the database carries out for one of those who race."""
+
+
+class StoredReplay:
+    """Remembers what was used in a SQLite file, or a PostgreSQL database, until it has expired.
+
+    `url` is the path of a file, `sqlite:///…`, or `postgresql+psycopg://…` (any driver that
+    SQLAlchemy calls without awaiting, installed by you). Everything that shares it takes a token
+    once between them. Threads may share it, and it may be used after a `fork()`.
+
+    Raises `ConfigurationError` for a URL that is none of these, and `StorageUnavailable` when the
+    database does not do it. No error holds the URL, which may have a password in it.
+    """
+
+    def __init__(self, url: str | os.PathLike[str], clock: Callable[[], float] = time.time) -> None:
+        self._url = _read(url)
+        self._clock = clock
+        self._claims = 0
+        self._lock = threading.Lock()
+        self._process = os.getpid()
+        self._engine: Engine | None = None
+        self._left_behind: list[Engine | None] = []
+        self._closed = False
+
+    def claim(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
+        """Return True to exactly one caller; `expires_at` is in Unix seconds."""
+        now = int(self._clock())
+        if expires_at < now - LEEWAY_SECONDS:
+            # It may have been used, and forgotten since.
+            raise StorageUnavailable("what ended that long ago is forgotten; are the clocks right?")
+        row = {"issuer": issuer, "audience": audience, "nonce": nonce, "expires_at": expires_at}
+        try:
+            engine, tidy = self._open()
+            insert = _INSERTS[engine.dialect.name]
+            with engine.begin() as connection:
+                if tidy:
+                    prune(connection, now)
+                return connection.execute(insert, row).first() is not None
+        except exc.SQLAlchemyError as failure:
+            raise _unavailable(failure) from None
+
+    def close(self) -> None:
+        """Let go of the database. Idempotent."""
+        with self._lock:
+            self._closed = True
+            if self._engine is not None and self._process == os.getpid():
+                self._engine.dispose()
+            self._engine = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"StoredReplay({self._url.get_backend_name()})"
+
+    def _open(self) -> tuple[Engine, bool]:
+        """Return this process's own engine, and whether it is time to forget what has expired."""
+        if self._process != os.getpid():
+            # The parent's connections are the parent's: not even to be closed here.
+            self._lock = threading.Lock()
+            self._left_behind.append(self._engine)
+            self._engine, self._process = None, os.getpid()
+        with self._lock:
+            if self._closed:
+                raise StorageUnavailable("this store of used tokens is closed")
+            if self._engine is None:
+                self._engine = _engine(self._url)
+            self._claims += 1
+            return self._engine, self._claims % PRUNE_EVERY == 1
+
+
+def _read(url: str | os.PathLike[str]) -> URL:
+    text = os.fspath(url)
+    if "://" not in text:
+        if not Path(text).absolute().parent.is_dir():
+            raise _wrong("there is no such folder")
+        return URL.create("sqlite", database=str(Path(text).absolute()))
+    try:
+        read = sa.make_url(text)
+    except exc.ArgumentError:
+        raise _wrong("it cannot be read") from None
+    if read.get_backend_name() not in _INSERTS:
+        raise _wrong(f"{read.get_backend_name()} is another database")
+    if read.get_backend_name() == "sqlite" and read.database in (None, "", ":memory:"):
+        raise _wrong("a database in memory forgets: MemoryReplay is for that")
+    try:
+        dialect = read.get_dialect()
+        dialect.import_dbapi()
+    except (exc.ArgumentError, ImportError):
+        raise _wrong("its driver is not installed") from None
+    if dialect.is_async:
+        raise _wrong("its driver is one that has to be awaited")
+    return read
+
+
+def _engine(url: URL) -> Engine:
+    """Open the database and make the table, if this is the first to come."""
+    if url.get_backend_name() == "sqlite":
+        engine = open_file(Path(str(url.database)))
+    else:
+        engine = sa.create_engine(url, pool_pre_ping=True, **HIDE)
+    try:
+        with engine.begin() as connection:
+            _make(connection)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def _make(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+    connection.execute(CreateTable(nonces, if_not_exists=True))
+    for index in nonces.indexes:
+        connection.execute(CreateIndex(index, if_not_exists=True))
+
+
+def _wrong(what: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"url must be the path of a SQLite file, or sqlite:/// or postgresql+<driver>://…: {what}",
+        setting="url",
+    )
+
+
+def _unavailable(failure: exc.SQLAlchemyError) -> StorageUnavailable:
+    origin = getattr(failure, "orig", None)
+    return StorageUnavailable(f"the database failed: {type(origin or failure).__name__}")

@@ -1,0 +1,291 @@
+"""`Verifier` and `AsyncVerifier`: any service checks tokens, knowing the issuer's DID and its own.
+
+    verifier = Verifier(trusted_issuers=[ISSUER], audience=MY_DID, revocations=view)
+    verified = verifier.verify(token, command="/notes/note/read", resource={"provider": "notes"})
+
+Both run the same flows (`nomos._core.verifying`); they differ in how each effect is performed and
+in nothing else. Docstrings are complete on `Verifier`; its twin refers to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from inspect import isawaitable, iscoroutinefunction
+from types import TracebackType
+from typing import Any, ClassVar, Protocol, Self, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from nomos._core.effects import Effect, Flow, Sign
+from nomos._core.recording import Recorded, VerificationRecord, believed, question
+from nomos._core.seen import Seen
+from nomos._core.verifying import Among, Look, Use, denied
+from nomos._io.drive import adrive, drive
+from nomos._io.replay import MemoryReplay
+from nomos._io.signer import AsyncSigner, Signer, shared
+from nomos._verifier import VerifierBase, done, is_awaited, issuers_of, no_store
+from nomos.models import Verified
+
+__all__ = [
+    "AsyncReplay",
+    "AsyncRevocations",
+    "AsyncVerifier",
+    "MemoryReplay",
+    "Replay",
+    "Revocations",
+    "Seen",
+    "VerificationRecord",
+    "Verified",
+    "Verifier",
+    "verify_record",
+]
+
+T = TypeVar("T")
+
+
+class Revocations(Protocol):
+    """Where a service looks up what was revoked."""
+
+    def among(self, ids: Collection[str]) -> Seen:
+        """Return those of `ids` (cids, DIDs, apps, envelopes) that are revoked, and as of when."""
+        ...
+
+
+class AsyncRevocations(Protocol):
+    """`Revocations`, awaited."""
+
+    async def among(self, ids: Collection[str]) -> Seen:
+        """See `Revocations.among`."""
+        ...
+
+
+class Replay(Protocol):
+    """Where it is kept what was used, for as long as it could be used again."""
+
+    def claim(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
+        """Return True to exactly one caller, ever; `expires_at` is in Unix seconds.
+
+        It has to be durable when this returns, and is kept for two minutes beyond `expires_at`.
+        """
+        ...
+
+
+class AsyncReplay(Protocol):
+    """`Replay`, awaited."""
+
+    async def claim(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
+        """See `Replay.claim`."""
+        ...
+
+
+class Verifier(VerifierBase):
+    """Checks the tokens that one service is sent. It needs no network, and asks nobody.
+
+    `trusted_issuers` are the DIDs that may root a chain, `audience` is this service's own. `leeway`
+    forgives clocks that many seconds (0 to 60), `max_depth` bounds a chain (1 to 32).
+    `accept_unlinked` takes chains of the hosted service, whose links do not name each other.
+
+    `revocations` is where revoked tokens are looked up: an object with `among`, or a collection of
+    ids, which may grow. It has to be given: `()` says that this service does not check revocation.
+    A view older than `revocations_max_age` seconds refuses every token, or, with
+    `on_stale_revocations="allow"`, none: what is known to be revoked is refused at any age, and a
+    view that fails always refuses.
+
+    `replay` keeps what was used: a write works once, and so does what a person approved. Without
+    it, both are refused. `clock` returns Unix seconds.
+
+    `receipt_key` is a key file (`nomos keygen` makes one) to sign a receipt of every verification
+    with: `verified.record`, or `denied.record`; `on_record` is called with each. Without its
+    receipt, and where `on_record` raises, nothing is allowed. `verify_record` reads them.
+
+    A verifier may be shared by threads and used after `fork()`. It is a context manager.
+    Raises `ConfigurationError`, whose `.setting` names what is wrong.
+    """
+
+    _waits: ClassVar = False
+
+    def verify(
+        self,
+        token: str,
+        *,
+        command: str,
+        resource: Mapping[str, Any],
+        args: Mapping[str, Any] | None = None,
+    ) -> Verified:
+        """Return what `token` proves for a call, and use it up if the call changes something.
+
+        `command`, `resource` and `args` are what this service was really asked to do, rebuilt from
+        the request: they have to equal what was signed, and every policy of the chain has to hold
+        for them. A command counts as a read if its last segment says so (`get`, `list`, `read`,
+        …); a read can be verified again. Call this last before acting.
+
+        Raises `Denied`, with a code that never changes, the hop, the field, and what would help;
+        `unavailable` is the code for what cannot be known now. Raises `SignerError` when the
+        binary gives no answer. Nothing is allowed then.
+        """
+        return self._run(self._verifying(token, command, resource, args))
+
+    def why(
+        self,
+        token: str,
+        *,
+        command: str | None = None,
+        resource: Mapping[str, Any] | None = None,
+        args: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Return for people what `token` says, link by link, and whether it is good for a call.
+
+        Nothing is used up, and whether it was used before is not looked at. The token itself is
+        not in the text. Never raises for a bad token.
+        """
+        return self._run(self._explaining(token, command, resource, args))
+
+    def close(self) -> None:
+        """Let go of what this verifier started. Idempotent."""
+        self._closed = True
+        if self._follower is not None:
+            self._follower.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _run(self, flow: Flow[T]) -> T:
+        return drive(flow, self._perform)
+
+    def _tell(self, text: str) -> None:
+        if self._on_record is not None:
+            done(self._on_record(text), "on_record")
+
+    def _perform(self, effect: Effect[Any]) -> object:
+        match effect:
+            case Sign(request):
+                return Signer(self._link).ask(request)
+            case Look() if self._follower is not None:
+                self._follower.look()
+                return None
+            case Among(ids):
+                return self._revocations.among(ids)
+            case Recorded(text):
+                self._tell(text)
+                return None
+            case Use() if self._replay is None:
+                raise no_store()
+            case Use(issuer, audience, nonce, expires_at):
+                return self._replay.claim(issuer, audience, nonce, expires_at)
+            case _:
+                raise TypeError(f"a flow asked for {effect!r}, which no verifier performs")
+
+
+class AsyncVerifier(VerifierBase):
+    """`Verifier` for asyncio and trio; see there. Nothing in it blocks the loop.
+
+    `revocations` and `replay` may be of either colour; what is not awaited runs in a thread.
+    """
+
+    _waits: ClassVar = True
+
+    async def verify(
+        self,
+        token: str,
+        *,
+        command: str,
+        resource: Mapping[str, Any],
+        args: Mapping[str, Any] | None = None,
+    ) -> Verified:
+        """See `Verifier.verify`."""
+        return await self._run(self._verifying(token, command, resource, args))
+
+    async def why(
+        self,
+        token: str,
+        *,
+        command: str | None = None,
+        resource: Mapping[str, Any] | None = None,
+        args: Mapping[str, Any] | None = None,
+    ) -> str:
+        """See `Verifier.why`."""
+        return await self._run(self._explaining(token, command, resource, args))
+
+    async def close(self) -> None:
+        """See `Verifier.close`."""
+        self._closed = True
+        if self._follower is not None:
+            self._follower.close(wait=False)
+
+    async def __aenter__(self) -> Self:
+        if self._follower is not None:
+            try:
+                await self._follower.aready()
+            except BaseException:
+                await self.close()
+                raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _run(self, flow: Flow[T]) -> T:
+        return await adrive(flow, self._perform)
+
+    async def _tell(self, text: str) -> None:
+        if self._on_record is None:
+            return
+        if is_awaited(self._on_record):
+            await self._on_record(text)
+        else:
+            done(await anyio.to_thread.run_sync(self._on_record, text), "on_record")
+
+    async def _perform(self, effect: Effect[Any]) -> object:
+        match effect:
+            case Sign(request):
+                return await AsyncSigner(self._link).ask(request)
+            case Look() if self._follower is not None:
+                await self._follower.alook()
+                return None
+            case Among(ids):
+                return await _awaited(self._revocations, "among", ids)
+            case Recorded(text):
+                await self._tell(text)
+                return None
+            case Use() if self._replay is None:
+                raise no_store()
+            case Use(issuer, audience, nonce, expires_at):
+                return await _awaited(self._replay, "claim", issuer, audience, nonce, expires_at)
+            case _:
+                raise TypeError(f"a flow asked for {effect!r}, which no verifier performs")
+
+
+def verify_record(text: str, *, issuers: Sequence[str]) -> VerificationRecord:
+    """Return what a receipt of verification says, if one of `issuers` signed it.
+
+    `issuers` are the DIDs of the verifiers whose receipts are believed, as somebody told you whom
+    you trust. It needs no network and no clock. Raises `Denied` for any other text.
+    """
+    known = list(issuers_of(issuers, "issuers"))
+    if not isinstance(text, str) or not text.isascii():
+        raise denied("malformed_ucan", "a receipt is a text of ASCII characters")
+    return believed(Signer(shared()).ask(question(text, known)))
+
+
+async def _awaited(thing: Any, name: str, *given: object) -> object:
+    """Call a method of either colour; where there are two, `aclaim` is the awaited `claim`."""
+    method = getattr(thing, f"a{name}", None) or getattr(thing, name)
+    if iscoroutinefunction(method) or getattr(thing, "instant", False):
+        answer = method(*given)
+    else:
+        answer = await anyio.to_thread.run_sync(method, *given)
+    return await answer if isawaitable(answer) else answer

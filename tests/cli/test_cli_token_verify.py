@@ -1,0 +1,426 @@
+"""`nomos token verify` and `why`: verdicts on terms that options name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from cli.token_world import (
+    CALL,
+    CHAIN,
+    CHILD,
+    HOLDER,
+    NOW,
+    RESOURCE,
+    ROOT,
+    TERMS,
+    TOKEN,
+    child,
+    nomos,
+    process,
+    root,
+    told,
+    use,
+)
+from vectors.forge import (
+    INVOCATION,
+    ISSUER,
+    PLANNER,
+    RESEARCHER,
+    SERVICE,
+    STRANGER,
+    cid,
+    flip,
+    invocation,
+    sign,
+    with_signature,
+)
+
+from nomos import AuthGuard, Verifier
+from nomos.errors import Denied
+
+REPLAY: Final = "whether it was used before: only the service that keeps a record can say"
+REVOCATIONS: Final = "revocations: none were given, and no feed was asked"
+
+
+@pytest.fixture
+def receipts(tmp_path: Path) -> tuple[str, str]:
+    """The receipt of an allow and that of a refusal, by the service."""
+    key = tmp_path / "service.key"
+    key.write_text(SERVICE.seed)
+    key.chmod(0o600)
+    verifier = Verifier(
+        trusted_issuers=[ISSUER.did], audience=SERVICE.did, revocations=(), receipt_key=key
+    )
+    call: dict[str, Any] = {"command": "/github/issue/list", "resource": RESOURCE}
+    allowed = verifier.verify(TOKEN, **call, args={"state": "open"}).record
+    with pytest.raises(Denied) as denied:
+        verifier.verify(TOKEN, **call, args={"state": "closed"})
+    return str(allowed), str(denied.value.record)
+
+
+# A verdict
+
+
+def test_a_good_token_is_verified_and_says_what_it_proves() -> None:
+    done = process("verify", *TERMS, *CALL, stdin=TOKEN)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0] == "✓ verified  the invocation holds"
+    for part in ("/github/issue/list", 'state = "open"', RESEARCHER.did, ISSUER.did, "evt_01jb"):
+        assert part in done.stdout
+    found = told("verify", *TERMS, *CALL)
+    assert (found["verified"], found["kind"]) == (True, "invocation")
+    assert (found["agent"], found["root"], found["depth"]) == (RESEARCHER.did, ISSUER.did, 2)
+    assert (found["resource"], found["args"]) == (RESOURCE, {"state": "open"})
+    assert (found["chain"], found["cid"]) == ([cid(ROOT), cid(CHILD)], cid(TOKEN))
+
+
+def test_no_claim_is_made_about_replay() -> None:
+    assert told("verify", *TERMS, *CALL)["not_checked"] == [REPLAY, REVOCATIONS]
+    # Asked twice, even about a write: nothing is used up, so it holds twice.
+    write = invocation(
+        PLANNER, [root(pol=[])], cmd="/github/issue/create", iat=NOW - 60, exp=NOW + 600
+    )
+    for _ in range(2):
+        assert told("verify", *TERMS, stdin=sign(INVOCATION, write, PLANNER))["verified"] is True
+    assert REPLAY in nomos("verify", *TERMS).stdout
+
+
+def test_what_nobody_asked_is_said_to_be_unknown() -> None:
+    assert told("verify", *TERMS)["not_checked"] == [
+        REPLAY,
+        REVOCATIONS,
+        "whether it fits a call: no --command and --resource were given",
+    ]
+    assert told("verify", *TERMS, *CALL, "--revoked", "x")["not_checked"] == [REPLAY]
+
+
+def _refused() -> dict[str, tuple[str, list[str], dict[str, Any]]]:
+    """A name, what came in, the options, and what is said of it."""
+    terms, holder = list(TERMS), list(HOLDER)
+    late = child(ROOT, cmd="/github")
+    other = ["--command", "/github/issue/list", "--resource", '{"owner": "acme", "repo": "x"}']
+    return {
+        "expired": (use([ROOT, CHILD], exp=NOW - 1), terms, {"code": "expired", "hop": 2}),
+        "forged": (with_signature(TOKEN, flip), terms, {"code": "bad_signature", "hop": 2}),
+        "not a token": ("hello", terms, {"code": "malformed_ucan"}),
+        "another issuer": (
+            TOKEN,
+            ["--issuer", STRANGER.did, "--audience", SERVICE.did],
+            {"code": "untrusted_issuer", "hop": 0},
+        ),
+        "another service": (
+            TOKEN,
+            ["--issuer", ISSUER.did, "--audience", STRANGER.did],
+            {"code": "audience_mismatch", "hop": 2, "field": "aud"},
+        ),
+        "a wider link": (
+            use([ROOT, late]),
+            terms,
+            {"code": "chain_attenuation_violation", "hop": 1, "field": "cmd", "found": '"/github"'},
+        ),
+        "revoked by cid": (
+            TOKEN,
+            [*terms, "--revoked", cid(CHILD)],
+            {"code": "revoked", "hop": 1},
+        ),
+        "revoked by key": (TOKEN, [*terms, "--revoked", PLANNER.did], {"code": "revoked"}),
+        "another resource": (
+            TOKEN,
+            [*terms, *other],
+            {"code": "resource_mismatch", "field": "args.resource"},
+        ),
+        "another argument": (
+            TOKEN,
+            [*terms, *CALL[:4], "--args", '{"state": "closed"}'],
+            {"code": "resource_mismatch", "wanted": '"closed"', "found": '"open"'},
+        ),
+        "too deep": (TOKEN, [*terms, "--max-depth", "1"], {"code": "chain_too_deep"}),
+        "tomorrow": (TOKEN, [*terms, "--at", str(NOW + 86400)], {"code": "expired"}),
+        "yesterday": (TOKEN, [*terms, "--at", str(NOW - 86400)], {"code": "not_yet_valid"}),
+        "a chain of another": (CHAIN, terms, {"code": "audience_mismatch"}),
+        "a chain that is revoked": (
+            CHAIN,
+            [*holder, "--revoked", cid(ROOT)],
+            {"code": "revoked", "hop": 0},
+        ),
+        "a chain for another command": (
+            CHAIN,
+            [*holder, "--command", "/github/repo/get", "--resource", "{}"],
+            {"code": "chain_attenuation_violation"},
+        ),
+        "a chain that is none": (
+            json.dumps(["a.b.c"]),
+            holder,
+            {"code": "malformed_ucan", "hop": 0},
+        ),
+    }
+
+
+REFUSED: Final = _refused()
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refusal_has_code_hop_field_and_fix(name: str) -> None:
+    text, options, said = REFUSED[name]
+    found = told("verify", *options, stdin=text)
+    assert found["verified"] is False
+    assert {key: found.get(key) for key in said} == said
+    assert found["message"]
+    assert found["fix"]
+    shown = nomos("verify", *options, stdin=text)
+    assert shown.exit_code == 1
+    assert shown.stdout.startswith(f"✗ refused  {said['code']}\n")
+    assert found["fix"] in shown.stdout
+    assert found["message"] in shown.stdout
+    assert f"(hop {found.get('hop')})" not in found["message"]
+
+
+def test_a_verdict_is_that_of_the_verifier() -> None:
+    for name, (text, options, _) in REFUSED.items():
+        if text[0] == "[" or "--at" in options:
+            continue
+        given = dict(zip(options[::2], options[1::2], strict=True))
+        revoked = [value for key, value in given.items() if key == "--revoked"]
+        verifier = Verifier(
+            trusted_issuers=[given["--issuer"]],
+            audience=given["--audience"],
+            revocations=revoked,
+            max_depth=int(given.get("--max-depth", 8)),
+        )
+        call: dict[str, Any] = {"command": "/github/issue/list", "resource": RESOURCE}
+        if "--resource" in given:
+            resource = json.loads(given["--resource"])
+            call["resource"] = {"provider": "github", **resource}
+            call["args"] = json.loads(given.get("--args", "{}"))
+        with pytest.raises(Denied) as denied:
+            verifier.verify(text, **call)
+        assert denied.value.code == told("verify", *options, stdin=text)["code"], name
+
+
+def test_a_chain_is_verified_for_its_holder() -> None:
+    found = told("verify", *HOLDER, stdin=CHAIN)
+    assert (found["verified"], found["kind"], found["agent"]) == (True, "chain", RESEARCHER.did)
+    assert REPLAY not in found["not_checked"]
+    assert "its policies" in found["not_checked"][1]
+    within = (*HOLDER, "--command", "/github/issue/list", "--resource", json.dumps(RESOURCE))
+    assert told("verify", *within, stdin=CHAIN)["verified"] is True
+    assert "✓ verified  the chain holds" in nomos("verify", *HOLDER, stdin=CHAIN).stdout
+
+
+def test_a_chain_falls_with_the_app_that_it_was_granted_to() -> None:
+    link = root(meta={"app_id": "app_1"})
+    holder = ("--issuer", ISSUER.did, "--audience", PLANNER.did)
+    assert told("verify", *holder, "--revoked", "app_2", stdin=link)["verified"] is True
+    assert told("verify", *holder, "--revoked", "app_1", stdin=link)["code"] == "revoked"
+
+
+def test_one_of_several_chains_that_fails_is_a_failure() -> None:
+    chains = json.dumps([[ROOT, CHILD], [ROOT]])
+    done = nomos("verify", *HOLDER, "--json", stdin=chains)
+    assert done.exit_code == 1
+    verdicts = [json.loads(line)["verified"] for line in done.stdout.splitlines()]
+    assert verdicts == [True, False]
+
+
+def test_several_issuers_and_revocations_may_be_named() -> None:
+    more = ("--issuer", STRANGER.did, "--revoked", "env_1", "--revoked", cid("x"))
+    assert told("verify", *TERMS, *more)["verified"] is True
+    assert "2 revoked as given by --revoked" in nomos("verify", *TERMS, *more).stdout
+
+
+def test_leeway_forgives_clocks() -> None:
+    token = use([ROOT, CHILD], exp=NOW + 10)
+    at = ("--at", datetime.fromtimestamp(NOW + 30, UTC).isoformat())
+    assert told("verify", *TERMS, *at, stdin=token)["code"] == "expired"
+    assert told("verify", *TERMS, *at, "--leeway", "60", stdin=token)["verified"] is True
+
+
+def test_unlinked_links_are_accepted_when_told_to() -> None:
+    token = use([ROOT, child(ROOT, prf=...)])
+    assert told("verify", *TERMS, stdin=token)["code"] == "chain_invalid"
+    assert told("verify", *TERMS, "--accept-unlinked", stdin=token)["verified"] is True
+
+
+# Receipts
+
+
+def test_a_receipt_is_verified_for_who_trusts_its_signer(receipts: tuple[str, str]) -> None:
+    allowed, refused = receipts
+    found = told("verify", "--issuer", SERVICE.did, stdin=allowed)
+    assert (found["kind"], found["verified"]) == ("receipt", True)
+    assert (found["receipt"]["outcome"], found["receipt"]["invocation"]) == ("allow", cid(TOKEN))
+    shown = process("verify", "--issuer", SERVICE.did, stdin=refused)
+    assert shown.returncode == 0
+    assert "a key that you trust for it signed this receipt" in shown.stdout
+    assert "resource_mismatch (hop 2)" in shown.stdout
+    assert "eyJ" not in shown.stdout
+
+
+def test_a_receipt_is_held_to_a_service_and_a_call(receipts: tuple[str, str]) -> None:
+    terms = ("--issuer", SERVICE.did, "--audience", SERVICE.did)
+    assert told("verify", *terms, *CALL, stdin=receipts[0])["verified"] is True
+    for wrong, code, field in (
+        (["--audience", STRANGER.did], "audience_mismatch", "service"),
+        (["--command", "/github/issue/get", "--resource", "{}"], "resource_mismatch", "cmd"),
+        (
+            [*CALL[:2], "--resource", '{"owner":"a","repo":"b"}'],
+            "resource_mismatch",
+            "resource_hash",
+        ),
+        ([*CALL[:4], "--args", '{"state":"closed"}'], "resource_mismatch", "args_hash"),
+        ([*CALL[:2], "--resource", "{}"], "resource_mismatch", "resource_hash"),
+    ):
+        found = told("verify", "--issuer", SERVICE.did, *wrong, stdin=receipts[0])
+        assert (found["verified"], found["code"], found["field"]) == (False, code, field)
+
+
+def test_a_receipt_by_another_or_changed_is_refused(receipts: tuple[str, str]) -> None:
+    found = told("verify", "--issuer", ISSUER.did, stdin=receipts[0])
+    assert (found["code"], found["verified"]) == ("untrusted_issuer", False)
+    forged = with_signature(receipts[0], flip)
+    assert told("verify", "--issuer", SERVICE.did, stdin=forged)["code"] == "bad_signature"
+    looked = told("inspect", stdin=forged)
+    assert (looked["holds"], looked["findings"][0]["code"]) == (False, "bad_signature")
+
+
+def test_a_receipt_is_looked_at_without_trust(receipts: tuple[str, str]) -> None:
+    done = nomos("inspect", stdin=receipts[0])
+    assert done.exit_code == 0
+    assert "✓ its signature is that of the key it names" in done.stdout
+    assert "not verified  Nobody said whose receipts to believe" in done.stdout
+    assert told("inspect", stdin=receipts[1])["receipt"]["outcome"] == "resource_mismatch"
+
+
+# The whole story
+
+
+def test_why_is_what_the_verifier_says() -> None:
+    done = process("why", *TERMS, *CALL, "--at", str(NOW), stdin=TOKEN)
+    verifier = Verifier(
+        trusted_issuers=[ISSUER.did],
+        audience=SERVICE.did,
+        revocations=(),
+        clock=lambda: NOW,
+    )
+    text = verifier.why(
+        TOKEN, command="/github/issue/list", resource=RESOURCE, args={"state": "open"}
+    )
+    assert (done.returncode, done.stdout) == (0, f"{text}\n")
+    assert told("why", *TERMS, *CALL, "--at", NOW)["text"] == text
+
+
+def test_why_tells_of_a_refusal_and_exits_with_one() -> None:
+    done = nomos("why", *TERMS, stdin=use([ROOT, child(ROOT, cmd="/github")]))
+    assert done.exit_code == 1
+    assert "REFUSED: chain_attenuation_violation at hop 1" in done.stdout
+    assert "eyJ" not in done.stdout
+
+
+def test_why_of_a_chain_is_its_verdict() -> None:
+    terms = (*HOLDER, "--at", NOW)
+    assert nomos("why", *terms, stdin=CHAIN).stdout == nomos("verify", *terms, stdin=CHAIN).stdout
+    assert told("why", *HOLDER, stdin=CHAIN)["text"] is None
+
+
+# Usage
+
+
+@pytest.mark.parametrize(
+    ("args", "hint"),
+    [
+        (["--audience", SERVICE.did], "--issuer"),
+        (["--issuer", ISSUER.did], "--audience"),
+        (["--issuer", "me", "--audience", SERVICE.did], "--issuer"),
+        (["--issuer", ISSUER.did, "--audience", "me"], "--audience"),
+        ([*TERMS, "--command", "/a/b"], "--resource"),
+        ([*TERMS, "--resource", "{}"], "--command"),
+        ([*TERMS, "--args", "{}"], "--command"),
+        ([*TERMS, "--command", "a b", "--resource", "{}"], "--command"),
+        ([*TERMS, "--command", "/a/b", "--resource", "[]"], "--resource"),
+        ([*TERMS, "--command", "/a/b", "--resource", "{"], "--resource"),
+        ([*TERMS, "--command", "/a/b", "--resource", "[" * 9999], "--resource"),
+        ([*TERMS, *CALL[:4], "--args", "1"], "--args"),
+        ([*TERMS, "--revoked", "a b"], "--revoked"),
+        ([*TERMS, "--revoked", TOKEN], "--revoked"),
+        ([*TERMS, "--at", "noon"], "--at"),
+        ([*TERMS, "--at", "9" * 30], "--at"),
+        ([*TERMS, "--at", "-5"], "--at"),
+        ([*TERMS, "--at", "0001-01-01T00:00:00+14:00"], "--at"),
+        ([*TERMS, "--leeway", "61"], "--leeway"),
+        ([*TERMS, "--max-depth", "33"], "--max-depth"),
+        ([*TERMS, TOKEN], "every user of this machine"),
+        ([*TERMS, "--token", TOKEN], "No such option"),
+        ([*TERMS, "--control-url", "ftp://x"], "--control-url"),
+    ],
+)
+def test_wrong_options_are_named_and_nothing_is_repeated(args: list[str], hint: str) -> None:
+    done = nomos("verify", *args, NO_COLOR="1", TERM="dumb")
+    assert done.exit_code == 2, done.output
+    assert hint in done.output.replace("\n", " ")
+    assert "eyJ" not in done.output
+    assert done.stdout == ""
+
+
+def test_no_input_is_usage_and_no_chain_is_refused() -> None:
+    assert nomos("verify", *TERMS, stdin="").exit_code == 2
+    done = nomos("verify", *TERMS, "--json", stdin="[[]]")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["code"] == "malformed_ucan"
+
+
+# A control plane
+
+
+@pytest.fixture(scope="module")
+def guard() -> Iterator[AuthGuard]:
+    policy = 'permit (principal, action in Action::"/filesystem", resource);'
+    with AuthGuard.embedded(policies=policy) as guard:
+        yield guard
+
+
+def _feed(guard: AuthGuard, tmp_path: Path) -> list[str]:
+    key = tmp_path / "api-key"
+    assert guard.api_key is not None
+    key.write_text(guard.api_key)
+    key.chmod(0o600)
+    issuer = _known(guard)["issuers"][0]["did"]
+    service = _known(guard)["services"][0]["did"]
+    return [
+        *("--issuer", issuer, "--audience", service),
+        *("--control-url", str(guard.control_plane_url), "--key-file", str(key)),
+    ]
+
+
+def _known(guard: AuthGuard) -> dict[str, Any]:
+    import httpx
+
+    with httpx.Client(trust_env=False) as client:
+        found: dict[str, Any] = client.get(f"{guard.control_plane_url}/.well-known/nomos").json()
+    return found
+
+
+def test_a_control_planes_feed_is_asked(guard: AuthGuard, tmp_path: Path) -> None:
+    terms = _feed(guard, tmp_path)
+    grant = guard.authorize(
+        command="/filesystem/file/read", resource={"provider": "filesystem", "path": "a"}
+    )
+    good = nomos("verify", *terms, stdin=str(grant.ucan))
+    assert good.exit_code == 0, good.output
+    assert f"the feed of {guard.control_plane_url}" in good.stdout
+    assert REVOCATIONS not in good.stdout
+    guard.revoke(grant)
+    found = told("verify", *terms, stdin=str(grant.ucan))
+    assert (found["verified"], found["code"]) == (False, "revoked")
+
+
+def test_a_feed_that_cannot_be_reached_gives_no_verdict(guard: AuthGuard, tmp_path: Path) -> None:
+    terms = _feed(guard, tmp_path)
+    terms[5] = "http://127.0.0.1:9"
+    done = nomos("verify", *terms)
+    assert done.exit_code == 2
+    assert done.stdout == ""

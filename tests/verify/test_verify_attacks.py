@@ -1,0 +1,119 @@
+"""Every attack on an invocation that the binary is tested with, shown to a verifier.
+
+The table's codes and hops are the binary's. The call is the one that the attack asks for, or else
+the one that it signed: a service that is asked for something else refuses all the more.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from verifiers import READ, SYNC, Colour
+
+from nomos._core.tokens import peek
+from nomos.errors import Denied, InvalidRequest, Unintelligible
+from nomos.resources import GITHUB, canonical_resource
+from nomos.verify import MemoryReplay, Seen
+
+FOLDER: Final = Path(__file__).parent.parent / "vectors"
+COMMAND: Final = re.compile(r"/github/issue/[a-z]+")
+ATTACKS: Final = sorted((FOLDER / "attacks").glob("*.json"))
+
+
+class View:
+    """What the table says is revoked, as of so many seconds ago."""
+
+    def __init__(self, revoked: list[str], age: int) -> None:
+        self.revoked, self.age = frozenset(revoked), age
+
+    def among(self, ids: Any) -> Seen:
+        return Seen(self.revoked & frozenset(ids), self.age)
+
+
+def rows(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each question about an invocation, with its answer."""
+    table = json.loads(path.read_text())
+    for row in (*table["accepted"], *table["refused"]):
+        ask = {**table["request"], **row["ask"]}
+        if ask["op"] != "verify" or "invocation" not in ask or "wanted" in ask:
+            continue
+        if not ask["trusted_issuers"]:
+            continue  # no verifier can be told to trust nobody
+        token = ask["invocation"]
+        if isinstance(token, int):
+            token = table["tokens"][token]
+        yield {**ask, "invocation": token}, row
+
+
+def settings(ask: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "trusted_issuers": ask["trusted_issuers"],
+        "audience": ask["audience"],
+        "max_depth": ask["max_depth"],
+        "leeway": ask["leeway"],
+        "accept_unlinked": ask["accept_unlinked"],
+        "revocations": View(ask["revoked"], ask.get("revocations_age", 0)),
+        "revocations_max_age": ask["revocations_max_age"],
+        "clock": lambda: ask["now"],
+        "replay": MemoryReplay(clock=lambda: ask["now"]),
+    }
+
+
+def call(ask: dict[str, Any]) -> dict[str, Any]:
+    """The call of the question, or the one that was signed; a plain one if that is none."""
+    if "call" in ask:
+        given = ask["call"]
+        return {"command": given["cmd"], "resource": given["resource"], "args": given["args"]}
+    try:
+        payload = peek(ask["invocation"])
+        args = dict(payload["args"])
+        command, resource = payload["cmd"], dict(args.pop("resource"))
+    except (Unintelligible, KeyError, TypeError, ValueError):
+        return dict(READ)
+    known = isinstance(command, str) and COMMAND.fullmatch(command)
+    return {"command": command if known else READ["command"], "resource": resource, "args": args}
+
+
+@pytest.mark.parametrize("path", ATTACKS, ids=lambda path: path.stem)
+def test_every_attack_is_refused_by_a_verifier(path: Path) -> None:
+    wrong = []
+    for ask, row in rows(path):
+        answer = attempt(SYNC, ask)
+        expected = row.get("refused") or {"code": "accepted"}
+        if answer == {"code": "resource_mismatch"}:
+            # The token is good, and the resource has a form that its provider does not know.
+            with pytest.raises(InvalidRequest):
+                canonical_resource(GITHUB, call(ask)["resource"])
+            continue
+        if answer != expected:
+            wrong.append((row.get("mutation", row.get("name")), answer, expected))
+    assert not wrong
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_async_verifier_answers_as_the_other_does(backend: str) -> None:
+    """One attack of each kind, for every call begins a new loop."""
+    asked = [ask for path in ATTACKS for ask, _ in list(rows(path))[:12]]
+    sync, colour = SYNC, Colour(backend)
+    assert [attempt(colour, ask) for ask in asked] == [attempt(sync, ask) for ask in asked]
+
+
+def test_there_are_many_and_of_most_codes() -> None:
+    codes = Counter(row.get("refused", {}).get("code") for path in ATTACKS for _, row in rows(path))
+    assert sum(codes.values()) > 1000
+    assert len(codes) > 10
+
+
+def attempt(colour: Colour, ask: dict[str, Any]) -> dict[str, Any]:
+    try:
+        colour.verify(ask["invocation"], call(ask), **settings(ask))
+    except Denied as denied:
+        hop = {} if denied.hop is None else {"hop": denied.hop}
+        return {"code": denied.code, **hop}
+    return {"code": "accepted"}

@@ -1,0 +1,121 @@
+"""The flow of one verification, with the binary and the view played by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from vectors.forge import ISSUER, NOW, SERVICE
+from verifiers import RESOURCE, TO_WRITE, TOKEN
+
+from nomos._core.effects import Flow, Sign
+from nomos._core.seen import NEVER, Seen
+from nomos._core.verifying import Among, Asked, Rules, Use, prove, verify
+from nomos._io.signer import Signer, shared
+from nomos._wire import Hello, Refused, Verified, Verify
+from nomos.errors import Denied, SignerError
+
+RULES = Rules((ISSUER.did,), SERVICE.did, 8)
+CALL = Asked("/github/issue/list", RESOURCE, {})
+
+
+def begun(token: str = TOKEN, rules: Rules = RULES, call: Asked = CALL) -> tuple[Flow[Any], Verify]:
+    """A flow up to its question to the binary."""
+    flow = verify(rules, token, call, NOW)
+    among = next(flow)
+    assert isinstance(among, Among)
+    sign = flow.send(Seen(frozenset()))
+    assert isinstance(sign, Sign)
+    assert isinstance(sign.request, Verify)
+    return flow, sign.request
+
+
+def answered(question: Verify) -> Verified:
+    answer = Signer(shared()).ask(question)
+    assert isinstance(answer, Verified), answer
+    return answer
+
+
+def test_what_is_proven_is_what_was_looked_up() -> None:
+    flow, question = begun()
+    right = answered(question)
+    with pytest.raises(StopIteration) as stop:
+        flow.send(right)
+    assert stop.value.value.cid == right.cid
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cid": "ab" * 32},
+        {"cid": None},
+        {"cids": ["ab" * 32]},
+        {"cids": []},
+        {"root": SERVICE.did},
+        {"agent": SERVICE.did},
+        {"lineage": ["ab" * 32]},
+    ],
+)
+def test_an_answer_about_something_else_is_none(change: dict[str, Any]) -> None:
+    flow, question = begun()
+    with pytest.raises(SignerError, match="another answer"):
+        flow.send(answered(question).model_copy(update=change))
+
+
+def test_an_answer_to_another_question_is_none() -> None:
+    flow, _ = begun()
+    with pytest.raises(SignerError, match="another answer"):
+        flow.send(Signer(shared()).ask(Hello()))
+
+
+def test_a_refusal_that_is_about_the_question_allows_nothing() -> None:
+    flow, _ = begun()
+    with pytest.raises(SignerError) as wrong:
+        flow.send(Refused(code="internal", message="it failed", hop=1))
+    assert (wrong.value.code, wrong.value.hop) == ("internal", 1)
+
+
+def test_a_token_that_only_the_binary_can_read_was_not_looked_up() -> None:
+    _, question = begun()
+    flow, _ = begun("no token")
+    with pytest.raises(SignerError, match="another answer"):
+        flow.send(answered(question))
+
+
+def test_to_know_no_issuer_is_not_to_distrust_one() -> None:
+    flow, question = begun(rules=Rules((), SERVICE.did, 8))
+    refused = Signer(shared()).ask(question)
+    assert isinstance(refused, Refused)
+    with pytest.raises(Denied) as denied:
+        flow.send(refused)
+    assert denied.value.code == "revocations_stale"
+
+
+@pytest.mark.parametrize(("age", "stale", "oldest"), [(9, "refuse", 5), (9, "allow", 9)])
+def test_the_binary_is_told_how_old_the_view_is(age: int, stale: Any, oldest: int) -> None:
+    flow = prove(Rules((ISSUER.did,), SERVICE.did, 8, stale=stale), TOKEN, None, NOW)
+    next(flow)
+    sign = flow.send(Seen(frozenset(), age=age))
+    assert isinstance(sign, Sign)
+    assert isinstance(sign.request, Verify)
+    assert sign.request.call is None
+    assert (sign.request.revocations_age, sign.request.revocations_max_age) == (age, oldest)
+
+
+def test_a_view_that_failed_is_as_old_as_can_be() -> None:
+    flow = prove(Rules((ISSUER.did,), SERVICE.did, 8, stale="allow"), TOKEN, None, NOW)
+    next(flow)
+    sign = flow.throw(OSError("down"))
+    assert isinstance(sign, Sign)
+    assert isinstance(sign.request, Verify)
+    assert (sign.request.revocations_age, sign.request.revocations_max_age) == (NEVER, 5)
+
+
+def test_a_use_does_not_show_its_nonce() -> None:
+    flow, question = begun(TO_WRITE, call=Asked("/github/issue/create", RESOURCE, {}))
+    use = flow.send(answered(question))
+    assert isinstance(use, Use)
+    assert use.nonce == "i-1"
+    assert "i-1" not in repr(use)
+    with pytest.raises(StopIteration):
+        flow.send(True)

@@ -1,0 +1,154 @@
+"""A real service in a process, a real control plane in another, and a wire that can be cut."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from services import Service, api_key, cid, register
+from standalone import Plane, Process, Wire, until
+
+WITHIN = 5.0
+STALE_AFTER = 5
+
+
+@dataclass
+class Scene:
+    plane: Plane
+    wire: Wire
+    service: Service
+    did: str
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    plane = Plane(tmp_path_factory.mktemp("follow"))
+    wire = Wire(int(plane.url.rpartition(":")[2]))
+    try:
+        did = register(plane, "notes")
+        service = Service(f"http://127.0.0.1:{wire.port}", did, api_key(plane))
+        try:
+            yield Scene(plane, wire, service, did)
+        finally:
+            wire.mend()
+            service.close()
+    finally:
+        wire.close()
+        plane.close()
+
+
+def test_what_is_revoked_is_refused_within_five_seconds(scene: Scene) -> None:
+    revoked, other = scene.plane.grant(scene.did), scene.plane.grant(scene.did)
+    assert scene.service.told(revoked) == "allowed"
+    scene.plane.revoke(cid(revoked))
+    until(lambda: scene.service.told(revoked) == "revoked", WITHIN)
+    assert scene.service.told(other) == "allowed"
+
+
+def test_a_token_for_another_service_is_not_for_this_one(scene: Scene) -> None:
+    assert scene.service.told(scene.plane.grant()) == "audience_mismatch"
+
+
+def test_cut_off_it_refuses_everything_and_goes_on_by_itself(scene: Scene) -> None:
+    good, revoked = scene.plane.grant(scene.did), scene.plane.grant(scene.did)
+    lax = Service(
+        f"http://127.0.0.1:{scene.wire.port}",
+        scene.did,
+        api_key(scene.plane),
+        on_stale_revocations="allow",
+    )
+    try:
+        assert scene.service.told(good) == lax.told(good) == "allowed"
+        scene.wire.cut()
+        took = until(lambda: scene.service.told(good) == "revocations_stale", STALE_AFTER + 1)
+        assert took > 1, "it was refused although the view was young"
+        scene.plane.revoke(cid(revoked))
+        said = scene.service.said(revoked)
+        assert "are known as of" in said
+        assert " since 2" in said
+        assert lax.told(good) == lax.told(revoked) == "allowed"
+        scene.wire.mend()
+        until(lambda: scene.service.told(good) == "allowed", WITHIN)
+        assert scene.service.told(revoked) == "revoked"
+        until(lambda: lax.told(revoked) == "revoked", WITHIN)
+    finally:
+        scene.wire.mend()
+        lax.close()
+
+
+def test_a_forked_process_follows_by_itself(scene: Scene) -> None:
+    """And its parent as before; neither disturbs the other."""
+    first, second = scene.plane.grant(scene.did), scene.plane.grant(scene.did)
+    scene.service.send(f"fork {second['ucan']}")
+    assert scene.service.heard() == "forked"
+    assert scene.service.told(first) == scene.service.told(second) == "allowed"
+    scene.plane.revoke(cid(first))
+    until(lambda: scene.service.told(first) == "revoked", WITHIN)
+    time.sleep(STALE_AFTER + 1)  # long enough for what it inherited to have grown old
+    assert scene.service.told(second) == "allowed"
+    scene.service.send("end")
+    assert scene.service.heard() == "allowed"
+    assert scene.service.told(first) == "revoked"
+
+
+def test_a_control_plane_that_is_killed_and_comes_back(scene: Scene, tmp_path: Path) -> None:
+    (tmp_path / "plane").mkdir()
+    plane = Plane(tmp_path / "plane")
+    try:
+        did = register(plane, "notes")
+        service = Service(plane.url, did, api_key(plane))
+        try:
+            good, revoked = plane.grant(did), plane.grant(did)
+            plane.revoke(cid(revoked))
+            until(lambda: service.told(revoked) == "revoked", WITHIN)
+            kill(plane.process)
+            until(lambda: service.told(good) == "revocations_stale", STALE_AFTER + 1)
+            assert service.told(revoked) == "revoked", "what is known stays known"
+            plane.process = again(plane)
+            until(lambda: service.told(good) == "allowed", 2 * WITHIN)
+            assert service.told(revoked) == "revoked"
+        finally:
+            service.close()
+    finally:
+        plane.close()
+
+
+def kill(process: Process) -> None:
+    process._process.kill()
+    process._process.wait()
+    process._reader.join()
+    assert process._process.stdout is not None
+    process._process.stdout.close()
+
+
+def again(plane: Plane) -> Process:
+    """Start the control plane of a folder again, at the port that it had."""
+    return Process(
+        *("dev", "--data", str(plane.folder / "data")),
+        *("--policies", str(plane.folder / "policy.cedar")),
+        *("--control-port", plane.url.rpartition(":")[2], "--pdp-port", "0"),
+        until="files served",
+    )
+
+
+def test_a_rotated_key_is_followed_and_a_revoked_one_is_not(scene: Scene) -> None:
+    old, first = scene.plane.grant(scene.did), scene.plane.issuer
+    assert scene.plane.operator.post("/v1/keys/rotate", json={}).status_code == 200
+    new = scene.plane.grant(scene.did)
+    until(lambda: scene.service.told(new) == "allowed", WITHIN)
+    assert scene.service.told(old) == "allowed"
+    begun_later = Service(scene.plane.url, scene.did, api_key(scene.plane))
+    pinned = Service(scene.plane.url, scene.did, api_key(scene.plane), pinned=first)
+    try:
+        for service in (begun_later, pinned):
+            assert service.told(old) == service.told(new) == "allowed"
+        scene.plane.revoke(first)
+        for service in (scene.service, begun_later, pinned):
+            until(lambda service=service: service.told(old) == "revoked", WITHIN)
+            assert service.told(new) == "allowed"
+    finally:
+        begun_later.close()
+        pinned.close()

@@ -1,0 +1,177 @@
+"""Between a service and its control plane there is somebody who lies."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from services import Liar, Lie, api_key, cid, liar_before, register, told
+from standalone import NOTE, READ, Plane, client, until
+
+from nomos import ConfigurationError, Denied, Unintelligible, Verifier
+
+WITHIN = 5.0
+STALE_AFTER = 5
+
+
+@dataclass
+class Scene:
+    plane: Plane
+    other: Plane
+    did: str
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """A control plane, and another with keys of its own and a tenant of the same name."""
+    plane = Plane(tmp_path_factory.mktemp("honest"))
+    try:
+        other = Plane(tmp_path_factory.mktemp("other"))
+        try:
+            yield Scene(plane, other, register(plane, "notes"))
+        finally:
+            other.close()
+    finally:
+        plane.close()
+
+
+def following(scene: Scene, url: str, **settings: Any) -> Verifier:
+    return Verifier.from_control_plane(
+        url, audience=scene.did, api_key=api_key(scene.plane), **settings
+    )
+
+
+def feed_alone(lie: Lie) -> Lie:
+    """Lie about revocations, and say the truth about keys."""
+    return lambda path, truth: lie(path, truth) if "/v1/revocations" in path else truth
+
+
+def forged(_: str, truth: dict[str, Any]) -> dict[str, Any]:
+    head, body, signature = truth["checkpoint"].split(".")
+    other = ("A" if signature[5] != "A" else "B").join((signature[:5], signature[6:]))
+    return {**truth, "checkpoint": f"{head}.{body}.{other}"}
+
+
+def cut(_: str, truth: dict[str, Any]) -> dict[str, Any]:
+    return {**truth, "entries": truth["entries"][:-1]}
+
+
+def another_tenant(_: str, truth: dict[str, Any]) -> dict[str, Any]:
+    return {**truth, "tenant": "another"}
+
+
+def rolled_back(liar: Liar) -> Lie:
+    """The newest answer of before the lie, again and again."""
+    old = [truth for path, truth in liar.truths if "/v1/revocations" in path][-1]
+    return lambda *_: old
+
+
+def another_issuers(http: httpx.Client) -> Lie:
+    """What another control plane says, feed and keys, signed as it should be."""
+    return lambda path, _: dict(http.get(path).json())
+
+
+def test_a_lie_is_not_believed_whatever_it_is(scene: Scene) -> None:
+    """Each of them leaves the view as it was, so it grows old and lets nothing through."""
+    plane = scene.plane
+    revoked, good = plane.grant(scene.did), plane.grant(scene.did)
+    sentences = {
+        "forged": "its checkpoint is not the issuer's",
+        "cut": "is missing: the log goes on to",
+        "tenant": "it is another tenant's",
+        "rolled back": "its checkpoint was not made for this question",
+        "other": "its checkpoint is not the issuer's",
+    }
+    liars = {name: liar_before(plane) for name in sentences}
+    verifiers = {name: following(scene, liar.url) for name, liar in liars.items()}
+    try:
+        for verifier in verifiers.values():
+            assert told(verifier, revoked) == told(verifier, good) == "allowed"
+        with client(scene.other.url, api_key(scene.other)) as http:
+            lies: dict[str, Lie] = {
+                "forged": feed_alone(forged),
+                "cut": feed_alone(cut),
+                "tenant": feed_alone(another_tenant),
+                "rolled back": feed_alone(rolled_back(liars["rolled back"])),
+                "other": another_issuers(http),
+            }
+            for name, lie in lies.items():
+                liars[name].lie = lie
+            plane.revoke(cid(revoked))
+            time.sleep(STALE_AFTER + 2)
+            for name, verifier in verifiers.items():
+                assert told(verifier, revoked) == told(verifier, good) == "revocations_stale", name
+                with pytest.raises(Denied, match=f"is refused .*{sentences[name]}"):
+                    verifier.verify(good["ucan"], command=READ, resource=NOTE)
+            for liar in liars.values():
+                liar.lie = None
+            for verifier in verifiers.values():
+                until(lambda verifier=verifier: told(verifier, good) == "allowed", WITHIN)
+                assert told(verifier, revoked) == "revoked"
+    finally:
+        for verifier in verifiers.values():
+            verifier.close()
+        for liar in liars.values():
+            liar.close()
+
+
+def test_another_control_plane_is_not_the_pinned_issuers(scene: Scene) -> None:
+    with pytest.raises(ConfigurationError, match="is none of the keys") as refused:
+        following(scene, scene.other.url, pinned=scene.plane.issuer)
+    assert refused.value.setting == "pinned"
+    with following(scene, scene.plane.url, pinned=scene.plane.issuer) as verifier:
+        assert told(verifier, scene.plane.grant(scene.did)) == "allowed"
+
+
+def test_a_key_that_only_names_the_pinned_one_is_not_its_successor(scene: Scene) -> None:
+    """A log in which the pinned key stands, unsigned by those before it, proves nothing."""
+
+    def claimed(_: str, truth: dict[str, Any]) -> dict[str, Any]:
+        keys = truth["keys"]
+        row = {**keys[0]["row"], "did": scene.other.issuer, "seq": len(keys) + 1}
+        return {**truth, "keys": [*keys, {**keys[0], "row": row}]}
+
+    liar = liar_before(scene.plane)
+    try:
+        liar.lie = claimed
+        with pytest.raises(ConfigurationError, match="was changed: it does not fit its hash"):
+            following(scene, liar.url, pinned=scene.plane.issuer)
+        with pytest.raises(Unintelligible, match="was changed: it does not fit its hash"):
+            following(scene, liar.url)
+    finally:
+        liar.close()
+
+
+def test_a_feed_that_lies_from_the_beginning_is_no_beginning(scene: Scene) -> None:
+    liar = liar_before(scene.plane)
+    try:
+        liar.lie = feed_alone(forged)
+        with pytest.raises(Unintelligible, match="its checkpoint is not the issuer's"):
+            following(scene, liar.url)
+    finally:
+        liar.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ({"keys": []}, "it shows no key that signs"),
+        ({"keys": [7]}, "no log of keys"),
+        ({"keys": None}, "it shows no key that signs"),
+        (["no", "object"], "it is not a JSON object"),
+    ],
+)
+def test_what_is_no_well_known_is_no_ground_for_trust(
+    scene: Scene, said: Any, sentence: str
+) -> None:
+    liar = liar_before(scene.plane)
+    try:
+        liar.lie = lambda *_: said
+        with pytest.raises(Unintelligible, match=sentence):
+            following(scene, liar.url)
+    finally:
+        liar.close()

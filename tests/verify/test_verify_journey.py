@@ -1,0 +1,155 @@
+"""A service beside a real control plane: what that grants is what the service lets in, once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import anyio
+import pytest
+from verifiers import Colour, Store
+
+from nomos import AsyncVerifier, AuthGuard, MemoryReplay, Verifier
+
+POLICY = """
+@id("agents") permit (principal, action in Action::"/github/issue", resource);
+
+@id("careful") @step_up("lead") @reason("a person looks at new issues first")
+forbid (principal, action == Action::"/github/issue/create", resource)
+unless { context.cosigned };
+"""
+
+APP = {"provider": "github", "owner": "acme", "repo": "app"}
+READ: dict[str, Any] = {"command": "/github/issue/list", "resource": APP}
+WRITE: dict[str, Any] = {
+    "command": "/github/issue/create",
+    "resource": APP,
+    "args": {"title": "It breaks"},
+}
+COMMENT: dict[str, Any] = {
+    "command": "/github/issue/comment",
+    "resource": {**APP, "issue_number": 1},
+    "args": {"body": "It does."},
+}
+
+
+@pytest.fixture(scope="module")
+def guard() -> Iterator[AuthGuard]:
+    with AuthGuard.embedded(policies=POLICY) as guard:
+        yield guard
+
+
+def settings(guard: AuthGuard) -> dict[str, Any]:
+    """What a service is told: the issuer's DID, its own, and where to keep what was used."""
+    grant = guard.authorize(**READ)
+    return {
+        "trusted_issuers": [grant.issuer],
+        "audience": grant.audience,
+        "revocations": (),
+        "replay": MemoryReplay(),
+        "clock": time.time,
+    }
+
+
+def test_what_is_granted_is_let_in(colour: Colour, guard: AuthGuard) -> None:
+    grant = guard.authorize(**READ)
+    told = settings(guard)
+    verified = colour.verify(grant.ucan, READ, **told)
+    assert verified.receipt == grant.receipt_id
+    assert verified.agent == guard.did()
+    assert verified.root == grant.issuer
+    fresh = grant.headers()["authorization"].removeprefix("Bearer ")
+    assert colour.verify(fresh, READ, **told).cid != verified.cid
+    assert colour.denied(grant.ucan, WRITE, **told).code == "resource_mismatch"
+
+
+def test_what_a_person_approved_is_good_once_however_often_it_is_signed(
+    colour: Colour, guard: AuthGuard
+) -> None:
+    asked = guard.authorize(**WRITE, purpose=colour.name)
+    if asked.decision == "requires_step_up":
+        guard.approvals.decide(str(asked.approval_envelope_id), approve=True)
+    grant = guard.authorize(
+        **WRITE, purpose=colour.name, cosigner_envelope_id=asked.approval_envelope_id
+    ).require()
+    told = settings(guard)
+    other = {**WRITE, "args": {"title": "Another"}}
+    assert colour.denied(grant.ucan, other, **told).code in (
+        "resource_mismatch",
+        "resource_out_of_scope",
+    )
+    assert colour.verify(grant.ucan, WRITE, **told)
+    fresh = grant.headers()["authorization"].removeprefix("Bearer ")
+    for token in (grant.ucan, fresh):
+        assert colour.denied(token, WRITE, **told).code == "approval_already_used"
+
+
+def test_an_unapproved_write_works_once_and_afresh(colour: Colour, guard: AuthGuard) -> None:
+    grant = guard.authorize(**COMMENT).require()
+    told = settings(guard)
+    assert colour.verify(grant.ucan, COMMENT, **told)
+    assert colour.denied(grant.ucan, COMMENT, **told).code == "replayed"
+    fresh = grant.headers()["authorization"].removeprefix("Bearer ")
+    assert colour.verify(fresh, COMMENT, **told)
+
+
+def test_a_child_s_chain_is_let_in_for_what_it_was_given(guard: AuthGuard) -> None:
+    parent = guard.authorize(**READ).require()
+    wanted = [{"with": "github://acme/app", "can": "issue:list"}]
+    with (
+        guard.fork_child(parent_chain=parent.chain, capabilities=wanted) as child,
+        AuthGuard.from_env(child.env()) as theirs,
+    ):
+        token = theirs.headers(**READ)["authorization"].removeprefix("Bearer ")
+    told = settings(guard)
+    with Verifier(**told) as verifier:
+        verified = verifier.verify(token, **READ)
+    assert verified.depth == 2
+    assert verified.agent != guard.did()
+
+
+def test_one_async_verifier_serves_loops_of_both_kinds(guard: AuthGuard) -> None:
+    verifier = AsyncVerifier(**settings(guard))
+    token = str(guard.authorize(**READ).ucan)
+
+    async def several() -> int:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(10):
+                tasks.start_soon(one)
+        return len(seen)
+
+    async def one() -> None:
+        seen.append((await verifier.verify(token, **READ)).cid)
+
+    seen: list[str] = []
+    for backend, count in (("asyncio", 10), ("trio", 20), ("asyncio", 30)):
+        assert anyio.run(several, backend=backend) == count
+
+
+class Slow(Store):
+    def claim(self, issuer: str, audience: str, nonce: str, expires_at: int) -> Any:
+        time.sleep(0.3)
+        return super().claim(issuer, audience, nonce, expires_at)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_slow_store_does_not_keep_the_loop_waiting(guard: AuthGuard, backend: str) -> None:
+    told = {**settings(guard), "replay": Slow()}
+    token = guard.authorize(**COMMENT).ucan
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await anyio.sleep(0.01)
+            ticks += 1
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(tick)
+            assert await AsyncVerifier(**told).verify(str(token), **COMMENT)
+            tasks.cancel_scope.cancel()
+
+    anyio.run(main, backend=backend)
+    assert ticks >= 5

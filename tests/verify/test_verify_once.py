@@ -1,0 +1,290 @@
+"""What works once: writes and approvals. And whatever cannot be known is a no."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from vectors.forge import NOW, RESEARCHER, SERVICE, cid, use
+from verifiers import (
+    LINKS,
+    READ,
+    RESOURCE,
+    SYNC,
+    TO_WRITE,
+    TOKEN,
+    WRITE,
+    Colour,
+    Store,
+    approved,
+    in_child,
+    replay,
+    settings,
+)
+
+from nomos import Verifier
+from nomos._io.signer import Link
+from nomos.errors import BinaryNotFound, ConfigurationError, Denied, SignerDied
+from nomos.verify import MemoryReplay, Seen
+
+
+class Awaited(Store):
+    """The same, awaited."""
+
+    async def claim(self, issuer: str, audience: str, nonce: str, expires_at: int) -> Any:
+        return super().claim(issuer, audience, nonce, expires_at)
+
+
+class Both(Store):
+    """One that has a method of each colour."""
+
+    async def aclaim(self, issuer: str, audience: str, nonce: str, expires_at: int) -> Any:
+        return super().claim(issuer, audience, nonce, expires_at)
+
+    def claim(self, issuer: str, audience: str, nonce: str, expires_at: int) -> Any:
+        raise AssertionError("the other colour")
+
+
+def test_a_read_uses_nothing_up(colour: Colour) -> None:
+    store = Store()
+    assert colour.verify(TOKEN, replay=store)
+    assert colour.verify(TOKEN, replay=store)
+    assert store.claimed == []
+
+
+def test_a_write_claims_its_nonce_and_an_approval_its_delegation(colour: Colour) -> None:
+    store = Store()
+    assert colour.verify(TO_WRITE, WRITE, replay=store)
+    grant = approved()
+    assert colour.verify(use([grant]), replay=store)
+    assert store.claimed == [
+        (RESEARCHER.did, SERVICE.did, "i-1", NOW + 60),
+        # Other calls can be signed on the delegation for as long as it lives.
+        ("approval", SERVICE.did, cid(grant), NOW + 300),
+    ]
+
+
+def test_an_approval_is_good_for_one_call_whatever_is_signed_on_it(colour: Colour) -> None:
+    store, grant = replay(), approved()
+    assert colour.verify(use([grant]), replay=store).chain == (cid(grant),)
+    denied = colour.denied(use([grant], nonce="i-2"), replay=store)
+    assert denied.code == "approval_already_used"
+    assert denied.fix is not None
+
+
+def test_an_approved_write_is_claimed_as_an_approval_alone(colour: Colour) -> None:
+    pol = [["==", ".cmd", WRITE["command"]], ["==", ".resource", RESOURCE]]
+    store = Store()
+    token = use([approved(pol=pol)], cmd=WRITE["command"])
+    assert colour.verify(token, WRITE, replay=store)
+    assert [claim[0] for claim in store.claimed] == ["approval"]
+
+
+def test_nothing_is_claimed_for_what_is_refused(colour: Colour) -> None:
+    store = Store()
+    assert colour.denied(TO_WRITE, READ, replay=store)
+    assert colour.denied(TO_WRITE, WRITE, replay=store, revocations=[cid(LINKS[0])])
+    assert store.claimed == []
+
+
+@pytest.mark.parametrize("answer", [OSError("disk"), None, 1, "yes", object()])
+def test_a_store_that_says_neither_yes_nor_no_is_a_no(colour: Colour, answer: Any) -> None:
+    denied = colour.denied(TO_WRITE, WRITE, replay=Store(answer))
+    assert denied.code == "unavailable"
+    assert denied.__cause__ is (answer if isinstance(answer, Exception) else None)
+
+
+def test_a_store_may_refuse_in_its_own_words(colour: Colour) -> None:
+    mine = Denied("no", code="replayed")
+    assert colour.denied(TO_WRITE, WRITE, replay=Store(mine)) is mine
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("kind", [Awaited, Both])
+def test_an_async_verifier_awaits_a_store_that_can_be(kind: type[Store], backend: str) -> None:
+    store = kind()
+    colour = Colour(backend)
+    assert colour.verify(TO_WRITE, WRITE, replay=store)
+    assert store.thread == threading.get_ident()
+    assert colour.denied(TO_WRITE, WRITE, replay=kind(False)).code == "replayed"
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_an_async_verifier_waits_for_others_in_a_thread(backend: str) -> None:
+    store = Store()
+    assert Colour(backend).verify(TO_WRITE, WRITE, replay=store)
+    assert store.thread not in (None, threading.get_ident())
+
+
+class View:
+    """A view of revocations that does what it is told."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def among(self, ids: Collection[str]) -> Any:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+class AwaitedView(View):
+    async def among(self, ids: Collection[str]) -> Any:
+        return super().among(ids)
+
+
+BROKEN = [
+    OSError("down"),
+    None,
+    (),
+    Seen(frozenset(), age=-1),
+    Seen(frozenset(), age=None),  # type: ignore[arg-type]
+    Seen(frozenset(), age=float("nan")),  # type: ignore[arg-type]
+    Seen(None),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize("answer", BROKEN, ids=repr)
+@pytest.mark.parametrize("stale", ["refuse", "allow"])
+def test_a_view_that_fails_is_a_no(colour: Colour, answer: Any, stale: str) -> None:
+    denied = colour.denied(TOKEN, revocations=View(answer), on_stale_revocations=stale)
+    assert denied.code == "revocations_stale"
+    assert "cannot be looked up" in str(denied)
+
+
+def test_a_bad_token_is_a_bad_token_whatever_the_view_does(colour: Colour) -> None:
+    assert colour.denied(use([*LINKS], exp=NOW), revocations=View(None)).code == "expired"
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_an_async_verifier_awaits_a_view(backend: str) -> None:
+    colour = Colour(backend)
+    assert colour.verify(TOKEN, revocations=AwaitedView(Seen(frozenset())))
+    assert colour.denied(TOKEN, revocations=AwaitedView(Seen(frozenset([cid(TOKEN)])))).hop == 2
+
+
+def test_a_collection_is_looked_at_each_time(colour: Colour) -> None:
+    revoked: set[str] = set()
+    verifier = colour.make(revocations=revoked)
+    assert colour.ask(verifier, "verify", TOKEN, READ)
+    revoked.add(cid(LINKS[0]))
+    with pytest.raises(Denied) as denied:
+        colour.ask(verifier, "verify", TOKEN, READ)
+    assert (denied.value.code, denied.value.hop) == ("revoked", 0)
+
+
+def test_a_view_cannot_revoke_what_it_was_not_asked_about(colour: Colour) -> None:
+    assert colour.verify(TOKEN, revocations=View(Seen(frozenset(["app_other"]))))
+
+
+def test_without_a_binary_nothing_is_allowed(
+    colour: Colour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOMOS_UCAN_BIN", str(tmp_path / "none"))
+    with pytest.raises(BinaryNotFound):
+        colour.verify(TOKEN)
+    with pytest.raises(BinaryNotFound):
+        colour.verify(TO_WRITE, WRITE, replay=replay())
+
+
+def test_a_binary_that_dies_allows_nothing(colour: Colour, tmp_path: Path) -> None:
+    wrong = tmp_path / "nomos-ucan"
+    wrong.write_text("#!/bin/sh\nexit 0\n")
+    wrong.chmod(0o755)
+    verifier = colour.make()
+    verifier._linked = Link(wrong)
+    with pytest.raises(SignerDied):
+        colour.ask(verifier, "verify", TOKEN, READ)
+    assert "NOT KNOWN" in colour.ask(verifier, "why", TOKEN, READ)
+
+
+# In memory
+
+
+def test_memory_takes_each_use_once_however_many_threads_ask() -> None:
+    store = MemoryReplay()
+    nonces = [f"n{number}" for number in range(200)] * 4
+    with ThreadPoolExecutor(8) as threads:
+        won = list(threads.map(lambda nonce: store.claim("i", "a", nonce, 2**40), nonces))
+    assert (sum(won), len(store)) == (200, 200)
+
+
+def test_one_write_by_many_threads_is_done_once() -> None:
+    with Verifier(**settings(replay=replay())) as verifier:
+
+        def attempt(_: int) -> str:
+            try:
+                verifier.verify(TO_WRITE, **WRITE)
+            except Denied as denied:
+                return denied.code
+            return "done"
+
+        with ThreadPoolExecutor(8) as threads:
+            ended = Counter(threads.map(attempt, range(40)))
+    assert ended == {"done": 1, "replayed": 39}
+
+
+def test_issuer_and_audience_have_nonces_of_their_own() -> None:
+    store = replay()
+    assert store.claim("i", "a", "n", NOW)
+    assert store.claim("i", "b", "n", NOW)
+    assert store.claim("j", "a", "n", NOW)
+    assert not store.claim("i", "a", "n", NOW + 1)
+
+
+def test_memory_forgets_what_has_expired_and_nothing_else() -> None:
+    now = [1000.0]
+    store = MemoryReplay(limit=2, clock=lambda: now[0])
+    assert store.claim("i", "a", "first", 1000)
+    assert store.claim("i", "a", "second", 2000)
+    with pytest.raises(OverflowError, match="2 uses"):
+        store.claim("i", "a", "third", 2000)
+    assert not store.claim("i", "a", "first", 1000)
+    now[0] = 1121
+    assert store.claim("i", "a", "third", 2000)
+    assert (len(store), repr(store)) == (2, "MemoryReplay(2 of 2)")
+    with pytest.raises(OverflowError, match="clocks"):
+        store.claim("i", "a", "first", 1000)
+    # What was forgotten stays forgotten, though the clock goes back.
+    now[0] = 1000
+    with pytest.raises(OverflowError, match="clocks"):
+        store.claim("i", "a", "first", 1000)
+
+
+def test_memory_that_is_full_is_a_no(colour: Colour) -> None:
+    store = MemoryReplay(limit=1, clock=lambda: NOW)
+    assert colour.verify(TO_WRITE, WRITE, replay=store)
+    other = use([*LINKS], cmd=WRITE["command"], nonce="i-2")
+    assert colour.denied(other, WRITE, replay=store).code == "unavailable"
+
+
+@pytest.mark.parametrize("limit", [0, -1, True, 1.5, "9"])
+def test_memory_has_a_limit(limit: Any) -> None:
+    with pytest.raises(ConfigurationError) as wrong:
+        MemoryReplay(limit=limit)
+    assert wrong.value.setting == "limit"
+
+
+# Across fork()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_verifier_works_on_both_sides_of_a_fork() -> None:
+    with Verifier(**settings()) as verifier:
+        assert verifier.verify(TOKEN, **READ)
+        assert in_child(lambda: verifier.verify(TOKEN, **READ).agent) == RESEARCHER.did
+        assert verifier.verify(TOKEN, **READ)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_memory_does_not_pretend_to_be_shared_after_a_fork() -> None:
+    store = replay()
+    verifier = Verifier(**settings(replay=store))
+    assert "unavailable" in in_child(lambda: SYNC.denied(TO_WRITE, WRITE, replay=store).code)
+    assert "forked" in in_child(lambda: str(store.claim("i", "a", "n", NOW)))
+    assert verifier.verify(TO_WRITE, **WRITE)

@@ -1,0 +1,457 @@
+"""Receipts of verification: one for every verdict, true to it, and checked by a third party."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import jwt
+import pytest
+from vectors.forge import (
+    CHECKPOINT,
+    ISSUER,
+    NOW,
+    PLANNER,
+    RESEARCHER,
+    SERVICE,
+    STRANGER,
+    canonical,
+    checkpoint,
+    child,
+    cid,
+    flip,
+    root,
+    sign,
+    unb64,
+    use,
+    with_signature,
+)
+from verifiers import (
+    COLOURS,
+    LINKS,
+    READ,
+    RESOURCE,
+    SYNC,
+    TO_WRITE,
+    TOKEN,
+    WRITE,
+    Colour,
+    replay,
+    settings,
+)
+
+from nomos import Verifier
+from nomos._core import recording
+from nomos._core.recording import Scribe
+from nomos._core.verifying import Asked
+from nomos._io.signer import Signer, shared
+from nomos._wire import ForgetKey, Hello, HelloAnswer
+from nomos.errors import ConfigurationError, Denied, SignerError
+from nomos.models import Secret
+from nomos.verify import VerificationRecord, verify_record
+
+ARGS: Final = {"state": "open"}
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    """The service's key, in a file of its own."""
+    file = tmp_path / "service.key"
+    file.write_text(f"{SERVICE.seed}\n")
+    file.chmod(0o600)
+    return file
+
+
+def read(text: str | None) -> VerificationRecord:
+    assert text is not None
+    return verify_record(text, issuers=[SERVICE.did])
+
+
+def sha256(value: object) -> str:
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def payload(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(unb64(text.split(".")[1]))
+    return found
+
+
+def test_an_allow_has_a_receipt_that_says_what_was_allowed(colour: Colour, key: Path) -> None:
+    token = use(list(LINKS), args={"resource": RESOURCE, **ARGS})
+    verified = colour.verify(token, {**READ, "args": ARGS}, receipt_key=key)
+    record = read(verified.record)
+    assert record == VerificationRecord(
+        issuer=SERVICE.did,
+        service=SERVICE.did,
+        command="/github/issue/list",
+        resource_hash=sha256(RESOURCE),
+        args_hash=sha256(ARGS),
+        outcome="allow",
+        hop=None,
+        agent=RESEARCHER.did,
+        root=ISSUER.did,
+        chain=tuple(map(cid, LINKS)),
+        invocation=cid(token),
+        at=record.at,
+        cid=cid(str(verified.record)),
+    )
+    assert (record.at.timestamp(), record.allowed) == (NOW, True)
+    assert (record.chain, record.agent) == (verified.chain, verified.agent)
+
+
+def test_a_receipt_is_compared_with_a_call(key: Path) -> None:
+    token = use(list(LINKS), args={"resource": RESOURCE, **ARGS})
+    record = read(SYNC.verify(token, {**READ, "args": ARGS}, receipt_key=key).record)
+    assert record.is_about(**READ, args=ARGS)
+    # The hash is of the canonical resource, so another spelling of it is the same one.
+    assert record.is_about(
+        command=READ["command"], resource={**RESOURCE, "owner": "ACME"}, args=ARGS
+    )
+    for other in (
+        {**READ},
+        {**READ, "args": {"state": "closed"}},
+        {**READ, "args": {**ARGS, "page": 1}},
+        {**READ, "args": ARGS, "command": "/github/issue/get"},
+        {**READ, "args": ARGS, "resource": {**RESOURCE, "repo": "other"}},
+        {**READ, "args": {"state": float("nan")}},
+    ):
+        assert not record.is_about(**other)
+
+
+REFUSED: Final[dict[str, tuple[str, dict[str, Any], Mapping[str, Any]]]] = {
+    "expired": (use(list(LINKS), exp=NOW), {}, READ),
+    "not_yet_valid": (use(list(LINKS), iat=NOW + 9), {}, READ),
+    "chain_invalid": (use([root(), child("x")]), {}, READ),
+    "chain_attenuation_violation": (use([root(), child(root(), cmd="/gitlab")]), {}, READ),
+    "untrusted_issuer": (TOKEN, {"trusted_issuers": [STRANGER.did]}, READ),
+    "revoked": (TOKEN, {"revocations": [cid(LINKS[0])]}, READ),
+    "audience_mismatch": (TOKEN, {"audience": STRANGER.did}, READ),
+    "resource_mismatch": (TOKEN, {}, {**READ, "resource": {**RESOURCE, "repo": "other"}}),
+    "unavailable": (TO_WRITE, {}, WRITE),
+}
+
+
+@pytest.mark.parametrize("code", REFUSED)
+def test_a_refusal_has_one_too_and_names_who_signed(colour: Colour, key: Path, code: str) -> None:
+    token, changes, call = REFUSED[code]
+    denied = colour.denied(token, call, receipt_key=key, **changes)
+    record = read(denied.record)
+    assert (denied.code, record.outcome, record.hop) == (code, code, denied.hop)
+    assert (record.agent, record.root) == (RESEARCHER.did, ISSUER.did)
+    assert record.invocation == cid(token)
+    assert len(record.chain) == 2
+    assert record.resource_hash == sha256(call["resource"])
+    assert not record.allowed
+
+
+def test_a_replay_and_its_refusal_are_both_on_record(colour: Colour, key: Path) -> None:
+    store = replay()
+    first = read(colour.verify(TO_WRITE, WRITE, receipt_key=key, replay=store).record)
+    again = read(colour.denied(TO_WRITE, WRITE, receipt_key=key, replay=store).record)
+    assert (first.outcome, again.outcome) == ("allow", "replayed")
+    assert first.invocation == again.invocation
+
+
+UNSIGNED: Final = {
+    "a flipped signature": with_signature(TOKEN, flip),
+    "a link with a flipped signature": use([with_signature(LINKS[0], flip), LINKS[1]]),
+    "a link by somebody else": use([LINKS[0], sign({"alg": "EdDSA"}, {"iss": "x"}, STRANGER)]),
+    "no token": "not.a.token",
+    "nothing": "",
+    "no text": "\ud800",
+    "a receipt": sign(CHECKPOINT, {"iss": PLANNER.did}, PLANNER),
+    "too deep": use([LINKS[0]] * 9),
+}
+
+
+@pytest.mark.parametrize("name", UNSIGNED)
+def test_nobody_is_named_for_what_nobody_signed(colour: Colour, key: Path, name: str) -> None:
+    denied = colour.denied(UNSIGNED[name], receipt_key=key)
+    record = read(denied.record)
+    assert (record.agent, record.root) == (None, None)
+    assert record.outcome == denied.code
+    assert record.service == SERVICE.did
+
+
+def test_an_empty_chain_names_nobody(key: Path) -> None:
+    denied = SYNC.denied(use([]), receipt_key=key)
+    record = read(denied.record)
+    assert (denied.code, record.agent, record.chain) == ("chain_invalid", None, ())
+    assert record.invocation == cid(use([]))
+
+
+def test_a_call_that_is_no_json_has_a_receipt_without_its_hash(colour: Colour, key: Path) -> None:
+    call = {**READ, "args": {"state": float("inf")}}
+    record = read(colour.denied(TOKEN, call, receipt_key=key).record)
+    assert (record.outcome, record.resource_hash, record.args_hash) == (
+        "resource_mismatch",
+        None,
+        None,
+    )
+    assert not record.is_about(**call)
+
+
+def test_without_a_key_there_is_no_receipt(colour: Colour) -> None:
+    assert colour.verify(TOKEN).record is None
+    assert colour.denied("x").record is None
+
+
+def test_receipts_hold_no_token_and_are_hidden(key: Path) -> None:
+    token = use(list(LINKS), args={"resource": RESOURCE, "secret": "hunter2"})
+    verified = SYNC.verify(token, {**READ, "args": {"secret": "hunter2"}}, receipt_key=key)
+    denied = SYNC.denied(token, {**READ, "args": {"secret": "hunter3"}}, receipt_key=key)
+    for text, shown in ((verified.record, repr(verified)), (denied.record, repr(denied))):
+        assert text is not None
+        assert text not in shown
+        said = json.dumps(payload(text))
+        assert [each for each in ("hunter", "eyJ", SERVICE.seed) if each in said] == []
+    assert SERVICE.seed not in repr(Scribe(Secret(SERVICE.seed)))
+    assert "record" not in repr(verified)
+
+
+def test_a_refusal_keeps_its_receipt_when_it_is_pickled(key: Path) -> None:
+    denied = SYNC.denied("x", receipt_key=key)
+    again = pickle.loads(pickle.dumps(denied))
+    assert (again.record, again.code) == (denied.record, "malformed_ucan")
+
+
+# The third party
+
+
+def test_pyjwt_reads_and_verifies_a_receipt(key: Path) -> None:
+    text = str(SYNC.verify(TOKEN, receipt_key=key).record)
+    assert jwt.get_unverified_header(text) == {"alg": "EdDSA", "typ": "nomos-receipt+jwt"}
+    decoded = jwt.decode(
+        text, SERVICE.private.public_key(), algorithms=["EdDSA"], options={"verify_iat": False}
+    )
+    assert decoded == payload(text)
+    assert decoded["outcome"] == "allow"
+    assert decoded["invocation"] == cid(TOKEN)
+    with pytest.raises(jwt.InvalidSignatureError):
+        jwt.decode(text, ISSUER.private.public_key(), algorithms=["EdDSA"])
+
+
+def test_another_process_verifies_it_offline(key: Path, tmp_path: Path) -> None:
+    file = tmp_path / "receipt"
+    file.write_text(str(SYNC.verify(TOKEN, receipt_key=key).record))
+    code = (
+        "import sys; from pathlib import Path; from nomos.verify import verify_record\n"
+        "print(verify_record(Path(sys.argv[1]).read_text(), issuers=[sys.argv[2]]).outcome)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, file, SERVICE.did],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env={**os.environ},
+    )
+    assert done.stdout == "allow\n"
+
+
+def test_every_changed_letter_is_found(key: Path) -> None:
+    text = str(SYNC.verify(TOKEN, receipt_key=key).record)
+    for index in range(0, len(text), 7):
+        other = "A" if text[index] != "A" else "B"
+        with pytest.raises(Denied):
+            verify_record(text[:index] + other + text[index + 1 :], issuers=[SERVICE.did])
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("", "malformed_ucan"),
+        ("é", "malformed_ucan"),
+        (None, "malformed_ucan"),
+        (b"x", "malformed_ucan"),
+        (TOKEN, "malformed_ucan"),
+        (LINKS[0], "malformed_ucan"),
+        (checkpoint(), "malformed_ucan"),
+    ],
+)
+def test_what_is_no_receipt_is_refused(text: Any, code: str) -> None:
+    with pytest.raises(Denied) as denied:
+        verify_record(text, issuers=[SERVICE.did, ISSUER.did])
+    assert denied.value.code == code
+
+
+def test_a_receipt_is_only_believed_of_whom_one_trusts(key: Path) -> None:
+    text = str(SYNC.verify(TOKEN, receipt_key=key).record)
+    with pytest.raises(Denied) as denied:
+        verify_record(text, issuers=[ISSUER.did])
+    assert denied.value.code == "untrusted_issuer"
+    for nobody in ([], "", SERVICE.did, ["x"], None):
+        with pytest.raises(ConfigurationError) as wrong:
+            verify_record(text, issuers=nobody)  # type: ignore[arg-type]
+        assert wrong.value.setting == "issuers"
+
+
+def test_a_receipt_is_no_token(key: Path) -> None:
+    text = str(SYNC.verify(TOKEN, receipt_key=key).record)
+    assert SYNC.denied(text).code == "malformed_ucan"
+    assert SYNC.denied(use([text])).code == "malformed_ucan"
+
+
+# Who is told
+
+
+def test_each_receipt_is_told_once(colour: Colour, key: Path) -> None:
+    heard: list[str] = []
+    verified = colour.verify(TOKEN, receipt_key=key, on_record=heard.append)
+    denied = colour.denied("x", receipt_key=key, on_record=heard.append)
+    assert heard == [verified.record, denied.record]
+
+
+@pytest.mark.parametrize("colour", COLOURS[1:], ids=lambda colour: colour.name)
+def test_a_listener_may_be_awaited(colour: Colour, key: Path) -> None:
+    heard: list[str] = []
+
+    async def listen(text: str) -> None:
+        heard.append(text)
+
+    verified = colour.verify(TOKEN, receipt_key=key, on_record=listen)
+    assert heard == [verified.record]
+
+
+class Listening:
+    """Something to call that has to be awaited, and does not look so."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    async def __call__(self, text: str) -> None:
+        self.heard.append(text)
+
+
+def test_nobody_is_told_in_a_way_that_is_never_awaited(colour: Colour, key: Path) -> None:
+    listening = Listening()
+    if colour.backend is None:
+        with pytest.raises(ConfigurationError, match="AsyncVerifier"):
+            colour.make(receipt_key=key, on_record=listening)
+    else:
+        verified = colour.verify(TOKEN, receipt_key=key, on_record=listening)
+        assert listening.heard.pop() == verified.record
+    with pytest.raises((ConfigurationError, TypeError), match=r"AsyncVerifier|asynchronous"):
+        colour.verify(TOKEN, receipt_key=key, on_record=lambda text: listening(str(text)))
+    assert listening.heard == []
+
+
+def test_nothing_is_allowed_that_could_not_be_told(colour: Colour, key: Path) -> None:
+    def full(_: str) -> None:
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"):
+        colour.verify(TOKEN, receipt_key=key, on_record=full)
+    denied = colour.denied("x", receipt_key=key, on_record=full)
+    assert denied.code == "malformed_ucan"
+    assert isinstance(denied.__cause__, OSError)
+    assert denied.record is not None
+
+
+def test_nothing_is_allowed_whose_receipt_is_not_signed(
+    colour: Colour, key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A binary that refuses to sign, as one of another version would."""
+    monkeypatch.setattr(recording, "SignReceipt", lambda **_: Hello())
+    with pytest.raises(SignerError, match="could not be signed"):
+        colour.verify(TOKEN, receipt_key=key)
+    denied = colour.denied("x", receipt_key=key)
+    assert (denied.code, denied.record) == ("malformed_ucan", None)
+    assert isinstance(denied.__cause__, SignerError)
+
+
+def test_a_binary_that_does_not_take_the_key_allows_nothing(
+    key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "LoadKey", lambda **_: Hello())
+    with pytest.raises(SignerError, match="did not take the key"):
+        SYNC.verify(TOKEN, receipt_key=key)
+
+
+def test_another_answer_than_asked_for_is_no_receipt() -> None:
+    other = HelloAnswer(id=1, version="1", speaks=1, runtime="x", ops=[])
+    with pytest.raises(SignerError, match="another answer"):
+        recording.believed(other)
+
+
+def test_the_key_is_loaded_again_if_somebody_forgot_it(key: Path) -> None:
+    verifier = Verifier(**settings(receipt_key=key))
+    first = verifier.verify(TOKEN, **READ)
+    Signer(shared()).ask(ForgetKey(key=SERVICE.did))
+    assert verifier.verify(TOKEN, **READ).record == first.record
+
+
+def test_the_key_survives_the_binary(key: Path) -> None:
+    verifier = Verifier(**settings(receipt_key=key))
+    first = verifier.verify(TOKEN, **READ)
+    process = shared().running()
+    assert process is not None
+    process.kill()
+    assert verifier.verify(TOKEN, **READ).record == first.record
+
+
+# Settings
+
+
+def test_a_key_that_others_can_read_is_refused(colour: Colour, key: Path) -> None:
+    key.chmod(0o644)
+    with pytest.raises(ConfigurationError, match="can be read by others") as wrong:
+        colour.make(receipt_key=key)
+    assert wrong.value.setting == "receipt_key"
+
+
+@pytest.mark.parametrize("given", [7, b"key", object(), [], True])
+def test_a_key_is_given_as_a_file(colour: Colour, given: object) -> None:
+    with pytest.raises(ConfigurationError) as wrong:
+        colour.make(receipt_key=given)
+    assert wrong.value.setting == "receipt_key"
+
+
+def test_a_key_file_has_to_be_there_and_hold_a_key(colour: Colour, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.touch(0o600)
+    for file in (tmp_path / "missing", empty, tmp_path):
+        with pytest.raises(ConfigurationError) as wrong:
+            colour.make(receipt_key=str(file))
+        assert wrong.value.setting == "receipt_key"
+
+
+def test_a_listener_needs_a_key_and_its_colour(colour: Colour, key: Path) -> None:
+    async def awaited(_: str) -> None: ...
+
+    wrong: list[dict[str, Any]] = [
+        {"on_record": print},
+        {"on_record": "print", "receipt_key": key},
+    ]
+    if colour.backend is None:
+        wrong.append({"on_record": awaited, "receipt_key": key})
+    for changes in wrong:
+        with pytest.raises(ConfigurationError) as refused:
+            colour.make(**changes)
+        assert refused.value.setting == "on_record"
+
+
+def test_a_receipt_says_which_service_even_if_another_key_signs(tmp_path: Path) -> None:
+    file = tmp_path / "auditor.key"
+    file.write_text(STRANGER.seed)
+    file.chmod(0o600)
+    text = str(SYNC.verify(TOKEN, receipt_key=file).record)
+    record = verify_record(text, issuers=[STRANGER.did])
+    assert (record.issuer, record.service) == (STRANGER.did, SERVICE.did)
+
+
+def test_hashes_are_of_plain_json(key: Path) -> None:
+    assert recording.hashes(Asked("/a/b", {"provider": "a"}, {})) == (
+        sha256({"provider": "a"}),
+        None,
+    )
+    assert recording.hashes(Asked("/a/b", {"provider": "a"}, {"n": float("nan")})) == (None, None)
+    assert recording.hashes(Asked("/a/b", {"provider": "a"}, {"n": 2**60})) == (None, None)
+    assert recording.hashes(Asked("/a/b", {"provider": "a", 1: 2}, {})) == (None, None)  # type: ignore[dict-item]

@@ -1,0 +1,405 @@
+"""Every way in which a token is refused, in both colours: code, hop, field, and what would help."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field as member
+from datetime import UTC, datetime
+from typing import Any, Final, get_args
+
+import pytest
+from vectors.forge import (
+    ISSUER,
+    NOW,
+    PLANNER,
+    RESEARCHER,
+    SERVICE,
+    STRANGER,
+    child,
+    cid,
+    flip,
+    root,
+    use,
+    with_signature,
+)
+from verifiers import (
+    LINKS,
+    READ,
+    RESOURCE,
+    SYNC,
+    TO_WRITE,
+    TOKEN,
+    WRITE,
+    Colour,
+    approved,
+    family,
+    replay,
+)
+
+from nomos.errors import Denied
+from nomos.models import VerificationCode
+from nomos.verify import Seen
+
+ROOT, CHILD = LINKS
+DEEP = json.loads("[" * 44 + "]" * 44)
+
+
+class Old:
+    """A view that is ten seconds old."""
+
+    def __init__(self, *ids: str, age: float = 10) -> None:
+        self.ids, self.age = frozenset(ids), age
+
+    def among(self, ids: Any) -> Seen:
+        return Seen(self.ids & frozenset(ids), self.age, "the feed was cut off")  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    code: str
+    token: Any
+    hop: int | None = None
+    field: str | None = None
+    call: Mapping[str, Any] = member(default_factory=lambda: READ)
+    settings: Mapping[str, Any] = member(default_factory=dict)
+
+
+def on(**changes: Any) -> Mapping[str, Any]:
+    return {**READ, **changes}
+
+
+NARROW = root(meta={"resource_constraint": {"provider": "github", "owner": "acme"}})
+STRICT = root(pol=[["==", ".args.state", "open"]])
+FAR_LINEAGE = root(prf=["ab" * 32, "cd" * 32], meta={"lineage": {"depth": 3}})
+APPS = root(meta={"app_id": "app_1", "lineage": {"apps": ["app_0"], "invokedBy": [STRANGER.did]}})
+
+CASES: Final = [
+    Case("nothing", "malformed_ucan", None),
+    Case("no text", "malformed_ucan", b"a.b.c"),
+    Case("empty", "malformed_ucan", ""),
+    Case("not ASCII", "malformed_ucan", "é.b.c"),
+    Case("half a character", "malformed_ucan", "\ud800.b.c"),
+    Case("no token", "malformed_ucan", "a.b.c"),
+    Case("too long", "malformed_ucan", "a" * 70_000),
+    Case("deep", "malformed_ucan", use([*LINKS], args={"resource": RESOURCE, "x": DEEP})),
+    Case("a delegation", "malformed_ucan", CHILD, field="typ"),
+    Case("padded", "malformed_ucan", TOKEN + "="),
+    Case("a chain of something else", "malformed_ucan", use([ROOT, "x.y.z"]), hop=1),
+    Case("a chain of numbers", "malformed_ucan", use([ROOT, 1])),  # type: ignore[list-item]
+    Case(
+        "too many names",
+        "malformed_ucan",
+        use([root(meta={"lineage": {"invokedBy": [f"{n}" for n in range(1100)]}}), CHILD]),
+    ),
+    Case("no signature of its issuer", "bad_signature", with_signature(TOKEN, flip), hop=2),
+    Case(
+        "nor in the chain",
+        "bad_signature",
+        use([with_signature(ROOT, flip), child(with_signature(ROOT, flip))]),
+        hop=0,
+    ),
+    Case("expired", "expired", use([*LINKS], exp=NOW), hop=2, field="exp"),
+    Case("an expired link", "expired", use([root(exp=NOW - 1), child(ROOT)]), hop=0, field="exp"),
+    Case("not yet", "not_yet_valid", use([*LINKS], iat=NOW + 5), hop=2, field="iat"),
+    Case("a link not yet", "not_yet_valid", use([root(nbf=NOW + 9), CHILD]), hop=0, field="nbf"),
+    Case("somebody else's", "chain_invalid", use([ROOT]), hop=1, field="iss"),
+    Case("unlinked", "chain_invalid", use([root(nonce="x"), CHILD]), hop=1, field="prf"),
+    Case("without prf", "chain_invalid", use([ROOT, child(ROOT, prf=...)]), hop=1, field="prf"),
+    Case(
+        "another subject", "chain_invalid", use([*LINKS], sub=STRANGER.did), hop=2, field="sub"
+    ),
+    Case("no chain", "chain_invalid", use([])),
+    Case(
+        "handed on from an approval",
+        "chain_invalid",
+        use([root(meta={"approval": {}}), child(root(meta={"approval": {}}))]),
+        hop=1,
+        field="meta.approval",
+    ),
+    Case("deep chain", "chain_too_deep", use(family(9)), hop=8),
+    Case("deeper than told", "chain_too_deep", TOKEN, hop=1, settings={"max_depth": 1}),
+    Case("deep before the root", "chain_too_deep", use([FAR_LINEAGE, child(FAR_LINEAGE)]), 0,
+         settings={"max_depth": 4}),
+    Case(
+        "wider", "chain_attenuation_violation", use([ROOT, child(ROOT, cmd="/github")]), 1, "cmd"
+    ),
+    Case(
+        "longer", "chain_attenuation_violation", use([ROOT, child(ROOT, exp=NOW + 999)]), 1, "exp"
+    ),
+    Case(
+        "earlier", "chain_attenuation_violation", use([ROOT, child(ROOT, nbf=NOW - 99)]), 1, "nbf"
+    ),
+    Case(
+        "of more",
+        "chain_attenuation_violation",
+        use([NARROW, child(NARROW, meta={"resource_constraint": {"provider": "github"}})]),
+        1,
+        "meta.resource_constraint",
+    ),
+    Case("a wider call", "chain_attenuation_violation", use([*LINKS], cmd="/github"), 2, "cmd"),
+    Case(
+        "another issuer", "untrusted_issuer", TOKEN, 0, "iss",
+        settings={"trusted_issuers": [STRANGER.did]},
+    ),
+    Case("revoked link", "revoked", TOKEN, 1, "cid", settings={"revocations": [cid(CHILD)]}),
+    Case("revoked call", "revoked", TOKEN, 2, "cid", settings={"revocations": {cid(TOKEN)}}),
+    Case("revoked agent", "revoked", TOKEN, 1, "iss", settings={"revocations": [PLANNER.did]}),
+    Case("revoked issuer", "revoked", TOKEN, 0, "iss", settings={"revocations": [ISSUER.did]}),
+    Case(
+        "revoked ancestor", "revoked", use([FAR_LINEAGE, child(FAR_LINEAGE)]), 0, "prf",
+        settings={"revocations": ["cd" * 32]},
+    ),
+    Case("revoked taker", "revoked", TOKEN, settings={"revocations": [SERVICE.did]}),
+    *(
+        Case(f"revoked {name}", "revoked", use([APPS, child(APPS)]),
+             settings={"revocations": [ident]})
+        for name, ident in (("app", "app_1"), ("older app", "app_0"), ("inviter", STRANGER.did))
+    ),
+    Case(
+        "revoked in an old view", "revoked", TOKEN, 1, "cid",
+        settings={"revocations": Old(cid(CHILD)), "on_stale_revocations": "allow"},
+    ),
+    Case(
+        "an old view", "revocations_stale", TOKEN, None, "revocations_age",
+        settings={"revocations": Old()},
+    ),
+    Case(
+        "a little too old", "revocations_stale", TOKEN, None, "revocations_age",
+        settings={"revocations": Old(age=5.2)},
+    ),
+    Case(
+        "another service",
+        "audience_mismatch",
+        use([*LINKS], aud=STRANGER.did),
+        hop=2,
+        field="aud",
+    ),
+    Case(
+        "beyond the constraint",
+        "resource_out_of_scope",
+        use([NARROW, child(NARROW)], args={"resource": {**RESOURCE, "owner": "evil"}}),
+        hop=2,
+        field="args.resource",
+        call=on(resource={**RESOURCE, "owner": "evil"}),
+    ),
+    Case(
+        "against a statement",
+        "resource_out_of_scope",
+        use([STRICT, child(STRICT)], args={"resource": RESOURCE, "state": "all"}),
+        hop=0,
+        field="pol[0]",
+        call=on(args={"state": "all"}),
+    ),
+    Case("another command", "resource_mismatch", TOKEN, 2, "cmd", on(command="/github/issue/read")),
+    Case(
+        "another resource",
+        "resource_mismatch",
+        TOKEN,
+        2,
+        "args.resource",
+        on(resource={**RESOURCE, "repo": "other"}),
+    ),
+    Case(
+        "another argument",
+        "resource_mismatch",
+        use([*LINKS], args={"resource": RESOURCE, "state": "open"}),
+        2,
+        "args.state",
+        on(args={"state": "all"}),
+    ),
+    Case(
+        "an argument left out",
+        "resource_mismatch",
+        use([*LINKS], args={"resource": RESOURCE, "state": "open"}),
+        2,
+        "args.state",
+    ),
+    Case(
+        "a statement about the call",
+        "resource_mismatch",
+        use(
+            [root(pol=[["!=", ".args.state", "all"]]),
+             child(root(pol=[["!=", ".args.state", "all"]]))]
+        ),
+        0,
+        "pol[0]",
+        on(args={"state": "all"}),
+    ),
+    Case("an unlawful resource", "resource_mismatch", TOKEN, field="resource.owner",
+         call=on(resource={**RESOURCE, "owner": "a/b"})),
+    Case("an unknown field", "resource_mismatch", TOKEN, field="resource.x",
+         call=on(resource={**RESOURCE, "x": 1})),
+    *(
+        Case(f"arguments that nobody can sign: {name}", "resource_mismatch", TOKEN, field="args",
+             call=on(args=args))
+        for name, args in {
+            "NaN": {"n": float("nan")},
+            "infinity": {"n": float("inf")},
+            "a large number": {"n": 2**60},
+            "half a character": {"n": "\ud800"},
+            "bytes": {"n": b""},
+            "a name that is a number": {1: 2},
+            "too much": {"n": "x" * 600_000},
+            "another resource": {"resource": {}},
+            "too deep": {"n": DEEP},
+        }.items()
+    ),
+    Case(
+        "a bad token for a call that nobody can sign",
+        "expired",
+        use([*LINKS], exp=NOW),
+        2,
+        "exp",
+        on(args={"n": 2**60}),
+    ),
+    Case(
+        "an approval of another form",
+        "approval_not_found",
+        use([approved(meta={"approval": {"id": "env_1"}})]),
+        0,
+        "meta.approval",
+    ),
+    Case(
+        "an approval that is no object",
+        "approval_not_found",
+        use([approved(meta={"approval": True})]),
+        0,
+        "meta.approval",
+    ),
+    *(
+        Case(f"an approval whose {name} is wrong", "approval_not_found",
+             use([approved(meta={"approval": {
+                 "id": "env_" + "0" * 26, "fingerprint": "ab" * 32, "roles": ["lead"], name: wrong
+             }})]), 0, "meta.approval")
+        for name, wrong in (("id", 1), ("id", "env_x"), ("fingerprint", "x"), ("fingerprint", 1),
+                            ("roles", "lead"), ("roles", [1]))
+    ),
+    Case(
+        "an approval for another service",
+        "approval_mismatch",
+        use([approved(meta={"audience": STRANGER.did})]),
+        0,
+        "meta.audience",
+    ),
+    Case(
+        "an approval of any command",
+        "approval_mismatch",
+        use([approved(pol=[["==", ".resource", RESOURCE]])]),
+        0,
+        "pol",
+    ),
+    Case(
+        "an approval of any resource",
+        "approval_mismatch",
+        use([approved(pol=[["==", ".cmd", "/github/issue/list"], [">=", ".args.n", 0]])],
+            args={"resource": RESOURCE, "n": 1}),
+        0,
+        "pol",
+        on(args={"n": 1}),
+    ),
+    Case("an approval without a store", "unavailable", use([approved()]), field="replay"),
+    Case("a write without a store", "unavailable", TO_WRITE, field="replay", call=WRITE),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_token_is_refused(colour: Colour, case: Case) -> None:
+    denied = colour.denied(case.token, case.call, **case.settings)
+    assert (denied.code, denied.hop, denied.field) == (case.code, case.hop, case.field), denied
+    assert denied.fix
+    assert str(denied).endswith(denied.fix)
+    assert (f"hop {case.hop}" in str(denied)) == (case.hop is not None)
+    assert denied.grant is None
+    copy = pickle.loads(pickle.dumps(denied))
+    assert (str(copy), vars(copy)) == (str(denied), vars(denied))
+
+
+def test_every_code_of_the_binary_is_in_the_table() -> None:
+    assert set(get_args(VerificationCode)) < {case.code for case in CASES}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_why_says_the_same_and_never_raises_or_shows_the_token(case: Case) -> None:
+    text = SYNC.why(case.token, case.call, **case.settings)
+    if case.code != "unavailable":
+        denied = SYNC.denied(case.token, case.call, **case.settings)
+        assert f"REFUSED: {case.code}" in text
+        assert str(denied.fix)[:100] in text
+    if isinstance(case.token, str) and case.token.count(".") == 2:
+        assert not [part for part in case.token.split(".") if len(part) > 8 and part in text]
+
+
+def test_refusals_say_what_was_wanted_and_what_was_found(colour: Colour) -> None:
+    denied = colour.denied(TOKEN, on(command="/github/issue/read"))
+    assert (denied.wanted, denied.found) == ('"/github/issue/read"', '"/github/issue/list"')
+    denied = colour.denied(TOKEN, revocations=Old())
+    assert "the feed was cut off" in str(denied)
+
+
+def test_what_a_token_proves(colour: Colour) -> None:
+    receipt, lineage = "evt_" + "0" * 26, ["ab" * 32]
+    meta = {"receipt_id": receipt, "lineage": {"swarmId": "crew", "depth": 1}}
+    first = root(meta=meta, prf=lineage)
+    second = child(first)
+    token = use([first, second], args={"resource": RESOURCE, "state": "open"})
+    verified = colour.verify(token, on(args={"state": "open", "page": 2}))
+    assert verified.agent == RESEARCHER.did
+    assert verified.root == ISSUER.did
+    assert verified.chain == (cid(first), cid(second))
+    assert verified.depth == 3
+    assert verified.lineage == tuple(lineage)
+    assert (verified.command, verified.resource) == ("/github/issue/list", RESOURCE)
+    assert verified.args == {"state": "open"}
+    assert verified.expires_at == datetime.fromtimestamp(NOW + 60, UTC)
+    assert (verified.receipt, verified.swarm) == (receipt, "crew")
+    assert (verified.cid, verified.nonce) == (cid(token), "i-1")
+    assert not [part for part in token.split(".") if part in repr(verified)]
+
+
+def test_what_the_issuer_did_not_say_is_none(colour: Colour) -> None:
+    verified = colour.verify(TOKEN)
+    assert (verified.receipt, verified.swarm, verified.lineage) == (None, None, ())
+
+
+def test_a_resource_is_read_in_its_provider_s_form(colour: Colour) -> None:
+    shouted = {"provider": "github", "owner": "ACME", "repo": "App"}
+    assert colour.verify(TOKEN, on(resource=shouted)).resource == RESOURCE
+    own = {"provider": "notes", "name": "A/../b"}
+    mine = root(cmd="/notes")
+    token = use([mine, child(mine, cmd="/notes")], cmd="/notes/get", args={"resource": own})
+    assert colour.verify(token, {"command": "/notes/get", "resource": own}).resource == own
+
+
+def test_leeway_depth_and_unlinked_chains_are_allowed_on_request(colour: Colour) -> None:
+    assert colour.verify(use([*LINKS], exp=NOW), leeway=1)
+    assert colour.verify(use(family(9)), max_depth=9)
+    assert colour.verify(use([ROOT, child(ROOT, prf=...)]), accept_unlinked=True)
+
+
+def test_an_old_view_will_do_for_who_says_so_but_not_none_at_all(colour: Colour) -> None:
+    allow: dict[str, Any] = {"on_stale_revocations": "allow"}
+    assert colour.verify(TOKEN, revocations=Old(age=9_999), **allow)
+    assert colour.verify(TOKEN, revocations=Old(age=60), revocations_max_age=60)
+    never = colour.denied(TOKEN, revocations=Old(age=2**31), **allow)
+    assert never.code == "revocations_stale"
+
+
+def test_a_token_for_another_service_works_there_and_here_not(colour: Colour) -> None:
+    there = use([*LINKS], aud=STRANGER.did)
+    assert colour.denied(there).code == "audience_mismatch"
+    assert colour.verify(there, audience=STRANGER.did)
+
+
+def test_a_write_is_used_up_last(colour: Colour) -> None:
+    store = replay()
+    for call in (READ, {**WRITE, "args": {"n": 2**60}}):
+        assert colour.denied(TO_WRITE, call, replay=store).code == "resource_mismatch"
+    assert len(store) == 0
+    assert colour.verify(TO_WRITE, WRITE, replay=store)
+    with pytest.raises(Denied) as again:
+        colour.verify(TO_WRITE, WRITE, replay=store)
+    assert (again.value.code, again.value.field) == ("replayed", "nonce")

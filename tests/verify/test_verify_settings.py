@@ -1,0 +1,126 @@
+"""What a verifier is told, and what it refuses to be told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+from vectors.forge import ISSUER, SERVICE
+from verifiers import READ, TOKEN, Colour, settings
+
+from nomos import AsyncVerifier, Verifier
+from nomos.errors import ConfigurationError
+from nomos.verify import MemoryReplay
+
+
+class Awaited:
+    async def among(self, ids: Any) -> Any: ...
+
+    async def claim(self, *use: Any) -> Any: ...
+
+
+WRONG: dict[str, list[Any]] = {
+    "trusted_issuers": [[], (), ISSUER.did, None, ["did:key:z6Mk"], [1], [ISSUER.did, ""]],
+    "audience": [None, "", "did:web:example.com", "x" + SERVICE.did, SERVICE.did + "\n", 7],
+    "max_depth": [0, 33, True, "8", 8.0, None],
+    "leeway": [-1, 61, True, 1.5, None],
+    "revocations_max_age": [-1, 86_401, False, 5.0],
+    "on_stale_revocations": ["ALLOW", None, True, ""],
+    "revocations": [None, "app_1", b"x", [1], 7, object()],
+    "replay": [object(), (), "memory"],
+    "accept_unlinked": [1, None, "no"],
+    "clock": [None, 1_700_000_000],
+}
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [(setting, value) for setting, values in WRONG.items() for value in values],
+)
+def test_a_wrong_setting_is_named(colour: Colour, setting: str, value: Any) -> None:
+    if (setting, value) == ("replay", None):
+        return
+    with pytest.raises(ConfigurationError) as wrong:
+        colour.make(**{setting: value})
+    assert wrong.value.setting == setting
+
+
+@pytest.mark.parametrize("setting", ["revocations", "replay"])
+def test_what_has_to_be_awaited_is_for_the_async_verifier(setting: str) -> None:
+    with pytest.raises(ConfigurationError, match="AsyncVerifier") as wrong:
+        Verifier(**settings(**{setting: Awaited()}))
+    assert wrong.value.setting == setting
+    AsyncVerifier(**settings(**{setting: Awaited()}))
+
+
+def test_revocation_has_to_be_spoken_of(colour: Colour) -> None:
+    with pytest.raises(ConfigurationError, match="does not check revocation"):
+        colour.make(revocations=...)
+    assert colour.verify(TOKEN, revocations=())
+    assert colour.verify(TOKEN, revocations=frozenset())
+
+
+CALLS: dict[str, list[Any]] = {
+    "command": ["", "github", "/Github", "/github/", "/a//b", "/a\n", None, 7, "/" + "a" * 256],
+    "resource": [None, "github", []],
+    "args": ["x", [], 1],
+}
+
+
+@pytest.mark.parametrize(
+    ("part", "value"), [(part, value) for part, values in CALLS.items() for value in values]
+)
+def test_a_call_that_is_none_is_the_caller_s_mistake(colour: Colour, part: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError) as wrong:
+        colour.verify(TOKEN, {**READ, part: value})
+    assert wrong.value.setting == part
+
+
+def test_why_of_a_call_needs_all_of_it(colour: Colour) -> None:
+    with pytest.raises(ConfigurationError) as wrong:
+        colour.why(TOKEN, {"resource": {}})
+    assert wrong.value.setting == "command"
+    with pytest.raises(ConfigurationError) as wrong:
+        colour.why(TOKEN, {"command": "/a"})
+    assert wrong.value.setting == "resource"
+
+
+@pytest.mark.parametrize("now", [-1, float("nan"), float("inf"), 1e15])
+def test_a_clock_that_tells_no_time_allows_nothing(colour: Colour, now: float) -> None:
+    with pytest.raises(ConfigurationError) as wrong:
+        colour.verify(TOKEN, clock=lambda: now)
+    assert wrong.value.setting == "clock"
+
+
+def test_a_closed_verifier_allows_nothing_and_closes_again() -> None:
+    with Verifier(**settings()) as verifier:
+        assert verifier.verify(TOKEN, **READ)
+    verifier.close()
+    with pytest.raises(ConfigurationError, match="closed"):
+        verifier.verify(TOKEN, **READ)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_closed_async_verifier_allows_nothing_and_closes_again(backend: str) -> None:
+    async def use() -> None:
+        async with AsyncVerifier(**settings()) as verifier:
+            assert await verifier.verify(TOKEN, **READ)
+        await verifier.close()
+        with pytest.raises(ConfigurationError, match="closed"):
+            await verifier.verify(TOKEN, **READ)
+
+    anyio.run(use, backend=backend)
+
+
+def test_a_verifier_says_who_it_is(colour: Colour) -> None:
+    verifier = colour.make(replay=MemoryReplay())
+    assert verifier.audience == SERVICE.did
+    assert repr(verifier) == f"{type(verifier).__name__}(audience={SERVICE.did!r})"
+
+
+def test_an_effect_that_nobody_performs_is_a_mistake(colour: Colour) -> None:
+    from nomos._core.effects import Now
+
+    with pytest.raises(TypeError, match="which no verifier performs"):
+        colour.ask(colour.make(), "_perform", Now(), {})

@@ -1,0 +1,185 @@
+"""A store of used tokens that outlives the process, on the databases that there are."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from vectors.forge import NOW
+from verifiers import TO_WRITE, WRITE, Colour, in_child
+
+from nomos.errors import ConfigurationError
+from nomos.server.storage.database import StorageUnavailable
+from nomos.server.storage.replay import StoredReplay
+
+SECRET = "hunter2hunter2"
+SOON = int(time.time()) + 600
+
+RACE = """
+import sys, time
+from nomos.server.storage.replay import StoredReplay
+url, at, ends = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
+with StoredReplay(url) as store:
+    time.sleep(max(0, at - time.time()))
+    print("".join(str(int(store.claim("i", "a", f"n{n}", ends))) for n in range(200)))
+"""
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL server of our own, on loopback."""
+    if importlib.util.find_spec("psycopg") is None or shutil.which("initdb") is None:
+        pytest.skip("needs psycopg, and PostgreSQL's initdb and pg_ctl on PATH")
+    # Not beneath pytest's folder, which nobody but its owner may enter: it does not run as root,
+    # and Debian's package brings a user for it.
+    with tempfile.TemporaryDirectory() as folder:
+        user = "postgres" if os.geteuid() == 0 else None
+        if user is not None:
+            shutil.chown(folder, user)
+        data = str(Path(folder, "data"))
+
+        def run(*command: str) -> None:
+            quiet = subprocess.DEVNULL
+            subprocess.run(command, check=True, stdout=quiet, user=user, cwd="/")
+
+        run("initdb", "-D", data, "-A", "trust", "-U", "nomos")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -k {folder}"
+        run("pg_ctl", "-D", data, "-o", options, "-l", str(Path(folder, "log")), "-w", "start")
+        try:
+            yield f"postgresql+psycopg://nomos@127.0.0.1:{port}/postgres"
+        finally:
+            run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return str(tmp_path / "used.db")
+    found = str(request.getfixturevalue("postgres"))
+    with StoredReplay(found) as store:
+        store.claim("i", "a", "first", SOON)
+        with store._open()[0].begin() as connection:
+            connection.exec_driver_sql("DROP TABLE nonces")
+    return found
+
+
+def test_it_is_kept_across_a_restart(url: str) -> None:
+    with StoredReplay(url) as store:
+        assert store.claim("i", "a", "n", SOON)
+        assert not store.claim("i", "a", "n", SOON)
+    with StoredReplay(url) as again:
+        assert not again.claim("i", "a", "n", SOON)
+        assert again.claim("i", "b", "n", SOON)
+        assert again.claim("j", "a", "n", SOON)
+
+
+def test_two_processes_race_and_each_use_has_one_winner(url: str) -> None:
+    at = time.time() + 2
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACE, url, str(at), str(SOON)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    ended = [racer.communicate(timeout=60)[0].strip() for racer in racers]
+    assert [racer.returncode for racer in racers] == [0, 0]
+    one, other = ended
+    assert len(one) == len(other) == 200
+    assert all({a, b} == {"0", "1"} for a, b in zip(one, other, strict=True))
+
+
+def test_threads_share_it(url: str) -> None:
+    with StoredReplay(url) as store, ThreadPoolExecutor(8) as threads:
+        nonces = [f"n{number}" for number in range(25)] * 4
+        won = list(threads.map(lambda nonce: store.claim("i", "a", nonce, SOON), nonces))
+        assert sum(won) == 25
+
+
+def closing(store: StoredReplay) -> str:
+    store.close()
+    store.close()
+    return str(store.claim("i", "a", "n", SOON))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_it_works_on_both_sides_of_a_fork(url: str) -> None:
+    with StoredReplay(url) as store:
+        assert store.claim("i", "a", "parent", SOON)
+
+        def child() -> str:
+            claimed = [store.claim("i", "a", nonce, SOON) for nonce in ("parent", "child")]
+            store.close()
+            return str(claimed)
+
+        assert in_child(child) == "[False, True]"
+        assert "closed" in in_child(lambda: closing(store))
+        assert not store.claim("i", "a", "child", SOON)
+        assert store.claim("i", "a", "parent again", SOON)
+
+
+def test_what_has_expired_is_forgotten_and_refused(url: str) -> None:
+    now = [1_000.0]
+    with StoredReplay(url, clock=lambda: now[0]) as store:
+        assert store.claim("i", "a", "old", 1_000)
+        now[0] = 1_121
+        for number in range(32):
+            assert store.claim("i", "a", f"n{number}", 2_000)
+        with store._open()[0].begin() as connection:
+            kept = connection.exec_driver_sql("SELECT count(*) FROM nonces").scalar_one()
+        assert kept == 32
+        with pytest.raises(StorageUnavailable, match="clocks"):
+            store.claim("i", "a", "old", 1_000)
+
+
+def test_a_verifier_of_each_colour_uses_it(colour: Colour, tmp_path: Path) -> None:
+    path = tmp_path / "used.db"
+    with StoredReplay(path, clock=lambda: NOW) as store:
+        assert colour.verify(TO_WRITE, WRITE, replay=store)
+        assert colour.denied(TO_WRITE, WRITE, replay=store).code == "replayed"
+    assert path.stat().st_mode & 0o777 == 0o600
+    closed = colour.denied(TO_WRITE, WRITE, replay=store)
+    assert closed.code == "unavailable"
+    store.close()
+
+
+def test_a_database_that_fails_says_so_without_its_url(tmp_path: Path) -> None:
+    path = tmp_path / "used.db"
+    path.write_text("no database" * 1000)
+    with StoredReplay(f"sqlite:///{path}") as store, pytest.raises(StorageUnavailable) as failed:
+        store.claim("i", "a", "n", SOON)
+    assert "used.db" not in str(failed.value)
+    assert repr(store) == "StoredReplay(sqlite)"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite://",
+        "sqlite:///:memory:",
+        f"mysql://root:{SECRET}@db/x",
+        f"nonsense://x:{SECRET}@db",
+        f"://x:{SECRET}@db",
+        f"sqlite+aiosqlite:///x?password={SECRET}",
+        f"postgresql+nonesuch://x:{SECRET}@db/x",
+        "/nowhere/at/all/used.db",
+    ],
+)
+def test_a_url_that_will_not_do_is_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigurationError) as wrong:
+        StoredReplay(url)
+    assert wrong.value.setting == "url"
+    assert SECRET not in str(wrong.value)

@@ -1,0 +1,144 @@
+"""The same in words: `why` is for people, and for tokens of any kind."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from vectors.forge import (
+    DELEGATION,
+    ISSUER,
+    PLANNER,
+    RESEARCHER,
+    SERVICE,
+    STRANGER,
+    b64,
+    child,
+    cid,
+    delegation,
+    root,
+    sign,
+    use,
+)
+from verifiers import LINKS, READ, RESOURCE, TO_WRITE, TOKEN, WRITE, Colour, replay
+
+from nomos._core.telling import SHOWN, plain
+
+
+def test_why_tells_the_chain_hop_by_hop(colour: Colour) -> None:
+    first = root(
+        meta={"resource_constraint": {"provider": "github", "owner": "acme"}},
+        pol=[["==", ".args.state", "open"]],
+    )
+    second = child(first)
+    token = use([first, second], args={"resource": RESOURCE, "state": "open"})
+    text = colour.why(token, {**READ, "args": {"state": "open"}})
+    assert (
+        text
+        == f"""\
+hop 0  delegation {cid(first)}
+  from   {ISSUER.did} (a trusted issuer)
+  to     {PLANNER.did}
+  for    /github/issue and beneath, on github owner=acme
+  pol[0] state is "open"
+  from 2023-11-14 22:12:20 UTC until 2023-11-14 22:18:20 UTC
+hop 1  delegation {cid(second)}
+  from   {PLANNER.did}
+  to     {RESEARCHER.did}
+  for    /github/issue and beneath
+  from 2023-11-14 22:12:20 UTC until 2023-11-14 22:18:20 UTC
+hop 2  call {cid(token)}
+  by     {RESEARCHER.did}
+  at     {SERVICE.did} (this service)
+  does   /github/issue/list on github owner=acme repo=app
+  with   {{"state": "open"}}
+  from 2023-11-14 22:12:20 UTC until 2023-11-14 22:14:20 UTC
+looked at 2023-11-14 22:13:20 UTC
+  for the call /github/issue/list on github owner=acme repo=app
+  with   {{"state": "open"}}
+The token is good for this call."""
+    )
+
+
+def test_why_tells_what_is_wrong_and_what_would_help(colour: Colour) -> None:
+    text = colour.why(use([*LINKS], aud=STRANGER.did))
+    assert f"{STRANGER.did} (another service)" in text
+    sentence = (
+        "  the invocation is for another service (hop 2): ask for a grant with `audience=` the DID "
+        "of the service that is called"
+    )
+    assert text.splitlines()[-6:] == [
+        "REFUSED: audience_mismatch at hop 2",
+        sentence,
+        "  check  whom it is for",
+        "  field  aud",
+        f'  wanted "{SERVICE.did}"',
+        f'  found  "{STRANGER.did}"',
+    ]
+
+
+def test_why_needs_no_call_and_uses_nothing_up(colour: Colour) -> None:
+    store = replay()
+    assert "was not asked" in colour.why(TO_WRITE, {}, replay=store)
+    assert "good for this call" in colour.why(TO_WRITE, WRITE, replay=store)
+    assert len(store) == 0
+    assert "good for this call" in colour.why(TO_WRITE, WRITE)
+
+
+def test_why_of_a_delegation_tells_what_it_hands_on(colour: Colour) -> None:
+    text = colour.why(LINKS[1])
+    assert f"a delegation, and no call: {cid(LINKS[1])}" in text
+    assert f"to     {RESEARCHER.did}" in text
+    assert "REFUSED: malformed_ucan" in text
+
+
+HOSTILE = [
+    root(cmd="/x\n\x1b[2J\u202e"),
+    root(nbf="yesterday", exp=10**30),
+    root(nbf=[], exp=-(10**20)),
+    root(pol="all", meta=[], iss=7, aud=None),
+    root(pol=[["==", ".args.a", "b"]] * 30),
+    root(pol=["all", ["==", ".x"], ["like", ".args.x", "\u202e\n"], ["and", [["x"]]]]),
+    root(meta={"resource_constraint": "all\u202e"}),
+    root(meta={"resource_constraint": {"provider": "p", "x": {"y": "\u200b"}}}),
+]
+
+
+@pytest.mark.parametrize("link", HOSTILE)
+def test_why_shows_nothing_that_a_reader_could_miss(colour: Colour, link: str) -> None:
+    for token in (link, use([link, *LINKS]), use([link], args=[], cmd=8, iat="x")):
+        text = colour.why(token)
+        assert text.isprintable() or re.fullmatch(r"[^\x00-\x09\x0b-\x1f\x7f\u200b\u202e]*", text)
+        assert "REFUSED" in text
+        assert max(map(len, text.splitlines())) < 3 * SHOWN
+
+
+def test_why_of_many_statements_and_many_links_stays_short(colour: Colour) -> None:
+    assert "and 10 more statements" in colour.why(HOSTILE[4])
+    many = use([*LINKS] * 30)
+    text = colour.why(many)
+    assert "REFUSED: chain_too_deep" in text
+    assert text.startswith("a chain of 60 delegations, which is too long to be read\n")
+
+
+def test_why_of_what_cannot_be_read(colour: Colour) -> None:
+    deep = f"{b64(b'{}')}.{b64(b'[' * 40_000)}.x"
+    for token in ("", "a.b.c", "x" * 70_000, None, b"x", "é", deep, f"x.{b64(b'[]')}.x"):
+        assert colour.why(token).startswith("The token cannot be read.\n")
+
+
+def test_what_is_no_json_has_no_text(colour: Colour) -> None:
+    text = colour.why(TOKEN, {**READ, "args": {"n": b""}})
+    assert "what is no JSON" in text
+
+
+def test_plain_text_is_cut_and_spelled_out() -> None:
+    assert plain("a\nb\u202e") == "a\\u000ab\\u202e"
+    assert plain("x" * 300) == "x" * SHOWN + "…"
+
+
+def test_a_link_of_an_untrusted_issuer_is_not_called_trusted(colour: Colour) -> None:
+    link = sign(DELEGATION, delegation(STRANGER, RESEARCHER), STRANGER)
+    text = colour.why(use([link], sub=STRANGER.did))
+    assert "a trusted issuer" not in text
+    assert f'one of ["{ISSUER.did}"]' in text
