@@ -1,0 +1,169 @@
+"""A request's body and query as the arguments of a call, in the one reading that there is.
+
+Frameworks take the last of two values with one name, and drop what they do not know. A token is
+compared with one reading, so a request that has two is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import Any, Final, NoReturn
+from urllib.parse import parse_qsl
+
+import anyio
+from starlette.requests import HTTPConnection, Request
+from starlette.types import Message, Receive
+
+from nomos.errors import ConfigurationError
+from nomos.integrations._refusals import Refusal
+
+MAX_BODY: Final = 1024 * 1024
+"""Bytes of a body that is read before the token is verified, for its arguments are part of that."""
+
+MAX_PARAMETERS: Final = 64
+BODY_SECONDS: Final = 10.0
+"""How long a body may take to arrive."""
+
+_WHOLE: Final = re.compile(r"0|-?[1-9][0-9]{0,15}")
+
+
+def json_body(
+    *, max_bytes: int = MAX_BODY
+) -> Callable[[HTTPConnection], Awaitable[dict[str, Any]]]:
+    """Return a function for `args=`: the members of the request's body, which is a JSON object.
+
+    Refused with 400 or 413: another content type, a name given twice, NaN, more than `max_bytes`.
+    """
+
+    async def args(connection: HTTPConnection) -> dict[str, Any]:
+        if not isinstance(connection, Request):
+            raise _invalid("a websocket has no body")
+        kind = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            raise _invalid("send a JSON object with content-type: application/json")
+        if not hasattr(connection, "_body"):
+            # Kept as `Request.body` keeps it, for whoever reads the body after this.
+            connection._body = await _read(connection, max_bytes)  # noqa: SLF001
+        return _object(await connection.body(), max_bytes)
+
+    return args
+
+
+def query(
+    **types: type[str | int | bool],
+) -> Callable[[HTTPConnection], dict[str, Any]]:
+    """Return a function for `args=`: `query(state=str, page=int)` takes these from the URL.
+
+    All may be left out. Refused with 400: a name that is not among them or given twice, and a
+    value of another type. A whole number is written plainly, and `true` or `false` in small
+    letters.
+    """
+    for name, each in types.items():
+        if each not in (str, int, bool):
+            raise ConfigurationError(f"{name} must be str, int or bool", setting=name)
+
+    def args(connection: HTTPConnection) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, text in _pairs(connection.scope.get("query_string", b"")):
+            if name not in types or name in found:
+                raise _invalid("the URL has a parameter twice, or one that this call does not take")
+            found[name] = _typed(text, types[name])
+        return found
+
+    return args
+
+
+class Rewound:
+    """A body that was read on the way in, to be read again by the application."""
+
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._kept: list[Message] = []
+
+    async def first(self) -> Message:
+        """Receive for the first time; raises Refusal when the body passes its limit."""
+        message = await self._receive()
+        self._limit -= len(message.get("body", b""))
+        if self._limit < 0:
+            raise Refusal("too_large", "the body is too large")
+        self._kept.append(message)
+        return message
+
+    async def again(self) -> Message:
+        """Receive what was received before, then what follows."""
+        return self._kept.pop(0) if self._kept else await self._receive()
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    body = bytearray()
+    try:
+        with anyio.fail_after(BODY_SECONDS):
+            async with aclosing(request.stream()) as chunks:
+                async for chunk in chunks:
+                    body += chunk
+                    if len(body) > limit:
+                        raise Refusal("too_large", f"the body is larger than {limit} bytes")
+    except TimeoutError:
+        raise _invalid("the body did not arrive in time") from None
+    return bytes(body)
+
+
+def _object(body: bytes, limit: int) -> dict[str, Any]:
+    if len(body) > limit:
+        raise Refusal("too_large", f"the body is larger than {limit} bytes")
+    try:
+        given = json.loads(
+            body.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant
+        )
+    except (ValueError, RecursionError):
+        raise _invalid("the body is not JSON in UTF-8") from None
+    if not isinstance(given, dict):
+        raise _invalid("the body must be a JSON object")
+    return given
+
+
+def _pairs(query_string: bytes) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(
+            query_string.decode("ascii"),
+            keep_blank_values=True,
+            strict_parsing=bool(query_string),
+            errors="strict",
+            max_num_fields=MAX_PARAMETERS,
+        )
+    except ValueError:
+        raise _invalid(
+            f"the query must be name=value pairs in percent-encoded UTF-8, at most "
+            f"{MAX_PARAMETERS} of them"
+        ) from None
+
+
+def _typed(text: str, kind: type[str | int | bool]) -> Any:
+    if kind is str:
+        return text
+    if kind is bool and text in ("true", "false"):
+        return text == "true"
+    if kind is int and _WHOLE.fullmatch(text):
+        return int(text)
+    raise _invalid("a parameter in the URL is of another type than this call takes")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _invalid("the body has a name twice")
+        found[name] = value
+    return found
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(text)
+
+
+def _invalid(message: str) -> Refusal:
+    return Refusal("invalid_request", message, field="args")

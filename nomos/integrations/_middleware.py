@@ -1,0 +1,148 @@
+"""`NomosMiddleware`: no request reaches the application without the token that its rule wants."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Final
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
+
+from nomos.errors import ConfigurationError
+from nomos.integrations import _refusals
+from nomos.integrations._bodies import MAX_BODY, Rewound
+from nomos.integrations._paths import Rule, Rules, settled
+from nomos.integrations._proving import PROVEN, AnyVerifier, check_verifier, internal
+from nomos.integrations._refusals import Refusal
+
+log = logging.getLogger(__name__)
+
+POLICY_VIOLATION: Final = 1008
+"""The code that a websocket is closed with (RFC 6455, section 7.4.1)."""
+
+
+MAX_WRAPPED: Final = 64
+"""How many middlewares are looked through for the application inside."""
+
+
+class NomosMiddleware:
+    """ASGI middleware for FastAPI and Starlette: deny by default.
+
+        app.add_middleware(NomosMiddleware, rules=[
+            Rule("GET", "/repos/{owner}/{repo}/issues", command="/github/issue/list",
+                 resource={"provider": "github", "owner": "{owner}", "repo": "{repo}"}),
+        ], open_paths=["/healthz"])
+
+    `rules` are tried in order, and a request that none matches is refused, unless its path is
+    among `open_paths`, which are written the same way. The verifier is `verifier`, or
+    `app.state.nomos`. `request.state.nomos` is the `Verified`. Functions of the request may read
+    bodies of up to `max_body` bytes; the application reads them again.
+    Raises ConfigurationError.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        rules: Iterable[Rule],
+        open_paths: Iterable[str] = (),
+        verifier: AnyVerifier | None = None,
+        max_body: int = MAX_BODY,
+    ) -> None:
+        if _takes_off_a_root_path(app):
+            # It would route another path than the one that is compared here.
+            raise ConfigurationError(
+                "an application with a root_path has to have the middleware inside: "
+                "app.add_middleware(NomosMiddleware, ...)",
+                setting="app",
+            )
+        check_verifier(verifier)
+        self._app = app
+        self._rules = Rules(rules, open_paths)
+        self._verifier = verifier
+        self._max_body = max_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] not in ("http", "websocket"):
+            raise RuntimeError(f"no rule is known for {scope['type']!r}, so nothing goes through")
+        body = Rewound(receive, self._max_body)
+        try:
+            inner = await self._let_in(scope, body)
+        except ClientDisconnect:
+            return
+        except Refusal as refusal:
+            await _answered(refusal, scope, receive, send)
+            return
+        except HTTPException as error:
+            await _told(error, scope, receive, send)
+            return
+        except Exception:
+            log.exception("a request could not be examined")
+            await _answered(internal(), scope, receive, send)
+            return
+        await self._app(inner, body.again, send)
+
+    async def _let_in(self, scope: Scope, body: Rewound) -> Scope:
+        """Return the scope that the application gets; raises Refusal if it gets none."""
+        wanted = self._rules.wanted(scope)
+        scope = settled(scope)
+        if wanted is None:
+            return scope
+        needed, params = wanted
+        seen: Scope = {**scope, "path_params": params}
+        seen.setdefault(PROVEN, [])
+        connection = Request(seen, body.first) if _is_http(scope) else HTTPConnection(seen)
+        verified = await needed.of(connection, self._verifier)
+        # A dictionary of its own: a server may give one to all requests.
+        state = {**scope.get("state", {}), "nomos": verified}
+        return {**scope, "state": state, PROVEN: seen[PROVEN]}
+
+
+def _takes_off_a_root_path(app: object) -> bool:
+    """Whether an application has a root path of its own, perhaps inside of other middleware."""
+    for _ in range(MAX_WRAPPED):
+        if getattr(app, "root_path", ""):
+            return True
+        app = getattr(app, "app", None)
+    return False
+
+
+async def _answered(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+    request_id = _refusals.request_id(HTTPConnection(scope).headers.get("x-request-id"))
+    response = JSONResponse(
+        _refusals.body(refusal, request_id),
+        refusal.status,
+        headers=_refusals.headers(refusal, request_id),
+    )
+    await _sent(response, refusal.code, scope, receive, send)
+
+
+async def _told(error: HTTPException, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with what a function of the request raised, as the framework would."""
+    response = JSONResponse(
+        {"detail": error.detail},
+        max(error.status_code, 400),
+        headers={**(error.headers or {}), "cache-control": "no-store"},
+    )
+    await _sent(response, "invalid_request", scope, receive, send)
+
+
+async def _sent(
+    response: Response, reason: str, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Send an answer; a server that cannot send one to a websocket closes it, which is a 403."""
+    if _is_http(scope) or "websocket.http.response" in scope.get("extensions", {}):
+        await response(scope, receive, send)
+    else:
+        await WebSocketClose(POLICY_VIOLATION, reason)(scope, receive, send)
+
+
+def _is_http(scope: Scope) -> bool:
+    return bool(scope["type"] == "http")

@@ -1,0 +1,184 @@
+"""Rules from a method and a path to the call that a request makes.
+
+A rule is matched by the router's own code, against the same text that the router is given. A
+path that another reader could take for another one is refused before that: with an escaped
+slash, an empty or a dot segment, a backslash, a control character, or bytes that are no UTF-8.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from starlette._utils import get_route_path
+from starlette.routing import compile_path
+from starlette.types import Scope
+
+from nomos.errors import ConfigurationError
+from nomos.integrations._proving import Needed, Source, places
+from nomos.integrations._refusals import Refusal
+
+WEBSOCKET: Final = "WEBSOCKET"
+"""The method of a rule for opening a websocket."""
+
+_METHOD: Final = re.compile(r"[A-Z]+")
+_UNCLEAR: Final = re.compile(r"[\x00-\x1f\x7f\\\ufffd]|//|(?:^|/)\.\.?(?:/|$)")
+_ESCAPED: Final = re.compile(rb"%(?:2f|5c)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a token must be for, so that a request with this method and path goes through.
+
+    `path` is written as the router's own, `/repos/{owner}/issues/{number:int}`, and seen from
+    the application that has the middleware. `GET` covers `HEAD` too, as it does for routes;
+    `WEBSOCKET` is for opening one. `resource` and `args` are mappings, where `"{owner}"` stands
+    for the path's parameter and `"{number:int}"` for a whole number, or functions of the request.
+    Raises ConfigurationError.
+    """
+
+    method: str
+    path: str
+    command: str
+    resource: Source
+    args: Source | None = None
+    needed: Needed = field(init=False, repr=False, compare=False)
+    pattern: Pattern = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not _METHOD.fullmatch(self.method):
+            raise ConfigurationError(
+                f"{self.method!r} is no method: write it as GET", setting="method"
+            )
+        pattern = Pattern(self.path)
+        object.__setattr__(self, "pattern", pattern)
+        object.__setattr__(self, "needed", Needed(self.command, self.resource, self.args))
+        for source in (self.resource, self.args):
+            for name in _places(source):
+                if name not in pattern.names:
+                    raise ConfigurationError(
+                        f"{self.path} has no parameter {name!r}", setting="resource"
+                    )
+
+    def covers(self, method: str) -> bool:
+        """Whether a request with this method falls under the rule."""
+        return method == self.method or (method == "HEAD" and self.method == "GET")
+
+
+class Pattern:
+    """A path with parameters in it, matched as the router does."""
+
+    def __init__(self, path: str) -> None:
+        if not isinstance(path, str) or not path.startswith("/"):
+            raise ConfigurationError(f"{path!r} is no path: begin it with /", setting="path")
+        try:
+            self._regex, _, self._convertors = compile_path(path)
+        except (AssertionError, ValueError, re.error) as wrong:
+            raise ConfigurationError(f"{path} is no path: {wrong}", setting="path") from None
+        self.path = path
+        self.names = frozenset(self._convertors)
+
+    def match(self, path: str) -> dict[str, Any] | None:
+        """Return the path's parameters as the router would convert them; None if it differs."""
+        found = self._regex.match(path)
+        if found is None:
+            return None
+        try:
+            return {
+                name: self._convertors[name].convert(text)
+                for name, text in found.groupdict().items()
+            }
+        except ValueError:
+            raise Refusal("invalid_request", "a number in the path is too long") from None
+
+
+class Rules:
+    """All of them; the first that matches counts, as with routes. What none matches is refused."""
+
+    def __init__(self, rules: Iterable[Rule], open_paths: Iterable[str]) -> None:
+        if isinstance(open_paths, str):
+            raise ConfigurationError("open_paths must be a list of paths", setting="open_paths")
+        self._rules = tuple(rules)
+        self._open = tuple(Pattern(path) for path in open_paths)
+        _check_each_once(self._rules)
+        _check_closed(self._rules, self._open)
+
+    def wanted(self, scope: Scope) -> tuple[Needed, dict[str, Any]] | None:
+        """Return what a request needs a token for, and its path's parameters; None if it is open.
+
+        Raises Refusal if no rule matches.
+        """
+        method = _method(scope)
+        path = route_path(scope)
+        if any(pattern.match(path) is not None for pattern in self._open):
+            return None
+        for rule in self._rules:
+            params = rule.pattern.match(path) if rule.covers(method) else None
+            if params is not None:
+                return rule.needed, params
+        raise Refusal("forbidden", "no rule of this service covers this method and path")
+
+
+def _method(scope: Scope) -> str:
+    """Return the method that rules are compared with; anybody can name one in a request."""
+    if scope["type"] == "websocket":
+        return WEBSOCKET
+    method: str = scope["method"]
+    return "" if method == WEBSOCKET else method
+
+
+def route_path(scope: Scope) -> str:
+    """Return the path that will be routed; raises Refusal for one with more than one reading."""
+    raw: bytes = scope.get("raw_path") or b""
+    path: str = scope["path"]
+    if _UNCLEAR.search(path) or _ESCAPED.search(raw.partition(b"?")[0]):
+        raise Refusal(
+            "invalid_request",
+            "the path has more than one reading: send it without escaped slashes, without empty "
+            "or dot segments, and in UTF-8",
+        )
+    return get_route_path(scope)
+
+
+def settled(scope: Scope) -> Scope:
+    """Return the scope with its path below its root path, where ASGI says that it is.
+
+    If it is not, the router leaves it as it is, and each mount within takes off less than it
+    should: another route is reached than the one that the path was compared with.
+    """
+    root_path: str = scope.get("root_path", "")
+    route = get_route_path(scope)
+    if not root_path or route != scope["path"]:
+        return scope
+    root_path = root_path.rstrip("/")
+    return {**scope, "root_path": root_path, "path": root_path + route}
+
+
+def _check_each_once(rules: Sequence[Rule]) -> None:
+    seen: set[tuple[str, str]] = set()
+    for rule in rules:
+        if not isinstance(rule, Rule):
+            raise ConfigurationError("rules must be a list of Rule", setting="rules")
+        if (rule.method, rule.path) in seen:
+            raise ConfigurationError(
+                f"there are two rules for {rule.method} {rule.path}", setting="rules"
+            )
+        seen.add((rule.method, rule.path))
+
+
+def _check_closed(rules: Sequence[Rule], opened: Sequence[Pattern]) -> None:
+    """Refuse an open path that a rule is about: whoever wrote the rule counts on it."""
+    for rule in rules:
+        for pattern in opened:
+            if pattern.match(rule.path) is not None:
+                raise ConfigurationError(
+                    f"the open path {pattern.path} would open {rule.path}, which has a rule",
+                    setting="open_paths",
+                )
+
+
+def _places(source: Source | None) -> list[str]:
+    values = source.values() if isinstance(source, Mapping) else ()
+    return [name for value in values for name in places(value)]

@@ -1,0 +1,254 @@
+"""One request proven: its token found, its call named, and the verifier asked about both.
+
+What goes wrong ends in a Refusal, whoever is to blame. The caller's data is a 400; a mistake in
+this service's own code, or a verifier that fails, is a 500 that says nothing and is in the log.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import anyio.to_thread
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, HTTPConnection
+
+from nomos.errors import ConfigurationError, Denied, SignerError
+from nomos.integrations._refusals import Refusal, bearer, refusal
+from nomos.verify import AsyncVerifier, Verified, Verifier
+
+log = logging.getLogger(__name__)
+
+AnyVerifier = Verifier | AsyncVerifier
+Source = Mapping[str, Any] | Callable[[Any], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]
+"""What a call is made of: a mapping, where `"{owner}"` stands for the path's parameter of that
+name and `"{number:int}"` for one that is a whole number, or a function of the request that
+returns the mapping, at once or awaited."""
+
+PROVEN: Final = "nomos.proven"
+"""Where a request's scope keeps what was proven, so that one token is not used up twice."""
+
+_COMMAND: Final = re.compile(r"/[a-z0-9_-]+(/[a-z0-9_-]+)*")
+_PLACE: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:int)?\}")
+_WHOLE: Final = re.compile(r"0|-?[1-9][0-9]{0,15}")
+
+
+@dataclass(frozen=True)
+class Proof:
+    """One call that the token of a request was proven for, and by which verifier."""
+
+    verifier: AnyVerifier = field(repr=False)
+    call: str = field(repr=False)
+    verified: Verified
+
+
+@dataclass(frozen=True)
+class Needed:
+    """What a request needs a token for. Raises ConfigurationError for what can be no call."""
+
+    command: str
+    resource: Source
+    args: Source | None = None
+    verifier: AnyVerifier | None = None
+
+    def __post_init__(self) -> None:
+        if not _COMMAND.fullmatch(self.command):
+            raise ConfigurationError(
+                f"{self.command!r} is no command: write it as /github/issue/list",
+                setting="command",
+            )
+        for name, source in (("resource", self.resource), ("args", self.args)):
+            if source is None and name == "args":
+                continue
+            if not isinstance(source, Mapping) and not callable(source):
+                raise ConfigurationError(
+                    f"{name} must be a mapping, or a function of the request", setting=name
+                )
+            if isinstance(source, Mapping):
+                check_template(source, name)
+        check_verifier(self.verifier)
+
+    async def of(self, connection: HTTPConnection, other: AnyVerifier | None = None) -> Verified:
+        """Return what the request's token proves; raises Refusal when that is not enough.
+
+        The verifier is this call's own, the `other`, or that of the application.
+        """
+        verifier = self.verifier or other or self._of_app(connection)
+        token = bearer(
+            connection.headers.getlist("authorization"), connection.scope.get("query_string", b"")
+        )
+        resource = await _filled(self.resource, connection, "resource")
+        args = None if self.args is None else await _filled(self.args, connection, "args")
+        call = self._text(resource, args)
+        proofs: list[Proof] = connection.scope.setdefault(PROVEN, [])
+        for proof in proofs:
+            if proof.verifier is verifier and proof.call == call:
+                return proof.verified
+        verified = await self._asked(verifier, token, resource, args)
+        proofs.append(Proof(verifier, call, verified))
+        return verified
+
+    def _text(self, resource: Mapping[str, Any], args: Mapping[str, Any] | None) -> str:
+        """Return a call as text: as values of Python, `1` and `True` would be the same call."""
+        try:
+            return json.dumps([self.command, resource, args], sort_keys=True, allow_nan=False)
+        except (TypeError, ValueError, RecursionError):
+            raise Refusal(
+                "invalid_request", "this call has a value that no token can be for"
+            ) from None
+
+    def _of_app(self, connection: HTTPConnection) -> AnyVerifier:
+        app = connection.scope.get("app")
+        verifier = getattr(getattr(app, "state", None), "nomos", None)
+        if isinstance(verifier, AnyVerifier):
+            return verifier
+        log.error(
+            "there is no verifier, so %s is refused: set app.state.nomos, on the app that has the "
+            "route, to a nomos Verifier or AsyncVerifier",
+            self.command,
+        )
+        raise internal()
+
+    async def _asked(
+        self,
+        verifier: AnyVerifier,
+        token: str,
+        resource: Mapping[str, Any],
+        args: Mapping[str, Any] | None,
+    ) -> Verified:
+        try:
+            verified: object = await _verified(verifier, token, self.command, resource, args)
+        except Denied as denied:
+            # What a verifier cannot tell is for this service's operator to mend.
+            log.log(
+                logging.ERROR if denied.code == "unavailable" else logging.INFO,
+                "%s is refused: %a",
+                self.command,
+                str(denied),
+            )
+            raise refusal(denied, self.command, _audience(verifier)) from None
+        except SignerError:
+            log.exception("the verifier gave no answer")
+            raise Refusal(
+                "unavailable", "the token cannot be verified now, so nothing was done"
+            ) from None
+        except Exception:
+            log.exception("the verifier failed")
+            raise internal() from None
+        if not isinstance(verified, Verified):
+            log.error("the verifier gave %s instead of what it verified", type(verified).__name__)
+            raise internal()
+        return verified
+
+
+def check_template(source: Mapping[str, Any], setting: str) -> None:
+    """Refuse a mapping that could mean two calls: at most one parameter stands in a value.
+
+    `"{a}-{b}"` reads the same for `x`, `y-z` and for `x-y`, `z`.
+    """
+    for name, value in source.items():
+        if not isinstance(name, str):
+            raise ConfigurationError(f"{setting} has a name that is no text", setting=setting)
+        if not isinstance(value, str):
+            continue
+        found = list(_PLACE.finditer(value))
+        rest = _PLACE.sub("", value)
+        if "{" in rest or "}" in rest or len(found) > 1 or (rest and found and found[0][2]):
+            raise ConfigurationError(
+                f"{setting}.{name} may have one parameter of the path, as in '{{owner}}'; use a "
+                "function of the request for anything else",
+                setting=setting,
+            )
+
+
+def places(value: object) -> list[str]:
+    """Return the parameters of the path that stand in a template's value."""
+    return [name for name, _ in _PLACE.findall(value)] if isinstance(value, str) else []
+
+
+def check_verifier(verifier: object) -> None:
+    """Refuse what is no verifier before a request could find that out."""
+    if verifier is not None and not isinstance(verifier, AnyVerifier):
+        raise ConfigurationError(
+            "verifier must be a nomos Verifier or AsyncVerifier", setting="verifier"
+        )
+
+
+def internal() -> Refusal:
+    """Return the refusal for a mistake of this service's own, which the log tells more about."""
+    return Refusal("internal", "this service failed; its log says more under this request id")
+
+
+async def _verified(
+    verifier: AnyVerifier,
+    token: str,
+    command: str,
+    resource: Mapping[str, Any],
+    args: Mapping[str, Any] | None,
+) -> Verified:
+    if isinstance(verifier, AsyncVerifier):
+        return await verifier.verify(token, command=command, resource=resource, args=args)
+    return await anyio.to_thread.run_sync(
+        lambda: verifier.verify(token, command=command, resource=resource, args=args)
+    )
+
+
+async def _filled(source: Source, connection: HTTPConnection, what: str) -> dict[str, Any]:
+    """Return the mapping that a source gives for one request."""
+    try:
+        given = (
+            _template(source, connection.path_params)
+            if isinstance(source, Mapping)
+            else source(connection)
+        )
+        if inspect.isawaitable(given):
+            given = await given
+    except (Refusal, HTTPException, ClientDisconnect):
+        raise
+    except (ValueError, KeyError):
+        log.debug("%s cannot be made of a request", what, exc_info=True)
+        raise Refusal(
+            "invalid_request",
+            f"the {what} of this call cannot be read from the request",
+            field=what,
+        ) from None
+    except Exception:
+        log.exception("%s= failed", what)
+        raise internal() from None
+    if not isinstance(given, Mapping):
+        log.error("%s= gave %s instead of a mapping", what, type(given).__name__)
+        raise internal()
+    return dict(given)
+
+
+def _template(source: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _value(value, params) for name, value in source.items()}
+
+
+def _value(value: Any, params: Mapping[str, Any]) -> Any:
+    """Return a value with the parameter put in; alone it keeps its type, as in `{number:int}`."""
+    place = _PLACE.search(value) if isinstance(value, str) else None
+    if place is None:
+        return value
+    name, is_whole = place.groups()
+    if name not in params:
+        raise RuntimeError(f"the path has no parameter {name!r}")
+    given = params[name]
+    if is_whole and not isinstance(given, int):
+        # One spelling of a number: FastAPI takes `007` for 7, and so should nobody else.
+        if not _WHOLE.fullmatch(str(given)):
+            raise ValueError(name)
+        return int(given)
+    if place[0] == value and isinstance(given, int | float | str):
+        return given
+    return value.replace(place[0], str(given))
+
+
+def _audience(verifier: AnyVerifier) -> str | None:
+    audience = getattr(verifier, "audience", None)
+    return audience if isinstance(audience, str) else None

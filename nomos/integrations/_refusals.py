@@ -1,0 +1,194 @@
+"""From a request's headers to a token, and from a refusal to what HTTP says of it.
+
+RFC 6750 says how a bearer token is sent (section 2.1) and refused (section 3). A stranger hears
+what is wrong and what would help, as one of our own sentences: no value of the token, of the
+call or of its chain is repeated, for whoever sends a token need not be whose it is.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+from urllib.parse import parse_qsl
+
+from nomos.errors import Denied
+from nomos.models import DenyReason
+from nomos.statuses import STATUS
+
+MAX_TOKEN: Final = 64 * 1024
+"""Characters in a token; the verifier reads no longer one."""
+
+RETRY_AFTER: Final = 2
+"""Seconds after which what could not be known may be known: a feed of revocations is young then."""
+
+FailureCode = Literal["invalid_request", "forbidden", "too_large", "internal", "unavailable"]
+
+FAILURES: Final[Mapping[FailureCode, int]] = {
+    "invalid_request": 400,
+    "forbidden": 403,
+    "too_large": 413,
+    "internal": 500,
+    "unavailable": 503,
+}
+
+_ALL: Final[dict[str, int]] = {
+    code: status for table in (FAILURES, STATUS) for code, status in table.items()
+}
+
+_MEANS: Final[Mapping[DenyReason, str]] = {
+    "malformed_ucan": "this is not a token of Nomos, or not the kind that a call needs",
+    "bad_signature": "a signature in the token does not hold",
+    "expired": "the token has expired",
+    "not_yet_valid": "the token is not valid yet: clocks may disagree",
+    "chain_invalid": "the token's delegations do not lead from its issuer to its sender",
+    "chain_too_deep": "the token's chain is longer than this service accepts",
+    "chain_attenuation_violation": "a delegation in the token claims more than was handed to it",
+    "untrusted_issuer": "the token was issued by nobody whom this service trusts",
+    "audience_mismatch": "the token is made out to another service",
+    "revoked": "the token, or what it was made from, was revoked",
+    "replayed": "the token was used before, and for this call it works once",
+    "resource_out_of_scope": "the token does not reach as far as this call",
+    "resource_mismatch": "the token is for another call than this one",
+    "command_unknown": "the token is for a command that is unknown here",
+    "policy_denied": "policy denies this call",
+    "policy_error": "policy could not be evaluated for this call",
+    "step_up_required": "a person must approve this call first",
+    "approval_denied": "a person said no",
+    "approval_expired": "the approval was not used in time",
+    "approval_not_found": "the token names an approval in a form unknown here",
+    "approval_mismatch": "the token came from an approval, and not of this call",
+    "approval_already_used": "the approval counts once, and was used before",
+    "revocations_stale": "it cannot be known now what was revoked, so no token is honoured",
+}
+
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
+_SECRET: Final = re.compile(r"did:|eyJ|[A-Za-z0-9_-]{40}")
+"""What no sentence of ours holds: a DID, the beginning of a token, a hash or a key."""
+
+_UNSAYABLE: Final = re.compile(r'[^\x20-\x7e]|["\\]')
+"""What may not stand between the quotes of `error_description` (RFC 6750, section 3)."""
+
+_FIELD: Final = re.compile(r"[\x20-\x7e]{1,80}")
+
+
+class Refusal(Exception):
+    """A no on its way to the caller. The message is a sentence of ours and holds no secret."""
+
+    def __init__(
+        self,
+        code: DenyReason | FailureCode,
+        message: str,
+        *,
+        hop: int | None = None,
+        field: str | None = None,
+        fix: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = _ALL[code]
+        self.message = message
+        self.hop = hop
+        self.field = field
+        self.fix = fix
+        self.headers = dict(_headers(code, message) if headers is None else headers)
+
+
+def bearer(authorization: Sequence[str], query: bytes) -> str:
+    """Return the token of the one `Authorization` header; raises Refusal if there is no such."""
+    if _asks_in_query(query):
+        raise Refusal(
+            "invalid_request",
+            "a token in a URL ends up in logs, so none is taken from there: send it as "
+            "`authorization: Bearer`, and get another one, for this one may have been seen",
+            headers={"www-authenticate": _challenge("invalid_request", "the token is in the URL")},
+        )
+    if not authorization:
+        raise Refusal(
+            "malformed_ucan",
+            "this call needs the token of a grant: send `authorization: Bearer <grant.ucan>`",
+            headers={"www-authenticate": "Bearer"},
+        )
+    scheme, _, token = authorization[0].strip(" ").partition(" ")
+    token = token.strip(" ")
+    if len(authorization) > 1 or scheme.lower() != "bearer":
+        raise Refusal("malformed_ucan", "send one authorization header, `Bearer <grant.ucan>`")
+    if len(token) > MAX_TOKEN:
+        raise Refusal("malformed_ucan", f"the token is longer than {MAX_TOKEN} characters")
+    if not _TOKEN.fullmatch(token):
+        raise Refusal("malformed_ucan", "the token is not three base64url parts joined by dots")
+    return token
+
+
+def refusal(denied: Denied, command: str, audience: str | None) -> Refusal:
+    """Return what the sender of a refused token hears; `audience` is this service's DID."""
+    for reason, status in STATUS.items():
+        if reason == denied.code:
+            field = denied.field
+            return Refusal(
+                reason,
+                _MEANS[reason],
+                hop=denied.hop,
+                field=field if field is not None and _FIELD.fullmatch(field) else None,
+                fix=_fix(denied, audience),
+                headers=_headers(reason, _MEANS[reason], command if status == 403 else None),
+            )
+    if denied.code == "unavailable":
+        return Refusal("unavailable", "the token cannot be verified now, so nothing was done")
+    return Refusal("forbidden", "the token does not allow this call")
+
+
+def body(refusal: Refusal, request_id: str) -> dict[str, Any]:
+    """Return the JSON object of an answer: the PDP's, and what would help if that is known."""
+    more = {"hop": refusal.hop, "field": refusal.field, "fix": refusal.fix}
+    return {
+        "error": refusal.message,
+        "error_code": refusal.code,
+        "request_id": request_id,
+        **{name: value for name, value in more.items() if value is not None},
+    }
+
+
+def headers(refusal: Refusal, request_id: str) -> dict[str, str]:
+    """Return the headers of an answer, which no cache keeps."""
+    return {**refusal.headers, "cache-control": "no-store", "x-request-id": request_id}
+
+
+def request_id(given: str | None) -> str:
+    """Return the caller's request id, if it is fit to be repeated, or a new one."""
+    return given if given is not None and _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+
+
+def _headers(code: str, message: str, command: str | None = None) -> dict[str, str]:
+    """Return the challenge to a refused token, or when to try again."""
+    match next((status for reason, status in STATUS.items() if reason == code), None):
+        case 401:
+            return {"www-authenticate": _challenge("invalid_token", message)}
+        case 403:
+            return {"www-authenticate": _challenge("insufficient_scope", message, command)}
+    return {"retry-after": str(RETRY_AFTER)} if code in ("revocations_stale", "unavailable") else {}
+
+
+def _challenge(error: str, description: str, command: str | None = None) -> str:
+    sayable = _UNSAYABLE.sub("'", description)
+    scope = "" if command is None else f', scope="{command}"'
+    return f'Bearer error="{error}", error_description="{sayable}"{scope}'
+
+
+def _fix(denied: Denied, audience: str | None) -> str | None:
+    """Return what would help. Who this service is, anybody may know; it is all that is named."""
+    if denied.code == "audience_mismatch" and audience is not None:
+        return f"authorize with audience={audience!r}"
+    fix = denied.fix
+    return fix if fix is not None and not _SECRET.search(fix) else None
+
+
+def _asks_in_query(query: bytes) -> bool:
+    """Whether a URL brings a token, as RFC 6750, section 2.3 would have it."""
+    if b"access" not in query.lower() and b"%" not in query:
+        return False
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    return any(name.lower() == "access_token" for name, _ in pairs)

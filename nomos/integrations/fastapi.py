@@ -1,0 +1,119 @@
+"""Tokens of Nomos in a FastAPI application: `pip install "nomos[fastapi]"`.
+
+    app = FastAPI()
+    install(app, AsyncVerifier(trusted_issuers=[...], audience="did:key:..."))
+
+    @app.get("/repos/{owner}/{repo}/issues")
+    async def issues(owner: str, repo: str, by: Annotated[Verified, Depends(requires(
+        "/github/issue/list",
+        resource={"provider": "github", "owner": "{owner}", "repo": "{repo}"},
+    ))]) -> ...
+
+A request without a token for exactly that is refused before the route runs. `NomosMiddleware`
+does the same for a whole application from a list of `Rule`, and refuses what no rule is for.
+"""
+
+from nomos.errors import ConfigurationError
+
+try:
+    from fastapi import FastAPI, HTTPException, Request, WebSocketException
+    from fastapi.openapi.models import HTTPBearer
+    from fastapi.requests import HTTPConnection
+    from fastapi.responses import JSONResponse, Response
+    from fastapi.security.base import SecurityBase
+
+    from nomos.integrations import _refusals
+    from nomos.integrations._bodies import json_body, query
+    from nomos.integrations._middleware import POLICY_VIOLATION, NomosMiddleware
+    from nomos.integrations._paths import Rule
+    from nomos.integrations._proving import AnyVerifier, Needed, Source, check_verifier
+except ModuleNotFoundError as missing:
+    raise ConfigurationError(
+        f'this needs {missing.name}, which is not installed: pip install "nomos[fastapi]"',
+        setting="fastapi",
+    ) from missing
+
+from nomos.verify import Verified
+
+__all__ = [
+    "NomosMiddleware",
+    "NotAllowed",
+    "Rule",
+    "Verified",
+    "install",
+    "json_body",
+    "query",
+    "requires",
+]
+
+
+class NotAllowed(HTTPException):
+    """The request brought no token that allows it; `detail` is the JSON object of the answer."""
+
+
+class Requires(SecurityBase):
+    """What `requires` returns. FastAPI's documentation shows it as a bearer token."""
+
+    def __init__(self, needed: Needed) -> None:
+        self.model = HTTPBearer(
+            bearerFormat="UCAN", description="The token of a grant for the call"
+        )
+        self.scheme_name = "nomos"
+        self._needed = needed
+
+    async def __call__(self, connection: HTTPConnection) -> Verified:
+        try:
+            return await self._needed.of(connection)
+        except _refusals.Refusal as refusal:
+            if connection.scope["type"] == "websocket":
+                raise WebSocketException(POLICY_VIOLATION, refusal.code) from None
+            request_id = _refusals.request_id(connection.headers.get("x-request-id"))
+            raise NotAllowed(
+                refusal.status,
+                _refusals.body(refusal, request_id),
+                _refusals.headers(refusal, request_id),
+            ) from None
+
+
+def requires(
+    command: str,
+    *,
+    resource: Source,
+    args: Source | None = None,
+    verifier: AnyVerifier | None = None,
+) -> Requires:
+    """Return a dependency that lets in who brings a token for this call, and gives `Verified`.
+
+    `resource` and `args` are mappings, where `"{owner}"` stands for the path's parameter and
+    `"{number:int}"` for one that is a whole number, or functions of the request, plain or async.
+    What such a function raises is never an allow: a ValueError or KeyError is answered with 400,
+    an HTTPException as it is, anything else with 500. `args` has every parameter that the route
+    acts on, for a token may be bound to them: `query(...)` and `json_body()` make them of a
+    request. Without `args` only tokens pass that are bound to none.
+    The verifier is `verifier`, or `app.state.nomos` of the application that has the route.
+    Raises ConfigurationError for what can be no call.
+    """
+    return Requires(Needed(command, resource, args, verifier))
+
+
+def install(app: FastAPI, verifier: AnyVerifier | None = None) -> None:
+    """Set `app.state.nomos`, and have refusals answered as `{"error", "error_code", …}`.
+
+    Leave `verifier` out if it is made later, in a lifespan. Without this, refusals by `requires`
+    are the same, inside FastAPI's own `{"detail": …}`.
+    Raises ConfigurationError for an application that has started: it would not take this in.
+    """
+    check_verifier(verifier)
+    if app.middleware_stack is not None:
+        raise ConfigurationError(
+            "install(app) before the application starts, and set app.state.nomos in its lifespan",
+            setting="app",
+        )
+    if verifier is not None:
+        app.state.nomos = verifier
+    app.add_exception_handler(NotAllowed, _answer)
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    assert isinstance(error, NotAllowed)
+    return JSONResponse(error.detail, error.status_code, error.headers)

@@ -1,0 +1,176 @@
+"""Every way to be refused, as HTTP says it: status, challenge, when to try again, and no secret."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, get_args
+
+import pytest
+
+from nomos._core import fixes
+from nomos.errors import Denied
+from nomos.integrations import _refusals
+from nomos.integrations._refusals import FAILURES, Refusal, bearer, refusal
+from nomos.models import DenyReason
+from nomos.server.pdp import statuses as pdp
+from nomos.statuses import STATUS
+
+REASONS: Final = tuple(code for part in get_args(DenyReason) for code in get_args(part) or (part,))
+COMMAND: Final = "/github/issue/list"
+DID: Final = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"
+JWT: Final = "eyJhbGciOiJFZERTQSJ9.eyJhIjoxfQ.c2lnbmF0dXJl"
+
+CHALLENGE: Final = re.compile(
+    r'Bearer(?: error="(invalid_request|invalid_token|insufficient_scope)"'
+    r', error_description="([\x20-\x21\x23-\x5b\x5d-\x7e]+)"'
+    r'(?:, scope="([\x21\x23-\x5b\x5d-\x7e]+)")?)?'
+)
+"""RFC 6750, section 3: what may stand in each of the attributes."""
+
+
+def denied(code: str, **more: Any) -> Denied:
+    return Denied("a sentence", code=code, **{"fix": fixes.fix(code), **more})
+
+
+def test_every_reason_has_a_status_a_sentence_and_the_pdps_status() -> None:
+    assert set(REASONS) == set(STATUS) == set(_refusals._MEANS)
+    assert pdp.STATUS is STATUS
+
+
+@pytest.mark.parametrize("code", REASONS)
+def test_each_reason_is_challenged_as_rfc_6750_says(code: DenyReason) -> None:
+    said = refusal(denied(code), COMMAND, DID)
+    assert said.status == STATUS[code]
+    challenge = CHALLENGE.fullmatch(said.headers.get("www-authenticate", "Bearer"))
+    assert challenge is not None
+    error, description, scope = challenge.groups()
+    match said.status:
+        case 401:
+            assert (error, scope) == ("invalid_token", None)
+        case 403:
+            assert (error, scope) == ("insufficient_scope", COMMAND)
+        case _:
+            assert (said.status, error) == (503, None)
+            assert said.headers == {"retry-after": "2"}
+    assert description is None or description == said.message.replace('"', "'")
+
+
+@pytest.mark.parametrize("code", REASONS)
+def test_each_reason_tells_its_sender_what_would_help(code: DenyReason) -> None:
+    body = _refusals.body(refusal(denied(code, hop=1, field="pol[1]"), COMMAND, DID), "r-1")
+    assert body.pop("fix")
+    assert body == {
+        "error": _refusals._MEANS[code],
+        "error_code": code,
+        "request_id": "r-1",
+        "hop": 1,
+        "field": "pol[1]",
+    }
+
+
+def test_who_this_service_is_may_be_said_to_whoever_sends_a_token_for_another() -> None:
+    said = refusal(denied("audience_mismatch"), COMMAND, DID)
+    assert said.fix == f"authorize with audience={DID!r}"
+    assert refusal(denied("audience_mismatch"), COMMAND, None).fix == fixes.fix("audience_mismatch")
+
+
+@pytest.mark.parametrize(
+    "fix",
+    [f"trust {DID}", f"send {JWT}", "ask nomos_app_" + "a" * 40, f"not {'0f' * 32}"],
+    ids=["did", "token", "api key", "cid"],
+)
+def test_a_sentence_with_a_value_in_it_is_not_repeated(fix: str) -> None:
+    assert refusal(denied("expired", fix=fix), COMMAND, DID).fix is None
+
+
+@pytest.mark.parametrize("code", REASONS)
+def test_nothing_of_a_token_or_its_chain_is_repeated(code: DenyReason) -> None:
+    secret = f"{DID} {JWT} hunter2"
+    leaky = Denied(secret, code=code, field="aud", wanted=secret, found=secret, fix=secret)
+    said = refusal(leaky, COMMAND, None)
+    shown = f"{_refusals.body(said, 'r')} {_refusals.headers(said, 'r')} {said!r}"
+    assert not re.search("did:key|eyJ|hunter2", shown)
+
+
+@pytest.mark.parametrize("field", ["x\ny", "é", "x" * 81, "", '\x00"'])
+def test_a_field_with_a_senders_own_strange_name_is_left_out(field: str) -> None:
+    assert refusal(denied("resource_mismatch", field=field), COMMAND, DID).field is None
+
+
+def test_a_verifier_that_cannot_tell_is_a_503() -> None:
+    said = refusal(denied("unavailable"), COMMAND, DID)
+    assert (said.status, said.code, said.headers) == (503, "unavailable", {"retry-after": "2"})
+
+
+def test_a_code_that_is_unknown_here_is_a_no_all_the_same() -> None:
+    said = refusal(denied("something_new"), COMMAND, DID)
+    assert (said.status, said.code) == (403, "forbidden")
+
+
+@pytest.mark.parametrize(("code", "status"), FAILURES.items())
+def test_failures_have_the_status_of_the_pdps(code: Any, status: int) -> None:
+    assert Refusal(code, "no").status == status == pdp.FAILURES[code]
+
+
+@pytest.mark.parametrize("given", [None, "", "a b", "é", "x" * 129, "a\r\nset-cookie: x"])
+def test_a_request_id_that_is_not_fit_to_be_repeated_is_replaced(given: str | None) -> None:
+    assert re.fullmatch("[0-9a-f]{32}", _refusals.request_id(given))
+
+
+def test_a_request_id_is_repeated() -> None:
+    assert _refusals.request_id("trace-7") == "trace-7"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [[f"Bearer {JWT}"], [f"bearer {JWT}"], [f"BEARER   {JWT} "]],
+    ids=["as it is written", "small letters", "more spaces"],
+)
+def test_the_token_of_one_header_is_found(headers: list[str]) -> None:
+    assert bearer(headers, b"state=open&page=2&q=access%20to%20tokens") == JWT
+
+
+HEADERS: Final[dict[str, tuple[list[str], bytes, int, str]]] = {
+    "none": ([], b"", 401, "malformed_ucan"),
+    "empty": ([""], b"", 401, "malformed_ucan"),
+    "two": ([f"Bearer {JWT}", f"Bearer {JWT}"], b"", 401, "malformed_ucan"),
+    "two, one of them empty": (["", f"Bearer {JWT}"], b"", 401, "malformed_ucan"),
+    "two in one": ([f"Bearer {JWT}, Bearer {JWT}"], b"", 401, "malformed_ucan"),
+    "basic": (["Basic dXNlcjpwYXNz"], b"", 401, "malformed_ucan"),
+    "no scheme": ([JWT], b"", 401, "malformed_ucan"),
+    "no token": (["Bearer"], b"", 401, "malformed_ucan"),
+    "scheme and more": ([f"Bearers {JWT}"], b"", 401, "malformed_ucan"),
+    "tab": ([f"Bearer\t{JWT}"], b"", 401, "malformed_ucan"),
+    "two words": ([f"Bearer {JWT} {JWT}"], b"", 401, "malformed_ucan"),
+    "padding": ([f"Bearer {JWT}="], b"", 401, "malformed_ucan"),
+    "two parts": (["Bearer eyJ.eyJ"], b"", 401, "malformed_ucan"),
+    "five parts": (["Bearer a.b.c.d.e"], b"", 401, "malformed_ucan"),
+    "empty parts": (["Bearer .."], b"", 401, "malformed_ucan"),
+    "not ascii": (["Bearer é.é.é"], b"", 401, "malformed_ucan"),
+    "newline": ([f"Bearer {JWT}\n"], b"", 401, "malformed_ucan"),
+    "api key": (["Bearer nomos_app_secret"], b"", 401, "malformed_ucan"),
+    "too long": ([f"Bearer {'a' * 65536}.b.c"], b"", 401, "malformed_ucan"),
+    "in the query": ([], f"access_token={JWT}".encode(), 400, "invalid_request"),
+    "in both": ([f"Bearer {JWT}"], f"access_token={JWT}".encode(), 400, "invalid_request"),
+    "escaped name": ([], f"access%5Ftoken={JWT}".encode(), 400, "invalid_request"),
+    "capitals": ([], f"Access_Token={JWT}".encode(), 400, "invalid_request"),
+    "among others": ([], f"a=b&%61ccess_token={JWT}&c=d".encode(), 400, "invalid_request"),
+    "without a value": ([f"Bearer {JWT}"], b"access_token", 400, "invalid_request"),
+}
+
+
+@pytest.mark.parametrize(("headers", "query", "status", "code"), HEADERS.values(), ids=HEADERS)
+def test_a_token_sent_another_way_is_refused(
+    headers: list[str], query: bytes, status: int, code: str
+) -> None:
+    with pytest.raises(Refusal) as raised:
+        bearer(headers, query)
+    assert (raised.value.status, raised.value.code) == (status, code)
+    assert CHALLENGE.fullmatch(raised.value.headers["www-authenticate"])
+    assert "eyJ" not in f"{raised.value} {raised.value.headers}"
+
+
+def test_a_request_without_any_token_is_asked_for_one_and_told_of_no_error() -> None:
+    with pytest.raises(Refusal) as raised:
+        bearer([], b"")
+    assert raised.value.headers == {"www-authenticate": "Bearer"}
