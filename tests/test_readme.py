@@ -27,6 +27,7 @@ SAYS = {
     "Agents that start agents": ("Read the issues first.\nchain_attenuation_violation",),
     "Revoking": ("401 revoked\nallow",),
     "In LangGraph": ("['It crashes']",),
+    "In a service of your own": ("401 this call needs the token of a grant",),
     "asyncio and trio": ("app allow may call",),
     "When there is no answer": ("nobody answered, so nothing was done",),
 }

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from vectors.attacks_keys import off_curve
 from vectors.forge import (
     DELEGATION,
     ISSUER,
@@ -24,6 +23,7 @@ from vectors.forge import (
     root,
     sign,
 )
+from vectors.points import off_curve
 
 from nomos._core import forking, proving
 from nomos._core.effects import Effect, Flow, Sign

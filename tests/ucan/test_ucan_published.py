@@ -10,19 +10,32 @@ from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
 from ucan_loop import Loop
 
 NOW = 1_700_000_000
+ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+ASKED = {
+    "op": "verify",
+    "now": NOW,
+    "leeway": 0,
+    "max_depth": 8,
+    "revoked": [],
+    "revocations_max_age": 5,
+    "accept_unlinked": False,
+}
 SEEDS = [f"{number:064x}" for number in (1, 2, 3)]
 
 
 def public_key(did: str) -> Ed25519PublicKey:
     """Decode an Ed25519 did:key."""
-    alphabet = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
     number = 0
     for digit in did.removeprefix("did:key:z"):
-        number = number * 58 + alphabet.index(digit)
+        number = number * 58 + ALPHABET.index(digit)
     data = number.to_bytes(34)
     assert data[:2] == b"\xed\x01"
     return Ed25519PublicKey.from_public_bytes(data[2:])
@@ -42,6 +55,26 @@ def delegation(iss: str, aud: str, **more: object) -> dict[str, Any]:
     return {"iss": iss, "aud": aud, "cmd": "/a/b", "pol": [], "nonce": "n", **times, **more}
 
 
+def did(public: bytes) -> str:
+    number, text = int.from_bytes(b"\xed\x01" + public), ""
+    while number:
+        number, digit = divmod(number, 58)
+        text = ALPHABET[digit] + text
+    return f"did:key:z{text}"
+
+
+def use(agent: str, service: str, issuer: str, prf: list[str]) -> dict[str, Any]:
+    names = {"iss": agent, "aud": service, "sub": issuer, "cmd": "/a/b", "prf": prf}
+    args = {"resource": {"provider": "a"}}
+    return {**names, "args": args, "nonce": "i", "iat": NOW, "exp": NOW + 60}
+
+
+def sign_with_pyjwt(payload: dict[str, Any], key: Ed25519PrivateKey, kind: str) -> str:
+    header = {"typ": kind, "ucv": "1.0.0-cb"}
+    in_order = dict(sorted(payload.items()))
+    return jwt.encode(in_order, key, algorithm="EdDSA", headers=header, sort_headers=True)
+
+
 def test_tokens_verify_with_pyjwt(loop: Loop) -> None:
     issuer, agent, service = (loop.ask({"op": "load_key", "seed": s})["key"] for s in SEEDS)
     root = loop.ask(
@@ -52,23 +85,13 @@ def test_tokens_verify_with_pyjwt(loop: Loop) -> None:
             "allow_vacuous": False,
         }
     )["jwt"]
-    invocation = {
-        "iss": agent,
-        "aud": service,
-        "sub": issuer,
-        "cmd": "/a/b",
-        "args": {"resource": {"provider": "a"}},
-        "nonce": "i",
-        "iat": NOW,
-        "exp": NOW + 60,
-        "prf": [root],
-    }
-    use = loop.ask({"op": "invoke", "key": agent, "payload": invocation})["jwt"]
+    invocation = use(agent, service, issuer, [root])
+    used = loop.ask({"op": "invoke", "key": agent, "payload": invocation})["jwt"]
 
     options: Any = {"verify_exp": False, "verify_nbf": False, "verify_iat": False}
     for token, iss, aud, kind in (
         (root, issuer, agent, "JWT"),
-        (use, agent, service, "ucan-inv+jwt"),
+        (used, agent, service, "ucan-inv+jwt"),
     ):
         claims = jwt.decode(
             token, public_key(iss), algorithms=["EdDSA"], audience=aud, issuer=iss, options=options
@@ -79,6 +102,51 @@ def test_tokens_verify_with_pyjwt(loop: Loop) -> None:
             jwt.decode(
                 token, public_key(service), algorithms=["EdDSA"], audience=aud, options=options
             )
+
+
+def test_tokens_signed_by_pyjwt_are_believed(loop: Loop) -> None:
+    """It writes the members of a header and a payload in the order in which they are given."""
+    keys = [Ed25519PrivateKey.from_private_bytes(bytes.fromhex(seed)) for seed in SEEDS]
+    issuer, agent, service = (did(key.public_key().public_bytes_raw()) for key in keys)
+    root = sign_with_pyjwt(delegation(issuer, agent, meta={"n": 1}), keys[0], "JWT")
+    used = sign_with_pyjwt(use(agent, service, issuer, [root]), keys[1], "ucan-inv+jwt")
+    asked = {**ASKED, "trusted_issuers": [issuer], "audience": service, "invocation": used}
+
+    answer = loop.ask(asked)
+    assert answer["ok"]
+    assert (answer["root"], answer["agent"], answer["meta"]) == (issuer, agent, {"n": 1})
+
+    stolen = sign_with_pyjwt(use(agent, service, issuer, [root]), keys[2], "ucan-inv+jwt")
+    answer = loop.ask({**asked, "invocation": stolen})
+    assert (answer["code"], answer["hop"]) == ("bad_signature", 1)
+    unsorted = jwt.encode(delegation(issuer, agent), keys[0], algorithm="EdDSA")
+    answer = loop.ask({**ASKED, "trusted_issuers": [issuer], "chain": [unsorted]})
+    assert answer["code"] == "malformed_ucan"
+
+
+def test_signatures_verify_with_cryptography(loop: Loop) -> None:
+    issuer, agent = (loop.ask({"op": "load_key", "seed": seed})["key"] for seed in SEEDS[:2])
+    payload = delegation(issuer, agent)
+    signed = {"op": "delegate", "key": issuer, "payload": payload, "allow_vacuous": False}
+    token = loop.ask(signed)["jwt"]
+
+    text, _, tail = token.rpartition(".")
+    signature = base64.urlsafe_b64decode(tail + "==")
+    public_key(issuer).verify(signature, text.encode())
+    with pytest.raises(InvalidSignature):
+        public_key(agent).verify(signature, text.encode())
+    # RFC 8032 leaves a signer no choice: the same key and text give the same signature.
+    key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(SEEDS[0]))
+    assert key.sign(text.encode()) == signature
+
+
+def test_keys_made_by_cryptography_have_the_dids_that_we_give_them(loop: Loop) -> None:
+    for _ in range(20):
+        key = Ed25519PrivateKey.generate()
+        seed = key.private_bytes_raw().hex()
+        given = loop.ask({"op": "load_key", "seed": seed})["key"]
+        assert given == did(key.public_key().public_bytes_raw())
+        assert public_key(given).public_bytes_raw() == key.public_key().public_bytes_raw()
 
 
 def test_checkpoints_verify_with_pyjwt(loop: Loop) -> None:

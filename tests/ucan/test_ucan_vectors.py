@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ ANSWERS: dict[str, type[BaseModel]] = {
 }
 FOLDER = Path(__file__).parent.parent / "vectors"
 FILES = sorted(FOLDER.glob("*.json"))
+ATTACKS = sorted((FOLDER / "attacks").glob("*.json"))
+README = FOLDER.parent.parent / "README.md"
 CASES = [
     pytest.param(document["seeds"], case, id=f"{path.stem}: {case['name']}")
     for path in FILES
@@ -58,9 +61,84 @@ def test_the_binary_answers_as_the_case_says(
         assert (answer["ok"], told) == (False, case["refused"])
 
 
+@pytest.mark.parametrize("backwards", [False, True], ids=["forwards", "backwards"])
+@pytest.mark.parametrize("path", ATTACKS, ids=lambda path: path.stem)
+def test_every_attack_is_refused_and_what_it_starts_from_is_not(
+    binary: Path, path: Path, *, backwards: bool
+) -> None:
+    """Backwards, the attacks come first, to a process that has not yet believed anything."""
+    table = json.loads(path.read_text())
+    rows = [*table["accepted"], *table["refused"]]
+    started = Loop(binary)
+
+    wrong = []
+    for row in reversed(rows) if backwards else rows:
+        answer = started.ask(question(table, row))
+        if told(answer, row) != row.get("answer", row.get("refused")):
+            wrong.append((naming(row), answer))
+
+    assert not wrong
+    assert started.end() == 0
+
+
+@pytest.mark.parametrize("path", ATTACKS, ids=lambda path: path.stem)
+def test_every_attack_changes_what_it_starts_from(path: Path) -> None:
+    table = json.loads(path.read_text())
+    assert len(set(table["tokens"])) == len(table["tokens"])
+    bases = {row["name"]: question(table, row) for row in table["accepted"]}
+    assert len(bases) == len(table["accepted"])
+    for row in table["refused"]:
+        # As text: to Python, 1 is true.
+        assert json.dumps(question(table, row)) != json.dumps(bases[row["of"]]), naming(row)
+
+
+def question(table: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    """What a row asks: rows leave out what every request says, and name tokens by number."""
+    ask = {**({} if "op" in row["ask"] else table["request"]), **row["ask"]}
+    tokens = table["tokens"]
+    for name in {"invocation", "token"} & set(ask):
+        ask[name] = tokens[ask[name]]
+    if "chain" in ask:
+        ask["chain"] = [tokens[number] for number in ask["chain"]]
+    return ask
+
+
+def told(answer: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    """The code and hop of a refusal, and of a yes what the row speaks of."""
+    if "answer" in row and answer["ok"]:
+        return {name: answer[name] for name in row["answer"]}
+    if answer["ok"]:
+        return {"ok": True}
+    _wire.Refused.model_validate(answer)
+    return {name: answer[name] for name in ("code", "hop") if name in answer}
+
+
+def naming(row: dict[str, Any]) -> str:
+    return row["name"] if "name" in row else f"{row['mutation']}, at {row['where']} of {row['of']}"
+
+
 def test_the_attack_table_is_long() -> None:
-    table = json.loads((FOLDER / "attacks.json").read_text())
-    assert len(table["cases"]) >= 60
+    tables = [json.loads(path.read_text()) for path in ATTACKS]
+    rows = [
+        (path.stem, row)
+        for path, table in zip(ATTACKS, tables, strict=True)
+        for row in table["refused"]
+    ]
+    assert len(rows) >= 1500
+    assert len({(group, row["mutation"]) for group, row in rows}) >= 60
+    assert sum(len(table["accepted"]) for table in tables) >= 100
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 8])
+def test_tokens_are_forged_at_every_hop(length: int) -> None:
+    forged = {
+        (row["of"].removeprefix("rich "), row["where"])
+        for group in ("text", "json", "header", "signatures")
+        for row in json.loads((FOLDER / "attacks" / f"{group}.json").read_text())["refused"]
+    }
+    hops = {f"hop {hop}" for hop in range(length)}
+    assert hops <= {where for of, where in forged if of == f"chain of {length}"}
+    assert {where for of, where in forged if of == f"use of {length}"} >= {"the invocation"}
 
 
 def test_the_cases_are_what_their_program_writes() -> None:
@@ -71,6 +149,22 @@ def test_the_cases_are_what_their_program_writes() -> None:
         check=False,
     )
     assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_the_readme_counts_as_the_program_does() -> None:
+    run = subprocess.run(
+        [sys.executable, FOLDER / "generate.py", "--count"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    counted = [tuple(line.split()) for line in run.stdout.splitlines()[1:]]
+    section = README.read_text().split("## What a verifier refuses\n")[1].split("\n## ")[0]
+    lines = re.findall(
+        r"^\| (?:`|\*\*)(\w+)(?:`|\*\*) \|.*\| ([\d,]+) \| ([\d,]+) \|$", section, re.MULTILINE
+    )
+    assert lines == counted
+    assert "tests/vectors/generate.py --count" in section
 
 
 def test_the_protocol_of_the_binary_is_that_of_the_models(shared: Loop) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from itertools import chain as joined
 from typing import Any
 
-from vectors.attacks_keys import IDENTITY
 from vectors.cases import CONSTRAINT, RESOURCE, Case, Row, case, refused, signed
 from vectors.forge import (
     DELEGATION,
@@ -25,6 +24,7 @@ from vectors.forge import (
     sign,
     with_signature,
 )
+from vectors.points import IDENTITY
 
 LIST = "/github/issue/list"
 UNLOADED = "did:key:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp"

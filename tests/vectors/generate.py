@@ -1,7 +1,8 @@
-"""Write the cases in this folder: `python tests/vectors/generate.py [--check]`.
+"""Write the cases in this folder: `python tests/vectors/generate.py [--check | --count]`.
 
 Each file holds seeds to load first and cases; a case is one line for the persistent loop and
-what must come back, `answer` (exact, but for the id) or `refused` (code and hop). Everything is
+what must come back, `answer` (exact, but for the id) or `refused` (code and hop). The files in
+`attacks` are written as `attacks.py` says; `--count` prints how long they are. Everything is
 fixed, keys and clock included, so writing them again changes nothing; `--check` says so.
 """
 
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 FOLDER: Final = Path(__file__).resolve().parent
+ATTACKS: Final = FOLDER / "attacks"
 sys.path.insert(0, str(FOLDER.parent))
 
 from vectors import (  # noqa: E402
@@ -20,6 +22,7 @@ from vectors import (  # noqa: E402
     cases_checkpoints,
     cases_fork,
     cases_protocol,
+    cases_receipts,
     cases_signing,
     cases_verification,
     cases_wanted,
@@ -46,10 +49,14 @@ def files() -> dict[Path, str]:
             "Checkpoints: what is signed and not, and what verifies.",
             cases_checkpoints.checkpoints(),
         ),
+        "receipts.json": (
+            "Receipts of verification: what is signed and not, and what verifies.",
+            cases_receipts.receipts(),
+        ),
         "protocol.json": ("Lines that are no requests.", cases_protocol.protocol()),
-        "attacks.json": ("One row for each way to cheat.", attacks.table()),
     }
-    return {FOLDER / name: document(about, rows) for name, (about, rows) in found.items()}
+    texts = {FOLDER / name: document(about, rows) for name, (about, rows) in found.items()}
+    return texts | {ATTACKS / f"{group}.json": attacks.document(group) for group in attacks.GROUPS}
 
 
 def document(about: str, rows: list[dict[str, Any]]) -> str:
@@ -61,17 +68,30 @@ def document(about: str, rows: list[dict[str, Any]]) -> str:
 
 def stale() -> list[str]:
     """Return the names of files that are not what this program writes."""
+    written = files()
+    others = [path for path in ATTACKS.glob("*") if path not in written]
     return [
         path.name
-        for path, text in files().items()
+        for path, text in written.items()
         if not path.is_file() or path.read_text() != text
-    ]
+    ] + [path.name for path in others]
+
+
+def counts() -> str:
+    """Return the length of the attack table, as a table."""
+    rows = attacks.counts()
+    total = attacks.Count("all", sum(row.mutations for row in rows), sum(row.rows for row in rows))
+    lines = [f"{row.group:12}{row.mutations:10,}{row.rows:8,}" for row in [*rows, total]]
+    return "\n".join([f"{'group':12}{'mutations':>10}{'rows':>8}", *lines])
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--check"]:
         if names := stale():
             sys.exit(f"stale: {', '.join(names)}; run: python tests/vectors/generate.py")
+    elif sys.argv[1:] == ["--count"]:
+        print(counts())
     else:
         for path, text in files().items():
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text)

@@ -1,7 +1,8 @@
-/** Our own vectors, which pytest runs against the compiled binary too, and the published ones. */
+/** Our own vectors and attacks, as pytest runs them against the binary, and the published ones. */
 
 import { Buffer } from "node:buffer";
 import { readdirSync, readFileSync } from "node:fs";
+import { isDeepStrictEqual } from "node:util";
 import { describe, expect, test } from "vitest";
 
 import { Refusal } from "../src/refusal.ts";
@@ -51,6 +52,87 @@ for (const file of readdirSync(OURS).filter((name) => name.endsWith(".json"))) {
       else expect(got).toMatchObject({ id, ok: false, message: expect.any(String), ...refused });
     });
   });
+}
+
+interface Row {
+  readonly ask: Record<string, unknown>;
+}
+
+interface Attack extends Row {
+  readonly mutation: string;
+  readonly where: string;
+  readonly of: string;
+  readonly refused: { readonly code: string; readonly hop?: number };
+}
+
+interface Attacks {
+  readonly about: string;
+  readonly request: object;
+  readonly tokens: string[];
+  readonly accepted: (Row & { readonly name: string; readonly answer: object })[];
+  readonly refused: Attack[];
+}
+
+/** What a row asks: rows leave out what every request says, and name tokens by number. */
+function questionOf({ request: common, tokens }: Attacks, { ask }: Row): Record<string, unknown> {
+  const text = (number: unknown): string | undefined => tokens[Number(number)];
+  const asked = "op" in ask ? ask : { ...common, ...ask };
+  return Object.fromEntries(
+    Object.entries(asked).map(([name, value]) => {
+      if (name === "invocation" || name === "token") return [name, text(value)];
+      return [name, name === "chain" ? (value as number[]).map(text) : value];
+    }),
+  );
+}
+
+describe("attacks", () => {
+  const folder = new URL("attacks/", OURS);
+  const tables = readdirSync(folder).map((file) => {
+    const table: Attacks = JSON.parse(readFileSync(new URL(file, folder), "utf8"));
+    return [file, table] as const;
+  });
+
+  test.each(tables)("%s: every one is refused, and what it starts from is not", (_, table) => {
+    const { accepted, refused } = table;
+    const lines = [...accepted, ...refused].map((row) => request(questionOf(table, row)));
+    const got = answers(lines) as { ok: boolean; code?: string; hop?: number }[];
+    const wrong: unknown[] = [];
+    for (const [index, { name, answer }] of accepted.entries())
+      if (!includes(got[index], { ok: true, ...answer })) wrong.push([name, got[index]]);
+    for (const [index, { mutation, where, of, refused: told }] of refused.entries()) {
+      const { ok, code, hop } = got[accepted.length + index] ?? { ok: true };
+      const as = JSON.stringify([ok, code, hop]) === JSON.stringify([false, told.code, told.hop]);
+      if (!as) wrong.push([mutation, where, of, code, hop]);
+    }
+    expect(wrong).toEqual([]);
+  });
+
+  test.each(tables)("%s: every one changes what it starts from", (_, table) => {
+    expect(new Set(table.tokens).size).toBe(table.tokens.length);
+    const bases = new Map(
+      table.accepted.map((row) => [row.name, JSON.stringify(questionOf(table, row))]),
+    );
+    for (const row of table.refused) {
+      expect(bases.has(row.of)).toBe(true);
+      expect(JSON.stringify(questionOf(table, row)) === bases.get(row.of)).toBe(false);
+    }
+  });
+
+  test("there are many", () => {
+    const rows = tables.flatMap(([file, table]) =>
+      table.refused.map(({ mutation }) => `${file} ${mutation}`),
+    );
+    expect(rows.length).toBeGreaterThanOrEqual(1500);
+    expect(new Set(rows).size).toBeGreaterThanOrEqual(60);
+    const good = tables.flatMap(([, { accepted }]) => accepted);
+    expect(good.length).toBeGreaterThanOrEqual(100);
+  });
+});
+
+/** Whether `value` has these members, each equal. */
+function includes(value: unknown, members: object): boolean {
+  const told = Object.entries(value ?? {}).filter(([name]) => name in members);
+  return isDeepStrictEqual(Object.fromEntries(told), members);
 }
 
 describe.skipIf(FOLDER === undefined)(`published vectors${WHY}`, () => {
