@@ -1,0 +1,168 @@
+"""Edges of the builders, and what is said word for word; each was found by changing the code."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from nomos.constraints import (
+    Constraint,
+    all_of,
+    any_of,
+    at_least,
+    at_most,
+    between,
+    each,
+    eq,
+    from_pol,
+    like,
+    listed,
+    not_,
+    not_eq,
+    one_of,
+    some,
+    under,
+    url,
+)
+from nomos.errors import ConfigurationError
+
+BIG = ["x" * 1000] * 9
+"""Too much for one policy, though no text of it is too long."""
+
+
+def told(build: Callable[[], object]) -> tuple[str | None, str]:
+    with pytest.raises(ConfigurationError) as caught:
+        build()
+    return caught.value.setting, str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("build", "arguments", "what"),
+    [
+        (one_of, ("a", "xy"), 'must have a list to choose from, such as ["open", "closed"]'),
+        (one_of, ("a", 5), 'must have a list to choose from, such as ["open", "closed"]'),
+        (one_of, ("a", []), "must have something to choose from: nothing is one of nothing"),
+        (between, ("a", 2, 1), "cannot be between 2 and 1: the lower number comes first"),
+        (between, ("a", "1", 2), "must be a number, not text"),
+        (between, ("a", 1, None), "must be a number, not null"),
+        (at_most, ("a", True), "must be a number, not true or false"),
+        (at_least, ("a", [1]), "must be a number, not a list"),
+        (at_least, ("a", {}), "must be a number, not an object"),
+        (at_least, ("a", object()), "must be a number, not this"),
+        (like, ("a", 5), 'must be like a text, such as "*@example.com"'),
+        (each, ("a", 5), 'must be given constraints, such as eq("state", "open")'),
+        (some, ("a", None), 'must be given constraints, such as eq("state", "open")'),
+        (eq, ("a", object()), "must be a plain JSON value"),
+        (eq, ("a", math.inf), "must be a plain JSON value, which NaN and infinities are not"),
+        (eq, ("a", "\ud800"), "has half of a surrogate pair"),
+        (eq, ("a", "x" * 1025), "has a text of 1025 characters; 1024 is the most"),
+        (one_of, ("a", ["x" * 1025]), "has a text of 1025 characters; 1024 is the most"),
+        (like, ("a", "x" * 1025), "has a text of 1025 characters; 1024 is the most"),
+        (not_eq, ("a", "x" * 1025), "has a text of 1025 characters; 1024 is the most"),
+        (
+            eq,
+            ("a", {"e\u0301": 1}),
+            "has a name that is not in Unicode normalisation form C",
+        ),
+        (eq, ("a", BIG), "is 9047 bytes as JSON, and 8192 is the most"),
+        (not_eq, ("a", BIG), "is 9080 bytes as JSON, and 8192 is the most"),
+        (one_of, ("a", [BIG]), "is 9047 bytes as JSON, and 8192 is the most"),
+    ],
+)
+def test_a_builder_says_what_is_wrong(
+    build: Callable[..., Constraint], arguments: tuple[object, ...], what: str
+) -> None:
+    assert told(lambda: build(*arguments)) == ("a", f"a {what}")
+
+
+@pytest.mark.parametrize("build", [all_of, any_of])
+def test_a_combination_of_nothing_is_none(build: Callable[..., Constraint]) -> None:
+    name = build.__name__
+    assert told(build) == (name, f"{name} must have constraints to combine")
+    sentence = 'must be given constraints, such as eq("state", "open")'
+    assert told(lambda: build(eq("a", 1), 5)) == (name, f"{name} {sentence}")
+
+
+def test_a_combination_that_is_too_large_is_refused_as_one() -> None:
+    half = eq("a", BIG[:5])
+    for build in (lambda: half & half & half, lambda: half | half, lambda: not_(half) & half):
+        setting, sentence = told(build)
+        assert setting == "constraints"
+        assert sentence.endswith("bytes as JSON, and 8192 is the most")
+    assert told(lambda: not_(5)) == (  # type: ignore[arg-type]
+        "not_",
+        'not_ must be given constraints, such as eq("state", "open")',
+    )
+
+
+@pytest.mark.parametrize("build", [each, some])
+def test_an_element_that_is_too_large_is_refused_at_its_path(
+    build: Callable[[str, Constraint], Constraint],
+) -> None:
+    path = "a" * 50
+    setting, sentence = told(lambda: build(path, eq(".", [*BIG[:8], "x" * 110])))
+    assert (setting, sentence[:53]) == (path, f"{path} is")
+    assert sentence.endswith("bytes as JSON, and 8192 is the most")
+
+
+def test_what_is_listed_is_refused_at_its_place() -> None:
+    sentence = 'must be a constraint or a list of them, such as [eq("state", "open")]'
+    assert told(lambda: listed("x")) == ("constraints", f"constraints {sentence}")
+    assert told(lambda: listed([eq("a", 1), "x"], "here")) == (
+        "here[1]",
+        'here[1] must be a constraint, such as eq("state", "open")',
+    )
+    setting, sentence = told(lambda: listed([eq("a", BIG[:5])] * 2, "here"))
+    assert (setting, sentence[:8]) == ("here", "here is ")
+    setting, sentence = told(lambda: listed(from_pol([["or", []]]), "here"))
+    assert (setting, sentence[:7]) == ("here", "here[0]")
+
+
+def test_truth_is_refused_with_a_sentence() -> None:
+    with pytest.raises(TypeError) as caught:
+        bool(eq("a", 1))
+    assert str(caught.value) == ("a constraint is neither true nor false: combine with &, | and ~")
+
+
+def test_what_is_built_is_the_plainest_that_says_it() -> None:
+    a, b = eq("a", 1), eq("b", 2)
+    pairs: list[tuple[Constraint, list[Any]]] = [
+        (a & b, [["==", ".args.a", 1], ["==", ".args.b", 2]]),
+        (a | b, [["or", [["==", ".args.a", 1], ["==", ".args.b", 2]]]]),
+        (any_of(a), [["==", ".args.a", 1]]),
+        (one_of("a", [1]), [["==", ".args.a", 1]]),
+        (
+            one_of("a", iter([1, 1.0, True])),
+            [["or", [["==", ".args.a", 1], ["==", ".args.a", True]]]],
+        ),
+        (between("a", 1, 1), [["and", [[">=", ".args.a", 1], ["<=", ".args.a", 1]]]]),
+        (at_most("a", 9.0), [["<=", ".args.a", 9]]),
+        (at_least("a", -0.0), [[">=", ".args.a", 0]]),
+        (like("a", "*x"), [["like", ".args.a", "*x"]]),
+    ]
+    for built, pol in pairs:
+        assert built.pol == pol
+
+
+def test_paths_and_addresses_are_made_from_what_is_given() -> None:
+    assert str(under("p", "a/b")) != str(under("p", "a/c"))
+    assert under("p", "a/b").pol != under("q", "a/b").pol
+    plain = url("u", host="example.com")
+    assert plain == url("u", host="example.com", query=False)
+    assert plain != url("u", host="example.com", query=True)
+    assert plain.pol != url("v", host="example.com").pol
+    setting, _ = told(lambda: url("u", host="10.0.0.1"))
+    assert setting == "u"
+    assert url("u", host="10.0.0.1", allow_private=True).pol
+
+
+def test_a_policy_is_read_at_its_place() -> None:
+    assert told(lambda: from_pol([5], where="here")) == ("here[0]", "here[0] is not a statement")
+    assert told(lambda: from_pol([["like", ".a", 1]])) == (
+        "pol[0]",
+        'pol[0] is not ["like", selector, pattern]',
+    )
+    assert len(from_pol([["==", ".a", 1]] * 100).pol) == 100

@@ -1,0 +1,262 @@
+/** Small differences in `src/verify` that no vector shows; each was found by changing the code. */
+
+import { Buffer } from "node:buffer";
+import { describe, expect, test } from "vitest";
+
+import { fork } from "../src/fork.ts";
+import type { Json, JsonObject } from "../src/token/canonical.ts";
+import { cidOf } from "../src/token/jwt.ts";
+import { bytesIn, bytesOf } from "../src/verify/bytes.ts";
+import { commandsLeft } from "../src/verify/commands.ts";
+import { unmet } from "../src/verify/evaluate.ts";
+import { matches, parsePattern } from "../src/verify/like.ts";
+import { verify } from "../src/verify/order.ts";
+import { parsePolicy, type Policy } from "../src/verify/pol.ts";
+import { Reading, TooCostly } from "../src/verify/reading.ts";
+import { covers } from "../src/verify/resource.ts";
+import { parseSelector, select } from "../src/verify/selector.ts";
+import { vacuous } from "../src/verify/vacuous.ts";
+import {
+  codeOf,
+  delegation,
+  forkRequest,
+  ISSUER,
+  link,
+  PLANNER,
+  RESEARCHER,
+  sealed,
+  verifyRequest,
+} from "./forge.ts";
+
+function parsed(pol: Json[]): Policy {
+  const policy = parsePolicy(pol);
+  if (typeof policy === "string") throw new Error(policy);
+  return policy;
+}
+
+function holds(statement: Json, args: JsonObject): boolean {
+  return unmet(parsed([statement]), { args }, new Reading()) === undefined;
+}
+
+describe("bytes", () => {
+  test.each([
+    [[], ""],
+    [[0], "AA"],
+    [[0, 1], "AAE"],
+    [[0, 1, 2], "AAEC"],
+  ])("%j are %j", (bytes, text) => {
+    expect(bytesOf(bytes)).toEqual({ "/": { bytes: text } });
+    expect(bytesIn({ "/": { bytes: text } })).toEqual(Buffer.from(bytes));
+  });
+
+  test.each<Json>([
+    { "/": { bytes: "AA" }, x: 1 },
+    { "/": { bytes: "AA", x: 1 } },
+    { "/": { bytes: "AA==" } },
+    { "/": { x: "AA" } },
+    { "/": 1 },
+  ])("%j are none", (value) => {
+    expect(bytesIn(value)).toBeUndefined();
+  });
+});
+
+describe("the commands that policies leave", () => {
+  test.each<Json>([".resource", ".args", ".cmd.x", ".cmd[0]"])("%s is no command", (path) => {
+    expect(commandsLeft(parsed([["==", path, "/a"]]))).toBeUndefined();
+  });
+});
+
+describe("what is no number is not compared with one", () => {
+  const others: Json[] = ["5", "", null, true, false, [], [5], {}];
+  test.each(["<", "<=", ">", ">="])("%s", (op) => {
+    for (const a of others) {
+      for (const bound of [-1, 0, 5, 10]) {
+        expect(holds([op, ".args.a", bound], { a }), JSON.stringify(a)).toBe(false);
+      }
+    }
+  });
+});
+
+describe("patterns", () => {
+  test("take the text's length, each piece's, and one for each piece", () => {
+    const reading = new Reading();
+    expect(matches(parsePattern("ab*c"), "ab-c", reading)).toBe(true);
+    expect(reading.steps).toBe(4 + 3 + 2);
+  });
+
+  test("whose pieces repeat themselves fit what their regular expressions do", () => {
+    const pieces = Array.from({ length: 128 }, (_, bits) => spelled(bits + 128));
+    const texts = Array.from({ length: 128 }, (_, index) => spelled((index * 2_654_435) % 2 ** 16));
+    let fitting = 0;
+    for (const piece of pieces) {
+      const pattern = parsePattern(`*${piece}*`);
+      const nearly = [4, 6].map((length) => `${piece.slice(0, length)}${piece}`);
+      for (const text of [...texts, ...nearly]) {
+        const fits = matches(pattern, text, new Reading());
+        expect(fits, `${piece} in ${text}`).toBe(text.includes(piece));
+        fitting += Number(fits);
+      }
+    }
+    expect(fitting).toBeGreaterThan(256);
+  });
+
+  /** The bits below the highest, as letters. */
+  function spelled(bits: number): string {
+    return bits.toString(2).slice(1).replaceAll("0", "a").replaceAll("1", "b");
+  }
+});
+
+describe("a reading", () => {
+  test("ends beyond its limit, and not at it", () => {
+    const reading = new Reading(5);
+    reading.charge(5);
+    expect(() => reading.charge(1)).toThrow(TooCostly);
+  });
+
+  test.each<[Json, Json, boolean]>([
+    [[], [], true],
+    [[1, 2], [1, 2], true],
+    [[1], [1, 2], false],
+    [[1, 2], [1], false],
+    [[1, 2], [1, 3], false],
+    [[1, 2], [3, 2], false],
+    [[], {}, false],
+    [{}, [], false],
+    [[], "", false],
+    [{}, {}, true],
+    [{ a: 1, b: 2 }, { b: 2, a: 1 }, true],
+    [{ a: 1, b: 2 }, { a: 1, b: 3 }, false],
+    [{ a: 1, b: 2 }, { a: 3, b: 2 }, false],
+    [{ a: 1 }, { a: 1, b: 2 }, false],
+    [{ a: 1, b: 2 }, { a: 1 }, false],
+    [{ a: 1 }, { b: 1 }, false],
+    [{ toString: 1 }, { valueOf: 1 }, false],
+    [{ a: 1 }, 1, false],
+    [1, { a: 1 }, false],
+    [{}, null, false],
+    [null, {}, false],
+  ])("%j and %j are the same: %j", (a, b, same) => {
+    expect(new Reading().same(a, b)).toBe(same);
+    expect(holds(["==", ".args.a", b], { a })).toBe(same);
+    expect(holds(["!=", ".args.a", b], { a })).toBe(!same);
+  });
+
+  test("does not take a member that is missing for one that is undefined", () => {
+    const odd = { a: undefined } as unknown as JsonObject;
+    expect(new Reading().same(odd, { b: 1 })).toBe(false);
+  });
+});
+
+test("a path that is not normalised covers nothing", () => {
+  expect(covers({ path: "a//b" }, { path: "a//b" })).toBe(false);
+  expect(covers({ path: "a//b" }, { path: "a" })).toBe(false);
+  expect(covers({ path: "a" }, { path: "a/../b" })).toBe(false);
+});
+
+describe("selectors", () => {
+  test.each<[string, object]>([
+    [".[12]", { kind: "element", index: 12 }],
+    [".[-12]", { kind: "element", index: -12 }],
+    [".[10:12]", { kind: "slice", start: 10, end: 12 }],
+    [".[:-12]", { kind: "slice", start: 0, end: -12 }],
+    [".[-12:]", { kind: "slice", start: -12, end: undefined }],
+  ])("%s", (text, segment) => {
+    expect(parseSelector(text)).toEqual([{ ...segment, optional: false }]);
+  });
+
+  test("walk bytes once for each time they are named", () => {
+    const selector = parseSelector(".b[0]");
+    if (typeof selector === "string") throw new Error(selector);
+    const reading = new Reading();
+    expect(select(selector, { b: { "/": { bytes: "AAEC" } } }, reading)).toBe(0);
+    expect(reading.steps).toBe(2 + 3);
+  });
+
+  test("messages name what the operand should be", () => {
+    expect(parsePolicy([["any", ".args"]])).toBe(
+      "pol[0] is not [operator, selector, statement]",
+    );
+  });
+});
+
+describe("what may hold over nothing", () => {
+  const OR = "an `or` of nothing holds for every call";
+  const ANY =
+    'an `any` holds for an empty collection; put ["!=", path, []] and ["!=", path, {}] before it';
+  const NOT = (op: string): string =>
+    `a \`${op}\` holds where its path is missing; put ["!=", "<path>?", null] before it`;
+  const FILLED: Json[] = [
+    ["!=", ".args.a?", null],
+    ["!=", ".args.a", []],
+    ["!=", ".args.a", {}],
+  ];
+
+  test.each<[string, Json[]]>([
+    [`pol[0]: ${OR}`, [["or", []]]],
+    [`pol[0]: ${ANY}`, [["any", ".args.a", ["==", ".", 1]]]],
+    [`pol[0]: ${NOT("!=")}`, [["!=", ".args.a", 1]]],
+    [`pol[0]: ${NOT("!=")}`, [["!=", ".args.a", null]]],
+    [`pol[0]: ${NOT("!=")}`, [["!=", ".args.a.b", null]]],
+    [`pol[0]: ${NOT("not")}`, [["not", ["==", ".args.a", 1]]]],
+    [`pol[0]: ${NOT("not")}`, [["not", ["any", ".args", ["==", ".x", 1]]]]],
+    [`pol[0]: ${NOT("not")}`, [["not", ["all", ".args", ["==", ".x", 1]]]]],
+    [`pol[3][2]: ${NOT("!=")}`, [...FILLED, ["any", ".args.a", ["!=", ".x", 1]]]],
+    [`pol[1]: ${NOT("!=")}`, [["==", ".args.a[0]", 1], ["!=", ".args.a[1]", 2]]],
+    [`pol[1]: ${NOT("!=")}`, [["==", ".args.a[0:1]", 1], ["!=", ".args.a[0:2]", 2]]],
+    [`pol[1]: ${NOT("!=")}`, [["==", ".args.a[0:2]", 1], ["!=", ".args.a[1:2]", 2]]],
+    [`pol[1]: ${NOT("!=")}`, [["==", ".args.a[0:]", 1], ["!=", ".args.a[0]", 2]]],
+    [`pol[1]: ${NOT("!=")}`, [["==", ".args.a", 1], ["!=", ".args.a[]", 2]]],
+  ])("%s: %j", (found, pol) => {
+    expect(vacuous(parsed(pol))).toBe(`${found}, or sign it with allow_vacuous`);
+  });
+
+  test.each<{ pol: Json[] }>(
+    [
+      [["!=", ".resource", 1]],
+      [["==", ".args.a?", 1], ["!=", ".args.a", 2]],
+      [["not", ["all", ".args", ["==", ".", 1]]]],
+      [...FILLED, ["any", ".args.a", ["==", ".x", 1]]],
+    ].map((pol) => ({ pol: pol as Json[] })),
+  )("not $pol", ({ pol }) => {
+    expect(vacuous(parsed(pol))).toBeUndefined();
+  });
+});
+
+const ROOT = sealed("delegation", delegation());
+
+function childOf(meta: JsonObject): string {
+  const claims = { iss: PLANNER.did, aud: RESEARCHER.did, prf: [cidOf(ROOT)], meta };
+  return sealed("delegation", delegation(claims), PLANNER);
+}
+
+test("a chain whose last link came from an approval is not handed on", () => {
+  const chain = [ROOT, childOf({ approval: {} })];
+  expect(verify(verifyRequest({ chain }))).toMatchObject({ depth: 2 });
+  const request = forkRequest({
+    key: RESEARCHER.did,
+    chains: [chain],
+    children: [{ aud: PLANNER.did, links: [link()] }],
+  });
+  const answer = fork(request, RESEARCHER.secret, (bytes) => Buffer.alloc(bytes, 7));
+  expect(codeOf(answer)).toBe("chain_invalid");
+});
+
+test("the form of every signature comes before the arithmetic of any", () => {
+  const forged = `${ROOT.slice(0, ROOT.lastIndexOf("."))}.${Buffer.concat([
+    Buffer.from(ROOT.slice(ROOT.lastIndexOf(".") + 1), "base64url").subarray(0, 63),
+    Buffer.from([0]),
+  ]).toString("base64url")}`;
+  const high = Buffer.alloc(64, 0xff).toString("base64url");
+  const child = childOf({ x: "form" });
+  const formless = `${child.slice(0, child.lastIndexOf("."))}.${high}`;
+  expect(verify(verifyRequest({ chain: [forged, child] }))).toMatchObject({ hop: 0 });
+  expect(verify(verifyRequest({ chain: [forged, formless] }))).toMatchObject({
+    code: "bad_signature",
+    hop: 1,
+  });
+});
+
+test("the issuer of an inner link is compared with the link before, not with the root", () => {
+  const child = sealed("delegation", delegation({ iss: ISSUER.did, prf: [cidOf(ROOT)] }));
+  expect(codeOf(verify(verifyRequest({ chain: [ROOT, child] })))).toBe("chain_invalid");
+});
