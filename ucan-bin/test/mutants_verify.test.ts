@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import { fork } from "../src/fork.ts";
 import type { Json, JsonObject } from "../src/token/canonical.ts";
 import { cidOf } from "../src/token/jwt.ts";
-import { bytesIn, bytesOf } from "../src/verify/bytes.ts";
+import { bytesOf } from "../src/verify/bytes.ts";
 import { commandsLeft } from "../src/verify/commands.ts";
 import { unmet } from "../src/verify/evaluate.ts";
 import { matches, parsePattern } from "../src/verify/like.ts";
@@ -46,17 +46,17 @@ describe("bytes", () => {
     [[0, 1, 2], "AAEC"],
   ])("%j are %j", (bytes, text) => {
     expect(bytesOf(bytes)).toEqual({ "/": { bytes: text } });
-    expect(bytesIn({ "/": { bytes: text } })).toEqual(Buffer.from(bytes));
+    expect(new Reading().bytesIn({ "/": { bytes: text } })).toEqual(Buffer.from(bytes));
   });
 
-  test.each<Json>([
+  test.each<JsonObject>([
     { "/": { bytes: "AA" }, x: 1 },
     { "/": { bytes: "AA", x: 1 } },
     { "/": { bytes: "AA==" } },
     { "/": { x: "AA" } },
     { "/": 1 },
   ])("%j are none", (value) => {
-    expect(bytesIn(value)).toBeUndefined();
+    expect(new Reading().bytesIn(value)).toBeUndefined();
   });
 });
 
@@ -169,7 +169,20 @@ describe("selectors", () => {
     if (typeof selector === "string") throw new Error(selector);
     const reading = new Reading();
     expect(select(selector, { b: { "/": { bytes: "AAEC" } } }, reading)).toBe(0);
-    expect(reading.steps).toBe(2 + 3);
+    const first = 2 + 1 + 4 + 3; // segments, the one member's name, base64, bytes
+    expect(reading.steps).toBe(first);
+    expect(select(selector, { b: { "/": { bytes: "AAEC" } } }, reading)).toBe(0);
+    expect(reading.steps).toBe(2 * first);
+  });
+
+  test("the same bytes are decoded once", () => {
+    const selector = parseSelector(".b[0]");
+    if (typeof selector === "string") throw new Error(selector);
+    const reading = new Reading();
+    const value = { b: { "/": { bytes: "AAEC" } } };
+    select(selector, value, reading);
+    select(selector, value, reading);
+    expect(reading.steps).toBe(2 + 1 + 4 + 3 + 2 + 3);
   });
 
   test("messages name what the operand should be", () => {

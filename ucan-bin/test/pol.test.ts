@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 
-import type { Json } from "../src/token/canonical.ts";
+import type { Json, JsonObject } from "../src/token/canonical.ts";
 import { commandsLeft } from "../src/verify/commands.ts";
 import { unmet } from "../src/verify/evaluate.ts";
 import { parsePolicy, type Policy } from "../src/verify/pol.ts";
@@ -226,5 +226,40 @@ describe("the steps of an evaluation", () => {
     const policy = parsed([["all", ".args.many", statement]]);
     expect(() => unmet(policy, { args: { many } }, reading)).toThrow(TooCostly);
     expect(reading.steps).toBeLessThan(MAX_STEPS + 3002);
+  });
+
+  const members = (count: number): Json =>
+    Object.fromEntries(Array.from({ length: count }, (_, n) => [`m${(n * 7919) % 50021}`, 1]));
+
+  test("a large map is put in order once, however many statements go through it", () => {
+    const policy = parsed(Array.from({ length: 70 }, () => ["!=", ".args.m[]", 1]));
+    const reading = new Reading();
+    expect(unmet(policy, { args: { m: members(4096) } }, reading)).toBeUndefined();
+    expect(reading.steps).toBeLessThan(4096 * (1 + 13 + 70) + 70 * 8);
+  });
+
+  test("a member of a large map costs a step, and does not list the others", () => {
+    const policy = parsed(Array.from({ length: 500 }, () => ["!=", ".args.none", 1]));
+    const reading = new Reading();
+    expect(unmet(policy, { args: members(4096) }, reading)).toBeUndefined();
+    expect(reading.steps).toBe(500 * 4);
+  });
+
+  test("a map that only looks like bytes is listed once", () => {
+    const map = { "/": { bytes: "AAEC" }, ...(members(4096) as JsonObject) };
+    const policy = parsed(Array.from({ length: 500 }, () => ["!=", ".args.none", 1]));
+    const reading = new Reading();
+    expect(unmet(policy, { args: map }, reading)).toBeUndefined();
+    expect(reading.steps).toBe(500 * 4);
+    const there = parsed(Array.from({ length: 500 }, () => ["==", ".args.m0", 1]));
+    expect(unmet(there, { args: map }, reading)).toBeUndefined();
+    expect(reading.steps).toBe(500 * 4 * 2 + 4097);
+  });
+
+  test("nested iterators count what they go through", () => {
+    const policy = parsed([["!=", `.args.x${"[]".repeat(60)}`, 1]]);
+    const reading = new Reading();
+    const x = Array.from({ length: 50_000 }, () => []);
+    expect(() => unmet(policy, { args: { x } }, reading)).toThrow(TooCostly);
   });
 });

@@ -126,6 +126,7 @@ describe("what is no path is refused", () => {
     ['.["\\x"]', "path such as"],
     [".a\n", "path such as"],
     [".[:]", "path such as"],
+    [".a".repeat(65), "at most 64 segments"],
     [".[::]", "path such as"],
     [".[1:2:3]", "path such as"],
     [".[1:a]", "path such as"],

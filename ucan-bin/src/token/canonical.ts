@@ -83,7 +83,7 @@ function writeOut(value: Json): string {
 }
 
 /** RFC 8785, section 3.2.3: in the order of the names' UTF-16 code units, which `<` compares. */
-export function membersOf(value: JsonObject): [string, Json][] {
+function membersOf(value: JsonObject): [string, Json][] {
   return Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
 }
 

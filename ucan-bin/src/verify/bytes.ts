@@ -5,11 +5,15 @@ import { Buffer } from "node:buffer";
 import { isObject } from "../token/canonical.ts";
 import type { Json } from "../token/canonical.ts";
 
-/** The bytes that `value` stands for; undefined if it is no such form, or not in its one text. */
-export function bytesIn(value: Json): Uint8Array | undefined {
-  const inner = onlyMember(value, "/");
-  const text = inner === undefined ? undefined : onlyMember(inner, "bytes");
-  if (typeof text !== "string") return undefined;
+/** The base64 in what a member `/` holds; undefined if it holds anything else. */
+export function bytesText(inner: Json | undefined): string | undefined {
+  if (!isObject(inner) || !Object.hasOwn(inner, "bytes")) return undefined;
+  const { bytes } = inner;
+  return typeof bytes === "string" && isAlone(inner) ? bytes : undefined;
+}
+
+/** The bytes of a base64 text; undefined if it is not their one text. */
+export function bytesFrom(text: string): Uint8Array | undefined {
   const bytes = Buffer.from(text, "base64");
   return textOf(bytes) === text ? bytes : undefined;
 }
@@ -23,8 +27,6 @@ function textOf(bytes: Buffer): string {
   return bytes.toString("base64").replace(/=+$/, "");
 }
 
-/** Its one member, if it is an object of one and that is its name. */
-function onlyMember(value: Json, name: string): Json | undefined {
-  const [member, ...more] = isObject(value) ? Object.entries(value) : [];
-  return member?.[0] === name && more.length === 0 ? member[1] : undefined;
+function isAlone(value: object): boolean {
+  return Object.keys(value).length === 1;
 }

@@ -11,7 +11,7 @@ import { shown, type Json } from "../token/canonical.ts";
 import { matches } from "./like.ts";
 import type { Order, Policy, Statement } from "./pol.ts";
 import type { Reading } from "./reading.ts";
-import { elementsOf, select } from "./selector.ts";
+import { select } from "./selector.ts";
 
 /** Where a policy does not hold: the statement's place in it, and what its selector found. */
 export interface Unmet {
@@ -74,7 +74,7 @@ function holds(statement: Statement, subject: Json, reading: Reading): boolean {
       return typeof selected === "string" && matches(statement.pattern, selected, reading);
     case "all":
     case "any":
-      return quantified(statement.op, statement.of, elementsOf(selected), reading);
+      return quantified(statement.op, statement.of, reading.elementsOf(selected), reading);
     default:
       return typeof selected === "number" && COMPARE[statement.op](selected, statement.value);
   }

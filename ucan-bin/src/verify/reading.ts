@@ -1,18 +1,20 @@
 /**
  * What is known of one subject while policies are evaluated over it, and what that has cost.
  *
- * Whoever makes a call may send long arguments that no token bounds, and a policy may name them
- * hundreds of times. What was walked once is therefore kept, and every step is counted: segments
- * followed, characters and elements walked, members listed, values compared. A quantifier does
- * its statement for each element, so the sum of what was sent may become a product; the budget
- * ends that, and an evaluation that it ends is a refusal.
+ * Whoever makes a call may send long arguments that no token bounds, and whoever holds a chain may
+ * write a policy that names them hundreds of times. What was walked once is therefore kept, and
+ * every step is counted before it is done: segments followed, characters, bytes and elements
+ * walked, members listed and put in order, values compared. A quantifier does its statement for
+ * each element, so the sum of what was sent may become a product; the budget ends that, and an
+ * evaluation that it ends is a refusal.
  */
 
 import { isObject } from "../token/canonical.ts";
 import type { Json, JsonObject } from "../token/canonical.ts";
+import { bytesFrom, bytesText } from "./bytes.ts";
 
 /** Steps that one evaluation of all the policies of a chain may take. */
-export const MAX_STEPS = 4_000_000;
+export const MAX_STEPS = 2_000_000;
 
 /** Thrown where the budget ends, through whatever statements are being evaluated. */
 export class TooCostly extends Error {}
@@ -22,6 +24,8 @@ export class Reading {
   #steps = 0;
   readonly #walked = new Map<string, readonly string[]>();
   readonly #listed = new Map<JsonObject, readonly string[]>();
+  readonly #values = new Map<JsonObject, readonly Json[]>();
+  readonly #bytes = new Map<JsonObject, Uint8Array | undefined>();
 
   constructor(limit: number = MAX_STEPS) {
     this.#limit = limit;
@@ -59,6 +63,38 @@ export class Reading {
     const characters = Array.from(text);
     this.#walked.set(text, characters);
     return characters;
+  }
+
+  /**
+   * What `.[]` and quantifiers go through: the elements of a list, the values of a map. A map's
+   * are in the order of its canonical form, so that a call gives the same answer in whatever order
+   * it came.
+   */
+  elementsOf(value: Json | undefined): readonly Json[] | undefined {
+    if (Array.isArray(value)) return value;
+    if (!isObject(value) || this.bytesIn(value) !== undefined) return undefined;
+    return this.#values.get(value) ?? this.#valuesOf(value);
+  }
+
+  /** The bytes that an object stands for; undefined if it is a map. */
+  bytesIn(value: JsonObject): Uint8Array | undefined {
+    // All but a few are known by this alone, without a look at their other members.
+    if (!Object.hasOwn(value, "/")) return undefined;
+    if (this.#bytes.has(value)) return this.#bytes.get(value);
+    const text = this.#namesOf(value).length === 1 ? bytesText(value["/"]) : undefined;
+    this.charge(text?.length ?? 0);
+    const bytes = text === undefined ? undefined : bytesFrom(text);
+    this.#bytes.set(value, bytes);
+    return bytes;
+  }
+
+  #valuesOf(value: JsonObject): readonly Json[] {
+    const names = this.#namesOf(value);
+    this.charge(names.length * Math.ceil(Math.log2(names.length + 1)));
+    // By UTF-16 code units, as RFC 8785 orders members (section 3.2.3).
+    const values = [...names].sort().map((name) => value[name] as Json);
+    this.#values.set(value, values);
+    return values;
   }
 
   #namesOf(value: JsonObject): readonly string[] {

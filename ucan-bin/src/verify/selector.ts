@@ -15,9 +15,9 @@
  * elements. (UCAN delegation, "Selectors"; the published vectors decide what it leaves open.)
  */
 
-import { isObject, membersOf } from "../token/canonical.ts";
+import { isObject } from "../token/canonical.ts";
 import type { Json } from "../token/canonical.ts";
-import { bytesOf, bytesIn } from "./bytes.ts";
+import { bytesOf } from "./bytes.ts";
 import type { Reading } from "./reading.ts";
 
 export type Step =
@@ -32,7 +32,10 @@ export type Selector = readonly Segment[];
 
 /** Sticky, so that each match continues where the one before ended. */
 const SEGMENT =
-  /(?:\.([\p{L}_][\p{L}\p{M}\p{N}_$-]*)|\.?\[(?:(-?\d{1,15})|("(?:[^"\\]|\\.)*")|(?!:\])(-?\d{1,15})?(:)(-?\d{1,15})?)?\])(\?)*/uy;
+  /(?:\.([\p{L}_][\p{L}\p{M}\p{N}_$-]*)|\.?\[(?:(-?\d{1,15})|("(?:[^"\\]|\\.)*")|(?!:\])(-?\d{1,15})?(:)(-?\d{1,15})?)?\])(\?*)/uy;
+
+/** More than any path needs: no call is nested as deep. */
+const MAX_SEGMENTS = 64;
 
 /** Parse a selector, or say what is wrong with it. */
 export function parseSelector(text: string): Selector | string {
@@ -44,7 +47,8 @@ export function parseSelector(text: string): Selector | string {
     const match = SEGMENT.exec(text);
     const step = match === null ? undefined : stepOf(match);
     if (step === undefined) return "a selector is a path such as .args.title, .[0] or .to[]";
-    segments.push({ ...step, optional: match?.[7] !== undefined });
+    segments.push({ ...step, optional: match?.[7] !== "" });
+    if (segments.length > MAX_SEGMENTS) return `a selector has at most ${MAX_SEGMENTS} segments`;
   }
   return segments;
 }
@@ -54,7 +58,7 @@ export function select(selector: Selector, value: Json, reading: Reading): Json 
   let selected = value;
   for (const [index, segment] of selector.entries()) {
     reading.charge(1);
-    const elements = segment.kind === "each" ? elementsOf(selected) : undefined;
+    const elements = segment.kind === "each" ? reading.elementsOf(selected) : undefined;
     if (elements !== undefined) return inEach(selector.slice(index + 1), elements, reading);
     const next = follow(segment, selected, reading);
     if (next === undefined && !segment.optional) return undefined;
@@ -63,24 +67,15 @@ export function select(selector: Selector, value: Json, reading: Reading): Json 
   return selected;
 }
 
-/**
- * What `.[]` goes through: the elements of a list, the values of a map. A map's are in the order
- * of its canonical form, so that a call gives the same answer in whatever order it came.
- */
-export function elementsOf(value: Json | undefined): readonly Json[] | undefined {
-  if (Array.isArray(value)) return value;
-  if (!isObject(value) || bytesIn(value) !== undefined) return undefined;
-  return membersOf(value).map(([, member]) => member);
-}
-
 function inEach(
   rest: Selector,
   elements: readonly Json[],
   reading: Reading,
 ): Json | undefined {
+  // Both are short: see MAX_SEGMENTS.
   const nested = rest.some(({ kind }) => kind === "each");
   const found: Json[] = [];
-  reading.charge(elements.length);
+  reading.charge(elements.length + rest.length);
   for (const element of elements) {
     const selected = select(rest, element, reading);
     if (selected === undefined) return undefined;
@@ -113,7 +108,7 @@ function unquote(quoted: string): string | undefined {
 function follow(step: Step, value: Json, reading: Reading): Json | undefined {
   switch (step.kind) {
     case "member":
-      return member(value, step.name);
+      return member(value, step.name, reading);
     case "element":
       return listOf(value, reading)?.at(step.index);
     case "slice":
@@ -123,9 +118,9 @@ function follow(step: Step, value: Json, reading: Reading): Json | undefined {
   }
 }
 
-function member(value: Json, name: string): Json | undefined {
+function member(value: Json, name: string, reading: Reading): Json | undefined {
   if (!isObject(value) || !Object.hasOwn(value, name)) return undefined;
-  return bytesIn(value) === undefined ? value[name] : undefined;
+  return reading.bytesIn(value) === undefined ? value[name] : undefined;
 }
 
 function slice(
@@ -144,8 +139,8 @@ function slice(
 
 function listOf(value: Json, reading: Reading): readonly Json[] | undefined {
   if (typeof value === "string") return reading.charactersOf(value);
-  if (Array.isArray(value)) return value;
-  const bytes = bytesIn(value);
+  if (!isObject(value)) return Array.isArray(value) ? value : undefined;
+  const bytes = reading.bytesIn(value);
   if (bytes !== undefined) reading.charge(bytes.length);
   return bytes && Array.from(bytes);
 }

@@ -5,7 +5,8 @@
  * that does not resolve. Who signs one of them has most often made a mistake that widens, so it
  * is refused unless asked for. A path does resolve if it is one of those that every call has, if
  * each of its segments is optional, or if another statement beside it, all of which must hold,
- * could not hold without it:
+ * could not hold without it. An optional segment at or behind `[]` makes nothing sure: there it
+ * says nothing of each element, and of no elements nothing at all.
  *
  *     ["!=", ".args.state?", null]  ["!=", ".args.state", "closed"]
  *     ["!=", ".args.to", []]  ["!=", ".args.to", {}]  ["any", ".args.to", …]
@@ -60,9 +61,10 @@ class Known {
     else if (isEmpty(value)) this.#own.add(filled(selector, canonical(value)));
   }
 
-  /** The path resolves, and so does all on the way to it. */
+  /** The path resolves, and so does all on the way to it, as far as it is one path. */
   #reaches(selector: Selector): void {
-    for (const index of selector.keys()) this.#own.add(path(selector.slice(0, index + 1)));
+    const reached = isLoose(selector) ? selector.slice(0, firstEach(selector)) : selector;
+    for (const index of reached.keys()) this.#own.add(path(selector.slice(0, index + 1)));
   }
 }
 
@@ -145,9 +147,22 @@ function isEmpty(value: Json): boolean {
 
 /** Whether the path resolves in every call of which so much is known. */
 function isSure(selector: Selector, known: Known): boolean {
-  return selector.every(
-    ({ optional }, index) => optional || known.has(path(selector.slice(0, index + 1))),
+  return (
+    !isLoose(selector) &&
+    selector.every(
+      ({ optional }, index) => optional || known.has(path(selector.slice(0, index + 1))),
+    )
   );
+}
+
+/** Whether something is optional in each of several elements, or it is optional that there are. */
+function isLoose(selector: Selector): boolean {
+  return selector.slice(firstEach(selector)).some(({ optional }) => optional);
+}
+
+function firstEach(selector: Selector): number {
+  const index = selector.findIndex(({ kind }) => kind === "each");
+  return index === -1 ? selector.length : index;
 }
 
 /** A quantifier itself says that there is a collection; this says that it is not an empty one. */
