@@ -19,6 +19,7 @@ from nomos._core.fixes import UNAVAILABLE
 from nomos._core.recording import Case, Scribe, recorded
 from nomos._core.seen import Seen
 from nomos._core.verifying import MAX_LINKS, Asked, Look, Rules, Stale
+from nomos._io.feed import FIRST_LOOK_SECONDS
 from nomos._io.following import Follower
 from nomos._io.keyfile import read_key_file
 from nomos._io.signer import Link, shared
@@ -96,6 +97,7 @@ class VerifierBase:
         audience: str,
         api_key: str | None = None,
         pinned: str | None = None,
+        wait: float = FIRST_LOOK_SECONDS,
         **settings: Any,
     ) -> Self:
         """Make a verifier that believes a control plane's issuer and follows its revocations.
@@ -112,11 +114,12 @@ class VerifierBase:
         may be as deep as the control plane lets them become.
 
         `Verifier` waits for the first answer, and raises what is wrong: `ConfigurationError` for
-        an issuer that does not follow `pinned`, `ControlPlaneError` if no usable answer came in
-        three seconds. `AsyncVerifier` waits and raises so in `async with`; without that, it begins
-        with its first token, and refuses tokens until it has an answer.
+        an issuer that does not follow `pinned`, `Unreachable` if nothing usable came within `wait`
+        seconds (0.1 to 60), another `ControlPlaneError` for an answer that is wrong.
+        `AsyncVerifier` waits and raises so in `async with`; without that, it begins with its first
+        token, and refuses tokens until it has an answer.
         """
-        follower = Follower(url, api_key=checked_api_key(api_key), pinned=pinned)
+        follower = Follower(url, api_key=checked_api_key(api_key), pinned=pinned, wait=wait)
         verifier = cls(
             trusted_issuers=follower, audience=audience, revocations=follower, **settings
         )
@@ -162,8 +165,10 @@ class VerifierBase:
         command: str,
         resource: Mapping[str, Any],
         args: Mapping[str, Any] | None,
+        *,
+        bound: bool,
     ) -> Flow[Verified]:
-        asked = _asked(command, resource, args)
+        asked = replace(_asked(command, resource, args), bound=_flag("bound", bound))
         yield from self._begun()
         rules, now = self._trust(), self._now()
         flow = verifying.verify(rules, token, asked, now)

@@ -152,10 +152,12 @@ def like(path: str, pattern: str) -> Constraint:
 
 
 def under(path: str, prefix: str) -> Constraint:
-    """`path` is the path `prefix`, or lies beneath it, by whole segments.
+    r"""`path` is the path `prefix`, or lies beneath it, by whole segments.
 
-    Refused are `..`, `.` and empty segments behind slashes or backslashes, a slash at the end,
-    percent signs and NUL, however the path goes on. Not held is what only the one who opens it
+    Refused are `..` and `.` behind slashes or backslashes, empty segments between slashes, a
+    slash or backslash at the end, percent signs, tabs, line breaks and NUL, however the path goes
+    on. A backslash before a name is not: `src/\b` is under `src`, and who reads backslashes as
+    slashes must not take `\b` for a path of its own. Not held is what only the one who opens it
     can know: links, letter case, and characters that a file system takes for others.
     """
     selector = selectors.selector(path)
@@ -218,13 +220,13 @@ def not_(constraint: Constraint) -> Constraint:
 
 def each(path: str, constraint: Constraint) -> Constraint:
     """`path` is a list, or an object, and the constraint holds for each element; so does none."""
-    (one,) = _given((constraint,), path)
+    one = _of_element(path, constraint)
     return _made(path, ["all", selectors.selector(path), negation.element(one.pol)])
 
 
 def some(path: str, constraint: Constraint) -> Constraint:
     """`path` is a list, or an object, with at least one element for which the constraint holds."""
-    (one,) = _given((constraint,), path)
+    one = _of_element(path, constraint)
     return _made(path, negation.some(selectors.selector(path), negation.element(one.pol)))
 
 
@@ -243,7 +245,11 @@ def narrows(asked: Constraint, held: Constraint) -> bool | None:
     True: wherever `asked` holds, `held` does. False: on some path that both are about, `asked`
     leaves a value that `held` does not, be it wider or another. None: that cannot be told from
     the statements alone. Nothing depends on it: a chain carries both, and both must hold.
+    Raises `ConfigurationError` for anything but two constraints.
     """
+    for where, one in (("asked", asked), ("held", held)):
+        if not isinstance(one, Constraint):
+            refuse(where, 'must be one constraint, such as at_most("n", 5) or from_pol(statements)')
     return narrower(asked.pol, held.pol)
 
 
@@ -272,6 +278,14 @@ def _given(constraints: tuple[Constraint, ...], where: str) -> tuple[Constraint,
         if not isinstance(one, Constraint):
             refuse(where, 'must be given constraints, such as eq("state", "open")')
     return constraints
+
+
+def _of_element(path: str, constraint: Constraint) -> Constraint:
+    if isinstance(constraint, str):
+        shown = json.dumps(constraint[:32])
+        refuse(path, f'must be given constraints on its elements, such as like(".", {shown})')
+    (one,) = _given((constraint,), path)
+    return one
 
 
 def _value(path: str, value: Any) -> Any:

@@ -112,6 +112,7 @@ class Verifier(VerifierBase):
         command: str,
         resource: Mapping[str, Any],
         args: Mapping[str, Any] | None = None,
+        bound: bool = False,
     ) -> Verified:
         """Return what `token` proves for a call, and use it up if the call changes something.
 
@@ -120,11 +121,14 @@ class Verifier(VerifierBase):
         for them. A command counts as a read if its last segment says so (`get`, `list`, `read`,
         …); a read can be verified again. Call this last before acting.
 
+        A token that signs no argument but its resource is for a call with any. With `bound` it has
+        to sign each of `args`: another is `resource_mismatch`.
+
         Raises `Denied`, with a code that never changes, the hop, the field, and what would help;
         `unavailable` is the code for what cannot be known now. Raises `SignerError` when the
         binary gives no answer. Nothing is allowed then.
         """
-        return self._run(self._verifying(token, command, resource, args))
+        return self._run(self._verifying(token, command, resource, args, bound=bound))
 
     def why(
         self,
@@ -200,9 +204,10 @@ class AsyncVerifier(VerifierBase):
         command: str,
         resource: Mapping[str, Any],
         args: Mapping[str, Any] | None = None,
+        bound: bool = False,
     ) -> Verified:
         """See `Verifier.verify`."""
-        return await self._run(self._verifying(token, command, resource, args))
+        return await self._run(self._verifying(token, command, resource, args, bound=bound))
 
     async def why(
         self,

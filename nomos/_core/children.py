@@ -22,6 +22,7 @@ from nomos._core.effects import Flow, Send, Sign, perform
 from nomos._core.proving import error, prove
 from nomos._core.scope import permits, reach, within
 from nomos._core.signing import FRESH_SECONDS, Act, is_did
+from nomos._core.worded import sentence
 from nomos._wire import Refused, Verified, Verify
 from nomos.errors import ConfigurationError, ExpiredChain, InvalidRequest, SignerError, Widening
 from nomos.models import Capability, Chain, GrantBase, ParentChain, Question, Resource, describe
@@ -168,7 +169,7 @@ def headers(me: Entered, question: Question, *, now: int, nonce: str) -> Flow[st
     raise error(
         refused,
         f"{question.command} on {describe(resource)} is not what this process was given it for: "
-        f"{refused.message}",
+        f"{sentence(refused)}",
     )
 
 

@@ -7,8 +7,8 @@ command are both `chain_attenuation_violation`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
 
 UNAVAILABLE: Final = "unavailable"
 """The code of a verifier that cannot tell; no control plane and no PDP decides that."""
@@ -17,7 +17,7 @@ FIXES: Final[Mapping[str, str]] = {
     "malformed_ucan": "send all of `grant.ucan`, or what `grant.headers()` returns, unchanged",
     "bad_signature": "send the token as it was signed: something on its way changes it, or another "
     "key than its issuer's signed it",
-    "expired": "ask for a new grant, or sign a fresh call with `grant.headers()`",
+    "expired": "ask for a new grant",
     "not_yet_valid": "set the clocks right: the signer's is ahead of the verifier's, which can "
     "allow a leeway of up to 60 s",
     "chain_invalid": "send the chain as it was handed over, root first, to the service by the "
@@ -84,10 +84,56 @@ BY_FIELD: Final[Mapping[tuple[str, str], str]] = {
 }
 """By code and the whole of a field, as a regular expression; the first that fits."""
 
+Part = Literal["call", "chain", "orphan", "nothing", "bearer", "spaced"]
+"""What was at fault: the call on a chain, a chain without a call, a link whose earlier ones are
+missing; or no token, one with the scheme of a header before it, one that was broken into lines."""
 
-def fix(code: str, field: str | None = None) -> str | None:
+_WHOLE: Final = "give the whole chain, root first"
+
+BY_PART: Final[Mapping[tuple[str, Part], str]] = {
+    ("expired", "call"): "sign a fresh call with `grant.headers()`",
+    ("audience_mismatch", "chain"): "for --audience give the DID of the chain's holder, or send an "
+    "invocation, which is `grant.ucan` or in `grant.headers()`",
+    ("untrusted_issuer", "orphan"): _WHOLE,
+    ("chain_invalid", "orphan"): _WHOLE,
+    ("malformed_ucan", "nothing"): "use `grant.headers(command=…)`, as a grant for a prefix has "
+    "no `.ucan`",
+    ("malformed_ucan", "bearer"): "leave off `Bearer `",
+    ("malformed_ucan", "spaced"): "send it on one line, with nothing before, within or after it",
+}
+"""By code and what was at fault; it says more than a field does."""
+
+MISSING: Final = "earlier links are missing"
+
+
+def fix(code: str, field: str | None = None, part: Part | None = None) -> str | None:
     """Return what would help against a refusal; None for a code that is nobody's here."""
+    if part is not None and (code, part) in BY_PART:
+        return BY_PART[code, part]
     for (known, pattern), sentence in BY_FIELD.items():
         if known == code and field is not None and re.fullmatch(pattern, field, re.DOTALL):
             return sentence
     return FIXES.get(code)
+
+
+def part_at(
+    code: str, hop: int | None, field: str | None, links: Sequence[Mapping[str, Any]], *, used: bool
+) -> Part | None:
+    """Return what of a token was at fault; `used` is whether a call stands on its links."""
+    untrusted = code == "untrusted_issuer" or (code, field) == ("chain_invalid", "sub")
+    if untrusted and hop == 0 and links and is_orphan(links[0]):
+        return "orphan"
+    if not used:
+        return "chain"
+    return "call" if hop == len(links) else None
+
+
+def is_orphan(first: Mapping[str, Any]) -> bool:
+    """Whether the first link that was given says that there are links before it.
+
+    A root that takes the place of others names them in prf too, and tells of them in its meta.
+    """
+    issuer, root, meta = first.get("iss"), first.get("sub"), first.get("meta")
+    if root is not None:
+        return bool(root != issuer)
+    return bool(first.get("prf")) and not (isinstance(meta, Mapping) and "lineage" in meta)

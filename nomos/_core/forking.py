@@ -253,8 +253,8 @@ def _wider(asked: Capability, held: _Held) -> Wider | None:
 
 def _too_wide(wide: Wider, at: str) -> Widening:
     return Widening(
-        f"{at} asks for more than the chain gives: asked is {worded(wide.asked)}, and held is "
-        f"{worded([wide.held])}. A child's constraints lie within its parent's, or are left out",
+        f"{at} asks for more than the chain gives: asked is `{worded(wide.asked)}`, and held is "
+        f"`{worded([wide.held])}`. A child's constraints lie within its parent's, or are left out",
         code="chain_attenuation_violation",
     )
 

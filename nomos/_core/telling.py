@@ -7,6 +7,7 @@ Tokens themselves are never shown: their parts are named by cid.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -42,6 +43,11 @@ CHECKS: Final[Mapping[str, str]] = {
 }
 """What was looked at when a code came out, in the words of people."""
 
+TIMES: Final = ("exp", "nbf", "iat")
+"""Claims that are times, in Unix seconds."""
+
+_SECONDS: Final = re.compile(r"\b\d{1,15}\b")
+
 Called = tuple[str, Mapping[str, Any], Mapping[str, Any]]
 
 
@@ -55,7 +61,11 @@ def told(
     now: int,
 ) -> str:
     """Return all that there is to say; `trouble` is why the token is not good, if it is not."""
-    lines = [*_chain(claims, audience, trusted), *_asked(call, now), *_verdict(trouble, call)]
+    lines = [
+        *_chain(claims, audience, trusted),
+        *_asked(call, now),
+        *_verdict(claims, trouble, call),
+    ]
     return "\n".join(lines)
 
 
@@ -68,8 +78,9 @@ def _chain(claims: Claims | None, audience: str, trusted: Sequence[str]) -> Iter
         yield from _link(link, trusted if hop == 0 else ())
     payload, links = claims.payload, len(claims.links)
     if "pol" in payload:
-        yield f"a delegation, and no call: {claims.cid}"
-        yield from _link(payload, ())
+        what = f"hop {links}  delegation" if links else "a delegation, and no call:"
+        yield f"{what} {claims.cid}"
+        yield from _link(payload, () if links else trusted)
         return
     chain = payload.get("prf")
     if links == 0 and isinstance(chain, list) and chain:
@@ -103,12 +114,12 @@ def _asked(call: Called | None, now: int) -> Iterator[str]:
         yield f"  with   {_json(args)}"
 
 
-def _verdict(trouble: Denied | SignerError | None, call: Called | None) -> Iterator[str]:
+def _verdict(
+    claims: Claims | None, trouble: Denied | SignerError | None, call: Called | None
+) -> Iterator[str]:
     match trouble:
-        case None if call is None:
-            yield "The token is good; which call it is used for was not asked."
         case None:
-            yield "The token is good for this call."
+            yield _good(claims, call)
         case Denied():
             hop = "" if trouble.hop is None else f" at hop {trouble.hop}"
             yield f"REFUSED: {trouble.code}{hop}"
@@ -116,12 +127,22 @@ def _verdict(trouble: Denied | SignerError | None, call: Called | None) -> Itera
             facts = {
                 "check": CHECKS.get(trouble.code),
                 "field": trouble.field,
-                "wanted": trouble.wanted,
-                "found": trouble.found,
+                "wanted": dated(trouble.field, trouble.wanted),
+                "found": dated(trouble.field, trouble.found),
             }
             yield from (f"  {name:7}{plain(fact)}" for name, fact in facts.items() if fact)
         case _:
             yield f"NOT KNOWN, so it is refused: {plain(str(trouble))}"
+
+
+def _good(claims: Claims | None, call: Called | None) -> str:
+    """What is known of a token with which nothing is wrong, and no more."""
+    handed_on = claims is not None and "pol" in claims.payload
+    if call is None:
+        return f"The {'chain' if handed_on else 'token'} holds; no call was checked."
+    if handed_on:
+        return "The chain holds, and the call is within it; its policies were not looked at."
+    return "The token is good for this call."
 
 
 def _on(link: Mapping[str, Any]) -> str:
@@ -168,9 +189,16 @@ def _json(value: object) -> str:
 def _moment(at: object) -> str:
     """A time in Unix seconds as people read it."""
     try:
-        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S %Z}"  # type: ignore[arg-type]
+        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}Z"  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError, OSError):
         return "no time"
+
+
+def dated(field: str | None, text: str | None) -> str | None:
+    """Return what was compared, with the date beside each time in Unix seconds."""
+    if text is None or field not in TIMES:
+        return text
+    return _SECONDS.sub(lambda found: f"{found[0]} ({_moment(int(found[0]))})", text)
 
 
 def plain(text: str) -> str:

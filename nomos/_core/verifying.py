@@ -11,6 +11,7 @@ is unknown is a no.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,11 +23,12 @@ from nomos._core import telling
 from nomos._core.approved import wrong_approval
 from nomos._core.claimed import MAX_IDS, Claims, mapping, read
 from nomos._core.effects import Effect, Flow, Sign, perform
-from nomos._core.fixes import UNAVAILABLE, fix
+from nomos._core.fixes import MISSING, UNAVAILABLE, Part, fix, part_at
 from nomos._core.reads import is_read
 from nomos._core.requests import encode
 from nomos._core.seen import NEVER, Seen
 from nomos._core.tokens import MAX_TOKEN
+from nomos._core.worded import sentence
 from nomos._wire import MAX_LINE, Call, Refused, Verify
 from nomos._wire import Verified as Proven
 from nomos.errors import Denied, InvalidRequest, SignerError
@@ -41,11 +43,15 @@ APPROVAL: Final = "approval"
 MAX_CALL: Final = MAX_LINE // 2
 """Bytes of a call's resource and arguments that are compared with a token."""
 
+MAX_NESTING: Final = 32
+"""Levels of a call's resource and arguments, as many as a token may have."""
+
 MAX_LINKS: Final = 32
 """Links that are read for people; no verifier allows more."""
 
 _KNOWN: Final[Mapping[str, Provider]] = {each.name: each for each in (GITHUB, FILESYSTEM)}
 _VERIFICATION: Final = frozenset(get_args(VerificationCode))
+_SPACE: Final = re.compile(r"\s")
 _UNSEEN: Final = "what was revoked cannot be looked up now, so no token is honoured"
 _OTHER: Final = "the signing binary gave another answer than was asked for"
 
@@ -70,6 +76,8 @@ class Asked:
     command: str
     resource: Mapping[str, Any]
     args: Mapping[str, Any]
+    bound: bool = False
+    """Whether the token has to sign every argument; else one that signs none is for any."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +175,8 @@ def prove(rules: Rules, token: object, asked: Asked | None, now: int) -> Flow[Pr
         raise denied("revoked", f"revoked: {', '.join(sorted(seen.ids))}")
     if wrong is not None:
         raise wrong
+    if asked is not None and asked.bound:
+        _check_bound(asked, answer)
     trouble = wrong_approval(answer.meta or {}, claims.root, rules.audience)
     if trouble is not None:
         raise denied(*trouble, hop=0)
@@ -194,17 +204,30 @@ def verified(proven: Proven) -> Verified:
     )
 
 
-def denied(code: str, message: str, field: str | None = None, *, hop: int | None = None) -> Denied:
+def denied(
+    code: str,
+    message: str,
+    field: str | None = None,
+    *,
+    hop: int | None = None,
+    part: Part | None = None,
+) -> Denied:
     """Return a refusal with what would help against it."""
-    return Denied(message, code=code, hop=hop, field=field, fix=fix(code, field))
+    return Denied(message, code=code, hop=hop, field=field, fix=fix(code, field, part))
 
 
 def _legible(token: object) -> str:
     """Return the token's text if it is worth being looked at."""
+    if token is None:
+        raise denied("malformed_ucan", "there is no token", part="nothing")
     if not isinstance(token, str) or not token.isascii():
         raise denied("malformed_ucan", "a token is a text of ASCII characters")
     if len(token) > MAX_TOKEN:
         raise denied("malformed_ucan", f"the token is longer than {MAX_TOKEN} characters")
+    if token[:7].lower() == "bearer ":
+        raise denied("malformed_ucan", "this is a header's value, and not the token", part="bearer")
+    if _SPACE.search(token):
+        raise denied("malformed_ucan", "it has line breaks or spaces in it", part="spaced")
     return token
 
 
@@ -241,13 +264,19 @@ def called(asked: Asked) -> tuple[Call | None, Denied | None]:
     resource, args = dict(asked.resource), dict(asked.args)
     if "resource" in args:
         return None, denied("resource_mismatch", "no argument is called resource", "args")
-    provider = _KNOWN.get(str(resource.get("provider")))
+    name = resource.get("provider")
+    provider = _KNOWN.get(name) if isinstance(name, str) else None
     try:
         if provider is not None:
             resource = canonical_resource(provider, resource)
-        if len(encode({"resource": resource, "args": args})) > MAX_CALL:
+        whole = {"resource": resource, "args": args}
+        if len(encode(whole)) > MAX_CALL:
             return None, denied(
                 "resource_mismatch", f"the call is longer than {MAX_CALL} bytes", "args"
+            )
+        if _nested(whole, MAX_NESTING):
+            return None, denied(
+                "resource_mismatch", f"the call is nested deeper than {MAX_NESTING} levels", "args"
             )
         return Call(cmd=asked.command, resource=resource, args=args), None
     except InvalidRequest as error:
@@ -259,15 +288,32 @@ def called(asked: Asked) -> tuple[Call | None, Denied | None]:
         return None, denied("resource_mismatch", "the names in a call are text", "args")
 
 
+def _nested(value: Mapping[str, Any], most: int) -> bool:
+    """Whether plain JSON is nested deeper than `most` levels; `{}` has one."""
+    level: list[Any] = [value]
+    for _ in range(most):
+        level = [
+            each
+            for one in level
+            for each in (one.values() if isinstance(one, dict) else one)
+            if isinstance(each, dict | list | tuple)
+        ]
+    return bool(level)
+
+
 def _refused(answer: Refused, seen: Seen, claims: Claims | None) -> Denied | SignerError:
     """Return what to raise for a refusal of the binary's."""
-    code, message, field = answer.code, answer.message, answer.field
+    code, message, field = answer.code, sentence(answer), answer.field
     if code not in _VERIFICATION:
         return SignerError(message, code=code, hop=answer.hop)
     if code == "revocations_stale" and seen.trouble is not None:
         message = seen.trouble
     if code == "malformed_ucan" and claims is not None and "pol" in claims.payload:
         message, field = "this is a delegation, which hands authority on, and no call", "typ"
+    links = () if claims is None else claims.links
+    part = part_at(code, answer.hop, field, links, used=True)
+    if part == "orphan":
+        message = MISSING
     return Denied(
         message,
         code=code,
@@ -275,8 +321,15 @@ def _refused(answer: Refused, seen: Seen, claims: Claims | None) -> Denied | Sig
         field=field,
         wanted=answer.wanted,
         found=answer.found,
-        fix=fix(code, field),
+        fix=fix(code, field, part),
     )
+
+
+def _check_bound(asked: Asked, proven: Proven) -> None:
+    """Refuse a token that leaves an argument of the call open."""
+    for name in sorted(asked.args.keys() - (proven.args or {}).keys()):
+        message = "this service wants each argument signed, and the token leaves one open"
+        raise denied("resource_mismatch", message, f"args.{name}", hop=len(proven.cids))
 
 
 def _is_of(proven: Proven, claims: Claims) -> bool:

@@ -45,6 +45,7 @@ from nomos.errors import (
     ControlPlaneError,
     SignerError,
     Unintelligible,
+    Unreachable,
 )
 from nomos.models import MAX_CHAIN_DEPTH, Secret
 
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LEAST_WAIT: Final = 0.1
+MOST_WAIT: Final = 60.0
+
 _DID: Final = re.compile(r"did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}")
 
 
@@ -60,13 +64,22 @@ class Follower:
     """What a control plane says of its keys and of revocations, kept up to date.
 
     `pinned` is a DID that the operator knows: the keys that follow it are believed, and no
-    others. Without it, the keys are believed that the control plane shows at first.
+    others. Without it, the keys are believed that the control plane shows at first. `wait` is how
+    many seconds the first callers wait for the first look, from 0.1 to 60.
     Thread-safe; `close` ends the thread.
     """
 
-    def __init__(self, url: str, *, api_key: Secret | None, pinned: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: Secret | None,
+        pinned: str | None = None,
+        wait: float = FIRST_LOOK_SECONDS,
+    ) -> None:
         url = checked_url(url, setting="url")
         _check_pinned(url, pinned)
+        self._wait = _seconds(wait)
         endpoint = Endpoint(url, api_key=api_key, timeout=TIMEOUT, direct=is_loopback(url))
         self._learner = _Learner(endpoint, pinned)
         self._run: _Run | None = None
@@ -97,7 +110,7 @@ class Follower:
         return self._learner.seen(ids)
 
     def look(self) -> None:
-        """Follow from now on. The first callers wait for the first look, three seconds at most."""
+        """Follow from now on. The first callers wait for the first look, `wait` at most."""
         run = self._running()
         if run is not None and run.wants_time:
             run.wait()
@@ -112,15 +125,16 @@ class Follower:
         """Wait for the first look. Raises what is wrong if there is none.
 
         That is ConfigurationError for a control plane that does not follow the pinned DID,
-        ControlPlaneError for one that gives no usable answer, SignerError without the binary.
+        Unreachable for one that gives no answer, another ControlPlaneError for one that gives a
+        wrong one, SignerError without the binary.
         """
         self.look()
-        self._learner.check()
+        self._learner.check(self._wait)
 
     async def aready(self) -> None:
         """`ready`, awaited."""
         await self.alook()
-        self._learner.check()
+        self._learner.check(self._wait)
 
     def close(self, *, wait: bool = True) -> None:
         """End the thread. What is known stays, and grows old. Doing it twice is harmless."""
@@ -145,7 +159,7 @@ class Follower:
         with self._starting:
             if self._closed or (self._run is not None and self._run.lasts):
                 return self._run
-            run = self._run = _Run(self._learner.learn)
+            run = self._run = _Run(self._learner.learn, self._wait)
             # Nobody may have closed this when it is collected; the thread knows only the learner.
             weakref.finalize(self, run.stop)
             return run
@@ -177,15 +191,24 @@ class _Learner:
         )
         return Seen(frozenset(), NEVER, f"revocations are not known yet: {why}")
 
-    def check(self) -> None:
-        """Raise what is wrong, unless the log was read to its end once."""
+    def check(self, waited: float) -> None:
+        """Raise what is wrong after `waited` seconds, unless the log was read to its end once."""
         seen = self.seen(())
         if seen.age != NEVER:
             return
         failure = self._failure if self._followed is None else self._followed.failure
-        if isinstance(failure, ConfigurationError | ControlPlaneError | SignerError):
+        if isinstance(failure, Unreachable):
+            why = str(failure).rstrip(".")
+        elif isinstance(failure, ConfigurationError | ControlPlaneError | SignerError):
             raise failure
-        raise Unintelligible(f"{self.url}: {seen.trouble}")
+        elif failure is not None:
+            raise Unintelligible(f"{self.url}: {seen.trouble}")
+        else:
+            why = f"{self.url}: {seen.trouble}. Does it run, and is this its URL?"
+        end = "" if why.endswith("?") else "."
+        raise Unreachable(
+            f"{why}{end} Nothing usable came within {waited:g} s; wait= gives a slow one more"
+        ) from failure
 
     async def learn(self, told: Callable[[], object]) -> None:
         """Learn until cancelled; `told` is called once there is something to be known."""
@@ -237,11 +260,13 @@ class _Learner:
 class _Run:
     """A thread with an asyncio loop of its own, in one process, from now on until `stop`."""
 
-    def __init__(self, learn: Callable[[Callable[[], object]], Awaitable[None]]) -> None:
+    def __init__(
+        self, learn: Callable[[Callable[[], object]], Awaitable[None]], wait: float
+    ) -> None:
         self._pid = os.getpid()
         self._learn = learn
         self._began = time.monotonic()
-        self._until = self._began + FIRST_LOOK_SECONDS
+        self._until = self._began + wait
         self._told = threading.Event()
         self._stopped = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -300,6 +325,16 @@ class _Run:
         if not self._stopped:  # `stop` looks for the loop after it has said so
             with contextlib.suppress(asyncio.CancelledError):
                 await self._learn(self._told.set)
+
+
+def _seconds(wait: object) -> float:
+    number = isinstance(wait, int | float) and not isinstance(wait, bool)
+    if number and LEAST_WAIT <= float(str(wait)) <= MOST_WAIT:
+        return float(str(wait))
+    raise ConfigurationError(
+        f"wait must be a number of seconds from {LEAST_WAIT:g} to {MOST_WAIT:g}, not {wait!r:.40}",
+        setting="wait",
+    )
 
 
 def _check_pinned(url: str, pinned: str | None) -> None:

@@ -17,6 +17,9 @@ MAX_HOST: Final = 253
 _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _NUMERIC: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
+_MORE: Final = re.compile(r"/|^[^:\[]*:[0-9]*$")
+"""What a URL has besides its host: a scheme or a path, or a port."""
+
 _NEARBY: Final = frozenset(
     ("localhost", "localdomain", "local", "internal", "intranet", "private", "lan", "home", "corp")
 )
@@ -34,6 +37,12 @@ def host(value: object, where: str, *, allow_private: bool) -> str:
         refuse(where, 'must have a host such as "api.example.com"')
     if not value.isascii():
         refuse(where, "must have a host of ASCII; write other letters as punycode (xn--…)")
+    if _MORE.search(value):
+        refuse(
+            where,
+            'must have the host alone, such as "api.example.com": scheme, port and path_prefix '
+            "are arguments of their own",
+        )
     literal = _literal(value, where)
     if literal is not None:
         if not allow_private and not _is_global(literal):

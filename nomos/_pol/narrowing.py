@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from nomos._pol.checks import ORDERS, Statement
 from nomos._pol.patterns import escaped, fits, pieces, read_under, read_url
-from nomos._pol.selectors import known, strict
+from nomos._pol.selectors import first_each, known, strict
 from nomos._pol.values import same
 
 _ODD: Final = "\u00a4"
@@ -91,7 +91,10 @@ def _flat(pol: Sequence[Statement]) -> Iterator[Statement]:
 
 
 def _path(statement: Statement) -> str | None:
-    """The one path that a statement is about; None if there are several, or none."""
+    """The one path that a statement is about; None if there are several, or none.
+
+    One with `[]` is several: what it finds is no value that stands in the call.
+    """
     match statement:
         case ["and" | "or", several]:
             paths = {_path(each) for each in several}
@@ -100,7 +103,8 @@ def _path(statement: Statement) -> str | None:
             return _path(inner)
         case ["all" | "any", *_]:
             return None
-    return strict(statement[1])
+    steps = known(statement[1])
+    return strict(statement[1]) if first_each(steps) == len(steps) else None
 
 
 def _is_optional(statement: Statement) -> bool:

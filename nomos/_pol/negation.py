@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from nomos._pol.checks import Statement, conjunction
-from nomos._pol.selectors import known, optional, strict, within_element
+from nomos._pol.selectors import known, loose, optional, strict, within_element
 from nomos._pol.values import refuse
 
 _OPPOSITE: Final = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}
@@ -28,6 +28,7 @@ def unlike(path: str, value: Any) -> Statement:
 
 def some(path: str, inner: Statement) -> Statement:
     """The statement that at least one element is such; an `any` holds over nothing too."""
+    _refuse_loose(path)
     return ["and", [["!=", path, []], ["!=", path, {}], ["any", path, inner]]]
 
 
@@ -46,12 +47,18 @@ def negated(statement: Statement) -> Statement:
         case ["<" | "<=" | ">" | ">=" as order, path, value]:
             return [_OPPOSITE[order], path, value]
         case ["like", path, _]:
+            _refuse_loose(path)
             return ["and", [["like", path, "*"], ["not", statement]]]
         case ["all" | "any" as word, path, inner]:
             of = negated(inner)
             return some(path, of) if word == "all" else ["all", path, of]
     word, of = statement
     return list(of) if word == "not" else _opposed(word, of)
+
+
+def _refuse_loose(path: str) -> None:
+    if loose(known(path)):
+        refuse(path, "cannot be held to what is there with a ? at or behind []: use each or some")
 
 
 def _opposed(word: str, several: list[Statement]) -> Statement:

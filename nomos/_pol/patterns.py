@@ -3,7 +3,8 @@ r"""Paths and URLs as patterns that no other spelling gets around.
 A pattern of UCAN 1.0 has `*` for any characters and `\*` for a star; there are no classes of
 characters, and no way to say "a backslash, and then anything". So a path is held by saying how it
 begins, and by refusing each way in which what follows could lead back out: `..` and `.` behind a
-slash or a backslash, empty segments, percent signs, NUL.
+slash or a backslash, empty segments, percent signs, tabs and line breaks, NUL. A backslash before
+a name cannot be refused so: `/\b` stays beneath wherever it is read as one path.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ INSIDE: Final = ("/..", "\\.", "//", "/./", "\\/", "%", "\0")
 AT_END: Final = ("/.", "\\")
 """What does not end one."""
 
-ANYWHERE: Final = ("#", " ", "\t", "\n", "\r", "\0")
+DROPPED: Final = ("\t", "\n", "\r")
+"""What is nowhere in either: readers of URLs drop these, and `/.` before `./` is then `/..`."""
+
+ANYWHERE: Final = ("#", " ", *DROPPED, "\0")
 """What is nowhere in a URL: some readers drop these, and then see another path."""
 
 _UNREADABLE: Final = re.compile(r"[\x00-\x1f\x7f%\\]")
@@ -94,14 +98,15 @@ def address(
 def under(path: str, prefix: str) -> Statement:
     """The statement that a text is `prefix` or lies beneath it."""
     inside = "" if prefix == "/" else escaped(prefix)
+    nowhere = _none(path, [*_paths(("/",)), *(f"*{each}*" for each in DROPPED)])
     beneath: list[Statement] = [["like", path, f"{inside}/*"]]
     if inside:
         either: Statement = ["or", [["==", path, prefix], *beneath]]
         beneath = [["like", path, f"{inside}*"], either]
     else:
         # The root itself ends in the slash that nothing else may end in.
-        return ["or", [["==", path, "/"], ["and", [*beneath, _none(path, _paths(("/",)))]]]]
-    return ["and", [*beneath, _none(path, _paths(("/",)))]]
+        return ["or", [["==", path, "/"], ["and", [*beneath, nowhere]]]]
+    return ["and", [*beneath, nowhere]]
 
 
 def url(path: str, at: Address) -> Statement:

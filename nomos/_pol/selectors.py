@@ -18,6 +18,9 @@ from nomos._pol.values import refuse
 MAX_SELECTOR: Final = 256
 """Characters."""
 
+MAX_STEPS: Final = 64
+"""More than any path needs: no call is nested as deep."""
+
 _STEP: Final = re.compile(
     r"(?:\.(?P<name>[^.\[\]?\"\s]+)"
     r"|\.?\[(?:(?P<index>-?[0-9]{1,15})"
@@ -28,6 +31,7 @@ _STEP: Final = re.compile(
 _NAMED: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$-]*(?:\.[A-Za-z_][A-Za-z0-9_$-]*)*")
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$-]*")
 _WHOLE: Final = re.compile(r"\.\?*")
+_AT_MOST: Final = f" of at most {MAX_STEPS} steps"
 
 
 @dataclass(frozen=True)
@@ -62,12 +66,14 @@ def selector(path: object, *, setting: str = "path") -> str:
         refuse(path[:32], f"has more than {MAX_SELECTOR} characters")
     if path.startswith("."):
         if steps(path) is None:
-            refuse(path, "is no selector; write one as .args.title, .[0] or .resource.owner")
+            refuse(path, f"is no selector{_AT_MOST}; write one as .args.title or .resource.owner")
         return path
     if not _NAMED.fullmatch(path):
         refuse(path, f'is no name of an argument; write it as .args["{path[:32]}"]')
     if path.split(".")[0] == "resource":
         refuse(path, f"is no argument: what a call is about is .{path}")
+    if steps(f".args.{path}") is None:
+        refuse(path[:32], f"is no path{_AT_MOST}")
     return f".args.{path}"
 
 
@@ -83,7 +89,7 @@ def steps(text: str) -> Steps | None:
     while at < len(text):
         match = _STEP.match(text, at)
         step = None if match is None else _step(match)
-        if match is None or step is None:
+        if match is None or step is None or len(found) == MAX_STEPS:
             return None
         found.append(step)
         at = match.end()
@@ -101,6 +107,16 @@ def written(path: Steps) -> str:
     """The selector's text."""
     joined = "".join(_written(step) for step in path)
     return joined if joined.startswith(".") else f".{joined}"
+
+
+def first_each(path: Steps) -> int:
+    """Where the path becomes several: the index of its first `[]`, or its length."""
+    return next((at for at, step in enumerate(path) if step.kind == "each"), len(path))
+
+
+def loose(path: Steps) -> bool:
+    """Whether something is optional in each of several elements, or that there are elements."""
+    return any(step.optional for step in path[first_each(path) :])
 
 
 def optional(text: str) -> str:

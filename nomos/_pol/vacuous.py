@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from nomos._pol.checks import Statement
-from nomos._pol.selectors import Step, Steps, known
+from nomos._pol.selectors import Step, Steps, first_each, known, loose
 from nomos._pol.values import text
 
 _Fact = tuple[Steps, str]
@@ -119,14 +119,17 @@ def _differs(path: str, value: Any) -> _Facts:
 
 
 def _reaches(path: str) -> _Facts:
-    """The path resolves, and so does all on the way to it."""
+    """The path resolves, and so does all on the way to it, as far as it is one path."""
     steps = _bare(path)
+    if loose(known(path)):
+        steps = steps[: first_each(steps)]
     return frozenset((steps[: index + 1], "") for index in range(len(steps)))
 
 
 def _is_sure(path: str, facts: _Facts) -> bool:
+    # Of each element an optional step says nothing, and of no elements nothing at all.
     bare = _bare(path)
-    return all(
+    return not loose(known(path)) and all(
         step.optional or (bare[: index + 1], "") in facts for index, step in enumerate(known(path))
     )
 

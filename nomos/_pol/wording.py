@@ -7,12 +7,13 @@ the words around it.
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from typing import Any, Final
 
-from nomos._pol.checks import Statement
+from nomos._pol.checks import ABOUT, Statement
 from nomos._pol.patterns import read_under, read_url
-from nomos._pol.selectors import Step, known, optional, strict, written
+from nomos._pol.selectors import Step, first_each, known, optional, strict, written
 from nomos.unseen import unseen
 
 _OPERATORS: Final = {
@@ -25,11 +26,19 @@ _OPERATORS: Final = {
     ">=": "is at least",
 }
 _ANY_TEXT: Final = 'is like "*"'
+_QUANTIFIED: Final = ("each of ", "some of ")
+
+_QUOTES: Final = frozenset(
+    "\u02b9\u02ba\u02bc\u02dd\u02ee\u02f6\u030b\u030e\u05f2\u05f4\u1cd3\u2032\u2033\u2034\u2035\u2036"
+    "\u2037\u2057\u201a\u201e\u275b\u275c\u275d\u275e\u2e42\u3003\u301d\u301e\u301f\uff02\uff07"
+    "\U0001f676\U0001f677\U0001f678"
+)
+"""What looks like the quote at a text's end, or does so twice, besides what Unicode calls one."""
 
 
 def worded(pol: Sequence[Statement]) -> str:
     """All of the statements, in words."""
-    return " and ".join(phrase(each) for each in pol) or "anything"
+    return _joined("and", pol, inside=False) or "anything"
 
 
 def phrase(statement: Statement, *, inside: bool = False) -> str:
@@ -37,12 +46,26 @@ def phrase(statement: Statement, *, inside: bool = False) -> str:
     return _pattern(statement, inside=inside) or _plain(statement, inside=inside)
 
 
+def there(statement: Statement, found: str | None) -> str | None:
+    """What is at a statement's path: `n is 11`, or `there is none`; None if it has no one path.
+
+    `found` is the JSON text of what is there.
+    """
+    if statement[0] not in ABOUT:
+        return None
+    if found is None:
+        return "there is none"
+    return f"{_name(statement[1], inside=False)} is {_safe(found)}"
+
+
 def _pattern(statement: Statement, *, inside: bool) -> str | None:
     """The words for several statements that say one thing together."""
     match statement:
         case ["and", [[">=", path, low], ["<=", other, high]]] if path == other:
             said = f"is between {_value(low)} and {_value(high)}"
-        case ["and", [["!=", here, None], ["!=", path, value]]] if here == optional(path):
+        case ["and", [["!=", here, None], ["!=", path, value]]] if here == optional(
+            path
+        ) and _is_one(path):
             said = f"is not {_value(value)}"
         case ["and", [["like", path, "*"], ["not", ["like", other, glob]]]] if path == other:
             said = f"is not like {_value(glob)}"
@@ -71,8 +94,7 @@ def _beginning(statement: Statement, *, inside: bool) -> str | None:
 def _plain(statement: Statement, *, inside: bool) -> str:
     match statement:
         case ["and" | "or" as word, several]:
-            phrases = (phrase(each, inside=inside) for each in several)
-            joined = f" {word} ".join(phrases)
+            joined = _joined(word, several, inside=inside)
             return f"({joined})" if joined else "anything"
         case ["not", inner]:
             return f"not ({phrase(inner, inside=inside)})"
@@ -81,10 +103,18 @@ def _plain(statement: Statement, *, inside: bool) -> str:
         case ["any", path, inner]:
             return f"({_quantified('some of', path, inner, inside=inside)}, or there is none)"
     op, path, value = statement
-    if op == "!=" and value is None and path == optional(path) and known(path):
+    if op == "!=" and value is None and path == optional(path) and known(path) and _is_one(path):
         return f"{_name(strict(path), inside=inside)} is given"
     said = f"{_OPERATORS[op]} {_value(value)}"
     return f"{_name(path, inside=inside)} {'is text' if said == _ANY_TEXT else said}"
+
+
+def _joined(word: str, several: Sequence[Statement], *, inside: bool) -> str:
+    """The statements with `and` or `or` between them, none of which reaches into another."""
+    told = [phrase(each, inside=inside) for each in several]
+    if len(told) > 1:
+        told = [f"({one})" if one.startswith(_QUANTIFIED) else one for one in told]
+    return f" {word} ".join(told)
 
 
 def _quantified(word: str, path: str, inner: Statement, *, inside: bool) -> str:
@@ -103,10 +133,17 @@ def _name(path: str, *, inside: bool) -> str:
     if inside and not steps:
         return "it"
     named = steps if inside else steps[1:]
+    if inside and named[:1] == (Step("member", "it"),):
+        return _safe(path)  # its member `it`, which is not the element
     own = inside or steps[:1] == (Step("member", "args"),)
     if own and named and all(step.plain and not step.optional for step in named):
         return written(named).removeprefix(".")
     return _safe(path)
+
+
+def _is_one(path: str) -> bool:
+    steps = known(path)
+    return first_each(steps) == len(steps)
 
 
 def _value(value: Any) -> str:
@@ -114,5 +151,9 @@ def _value(value: Any) -> str:
 
 
 def _safe(text: str) -> str:
-    """The text with what a reader could miss spelled out."""
-    return "".join(json.dumps(one)[1:-1] if unseen(one) else one for one in text)
+    """The text with what a reader could miss, or take for a quote, spelled out."""
+    return "".join(json.dumps(one)[1:-1] if unseen(one) or _is_quote(one) else one for one in text)
+
+
+def _is_quote(letter: str) -> bool:
+    return letter in _QUOTES or unicodedata.category(letter) in ("Pi", "Pf")

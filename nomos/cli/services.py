@@ -10,8 +10,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from nomos.cli.console import AsJson, stdout, told
+from nomos._core.signing import is_did
+from nomos.cli.console import AsJson, stderr, stdout, told
 from nomos.cli.operator import ControlUrl, KeyFile, Operator
+from nomos.errors import ConfigurationError
 
 group = typer.Typer(help="Register services that grants may be made out to.", no_args_is_help=True)
 
@@ -29,18 +31,22 @@ def list_(
     if as_json:
         for service in found:
             print(json.dumps(service))
-    elif stdout.is_terminal:
+    elif stdout.is_terminal and found:
         stdout.print(_table(found), soft_wrap=False)
     else:
         for service in found:
             print("\t".join(service[column] for column in COLUMNS))
+    if not found:
+        stderr.print("no services are registered: `nomos services add` registers one")
 
 
 @group.command()
 @told
 def add(
     name: Annotated[str, typer.Argument(help="A short lower-case name.")],
-    did: Annotated[str, typer.Argument(help="Its DID, as `nomos pdp` prints it.")],
+    did: Annotated[
+        str, typer.Argument(help="Its DID, as `nomos pdp` or `nomos keygen` prints it.")
+    ],
     url: Annotated[str, typer.Argument(help="Where it is called.")],
     *,
     as_json: AsJson = False,
@@ -48,6 +54,11 @@ def add(
     key_file: KeyFile = None,
 ) -> None:
     """Register a service. Agents name its DID as the audience of what they ask for."""
+    if not is_did(did):
+        raise ConfigurationError(
+            "a service is named by its did:key:…, as `nomos pdp` or `nomos keygen` prints it",
+            setting="did",
+        )
     with Operator.find(control_url, key_file) as operator:
         made = operator.post("/v1/services", {"name": name, "did": did, "url": url})
     if as_json:

@@ -58,7 +58,11 @@ Args = Annotated[
 ]
 ControlUrl = Annotated[
     str | None,
-    typer.Option(help="Ask this control plane's feed of revocations.", show_default=False),
+    typer.Option(
+        help="Ask this control plane's feed of revocations, with the API key in NOMOS_API_KEY (any "
+        "role) or --key-file.",
+        show_default=False,
+    ),
 ]
 KeyFile = Annotated[
     Path | None,
@@ -168,7 +172,7 @@ def _story(verdict: Verdict, given: Given, terms: Terms, as_json: bool) -> None:
     from nomos.cli import token_told
 
     if as_json:
-        _line({**verdict.as_json(), "text": token_told.text(given, terms)})
+        _line({**verdict.as_json(), "text": token_told.text(verdict, given, terms)})
     else:
         token_told.story(verdict, given, terms, stdout)
 
@@ -179,7 +183,11 @@ _judging(
     """Say whether a service that trusts these issuers would accept a token, and why not.
 
     Nothing is used up: whether a token was used before is only known to the service itself.
-    0: it would. 1: it would not. 2: the question or the token cannot be read.
+    Without --command and --resource no call is checked. Of a receipt: whether it is genuine, and
+    whether it records that a call was allowed.
+
+    0: it would; a receipt is genuine and of a call that was allowed. 1: it would not; the receipt
+    is not genuine, or of a call that was refused. 2: the question or the token cannot be read.
     """,
 )
 _judging(
@@ -187,7 +195,8 @@ _judging(
     _story,
     """Tell the whole story of a token and its verdict, as text for people.
 
-    It is what `nomos.Verifier.why` returns. 0, 1 and 2 are as in `nomos token verify`.
+    It is what `nomos.Verifier.why` returns, for a chain too, and then what was not checked; of a
+    receipt it is what `nomos token verify` says. 0, 1 and 2 are as in `nomos token verify`.
     """,
 )
 

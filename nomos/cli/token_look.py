@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import Any, Final, Literal
 
 from nomos._core.tokens import peek
+from nomos._core.worded import sentence
 from nomos._wire import (
     Answer,
     Inspect,
@@ -120,7 +121,7 @@ def look(given: Given, ask: Ask, now: int) -> Look:
     hops = [_signed(ask, hop, link) for hop, link in zip(hops, links, strict=False)]
     hops = _linked(ask, hops, links)
     if use is not None:
-        hops.append(_used(ask, use, hops))
+        hops = _used(ask, use, hops)
     return Look(
         "chain" if use is None else "invocation", tuple(_timed(hop, now) for hop in hops), now
     )
@@ -204,21 +205,21 @@ def _linked(ask: Ask, hops: Sequence[Hop], links: Sequence[str]) -> list[Hop]:
             continue
         chain = list(links[: hop.number + 1])
         answer = asked(ask, Verify, chain=chain, now=moment, max_depth=MAX_DEPTH)
-        found.append(_outcome(hop, answer))
+        found = _outcome(found, hop, answer)
     return found
 
 
-def _used(ask: Ask, token: str, links: Sequence[Hop]) -> Hop:
+def _used(ask: Ask, token: str, links: Sequence[Hop]) -> list[Hop]:
     """Read an invocation, and check it against its chain and for whom it says it is."""
     hop = Hop(len(links), "invocation", cid(token), None)
     answer = asked(ask, Inspect, token=token)
     if isinstance(answer, Refused) and answer.hop is None:
-        return hop.but(_finding(answer))
+        return [*links, hop.but(_finding(answer))]
     claims = _peeked(token) or {}
     hop = hop.but(claims=claims)
     moment = _moment([*links, hop])
     if any(link.findings for link in links) or moment is None or not links:
-        return hop
+        return [*links, hop]
     root = str((links[0].claims or {}).get("iss"))
     answer = asked(
         ask,
@@ -229,19 +230,24 @@ def _used(ask: Ask, token: str, links: Sequence[Hop]) -> Hop:
         trusted_issuers=[root],
         audience=claims["aud"],
     )
-    return _outcome(hop, answer)
+    return _outcome(links, hop, answer)
 
 
-def _outcome(hop: Hop, answer: Answer | Refused) -> Hop:
-    """What the last of some tokens is worth, the others being in order."""
+def _outcome(before: Sequence[Hop], hop: Hop, answer: Answer | Refused) -> list[Hop]:
+    """What the last of some tokens is worth, the others being in order.
+
+    A policy is broken by the call, and stands in the link that made it: that is the one to look
+    at, and the one that a verifier names.
+    """
     if isinstance(answer, Verified):
-        return hop.but(signature="good", checked=True)
+        return [*before, hop.but(signature="good", checked=True)]
     refused = _refusal(answer)
-    finding = _finding(refused)
-    if refused.hop not in (hop.number, None):
-        # A policy is broken where it is used, and stands in the link that made it.
-        finding = replace(finding, message=f"{finding.message}, which is of hop {refused.hop}")
-    return hop.but(finding, signature=_SIGNATURES.get(refused.code, "good"), checked=True)
+    finding, signature = _finding(refused), _SIGNATURES.get(refused.code, "good")
+    if refused.hop is None or refused.hop >= len(before):
+        return [*before, hop.but(finding, signature=signature, checked=True)]
+    finding = replace(finding, message=f"{finding.message} (found with hop {hop.number})")
+    found = [each.but(finding) if each.number == refused.hop else each for each in before]
+    return [*found, hop.but(signature=signature)]
 
 
 def _timed(hop: Hop, now: int) -> Hop:
@@ -272,4 +278,4 @@ def _refusal(answer: Answer | Refused) -> Refused:
 def _finding(refused: Refused) -> Finding:
     if refused.code in ("internal", "protocol", "unknown_op"):
         raise SignerError(refused.message, code=refused.code)
-    return Finding(refused.code, refused.message, refused.field, refused.wanted, refused.found)
+    return Finding(refused.code, sentence(refused), refused.field, refused.wanted, refused.found)

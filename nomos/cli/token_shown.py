@@ -15,7 +15,9 @@ from typing import Any, Final
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from nomos._core.fixes import MISSING, is_orphan
 from nomos._core.scope import mapping
+from nomos._core.telling import dated
 from nomos.cli.audit_shown import MAX_LINE, plain, value_text
 from nomos.cli.swarm_shown import names
 from nomos.cli.token_look import Finding, Hop, Look, ReceiptLook
@@ -150,9 +152,13 @@ def problem(finding: Finding) -> Iterator[tuple[str, Text]]:
     if finding.field is not None:
         yield "field", Text(plain(finding.field))
     if finding.wanted is not None:
-        yield "wanted", Text(plain(finding.wanted, MAX_TEXT), "green")
+        yield "wanted", Text(plain(_dated(finding, finding.wanted), MAX_TEXT), "green")
     if finding.found is not None:
-        yield "found", Text(plain(finding.found, MAX_TEXT), "red")
+        yield "found", Text(plain(_dated(finding, finding.found), MAX_TEXT), "red")
+
+
+def _dated(finding: Finding, compared: str) -> str:
+    return dated(finding.field, compared) or compared
 
 
 def as_json(found: Look) -> dict[str, Any]:
@@ -227,7 +233,9 @@ def _rail(found: Look) -> Rail:
     rail = Rail()
     first = found.hops[0].claims if found.hops else None
     if first is not None:
-        root = Text.assemble((name(str(first["iss"])), "bold"), ("  the root issuer", "dim"))
+        orphan = is_orphan(first)
+        who = (f"  not the root: {MISSING}", "yellow") if orphan else ("  the root issuer", "dim")
+        root = Text.assemble((name(str(first["iss"])), "bold"), who)
         rail.node("●", root)
         rail.line("", Text(), last=False)
     for hop in found.hops:
@@ -280,7 +288,7 @@ def _delegated(claims: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
     yield "may", Text.assemble((plain(claims["cmd"], 256), "bold"), (" and all beneath it", "dim"))
     constraint = mapping(meta.get("resource_constraint"))
     yield "on", resource(constraint) if constraint else Text("what it was given on", "dim")
-    yield from _many("if", [Text(plain(each, MAX_TEXT)) for each in policies(claims["pol"])])
+    yield from _many("if", _numbered(policies(claims["pol"])))
     facts, lineage = mapping(meta.get("facts")), mapping(meta.get("lineage"))
     approval = mapping(meta.get("approval")).get("id")
     if "approval" in meta:
@@ -292,6 +300,14 @@ def _delegated(claims: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
     ):
         if isinstance(value, str):
             yield label, Text(plain(value, MAX_TEXT), "dim")
+
+
+def _numbered(statements: Iterable[str]) -> list[Text]:
+    """Each with the name that a refusal has for it."""
+    return [
+        Text.assemble((f"pol[{number}] ", "dim"), plain(each, MAX_TEXT))
+        for number, each in enumerate(statements)
+    ]
 
 
 def _invoked(claims: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:

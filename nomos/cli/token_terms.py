@@ -18,14 +18,16 @@ from pydantic import TypeAdapter, ValidationError
 from nomos._core.seen import Seen
 from nomos._core.verifying import Asked
 from nomos._io.following import Follower
-from nomos._io.urls import checked_url
-from nomos.cli.operator_key import find_key
+from nomos._io.urls import checked_url, is_loopback
+from nomos._settings import VARIABLES, checked_api_key
+from nomos.cli.operator_key import DEV_KEY_FILE, KEY, KEY_FILE, find_key
 from nomos.cli.token_text import Given
 from nomos.cli.token_verdict import Terms, View
-from nomos.errors import ConfigurationError
-from nomos.models import Command, Did
+from nomos.errors import ConfigurationError, Unreachable
+from nomos.models import Command, Did, Secret
 
 LATEST: Final = 253402300799
+API_KEY: Final = VARIABLES["api_key"]
 _REVOKED: Final = re.compile(r"[0-9A-Za-z:._-]{1,128}")
 
 
@@ -106,14 +108,43 @@ def opened(options: Options, given: Given) -> Iterator[Terms]:
         yield terms
         return
     url = checked_url(options.control_url, setting="--control-url")
-    key = find_key(url, options.key_file, os.environ)
-    follower = Follower(url, api_key=key.secret, pinned=issuers[0])
+    follower = Follower(url, api_key=_key(url, options.key_file, os.environ), pinned=issuers[0])
     try:
-        follower.ready()
+        _ready(follower)
         view: View = Feed(follower, url, known)
         yield Terms(**{**vars(terms), "view": view})
     finally:
         follower.close()
+
+
+def _key(url: str, file: Path | None, environ: Mapping[str, str]) -> Secret:
+    """The API key for the feed: one of any role opens it."""
+    value = environ.get(API_KEY)
+    if file is None and value:
+        try:
+            key = checked_api_key(value)
+        except ConfigurationError:
+            key = None
+        if key is None:
+            raise ConfigurationError("this is no API key (nomos_<app>_<secret>)", setting=API_KEY)
+        return key
+    here = is_loopback(url) and DEV_KEY_FILE.exists()
+    if file is None and not here and not any(environ.get(name) for name in (KEY_FILE, KEY)):
+        raise ConfigurationError(
+            f"the feed needs an API key, of any role: set {API_KEY}, or pass --key-file with a "
+            "file (0600) that holds one",
+            setting="--key-file",
+        )
+    return find_key(url, file, environ).secret
+
+
+def _ready(follower: Follower) -> None:
+    """Wait for the feed; say which option to look at where errors name an argument."""
+    try:
+        follower.ready()
+    except Unreachable as error:
+        told, _, _ = str(error).partition("; wait=")
+        raise Unreachable(told.replace("control_plane_url", "--control-url")) from None
 
 
 def _did(text: str, setting: str) -> str:

@@ -33,6 +33,8 @@ Kind = Literal["invocation", "chain", "receipt"]
 _TOKEN: Final = re.compile(r"eyJ[\w-]{8}|[\w-]{8,}\.[\w-]{16,}\.[\w-]{16,}")
 """What a token looks like, or a part of one: the base64 of a JSON object, or three segments."""
 
+_THREE: Final = re.compile(r"[\w-]{8,}\.[\w-]+\.[\w-]+", re.ASCII)
+
 _BEARER: Final = re.compile(r"(authorization:\s*)?bearer\s+", re.IGNORECASE)
 
 
@@ -76,7 +78,11 @@ def _from_json(text: str) -> list[Given]:
 
 
 def _token(text: str) -> Given:
-    """What is no token at all is one that nobody accepts, as a verifier would say."""
+    """What has the form of a token; what it says is for the binary to judge."""
+    if _THREE.fullmatch("".join(text.split())) and len(text.split()) > 1:
+        raise _wrong("it has line breaks or spaces in it; a token is one word")
+    if not _THREE.fullmatch(text):
+        raise _wrong("this is no token, or only a part of one: three parts joined by dots")
     return Given(_KINDS.get(text.partition(".")[0], "invocation"), (text,))
 
 

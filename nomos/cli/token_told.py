@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from nomos import Verifier
+from nomos._core import telling
 from nomos.cli.audit_shown import plain
 from nomos.cli.token_shown import (
     MAX_TEXT,
@@ -20,7 +21,7 @@ from nomos.cli.token_shown import (
     rows_of,
 )
 from nomos.cli.token_text import Given
-from nomos.cli.token_verdict import COMPARED, Terms, Verdict, sentence
+from nomos.cli.token_verdict import COMPARED, Terms, Verdict, claims_of, sentence
 from nomos.errors import Denied
 
 LINE: Final = 4096
@@ -30,33 +31,51 @@ def verdict(found: Verdict, terms: Terms, console: Console) -> None:
     """The verdict in one line, then what it rests on, and what nobody has looked at."""
     out = outlet(console)
     if found.refusal is None:
-        out.print(_good(found))
+        out.print(_good(found, terms))
         out.print(_proven(found, terms))
     else:
-        out.print(Text.assemble(("✗ refused  ", "bold red"), (plain(found.refusal.code), "red")))
+        out.print(Text.assemble(("✗ REFUSED  ", "bold red"), (plain(found.refusal.code), "red")))
         out.print(rows_of(_refused(found.refusal)))
     if found.kind != "receipt":
         out.print(rows_of(_looked_at(found, terms)))
 
 
 def story(found: Verdict, given: Given, terms: Terms, console: Console) -> None:
-    """What `Verifier.why` says of an invocation; of anything else, the verdict."""
-    told = text(given, terms)
+    """What `Verifier.why` says, and what nobody has looked at; of a receipt, the verdict."""
+    told = text(found, given, terms)
     if told is None:
         verdict(found, terms, console)
         return
     out = outlet(console)
     for line in told.splitlines():
-        refused = line.startswith(("REFUSED", "NOT KNOWN"))
-        style = "bold red" if refused else "bold green" if line.startswith("The token is") else ""
+        style = next((style for start, style in _STYLES.items() if line.startswith(start)), "")
         out.print(Text(plain(line, LINE), style))
+    out.print(rows_of(_looked_at(found, terms)))
 
 
-def text(given: Given, terms: Terms) -> str | None:
-    """The text that `Verifier.why` gives of an invocation; None for anything else."""
-    if given.kind != "invocation" or terms.audience is None:
+_STYLES: Final = {
+    "REFUSED": "bold red",
+    "NOT KNOWN": "bold red",
+    "The token is good": "bold green",
+    "The token holds": "bold yellow",
+    "The chain holds": "bold yellow",
+}
+
+
+def text(found: Verdict, given: Given, terms: Terms) -> str | None:
+    """What `Verifier.why` says of an invocation, and the like of a chain; None of a receipt."""
+    if given.kind == "receipt" or terms.audience is None:
         return None
     call = terms.call
+    if given.kind == "chain":
+        return telling.told(
+            claims_of(given.tokens),
+            found.refusal,
+            audience=terms.audience,
+            trusted=terms.issuers,
+            call=None if call is None else (call.command, call.resource, call.args),
+            now=terms.now,
+        )
     with Verifier(
         trusted_issuers=terms.issuers,
         audience=terms.audience,
@@ -73,13 +92,20 @@ def text(given: Given, terms: Terms) -> str | None:
         )
 
 
-def _good(found: Verdict) -> Text:
+def _good(found: Verdict, terms: Terms) -> Text:
+    """The verdict in one line, which claims no more than was looked at."""
     if found.kind == "receipt":
-        return Text.assemble(
-            ("✓ verified  ", "bold green"), "a key that you trust for it signed this receipt"
-        )
+        signed = "a key that you trust for it signed this receipt"
+        if not found.ok:
+            return Text.assemble(
+                ("! genuine  ", "bold yellow"), f"{signed}; the call was ", ("REFUSED", "bold red")
+            )
+        return Text.assemble(("✓ verified  ", "bold green"), f"{signed}; the call was allowed")
     what = "the invocation" if found.kind == "invocation" else "the chain"
-    return Text.assemble(("✓ verified  ", "bold green"), f"{what} holds")
+    if terms.call is None:
+        return Text(f"✓ holds  {what} holds; no call was checked", "bold yellow")
+    within = "" if found.kind == "invocation" else ", and the call is within it"
+    return Text.assemble(("✓ verified  ", "bold green"), f"{what} holds{within}")
 
 
 def _proven(found: Verdict, terms: Terms) -> object:
@@ -113,7 +139,8 @@ def _refused(refusal: Denied) -> Iterator[tuple[str, Text]]:
     for name in COMPARED:
         value = getattr(refusal, name)
         if value is not None:
-            yield name, Text(plain(value, MAX_TEXT), styles.get(name, ""))
+            shown = telling.dated(refusal.field, value) if name in styles else value
+            yield name, Text(plain(str(shown), MAX_TEXT), styles.get(name, ""))
     if refusal.fix is not None:
         yield "fix", Text(plain(refusal.fix, MAX_TEXT), "bold")
 

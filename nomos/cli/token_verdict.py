@@ -7,15 +7,16 @@ holder, and a receipt for whoever trusts the one that signed it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from nomos._core import claimed, verifying
+from nomos._core import claimed, verifying, worded
+from nomos._core.claimed import Claims
 from nomos._core.effects import Effect, Sign
-from nomos._core.fixes import fix
-from nomos._core.recording import hashes
+from nomos._core.fixes import MISSING, fix, part_at
+from nomos._core.recording import ALLOW, hashes
 from nomos._core.seen import Seen
 from nomos._core.tokens import peek
 from nomos._core.verifying import Among, Asked, Rules
@@ -66,6 +67,8 @@ class Terms:
 class Verdict:
     """Whether a token holds on some terms: `facts` say what it proves, `refusal` why it does not.
 
+    Of a receipt, `facts` say whether it is `genuine` and whether it records that a call was
+    `allowed`; only one that is both is good, and only if it is about the call that was named.
     `unchecked` is what nobody has looked at.
     """
 
@@ -76,7 +79,7 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
-        return self.refusal is None
+        return self.refusal is None and self.facts.get("allowed") is not False
 
     def as_json(self) -> dict[str, Any]:
         told: dict[str, Any] = {"kind": self.kind, "verified": self.ok, **self.facts}
@@ -100,8 +103,10 @@ def sentence(refusal: Denied) -> str:
 
 def verdict(given: Given, terms: Terms, ask: Ask) -> Verdict:
     """Judge one token. Raises `SignerError` when the binary gives no answer."""
-    judge = {"invocation": _invocation, "chain": _chain, "receipt": _receipt}[given.kind]
-    unchecked = () if given.kind == "receipt" else (*_replay(given), *_unchecked(given, terms))
+    if given.kind == "receipt":
+        return _receipt(given, terms, ask)
+    judge = _invocation if given.kind == "invocation" else _chain
+    unchecked = (*_replay(given), *_unchecked(given, terms))
     try:
         return Verdict(given.kind, judge(given, terms, ask), None, unchecked)
     except Denied as denied:
@@ -164,7 +169,7 @@ def _chain(given: Given, terms: Terms, ask: Ask) -> dict[str, Any]:
         wanted=wanted,
     )
     if isinstance(answer, Refused):
-        raise _denied(answer)
+        raise _denied(answer, chain)
     if not isinstance(answer, Verified):
         raise SignerError("the signing binary gave another answer than was asked for")
     if names & seen.ids:
@@ -172,24 +177,32 @@ def _chain(given: Given, terms: Terms, ask: Ask) -> dict[str, Any]:
     return _proven(answer) | {"constraint": answer.constraint}
 
 
-def _receipt(given: Given, terms: Terms, ask: Ask) -> dict[str, Any]:
+def _receipt(given: Given, terms: Terms, ask: Ask) -> Verdict:
     (token,) = given.tokens
     answer = asked(ask, VerifyReceipt, token=token, issuers=list(terms.issuers))
     if isinstance(answer, Refused):
-        raise Denied(answer.message, code=answer.code, field=answer.field, fix=_FIX)
+        denied = Denied(answer.message, code=answer.code, field=answer.field, fix=_FIX)
+        return Verdict("receipt", {"genuine": False, "allowed": False}, denied, ())
     if not isinstance(answer, ReceiptVerified):
         raise SignerError("the signing binary gave another answer than was asked for")
     said = answer.receipt.model_dump()
+    allowed = said["outcome"] == ALLOW
+    facts = {"genuine": True, "allowed": allowed, "cid": answer.cid, "receipt": said}
+    return Verdict("receipt", facts, _unlike(said, terms), ())
+
+
+def _unlike(said: Mapping[str, Any], terms: Terms) -> Denied | None:
+    """How a receipt is not about the service and the call that were named."""
     for name, (what, value) in _expected(terms).items():
         if said[name] != value:
-            raise Denied(
+            return Denied(
                 f"the receipt is about {what}",
                 code="audience_mismatch" if name == "service" else "resource_mismatch",
                 field=name,
                 wanted=value,
                 found=said[name],
             )
-    return {"cid": answer.cid, "receipt": said}
+    return None
 
 
 _FIX: Final = "pass the whole receipt, and the DID of the verifier that signed it, if you trust it"
@@ -220,15 +233,24 @@ def _proven(answer: Verified) -> dict[str, Any]:
     }
 
 
-def _named(chain: list[str]) -> frozenset[str]:
-    """What must not be revoked for a chain to be honoured, as far as it can be read."""
+def claims_of(chain: Sequence[str]) -> Claims | None:
+    """What a chain says, its last link as that of the token; None if it cannot be read."""
     try:
         payloads = [peek(link) for link in chain]
     except Unintelligible:
+        return None
+    *cids, cid = map(claimed.cid_of, chain)
+    return Claims(cid, payloads[-1], tuple(cids), tuple(payloads[:-1]))
+
+
+def _named(chain: Sequence[str]) -> frozenset[str]:
+    """What must not be revoked for a chain to be honoured, as far as it can be read."""
+    claims = claims_of(chain)
+    if claims is None:
         return frozenset()
+    payloads = (*claims.links, claims.payload)
     named = (each for payload in payloads for each in claimed.strings(payload.get("prf")))
-    cids = (claimed.cid_of(link) for link in chain)
-    return frozenset(claimed.ids(payloads, (*cids, *named), payloads[0]))
+    return frozenset(claimed.ids(payloads, (*claims.cids, claims.cid, *named), payloads[0]))
 
 
 def _canonical(resource: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,15 +259,22 @@ def _canonical(resource: Mapping[str, Any]) -> dict[str, Any]:
     return dict(resource) if provider is None else dict(canonical_resource(provider, resource))
 
 
-def _denied(answer: Refused) -> Denied | SignerError:
+def _denied(answer: Refused, chain: Sequence[str]) -> Denied | SignerError:
     if fix(answer.code) is None:
         return SignerError(answer.message, code=answer.code, hop=answer.hop)
+    claims, message = claims_of(chain), worded.sentence(answer)
+    links = () if claims is None else (*claims.links, claims.payload)
+    part = part_at(answer.code, answer.hop, answer.field, links, used=False)
+    if part == "orphan":
+        message = MISSING
+    elif answer.code == "audience_mismatch":
+        message = "this is a chain, which hands authority on and is no call: its holder is another"
     return Denied(
-        answer.message,
+        message,
         code=answer.code,
         hop=answer.hop,
         field=answer.field,
         wanted=answer.wanted,
         found=answer.found,
-        fix=fix(answer.code, answer.field),
+        fix=fix(answer.code, answer.field, part),
     )

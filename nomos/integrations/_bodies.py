@@ -8,26 +8,36 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Final, NoReturn
 from urllib.parse import parse_qsl
 
 import anyio
+import anyio.to_thread
 from starlette.requests import HTTPConnection, Request
 from starlette.types import Message, Receive
 
 from nomos.errors import ConfigurationError
-from nomos.integrations._refusals import Refusal
+from nomos.integrations._refusals import Refusal, named
 
-MAX_BODY: Final = 1024 * 1024
-"""Bytes of a body that is read before the token is verified, for its arguments are part of that."""
+MAX_BODY: Final = 512 * 1024
+"""Bytes of a body that is read before the token is verified, for its arguments are part of that.
+No call that is longer is compared with a token."""
+
+PARSED_ASIDE: Final = 64 * 1024
+"""Bytes of a body from which on it is parsed in a thread: others would feel the wait."""
 
 MAX_PARAMETERS: Final = 64
 BODY_SECONDS: Final = 10.0
 """How long a body may take to arrive."""
 
 _WHOLE: Final = re.compile(r"0|-?[1-9][0-9]{0,15}")
+
+_FORMS: Final[Mapping[type[str | int | bool], str]] = {
+    int: "a whole number, written plainly",
+    bool: "true or false",
+}
 
 
 def json_body(
@@ -47,7 +57,10 @@ def json_body(
         if not hasattr(connection, "_body"):
             # Kept as `Request.body` keeps it, for whoever reads the body after this.
             connection._body = await _read(connection, max_bytes)  # noqa: SLF001
-        return _object(await connection.body(), max_bytes)
+        body = await connection.body()
+        if len(body) > PARSED_ASIDE:
+            return await anyio.to_thread.run_sync(_object, body, max_bytes)
+        return _object(body, max_bytes)
 
     return args
 
@@ -68,9 +81,11 @@ def query(
     def args(connection: HTTPConnection) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, text in _pairs(connection.scope.get("query_string", b"")):
-            if name not in types or name in found:
-                raise _invalid("the URL has a parameter twice, or one that this call does not take")
-            found[name] = _typed(text, types[name])
+            if name in found:
+                raise _invalid("the URL has a parameter twice", name)
+            if name not in types:
+                raise _invalid("the URL has a parameter that this call does not take", name)
+            found[name] = _typed(name, text, types[name])
         return found
 
     return args
@@ -142,21 +157,21 @@ def _pairs(query_string: bytes) -> list[tuple[str, str]]:
         ) from None
 
 
-def _typed(text: str, kind: type[str | int | bool]) -> Any:
+def _typed(name: str, text: str, kind: type[str | int | bool]) -> Any:
     if kind is str:
         return text
     if kind is bool and text in ("true", "false"):
         return text == "true"
     if kind is int and _WHOLE.fullmatch(text):
         return int(text)
-    raise _invalid("a parameter in the URL is of another type than this call takes")
+    raise _invalid(f"a parameter in the URL is not what this call takes: {_FORMS[kind]}", name)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise _invalid("the body has a name twice")
+            raise _invalid("the body has a name twice", name)
         found[name] = value
     return found
 
@@ -165,5 +180,6 @@ def _no_constant(text: str) -> NoReturn:
     raise ValueError(text)
 
 
-def _invalid(message: str) -> Refusal:
-    return Refusal("invalid_request", message, field="args")
+def _invalid(message: str, name: str | None = None) -> Refusal:
+    field = "args" if name is None else named("args", name)
+    return Refusal("invalid_request", message, field=field)

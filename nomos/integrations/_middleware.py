@@ -16,7 +16,13 @@ from nomos.errors import ConfigurationError
 from nomos.integrations import _refusals
 from nomos.integrations._bodies import MAX_BODY, Rewound
 from nomos.integrations._paths import Rule, Rules, settled
-from nomos.integrations._proving import PROVEN, AnyVerifier, check_verifier, internal
+from nomos.integrations._proving import (
+    PROVEN,
+    AnyVerifier,
+    check_verifier,
+    internal,
+    request_id_of,
+)
 from nomos.integrations._refusals import Refusal
 
 log = logging.getLogger(__name__)
@@ -72,6 +78,7 @@ class NomosMiddleware:
             return
         if scope["type"] not in ("http", "websocket"):
             raise RuntimeError(f"no rule is known for {scope['type']!r}, so nothing goes through")
+        request_id_of(scope)  # before the scope is copied, so that all of them have the same
         body = Rewound(receive, self._max_body)
         try:
             inner = await self._let_in(scope, body)
@@ -84,7 +91,7 @@ class NomosMiddleware:
             await _told(error, scope, receive, send)
             return
         except Exception:
-            log.exception("a request could not be examined")
+            log.exception("a request could not be examined (request %s)", request_id_of(scope))
             await _answered(internal(), scope, receive, send)
             return
         await self._app(inner, body.again, send)
@@ -115,7 +122,7 @@ def _takes_off_a_root_path(app: object) -> bool:
 
 
 async def _answered(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
-    request_id = _refusals.request_id(HTTPConnection(scope).headers.get("x-request-id"))
+    request_id = request_id_of(scope)
     response = JSONResponse(
         _refusals.body(refusal, request_id),
         refusal.status,

@@ -36,7 +36,7 @@ class Rule:
     the application that has the middleware. `GET` covers `HEAD` too, as it does for routes;
     `WEBSOCKET` is for opening one. `resource` and `args` are mappings, where `"{owner}"` stands
     for the path's parameter and `"{number:int}"` for a whole number, or functions of the request.
-    Raises ConfigurationError.
+    With `bound` a token has to sign each of the `args`. Raises ConfigurationError.
     """
 
     method: str
@@ -44,6 +44,7 @@ class Rule:
     command: str
     resource: Source
     args: Source | None = None
+    bound: bool = False
     needed: Needed = field(init=False, repr=False, compare=False)
     pattern: Pattern = field(init=False, repr=False, compare=False)
 
@@ -54,7 +55,9 @@ class Rule:
             )
         pattern = Pattern(self.path)
         object.__setattr__(self, "pattern", pattern)
-        object.__setattr__(self, "needed", Needed(self.command, self.resource, self.args))
+        object.__setattr__(
+            self, "needed", Needed(self.command, self.resource, self.args, bound=self.bound)
+        )
         for source in (self.resource, self.args):
             for name in _places(source):
                 if name not in pattern.names:
@@ -112,12 +115,13 @@ class Rules:
         """
         method = _method(scope)
         path = route_path(scope)
-        if any(pattern.match(path) is not None for pattern in self._open):
-            return None
+        # Rules first: an open path may match more than whoever wrote it had in mind.
         for rule in self._rules:
             params = rule.pattern.match(path) if rule.covers(method) else None
             if params is not None:
                 return rule.needed, params
+        if any(pattern.match(path) is not None for pattern in self._open):
+            return None
         raise Refusal("forbidden", "no rule of this service covers this method and path")
 
 

@@ -10,16 +10,18 @@ import inspect
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import anyio.to_thread
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection
 
 from nomos.errors import ConfigurationError, Denied, SignerError
-from nomos.integrations._refusals import Refusal, bearer, refusal
+from nomos.integrations import _refusals
+from nomos.integrations._refusals import Refusal, bearer, named, refusal
 from nomos.verify import AsyncVerifier, Verified, Verifier
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,9 @@ returns the mapping, at once or awaited."""
 
 PROVEN: Final = "nomos.proven"
 """Where a request's scope keeps what was proven, so that one token is not used up twice."""
+
+REQUEST_ID: Final = "nomos.request_id"
+"""Where a request's scope keeps its id."""
 
 _COMMAND: Final = re.compile(r"/[a-z0-9_-]+(/[a-z0-9_-]+)*")
 _PLACE: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:int)?\}")
@@ -55,6 +60,7 @@ class Needed:
     resource: Source
     args: Source | None = None
     verifier: AnyVerifier | None = None
+    bound: bool = False
 
     def __post_init__(self) -> None:
         if not _COMMAND.fullmatch(self.command):
@@ -72,12 +78,19 @@ class Needed:
             if isinstance(source, Mapping):
                 check_template(source, name)
         check_verifier(self.verifier)
+        if self.bound not in (True, False):
+            raise ConfigurationError("bound must be True or False", setting="bound")
+        if self.bound and self.args is None:
+            raise ConfigurationError(
+                "bound=True has tokens sign the arguments: say which with args=", setting="bound"
+            )
 
     async def of(self, connection: HTTPConnection, other: AnyVerifier | None = None) -> Verified:
         """Return what the request's token proves; raises Refusal when that is not enough.
 
         The verifier is this call's own, the `other`, or that of the application.
         """
+        request_id = request_id_of(connection.scope)
         verifier = self.verifier or other or self._of_app(connection)
         token = bearer(
             connection.headers.getlist("authorization"), connection.scope.get("query_string", b"")
@@ -87,9 +100,10 @@ class Needed:
         call = self._text(resource, args)
         proofs: list[Proof] = connection.scope.setdefault(PROVEN, [])
         for proof in proofs:
-            if proof.verifier is verifier and proof.call == call:
+            same = proof.verifier is verifier and proof.call == call
+            if same and not (self.bound and (args or {}).keys() - proof.verified.args.keys()):
                 return proof.verified
-        verified = await self._asked(verifier, token, resource, args)
+        verified = await self._asked(verifier, token, resource, args, request_id)
         proofs.append(Proof(verifier, call, verified))
         return verified
 
@@ -108,9 +122,10 @@ class Needed:
         if isinstance(verifier, AnyVerifier):
             return verifier
         log.error(
-            "there is no verifier, so %s is refused: set app.state.nomos, on the app that has the "
-            "route, to a nomos Verifier or AsyncVerifier",
+            "there is no verifier, so %s is refused (request %s): set app.state.nomos, on the app "
+            "that has the route, to a nomos Verifier or AsyncVerifier",
             self.command,
+            request_id_of(connection.scope),
         )
         raise internal()
 
@@ -120,30 +135,48 @@ class Needed:
         token: str,
         resource: Mapping[str, Any],
         args: Mapping[str, Any] | None,
+        request_id: str,
     ) -> Verified:
         try:
-            verified: object = await _verified(verifier, token, self.command, resource, args)
+            verified: object = await self._verified(verifier, token, resource, args)
         except Denied as denied:
             # What a verifier cannot tell is for this service's operator to mend.
             log.log(
                 logging.ERROR if denied.code == "unavailable" else logging.INFO,
-                "%s is refused: %a",
+                "%s is refused (request %s): %s: %a",
                 self.command,
+                request_id,
+                denied.code,
                 str(denied),
             )
             raise refusal(denied, self.command, _audience(verifier)) from None
         except SignerError:
-            log.exception("the verifier gave no answer")
+            log.exception("the verifier gave no answer (request %s)", request_id)
             raise Refusal(
                 "unavailable", "the token cannot be verified now, so nothing was done"
             ) from None
         except Exception:
-            log.exception("the verifier failed")
+            log.exception("the verifier failed (request %s)", request_id)
             raise internal() from None
         if not isinstance(verified, Verified):
-            log.error("the verifier gave %s instead of what it verified", type(verified).__name__)
+            kind = type(verified).__name__
+            log.error("the verifier gave %s instead of a Verified (request %s)", kind, request_id)
             raise internal()
         return verified
+
+    async def _verified(
+        self,
+        verifier: AnyVerifier,
+        token: str,
+        resource: Mapping[str, Any],
+        args: Mapping[str, Any] | None,
+    ) -> Verified:
+        call: dict[str, Any] = {"command": self.command, "resource": resource, "args": args}
+        if isinstance(verifier, AsyncVerifier):
+            return await verifier.verify(token, **call, bound=self.bound)
+        return await anyio.to_thread.run_sync(
+            lambda: verifier.verify(token, **call, bound=self.bound)
+        )
 
 
 def check_template(source: Mapping[str, Any], setting: str) -> None:
@@ -179,30 +212,25 @@ def check_verifier(verifier: object) -> None:
         )
 
 
+def request_id_of(scope: MutableMapping[str, Any]) -> str:
+    """Return the one id of a request, which its answer and the log have: its own, or a new one."""
+    known: str | None = scope.get(REQUEST_ID)
+    if known is None:
+        given = Headers(scope=scope).get("x-request-id")
+        known = scope[REQUEST_ID] = _refusals.request_id(given)
+    return known
+
+
 def internal() -> Refusal:
     """Return the refusal for a mistake of this service's own, which the log tells more about."""
     return Refusal("internal", "this service failed; its log says more under this request id")
-
-
-async def _verified(
-    verifier: AnyVerifier,
-    token: str,
-    command: str,
-    resource: Mapping[str, Any],
-    args: Mapping[str, Any] | None,
-) -> Verified:
-    if isinstance(verifier, AsyncVerifier):
-        return await verifier.verify(token, command=command, resource=resource, args=args)
-    return await anyio.to_thread.run_sync(
-        lambda: verifier.verify(token, command=command, resource=resource, args=args)
-    )
 
 
 async def _filled(source: Source, connection: HTTPConnection, what: str) -> dict[str, Any]:
     """Return the mapping that a source gives for one request."""
     try:
         given = (
-            _template(source, connection.path_params)
+            _template(source, connection.path_params, what)
             if isinstance(source, Mapping)
             else source(connection)
         )
@@ -211,26 +239,28 @@ async def _filled(source: Source, connection: HTTPConnection, what: str) -> dict
     except (Refusal, HTTPException, ClientDisconnect):
         raise
     except (ValueError, KeyError):
-        log.debug("%s cannot be made of a request", what, exc_info=True)
+        request_id = request_id_of(connection.scope)
+        log.debug("%s cannot be made of a request (%s)", what, request_id, exc_info=True)
         raise Refusal(
             "invalid_request",
             f"the {what} of this call cannot be read from the request",
             field=what,
         ) from None
     except Exception:
-        log.exception("%s= failed", what)
+        log.exception("%s= failed (request %s)", what, request_id_of(connection.scope))
         raise internal() from None
     if not isinstance(given, Mapping):
-        log.error("%s= gave %s instead of a mapping", what, type(given).__name__)
+        kind, request_id = type(given).__name__, request_id_of(connection.scope)
+        log.error("%s= gave %s instead of a mapping (request %s)", what, kind, request_id)
         raise internal()
     return dict(given)
 
 
-def _template(source: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _value(value, params) for name, value in source.items()}
+def _template(source: Mapping[str, Any], params: Mapping[str, Any], what: str) -> dict[str, Any]:
+    return {name: _value(value, params, named(what, name)) for name, value in source.items()}
 
 
-def _value(value: Any, params: Mapping[str, Any]) -> Any:
+def _value(value: Any, params: Mapping[str, Any], field: str) -> Any:
     """Return a value with the parameter put in; alone it keeps its type, as in `{number:int}`."""
     place = _PLACE.search(value) if isinstance(value, str) else None
     if place is None:
@@ -242,7 +272,11 @@ def _value(value: Any, params: Mapping[str, Any]) -> Any:
     if is_whole and not isinstance(given, int):
         # One spelling of a number: FastAPI takes `007` for 7, and so should nobody else.
         if not _WHOLE.fullmatch(str(given)):
-            raise ValueError(name)
+            raise Refusal(
+                "invalid_request",
+                "a parameter of the path must be a whole number, written plainly",
+                field=field,
+            )
         return int(given)
     if place[0] == value and isinstance(given, int | float | str):
         return given

@@ -71,6 +71,9 @@ _SECRET: Final = re.compile(r"did:|eyJ|[A-Za-z0-9_-]{40}")
 _UNSAYABLE: Final = re.compile(r'[^\x20-\x7e]|["\\]')
 """What may not stand between the quotes of `error_description` (RFC 6750, section 3)."""
 
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
+"""A parameter's name as it is repeated, though a caller chose it: short, and no token."""
+
 _FIELD: Final = re.compile(r"[\x20-\x7e]{1,80}")
 
 
@@ -160,6 +163,11 @@ def headers(refusal: Refusal, request_id: str) -> dict[str, str]:
 def request_id(given: str | None) -> str:
     """Return the caller's request id, if it is fit to be repeated, or a new one."""
     return given if given is not None and _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+
+
+def named(what: str, name: str) -> str:
+    """Return the field for a parameter: `args.state`; `args` if its name is not fit to be said."""
+    return f"{what}.{name}" if _NAME.fullmatch(name) else what
 
 
 def _headers(code: str, message: str, command: str | None = None) -> dict[str, str]:

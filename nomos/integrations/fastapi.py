@@ -26,7 +26,13 @@ try:
     from nomos.integrations._bodies import json_body, query
     from nomos.integrations._middleware import POLICY_VIOLATION, NomosMiddleware
     from nomos.integrations._paths import Rule
-    from nomos.integrations._proving import AnyVerifier, Needed, Source, check_verifier
+    from nomos.integrations._proving import (
+        AnyVerifier,
+        Needed,
+        Source,
+        check_verifier,
+        request_id_of,
+    )
 except ModuleNotFoundError as missing:
     raise ConfigurationError(
         f'this needs {missing.name}, which is not installed: pip install "nomos[fastapi]"',
@@ -67,7 +73,7 @@ class Requires(SecurityBase):
         except _refusals.Refusal as refusal:
             if connection.scope["type"] == "websocket":
                 raise WebSocketException(POLICY_VIOLATION, refusal.code) from None
-            request_id = _refusals.request_id(connection.headers.get("x-request-id"))
+            request_id = request_id_of(connection.scope)
             raise NotAllowed(
                 refusal.status,
                 _refusals.body(refusal, request_id),
@@ -81,6 +87,7 @@ def requires(
     resource: Source,
     args: Source | None = None,
     verifier: AnyVerifier | None = None,
+    bound: bool = False,
 ) -> Requires:
     """Return a dependency that lets in who brings a token for this call, and gives `Verified`.
 
@@ -89,11 +96,12 @@ def requires(
     What such a function raises is never an allow: a ValueError or KeyError is answered with 400,
     an HTTPException as it is, anything else with 500. `args` has every parameter that the route
     acts on, for a token may be bound to them: `query(...)` and `json_body()` make them of a
-    request. Without `args` only tokens pass that are bound to none.
+    request. Without `args` only tokens pass that are bound to none. With `bound=True` a token has
+    to sign each of them, else it is `resource_mismatch`.
     The verifier is `verifier`, or `app.state.nomos` of the application that has the route.
     Raises ConfigurationError for what can be no call.
     """
-    return Requires(Needed(command, resource, args, verifier))
+    return Requires(Needed(command, resource, args, verifier, bound))
 
 
 def install(app: FastAPI, verifier: AnyVerifier | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,6 +45,8 @@ from nomos import AuthGuard, Verifier
 from nomos.errors import Denied
 
 REPLAY: Final = "whether it was used before: only the service that keeps a record can say"
+MISSING: Final = "earlier links are missing"
+WHOLE: Final = "give the whole chain, root first"
 REVOCATIONS: Final = "revocations: none were given, and no feed was asked"
 
 
@@ -83,11 +86,17 @@ def test_no_claim_is_made_about_replay() -> None:
     assert told("verify", *TERMS, *CALL)["not_checked"] == [REPLAY, REVOCATIONS]
     # Asked twice, even about a write: nothing is used up, so it holds twice.
     write = invocation(
-        PLANNER, [root(pol=[])], cmd="/github/issue/create", iat=NOW - 60, exp=NOW + 600
+        PLANNER, [root(pol=[])], cmd="/github/issue/create", iat=NOW - 60, exp=NOW + 2300
     )
     for _ in range(2):
         assert told("verify", *TERMS, stdin=sign(INVOCATION, write, PLANNER))["verified"] is True
     assert REPLAY in nomos("verify", *TERMS).stdout
+
+
+def test_the_headline_claims_no_more_than_was_looked_at() -> None:
+    shown = nomos("verify", *TERMS).stdout
+    assert shown.startswith("✓ holds  the invocation holds; no call was checked\n")
+    assert "The token holds; no call was checked.\n" in nomos("why", *TERMS).stdout
 
 
 def test_what_nobody_asked_is_said_to_be_unknown() -> None:
@@ -105,9 +114,32 @@ def _refused() -> dict[str, tuple[str, list[str], dict[str, Any]]]:
     late = child(ROOT, cmd="/github")
     other = ["--command", "/github/issue/list", "--resource", '{"owner": "acme", "repo": "x"}']
     return {
-        "expired": (use([ROOT, CHILD], exp=NOW - 1), terms, {"code": "expired", "hop": 2}),
+        "expired": (
+            use([ROOT, CHILD], exp=NOW - 1),
+            terms,
+            {"code": "expired", "hop": 2, "fix": "sign a fresh call with `grant.headers()`"},
+        ),
         "forged": (with_signature(TOKEN, flip), terms, {"code": "bad_signature", "hop": 2}),
-        "not a token": ("hello", terms, {"code": "malformed_ucan"}),
+        "an expired root": (
+            use([root(exp=NOW - 1)], exp=NOW - 2),
+            terms,
+            {"code": "expired", "hop": 0, "fix": "ask for a new grant"},
+        ),
+        "a link alone": (
+            CHILD,
+            holder,
+            {"code": "untrusted_issuer", "message": MISSING, "fix": WHOLE},
+        ),
+        "a link alone that names its root": (
+            child(ROOT, prf=..., sub=ISSUER.did),
+            holder,
+            {"code": "chain_invalid", "message": MISSING, "fix": WHOLE},
+        ),
+        "a call on a link alone": (
+            use([CHILD]),
+            terms,
+            {"code": "untrusted_issuer", "message": MISSING, "fix": WHOLE},
+        ),
         "another issuer": (
             TOKEN,
             ["--issuer", STRANGER.did, "--audience", SERVICE.did],
@@ -174,15 +206,35 @@ def test_a_refusal_has_code_hop_field_and_fix(name: str) -> None:
     assert found["fix"]
     shown = nomos("verify", *options, stdin=text)
     assert shown.exit_code == 1
-    assert shown.stdout.startswith(f"✗ refused  {said['code']}\n")
+    assert shown.stdout.startswith(f"✗ REFUSED  {said['code']}\n")
     assert found["fix"] in shown.stdout
     assert found["message"] in shown.stdout
     assert f"(hop {found.get('hop')})" not in found["message"]
 
 
+def test_a_chain_that_is_not_for_a_service_is_said_to_be_a_chain() -> None:
+    found = told("verify", *TERMS, stdin=CHAIN)
+    assert "this is a chain, which hands authority on and is no call" in found["message"]
+    assert found["fix"].startswith("for --audience give the DID of the chain's holder, or send an ")
+    holder = told("verify", *TERMS, stdin=ROOT)["found"]
+    assert holder == f'"{PLANNER.did}"'
+    # An invocation for another service is another matter.
+    elsewhere = ("--issuer", ISSUER.did, "--audience", STRANGER.did)
+    assert "`audience=`" in told("verify", *elsewhere)["fix"]
+
+
+def test_times_that_were_compared_have_their_dates() -> None:
+    text, options, _ = REFUSED["an expired root"]
+    date = f"{datetime.fromtimestamp(NOW - 1, UTC):%Y-%m-%d %H:%M:%S}Z"
+    assert told("verify", *options, stdin=text)["found"] == str(NOW - 1)
+    for command in ("verify", "why"):
+        shown = nomos(command, *options, stdin=text).stdout
+        assert re.search(rf"found +{NOW - 1} \({date}\)\n", shown)
+
+
 def test_a_verdict_is_that_of_the_verifier() -> None:
     for name, (text, options, _) in REFUSED.items():
-        if text[0] == "[" or "--at" in options:
+        if text[0] == "[" or "--at" in options or options[3] == RESEARCHER.did:
             continue
         given = dict(zip(options[::2], options[1::2], strict=True))
         revoked = [value for key, value in given.items() if key == "--revoked"]
@@ -209,7 +261,10 @@ def test_a_chain_is_verified_for_its_holder() -> None:
     assert "its policies" in found["not_checked"][1]
     within = (*HOLDER, "--command", "/github/issue/list", "--resource", json.dumps(RESOURCE))
     assert told("verify", *within, stdin=CHAIN)["verified"] is True
-    assert "✓ verified  the chain holds" in nomos("verify", *HOLDER, stdin=CHAIN).stdout
+    shown = nomos("verify", *HOLDER, stdin=CHAIN).stdout
+    assert shown.startswith("✓ holds  the chain holds; no call was checked\n")
+    shown = nomos("verify", *within, stdin=CHAIN).stdout
+    assert shown.startswith("✓ verified  the chain holds, and the call is within it\n")
 
 
 def test_a_chain_falls_with_the_app_that_it_was_granted_to() -> None:
@@ -254,11 +309,24 @@ def test_a_receipt_is_verified_for_who_trusts_its_signer(receipts: tuple[str, st
     found = told("verify", "--issuer", SERVICE.did, stdin=allowed)
     assert (found["kind"], found["verified"]) == ("receipt", True)
     assert (found["receipt"]["outcome"], found["receipt"]["invocation"]) == ("allow", cid(TOKEN))
-    shown = process("verify", "--issuer", SERVICE.did, stdin=refused)
+    assert (found["genuine"], found["allowed"]) == (True, True)
+    shown = process("verify", "--issuer", SERVICE.did, stdin=allowed)
+    signed = "a key that you trust for it signed this receipt; the call was"
     assert shown.returncode == 0
-    assert "a key that you trust for it signed this receipt" in shown.stdout
+    assert shown.stdout.startswith(f"✓ verified  {signed} allowed\n")
+    shown = process("verify", "--issuer", SERVICE.did, stdin=refused)
+    assert shown.returncode == 1
+    assert shown.stdout.startswith(f"! genuine  {signed} REFUSED\n")
+    found = told("verify", "--issuer", SERVICE.did, stdin=refused)
+    assert (found["genuine"], found["allowed"], found["verified"]) == (True, False, False)
+    assert "code" not in found
     assert "resource_mismatch (hop 2)" in shown.stdout
     assert "eyJ" not in shown.stdout
+
+
+def test_what_a_receipt_of_a_refusal_exits_with_is_in_the_help() -> None:
+    told = " ".join(process("verify", "--help", COLUMNS="200").stdout.split())
+    assert "or of a call that was refused" in told
 
 
 def test_a_receipt_is_held_to_a_service_and_a_call(receipts: tuple[str, str]) -> None:
@@ -277,11 +345,13 @@ def test_a_receipt_is_held_to_a_service_and_a_call(receipts: tuple[str, str]) ->
     ):
         found = told("verify", "--issuer", SERVICE.did, *wrong, stdin=receipts[0])
         assert (found["verified"], found["code"], found["field"]) == (False, code, field)
+        assert (found["genuine"], found["allowed"]) == (True, True)
 
 
 def test_a_receipt_by_another_or_changed_is_refused(receipts: tuple[str, str]) -> None:
     found = told("verify", "--issuer", ISSUER.did, stdin=receipts[0])
     assert (found["code"], found["verified"]) == ("untrusted_issuer", False)
+    assert (found["genuine"], found["allowed"]) == (False, False)
     forged = with_signature(receipts[0], flip)
     assert told("verify", "--issuer", SERVICE.did, stdin=forged)["code"] == "bad_signature"
     looked = told("inspect", stdin=forged)
@@ -310,7 +380,8 @@ def test_why_is_what_the_verifier_says() -> None:
     text = verifier.why(
         TOKEN, command="/github/issue/list", resource=RESOURCE, args={"state": "open"}
     )
-    assert (done.returncode, done.stdout) == (0, f"{text}\n")
+    unknown = f"  unknown  {REPLAY}\n           {REVOCATIONS}\n"
+    assert (done.returncode, done.stdout) == (0, f"{text}\n{unknown}")
     assert told("why", *TERMS, *CALL, "--at", NOW)["text"] == text
 
 
@@ -321,10 +392,31 @@ def test_why_tells_of_a_refusal_and_exits_with_one() -> None:
     assert "eyJ" not in done.stdout
 
 
-def test_why_of_a_chain_is_its_verdict() -> None:
-    terms = (*HOLDER, "--at", NOW)
-    assert nomos("why", *terms, stdin=CHAIN).stdout == nomos("verify", *terms, stdin=CHAIN).stdout
-    assert told("why", *HOLDER, stdin=CHAIN)["text"] is None
+def test_why_of_a_chain_tells_its_story_too() -> None:
+    done = nomos("why", *HOLDER, stdin=CHAIN)
+    assert done.exit_code == 0
+    for part in (
+        f"hop 0  delegation {cid(ROOT)}\n  from   {ISSUER.did} (a trusted issuer)\n",
+        f"hop 1  delegation {cid(CHILD)}\n",
+        f"  to     {RESEARCHER.did}\n",
+        '  pol[0] state is "open"\n',
+        f"The chain holds; no call was checked.\n  unknown  {REVOCATIONS}\n",
+    ):
+        assert part in done.stdout
+    assert told("why", *HOLDER, stdin=CHAIN)["text"] in done.stdout
+    call = ("--command", "/github/issue/list", "--resource", json.dumps(RESOURCE))
+    shown = nomos("why", *HOLDER, *call, stdin=CHAIN).stdout
+    assert "The chain holds, and the call is within it; its policies were not looked" in shown
+    refused = nomos("why", *TERMS, stdin=ROOT)
+    assert refused.exit_code == 1
+    assert "REFUSED: audience_mismatch at hop 0\n" in refused.stdout
+    assert "The token cannot be read." in nomos("why", *HOLDER, stdin='["a.b.c"]').stdout
+
+
+def test_why_of_a_receipt_is_its_verdict(receipts: tuple[str, str]) -> None:
+    terms = ("--issuer", SERVICE.did, "--at", NOW)
+    shown = nomos("why", *terms, stdin=receipts[1])
+    assert (shown.exit_code, shown.stdout) == (1, nomos("verify", *terms, stdin=receipts[1]).stdout)
 
 
 # Usage
@@ -418,9 +510,34 @@ def test_a_control_planes_feed_is_asked(guard: AuthGuard, tmp_path: Path) -> Non
     assert (found["verified"], found["code"]) == (False, "revoked")
 
 
+def test_a_feed_takes_the_agents_api_key(
+    guard: AuthGuard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    terms = _feed(guard, tmp_path)[:6]
+    grant = guard.authorize(
+        command="/filesystem/file/read", resource={"provider": "filesystem", "path": "b"}
+    )
+    clean = {"NOMOS_OPERATOR_KEY": "", "NOMOS_OPERATOR_KEY_FILE": ""}
+    key = str(guard.api_key)
+    good = nomos("verify", *terms, stdin=str(grant.ucan), **clean, NOMOS_API_KEY=key)
+    assert good.exit_code == 0, good.output
+    for value, hint in (("", "set NOMOS_API_KEY, or pass --key-file"), ("a b", "(NOMOS_API_KEY)")):
+        done = nomos("verify", *terms, stdin=str(grant.ucan), **clean, NOMOS_API_KEY=value)
+        assert done.exit_code == 2
+        assert hint in done.output.replace("\n", " ")
+    # One that was named for this goes before one that is there for something else.
+    named = (*terms, "--key-file", str(tmp_path / "api-key"))
+    assert nomos("verify", *named, stdin=str(grant.ucan), NOMOS_API_KEY="x").exit_code == 0
+
+
 def test_a_feed_that_cannot_be_reached_gives_no_verdict(guard: AuthGuard, tmp_path: Path) -> None:
     terms = _feed(guard, tmp_path)
     terms[5] = "http://127.0.0.1:9"
     done = nomos("verify", *terms)
     assert done.exit_code == 2
     assert done.stdout == ""
+    told = done.stderr.replace("\n", " ")
+    assert "is --control-url right?" in told
+    assert "control_plane_url" not in told
+    assert "wait=" not in told

@@ -37,7 +37,7 @@ def child(parent: str, **changes: Any) -> str:
 
 def use(prf: list[str], **changes: Any) -> str:
     args = {"resource": RESOURCE, "state": "open"}
-    return forge.use(prf, **{"iat": NOW - 60, "exp": NOW + 1200, "args": args, **changes})
+    return forge.use(prf, **{"iat": NOW - 60, "exp": NOW + 2300, "args": args, **changes})
 
 
 ROOT: Final = root()

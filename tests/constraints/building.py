@@ -127,6 +127,26 @@ statements = st.recursive(
 policies: st.SearchStrategy[list[Any]] = st.lists(statements, max_size=4)
 """Well-formed policies, many of which may hold over nothing."""
 
+_marks = st.tuples(*[st.sampled_from(["", "?"])] * 4)
+_several = st.builds(
+    lambda form, marks: form.format(*marks),
+    st.sampled_from(
+        [".args.a{0}[]{1}.b{2}", ".args.a{0}[]{1}", ".args.a{0}.b{1}[]{2}[]{3}", ".args.a{0}"]
+    ),
+    _marks,
+)
+_about_several = st.one_of(
+    st.tuples(st.sampled_from(["==", "!="]), _several, operands).map(list),
+    st.tuples(st.just("like"), _several, st.just("*")).map(list),
+    st.tuples(st.sampled_from(["all", "any"]), _several, st.just(["==", ".", None])).map(list),
+)
+iterating: st.SearchStrategy[list[Any]] = st.lists(
+    st.one_of(_about_several, _about_several.map(lambda one: ["not", one])),
+    min_size=1,
+    max_size=4,
+)
+"""The same, about paths with `[]`."""
+
 odd_selectors = st.one_of(
     selectors,
     st.text('.[]?:-"\\ab01é$_ ', max_size=8),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from nomos import constraints as c
+from nomos._pol.wording import there
 from nomos.constraints import (
     Constraint,
     all_of,
@@ -141,6 +142,34 @@ WORDS: list[tuple[Constraint, str]] = [
     (each("to", eq(".", 1) & eq("n", 2)), "each of to: (it is 1 and n is 2)"),
     (each("a", each("b", eq(".", 1))), "each of a: each of b is 1"),
     (some("to", under(".", "a")), 'some of to is under "a"'),
+    (each("to", eq(".it", 1)), "each of to: .it is 1"),
+    (each("to", eq(".it.x", 1)), "each of to: .it.x is 1"),
+    (each("to", eq(".it[0]", 1)), "each of to: .it[0] is 1"),
+    (each("to", eq(".[0]", 1)), "each of to: [0] is 1"),
+    (each("to", each(".it", eq(".", 1))), "each of to: each of .it is 1"),
+    (each("to", each(".", eq(".", 1))), "each of to: each of it is 1"),
+    (each("to", eq('.["it"]', 1)), 'each of to: .["it"] is 1'),
+    (each("to", eq("its", 1)), "each of to: its is 1"),
+    (eq("it", 1), "it is 1"),
+    (
+        each("to", eq("role", "staff") | eq("active", True)),
+        'each of to: (role is "staff" or active is true)',
+    ),
+    (
+        each("to", eq("role", "staff")) | eq("active", True),
+        '((each of to: role is "staff") or active is true)',
+    ),
+    (eq("n", 1) & each("to", eq(".", 1)), "n is 1 and (each of to is 1)"),
+    (
+        each("a", some("b", eq(".", 1)) & eq("c", 2)),
+        "each of a: ((some of b is 1) and c is 2)",
+    ),
+    (eq("each", 1) & eq("some", 2), "each is 1 and some is 2"),
+    (eq("a", "x\u02ba or b is \uff02y"), 'a is "x\\u02ba or b is \\uff02y"'),
+    (eq("a", "\u201cx\u201d \u00ab\u2033\u275d"), 'a is "\\u201cx\\u201d \\u00ab\\u2033\\u275d"'),
+    (eq("a", "\u2066\u202d\x07\x85"), 'a is "\\u2066\\u202d\\u0007\\u0085"'),
+    (eq("a", "don't é"), 'a is "don\'t é"'),
+    (eq(".args.a\u02bab", 1), ".args.a\\u02bab is 1"),
     (eq("a", 1) & eq("b", 2), "a is 1 and b is 2"),
     (eq("a", 1) | eq("b", 2) & eq("c", 3), "(a is 1 or (b is 2 and c is 3))"),
     (eq(".resource.owner", "acme"), '.resource.owner is "acme"'),
@@ -182,6 +211,13 @@ WORDS: list[tuple[Constraint, str]] = [
 def test_each_reads_as_a_sentence(built: Constraint, words: str) -> None:
     assert str(built) == words
     assert repr(built) == f"Constraint({words})"
+
+
+def test_what_is_there_is_shown_as_safely() -> None:
+    (statement,) = eq("a", 1).pol
+    assert there(statement, '"x\u02ba"') == 'a is "x\\u02ba"'
+    assert there(statement, None) == "there is none"
+    assert there(["or", [statement]], "1") is None
 
 
 WRONG: list[tuple[Callable[[], object], str, str]] = [

@@ -115,7 +115,11 @@ def test_null_is_not_what_is_missing() -> None:
 PATHS: list[tuple[Constraint, list[Any], list[Any]]] = [
     (
         TREE,
-        ["src/a", "src/a/b", "src/a/b/c.txt", "src/a/.hidden", "src/a/b.c", "src/a/b..c"],
+        [
+            *("src/a", "src/a/b", "src/a/b/c.txt", "src/a/.hidden", "src/a/b.c", "src/a/b..c"),
+            # A pattern cannot say "a backslash, and then anything"; the guide says what to do.
+            *("src/a/\\b", "src/a/b\\\\c"),
+        ],
         [
             *("src", "src/", "src/ab", "src/a.txt", "src/a-b/c", "SRC/a", "/src/a", "./src/a"),
             *("src/a/", "src/a/b/", "src/a//b", "src/a/./b", "src/a/.", "src/a/b/."),
@@ -123,10 +127,12 @@ PATHS: list[tuple[Constraint, list[Any], list[Any]]] = [
             *("src/a\\..\\b", "src/a/b\\..\\c", "src/a/b\\.\\c", "src/a/b\\", "src/a/b\\/c"),
             *("src/a/%2e%2e/b", "src/a%2f..", "src/a/%", "src/a/b\0", "src/a\0/b", "src/a/\0"),
             *("x/src/a", "src/a\\b", "src/a\n", "", None, 5, ["src/a"], {"src/a": 1}),
+            *("src/a/.\n./.\n./secret", "src/a/.\t./b", "src/a/.\r./b", "src/a/b\nc"),
+            *("src/a/\\", "src/a/b\\\\", "src/a/\\..", "src/a\\\\..\\b", "src/a\\\\b"),
         ],
     ),
     (STAR, ["a*b", "a*b/c"], ["axb", "a*bc", "aXXb/c", "a*b/../c"]),
-    (ROOT, ["/", "/etc", "/a/b"], ["etc", "//etc", "/../etc", "/a/", "", "/.", "\\"]),
+    (ROOT, ["/", "/etc", "/a/b"], ["etc", "//etc", "/../etc", "/a/", "", "/.", "\\", "/.\n./etc"]),
     (HOME, ["/home/me", "/home/me/x"], ["/home/meme", "/home/me/../you", "/home", "~"]),
     (under("p", "src/a/"), ["src/a/b"], ["src/ab", "src/a/"]),
 ]

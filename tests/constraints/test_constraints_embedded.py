@@ -83,6 +83,11 @@ def test_a_grant_holds_calls_to_what_was_asked(system: AuthGuard, colour: Colour
         outside = get(system, sign(**signed), **signed)
         assert outside.status_code == 403
         assert outside.json()["error_code"] == "resource_out_of_scope"
+        # The statement is named, and nothing of the call.
+        about = "per_page is at most 50 (pol[2])"
+        if signed.get("state") != "open":
+            about = 'state is one of "open", "closed" (pol[1])'
+        assert outside.json()["error"] == f"this link holds only where {about}"
     # Signed as one call and made as another.
     other = get(system, sign(state="open", per_page=5), state="closed", per_page=5)
     assert other.json()["error_code"] == "resource_mismatch"
@@ -205,7 +210,8 @@ def test_a_child_is_held_to_its_own_and_its_parents(
         return get(system, headers, **args).status_code
 
     assert call(state="open", per_page=5) == 200
-    with pytest.raises(errors.ChainError):
+    told = r"holds only where per_page is at most 5 \(pol.*\), and per_page is 6$"
+    with pytest.raises(errors.ChainError, match=told):
         call(state="open", per_page=6)
     with pytest.raises(errors.ChainError):
         call(state="closed", per_page=5)
@@ -222,8 +228,16 @@ def test_a_child_is_held_to_its_own_and_its_parents(
 
 
 WIDER: list[tuple[list[Constraint], str, str]] = [
-    ([eq("state", "all")], 'asked is state is "all"', 'held is state is one of "open", "closed"'),
-    ([one_of("state", ["open", "all"])], 'asked is state is one of "open", "all"', "held is state"),
+    (
+        [eq("state", "all")],
+        'asked is `state is "all"`',
+        'held is `state is one of "open", "closed"`',
+    ),
+    (
+        [one_of("state", ["open", "all"])],
+        'asked is `state is one of "open", "all"`',
+        "held is `state",
+    ),
     ([at_most("per_page", 51)], "per_page is at most 51", "per_page is at most 50"),
     (
         [between("per_page", 1, 99)],
@@ -290,7 +304,7 @@ def test_of_several_chains_the_one_with_room_is_narrowed(system: AuthGuard) -> N
             parent_chain=chains, capabilities=[capability(eq("state", state))]
         ) as child:
             assert child.chain[0] == chains[index][0]
-    with pytest.raises(errors.Widening, match='held is state is "open"'):
+    with pytest.raises(errors.Widening, match='held is `state is "open"`'):
         fork_child(parent_chain=chains, capabilities=[capability(eq("state", "all"))])
 
 

@@ -275,10 +275,91 @@ async def test_a_refusal_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture
     caplog.set_level(logging.INFO, "nomos.integrations")
     denied = Denied("no\nINFO all is well", code="expired", hop=1)
     async with client(one_route(Recording(denied), resource=QUEUE)) as http:
-        await http.get("/queues/ops", headers=TOKEN)
+        await http.get("/queues/ops", headers={**TOKEN, "x-request-id": "r-8"})
     (record,) = [each for each in caplog.records if each.name.startswith("nomos.integrations")]
-    assert record.getMessage() == f"{LIST} is refused: 'no\\nINFO all is well (hop 1)'"
+    told = "'no\\nINFO all is well (hop 1)'"
+    assert record.getMessage() == f"{LIST} is refused (request r-8): expired: {told}"
     assert record.levelno == logging.INFO
+
+
+@pytest.mark.parametrize("says", [RuntimeError("x"), SignerError("x"), True])
+async def test_the_log_has_the_request_id_of_the_answer(
+    says: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "nomos.integrations")
+    async with client(one_route(Recording(says), resource=QUEUE)) as http:
+        answer = await http.get("/queues/ops", headers=TOKEN)
+    (record,) = [each for each in caplog.records if each.name.startswith("nomos.integrations")]
+    assert f"(request {answer.json()['request_id']})" in record.getMessage()
+    assert record.levelno == logging.ERROR
+
+
+async def test_a_route_may_demand_signed_arguments(system: System) -> None:
+    app = FastAPI()
+    install(app, system.verifier())
+    args = query(state=str)
+    loose, bound = (requires(LIST, resource=QUEUE, args=args, bound=each) for each in (False, True))
+
+    @app.get("/loose/{queue}")
+    async def any_state(by: Annotated[Verified, Depends(loose)]) -> dict[str, Any]:
+        return by.args
+
+    @app.get("/both/{queue}", dependencies=[Depends(loose)])
+    async def one_state(by: Annotated[Verified, Depends(bound)]) -> dict[str, Any]:
+        return by.args
+
+    rules = [Rule("GET", "/{any}/{queue}", LIST, QUEUE, args, bound=True)]
+    behind = FastAPI()
+    behind.add_middleware(NomosMiddleware, rules=rules, verifier=system.verifier())
+    behind.mount("/", app)
+    grant = system.grant(LIST, OPS).require()
+    signed, unsigned = grant.headers(args={"state": "open"}), grant.headers()
+    params = {"state": "open"}
+    async with client(app) as http, client(behind) as guarded:
+        answer = await http.get("/loose/ops", headers=unsigned, params=params)
+        assert (answer.status_code, answer.json()) == (200, {})
+        for way, path in ((http, "/both/ops"), (guarded, "/loose/ops")):
+            answer = await way.get(path, headers=unsigned, params=params)
+            assert (answer.status_code, answer.json()["error_code"]) == (403, "resource_mismatch")
+            assert answer.json()["field"] == "args.state"
+            assert "grant.headers(args=…)" in answer.json()["fix"]
+            answer = await way.get(path, headers=signed, params=params)
+            assert (answer.status_code, answer.json()) == (200, params)
+
+
+@pytest.mark.parametrize("how", [{"bound": True}, {"bound": "yes", "args": {}}])
+def test_bound_needs_arguments_and_is_yes_or_no(how: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError) as wrong:
+        requires(LIST, resource=QUEUE, **how)
+    assert wrong.value.setting == "bound"
+
+
+@pytest.mark.parametrize(
+    ("asked", "field", "words"),
+    [
+        ("?page=1&page=2", "args.page", "twice"),
+        ("?page=007", "args.page", "a whole number"),
+        ("?mine=yes", "args.mine", "true or false"),
+        ("?other=1", "args.other", "does not take"),
+        ("?aaa.bbb%0Accc=1", "args", "does not take"),
+        (f"?{'x' * 33}=1", "args", "does not take"),
+    ],
+)
+async def test_a_400_names_the_parameter_at_fault(asked: str, field: str, words: str) -> None:
+    async with client(application(Recording())) as http:
+        answer = await http.get(f"/queues/ops{asked}", headers=TOKEN)
+    assert (answer.status_code, answer.json()["field"]) == (400, field)
+    assert words in answer.json()["error"]
+
+
+async def test_a_400_names_the_field_of_a_body_or_a_path() -> None:
+    app = one_route(Recording(), resource={**QUEUE, "number": "{queue:int}"})
+    async with client(application(Recording())) as http, client(app) as paths:
+        body, kind = b'{"comment": "a", "comment": "b"}', {"content-type": "application/json"}
+        twice = await http.post("/queues/ops/7/close", headers={**TOKEN, **kind}, content=body)
+        spelt = await paths.get("/queues/007", headers=TOKEN)
+    assert (twice.status_code, twice.json()["field"]) == (400, "args.comment")
+    assert (spelt.status_code, spelt.json()["field"]) == (400, "resource.number")
 
 
 @pytest.mark.parametrize("left", [None, "yes", object(), Recording], ids=repr)

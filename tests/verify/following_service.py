@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 from standalone import NOTE, READ
 
@@ -20,7 +21,7 @@ def told(verifier: Verifier, token: str) -> str:
 
 
 def main(url: str, audience: str, api_key: str, *more: str) -> None:
-    settings = dict(each.split("=", 1) for each in more)
+    settings: dict[str, Any] = dict(each.split("=", 1) for each in more)
     with Verifier.from_control_plane(
         url, audience=audience, api_key=api_key, **settings
     ) as verifier:

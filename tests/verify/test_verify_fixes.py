@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import get_args
 
 import pytest
+from vectors.forge import ISSUER, NOW, child, root, use
+from verifiers import LINKS, TOKEN, Colour
 
 from nomos import Denied, StepUpRequired
 from nomos._core.approved import wrong_approval
 from nomos._core.claimed import MAX_IDS, ids, mapping, strings
-from nomos._core.fixes import BY_FIELD, FIXES, UNAVAILABLE, fix
+from nomos._core.fixes import BY_FIELD, BY_PART, FIXES, UNAVAILABLE, fix, is_orphan, part_at
 from nomos._core.telling import CHECKS
 from nomos.models import DenyReason, VerificationCode
 
@@ -18,11 +20,11 @@ REASONS = {code for part in get_args(DenyReason) for code in get_args(part)}
 
 def test_every_reason_has_a_fix_and_nothing_else_has() -> None:
     assert FIXES.keys() == REASONS | {UNAVAILABLE}
-    assert {code for code, _ in BY_FIELD} <= FIXES.keys()
+    assert {code for code, _ in (*BY_FIELD, *BY_PART)} <= FIXES.keys()
     assert set(get_args(VerificationCode)) <= CHECKS.keys() <= REASONS
 
 
-@pytest.mark.parametrize("sentence", [*FIXES.values(), *BY_FIELD.values()])
+@pytest.mark.parametrize("sentence", [*FIXES.values(), *BY_FIELD.values(), *BY_PART.values()])
 def test_a_fix_is_the_rest_of_a_sentence(sentence: str) -> None:
     assert 10 < len(sentence) < 180
     assert sentence[0].islower()
@@ -37,6 +39,64 @@ def test_the_field_says_more_than_the_code() -> None:
     assert fix("resource_mismatch", "args.a\nb") == fix("resource_mismatch", "args.state")
     assert fix("resource_mismatch", "args.resource") != fix("resource_mismatch", "args.state")
     assert fix("somebody else's") is None
+
+
+def test_only_a_call_that_ended_can_be_signed_again(colour: Colour) -> None:
+    first = root(exp=NOW - 1)
+    again = "sign a fresh call with `grant.headers()`"
+    for token, hop, fixed in (
+        (use([first], exp=NOW - 2), 0, "ask for a new grant"),
+        (use([root(), child(root(), exp=NOW - 1)], exp=NOW - 2), 1, "ask for a new grant"),
+        (use([*LINKS], exp=NOW - 1), 2, again),
+    ):
+        denied = colour.denied(token)
+        assert (denied.code, denied.field, denied.hop) == ("expired", "exp", hop)
+        assert denied.fix == fixed
+
+
+@pytest.mark.parametrize(
+    ("link", "code"),
+    [(LINKS[1], "untrusted_issuer"), (child(LINKS[0], sub=ISSUER.did, prf=...), "chain_invalid")],
+)
+def test_a_chain_without_its_beginning_is_said_to_be_one(
+    colour: Colour, link: str, code: str
+) -> None:
+    denied = colour.denied(use([link]))
+    assert denied.code == code
+    assert str(denied) == ("earlier links are missing (hop 0): give the whole chain, root first")
+
+
+def test_a_root_is_no_orphan() -> None:
+    assert not is_orphan({"iss": "a"})
+    assert not is_orphan({"iss": "a", "sub": "a", "prf": ["x"]})
+    assert not is_orphan({"iss": "a", "prf": ["x"], "meta": {"lineage": {}}})
+    assert is_orphan({"iss": "a", "prf": ["x"], "meta": "lineage"})
+    assert is_orphan({"iss": "a", "sub": "b"})
+    lone = [{"iss": "a", "sub": "b"}]
+    assert part_at("untrusted_issuer", 0, "iss", lone, used=True) == "orphan"
+    assert part_at("chain_invalid", 1, "sub", lone, used=False) == "chain"
+    assert part_at("chain_invalid", 0, "iss", lone, used=True) is None
+    assert part_at("untrusted_issuer", 0, "iss", [], used=True) == "call"
+
+
+@pytest.mark.parametrize(
+    ("token", "said"),
+    [
+        (
+            None,
+            "there is no token: use `grant.headers(command=…)`, as a grant for a prefix has no",
+        ),
+        (f"Bearer {TOKEN}", "this is a header's value, and not the token: leave off `Bearer `"),
+        (f"bearer {TOKEN}", "this is a header's value, and not the token: leave off `Bearer `"),
+        (f"{TOKEN}\n", "it has line breaks or spaces in it: "),
+        (f"{TOKEN[:9]} {TOKEN[9:]}", "it has line breaks or spaces in it: "),
+    ],
+)
+def test_what_was_taken_for_a_token_is_named(colour: Colour, token: object, said: str) -> None:
+    denied = colour.denied(token)
+    assert (denied.code, denied.hop) == ("malformed_ucan", None)
+    assert str(denied).startswith(said)
+    assert TOKEN[:40] not in str(denied)
 
 
 def test_a_refusal_says_what_where_and_what_would_help() -> None:

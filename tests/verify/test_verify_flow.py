@@ -77,7 +77,7 @@ def test_a_refusal_that_is_about_the_question_allows_nothing() -> None:
 
 def test_a_token_that_only_the_binary_can_read_was_not_looked_up() -> None:
     _, question = begun()
-    flow, _ = begun("no token")
+    flow, _ = begun("no.token")
     with pytest.raises(SignerError, match="another answer"):
         flow.send(answered(question))
 

@@ -47,6 +47,14 @@ ROOT, CHILD = LINKS
 DEEP = json.loads("[" * 44 + "]" * 44)
 
 
+def nested(levels: int, name: str | None = None) -> Any:
+    """A value in that many lists, or mappings."""
+    value: Any = 1
+    for _ in range(levels):
+        value = [value] if name is None else {name: value}
+    return value
+
+
 class Old:
     """A view that is ten seconds old."""
 
@@ -234,6 +242,12 @@ CASES: Final = [
     Case("an unknown field", "resource_mismatch", TOKEN, field="resource.x",
          call=on(resource={**RESOURCE, "x": 1})),
     *(
+        Case(f"a resource that is too deep: {levels} levels", "resource_mismatch", TOKEN,
+             field="args", call=on(resource={"provider": provider, "x": nested(levels)}))
+        for levels in (31, 300, 5_000)
+        for provider in ("notes", nested(levels))
+    ),
+    *(
         Case(f"arguments that nobody can sign: {name}", "resource_mismatch", TOKEN, field="args",
              call=on(args=args))
         for name, args in {
@@ -246,6 +260,9 @@ CASES: Final = [
             "too much": {"n": "x" * 600_000},
             "another resource": {"resource": {}},
             "too deep": {"n": DEEP},
+            "far too deep": {"n": nested(300)},
+            "too deep for a parser": {"n": nested(5_000)},
+            "too deep, out of mappings": {"n": nested(300, "x")},
         }.items()
     ),
     Case(
@@ -316,6 +333,15 @@ def test_a_token_is_refused(colour: Colour, case: Case) -> None:
     assert denied.grant is None
     copy = pickle.loads(pickle.dumps(denied))
     assert (str(copy), vars(copy)) == (str(denied), vars(denied))
+
+
+def test_a_call_may_be_as_deep_as_a_token(colour: Colour) -> None:
+    deep = {"n": nested(30)}
+    token = use([*LINKS], args={"resource": RESOURCE, **deep})
+    assert colour.verify(token, on(args=deep)).args == deep
+    denied = colour.denied(token, on(args={"n": nested(31)}))
+    assert denied.code == "resource_mismatch"
+    assert "nested deeper than 32 levels" in str(denied)
 
 
 def test_every_code_of_the_binary_is_in_the_table() -> None:

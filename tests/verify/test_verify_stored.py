@@ -23,7 +23,7 @@ from nomos.server.storage.database import StorageUnavailable
 from nomos.server.storage.replay import StoredReplay
 
 SECRET = "hunter2hunter2"
-SOON = int(time.time()) + 600
+SOON = int(time.time()) + 7200
 
 RACE = """
 import sys, time
@@ -68,10 +68,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return str(tmp_path / "used.db")
     found = str(request.getfixturevalue("postgres"))
-    with StoredReplay(found) as store:
-        store.claim("i", "a", "first", SOON)
-        with store._open()[0].begin() as connection:
-            connection.exec_driver_sql("DROP TABLE nonces")
+    with StoredReplay(found) as store, store._open()[0].begin() as connection:
+        connection.exec_driver_sql("DROP TABLE nonces, nonces_forgotten")
     return found
 
 
@@ -143,6 +141,84 @@ def test_what_has_expired_is_forgotten_and_refused(url: str) -> None:
         assert kept == 32
         with pytest.raises(StorageUnavailable, match="clocks"):
             store.claim("i", "a", "old", 1_000)
+
+
+def test_what_a_clock_that_was_ahead_has_forgotten_is_refused(url: str) -> None:
+    now = [1_000.0]
+    with StoredReplay(url, clock=lambda: now[0]) as store:
+        assert store.claim("i", "a", "used", 1_060)
+        assert store.claim("i", "a", "kept", 9_000)
+        now[0] = 5_000
+        for number in range(32):
+            assert store.claim("i", "a", f"n{number}", 9_000)
+        now[0] = 1_000
+        for nonce in ("used", "another"):
+            with pytest.raises(StorageUnavailable, match="clocks"):
+                store.claim("i", "a", nonce, 1_060)
+        assert not store.claim("i", "a", "kept", 9_000)
+        assert store.claim("i", "a", "another", 1_061)
+    with StoredReplay(url, clock=lambda: now[0]) as again:
+        with pytest.raises(StorageUnavailable, match="clocks"):
+            again.claim("i", "a", "used", 1_060)
+        now[0] = 1_200
+        for number in range(32):
+            assert again.claim("i", "a", f"m{number}", 9_000)
+        now[0] = 1_000
+        with pytest.raises(StorageUnavailable, match="clocks"):
+            again.claim("i", "a", "used", 1_060)
+
+
+AHEAD = """
+import sys, time
+from nomos.server.storage.replay import StoredReplay
+ahead = time.time() + 86_400
+with StoredReplay(sys.argv[1], clock=lambda: ahead) as store:
+    for n in range(40):
+        assert store.claim("i", "a", f"n{n}", int(ahead) + 600)
+"""
+
+
+def test_a_process_whose_clock_is_ahead_makes_none_work_twice(url: str) -> None:
+    with StoredReplay(url) as store:
+        assert store.claim("i", "a", "used", SOON)
+        assert store.claim("i", "a", "later", SOON + 2 * 86_400)
+        subprocess.run([sys.executable, "-c", AHEAD, url], check=True, timeout=60)
+        with pytest.raises(StorageUnavailable, match="clocks"):
+            store.claim("i", "a", "used", SOON)
+        assert not store.claim("i", "a", "later", SOON + 2 * 86_400)
+        assert store.claim("i", "a", "new", SOON + 1)
+
+
+FORGETS = """
+import sys, time
+from nomos.server.storage.replay import StoredReplay
+url, at = sys.argv[1], float(sys.argv[2])
+late = time.time() + 86_400
+with StoredReplay(url, clock=lambda: late) as store:
+    time.sleep(max(0, at - time.time()))
+    for n in range(500):
+        store.claim("i", "b", f"{at} {n}", int(late) + 600)
+"""
+
+
+def test_what_is_forgotten_meanwhile_works_for_nobody(url: str) -> None:
+    """Whoever claims while two others forget is told no, or that it cannot be known."""
+    used = [f"n{number}" for number in range(300)]
+    with StoredReplay(url) as store:
+        assert all(store.claim("i", "a", nonce, SOON) for nonce in used)
+        at = time.time() + 2
+        forgetting = [subprocess.Popen([sys.executable, "-c", FORGETS, url, str(at)]) for _ in "ab"]
+        time.sleep(max(0, at - time.time()))
+        told: set[bool | None] = set()
+        end = time.monotonic() + 60
+        while any(one.poll() is None for one in forgetting) and time.monotonic() < end:
+            for nonce in used:
+                try:
+                    told.add(store.claim("i", "a", nonce, SOON))
+                except StorageUnavailable:
+                    told.add(None)
+        assert [one.wait(60) for one in forgetting] == [0, 0]
+        assert told == {False, None}
 
 
 def test_a_verifier_of_each_colour_uses_it(colour: Colour, tmp_path: Path) -> None:

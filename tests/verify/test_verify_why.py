@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from vectors.forge import (
@@ -22,7 +23,8 @@ from vectors.forge import (
 )
 from verifiers import LINKS, READ, RESOURCE, TO_WRITE, TOKEN, WRITE, Colour, replay
 
-from nomos._core.telling import SHOWN, plain
+from nomos._core.claimed import read
+from nomos._core.telling import SHOWN, Called, dated, plain, told
 
 
 def test_why_tells_the_chain_hop_by_hop(colour: Colour) -> None:
@@ -41,19 +43,19 @@ hop 0  delegation {cid(first)}
   to     {PLANNER.did}
   for    /github/issue and beneath, on github owner=acme
   pol[0] state is "open"
-  from 2023-11-14 22:12:20 UTC until 2023-11-14 22:18:20 UTC
+  from 2023-11-14 22:12:20Z until 2023-11-14 22:18:20Z
 hop 1  delegation {cid(second)}
   from   {PLANNER.did}
   to     {RESEARCHER.did}
   for    /github/issue and beneath
-  from 2023-11-14 22:12:20 UTC until 2023-11-14 22:18:20 UTC
+  from 2023-11-14 22:12:20Z until 2023-11-14 22:18:20Z
 hop 2  call {cid(token)}
   by     {RESEARCHER.did}
   at     {SERVICE.did} (this service)
   does   /github/issue/list on github owner=acme repo=app
   with   {{"state": "open"}}
-  from 2023-11-14 22:12:20 UTC until 2023-11-14 22:14:20 UTC
-looked at 2023-11-14 22:13:20 UTC
+  from 2023-11-14 22:12:20Z until 2023-11-14 22:14:20Z
+looked at 2023-11-14 22:13:20Z
   for the call /github/issue/list on github owner=acme repo=app
   with   {{"state": "open"}}
 The token is good for this call."""
@@ -79,7 +81,7 @@ def test_why_tells_what_is_wrong_and_what_would_help(colour: Colour) -> None:
 
 def test_why_needs_no_call_and_uses_nothing_up(colour: Colour) -> None:
     store = replay()
-    assert "was not asked" in colour.why(TO_WRITE, {}, replay=store)
+    assert "The token holds; no call was checked." in colour.why(TO_WRITE, {}, replay=store)
     assert "good for this call" in colour.why(TO_WRITE, WRITE, replay=store)
     assert len(store) == 0
     assert "good for this call" in colour.why(TO_WRITE, WRITE)
@@ -142,3 +144,22 @@ def test_a_link_of_an_untrusted_issuer_is_not_called_trusted(colour: Colour) -> 
     text = colour.why(use([link], sub=STRANGER.did))
     assert "a trusted issuer" not in text
     assert f'one of ["{ISSUER.did}"]' in text
+
+
+def test_times_that_were_compared_have_their_dates(colour: Colour) -> None:
+    first = root(exp=1_700_000_000 - 1)
+    text = colour.why(use([first], exp=1_700_000_000 - 2))
+    assert "  found  1699999999 (2023-11-14 22:13:19Z)" in text
+    assert dated("exp", "at most 9" + "9" * 14) == "at most 999999999999999 (no time)"
+    assert dated("exp", "9" * 400) == "9" * 400
+    assert (dated("cmd", "5"), dated("exp", None)) == ("5", None)
+
+
+def test_no_more_is_said_of_a_chain_than_was_looked_at() -> None:
+    claims = read(LINKS[0], 1)
+    known: dict[str, Any] = {"audience": PLANNER.did, "trusted": [ISSUER.did], "now": 1_700_000_000}
+    call: Called = ("/github/issue/list", RESOURCE, {})
+    assert told(claims, None, call=None, **known).endswith("The chain holds; no call was checked.")
+    text = told(claims, None, call=call, **known)
+    assert text.endswith("is within it; its policies were not looked at.")
+    assert f"  from   {ISSUER.did} (a trusted issuer)\n" in text

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from nomos._core.seen import Seen
+from nomos._core.worded import unmet
 from nomos._wire import Answer, Call, Inspect, Inspected, Refused, Request, Verified, Verify
 from nomos.errors import SignerError
 from nomos.models import MAX_PURPOSE
@@ -205,7 +206,9 @@ async def _ask(ports: Ports, request: Request) -> Answer:
         return answer
     for reason in STATUS:
         if reason == answer.code:
-            raise denied(reason, answer.message, hop=answer.hop)
+            # Whoever sends a token can read its statements; of the call, nothing is repeated.
+            message = unmet(answer, tell_found=False) or answer.message
+            raise denied(reason, message, hop=answer.hop)
     log.error("the verifier refused a request of ours: %s", answer.code)
     raise _no_answer()
 

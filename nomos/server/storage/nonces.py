@@ -1,11 +1,13 @@
 """Nonces of invocations that were used: each works once.
 
 A row is kept until its token has expired, leeway included; after that the token is refused for
-its age, and the row is no longer needed.
+its age, and the row is no longer needed. That holds only while the clock does not go back: whoever
+forgets keeps how far it forgot, and refuses what ends before that.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +29,7 @@ _MATCH = sa.and_(
     _table.audience == sa.bindparam("audience_"),
     _table.nonce == sa.bindparam("nonce_"),
 )
+_NAMES = ("issuer_", "audience_", "nonce_")
 _FIND = sa.select(_table.expires_at).where(_MATCH)
 _DELETE = nonces.delete().where(_MATCH)
 _OLD = (
@@ -34,6 +37,7 @@ _OLD = (
         _table.issuer.label("issuer_"),
         _table.audience.label("audience_"),
         _table.nonce.label("nonce_"),
+        _table.expires_at,
     )
     .where(_table.expires_at < sa.bindparam("before"))
     .order_by(_table.expires_at)
@@ -60,8 +64,17 @@ def claim(connection: Connection, used: Used) -> bool:
     return True
 
 
-def prune(connection: Connection, now: int) -> None:
-    """Forget some of the nonces whose tokens have expired, the oldest first."""
+def prune(connection: Connection, now: int, forgetting: Callable[[int], None] | None = None) -> int:
+    """Forget some of the nonces whose tokens have expired, the oldest first.
+
+    Return the time before which one that ends may have been forgotten; 0 if none was. It is told
+    to `forgetting` before it becomes true.
+    """
     old = connection.execute(_OLD, {"before": now - LEEWAY_SECONDS}).mappings().all()
-    if old:
-        connection.execute(_DELETE, [dict(row) for row in old])
+    if not old:
+        return 0
+    before = int(old[-1]["expires_at"]) + 1
+    if forgetting is not None:
+        forgetting(before)
+    connection.execute(_DELETE, [{name: row[name] for name in _NAMES} for row in old])
+    return before

@@ -4,10 +4,14 @@
 
 A claim is one transaction that the database takes from one caller alone, and it is on the disk
 when that returns. It has to wait for the disk, so an `AsyncVerifier` makes it in a thread.
+
+What has expired is forgotten, and until when is kept beside it. A clock that was ahead may have
+forgotten what a right one still takes for good: all that ends before that time is refused.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
@@ -29,13 +33,23 @@ from nomos.server.storage.nonces import LEEWAY_SECONDS, PRUNE_EVERY, prune
 from nomos.server.storage.tables import nonces
 
 _LOCK: Final = 0x6E6F6D6F73
-"""The advisory lock under which processes that start together make the table, on PostgreSQL."""
+"""The advisory lock under which processes that start together make the tables, on PostgreSQL."""
+
+_forgotten: Final = sa.Table(
+    "nonces_forgotten",
+    sa.MetaData(),
+    sa.Column("id", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("before", sa.BigInteger, nullable=False),
+)
+"""One row: the time before which a nonce that ends may have been forgotten. It never goes back."""
 
 _INSERTS: Final[Mapping[str, sa.Executable]] = {
     "sqlite": sqlite.insert(nonces).on_conflict_do_nothing().returning(nonces.c.nonce),
     "postgresql": postgresql.insert(nonces).on_conflict_do_nothing().returning(nonces.c.nonce),
 }
 """One statement each, which the database carries out for one of those who race."""
+
+_FORGOTTEN: Final = sa.select(_forgotten.c.before)
 
 
 class StoredReplay:
@@ -46,7 +60,9 @@ class StoredReplay:
     once between them. Threads may share it, and it may be used after a `fork()`.
 
     Raises `ConfigurationError` for a URL that is none of these, and `StorageUnavailable` when the
-    database does not do it. No error holds the URL, which may have a password in it.
+    database does not do it, or was asked for a time of which it has forgotten what was used, by
+    its own clock or by that of another who shares it. No error holds the URL, which may have a
+    password in it.
     """
 
     def __init__(self, url: str | os.PathLike[str], clock: Callable[[], float] = time.time) -> None:
@@ -64,15 +80,19 @@ class StoredReplay:
         now = int(self._clock())
         if expires_at < now - LEEWAY_SECONDS:
             # It may have been used, and forgotten since.
-            raise StorageUnavailable("what ended that long ago is forgotten; are the clocks right?")
+            raise _forgot()
         row = {"issuer": issuer, "audience": audience, "nonce": nonce, "expires_at": expires_at}
         try:
             engine, tidy = self._open()
             insert = _INSERTS[engine.dialect.name]
             with engine.begin() as connection:
                 if tidy:
-                    prune(connection, now)
-                return connection.execute(insert, row).first() is not None
+                    prune(connection, now, functools.partial(_raise, connection))
+                first = connection.execute(insert, row).first() is not None
+                # Asked last: who got in because another has just forgotten it sees that here.
+                if first and expires_at < (connection.scalar(_FORGOTTEN) or 0):
+                    raise _forgot()
+                return first
         except exc.SQLAlchemyError as failure:
             raise _unavailable(failure) from None
 
@@ -139,7 +159,7 @@ def _read(url: str | os.PathLike[str]) -> URL:
 
 
 def _engine(url: URL) -> Engine:
-    """Open the database and make the table, if this is the first to come."""
+    """Open the database and make the tables, if this is the first to come."""
     if url.get_backend_name() == "sqlite":
         engine = open_file(Path(str(url.database)))
     else:
@@ -157,8 +177,23 @@ def _make(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
     connection.execute(CreateTable(nonces, if_not_exists=True))
+    connection.execute(CreateTable(_forgotten, if_not_exists=True))
     for index in nonces.indexes:
         connection.execute(CreateIndex(index, if_not_exists=True))
+
+
+def _raise(connection: Connection, before: int) -> None:
+    """Keep how far is forgotten. Before that is done, so that those who forget take turns."""
+    make = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    row = make(_forgotten).values(id=1, before=before)
+    farther = row.excluded.before > _forgotten.c.before
+    connection.execute(
+        row.on_conflict_do_update(index_elements=["id"], set_={"before": before}, where=farther)
+    )
+
+
+def _forgot() -> StorageUnavailable:
+    return StorageUnavailable("what ended that long ago is forgotten; are the clocks right?")
 
 
 def _wrong(what: str) -> ConfigurationError:

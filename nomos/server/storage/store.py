@@ -16,7 +16,7 @@ from nomos.server.storage.app_store import Apps
 from nomos.server.storage.apps import ApiKey, App
 from nomos.server.storage.bundles import Policies
 from nomos.server.storage.checkpoints import AuditLog
-from nomos.server.storage.database import Database
+from nomos.server.storage.database import Database, StorageUnavailable
 from nomos.server.storage.delegations import Delegations
 from nomos.server.storage.envelope_store import Envelopes
 from nomos.server.storage.idempotency import StoredAnswer
@@ -38,6 +38,7 @@ class Store:
         self._clock = clock
         self.sessions = Sessions(self._database, clock)
         self._claims = itertools.count()
+        self._forgotten = 0
         self._answers = itertools.count()
         self.outbox = Outbox(self._database, clock)
         self.apps = Apps(self._database, clock)
@@ -69,14 +70,21 @@ class Store:
         return await self._database.read(lambda connection: revocations.among(connection, ids))
 
     async def claim_nonce(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
-        """True once for each nonce, however many ask at the same time and whatever crashes."""
+        """True once for each nonce, however many ask at the same time and whatever crashes.
+
+        Raises StorageUnavailable for one that ends before what was forgotten in this process: the
+        clock was ahead then.
+        """
         used = nonces.Used(issuer, audience, nonce, expires_at)
         prune, now = next(self._claims) % nonces.PRUNE_EVERY == 0, self._now()
 
         def work(connection: Connection) -> bool:
             if prune:
-                nonces.prune(connection, now)
-            return nonces.claim(connection, used)
+                self._forgotten = max(self._forgotten, nonces.prune(connection, now))
+            first = nonces.claim(connection, used)
+            if first and expires_at < self._forgotten:
+                raise StorageUnavailable("what ends so soon is forgotten; is the clock right?")
+            return first
 
         return await self._database.write(work)
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as some
 from nomos.audit.record import Record
 from nomos.server.storage import idempotency, nonces, tables
 from nomos.server.storage.apps import ApiKey, App
+from nomos.server.storage.database import StorageUnavailable
 from nomos.server.storage.idempotency import StoredAnswer
 from nomos.server.storage.idents import new_ident
 from nomos.server.storage.records import new_receipt_id
@@ -142,6 +143,20 @@ async def test_a_nonce_is_kept_longer_than_its_token_can_be_used(
     for n in range(nonces.PRUNE_EVERY):
         await store.claim_nonce("i", "a", f"other {n}", NOW + 3600)
     assert not await store.claim_nonce("i", "a", "n", NOW)
+
+
+async def test_a_nonce_forgotten_by_a_clock_that_was_ahead_works_no_more(
+    store: Store, clock: Clock
+) -> None:
+    assert await store.claim_nonce("i", "a", "n", NOW + 60)
+    clock.now += 4000
+    for n in range(nonces.PRUNE_EVERY):
+        assert await store.claim_nonce("i", "a", f"other {n}", NOW + 9000)
+    clock.now = NOW
+    with pytest.raises(StorageUnavailable, match="forgotten"):
+        await store.claim_nonce("i", "a", "n", NOW + 60)
+    assert not await store.claim_nonce("i", "a", "other 0", NOW + 9000)
+    assert await store.claim_nonce("i", "a", "new", NOW + 61)
 
 
 async def test_old_nonces_go_a_few_at_a_time(store: Store, clock: Clock) -> None:

@@ -1,0 +1,76 @@
+"""What somebody hears who gives a builder what its neighbour takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from nomos import constraints
+from nomos.constraints import at_most, each, eq, narrows, some, url
+from nomos.errors import ConfigurationError
+
+ALONE = "link must have the host alone, such as"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "https://api.example.com",
+        "api.example.com/v1",
+        "api.example.com:8443",
+        "api.example.com:",
+        "192.0.2.1:80",
+    ],
+)
+def test_a_url_as_a_host_is_told_what_a_host_is(host: str) -> None:
+    with pytest.raises(ConfigurationError) as wrong:
+        url("link", host=host)
+    assert str(wrong.value).startswith(ALONE)
+    assert "scheme, port and path_prefix are arguments of their own" in str(wrong.value)
+    assert wrong.value.setting == "link"
+
+
+@pytest.mark.parametrize("host", ["::", "1:2:3", "[::1]:80", "2001:DB8::1", "user@a.example.com"])
+def test_another_wrong_host_is_told_what_is_wrong_with_it(host: str) -> None:
+    with pytest.raises(ConfigurationError) as wrong:
+        url("link", host=host)
+    assert ALONE not in str(wrong.value)
+
+
+@pytest.mark.parametrize("build", [each, some])
+def test_a_text_for_each_element_is_told_of_like(build: Callable[..., object]) -> None:
+    with pytest.raises(ConfigurationError) as wrong:
+        build("to", "*@x")
+    assert str(wrong.value) == (
+        'to must be given constraints on its elements, such as like(".", "*@x")'
+    )
+    with pytest.raises(ConfigurationError) as long:
+        build("to", "x" * 5000)
+    assert len(str(long.value)) < 120
+
+
+@pytest.mark.parametrize(
+    ("asked", "held", "setting"),
+    [
+        ([at_most("n", 1)], at_most("n", 2), "asked"),
+        (at_most("n", 1), [at_most("n", 2)], "held"),
+        (at_most("n", 1).pol, None, "asked"),
+        (at_most("n", 1), "n", "held"),
+    ],
+)
+def test_only_constraints_are_compared(asked: Any, held: Any, setting: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{setting} must be one constraint") as wrong:
+        narrows(asked, held)
+    assert wrong.value.setting == setting
+
+
+def test_all_that_is_for_callers_is_named() -> None:
+    made = {
+        name
+        for name, value in vars(constraints).items()
+        if not name.startswith("_") and getattr(value, "__module__", "") == constraints.__name__
+    }
+    assert made - {"listed"} == set(constraints.__all__) - {"MAX_STATEMENTS"}
+    assert eq is constraints.eq

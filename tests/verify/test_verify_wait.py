@@ -1,0 +1,60 @@
+"""How long the first answer of a control plane is waited for, and what is raised without one."""
+
+from __future__ import annotations
+
+import math
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from vectors.forge import SERVICE
+
+from nomos import AsyncVerifier, ConfigurationError, ControlPlaneError, Unreachable, Verifier
+
+pytestmark = pytest.mark.anyio
+
+NOBODY = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """Something that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def told(wrong: BaseException, wait: str) -> None:
+    assert isinstance(wrong, ControlPlaneError)
+    assert str(wrong).endswith(
+        f"Nothing usable came within {wait} s; wait= gives a slow one more"
+    ), wrong
+    assert str(wrong).count("?") == 1, "what to look at is said once"
+
+
+@pytest.mark.parametrize("wait", [0.1, 1])
+def test_a_verifier_waits_as_long_as_it_is_told(silent: str, wait: float) -> None:
+    for url in (silent, NOBODY):
+        began = time.monotonic()
+        with pytest.raises(Unreachable) as wrong:
+            Verifier.from_control_plane(url, audience=SERVICE.did, wait=wait)
+        assert wait <= time.monotonic() - began < wait + 1.5
+        told(wrong.value, f"{wait:g}")
+        assert url in str(wrong.value)
+
+
+async def test_the_other_colour_waits_as_long(silent: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(Unreachable) as wrong:
+        async with AsyncVerifier.from_control_plane(silent, audience=SERVICE.did, wait=0.2):
+            pytest.fail("nobody answered")
+    assert 0.2 <= time.monotonic() - began < 1.7
+    told(wrong.value, "0.2")
+
+
+@pytest.mark.parametrize("wait", [0, 0.09, 60.1, -1, math.nan, math.inf, True, "3", None, 10**400])
+def test_a_wait_is_a_number_of_seconds(wait: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"from 0\.1 to 60") as wrong:
+        Verifier.from_control_plane(NOBODY, audience=SERVICE.did, wait=wait)
+    assert wrong.value.setting == "wait"
