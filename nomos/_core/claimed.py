@@ -20,9 +20,10 @@ Payload = Mapping[str, Any]
 MAX_IDS: Final = 1024
 """Identifiers that one token can make a service look up; the longest lawful chain has fewer."""
 
-KEPT: Final = 512
-LONGEST: Final = 8 * 1024
-"""Links that are remembered, and characters of the longest: a few megabytes at the most."""
+KEPT: Final = 128
+LONGEST: Final = 4 * 1024
+"""Links that are remembered, and characters of the longest. What is read from one takes many times
+its text, so all together are some ten megabytes at the worst."""
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ describe("JSON", () => {
 });
 
 describe("what is remembered", () => {
-  const KEPT = 8 * 1024;
+  const KEPT = 4 * 1024;
 
   function linkOf(text: string, size: number): DelegationToken {
     return { cid: cidOf(text), signed: Buffer.alloc(size) } as unknown as DelegationToken;

@@ -55,7 +55,7 @@ test("an invocation larger than any token is refused before its chain is looked 
 });
 
 describe("what is remembered of a link", () => {
-  const request = verifyRequest({ chain: [root] });
+  const request = verifyRequest({ chain: [root], trusted_issuers: [ISSUER.did] });
 
   test("time and revocation are checked every time", () => {
     expect(verify(request)).toMatchObject({ depth: 1 });
@@ -83,9 +83,21 @@ describe("what is remembered of a link", () => {
   });
 
   test("long tokens are not kept", () => {
-    const long = sealed("delegation", delegation({ meta: { room: "x".repeat(8192) } }));
+    const long = sealed("delegation", delegation({ meta: { room: "x".repeat(4096) } }));
     expect(verify({ ...request, chain: [long] })).toMatchObject({ depth: 1 });
     expect(recall(long)).toBeUndefined();
+  });
+
+  test("nothing is remembered of a chain that is refused, or whose root nobody asked about", () => {
+    const late = sealed("delegation", delegation({ nonce: "of a refused chain" }));
+    const chain = { ...request, chain: [late] };
+    expect(verify({ ...chain, now: NOW + 300 })).toMatchObject({ code: "expired" });
+    expect(verify({ ...chain, trusted_issuers: [] })).toMatchObject({ code: "untrusted_issuer" });
+    const { trusted_issuers: _, ...unasked } = chain;
+    expect(verify(unasked)).toMatchObject({ depth: 1 });
+    expect(recall(late)).toBeUndefined();
+    expect(verify(chain)).toMatchObject({ depth: 1 });
+    expect(recall(late)).toBeDefined();
   });
 });
 

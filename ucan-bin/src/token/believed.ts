@@ -11,10 +11,13 @@ import { cidOf } from "./jwt.ts";
 import { Recent } from "./recent.ts";
 
 /** Delegations kept. */
-const KEPT = 512;
+const KEPT = 256;
 
-/** Characters of the longest token that is kept; so all of them take a few megabytes. */
-const LONGEST = 8 * 1024;
+/**
+ * Characters of the longest token that is kept. What is read from a token takes many times its
+ * text, so all of them together are some tens of megabytes at the worst.
+ */
+const LONGEST = 4 * 1024;
 
 const links = new Recent<DelegationToken>(KEPT);
 const believed = new WeakSet<object>();
@@ -23,7 +26,7 @@ export function recall(token: string): DelegationToken | undefined {
   return token.length <= LONGEST ? links.get(cidOf(token)) : undefined;
 }
 
-/** To be called when the signature was checked, and not before. */
+/** To be called when the chain was verified down from a trusted root, and not before. */
 export function believe(link: DelegationToken): void {
   if (link.signed.length > LONGEST || believed.has(link)) return;
   links.set(link.cid, link);

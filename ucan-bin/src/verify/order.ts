@@ -40,8 +40,9 @@
  *
  * Step 9, claiming the nonce of a write, needs a durable store and belongs to the service.
  *
- * A delegation whose text, keys and signature were once found good is remembered by its cid, so
- * steps 2 to 4 are not done again for it; its times, links, trust and revocation are, every time.
+ * The delegations of a chain that verified under a trusted root are remembered by their cids, so
+ * the text and the signatures of steps 2 to 4 are not looked at again; times, links, trust and
+ * revocation are, every time.
  *
  * Left out on purpose: the header's `ucv` and `typ` are not read, because the whole header is
  * compared; the nonce is not checked for randomness, because nobody can; `iat` is a start and
@@ -132,6 +133,8 @@ function examine(request: Verify): Evidence | Refusal {
     const refusal = check(evidence);
     if (refusal !== undefined) return refusal;
   }
+  // Nobody fills the memory who was not given anything by an issuer that is trusted here.
+  if (request.trusted_issuers !== undefined) for (const link of evidence.chain.links) believe(link);
   return evidence;
 }
 
@@ -200,15 +203,13 @@ function wrongSignatureText({ tokens }: Evidence): Refusal | undefined {
   return first(tokens, ({ signature }) => (isSignature(signature) ? undefined : badSignature()));
 }
 
-function wrongSignature({ chain, tokens }: Evidence): Refusal | undefined {
-  const refusal = first(tokens, (token) => {
+function wrongSignature({ tokens }: Evidence): Refusal | undefined {
+  return first(tokens, (token) => {
     if (isBelieved(token)) return undefined;
     const { claims, signed, signature } = token;
     const key = keyOf(claims.iss);
     return key !== undefined && isSigned(signed, signature, key) ? undefined : badSignature();
   });
-  if (refusal === undefined) for (const link of chain.links) believe(link);
-  return refusal;
 }
 
 /** A token is good from its first second until its last has begun: start ≤ now < exp. */
