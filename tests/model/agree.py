@@ -32,6 +32,7 @@ from rules import RefusedError, verify
 from tricks import TRICKS
 
 from nomos._io.locate import find_binary
+from nomos._wire import MAX_LINE
 
 Json = dict[str, Any]
 
@@ -116,6 +117,8 @@ def cases(seed: int, index: int) -> Iterator[Case]:
 
 def opinion(request: Json) -> Json:
     """What the model answers, in the form of the binary's answer."""
+    if len(line(request)) - 1 > MAX_LINE:
+        return {"ok": False, "code": "too_large"}
     try:
         return {"ok": True, **verify(request)}
     except RefusedError as refused:
