@@ -88,7 +88,9 @@ AcceptUnlinked = Annotated[
 def inspect(source: Source = None, *, as_json: AsJson = False) -> None:
     """Draw a token's chain: who gave what to whom, until when, and what is wrong with it.
 
-    Nobody is trusted here, so nothing is verified: that is what `nomos token verify` is for.
+    Nobody is trusted here, so nothing is verified: that is what
+    `nomos token verify` is for.
+
     0: nothing is wrong with it. 1: something is. 2: it cannot be read.
     """
     from nomos.cli import token_look, token_shown
@@ -182,12 +184,13 @@ _judging(
     _verdict,
     """Say whether a service that trusts these issuers would accept a token, and why not.
 
-    Nothing is used up: whether a token was used before is only known to the service itself.
-    Without --command and --resource no call is checked. Of a receipt: whether it is genuine, and
-    whether it records that a call was allowed.
+    Nothing is used up: whether a token was used before is only known to the
+    service itself. Without --command and --resource no call is checked. Of a
+    receipt: whether it is genuine, and whether it records an allow.
 
-    0: it would; a receipt is genuine and of a call that was allowed. 1: it would not; the receipt
-    is not genuine, or of a call that was refused. 2: the question or the token cannot be read.
+    0: it would; a receipt is genuine, and of a call that was allowed.
+    1: it would not; a receipt is not genuine, or of a call that was refused.
+    2: the question or the token cannot be read.
     """,
 )
 _judging(
@@ -195,8 +198,10 @@ _judging(
     _story,
     """Tell the whole story of a token and its verdict, as text for people.
 
-    It is what `nomos.Verifier.why` returns, for a chain too, and then what was not checked; of a
-    receipt it is what `nomos token verify` says. 0, 1 and 2 are as in `nomos token verify`.
+    It is what `nomos.Verifier.why` returns, for a chain too, and then what was
+    not checked; of a receipt it is what `nomos token verify` says.
+
+    0, 1 and 2 are as in `nomos token verify`.
     """,
 )
 

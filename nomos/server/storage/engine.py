@@ -8,6 +8,8 @@ write lock at their start, so none fails half way because another got there firs
 from __future__ import annotations
 
 import os
+import sqlite3
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +19,10 @@ from sqlalchemy.engine import URL, Connection, Engine
 
 FILE: Final = "nomos.db"
 BUSY_SECONDS: Final = 5.0
+RETRY_SECONDS: Final = 0.01
+
+PRIMARY_CODE: Final = 0xFF
+"""What a result code of SQLite means, without the detail in its upper bytes."""
 
 # Neither errors nor logs show what a statement was given: answers and hashes are among it.
 HIDE: Final = {"hide_parameters": True}
@@ -56,6 +62,21 @@ def _create_private(path: Path) -> None:
         os.close(descriptor)
 
 
+def _switch_to_wal(cursor: sqlite3.Cursor) -> None:
+    """Wait for whoever makes the same switch: SQLite's own waiting leaves this statement out."""
+    end = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & PRIMARY_CODE == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > end:
+                raise
+            time.sleep(RETRY_SECONDS)
+        else:
+            return
+
+
 def _configure(engine: Engine, *, begin: str, pragmas: tuple[str, ...]) -> None:
     def on_connect(connection: Any, _record: object) -> None:
         # The driver must not begin transactions of its own: `on_begin` does, before the first
@@ -63,7 +84,7 @@ def _configure(engine: Engine, *, begin: str, pragmas: tuple[str, ...]) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}")
-        cursor.execute("PRAGMA journal_mode=WAL")
+        _switch_to_wal(cursor)
         cursor.execute("PRAGMA foreign_keys=ON")
         for pragma in pragmas:
             cursor.execute(f"PRAGMA {pragma}")

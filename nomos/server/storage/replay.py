@@ -55,9 +55,9 @@ _FORGOTTEN: Final = sa.select(_forgotten.c.before)
 class StoredReplay:
     """Remembers what was used in a SQLite file, or a PostgreSQL database, until it has expired.
 
-    `url` is the path of a file, `sqlite:///…`, or `postgresql+psycopg://…` (any driver that
-    SQLAlchemy calls without awaiting, installed by you). Everything that shares it takes a token
-    once between them. Threads may share it, and it may be used after a `fork()`.
+    `url` is the path of a file, `sqlite:///…`, or `postgresql+psycopg://…` (the extra `postgres`
+    brings that driver; any other that need not be awaited will do). Everything that shares it
+    takes a token once between them. Threads may share it, and it may be used after a `fork()`.
 
     Raises `ConfigurationError` for a URL that is none of these, and `StorageUnavailable` when the
     database does not do it, or was asked for a time of which it has forgotten what was used, by
