@@ -1,5 +1,5 @@
 /**
- * Mutation testing: `npm run mutants [-- GLOB,GLOB…]`, such as `src/verify/*.ts`.
+ * Mutation testing: `npm run mutants [-- GLOB…]`, such as `'src/verify/*.ts'`.
  *
  * Stryker changes the sources where they lie and the tests read files beside this folder, so all
  * of it is copied first, and Stryker is installed there: a hundred packages that nobody else
@@ -32,7 +32,8 @@ try {
   writeFileSync(vectors, readFileSync(vectors, "utf8").replace(ATTACKS, NO_ATTACKS));
   run("npm", "ci", "--silent");
   run("npm", "install", "--silent", "--no-save", ...STRYKER);
-  const mutate = process.argv.slice(2).flatMap((globs) => ["--mutate", globs]);
+  const globs = process.argv.slice(2).join(",");
+  const mutate = globs === "" ? [] : ["--mutate", globs];
   process.exitCode = run("npx", "stryker", "run", "--inPlace", ...mutate);
   const report = join(here, "reports/mutation/mutation.json");
   if (existsSync(report)) cpSync(report, join(ROOT, "ucan-bin/coverage/mutants.json"));

@@ -20,11 +20,13 @@ import {
   codeOf,
   delegation,
   forkRequest,
+  invocation,
   ISSUER,
   link,
   PLANNER,
   RESEARCHER,
   sealed,
+  SERVICE,
   verifyRequest,
 } from "./forge.ts";
 
@@ -55,6 +57,7 @@ describe("bytes", () => {
     { "/": { bytes: "AA==" } },
     { "/": { x: "AA" } },
     { "/": 1 },
+    { "/": null },
   ])("%j are none", (value) => {
     expect(new Reading().bytesIn(value)).toBeUndefined();
   });
@@ -162,6 +165,20 @@ describe("selectors", () => {
     [".[-12:]", { kind: "slice", start: -12, end: undefined }],
   ])("%s", (text, segment) => {
     expect(parseSelector(text)).toEqual([{ ...segment, optional: false }]);
+  });
+
+  test("have 64 segments and not one more", () => {
+    expect(parseSelector(".a".repeat(64))).toHaveLength(64);
+    expect(parseSelector(".a".repeat(65))).toBe("a selector has at most 64 segments");
+  });
+
+  test("putting the members of a map in order is paid for", () => {
+    const selector = parseSelector(".[]");
+    if (typeof selector === "string") throw new Error(selector);
+    const reading = new Reading();
+    const map = Object.fromEntries([..."hgfedcba"].map((name, index) => [name, index]));
+    expect(select(selector, map, reading)).toEqual([7, 6, 5, 4, 3, 2, 1, 0]);
+    expect(reading.steps).toBe(1 + 8 + 8 * 4 + 8); // the segment, names, their order, values
   });
 
   test("walk bytes once for each time they are named", () => {
@@ -272,4 +289,25 @@ test("the form of every signature comes before the arithmetic of any", () => {
 test("the issuer of an inner link is compared with the link before, not with the root", () => {
   const child = sealed("delegation", delegation({ iss: ISSUER.did, prf: [cidOf(ROOT)] }));
   expect(codeOf(verify(verifyRequest({ chain: [ROOT, child] })))).toBe("chain_invalid");
+});
+
+test("the links a root says were before it count towards the depth", () => {
+  const rootAt = (depth: number): string =>
+    sealed("delegation", delegation({ meta: { lineage: { depth } } }));
+  expect(verify(verifyRequest({ chain: [rootAt(7)] }))).toMatchObject({ depth: 8 });
+  expect(verify(verifyRequest({ chain: [rootAt(8)] }))).toMatchObject({
+    code: "chain_too_deep",
+    hop: 0,
+  });
+});
+
+test("an invocation may last as long as its chain, and no second longer", () => {
+  const verifiedUntil = (exp: number): unknown => {
+    const token = sealed("invocation", invocation({ prf: [ROOT], exp }), PLANNER);
+    const request = { invocation: token, trusted_issuers: [ISSUER.did], audience: SERVICE.did };
+    return verify(verifyRequest(request));
+  };
+  const { exp } = delegation();
+  expect(verifiedUntil(exp)).toMatchObject({ expires_at: exp });
+  expect(codeOf(verifiedUntil(exp + 1))).toBe("chain_attenuation_violation");
 });
