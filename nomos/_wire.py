@@ -479,6 +479,7 @@ class Refused(Wire):
 
     `field` is the claim that failed, or the statement, such as `pol[1]`; `wanted` and `found` are
     the beginnings of the JSON text of what it had to be, in words around it, and of what it was.
+    `statement` is all of the statement, unless its text has more than 4096 characters.
     """
 
     id: int | None = None
@@ -489,6 +490,7 @@ class Refused(Wire):
     field: str | None = Field(default=None, exclude_if=lambda v: v is None)
     wanted: str | None = Field(default=None, exclude_if=lambda v: v is None)
     found: str | None = Field(default=None, exclude_if=lambda v: v is None)
+    statement: list[Json] | None = Field(default=None, exclude_if=lambda v: v is None)
 
 
 Hello.answer = HelloAnswer

@@ -11,7 +11,8 @@
 Each compiles to the standard policy of a UCAN 1.0 delegation (`constraint.pol`), which every
 verifier evaluates, and reads as a sentence (`str(constraint)`). A path is the name of an argument,
 `state` or `user.name`; inside `each` and `some` it is a path from the element, and "." is the
-element itself. What begins with a dot is a selector already: `.resource.owner`, `.cmd`.
+element itself. What begins with a dot is a selector already: `.resource.owner`, `.cmd`; inside
+`each` and `some`, `.args.name` is `name`.
 
 A constraint holds only for what is there and of its kind: an argument that is missing fulfils
 none, not even `not_eq` or `not_`. Wrong arguments raise `ConfigurationError` naming the path.

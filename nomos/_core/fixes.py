@@ -67,7 +67,7 @@ BY_FIELD: Final[Mapping[tuple[str, str], str]] = {
     ("revoked", r"iss"): "ask for a new grant with a key that was not revoked",
     ("resource_out_of_scope", r"args\.resource"): "call on a resource within the grant's, or ask "
     "for a grant of this one",
-    ("resource_out_of_scope", r"pol.*"): "make a call for which this statement of the grant holds, "
+    ("resource_out_of_scope", r"pol.*"): "sign a call for which this statement of the grant holds, "
     "or ask for a grant without it",
     ("resource_mismatch", r"cmd"): "call the command that was signed, or sign this one: "
     "`grant.headers(command=…)`",
@@ -84,9 +84,10 @@ BY_FIELD: Final[Mapping[tuple[str, str], str]] = {
 }
 """By code and the whole of a field, as a regular expression; the first that fits."""
 
-Part = Literal["call", "chain", "orphan", "nothing", "bearer", "spaced"]
+Part = Literal["call", "chain", "orphan", "unsigned", "nothing", "bearer", "spaced"]
 """What was at fault: the call on a chain, a chain without a call, a link whose earlier ones are
-missing; or no token, one with the scheme of a header before it, one that was broken into lines."""
+missing, a statement about an argument that the call does not sign; or no token, one with the scheme
+of a header before it, one that was broken into lines."""
 
 _WHOLE: Final = "give the whole chain, root first"
 
@@ -96,6 +97,8 @@ BY_PART: Final[Mapping[tuple[str, Part], str]] = {
     "invocation, which is `grant.ucan` or in `grant.headers()`",
     ("untrusted_issuer", "orphan"): _WHOLE,
     ("chain_invalid", "orphan"): _WHOLE,
+    ("resource_out_of_scope", "unsigned"): "sign the call with its arguments: "
+    "`grant.headers(args={…})`",
     ("malformed_ucan", "nothing"): "use `grant.headers(command=…)`, as a grant for a prefix has "
     "no `.ucan`",
     ("malformed_ucan", "bearer"): "leave off `Bearer `",

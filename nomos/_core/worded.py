@@ -1,12 +1,11 @@
 """What a refusal by a statement of a token's policy says to people.
 
-The binary names the statement by its place (`pol[1]`) and gives its JSON text, cut if it is long.
-Here it becomes a sentence: `this link holds only where n is at most 10 (pol[1]), and n is 11`.
+The binary names the statement by its place (`pol[1]`). Here it becomes a sentence: `this link
+holds only where n is at most 10 (pol[1]), and n is 11`.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Final
 
@@ -27,28 +26,48 @@ def sentence(refused: Refused) -> str:
     return unmet(refused) or refused.message
 
 
+def wanted(refused: Refused) -> str | None:
+    """What had to be: of a statement in words, of all else as it was told."""
+    statement = _statement(refused)
+    return refused.wanted if statement is None else _cut(wording.phrase(statement))
+
+
 def unmet(refused: Refused, *, tell_found: bool = True) -> str | None:
     """The statement that refuses, in words; None if it is none, or cannot be read.
 
-    Without `tell_found` nothing is told of the call, only of the statement and where it stands.
+    Without `tell_found` no value of the call is told, only the statement and where it stands.
     """
+    statement = _statement(refused)
+    if statement is None:
+        return None
+    told = f"this link holds only where {_cut(wording.phrase(statement))} ({refused.field})"
+    path = wording.about(statement)
+    if path is None:
+        return told
+    if refused.found is None:
+        return f"{told}, and {'the token signs' if _of_signed(refused) else 'there is'} none"
+    return f"{told}, and {_cut(wording.there(path, refused.found))}" if tell_found else told
+
+
+def asks_for_more(refused: Refused) -> bool:
+    """Whether a statement is about an argument that the token does not sign."""
+    statement = _statement(refused)
+    path = None if statement is None or not _of_signed(refused) else wording.about(statement)
+    return path is not None and path.startswith(".args") and refused.found is None
+
+
+def _of_signed(refused: Refused) -> bool:
+    """Whether the call was judged that the token signs, and not the one that is made with it."""
+    return refused.code == "resource_out_of_scope"
+
+
+def _statement(refused: Refused) -> Statement | None:
+    """The one statement that refuses; None for any other refusal, and for what is no policy."""
     field = refused.field
     if refused.code not in _CODES or field is None or not _PLACE.fullmatch(field):
         return None
-    statement = _statement(refused.wanted)
-    if statement is None:
-        return None
-    told = f"this link holds only where {_cut(wording.phrase(statement))} ({field})"
-    there = wording.there(statement, refused.found) if tell_found else None
-    return told if there is None else f"{told}, and {_cut(there)}"
-
-
-def _statement(text: str | None) -> Statement | None:
-    """The one statement that a text is; None for a text that was cut, and for any other."""
-    if text is None:
-        return None
     try:
-        (statement,) = policy([json.loads(text)])
+        (statement,) = policy([refused.statement])
     except (ConfigurationError, ValueError, RecursionError):
         return None
     return statement

@@ -21,9 +21,22 @@ _MORE: Final = re.compile(r"/|^[^:\[]*:[0-9]*$")
 """What a URL has besides its host: a scheme or a path, or a port."""
 
 _NEARBY: Final = frozenset(
-    ("localhost", "localdomain", "local", "internal", "intranet", "private", "lan", "home", "corp")
+    (
+        *("localhost", "localdomain", "local", "internal", "intranet", "private", "lan", "home"),
+        *("corp", "svc"),
+    )
 )
 """Last labels that name machines of a network, not of the internet."""
+
+_SPECIAL: Final = tuple(
+    ipaddress.ip_network(each)
+    for each in (
+        *("192.0.0.0/24", "192.88.99.0/24"),
+        *("64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "3fff::/20", "5f00::/16"),
+    )
+)
+"""Networks of no one machine, or that stand for addresses of the other kind (IANA, special-purpose
+address registries), besides what every version of Python knows for that."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -35,6 +48,8 @@ def host(value: object, where: str, *, allow_private: bool) -> str:
     """
     if not isinstance(value, str) or not 0 < len(value) <= MAX_HOST:
         refuse(where, 'must have a host such as "api.example.com"')
+    if not isinstance(allow_private, bool):
+        refuse(where, "must have True or False for allow_private")
     if not value.isascii():
         refuse(where, "must have a host of ASCII; write other letters as punycode (xn--…)")
     if _MORE.search(value):
@@ -87,6 +102,8 @@ def _is_global(address: Address) -> bool:
         or address.teredo is not None
         or address.is_site_local
     ):
+        return False
+    if any(address in network for network in _SPECIAL):
         return False
     return address.is_global and not (
         address.is_multicast or address.is_reserved or address.is_unspecified

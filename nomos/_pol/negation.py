@@ -28,8 +28,12 @@ def unlike(path: str, value: Any) -> Statement:
 
 def some(path: str, inner: Statement) -> Statement:
     """The statement that at least one element is such; an `any` holds over nothing too."""
+    return ["and", [*_filled(path), ["any", path, inner]]]
+
+
+def _filled(path: str) -> list[Statement]:
     _refuse_loose(path)
-    return ["and", [["!=", path, []], ["!=", path, {}], ["any", path, inner]]]
+    return [["!=", path, []], ["!=", path, {}]]
 
 
 def element(pol: list[Statement]) -> Statement:
@@ -50,8 +54,9 @@ def negated(statement: Statement) -> Statement:
             _refuse_loose(path)
             return ["and", [["like", path, "*"], ["not", statement]]]
         case ["all" | "any" as word, path, inner]:
-            of = negated(inner)
-            return some(path, of) if word == "all" else ["all", path, of]
+            # An `any` by itself holds over nothing, so its negation does not.
+            of: Statement = ["any" if word == "all" else "all", path, negated(inner)]
+            return ["and", [*_filled(path), of]]
     word, of = statement
     return list(of) if word == "not" else _opposed(word, of)
 
@@ -68,8 +73,16 @@ def _opposed(word: str, several: list[Statement]) -> Statement:
     if word == "or":
         return conjunction([negated(each) for each in several])
     kept = [each for each in several if not _guards(each, several)] or several
-    either = [negated(each) for each in kept]
+    either = [_negated_beside(each, several) for each in kept]
     return either[0] if len(either) == 1 else ["or", either]
+
+
+def _negated_beside(statement: Statement, beside: list[Statement]) -> Statement:
+    """The negation of a statement; over nothing it holds where an `any` beside others does not."""
+    match statement:
+        case ["any", path, inner] if all(each in beside for each in _filled(path)):
+            return ["all", path, negated(inner)]
+    return negated(statement)
 
 
 def _guards(statement: Statement, beside: list[Statement]) -> bool:
@@ -83,7 +96,8 @@ def _guards(statement: Statement, beside: list[Statement]) -> bool:
         case ["like", path, "*"]:
             return any(each[0] == "not" and each[1][:2] == ["like", path] for each in beside)
         case ["!=", path, list() | dict() as empty] if not empty:
-            return any(each[:2] == ["any", path] for each in beside)
+            filled = any(each[:2] == ["any", path] for each in beside)
+            return filled and all(each in beside for each in _filled(path))
     return False
 
 

@@ -69,7 +69,7 @@ def selector(path: object, *, setting: str = "path") -> str:
             refuse(path, f"is no selector{_AT_MOST}; write one as .args.title or .resource.owner")
         return path
     if not _NAMED.fullmatch(path):
-        refuse(path, f'is no name of an argument; write it as .args["{path[:32]}"]')
+        refuse(path, f"is no name of an argument; write it as .args[{json.dumps(path[:32])}]")
     if path.split(".")[0] == "resource":
         refuse(path, f"is no argument: what a call is about is .{path}")
     if steps(f".args.{path}") is None:

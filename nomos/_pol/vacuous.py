@@ -90,8 +90,15 @@ def _unsure(statement: Statement, facts: _Facts) -> bool:
 
 
 def _with(pol: Sequence[Statement], outer: _Facts) -> _Facts:
-    """What is known already, and what these statements say if all of them hold."""
-    facts = outer
+    """What is known already, and what these statements say if all of them hold, in any order."""
+    facts, before = _once(pol, outer), outer
+    while facts != before:
+        # Again for what follows from what came later; at most once for each step of a path.
+        facts, before = _once(pol, facts), facts
+    return facts
+
+
+def _once(pol: Sequence[Statement], facts: _Facts) -> _Facts:
     for statement in pol:
         facts = facts | _learnt(statement, facts)
     return facts
@@ -100,7 +107,7 @@ def _with(pol: Sequence[Statement], outer: _Facts) -> _Facts:
 def _learnt(statement: Statement, facts: _Facts) -> _Facts:
     match statement:
         case ["and", inner]:
-            return _with(inner, facts)
+            return _once(inner, facts)
         case ["or" | "not", _]:
             return frozenset()
         case ["!=", path, value]:

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any, Final
 
-from nomos._pol.checks import ABOUT, Statement
+from nomos._pol.checks import Statement
 from nomos._pol.patterns import read_under, read_url
 from nomos._pol.selectors import Step, first_each, known, optional, strict, written
 from nomos.unseen import unseen
@@ -46,16 +46,21 @@ def phrase(statement: Statement, *, inside: bool = False) -> str:
     return _pattern(statement, inside=inside) or _plain(statement, inside=inside)
 
 
-def there(statement: Statement, found: str | None) -> str | None:
-    """What is at a statement's path: `n is 11`, or `there is none`; None if it has no one path.
+def about(statement: Statement) -> str | None:
+    """The selector of the one path that all of a statement is about; None if it has no one."""
+    match statement:
+        case ["and" | "or", several]:
+            paths = {_strictly(each) for each in several}
+            return paths.pop() if len(paths) == 1 else None
+        case ["not", inner]:
+            return _strictly(inner)
+    path: str = statement[1]
+    return path
 
-    `found` is the JSON text of what is there.
-    """
-    if statement[0] not in ABOUT:
-        return None
-    if found is None:
-        return "there is none"
-    return f"{_name(statement[1], inside=False)} is {_safe(found)}"
+
+def there(path: str, found: str) -> str:
+    """What is at a path: `n is 11`. `found` is the JSON text of what is there."""
+    return f"{_name(path, inside=False)} is {_safe(found)}"
 
 
 def _pattern(statement: Statement, *, inside: bool) -> str | None:
@@ -121,6 +126,11 @@ def _quantified(word: str, path: str, inner: Statement, *, inside: bool) -> str:
     told = phrase(inner, inside=True)
     about = f" {told[3:]}" if told.startswith("it is ") else f": {told}"
     return f"{word} {_name(path, inside=inside)}{about}"
+
+
+def _strictly(statement: Statement) -> str | None:
+    path = about(statement)
+    return None if path is None else strict(path)
 
 
 def _is_choice(either: Sequence[Statement], path: str) -> bool:

@@ -1,8 +1,8 @@
 """From a request's headers to a token, and from a refusal to what HTTP says of it.
 
 RFC 6750 says how a bearer token is sent (section 2.1) and refused (section 3). A stranger hears
-what is wrong and what would help, as one of our own sentences: no value of the token, of the
-call or of its chain is repeated, for whoever sends a token need not be whose it is.
+what is wrong and what would help, as one of our own sentences: no value of the call or of its
+chain is repeated, and of the token only the statement that fails, which its sender can read.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def refusal(denied: Denied, command: str, audience: str | None) -> Refusal:
             field = denied.field
             return Refusal(
                 reason,
-                _MEANS[reason],
+                _meant(reason, denied),
                 hop=denied.hop,
                 field=field if field is not None and _FIELD.fullmatch(field) else None,
                 fix=_fix(denied, audience),
@@ -168,6 +168,15 @@ def request_id(given: str | None) -> str:
 def named(what: str, name: str) -> str:
     """Return the field for a parameter: `args.state`; `args` if its name is not fit to be said."""
     return f"{what}.{name}" if _NAME.fullmatch(name) else what
+
+
+def _meant(reason: DenyReason, denied: Denied) -> str:
+    """What a code means; of a statement in words, also what it asks for."""
+    words = denied.wanted or ""
+    about = (denied.field or "").startswith("pol") and not words.startswith("[")
+    if not (about and words) or _SECRET.search(words):
+        return _MEANS[reason]
+    return f"{_MEANS[reason]}: it holds only where {words}"
 
 
 def _headers(code: str, message: str, command: str | None = None) -> dict[str, str]:

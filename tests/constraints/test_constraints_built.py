@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nomos import constraints as c
-from nomos._pol.wording import there
+from nomos._pol.wording import about, there
 from nomos.constraints import (
     Constraint,
     all_of,
@@ -214,10 +214,25 @@ def test_each_reads_as_a_sentence(built: Constraint, words: str) -> None:
 
 
 def test_what_is_there_is_shown_as_safely() -> None:
-    (statement,) = eq("a", 1).pol
-    assert there(statement, '"x\u02ba"') == 'a is "x\\u02ba"'
-    assert there(statement, None) == "there is none"
-    assert there(["or", [statement]], "1") is None
+    assert there(".args.a", '"x\u02ba"') == 'a is "x\\u02ba"'
+    assert there(".", "1") == ". is 1"
+
+
+@pytest.mark.parametrize(
+    ("statement", "path"),
+    [
+        (["==", ".args.a?", 1], ".args.a?"),
+        (["any", ".args.a[]", ["==", ".b", 1]], ".args.a[]"),
+        (["not", ["==", ".args.a?", 1]], ".args.a"),
+        (["and", [["!=", ".args.a?", None], ["!=", '.args["a"]', 1]]], ".args.a"),
+        (["or", [["==", ".args.a", 1], ["all", ".args.a", ["==", ".b", 1]]]], ".args.a"),
+        (["or", [["==", ".args.a", 1], ["==", ".args.b", 1]]], None),
+        (["or", [["==", ".args.a", 1], ["and", []]]], None),
+        (["not", ["or", []]], None),
+    ],
+)
+def test_the_one_path_that_a_statement_is_about(statement: list[Any], path: str | None) -> None:
+    assert about(statement) == path
 
 
 WRONG: list[tuple[Callable[[], object], str, str]] = [
@@ -299,6 +314,7 @@ WRONG: list[tuple[Callable[[], object], str, str]] = [
         (lambda host=host: url("u", host=host), "u", "allow_private")
         for host in (
             *("127.0.0.1", "10.0.0.1", "192.168.1.1", "172.16.0.1", "169.254.169.254", "0.0.0.0"),
+            *("192.0.0.8", "192.88.99.1", "3fff::1", "64:ff9b::a00:1", "100::1", "5f00::1"),
             *("100.64.0.1", "224.0.0.1", "255.255.255.255", "192.0.2.1", "198.18.0.1", "240.0.0.1"),
             *(
                 "::1",
@@ -312,7 +328,7 @@ WRONG: list[tuple[Callable[[], object], str, str]] = [
             ),
             *("64:ff9b::7f00:1", "::7f00:1", "2001::1", "fec0::1"),
             *("localhost", "x.localhost", "printer.local", "metadata.google.internal", "intranet"),
-            *("nas.home.arpa", "x.lan", "db.corp"),
+            *("nas.home.arpa", "x.lan", "db.corp", "kubernetes.default.svc"),
         )
     ),
     (lambda: url("u", host=HOST, scheme="ftp"), "u", "https or http"),
@@ -324,6 +340,7 @@ WRONG: list[tuple[Callable[[], object], str, str]] = [
     (lambda: url("u", host=HOST, port=443), "u", "left out"),
     (lambda: url("u", host=HOST, port=80, scheme="http"), "u", "left out"),
     (lambda: url("u", host=HOST, query=1), "u", "query"),  # type: ignore[arg-type]
+    (lambda: url("u", host="10.0.0.1", allow_private="false"), "u", "True or False"),  # type: ignore[arg-type]
     (lambda: url("u", host=HOST, path_prefix=None), "u", "slash"),  # type: ignore[arg-type]
     *(
         (lambda prefix=prefix: url("u", host=HOST, path_prefix=prefix), "u", "must")
@@ -405,7 +422,17 @@ def test_double_negation_is_none() -> None:
     for one in (eq("a", 1), not_eq("a", 1), like("a", "*x"), at_most("a", 1), one_of("a", [1, 2])):
         assert ~~one == one
     assert not_(from_pol([["not", ["==", ".args.a", 1]]])) == eq("a", 1)
-    assert not_(from_pol([["any", ".args.a", ["==", ".", 1]]])) == each("a", not_eq(".", 1))
+    assert ~~some("a", eq(".", 1)) == some("a", eq(".", 1))
+
+
+def test_of_what_holds_over_nothing_the_negation_does_not() -> None:
+    open_ = from_pol([["any", ".args.a", ["==", ".", 1]]])
+    other = each("a", not_eq(".", 1)).pol[0]
+    filled: list[Any] = [["!=", ".args.a", []], ["!=", ".args.a", {}]]
+    assert (~open_).pol == [["and", [*filled, other]]]
+    half = from_pol([["and", [filled[0], open_.pol[0]]]])
+    assert (~half).pol == [["or", [["==", ".args.a", []], ["and", [*filled, other]]]]]
+    assert ~from_pol([*filled, open_.pol[0]]) == from_pol([other])
 
 
 def test_several_are_listed_as_one_policy() -> None:

@@ -395,6 +395,7 @@ export type ReceiptVerified = {
  *
  * `field` is the claim that failed, or the statement, such as `pol[1]`; `wanted` and `found` are
  * the beginnings of the JSON text of what it had to be, in words around it, and of what it was.
+ * `statement` is all of the statement, unless its text has more than 4096 characters.
  */
 export type Refused = {
   id: number | null;
@@ -405,6 +406,7 @@ export type Refused = {
   field?: string;
   wanted?: string;
   found?: string;
+  statement?: Json[];
 };
 
 export const PROTOCOL = 1;

@@ -1,15 +1,18 @@
 /** A no is a value: a code for machines, a sentence for people, the token of a chain at fault. */
 
 import type { RefusalCode, Refused } from "./protocol.gen.ts";
+import type { Json } from "./token/canonical.ts";
 
 /**
  * What exactly was wrong: the claim, or the statement of `pol`, that failed; what it had to be
- * and what it was, as the beginning of their JSON text (see `shown` in `canonical.ts`).
+ * and what it was, as the beginning of their JSON text (see `shown` in `canonical.ts`); of a
+ * statement all of it, if it is not long.
  */
 export interface Reason {
   readonly field: string;
   readonly wanted?: string | undefined;
   readonly found?: string | undefined;
+  readonly statement?: Json[] | undefined;
 }
 
 type Told = Omit<Refused, "id" | "ok">;

@@ -105,9 +105,17 @@ describe("what is blamed", () => {
     [["==", ".args.gone", 2], { field: "pol[0]", found: undefined }],
     [
       ["and", [ALWAYS, ["and", [["like", ".args.text", "x*"]]]]],
-      { field: "pol[0][1][1][1][0]", found: '"Alice*, Bob"' },
+      { field: "pol[0][1][1]", found: '"Alice*, Bob"' },
     ],
-    [["or", [NEVER]], { field: "pol[0]", found: undefined }],
+    [["and", [["and", [ALWAYS, ["==", ".args.n", 2]]], ALWAYS]], { field: "pol[0]", found: "1" }],
+    [["and", [[">", ".args.n", 0], ["or", []], NEVER]], { field: "pol[0][1][2]", found: "1" }],
+    [["not", ["or", [ALWAYS, NEVER]]], { field: "pol[0]", found: "1" }],
+    [["not", ["and", []]], { field: "pol[0]", found: undefined }],
+    [["or", [NEVER]], { field: "pol[0]", found: "1" }],
+    [["or", [NEVER, ["==", ".args.gone", 1]]], { field: "pol[0]", found: undefined }],
+    [["or", [["==", ".args.gone?", 1], ["==", ".args.gone", 2]]], { field: "pol[0]", found: undefined }],
+    [["and", [["!=", ".args.n?", null], ["!=", ".args.n", 1]]], { field: "pol[0]", found: "1" }],
+    [["==", ".args.gone?", 1], { field: "pol[0]", found: "null" }],
     [["all", ".args.to", NEVER], { field: "pol[0]", found: '["a@x.org","b@x.org"]' }],
   ])("%j", (statement, blame) => {
     expect(unmet(parsed([statement]), SUBJECT, new Reading())).toEqual({ index: 0, ...blame });
@@ -208,7 +216,8 @@ describe("the steps of an evaluation", () => {
     ]);
     const reading = new Reading();
     expect(unmet(policy, { args: { large } }, reading)?.index).toBe(0);
-    expect(reading.steps).toBe(1 + statements * (1 + 2 + 1 + 1) + 4096);
+    const found = 1 + statements + 2; // whose path it all is about, and what is there
+    expect(reading.steps).toBe(1 + statements * (1 + 2 + 1 + 1) + 4096 + found);
   });
 
   test("a pattern of thirty stars takes the text's length and its own", () => {

@@ -442,6 +442,7 @@ const OF_A_USE: Record<string, Row> = {
       field: "pol[11][1][1]",
       wanted: '["==",".args.n",4]',
       found: "3",
+      statement: ["==", ".args.n", 4],
     },
   },
   "that a statement finds nothing in": {
@@ -452,6 +453,28 @@ const OF_A_USE: Record<string, Row> = {
       hop: 0,
       field: "pol[0]",
       wanted: '["==",".args.n",4]',
+      statement: ["==", ".args.n", 4],
+    },
+  },
+  "that a statement of 4096 characters does not allow, which is told in full": {
+    asked: used({}, { pol: [["==", ".args.n", "x".repeat(4096 - 19)]] }),
+    told: {
+      code: "resource_out_of_scope",
+      message: "pol[0] of this link does not hold",
+      hop: 0,
+      field: "pol[0]",
+      wanted: `["==",".args.n","${"x".repeat(256 - 17)}…`,
+      statement: ["==", ".args.n", "x".repeat(4096 - 19)],
+    },
+  },
+  "that a longer statement does not allow": {
+    asked: used({}, { pol: [["==", ".args.n", "x".repeat(4096 - 18)]] }),
+    told: {
+      code: "resource_out_of_scope",
+      message: "pol[0] of this link does not hold",
+      hop: 0,
+      field: "pol[0]",
+      wanted: `["==",".args.n","${"x".repeat(256 - 17)}…`,
     },
   },
 };
@@ -502,7 +525,7 @@ const OF_A_CALL: Record<string, Row> = {
     },
     told: {
       code: "resource_mismatch",
-      message: `the call's argument "${LONG.slice(1)}" is not the signed one`,
+      message: `the call is without the argument "${LONG.slice(1)}", which was signed`,
       hop: 1,
       field: `args.${LONG.slice(1)}`,
       found: "1",
@@ -520,6 +543,7 @@ const OF_A_CALL: Record<string, Row> = {
       field: "pol[0]",
       wanted: '["!=",".args.state","closed"]',
       found: '"closed"',
+      statement: ["!=", ".args.state", "closed"],
     },
   },
 };

@@ -41,6 +41,7 @@ describe("what may hold over nothing, and where", () => {
     ["pol[0]: an `any`", [["any", ".args.a", IS]]],
     ["pol[1]: an `any`", [["!=", ".args.a?", []], ["any", ".args.a", IS]]],
     ["pol[1]: an `any`", [["!=", ".args.a?", {}], ["any", ".args.a", IS]]],
+    ["pol[0]: a `!=`", [["!=", ".args.a", []], ["!=", ".args.a", {}]]],
     ["pol[2]: an `any`", [["!=", ".args.a", []], ["!=", ".args.b", {}], ["any", ".args.a", IS]].map(
       (statement, index) => (index < 2 ? ["==", ".cmd", index] : statement),
     )],
@@ -66,6 +67,8 @@ describe("what may not", () => {
       [["!=", ".args.a?", 1]],
       [["!=", ".args.a?.b?", 1]],
       [THERE, ["!=", ".args.a", 1]],
+      [["!=", ".args.a", []], ["!=", ".args.a", {}], ["any", ".args.a", IS]],
+      [["!=", ".args.a.b.c", null], ["!=", ".args.a.b.c?", null], ["!=", ".args.a.b?", null], THERE],
       [["!=", ".args.a", 1], ["==", ".args.a", 2]],
       [["like", ".args.a.b", "*"], ["!=", ".args.a", 1], ["not", ["==", '.args["a"]["b"]', "x"]]],
       [["and", [["<", ".args.a", 9]]], ["or", [["!=", ".args.a", 1], ["not", IS]]]],

@@ -11,9 +11,9 @@ import { shown, type Json } from "../token/canonical.ts";
 import { matches } from "./like.ts";
 import type { Order, Policy, Statement } from "./pol.ts";
 import type { Reading } from "./reading.ts";
-import { select } from "./selector.ts";
+import { select, type Segment, type Selector } from "./selector.ts";
 
-/** Where a policy does not hold: the statement's place in it, and what its selector found. */
+/** Where a policy does not hold: the statement's place in it, and what is at its path. */
 export interface Unmet {
   readonly index: number;
   /** Such as `pol[1][1][0]`: the second statement is an `and`, and this is its first. */
@@ -33,22 +33,42 @@ export function unmet(policy: Policy, subject: Json, reading: Reading): Unmet | 
   return statement && { index, ...blamed(statement, `pol[${index}]`, subject, reading) };
 }
 
-/** Go into an `and` that does not hold, to its first statement that does not. */
+/**
+ * Go into an `and` that does not hold, to its first statement that does not; but not into one that
+ * is about a single path, for its parts say one thing together.
+ */
 function blamed(
   statement: Statement,
   field: string,
   subject: Json,
   reading: Reading,
 ): Omit<Unmet, "index"> {
-  if (statement.op === "and") {
+  const path = pathOf(statement, reading);
+  if (statement.op === "and" && path === undefined) {
     for (const [index, inner] of statement.of.entries()) {
       if (!holds(inner, subject, reading))
         return blamed(inner, `${field}[1][${index}]`, subject, reading);
     }
   }
-  const selected =
-    "selector" in statement ? select(statement.selector, subject, reading) : undefined;
+  const selected = path && select(path, subject, reading);
   return { field, found: selected === undefined ? undefined : shown(selected) };
+}
+
+/** The one path that all of a statement is about, each segment of which has to be there. */
+function pathOf(statement: Statement, reading: Reading): Selector | undefined {
+  reading.charge(1);
+  if ("selector" in statement) return statement.selector;
+  const [first, ...more] = statement.op === "not" ? [statement.of] : statement.of;
+  const path = first && pathOf(first, reading)?.map(bare);
+  const text = JSON.stringify(path);
+  const same = more.every(
+    (inner) => JSON.stringify(pathOf(inner, reading)?.map(bare)) === text,
+  );
+  return same ? path : undefined;
+}
+
+function bare(segment: Segment): Segment {
+  return { ...segment, optional: false };
 }
 
 function holds(statement: Statement, subject: Json, reading: Reading): boolean {

@@ -22,7 +22,7 @@ import {
   wider,
   type Refusal,
 } from "../refusal.ts";
-import { equal, shown, type Json, type JsonObject } from "../token/canonical.ts";
+import { canonical, equal, shown, type Json, type JsonObject } from "../token/canonical.ts";
 import type { InvocationToken } from "../token/invocation.ts";
 import { unmet, type Unmet } from "./evaluate.ts";
 import { isWithin, wrongSub } from "./links.ts";
@@ -115,11 +115,15 @@ function brokenPolicy(
     if (broken === undefined) continue;
     if (broken === "costly") return refuse(COSTLY, { field: "pol" }).at(hop);
     const { index, field, found } = broken;
-    const reason = { field, wanted: shown(statementAt(claims.pol, field)), found };
+    const statement = statementAt(claims.pol, field);
+    const reason = { field, wanted: shown(statement), found, statement: ifShort(statement) };
     return refuse(`pol[${index}] of this link does not hold`, reason).at(hop);
   }
   return undefined;
 }
+
+/** Characters of a statement that is told in full; what people write is shorter. */
+const MAX_STATEMENT = 4096;
 
 const COSTLY = `the policies of the chain take more than ${MAX_STEPS} steps for this call`;
 
@@ -133,11 +137,15 @@ function unmetBy(policy: Policy, subject: Json, reading: Reading): Unmet | "cost
 }
 
 /** The statement at a place such as `pol[1][1][0]`. */
-function statementAt(pol: Json[], field: string): Json {
-  return Array.from(field.matchAll(/\[(\d+)\]/g)).reduce<Json>(
-    (item, [, index]) => (item as Json[])[Number(index)] as Json,
+function statementAt(pol: Json[], field: string): Json[] {
+  return Array.from(field.matchAll(/\[(\d+)\]/g)).reduce<Json[]>(
+    (item, [, index]) => item[Number(index)] as Json[],
     pol,
   );
+}
+
+function ifShort(statement: Json[]): Json[] | undefined {
+  return canonical(statement).length <= MAX_STATEMENT ? statement : undefined;
 }
 
 function asCall({ claims: { cmd }, resource, args }: InvocationToken): Call {
@@ -163,10 +171,14 @@ function differs({ claims, resource, args }: InvocationToken, call: Call): Refus
 
 function otherArgument(name: string, signed: Json, called: JsonObject): Refusal {
   const start = name.slice(0, 64).toWellFormed();
-  return resourceMismatch(`the call's argument ${JSON.stringify(start)} is not the signed one`, {
+  // Its own members only: an argument may be named like one that every object has.
+  const given = Object.hasOwn(called, name);
+  const message = given
+    ? `the call's argument ${JSON.stringify(start)} is not the signed one`
+    : `the call is without the argument ${JSON.stringify(start)}, which was signed`;
+  return resourceMismatch(message, {
     field: `args.${start}`,
-    // Its own members only: an argument may be named like one that every object has.
-    wanted: Object.hasOwn(called, name) ? shown(called[name] as Json) : undefined,
+    wanted: given ? shown(called[name] as Json) : undefined,
     found: shown(signed),
   });
 }

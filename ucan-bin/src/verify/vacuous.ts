@@ -33,10 +33,14 @@ class Known {
     return this.#own.has(fact) || (this.#outer?.has(fact) ?? false);
   }
 
-  /** The same, and what this policy says if all of it holds. */
+  /** The same, and what this policy says if all of it holds, in whatever order it is said. */
   with(policy: Policy): Known {
     const known = new Known(this);
-    for (const statement of policy) known.#learn(statement);
+    // Again for what follows from what came later; at most once for each segment of a path.
+    for (let before = -1; before < known.#own.size; ) {
+      before = known.#own.size;
+      for (const statement of policy) known.#learn(statement);
+    }
     return known;
   }
 
