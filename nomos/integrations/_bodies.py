@@ -101,12 +101,17 @@ class Rewound:
 
     async def first(self) -> Message:
         """Receive for the first time; raises Refusal when the body passes its limit."""
+        self.check()
         message = await self._receive()
         self._limit -= len(message.get("body", b""))
-        if self._limit < 0:
-            raise Refusal("too_large", "the body is too large")
+        self.check()
         self._kept.append(message)
         return message
+
+    def check(self) -> None:
+        """Raise the Refusal again that a function of the request may have kept to itself."""
+        if self._limit < 0:
+            raise Refusal("too_large", "the body is too large")
 
     async def again(self) -> Message:
         """Receive what was received before, then what follows."""

@@ -62,8 +62,8 @@ class NomosMiddleware:
         if _takes_off_a_root_path(app):
             # It would route another path than the one that is compared here.
             raise ConfigurationError(
-                "an application with a root_path has to have the middleware inside: "
-                "app.add_middleware(NomosMiddleware, ...)",
+                "an application with a root_path has to have the middleware inside, "
+                "app.add_middleware(NomosMiddleware, ...), and cannot be mounted in another",
                 setting="app",
             )
         check_verifier(verifier)
@@ -107,18 +107,21 @@ class NomosMiddleware:
         seen.setdefault(PROVEN, [])
         connection = Request(seen, body.first) if _is_http(scope) else HTTPConnection(seen)
         verified = await needed.of(connection, self._verifier)
+        body.check()
         # A dictionary of its own: a server may give one to all requests.
         state = {**scope.get("state", {}), "nomos": verified}
         return {**scope, "state": state, PROVEN: seen[PROVEN]}
 
 
-def _takes_off_a_root_path(app: object) -> bool:
-    """Whether an application has a root path of its own, perhaps inside of other middleware."""
-    for _ in range(MAX_WRAPPED):
-        if getattr(app, "root_path", ""):
-            return True
-        app = getattr(app, "app", None)
-    return False
+def _takes_off_a_root_path(app: object, within: int = MAX_WRAPPED) -> bool:
+    """Whether an application has a root path of its own, inside of others or mounted in them."""
+    if app is None or within == 0:
+        return False
+    if getattr(app, "root_path", ""):
+        return True
+    inner = getattr(app, "app", None)
+    inside = (getattr(app, "routes", None) or ()) if inner is None else (inner,)
+    return any(_takes_off_a_root_path(each, within - 1) for each in inside)
 
 
 async def _answered(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,7 +1,7 @@
 """`NomosMiddleware`: what reaches an application, by which rule, and what is left of a request."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 from urllib.parse import unquote
 from uuid import UUID
@@ -442,6 +442,47 @@ async def test_a_body_that_a_rule_read_is_there_for_the_application(chunks: int)
     )
     assert (status, body["body"]) == (200, text.decode())
     assert verifier.asked[0][2] == {"title": "it is broken", "n": [1, 2]}
+
+
+@ROOT_PATH_IS_GOING
+async def test_no_application_with_a_root_path_may_be_mounted_beneath_it() -> None:
+    rules = [Rule("GET", "/v1/users/{queue}", LIST, QUEUE)]
+    how: dict[str, Any] = {"rules": rules, "verifier": Recording()}
+    deep = Starlette(routes=[Mount("/users", app=FastAPI(root_path="/api"))])
+    app = Starlette(routes=[Route("/", seen), Mount("/v1", app=deep)])
+    with pytest.raises(ConfigurationError, match="cannot be mounted"):
+        NomosMiddleware(app, **how)
+    app.add_middleware(NomosMiddleware, **how)
+    with pytest.raises(ConfigurationError, match="cannot be mounted"):
+        await call(app, "GET", "/v1/users/1")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_no_function_of_a_request_may_keep_a_body_over_the_limit_to_itself() -> None:
+    reached = 0
+
+    async def members(request: Request) -> dict[str, Any]:
+        for _ in range(3):
+            with suppress(Exception):
+                return dict(await request.json())
+        return {}
+
+    async def show(request: Request) -> Response:
+        nonlocal reached
+        reached += 1
+        return JSONResponse(await request.json())
+
+    rule = Rule("POST", "/x", "/queue/send", {"provider": "t"}, args=members)
+    middleware = Middleware(NomosMiddleware, rules=[rule], verifier=Recording(), max_body=100)
+    app = Starlette(routes=[Route("/x", show, methods=["POST"])], middleware=[middleware])
+
+    async def parts(length: int) -> AsyncIterator[bytes]:
+        for part in (b'{"amount": 1000000', b" " * length, b"}"):
+            yield part
+
+    assert (await call(app, "POST", "/x", content=parts(40)))[0] == 200
+    status, body = await call(app, "POST", "/x", content=parts(101))
+    assert (status, body["error_code"], reached) == (413, "too_large", 1)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
