@@ -31,10 +31,6 @@ POLICY_VIOLATION: Final = 1008
 """The code that a websocket is closed with (RFC 6455, section 7.4.1)."""
 
 
-MAX_WRAPPED: Final = 64
-"""How many middlewares are looked through for the application inside."""
-
-
 class NomosMiddleware:
     """ASGI middleware for FastAPI and Starlette: deny by default.
 
@@ -113,15 +109,18 @@ class NomosMiddleware:
         return {**scope, "state": state, PROVEN: seen[PROVEN]}
 
 
-def _takes_off_a_root_path(app: object, within: int = MAX_WRAPPED) -> bool:
+def _takes_off_a_root_path(app: object) -> bool:
     """Whether an application has a root path of its own, inside of others or mounted in them."""
-    if app is None or within == 0:
-        return False
-    if getattr(app, "root_path", ""):
-        return True
-    inner = getattr(app, "app", None)
-    inside = (getattr(app, "routes", None) or ()) if inner is None else (inner,)
-    return any(_takes_off_a_root_path(each, within - 1) for each in inside)
+    seen: dict[int, object] = {}  # kept, so that none of them has the id of another
+    left = [app]
+    while left:
+        one = left.pop()
+        if getattr(one, "root_path", ""):
+            return True
+        if id(one) not in seen:
+            seen[id(one)] = one
+            left += [getattr(one, "app", None), *(getattr(one, "routes", None) or ())]
+    return False
 
 
 async def _answered(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
