@@ -3,8 +3,8 @@
 import { isCheckpoint, type Checkpoint } from "../protocol.gen.ts";
 import type { Refusal } from "../refusal.ts";
 import type { KeyObject } from "./ed25519.ts";
-import { seal, type Signed } from "./jwt.ts";
-import { verifyStatement, type Statement } from "./statement.ts";
+import { seal, type Signed, type Token } from "./jwt.ts";
+import { verifyStatement } from "./statement.ts";
 
 export function signCheckpoint(claims: Checkpoint, secret: KeyObject): Signed | Refusal {
   return seal("checkpoint", claims, secret);
@@ -14,6 +14,6 @@ export function signCheckpoint(claims: Checkpoint, secret: KeyObject): Signed | 
 export function verifyCheckpoint(
   token: string,
   issuers: readonly string[],
-): Statement<Checkpoint> | Refusal {
+): Token<Checkpoint> | Refusal {
   return verifyStatement("checkpoint", isCheckpoint, token, issuers);
 }

@@ -2,12 +2,11 @@
 
 import { isDelegation, type Delegation } from "../protocol.gen.ts";
 import { malformed, Refusal } from "../refusal.ts";
-import { Wrong } from "../schema.ts";
 import { isConstraint } from "../verify/resource.ts";
 import { parsePolicy, type Policy } from "../verify/pol.ts";
 import { isObject, type Json, type JsonObject } from "./canonical.ts";
 import type { KeyObject } from "./ed25519.ts";
-import { CID, open, seal, type Envelope, type Signed } from "./jwt.ts";
+import { CID, read, seal, type Signed, type Token } from "./jwt.ts";
 
 /** What a delegation's payload means, beyond its shape. */
 export interface Terms {
@@ -19,18 +18,13 @@ export interface Terms {
   readonly before: number;
 }
 
-export interface DelegationToken extends Envelope, Terms {
-  readonly claims: Delegation;
-}
+export interface DelegationToken extends Token<Delegation>, Terms {}
 
 export function readDelegation(token: string): DelegationToken | Refusal {
-  const envelope = open("delegation", token);
-  if (envelope instanceof Refusal) return envelope;
-  const claims = envelope.payload;
-  const wrong = new Wrong();
-  if (!isDelegation(claims, "", wrong)) return malformed(wrong.sentence);
-  const terms = termsOf(claims);
-  return terms instanceof Refusal ? terms : { ...envelope, ...terms, claims };
+  const found = read("delegation", isDelegation, token);
+  if (found instanceof Refusal) return found;
+  const terms = termsOf(found.claims);
+  return terms instanceof Refusal ? terms : { ...found, ...terms };
 }
 
 export function signDelegation(claims: Delegation, secret: KeyObject): Signed | Refusal {

@@ -2,10 +2,9 @@
 
 import { isInvocation, type Invocation } from "../protocol.gen.ts";
 import { malformed, Refusal } from "../refusal.ts";
-import { Wrong } from "../schema.ts";
 import { isObject, type JsonObject } from "./canonical.ts";
 import type { KeyObject } from "./ed25519.ts";
-import { open, seal, type Envelope, type Signed } from "./jwt.ts";
+import { read, seal, type Signed, type Token } from "./jwt.ts";
 
 /** Seconds an invocation may live: an hour, and the minute that `iat` lies in the past. */
 export const MAX_LIFETIME = 3660;
@@ -16,18 +15,13 @@ export interface Use {
   readonly args: JsonObject;
 }
 
-export interface InvocationToken extends Envelope, Use {
-  readonly claims: Invocation;
-}
+export interface InvocationToken extends Token<Invocation>, Use {}
 
 export function readInvocation(token: string): InvocationToken | Refusal {
-  const envelope = open("invocation", token);
-  if (envelope instanceof Refusal) return envelope;
-  const claims = envelope.payload;
-  const wrong = new Wrong();
-  if (!isInvocation(claims, "", wrong)) return malformed(wrong.sentence);
-  const use = useOf(claims);
-  return use instanceof Refusal ? use : { ...envelope, ...use, claims };
+  const found = read("invocation", isInvocation, token);
+  if (found instanceof Refusal) return found;
+  const use = useOf(found.claims);
+  return use instanceof Refusal ? use : { ...found, ...use };
 }
 
 export function signInvocation(claims: Invocation, secret: KeyObject): Signed | Refusal {

@@ -13,6 +13,7 @@ import { Buffer } from "node:buffer";
 import { hash } from "node:crypto";
 
 import { malformed, Refusal, tooLarge } from "../refusal.ts";
+import { Wrong, type Check } from "../schema.ts";
 import { decode, encode, encodeText } from "./base64url.ts";
 import { canonical, isObject, MAX_NESTING, namesAreNfc, nestingOf, parse } from "./canonical.ts";
 import type { Json, JsonObject } from "./canonical.ts";
@@ -46,6 +47,11 @@ export interface Envelope {
   readonly payload: JsonObject;
   readonly signed: Buffer;
   readonly signature: Uint8Array;
+}
+
+/** A token whose payload has the shape of its kind. */
+export interface Token<T> extends Envelope {
+  readonly claims: T;
 }
 
 export interface Signed {
@@ -101,6 +107,15 @@ export function open(kind: Kind, token: string): Envelope | Refusal {
     return malformed("the signature is not 64 bytes of base64url");
   const signed = Buffer.from(token.slice(0, header.length + 1 + body.length), "latin1");
   return { cid: cidOf(token), payload, signed, signature };
+}
+
+/** Open a token and check the shape of its payload. */
+export function read<T>(kind: Kind, isClaims: Check<T>, token: string): Token<T> | Refusal {
+  const envelope = open(kind, token);
+  if (envelope instanceof Refusal) return envelope;
+  const claims: unknown = envelope.payload;
+  const wrong = new Wrong();
+  return isClaims(claims, "", wrong) ? { ...envelope, claims } : malformed(wrong.sentence);
 }
 
 const KINDS = Object.keys(HEADERS) as Kind[];

@@ -8,8 +8,8 @@
 import { isReceipt, type Receipt } from "../protocol.gen.ts";
 import { malformed, Refusal } from "../refusal.ts";
 import type { KeyObject } from "./ed25519.ts";
-import { seal, type Signed } from "./jwt.ts";
-import { verifyStatement, type Statement } from "./statement.ts";
+import { seal, type Signed, type Token } from "./jwt.ts";
+import { verifyStatement } from "./statement.ts";
 
 const ALLOW = "allow";
 
@@ -21,12 +21,9 @@ export function signReceipt(claims: Receipt, secret: KeyObject): Signed | Refusa
 }
 
 /** Read a receipt that one of `issuers` signed. */
-export function verifyReceipt(
-  token: string,
-  issuers: readonly string[],
-): Statement<Receipt> | Refusal {
-  const read = verifyStatement("receipt", isReceipt, token, issuers);
-  return read instanceof Refusal ? read : (contradiction(read.claims) ?? read);
+export function verifyReceipt(token: string, issuers: readonly string[]): Token<Receipt> | Refusal {
+  const found = verifyStatement("receipt", isReceipt, token, issuers);
+  return found instanceof Refusal ? found : (contradiction(found.claims) ?? found);
 }
 
 function contradiction(claims: Receipt): Refusal | undefined {

@@ -7,14 +7,10 @@
  */
 
 import { badSignature, malformed, Refusal, untrustedIssuer } from "../refusal.ts";
-import { Wrong, type Check } from "../schema.ts";
+import type { Check } from "../schema.ts";
 import { keyOf } from "./did_key.ts";
 import { verify } from "./ed25519.ts";
-import { open, type Envelope, type Kind } from "./jwt.ts";
-
-export interface Statement<T> extends Envelope {
-  readonly claims: T;
-}
+import { read, type Kind, type Token } from "./jwt.ts";
 
 /** Read a statement of one kind that one of `issuers` signed. */
 export function verifyStatement<T extends { readonly iss: string }>(
@@ -22,22 +18,14 @@ export function verifyStatement<T extends { readonly iss: string }>(
   isClaims: Check<T>,
   token: string,
   issuers: readonly string[],
-): Statement<T> | Refusal {
-  const read = readStatement(kind, isClaims, token);
-  if (read instanceof Refusal) return read;
-  const { claims, signed, signature } = read;
+): Token<T> | Refusal {
+  const found = read(kind, isClaims, token);
+  if (found instanceof Refusal) return found;
+  const { claims, signed, signature } = found;
   const key = keyOf(claims.iss);
   if (key === undefined) return malformed("iss names no usable Ed25519 key");
   if (!verify(signed, signature, key)) return badSignature();
   if (!issuers.includes(claims.iss))
     return untrustedIssuer(`the ${kind}'s issuer is not one that is trusted for it`);
-  return read;
-}
-
-function readStatement<T>(kind: Kind, isClaims: Check<T>, token: string): Statement<T> | Refusal {
-  const envelope = open(kind, token);
-  if (envelope instanceof Refusal) return envelope;
-  const claims: unknown = envelope.payload;
-  const wrong = new Wrong();
-  return isClaims(claims, "", wrong) ? { ...envelope, claims } : malformed(wrong.sentence);
+  return found;
 }
