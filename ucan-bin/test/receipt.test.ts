@@ -30,12 +30,14 @@ describe("an allow that contradicts itself is neither signed nor believed", () =
     ["no invocation", without("invocation"), "invocation"],
     ["a token at fault", receipt({ hop: 0 }), "hop"],
   ])("%s", (_, claims, field) => {
+    const message =
+      field === "hop" ? "an allow has no token at fault" : `an allow names its ${field}`;
     for (const refusal of [
       signReceipt(claims, SERVICE.secret),
       verifyReceipt(sealed("receipt", claims, SERVICE), TRUSTED),
     ]) {
       expect(refusal).toBeInstanceOf(Refusal);
-      expect((refusal as Refusal).told).toMatchObject({ code: "malformed_ucan", field });
+      expect((refusal as Refusal).told).toMatchObject({ code: "malformed_ucan", field, message });
     }
   });
 });
@@ -56,5 +58,15 @@ describe("refused, in this order", () => {
     ["another is trusted", token, [PLANNER.did], "untrusted_issuer"],
   ])("%s", (_, text, issuers, code) => {
     expect(codeOf(verifyReceipt(text, issuers))).toBe(code);
+  });
+
+  test("and told why", () => {
+    const keyless = sealed("receipt", receipt({ iss: anyones }));
+    expect(verifyReceipt(keyless, [anyones])).toMatchObject({
+      message: "iss names no usable Ed25519 key",
+    });
+    expect(verifyReceipt(token, [])).toMatchObject({
+      message: "the receipt's issuer is not one that is trusted for it",
+    });
   });
 });
