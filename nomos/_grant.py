@@ -12,7 +12,7 @@ from nomos._core import flows, requests
 from nomos._core.children import canonical
 from nomos._core.effects import Flow
 from nomos._core.scope import covers
-from nomos.errors import ConfigurationError
+from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.models import GrantBase, Resource, describe
 from nomos.outcomes import ReceiptBase
 
@@ -41,7 +41,7 @@ class Grant(GrantBase):
         grant asked with `args` is bound to those.
         Raises `Denied` for a grant that does not allow, `ConfigurationError` for a command,
         resource, args or audience that the grant is not for, `InvalidRequest` for what is no
-        plain JSON.
+        mapping of plain JSON.
         """
         call = _call(self, command=command, resource=resource, args=args, audience=audience)
         return bearer(self._guard._invoke(self, call))  # noqa: SLF001 - its own guard
@@ -91,6 +91,8 @@ def _call(
 ) -> Call:
     """Return what an invocation of `grant` signs; refuses what it is not for."""
     grant.require()
+    for name, given in (("resource", resource), ("args", args)):
+        _check_mapping(name, given)
     requests.encode({"resource": resource, "args": args})
     if audience is not None and audience != grant.audience:
         raise ConfigurationError(
@@ -101,6 +103,17 @@ def _call(
         _command(grant, command),
         grant.resource if resource is None else _resource(grant, canonical(resource)),
         _args(grant, args),
+    )
+
+
+def _check_mapping(name: str, given: object) -> None:
+    """Refuse what has no members with names, as a question with it would be refused."""
+    if given is None or (
+        isinstance(given, Mapping) and all(isinstance(each, str) for each in given)
+    ):
+        return
+    raise InvalidRequest(
+        f"the call cannot be signed: {name} {requests.EXPECTED[name]}", fields=(name,)
     )
 
 

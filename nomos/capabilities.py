@@ -25,6 +25,7 @@ from nomos.models import Capability, Resource
 from nomos.resources import (
     FILESYSTEM,
     GITHUB,
+    KNOWN,
     Provider,
     canonical_resource,
     provider_name,
@@ -151,7 +152,7 @@ def _by_command(command: object, resource: object, where: str) -> tuple[str, Res
             f"{where}.resource",
             f'must be a mapping with "provider": "{provider}", the first segment of the command',
         )
-    table = _TABLES.get(provider)
+    table = KNOWN.get(provider)
     if table is None:
         return command, _declared(resource, f"{where}.resource")
     try:
@@ -212,8 +213,6 @@ _CAN_FORM: Final = (
     "must be what is allowed, such as repo:read (/github/repo/read), repo:* (all beneath "
     "/github/repo), * (all of the provider), or a command such as /github/repo/read"
 )
-
-_TABLES: Final[Mapping[str, Provider]] = {one.name: one for one in (GITHUB, FILESYSTEM)}
 
 _WITH_TABLES: Final[Mapping[str, tuple[Provider, _Fields]]] = {
     "github": (GITHUB, _repository),

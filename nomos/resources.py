@@ -134,6 +134,9 @@ FILESYSTEM: Final = Provider(
 )
 """Files beneath one folder, which the PDP opens as the root of every path."""
 
+KNOWN: Final[Catalog] = {each.name: each for each in (GITHUB, FILESYSTEM)}
+"""The providers that are built in: their resources have one form wherever they are read."""
+
 
 def canonical_resource(
     provider: Provider, resource: Mapping[str, object], command: CommandSpec | None = None

@@ -327,10 +327,18 @@ def test_without_its_extra_the_command_line_says_how_to_get_it() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_lasting_agent_key_is_made_once_and_used(tmp_path: Path) -> None:
-    file = tmp_path / "agent.key"
+def test_a_lasting_key_is_made_once_and_used(tmp_path: Path) -> None:
+    file = tmp_path / "an agent.key"
     made = nomos("keygen", file)
     assert made.returncode == 0, made.stderr
+    # The DID alone is on standard output, and nobody is told whose key it is.
+    assert re.fullmatch(r"did:key:z6Mk\w{44}\n", made.stdout)
+    for use in (
+        f"export NOMOS_AGENT_KEY_FILE='{file}'",
+        "nomos services add NAME DID URL",
+        f"receipt_key='{file}'",
+    ):
+        assert use in made.stderr
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     again = nomos("keygen", file)
     assert (again.returncode, "File exists" in again.stderr) == (1, True)

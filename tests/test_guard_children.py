@@ -145,6 +145,13 @@ class TestPrefixes:
         with pytest.raises(errors.InvalidRequest, match="plain JSON"):
             subtree.headers(command=READ, **wrong)
 
+    @pytest.mark.parametrize("name", ["args", "resource"])
+    @pytest.mark.parametrize("wrong", [[1], [("a", 1)], [], "ab", "", 5, {1: 2}], ids=repr)
+    def test_what_is_no_mapping_is_not_signed(self, subtree: Any, name: str, wrong: Any) -> None:
+        with pytest.raises(errors.InvalidRequest, match=f"{name} must be a mapping") as refused:
+            subtree.headers(command=READ, **{name: wrong})
+        assert refused.value.fields == (name,)
+
     @pytest.mark.parametrize(
         "resource",
         [path("diary/c.txt"), path("notes2"), path(""), path("notes/../diary"), {"path": "notes"}],

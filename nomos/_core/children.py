@@ -26,9 +26,7 @@ from nomos._core.worded import sentence
 from nomos._wire import Refused, Verified, Verify
 from nomos.errors import ConfigurationError, ExpiredChain, InvalidRequest, SignerError, Widening
 from nomos.models import Capability, Chain, GrantBase, ParentChain, Question, Resource, describe
-from nomos.resources import FILESYSTEM, GITHUB, canonical_resource
-
-_KNOWN: Final = {provider.name: provider for provider in (GITHUB, FILESYSTEM)}
+from nomos.resources import KNOWN, canonical_resource
 
 SHOWN: Final = 8
 """Chains that one message tells of."""
@@ -182,7 +180,7 @@ def narrowed_by(held: Sequence[Held], chain: Chain | None) -> Chain | None:
 
 def canonical(resource: Mapping[str, Any]) -> Resource:
     """Return a resource as the servers will read it, if its provider is one that is known here."""
-    provider = _KNOWN.get(str(resource.get("provider")))
+    provider = KNOWN.get(str(resource.get("provider")))
     if provider is None:
         return dict(resource)
     try:

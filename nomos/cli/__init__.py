@@ -9,8 +9,10 @@ def main() -> None:
     """Run the command line; without its extra, say how to get it."""
     try:
         from nomos.cli.app import app
+        from nomos.cli.console import printable
     except ModuleNotFoundError as missing:
         if (missing.name or "").split(".")[0] == "nomos":
             raise
         sys.exit(f"the command line needs {missing.name}: pip install 'nomos[cli,server]'")
+    printable()
     app()

@@ -1,9 +1,11 @@
-"""`nomos keygen`: a lasting signing key for an agent, in a file of its own."""
+"""`nomos keygen`: a lasting signing key for an agent or a service, in a file of its own."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +14,7 @@ from rich.text import Text
 
 from nomos._io.signer import Signer, shared
 from nomos._wire import ForgetKey, LoadKey, LoadKeyAnswer
-from nomos.cli.console import stdout, told
+from nomos.cli.console import stderr, told
 from nomos.errors import ConfigurationError, SignerError
 
 
@@ -20,9 +22,10 @@ from nomos.errors import ConfigurationError, SignerError
 def keygen(
     file: Annotated[Path, typer.Argument(help="The new file; an existing one is never replaced.")],
 ) -> None:
-    """Make a lasting signing key for an agent, in a new file that only you can read.
+    """Make a lasting signing key, in a new file that only you can read, and print its DID.
 
-    An agent with a lasting key is the same agent after a restart: its approvals still fit.
+    An agent with a lasting key is the same agent after a restart: its approvals still fit. A
+    service is known by its DID, and can sign receipts with the key.
     """
     seed = secrets.token_hex(32)
     signer = Signer(shared())
@@ -31,9 +34,17 @@ def keygen(
         raise SignerError("the signing binary did not take the new key")
     signer.ask(ForgetKey(key=answer.key))
     _write(file, seed)
-    stdout.print(Text.assemble(("made ", "bold green"), f"{file}\n"))
-    stdout.print(Text.assemble(("  export ", "dim"), f"NOMOS_AGENT_KEY_FILE={file.absolute()}"))
-    stdout.print(Text.assemble(("  agent  ", "dim"), answer.key))
+    stderr.print(Text.assemble(("made ", "bold green"), f"{file}; this is its DID"))
+    print(answer.key)
+    for use, how in _uses(file.absolute()):
+        stderr.print(Text.assemble((f"  {use:<22}", "dim"), how))
+
+
+def _uses(file: Path) -> Iterator[tuple[str, str]]:
+    """Who may own a key, and what the owner does with it or with its DID."""
+    yield "an agent", f"export NOMOS_AGENT_KEY_FILE={shlex.quote(str(file))}"
+    yield "a service", "nomos services add NAME DID URL"
+    yield "a service's receipts", f"Verifier(..., receipt_key={str(file)!r})"
 
 
 def _write(file: Path, seed: str) -> None:

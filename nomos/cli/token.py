@@ -60,7 +60,7 @@ ControlUrl = Annotated[
     str | None,
     typer.Option(
         help="Ask this control plane's feed of revocations, with the API key in NOMOS_API_KEY (any "
-        "role) or --key-file.",
+        "role) or --key-file. It is the feed of one --issuer; a receipt needs none.",
         show_default=False,
     ),
 ]

@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -88,31 +88,53 @@ def opened(options: Options, given: Given) -> Iterator[Terms]:
 
     Raises `ConfigurationError`, naming the option; no message repeats what was typed.
     """
+    terms = _terms(options, given)
+    if given.kind == "receipt":
+        # It tells of a call that is over: no revocation changes what was decided then.
+        named = {"--control-url": options.control_url, "--revoked": options.revoked}
+        yield replace(terms, unused=tuple(name for name, value in named.items() if value))
+    elif options.control_url is None:
+        yield terms
+    else:
+        with _followed(options, options.control_url, terms) as view:
+            yield replace(terms, view=view)
+
+
+def _terms(options: Options, given: Given) -> Terms:
     if options.audience is None and given.kind != "receipt":
         whose = "service" if given.kind == "invocation" else "holder"
         raise ConfigurationError(f"say which {whose} it is verified for", setting="--audience")
-    issuers = tuple(_did(each, "--issuer") for each in options.issuers)
-    audience = None if options.audience is None else _did(options.audience, "--audience")
-    known = Known(frozenset(_revoked(each) for each in options.revoked))
-    terms = Terms(
-        issuers=issuers,
-        audience=audience,
+    return Terms(
+        issuers=tuple(_did(each, "--issuer") for each in options.issuers),
+        audience=None if options.audience is None else _did(options.audience, "--audience"),
         call=_call(options),
         now=_moment(options.at),
-        view=known,
+        view=_known(options),
         leeway=options.leeway,
         max_depth=options.max_depth,
         accept_unlinked=options.accept_unlinked,
     )
-    if options.control_url is None:
-        yield terms
-        return
-    url = checked_url(options.control_url, setting="--control-url")
-    follower = Follower(url, api_key=_key(url, options.key_file, os.environ), pinned=issuers[0])
+
+
+def _known(options: Options) -> Known:
+    return Known(frozenset(_revoked(each) for each in options.revoked))
+
+
+@contextmanager
+def _followed(options: Options, control_url: str, terms: Terms) -> Iterator[View]:
+    """The feed of the one issuer that is trusted: it says nothing of what others revoked."""
+    issuer, *others = dict.fromkeys(terms.issuers)
+    if others:
+        raise ConfigurationError(
+            "a feed tells of the tokens of one issuer: pass one --issuer with its control plane, "
+            "and verify the tokens of another by a command of their own",
+            setting="--control-url",
+        )
+    url = checked_url(control_url, setting="--control-url")
+    follower = Follower(url, api_key=_key(url, options.key_file, os.environ), pinned=issuer)
     try:
         _ready(follower)
-        view: View = Feed(follower, url, known)
-        yield Terms(**{**vars(terms), "view": view})
+        yield Feed(follower, url, _known(options))
     finally:
         follower.close()
 

@@ -8,11 +8,15 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from nomos import Verifier
-from nomos._core import telling
+from nomos._core import claimed, telling
+from nomos._core.claimed import Claims
+from nomos._core.tokens import MAX_TOKEN
+from nomos._core.verifying import MAX_LINKS
 from nomos.cli.audit_shown import plain
+from nomos.cli.token_chain import claims_of
 from nomos.cli.token_shown import (
     MAX_TEXT,
+    NARROW,
     arguments,
     moment_of,
     outlet,
@@ -21,10 +25,13 @@ from nomos.cli.token_shown import (
     rows_of,
 )
 from nomos.cli.token_text import Given
-from nomos.cli.token_verdict import COMPARED, Terms, Verdict, claims_of, sentence
+from nomos.cli.token_verdict import COMPARED, Terms, Verdict, sentence
 from nomos.errors import Denied
 
 LINE: Final = 4096
+
+HANG: Final = 9
+"""Where the texts of a story stand: what of a line does not fit goes on beneath them."""
 
 
 def verdict(found: Verdict, terms: Terms, console: Console) -> None:
@@ -36,8 +43,7 @@ def verdict(found: Verdict, terms: Terms, console: Console) -> None:
     else:
         out.print(Text.assemble(("✗ REFUSED  ", "bold red"), (plain(found.refusal.code), "red")))
         out.print(rows_of(_refused(found.refusal)))
-    if found.kind != "receipt":
-        out.print(rows_of(_looked_at(found, terms)))
+    _print_looked_at(found, terms, out)
 
 
 def story(found: Verdict, given: Given, terms: Terms, console: Console) -> None:
@@ -49,8 +55,20 @@ def story(found: Verdict, given: Given, terms: Terms, console: Console) -> None:
     out = outlet(console)
     for line in told.splitlines():
         style = next((style for start, style in _STYLES.items() if line.startswith(start)), "")
-        out.print(Text(plain(line, LINE), style))
-    out.print(rows_of(_looked_at(found, terms)))
+        for part in _folded(Text(plain(line, LINE), style), out):
+            out.print(part)
+    _print_looked_at(found, terms, out)
+
+
+def _folded(line: Text, out: Console) -> Iterator[Text]:
+    """A line, on a terminal in as many as it takes; where it is none, each fact is one line."""
+    if not out.is_terminal or line.cell_len <= out.width:
+        yield line
+        return
+    width = max(out.width - HANG, NARROW)
+    for number, part in enumerate(line[HANG:].wrap(out, width, overflow="fold")):
+        part.rstrip()
+        yield Text.assemble(" " * HANG if number else line[:HANG], part)
 
 
 _STYLES: Final = {
@@ -67,29 +85,22 @@ def text(found: Verdict, given: Given, terms: Terms) -> str | None:
     if given.kind == "receipt" or terms.audience is None:
         return None
     call = terms.call
-    if given.kind == "chain":
-        return telling.told(
-            claims_of(given.tokens),
-            found.refusal,
-            audience=terms.audience,
-            trusted=terms.issuers,
-            call=None if call is None else (call.command, call.resource, call.args),
-            now=terms.now,
-        )
-    with Verifier(
-        trusted_issuers=terms.issuers,
+    return telling.told(
+        _claims(given),
+        found.refusal,
         audience=terms.audience,
-        max_depth=terms.max_depth,
-        leeway=terms.leeway,
-        revocations=terms.view,
-        accept_unlinked=terms.accept_unlinked,
-        clock=lambda: terms.now,
-    ) as verifier:
-        if call is None:
-            return verifier.why(given.tokens[0])
-        return verifier.why(
-            given.tokens[0], command=call.command, resource=call.resource, args=call.args
-        )
+        trusted=terms.issuers,
+        call=None if call is None else (call.command, call.resource, call.args),
+        now=terms.now,
+    )
+
+
+def _claims(given: Given) -> Claims | None:
+    """What a token says, if it can be read and no verifier finds it too long to look."""
+    if given.kind == "chain":
+        return claims_of(given.tokens)
+    (token,) = given.tokens
+    return claimed.read(token, MAX_LINKS) if len(token) <= MAX_TOKEN else None
 
 
 def _good(found: Verdict, terms: Terms) -> Text:
@@ -145,8 +156,14 @@ def _refused(refusal: Denied) -> Iterator[tuple[str, Text]]:
         yield "fix", Text(plain(refusal.fix, MAX_TEXT), "bold")
 
 
+def _print_looked_at(found: Verdict, terms: Terms, out: Console) -> None:
+    rows = list(_looked_at(found, terms))
+    if rows:
+        out.print(rows_of(rows))
+
+
 def _looked_at(found: Verdict, terms: Terms) -> Iterator[tuple[str, Text]]:
-    if terms.view.told:
+    if terms.view.told and found.kind != "receipt":
         yield "asked", Text(plain(terms.view.told, MAX_TEXT), "dim")
     for number, each in enumerate(found.unchecked):
         yield "" if number else "unknown", Text(each, "yellow")

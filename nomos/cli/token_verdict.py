@@ -7,25 +7,22 @@ holder, and a receipt for whoever trusts the one that signed it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from nomos._core import claimed, verifying, worded
-from nomos._core.claimed import Claims
+from nomos._core import verifying
 from nomos._core.effects import Effect, Sign
-from nomos._core.fixes import MISSING, fix, part_at
 from nomos._core.recording import ALLOW, hashes
 from nomos._core.seen import Seen
-from nomos._core.tokens import peek
 from nomos._core.verifying import Among, Asked, Rules
 from nomos._io.drive import drive
-from nomos._wire import ReceiptVerified, Refused, Verified, Verify, VerifyReceipt, Wanted
+from nomos._wire import ReceiptVerified, Refused, Verified, VerifyReceipt
+from nomos.cli.token_chain import proven
 from nomos.cli.token_look import Ask, asked
 from nomos.cli.token_text import Given
-from nomos.errors import Denied, SignerError, Unintelligible
-from nomos.resources import FILESYSTEM, GITHUB, canonical_resource
+from nomos.errors import Denied, SignerError
 
 REPLAY: Final = "whether it was used before: only the service that keeps a record can say"
 
@@ -51,6 +48,8 @@ class Terms:
     leeway: int = 0
     max_depth: int = 8
     accept_unlinked: bool = False
+    unused: tuple[str, ...] = ()
+    """Options that were given, and that this kind of token has no use for."""
 
     @property
     def rules(self) -> Rules:
@@ -110,7 +109,27 @@ def verdict(given: Given, terms: Terms, ask: Ask) -> Verdict:
     try:
         return Verdict(given.kind, judge(given, terms, ask), None, unchecked)
     except Denied as denied:
-        return Verdict(given.kind, {}, denied, unchecked)
+        return Verdict(given.kind, {}, _helped(denied, terms.call), unchecked)
+
+
+_NO_ARGS: Final = "pass the call's arguments with --args: none were given"
+
+
+def _helped(denied: Denied, call: Asked | None) -> Denied:
+    """The refusal; where it is for an argument that nobody typed, it says how to give one."""
+    field = denied.field or ""
+    argument = field.startswith("args.") and field != "args.resource"
+    if call is None or call.args or denied.code != "resource_mismatch" or not argument:
+        return denied
+    return Denied(
+        sentence(denied),
+        code=denied.code,
+        hop=denied.hop,
+        field=field,
+        wanted=denied.wanted,
+        found=denied.found,
+        fix=_NO_ARGS,
+    )
 
 
 def _replay(given: Given) -> tuple[str, ...]:
@@ -149,46 +168,23 @@ def _invocation(given: Given, terms: Terms, ask: Ask) -> dict[str, Any]:
 
 
 def _chain(given: Given, terms: Terms, ask: Ask) -> dict[str, Any]:
-    chain = list(given.tokens)
-    names = _named(chain)
-    seen = terms.view.among(names)
-    rules, call = terms.rules, terms.call
-    wanted = None if call is None else Wanted(cmd=call.command, resource=_canonical(call.resource))
-    answer = asked(
-        ask,
-        Verify,
-        chain=chain,
-        now=terms.now,
-        leeway=rules.leeway,
-        max_depth=rules.max_depth,
-        trusted_issuers=list(rules.trusted_issuers),
-        audience=rules.audience,
-        revoked=sorted(names & seen.ids),
-        revocations_age=seen.age,
-        accept_unlinked=rules.accept_unlinked,
-        wanted=wanted,
-    )
-    if isinstance(answer, Refused):
-        raise _denied(answer, chain)
-    if not isinstance(answer, Verified):
-        raise SignerError("the signing binary gave another answer than was asked for")
-    if names & seen.ids:
-        raise Denied("something that it depends on was revoked", code="revoked", fix=fix("revoked"))
+    answer = proven(given.tokens, terms, ask)
     return _proven(answer) | {"constraint": answer.constraint}
 
 
 def _receipt(given: Given, terms: Terms, ask: Ask) -> Verdict:
     (token,) = given.tokens
+    unchecked = tuple(f"{_OVER}{name} was not used" for name in terms.unused)
     answer = asked(ask, VerifyReceipt, token=token, issuers=list(terms.issuers))
     if isinstance(answer, Refused):
         denied = Denied(answer.message, code=answer.code, field=answer.field, fix=_FIX)
-        return Verdict("receipt", {"genuine": False, "allowed": False}, denied, ())
+        return Verdict("receipt", {"genuine": False, "allowed": False}, denied, unchecked)
     if not isinstance(answer, ReceiptVerified):
         raise SignerError("the signing binary gave another answer than was asked for")
     said = answer.receipt.model_dump()
     allowed = said["outcome"] == ALLOW
     facts = {"genuine": True, "allowed": allowed, "cid": answer.cid, "receipt": said}
-    return Verdict("receipt", facts, _unlike(said, terms), ())
+    return Verdict("receipt", facts, _unlike(said, terms), unchecked)
 
 
 def _unlike(said: Mapping[str, Any], terms: Terms) -> Denied | None:
@@ -205,6 +201,7 @@ def _unlike(said: Mapping[str, Any], terms: Terms) -> Denied | None:
     return None
 
 
+_OVER: Final = "revocations: a receipt tells of a call that is over, so "
 _FIX: Final = "pass the whole receipt, and the DID of the verifier that signed it, if you trust it"
 
 
@@ -231,50 +228,3 @@ def _proven(answer: Verified) -> dict[str, Any]:
         "lineage": answer.lineage,
         "expires_at": f"{end:%Y-%m-%dT%H:%M:%SZ}",
     }
-
-
-def claims_of(chain: Sequence[str]) -> Claims | None:
-    """What a chain says, its last link as that of the token; None if it cannot be read."""
-    try:
-        payloads = [peek(link) for link in chain]
-    except Unintelligible:
-        return None
-    *cids, cid = map(claimed.cid_of, chain)
-    return Claims(cid, payloads[-1], tuple(cids), tuple(payloads[:-1]))
-
-
-def _named(chain: Sequence[str]) -> frozenset[str]:
-    """What must not be revoked for a chain to be honoured, as far as it can be read."""
-    claims = claims_of(chain)
-    if claims is None:
-        return frozenset()
-    payloads = (*claims.links, claims.payload)
-    named = (each for payload in payloads for each in claimed.strings(payload.get("prf")))
-    return frozenset(claimed.ids(payloads, (*claims.cids, claims.cid, *named), payloads[0]))
-
-
-def _canonical(resource: Mapping[str, Any]) -> dict[str, Any]:
-    known = {each.name: each for each in (GITHUB, FILESYSTEM)}
-    provider = known.get(str(resource.get("provider")))
-    return dict(resource) if provider is None else dict(canonical_resource(provider, resource))
-
-
-def _denied(answer: Refused, chain: Sequence[str]) -> Denied | SignerError:
-    if fix(answer.code) is None:
-        return SignerError(answer.message, code=answer.code, hop=answer.hop)
-    claims, message = claims_of(chain), worded.sentence(answer)
-    links = () if claims is None else (*claims.links, claims.payload)
-    part = part_at(answer.code, answer.hop, answer.field, links, used=False)
-    if part == "orphan":
-        message = MISSING
-    elif answer.code == "audience_mismatch":
-        message = "this is a chain, which hands authority on and is no call: its holder is another"
-    return Denied(
-        message,
-        code=answer.code,
-        hop=answer.hop,
-        field=answer.field,
-        wanted=answer.wanted,
-        found=answer.found,
-        fix=fix(answer.code, answer.field, part),
-    )

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import pty
 import re
-import struct
 import subprocess
 import sys
-import termios
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +26,8 @@ from cli.token_world import (
     nomos,
     process,
     root,
+    seen,
+    terminal,
     told,
     use,
 )
@@ -488,31 +486,6 @@ def test_what_is_no_file_is_usage(args: list[str], tmp_path: Path) -> None:
 
 
 # How it looks
-
-
-def terminal(columns: int, *args: str, **environ: str) -> str:
-    """Run on a terminal of that width, and return all that it was sent."""
-    pid, descriptor = pty.fork()
-    if pid == 0:  # pragma: no cover - another process
-        clean = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR")}
-        os.execve(NOMOS, [str(NOMOS), *args], {**clean, "TERM": "xterm-256color", **environ})
-    fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    sent = b""
-    while True:
-        try:
-            piece = os.read(descriptor, 65536)
-        except OSError:
-            break
-        if not piece:
-            break
-        sent += piece
-    os.close(descriptor)
-    os.waitpid(pid, 0)
-    return sent.decode()
-
-
-def seen(text: str) -> Sequence[str]:
-    return re.sub(r"\x1b\[[0-9;]*m", "", text).replace("\r", "").splitlines()
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 200])

@@ -24,6 +24,8 @@ from cli.token_world import (
     nomos,
     process,
     root,
+    seen,
+    terminal,
     told,
     use,
 )
@@ -413,6 +415,47 @@ def test_why_of_a_chain_tells_its_story_too() -> None:
     assert "The token cannot be read." in nomos("why", *HOLDER, stdin='["a.b.c"]').stdout
 
 
+@pytest.mark.parametrize("columns", [40, 80])
+def test_a_terminal_gets_a_story_that_fits_it(columns: int, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(use([ROOT, child(ROOT, meta={"facts": {"purpose": "p" * 300}})]))
+    args = ("why", *TERMS, *CALL[:4], "--at", str(NOW))
+    lines = seen(terminal(columns, "token", *args, str(file)))
+    assert max(map(len, lines)) <= columns
+    at = lines.index("REFUSED: resource_mismatch at hop 2")
+    assert lines[at + 1].startswith("  the call")
+    assert lines[at + 2].startswith(" " * 9)
+    piped = process(*args, file).stdout
+    assert max(map(len, piped.splitlines())) > 80
+    assert re.sub(r"\s", "", "".join(lines)) == re.sub(r"\s", "", piped)
+
+
+# Arguments that were not given
+
+
+def test_a_call_without_its_arguments_is_told_how_to_give_them() -> None:
+    fix = "pass the call's arguments with --args: none were given"
+    refused = nomos("verify", *TERMS, *CALL[:4])
+    assert refused.exit_code == 1
+    assert f'field    args.state\n  found    "open"\n  fix      {fix}\n' in refused.stdout
+    found = told("verify", *TERMS, *CALL[:4])
+    assert (found["code"], found["field"], found["fix"]) == ("resource_mismatch", "args.state", fix)
+    assert f": {fix}\n" in nomos("why", *TERMS, *CALL[:4]).stdout
+    assert fix in told("why", *TERMS, *CALL[:4])["text"]
+    # Whoever gave other ones, or another resource, knows of the option.
+    other = told("verify", *TERMS, *CALL[:4], "--args", '{"state": "closed"}')
+    assert (other["field"], "--args" in other["fix"]) == ("args.state", False)
+    elsewhere = told("verify", *TERMS, *CALL[:2], "--resource", '{"owner": "acme", "repo": "b"}')
+    assert (elsewhere["field"], "--args" in elsewhere["fix"]) == ("args.resource", False)
+
+
+def test_a_call_that_no_token_can_be_for_is_refused_of_a_chain_too() -> None:
+    call = ("--command", "/github/issue/list", "--resource", '{"owner": 5}')
+    for terms, token in ((TERMS, TOKEN), (HOLDER, CHAIN)):
+        found = told("verify", *terms, *call, stdin=token)
+        assert (found["code"], found["field"]) == ("resource_mismatch", "resource.owner")
+
+
 def test_why_of_a_receipt_is_its_verdict(receipts: tuple[str, str]) -> None:
     terms = ("--issuer", SERVICE.did, "--at", NOW)
     shown = nomos("why", *terms, stdin=receipts[1])
@@ -541,3 +584,29 @@ def test_a_feed_that_cannot_be_reached_gives_no_verdict(guard: AuthGuard, tmp_pa
     assert "is --control-url right?" in told
     assert "control_plane_url" not in told
     assert "wait=" not in told
+
+
+def test_a_feed_is_that_of_one_issuer(guard: AuthGuard, tmp_path: Path) -> None:
+    terms = _feed(guard, tmp_path)
+    done = nomos("verify", *terms, "--issuer", ISSUER.did)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "pass one --issuer with its control plane" in done.stderr
+    assert "(--control-url)" in done.stderr
+    again = nomos("verify", *terms, *terms[:2])
+    assert again.exit_code == 1, again.output
+    assert "untrusted_issuer" in again.stdout
+
+
+def test_a_receipt_needs_no_feed(receipts: tuple[str, str]) -> None:
+    terms = ("--issuer", SERVICE.did, "--issuer", ISSUER.did, "--control-url", "http://127.0.0.1:9")
+    unknown = "a receipt tells of a call that is over, so --control-url was not used"
+    good = nomos("verify", *terms, stdin=receipts[0])
+    assert good.exit_code == 0, good.output
+    assert f"unknown  revocations: {unknown}\n" in good.stdout
+    assert "asked" not in good.stdout
+    assert unknown in told("verify", *terms, stdin=receipts[0])["not_checked"][0]
+    revoked = nomos("verify", "--issuer", SERVICE.did, "--revoked", "evt_1", stdin=receipts[0])
+    assert "--revoked was not used" in revoked.stdout
+    assert "asked" not in revoked.stdout
+    plain = nomos("verify", "--issuer", SERVICE.did, stdin=receipts[0])
+    assert "unknown" not in plain.stdout

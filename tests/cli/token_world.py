@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,3 +89,28 @@ def told(*args: object, stdin: str | bytes = TOKEN) -> dict[str, Any]:
     (line,) = result.stdout.splitlines()
     found: dict[str, Any] = json.loads(line)
     return found
+
+
+def terminal(columns: int, *args: str, **environ: str) -> str:
+    """Run on a terminal of that width, and return all that it was sent."""
+    pid, descriptor = pty.fork()
+    if pid == 0:  # pragma: no cover - another process
+        clean = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR")}
+        os.execve(NOMOS, [str(NOMOS), *args], {**clean, "TERM": "xterm-256color", **environ})
+    fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    sent = b""
+    while True:
+        try:
+            piece = os.read(descriptor, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        sent += piece
+    os.close(descriptor)
+    os.waitpid(pid, 0)
+    return sent.decode()
+
+
+def seen(text: str) -> Sequence[str]:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text).replace("\r", "").splitlines()

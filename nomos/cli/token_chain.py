@@ -1,0 +1,90 @@
+"""What a chain proves to its holder: it hands authority on, and is no call yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nomos._core import claimed, verifying, worded
+from nomos._core.claimed import Claims
+from nomos._core.fixes import MISSING, fix, part_at
+from nomos._core.tokens import peek
+from nomos._wire import Refused, Verified, Verify, Wanted
+from nomos.cli.token_look import Ask, asked
+from nomos.errors import Denied, SignerError, Unintelligible
+
+if TYPE_CHECKING:
+    from nomos.cli.token_verdict import Terms
+
+
+def proven(tokens: Sequence[str], terms: Terms, ask: Ask) -> Verified:
+    """What a chain proves; raises `Denied`, or `SignerError` when the binary gives no answer."""
+    chain = list(tokens)
+    names = _named(chain)
+    seen = terms.view.among(names)
+    rules = terms.rules
+    call, wrong = (None, None) if terms.call is None else verifying.called(terms.call)
+    answer = asked(
+        ask,
+        Verify,
+        chain=chain,
+        now=terms.now,
+        leeway=rules.leeway,
+        max_depth=rules.max_depth,
+        trusted_issuers=list(rules.trusted_issuers),
+        audience=rules.audience,
+        revoked=sorted(names & seen.ids),
+        revocations_age=seen.age,
+        accept_unlinked=rules.accept_unlinked,
+        wanted=None if call is None else Wanted(cmd=call.cmd, resource=call.resource),
+    )
+    if isinstance(answer, Refused):
+        raise _denied(answer, chain)
+    if not isinstance(answer, Verified):
+        raise SignerError("the signing binary gave another answer than was asked for")
+    if names & seen.ids:
+        raise Denied("something that it depends on was revoked", code="revoked", fix=fix("revoked"))
+    if wrong is not None:
+        raise wrong
+    return answer
+
+
+def claims_of(chain: Sequence[str]) -> Claims | None:
+    """What a chain says, its last link as that of the token; None if it cannot be read."""
+    try:
+        payloads = [peek(link) for link in chain]
+    except Unintelligible:
+        return None
+    *cids, cid = map(claimed.cid_of, chain)
+    return Claims(cid, payloads[-1], tuple(cids), tuple(payloads[:-1]))
+
+
+def _named(chain: Sequence[str]) -> frozenset[str]:
+    """What must not be revoked for a chain to be honoured, as far as it can be read."""
+    claims = claims_of(chain)
+    if claims is None:
+        return frozenset()
+    payloads = (*claims.links, claims.payload)
+    named = (each for payload in payloads for each in claimed.strings(payload.get("prf")))
+    return frozenset(claimed.ids(payloads, (*claims.cids, claims.cid, *named), payloads[0]))
+
+
+def _denied(answer: Refused, chain: Sequence[str]) -> Denied | SignerError:
+    if fix(answer.code) is None:
+        return SignerError(answer.message, code=answer.code, hop=answer.hop)
+    claims, message = claims_of(chain), worded.sentence(answer)
+    links = () if claims is None else (*claims.links, claims.payload)
+    part = part_at(answer.code, answer.hop, answer.field, links, used=False)
+    if part == "orphan":
+        message = MISSING
+    elif answer.code == "audience_mismatch":
+        message = "this is a chain, which hands authority on and is no call: its holder is another"
+    return Denied(
+        message,
+        code=answer.code,
+        hop=answer.hop,
+        field=answer.field,
+        wanted=answer.wanted,
+        found=answer.found,
+        fix=fix(answer.code, answer.field, part),
+    )
