@@ -133,12 +133,17 @@ class Terminal:
         os.write(self.fd, text.encode())
 
     def end(self, again: str = "", seconds: float = 60) -> int:
-        """Wait for its end. `again` is typed until then: a signal that comes just before a process
-        begins to read is only looked at when something is there to be read."""
-        end = time.monotonic() + seconds
+        """Wait for its end. If it takes long, `again` is typed once more.
+
+        A signal that comes just before a process begins to read is only looked at when there is
+        something to be read.
+        """
+        begun = time.monotonic()
         while self.read():
-            assert time.monotonic() < end, self.text
-            self.type(again)
+            assert time.monotonic() < begun + seconds, self.text
+            if again and time.monotonic() > begun + 3:
+                self.type(again)
+                again = ""
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
