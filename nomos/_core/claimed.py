@@ -47,12 +47,14 @@ class Claims:
         return frozenset(ids((self.payload, *self.links), cids, self.root))
 
 
-def read(token: str, max_links: int) -> Claims | None:
+def read(token: object, max_links: int) -> Claims | None:
     """Return what a token says; None if that cannot be read.
 
     A chain of more than `max_links` is left out: the binary refuses it before it looks at any. A
     delegation that was sent as a token has none: it names others by cid.
     """
+    if not isinstance(token, str) or not token.isascii():
+        return None
     try:
         payload = peek(token)
         prf = None if "pol" in payload else payload.get("prf")

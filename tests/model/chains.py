@@ -136,6 +136,11 @@ def random_meta(random: Random, hop: int) -> Json:
         meta["facts"] = value(random)
     if random.random() < 0.1:
         meta["lineage"] = {"depth": random.randint(0, 3), "swarmId": "s"} if hop == 0 else {}
+        if random.random() < 0.5:
+            through = [random.choice(("did:key:zA", 7, STRANGER.did)) for _ in range(2)]
+            meta["lineage"] |= {"root": "did:key:zA", "invokedBy": through, "apps": ["app_2"]}
+    if random.random() < 0.2:
+        meta["app_id"] = random.choice(("app_1", "app_2", 3))
     return meta
 
 
@@ -232,6 +237,7 @@ def revoked(random: Random, chain: Chain, token: str) -> list[str]:
     lineage = payloads[0].get("prf", [])
     names: list[Any] = [*map(cid, chain.texts), cid(token), STRANGER.did, "0" * 64]
     names += lineage if isinstance(lineage, list) else []
+    names += ["app_1", "app_2", "did:key:zA", "env_1"]
     names += [payload.get(name) for payload in payloads for name in ("iss", "aud")]
     good = [name for name in names if isinstance(name, str)]
     return random.sample(good, min(len(good), random.randrange(1, 3)))

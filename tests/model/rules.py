@@ -72,8 +72,10 @@ def verify(request: Json) -> Json:
     limits = linked(links, accept_unlinked=request["accept_unlinked"])
     check(root["iss"] in request.get("trusted_issuers", [root["iss"]]), "untrusted_issuer", 0)
     for hop, token in enumerate(hops):
-        names = {token.cid, token.it["iss"], *(lineage if hop == 0 else [])}
+        names = {token.cid, token.it["iss"], *([] if hop else granted(links[0]))}
         check(names.isdisjoint(request["revoked"]), "revoked", hop)
+    for hop, token in enumerate(hops):
+        check(token.it["aud"] not in request["revoked"], "revoked", hop)
     age, most = request.get("revocations_age", 0), request["revocations_max_age"]
     check(age <= most, "revocations_stale", None)
     if use:
@@ -93,6 +95,16 @@ def verify(request: Json) -> Json:
         resource, args = call_of(use)
         answer |= {"resource": resource, "args": args, "nonce": use.it["nonce"], "cid": use.cid}
     return answer
+
+
+def granted(root: Token) -> set[str]:
+    """The lineage of a root, and to and by whom its issuer says that it was granted."""
+    lineage, approval = root.meta.get("lineage", {}), root.meta.get("approval")
+    ones = [root.meta.get("app_id"), lineage.get("root"), *root.it.get("prf", [])]
+    ones += [approval.get("id")] if isinstance(approval, dict) else []
+    for several in (lineage.get("invokedBy"), lineage.get("apps")):
+        ones += several if isinstance(several, list) else []
+    return {each for each in ones if isinstance(each, str)}
 
 
 def opened(request: Json) -> tuple[Token | None, list[Token]]:

@@ -8,9 +8,11 @@ from typing import Final
 
 from vectors.attack_base import PEOPLE, Attack, Good
 from vectors.attack_places import CHAIN, LENGTHS, RICH_CHAIN, RICH_USE, USE
-from vectors.forge import SERVICE, STRANGER, Payload, cid
+from vectors.forge import RESEARCHER, SERVICE, STRANGER, Payload, cid
 
-ABOUT: Final = "Revoked at each hop, by cid, issuer or lineage; in a stale view; a stranger's root."
+ABOUT: Final = (
+    "Revoked at each hop, by cid, key, lineage or app; in a stale view; a stranger's root."
+)
 
 
 def attacks() -> Iterator[Attack]:
@@ -19,8 +21,11 @@ def attacks() -> Iterator[Attack]:
             yield from _revoked(good)
             yield from _stale(good)
             yield from _untrusted(good)
+            yield from _holders(good)
     for good in (heir(CHAIN[1]), heir(CHAIN[3]), heir(USE[2])):
         yield from _lineage(good)
+    for good in (CHAIN[1], USE[1], CHAIN[3], USE[2]):
+        yield from _granted(good)
 
 
 def _revoked(good: Good) -> Iterator[Attack]:
@@ -38,6 +43,37 @@ def _revoked(good: Good) -> Iterator[Attack]:
         }
         for name, changes in ways.items():
             yield good.attack(f"revoked: {name}", f"hop {hop}", "revoked", hop, {**ask, **changes})
+
+
+def _holders(good: Good) -> Iterator[Attack]:
+    """Who has not signed anything yet: the agent at the end, or the service itself."""
+    last, hop = (
+        (SERVICE, len(good.links)) if good.use else (PEOPLE[len(good.links)], len(good.links) - 1)
+    )
+    request = good.request(revoked=[last.did])
+    yield good.attack("revoked: by audience", f"hop {hop}", "revoked", hop, request)
+
+
+def _granted(good: Good) -> Iterator[Attack]:
+    """Whom and what the issuer says that it granted the root to and by."""
+    first = good.links[0]
+    for name, (told, known) in GRANTED.items():
+        if "approval" in told and (good.use or len(good.links) > 1):
+            continue  # what came from an approval is not handed on, and is for one call
+        root = {**first, "meta": {**first.get("meta", {}), **told}}
+        known_one = replace(good, name=f"{name} {good.name}", links=(root, *good.links[1:]))
+        request = known_one.request(revoked=[STRANGER.did, known])
+        yield known_one.attack(f"revoked: {name}", "hop 0", "revoked", 0, request)
+
+
+GRANTED: Final[dict[str, tuple[Payload, str]]] = {
+    "an app": ({"app_id": "app_1"}, "app_1"),
+    "an approval": ({"approval": {"id": "env_1"}}, "env_1"),
+    "the first of a lineage": ({"lineage": {"root": RESEARCHER.did}}, RESEARCHER.did),
+    "one of a lineage": ({"lineage": {"invokedBy": ["did:a", "did:b"]}}, "did:b"),
+    "another app": ({"lineage": {"apps": ["app_1", "app_2"]}}, "app_2"),
+}
+"""By what is revoked: what the root says, and the name in it."""
 
 
 def _stale(good: Good) -> Iterator[Attack]:

@@ -302,6 +302,66 @@ const OF_TRUST: Record<string, Row> = {
       found: quoted(ISSUER.did),
     },
   },
+  "an app that is revoked": {
+    asked: { chain: [rootOf({ meta: { app_id: "app_1" } })], revoked: ["app_1"] },
+    told: {
+      code: "revoked",
+      message: "the app that the root was granted to is revoked",
+      hop: 0,
+      field: "meta.app_id",
+      found: '"app_1"',
+    },
+  },
+  "an approval that is revoked": {
+    asked: { chain: [rootOf({ meta: { approval: { id: "env_1" } } })], revoked: ["env_1"] },
+    told: {
+      code: "revoked",
+      message: "the approval that the root was granted by is revoked",
+      hop: 0,
+      field: "meta.approval.id",
+      found: '"env_1"',
+    },
+  },
+  "the first agent of a lineage, revoked": {
+    asked: { chain: [rootOf({ meta: { lineage: { root: "did:1" } } })], revoked: ["did:1"] },
+    told: {
+      code: "revoked",
+      message: "the agent that the root comes from is revoked",
+      hop: 0,
+      field: "meta.lineage.root",
+      found: '"did:1"',
+    },
+  },
+  "an agent of a lineage that is revoked": {
+    asked: { chain: [rootOf({ meta: { lineage: { invokedBy: ["did:1", 2, "did:3"] } } })], revoked: ["did:3"] },
+    told: {
+      code: "revoked",
+      message: "an agent that the root came through is revoked",
+      hop: 0,
+      field: "meta.lineage.invokedBy",
+      found: '"did:3"',
+    },
+  },
+  "another app of a lineage that is revoked": {
+    asked: { chain: [rootOf({ meta: { lineage: { apps: ["app_2"] } } })], revoked: ["app_2"] },
+    told: {
+      code: "revoked",
+      message: "an app that the root came through is revoked",
+      hop: 0,
+      field: "meta.lineage.apps",
+      found: '"app_2"',
+    },
+  },
+  "a holder who is revoked": {
+    asked: { chain: [ROOT, childOf(ROOT)], revoked: [RESEARCHER.did] },
+    told: {
+      code: "revoked",
+      message: "the token's audience is revoked",
+      hop: 1,
+      field: "aud",
+      found: JSON.stringify(RESEARCHER.did),
+    },
+  },
   "an ancestor that is revoked": {
     asked: { chain: [rootOf({ prf: ["b".repeat(64), ANCESTOR] })], revoked: [ANCESTOR] },
     told: {

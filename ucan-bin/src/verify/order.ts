@@ -30,7 +30,9 @@
  *    call would lie within.
  * 6. The root's issuer is trusted, `untrusted_issuer` (RFC 8725, 3.8), and not revoked, `revoked`.
  * 7. Nothing in the chain or its lineage is revoked, `revoked`, as far as a view shows that is
- *    young enough, `revocations_stale` (UCAN revocation). A known revocation holds however old.
+ *    young enough, `revocations_stale` (UCAN revocation): no cid, no key that gave or took, and
+ *    none of those that the root says it was granted to and by. A known revocation holds however
+ *    old.
  * 8. The invocation: by the last audience, `chain_invalid`; for this service,
  *    `audience_mismatch` (RFC 8725, 3.9); not wider than its chain;
  *    every policy of every link holds (UCAN delegation, "Policy"), within a budget of steps. See

@@ -2,7 +2,8 @@
 
 import type { Verify } from "../protocol.gen.ts";
 import { first, revocationsStale, revoked, untrustedIssuer, type Refusal } from "../refusal.ts";
-import { shown } from "../token/canonical.ts";
+import { isObject, shown, type Json } from "../token/canonical.ts";
+import type { DelegationToken } from "../token/delegation.ts";
 import type { Chain, Token } from "./order.ts";
 
 /** Why the root's issuer is not believed. Without `trusted_issuers` nobody asked. */
@@ -23,28 +24,21 @@ export function wrongRoot({ root }: Chain, request: Verify): Refusal | undefined
 /**
  * What was revoked, or why that cannot be known.
  *
- * Every token counts by its cid and by its issuer, the lineage by its cids alone. A revocation
- * is never undone, so one that is known holds in a view of any age; only the absence of one
- * needs a young view.
+ * Every token counts by its cid and by its two keys; the root also by the cids of its lineage, and
+ * by whom and what its issuer says that it was granted to and by. A revocation is never undone, so
+ * one that is known holds in a view of any age; only the absence of one needs a young view.
  */
 export function revocation(
-  { lineage }: Chain,
+  { root }: Chain,
   tokens: readonly Token[],
   { revoked: known, revocations_age = 0, revocations_max_age }: Verify,
 ): Refusal | undefined {
-  const ids = new Set(known);
-  const ancestor = lineage.find((cid) => ids.has(cid));
-  if (ancestor !== undefined)
-    return revoked("an ancestor of the root is revoked", {
-      field: "prf",
-      found: shown(ancestor),
-    }).at(0);
-  const refusal = first(tokens, ({ cid, claims: { iss } }) => {
-    const id = [cid, iss].find((known) => ids.has(known));
-    if (id === undefined) return undefined;
-    const field = id === iss ? "iss" : "cid";
-    return revoked("the token or its issuer is revoked", { field, found: shown(id) });
-  });
+  const ids = new Set<Json | undefined>(known);
+  const refusal =
+    refused(grantedIn(root), ids)?.at(0) ??
+    first(tokens, ({ cid, claims: { iss } }) => refused([["cid", cid], ["iss", iss]], ids)) ??
+    // Nearly all of these have signed the next token, and that is the one to point at.
+    first(tokens, ({ claims: { aud } }) => refused([["aud", aud]], ids));
   if (refusal !== undefined || revocations_age <= revocations_max_age) return refusal;
   const allowed = `at most ${revocations_max_age} are allowed`;
   return revocationsStale(`the view of revocations is ${revocations_age} seconds old; ${allowed}`, {
@@ -52,4 +46,44 @@ export function revocation(
     wanted: `at most ${revocations_max_age}`,
     found: shown(revocations_age),
   });
+}
+
+const REVOKED = {
+  prf: "an ancestor of the root is revoked",
+  cid: "the token or its issuer is revoked",
+  iss: "the token or its issuer is revoked",
+  aud: "the token's audience is revoked",
+  "meta.app_id": "the app that the root was granted to is revoked",
+  "meta.approval.id": "the approval that the root was granted by is revoked",
+  "meta.lineage.root": "the agent that the root comes from is revoked",
+  "meta.lineage.invokedBy": "an agent that the root came through is revoked",
+  "meta.lineage.apps": "an app that the root came through is revoked",
+} as const;
+
+/** A claim, and what it names. */
+type Naming = readonly [field: keyof typeof REVOKED, id: Json | undefined];
+
+function refused(namings: readonly Naming[], ids: ReadonlySet<Json | undefined>): Refusal | undefined {
+  const found = namings.find(([, id]) => ids.has(id));
+  if (found === undefined) return undefined;
+  const [field, id] = found;
+  return revoked(REVOKED[field], { field, found: shown(id as Json) });
+}
+
+/** Authority-bearing meta is the root's alone, which the issuer has signed. */
+function grantedIn({ claims: { prf = [], meta = {} } }: DelegationToken): Naming[] {
+  const { approval, lineage } = meta;
+  const { root, invokedBy, apps } = isObject(lineage) ? lineage : {};
+  return [
+    ...all("prf", prf),
+    ["meta.app_id", meta["app_id"]],
+    ["meta.approval.id", isObject(approval) ? approval["id"] : undefined],
+    ["meta.lineage.root", root],
+    ...all("meta.lineage.invokedBy", invokedBy),
+    ...all("meta.lineage.apps", apps),
+  ];
+}
+
+function all(field: Naming[0], ids: Json | undefined): Naming[] {
+  return Array.isArray(ids) ? ids.map((id) => [field, id]) : [];
 }
