@@ -9,10 +9,13 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from vectors.forge import NOW
@@ -68,7 +71,11 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return str(tmp_path / "used.db")
     found = str(request.getfixturevalue("postgres"))
-    with StoredReplay(found) as store, store._open()[0].begin() as connection:
+    with (
+        StoredReplay(found) as store,
+        store._database.use() as engine,
+        engine.begin() as connection,
+    ):
         connection.exec_driver_sql("DROP TABLE nonces, nonces_forgotten")
     return found
 
@@ -129,6 +136,67 @@ def test_it_works_on_both_sides_of_a_fork(url: str) -> None:
         assert store.claim("i", "a", "parent again", SOON)
 
 
+FORKED = """
+import os, sys, time
+from nomos.server.storage.replay import StoredReplay
+url, ends, parent = sys.argv[1], int(sys.argv[2]), os.getpid()
+store = StoredReplay(url)
+assert store.claim("i", "a", "parent", ends)
+read, write = os.pipe()
+if os.fork():
+    os.read(read, 1)  # until the child has used it beside us
+    sys.exit()
+print(store.claim("i", "a", "parent", ends), store.claim("i", "a", "child", ends), flush=True)
+os.write(write, b"x")
+while os.getppid() == parent:
+    time.sleep(0.01)
+print(store.claim("i", "a", "orphan", ends), flush=True)
+"""
+
+
+def test_what_a_forked_child_used_is_used_after_its_parent_has_ended(url: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED, url, str(SOON)],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.split() == ["False", "True", "True"]
+    with StoredReplay(url) as later:
+        used = [later.claim("i", "a", nonce, SOON) for nonce in ("parent", "child", "orphan")]
+    assert used == [False, False, False]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_fork_waits_for_the_claim_that_another_thread_makes(tmp_path: Path) -> None:
+    with StoredReplay(tmp_path / "used.db") as store, ThreadPoolExecutor(2) as threads:
+        going = threading.Event()
+
+        def claims(name: str) -> int:
+            count = 0
+            while not going.is_set():
+                count += store.claim("i", "a", f"{name}{count}", SOON)
+            return count
+
+        busy = [threads.submit(claims, name) for name in "xy"]
+        for number in range(20):
+            nonce = f"child {number}"
+            assert in_child(lambda nonce=nonce: str(store.claim("i", "a", nonce, SOON))) == "True"
+            assert not store.claim("i", "a", nonce, SOON)
+        going.set()
+        assert min(one.result(timeout=60) for one in busy) > 0
+
+
+def test_a_file_that_was_open_when_others_forked_is_not_used(tmp_path: Path) -> None:
+    with StoredReplay(tmp_path / "used.db") as store:
+        assert store.claim("i", "a", "n", SOON)
+        store._database.in_child()  # as for a server that forks without telling Python before
+        with pytest.raises(StorageUnavailable, match="in each process"):
+            store.claim("i", "a", "m", SOON)
+        store._database._left_behind.pop().dispose()
+
+
 def test_what_has_expired_is_forgotten_and_refused(url: str) -> None:
     now = [1_000.0]
     with StoredReplay(url, clock=lambda: now[0]) as store:
@@ -136,7 +204,7 @@ def test_what_has_expired_is_forgotten_and_refused(url: str) -> None:
         now[0] = 1_121
         for number in range(32):
             assert store.claim("i", "a", f"n{number}", 2_000)
-        with store._open()[0].begin() as connection:
+        with store._database.use() as engine, engine.begin() as connection:
             kept = connection.exec_driver_sql("SELECT count(*) FROM nonces").scalar_one()
         assert kept == 32
         with pytest.raises(StorageUnavailable, match="clocks"):
@@ -239,6 +307,24 @@ def test_a_database_that_fails_says_so_without_its_url(tmp_path: Path) -> None:
         store.claim("i", "a", "n", SOON)
     assert "used.db" not in str(failed.value)
     assert repr(store) == "StoredReplay(sqlite)"
+
+
+def test_a_file_that_cannot_be_used_is_unavailable_without_its_name(tmp_path: Path) -> None:
+    folder, link, gone = (tmp_path / f"{name}_{SECRET}" for name in ("folder", "link", "gone"))
+    folder.mkdir()
+    link.symlink_to(tmp_path / "used.db")
+    for url in (folder, link, f"sqlite:///{gone}/used.db", tmp_path / ("long" * 100)):
+        with StoredReplay(url) as store, pytest.raises(StorageUnavailable) as failed:
+            store.claim("i", "a", "n", SOON)
+        assert SECRET not in "".join(traceback.format_exception(failed.value))
+    assert not (tmp_path / "used.db").exists()
+
+
+@pytest.mark.parametrize("url", [None, b"used.db", 7, "used\0.db", "sqlite:///used\0.db"])
+def test_what_is_no_url_is_a_configuration_error(url: Any) -> None:
+    with pytest.raises(ConfigurationError) as wrong:
+        StoredReplay(url)
+    assert wrong.value.setting == "url"
 
 
 @pytest.mark.parametrize(

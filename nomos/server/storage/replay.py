@@ -12,8 +12,8 @@ forgotten what a right one still takes for good: all that ends before that time 
 from __future__ import annotations
 
 import functools
+import itertools
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,6 +30,7 @@ from nomos.errors import ConfigurationError
 from nomos.server.storage.database import StorageUnavailable
 from nomos.server.storage.engine import HIDE, open_file
 from nomos.server.storage.nonces import LEEWAY_SECONDS, PRUNE_EVERY, prune
+from nomos.server.storage.per_process import PerProcess
 from nomos.server.storage.tables import nonces
 
 _LOCK: Final = 0x6E6F6D6F73
@@ -68,12 +69,9 @@ class StoredReplay:
     def __init__(self, url: str | os.PathLike[str], clock: Callable[[], float] = time.time) -> None:
         self._url = _read(url)
         self._clock = clock
-        self._claims = 0
-        self._lock = threading.Lock()
-        self._process = os.getpid()
-        self._engine: Engine | None = None
-        self._left_behind: list[Engine | None] = []
-        self._closed = False
+        is_file = self._url.get_backend_name() == "sqlite"
+        self._database = PerProcess(functools.partial(_engine, self._url), is_file=is_file)
+        self._claims = itertools.count()
 
     def claim(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
         """Return True to exactly one caller; `expires_at` is in Unix seconds."""
@@ -82,12 +80,12 @@ class StoredReplay:
             # It may have been used, and forgotten since.
             raise _forgot()
         row = {"issuer": issuer, "audience": audience, "nonce": nonce, "expires_at": expires_at}
+        tidy = next(self._claims) % PRUNE_EVERY == 0
         try:
-            engine, tidy = self._open()
-            insert = _INSERTS[engine.dialect.name]
-            with engine.begin() as connection:
+            with self._database.use() as engine, engine.begin() as connection:
                 if tidy:
                     prune(connection, now, functools.partial(_raise, connection))
+                insert = _INSERTS[engine.dialect.name]
                 first = connection.execute(insert, row).first() is not None
                 # Asked last: who got in because another has just forgotten it sees that here.
                 if first and expires_at < (connection.scalar(_FORGOTTEN) or 0):
@@ -95,14 +93,14 @@ class StoredReplay:
                 return first
         except exc.SQLAlchemyError as failure:
             raise _unavailable(failure) from None
+        except OSError as failure:
+            # Its own text names the file.
+            why = failure.strerror or type(failure).__name__
+            raise StorageUnavailable(f"the file cannot be used: {why}") from None
 
     def close(self) -> None:
         """Let go of the database. Idempotent."""
-        with self._lock:
-            self._closed = True
-            if self._engine is not None and self._process == os.getpid():
-                self._engine.dispose()
-            self._engine = None
+        self._database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -118,24 +116,11 @@ class StoredReplay:
     def __repr__(self) -> str:
         return f"StoredReplay({self._url.get_backend_name()})"
 
-    def _open(self) -> tuple[Engine, bool]:
-        """Return this process's own engine, and whether it is time to forget what has expired."""
-        if self._process != os.getpid():
-            # The parent's connections are the parent's: not even to be closed here.
-            self._lock = threading.Lock()
-            self._left_behind.append(self._engine)
-            self._engine, self._process = None, os.getpid()
-        with self._lock:
-            if self._closed:
-                raise StorageUnavailable("this store of used tokens is closed")
-            if self._engine is None:
-                self._engine = _engine(self._url)
-            self._claims += 1
-            return self._engine, self._claims % PRUNE_EVERY == 1
-
 
 def _read(url: str | os.PathLike[str]) -> URL:
-    text = os.fspath(url)
+    text = os.fspath(url) if isinstance(url, str | os.PathLike) else None
+    if not isinstance(text, str) or "\0" in text:
+        raise _wrong("it is no text, or no path")
     if "://" not in text:
         if not Path(text).absolute().parent.is_dir():
             raise _wrong("there is no such folder")
