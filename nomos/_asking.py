@@ -37,7 +37,6 @@ Revocable = Child | Chains | str
 """Whatever names something that can be taken back."""
 
 _log = logging.getLogger("nomos")
-_log.addHandler(logging.NullHandler())
 
 
 class FailOpenWarning(UserWarning):

@@ -6,46 +6,50 @@ Nothing here asks, waits or looks up, so nothing here has a colour.
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from inspect import isawaitable, iscoroutine, iscoroutinefunction
-from typing import Any, ClassVar, Final, Self, get_args
+from typing import Any, ClassVar, Final, Self, TypedDict, Unpack, get_args
+
+from pydantic import TypeAdapter, ValidationError
 
 from nomos._core import verifying
+from nomos._core.called import Asked
 from nomos._core.effects import Flow, perform
 from nomos._core.fixes import UNAVAILABLE
+from nomos._core.lookups import AsyncReplay, AsyncRevocations, Fixed, Replay, Revocations
 from nomos._core.recording import Case, Scribe, recorded
-from nomos._core.seen import Seen
-from nomos._core.verifying import MAX_LINKS, Asked, Look, Rules, Stale
+from nomos._core.refusing import denied
+from nomos._core.signing import is_did
+from nomos._core.verifying import MAX_LINKS, FirstAnswer, Rules, Stale
 from nomos._io.feed import FIRST_LOOK_SECONDS
 from nomos._io.following import Follower
 from nomos._io.keyfile import read_key_file
 from nomos._io.signer import Link, shared
 from nomos._settings import checked_api_key
+from nomos.capabilities import MAX_COMMAND
 from nomos.errors import ConfigurationError, Denied
-from nomos.models import MAX_CHAIN_DEPTH, Verified
+from nomos.models import MAX_CHAIN_DEPTH, Command, Verified
 
-_DID: Final = re.compile(r"did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}")
-_COMMAND: Final = re.compile(r"/[a-z0-9_-]+(/[a-z0-9_-]+)*")
-MAX_COMMAND: Final = 256
+_COMMAND: Final[TypeAdapter[str]] = TypeAdapter(Command)
 MAX_LEEWAY: Final = 60
 MAX_AGE: Final = 86_400
 LATEST: Final = 253_402_300_799
 
 
-class Fixed:
-    """Revocations given as a plain collection of ids: all that there are, whenever it is asked."""
+class Settings(TypedDict, total=False):
+    """What may be told to every verifier, wherever it takes its trust from."""
 
-    instant: ClassVar = True
-
-    def __init__(self, ids: Collection[str]) -> None:
-        self._ids = ids
-
-    def among(self, ids: Collection[str]) -> Seen:
-        """Return those of `ids` that are revoked."""
-        return Seen(frozenset(each for each in ids if each in self._ids))
+    max_depth: int
+    leeway: int
+    on_stale_revocations: Stale
+    revocations_max_age: int
+    replay: Replay | AsyncReplay | None
+    accept_unlinked: bool
+    receipt_key: str | os.PathLike[str] | None
+    on_record: Callable[[str], Any] | None
+    clock: Callable[[], float]
 
 
 class VerifierBase:
@@ -61,10 +65,10 @@ class VerifierBase:
         audience: str,
         max_depth: int = MAX_CHAIN_DEPTH,
         leeway: int = 0,
-        revocations: Any = None,
+        revocations: Revocations | AsyncRevocations | Collection[str] | None = None,
         on_stale_revocations: Stale = "refuse",
         revocations_max_age: int = 5,
-        replay: Any = None,
+        replay: Replay | AsyncReplay | None = None,
         accept_unlinked: bool = False,
         receipt_key: str | os.PathLike[str] | None = None,
         on_record: Callable[[str], Any] | None = None,
@@ -98,7 +102,7 @@ class VerifierBase:
         api_key: str | None = None,
         pinned: str | None = None,
         wait: float = FIRST_LOOK_SECONDS,
-        **settings: Any,
+        **settings: Unpack[Settings],
     ) -> Self:
         """Make a verifier that believes a control plane's issuer and follows its revocations.
 
@@ -157,7 +161,7 @@ class VerifierBase:
     def _begun(self) -> Flow[None]:
         """Whoever follows a control plane has nobody to believe before the first answer."""
         if self._follower is not None:
-            yield from perform(Look())
+            yield from perform(FirstAnswer())
 
     def _verifying(
         self,
@@ -245,21 +249,20 @@ def done(answer: object, setting: str) -> None:
 
 def no_store() -> Denied:
     """What works once is refused where nobody keeps what was used."""
-    return verifying.denied(
+    return denied(
         UNAVAILABLE, "this verifier keeps no record of used tokens, so no write is let in", "replay"
     )
 
 
 def _asked(command: object, resource: object, args: object) -> Asked:
-    if (
-        not isinstance(command, str)
-        or len(command) > MAX_COMMAND
-        or not _COMMAND.fullmatch(command)
-    ):
+    try:
+        path = _COMMAND.validate_python(command, strict=True)
+    except ValidationError:
         raise ConfigurationError(
-            "command must be a path of lower-case words, such as /github/issue/list",
+            "command must be a path of lower-case words, such as /github/issue/list, of at most "
+            f"{MAX_COMMAND} characters",
             setting="command",
-        )
+        ) from None
     if not isinstance(resource, Mapping):
         raise ConfigurationError(
             'resource must be a mapping such as {"provider": "github", "owner": "acme", "repo": '
@@ -268,7 +271,7 @@ def _asked(command: object, resource: object, args: object) -> Asked:
         )
     if args is not None and not isinstance(args, Mapping):
         raise ConfigurationError("args must be a mapping, or left out", setting="args")
-    return Asked(command, resource, {} if args is None else args)
+    return Asked(path, resource, {} if args is None else args)
 
 
 def issuers_of(given: object, setting: str = "trusted_issuers") -> tuple[str, ...]:
@@ -292,7 +295,7 @@ def _scribe(path: object) -> Scribe:
 
 
 def _did(given: object, setting: str, what: str) -> str:
-    if isinstance(given, str) and _DID.fullmatch(given):
+    if isinstance(given, str) and is_did(given):
         return given
     raise ConfigurationError(f"{setting}: {what} is a did:key:z6Mk…", setting=setting)
 
@@ -318,9 +321,10 @@ def _callable(setting: str, given: Any) -> Any:
 
 
 def _stale(given: object) -> Stale:
-    for known in get_args(Stale):
+    every: tuple[Stale, ...] = get_args(Stale)
+    for known in every:
         if given == known:
-            return known  # type: ignore[no-any-return]
+            return known
     raise ConfigurationError(
         f'on_stale_revocations must be "refuse" or "allow", not {given!r}',
         setting="on_stale_revocations",

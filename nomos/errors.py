@@ -60,8 +60,8 @@ class Denied(NomosError):
     of `nomos.models.DenyReason`, or `unavailable` from a verifier that cannot tell. `hop` is the
     index of the token at fault: the chain's root is 0, and the invocation comes last. `field` is
     the claim or the policy statement that failed, `wanted` and `found` the beginnings of the JSON
-    text of what it had to be and of what it was. `fix` says what would help. What is not known
-    is None. `record` is the receipt of a verifier that signs them.
+    text of what it had to be and of what it was; a statement is `wanted` in words. `fix` says what
+    would help. What is not known is None. `record` is the receipt of a verifier that signs them.
     """
 
     def __init__(

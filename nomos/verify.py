@@ -9,18 +9,19 @@ in nothing else. Docstrings are complete on `Verifier`; its twin refers to them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from inspect import isawaitable, iscoroutinefunction
 from types import TracebackType
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import anyio
 import anyio.to_thread
 
 from nomos._core.effects import Effect, Flow, Sign
+from nomos._core.lookups import AsyncReplay, AsyncRevocations, Replay, Revocations
 from nomos._core.recording import Recorded, VerificationRecord, believed, question
 from nomos._core.seen import Seen
-from nomos._core.verifying import Among, Look, Use, denied
+from nomos._core.verifying import Among, FirstAnswer, Use
 from nomos._io.drive import adrive, drive
 from nomos._io.replay import MemoryReplay
 from nomos._io.signer import AsyncSigner, Signer, shared
@@ -42,41 +43,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
-
-class Revocations(Protocol):
-    """Where a service looks up what was revoked."""
-
-    def among(self, ids: Collection[str]) -> Seen:
-        """Return those of `ids` (cids, DIDs, apps, envelopes) that are revoked, and as of when."""
-        ...
-
-
-class AsyncRevocations(Protocol):
-    """`Revocations`, awaited."""
-
-    async def among(self, ids: Collection[str]) -> Seen:
-        """See `Revocations.among`."""
-        ...
-
-
-class Replay(Protocol):
-    """Where it is kept what was used, for as long as it could be used again."""
-
-    def claim(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
-        """Return True to exactly one caller, ever; `expires_at` is in Unix seconds.
-
-        It has to be durable when this returns, and is kept for two minutes beyond `expires_at`.
-        """
-        ...
-
-
-class AsyncReplay(Protocol):
-    """`Replay`, awaited."""
-
-    async def claim(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
-        """See `Replay.claim`."""
-        ...
 
 
 class Verifier(VerifierBase):
@@ -173,7 +139,7 @@ class Verifier(VerifierBase):
         match effect:
             case Sign(request):
                 return Signer(self._link).ask(request)
-            case Look() if self._follower is not None:
+            case FirstAnswer() if self._follower is not None:
                 self._follower.look()
                 return None
             case Among(ids):
@@ -258,7 +224,7 @@ class AsyncVerifier(VerifierBase):
         match effect:
             case Sign(request):
                 return await AsyncSigner(self._link).ask(request)
-            case Look() if self._follower is not None:
+            case FirstAnswer() if self._follower is not None:
                 await self._follower.alook()
                 return None
             case Among(ids):
@@ -278,11 +244,10 @@ def verify_record(text: str, *, issuers: Sequence[str]) -> VerificationRecord:
     """Return what a receipt of verification says, if one of `issuers` signed it.
 
     `issuers` are the DIDs of the verifiers whose receipts are believed, as somebody told you whom
-    you trust. It needs no network and no clock. Raises `Denied` for any other text.
+    you trust. It needs no network and no clock. Raises `Denied` for any other text, and
+    `ConfigurationError` where `issuers` are no DIDs, or none at all.
     """
     known = list(issuers_of(issuers, "issuers"))
-    if not isinstance(text, str) or not text.isascii():
-        raise denied("malformed_ucan", "a receipt is a text of ASCII characters")
     return believed(Signer(shared()).ask(question(text, known)))
 
 

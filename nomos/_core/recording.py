@@ -14,8 +14,10 @@ from hashlib import sha256
 from typing import Any, Final
 
 from nomos._core import claimed
+from nomos._core.called import Asked, called
 from nomos._core.effects import Effect, Flow, Sign, perform
-from nomos._core.verifying import MAX_LINKS, Asked, Rules, called
+from nomos._core.tokens import MAX_TOKEN
+from nomos._core.verifying import MAX_LINKS, Rules
 from nomos._wire import (
     Answer,
     LoadKey,
@@ -32,6 +34,9 @@ from nomos.errors import Denied, SignerError
 from nomos.models import Secret, Verified
 
 ALLOW: Final = "allow"
+
+FIX: Final = "pass the whole receipt, and the DID of the verifier that signed it, if you trust it"
+"""What would help against a receipt that is not believed."""
 
 _SIGNED: Final = frozenset(
     (
@@ -155,7 +160,7 @@ def _refused(denied: Denied, scribe: Scribe, case: Case) -> Flow[None]:
 def believed(answer: Answer | Refused) -> VerificationRecord:
     """Return what a receipt says, from the binary's answer about it; raises `Denied`."""
     if isinstance(answer, Refused):
-        raise Denied(answer.message, code=answer.code, field=answer.field)
+        raise Denied(answer.message, code=answer.code, field=answer.field, fix=FIX)
     if not isinstance(answer, ReceiptVerified):
         raise SignerError("the signing binary gave another answer than was asked for")
     said = answer.receipt
@@ -176,8 +181,14 @@ def believed(answer: Answer | Refused) -> VerificationRecord:
     )
 
 
-def question(text: str, issuers: list[str]) -> VerifyReceipt:
-    """Return what to ask the binary about a receipt."""
+def question(text: object, issuers: list[str]) -> VerifyReceipt:
+    """Return what to ask the binary about a receipt; raises `Denied` for what can be none."""
+    if not isinstance(text, str) or not text.isascii():
+        raise Denied("a receipt is a text of ASCII characters", code="malformed_ucan", fix=FIX)
+    if len(text) > MAX_TOKEN:
+        raise Denied(
+            f"the receipt is longer than {MAX_TOKEN} characters", code="malformed_ucan", fix=FIX
+        )
     return VerifyReceipt(token=text, issuers=issuers)
 
 
@@ -210,9 +221,7 @@ def _allow(key: str, verified: Verified, case: Case) -> Receipt:
 
 
 def _refusal(key: str, denied: Denied, case: Case) -> Receipt:
-    token = case.token
-    legible = isinstance(token, str) and token.isascii()
-    claims = claimed.read(str(token), MAX_LINKS) if legible else None
+    claims = claimed.read(case.token, MAX_LINKS)
     return _receipt(key, case, outcome=denied.code, hop=denied.hop, **_named(denied, claims))
 
 

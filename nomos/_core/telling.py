@@ -188,9 +188,11 @@ def _json(value: object) -> str:
 
 def _moment(at: object) -> str:
     """A time in Unix seconds as people read it."""
+    if not isinstance(at, int | float):
+        return "no time"
     try:
-        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}Z"  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError, OSError):
+        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}Z"
+    except (ValueError, OverflowError, OSError):
         return "no time"
 
 

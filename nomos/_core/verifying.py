@@ -12,47 +12,37 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, get_args
-
-from pydantic import ValidationError
+from typing import Final, Literal, get_args
 
 from nomos._core import telling
 from nomos._core.approved import wrong_approval
+from nomos._core.called import Asked, called
 from nomos._core.claimed import MAX_IDS, Claims, mapping, read
 from nomos._core.effects import Effect, Flow, Sign, perform
-from nomos._core.fixes import MISSING, UNAVAILABLE, Part, fix, part_at
+from nomos._core.fixes import UNAVAILABLE
 from nomos._core.reads import is_read
-from nomos._core.requests import encode
+from nomos._core.refusing import denied, refused
 from nomos._core.seen import NEVER, Seen
 from nomos._core.tokens import MAX_TOKEN
-from nomos._core.worded import sentence
-from nomos._wire import MAX_LINE, Call, Refused, Verify
+from nomos._wire import Refused, Verify
 from nomos._wire import Verified as Proven
-from nomos.errors import Denied, InvalidRequest, SignerError
+from nomos.errors import Denied, SignerError
 from nomos.models import VerificationCode, Verified
-from nomos.resources import FILESYSTEM, GITHUB, Provider, canonical_resource
 
 Stale = Literal["refuse", "allow"]
 
 APPROVAL: Final = "approval"
 """Who issues what is claimed as an approval; no key has this name."""
 
-MAX_CALL: Final = MAX_LINE // 2
-"""Bytes of a call's resource and arguments that are compared with a token."""
-
-MAX_NESTING: Final = 32
-"""Levels of a call's resource and arguments, as many as a token may have."""
-
 MAX_LINKS: Final = 32
 """Links that are read for people; no verifier allows more."""
 
-_KNOWN: Final[Mapping[str, Provider]] = {each.name: each for each in (GITHUB, FILESYSTEM)}
 _VERIFICATION: Final = frozenset(get_args(VerificationCode))
 _SPACE: Final = re.compile(r"\s")
 _UNSEEN: Final = "what was revoked cannot be looked up now, so no token is honoured"
+_NO_CALL: Final = "this is a delegation, which hands authority on, and no call"
 _OTHER: Final = "the signing binary gave another answer than was asked for"
 
 
@@ -70,18 +60,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The call that somebody wants to make with a token."""
-
-    command: str
-    resource: Mapping[str, Any]
-    args: Mapping[str, Any]
-    bound: bool = False
-    """Whether the token has to sign every argument; else one that signs none is for any."""
-
-
-@dataclass(frozen=True)
-class Look(Effect[None]):
+class FirstAnswer(Effect[None]):
     """Wait for the first answer of the control plane that is followed, though not for long."""
 
 
@@ -100,6 +79,18 @@ class Use(Effect[bool]):
     audience: str
     nonce: str = field(repr=False)
     expires_at: int
+
+
+@dataclass(frozen=True)
+class View:
+    """What of a token is revoked, and how old that may be to be believed.
+
+    `failure` is why nothing could be looked up, if that is so.
+    """
+
+    seen: Seen
+    oldest: int
+    failure: Exception | None = None
 
 
 @dataclass(frozen=True)
@@ -128,10 +119,8 @@ def why(rules: Rules, token: object, asked: Asked | None, now: int) -> Flow[str]
         yield from prove(rules, token, asked, now)
     except (Denied, SignerError) as error:
         trouble = error
-    readable = isinstance(token, str) and len(token) <= MAX_TOKEN and token.isascii()
-    claims = read(str(token), MAX_LINKS) if readable else None
     return telling.told(
-        claims,
+        read(token, MAX_LINKS),
         trouble,
         audience=rules.audience,
         trusted=rules.trusted_issuers,
@@ -144,19 +133,8 @@ def prove(rules: Rules, token: object, asked: Asked | None, now: int) -> Flow[Pr
     """Return what `token` proves, for a call if there is one; nothing is used up."""
     text = _legible(token)
     claims = read(text, rules.max_depth)
-    seen, oldest = yield from _look_up(rules, claims)
-    question = Verify(
-        invocation=text,
-        now=now,
-        leeway=rules.leeway,
-        max_depth=rules.max_depth,
-        trusted_issuers=list(rules.trusted_issuers),
-        audience=rules.audience,
-        revoked=sorted(seen.ids),
-        revocations_age=seen.age,
-        revocations_max_age=oldest,
-        accept_unlinked=rules.accept_unlinked,
-    )
+    view = yield from _look_up(rules, claims)
+    question = _question(rules, text, view, now)
     call, wrong = (None, None) if asked is None else called(asked)
     answer = yield from perform(Sign(question.model_copy(update={"call": call})))
     if call is not None and isinstance(answer, Refused) and answer.code == "invalid_request":
@@ -164,15 +142,12 @@ def prove(rules: Rules, token: object, asked: Asked | None, now: int) -> Flow[Pr
         wrong = denied("resource_mismatch", f"the call is no plain JSON: {answer.message}", "args")
         answer = yield from perform(Sign(question))
     if isinstance(answer, Refused):
-        if answer.code == "untrusted_issuer" and not rules.trusted_issuers:
-            # To know no issuer yet is not the same as not to trust this one.
-            raise denied("revocations_stale", seen.trouble or _UNSEEN)
-        raise _refused(answer, seen, claims)
+        raise _trouble(rules, answer, view, claims)
     if not isinstance(answer, Proven) or claims is None or not _is_of(answer, claims):
         raise SignerError(_OTHER)
-    if seen.ids:
-        # The binary knows tokens and who signed them; the rest of what was looked up is ours.
-        raise denied("revoked", f"revoked: {', '.join(sorted(seen.ids))}")
+    if view.seen.ids:
+        # The binary finds all of these, and nothing passes that it does not.
+        raise denied("revoked", f"it rests on what is revoked: {', '.join(sorted(view.seen.ids))}")
     if wrong is not None:
         raise wrong
     if asked is not None and asked.bound:
@@ -181,6 +156,22 @@ def prove(rules: Rules, token: object, asked: Asked | None, now: int) -> Flow[Pr
     if trouble is not None:
         raise denied(*trouble, hop=0)
     return Proof(answer, claims)
+
+
+def _question(rules: Rules, text: str, view: View, now: int) -> Verify:
+    """Return what to ask the binary about a token, whatever it is to be good for."""
+    return Verify(
+        invocation=text,
+        now=now,
+        leeway=rules.leeway,
+        max_depth=rules.max_depth,
+        trusted_issuers=list(rules.trusted_issuers),
+        audience=rules.audience,
+        revoked=sorted(view.seen.ids),
+        revocations_age=view.seen.age,
+        revocations_max_age=view.oldest,
+        accept_unlinked=rules.accept_unlinked,
+    )
 
 
 def verified(proven: Proven) -> Verified:
@@ -204,18 +195,6 @@ def verified(proven: Proven) -> Verified:
     )
 
 
-def denied(
-    code: str,
-    message: str,
-    field: str | None = None,
-    *,
-    hop: int | None = None,
-    part: Part | None = None,
-) -> Denied:
-    """Return a refusal with what would help against it."""
-    return Denied(message, code=code, hop=hop, field=field, fix=fix(code, field, part))
-
-
 def _legible(token: object) -> str:
     """Return the token's text if it is worth being looked at."""
     if token is None:
@@ -231,8 +210,8 @@ def _legible(token: object) -> str:
     return token
 
 
-def _look_up(rules: Rules, claims: Claims | None) -> Flow[tuple[Seen, int]]:
-    """Return what of a token is revoked, and how old that view may be to be believed.
+def _look_up(rules: Rules, claims: Claims | None) -> Flow[View]:
+    """Return what of a token is revoked, as far as that is known.
 
     Whatever is wrong with the view: unknown is not "not revoked". It is left to the binary to say
     so, once it knows that the token is worth that answer.
@@ -246,10 +225,10 @@ def _look_up(rules: Rules, claims: Claims | None) -> Flow[tuple[Seen, int]]:
         known = Seen(names & seen.ids, age, seen.trouble)
     except Exception as error:  # noqa: BLE001 - a view may be anybody's
         trouble = f"{_UNSEEN} ({type(error).__name__})"
-        return Seen(frozenset(), NEVER, trouble), rules.max_age
+        return View(Seen(frozenset(), NEVER, trouble), rules.max_age, error)
     # A view that never was complete is none; one that has grown old may do for who says so.
     old = rules.stale == "allow" and age < NEVER
-    return known, max(rules.max_age, age) if old else rules.max_age
+    return View(known, max(rules.max_age, age) if old else rules.max_age)
 
 
 def _age(seen: Seen) -> int:
@@ -259,70 +238,27 @@ def _age(seen: Seen) -> int:
     return min(math.ceil(seen.age), NEVER)
 
 
-def called(asked: Asked) -> tuple[Call | None, Denied | None]:
-    """Return the call in its canonical form, or why no token can be for it."""
-    resource, args = dict(asked.resource), dict(asked.args)
-    if "resource" in args:
-        return None, denied("resource_mismatch", "no argument is called resource", "args")
-    name = resource.get("provider")
-    provider = _KNOWN.get(name) if isinstance(name, str) else None
-    try:
-        if provider is not None:
-            resource = canonical_resource(provider, resource)
-        whole = {"resource": resource, "args": args}
-        if len(encode(whole)) > MAX_CALL:
-            return None, denied(
-                "resource_mismatch", f"the call is longer than {MAX_CALL} bytes", "args"
-            )
-        if _nested(whole, MAX_NESTING):
-            return None, denied(
-                "resource_mismatch", f"the call is nested deeper than {MAX_NESTING} levels", "args"
-            )
-        return Call(cmd=asked.command, resource=resource, args=args), None
-    except InvalidRequest as error:
-        # A provider names the fields at fault; `encode` could mean anything in the call.
-        fields = [each for each in error.fields if each.startswith("resource.")]
-        message = str(error) if fields else "the call is no plain JSON"
-        return None, denied("resource_mismatch", message, fields[0] if fields else "args")
-    except ValidationError:
-        return None, denied("resource_mismatch", "the names in a call are text", "args")
-
-
-def _nested(value: Mapping[str, Any], most: int) -> bool:
-    """Whether plain JSON is nested deeper than `most` levels; `{}` has one."""
-    level: list[Any] = [value]
-    for _ in range(most):
-        level = [
-            each
-            for one in level
-            for each in (one.values() if isinstance(one, dict) else one)
-            if isinstance(each, dict | list | tuple)
-        ]
-    return bool(level)
-
-
-def _refused(answer: Refused, seen: Seen, claims: Claims | None) -> Denied | SignerError:
+def _trouble(
+    rules: Rules, answer: Refused, view: View, claims: Claims | None
+) -> Denied | SignerError:
     """Return what to raise for a refusal of the binary's."""
-    code, message, field = answer.code, sentence(answer), answer.field
-    if code not in _VERIFICATION:
-        return SignerError(message, code=code, hop=answer.hop)
-    if code == "revocations_stale" and seen.trouble is not None:
-        message = seen.trouble
-    if code == "malformed_ucan" and claims is not None and "pol" in claims.payload:
-        message, field = "this is a delegation, which hands authority on, and no call", "typ"
-    links = () if claims is None else claims.links
-    part = part_at(code, answer.hop, field, links, used=True)
-    if part == "orphan":
-        message = MISSING
-    return Denied(
-        message,
-        code=code,
-        hop=answer.hop,
-        field=field,
-        wanted=answer.wanted,
-        found=answer.found,
-        fix=fix(code, field, part),
-    )
+    if answer.code not in _VERIFICATION:
+        return SignerError(answer.message, code=answer.code, hop=answer.hop)
+    if answer.code == "untrusted_issuer" and not rules.trusted_issuers:
+        # To know no issuer yet is not the same as not to trust this one.
+        refusal = denied("revocations_stale", view.seen.trouble or _UNSEEN)
+    elif answer.code == "malformed_ucan" and claims is not None and "pol" in claims.payload:
+        message = "this is a delegation, which hands authority on, and no call"
+        refusal = refused(
+            answer.model_copy(update={"field": "typ"}), (), used=True, message=message
+        )
+    else:
+        links = () if claims is None else claims.links
+        stale = view.seen.trouble if answer.code == "revocations_stale" else None
+        refusal = refused(answer, links, used=True, message=stale or "")
+    if refusal.code == "revocations_stale":
+        refusal.__cause__ = view.failure  # why nothing could be looked up
+    return refusal
 
 
 def _check_bound(asked: Asked, proven: Proven) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from nomos._core import claimed, verifying, worded
+from nomos._core import claimed
+from nomos._core.called import called
 from nomos._core.claimed import Claims
-from nomos._core.fixes import MISSING, fix, part_at
+from nomos._core.fixes import fix
+from nomos._core.refusing import refused
 from nomos._core.tokens import peek
 from nomos._wire import Refused, Verified, Verify, Wanted
 from nomos.cli.token_look import Ask, asked
@@ -23,7 +25,7 @@ def proven(tokens: Sequence[str], terms: Terms, ask: Ask) -> Verified:
     names = _named(chain)
     seen = terms.view.among(names)
     rules = terms.rules
-    call, wrong = (None, None) if terms.call is None else verifying.called(terms.call)
+    call, wrong = (None, None) if terms.call is None else called(terms.call)
     answer = asked(
         ask,
         Verify,
@@ -72,19 +74,10 @@ def _named(chain: Sequence[str]) -> frozenset[str]:
 def _denied(answer: Refused, chain: Sequence[str]) -> Denied | SignerError:
     if fix(answer.code) is None:
         return SignerError(answer.message, code=answer.code, hop=answer.hop)
-    claims, message = claims_of(chain), worded.sentence(answer)
+    claims = claims_of(chain)
     links = () if claims is None else (*claims.links, claims.payload)
-    part = part_at(answer.code, answer.hop, answer.field, links, used=False)
-    if part == "orphan":
-        message = MISSING
-    elif answer.code == "audience_mismatch":
-        message = "this is a chain, which hands authority on and is no call: its holder is another"
-    return Denied(
-        message,
-        code=answer.code,
-        hop=answer.hop,
-        field=answer.field,
-        wanted=answer.wanted,
-        found=answer.found,
-        fix=fix(answer.code, answer.field, part),
-    )
+    other = answer.code == "audience_mismatch"
+    return refused(answer, links, used=False, message=_OTHER if other else "")
+
+
+_OTHER = "this is a chain, which hands authority on and is no call: its holder is another"

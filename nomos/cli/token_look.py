@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any, Final, Literal
 
 from nomos._core.tokens import peek
-from nomos._core.worded import sentence
+from nomos._core.worded import sentence, wanted
 from nomos._wire import (
     Answer,
     Inspect,
@@ -278,4 +278,4 @@ def _refusal(answer: Answer | Refused) -> Refused:
 def _finding(refused: Refused) -> Finding:
     if refused.code in ("internal", "protocol", "unknown_op"):
         raise SignerError(refused.message, code=refused.code)
-    return Finding(refused.code, sentence(refused), refused.field, refused.wanted, refused.found)
+    return Finding(refused.code, sentence(refused), refused.field, wanted(refused), refused.found)

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from nomos._core.called import Asked
 from nomos._core.seen import Seen
-from nomos._core.verifying import Asked
 from nomos._io.following import Follower
 from nomos._io.urls import checked_url, is_loopback
 from nomos._settings import VARIABLES, checked_api_key

@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from nomos._core import verifying
+from nomos._core.called import Asked
 from nomos._core.effects import Effect, Sign
 from nomos._core.recording import ALLOW, hashes
 from nomos._core.seen import Seen
-from nomos._core.verifying import Among, Asked, Rules
+from nomos._core.verifying import Among, Rules
 from nomos._io.drive import drive
 from nomos._wire import ReceiptVerified, Refused, Verified, VerifyReceipt
 from nomos.cli.token_chain import proven

@@ -15,13 +15,17 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import anyio.to_thread
+from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection
 
+from nomos.capabilities import MAX_COMMAND
 from nomos.errors import ConfigurationError, Denied, SignerError
 from nomos.integrations import _refusals
 from nomos.integrations._refusals import Refusal, bearer, named, refusal
+from nomos.models import Command
+from nomos.unseen import unseen
 from nomos.verify import AsyncVerifier, Verified, Verifier
 
 log = logging.getLogger(__name__)
@@ -38,16 +42,17 @@ PROVEN: Final = "nomos.proven"
 REQUEST_ID: Final = "nomos.request_id"
 """Where a request's scope keeps its id."""
 
-_COMMAND: Final = re.compile(r"/[a-z0-9_-]+(/[a-z0-9_-]+)*")
+_COMMAND: Final[TypeAdapter[str]] = TypeAdapter(Command)
 _PLACE: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:int)?\}")
 _WHOLE: Final = re.compile(r"0|-?[1-9][0-9]{0,15}")
 
 
 @dataclass(frozen=True)
 class Proof:
-    """One call that the token of a request was proven for, and by which verifier."""
+    """One call that a token of a request was proven for, and by which verifier."""
 
     verifier: AnyVerifier = field(repr=False)
+    token: str = field(repr=False)
     call: str = field(repr=False)
     verified: Verified
 
@@ -63,11 +68,14 @@ class Needed:
     bound: bool = False
 
     def __post_init__(self) -> None:
-        if not _COMMAND.fullmatch(self.command):
+        try:
+            _COMMAND.validate_python(self.command, strict=True)
+        except ValidationError:
             raise ConfigurationError(
-                f"{self.command!r} is no command: write it as /github/issue/list",
+                f"{self.command!r} is no command: write it as /github/issue/list, in at most "
+                f"{MAX_COMMAND} characters",
                 setting="command",
-            )
+            ) from None
         for name, source in (("resource", self.resource), ("args", self.args)):
             if source is None and name == "args":
                 continue
@@ -100,11 +108,12 @@ class Needed:
         call = self._text(resource, args)
         proofs: list[Proof] = connection.scope.setdefault(PROVEN, [])
         for proof in proofs:
-            same = proof.verifier is verifier and proof.call == call
+            # An application may send requests of its own with what is in this one's scope.
+            same = proof.verifier is verifier and (proof.token, proof.call) == (token, call)
             if same and not (self.bound and (args or {}).keys() - proof.verified.args.keys()):
                 return proof.verified
         verified = await self._asked(verifier, token, resource, args, request_id)
-        proofs.append(Proof(verifier, call, verified))
+        proofs.append(Proof(verifier, token, call, verified))
         return verified
 
     def _text(self, resource: Mapping[str, Any], args: Mapping[str, Any] | None) -> str:
@@ -140,15 +149,7 @@ class Needed:
         try:
             verified: object = await self._verified(verifier, token, resource, args)
         except Denied as denied:
-            # What a verifier cannot tell is for this service's operator to mend.
-            log.log(
-                logging.ERROR if denied.code == "unavailable" else logging.INFO,
-                "%s is refused (request %s): %s: %a",
-                self.command,
-                request_id,
-                denied.code,
-                str(denied),
-            )
+            self._log(denied, request_id)
             raise refusal(denied, self.command, _audience(verifier)) from None
         except SignerError:
             log.exception("the verifier gave no answer (request %s)", request_id)
@@ -163,6 +164,20 @@ class Needed:
             log.error("the verifier gave %s instead of a Verified (request %s)", kind, request_id)
             raise internal()
         return verified
+
+    def _log(self, denied: Denied, request_id: str) -> None:
+        """Tell of a refusal: of what failed here, that is for this service's operator to mend."""
+        failure = denied.__cause__
+        ours = failure is not None or denied.code == "unavailable"
+        log.log(
+            logging.ERROR if ours else logging.INFO,
+            "%s is refused (request %s): %s: %s",
+            self.command,
+            request_id,
+            denied.code,
+            on_one_line(str(denied)),
+            exc_info=failure,
+        )
 
     async def _verified(
         self,
@@ -219,6 +234,13 @@ def request_id_of(scope: MutableMapping[str, Any]) -> str:
         given = Headers(scope=scope).get("x-request-id")
         known = scope[REQUEST_ID] = _refusals.request_id(given)
     return known
+
+
+def on_one_line(text: str) -> str:
+    """Spell out what could break a line of the log, or hide in it."""
+    return "".join(
+        f"\\u{ord(letter):04x}" if letter in "\n\t" or unseen(letter) else letter for letter in text
+    )
 
 
 def internal() -> Refusal:

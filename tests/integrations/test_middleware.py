@@ -622,6 +622,25 @@ async def test_what_was_proven_is_kept_from_other_requests() -> None:
     assert state == {}
 
 
+async def test_what_was_proven_of_one_token_is_not_of_another() -> None:
+    """An application may send requests of its own, with what is in the scope of one that came."""
+    verifier = Recording()
+    app = NomosMiddleware(PlainTextResponse(""), rules=RULES, verifier=verifier)
+
+    async def batch(scope: Scope, receive: Receive, send: Send) -> None:
+        for token in (b"a.b.c", b"x.y.z", TOKEN["authorization"].encode().split()[1]):
+            headers = [(b"authorization", b"Bearer " + token)]
+            await app({**scope, "headers": headers}, receive, send_nothing)
+        await PlainTextResponse("")(scope, receive, send)
+
+    async def send_nothing(message: Message) -> None:
+        pass
+
+    async with client(NomosMiddleware(batch, rules=RULES, verifier=verifier)) as http:
+        assert (await http.get("/queues/ops", headers=TOKEN)).status_code == 200
+    assert len(verifier.asked) == len({"a.b.c", "x.y.z", TOKEN["authorization"].split()[1]})
+
+
 # Websockets, lifespan, and what is none of them
 
 

@@ -271,17 +271,6 @@ async def test_whatever_a_verifier_does_but_verify_is_a_no(
     assert "zSecret" not in answer.text
 
 
-async def test_a_refusal_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "nomos.integrations")
-    denied = Denied("no\nINFO all is well", code="expired", hop=1)
-    async with client(one_route(Recording(denied), resource=QUEUE)) as http:
-        await http.get("/queues/ops", headers={**TOKEN, "x-request-id": "r-8"})
-    (record,) = [each for each in caplog.records if each.name.startswith("nomos.integrations")]
-    told = "'no\\nINFO all is well (hop 1)'"
-    assert record.getMessage() == f"{LIST} is refused (request r-8): expired: {told}"
-    assert record.levelno == logging.INFO
-
-
 @pytest.mark.parametrize("says", [RuntimeError("x"), SignerError("x"), True])
 async def test_the_log_has_the_request_id_of_the_answer(
     says: object, caplog: pytest.LogCaptureFixture

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from verifiers import READ, SYNC, Colour
+from vectors.forge import SERVICE
+from verifiers import READ, SYNC, Colour, key_file
 
 from nomos._core.tokens import peek
 from nomos.errors import Denied, InvalidRequest, Unintelligible
 from nomos.resources import GITHUB, canonical_resource
-from nomos.verify import MemoryReplay, Seen
+from nomos.verify import MemoryReplay, Seen, verify_record
 
 FOLDER: Final = Path(__file__).parent.parent / "vectors"
 COMMAND: Final = re.compile(r"/github/issue/[a-z]+")
@@ -102,6 +104,39 @@ def test_the_async_verifier_answers_as_the_other_does(backend: str) -> None:
     asked = [ask for path in ATTACKS for ask, _ in list(rows(path))[:12]]
     sync, colour = SYNC, Colour(backend)
     assert [attempt(colour, ask) for ask in asked] == [attempt(sync, ask) for ask in asked]
+
+
+DOTS: Final = "." * 20_000_000
+"""A text that takes many times its size, if it is taken apart before it is measured."""
+
+
+@pytest.fixture
+def measured() -> Iterator[None]:
+    """Refuse what a test takes beyond a megabyte."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.usefixtures("measured")
+def test_what_is_too_long_is_not_taken_apart() -> None:
+    with pytest.raises(Unintelligible):
+        peek(DOTS)
+    with pytest.raises(Unintelligible):
+        peek(DOTS[:60_000] + "x")
+    assert "cannot be read" in SYNC.why(DOTS)
+    with pytest.raises(Denied):
+        verify_record(DOTS, issuers=[SERVICE.did])
+
+
+@pytest.mark.usefixtures("measured")
+def test_nor_is_it_for_its_receipt(tmp_path: Path) -> None:
+    denied = SYNC.denied(DOTS, receipt_key=key_file(tmp_path))
+    assert denied.record is not None
+    assert verify_record(denied.record, issuers=[SERVICE.did]).invocation is None
 
 
 def test_there_are_many_and_of_most_codes() -> None:

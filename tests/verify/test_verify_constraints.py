@@ -27,7 +27,7 @@ async def asked(
 
 @KINDS
 @pytest.mark.parametrize(
-    ("args", "told", "found"), [({"n": 11}, "n is 11", "11"), ({}, "there is none", None)]
+    ("args", "told", "found"), [({"n": 11}, "n is 11", "11"), ({}, "the token signs none", None)]
 )
 async def test_a_constraint_that_refuses_is_said_in_words(
     kind: type[Verifier], args: dict[str, Any], told: str, found: str | None
@@ -39,8 +39,10 @@ async def test_a_constraint_that_refuses_is_said_in_words(
     assert str(denied).startswith(
         f"this link holds only where n is at most 10 (pol[0]), and {told} (hop 0): "
     )
-    assert (denied.field, denied.wanted) == ("pol[0]", '["<=",".args.n",10]')
+    assert (denied.field, denied.wanted) == ("pol[0]", "n is at most 10")
     assert denied.found == found
+    assert denied.fix is not None
+    assert ("headers(args=" in denied.fix) == (found is None)
 
 
 OPEN = use([*LINKS], args={"resource": RESOURCE})

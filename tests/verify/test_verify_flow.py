@@ -8,9 +8,10 @@ import pytest
 from vectors.forge import ISSUER, NOW, SERVICE
 from verifiers import RESOURCE, TO_WRITE, TOKEN
 
+from nomos._core.called import Asked
 from nomos._core.effects import Flow, Sign
 from nomos._core.seen import NEVER, Seen
-from nomos._core.verifying import Among, Asked, Rules, Use, prove, verify
+from nomos._core.verifying import Among, Rules, Use, prove, verify
 from nomos._io.signer import Signer, shared
 from nomos._wire import Hello, Refused, Verified, Verify
 from nomos.errors import Denied, SignerError
@@ -109,6 +110,30 @@ def test_a_view_that_failed_is_as_old_as_can_be() -> None:
     assert isinstance(sign, Sign)
     assert isinstance(sign.request, Verify)
     assert (sign.request.revocations_age, sign.request.revocations_max_age) == (NEVER, 5)
+
+
+def test_why_a_view_failed_is_kept_as_the_cause() -> None:
+    flow = prove(RULES, TOKEN, None, NOW)
+    next(flow)
+    failure = OSError("down")
+    sign = flow.throw(failure)
+    assert isinstance(sign, Sign)
+    assert isinstance(sign.request, Verify)
+    with pytest.raises(Denied) as denied:
+        flow.send(Signer(shared()).ask(sign.request))
+    assert denied.value.code == "revocations_stale"
+    assert denied.value.__cause__ is failure
+
+
+def test_a_failed_view_is_no_cause_of_another_refusal() -> None:
+    flow = prove(Rules((SERVICE.did,), SERVICE.did, 8), TOKEN, None, NOW)
+    next(flow)
+    sign = flow.throw(OSError("down"))
+    assert isinstance(sign, Sign)
+    assert isinstance(sign.request, Verify)
+    with pytest.raises(Denied) as denied:
+        flow.send(Signer(shared()).ask(sign.request))
+    assert (denied.value.code, denied.value.__cause__) == ("untrusted_issuer", None)
 
 
 def test_a_use_does_not_show_its_nonce() -> None:

@@ -43,14 +43,15 @@ from verifiers import (
     TOKEN,
     WRITE,
     Colour,
+    key_file,
     replay,
     settings,
 )
 
 from nomos import Verifier
 from nomos._core import recording
-from nomos._core.recording import Scribe
-from nomos._core.verifying import Asked
+from nomos._core.called import Asked
+from nomos._core.recording import FIX, Scribe
 from nomos._io.signer import Signer, shared
 from nomos._wire import ForgetKey, Hello, HelloAnswer
 from nomos.errors import ConfigurationError, Denied, SignerError
@@ -62,11 +63,7 @@ ARGS: Final = {"state": "open"}
 
 @pytest.fixture
 def key(tmp_path: Path) -> Path:
-    """The service's key, in a file of its own."""
-    file = tmp_path / "service.key"
-    file.write_text(f"{SERVICE.seed}\n")
-    file.chmod(0o600)
-    return file
+    return key_file(tmp_path)
 
 
 def read(text: str | None) -> VerificationRecord:
@@ -274,19 +271,22 @@ def test_every_changed_letter_is_found(key: Path) -> None:
         (TOKEN, "malformed_ucan"),
         (LINKS[0], "malformed_ucan"),
         (checkpoint(), "malformed_ucan"),
+        ("a" * 70_000, "malformed_ucan"),
+        ("a" * 2_000_000, "malformed_ucan"),
     ],
 )
 def test_what_is_no_receipt_is_refused(text: Any, code: str) -> None:
     with pytest.raises(Denied) as denied:
         verify_record(text, issuers=[SERVICE.did, ISSUER.did])
     assert denied.value.code == code
+    assert denied.value.fix == FIX
 
 
 def test_a_receipt_is_only_believed_of_whom_one_trusts(key: Path) -> None:
     text = str(SYNC.verify(TOKEN, receipt_key=key).record)
     with pytest.raises(Denied) as denied:
         verify_record(text, issuers=[ISSUER.did])
-    assert denied.value.code == "untrusted_issuer"
+    assert (denied.value.code, denied.value.fix) == ("untrusted_issuer", FIX)
     for nobody in ([], "", SERVICE.did, ["x"], None):
         with pytest.raises(ConfigurationError) as wrong:
             verify_record(text, issuers=nobody)  # type: ignore[arg-type]

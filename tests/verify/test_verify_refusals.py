@@ -26,6 +26,7 @@ from vectors.forge import (
     with_signature,
 )
 from verifiers import (
+    APPROVAL,
     LINKS,
     READ,
     RESOURCE,
@@ -83,7 +84,13 @@ def on(**changes: Any) -> Mapping[str, Any]:
 NARROW = root(meta={"resource_constraint": {"provider": "github", "owner": "acme"}})
 STRICT = root(pol=[["==", ".args.state", "open"]])
 FAR_LINEAGE = root(prf=["ab" * 32, "cd" * 32], meta={"lineage": {"depth": 3}})
-APPS = root(meta={"app_id": "app_1", "lineage": {"apps": ["app_0"], "invokedBy": [STRANGER.did]}})
+APPS = root(
+    meta={
+        "app_id": "app_1",
+        "lineage": {"apps": ["app_0"], "invokedBy": [STRANGER.did], "root": "evt_0"},
+    }
+)
+BY_APP = use([APPS, child(APPS)])
 
 CASES: Final = [
     Case("nothing", "malformed_ucan", None),
@@ -161,11 +168,19 @@ CASES: Final = [
         "revoked ancestor", "revoked", use([FAR_LINEAGE, child(FAR_LINEAGE)]), 0, "prf",
         settings={"revocations": ["cd" * 32]},
     ),
-    Case("revoked taker", "revoked", TOKEN, settings={"revocations": [SERVICE.did]}),
+    Case("revoked taker", "revoked", TOKEN, 2, "aud", settings={"revocations": [SERVICE.did]}),
     *(
-        Case(f"revoked {name}", "revoked", use([APPS, child(APPS)]),
-             settings={"revocations": [ident]})
-        for name, ident in (("app", "app_1"), ("older app", "app_0"), ("inviter", STRANGER.did))
+        Case(f"revoked {name}", "revoked", BY_APP, 0, field, settings={"revocations": [ident]})
+        for name, ident, field in (
+            ("app", "app_1", "meta.app_id"),
+            ("older app", "app_0", "meta.lineage.apps"),
+            ("inviter", STRANGER.did, "meta.lineage.invokedBy"),
+            ("first question", "evt_0", "meta.lineage.root"),
+        )
+    ),
+    Case(
+        "revoked approval", "revoked", use([approved()]), 0, "meta.approval.id",
+        settings={"revocations": [APPROVAL["id"]]},
     ),
     Case(
         "revoked in an old view", "revoked", TOKEN, 1, "cid",

@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import anyio
@@ -93,6 +94,14 @@ class Store:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
+
+
+def key_file(folder: Path) -> Path:
+    """The service's key, in a file of its own."""
+    file = folder / "service.key"
+    file.write_text(f"{SERVICE.seed}\n")
+    file.chmod(0o600)
+    return file
 
 
 def in_child(work: Any) -> str:
