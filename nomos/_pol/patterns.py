@@ -16,8 +16,11 @@ from typing import Final
 
 from nomos._pol.checks import Statement
 from nomos._pol.hosts import SCHEMES, host
-from nomos._pol.values import MAX_TEXT, refuse
+from nomos._pol.values import refuse
 from nomos.errors import ConfigurationError
+
+MAX_PREFIX: Final = 1000
+"""Characters of a path that others lie beneath: its patterns are texts of at most 1,024."""
 
 INSIDE: Final = ("/..", "\\.", "//", "/./", "\\/", "%", "\0")
 """What is nowhere in a path that stays beneath its beginning."""
@@ -50,8 +53,8 @@ class Address:
 
 def folder(prefix: object, where: str) -> str:
     """Return a path that others may lie beneath, without a slash at its end; "/" is the root."""
-    if not isinstance(prefix, str) or not 0 < len(prefix) <= MAX_TEXT:
-        refuse(where, f"must be under a path of 1 to {MAX_TEXT} characters, such as src/a")
+    if not isinstance(prefix, str) or not 0 < len(prefix) <= MAX_PREFIX:
+        refuse(where, f"must be under a path of 1 to {MAX_PREFIX} characters, such as src/a")
     if _UNREADABLE.search(prefix):
         refuse(where, "must be under a path without %, backslashes and control characters")
     if prefix == "/":
