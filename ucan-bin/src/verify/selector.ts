@@ -35,7 +35,7 @@ const SEGMENT =
   /(?:\.([\p{L}_][\p{L}\p{M}\p{N}_$-]*)|\.?\[(?:(-?\d{1,15})|("(?:[^"\\]|\\.)*")|(?!:\])(-?\d{1,15})?(:)(-?\d{1,15})?)?\])(\?*)/uy;
 
 /** More than any path needs: no call is nested as deep. */
-const MAX_SEGMENTS = 64;
+export const MAX_SEGMENTS = 64;
 
 /** Parse a selector, or say what is wrong with it. */
 export function parseSelector(text: string): Selector | string {
