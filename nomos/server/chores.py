@@ -1,7 +1,8 @@
 """What a server does beside answering: deliver, sign, follow, tidy.
 
 A chore is a coroutine function that runs until it is cancelled. One that fails is told of in
-the log and begun again after a while: no failure of one may stop the others or the server.
+the log and begun again after a while: no failure of one may stop the others or the server. It
+ends by itself with the database.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
+
+from nomos.server.storage.database import StorageClosed
 
 PAUSE_SECONDS: Final = 1.0
 """Before a chore that failed is begun again."""
@@ -41,6 +44,8 @@ async def _kept_up(name: str, chore: Chore) -> None:
     while True:
         try:
             await chore()
+        except StorageClosed:
+            return
         except Exception:
             log.exception("%s failed; it is begun again", name)
         await asyncio.sleep(PAUSE_SECONDS)

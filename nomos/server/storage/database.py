@@ -43,6 +43,13 @@ class StorageUnavailable(NomosError):
     """The database did not do it. Nothing of the transaction at hand was kept."""
 
 
+class StorageClosed(StorageUnavailable):
+    """The database is closed, or the process around it is ending."""
+
+    def __init__(self) -> None:
+        super().__init__("the server is shutting down")
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What came of one piece of work."""
@@ -71,7 +78,11 @@ class Database:
         self._refuse_when_closed()
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._read_threads, _read, self._reader, work)
+            done = loop.run_in_executor(self._read_threads, _read, self._reader, work)
+        except RuntimeError:  # the interpreter is ending
+            raise StorageClosed from None
+        try:
+            return await done
         except exc.SQLAlchemyError as failure:
             raise _unavailable(failure) from failure
 
@@ -104,7 +115,7 @@ class Database:
 
     def _refuse_when_closed(self) -> None:
         if self._closed:
-            raise StorageUnavailable("the server is shutting down")
+            raise StorageClosed
 
     async def _drain(self) -> None:
         loop = asyncio.get_running_loop()
@@ -117,8 +128,8 @@ class Database:
                     outcomes = await loop.run_in_executor(
                         self._write_thread, commit, self._writer, works
                     )
-                except RuntimeError as failure:  # the interpreter is ending
-                    outcomes = [Outcome(error=failure)] * len(works)
+                except RuntimeError:  # the interpreter is ending
+                    outcomes = [Outcome(error=StorageClosed())] * len(works)
                 for (_, done), outcome in zip(group, outcomes, strict=True):
                     _settle(done, outcome)
         finally:

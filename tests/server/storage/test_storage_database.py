@@ -18,7 +18,7 @@ from sqlalchemy.schema import CreateTable
 
 from nomos.server.storage import database as module
 from nomos.server.storage import tables
-from nomos.server.storage.database import Database, StorageUnavailable, commit
+from nomos.server.storage.database import Database, StorageClosed, StorageUnavailable, commit
 from nomos.server.storage.engine import open_reader, open_writer
 from nomos.server.storage.migrate import upgrade
 from nomos.server.storage.tables import tenants
@@ -147,6 +147,19 @@ async def test_too_many_waiting_writes_are_turned_away(
     gate.go.set()
     await asyncio.gather(held, *waiting)
     assert await ids(database) == {"0", "1"}
+
+
+async def test_an_interpreter_that_ends_is_a_database_that_closed(tmp_path: Path) -> None:
+    """Its threads are told to end before ours are, and take no work from then on."""
+    database = Database(tmp_path)
+    await database.write(upgrade)
+    for threads in (database._read_threads, database._write_thread):
+        await asyncio.to_thread(threads.shutdown)
+    with pytest.raises(StorageClosed, match="shutting down"):
+        await database.read(lambda _: None)
+    with pytest.raises(StorageClosed, match="shutting down"):
+        await database.write(add("a"))
+    await database.close()
 
 
 async def test_closing_finishes_what_was_begun(tmp_path: Path) -> None:

@@ -1,0 +1,59 @@
+"""Chores go on whatever fails, and end with their database without a word."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from nomos.server import chores
+from nomos.server.chores import Chores
+from nomos.server.storage.database import StorageClosed, StorageUnavailable
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def test_one_that_fails_is_told_of_and_begun_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(chores, "PAUSE_SECONDS", 0)
+    begun, third = 0, asyncio.Event()
+
+    async def chore() -> None:
+        nonlocal begun
+        begun += 1
+        if begun == 3:
+            third.set()
+            await asyncio.Event().wait()
+        raise StorageUnavailable("too many writes")
+
+    under_way = Chores()
+    under_way.start("tidying", chore)
+    await asyncio.wait_for(third.wait(), 10)
+    await under_way.close()
+    told = [each.message for each in caplog.records if each.levelno == logging.ERROR]
+    assert told == ["tidying failed; it is begun again"] * 2
+
+
+async def test_one_whose_database_is_closed_ends_without_a_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ended = asyncio.Event()
+
+    async def chore() -> None:
+        ended.set()
+        raise StorageClosed
+
+    under_way = Chores()
+    under_way.start("tidying", chore)
+    await asyncio.wait_for(ended.wait(), 10)
+    await asyncio.sleep(0.05)
+    assert [task.done() for task in under_way._tasks] == [True]
+    await under_way.close()
+    assert caplog.records == []
