@@ -56,3 +56,15 @@ test("a foreign sub breaks the link, the root's does not", () => {
     "chain_invalid",
   );
 });
+
+test.each([
+  ["none", []],
+  ["another", ["f".repeat(64)]],
+  ["the link before, and another", [parent.cid, "f".repeat(64)]],
+  ["another, and the link before", ["f".repeat(64), parent.cid]],
+])("prf that names %s is no link to the one before", (_, prf) => {
+  expect(wrongLink(child({}), parent, undefined, ISSUER.did, false)).toBeUndefined();
+  expect(wrongLink(child({ prf }), parent, undefined, ISSUER.did, false)).toMatchObject({
+    code: "chain_invalid",
+  });
+});

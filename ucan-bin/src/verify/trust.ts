@@ -63,7 +63,10 @@ const REVOKED = {
 /** A claim, and what it names. */
 type Naming = readonly [field: keyof typeof REVOKED, id: Json | undefined];
 
-function refused(namings: readonly Naming[], ids: ReadonlySet<Json | undefined>): Refusal | undefined {
+function refused(
+  namings: readonly Naming[],
+  ids: ReadonlySet<Json | undefined>,
+): Refusal | undefined {
   const found = namings.find(([, id]) => ids.has(id));
   if (found === undefined) return undefined;
   const [field, id] = found;
