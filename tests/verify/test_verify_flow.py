@@ -83,6 +83,21 @@ def test_a_token_that_only_the_binary_can_read_was_not_looked_up() -> None:
         flow.send(answered(question))
 
 
+def test_what_was_looked_up_as_revoked_is_refused_whatever_the_binary_says() -> None:
+    _, question = begun()
+    flow = verify(RULES, TOKEN, CALL, NOW)
+    among = next(flow)
+    assert isinstance(among, Among)
+    asked = flow.send(Seen(among.ids))
+    assert isinstance(asked, Sign)
+    assert isinstance(asked.request, Verify)
+    assert asked.request.revoked == sorted(among.ids)
+    with pytest.raises(Denied) as denied:
+        flow.send(answered(question))
+    assert denied.value.code == "revoked"
+    assert all(each in str(denied.value) for each in among.ids)
+
+
 def test_to_know_no_issuer_is_not_to_distrust_one() -> None:
     flow, question = begun(rules=Rules((), SERVICE.did, 8))
     refused = Signer(shared()).ask(question)
