@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from nomos._core import verifying
 from nomos._core.called import Asked
 from nomos._core.effects import Effect, Sign
-from nomos._core.recording import ALLOW, hashes
+from nomos._core.recording import ALLOW, FIX, hashes
 from nomos._core.seen import Seen
 from nomos._core.verifying import Among, Rules
 from nomos._io.drive import drive
@@ -178,7 +178,7 @@ def _receipt(given: Given, terms: Terms, ask: Ask) -> Verdict:
     unchecked = tuple(f"{_OVER}{name} was not used" for name in terms.unused)
     answer = asked(ask, VerifyReceipt, token=token, issuers=list(terms.issuers))
     if isinstance(answer, Refused):
-        denied = Denied(answer.message, code=answer.code, field=answer.field, fix=_FIX)
+        denied = Denied(answer.message, code=answer.code, field=answer.field, fix=FIX)
         return Verdict("receipt", {"genuine": False, "allowed": False}, denied, unchecked)
     if not isinstance(answer, ReceiptVerified):
         raise SignerError("the signing binary gave another answer than was asked for")
@@ -203,7 +203,6 @@ def _unlike(said: Mapping[str, Any], terms: Terms) -> Denied | None:
 
 
 _OVER: Final = "revocations: a receipt tells of a call that is over, so "
-_FIX: Final = "pass the whole receipt, and the DID of the verifier that signed it, if you trust it"
 
 
 def _expected(terms: Terms) -> dict[str, tuple[str, str]]:

@@ -63,6 +63,9 @@ _MEANS: Final[Mapping[DenyReason, str]] = {
     "revocations_stale": "it cannot be known now what was revoked, so no token is honoured",
 }
 
+_OF_STATEMENTS: Final = ("resource_out_of_scope", "resource_mismatch")
+"""What a statement of a token's policy is refused with."""
+
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _SECRET: Final = re.compile(r"did:|eyJ|[A-Za-z0-9_-]{40}")
@@ -173,8 +176,8 @@ def named(what: str, name: str) -> str:
 def _meant(reason: DenyReason, denied: Denied) -> str:
     """What a code means; of a statement in words, also what it asks for."""
     words = denied.wanted or ""
-    about = (denied.field or "").startswith("pol") and not words.startswith("[")
-    if not (about and words) or _SECRET.search(words):
+    told = reason in _OF_STATEMENTS and (denied.field or "").startswith("pol[")
+    if not told or not words or words.startswith("[") or _SECRET.search(words):
         return _MEANS[reason]
     return f"{_MEANS[reason]}: it holds only where {words}"
 

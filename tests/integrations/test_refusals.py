@@ -68,6 +68,38 @@ def test_each_reason_tells_its_sender_what_would_help(code: DenyReason) -> None:
     }
 
 
+WORDS: Final = 'path is under "reports"'
+
+
+@pytest.mark.parametrize("code", ["resource_out_of_scope", "resource_mismatch"])
+def test_a_statement_that_fails_is_told_in_words(code: DenyReason) -> None:
+    said = refusal(denied(code, field="pol[1]", wanted=WORDS, found='"secret"'), COMMAND, DID)
+    assert said.message == f"{_refusals._MEANS[code]}: it holds only where {WORDS}"
+    assert "reports" not in said.headers["www-authenticate"]
+    assert "secret" not in str(_refusals.body(said, "r"))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"wanted": '["==",".args.a",1]'},
+        {"wanted": f"owner is {DID}"},
+        {"wanted": f'token is "{JWT}"'},
+        {"wanted": f'key is "{"a" * 40}"'},
+        {"wanted": None},
+        {"wanted": ""},
+        {"wanted": WORDS, "field": "args.path"},
+        {"wanted": WORDS, "field": "pol"},
+        {"wanted": WORDS, "field": None},
+        {"wanted": WORDS, "code": "malformed_ucan"},
+    ],
+)
+def test_no_other_words_of_a_token_are(more: dict[str, Any]) -> None:
+    how = {"code": "resource_out_of_scope", "field": "pol[1]", **more}
+    said = refusal(denied(**how), COMMAND, DID)
+    assert said.message == _refusals._MEANS[how["code"]]
+
+
 def test_who_this_service_is_may_be_said_to_whoever_sends_a_token_for_another() -> None:
     said = refusal(denied("audience_mismatch"), COMMAND, DID)
     assert said.fix == f"authorize with audience={DID!r}"

@@ -188,6 +188,25 @@ def test_a_fork_waits_for_the_claim_that_another_thread_makes(tmp_path: Path) ->
         assert min(one.result(timeout=60) for one in busy) > 0
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_file_that_cannot_be_closed_is_the_parents_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise OSError("the disk is gone")
+
+    with StoredReplay(tmp_path / "used.db") as store:
+        assert store.claim("i", "a", "n", SOON)
+        assert store._database._engine is not None
+        with monkeypatch.context() as broken:
+            broken.setattr(store._database._engine, "dispose", fail)
+            told = in_child(lambda: str(store.claim("i", "a", "m", SOON)))
+        assert "in each process" in told
+        assert not store.claim("i", "a", "n", SOON)
+        assert store.claim("i", "a", "m", SOON)
+
+
 def test_a_file_that_was_open_when_others_forked_is_not_used(tmp_path: Path) -> None:
     with StoredReplay(tmp_path / "used.db") as store:
         assert store.claim("i", "a", "n", SOON)

@@ -49,9 +49,12 @@ class PerProcess:
             self._closed = True
             self._let_go()
 
-    def before_fork(self) -> None:
-        """Wait until nobody uses a file, close it, and let nobody open it."""
+    def stop(self) -> None:
+        """Wait until nobody uses it as far as that matters to a fork, and let nobody begin."""
         self._lock.acquire()
+
+    def before_fork(self) -> None:
+        """Close a file."""
         if self._is_file:
             self._let_go()
 
@@ -68,7 +71,7 @@ class PerProcess:
 
     def _opened(self) -> Engine:
         if self._closed:
-            raise StorageUnavailable("it was closed")
+            raise StorageUnavailable("the database was closed here: open it again to use it")
         if self._is_file and self._left_behind:
             raise StorageUnavailable(
                 "its file was open when this process was forked by other means than os.fork; open "
@@ -79,9 +82,10 @@ class PerProcess:
         return self._engine
 
     def _let_go(self) -> None:
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            engine.dispose()
+        # Kept if that fails: a child that finds it must not open the file beside it.
+        if self._engine is not None:
+            self._engine.dispose()
+        self._engine = None
 
 
 _all: Final[weakref.WeakSet[PerProcess]] = weakref.WeakSet()
@@ -93,8 +97,9 @@ _listing = threading.Lock()
 def _before_fork() -> None:
     _listing.acquire()
     for each in _all:
-        each.before_fork()
+        each.stop()
         _stopped.append(each)
+        each.before_fork()
 
 
 def _in_parent() -> None:
