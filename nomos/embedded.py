@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from nomos._io.left import no_temporary_folder
 from nomos._io.signer import AsyncSigner, shared
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
@@ -149,7 +150,7 @@ def start(
     catalog = load_catalog(folder)
     sources, facts = read_policies(policies), read_facts(policies)
     bundle.load(sources, catalog, facts)
-    private = Path(tempfile.mkdtemp(prefix="nomos-")) if data is None else None
+    private = _private_folder() if data is None else None
     sockets: Sockets | None = None
     try:
         sockets = (bind(HOST, 0), bind(HOST, 0))
@@ -176,6 +177,13 @@ def start(
         if private is not None:
             shutil.rmtree(private, ignore_errors=True)
         raise
+
+
+def _private_folder() -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="nomos-"))
+    except OSError as error:
+        raise no_temporary_folder(error) from error
 
 
 def _after_fork_in_child() -> None:

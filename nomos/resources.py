@@ -115,7 +115,9 @@ GITHUB: Final = Provider(
     fields={
         "owner": ResourceField(required=True, case="lower", pattern=r"[a-z0-9_-]{1,100}"),
         "repo": ResourceField(
-            required=True, case="lower", pattern=r"\.?[a-z0-9_-][a-z0-9._-]{0,98}"
+            required=True,
+            case="lower",
+            pattern=r"[a-z0-9_-][a-z0-9._-]{0,99}|\.[a-z0-9_-][a-z0-9._-]{0,98}",
         ),
         "issue_number": ResourceField(type="integer"),
         "pull_number": ResourceField(type="integer"),

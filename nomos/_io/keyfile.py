@@ -17,7 +17,7 @@ THEN_REPLACE: Final = ", and replace the key if they may have read it"
 
 
 def read_key_file(path: str | os.PathLike[str], *, setting: str) -> Secret:
-    """Return the Ed25519 seed in `path`: 64 lower-case hex digits, readable by its owner alone.
+    """Return the Ed25519 seed in `path`: 64 lower-case hex digits, in a private file.
 
     Raises `ConfigurationError` naming `setting` for a file that is missing, readable by others
     or not a key. The message never holds what was read.
@@ -34,7 +34,10 @@ def read_key_file(path: str | os.PathLike[str], *, setting: str) -> Secret:
 
 
 def read_private_line(path: Path, *, setting: str, missing: str = "") -> str:
-    """Return the one line of a file that its owner alone can read.
+    """Return the one line of a private file; white space around it is ignored.
+
+    Private is what its owner alone can read, or a secret mounted for a container: mode 0440, or
+    of root with mode 0640, and of a group of this process.
 
     Raises `ConfigurationError` naming `setting`; `missing` says what to do without the file.
     """
@@ -44,7 +47,7 @@ def read_private_line(path: Path, *, setting: str, missing: str = "") -> str:
         what = f"{setting}={path}: {error.strerror}. {missing}".rstrip()
         raise ConfigurationError(what, setting=setting) from error
     try:
-        wrong = problem(os.fstat(descriptor), path)
+        wrong = problem(os.fstat(descriptor), path, mounted=True)
         if wrong is not None:
             raise ConfigurationError(f"{setting}={path} {wrong}", setting=setting)
         return os.read(descriptor, MAX_FILE).decode("ascii", "replace").strip()
@@ -52,15 +55,26 @@ def read_private_line(path: Path, *, setting: str, missing: str = "") -> str:
         os.close(descriptor)
 
 
-def problem(found: os.stat_result, path: Path | str, *, then: str = THEN_REPLACE) -> str | None:
-    """Why a file may not hold a secret, if it may not; `then` is what to do beside `chmod`."""
+def problem(
+    found: os.stat_result, path: Path | str, *, then: str = THEN_REPLACE, mounted: bool = False
+) -> str | None:
+    """Why a file may not hold a secret, if it may not; `then` is what to do beside `chmod`.
+
+    `mounted` permits what a container gets: a Kubernetes secret is `0440 root:fsGroup`, on a
+    volume where nothing can be changed.
+    """
     if not stat.S_ISREG(found.st_mode):
         return "is not a regular file"
     if found.st_uid not in (0, os.geteuid()):
-        return "belongs to another user"
-    if found.st_mode & 0o077:
-        return (
-            f"can be read by others (mode {stat.S_IMODE(found.st_mode):04o}): "
-            f"chmod 600 {path}{then}"
-        )
-    return None
+        return f"belongs to another user (uid {found.st_uid}): run as that user, or copy the file"
+    mode = stat.S_IMODE(found.st_mode)
+    if not mode & 0o077 or (mounted and _for_own_group(found, mode)):
+        return None
+    return f"can be read by others (mode {mode:04o}): chmod 600 {path}{then}"
+
+
+def _for_own_group(found: os.stat_result, mode: int) -> bool:
+    """Whether only the owner and a group of this process can read, and the group cannot write."""
+    if mode & 0o037 or found.st_gid not in (os.getegid(), *os.getgroups()):
+        return False
+    return not mode & 0o200 or found.st_uid != os.geteuid()

@@ -19,9 +19,10 @@ import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from nomos._io.private import FOLDER, leave, made_for_child
+from nomos.errors import ConfigurationError
 
 NAMES: Final = ("key", "chains.json")
 """The files that are written, and so the only ones that are ever removed."""
@@ -61,8 +62,11 @@ class _Place:
     """This process's folder for those of its children; the lock says that it lives."""
 
     def __init__(self) -> None:
-        sweep(Path(tempfile.gettempdir()), time.time())
-        self.path = Path(tempfile.mkdtemp(prefix=FOLDER))
+        try:
+            sweep(Path(tempfile.gettempdir()), time.time())
+            self.path = Path(tempfile.mkdtemp(prefix=FOLDER))
+        except OSError as error:
+            raise no_temporary_folder(error) from error
         self.lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -98,7 +102,7 @@ def _made() -> Path:
             except FileNotFoundError:
                 os.close(_place.lock)
                 _place = None
-    raise FileNotFoundError(f"folders that are made in {tempfile.gettempdir()} do not stay there")
+    raise no_temporary_folder("folders that are made there do not stay")
 
 
 def _removed(folder: Path, maker: int) -> None:
@@ -152,9 +156,29 @@ def _pipe(text: str, stack: ExitStack) -> int:
 
 
 def _nameless(text: str, stack: ExitStack) -> int:
-    # `tempfile` opens what has no name wherever the system can, and unlinks it at once elsewhere.
-    file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed by the stack
-    descriptor = stack.enter_context(file).fileno()
-    os.write(descriptor, text.encode())
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("nomos-chains", os.MFD_CLOEXEC)
+        stack.callback(os.close, descriptor)
+        os.fchmod(descriptor, 0o600)
+    else:
+        descriptor = stack.enter_context(_unlinked()).fileno()
+    with os.fdopen(os.dup(descriptor), "wb") as file:
+        file.write(text.encode())
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
+
+
+def _unlinked() -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile(buffering=0)
+    except OSError as error:
+        raise no_temporary_folder(error) from error
+
+
+def no_temporary_folder(why: object) -> ConfigurationError:
+    """Say that there is no place for temporary files, and how to name one."""
+    return ConfigurationError(
+        f"a private folder for temporary files is needed and cannot be made: {why}. Set TMPDIR to "
+        "a folder in which this process can write",
+        setting="TMPDIR",
+    )

@@ -27,8 +27,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from nomos._io.surroundings import Surroundings, pipes
-from nomos.errors import SignerDied
+from nomos._io.pipes import Wake
+from nomos._io.surroundings import Surroundings, not_started
+from nomos.errors import SignerDied, SignerError
 
 Message = dict[str, Any]
 Done = Callable[["Message | None"], None]
@@ -59,13 +60,21 @@ class Process:
         self.heard_at = time.monotonic()
         self._ended = False
         self._surroundings = Surroundings()
-        self._child = self._surroundings.start(path, os.environ if environ is None else environ)
-        self._to, self._from = pipes(self._child)
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._to, False)
-        os.set_blocking(self._from, False)
-        os.set_blocking(self._wake_write, False)
-        threading.Thread(target=self._run, name="nomos-signer", daemon=True).start()
+        environ = os.environ if environ is None else environ
+        self._bell = _wake_for(path)
+        try:
+            self._child, self._to, self._from = self._surroundings.start(path, environ)
+        except SignerError:
+            self._bell.close()
+            raise
+        try:
+            threading.Thread(target=self._run, name="nomos-signer", daemon=True).start()
+        except RuntimeError as error:
+            self._end()
+            raise SignerError(
+                f"the signing binary {path} could not be used: {error}. "
+                "See `ulimit -u` and the container's limits"
+            ) from error
 
     @property
     def pid(self) -> int:
@@ -73,7 +82,12 @@ class Process:
 
     @property
     def ended(self) -> bool:
-        return self._ended
+        return self._ended or self._silent
+
+    @property
+    def exit_status(self) -> int | None:
+        """What the binary ended with, a signal as a negative number; None while it runs."""
+        return self._child.returncode
 
     def started(self) -> None:
         """The binary has answered: its working directory is no longer needed."""
@@ -120,8 +134,7 @@ class Process:
                 return
             self._closing = True
             self._unsent.clear()
-            if self._child.stdin is not None:
-                self._child.stdin.close()
+            self._to.end()
         self._wake()
         try:
             self._child.wait(timeout=1)
@@ -134,21 +147,19 @@ class Process:
 
         An inherited write end would keep the parent's binary alive after the parent.
         """
-        # Through the objects that own them: a second close, when those are collected, could hit
-        # a pipe that got the same number in the meantime.
-        for stream in (self._child.stdin, self._child.stdout):
-            if stream is not None:
-                stream.close()
-        if not self._ended:
-            os.close(self._wake_read)
-            os.close(self._wake_write)
+        self._close_all()
         # It is the parent's child, not ours: there is nothing for us to wait for.
         self._child.returncode = 0
 
     def _send(self, ident: int, line: bytes, done: Done) -> None:
         """Note who waits, and write as much as there is room for. Called with the lock held."""
-        if self._ended or self._closing:
+        if self.ended or self._closing:
             raise SignerDied("the signing binary has ended")
+        if not (self._to.valid() and self._from.valid()):
+            self._silent = True
+            self._child.kill()
+            self._bell.ring()
+            raise SignerDied("this program has closed the pipes of the signing binary")
         if len(self._waiting) >= MAX_WAITING:
             raise SignerDied(f"{MAX_WAITING} requests are already waiting for the signing binary")
         self._waiting[ident] = done
@@ -163,15 +174,18 @@ class Process:
             if now >= asleep_at:
                 if poll is None:
                     poll = select.poll()
-                    poll.register(self._from, select.POLLIN)
+                    poll.register(self._from.number, select.POLLIN)
                 if now >= end or not poll.poll((end - now) * 1000):
                     return
             self._read()
 
     def _read(self) -> None:
         """Read what there is and hand it out; called by the holder of `_reading`."""
+        if not self._from.valid():
+            self._silent = True
+            return
         try:
-            chunk = os.read(self._from, _CHUNK)
+            chunk = os.read(self._from.number, _CHUNK)
         except BlockingIOError:
             return
         if not chunk or not self._deliver(chunk):
@@ -179,10 +193,10 @@ class Process:
         self.heard_at = time.monotonic()
 
     def _write(self, data: bytes | bytearray) -> int:
-        if self._closing:
+        if self._closing or not self._to.valid():
             return len(data)
         try:
-            return os.write(self._to, data)
+            return self._to.write(data)
         except BlockingIOError:
             return 0
         except OSError:
@@ -190,9 +204,9 @@ class Process:
             return len(data)
 
     def _wake(self) -> None:
-        with self._lock, contextlib.suppress(BlockingIOError):
+        with self._lock:
             if not self._ended:
-                os.write(self._wake_write, b"\0")
+                self._bell.ring()
 
     def _run(self) -> None:
         try:
@@ -202,14 +216,14 @@ class Process:
 
     def _serve(self) -> None:
         poll = select.poll()
-        poll.register(self._wake_read, select.POLLIN)
+        poll.register(self._bell.number, select.POLLIN)
         try:
             while not self._silent:
                 self._watch(poll)
                 for descriptor, _ in poll.poll():
-                    if descriptor == self._wake_read:
-                        os.read(self._wake_read, 4096)
-                    elif descriptor == self._from:
+                    if descriptor == self._bell.number:
+                        self._silent = self._silent or not self._bell.drain()
+                    elif descriptor == self._from.number:
                         self._read()
                     else:
                         self._flush()
@@ -217,21 +231,26 @@ class Process:
             if self._thread_reads:
                 self._reading.release()
 
+    def _close_all(self) -> None:
+        self._to.close()
+        self._from.close()
+        self._bell.close()
+
     def _watch(self, poll: select.poll) -> None:
         """Look at what there is to do now: room to write, answers that nobody else reads."""
         with self._lock:
             if self._unsent:
-                poll.register(self._to, select.POLLOUT)
+                poll.register(self._to.number, select.POLLOUT)
             else:
                 with contextlib.suppress(KeyError):
-                    poll.unregister(self._to)
+                    poll.unregister(self._to.number)
             wanted = bool(self._waiting) or self._closing
             if wanted and not self._thread_reads and self._reading.acquire(blocking=False):
                 self._thread_reads = True
-                poll.register(self._from, select.POLLIN)
+                poll.register(self._from.number, select.POLLIN)
             elif not wanted and self._thread_reads:
                 self._thread_reads = False
-                poll.unregister(self._from)
+                poll.unregister(self._from.number)
                 self._reading.release()
 
     def _flush(self) -> None:
@@ -266,14 +285,17 @@ class Process:
             self._ended = True
             left = list(self._waiting.values())
             self._waiting.clear()
-            for stream in (self._child.stdin, self._child.stdout):
-                if stream is not None:
-                    stream.close()
-            os.close(self._wake_read)
-            os.close(self._wake_write)
+            self._close_all()
         self.started()
         for done in left:
             done(None)
+
+
+def _wake_for(path: Path) -> Wake:
+    try:
+        return Wake()
+    except OSError as error:
+        raise not_started(path, error) from error
 
 
 def is_last(line: Message) -> bool:

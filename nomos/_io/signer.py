@@ -27,6 +27,7 @@ import anyio.to_thread
 
 from nomos._io.locate import find_binary
 from nomos._io.process import Message, Process, Waiter
+from nomos._io.surroundings import ended_early
 from nomos._wire import (
     MAX_LINE,
     PROTOCOL,
@@ -144,7 +145,7 @@ class Link:
             raise SignerDied(f"{self.path} did not answer within {self.deadline:g} s of starting")
         process.started()
         if not waiter.lines:
-            raise SignerDied(f"{self.path} ended while it was starting; `nomos doctor` says more")
+            raise ended_early(self.path, process.exit_status)
         message = whole(waiter.lines)
         if message.get("ok") is not True or message.get("speaks") != PROTOCOL:
             process.kill()
@@ -235,7 +236,7 @@ class AsyncSigner:
     async def _ask(self, request: Request, *, last: bool) -> Answer | Refused | None:
         process = self.link.running()
         if process is None:
-            process = await anyio.to_thread.run_sync(self.link.start)
+            process = await _in_thread(self.link)
         waiter = TaskWaiter()
         ident, line = self.link.line(request)
         try:
@@ -250,6 +251,16 @@ class AsyncSigner:
         if scope.cancelled_caught:
             raise _overdue(self.link, process, ident)
         return self.link.finish(request, waiter.lines) if waiter.lines else None
+
+
+async def _in_thread(link: Link) -> Process:
+    try:
+        return await anyio.to_thread.run_sync(link.start)
+    except RuntimeError as error:
+        raise SignerError(
+            f"the signing binary {link.path} could not be started: {error}. "
+            "See `ulimit -u` and the container's limits"
+        ) from error
 
 
 def shared(path: Path | None = None) -> Link:

@@ -443,3 +443,15 @@ def test_the_nearest_command_is_one_that_looks_like_it() -> None:
 def test_a_command_s_first_segment_names_its_provider() -> None:
     assert provider_name("/github/issue/list") == "github"
     assert provider_name("/github") == "github"
+
+
+@pytest.mark.parametrize("name", ["a" * 100, "." + "a" * 99, ".github", "a.b-c_d", "9"])
+def test_a_repository_may_be_called_what_github_permits(name: str) -> None:
+    given = {"provider": "github", "owner": "acme", "repo": name}
+    assert canonical_resource(GITHUB, given) == given
+
+
+@pytest.mark.parametrize("name", ["a" * 101, "." + "a" * 100, ".", "..", "..a", "a b", ""])
+def test_a_repository_is_called_nothing_else(name: str) -> None:
+    with pytest.raises(InvalidRequest, match="repo"):
+        canonical_resource(GITHUB, {"provider": "github", "owner": "acme", "repo": name})
