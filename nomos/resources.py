@@ -22,6 +22,7 @@ from pydantic import Field
 from nomos.errors import InvalidRequest
 from nomos.models import Command as CommandName
 from nomos.models import Resource, Value
+from nomos.reserved import is_reserved
 
 MAX_FIELD: Final = 1024
 """Characters in one string field."""
@@ -156,7 +157,7 @@ def canonical_resource(
     readers: dict[str, _Reader] = {"provider": _provider_reader(provider)}
     for name, field in provider.fields.items():
         if name in takes:
-            readers[name] = _field_reader(field)
+            readers[name] = _field_reader(field, provider)
     subject = provider.name if command is None else command.name
     required = () if command is None else command.resource
     return _read("resource", resource, readers, ("provider", *required), subject)
@@ -269,11 +270,11 @@ def _provider_reader(provider: Provider) -> _Reader:
     return read
 
 
-def _field_reader(field: ResourceField) -> _Reader:
+def _field_reader(field: ResourceField, provider: Provider) -> _Reader:
     if field.type == "integer":
         return lambda value: _integer(value, 0)
     if field.type == "path":
-        return _path
+        return _workspace_path if provider.handler == "filesystem" else _path
     return lambda value: _text_field(value, field)
 
 
@@ -325,6 +326,13 @@ def _path(value: object) -> str:
     if "" in segments or "." in segments:
         raise _Wrong("must be in its shortest form: no //, no /./ and no / at its end")
     return text
+
+
+def _workspace_path(value: object) -> str:
+    path = _path(value)
+    if any(map(is_reserved, path.split("/"))):
+        raise _Wrong("names what the PDP keeps for itself: no segment may begin with .nomos-")
+    return path
 
 
 def _argument_reader(argument: Argument) -> _Reader:

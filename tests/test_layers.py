@@ -14,7 +14,7 @@ ROOT = Path(nomos.__file__).parent
 
 VALUE_FILES = (
     *("models", "outcomes", "errors", "resources", "capabilities", "unseen"),
-    *("constraints", "_pol", "statuses"),
+    *("constraints", "_pol", "statuses", "reserved"),
 )
 VALUES = {f"nomos.{name}" for name in VALUE_FILES}
 AUDIT = VALUES | {"nomos._wire", "nomos.audit"}

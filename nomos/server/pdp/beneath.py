@@ -14,17 +14,17 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Final, NoReturn
 
+from nomos.server.pdp import scratch
+from nomos.server.pdp.spelling import spelled
 from nomos.server.pdp.statuses import Refusal, denied, shown
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 CHUNK: Final = 256 * 1024
 NOTHING_THERE: Final = "there is no such file or folder"
@@ -42,7 +42,7 @@ def folder(root: int, segments: Sequence[str], hint: str = "") -> Iterator[int]:
         for depth, segment in enumerate(segments, start=1):
             missing = f"there is no folder {shown('/'.join(segments[:depth]))}{hint}"
             with _explained(held, segment, missing):
-                below = os.open(segment, _FOLDER, dir_fd=held)
+                below = os.open(spelled(held, segment), _FOLDER, dir_fd=held)
             os.close(held)
             held = below
         yield held
@@ -61,12 +61,13 @@ def explained() -> Iterator[None]:
 
 def check_target(parent: int, name: str) -> None:
     """Refuse a `name` that `write_file` would refuse for what is there now."""
-    _mode_of_existing(parent, name)
+    _existing(parent, name)
 
 
 def read_file(parent: int, name: str, cap: int) -> bytes:
     """Return the content of the regular file `name`; more than `cap` bytes are refused."""
     with _explained(parent, name):
+        name = spelled(parent, name)
         _regular(os.lstat(name, dir_fd=parent))
         found = os.open(name, _READ, dir_fd=parent)
     try:
@@ -84,25 +85,18 @@ def read_file(parent: int, name: str, cap: int) -> bytes:
         os.close(found)
 
 
-def write_file(parent: int, name: str, content: bytes) -> None:
+def write_file(root: int, parent: int, name: str, content: bytes) -> None:
     """Replace the regular file `name`, or make it: wholly or not at all, and durably."""
-    mode = _mode_of_existing(parent, name)
-    scratch = f".nomos-{secrets.token_hex(16)}.tmp"
+    name, mode = _existing(parent, name)
+
+    def fill(made: int) -> None:
+        if mode is not None:
+            os.fchmod(made, mode)
+        _write_all(made, content)
+        os.fsync(made)
+
     with _explained(parent, name):
-        made = os.open(scratch, _NEW, 0o666, dir_fd=parent)
-        try:
-            try:
-                if mode is not None:
-                    os.fchmod(made, mode)
-                _write_all(made, content)
-                os.fsync(made)
-            finally:
-                os.close(made)
-            os.rename(scratch, name, src_dir_fd=parent, dst_dir_fd=parent)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(scratch, dir_fd=parent)
-            raise
+        scratch.replace(root, parent, name, fill)
     _settle(parent)
 
 
@@ -132,12 +126,14 @@ def _write_all(made: int, content: bytes) -> None:
         left = left[os.write(made, left) :]
 
 
-def _mode_of_existing(parent: int, name: str) -> int | None:
+def _existing(parent: int, name: str) -> tuple[str, int | None]:
+    """Return the name as it is on the disk, and the mode of the file there if there is one."""
     with _explained(parent, name):
+        name = spelled(parent, name)
         try:
-            return stat.S_IMODE(_regular(os.lstat(name, dir_fd=parent)).st_mode) & 0o777
+            return name, stat.S_IMODE(_regular(os.lstat(name, dir_fd=parent)).st_mode) & 0o777
         except FileNotFoundError:
-            return None
+            return name, None
 
 
 def _regular(found: os.stat_result) -> os.stat_result:

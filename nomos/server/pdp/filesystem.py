@@ -11,20 +11,27 @@ import binascii
 import functools
 import hashlib
 import heapq
+import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import anyio.to_thread
 
-from nomos.resources import CommandSpec
-from nomos.server.pdp import beneath
+from nomos.errors import InvalidRequest
+from nomos.reserved import is_reserved
+from nomos.resources import FILESYSTEM, CommandSpec, canonical_resource
+from nomos.server.pdp import beneath, scratch
 from nomos.server.pdp.ports import Action, Limits
 from nomos.server.pdp.request import Rebuilt
 from nomos.server.pdp.statuses import Refusal
+
+log = logging.getLogger(__name__)
 
 _NOT_MADE: Final = ", and /filesystem/file/write does not make folders"
 
@@ -40,6 +47,13 @@ class Filesystem:
 
     def serves(self, command: CommandSpec) -> bool:
         return command.name in _OPERATIONS
+
+    async def open(self) -> None:
+        """Remove what writers left that were killed; a workspace that is not there has nothing."""
+        try:
+            await anyio.to_thread.run_sync(self._clear)
+        except (OSError, Refusal) as failure:
+            log.warning("unfinished files in the workspace are not removed: %s", failure)
 
     async def prepare(self, call: Rebuilt) -> Action:
         """Return the call, ready to be carried out; nothing is changed before that.
@@ -86,8 +100,8 @@ class Filesystem:
             )
 
         def write() -> dict[str, Any]:
-            with self._folder(parents, _NOT_MADE) as parent:
-                beneath.write_file(parent, name, content)
+            with self._workspace_root() as root, beneath.folder(root, parents, _NOT_MADE) as parent:
+                beneath.write_file(root, parent, name, content)
             return {"path": path, **_facts(content)}
 
         return write
@@ -101,15 +115,23 @@ class Filesystem:
 
         return list_
 
+    def _clear(self) -> None:
+        with self._workspace_root() as root:
+            scratch.clear(root)
+
     @contextmanager
     def _folder(self, segments: Sequence[str], hint: str = "") -> Iterator[int]:
+        with self._workspace_root() as root, beneath.folder(root, segments, hint) as found:
+            yield found
+
+    @contextmanager
+    def _workspace_root(self) -> Iterator[int]:
         with beneath.explained():
             # A copy, so that closing the workspace cannot take a descriptor from a call under way.
             with self._opening:
                 root = os.dup(self._held())
             try:
-                with beneath.folder(root, segments, hint) as found:
-                    yield found
+                yield root
             finally:
                 os.close(root)
 
@@ -141,7 +163,10 @@ def _segments(call: Rebuilt) -> list[str]:
     path = str(call.call.resource["path"])
     segments = path.split("/") if path else []
     # Canonical paths have none of these; descending relies on it, so it is not taken on trust.
-    if any(segment in ("", ".", "..") or "\0" in segment for segment in segments):
+    if any(
+        segment in ("", ".", "..") or "\0" in segment or is_reserved(segment)
+        for segment in segments
+    ):
         raise Refusal("invalid_request", "the path is not canonical", fields=("resource.path",))
     return segments
 
@@ -187,17 +212,58 @@ def _facts(content: bytes) -> dict[str, Any]:
 
 
 def _entries(found: int, cap: int) -> dict[str, Any]:
-    with os.scandir(found) as entries:
-        chosen = heapq.nsmallest(cap + 1, entries, key=lambda entry: os.fsencode(entry.name))
-    listed = [described for entry in chosen[:cap] if (described := _entry(entry, found))]
+    """List a folder by the names that its entries are read by; reserved names are left out.
+
+    A name that no path can hold, and one that two entries share in different spellings, is
+    listed with `readable` false.
+    """
+    chosen = heapq.nsmallest(cap + 1, _visible(found), key=os.fsencode)
+    shared = _shared(found, {_composed(name) for name in chosen if not name.isascii()})
+    listed = [
+        described
+        for name in chosen[:cap]
+        if (described := _entry(name, found, alone=_composed(name) not in shared))
+    ]
     return {"entries": listed} | ({"truncated": True} if len(chosen) > cap else {})
 
 
-def _entry(entry: os.DirEntry[str], found: int) -> dict[str, Any] | None:
+def _visible(found: int) -> Iterator[str]:
+    with os.scandir(found) as entries:
+        yield from (entry.name for entry in entries if not is_reserved(entry.name))
+
+
+def _shared(found: int, names: Collection[str]) -> set[str]:
+    """Return those of `names` that are the composed form of more than one entry."""
+    if not names:
+        return set()
+    counted = Counter(name for name in map(_composed, _visible(found)) if name in names)
+    return {name for name, count in counted.items() if count > 1}
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _entry(entry: str, found: int, *, alone: bool) -> dict[str, Any] | None:
     try:
-        facts = os.lstat(entry.name, dir_fd=found)
+        facts = os.lstat(entry, dir_fd=found)
     except FileNotFoundError:
         return None
-    name = os.fsencode(entry.name).decode("utf-8", "replace")
+    name = _composed(entry)
     what = beneath.kind(facts.st_mode)
-    return {"name": name, "type": what, "size": facts.st_size if what == "file" else 0}
+    described: dict[str, Any] = {
+        "name": os.fsencode(name).decode("utf-8", "replace"),
+        "type": what,
+        "size": facts.st_size if what == "file" else 0,
+    }
+    readable = (alone or name == entry) and _can_be_named(name)
+    return described if readable else described | {"readable": False}
+
+
+def _can_be_named(name: str) -> bool:
+    """Return whether a path can hold this name as one segment."""
+    try:
+        resource = canonical_resource(FILESYSTEM, {"provider": "filesystem", "path": name})
+    except InvalidRequest:
+        return False
+    return bool(resource["path"] == name)

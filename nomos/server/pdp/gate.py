@@ -59,6 +59,8 @@ class Handler(Protocol):
 
     def serves(self, command: CommandSpec) -> bool: ...
 
+    async def open(self) -> None: ...
+
     async def prepare(self, call: Rebuilt) -> Action: ...
 
     async def close(self) -> None: ...
@@ -111,6 +113,11 @@ class Gate:
         if call.command.risk == "read":
             return await self._read(case, action, holder)
         return await self._change(case, action, proven, holder)
+
+    async def open(self) -> None:
+        """Make the handlers ready; what killed processes left behind is removed."""
+        for handler in self._handlers.values():
+            await handler.open()
 
     async def close(self) -> None:
         """Release what the handlers hold."""

@@ -44,6 +44,7 @@ def create_pdp(ports: Ports) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        await gate.open()
         yield
         await gate.close()
 

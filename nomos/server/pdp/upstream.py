@@ -91,6 +91,9 @@ class Http:
     def serves(self, command: CommandSpec) -> bool:
         return command.upstream is not None
 
+    async def open(self) -> None:
+        """Connections are made when they are needed."""
+
     async def prepare(self, call: Rebuilt) -> Action:
         """Return the call, ready to be sent; a missing setting or a bad value is refused here."""
         request = self._request(outgoing(call), access(call.provider.name, self._targets))

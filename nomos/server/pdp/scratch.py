@@ -1,0 +1,151 @@
+"""Files that are being written, where no caller can name them.
+
+The content of a new file is complete and on the disk before it has its name: it is written in a
+folder with a reserved name (`nomos.reserved`), and moved from there. The folder is that of the
+workspace's root, or, where a move from there is not possible (another file system, a root that
+the PDP may not write to), one in the target's own folder. It is removed when it is empty.
+
+Each file in it is locked (`flock`) by its writer until it has been moved. What has no writer any
+more was left by a process that was killed: `clear` removes it, and leaves the files of others.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from nomos.reserved import SCRATCH
+
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_KNOWN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+_ELSEWHERE: Final = (errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS)
+"""Errors for which the target's own folder is tried."""
+
+TRIES: Final = 64
+"""Another writer may remove the empty folder just before a file is made in it."""
+
+UNLOCKED_SECONDS: Final = 3600
+"""Where the file system knows no locks, a file is a leftover after this time."""
+
+
+def replace(root: int, parent: int, name: str, fill: Callable[[int], None]) -> None:
+    """Make the file that `fill` writes to a descriptor the entry `name` of `parent`, atomically.
+
+    `root` and `parent` are descriptors of the workspace and of the target's folder. Raises
+    OSError; what was there before is then unchanged.
+    """
+    try:
+        _replace(root, parent, name, fill)
+    except OSError as error:
+        if error.errno not in _ELSEWHERE or os.path.samestat(os.fstat(root), os.fstat(parent)):
+            raise
+        with suppress(OSError):
+            clear(parent)
+        _replace(parent, parent, name, fill)
+
+
+def clear(place: int) -> None:
+    """Remove what killed writers left in the scratch folder of `place`, and the empty folder.
+
+    Raises OSError if it cannot be read; that there is none is no error.
+    """
+    try:
+        folder = os.open(SCRATCH, _FOLDER, dir_fd=place)
+    except FileNotFoundError:
+        return
+    try:
+        _remove_leftovers(folder)
+    finally:
+        os.close(folder)
+    _remove_empty(place)
+
+
+def _replace(place: int, parent: int, name: str, fill: Callable[[int], None]) -> None:
+    with _new_file(place) as (folder, made, scratch):
+        fill(made)
+        os.rename(scratch, name, src_dir_fd=folder, dst_dir_fd=parent)
+
+
+@contextmanager
+def _new_file(place: int) -> Iterator[tuple[int, int, str]]:
+    """Yield the scratch folder, a locked file in it and its name; nothing of it is left after."""
+    folder, made, scratch = _make(place)
+    try:
+        yield folder, made, scratch
+    finally:
+        with suppress(OSError):
+            os.unlink(scratch, dir_fd=folder)
+        os.close(made)
+        os.close(folder)
+        _remove_empty(place)
+
+
+def _make(place: int) -> tuple[int, int, str]:
+    failure: OSError | None = None
+    for _ in range(TRIES):
+        scratch = secrets.token_hex(16)
+        with suppress(FileExistsError):
+            os.mkdir(SCRATCH, 0o700, dir_fd=place)
+        try:
+            folder = os.open(SCRATCH, _FOLDER, dir_fd=place)
+        except FileNotFoundError as gone:
+            failure = gone
+            continue
+        try:
+            made = os.open(scratch, _NEW, 0o666, dir_fd=folder)
+        except FileNotFoundError as gone:
+            failure = gone
+            os.close(folder)
+            continue
+        except BaseException:
+            os.close(folder)
+            raise
+        _lock(made)
+        if os.fstat(made).st_nlink:
+            return folder, made, scratch
+        os.close(made)  # taken for a leftover before it was locked
+        os.close(folder)
+    raise failure or OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
+def _lock(made: int) -> None:
+    with suppress(OSError):  # a file system without locks: age decides there
+        fcntl.flock(made, fcntl.LOCK_EX)
+
+
+def _remove_leftovers(folder: int) -> None:
+    for name in os.listdir(folder):
+        if _is_left(folder, name):
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=folder)
+
+
+def _is_left(folder: int, name: str) -> bool:
+    """Return whether nobody writes this file any more."""
+    try:
+        found = os.open(name, _KNOWN, dir_fd=folder)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return time.time() - os.fstat(found).st_mtime > UNLOCKED_SECONDS
+    else:
+        return True
+    finally:
+        os.close(found)
+
+
+def _remove_empty(place: int) -> None:
+    with suppress(OSError):
+        os.rmdir(SCRATCH, dir_fd=place)
