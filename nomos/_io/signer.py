@@ -69,7 +69,7 @@ class Link:
 
     def start(self) -> Process:
         """Return the live process, starting one if there is none. Blocks for some milliseconds."""
-        with self._starting:
+        with self._start_lock():
             process = self.running()
             if process is not None:
                 return process
@@ -81,6 +81,17 @@ class Link:
                 process.submit(*self.line(LoadKey(seed=seed.reveal())), lambda _: None)
             self._process = process
             return process
+
+    def _start_lock(self) -> threading.Lock:
+        """The lock of `start`, of the class that locks have now.
+
+        gevent replaces that class, in a forked worker too. Greenlets that wait for a lock made
+        before would stop their thread, with the one that holds the lock in it.
+        """
+        fresh = threading.Lock()
+        if type(self._starting) is not type(fresh):
+            self._starting = fresh
+        return self._starting
 
     def line(self, request: Request) -> tuple[int, bytes]:
         """Return the request as a line under an id that was never used before."""

@@ -208,6 +208,29 @@ def test_a_daemon_may_fork_twice_and_close_every_descriptor(tmp_path: Path) -> N
     assert report.read_text() == "HelloAnswer"
 
 
+@pytest.mark.parametrize("before", [False, True])
+def test_greenlets_of_a_forked_worker_do_not_block_each_other(before: bool) -> None:  # noqa: FBT001
+    """As gunicorn does with `--preload -k gevent`: load, fork, patch, serve."""
+    done = run(f"""
+        import os
+        from nomos._io.signer import Signer, shared
+        from nomos._wire import GenerateKey, Hello, HelloAnswer
+        signer = Signer(shared())
+        if {before}:
+            signer.ask(GenerateKey())
+        worker = os.fork()
+        if worker == 0:
+            from gevent import monkey
+            monkey.patch_all()
+            import gevent
+            asking = [gevent.spawn(signer.ask, Hello()) for _ in range(8)]
+            gevent.joinall(asking, timeout=20)
+            os._exit(0 if all(isinstance(each.value, HelloAnswer) for each in asking) else 1)
+        print(os.waitpid(worker, 0)[1], type(signer.ask(Hello())).__name__)
+    """)
+    assert (done.returncode, done.stdout) == (0, "0 HelloAnswer\n"), done.stderr
+
+
 def test_a_descriptor_of_others_is_neither_used_nor_closed(tmp_path: Path) -> None:
     ours = Descriptor(os.open(tmp_path, os.O_RDONLY))
     os.close(ours.number)
