@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal
 
 from nomos._core import approvals
+from nomos._unawaited import Asynchronous
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
 from nomos.outcomes import Approval, ApprovalState
@@ -53,7 +54,7 @@ class Approvals:
         return self._guard._operate(flow)  # noqa: SLF001
 
 
-class AsyncApprovals:
+class AsyncApprovals(Asynchronous):
     """`Approvals`, awaited."""
 
     def __init__(self, guard: AsyncAuthGuard) -> None:

@@ -18,6 +18,7 @@ from nomos._core import carrier
 from nomos._core.forking import ForkedChild
 from nomos._io.carried import INHERITED
 from nomos._io.left import Folder, descriptors
+from nomos._unawaited import must_be_awaited
 from nomos.errors import ConfigurationError
 from nomos.models import Capability, Chain, only_chain
 
@@ -133,6 +134,7 @@ class Child:
                 **kwargs,
             )
 
+    @must_be_awaited
     async def open(
         self,
         args: Arguments,

@@ -12,6 +12,7 @@ from nomos._core import flows, requests
 from nomos._core.children import canonical
 from nomos._core.effects import Flow
 from nomos._core.scope import covers
+from nomos._unawaited import Asynchronous
 from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.models import GrantBase, Resource, describe
 from nomos.outcomes import ReceiptBase
@@ -51,7 +52,7 @@ class Grant(GrantBase):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AsyncGrant(GrantBase):
+class AsyncGrant(Asynchronous, GrantBase):
     """The answer to one question, from an `AsyncAuthGuard`."""
 
     _guard: AsyncAuthGuard = field(repr=False, compare=False)

@@ -13,6 +13,7 @@ import anyio.to_thread
 
 from nomos._io.checkpoints import checking
 from nomos._io.signer import Signer, shared
+from nomos._unawaited import Asynchronous
 from nomos.audit.receipt import check_receipt
 from nomos.errors import ConfigurationError
 from nomos.outcomes import ReceiptBase
@@ -39,7 +40,7 @@ class Receipt(ReceiptBase):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class AsyncReceipt(ReceiptBase):
+class AsyncReceipt(Asynchronous, ReceiptBase):
     """The record of one decision or one act, from an `AsyncAuthGuard`."""
 
     async def verify(self, issuer: str) -> Self:

@@ -25,6 +25,7 @@ from nomos._io.http import AsyncHttp, Endpoint, Http
 from nomos._io.signer import AsyncSigner, Signer
 from nomos._parent import Chains, one_child
 from nomos._receipt import AsyncReceipt, Receipt
+from nomos._unawaited import Asynchronous, Synchronous
 from nomos.constraints import Constraint
 from nomos.models import DEFAULT_TTL_SECONDS, Capability, GrantBase
 from nomos.outcomes import Approval, Revocation
@@ -45,7 +46,7 @@ WAIT_SECONDS: Final = 900.0
 T = TypeVar("T")
 
 
-class AuthGuard(GuardBase):
+class AuthGuard(Synchronous, GuardBase):
     """Asks the control plane before an agent acts, and signs what an allow entitles to.
 
     `control_plane_url` and `api_key` come from whoever runs the control plane (`nomos dev`
@@ -269,7 +270,7 @@ class AuthGuard(GuardBase):
                 raise TypeError(f"a flow asked for {effect!r}, which no guard performs")
 
 
-class AsyncAuthGuard(GuardBase):
+class AsyncAuthGuard(Asynchronous, GuardBase):
     """`AuthGuard` for asyncio and trio; see there. Nothing in it blocks the loop.
 
     One guard may be used from any number of loops, one after another or at once.

@@ -25,6 +25,7 @@ from nomos._core.verifying import Among, FirstAnswer, Use
 from nomos._io.drive import adrive, drive
 from nomos._io.replay import MemoryReplay
 from nomos._io.signer import AsyncSigner, Signer, shared
+from nomos._unawaited import Asynchronous, Synchronous
 from nomos._verifier import VerifierBase, done, is_awaited, issuers_of, no_store
 from nomos.models import Verified
 
@@ -45,7 +46,7 @@ __all__ = [
 T = TypeVar("T")
 
 
-class Verifier(VerifierBase):
+class Verifier(Synchronous, VerifierBase):
     """Checks the tokens that one service is sent. It needs no network, and asks nobody.
 
     `trusted_issuers` are the DIDs that may root a chain, `audience` is this service's own. `leeway`
@@ -155,7 +156,7 @@ class Verifier(VerifierBase):
                 raise TypeError(f"a flow asked for {effect!r}, which no verifier performs")
 
 
-class AsyncVerifier(VerifierBase):
+class AsyncVerifier(Asynchronous, VerifierBase):
     """`Verifier` for asyncio and trio; see there. Nothing in it blocks the loop.
 
     `revocations` and `replay` may be of either colour; what is not awaited runs in a thread.

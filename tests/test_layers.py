@@ -24,7 +24,7 @@ GUARD_FILES = (
     *("guard", "_guard", "_grant", "_approvals", "_receipt", "_settings"),
     *("_asking", "_child", "_parent", "swarm"),
 )
-GUARD = EDGES | {f"nomos.{name}" for name in GUARD_FILES}
+GUARD = EDGES | {"nomos._unawaited"} | {f"nomos.{name}" for name in GUARD_FILES}
 SERVER = CORE | {"nomos.policy", "nomos._io", "nomos.server", "nomos.webhooks"}
 
 MAY_IMPORT = {
@@ -37,8 +37,12 @@ MAY_IMPORT = {
     "_io": EDGES,
     **dict.fromkeys(GUARD_FILES, GUARD),
     "server": SERVER,
-    **dict.fromkeys(("_verifier", "verify"), EDGES | {"nomos._settings", "nomos._verifier"}),
-    "integrations": VALUES | {"nomos.verify", "nomos.guard", "nomos.integrations"},
+    **dict.fromkeys(
+        ("_verifier", "verify"), EDGES | {"nomos._settings", "nomos._unawaited", "nomos._verifier"}
+    ),
+    "integrations": VALUES
+    | {"nomos._unawaited", "nomos.verify", "nomos.guard", "nomos.integrations"},
+    "_unawaited": {"nomos._unawaited"},
 }
 """For each folder or file of `nomos`, what of ours it may import. What is not named here
 (`embedded`, `cli`, the package itself) may import anything."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 import pickle
@@ -91,7 +92,7 @@ def test_twins_differ_in_being_awaited_and_in_nothing_else() -> None:
         name
         for _, kind in TWINS
         for name, member in public_methods(kind).items()
-        if inspect.iscoroutinefunction(member)
+        if asyncio.iscoroutinefunction(member)
     }
     assert awaited == {
         *("authorize", "close", "headers", "receipt", "revoke", "wait_for_approval"),
@@ -102,7 +103,7 @@ def test_twins_differ_in_being_awaited_and_in_nothing_else() -> None:
         name
         for kind, _ in TWINS
         for name, member in public_methods(kind).items()
-        if inspect.iscoroutinefunction(member)
+        if asyncio.iscoroutinefunction(member)
     ]
     assert blocking == []
 

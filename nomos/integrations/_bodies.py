@@ -18,6 +18,7 @@ import anyio.to_thread
 from starlette.requests import HTTPConnection, Request
 from starlette.types import Message, Receive
 
+from nomos._unawaited import must_be_awaited
 from nomos.errors import ConfigurationError
 from nomos.integrations._refusals import Refusal, named
 
@@ -48,6 +49,7 @@ def json_body(
     Refused with 400 or 413: another content type, a name given twice, NaN, more than `max_bytes`.
     """
 
+    @must_be_awaited
     async def args(connection: HTTPConnection) -> dict[str, Any]:
         if not isinstance(connection, Request):
             raise _invalid("a websocket has no body")

@@ -13,6 +13,7 @@ A request without a token for exactly that is refused before the route runs. `No
 does the same for a whole application from a list of `Rule`, and refuses what no rule is for.
 """
 
+from nomos._unawaited import must_be_awaited
 from nomos.errors import ConfigurationError
 
 try:
@@ -67,6 +68,7 @@ class Requires(SecurityBase):
         self.scheme_name = "nomos"
         self._needed = needed
 
+    @must_be_awaited
     async def __call__(self, connection: HTTPConnection) -> Verified:
         try:
             return await self._needed.of(connection)
