@@ -138,15 +138,24 @@ class Told(BaseModel):
     )
 
 
+class OpenField(Told):
+    """A policy, and a field that it looks at and that was left open (`resource.queue`)."""
+
+    policy: str
+    field: str
+
+
 class Explanation(Told):
     """Which policies decided, by name, and what a person may want to know beyond that.
 
-    `fields` are those in which an approval is for another question.
+    `fields` are those in which an approval is for another question. `open` is what a grant for a
+    service, which decides nothing by policy, has to name.
     """
 
     policies: tuple[str, ...] = ()
     message: str | None = None
     fields: tuple[str, ...] = ()
+    open: tuple[OpenField, ...] = ()
 
 
 class Chain(Sequence[str]):

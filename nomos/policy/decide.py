@@ -145,7 +145,7 @@ class Question:
                 },
                 "parents": [{"type": "App", "id": inquiry.app}],
             },
-            {"uid": resource, "attrs": _attributes(provider, inquiry.resource), "parents": []},
+            {"uid": resource, "attrs": attributes_of(provider, inquiry.resource), "parents": []},
         ]
         self._entities = Entities.from_json_str(json.dumps(entities), bundle.schema)
         self._request = {
@@ -153,7 +153,7 @@ class Question:
             "action": {"type": "Action", "id": inquiry.command},
             "resource": resource,
         }
-        self._context = _context(bundle, inquiry)
+        self._context = context_of(bundle, inquiry)
 
     def ask(self, *, cosigned: bool) -> tuple[bool, tuple[Policy, ...]]:
         """Return whether Cedar allows it, and the policies that determined this."""
@@ -170,13 +170,13 @@ class Question:
         )
 
 
-def _attributes(provider: Provider, resource: Mapping[str, Any]) -> dict[str, Any]:
+def attributes_of(provider: Provider, resource: Mapping[str, Any]) -> dict[str, Any]:
     """The resource's fields; a required one that its command does not take is empty."""
     fields = {name: "" for name, declared in provider.fields.items() if declared.required}
     return fields | {name: value for name, value in resource.items() if name != "provider"}
 
 
-def _context(bundle: Bundle, inquiry: Inquiry) -> dict[str, Any]:
+def context_of(bundle: Bundle, inquiry: Inquiry) -> dict[str, Any]:
     days, seconds = divmod(inquiry.now, 86_400)
     return {
         "argsBound": inquiry.args_bound,

@@ -103,7 +103,7 @@ async def _settle(ports: Ports, case: Case, ruling: Ruling) -> Reply | StoredAns
     """Give the answer that policy alone came to, or the one that was given meanwhile."""
     row = case.record(ruling)
     if ruling.decision == "allow":
-        signed = await delegate(ports, case, row)
+        signed = await delegate(ports, case, row, ruling)
         row = replace(row, cid=signed.cid, expires_at=case.expires)
         audience = case.asked.audience or ports.pdp_did
         answer = decision.allow(case.asked, row.id, audience, signed.jwt, case.expires)

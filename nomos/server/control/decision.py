@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from nomos.models import Decision, DenyReason
 from nomos.policy.bundle import Bundle
+from nomos.policy.closing import Open
 from nomos.policy.decide import Inquiry, Verdict, decide
 from nomos.resources import nearest_command
+from nomos.server.control import closing
 from nomos.server.control.origin import Origin
 from nomos.server.control.prefix import decide_all
 from nomos.server.control.question import Asked
@@ -22,7 +24,8 @@ class Ruling:
     """What was decided, and by which policies.
 
     `roles` are those who must all approve what requires a step-up, `fields` what differs from
-    what was approved.
+    what was approved. For a service, `closed` says that policy allows every call of what is asked,
+    `forkable` that it does so for whoever it is handed on to; `open` what keeps it from that.
     """
 
     decision: Decision
@@ -31,6 +34,9 @@ class Ruling:
     message: str | None = None
     roles: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
+    closed: bool = False
+    forkable: bool = True
+    open: tuple[Open, ...] = ()
 
 
 def rule(
@@ -59,8 +65,26 @@ def rule(
         swarm_id=origin.swarm,
     )
     if asked.commands:
-        return ruling(decide_all(bundle, inquiry, asked.commands))
-    return ruling(decide(bundle, inquiry))
+        found = ruling(decide_all(bundle, inquiry, asked.commands))
+    else:
+        found = ruling(decide(bundle, inquiry))
+    return _closed(found, bundle, inquiry, asked, origin) if asked.service else found
+
+
+def _closed(
+    found: Ruling, bundle: Bundle, inquiry: Inquiry, asked: Asked, origin: Origin
+) -> Ruling:
+    """What is not denied to a service, unless it leaves open what policy looks at."""
+    if found.decision == "deny":
+        return found
+    held = origin.held.pol if origin.held else []
+    exact = found.decision == "requires_step_up"
+    closure = closing.look(bundle, inquiry, asked, held, exact=exact)
+    if closure.closed:
+        return replace(found, closed=True, forkable=closure.forkable)
+    policies = tuple(sorted({each.policy for each in closure.open}))
+    message = closing.sentence(asked, closure)
+    return Ruling("deny", "policy_denied", policies, message, open=closure.open)
 
 
 def ruling(verdict: Verdict) -> Ruling:
@@ -118,6 +142,8 @@ def _explanation(ruling: Ruling) -> Reply:
         explanation["message"] = ruling.message
     if ruling.fields:
         explanation["fields"] = list(ruling.fields)
+    if ruling.open:
+        explanation["open"] = [{"policy": each.policy, "field": each.field} for each in ruling.open]
     return explanation
 
 

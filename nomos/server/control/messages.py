@@ -131,6 +131,13 @@ class Reply(Wire):
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
 
+class OpenField(Reply):
+    """A policy, and a field that it looks at and that a grant for a service would leave open."""
+
+    policy: str
+    field: str = Field(examples=["resource.queue", "args"])
+
+
 class Explanation(Reply):
     """Which policies decided, by name, and a sentence for people."""
 
@@ -138,6 +145,10 @@ class Explanation(Reply):
     message: str | Absent = None
     fields: list[str] | Absent = Field(
         default=None, description="What differs from the question that people approved."
+    )
+    open: list[OpenField] | Absent = Field(
+        default=None,
+        description="What a grant for a service has to name, and for which policies.",
     )
 
 

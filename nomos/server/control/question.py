@@ -42,6 +42,7 @@ class Asked:
     None when they are not bound, `agent` when the app's own key stands in, `audience` when it is
     the PDP. `sent` has the args in the words of the agent, for people; `cosigner` names the
     envelope by which a person approved this. `pol` are further statements about each call.
+    `service`: who it is for verifies tokens and decides nothing by policy.
     """
 
     command: str
@@ -58,6 +59,7 @@ class Asked:
     audience: str | None = None
     commands: tuple[str, ...] = ()
     pol: tuple[Any, ...] = ()
+    service: bool = False
 
     def bound(
         self,
@@ -129,6 +131,7 @@ def read(
         audience=None if message.audience == pdp_did else message.audience,
         commands=commands,
         pol=_pol(message.pol),
+        service=message.audience not in (None, pdp_did),
     )
     _check_facts(asked.facts(bundle))
     return asked

@@ -10,7 +10,7 @@ from nomos.audit.record import Record
 from nomos.errors import InvalidRequest, SignerError
 from nomos.server.control import decision, tokens
 from nomos.server.control.case import Case
-from nomos.server.control.decision import Reply
+from nomos.server.control.decision import Reply, Ruling
 from nomos.server.control.ports import Ports
 from nomos.server.control.question import Asked
 from nomos.server.control.tokens import Approval
@@ -26,9 +26,9 @@ def app_key(app: str) -> str:
 
 
 async def delegate(
-    ports: Ports, case: Case, row: Record, approval: Approval | None = None
+    ports: Ports, case: Case, row: Record, ruling: Ruling, approval: Approval | None = None
 ) -> Signed:
-    """Sign what `row` records as allowed."""
+    """Sign what `row` records as allowed, as `ruling` found it."""
     issuer = ports.issuers[row.tenant]
     payload = tokens.delegation(
         case,
@@ -36,6 +36,7 @@ async def delegate(
         audience=case.asked.audience or ports.pdp_did,
         receipt=row,
         nonce=secrets.token_urlsafe(16),
+        ruling=ruling,
         approval=approval,
     )
     # A statement that holds for everything is of no harm beside those that it was signed with.

@@ -153,7 +153,7 @@ async def _use(ports: Ports, case: Case, ruling: Ruling, found: Envelope) -> Ans
     audience = case.asked.audience or ports.pdp_did
     row = case.record(Ruling("allow", None, ruling.policies), found)
     approval = Approval(found.id, found.fingerprint, found.approved_roles)
-    signed = await delegate(ports, case, row, approval)
+    signed = await delegate(ports, case, row, ruling, approval)
     row = replace(row, cid=signed.cid, expires_at=case.expires)
     answer = decision.allow(case.asked, row.id, audience, signed.jwt, case.expires)
     stored = case.stored(row, answer)

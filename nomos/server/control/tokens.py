@@ -18,7 +18,9 @@ from typing import Any, Final
 
 from nomos._wire import Delegation, Invocation
 from nomos.audit.record import Record
+from nomos.server.control import closing
 from nomos.server.control.case import Case
+from nomos.server.control.decision import Ruling
 from nomos.server.control.origin import merged
 from nomos.server.control.question import Asked
 
@@ -44,15 +46,20 @@ def delegation(
     audience: str,
     receipt: Record,
     nonce: str,
+    ruling: Ruling,
     approval: Approval | None = None,
 ) -> Delegation:
     """From `issuer` to the agent, for what was asked and for as long, as `receipt` records.
 
-    It names the service that it is meant for; only for what people approved is that a condition.
+    It names the service that it is good at. For one that decides nothing by policy it says that it
+    is closed, and where policy tells principals apart, that it is not handed on.
     On a chain it takes the place of, it names those delegations, and has their policies too.
     """
     asked, held = case.asked, case.origin.held
     own = statements(asked, exact=approval is not None)
+    if asked.service and approval is None:
+        chain = held.pol if held else []
+        own += closing.statements(case.bundle, asked, [*chain, *asked.pol])
     meta: dict[str, Any] = {
         "resource_constraint": asked.resource,
         "receipt_id": receipt.id,
@@ -63,6 +70,9 @@ def delegation(
     lineage = case.origin.lineage(case.agent, case.caller.app)
     if lineage is not None:
         meta["lineage"] = lineage
+    if asked.service:
+        meta |= {"closed": True} if ruling.closed else {}
+        meta |= {} if ruling.forkable else {"forkable": False}
     if approval is not None:
         meta["approval"] = _approved(approval)
     return Delegation(

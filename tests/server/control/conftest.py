@@ -148,12 +148,14 @@ async def _open(
     clock: Clock | None = None,
     key: str | None = None,
     facts: Mapping[str, str] | None = None,
+    providers: Path | None = None,
 ) -> AsyncIterator[Plane]:
     clock = clock or Clock()
     settings = Settings(
         data=data,
         policies=(Source("policy.cedar", policy),),
         facts={"team": "String"} if facts is None else facts,
+        providers=providers,
     )
     system = await System.open(settings, signer, clock=clock)
     try:

@@ -1,0 +1,209 @@
+"""Whether policy allows everything that a grant covers, without looking at each call again.
+
+A service that verifies tokens itself decides nothing by policy. So what is signed for one has to
+be closed: whatever a call has that the grant leaves open, policy would allow it if it were asked
+for that call. Each policy is evaluated with what is left open unknown; a folder is looked at as
+itself and as what lies beneath it. Time and rate are those of the question.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from cedarpy import Decision as CedarDecision
+from cedarpy import PolicySet
+
+from nomos.policy import terms
+from nomos.policy.bundle import Bundle, Policy
+from nomos.policy.decide import Inquiry, Question, attributes_of, context_of
+from nomos.policy.partial import applies
+from nomos.policy.terms import Member, Term, World
+from nomos.resources import Provider, find_command
+
+MAX_OPEN: Final = 32
+"""What is named of all that is left open."""
+
+PATH: Final = "path"
+"""The one field of which a constraint covers what lies beneath its value."""
+
+ARGS: Final = "args"
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What all calls of a grant have in common.
+
+    `resource` has the fields with one value each, `open` names those that a call may have or
+    not, with any value; it has none of the others. `folder`: the value of `path` is one that
+    calls lie at or beneath.
+    """
+
+    commands: tuple[str, ...]
+    resource: Mapping[str, Any]
+    open: frozenset[str] = frozenset()
+    folder: bool = False
+
+
+@dataclass(frozen=True, order=True)
+class Open:
+    """A policy, and a field that it looks at and a grant leaves open (`resource.queue`)."""
+
+    policy: str
+    field: str
+
+
+@dataclass(frozen=True)
+class Closure:
+    """`closed`: policy allows every call. If not, `open` says what stands in the way, sorted.
+
+    `forkable`: it does so for whoever the agent could hand the grant on to.
+    """
+
+    closed: bool
+    open: tuple[Open, ...] = ()
+    forkable: bool = False
+
+
+def closure(bundle: Bundle, inquiry: Inquiry, grant: Grant, *, cosigned: bool = False) -> Closure:
+    """Look at every call that the grant covers, for the agent of `inquiry` and for its heirs.
+
+    `inquiry` is the question that was allowed, `cosigned` by people.
+    """
+    found: set[Open] = set()
+    closed = bool(grant.commands)
+    for case in _cases(bundle, inquiry, grant, cosigned=cosigned, forked=False):
+        closed = case.look(found) and closed
+    if not closed:
+        return Closure(closed=False, open=tuple(sorted(found)[:MAX_OPEN]))
+    heirs = _cases(bundle, inquiry, grant, cosigned=cosigned, forked=True)
+    return Closure(closed=True, forkable=all(case.look(set()) for case in heirs))
+
+
+def _cases(
+    bundle: Bundle, inquiry: Inquiry, grant: Grant, *, cosigned: bool, forked: bool
+) -> Iterator[_Case]:
+    for command in grant.commands:
+        found = find_command(bundle.catalog, command)
+        assert found is not None, "a grant stands for registered commands"
+        asked = replace(inquiry, command=command)
+        for beneath in (False, True) if grant.folder else (False,):
+            resource = _resource(grant, found[0], beneath=beneath)
+            principal = _principal(asked, forked=forked)
+            context = _context(bundle, asked, cosigned=cosigned)
+            left = resource.fields | principal.fields | context.fields
+            world = World(principal, _action(command), resource, context, left)
+            yield _Case(bundle, asked, found[0], world, cosigned=cosigned)
+
+
+class _Case:
+    """All calls of one command, with what is not known of them."""
+
+    def __init__(
+        self, bundle: Bundle, asked: Inquiry, provider: Provider, world: World, *, cosigned: bool
+    ) -> None:
+        self._bundle = bundle
+        self._asked = asked
+        self._provider = provider
+        self._world = world
+        self._cosigned = cosigned
+        self._question: Question | None = None
+
+    def look(self, found: set[Open]) -> bool:
+        """Whether every such call is allowed; adds to `found` what stands in the way."""
+        against, unsure = list[tuple[Policy, Term]](), list[tuple[Policy, Term]]()
+        permitted = False
+        for policy in self._bundle.policies:
+            term = self._settled(policy)
+            if term.fails or (policy.effect == "forbid" and term.holds is not False):
+                against.append((policy, term))
+            elif policy.effect == "permit" and term.holds:
+                permitted = True
+            elif policy.effect == "permit" and term.fields:
+                unsure.append((policy, term))
+        if not permitted:
+            against += [each for each in unsure if each[1].holds is None] or unsure
+        for policy, term in against:
+            found.update(Open(policy.name, each) for each in term.fields or self._world.open)
+        return permitted and not against
+
+    def _settled(self, policy: Policy) -> Term:
+        """Whether a policy applies; what depends on nothing open, Cedar knows."""
+        term = applies(policy.text, self._world)
+        if term.fields or (term.holds is not None and not term.fails):
+            return term
+        self._question = self._question or Question(self._bundle, self._asked, self._provider)
+        result = self._question.put_to(PolicySet.from_str(policy.text), cosigned=self._cosigned)
+        failed = bool(result.diagnostics.errors) or result.decision is CedarDecision.NoDecision
+        return terms.truth(bool(result.diagnostics.reasons), terms.NOTHING, fails=failed)
+
+
+def _resource(grant: Grant, provider: Provider, *, beneath: bool) -> Term:
+    known = attributes_of(provider, grant.resource)
+    members: dict[str, Member] = {}
+    for name, declared in provider.fields.items():
+        fields = frozenset({f"resource.{name}"})
+        if name in grant.open:
+            members[name] = Member(terms.unknown(fields), True if declared.required else None)
+        elif name == PATH and grant.folder:
+            folder = str(grant.resource[PATH])
+            within = Term(None, fields, beneath=folder) if beneath else terms.known(folder, fields)
+            members[name] = Member(within)
+        elif name in known:
+            members[name] = Member(terms.known(known[name]))
+    left = frozenset(f"resource.{name}" for name in grant.open)
+    left |= {f"resource.{PATH}"} if grant.folder else terms.NOTHING
+    ident = json.dumps(grant.resource, sort_keys=True)
+    return Term(
+        None if left else terms.entity(provider.kind, ident),
+        left,
+        members=members,
+        kind=provider.kind,
+        above=frozenset(),
+    )
+
+
+_HEIRS: Final = ("principal", "delegationDepth", "invokedBy", "swarmId")
+"""What is another for an agent that the grant is handed on to: not its app, and not its root."""
+
+
+def _principal(asked: Inquiry, *, forked: bool) -> Term:
+    said = {
+        "delegationDepth": asked.delegation_depth,
+        "rootAgent": asked.root_agent or asked.agent,
+        "invokedBy": list(asked.invoked_by),
+        "swarmId": asked.swarm_id or "",
+    }
+    fields = frozenset({"principal"}) if forked else terms.NOTHING
+    return Term(
+        None if forked else terms.entity("Agent", asked.agent),
+        fields,
+        members={
+            name: Member(terms.unknown(fields) if forked and name in _HEIRS else terms.known(value))
+            for name, value in said.items()
+        },
+        kind="Agent",
+        above=frozenset({terms.entity("App", asked.app)}),
+    )
+
+
+def _action(command: str) -> Term:
+    segments = command[1:].split("/")
+    groups = [f"/{'/'.join(segments[:end])}" for end in range(1, len(segments))]
+    return Term(
+        terms.entity("Action", command),
+        kind="Action",
+        above=frozenset(terms.entity("Action", each) for each in groups),
+    )
+
+
+def _context(bundle: Bundle, asked: Inquiry, *, cosigned: bool) -> Term:
+    said = {**context_of(bundle, asked), "cosigned": cosigned, "cosigner": cosigned}
+    members = {name: Member(terms.known(each)) for name, each in said.items()}
+    if asked.args_bound:
+        return Term(members=members)
+    # Asked for exactly, each call has arguments of its own, which are then bound.
+    args = frozenset({ARGS})
+    return Term(None, args, members=members | {"argsBound": Member(terms.unknown(args))})

@@ -1,0 +1,208 @@
+"""What is signed for a service that decides nothing by policy: never more than policy allows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nomos._io.signer import AsyncSigner
+
+if TYPE_CHECKING:
+    from server.control.conftest import OpenPlane, Plane
+
+pytestmark = pytest.mark.anyio
+
+SERVICE = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"
+PROVIDER = """
+provider: tickets
+fields:
+  queue: {required: true, case: lower}
+  number: {type: integer}
+  path: {type: path}
+  tag: {}
+commands:
+  /tickets/ticket/read:
+    risk: read
+    resource: [queue]
+    optional: [number]
+  /tickets/ticket/close:
+    risk: write
+    method: POST
+    resource: [queue, number]
+    args:
+      comment: {required: true, place: body}
+  /tickets/file/read:
+    risk: read
+    resource: [queue, path]
+    optional: [tag]
+"""
+POLICY = """
+@id("agents") permit(principal, action in Action::"/tickets/ticket", resource is Tickets);
+@id("files") permit(principal, action == Action::"/tickets/file/read", resource is Tickets)
+when { resource has path && (resource.path == "a" || resource.path like "a/*") };
+@id("hr-stays-closed") forbid(principal, action in Action::"/tickets", resource is Tickets)
+when { resource.queue == "hr" };
+@id("vip") @step_up("lead")
+forbid(principal, action == Action::"/tickets/ticket/close", resource is Tickets)
+when { resource.queue == "vip" } unless { context.cosigned };
+@id("secret") forbid(principal, action, resource is Tickets)
+when { resource has path && resource.path like "a/secret/*" };
+@id("tagged") forbid(principal, action, resource is Tickets)
+when { resource has tag && resource.tag == "t" };
+"""
+CLOSE = {"command": "/tickets/ticket/close", "args": {"comment": "done"}}
+READ = {"command": "/tickets/ticket/read"}
+FILE = {"command": "/tickets/file/read"}
+
+
+@pytest.fixture(scope="module")
+async def plane(
+    tmp_path_factory: pytest.TempPathFactory, signer: AsyncSigner, open_plane: OpenPlane
+) -> Any:
+    folder = tmp_path_factory.mktemp("services")
+    (folder / "providers").mkdir()
+    (folder / "providers" / "tickets.yaml").write_text(PROVIDER)
+    async with open_plane(
+        folder / "data", signer, policy=POLICY, providers=folder / "providers"
+    ) as plane:
+        made = await plane.client.post(
+            "/v1/services",
+            json={"name": "tickets", "did": SERVICE, "url": "https://tickets.example"},
+            headers=await plane.another("operator"),
+        )
+        assert made.status_code == 200, made.text
+        yield plane
+
+
+async def asked(plane: Plane, agent: str, **changes: Any) -> dict[str, Any]:
+    fields = {"provider": "tickets", **changes.pop("resource", {})}
+    body = {"resource": fields, "agentDid": agent, "audience": SERVICE, **changes}
+    answer: dict[str, Any] = (await plane.ask(**body)).json()
+    return answer
+
+
+def opened(answer: dict[str, Any]) -> list[tuple[str, str]]:
+    assert (answer["decision"], answer["reason"]) == ("deny", "policy_denied"), answer
+    found = answer["explanation"]["open"]
+    assert answer["explanation"]["policies"] == sorted({each["policy"] for each in found})
+    return [(each["policy"], each["field"]) for each in found]
+
+
+async def test_a_leaf_is_signed_with_exactly_its_resource(plane: Plane, agent: str) -> None:
+    answer = await asked(plane, agent, **READ, resource={"queue": "OPS"})
+    assert answer["decision"] == "allow", answer
+    claims = plane.payload(answer["chain"][0])
+    assert claims["meta"]["closed"] is True and "forkable" not in claims["meta"]
+    assert claims["meta"]["audience"] == SERVICE
+    resource = {"provider": "tickets", "queue": "ops"}
+    assert claims["pol"] == [["==", ".cmd", READ["command"]], ["==", ".resource", resource]]
+
+
+async def test_a_folder_is_signed_with_its_absent_fields(plane: Plane, agent: str) -> None:
+    answer = await asked(plane, agent, **FILE, resource={"queue": "ops", "path": "a/public"})
+    assert answer["decision"] == "allow", answer
+    claims = plane.payload(answer["chain"][0])
+    assert claims["meta"]["closed"] is True
+    assert claims["pol"] == [
+        ["==", ".cmd", FILE["command"]],
+        ["==", ".resource.number?", None],
+        ["==", ".resource.tag?", None],
+    ]
+
+
+async def test_what_the_pdp_decides_on_again_is_not_said_to_be_closed(
+    plane: Plane, agent: str
+) -> None:
+    for audience in (..., plane.system.pdp_did):
+        answer = await asked(plane, agent, command="/tickets/ticket", audience=audience)
+        assert answer["decision"] == "allow", answer
+        claims = plane.payload(answer["chain"][0])
+        assert not {"closed", "forkable"} & set(claims["meta"])
+        assert len(claims["pol"]) == 1
+
+
+OPEN: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
+    "a prefix": (
+        {"command": "/tickets/ticket"},
+        [("hr-stays-closed", "resource.queue"), ("vip", "resource.queue")],
+    ),
+    "a folder": (
+        {**FILE, "resource": {"queue": "ops", "path": "a"}},
+        [("secret", "resource.path")],
+    ),
+}
+
+
+async def test_a_field_that_policy_looks_at_is_named_or_nothing_is_granted(
+    plane: Plane, agent: str
+) -> None:
+    for name, (question, expected) in OPEN.items():
+        answer = await asked(plane, agent, **question)
+        assert opened(answer) == expected, name
+        assert all(field in answer["explanation"]["message"] for _, field in expected)
+
+
+async def test_a_prefix_with_what_policy_looks_at_named_is_granted(
+    plane: Plane, agent: str
+) -> None:
+    answer = await asked(plane, agent, command="/tickets/ticket", resource={"queue": "ops"})
+    assert answer["decision"] == "allow", answer
+    claims = plane.payload(answer["chain"][0])
+    assert claims["meta"]["closed"] is True
+    # No command of the prefix takes these.
+    assert claims["pol"][1:] == [["==", ".resource.path?", None], ["==", ".resource.tag?", None]]
+
+
+async def test_what_people_approved_is_closed(plane: Plane, agent: str) -> None:
+    question = {**CLOSE, "resource": {"queue": "vip", "number": 1}}
+    answer = await asked(plane, agent, **question)
+    assert answer["decision"] == "requires_step_up", answer
+    envelope = answer["approvalEnvelopeId"]
+    decided = await plane.client.post(
+        f"/v1/approvals/{envelope}/decide",
+        json={"approve": True},
+        headers=await plane.another("operator"),
+    )
+    assert decided.status_code == 200, decided.text
+    answer = await asked(plane, agent, **question, cosignerEnvelopeId=envelope)
+    assert answer["decision"] == "allow", answer
+    claims = plane.payload(answer["chain"][0])
+    assert claims["meta"]["closed"] is True and claims["meta"]["approval"]["id"] == envelope
+
+
+async def test_an_idempotent_answer_is_the_same(plane: Plane, agent: str) -> None:
+    body: dict[str, Any] = {"command": "/tickets/ticket", "agentDid": agent, "audience": SERVICE}
+    body["resource"] = {"provider": "tickets"}
+    first, again = [(await plane.ask({"idempotency-key": "s-1"}, **body)).json() for _ in range(2)]
+    assert opened(first) and {**first, "serverTime": ""} == {**again, "serverTime": ""}
+
+
+APART = """
+@id("agents") permit(principal, action, resource is Tickets);
+@id("root-writes") forbid(principal, action == Action::"/tickets/ticket/close", resource)
+unless { principal.delegationDepth == 0 };
+"""
+
+
+async def test_where_policy_tells_principals_apart_a_grant_is_not_handed_on(
+    tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane, agent: str
+) -> None:
+    (tmp_path / "providers").mkdir()
+    (tmp_path / "providers" / "tickets.yaml").write_text(PROVIDER)
+    async with open_plane(
+        tmp_path / "data", signer, policy=APART, providers=tmp_path / "providers"
+    ) as plane:
+        await plane.client.post(
+            "/v1/services",
+            json={"name": "tickets", "did": SERVICE, "url": "https://tickets.example"},
+            headers=await plane.another("operator"),
+        )
+        found = {}
+        for question in ({**CLOSE, "resource": {"queue": "a", "number": 1}}, READ):
+            answer = await asked(plane, agent, **{"resource": {"queue": "a"}, **question})
+            assert answer["decision"] == "allow", answer
+            meta = plane.payload(answer["chain"][0])["meta"]
+            found[question["command"]] = (meta["closed"], meta.get("forkable"))
+    assert found == {CLOSE["command"]: (True, False), READ["command"]: (True, None)}
