@@ -26,7 +26,10 @@ class Script:
 
 @dataclass
 class Reply:
-    """One answer: `delay` seconds before it, `drip` seconds between its bytes."""
+    """One answer: `delay` seconds before it, `drip` seconds between its bytes.
+
+    One that is a mapping names its request as a control plane does, unless `named` is False.
+    """
 
     status: int = 200
     body: bytes | dict[str, Any] = b""
@@ -34,6 +37,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0
     drip: float = 0
+    named: bool = True
 
 
 @contextmanager
@@ -50,9 +54,7 @@ def control_plane(*answers: Reply | Callable[[bytes], Reply]) -> Iterator[Script
 
         def answer(self, reply: Reply) -> None:
             time.sleep(reply.delay)
-            content = (
-                reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
-            )
+            content = reply.body if isinstance(reply.body, bytes) else self.named(reply)
             self.send_response(reply.status)
             for name, value in {"content-type": reply.kind, **reply.headers}.items():
                 self.send_header(name, value)
@@ -65,6 +67,11 @@ def control_plane(*answers: Reply | Callable[[bytes], Reply]) -> Iterator[Script
                     time.sleep(reply.drip)
             except OSError:
                 self.close_connection = True
+
+        def named(self, reply: Reply) -> bytes:
+            assert isinstance(reply.body, dict)
+            call_id = self.headers.get("nomos-call-id") if reply.named else None
+            return json.dumps(reply.body | ({"callId": call_id} if call_id else {})).encode()
 
         def log_message(self, *_: object) -> None:
             pass

@@ -105,8 +105,10 @@ class Handler(BaseHTTPRequestHandler):
         except OSError:
             return True
 
-    def answer(self, status: int, body: object, headers: dict[str, str] | None = None) -> None:
-        content = json.dumps(body).encode()
+    def answer(
+        self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None
+    ) -> None:
+        content = json.dumps(body | {"callId": self.headers["nomos-call-id"]}).encode()
         self.send_response(status)
         for name, value in {"content-length": str(len(content)), **(headers or {})}.items():
             self.send_header(name, value)

@@ -2,23 +2,34 @@
 
 Both clients turn whatever goes wrong on the way into `Unreachable`, bound the time and the
 size of an answer, follow no redirect, and add the API key last, so that no flow ever holds it.
-A client belongs to the process that made it: after `fork()` the child makes its own.
+A reply has to name its request (`nomos._core.echo`); one that does not ends all connections, and
+one that is followed by more bytes ends its own. A client belongs to the process that made it:
+after `fork()` the child makes its own.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 import time
 import weakref
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Iterator,
+    Mapping,
+)
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import anyio.lowlevel
 
+from nomos._core import echo
 from nomos._core.effects import HttpReply, Send
+from nomos._io import leftover
 from nomos._io.urls import checked_url
 from nomos.errors import Unintelligible, Unreachable
 from nomos.models import Secret
@@ -52,10 +63,10 @@ class Endpoint:
         self.direct = direct
         self.trouble: Callable[[], str | None] = lambda: None
 
-    def headers(self, send: Send) -> dict[str, str]:
+    def headers(self, send: Send, call_id: str) -> dict[str, str]:
         own = {"authorization": f"Bearer {self.api_key.reveal()}"} if self.api_key else {}
         # A compressed answer could grow past its bound while it is being read.
-        return {**send.headers, "accept-encoding": "identity", **own}
+        return {**send.headers, "accept-encoding": "identity", echo.HEADER: call_id, **own}
 
     def options(self) -> dict[str, Any]:
         return {
@@ -84,13 +95,14 @@ class Http:
 
         limit = self._endpoint.timeout + send.patience
         end = time.monotonic() + limit
+        held, call_id = self._own(), _call_id()
         try:
             with (
-                self._own() as client,
+                held as client,
                 client.stream(
                     send.method,
                     self._endpoint.url + send.path,
-                    headers=self._endpoint.headers(send),
+                    headers=self._endpoint.headers(send, call_id),
                     content=send.body,
                     timeout=self._endpoint.timeouts(send.patience),
                 ) as response,
@@ -98,12 +110,19 @@ class Http:
                 body = bytearray()
                 _check_plain(response.headers)
                 _bound_announced(response.headers)
-                for chunk in response.iter_raw():
+                for chunk in _pieces(response):
                     body += chunk
                     _bound(body, late=time.monotonic() > end, timeout=limit)
-                return _reply(response.status_code, response.headers, body)
+                reply = _reply(response.status_code, response.headers, body)
+                if leftover.after(response) == "unknown":
+                    self._give_up(held)
+            echo.check(reply, call_id)
+        except echo.AnotherReply:
+            self._give_up(held)
+            raise
         except httpx.HTTPError as error:
             raise _unreachable(self._endpoint, error, send) from error
+        return reply
 
     @contextmanager
     def stream(self, send: Send) -> Iterator[tuple[HttpReply, Iterator[bytes]]]:
@@ -113,24 +132,34 @@ class Http:
         """
         import httpx
 
+        held, call_id = self._own(), _call_id()
         try:
             with (
-                self._own() as client,
+                held as client,
                 client.stream(
                     send.method,
                     self._endpoint.url + send.path,
-                    headers=self._endpoint.headers(send),
+                    headers=self._endpoint.headers(send, call_id),
                     content=send.body,
                 ) as response,
             ):
                 body = bytearray()
                 _check_plain(response.headers)
                 if response.status_code != 200:
-                    for chunk in response.iter_raw():
+                    for chunk in _pieces(response):
                         body += chunk
                         _bound(body, late=False, timeout=self._endpoint.timeout)
                 reply = _reply(response.status_code, response.headers, body)
-                yield reply, response.iter_raw() if reply.status == 200 else iter(())
+                if reply.status != 200:
+                    echo.check(reply, call_id)
+                    yield reply, iter(())
+                else:
+                    yield reply, echo.check_lines(_pieces(response), call_id)
+                if leftover.after(response) == "unknown":
+                    self._give_up(held)
+        except echo.AnotherReply:
+            self._give_up(held)
+            raise
         except httpx.HTTPError as error:
             raise _unreachable(self._endpoint, error, send) from error
 
@@ -140,6 +169,12 @@ class Http:
             held = self._client = _ProcessClient(self._endpoint.options())
             weakref.finalize(self, held.close)
         return held
+
+    def _give_up(self, held: _ProcessClient) -> None:
+        """Use none of a client's connections again."""
+        if self._client is held:
+            self._client = None
+        held.close()
 
     def close(self) -> None:
         """Close this process's client, as soon as nothing of it is under way."""
@@ -203,25 +238,35 @@ class AsyncHttp:
         async with own.held if send.patience else own.turn:
             try:
                 with anyio.fail_after(limit):
-                    return await self._exchange(own.client, send)
+                    return await self._exchange(own, send)
             except (httpx.HTTPError, TimeoutError) as error:
                 raise _unreachable(self._endpoint, error, send) from error
 
-    async def _exchange(self, client: httpx.AsyncClient, send: Send) -> HttpReply:
-        async with client.stream(
-            send.method,
-            self._endpoint.url + send.path,
-            headers=self._endpoint.headers(send),
-            content=send.body,
-            timeout=self._endpoint.timeouts(send.patience),
-        ) as response:
-            body = bytearray()
-            _check_plain(response.headers)
-            _bound_announced(response.headers)
-            async for chunk in response.aiter_raw():
-                body += chunk
-                _bound(body, late=False, timeout=self._endpoint.timeout)
-            return _reply(response.status_code, response.headers, body)
+    async def _exchange(self, own: _LoopClient, send: Send) -> HttpReply:
+        call_id = _call_id()
+        async with own.using() as client:
+            async with client.stream(
+                send.method,
+                self._endpoint.url + send.path,
+                headers=self._endpoint.headers(send, call_id),
+                content=send.body,
+                timeout=self._endpoint.timeouts(send.patience),
+            ) as response:
+                body = bytearray()
+                _check_plain(response.headers)
+                _bound_announced(response.headers)
+                async for chunk in _apieces(response):
+                    body += chunk
+                    _bound(body, late=False, timeout=self._endpoint.timeout)
+                reply = _reply(response.status_code, response.headers, body)
+                if leftover.after(response) == "unknown":
+                    own.give_up(client)
+            try:
+                echo.check(reply, call_id)
+            except echo.AnotherReply:
+                own.give_up(client)
+                raise
+        return reply
 
     async def _own(self) -> _LoopClient:
         held = self._clients.get(None)
@@ -249,10 +294,34 @@ class _LoopClient:
         import httpx
 
         self.pid = os.getpid()
-        self.client = httpx.AsyncClient(**options)
         self.turn = anyio.CapacityLimiter(AT_ONCE)
         self.held = anyio.CapacityLimiter(HELD_AT_ONCE)
+        self._options = options
+        self._client = httpx.AsyncClient(**options)
+        self._using: dict[httpx.AsyncClient, int] = {self._client: 0}
         self._open = self._until_the_loop_ends()
+
+    @asynccontextmanager
+    async def using(self) -> AsyncIterator[httpx.AsyncClient]:
+        """The client for one request. One that was given up is closed after its last request."""
+        client = self._client
+        self._using[client] += 1
+        try:
+            yield client
+        finally:
+            self._using[client] -= 1
+            if client is not self._client and not self._using[client]:
+                del self._using[client]
+                with anyio.CancelScope(shield=True):
+                    await client.aclose()
+
+    def give_up(self, client: httpx.AsyncClient) -> None:
+        """Use none of a client's connections for another request."""
+        import httpx
+
+        if client is self._client:
+            self._client = httpx.AsyncClient(**self._options)
+            self._using[self._client] = 0
 
     async def open(self) -> None:
         await anext(self._open)
@@ -265,7 +334,29 @@ class _LoopClient:
             yield
         finally:
             with anyio.CancelScope(shield=True):
-                await self.client.aclose()
+                for client in tuple(self._using):
+                    await client.aclose()
+
+
+def _call_id() -> str:
+    """What a reply has to repeat; new for each try."""
+    return secrets.token_urlsafe(18)
+
+
+def _pieces(response: httpx.Response) -> Iterator[bytes]:
+    """The body as it comes. Unlike `iter_raw`, the end does not free the connection."""
+    import httpx
+
+    assert isinstance(response.stream, httpx.SyncByteStream), "a sync client has sync streams"
+    yield from response.stream
+
+
+async def _apieces(response: httpx.Response) -> AsyncIterator[bytes]:
+    import httpx
+
+    assert isinstance(response.stream, httpx.AsyncByteStream), "an async client has async streams"
+    async for piece in response.stream:
+        yield piece
 
 
 def _check_plain(headers: Mapping[str, str]) -> None:

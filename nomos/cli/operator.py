@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 
 import typer
 
+from nomos._core.echo import MEMBER
 from nomos._core.effects import HttpReply, Send
 from nomos._core.replies import raise_error
 from nomos._io.http import Endpoint, Http
@@ -127,12 +128,15 @@ class Operator:
         if reply.status != 200:
             self._raise(reply)
         try:
-            return json.loads(reply.body)
+            found = json.loads(reply.body)
         except (ValueError, RecursionError):
             raise Unintelligible(
                 f"{self.url} answered something that is not JSON: is it really a control plane?",
                 status=reply.status,
             ) from None
+        if isinstance(found, dict):
+            found.pop(MEMBER, None)  # checked before, and no part of the answer
+        return found
 
     def _raise(self, reply: HttpReply) -> None:
         """Raise what the reply stands for, in words for an operator."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -51,6 +52,10 @@ def serving(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
 def reply(
     handler: BaseHTTPRequestHandler, *pieces: bytes, status: int = 200, length: int | None = None
 ) -> None:
+    """Answer with the pieces; an object names its request, as a control plane's does."""
+    if len(pieces) == 1 and pieces[0].startswith(b"{"):
+        call_id = {"callId": handler.headers["nomos-call-id"]}
+        pieces = (json.dumps(json.loads(pieces[0]) | call_id).encode(),)
     handler.send_response(status)
     size = sum(map(len, pieces)) if length is None else length
     handler.send_header("content-length", str(size))
@@ -58,6 +63,11 @@ def reply(
     for piece in pieces:
         handler.wfile.write(piece)
         handler.wfile.flush()
+
+
+def lines(handler: BaseHTTPRequestHandler, *pieces: bytes, length: int | None = None) -> None:
+    first = json.dumps({"callId": handler.headers["nomos-call-id"]}).encode()
+    reply(handler, first, b"\n", *pieces, length=length)
 
 
 def client(url: str) -> Operator:
@@ -130,7 +140,7 @@ def test_this_machine_is_known_by_its_names(url: str, here: bool) -> None:  # no
 
 
 def test_lines_come_whole_however_they_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(lambda h: reply(h, b'{"a":', b"1}\n", b"\n{}", b"\nhalf")) as url:
+    with serving(lambda h: lines(h, b'{"a":', b"1}\n", b"\n{}", b"\nhalf")) as url:
         assert list(client(url).lines("/x", since=1, until=None)) == [
             b'{"a":1}',
             b"",
@@ -139,7 +149,7 @@ def test_lines_come_whole_however_they_are_cut(monkeypatch: pytest.MonkeyPatch) 
         ]
     monkeypatch.setattr(operator, "MAX_LINE", 10)
     with (
-        serving(lambda h: reply(h, b"x" * 11)) as url,
+        serving(lambda h: lines(h, b"x" * 11)) as url,
         pytest.raises(Unintelligible, match="a line beyond 10"),
     ):
         list(client(url).lines("/x"))
@@ -147,7 +157,7 @@ def test_lines_come_whole_however_they_are_cut(monkeypatch: pytest.MonkeyPatch) 
 
 def test_an_answer_that_breaks_off_is_not_taken_for_a_whole_one() -> None:
     with (
-        serving(lambda h: reply(h, b"one\n", length=100)) as url,
+        serving(lambda h: lines(h, b"one\n", length=100)) as url,
         pytest.raises(Unreachable, match="--control-url"),
     ):
         list(client(url).lines("/x"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import tracemalloc
 from collections.abc import Callable
 from typing import Final
@@ -71,13 +72,13 @@ def test_a_compressed_answer_is_refused_and_not_unpacked(
     assert peak < 16 * 1024 * 1024
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [sent, awaited])
 @pytest.mark.parametrize("headers", [{}, {"content-encoding": "Identity"}])
 def test_a_plain_answer_is_asked_for_and_taken_as_it_is(
     way: Callable[[str], HttpReply], headers: dict[str, str]
 ) -> None:
     with control_plane(Reply(200, {"a": 1}, headers=headers)) as plane:
-        assert way(plane.url).body == b'{"a": 1}'
+        assert json.loads(way(plane.url).body)["a"] == 1
     assert [asked["accept-encoding"] for asked, _ in plane.requests] == ["identity"]
 
 

@@ -130,7 +130,13 @@ class Liar:
                 except httpx.HTTPError:  # it is closed, or there is nobody to ask
                     self.close_connection = True
                     return
-                body = liar._said(self.path, reply.json()) if reply.is_success else reply.content
+                # Replies that name another request are not even read: these do name it.
+                call_id = self.headers["nomos-call-id"]
+                said = reply.json()
+                if reply.is_success:
+                    said = liar._said(self.path, said)
+                named = said | {"callId": call_id} if isinstance(said, dict) else said
+                body = json.dumps(named).encode()
                 self.send_response(reply.status_code)
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
@@ -144,9 +150,9 @@ class Liar:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
-    def _said(self, path: str, truth: dict[str, Any]) -> bytes:
+    def _said(self, path: str, truth: dict[str, Any]) -> dict[str, Any]:
         self.truths.append((path, truth))
-        return json.dumps(truth if self.lie is None else self.lie(path, truth)).encode()
+        return truth if self.lie is None else self.lie(path, truth)
 
     def close(self) -> None:
         self._server.shutdown()

@@ -16,6 +16,7 @@ from typing import Any, Final
 from fastapi import Request
 from fastapi.responses import StreamingResponse
 
+from nomos._core import echo
 from nomos.audit.canonical import MAX_INTEGER
 from nomos.audit.chain import Head
 from nomos.audit.export import Header, Writer
@@ -165,14 +166,23 @@ async def get_export(ports: Ports, request: Request, caller: ApiKey | None) -> S
         keys=keys,
         at=iso(ports.clock()),
     )
+    file = export(ports, header, head)
+    call_id: str | None = request.state.call_id
     return StreamingResponse(
-        export(ports, header, head),
+        file if call_id is None else _named(file, call_id),
         media_type=MEDIA_TYPE,
         headers={
             "cache-control": "no-store",
             "content-disposition": f'attachment; filename="audit-{tenant}-{head.seq}.ndjson"',
         },
     )
+
+
+async def _named(file: AsyncIterator[bytes], call_id: str) -> AsyncIterator[bytes]:
+    """Put a line before the file that says which request it is for; clients take it off."""
+    yield echo.first_line(call_id)
+    async for part in file:
+        yield part
 
 
 async def export(ports: Ports, header: Header, head: Head) -> AsyncIterator[bytes]:

@@ -1,7 +1,8 @@
 """The outermost layer: each request has an id, and each failure has a reply.
 
 The id is the caller's `x-request-id` if that is short and plain, so that one id can be followed
-through several systems, and a new one otherwise. It goes back with every reply.
+through several systems, and a new one otherwise. It goes back with every reply. A client that sends
+a `nomos-call-id` gets that one in the body of every JSON reply, where no proxy replaces it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from nomos._core import echo
 
 SANE: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -31,7 +34,9 @@ class Edge:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(Headers(scope=scope).get("x-request-id"))
-        scope.setdefault("state", {})["request_id"] = request_id
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        state["call_id"] = echo.call_id(Headers(scope=scope).getlist(echo.HEADER))
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
+from nomos._core import echo
 from nomos.server.control.messages import ErrorReply
 
 IDEMPOTENCY_KEY: Final[Mapping[str, Any]] = {
@@ -24,6 +25,13 @@ REQUEST_ID: Final[Mapping[str, Any]] = {
     "required": False,
     "description": "Sent back as it is, and kept with the receipt.",
     "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+}
+CALL_ID: Final[Mapping[str, Any]] = {
+    "name": echo.HEADER,
+    "in": "header",
+    "required": False,
+    "description": f"Repeated as `{echo.MEMBER}` in the body of the reply.",
+    "schema": {"type": "string", "pattern": f"^{echo.FORM.pattern}$"},
 }
 REPLIES_ID: Final[Mapping[str, Any]] = {
     "x-request-id": {
@@ -87,7 +95,7 @@ def operation(
     holders: bool = False,
 ) -> dict[str, Any]:
     """What the framework cannot derive, because requests are read by our own hands."""
-    described: dict[str, Any] = {"parameters": [*headers, REQUEST_ID]}
+    described: dict[str, Any] = {"parameters": [*headers, REQUEST_ID, CALL_ID]}
     if roles is not None:
         described["security"] = [{"apiKey": []}, *([{"invocation": []}] if holders else ())]
         described["x-nomos-roles"] = sorted(roles)

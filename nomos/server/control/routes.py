@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
+from nomos._core.echo import echoed
 from nomos.errors import InvalidRequest
 from nomos.server.control import (
     about,
@@ -162,7 +163,8 @@ def _endpoint(ports: Ports, route: Route) -> Callable[[Request], Awaitable[Respo
         content = await route.handler(ports, request, caller)
         if isinstance(content, Response):
             return content
-        return JSONResponse(content, headers={"cache-control": "no-store"})
+        named = content | echoed(request.state.call_id)
+        return JSONResponse(named, headers={"cache-control": "no-store"})
 
     return endpoint
 
@@ -237,7 +239,13 @@ def _reply(
     details: Mapping[str, object] | None = None,
 ) -> Response:
     return Response(
-        errors.body(code, message, request.state.request_id, fields, details),
+        errors.body(
+            code,
+            message,
+            request.state.request_id,
+            fields,
+            {**(details or {}), **echoed(request.state.call_id)},
+        ),
         status_code=errors.STATUS[code],
         headers={"cache-control": "no-store"} | dict(headers or {}),
         media_type="application/json",

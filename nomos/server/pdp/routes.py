@@ -21,6 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from nomos._core import echo
 from nomos._wire import Hello, Refused
 from nomos.server.pdp.gate import Gate
 from nomos.server.pdp.ports import Ports
@@ -78,11 +79,12 @@ class _Calls:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         request_id = _request_id(request)
+        call_id = echo.call_id(request.headers.getlist(echo.HEADER))
         try:
             body = await self._gate.serve(self._asked(request, request_id))
             response = _reply(200, body, request_id)
         except Refusal as refusal:
-            response = _refused(refusal, request_id)
+            response = _refused(refusal, request_id, echo.echoed(call_id))
         except ClientDisconnect:
             return
         except Exception:
@@ -90,6 +92,7 @@ class _Calls:
             response = _refused(
                 Refusal("internal", "the PDP failed; its log says more under this request id"),
                 request_id,
+                echo.echoed(call_id),
             )
         await response(scope, receive, send)
 
@@ -126,11 +129,12 @@ def _request_id(request: Request) -> str:
     return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
 
 
-def _refused(refusal: Refusal, request_id: str) -> Response:
+def _refused(refusal: Refusal, request_id: str, more: Mapping[str, str]) -> Response:
     body: dict[str, Any] = {
         "error": refusal.message,
         "error_code": refusal.code,
         "request_id": request_id,
+        **more,
     }
     if refusal.hop is not None:
         body["hop"] = refusal.hop

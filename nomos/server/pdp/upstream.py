@@ -4,7 +4,9 @@ The path comes from the command's template. A value fills one place in it, perce
 none can add a segment, a query or a host; nor can one hold a separator that an upstream might
 find by decoding, except those of a `path`. What was built is compared with what the HTTP
 library is about to send. The request is made on a bare transport: no redirects are followed,
-no cookies are kept, no proxy or netrc file is read, nothing is tried twice.
+no cookies are kept, no proxy or netrc file is read, nothing is tried twice. Each request has a
+connection of its own: upstreams repeat no id of ours, so what a connection has left over could
+not be told from the reply to the next request.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from urllib.parse import quote, urlencode
 import anyio
 import anyio.to_thread
 
+from nomos._io import leftover
 from nomos.resources import CommandSpec
 from nomos.server.pdp.credentials import Access, access
 from nomos.server.pdp.ports import Action, Limits, Target
@@ -150,7 +153,8 @@ class Http:
 
         if self._transport is None:
             self._transport = httpx.AsyncHTTPTransport(
-                trust_env=False, limits=httpx.Limits(max_connections=CONNECTIONS)
+                trust_env=False,
+                limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=0),
             )
         try:
             reply = await self._transport.handle_async_request(request)
@@ -166,13 +170,18 @@ class Http:
             raise _failed(call, "did not answer in HTTP") from None
 
     async def _content(self, reply: httpx.Response, call: Rebuilt) -> bytes:
+        import httpx
+
         if reply.headers.get("content-encoding", "identity").lower() != "identity":
             raise _failed(call, "compressed its answer, which it was asked not to do")
         content = bytearray()
-        async for chunk in reply.aiter_raw():
+        assert isinstance(reply.stream, httpx.AsyncByteStream), "the transport is asynchronous"
+        async for chunk in reply.stream:
             content += chunk
             if len(content) > self._limits.upstream:
                 raise _failed(call, f"answered more than {self._limits.upstream} bytes")
+        if leftover.after(reply) == "left over":
+            raise _failed(call, "answered more than once, and which answer is right is unknown")
         return bytes(content)
 
 

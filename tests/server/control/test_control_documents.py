@@ -97,7 +97,7 @@ async def test_the_question_is_documented_as_it_is_read(standing: Plane) -> None
         assert described["description"] or name == "ttlSeconds"
         assert described.get("default", "") is not None
     headers = {parameter["name"] for parameter in operation["parameters"]}
-    assert headers == {"Idempotency-Key", "x-request-id"}
+    assert headers == {"Idempotency-Key", "x-request-id", "nomos-call-id"}
 
 
 async def test_the_document_has_the_security_scheme_it_refers_to(standing: Plane) -> None:

@@ -173,6 +173,7 @@ class Upstream:
     url: str
     seen: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
     release: threading.Event = field(default_factory=threading.Event)
+    connections: set[Any] = field(default_factory=set)
 
 
 ISSUE: Final = {"number": 1, "title": "It breaks", "state": "open", "body": f"use {LEAKED}"}
@@ -190,6 +191,7 @@ REPLIES: Final[Mapping[str, tuple[int, Any]]] = {
     "GET /repos/acme/echo": (200, {"you sent": CREDENTIAL, CREDENTIAL: ["x", CREDENTIAL]}),
     "GET /repos/acme/empty": (204, None),
     "GET /repos/acme/squeezed": (200, {"id": 1}),
+    "GET /repos/acme/twice": (200, {"id": 1}),
 }
 
 RAW: Final[Mapping[str, bytes]] = {
@@ -211,6 +213,7 @@ class _GitHub(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length", "0")))
         path, _, _ = self.path.partition("?")
         headers = {name.lower(): value for name, value in self.headers.items()}
+        world.connections.add(self.client_address)
         world.seen.append((self.command, self.path, headers, body))
         if path in ("/repos/acme/silent", "/repos/acme/slammed"):
             if path.endswith("silent"):
@@ -232,7 +235,8 @@ class _GitHub(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(content)))
         self.end_headers()
         try:
-            self.wfile.write(content)
+            again = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+            self.wfile.write(content + again if path == "/repos/acme/twice" else content)
         except OSError:
             self.close_connection = True
 

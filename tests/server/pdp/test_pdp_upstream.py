@@ -51,6 +51,14 @@ def test_nothing_of_the_upstreams_headers_comes_back_and_no_cookie_is_kept(world
     assert all("cookie" not in headers for _, _, headers, _ in world.upstream.seen)
 
 
+def test_each_call_has_a_connection_of_its_own(world: World) -> None:
+    # What a reply left on a connection could not be told from the reply to the next call.
+    world.upstream.connections.clear()
+    for _ in range(3):
+        assert read(world, "app").status_code == 200
+    assert len(world.upstream.connections) == 3
+
+
 def test_secrets_in_a_reply_are_redacted(world: World) -> None:
     resource = {"provider": "github", "owner": "acme", "repo": "app"}
     token = world.token("/github/issue/list", resource)
@@ -78,6 +86,7 @@ def test_an_upstream_that_echoes_the_credential_does_not_give_it_away(world: Wor
         ("deep", (502, "upstream_error"), "did not answer in JSON"),
         ("huge", (502, "upstream_error"), "answered more than"),
         ("squeezed", (502, "upstream_error"), "compressed its answer"),
+        ("twice", (502, "upstream_error"), "answered more than once"),
         ("slammed", (502, "upstream_error"), "did not answer in HTTP"),
         ("silent", (504, "upstream_timeout"), "did not answer in time"),
     ],
