@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from nomos._io.sealed import VARIABLE, is_sealed, seal, unseal
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
 
@@ -36,11 +37,52 @@ def read_key_file(path: str | os.PathLike[str], *, setting: str) -> Secret:
 def read_private_line(path: Path, *, setting: str, missing: str = "") -> str:
     """Return the one line of a private file; white space around it is ignored.
 
+    A file that was sealed (`nomos._io.sealed`) is decrypted.
+
     Private is what its owner alone can read, or a secret mounted for a container: mode 0440, or
     of root with mode 0640, and of a group of this process.
 
     Raises `ConfigurationError` naming `setting`; `missing` says what to do without the file.
     """
+    return unsealed(_line(path, setting=setting, missing=missing), path)
+
+
+def unsealed(text: str, path: Path) -> str:
+    """Decrypt what was read from `path`, if it is sealed."""
+    if not is_sealed(text):
+        return text
+    key = encryption_key()
+    if key is None:
+        raise ConfigurationError(
+            f"{path} is sealed: {VARIABLE} has to name the file with its encryption key",
+            setting=VARIABLE,
+        )
+    return unseal(text, key, path=path)
+
+
+def sealed(text: str) -> str:
+    """Encrypt a line for a key file where `NOMOS_KEY_ENCRYPTION_KEY_FILE` says so."""
+    key = encryption_key()
+    return text if key is None else seal(text, key)
+
+
+def encryption_key() -> bytes | None:
+    """Return the key under which keys are sealed at rest, None if there is none.
+
+    Raises `ConfigurationError` for a file that is not private or not 64 hexadecimal digits.
+    """
+    named = os.environ.get(VARIABLE)
+    if not named:
+        return None
+    text = _line(Path(named), setting=VARIABLE, missing="Make one with: openssl rand -hex 32")
+    if not SEED.fullmatch(text):
+        raise ConfigurationError(
+            f"{VARIABLE}={named} does not hold a key of 64 lower-case hex digits", setting=VARIABLE
+        )
+    return bytes.fromhex(text)
+
+
+def _line(path: Path, *, setting: str, missing: str) -> str:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:

@@ -15,4 +15,14 @@ def main() -> None:
             raise
         sys.exit(f"the command line needs {missing.name}: pip install 'nomos[cli,server]'")
     printable()
+    _no_core_dumps()
     app()
+
+
+def _no_core_dumps() -> None:
+    """Keep keys out of core files, of this process and of those that it starts."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # not on Windows, which writes none unless told to
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

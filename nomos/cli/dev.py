@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from nomos._io.keyfile import read_private_line
+from nomos._io.keyfile import encryption_key, read_private_line, sealed
 from nomos._io.signer import AsyncSigner, shared
 from nomos.cli.server_extra import server_extra
 from nomos.errors import ConfigurationError
@@ -111,7 +111,12 @@ async def _key(
 
 
 def _kept(file: Path) -> Secret | None:
-    return Secret(read_private_line(file, setting="data")) if file.exists() else None
+    if not file.exists():
+        return None
+    key = Secret(read_private_line(file, setting="data"))
+    if encryption_key() is not None:
+        _keep(file, key)  # it may have been written before there was an encryption key
+    return key
 
 
 def _keep(file: Path, key: Secret) -> None:
@@ -119,7 +124,7 @@ def _keep(file: Path, key: Secret) -> None:
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as opened:
-        opened.write(key.reveal() + "\n")
+        opened.write(sealed(key.reveal()) + "\n")
     unfinished.replace(file)
 
 

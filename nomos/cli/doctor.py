@@ -15,7 +15,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from nomos._io.keyfile import encryption_key
 from nomos._io.locate import VARIABLE, find_binary
+from nomos._io.sealed import VARIABLE as SEALING
+from nomos._io.sealed import key_id
 from nomos._io.signer import Link, Signer
 from nomos._wire import (
     PROTOCOL,
@@ -55,6 +58,7 @@ def examine() -> list[Finding]:
         ),
         _extra("server", "fastapi", "cedarpy", "sqlalchemy"),
     ]
+    findings.append(_tried("keys at rest", _sealing))
     try:
         binary = find_binary()
     except NomosError as error:
@@ -109,6 +113,13 @@ def _record(binary: Path) -> str:
             "it was changed since. Reinstall nomos."
         )
     return f"sha256 {digest}, Bun {record['bun']}, {record['platform']}"
+
+
+def _sealing() -> str:
+    key = encryption_key()
+    if key is None:
+        return f"in clear, in files that only their owner can read ({SEALING} is not set)"
+    return f"sealed with the encryption key {key_id(key)}"
 
 
 def _hello(signer: Signer) -> str:

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from nomos._io.keyfile import sealed
 from nomos._io.signer import Signer, shared
 from nomos._wire import ForgetKey, LoadKey, LoadKeyAnswer
 from nomos.cli.console import stderr, told
@@ -25,7 +26,8 @@ def keygen(
     """Make a lasting signing key, in a new file that only you can read, and print its DID.
 
     An agent with a lasting key is the same agent after a restart: its approvals still fit. A
-    service is known by its DID, and can sign receipts with the key.
+    service is known by its DID, and can sign receipts with the key. The file is encrypted if
+    NOMOS_KEY_ENCRYPTION_KEY_FILE names a file with 64 hex digits to do that with.
     """
     seed = secrets.token_hex(32)
     signer = Signer(shared())
@@ -33,7 +35,7 @@ def keygen(
     if not isinstance(answer, LoadKeyAnswer):
         raise SignerError("the signing binary did not take the new key")
     signer.ask(ForgetKey(key=answer.key))
-    _write(file, seed)
+    _write(file, sealed(seed))
     stderr.print(Text.assemble(("made ", "bold green"), f"{file}; this is its DID"))
     print(answer.key)
     for use, how in _uses(file.absolute()):

@@ -3,8 +3,9 @@
 Under `data/keys/`: `issuer-<tenant>.key` signs delegations until `issuer-<tenant>-2.key` takes its
 place, and that until the next; `pdp.key` is the PDP's identity,
 `app-<app id>.key` stands in for agents that have no key of their own. Each holds one Ed25519
-seed in hex. A file appears complete or not at all, and is on the disk before it is used: a
-grant signed by a key that a power cut takes away could never be verified again.
+seed in hex, sealed where `NOMOS_KEY_ENCRYPTION_KEY_FILE` names a key for that. A file appears
+complete or not at all, and is on the disk before it is used: a grant signed by a key that a power
+cut takes away could never be verified again.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ import stat
 from pathlib import Path
 from typing import Final, Protocol
 
+from nomos._io.keyfile import encryption_key, sealed, unsealed
+from nomos._io.sealed import is_sealed
 from nomos._wire import Answer, ForgetKey, LoadKey, LoadKeyAnswer, Refused, Request
 from nomos.errors import ConfigurationError, SignerError
 from nomos.models import Secret
 
-SEED_LINE: Final = re.compile(rb"\A[0-9a-f]{64}\n?\Z")
+SEED: Final = re.compile(r"[0-9a-f]{64}")
+
+MAX_FILE: Final = 512
 
 
 class Asks(Protocol):
@@ -88,7 +93,7 @@ def load_or_create(path: Path) -> Secret:
     """Read the seed in `path`, after making it if the file does not exist."""
     if not path.exists():
         try:
-            _create(path, secrets.token_hex(32))
+            _write(path, secrets.token_hex(32))
         except OSError as failure:
             raise ConfigurationError(
                 f"cannot make the key file {path}: {failure.strerror}", setting="data"
@@ -97,6 +102,7 @@ def load_or_create(path: Path) -> Secret:
 
 
 def _read(path: Path) -> Secret:
+    """Return the seed in `path`; one that lies there in clear is sealed if keys are to be."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as failure:
@@ -105,32 +111,39 @@ def _read(path: Path) -> Secret:
         ) from failure
     with os.fdopen(descriptor, "rb") as file:
         _refuse_shared(path, os.fstat(descriptor), "chmod 600")
-        content = file.read(128)
-    if not SEED_LINE.match(content):
+        line = file.read(MAX_FILE).decode("ascii", "replace").removesuffix("\n")
+    seed = unsealed(line, path)
+    if not SEED.fullmatch(seed):
         raise ConfigurationError(
             f"{path} is not a key file: it should hold 64 hex digits. Restore it from a backup; "
             "a new key would make every token signed so far unverifiable",
             setting="data",
         )
-    return Secret(content.decode().strip())
+    if not is_sealed(line) and encryption_key() is not None:
+        _write(path, seed, replace=True)
+    return Secret(seed)
 
 
-def _create(path: Path, seed: str) -> None:
+def _write(path: Path, seed: str, *, replace: bool = False) -> None:
     """Write beside the final name, flush, and link: no reader ever sees half a key.
 
-    A key that another process made meanwhile stays: that process may be using it.
+    Unless `replace` says so, a key that another process made meanwhile stays: that process may
+    be using it.
     """
     draft = path.with_suffix(f".{os.getpid()}-{secrets.token_hex(4)}.new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(f"{seed}\n".encode())
+            file.write(f"{sealed(seed)}\n".encode())
             file.flush()
             os.fsync(descriptor)
-        with contextlib.suppress(FileExistsError):
-            path.hardlink_to(draft)
+        if replace:
+            draft.replace(path)
+        else:
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(draft)
     finally:
-        draft.unlink()
+        draft.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 
