@@ -153,7 +153,8 @@ class Asking:
         extra = {"NOMOS_CONTROL_URL": self._endpoint.url}
         if self._pdp_url is not None:
             extra["NOMOS_PDP_URL"] = self._pdp_url
-        return tuple(Child(each, extra) for each in (yield from fork(forking)))
+        forked = yield from fork(forking)
+        return tuple(Child._of(each, extra) for each in forked)  # noqa: SLF001 - made by forks
 
     def _pauses(self) -> tuple[float, ...]:
         return retry.delays((random.random(), random.random()))  # noqa: S311 - as above

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Final, NoReturn, Self
+from typing import Any, ClassVar, Final, Self
 
 import anyio
 import anyio.abc
@@ -18,9 +18,10 @@ from nomos._core import carrier
 from nomos._core.forking import ForkedChild
 from nomos._io.carried import INHERITED
 from nomos._io.left import Folder, descriptors
+from nomos._sealed import Sealed
 from nomos._unawaited import must_be_awaited
 from nomos.errors import ConfigurationError
-from nomos.models import Capability, Chain, only_chain
+from nomos.models import Capability, Chain, Secret, only_chain
 
 Arguments = Any
 """A program and its arguments, as `subprocess.Popen` takes them."""
@@ -35,7 +36,7 @@ _API_KEY: Final = re.compile(r"nomos(?:_|%5F)app(?:_|%5F)\w", re.IGNORECASE)
 """An API key inside a value, whatever the variable is called."""
 
 
-class Child:
+class Child(Sealed):
     """Authority that was handed to a child, and the way to start it with that.
 
     `agent` is the child's DID; `chains` hold its authority, one for each of `capabilities`,
@@ -50,14 +51,32 @@ class Child:
     and when nothing refers to it any more, what the child has not read is removed.
     """
 
-    def __init__(self, forked: ForkedChild, extra: Mapping[str, str] | None = None) -> None:
-        self._forked = forked
-        self._seed = forked.seed
-        self._extra = dict(extra or {})
-        self._text = carrier.text(forked.parent)
-        self._folder: Folder | None = None
-        self._lock = threading.Lock()
-        self._closed = False
+    _source: ClassVar = "fork_child"
+    _stored: ClassVar = (
+        "it may hold a key. Start the process with child.popen(…), or give it what child.env() "
+        "returns"
+    )
+
+    _forked: ForkedChild
+    _seed: Secret | None
+    _extra: dict[str, str]
+    _text: str
+    _folder: Folder | None
+    _lock: threading.Lock
+    _closed: bool
+
+    @classmethod
+    def _of(cls, forked: ForkedChild, extra: Mapping[str, str] | None = None) -> Self:
+        """Return the child that was forked; `extra` are variables for its process."""
+        child = object.__new__(cls)
+        child._forked = forked
+        child._seed = forked.seed
+        child._extra = dict(extra or {})
+        child._text = carrier.text(forked.parent)
+        child._folder = None
+        child._lock = threading.Lock()
+        child._closed = False
+        return child
 
     @property
     def agent(self) -> str:
@@ -186,14 +205,10 @@ class Child:
         self.close()
 
     def __repr__(self) -> str:
+        if "_forked" not in vars(self):
+            return f"{type(self).__name__}()"
         given = ", ".join(one.command for one in self.capabilities)
         return f"Child({self.agent!r}, {given}, until {self.expires_at:%Y-%m-%d %H:%M:%S} UTC)"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "a Child cannot be pickled: it may hold a key. Start the process with child.popen(…), "
-            "or give it what child.env() returns"
-        )
 
     def _must_be_open(self) -> None:
         if self._closed:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, NoReturn
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from nomos._core import flows, requests
 from nomos._core.children import canonical
@@ -15,17 +15,15 @@ from nomos._core.scope import covers
 from nomos._unawaited import Asynchronous
 from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.models import GrantBase, Resource, describe
-from nomos.outcomes import ReceiptBase
 
 if TYPE_CHECKING:
     from nomos.guard import AsyncAuthGuard, AuthGuard
 
 
-@dataclass(frozen=True, kw_only=True)
 class Grant(GrantBase):
     """The answer to one question, from an `AuthGuard`."""
 
-    _guard: AuthGuard = field(repr=False, compare=False)
+    _guard: AuthGuard
 
     def headers(
         self,
@@ -47,15 +45,11 @@ class Grant(GrantBase):
         call = _call(self, command=command, resource=resource, args=args, audience=audience)
         return bearer(self._guard._invoke(self, call))  # noqa: SLF001 - its own guard
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a Grant cannot be pickled: its authority stays in this process")
 
-
-@dataclass(frozen=True, kw_only=True)
 class AsyncGrant(Asynchronous, GrantBase):
     """The answer to one question, from an `AsyncAuthGuard`."""
 
-    _guard: AsyncAuthGuard = field(repr=False, compare=False)
+    _guard: AsyncAuthGuard
 
     async def headers(
         self,
@@ -68,9 +62,6 @@ class AsyncGrant(Asynchronous, GrantBase):
         """See `Grant.headers`."""
         call = _call(self, command=command, resource=resource, args=args, audience=audience)
         return bearer(await self._guard._invoke(self, call))  # noqa: SLF001 - its own guard
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a Grant cannot be pickled: its authority stays in this process")
 
 
 @dataclass(frozen=True)
@@ -170,7 +161,3 @@ def invocation(grant: GrantBase, call: Call) -> Flow[str]:
 def bearer(jwt: str) -> dict[str, str]:
     """Return the headers that show a token."""
     return {"authorization": f"Bearer {jwt}"}
-
-
-def members(value: GrantBase | ReceiptBase) -> dict[str, Any]:
-    return {member.name: getattr(value, member.name) for member in fields(value)}

@@ -15,6 +15,7 @@ from nomos._core.scope import holder
 from nomos._io.carried import parent_from_env
 from nomos._io.handover import key_from_env
 from nomos._io.keyfile import read_key_file
+from nomos._sealed import make
 from nomos._settings import FromEnvironment
 from nomos.errors import ConfigurationError, MalformedChain
 from nomos.models import GrantBase, ParentChain, Secret
@@ -53,7 +54,7 @@ def standing(
         inherited = parent_from_env(environ)
     elif parent is None or (isinstance(parent, ParentChain) and not parent):
         # An empty one is how `read_parent_chain_from_env` says that there is no parent.
-        inherited = ParentChain(max_depth=max_depth(environ))
+        inherited = make(ParentChain, max_depth=max_depth(environ))
     else:
         inherited = given(parent, setting=setting, most=max_depth(environ))
     holders = _holders(inherited, setting)

@@ -6,7 +6,6 @@ Proving takes the signing binary and no control plane, so a receipt needs no ope
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any, Self
 
 import anyio.to_thread
@@ -21,7 +20,6 @@ from nomos.outcomes import ReceiptBase
 _DID = re.compile(r"did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}")
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
 class Receipt(ReceiptBase):
     """The record of one decision or one act, from an `AuthGuard`."""
 
@@ -39,7 +37,6 @@ class Receipt(ReceiptBase):
         return self
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
 class AsyncReceipt(Asynchronous, ReceiptBase):
     """The record of one decision or one act, from an `AsyncAuthGuard`."""
 

@@ -18,13 +18,14 @@ from nomos._asking import FailOpenWarning, Revocable
 from nomos._child import Child
 from nomos._core import requests
 from nomos._core.effects import Effect, Flow, Now, Pause, Send, Sign
-from nomos._grant import AsyncGrant, Call, Grant, invocation, members
+from nomos._grant import AsyncGrant, Call, Grant, invocation
 from nomos._guard import GuardBase
 from nomos._io.drive import adrive, drive
 from nomos._io.http import AsyncHttp, Endpoint, Http
 from nomos._io.signer import AsyncSigner, Signer
 from nomos._parent import Chains, one_child
 from nomos._receipt import AsyncReceipt, Receipt
+from nomos._sealed import make, members_of
 from nomos._unawaited import Asynchronous, Synchronous
 from nomos.constraints import Constraint
 from nomos.models import DEFAULT_TTL_SECONDS, Capability, GrantBase
@@ -114,7 +115,7 @@ class AuthGuard(Synchronous, GuardBase):
             cosigner_envelope_id=cosigner_envelope_id,
         )
         base = self._run(self._asking(question, idempotency_key))
-        return Grant(**members(self._noted(question, base)), _guard=self)
+        return make(Grant, **members_of(self._noted(question, base)), _guard=self)
 
     def wait_for_approval(self, envelope_id: str, *, timeout: float = WAIT_SECONDS) -> Approval:
         """Wait until a person has decided about a grant's `approval_envelope_id`.
@@ -217,7 +218,7 @@ class AuthGuard(Synchronous, GuardBase):
 
     def receipt(self, receipt_id: str) -> Receipt:
         """Return the record that a grant's `receipt_id` names; `receipt.verify` proves it."""
-        return Receipt(**members(self._run(self._reading(receipt_id))))
+        return make(Receipt, **members_of(self._run(self._reading(receipt_id))))
 
     def close(self) -> None:
         """Let go of connections and the signing key, and stop an embedded server. Idempotent."""
@@ -311,7 +312,7 @@ class AsyncAuthGuard(Asynchronous, GuardBase):
             cosigner_envelope_id=cosigner_envelope_id,
         )
         base = await self._run(self._asking(question, idempotency_key))
-        return AsyncGrant(**members(self._noted(question, base)), _guard=self)
+        return make(AsyncGrant, **members_of(self._noted(question, base)), _guard=self)
 
     async def wait_for_approval(
         self, envelope_id: str, *, timeout: float = WAIT_SECONDS
@@ -369,7 +370,7 @@ class AsyncAuthGuard(Asynchronous, GuardBase):
 
     async def receipt(self, receipt_id: str) -> AsyncReceipt:
         """See `AuthGuard.receipt`."""
-        return AsyncReceipt(**members(await self._run(self._reading(receipt_id))))
+        return make(AsyncReceipt, **members_of(await self._run(self._reading(receipt_id))))
 
     async def close(self) -> None:
         """See `AuthGuard.close`."""

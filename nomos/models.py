@@ -7,13 +7,14 @@ type, `Secret`, which does not print, pickle or compare by accident.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal, NoReturn, Self, overload
+from typing import Annotated, Any, ClassVar, Final, Literal, NoReturn, Self, overload
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from nomos._sealed import Record, make
 from nomos.errors import Denied, MalformedChain, StepUpRequired
 
 Did = Annotated[str, Field(pattern=r"^did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}$", max_length=64)]
@@ -138,19 +139,23 @@ class Told(BaseModel):
     )
 
 
-class OpenField(Told):
+class OpenField(Record):
     """A policy, and a field that it looks at and that was left open (`resource.queue`)."""
+
+    _source: ClassVar = "a grant's `explanation`"
 
     policy: str
     field: str
 
 
-class Explanation(Told):
+class Explanation(Record):
     """Which policies decided, by name, and what a person may want to know beyond that.
 
     `fields` are those in which an approval is for another question. `open` is what a grant for a
     service, which decides nothing by policy, has to name.
     """
+
+    _source: ClassVar = "a grant's `explanation`"
 
     policies: tuple[str, ...] = ()
     message: str | None = None
@@ -158,20 +163,26 @@ class Explanation(Told):
     open: tuple[OpenField, ...] = ()
 
 
-class Chain(Sequence[str]):
-    """Delegations as JWTs, root first. It reads as a tuple of strings and never prints them."""
+_UNEXPLAINED: Final = make(Explanation)
 
-    __slots__ = ("_links",)
 
-    def __init__(self, links: Iterable[str] = ()) -> None:
-        self._links = tuple(links)
+class Chain(Record, Sequence[str]):
+    """Delegations as JWTs, root first. It reads as a tuple of strings and never prints them.
+
+    Elsewhere a chain travels as a list of strings, `list(chain)`: whatever takes a chain takes that
+    too, and checks it.
+    """
+
+    _source: ClassVar = "a grant, a child or read_parent_chain_from_env"
+    _stored: ClassVar = "a chain travels as a list of strings, list(chain)"
+    _links: tuple[str, ...]
 
     @overload
     def __getitem__(self, index: int) -> str: ...
     @overload
     def __getitem__(self, index: slice) -> Chain: ...
     def __getitem__(self, index: int | slice) -> str | Chain:
-        return Chain(self._links[index]) if isinstance(index, slice) else self._links[index]
+        return chain_of(self._links[index]) if isinstance(index, slice) else self._links[index]
 
     def __len__(self) -> int:
         return len(self._links)
@@ -183,7 +194,13 @@ class Chain(Sequence[str]):
         return hash(self._links)
 
     def __repr__(self) -> str:
-        return f"Chain({len(self)} links)" if len(self) != 1 else "Chain(1 link)"
+        count = len(vars(self).get("_links", ()))
+        return f"Chain({count} links)" if count != 1 else "Chain(1 link)"
+
+
+def chain_of(links: Iterable[str]) -> Chain:
+    """Return a chain of these tokens; for the code that reads and checks them."""
+    return make(Chain, _links=tuple(links))
 
 
 @dataclass(frozen=True)
@@ -199,13 +216,15 @@ class Capability:
     pol: tuple[Any, ...] = ()
 
 
-@dataclass(frozen=True)
-class ParentChain:
+class ParentChain(Record):
     """The authority that a parent handed to this process; falsy if there is none.
 
     `parent_receipt_id` names the record of the grant that it began with, `swarm_id` the family
     of processes, `max_depth` how many delegations a chain may have. Tokens are not in its `repr`.
     """
+
+    _source: ClassVar = "read_parent_chain_from_env"
+    _stored: ClassVar = "a chain travels as a list of strings, list(parent.chain)"
 
     chains: tuple[Chain, ...] = ()
     parent_receipt_id: str | None = None
@@ -228,7 +247,7 @@ def only_chain(chains: Sequence[Chain]) -> Chain:
             f"there are {len(chains)} chains, one for each capability: use .chains",
             code="malformed_ucan",
         )
-    return chains[0] if chains else Chain()
+    return chains[0] if chains else NO_CHAIN
 
 
 _MEANS: Final = {
@@ -240,8 +259,10 @@ _MEANS: Final = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class GrantBase:
+NO_CHAIN: Final = chain_of(())
+
+
+class GrantBase(Record):
     """The answer to one question. Truthy only for an allow.
 
     `ucan` is the invocation that a PDP or service takes as `Bearer`; None unless allowed.
@@ -252,24 +273,31 @@ class GrantBase:
     Tokens are left out of `repr`.
     """
 
+    _source: ClassVar = "guard.authorize"
+    _stored: ClassVar = (
+        "its authority stays in this process. Store its `receipt_id` (and `approval_envelope_id`, "
+        "with the question), and authorize again where the state is read"
+    )
+    _unshown: ClassVar = frozenset(("ucan", "clock_offset"))
+
     decision: Decision
     command: str
     resource: Resource
     args: dict[str, Any] | None = None
-    ucan: str | None = field(default=None, repr=False)
+    ucan: str | None = None
     reason: str | None = None
-    explanation: Explanation = field(default_factory=Explanation)
+    explanation: Explanation = _UNEXPLAINED
     receipt_id: str | None = None
     expires_at: datetime | None = None
     audience: str | None = None
-    chain: Chain = field(default_factory=Chain)
+    chain: Chain = NO_CHAIN
     commands: tuple[str, ...] = ()
     approval_envelope_id: str | None = None
     approval_url: str | None = None
     degraded: bool = False
     agent: str | None = None
     issuer: str | None = None
-    clock_offset: float = field(default=0.0, repr=False)
+    clock_offset: float = 0.0
 
     def __bool__(self) -> bool:
         return self.decision == "allow"
@@ -310,8 +338,7 @@ class GrantBase:
         return "\n".join([first, *(f"  {line}" for line in rest if line)])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verified:
+class Verified(Record):
     """What a token proved to a service, for the one call that it was verified for.
 
     `agent` signed the call and `root` is the issuer that it all goes back to. `chain` has the
@@ -321,6 +348,18 @@ class Verified:
     call's own, `expires_at` its end, an aware UTC time. `record` is the receipt of a verifier that
     signs them. No token is in here.
     """
+
+    _source: ClassVar = "verifier.verify"
+    _stored: ClassVar = "store its `receipt` and `cid`, or what you need of its fields"
+    _unshown: ClassVar = frozenset(("record",))
+    _uncompared: ClassVar = frozenset(("record",))
+
+    @classmethod
+    def _advice(cls) -> str:
+        return (
+            "declare the route's parameter as `Annotated[Verified, Depends(requires(...))]`, with "
+            "`requires` of nomos.integrations.fastapi; a response is made of its fields"
+        )
 
     agent: str
     root: str
@@ -335,7 +374,7 @@ class Verified:
     lineage: tuple[str, ...] = ()
     cid: str
     nonce: str
-    record: str | None = field(default=None, repr=False, compare=False)
+    record: str | None = None
 
 
 def describe(resource: Mapping[str, Any]) -> str:

@@ -6,30 +6,30 @@ They are what the control plane tells; what a `Receipt` says is only proven by i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
-
-from nomos.models import Line, Moment, Resource, Told
+from nomos._sealed import Record
+from nomos.models import Resource
 
 ApprovalState = Literal["pending", "approved", "denied", "expired", "consumed"]
 """`consumed` is an approval that was used: it counts for one allow."""
 
 
-class Vote(Told):
+class Vote(Record):
     """What one person answered, in which roles, and why."""
 
-    operator: Line
-    name: Line
-    approve: bool = Field(strict=True)
-    roles: tuple[Line, ...] = ()
-    reason: Line | None = None
-    at: Moment
+    _source: ClassVar = "guard.approvals"
+
+    operator: str
+    name: str
+    approve: bool
+    roles: tuple[str, ...] = ()
+    reason: str | None = None
+    at: datetime
 
 
-class Approval(Told):
+class Approval(Record):
     """One question put to people, and what became of it. Truthy only while it is approved.
 
     `args` are what the agent sent, in full; None when `args_bound` is false, which means that
@@ -38,47 +38,55 @@ class Approval(Told):
     to decide at. Times are aware, in UTC.
     """
 
-    id: Line
+    _source: ClassVar = "guard.wait_for_approval"
+    _stored: ClassVar = "store its `id`, and look at it again: it changes until it is decided"
+
+    id: str
     state: ApprovalState
-    command: Line
+    command: str
     resource: Resource
     args: dict[str, Any] | None = None
-    args_bound: bool = Field(strict=True)
+    args_bound: bool
     constraints: tuple[str, ...] = ()
-    agent: Line
+    agent: str
     purpose: str | None = None
     context: Mapping[str, Any] | None = None
-    policies: tuple[Line, ...] = ()
-    roles: tuple[Line, ...] = ()
-    approved_roles: tuple[Line, ...] = ()
+    policies: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    approved_roles: tuple[str, ...] = ()
     votes: tuple[Vote, ...] = ()
     reason: str | None = None
-    created_at: Moment
-    expires_at: Moment
-    decided_at: Moment | None = None
-    url: Line | None = Field(default=None, alias="approvalUrl")
+    created_at: datetime
+    expires_at: datetime
+    decided_at: datetime | None = None
+    url: str | None = None
 
     def __bool__(self) -> bool:
         return self.state == "approved"
 
 
-class Revocation(Told):
+class Revocation(Record):
     """Something that holds no longer. `seq` is its number in the tenant's list of revocations."""
 
-    id: Line
-    kind: Line
-    seq: int = Field(ge=1, strict=True)
-    at: Moment
-    already_revoked: bool = Field(default=False, strict=True)
+    _source: ClassVar = "guard.revoke"
+    _stored: ClassVar = "store its `id` and `seq`"
+
+    id: str
+    kind: str
+    seq: int
+    at: datetime
+    already_revoked: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class ReceiptBase:
+class ReceiptBase(Record):
     """The record of one decision or one act, as it stands in the audit log.
 
     `row` is everything that was recorded, `hash` its sha256 in canonical form, `checkpoint` the
     issuer's signature over number and hash. Nothing here is proven until `verify`.
     """
+
+    _source: ClassVar = "guard.receipt"
+    _stored: ClassVar = "store its `id`, and ask for it again with guard.receipt(id)"
 
     row: Mapping[str, Any]
     hash: str
@@ -87,6 +95,8 @@ class ReceiptBase:
     keys: tuple[Mapping[str, Any], ...] = ()
 
     def __repr__(self) -> str:
+        if "row" not in vars(self):
+            return f"{type(self).__name__}()"
         said = " ".join(filter(None, (self.kind, self.decision, self.command)))
         return f"{type(self).__name__}({self.id!r}, seq={self.seq}, {said!r})"
 

@@ -99,7 +99,7 @@ def fork_child(
         _own_key(link, key, os.environ, where="parent_chain")
     wanted = forking.Forking(key, parent, (wish,), _nonces(), now)
     (forked,) = _run(forking.fork(wanted), link)
-    return Child(forked)
+    return Child._of(forked)  # noqa: SLF001 - made here alone
 
 
 def _nonces() -> Iterator[str]:

@@ -22,10 +22,10 @@ import math
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, ClassVar, Final, NoReturn, Protocol
 
+from nomos._sealed import Record, make
 from nomos.errors import ConfigurationError, WebhookReason, WebhookRefused
 from nomos.models import Secret
 
@@ -43,14 +43,20 @@ _PART: Final = re.compile(r"(t)=([0-9]{1,12})|(v1)=([0-9a-f]{64})|([a-z0-9_]{1,1
 _UNREADABLE: Final = "write `verify(headers, body, …)` with the body's bytes as they came"
 
 
-class Headers(Protocol):
-    """Header names and values, as any HTTP library has them."""
+Text = str | bytes
+
+
+class HeaderItems(Protocol):
+    """Header names and values, as most HTTP libraries have them."""
 
     def items(self) -> Iterable[tuple[str, str]]: ...
 
 
-@dataclass(frozen=True)
-class Event:
+Headers = HeaderItems | Mapping[str, str] | Iterable[tuple[Text, Text]]
+"""A request's headers: a mapping, or pairs of name and value, as text or as ASGI's bytes."""
+
+
+class Event(Record):
     """One message that the control plane sent: `event` happened to `approval`.
 
     `id` stays the same when a message comes again. `event` is `approval.requested` or
@@ -58,15 +64,19 @@ class Event:
     `GET /v1/approvals/{id}` shows it: `id`, `state`, `command`, `resource`, `args`, ….
     """
 
+    _source: ClassVar = "nomos.webhooks.verify"
+    _stored: ClassVar = "store its `id`, and the message's headers and body"
+    _unshown: ClassVar = frozenset(("approval",))
+
     id: str
     event: str
     created_at: datetime
     tenant: str
-    approval: Mapping[str, Any] = field(repr=False)
+    approval: Mapping[str, Any]
 
 
 def verify(
-    headers: Headers | Mapping[str, str],
+    headers: Headers,
     body: bytes,
     secret: str | bytes | Secret,
     tolerance: float = TOLERANCE,
@@ -75,6 +85,7 @@ def verify(
 ) -> Event:
     """Return what a message says, if the holder of `secret` sent it within `tolerance` seconds.
 
+    `headers` are a mapping or a list of pairs, with names in any case and as text or bytes.
     `body` is the request's body as it came, before any parsing. `now` is Unix time, by default
     this machine's. Raises `WebhookRefused`, whose `reason` says what is wrong.
     """
@@ -111,15 +122,40 @@ def checked_secret(secret: str | bytes | Secret, *, setting: str) -> bytes:
     return key
 
 
-def _signature_header(headers: Headers | Mapping[str, str]) -> str:
-    found = [value for name, value in headers.items() if name.lower() == HEADER.lower()]
+def _signature_header(headers: Headers) -> str:
+    found = _values(headers)
     if not found:
         _refuse("missing", f"there is no {HEADER} header: the control plane did not send this")
     if len(found) > 1:
         _refuse("malformed", f"there is more than one {HEADER} header")
-    if not isinstance(found[0], str) or len(found[0]) > MAX_HEADER:
+    if len(found[0]) > MAX_HEADER:
         _refuse("malformed", f"the {HEADER} header is longer than {MAX_HEADER} characters")
     return found[0]
+
+
+def _values(headers: Any) -> list[str]:
+    """Return what the signature's headers hold; a list as a value stands for several of them."""
+    pairs = headers.items() if callable(getattr(headers, "items", None)) else headers
+    try:
+        return [
+            _plain(value)
+            for name, values in pairs
+            if _plain(name).lower() == HEADER.lower()
+            for value in (values if isinstance(values, list | tuple) else (values,))
+        ]
+    except (TypeError, ValueError):
+        raise ConfigurationError(
+            "headers must be a mapping of names to values, or a list of (name, value) pairs, as "
+            'text or bytes: `request.headers`, or ASGI\'s `scope["headers"]`',
+            setting="headers",
+        ) from None
+
+
+def _plain(text: object) -> str:
+    """Return a header's name or value; on the wire it is Latin-1 (RFC 9110, section 5.5)."""
+    if isinstance(text, bytes):
+        return text.decode("latin-1")
+    return _text(text)
 
 
 def _parts(header: str) -> tuple[str, Sequence[str]]:
@@ -177,7 +213,8 @@ def _event(body: bytes) -> Event:
     try:
         content = json.loads(body.decode())
         created_at = datetime.fromisoformat(content["createdAt"])
-        event = Event(
+        event = make(
+            Event,
             id=_text(content["id"]),
             event=_text(content["event"]),
             created_at=created_at,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -10,6 +9,7 @@ from typing import Any, Final
 import httpx
 from starlette.types import ASGIApp
 
+from nomos._sealed import make
 from nomos.verify import AsyncVerifier, Verified, Verifier
 
 ISSUER: Final = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"
@@ -35,8 +35,8 @@ def verified(command: str, resource: Mapping[str, Any], args: Mapping[str, Any] 
         "cid": "11",
         "nonce": "n",
     }
-    assert given.keys() <= {field.name for field in dataclasses.fields(Verified)}
-    return Verified(**given)
+    assert given.keys() <= set(Verified._members)
+    return make(Verified, **given)
 
 
 class Recording(AsyncVerifier):

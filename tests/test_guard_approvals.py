@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 import sys
 import textwrap
@@ -19,6 +18,7 @@ import pytest
 from colours import COLOURS, Colour
 
 from nomos import AsyncAuthGuard, AuthGuard, FailOpenWarning, errors
+from nomos._sealed import changed
 from nomos.server.control import envelope
 
 POLICY = """
@@ -416,11 +416,11 @@ def test_a_receipt_is_proven_offline_and_only_as_it_was_written(colour: Colour) 
     assert (receipt.command, receipt.resource) == (LIST["command"], LIST["resource"])
     edited = {**receipt.row, "decision": "deny"}
     for wrong in (
-        dataclasses.replace(receipt, row=edited),
-        dataclasses.replace(receipt, hash="0" * 64),
-        dataclasses.replace(receipt, row=other.row, hash=other.hash),
-        dataclasses.replace(receipt, checkpoint=other.checkpoint),
-        dataclasses.replace(receipt, checkpoint=grant.chain[0]),
+        changed(receipt, row=edited),
+        changed(receipt, hash="0" * 64),
+        changed(receipt, row=other.row, hash=other.hash),
+        changed(receipt, checkpoint=other.checkpoint),
+        changed(receipt, checkpoint=grant.chain[0]),
     ):
         with pytest.raises(errors.NotProven) as unproven:
             colour.call(wrong.verify, issuer=grant.issuer)
@@ -444,7 +444,7 @@ def test_who_knows_an_older_key_accepts_those_that_it_led_to() -> None:
     assert receipt.verify(str(first.issuer)) is receipt
     assert receipt.verify(str(second.issuer)) is receipt
     with pytest.raises(errors.NotProven):
-        dataclasses.replace(receipt, keys=receipt.keys[1:]).verify(str(first.issuer))
+        changed(receipt, keys=receipt.keys[1:]).verify(str(first.issuer))
 
 
 def test_what_a_person_decided_is_on_record(system: AuthGuard, tmp_path: Path) -> None:

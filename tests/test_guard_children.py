@@ -19,7 +19,8 @@ from hostile import Reply, control_plane
 
 from nomos import AuthGuard, Child, FailOpenWarning, ParentChain, errors
 from nomos._core.tokens import peek
-from nomos.models import Chain
+from nomos._sealed import make
+from nomos.models import NO_CHAIN
 
 POLICY = """
 @id("files") permit (principal, action in Action::"/filesystem", resource);
@@ -466,7 +467,7 @@ class TestForking:
         self, family: Family, grant: Any, colour: Colour
     ) -> None:
         guard = colour.guard(control_plane_url=family.system.control_plane_url)
-        nothings: list[Any] = [None, [], Chain(), ParentChain()]
+        nothings: list[Any] = [None, [], NO_CHAIN, make(ParentChain)]
         for nothing in nothings:
             with pytest.raises(errors.ConfigurationError, match="authorize first"):
                 family.call(guard.fork_child, capabilities=[NOTES], parent_chain=nothing)
@@ -642,7 +643,7 @@ class TestBeingAChild:
     ) -> None:
         for name, value in family.fork(grant).env().items():
             monkeypatch.setenv(name, value)
-        for parent in (None, ParentChain()):
+        for parent in (None, make(ParentChain)):
             guard = colour.guard(
                 control_plane_url=family.system.control_plane_url,
                 api_key=family.system.api_key,

@@ -16,7 +16,7 @@ VALUE_FILES = (
     *("models", "outcomes", "errors", "resources", "capabilities", "unseen"),
     *("constraints", "_pol", "statuses", "reserved"),
 )
-VALUES = {f"nomos.{name}" for name in VALUE_FILES}
+VALUES = {f"nomos.{name}" for name in ("_sealed", *VALUE_FILES)}
 AUDIT = VALUES | {"nomos._wire", "nomos.audit"}
 CORE = AUDIT | {"nomos._core"}
 EDGES = CORE | {"nomos._io"}
@@ -42,6 +42,7 @@ MAY_IMPORT = {
     ),
     "integrations": VALUES
     | {"nomos._unawaited", "nomos.verify", "nomos.guard", "nomos.integrations"},
+    "_sealed": {"nomos._sealed", "nomos.errors"},
     "_unawaited": {"nomos._unawaited"},
 }
 """For each folder or file of `nomos`, what of ours it may import. What is not named here
@@ -50,7 +51,7 @@ MAY_IMPORT = {
 ONLY_INSIDE = {("_guard", "nomos.embedded"): "embedded"}
 """Imports allowed inside the one function of that name: `AuthGuard.embedded` is the way in."""
 
-PURE = (*VALUE_FILES, "_wire", "_core", "audit", "policy")
+PURE = (*VALUE_FILES, "_sealed", "_wire", "_core", "audit", "policy")
 IMPURE = {
     *("asyncio", "http", "os", "random", "secrets", "select", "signal", "socket", "subprocess"),
     *("sys", "tempfile", "threading", "time", "urllib.request", "anyio", "httpx", "trio"),

@@ -24,9 +24,10 @@ from nomos import (
     Verifier,
 )
 from nomos._approvals import Approvals, AsyncApprovals
+from nomos._sealed import make
 from nomos._wire import RefusalCode
 from nomos.errors import NomosError
-from nomos.models import Chain, DenyReason, GrantBase, Secret, VerificationCode
+from nomos.models import DenyReason, GrantBase, Secret, VerificationCode, chain_of
 
 
 def test_all_names_what_is_there() -> None:
@@ -136,7 +137,7 @@ print(json.dumps({
 
 
 def test_every_error_survives_a_trip_between_processes_without_its_grant() -> None:
-    grant = GrantBase(decision="deny", command="/a", resource={"provider": "a"})
+    grant = make(GrantBase, decision="deny", command="/a", resource={"provider": "a"})
     made = [
         nomos.ConfigurationError("wrong", setting="timeout"),
         nomos.Denied("no", code="expired", grant=grant, hop=1),
@@ -165,10 +166,10 @@ def test_no_secret_is_printed_formatted_or_pickled() -> None:
 
 
 def test_a_chain_reads_as_strings_and_prints_as_a_count() -> None:
-    chain = Chain(["a.b.c", "d.e.f"])
+    chain = chain_of(["a.b.c", "d.e.f"])
     assert list(chain) == ["a.b.c", "d.e.f"]
-    assert (chain[0], chain[1:], len(chain)) == ("a.b.c", Chain(["d.e.f"]), 2)
-    assert hash(chain) == hash(Chain(["a.b.c", "d.e.f"]))
+    assert (chain[0], chain[1:], len(chain)) == ("a.b.c", chain_of(["d.e.f"]), 2)
+    assert hash(chain) == hash(chain_of(["a.b.c", "d.e.f"]))
     assert chain != ["a.b.c", "d.e.f"]
     assert repr(chain) == "Chain(2 links)"
     assert repr(chain[:1]) == "Chain(1 link)"
@@ -176,10 +177,15 @@ def test_a_chain_reads_as_strings_and_prints_as_a_count() -> None:
 
 def test_a_grant_is_true_for_an_allow_and_for_nothing_else() -> None:
     for decision in ("deny", "requires_step_up"):
-        grant = GrantBase(decision=decision, command="/a", resource={"provider": "a"})
+        grant = make(GrantBase, decision=decision, command="/a", resource={"provider": "a"})
         assert not grant
-    grant = GrantBase(
-        decision="allow", command="/a", resource={}, ucan="a.b.c", chain=Chain(["d.e.f"])
+    grant = make(
+        GrantBase,
+        decision="allow",
+        command="/a",
+        resource={},
+        ucan="a.b.c",
+        chain=chain_of(["d.e.f"]),
     )
     assert grant
     assert grant.require() is grant

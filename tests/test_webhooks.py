@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.message import Message
 from typing import Any
 
+import httpx
 import pytest
+import starlette.datastructures
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,6 +102,51 @@ def test_without_a_signature_nothing_is_believed() -> None:
 )
 def test_a_header_that_is_none_is_malformed(value: str) -> None:
     assert refusal(headers(value)).reason == "malformed"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda value: [("Host", "x"), ("Nomos-Signature", value)],
+        lambda value: (("nomos-signature", value),),
+        lambda value: iter([("NOMOS-SIGNATURE", value)]),
+        lambda value: [(b"host", b"x"), (b"nomos-signature", value.encode())],
+        lambda value: [[b"nomos-signature", value.encode()]],
+        lambda value: {b"Nomos-Signature": value.encode()},
+        lambda value: {"Nomos-Signature": [value], "Content-Length": 7, "X-None": None},
+        lambda value: starlette.datastructures.Headers({"nomos-signature": value}),
+        lambda value: httpx.Headers({"nomos-signature": value}),
+    ],
+)
+def test_headers_come_as_any_framework_has_them(form: Callable[[str], Any]) -> None:
+    good = headers()["Nomos-Signature"]
+    assert webhooks.verify(form(good), BODY, SECRET, now=NOW).id == "out_1"
+    assert refusal(form(good.replace("v1=", "v1=0")[:-1])).reason == "forged"
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        lambda value: [("Nomos-Signature", value), ("nomos-signature", value)],
+        lambda value: [(b"nomos-signature", value.encode()), ("nomos-signature", value)],
+        lambda value: {"Nomos-Signature": [value, value]},
+        lambda value: httpx.Headers([("nomos-signature", value), ("nomos-signature", value)]),
+    ],
+)
+def test_a_header_that_is_there_twice_is_refused_in_every_form(twice: Callable[[str], Any]) -> None:
+    assert refusal(twice(headers()["Nomos-Signature"])).reason == "malformed"
+
+
+def test_no_headers_are_a_refusal_and_no_mapping_a_mistake_of_ours() -> None:
+    for nothing in ([], {}, [("Host", "x")], {"Nomos-Signature": []}):
+        assert refusal(nothing).reason == "missing"
+    for wrong in ("Nomos-Signature: t=1", None, 7, ["Nomos-Signature"], [(1, 2)], object()):
+        with pytest.raises(ConfigurationError, match=r"headers must be a mapping.*pairs") as error:
+            webhooks.verify(wrong, BODY, SECRET)  # type: ignore[arg-type]
+        assert error.value.setting == "headers"
+    for value in (7, None, {}):
+        with pytest.raises(ConfigurationError):
+            webhooks.verify({"Nomos-Signature": value}, BODY, SECRET)  # type: ignore[dict-item]
 
 
 def test_two_headers_are_one_too_many() -> None:

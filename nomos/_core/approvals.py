@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final, get_args
 
 from nomos._core import replies, requests, retry
+from nomos._core.bodies import ApprovalBody
 from nomos._core.effects import Flow, HttpReply, Now, Pause, Send, perform
 from nomos.errors import ConfigurationError, ControlPlaneError, InvalidRequest, Unreachable
 from nomos.models import Told
@@ -56,7 +57,7 @@ class _Trouble:
 
 
 class _Queue(Told):
-    approvals: tuple[Approval, ...]
+    approvals: tuple[ApprovalBody, ...]
 
 
 def look(envelope_id: str, pauses: Sequence[float]) -> Flow[Approval]:
@@ -106,7 +107,8 @@ def queue(state: str, limit: int, pauses: Sequence[float]) -> Flow[tuple[Approva
         raise InvalidRequest(message, fields=("limit",))
     path = f"/v1/approvals?state={state}&limit={limit}"
     reply = yield from retry.send(requests.get(path), pauses)
-    return replies.told(reply, _Queue, what="a list of approvals").approvals
+    told = replies.told(reply, _Queue, what="a list of approvals")
+    return tuple(each.value() for each in told.approvals)
 
 
 def decide(
@@ -186,6 +188,6 @@ def _checked(envelope_id: object) -> str:
 
 
 def _approval(reply: HttpReply, envelope_id: str) -> Approval:
-    approval = replies.told(reply, Approval, what="an approval")
+    approval = replies.told(reply, ApprovalBody, what="an approval").value()
     replies.about(envelope_id, approval.id)
     return approval

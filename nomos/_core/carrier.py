@@ -17,8 +17,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from nomos._core.scope import mapping, payloads
+from nomos._sealed import make
 from nomos.errors import ChainError, ChainTooDeep, ConfigurationError, MalformedChain
-from nomos.models import MAX_CHAIN_DEPTH, Chain, GrantBase, ParentChain
+from nomos.models import MAX_CHAIN_DEPTH, Chain, GrantBase, ParentChain, chain_of
 
 CHAIN: Final = "NOMOS_PARENT_UCAN_CHAIN"
 CHAIN_FILE: Final = "NOMOS_PARENT_UCAN_CHAIN_FILE"
@@ -82,7 +83,7 @@ def from_env(environ: Mapping[str, str], read_file: Callable[[str], str]) -> Par
     depth = max_depth(environ)
     found = [variable for variable in SWARM_VARIABLES if variable in environ]
     if not found:
-        return ParentChain(max_depth=depth)
+        return make(ParentChain, max_depth=depth)
     if CHAIN in environ and CHAIN_FILE in environ:
         raise ConfigurationError(
             f"{CHAIN} and {CHAIN_FILE} are both set, and only one can say what this process was "
@@ -100,8 +101,9 @@ def from_env(environ: Mapping[str, str], read_file: Callable[[str], str]) -> Par
             "it with all that child.env() returns, or unset these to act as a root",
             setting=found[0],
         )
-    parent = ParentChain(
-        read(value, where=where),
+    parent = make(
+        ParentChain,
+        chains=read(value, where=where),
         parent_receipt_id=_name(environ, RECEIPT),
         swarm_id=_name(environ, SWARM),
         max_depth=depth,
@@ -198,7 +200,7 @@ def given(
     parent = (
         parent_chain
         if isinstance(parent_chain, ParentChain)
-        else ParentChain(_chains(parent_chain, setting), max_depth=most)
+        else make(ParentChain, chains=_chains(parent_chain, setting), max_depth=most)
     )
     if not any(parent.chains):
         raise ConfigurationError(f"{setting} is empty: {ROOT}", setting=setting)
@@ -224,9 +226,9 @@ def _chains(value: object, setting: str) -> tuple[Chain, ...]:
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         items: Sequence[Any] = value
         if all(isinstance(each, str) for each in items):
-            return (Chain(items),) if items else ()
+            return (chain_of(items),) if items else ()
         if all(isinstance(each, Sequence) and not isinstance(each, str | bytes) for each in items):
-            return tuple(Chain(each) for each in items)
+            return tuple(chain_of(each) for each in items)
     raise ConfigurationError(
         f"{setting} must be a chain, such as grant.chain or what read_parent_chain_from_env "
         "returns, or a sequence of chains",
@@ -243,7 +245,7 @@ def _chain(links: Sequence[object], where: str) -> Chain:
             code="chain_too_deep",
             hop=MAX_LINKS,
         )
-    return Chain(_token(link, hop, where) for hop, link in enumerate(links))
+    return chain_of(_token(link, hop, where) for hop, link in enumerate(links))
 
 
 def _token(link: object, hop: int, where: str) -> str:

@@ -23,6 +23,7 @@ from nomos._core.proving import error, prove
 from nomos._core.scope import permits, reach, within
 from nomos._core.signing import FRESH_SECONDS, Act, is_did
 from nomos._core.worded import sentence
+from nomos._sealed import make
 from nomos._wire import Refused, Verified, Verify
 from nomos.errors import ConfigurationError, ExpiredChain, InvalidRequest, SignerError, Widening
 from nomos.models import Capability, Chain, GrantBase, ParentChain, Question, Resource, describe
@@ -99,7 +100,8 @@ def as_grant(
     audience = question.audience or held.audience
     if not is_did(audience) or question.pol:
         return None
-    return GrantBase(
+    return make(
+        GrantBase,
         decision="allow",
         command=question.command,
         resource=canonical(question.resource),

@@ -10,7 +10,7 @@ Times, nonces and jitter are arguments, so a flow is a function of what it is se
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ from nomos._core.scope import within
 from nomos._core.signing import FRESH_SECONDS, Act, ask, is_did, signed
 from nomos._core.tokens import approved, peek
 from nomos._pol.values import text
+from nomos._sealed import changed, make
 from nomos._wire import LoadKey, LoadKeyAnswer
 from nomos.errors import (
     ConfigurationError,
@@ -30,7 +31,7 @@ from nomos.errors import (
     Unintelligible,
     Unreachable,
 )
-from nomos.models import Chain, Explanation, GrantBase, Question, Resource, Secret
+from nomos.models import Chain, Explanation, GrantBase, Question, Resource, Secret, chain_of
 
 
 @dataclass(frozen=True)
@@ -76,17 +77,17 @@ def authorize(call: Ask) -> Flow[GrantBase]:
         case replies.Allowed():
             return (yield from _granted(call, answer, reply))
         case replies.Asked():
-            return replace(
+            return changed(
                 _base(call, answer, reply),
                 decision="requires_step_up",
                 reason=answer.reason,
-                explanation=answer.explanation,
+                explanation=answer.explanation.value(),
                 approval_envelope_id=answer.approval_envelope_id,
                 approval_url=answer.approval_url,
                 expires_at=answer.expires_at,
             )
     base = _base(call, answer, reply)
-    return replace(base, reason=answer.reason, explanation=answer.explanation)
+    return changed(base, reason=answer.reason, explanation=answer.explanation.value())
 
 
 def authorize_or_degrade(call: Ask) -> Flow[GrantBase]:
@@ -149,14 +150,14 @@ def _granted(call: Ask, answer: replies.Allowed, reply: HttpReply) -> Flow[Grant
         raise _mixed_up(reply, f"with commands that are not within {call.question.command}")
     if not {text(each) for each in call.question.pol} <= {text(each) for each in _pol(last)}:
         raise _mixed_up(reply, "without the constraints that were asked for")
-    grant = replace(
+    grant = changed(
         _base(call, answer, reply),
         decision="allow",
         resource=answer.resource,
         args=answer.args,
         expires_at=answer.expires_at,
         audience=answer.audience,
-        chain=Chain(answer.chain),
+        chain=chain_of(answer.chain),
         commands=answer.commands,
         issuer=root["iss"],
     )
@@ -171,7 +172,7 @@ def _granted(call: Ask, answer: replies.Allowed, reply: HttpReply) -> Flow[Grant
         args={**(answer.args or {}), "resource": answer.resource},
     )
     now, until = int(reply.at + grant.clock_offset), _unix(answer.expires_at)
-    return replace(grant, ucan=(yield from signed(act, now=now, until=until, nonce=call.nonce)))
+    return changed(grant, ucan=(yield from signed(act, now=now, until=until, nonce=call.nonce)))
 
 
 def _pol(link: Mapping[str, Any]) -> list[Any]:
@@ -188,11 +189,12 @@ def _mixed_up(reply: HttpReply, how: str) -> Unintelligible:
 
 
 def _degraded(call: Ask, trouble: ControlPlaneError | SignerError) -> Flow[GrantBase]:
-    explanation = Explanation(message=f"not asked: {type(trouble).__name__}: {trouble}")
+    explanation = make(Explanation, message=f"not asked: {type(trouble).__name__}: {trouble}")
     usable = (held for held in call.held if _still_good(held, call.now))
     held = next(usable, None)
     if held is None:
-        return GrantBase(
+        return make(
+            GrantBase,
             decision="allow",
             command=call.question.command,
             resource=dict(call.question.resource),
@@ -200,14 +202,14 @@ def _degraded(call: Ask, trouble: ControlPlaneError | SignerError) -> Flow[Grant
             degraded=True,
             explanation=explanation,
         )
-    grant = replace(held, ucan=None, degraded=True, explanation=explanation)
+    grant = changed(held, ucan=None, degraded=True, explanation=explanation)
     if grant.commands:
         return grant
     try:
         jwt = yield from invoke(grant, args=held.args, now=call.now, nonce=call.nonce)
     except SignerError:
         return grant
-    return replace(grant, ucan=jwt)
+    return changed(grant, ucan=jwt)
 
 
 def _still_good(held: GrantBase, now: float) -> bool:
@@ -219,7 +221,8 @@ def _still_good(held: GrantBase, now: float) -> bool:
 
 def _base(call: Ask, answer: replies.Reply, reply: HttpReply) -> GrantBase:
     server_now = answer.server_time.timestamp() if answer.server_time else reply.at
-    return GrantBase(
+    return make(
+        GrantBase,
         decision="deny",
         command=call.question.command,
         resource=dict(call.question.resource),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -24,9 +24,10 @@ from nomos._core.tokens import approved
 from nomos._pol.checks import policy
 from nomos._pol.narrowing import Wider, wider
 from nomos._pol.wording import worded
+from nomos._sealed import changed
 from nomos._wire import MAX_FORKED, Fork, ForkAnswer, ForkChild, Forked, ForkLink, Refused
 from nomos.errors import ConfigurationError, NomosError, SignerError, Widening
-from nomos.models import Capability, Chain, Did, ParentChain, Secret
+from nomos.models import Capability, Chain, Did, ParentChain, Secret, chain_of
 
 MAX_REQUEST: Final = 900 * 1024
 """Bytes of the chains and links in one request; the binary takes a line of 1 MiB."""
@@ -286,13 +287,13 @@ def _fits(answer: ForkAnswer, batch: _Batch) -> bool:
 
 def _child(forking: Forking, wanted: Wish, narrowed: Sequence[_Held], made: Forked) -> ForkedChild:
     chains = tuple(
-        Chain((*one.chain, new.jwt)) for one, new in zip(narrowed, made.links, strict=True)
+        chain_of((*one.chain, new.jwt)) for one, new in zip(narrowed, made.links, strict=True)
     )
-    receipt, swarm = family(replace(forking.parent, chains=chains))
+    receipt, swarm = family(changed(forking.parent, chains=chains))
     ends = min(wanted.expires_at or one.ends for one in narrowed)
     return ForkedChild(
         agent=made.aud,
-        parent=ParentChain(chains, receipt, swarm, forking.parent.max_depth),
+        parent=changed(forking.parent, chains=chains, parent_receipt_id=receipt, swarm_id=swarm),
         capabilities=wanted.capabilities,
         expires_at=datetime.fromtimestamp(ends, UTC),
         seed=None if made.seed is None else Secret(made.seed),

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from nomos._core import claimed
 from nomos._core.called import Asked, called
 from nomos._core.effects import Effect, Flow, Sign, perform
 from nomos._core.tokens import MAX_TOKEN
 from nomos._core.verifying import MAX_LINKS, Rules
+from nomos._sealed import Record, changed, make
 from nomos._wire import (
     Answer,
     LoadKey,
@@ -49,8 +50,7 @@ _SIGNED: Final = frozenset(
 """Refusals that come after signatures were checked: who signed is known."""
 
 
-@dataclass(frozen=True)
-class VerificationRecord:
+class VerificationRecord(Record):
     """What a receipt of verification says, all of it signed by `issuer`.
 
     `outcome` is `allow` or the code of a refusal, with the `hop` at fault; `at` is when, by the
@@ -59,6 +59,9 @@ class VerificationRecord:
     the call; `is_about` compares them with one. What was not known is None. `cid` is the
     receipt's own.
     """
+
+    _source: ClassVar = "verify_record"
+    _stored: ClassVar = "store the text that it was read from"
 
     issuer: str
     service: str
@@ -146,7 +149,7 @@ def recorded(flow: Flow[Verified], scribe: Scribe, case: Case) -> Flow[Verified]
         raise
     text = yield from scribe.sign(lambda key: _allow(key, verified, case))
     yield from perform(Recorded(text))
-    return replace(verified, record=text)
+    return changed(verified, record=text)
 
 
 def _refused(denied: Denied, scribe: Scribe, case: Case) -> Flow[None]:
@@ -164,7 +167,8 @@ def believed(answer: Answer | Refused) -> VerificationRecord:
     if not isinstance(answer, ReceiptVerified):
         raise SignerError("the signing binary gave another answer than was asked for")
     said = answer.receipt
-    return VerificationRecord(
+    return make(
+        VerificationRecord,
         issuer=said.iss,
         service=said.service,
         command=said.cmd,

@@ -16,8 +16,10 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, Field
 
 from nomos._core import replies, requests, retry
+from nomos._core.bodies import RevocationBody
 from nomos._core.carrier import given
 from nomos._core.effects import Claim, Flow
+from nomos._sealed import make
 from nomos.errors import InvalidRequest
 from nomos.models import Chain, Digest, GrantBase, Line, ParentChain, Told
 from nomos.outcomes import ReceiptBase, Revocation
@@ -74,7 +76,7 @@ def revoke(
     if by is not None:
         send = replace(send, claim=Claim(by))
     reply = yield from retry.send(send, pauses)
-    revoked = replies.told(reply, Revocation, what="a revocation")
+    revoked = replies.told(reply, RevocationBody, what="a revocation").value()
     replies.about(target.id, revoked.id)
     return revoked
 
@@ -127,7 +129,8 @@ def receipt(receipt_id: str, pauses: Sequence[float]) -> Flow[ReceiptBase]:
     reply = yield from retry.send(requests.get(f"/v1/receipts/{receipt_id}"), pauses)
     told = replies.told(reply, _Recorded, what="a receipt")
     replies.about(receipt_id, told.row["id"])
-    return ReceiptBase(
+    return make(
+        ReceiptBase,
         row=MappingProxyType(told.row),
         hash=told.hash,
         checkpoint=told.checkpoint,

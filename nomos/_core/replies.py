@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from nomos._core import retry
+from nomos._core.bodies import ExplanationBody
 from nomos._core.effects import HttpReply
 from nomos.errors import (
     AuthenticationError,
@@ -25,7 +26,7 @@ from nomos.errors import (
     ServerError,
     Unintelligible,
 )
-from nomos.models import Command, Did, Explanation, Line, Moment, Told, VerificationCode
+from nomos.models import Command, Did, Line, Moment, Told, VerificationCode
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -65,7 +66,7 @@ class Allowed(Reply):
 class Refusal(Reply):
     decision: Literal["deny"]
     reason: Line
-    explanation: Explanation = Field(default_factory=Explanation)
+    explanation: ExplanationBody = Field(default_factory=ExplanationBody)
 
 
 class Asked(Reply):
@@ -76,7 +77,7 @@ class Asked(Reply):
     approval_url: Line | None = None
     expires_at: Moment | None = None
     reason: Line = "step_up_required"
-    explanation: Explanation = Field(default_factory=Explanation)
+    explanation: ExplanationBody = Field(default_factory=ExplanationBody)
 
 
 _DECISION: TypeAdapter[Allowed | Refusal | Asked] = TypeAdapter(

@@ -26,6 +26,7 @@ from nomos._core.reads import is_read
 from nomos._core.refusing import denied, refused
 from nomos._core.seen import NEVER, Seen
 from nomos._core.tokens import MAX_TOKEN
+from nomos._sealed import make
 from nomos._wire import Refused, Verify
 from nomos._wire import Verified as Proven
 from nomos.errors import Denied, SignerError
@@ -178,7 +179,8 @@ def verified(proven: Proven) -> Verified:
     """Return what the caller is told of a proven token."""
     meta = proven.meta or {}
     receipt, swarm = meta.get("receipt_id"), mapping(meta.get("lineage")).get("swarmId")
-    return Verified(
+    return make(
+        Verified,
         agent=proven.agent,
         root=proven.root,
         chain=tuple(proven.cids),

@@ -19,6 +19,7 @@ from nomos.errors import ConfigurationError
 try:
     from fastapi import FastAPI, HTTPException, Request, WebSocketException
     from fastapi.openapi.models import HTTPBearer
+    from fastapi.params import Depends
     from fastapi.requests import HTTPConnection
     from fastapi.responses import JSONResponse, Response
     from fastapi.security.base import SecurityBase
@@ -58,15 +59,27 @@ class NotAllowed(HTTPException):
     """The request brought no token that allows it; `detail` is the JSON object of the answer."""
 
 
-class Requires(SecurityBase):
-    """What `requires` returns. FastAPI's documentation shows it as a bearer token."""
+class Requires(SecurityBase, Depends):
+    """What `requires` returns: a dependency, by itself as in `Depends(requires(...))`.
+
+    FastAPI's documentation shows it as a bearer token.
+    """
 
     def __init__(self, needed: Needed) -> None:
-        self.model = HTTPBearer(
-            bearerFormat="UCAN", description="The token of a grant for the call"
-        )
-        self.scheme_name = "nomos"
-        self._needed = needed
+        # FastAPI's own class is frozen, and calls what it finds in `dependency`.
+        for name, value in {
+            "model": HTTPBearer(bearerFormat="UCAN", description="The token of a grant"),
+            "scheme_name": "nomos",
+            "_needed": needed,
+        }.items():
+            object.__setattr__(self, name, value)
+        Depends.__init__(self, dependency=self)
+
+    def __repr__(self) -> str:
+        return f"requires({self._needed.command!r})"
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
     @must_be_awaited
     async def __call__(self, connection: HTTPConnection) -> Verified:

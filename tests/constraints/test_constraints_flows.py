@@ -15,7 +15,7 @@ from nomos import AuthGuard, FailOpenWarning
 from nomos._core import children, requests
 from nomos.constraints import at_most, eq, from_pol
 from nomos.errors import InvalidRequest, Unintelligible
-from nomos.models import Capability, Chain
+from nomos.models import Capability, chain_of
 
 DID = "did:key:z6MkvqoYXQfDDJRv8L4wKzxYeuKyVZBfi9Qo6Ro8MiLH3kDQ"
 LIST = "/github/issue/list"
@@ -77,7 +77,7 @@ def test_what_is_sent_is_standard_policy() -> None:
 
 def test_a_childs_chain_alone_does_not_stand_for_a_question_that_asks_for_less() -> None:
     held = children.Held(
-        chain=Chain(["x"]),
+        chain=chain_of(["x"]),
         reach=Capability("/github", {}),
         issuer=DID,
         audience=DID,

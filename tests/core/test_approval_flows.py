@@ -13,6 +13,7 @@ import pytest
 from nomos._core import approvals
 from nomos._core.approvals import Waiting
 from nomos._core.effects import Effect, Flow, HttpReply, Now, Pause, Send
+from nomos._sealed import make
 from nomos.errors import (
     ConfigurationError,
     Conflict,
@@ -402,14 +403,14 @@ def grant(**members: Any) -> GrantBase:
         "resource": {"provider": "github", "owner": "acme", "repo": "app"},
         "approval_envelope_id": ENV,
     }
-    return GrantBase(**(fields | members))
+    return make(GrantBase, **(fields | members))
 
 
 def test_a_question_says_where_until_when_and_what_to_do() -> None:
     asked = grant(
         approval_url=URL,
         expires_at=datetime.fromtimestamp(NOW, UTC),
-        explanation=Explanation(policies=("careful",), message="a lead looks at this first"),
+        explanation=make(Explanation, policies=("careful",), message="a lead looks at this first"),
         receipt_id="evt_1",
     )
     with pytest.raises(StepUpRequired) as raised:

@@ -22,21 +22,23 @@ from nomos._core.carrier import (
     SWARM,
     SWARM_VARIABLES,
 )
+from nomos._sealed import make
 from nomos.errors import ChainTooDeep, ConfigurationError, Denied, MalformedChain, NomosError
-from nomos.models import Chain, GrantBase, ParentChain
+from nomos.models import NO_CHAIN, GrantBase, ParentChain, chain_of
 
 TOKEN = "eyJh.eyJw.c2ln"
 
 words = st.text("abcXYZ019_-", min_size=1, max_size=40)
 tokens = st.builds(".".join, st.tuples(words, words, words))
-chains = st.lists(tokens, min_size=1, max_size=8).map(Chain)
+chains = st.lists(tokens, min_size=1, max_size=8).map(chain_of)
 names = st.none() | st.text("abcXYZ019._:-", min_size=1, max_size=64)
 parents = st.builds(
-    ParentChain,
-    st.lists(chains, min_size=1, max_size=6).map(tuple),
-    names,
-    names,
-    st.integers(min_value=8, max_value=32),
+    make,
+    st.just(ParentChain),
+    chains=st.lists(chains, min_size=1, max_size=6).map(tuple),
+    parent_receipt_id=names,
+    swarm_id=names,
+    max_depth=st.integers(min_value=8, max_value=32),
 )
 
 
@@ -58,24 +60,25 @@ def test_what_is_handed_on_is_what_arrives(parent: ParentChain) -> None:
 
 
 def test_nothing_is_handed_on_by_a_root_and_nothing_makes_one() -> None:
-    assert carrier.to_env(ParentChain()) == {}
-    assert from_env({}) == ParentChain()
+    assert carrier.to_env(make(ParentChain)) == {}
+    assert from_env({}) == make(ParentChain)
     assert not from_env({"PATH": "/bin", DEPTH: "3"})
     assert from_env({DEPTH: "3"}).max_depth == 3
 
 
 def test_one_chain_is_an_array_and_several_are_an_array_of_arrays() -> None:
-    one, two = Chain(["a.b.c", "d.e.f"]), Chain(["g.h.i"])
-    assert carrier.to_env(ParentChain((one,)))[CHAIN] == '["a.b.c","d.e.f"]'
-    assert carrier.to_env(ParentChain((one, two)))[CHAIN] == '[["a.b.c","d.e.f"],["g.h.i"]]'
-    assert from_env({CHAIN: '[["a.b.c"]]'}) == ParentChain((Chain(["a.b.c"]),))
+    one, two = chain_of(["a.b.c", "d.e.f"]), chain_of(["g.h.i"])
+    assert carrier.to_env(make(ParentChain, chains=(one,)))[CHAIN] == '["a.b.c","d.e.f"]'
+    both = make(ParentChain, chains=(one, two))
+    assert carrier.to_env(both)[CHAIN] == '[["a.b.c","d.e.f"],["g.h.i"]]'
+    assert from_env({CHAIN: '[["a.b.c"]]'}) == make(ParentChain, chains=(chain_of(["a.b.c"]),))
 
 
 def test_whitespace_between_tokens_is_nobodys_fault() -> None:
-    assert from_env({CHAIN: ' ["a.b.c", "d.e.f"]\n'}).chain == Chain(["a.b.c", "d.e.f"])
+    assert from_env({CHAIN: ' ["a.b.c", "d.e.f"]\n'}).chain == chain_of(["a.b.c", "d.e.f"])
     assert from_env({CHAIN: json.dumps([["a.b.c"], ["d.e.f"]], indent=1)}).chains == (
-        Chain(["a.b.c"]),
-        Chain(["d.e.f"]),
+        chain_of(["a.b.c"]),
+        chain_of(["d.e.f"]),
     )
 
 
@@ -164,7 +167,9 @@ def test_a_key_without_a_chain_says_what_is_missing() -> None:
 
 
 def test_what_is_too_large_for_a_variable_needs_a_file() -> None:
-    large = ParentChain(tuple(Chain([f"{'a' * 3000}.b.{'c' * 400}"]) for _ in range(62)))
+    large = make(
+        ParentChain, chains=tuple(chain_of([f"{'a' * 3000}.b.{'c' * 400}"]) for _ in range(62))
+    )
     assert carrier.needs_file(carrier.text(large))
     assert len(carrier.text(large)) > 200 * 1024
     with pytest.raises(ConfigurationError, match="need a file"):
@@ -177,16 +182,19 @@ def test_what_is_too_large_for_a_variable_needs_a_file() -> None:
 
 
 def test_what_could_not_be_read_is_not_handed_on() -> None:
-    huge = ParentChain(tuple(Chain([f"{'a' * 60_000}.b.c"]) for _ in range(20)))
+    huge = make(ParentChain, chains=tuple(chain_of([f"{'a' * 60_000}.b.c"]) for _ in range(20)))
     wrong: list[tuple[ParentChain, type[NomosError]]] = [
         (huge, MalformedChain),
-        (ParentChain((Chain(),)), MalformedChain),
-        (ParentChain((Chain(["a.b"]),)), MalformedChain),
-        (ParentChain((Chain([TOKEN] * 9),)), ChainTooDeep),
-        (ParentChain((Chain([TOKEN]),), max_depth=33), ConfigurationError),
-        (ParentChain((Chain([TOKEN]),), max_depth=0), ConfigurationError),
-        (ParentChain((Chain([TOKEN]),), parent_receipt_id="a b"), ConfigurationError),
-        (ParentChain(swarm_id="a"), ConfigurationError),
+        (make(ParentChain, chains=(NO_CHAIN,)), MalformedChain),
+        (make(ParentChain, chains=(chain_of(["a.b"]),)), MalformedChain),
+        (make(ParentChain, chains=(chain_of([TOKEN] * 9),)), ChainTooDeep),
+        (make(ParentChain, chains=(chain_of([TOKEN]),), max_depth=33), ConfigurationError),
+        (make(ParentChain, chains=(chain_of([TOKEN]),), max_depth=0), ConfigurationError),
+        (
+            make(ParentChain, chains=(chain_of([TOKEN]),), parent_receipt_id="a b"),
+            ConfigurationError,
+        ),
+        (make(ParentChain, swarm_id="a"), ConfigurationError),
     ]
     for parent, error in wrong:
         with pytest.raises(error):
@@ -195,36 +203,44 @@ def test_what_could_not_be_read_is_not_handed_on() -> None:
 
 def test_the_largest_that_is_handed_on_is_read() -> None:
     link = f"{'a' * 16_000}.b.{'c' * 300}"
-    largest = ParentChain(tuple(Chain([link]) for _ in range(64)))
+    largest = make(ParentChain, chains=tuple(chain_of([link]) for _ in range(64)))
     text = carrier.text(largest)
     assert len(text) > 1_000_000
     assert carrier.from_env(carrier.to_env(largest, file="/f"), lambda _: text) == largest
 
 
 def allowed(**changes: Any) -> GrantBase:
-    values: dict[str, Any] = {"decision": "allow", "chain": Chain([TOKEN])} | changes
-    return GrantBase(command="/a", resource={"provider": "a"}, **values)
+    values: dict[str, Any] = {"decision": "allow", "chain": chain_of([TOKEN])} | changes
+    return make(GrantBase, command="/a", resource={"provider": "a"}, **values)
 
 
 @pytest.mark.parametrize(
     "whatever",
     [
-        Chain([TOKEN]),
+        chain_of([TOKEN]),
         [TOKEN],
         (TOKEN,),
-        [Chain([TOKEN])],
+        [chain_of([TOKEN])],
         ([TOKEN],),
-        ParentChain((Chain([TOKEN]),)),
+        make(ParentChain, chains=(chain_of([TOKEN]),)),
         allowed(),
     ],
 )
 def test_a_chain_may_come_in_any_of_these_forms(whatever: object) -> None:
-    assert carrier.given(whatever).chains == (Chain([TOKEN]),)
+    assert carrier.given(whatever).chains == (chain_of([TOKEN]),)
 
 
 @pytest.mark.parametrize(
     "nothing",
-    [Chain(), [], (), [[]], ParentChain(), ParentChain((Chain(),)), allowed(chain=Chain())],
+    [
+        NO_CHAIN,
+        [],
+        (),
+        [[]],
+        make(ParentChain),
+        make(ParentChain, chains=(NO_CHAIN,)),
+        allowed(chain=NO_CHAIN),
+    ],
 )
 def test_no_chain_at_all_means_a_root_which_is_told_what_to_do(nothing: object) -> None:
     with pytest.raises(

@@ -13,6 +13,7 @@ import pytest
 from nomos._core import children, flows, requests
 from nomos._core.children import Entered, Held
 from nomos._core.effects import Claim, Flow, Pause, Send, Sign
+from nomos._sealed import changed, make
 from nomos._wire import Invoke, Refused, Signed, Verified, Verify
 from nomos.errors import (
     ConfigurationError,
@@ -23,7 +24,7 @@ from nomos.errors import (
     Widening,
     WrongAudience,
 )
-from nomos.models import Capability, Chain, ParentChain, Question
+from nomos.models import Capability, Chain, ParentChain, Question, chain_of
 
 AGENT = "did:key:z6MknGc3ocHs3zdPiJbnaaqDi58NGb4pk1Sp9WxWufuXSdxf"
 PARENT = "did:key:z6MktwupdmLXVVqTzCw4i46r4uGyosGXRnR3XjN4Zq7oMMsw"
@@ -42,7 +43,7 @@ def jwt(payload: dict[str, Any]) -> str:
 
 def chain(command: str = "/github/issue", *, to: str = AGENT, **link: Any) -> Chain:
     root = {"iss": ISSUER, "aud": PARENT, "cmd": command, "pol": [], "exp": NOW + 300}
-    return Chain([jwt(root), jwt({**root, "iss": PARENT, "aud": to, **link})])
+    return chain_of([jwt(root), jwt({**root, "iss": PARENT, "aud": to, **link})])
 
 
 def held(command: str = "/github/issue", resource: Any = None, **members: Any) -> Held:
@@ -94,7 +95,7 @@ def invoked(effect: object) -> Invoke:
 
 class TestAdmitting:
     def test_every_chain_is_proven_for_this_key_and_to_the_depth_allowed(self) -> None:
-        parent = ParentChain((chain(), chain("/github/repo")), max_depth=5)
+        parent = make(ParentChain, chains=(chain(), chain("/github/repo")), max_depth=5)
         flow = children.admit(parent, AGENT, now=NOW, setting="parent")
         asked = [next(flow), flow.send(verified())]
         for effect, each in zip(asked, parent.chains, strict=True):
@@ -109,18 +110,20 @@ class TestAdmitting:
 
     def test_a_root_has_nothing_to_prove(self) -> None:
         with pytest.raises(StopIteration) as stop:
-            next(children.admit(ParentChain(), AGENT, now=NOW, setting="parent"))
+            next(children.admit(make(ParentChain), AGENT, now=NOW, setting="parent"))
         assert stop.value.value == Entered(AGENT)
 
     def test_a_chain_for_another_key_names_both_and_where_it_came_from(self) -> None:
-        parent = ParentChain((chain(to=PARENT),))
+        parent = make(ParentChain, chains=(chain(to=PARENT),))
         with pytest.raises(WrongAudience, match="NOMOS_PARENT_UCAN_CHAIN") as wrong:
             next(children.admit(parent, AGENT, now=NOW, setting="NOMOS_PARENT_UCAN_CHAIN"))
         assert AGENT in str(wrong.value)
         assert PARENT in str(wrong.value)
 
     def test_an_audience_that_is_no_did_is_not_one(self) -> None:
-        flow = children.admit(ParentChain((chain(),)), AGENT, now=NOW, setting="parent")
+        flow = children.admit(
+            make(ParentChain, chains=(chain(),)), AGENT, now=NOW, setting="parent"
+        )
         next(flow)
         assert ends(flow, verified(meta={"audience": ["x"]})).held[0].audience is None
 
@@ -368,18 +371,18 @@ class TestWhenNobodyAnswers:
         own = children.as_grant(one, question(args={"state": "open"}), AGENT, 3.0)
         assert own is not None
         assert (own.args, own.clock_offset) == ({"state": "open"}, 3.0)
-        earlier = replace(own, args=None, chain=chain("/github/issue/list"), clock_offset=0.0)
+        earlier = changed(own, args=None, chain=chain("/github/issue/list"), clock_offset=0.0)
         flow = self.down(self.call(one, held=(earlier, own)))
         assert invoked(flow.throw(Unreachable("down"))).payload.prf == list(earlier.chain)
         assert earlier.expires_at is not None
-        late = replace(earlier, expires_at=earlier.expires_at.replace(year=2020))
+        late = changed(earlier, expires_at=earlier.expires_at.replace(year=2020))
         flow = self.down(self.call(one, held=(late, own)))
         assert invoked(flow.throw(Unreachable("down"))).payload.prf == list(one.chain)
 
     def test_an_allow_of_a_prefix_has_no_token_to_go_on_with(self) -> None:
         own = children.as_grant(held(), question(), AGENT)
         assert own is not None
-        flow = self.down(self.call(held(), held=(replace(own, commands=(LIST,)),)))
+        flow = self.down(self.call(held(), held=(changed(own, commands=(LIST,)),)))
         with pytest.raises(StopIteration) as stop:
             flow.throw(Unreachable("down"))
         assert (stop.value.value.degraded, stop.value.value.commands) == (True, (LIST,))
@@ -387,7 +390,7 @@ class TestWhenNobodyAnswers:
 
 def test_the_chain_that_another_one_hands_on_is_found() -> None:
     one, two = held("/github/repo"), held()
-    below = Chain([*two.chain, "x.y.z"])
+    below = chain_of([*two.chain, "x.y.z"])
     assert children.narrowed_by([one, two], below) == two.chain
     assert children.narrowed_by([one, two], two.chain) == two.chain
     assert children.narrowed_by([one], below) is None

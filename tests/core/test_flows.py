@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 
 from nomos._core import flows, requests
 from nomos._core.effects import Claim, Flow, HttpReply, Pause, Send, Sign
+from nomos._sealed import changed, make
 from nomos._wire import ForgetKeyAnswer, Invoke, LoadKey, LoadKeyAnswer, Refused, Signed
 from nomos.errors import (
     ConfigurationError,
@@ -26,7 +26,7 @@ from nomos.errors import (
     Unintelligible,
     Unreachable,
 )
-from nomos.models import Chain, GrantBase, Secret
+from nomos.models import NO_CHAIN, GrantBase, Secret, chain_of
 
 AGENT = "did:key:z6MknGc3ocHs3zdPiJbnaaqDi58NGb4pk1Sp9WxWufuXSdxf"
 ISSUER = "did:key:z6MkjchhfUsD6mmvni8mCdXHw216Xrm9bQe2mBH1P5RDjVJG"
@@ -95,17 +95,18 @@ def to_signing(flow: Flow[Any], answer: HttpReply) -> Invoke:
 
 
 def held(**changes: Any) -> GrantBase:
-    grant = GrantBase(
+    grant = make(
+        GrantBase,
         decision="allow",
         command=READ,
         resource=RESOURCE,
         expires_at=datetime.fromtimestamp(NOW + 300, UTC),
         audience=SERVICE,
-        chain=Chain([LINK]),
+        chain=chain_of([LINK]),
         agent=AGENT,
         issuer=ISSUER,
     )
-    return replace(grant, **changes)
+    return changed(grant, **changes)
 
 
 SIGNED = Signed(id=1, jwt="a.b.c", cid="0" * 64)
@@ -369,9 +370,9 @@ def test_open_a_read_reuses_the_chain_it_holds() -> None:
     "memory",
     [
         held(expires_at=datetime.fromtimestamp(NOW, UTC)),
-        held(chain=Chain()),
+        held(chain=NO_CHAIN),
         held(expires_at=None),
-        held(chain=Chain([jwt({"aud": AGENT, "meta": {"approval": {"id": "env_1"}}})])),
+        held(chain=chain_of([jwt({"aud": AGENT, "meta": {"approval": {"id": "env_1"}}})])),
     ],
     ids=["expired", "no chain", "no expiry", "approved by a person"],
 )
@@ -455,7 +456,7 @@ def test_a_grant_that_does_not_allow_signs_nothing() -> None:
     with pytest.raises(Denied):
         next(flows.invoke(held(decision="deny"), args=None, now=NOW, nonce="n"))
     with pytest.raises(ConfigurationError, match="degraded"):
-        next(flows.invoke(held(chain=Chain()), args=None, now=NOW, nonce="n"))
+        next(flows.invoke(held(chain=NO_CHAIN), args=None, now=NOW, nonce="n"))
 
 
 LEAVES = ["/github/issue/create", "/github/issue/list"]
@@ -466,7 +467,7 @@ def test_an_allow_of_a_prefix_lists_its_commands_and_signs_nothing_yet() -> None
     next(flow)
     grant = finish(flow, reply(allowed(commands=LEAVES)))
     assert grant
-    assert (grant.commands, grant.ucan, grant.chain) == (tuple(LEAVES), None, Chain([LINK]))
+    assert (grant.commands, grant.ucan, grant.chain) == (tuple(LEAVES), None, chain_of([LINK]))
 
 
 @pytest.mark.parametrize(
@@ -508,7 +509,7 @@ def test_one_command_of_a_prefix_is_signed_on_a_resource_of_its_own() -> None:
 
 
 def test_a_child_shows_its_chain_and_claims_the_call() -> None:
-    parent = Chain(["a.b.c", LINK])
+    parent = chain_of(["a.b.c", LINK])
     send = next(flows.authorize(call(parent=parent, question={"args": {"state": "open"}})))
     assert isinstance(send, Send)
     assert json.loads(send.body)["delegatedChain"] == ["a.b.c", LINK]

@@ -31,6 +31,7 @@ from nomos._core.forking import ForkedChild, Forking, Wish, fork, wish
 from nomos._core.scope import payloads, reach
 from nomos._io.drive import drive
 from nomos._io.signer import Link, Signer
+from nomos._sealed import make
 from nomos._wire import (
     Fork,
     ForkAnswer,
@@ -52,7 +53,7 @@ from nomos.errors import (
     Widening,
     WrongAudience,
 )
-from nomos.models import Capability, Chain, ParentChain
+from nomos.models import Capability, Chain, ParentChain, chain_of
 
 ACME = {"provider": "github", "owner": "acme"}
 APP = ACME | {"repo": "app"}
@@ -62,13 +63,13 @@ RECEIPT = "evt_01jb0000000000000000000000"
 
 def held(**changes: Any) -> Chain:
     meta = {"resource_constraint": ACME, "receipt_id": RECEIPT}
-    return Chain([root(**{"cmd": "/github", "meta": meta, **changes})])
+    return chain_of([root(**{"cmd": "/github", "meta": meta, **changes})])
 
 
 def asking(*wishes: Wish, parent: ParentChain | None = None, **changes: Any) -> Forking:
     values: dict[str, Any] = {
         "key": PLANNER.did,
-        "parent": parent or ParentChain((held(),)),
+        "parent": parent or make(ParentChain, chains=(held(),)),
         "wishes": wishes,
         "nonces": (f"n-{index}" for index in itertools.count()),
         "now": NOW,
@@ -141,7 +142,7 @@ def test_a_child_without_a_key_gets_one_of_its_own(signer: Signer, binary: Path)
 
 
 def test_what_is_forked_holds_and_can_be_forked_again(signer: Signer, binary: Path) -> None:
-    parent = ParentChain((held(),), max_depth=4)
+    parent = make(ParentChain, chains=(held(),), max_depth=4)
     link = Link(binary)
     try:
         for depth in range(2, 5):
@@ -183,7 +184,8 @@ def _loaded(seed: str) -> Flow[object]:
 def test_what_the_chain_does_not_give_says_what_is_held_and_asked(
     signer: Signer, capability: dict[str, Any], asked: str, has: str
 ) -> None:
-    parent = ParentChain((held(cmd="/github/repo", meta={"resource_constraint": APP}),))
+    chain = held(cmd="/github/repo", meta={"resource_constraint": APP})
+    parent = make(ParentChain, chains=(chain,))
     error = refused(signer, wanted(READ, capability), parent=parent)
     assert isinstance(error, Widening)
     assert error.code == "chain_attenuation_violation"
@@ -214,11 +216,11 @@ def test_chains_that_cannot_be_handed_on_say_why(signer: Signer) -> None:
         (held(exp=NOW), ExpiredChain, "expired"),
         (held(nbf=NOW + 10), ExpiredChain, "not_yet_valid"),
         (held(meta={"approval": {"id": "env_1"}}), MalformedChain, "chain_invalid"),
-        (Chain([root(cmd="/github"), root(cmd="/github")]), MalformedChain, "chain_invalid"),
-        (Chain([root(cmd="/github")[:-4] + "AAAA"]), MalformedChain, "bad_signature"),
+        (chain_of([root(cmd="/github"), root(cmd="/github")]), MalformedChain, "chain_invalid"),
+        (chain_of([root(cmd="/github")[:-4] + "AAAA"]), MalformedChain, "bad_signature"),
     ]
     for chain, kind, code in cases:
-        error = refused(signer, wanted(), parent=ParentChain((chain,)))
+        error = refused(signer, wanted(), parent=make(ParentChain, chains=(chain,)))
         assert isinstance(error, kind), code
         assert error.code == code
         assert str(error).startswith(("parent_chain: ", "capabilities[0]: ")), str(error)
@@ -227,8 +229,8 @@ def test_chains_that_cannot_be_handed_on_say_why(signer: Signer) -> None:
 
 def test_a_chain_for_another_key_names_both(signer: Signer) -> None:
     stranger = sign(DELEGATION, delegation(ISSUER, STRANGER), ISSUER)
-    for chains in [(Chain([stranger]),), (held(), Chain([stranger]))]:
-        error = refused(signer, wanted(), parent=ParentChain(chains))
+    for chains in [(chain_of([stranger]),), (held(), chain_of([stranger]))]:
+        error = refused(signer, wanted(), parent=make(ParentChain, chains=chains))
         assert isinstance(error, WrongAudience)
         assert STRANGER.did in str(error)
         assert PLANNER.did in str(error)
@@ -236,11 +238,11 @@ def test_a_chain_for_another_key_names_both(signer: Signer) -> None:
 
 def test_a_key_that_is_not_at_hand_is_asked_for_by_its_variables(signer: Signer) -> None:
     writer = Party(9)
-    chain = Chain([sign(DELEGATION, delegation(ISSUER, writer), ISSUER)])
+    chain = chain_of([sign(DELEGATION, delegation(ISSUER, writer), ISSUER)])
     error = refused(
         signer,
         wanted({"command": "/github/issue", "resource": APP}),
-        parent=ParentChain((chain,)),
+        parent=make(ParentChain, chains=(chain,)),
         key=writer.did,
     )
     assert isinstance(error, ConfigurationError)
@@ -292,7 +294,7 @@ def sent(forking: Forking) -> Fork:
 def test_each_capability_narrows_the_first_chain_that_covers_it() -> None:
     issues = held(cmd="/github/issue")
     everything = held(meta={"resource_constraint": {"provider": "github"}}, nonce="n-2")
-    parent = ParentChain((issues, everything))
+    parent = make(ParentChain, chains=(issues, everything))
     request = sent(
         asking(
             wanted({"with": "github://acme/app", "can": "issue:list"}, READ),
@@ -305,7 +307,7 @@ def test_each_capability_narrows_the_first_chain_that_covers_it() -> None:
 
 
 def test_only_the_chains_that_are_narrowed_are_sent() -> None:
-    parent = ParentChain((held(cmd="/github/issue"), held(nonce="n-2")))
+    parent = make(ParentChain, chains=(held(cmd="/github/issue"), held(nonce="n-2")))
     request = sent(asking(wanted(), parent=parent))
     assert request.chains == [list(parent.chains[1])]
     assert request.children[0].links[0].chain == 0
@@ -314,13 +316,13 @@ def test_only_the_chains_that_are_narrowed_are_sent() -> None:
 def test_a_chain_that_ends_sooner_or_counts_once_is_passed_over() -> None:
     over, once = held(exp=NOW), held(meta={"approval": {"id": "env_1"}})
     short, long = held(exp=NOW + 100), held(exp=NOW + 200)
-    parent = ParentChain((once, over, short, long))
+    parent = make(ParentChain, chains=(once, over, short, long))
     assert sent(asking(wanted(), parent=parent)).chains == [list(short)]
     assert sent(asking(wanted(ttl_seconds=150), parent=parent)).chains == [list(long)]
 
 
 def test_what_no_chain_covers_narrows_the_first_so_that_the_binary_says_why() -> None:
-    parent = ParentChain((held(cmd="/github/issue"), held(nonce="n-2")))
+    parent = make(ParentChain, chains=(held(cmd="/github/issue"), held(nonce="n-2")))
     request = sent(asking(wanted({"with": "filesystem:///a", "can": "*"}), parent=parent))
     assert request.chains == [list(parent.chains[0])]
 
@@ -371,7 +373,7 @@ def test_a_child_that_fits_into_no_request_is_refused_by_name() -> None:
 
 def test_a_no_in_the_second_request_names_the_child_and_the_chain_that_it_is_about() -> None:
     wishes = [wanted(*[READ] * 64, at=f"children[{index}].") for index in range(20)]
-    flow = fork(asking(*wishes, parent=ParentChain((held(cmd="/a"), held()))))
+    flow = fork(asking(*wishes, parent=make(ParentChain, chains=(held(cmd="/a"), held()))))
     effect = next(flow)
     assert isinstance(effect, Sign) and isinstance(effect.request, Fork)
     given = [
@@ -382,7 +384,7 @@ def test_a_no_in_the_second_request_names_the_child_and_the_chain_that_it_is_abo
     message = "children[1].links[5]: no"
     with pytest.raises(Widening, match=r"^children\[16\]\.capabilities\[5\]: no$"):
         flow.send(Refused(code="chain_attenuation_violation", message=message))
-    flow = fork(asking(*wishes, parent=ParentChain((held(cmd="/a"), held()))))
+    flow = fork(asking(*wishes, parent=make(ParentChain, chains=(held(cmd="/a"), held()))))
     next(flow)
     with pytest.raises(ExpiredChain, match=r"^parent_chain\[1\]: late$") as error:
         flow.send(Refused(code="expired", message="chains[0]: late", hop=1))
@@ -420,30 +422,30 @@ def test_every_refusal_of_a_chain_has_its_error() -> None:
 
 
 def test_a_chain_is_proven_by_the_binary_and_by_its_key(signer: Signer) -> None:
-    good = ParentChain((held(), held(nonce="n-2")))
+    good = make(ParentChain, chains=(held(), held(nonce="n-2")))
     assert len(played(proving.prove(good, key=PLANNER.did, now=NOW, setting="X"), signer)) == 2
     with pytest.raises(WrongAudience, match=f"X\\[0\\] is for the key {PLANNER.did}") as wrong:
         played(proving.prove(good, key=RESEARCHER.did, now=NOW, setting="X"), signer)
     assert RESEARCHER.did in str(wrong.value)
-    late = ParentChain((held(), held(exp=NOW)))
+    late = make(ParentChain, chains=(held(), held(exp=NOW)))
     with pytest.raises(ExpiredChain, match=r"^X\[1\]: "):
         played(proving.prove(late, key=PLANNER.did, now=NOW, setting="X"), signer)
-    wide = ParentChain((Chain([*held(cmd="/github/issue"), child(held()[0], cmd="/github")]),))
+    wider = [*held(cmd="/github/issue"), child(held()[0], cmd="/github")]
+    wide = make(ParentChain, chains=(chain_of(wider),))
     with pytest.raises(ChainError, match=r"^X: "):
         played(proving.prove(wide, key=RESEARCHER.did, now=NOW, setting="X"), signer)
-    widened = Chain([root(), child(root(), cmd="/github")])
+    widened = chain_of([root(), child(root(), cmd="/github")])
+    parent = make(ParentChain, chains=(widened,))
     with pytest.raises(Widening, match=r"^X: ") as error:
-        played(
-            proving.prove(ParentChain((widened,)), key=RESEARCHER.did, now=NOW, setting="X"), signer
-        )
+        played(proving.prove(parent, key=RESEARCHER.did, now=NOW, setting="X"), signer)
     assert error.value.hop == 1
-    deep = ParentChain((Chain([root(), child(root())]),), max_depth=1)
+    deep = make(ParentChain, chains=(chain_of([root(), child(root())]),), max_depth=1)
     with pytest.raises(ChainTooDeep):
         played(proving.prove(deep, key=RESEARCHER.did, now=NOW, setting="X"), signer)
 
 
 def test_another_answer_proves_nothing() -> None:
-    flow = proving.prove(ParentChain((held(),)), key=PLANNER.did, now=NOW, setting="X")
+    flow = proving.prove(make(ParentChain, chains=(held(),)), key=PLANNER.did, now=NOW, setting="X")
     next(flow)
     with pytest.raises(SignerError):
         flow.send(LoadKeyAnswer(id=1, key=PLANNER.did))
@@ -451,7 +453,8 @@ def test_another_answer_proves_nothing() -> None:
 
 def test_the_family_is_what_the_chain_says_and_then_what_the_parent_said(signer: Signer) -> None:
     def family(meta: dict[str, Any] | None) -> tuple[str | None, str | None]:
-        parent = ParentChain((held(meta=meta or ...),), "evt_said", "said")
+        said = {"parent_receipt_id": "evt_said", "swarm_id": "said"}
+        parent = make(ParentChain, chains=(held(meta=meta or ...),), **said)
         (made,) = forked(signer, wanted({"command": "/github", "resource": APP}), parent=parent)
         return made.parent.parent_receipt_id, made.parent.swarm_id
 

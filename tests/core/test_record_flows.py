@@ -11,8 +11,9 @@ import pytest
 
 from nomos._core import records
 from nomos._core.effects import Claim, Flow, HttpReply, Pause, Send
+from nomos._sealed import make
 from nomos.errors import InvalidRequest, NotFound, Unintelligible, Unreachable
-from nomos.models import Chain, GrantBase, ParentChain
+from nomos.models import GrantBase, ParentChain, chain_of
 
 CID = "ab" * 32
 DID = "did:key:z6MknGc3ocHs3zdPiJbnaaqDi58NGb4pk1Sp9WxWufuXSdxf"
@@ -75,18 +76,18 @@ def test_a_reason_is_a_sentence() -> None:
 
 def grant(**members: Any) -> GrantBase:
     fields: dict[str, Any] = {"decision": "allow", "command": "/a/b", "resource": {}}
-    return GrantBase(**(fields | members))
+    return make(GrantBase, **(fields | members))
 
 
 def test_a_grant_is_revoked_by_the_last_link_it_was_given() -> None:
-    chain = Chain(["a.b.c", "d.e.f"])
+    chain = chain_of(["a.b.c", "d.e.f"])
     assert only(grant(chain=chain)) == records.Target(hashlib.sha256(b"d.e.f").hexdigest())
 
 
 def test_a_question_is_revoked_by_its_id_until_it_has_become_a_delegation() -> None:
     asked = grant(decision="requires_step_up", approval_envelope_id="env_1")
     assert only(asked).id == "env_1"
-    given = grant(approval_envelope_id="env_1", chain=Chain(["a.b.c"]))
+    given = grant(approval_envelope_id="env_1", chain=chain_of(["a.b.c"]))
     assert only(given).id == hashlib.sha256(b"a.b.c").hexdigest()
 
 
@@ -103,16 +104,16 @@ def test_what_has_an_id_is_revoked_by_it(ident: str) -> None:
 
 
 def test_what_was_handed_on_is_revoked_by_its_last_link_and_shown_whole() -> None:
-    chain = Chain(["a.b.c", "d.e.f"])
+    chain = chain_of(["a.b.c", "d.e.f"])
     target = records.Target(hashlib.sha256(b"d.e.f").hexdigest(), chain)
     other = records.Target(hashlib.sha256(b"a.b.c").hexdigest(), chain[:1])
-    for same in (chain, ["a.b.c", "d.e.f"], ParentChain((chain,))):
+    for same in (chain, ["a.b.c", "d.e.f"], make(ParentChain, chains=(chain,))):
         assert records.named(same) == (target,)
     assert records.named([chain, chain[:1]]) == (target, other)
 
 
 def test_a_chain_that_is_revoked_goes_along_and_says_by_which_chain_a_child_asks() -> None:
-    chain = Chain(["a.b.c", "d.e.f"])
+    chain = chain_of(["a.b.c", "d.e.f"])
     (target,) = records.named(chain)
     flow = records.revoke(target, reason=None, by=chain[:1], pauses=NO_PAUSES)
     send = next(flow)

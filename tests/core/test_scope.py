@@ -9,7 +9,7 @@ from vectors.forge import PLANNER, child, root
 
 from nomos._core.scope import covering, covers, holder, permits, reach, within
 from nomos.errors import MalformedChain
-from nomos.models import Capability, Chain
+from nomos.models import Capability, chain_of
 
 ACME = {"provider": "github", "owner": "acme"}
 APP = ACME | {"repo": "app"}
@@ -81,7 +81,7 @@ def test_a_chain_is_for_its_last_command_and_constraint_and_for_all_statements()
         "/github/issue", ACME, (["==", ".args.a", 1], ["==", ".args.b", 2])
     )
     third = child(first, cmd="/github/issue", meta=constraint(APP))
-    assert reach(Chain([first, third])).resource == APP
+    assert reach(chain_of([first, third])).resource == APP
     assert holder([first]) == PLANNER.did
 
 
@@ -108,9 +108,9 @@ def test_statements_about_the_command_count_and_others_do_not() -> None:
 
 
 def test_the_first_chain_that_covers_is_chosen() -> None:
-    issues = Chain([root(cmd="/github/issue", meta=constraint(APP))])
-    everything = Chain([root(cmd="/github", meta=constraint(ACME))])
-    again = Chain([root(cmd="/github", meta=constraint(ACME), nonce="n-2")])
+    issues = chain_of([root(cmd="/github/issue", meta=constraint(APP))])
+    everything = chain_of([root(cmd="/github", meta=constraint(ACME))])
+    again = chain_of([root(cmd="/github", meta=constraint(ACME), nonce="n-2")])
     held = (issues, everything, again)
     assert covering(held, "/github/issue/list", APP) is issues
     assert covering(held, "/github/repo", APP) is everything

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from ticketing import CLOSE, LIST, OPS, SEVEN, Served, System
 
 from nomos import AsyncAuthGuard, AuthGuard, Capability, ConfigurationError, Grant, InvalidRequest
+from nomos._sealed import changed
 
 BOARD = {"provider": "tickets", "queue": "board"}
 CAREFUL = {"provider": "tickets", "queue": "careful"}
@@ -32,7 +32,7 @@ def approved(system: System, **question: Any) -> Grant:
 
 def to_another(grant: Grant, audience: str) -> dict[str, str]:
     """Sign a call at another service, as an agent could that does not keep to the SDK."""
-    return dataclasses.replace(grant, audience=audience).headers(audience=audience)
+    return changed(grant, audience=audience).headers(audience=audience)
 
 
 def test_a_service_is_called_with_a_grant_that_is_made_out_to_it(

@@ -17,7 +17,7 @@ from nomos._io import handover
 from nomos._io.carried import parent_from_env, read_chain_file
 from nomos._io.handover import key_from_env
 from nomos.errors import ConfigurationError, MalformedChain
-from nomos.models import Chain, Secret
+from nomos.models import Secret, chain_of
 
 SEED = "0123456789abcdef" * 4
 CHAINS = json.dumps(["a.b.c", "d.e.f"])
@@ -167,7 +167,7 @@ def test_other_folders_and_what_else_is_in_them_stay(tmp_path: Path, folder: Pat
     chains = left(folder, CHAINS, name="chains.json")
     assert key_from_env({KEY_HANDOVER: left(folder)}) is not None
     assert Path(chains).exists()
-    assert parent_from_env({CHAIN_FILE: chains}).chain == Chain(["a.b.c", "d.e.f"])
+    assert parent_from_env({CHAIN_FILE: chains}).chain == chain_of(["a.b.c", "d.e.f"])
     assert not folder.parent.exists()
 
 
@@ -272,9 +272,9 @@ def test_a_forked_process_has_what_its_parent_read(pipe: Callable[[bytes], int])
 
 def test_a_chain_file_of_a_person_is_read_each_time_and_stays(tmp_path: Path) -> None:
     file = left(tmp_path, CHAINS)
-    assert parent_from_env({CHAIN_FILE: file}).chain == Chain(["a.b.c", "d.e.f"])
+    assert parent_from_env({CHAIN_FILE: file}).chain == chain_of(["a.b.c", "d.e.f"])
     Path(file).write_text('["g.h.i"]')
-    assert parent_from_env({CHAIN_FILE: file}).chain == Chain(["g.h.i"])
+    assert parent_from_env({CHAIN_FILE: file}).chain == chain_of(["g.h.i"])
 
 
 def test_a_chain_file_for_a_child_is_removed_and_remembered(folder: Path) -> None:

@@ -17,7 +17,7 @@ from vectors.forge import DELEGATION, Party, delegation, sign
 
 from nomos._io.signer import Signer, shared
 from nomos._wire import LoadKey
-from nomos.models import Chain
+from nomos.models import Chain, chain_of
 
 ACME = {"provider": "github", "owner": "acme"}
 READ = {"with": "github://acme/app", "can": "repo:read"}
@@ -52,7 +52,7 @@ def granted(holder: Party, issuer: Party | None = None, **changes: Any) -> Chain
         "exp": now + 300,
         "meta": {"resource_constraint": ACME, "receipt_id": RECEIPT},
     }
-    return Chain([sign(DELEGATION, delegation(giver, holder, **values | changes), giver)])
+    return chain_of([sign(DELEGATION, delegation(giver, holder, **values | changes), giver)])
 
 
 def agent() -> Agent:

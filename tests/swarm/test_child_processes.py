@@ -92,7 +92,7 @@ def test_what_is_added_and_what_is_taken_away(planner: Agent) -> None:
 
 def test_a_guard_may_add_where_its_servers_are(planner: Agent) -> None:
     child = forked(planner, audience_did=stranger().did)
-    own = Child(child._forked, {"NOMOS_PDP_URL": "http://127.0.0.1:7"})
+    own = Child._of(child._forked, {"NOMOS_PDP_URL": "http://127.0.0.1:7"})
     assert own.env()["NOMOS_PDP_URL"] == "http://127.0.0.1:7"
     assert own.env(base=HARMLESS)["NOMOS_PDP_URL"] == "http://127.0.0.1:7"
 

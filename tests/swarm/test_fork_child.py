@@ -15,7 +15,6 @@ from swarm.family import ACME, READ, RECEIPT, Agent, granted, key_file, stranger
 
 import nomos
 from nomos import (
-    Chain,
     ChainTooDeep,
     Child,
     ConfigurationError,
@@ -30,8 +29,9 @@ from nomos import (
 )
 from nomos._core.scope import holder
 from nomos._io.signer import Signer, shared
+from nomos._sealed import make
 from nomos._wire import ForgetKey, Verified, Verify
-from nomos.models import GrantBase
+from nomos.models import NO_CHAIN, GrantBase
 
 CHAIN = "NOMOS_PARENT_UCAN_CHAIN"
 CHAIN_FILE = "NOMOS_PARENT_UCAN_CHAIN_FILE"
@@ -60,7 +60,9 @@ def test_a_child_has_what_it_was_given_and_who_gave_it(planner: Agent) -> None:
     assert answer.constraint == ACME | {"repo": "app"}
 
 
-@pytest.mark.parametrize("form", [list, tuple, lambda chain: [chain], lambda c: ParentChain((c,))])
+@pytest.mark.parametrize(
+    "form", [list, tuple, lambda chain: [chain], lambda c: make(ParentChain, chains=(c,))]
+)
 def test_the_parents_chain_may_be_whatever_holds_one(planner: Agent, form: Any) -> None:
     assert forked(planner, parent_chain=form(planner.chain)).chain[:1] == planner.chain
 
@@ -69,8 +71,8 @@ def test_a_grant_counts_by_the_clock_of_those_who_gave_it(planner: Agent) -> Non
     values: dict[str, Any] = {"decision": "allow", "command": "/github", "resource": ACME}
     chain = granted(planner.party, nbf=int(time.time()) + 500, exp=int(time.time()) + 900)
     with pytest.raises(ExpiredChain):
-        forked(planner, parent_chain=GrantBase(**values, chain=chain))
-    ahead = GrantBase(**values, chain=chain, clock_offset=600.0)
+        forked(planner, parent_chain=make(GrantBase, **values, chain=chain))
+    ahead = make(GrantBase, **values, chain=chain, clock_offset=600.0)
     assert forked(planner, parent_chain=ahead, ttl_seconds=60)
 
 
@@ -82,7 +84,7 @@ def test_several_capabilities_are_several_chains(planner: Agent) -> None:
     assert json.loads(child.env()[CHAIN]) == [list(chain) for chain in child.chains]
 
 
-@pytest.mark.parametrize("nothing", [Chain(), [], ParentChain(), ()])
+@pytest.mark.parametrize("nothing", [NO_CHAIN, [], make(ParentChain), ()])
 def test_a_root_is_told_to_authorize_first(nothing: Any) -> None:
     with pytest.raises(ConfigurationError, match="this process is a root: authorize first"):
         fork_child(parent_chain=nothing, capabilities=[READ])
@@ -145,7 +147,7 @@ def test_generations_go_to_the_limit_and_no_further(
     monkeypatch.setenv("NOMOS_MAX_CHAIN_DEPTH", "9")
     assert forked(planner, parent_chain=chain).env()["NOMOS_MAX_CHAIN_DEPTH"] == "9"
     monkeypatch.setenv("NOMOS_MAX_CHAIN_DEPTH", "3")
-    deeper = ParentChain((chain,), max_depth=9)
+    deeper = make(ParentChain, chains=(chain,), max_depth=9)
     assert forked(planner, parent_chain=deeper).env()["NOMOS_MAX_CHAIN_DEPTH"] == "9"
 
 
@@ -190,7 +192,7 @@ def test_what_a_parent_gave_is_read_proven_and_can_be_handed_on(
 
 
 def test_without_variables_there_is_no_parent(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert read_parent_chain_from_env() == ParentChain()
+    assert read_parent_chain_from_env() == make(ParentChain)
     assert not read_parent_chain_from_env({})
     monkeypatch.setenv(CHAIN, "")
     with pytest.raises(MalformedChain):

@@ -53,6 +53,7 @@ from nomos._core import recording
 from nomos._core.called import Asked
 from nomos._core.recording import FIX, Scribe
 from nomos._io.signer import Signer, shared
+from nomos._sealed import make
 from nomos._wire import ForgetKey, Hello, HelloAnswer
 from nomos.errors import ConfigurationError, Denied, SignerError
 from nomos.models import Secret
@@ -84,7 +85,8 @@ def test_an_allow_has_a_receipt_that_says_what_was_allowed(colour: Colour, key: 
     token = use(list(LINKS), args={"resource": RESOURCE, **ARGS})
     verified = colour.verify(token, {**READ, "args": ARGS}, receipt_key=key)
     record = read(verified.record)
-    assert record == VerificationRecord(
+    assert record == make(
+        VerificationRecord,
         issuer=SERVICE.did,
         service=SERVICE.did,
         command="/github/issue/list",
