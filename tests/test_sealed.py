@@ -148,7 +148,7 @@ def test_none_is_pickled_unpickled_copied_into_another_or_taken_apart(kind: type
         with pytest.raises(TypeError):
             taken()
     with pytest.raises(AttributeError, match="frozen"):
-        one.agent = "did:key:boss"  # type: ignore[attr-defined]
+        one.agent = "did:key:boss"
     with pytest.raises(AttributeError, match="frozen"):
         del one.agent  # type: ignore[attr-defined]
 

@@ -138,15 +138,15 @@ def test_a_header_that_is_there_twice_is_refused_in_every_form(twice: Callable[[
 
 
 def test_no_headers_are_a_refusal_and_no_mapping_a_mistake_of_ours() -> None:
-    for nothing in ([], {}, [("Host", "x")], {"Nomos-Signature": []}):
+    nothings: list[Any] = [[], {}, [("Host", "x")], {"Nomos-Signature": []}]
+    for nothing in nothings:
         assert refusal(nothing).reason == "missing"
-    for wrong in ("Nomos-Signature: t=1", None, 7, ["Nomos-Signature"], [(1, 2)], object()):
+    wrongs: list[Any] = ["Nomos-Signature: t=1", None, 7, ["Nomos-Signature"], [(1, 2)], object()]
+    wrongs += [{"Nomos-Signature": 7}, {"Nomos-Signature": None}, {"Nomos-Signature": object()}]
+    for wrong in wrongs:
         with pytest.raises(ConfigurationError, match=r"headers must be a mapping.*pairs") as error:
-            webhooks.verify(wrong, BODY, SECRET)  # type: ignore[arg-type]
+            webhooks.verify(wrong, BODY, SECRET)
         assert error.value.setting == "headers"
-    for value in (7, None, {}):
-        with pytest.raises(ConfigurationError):
-            webhooks.verify({"Nomos-Signature": value}, BODY, SECRET)  # type: ignore[dict-item]
 
 
 def test_two_headers_are_one_too_many() -> None:

@@ -65,6 +65,8 @@ class Requires(SecurityBase, Depends):
     FastAPI's documentation shows it as a bearer token.
     """
 
+    _needed: Needed
+
     def __init__(self, needed: Needed) -> None:
         # FastAPI's own class is frozen, and calls what it finds in `dependency`.
         for name, value in {
