@@ -33,8 +33,9 @@ STOP_SECONDS: Final = 10.0
 try:
     from nomos.policy import bundle
     from nomos.server.app import System
+    from nomos.server.connections.hosts import host_names
     from nomos.server.control import credentials
-    from nomos.server.environment import max_chain_depth, upstreams, webhook
+    from nomos.server.environment import max_chain_depth, named_hosts, upstreams, webhook
     from nomos.server.folder import check_apart, take_folder
     from nomos.server.pdp.catalog import load_catalog
     from nomos.server.policies import read_facts, read_policies
@@ -167,6 +168,7 @@ def start(
             max_chain_depth=max_chain_depth(environ),
             control_url=control,
             pdp_url=pdp,
+            host_names=host_names(named_hosts(environ)),
         )
         check_apart(settings, policies)
         take_folder(settings).release()

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from nomos.audit.folded import counted
 from nomos.audit.record import Record
 from nomos.audit.swarm import Counts, Deed, Given, Member, Revoked, iso
 
@@ -41,13 +42,14 @@ class Person:
     def did(self, record: Record) -> None:
         """Count a decision or a call."""
         answer = _ANSWERS.get(str(record.decision), "refused")
-        (self.calls if record.kind == "call" else self.decisions)[answer] += 1
+        times = counted(record.act, record.detail) or 1
+        (self.calls if record.kind == "call" else self.decisions)[answer] += times
         self.last = max(self.last, record.at)
         listed = self.deeds[answer]
         what = [record.kind, record.command, record.resource, record.reason]
         key = json.dumps(what, sort_keys=True, default=str)
         deed = listed.setdefault(key, _Deed(record))
-        deed.record, deed.times = record, deed.times + 1
+        deed.record, deed.times = record, deed.times + times
         listed.move_to_end(key)
         if len(listed) > MAX_DEEDS:
             _, forgotten = listed.popitem(last=False)

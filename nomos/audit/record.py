@@ -26,7 +26,10 @@ class Record:
     a person did (`approve`, `revoke`, `activate`, …), `detail` to what, in plain JSON. `root` is
     the agent at whose authority it all began: `agent` itself, or an ancestor that handed it on.
     Of a delegation, `agent` is who was given it and `detail` has who gave it (`by`), and how many
-    came before it (`depth`). Secrets are taken out before a record is made.
+    came before it (`depth`). Of refused calls that were too many to be recorded each, one record
+    says that from there on they are counted (`act` is `fold_begin`), and others how many there were
+    of one agent and reason (`fold`; `detail` has `count`, and `since` and `until` in milliseconds).
+    Secrets are taken out before a record is made.
     """
 
     id: str

@@ -14,6 +14,7 @@ from nomos.audit.check import Check
 from nomos.audit.clocks import Clocks
 from nomos.audit.export import Placed, Token
 from nomos.audit.findings import Kind, Over, wrong
+from nomos.audit.folded import Folded
 from nomos.audit.keys import Keys
 from nomos.audit.lines import Lines
 
@@ -35,6 +36,7 @@ class Rows:
         self.signed: int | None = None
         self.last: tuple[Checkpoint, str] | None = None
         self.clocks = Clocks()
+        self.folded = Folded()
         self._lines = lines
         self._check = check
         self._tenant = tenant
@@ -65,6 +67,7 @@ class Rows:
         if not row.follows(self.head):
             self._unlinked(row)
         self.clocks.row(row)
+        self.folded.row(row)
         self.head = row.head
         self._check_pin()
 

@@ -58,7 +58,7 @@ def _report(over: Over, header: Header, rows: Rows, pin: Checkpoint | None, keys
         signer=signer if signer in keys.trusted else None,
         pinned=pin.seq if pin is not None and over.state == "ok" else None,
         finding=over.finding,
-        warnings=rows.clocks.warnings,
+        warnings=(*rows.clocks.warnings, *rows.folded.warnings),
     )
 
 

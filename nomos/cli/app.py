@@ -77,6 +77,10 @@ def dev(
     ] = None,
     control_port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8788,
     pdp_port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8787,
+    host_name: Annotated[
+        list[str] | None,
+        typer.Option(help="A host that requests may name; repeat it for more.", show_default=False),
+    ] = None,
 ) -> None:
     """Run a control plane and a PDP on this machine, and print what an agent needs."""
     from nomos.cli import dev as command
@@ -89,6 +93,7 @@ def dev(
             providers=providers,
             control_port=control_port,
             pdp_port=pdp_port,
+            host_names=tuple(host_name or ()),
         ),
         stdout,
     )

@@ -21,9 +21,10 @@ from nomos.models import Secret
 
 with server_extra("dev"):
     from nomos.server.app import System
+    from nomos.server.connections.limits import raise_descriptor_limit
     from nomos.server.control.credentials import authenticate
     from nomos.server.control.errors import Refusal
-    from nomos.server.environment import max_chain_depth, upstreams, webhook
+    from nomos.server.environment import max_chain_depth, named_hosts, upstreams, webhook
     from nomos.server.folder import check_apart
     from nomos.server.pdp.catalog import load_catalog
     from nomos.server.policies import read_facts, read_policies
@@ -47,10 +48,12 @@ class Plan:
     providers: Path | None
     control_port: int
     pdp_port: int
+    host_names: tuple[str, ...] = ()
 
 
 def run(plan: Plan, console: Console) -> None:
     """Serve until interrupted. Raises `ConfigurationError` for what stands in the way."""
+    raise_descriptor_limit()
     asyncio.run(_run(plan, console))
 
 
@@ -68,6 +71,7 @@ async def _run(plan: Plan, console: Console) -> None:
         max_chain_depth=max_chain_depth(os.environ),
         control_url=f"http://{HOST}:{control.getsockname()[1]}",
         pdp_url=f"http://{HOST}:{pdp.getsockname()[1]}",
+        host_names=(*plan.host_names, *named_hosts(os.environ)),
     )
     check_apart(settings, plan.policies or STARTER)
     system = await System.open(settings, AsyncSigner(shared()))

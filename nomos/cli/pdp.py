@@ -46,10 +46,15 @@ def pdp(
     tenant: Annotated[str, typer.Option(help="Whose grants.")] = "default",
     host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8789,
+    host_name: Annotated[
+        list[str] | None,
+        typer.Option(help="A host that requests may name; repeat it for more.", show_default=False),
+    ] = None,
 ) -> None:
     """Run a PDP on its own: own key, policies and records; revocations from the feed."""
     with server_extra("pdp"):
-        from nomos.server.environment import max_chain_depth, upstreams
+        from nomos.server.connections.limits import raise_descriptor_limit
+        from nomos.server.environment import max_chain_depth, named_hosts, upstreams
         from nomos.server.folder import check_apart
         from nomos.server.gate_alone import Trust
         from nomos.server.pdp.catalog import load_catalog
@@ -57,6 +62,7 @@ def pdp(
         from nomos.server.run import bind
         from nomos.server.settings import Settings
 
+    raise_descriptor_limit()
     url = checked_url(control_url, setting="--control-url")
     listener = bind(host, port)
     try:
@@ -70,6 +76,7 @@ def pdp(
             max_chain_depth=max_chain_depth(os.environ),
             control_url=url,
             pdp_url=f"http://{host}:{listener.getsockname()[1]}",
+            host_names=(*(host_name or ()), *named_hosts(os.environ)),
         )
         check_apart(settings, policies)
         trust = Trust(issuer, _api_key(key_file), tenant, direct=is_loopback(url))
@@ -89,7 +96,7 @@ async def _run(settings: Settings, trust: Trust, listener: socket.socket) -> Non
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         _announce(settings, trust, alone.pdp_did, await alone.blind())
-        await listen((alone.pdp, listener), stop=stop)
+        await listen((alone.pdp, listener), stop=stop, host_names=alone.host_names)
     finally:
         await alone.close()
 

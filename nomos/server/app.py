@@ -45,7 +45,12 @@ class System:
     """A control plane and a PDP on one data folder. `System.open` makes one."""
 
     def __init__(
-        self, control: ControlPorts, pdp: PdpPorts, chores: Chores, closing: AsyncExitStack
+        self,
+        control: ControlPorts,
+        pdp: PdpPorts,
+        chores: Chores,
+        closing: AsyncExitStack,
+        host_names: Sequence[str] = (),
     ) -> None:
         self.control: ASGIApp = create_control(control)
         self.pdp: ASGIApp = create_pdp(pdp)
@@ -54,6 +59,7 @@ class System:
         self.store = control.store
         self.live = control.live
         self.chores = chores
+        self.host_names = tuple(host_names)
         self._clock = control.clock
         self._bell = control.bell
         self._control_url = control.control_url
@@ -73,6 +79,7 @@ class System:
         Raises InvalidPolicy, ConfigurationError or SignerError, and then holds nothing.
         """
         check_depth(settings.max_chain_depth)
+        host_names = settings.all_host_names
         catalog = load_catalog(settings.providers)
         given = policy.load(settings.policies, catalog, settings.facts)
         try:
@@ -125,7 +132,7 @@ class System:
                     store.outbox.wanted = True
                     deliverer = Deliverer(settings.webhook, store.outbox, control.bell, clock)
                     chores.start("webhook", deliverer.run)
-                return cls(control, pdp, chores, closing.pop_all())
+                return cls(control, pdp, chores, closing.pop_all(), host_names)
         except OSError as failure:
             raise unusable(settings.data, failure) from failure
 

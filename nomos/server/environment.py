@@ -3,7 +3,7 @@
 `NOMOS_<PROVIDER>_URL` overrides a provider's base URL; `NOMOS_<PROVIDER>_TOKEN`, or the file
 that `NOMOS_<PROVIDER>_TOKEN_FILE` names, holds the credential that only the provider sees.
 `NOMOS_WEBHOOK_URL`, with `NOMOS_WEBHOOK_SECRET` or `NOMOS_WEBHOOK_SECRET_FILE`, is told of
-questions to people.
+questions to people. `NOMOS_HOST_NAMES` lists the hosts that requests may be for.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from nomos.errors import ConfigurationError
 from nomos.models import MAX_CHAIN_DEPTH, Secret
 from nomos.resources import Catalog
+from nomos.server.connections.hosts import SETTING as HOST_NAMES
 from nomos.server.pdp.credentials import setting
 from nomos.server.settings import DEEPEST_CHAIN, UpstreamTarget, Webhook
 from nomos.webhooks import checked_secret
@@ -53,6 +54,11 @@ def max_chain_depth(environ: Mapping[str, str]) -> int:
     raise ConfigurationError(
         f"{MAX_DEPTH} must be a number from 1 to {DEEPEST_CHAIN}", setting=MAX_DEPTH
     )
+
+
+def named_hosts(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names in `NOMOS_HOST_NAMES`, as they are written."""
+    return tuple(name for name in environ.get(HOST_NAMES, "").split(",") if name.strip())
 
 
 def webhook(environ: Mapping[str, str]) -> Webhook | None:

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from nomos.errors import ConfigurationError
 from nomos.models import Secret
 from nomos.policy import bundle as policy
 from nomos.server.chores import Chores
+from nomos.server.connections.hosts import host_names
 from nomos.server.folder import take_folder, unusable
 from nomos.server.keys import Asks, Keys
 from nomos.server.live import Live
@@ -60,10 +61,17 @@ class Trust:
 class Alone:
     """A PDP on a data folder of its own. `Alone.open` makes one."""
 
-    def __init__(self, ports: Ports, followed: Followed, closing: AsyncExitStack) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        followed: Followed,
+        closing: AsyncExitStack,
+        host_names: Sequence[str] = (),
+    ) -> None:
         self.pdp: ASGIApp = create_pdp(ports)
         self.pdp_did = ports.pdp_did
         self.followed = followed
+        self.host_names = tuple(host_names)
         self._ports = ports
         self._closing = closing
 
@@ -82,6 +90,7 @@ class Alone:
         """
         check_depth(settings.max_chain_depth)
         _check_trust(trust)
+        names = host_names(settings.host_names, settings.pdp_url)
         catalog = load_catalog(settings.providers)
         live = Live(policy.load(settings.policies, catalog, settings.facts))
         endpoint = Endpoint(
@@ -121,7 +130,7 @@ class Alone:
                 chores.start("following of revocations", followed.run)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(looked.wait(), FIRST_LOOK_SECONDS)
-                return cls(ports, followed, closing.pop_all())
+                return cls(ports, followed, closing.pop_all(), names)
         except OSError as failure:
             raise unusable(settings.data, failure) from failure
 

@@ -1,32 +1,39 @@
-"""Serving a system on two sockets, in one event loop."""
+"""Serving a system on two sockets, in one event loop.
+
+Each socket has its own bound on connections, so that callers of one cannot keep out those of the
+other; see `nomos.server.connections` for what a connection may do.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import errno
-import logging
+import functools
 import socket
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Collection, Iterator
 from typing import Final, Protocol
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.config import STARTUP_FAILURE
 
 from nomos.errors import ConfigurationError
+from nomos.server.connections.accepting import Acceptor
+from nomos.server.connections.framing import MAX_HEAD
+from nomos.server.connections.hosts import AllowedHosts
+from nomos.server.connections.limits import ConnectionLimits
+from nomos.server.connections.protocol import Connection
+from nomos.server.connections.table import Table
+from nomos.server.repeats import limit_repeats
 
 BACKLOG: Final = 2048
+"""Connections that wait in the kernel: a burst is queued there, not refused."""
+
 MAX_PORT: Final = 65535
-MAX_HEAD: Final = 96 * 1024
-"""Bytes of a request before its body: an invocation of 64 KiB and ordinary headers fit."""
-
-KEEP_ALIVE_SECONDS: Final = 75
-"""Longer than clients keep an idle connection, or theirs would meet our closing of it."""
-
 GRACE_SECONDS: Final = 5
 """How long requests under way may take when the server is asked to stop."""
-
-log = logging.getLogger("nomos.server")
 
 
 class Served(Protocol):
@@ -37,6 +44,9 @@ class Served(Protocol):
 
     @property
     def pdp(self) -> ASGIApp: ...
+
+    @property
+    def host_names(self) -> Collection[str]: ...
 
     def stopping(self) -> None: ...
 
@@ -91,16 +101,28 @@ async def serve(
     is not, for it was open before.
     """
     sockets = ((system.control, control_socket), (system.pdp, pdp_socket))
-    await listen(*sockets, stop=stop, stopping=system.stopping)
+    await listen(*sockets, stop=stop, stopping=system.stopping, host_names=system.host_names)
 
 
 async def listen(
     *served: tuple[ASGIApp, socket.socket],
     stop: asyncio.Event | None = None,
     stopping: Callable[[], None] = lambda: None,
+    host_names: Collection[str] = (),
+    limits: ConnectionLimits | None = None,
 ) -> None:
-    """Answer for each app on its socket; `stopping` is called first when that is to end."""
-    servers = [_Server(_config(app), listener) for app, listener in served]
+    """Answer for each app on its socket; `stopping` is called first when that is to end.
+
+    `host_names` are the hosts, beside loopback, that requests may be for. `limits` are those of
+    each socket's connections; by default they follow from the limit of open files.
+    """
+    limit_repeats()
+    limits = limits or ConnectionLimits.of_this_process()
+    tables: list[Table] = []
+    servers = [
+        _Server(_config(AllowedHosts(app, host_names), limits), listener, limits, tables)
+        for app, listener in served
+    ]
     told = asyncio.create_task((stop or asyncio.Event()).wait())
     running = [asyncio.create_task(server.run_until_stopped()) for server in servers]
     try:
@@ -113,27 +135,54 @@ async def listen(
         await asyncio.gather(*running)
 
 
-def _config(app: ASGIApp) -> uvicorn.Config:
+def _config(app: ASGIApp, limits: ConnectionLimits) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=Connection,
         access_log=False,
         lifespan="on",
         log_config=None,
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_keep_alive=int(limits.idle),
         ws="none",
         h11_max_incomplete_event_size=MAX_HEAD,
     )
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that leaves the process's signal handlers alone."""
+    """A uvicorn server that leaves the process's signal handlers alone and bounds connections."""
 
-    def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        listener: socket.socket,
+        limits: ConnectionLimits,
+        tables: list[Table],
+    ) -> None:
         super().__init__(config)
         self._listener = listener
+        self._table = Table(limits)
+        self._tables = tables
+        tables.append(self._table)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            sys.exit(STARTUP_FAILURE)
+        make = functools.partial(
+            Connection,
+            self._table,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+            _loop=asyncio.get_running_loop(),
+        )
+        acceptor = Acceptor(self._listener, make, self._table, self._tables)
+        acceptor.start()
+        self.servers = [acceptor]  # type: ignore[list-item]
+        self.started = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ from typing import Final
 
 from nomos.models import MAX_CHAIN_DEPTH, Secret
 from nomos.policy.bundle import Source
+from nomos.server.connections.hosts import host_names
 
 HOST: Final = "127.0.0.1"
 CONTROL_PORT: Final = 8788
@@ -44,7 +45,8 @@ class Settings:
     what the filesystem provider serves (by default `data/workspace`). `webhook` is told of
     questions to people and of their answers. The end of the audit log is signed every
     `checkpoint_seconds` if it moved. The two URLs are what users are told, which behind a proxy
-    is not what the server binds.
+    is not what the server binds. `host_names` are the hosts that requests may name beside those
+    of the URLs and loopback.
     """
 
     data: Path
@@ -59,6 +61,12 @@ class Settings:
     host: str = HOST
     control_url: str = f"http://{HOST}:{CONTROL_PORT}"
     pdp_url: str = f"http://{HOST}:{PDP_PORT}"
+    host_names: tuple[str, ...] = ()
+
+    @property
+    def all_host_names(self) -> tuple[str, ...]:
+        """The hosts that requests may be for beside loopback; raises ConfigurationError."""
+        return host_names(self.host_names, self.control_url, self.pdp_url)
 
     @property
     def served_folder(self) -> Path:

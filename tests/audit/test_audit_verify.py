@@ -20,6 +20,7 @@ from nomos.audit.chain import Head, Link, link
 from nomos.audit.clocks import TOLERANCE_SECONDS
 from nomos.audit.export import MAX_LINE, Header, Writer, read_lines
 from nomos.audit.findings import MAX_WARNINGS, Report
+from nomos.audit.folded import counted
 from nomos.audit.verify import verify
 
 # Files that are cut, and files that are none
@@ -400,3 +401,21 @@ def test_the_nonce_is_the_hash_of_what_came_before(export: Export) -> None:
 def test_rows_chained_again_without_change_are_the_same(export: Export) -> None:
     assert rechained(export.lines, 1) == list(export.lines)
     assert [encoded(json.loads(line)) for line in export.lines] == list(export.lines)
+
+
+def test_calls_that_were_counted_are_reported(export: Export) -> None:
+    begin = {"kind": "call", "act": "fold_begin"}
+    counts = [{"kind": "call", "act": "fold", "detail": {"count": count}} for count in (900, 7)]
+    whole = by_hand(export, [{"kind": "app", "act": "fold"}, begin, *counts])
+    assert whole.ok
+    (warning,) = whole.warnings
+    assert warning.startswith("907 refused calls were too many at once")
+    assert "rows 2 to 4 count them" in warning
+    assert "last count is not in the log" in by_hand(export, [*counts, begin]).warnings[0]
+
+
+@pytest.mark.parametrize("detail", [None, [], {}, {"count": True}, {"count": -1}, {"count": "9"}])
+def test_a_count_that_is_none_counts_nothing(detail: object) -> None:
+    assert counted("fold", detail) == 0
+    assert counted("fold_begin", {"count": 3}) == 0
+    assert counted("fold", {"count": 3}) == 3

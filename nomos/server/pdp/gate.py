@@ -120,7 +120,8 @@ class Gate:
             await handler.open()
 
     async def close(self) -> None:
-        """Release what the handlers hold."""
+        """Store what is only counted, and release what the handlers hold."""
+        await self._refused.close()
         for handler in self._handlers.values():
             await handler.close()
 

@@ -16,6 +16,7 @@ from nomos._wire import Call
 from nomos.server import chains
 from nomos.server.chains import Sender
 from nomos.server.pdp import tokens
+from nomos.server.pdp.folded import Folded, Group
 from nomos.server.pdp.pace import Pace
 from nomos.server.pdp.record import Case, Records
 from nomos.server.pdp.statuses import Refusal
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class RefusedTokens:
-    """Records them: so many a minute and no more, for anyone can send such tokens.
+    """Records them: so many a minute, and counts the rest, for anyone can send such tokens.
 
     Each family has a measure of its own, and those who prove nothing share one, so that strangers
     who fill theirs do not hide what is tried from within.
@@ -40,6 +41,11 @@ class RefusedTokens:
         self._ports = ports
         self._records = records
         self._pace = Pace()
+        self._folded = Folded(ports.store.record, ports.clock)
+
+    async def close(self) -> None:
+        """Store what was only counted."""
+        await self._folded.close()
 
     async def note(
         self, asked: Asked, claimed: Claims | None, call: Call | None, refusal: Refusal
@@ -55,7 +61,11 @@ class RefusedTokens:
         per_minute = self._ports.limits.unproven_receipts_per_minute
         whose = tenant if sender is None else f"{tenant}/{sender.root}"
         if self._pace.count(whose, self._ports.clock()) >= per_minute:
-            log.warning("more refused tokens than receipts are kept for: %s", refusal.code)
+            root, agent = (None, None) if sender is None else (sender.root, sender.agent)
+            begin = self._folded.count(Group(tenant, root, agent, refusal.reason))
+            if begin is not None:
+                log.warning("too many refused tokens to record each; they are counted")
+                await self._records.try_to_keep(begin)
             return
         case = Case(
             tenant=tenant,

@@ -35,8 +35,15 @@ READERS: Final = 2
 MAX_GROUP: Final = 64
 """Writes in one transaction: what one flush is shared by, and the most that one failure undoes."""
 
-MAX_WAITING: Final = 1024
+MAX_WAITING: Final = 8192
 """Writes waiting for their turn; beyond this the server is overloaded and says so."""
+
+WAIT_SECONDS: Final = 8.0
+"""How long a write waits for its turn. After that nobody waits for its answer any more, and it is
+not begun: those behind it have a chance to be in time."""
+
+
+_LATE: Final = f"the database had no time for it within {WAIT_SECONDS:g} seconds"
 
 
 class StorageUnavailable(NomosError):
@@ -58,7 +65,8 @@ class Outcome:
     error: Exception | None = None
 
 
-Waiting = tuple[Work[Any], asyncio.Future[Any]]
+Waiting = tuple[Work[Any], asyncio.Future[Any], float]
+"""Work, where its outcome goes, and the time of the loop until which it may be begun."""
 
 
 class Database:
@@ -94,8 +102,9 @@ class Database:
         self._refuse_when_closed()
         if len(self._waiting) >= MAX_WAITING:
             raise StorageUnavailable("too many writes are waiting for the database")
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append((work, done))
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+        self._waiting.append((work, done, loop.time() + WAIT_SECONDS))
         if self._draining is None:
             self._draining = asyncio.create_task(self._drain())
         return await done
@@ -121,19 +130,31 @@ class Database:
         loop = asyncio.get_running_loop()
         try:
             while self._waiting:
-                size = min(MAX_GROUP, len(self._waiting))
-                group = [self._waiting.popleft() for _ in range(size)]
-                works = [work for work, _ in group]
+                group = self._group(loop.time())
+                works = [work for work, _, _ in group]
+                if not group:
+                    break
                 try:
                     outcomes = await loop.run_in_executor(
                         self._write_thread, commit, self._writer, works
                     )
                 except RuntimeError:  # the interpreter is ending
                     outcomes = [Outcome(error=StorageClosed())] * len(works)
-                for (_, done), outcome in zip(group, outcomes, strict=True):
+                for (_, done, _), outcome in zip(group, outcomes, strict=True):
                     _settle(done, outcome)
         finally:
             self._draining = None
+
+    def _group(self, now: float) -> list[Waiting]:
+        """Take the writes that are next, and refuse those that have waited too long."""
+        group: list[Waiting] = []
+        while self._waiting and len(group) < MAX_GROUP:
+            waiting = self._waiting.popleft()
+            if waiting[2] >= now:
+                group.append(waiting)
+            else:
+                _settle(waiting[1], Outcome(error=StorageUnavailable(_LATE)))
+        return group
 
 
 class Held:

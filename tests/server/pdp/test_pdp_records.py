@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from nomos.audit.record import Record
 from nomos.server.pdp.gate import Gate
 from nomos.server.pdp.pace import MAX_COUNTED, MAX_KEYS, Pace
 from nomos.server.pdp.ports import Limits
@@ -226,7 +228,7 @@ def test_only_so_many_refused_tokens_are_recorded_in_a_minute(world: World) -> N
                 await gate.serve(asked)
 
     world.run(flood())
-    assert rows(world) - before == 3
+    assert rows(world) - before == 3 + 1  # the last says that from there on they are counted
 
 
 def rows(world: World) -> int:
@@ -258,3 +260,88 @@ def test_closing_the_gate_twice_is_harmless(world: World) -> None:
         await gate.close()
 
     anyio.run(twice)
+
+
+async def _refuse(gate: Gate, times: int, token: str = "a.b.c") -> None:
+    from nomos.server.pdp.statuses import Refusal
+    from nomos.server.pdp.understood import Asked
+
+    async def body(cap: int) -> bytes:
+        return b""
+
+    for _ in range(times):
+        with pytest.raises(Refusal):
+            await gate.serve(Asked("GET", READ, b"", (f"Bearer {token}",), None, body, "flood"))
+
+
+def test_what_is_not_recorded_one_by_one_is_counted_exactly(world: World) -> None:
+    gate = Gate(replace(world.ports, limits=Limits(unproven_receipts_per_minute=3)))
+    before = rows(world)
+    world.run(_refuse(gate, 50))
+    world.run(_refuse(gate, 7, world.token(READ, {"provider": "filesystem", "path": "f"}) + "x"))
+    (begin, *_) = world.run(world.store.store.receipts("acme", 1))
+    assert (begin.act, begin.kind, begin.agent) == ("fold_begin", "call", None)
+    world.run(gate.close())
+    world.run(gate.close())
+    kept = world.run(world.store.store.receipts("acme", 10_000))[: rows(world) - before]
+    single = [row for row in kept if row.act is None]
+    counts = {row.reason: row.detail["count"] for row in kept if row.act == "fold"}
+    assert len(single) + sum(counts.values()) == 57
+    assert sum(counts.values()) == 54
+    assert {row.decision for row in kept} == {"deny"}
+    assert all(row.detail["since"] <= row.detail["until"] for row in kept if row.act == "fold")
+
+
+def test_a_count_that_cannot_be_stored_is_stored_with_the_next(world: World) -> None:
+    gate = Gate(replace(world.ports, limits=Limits(unproven_receipts_per_minute=1)))
+    world.run(_refuse(gate, 5))
+    world.store.broken.add("record")
+    world.run(_refuse(gate, 5))
+    world.run(_failing(gate))
+    world.store.broken.clear()
+    world.run(gate.close())
+    (last, *_) = world.run(world.store.store.receipts("acme", 1))
+    assert (last.act, last.detail["count"]) == ("fold", 9)
+
+
+async def _failing(gate: Gate) -> None:
+    with pytest.raises(OSError, match="disk"):
+        await gate._refused._folded.store()
+
+
+def test_counts_are_stored_while_it_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nomos.server.pdp.folded.FIRST_SECONDS", 0.01)
+    rows_before = rows(world)
+    gate = Gate(replace(world.ports, limits=Limits(unproven_receipts_per_minute=1)))
+    world.run(_refuse(gate, 5))
+
+    async def stored() -> int:
+        counted = 0
+        for _ in range(1000):
+            kept = (await world.store.store.receipts("acme", 10_000))[: rows_before * -1 or None]
+            counted = sum(row.detail["count"] for row in kept if row.act == "fold")
+            if counted >= 4:
+                break
+            await asyncio.sleep(0.01)
+        return counted
+
+    assert world.run(stored()) == 4
+
+
+def test_agents_that_are_counted_apart_are_bounded(world: World) -> None:
+    from nomos.server.pdp.folded import MOST_GROUPS, Folded, Group
+
+    kept: list[Record] = []
+
+    async def keep(record: Record) -> None:
+        kept.append(record)
+
+    async def count() -> None:
+        folded = Folded(keep, lambda: 1.0)
+        for number in range(MOST_GROUPS + 100):
+            folded.count(Group("acme", "root", f"agent {number}", "expired"))
+        await folded.close()
+
+    world.run(count())
+    assert len(kept) == MOST_GROUPS + 1
+    assert sum(row.detail["count"] for row in kept) == MOST_GROUPS + 100

@@ -149,6 +149,26 @@ async def test_too_many_waiting_writes_are_turned_away(
     assert await ids(database) == {"0", "1"}
 
 
+async def test_a_write_that_waits_too_long_is_not_begun(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    held = await gate.hold(database)
+    monkeypatch.setattr(module, "WAIT_SECONDS", 0.05)
+    late = [asyncio.create_task(database.write(add(f"{n}"))) for n in range(3)]
+    await asyncio.sleep(0.2)
+    monkeypatch.undo()
+    in_time = asyncio.create_task(database.write(add("in time")))
+    await asyncio.sleep(0)
+    gate.go.set()
+    for each in await asyncio.gather(*late, return_exceptions=True):
+        assert isinstance(each, StorageUnavailable)
+        assert "had no time" in str(each)
+    assert await in_time == "in time"
+    await held
+    assert await ids(database) == {"in time"}
+
+
 async def test_an_interpreter_that_ends_is_a_database_that_closed(tmp_path: Path) -> None:
     """Its threads are told to end before ours are, and take no work from then on."""
     database = Database(tmp_path)

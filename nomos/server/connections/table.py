@@ -1,0 +1,125 @@
+"""The open connections of one listener, and which of them makes room for another.
+
+A connection on which a request is being answered is never closed for another. One that is idle
+between requests is, and one that has not sent its request completely within a moment: first those
+without a head, the one that waited longest first. Who opens connections and is silent closes their
+own by opening more.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from ipaddress import ip_address
+from typing import Final, Literal, Protocol, get_args
+
+from nomos.server.connections.limits import ConnectionLimits
+
+Phase = Literal["idle", "head", "body", "served"]
+
+SPARED_SECONDS: Final[Mapping[Phase, float]] = {"idle": 0.0, "head": 2.0, "body": 2.0}
+"""How long a connection is left alone in a phase: its bytes may be on their way."""
+
+
+class Held(Protocol):
+    """A connection, as far as the table uses it."""
+
+    peer: str
+
+    def drop(self) -> None:
+        """Close at once."""
+        ...
+
+    def has_unread(self) -> bool:
+        """Return whether bytes have arrived that were not read yet, for the server is busy."""
+        ...
+
+
+class Table:
+    """Counts the connections of one listener. It belongs to one event loop."""
+
+    def __init__(
+        self, limits: ConnectionLimits, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.limits = limits
+        self.on_room: Callable[[], None] = lambda: None
+        self.on_scarce: Callable[[], None] = lambda: None
+        self._clock = clock
+        self._phases: dict[Phase, OrderedDict[Held, float]] = {
+            phase: OrderedDict() for phase in get_args(Phase)
+        }
+        self._peers: Counter[str] = Counter()
+        self._arriving = 0
+
+    def __len__(self) -> int:
+        return self._peers.total() + self._arriving
+
+    def make_room(self) -> bool:
+        """Reserve a place, by closing another connection if need be; False if there is none."""
+        if len(self) >= self.limits.connections and not self.drop_one():
+            return False
+        self._arriving += 1
+        return True
+
+    def give_back(self) -> None:
+        """Give back a place that was reserved."""
+        self._arriving -= 1
+
+    def drop_one(self, peer: str | None = None) -> bool:
+        """Close the connection that can be spared most, of `peer` if given; False if none can."""
+        held = next(self._spared(peer), None)
+        if held is None:
+            return False
+        self._forget(held)
+        held.drop()
+        return True
+
+    def add(self, held: Held) -> bool:
+        """Count a new connection; False if its peer has too many that are being answered."""
+        full = self._peers[held.peer] >= self.limits.connections * self.limits.share
+        if full and not is_this_machine(held.peer) and not self.drop_one(held.peer):
+            return False
+        self._peers[held.peer] += 1
+        self._phases["head"][held] = self._clock()
+        return True
+
+    def move(self, held: Held, phase: Phase) -> None:
+        """Note what a connection is at now; it is the youngest there."""
+        for others in self._phases.values():
+            if others.pop(held, None) is not None:
+                self._phases[phase][held] = self._clock()
+                break
+        if phase == "idle":
+            self.on_room()
+
+    def remove(self, held: Held) -> None:
+        """Forget a connection. Doing it twice is harmless."""
+        if self._forget(held):
+            self.on_room()
+
+    def _forget(self, held: Held) -> bool:
+        for others in self._phases.values():
+            if others.pop(held, None) is not None:
+                self._peers[held.peer] -= 1
+                if not self._peers[held.peer]:
+                    del self._peers[held.peer]
+                return True
+        return False
+
+    def _spared(self, peer: str | None) -> Iterator[Held]:
+        now = self._clock()
+        for phase, seconds in SPARED_SECONDS.items():
+            for held, since in self._phases[phase].items():
+                if now - since < seconds:
+                    break
+                if (peer is None or held.peer == peer) and not held.has_unread():
+                    yield held
+
+
+def is_this_machine(peer: str) -> bool:
+    """Return whether an address is loopback: a proxy or a swarm, of which there is one address."""
+    try:
+        return ip_address(peer.partition("%")[0]).is_loopback
+    except ValueError:
+        return not peer
