@@ -80,6 +80,7 @@ class GuardBase(Asking, ABC):
         data: str | os.PathLike[str] | None = None,
         providers: str | os.PathLike[str] | None = None,
         workspace: str | os.PathLike[str] | None = None,
+        services: Mapping[str, str] | None = None,
     ) -> Self:
         """Start a control plane and a PDP inside this process, and return a guard for them.
 
@@ -87,7 +88,8 @@ class GuardBase(Asking, ABC):
         is kept; without it, a private temporary folder that is removed on close. `providers`
         is a folder of provider tables, `workspace` the folder that the filesystem provider
         serves (by default a folder inside `data`; `guard.workspace` says which). Both servers
-        listen on 127.0.0.1, on free ports.
+        listen on 127.0.0.1, on free ports. `services` are those beside the PDP that grants may
+        be made out to, by name: `{"tickets": "did:key:z6Mk…"}`.
 
         This is the whole system without anything to set up. It is no boundary against the
         code of the agent itself, which runs in the same process.
@@ -97,7 +99,13 @@ class GuardBase(Asking, ABC):
         from nomos.embedded import start
 
         refuse_swarm(os.environ)
-        server = start(policies=policies, data=data, providers=providers, workspace=workspace)
+        server = start(
+            policies=policies,
+            data=data,
+            providers=providers,
+            workspace=workspace,
+            services=services,
+        )
         try:
             guard = cls(
                 control_plane_url=server.control_plane_url,

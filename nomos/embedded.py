@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -22,6 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from nomos._core.signing import is_did
 from nomos._io.left import no_temporary_folder
 from nomos._io.signer import AsyncSigner, shared
 from nomos.errors import ConfigurationError
@@ -54,7 +56,13 @@ except ModuleNotFoundError as missing:
 class EmbeddedServer:
     """A running system. `close` stops it and removes the data folder if it is a private one."""
 
-    def __init__(self, settings: Settings, sockets: Sockets, private: Path | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sockets: Sockets,
+        private: Path | None,
+        services: Mapping[str, str],
+    ) -> None:
         self.control_plane_url = settings.control_url
         self.pdp_url = settings.pdp_url
         self.workspace = settings.served_folder
@@ -66,6 +74,7 @@ class EmbeddedServer:
         )
         self._sockets = sockets
         self._private = private
+        self._services = dict(services)
         self._owner = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
@@ -127,6 +136,7 @@ class EmbeddedServer:
         try:
             for issued in (self._issued, self._operator):
                 await system.store.add_app(issued.app, issued.key)
+            await system.register_services(self._services)
             await serve(system, *self._sockets, stop=self._stop)
         finally:
             await system.close()
@@ -141,12 +151,14 @@ def start(
     data: str | os.PathLike[str] | None = None,
     providers: str | os.PathLike[str] | None = None,
     workspace: str | os.PathLike[str] | None = None,
+    services: Mapping[str, str] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> EmbeddedServer:
     """Start a system on free loopback ports; see `AuthGuard.embedded` for the arguments.
 
     Raises `InvalidPolicy`, or `ConfigurationError` for a folder that cannot be used.
     """
+    check_services(services or {})
     folder = None if providers is None else Path(providers)
     catalog = load_catalog(folder)
     sources, facts = read_policies(policies), read_facts(policies)
@@ -172,7 +184,7 @@ def start(
         )
         check_apart(settings, policies)
         take_folder(settings).release()
-        return EmbeddedServer(settings, sockets, private)
+        return EmbeddedServer(settings, sockets, private, services or {})
     except BaseException:
         for listener in sockets or ():
             listener.close()
@@ -186,6 +198,28 @@ def _private_folder() -> Path:
         return Path(tempfile.mkdtemp(prefix="nomos-"))
     except OSError as error:
         raise no_temporary_folder(error) from error
+
+
+_SERVICE: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+def check_services(services: Mapping[str, str]) -> None:
+    """Refuse what no service can be called, and what is no DID. Raises ConfigurationError."""
+    for name, did in services.items():
+        if not (isinstance(name, str) and _SERVICE.fullmatch(name)) or name == "pdp":
+            raise ConfigurationError(
+                "services: a service has a short name of lower-case letters, digits and -, and "
+                "pdp is the server's own",
+                setting="services",
+            )
+        if not isinstance(did, str) or not is_did(did):
+            raise ConfigurationError(
+                f"services: {name} needs the DID of its key, did:key:z6Mk…, as `nomos keygen` "
+                "prints it",
+                setting="services",
+            )
+    if len(set(services.values())) < len(services):
+        raise ConfigurationError("services: two of them have one DID", setting="services")
 
 
 def _after_fork_in_child() -> None:

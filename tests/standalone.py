@@ -214,7 +214,7 @@ class Pdp:
         said = dict(re.findall(r"^  (\w+) +(\S+)$", self.process.said, re.MULTILINE))
         self.url, self.did = said["url"], said["did"]
         self.http = client(self.url)
-        body = {"name": name, "did": self.did, "url": self.url}
+        body = {"name": name, "did": self.did, "url": self.url, "decides": True}
         assert plane.operator.post("/v1/services", json=body).status_code == 200
 
     def read(self, token: str) -> httpx.Response:

@@ -117,7 +117,7 @@ def _announce(settings: Settings, trust: Trust, did: str, blind: str | None) -> 
     stdout.print(
         Text.assemble(
             ("\n  An operator makes it an audience of grants, once:\n", "dim"),
-            f"  nomos services add NAME {did} {settings.pdp_url}",
+            f"  nomos services add NAME {did} {settings.pdp_url} --pdp",
         )
     )
 

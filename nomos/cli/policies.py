@@ -32,8 +32,8 @@ def validate(path: Path, providers: Path | None, console: Console) -> None:
         table.add_row(Text(policy.name), effect(policy), where(policy), Text(policy.step_up or ""))
     if found.policies:
         console.print(table)
-    else:
-        console.print("no policies: every question will be denied")
+    for each in found.warnings:
+        console.print(Text.assemble(("warning", "bold yellow"), f"  {each}"))
     count = len(found.policies)
     console.print(
         Text.assemble(

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from nomos.cli.console import AsJson, stdout, told
-from nomos.cli.operator import ControlUrl, KeyFile
+from nomos.cli.operator import ControlUrl, KeyFile, Operator
+from nomos.errors import ConfigurationError
 
 group = typer.Typer(
     help="Check, test and explain Cedar policies; put versions on a server and go back.",
@@ -17,6 +18,10 @@ group = typer.Typer(
 
 Providers = Annotated[
     Path | None, typer.Option(help="A folder of provider tables.", show_default=False)
+]
+Revoke = Annotated[
+    bool,
+    typer.Option("--revoke", help="Revoke live grants for services that it would not give."),
 ]
 Where = Annotated[Path, typer.Argument(help="A Cedar file, or a folder of *.cedar files.")]
 
@@ -128,6 +133,7 @@ def put(
     path: Where,
     *,
     activate: Annotated[bool, typer.Option("--activate", help="Let it decide at once.")] = False,
+    revoke: Revoke = False,
     control_url: ControlUrl = None,
     key_file: KeyFile = None,
     as_json: AsJson = False,
@@ -135,7 +141,10 @@ def put(
     """Keep policies on a server as a version, if they are valid there."""
     from nomos.cli import policy_versions as command
 
-    command.put(path, control_url, key_file, stdout, activate=activate, as_json=as_json)
+    if revoke and not activate:
+        raise ConfigurationError("--revoke goes with --activate", setting="revoke")
+    with Operator.find(control_url, key_file) as operator:
+        command.put(path, operator, stdout, activate=activate, revoke=revoke, as_json=as_json)
 
 
 @group.command("activate")
@@ -143,6 +152,7 @@ def put(
 def activate(
     version: Annotated[int, typer.Argument(min=1)],
     *,
+    revoke: Revoke = False,
     control_url: ControlUrl = None,
     key_file: KeyFile = None,
     as_json: AsJson = False,
@@ -150,15 +160,21 @@ def activate(
     """Let a version decide from now on."""
     from nomos.cli import policy_versions as command
 
-    command.change(f"/{version}/activate", control_url, key_file, stdout, as_json=as_json)
+    with Operator.find(control_url, key_file) as operator:
+        command.change(f"/{version}/activate", operator, stdout, revoke=revoke, as_json=as_json)
 
 
 @group.command("rollback")
 @told
 def rollback(
-    *, control_url: ControlUrl = None, key_file: KeyFile = None, as_json: AsJson = False
+    *,
+    revoke: Revoke = False,
+    control_url: ControlUrl = None,
+    key_file: KeyFile = None,
+    as_json: AsJson = False,
 ) -> None:
     """Let the version decide that did before; a second time returns to where it began."""
     from nomos.cli import policy_versions as command
 
-    command.change("/rollback", control_url, key_file, stdout, as_json=as_json)
+    with Operator.find(control_url, key_file) as operator:
+        command.change("/rollback", operator, stdout, revoke=revoke, as_json=as_json)

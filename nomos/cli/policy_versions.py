@@ -45,11 +45,11 @@ def _by(version: dict[str, Any]) -> str:
 
 def put(
     path: Path,
-    control_url: str | None,
-    key_file: Path | None,
+    operator: Operator,
     console: Console,
     *,
     activate: bool,
+    revoke: bool,
     as_json: bool,
 ) -> None:
     """Put the policies of a file or folder, with the facts beside them."""
@@ -57,20 +57,19 @@ def put(
         "sources": {each.name: each.text for each in read_policies(path)},
         "facts": read_facts(path),
     }
-    with Operator.find(control_url, key_file) as operator:
-        kept = operator.post(PATH, body)
-        _tell_put(kept, console, as_json=as_json)
-        if activate:
-            done = operator.post(f"{PATH}/{kept['version']}/activate")
-            _tell_active(done, console, as_json=as_json)
+    kept = operator.post(PATH, body)
+    _tell_put(kept, console, as_json=as_json)
+    if activate:
+        path_ = f"/{kept['version']}/activate"
+        change(path_, operator, console, revoke=revoke, as_json=as_json)
 
 
-def change(
-    path: str, control_url: str | None, key_file: Path | None, console: Console, *, as_json: bool
-) -> None:
-    """Activate a version, or go back."""
-    with Operator.find(control_url, key_file) as operator:
-        _tell_active(operator.post(f"{PATH}{path}"), console, as_json=as_json)
+def change(path: str, operator: Operator, console: Console, *, revoke: bool, as_json: bool) -> None:
+    """Activate a version, or go back; `revoke` the grants for services that it would not give."""
+    done = operator.post(f"{PATH}{path}", {"revokeLive": True} if revoke else None)
+    _tell_active(done, console, as_json=as_json)
+    if not as_json:
+        _tell_outdated(done, console)
 
 
 def _tell_put(kept: dict[str, Any], console: Console, *, as_json: bool) -> None:
@@ -80,6 +79,9 @@ def _tell_put(kept: dict[str, Any], console: Console, *, as_json: bool) -> None:
     what = "is kept" if kept["created"] else "was put before, with the same content"
     then = "" if kept["active"] else f"; nomos policy activate {kept['version']} lets it decide"
     console.print(Text.assemble(("version ", "green"), f"{kept['version']} {what}", (then, "dim")))
+    for each in kept.get("warnings", ()):
+        where = f"  {each['file']}:{each['line']}: {each['policy']}: {each['message']}"
+        console.print(Text.assemble(("warning", "bold yellow"), where))
 
 
 def _tell_active(done: dict[str, Any], console: Console, *, as_json: bool) -> None:
@@ -94,3 +96,19 @@ def _tell_active(done: dict[str, Any], console: Console, *, as_json: bool) -> No
             (before, "dim"),
         )
     )
+
+
+def _tell_outdated(done: dict[str, Any], console: Console) -> None:
+    """The grants that services go on to honour, though these policies would not give them."""
+    count = done.get("outdated", 0)
+    if not count:
+        return
+    revoked = done.get("revoked")
+    then = f"; {revoked} were revoked now" if revoked is not None else "; --revoke takes them back"
+    what = f"{count} live grants for services would not be given by this version"
+    console.print(Text.assemble((what, "bold yellow"), then))
+    for each in done["outdatedGrants"]:
+        why = ", ".join(each["policies"]) or "no policy permits it"
+        handed = "if handed on: " if each["handedOn"] else ""
+        line = f"  {each['cid'][:16]}  {each['command']}  {handed}{why}  until {each['expiresAt']}"
+        console.print(Text(line))

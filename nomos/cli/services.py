@@ -49,18 +49,25 @@ def add(
     ],
     url: Annotated[str, typer.Argument(help="Where it is called.")],
     *,
+    pdp: Annotated[
+        bool,
+        typer.Option("--pdp", help="It is a PDP, `nomos pdp`: it decides each call by policy."),
+    ] = False,
     as_json: AsJson = False,
     control_url: ControlUrl = None,
     key_file: KeyFile = None,
 ) -> None:
-    """Register a service. Agents name its DID as the audience of what they ask for."""
+    """Register a service. Agents name its DID as the audience of what they ask for.
+
+    Unless it is a PDP, grants for it leave nothing open that policy looks at.
+    """
     if not is_did(did):
         raise ConfigurationError(
             "a service is named by its did:key:…, as `nomos pdp` or `nomos keygen` prints it",
             setting="did",
         )
     with Operator.find(control_url, key_file) as operator:
-        made = operator.post("/v1/services", {"name": name, "did": did, "url": url})
+        made = operator.post("/v1/services", {"name": name, "did": did, "url": url, "decides": pdp})
     if as_json:
         print(json.dumps(made))
     else:

@@ -24,6 +24,7 @@ from typing import Any, Final, Literal
 from cedarpy import PolicySet, Schema, policies_to_json_str
 
 from nomos.errors import InvalidPolicy, PolicyProblem
+from nomos.policy.doubts import NO_POLICIES, doubts
 from nomos.policy.schema import NO_FACTS, attributes, generate
 from nomos.policy.statements import Statement, split
 from nomos.policy.validation import lifetime, own_problems, parse_hint, schema_problems
@@ -63,7 +64,10 @@ class Policy:
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """Policies ready to decide with. `hash` does not depend on files, order or layout."""
+    """Policies ready to decide with. `hash` does not depend on files, order or layout.
+
+    `warnings` say what in them can never hold, though it is valid.
+    """
 
     hash: str
     policies: tuple[Policy, ...]
@@ -72,6 +76,7 @@ class Bundle:
     policy_set: PolicySet = field(repr=False)
     schema: Schema = field(repr=False)
     by_id: Mapping[str, Policy] = field(repr=False)
+    warnings: tuple[PolicyProblem, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,15 @@ def load(
         policy_set=PolicySet.from_str("\n".join(texts)),
         schema=schema,
         by_id=MappingProxyType({policy.id: policy for policy in policies}),
+        warnings=tuple(_warnings(drafts, sources)),
     )
+
+
+def _warnings(drafts: Sequence[_Draft], sources: Sequence[Source]) -> Iterator[PolicyProblem]:
+    if not drafts:
+        yield PolicyProblem(sources[0].name if sources else "", 1, "bundle", NO_POLICIES)
+    for draft in drafts:
+        yield from map(draft.wrong, doubts(draft.body))
 
 
 def _check_size(sources: Sequence[Source]) -> None:

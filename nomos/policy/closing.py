@@ -57,12 +57,13 @@ class Open:
 
 @dataclass(frozen=True)
 class Closure:
-    """`closed`: policy allows every call. If not, `open` says what stands in the way, sorted.
+    """`closed`: policy allows every call. If not, `policies` and `open` say what is against it.
 
     `forkable`: it does so for whoever the agent could hand the grant on to.
     """
 
     closed: bool
+    policies: tuple[str, ...] = ()
     open: tuple[Open, ...] = ()
     forkable: bool = False
 
@@ -77,9 +78,17 @@ def closure(bundle: Bundle, inquiry: Inquiry, grant: Grant, *, cosigned: bool = 
     for case in _cases(bundle, inquiry, grant, cosigned=cosigned, forked=False):
         closed = case.look(found) and closed
     if not closed:
-        return Closure(closed=False, open=tuple(sorted(found)[:MAX_OPEN]))
-    heirs = _cases(bundle, inquiry, grant, cosigned=cosigned, forked=True)
-    return Closure(closed=True, forkable=all(case.look(set()) for case in heirs))
+        return _refused(found)
+    against: set[Open] = set()
+    for case in _cases(bundle, inquiry, grant, cosigned=cosigned, forked=True):
+        closed = case.look(against) and closed
+    return Closure(closed=True, policies=_refused(against).policies, forkable=closed)
+
+
+def _refused(found: set[Open]) -> Closure:
+    policies = sorted({each.policy for each in found})
+    opened = sorted(each for each in found if each.field)
+    return Closure(closed=False, policies=tuple(policies[:MAX_OPEN]), open=tuple(opened[:MAX_OPEN]))
 
 
 def _cases(
@@ -126,7 +135,9 @@ class _Case:
         if not permitted:
             against += [each for each in unsure if each[1].holds is None] or unsure
         for policy, term in against:
-            found.update(Open(policy.name, each) for each in term.fields or self._world.open)
+            # Without a field to name, it is against calls that leave nothing open.
+            fields = term.fields or self._world.open or {""}
+            found.update(Open(policy.name, each) for each in fields)
         return permitted and not against
 
     def _settled(self, policy: Policy) -> Term:

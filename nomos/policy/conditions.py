@@ -17,7 +17,7 @@ from cedarpy import PolicySet, policies_to_json_str
 
 from nomos.policy.decide import Question
 from nomos.policy.render import render
-from nomos.policy.tree import Node, nodes
+from nomos.policy.tree import Node, nodes, read_path
 
 State = Literal["holds", "does not hold", "fails"]
 """Of one condition; `fails`: Cedar could not evaluate it, such as a field that is not there."""
@@ -116,12 +116,3 @@ def _parts(node: Node, *, negated: bool) -> Iterator[Node]:
 def mentions(node: Node, *path: str) -> bool:
     """Whether the condition reads `path`, such as context, now."""
     return any(read_path(each) == path for each in nodes({"conditions": [node]}))
-
-
-def read_path(node: Node) -> tuple[str, ...] | None:
-    """`("context", "now")` for the expression `context.now`."""
-    names: list[str] = []
-    while "." in node:
-        names.append(node["."]["attr"])
-        node = node["."]["left"]
-    return (node["Var"], *reversed(names)) if "Var" in node else None

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from nomos.errors import InvalidRequest
-from nomos.policy.conditions import mentions, read_path
+from nomos.policy.conditions import mentions
 from nomos.policy.decide import Inquiry
-from nomos.policy.tree import STAR, WILDCARD, Comparison, Node, comparisons, nodes
+from nomos.policy.tree import STAR, WILDCARD, Comparison, Node, comparisons, nodes, read_path
 from nomos.resources import Catalog, canonical_resource, find_command
 
 HOUR: Final = 3600

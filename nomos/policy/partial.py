@@ -132,7 +132,9 @@ class _Looking:
         member = left.members.get(parts["attr"])
         if member is None or member.sure is False:
             return terms.unknown(left.fields, fails=True)
-        return _with(member.term, terms.NOTHING, fails=left.fails)
+        # Of a record that may fail, each member may, on what the record was read from.
+        fields = left.fields if left.fails else terms.NOTHING
+        return _with(member.term, fields, fails=left.fails)
 
     def of_value(self, left: Term, name: str) -> Term:
         members = dict(left.value[1]) if left.value and left.value[0] == "record" else {}
@@ -147,7 +149,8 @@ class _Looking:
                 return terms.unknown(left.fields or self._world.open, fails=left.fails)
             return terms.truth(name in dict(left.value[1]), left.fields, fails=left.fails)
         member = left.members.get(name, _ABSENT)
-        return terms.truth(member.sure, member.term.fields, fails=left.fails)
+        fields = member.term.fields | (left.fields if left.fails else terms.NOTHING)
+        return terms.truth(member.sure, fields, fails=left.fails)
 
     def like(self, parts: Node) -> Term:
         term = self.at(parts["left"])

@@ -63,6 +63,15 @@ def nodes(body: Node) -> Iterator[Node]:
             remaining.extend(node.get("Record", node).values())
 
 
+def read_path(node: Node) -> tuple[str, ...] | None:
+    """`("context", "now")` for the expression `context.now`."""
+    names: list[str] = []
+    while "." in node:
+        names.append(node["."]["attr"])
+        node = node["."]["left"]
+    return (node["Var"], *reversed(names)) if "Var" in node else None
+
+
 def comparisons(body: Node) -> Iterator[Comparison]:
     """Every constant in the conditions that something is compared with."""
     for node in nodes(body):

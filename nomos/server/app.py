@@ -8,7 +8,7 @@ trip over.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from importlib import metadata
 from typing import Final
@@ -19,7 +19,7 @@ from nomos.models import Secret
 from nomos.policy import bundle as policy
 from nomos.server import versions
 from nomos.server.chores import Chores
-from nomos.server.control import credentials, login
+from nomos.server.control import credentials, login, outdated, services
 from nomos.server.control.checkpoints import checkpointing
 from nomos.server.control.ports import Ports as ControlPorts
 from nomos.server.control.rates import WINDOW, Rates
@@ -60,6 +60,7 @@ class System:
         self.live = control.live
         self.chores = chores
         self.host_names = tuple(host_names)
+        self._ports = control
         self._clock = control.clock
         self._bell = control.bell
         self._control_url = control.control_url
@@ -82,6 +83,7 @@ class System:
         host_names = settings.all_host_names
         catalog = load_catalog(settings.providers)
         given = policy.load(settings.policies, catalog, settings.facts)
+        versions.warn(given)
         try:
             async with AsyncExitStack() as closing:
                 closing.callback(take_folder(settings).release)
@@ -125,6 +127,7 @@ class System:
                 )
                 chores = Chores()
                 closing.push_async_callback(chores.close)
+                await outdated.warn(control, DEFAULT)
                 chores.start("issuers", issuers.follow)
                 chores.start("policies", versions.follower(control, DEFAULT))
                 chores.start("checkpoints", checkpointing(control, settings.checkpoint_seconds))
@@ -146,6 +149,16 @@ class System:
         issued = credentials.issue(name, role, DEFAULT, self._clock(), covers=covers)
         await self.store.add_app(issued.app, issued.key)
         return issued.text
+
+    async def register_services(self, dids: Mapping[str, str]) -> None:
+        """Let grants be made out to these services, by name; known ones stay as they are.
+
+        Raises ConfigurationError for a name or a DID that another one has.
+        """
+        known = {each.name: each.did for each in await self.store.services.all(DEFAULT)}
+        for name, did in dids.items():
+            if known.get(name) != did:
+                await services.register(self._ports, DEFAULT, name, did)
 
     async def login_link(self, operator: Secret) -> Secret:
         """Return a one-time link that signs in to the pages as whose API key this is."""

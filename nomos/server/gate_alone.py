@@ -26,6 +26,7 @@ from nomos._io.http import AsyncHttp, Endpoint
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
 from nomos.policy import bundle as policy
+from nomos.server import versions
 from nomos.server.chores import Chores
 from nomos.server.connections.hosts import host_names
 from nomos.server.folder import take_folder, unusable
@@ -93,6 +94,7 @@ class Alone:
         names = host_names(settings.host_names, settings.pdp_url)
         catalog = load_catalog(settings.providers)
         live = Live(policy.load(settings.policies, catalog, settings.facts))
+        versions.warn(live.bundle)
         endpoint = Endpoint(
             settings.control_url, api_key=trust.api_key, timeout=TIMEOUT, direct=trust.direct
         )

@@ -27,6 +27,9 @@ from nomos.server.storage.store import Store
 MAX_TOLD: Final = 3
 """Problems of a stored version that are told of."""
 
+MAX_WARNED: Final = 20
+"""Warnings of one bundle that are told of."""
+
 log = logging.getLogger("nomos.server")
 
 
@@ -54,6 +57,12 @@ def acting(
         )
 
     return Who(tenant, int(clock()), by, record)
+
+
+def warn(bundle: Bundle) -> None:
+    """Say in the log what in valid policies can never hold."""
+    for each in bundle.warnings[:MAX_WARNED]:
+        log.warning("policy %s", each)
 
 
 async def load(version: Version, catalog: Catalog) -> Bundle:

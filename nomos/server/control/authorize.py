@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -61,10 +61,13 @@ async def authorize(
         raise unavailable("the server cannot decide at the moment; ask again") from failure
 
 
-async def _services(ports: Ports, caller: ApiKey, message: AuthorizeRequest) -> Collection[str]:
-    """Whom the grant may be for beside the PDP; looked up only when somebody else is named."""
+async def _services(ports: Ports, caller: ApiKey, message: AuthorizeRequest) -> Mapping[str, bool]:
+    """Whom the grant may be for beside the PDP, and whether they decide by policy.
+
+    Looked up only when somebody else is named.
+    """
     if message.audience in (None, ports.pdp_did):
-        return ()
+        return {}
     return await ports.store.services.dids(caller.tenant)
 
 

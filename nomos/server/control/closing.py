@@ -17,6 +17,7 @@ from nomos.policy import closing
 from nomos.policy.bundle import Bundle
 from nomos.policy.closing import ARGS, PATH, Closure, Grant
 from nomos.policy.decide import Inquiry
+from nomos.policy.terms import start_of
 from nomos.resources import Provider, canonical_resource, find_command
 from nomos.server.control.question import Asked
 
@@ -41,18 +42,20 @@ def look(
 
 def covered(bundle: Bundle, asked: Asked, pol: Sequence[Any], *, exact: bool = False) -> Grant:
     """What all calls of a grant have in common, given further statements that it signs."""
-    commands = asked.commands or (asked.command,)
     pinned = _pinned(asked, pol)
-    folder = PATH in asked.resource and PATH not in pinned and not exact
-    resource = {**pinned, **asked.resource}
-    if PATH in pinned and not exact:
-        resource[PATH] = pinned[PATH]
+    resource, folder = dict(asked.resource), False
+    if PATH in resource and not exact:
+        one = pinned.get(PATH)
+        folder = one is None or not f"{one}/".startswith(start_of(resource[PATH]))
+        resource[PATH] = resource[PATH] if folder else one
+    if not asked.commands:
+        return Grant((asked.command,), resource, folder=folder)
+    resource = {**pinned, **resource}
     taken: set[str] = set()
-    if asked.commands:
-        for command in commands:
-            found = find_command(bundle.catalog, command)
-            taken |= set((*found[1].resource, *found[1].optional) if found else ())
-    return Grant(commands, resource, frozenset(taken - set(resource)), folder)
+    for command in asked.commands:
+        found = find_command(bundle.catalog, command)
+        taken |= set((*found[1].resource, *found[1].optional) if found else ())
+    return Grant(asked.commands, resource, frozenset(taken - set(resource)), folder)
 
 
 def statements(bundle: Bundle, asked: Asked, pol: Sequence[Any]) -> list[list[Any]]:
@@ -98,6 +101,8 @@ def _is_canonical(provider: Provider, name: str, value: Any) -> bool:
 
 def sentence(asked: Asked, closure: Closure) -> str:
     """What is open, which policies look at it, and what to do about it."""
+    if not closure.open:
+        return f"policy does not allow all of its calls: {', '.join(closure.policies[:MAX_NAMED])}"
     by: dict[str, list[str]] = {}
     for each in closure.open:
         by.setdefault(each.field, []).append(each.policy)

@@ -48,7 +48,19 @@ def rule(
         hint = f"; the nearest is {nearest}" if nearest else ""
         message = f"{asked.command} is not a registered command{hint}"
         return Ruling("deny", "command_unknown", message=message)
-    inquiry = Inquiry(
+    put = inquiry(asked, origin, app=app, agent=agent, now=now, rate=rate)
+    if asked.commands:
+        found = ruling(decide_all(bundle, put, asked.commands))
+    else:
+        found = ruling(decide(bundle, put))
+    return _closed(found, bundle, put, asked, origin) if asked.service else found
+
+
+def inquiry(
+    asked: Asked, origin: Origin, *, app: str, agent: str, now: int, rate: int = 0
+) -> Inquiry:
+    """What is put to policy."""
+    return Inquiry(
         agent=agent,
         app=app,
         command=asked.command,
@@ -64,27 +76,19 @@ def rule(
         invoked_by=origin.invoked_by,
         swarm_id=origin.swarm,
     )
-    if asked.commands:
-        found = ruling(decide_all(bundle, inquiry, asked.commands))
-    else:
-        found = ruling(decide(bundle, inquiry))
-    return _closed(found, bundle, inquiry, asked, origin) if asked.service else found
 
 
-def _closed(
-    found: Ruling, bundle: Bundle, inquiry: Inquiry, asked: Asked, origin: Origin
-) -> Ruling:
+def _closed(found: Ruling, bundle: Bundle, put: Inquiry, asked: Asked, origin: Origin) -> Ruling:
     """What is not denied to a service, unless it leaves open what policy looks at."""
     if found.decision == "deny":
         return found
     held = origin.held.pol if origin.held else []
     exact = found.decision == "requires_step_up"
-    closure = closing.look(bundle, inquiry, asked, held, exact=exact)
+    closure = closing.look(bundle, put, asked, held, exact=exact)
     if closure.closed:
         return replace(found, closed=True, forkable=closure.forkable)
-    policies = tuple(sorted({each.policy for each in closure.open}))
     message = closing.sentence(asked, closure)
-    return Ruling("deny", "policy_denied", policies, message, open=closure.open)
+    return Ruling("deny", "policy_denied", closure.policies, message, open=closure.open)
 
 
 def ruling(verdict: Verdict) -> Ruling:

@@ -8,18 +8,21 @@ PDP of this server at once; other servers on the same database notice within a s
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Request
 from pydantic import Field
 
-from nomos.errors import ConfigurationError, InvalidPolicy, InvalidRequest
+from nomos.errors import ConfigurationError, InvalidPolicy, InvalidRequest, PolicyProblem
 from nomos.policy.bundle import Bundle, Source
 from nomos.server import versions
-from nomos.server.control import body, messages
+from nomos.server.control import body, messages, outdated
 from nomos.server.control.decision import iso
 from nomos.server.control.errors import Refusal, shown
-from nomos.server.control.messages import Absent, Reply, Wire
+from nomos.server.control.messages import Absent, Problem, Reply, Wire
+from nomos.server.control.outdated import OutdatedGrant
 from nomos.server.control.ports import Ports
 from nomos.server.control.route import Route
 from nomos.server.storage.apps import ApiKey, Role
@@ -68,6 +71,9 @@ class PutReply(VersionReply):
     """`created` is false when the same content was put before: that version is returned."""
 
     created: bool
+    warnings: list[Problem] | Absent = Field(
+        default=None, description="What in these policies can never hold, though they are valid."
+    )
 
 
 class WholeVersionReply(VersionReply):
@@ -85,6 +91,15 @@ class VersionsReply(Reply):
     server_time: str
 
 
+class ActivateRequest(Wire):
+    """What else is to be done when other policies decide. All of it may be left out."""
+
+    revoke_live: bool = Field(
+        default=False,
+        description="Revoke the live grants for services that these policies would not give.",
+    )
+
+
 class ActivationReply(Reply):
     """The version that decides from now on; `before` is the one that did until then."""
 
@@ -93,6 +108,14 @@ class ActivationReply(Reply):
     before: int | Absent = None
     activated_at: str
     activated_by: str | Absent = None
+    outdated: int = Field(
+        description="Live grants for services that these policies would not give. Services decide "
+        "nothing by policy, and honour them until they expire or are revoked."
+    )
+    outdated_grants: list[OutdatedGrant] = Field(description="At most 100 of them.")
+    revoked: int | Absent = Field(
+        default=None, description="How many were revoked, if that was asked for."
+    )
 
 
 async def get_policies(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
@@ -132,25 +155,31 @@ async def post_policies(ports: Ports, request: Request, caller: ApiKey | None) -
     bundle = await _valid(ports, unkept)
     content = Content(bundle.hash, sources, sent.facts)
     version, created = await ports.store.policies.put(_who(ports, request, caller), content)
-    reply = PutReply(**_told(version, await _active(ports, caller)), created=created)
+    reply = PutReply(
+        **_told(version, await _active(ports, caller)),
+        created=created,
+        warnings=[Problem(**each) for each in _problems(bundle.warnings)] or None,
+    )
     return reply.model_dump(by_alias=True, exclude_none=True)
 
 
 async def post_activate(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Let a version decide from now on; doing it twice is harmless."""
     assert caller is not None, "the table gives this route a role"
+    sent = await _activation(request)
     version = await _version(ports, request, caller)
     bundle = await _valid(ports, version)
     before = await _active(ports, caller)
     done = await ports.store.policies.activate(_who(ports, request, caller), version)
     assert done is not None, "it was not to follow a certain activation"
     _take_over(ports, caller, bundle, done)
-    return _done(version, done, before)
+    return await _done(ports, request, caller, sent, _Change(version, done, before))
 
 
 async def post_rollback(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Let the version decide that did before this one."""
     assert caller is not None, "the table gives this route a role"
+    sent = await _activation(request)
     for _ in range(TRIES):
         last = await _active(ports, caller)
         version = await ports.store.policies.before(caller.tenant, last)
@@ -161,7 +190,7 @@ async def post_rollback(ports: Ports, request: Request, caller: ApiKey | None) -
         done = await ports.store.policies.activate(who, version, act="rollback", after=last.number)
         if done is not None:
             _take_over(ports, caller, bundle, done)
-            return _done(version, done, last)
+            return await _done(ports, request, caller, sent, _Change(version, done, last))
     raise Refusal("unavailable", "others go on activating versions; look at them and ask again")
 
 
@@ -170,13 +199,42 @@ def _take_over(ports: Ports, caller: ApiKey, bundle: Bundle, done: Activation) -
     ports.bell.ring(versions.topic(caller.tenant))
 
 
-def _done(version: Version, done: Activation, before: Activation) -> dict[str, Any]:
+async def _activation(request: Request) -> ActivateRequest:
+    """What the request says beside the version; an empty body says nothing."""
+    sent = await body.raw(request)
+    return messages.read(ActivateRequest, body.parse(sent) if sent else {})
+
+
+@dataclass(frozen=True)
+class _Change:
+    """The version that decides now, since when, and what decided before."""
+
+    version: Version
+    done: Activation
+    before: Activation
+
+
+async def _done(
+    ports: Ports, request: Request, caller: ApiKey, sent: ActivateRequest, change: _Change
+) -> dict[str, Any]:
+    """Tell what decides now, and which live grants of services that leaves behind."""
+    version, done, before = change.version, change.done, change.before
+    found = await outdated.find(ports, caller.tenant)
+    revoked = None
+    if sent.revoke_live:
+        request_id: str = request.state.request_id
+        revoked = await outdated.revoke(
+            ports, caller.tenant, found, by=caller.app, request_id=request_id
+        )
     reply = ActivationReply(
         version=version.number,
         hash=version.content.hash,
         before=before.version if before.version != version.number else None,
         activated_at=iso(done.at),
         activated_by=done.by,
+        outdated=len(found),
+        outdated_grants=outdated.listed(found),
+        revoked=revoked,
     )
     return reply.model_dump(by_alias=True, exclude_none=True)
 
@@ -192,20 +250,22 @@ async def _valid(ports: Ports, version: Version) -> Bundle:
         raise Refusal(
             "invalid_policy",
             f"{which} is not valid: {problems}{f'; and {more} more' if more > 0 else ''}",
-            details={
-                "problems": [
-                    {
-                        "file": each.file,
-                        "line": each.line,
-                        "policy": each.policy,
-                        "message": each.message[:MAX_MESSAGE],
-                    }
-                    for each in invalid.problems[:MAX_PROBLEMS]
-                ]
-            },
+            details={"problems": _problems(invalid.problems)},
         ) from None
     except ConfigurationError as wrong:
         raise InvalidRequest(str(wrong)[:MAX_MESSAGE], fields=(wrong.setting,)) from None
+
+
+def _problems(found: Sequence[PolicyProblem]) -> list[dict[str, Any]]:
+    return [
+        {
+            "file": each.file,
+            "line": each.line,
+            "policy": each.policy,
+            "message": each.message[:MAX_MESSAGE],
+        }
+        for each in found[:MAX_PROBLEMS]
+    ]
 
 
 async def _version(ports: Ports, request: Request, caller: ApiKey) -> Version:
@@ -285,8 +345,10 @@ ROUTES: Final = (
         "/{version}/activate",
         post_activate,
         ActivationReply,
-        "Let this version decide from now on.",
-        refuses=(400, 404, 503),
+        "Let this version decide from now on. Lists the live grants for services that it would "
+        "not give, and revokes them with `revokeLive`.",
+        accepts=ActivateRequest,
+        refuses=(400, 404, 413, 503),
         covers_all=True,
     ),
     _route(
@@ -294,8 +356,9 @@ ROUTES: Final = (
         "/rollback",
         post_rollback,
         ActivationReply,
-        "Let the version decide that did before this one.",
-        refuses=(400, 404, 503),
+        "Let the version decide that did before this one; else as to activate a version.",
+        accepts=ActivateRequest,
+        refuses=(400, 404, 413, 503),
         covers_all=True,
     ),
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from pydantic.alias_generators import to_camel
@@ -31,6 +32,7 @@ MAX_FACTS_BYTES: Final = 2 * 1024
 """What a delegation carries of purpose and context (`meta.facts`)."""
 
 MAX_LISTED: Final = 12
+NO_SERVICES: Final[Mapping[str, bool]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -106,10 +108,11 @@ def read(
     catalog: Catalog,
     pdp_did: str,
     bundle: str,
-    services: Collection[str] = (),
+    services: Mapping[str, bool] = NO_SERVICES,
 ) -> Asked:
     """Make the question canonical; `services` may be its audience beside the PDP.
 
+    Each says whether it decides by policy.
     Raises InvalidRequest naming the member that is wrong.
     """
     _check_audience(message.audience, pdp_did, services)
@@ -131,7 +134,7 @@ def read(
         audience=None if message.audience == pdp_did else message.audience,
         commands=commands,
         pol=_pol(message.pol),
-        service=message.audience not in (None, pdp_did),
+        service=message.audience not in (None, pdp_did) and not services[message.audience or ""],
     )
     _check_facts(asked.facts(bundle))
     return asked

@@ -9,7 +9,7 @@ from fastapi import Request
 from pydantic import Field
 
 from nomos.audit.record import Record
-from nomos.errors import InvalidRequest
+from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.models import Did
 from nomos.server.control import body, messages
 from nomos.server.control.decision import iso
@@ -33,6 +33,11 @@ class ServiceRequest(Wire):
     name: Name
     did: Did = Field(description="Whom tokens for it are made out to.")
     url: Annotated[str, Field(max_length=512)] = Field(description="Where it is called.")
+    decides: bool = Field(
+        default=False,
+        description="It is a PDP that decides each call by policy, so that grants for it may "
+        "leave open what policy looks at.",
+    )
 
 
 class ServiceReply(Reply):
@@ -42,6 +47,7 @@ class ServiceReply(Reply):
     did: Did
     url: str
     created_at: str
+    decides: bool
 
 
 class ServicesReply(Reply):
@@ -60,23 +66,31 @@ async def post_service(ports: Ports, request: Request, caller: ApiKey | None) ->
     if await ports.store.revoked([message.did]):
         raise _taken("did", "was revoked, which is for good: give the service another key")
     now = ports.clock()
-    service = Service(caller.tenant, message.name, message.did, message.url, int(now))
-    receipt = Record(
-        id=new_receipt_id(int(now * 1000)),
-        tenant=caller.tenant,
-        kind="app",
-        at=int(now * 1000),
-        actor=caller.app,
-        act="register_service",
-        detail={"name": service.name, "did": service.did, "url": service.url},
-        request_id=request.state.request_id,
+    service = Service(
+        caller.tenant, message.name, message.did, message.url, int(now), message.decides
     )
+    receipt = _registered(service, caller.app, request.state.request_id, now)
     kept = await ports.store.services.add(service, MAX_SERVICES, receipt)
     if kept is None:
         raise InvalidRequest(f"there are {MAX_SERVICES} services, which is the most")
     if isinstance(kept, str):
         raise _taken(kept, "belongs to another service")
     return _reply(kept).model_dump(by_alias=True)
+
+
+async def register(ports: Ports, tenant: str, name: str, did: str) -> None:
+    """Register a service of the program that this server runs in, which nobody calls by a URL."""
+    now = ports.clock()
+    service = Service(tenant, name, did, "", int(now))
+    if name == PDP or did == ports.pdp_did:
+        kept: Service | str | None = "name" if name == PDP else "did"
+    else:
+        kept = await ports.store.services.add(
+            service, MAX_SERVICES, _registered(service, None, None, now)
+        )
+    if not isinstance(kept, Service):
+        what = "there are too many" if kept is None else f"its {kept} is another service's"
+        raise ConfigurationError(f"service {name}: {what}", setting="services")
 
 
 async def get_services(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
@@ -86,9 +100,31 @@ async def get_services(ports: Ports, request: Request, caller: ApiKey | None) ->
     return ServicesReply(services=[_reply(each) for each in found]).model_dump(by_alias=True)
 
 
+def _registered(service: Service, by: str | None, request_id: str | None, now: float) -> Record:
+    return Record(
+        id=new_receipt_id(int(now * 1000)),
+        tenant=service.tenant,
+        kind="app",
+        at=int(now * 1000),
+        actor=by,
+        act="register_service",
+        detail={
+            "name": service.name,
+            "did": service.did,
+            "url": service.url,
+            "decides": service.decides,
+        },
+        request_id=request_id,
+    )
+
+
 def _reply(service: Service) -> ServiceReply:
     return ServiceReply(
-        name=service.name, did=service.did, url=service.url, created_at=iso(service.created_at)
+        name=service.name,
+        did=service.did,
+        url=service.url,
+        created_at=iso(service.created_at),
+        decides=service.decides,
     )
 
 

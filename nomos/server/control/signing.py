@@ -8,7 +8,7 @@ from typing import Final
 from nomos._wire import Delegate, Invoke, Refused, Request, Signed
 from nomos.audit.record import Record
 from nomos.errors import InvalidRequest, SignerError
-from nomos.server.control import decision, tokens
+from nomos.server.control import decision, issued, tokens
 from nomos.server.control.case import Case
 from nomos.server.control.decision import Reply, Ruling
 from nomos.server.control.ports import Ports
@@ -42,13 +42,17 @@ async def delegate(
     # A statement that holds for everything is of no harm beside those that it was signed with.
     vacuous = case.origin.held is not None
     try:
-        return await _sign(ports, Delegate(key=issuer, payload=payload, allow_vacuous=vacuous))
+        signed = await _sign(ports, Delegate(key=issuer, payload=payload, allow_vacuous=vacuous))
     except SignerError as refused:
         if refused.code == "invalid_key":
             # A DID may be well written and still name no point of the curve.
             message = "agentDid: names no usable Ed25519 key"
             raise InvalidRequest(message, fields=("agentDid",)) from refused
         raise
+    if case.asked.service:
+        kept = issued.kept(case, ruling, signed.cid, exact=approval is not None)
+        await ports.store.service_grants.add(kept)
+    return signed
 
 
 async def complete(ports: Ports, asked: Asked, stored: StoredAnswer) -> Reply:

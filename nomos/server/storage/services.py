@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import sqlalchemy as sa
@@ -16,13 +16,17 @@ from nomos.server.storage.tables import services
 
 @dataclass(frozen=True)
 class Service:
-    """A service as its operator registered it; its DID is whom tokens are made out to."""
+    """A service as its operator registered it; its DID is whom tokens are made out to.
+
+    `decides`: it is a PDP, which decides each call by policy.
+    """
 
     tenant: str
     name: str
     did: str
     url: str
     created_at: int
+    decides: bool = False
 
 
 Taken = Literal["name", "did"]
@@ -37,6 +41,7 @@ class Services:
     async def add(self, service: Service, limit: int, receipt: Record) -> Service | Taken | None:
         """Register a service with the receipt of it; once is enough, so twice is no error.
 
+        Registered again as one that decides or does not, it is that from then on.
         Returns what stands in the way otherwise: its name or DID is another's, or None when the
         tenant has `limit` services.
         """
@@ -46,7 +51,7 @@ class Services:
             for other in known:
                 same = (other.tenant, other.name, other.did, other.url)
                 if same == (service.tenant, service.name, service.did, service.url):
-                    return other
+                    return _changed(connection, other, service, receipt)
                 if other.did == service.did:
                     return "did"
                 if (other.tenant, other.name) == (service.tenant, service.name):
@@ -66,10 +71,21 @@ class Services:
             lambda connection: tuple(map(_read, connection.execute(wanted)))
         )
 
-    async def dids(self, tenant: str) -> frozenset[str]:
-        """Whom a token of the tenant may be made out to."""
-        wanted = sa.select(services.c.did).where(services.c.tenant == tenant)
-        return await self._database.read(lambda connection: frozenset(connection.scalars(wanted)))
+    async def dids(self, tenant: str) -> dict[str, bool]:
+        """Whom a token of the tenant may be made out to, and whether each decides by policy."""
+        wanted = sa.select(services.c.did, services.c.decides).where(services.c.tenant == tenant)
+        return await self._database.read(
+            lambda connection: {row.did: bool(row.decides) for row in connection.execute(wanted)}
+        )
+
+
+def _changed(connection: Connection, known: Service, service: Service, receipt: Record) -> Service:
+    if known.decides == service.decides:
+        return known
+    named = sa.and_(services.c.tenant == known.tenant, services.c.name == known.name)
+    connection.execute(services.update().where(named).values(decides=service.decides))
+    records.add(connection, receipt)
+    return replace(known, decides=service.decides)
 
 
 def _read(row: sa.Row[tuple[object, ...]]) -> Service:

@@ -25,6 +25,7 @@ from nomos.server.storage.issuer_key_store import IssuerKeys
 from nomos.server.storage.migrate import upgrade
 from nomos.server.storage.outbox import Outbox
 from nomos.server.storage.records import Row
+from nomos.server.storage.service_grants import ServiceGrants
 from nomos.server.storage.services import Services
 from nomos.server.storage.sessions import Sessions
 from nomos.server.storage.swarms import Swarms
@@ -47,6 +48,7 @@ class Store:
         self.swarms = Swarms(self._database)
         self.feed = revocations.Feed(self._database)
         self.services = Services(self._database)
+        self.service_grants = ServiceGrants(self._database, clock)
         self.policies = Policies(self._database)
         self.issuer_keys = IssuerKeys(self._database)
         self.envelopes = Envelopes(self._database, clock, self.outbox)

@@ -259,4 +259,18 @@ services: Final = sa.Table(
     sa.Column("did", sa.String(64), nullable=False, unique=True),
     sa.Column("url", sa.String(512), nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("decides", sa.Boolean, nullable=False, server_default=sa.false()),
+)
+
+service_grants: Final = sa.Table(
+    "service_grants",
+    metadata,
+    sa.Column("tenant", sa.String(64), primary_key=True),
+    sa.Column("cid", sa.String(64), primary_key=True),
+    sa.Column("app", sa.String(64), nullable=False),
+    sa.Column("agent", sa.String(64), nullable=False),
+    sa.Column("audience", sa.String(64), nullable=False),
+    sa.Column("receipt", sa.String(68), nullable=False),
+    sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
+    sa.Column("text", sa.Text, nullable=False),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,22 +59,32 @@ READ = {"command": "/tickets/ticket/read"}
 FILE = {"command": "/tickets/file/read"}
 
 
+@asynccontextmanager
+async def opened_plane(
+    folder: Path, signer: AsyncSigner, open_plane: OpenPlane, policy: str
+) -> AsyncIterator[tuple[Plane, dict[str, str]]]:
+    """A system with the service registered, and the headers of an operator."""
+    (folder / "providers").mkdir()
+    (folder / "providers" / "tickets.yaml").write_text(PROVIDER)
+    async with open_plane(
+        folder / "data", signer, policy=policy, providers=folder / "providers"
+    ) as plane:
+        operator = await plane.another("operator")
+        made = await plane.client.post(
+            "/v1/services",
+            json={"name": "tickets", "did": SERVICE, "url": "https://tickets.example"},
+            headers=operator,
+        )
+        assert made.status_code == 200, made.text
+        yield plane, operator
+
+
 @pytest.fixture(scope="module")
 async def plane(
     tmp_path_factory: pytest.TempPathFactory, signer: AsyncSigner, open_plane: OpenPlane
 ) -> Any:
     folder = tmp_path_factory.mktemp("services")
-    (folder / "providers").mkdir()
-    (folder / "providers" / "tickets.yaml").write_text(PROVIDER)
-    async with open_plane(
-        folder / "data", signer, policy=POLICY, providers=folder / "providers"
-    ) as plane:
-        made = await plane.client.post(
-            "/v1/services",
-            json={"name": "tickets", "did": SERVICE, "url": "https://tickets.example"},
-            headers=await plane.another("operator"),
-        )
-        assert made.status_code == 200, made.text
+    async with opened_plane(folder, signer, open_plane, POLICY) as (plane, _):
         yield plane
 
 
@@ -189,16 +201,7 @@ unless { principal.delegationDepth == 0 };
 async def test_where_policy_tells_principals_apart_a_grant_is_not_handed_on(
     tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane, agent: str
 ) -> None:
-    (tmp_path / "providers").mkdir()
-    (tmp_path / "providers" / "tickets.yaml").write_text(PROVIDER)
-    async with open_plane(
-        tmp_path / "data", signer, policy=APART, providers=tmp_path / "providers"
-    ) as plane:
-        await plane.client.post(
-            "/v1/services",
-            json={"name": "tickets", "did": SERVICE, "url": "https://tickets.example"},
-            headers=await plane.another("operator"),
-        )
+    async with opened_plane(tmp_path, signer, open_plane, APART) as (plane, _):
         found = {}
         for question in ({**CLOSE, "resource": {"queue": "a", "number": 1}}, READ):
             answer = await asked(plane, agent, **{"resource": {"queue": "a"}, **question})
@@ -206,3 +209,112 @@ async def test_where_policy_tells_principals_apart_a_grant_is_not_handed_on(
             meta = plane.payload(answer["chain"][0])["meta"]
             found[question["command"]] = (meta["closed"], meta.get("forkable"))
     assert found == {CLOSE["command"]: (True, False), READ["command"]: (True, None)}
+
+
+async def test_a_pdp_that_is_registered_decides_again_and_may_be_given_what_is_open(
+    tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane, agent: str
+) -> None:
+    async with opened_plane(tmp_path, signer, open_plane, POLICY) as (plane, operator):
+        body = {"name": "tickets", "did": SERVICE, "url": "https://tickets.example"}
+        refused = await asked(plane, agent, command="/tickets/ticket")
+        assert opened(refused)
+        made = await plane.client.post(
+            "/v1/services", json={**body, "decides": True}, headers=operator
+        )
+        assert made.json()["decides"] is True
+        answer = await asked(plane, agent, command="/tickets/ticket")
+        assert answer["decision"] == "allow"
+        assert "closed" not in plane.payload(answer["chain"][0])["meta"]
+        back = await plane.client.post("/v1/services", json=body, headers=operator)
+        assert back.json()["decides"] is False
+        assert opened(await asked(plane, agent, command="/tickets/ticket"))
+        acts = [each.detail["decides"] for each in await plane.receipts() if each.act]
+        assert acts == [False, True, False]
+
+
+ALL = '@id("agents") permit(principal, action in Action::"/tickets", resource is Tickets);'
+
+
+async def test_an_activation_lists_the_live_grants_that_it_leaves_behind(
+    tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane, agent: str
+) -> None:
+    async with opened_plane(tmp_path, signer, open_plane, ALL) as (plane, operator):
+        grants = [
+            await asked(plane, agent, command="/tickets/ticket"),
+            await asked(plane, agent, **READ, resource={"queue": "ops"}),
+            await asked(plane, agent, **READ, resource={"queue": "hr"}),
+            await asked(plane, agent, **FILE, resource={"queue": "ops", "path": "a"}),
+            await asked(plane, agent, **CLOSE, resource={"queue": "vip", "number": 1}),
+        ]
+        assert {each["decision"] for each in grants} == {"allow"}
+        short = await asked(plane, agent, **READ, resource={"queue": "hr"}, ttlSeconds=1)
+        mine = await asked(plane, agent, **READ, resource={"queue": "hr"}, audience=...)
+        assert short["decision"] == mine["decision"] == "allow"
+        plane.clock.now += 2
+        put = await plane.client.post(
+            "/v1/policies", json={"sources": {"p.cedar": POLICY}}, headers=operator
+        )
+        path = f"/v1/policies/{put.json()['version']}/activate"
+        done = (await plane.client.post(path, headers=operator)).json()
+        assert done["outdated"] == 4 and "revoked" not in done
+        found = {each["receiptId"]: each for each in done["outdatedGrants"]}
+        assert set(found) == {grants[place]["receiptId"] for place in (0, 2, 3, 4)}
+        assert found[grants[0]["receiptId"]]["policies"] == ["hr-stays-closed", "vip"]
+        assert found[grants[0]["receiptId"]]["open"] == [
+            {"policy": "hr-stays-closed", "field": "resource.queue"},
+            {"policy": "vip", "field": "resource.queue"},
+        ]
+        assert found[grants[2]["receiptId"]]["policies"] == ["hr-stays-closed"]
+        assert found[grants[3]["receiptId"]]["open"] == [
+            {"policy": "secret", "field": "resource.path"}
+        ]
+        assert found[grants[4]["receiptId"]]["policies"] == ["vip"]
+        again = (await plane.client.post(path, json={"revokeLive": True}, headers=operator)).json()
+        assert (again["outdated"], again["revoked"]) == (4, 4)
+        cids = [each["cid"] for each in again["outdatedGrants"]]
+        assert await plane.system.store.revoked(cids) == set(cids)
+        acts = [each for each in await plane.receipts() if each.act == "revoke"]
+        assert {each.cid for each in acts} == set(cids)
+        assert (await plane.client.post(path, headers=operator)).json()["outdated"] == 0
+        rolled = await plane.client.post("/v1/policies/rollback", headers=operator)
+        assert rolled.json()["outdated"] == 0
+
+
+async def test_a_grant_that_could_be_handed_on_is_listed_when_policy_tells_principals_apart(
+    tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane, agent: str
+) -> None:
+    async with opened_plane(tmp_path, signer, open_plane, ALL) as (plane, operator):
+        await asked(plane, agent, **READ, resource={"queue": "ops"})
+        await asked(plane, agent, **CLOSE, resource={"queue": "ops", "number": 1})
+        put = await plane.client.post(
+            "/v1/policies", json={"sources": {"p.cedar": APART}}, headers=operator
+        )
+        path = f"/v1/policies/{put.json()['version']}/activate"
+        done = (await plane.client.post(path, headers=operator)).json()
+        [found] = done["outdatedGrants"]
+        assert (found["command"], found["handedOn"]) == (CLOSE["command"], True)
+        assert found["policies"] == ["root-writes"]
+
+
+async def test_a_start_with_other_policies_says_what_services_still_honour(
+    tmp_path: Path,
+    signer: AsyncSigner,
+    open_plane: OpenPlane,
+    agent: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with opened_plane(tmp_path, signer, open_plane, ALL) as (plane, _):
+        await asked(plane, agent, **READ, resource={"queue": "hr"})
+    async with open_plane(
+        tmp_path / "data", signer, policy=POLICY, providers=tmp_path / "providers"
+    ):
+        assert "1 live grants for services would not be given" in caplog.text
+    (tmp_path / "providers" / "tickets.yaml").unlink()
+    caplog.clear()
+    async with open_plane(
+        tmp_path / "data",
+        signer,
+        policy="permit(principal, action, resource);",
+        providers=tmp_path / "providers",
+    ):
+        assert "1 live grants for services would not be given" in caplog.text

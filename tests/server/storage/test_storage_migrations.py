@@ -47,7 +47,7 @@ def test_upgrading_twice_changes_nothing(engine: Engine) -> None:
         upgrade(connection)
     with engine.begin() as connection:
         upgrade(connection)
-        assert connection.exec_driver_sql("SELECT * FROM alembic_version").all() == [("0003",)]
+        assert connection.exec_driver_sql("SELECT * FROM alembic_version").all() == [("0004",)]
 
 
 def test_an_upgrade_that_fails_leaves_nothing(engine: Engine) -> None:

@@ -1,0 +1,85 @@
+"""What was signed for services and still lives, held against other policies. Pure.
+
+A service decides nothing by policy, so a grant that it honours stays good when the policies
+change. Whoever changes them is told which grants the new ones would not give, and can revoke them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nomos.policy.bundle import Bundle
+from nomos.policy.closing import Grant, Open, closure
+from nomos.policy.decide import Inquiry
+from nomos.resources import find_command
+from nomos.server.control import closing, decision
+from nomos.server.control.case import Case
+from nomos.server.control.decision import Ruling
+from nomos.server.storage.service_grants import ServiceGrant
+
+
+@dataclass(frozen=True)
+class Outdated:
+    """A live grant that policies would not give any more, with the policies against it.
+
+    `handed_on`: they would give it to the agent, and not to whoever it was handed on to.
+    """
+
+    grant: ServiceGrant
+    command: str
+    resource: dict[str, Any]
+    policies: tuple[str, ...]
+    open: tuple[Open, ...]
+    handed_on: bool
+
+
+def kept(case: Case, ruling: Ruling, cid: str, *, exact: bool) -> ServiceGrant:
+    """What is kept of a grant that is signed for a service."""
+    asked = case.asked
+    held = case.origin.held.pol if case.origin.held else []
+    covered = closing.covered(case.bundle, asked, [*held, *asked.pol], exact=exact)
+    inquiry = decision.inquiry(asked, case.origin, app=case.caller.app, agent=case.agent, now=0)
+    said = {
+        "inquiry": asdict(inquiry),
+        "grant": {**asdict(covered), "open": sorted(covered.open)},
+        "cosigned": exact,
+        "forkable": ruling.forkable,
+    }
+    return ServiceGrant(
+        tenant=case.caller.tenant,
+        cid=cid,
+        app=case.caller.app,
+        agent=case.agent,
+        audience=asked.audience or "",
+        receipt=case.receipt,
+        expires_at=case.expires,
+        text=json.dumps(said),
+    )
+
+
+def outdated(bundle: Bundle, grant: ServiceGrant, now: int) -> Outdated | None:
+    """Why `bundle` would not give this grant; None if it would. `now` is in Unix seconds."""
+    said = json.loads(grant.text)
+    covered = Grant(
+        commands=tuple(said["grant"]["commands"]),
+        resource=said["grant"]["resource"],
+        open=frozenset(said["grant"]["open"]),
+        folder=said["grant"]["folder"],
+    )
+    asked = Inquiry(**{**said["inquiry"], "now": now})
+    unknown = [each for each in covered.commands if find_command(bundle.catalog, each) is None]
+    found = None
+    if not unknown:
+        found = closure(bundle, asked, covered, cosigned=said["cosigned"])
+        if found.closed and (found.forkable or said["cosigned"] or not said["forkable"]):
+            return None
+    return Outdated(
+        grant=grant,
+        command=asked.command,
+        resource=dict(covered.resource),
+        policies=found.policies if found else (),
+        open=found.open if found else (),
+        handed_on=found is not None and found.closed,
+    )

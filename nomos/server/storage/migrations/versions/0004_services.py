@@ -1,0 +1,34 @@
+"""Services say whether they decide by policy, and what is signed for those that do not is kept.
+
+A service that was registered before counts as one that does not: what is signed for it is closed.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column(
+        "services", sa.Column("decides", sa.Boolean, nullable=False, server_default=sa.false())
+    )
+    op.create_table(
+        "service_grants",
+        sa.Column("tenant", sa.String(64), primary_key=True),
+        sa.Column("cid", sa.String(64), primary_key=True),
+        sa.Column("app", sa.String(64), nullable=False),
+        sa.Column("agent", sa.String(64), nullable=False),
+        sa.Column("audience", sa.String(64), nullable=False),
+        sa.Column("receipt", sa.String(68), nullable=False),
+        sa.Column("expires_at", sa.BigInteger, nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+    )
+    op.create_index("ix_service_grants_expires_at", "service_grants", ["expires_at"])
+
+
+def downgrade() -> None:
+    raise NotImplementedError("what was signed for services is not kept any more; restore a backup")

@@ -1,0 +1,75 @@
+"""What was signed for services that decide nothing by policy, until it expires.
+
+When other policies are to decide, these are the grants that they may refuse.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from nomos.server.storage.database import Database
+from nomos.server.storage.tables import revocations, service_grants
+
+PRUNE_EVERY: Final = 32
+MAX_READ: Final = 10_000
+"""Grants that are looked at, those that live longest first."""
+
+
+@dataclass(frozen=True)
+class ServiceGrant:
+    """One delegation for a service; `text` is what was asked, and what it covers, as JSON."""
+
+    tenant: str
+    cid: str
+    app: str
+    agent: str
+    audience: str
+    receipt: str
+    expires_at: int
+    text: str
+
+
+class ServiceGrants:
+    """The live grants of all tenants for their services."""
+
+    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._clock = clock
+        self._added = itertools.count()
+
+    async def add(self, grant: ServiceGrant) -> None:
+        """Keep a grant before anybody is given it; now and then, forget those that expired."""
+        prune = next(self._added) % PRUNE_EVERY == 0
+        now = int(self._clock())
+
+        def work(connection: Connection) -> None:
+            if prune:
+                old = service_grants.c.expires_at <= now
+                connection.execute(service_grants.delete().where(old))
+            connection.execute(service_grants.insert(), dict(vars(grant)))
+
+        await self._database.write(work)
+
+    async def live(self, tenant: str) -> tuple[ServiceGrant, ...]:
+        """Those of the tenant that have not expired and are not revoked themselves."""
+        columns = service_grants.c
+        gone = sa.exists().where(revocations.c.id == columns.cid)
+        wanted = (
+            service_grants.select()
+            .where(columns.tenant == tenant, columns.expires_at > int(self._clock()), ~gone)
+            .order_by(columns.expires_at.desc(), columns.cid)
+            .limit(MAX_READ)
+        )
+        return await self._database.read(
+            lambda connection: tuple(map(_read, connection.execute(wanted)))
+        )
+
+
+def _read(row: sa.Row[tuple[Any, ...]]) -> ServiceGrant:
+    return ServiceGrant(**row._mapping)  # noqa: SLF001 (SQLAlchemy's public name for it)
