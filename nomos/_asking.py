@@ -11,7 +11,7 @@ import secrets
 import time
 import warnings
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -22,8 +22,10 @@ from nomos._core.effects import Flow, Send
 from nomos._core.forking import fork
 from nomos._core.tokens import approved
 from nomos._grant import bearer
+from nomos._io.deadline import Deadline
 from nomos._io.http import Endpoint
 from nomos._io.signer import Link, shared
+from nomos._io.urls import INSECURE_HOSTS
 from nomos._parent import Chains, Standing, forked_by
 from nomos._settings import FailureMode
 from nomos.errors import ConfigurationError
@@ -53,10 +55,12 @@ class Asking:
         endpoint: Endpoint,
         pdp_url: str | None,
         failure_mode: FailureMode,
+        insecure_hosts: Collection[str],
     ) -> None:
         self._standing = standing
         self._endpoint = endpoint
         self._pdp_url = pdp_url
+        self._insecure_hosts = insecure_hosts
         self._failure_mode = failure_mode
         self._did: str | None = None
         self._entered: children.Entered | None = None
@@ -153,6 +157,8 @@ class Asking:
         extra = {"NOMOS_CONTROL_URL": self._endpoint.url}
         if self._pdp_url is not None:
             extra["NOMOS_PDP_URL"] = self._pdp_url
+        if self._insecure_hosts:
+            extra[INSECURE_HOSTS] = ",".join(sorted(self._insecure_hosts))
         forked = yield from fork(forking)
         return tuple(Child._of(each, extra) for each in forked)  # noqa: SLF001 - made by forks
 
@@ -162,6 +168,12 @@ class Asking:
     def _waiting(self, envelope_id: str, timeout: float) -> Flow[Approval]:
         jitter = random.random()  # noqa: S311 - as above
         return approvals.wait(approvals.Waiting(envelope_id, timeout, jitter))
+
+    def _deadline(self) -> Deadline:
+        return Deadline(self._endpoint.timeout)
+
+    def _until_decided(self, timeout: float) -> Deadline:
+        return Deadline(approvals.longest(timeout, self._endpoint.timeout))
 
     def _revoking(self, what: Revocable, reason: str | None) -> Flow[Revocation]:
         if isinstance(what, Child):

@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from nomos._approvals import nobody_here
 from nomos._asking import Asking
 from nomos._io.http import Endpoint
-from nomos._io.urls import checked_url
+from nomos._io.urls import checked_url, named
 from nomos._parent import Chains, standing
 from nomos._settings import (
     FROM_ENV,
@@ -48,15 +48,21 @@ class GuardBase(Asking, ABC):
         parent: FromEnvironment | Chains | None = FROM_ENV,
         failure_mode: FailureMode = "closed",
         timeout: float = 10.0,
+        allow_insecure: Sequence[str] = (),
     ) -> None:
+        allowed = named(allow_insecure)
         super().__init__(
+            insecure_hosts=allowed,
             failure_mode=checked_failure_mode(failure_mode),
             endpoint=Endpoint(
                 control_plane_url,
                 api_key=checked_api_key(api_key),
                 timeout=checked_timeout(timeout),
+                allow_insecure=allowed,
             ),
-            pdp_url=None if pdp_url is None else checked_url(pdp_url, setting="pdp_url"),
+            pdp_url=None
+            if pdp_url is None
+            else checked_url(pdp_url, setting="pdp_url", allow_insecure=allowed),
             standing=standing(parent, agent_key_file),
         )
         self._server: EmbeddedServer | None = None
@@ -120,15 +126,13 @@ class GuardBase(Asking, ABC):
         return guard
 
     def _adopt(self, server: EmbeddedServer) -> None:
-        """Take on a server of this process: no proxy, its own account of what went wrong."""
+        """Take on a server of this process, and its own account of what went wrong."""
         self._server = server
-        self._endpoint.direct = True
         self._endpoint.trouble = server.trouble
         operator = Endpoint(
             self._endpoint.url,
             api_key=server.operator_key,
             timeout=self._endpoint.timeout,
-            direct=True,
         )
         operator.trouble = server.trouble
         self._connect_operator(operator)

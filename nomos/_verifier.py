@@ -102,6 +102,7 @@ class VerifierBase:
         api_key: str | None = None,
         pinned: str | None = None,
         wait: float = FIRST_LOOK_SECONDS,
+        allow_insecure: Sequence[str] = (),
         **settings: Unpack[Settings],
     ) -> Self:
         """Make a verifier that believes a control plane's issuer and follows its revocations.
@@ -114,7 +115,8 @@ class VerifierBase:
         `api_key` opens the feed and may have any role. `pinned` is the issuer's DID, or that of an
         older key of its, as somebody told you whom you trust: the control plane has to prove that
         its key follows. Without it, the keys are believed that are shown at first, which needs
-        https, or this machine. `settings` are the verifier's own; without a `max_depth`, chains
+        https, or this machine. `allow_insecure` names hosts that may be asked over plain http.
+        `settings` are the verifier's own; without a `max_depth`, chains
         may be as deep as the control plane lets them become.
 
         `Verifier` waits for the first answer, and raises what is wrong: `ConfigurationError` for
@@ -123,7 +125,13 @@ class VerifierBase:
         `AsyncVerifier` waits and raises so in `async with`; without that, it begins with its first
         token, and refuses tokens until it has an answer.
         """
-        follower = Follower(url, api_key=checked_api_key(api_key), pinned=pinned, wait=wait)
+        follower = Follower(
+            url,
+            api_key=checked_api_key(api_key),
+            pinned=pinned,
+            wait=wait,
+            allow_insecure=allow_insecure,
+        )
         verifier = cls(
             trusted_issuers=follower, audience=audience, revocations=follower, **settings
         )

@@ -11,7 +11,7 @@
     │  ├─ ChainTooDeep
     │  └─ Widening
     ├─ ControlPlaneError      no usable answer came                     .status .code .request_id
-    │  ├─ Unreachable         nothing answered in time
+    │  ├─ Unreachable         nothing answered in time              .sent
     │  ├─ ServerError         5xx
     │  ├─ AuthenticationError the API key is missing or wrong
     │  ├─ PermissionDenied    the API key may not do this
@@ -153,7 +153,15 @@ class ControlPlaneError(NomosError):
 
 
 class Unreachable(ControlPlaneError):
-    """Nothing answered in time."""
+    """Nothing answered in time.
+
+    `sent` is true where the request may have arrived: it may have been acted on, although no
+    answer came.
+    """
+
+    def __init__(self, message: str, *, sent: bool = False, status: int | None = None) -> None:
+        super().__init__(message, status=status)
+        self.sent = sent
 
 
 class ServerError(ControlPlaneError):

@@ -20,6 +20,7 @@ from nomos._core import requests
 from nomos._core.effects import Effect, Flow, Now, Pause, Send, Sign
 from nomos._grant import AsyncGrant, Call, Grant, invocation
 from nomos._guard import GuardBase
+from nomos._io.deadline import Deadline
 from nomos._io.drive import adrive, drive
 from nomos._io.http import AsyncHttp, Endpoint, Http
 from nomos._io.signer import AsyncSigner, Signer
@@ -58,8 +59,13 @@ class AuthGuard(Synchronous, GuardBase):
     guard asks by its chain.
 
     `failure_mode="closed"` raises when no answer can be had; `"open"` lets commands that only
-    read go on, marked `degraded`, and a child's no further than its chain. `timeout` bounds each
-    try, in seconds.
+    read go on, marked `degraded`, and a child's no further than its chain.
+
+    `timeout` (above 0, at most 300 seconds) bounds each call as a whole: looking up names,
+    connecting (3 s at most), an answer that comes byte by byte, its wait for a turn among other
+    calls, retries and the pauses between them, and the signing binary. `wait_for_approval` has a
+    timeout of its own. URLs are https, or of this machine; `allow_insecure` names other hosts that
+    plain http may be used to.
 
     A guard may be shared by threads and used after `fork()`. It is a context manager.
     Raises `ConfigurationError` for a setting that is wrong, and a `ChainError` for a parent's
@@ -122,13 +128,15 @@ class AuthGuard(Synchronous, GuardBase):
 
         Returns the `Approval`, truthy only for a yes; then `authorize` again, with the same
         question and `cosigner_envelope_id`, gives the allow. `timeout` is in seconds, for
-        everything together; 0 looks once. Failures that may pass are waited out meanwhile.
+        everything together (a look that begins at its end may take half a second more); 0 looks
+        once, within the guard's own timeout. Failures that may pass are waited out meanwhile.
 
         Raises `TimeoutError` if nobody has decided by then, and the last `ControlPlaneError`
         if there never was an answer. Other errors are raised at once: `NotFound` for an
         approval of another app.
         """
-        return self._run(self._waiting(envelope_id, timeout))
+        flow = self._waiting(envelope_id, timeout)
+        return self._run(flow, deadline=self._until_decided(timeout))
 
     @property
     def approvals(self) -> Approvals:
@@ -250,20 +258,24 @@ class AuthGuard(Synchronous, GuardBase):
     def _operate(self, flow: Flow[T]) -> T:
         return self._run(flow, self._operator or self._nobody())
 
-    def _run(self, flow: Flow[T], http: Http | None = None) -> T:
-        return drive(flow, lambda effect: self._perform(effect, http or self._http))
+    def _run(
+        self, flow: Flow[T], http: Http | None = None, *, deadline: Deadline | None = None
+    ) -> T:
+        """Run a flow; `deadline` is for all of it, by default this guard's `timeout` from now."""
+        until = self._deadline() if deadline is None else deadline
+        return drive(flow, lambda effect: self._perform(effect, http or self._http, until))
 
-    def _perform(self, effect: Effect[Any], http: Http) -> object:
+    def _perform(self, effect: Effect[Any], http: Http, until: Deadline) -> object:
         self._must_be_open()
         match effect:
             case Send() if http is self._http:
-                return http.send(self._run(self._credited(effect)))
+                return http.send(self._run(self._credited(effect), deadline=until), until)
             case Send():
-                return http.send(effect)
+                return http.send(effect, until)
             case Sign(request):
-                return Signer(self._link).ask(request)
+                return Signer(self._link).ask(request, until.left())
             case Pause(seconds):
-                time.sleep(seconds)
+                time.sleep(until.pause(seconds))
                 return None
             case Now():
                 return time.monotonic()
@@ -318,7 +330,8 @@ class AsyncAuthGuard(Asynchronous, GuardBase):
         self, envelope_id: str, *, timeout: float = WAIT_SECONDS
     ) -> Approval:
         """See `AuthGuard.wait_for_approval`. Cancelling it leaves nothing behind."""
-        return await self._run(self._waiting(envelope_id, timeout))
+        flow = self._waiting(envelope_id, timeout)
+        return await self._run(flow, deadline=self._until_decided(timeout))
 
     @property
     def approvals(self) -> AsyncApprovals:
@@ -402,20 +415,25 @@ class AsyncAuthGuard(Asynchronous, GuardBase):
     async def _operate(self, flow: Flow[T]) -> T:
         return await self._run(flow, self._operator or self._nobody())
 
-    async def _run(self, flow: Flow[T], http: AsyncHttp | None = None) -> T:
-        return await adrive(flow, lambda effect: self._perform(effect, http or self._http))
+    async def _run(
+        self, flow: Flow[T], http: AsyncHttp | None = None, *, deadline: Deadline | None = None
+    ) -> T:
+        """See `AuthGuard._run`."""
+        until = self._deadline() if deadline is None else deadline
+        return await adrive(flow, lambda effect: self._perform(effect, http or self._http, until))
 
-    async def _perform(self, effect: Effect[Any], http: AsyncHttp) -> object:
+    async def _perform(self, effect: Effect[Any], http: AsyncHttp, until: Deadline) -> object:
         self._must_be_open()
         match effect:
             case Send() if http is self._http:
-                return await http.send(await self._run(self._credited(effect)))
+                send = await self._run(self._credited(effect), deadline=until)
+                return await http.send(send, until)
             case Send():
-                return await http.send(effect)
+                return await http.send(effect, until)
             case Sign(request):
-                return await AsyncSigner(self._link).ask(request)
+                return await AsyncSigner(self._link).ask(request, until.left())
             case Pause(seconds):
-                await anyio.sleep(seconds)
+                await anyio.sleep(until.pause(seconds))
                 return None
             case Now():
                 return anyio.current_time()

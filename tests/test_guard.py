@@ -264,17 +264,19 @@ def test_closing_twice_is_harmless_and_a_closed_guard_says_so(colour: Colour) ->
             colour.call(guard.authorize, **READ)
 
 
-def test_a_proxy_of_the_environment_is_used_for_real_urls(
+def test_a_proxy_of_the_environment_is_used_for_https_and_is_named(
     colour: Colour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with control_plane(Reply(502, b"I am the proxy", "text/plain")) as proxy:
-        monkeypatch.setenv("HTTP_PROXY", proxy.url)
-        monkeypatch.setenv("http_proxy", proxy.url)
-        guard = make(colour, "http://nomos.invalid")
-        with pytest.raises(errors.ServerError):
+    with control_plane(Reply()) as proxy:
+        host = proxy.url.removeprefix("http://")
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:secret@{host}")
+        guard = make(colour, "https://nomos.invalid")
+        with pytest.raises(errors.Unreachable) as raised:
             colour.call(guard.authorize, **READ)
         colour.call(guard.close)
-    assert proxy.requests
+    assert f"through the proxy {proxy.url} of HTTPS_PROXY cannot be reached" in str(raised.value)
+    assert "501" in str(raised.value)
+    assert "secret" not in str(raised.value)
 
 
 class TestKeyFiles:

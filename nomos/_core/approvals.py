@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, get_args
 
 from nomos._core import replies, requests, retry
@@ -33,6 +33,12 @@ LOOK_SECONDS: Final = 1.0
 FIRST_PAUSE: Final = 0.2
 LONGEST_PAUSE: Final = 10.0
 """Seconds after a failure, before jitter. The pause doubles with each failure in a row."""
+
+ROOM_SECONDS: Final = 1.0
+"""Left for an answer to arrive, when the server is asked to hold a question nearly to the end."""
+
+LAST_LOOK_SECONDS: Final = 0.5
+"""For a look that begins as time runs out: it may end that much later."""
 
 MAX_LISTED: Final = 200
 
@@ -134,11 +140,18 @@ def checked_timeout(seconds: float) -> float:
     )
 
 
+def longest(timeout: float, request: float) -> float:
+    """Seconds that `wait` may take for everything; `request` is the bound of a single look."""
+    seconds = checked_timeout(timeout)
+    return seconds + LAST_LOOK_SECONDS if seconds > 0 else request
+
+
 def _attempt(call: Waiting, *, left: float) -> Flow[Approval | _Trouble]:
     """Look once; what may pass is returned, what will not is raised."""
-    hold = int(min(HOLD, max(left, 0)))
+    hold = int(min(HOLD, max(left - ROOM_SECONDS, 0)))
+    within = max(left, LAST_LOOK_SECONDS) if call.timeout > 0 else None
     try:
-        reply = yield from perform(_look(call.envelope_id, hold))
+        reply = yield from perform(_look(call.envelope_id, hold, within))
     except Unreachable as error:
         return _Trouble(error)
     if reply.status not in retry.WORTH_REPEATING:
@@ -172,9 +185,10 @@ def _late(call: Waiting, pending: Approval | None, trouble: _Trouble | None) -> 
     return TimeoutError(sentence)
 
 
-def _look(envelope_id: str, hold: int = 0) -> Send:
+def _look(envelope_id: str, hold: int = 0, within: float | None = None) -> Send:
     path = f"/v1/approvals/{_checked(envelope_id)}"
-    return requests.get(f"{path}?wait={hold}" if hold else path, patience=hold)
+    path = f"{path}?wait={hold}" if hold else path
+    return replace(requests.get(path, patience=hold), within=within)
 
 
 def _checked(envelope_id: object) -> str:

@@ -49,9 +49,9 @@ class Send(Effect[HttpReply]):
     """Send one request to the control plane; the driver adds the caller's credentials.
 
     `patience` is for questions that the server holds open: so many seconds longer than usual
-    may the answer take. `claim` is for callers that have a chain and no API key; without it
-    they claim the request itself, by any chain. Raises `Unreachable` into the flow when nothing
-    answers in time.
+    may the answer take. `within` bounds this one request, in seconds, below the usual bound.
+    `claim` is for callers that have a chain and no API key; without it they claim the request
+    itself, by any chain. Raises `Unreachable` into the flow when nothing answers in time.
     """
 
     method: str
@@ -59,6 +59,7 @@ class Send(Effect[HttpReply]):
     headers: Mapping[str, str]
     body: bytes = field(default=b"", repr=False)
     patience: float = 0.0
+    within: float | None = None
     claim: Claim | None = field(default=None, repr=False)
 
 
@@ -69,9 +70,13 @@ class Sign(Effect[Answer | Refused]):
     request: Request = field(repr=False)
 
 
+class OutOfTime(Exception):
+    """Raised into a flow by a `Pause` that would leave the caller's timeout no time after it."""
+
+
 @dataclass(frozen=True)
 class Pause(Effect[None]):
-    """Do nothing for a while."""
+    """Do nothing for a while. Raises `OutOfTime` into the flow where there is no time for it."""
 
     seconds: float
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Final
 
-from nomos._core.effects import Flow, HttpReply, Pause, Send, perform
+from nomos._core.effects import Flow, HttpReply, OutOfTime, Pause, Send, perform
 from nomos.errors import Unreachable
 
 BASE_DELAYS: Final = (0.1, 0.4)
@@ -16,6 +18,9 @@ WORTH_REPEATING: Final = frozenset({429, 502, 503, 504})
 MAX_RETRY_AFTER: Final = 30.0
 """Seconds. A server that asks for a longer wait is believed, and not waited for."""
 
+MAX_DATE: Final = 64
+"""Characters of an HTTP date."""
+
 
 def delays(jitter: Sequence[float]) -> tuple[float, ...]:
     """Return the pauses between tries; `jitter` holds one number in [0, 1) for each."""
@@ -23,23 +28,56 @@ def delays(jitter: Sequence[float]) -> tuple[float, ...]:
 
 
 def retry_after(reply: HttpReply) -> float | None:
-    """Return the `Retry-After` of a reply in seconds, if it is a number (RFC 9110, 10.2.3)."""
+    """Return the `Retry-After` of a reply in seconds, if it can be read (RFC 9110, 10.2.3).
+
+    A date is compared with the server's own `Date`, or else with this machine's clock.
+    """
     text = reply.headers.get("retry-after", "").strip()
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+    if text.isascii() and text.isdigit() and len(text) < 10:
+        return float(text)
+    then = _unix(text)
+    if then is None:
+        return None
+    now = _unix(reply.headers.get("date", ""))
+    return max(0.0, then - (reply.at if now is None else now))
+
+
+def _unix(date: str) -> float | None:
+    """Read an HTTP date; None for anything else."""
+    if not 0 < len(date) <= MAX_DATE or not date.isascii():
+        return None
+    try:
+        moment = parsedate_to_datetime(date)
+        # A date without a zone is one of the old forms, which are of UTC (RFC 9110, 5.6.7).
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def send(request: Send, pauses: Sequence[float]) -> Flow[HttpReply]:
-    """Send, pausing after each failure worth repeating; the last try speaks for itself."""
+    """Send, pausing after each failure worth repeating; the last try speaks for itself.
+
+    So does one after which the caller's timeout leaves no time for a pause and another try.
+    """
     for pause in pauses:
-        wait = pause
         try:
             reply = yield from perform(request)
         except Unreachable:
-            pass
-        else:
-            asked = retry_after(reply)
-            if reply.status not in WORTH_REPEATING or (asked or 0) > MAX_RETRY_AFTER:
-                return reply
-            wait = max(pause, asked or 0)
-        yield from perform(Pause(wait))
+            if not (yield from _paused(pause)):
+                raise
+            continue
+        asked = retry_after(reply) or 0.0
+        if reply.status not in WORTH_REPEATING or asked > MAX_RETRY_AFTER:
+            return reply
+        if not (yield from _paused(max(pause, asked))):
+            return reply
     return (yield from perform(request))
+
+
+def _paused(seconds: float) -> Flow[bool]:
+    """Pause; False if there is no time for that."""
+    try:
+        yield from perform(Pause(seconds))
+    except OutOfTime:
+        return False
+    return True

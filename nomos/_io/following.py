@@ -17,7 +17,7 @@ import re
 import threading
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -38,7 +38,7 @@ from nomos._io.feed import (
 )
 from nomos._io.http import AsyncHttp, Endpoint
 from nomos._io.signer import AsyncSigner, shared
-from nomos._io.urls import checked_url, is_loopback
+from nomos._io.urls import is_loopback
 from nomos.audit import keys
 from nomos.errors import (
     ConfigurationError,
@@ -65,7 +65,8 @@ class Follower:
 
     `pinned` is a DID that the operator knows: the keys that follow it are believed, and no
     others. Without it, the keys are believed that the control plane shows at first. `wait` is how
-    many seconds the first callers wait for the first look, from 0.1 to 60.
+    many seconds the first callers wait for the first look, from 0.1 to 60. `allow_insecure` names
+    hosts that plain http may be used to; `setting` is where the URL comes from.
     Thread-safe; `close` ends the thread.
     """
 
@@ -76,11 +77,14 @@ class Follower:
         api_key: Secret | None,
         pinned: str | None = None,
         wait: float = FIRST_LOOK_SECONDS,
+        allow_insecure: Iterable[str] = (),
+        setting: str = "url",
     ) -> None:
-        url = checked_url(url, setting="url")
-        _check_pinned(url, pinned)
         self._wait = _seconds(wait)
-        endpoint = Endpoint(url, api_key=api_key, timeout=TIMEOUT, direct=is_loopback(url))
+        endpoint = Endpoint(
+            url, api_key=api_key, timeout=TIMEOUT, allow_insecure=allow_insecure, setting=setting
+        )
+        _check_pinned(endpoint.url, pinned)
         self._learner = _Learner(endpoint, pinned)
         self._run: _Run | None = None
         self._starting = threading.Lock()

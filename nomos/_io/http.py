@@ -1,16 +1,18 @@
-"""HTTP for the guards. The one file of the SDK that imports httpx, and only on first use.
+"""HTTP for guards, verifiers and the command line; httpx is imported on first use.
 
 Both clients turn whatever goes wrong on the way into `Unreachable`, bound the time and the
 size of an answer, follow no redirect, and add the API key last, so that no flow ever holds it.
 A reply has to name its request (`nomos._core.echo`); one that does not ends all connections, and
 one that is followed by more bytes ends its own. A client belongs to the process that made it:
 after `fork()` the child makes its own.
+
+Nothing of the environment is left to httpx: `proxies` says which proxy is on the way, `tls` whom
+TLS trusts, `urls` what may be called at all.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
 import threading
 import time
 import weakref
@@ -18,27 +20,38 @@ from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
     Callable,
+    Iterable,
     Iterator,
-    Mapping,
 )
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 
 from nomos._core import echo
 from nomos._core.effects import HttpReply, Send
 from nomos._io import leftover
+from nomos._io.bodies import (
+    apieces,
+    bound,
+    bound_announced,
+    check_plain,
+    new_call_id,
+    pieces,
+    read,
+)
+from nomos._io.deadline import Deadline
+from nomos._io.failures import failures, unreachable
+from nomos._io.proxies import proxy_for
 from nomos._io.urls import checked_url
-from nomos.errors import Unintelligible, Unreachable
 from nomos.models import Secret
 
 if TYPE_CHECKING:
     import httpx
 
-CONNECT_SECONDS: Final = 3.0
-MAX_REPLY: Final = 4 * 1024 * 1024
+    from nomos._io.network import Stream
 
 AT_ONCE: Final = 16
 """Requests that one client has under way. httpx's connection pool looks at every connection for
@@ -47,20 +60,31 @@ every request, so fifty at once cost twice the processor time of sixteen and are
 HELD_AT_ONCE: Final = 64
 """Requests beside those that the server holds open: who waits for a person holds nobody up."""
 
+LEAST_PIECE: Final = 1024
+"""Bytes of a long answer that have to come within each timeout."""
+
 
 class Endpoint:
-    """Where to send, as whom, and how long to wait.
+    """Where to send, as whom, through which proxy, and how long to wait.
 
-    `direct` ignores proxy settings; `trouble` may know better why nothing answers.
+    `timeout` is in seconds, for all of a request. `allow_insecure` names hosts that plain http
+    may be used to; `setting` is where the URL comes from. `trouble` may know better why nothing
+    answers. Raises `ConfigurationError` for a URL or a proxy that must not be used.
     """
 
     def __init__(
-        self, url: str, *, api_key: Secret | None, timeout: float, direct: bool = False
+        self,
+        url: str,
+        *,
+        api_key: Secret | None,
+        timeout: float,
+        allow_insecure: Iterable[str] = (),
+        setting: str = "control_plane_url",
     ) -> None:
-        self.url = checked_url(url, setting="control_plane_url")
+        self.url = checked_url(url, setting=setting, allow_insecure=allow_insecure)
+        self.proxy = proxy_for(self.url, os.environ)
         self.api_key = api_key
         self.timeout = timeout
-        self.direct = direct
         self.trouble: Callable[[], str | None] = lambda: None
 
     def headers(self, send: Send, call_id: str) -> dict[str, str]:
@@ -68,19 +92,11 @@ class Endpoint:
         # A compressed answer could grow past its bound while it is being read.
         return {**send.headers, "accept-encoding": "identity", echo.HEADER: call_id, **own}
 
-    def options(self) -> dict[str, Any]:
-        return {
-            "timeout": self.timeouts(),
-            "follow_redirects": False,
-            "trust_env": not self.direct,
-        }
-
-    def timeouts(self, patience: float = 0.0) -> httpx.Timeout:
-        """How long to wait for each step of a request; `patience` is for the answer alone."""
-        import httpx
-
-        connect = min(CONNECT_SECONDS, self.timeout)
-        return httpx.Timeout(self.timeout, connect=connect, read=self.timeout + patience)
+    def limit(self, send: Send, deadline: Deadline | None) -> float:
+        """Seconds for one request, its wait for a turn included."""
+        usual = self.timeout + send.patience
+        within = usual if send.within is None else min(usual, send.within)
+        return within if deadline is None else min(within, deadline.left())
 
 
 class Http:
@@ -90,83 +106,103 @@ class Http:
         self._endpoint = endpoint
         self._client: _ProcessClient | None = None
 
-    def send(self, send: Send) -> HttpReply:
-        import httpx
-
-        limit = self._endpoint.timeout + send.patience
-        end = time.monotonic() + limit
-        held, call_id = self._own(), _call_id()
+    def send(self, send: Send, deadline: Deadline | None = None) -> HttpReply:
+        """Send a request and read its answer, within its own limit and that of `deadline`."""
+        own = Deadline(self._endpoint.limit(send, deadline))
+        whole = own if deadline is None else deadline
+        whole.tries += 1
+        call_id = new_call_id()
         try:
             with (
-                held as client,
-                client.stream(
+                self._using() as held,
+                held.client.stream(
                     send.method,
                     self._endpoint.url + send.path,
                     headers=self._endpoint.headers(send, call_id),
                     content=send.body,
-                    timeout=self._endpoint.timeouts(send.patience),
+                    timeout=own.end,  # a moment: see nomos._io.network
                 ) as response,
             ):
                 body = bytearray()
-                _check_plain(response.headers)
-                _bound_announced(response.headers)
-                for chunk in _pieces(response):
+                check_plain(response.headers)
+                bound_announced(response.headers)
+                for chunk in pieces(response):
                     body += chunk
-                    _bound(body, late=time.monotonic() > end, timeout=limit)
-                reply = _reply(response.status_code, response.headers, body)
+                    bound(body)
+                reply = read(response.status_code, response.headers, body)
                 if leftover.after(response) == "unknown":
                     self._give_up(held)
-            echo.check(reply, call_id)
-        except echo.AnotherReply:
-            self._give_up(held)
-            raise
-        except httpx.HTTPError as error:
-            raise _unreachable(self._endpoint, error, send) from error
+                echo.check(reply, call_id)
+        except failures() as error:
+            raise unreachable(self._endpoint, error, send, whole) from error
         return reply
 
     @contextmanager
     def stream(self, send: Send) -> Iterator[tuple[HttpReply, Iterator[bytes]]]:
-        """An answer of any length, piece by piece; `timeout` bounds the wait for each piece.
+        """Send, and give out an answer of any length, piece by piece.
 
-        A refusal is read in full, as by `send`, and has no pieces.
+        `timeout` is for its headers, and then for each kilobyte. A refusal is read in full, as by
+        `send`, and has no pieces.
         """
-        import httpx
-
-        held, call_id = self._own(), _call_id()
+        own = Deadline(self._endpoint.timeout)
+        own.tries += 1
+        call_id = new_call_id()
         try:
             with (
-                held as client,
-                client.stream(
+                self._using() as held,
+                held.client.stream(
                     send.method,
                     self._endpoint.url + send.path,
                     headers=self._endpoint.headers(send, call_id),
                     content=send.body,
+                    timeout=own.end,
                 ) as response,
             ):
                 body = bytearray()
-                _check_plain(response.headers)
+                check_plain(response.headers)
                 if response.status_code != 200:
-                    for chunk in _pieces(response):
+                    for chunk in pieces(response):
                         body += chunk
-                        _bound(body, late=False, timeout=self._endpoint.timeout)
-                reply = _reply(response.status_code, response.headers, body)
+                        bound(body)
+                reply = read(response.status_code, response.headers, body)
                 if reply.status != 200:
                     echo.check(reply, call_id)
                     yield reply, iter(())
                 else:
-                    yield reply, echo.check_lines(_pieces(response), call_id)
+                    yield reply, echo.check_lines(self._steady(response), call_id)
                 if leftover.after(response) == "unknown":
                     self._give_up(held)
+        except failures() as error:
+            raise unreachable(self._endpoint, error, send, own) from error
+
+    def _steady(self, response: httpx.Response) -> Iterator[bytes]:
+        """The body as it comes, as long as a kilobyte of it comes within each timeout."""
+        line: Stream = response.extensions["network_stream"]
+        came = LEAST_PIECE
+        for piece in pieces(response):
+            came += len(piece)
+            if came >= LEAST_PIECE:
+                line.until, came = time.monotonic() + self._endpoint.timeout, 0
+            yield piece
+
+    @contextmanager
+    def _using(self) -> Iterator[_ProcessClient]:
+        """This process's client, for one request; given up if the reply is another's."""
+        held = self._own()
+        while not held.enter():  # given up by another thread meanwhile
+            held = self._own()
+        try:
+            yield held
         except echo.AnotherReply:
             self._give_up(held)
             raise
-        except httpx.HTTPError as error:
-            raise _unreachable(self._endpoint, error, send) from error
+        finally:
+            held.leave()
 
     def _own(self) -> _ProcessClient:
         held = self._client
         if held is None or held.pid != os.getpid():
-            held = self._client = _ProcessClient(self._endpoint.options())
+            held = self._client = _ProcessClient(self._endpoint)
             weakref.finalize(self, held.close)
         return held
 
@@ -190,27 +226,29 @@ class _ProcessClient:
     waiting on whatever gets the same file descriptor next.
     """
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        import httpx
+    def __init__(self, endpoint: Endpoint) -> None:
+        from nomos._io.transports import thread_client
 
         self.pid = os.getpid()
-        # Each thread has a connection: a bound here would make some wait for others' people.
-        self._client = httpx.Client(**options, limits=httpx.Limits(max_keepalive_connections=20))
+        self.client = thread_client(endpoint.url, endpoint.proxy)
         self._lock = threading.Lock()
         self._under_way = 0
         self._closing = False
 
-    def __enter__(self) -> httpx.Client:
+    def enter(self) -> bool:
+        """Begin a request; False if this client is closed, or will be."""
         with self._lock:
-            self._under_way += 1
-        return self._client
+            if not self._closing:
+                self._under_way += 1
+            return not self._closing
 
-    def __exit__(self, *_: object) -> None:
+    def leave(self) -> None:
+        """End a request."""
         with self._lock:
             self._under_way -= 1
             last = self._closing and self._under_way == 0
         if last:
-            self._client.close()
+            self.client.close()
 
     def close(self) -> None:
         if self.pid != os.getpid():
@@ -219,7 +257,7 @@ class _ProcessClient:
             self._closing = True
             idle = self._under_way == 0
         if idle:
-            self._client.close()
+            self.client.close()
 
 
 class AsyncHttp:
@@ -230,56 +268,82 @@ class AsyncHttp:
         self._clients: anyio.lowlevel.RunVar[_LoopClient] = anyio.lowlevel.RunVar(
             f"nomos-http-{id(self)}"
         )
+        self._gates: anyio.lowlevel.RunVar[tuple[int, anyio.Lock]] = anyio.lowlevel.RunVar(
+            f"nomos-http-gate-{id(self)}"
+        )
 
-    async def send(self, send: Send) -> HttpReply:
-        import httpx
+    async def send(self, send: Send, deadline: Deadline | None = None) -> HttpReply:
+        """See `Http.send`."""
+        own = Deadline(self._endpoint.limit(send, deadline))
+        whole = own if deadline is None else deadline
+        whole.tries += 1
+        try:
+            with anyio.fail_after(own.left()):
+                held = await self._own()
+                async with held.held if send.patience else held.turn, held.using():
+                    return await self._exchange(held, send)
+        except failures() as error:
+            raise unreachable(self._endpoint, error, send, whole) from error
 
-        own, limit = await self._own(), self._endpoint.timeout + send.patience
-        async with own.held if send.patience else own.turn:
-            try:
-                with anyio.fail_after(limit):
-                    return await self._exchange(own, send)
-            except (httpx.HTTPError, TimeoutError) as error:
-                raise _unreachable(self._endpoint, error, send) from error
-
-    async def _exchange(self, own: _LoopClient, send: Send) -> HttpReply:
-        call_id = _call_id()
-        async with own.using() as client:
-            async with client.stream(
-                send.method,
-                self._endpoint.url + send.path,
-                headers=self._endpoint.headers(send, call_id),
-                content=send.body,
-                timeout=self._endpoint.timeouts(send.patience),
-            ) as response:
-                body = bytearray()
-                _check_plain(response.headers)
-                _bound_announced(response.headers)
-                async for chunk in _apieces(response):
-                    body += chunk
-                    _bound(body, late=False, timeout=self._endpoint.timeout)
-                reply = _reply(response.status_code, response.headers, body)
-                if leftover.after(response) == "unknown":
-                    own.give_up(client)
-            try:
-                echo.check(reply, call_id)
-            except echo.AnotherReply:
-                own.give_up(client)
-                raise
+    async def _exchange(self, held: _LoopClient, send: Send) -> HttpReply:
+        call_id = new_call_id()
+        async with held.client.stream(
+            send.method,
+            self._endpoint.url + send.path,
+            headers=self._endpoint.headers(send, call_id),
+            content=send.body,
+        ) as response:
+            body = bytearray()
+            check_plain(response.headers)
+            bound_announced(response.headers)
+            async for chunk in apieces(response):
+                body += chunk
+                bound(body)
+            reply = read(response.status_code, response.headers, body)
+            if leftover.after(response) == "unknown":
+                held.given_up = True
+        try:
+            echo.check(reply, call_id)
+        except echo.AnotherReply:
+            held.given_up = True
+            raise
         return reply
 
     async def _own(self) -> _LoopClient:
-        held = self._clients.get(None)
-        if held is None or held.pid != os.getpid():
-            held = _LoopClient(self._endpoint.options())
-            self._clients.set(held)
-            await held.open()
+        held = self._held()
+        if held is not None:
+            return held
+        async with self._gate():
+            held = self._held()  # another task was here first
+            if held is None:
+                # Importing httpx and reading certificates takes longer than a loop may stand still.
+                client = await anyio.to_thread.run_sync(self._made, abandon_on_cancel=True)
+                held = _LoopClient(client)
+                self._clients.set(held)
+                await held.open()
         return held
+
+    def _held(self) -> _LoopClient | None:
+        held = self._clients.get(None)
+        usable = held is not None and held.pid == os.getpid() and not held.given_up
+        return held if usable else None
+
+    def _gate(self) -> anyio.Lock:
+        pid, gate = self._gates.get((0, anyio.Lock()))
+        if pid != os.getpid():
+            gate = anyio.Lock()
+            self._gates.set((os.getpid(), gate))
+        return gate
+
+    def _made(self) -> httpx.AsyncClient:
+        from nomos._io.transports import task_client
+
+        return task_client(self._endpoint.url, self._endpoint.proxy)
 
     async def close(self) -> None:
         """Close this loop's client; other loops close theirs when they end."""
-        held = self._clients.get(None)
-        if held is not None and held.pid == os.getpid():
+        held = self._held()
+        if held is not None:
             await held.close()
 
 
@@ -290,38 +354,26 @@ class _LoopClient:
     that is suspended around the open client closes it in time.
     """
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        import httpx
-
+    def __init__(self, client: httpx.AsyncClient) -> None:
         self.pid = os.getpid()
+        self.client = client
         self.turn = anyio.CapacityLimiter(AT_ONCE)
         self.held = anyio.CapacityLimiter(HELD_AT_ONCE)
-        self._options = options
-        self._client = httpx.AsyncClient(**options)
-        self._using: dict[httpx.AsyncClient, int] = {self._client: 0}
+        self.given_up = False
+        """Whether none of its connections may be used for another request."""
+        self._under_way = 0
         self._open = self._until_the_loop_ends()
 
     @asynccontextmanager
-    async def using(self) -> AsyncIterator[httpx.AsyncClient]:
-        """The client for one request. One that was given up is closed after its last request."""
-        client = self._client
-        self._using[client] += 1
+    async def using(self) -> AsyncIterator[None]:
+        """Count a request. A client that was given up is closed after its last one."""
+        self._under_way += 1
         try:
-            yield client
+            yield
         finally:
-            self._using[client] -= 1
-            if client is not self._client and not self._using[client]:
-                del self._using[client]
-                with anyio.CancelScope(shield=True):
-                    await client.aclose()
-
-    def give_up(self, client: httpx.AsyncClient) -> None:
-        """Use none of a client's connections for another request."""
-        import httpx
-
-        if client is self._client:
-            self._client = httpx.AsyncClient(**self._options)
-            self._using[self._client] = 0
+            self._under_way -= 1
+            if self.given_up and not self._under_way:
+                await self.close()
 
     async def open(self) -> None:
         await anext(self._open)
@@ -334,70 +386,4 @@ class _LoopClient:
             yield
         finally:
             with anyio.CancelScope(shield=True):
-                for client in tuple(self._using):
-                    await client.aclose()
-
-
-def _call_id() -> str:
-    """What a reply has to repeat; new for each try."""
-    return secrets.token_urlsafe(18)
-
-
-def _pieces(response: httpx.Response) -> Iterator[bytes]:
-    """The body as it comes. Unlike `iter_raw`, the end does not free the connection."""
-    import httpx
-
-    assert isinstance(response.stream, httpx.SyncByteStream), "a sync client has sync streams"
-    yield from response.stream
-
-
-async def _apieces(response: httpx.Response) -> AsyncIterator[bytes]:
-    import httpx
-
-    assert isinstance(response.stream, httpx.AsyncByteStream), "an async client has async streams"
-    async for piece in response.stream:
-        yield piece
-
-
-def _check_plain(headers: Mapping[str, str]) -> None:
-    """Refuse a compressed answer: a few bytes of it can be any number once they are unpacked."""
-    if headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise Unintelligible(
-            "the control plane compressed its answer, which it was asked not to do"
-        )
-
-
-def _bound_announced(headers: Mapping[str, str]) -> None:
-    """Refuse by the announced length before reading: it is cheaper than giving up half-way."""
-    announced = headers.get("content-length", "")
-    if announced.isdigit() and (len(announced) > 15 or int(announced) > MAX_REPLY):
-        raise _too_long()
-
-
-def _bound(body: bytearray, *, late: bool, timeout: float) -> None:
-    if len(body) > MAX_REPLY:
-        raise _too_long()
-    if late:
-        raise Unreachable(f"the control plane did not finish its answer within {timeout:g} s")
-
-
-def _too_long() -> Unintelligible:
-    return Unintelligible(f"the control plane's answer is longer than {MAX_REPLY} bytes")
-
-
-def _reply(status: int, headers: Mapping[str, str], body: bytearray) -> HttpReply:
-    lowered = {name.lower(): value for name, value in headers.items()}
-    return HttpReply(status, lowered, bytes(body), time.time())
-
-
-def _unreachable(endpoint: Endpoint, error: Exception, send: Send) -> Unreachable:
-    what = (
-        f"did not answer within {endpoint.timeout + send.patience:g} s"
-        if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__
-        else f"cannot be reached: {error or type(error).__name__}"
-    )
-    return Unreachable(
-        endpoint.trouble()
-        or f"the control plane at {endpoint.url} {what}. "
-        "Is it running, and is control_plane_url right?"
-    )
+                await self.client.aclose()

@@ -47,6 +47,10 @@ from nomos.models import Secret
 DEADLINE: Final = 10.0
 """Seconds for one answer. Signing takes well under a millisecond; what takes this long hangs."""
 
+SILENT: Final = 0.9
+"""The share of its deadline after which a silent binary is ended: a guard's timeout, which has to
+do for more than that, may be as long as the deadline."""
+
 
 class Link:
     """The connection to one binary path: the process, the keys it must hold, how often it died."""
@@ -55,6 +59,7 @@ class Link:
         self.path = path
         self.deadline = deadline
         self.restarts = 0
+        self.silent_since: float | None = None
         self._ids = itertools.count(1)
         self._keys: dict[str, Secret] = {}
         self._users: dict[str, set[int]] = {}
@@ -67,20 +72,29 @@ class Link:
         process = self._process
         return process if process is not None and not process.ended else None
 
-    def start(self) -> Process:
-        """Return the live process, starting one if there is none. Blocks for some milliseconds."""
-        with self._start_lock():
+    def start(self, end: float | None = None) -> Process:
+        """Return the live process, starting one if there is none. Blocks for some milliseconds.
+
+        `end` is the moment, by `time.monotonic`, by which it must have answered.
+        """
+        end = _end(self, None) if end is None else end
+        lock = self._start_lock()
+        if not lock.acquire(timeout=max(0.0, end - time.monotonic())):
+            raise _not_started(self)
+        try:
             process = self.running()
             if process is not None:
                 return process
             if self._process is not None:
                 self.restarts += 1
             process = Process(self.path)
-            self._greet(process)
+            self._greet(process, end)
             for seed in list(self._keys.values()):
                 process.submit(*self.line(LoadKey(seed=seed.reveal())), lambda _: None)
             self._process = process
             return process
+        finally:
+            lock.release()
 
     def _start_lock(self) -> threading.Lock:
         """The lock of `start`, of the class that locks have now.
@@ -149,11 +163,12 @@ class Link:
             self._process = None
         self._starting = threading.Lock()
 
-    def _greet(self, process: Process) -> None:
-        waiter = Waiter()
-        if not process.exchange(*self.line(Hello()), waiter, self.deadline):
+    def _greet(self, process: Process, end: float) -> None:
+        waiter, began = Waiter(), time.monotonic()
+        if not process.exchange(*self.line(Hello()), waiter, max(0.0, end - began)):
             process.kill()
-            raise SignerDied(f"{self.path} did not answer within {self.deadline:g} s of starting")
+            spent = round(time.monotonic() - began, 1)
+            raise SignerDied(f"{self.path} did not answer within {spent:g} s of starting")
         process.started()
         if not waiter.lines:
             raise ended_early(self.path, process.exit_status)
@@ -212,22 +227,25 @@ class Signer:
     def __init__(self, link: Link) -> None:
         self.link = link
 
-    def ask(self, request: Request) -> Answer | Refused:
+    def ask(self, request: Request, seconds: float | None = None) -> Answer | Refused:
+        """Ask; `seconds` bounds all of it, starting the binary included, below its own bound."""
+        end = _end(self.link, seconds)
         for last in (False, True):
-            answer = self._ask(request, last=last)
+            answer = self._ask(request, end)
             if answer is not None and not _again(self.link, request, answer, last=last):
                 return answer
         raise _died(self.link)
 
-    def _ask(self, request: Request, *, last: bool) -> Answer | Refused | None:
-        process, waiter = self.link.start(), Waiter()
+    def _ask(self, request: Request, end: float) -> Answer | Refused | None:
+        process, waiter = self.link.start(end), Waiter()
         ident, line = self.link.line(request)
+        sent = time.monotonic()
         try:
-            in_time = process.exchange(ident, line, waiter, self.link.deadline)
+            in_time = process.exchange(ident, line, waiter, max(0.0, end - sent))
         except SignerDied:
             return None
         if not in_time:
-            raise _overdue(self.link, process, ident)
+            raise _overdue(self.link, process, ident, sent)
         return self.link.finish(request, waiter.lines) if waiter.lines else None
 
 
@@ -237,36 +255,41 @@ class AsyncSigner:
     def __init__(self, link: Link) -> None:
         self.link = link
 
-    async def ask(self, request: Request) -> Answer | Refused:
+    async def ask(self, request: Request, seconds: float | None = None) -> Answer | Refused:
+        """See `Signer.ask`."""
+        end = _end(self.link, seconds)
         for last in (False, True):
-            answer = await self._ask(request, last=last)
+            answer = await self._ask(request, end)
             if answer is not None and not _again(self.link, request, answer, last=last):
                 return answer
         raise _died(self.link)
 
-    async def _ask(self, request: Request, *, last: bool) -> Answer | Refused | None:
+    async def _ask(self, request: Request, end: float) -> Answer | Refused | None:
         process = self.link.running()
         if process is None:
-            process = await _in_thread(self.link)
+            process = await _in_thread(self.link, end)
         waiter = TaskWaiter()
         ident, line = self.link.line(request)
+        sent = time.monotonic()
         try:
             process.submit(ident, line, waiter.done)
         except SignerDied:
             return None
         try:
-            with anyio.move_on_after(self.link.deadline) as scope:
+            with anyio.move_on_after(max(0.0, end - sent)) as scope:
                 await waiter.arrival()
         finally:
             process.forget(ident)
         if scope.cancelled_caught:
-            raise _overdue(self.link, process, ident)
+            raise _overdue(self.link, process, ident, sent)
         return self.link.finish(request, waiter.lines) if waiter.lines else None
 
 
-async def _in_thread(link: Link) -> Process:
+async def _in_thread(link: Link, end: float) -> Process:
     try:
-        return await anyio.to_thread.run_sync(link.start)
+        with anyio.move_on_after(max(0.0, end - time.monotonic())):
+            return await anyio.to_thread.run_sync(link.start, end, abandon_on_cancel=True)
+        raise _not_started(link)
     except RuntimeError as error:
         raise SignerError(
             f"the signing binary {link.path} could not be started: {error}. "
@@ -300,16 +323,36 @@ def _died(link: Link) -> SignerDied:
     return SignerDied(f"the signing binary {link.path} ended twice before it answered")
 
 
-def _overdue(link: Link, process: Process, ident: int) -> SignerDied:
-    """Give up on one request, and on the binary only if it answers nobody any more."""
+def _not_started(link: Link) -> SignerDied:
+    return SignerDied(
+        f"the signing binary {link.path} was not ready in the time that was left: the machine may "
+        "be busy; a longer timeout= gives it more"
+    )
+
+
+def _end(link: Link, seconds: float | None) -> float:
+    """The moment by which an answer must be there."""
+    left = link.deadline if seconds is None else min(link.deadline, seconds)
+    return time.monotonic() + left
+
+
+def _overdue(link: Link, process: Process, ident: int, sent: float) -> SignerDied:
+    """Give up on one request, and on the binary only if it answers nobody any more.
+
+    A caller with little time says nothing about the binary: it is ended when it has been silent
+    for its own deadline since the first of the requests in a row that it did not answer.
+    """
     process.forget(ident)
-    if time.monotonic() - process.heard_at < link.deadline:
-        return SignerDied(
-            f"the signing binary gave no answer within {link.deadline:g} s: it is busy"
-        )
+    now = time.monotonic()
+    spent = f"{round(now - sent, 1):g}"
+    if link.silent_since is None or process.heard_at > link.silent_since:
+        link.silent_since = sent
+    if now - max(link.silent_since, process.heard_at) < SILENT * link.deadline:
+        return SignerDied(f"the signing binary gave no answer within {spent} s: it is busy")
+    link.silent_since = None
     process.kill()
     return SignerDied(
-        f"the signing binary gave no answer within {link.deadline:g} s and was ended; "
+        f"the signing binary gave no answer within {spent} s and was ended; "
         "the next request starts a new one"
     )
 

@@ -1,48 +1,149 @@
-"""Which URLs a guard or a verifier may be pointed at."""
+"""Which URLs may be called: one rule for guards, verifiers, the command line and the server.
+
+API keys and tokens travel over https, or in clear text inside this machine. Plain http to another
+host is refused, unless the user names that host: `allow_insecure=` of guards and verifiers,
+`--insecure-host` of the command line, or `NOMOS_ALLOW_INSECURE_HOSTS` for all of them and for the
+server. Loopback is 127.0.0.0/8, ::1 and the name `localhost`, in these spellings alone: no other
+name is looked up to find out, and `localhost.` or an IPv4-mapped address is another host.
+"""
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-from urllib.parse import urlsplit
+import os
+import re
+from collections.abc import Collection, Iterable, Mapping
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
 
 from nomos.errors import ConfigurationError
 
+INSECURE_HOSTS: Final = "NOMOS_ALLOW_INSECURE_HOSTS"
+"""Hosts that plain http may be used to, with commas between them."""
 
-def checked_url(url: str, *, setting: str) -> str:
-    """Return a base URL without its trailing slash; raises `ConfigurationError` for any other.
+MAX_URL: Final = 2048
+MAX_HOSTS: Final = 1000
+LOOPBACK: Final = IPv4Network("127.0.0.0/8")
+LOOPBACK_6: Final = IPv6Address("::1")
 
-    The message does not repeat the URL, which may hold a password.
+_NETLOC: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?")
+_NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
+
+
+def checked_url(
+    url: str, *, setting: str, allow_insecure: Iterable[str] = (), query: bool = False
+) -> str:
+    """Return a base URL without its trailing slash, if it may be called.
+
+    `setting` names where the URL comes from. `query` permits one, as webhooks have. Raises
+    `ConfigurationError` for anything but https, http on loopback, and http to a host that is
+    named. The message does not repeat the URL, which may hold a password.
     """
-    if not _is_url(url):
+    parts = _parts(url)
+    if parts is None or parts.fragment or (parts.query and not query):
+        without = "password or fragment" if query else "password, query or fragment"
         raise ConfigurationError(
-            f"{setting} must be an http(s) URL such as https://nomos.example.com, without a user "
-            "name, password, query or fragment",
+            f"{setting} must be an http(s) URL such as https://nomos.example.com, without spaces, "
+            f"user name, {without}, and with addresses written in full (127.0.0.1)",
+            setting=setting,
+        )
+    host = parts.hostname or ""
+    if parts.scheme == "http" and not _is_loopback(host) and host not in named(allow_insecure):
+        raise ConfigurationError(
+            f"{setting} is plain http to {host}: keys and tokens could be read on the way. Use "
+            f"https, or permit this host by name: allow_insecure=[{host!r}], "
+            f"--insecure-host {host}, or {INSECURE_HOSTS}={host}",
             setting=setting,
         )
     return url.rstrip("/")
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL names this machine."""
-    host = urlsplit(url).hostname or ""
+    """Whether a URL names this machine, without looking any name up."""
+    parts = _parts(url)
+    return parts is not None and _is_loopback(parts.hostname or "")
+
+
+def named(
+    allow_insecure: Iterable[str] = (), environ: Mapping[str, str] | None = None
+) -> Collection[str]:
+    """Return the hosts that plain http may be used to: those given, and those of the variable.
+
+    Raises `ConfigurationError`, naming where it stands, for what is no host name or address.
+    """
+    if isinstance(allow_insecure, str | bytes):
+        raise ConfigurationError(
+            'allow_insecure is a list of host names, such as ["pdp.internal"]',
+            setting="allow_insecure",
+        )
+    text = (os.environ if environ is None else environ).get(INSECURE_HOSTS, "")
+    listed = [each.strip() for each in text.split(",") if each.strip()]
+    return frozenset(
+        [
+            *(_host(each, "allow_insecure") for each in allow_insecure),
+            *(_host(each, INSECURE_HOSTS) for each in listed[:MAX_HOSTS]),
+        ]
+    )
+
+
+def _host(given: object, setting: str) -> str:
+    parts = _parts(f"http://{given}") if isinstance(given, str) else None
+    bare = isinstance(given, str) and given.count(":") != 1 and "/" not in given
+    if parts is None and isinstance(given, str):
+        parts = _parts(f"http://[{given}]")
+    if not bare or parts is None:
+        raise ConfigurationError(
+            f"{setting} holds what is not a host: write names or addresses, such as "
+            "pdp.internal, without scheme, port or wildcard",
+            setting=setting,
+        )
+    return parts.hostname or ""
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
     try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _is_url(url: object) -> bool:
-    if not isinstance(url, str) or not url.isascii() or not url.isprintable() or " " in url:
+        return IPv4Address(host) in LOOPBACK
+    except AddressValueError:
+        pass
+    try:
+        return IPv6Address(host) == LOOPBACK_6
+    except AddressValueError:
         return False
+
+
+def _parts(url: object) -> SplitResult | None:
+    """Split a URL that every parser reads in the same way; None for any other."""
+    if not isinstance(url, str) or not url.isascii() or not url.isprintable():
+        return None
+    if " " in url or "\\" in url or len(url) > MAX_URL:
+        return None
     try:
         parts = urlsplit(url)
-        port = parts.port
+        port, host = parts.port, parts.hostname or ""
     except ValueError:
-        return False
-    return (
-        parts.scheme in ("http", "https")
-        and bool(parts.hostname)
-        and port != 0
-        and "@" not in parts.netloc
-        and not (parts.query or parts.fragment)
-    )
+        return None
+    good = parts.scheme in ("http", "https") and _NETLOC.fullmatch(parts.netloc) and port != 0
+    return parts if good and _is_host(host) else None
+
+
+def _is_host(host: str) -> bool:
+    """Whether it is an address in full, or a name that can be looked up (RFC 1035, 2.3.4).
+
+    `127.1`, `0x7f000001` and `2130706433` are addresses to some and names to others.
+    """
+    if ":" in host:
+        try:
+            IPv6Address(host)
+        except AddressValueError:
+            return False
+        return True
+    labels = host.removesuffix(".").split(".")
+    if _NUMBER.fullmatch(labels[-1]):
+        try:
+            IPv4Address(host)
+        except AddressValueError:
+            return False
+        return True
+    return all(0 < len(label) < 64 for label in labels)

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from nomos.cli import insecure
 from nomos.errors import ConfigurationError, InvalidPolicy, NomosError
 
 P = ParamSpec("P")
@@ -63,7 +64,8 @@ def told(command: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return command(*args, **kwargs)
+            with insecure.given(kwargs):
+                return command(*args, **kwargs)
         except InvalidPolicy as invalid:
             for problem in invalid.problems:
                 stderr.print(Text.assemble(("policy ", "bold red"), str(problem)))
@@ -72,4 +74,5 @@ def told(command: Callable[P, T]) -> Callable[P, T]:
             stderr.print(Text.assemble(("error: ", "bold red"), str(error), (setting, "dim")))
         raise typer.Exit(1)
 
+    insecure.with_option(run, command)
     return run

@@ -22,7 +22,8 @@ from nomos._core.echo import MEMBER
 from nomos._core.effects import HttpReply, Send
 from nomos._core.replies import raise_error
 from nomos._io.http import Endpoint, Http
-from nomos._io.urls import checked_url, is_loopback
+from nomos._io.urls import checked_url
+from nomos.cli import insecure
 from nomos.cli.operator_key import DEV_KEY_FILE, KEY, KEY_FILE, Key, find_key
 from nomos.errors import (
     AuthenticationError,
@@ -61,8 +62,10 @@ class Operator:
     def __init__(self, url: str, key: Key, *, timeout: float = TIMEOUT) -> None:
         self.url = url
         self._key = key
-        direct = is_loopback(url)
-        self._http = Http(Endpoint(url, api_key=key.secret, timeout=timeout, direct=direct))
+        endpoint = Endpoint(
+            url, api_key=key.secret, timeout=timeout, allow_insecure=insecure.hosts()
+        )
+        self._http = Http(endpoint)
 
     @classmethod
     def find(
@@ -75,7 +78,8 @@ class Operator:
     ) -> Self:
         """The operator that options and environment name. Raises `ConfigurationError`."""
         setting = "--control-url" if control_url else CONTROL_URL
-        url = checked_url(control_url or environ.get(CONTROL_URL) or DEV_URL, setting=setting)
+        url = control_url or environ.get(CONTROL_URL) or DEV_URL
+        url = checked_url(url, setting=setting, allow_insecure=insecure.hosts())
         return cls(url, find_key(url, key_file, environ), timeout=timeout)
 
     def get(self, path: str, /, **query: object) -> Any:

@@ -14,8 +14,9 @@ from rich.text import Text
 
 from nomos._io.keyfile import read_private_line
 from nomos._io.signer import AsyncSigner, shared
-from nomos._io.urls import checked_url, is_loopback
+from nomos._io.urls import checked_url
 from nomos._settings import checked_api_key
+from nomos.cli import insecure
 from nomos.cli.console import stdout, told
 from nomos.cli.server_extra import server_extra
 from nomos.errors import ConfigurationError
@@ -63,7 +64,7 @@ def pdp(
         from nomos.server.settings import Settings
 
     raise_descriptor_limit()
-    url = checked_url(control_url, setting="--control-url")
+    url = checked_url(control_url, setting="--control-url", allow_insecure=insecure.hosts())
     listener = bind(host, port)
     try:
         settings = Settings(
@@ -79,7 +80,7 @@ def pdp(
             host_names=(*(host_name or ()), *named_hosts(os.environ)),
         )
         check_apart(settings, policies)
-        trust = Trust(issuer, _api_key(key_file), tenant, direct=is_loopback(url))
+        trust = Trust(issuer, _api_key(key_file), tenant, allow_insecure=insecure.hosts())
         asyncio.run(_run(settings, trust, listener))
     finally:
         listener.close()

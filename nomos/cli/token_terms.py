@@ -20,6 +20,7 @@ from nomos._core.seen import Seen
 from nomos._io.following import Follower
 from nomos._io.urls import checked_url, is_loopback
 from nomos._settings import VARIABLES, checked_api_key
+from nomos.cli import insecure
 from nomos.cli.operator_key import DEV_KEY_FILE, KEY, KEY_FILE, find_key
 from nomos.cli.token_text import Given
 from nomos.cli.token_verdict import Terms, View
@@ -130,8 +131,10 @@ def _followed(options: Options, control_url: str, terms: Terms) -> Iterator[View
             "and verify the tokens of another by a command of their own",
             setting="--control-url",
         )
-    url = checked_url(control_url, setting="--control-url")
-    follower = Follower(url, api_key=_key(url, options.key_file, os.environ), pinned=issuer)
+    hosts = insecure.hosts()
+    url = checked_url(control_url, setting="--control-url", allow_insecure=hosts)
+    key = _key(url, options.key_file, os.environ)
+    follower = Follower(url, api_key=key, pinned=issuer, allow_insecure=hosts)
     try:
         _ready(follower)
         yield Feed(follower, url, _known(options))

@@ -1,20 +1,22 @@
 """What the server takes from the environment: where others are, and their credentials.
 
-`NOMOS_<PROVIDER>_URL` overrides a provider's base URL; `NOMOS_<PROVIDER>_TOKEN`, or the file
+`NOMOS_<PROVIDER>_URL` overrides a provider's base URL, and `NOMOS_<PROVIDER>_CA_FILE` names the
+authorities (PEM) that its certificate is checked against; `NOMOS_<PROVIDER>_TOKEN`, or the file
 that `NOMOS_<PROVIDER>_TOKEN_FILE` names, holds the credential that only the provider sees.
 `NOMOS_WEBHOOK_URL`, with `NOMOS_WEBHOOK_SECRET` or `NOMOS_WEBHOOK_SECRET_FILE`, is told of
-questions to people. `NOMOS_HOST_NAMES` lists the hosts that requests may be for.
+questions to people. All of these are https, or of this machine; `NOMOS_ALLOW_INSECURE_HOSTS`
+names other hosts that plain http may be used to. `NOMOS_HOST_NAMES` lists the hosts that requests
+may be for.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
+from nomos._io.urls import checked_url
 from nomos.errors import ConfigurationError
 from nomos.models import MAX_CHAIN_DEPTH, Secret
 from nomos.resources import Catalog
@@ -30,7 +32,6 @@ MAX_DEPTH: Final = "NOMOS_MAX_CHAIN_DEPTH"
 WEBHOOK_URL: Final = "NOMOS_WEBHOOK_URL"
 WEBHOOK_KEY: Final = "NOMOS_WEBHOOK_SECRET"
 WEBHOOK_KEY_FILE: Final = "NOMOS_WEBHOOK_SECRET_FILE"
-MAX_WEBHOOK_URL: Final = 2048
 
 
 def upstreams(catalog: Catalog, environ: Mapping[str, str]) -> dict[str, UpstreamTarget]:
@@ -40,7 +41,11 @@ def upstreams(catalog: Catalog, environ: Mapping[str, str]) -> dict[str, Upstrea
         variable = setting(name, "URL")
         url = environ.get(variable) or BASE_URLS.get(name)
         if provider.handler == "http" and url:
-            found[name] = UpstreamTarget(_checked(url, variable), _token(environ, name))
+            found[name] = UpstreamTarget(
+                checked_url(url, setting=variable),
+                _token(environ, name),
+                environ.get(setting(name, "CA_FILE")) or None,
+            )
     return found
 
 
@@ -72,12 +77,7 @@ def webhook(environ: Mapping[str, str]) -> Webhook | None:
                 setting=WEBHOOK_URL,
             )
         return None
-    if not _may_be_told(url):
-        raise ConfigurationError(
-            f"{WEBHOOK_URL} must be an https:// URL without user name and fragment (http:// only "
-            "for this machine): it carries what agents want to do",
-            setting=WEBHOOK_URL,
-        )
+    checked_url(url, setting=WEBHOOK_URL, query=True)
     if secret is None:
         raise ConfigurationError(
             f"{WEBHOOK_URL} needs {WEBHOOK_KEY} or {WEBHOOK_KEY_FILE}, with which messages "
@@ -86,41 +86,6 @@ def webhook(environ: Mapping[str, str]) -> Webhook | None:
         )
     checked_secret(secret, setting=WEBHOOK_KEY)
     return Webhook(url, secret)
-
-
-def _may_be_told(url: str) -> bool:
-    if not (url.isascii() and url.isprintable()) or " " in url or len(url) > MAX_WEBHOOK_URL:
-        return False
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return False
-    host = parts.hostname or ""
-    safe = parts.scheme == "https" or (parts.scheme == "http" and _is_this_machine(host))
-    return safe and bool(host) and port != 0 and "@" not in parts.netloc and not parts.fragment
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _checked(url: str, variable: str) -> str:
-    try:
-        parts = urlsplit(url)
-        good = (
-            parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
-        )
-    except ValueError:
-        good = False
-    if not good:
-        raise ConfigurationError(
-            f"{variable} must be an http(s) URL without a user name", setting=variable
-        )
-    return url.rstrip("/")
 
 
 def _token(environ: Mapping[str, str], provider: str) -> Secret | None:

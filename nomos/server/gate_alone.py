@@ -50,13 +50,13 @@ _TENANT: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 class Trust:
     """Whom a PDP believes: the issuer it pins, and the API key that opens the feed for it.
 
-    `direct` ignores proxy settings of the environment on the way to the control plane.
+    `allow_insecure` names hosts where the control plane may be asked over plain http.
     """
 
     issuer: str
     api_key: Secret
     tenant: str = DEFAULT
-    direct: bool = False
+    allow_insecure: tuple[str, ...] = ()
 
 
 class Alone:
@@ -96,7 +96,10 @@ class Alone:
         live = Live(policy.load(settings.policies, catalog, settings.facts))
         versions.warn(live.bundle)
         endpoint = Endpoint(
-            settings.control_url, api_key=trust.api_key, timeout=TIMEOUT, direct=trust.direct
+            settings.control_url,
+            api_key=trust.api_key,
+            timeout=TIMEOUT,
+            allow_insecure=trust.allow_insecure,
         )
         try:
             async with AsyncExitStack() as closing:

@@ -21,10 +21,15 @@ DEEPEST_CHAIN: Final = 32
 
 @dataclass(frozen=True)
 class UpstreamTarget:
-    """Where a provider is reached, and the credential that agents never see."""
+    """Where a provider is reached, and the credential that agents never see.
+
+    `ca_file` (PEM) holds the authorities that its certificate is checked against; None for those
+    that all else is checked against.
+    """
 
     base_url: str
     token: Secret | None = None
+    ca_file: str | None = None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ BOMB: Final = gzip.compress(gzip.compress(bytes(64 * 1024 * 1024), 1))
 
 
 def sent(url: str) -> HttpReply:
-    http = Http(Endpoint(url, api_key=Secret("k"), timeout=10, direct=True))
+    http = Http(Endpoint(url, api_key=Secret("k"), timeout=10))
     try:
         return http.send(POST)
     finally:
@@ -31,7 +31,7 @@ def sent(url: str) -> HttpReply:
 
 
 def streamed(url: str) -> HttpReply:
-    http = Http(Endpoint(url, api_key=None, timeout=10, direct=True))
+    http = Http(Endpoint(url, api_key=None, timeout=10))
     try:
         with http.stream(POST) as (reply, pieces):
             return HttpReply(reply.status, reply.headers, reply.body + b"".join(pieces), reply.at)
@@ -41,7 +41,7 @@ def streamed(url: str) -> HttpReply:
 
 def awaited(url: str) -> HttpReply:
     async def go() -> HttpReply:
-        http = AsyncHttp(Endpoint(url, api_key=None, timeout=10, direct=True))
+        http = AsyncHttp(Endpoint(url, api_key=None, timeout=10))
         try:
             return await http.send(POST)
         finally:

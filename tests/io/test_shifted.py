@@ -85,7 +85,7 @@ def always(content: bytes) -> Callable[[int, str], bytes]:
 
 
 def endpoint(url: str) -> Endpoint:
-    return Endpoint(url, api_key=None, timeout=5, direct=True)
+    return Endpoint(url, api_key=None, timeout=5)
 
 
 Outcome = HttpReply | ControlPlaneError

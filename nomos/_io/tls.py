@@ -1,0 +1,79 @@
+"""Whom TLS connections trust: `SSL_CERT_FILE` and `SSL_CERT_DIR`, or else Mozilla's authorities.
+
+What is wrong with a variable is a `ConfigurationError` that names it, and no error of OpenSSL.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from nomos.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import ssl
+
+CERT_FILE: Final = "SSL_CERT_FILE"
+CERT_DIR: Final = "SSL_CERT_DIR"
+KEY_LOG: Final = "SSLKEYLOGFILE"
+
+
+def trust(
+    environ: Mapping[str, str], *, ca_file: str | None = None, setting: str = CERT_FILE
+) -> ssl.SSLContext:
+    """Return a client's context; it reads files, and takes some tens of milliseconds.
+
+    `ca_file` (PEM) is trusted alone, in place of what the environment names; `setting` is where
+    it was named. Raises `ConfigurationError`.
+    """
+    import ssl
+
+    import httpx
+
+    try:
+        if ca_file is not None:
+            return ssl.create_default_context(cafile=_readable(ca_file, setting))
+        file, folder = environ.get(CERT_FILE), environ.get(CERT_DIR)
+        if file or folder:
+            return ssl.create_default_context(
+                cafile=_readable(file, CERT_FILE) if file else None,
+                capath=_folders(folder) if folder else None,
+            )
+        return httpx.create_ssl_context(trust_env=False)
+    except ssl.SSLError:
+        # Only a file of certificates that somebody named can be wrong in this way.
+        named = setting if ca_file is not None else CERT_FILE
+        raise ConfigurationError(
+            f"{named} holds no certificates: it must be a file of authorities in PEM form, each "
+            "from BEGIN CERTIFICATE to END CERTIFICATE",
+            setting=named,
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(
+            f"{KEY_LOG} names a file that cannot be written: {error.strerror}. Unset it, or "
+            "name another",
+            setting=KEY_LOG,
+        ) from error
+
+
+def _readable(path: str, setting: str) -> str:
+    try:
+        with Path(path).open("rb"):
+            return path
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it is not a path"
+        raise ConfigurationError(
+            f"{setting} names a file of certificates that cannot be read: {path!r}: {why}",
+            setting=setting,
+        ) from error
+
+
+def _folders(path: str) -> str:
+    """Return what OpenSSL takes for folders; one that is missing would be skipped silently."""
+    if not any(Path(each).is_dir() for each in path.split(os.pathsep) if each):
+        raise ConfigurationError(
+            f"{CERT_DIR} names no folder that exists: {path!r}", setting=CERT_DIR
+        )
+    return path

@@ -1,0 +1,154 @@
+"""The httpx clients that everything of the SDK is sent by, made of connections that end in time.
+
+They read nothing of the environment but whom TLS trusts, and that for https alone. Making one
+imports httpx and reads certificates: some hundred milliseconds the first time.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Final
+
+import httpcore
+import httpx
+
+from nomos._io.network import CONNECT_SECONDS, LoopBackend, TimedBackend
+from nomos._io.proxies import Proxy
+from nomos._io.tls import trust
+
+KEPT: Final = 20
+"""Idle connections of one client."""
+
+KEPT_SECONDS: Final = 5.0
+
+
+def thread_client(url: str, proxy: Proxy | None) -> httpx.Client:
+    """Return a client for threads. Its `timeout` is a moment, by `time.monotonic`."""
+    pool = httpcore.ConnectionPool(
+        ssl_context=_context(url),
+        proxy=_proxy(proxy),
+        # Each thread has a connection: a bound here would make some wait for others' people.
+        max_connections=None,
+        max_keepalive_connections=KEPT,
+        keepalive_expiry=KEPT_SECONDS,
+        network_backend=TimedBackend(),
+    )
+    return httpx.Client(transport=_Threads(pool), trust_env=False, follow_redirects=False)
+
+
+def task_client(url: str, proxy: Proxy | None) -> httpx.AsyncClient:
+    """Return a client for tasks, whose cancel scopes bound all but the time to connect."""
+    pool = httpcore.AsyncConnectionPool(
+        ssl_context=_context(url),
+        proxy=_proxy(proxy),
+        max_connections=None,
+        max_keepalive_connections=KEPT,
+        keepalive_expiry=KEPT_SECONDS,
+        network_backend=LoopBackend(),
+    )
+    timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
+    return httpx.AsyncClient(
+        transport=_Tasks(pool), trust_env=False, follow_redirects=False, timeout=timeout
+    )
+
+
+def _context(url: str) -> ssl.SSLContext | None:
+    return trust(os.environ) if url.startswith("https:") else None
+
+
+def _proxy(proxy: Proxy | None) -> httpcore.Proxy | None:
+    if proxy is None:
+        return None
+    context = trust(os.environ) if proxy.url.startswith("https:") else None
+    return httpcore.Proxy(proxy.url, auth=proxy.auth, ssl_context=context)
+
+
+class _Threads(httpx.BaseTransport):
+    def __init__(self, pool: httpcore.ConnectionPool) -> None:
+        self._pool = pool
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        reply = self._pool.handle_request(_request(request, request.stream))
+        return _response(reply, _Body(reply))
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+class _Tasks(httpx.AsyncBaseTransport):
+    def __init__(self, pool: httpcore.AsyncConnectionPool) -> None:
+        self._pool = pool
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        body = _Sent(await request.aread())
+        reply = await self._pool.handle_async_request(_request(request, body))
+        return _response(reply, _AsyncBody(reply))
+
+    async def aclose(self) -> None:
+        await self._pool.aclose()
+
+
+class _Body(httpx.SyncByteStream):
+    def __init__(self, reply: httpcore.Response) -> None:
+        self._reply = reply
+        self._stream = reply.stream  # the way to its connection: see leftover
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._reply.iter_stream()
+
+    def close(self) -> None:
+        self._reply.close()
+
+
+class _AsyncBody(httpx.AsyncByteStream):
+    def __init__(self, reply: httpcore.Response) -> None:
+        self._reply = reply
+        self._stream = reply.stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._reply.aiter_stream():
+            yield piece
+
+    async def aclose(self) -> None:
+        await self._reply.aclose()
+
+
+class _Sent:
+    """A request's body. A generator would be left half-way when its task is cancelled."""
+
+    def __init__(self, content: bytes) -> None:
+        self._left = [content] if content else []
+
+    def __aiter__(self) -> _Sent:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
+
+
+def _request(request: httpx.Request, body: Any) -> httpcore.Request:
+    return httpcore.Request(
+        method=request.method,
+        url=httpcore.URL(
+            scheme=request.url.raw_scheme,
+            host=request.url.raw_host,
+            port=request.url.port,
+            target=request.url.raw_path,
+        ),
+        headers=request.headers.raw,
+        content=body,
+        extensions=request.extensions,
+    )
+
+
+def _response(reply: httpcore.Response, body: Any) -> httpx.Response:
+    return httpx.Response(
+        status_code=reply.status,
+        headers=reply.headers,
+        stream=body,
+        extensions=reply.extensions,
+    )

@@ -1,0 +1,267 @@
+"""`timeout` bounds a call as a whole, whatever the other side does.
+
+Bounds are far above what is right and far below what they were: machines are busy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from colours import COLOURS, Colour
+from hostile import Reply, control_plane
+from wires import Peer, Wire, call_id, serving
+
+from nomos import AsyncAuthGuard, errors
+from nomos._core.echo import first_line
+from nomos._core.effects import Send
+from nomos._io import network
+from nomos._io.http import Endpoint, Http
+from nomos._io.locate import find_binary
+from nomos._io.signer import Link, Signer
+from nomos._wire import Hello
+from nomos.cli.operator import Operator
+from nomos.cli.operator_key import Key
+from nomos.models import Secret
+
+DENY = b'{"decision":"deny","reason":"policy_denied","receiptId":"evt_1"}'
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: "
+READ: dict[str, Any] = {
+    "command": "/github/issue/list",
+    "resource": {"provider": "github", "owner": "acme", "repo": "app"},
+}
+ENV = "env_01jb"
+LATE = 8.0
+"""Seconds, beyond which a call with a timeout of one second has ignored it."""
+
+each_colour = pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
+
+
+def dripping_headers(peer: Peer) -> None:
+    while peer.request():
+        peer.drip(HEAD + str(len(DENY)).encode() + b"\r\nx: " + b"x" * 400, 0.1)
+
+
+def dripping_body(peer: Peer) -> None:
+    while peer.request():
+        peer.sock.sendall(HEAD + b"400\r\n\r\n")
+        peer.drip(DENY + b" " * 336, 0.1)
+
+
+def dripping_chunks(peer: Peer) -> None:
+    while peer.request():
+        peer.sock.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        peer.drip(b"1\r\n \r\n" * 100, 0.05)
+
+
+def dripping_informational(peer: Peer) -> None:
+    while peer.request():
+        while not peer.stopped.wait(0.1):
+            peer.sock.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+
+
+def silent(peer: Peer) -> None:
+    peer.silence()
+
+
+PEERS = [dripping_headers, dripping_body, dripping_chunks, dripping_informational, silent]
+
+
+@each_colour
+@pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.__name__)
+def test_a_call_ends_with_its_timeout(colour: Colour, peer: Callable[[Peer], None]) -> None:
+    with serving(peer) as wire:
+        guard = colour.guard(control_plane_url=wire.url, timeout=1)
+        began = time.monotonic()
+        with pytest.raises(errors.Unreachable, match="did not answer within") as raised:
+            colour.call(guard.authorize, **READ)
+        spent = time.monotonic() - began
+        colour.call(guard.close)
+    assert 0.9 < spent < LATE
+    said = float(str(raised.value).partition("within ")[2].partition(" s")[0])
+    assert said <= spent + 0.1
+    assert spent - said < 3
+    assert raised.value.sent
+
+
+@each_colour
+def test_retries_end_with_the_timeout_and_the_time_is_told(colour: Colour) -> None:
+    def refuse(peer: Peer) -> None:
+        peer.request()
+
+    with serving(refuse) as wire:
+        guard = colour.guard(control_plane_url=wire.url, timeout=10)
+        with pytest.raises(errors.Unreachable, match="tried 3 times") as raised:
+            colour.call(guard.authorize, **READ)
+        colour.call(guard.close)
+    assert wire.count == 3
+    assert raised.value.sent
+    assert "it may have been acted on" in str(raised.value)
+    assert "without sending a response" in str(raised.value)
+
+
+@each_colour
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_pause_that_the_timeout_has_no_room_for_is_not_made(colour: Colour, status: int) -> None:
+    reply = Reply(status, {"error": "busy"}, headers={"retry-after": "20"})
+    with control_plane(reply) as plane:
+        guard = colour.guard(control_plane_url=plane.url, timeout=2)
+        began = time.monotonic()
+        with pytest.raises((errors.RateLimited, errors.ServerError), match="busy"):
+            colour.call(guard.authorize, **READ)
+        assert time.monotonic() - began < LATE
+        colour.call(guard.close)
+    assert len(plane.requests) == 1
+
+
+@each_colour
+@pytest.mark.parametrize("timeout", [0, 1])
+def test_waiting_for_a_person_ends_in_time_on_a_black_hole(colour: Colour, timeout: float) -> None:
+    with serving(silent) as wire:
+        guard = colour.guard(control_plane_url=wire.url, timeout=1 if timeout == 0 else 30)
+        began = time.monotonic()
+        with pytest.raises(errors.Unreachable):
+            colour.call(guard.wait_for_approval, envelope_id=ENV, timeout=timeout)
+        assert 0.9 < time.monotonic() - began < LATE
+        colour.call(guard.close)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_waiting_for_a_turn_counts(backend: str) -> None:
+    ended: list[float] = []
+
+    async def one(guard: AsyncAuthGuard, began: float) -> None:
+        with pytest.raises(errors.Unreachable):
+            await guard.authorize(**READ)
+        ended.append(time.monotonic() - began)
+
+    async def all_of_them(wire: Wire) -> None:
+        guard = AsyncAuthGuard(control_plane_url=wire.url, timeout=1)
+        began = time.monotonic()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(100):
+                tasks.start_soon(one, guard, began)
+        await guard.close()
+
+    with serving(silent) as wire:
+        anyio.run(all_of_them, wire, backend=backend)
+    assert len(ended) == 100
+    assert max(ended) < LATE
+
+
+@each_colour
+def test_a_binary_that_hangs_is_within_the_timeout(
+    colour: Colour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    binary = tmp_path / "nomos-ucan"
+    binary.write_text("#!/bin/sh\nexec sleep 60\n")
+    binary.chmod(0o755)
+    monkeypatch.setenv("NOMOS_UCAN_BIN", str(binary))
+    guard = colour.guard(control_plane_url="http://127.0.0.1:1", timeout=1)
+    began = time.monotonic()
+    with pytest.raises(errors.SignerDied):
+        colour.call(guard.authorize, **READ)
+    assert time.monotonic() - began < LATE
+    colour.call(guard.close)
+
+
+def test_a_binary_is_ended_for_its_own_silence_and_not_for_a_callers_haste() -> None:
+    link = Link(find_binary(), deadline=2)
+    signer = Signer(link)
+    signer.ask(Hello())
+    process = link.running()
+    assert process is not None
+    os.kill(process.pid, signal.SIGSTOP)
+    for _ in range(2):
+        with pytest.raises(errors.SignerDied, match="busy"):
+            signer.ask(Hello(), 0.1)
+    os.kill(process.pid, signal.SIGCONT)
+    signer.ask(Hello())
+    assert link.running() is process
+    os.kill(process.pid, signal.SIGSTOP)
+    end = time.monotonic() + 30
+    while link.running() is process:
+        assert time.monotonic() < end
+        with contextlib.suppress(errors.SignerDied):
+            signer.ask(Hello(), 0.3)
+    signer.ask(Hello())
+    link.close()
+
+
+@pytest.mark.parametrize("seconds", [0.5, 30])
+def test_looking_a_name_up_is_within_the_timeout(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+    looked: list[str] = []
+
+    def hang(host: str, *_: Any, **__: Any) -> list[Any]:
+        looked.append(host)
+        over.wait(60)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    host = f"nomos{seconds:.0f}.invalid"
+    endpoint = Endpoint(f"http://{host}", api_key=None, timeout=seconds, allow_insecure=[host])
+    http = Http(endpoint)
+    try:
+        for _ in range(2):
+            began = time.monotonic()
+            with pytest.raises(errors.Unreachable, match="within") as raised:
+                http.send(Send("GET", "/", {}))
+            assert time.monotonic() - began < min(seconds, network.CONNECT_SECONDS) + 5
+            assert not raised.value.sent
+        assert looked == [host]
+    finally:
+        over.set()
+        http.close()
+
+
+def test_localhost_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise AssertionError("localhost was looked up")
+
+    with control_plane(Reply(body=json.loads(DENY))) as plane:
+        url = plane.url.replace("127.0.0.1", "localhost")
+        for colour in COLOURS[:1]:
+            guard = colour.guard(control_plane_url=url)
+            with monkeypatch.context() as patched:
+                patched.setattr(network, "_Lookup", fail)
+                assert colour.call(guard.authorize, **READ).decision == "deny"
+            colour.call(guard.close)
+
+
+def test_a_long_answer_may_take_long_and_not_forever() -> None:
+    def steady(peer: Peer) -> None:
+        first = first_line(call_id(peer.request()))
+        peer.sock.sendall(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + first)
+        for number in range(20):
+            peer.sock.sendall(b"%d %s\n" % (number, b"x" * 1100))
+            time.sleep(0.1)
+
+    def dripping(peer: Peer) -> None:
+        first = first_line(call_id(peer.request()))
+        peer.sock.sendall(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + first)
+        peer.drip(b"x" * 1000, 0.1)
+
+    def lines(wire: Wire) -> int:
+        with Operator(wire.url, Key(Secret("k"), "here"), timeout=1) as operator:
+            return sum(1 for _ in operator.lines("/v1/audit/export"))
+
+    with serving(steady) as wire:
+        assert lines(wire) == 20
+    with serving(dripping) as wire:
+        began = time.monotonic()
+        with pytest.raises(errors.Unreachable):
+            lines(wire)
+        assert time.monotonic() - began < LATE
