@@ -31,7 +31,7 @@ def hosts() -> tuple[str, ...]:
 
 def with_option(run: Callable[..., Any], command: Callable[..., Any]) -> None:
     """Give `run`, which stands for `command`, the option if that has a `control_url`."""
-    signature = inspect.signature(command)
+    signature = inspect.signature(command, eval_str=True)
     if "control_url" not in signature.parameters:
         return
     option = inspect.Parameter(
@@ -39,7 +39,7 @@ def with_option(run: Callable[..., Any], command: Callable[..., Any]) -> None:
     )
     given = [*signature.parameters.values(), option]
     run.__signature__ = signature.replace(parameters=given)  # type: ignore[attr-defined]
-    run.__annotations__ = {**command.__annotations__, NAME: InsecureHost}
+    run.__annotations__ = {each.name: each.annotation for each in given}
 
 
 @contextmanager

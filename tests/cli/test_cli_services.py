@@ -22,7 +22,8 @@ def options(tmp_path: Path) -> Iterator[list[str]]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            body = json.dumps({"services": []}).encode()
+            named = {"callId": self.headers["nomos-call-id"]}
+            body = json.dumps({"services": []} | named).encode()
             self.send_response(200)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
