@@ -139,7 +139,7 @@ def _resource(grant: GrantBase, resource: Resource) -> Resource:
 def _args(grant: GrantBase, args: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if args is None or grant.args is None:
         return grant.args if args is None else dict(args)
-    if dict(args) != grant.args:
+    if not requests.same_args(args, grant.args):
         raise ConfigurationError(
             "this grant is bound to the args it was asked with; authorize again with these",
             setting="args",

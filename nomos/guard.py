@@ -97,9 +97,10 @@ class AuthGuard(Synchronous, GuardBase):
     ) -> Grant:
         """Ask whether `command` may be done to `resource`.
 
-        `args` binds the call's other parameters (at most 16 KiB of JSON); without it they stay
-        open. `constraints` (`nomos.constraints`) are signed into the grant and must hold for each
-        call, whose arguments are then given to `grant.headers(args=…)`.
+        `args` binds the call's other parameters (at most 16 KiB of JSON, where a longer text is
+        bound by its sha256 if the command takes it so, as `content` of a file); without it
+        they stay open. `constraints` (`nomos.constraints`) are signed into the grant and must
+        hold for each call, whose arguments are then given to `grant.headers(args=…)`.
         `command` may be a prefix, such as `/github/issue`: then the answer is about all
         commands beneath it. `ttl_seconds` is 1 to 3600. `purpose` (280 characters) and `context`
         (4 KiB) are for policy and for people. `idempotency_key` makes two calls count as one for

@@ -136,7 +136,7 @@ def invoke(
         audience=grant.audience,
         chain=grant.chain,
         command=command or grant.command,
-        args={**(args or {}), "resource": grant.resource if resource is None else resource},
+        args={**_digested(args), "resource": grant.resource if resource is None else resource},
     )
     until = min(server_now + FRESH_SECONDS, _unix(grant.expires_at))
     return (yield from signed(act, now=server_now, until=until, nonce=nonce))
@@ -186,6 +186,11 @@ def _mixed_up(reply: HttpReply, how: str) -> Unintelligible:
         status=reply.status,
         request_id=replies.request_id(reply),
     )
+
+
+def _digested(args: dict[str, Any] | None) -> dict[str, Any]:
+    found = requests.digested(args or {})
+    return found if isinstance(found, dict) else {}
 
 
 def _degraded(call: Ask, trouble: ControlPlaneError | SignerError) -> Flow[GrantBase]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 from nomos._core.effects import Claim, Send
 from nomos.constraints import listed
 from nomos.errors import ConfigurationError, InvalidRequest
-from nomos.models import MAX_PURPOSE, MAX_TTL_SECONDS, Chain, Question
+from nomos.models import MAX_ARGS_BYTES, MAX_PURPOSE, MAX_TTL_SECONDS, Chain, Question
 
 EXPECTED = {
     "command": "must be a path of lower-case words, such as /github/issue/list",
@@ -25,11 +26,19 @@ EXPECTED = {
 
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,128}")
 
+MIN_DIGESTED = 128
+"""Characters of a text that its digest is hardly shorter than."""
+
 JSON_HEADERS = {"content-type": "application/json", "accept": "application/json"}
 
 
 def question(*, constraints: object = None, **fields: Any) -> Question:
-    """Check the shape of a question before it goes anywhere; raises `InvalidRequest`."""
+    """Check the shape of a question before it goes anywhere; raises `InvalidRequest`.
+
+    Arguments that are too long to be sent are named by their digest, see `digested`.
+    """
+    if "args" in fields:
+        fields["args"] = digested(fields["args"])
     try:
         fields["pol"] = () if constraints is None else tuple(listed(constraints))
     except ConfigurationError as wrong:
@@ -48,6 +57,42 @@ def question(*, constraints: object = None, **fields: Any) -> Question:
         raise InvalidRequest(f"the question cannot be asked: {sentence}", fields=paths) from None
     encode({name: getattr(asked, name) for name in ("resource", "args", "context")})
     return asked
+
+
+def digested(args: object) -> object:
+    """Return arguments that fit into a request: the longest texts as `{"sha256": "<hex>"}`.
+
+    That is how a call is bound to a text which it declares with `digest: sha256`, such as the
+    content of a file; the call itself brings the text. What fits, or is no mapping of names to
+    JSON, is returned as it is.
+    """
+    if not isinstance(args, Mapping):
+        return args
+    found = dict(args)
+    try:
+        texts = sorted(
+            (name for name, value in found.items() if isinstance(value, str)),
+            key=lambda name: (-len(found[name]), name),
+        )
+        for name in texts:
+            if len(encode(found)) <= MAX_ARGS_BYTES or len(found[name]) <= MIN_DIGESTED:
+                break
+            found[name] = _digest(found[name])
+    except (InvalidRequest, TypeError):
+        return args
+    return found
+
+
+def same_args(args: Mapping[str, Any], bound: Mapping[str, Any]) -> bool:
+    """Return whether these are the arguments that a grant is bound to, a text by its digest."""
+    return args.keys() == bound.keys() and all(
+        value == bound[name] or (isinstance(value, str) and bound[name] == _digest(value))
+        for name, value in args.items()
+    )
+
+
+def _digest(text: str) -> dict[str, str]:
+    return {"sha256": hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()}
 
 
 def authorize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -139,3 +140,33 @@ def test_a_read_is_known_by_its_last_segment(last: str) -> None:
 @pytest.mark.parametrize("command", ["/a/write", "/a/list_all", "/a/readwrite", "/a", "read-all"])
 def test_whatever_is_not_known_to_read_is_a_write(command: str) -> None:
     assert not reads.is_read(command)
+
+
+def test_a_text_that_is_too_long_to_be_sent_is_named_by_its_digest() -> None:
+    text = "é" * 600_000
+    sha256 = {"sha256": hashlib.sha256(text.encode()).hexdigest()}
+    for args, expected in (
+        ({"content": text, "encoding": "utf-8"}, {"content": sha256, "encoding": "utf-8"}),
+        ({"a": "x" * 9000, "b": text, "n": 1}, {"a": "x" * 9000, "b": sha256, "n": 1}),
+        ({"content": "short"}, {"content": "short"}),
+        ({"many": ["x" * 1000] * 100}, {"many": ["x" * 1000] * 100}),
+        ({f"a{n}": "x" * 100 for n in range(500)}, {f"a{n}": "x" * 100 for n in range(500)}),
+        (None, None),
+        ("text", "text"),
+        ({1: text, "a": object()}, None),
+        ({"content": "\ud800" * 20_000}, None),
+    ):
+        found = requests.digested(args)
+        assert found == (args if expected is None else expected)
+    asked = requests.question(
+        command="/filesystem/file/write", resource=RESOURCE, args={"content": text}
+    )
+    assert asked.args == {"content": sha256}
+
+
+def test_arguments_are_those_of_a_grant_that_is_bound_to_their_digest() -> None:
+    bound = {"content": {"sha256": hashlib.sha256(b"text").hexdigest()}, "n": 1}
+    assert requests.same_args({"content": "text", "n": 1}, bound)
+    assert requests.same_args(bound, bound)
+    for other in ({"content": "Text", "n": 1}, {"content": "text"}, {"content": "text", "n": "1"}):
+        assert not requests.same_args(other, bound)

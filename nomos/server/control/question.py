@@ -210,7 +210,7 @@ def _check_prefix(message: AuthorizeRequest, beneath: Sequence[str]) -> None:
 
 
 def _args(spec: CommandSpec | None, args: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    _check_size("args", args, MAX_ARGS_BYTES)
+    _check_size("args", args, MAX_ARGS_BYTES, hint=_hint(spec))
     if args is None or spec is None:
         return None
     # Args of a write are bound as a whole: without a required one, no call could ever match them.
@@ -233,10 +233,18 @@ def _ascii(sentence: str) -> str:
     return ascii(sentence)[1:-1]
 
 
-def _check_size(field: str, value: Mapping[str, Any] | None, limit: int) -> None:
+def _hint(spec: CommandSpec | None) -> str:
+    """How a long text is sent to this command, if it takes one."""
+    names = [] if spec is None else [n for n, each in spec.args.items() if each.digest is not None]
+    if not names:
+        return ""
+    return f'. Send {names[0]} as {{"sha256": "<hex of its UTF-8 text>"}}; the call brings the text'
+
+
+def _check_size(field: str, value: Mapping[str, Any] | None, limit: int, *, hint: str = "") -> None:
     size = 0 if value is None else len(canonical(value))
     if size > limit:
-        message = f"{field}: is {size} bytes as JSON, and {limit} is the most"
+        message = f"{field}: is {size} bytes as JSON, and {limit} is the most{hint}"
         raise InvalidRequest(message, fields=(field,))
 
 
