@@ -9,17 +9,16 @@ Times, nonces and jitter are arguments, so a flow is a function of what it is se
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from nomos._core import reads, replies, requests, retry
+from nomos._core.answered import Sent, difference
 from nomos._core.effects import Flow, HttpReply
-from nomos._core.scope import within
-from nomos._core.signing import FRESH_SECONDS, Act, ask, is_did, signed
+from nomos._core.signing import FRESH_SECONDS, Act, ask, signed
 from nomos._core.tokens import approved, peek
-from nomos._pol.values import text
 from nomos._sealed import changed, make
 from nomos._wire import LoadKey, LoadKeyAnswer
 from nomos.errors import (
@@ -143,15 +142,15 @@ def invoke(
 
 
 def _granted(call: Ask, answer: replies.Allowed, reply: HttpReply) -> Flow[GrantBase]:
-    root, last = peek(answer.chain[0]), peek(answer.chain[-1])
-    if last.get("aud") != call.agent or not is_did(root.get("iss")):
-        raise _mixed_up(reply, "with a delegation for another key")
-    if not all(within(command, call.question.command) for command in answer.commands):
-        raise _mixed_up(reply, f"with commands that are not within {call.question.command}")
-    if not {text(each) for each in call.question.pol} <= {text(each) for each in _pol(last)}:
-        raise _mixed_up(reply, "without the constraints that were asked for")
+    base = _base(call, answer, reply)
+    now = reply.at + base.clock_offset
+    sent = Sent(call.question, call.agent, call.parent, call.idempotency_key, now)
+    how = difference(sent, answer)
+    if how is not None:
+        raise _mixed_up(reply, how)
+    issuer = peek(answer.chain[0])["iss"]
     grant = changed(
-        _base(call, answer, reply),
+        base,
         decision="allow",
         resource=answer.resource,
         args=answer.args,
@@ -159,25 +158,21 @@ def _granted(call: Ask, answer: replies.Allowed, reply: HttpReply) -> Flow[Grant
         audience=answer.audience,
         chain=chain_of(answer.chain),
         commands=answer.commands,
-        issuer=root["iss"],
+        issuer=issuer,
     )
     if grant.commands:
         return grant
     act = Act(
         agent=call.agent,
-        issuer=root["iss"],
+        issuer=issuer,
         audience=answer.audience,
         chain=grant.chain,
         command=grant.command,
         args={**(answer.args or {}), "resource": answer.resource},
     )
-    now, until = int(reply.at + grant.clock_offset), _unix(answer.expires_at)
-    return changed(grant, ucan=(yield from signed(act, now=now, until=until, nonce=call.nonce)))
-
-
-def _pol(link: Mapping[str, Any]) -> list[Any]:
-    pol = link.get("pol")
-    return pol if isinstance(pol, list) else []
+    until = _unix(answer.expires_at)
+    jwt = yield from signed(act, now=int(now), until=until, nonce=call.nonce)
+    return changed(grant, ucan=jwt)
 
 
 def _mixed_up(reply: HttpReply, how: str) -> Unintelligible:

@@ -27,7 +27,7 @@ def covers(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> bool:
     """
     return all(
         name in inner
-        and (_beneath(inner[name], value) if name == "path" else _same(inner[name], value))
+        and (_beneath(inner[name], value) if name == "path" else same(inner[name], value))
         for name, value in outer.items()
     )
 
@@ -120,13 +120,13 @@ def _segments(path: object) -> list[str] | None:
     return segments if plain else None
 
 
-def _same(one: object, other: object) -> bool:
+def same(one: object, other: object) -> bool:
     """Equality of JSON values, for which `True` is not 1."""
     match one, other:
         case (bool(), _) | (_, bool()):
             return one is other
         case dict(), dict():
-            return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+            return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
         case list(), list():
-            return len(one) == len(other) and all(map(_same, one, other))
+            return len(one) == len(other) and all(map(same, one, other))
     return one == other

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from answers import allow, payload
 from hostile import Reply, control_plane
 
 from nomos import AuthGuard, FailOpenWarning
@@ -21,23 +20,6 @@ DID = "did:key:z6MkvqoYXQfDDJRv8L4wKzxYeuKyVZBfi9Qo6Ro8MiLH3kDQ"
 LIST = "/github/issue/list"
 REPO = {"provider": "github", "owner": "acme", "repo": "app"}
 OPEN = eq("state", "open")
-
-
-def jwt(payload: dict[str, Any]) -> str:
-    body = base64.urlsafe_b64encode(json.dumps(payload).encode()).rstrip(b"=").decode()
-    return f"e30.{body}.c2ln"
-
-
-def allow(agent: str, **link: Any) -> dict[str, Any]:
-    end = int(time.time()) + 300
-    return {
-        "decision": "allow",
-        "receiptId": "evt_1",
-        "expiresAt": datetime.fromtimestamp(end, UTC).isoformat(),
-        "audience": DID,
-        "chain": [jwt({"iss": DID, "aud": agent, "exp": end, **link})],
-        "resource": REPO,
-    }
 
 
 @pytest.mark.parametrize(
@@ -56,7 +38,14 @@ def allow(agent: str, **link: Any) -> dict[str, Any]:
 def test_an_allow_without_what_was_asked_is_no_answer(link: dict[str, Any]) -> None:
     with control_plane(Reply(500)) as plane:
         guard = AuthGuard(control_plane_url=plane.url, api_key="nomos_app_x_y")
-        plane.answers[:] = [Reply(body=allow(guard.did(), **link))]
+        did = guard.did()
+
+        def answered(_: bytes) -> Reply:
+            key = plane.requests[-1][0]["idempotency-key"]
+            given = payload(did, LIST, REPO, key=key, now=int(time.time()))
+            return Reply(body=allow(given | link))
+
+        plane.answers[:] = [answered]
         with pytest.raises(Unintelligible, match="without the constraints"):
             guard.authorize(command=LIST, resource=REPO, constraints=[OPEN, at_most("n", 1)])
         guard.close()

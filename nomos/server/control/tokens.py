@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from nomos._core.answered import question_id
 from nomos._wire import Delegation, Invocation
 from nomos.audit.record import Record
 from nomos.server.control import closing
@@ -53,6 +54,7 @@ def delegation(
 
     It names the service that it is good at. For one that decides nothing by policy it says that it
     is closed, and where policy tells principals apart, that it is not handed on.
+    It names the question that it answers, if that had an Idempotency-Key.
     On a chain it takes the place of, it names those delegations, and has their policies too.
     """
     asked, held = case.asked, case.origin.held
@@ -67,6 +69,8 @@ def delegation(
         "audience": audience,
         "facts": asked.facts(receipt.bundle or ""),
     }
+    if case.asking.key is not None:
+        meta["question"] = question_id(case.asking.key)
     lineage = case.origin.lineage(case.agent, case.caller.app)
     if lineage is not None:
         meta["lineage"] = lineage

@@ -1,0 +1,114 @@
+"""A control plane, or a proxy before it, that answers something else than was asked.
+
+The true answers come from a real one, so whatever is signed would be honoured by its PDP.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import httpx
+import pytest
+from colours import COLOURS, Colour
+from hostile import Reply, Script, control_plane
+
+from nomos import AuthGuard
+from nomos.errors import Unintelligible
+
+POLICY: Final = 'permit (principal, action in Action::"/filesystem", resource);'
+READ, WRITE = "/filesystem/file/read", "/filesystem/file/write"
+OTHER: Final = {"provider": "filesystem", "path": "important.txt"}
+
+Change = Callable[[dict[str, Any]], Any]
+
+
+def nothing(_: dict[str, Any]) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[AuthGuard]:
+    with AuthGuard.embedded(policies=POLICY) as guard:
+        yield guard
+
+
+@contextmanager
+def between(
+    system: AuthGuard, *, question: Change = nothing, answer: Change = nothing
+) -> Iterator[Script]:
+    """Stand before a control plane, and change what is asked there and what it answers."""
+
+    def forward(body: bytes) -> Reply:
+        sent = json.loads(body)
+        question(sent)
+        kept = ("authorization", "idempotency-key", "nomos-call-id", "content-type")
+        headers = {name: plane.requests[-1][0][name] for name in kept}
+        url = f"{system.control_plane_url}/v1/authorize"
+        said = httpx.post(url, json=sent, headers=headers, trust_env=False)
+        told = said.json()
+        answer(told)
+        return Reply(said.status_code, told)
+
+    with control_plane(forward) as plane:
+        yield plane
+
+
+def ask(plane: Script, system: AuthGuard, colour: Colour, **question: Any) -> Any:
+    asked = {
+        "command": WRITE,
+        "resource": {"provider": "filesystem", "path": "/scratch.txt"},
+        "args": {"content": "hello"},
+    } | question
+    guard = colour.guard(control_plane_url=plane.url, api_key=system.api_key)
+    return colour.call(guard.authorize, **asked)
+
+
+@pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
+def test_what_a_true_answer_allows_is_signed(system: AuthGuard, colour: Colour) -> None:
+    with between(system) as plane:
+        assert ask(plane, system, colour).ucan
+        assert ask(plane, system, colour, command="/filesystem", args=None).commands
+        assert ask(plane, system, colour, purpose="p", context={"a": [1.0]}, ttl_seconds=5).ucan
+
+
+@pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda q: q.update(resource=OTHER),
+        lambda q: q.update(args={"content": "pwned"}),
+        lambda q: q.pop("args"),
+        lambda q: q.update(command=READ, args={}),
+        lambda q: q.update(command="/filesystem") or q.pop("args"),
+        lambda q: q.update(ttlSeconds=3600),
+        lambda q: q.update(purpose="harmless"),
+        lambda q: q.update(context={"ticket": "OPS-1"}),
+    ],
+)
+def test_a_question_that_was_changed_on_its_way_is_not_signed_for(
+    system: AuthGuard, colour: Colour, change: Change
+) -> None:
+    with between(system, question=change) as plane, pytest.raises(Unintelligible, match="nothing"):
+        ask(plane, system, colour)
+
+
+@pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
+def test_what_was_signed_earlier_is_no_answer_to_another_question(
+    system: AuthGuard, colour: Colour
+) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def again(told: dict[str, Any]) -> None:
+        seen.append(dict(told))
+        told.update({**seen[0], "callId": told["callId"]})
+
+    guard = colour.guard(control_plane_url="http://127.0.0.1:1", api_key=system.api_key)
+    asked = {"command": READ, "resource": {"provider": "filesystem", "path": "a"}}
+    with between(system, answer=again) as plane:
+        guard._endpoint.url = plane.url
+        assert colour.call(guard.authorize, **asked).ucan
+        with pytest.raises(Unintelligible, match="another question"):
+            colour.call(guard.authorize, **asked)
