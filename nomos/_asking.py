@@ -17,9 +17,11 @@ from typing import Any, Final
 
 from nomos._child import Child
 from nomos._core import approvals, children, flows, records, requests, retry
+from nomos._core.answered import is_resource
 from nomos._core.carrier import ROOT, given
 from nomos._core.effects import Flow, Send
 from nomos._core.forking import fork
+from nomos._core.remembered import Refusals
 from nomos._core.tokens import approved
 from nomos._grant import bearer
 from nomos._io.deadline import Deadline
@@ -28,8 +30,18 @@ from nomos._io.signer import Link, shared
 from nomos._io.urls import INSECURE_HOSTS
 from nomos._parent import Chains, Standing, forked_by
 from nomos._settings import FailureMode
-from nomos.errors import ConfigurationError
-from nomos.models import GrantBase, Question
+from nomos.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    ControlPlaneError,
+    PermissionDenied,
+    RateLimited,
+    ServerError,
+    SignerError,
+    Unintelligible,
+    Unreachable,
+)
+from nomos.models import GrantBase, Question, describe
 from nomos.outcomes import Approval, ReceiptBase, Revocation
 
 MAX_HELD: Final = 1000
@@ -67,6 +79,8 @@ class Asking:
         self._clock_offset = 0.0
         self._taken_back = False
         self._held: OrderedDict[bytes, GrantBase] = OrderedDict()
+        self._refusals = Refusals(time.monotonic)
+        self._put_to_people: OrderedDict[str, Question] = OrderedDict()
         self._linked: Link | None = None
 
     @property
@@ -108,6 +122,34 @@ class Asking:
         return int(time.time() + self._clock_offset)
 
     def _asking(self, question: Question, idempotency_key: str | None) -> Flow[GrantBase]:
+        if self._failure_mode == "closed":
+            call = yield from self._call(question, idempotency_key)
+            return (yield from flows.authorize(call))
+        try:
+            call = yield from self._call(question, idempotency_key)
+        except SignerError as trouble:
+            # Without the binary nobody knows what a parent's chain is for.
+            if self._standing.parent:
+                raise
+            flows.must_be_passable(question, trouble, self._refusals)
+            return flows.unasked(question, trouble)
+        try:
+            return (yield from flows.authorize_or_degrade(call))
+        except ControlPlaneError as refused:
+            self._remember_error(question, refused)
+            raise
+
+    def _remember_error(self, question: Question, refused: ControlPlaneError) -> None:
+        """Remember what is no outage: the next outage must not pass it by."""
+        match refused:
+            case Unreachable() | ServerError() | Unintelligible() | RateLimited():
+                return
+            case AuthenticationError() | PermissionDenied():
+                self._refusals.remember_all(f"this caller was refused ({refused})")
+            case _:
+                self._refusals.remember(question, str(refused))
+
+    def _call(self, question: Question, idempotency_key: str | None) -> Flow[flows.Ask]:
         me = yield from self._enter()
         call_id = idempotency_key or secrets.token_urlsafe(16)
         call = flows.Ask(
@@ -127,10 +169,10 @@ class Asking:
             call = replace(call, parent=held.chain, covered=covered)
             own = children.as_grant(held, question, me.agent, self._clock_offset)
         if self._failure_mode == "closed":
-            return (yield from flows.authorize(call))
+            return call
         known = (self._held.get(_memory_key(question)), own)
-        call = replace(call, held=tuple(grant for grant in known if grant is not None))
-        return (yield from flows.authorize_or_degrade(call))
+        usable = tuple(grant for grant in known if grant is not None)
+        return replace(call, held=usable, refusals=self._refusals)
 
     def _acting(self, question: Question) -> Flow[dict[str, str]]:
         me = yield from self._enter()
@@ -167,7 +209,21 @@ class Asking:
 
     def _waiting(self, envelope_id: str, timeout: float) -> Flow[Approval]:
         jitter = random.random()  # noqa: S311 - as above
-        return approvals.wait(approvals.Waiting(envelope_id, timeout, jitter))
+        found = yield from approvals.wait(approvals.Waiting(envelope_id, timeout, jitter))
+        asked = self._put_to_people.get(found.id)
+        if asked is not None and not self._is_about(found, asked):
+            raise Unintelligible(
+                f"{found.id} was asked for {asked.command} on {describe(asked.resource)}, and the "
+                f"control plane shows it as {found.command} on {describe(found.resource)}"
+            )
+        if found.state in ("denied", "expired"):
+            why = f"approval {found.id} is {found.state}"
+            self._refusals.remember_call(found.command, found.resource, why)
+        return found
+
+    def _is_about(self, approval: Approval, asked: Question) -> bool:
+        same_resource = is_resource(asked.resource, approval.resource)
+        return (approval.command, approval.agent) == (asked.command, self._did) and same_resource
 
     def _deadline(self) -> Deadline:
         return Deadline(self._endpoint.timeout)
@@ -176,6 +232,7 @@ class Asking:
         return Deadline(approvals.longest(timeout, self._endpoint.timeout))
 
     def _revoking(self, what: Revocable, reason: str | None) -> Flow[Revocation]:
+        given_back = what
         if isinstance(what, Child):
             what = what.chains
         elif isinstance(what, GrantBase) and what.chain and self._asks_by_chain:
@@ -186,6 +243,11 @@ class Asking:
         for target in targets:
             by = children.narrowed_by(held, target.chain)
             revoked = yield from records.revoke(target, reason=reason, by=by, pauses=self._pauses())
+        if isinstance(given_back, GrantBase):
+            command, resource = given_back.command, given_back.resource
+            self._refusals.remember_call(command, resource, "it was revoked here")
+        elif isinstance(given_back, str):
+            self._refusals.remember_all(f"{given_back} was revoked here")
         return revoked
 
     def _reading(self, receipt_id: str) -> Flow[ReceiptBase]:
@@ -198,6 +260,11 @@ class Asking:
             self._taken_back = grant.reason == "revoked"
             if self._taken_back:
                 self._held.clear()
+            self._remember(question, grant)
+        if grant.approval_envelope_id is not None:
+            self._put_to_people[grant.approval_envelope_id] = question
+            while len(self._put_to_people) > MAX_HELD:
+                self._put_to_people.popitem(last=False)
         if grant.degraded:
             message = (
                 f"{grant.command} goes on without an answer, as failure_mode='open' says: "
@@ -213,6 +280,17 @@ class Asking:
             while len(self._held) > MAX_HELD:
                 self._held.popitem(last=False)
         return grant
+
+    def _remember(self, question: Question, grant: GrantBase) -> None:
+        """Keep a refusal, and let go of one that was followed by an allow of the same question."""
+        if self._taken_back:
+            self._refusals.remember_all("this caller, or what it acts by, was revoked")
+            return
+        self._refusals.answered()
+        if not grant:
+            self._refusals.remember(question, grant.reason or grant.decision)
+        elif not approved(grant.chain):
+            self._refusals.forget(question)
 
 
 def _nonce() -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Final, Literal, NoReturn, Self, overload
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -128,6 +129,28 @@ def _within_reason(moment: datetime) -> datetime:
 
 Moment = Annotated[AwareDatetime, AfterValidator(_within_reason)]
 Line = Annotated[str, Field(max_length=1024)]
+
+
+def web_address(url: str) -> str:
+    """Return a URL that a person may be sent to; raises `ValueError` for any other.
+
+    That is http(s) with a host, in printable ASCII, and without a user name or password, which
+    could make it look like another one.
+    """
+    try:
+        parts = urlsplit(url)
+        wrong = parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc
+        wrong = wrong or parts.port == 0
+    except ValueError:
+        wrong = True
+    if wrong or not url.isascii() or not url.isprintable() or not {*' "<>\\'}.isdisjoint(url):
+        raise ValueError("an http(s) URL without a user name is expected")
+    return url
+
+
+WebAddress = Annotated[str, Field(max_length=1024), AfterValidator(web_address)]
+"""Where a person can go: shown to people, and never opened by the SDK."""
+
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 
 

@@ -200,9 +200,14 @@ def commands_beneath(catalog: Catalog, prefix: str) -> tuple[str, ...]:
 
 def nearest_command(catalog: Catalog, name: str) -> str | None:
     """Return the registered command most like `name`, for messages; None if none is close."""
-    names = [command for provider in catalog.values() for command in provider.commands]
-    found = difflib.get_close_matches(name[:256], names, n=1)
+    found = nearest_commands(catalog, name)
     return found[0] if found else None
+
+
+def nearest_commands(catalog: Catalog, name: str) -> list[str]:
+    """Return up to three registered commands that are like `name`, the most alike first."""
+    names = [command for provider in catalog.values() for command in provider.commands]
+    return difflib.get_close_matches(name[:256], names, n=3)
 
 
 def provider_name(command: str) -> str:

@@ -155,10 +155,15 @@ def test_a_missing_binary_raises_and_open_lets_a_read_go_on(
     colour: Colour, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("NOMOS_UCAN_BIN", str(tmp_path / "gone"))
-    for mode in ("closed", "open"):
-        guard = make(colour, nobody(), failure_mode=mode)
-        with pytest.raises(errors.BinaryNotFound, match="gone"):
-            colour.call(guard.authorize, **READ)
+    guard = make(colour, nobody())
+    with pytest.raises(errors.BinaryNotFound, match="gone"):
+        colour.call(guard.authorize, **READ)
+    guard = make(colour, nobody(), failure_mode="open")
+    with pytest.warns(FailOpenWarning, match="BinaryNotFound"):
+        grant = colour.call(guard.authorize, **READ)
+    assert (bool(grant), grant.degraded, grant.ucan) == (True, True, None)
+    with pytest.raises(errors.BinaryNotFound, match="gone"):
+        colour.call(guard.authorize, **WRITE)
 
 
 @pytest.mark.parametrize(

@@ -184,10 +184,10 @@ def test_a_wrong_question_is_answered_with_where_and_why(
     colour.call(agent.close)
 
 
-def test_an_unknown_command_is_denied_with_the_nearest_one(guard: AuthGuard) -> None:
-    grant = guard.authorize(command="/github/issues/list", resource=repo("app"))
-    assert (grant.decision, grant.reason) == ("deny", "command_unknown")
-    assert LIST in str(grant.explanation.message)
+def test_a_misspelt_command_is_a_mistake_that_names_the_nearest_ones(guard: AuthGuard) -> None:
+    with pytest.raises(errors.InvalidRequest, match=LIST) as wrong:
+        guard.authorize(command="/github/issues/list", resource=repo("app"))
+    assert wrong.value.fields == ("command",)
 
 
 @pytest.mark.parametrize("key", [None, "nomos_app_wrong", "cb_live_wrong"])
@@ -201,6 +201,28 @@ def test_a_wrong_or_missing_api_key_is_told_apart_from_a_deny(
         stranger.authorize(command=LIST, resource=repo("app"))
     assert refused.value.code == ("missing_api_key" if key is None else "invalid_api_key")
     assert refused.value.request_id
+    message = str(refused.value)
+    assert "api_key=" in message
+    assert "NOMOS_API_KEY" in message
+    assert "hidden" not in message
+    assert "`Authorization" not in message
+
+
+def test_the_pdps_url_in_place_of_the_control_planes_is_said_to_be_that(guard: AuthGuard) -> None:
+    assert guard.pdp_url is not None
+    key = guard.api_key
+    with (
+        AuthGuard(control_plane_url=guard.pdp_url, api_key=key) as stranger,
+        pytest.raises(errors.NotFound, match="this is a PDP") as refused,
+    ):
+        stranger.authorize(command=LIST, resource=repo("app"))
+    assert guard.control_plane_url in str(refused.value)
+    said = httpx.get(f"{guard.pdp_url}/.well-known/nomos", trust_env=False)
+    assert (said.status_code, said.json()["error_code"]) == (404, "not_found")
+    said = httpx.get(f"{guard.control_plane_url}{LIST}?owner=acme", trust_env=False)
+    assert said.status_code == 404
+    assert guard.pdp_url in said.json()["error"]
+    assert "the PDP" not in httpx.get(f"{guard.control_plane_url}/x", trust_env=False).text
 
 
 def test_open_a_held_chain_serves_while_the_control_plane_is_away(guard: AuthGuard) -> None:

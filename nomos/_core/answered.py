@@ -113,7 +113,7 @@ def _command(its: _Compared) -> bool:
 
 def _resource(its: _Compared) -> bool:
     asked, given = _plain(its.sent.question.resource), its.answer.resource
-    return not (same(its.meta.get("resource_constraint"), given) and _is_resource(asked, given))
+    return not (same(its.meta.get("resource_constraint"), given) and is_resource(asked, given))
 
 
 def _args(its: _Compared) -> bool:
@@ -181,7 +181,7 @@ def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
     return sent
 
 
-def _is_resource(asked: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+def is_resource(asked: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
     """Whether `given` is the canonical form of what was asked.
 
     The table of a provider that is not built in is on the server alone. Then a field may be given

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from nomos._sealed import make
-from nomos.models import Explanation, Line, Moment, OpenField, Resource, Told
+from nomos.models import Explanation, Line, Moment, OpenField, Resource, Told, WebAddress
 from nomos.outcomes import Approval, ApprovalState, Revocation, Vote
 
 
@@ -66,7 +66,7 @@ class ApprovalBody(Told):
     created_at: Moment
     expires_at: Moment
     decided_at: Moment | None = None
-    url: Line | None = Field(default=None, alias="approvalUrl")
+    url: WebAddress | None = Field(default=None, alias="approvalUrl")
 
     def value(self) -> Approval:
         votes = tuple(each.value() for each in self.votes)

@@ -17,6 +17,7 @@ from typing import Any
 from nomos._core import reads, replies, requests, retry
 from nomos._core.answered import Sent, difference
 from nomos._core.effects import Flow, HttpReply
+from nomos._core.remembered import Refusals
 from nomos._core.signing import FRESH_SECONDS, Act, ask, signed
 from nomos._core.tokens import approved, peek
 from nomos._sealed import changed, make
@@ -40,7 +41,8 @@ class Ask:
     `now` is when it was made (Unix seconds). `parent` is the chain by which a child asks;
     `covered` says whether that chain is for what is asked, which the control plane decides and
     nobody else may be lenient about. `held` are allows of the same question that are there
-    already, best first, for when the control plane cannot be asked.
+    already, best first, for when the control plane cannot be asked; `refusals` are those that it
+    gave, which no outage undoes.
     """
 
     question: Question
@@ -52,6 +54,7 @@ class Ask:
     parent: Chain | None = None
     covered: bool = True
     held: Sequence[GrantBase] = ()
+    refusals: Refusals | None = None
 
 
 def identify(seed: Secret) -> Flow[str]:
@@ -98,9 +101,35 @@ def authorize_or_degrade(call: Ask) -> Flow[GrantBase]:
     try:
         return (yield from authorize(call))
     except (Unreachable, ServerError, Unintelligible, SignerError) as trouble:
-        if not (call.covered and reads.is_read(call.question.command)):
+        if not call.covered:
             raise
+        must_be_passable(call.question, trouble, call.refusals)
         return (yield from _degraded(call, trouble))
+
+
+def must_be_passable(
+    question: Question, trouble: ControlPlaneError | SignerError, refusals: Refusals | None
+) -> None:
+    """Raise `trouble` unless it is one that `failure_mode="open"` passes by for this question."""
+    if not reads.is_read(question.command):
+        raise trouble
+    against = None if refusals is None else refusals.against(question)
+    if against is not None:
+        sentence = str(trouble).rstrip(".")
+        trouble.args = (f"{sentence}. failure_mode='open' does not go on without: {against}",)
+        raise trouble
+
+
+def unasked(question: Question, trouble: ControlPlaneError | SignerError) -> GrantBase:
+    """Return the degraded allow of a read about which nobody could be asked."""
+    return make(
+        GrantBase,
+        decision="allow",
+        command=question.command,
+        resource=dict(question.resource),
+        degraded=True,
+        explanation=_not_asked(trouble),
+    )
 
 
 def invoke(
@@ -189,19 +218,11 @@ def _digested(args: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _degraded(call: Ask, trouble: ControlPlaneError | SignerError) -> Flow[GrantBase]:
-    explanation = make(Explanation, message=f"not asked: {type(trouble).__name__}: {trouble}")
+    explanation = _not_asked(trouble)
     usable = (held for held in call.held if _still_good(held, call.now))
     held = next(usable, None)
     if held is None:
-        return make(
-            GrantBase,
-            decision="allow",
-            command=call.question.command,
-            resource=dict(call.question.resource),
-            agent=call.agent,
-            degraded=True,
-            explanation=explanation,
-        )
+        return changed(unasked(call.question, trouble), agent=call.agent)
     grant = changed(held, ucan=None, degraded=True, explanation=explanation)
     if grant.commands:
         return grant
@@ -210,6 +231,10 @@ def _degraded(call: Ask, trouble: ControlPlaneError | SignerError) -> Flow[Grant
     except SignerError:
         return grant
     return changed(grant, ucan=jwt)
+
+
+def _not_asked(trouble: Exception) -> Explanation:
+    return make(Explanation, message=f"not asked: {type(trouble).__name__}: {trouble}")
 
 
 def _still_good(held: GrantBase, now: float) -> bool:

@@ -26,7 +26,7 @@ from nomos.errors import (
     ServerError,
     Unintelligible,
 )
-from nomos.models import Command, Did, Line, Moment, Told, VerificationCode
+from nomos.models import Command, Did, Line, Moment, Told, VerificationCode, WebAddress
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -36,6 +36,12 @@ MAX_COMMANDS = 1000
 
 _ABOUT_TOKENS = frozenset({*get_args(VerificationCode), "replayed"})
 _FOREIGN = frozenset({"malformed_ucan", "bad_signature", "untrusted_issuer", "audience_mismatch"})
+
+_UNKNOWN = {
+    "missing_api_key": "no API key was sent",
+    "invalid_api_key": "the control plane does not accept this API key",
+}
+"""What is wrong with an API key, in the words of the one who passed it."""
 
 # An API key, or a token: whoever echoes what we sent must not bring it into our messages.
 _CREDENTIAL = re.compile(r"nomos_\w{8,}|(?<=Bearer )\S+|[\w-]{16,}\.[\w-]{16,}\.[\w-]{16,}")
@@ -74,7 +80,7 @@ class Asked(Reply):
 
     decision: Literal["requires_step_up"]
     approval_envelope_id: Line
-    approval_url: Line | None = None
+    approval_url: WebAddress | None = None
     expires_at: Moment | None = None
     reason: Line = "step_up_required"
     explanation: ExplanationBody = Field(default_factory=ExplanationBody)
@@ -144,7 +150,8 @@ def raise_error(reply: HttpReply) -> NoReturn:
         case 400 | 413 | 422:
             raise InvalidRequest(sentence, fields=_fields(body), **facts)
         case 401:
-            raise AuthenticationError(f"{sentence} ({_hint(facts['code'])})", **facts)
+            said = _UNKNOWN.get(facts["code"] or "", sentence)
+            raise AuthenticationError(f"{said} ({_hint(facts['code'])})", **facts)
         case 403:
             raise PermissionDenied(sentence, **facts)
         case 404:
@@ -168,8 +175,10 @@ def raise_error(reply: HttpReply) -> NoReturn:
 
 
 def _hint(code: str | None) -> str:
-    if code in ("missing_api_key", "invalid_api_key"):
-        return "check api_key, or NOMOS_API_KEY"
+    if code == "missing_api_key":
+        return "pass api_key= to the guard, or set NOMOS_API_KEY; `nomos dev` prints one"
+    if code == "invalid_api_key":
+        return "check api_key=, or NOMOS_API_KEY: it has to be one of this control plane's"
     if code in _FOREIGN:
         return (
             f"{code}: is control_plane_url the PDP's? If this process asks by its parent's chain: "

@@ -27,7 +27,7 @@ def covers(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> bool:
     """
     return all(
         name in inner
-        and (_beneath(inner[name], value) if name == "path" else same(inner[name], value))
+        and (beneath(inner[name], value) if name == "path" else same(inner[name], value))
         for name, value in outer.items()
     )
 
@@ -106,7 +106,8 @@ def _names_command(statement: object) -> bool:
     return False
 
 
-def _beneath(path: object, ancestor: object) -> bool:
+def beneath(path: object, ancestor: object) -> bool:
+    """Whether a path is `ancestor` or lies within it, by whole segments."""
     inner, outer = _segments(path), _segments(ancestor)
     return inner is not None and outer is not None and inner[: len(outer)] == outer
 

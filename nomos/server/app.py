@@ -121,6 +121,7 @@ class System:
                     pdp_did=pdp_did,
                     trusted_issuers=issuers.trusted,
                     clock=clock,
+                    control_url=settings.control_url,
                     workspace=settings.served_folder,
                     upstreams=settings.upstreams,
                     max_chain_depth=settings.max_chain_depth,

@@ -126,6 +126,7 @@ class Alone:
                     pdp_did=await keys.did(PDP_KEY),
                     trusted_issuers=issuers,
                     clock=clock,
+                    control_url=settings.control_url,
                     workspace=settings.served_folder,
                     upstreams=settings.upstreams,
                     max_chain_depth=settings.max_chain_depth,

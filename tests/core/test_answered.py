@@ -11,7 +11,7 @@ from answers import ISSUER, SERVICE, allow, iso, jwt, payload
 
 from nomos._core import answered, requests
 from nomos._core.replies import Allowed
-from nomos.models import Chain
+from nomos.models import Chain, chain_of
 
 AGENT = "did:key:z6MknGc3ocHs3zdPiJbnaaqDi58NGb4pk1Sp9WxWufuXSdxf"
 OTHER = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"
@@ -216,7 +216,7 @@ def test_what_is_granted_on_a_chain_names_its_links_and_keeps_their_statements()
     kept = ["==", ".args.state", "open"]
     first, second = jwt({"iss": ISSUER, "pol": [kept]}), jwt({"iss": AGENT, "pol": None})
     cids = [hashlib.sha256(each.encode()).hexdigest() for each in (first, second)]
-    sent = asked(parent=Chain([first, second]))
+    sent = asked(parent=chain_of([first, second]))
     assert difference(sent, link(pol=[kept]) | {"prf": ["a" * 64, *cids]}) is None
     wrong = "without the chain that it was asked for by"
     assert difference(sent, link(pol=[kept])) == wrong

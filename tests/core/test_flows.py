@@ -339,6 +339,18 @@ def test_open_a_write_raises_all_the_same(trouble: Exception) -> None:
         fail(flows.authorize_or_degrade(call(WRITE)), trouble)
 
 
+def test_open_a_child_goes_on_with_nothing_that_its_chain_is_not_for() -> None:
+    with pytest.raises(Unreachable):
+        fail(flows.authorize_or_degrade(call(covered=False)), Unreachable("down"))
+
+
+def test_open_a_grant_of_a_prefix_is_used_again_as_it_is() -> None:
+    memory = held(command="/github/get", commands=("/github/get",))
+    with pytest.raises(StopIteration) as stop:
+        fail(flows.authorize_or_degrade(call("/github/get", held=[memory])), Unreachable("down"))
+    assert (stop.value.value.commands, stop.value.value.degraded) == (("/github/get",), True)
+
+
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda t: type(t).__name__)
 def test_open_a_read_without_an_earlier_allow_goes_on_without_a_token(trouble: Exception) -> None:
     flow = flows.authorize_or_degrade(call())

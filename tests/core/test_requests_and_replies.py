@@ -170,3 +170,53 @@ def test_arguments_are_those_of_a_grant_that_is_bound_to_their_digest() -> None:
     assert requests.same_args(bound, bound)
     for other in ({"content": "Text", "n": 1}, {"content": "text"}, {"content": "text", "n": "1"}):
         assert not requests.same_args(other, bound)
+
+
+STEP_UP = {
+    "decision": "requires_step_up",
+    "receiptId": "evt_1",
+    "approvalEnvelopeId": "env_1",
+}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "JavaScript://%0aalert(1)",
+        "data:text/html,x",
+        "file:///etc/passwd",
+        "//evil.example/approvals/env_1",
+        "/approvals/env_1",
+        "https://nomos.example@evil.example/approvals/env_1",
+        "https://user:secret@nomos.example/",
+        "https:///approvals",
+        "http://[::1",
+        "http://nomos.example:0/",
+        "http://nomos.example:99999/",
+        "https://nomos.example/\x1b[2J",
+        "https://nomos.example/\r\nx",
+        "https://nomos.example/a b",
+        "https://evil.example\\@nomos.example/",
+        "https://nomos.example/\u202egnp",
+        "https://n\u00f3mos.example/",
+        'https://nomos.example/"><script>',
+        "https://nomos.example/" + "x" * 1024,
+        "",
+        7,
+    ],
+)
+def test_a_person_is_sent_to_web_addresses_only(url: object) -> None:
+    with pytest.raises(errors.ControlPlaneError, match="approvalUrl") as refused:
+        replies.decision(reply(200, STEP_UP | {"approvalUrl": url}))
+    assert not isinstance(refused.value, errors.Unintelligible)  # which open mode would pass by
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8788/approvals/env_1", "https://nomos.example/approvals/env_1", None]
+)
+def test_where_a_person_can_decide_is_taken_as_it_is(url: str | None) -> None:
+    found = replies.decision(reply(200, STEP_UP | {"approvalUrl": url}))
+    assert isinstance(found, replies.Asked)
+    assert found.approval_url == url

@@ -23,6 +23,7 @@ from nomos.resources import (
     canonical_resource,
     commands_beneath,
     find_command,
+    nearest_commands,
 )
 from nomos.server.control.body import MAX_INTEGER, canonical
 from nomos.server.control.errors import shown
@@ -39,7 +40,8 @@ NO_SERVICES: Final[Mapping[str, bool]] = MappingProxyType({})
 class Asked:
     """A question in canonical form.
 
-    `spec` is None for a command that is not registered: that is denied, not refused. For a
+    `spec` is None for a command that is not registered, which only a chain may ask for: that is
+    denied, not refused. For a
     prefix it is None too, and `commands` has those that it stands for, sorted. `args` is
     None when they are not bound, `agent` when the app's own key stands in, `audience` when it is
     the PDP. `sent` has the args in the words of the agent, for people; `cosigner` names the
@@ -184,7 +186,18 @@ def _commands(
     beneath = commands_beneath(catalog, message.command)
     if beneath:
         _check_prefix(message, beneath)
+    elif message.delegated_chain is None:
+        raise _unknown(message.command, catalog)
     return None, beneath
+
+
+def _unknown(command: str, catalog: Catalog) -> InvalidRequest:
+    """A misspelt command is a mistake of the developer; on a chain it is a decision (a deny)."""
+    near = nearest_commands(catalog, command)
+    hint = f"; the nearest are {', '.join(near)}" if near else ""
+    return InvalidRequest(
+        f"command: {command} is not a registered command{hint}", fields=("command",)
+    )
 
 
 _NOT_WITH_PREFIX: Final = {

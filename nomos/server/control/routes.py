@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from nomos._core.echo import echoed
 from nomos.errors import InvalidRequest
+from nomos.resources import provider_name
 from nomos.server.control import (
     about,
     approvals,
@@ -143,6 +144,7 @@ def create_control(ports: Ports) -> ASGIApp:
             ),
             include_in_schema=route.documented,
         )
+    app.state.ports = ports
     openapi.install(app, ports.control_url)
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)
@@ -202,10 +204,19 @@ async def _http(request: Request, failure: Exception) -> Response:
     code = errors.BY_STATUS.get(failure.status_code, "internal")
     path = errors.shown(request.url.path)
     sentences = {
-        "not_found": f"there is nothing at {path}",
+        "not_found": f"there is nothing at {path}{_elsewhere(request)}",
         "method_not_allowed": f"{path} does not take {errors.shown(request.method)}",
     }
     return _reply(request, code, sentences.get(code, failure.detail), headers=failure.headers)
+
+
+def _elsewhere(request: Request) -> str:
+    """Say where calls are made to who takes this for the PDP."""
+    ports: Ports = request.app.state.ports
+    if provider_name(request.url.path) not in ports.catalog:
+        return ""
+    where = "" if ports.pdp_url is None else f", which is {ports.pdp_url}"
+    return f": this is the control plane, and calls are made at the PDP{where} (NOMOS_PDP_URL)"
 
 
 async def _unavailable(request: Request, failure: Exception) -> Response:

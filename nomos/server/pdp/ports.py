@@ -92,7 +92,7 @@ class Ports:
     """Everything the PDP reaches out to.
 
     `trusted_issuers` maps the DID of each issuer that may root a chain to its tenant;
-    `clock` answers Unix time in seconds.
+    `clock` answers Unix time in seconds. `control_url` is where questions are asked.
     """
 
     signer: Asks
@@ -106,6 +106,7 @@ class Ports:
     workspace: Path
     upstreams: Mapping[str, Target]
     max_chain_depth: int = MAX_CHAIN_DEPTH
+    control_url: str | None = None
     limits: Limits = field(default_factory=Limits)
 
     @property

@@ -32,6 +32,8 @@ from nomos.server.pdp.understood import Asked
 log = logging.getLogger(__name__)
 
 READY_SECONDS: Final = 2.0
+CONTROL_PLANES: Final = ("/v1/", "/.well-known/nomos")
+"""How paths begin that a control plane has and a PDP never."""
 MAX_FIELDS: Final = 8
 _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -75,12 +77,14 @@ class _Calls:
     def __init__(self, gate: Gate, ports: Ports) -> None:
         self._gate = gate
         self._limits = ports.limits
+        self._control_url = ports.control_url
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         request_id = _request_id(request)
         call_id = echo.call_id(request.headers.getlist(echo.HEADER))
         try:
+            self._check_place(_path(scope))
             body = await self._gate.serve(self._asked(request, request_id))
             response = _reply(200, body, request_id)
         except Refusal as refusal:
@@ -95,6 +99,17 @@ class _Calls:
                 echo.echoed(call_id),
             )
         await response(scope, receive, send)
+
+    def _check_place(self, path: str) -> None:
+        """Say where to go to who takes this for the control plane; no command begins like that."""
+        if not path.startswith(CONTROL_PLANES):
+            return
+        where = "" if self._control_url is None else f"; the control plane is {self._control_url}"
+        raise Refusal(
+            "not_found",
+            f"this is a PDP, where calls are made{where}: set control_plane_url "
+            "(NOMOS_CONTROL_URL) to the control plane's URL, and pdp_url (NOMOS_PDP_URL) to this",
+        )
 
     def _asked(self, request: Request, request_id: str) -> Asked:
         async def body(cap: int) -> bytes:

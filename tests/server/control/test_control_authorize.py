@@ -212,18 +212,6 @@ async def test_an_invocation_is_not_for_another_call(standing: Plane, signer: As
             ["broken"],
             "broken",
         ),
-        (
-            {"command": "/github/issue/lsit"},
-            "command_unknown",
-            [],
-            "/github/issue/lsit is not a registered command; the nearest is /github/issue/list",
-        ),
-        (
-            {"command": "/github/issue/list/mine"},
-            "command_unknown",
-            [],
-            "is not a registered command; the nearest is /github/issue/list",
-        ),
     ],
 )
 async def test_a_deny_says_why_and_signs_nothing(
@@ -336,11 +324,15 @@ async def test_what_the_binary_will_not_sign_is_the_callers_to_mend() -> None:
         await signing._sign(cast("Ports", SimpleNamespace(signer=Picky())), Hello())
 
 
-async def test_the_receipt_of_an_unknown_command_has_no_arguments(plane: Plane) -> None:
-    """Which of them would have to be stored as a hash is only known of a registered command."""
-    await plane.ask(command="/github/issue/burn", args={"body": "secret"})
-    [receipt] = await plane.receipts()
-    assert (receipt.reason, receipt.args) == ("command_unknown", None)
+@pytest.mark.parametrize("command", ["/github/issue/lsit", "/github/issue/list/mine"])
+async def test_a_misspelt_command_is_a_mistake_and_no_decision(plane: Plane, command: str) -> None:
+    reply = await plane.ask(command=command, args={"body": "secret"})
+    assert reply.status_code == 400
+    said = reply.json()
+    assert (said["error_code"], said["fields"]) == ("invalid_request", ["command"])
+    assert f"{command} is not a registered command; the nearest are" in said["error"]
+    assert "/github/issue/list" in said["error"]
+    assert not await plane.receipts()
 
 
 async def test_no_two_grants_are_the_same(standing: Plane, agent: str) -> None:

@@ -1,0 +1,137 @@
+"""`failure_mode="open"`: a read goes on through an outage, unless it was refused before."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from colours import COLOURS, Colour
+from hostile import Reply, control_plane
+
+from nomos import AuthGuard, FailOpenWarning, errors
+
+READ: Final = {
+    "command": "/github/issue/list",
+    "resource": {"provider": "github", "owner": "acme", "repo": "app"},
+}
+ELSEWHERE: Final = READ | {"resource": {"provider": "github", "owner": "acme", "repo": "other"}}
+DENY: Final = {"decision": "deny", "reason": "policy_denied", "receiptId": "evt_1"}
+STEP_UP: Final = {
+    "decision": "requires_step_up",
+    "receiptId": "evt_1",
+    "approvalEnvelopeId": "env_1",
+}
+KEY: Final = "nomos_app_x_y"
+
+
+@pytest.fixture(params=COLOURS, ids=lambda colour: colour.name)
+def colour(request: pytest.FixtureRequest) -> Colour:
+    found: Colour = request.param
+    return found
+
+
+def goes_on(colour: Colour, guard: Any, **question: Any) -> bool:
+    """Whether a question goes on; what is raised otherwise says that there was a refusal."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FailOpenWarning)
+        try:
+            grant = colour.call(guard.authorize, **question)
+        except errors.NomosError as refused:
+            if "does not go on without" not in str(refused):
+                raise
+            return False
+    return bool(grant.degraded)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        Reply(body=DENY),
+        Reply(body=DENY | {"reason": "approval_expired"}),
+        Reply(body=STEP_UP),
+        Reply(400, {"error": "no", "error_code": "invalid_request"}),
+        Reply(404, {"error": "no", "error_code": "not_found"}),
+        Reply(409, {"error": "no", "error_code": "idempotency_conflict"}),
+        Reply(body={"decision": "deny", "receiptId": 7}),
+    ],
+)
+def test_a_refusal_is_remembered_by_command_and_resource(colour: Colour, refusal: Reply) -> None:
+    with control_plane(refusal, Reply(500)) as plane:
+        guard = colour.guard(control_plane_url=plane.url, api_key=KEY, failure_mode="open")
+        with contextlib.suppress(errors.ControlPlaneError):
+            assert not colour.call(guard.authorize, **READ, args={"state": "open"})
+        assert not goes_on(colour, guard, **READ)
+        assert not goes_on(colour, guard, **READ, args={"state": "all"}, purpose="please")
+        assert goes_on(colour, guard, **ELSEWHERE)
+        colour.call(guard.close)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        Reply(body=DENY | {"reason": "revoked"}),
+        Reply(401, {"error": "no", "error_code": "invalid_api_key"}),
+        Reply(403, {"error": "no", "error_code": "app_disabled"}),
+    ],
+)
+def test_a_caller_who_is_refused_reads_nothing_until_there_is_an_answer(
+    colour: Colour, refusal: Reply
+) -> None:
+    with control_plane(refusal, Reply(500), Reply(body=DENY), Reply(500)) as plane:
+        guard = colour.guard(control_plane_url=plane.url, api_key=KEY, failure_mode="open")
+        with contextlib.suppress(errors.ControlPlaneError):
+            colour.call(guard.authorize, **READ)
+        assert not goes_on(colour, guard, **ELSEWHERE)
+        assert not colour.call(guard.authorize, **READ)
+        assert goes_on(colour, guard, **ELSEWHERE)
+        colour.call(guard.close)
+
+
+def test_what_was_allowed_and_then_refused_does_not_come_back(colour: Colour) -> None:
+    policy = 'permit (principal, action == Action::"/github/issue/list", resource);'
+    with AuthGuard.embedded(policies=policy) as system:
+        guard = colour.guard(
+            control_plane_url=system.control_plane_url, api_key=system.api_key, failure_mode="open"
+        )
+        assert colour.call(guard.authorize, **READ)
+        with control_plane(Reply(body=DENY), Reply(500)) as plane:
+            guard._endpoint.url = plane.url
+            assert not colour.call(guard.authorize, **READ, args={"state": "all"})
+            assert not goes_on(colour, guard, **READ)
+        guard._endpoint.url = system.control_plane_url
+        assert colour.call(guard.authorize, **READ, args={"state": "all"})
+        with control_plane(Reply(500)) as plane:
+            guard._endpoint.url = plane.url
+            assert goes_on(colour, guard, **READ)
+        colour.call(guard.close)
+
+
+def test_what_is_revoked_here_does_not_come_back(colour: Colour) -> None:
+    policy = 'permit (principal, action == Action::"/github/issue/list", resource);'
+    with AuthGuard.embedded(policies=policy) as system:
+        guard = colour.guard(
+            control_plane_url=system.control_plane_url, api_key=system.api_key, failure_mode="open"
+        )
+        grant = colour.call(guard.authorize, **READ)
+        colour.call(guard.revoke, grant_or_id=grant)
+        with control_plane(Reply(500)) as plane:
+            guard._endpoint.url = plane.url
+            assert not goes_on(colour, guard, **READ)
+            assert goes_on(colour, guard, **ELSEWHERE)
+        colour.call(guard.close)
+
+
+def test_without_the_binary_a_refusal_still_stands(
+    colour: Colour, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with control_plane(Reply(body=DENY), Reply(500)) as plane:
+        guard = colour.guard(control_plane_url=plane.url, api_key=KEY, failure_mode="open")
+        assert not colour.call(guard.authorize, **READ)
+        monkeypatch.setenv("NOMOS_UCAN_BIN", str(tmp_path / "gone"))
+        guard._did = guard._entered = None
+        guard._linked = None
+        assert not goes_on(colour, guard, **READ)
+        monkeypatch.undo()
