@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
@@ -36,6 +36,7 @@ from nomos.server.chains import Descent
 from nomos.server.pdp import tokens
 from nomos.server.pdp.approval import Approval
 from nomos.server.pdp.filesystem import Filesystem
+from nomos.server.pdp.lanes import Lanes
 from nomos.server.pdp.pace import Pace
 from nomos.server.pdp.ports import Action, Ports
 from nomos.server.pdp.record import OK, Case, Records
@@ -83,6 +84,7 @@ class Gate:
         self._records = Records(ports.store, ports.clock)
         self._refused = RefusedTokens(ports, self._records)
         self._calls = Pace()
+        self._lanes = Lanes()
 
     async def serve(self, asked: Asked) -> dict[str, Any]:
         """Return the reply's JSON object, or raise the Refusal."""
@@ -109,10 +111,13 @@ class Gate:
         descent = chains.descent(proven, claimed.links)
         case = self._case(asked, call, proven)
         case = await self._records.led_to(claimed.links, descent, case)
-        holder, action, case = await self._decided(case, claimed, call, proven, descent)
-        if call.command.risk == "read":
-            return await self._read(case, action, holder)
-        return await self._change(case, action, proven, holder)
+        async with AsyncExitStack() as held:
+            holder, action, case = await self._decided(
+                case, claimed, call, proven, descent, held=held
+            )
+            if call.command.risk == "read":
+                return await self._read(case, action, holder)
+            return await self._change(case, action, proven, holder)
 
     async def open(self) -> None:
         """Make the handlers ready; what killed processes left behind is removed."""
@@ -128,9 +133,19 @@ class Gate:
     # Deciding
 
     async def _decided(
-        self, case: Case, claimed: Claims, call: Rebuilt, proven: Verified, descent: Descent
+        self,
+        case: Case,
+        claimed: Claims,
+        call: Rebuilt,
+        proven: Verified,
+        descent: Descent,
+        *,
+        held: AsyncExitStack,
     ) -> tuple[Holder, Action, Case]:
-        """Return the allowed call, ready to be carried out, and what its receipts say."""
+        """Return the allowed call, ready to be carried out, and what its receipts say.
+
+        `held` holds its place at the upstream until it has ended.
+        """
         try:
             holder = tokens.holder(self._ports, claimed, proven, descent)
             case = replace(
@@ -141,6 +156,9 @@ class Gate:
             verdict = decide(self._ports.bundle, self._inquiry(call, holder))
             case = replace(case, policies=verdict.policies)
             _check(verdict, holder.approval)
+            if call.provider.handler == "http":
+                place = self._lanes.place(call.provider.name, descent.app or "", descent.agent)
+                await held.enter_async_context(place)
             with _typed(case):
                 return holder, await self._handlers[call.provider.handler].prepare(call), case
         except Refusal as refusal:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import httpx
 
 CONNECT_SECONDS: Final = 5.0
-CONNECTIONS: Final = 64
+CONNECTIONS: Final = 512
 _DOUBT: Final = ": look there before you try again, as it may have been done"
 _PLACE: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
