@@ -16,9 +16,11 @@ from nomos.errors import ConfigurationError
 
 with server_extra("policy"):
     from nomos.cli.policies import effect, load, where
-    from nomos.policy import told
+    from nomos.policy import closing, told
     from nomos.policy.asked import Asked, asked
-    from nomos.policy.decide import Verdict
+    from nomos.policy.bundle import Bundle
+    from nomos.policy.closing import PATH, Closure, Grant
+    from nomos.policy.decide import Inquiry, Verdict
     from nomos.policy.explain import Change, Explanation, Look
     from nomos.policy.explain import explain as explained
     from nomos.resources import provider_name
@@ -57,15 +59,60 @@ def question(
 
 
 def explain(
-    policies: Path, providers: Path | None, question: Asked, console: Console, *, as_json: bool
+    policies: Path,
+    providers: Path | None,
+    question: Asked,
+    console: Console,
+    *,
+    as_json: bool,
+    service: bool = False,
 ) -> None:
-    """Print which policies determine the answer, and what would change it."""
+    """Print which policies determine the answer, and what would change it.
+
+    With `service`, print as well whether a grant of it would leave open what policy looks at.
+    """
     found = load(policies, providers)
-    explanation = explained(found, question.inquiry(found.catalog))
+    inquiry = question.inquiry(found.catalog)
+    explanation = explained(found, inquiry)
+    closure = _closure(found, inquiry, explanation.verdict) if service else None
     if as_json:
-        console.print(Text(json.dumps(told.as_json(explanation))))
+        said = told.as_json(explanation)
+        if closure is not None:
+            opened = [{"policy": each.policy, "field": each.field} for each in closure.open]
+            said["service"] = {
+                "closed": closure.closed,
+                "forkable": closure.forkable,
+                "policies": list(closure.policies),
+                "open": opened,
+            }
+        console.print(Text(json.dumps(said)))
     else:
         _show(explanation, console)
+        if closure is not None:
+            _show_closure(closure, console)
+
+
+def _closure(found: Bundle, inquiry: Inquiry, verdict: Verdict) -> Closure | None:
+    """How a grant for a service would be signed; None for what is denied in any case."""
+    if verdict.decision == "deny":
+        return None
+    approved = verdict.decision == "requires_step_up"
+    folder = PATH in inquiry.resource and not approved
+    grant = Grant((inquiry.command,), inquiry.resource, folder=folder)
+    return closing.closure(found, inquiry, grant, cosigned=approved)
+
+
+def _show_closure(closure: Closure, console: Console) -> None:
+    console.print(Text("\nfor a service, which decides nothing by policy", style="bold"))
+    if closure.closed:
+        console.print(Text("  a grant leaves open nothing that policy looks at", style="green"))
+        if not closure.forkable:
+            apart = ", ".join(closure.policies)
+            console.print(Text(f"  and is not handed on: {apart} may treat others otherwise"))
+        return
+    console.print(Text("  denied: a grant would leave open what policy looks at", style="red"))
+    for each in closure.open:
+        console.print(Text(f"      {each.field}  {each.policy}"))
 
 
 def _object(option: str, text: str) -> dict[str, Any]:

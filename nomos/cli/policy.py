@@ -73,6 +73,9 @@ def explain(
     ] = None,
     agent: Annotated[str | None, typer.Option(help="A DID.", show_default=False)] = None,
     rate: Annotated[int, typer.Option(min=0, help="Calls of the app in the last minute.")] = 0,
+    service: Annotated[
+        bool, typer.Option("--service", help="Also: could a service be given a grant of it?")
+    ] = False,
     providers: Providers = None,
     as_json: AsJson = False,
 ) -> None:
@@ -89,7 +92,7 @@ def explain(
         agent=agent,
         rate=rate,
     )
-    explaining.explain(policies, providers, question, stdout, as_json=as_json)
+    explaining.explain(policies, providers, question, stdout, as_json=as_json, service=service)
 
 
 @group.command("starters")

@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 from nomos.embedded import EmbeddedServer, start
 
 NOMOS = Path(sys.executable).with_name("nomos")
+SERVICE = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"
 POLICIES = """\
 @id("reads") permit(principal, action in Action::"/github/issue", resource)
 when { resource.owner == "acme" && context.now.hour < 19 };
@@ -245,3 +247,82 @@ def test_what_the_server_refuses_is_told_in_its_words(server: Server, tmp_path: 
     done = server.policy("activate", 7)
     assert done.returncode == 1
     assert "there is no policy version '7'" in done.stderr
+
+
+def test_an_activation_tells_which_grants_services_go_on_to_honour(
+    server: Server, tmp_path: Path
+) -> None:
+    policies = tmp_path / "all.cedar"
+    policies.write_text('permit(principal, action in Action::"/github/issue", resource);\n')
+    done = server.policy("put", policies, "--activate")
+    assert "live grants" not in done.stdout and done.returncode == 0, done.stderr
+    url, key = server.running.control_plane_url, server.running.operator_key.reveal()
+    with httpx.Client(base_url=url, trust_env=False) as http:
+        made = http.post(
+            "/v1/services",
+            json={"name": "board", "did": SERVICE, "url": "https://board.example"},
+            headers={"authorization": f"Bearer {key}"},
+        )
+        assert made.status_code == 200, made.text
+        answer = http.post(
+            "/v1/authorize",
+            json={
+                "command": "/github/issue/list",
+                "resource": {"provider": "github", "owner": "acme", "repo": "app"},
+                "audience": SERVICE,
+            },
+            headers={"authorization": f"Bearer {server.running.api_key.reveal()}"},
+        ).json()
+    assert answer["decision"] == "allow", answer
+    done = server.policy("activate", 1)
+    assert "1 live grants for services would not be given by this version" in done.stdout
+    assert "--revoke takes them back" in done.stdout
+    assert "/github/issue/list  no policy permits it" in done.stdout
+    done = server.policy("activate", 1, "--revoke")
+    assert "1 were revoked now" in done.stdout
+    assert "live grants" not in server.policy("activate", 1).stdout
+    wrong = server.policy("put", policies, "--revoke")
+    assert wrong.returncode == 1 and "--revoke goes with --activate" in wrong.stderr
+
+
+def test_what_can_never_hold_is_warned_of(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "odd.cedar").write_text(
+        '@id("mine") permit(principal in App::"my-agent", action, resource);\n'
+    )
+    done = nomos("policy", "validate", tmp_path / "odd.cedar")
+    assert done.returncode == 0
+    assert "warning  odd.cedar:1: mine: no app is" in done.stdout
+    done = server.policy("put", tmp_path / "odd.cedar")
+    assert 'warning  odd.cedar:1: mine: no app is App::"my-agent"' in done.stdout
+    (tmp_path / "none.cedar").write_text("// nothing yet\n")
+    done = nomos("policy", "validate", tmp_path / "none.cedar")
+    assert done.returncode == 0 and "there are no policies" in done.stdout
+
+
+def test_explain_says_whether_a_service_could_be_given_it(folder: Path) -> None:
+    question = ("--command", "/github/issue/list", "--now", "2026-01-05T09:00:00Z")
+    repo = ("--resource", '{"owner": "acme", "repo": "app"}')
+    done = explain(folder, *question, *repo, "--service")
+    assert "a grant leaves open nothing that policy looks at" in done.stdout
+    done = explain(folder, *question, *repo, "--service", "--json")
+    assert json.loads(done.stdout)["service"] == {
+        "closed": True,
+        "forkable": True,
+        "policies": [],
+        "open": [],
+    }
+    (folder / "policies" / "p.cedar").write_text(
+        "permit(principal, action, resource);\n"
+        '@id("secret") forbid(principal, action, resource is Filesystem) '
+        'when { resource.path like "a/secret/*" };\n'
+        '@id("deep") forbid(principal, action, resource is Github) '
+        "when { principal.delegationDepth > 1 };\n"
+    )
+    read = ("--command", "/filesystem/file/read", "--resource", '{"path": "a"}')
+    done = explain(folder, *read, "--service")
+    assert "denied: a grant would leave open what policy looks at" in done.stdout
+    assert "resource.path  secret" in done.stdout
+    done = explain(folder, *question, *repo, "--service")
+    assert "is not handed on: deep" in done.stdout
+    denied = ("--command", "/filesystem/file/read", "--resource", '{"path": "a/secret/x"}')
+    assert "for a service" not in explain(folder, *denied, "--service").stdout

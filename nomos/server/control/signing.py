@@ -11,6 +11,7 @@ from nomos.errors import InvalidRequest, SignerError
 from nomos.server.control import decision, issued, tokens
 from nomos.server.control.case import Case
 from nomos.server.control.decision import Reply, Ruling
+from nomos.server.control.errors import unavailable
 from nomos.server.control.ports import Ports
 from nomos.server.control.question import Asked
 from nomos.server.control.tokens import Approval
@@ -52,6 +53,9 @@ async def delegate(
     if case.asked.service:
         kept = issued.kept(case, ruling, signed.cid, exact=approval is not None)
         await ports.store.service_grants.add(kept)
+        if ports.bundle is not case.bundle:
+            # Whoever activated the others may have looked for live grants before this one was kept.
+            raise unavailable("the policies changed while this was decided; ask again")
     return signed
 
 

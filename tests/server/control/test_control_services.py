@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from server.control.kin import Kin, key
 
 from nomos._io.signer import AsyncSigner
 
@@ -318,3 +319,84 @@ async def test_a_start_with_other_policies_says_what_services_still_honour(
         providers=tmp_path / "providers",
     ):
         assert "1 live grants for services would not be given" in caplog.text
+
+
+async def test_policies_that_change_meanwhile_leave_no_grant_that_nobody_listed(
+    tmp_path: Path,
+    signer: AsyncSigner,
+    open_plane: OpenPlane,
+    agent: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with opened_plane(tmp_path, signer, open_plane, ALL) as (plane, operator):
+        put = await plane.client.post(
+            "/v1/policies", json={"sources": {"p.cedar": POLICY}}, headers=operator
+        )
+        path = f"/v1/policies/{put.json()['version']}/activate"
+        kept = plane.system.store.service_grants
+        add = kept.add
+
+        async def slowly(grant: Any) -> None:
+            assert (await plane.client.post(path, headers=operator)).json()["outdated"] == 0
+            await add(grant)
+
+        monkeypatch.setattr(kept, "add", slowly)
+        body = {**READ, "resource": {"provider": "tickets", "queue": "hr"}, "agentDid": agent}
+        reply = await plane.ask(**body, audience=SERVICE)
+        assert (reply.status_code, reply.json()["error_code"]) == (503, "unavailable")
+
+
+async def test_a_child_is_given_for_a_service_what_is_closed_with_all_that_it_holds(
+    plane: Plane, signer: AsyncSigner
+) -> None:
+    parent, child = await key(signer, 0x61), await key(signer, 0x62)
+    answer = await asked(plane, parent, command="/tickets/ticket", audience=...)
+    root = Kin(plane, signer, parent, tuple(answer["chain"]))
+    pinned = await root.fork(child, pol=[["==", ".resource.queue", "ops"]])
+    for kin in (await root.fork(child), pinned):
+        chain = {"agentDid": child, "delegatedChain": list(kin.chain)}
+        found = await asked(plane, child, **READ, **chain, resource={"queue": "ops"})
+        assert found["decision"] == "allow", found
+        claims = plane.payload(found["chain"][0])
+        assert claims["meta"]["closed"] is True and claims["meta"]["audience"] == SERVICE
+        assert claims["meta"]["lineage"]["depth"] == 1
+        whole = ["==", ".resource", {"provider": "tickets", "queue": "ops"}]
+        assert whole in claims["pol"]
+        assert (["==", ".resource.queue", "ops"] in claims["pol"]) is (kin is pinned)
+        denied = await asked(plane, child, **READ, **chain, resource={"queue": "hr"})
+        assert denied["decision"] == "deny"
+
+
+async def test_a_statement_that_leaves_one_value_counts_as_named(plane: Plane, agent: str) -> None:
+    prefix = {"command": "/tickets/ticket"}
+    for pol, good in (
+        ([["==", ".resource.queue", "ops"]], True),
+        ([["and", [["==", '.resource["queue"]', "ops"]]]], True),
+        ([["or", [["==", ".resource.queue", "ops"]]]], True),
+        ([["or", [["==", ".resource.queue", "ops"], ["==", ".resource.queue", "hr"]]]], False),
+        ([["like", ".resource.queue", "o*"]], False),
+        ([["==", ".resource.queue", "OPS"]], False),  # in no form that a queue has
+        ([["==", ".resource.queue", 7]], False),
+        ([["==", ".args.queue", "ops"]], False),
+    ):
+        answer = await asked(plane, agent, **prefix, pol=pol)
+        assert (answer["decision"] == "allow") is good, (pol, answer)
+    folder = {**FILE, "resource": {"queue": "ops", "path": "a"}}
+    one = await asked(plane, agent, **folder, pol=[["==", ".resource.path", "a/x"]])
+    assert one["decision"] == "allow", one
+    assert ["==", ".resource.tag?", None] in plane.payload(one["chain"][0])["pol"]
+    secret = await asked(plane, agent, **folder, pol=[["==", ".resource.path", "a/secret/x"]])
+    assert secret["decision"] == "deny" and "open" in secret["explanation"]
+    beyond = await asked(plane, agent, **folder, pol=[["==", ".resource.path", "b"]])
+    assert opened(beyond) == [("secret", "resource.path")]
+
+
+async def test_the_message_says_what_to_do(plane: Plane, agent: str) -> None:
+    answer = await asked(plane, agent, **FILE, resource={"queue": "ops", "path": "a"})
+    message = answer["explanation"]["message"]
+    assert "resource.path (secret)" in message
+    assert "add the constraint eq('.resource.path', 'a') for exactly this one" in message
+    answer = await asked(plane, agent, command="/tickets/ticket")
+    message = answer["explanation"]["message"]
+    assert "resource.queue (hr-stays-closed, vip)" in message
+    assert "Name resource.queue in the resource. Or ask for one command at a time." in message
