@@ -19,6 +19,7 @@ from nomos._core.forking import ForkedChild
 from nomos._io.carried import INHERITED
 from nomos._io.left import Folder, descriptors
 from nomos._sealed import Sealed
+from nomos._tracebacks import without_frames
 from nomos._unawaited import must_be_awaited
 from nomos.errors import ConfigurationError
 from nomos.models import Capability, Chain, Secret, only_chain
@@ -113,6 +114,7 @@ class Child(Sealed):
         """When the first of the chains ends."""
         return self._forked.expires_at
 
+    @without_frames
     def env(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the variables that tell a process what it was given.
 
@@ -130,6 +132,7 @@ class Child(Sealed):
             file = None if chains is None else self._left("chains.json", chains)
             return self._merged(base, key=key, file=file)
 
+    @without_frames
     def popen(
         self,
         args: Arguments,
@@ -154,6 +157,7 @@ class Child(Sealed):
             )
 
     @must_be_awaited
+    @without_frames
     async def open(
         self,
         args: Arguments,

@@ -27,6 +27,7 @@ from nomos._settings import (
     from_environment,
     refuse_swarm,
 )
+from nomos._tracebacks import without_frames
 from nomos._wire import ForgetKey
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 class GuardBase(Asking, ABC):
     """What both guards are made of: settings, the agent's key, and what they remember."""
 
+    @without_frames
     def __init__(
         self,
         *,
@@ -70,6 +72,7 @@ class GuardBase(Asking, ABC):
         self._connect()
 
     @classmethod
+    @without_frames
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
         """Make a guard from the variables that `nomos dev` prints, or that a parent handed over.
 
@@ -79,6 +82,7 @@ class GuardBase(Asking, ABC):
         return cls(**from_environment(os.environ if environ is None else environ))
 
     @classmethod
+    @without_frames
     def embedded(
         cls,
         *,
@@ -167,6 +171,8 @@ class GuardBase(Asking, ABC):
         return self._endpoint.api_key.reveal() if self._endpoint.api_key else None
 
     def __repr__(self) -> str:
+        if "_endpoint" not in vars(self):  # its constructor raised
+            return f"{type(self).__name__}()"
         mode = "" if self._failure_mode == "closed" else ", failure_mode='open'"
         return f"{type(self).__name__}({self.control_plane_url!r}{mode})"
 

@@ -12,6 +12,7 @@ import anyio.to_thread
 
 from nomos._io.checkpoints import checking
 from nomos._io.signer import Signer, shared
+from nomos._tracebacks import without_frames
 from nomos._unawaited import Asynchronous
 from nomos.audit.receipt import check_receipt
 from nomos.errors import ConfigurationError
@@ -46,6 +47,7 @@ class AsyncReceipt(Asynchronous, ReceiptBase):
         return self
 
 
+@without_frames
 def _check(receipt: ReceiptBase, issuer: str) -> None:
     if not isinstance(issuer, str) or not _DID.fullmatch(issuer):
         raise ConfigurationError(

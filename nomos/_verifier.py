@@ -28,6 +28,7 @@ from nomos._io.following import Follower
 from nomos._io.keyfile import read_key_file
 from nomos._io.signer import Link, shared
 from nomos._settings import checked_api_key
+from nomos._tracebacks import without_frames
 from nomos.capabilities import MAX_COMMAND
 from nomos.errors import ConfigurationError, Denied
 from nomos.models import MAX_CHAIN_DEPTH, Command, Verified
@@ -58,6 +59,7 @@ class VerifierBase:
     _waits: ClassVar[bool]
     """Whether calls that have to be awaited can be: in the async verifier alone."""
 
+    @without_frames
     def __init__(
         self,
         *,
@@ -94,6 +96,7 @@ class VerifierBase:
         self._closed = False
 
     @classmethod
+    @without_frames
     def from_control_plane(
         cls,
         url: str,
@@ -156,6 +159,8 @@ class VerifierBase:
         return self._linked
 
     def __repr__(self) -> str:
+        if "_rules" not in vars(self):  # its constructor raised
+            return f"{type(self).__name__}()"
         return f"{type(self).__name__}(audience={self.audience!r})"
 
     def _trust(self) -> Rules:

@@ -27,6 +27,7 @@ from nomos._io.signer import AsyncSigner, Signer
 from nomos._parent import Chains, one_child
 from nomos._receipt import AsyncReceipt, Receipt
 from nomos._sealed import make, members_of
+from nomos._tracebacks import without_frames
 from nomos._unawaited import Asynchronous, Synchronous
 from nomos.constraints import Constraint
 from nomos.models import DEFAULT_TTL_SECONDS, Capability, GrantBase
@@ -147,6 +148,7 @@ class AuthGuard(Synchronous, GuardBase):
         """
         return Approvals(self)
 
+    @without_frames
     def revoke(self, grant_or_id: Revocable, *, reason: str | None = None) -> Revocation:
         """Take authority back: PDPs and services refuse it within five seconds.
 
@@ -187,6 +189,7 @@ class AuthGuard(Synchronous, GuardBase):
         )
         return self._run(self._acting(question))
 
+    @without_frames
     def fork_child(
         self,
         *,
@@ -212,6 +215,7 @@ class AuthGuard(Synchronous, GuardBase):
         wanted = one_child(capabilities, audience_did, ttl_seconds)
         return self._run(self._forking(wanted, parent_chain, several=False))[0]
 
+    @without_frames
     def fork_children(
         self,
         children: Sequence[Mapping[str, Any]],
@@ -341,7 +345,9 @@ class AsyncAuthGuard(Asynchronous, GuardBase):
 
     async def revoke(self, grant_or_id: Revocable, *, reason: str | None = None) -> Revocation:
         """See `AuthGuard.revoke`."""
-        return await self._run(self._revoking(grant_or_id, reason))
+        flow = self._revoking(grant_or_id, reason)
+        del grant_or_id  # it may be tokens, which a report of an error would show
+        return await self._run(flow)
 
     async def did(self) -> str:
         """See `AuthGuard.did`."""
@@ -371,7 +377,9 @@ class AsyncAuthGuard(Asynchronous, GuardBase):
     ) -> Child:
         """See `AuthGuard.fork_child`."""
         wanted = one_child(capabilities, audience_did, ttl_seconds)
-        return (await self._run(self._forking(wanted, parent_chain, several=False)))[0]
+        flow = self._forking(wanted, parent_chain, several=False)
+        del parent_chain  # as in revoke
+        return (await self._run(flow))[0]
 
     async def fork_children(
         self,
@@ -380,7 +388,9 @@ class AsyncAuthGuard(Asynchronous, GuardBase):
         parent_chain: Chains | None = None,
     ) -> tuple[Child, ...]:
         """See `AuthGuard.fork_children`."""
-        return await self._run(self._forking(children, parent_chain, several=True))
+        flow = self._forking(children, parent_chain, several=True)
+        del parent_chain  # as in revoke
+        return await self._run(flow)
 
     async def receipt(self, receipt_id: str) -> AsyncReceipt:
         """See `AuthGuard.receipt`."""

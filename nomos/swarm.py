@@ -28,6 +28,7 @@ from nomos._io.carried import parent_from_env
 from nomos._io.drive import drive
 from nomos._io.handover import key_from_env
 from nomos._io.signer import Link, Signer, shared
+from nomos._tracebacks import without_frames
 from nomos.models import Capability, Chain, GrantBase, ParentChain
 
 __all__ = ["Child", "fork_child", "read_parent_chain_from_env"]
@@ -35,6 +36,7 @@ __all__ = ["Child", "fork_child", "read_parent_chain_from_env"]
 T = TypeVar("T")
 
 
+@without_frames
 def read_parent_chain_from_env(environ: Mapping[str, str] | None = None) -> ParentChain:
     """Return the authority that this process was started with, by default from `os.environ`.
 
@@ -57,6 +59,7 @@ def read_parent_chain_from_env(environ: Mapping[str, str] | None = None) -> Pare
     return parent
 
 
+@without_frames
 def fork_child(
     *,
     parent_chain: Chain

@@ -25,6 +25,7 @@ from nomos._core.verifying import Among, FirstAnswer, Use
 from nomos._io.drive import adrive, drive
 from nomos._io.replay import MemoryReplay
 from nomos._io.signer import AsyncSigner, Signer, shared
+from nomos._tracebacks import without_frames
 from nomos._unawaited import Asynchronous, Synchronous
 from nomos._verifier import VerifierBase, done, is_awaited, issuers_of, no_store
 from nomos.models import Verified
@@ -72,6 +73,7 @@ class Verifier(Synchronous, VerifierBase):
 
     _waits: ClassVar = False
 
+    @without_frames
     def verify(
         self,
         token: str,
@@ -97,6 +99,7 @@ class Verifier(Synchronous, VerifierBase):
         """
         return self._run(self._verifying(token, command, resource, args, bound=bound))
 
+    @without_frames
     def why(
         self,
         token: str,
@@ -174,7 +177,9 @@ class AsyncVerifier(Asynchronous, VerifierBase):
         bound: bool = False,
     ) -> Verified:
         """See `Verifier.verify`."""
-        return await self._run(self._verifying(token, command, resource, args, bound=bound))
+        flow = self._verifying(token, command, resource, args, bound=bound)
+        del token  # a report of an error would show it as a local variable
+        return await self._run(flow)
 
     async def why(
         self,
@@ -185,7 +190,9 @@ class AsyncVerifier(Asynchronous, VerifierBase):
         args: Mapping[str, Any] | None = None,
     ) -> str:
         """See `Verifier.why`."""
-        return await self._run(self._explaining(token, command, resource, args))
+        flow = self._explaining(token, command, resource, args)
+        del token
+        return await self._run(flow)
 
     async def close(self) -> None:
         """See `Verifier.close`."""
@@ -241,6 +248,7 @@ class AsyncVerifier(Asynchronous, VerifierBase):
                 raise TypeError(f"a flow asked for {effect!r}, which no verifier performs")
 
 
+@without_frames
 def verify_record(text: str, *, issuers: Sequence[str]) -> VerificationRecord:
     """Return what a receipt of verification says, if one of `issuers` signed it.
 

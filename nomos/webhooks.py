@@ -26,6 +26,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Final, NoReturn, Protocol
 
 from nomos._sealed import Record, make
+from nomos._tracebacks import without_frames
 from nomos.errors import ConfigurationError, WebhookReason, WebhookRefused
 from nomos.models import Secret
 
@@ -75,6 +76,7 @@ class Event(Record):
     approval: Mapping[str, Any]
 
 
+@without_frames
 def verify(
     headers: Headers,
     body: bytes,
@@ -109,6 +111,7 @@ def sign(secret: Secret, body: bytes, at: int) -> str:
     return f"t={at},v1={_mac(checked_secret(secret, setting='secret'), str(at), body)}"
 
 
+@without_frames
 def checked_secret(secret: str | bytes | Secret, *, setting: str) -> bytes:
     """Return the secret's bytes; one that is empty or short would let anybody sign."""
     text = secret.reveal() if isinstance(secret, Secret) else secret

@@ -19,7 +19,7 @@ VALUE_FILES = (
 VALUES = {f"nomos.{name}" for name in ("_sealed", *VALUE_FILES)}
 AUDIT = VALUES | {"nomos._wire", "nomos.audit"}
 CORE = AUDIT | {"nomos._core"}
-EDGES = CORE | {"nomos._io"}
+EDGES = CORE | {"nomos._io", "nomos._tracebacks"}
 GUARD_FILES = (
     *("guard", "_guard", "_grant", "_approvals", "_receipt", "_settings"),
     *("_asking", "_child", "_parent", "swarm"),
@@ -29,7 +29,7 @@ SERVER = CORE | {"nomos.policy", "nomos._io", "nomos.server", "nomos.webhooks"}
 
 MAY_IMPORT = {
     **dict.fromkeys(VALUE_FILES, VALUES),
-    "webhooks": VALUES | {"nomos.webhooks"},
+    "webhooks": VALUES | {"nomos._tracebacks", "nomos.webhooks"},
     "_wire": VALUES,
     "_core": CORE,
     "audit": AUDIT,
@@ -43,6 +43,7 @@ MAY_IMPORT = {
     "integrations": VALUES
     | {"nomos._unawaited", "nomos.verify", "nomos.guard", "nomos.integrations"},
     "_sealed": {"nomos._sealed", "nomos.errors"},
+    "_tracebacks": {"nomos._tracebacks", "nomos.errors"},
     "_unawaited": {"nomos._unawaited"},
 }
 """For each folder or file of `nomos`, what of ours it may import. What is not named here

@@ -9,10 +9,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from nomos._core.effects import Effect, Flow
+from nomos._tracebacks import without_frames
 
 T = TypeVar("T")
 
 
+@without_frames
 def drive(flow: Flow[T], perform: Callable[[Effect[Any]], Any]) -> T:
     """Run a flow to its end; what `perform` raises is thrown into the flow."""
     try:
@@ -31,6 +33,7 @@ def drive(flow: Flow[T], perform: Callable[[Effect[Any]], Any]) -> T:
         flow.close()
 
 
+@without_frames
 async def adrive(flow: Flow[T], perform: Callable[[Effect[Any]], Awaitable[Any]]) -> T:
     """`drive` for tasks. Cancellation is not an `Exception`: it passes by and closes the flow."""
     try:

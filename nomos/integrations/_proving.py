@@ -24,7 +24,7 @@ from nomos.capabilities import MAX_COMMAND
 from nomos.errors import ConfigurationError, Denied, SignerError
 from nomos.integrations import _refusals
 from nomos.integrations._refusals import Refusal, bearer, named, refusal
-from nomos.models import Command
+from nomos.models import Command, Secret
 from nomos.unseen import unseen
 from nomos.verify import AsyncVerifier, Verified, Verifier
 
@@ -52,7 +52,7 @@ class Proof:
     """One call that a token of a request was proven for, and by which verifier."""
 
     verifier: AnyVerifier = field(repr=False)
-    token: str = field(repr=False)
+    token: Secret
     call: str = field(repr=False)
     verified: Verified
 
@@ -100,8 +100,12 @@ class Needed:
         """
         request_id = request_id_of(connection.scope)
         verifier = self.verifier or other or self._of_app(connection)
-        token = bearer(
-            connection.headers.getlist("authorization"), connection.scope.get("query_string", b"")
+        # A `Secret`, for what is logged here may be reported together with local variables.
+        token = Secret(
+            bearer(
+                connection.headers.getlist("authorization"),
+                connection.scope.get("query_string", b""),
+            )
         )
         resource = await _filled(self.resource, connection, "resource")
         args = None if self.args is None else await _filled(self.args, connection, "args")
@@ -109,7 +113,8 @@ class Needed:
         proofs: list[Proof] = connection.scope.setdefault(PROVEN, [])
         for proof in proofs:
             # An application may send requests of its own with what is in this one's scope.
-            same = proof.verifier is verifier and (proof.token, proof.call) == (token, call)
+            proven = (proof.token.reveal(), proof.call)
+            same = proof.verifier is verifier and proven == (token.reveal(), call)
             if same and not (self.bound and (args or {}).keys() - proof.verified.args.keys()):
                 return proof.verified
         verified = await self._asked(verifier, token, resource, args, request_id)
@@ -141,7 +146,7 @@ class Needed:
     async def _asked(
         self,
         verifier: AnyVerifier,
-        token: str,
+        token: Secret,
         resource: Mapping[str, Any],
         args: Mapping[str, Any] | None,
         request_id: str,
@@ -182,15 +187,15 @@ class Needed:
     async def _verified(
         self,
         verifier: AnyVerifier,
-        token: str,
+        token: Secret,
         resource: Mapping[str, Any],
         args: Mapping[str, Any] | None,
     ) -> Verified:
         call: dict[str, Any] = {"command": self.command, "resource": resource, "args": args}
         if isinstance(verifier, AsyncVerifier):
-            return await verifier.verify(token, **call, bound=self.bound)
+            return await verifier.verify(token.reveal(), **call, bound=self.bound)
         return await anyio.to_thread.run_sync(
-            lambda: verifier.verify(token, **call, bound=self.bound)
+            lambda: verifier.verify(token.reveal(), **call, bound=self.bound)
         )
 
 

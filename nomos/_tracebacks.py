@@ -1,0 +1,101 @@
+"""Errors leave the public API without the frames in which keys and tokens are at work.
+
+Tools that report errors (rich, Sentry, `traceback.TracebackException(capture_locals=True)`) show
+the local variables of every frame, and a request that failed has its API key in some of them. The
+error's sentence says what is wrong; the frames of this package, and of the libraries that it
+calls, are taken out. Frames of the user's own code stay.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Final, TypeVar, cast
+
+from nomos.errors import NomosError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_HIDDEN: Final = frozenset(
+    (
+        *("nomos", "httpx", "httpcore", "h11", "anyio", "sniffio", "trio", "asyncio"),
+        *("concurrent", "json", "threading", "subprocess", "socket", "ssl", "selectors"),
+    )
+)
+"""Packages whose frames see what is sent: ours, and those that it passes through."""
+
+
+_HELD: Final = {"_request": None, "doc": ""}
+"""What other packages' errors hold: httpx's the request with its headers, json's the whole text."""
+
+
+def without_frames(function: F) -> F:
+    """Decorate a function: the errors that it is known to raise leave it without its frames.
+
+    Known are `NomosError`, `OSError` and whatever is no `Exception` (a cancellation, an
+    interrupt). Anything else is a mistake in this package, and keeps its traceback.
+    """
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def acall(*args: Any, **kwargs: Any) -> Any:
+            handled = sys.exc_info()[1]
+            try:
+                return await function(*args, **kwargs)
+            except BaseException as error:
+                del args, kwargs
+                _cut(error, handled)
+                raise
+
+        return cast("F", acall)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        handled = sys.exc_info()[1]
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            del args, kwargs
+            _cut(error, handled)
+            raise
+
+    return cast("F", call)
+
+
+def _cut(error: BaseException, handled: BaseException | None) -> None:
+    """Take hidden frames out of an error and of what led to it; not of what the caller handles."""
+    if isinstance(error, Exception) and not isinstance(error, NomosError | OSError):
+        return
+    left: list[BaseException | None] = [error]
+    seen = {id(None), id(handled)}
+    while left:
+        one = left.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        one.__traceback__ = _shown(one.__traceback__)
+        left += [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            left += one.exceptions
+        for name, nothing in _HELD.items():
+            if name in vars(one):
+                setattr(one, name, nothing)
+
+
+def _shown(trace: TracebackType | None) -> TracebackType | None:
+    """Return a traceback's frames outside of the hidden packages."""
+    kept: list[TracebackType] = []
+    while trace is not None:
+        if str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] not in _HIDDEN:
+            kept.append(trace)
+        trace = trace.tb_next
+    for one, following in itertools.pairwise(kept):
+        one.tb_next = following
+    if not kept:
+        return None
+    kept[-1].tb_next = None
+    return kept[0]
