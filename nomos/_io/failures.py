@@ -6,6 +6,8 @@ arrived: what was sent may have been acted on, although its answer was lost.
 
 from __future__ import annotations
 
+import errno
+import os
 import ssl
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 MAX_REASON: Final = 300
 MAX_CAUSES: Final = 20
+
+_OWN_WORDS: Final = ("Server disconnected", "peer closed connection")
 
 LOST: Final = "the connection ended before the answer was complete"
 
@@ -53,9 +57,9 @@ def unreachable(
     if late:
         what = f"did not answer within {_seconds(deadline.spent())} s{tries}"
     elif sent:
-        what = f"gave no answer: {_reason(error)}{tries}"
+        what = f"gave no answer: {reason(error)}{tries}"
     else:
-        what = f"cannot be reached: {_reason(error)}{tries}"
+        what = f"cannot be reached: {reason(error)}{tries}"
     doubt = ""
     if sent and send.method != "GET":
         doubt = " The request was sent, so it may have been acted on."
@@ -92,20 +96,42 @@ def _sent(error: Exception) -> bool:
     return not isinstance(error, before)
 
 
-def _reason(error: Exception) -> str:
-    """Return the reason that the machine gave, or what the kind of error means."""
+def reason(error: Exception, *, ca_setting: str = "SSL_CERT_FILE") -> str:
+    """Return the reason that the machine gave, or what the kind of error means.
+
+    `ca_setting` names a file of authorities to trust, for a certificate that is not trusted.
+    """
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return (
-                f"its certificate is not trusted ({cause.verify_message}); SSL_CERT_FILE names "
+                f"its certificate is not trusted ({cause.verify_message}); {ca_setting} names "
                 "a file of authorities to trust"
             )
         if isinstance(cause, ssl.SSLError):
             return f"TLS failed ({cause.reason or cause})"[:MAX_REASON]
+        if isinstance(cause, OSError) and cause.errno in errno.errorcode:
+            return os.strerror(cause.errno)  # asyncio has words of its own
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror[:MAX_REASON]
-    words = " ".join(str(error).split())[:MAX_REASON].rstrip(".")
-    return words or (LOST if _sent(error) else type(error).__name__)
+    return _words(error)
+
+
+def _words(error: Exception) -> str:
+    """Return what an HTTP library says of an error, unless it repeats what the peer sent.
+
+    A peer may send our own headers back, the API key among them.
+    """
+    import httpcore
+    import httpx
+
+    text = " ".join(str(error).split())[:MAX_REASON].rstrip(".")
+    if isinstance(error, httpcore.ProxyError | httpx.ProxyError):
+        status = text.partition(" ")[0]
+        return f"the proxy answered {status}" if status.isdigit() else "the proxy refused"
+    if isinstance(error, httpcore.ProtocolError | httpx.ProtocolError):
+        own = text.startswith(_OWN_WORDS)
+        return text if own else "what it sent is not HTTP"
+    return text or (LOST if _sent(error) else type(error).__name__)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -15,8 +15,8 @@ import httpcore
 import httpx
 
 from nomos._io.network import CONNECT_SECONDS, LoopBackend, TimedBackend
-from nomos._io.proxies import Proxy
-from nomos._io.tls import trust
+from nomos._io.proxies import Proxy, proxy_for
+from nomos._io.tls import CERT_FILE, trust
 
 KEPT: Final = 20
 """Idle connections of one client."""
@@ -52,6 +52,37 @@ def task_client(url: str, proxy: Proxy | None) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         transport=_Tasks(pool), trust_env=False, follow_redirects=False, timeout=timeout
     )
+
+
+def server_transport(
+    url: str,
+    *,
+    connections: int,
+    kept: int,
+    ca_file: str | None = None,
+    ca_setting: str = CERT_FILE,
+) -> httpx.AsyncHTTPTransport:
+    """Return a transport for a server's own requests to `url`: upstreams and webhooks.
+
+    `connections` may be there at once, `kept` of them idle. `ca_file` (PEM), named by
+    `ca_setting`, is trusted in place of what all else is checked against. Reads certificates, so
+    it belongs in a thread. Raises `ConfigurationError`.
+    """
+    proxy = proxy_for(url, os.environ)
+    secure = url.startswith("https:")
+    return httpx.AsyncHTTPTransport(
+        # Without TLS there is nothing to verify, and no certificates to read.
+        verify=trust(os.environ, ca_file=ca_file, setting=ca_setting) if secure else False,
+        trust_env=False,
+        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=kept),
+        proxy=None if proxy is None else _named(proxy),
+    )
+
+
+def _named(proxy: Proxy) -> httpx.Proxy:
+    auth = None if proxy.auth is None else (proxy.auth[0].decode(), proxy.auth[1].decode())
+    context = trust(os.environ) if proxy.url.startswith("https:") else None
+    return httpx.Proxy(proxy.url, auth=auth, ssl_context=context)
 
 
 def _context(url: str) -> ssl.SSLContext | None:

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from nomos._io.proxies import proxy_for
+from nomos._io.tls import trust
 from nomos._io.urls import checked_url
 from nomos.errors import ConfigurationError
 from nomos.models import MAX_CHAIN_DEPTH, Secret
@@ -44,7 +46,7 @@ def upstreams(catalog: Catalog, environ: Mapping[str, str]) -> dict[str, Upstrea
             found[name] = UpstreamTarget(
                 checked_url(url, setting=variable),
                 _token(environ, name),
-                environ.get(setting(name, "CA_FILE")) or None,
+                _authorities(environ, setting(name, "CA_FILE")),
             )
     return found
 
@@ -78,6 +80,7 @@ def webhook(environ: Mapping[str, str]) -> Webhook | None:
             )
         return None
     checked_url(url, setting=WEBHOOK_URL, query=True)
+    proxy_for(url, environ)
     if secret is None:
         raise ConfigurationError(
             f"{WEBHOOK_URL} needs {WEBHOOK_KEY} or {WEBHOOK_KEY_FILE}, with which messages "
@@ -86,6 +89,14 @@ def webhook(environ: Mapping[str, str]) -> Webhook | None:
         )
     checked_secret(secret, setting=WEBHOOK_KEY)
     return Webhook(url, secret)
+
+
+def _authorities(environ: Mapping[str, str], variable: str) -> str | None:
+    """Return the file of authorities that a variable names; raises if it cannot be used."""
+    file = environ.get(variable) or None
+    if file is not None:
+        trust(environ, ca_file=file, setting=variable)
+    return file
 
 
 def _token(environ: Mapping[str, str], provider: str) -> Secret | None:

@@ -20,6 +20,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from nomos._io.failures import reason
 from nomos.server.bell import LOOK_SECONDS, Bell
 from nomos.server.settings import Webhook
 from nomos.server.storage.outbox import Message, Outbox
@@ -75,12 +76,14 @@ class Deliverer:
 
     async def run(self) -> None:
         """Deliver until cancelled."""
-        import httpx
+        from nomos._io.transports import server_transport
 
         async with AsyncExitStack() as open_:
-            # No proxy, no netrc, no cookies, no redirects, no retries: a bare transport.
-            limits = httpx.Limits(max_connections=AT_ONCE)
-            transport = await open_.enter_async_context(httpx.AsyncHTTPTransport(limits=limits))
+            # No netrc, no cookies, no redirects, no retries: a bare transport.
+            made = await asyncio.to_thread(
+                server_transport, self._webhook.url, connections=AT_ONCE, kept=AT_ONCE
+            )
+            transport = await open_.enter_async_context(made)
             tries = await open_.enter_async_context(asyncio.TaskGroup())
             tries.create_task(self._tidy())
             under_way: set[asyncio.Task[None]] = set()
@@ -120,7 +123,7 @@ class Deliverer:
         except (TimeoutError, httpx.TimeoutException):
             return Failure(f"no answer within {TRY_SECONDS:g} s")
         except httpx.HTTPError as error:
-            return Failure(f"it cannot be reached ({type(error).__name__})")
+            return Failure(f"it cannot be reached ({reason(error)})")
         status = response.status_code
         if 200 <= status < 300:
             return None

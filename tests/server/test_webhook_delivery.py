@@ -281,7 +281,7 @@ async def test_a_receiver_that_is_down_gets_it_after_it_is_back(tmp_path: Path) 
     async with sending(tmp_path, url, clock) as sender:
         ident = await sender.put()
         (row,) = await sender.until(lambda rows: rows[0].error is not None)
-        assert row.error == "it cannot be reached (ConnectError)"
+        assert row.error == "it cannot be reached (Connection refused)"
         with receiving(port) as back:
             clock.now += 1
             (got,) = await came(back, 1)

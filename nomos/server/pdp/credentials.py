@@ -25,6 +25,7 @@ class Access:
 
     base_url: str
     token: Secret
+    ca_file: str | None = None
 
 
 def access(provider: str, targets: Mapping[str, Target]) -> Access:
@@ -50,7 +51,7 @@ def access(provider: str, targets: Mapping[str, Target]) -> Access:
             "has a credential with spaces, line breaks or other characters no header may hold",
             f"correct {setting(provider, 'TOKEN')}",
         )
-    return Access(target.base_url.rstrip("/"), target.token)
+    return Access(target.base_url.rstrip("/"), target.token, target.ca_file)
 
 
 def setting(provider: str, what: str) -> str:

@@ -67,6 +67,9 @@ class Target(Protocol):
     @property
     def token(self) -> Secret | None: ...
 
+    @property
+    def ca_file(self) -> str | None: ...
+
 
 @dataclass(frozen=True)
 class Limits:

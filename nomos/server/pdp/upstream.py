@@ -4,7 +4,8 @@ The path comes from the command's template. A value fills one place in it, perce
 none can add a segment, a query or a host; nor can one hold a separator that an upstream might
 find by decoding, except those of a `path`. What was built is compared with what the HTTP
 library is about to send. The request is made on a bare transport: no redirects are followed,
-no cookies are kept, no proxy or netrc file is read, nothing is tried twice. Each request has a
+no cookies are kept, no netrc file is read, nothing is tried twice; https goes through the proxy
+of the environment, if there is one (`nomos._io.proxies`). Each request has a
 connection of its own: upstreams repeat no id of ours, so what a connection has left over could
 not be told from the reply to the next request.
 """
@@ -13,8 +14,10 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import math
 import re
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,9 +27,12 @@ from urllib.parse import quote, urlencode
 import anyio
 import anyio.to_thread
 
-from nomos._io import leftover
+from nomos._core import retry
+from nomos._core.effects import HttpReply
+from nomos._io import failures, leftover
+from nomos.errors import ConfigurationError
 from nomos.resources import CommandSpec
-from nomos.server.pdp.credentials import Access, access
+from nomos.server.pdp.credentials import Access, access, setting
 from nomos.server.pdp.ports import Action, Limits, Target
 from nomos.server.pdp.request import Rebuilt
 from nomos.server.pdp.statuses import Refusal
@@ -37,8 +43,13 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS: Final = 5.0
 CONNECTIONS: Final = 512
+MOST_LOGGED: Final = 64
+MAX_RETRY_AFTER: Final = 86_400
 _DOUBT: Final = ": look there before you try again, as it may have been done"
 _PLACE: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+
+
+log = logging.getLogger("nomos.server")
 
 
 @dataclass(frozen=True)
@@ -89,7 +100,8 @@ class Http:
     def __init__(self, targets: Mapping[str, Target], limits: Limits) -> None:
         self._targets = targets
         self._limits = limits
-        self._transport: httpx.AsyncHTTPTransport | None = None
+        self._transports: dict[tuple[str, str | None], httpx.AsyncHTTPTransport] = {}
+        self._logged: set[str] = set()
 
     def serves(self, command: CommandSpec) -> bool:
         return command.upstream is not None
@@ -104,8 +116,8 @@ class Http:
 
     async def close(self) -> None:
         """Close the connections; closing twice is harmless."""
-        if self._transport is not None:
-            transport, self._transport = self._transport, None
+        transports, self._transports = self._transports, {}
+        for transport in transports.values():
             await transport.aclose()
 
     def _request(self, what: Outgoing, where: Access) -> httpx.Request:
@@ -139,7 +151,7 @@ class Http:
         try:
             with anyio.fail_after(self._limits.upstream_seconds):
                 async with self._sent(request, call) as reply:
-                    _check_status(reply.status_code, call)
+                    _check_status(reply, call)
                     content = await self._content(reply, call)
         except TimeoutError:
             raise _timed_out(call) from None
@@ -151,23 +163,57 @@ class Http:
     async def _sent(self, request: httpx.Request, call: Rebuilt) -> AsyncIterator[httpx.Response]:
         import httpx
 
-        if self._transport is None:
-            self._transport = httpx.AsyncHTTPTransport(
-                trust_env=False,
-                limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=0),
-            )
+        transport = await self._transport(call.provider.name)
         try:
-            reply = await self._transport.handle_async_request(request)
+            reply = await transport.handle_async_request(request)
             try:
                 yield reply
             finally:
                 await reply.aclose()
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
-            raise _failed(call, "cannot be reached", sent=False) from None
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            why = failures.reason(error, ca_setting=setting(call.provider.name, "CA_FILE"))
+            self._log_once(f"the upstream {call.provider.name} cannot be reached: {why}")
+            raise _failed(call, f"cannot be reached: {why}", sent=False) from None
         except httpx.TimeoutException:
             raise _timed_out(call) from None
+        except httpx.ProxyError as error:
+            why = failures.reason(error)
+            self._log_once(f"the upstream {call.provider.name} cannot be reached: {why}")
+            raise _failed(call, f"cannot be reached: {why}", sent=False) from None
         except httpx.HTTPError:
             raise _failed(call, "did not answer in HTTP") from None
+
+    async def _transport(self, provider: str) -> httpx.AsyncHTTPTransport:
+        """Return a provider's transport; it reads certificates, which takes a thread's time."""
+        from nomos._io.transports import server_transport
+
+        where = access(provider, self._targets)
+        way = (where.base_url, where.ca_file)
+        found = self._transports.get(way)
+        if found is not None:
+            return found
+        make = functools.partial(
+            server_transport,
+            where.base_url,
+            connections=CONNECTIONS,
+            kept=0,
+            ca_file=where.ca_file,
+            ca_setting=setting(provider, "CA_FILE"),
+        )
+        try:
+            made = await anyio.to_thread.run_sync(make)
+        except ConfigurationError as wrong:
+            self._log_once(f"the upstream {provider} cannot be called: {wrong}")
+            raise Refusal(
+                "unavailable", f"the provider {provider} cannot be called: {wrong}"
+            ) from None
+        # Another call may have been faster; a transport that was not used holds nothing.
+        return self._transports.setdefault(way, made)
+
+    def _log_once(self, sentence: str) -> None:
+        if sentence not in self._logged and len(self._logged) < MOST_LOGGED:
+            self._logged.add(sentence)
+            log.warning("%s", sentence)
 
     async def _content(self, reply: httpx.Response, call: Rebuilt) -> bytes:
         import httpx
@@ -219,9 +265,16 @@ def _plain(value: Any) -> str:
             return str(value)
 
 
-def _check_status(status: int, call: Rebuilt) -> None:
+def _check_status(reply: httpx.Response, call: Rebuilt) -> None:
+    status, after = reply.status_code, _retry_after(reply)
     if 200 <= status < 300:
         return
+    if status == 429 or (status == 403 and _is_limit(reply)):
+        raise Refusal(
+            "rate_limited",
+            f"{call.provider.name} takes no more calls of this PDP for now (it answered {status})",
+            headers=after,
+        )
     if status == 404:
         raise Refusal(
             "not_found",
@@ -231,7 +284,23 @@ def _check_status(status: int, call: Rebuilt) -> None:
     if 300 <= status < 400:
         raise _failed(call, f"answered {status}, a redirect, and redirects are not followed")
     # A 4xx means that the upstream did not do it; after anything else that is not known.
-    raise _failed(call, f"answered {status}", sent=status >= 500)
+    failed = _failed(call, f"answered {status}", sent=status >= 500)
+    failed.headers.update(after if status == 503 else {})
+    raise failed
+
+
+def _retry_after(reply: httpx.Response) -> dict[str, str]:
+    """Return `Retry-After` in seconds as a header, if the upstream sent one that can be read."""
+    headers = {name.lower(): value for name, value in reply.headers.items()}
+    seconds = retry.retry_after(HttpReply(reply.status_code, headers, b"", time.time()))
+    if seconds is None:
+        return {}
+    return {"retry-after": str(min(math.ceil(seconds), MAX_RETRY_AFTER))}
+
+
+def _is_limit(reply: httpx.Response) -> bool:
+    """Whether a 403 is about too many calls, as GitHub has it, and not about permission."""
+    return "retry-after" in reply.headers or reply.headers.get("x-ratelimit-remaining") == "0"
 
 
 def _result(content: bytes, call: Rebuilt, secret: str) -> dict[str, Any]:

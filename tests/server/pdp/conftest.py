@@ -190,9 +190,24 @@ REPLIES: Final[Mapping[str, tuple[int, Any]]] = {
     "GET /repos/acme/locked": (401, {"message": f"Bad credentials {CREDENTIAL}"}),
     "GET /repos/acme/echo": (200, {"you sent": CREDENTIAL, CREDENTIAL: ["x", CREDENTIAL]}),
     "GET /repos/acme/empty": (204, None),
+    "GET /repos/acme/limited": (429, {}),
+    "GET /repos/acme/dated": (429, {}),
+    "GET /repos/acme/unclear": (429, {}),
+    "GET /repos/acme/secondary": (403, {}),
+    "GET /repos/acme/forbidden": (403, {}),
+    "GET /repos/acme/resting": (503, {}),
     "GET /repos/acme/squeezed": (200, {"id": 1}),
     "GET /repos/acme/twice": (200, {"id": 1}),
 }
+
+AFTER: Final[Mapping[str, str]] = {
+    "/repos/acme/limited": "7",
+    "/repos/acme/dated": "Wed, 21 Oct 2026 07:28:09 GMT",
+    "/repos/acme/unclear": "soon\x01",
+    "/repos/acme/secondary": "60",
+    "/repos/acme/resting": "99999999",
+}
+"""What `Retry-After` these have."""
 
 RAW: Final[Mapping[str, bytes]] = {
     "GET /repos/acme/html": b"<html>no</html>",
@@ -225,7 +240,10 @@ class _GitHub(BaseHTTPRequestHandler):
         content = b"" if answer is None else json.dumps(answer).encode()
         if route in RAW:
             status, content = 200, RAW[route]
-        self.send_response(status)
+        self.send_response_only(status)
+        self.send_header("date", "Wed, 21 Oct 2026 07:28:00 GMT")
+        if path in AFTER:
+            self.send_header("retry-after", AFTER[path])
         if status == 301:
             self.send_header("location", f"{world.url}/repos/acme/app")
         self.send_header("set-cookie", "session=upstream")

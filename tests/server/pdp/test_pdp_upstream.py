@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from wires import Peer, authority, serving
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from server.pdp.conftest import World
 
 CREDENTIAL = "ghp_" + "c0ffee" * 6
@@ -102,6 +105,25 @@ def test_a_reply_that_cannot_be_used_is_an_error_with_a_sentence(
     assert (row.decision, row.status) == ("allow", expected[0])
 
 
+@pytest.mark.parametrize(
+    ("repo", "expected", "after"),
+    [
+        ("limited", (429, "rate_limited"), "7"),
+        ("dated", (429, "rate_limited"), "9"),
+        ("unclear", (429, "rate_limited"), None),
+        ("secondary", (429, "rate_limited"), "60"),
+        ("forbidden", (502, "upstream_error"), None),
+        ("resting", (502, "upstream_error"), "86400"),
+    ],
+)
+def test_an_upstream_that_takes_no_more_calls_says_so_and_when_it_does(
+    world: World, repo: str, expected: tuple[int, str], after: str | None
+) -> None:
+    said = read(world, repo)
+    assert failure(said) == expected
+    assert said.headers.get("retry-after") == after
+
+
 def test_an_empty_success_and_odd_text_are_passed_on(world: World) -> None:
     assert read(world, "empty").json() == {}
     assert read(world, "surrogate").content == b'{"half":"\\ud800"}'
@@ -130,6 +152,38 @@ def test_a_provider_without_settings_is_a_503_that_names_them(
     assert (row.decision, row.status) == ("allow", 503)
 
 
+def test_an_upstream_with_a_private_authority(
+    world: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def issue(peer: Peer) -> None:
+        peer.reply(peer.request() + b"nomos-call-id: x\r\n", {"id": 7})
+
+    private = authority(tmp_path)
+    targets: Any = world.ports.upstreams
+    here = targets["github"]
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    with serving(issue, private.server) as wire:
+        url = f"https://localhost:{wire.port}"
+        monkeypatch.setitem(targets, "github", type(here)(url, here.token))
+        with caplog.at_level(logging.WARNING):
+            said = read(world, "app")
+        assert failure(said) == (502, "upstream_error")
+        for text in (said.json()["error"], caplog.text):
+            assert "certificate is not trusted" in text
+            assert "NOMOS_GITHUB_CA_FILE" in text
+        named = type(here)(url, here.token, str(private.ca_file))
+        monkeypatch.setitem(targets, "github", named)
+        assert read(world, "app").json()["id"] == 7
+        missing = type(here)(url, here.token, str(tmp_path / "none.pem"))
+        monkeypatch.setitem(targets, "github", missing)
+        said = read(world, "app")
+        assert failure(said) == (503, "unavailable")
+        assert "NOMOS_GITHUB_CA_FILE" in said.json()["error"]
+
+
 def test_an_upstream_that_is_not_there_is_a_502(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,7 +193,7 @@ def test_an_upstream_that_is_not_there_is_a_502(
     monkeypatch.setitem(targets, "github", nowhere)
     said = create(world, "app")
     assert failure(said) == (502, "upstream_error")
-    assert "cannot be reached" in said.json()["error"]
+    assert "cannot be reached: Connection refused" in said.json()["error"]
     assert "may have been done" not in said.json()["error"]
 
 
