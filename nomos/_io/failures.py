@@ -6,7 +6,6 @@ arrived: what was sent may have been acted on, although its answer was lost.
 
 from __future__ import annotations
 
-import errno
 import os
 import ssl
 from collections.abc import Iterator
@@ -109,7 +108,7 @@ def reason(error: Exception, *, ca_setting: str = "SSL_CERT_FILE") -> str:
             )
         if isinstance(cause, ssl.SSLError):
             return f"TLS failed ({cause.reason or cause})"[:MAX_REASON]
-        if isinstance(cause, OSError) and cause.errno in errno.errorcode:
+        if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
             return os.strerror(cause.errno)  # asyncio has words of its own
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror[:MAX_REASON]
