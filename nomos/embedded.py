@@ -34,6 +34,7 @@ STOP_SECONDS: Final = 10.0
 
 try:
     from nomos.policy import bundle
+    from nomos.server import consistency
     from nomos.server.app import System
     from nomos.server.connections.hosts import host_names
     from nomos.server.control import credentials
@@ -183,7 +184,11 @@ def start(
             host_names=host_names(named_hosts(environ)),
         )
         check_apart(settings, policies)
-        take_folder(settings).release()
+        lock = take_folder(settings)
+        try:
+            consistency.look(settings.data)
+        finally:
+            lock.release()
         return EmbeddedServer(settings, sockets, private, services or {})
     except BaseException:
         for listener in sockets or ():

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 
 from nomos.models import Secret
 from nomos.policy import bundle as policy
-from nomos.server import versions
+from nomos.server import consistency, versions
 from nomos.server.chores import Chores
 from nomos.server.control import credentials, login, outdated, services
 from nomos.server.control.checkpoints import checkpointing
@@ -87,13 +87,18 @@ class System:
         try:
             async with AsyncExitStack() as closing:
                 closing.callback(take_folder(settings).release)
+                expected = consistency.look(settings.data)
                 keys = Keys(settings.data / "keys", signer)
                 store = Store(settings.data, clock)
                 closing.push_async_callback(store.close)
                 await migrate(store, settings.data)
+                await consistency.adopt(store, settings.data, expected)
                 closing.push_async_callback(keys.forget)
                 issuers = Issuers(store, keys, signer, clock)
                 await issuers.open(DEFAULT)
+                await consistency.check_checkpoints(
+                    store, signer, issuers, settings.data, settings.checkpoint
+                )
                 live = await versions.adopt(store, settings, given, tenant=DEFAULT, clock=clock)
                 pdp_did = await keys.did(PDP_KEY)
                 control = ControlPorts(
@@ -131,6 +136,10 @@ class System:
                 await outdated.warn(control, DEFAULT)
                 chores.start("issuers", issuers.follow)
                 chores.start("policies", versions.follower(control, DEFAULT))
+                chores.start(
+                    "checks of the database",
+                    consistency.checking(store, settings.checkpoint_seconds),
+                )
                 chores.start("checkpoints", checkpointing(control, settings.checkpoint_seconds))
                 if settings.webhook is not None:
                     store.outbox.wanted = True

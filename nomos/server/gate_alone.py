@@ -26,7 +26,7 @@ from nomos._io.http import AsyncHttp, Endpoint
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
 from nomos.policy import bundle as policy
-from nomos.server import versions
+from nomos.server import consistency, versions
 from nomos.server.chores import Chores
 from nomos.server.connections.hosts import host_names
 from nomos.server.folder import take_folder, unusable
@@ -104,11 +104,13 @@ class Alone:
         try:
             async with AsyncExitStack() as closing:
                 closing.callback(take_folder(settings).release)
-                keys = Keys(settings.data / "keys", signer)
                 _refuse_control_plane(settings.data)
+                expected = consistency.look(settings.data)
+                keys = Keys(settings.data / "keys", signer)
                 store = Store(settings.data, clock)
                 closing.push_async_callback(store.close)
                 await migrate(store, settings.data)
+                await consistency.adopt(store, settings.data, expected)
                 closing.push_async_callback(keys.forget)
                 issuers = TrustedIssuers(trust.issuer, trust.tenant, clock)
                 http = AsyncHttp(endpoint)
@@ -133,6 +135,10 @@ class Alone:
                 )
                 chores = Chores()
                 closing.push_async_callback(chores.close)
+                chores.start(
+                    "checks of the database",
+                    consistency.checking(store, settings.checkpoint_seconds),
+                )
                 chores.start("following of revocations", followed.run)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(looked.wait(), FIRST_LOOK_SECONDS)

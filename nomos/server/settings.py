@@ -49,9 +49,10 @@ class Settings:
     which of an agent's own statements policy may read, with their Cedar types. `workspace` is
     what the filesystem provider serves (by default `data/workspace`). `webhook` is told of
     questions to people and of their answers. The end of the audit log is signed every
-    `checkpoint_seconds` if it moved. The two URLs are what users are told, which behind a proxy
-    is not what the server binds. `host_names` are the hosts that requests may name beside those
-    of the URLs and loopback.
+    `checkpoint_seconds` if it moved; `checkpoint` is one that was kept elsewhere, and the log
+    must still agree with it at the start. The two URLs are what users are told, which behind a
+    proxy is not what the server binds. `host_names` are the hosts that requests may name beside
+    those of the URLs and loopback.
     """
 
     data: Path
@@ -63,6 +64,7 @@ class Settings:
     webhook: Webhook | None = None
     max_chain_depth: int = MAX_CHAIN_DEPTH
     checkpoint_seconds: float = 60.0
+    checkpoint: str | None = None
     host: str = HOST
     control_url: str = f"http://{HOST}:{CONTROL_PORT}"
     pdp_url: str = f"http://{HOST}:{PDP_PORT}"

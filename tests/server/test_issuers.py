@@ -158,7 +158,9 @@ async def test_a_database_of_an_older_version_keeps_its_key(start: Opens, tmp_pa
     with _database(tmp_path) as connection:
         connection.execute("DELETE FROM issuer_keys")
         connection.execute("DELETE FROM heads WHERE log = 'keys'")
+        connection.execute("UPDATE keeping SET anchored = 0")
     connection.close()
+    (tmp_path / "data" / "nomos.anchor").unlink()
     async with start() as running:
         assert [key.did for key in running.issuers.log_of(DEFAULT)] == [did]
         assert await running.read(token) == "ok"
@@ -403,7 +405,7 @@ async def test_what_the_database_says_is_proved(start: Opens, tmp_path: Path, na
     with _database(tmp_path) as connection:
         connection.execute(FORGERIES[name])
     connection.close()
-    with pytest.raises(ConfigurationError, match="which keys sign does not hold"):
+    with pytest.raises(ConfigurationError, match=r"which keys sign does not hold|log of keys of tenant default"):
         async with start():
             pass
 

@@ -25,8 +25,12 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import exc
 from sqlalchemy.engine import Connection, Engine
 
-from nomos.errors import NomosError
-from nomos.server.storage.engine import open_reader, open_writer
+from nomos.server.storage.anchor import Mark
+from nomos.server.storage.engine import damaged, open_reader, open_writer
+from nomos.server.storage.failures import StorageClosed, StorageLost, StorageUnavailable
+from nomos.server.storage.keeping import Keeping
+
+__all__ = ["Database", "StorageClosed", "StorageUnavailable"]
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -34,6 +38,11 @@ Work = Callable[[Connection], T]
 READERS: Final = 2
 MAX_GROUP: Final = 64
 """Writes in one transaction: what one flush is shared by, and the most that one failure undoes."""
+
+DAMAGED: Final = (
+    "nomos.db is damaged. Stop the server and restore the data folder from a backup: it holds "
+    "nothing that can be repaired by hand"
+)
 
 MAX_WAITING: Final = 8192
 """Writes waiting for their turn; beyond this the server is overloaded and says so."""
@@ -44,17 +53,6 @@ not begun: those behind it have a chance to be in time."""
 
 
 _LATE: Final = f"the database had no time for it within {WAIT_SECONDS:g} seconds"
-
-
-class StorageUnavailable(NomosError):
-    """The database did not do it. Nothing of the transaction at hand was kept."""
-
-
-class StorageClosed(StorageUnavailable):
-    """The database is closed, or the process around it is ending."""
-
-    def __init__(self) -> None:
-        super().__init__("the server is shutting down")
 
 
 @dataclass(frozen=True)
@@ -73,8 +71,10 @@ class Database:
     """The database of one data folder. It belongs to the event loop that first uses it."""
 
     def __init__(self, folder: Path) -> None:
-        self._writer = Held(open_writer(folder))
-        self._reader = Held(open_reader(folder, READERS))
+        self._writer = Writer(open_writer(folder))
+        self._reader = Held(open_reader(folder, READERS + 1))
+        self._folder = folder
+        self._open: Connection | None = None
         self._write_thread = ThreadPoolExecutor(1, "nomos-writer")
         self._read_threads = ThreadPoolExecutor(READERS, "nomos-reader")
         self._waiting: deque[Waiting] = deque()
@@ -92,7 +92,55 @@ class Database:
         try:
             return await done
         except exc.SQLAlchemyError as failure:
-            raise _unavailable(failure) from failure
+            raise self._unavailable(failure) from failure
+
+    async def keep(self, keeping: Callable[[], Keeping]) -> None:
+        """Count and check every transaction from now on.
+
+        `keeping` is made while the files are open: one connection stays so until `close`, or
+        SQLite would remove its journals, and later make others.
+        """
+
+        def begin() -> Keeping:
+            self._open = self._reader.connect()
+            with self._open.begin():
+                self._open.exec_driver_sql("SELECT 1 FROM keeping").all()
+            return keeping()
+
+        loop = asyncio.get_running_loop()
+        made = await loop.run_in_executor(self._write_thread, begin)
+        self._writer.keeping = self._reader.keeping = made
+
+    @property
+    def mark(self) -> Mark:
+        """How far the database had come with the last commit that was counted."""
+        return Mark() if self._writer.keeping is None else self._writer.keeping.mark
+
+    def lost(self, why: str) -> bool:
+        """Do nothing any more: what is open is not what was kept. False if that was so before."""
+        keeping = self._writer.keeping
+        if keeping is None or keeping.trouble is not None:
+            return False
+        keeping.trouble = why
+        return True
+
+    async def read_afresh(self, work: Work[T]) -> T:
+        """Run `work` on a connection that has read nothing before, beside all others."""
+        self._refuse_when_closed()
+
+        def run() -> T:
+            engine = open_reader(self._folder, 1)
+            try:
+                with engine.begin() as connection:
+                    return work(connection)
+            finally:
+                engine.dispose()
+
+        self._writer.check()
+        try:
+            return await asyncio.to_thread(run)
+        except exc.SQLAlchemyError as failure:
+            raise self._unavailable(failure) from failure
 
     async def write(self, work: Work[T]) -> T:
         """Run `work` in a transaction and return its value once that is on the disk.
@@ -119,8 +167,12 @@ class Database:
         for threads in (self._read_threads, self._write_thread):
             await asyncio.to_thread(threads.shutdown)
         # The readers go first: the last connection to close folds the journal into the file.
+        if self._open is not None:
+            await asyncio.to_thread(self._open.close)
         await asyncio.to_thread(self._reader.close)
         await asyncio.to_thread(self._writer.close)
+        if self._writer.keeping is not None:
+            await asyncio.to_thread(self._writer.keeping.close)
 
     def _refuse_when_closed(self) -> None:
         if self._closed:
@@ -141,7 +193,7 @@ class Database:
                 except RuntimeError:  # the interpreter is ending
                     outcomes = [Outcome(error=StorageClosed())] * len(works)
                 for (_, done, _), outcome in zip(group, outcomes, strict=True):
-                    _settle(done, outcome)
+                    self._settle(done, outcome)
         finally:
             self._draining = None
 
@@ -153,8 +205,28 @@ class Database:
             if waiting[2] >= now:
                 group.append(waiting)
             else:
-                _settle(waiting[1], Outcome(error=StorageUnavailable(_LATE)))
+                self._settle(waiting[1], Outcome(error=StorageUnavailable(_LATE)))
         return group
+
+    def _settle(self, done: asyncio.Future[Any], outcome: Outcome) -> None:
+        if done.done():
+            return  # the caller has gone; the work stays done
+        match outcome.error:
+            case None:
+                done.set_result(outcome.value)
+            case exc.SQLAlchemyError() as failure:
+                unavailable = self._unavailable(failure)
+                unavailable.__cause__ = failure
+                done.set_exception(unavailable)
+            case failure:
+                done.set_exception(failure)
+
+    def _unavailable(self, failure: exc.SQLAlchemyError) -> StorageUnavailable:
+        if damaged(failure):
+            self.lost(DAMAGED)
+            return StorageLost(DAMAGED)
+        origin = getattr(failure, "orig", None)
+        return StorageUnavailable(f"the database failed: {type(origin or failure).__name__}")
 
 
 class Held:
@@ -164,6 +236,7 @@ class Held:
     """
 
     def __init__(self, engine: Engine) -> None:
+        self.keeping: Keeping | None = None
         self._engine = engine
         self._mine = threading.local()
         self._all: set[Connection] = set()
@@ -184,6 +257,15 @@ class Held:
             connection.close()
             raise
 
+    def connect(self) -> Connection:
+        """A connection of the caller's own."""
+        return self._engine.connect()
+
+    def check(self) -> None:
+        """Raise StorageLost when what was just read is not what was kept."""
+        if self.keeping is not None:
+            self.keeping.check()
+
     def close(self) -> None:
         """Close what the threads have left open; they have ended."""
         while self._all:
@@ -191,13 +273,28 @@ class Held:
         self._engine.dispose()
 
 
+class Writer(Held):
+    """The connection that changes rows. It counts its commits once there is an anchor."""
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Commit at the end, with the count of commits; then move the anchor."""
+        mark = None
+        with super().transaction() as connection:
+            yield connection
+            if self.keeping is not None:
+                mark = self.keeping.count(connection)
+        if self.keeping is not None and mark is not None:
+            self.keeping.kept(mark)
+
+
 def commit(held: Held, works: Sequence[Work[Any]]) -> list[Outcome]:
     """Run all of `works` in one transaction; if one fails, each in a transaction of its own."""
     try:
         with held.transaction() as connection:
             outcomes = [Outcome(work(connection)) for work in works]
-    except exc.OperationalError as failure:
-        # The disk is full, the file is locked: trying one by one would fail as often.
+    except (exc.OperationalError, StorageLost) as failure:
+        # The disk is full, the file is locked or gone: trying one by one would fail as often.
         return [Outcome(error=failure)] * len(works)
     except Exception as failure:  # noqa: BLE001 (handed to whoever asked for this work)
         if len(works) == 1:
@@ -208,23 +305,6 @@ def commit(held: Held, works: Sequence[Work[Any]]) -> list[Outcome]:
 
 def _read(held: Held, work: Work[T]) -> T:
     with held.transaction() as connection:
-        return work(connection)
-
-
-def _settle(done: asyncio.Future[Any], outcome: Outcome) -> None:
-    if done.done():
-        return  # whoever asked has gone; the work stays done
-    match outcome.error:
-        case None:
-            done.set_result(outcome.value)
-        case exc.SQLAlchemyError() as failure:
-            unavailable = _unavailable(failure)
-            unavailable.__cause__ = failure
-            done.set_exception(unavailable)
-        case failure:
-            done.set_exception(failure)
-
-
-def _unavailable(failure: exc.SQLAlchemyError) -> StorageUnavailable:
-    origin = getattr(failure, "orig", None)
-    return StorageUnavailable(f"the database failed: {type(origin or failure).__name__}")
+        found = work(connection)
+    held.check()
+    return found

@@ -48,6 +48,15 @@ def open_reader(folder: Path, connections: int) -> Engine:
     return engine
 
 
+def damaged(failure: BaseException) -> bool:
+    """Whether SQLite says that the file is not, or not whole, a database."""
+    code = getattr(getattr(failure, "orig", None), "sqlite_errorcode", None)
+    return code is not None and code & PRIMARY_CODE in (
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+    )
+
+
 def _url(path: Path) -> URL:
     return URL.create("sqlite+pysqlite", database=str(path.absolute()))
 

@@ -6,12 +6,14 @@ import itertools
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from nomos.audit.record import Record
 from nomos.server.storage import apps, idempotency, nonces, records, revocations, tenants
+from nomos.server.storage.anchor import Mark
 from nomos.server.storage.app_store import Apps
 from nomos.server.storage.apps import ApiKey, App
 from nomos.server.storage.bundles import Policies
@@ -22,6 +24,7 @@ from nomos.server.storage.envelope_store import Envelopes
 from nomos.server.storage.idempotency import StoredAnswer
 from nomos.server.storage.idents import new_ident
 from nomos.server.storage.issuer_key_store import IssuerKeys
+from nomos.server.storage.keeping import Keeping
 from nomos.server.storage.migrate import upgrade
 from nomos.server.storage.outbox import Outbox
 from nomos.server.storage.records import Row
@@ -29,6 +32,8 @@ from nomos.server.storage.service_grants import ServiceGrants
 from nomos.server.storage.services import Services
 from nomos.server.storage.sessions import Sessions
 from nomos.server.storage.swarms import Swarms
+
+T = TypeVar("T")
 
 
 class Store:
@@ -56,6 +61,33 @@ class Store:
     async def migrate(self) -> None:
         """Make the tables, or bring those of an older version up to date."""
         await self._database.write(upgrade)
+
+    # What keeps watch over the database
+
+    @property
+    def mark(self) -> Mark:
+        """How far the database had come with the last commit that was counted."""
+        return self._database.mark
+
+    async def keep(self, keeping: Callable[[], Keeping]) -> None:
+        """Count every commit, and check the files with each, from now on."""
+        await self._database.keep(keeping)
+
+    def lost(self, why: str) -> bool:
+        """Read and keep nothing any more; False if that was so before."""
+        return self._database.lost(why)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` on one consistent view of the database."""
+        return await self._database.read(work)
+
+    async def read_afresh(self, work: Callable[[Connection], T]) -> T:
+        """The same on a connection that has read nothing before."""
+        return await self._database.read_afresh(work)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in a transaction and return its value once that is on the disk."""
+        return await self._database.write(work)
 
     async def close(self) -> None:
         """Finish the writes under way and release the files."""

@@ -140,6 +140,14 @@ nonces: Final = sa.Table(
     sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
 )
 
+nonces_spans: Final = sa.Table(
+    "nonces_spans",
+    metadata,
+    sa.Column("first", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("last", sa.BigInteger, nullable=False),
+)
+"""Ends of nonces that were forgotten: one that ends within a span may have been used."""
+
 revocations: Final = sa.Table(
     "revocations",
     metadata,
@@ -274,3 +282,33 @@ service_grants: Final = sa.Table(
     sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
     sa.Column("text", sa.Text, nullable=False),
 )
+
+# What shows that rows were lost, and whether more can be kept
+
+keeping: Final = sa.Table(
+    "keeping",
+    metadata,
+    sa.Column("id", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("database", sa.String(32), nullable=False),
+    sa.Column("commits", sa.BigInteger, nullable=False),
+    sa.Column("anchored", sa.Boolean, nullable=False),
+)
+"""One row, which the file `nomos.anchor` is compared with."""
+
+followed: Final = sa.Table(
+    "followed",
+    metadata,
+    sa.Column("tenant", sa.String(64), primary_key=True),
+    sa.Column("log", sa.String(16), primary_key=True),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+)
+"""How far a PDP has read its control plane's logs."""
+
+probes: Final = sa.Table(
+    "probes",
+    metadata,
+    sa.Column("id", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+)
+"""One row, written again to find out whether anything can be written."""

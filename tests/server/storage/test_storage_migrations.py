@@ -47,7 +47,10 @@ def test_upgrading_twice_changes_nothing(engine: Engine) -> None:
         upgrade(connection)
     with engine.begin() as connection:
         upgrade(connection)
-        assert connection.exec_driver_sql("SELECT * FROM alembic_version").all() == [("0004",)]
+        config = Config()
+        config.set_main_option("script_location", "nomos.server.storage:migrations")
+        newest = ScriptDirectory.from_config(config).get_current_head()
+        assert connection.exec_driver_sql("SELECT * FROM alembic_version").all() == [(newest,)]
 
 
 def test_an_upgrade_that_fails_leaves_nothing(engine: Engine) -> None:

@@ -1,0 +1,295 @@
+"""What a server checks of its data folder before it answers, and again while it runs.
+
+Three things must agree: the database, the anchor beside it (`storage/anchor.py`), and the
+issuer's signatures. A folder in which they do not is refused, with the row that shows it and what
+an operator does: no token may work again because rows are gone. `docs/audit.md` says what can be
+noticed and what can not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy.engine import Connection
+
+from nomos._io.checkpoints import checking_async
+from nomos._wire import Checkpoint
+from nomos.audit.chain import Head
+from nomos.audit.check import MAX_TOKEN
+from nomos.errors import ConfigurationError
+from nomos.server.issuers import Issuers
+from nomos.server.keys import Asks
+from nomos.server.lock import FILE as LOCK
+from nomos.server.storage import anchor, integrity, keeping
+from nomos.server.storage.anchor import DamagedAnchor, Mark
+from nomos.server.storage.engine import FILE
+from nomos.server.storage.failures import StorageLost, StorageUnavailable
+from nomos.server.storage.keeping import Keeping
+from nomos.server.storage.store import Store
+
+MAX_CHECKED_BYTES: Final = 256 * 1024 * 1024
+"""A larger database has its pages checked while the server runs, and not before it answers."""
+
+MAX_WALKED: Final = 20_000
+"""Rows of the audit log that are checked before the server answers; the others follow."""
+
+MAX_CHECKPOINTS: Final = 1000
+
+SLICE: Final = 2000
+PAUSE_SECONDS: Final = 0.1
+"""Rows that are checked at a time while the server runs, and the pause after them."""
+
+WAY_OUT: Final = (
+    "Restore the whole folder from a backup, or move it away and start with an empty one, which "
+    'has a new issuer (docs/audit.md, "When the data folder is damaged")'
+)
+
+log = logging.getLogger("nomos.server")
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a folder held before the server opened it: its last mark, and whether it is new."""
+
+    mark: Mark | None
+    new: bool
+
+
+def refused(folder: Path, problem: str) -> ConfigurationError:
+    """The error for a folder that does not hold together."""
+    return ConfigurationError(
+        f"the data folder {folder} does not hold together: {problem}. {WAY_OUT}", setting="data"
+    )
+
+
+def look(folder: Path) -> Expected:
+    """Read the anchor before the database is opened; make one for a folder that is new.
+
+    Raises ConfigurationError for a folder that has lost its database, or a damaged anchor.
+    """
+    try:
+        mark = anchor.read(folder)
+    except DamagedAnchor as damaged:
+        raise refused(folder, str(damaged)) from None
+    database = folder / FILE
+    empty = not database.exists() or database.lstat().st_size == 0
+    keys = sorted(path.name for path in (folder / "keys").glob("*.key"))
+    if not empty:
+        return Expected(mark, new=mark is not None and mark.commits == 0)
+    if mark is None and not keys:
+        mark = Mark()
+        anchor.make(folder, mark)
+    if mark is None or mark.commits:
+        what = "is empty" if database.exists() else "is missing"
+        kept = f"the keys ({keys[0]}) are there" if keys else f"{anchor.FILE} is there"
+        raise refused(folder, f"{FILE} {what}, and {kept}")
+    return Expected(mark, new=True)
+
+
+async def adopt(store: Store, folder: Path, expected: Expected) -> None:
+    """Compare the database with the anchor, and count its commits from now on.
+
+    A folder of an older version has no anchor: it gets one, if its rows hold together.
+    """
+    issuer = next((folder / "keys").glob("issuer-*.key"), None) is not None
+    try:
+        problem, mark = await store.read(
+            lambda connection: _compared(connection, expected, issuer=issuer)
+        )
+    except StorageUnavailable as failure:
+        raise refused(folder, str(failure)) from failure
+    if problem is not None:
+        raise refused(folder, problem)
+    if expected.mark is None or expected.mark.commits == 0:
+        await asyncio.to_thread(anchor.make, folder, mark)
+        await store.write(keeping.note_anchored)
+    lock = folder / LOCK
+    await store.keep(lambda: Keeping(folder, mark, (lock,)))
+
+
+def _compared(
+    connection: Connection, expected: Expected, *, issuer: bool
+) -> tuple[str | None, Mark]:
+    """What does not agree, if anything, and how far the database has come.
+
+    `issuer` says whether the folder has the file of an issuer's key.
+    """
+    now, anchored = keeping.mark_of(connection)
+    problem: str | None = None
+    if expected.mark is None and anchored:
+        problem = f"{anchor.FILE} is missing"
+    elif expected.mark is not None:
+        problem = keeping.compare(expected.mark, now) or integrity.behind(connection, expected.mark)
+    if problem is None and issuer and not expected.new and not integrity.has_tenant(connection):
+        problem = f"{FILE} knows no issuer, and the file of an issuer's key is there"
+    if problem is None and integrity.size(connection) <= MAX_CHECKED_BYTES:
+        problem = integrity.broken_pages(connection)
+    return problem or rows_problem(connection), now
+
+
+def rows_problem(connection: Connection) -> str | None:
+    """What is missing from the logs, or contradicts them; None if nothing is."""
+    problem = _ends_problem(connection)
+    for tenant, head in sorted(integrity.ends_of(connection, "audit").items()):
+        if problem is None:
+            problem = _audit_problem(connection, tenant, max(0, head.seq - MAX_WALKED))
+    return problem
+
+
+def _ends_problem(connection: Connection) -> str | None:
+    """The same without the rows of the audit log, of which there are many."""
+    problem = integrity.missing_rows(connection) or integrity.restored(connection)
+    for name in ("revocations", "keys"):
+        for tenant in sorted(integrity.ends_of(connection, name)):
+            problem = problem or integrity.walk(connection, name, tenant).problem
+    return problem
+
+
+def _audit_problem(
+    connection: Connection, tenant: str, after: int, until: int | None = None
+) -> str | None:
+    """Walk rows of the audit log. Those that are damaged in their places are logged."""
+    found = integrity.walk(connection, "audit", tenant, after, until)
+    if found.damaged:
+        rows = ", ".join(map(str, found.damaged[: integrity.MAX_NAMED]))
+        log.error(
+            "the audit log of tenant %s has %d damaged rows (%s): an export names them, and "
+            "`nomos audit verify` reports them. Restore the data folder from a backup",
+            *(tenant, len(found.damaged), rows),
+        )
+    return found.problem
+
+
+# Signatures
+
+
+async def check_checkpoints(
+    store: Store, signer: Asks, issuers: Issuers, folder: Path, pinned: str | None = None
+) -> None:
+    """Compare the audit log with what was signed of it, and with a checkpoint kept elsewhere.
+
+    Raises ConfigurationError.
+    """
+    for tenant in list(issuers.active):
+        problem = await _signed_otherwise(store, signer, issuers, tenant)
+        if problem is not None:
+            raise refused(folder, problem)
+    if pinned is not None:
+        await _check_pinned(store, signer, issuers, folder, pinned)
+
+
+async def _signed_otherwise(
+    store: Store, signer: Asks, issuers: Issuers, tenant: str
+) -> str | None:
+    kept = await store.read(
+        lambda connection: integrity.checkpoint_rows(connection, tenant, MAX_CHECKPOINTS)
+    )
+    for seq, token, hash_ in kept:
+        claims = _payload(token)
+        if hash_ is None:
+            return f"row {seq} of the audit log of tenant {tenant} is missing: it was signed"
+        if claims.get("seq") != seq or claims.get("head") != hash_:
+            return f"row {seq} of the audit log of tenant {tenant} is not the one that was signed"
+    if not kept:
+        return None
+    seq, token, hash_ = kept[0]
+    dids = [key.did for key in issuers.log_of(tenant)]
+    said = await checking_async(signer)(token, dids)
+    if not isinstance(said, Checkpoint) or (said.tenant, said.log) != (tenant, "audit"):
+        return f"the checkpoint over row {seq} of the audit log is not signed by the issuer"
+    return None
+
+
+async def _check_pinned(
+    store: Store, signer: Asks, issuers: Issuers, folder: Path, pinned: str
+) -> None:
+    said = None
+    if len(pinned) <= MAX_TOKEN:
+        dids = [key.did for tenant in issuers.active for key in issuers.log_of(tenant)]
+        said = await checking_async(signer)(pinned, dids)
+    if not isinstance(said, Checkpoint) or said.log != "audit":
+        raise ConfigurationError(
+            "the checkpoint is not one that this server's issuer signed over its audit log. Name "
+            "the file that `nomos audit checkpoint` wrote, or the data folder that it belongs to",
+            setting="checkpoint",
+        )
+    part = await store.log.part(said.tenant, said.seq - 1, said.seq, 1)
+    found = part.links[0].head if part.links else Head()
+    if found != Head(said.seq, said.head):
+        what = "is missing" if not part.links else "is another one"
+        raise refused(
+            folder,
+            f"row {said.seq} of the audit log of tenant {said.tenant} {what}: the folder is older "
+            "than the checkpoint, or was rewritten",
+        )
+
+
+def _payload(token: str) -> Mapping[str, Any]:
+    """What a token says, unproven."""
+    try:
+        part = token.split(".")[1]
+        said = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except (ValueError, IndexError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+# While the server runs
+
+
+def checking(store: Store, seconds: float) -> Callable[[], Awaitable[None]]:
+    """A chore: read the rows through connections of its own, and stop everything if any is gone.
+
+    Each row of the audit log is looked at once; their number, and the other logs, every time.
+    """
+    walked: dict[str, int] = {}
+
+    async def chore() -> None:
+        first = True
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                problem = await _round(store, walked, first=first)
+            except StorageLost as lost:
+                problem = str(lost)
+            first = False
+            if problem is not None and store.lost(f"{problem}. {WAY_OUT}"):
+                log.critical("%s: nothing is answered any more. %s", problem, WAY_OUT)
+
+    return chore
+
+
+async def _round(store: Store, walked: dict[str, int], *, first: bool) -> str | None:
+    mark = store.mark
+    ends, problem = await store.read_afresh(
+        lambda connection: _looked(connection, mark, pages=first)
+    )
+    for tenant, head in ends.items():
+        while problem is None and walked.get(tenant, 0) < head.seq:
+            after = walked.get(tenant, 0)
+            until = min(head.seq, after + SLICE)
+            problem = await store.read_afresh(
+                lambda connection, tenant=tenant, after=after, until=until: (  # type: ignore[misc]
+                    _audit_problem(connection, tenant, after, until)
+                )
+            )
+            walked[tenant] = until
+            await asyncio.sleep(PAUSE_SECONDS)
+    return problem
+
+
+def _looked(
+    connection: Connection, mark: Mark, *, pages: bool
+) -> tuple[Mapping[str, Head], str | None]:
+    now, _ = keeping.mark_of(connection)
+    problem = keeping.compare(mark, now) or integrity.behind(connection, mark)
+    if problem is None and pages:
+        problem = integrity.broken_pages(connection)
+    return integrity.ends_of(connection, "audit"), problem or _ends_problem(connection)

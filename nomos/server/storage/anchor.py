@@ -1,0 +1,121 @@
+"""The file `nomos.anchor`: how far the database of a data folder has come, kept outside of it.
+
+It is written after every commit and never before one, so the database is at least as new as its
+anchor, also after a crash. A database that is older was rolled back, or has lost its journal; one
+that has another identity was put in its place.
+
+There are two slots, written in turn, each with the sha256 of its content: a write that a power
+cut tears leaves the other slot. Writes are not flushed: an anchor that is older than it could be
+only notices less, while an early one would refuse a sound database. The file is no defence
+against somebody who can write to the data folder, where the keys are, too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from nomos.audit.chain import Head
+from nomos.server.keys import sync_folder
+
+FILE: Final = "nomos.anchor"
+SLOT: Final = 8192
+"""Bytes of a slot; each is in disk blocks of its own."""
+
+VERSION: Final = 1
+MAX_HEADS: Final = 24
+"""Ends of logs that are kept: three logs of eight tenants."""
+
+
+class DamagedAnchor(Exception):
+    """Neither slot holds what was written; the message says so, without the path."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How far a database had come: its identity, its commits, where its logs ended.
+
+    `commits` 0 is a folder that is being made: nothing was kept yet.
+    """
+
+    database: str = ""
+    commits: int = 0
+    heads: tuple[tuple[str, str, Head], ...] = ()
+
+
+class Anchor:
+    """The file of one data folder, open from construction until `close`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._descriptor: int | None = os.open(self.path, flags)
+
+    def write(self, mark: Mark) -> None:
+        """Put `mark` in place of the mark before the last one."""
+        if self._descriptor is not None:
+            os.pwrite(self._descriptor, _encoded(mark), SLOT * (mark.commits % 2))
+
+    def close(self) -> None:
+        """Flush and close the file. Doing it twice is harmless."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def make(folder: Path, mark: Mark) -> None:
+    """Write a new anchor with `mark` in both slots; it is there complete or not at all."""
+    path, draft = folder / FILE, folder / f"{FILE}.{os.getpid()}.new"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(draft, flags, 0o600)
+    try:
+        os.pwrite(descriptor, _encoded(mark) * 2, 0)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    draft.replace(path)
+    sync_folder(folder)
+
+
+def read(folder: Path) -> Mark | None:
+    """The latest mark; None if there is no anchor. Raises DamagedAnchor, OSError."""
+    try:
+        descriptor = os.open(folder / FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        content = file.read(2 * SLOT)
+    marks = [mark for at in (0, SLOT) if (mark := _decoded(content[at : at + SLOT])) is not None]
+    if not marks:
+        raise DamagedAnchor(f"{FILE} is damaged: neither of its two halves is whole")
+    return max(marks, key=lambda mark: mark.commits)
+
+
+def _encoded(mark: Mark) -> bytes:
+    said = {
+        "v": VERSION,
+        "database": mark.database,
+        "commits": mark.commits,
+        "heads": [[tenant, log, head.seq, head.hash] for tenant, log, head in mark.heads],
+    }
+    text = json.dumps(said, separators=(",", ":"))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return f"{digest} {text}".encode().ljust(SLOT - 1) + b"\n"
+
+
+def _decoded(slot: bytes) -> Mark | None:
+    digest, _, text = slot.strip().partition(b" ")
+    if hashlib.sha256(text).hexdigest().encode() != digest:
+        return None
+    said: dict[str, Any] = json.loads(text)
+    if said.get("v") != VERSION:
+        return None
+    heads = tuple((tenant, log, Head(seq, hash_)) for tenant, log, seq, hash_ in said["heads"])
+    return Mark(said["database"], said["commits"], heads)
