@@ -85,6 +85,12 @@ def check_apart(settings: Settings, policies: str | Path) -> None:
 
 def unusable(folder: Path, failure: OSError) -> ConfigurationError:
     at = failure.filename or folder
+    if failure.errno == errno.ELOOP:
+        return ConfigurationError(
+            f"the data folder {folder} cannot be used: {at} is a link. Put the file itself there, "
+            "or restore the folder from a backup",
+            setting="data",
+        )
     what = "is not a folder" if failure.errno in (errno.ENOTDIR, errno.EEXIST) else failure.strerror
     return ConfigurationError(
         f"the data folder {folder} cannot be used: {at}: {what}. Choose a folder that this user "

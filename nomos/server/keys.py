@@ -107,7 +107,9 @@ def _read(path: Path) -> Secret:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as failure:
         raise ConfigurationError(
-            f"cannot read the key file {path}: {failure.strerror}", setting="data"
+            f"cannot read the key file {path}: {failure.strerror}. Restore the file itself, not a "
+            "link to it, from a backup",
+            setting="data",
         ) from failure
     with os.fdopen(descriptor, "rb") as file:
         _refuse_shared(path, os.fstat(descriptor), "chmod 600")

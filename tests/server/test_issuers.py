@@ -405,7 +405,9 @@ async def test_what_the_database_says_is_proved(start: Opens, tmp_path: Path, na
     with _database(tmp_path) as connection:
         connection.execute(FORGERIES[name])
     connection.close()
-    with pytest.raises(ConfigurationError, match=r"which keys sign does not hold|log of keys of tenant default"):
+    with pytest.raises(
+        ConfigurationError, match=r"which keys sign does not hold|log of keys of tenant default"
+    ):
         async with start():
             pass
 

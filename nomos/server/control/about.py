@@ -62,11 +62,13 @@ async def healthy(ports: Ports, request: Request, caller: ApiKey | None) -> dict
 
 
 async def ready(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Everything that a decision needs answers."""
+    """A decision could be made and kept."""
     try:
         await ports.store.ready()
         answer = await ports.signer.ask(Hello())
-    except (SignerError, StorageUnavailable) as failure:
+    except StorageUnavailable as failure:
+        raise unavailable(f"no decision can be kept: {failure}") from failure
+    except SignerError as failure:
         raise unavailable("the server is not ready to decide") from failure
     if not isinstance(answer, HelloAnswer):
         raise unavailable("the server is not ready to decide")

@@ -34,4 +34,4 @@ class Attempts:
             self._failed.popitem(last=False)
 
     def _recent(self, caller: str, now: float) -> list[float]:
-        return [at for at in self._failed.get(caller, ()) if abs(now - at) < SECONDS]
+        return [at for at in self._failed.get(caller, ()) if 0 <= now - at < SECONDS]

@@ -28,6 +28,9 @@ where policy says nothing else."""
 DENIAL_SECONDS: Final = 15 * 60
 """How long after a denial the same question is denied without anyone being asked."""
 
+AHEAD_SECONDS: Final = 60
+"""How much later than now something may have been made: clocks are put right by seconds."""
+
 MAX_PENDING: Final = 20
 """Questions of one app that wait at the same time: people must be able to read them all."""
 
@@ -87,7 +90,14 @@ class Envelope:
             return self.state
         if self.revoked:
             return "denied"
-        return "expired" if self.expires_at <= now else self.state
+        return self.state if self.alive_at(now) else "expired"
+
+    def alive_at(self, now: int) -> bool:
+        """Whether it is answered and used at that time.
+
+        One that was asked later than that, because a clock was ahead, would live too long.
+        """
+        return self.created_at <= now + AHEAD_SECONDS and now < self.expires_at
 
     @property
     def approved_roles(self) -> tuple[str, ...]:

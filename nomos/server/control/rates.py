@@ -1,4 +1,8 @@
-"""How often each app asked in the last minute, for policy (`context.rate`)."""
+"""How often each app asked in the last minute, for policy (`context.rate`).
+
+What was counted at times later than now is forgotten: a clock was ahead then, and when that was
+is not known.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +41,6 @@ class Rates:
 
     def _recent(self, app: str, now: int) -> tuple[dict[int, int], int]:
         counts = self._counts[app]
-        for second in [s for s in counts if s <= now - WINDOW]:
+        for second in [s for s in counts if not now - WINDOW < s <= now]:
             del counts[second]
         return counts, sum(counts.values())

@@ -110,7 +110,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         None,
         about.ready,
         Health,
-        "The database and the signing binary answer.",
+        "A decision could be made and kept.",
         refuses=(503,),
     ),
     *approvals.ROUTES,

@@ -26,6 +26,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from nomos._wire import Call, Verified
@@ -46,8 +47,11 @@ from nomos.server.pdp.statuses import Refusal, denied
 from nomos.server.pdp.tokens import Claims, Holder
 from nomos.server.pdp.understood import Asked, Requests
 from nomos.server.pdp.upstream import Http
+from nomos.server.seldom import Seldom
+from nomos.server.storage.failures import Forgotten
 
 log = logging.getLogger(__name__)
+log.addFilter(Seldom())
 
 APPROVAL: Final = "approval"
 """Who issues what is claimed as an approval; no key has this name."""
@@ -245,6 +249,14 @@ class Gate:
             return await self._ports.store.claim_nonce(
                 issuer, self._ports.pdp_did, nonce, expires_at
             )
+        except Forgotten as forgotten:
+            raise Refusal(
+                "unavailable",
+                "the PDP cannot tell whether this token was used: it ends at "
+                f"{_utc(expires_at)}, and what ended until {_utc(forgotten.until)} is forgotten, "
+                "because this server's clock was ahead. Nothing was done. Ask for a token that "
+                "ends later, and have the clock checked",
+            ) from None
         except Exception:
             log.exception("a nonce cannot be claimed")
             raise Refusal(
@@ -265,6 +277,10 @@ class Gate:
             expires_at=proven.expires_at,
             cid=proven.cids[-1],
         )
+
+
+def _utc(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _known(call: Rebuilt | Refusal | None) -> Call | None:

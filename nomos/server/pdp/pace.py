@@ -1,4 +1,7 @@
-"""How often something happened within the last minute, in this process."""
+"""How often something happened within the last minute, in this process.
+
+What was counted at times later than now is forgotten: a clock was ahead then.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,8 @@ class Pace:
         self._seen.move_to_end(key)
         if len(self._seen) > MAX_KEYS:
             self._seen.popitem(last=False)
+        while seen and seen[-1] > now:
+            seen.pop()
         while seen and seen[0] <= now - WINDOW_SECONDS:
             seen.popleft()
         before = len(seen)

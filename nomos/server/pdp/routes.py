@@ -28,8 +28,11 @@ from nomos.server.pdp.ports import Ports
 from nomos.server.pdp.request import read_body
 from nomos.server.pdp.statuses import SHOWN, Refusal
 from nomos.server.pdp.understood import Asked
+from nomos.server.seldom import Seldom
+from nomos.server.storage.failures import StorageUnavailable
 
 log = logging.getLogger(__name__)
+log.addFilter(Seldom())
 
 READY_SECONDS: Final = 2.0
 CONTROL_PLANES: Final = ("/v1/", "/.well-known/nomos")
@@ -190,6 +193,9 @@ async def _missing(ports: Ports) -> str | None:
             return await blind(ports)
     except TimeoutError:
         return "not ready in time"
+    except StorageUnavailable as failure:
+        log.exception("the store is not ready")
+        return f"no receipt can be kept: {failure}"
     except Exception:
         log.exception("the store is not ready")
         return "the store does not answer"

@@ -78,7 +78,9 @@ def stand(connection: Connection, draft: Envelope, now: int) -> Standing:
     denied = _denied(connection, draft, now)
     if denied is not None:
         return Standing("found", denied)
-    latest = same.order_by(envelopes.c.created_at.desc(), envelopes.c.id.desc())
+    latest = same.where(envelopes.c.created_at <= now + rules.AHEAD_SECONDS).order_by(
+        envelopes.c.created_at.desc(), envelopes.c.id.desc()
+    )
     for found in _read(connection, latest.limit(MAX_CANDIDATES)):
         if rules.answers(found, draft.roles, now):
             if found.state_at(now) == "pending" and not set(draft.roles) <= set(found.roles):
@@ -86,7 +88,7 @@ def stand(connection: Connection, draft: Envelope, now: int) -> Standing:
             return Standing("found", found)
     # Those that the app took back count as well: each of them has rung for people.
     waiting = sa.select(sa.func.count()).where(
-        envelopes.c.app == draft.app, envelopes.c.state == "pending", envelopes.c.expires_at > now
+        envelopes.c.app == draft.app, envelopes.c.state == "pending", _alive(now)
     )
     if (connection.scalar(waiting) or 0) >= rules.MAX_PENDING:
         return Standing("full", draft)
@@ -102,6 +104,7 @@ def _denied(connection: Connection, draft: Envelope, now: int) -> Envelope | Non
         envelopes.c.tenant == draft.tenant,
         envelopes.c.state == "denied",
         envelopes.c.decided_at > now - rules.DENIAL_SECONDS,
+        envelopes.c.decided_at < now + rules.DENIAL_SECONDS,
     )
     latest = wanted.order_by(envelopes.c.decided_at.desc(), envelopes.c.id.desc()).limit(1)
     return next(iter(_read(connection, latest)), None)
@@ -159,7 +162,7 @@ def use(connection: Connection, tenant: str, ident: str, now: int) -> bool:
             envelopes.c.id == ident,
             envelopes.c.tenant == tenant,
             envelopes.c.state == "approved",
-            envelopes.c.expires_at > now,
+            _alive(now),
         )
         .values(state="consumed", consumed_at=now)
     )
@@ -188,9 +191,15 @@ def count(connection: Connection, after: Envelope, vote: Vote) -> None:
     )
 
 
+def _alive(now: int) -> sa.ColumnElement[bool]:
+    """`Envelope.alive_at` as a condition."""
+    asked = envelopes.c.created_at <= now + rules.AHEAD_SECONDS
+    return sa.and_(envelopes.c.expires_at > now, asked)
+
+
 def _in_state(state: State, now: int) -> sa.ColumnElement[bool]:
     """`Envelope.state_at` as a condition."""
-    column, alive = envelopes.c.state, envelopes.c.expires_at > now
+    column, alive = envelopes.c.state, _alive(now)
     taken_back = sa.exists().where(revoked.c.id == envelopes.c.id)
     open_ = column.in_(("pending", "approved"))
     match state:

@@ -1,20 +1,21 @@
 """Nonces of invocations that were used: each works once.
 
 A row is kept until its token has expired, leeway included; after that the token is refused for
-its age, and the row is no longer needed. That holds only while the clock does not go back: whoever
-forgets keeps how far it forgot, and refuses what ends before that.
+its age, and the row is no longer needed. That holds only while the clock does not go back: ends
+of nonces that were forgotten are kept as spans, and a nonce that ends within one is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from nomos.server.storage.tables import nonces
+from nomos.server.storage.tables import nonces, nonces_spans
 
 LEEWAY_SECONDS: Final = 60 + 60
 """The most that a verifier forgives, and as much again for clocks that disagree."""
@@ -23,6 +24,12 @@ PRUNE_EVERY: Final = 32
 PRUNED_AT_ONCE: Final = 2 * PRUNE_EVERY
 """Old rows deleted by each 32nd claim: more than came in, so the table stays small."""
 
+GAP_SECONDS: Final = 3600
+"""Spans that are no farther apart are one."""
+
+MAX_SPANS: Final = 64
+
+_span = nonces_spans.c
 _table = nonces.c
 _MATCH = sa.and_(
     _table.issuer == sa.bindparam("issuer_"),
@@ -67,14 +74,54 @@ def claim(connection: Connection, used: Used) -> bool:
 def prune(connection: Connection, now: int, forgetting: Callable[[int], None] | None = None) -> int:
     """Forget some of the nonces whose tokens have expired, the oldest first.
 
-    Return the time before which one that ends may have been forgotten; 0 if none was. It is told
-    to `forgetting` before it becomes true.
+    Return the time before which one that ends may have been forgotten; 0 if none was. What is
+    forgotten is kept in `nonces_spans`; with `forgetting`, it is kept by that function, which is
+    called with that time before anything is deleted.
     """
     old = connection.execute(_OLD, {"before": now - LEEWAY_SECONDS}).mappings().all()
     if not old:
         return 0
     before = int(old[-1]["expires_at"]) + 1
-    if forgetting is not None:
+    if forgetting is None:
+        _remember(connection, int(old[0]["expires_at"]), before - 1)
+    else:
         forgetting(before)
     connection.execute(_DELETE, [{name: row[name] for name in _NAMES} for row in old])
     return before
+
+
+def forgotten_until(connection: Connection, expires_at: int) -> int | None:
+    """The end of the span in which a nonce that ends then may have been forgotten, or None."""
+    within = sa.and_(_span.first <= expires_at, _span.last >= expires_at)
+    return connection.scalar(sa.select(_span.last).where(within).limit(1))
+
+
+def _remember(connection: Connection, first: int, last: int) -> None:
+    """Add a span, joined with those that it touches; of too many, the two nearest are joined.
+
+    Several spans, and not one time, for a clock that was years ahead: what ended then must not
+    stand in the way of what ends soon.
+    """
+    found = connection.execute(sa.select(_span.first, _span.last).order_by(_span.first)).all()
+    spans = _joined([*((row.first, row.last) for row in found), (first, last)])
+    kept = {(row.first, row.last) for row in found}
+    gone = [{"first_": start} for start, end in kept - set(spans)]
+    if gone:
+        connection.execute(nonces_spans.delete().where(_span.first == sa.bindparam("first_")), gone)
+    new = [{"first": start, "last": end} for start, end in spans if (start, end) not in kept]
+    if new:
+        connection.execute(nonces_spans.insert(), new)
+
+
+def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    joined: list[tuple[int, int]] = []
+    for first, last in sorted(spans):
+        if joined and first - joined[-1][1] <= GAP_SECONDS:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], last))
+        else:
+            joined.append((first, last))
+    while len(joined) > MAX_SPANS:
+        gaps = [after[0] - before[1] for before, after in pairwise(joined)]
+        at = gaps.index(min(gaps))
+        joined[at : at + 2] = [(joined[at][0], joined[at + 1][1])]
+    return joined

@@ -25,11 +25,19 @@ Event = Literal["approval.requested", "approval.decided"]
 KEPT_SECONDS: Final = 7 * 24 * 3600
 PRUNED_AT_ONCE: Final = 256
 MAX_ERROR: Final = 500
+FARTHEST_SECONDS: Final = 15 * 60
+"""More than the longest lease and the longest pause between two tries."""
 
 _OPEN = sa.and_(outbox.c.delivered_at.is_(None), outbox.c.failed_at.is_(None))
+_LATE = sa.or_(
+    outbox.c.next_at <= sa.bindparam("now"),
+    outbox.c.next_at > sa.bindparam("now") + FARTHEST_SECONDS,
+)
+"""Due now, or at a time that only a clock that was ahead can have set."""
+
 _DUE = (
     sa.select(outbox)
-    .where(_OPEN, outbox.c.next_at <= sa.bindparam("now"))
+    .where(_OPEN, _LATE)
     .order_by(outbox.c.next_at, outbox.c.id)
     .limit(sa.bindparam("count"))
 )
@@ -130,8 +138,8 @@ class Outbox:
     async def due(self, count: int, lease: int) -> tuple[Message, ...]:
         """Claim up to `count` messages that are due; an idle outbox costs one read."""
         now = int(self._clock())
-        look = sa.select(outbox.c.id).where(_OPEN, outbox.c.next_at <= now).limit(1)
-        if await self._database.read(lambda connection: connection.scalar(look)) is None:
+        look = sa.select(outbox.c.id).where(_OPEN, _LATE).limit(1)
+        if await self._database.read(lambda each: each.scalar(look, {"now": now})) is None:
             return ()
         return await self._database.write(lambda connection: claim(connection, now, lease, count))
 

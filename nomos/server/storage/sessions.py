@@ -24,6 +24,9 @@ from nomos.server.storage.tables import apps, login_links, sessions
 KEEP_SECONDS: Final = 24 * 60 * 60
 """How long a link is kept after its time, so that it can be told what became of it."""
 
+AHEAD_SECONDS: Final = 60
+"""How much later than now they may have begun. What a clock that was ahead began ends with it."""
+
 MOST_LINKS: Final = 50
 MOST_SESSIONS: Final = 50
 """Links and sessions of one operator; with more, the oldest end."""
@@ -135,6 +138,7 @@ def _use(connection: Connection, digest: str, session: Issue) -> bool:
             login_links.c.tenant == session.tenant,
             login_links.c.operator == session.operator,
             login_links.c.expires_at > session.created_at,
+            login_links.c.created_at <= session.created_at + AHEAD_SECONDS,
             login_links.c.used_at.is_(None),
         )
         .values(used_at=session.created_at)
@@ -146,7 +150,11 @@ def _find(connection: Connection, digest: str, now: int) -> Session | None:
     row = connection.execute(
         sa.select(sessions, apps.c.name)
         .join(apps, apps.c.id == sessions.c.operator)
-        .where(sessions.c.hash == digest, sessions.c.expires_at > now)
+        .where(
+            sessions.c.hash == digest,
+            sessions.c.expires_at > now,
+            sessions.c.created_at <= now + AHEAD_SECONDS,
+        )
     ).first()
     if row is None:
         return None

@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from nomos.audit.record import Record
@@ -18,15 +17,17 @@ from nomos.server.storage.app_store import Apps
 from nomos.server.storage.apps import ApiKey, App
 from nomos.server.storage.bundles import Policies
 from nomos.server.storage.checkpoints import AuditLog
-from nomos.server.storage.database import Database, StorageUnavailable
+from nomos.server.storage.database import Database
 from nomos.server.storage.delegations import Delegations
 from nomos.server.storage.envelope_store import Envelopes
+from nomos.server.storage.failures import Forgotten
 from nomos.server.storage.idempotency import StoredAnswer
 from nomos.server.storage.idents import new_ident
 from nomos.server.storage.issuer_key_store import IssuerKeys
 from nomos.server.storage.keeping import Keeping
 from nomos.server.storage.migrate import upgrade
 from nomos.server.storage.outbox import Outbox
+from nomos.server.storage.probing import Probing, probe
 from nomos.server.storage.records import Row
 from nomos.server.storage.service_grants import ServiceGrants
 from nomos.server.storage.services import Services
@@ -42,9 +43,9 @@ class Store:
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         self._database = Database(folder)
         self._clock = clock
+        self._probing = Probing(self._probe)
         self.sessions = Sessions(self._database, clock)
         self._claims = itertools.count()
-        self._forgotten = 0
         self._answers = itertools.count()
         self.outbox = Outbox(self._database, clock)
         self.apps = Apps(self._database, clock)
@@ -94,8 +95,12 @@ class Store:
         await self._database.close()
 
     async def ready(self) -> None:
-        """Raise unless the database answers."""
-        await self._database.read(lambda connection: connection.scalar(sa.select(1)))
+        """Raise StorageUnavailable unless a decision could be kept; tried once a second at most."""
+        await self._probing.result()
+
+    async def _probe(self) -> None:
+        now = self._clock()
+        await self._database.write(lambda connection: probe(connection, now))
 
     # What the PDP needs
 
@@ -106,18 +111,18 @@ class Store:
     async def claim_nonce(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
         """True once for each nonce, however many ask at the same time and whatever crashes.
 
-        Raises StorageUnavailable for one that ends before what was forgotten in this process: the
-        clock was ahead then.
+        Raises Forgotten for one that may have been used and forgotten: the clock was ahead then.
         """
         used = nonces.Used(issuer, audience, nonce, expires_at)
         prune, now = next(self._claims) % nonces.PRUNE_EVERY == 0, self._now()
 
         def work(connection: Connection) -> bool:
             if prune:
-                self._forgotten = max(self._forgotten, nonces.prune(connection, now))
+                nonces.prune(connection, now)
             first = nonces.claim(connection, used)
-            if first and expires_at < self._forgotten:
-                raise StorageUnavailable("what ends so soon is forgotten; is the clock right?")
+            until = nonces.forgotten_until(connection, expires_at) if first else None
+            if until is not None:
+                raise Forgotten(until)
             return first
 
         return await self._database.write(work)

@@ -1,0 +1,30 @@
+"""The signing binary, and one history that the tests of a folder copy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from folders import Past, past
+
+from nomos._io.signer import Link
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """The server runs under asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def link(binary: Path) -> Iterator[Link]:
+    link = Link(binary)
+    yield link
+    link.close()
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory, link: Link) -> Past:
+    return asyncio.run(past(tmp_path_factory.mktemp("history"), link))

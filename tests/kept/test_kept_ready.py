@@ -1,0 +1,127 @@
+"""Readiness says what questions are answered with, and a failure that repeats fills no log."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from pathlib import Path
+
+import pytest
+from folders import Past, copy, opened
+
+from nomos._io.signer import Link
+from nomos.server import seldom
+from nomos.server.seldom import Seldom
+from nomos.server.storage import probing
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def _asked_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "KEPT_SECONDS", 0.0)
+
+
+async def test_a_full_disk_is_not_ready_until_there_is_room(
+    tmp_path: Path, link: Link, history: Past
+) -> None:
+    data = copy(history.crashed, tmp_path / "data")
+    async with opened(data, link, key=history.key) as running:
+        assert await running.ready() == (200, 200)
+        store = running.system.store
+        pages = await store.write(lambda each: each.exec_driver_sql("PRAGMA page_count").scalar())
+        await store.write(lambda each: each.exec_driver_sql(f"PRAGMA max_page_count={pages}").all())
+        answered = [(await running.ask(purpose="x" * 280)).status_code for _ in range(30)]
+        assert answered[-1] == 503
+        assert await running.ready() == (503, 503)
+        said = (await running.control.get("/readyz")).json()["error"]
+        assert said.startswith("no decision can be kept")
+
+
+async def test_room_makes_it_ready_again(tmp_path: Path, link: Link, history: Past) -> None:
+    data = copy(history.crashed, tmp_path / "data")
+    async with opened(data, link, key=history.key) as running:
+        lock = sqlite3.connect(data / "nomos.db", isolation_level=None)
+        await running.system.store.write(
+            lambda each: each.exec_driver_sql("PRAGMA busy_timeout=20").all()
+        )
+        lock.execute("BEGIN IMMEDIATE")
+        assert await running.ready() == (503, 503)
+        lock.execute("ROLLBACK")
+        lock.close()
+        assert await running.ready() == (200, 200)
+
+
+async def test_a_probe_leaves_no_row_behind_and_is_shared(
+    tmp_path: Path, link: Link, history: Past, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probing, "KEPT_SECONDS", 60.0)
+    data = copy(history.crashed, tmp_path / "data")
+    async with opened(data, link, key=history.key) as running:
+        store = running.system.store
+        await store.ready()
+        before = store.mark.commits
+        for _ in range(5):
+            assert await running.ready() == (200, 200)
+        assert store.mark.commits == before
+        named = await store.read(
+            lambda each: each.exec_driver_sql(
+                "SELECT (SELECT count(*) FROM probes), (SELECT count(*) FROM records "
+                f"WHERE tenant = '{probing.TENANT}'), (SELECT count(*) FROM heads WHERE "
+                f"tenant = '{probing.TENANT}')"
+            ).one()
+        )
+        assert tuple(named) == (1, 0, 0)
+
+
+async def test_a_corrupt_database_is_not_ready(tmp_path: Path, link: Link, history: Past) -> None:
+    data = copy(history.crashed, tmp_path / "data")
+    async with opened(data, link, key=history.key) as running:
+        store = running.system.store
+        await store.write(
+            lambda each: [
+                each.exec_driver_sql("PRAGMA writable_schema=ON"),
+                each.exec_driver_sql(
+                    "UPDATE sqlite_schema SET rootpage = 999999 WHERE name = 'outbox'"
+                ),
+            ]
+        )
+        assert await running.ready() == (200, 200)
+        with pytest.raises(Exception, match="is damaged"):
+            await store.read_afresh(lambda each: each.exec_driver_sql("SELECT * FROM outbox").all())
+        assert (await running.ask()).status_code == 503
+        assert await running.ready() == (503, 503)
+        assert "nomos.db is damaged" in (await running.pdp.get("/readyz")).json()["error"]
+
+
+def test_a_failure_that_repeats_is_shown_a_few_times_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, kept = [0.0], list[logging.LogRecord]()
+    log = logging.getLogger("test.seldom")
+    log.propagate = False
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", kept.append)
+    log.addHandler(handler)
+    monkeypatch.setattr(seldom, "MAX_KINDS", 2)
+    log.addFilter(Seldom(lambda: now[0]))
+
+    def fail(message: str, count: int = 1) -> None:
+        for number in range(count):
+            log.error(message, number, exc_info=OSError(number))
+
+    fail("it failed: %s", 100)
+    assert len(kept) == seldom.MOST
+    log.error("without a traceback")
+    assert len(kept) == seldom.MOST + 1
+    now[0] = seldom.SECONDS
+    fail("it failed: %s")
+    assert (
+        kept[-1].getMessage() == f"it failed: 0 (and {100 - seldom.MOST} more since the last shown)"
+    )
+    now[0] *= 2
+    fail("it failed: %s")
+    assert kept[-1].getMessage() == "it failed: 0"
+    fail("another: %s")
+    fail("a third: %s")
+    assert kept[-1].getMessage() == "a third: 0"
