@@ -10,12 +10,18 @@ import pytest
 from folders import Past, past
 
 from nomos._io.signer import Link
+from nomos.server.storage import probing
 
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """The server runs under asyncio."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _readiness_is_asked_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "KEPT_SECONDS", 0.0)
 
 
 @pytest.fixture(scope="module")

@@ -17,11 +17,6 @@ from nomos.server.storage import probing
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(autouse=True)
-def _asked_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probing, "KEPT_SECONDS", 0.0)
-
-
 async def test_a_full_disk_is_not_ready_until_there_is_room(
     tmp_path: Path, link: Link, history: Past
 ) -> None:
