@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from folders import Past, past
+from data_folders import Past, past
 
 from nomos._io.signer import Link
 from nomos.server.storage import probing

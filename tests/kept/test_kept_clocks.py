@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from folders import NOW, Clock, opened
+from data_folders import NOW, Clock, opened
 
 from nomos._io.signer import Link
 from nomos.audit.record import Record

@@ -10,7 +10,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from folders import DAMAGES, Damage, Past, bearer, copy, deleted, opened, rows, soon
+from data_folders import DAMAGES, Damage, Past, bearer, copy, deleted, opened, rows, soon
 
 from nomos._io.signer import Link
 from nomos.errors import ConfigurationError

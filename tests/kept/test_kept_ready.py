@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from folders import Past, copy, opened
+from data_folders import Past, copy, opened
 
 from nomos._io.signer import Link
 from nomos.server import seldom
