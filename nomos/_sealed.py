@@ -12,7 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import FrozenInstanceError
-from inspect import Parameter, Signature
+from inspect import Parameter, Signature, get_annotations
 from typing import Any, ClassVar, Never, NoReturn, Self, TypeVar
 
 from nomos.errors import ConfigurationError
@@ -96,7 +96,7 @@ class Record(Sealed):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        own = vars(cls).get("__annotations__", {})
+        own = get_annotations(cls)
         names = [name for name, kind in own.items() if "ClassVar" not in str(kind)]
         cls._members = tuple(dict.fromkeys((*cls._members, *names)))
         cls._defaults = {

@@ -93,17 +93,6 @@ class Asynchronous:
                 setattr(cls, name, _use_async_with)
 
 
-class Synchronous:
-    """Base of the classes beside them: here `async with` raises and names `with`."""
-
-    if not typing.TYPE_CHECKING:
-
-        def __aenter__(self, *args: object) -> NoReturn:
-            raise TypeError(f"{type(self).__name__} is synchronous: write `with`, not `async with`")
-
-        __aexit__ = __aenter__
-
-
 def _use_async_with(self: object, *args: object) -> NoReturn:
     raise TypeError(f"{type(self).__name__} is asynchronous: write `async with`, not `with`")
 
@@ -145,6 +134,8 @@ class Unawaited:
     def __getattr__(self, name: str) -> Any:
         if name in _OF_COROUTINES:
             return getattr(self._coroutine, name)
+        if name in Unawaited.__slots__:  # of one that is not complete
+            raise AttributeError(name)
         kind = NotAwaited if name in _names(self._function, self._owner) else UnknownOfUnawaited
         raise kind(self._explained())
 
@@ -194,5 +185,5 @@ def _names(function: Callable[..., Any], owner: type) -> frozenset[str]:
     """Return the public attributes that the result of `function` has."""
     kind: Any = typing.get_type_hints(function)["return"]
     kind = owner if kind is typing.Self else typing.get_origin(kind) or kind
-    members = {name for each in kind.__mro__ for name in vars(each).get("__annotations__", ())}
+    members = {name for each in kind.__mro__ for name in inspect.get_annotations(each)}
     return frozenset(name for name in members.union(dir(kind)) if not name.startswith("_"))

