@@ -154,7 +154,8 @@ def _decide(
             )
         _confirm(operator.get(path), reason)
     body: dict[str, Any] = {"approve": approve}
-    view = operator.post(f"{path}/decide", body | ({"reason": reason} if reason else {}))
+    body |= {"reason": reason} if reason else {}
+    view = operator.post(f"{path}/decide", body, look=f"nomos approvals show {ident}")
     if as_json:
         print(json.dumps(view))
     else:

@@ -52,7 +52,10 @@ def rotate(
     --revoke-old they are refused at once, and agents must ask again.
     """
     with Operator.find(control_url, key_file) as operator:
-        _show(operator.post("/v1/keys/rotate", {"revokeOld": revoke_old}), as_json=as_json)
+        _show(
+            operator.post("/v1/keys/rotate", {"revokeOld": revoke_old}, look="nomos keys list"),
+            as_json=as_json,
+        )
     if stdout.is_terminal and not as_json:
         stdout.print(Text(ADVICE, style="dim"))
 

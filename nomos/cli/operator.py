@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,15 +31,20 @@ from nomos.errors import (
     AuthenticationError,
     ControlPlaneError,
     PermissionDenied,
+    ServerError,
     Unintelligible,
     Unreachable,
 )
+from nomos.models import Secret
 
 CONTROL_URL: Final = "NOMOS_CONTROL_URL"
 DEV_URL: Final = "http://127.0.0.1:8788"
 
 TIMEOUT: Final = 30.0
 """Seconds; a long poll takes up to 25 of them."""
+
+RETRY_PAUSES: Final = (0.2, 1.0)
+"""Seconds before what can be repeated is sent again."""
 
 MAX_LINE: Final = 4 * 1024 * 1024
 _HINT: Final = re.compile(r" \([^()]*(?:control_plane_url|api_key)[^()]*\)$")
@@ -62,6 +69,7 @@ class Operator:
     def __init__(self, url: str, key: Key, *, timeout: float = TIMEOUT) -> None:
         self.url = url
         self._key = key
+        self._timeout = timeout
         endpoint = Endpoint(
             url, api_key=key.secret, timeout=timeout, allow_insecure=insecure.hosts()
         )
@@ -86,9 +94,34 @@ class Operator:
         """GET a path; parameters that are None are left out."""
         return self._exchange("GET", _with_query(path, query))
 
-    def post(self, path: str, body: Mapping[str, Any] | None = None, /) -> Any:
-        """POST a JSON object (by default an empty one)."""
-        return self._exchange("POST", path, json.dumps(body or {}).encode())
+    def post(
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        /,
+        *,
+        look: str | None = None,
+        repeat: bool = False,
+        key: str | None = None,
+    ) -> Any:
+        """POST a JSON object (by default an empty one).
+
+        `look` is a command that shows whether it was done, for a reply that does not come. With
+        `repeat` it is then sent again, at most twice, under one idempotency key: for what the
+        server does once however often it is asked. `key` is that key, if it matters which.
+        """
+        content, key = json.dumps(body or {}).encode(), key or new_key()
+        try:
+            for pause in RETRY_PAUSES if repeat else ():
+                try:
+                    return self._exchange("POST", path, content, key)
+                except (Unreachable, ServerError):
+                    time.sleep(pause)
+            return self._exchange("POST", path, content, key if repeat else None)
+        except (Unreachable, ServerError) as lost:
+            if look is not None and getattr(lost, "sent", True):
+                lost.args = (f"{lost} Whether it was done: `{look}` shows it.",)
+            raise
 
     def lines(self, path: str, /, **query: object) -> Iterator[bytes]:
         """The lines of an answer of any length, without their ends, as they come.
@@ -108,6 +141,15 @@ class Operator:
             if rest:
                 yield rest
 
+    @property
+    def app(self) -> str:
+        """The app whose API key this uses, as the key names it."""
+        return self._key.secret.reveal().removeprefix("nomos_").rpartition("_")[0]
+
+    def with_key(self, text: str) -> Operator:
+        """The same control plane, with another API key."""
+        return Operator(self.url, Key(Secret(text), "the rotation"), timeout=self._timeout)
+
     def close(self) -> None:
         """Let go of the connection. Doing it twice is harmless."""
         self._http.close()
@@ -123,8 +165,12 @@ class Operator:
     ) -> None:
         self.close()
 
-    def _exchange(self, method: str, path: str, body: bytes = b"") -> Any:
+    def _exchange(
+        self, method: str, path: str, body: bytes = b"", idempotency_key: str | None = None
+    ) -> Any:
         headers = {"accept": "application/json"}
+        if idempotency_key is not None:
+            headers["idempotency-key"] = idempotency_key
         if body:
             headers["content-type"] = "application/json"
         with _retold():
@@ -171,6 +217,11 @@ def _retold() -> Iterator[None]:
     except Unreachable as error:
         error.args = (str(error).replace("control_plane_url", "--control-url"),)
         raise
+
+
+def new_key() -> str:
+    """Return an idempotency key, from which a control plane may derive an API key."""
+    return secrets.token_urlsafe(32)
 
 
 def part(text: str) -> str:

@@ -57,7 +57,7 @@ def put(
         "sources": {each.name: each.text for each in read_policies(path)},
         "facts": read_facts(path),
     }
-    kept = operator.post(PATH, body)
+    kept = operator.post(PATH, body, look="nomos policy versions")
     _tell_put(kept, console, as_json=as_json)
     if activate:
         path_ = f"/{kept['version']}/activate"
@@ -66,7 +66,9 @@ def put(
 
 def change(path: str, operator: Operator, console: Console, *, revoke: bool, as_json: bool) -> None:
     """Activate a version, or go back; `revoke` the grants for services that it would not give."""
-    done = operator.post(f"{PATH}{path}", {"revokeLive": True} if revoke else None)
+    done = operator.post(
+        f"{PATH}{path}", {"revokeLive": True} if revoke else None, look="nomos policy versions"
+    )
     _tell_active(done, console, as_json=as_json)
     if not as_json:
         _tell_outdated(done, console)

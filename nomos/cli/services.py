@@ -67,7 +67,12 @@ def add(
             setting="did",
         )
     with Operator.find(control_url, key_file) as operator:
-        made = operator.post("/v1/services", {"name": name, "did": did, "url": url, "decides": pdp})
+        made = operator.post(
+            "/v1/services",
+            {"name": name, "did": did, "url": url, "decides": pdp},
+            look="nomos services list",
+            repeat=True,
+        )
     if as_json:
         print(json.dumps(made))
     else:

@@ -19,6 +19,7 @@ from nomos.server.control.decision import iso
 from nomos.server.control.errors import Refusal, shown
 from nomos.server.control.messages import Absent, Reply, Wire
 from nomos.server.control.ports import Ports
+from nomos.server.control.repeats import Repeat
 from nomos.server.control.route import Route
 from nomos.server.storage.app_store import Registered
 from nomos.server.storage.apps import EVERY_ROLE, ApiKey, Role
@@ -122,6 +123,7 @@ async def post_app(ports: Ports, request: Request, caller: ApiKey | None) -> dic
     covers = tuple(sorted(set(message.covers or ())))
     acting.check_covers(covers)
     operator = acting.operator
+    repeat = Repeat.of(request, operator)
     try:
         issued = credentials.issue(
             message.name,
@@ -130,10 +132,16 @@ async def post_app(ports: Ports, request: Request, caller: ApiKey | None) -> dic
             ports.clock(),
             covers=covers,
             owner=operator.app,
+            repeat=repeat,
         )
     except ConfigurationError as wrong:
         raise InvalidRequest(f"{wrong.setting}: {wrong}", fields=(wrong.setting,)) from wrong
     registered = Registered(issued.app, message.role, covers)
+    if repeat is not None:
+        found = await ports.store.apps.find(operator.tenant, issued.app.id)
+        if found is not None:
+            await _check_same(ports, found, registered, issued.key)
+            return _with_key(found, issued.text.reveal())
     receipt = acting.record("create", issued.app.id, _detail(registered))
     if not await ports.store.apps.create(issued.app, issued.key, MAX_APPS, receipt):
         raise InvalidRequest(f"there are {MAX_APPS} apps, which is the most")
@@ -177,11 +185,28 @@ async def post_rotate(ports: Ports, request: Request, caller: ApiKey | None) -> 
         raise Refusal("forbidden", "an agent's key is replaced by the operator who registered it")
     own = found.app.id == acting.operator.app
     shown_to = None if own else acting.operator.app
-    key, text = credentials.new_key(found.app, found.role, found.covers, shown_to=shown_to)
+    repeat = Repeat.of(request, acting.operator)
+    key, text = credentials.new_key(
+        found.app, found.role, found.covers, shown_to=shown_to, repeat=repeat
+    )
+    if repeat is not None and found.disabled_at is None and await ports.store.apps.holds(key):
+        return _with_key(found, text.reveal())  # done before, and its reply was lost
     receipt = acting.record("rotate", found.app.id, _detail(found))
     if not await ports.store.apps.rotate(key, receipt, by=acting.operator.app):
         raise InvalidRequest("that app is disabled; register another", fields=("id",))
     return _with_key(found, text.reveal())
+
+
+async def _check_same(ports: Ports, found: Registered, asked: Registered, key: ApiKey) -> None:
+    """Refuse an idempotency key that made another app, or whose API key is void by now."""
+    same = (found.app.name, found.role, found.covers) == (asked.app.name, asked.role, asked.covers)
+    if not same or found.disabled_at is not None or not await ports.store.apps.holds(key):
+        raise Refusal(
+            "idempotency_conflict",
+            f"this Idempotency-Key made the app {found.app.id}, which is another one than is "
+            "wanted now, or has a new key by now; use a new Idempotency-Key",
+            fields=("Idempotency-Key",),
+        )
 
 
 def _detail(registered: Registered) -> dict[str, Any]:
@@ -216,7 +241,8 @@ ROUTES: Final[tuple[Route, ...]] = (
         AppWithKeyReply,
         "Register an app; its API key is shown this once.",
         accepts=AppRequest,
-        refuses=(400, 413, 503),
+        headers=(openapi.REPEAT_KEY,),
+        refuses=(400, 409, 413, 503),
     ),
     Route(
         "GET",
@@ -244,7 +270,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         post_rotate,
         AppWithKeyReply,
         "Give an app a new API key; the one it had is void at once.",
-        headers=(openapi.in_path("id"),),
+        headers=(openapi.in_path("id"), openapi.REPEAT_KEY),
         refuses=(400, 404, 503),
     ),
 )

@@ -45,6 +45,14 @@ class Issued:
     text: Secret
 
 
+class Repeats(Protocol):
+    """What an act that is repeated makes again: `nomos.server.control.repeats.Repeat`."""
+
+    def ident(self) -> str: ...
+
+    def secret(self, app: str, /) -> str: ...
+
+
 def issue(
     name: str,
     role: Role,
@@ -53,8 +61,12 @@ def issue(
     *,
     covers: Sequence[str] = (),
     owner: str | None = None,
+    repeat: Repeats | None = None,
 ) -> Issued:
-    """Make an app and an API key for it; `covers` are the roles an operator answers for."""
+    """Make an app and an API key for it; `covers` are the roles an operator answers for.
+
+    With `repeat`, both are derived from it, and not new.
+    """
     if not NAME.fullmatch(name):
         message = "an app's name has 1 to 100 characters and no control characters"
         raise ConfigurationError(message, setting="name")
@@ -66,17 +78,25 @@ def issue(
     if len(covers) > MAX_COVERS or not all(NAME.fullmatch(each) for each in covers):
         message = f"`covers` has up to {MAX_COVERS} names of 1 to 100 plain characters"
         raise ConfigurationError(message, setting="covers")
-    ident = new_ident("app", int(now * 1000))
+    ident = new_ident("app", int(now * 1000)) if repeat is None else repeat.ident()
     app = App(id=ident, tenant=tenant, name=name, created_at=int(now), owner=owner)
-    key, text = new_key(app, role, covers, shown_to=owner)
+    key, text = new_key(app, role, covers, shown_to=owner, repeat=repeat)
     return Issued(app, key, text)
 
 
 def new_key(
-    app: App, role: Role, covers: Sequence[str], *, shown_to: str | None
+    app: App,
+    role: Role,
+    covers: Sequence[str],
+    *,
+    shown_to: str | None,
+    repeat: Repeats | None = None,
 ) -> tuple[ApiKey, Secret]:
     """Make an API key of an app, and its text, which `shown_to` sees if it is not their own."""
-    secret = base64.b32encode(secrets.token_bytes(32)).decode().rstrip("=").lower()
+    if repeat is None:
+        secret = base64.b32encode(secrets.token_bytes(32)).decode().rstrip("=").lower()
+    else:
+        secret = repeat.secret(app.id)
     key = ApiKey(
         app=app.id,
         tenant=app.tenant,

@@ -19,6 +19,14 @@ IDEMPOTENCY_KEY: Final[Mapping[str, Any]] = {
     "description": "Kept for 24 hours: the same key and body get the same answer and one receipt.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 256},
 }
+REPEAT_KEY: Final[Mapping[str, Any]] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "32 random bytes, base64url, as secret as an API key: the new API key is "
+    "derived from it, so the same request with the same value is answered with the same API key.",
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{43}$"},
+}
 REQUEST_ID: Final[Mapping[str, Any]] = {
     "name": "x-request-id",
     "in": "header",

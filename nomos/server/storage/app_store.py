@@ -56,6 +56,14 @@ class Apps:
 
         return await self._database.write(work)
 
+    async def holds(self, key: ApiKey) -> bool:
+        """Whether an app has this very key, and no other."""
+        mine = sa.select(api_keys.c.secret_hash).where(
+            api_keys.c.tenant == key.tenant, api_keys.c.app == key.app
+        )
+        held = await self._database.read(lambda connection: connection.scalars(mine).all())
+        return list(held) == [key.secret_hash]
+
     async def disable(self, tenant: str, ident: str, receipt: Record) -> bool:
         """Refuse the app's keys from now on; False if it was disabled before."""
         now = int(self._clock())

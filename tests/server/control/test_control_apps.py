@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 import httpx
@@ -9,6 +10,7 @@ import pytest
 from server.control.conftest import Plane
 from server.control.people import operator
 
+from nomos._core import repeats
 from nomos.server.storage.tenants import DEFAULT
 
 pytestmark = pytest.mark.anyio
@@ -162,3 +164,51 @@ async def test_tenants_do_not_see_each_others_apps(plane: Plane) -> None:
     made = (await make(plane, who, role="agent")).json()
     assert await plane.system.store.apps.find("another", made["id"]) is None
     assert await plane.system.store.apps.all("another") == ()
+
+
+def again(who: dict[str, str], key: str) -> dict[str, str]:
+    return who | {"idempotency-key": key}
+
+
+async def test_a_creation_that_is_repeated_makes_one_app_with_one_key(plane: Plane) -> None:
+    key = secrets.token_urlsafe(32)
+    who, other = await operator(plane, "*"), await operator(plane, "*")
+    first = await make(plane, again(who, key), role="agent")
+    second = await make(plane, again(who, key), role="agent")
+    assert first.status_code == second.status_code == 200
+    same = ("id", "apiKey", "createdAt", "name")
+    assert [first.json()[name] for name in same] == [second.json()[name] for name in same]
+    assert await works(plane, first.json()["apiKey"]) == 200
+    assert [row.act for row in await plane.receipts() if row.kind == "app"] == ["create"]
+    theirs = await make(plane, again(other, key), role="agent")
+    assert theirs.json()["id"] != first.json()["id"]
+    assert theirs.json()["apiKey"] != first.json()["apiKey"]
+    changed = await make(plane, again(who, key), role="auditor")
+    assert (changed.status_code, changed.json()["error_code"]) == (409, "idempotency_conflict")
+    await plane.client.post(f"/v1/apps/{first.json()['id']}/rotate", headers=who)
+    over = await make(plane, again(who, key), role="agent")
+    assert (over.status_code, over.json()["error_code"]) == (409, "idempotency_conflict")
+
+
+async def test_a_rotation_that_is_repeated_gives_the_same_key(plane: Plane) -> None:
+    who, key = await operator(plane, "*"), secrets.token_urlsafe(32)
+    made = (await make(plane, who, role="agent")).json()
+    path = f"/v1/apps/{made['id']}/rotate"
+    first, second = [
+        (await plane.client.post(path, headers=again(who, key))).json() for _ in range(2)
+    ]
+    assert first["apiKey"] == second["apiKey"] != made["apiKey"]
+    assert await works(plane, first["apiKey"]) == 200
+    assert await works(plane, made["apiKey"]) == 401
+    acts = [row.act for row in await plane.receipts() if row.kind == "app"]
+    assert acts == ["rotate", "create"]
+    text = repeats.secret(key, operator=who["x-app"], app=made["id"])
+    assert first["apiKey"] == f"nomos_{made['id']}_{text}"
+
+
+@pytest.mark.parametrize("key", ["", "k", "a" * 43, "ab" * 21 + "a", "deploy-of-the-agents-app-1"])
+async def test_a_key_that_is_not_random_derives_nothing(plane: Plane, key: str) -> None:
+    who = await operator(plane, "*")
+    reply = await make(plane, again(who, key), role="agent")
+    assert reply.status_code == 400
+    assert reply.json()["fields"] == ["Idempotency-Key"]
