@@ -9,7 +9,7 @@ itself and as what lies beneath it. Time and rate are those of the question.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -19,9 +19,9 @@ from cedarpy import PolicySet
 from nomos.policy import terms
 from nomos.policy.bundle import Bundle, Policy
 from nomos.policy.decide import Inquiry, Question, attributes_of, context_of
-from nomos.policy.partial import applies
+from nomos.policy.partial import applies, taken_apart
 from nomos.policy.terms import Member, Term, World
-from nomos.resources import Provider, find_command
+from nomos.resources import Provider
 
 MAX_OPEN: Final = 32
 """What is named of all that is left open."""
@@ -73,16 +73,30 @@ def closure(bundle: Bundle, inquiry: Inquiry, grant: Grant, *, cosigned: bool = 
 
     `inquiry` is the question that was allowed, `cosigned` by people.
     """
+    apart: set[Open] = set()
+    if _look(bundle, inquiry, grant, apart, cosigned=cosigned, forked=True):
+        return Closure(closed=True, forkable=True)
     found: set[Open] = set()
-    closed = bool(grant.commands)
-    for case in _cases(bundle, inquiry, grant, cosigned=cosigned, forked=False):
-        closed = case.look(found) and closed
-    if not closed:
+    if not _look(bundle, inquiry, grant, found, cosigned=cosigned, forked=False):
         return _refused(found)
-    against: set[Open] = set()
-    for case in _cases(bundle, inquiry, grant, cosigned=cosigned, forked=True):
-        closed = case.look(against) and closed
-    return Closure(closed=True, policies=_refused(against).policies, forkable=closed)
+    return Closure(closed=True, policies=_refused(apart).policies)
+
+
+def _look(
+    bundle: Bundle,
+    inquiry: Inquiry,
+    grant: Grant,
+    found: set[Open],
+    *,
+    cosigned: bool,
+    forked: bool,
+) -> bool:
+    """Whether every call is allowed; with `forked`, to whoever may hold the grant."""
+    closed = bool(grant.commands)
+    for beneath in (False, True) if grant.folder else (False,):
+        case = _Case(bundle, inquiry, grant, cosigned=cosigned, forked=forked, beneath=beneath)
+        closed = case.look(found) and closed
+    return closed
 
 
 def _refused(found: set[Open]) -> Closure:
@@ -91,64 +105,81 @@ def _refused(found: set[Open]) -> Closure:
     return Closure(closed=False, policies=tuple(policies[:MAX_OPEN]), open=tuple(opened[:MAX_OPEN]))
 
 
-def _cases(
-    bundle: Bundle, inquiry: Inquiry, grant: Grant, *, cosigned: bool, forked: bool
-) -> Iterator[_Case]:
-    for command in grant.commands:
-        found = find_command(bundle.catalog, command)
-        assert found is not None, "a grant stands for registered commands"
-        asked = replace(inquiry, command=command)
-        for beneath in (False, True) if grant.folder else (False,):
-            resource = _resource(grant, found[0], beneath=beneath)
-            principal = _principal(asked, forked=forked)
-            context = _context(bundle, asked, cosigned=cosigned)
-            left = resource.fields | principal.fields | context.fields
-            world = World(principal, _action(command), resource, context, left)
-            yield _Case(bundle, asked, found[0], world, cosigned=cosigned)
-
-
 class _Case:
-    """All calls of one command, with what is not known of them."""
+    """All calls of a grant, with what is not known of them."""
 
     def __init__(
-        self, bundle: Bundle, asked: Inquiry, provider: Provider, world: World, *, cosigned: bool
+        self,
+        bundle: Bundle,
+        inquiry: Inquiry,
+        grant: Grant,
+        *,
+        cosigned: bool,
+        forked: bool,
+        beneath: bool,
     ) -> None:
         self._bundle = bundle
-        self._asked = asked
-        self._provider = provider
-        self._world = world
+        self._inquiry = inquiry
+        self._commands = grant.commands
         self._cosigned = cosigned
-        self._question: Question | None = None
+        self._provider = bundle.catalog[inquiry.provider]
+        resource = _resource(grant, self._provider, beneath=beneath)
+        principal = _principal(inquiry, forked=forked)
+        context = _context(bundle, inquiry, cosigned=cosigned)
+        self._open = resource.fields | principal.fields | context.fields
+        self._world = World(principal, _action(inquiry.command), resource, context, self._open)
 
     def look(self, found: set[Open]) -> bool:
         """Whether every such call is allowed; adds to `found` what stands in the way."""
-        against, unsure = list[tuple[Policy, Term]](), list[tuple[Policy, Term]]()
-        permitted = False
+        against, unsure = list[_Seen](), list[_Seen]()
+        permitted: set[str] = set()
         for policy in self._bundle.policies:
-            term = self._settled(policy)
-            if term.fails or (policy.effect == "forbid" and term.holds is not False):
-                against.append((policy, term))
-            elif policy.effect == "permit" and term.holds:
-                permitted = True
-            elif policy.effect == "permit" and term.fields:
-                unsure.append((policy, term))
-        if not permitted:
-            against += [each for each in unsure if each[1].holds is None] or unsure
-        for policy, term in against:
+            for seen in self._seen(policy):
+                term = seen.term
+                if term.fails or (policy.effect == "forbid" and term.holds is not False):
+                    against.append(seen)
+                elif policy.effect == "permit" and term.holds:
+                    permitted.update(seen.commands)
+                elif policy.effect == "permit" and term.fields:
+                    unsure.append(seen)
+        missing = [each for each in self._commands if each not in permitted]
+        if missing:
+            near = [each for each in unsure if not permitted.issuperset(each.commands)]
+            against += [each for each in near if each.term.holds is None] or near
+        for seen in against:
             # Without a field to name, it is against calls that leave nothing open.
-            fields = term.fields or self._world.open or {""}
-            found.update(Open(policy.name, each) for each in fields)
-        return permitted and not against
+            fields = seen.term.fields or self._open or {""}
+            found.update(Open(seen.policy.name, each) for each in fields)
+        return not missing and not against
 
-    def _settled(self, policy: Policy) -> Term:
+    def _seen(self, policy: Policy) -> Iterator[_Seen]:
+        """What a policy comes out as: once for all commands, unless its conditions name some."""
+        parts = taken_apart(policy.text)
+        commands = [each for each in self._commands if parts.is_about(each)]
+        if commands and not parts.by_action:
+            yield _Seen(policy, commands, self._settled(policy, commands[0]))
+            return
+        for command in commands:
+            yield _Seen(policy, [command], self._settled(policy, command))
+
+    def _settled(self, policy: Policy, command: str) -> Term:
         """Whether a policy applies; what depends on nothing open, Cedar knows."""
-        term = applies(policy.text, self._world)
+        term = applies(policy.text, replace(self._world, action=_action(command)))
         if term.fields or (term.holds is not None and not term.fails):
             return term
-        self._question = self._question or Question(self._bundle, self._asked, self._provider)
-        result = self._question.put_to(PolicySet.from_str(policy.text), cosigned=self._cosigned)
+        question = Question(self._bundle, replace(self._inquiry, command=command), self._provider)
+        result = question.put_to(PolicySet.from_str(policy.text), cosigned=self._cosigned)
         failed = bool(result.diagnostics.errors) or result.decision is CedarDecision.NoDecision
         return terms.truth(bool(result.diagnostics.reasons), terms.NOTHING, fails=failed)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a policy comes out as in calls of these commands."""
+
+    policy: Policy
+    commands: Sequence[str]
+    term: Term
 
 
 def _resource(grant: Grant, provider: Provider, *, beneath: bool) -> Term:

@@ -8,29 +8,57 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
 from nomos.policy import terms
 from nomos.policy.conditions import body_of, conditions
 from nomos.policy.terms import Member, Term, World
-from nomos.policy.tree import Node
+from nomos.policy.tree import ACTION, Node, nodes, scope_actions
 
 MAX_KEPT: Final = 8192
 """Policies that are kept taken apart."""
 
 
+@dataclass(frozen=True)
+class Parts:
+    """A policy taken apart: its conditions, the scope first, and which commands it is about.
+
+    `scope` names the actions of its scope, all of them if it is None. `by_action`: the conditions
+    beside the scope tell commands apart, too.
+    """
+
+    conditions: tuple[Node, ...]
+    scope: frozenset[str] | None
+    within: bool
+    by_action: bool
+
+    def is_about(self, command: str) -> bool:
+        """Whether the scope has this command, or a group that it is in."""
+        if self.scope is None or command in self.scope:
+            return True
+        return self.within and any(command.startswith(f"{each}/") for each in self.scope)
+
+
 @lru_cache(maxsize=MAX_KEPT)
-def parts_of(text: str) -> tuple[Node, ...]:
-    """All that has to hold for a policy to apply; nobody changes them."""
-    return tuple(conditions(body_of(text)))
+def taken_apart(text: str) -> Parts:
+    """All that has to hold for a policy to apply; it is kept, and nobody changes it."""
+    body = body_of(text)
+    scope = body["action"]
+    return Parts(
+        conditions=tuple(conditions(body)),
+        scope=None if scope["op"] == "All" else frozenset(scope_actions(body)),
+        within=scope["op"] == "in",
+        by_action=any(each == ACTION for each in nodes(body)),
+    )
 
 
 def applies(text: str, world: World) -> Term:
     """Whether a policy applies, in every call of `world`, in none, or it depends."""
     try:
         looking = _Looking(world)
-        return terms.all_hold([looking.later(part) for part in parts_of(text)])
+        return terms.all_hold(looking.later(part) for part in taken_apart(text).conditions)
     except RecursionError:
         return terms.unknown(world.open, fails=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -210,7 +211,7 @@ def test_a_policy_that_is_nested_without_end_may_do_anything(
     def deep(_: str) -> None:
         raise RecursionError
 
-    monkeypatch.setattr(partial, "parts_of", deep)
+    monkeypatch.setattr(partial, "taken_apart", deep)
     term = applies("permit(principal, action, resource);", world())
     assert (term.holds, term.fails, term.fields) == (None, True, ALL)
 
@@ -363,6 +364,36 @@ def test_what_is_not_understood_is_put_to_cedar_when_nothing_open_is_in_it() -> 
 def test_a_required_field_that_no_command_takes_reads_as_empty() -> None:
     text = 'permit(principal, action, resource) when { resource.queue == "" };'
     assert looked(text, FOLDER).closed
+
+
+def test_policies_about_other_commands_do_not_count() -> None:
+    every = ANY + "".join(
+        f'@id("{name}") forbid(principal, {scope}, resource) when {{ resource.queue == "b" }};'
+        for name, scope in (
+            ("one", 'action == Action::"/desk/file"'),
+            ("some", 'action in [Action::"/desk/file", Action::"/desk/other"]'),
+            ("group", 'action in Action::"/desk/file"'),
+        )
+    ).replace(', Action::"/desk/other"', "")
+    read = replace(OPENED, commands=("/desk/read",))
+    assert looked(every, read).closed
+    found = looked(every, OPENED)
+    assert found.policies == ("group", "one", "some")
+    text = ANY + (
+        '@id("told") forbid(principal, action, resource) '
+        'when { action == Action::"/desk/file" && resource.queue == "b" };'
+    )
+    assert looked(text, read).closed and not looked(text, OPENED).closed
+
+
+def test_each_command_needs_a_permit_of_its_own() -> None:
+    text = (
+        '@id("read") permit(principal, action == Action::"/desk/read", resource);'
+        '@id("file") permit(principal, action in Action::"/desk", resource) '
+        'when { resource.queue == "a" };'
+    )
+    assert looked(text, replace(OPENED, commands=("/desk/read",))).closed
+    assert looked(text, OPENED).open == (Open("file", "resource.queue"),)
 
 
 def test_at_most_so_many_are_named() -> None:
