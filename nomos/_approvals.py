@@ -43,14 +43,25 @@ class Approvals:
         pauses = self._guard._pauses()  # noqa: SLF001
         return self._guard._operate(approvals.look(envelope_id, pauses))  # noqa: SLF001
 
-    def decide(self, envelope_id: str, *, approve: bool, reason: str | None = None) -> Approval:
+    def decide(
+        self,
+        envelope_id: str,
+        *,
+        approve: bool,
+        reason: str | None = None,
+        version: str | None = None,
+    ) -> Approval:
         """Say yes or no as the embedded server's operator; return what became of the question.
 
-        `reason` (280 characters) is recorded with who decided. Raises `Conflict` if it was
-        decided before or has expired, `NotFound` if there is no such question.
+        `reason` (280 characters) is recorded with who decided. `version` is that of the `Approval`
+        that was shown to the person who decides; without one the question is read now, and the
+        answer is to that. Raises `Conflict` if it was decided before, has expired, or has changed
+        since it was shown, `NotFound` if there is no such question.
         """
         pauses = self._guard._pauses()  # noqa: SLF001
-        flow = approvals.decide(envelope_id, approve=approve, reason=reason, pauses=pauses)
+        flow = approvals.decide(
+            envelope_id, approve=approve, reason=reason, pauses=pauses, version=version
+        )
         return self._guard._operate(flow)  # noqa: SLF001
 
 
@@ -76,11 +87,18 @@ class AsyncApprovals(Asynchronous):
         return await self._guard._operate(approvals.look(envelope_id, pauses))  # noqa: SLF001
 
     async def decide(
-        self, envelope_id: str, *, approve: bool, reason: str | None = None
+        self,
+        envelope_id: str,
+        *,
+        approve: bool,
+        reason: str | None = None,
+        version: str | None = None,
     ) -> Approval:
         """See `Approvals.decide`."""
         pauses = self._guard._pauses()  # noqa: SLF001
-        flow = approvals.decide(envelope_id, approve=approve, reason=reason, pauses=pauses)
+        flow = approvals.decide(
+            envelope_id, approve=approve, reason=reason, pauses=pauses, version=version
+        )
         return await self._guard._operate(flow)  # noqa: SLF001
 
 

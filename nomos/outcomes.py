@@ -35,7 +35,8 @@ class Approval(Record):
     `args` are what the agent sent, in full; None when `args_bound` is false, which means that
     the approval is for any arguments. Each of `constraints` must hold for them, in words. `roles`
     must all be covered, `approved_roles` are. `reason` is why the policy asks. `url` is the page
-    to decide at. Times are aware, in UTC.
+    to decide at. `version` names the text of the question that is shown here: an answer names it,
+    and counts for that text alone. Times are aware, in UTC.
     """
 
     _source: ClassVar = "guard.wait_for_approval"
@@ -60,6 +61,7 @@ class Approval(Record):
     expires_at: datetime
     decided_at: datetime | None = None
     url: str | None = None
+    version: str | None = None
 
     def __bool__(self) -> bool:
         return self.state == "approved"

@@ -23,7 +23,11 @@ def main(url: str, key_file: str, envelope_id: str, answer: str) -> None:
     with httpx.Client(base_url=url, headers=headers, trust_env=False) as client:
         queue = client.get("/v1/approvals").raise_for_status().json()["approvals"]
         (question,) = (one for one in queue if one["id"] == envelope_id)
-        decision = {"approve": answer == "approve", "reason": "seen by a person"}
+        decision = {
+            "approve": answer == "approve",
+            "version": question["version"],
+            "reason": "seen by a person",
+        }
         decided = client.post(f"/v1/approvals/{envelope_id}/decide", json=decision)
         decided.raise_for_status()
     print(json.dumps({"asked": question, "decided": decided.json()}))

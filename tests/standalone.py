@@ -178,7 +178,9 @@ class Plane:
         first = self.agent.post("/v1/authorize", json=asked).json()
         assert first["decision"] == "requires_step_up", first
         envelope = first["approvalEnvelopeId"]
-        decided = self.operator.post(f"/v1/approvals/{envelope}/decide", json={"approve": True})
+        path = f"/v1/approvals/{envelope}"
+        answer = {"approve": True, "version": self.operator.get(path).json()["version"]}
+        decided = self.operator.post(f"{path}/decide", json=answer)
         assert decided.status_code == 200, decided.text
         grant = self.grant(**asked, cosignerEnvelopeId=envelope)
         return grant | {"approvalEnvelopeId": envelope}

@@ -18,7 +18,13 @@ from typing import Final, get_args
 from nomos._core import replies, requests, retry
 from nomos._core.bodies import ApprovalBody
 from nomos._core.effects import Flow, HttpReply, Now, Pause, Send, perform
-from nomos.errors import ConfigurationError, ControlPlaneError, InvalidRequest, Unreachable
+from nomos.errors import (
+    ConfigurationError,
+    ControlPlaneError,
+    InvalidRequest,
+    Unintelligible,
+    Unreachable,
+)
 from nomos.models import Told
 from nomos.outcomes import Approval, ApprovalState
 
@@ -118,12 +124,32 @@ def queue(state: str, limit: int, pauses: Sequence[float]) -> Flow[tuple[Approva
 
 
 def decide(
-    envelope_id: str, *, approve: bool, reason: str | None, pauses: Sequence[float]
+    envelope_id: str,
+    *,
+    approve: bool,
+    reason: str | None,
+    pauses: Sequence[float],
+    version: str | None = None,
 ) -> Flow[Approval]:
-    """Answer a question, as the operator whose API key is used; return what became of it."""
+    """Answer a question, as the operator whose API key is used; return what became of it.
+
+    The answer is to `version` of the question; without one the question is read first, and the
+    answer is to what it says then.
+    """
     if not isinstance(approve, bool):
         raise InvalidRequest("approve must be True or False", fields=("approve",))
+    if not (version is None or isinstance(version, str)):
+        raise InvalidRequest("version must be that of an approval, a str", fields=("version",))
     body = {"approve": approve, **requests.reason(reason)}
+    if version is None:
+        shown = yield from look(envelope_id, pauses)
+        version = shown.version
+    if version is None:
+        raise Unintelligible(
+            f"the control plane does not say which version of {envelope_id} it shows, so no answer "
+            "could name it: nothing was decided"
+        )
+    body["version"] = version
     path = f"/v1/approvals/{_checked(envelope_id)}/decide"
     reply = yield from retry.send(requests.post(path, body), pauses)
     return _approval(reply, envelope_id)

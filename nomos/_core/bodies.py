@@ -67,6 +67,7 @@ class ApprovalBody(Told):
     expires_at: Moment
     decided_at: Moment | None = None
     url: WebAddress | None = Field(default=None, alias="approvalUrl")
+    version: Line | None = None
 
     def value(self) -> Approval:
         votes = tuple(each.value() for each in self.votes)

@@ -44,7 +44,7 @@ MAX_LINKS: Final = 32
 MAX_TOKEN: Final = 64 * 1024
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
-_NAME: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_NAME: Final = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _COUNT: Final = re.compile(r"[1-9][0-9]?")
 
 ROOT: Final = "this process is a root: authorize first and pass grant.chain"
@@ -162,7 +162,7 @@ def checked(parent: ParentChain, *, where: str) -> ParentChain:
         if name is not None and not (parent.chains and _NAME.fullmatch(name)):
             raise ConfigurationError(
                 f"{where}: parent_receipt_id and swarm_id go with a chain, and are names such as "
-                "evt_01jb…: 1 to 128 letters, digits and . _ : -",
+                "evt_01jb…: 1 to 128 letters, digits and . _ : / -",
                 setting=where,
             )
     if not 1 <= parent.max_depth <= MAX_LINKS:

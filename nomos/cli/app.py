@@ -16,6 +16,7 @@ from nomos.cli.apps import group as apps
 from nomos.cli.audit import group as audit
 from nomos.cli.console import AsJson, stdout, told
 from nomos.cli.keygen import keygen
+from nomos.cli.operators import group as operators
 from nomos.cli.pdp import pdp
 from nomos.cli.revoke import revoke
 from nomos.cli.services import group as services
@@ -37,6 +38,7 @@ app.add_typer(audit, name="audit")
 app.add_typer(swarm, name="swarm")
 app.add_typer(keys.group, name="keys")
 app.add_typer(services, name="services")
+app.add_typer(operators, name="operators")
 app.add_typer(token, name="token")
 
 Policies = Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final
@@ -36,6 +37,13 @@ Ident = Annotated[str, typer.Argument(metavar="ID", help="The approval's id: env
 Reason = Annotated[
     str | None,
     typer.Option(help="Why; kept on record and shown to the agent.", show_default=False),
+]
+Version = Annotated[
+    str | None,
+    typer.Option(
+        help="Decide on this version of it alone (`show --json` has it); by default, the one now.",
+        show_default=False,
+    ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
@@ -87,6 +95,7 @@ def approve(
     ident: Ident,
     *,
     reason: Reason = None,
+    version: Version = None,
     yes: Yes = False,
     as_json: AsJson = False,
     control_url: ControlUrl = None,
@@ -94,7 +103,8 @@ def approve(
 ) -> None:
     """Allow it, once, exactly as it is shown."""
     with Operator.find(control_url, key_file) as operator:
-        _decide(operator, ident, approve=True, reason=reason, yes=yes, as_json=as_json)
+        answer = Answer(approve=True, reason=reason, version=version)
+        _decide(operator, ident, answer, yes=yes, as_json=as_json)
 
 
 @group.command()
@@ -103,13 +113,15 @@ def deny(
     ident: Ident,
     *,
     reason: Reason = None,
+    version: Version = None,
     as_json: AsJson = False,
     control_url: ControlUrl = None,
     key_file: KeyFile = None,
 ) -> None:
     """Refuse it; the agent is refused the same for a quarter of an hour."""
     with Operator.find(control_url, key_file) as operator:
-        _decide(operator, ident, approve=False, reason=reason, yes=True, as_json=as_json)
+        answer = Answer(approve=False, reason=reason, version=version)
+        _decide(operator, ident, answer, yes=True, as_json=as_json)
 
 
 @group.command("open")
@@ -141,25 +153,38 @@ def watch(
             return
 
 
-def _decide(
-    operator: Operator, ident: str, *, approve: bool, reason: str | None, yes: bool, as_json: bool
-) -> None:
+@dataclass(frozen=True)
+class Answer:
+    """Yes or no to one version of a question, None for the one that is read now."""
+
+    approve: bool
+    reason: str | None
+    version: str | None
+
+
+def _decide(operator: Operator, ident: str, answer: Answer, *, yes: bool, as_json: bool) -> None:
     path = f"/v1/approvals/{part(ident)}"
-    if not yes:
-        if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
-            raise ConfigurationError(
-                "an approval is confirmed at a terminal, and this is none; look at it with "
-                f"`nomos approvals show {ident}`, and add --yes to approve without being asked",
-                setting="--yes",
-            )
-        _confirm(operator.get(path), reason)
-    body: dict[str, Any] = {"approve": approve}
-    body |= {"reason": reason} if reason else {}
+    if not yes and (as_json or not (sys.stdin.isatty() and sys.stdout.isatty())):
+        raise ConfigurationError(
+            "an approval is confirmed at a terminal, and this is none; look at it with "
+            f"`nomos approvals show {ident}`, and add --yes to approve without being asked",
+            setting="--yes",
+        )
+    version = answer.version
+    if version is None or not yes:
+        view = operator.get(path)
+        if not yes:
+            _confirm(view, answer.reason)
+        # What was confirmed is what is sent, and with --version nothing else may be confirmed.
+        version = version or view["version"]
+    body: dict[str, Any] = {"approve": answer.approve, "version": version}
+    if answer.reason:
+        body["reason"] = answer.reason
     view = operator.post(f"{path}/decide", body, look=f"nomos approvals show {ident}")
     if as_json:
         print(json.dumps(view))
     else:
-        stdout.print(_outcome(view, approve=approve))
+        stdout.print(_outcome(view, approve=answer.approve))
 
 
 def _confirm(view: dict[str, Any], reason: str | None) -> None:

@@ -115,6 +115,29 @@ def disable(
     stdout.print(Text(advice, style="dim"))
 
 
+@group.command()
+@told
+def confirm(
+    ident: Ident,
+    *,
+    as_json: AsJson = False,
+    control_url: ControlUrl = None,
+    key_file: KeyFile = None,
+) -> None:
+    """Confirm that an operator's account is another person's than who registered it.
+
+    Until then both count as one person for approvals. Only an operator outside of its line can;
+    on the server's machine, `nomos operators confirm` does it without one.
+    """
+    with Operator.find(control_url, key_file) as operator:
+        app = operator.post(f"/v1/apps/{part(ident)}/confirm", look="nomos apps list")
+    if as_json:
+        print(json.dumps(app))
+        return
+    name = shown(app["name"])
+    stdout.print(Text.assemble(("confirmed  ", "bold green"), name, f"  {app['id']}"))
+
+
 def _rotated(operator: Operator, ident: str) -> dict[str, Any]:
     """Rotate; of an operator's own key, which is void by then, a reply that was lost is known."""
     key = new_key()

@@ -108,10 +108,17 @@ async def _key(
     except Refusal as refused:
         raise ConfigurationError(
             f"{file} holds no key that this server takes: {refused.message}. Put the key there "
-            "that took its place, or delete the file, and another is made at the next start",
+            f"that took its place{_another(file, role)}",
             setting="data",
         ) from refused
     return key
+
+
+def _another(file: Path, role: Role) -> str:
+    if role == "operator":
+        data = file.parent
+        return f", or another operator's: nomos operators create NAME --data {data} > {file}"
+    return ", or delete the file, and another is made at the next start"
 
 
 def _kept(file: Path) -> Secret | None:

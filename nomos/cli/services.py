@@ -12,7 +12,7 @@ from rich.text import Text
 
 from nomos._core.signing import is_did
 from nomos.cli.console import AsJson, stderr, stdout, told
-from nomos.cli.operator import ControlUrl, KeyFile, Operator
+from nomos.cli.operator import ControlUrl, KeyFile, Operator, part
 from nomos.errors import ConfigurationError
 
 group = typer.Typer(help="Register services that grants may be made out to.", no_args_is_help=True)
@@ -79,6 +79,24 @@ def add(
         stdout.print(
             Text.assemble(("registered", "bold green"), f"  {made['name']}  {made['did']}")
         )
+
+
+@group.command()
+@told
+def remove(
+    name: Annotated[str, typer.Argument(help="The service's name.")],
+    *,
+    as_json: AsJson = False,
+    control_url: ControlUrl = None,
+    key_file: KeyFile = None,
+) -> None:
+    """Make out no more grants to a service. `nomos revoke` ends those that it has, by its DID."""
+    with Operator.find(control_url, key_file) as operator:
+        gone = operator.post(f"/v1/services/{part(name)}/remove")
+    if as_json:
+        print(json.dumps(gone))
+    else:
+        stdout.print(Text.assemble(("removed", "bold red"), f"  {gone['name']}  {gone['did']}"))
 
 
 def _table(found: list[Mapping[str, Any]]) -> Table:

@@ -36,6 +36,7 @@ SIGNED: Final[frozenset[DenyReason]] = frozenset(
 mapping, strings = claimed.mapping, claimed.strings
 
 _RECEIPT: Final = re.compile(r"evt_[0-9a-z]{26}")
+_LABEL: Final = re.compile(r"app_[0-9a-z]{26}/[A-Za-z0-9._:-]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Descent:
     issuer and `agent`, sorted, `depth` how often it was handed on (0: never). `cids` are the
     links and all that they took the place of, oldest first. `receipt` names the decision that
     the chain's first token records, `app` whose it was, `swarm` the name of the family: the
-    one that the app gave it, or that receipt's if it was handed on without one.
+    one that an app gave it (`<app id>/<label>`), or that receipt's if it was handed on without.
     """
 
     agent: str
@@ -78,7 +79,9 @@ def descent(verified: Verified, links: Sequence[Inspected]) -> Descent:
     holders = [str(link.payload["aud"]) for link in links]
     depth = max(verified.depth - 1, 0)
     receipt = receipt if isinstance(receipt, str) and _RECEIPT.fullmatch(receipt) else None
-    label = lineage.get("swarmId")
+    named = lineage.get("swarmId")
+    # A label without the app that chose it is of an older server, and could be anybody's.
+    label = named if isinstance(named, str) and _LABEL.fullmatch(named) else None
     before = {*strings(lineage.get("invokedBy")), *holders[:-1]}
     return Descent(
         agent=verified.agent,
@@ -88,7 +91,7 @@ def descent(verified: Verified, links: Sequence[Inspected]) -> Descent:
         cids=(*verified.lineage, *verified.cids),
         app=app if isinstance(app, str) else None,
         receipt=receipt,
-        swarm=label if isinstance(label, str) else receipt if depth else None,
+        swarm=label or (receipt if depth else None),
     )
 
 

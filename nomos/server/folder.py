@@ -17,7 +17,7 @@ def take_folder(settings: Settings) -> FolderLock:
     _check_served(folder, settings.served_folder)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _check_owned(folder)
+        check_owned(folder)
         settings.served_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check_no_link(settings)
         return FolderLock(folder)
@@ -25,7 +25,7 @@ def take_folder(settings: Settings) -> FolderLock:
         raise unusable(folder, failure) from failure
 
 
-def _check_owned(folder: Path) -> None:
+def check_owned(folder: Path) -> None:
     """Who can write here can plant API keys and take away revocations."""
     found = folder.stat()
     if found.st_uid != os.geteuid() or found.st_mode & 0o022:

@@ -31,6 +31,7 @@ from nomos.models import Explanation, GrantBase
 ENV = "env_01jb"
 URL = f"http://127.0.0.1:8788/approvals/{ENV}"
 NOW = 1_790_000_000
+VERSION = "a" * 64
 NO_PAUSES = (0.0, 0.0)
 
 
@@ -59,6 +60,7 @@ def view(state: str = "pending", **changes: Any) -> dict[str, Any]:
         "expiresAt": iso(NOW + 900),
         "decidedAt": iso(NOW + 5),
         "approvalUrl": URL,
+        "version": VERSION,
         "aMemberOfTomorrow": 1,
     } | changes
 
@@ -360,23 +362,42 @@ def test_a_queue_that_there_is_not_is_refused_here(state: str, limit: Any, wrong
 
 
 def test_a_decision_is_sent_with_its_reason() -> None:
-    world = World([reply(view("denied"))])
+    world = World([reply(view()), reply(view("denied"))])
     flow = approvals.decide(ENV, approve=False, reason="not today", pauses=NO_PAUSES)
     assert world.run(flow).state == "denied"
-    send = world.looks[0][1]
+    read, send = (send for _, send in world.looks)
+    assert (read.method, read.path) == ("GET", f"/v1/approvals/{ENV}")
     assert (send.method, send.path) == ("POST", f"/v1/approvals/{ENV}/decide")
-    assert json.loads(send.body) == {"approve": False, "reason": "not today"}
+    said = {"approve": False, "reason": "not today", "version": VERSION}
+    assert json.loads(send.body) == said
     assert send.headers["content-type"] == "application/json"
+
+
+def test_a_decision_on_what_was_shown_before_is_sent_with_its_version() -> None:
     world = World([reply(view("approved"))])
-    assert world.run(approvals.decide(ENV, approve=True, reason=None, pauses=NO_PAUSES))
-    assert json.loads(world.looks[0][1].body) == {"approve": True}
+    flow = approvals.decide(ENV, approve=True, reason=None, pauses=NO_PAUSES, version="b" * 64)
+    assert world.run(flow)
+    [(_, send)] = world.looks
+    assert json.loads(send.body) == {"approve": True, "version": "b" * 64}
+
+
+def test_without_a_version_nothing_is_decided() -> None:
+    world = World([reply(view(version=None)), reply(view("approved"))])
+    with pytest.raises(Unintelligible, match="nothing was decided"):
+        world.run(approvals.decide(ENV, approve=True, reason=None, pauses=NO_PAUSES))
+    assert len(world.looks) == 1
+    wrong: Any = 5
+    flow = approvals.decide(ENV, approve=True, reason=None, pauses=NO_PAUSES, version=wrong)
+    with pytest.raises(InvalidRequest) as refused:
+        World([]).run(flow)
+    assert refused.value.fields == ("version",)
 
 
 def test_a_decision_that_came_too_late_says_what_the_server_says() -> None:
     said = {"error": "denied at 12:00 by Ada", "error_code": "already_decided"}
     flow = approvals.decide(ENV, approve=True, reason=None, pauses=NO_PAUSES)
     with pytest.raises(Conflict, match="denied at 12:00 by Ada") as raised:
-        World([reply(said, 409)]).run(flow)
+        World([reply(view()), reply(said, 409)]).run(flow)
     assert raised.value.code == "already_decided"
 
 

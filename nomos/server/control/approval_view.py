@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
+
 from nomos.constraints import from_pol
 from nomos.models import Did
 from nomos.server.control.decision import iso
@@ -69,6 +71,10 @@ class ApprovalView(Reply):
     fingerprint: str
     receipt_id: str
     approval_url: str
+    version: str = Field(
+        description="The sha256 of what is shown here to decide on. An answer names it, and counts "
+        "for it alone."
+    )
 
 
 class ApprovalReply(ApprovalView):
@@ -125,6 +131,7 @@ def view(control_url: str, envelope: Envelope, now: int) -> dict[str, Any]:
         fingerprint=envelope.fingerprint,
         receipt_id=envelope.receipt_id,
         approval_url=url(control_url, envelope.id),
+        version=envelope.version,
         **{name: value for name, value in optional.items() if value is not None},
     )
     return told.model_dump(by_alias=True, exclude_unset=True)

@@ -40,6 +40,9 @@ class DecideRequest(Wire):
     """An operator's answer; the reason is shown to who asked, and stays on record."""
 
     approve: bool
+    version: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(
+        description="Which text of the question this answers, as GET /v1/approvals/{id} gives it."
+    )
     reason: Annotated[Purpose, Field(description="At most 280 characters.")] | Absent = None
 
 
@@ -79,24 +82,37 @@ async def decide(
     ports: Ports,
     operator: ApiKey,
     ident: str,
+    answer: DecideRequest,
     *,
-    approve: bool,
-    reason: str | None,
     request_id: str,
 ) -> dict[str, Any]:
-    """Count an operator's answer and return the question as it then is. Raises Refusal."""
+    """Count an operator's answer and return the question as it then is. Raises Refusal.
+
+    An answer to another version of the question than it has now does not count: the refusal's
+    `details` have the question as it is.
+    """
+    reason = answer.reason
     said = None if reason is None else redact_text(reason)
-    ballot = Ballot(operator.app, operator.covers, approve, said, operator.shown_to)
+    ballot = Ballot(operator.app, operator.covers, answer.approve, answer.version, said)
     record = partial(_record, new_receipt_id(_now_ms(ports)), _now_ms(ports), request_id)
     show = partial(approval_view.view, ports.control_url)
     after = await ports.store.envelopes.vote(operator.tenant, ident, ballot, record, show)
     if after is None:
         raise _not_found(ident)
     if isinstance(after, Objection):
-        raise Refusal(after.code, after.message)
+        raise Refusal(after.code, after.message, details=await _now(ports, operator, ident, after))
     for topic in (f"approval:{after.id}", f"approvals:{after.tenant}", "outbox"):
         ports.bell.ring(topic)
     return show(after, int(ports.clock()))
+
+
+async def _now(
+    ports: Ports, operator: ApiKey, ident: str, objection: Objection
+) -> dict[str, Any] | None:
+    """The question to be read again, for one who answered another version of it."""
+    if objection.code != "question_changed":
+        return None
+    return {"approval": await view(ports, operator, ident)}
 
 
 async def _found(ports: Ports, tenant: str, ident: str, app: str | None) -> Envelope:
@@ -132,7 +148,11 @@ def _now_ms(ports: Ports) -> int:
 
 def _record(ident: str, at: int, request_id: str, after: Envelope, vote: Vote) -> Record:
     """What the audit log says of an answer."""
-    detail: dict[str, Any] = {"roles": list(vote.roles), "state": after.state}
+    detail: dict[str, Any] = {
+        "roles": list(vote.roles),
+        "state": after.state,
+        "version": vote.version,
+    }
     if vote.reason is not None:
         detail["reason"] = vote.reason
     return Record(
@@ -176,16 +196,20 @@ async def get_one(ports: Ports, request: Request, caller: ApiKey | None) -> dict
 async def post_decide(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """An operator's answer."""
     assert caller is not None, "the table gives this route a role"
-    answer = messages.read(DecideRequest, await body.read(request))
-    after = await decide(
-        ports,
-        caller,
-        request.path_params["id"],
-        approve=answer.approve,
-        reason=answer.reason,
-        request_id=request.state.request_id,
-    )
+    ident = request.path_params["id"]
+    answer = _answer(await body.read(request), ident)
+    after = await decide(ports, caller, ident, answer, request_id=request.state.request_id)
     return after | {"serverTime": iso(ports.clock())}
+
+
+def _answer(sent: dict[str, Any], ident: str) -> DecideRequest:
+    if sent.get("version") is None:
+        message = (
+            "version: is required, so that an answer counts for what was shown alone. Read it at "
+            f"GET /v1/approvals/{shown(ident)[1:-1]}, and send the one that you decide on"
+        )
+        raise InvalidRequest(message, fields=("version",))
+    return messages.read(DecideRequest, sent)
 
 
 def _query(request: Request, names: Collection[str]) -> dict[str, str]:

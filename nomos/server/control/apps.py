@@ -1,7 +1,7 @@
 """Apps: operators register them, give them new keys, and disable them.
 
-An API key is shown when it is made and never again. Nobody can make or take over a key that
-answers for roles which their own does not: that would be approving in somebody else's name.
+An API key is shown when it is made and never again. Who may do what to which account is in
+`permissions`; which accounts count as one person, in `lines`.
 """
 
 from __future__ import annotations
@@ -14,18 +14,22 @@ from pydantic import Field
 
 from nomos.audit.record import Record
 from nomos.errors import ConfigurationError, InvalidRequest
-from nomos.server.control import body, credentials, messages, openapi
+from nomos.server.control import body, credentials, lines, messages, openapi, permissions
 from nomos.server.control.decision import iso
 from nomos.server.control.errors import Refusal, shown
 from nomos.server.control.messages import Absent, Reply, Wire
+from nomos.server.control.permissions import Act, Kind, Target
 from nomos.server.control.ports import Ports
 from nomos.server.control.repeats import Repeat
 from nomos.server.control.route import Route
-from nomos.server.storage.app_store import Registered
-from nomos.server.storage.apps import EVERY_ROLE, ApiKey, Role
+from nomos.server.storage.app_store import KeyShown, Registered
+from nomos.server.storage.apps import ApiKey, LastWayIn, Role
 from nomos.server.storage.records import new_receipt_id
 
 MAX_APPS: Final = 10_000
+RESERVED: Final = 100
+"""Of these, for operators who cover every role: others cannot keep them from registering one."""
+
 MAX_COVERS: Final = 32
 
 Covered = Annotated[str, Field(pattern=r"^[^\x00-\x20\x7f-\x9f*,]{1,64}$|^\*$")]
@@ -51,6 +55,12 @@ class AppReply(Reply):
     owner: str | Absent = Field(default=None, description="The operator's app that made it.")
     created_at: str
     disabled_at: str | Absent = None
+    confirmed_at: str | Absent = Field(
+        default=None, description="When an operator's was confirmed as another person's."
+    )
+    confirmed_by: str | Absent = Field(
+        default=None, description="The operator's app that confirmed it, or `server`."
+    )
 
 
 class AppWithKeyReply(AppReply):
@@ -93,27 +103,39 @@ class Acting:
             request_id=self.request_id,
         )
 
-    async def target(self, request: Request) -> Registered:
-        """The app that the path names; one that answers for more than the operator is theirs."""
+    async def target(self, request: Request, act: Act) -> Registered:
+        """The app that the path names, if the operator may do that to it."""
         ident = str(request.path_params["id"])
         found = await self.ports.store.apps.find(self.operator.tenant, ident)
         if found is None:
             raise Refusal("not_found", f"there is no app {shown(ident)}")
-        if found.app.id != self.operator.app:
-            self.check_covers(found.covers)
+        accounts = await self.ports.store.apps.accounts(self.operator.app, ident)
+        self.check(
+            act,
+            Target(
+                kind_of(found.role),
+                ident,
+                owner=found.app.owner,
+                covers=found.covers,
+                confirmed=found.app.confirmed_at is not None,
+                outside=lines.outside(accounts, self.operator.app, ident),
+            ),
+        )
         return found
 
-    def check_covers(self, covers: tuple[str, ...]) -> None:
-        """Refuse roles that the operator does not answer for themselves."""
-        mine = set(self.operator.covers)
-        beyond = sorted(set(covers) - mine)
-        if beyond and EVERY_ROLE not in mine:
-            what = "every role" if EVERY_ROLE in beyond else ", ".join(beyond)
-            raise Refusal(
-                "forbidden",
-                f"that key answers for {what}, and yours does not: an operator who covers "
-                "as much can do this",
-            )
+    def check(self, act: Act, target: Target) -> None:
+        """Refuse what the table of permissions does not allow."""
+        permissions.check(self.operator, act, target)
+
+
+def kind_of(role: Role) -> Kind:
+    """What the table of permissions calls an app of this role."""
+    kinds: dict[Role, Kind] = {
+        "agent": "agent's app",
+        "operator": "operator",
+        "auditor": "auditor",
+    }
+    return kinds[role]
 
 
 async def post_app(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
@@ -121,8 +143,10 @@ async def post_app(ports: Ports, request: Request, caller: ApiKey | None) -> dic
     acting = Acting.by(ports, request, caller)
     message = messages.read(AppRequest, await body.read(request))
     covers = tuple(sorted(set(message.covers or ())))
-    acting.check_covers(covers)
+    acting.check("register", Target(kind_of(message.role), "", covers=covers))
     operator = acting.operator
+    if message.role == "operator":
+        await _check_line(ports, operator)
     repeat = Repeat.of(request, operator)
     try:
         issued = credentials.issue(
@@ -143,8 +167,9 @@ async def post_app(ports: Ports, request: Request, caller: ApiKey | None) -> dic
             await _check_same(ports, found, registered, issued.key)
             return _with_key(found, issued.text.reveal())
     receipt = acting.record("create", issued.app.id, _detail(registered))
-    if not await ports.store.apps.create(issued.app, issued.key, MAX_APPS, receipt):
-        raise InvalidRequest(f"there are {MAX_APPS} apps, which is the most")
+    most = MAX_APPS if permissions.covers_every(operator) else MAX_APPS - RESERVED
+    if not await ports.store.apps.create(issued.app, issued.key, most, receipt):
+        raise InvalidRequest(f"there are {most} apps, which is the most that you may add to")
     return _with_key(registered, issued.text.reveal())
 
 
@@ -160,29 +185,48 @@ async def get_apps(ports: Ports, request: Request, caller: ApiKey | None) -> dic
 async def post_disable(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Refuse an app's key from now on; doing it twice is harmless."""
     acting = Acting.by(ports, request, caller)
-    found = await acting.target(request)
-    if found.app.id == acting.operator.app:
+    if str(request.path_params["id"]) == acting.operator.app:
         raise InvalidRequest(
             "this is the app whose key you use; another operator can disable it", fields=("id",)
         )
+    found = await acting.target(request, "disable")
     receipt = acting.record("disable", found.app.id, _detail(found))
-    await ports.store.apps.disable(found.app.tenant, found.app.id, receipt)
-    after = await acting.target(request)
+    try:
+        await ports.store.apps.disable(found.app.tenant, found.app.id, receipt)
+    except LastWayIn as last:
+        raise InvalidRequest(f"id: {last}", fields=("id",)) from last
+    return await _as_it_is(ports, found)
+
+
+async def post_confirm(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+    """Note that an operator's account is another person's than its maker's; twice is harmless."""
+    acting = Acting.by(ports, request, caller)
+    found = await acting.target(request, "confirm")
+    if found.app.owner is None:
+        message = "the server made that account, so it counts as no other one already"
+        raise InvalidRequest(message, fields=("id",))
+    if found.disabled_at is not None:
+        raise InvalidRequest("that app is disabled; register another", fields=("id",))
+    receipt = acting.record("confirm", found.app.id, _detail(found))
+    by = acting.operator.app
+    try:
+        await ports.store.apps.confirm(found.app.tenant, found.app.id, by, receipt)
+    except KeyShown as shown_:
+        raise InvalidRequest(f"id: {shown_}", fields=("id",)) from shown_
+    return await _as_it_is(ports, found)
+
+
+async def _as_it_is(ports: Ports, found: Registered) -> dict[str, Any]:
+    after = await ports.store.apps.find(found.app.tenant, found.app.id)
+    assert after is not None, "apps are never removed"
     return AppReply(**_members(after)).model_dump(by_alias=True, exclude_none=True)
 
 
 async def post_rotate(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Give an app a new key; the one it had is void at once."""
     acting = Acting.by(ports, request, caller)
-    found = await acting.target(request)
-    if found.role == "operator" and acting.operator.app not in (found.app.id, found.app.owner):
-        # Whoever has the new key can answer in the name of the person who had the old one.
-        raise Refusal(
-            "forbidden", "an operator's key is replaced by that operator, or by who registered it"
-        )
-    if found.role == "agent" and found.app.owner not in (None, acting.operator.app):
-        # Whoever has the new key asks by it, and may not be the one who answers.
-        raise Refusal("forbidden", "an agent's key is replaced by the operator who registered it")
+    # Whoever has the new key acts in the name of the person or the agent that had the old one.
+    found = await acting.target(request, "rotate")
     own = found.app.id == acting.operator.app
     shown_to = None if own else acting.operator.app
     repeat = Repeat.of(request, acting.operator)
@@ -194,7 +238,18 @@ async def post_rotate(ports: Ports, request: Request, caller: ApiKey | None) -> 
     receipt = acting.record("rotate", found.app.id, _detail(found))
     if not await ports.store.apps.rotate(key, receipt, by=acting.operator.app):
         raise InvalidRequest("that app is disabled; register another", fields=("id",))
-    return _with_key(found, text.reveal())
+    after = await ports.store.apps.find(found.app.tenant, found.app.id)
+    return _with_key(after or found, text.reveal())
+
+
+async def _check_line(ports: Ports, operator: ApiKey) -> None:
+    """Refuse to make a line of operators longer than anybody could follow."""
+    accounts = await ports.store.apps.accounts(operator.app)
+    if len(lines.makers(accounts, operator.app)) + 2 > lines.MAX_LINE:
+        raise InvalidRequest(
+            f"operators who register each other make a line of {lines.MAX_LINE} at most: have one "
+            "register this who is higher up in it"
+        )
 
 
 async def _check_same(ports: Ports, found: Registered, asked: Registered, key: ApiKey) -> None:
@@ -224,6 +279,8 @@ def _members(registered: Registered) -> dict[str, Any]:
         "owner": app.owner,
         "created_at": iso(app.created_at),
         "disabled_at": None if disabled_at is None else iso(disabled_at),
+        "confirmed_at": None if app.confirmed_at is None else iso(app.confirmed_at),
+        "confirmed_by": app.confirmed_by,
     }
 
 
@@ -271,6 +328,16 @@ ROUTES: Final[tuple[Route, ...]] = (
         AppWithKeyReply,
         "Give an app a new API key; the one it had is void at once.",
         headers=(openapi.in_path("id"), openapi.REPEAT_KEY),
+        refuses=(400, 404, 503),
+    ),
+    Route(
+        "POST",
+        "/v1/apps/{id}/confirm",
+        ("operator",),
+        post_confirm,
+        AppReply,
+        "Confirm that an operator's account is another person's than who registered it.",
+        headers=(openapi.in_path("id"),),
         refuses=(400, 404, 503),
     ),
 )

@@ -17,13 +17,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from nomos.errors import ConfigurationError, SignerError
+from nomos.errors import ConfigurationError, InvalidRequest, SignerError
 from nomos.models import DenyReason
 from nomos.server.control import decision, messages, origins, question, tokens
 from nomos.server.control.body import canonical
 from nomos.server.control.case import Asking, Case
 from nomos.server.control.decision import Reply, Ruling
 from nomos.server.control.errors import Refusal, unavailable
+from nomos.server.control.holders import Holder
 from nomos.server.control.messages import AuthorizeRequest
 from nomos.server.control.ports import Ports
 from nomos.server.control.signing import app_key, complete, delegate
@@ -47,6 +48,7 @@ async def authorize(
         whose = origins.speaking(caller, message)
         asked = question.read(whose, ports.catalog, ports.pdp_did, ports.bundle.hash, services)
         agent = asked.agent or await ports.keys.did(app_key(caller.app))
+        await _check_agent(ports, caller, agent)
         origin = await origins.origin(ports, caller, message, asked, agent)
         asking = Asking(asked, caller, agent, origin, request_id, key, digest)
         if key is None:
@@ -59,6 +61,26 @@ async def authorize(
     except (SignerError, StorageUnavailable, ConfigurationError) as failure:
         log.exception("request %s: nothing was decided", request_id)
         raise unavailable("the server cannot decide at the moment; ask again") from failure
+
+
+async def _check_agent(ports: Ports, caller: ApiKey, agent: str) -> None:
+    """Refuse to decide, and to record anything, for an agent of another app.
+
+    An agent belongs to the app that asked for it first. One that signed the question itself may
+    ask for whichever app its chain began with.
+    """
+    known = await ports.store.apps.agent_app(caller.tenant, agent)
+    if known is None:
+        if agent == ports.pdp_did or agent in ports.key_log.trusted:
+            message = "agentDid: is a key of this server, which is no agent"
+            raise InvalidRequest(message, fields=("agentDid",))
+        known = await ports.store.apps.claim_agent(caller.tenant, agent, caller.app)
+    if known != caller.app and not isinstance(caller, Holder):
+        message = (
+            "agentDid: another app asked for this agent before, and an agent belongs to one app. "
+            "Give this app's agent a key of its own (agent_key_file or NOMOS_AGENT_KEY_FILE)"
+        )
+        raise Refusal("forbidden", message, fields=("agentDid",))
 
 
 async def _services(ports: Ports, caller: ApiKey, message: AuthorizeRequest) -> Mapping[str, bool]:

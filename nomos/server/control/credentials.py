@@ -18,7 +18,7 @@ from typing import Final, Protocol
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
 from nomos.server.control.errors import Refusal
-from nomos.server.storage.apps import EVERY_ROLE, ApiKey, App, Role
+from nomos.server.storage.apps import ApiKey, App, Role
 from nomos.server.storage.idents import new_ident
 
 KEY: Final = re.compile(r"nomos_(app_[0-9a-z]{26})_([0-9a-z]{52})")
@@ -123,16 +123,6 @@ async def authenticate(
         message = f"this needs an API key with the role {wanted}, and yours is {key.role}"
         raise Refusal("forbidden", message)
     return key
-
-
-def check_covers_all(caller: ApiKey) -> None:
-    """Refuse an operator who answers for some roles only."""
-    if EVERY_ROLE not in caller.covers:
-        raise Refusal(
-            "forbidden",
-            "this decides what people are asked, so it needs an operator's key that covers every "
-            f"role ({EVERY_ROLE}); yours covers {', '.join(caller.covers) or 'none'}",
-        )
 
 
 def _read(authorization: Sequence[str]) -> tuple[str, str]:

@@ -8,6 +8,9 @@ Pending and approved ones expire 15 minutes after the question, or when policy s
 (`@expires`). An envelope is bound to one question by a fingerprint of everything that matters
 in it; the purpose does not, for it is only told. Who is asked again sends exactly that
 question, or learns which part differs.
+
+People answer what they were shown. Its `version` is the hash of all of that, the purpose and the
+roles included: an answer names the version, and counts for that one alone.
 """
 
 from __future__ import annotations
@@ -42,7 +45,9 @@ State = Literal["pending", "approved", "denied", "expired", "consumed"]
 class Vote:
     """What one operator said; `roles` are the named ones that they answered for.
 
-    It stands as long as that operator may act: a disabled one has approved nothing.
+    It stands as long as that operator may act (a disabled one has approved nothing), may answer
+    this app's questions, and the question is the `version` that they were shown. `person` is the
+    account that stands for who they are (`lines`), the operator's own if it is not given.
     """
 
     operator: str
@@ -52,6 +57,8 @@ class Vote:
     reason: str | None = None
     name: str = ""
     stands: bool = True
+    version: str | None = None
+    person: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,8 @@ class Envelope:
 
     `bound` is what the fingerprint is made of, `sent` the args as the agent sent them, `roles`
     those who must all approve, `reason` what policy says of why, `receipt_id` the record of the
-    question. Times are in seconds. `owner` is the app of the operator who made the asking app.
+    question. Times are in seconds. `owner` is the app of the operator who made the asking app,
+    `asker` the account that stands for that person, who may not answer.
     """
 
     id: str
@@ -82,7 +90,33 @@ class Envelope:
     votes: tuple[Vote, ...] = ()
     app_name: str = ""
     owner: str | None = None
+    asker: str | None = None
     revoked: bool = False
+
+    @property
+    def version(self) -> str:
+        """The sha256 of everything that people are shown of the question."""
+        return fingerprint(
+            {
+                "id": self.id,
+                "bound": dict(self.bound),
+                "sent": None if self.sent is None else dict(self.sent),
+                "purpose": self.purpose,
+                "roles": list(self.roles),
+                "policies": list(self.policies),
+                "reason": self.reason,
+                "expires": self.expires_at,
+            }
+        )
+
+    def counts(self, vote: Vote) -> bool:
+        """Whether an approval counts: it was given for this version, by who may answer."""
+        return (
+            vote.approve
+            and vote.stands
+            and vote.version == self.version
+            and (self.asker is None or self.asker not in (vote.operator, vote.person))
+        )
 
     def state_at(self, now: int) -> State:
         """The state as everyone sees it; a revoked envelope is as good as denied."""
@@ -102,7 +136,7 @@ class Envelope:
     @property
     def approved_roles(self) -> tuple[str, ...]:
         """The named roles that someone approved for."""
-        given = {role for vote in self.votes if vote.approve and vote.stands for role in vote.roles}
+        given = {role for vote in self.votes if self.counts(vote) for role in vote.roles}
         return tuple(role for role in self.roles if role in given)
 
     @property
@@ -129,13 +163,21 @@ def fingerprint(bound: Mapping[str, Any]) -> str:
 
 
 def deed(bound: Mapping[str, Any]) -> str:
-    """The sha256 of what is to be done, whoever of the app asks, in which words and for how long.
+    """The sha256 of what is to be done, whoever asks and in which words: tenant and command.
 
-    A denial holds for the deed: asking for a second less must not bring the question back.
+    A denial holds for the deed at the same resource (`same_resource`). Which arguments make it
+    another deed nobody can say for every provider, so none do.
     """
-    return fingerprint(
-        {name: bound.get(name) for name in ("tenant", "app", "command", "resource", "args")}
-    )
+    return fingerprint({name: bound.get(name) for name in ("tenant", "command")})
+
+
+def same_resource(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether both may mean one thing: no field that both name differs. A field left out is open.
+
+    `then` and `now` are what two questions are bound to.
+    """
+    one, other = then.get("resource") or {}, now.get("resource") or {}
+    return all(_same(one[name], other[name]) for name in one if name in other)
 
 
 # Which question it is
@@ -213,7 +255,8 @@ def widened(envelope: Envelope, draft: Envelope) -> Envelope:
     """A pending envelope that those whom policy wants by now must approve as well.
 
     `draft` is the same question as it is asked now. Who is added must see why: which policies
-    want them, what these say, and the purpose, on which that may depend.
+    want them, what these say, and the purpose, on which that may depend. Approvals that were given
+    before were for another version, and count no more.
     """
     then, now = envelope.reason, draft.reason
     reason = f"{then}; {now}" if then and now and then not in now else now or then
@@ -223,12 +266,13 @@ def widened(envelope: Envelope, draft: Envelope) -> Envelope:
         policies=tuple(sorted({*envelope.policies, *draft.policies})),
         reason=reason,
         purpose=draft.purpose,
+        expires_at=min(envelope.expires_at, draft.expires_at),
     )
 
 
 # Deciding it
 
-Refused = Literal["forbidden", "already_decided"]
+Refused = Literal["forbidden", "already_decided", "question_changed"]
 
 
 @dataclass(frozen=True)
@@ -251,21 +295,23 @@ def objection(
     *,
     approve: bool,
     now: int,
-    shown_to: str | None = None,
+    person: str | None = None,
 ) -> Objection | None:
     """Why this operator may not answer now, None if they may.
 
-    `shown_to` is who else has seen the operator's key.
+    `person` is the account that the operator counts as, their own if it is not given.
     """
-    if envelope.owner is not None and envelope.owner == shown_to:
-        message = (
-            f"your API key was made by {shown_to}, whose own app asks this: they could be you. "
-            f"Replace it first: nomos apps rotate {operator}"
-        )
-        return Objection("forbidden", message)
     if operator in (envelope.app, envelope.owner):
         message = (
             "you cannot answer this: it was asked by an app of your own. Another operator must"
+        )
+        return Objection("forbidden", message)
+    if envelope.asker is not None and envelope.asker in (operator, person):
+        message = (
+            f"you cannot answer this: {operator} counts as the same person as {envelope.asker}, "
+            "who answers for the app that asked. If it is another person's account, an operator "
+            f"outside of its line confirms that (nomos apps confirm {operator}), or it is "
+            f"confirmed on the server's machine: nomos operators confirm {operator}"
         )
         return Objection("forbidden", message)
     state = envelope.state_at(now)
@@ -273,13 +319,24 @@ def objection(
         return Objection("already_decided", _decided(envelope, state))
     wanted = envelope.missing_roles if approve else envelope.roles
     if not covered(covers, wanted):
-        if any(vote.operator == operator and vote.approve for vote in envelope.votes):
+        if any(vote.operator == operator and envelope.counts(vote) for vote in envelope.votes):
             message = f"you have approved this already; it still needs {' and '.join(wanted)}"
             return Objection("forbidden", message)
         yours = ", ".join(covers) or "no role"
         message = f"this needs the role {' or '.join(wanted)}, and your API key covers {yours}"
         return Objection("forbidden", message)
     return None
+
+
+def unseen(envelope: Envelope, version: str) -> Objection | None:
+    """Why an answer to this version of the question does not count; None for the one it has."""
+    if version == envelope.version:
+        return None
+    message = (
+        "the question has changed since you were shown it, so nothing was decided. Read it as it "
+        "is now, and answer that"
+    )
+    return Objection("question_changed", message)
 
 
 def cast(
@@ -290,9 +347,14 @@ def cast(
     approve: bool,
     reason: str | None,
     now: int,
+    person: str | None = None,
 ) -> tuple[Envelope, Vote]:
     """Count an answer that nothing is objected to. A person's later answer replaces theirs."""
-    vote = Vote(operator, approve, covered(covers, envelope.roles), now, reason)
+    vote = Vote(
+        *(operator, approve, covered(covers, envelope.roles), now, reason),
+        version=envelope.version,
+        person=person,
+    )
     others = tuple(each for each in envelope.votes if each.operator != operator)
     after = replace(envelope, votes=(*others, vote))
     if not approve:

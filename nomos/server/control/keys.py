@@ -113,6 +113,6 @@ ROUTES: Final[tuple[Route, ...]] = (
         "Put a new issuer key in the place of the one that signs.",
         accepts=RotateRequest,
         refuses=(400, 413, 503),
-        covers_all=True,
+        act=("rotate", "issuer key"),
     ),
 )

@@ -76,7 +76,7 @@ class Origin:
 
     `held` is the chain that its agent holds, `fault` what is wrong with it; neither for an agent
     that has no parent. `record` is the record that led here, `label` the name that the app gave
-    to the agents that will come of this.
+    to the agents that will come of this, with the app's own id before it.
     """
 
     held: Held | None = None

@@ -50,7 +50,9 @@ async def origin(
     found = await _held(ports, caller, message, agent)
     if found is None:
         record = await _led_by(ports, caller, message.parent_receipt_id)
-        return Origin(record=record, label=message.swarm_id)
+        # Another app that chooses the same label names another family.
+        label = None if message.swarm_id is None else f"{caller.app}/{message.swarm_id}"
+        return Origin(record=record, label=label)
     if isinstance(found, Fault):
         return _at_fault(ports, caller, Origin(fault=found))
     _check_family(found, message)
@@ -108,7 +110,8 @@ def _check_family(held: Held, message: AuthorizeRequest) -> None:
             "leave it out"
         )
         raise InvalidRequest(sentence, fields=("parentReceiptId",))
-    if message.swarm_id not in (None, held.descent.swarm):
+    family = held.descent.swarm
+    if message.swarm_id not in (None, family, (family or "").partition("/")[2]):
         sentence = (
             "swarmId: is not that of the chain, whose agents all belong to one swarm: leave it out"
         )

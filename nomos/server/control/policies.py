@@ -330,7 +330,7 @@ ROUTES: Final = (
         "Keep policies as a version, at most 1 MiB. Not valid: `problems` says where and why.",
         accepts=PolicyRequest,
         refuses=(400, 413, 503),
-        covers_all=True,
+        act=("change", "policies"),
     ),
     _route(
         "GET",
@@ -349,7 +349,7 @@ ROUTES: Final = (
         "not give, and revokes them with `revokeLive`.",
         accepts=ActivateRequest,
         refuses=(400, 404, 413, 503),
-        covers_all=True,
+        act=("change", "policies"),
     ),
     _route(
         "POST",
@@ -359,6 +359,6 @@ ROUTES: Final = (
         "Let the version decide that did before this one; else as to activate a version.",
         accepts=ActivateRequest,
         refuses=(400, 404, 413, 503),
-        covers_all=True,
+        act=("change", "policies"),
     ),
 )

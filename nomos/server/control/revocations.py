@@ -11,6 +11,7 @@ handed on, and all that came of that.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import Request
@@ -18,7 +19,8 @@ from pydantic import Field
 
 from nomos.audit.record import Record
 from nomos.errors import InvalidRequest
-from nomos.server.control import body, delegated, feed, messages
+from nomos.server.control import body, delegated, feed, messages, permissions
+from nomos.server.control.apps import kind_of
 from nomos.server.control.body import MAX_WITH_CHAIN
 from nomos.server.control.decision import iso
 from nomos.server.control.errors import Refusal, shown
@@ -28,10 +30,10 @@ from nomos.server.control.origin import Fault, Held
 from nomos.server.control.ports import Ports
 from nomos.server.control.route import Route
 from nomos.server.redact import redact
-from nomos.server.storage.apps import ApiKey
+from nomos.server.storage.apps import ApiKey, LastWayIn
 from nomos.server.storage.issuer_keys import StillSigns
 from nomos.server.storage.records import new_receipt_id
-from nomos.server.storage.revocations import Kind, Revoked, Wanted
+from nomos.server.storage.revocations import Kind, Revoked, StillServes, Wanted
 
 _IDENT: Final = re.compile(
     r"[0-9a-f]{64}|did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}|(?:app|env)_[0-9a-z]{26}"
@@ -39,7 +41,7 @@ _IDENT: Final = re.compile(
 
 
 class RevokeRequest(Wire):
-    """What is to be honoured no more."""
+    """What is to be honoured no more: for operators, as the table of permissions lets them."""
 
     id: str = Field(description="A cid, an agent's or issuer's DID, an app's or envelope's id.")
     reason: Purpose | Absent = Field(default=None, description="For the record.")
@@ -82,7 +84,7 @@ async def post_revocation(ports: Ports, request: Request, caller: ApiKey | None)
         done = await ports.store.feed.revoke(
             wanted, lambda revoked: _receipt(caller, revoked, message.reason, request_id, held)
         )
-    except StillSigns as failure:
+    except (StillSigns, StillServes, LastWayIn) as failure:
         raise InvalidRequest(f"id: {failure}", fields=("id",)) from failure
     ports.bell.ring(feed.topic(caller.tenant))
     if done.kind == "issuer":
@@ -125,6 +127,8 @@ async def _may(ports: Ports, caller: ApiKey, ident: str, held: Held | None) -> K
                 "with, by an agent that was given it, signed it or signed one above it, or by an "
                 "operator",
             )
+        if caller.role == "operator":
+            await _permitted(ports, caller, ident, app=held.descent.app or "")
         return "cid"
     kind = await ports.store.feed.kind(caller.tenant, ident)
     if isinstance(caller, Holder):
@@ -140,7 +144,36 @@ async def _may(ports: Ports, caller: ApiKey, ident: str, held: Held | None) -> K
         )
     if kind is None:
         raise Refusal("not_found", f"there is no {ident}")
+    if caller.role == "operator":
+        await _permitted(ports, caller, ident)
     return kind
+
+
+_KINDS: Final[Mapping[Kind, permissions.Kind]] = {
+    "cid": "delegation",
+    "agent": "agent",
+    "envelope": "approval",
+    "issuer": "issuer key",
+}
+
+
+async def _permitted(ports: Ports, operator: ApiKey, ident: str, app: str | None = None) -> None:
+    """Refuse what the table of permissions does not let this operator revoke."""
+    named = await ports.store.feed.named(operator.tenant, ident, app=app)
+    if named is None:
+        raise Refusal("not_found", f"there is no {ident}")
+    kind: permissions.Kind
+    if ident == ports.pdp_did:
+        kind = "PDP"
+    elif named.service:
+        kind = "service"
+    elif named.kind == "app":
+        kind = kind_of(named.role or "operator")
+    else:
+        kind = _KINDS[named.kind]
+    covers = named.covers if named.kind == "app" else ()
+    target = permissions.Target(kind, ident, named.owner, covers, named.roles)
+    permissions.check(operator, "revoke", target)
 
 
 def _gave(caller: ApiKey, ident: str, held: Held) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
+from nomos.server.control.permissions import Act, Kind
 from nomos.server.control.ports import Ports
 from nomos.server.storage.apps import ApiKey, Role
 
@@ -24,9 +25,9 @@ class Route:
 
     `roles` None: anyone may call it, or the handler knows its caller by other means than an API
     key. `holder`: how agents that have a chain instead of an API key are known here; None for a
-    route that is not for them. `covers_all`: of operators only those who answer for every role,
-    for it decides what people are asked at all. `reply` None: the answer is not JSON.
-    `documented` False: it is for browsers, not programs.
+    route that is not for them. `act`: what an operator does by it, in the words of
+    `permissions.TABLE`, where that does not depend on what the request names. `reply` None: the
+    answer is not JSON. `documented` False: it is for browsers, not programs.
     """
 
     method: str
@@ -39,5 +40,5 @@ class Route:
     headers: tuple[Mapping[str, Any], ...] = ()
     refuses: tuple[int, ...] = field(default=())
     documented: bool = True
-    covers_all: bool = False
+    act: tuple[Act, Kind] | None = None
     holder: Identify | None = None

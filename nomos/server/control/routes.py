@@ -29,6 +29,7 @@ from nomos.server.control import (
     keys,
     login,
     openapi,
+    permissions,
     policies,
     revocations,
     services,
@@ -36,7 +37,7 @@ from nomos.server.control import (
 )
 from nomos.server.control.authorize import authorize
 from nomos.server.control.body import MAX_WITH_CHAIN
-from nomos.server.control.credentials import authenticate, check_covers_all
+from nomos.server.control.credentials import authenticate
 from nomos.server.control.edge import Edge
 from nomos.server.control.errors import Refusal
 from nomos.server.control.holders import is_invocation
@@ -160,8 +161,9 @@ def _endpoint(ports: Ports, route: Route) -> Callable[[Request], Awaitable[Respo
                 caller = await route.holder(ports, request, sent[0])
             else:
                 caller = await authenticate(ports.store, sent, route.roles)
-            if route.covers_all:
-                check_covers_all(caller)
+            if route.act is not None:
+                act, kind = route.act
+                permissions.check(caller, act, permissions.Target(kind, route.path))
         content = await route.handler(ports, request, caller)
         if isinstance(content, Response):
             return content

@@ -11,8 +11,9 @@ from pydantic import Field
 from nomos.audit.record import Record
 from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.models import Did
-from nomos.server.control import body, messages
+from nomos.server.control import body, messages, openapi
 from nomos.server.control.decision import iso
+from nomos.server.control.errors import Refusal, shown
 from nomos.server.control.messages import Reply, Wire
 from nomos.server.control.ports import Ports
 from nomos.server.control.route import Route
@@ -118,6 +119,30 @@ def _registered(service: Service, by: str | None, request_id: str | None, now: f
     )
 
 
+async def post_remove(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+    """Make out no more grants to a service; those it has live until they expire."""
+    assert caller is not None, "the table gives this route a role"
+    name = str(request.path_params["name"])
+    at = int(ports.clock() * 1000)
+
+    def receipt(service: Service) -> Record:
+        return Record(
+            id=new_receipt_id(at),
+            tenant=caller.tenant,
+            kind="app",
+            at=at,
+            actor=caller.app,
+            act="remove_service",
+            detail={"name": service.name, "did": service.did, "url": service.url},
+            request_id=request.state.request_id,
+        )
+
+    removed = await ports.store.services.remove(caller.tenant, name, receipt)
+    if removed is None:
+        raise Refusal("not_found", f"there is no service {shown(name)}")
+    return _reply(removed).model_dump(by_alias=True)
+
+
 def _reply(service: Service) -> ServiceReply:
     return ServiceReply(
         name=service.name,
@@ -155,7 +180,7 @@ ROUTES: Final = (
         "Register a service that grants may be made out to (`audience`).",
         accepts=ServiceRequest,
         refuses=(400, 413, 503),
-        covers_all=True,
+        act=("register", "service"),
     ),
     Route(
         "GET",
@@ -165,5 +190,16 @@ ROUTES: Final = (
         ServicesReply,
         "The registered services.",
         refuses=(503,),
+    ),
+    Route(
+        "POST",
+        "/v1/services/{name}/remove",
+        ("operator",),
+        post_remove,
+        ServiceReply,
+        "Make out no more grants to a service. Its DID can be revoked then.",
+        headers=(openapi.in_path("name"),),
+        refuses=(404, 503),
+        act=("remove", "service"),
     ),
 )

@@ -119,8 +119,9 @@ def _told(
     """What is written and answered, given the envelope that this question has."""
     found = standing.envelope
     if found.state == "denied":
-        ruling = _refused(ruling, found, Judgement("denied"))
-        record = case.record(ruling, found)
+        own = found.app == case.caller.app
+        ruling = _refused(ruling, found, Judgement("denied")) if own else _elsewhere(ruling, found)
+        record = case.record(ruling, found if own else None)
         return Told(record, case.stored(record, decision.deny(record.id, ruling)))
     ruling = replace(
         ruling,
@@ -200,6 +201,14 @@ def _refused(ruling: Ruling, found: Envelope, judgement: Judgement) -> Ruling:
         message = f"approval {found.id} was revoked"
         return Ruling("deny", "revoked", ruling.policies, message)
     return Ruling("deny", "approval_denied", ruling.policies, _denied(found))
+
+
+def _elsewhere(ruling: Ruling, found: Envelope) -> Ruling:
+    """Say no because of what another app was denied, and nothing else of that."""
+    until = found.asked_again_at
+    again = "" if until is None else f". It can be asked again after {clock(until)}"
+    message = f"a person denied this to another app of this tenant{again}"
+    return Ruling("deny", "approval_denied", ruling.policies, message)
 
 
 def _denied(found: Envelope) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from nomos.server.control import approvals, envelope, messages
+from nomos.server.control import approvals, envelope, lines, messages
 from nomos.server.control.approvals import DecideRequest
 from nomos.server.control.errors import Refusal
 from nomos.server.control.login import PATH
@@ -29,6 +29,8 @@ from nomos.server.storage.sessions import Session
 
 MOST_PENDING: Final = 50
 MOST_RECENT: Final = 15
+NOT_SHOWN: Final = "0" * 64
+"""The version that a form without one answers, which no question has."""
 SOON_SECONDS: Final = 3 * 60
 """From here on the time left is shown as urgent."""
 
@@ -76,21 +78,27 @@ async def answer(ports: Ports, request: Request) -> Response:
     if visit.session is None:
         return redirect(f"{PATH}?next={HOME}/{ident}")
     browser.check_form(visit, form)
-    said = _said(form)
-    await approvals.decide(
-        ports,
-        browser.acting(visit.session),
-        ident,
-        approve=said.approve,
-        reason=said.reason,
-        request_id=request.state.request_id,
-    )
+    said, caller = _said(form), browser.acting(visit.session)
+    try:
+        await approvals.decide(ports, caller, ident, said, request_id=request.state.request_id)
+    except Refusal as refusal:
+        if refusal.code != "question_changed":
+            raise
+        item = await approvals.view(ports, caller, ident)
+        objections = await _objections(ports, caller, ident)
+        return _question(item, visit, objections, ports.clock(), changed=said)
     return redirect(f"{HOME}/{ident}")
 
 
 def _question(
-    item: View, visit: Visit, objections: Mapping[str, str | None], now: float
+    item: View,
+    visit: Visit,
+    objections: Mapping[str, str | None],
+    now: float,
+    *,
+    changed: DecideRequest | None = None,
 ) -> Response:
+    """The page of a question; `changed` is an answer to a version that is no longer this one."""
     session = visit.session
     assert session is not None, "only whoever is signed in sees a question"
     sent, bound = item.get("args") or {}, item.get("bound")
@@ -100,6 +108,9 @@ def _question(
     return page(
         "question.html",
         visit,
+        status=200 if changed is None else 409,
+        changed=changed is not None,
+        said=(changed and changed.reason) or "",
         item=_whole(item, now),
         resource=resource,
         args=args,
@@ -185,7 +196,7 @@ async def _objections(ports: Ports, caller: ApiKey, ident: str) -> dict[str, str
             caller.covers,
             approve=word == "approve",
             now=now,
-            shown_to=caller.shown_to,
+            person=lines.person(await ports.store.apps.accounts(caller.app), caller.app),
         )
         if it is not None:
             objections[word] = it.message[:1].upper() + it.message[1:]
@@ -198,7 +209,8 @@ def _said(form: Mapping[str, str]) -> DecideRequest:
     if decision not in ("approve", "deny"):
         raise Refusal("invalid_request", "Say either approve or deny: nothing was decided")
     reason = form.get("reason", "").replace("\r\n", "\n").strip()
-    content = {"approve": decision == "approve"} | ({"reason": reason} if reason else {})
+    content = {"approve": decision == "approve", "version": form.get("version") or NOT_SHOWN}
+    content |= {"reason": reason} if reason else {}
     return messages.read(DecideRequest, content)
 
 

@@ -9,12 +9,24 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from nomos.audit.record import Record
+from nomos.errors import NomosError
+from nomos.server.control.lines import Accounts
 from nomos.server.storage import apps as aggregate
 from nomos.server.storage import records
 from nomos.server.storage.apps import ApiKey, App, Role
 from nomos.server.storage.database import Database
 from nomos.server.storage.idents import new_ident
-from nomos.server.storage.tables import api_keys, apps, login_links, sessions
+from nomos.server.storage.tables import agents, api_keys, apps, login_links, sessions
+
+
+class KeyShown(NomosError):
+    """An account cannot be confirmed while somebody else has its API key."""
+
+    def __init__(self, app: str, maker: str) -> None:
+        super().__init__(
+            f"{app} has the API key that {maker} was shown, who could still use it. Its own person "
+            f"replaces it first, with that key: nomos apps rotate {app}"
+        )
 
 
 @dataclass(frozen=True)
@@ -65,13 +77,17 @@ class Apps:
         return list(held) == [key.secret_hash]
 
     async def disable(self, tenant: str, ident: str, receipt: Record) -> bool:
-        """Refuse the app's keys from now on; False if it was disabled before."""
+        """Refuse the app's keys from now on; False if it was disabled before.
+
+        Raises LastWayIn.
+        """
         now = int(self._clock())
 
         def work(connection: Connection) -> bool:
             found = _find(connection, tenant, ident)
             if found is None or found.disabled_at is not None:
                 return False
+            aggregate.check_way_in(connection, tenant, ident)
             aggregate.disable(connection, tenant, ident, now)
             records.add(connection, receipt)
             return True
@@ -81,8 +97,10 @@ class Apps:
     async def rotate(self, key: ApiKey, receipt: Record, *, by: str) -> bool:
         """Put a new key in the place of all that the app has; False if it may not act.
 
-        Sessions and links that the old key began end with it. An agent's app without an owner
-        is from now on that of `by`, who sees the key.
+        The account of another person than its maker is that person's alone.
+
+        Sessions and links that the old key began end with it. An app without an owner that is not
+        an operator's is from now on that of `by`, who sees the key.
         """
         now = int(self._clock())
 
@@ -90,10 +108,12 @@ class Apps:
             found = _find(connection, key.tenant, key.app)
             if found is None or found.disabled_at is not None:
                 return False
+            if by != key.app and found.app.confirmed_at is not None:
+                return False
             connection.execute(api_keys.delete().where(api_keys.c.app == key.app))
             connection.execute(sessions.delete().where(sessions.c.operator == key.app))
             connection.execute(login_links.delete().where(login_links.c.operator == key.app))
-            if key.role == "agent":
+            if key.role != "operator":
                 connection.execute(
                     apps.update()
                     .where(apps.c.id == key.app, apps.c.owner.is_(None))
@@ -102,6 +122,61 @@ class Apps:
             _add_key(connection, key, now)
             records.add(connection, receipt)
             return True
+
+        return await self._database.write(work)
+
+    async def confirm(self, tenant: str, ident: str, by: str, receipt: Record) -> bool:
+        """Note that an operator's account is another person's than its maker's, as `by` says.
+
+        False if it was confirmed before, or is disabled. Raises KeyShown while its key is one
+        that somebody else has seen.
+        """
+        now = int(self._clock())
+
+        def work(connection: Connection) -> bool:
+            seen_by = sa.select(api_keys.c.shown_to).where(
+                api_keys.c.app == ident, api_keys.c.shown_to.is_not(None)
+            )
+            maker = connection.scalar(seen_by)
+            if maker is not None:
+                raise KeyShown(ident, maker)
+            done = connection.execute(
+                apps.update()
+                .where(
+                    apps.c.id == ident,
+                    apps.c.tenant == tenant,
+                    apps.c.disabled_at.is_(None),
+                    apps.c.confirmed_at.is_(None),
+                )
+                .values(confirmed_at=now, confirmed_by=by)
+            )
+            if done.rowcount != 1:
+                return False
+            records.add(connection, receipt)
+            return True
+
+        return await self._database.write(work)
+
+    async def accounts(self, *idents: str) -> Accounts:
+        """These apps and everyone in the lines above them."""
+        return await self._database.read(lambda connection: aggregate.accounts(connection, idents))
+
+    async def agent_app(self, tenant: str, did: str) -> str | None:
+        """The app that first asked for this agent."""
+        wanted = sa.select(agents.c.app).where(agents.c.tenant == tenant, agents.c.did == did)
+        return await self._database.read(lambda connection: connection.scalar(wanted))
+
+    async def claim_agent(self, tenant: str, did: str, app: str) -> str:
+        """Return the app that the agent belongs to: `app` from now on, if it had none."""
+        now = int(self._clock() * 1000)
+
+        def work(connection: Connection) -> str:
+            wanted = sa.select(agents.c.app).where(agents.c.tenant == tenant, agents.c.did == did)
+            known = connection.scalar(wanted)
+            if known is not None:
+                return str(known)
+            connection.execute(agents.insert().values(tenant=tenant, did=did, app=app, at=now))
+            return app
 
         return await self._database.write(work)
 
@@ -127,5 +202,6 @@ _SELECT = sa.select(apps, api_keys.c.role, api_keys.c.covers).join(
 
 
 def _read(row: sa.Row[tuple[object, ...]]) -> Registered:
-    app = App(row.id, row.tenant, row.name, row.created_at, row.owner)
+    confirmed = (row.confirmed_at, row.confirmed_by)
+    app = App(row.id, row.tenant, row.name, row.created_at, row.owner, *confirmed)
     return Registered(app, row.role, tuple(row.covers), row.disabled_at)

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from nomos.errors import NomosError
+from nomos.server.control.lines import Account
 from nomos.server.storage.tables import api_keys, apps
 
 Role = Literal["agent", "operator", "auditor"]
 
 EVERY_ROLE: Final = "*"
+
+SERVER: Final = "server"
+"""Who acts when a command on the server's own machine does."""
+
+
+class LastWayIn(NomosError):
+    """The only operator left who covers every role can be neither disabled nor revoked."""
+
+    def __init__(self, app: str) -> None:
+        super().__init__(
+            f"{app} is the last operator who covers every role ({EVERY_ROLE}), and nobody could "
+            "make another. Register one first: nomos apps create NAME --role operator "
+            "--covers '*', or on the server's machine nomos operators create NAME"
+        )
 
 
 @dataclass(frozen=True)
@@ -20,6 +37,8 @@ class App:
     """Something that acts for a tenant and has API keys.
 
     `owner` is the operator's app that registered it, None for those the server itself makes.
+    `confirmed_by` has confirmed that it is another person's than its owner's: an operator's app,
+    or `SERVER`.
     """
 
     id: str
@@ -27,6 +46,8 @@ class App:
     name: str
     created_at: int
     owner: str | None = None
+    confirmed_at: int | None = None
+    confirmed_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -34,7 +55,7 @@ class ApiKey:
     """One API key, with what must be known of its app to accept it.
 
     `covers` are the roles that an operator may answer for; `EVERY_ROLE` covers all. `shown_to`
-    is the operator who made the key for somebody else, and could have kept it.
+    is the operator who made the key for somebody else, and could have kept it; for the record.
     """
 
     app: str
@@ -86,6 +107,8 @@ def add(connection: Connection, app: App) -> None:
             name=app.name,
             owner=app.owner,
             created_at=app.created_at,
+            confirmed_at=app.confirmed_at,
+            confirmed_by=app.confirmed_by,
         )
     )
 
@@ -104,6 +127,39 @@ def add_key(connection: Connection, ident: str, key: ApiKey, now: int) -> None:
             created_at=now,
         )
     )
+
+
+def ways_in(connection: Connection, tenant: str) -> frozenset[str]:
+    """The operators who cover every role and may act: with none, nobody could make another."""
+    wanted = (
+        sa.select(apps.c.id, api_keys.c.covers)
+        .join(api_keys, api_keys.c.app == apps.c.id)
+        .where(apps.c.tenant == tenant, apps.c.disabled_at.is_(None), api_keys.c.role == "operator")
+    )
+    return frozenset(row.id for row in connection.execute(wanted) if EVERY_ROLE in row.covers)
+
+
+def check_way_in(connection: Connection, tenant: str, app: str) -> None:
+    """Raise LastWayIn if `app` is the only operator left who covers every role."""
+    if ways_in(connection, tenant) == {app}:
+        raise LastWayIn(app)
+
+
+def accounts(connection: Connection, idents: Collection[str]) -> dict[str, Account]:
+    """The apps of these ids and everyone in the lines above them."""
+    found: dict[str, Account] = {}
+    wanted = set(idents)
+    while wanted:
+        rows = connection.execute(_ACCOUNTS, {"ids": sorted(wanted)}).all()
+        for row in rows:
+            found[row.id] = Account(row.owner, row.confirmed_at is not None)
+        wanted = {row.owner for row in rows if row.owner is not None} - found.keys()
+    return found
+
+
+_ACCOUNTS: Final = sa.select(apps.c.id, apps.c.owner, apps.c.confirmed_at).where(
+    apps.c.id.in_(sa.bindparam("ids", expanding=True))
+)
 
 
 def disable(connection: Connection, tenant: str, app: str, now: int) -> bool:

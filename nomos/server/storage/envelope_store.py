@@ -20,8 +20,9 @@ from sqlalchemy.engine import Connection
 
 from nomos.audit.record import Record
 from nomos.server.control import envelope as rules
+from nomos.server.control import lines
 from nomos.server.control.envelope import Envelope, Objection, State, Vote
-from nomos.server.storage import envelopes, idempotency, records, revocations
+from nomos.server.storage import apps, envelopes, idempotency, records, revocations
 from nomos.server.storage.database import Database
 from nomos.server.storage.envelopes import Standing
 from nomos.server.storage.idempotency import StoredAnswer
@@ -45,13 +46,13 @@ Voted = Callable[[Envelope, Vote], Record]
 
 @dataclass(frozen=True)
 class Ballot:
-    """An operator's answer, before it is known whether it counts."""
+    """An operator's answer to the `version` they were shown, before it is known if it counts."""
 
     operator: str
     covers: tuple[str, ...]
     approve: bool
+    version: str
     reason: str | None = None
-    shown_to: str | None = None
 
 
 class Envelopes:
@@ -128,7 +129,10 @@ class Envelopes:
     async def vote(
         self, tenant: str, ident: str, ballot: Ballot, record: Voted, show: Show
     ) -> Envelope | Objection | None:
-        """Count an operator's answer. None if the tenant has no such envelope."""
+        """Count an operator's answer. None if the tenant has no such envelope.
+
+        Who may not answer learns that first, then that it is settled, then that it has changed.
+        """
 
         def work(connection: Connection) -> Envelope | Objection | None:
             now = int(self._clock())
@@ -136,13 +140,18 @@ class Envelopes:
             if found is None:
                 return None
             operator, covers, approve = ballot.operator, ballot.covers, ballot.approve
+            person = lines.person(apps.accounts(connection, [operator]), operator)
             objection = rules.objection(
-                found, operator, covers, approve=approve, now=now, shown_to=ballot.shown_to
-            )
+                found, operator, covers, approve=approve, now=now, person=person
+            ) or rules.unseen(found, ballot.version)
             if objection is not None:
                 return objection
             after, vote = rules.cast(
-                found, operator, covers, approve=approve, reason=ballot.reason, now=now
+                *(found, operator, covers),
+                approve=approve,
+                reason=ballot.reason,
+                now=now,
+                person=person,
             )
             envelopes.count(connection, after, vote)
             written = record(after, vote)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -10,7 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from nomos.server.control import envelope as rules
+from nomos.server.control import lines
 from nomos.server.control.envelope import Envelope, State, Vote
+from nomos.server.storage import apps as apps_
 from nomos.server.storage.tables import apps, envelopes, votes
 from nomos.server.storage.tables import revocations as revoked
 
@@ -75,15 +77,18 @@ def stand(connection: Connection, draft: Envelope, now: int) -> Standing:
     same = _SHOWN.where(
         envelopes.c.fingerprint == draft.fingerprint, envelopes.c.tenant == draft.tenant
     )
-    denied = _denied(connection, draft, now)
-    if denied is not None:
-        return Standing("found", denied)
     latest = same.where(envelopes.c.created_at <= now + rules.AHEAD_SECONDS).order_by(
         envelopes.c.created_at.desc(), envelopes.c.id.desc()
     )
-    for found in _read(connection, latest.limit(MAX_CANDIDATES)):
+    candidates = _read(connection, latest.limit(MAX_CANDIDATES))
+    # What people said of exactly this question comes before what they said of another like it.
+    given = [found for found in candidates if found.state_at(now) == "approved"]
+    denied = _denied(connection, draft, now)
+    if denied is not None and not any(rules.answers(each, draft.roles, now) for each in given):
+        return Standing("found", denied)
+    for found in candidates:
         if rules.answers(found, draft.roles, now):
-            if found.state_at(now) == "pending" and not set(draft.roles) <= set(found.roles):
+            if found.state_at(now) == "pending" and _more(found, draft):
                 return Standing("widened", rules.widened(found, draft))
             return Standing("found", found)
     # Those that the app took back count as well: each of them has rung for people.
@@ -94,11 +99,21 @@ def stand(connection: Connection, draft: Envelope, now: int) -> Standing:
         return Standing("full", draft)
     app = connection.execute(sa.select(apps.c.name, apps.c.owner).where(apps.c.id == draft.app))
     name, owner = app.first() or ("", None)
-    return Standing("opened", replace(draft, app_name=name, owner=owner))
+    asker = _askers(connection, [owner]).get(owner)
+    return Standing("opened", replace(draft, app_name=name, owner=owner, asker=asker))
+
+
+def _more(found: Envelope, draft: Envelope) -> bool:
+    """Whether policy wants more people now, or for more reasons, than those asked know."""
+    return not (
+        set(draft.roles) <= set(found.roles)
+        and set(draft.policies) <= set(found.policies)
+        and draft.expires_at >= found.expires_at
+    )
 
 
 def _denied(connection: Connection, draft: Envelope, now: int) -> Envelope | None:
-    """The denial that this deed met lately, in whatever question."""
+    """The denial that this deed met lately, in whatever question of whichever app."""
     wanted = _SHOWN.where(
         envelopes.c.deed == rules.deed(draft.bound),
         envelopes.c.tenant == draft.tenant,
@@ -106,8 +121,12 @@ def _denied(connection: Connection, draft: Envelope, now: int) -> Envelope | Non
         envelopes.c.decided_at > now - rules.DENIAL_SECONDS,
         envelopes.c.decided_at < now + rules.DENIAL_SECONDS,
     )
-    latest = wanted.order_by(envelopes.c.decided_at.desc(), envelopes.c.id.desc()).limit(1)
-    return next(iter(_read(connection, latest)), None)
+    latest = wanted.order_by(envelopes.c.decided_at.desc(), envelopes.c.id.desc())
+    rows = connection.execute(latest.with_only_columns(envelopes.c.id, envelopes.c.question))
+    for row in rows:
+        if rules.same_resource(row.question["bound"], draft.bound):
+            return find(connection, draft.tenant, row.id)
+    return None
 
 
 def add(connection: Connection, envelope: Envelope) -> None:
@@ -142,6 +161,7 @@ def widen(connection: Connection, envelope: Envelope) -> None:
             roles=list(envelope.roles),
             policies=list(envelope.policies),
             reason=envelope.reason,
+            expires_at=envelope.expires_at,
         )
     )
 
@@ -182,6 +202,7 @@ def count(connection: Connection, after: Envelope, vote: Vote) -> None:
             "roles": list(vote.roles),
             "reason": vote.reason,
             "at": vote.at,
+            "version": vote.version,
         },
     )
     connection.execute(
@@ -215,14 +236,24 @@ def _in_state(state: State, now: int) -> sa.ColumnElement[bool]:
 def _read(connection: Connection, wanted: sa.Select[Any]) -> tuple[Envelope, ...]:
     rows = connection.execute(wanted).mappings().all()
     cast = _votes(connection, [row["id"] for row in rows])
-    return tuple(_envelope(row, cast.get(row["id"], ())) for row in rows)
+    askers = _askers(connection, {row["owner"] for row in rows})
+    return tuple(_envelope(row, cast.get(row["id"], ()), askers.get(row["owner"])) for row in rows)
+
+
+def _askers(connection: Connection, owners: Collection[str | None]) -> dict[str | None, str]:
+    """The person that each owner counts as."""
+    known = [owner for owner in owners if owner is not None]
+    accounts = apps_.accounts(connection, known) if known else {}
+    return {owner: lines.person(accounts, owner) for owner in known}
 
 
 def _votes(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[Vote, ...]]:
     found: dict[str, tuple[Vote, ...]] = {}
     if not ids:
         return found
-    for row in connection.execute(_VOTES, {"ids": list(ids)}):
+    rows = connection.execute(_VOTES, {"ids": list(ids)}).all()
+    accounts = apps_.accounts(connection, {row.operator for row in rows}) if rows else {}
+    for row in rows:
         vote = Vote(
             operator=row.operator,
             approve=row.approve,
@@ -231,12 +262,14 @@ def _votes(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[Vote, 
             reason=row.reason,
             name=row.name or "",
             stands=row.disabled_at is None,
+            version=row.version,
+            person=lines.person(accounts, row.operator),
         )
         found[row.envelope] = (*found.get(row.envelope, ()), vote)
     return found
 
 
-def _envelope(row: Mapping[Any, Any], cast: tuple[Vote, ...]) -> Envelope:
+def _envelope(row: Mapping[Any, Any], cast: tuple[Vote, ...], asker: str | None) -> Envelope:
     question = row["question"]
     return Envelope(
         id=row["id"],
@@ -258,5 +291,6 @@ def _envelope(row: Mapping[Any, Any], cast: tuple[Vote, ...]) -> Envelope:
         votes=cast,
         app_name=row["app_name"] or "",
         owner=row["owner"],
+        asker=asker,
         revoked=bool(row["revoked"]),
     )

@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 
 from nomos.audit.chain import Head, Link
 from nomos.audit.record import Record
+from nomos.errors import NomosError
 from nomos.server.storage import apps, issuer_keys, logs, records, tables
 from nomos.server.storage.database import Database
 from nomos.server.storage.tables import envelopes, revocations
@@ -105,6 +106,32 @@ class Revoked:
 
 
 @dataclass(frozen=True)
+class Named:
+    """What an identifier names, and which app that is or belongs to, if the server knows.
+
+    `roles` are those that an approval needs. `service` for the DID of a registered service.
+    """
+
+    kind: Kind
+    app: str | None = None
+    role: apps.Role | None = None
+    owner: str | None = None
+    covers: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    service: bool = False
+
+
+class StillServes(NomosError):
+    """A registered service cannot be revoked."""
+
+    def __init__(self, did: str) -> None:
+        super().__init__(
+            f"{did} is a registered service, which grants are made out to. Remove it first: "
+            "nomos services remove NAME"
+        )
+
+
+@dataclass(frozen=True)
 class Page:
     """Some rows of the log, in order, and where the log ends."""
 
@@ -122,13 +149,18 @@ class Feed:
         """Revoke once and for all, and keep the `receipt` of it in the same transaction.
 
         An app's keys stop working as well. What is revoked already leaves no other receipt.
-        Raises StillSigns for the issuer key that signs now.
+        Raises StillSigns for the issuer key that signs now, StillServes for a service that is
+        registered, LastWayIn for the last operator who covers every role.
         """
 
         def work(connection: Connection) -> Revoked:
             earlier = _find(connection, wanted)
             if earlier is not None:
                 return earlier
+            if wanted.kind == "app":
+                apps.check_way_in(connection, wanted.tenant, wanted.id)
+            if _serves(connection, wanted.id):
+                raise StillServes(wanted.id)
             placed = _add(connection, wanted.tenant, wanted.id, wanted.at, wanted.kind)
             if wanted.kind == "app":
                 apps.disable(connection, wanted.tenant, wanted.id, wanted.at // 1000)
@@ -167,6 +199,27 @@ class Feed:
 
         return await self._database.read(work)
 
+    async def named(self, tenant: str, ident: str, *, app: str | None = None) -> Named | None:
+        """What `ident` names, with the app that it is or belongs to; None if there is none.
+
+        `app` is the app that a delegation is known to belong to by its chain.
+        """
+        kind = "cid" if app is not None else await self.kind(tenant, ident)
+
+        def work(connection: Connection) -> Named | None:
+            if kind is None:
+                return None
+            service = kind == "agent" and _serves(connection, ident)
+            whose = app or _app_of(connection, tenant, ident, kind)
+            roles = _roles(connection, ident) if kind == "envelope" else ()
+            row = connection.execute(_WHOSE, {"app": whose}).first()
+            if row is None:
+                return Named(kind, roles=roles, service=service)
+            covers = tuple(row.covers)
+            return Named(kind, whose, row.role, row.owner, covers, roles, service)
+
+        return await self._database.read(work)
+
     async def known(self, tenant: str, ident: str) -> bool:
         """Whether the record knows what this names: a wrong letter names nothing."""
 
@@ -199,6 +252,40 @@ class Feed:
             return False
 
         return await self._database.read(work)
+
+
+_WHOSE = (
+    sa.select(tables.apps.c.owner, tables.api_keys.c.role, tables.api_keys.c.covers)
+    .join(tables.api_keys, tables.api_keys.c.app == tables.apps.c.id)
+    .where(tables.apps.c.id == sa.bindparam("app"))
+)
+
+
+def _app_of(connection: Connection, tenant: str, ident: str, kind: Kind) -> str | None:
+    """The app that this is or belongs to, as far as the server knows."""
+    match kind:
+        case "app":
+            return ident
+        case "cid":
+            row = records.of_cid(connection, tenant, ident)
+            return None if row is None else row.record.app
+        case "envelope":
+            return connection.scalar(sa.select(envelopes.c.app).where(envelopes.c.id == ident))
+        case "agent":
+            known = tables.agents.c
+            wanted = sa.select(known.app).where(known.tenant == tenant, known.did == ident)
+            return connection.scalar(wanted)
+    return None
+
+
+def _roles(connection: Connection, envelope: str) -> tuple[str, ...]:
+    wanted = sa.select(envelopes.c.roles).where(envelopes.c.id == envelope)
+    return tuple(connection.scalar(wanted) or ())
+
+
+def _serves(connection: Connection, did: str) -> bool:
+    wanted = sa.select(sa.literal(1)).where(tables.services.c.did == did)
+    return connection.scalar(wanted) is not None
 
 
 def _find(connection: Connection, wanted: Wanted) -> Revoked | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -61,6 +62,22 @@ class Services:
             connection.execute(services.insert(), dict(vars(service)))
             records.add(connection, receipt)
             return service
+
+        return await self._database.write(work)
+
+    async def remove(
+        self, tenant: str, name: str, receipt: Callable[[Service], Record]
+    ) -> Service | None:
+        """Forget a service, with the receipt of that; None if there is none."""
+
+        def work(connection: Connection) -> Service | None:
+            named = (services.c.tenant == tenant, services.c.name == name)
+            row = connection.execute(services.select().where(*named)).first()
+            if row is None:
+                return None
+            connection.execute(services.delete().where(*named))
+            records.add(connection, receipt(_read(row)))
+            return _read(row)
 
         return await self._database.write(work)
 

@@ -82,10 +82,15 @@ def _roots_of(connection: Connection, tenant: str, ident: str) -> tuple[str, ...
         found = [_first(connection, tenant, rows.c.cid == ident)]
     elif ident.startswith("did:"):
         found = _of_agent(connection, tenant, ident)
+    # A label may be given without the app that chose it: then it may be several families'.
     labelled = _said(
-        connection, tenant, f'"swarm":"{ident}"', lambda link: link["detail"].get("swarm") == ident
+        connection, tenant, f'{ident}"', lambda link: _labelled(link["detail"].get("swarm"), ident)
     )
     return tuple(dict.fromkeys(root for root in (*found, *labelled) if root is not None))
+
+
+def _labelled(swarm: object, ident: str) -> bool:
+    return isinstance(swarm, str) and (swarm == ident or swarm.partition("/")[2] == ident)
 
 
 def _of_agent(connection: Connection, tenant: str, did: str) -> list[str | None]:

@@ -38,6 +38,18 @@ apps: Final = sa.Table(
     sa.Column("owner", sa.String(64)),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("disabled_at", sa.BigInteger),
+    sa.Column("confirmed_at", sa.BigInteger),
+    sa.Column("confirmed_by", sa.String(64)),
+)
+
+# Which app first asked for an agent; no other app asks in its name.
+agents: Final = sa.Table(
+    "agents",
+    metadata,
+    sa.Column("tenant", sa.String(64), primary_key=True),
+    sa.Column("did", sa.String(128), primary_key=True),
+    sa.Column("app", sa.String(64), nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
 )
 
 api_keys: Final = sa.Table(
@@ -195,6 +207,7 @@ votes: Final = sa.Table(
     sa.Column("roles", JSON, nullable=False),
     sa.Column("reason", sa.Text),
     sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("version", sa.String(64)),
 )
 
 outbox: Final = sa.Table(

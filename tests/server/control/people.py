@@ -76,10 +76,11 @@ async def operator(plane: Plane, *covers: str, owner: str | None = None) -> dict
 async def decide(
     plane: Plane, who: Mapping[str, str], envelope: str, *, approve: object = True, **more: Any
 ) -> httpx.Response:
-    """Answer a question."""
-    return await plane.client.post(
-        f"/v1/approvals/{envelope}/decide", json={"approve": approve, **more}, headers=who
-    )
+    """Read a question and answer what it says; `version` in `more` is another one."""
+    path = f"/v1/approvals/{envelope}"
+    read = (await plane.client.get(path, headers=who)).json()
+    body = {"approve": approve, "version": read.get("version", "0" * 64), **more}
+    return await plane.client.post(f"{path}/decide", json=body, headers=who)
 
 
 async def asked(plane: Plane, **question: Any) -> str:

@@ -103,7 +103,9 @@ def approved_questions(told: dict[str, Any]) -> list[dict[str, Any]]:
         def approved(number: int) -> dict[str, Any]:
             body = {**ISSUE, "args": {"title": f"round {number}"}}
             envelope = agent.post("/v1/authorize", json=body).json()["approvalEnvelopeId"]
-            answer = lead.post(f"/v1/approvals/{envelope}/decide", json={"approve": True})
+            path = f"/v1/approvals/{envelope}"
+            yes = {"approve": True, "version": lead.get(path).json()["version"]}
+            answer = lead.post(f"{path}/decide", json=yes)
             assert answer.json()["state"] == "approved"
             return {**body, "cosignerEnvelopeId": envelope}
 

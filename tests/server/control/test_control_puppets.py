@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from server.control.people import ISSUE, POLICY, approved, asked, decide, operator, seen
+from server.control.people import ISSUE, POLICY, REPO, approved, asked, decide, operator, seen
 
 from nomos.server.control.envelope import DENIAL_SECONDS, MAX_PENDING
 
@@ -44,10 +44,11 @@ async def test_nobody_answers_by_a_key_that_they_made_for_somebody(plane: Plane)
     answer = (await plane.ask(bearer(bot), **ISSUE)).json()
     refused = await decide(plane, bearer(ada), answer["approvalEnvelopeId"])
     assert (refused.status_code, refused.json()["error_code"]) == (403, "forbidden")
-    assert f"nomos apps rotate {ada['id']}" in refused.json()["error"]
+    assert f"nomos operators confirm {ada['id']}" in refused.json()["error"]
     again = await plane.client.post(f"/v1/apps/{ada['id']}/rotate", headers=bearer(ada))
     own = bearer(again.json())
-    assert (await decide(plane, own, answer["approvalEnvelopeId"])).status_code == 200
+    refused = await decide(plane, own, answer["approvalEnvelopeId"])
+    assert (refused.status_code, refused.json()["error_code"]) == (403, "forbidden")
 
 
 async def test_a_key_that_was_replaced_by_its_maker_is_the_makers_again(plane: Plane) -> None:
@@ -97,7 +98,16 @@ async def test_the_approval_of_a_disabled_operator_is_none(plane: Plane, agent: 
 
 @pytest.mark.parametrize(
     "change",
-    [{"ttlSeconds": 299}, {"context": {"team": "red"}}, {"context": ...}, {"agentDid": ...}],
+    [
+        {"ttlSeconds": 299},
+        {"context": {"team": "red"}},
+        {"context": ...},
+        {"agentDid": ...},
+        {"args": ...},
+        {"args": {**ISSUE["args"], "title": "Something else"}},
+        {"args": {"title": ISSUE["args"]["title"]}},
+        {"resource": {**REPO, "owner": "ACME"}},
+    ],
 )
 async def test_a_denial_holds_for_the_deed_however_it_is_asked(
     plane: Plane, agent: str, change: dict[str, Any]
@@ -107,10 +117,44 @@ async def test_a_denial_holds_for_the_deed_however_it_is_asked(
     await decide(plane, lead, await asked(plane, **question), approve=False)
     answer = (await plane.ask(**{**question, **change})).json()
     assert (answer["decision"], answer["reason"]) == ("deny", "approval_denied")
-    other = {**question, "args": {**ISSUE["args"], "title": "Something else"}}
-    assert await asked(plane, **other)
+    assert await asked(plane, **{**question, "resource": {**REPO, "repo": "other"}})
+    assert await asked(plane, command="/github/repo/delete", resource=REPO)
     plane.clock.now += DENIAL_SECONDS
     assert await asked(plane, **{**question, **change})
+
+
+async def test_a_denial_holds_for_every_app_and_names_no_other(plane: Plane) -> None:
+    lead, other = await operator(plane, "lead"), await plane.another()
+    envelope = await asked(plane, **ISSUE)
+    await decide(plane, lead, envelope, approve=False, reason="the board must not hear of this")
+    answer = (await plane.ask(other, **ISSUE)).json()
+    assert (answer["decision"], answer["reason"]) == ("deny", "approval_denied")
+    assert "board" not in str(answer)
+    newest, *_ = await plane.receipts()
+    assert (newest.id, newest.envelope, newest.parent) == (answer["receiptId"], None, None)
+
+
+async def test_a_denial_holds_for_what_leaves_the_arguments_open_and_the_reverse(
+    plane: Plane,
+) -> None:
+    lead = await operator(plane, "lead")
+    reading = {"command": "/github/issue/list", "resource": {**REPO, "repo": "secret"}}
+    await decide(plane, lead, await asked(plane, **reading), approve=False)
+    answer = (await plane.ask(**reading, args={"state": "open"})).json()
+    assert answer["reason"] == "approval_denied"
+
+
+async def test_an_approval_of_exactly_this_comes_before_a_denial_of_another_like_it(
+    plane: Plane,
+) -> None:
+    lead = await operator(plane, "lead")
+    given = await approved(plane, lead, **ISSUE)
+    plane.clock.now += 1
+    other = {**ISSUE, "args": {"title": "Another"}}
+    await decide(plane, lead, await asked(plane, **other), approve=False)
+    assert await asked(plane, **ISSUE) == given
+    assert (await plane.ask(**ISSUE, cosignerEnvelopeId=given)).json()["decision"] == "allow"
+    assert (await plane.ask(**ISSUE)).json()["reason"] == "approval_denied"
 
 
 async def test_questions_that_were_taken_back_have_rung_and_count(plane: Plane) -> None:

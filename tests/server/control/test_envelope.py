@@ -47,8 +47,8 @@ def made(*roles: str, **changes: Any) -> Envelope:
     return replace(made, **changes)
 
 
-def yes(*roles: str, operator: str = "app_2") -> Vote:
-    return Vote(operator, approve=True, roles=roles, at=NOW)
+def yes(shown: Envelope, *roles: str, operator: str = "app_2") -> Vote:
+    return Vote(operator, approve=True, roles=roles, at=NOW, version=shown.version)
 
 
 def test_a_fingerprint_is_the_hash_of_the_canonical_question() -> None:
@@ -119,7 +119,7 @@ def test_the_state_at_a_time(changes: dict[str, Any], after: int, state: str) ->
 
 
 def test_only_an_approval_by_all_who_are_wanted_now_is_ready() -> None:
-    given = made("lead", state="approved", votes=(yes("lead"),))
+    given = made("lead", state="approved", votes=(yes(made("lead"), "lead"),))
     assert envelope.judge(given, BOUND, ("lead",), NOW).use == "ready"
     missing = envelope.judge(given, BOUND, ("lead", "security"), NOW)
     assert (missing.use, missing.fields) == ("mismatch", ("roles",))
@@ -148,7 +148,8 @@ def test_a_key_covers_roles(
 
 def test_roles_are_given_by_those_who_approve() -> None:
     no = Vote("app_3", approve=False, roles=("security",), at=NOW)
-    some_given = made("lead", "security", votes=(yes("lead", "intern"), no))
+    asked = made("lead", "security")
+    some_given = replace(asked, votes=(yes(asked, "lead", "intern"), no))
     assert some_given.approved_roles == ("lead",)
     assert some_given.missing_roles == ("security",)
     assert some_given.denial == no
@@ -166,6 +167,7 @@ def test_the_last_of_the_named_roles_approves() -> None:
     say: Any = {"approve": True, "reason": None, "now": NOW}
     first, vote = envelope.cast(made("lead", "security"), "app_2", ("lead",), **say)
     assert (first.state, first.decided_at, vote.roles) == ("pending", None, ("lead",))
+    assert (vote.version, vote.person) == (first.version, None)
     second, _ = envelope.cast(first, "app_3", ("*",), **say)
     assert (second.state, second.decided_at) == ("approved", NOW)
     denied, _ = envelope.cast(first, "app_2", ("lead",), approve=False, reason="no", now=NOW + 1)
@@ -178,6 +180,8 @@ def test_the_last_of_the_named_roles_approves() -> None:
         ("app_2", ("lead",), {}, None),
         ("app_1", ("*",), {}, "forbidden"),
         ("app_2", ("*",), {"owner": "app_2"}, "forbidden"),
+        ("app_2", ("*",), {"owner": "app_3", "asker": "app_2"}, "forbidden"),
+        ("app_2", ("*",), {"owner": "app_3", "asker": "app_3"}, None),
         ("app_2", ("intern",), {}, "forbidden"),
         ("app_2", ("lead",), {"state": "denied", "decided_at": NOW}, "already_decided"),
         ("app_2", ("lead",), {"expires_at": NOW}, "already_decided"),
@@ -192,6 +196,106 @@ def test_whose_answer_does_not_count(
     approve = answer == "approve"
     found = envelope.objection(made(**changes), operator, covers, approve=approve, now=NOW)
     assert (None if found is None else found.code) == code
+
+
+def test_an_account_counts_as_the_person_that_it_counts_as() -> None:
+    asked = made(owner="app_3", asker="app_4")
+    for approve in (True, False):
+        found = envelope.objection(asked, "app_2", ("*",), approve=approve, now=NOW, person="app_4")
+        assert found is not None
+        assert "nomos operators confirm app_2" in found.message
+        say: Any = {"approve": approve, "now": NOW}
+        assert envelope.objection(asked, "app_2", ("*",), person="app_2", **say) is None
+
+
+SHOWN: dict[str, Any] = {
+    "bound": BOUND | {"args": {"title": "It works"}},
+    "sent": {"title": "It broke "},
+    "purpose": "ship to prod",
+    "roles": ("lead", "security"),
+    "policies": ("careful", "more"),
+    "reason": "because",
+    "expires_at": NOW + 1,
+}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_whatever_is_shown_makes_another_version(name: str) -> None:
+    first = made()
+    other = made(**{name: SHOWN[name]}) if name != "roles" else made("lead", "security")
+    assert other.version != first.version
+    vote = yes(first, "lead")
+    assert first.counts(vote)
+    assert not other.counts(vote)
+    assert envelope.unseen(other, first.version) is not None
+    assert envelope.unseen(other, other.version) is None
+
+
+def test_what_becomes_of_a_question_makes_no_other_version() -> None:
+    first = made()
+    vote = yes(first, "lead")
+    after = replace(first, votes=(vote,), state="approved", decided_at=NOW, revoked=True)
+    assert after.version == first.version
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stands": False},
+        {"version": None},
+        {"version": "0" * 64},
+        {"operator": "app_9"},
+        {"person": "app_9"},
+        {"approve": False},
+    ],
+)
+def test_what_is_no_approval(change: dict[str, Any]) -> None:
+    asked = made(asker="app_9")
+    assert asked.counts(yes(asked, "lead"))
+    assert not asked.counts(replace(yes(asked, "lead"), **change))
+
+
+def test_a_question_that_is_asked_for_more_reasons_ends_no_later() -> None:
+    then = made(reason="one", purpose="a")
+    more = made("security", policies=("other",), reason="two", purpose="b", expires_at=NOW + 5)
+    after = envelope.widened(then, more)
+    assert (after.roles, after.policies) == (("lead", "security"), ("careful", "other"))
+    assert (after.reason, after.purpose, after.expires_at) == ("one; two", "b", NOW + 5)
+    assert after.version not in (then.version, more.version)
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "same"),
+    [
+        ({"a": "x"}, {"a": "x"}, True),
+        ({"a": "x"}, {"a": "y"}, False),
+        ({"a": "x", "b": "y"}, {"a": "x"}, True),
+        ({"a": "x"}, {"a": "x", "b": "y"}, True),
+        ({"a": "x", "b": 1}, {"a": "x", "b": True}, False),
+        ({}, {"a": "x"}, True),
+    ],
+)
+def test_a_field_that_is_left_out_is_open(
+    then: dict[str, Any],
+    now: dict[str, Any],
+    same: bool,  # noqa: FBT001
+) -> None:
+    one, other = BOUND | {"resource": then}, BOUND | {"resource": now}
+    assert envelope.same_resource(one, other) is same
+
+
+def test_a_deed_is_the_tenants_command() -> None:
+    deed = envelope.deed(BOUND)
+    for change in (
+        {"args": None},
+        {"app": "app_9"},
+        {"ttl": 1},
+        {"agentDid": "x"},
+        {"context": {}},
+    ):
+        assert envelope.deed(BOUND | change) == deed
+    assert envelope.deed(BOUND | {"command": "/a"}) != deed
+    assert envelope.deed(BOUND | {"tenant": "b"}) != deed
 
 
 def test_a_view_leaves_out_what_there_is_not() -> None:

@@ -1,0 +1,184 @@
+"""What operators may do to accounts, keys, grants and services: one table. Pure.
+
+Every route that acts on something of the tenant looks here. A row has alternatives, and one of
+them must hold in all of its conditions. What no row allows is refused.
+
+Roles of API keys (`agent`, `operator`, `auditor`) are checked before, by the table of routes.
+Agents without an operator's key may revoke what is their own, which their chains prove.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from nomos.server.control.errors import Refusal
+from nomos.server.storage.apps import EVERY_ROLE, ApiKey
+
+Act = Literal["register", "rotate", "disable", "confirm", "revoke", "remove", "change"]
+
+Kind = Literal[
+    "agent's app",
+    "auditor",
+    "operator",
+    "agent",
+    "delegation",
+    "approval",
+    "issuer key",
+    "service",
+    "PDP",
+    "policies",
+]
+
+Condition = Literal[
+    "any operator",
+    "covers a role",
+    "covers `*`",
+    "covers all that it covers",
+    "covers a role that it needs",
+    "registered it",
+    "registered its app",
+    "itself",
+    "another operator",
+    "the server made it",
+    "not confirmed as another person's",
+    "outside of its line",
+    "never",
+]
+
+Rule = tuple[tuple[Condition, ...], ...]
+
+_OTHERS_APP: Final[Rule] = (("registered it",), ("covers a role",))
+_OF_AN_APP: Final[Rule] = (("registered its app",), ("covers a role",))
+_KEY: Final[Rule] = (("registered it",), ("covers `*`", "the server made it"))
+_EVERY: Final[Rule] = (("covers `*`",),)
+
+TABLE: Final[Mapping[tuple[Act, Kind], Rule]] = {
+    ("register", "agent's app"): (("any operator",),),
+    ("register", "auditor"): (("any operator",),),
+    ("register", "operator"): (("covers all that it covers",),),
+    ("rotate", "agent's app"): _KEY,
+    ("rotate", "auditor"): _KEY,
+    ("rotate", "operator"): (
+        ("itself",),
+        ("registered it", "covers all that it covers", "not confirmed as another person's"),
+    ),
+    ("disable", "agent's app"): _OTHERS_APP,
+    ("disable", "auditor"): _OTHERS_APP,
+    ("disable", "operator"): (("another operator", "covers all that it covers"),),
+    ("confirm", "operator"): (("covers all that it covers", "outside of its line"),),
+    ("revoke", "agent's app"): _OTHERS_APP,
+    ("revoke", "auditor"): _OTHERS_APP,
+    ("revoke", "operator"): (("itself",), ("covers all that it covers",)),
+    ("revoke", "agent"): _OF_AN_APP,
+    ("revoke", "delegation"): _OF_AN_APP,
+    ("revoke", "approval"): (("registered its app",), ("covers a role that it needs",)),
+    ("revoke", "issuer key"): _EVERY,
+    ("revoke", "service"): (("never",),),
+    ("revoke", "PDP"): (("never",),),
+    ("rotate", "issuer key"): _EVERY,
+    ("register", "service"): _EVERY,
+    ("remove", "service"): _EVERY,
+    ("change", "policies"): _EVERY,
+}
+
+_SENTENCES: Final[Mapping[tuple[Act, Kind], str]] = {
+    ("rotate", "agent's app"): "an agent's key is replaced by the operator who registered its app; "
+    "that of an app which the server made, by one who covers every role",
+    ("rotate", "auditor"): "an auditor's key is replaced by the operator who registered it",
+    ("rotate", "operator"): "an operator's key is replaced by that operator, or by who registered "
+    "it until it is confirmed as another person's",
+    ("confirm", "operator"): "an account is confirmed by an operator outside of its line, which "
+    "are all who registered it, directly or through others, and all that it registered; or on the "
+    "server's machine: nomos operators confirm {id}",
+    ("revoke", "service"): "{id} is a registered service, which grants are made out to: remove it "
+    "first (nomos services remove NAME), and register it with another key",
+    ("revoke", "PDP"): "{id} is this server's own PDP, and nothing could be called any more",
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is acted on.
+
+    `owner` is who registered the app that it is or belongs to, `covers` the roles that it answers
+    for, `roles` those that it needs, `outside` whether the operator is outside of its line.
+    """
+
+    kind: Kind
+    id: str
+    owner: str | None = None
+    covers: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    confirmed: bool = False
+    outside: bool = False
+
+
+def check(operator: ApiKey, act: Act, target: Target) -> None:
+    """Raise Refusal unless the table lets this operator do this."""
+    rule, facts = TABLE.get((act, target.kind), (("never",),)), _facts(operator, target)
+    if any(all(facts[each] for each in every) for every in rule):
+        return
+    raise Refusal("forbidden", _sentence(operator, act, target, rule))
+
+
+def covers_every(operator: ApiKey) -> bool:
+    """Whether the operator answers for every role."""
+    return EVERY_ROLE in operator.covers
+
+
+def beyond(operator: ApiKey, covers: tuple[str, ...]) -> list[str]:
+    """Those of these roles that the operator does not answer for."""
+    return [] if covers_every(operator) else sorted(set(covers) - set(operator.covers))
+
+
+def _facts(operator: ApiKey, target: Target) -> dict[Condition, bool]:
+    """Which conditions hold."""
+    registered = target.owner == operator.app
+    return {
+        "any operator": True,
+        "covers a role": bool(operator.covers),
+        "covers `*`": covers_every(operator),
+        "covers all that it covers": not beyond(operator, target.covers),
+        "covers a role that it needs": any(not beyond(operator, (r,)) for r in target.roles),
+        "registered it": registered,
+        "registered its app": registered,
+        "itself": target.id == operator.app,
+        "another operator": target.id != operator.app,
+        "the server made it": target.owner is None,
+        "not confirmed as another person's": not target.confirmed,
+        "outside of its line": target.outside,
+        "never": False,
+    }
+
+
+def _sentence(operator: ApiKey, act: Act, target: Target, rule: Rule) -> str:
+    """Why not, and who could."""
+    yours = ", ".join(operator.covers) or "no role"
+    wanted = {each for every in rule for each in every}
+    missing = beyond(operator, target.covers)
+    if "covers all that it covers" in wanted and missing:
+        what = "every role" if EVERY_ROLE in missing else ", ".join(missing)
+        return (
+            f"that key answers for {what}, and yours does not: an operator who covers as much can "
+            "do this"
+        )
+    known = _SENTENCES.get((act, target.kind))
+    if known is not None:
+        return known.format(id=target.id)
+    if rule == _EVERY:
+        return (
+            "this decides what people are asked, so it needs an operator's key that covers every "
+            f"role ({EVERY_ROLE}); yours covers {yours}"
+        )
+    needed = " or ".join(target.roles) or "some role"
+    return (
+        f"to {act} this {target.kind} takes the operator who registered its app, or one who "
+        f"covers {needed}; yours covers {yours}"
+    )
+
+
+def in_words(rule: Rule) -> str:
+    """A rule as the documentation has it."""
+    return "; or ".join(" and ".join(every) for every in rule)

@@ -1,0 +1,110 @@
+"""Operators, managed on the server's own machine: who can write its data folder can do this.
+
+It is the way back when no operator is left who covers every role, and the way to confirm accounts
+where there is no operator outside of their line. The server may be running meanwhile: it reads
+accounts afresh for each request. Each act is on record, with `server` as who did it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nomos.audit.record import Record
+from nomos.errors import ConfigurationError
+from nomos.models import Secret
+from nomos.server.control import credentials, lines
+from nomos.server.control.apps import MAX_APPS
+from nomos.server.folder import check_owned
+from nomos.server.storage.app_store import Registered
+from nomos.server.storage.apps import EVERY_ROLE, SERVER
+from nomos.server.storage.engine import FILE
+from nomos.server.storage.records import new_receipt_id
+from nomos.server.storage.store import Store
+from nomos.server.storage.tenants import DEFAULT
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An operator's account, and the account that it counts as (`lines`)."""
+
+    registered: Registered
+    counts_as: str
+
+
+async def listed(data: Path) -> list[Listed]:
+    """Return the operators' accounts, the oldest first."""
+    async with _opened(data) as store:
+        found = [each for each in await store.apps.all(DEFAULT) if each.role == "operator"]
+        accounts = await store.apps.accounts(*(each.app.id for each in found))
+        return [Listed(each, lines.person(accounts, each.app.id)) for each in found]
+
+
+async def confirm(data: Path, ident: str) -> Registered:
+    """Confirm that an account is another person's than who registered it; twice is harmless.
+
+    Raises ConfigurationError for an account that cannot be, KeyShown while its maker has its key.
+    """
+    async with _opened(data) as store:
+        found = await store.apps.find(DEFAULT, ident)
+        if found is None or found.role != "operator":
+            raise ConfigurationError(
+                f"there is no operator {ident!a}: see nomos operators list", setting="ID"
+            )
+        if found.disabled_at is not None or found.app.owner is None:
+            why = "is disabled" if found.disabled_at is not None else "was made by the server"
+            message = f"{ident} {why}, so there is nothing to confirm"
+            raise ConfigurationError(message, setting="ID")
+        await store.apps.confirm(DEFAULT, ident, SERVER, _receipt("confirm", found))
+        after = await store.apps.find(DEFAULT, ident)
+        assert after is not None, "apps are never removed"
+        return after
+
+
+async def create(
+    data: Path, name: str, covers: Sequence[str] = (EVERY_ROLE,)
+) -> tuple[Registered, Secret]:
+    """Register an operator that nobody else registered; return it and its API key, shown once."""
+    async with _opened(data) as store:
+        covered = tuple(sorted(set(covers)))
+        issued = credentials.issue(name, "operator", DEFAULT, time.time(), covers=covered)
+        made = Registered(issued.app, "operator", covered)
+        # Above the most that requests may register: this is the way back in.
+        await store.apps.create(issued.app, issued.key, 2 * MAX_APPS, _receipt("create", made))
+        return made, issued.text
+
+
+@asynccontextmanager
+async def _opened(data: Path) -> AsyncIterator[Store]:
+    if not (data / FILE).is_file():
+        raise ConfigurationError(
+            f"{data} is no data folder of a server: there is no {FILE} in it. Name the one that "
+            "the server was started with",
+            setting="--data",
+        )
+    check_owned(data)
+    store = Store(data)
+    try:
+        await store.migrate()
+        yield store
+    finally:
+        await store.close()
+
+
+def _receipt(act: str, about: Registered) -> Record:
+    at = int(time.time() * 1000)
+    detail: dict[str, Any] = {"name": about.app.name, "role": about.role}
+    return Record(
+        id=new_receipt_id(at),
+        tenant=DEFAULT,
+        kind="app",
+        at=at,
+        app=about.app.id,
+        actor=SERVER,
+        act=act,
+        detail=detail | {"covers": list(about.covers)},
+    )

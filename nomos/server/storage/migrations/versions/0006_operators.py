@@ -1,0 +1,74 @@
+"""Who counts as whom, what a vote was for, which app an agent belongs to, wider denials.
+
+No account is confirmed by this: those that an operator registered count as that operator until
+somebody confirms them. Approvals that were given before say nothing of what was shown, and are
+asked for again. An agent belongs to the app that asked for it first, by the record.
+"""
+
+import hashlib
+import json
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+AT_ONCE = 1000
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("apps") as apps:
+        apps.add_column(sa.Column("confirmed_at", sa.BigInteger))
+        apps.add_column(sa.Column("confirmed_by", sa.String(64)))
+    with op.batch_alter_table("votes") as votes:
+        votes.add_column(sa.Column("version", sa.String(64)))
+    op.create_table(
+        "agents",
+        sa.Column("tenant", sa.String(64), nullable=False),
+        sa.Column("did", sa.String(128), nullable=False),
+        sa.Column("app", sa.String(64), nullable=False),
+        sa.Column("at", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "did", name=op.f("pk_agents")),
+    )
+    _deeds()
+    _agents()
+
+
+def _deeds() -> None:
+    connection = op.get_bind()
+    envelopes = sa.table("envelopes", sa.column("id"), sa.column("question"), sa.column("deed"))
+    for row in connection.execute(sa.select(envelopes.c.id, envelopes.c.question)).all():
+        bound = json.loads(row.question)["bound"]
+        named = {name: bound.get(name) for name in ("command", "tenant")}
+        text = json.dumps(named, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        deed = hashlib.sha256(text.encode()).hexdigest()
+        connection.execute(envelopes.update().where(envelopes.c.id == row.id).values(deed=deed))
+
+
+def _agents() -> None:
+    """Each agent's first decision says whose it is."""
+    connection = op.get_bind()
+    records = sa.table("records", *map(sa.column, ("tenant", "seq", "kind", "app", "at", "text")))
+    agents = sa.table("agents", *map(sa.column, ("tenant", "did", "app", "at")))
+    known: set[tuple[str, str]] = set()
+    decisions = (
+        sa.select(records.c.tenant, records.c.app, records.c.at, records.c.text)
+        .where(records.c.kind == "decision", records.c.app.is_not(None))
+        .order_by(records.c.tenant, records.c.seq)
+    )
+    for row in connection.execute(decisions).yield_per(AT_ONCE):
+        did = json.loads(row.text).get("agent")
+        if isinstance(did, str) and len(did) <= 128 and (row.tenant, did) not in known:
+            known.add((row.tenant, did))
+            connection.execute(
+                agents.insert().values(tenant=row.tenant, did=did, app=row.app, at=row.at)
+            )
+
+
+def downgrade() -> None:
+    raise NotImplementedError(
+        "who was confirmed, and what votes were for, would be lost; restore a backup"
+    )
