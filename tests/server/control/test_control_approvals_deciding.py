@@ -179,7 +179,8 @@ async def test_a_wrong_answer_counts_as_none(
     envelope = await asked(plane, **ISSUE)
     lead = await operator(plane, "lead")
     path = f"/v1/approvals/{envelope}/decide"
-    reply = await plane.client.post(path, json=sent, headers=lead)
+    body = {"version": (await seen(plane, envelope))["version"], **sent}
+    reply = await plane.client.post(path, json=body, headers=lead)
     assert (reply.status_code, reply.json()["fields"]) == (400, [field])
     assert (await seen(plane, envelope))["state"] == "pending"
 

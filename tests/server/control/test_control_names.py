@@ -1,0 +1,99 @@
+"""Names that an app may not use as it likes: other apps' agents, the server's keys, families."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from server.control.conftest import POLICY
+
+from nomos._wire import GenerateKey, GenerateKeyAnswer
+from nomos.server.storage.tenants import DEFAULT
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from server.control.conftest import OpenPlane, Plane
+
+    from nomos._io.signer import AsyncSigner
+
+pytestmark = pytest.mark.anyio
+
+REPO = {"provider": "github", "owner": "acme", "repo": "app"}
+CREW = """
+@id("crew") forbid(principal, action == Action::"/github/pr/list", resource is Github)
+unless { principal.swarmId like "*/crew" };
+"""
+
+
+@pytest.fixture
+async def plane(tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane) -> AsyncIterator[Plane]:
+    async with open_plane(tmp_path / "data", signer, policy=POLICY + CREW) as plane:
+        yield plane
+
+
+async def key(signer: AsyncSigner) -> str:
+    answer = await signer.ask(GenerateKey())
+    assert isinstance(answer, GenerateKeyAnswer)
+    return answer.key
+
+
+async def test_an_agent_belongs_to_the_app_that_asked_for_it_first(
+    plane: Plane, agent: str
+) -> None:
+    other = await plane.another()
+    assert (await plane.ask(agentDid=agent)).json()["decision"] == "allow"
+    rows = len(await plane.receipts())
+    for question in ({}, {"command": "/github/pr/create"}, {"resource": {"repo": "archive"}}):
+        reply = await plane.ask(other, agentDid=agent, **question)
+        if reply.status_code != 400:
+            assert (reply.status_code, reply.json()["error_code"]) == (403, "forbidden")
+            assert reply.json()["fields"] == ["agentDid"]
+            assert "a key of its own" in reply.json()["error"]
+    assert len(await plane.receipts()) == rows
+    assert (await plane.ask(agentDid=agent)).json()["decision"] == "allow"
+    assert await plane.system.store.apps.agent_app(DEFAULT, agent) == plane.app
+
+
+async def test_the_key_that_the_server_keeps_for_an_app_is_no_other_apps(plane: Plane) -> None:
+    receipt = (await plane.ask()).json()["receiptId"]
+    record = await plane.system.store.receipt(DEFAULT, receipt)
+    assert record is not None
+    refused = await plane.ask(await plane.another(), agentDid=record.agent)
+    assert refused.status_code == 403
+
+
+async def test_two_apps_that_ask_for_one_agent_at_once(plane: Plane, signer: AsyncSigner) -> None:
+    apps = [await plane.another() for _ in range(4)]
+    for _ in range(3):
+        did = await key(signer)
+        replies = await asyncio.gather(*(plane.ask(who, agentDid=did) for who in apps))
+        assert sorted(reply.status_code for reply in replies) == [200, 403, 403, 403]
+
+
+async def test_a_key_of_the_server_is_no_agent(plane: Plane) -> None:
+    for did in (plane.system.pdp_did, plane.system.issuer_did):
+        reply = await plane.ask(agentDid=did)
+        assert (reply.status_code, reply.json()["fields"]) == (400, ["agentDid"])
+
+
+async def test_a_family_is_named_by_its_app_and_the_label(plane: Plane, agent: str) -> None:
+    listing = {"command": "/github/pr/list", "resource": REPO, "agentDid": agent}
+    assert (await plane.ask(**listing)).json()["decision"] == "deny"
+    answer = (await plane.ask(**listing, swarmId="crew")).json()
+    lineage = plane.payload(answer["chain"][0])["meta"]["lineage"]
+    assert lineage["swarmId"] == f"{plane.app}/crew"
+    other = await plane.another()
+    theirs = (await plane.ask(other, **{**listing, "agentDid": ...}, swarmId="crew")).json()
+    found = await plane.system.store.receipt(DEFAULT, theirs["receiptId"])
+    assert found is not None
+    assert found.detail["swarm"] not in (None, f"{plane.app}/crew")
+    assert str(found.detail["swarm"]).endswith("/crew")
+
+
+async def test_no_label_is_another_apps(plane: Plane) -> None:
+    for label in (f"{plane.app}/crew", "app_1/crew", "/crew"):
+        reply = await plane.ask(await plane.another(), swarmId=label)
+        assert (reply.status_code, reply.json()["fields"]) == (400, ["swarmId"])
