@@ -103,6 +103,19 @@ def test_odd_meta_is_nothing(odd: object) -> None:
         assert found.receipt is None
 
 
+CREW = "app_1123456789abcdefghjkmnpqrs/crew"
+BARE = (
+    "crew",
+    "/crew",
+    "app_1/crew",
+    CREW + "/b",
+    CREW + "\n",
+    "app_1123456789abcdefghjkmnpqrs/",
+    "app_01m7abcdefghjkmnpqrstvwxyz/a b",
+)
+"""Labels that name no app: they could be anybody's."""
+
+
 # Who stands behind it
 
 
@@ -122,11 +135,11 @@ def test_a_child_has_all_between_it_and_the_issuer_behind_it() -> None:
 
 
 def test_a_root_that_took_a_chain_s_place_carries_it_on() -> None:
-    lineage = {"root": "a", "invokedBy": ["a", "b"], "depth": 2, "swarmId": "crew"}
+    lineage = {"root": "a", "invokedBy": ["a", "b"], "depth": 2, "swarmId": CREW}
     links = chain("c", "d", meta={"lineage": lineage})
     found = descent(verified(links, depth=4), links)
     assert (found.root, found.invoked_by, found.depth) == ("a", ("a", "b", "c"), 3)
-    assert found.swarm == "crew"
+    assert found.swarm == CREW
 
 
 # What is recorded of links
@@ -162,7 +175,11 @@ def test_what_a_link_inherits_is_recorded_of_it() -> None:
 
 
 def test_a_label_is_recorded_if_somebody_chose_one() -> None:
-    for meta, label in (({}, None), ({"lineage": {"root": "a", "swarmId": "crew"}}, "crew")):
+    for meta, label in (
+        ({}, None),
+        ({"lineage": {"root": "a", "swarmId": CREW}}, CREW),
+        *(({"lineage": {"root": "a", "swarmId": bare}}, None) for bare in BARE),
+    ):
         links = chain("a", "b", meta=meta)
         (row,) = delegation_records("acme", descent(verified(links), links), links, 7)
         assert row.detail.get("swarm") == label

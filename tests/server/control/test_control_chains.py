@@ -31,7 +31,7 @@ when { principal.invokedBy.contains(principal.rootAgent) };
 
 @id("named")
 forbid(principal, action == Action::"/github/release/create", resource is Github)
-unless { principal.delegationDepth == 0 || principal.swarmId == "blue" };
+unless { principal.delegationDepth == 0 || principal.swarmId like "*/blue" };
 """
 LIST: Final = "/github/issue/list"
 WAYS: Final = ("with an API key", "with the chain alone")
@@ -191,14 +191,14 @@ async def test_a_swarm_is_named_by_its_root_and_inherited(
         "root": root.did,
         "invokedBy": [],
         "depth": 0,
-        "swarmId": "blue",
+        "swarmId": f"{plane.app}/blue",
     }
     answer = await allowed(way, child, "/github/release/create", swarmId="blue")
-    assert plane.payload(answer["chain"][0])["meta"]["lineage"]["swarmId"] == "blue"
+    assert plane.payload(answer["chain"][0])["meta"]["lineage"]["swarmId"] == f"{plane.app}/blue"
     reply = await ask(way, child, swarmId="red")
     assert (reply.status_code, reply.json()["fields"]) == (400, ["swarmId"])
     decisions = [row for row in await plane.receipts() if row.kind == "decision"]
-    assert [row.detail["swarm"] for row in decisions] == ["blue", "blue"]
+    assert [row.detail["swarm"] for row in decisions] == [f"{plane.app}/blue"] * 2
 
 
 async def test_a_swarm_without_a_name_has_its_first_receipt_s(

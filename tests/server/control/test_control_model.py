@@ -94,6 +94,7 @@ class Driver:
         self._runner = runner
         self._signer = signer
         self._seeds = itertools.count(1)
+        self.runs = itertools.count()
         self.plane = plane
         self.seen: Counter[str] = Counter()
         self.people = {who: self.run(operator(plane, *roles)) for who, roles in COVERS.items()}
@@ -131,6 +132,8 @@ class Approvals(RuleBasedStateMachine):
         self.plane = driver.plane
         self.agents = [driver.new_agent(), driver.new_agent()]
         self.app = driver.run(self.plane.another())
+        # A denial is for every app's question about one repository: each run has its own.
+        self.repo = {**ISSUE["resource"], "repo": f"repo-{next(driver.runs)}"}
         self.app_id = self.app["authorization"].removeprefix("Bearer nomos_").rpartition("_")[0]
         self.known: dict[str, Known] = {}
         self.revoked: set[str] = set()
@@ -218,7 +221,7 @@ class Approvals(RuleBasedStateMachine):
     def _ask(self, question: Question, purpose: str | None, envelope: str | None) -> str | None:
         """Ask, hold the answer against the model, and return the envelope it names."""
         agent, title = question
-        body = {**ISSUE, "args": {"title": title}, "agentDid": agent}
+        body = {**ISSUE, "resource": self.repo, "args": {"title": title}, "agentDid": agent}
         body |= {} if envelope is None else {"cosignerEnvelopeId": envelope}
         body |= {} if purpose is None else {"purpose": purpose}
         known = self.known.get(envelope or "")
@@ -247,8 +250,10 @@ class Approvals(RuleBasedStateMachine):
             self.known[envelope] = Known(question, self._now + 900, set(NEEDED[purpose]))
             return
         assert known.question == question
-        if known.waits(self._now):
+        if known.waits(self._now) and not known.roles >= NEEDED[purpose]:
+            # It is another text to decide on, which nobody has approved yet.
             known.roles |= NEEDED[purpose]
+            known.approved = set()
 
     def _post(self, key: str, body: dict[str, Any]) -> dict[str, Any]:
         headers = {**self.app, "idempotency-key": key}

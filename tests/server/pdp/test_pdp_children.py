@@ -326,13 +326,16 @@ def test_a_child_cannot_pass_for_a_root(world: World, did: Did) -> None:
 
 def test_policy_sees_the_family(world: World, did: Did) -> None:
     """Its label as the issuer signed it, or the receipt it began with; none for a root agent."""
-    crew = {"lineage": {"root": did(), "depth": 0, "swarmId": "crew"}}
+    label = "app_1123456789abcdefghjkmnpqrs/crew"
+    crew = {"lineage": {"root": did(), "depth": 0, "swarmId": label}}
+    bare = {"lineage": {"root": did(), "depth": 0, "swarmId": "crew"}}
     nameless, named = root(world, did(), path=None), root(world, did(), path=None, meta=crew)
-    mine = {"lineage": {"root": did(), "depth": 0, "swarmId": "crew"}}
+    mine = {"lineage": {"root": did(), "depth": 0, "swarmId": label}}
     impostor = nameless.hand(did(), READ, None, meta=mine)
     child, other = named.hand(did(), READ, None), nameless.hand(did(), READ, None)
     assert told(named.read("crew/f")) == told(child.read("crew/f")) == ALLOWED
-    for agent in (nameless, other, impostor):
+    unnamed = root(world, did(), path=None, meta=bare)
+    for agent in (nameless, other, impostor, unnamed):
         assert told(agent.read("crew/f")) == (403, "policy_denied", None)
     assert told(nameless.read("kept/f")) == ALLOWED
     assert told(other.read("kept/f")) == (403, "policy_denied", None)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from server.pdp.conftest import World
 
 Did = Callable[[], str]
+NIGHT = f"{APP}/night-shift"
 
 
 @pytest.fixture(autouse=True)
@@ -153,16 +154,18 @@ def test_a_child_that_policy_refuses_is_recorded_as_one(world: World, did: Did) 
 def test_a_root_that_took_the_place_of_a_chain_keeps_the_family(world: World, did: Did) -> None:
     """A child that asked for itself holds one delegation, and its family is still its root's."""
     eldest, holder = did(), did()
-    lineage = {"root": eldest, "invokedBy": [eldest], "depth": 1, "swarmId": "night-shift"}
+    lineage = {"root": eldest, "invokedBy": [eldest], "depth": 1, "swarmId": NIGHT}
     again = root(world, holder, meta={"lineage": lineage}, prf=["1" * 64, "2" * 64])
     (row,) = world.receipts(again.read("notes/f"))
     assert (row.agent, row.root, row.parent) == (holder, eldest, RECEIPT)
     child = again.hand(did())
     child.read("notes/f")
     link = links(world, replace(again, did=eldest))[child.cid]
-    assert link.detail == {"by": holder, "depth": 2, "swarm": "night-shift"}
+    assert link.detail == {"by": holder, "depth": 2, "swarm": NIGHT}
     swarms = world.store.store.swarms
-    assert world.run(swarms.roots_of("acme", "night-shift")) == (eldest,)
+    for label in (NIGHT, "night-shift"):
+        assert world.run(swarms.roots_of("acme", label)) == (eldest,)
+    assert world.run(swarms.roots_of("acme", "shift")) == ()
     assert world.run(swarms.roots_of("acme", child.did)) == (eldest,)
 
 
