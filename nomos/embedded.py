@@ -136,7 +136,8 @@ class EmbeddedServer:
         system = await System.open(settings, AsyncSigner(shared()))
         try:
             for issued in (self._issued, self._operator):
-                await system.store.add_app(issued.app, issued.key)
+                # With a folder that is kept, this is the app of the last start once more.
+                await system.store.add_app(issued.app, issued.key, succeeds=True)
             await system.register_services(self._services)
             await serve(system, *self._sockets, stop=self._stop)
         finally:

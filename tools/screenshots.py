@@ -164,7 +164,9 @@ def _questions(server: embedded.EmbeddedServer, operator: httpx.Client) -> list[
     }
     for name, (ident, _) in settled.items():
         approve = name != "result-denied"
-        said = {"approve": approve, "reason": "Checked with Ana." if approve else "Not in ours."}
+        reason = "Checked with Ana." if approve else "Not in ours."
+        version = operator.get(f"/v1/approvals/{ident}").raise_for_status().json()["version"]
+        said = {"approve": approve, "reason": reason, "version": version}
         operator.post(f"/v1/approvals/{ident}/decide", json=said).raise_for_status()
     ask.again(*settled["result-used"])
     short, _ = ask(

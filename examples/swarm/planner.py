@@ -87,7 +87,8 @@ def decide(guard: AuthGuard, question: Approval) -> None:
     print(f"  with {(question.args or {}).get('content')!r}")
     print(f"  why  {question.reason}")
     answer = input("Approve? [y/N] ")
-    guard.approvals.decide(question.id, approve=answer.strip().lower() == "y")
+    approve = answer.strip().lower() == "y"
+    guard.approvals.decide(question.id, approve=approve, version=question.version)
 
 
 def start(child: Child, program: str) -> subprocess.Popen[str]:

@@ -56,7 +56,10 @@ class Family:
 
     def holds(self, ident: str) -> bool:
         """Whether an agent, a record, a delegation or a label of that name is of this family."""
-        return ident in self._people or ident in self._known or ident in self._labels
+        if ident in self._people or ident in self._known or ident in self._labels:
+            return True
+        # A label may be given without the app that chose it.
+        return any(label.partition("/")[2] == ident for label in self._labels)
 
     @property
     def handed_on(self) -> bool:

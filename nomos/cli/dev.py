@@ -100,7 +100,7 @@ async def _key(
     """Return the key that this folder keeps in `file`, so that a restart changes nothing."""
     key = _kept(file)
     if key is None:
-        key = await system.create_app(name, role, covers)
+        key = await system.create_app(name, role, covers, succeeds=True)
         _keep(file, key)
         return key
     try:

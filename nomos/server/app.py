@@ -150,14 +150,15 @@ class System:
             raise unusable(settings.data, failure) from failure
 
     async def create_app(
-        self, name: str, role: Role = "agent", covers: Sequence[str] = ()
+        self, name: str, role: Role = "agent", covers: Sequence[str] = (), *, succeeds: bool = False
     ) -> Secret:
         """Register an app and return its API key, which is not kept and not shown again.
 
-        `covers` are the roles that an operator's app may answer for (`"*"`: all).
+        `covers` are the roles that an operator's app may answer for (`"*"`: all). If it `succeeds`
+        others of its name that the server made, their agents are its from now on.
         """
         issued = credentials.issue(name, role, DEFAULT, self._clock(), covers=covers)
-        await self.store.add_app(issued.app, issued.key)
+        await self.store.add_app(issued.app, issued.key, succeeds=succeeds)
         return issued.text
 
     async def register_services(self, dids: Mapping[str, str]) -> None:

@@ -231,8 +231,8 @@ def test_whoever_only_ever_sent_chains_that_do_not_hold_is_no_member() -> None:
 
 def test_a_family_is_found_by_its_agents_records_delegations_and_label() -> None:
     log = Log()
-    grant = log.grant(detail={"swarm": "nightly"})
-    link = log.link(log.root, A, grant, detail={"swarm": "nightly"})
+    grant = log.grant(detail={"swarm": "app_1/nightly"})
+    link = log.link(log.root, A, grant, detail={"swarm": "app_1/nightly"})
     call = log.call(A)
     other = Log("other")
     other.records = log.records
@@ -241,10 +241,12 @@ def test_a_family_is_found_by_its_agents_records_delegations_and_label() -> None
     for ident in (log.root, A, grant.id, link.id, call.id, link.cid, grant.cid):
         assert families.roots_of(str(ident)) == (log.root,)
     assert families.roots_of("nightly") == (other.root, log.root)
-    assert families.roots_of("daily") == ()
+    assert families.roots_of("app_1/nightly") == (log.root,)
+    for ident in ("daily", "app_1", "app_2/nightly", "/nightly"):
+        assert families.roots_of(ident) == ()
     assert [each.root for each in families.latest(9)] == [other.root, log.root]
     assert [each.root for each in families.latest(1)] == [other.root]
-    assert families.swarm(log.root).labels == ["nightly"]
+    assert families.swarm(log.root).labels == ["app_1/nightly"]
 
 
 def test_an_agents_own_family_comes_before_those_that_it_joined() -> None:

@@ -160,15 +160,15 @@ _KINDS: Final[Mapping[Kind, permissions.Kind]] = {
 async def _permitted(ports: Ports, operator: ApiKey, ident: str, app: str | None = None) -> None:
     """Refuse what the table of permissions does not let this operator revoke."""
     named = await ports.store.feed.named(operator.tenant, ident, app=app)
-    if named is None:
+    if named is None or (named.kind == "app" and named.role is None):
         raise Refusal("not_found", f"there is no {ident}")
     kind: permissions.Kind
     if ident == ports.pdp_did:
         kind = "PDP"
     elif named.service:
         kind = "service"
-    elif named.kind == "app":
-        kind = kind_of(named.role or "operator")
+    elif named.role is not None and named.kind == "app":
+        kind = kind_of(named.role)
     else:
         kind = _KINDS[named.kind]
     covers = named.covers if named.kind == "app" else ()

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 from nomos.errors import NomosError
 from nomos.server.control.lines import Account
-from nomos.server.storage.tables import api_keys, apps
+from nomos.server.storage.tables import agents, api_keys, apps
 
 Role = Literal["agent", "operator", "auditor"]
 
@@ -160,6 +160,14 @@ def accounts(connection: Connection, idents: Collection[str]) -> dict[str, Accou
 _ACCOUNTS: Final = sa.select(apps.c.id, apps.c.owner, apps.c.confirmed_at).where(
     apps.c.id.in_(sa.bindparam("ids", expanding=True))
 )
+
+
+def take_agents(connection: Connection, app: App) -> None:
+    """Give `app` the agents of those of its name that the server made before it."""
+    others = sa.select(apps.c.id).where(
+        apps.c.tenant == app.tenant, apps.c.owner.is_(None), apps.c.name == app.name
+    )
+    connection.execute(agents.update().where(agents.c.app.in_(others)).values(app=app.id))
 
 
 def disable(connection: Connection, tenant: str, app: str, now: int) -> bool:

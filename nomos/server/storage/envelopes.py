@@ -104,8 +104,11 @@ def stand(connection: Connection, draft: Envelope, now: int) -> Standing:
 
 
 def _more(found: Envelope, draft: Envelope) -> bool:
-    """Whether policy wants more people now, or for more reasons, than those asked know."""
-    return not (
+    """Whether policy wants more people now, for more reasons, or sooner, than those asked know."""
+    # The same policies may say something else by now.
+    same = set(draft.policies) == set(found.policies)
+    reworded = same and (draft.reason or "") not in (found.reason or "")
+    return reworded or not (
         set(draft.roles) <= set(found.roles)
         and set(draft.policies) <= set(found.policies)
         and draft.expires_at >= found.expires_at

@@ -190,11 +190,16 @@ class Store:
         """The API keys of an app."""
         return await self._database.read(lambda connection: apps.keys_of(connection, app))
 
-    async def add_app(self, app: App, key: ApiKey) -> None:
-        """Register an app with its first API key."""
+    async def add_app(self, app: App, key: ApiKey, *, succeeds: bool = False) -> None:
+        """Register an app with its first API key.
+
+        If it `succeeds` others of its name that the server made, their agents are its from now on.
+        """
 
         def work(connection: Connection) -> None:
             apps.add(connection, app)
+            if succeeds:
+                apps.take_agents(connection, app)
             apps.add_key(connection, new_ident("key", app.created_at * 1000), key, app.created_at)
 
         await self._database.write(work)

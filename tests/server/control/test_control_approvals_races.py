@@ -153,7 +153,9 @@ async def approve(folder: Path, idents: list[str]) -> None:
         return Record(f"evt_{after.id}", "default", "approval", racers.AT, envelope=after.id)
 
     for ident in idents:
-        ballot = Ballot("app_lead", ("lead",), approve=True)
+        asked = await store.envelopes.find("default", ident)
+        assert asked is not None
+        ballot = Ballot("app_lead", ("lead",), approve=True, version=asked.version)
         after = await store.envelopes.vote("default", ident, ballot, record, lambda *_: {})
         assert isinstance(after, Envelope)
         assert after.state == "approved"

@@ -73,6 +73,19 @@ async def test_two_apps_that_ask_for_one_agent_at_once(plane: Plane, signer: Asy
         assert sorted(reply.status_code for reply in replies) == [200, 403, 403, 403]
 
 
+async def test_an_app_that_the_server_makes_anew_keeps_its_agents(plane: Plane, agent: str) -> None:
+    await plane.ask(agentDid=agent)
+    for name, succeeds, status in (
+        ("tests", False, 403),
+        ("other", True, 403),
+        ("tests", True, 200),
+    ):
+        key = await plane.system.create_app(name, succeeds=succeeds)
+        who = {"authorization": f"Bearer {key.reveal()}"}
+        assert (await plane.ask(who, agentDid=agent)).status_code == status
+    assert (await plane.ask(agentDid=agent)).status_code == 403
+
+
 async def test_a_key_of_the_server_is_no_agent(plane: Plane) -> None:
     for did in (plane.system.pdp_did, plane.system.issuer_did):
         reply = await plane.ask(agentDid=did)

@@ -81,6 +81,20 @@ async def test_approvals_of_an_earlier_version_count_no_more(plane: Plane) -> No
     assert (await decide(plane, security, urgent)).json()["state"] == "approved"
 
 
+async def test_a_policy_that_says_something_else_by_now_makes_another_version(plane: Plane) -> None:
+    from nomos.policy.bundle import Source, load
+
+    envelope = await asked(plane, **ISSUE, purpose="x")
+    shown, live = await seen(plane, envelope), plane.system.live
+    text = (POLICY + MORE).replace("a lead reads new issues first", "the board wants to know")
+    live.activate(load((Source("policy.cedar", text),), live.bundle.catalog), 9, 9)
+    for _ in range(2):
+        assert await asked(plane, **ISSUE, purpose="x") == envelope
+    after = await seen(plane, envelope)
+    assert after["version"] != shown["version"]
+    assert after["reason"] == "a lead reads new issues first; the board wants to know"
+
+
 async def test_a_question_asked_again_in_the_same_way_stays_the_same(plane: Plane) -> None:
     envelope = await asked(plane, **ISSUE, purpose="urgent")
     shown = await seen(plane, envelope)

@@ -87,7 +87,8 @@ when { resource.path like "roots/*" && principal.delegationDepth > 0 };
 
 @id("one-crew")
 forbid(principal, action in Action::"/filesystem", resource is Filesystem)
-when { resource.path like "crew/*" } unless { principal.swarmId == "app_1123456789abcdefghjkmnpqrs/crew" };
+when { resource.path like "crew/*" }
+unless { principal.swarmId == "app_1123456789abcdefghjkmnpqrs/crew" };
 
 @id("families")
 forbid(principal, action in Action::"/filesystem", resource is Filesystem)

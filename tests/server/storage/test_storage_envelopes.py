@@ -60,7 +60,9 @@ def voted(after: Envelope, vote: Vote) -> Record:
 
 
 async def say(store: Store, *, approve: bool) -> Envelope | Objection | None:
-    ballot = Ballot("app_2", ("*",), approve, "because")
+    asked = await store.envelopes.find("default", "env_1")
+    version = "0" * 64 if asked is None else asked.version
+    ballot = Ballot("app_2", ("*",), approve, version, "because")
     return await store.envelopes.vote("default", "env_1", ballot, voted, show)
 
 
@@ -207,7 +209,7 @@ async def test_who_must_approve_too_by_now_sees_why(
 async def test_an_answer_that_does_not_count_leaves_nothing(store: Store) -> None:
     store.outbox.wanted = True
     await ask(store, draft())
-    nobody = Ballot("app_2", ("intern",), approve=True)
+    nobody = Ballot("app_2", ("intern",), approve=True, version=draft().version)
     refused = await store.envelopes.vote("default", "env_1", nobody, voted, show)
     assert isinstance(refused, Objection)
     found = await store.envelopes.find("default", "env_1")

@@ -16,7 +16,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Engine
 
 from nomos.errors import ConfigurationError
+from nomos.server.control.envelope import deed
 from nomos.server.redact import PATTERNS
+from nomos.server.storage import tables
 from nomos.server.storage.engine import open_writer
 from nomos.server.storage.migrate import upgrade
 from nomos.server.storage.tables import metadata
@@ -131,6 +133,57 @@ def test_the_migration_knows_every_credential_that_the_server_knows() -> None:
     assert {kind for kind, _ in script.module.SECRETS} <= {kind for kind, _ in PATTERNS}
     for secret in ("AKIAIOSFODNN7EXAMPLE", "_eyJhbGciOiJI.eyJzdWIiOiJ.abcdef", "npm_" + "a" * 36):
         assert "[REDACTED:" in script.module._redacted(secret)
+
+
+def test_accounts_votes_and_denials_of_an_older_database(engine: Engine) -> None:
+    bound = {"tenant": "t", "app": "app_1", "command": "/a/b", "resource": {"x": "é"}, "args": None}
+    with engine.begin() as connection:
+        to(connection, "0003")
+
+        def put(table: str, **row: object) -> None:
+            names, values = ", ".join(row), ", ".join(f":{name}" for name in row)
+            connection.execute(sa.text(f"INSERT INTO {table} ({names}) VALUES ({values})"), row)
+
+        put("tenants", id="t", issuer_did="did:key:i", created_at=1)
+        put("apps", id="app_2", tenant="t", name="Ada", owner="app_1", created_at=1)
+        put(
+            "envelopes",
+            id="env_1",
+            tenant="t",
+            app="app_1",
+            fingerprint="f",
+            deed="old",
+            state="denied",
+            question=json.dumps({"bound": bound}),
+            roles="[]",
+            policies="[]",
+            receipt_id="evt_1",
+            created_at=1,
+            expires_at=9,
+        )
+        put("votes", envelope="env_1", operator="app_2", approve=True, roles="[]", at=1)
+        rows = [("app_1", "did:a"), ("app_2", "did:a"), ("app_2", "did:b"), ("app_2", None)]
+        for seq, (app, did) in enumerate(rows):
+            text = json.dumps({"agent": did})
+            put(
+                "records",
+                tenant="t",
+                seq=seq,
+                id=f"evt_{seq}",
+                kind="decision",
+                at=seq,
+                app=app,
+                hash="h",
+                text=text,
+            )
+        upgrade(connection)
+        account = connection.execute(sa.select(tables.apps)).one()
+        vote = connection.execute(sa.select(tables.votes)).one()
+        asked = connection.execute(sa.select(tables.envelopes)).one()
+        agents = connection.execute(sa.select(tables.agents).order_by(tables.agents.c.did)).all()
+    assert (account.owner, account.confirmed_at, vote.version) == ("app_1", None, None)
+    assert asked.deed == deed(bound)
+    assert [(row.did, row.app) for row in agents] == [("did:a", "app_1"), ("did:b", "app_2")]
 
 
 def to(connection: sa.Connection, revision: str) -> None:
