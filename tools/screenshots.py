@@ -150,7 +150,10 @@ def _questions(server: embedded.EmbeddedServer, operator: httpx.Client) -> list[
     write = "/filesystem/file/write"
     settled = {
         "result-denied": ask(
-            "/github/issue/create", {**ACME}, {"title": "Hello", "body": "A test."}, "Try the API."
+            "/github/issue/create",
+            {**ACME, "repo": "website"},
+            {"title": "Hello", "body": "A test."},
+            "Try the API.",
         ),
         "result-approved": ask(
             "/github/issue/create",

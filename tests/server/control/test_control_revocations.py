@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from server.control.people import decide
 
 from nomos._core.feed import State, advance
 from nomos._io.signer import AsyncSigner
@@ -112,10 +113,8 @@ async def test_an_envelope_which_then_cannot_be_approved(plane: Plane) -> None:
     operator = await plane.another("operator")
     envelope = (await plane.ask(**PR)).json()["approvalEnvelopeId"]
     assert (await revoke(plane, operator, envelope)).json()["kind"] == "envelope"
-    reply = await plane.client.post(
-        f"/v1/approvals/{envelope}/decide", json={"approve": True}, headers=operator
-    )
-    assert reply.status_code in (403, 409)
+    reply = await decide(plane, operator, envelope)
+    assert told(reply) == (409, "already_decided")
     reply = await plane.ask(**PR, cosignerEnvelopeId=envelope)
     assert reply.json()["decision"] != "allow"
 
@@ -206,14 +205,15 @@ async def test_to_ask_for_an_agent_is_not_to_own_it(plane: Plane, agent: str) ->
 async def test_no_app_owns_a_key_that_others_rely_on(
     plane: Plane, agent: str, signer: AsyncSigner
 ) -> None:
-    """Though it may ask for an agent by that name, as for any other."""
+    """It asks for no agent by the name of a server's key; a service may be an agent, too."""
     operator = await plane.another("operator")
     old = plane.system.issuer_did
     await plane.client.post("/v1/keys/rotate", json={}, headers=operator)
     service = {"name": "alone", "did": agent, "url": "http://127.0.0.1:8789"}
     await plane.client.post("/v1/services", json=service, headers=operator)
     for did in (old, plane.system.issuer_did, plane.system.pdp_did, agent):
-        assert (await plane.ask(agentDid=did)).json()["decision"] == "allow"
+        asked = await plane.ask(agentDid=did)
+        assert asked.status_code == (200 if did == agent else 400)
         assert told(await revoke(plane, None, did)) == (404, "not_found")
     assert (await feed(plane))["entries"] == []
 
