@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from nomos.cli.app import app
 from nomos.server.control import credentials
 from nomos.server.control.credentials import authenticate
+from nomos.server.control.login import OPERATORS
 from nomos.server.storage.apps import EVERY_ROLE
 from nomos.server.storage.store import Store
 from nomos.server.storage.tenants import DEFAULT
@@ -108,7 +109,7 @@ def test_the_way_back_in(data: Path) -> None:
 
     async def used() -> Any:
         store = Store(data)
-        found = await authenticate(store, [f"Bearer {key}"], ("operator",))
+        found = await authenticate(store, [f"Bearer {key}"], OPERATORS)
         rows = await store.receipts(DEFAULT)
         await store.close()
         return found, rows
