@@ -286,13 +286,10 @@ def test_a_field_that_is_left_out_is_open(
 
 def test_a_deed_is_the_tenants_command() -> None:
     deed = envelope.deed(BOUND)
-    for change in (
-        {"args": None},
-        {"app": "app_9"},
-        {"ttl": 1},
-        {"agentDid": "x"},
-        {"context": {}},
-    ):
+    changes: list[dict[str, Any]] = [
+        *({"args": None}, {"app": "app_9"}, {"ttl": 1}, {"agentDid": "x"}, {"context": {}})
+    ]
+    for change in changes:
         assert envelope.deed(BOUND | change) == deed
     assert envelope.deed(BOUND | {"command": "/a"}) != deed
     assert envelope.deed(BOUND | {"tenant": "b"}) != deed
