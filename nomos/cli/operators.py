@@ -37,12 +37,12 @@ def list_(*, data: Data = DATA, as_json: AsJson = False) -> None:
     with server_extra("operators"):
         from nomos.server import operators
     for each in asyncio.run(operators.listed(data)):
-        row = _row(each.registered) | {"countsAs": each.counts_as}
+        row = _row(each.registered) | {"countsAs": list(each.counts_as)}
         if as_json:
             print(json.dumps(row))
         else:
             columns = (*(row["id"], row["state"], ",".join(row["covers"])), row["owner"] or "-")
-            print("\t".join((*columns, row["countsAs"], shown(row["name"]).plain)))
+            print("\t".join((*columns, ",".join(row["countsAs"]), shown(row["name"]).plain)))
 
 
 @group.command()

@@ -30,10 +30,10 @@ from nomos.server.storage.tenants import DEFAULT
 
 @dataclass(frozen=True)
 class Listed:
-    """An operator's account, and the account that it counts as (`lines`)."""
+    """An operator's account, and the accounts that it counts as (`lines`)."""
 
     registered: Registered
-    counts_as: str
+    counts_as: tuple[str, ...]
 
 
 async def listed(data: Path) -> list[Listed]:
@@ -41,7 +41,7 @@ async def listed(data: Path) -> list[Listed]:
     async with _opened(data) as store:
         found = [each for each in await store.apps.all(DEFAULT) if each.role == "operator"]
         accounts = await store.apps.accounts(*(each.app.id for each in found))
-        return [Listed(each, lines.person(accounts, each.app.id)) for each in found]
+        return [Listed(each, lines.persons(accounts, each.app.id)) for each in found]
 
 
 async def confirm(data: Path, ident: str) -> Registered:

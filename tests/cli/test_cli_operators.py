@@ -79,7 +79,7 @@ def test_an_account_counts_as_its_maker_until_it_is_confirmed_here(data: Path) -
     before = listed(data)
     olga, root = before["olga"], before["root"]
     assert set(before) == {"olga", "root"}
-    assert (olga["owner"], olga["countsAs"], olga["state"]) == (root["id"], root["id"], "active")
+    assert (olga["owner"], olga["countsAs"], olga["state"]) == (root["id"], [root["id"]], "active")
     refused = run("confirm", olga["id"], "--data", str(data))
     assert refused.exit_code != 0
     assert f"nomos apps rotate {olga['id']}" in refused.output
@@ -89,7 +89,7 @@ def test_an_account_counts_as_its_maker_until_it_is_confirmed_here(data: Path) -
     again = run("confirm", olga["id"], "--data", str(data), "--json")
     assert json.loads(again.stdout)["confirmedBy"] == "server"
     after = listed(data)["olga"]
-    assert (after["countsAs"], after["state"]) == (olga["id"], "confirmed")
+    assert (after["countsAs"], after["state"]) == ([olga["id"]], "confirmed")
     plain = run("list", "--data", str(data)).stdout.splitlines()
     assert plain[1].split("\t")[:2] == [olga["id"], "confirmed"]
 
@@ -118,7 +118,7 @@ def test_the_way_back_in(data: Path) -> None:
     assert found.covers == (EVERY_ROLE,)
     assert (rows[0].act, rows[0].actor, rows[0].app) == ("create", "server", found.app)
     assert key not in str(rows)
-    assert listed(data)["Ada"]["countsAs"] == found.app
+    assert listed(data)["Ada"]["countsAs"] == [found.app]
     made = json.loads(run("create", "B", "--covers", "lead", "--data", str(data), "--json").stdout)
     assert made["covers"] == ["lead"]
 

@@ -46,8 +46,8 @@ class Vote:
     """What one operator said; `roles` are the named ones that they answered for.
 
     It stands as long as that operator may act (a disabled one has approved nothing), may answer
-    this app's questions, and the question is the `version` that they were shown. `person` is the
-    account that stands for who they are (`lines`), the operator's own if it is not given.
+    this app's questions, and the question is the `version` that they were shown. `persons` are the
+    accounts that stand for who they may be (`lines`).
     """
 
     operator: str
@@ -58,7 +58,7 @@ class Vote:
     name: str = ""
     stands: bool = True
     version: str | None = None
-    person: str | None = None
+    persons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Envelope:
     `bound` is what the fingerprint is made of, `sent` the args as the agent sent them, `roles`
     those who must all approve, `reason` what policy says of why, `receipt_id` the record of the
     question. Times are in seconds. `owner` is the app of the operator who made the asking app,
-    `asker` the account that stands for that person, who may not answer.
+    `askers` the accounts that stand for who that may be, who may not answer.
     """
 
     id: str
@@ -90,7 +90,7 @@ class Envelope:
     votes: tuple[Vote, ...] = ()
     app_name: str = ""
     owner: str | None = None
-    asker: str | None = None
+    askers: tuple[str, ...] = ()
     revoked: bool = False
 
     @property
@@ -115,7 +115,7 @@ class Envelope:
             vote.approve
             and vote.stands
             and vote.version == self.version
-            and (self.asker is None or self.asker not in (vote.operator, vote.person))
+            and not {vote.operator, *vote.persons} & {*self.askers}
         )
 
     def state_at(self, now: int) -> State:
@@ -295,20 +295,21 @@ def objection(
     *,
     approve: bool,
     now: int,
-    person: str | None = None,
+    persons: Collection[str] = (),
 ) -> Objection | None:
     """Why this operator may not answer now, None if they may.
 
-    `person` is the account that the operator counts as, their own if it is not given.
+    `persons` are the accounts that the operator counts as, beside their own.
     """
     if operator in (envelope.app, envelope.owner):
         message = (
             "you cannot answer this: it was asked by an app of your own. Another operator must"
         )
         return Objection("forbidden", message)
-    if envelope.asker is not None and envelope.asker in (operator, person):
+    same = sorted({operator, *persons} & {*envelope.askers})
+    if same:
         message = (
-            f"you cannot answer this: {operator} counts as the same person as {envelope.asker}, "
+            f"you cannot answer this: {operator} counts as the same person as {same[0]}, "
             "who answers for the app that asked. If it is another person's account, an operator "
             f"outside of its line confirms that (nomos apps confirm {operator}), or it is "
             f"confirmed on the server's machine: nomos operators confirm {operator}"
@@ -347,13 +348,13 @@ def cast(
     approve: bool,
     reason: str | None,
     now: int,
-    person: str | None = None,
+    persons: tuple[str, ...] = (),
 ) -> tuple[Envelope, Vote]:
     """Count an answer that nothing is objected to. A person's later answer replaces theirs."""
     vote = Vote(
         *(operator, approve, covered(covers, envelope.roles), now, reason),
         version=envelope.version,
-        person=person,
+        persons=persons,
     )
     others = tuple(each for each in envelope.votes if each.operator != operator)
     after = replace(envelope, votes=(*others, vote))

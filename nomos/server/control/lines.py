@@ -4,6 +4,9 @@ Whoever registers an account has seen its API key and may have kept it, so the a
 its maker: the maker's own account, and so on up the line. That ends with the first account that
 nobody registered (the server made it), or that was confirmed as another person's. Rotating a key
 or signing in by a link proves nothing about who does it, and changes nothing here.
+
+What an account registered before it was confirmed may have been registered by its maker, who
+could use it then. So that counts as both, until it is confirmed itself.
 """
 
 from __future__ import annotations
@@ -18,10 +21,14 @@ MAX_LINE: Final = 16
 
 @dataclass(frozen=True)
 class Account:
-    """An app as the line sees it: who registered it, and whether it was confirmed since."""
+    """An app as the line sees it: who registered it and when, and when it was confirmed.
+
+    Times are Unix seconds; `confirmed_at` None while it is not.
+    """
 
     owner: str | None
-    confirmed: bool = False
+    created_at: int = 0
+    confirmed_at: int | None = None
 
 
 Accounts = Mapping[str, Account]
@@ -38,26 +45,36 @@ def makers(accounts: Accounts, ident: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def person(accounts: Accounts, ident: str) -> str:
-    """The account that stands for the person whom `ident` counts as: itself, or a maker of it."""
+def persons(accounts: Accounts, ident: str) -> tuple[str, ...]:
+    """The accounts that stand for whoever may be behind `ident`: itself, or makers of it.
+
+    The first is the person whom it counts as. Others follow where it, or one between, was
+    registered no later than that person was confirmed.
+    """
+    found: list[str] = []
+    oldest: int | None = None
     line = (ident, *makers(accounts, ident))
     for each in line:
         account = accounts.get(each)
-        if account is not None and account.confirmed:
-            return each
+        if account is not None and account.confirmed_at is not None:
+            found.append(each)
+            if oldest is None or oldest > account.confirmed_at:
+                return tuple(found)
+        if account is not None:
+            oldest = account.created_at if oldest is None else min(oldest, account.created_at)
     # A line that leads back to itself is one person's, at whichever account one enters it.
     last = accounts.get(line[-1])
-    cycle = last is not None and last.owner is not None and last.owner in line
-    return min(line) if cycle else line[-1]
-
-
-def asker(accounts: Accounts, owner: str | None) -> str | None:
-    """The person who may not answer an app's questions; None for an app that the server made."""
-    return None if owner is None else person(accounts, owner)
+    again = last.owner if last is not None else None
+    end = line[-1] if again is None or again not in line else min(line[line.index(again) :])
+    return tuple(dict.fromkeys((*found, end)))
 
 
 def outside(accounts: Accounts, operator: str, ident: str) -> bool:
     """Whether `operator` is no part of the line of `ident`, neither above it nor below it."""
-    above = (ident, *makers(accounts, ident))
+    above = {ident, *makers(accounts, ident)}
     mine = (operator, *makers(accounts, operator))
-    return person(accounts, operator) not in above and operator not in above and ident not in mine
+    return (
+        above.isdisjoint(persons(accounts, operator))
+        and operator not in above
+        and ident not in mine
+    )

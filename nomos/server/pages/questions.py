@@ -196,7 +196,7 @@ async def _objections(ports: Ports, caller: ApiKey, ident: str) -> dict[str, str
             caller.covers,
             approve=word == "approve",
             now=now,
-            person=lines.person(await ports.store.apps.accounts(caller.app), caller.app),
+            persons=lines.persons(await ports.store.apps.accounts(caller.app), caller.app),
         )
         if it is not None:
             objections[word] = it.message[:1].upper() + it.message[1:]

@@ -152,12 +152,12 @@ def accounts(connection: Connection, idents: Collection[str]) -> dict[str, Accou
     while wanted:
         rows = connection.execute(_ACCOUNTS, {"ids": sorted(wanted)}).all()
         for row in rows:
-            found[row.id] = Account(row.owner, row.confirmed_at is not None)
+            found[row.id] = Account(row.owner, row.created_at, row.confirmed_at)
         wanted = {row.owner for row in rows if row.owner is not None} - found.keys()
     return found
 
 
-_ACCOUNTS: Final = sa.select(apps.c.id, apps.c.owner, apps.c.confirmed_at).where(
+_ACCOUNTS: Final = sa.select(apps.c.id, apps.c.owner, apps.c.created_at, apps.c.confirmed_at).where(
     apps.c.id.in_(sa.bindparam("ids", expanding=True))
 )
 

@@ -140,9 +140,9 @@ class Envelopes:
             if found is None:
                 return None
             operator, covers, approve = ballot.operator, ballot.covers, ballot.approve
-            person = lines.person(apps.accounts(connection, [operator]), operator)
+            persons = lines.persons(apps.accounts(connection, [operator]), operator)
             objection = rules.objection(
-                found, operator, covers, approve=approve, now=now, person=person
+                found, operator, covers, approve=approve, now=now, persons=persons
             ) or rules.unseen(found, ballot.version)
             if objection is not None:
                 return objection
@@ -151,7 +151,7 @@ class Envelopes:
                 approve=approve,
                 reason=ballot.reason,
                 now=now,
-                person=person,
+                persons=persons,
             )
             envelopes.count(connection, after, vote)
             written = record(after, vote)

@@ -99,8 +99,8 @@ def stand(connection: Connection, draft: Envelope, now: int) -> Standing:
         return Standing("full", draft)
     app = connection.execute(sa.select(apps.c.name, apps.c.owner).where(apps.c.id == draft.app))
     name, owner = app.first() or ("", None)
-    asker = _askers(connection, [owner]).get(owner)
-    return Standing("opened", replace(draft, app_name=name, owner=owner, asker=asker))
+    askers = _askers(connection, [draft.app])[draft.app]
+    return Standing("opened", replace(draft, app_name=name, owner=owner, askers=askers))
 
 
 def _more(found: Envelope, draft: Envelope) -> bool:
@@ -239,15 +239,14 @@ def _in_state(state: State, now: int) -> sa.ColumnElement[bool]:
 def _read(connection: Connection, wanted: sa.Select[Any]) -> tuple[Envelope, ...]:
     rows = connection.execute(wanted).mappings().all()
     cast = _votes(connection, [row["id"] for row in rows])
-    askers = _askers(connection, {row["owner"] for row in rows})
-    return tuple(_envelope(row, cast.get(row["id"], ()), askers.get(row["owner"])) for row in rows)
+    askers = _askers(connection, {row["app"] for row in rows})
+    return tuple(_envelope(row, cast.get(row["id"], ()), askers[row["app"]]) for row in rows)
 
 
-def _askers(connection: Connection, owners: Collection[str | None]) -> dict[str | None, str]:
-    """The person that each owner counts as."""
-    known = [owner for owner in owners if owner is not None]
-    accounts = apps_.accounts(connection, known) if known else {}
-    return {owner: lines.person(accounts, owner) for owner in known}
+def _askers(connection: Connection, idents: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """The persons who may be behind each app; one that the server made is its own."""
+    accounts = apps_.accounts(connection, idents) if idents else {}
+    return {ident: lines.persons(accounts, ident) for ident in idents}
 
 
 def _votes(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[Vote, ...]]:
@@ -266,13 +265,13 @@ def _votes(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[Vote, 
             name=row.name or "",
             stands=row.disabled_at is None,
             version=row.version,
-            person=lines.person(accounts, row.operator),
+            persons=lines.persons(accounts, row.operator),
         )
         found[row.envelope] = (*found.get(row.envelope, ()), vote)
     return found
 
 
-def _envelope(row: Mapping[Any, Any], cast: tuple[Vote, ...], asker: str | None) -> Envelope:
+def _envelope(row: Mapping[Any, Any], cast: tuple[Vote, ...], askers: tuple[str, ...]) -> Envelope:
     question = row["question"]
     return Envelope(
         id=row["id"],
@@ -294,6 +293,6 @@ def _envelope(row: Mapping[Any, Any], cast: tuple[Vote, ...], asker: str | None)
         votes=cast,
         app_name=row["app_name"] or "",
         owner=row["owner"],
-        asker=asker,
+        askers=askers,
         revoked=bool(row["revoked"]),
     )

@@ -257,3 +257,22 @@ async def test_a_question_is_not_seen_differently_by_its_own_app(plane: Plane) -
     mine = await seen(plane, envelope)
     theirs = await seen_by(plane, await operator(plane, "*"), envelope)
     assert mine["version"] == theirs["version"]
+
+
+async def test_what_was_registered_before_the_confirmation_counts_as_both(plane: Plane) -> None:
+    """Its maker's maker had that key as well, and could have registered it."""
+    olga, other = await operator(plane, "lead"), await operator(plane, "lead")
+    paul = await made(plane, olga, "operator", "lead")
+    bot = await made(plane, paul, "agent")
+    quinn = await taken(plane, await made(plane, paul, "operator", "lead"))
+    paul = await taken(plane, paul)
+    assert (await act(plane, other, paul["x-app"], "confirm")).status_code == 200
+    plane.clock.now += 1
+    for who in (olga, paul, quinn):
+        assert await status(plane, who, await asks(plane, bot)) == 403
+    for maker in (olga, paul):
+        later = await made(plane, maker, "agent")
+        assert await status(plane, quinn, await asks(plane, later)) == 403
+    # What Paul registers from now on is his alone.
+    envelope = await asks(plane, await made(plane, paul, "agent"))
+    assert await status(plane, olga, envelope) == 200

@@ -49,6 +49,8 @@ class Account:
     covers: frozenset[str]
     owner: str | None
     known: set[str]
+    made_at: float = 0
+    confirmed_at: float = 0
     confirmers: set[str] = field(default_factory=set)
 
 
@@ -114,7 +116,8 @@ class Walk:
             made = reply.json()
             owned = frozenset(made["covers"])
             assert "*" in by.covers or owned <= by.covers
-            self._add(Account(made["id"], made["apiKey"], role, owned, by.id, {human}))
+            at = self.plane.clock.now
+            self._add(Account(made["id"], made["apiKey"], role, owned, by.id, {human}, at))
             self.done["create"] += 1
 
     async def _rotate(self, human: str, by: Account) -> None:
@@ -131,6 +134,7 @@ class Walk:
         reply = await self.post(by, f"/v1/apps/{other.id}/confirm", {})
         if reply.status_code == 200:
             other.confirmers.add(human)
+            other.confirmed_at = other.confirmed_at or self.plane.clock.now
             self.done["confirm"] += 1
 
     async def _ask(self, human: str, by: Account) -> None:
@@ -159,12 +163,15 @@ class Walk:
                 self.done["vote"] += 1
 
     def _vouching(self, ident: str) -> set[str]:
-        """Who has said of the account, or of one above it, that it is another person's."""
+        """Who has said that the account, or one that made it since, is another person's."""
         found: set[str] = set()
         at: str | None = ident
+        oldest = float("inf")
         while at is not None:
-            found |= self.accounts[at].confirmers
-            at = self.accounts[at].owner
+            account = self.accounts[at]
+            if at == ident or oldest > account.confirmed_at:
+                found |= account.confirmers
+            oldest, at = min(oldest, account.made_at), account.owner
         return found
 
     async def _use(self, human: str, by: Account) -> None:
@@ -226,5 +233,6 @@ async def test_nobody_gains_a_power_or_an_approval_that_nobody_gave_them(
     await walk.begin()
     for _ in range(STEPS):
         await walk.step()
+        plane.clock.now += 1
         await walk.check()
     assert walk.done["vote"] > 0, walk.done

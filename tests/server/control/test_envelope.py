@@ -167,7 +167,7 @@ def test_the_last_of_the_named_roles_approves() -> None:
     say: Any = {"approve": True, "reason": None, "now": NOW}
     first, vote = envelope.cast(made("lead", "security"), "app_2", ("lead",), **say)
     assert (first.state, first.decided_at, vote.roles) == ("pending", None, ("lead",))
-    assert (vote.version, vote.person) == (first.version, None)
+    assert (vote.version, vote.persons) == (first.version, ())
     second, _ = envelope.cast(first, "app_3", ("*",), **say)
     assert (second.state, second.decided_at) == ("approved", NOW)
     denied, _ = envelope.cast(first, "app_2", ("lead",), approve=False, reason="no", now=NOW + 1)
@@ -180,8 +180,8 @@ def test_the_last_of_the_named_roles_approves() -> None:
         ("app_2", ("lead",), {}, None),
         ("app_1", ("*",), {}, "forbidden"),
         ("app_2", ("*",), {"owner": "app_2"}, "forbidden"),
-        ("app_2", ("*",), {"owner": "app_3", "asker": "app_2"}, "forbidden"),
-        ("app_2", ("*",), {"owner": "app_3", "asker": "app_3"}, None),
+        ("app_2", ("*",), {"owner": "app_3", "askers": ("app_2",)}, "forbidden"),
+        ("app_2", ("*",), {"owner": "app_3", "askers": ("app_3",)}, None),
         ("app_2", ("intern",), {}, "forbidden"),
         ("app_2", ("lead",), {"state": "denied", "decided_at": NOW}, "already_decided"),
         ("app_2", ("lead",), {"expires_at": NOW}, "already_decided"),
@@ -199,13 +199,13 @@ def test_whose_answer_does_not_count(
 
 
 def test_an_account_counts_as_the_person_that_it_counts_as() -> None:
-    asked = made(owner="app_3", asker="app_4")
+    asked = made(owner="app_3", askers=("app_4", "app_5"))
     for approve in (True, False):
-        found = envelope.objection(asked, "app_2", ("*",), approve=approve, now=NOW, person="app_4")
+        say: Any = {"approve": approve, "now": NOW}
+        found = envelope.objection(asked, "app_2", ("*",), persons=("app_9", "app_5"), **say)
         assert found is not None
         assert "nomos operators confirm app_2" in found.message
-        say: Any = {"approve": approve, "now": NOW}
-        assert envelope.objection(asked, "app_2", ("*",), person="app_2", **say) is None
+        assert envelope.objection(asked, "app_2", ("*",), persons=("app_2",), **say) is None
 
 
 SHOWN: dict[str, Any] = {
@@ -245,12 +245,12 @@ def test_what_becomes_of_a_question_makes_no_other_version() -> None:
         {"version": None},
         {"version": "0" * 64},
         {"operator": "app_9"},
-        {"person": "app_9"},
+        {"persons": ("app_8", "app_9")},
         {"approve": False},
     ],
 )
 def test_what_is_no_approval(change: dict[str, Any]) -> None:
-    asked = made(asker="app_9")
+    asked = made(askers=("app_9",))
     assert asked.counts(yes(asked, "lead"))
     assert not asked.counts(replace(yes(asked, "lead"), **change))
 

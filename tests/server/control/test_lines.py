@@ -5,33 +5,41 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as some
 
-from nomos.server.control.lines import Account, Accounts, asker, makers, outside, person
+from nomos.server.control.lines import Account, Accounts, makers, outside, persons
 
 TREE = {
-    "root": Account(None),
-    "ada": Account("root", confirmed=True),
-    "bob": Account("ada"),
-    "cy": Account("bob"),
-    "eve": Account("root"),
-    "fay": Account("eve", confirmed=True),
-    "other": Account(None),
+    "root": Account(None, 1),
+    "ada": Account("root", 2, confirmed_at=5),
+    "bob": Account("ada", 6),
+    "cy": Account("bob", 7),
+    "early": Account("ada", 4),
+    "later": Account("early", 8),
+    "eve": Account("root", 2),
+    "fay": Account("eve", 3, confirmed_at=5),
+    "other": Account(None, 1),
 }
 
 
 def test_an_account_counts_as_the_nearest_that_is_known_to_be_a_person() -> None:
-    counts = {each: person(TREE, each) for each in TREE}
+    counts = {each: persons(TREE, each) for each in TREE}
     assert counts == {
-        "root": "root",
-        "ada": "ada",
-        "bob": "ada",
-        "cy": "ada",
-        "eve": "root",
-        "fay": "fay",
-        "other": "other",
+        "root": ("root",),
+        "ada": ("ada",),
+        "bob": ("ada",),
+        "cy": ("ada",),
+        "early": ("ada", "root"),
+        "later": ("ada", "root"),
+        "eve": ("root",),
+        "fay": ("fay",),
+        "other": ("other",),
     }
     assert makers(TREE, "cy") == ("bob", "ada", "root")
-    assert asker(TREE, None) is None
-    assert asker(TREE, "cy") == "ada"
+
+
+def test_what_was_registered_in_the_second_of_the_confirmation_counts_as_both() -> None:
+    tree = {**TREE, "bob": Account("ada", 5)}
+    assert persons(tree, "bob") == ("ada", "root")
+    assert persons({**tree, "bob": Account("ada", 5, confirmed_at=9)}, "bob") == ("bob",)
 
 
 def test_nobody_within_the_line_is_outside_of_it() -> None:
@@ -44,33 +52,41 @@ def test_nobody_within_the_line_is_outside_of_it() -> None:
     for operator, ident in (
         *(("root", "bob"), ("ada", "bob"), ("cy", "bob"), ("bob", "bob"), ("bob", "ada")),
         *(("eve", "ada"), ("eve", "bob"), ("fay", "eve"), ("cy", "cy"), ("root", "eve")),
+        *(("early", "eve"), ("later", "fay"), ("early", "bob")),
     ):
         assert (operator, ident) not in allowed, (operator, ident)
 
 
 def test_a_line_that_leads_to_itself_or_to_nowhere_is_one_person() -> None:
     cycle = {"a": Account("b"), "b": Account("c"), "c": Account("a"), "in": Account("a")}
-    assert {person(cycle, each) for each in cycle} == {"a"}
-    assert person({"self": Account("self")}, "self") == "self"
-    assert person({"lost": Account("gone")}, "lost") == "gone"
-    assert person({}, "unknown") == "unknown"
+    assert {persons(cycle, each) for each in cycle} == {("a",)}
+    into = {"a": Account("b"), "b": Account("c"), "c": Account("b")}
+    assert {persons(into, each) for each in into} == {("b",)}
+    assert persons({"self": Account("self")}, "self") == ("self",)
+    assert persons({"lost": Account("gone")}, "lost") == ("gone",)
+    assert persons({}, "unknown") == ("unknown",)
 
 
 NAMES = [f"a{number}" for number in range(8)]
 ACCOUNTS = some.dictionaries(
     some.sampled_from(NAMES),
-    some.builds(Account, some.none() | some.sampled_from(NAMES), some.booleans()),
+    some.builds(
+        Account,
+        some.none() | some.sampled_from(NAMES),
+        some.integers(0, 9),
+        some.none() | some.integers(0, 9),
+    ),
 )
 
 
 @given(ACCOUNTS, some.sampled_from(NAMES), some.sampled_from(NAMES))
 def test_laws_of_lines(accounts: Accounts, one: str, other: str) -> None:
     """Whatever the accounts are: it ends, persons stand for themselves, lines are not crossed."""
-    stands_for = person(accounts, one)
-    assert person(accounts, stands_for) == stands_for
-    assert stands_for in (one, *makers(accounts, one))
+    stand_for = persons(accounts, one)
+    assert persons(accounts, stand_for[0])[0] == stand_for[0]
+    assert set(stand_for) <= {one, *makers(accounts, one)}
     if outside(accounts, one, other):
-        assert person(accounts, one) != person(accounts, other)
+        assert set(stand_for).isdisjoint(persons(accounts, other))
         assert one not in makers(accounts, other)
         assert other not in makers(accounts, one)
     assert not outside(accounts, one, one)

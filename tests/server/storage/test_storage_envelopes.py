@@ -36,6 +36,7 @@ def draft(ident: str = "env_1", **changes: Any) -> Envelope:
         receipt_id=f"evt_{ident}",
         created_at=AT,
         expires_at=AT + 900,
+        askers=("app_1",),
     )
     return replace(made, **changes)
 
