@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from server.control.kin import Kin, key
+from server.control.people import decide
 
 from nomos._io.signer import AsyncSigner
 
@@ -173,11 +174,7 @@ async def test_what_people_approved_is_closed(plane: Plane, agent: str) -> None:
     answer = await asked(plane, agent, **question)
     assert answer["decision"] == "requires_step_up", answer
     envelope = answer["approvalEnvelopeId"]
-    decided = await plane.client.post(
-        f"/v1/approvals/{envelope}/decide",
-        json={"approve": True},
-        headers=await plane.another("operator"),
-    )
+    decided = await decide(plane, await plane.another("operator"), envelope)
     assert decided.status_code == 200, decided.text
     answer = await asked(plane, agent, **question, cosignerEnvelopeId=envelope)
     assert answer["decision"] == "allow", answer
