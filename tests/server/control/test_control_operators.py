@@ -118,11 +118,15 @@ async def test_who_is_outside_of_the_line_confirms_and_nobody_else(plane: Plane)
     assert confirmed["confirmedBy"] == other["x-app"]
     assert (await act(plane, other, olga["x-app"], "confirm")).json() == confirmed
     assert await status(plane, olga, envelope) == 200
-    # Paul counts as Olga from now on, who is somebody else than the first operator.
+    # Paul was registered before, perhaps by the first operator. Pia counts as Olga alone.
+    plane.clock.now += 1
+    pia = await taken(plane, await made(plane, olga, "operator", "lead"))
     envelope = await asks(plane, await made(plane, root, "agent"), args={"title": "2"})
-    assert await status(plane, paul, envelope) == 200
+    assert await status(plane, paul, envelope) == 403
+    assert await status(plane, pia, envelope) == 200
     envelope = await asks(plane, await made(plane, olga, "agent"), args={"title": "3"})
     assert await status(plane, paul, envelope) == 403
+    assert await status(plane, pia, envelope) == 403
     rows = [row for row in await plane.receipts() if row.act == "confirm"]
     assert [(row.actor, row.app) for row in rows] == [(other["x-app"], olga["x-app"])]
 
