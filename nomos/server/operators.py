@@ -23,6 +23,7 @@ from nomos.server.folder import check_owned
 from nomos.server.storage.app_store import Registered
 from nomos.server.storage.apps import EVERY_ROLE, SERVER
 from nomos.server.storage.engine import FILE
+from nomos.server.storage.migrate import check_newest
 from nomos.server.storage.records import new_receipt_id
 from nomos.server.storage.store import Store
 from nomos.server.storage.tenants import DEFAULT
@@ -89,7 +90,7 @@ async def _opened(data: Path) -> AsyncIterator[Store]:
     check_owned(data)
     store = Store(data)
     try:
-        await store.migrate()
+        await store.read(check_newest)
         yield store
     finally:
         await store.close()

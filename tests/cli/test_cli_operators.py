@@ -123,6 +123,21 @@ def test_the_way_back_in(data: Path) -> None:
     assert made["covers"] == ["lead"]
 
 
+def test_a_database_of_another_version_is_left_alone(data: Path) -> None:
+    async def changed() -> None:
+        import sqlalchemy as sa
+
+        store = Store(data)
+        older = sa.text("UPDATE alembic_version SET version_num = '0001'")
+        await store.write(lambda connection: connection.execute(older))
+        await store.close()
+
+    asyncio.run(changed())
+    result = run("create", "Ada", "--data", str(data))
+    assert result.exit_code != 0
+    assert "Start the server with it first" in " ".join(result.output.split())
+
+
 def test_a_folder_without_a_server_is_left_alone(tmp_path: Path) -> None:
     for command in (("list",), ("confirm", "app_0"), ("create", "x")):
         result = run(*command, "--data", str(tmp_path))

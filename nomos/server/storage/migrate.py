@@ -20,6 +20,19 @@ def upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
+def check_newest(connection: Connection) -> None:
+    """Raise ConfigurationError unless the database has the newest schema; change nothing."""
+    config = Config()
+    config.set_main_option("script_location", "nomos.server.storage:migrations")
+    newest = ScriptDirectory.from_config(config).get_current_head()
+    if MigrationContext.configure(connection).get_current_heads() != (newest,):
+        raise ConfigurationError(
+            "the database is of another version of Nomos, or empty. Start the server with it "
+            "first, which brings it up to date or says what is wrong",
+            setting="data",
+        )
+
+
 def _refuse_newer(connection: Connection, scripts: ScriptDirectory) -> None:
     known = {script.revision for script in scripts.walk_revisions()}
     for revision in MigrationContext.configure(connection).get_current_heads():
