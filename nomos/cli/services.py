@@ -92,7 +92,7 @@ def remove(
 ) -> None:
     """Make out no more grants to a service. `nomos revoke` ends those that it has, by its DID."""
     with Operator.find(control_url, key_file) as operator:
-        gone = operator.post(f"/v1/services/{part(name)}/remove")
+        gone = operator.post(f"/v1/services/{part(name)}/remove", look="nomos services list")
     if as_json:
         print(json.dumps(gone))
     else:
