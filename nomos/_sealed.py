@@ -38,6 +38,8 @@ class Sealed:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if hasattr(cls, "model_validate"):
+            cls._refuse_to_be_read()  # a model of pydantic that would count as checked
         # A framework that would call the class (`Depends(Verified)`) finds what it cannot supply.
         itself = Parameter("checked", Parameter.KEYWORD_ONLY, annotation=cls)
         cls.__signature__ = Signature([itself])
@@ -64,6 +66,10 @@ class Sealed:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: object) -> NoReturn:
+        cls._refuse_to_be_read()
+
+    @classmethod
+    def _refuse_to_be_read(cls) -> NoReturn:
         raise ConfigurationError(
             f"a {cls.__name__} says what was checked, so it cannot be read from a request or from "
             f"stored data: {cls._advice()}",
