@@ -79,6 +79,8 @@ class State:
     head: Head = EMPTY
     known: Ids = field(default_factory=Ids)
     ahead: Ahead | None = None
+    floor: Head = EMPTY
+    """How far the log had been read before this follower began: it may not end before that."""
 
     @property
     def ids(self) -> AbstractSet[str]:
@@ -115,15 +117,14 @@ def advance(
     if wrong is not None:
         return Problem(wrong)
     signed = Head(said.seq, said.head)
-    start = state.ahead or Ahead(state.head)
-    end = _read(state.tenant, reply.get("entries"), start, signed)
+    end = _read(state, reply.get("entries"), signed)
     if isinstance(end, Problem):
         return end
     if end.head == signed:
-        return State(state.tenant, signed, state.known.with_more(end.ids))
+        return replace(state, head=signed, known=state.known.with_more(end.ids), ahead=None)
     if end.head.seq == signed.seq:
         return Problem(f"row {signed.seq} is not the one that the issuer signed")
-    if reply.get("more") is not True or end.head == start.head:
+    if reply.get("more") is not True or end.head.seq == state.since:
         return Problem(f"row {end.head.seq + 1} is missing: the log goes on to {signed.seq}")
     return replace(state, ahead=end)
 
@@ -136,15 +137,17 @@ def _misplaced(state: State, reply: Mapping[str, Any], said: Checkpoint, nonce: 
         return "it is another tenant's"
     if said.nonce != nonce:
         return "its checkpoint was not made for this question"
-    if said.seq < state.since:
-        return f"it was rolled back: it ends at row {said.seq}, and row {state.since} is known"
+    known = max(state.since, state.floor.seq)
+    if said.seq < known:
+        return f"it was rolled back: it ends at row {said.seq}, and row {known} is known"
     if said.seq == state.head.seq and said.head != state.head.hash:
         return f"it was rewritten: row {said.seq} is not the one that is known"
     return None
 
 
-def _read(tenant: str, entries: object, start: Ahead, signed: Head) -> Ahead | Problem:
-    """Read rows on from `start`, none of them beyond the signed head."""
+def _read(state: State, entries: object, signed: Head) -> Ahead | Problem:
+    """Read rows on from where the follower is, none of them beyond the signed head."""
+    start = state.ahead or Ahead(state.head)
     if not isinstance(entries, list) or len(entries) > MAX_ENTRIES:
         return Problem(f"its entries are not a list of at most {MAX_ENTRIES} rows")
     head, ids = start.head, list[str]()
@@ -153,17 +156,26 @@ def _read(tenant: str, entries: object, start: Ahead, signed: Head) -> Ahead | P
         number = head.seq + 1
         if number > signed.seq:
             return Problem(f"it has rows beyond row {signed.seq}, which is the signed end")
-        wrong = _wrong(row, tenant, head)
+        wrong = _wrong(row, state.tenant, head)
         if wrong is not None or not isinstance(row, dict):
             return Problem(f"where row {number} should be {wrong}")
         try:
             head = sealed(row, number).head
         except ValueError as failure:
             return Problem(f"row {number} cannot be hashed: {failure}")
-        if entry.get("hash") != head.hash:
-            return Problem(f"row {number} was changed: it does not fit its hash")
+        wrong = _changed(entry, head, state.floor)
+        if wrong is not None:
+            return Problem(wrong)
         ids.append(row["id"])
     return Ahead(head, start.ids.with_more(ids))
+
+
+def _changed(entry: Mapping[str, Any], head: Head, floor: Head) -> str | None:
+    if entry.get("hash") != head.hash:
+        return f"row {head.seq} was changed: it does not fit its hash"
+    if head.seq == floor.seq and head != floor:
+        return f"it was rewritten: row {head.seq} is not the one that is known"
+    return None
 
 
 def _wrong(row: object, tenant: str, before: Head) -> str | None:

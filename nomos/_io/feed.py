@@ -15,19 +15,21 @@ import math
 import random
 import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 import anyio
 
 from nomos._core.effects import HttpReply, Send
-from nomos._core.feed import Problem, State, advance
+from nomos._core.feed import EMPTY, Problem, State, advance
 from nomos._core.seen import NEVER, Seen
 from nomos._core.trusted import TrustedIssuers, keys_of
 from nomos._io.checkpoints import Asks, checking_async
 from nomos._wire import Checkpoint, Refused
 from nomos.audit import keys
+from nomos.audit.chain import Head
 from nomos.audit.check import MAX_TOKEN
 from nomos.errors import AuthenticationError, ControlPlaneError, SignerError, Unreachable
 
@@ -83,8 +85,10 @@ class Followed:
     """What the feed has told so far. `run` keeps it up to date until it is cancelled.
 
     `looked` is called whenever the log was read to its end, and when it is not shown to us, for
-    then there is nothing to wait for. After `fork()` both processes may
-    run it: each asks through clients of its own.
+    then there is nothing to wait for. `floor` is how far the log was read before: a log that ends
+    before it, or has another row there, is refused. `keep` is awaited with each new end of the log,
+    before it counts, so that it can be the floor of the next start. After `fork()` both processes
+    may run it: each asks through clients of its own.
     """
 
     def __init__(
@@ -97,10 +101,13 @@ class Followed:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = awake_clock,
         looked: Callable[[], object] = _nothing,
+        floor: Head = EMPTY,
+        keep: Callable[[Head], Awaitable[None]] | None = None,
     ) -> None:
-        self.state = State(tenant)
+        self.state = State(tenant, floor=floor)
         self.failure: Exception | None = None
         """Why the last question has no good answer."""
+        self._keep = keep
         self._http = http
         self._signer = signer
         self._looked = looked
@@ -157,6 +164,9 @@ class Followed:
         if isinstance(known, Problem):
             raise Unbelievable(known.text)
         new = known.since > self.state.since
+        if self._keep is not None and known.complete and known.head.seq > known.floor.seq:
+            await self._keep(known.head)
+            known = replace(known, floor=known.head)
         self.state = known
         if known.complete:
             self._as_of, self._good_at = sent, self._clock()

@@ -2,6 +2,7 @@
 
     {"type":"header","v":1,"tenant","issuer","keys","first":1,"at"}
     {"type":"row","row":{…},"hash"}            the log, from its first row
+    {"type":"damaged","seq","hash"}            in place of a row that could not be read
     {"type":"checkpoint","token"}              right after the row it is over
     {"type":"end","rows","last"}               a file without it was cut
 
@@ -72,6 +73,14 @@ class Placed:
 
 
 @dataclass(frozen=True)
+class Damaged:
+    """A row that the server has not, or not as it was: its number and what its hash should be."""
+
+    seq: int
+    hash: str
+
+
+@dataclass(frozen=True)
 class Token:
     """A checkpoint, unread."""
 
@@ -86,7 +95,7 @@ class End:
     last: int
 
 
-Line = Header | Placed | Token | End
+Line = Header | Placed | Damaged | Token | End
 
 
 class Writer:
@@ -109,6 +118,11 @@ class Writer:
         """The next row; its text is canonical already."""
         self._head, self._rows = link.head, self._rows + 1
         return self._made(f'{{"hash":"{link.hash}","row":{link.text},"type":"row"}}\n'.encode())
+
+    def damaged(self, seq: int, hash_: str) -> bytes:
+        """What stands in place of the next row when that cannot be read."""
+        self._head, self._rows = Head(seq, hash_), self._rows + 1
+        return self._made(_line({"type": "damaged", "seq": seq, "hash": hash_}))
 
     def checkpoint(self, token: str) -> bytes:
         return self._made(_line({"type": "checkpoint", "token": token}))
@@ -144,6 +158,8 @@ def read(line: bytes) -> Line:
     match value.get("type"):
         case "row":
             return _row(value)
+        case "damaged":
+            return _damaged(value)
         case "checkpoint":
             return _token(value)
         case "header":
@@ -162,6 +178,13 @@ def _row(value: dict[str, Any]) -> Placed:
     if type(seq) is not int or seq < 1:
         raise Malformed("the row has no number")
     return Placed(row, value["hash"], sealed(row, seq).head)
+
+
+def _damaged(value: dict[str, Any]) -> Damaged:
+    _only(value, "type", "seq", "hash")
+    if type(value["seq"]) is not int or value["seq"] < 1 or not _is_text(value["hash"]):
+        raise Malformed("the line names no damaged row")
+    return Damaged(value["seq"], value["hash"])
 
 
 def _token(value: dict[str, Any]) -> Token:

@@ -9,6 +9,7 @@ from nomos.audit.chain import Head
 
 Kind = Literal[
     # Rows
+    "damaged",
     "changed",
     "hash_changed",
     "refitted",

@@ -20,7 +20,7 @@ from typing import NoReturn
 
 from nomos._wire import Checkpoint
 from nomos.audit.check import MAX_TOKEN, Check
-from nomos.audit.export import End, Header, Malformed, Placed, Token
+from nomos.audit.export import Damaged, End, Header, Malformed, Placed, Token
 from nomos.audit.findings import Over, Report, wrong
 from nomos.audit.keys import BrokenKeys, Keys, UnknownIssuer, trusted
 from nomos.audit.lines import Lines
@@ -141,6 +141,13 @@ def _body(lines: Lines, rows: Rows, pin: Checkpoint | None, issuer: str, keys: K
         match line:
             case Placed():
                 rows.row(line)
+            case Damaged():
+                message = (
+                    f"row {line.seq} could not be read from the server's database: it is damaged "
+                    "there. Rows before it are in order; restore the server's data folder from a "
+                    "backup that has the row"
+                )
+                raise wrong("damaged", message, lines.number, line.seq)
             case Token():
                 rows.checkpoint(line)
             case End():

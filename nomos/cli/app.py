@@ -83,6 +83,12 @@ def dev(
         list[str] | None,
         typer.Option(help="A host that requests may name; repeat it for more.", show_default=False),
     ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            help="A checkpoint kept elsewhere, which the data must agree with.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Run a control plane and a PDP on this machine, and print what an agent needs."""
     from nomos.cli import dev as command
@@ -96,6 +102,7 @@ def dev(
             control_port=control_port,
             pdp_port=pdp_port,
             host_names=tuple(host_name or ()),
+            checkpoint=checkpoint,
         ),
         stdout,
     )

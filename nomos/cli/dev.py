@@ -15,6 +15,7 @@ from rich.text import Text
 
 from nomos._io.keyfile import encryption_key, read_private_line, sealed
 from nomos._io.signer import AsyncSigner, shared
+from nomos.audit.check import MAX_TOKEN
 from nomos.cli.server_extra import server_extra
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
@@ -49,6 +50,7 @@ class Plan:
     control_port: int
     pdp_port: int
     host_names: tuple[str, ...] = ()
+    checkpoint: Path | None = None
 
 
 def run(plan: Plan, console: Console) -> None:
@@ -61,6 +63,7 @@ async def _run(plan: Plan, console: Console) -> None:
     control = _bound(plan.control_port, "--control-port")
     pdp = _bound(plan.pdp_port, "--pdp-port")
     settings = Settings(
+        checkpoint=None if plan.checkpoint is None else _checkpoint(plan.checkpoint),
         data=plan.data.absolute(),
         policies=read_policies(plan.policies or STARTER),
         facts=read_facts(plan.policies or STARTER),
@@ -85,6 +88,19 @@ async def _run(plan: Plan, console: Console) -> None:
     finally:
         await system.close()
     console.print("stopped")
+
+
+def _checkpoint(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(MAX_TOKEN + 1).decode("ascii").strip()
+    except (OSError, UnicodeDecodeError) as failure:
+        why = failure.strerror if isinstance(failure, OSError) else "it is not a checkpoint"
+        raise ConfigurationError(
+            f"the checkpoint {file} cannot be read: {why}. `nomos audit checkpoint > FILE` writes "
+            "one",
+            setting="--checkpoint",
+        ) from None
 
 
 def _bound(port: int, option: str) -> socket.socket:

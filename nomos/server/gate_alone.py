@@ -37,6 +37,7 @@ from nomos.server.pdp.catalog import load_catalog
 from nomos.server.pdp.ports import Ports
 from nomos.server.pdp.routes import blind, create_pdp
 from nomos.server.settings import Settings
+from nomos.server.storage import followed as ends
 from nomos.server.storage.store import Store
 from nomos.server.storage.tenants import DEFAULT
 
@@ -117,7 +118,14 @@ class Alone:
                 closing.push_async_callback(http.close)
                 looked = asyncio.Event()
                 followed = Followed(
-                    http, signer, issuers, trust.tenant, clock=clock, looked=looked.set
+                    http,
+                    signer,
+                    issuers,
+                    trust.tenant,
+                    clock=clock,
+                    looked=looked.set,
+                    floor=await store.read(lambda each: ends.end(each, trust.tenant)),
+                    keep=lambda head: store.write(lambda each: ends.keep(each, trust.tenant, head)),
                 )
                 ports = Ports(
                     signer=signer,

@@ -7,6 +7,7 @@ comes with a checkpoint over exactly its row, so it can be kept and shown to oth
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,6 +40,8 @@ MAX_LIMIT: Final = 500
 LIMIT: Final = 50
 ROWS_AT_ONCE: Final = 200
 """Rows of an export that are in memory at a time."""
+
+log = logging.getLogger("nomos.server")
 
 _ID: Final = re.compile(r"evt_[0-9a-z]{26}(?:_end)?")
 _NUMBER: Final = re.compile(r"[0-9]{1,16}")
@@ -194,7 +197,11 @@ async def export(ports: Ports, header: Header, head: Head) -> AsyncIterator[byte
         part = await ports.store.log.part(header.tenant, at, head.seq, ROWS_AT_ONCE)
         lines = []
         for link in part.links:
-            lines.append(writer.row(link))
+            if link.text:
+                lines.append(writer.row(link))
+            else:
+                log.error("row %d of the audit log is damaged; an export names it", link.seq)
+                lines.append(writer.damaged(link.seq, link.hash))
             if link.seq in part.tokens:
                 lines.append(writer.checkpoint(part.tokens[link.seq]))
         yield b"".join(lines)

@@ -6,6 +6,7 @@ goes through on its way to the disk, and before the row is hashed.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -99,14 +100,22 @@ def newest(
 
 
 def after(connection: Connection, tenant: str, seq: int, limit: int) -> tuple[Link, ...]:
-    """The rows that follow number `seq`, in order."""
+    """The rows that follow number `seq`, in order; one that is damaged has no text.
+
+    Texts are read as bytes: one that is no UTF-8 must not end the reading.
+    """
     wanted = (
-        sa.select(records.c.seq, records.c.hash, records.c.text)
+        sa.select(records.c.seq, records.c.hash, sa.cast(records.c.text, sa.LargeBinary))
         .where(records.c.tenant == tenant, records.c.seq > seq)
         .order_by(records.c.seq)
         .limit(limit)
     )
-    return tuple(Link(row.seq, row.hash, row.text) for row in connection.execute(wanted))
+    return tuple(_link(*row) for row in connection.execute(wanted))
+
+
+def _link(seq: int, hash_: str, text: bytes) -> Link:
+    whole = hashlib.sha256(text).hexdigest() == hash_
+    return Link(seq, hash_, text.decode() if whole else "")
 
 
 def following(
