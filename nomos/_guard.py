@@ -19,6 +19,7 @@ from nomos._io.urls import checked_url, named
 from nomos._parent import Chains, standing
 from nomos._settings import (
     FROM_ENV,
+    VARIABLES,
     FailureMode,
     FromEnvironment,
     checked_api_key,
@@ -79,7 +80,16 @@ class GuardBase(Asking, ABC):
         `NOMOS_CONTROL_URL` must be set, or `ConfigurationError` names it; `NOMOS_API_KEY`,
         `NOMOS_PDP_URL` and `NOMOS_AGENT_KEY_FILE` may be, and what `Child.env` returns.
         """
-        return cls(**from_environment(os.environ if environ is None else environ))
+        environ = os.environ if environ is None else environ
+        hosts = named((), environ)
+        try:
+            return cls(**from_environment(environ), allow_insecure=tuple(hosts))
+        except ConfigurationError as wrong:
+            variable = VARIABLES.get(wrong.setting)
+            if variable is None:
+                raise
+            message = str(wrong).replace(wrong.setting, variable, 1)
+            raise ConfigurationError(message, setting=variable) from None
 
     @classmethod
     @without_frames

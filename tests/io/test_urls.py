@@ -210,3 +210,32 @@ def test_upstreams_and_webhooks_obey_the_rule(
     found = webhook(hook)
     assert found is not None
     assert found.url == "http://hooks.internal/a?b=c"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("NOMOS_CONTROL_URL", "http://127.0.0.1:1\n"),
+        ("NOMOS_CONTROL_URL", " http://127.0.0.1:1"),
+        ("NOMOS_CONTROL_URL", "http://pdp.invalid"),
+        ("NOMOS_PDP_URL", "http://127.0.0.1:1 \n"),
+        ("NOMOS_PDP_URL", "http://pdp.invalid"),
+        ("NOMOS_API_KEY", "nomos_app secret"),
+        ("NOMOS_API_KEY", "nomos_app_\x00secret"),
+        ("NOMOS_AGENT_KEY_FILE", "/nowhere/agent.key"),
+        (INSECURE_HOSTS, "http://pdp.invalid"),
+    ],
+)
+@pytest.mark.parametrize("kind", [AuthGuard, AsyncAuthGuard])
+def test_a_variable_that_is_wrong_is_named(kind: type[Any], variable: str, value: str) -> None:
+    environ = {"NOMOS_CONTROL_URL": "http://127.0.0.1:1", variable: value}
+    with pytest.raises(errors.ConfigurationError) as raised:
+        kind.from_env(environ)
+    assert raised.value.setting == variable
+    assert variable in str(raised.value)
+    assert value not in str(raised.value) or not variable.endswith("API_KEY")
+
+
+def test_the_hosts_of_an_environment_that_is_given_are_permitted() -> None:
+    environ = {"NOMOS_CONTROL_URL": "http://pdp.invalid", INSECURE_HOSTS: "pdp.invalid"}
+    assert AuthGuard.from_env(environ).control_plane_url == "http://pdp.invalid"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Final
-from urllib.parse import urlsplit
 
 from fastapi import Request
 from pydantic import Field
 
+from nomos._io.urls import INSECURE_HOSTS, checked_url
 from nomos.audit.record import Record
 from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.models import Did
@@ -154,16 +154,15 @@ def _reply(service: Service) -> ServiceReply:
 
 
 def _check_url(url: str) -> None:
+    """Refuse a URL that agents must not be sent to (`nomos._io.urls`)."""
     try:
-        parts = urlsplit(url)
-        good = (
-            parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
-        )
-        _ = parts.port
-    except ValueError:
-        good = False
-    if not good or not url.isascii() or not url.isprintable() or " " in url:
-        raise InvalidRequest("url: must be http(s)://host[:port][/path]", fields=("url",))
+        checked_url(url, setting="url")
+    except ConfigurationError as wrong:
+        raise InvalidRequest(
+            "url: must be https://host[:port][/path], or http:// on this machine or to a host "
+            f"that this server's {INSECURE_HOSTS} names",
+            fields=("url",),
+        ) from wrong
 
 
 def _taken(field: str, what: str) -> InvalidRequest:

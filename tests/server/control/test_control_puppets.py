@@ -188,7 +188,7 @@ async def test_what_the_people_read_is_what_is_signed_and_recorded(
         ("/v1/policies/1/activate", {}),
         ("/v1/policies/rollback", {}),
         ("/v1/keys/rotate", {}),
-        ("/v1/services", {"name": "a", "did": "did:key:z6Mk" + "1" * 44, "url": "http://a"}),
+        ("/v1/services", {"name": "a", "did": "did:key:z6Mk" + "1" * 44, "url": "https://a"}),
     ],
 )
 async def test_what_people_are_asked_at_all_is_for_those_who_cover_everything(
@@ -216,7 +216,7 @@ async def test_revoking_what_nobody_knows_says_so(plane: Plane) -> None:
     for ident in ("0" * 64, "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"):
         done = await plane.client.post("/v1/revocations", json={"id": ident}, headers=admin)
         assert (done.status_code, done.json()["known"]) == (200, False)
-        service = {"name": "wiki", "did": ident, "url": "http://wiki"}
+        service = {"name": "wiki", "did": ident, "url": "https://wiki"}
         refused = await plane.client.post("/v1/services", json=service, headers=admin)
         assert refused.status_code == 400
 

@@ -457,14 +457,14 @@ async def test_a_wrong_service(
     standing: Plane, agent: str, change: dict[str, Any], field: str
 ) -> None:
     operator = await standing.another("operator")
-    service = {"name": "x", "did": agent, "url": "http://x"} | change
+    service = {"name": "x", "did": agent, "url": "https://x"} | change
     reply = await standing.client.post("/v1/services", json=service, headers=operator)
     assert (*told(reply), reply.json()["fields"]) == (400, "invalid_request", [field])
 
 
 async def test_a_name_and_a_did_are_of_one_service(plane: Plane, agent: str) -> None:
     operator, other = await plane.another("operator"), plane.system.issuer_did
-    service = {"name": "x", "did": agent, "url": "http://x"}
+    service = {"name": "x", "did": agent, "url": "https://x"}
     await plane.client.post("/v1/services", json=service, headers=operator)
     for change, field in (({"did": other}, "name"), ({"name": "y"}, "did")):
         reply = await plane.client.post("/v1/services", json=service | change, headers=operator)
@@ -479,7 +479,7 @@ async def test_there_are_only_so_many_services(plane: Plane) -> None:
 
     async def add(number: int) -> httpx.Response:
         did = f"did:key:z6Mk{'A' * 42}{'BCDEFGHJK'[number // 8]}{number % 8 + 1}"
-        service = {"name": f"s{number}", "did": did, "url": "http://x"}
+        service = {"name": f"s{number}", "did": did, "url": "https://x"}
         return await plane.client.post("/v1/services", json=service, headers=operator)
 
     replies = [await add(number) for number in range(MAX_SERVICES + 1)]
