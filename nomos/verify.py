@@ -9,7 +9,8 @@ in nothing else. Docstrings are complete on `Verifier`; its twin refers to them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from inspect import isawaitable, iscoroutinefunction
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
@@ -153,8 +154,8 @@ class Verifier(VerifierBase):
                 return None
             case Use() if self._replay is None:
                 raise no_store()
-            case Use(issuer, audience, nonce, expires_at):
-                return self._replay.claim(issuer, audience, nonce, expires_at)
+            case Use():
+                return _claim(self._replay, effect)()
             case _:
                 raise TypeError(f"a flow asked for {effect!r}, which no verifier performs")
 
@@ -242,8 +243,8 @@ class AsyncVerifier(Asynchronous, VerifierBase):
                 return None
             case Use() if self._replay is None:
                 raise no_store()
-            case Use(issuer, audience, nonce, expires_at):
-                return await _awaited(self._replay, "claim", issuer, audience, nonce, expires_at)
+            case Use():
+                return await _called(self._replay, _claim(self._replay, effect, awaited=True))
             case _:
                 raise TypeError(f"a flow asked for {effect!r}, which no verifier performs")
 
@@ -262,9 +263,19 @@ def verify_record(text: str, *, issuers: Sequence[str]) -> VerificationRecord:
 
 async def _awaited(thing: Any, name: str, *given: object) -> object:
     """Call a method of either colour; where there are two, `aclaim` is the awaited `claim`."""
-    method = getattr(thing, f"a{name}", None) or getattr(thing, name)
+    return await _called(thing, getattr(thing, f"a{name}", None) or getattr(thing, name), *given)
+
+
+async def _called(thing: Any, method: Callable[..., Any], *given: object) -> object:
     if iscoroutinefunction(method) or getattr(thing, "instant", False):
         answer = method(*given)
     else:
         answer = await anyio.to_thread.run_sync(method, *given)
     return await answer if isawaitable(answer) else answer
+
+
+def _claim(replay: Any, use: Use, *, awaited: bool = False) -> Callable[[], Any]:
+    """Return the claim that is to be called; a store that has shares learns of the family."""
+    method = (getattr(replay, "aclaim", None) if awaited else None) or replay.claim
+    more = {"family": use.family} if getattr(replay, "shares", False) else {}
+    return functools.partial(method, use.issuer, use.audience, use.nonce, use.expires_at, **more)

@@ -80,6 +80,8 @@ class Use(Effect[bool]):
     audience: str
     nonce: str = field(repr=False)
     expires_at: int
+    family: str | None = None
+    """The app that the issuer granted the authority to, or its first agent."""
 
 
 @dataclass(frozen=True)
@@ -281,6 +283,12 @@ def _is_of(proven: Proven, claims: Claims) -> bool:
     )
 
 
+def _family(proof: Proof) -> str:
+    """Return on behalf of whom the issuer signed: many keys of one app are one."""
+    app = (proof.proven.meta or {}).get("app_id")
+    return app if isinstance(app, str) else str(proof.claims.root.get("aud"))
+
+
 def _use_up(rules: Rules, proof: Proof) -> Flow[None]:
     """Use up what works once: an approval whatever it is for, or a write. The last thing of all.
 
@@ -288,12 +296,14 @@ def _use_up(rules: Rules, proof: Proof) -> Flow[None]:
     """
     proven = proof.proven
     if "approval" in (proven.meta or {}):
-        use = Use(APPROVAL, rules.audience, proven.cids[-1], int(proof.claims.root["exp"]))
+        expires_at = int(proof.claims.root["exp"])
+        use = Use(APPROVAL, rules.audience, proven.cids[-1], expires_at, _family(proof))
         again = denied("approval_already_used", "the approval behind this token was used before")
     elif is_read(proven.cmd):
         return
     else:
-        use = Use(proven.agent, rules.audience, str(proven.nonce), proven.expires_at)
+        nonce, expires_at = str(proven.nonce), proven.expires_at
+        use = Use(proven.agent, rules.audience, nonce, expires_at, _family(proof))
         again = denied("replayed", "this token was used before", "nonce")
     try:
         first = yield from perform(use)

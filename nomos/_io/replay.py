@@ -6,12 +6,23 @@ import heapq
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import ClassVar, Final
 
 from nomos.errors import ConfigurationError
 
 MAX_USED: Final = 100_000
+
+AGENT_SHARE: Final = 5
+FAMILY_SHARE: Final = 2.5
+"""One agent may hold a fifth of what is remembered, and one app with all its agents two fifths."""
+
+FEWEST_SHARED: Final = 1000
+"""A limit below this is not shared out."""
+
+APPROVAL: Final = "approval"
+"""What stands for the issuer where an approval is claimed; no agent has this name."""
 
 LEEWAY_SECONDS: Final = 60 + 60
 """The most that a verifier forgives, and as much again for clocks that disagree."""
@@ -25,28 +36,38 @@ class MemoryReplay:
     A token that was used just before a restart works once more after it, and each of several
     processes would take it once: `nomos.server.storage.replay.StoredReplay` is for those. One that
     was made before a `fork()` refuses to work after it. At most `limit` claims are remembered at a
-    time; beyond that it refuses more, and forgets none. Threads may share it.
+    time; beyond that it refuses more, and forgets none. Of them one agent may hold a fifth, and one
+    app with all its agents two fifths: who uses tokens up faster than they expire is refused, and
+    others are not. Threads may share it.
     """
 
     instant: ClassVar = True
     """It never waits, so an `AsyncVerifier` calls it as it is."""
+
+    shares: ClassVar = True
+    """Its `claim` takes `family`."""
 
     def __init__(self, *, limit: int = MAX_USED, clock: Callable[[], float] = time.time) -> None:
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
             raise ConfigurationError(f"limit must be at least 1, not {limit!r}", setting="limit")
         self._limit = limit
         self._clock = clock
-        self._used: set[Key] = set()
+        self._used: dict[Key, tuple[str, ...]] = {}
+        self._held: Counter[str] = Counter()
         self._ends: list[tuple[int, Key]] = []
         self._forgotten = 0
         self._lock = threading.Lock()
         self._process = os.getpid()
 
-    def claim(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
+    def claim(
+        self, issuer: str, audience: str, nonce: str, expires_at: int, *, family: str | None = None
+    ) -> bool:
         """Return True to exactly one caller; `expires_at` is in Unix seconds.
 
-        Raises `ConfigurationError` in another process, and `OverflowError` when it is full or was
-        asked for a time of which it has forgotten what was used.
+        `family` is the app, or the first agent, that the authority was granted to. Raises
+        `ConfigurationError` in another process, and `OverflowError` when it is full, when the agent
+        or the family has its share, or when it was asked for a time of which it has forgotten what
+        was used.
         """
         if os.getpid() != self._process:
             raise ConfigurationError(
@@ -64,7 +85,9 @@ class MemoryReplay:
                 raise OverflowError("what ended that long ago is forgotten; are the clocks right?")
             if len(self._used) >= self._limit:
                 raise OverflowError(f"{self._limit} uses are remembered, and no more can be")
-            self._used.add(key)
+            holders = self._holders(issuer, family)
+            self._used[key] = holders
+            self._held.update(holders)
             heapq.heappush(self._ends, (expires_at, key))
             return True
 
@@ -78,4 +101,27 @@ class MemoryReplay:
         """Drop what ended before that time; it never goes back."""
         self._forgotten = max(self._forgotten, before)
         while self._ends and self._ends[0][0] < self._forgotten:
-            self._used.discard(heapq.heappop(self._ends)[1])
+            for holder in self._used.pop(heapq.heappop(self._ends)[1]):
+                self._held[holder] -= 1
+                if not self._held[holder]:
+                    del self._held[holder]
+
+    def _holders(self, issuer: str, family: str | None) -> tuple[str, ...]:
+        """Return for whom a claim counts; raises OverflowError if one of them has its share."""
+        agent = None if issuer == APPROVAL else issuer
+        found = []
+        for holder, what, share in (
+            (agent, "agent", AGENT_SHARE),
+            (family, "app", FAMILY_SHARE),
+        ):
+            if holder is None:
+                continue
+            most = int(self._limit / share) if self._limit >= FEWEST_SHARED else self._limit
+            name = f"{what} {holder}"
+            if self._held[name] >= most:
+                raise OverflowError(
+                    f"{most} uses of one {what} are remembered, its share of {self._limit}; "
+                    "others are not affected"
+                )
+            found.append(name)
+        return tuple(found)

@@ -49,6 +49,7 @@ from nomos.server.pdp.understood import Asked, Requests
 from nomos.server.pdp.upstream import Http
 from nomos.server.seldom import Seldom
 from nomos.server.storage.failures import Forgotten
+from nomos.server.storage.nonces import ShareUsed
 
 log = logging.getLogger(__name__)
 log.addFilter(Seldom())
@@ -257,6 +258,8 @@ class Gate:
                 "because this server's clock was ahead. Nothing was done. Ask for a token that "
                 "ends later, and have the clock checked",
             ) from None
+        except ShareUsed as used:
+            raise Refusal("unavailable", f"{used}", headers={"retry-after": "60"}) from None
         except Exception:
             log.exception("a nonce cannot be claimed")
             raise Refusal(

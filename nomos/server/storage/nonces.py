@@ -7,18 +7,29 @@ of nonces that were forgotten are kept as spans, and a nonce that ends within on
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from nomos.server.storage.failures import StorageUnavailable
 from nomos.server.storage.tables import nonces, nonces_spans
 
 LEEWAY_SECONDS: Final = 60 + 60
 """The most that a verifier forgives, and as much again for clocks that disagree."""
+
+SHARE: Final = 20_000
+"""Nonces of one issuer that are kept at a time."""
+
+MOST_COUNTED: Final = 10_000
+"""Issuers whose number of nonces is known without counting."""
+
+APPROVAL: Final = "approval"
+"""What stands for the issuer where an approval is claimed; no key has this name."""
 
 PRUNE_EVERY: Final = 32
 PRUNED_AT_ONCE: Final = 2 * PRUNE_EVERY
@@ -38,6 +49,12 @@ _MATCH = sa.and_(
 )
 _NAMES = ("issuer_", "audience_", "nonce_")
 _FIND = sa.select(_table.expires_at).where(_MATCH)
+_COUNT = sa.select(sa.func.count()).select_from(
+    sa.select(_table.nonce)
+    .where(_table.issuer == sa.bindparam("issuer_"), _table.expires_at >= sa.bindparam("before"))
+    .limit(sa.bindparam("most"))
+    .subquery()
+)
 _DELETE = nonces.delete().where(_MATCH)
 _OLD = (
     sa.select(
@@ -60,6 +77,52 @@ class Used:
     audience: str
     nonce: str
     expires_at: int
+
+
+class ShareUsed(StorageUnavailable):
+    """One agent has used so many tokens that have not expired; others are not affected."""
+
+
+class Shares:
+    """How many nonces one issuer may have in the table; used by one thread at a time.
+
+    They are counted when an issuer was not seen before, and again each time it has used up half of
+    what was left to it.
+    """
+
+    def __init__(self, most: int = SHARE) -> None:
+        self._most = most
+        self._left: OrderedDict[str, int] = OrderedDict()
+        self._full: OrderedDict[str, int] = OrderedDict()
+
+    def check(self, connection: Connection, issuer: str, now: int) -> None:
+        """Raise ShareUsed if the issuer has its share."""
+        if issuer == APPROVAL:
+            return
+        left = self._left.pop(issuer, 0)
+        if left <= 0:
+            # Counted once a second at most where nothing is left: counting takes a while.
+            known = self._full.pop(issuer, None) == now
+            counted = self._most if known else connection.scalar(_COUNT, self._counted(issuer, now))
+            free = self._most - (counted or 0)
+            if free <= 0:
+                self._full[issuer] = now
+                _bound(self._full)
+                raise ShareUsed(
+                    f"this agent has used {self._most} tokens that have not expired yet; "
+                    "others are not affected"
+                )
+            left = (free + 1) // 2
+        self._left[issuer] = left - 1
+        _bound(self._left)
+
+    def _counted(self, issuer: str, now: int) -> dict[str, Any]:
+        return {"issuer_": issuer, "before": now - LEEWAY_SECONDS, "most": self._most}
+
+
+def _bound(kept: OrderedDict[str, int]) -> None:
+    if len(kept) > MOST_COUNTED:
+        kept.popitem(last=False)
 
 
 def claim(connection: Connection, used: Used) -> bool:

@@ -29,7 +29,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from nomos.errors import ConfigurationError
 from nomos.server.storage.database import StorageUnavailable
 from nomos.server.storage.engine import HIDE, open_file
-from nomos.server.storage.nonces import LEEWAY_SECONDS, PRUNE_EVERY, prune
+from nomos.server.storage.nonces import LEEWAY_SECONDS, PRUNE_EVERY, Shares, prune
 from nomos.server.storage.per_process import PerProcess
 from nomos.server.storage.tables import nonces
 
@@ -61,9 +61,10 @@ class StoredReplay:
     takes a token once between them. Threads may share it, and it may be used after a `fork()`.
 
     Raises `ConfigurationError` for a URL that is none of these, and `StorageUnavailable` when the
-    database does not do it, or was asked for a time of which it has forgotten what was used, by
-    its own clock or by that of another who shares it. No error holds the URL, which may have a
-    password in it.
+    database does not do it, when one agent has used 20,000 tokens that have not expired (others are
+    not affected), or when it was asked for a time of which it has forgotten what was used, by its
+    own clock or by that of another who shares it. No error holds the URL, which may have a password
+    in it.
     """
 
     def __init__(self, url: str | os.PathLike[str], clock: Callable[[], float] = time.time) -> None:
@@ -72,6 +73,7 @@ class StoredReplay:
         is_file = self._url.get_backend_name() == "sqlite"
         self._database = PerProcess(functools.partial(_engine, self._url), is_file=is_file)
         self._claims = itertools.count()
+        self._shares = Shares()
 
     def claim(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
         """Return True to exactly one caller; `expires_at` is in Unix seconds."""
@@ -85,6 +87,7 @@ class StoredReplay:
             with self._database.use() as engine, engine.begin() as connection:
                 if tidy:
                     prune(connection, now, functools.partial(_raise, connection))
+                self._shares.check(connection, issuer, now)
                 insert = _INSERTS[engine.dialect.name]
                 first = connection.execute(insert, row).first() is not None
                 # Asked last: who got in because another has just forgotten it sees that here.

@@ -46,6 +46,7 @@ class Store:
         self._probing = Probing(self._probe)
         self.sessions = Sessions(self._database, clock)
         self._claims = itertools.count()
+        self._shares = nonces.Shares()
         self._answers = itertools.count()
         self.outbox = Outbox(self._database, clock)
         self.apps = Apps(self._database, clock)
@@ -112,6 +113,7 @@ class Store:
         """True once for each nonce, however many ask at the same time and whatever crashes.
 
         Raises Forgotten for one that may have been used and forgotten: the clock was ahead then.
+        Raises ShareUsed for an issuer that has used too many.
         """
         used = nonces.Used(issuer, audience, nonce, expires_at)
         prune, now = next(self._claims) % nonces.PRUNE_EVERY == 0, self._now()
@@ -119,6 +121,7 @@ class Store:
         def work(connection: Connection) -> bool:
             if prune:
                 nonces.prune(connection, now)
+            self._shares.check(connection, issuer, now)
             first = nonces.claim(connection, used)
             until = nonces.forgotten_until(connection, expires_at) if first else None
             if until is not None:

@@ -1,0 +1,118 @@
+"""One agent that uses tokens up does not keep others from using theirs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nomos._core.verifying import Use
+from nomos._io.replay import APPROVAL, FEWEST_SHARED, MemoryReplay
+from nomos.server.storage import nonces
+from nomos.server.storage.database import StorageUnavailable
+from nomos.server.storage.replay import StoredReplay
+from nomos.verify import _called, _claim
+
+NOW = 1_800_000_000
+
+
+class Clock:
+    now: float = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_one_agent_has_a_fifth_and_one_app_two_fifths() -> None:
+    clock = Clock()
+    store = MemoryReplay(limit=FEWEST_SHARED, clock=clock)
+    used = 0
+
+    def use(issuer: str, family: str | None) -> None:
+        nonlocal used
+        used += 1
+        assert store.claim(issuer, "service", f"{used}", int(clock.now) + 60, family=family)
+
+    for _ in range(FEWEST_SHARED // 5):
+        use("flooder", "app")
+    with pytest.raises(OverflowError, match="200 uses of one agent"):
+        use("flooder", "app")
+    for number in range(FEWEST_SHARED // 5):
+        use(f"fork {number}", "app")
+    with pytest.raises(OverflowError, match="400 uses of one app"):
+        use("one more fork", "app")
+    use("other", "another app")
+    use(APPROVAL, "another app")
+    use("without a family", None)
+    assert not store.claim("flooder", "service", "1", NOW + 60, family="app")
+    clock.now += 300
+    use("later", "app")
+    assert len(store) == 1
+    assert sum(store._held.values()) == 2
+
+
+def test_a_small_store_is_not_shared_out() -> None:
+    store = MemoryReplay(limit=3, clock=Clock())
+    assert [store.claim("a", "b", f"{n}", NOW + 60) for n in range(3)] == [True] * 3
+
+
+def test_approvals_have_no_agent_in_common() -> None:
+    store = MemoryReplay(limit=FEWEST_SHARED, clock=Clock())
+    for number in range(FEWEST_SHARED // 2):
+        assert store.claim(APPROVAL, "b", f"{number}", NOW + 60, family=f"app {number}")
+
+
+def test_a_stored_one_has_a_share_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    with StoredReplay(tmp_path / "used.db", clock) as store:
+        store._shares = nonces.Shares(10)
+        for number in range(10):
+            assert store.claim("flooder", "service", f"{number}", NOW + 60)
+        for number in range(3):
+            with pytest.raises(StorageUnavailable, match="others are not affected"):
+                store.claim("flooder", "service", f"more {number}", NOW + 60)
+        assert store.claim("other", "service", "1", NOW + 60)
+        for number in range(15):
+            assert store.claim(nonces.APPROVAL, "service", f"{number}", NOW + 60)
+        clock.now += 200
+        assert store.claim("flooder", "service", "later", int(clock.now) + 60)
+
+
+def test_issuers_whose_number_is_known_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nonces, "MOST_COUNTED", 3)
+    with StoredReplay(tmp_path / "used.db", Clock()) as store:
+        for number in range(10):
+            assert store.claim(f"agent {number}", "service", "n", NOW + 60)
+        assert len(store._shares._left) == 3
+
+
+class Own:
+    """A store of a service's own, which knows of no families."""
+
+    def claim(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
+        return (issuer, nonce, expires_at) == ("a", "n", 1)
+
+
+class Shared(Own):
+    shares = True
+
+    def claim(  # type: ignore[override]
+        self, issuer: str, audience: str, nonce: str, expires_at: int, *, family: str | None
+    ) -> bool:
+        return family == "app"
+
+
+@pytest.mark.parametrize("store", [Own(), Shared()])
+def test_only_a_store_that_has_shares_learns_of_the_family(store: Any) -> None:
+    import anyio
+
+    use = Use("a", "b", "n", 1, "app")
+    assert _claim(store, use)() is True
+
+    async def awaited() -> object:
+        return await _called(store, _claim(store, use, awaited=True))
+
+    assert anyio.run(awaited) is True
