@@ -59,6 +59,7 @@ class System:
         self.store = control.store
         self.live = control.live
         self.chores = chores
+        self.quotas = control.quotas
         self.host_names = tuple(host_names)
         self._ports = control
         self._clock = control.clock

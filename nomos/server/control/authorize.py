@@ -42,7 +42,9 @@ async def authorize(
 ) -> Reply:
     """Answer one question. Raises InvalidRequest for a wrong one, Refusal when it cannot."""
     message = messages.authorize_request(body)
-    digest = hashlib.sha256(canonical(origins.signed(caller, body))).hexdigest()
+    said = canonical(origins.signed(caller, body))
+    ports.quotas.take(caller.app, len(said), ports.elapsed())
+    digest = hashlib.sha256(said).hexdigest()
     try:
         services = await _services(ports, caller, message)
         whose = origins.speaking(caller, message)

@@ -15,6 +15,7 @@ from nomos.resources import Catalog
 from nomos.server.bell import Bell
 from nomos.server.control.attempts import Attempts
 from nomos.server.control.followers import Followers
+from nomos.server.control.quotas import Quotas
 from nomos.server.control.rates import Rates
 from nomos.server.control.seats import Seats
 from nomos.server.issuers import Issuers
@@ -52,6 +53,7 @@ class Ports:
     max_chain_depth: int = MAX_CHAIN_DEPTH
     rates: Rates = field(default_factory=Rates)
     faults: Rates = field(default_factory=Rates)
+    quotas: Quotas = field(default_factory=Quotas)
     bell: Bell = field(default_factory=Bell)
     waiting: Seats = field(default_factory=Seats)
     elapsed: Callable[[], float] = time.monotonic

@@ -1,0 +1,70 @@
+"""How much one app may ask for: each question leaves rows that are kept.
+
+Two measures an app, both of the kind that fills again with time: questions, and bytes of what is
+kept of them. Both begin full, so a burst passes; who asks without end is slowed down to what the
+disk can take, and others are not affected.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+from nomos.server.control.errors import Refusal
+
+QUESTIONS: Final = 10_000
+QUESTIONS_A_SECOND: Final = 100
+BYTES: Final = 64 * 1024 * 1024
+BYTES_A_SECOND: Final = 256 * 1024
+OF_EACH: Final = 4096
+"""Bytes that are kept of a question beside what it says: records, the answer, indexes."""
+
+MOST_APPS: Final = 10_000
+"""Apps remembered; beyond this the one that asked longest ago begins anew."""
+
+
+@dataclass
+class _Left:
+    questions: float
+    size: float
+    at: float
+
+
+class Quotas:
+    """What is left to each app, in this process."""
+
+    def __init__(
+        self, questions: int = QUESTIONS, size: int = BYTES, *, kept: int = OF_EACH
+    ) -> None:
+        self._questions = questions
+        self._size = size
+        self._kept = kept
+        self._left: OrderedDict[str, _Left] = OrderedDict()
+
+    def take(self, app: str, size: int, now: float) -> None:
+        """Count a question of `size` bytes. Raises Refusal (429) if too little is left.
+
+        `now` is in seconds and can only go forward.
+        """
+        left = self._left.pop(app, None) or _Left(self._questions, self._size, now)
+        passed = max(0.0, now - left.at)
+        left.questions = min(self._questions, left.questions + passed * QUESTIONS_A_SECOND)
+        left.size = min(self._size, left.size + passed * BYTES_A_SECOND)
+        left.at = now
+        self._left[app] = left
+        if len(self._left) > MOST_APPS:
+            self._left.popitem(last=False)
+        wanted = min(size + self._kept, self._size)
+        wait = max((1 - left.questions) / QUESTIONS_A_SECOND, (wanted - left.size) / BYTES_A_SECOND)
+        if wait > 0:
+            what = "questions" if left.questions < 1 else "bytes"
+            raise Refusal(
+                "rate_limited",
+                f"this app has asked for too much ({what}): {QUESTIONS_A_SECOND} questions and "
+                f"{BYTES_A_SECOND // 1024} KiB a second can go on without end. Nothing was decided",
+                headers={"retry-after": str(max(1, math.ceil(wait)))},
+            )
+        left.questions -= 1
+        left.size -= wanted

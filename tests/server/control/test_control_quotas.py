@@ -1,0 +1,83 @@
+"""One app cannot fill the disk, and others do not notice that it tries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nomos.server.control import quotas
+from nomos.server.control.errors import Refusal
+from nomos.server.control.quotas import BYTES_A_SECOND, QUESTIONS_A_SECOND, Quotas
+
+if TYPE_CHECKING:
+    from server.control.conftest import Plane
+
+pytestmark = pytest.mark.anyio
+
+
+def taken(left: Quotas, app: str, size: int, now: float) -> int:
+    """How many questions pass before one does not."""
+    for number in range(100_000):
+        try:
+            left.take(app, size, now)
+        except Refusal as refusal:
+            retry = refusal.headers["retry-after"]
+            return number if (refusal.code, retry) == ("rate_limited", "1") else -int(retry)
+    return 100_000
+
+
+def test_a_burst_passes_and_then_so_many_a_second() -> None:
+    left = Quotas(50)
+    assert taken(left, "a", 0, 100.0) == 50
+    assert taken(left, "b", 0, 100.0) == 50
+    assert taken(left, "a", 0, 100.0 + 10.5 / QUESTIONS_A_SECOND) == 10
+    assert taken(left, "a", 0, 1000.0) == 50
+    assert taken(left, "a", 0, 0.0) == 0
+
+
+def test_large_questions_are_fewer() -> None:
+    left = Quotas(1000, BYTES_A_SECOND, kept=0)
+    assert taken(left, "a", BYTES_A_SECOND // 4, 1.0) == 4
+    assert taken(left, "a", BYTES_A_SECOND // 4, 1.5) == 2
+    left.take("b", 100 * BYTES_A_SECOND, 1.0)
+    assert taken(left, "b", 3, 1.0) == 0
+
+
+def test_a_wait_is_said_in_whole_seconds() -> None:
+    left = Quotas(1000, 10 * BYTES_A_SECOND, kept=0)
+    left.take("a", 10 * BYTES_A_SECOND, 1.0)
+    with pytest.raises(Refusal, match="bytes") as refused:
+        left.take("a", 5 * BYTES_A_SECOND - 1, 1.0)
+    assert refused.value.headers == {"retry-after": "5"}
+
+
+def test_apps_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quotas, "MOST_APPS", 3)
+    left = Quotas()
+    for number in range(10):
+        left.take(f"app {number}", 1, 1.0)
+    assert list(left._left) == ["app 7", "app 8", "app 9"]
+
+
+async def test_an_app_over_its_quota_is_answered_429_and_leaves_nothing(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quotas, "QUESTIONS_A_SECOND", 0.001)
+    plane.system.quotas._questions = 3
+    other = await plane.another()
+    replies = [await plane.ask({"idempotency-key": f"{n}"}) for n in range(5)]
+    statuses = [reply.status_code for reply in replies]
+    assert statuses[:3] == [200] * 3
+    assert 429 in statuses
+    late = next(reply for reply in replies if reply.status_code == 429)
+    assert late.json()["error_code"] == "rate_limited"
+    assert int(late.headers["retry-after"]) >= 1
+    assert len(await plane.receipts()) == statuses.count(200)
+    assert (await plane.ask(other)).status_code == 200
+
+
+def test_the_defaults_let_a_burst_of_questions_pass() -> None:
+    left = Quotas()
+    for _ in range(5000):
+        left.take("a", 1000, 1.0)
