@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -11,7 +12,7 @@ from typing import TypeVar
 from sqlalchemy.engine import Connection
 
 from nomos.audit.record import Record
-from nomos.server.storage import apps, idempotency, nonces, records, revocations, tenants
+from nomos.server.storage import apps, disk, idempotency, nonces, records, revocations, tenants
 from nomos.server.storage.anchor import Mark
 from nomos.server.storage.app_store import Apps
 from nomos.server.storage.apps import ApiKey, App
@@ -41,6 +42,7 @@ class Store:
     """The storage of one system. Whatever a method has returned from is on the disk."""
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        self._folder = folder
         self._database = Database(folder)
         self._clock = clock
         self._probing = Probing(self._probe)
@@ -101,6 +103,7 @@ class Store:
 
     async def _probe(self) -> None:
         now = self._clock()
+        await asyncio.to_thread(disk.check_room, self._folder)
         await self._database.write(lambda connection: probe(connection, now))
 
     # What the PDP needs

@@ -1,0 +1,34 @@
+"""A disk that is nearly full is told of while there is still room."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nomos.server.storage import disk
+from nomos.server.storage.database import StorageUnavailable
+from nomos.server.storage.store import Store
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_store_is_not_ready_without_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    try:
+        await store.migrate()
+        with monkeypatch.context() as patch:
+            patch.setattr(disk, "LEAST_FREE", 1)
+            await store._probe()
+        monkeypatch.setattr(disk, "LEAST_FREE", 1 << 62)
+        with pytest.raises(StorageUnavailable, match="make room"):
+            await store._probe()
+    finally:
+        await store.close()
+
+
+def test_a_folder_that_is_gone_has_no_room(tmp_path: Path) -> None:
+    with pytest.raises(StorageUnavailable, match="cannot be looked at"):
+        disk.check_room(tmp_path / "none")
