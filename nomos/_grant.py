@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nomos._core import flows, requests
 from nomos._core.children import canonical
 from nomos._core.effects import Flow
+from nomos._core.proving import other_service
 from nomos._core.scope import covers
 from nomos._unawaited import Asynchronous
 from nomos.errors import ConfigurationError, InvalidRequest
@@ -87,10 +88,7 @@ def _call(
         _check_mapping(name, given)
     requests.encode({"resource": resource, "args": args})
     if audience is not None and audience != grant.audience:
-        raise ConfigurationError(
-            f"this grant is for {grant.audience}, not {audience}: authorize with that audience",
-            setting="audience",
-        )
+        raise other_service("this grant", grant.audience, audience)
     return Call(
         _command(grant, command),
         grant.resource if resource is None else _resource(grant, canonical(resource)),

@@ -31,10 +31,15 @@ from nomos._settings import checked_api_key
 from nomos._tracebacks import without_frames
 from nomos.capabilities import MAX_COMMAND
 from nomos.errors import ConfigurationError, Denied
-from nomos.models import MAX_CHAIN_DEPTH, Command, Verified
+from nomos.models import (
+    LEEWAY_SECONDS,
+    MAX_CHAIN_DEPTH,
+    MAX_LEEWAY_SECONDS,
+    Command,
+    Verified,
+)
 
 _COMMAND: Final[TypeAdapter[str]] = TypeAdapter(Command)
-MAX_LEEWAY: Final = 60
 MAX_AGE: Final = 86_400
 LATEST: Final = 253_402_300_799
 
@@ -66,7 +71,7 @@ class VerifierBase:
         trusted_issuers: Sequence[str] | Follower,
         audience: str,
         max_depth: int = MAX_CHAIN_DEPTH,
-        leeway: int = 0,
+        leeway: int = LEEWAY_SECONDS,
         revocations: Revocations | AsyncRevocations | Collection[str] | None = None,
         on_stale_revocations: Stale = "refuse",
         revocations_max_age: int = 5,
@@ -82,7 +87,7 @@ class VerifierBase:
             trusted_issuers=() if self._follower else issuers_of(trusted_issuers),
             audience=_did(audience, "audience", "the DID of this service"),
             max_depth=_within("max_depth", max_depth, 1, MAX_LINKS),
-            leeway=_within("leeway", leeway, 0, MAX_LEEWAY),
+            leeway=_within("leeway", leeway, 0, MAX_LEEWAY_SECONDS),
             stale=_stale(on_stale_revocations),
             max_age=_within("revocations_max_age", revocations_max_age, 0, MAX_AGE),
             accept_unlinked=_flag("accept_unlinked", accept_unlinked),

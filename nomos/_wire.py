@@ -15,7 +15,13 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nomos.models import Command, Did, VerificationCode
+from nomos.models import (
+    LEEWAY_SECONDS,
+    MAX_LEEWAY_SECONDS,
+    Command,
+    Did,
+    VerificationCode,
+)
 
 PROTOCOL: Literal[1] = 1
 """The version both sides must speak; raised with any change that an older side would misread."""
@@ -40,6 +46,9 @@ MAX_FORKED_LINE: Final = 256
 """Links in one line of the answer to a `fork`."""
 
 Nonce = Annotated[str, Field(min_length=1, max_length=256)]
+
+UseNonce = Annotated[str, Field(min_length=8, max_length=256)]
+"""What keeps one use apart from all others of a key. `invoke` signs none under 12 characters."""
 
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 
@@ -93,7 +102,7 @@ class Invocation(Wire):
     sub: Did
     cmd: Command
     args: dict[str, Json]
-    nonce: Nonce
+    nonce: UseNonce
     iat: Seconds
     exp: Seconds
     prf: list[str]
@@ -321,6 +330,9 @@ class Verify(Request):
     addition be for that call: same command, equal resource, every signed argument present
     and equal, every `pol` holding over it.
 
+    An invocation is for the service that the root's `meta.audience` names, whatever was handed on
+    since; without `pdp`, the root has to say `meta.closed`, too.
+
     With `wanted` instead, the holder asks to be given something: it must lie within the chain's
     command and constraint, and the chain must not come from an approval. Policies are not
     evaluated then, for whatever is given carries them; an invocation proves who asks, and its
@@ -331,7 +343,7 @@ class Verify(Request):
     invocation: str | None = Field(default=None, exclude_if=lambda v: v is None)
     chain: list[str] | None = Field(default=None, exclude_if=lambda v: v is None)
     now: Seconds
-    leeway: int = Field(default=0, ge=0, le=60)
+    leeway: int = Field(default=LEEWAY_SECONDS, ge=0, le=MAX_LEEWAY_SECONDS)
     max_depth: int = Field(default=8, ge=1, le=32)
     trusted_issuers: list[Did] | None = Field(
         default=None,
@@ -354,7 +366,19 @@ class Verify(Request):
     )
     revocations_max_age: int = Field(default=5, ge=0)
     accept_unlinked: bool = Field(
-        default=False, description="Accept hops without `prf`, as the hosted service writes them."
+        default=False,
+        description=(
+            "Accept tokens as the hosted service writes them: hops without `prf`, and roots "
+            "without `meta.audience`."
+        ),
+    )
+    pdp: bool | None = Field(
+        default=None,
+        exclude_if=lambda v: v is None,
+        description=(
+            "The verifier decides on the call by policy itself. Absent, it does not, and an "
+            "invocation needs a root that says `meta.closed`."
+        ),
     )
     call: Call | None = Field(default=None, exclude_if=lambda v: v is None)
     wanted: Wanted | None = Field(default=None, exclude_if=lambda v: v is None)

@@ -120,7 +120,7 @@ class ExpiredChain(ChainError):
 
 
 class WrongAudience(ChainError):
-    """The chain ends in another key than the one at hand."""
+    """The chain ends in another key than the one at hand, or is for another service."""
 
 
 class ChainTooDeep(ChainError):

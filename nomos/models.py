@@ -69,6 +69,10 @@ MAX_CHAIN_DEPTH: Final = 8
 MAX_PURPOSE: Final = 280
 MAX_ARGS_BYTES: Final = 16 * 1024
 MAX_CONTEXT_BYTES: Final = 4 * 1024
+LEEWAY_SECONDS: Final = 0
+"""By how much the clocks of a signer and a verifier may differ, unless a verifier is told more."""
+MAX_LEEWAY_SECONDS: Final = 60
+"""The most that any verifier can be told."""
 
 
 class Secret:

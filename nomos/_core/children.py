@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from nomos._core import signing
 from nomos._core.effects import Flow, Send, Sign, perform
-from nomos._core.proving import error, prove
+from nomos._core.proving import error, other_service, prove
 from nomos._core.scope import permits, reach, within
 from nomos._core.signing import FRESH_SECONDS, Act, is_did
 from nomos._core.worded import sentence
@@ -97,8 +97,8 @@ def as_grant(
 
     None if it names no service, or the question asks for less than the chain says.
     """
-    audience = question.audience or held.audience
-    if not is_did(audience) or question.pol:
+    audience = held.audience
+    if audience is None or question.audience not in (None, audience) or question.pol:
         return None
     return make(
         GrantBase,
@@ -150,6 +150,7 @@ def headers(me: Entered, question: Question, *, now: int, nonce: str) -> Flow[st
     fitting = _fitting(me.held, question.command, resource)
     if not fitting:
         raise _widening(me.held, question.command, resource)
+    fitting = _at_service(fitting, question.audience)
     refused: Refused | None = None
     for held in unexpired(fitting, now=now):
         act = _act(me, held, question, resource)
@@ -160,6 +161,8 @@ def headers(me: Entered, question: Question, *, now: int, nonce: str) -> Flow[st
             max_depth=me.max_depth,
             trusted_issuers=[held.issuer],
             audience=act.audience,
+            # Whether the service is a PDP is for the service to know, and to hold against this.
+            pdp=True,
         )
         answer = yield from perform(Sign(request))
         if not isinstance(answer, Refused):
@@ -249,6 +252,16 @@ def _request(send: Send, by: Held) -> dict[str, Any]:
 
 def _fitting(held: Sequence[Held], command: str, resource: Resource) -> tuple[Held, ...]:
     return tuple(each for each in held if permits(each.reach, command, resource))
+
+
+def _at_service(held: Sequence[Held], audience: str | None) -> tuple[Held, ...]:
+    """Return the chains that are good at `audience`; all of them if no service is named."""
+    if audience is None:
+        return tuple(held)
+    good = tuple(each for each in held if each.audience in (None, audience))
+    if not good:
+        raise other_service("what this process was given", held[0].audience, audience)
+    return good
 
 
 def _widening(held: Sequence[Held], command: str, resource: Resource) -> Widening:

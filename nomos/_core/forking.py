@@ -20,7 +20,7 @@ from nomos._core.carrier import family
 from nomos._core.effects import Flow, Sign, perform
 from nomos._core.proving import another_key, error, no_key
 from nomos._core.scope import holder, payloads, permits, reach
-from nomos._core.tokens import approved
+from nomos._core.tokens import approved, forkable
 from nomos._pol.checks import policy
 from nomos._pol.narrowing import Wider, wider
 from nomos._pol.wording import worded
@@ -89,7 +89,8 @@ class _Held:
     chain: Chain
     reach: Capability
     ends: int
-    approved: bool
+    fixed: bool
+    """Whether nothing of it can be handed on: it is for one call, or for one agent."""
 
     @property
     def size(self) -> int:
@@ -165,7 +166,11 @@ def fork(forking: Forking) -> Flow[tuple[ForkedChild, ...]]:
 def _held(chain: Chain) -> _Held:
     ends = [link.get("exp") for link in payloads(chain)]
     known = [each for each in ends if isinstance(each, int)]
-    return _Held(chain, reach(chain), min(known, default=0), approved(chain))
+    return _Held(chain, reach(chain), min(known, default=0), _is_fixed(chain))
+
+
+def _is_fixed(chain: Chain) -> bool:
+    return approved(chain) or not forkable(chain)
 
 
 def _batches(forking: Forking, held: Sequence[_Held]) -> Iterator[_Batch]:
@@ -216,7 +221,7 @@ def _chosen(held: Sequence[_Held], each: Capability, wanted: Wish, now: int, at:
 
     def suits(index: int) -> tuple[bool, bool, bool]:
         one = held[index]
-        return permits(one.reach, each.command, each.resource), not one.approved, one.ends >= until
+        return permits(one.reach, each.command, each.resource), not one.fixed, one.ends >= until
 
     best = max(range(len(held)), key=suits)
     covers, usable, lasts = suits(best)

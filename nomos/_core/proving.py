@@ -69,6 +69,16 @@ def another_key(where: str, named: str, key: str) -> WrongAudience:
     )
 
 
+def other_service(what: str, named: str | None, audience: str) -> WrongAudience:
+    """What is used at a service is for another one."""
+    return WrongAudience(
+        f"{what} is for {named}, not {audience}: a chain is good at the service that its first "
+        f"token names, however it was handed on. Ask the control plane: "
+        f"authorize(…, audience={audience!r})",
+        code="audience_mismatch",
+    )
+
+
 def no_key(where: str, named: str) -> ConfigurationError:
     """The key that a chain ends in is not to be found."""
     return ConfigurationError(

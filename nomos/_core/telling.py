@@ -76,6 +76,7 @@ def _chain(claims: Claims | None, audience: str, trusted: Sequence[str]) -> Iter
     for hop, (link, cid) in enumerate(zip(claims.links, claims.cids, strict=True)):
         yield f"hop {hop}  delegation {cid}"
         yield from _link(link, trusted if hop == 0 else ())
+        yield from _service(link, audience)
     payload, links = claims.payload, len(claims.links)
     if "pol" in payload:
         what = f"hop {links}  delegation" if links else "a delegation, and no call:"
@@ -104,6 +105,15 @@ def _link(link: Mapping[str, Any], trusted: Sequence[str]) -> Iterator[str]:
     yield f"  for    {_said(link, 'cmd')} and beneath{_on(link)}"
     yield from _statements(link.get("pol"))
     yield f"  from {_moment(link.get('nbf'))} until {_moment(link.get('exp'))}"
+
+
+def _service(link: Mapping[str, Any], audience: str) -> Iterator[str]:
+    """For which service a link is, if it says so, and whether a service can do without a PDP."""
+    meta = mapping(link.get("meta"))
+    if "audience" in meta:
+        here = " (this service)" if meta["audience"] == audience else " (another service)"
+        closed = "" if meta.get("closed") is True else ", which is a PDP"
+        yield f"  only at {_said(meta, 'audience')}{here}{closed}"
 
 
 def _asked(call: Called | None, now: int) -> Iterator[str]:

@@ -37,6 +37,12 @@ def peek(jwt: str) -> dict[str, Any]:
     return payload
 
 
+def forkable(chain: Iterable[str]) -> bool:
+    """Whether a chain can be handed on, as far as `meta.forkable` says; only true permits."""
+    metas = (peek(link).get("meta") for link in chain)
+    return all(meta.get("forkable", True) is True for meta in metas if isinstance(meta, dict))
+
+
 def approved(chain: Iterable[str]) -> bool:
     """Whether a person's approval stands behind a chain: it counts once and is never kept."""
     return any("approval" in (peek(link).get("meta") or {}) for link in chain)

@@ -22,7 +22,7 @@ from nomos._core.called import Asked, called
 from nomos._core.claimed import MAX_IDS, Claims, mapping, read
 from nomos._core.effects import Effect, Flow, Sign, perform
 from nomos._core.fixes import UNAVAILABLE
-from nomos._core.reads import is_read
+from nomos._core.reads import is_signed_read
 from nomos._core.refusing import denied, refused
 from nomos._core.seen import NEVER, Seen
 from nomos._core.tokens import MAX_TOKEN
@@ -30,7 +30,7 @@ from nomos._sealed import make
 from nomos._wire import Refused, Verify
 from nomos._wire import Verified as Proven
 from nomos.errors import Denied, SignerError
-from nomos.models import VerificationCode, Verified
+from nomos.models import LEEWAY_SECONDS, VerificationCode, Verified
 
 Stale = Literal["refuse", "allow"]
 
@@ -54,10 +54,12 @@ class Rules:
     trusted_issuers: tuple[str, ...]
     audience: str
     max_depth: int
-    leeway: int = 0
+    leeway: int = LEEWAY_SECONDS
     stale: Stale = "refuse"
     max_age: int = 5
     accept_unlinked: bool = False
+    pdp: bool = False
+    """Whether whoever judges decides by policy again. No `Verifier` does."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,7 @@ def _question(rules: Rules, text: str, view: View, now: int) -> Verify:
         revocations_age=view.seen.age,
         revocations_max_age=view.oldest,
         accept_unlinked=rules.accept_unlinked,
+        pdp=True if rules.pdp else None,
     )
 
 
@@ -299,7 +302,7 @@ def _use_up(rules: Rules, proof: Proof) -> Flow[None]:
         expires_at = int(proof.claims.root["exp"])
         use = Use(APPROVAL, rules.audience, proven.cids[-1], expires_at, _family(proof))
         again = denied("approval_already_used", "the approval behind this token was used before")
-    elif is_read(proven.cmd):
+    elif is_signed_read(proven.meta or {}, proven.cmd):
         return
     else:
         nonce, expires_at = str(proven.nonce), proven.expires_at

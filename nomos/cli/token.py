@@ -80,7 +80,16 @@ At = Annotated[
 ]
 AcceptUnlinked = Annotated[
     bool,
-    typer.Option("--accept-unlinked", help="Accept links without prf, as hosted services write."),
+    typer.Option(
+        "--accept-unlinked",
+        help="Accept links without prf and roots for no service, as hosted services write.",
+    ),
+]
+AsPdp = Annotated[
+    bool,
+    typer.Option(
+        "--pdp", help="Judge as a PDP, which decides by policy again; others need a closed grant."
+    ),
 ]
 
 
@@ -133,6 +142,7 @@ def _judging(name: str, show: Callable[[Verdict, Given, Terms, bool], None], abo
         max_depth: MaxDepth = 8,
         at: At = None,
         accept_unlinked: AcceptUnlinked = False,
+        pdp: AsPdp = False,
         as_json: AsJson = False,
     ) -> None:
         from nomos.cli import token_terms, token_verdict
@@ -150,6 +160,7 @@ def _judging(name: str, show: Callable[[Verdict, Given, Terms, bool], None], abo
             max_depth=max_depth,
             at=at,
             accept_unlinked=accept_unlinked,
+            pdp=pdp,
         )
 
         def one(given: Given, ask: Ask) -> bool:

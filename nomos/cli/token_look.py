@@ -229,6 +229,8 @@ def _used(ask: Ask, token: str, links: Sequence[Hop]) -> list[Hop]:
         max_depth=MAX_DEPTH,
         trusted_issuers=[root],
         audience=claims["aud"],
+        # Whether its service is a PDP, the token does not say.
+        pdp=True,
     )
     return _outcome(links, hop, answer)
 

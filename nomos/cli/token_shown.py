@@ -291,6 +291,11 @@ def _delegated(claims: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
     yield from _many("if", _numbered(policies(claims["pol"])))
     facts, lineage = mapping(meta.get("facts")), mapping(meta.get("lineage"))
     approval = mapping(meta.get("approval")).get("id")
+    if "audience" in meta:
+        closed = "" if meta.get("closed") is True else "; open, so for a PDP only"
+        yield "at", Text(f"{plain(value_text(meta['audience']))} only{closed}")
+    if meta.get("forkable", True) is not True:
+        yield "alone", Text("never handed on: policy tells agents apart")
     if "approval" in meta:
         yield "once", Text(f"after approval {plain(value_text(approval))}; never handed on")
     for label, value in (

@@ -48,6 +48,7 @@ class Options:
     max_depth: int
     at: str | None
     accept_unlinked: bool
+    pdp: bool
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ def _terms(options: Options, given: Given) -> Terms:
         leeway=options.leeway,
         max_depth=options.max_depth,
         accept_unlinked=options.accept_unlinked,
+        pdp=options.pdp,
     )
 
 

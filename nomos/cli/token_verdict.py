@@ -49,6 +49,7 @@ class Terms:
     leeway: int = 0
     max_depth: int = 8
     accept_unlinked: bool = False
+    pdp: bool = False
     unused: tuple[str, ...] = ()
     """Options that were given, and that this kind of token has no use for."""
 
@@ -60,6 +61,7 @@ class Terms:
             max_depth=self.max_depth,
             leeway=self.leeway,
             accept_unlinked=self.accept_unlinked,
+            pdp=self.pdp,
         )
 
 

@@ -129,7 +129,7 @@ def narrowed(random: Random, limits: Json, resource: Json) -> Json:
 
 
 def random_meta(random: Random, hop: int) -> Json:
-    meta: Json = {}
+    meta: Json = service_meta(random, hop)
     if random.random() < 0.3:
         meta["receipt_id"] = "evt_1"
     if random.random() < 0.1:
@@ -144,6 +144,18 @@ def random_meta(random: Random, hop: int) -> Json:
     return meta
 
 
+def service_meta(random: Random, hop: int) -> Json:
+    """Which service it is for, and what that may do with it; mostly what is needed."""
+    meta: Json = {}
+    if random.random() < (0.1 if hop else 0.96):
+        meta["audience"] = SERVICE.did
+    if random.random() < (0.1 if hop else 0.92):
+        meta["closed"] = True
+    if random.random() < 0.1:
+        meta["forkable"] = True
+    return meta
+
+
 def use(random: Random, made: Scene, agent: Party) -> Draft:
     start = NOW - 60
     payload = {
@@ -152,7 +164,7 @@ def use(random: Random, made: Scene, agent: Party) -> Draft:
         "sub": made.issuer.did,
         "cmd": made.cmd,
         "args": {"resource": made.resource, **made.args},
-        "nonce": f"i{random.randrange(10**6)}",
+        "nonce": f"use-{random.randrange(10**6):06}",
         "iat": start,
         "exp": NOW + random.choice((60, 300, 2000)),
     }
@@ -213,6 +225,7 @@ def change(random: Random, made: Scene, chain: Chain, it: Json, token: str) -> J
         lambda: {"revocations_age": random.randrange(4, 8), "revocations_max_age": 5},
         lambda: {"revocations_age": random.randrange(2), "revocations_max_age": 0},
         lambda: {"accept_unlinked": True},
+        lambda: {"pdp": random.random() < 0.7},
     ]
     if "invocation" in it and "wanted" not in it:
         options += [lambda: {"call": changed_call(random, made)}] * 2

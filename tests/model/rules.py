@@ -155,6 +155,7 @@ def has_members(it: Json) -> bool:
         all(matches(DID, it[name]) for name in ("iss", "aud", "sub") if name in it)
         and matches(COMMAND, it["cmd"])
         and matches(NONCE, it["nonce"])
+        and ("args" not in it or len(it["nonce"]) >= 8)
         and (is_whole(start, LAST_SECOND) and is_whole(end, LAST_SECOND) and start < end)
         and isinstance(it.get("prf", []), list)
     )
@@ -225,7 +226,8 @@ def linked(links: list[Token], *, accept_unlinked: bool) -> Json | None:
         proof = here.get("prf", [parent.cid] if accept_unlinked else [])
         check((here["iss"], proof) == (above["aud"], [parent.cid]), "chain_invalid", hop)
         check(here.get("sub", root) == root, "chain_invalid", hop)
-        check("approval" not in parent.meta, "chain_invalid", hop)
+        fixed = "approval" in parent.meta or parent.meta.get("forkable", True) is not True
+        check(not fixed, "chain_invalid", hop)
         brief = above["nbf"] <= here["nbf"] and here["exp"] <= above["exp"]
         narrower = token.meta.get("resource_constraint", limits)
         fits = beneath(here["cmd"], above["cmd"]) and brief
@@ -258,6 +260,8 @@ def used(use: Token, links: list[Token], limits: Json | None, request: Json) -> 
     it, leaf, hop = use.it, links[-1].it, len(links)
     check((it["iss"], it["sub"]) == (leaf["aud"], links[0].it["iss"]), "chain_invalid", hop)
     check(it["aud"] == request["audience"], "audience_mismatch", hop)
+    if "wanted" not in request:
+        at_service(links, request)
     check(beneath(it["cmd"], leaf["cmd"]), "chain_attenuation_violation", hop)
     check(all(it["exp"] <= link.it["exp"] for link in links), "chain_attenuation_violation", hop)
     if "wanted" in request:
@@ -270,6 +274,17 @@ def used(use: Token, links: list[Token], limits: Json | None, request: Json) -> 
         equal = canon([it["cmd"], resource, args]) == canon([call["cmd"], call["resource"], given])
         check(equal, "resource_mismatch", hop)
         all_hold(links, call, "resource_mismatch")
+
+
+def at_service(links: list[Token], request: Json) -> None:
+    """Hold the chain to the service that its root, and perhaps a later link, names."""
+    root = links[0].meta
+    hosted = request["accept_unlinked"] and "audience" not in root
+    for hop, link in enumerate(links):
+        named = link.meta.get("audience", request["audience"] if hop or hosted else None)
+        check(named == request["audience"], "audience_mismatch", hop)
+    decides = request.get("pdp") is True or hosted
+    check(decides or root.get("closed") is True, "audience_mismatch", 0)
 
 
 def call_of(use: Token) -> tuple[Json, Json]:

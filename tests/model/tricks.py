@@ -90,7 +90,7 @@ def odd_person(random: Random, was: Any, made: Scene) -> Any:
 
 
 def odd_nonce(random: Random, was: Any, made: Scene) -> Any:
-    size = random.choice((0, 1, 128, 129, 255, 256, 257))
+    size = random.choice((0, 1, 7, 8, 128, 129, 255, 256, 257))
     return random.choice(("a", "\u00e9", "\U0001f600")) * size
 
 
@@ -129,12 +129,12 @@ DEPTHS: Final = (0, 1, 2, 5, 7, 8, 30, 31, 32, 2**53 - 1, -1, 0.5, "0", None, Tr
 def odd_meta(random: Random, was: Any, made: Scene) -> Any:
     meta = was if isinstance(was, dict) else {}
     limits = limited(meta, made)
-    kind = random.randrange(9)
-    if kind < 3:
-        return {**meta, "resource_constraint": edited(random, limits)}
-    if kind == 3:
+    kind = random.randrange(14)
+    if kind > 8:
+        return {**meta, **odd_service(random)}
+    if kind < 4:
         path = {**limits, "path": odd_path(random, limits.get("path", "src"))}
-        return {**meta, "resource_constraint": path}
+        return {**meta, "resource_constraint": path if kind == 3 else edited(random, limits)}
     if kind == 4:
         return {**meta, "approval": random.choice(({"id": "env_1", "fingerprint": "0"}, None))}
     if kind == 5:
@@ -143,6 +143,17 @@ def odd_meta(random: Random, was: Any, made: Scene) -> Any:
         return value(random)
     depth = random.choice(DEPTHS)
     return {**meta, "lineage": {"depth": [] if depth == () else depth, "root": STRANGER.did}}
+
+
+def odd_service(random: Random) -> Json:
+    """Another service, or none; open where it was closed; not to be handed on."""
+    name = random.choice(("audience", "audience", "closed", "forkable"))
+    if random.random() < 0.3:
+        return {name: value(random)}
+    if name == "audience":
+        one = random.choice((SERVICE, OTHER_SERVICE, STRANGER)).did
+        return {name: random.choice((one, one, [one], f"{one} ", one[:-1], None, ""))}
+    return {name: random.choice((False, False, True, None, "true", 1, {}, []))}
 
 
 def odd_args(random: Random, was: Any, made: Scene) -> Any:

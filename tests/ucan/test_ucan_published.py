@@ -66,7 +66,7 @@ def did(public: bytes) -> str:
 def use(agent: str, service: str, issuer: str, prf: list[str]) -> dict[str, Any]:
     names = {"iss": agent, "aud": service, "sub": issuer, "cmd": "/a/b", "prf": prf}
     args = {"resource": {"provider": "a"}}
-    return {**names, "args": args, "nonce": "i", "iat": NOW, "exp": NOW + 60}
+    return {**names, "args": args, "nonce": "invocation-1", "iat": NOW, "exp": NOW + 60}
 
 
 def sign_with_pyjwt(payload: dict[str, Any], key: Ed25519PrivateKey, kind: str) -> str:
@@ -96,7 +96,7 @@ def test_tokens_verify_with_pyjwt(loop: Loop) -> None:
         claims = jwt.decode(
             token, public_key(iss), algorithms=["EdDSA"], audience=aud, issuer=iss, options=options
         )
-        assert claims["nonce"] == ("n" if token == root else "i")
+        assert claims["nonce"] == ("n" if token == root else "invocation-1")
         assert jwt.get_unverified_header(token) == {"alg": "EdDSA", "typ": kind, "ucv": "1.0.0-cb"}
         with pytest.raises(jwt.InvalidSignatureError):
             jwt.decode(
@@ -108,13 +108,14 @@ def test_tokens_signed_by_pyjwt_are_believed(loop: Loop) -> None:
     """It writes the members of a header and a payload in the order in which they are given."""
     keys = [Ed25519PrivateKey.from_private_bytes(bytes.fromhex(seed)) for seed in SEEDS]
     issuer, agent, service = (did(key.public_key().public_bytes_raw()) for key in keys)
-    root = sign_with_pyjwt(delegation(issuer, agent, meta={"n": 1}), keys[0], "JWT")
+    meta = {"n": 1, "audience": service, "closed": True}
+    root = sign_with_pyjwt(delegation(issuer, agent, meta=meta), keys[0], "JWT")
     used = sign_with_pyjwt(use(agent, service, issuer, [root]), keys[1], "ucan-inv+jwt")
     asked = {**ASKED, "trusted_issuers": [issuer], "audience": service, "invocation": used}
 
     answer = loop.ask(asked)
     assert answer["ok"]
-    assert (answer["root"], answer["agent"], answer["meta"]) == (issuer, agent, {"n": 1})
+    assert (answer["root"], answer["agent"], answer["meta"]) == (issuer, agent, meta)
 
     stolen = sign_with_pyjwt(use(agent, service, issuer, [root]), keys[2], "ucan-inv+jwt")
     answer = loop.ask({**asked, "invocation": stolen})

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from vectors.cases import verify
 from vectors.forge import (
     DELEGATION,
+    HERE,
     INVOCATION,
     ISSUER,
     NOW,
@@ -196,7 +197,10 @@ def rich(length: int, *, used: bool = False) -> Good:
             nbf=NOW - 60 + hop,
             exp=NOW + 300 - hop,
             pol=[["==", ".args.state", "open"], ["<=", ".args.page", 9 - hop]],
-            meta={"resource_constraint": {**FIELDS, "path": "src/app" if hop else "src"}},
+            meta={
+                **({} if hop else HERE),
+                "resource_constraint": {**FIELDS, "path": "src/app" if hop else "src"},
+            },
         )
         for hop in range(length)
     )
@@ -210,7 +214,8 @@ def rich(length: int, *, used: bool = False) -> Good:
 def _claims(hop: int, **more: object) -> Payload:
     people = {"iss": PEOPLE[hop].did, "aud": PEOPLE[hop + 1].did}
     times = {"nbf": NOW - 60, "exp": NOW + 300}
-    return {**people, "pol": [], "nonce": f"n-{hop}", **times, **more}
+    here = {} if hop else {"meta": HERE}
+    return {**people, "pol": [], "nonce": f"n-{hop}", **times, **here, **more}
 
 
 def _use(length: int, args: Payload | None = None) -> Payload:
@@ -220,7 +225,7 @@ def _use(length: int, args: Payload | None = None) -> Payload:
         "sub": ISSUER.did,
         "cmd": LIST,
         "args": {"resource": RESOURCE, **(args or {})},
-        "nonce": "i-1",
+        "nonce": "invocation-1",
         "iat": NOW - 60,
         "exp": NOW + 60,
     }

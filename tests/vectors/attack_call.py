@@ -9,7 +9,7 @@ from typing import Any, Final
 from vectors.attack_base import ARGS, FIELDS, LIST, RESOURCE, Attack, Forge, Good, saying
 from vectors.attack_places import LENGTHS, RICH_USE, USE, everywhere
 from vectors.attack_use import rich_uses
-from vectors.forge import Payload
+from vectors.forge import HERE, Payload
 
 ABOUT: Final = "Resources beyond the constraint, and calls that are not what was signed."
 
@@ -133,7 +133,7 @@ def _empty_prototype(good: Good) -> Iterator[Attack]:
     """Every object has a `__proto__`; only one that says so has it as a field."""
     assert good.use is not None
     field: Payload = {"__proto__": {}}
-    meta = {"meta": {"resource_constraint": {**FIELDS, **field}}}
+    meta = {"meta": {**HERE, "resource_constraint": {**FIELDS, **field}}}
     narrow = replace(
         good,
         name=f"{good.name} on a field named __proto__",

@@ -218,6 +218,9 @@ LINKS: Final[dict[str, Forge]] = {
 }
 
 USES: Final[dict[str, Forge]] = {
+    "a nonce of one letter": saying(nonce="n"),
+    "a nonce of seven letters": saying(nonce="n" * 7),
+    "a nonce of seven emoji": saying(nonce="\U0001f600" * 7),
     "exp equals iat": _ends_as_it_begins,
     "exp before iat": _ends_before_it_begins,
     "longer than an hour": saying(iat=NOW, exp=NOW + 3661),

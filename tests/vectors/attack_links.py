@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from vectors.attack_base import LONG, PEOPLE, Attack, Forge, Good, Making, holding, saying
 from vectors.attack_places import CHAIN, RICH_CHAIN, RICH_USE, USE, Place, everywhere
@@ -25,6 +25,7 @@ def attacks() -> Iterator[Attack]:
     for good in (CHAIN[2], RICH_CHAIN[3], CHAIN[8], USE[2]):
         for hop in range(1, len(good.links)):
             yield from _approved(good, hop)
+            yield from _fixed(good, hop)
     for good in (CHAIN[1], CHAIN[2], CHAIN[8], USE[1], RICH_USE[2]):
         yield from _deep(good)
 
@@ -153,6 +154,20 @@ def _approved(good: Good, hop: int) -> Iterator[Attack]:
         "an approval that is false": False,
     }.items():
         request = good.request({hop - 1: holding("approval", value)})
+        yield good.attack(f"link: below {name}", f"hop {hop}", BROKEN, hop, request)
+
+
+def _fixed(good: Good, hop: int) -> Iterator[Attack]:
+    """Nothing is below what says that it cannot be handed on; only true says that it can."""
+    values: dict[str, Any] = {
+        "what is not forkable": False,
+        "what is forkable: null": None,
+        "what is forkable as a text": "true",
+        "what is forkable as a number": 1,
+        "what is forkable by nothing": {},
+    }
+    for name, value in values.items():
+        request = good.request({hop - 1: holding("forkable", value)})
         yield good.attack(f"link: below {name}", f"hop {hop}", BROKEN, hop, request)
 
 

@@ -196,7 +196,7 @@ EDITED: Final[dict[str, Forge]] = {
     "under a wider command": edited(cmd="/github"),
     "under another command": edited(cmd="/github/issue/delete"),
     "under a later end": longer,
-    "under another nonce": edited(nonce="other"),
+    "under another nonce": edited(nonce="another-one-1"),
     "under another audience": edited(aud=STRANGER.did),
     "under another issuer": edited(iss=STRANGER.did),
     "under another subject": edited(sub=STRANGER.did),

@@ -194,6 +194,8 @@ def _wrong() -> Iterator[Row]:
 
     approved = root(meta={"approval": {"id": "env_1", "fingerprint": "0"}})
     yield wrong("an approval", "chain_invalid", chain=approved)
+    fixed = root(meta={"forkable": False})
+    yield wrong("a chain that is not forkable", "chain_invalid", chain=fixed)
     yield wrong("an end that has come", "expired", exp=NOW)
     yield wrong("a path with a way up", "malformed_ucan", constraint={"path": "src/.."})
     yield wrong("a policy that is not understood", "malformed_ucan", pol=[["has", ".a", "*"]])

@@ -96,6 +96,7 @@ def signing() -> list[Case]:
         "a resource that is no object": {"args": {"resource": []}},
         "longer than an hour": {"iat": NOW, "exp": NOW + 3661},
         "exp not after iat": {"iat": NOW, "exp": NOW},
+        "a nonce of eleven characters": {"nonce": "n" * 11},
     }
     for name, changes in wrong_uses.items():
         payload = invocation(ISSUER, [root()], **changes)

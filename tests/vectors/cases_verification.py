@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from vectors.cases import CONSTRAINT, RESOURCE, Case, case, nested, verify, verify_use
 from vectors.forge import (
     DELEGATION,
+    HERE,
     INVOCATION,
     ISSUER,
     NOW,
     PLANNER,
     RESEARCHER,
+    SERVICE,
     STRANGER,
     Payload,
     child,
@@ -23,7 +27,7 @@ from vectors.forge import (
 
 
 def verification() -> list[Case]:
-    first = root(meta={"resource_constraint": CONSTRAINT, "receipt_id": "evt_1"})
+    first = root(meta={**HERE, "resource_constraint": CONSTRAINT, "receipt_id": "evt_1"})
     second = child(first, cmd="/github/issue/list", exp=NOW + 200)
     narrow = child(first, meta={"resource_constraint": RESOURCE, "receipt_id": "mine"})
     token = use([first, second], args={"resource": RESOURCE, "state": "open"})
@@ -37,7 +41,7 @@ def verification() -> list[Case]:
         "lineage": [],
         "expires_at": NOW + 300,
         "constraint": CONSTRAINT,
-        "meta": {"resource_constraint": CONSTRAINT, "receipt_id": "evt_1"},
+        "meta": {**HERE, "resource_constraint": CONSTRAINT, "receipt_id": "evt_1"},
     }
     longer = chain | {
         "agent": RESEARCHER.did,
@@ -50,11 +54,12 @@ def verification() -> list[Case]:
         "expires_at": NOW + 60,
         "resource": RESOURCE,
         "args": {"state": "open"},
-        "nonce": "i-1",
+        "nonce": "invocation-1",
         "cid": cid(token),
     }
-    bare = chain | {"cids": [cid(root())]}
-    del bare["constraint"], bare["meta"]
+    bare = chain | {"cids": [cid(root())], "meta": HERE}
+    del bare["constraint"]
+    nothing = {name: value for name, value in bare.items() if name != "meta"}
     lineage = ["0" * 64, "1" * 64]
     heir = root(prf=lineage)
     unlinked = sign(DELEGATION, delegation(PLANNER, RESEARCHER), PLANNER)
@@ -100,7 +105,13 @@ def verification() -> list[Case]:
         ok("the last second", verify(chain=[first], now=NOW + 299), chain),
         ok("early, within the leeway", verify(chain=[first], now=NOW - 120, leeway=60), chain),
         ok("late, within the leeway", verify(chain=[first], now=NOW + 359, leeway=60), chain),
-        ok("neither constraint nor meta", verify(chain=[root()]), bare),
+        ok("no constraint", verify(chain=[root()]), bare),
+        ok(
+            "neither constraint nor meta",
+            verify(chain=[root(meta=...)]),
+            nothing | {"cids": [cid(root(meta=...))]},
+        ),
+        *_at_a_service(),
         ok(
             "lineage counts",
             verify(chain=[heir], max_depth=3),
@@ -151,7 +162,7 @@ def verification() -> list[Case]:
                 "expires_at": NOW + 60,
                 "resource": RESOURCE,
                 "args": {"state": "open"},
-                "nonce": "i-1",
+                "nonce": "invocation-1",
                 "cid": cid(held_use),
             },
         ),
@@ -161,7 +172,7 @@ def verification() -> list[Case]:
             {
                 "kind": "delegation",
                 "header": DELEGATION,
-                "payload": delegation(ISSUER, PLANNER, prf=lineage),
+                "payload": delegation(ISSUER, PLANNER, meta=HERE, prf=lineage),
                 "cid": cid(heir),
                 "cids": [cid(heir), *lineage],
             },
@@ -178,3 +189,48 @@ def verification() -> list[Case]:
             },
         ),
     ]
+
+
+def _at_a_service() -> Iterator[Case]:
+    """For which service a chain is, and what a PDP may take that others may not."""
+    for name, meta, asked in (
+        ("an open chain, at a PDP", {"audience": SERVICE.did}, {"pdp": True}),
+        ("a closed chain, at a PDP", HERE, {"pdp": True}),
+        ("a closed chain, at a service that says that it is none", HERE, {"pdp": False}),
+        ("a chain of the hosted service, where those are accepted", {}, {"accept_unlinked": True}),
+        ("a chain that may be handed on, as it says", {**HERE, "forkable": True}, {}),
+        (
+            "a chain for another service, when something is asked for with it",
+            {"audience": STRANGER.did},
+            {"wanted": {"cmd": "/github/issue/list", "resource": RESOURCE}},
+        ),
+    ):
+        first = root(meta=meta)
+        for links in ([first], [first, child(first)]):
+            yield _used(f"{name}, {len(links)} long", links, meta, asked)
+    fixed = {**HERE, "forkable": False}
+    yield _used("a chain that is not forkable, and was not forked", [root(meta=fixed)], fixed, {})
+    first = root()
+    narrowed = child(first, meta={"audience": SERVICE.did})
+    yield _used("a link that names the service once more", [first, narrowed], HERE, {})
+
+
+def _used(name: str, links: list[str], meta: Payload, asked: Payload) -> Case:
+    """An invocation by the holder of these links, which verifies."""
+    holder = PLANNER if len(links) == 1 else RESEARCHER
+    token = sign(INVOCATION, invocation(holder, links), holder)
+    answer = {
+        "agent": holder.did,
+        "root": ISSUER.did,
+        "cmd": "/github/issue/list",
+        "depth": len(links),
+        "cids": [cid(link) for link in links],
+        "lineage": [],
+        "expires_at": NOW + 60,
+        "meta": meta,
+        "resource": RESOURCE,
+        "args": {},
+        "nonce": "invocation-1",
+        "cid": cid(token),
+    }
+    return case(name, verify_use(token, **asked), answer=answer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vectors.cases import CONSTRAINT, RESOURCE, Case, case, verify, verify_use
 from vectors.forge import (
+    HERE,
     ISSUER,
     NOW,
     PLANNER,
@@ -47,6 +48,7 @@ def wants() -> list[Case]:
         "cids": [cid(plain)],
         "lineage": [],
         "expires_at": NOW + 300,
+        "meta": HERE,
     }
 
     def ok(name: str, request: Payload, answer: Payload) -> Case:
@@ -77,7 +79,7 @@ def wants() -> list[Case]:
                 "expires_at": NOW + 60,
                 "resource": asked["resource"],
                 "args": {"state": "open"},
-                "nonce": "i-1",
+                "nonce": "invocation-1",
                 "cid": cid(token),
             },
         ),

@@ -83,6 +83,14 @@ def sign(header: Payload, payload: Payload, party: Party) -> str:
     return sign_raw(canonical(header), canonical(payload), party)
 
 
+HERE: Final[Payload] = {
+    "audience": SERVICE.did,
+    "closed": True,
+    "reads": ["/github/issue/list"],
+}
+"""What a root says that is for the service, which decides nothing by policy."""
+
+
 def delegation(iss: Party, aud: Party, /, **changes: object) -> Payload:
     """A delegation's payload; a change to `...` leaves the member out."""
     payload = {
@@ -104,7 +112,7 @@ def invocation(iss: Party, prf: list[str], /, **changes: object) -> Payload:
         "sub": ISSUER.did,
         "cmd": "/github/issue/list",
         "args": {"resource": {"provider": "github", "owner": "acme", "repo": "app"}},
-        "nonce": "i-1",
+        "nonce": "invocation-1",
         "iat": NOW - 60,
         "exp": NOW + 60,
         "prf": prf,
@@ -129,7 +137,8 @@ def changed(payload: Payload, changes: dict[str, Any]) -> Payload:
 
 
 def root(**changes: object) -> str:
-    return sign(DELEGATION, delegation(ISSUER, PLANNER, **changes), ISSUER)
+    """What the issuer gives to the planner, for the service unless other `meta` is given."""
+    return sign(DELEGATION, delegation(ISSUER, PLANNER, **{"meta": HERE, **changes}), ISSUER)
 
 
 def child(parent: str, /, **changes: object) -> str:

@@ -155,7 +155,7 @@ def test_a_use_does_not_show_its_nonce() -> None:
     flow, question = begun(TO_WRITE, call=Asked("/github/issue/create", RESOURCE, {}))
     use = flow.send(answered(question))
     assert isinstance(use, Use)
-    assert use.nonce == "i-1"
+    assert use.nonce == "invocation-1"
     assert "i-1" not in repr(use)
     with pytest.raises(StopIteration):
         flow.send(True)

@@ -63,7 +63,7 @@ def test_a_write_claims_its_nonce_and_an_approval_its_delegation(colour: Colour)
     grant = approved()
     assert colour.verify(use([grant]), replay=store)
     assert store.claimed == [
-        (RESEARCHER.did, SERVICE.did, "i-1", NOW + 60),
+        (RESEARCHER.did, SERVICE.did, "invocation-1", NOW + 60),
         # Other calls can be signed on the delegation for as long as it lives.
         ("approval", SERVICE.did, cid(grant), NOW + 300),
     ]
@@ -72,7 +72,7 @@ def test_a_write_claims_its_nonce_and_an_approval_its_delegation(colour: Colour)
 def test_an_approval_is_good_for_one_call_whatever_is_signed_on_it(colour: Colour) -> None:
     store, grant = replay(), approved()
     assert colour.verify(use([grant]), replay=store).chain == (cid(grant),)
-    denied = colour.denied(use([grant], nonce="i-2"), replay=store)
+    denied = colour.denied(use([grant], nonce="invocation-2"), replay=store)
     assert denied.code == "approval_already_used"
     assert denied.fix is not None
 
@@ -259,7 +259,7 @@ def test_memory_forgets_what_has_expired_and_nothing_else() -> None:
 def test_memory_that_is_full_is_a_no(colour: Colour) -> None:
     store = MemoryReplay(limit=1, clock=lambda: NOW)
     assert colour.verify(TO_WRITE, WRITE, replay=store)
-    other = use([*LINKS], cmd=WRITE["command"], nonce="i-2")
+    other = use([*LINKS], cmd=WRITE["command"], nonce="invocation-2")
     assert colour.denied(other, WRITE, replay=store).code == "unavailable"
 
 

@@ -12,6 +12,8 @@ from typing import Any, Final, get_args
 
 import pytest
 from vectors.forge import (
+    DELEGATION,
+    HERE,
     ISSUER,
     NOW,
     PLANNER,
@@ -20,8 +22,10 @@ from vectors.forge import (
     STRANGER,
     child,
     cid,
+    delegation,
     flip,
     root,
+    sign,
     use,
     with_signature,
 )
@@ -81,7 +85,7 @@ def on(**changes: Any) -> Mapping[str, Any]:
     return {**READ, **changes}
 
 
-NARROW = root(meta={"resource_constraint": {"provider": "github", "owner": "acme"}})
+NARROW = root(meta={**HERE, "resource_constraint": {"provider": "github", "owner": "acme"}})
 STRICT = root(pol=[["==", ".args.state", "open"]])
 FAR_LINEAGE = root(prf=["ab" * 32, "cd" * 32], meta={"lineage": {"depth": 3}})
 APPS = root(
@@ -312,7 +316,7 @@ CASES: Final = [
     ),
     Case(
         "an approval for another service",
-        "approval_mismatch",
+        "audience_mismatch",
         use([approved(meta={"audience": STRANGER.did})]),
         0,
         "meta.audience",
@@ -383,7 +387,7 @@ def test_refusals_say_what_was_wanted_and_what_was_found(colour: Colour) -> None
 
 def test_what_a_token_proves(colour: Colour) -> None:
     receipt, lineage = "evt_" + "0" * 26, ["ab" * 32]
-    meta = {"receipt_id": receipt, "lineage": {"swarmId": "crew", "depth": 1}}
+    meta = {**HERE, "receipt_id": receipt, "lineage": {"swarmId": "crew", "depth": 1}}
     first = root(meta=meta, prf=lineage)
     second = child(first)
     token = use([first, second], args={"resource": RESOURCE, "state": "open"})
@@ -397,7 +401,7 @@ def test_what_a_token_proves(colour: Colour) -> None:
     assert verified.args == {"state": "open"}
     assert verified.expires_at == datetime.fromtimestamp(NOW + 60, UTC)
     assert (verified.receipt, verified.swarm) == (receipt, "crew")
-    assert (verified.cid, verified.nonce) == (cid(token), "i-1")
+    assert (verified.cid, verified.nonce) == (cid(token), "invocation-1")
     assert not [part for part in token.split(".") if part in repr(verified)]
 
 
@@ -410,7 +414,7 @@ def test_a_resource_is_read_in_its_provider_s_form(colour: Colour) -> None:
     shouted = {"provider": "github", "owner": "ACME", "repo": "App"}
     assert colour.verify(TOKEN, on(resource=shouted)).resource == RESOURCE
     own = {"provider": "notes", "name": "A/../b"}
-    mine = root(cmd="/notes")
+    mine = root(cmd="/notes", meta={**HERE, "reads": ["/notes/get"]})
     token = use([mine, child(mine, cmd="/notes")], cmd="/notes/get", args={"resource": own})
     assert colour.verify(token, {"command": "/notes/get", "resource": own}).resource == own
 
@@ -430,9 +434,49 @@ def test_an_old_view_will_do_for_who_says_so_but_not_none_at_all(colour: Colour)
 
 
 def test_a_token_for_another_service_works_there_and_here_not(colour: Colour) -> None:
-    there = use([*LINKS], aud=STRANGER.did)
+    first = root(meta={**HERE, "audience": STRANGER.did})
+    there = use([first, child(first)], aud=STRANGER.did)
     assert colour.denied(there).code == "audience_mismatch"
     assert colour.verify(there, audience=STRANGER.did)
+
+
+def test_a_chain_is_good_at_its_own_service_alone(colour: Colour) -> None:
+    """Whatever its holder signs, and however it was handed on."""
+    there = use([*LINKS], aud=STRANGER.did)
+    denied = colour.denied(there, audience=STRANGER.did)
+    assert (denied.code, denied.hop, denied.field) == ("audience_mismatch", 0, "meta.audience")
+    assert "`audience=`" in (denied.fix or "")
+
+
+def test_a_service_takes_only_what_is_closed(colour: Colour) -> None:
+    """Also one that has the DID of a PDP: it decides nothing by policy."""
+    first = root(meta={"audience": SERVICE.did})
+    denied = colour.denied(use([first, child(first, meta={"closed": True})]))
+    assert (denied.code, denied.hop, denied.field) == ("audience_mismatch", 0, "meta.closed")
+    assert "no PDP" in (denied.fix or "")
+    denied = colour.denied(use([first, child(first)]), accept_unlinked=True)
+    assert denied.field == "meta.closed"
+
+
+def test_what_is_not_forkable_is_good_for_its_holder_alone(colour: Colour) -> None:
+    fixed = root(meta={**HERE, "forkable": False})
+    denied = colour.denied(use([fixed, child(fixed)]))
+    assert (denied.code, denied.hop, denied.field) == ("chain_invalid", 1, "meta.forkable")
+    assert "ask the control plane" in (denied.fix or "")
+    own = delegation(ISSUER, RESEARCHER, meta={**HERE, "forkable": False})
+    assert colour.verify(use([sign(DELEGATION, own, ISSUER)]))
+
+
+def test_a_chain_of_the_hosted_service_is_taken_on_request(colour: Colour) -> None:
+    first = root(meta=...)
+    token = use([first, child(first, prf=...)])
+    assert colour.denied(token, accept_unlinked=False).code == "chain_invalid"
+    # Nothing in it says that its command only looks.
+    assert colour.verify(token, accept_unlinked=True, replay=replay())
+    assert colour.denied(token, accept_unlinked=True).code == "unavailable"
+    old = delegation(ISSUER, RESEARCHER, meta={"approval": APPROVAL})
+    denied = colour.denied(use([sign(DELEGATION, old, ISSUER)]), accept_unlinked=True)
+    assert (denied.code, denied.field) == ("approval_mismatch", "meta.audience")
 
 
 def test_a_write_is_used_up_last(colour: Colour) -> None:

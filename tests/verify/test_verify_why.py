@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from vectors.forge import (
     DELEGATION,
+    HERE,
     ISSUER,
     PLANNER,
     RESEARCHER,
@@ -29,7 +30,7 @@ from nomos._core.telling import SHOWN, Called, dated, plain, told
 
 def test_why_tells_the_chain_hop_by_hop(colour: Colour) -> None:
     first = root(
-        meta={"resource_constraint": {"provider": "github", "owner": "acme"}},
+        meta={**HERE, "resource_constraint": {"provider": "github", "owner": "acme"}},
         pol=[["==", ".args.state", "open"]],
     )
     second = child(first)
@@ -44,6 +45,7 @@ hop 0  delegation {cid(first)}
   for    /github/issue and beneath, on github owner=acme
   pol[0] state is "open"
   from 2023-11-14 22:12:20Z until 2023-11-14 22:18:20Z
+  only at {SERVICE.did} (this service)
 hop 1  delegation {cid(second)}
   from   {PLANNER.did}
   to     {RESEARCHER.did}

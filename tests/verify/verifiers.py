@@ -15,6 +15,7 @@ from typing import Any, Final
 import anyio
 from vectors.forge import (
     DELEGATION,
+    HERE,
     ISSUER,
     NOW,
     PLANNER,
@@ -63,7 +64,7 @@ def settings(**changes: Any) -> dict[str, Any]:
 
 def approved(**changes: Any) -> str:
     """The delegation that an approval leads to, from the issuer to the researcher."""
-    meta = {"approval": APPROVAL, "audience": SERVICE.did, **changes.pop("meta", {})}
+    meta = {"approval": APPROVAL, **HERE, **changes.pop("meta", {})}
     pinned = [["==", ".cmd", "/github/issue/list"], ["==", ".resource", RESOURCE]]
     payload = delegation(ISSUER, RESEARCHER, **{"meta": meta, "pol": pinned, **changes})
     return sign(DELEGATION, payload, ISSUER)
@@ -72,7 +73,7 @@ def approved(**changes: Any) -> str:
 def family(depth: int) -> list[str]:
     """A chain of so many links, handed back and forth, that ends in the researcher."""
     ends = (PLANNER, RESEARCHER) if depth % 2 == 0 else (RESEARCHER, PLANNER)
-    links = [sign(DELEGATION, delegation(ISSUER, ends[0]), ISSUER)]
+    links = [sign(DELEGATION, delegation(ISSUER, ends[0], meta=HERE), ISSUER)]
     for hop in range(1, depth):
         by, to = ends[(hop - 1) % 2], ends[hop % 2]
         payload = delegation(by, to, prf=[cid(links[-1])])

@@ -26,6 +26,9 @@ import { signReceipt, verifyReceipt } from "./token/receipt.ts";
 import { readChain, verify } from "./verify/order.ts";
 import { vacuous } from "./verify/vacuous.ts";
 
+/** Characters of a nonce that is signed here; those of other signers have 8 at least. */
+const MIN_NONCE = 12;
+
 /** What an operation may use beside its request. */
 export interface Signer {
   readonly keys: Keys;
@@ -119,6 +122,8 @@ function delegate(
 function invoke(payload: Invocation, key: string, secret: KeyObject | Refusal): Signed | Refusal {
   const use = useOf(payload);
   if (use instanceof Refusal) return use;
+  if (Array.from(payload.nonce).length < MIN_NONCE)
+    return malformed(`payload.nonce has fewer than ${MIN_NONCE} characters`);
   const wrong = wrongParties(payload, key);
   if (wrong !== undefined) return wrong;
   return secret instanceof Refusal ? secret : signInvocation(payload, secret);

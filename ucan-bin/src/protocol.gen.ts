@@ -7,6 +7,7 @@ import type { Json, JsonObject } from "./token/canonical.ts";
 const DID: TextRules = { max: 64, pattern: /^did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}$/ };
 const COMMAND: TextRules = { max: 256, pattern: /^\/[a-z0-9_-]+(\/[a-z0-9_-]+)*$/ };
 const NONCE: TextRules = { min: 1, max: 256 };
+const USE_NONCE: TextRules = { min: 8, max: 256 };
 const NAME: TextRules = { min: 1, max: 64 };
 const HEX_32: TextRules = { pattern: /^[0-9a-f]{64}$/ };
 const CODE: TextRules = { max: 64, pattern: /^[a-z]+(_[a-z]+)*$/ };
@@ -191,6 +192,9 @@ export type Fork = {
  * addition be for that call: same command, equal resource, every signed argument present
  * and equal, every `pol` holding over it.
  *
+ * An invocation is for the service that the root's `meta.audience` names, whatever was handed on
+ * since; without `pdp`, the root has to say `meta.closed`, too.
+ *
  * With `wanted` instead, the holder asks to be given something: it must lie within the chain's
  * command and constraint, and the chain must not come from an approval. Policies are not
  * evaluated then, for whatever is given carries them; an invocation proves who asks, and its
@@ -214,8 +218,14 @@ export type Verify = {
   /** Seconds since the caller's view of revocations was complete; absent: now. */
   revocations_age?: number;
   revocations_max_age: number;
-  /** Accept hops without `prf`, as the hosted service writes them. */
+  /**
+   * Accept tokens as the hosted service writes them: hops without `prf`, and roots without `meta.audience`.
+   */
   accept_unlinked: boolean;
+  /**
+   * The verifier decides on the call by policy itself. Absent, it does not, and an invocation needs a root that says `meta.closed`.
+   */
+  pdp?: boolean;
   call?: Call;
   wanted?: Wanted;
 };
@@ -480,7 +490,7 @@ export function isInvocation(value: unknown, at: string, wrong: Wrong): value is
     isText(value["sub"], within(at, "sub"), wrong, DID) &&
     isText(value["cmd"], within(at, "cmd"), wrong, COMMAND) &&
     isAnyObject(value["args"], within(at, "args"), wrong) &&
-    isText(value["nonce"], within(at, "nonce"), wrong, NONCE) &&
+    isText(value["nonce"], within(at, "nonce"), wrong, USE_NONCE) &&
     isWhole(value["iat"], within(at, "iat"), wrong, 0, 253402300799) &&
     isWhole(value["exp"], within(at, "exp"), wrong, 0, 253402300799) &&
     isList(value["prf"], within(at, "prf"), wrong, (item, at, wrong): item is string => isText(item, at, wrong, TEXT))
@@ -634,7 +644,7 @@ export function isFork(value: unknown, at: string, wrong: Wrong): value is Fork 
 
 export function isVerify(value: unknown, at: string, wrong: Wrong): value is Verify {
   return (
-    isRecord(value, at, wrong, ["id", "protocol", "op", "now", "leeway", "max_depth", "revoked", "revocations_max_age", "accept_unlinked"], ["invocation", "chain", "trusted_issuers", "audience", "revocations_age", "call", "wanted"]) &&
+    isRecord(value, at, wrong, ["id", "protocol", "op", "now", "leeway", "max_depth", "revoked", "revocations_max_age", "accept_unlinked"], ["invocation", "chain", "trusted_issuers", "audience", "revocations_age", "pdp", "call", "wanted"]) &&
     isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
     isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
     isExactly(value["op"], within(at, "op"), wrong, "verify") &&
@@ -649,6 +659,7 @@ export function isVerify(value: unknown, at: string, wrong: Wrong): value is Ver
     (value["revocations_age"] === undefined || isWhole(value["revocations_age"], within(at, "revocations_age"), wrong, 0, 9007199254740991)) &&
     isWhole(value["revocations_max_age"], within(at, "revocations_max_age"), wrong, 0, 9007199254740991) &&
     isFlag(value["accept_unlinked"], within(at, "accept_unlinked"), wrong) &&
+    (value["pdp"] === undefined || isFlag(value["pdp"], within(at, "pdp"), wrong)) &&
     (value["call"] === undefined || isCall(value["call"], within(at, "call"), wrong)) &&
     (value["wanted"] === undefined || isWanted(value["wanted"], within(at, "wanted"), wrong))
   );

@@ -17,10 +17,15 @@ test("what was signed is read back, with what it means", () => {
   });
 });
 
+test.each([true, false, null, 0, "true", []])("what says forkable: %j is so if true", (forkable) => {
+  expect(termsOf(delegation({ meta: { forkable } }))).toMatchObject({ forkable: forkable === true });
+});
+
 test("without meta there is neither constraint nor approval", () => {
-  expect(termsOf(delegation())).toEqual({
+  const { meta: _, ...bare } = delegation();
+  expect(termsOf(bare)).toEqual({
     ...{ policy: [], constraint: undefined },
-    ...{ approved: false, before: 0 },
+    ...{ approved: false, forkable: true, before: 0 },
   });
   expect(termsOf(delegation({ meta: {} }))).toMatchObject({ approved: false });
 });

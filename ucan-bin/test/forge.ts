@@ -31,6 +31,10 @@ export const PLANNER = party(2);
 export const RESEARCHER = party(3);
 export const SERVICE = party(4);
 
+/** What a root says that is for the service, which decides nothing by policy. */
+export const HERE = { audience: SERVICE.did, closed: true };
+
+/** A delegation; a root unless another than the issuer gives it. */
 export function delegation(changes: Partial<Delegation> = {}): Delegation {
   return {
     iss: ISSUER.did,
@@ -40,6 +44,7 @@ export function delegation(changes: Partial<Delegation> = {}): Delegation {
     nonce: "n-1",
     nbf: NOW - 60,
     exp: NOW + 300,
+    ...(changes.iss === undefined && { meta: HERE }),
     ...changes,
   };
 }
@@ -51,7 +56,7 @@ export function invocation(changes: Partial<Invocation> = {}): Invocation {
     sub: ISSUER.did,
     cmd: "/github/issue/list",
     args: { resource: { provider: "github" } },
-    nonce: "i-1",
+    nonce: "invocation-1",
     iat: NOW - 60,
     exp: NOW + 60,
     prf: [sealed("delegation", delegation())],

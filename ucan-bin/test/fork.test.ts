@@ -253,6 +253,15 @@ describe("what is not signed, and why", () => {
     ]);
   });
 
+  test("anything of a chain that is not forkable", () => {
+    const fixed = root({ meta: { forkable: false } });
+    expect(refusal(asking([link()], [fixed]))).toEqual([
+      "chain_invalid",
+      `${at}the chain says meta.forkable: false, as policy tells agents apart: it cannot be handed ` +
+        "on, and each agent asks the control plane for its own",
+    ]);
+  });
+
   test("deeper than allowed, with what the root took the place of", () => {
     const deep = (lineage: JsonObject): Fork => asking([link()], [root({ meta: { lineage } })]);
     expect(refusal(deep({ depth: 7 }))).toEqual([

@@ -13,7 +13,7 @@ import { Refusal } from "../src/refusal.ts";
 import type { Json, JsonObject } from "../src/token/canonical.ts";
 import { cidOf } from "../src/token/jwt.ts";
 import { verify } from "../src/verify/order.ts";
-import { delegation, forkRequest, invocation, ISSUER, NOW } from "./forge.ts";
+import { delegation, forkRequest, HERE, invocation, ISSUER, NOW } from "./forge.ts";
 import { PLANNER, RESEARCHER, sealed, SERVICE, verifyRequest, type Party } from "./forge.ts";
 
 const TREES = 200;
@@ -91,6 +91,7 @@ function rooted(pick: Pick, holder: Party): Given {
   const [cmd, constraint, exp] = [pick(COMMANDS), pick(CONSTRAINTS), NOW + pick([50, 300])];
   const before = pick([0, 0, 1, 2]);
   const meta = {
+    ...HERE,
     lineage: { depth: before },
     ...(constraint && { resource_constraint: constraint }),
   };

@@ -78,7 +78,7 @@ describe("jose", () => {
     const answer = verify(
       verifyRequest({ invocation: use, trusted_issuers: [ISSUER.did], audience: SERVICE.did }),
     );
-    expect(answer).toMatchObject({ agent: PLANNER.did, root: ISSUER.did, nonce: "i-1" });
+    expect(answer).toMatchObject({ agent: PLANNER.did, root: ISSUER.did, nonce: "invocation-1" });
 
     const forged = await signed("invocation", invocation({ prf: [root] }), SERVICE);
     const refused = verify(

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 
 import type { Delegation, Invocation, Verify } from "../src/protocol.gen.ts";
 import { Refusal } from "../src/refusal.ts";
-import type { Json } from "../src/token/canonical.ts";
+import type { Json, JsonObject } from "../src/token/canonical.ts";
 import { didOf } from "../src/token/did_key.ts";
 import { readInvocation } from "../src/token/invocation.ts";
 import { cidOf } from "../src/token/jwt.ts";
@@ -12,6 +12,7 @@ import { wrongClaims } from "../src/verify/invocation.ts";
 import { readChain, verify } from "../src/verify/order.ts";
 import {
   delegation,
+  HERE,
   invocation,
   ISSUER,
   NOW,
@@ -40,6 +41,20 @@ function childOf(parent: string, changes: Partial<Delegation> = {}): string {
 /** What the service is asked about the planner's use of a root. */
 function used(changes: Partial<Invocation> = {}, root: Partial<Delegation> = {}): Partial<Verify> {
   const token = sealed("invocation", invocation({ prf: [rootOf(root)], ...changes }), PLANNER);
+  return { invocation: token, audience: SERVICE.did, trusted_issuers: [ISSUER.did] };
+}
+
+/** A root's payload without any meta, as the hosted service writes it. */
+function withoutMeta(): Delegation {
+  const { meta: _, ...bare } = delegation();
+  return bare;
+}
+
+/** What the service is asked about the researcher's use of what the planner handed on. */
+function handedOn(root: JsonObject, link: JsonObject): Partial<Verify> {
+  const first = rootOf({ meta: root });
+  const use = invocation({ iss: RESEARCHER.did, prf: [first, childOf(first, { meta: link })] });
+  const token = sealed("invocation", use, RESEARCHER);
   return { invocation: token, audience: SERVICE.did, trusted_issuers: [ISSUER.did] };
 }
 
@@ -277,6 +292,18 @@ const OF_A_LINK: Record<string, Row> = {
       field: "meta.approval",
     },
   },
+  "what is not forkable handed on": {
+    asked: (() => {
+      const fixed = rootOf({ meta: { forkable: false } });
+      return { chain: [fixed, childOf(fixed)] };
+    })(),
+    told: {
+      code: "chain_invalid",
+      message: "the delegation before this link says that it cannot be handed on",
+      hop: 1,
+      field: "meta.forkable",
+    },
+  },
 };
 
 const ANCESTOR = "a".repeat(64);
@@ -463,6 +490,100 @@ const OF_A_USE: Record<string, Row> = {
       found: '"/github/issues/list"',
     },
   },
+  "on a chain for another service": {
+    asked: used({}, { meta: { ...HERE, audience: ISSUER.did } }),
+    told: {
+      code: "audience_mismatch",
+      message: "the chain is for another service",
+      hop: 0,
+      field: "meta.audience",
+      wanted: quoted(SERVICE.did),
+      found: quoted(ISSUER.did),
+    },
+  },
+  "on a chain for a list of services": {
+    asked: used({}, { meta: { ...HERE, audience: [SERVICE.did] } }),
+    told: {
+      code: "audience_mismatch",
+      message: "the chain is for another service",
+      hop: 0,
+      field: "meta.audience",
+      wanted: quoted(SERVICE.did),
+      found: quoted([SERVICE.did]),
+    },
+  },
+  "on a chain that names no service": {
+    asked: used({}, { meta: { closed: true } }),
+    told: {
+      code: "audience_mismatch",
+      message: "the chain does not name the service that it is for",
+      hop: 0,
+      field: "meta.audience",
+      wanted: quoted(SERVICE.did),
+    },
+  },
+  "on a chain without meta": {
+    asked: used({ prf: [sealed("delegation", withoutMeta())] }),
+    told: {
+      code: "audience_mismatch",
+      message: "the chain does not name the service that it is for",
+      hop: 0,
+      field: "meta.audience",
+      wanted: quoted(SERVICE.did),
+    },
+  },
+  "on a chain for a PDP": {
+    asked: used({}, { meta: { audience: SERVICE.did } }),
+    told: {
+      code: "audience_mismatch",
+      message: "the chain is for a PDP, which decides on each call by policy",
+      hop: 0,
+      field: "meta.closed",
+      wanted: "true",
+    },
+  },
+  "on a chain that is closed in another word": {
+    asked: { ...used({}, { meta: { ...HERE, closed: "true" } }), accept_unlinked: true, pdp: false },
+    told: {
+      code: "audience_mismatch",
+      message: "the chain is for a PDP, which decides on each call by policy",
+      hop: 0,
+      field: "meta.closed",
+      wanted: "true",
+      found: '"true"',
+    },
+  },
+  "on a chain for a PDP, closed below its root": {
+    asked: handedOn({ audience: SERVICE.did }, { closed: true }),
+    told: {
+      code: "audience_mismatch",
+      message: "the chain is for a PDP, which decides on each call by policy",
+      hop: 0,
+      field: "meta.closed",
+      wanted: "true",
+    },
+  },
+  "on a chain with a service named below its root alone": {
+    asked: handedOn({ closed: true }, HERE),
+    told: {
+      code: "audience_mismatch",
+      message: "the chain does not name the service that it is for",
+      hop: 0,
+      field: "meta.audience",
+      wanted: quoted(SERVICE.did),
+    },
+  },
+  "on a chain that was narrowed to another service": {
+    asked: { ...handedOn(HERE, { audience: ISSUER.did }), pdp: true, accept_unlinked: true },
+    told: {
+      code: "audience_mismatch",
+      message: "the chain is for another service",
+      hop: 1,
+      field: "meta.audience",
+      wanted: quoted(SERVICE.did),
+      found: quoted(ISSUER.did),
+    },
+  },
   "for longer": {
     asked: used({ exp: NOW + 301 }),
     told: {
@@ -475,7 +596,7 @@ const OF_A_USE: Record<string, Row> = {
     },
   },
   "of another resource": {
-    asked: used({}, { meta: HELD }),
+    asked: used({}, { meta: { ...HERE, ...HELD } }),
     told: {
       code: "resource_out_of_scope",
       message: "the resource is not within the chain's constraint",
@@ -658,11 +779,36 @@ for (const [about, rows] of Object.entries({
   });
 }
 
+describe("a chain is good at its service", () => {
+  const bare = { prf: [sealed("delegation", withoutMeta())] };
+  test.each<[string, Partial<Verify>]>([
+    ["which decides nothing by policy", used()],
+    ["which is a PDP, though it is closed", { ...used(), pdp: true }],
+    ["which is a PDP, so it may be open", { ...used({}, { meta: { audience: SERVICE.did } }), pdp: true }],
+    ["when it was handed on", handedOn(HERE, {})],
+    ["when it was handed on for that service", handedOn(HERE, { audience: SERVICE.did })],
+    ["when it is of the hosted service", { ...used(bare), accept_unlinked: true }],
+    [
+      "or at none, when something is asked for with it",
+      {
+        ...used({}, { meta: { audience: ISSUER.did } }),
+        wanted: { cmd: "/github/issue/list", resource: { provider: "github" } },
+      },
+    ],
+    [
+      "when it cannot be handed on, and was not",
+      used({}, { meta: { ...HERE, forkable: false } }),
+    ],
+  ])("%s", (_, asked) => {
+    expect(told(asked)).toBeUndefined();
+  });
+});
+
 test("who asks for no audience is told of none", () => {
   const use = readInvocation(sealed("invocation", invocation(), PLANNER));
   const chain = readChain([ROOT], 8);
   if (use instanceof Refusal || chain instanceof Refusal) throw new Error("a fault");
-  expect(wrongClaims(use, chain, undefined)?.told).toEqual({
+  expect(wrongClaims(use, chain, verifyRequest({}))?.told).toEqual({
     code: "audience_mismatch",
     message: "the invocation is for another service",
     hop: 1,

@@ -28,9 +28,6 @@ CODES: Final[dict[str, DenyReason]] = {code: code for code in get_args(Verificat
 MAX_SHOWN: Final = 200
 """Characters of a statement in a sentence."""
 
-LEEWAY_SECONDS: Final = 60
-"""By how much the clock of who signs an invocation may be off; a chain's own times are exact."""
-
 
 @dataclass(frozen=True)
 class Claims:
@@ -93,7 +90,6 @@ async def prove(ports: Ports, claims: Claims, tenant: str, audience: str | None)
             chain=list(claims.tokens) if bare else None,
             invocation=claims.text,
             now=now,
-            leeway=0 if bare else LEEWAY_SECONDS,
             max_depth=ports.max_chain_depth,
             trusted_issuers=_trusted(ports, tenant),
             audience=audience,

@@ -26,11 +26,12 @@ from nomos.models import DenyReason
 from nomos.server.chains import mapping
 from nomos.server.control import body, delegated
 from nomos.server.control.body import MAX_WITH_CHAIN
-from nomos.server.control.delegated import LEEWAY_SECONDS, Claims
+from nomos.server.control.delegated import Claims
 from nomos.server.control.errors import TOKEN_CODES, Refusal, unavailable
 from nomos.server.control.messages import AuthorizeRequest
 from nomos.server.control.origin import Fault, Held
 from nomos.server.control.ports import Ports
+from nomos.server.control.tokens import BACKDATED
 from nomos.server.storage.apps import ApiKey
 
 LIFE_SECONDS: Final = 60
@@ -137,7 +138,8 @@ async def _identify(ports: Ports, token: str) -> Holder:
     tenant = dict(ports.key_log.trusted).get(issuer)
     if tenant is None:
         raise _unauthorized(Fault("untrusted_issuer", "the chain's root is not of this server"))
-    if said["exp"] > ports.clock() + LIFE_SECONDS + LEEWAY_SECONDS:
+    # It cannot begin later than now, so neither can it end later than this.
+    if said["exp"] - said["iat"] > LIFE_SECONDS + BACKDATED:
         long = f"an invocation to the control plane lives {LIFE_SECONDS} seconds at most"
         raise _unauthorized(Fault("malformed_ucan", long))
     found = await delegated.prove(ports, claims, tenant, issuer)

@@ -67,6 +67,7 @@ def delegation(
         "receipt_id": receipt.id,
         "app_id": receipt.app,
         "audience": audience,
+        "reads": reads(asked),
         "facts": asked.facts(receipt.bundle or ""),
     }
     if case.asking.key is not None:
@@ -91,6 +92,16 @@ def delegation(
         meta=meta,
         prf=list(held.descent.cids) if held else None,
     )
+
+
+def reads(asked: Asked) -> list[str]:
+    """The commands of what was asked that only look: a service lets no others be used again."""
+    commands = asked.provider.commands
+    return [
+        command
+        for command in asked.commands or (asked.command,)
+        if command in commands and commands[command].risk == "read"
+    ]
 
 
 def _approved(approval: Approval) -> dict[str, Any]:

@@ -106,9 +106,8 @@ async def claims(ports: Ports, token: str) -> Claims:
 
 async def prove(ports: Ports, claimed: Claims, call: Call | None) -> Verified:
     """Return what a token proves for `call`; None when the request makes no call we know."""
-    return await _verified(
-        ports, claimed, {"invocation": claimed.token, "audience": ports.pdp_did, "call": call}
-    )
+    what = {"invocation": claimed.token, "audience": ports.pdp_did, "call": call, "pdp": True}
+    return await _verified(ports, claimed, what)
 
 
 async def held(ports: Ports, claimed: Claims) -> Verified:

@@ -307,6 +307,7 @@ class World:
     ) -> Signed:
         """A delegation as the control plane makes it."""
         constraint = {} if resource is None else {"resource_constraint": dict(resource)}
+        here = {"audience": self.dids["pdp"]} if prf is None or by == "issuer" else {}
         payload = Delegation(
             iss=self.dids[by],
             aud=self.dids[to],
@@ -316,7 +317,7 @@ class World:
             nonce=self.nonce(),
             nbf=int(self.now) - 60 if nbf is None else nbf,
             exp=int(self.now) + ttl,
-            meta={"app_id": "app_1", **constraint, **(meta or {})},
+            meta={"app_id": "app_1", **here, **constraint, **(meta or {})},
             prf=None if prf is None else list(prf),
         )
         return self.sign(Delegate(key=payload.iss, payload=payload))
@@ -364,7 +365,7 @@ class World:
         return answer
 
     def nonce(self) -> str:
-        return f"nonce-{next(self.nonces)}"
+        return f"nonce-{next(self.nonces):06}"
 
     # Calling
 

@@ -14,6 +14,8 @@ export interface Terms {
   readonly constraint: JsonObject | undefined;
   /** Good for one exact call after a person's approval, and so never handed on. */
   readonly approved: boolean;
+  /** Whether another link may follow; a root says no where policy tells principals apart. */
+  readonly forkable: boolean;
   /** In a root: how many delegations it took the place of. */
   readonly before: number;
 }
@@ -44,7 +46,10 @@ export function termsOf(claims: Delegation): Terms | Refusal {
   if (before === undefined) return malformed("meta.lineage.depth is not a whole number");
   const policy = parsePolicy(pol);
   if (typeof policy === "string") return malformed(policy);
-  return { policy, constraint, approved: Object.hasOwn(meta, "approval"), before };
+  const approved = Object.hasOwn(meta, "approval");
+  // Anything but true forbids: a value that is not understood gives nothing.
+  const forkable = !Object.hasOwn(meta, "forkable") || meta["forkable"] === true;
+  return { policy, constraint, approved, forkable, before };
 }
 
 /** What an issuer that re-issues says in `meta.lineage.depth`; otherwise one for each cid. */

@@ -2,7 +2,7 @@
  * What an invocation may say, given its chain (step 8 of `order.ts`).
  *
  * 1. It comes from the last audience and names the root in `sub`; otherwise `chain_invalid`.
- * 2. It is for this service; otherwise `audience_mismatch`.
+ * 2. It and its chain are for this service; otherwise `audience_mismatch`. See `service.ts`.
  * 3. Its command and expiry lie within the leaf's; otherwise `chain_attenuation_violation`.
  * 4. Its resource has every field of the constraint, and every policy of every link holds for
  *    what it says; otherwise `resource_out_of_scope`.
@@ -13,7 +13,7 @@
  * request that was really made.
  */
 
-import type { Call } from "../protocol.gen.ts";
+import type { Call, Verify } from "../protocol.gen.ts";
 import {
   audienceMismatch,
   chainInvalid,
@@ -30,14 +30,20 @@ import type { Chain } from "./order.ts";
 import type { Policy } from "./pol.ts";
 import { MAX_STEPS, Reading, TooCostly } from "./reading.ts";
 import { covers } from "./resource.ts";
+import { wrongService } from "./service.ts";
 
 /** Steps 1 to 3: why it is not from this chain's holder, for this service, within its time. */
 export function wrongClaims(
   invocation: InvocationToken,
   chain: Chain,
-  audience: string | undefined,
+  request: Verify,
 ): Refusal | undefined {
-  return foreign(invocation, chain, audience)?.at(chain.links.length);
+  const last = chain.links.length;
+  return (
+    foreign(invocation, chain, request.audience)?.at(last) ??
+    (request.wanted === undefined ? wrongService(chain, request) : undefined) ??
+    beyond(invocation, chain)?.at(last)
+  );
 }
 
 /** Steps 4 and 5: why it may not do that, pointing at the token whose word it breaks. */
@@ -60,7 +66,7 @@ function foreign(
   { root, leaf }: Chain,
   audience: string | undefined,
 ): Refusal | undefined {
-  const { iss, sub, aud, cmd, exp } = claims;
+  const { iss, sub, aud } = claims;
   if (iss !== leaf.claims.aud)
     return chainInvalid("the invocation is not by the chain's last audience", {
       field: "iss",
@@ -68,12 +74,16 @@ function foreign(
       found: shown(iss),
     });
   if (sub !== root.claims.iss) return wrongSub(sub, root.claims.iss);
-  if (aud !== audience)
-    return audienceMismatch("the invocation is for another service", {
-      field: "aud",
-      wanted: audience && shown(audience),
-      found: shown(aud),
-    });
+  return aud !== audience
+    ? audienceMismatch("the invocation is for another service", {
+        field: "aud",
+        wanted: audience && shown(audience),
+        found: shown(aud),
+      })
+    : undefined;
+}
+
+function beyond({ claims: { cmd, exp } }: InvocationToken, { leaf }: Chain): Refusal | undefined {
   if (!isWithin(cmd, leaf.claims.cmd))
     return wider("cmd is not within that of the chain", {
       field: "cmd",

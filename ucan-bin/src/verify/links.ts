@@ -59,11 +59,20 @@ function unlinked(
       found: prf && shown(prf),
     });
   if (wrongSubject(child, root)) return wrongSub(sub, root);
-  return parent.approved
-    ? chainInvalid("a delegation that came from an approval cannot be handed on", {
-        field: "meta.approval",
-      })
-    : undefined;
+  return handedOn(parent);
+}
+
+/** Why nothing may follow `parent`. */
+function handedOn({ approved, forkable }: DelegationToken): Refusal | undefined {
+  if (approved)
+    return chainInvalid("a delegation that came from an approval cannot be handed on", {
+      field: "meta.approval",
+    });
+  return forkable
+    ? undefined
+    : chainInvalid("the delegation before this link says that it cannot be handed on", {
+        field: "meta.forkable",
+      });
 }
 
 function widened({ claims }: DelegationToken, parent: DelegationToken): Refusal | undefined {

@@ -36,6 +36,12 @@ export function wrongReach(
 ): Refusal | undefined {
   if (links.some(({ approved }) => approved))
     return chainInvalid("the chain comes from an approval, which is for one call only");
+  if (links.some(({ forkable }) => !forkable))
+    return chainInvalid(
+      "the chain says meta.forkable: false, as policy tells agents apart: it cannot be handed on, " +
+        "and each agent asks the control plane for its own",
+      { field: "meta.forkable" },
+    );
   if (depth >= maxDepth)
     return chainTooDeep(`the chain has ${depth} delegations of at most ${maxDepth} already`);
   if (!isWithin(cmd, claims.cmd))

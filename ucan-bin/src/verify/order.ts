@@ -24,8 +24,9 @@
  * 4. Signatures, all of them (RFC 8725, 3.3; UCAN delegation, "Signature Validation").
  *    `bad_signature`. Then times: `not_yet_valid`, `expired`, by the caller's clock and leeway
  *    (UCAN delegation, "Time Bounds"; RFC 7519, 4.1.4 and 4.1.5).
- * 5. Links: principals aligned, `prf`, `sub`, `chain_invalid` (UCAN delegation, "Principal
- *    Alignment" and "Subject"); command, times and constraint not wider,
+ * 5. Links: principals aligned, `prf`, `sub`, nothing after a link with `meta.approval` or
+ *    `meta.forkable: false`, `chain_invalid` (UCAN delegation, "Principal Alignment" and
+ *    "Subject"); command, times and constraint not wider,
  *    `chain_attenuation_violation` ("Command"). A widened link refuses the chain even where the
  *    call would lie within.
  * 6. The root's issuer is trusted, `untrusted_issuer` (RFC 8725, 3.8), and not revoked, `revoked`.
@@ -33,8 +34,8 @@
  *    young enough, `revocations_stale` (UCAN revocation): no cid, no key that gave or took, and
  *    none of those that the root says it was granted to and by. A known revocation holds however
  *    old.
- * 8. The invocation: by the last audience, `chain_invalid`; for this service,
- *    `audience_mismatch` (RFC 8725, 3.9); not wider than its chain;
+ * 8. The invocation: by the last audience, `chain_invalid`; for this service, and so is its chain,
+ *    `audience_mismatch` (RFC 8725, 3.9; see `service.ts`); not wider than its chain;
  *    every policy of every link holds (UCAN delegation, "Policy"), within a budget of steps. See
  *    `invocation.ts`. A bare chain ends in the expected holder, `audience_mismatch`. Where
  *    something is wanted instead of done, it lies within the chain, whose policies are not
@@ -247,15 +248,12 @@ function brokenChain({ chain: { links, root }, request }: Evidence): Refusal | u
   });
 }
 
-function wrongUse({
-  chain,
-  invocation,
-  request: { audience, call, wanted },
-}: Evidence): Refusal | undefined {
+function wrongUse({ chain, invocation, request }: Evidence): Refusal | undefined {
+  const { audience, call, wanted } = request;
   const wrong =
     invocation === undefined
       ? wrongHolder(chain, audience)
-      : wrongClaims(invocation, chain, audience);
+      : wrongClaims(invocation, chain, request);
   if (wrong !== undefined) return wrong;
   const constraint = constraintOf(chain);
   if (wanted !== undefined) return wrongWish(wanted, chain, constraint);

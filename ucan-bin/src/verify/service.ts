@@ -1,0 +1,61 @@
+/**
+ * For which service a chain is good (step 8 of `order.ts`).
+ *
+ * 1. The root names this service in `meta.audience`, and so does every later link that names one:
+ *    below the root, meta can only narrow. Only tokens of the hosted service name none.
+ * 2. A verifier that is no PDP decides nothing by policy. It needs a root that says
+ *    `meta.closed: true`: its issuer looked at every call that the grant reaches.
+ *
+ * Otherwise `audience_mismatch`. Where a chain is used to be given something, nothing is done at a
+ * service, and this does not apply.
+ */
+
+import type { Verify } from "../protocol.gen.ts";
+import { audienceMismatch, first, type Refusal } from "../refusal.ts";
+import { shown, type Json } from "../token/canonical.ts";
+import type { DelegationToken } from "../token/delegation.ts";
+import type { Chain } from "./order.ts";
+
+/** Why the chain is not for the service that verifies it, pointing at the link that says so. */
+export function wrongService(
+  { links, root }: Chain,
+  { audience, accept_unlinked, pdp }: Verify,
+): Refusal | undefined {
+  const hosted = accept_unlinked && !namesService(root);
+  const other = first(links, (link, hop) =>
+    namesService(link) || (hop === 0 && !hosted)
+      ? otherService(link.claims.meta?.["audience"], audience)
+      : undefined,
+  );
+  return other ?? (hosted || pdp === true ? undefined : open(root)?.at(0));
+}
+
+function namesService({ claims: { meta = {} } }: DelegationToken): boolean {
+  return Object.hasOwn(meta, "audience");
+}
+
+function open({ claims: { meta } }: DelegationToken): Refusal | undefined {
+  const closed = meta?.["closed"];
+  if (closed === true) return undefined;
+  return audienceMismatch("the chain is for a PDP, which decides on each call by policy", {
+    field: "meta.closed",
+    wanted: shown(true),
+    found: closed === undefined ? undefined : shown(closed),
+  });
+}
+
+function otherService(
+  named: Json | undefined,
+  audience: string | undefined,
+): Refusal | undefined {
+  if (named !== undefined && named === audience) return undefined;
+  const message =
+    named === undefined
+      ? "the chain does not name the service that it is for"
+      : "the chain is for another service";
+  return audienceMismatch(message, {
+    field: "meta.audience",
+    wanted: audience && shown(audience),
+    found: named === undefined ? undefined : shown(named),
+  });
+}
