@@ -182,6 +182,8 @@ class Child(Sealed):
         """
         with self._lock:
             self._closed = True
+            if self._seed is not None:
+                self._seed.wipe()
             self._seed = None
             if self._folder is not None:
                 self._folder.remove()

@@ -209,6 +209,10 @@ class GuardBase(Asking, ABC):
             return None
         did, link = self._did, self._linked
         self._closed = True
-        if did is None or link is None or not link.release(did, self) or link.running() is None:
+        self._standing.seed.wipe()
+        if did is None or link is None or not link.release(did, self):
+            return None
+        if link.running() is None:
+            link.drop(did)
             return None
         return ForgetKey(key=did)

@@ -47,9 +47,6 @@ MAX_FORKED_LINE: Final = 256
 
 Nonce = Annotated[str, Field(min_length=1, max_length=256)]
 
-UseNonce = Annotated[str, Field(min_length=8, max_length=256)]
-"""What keeps one use apart from all others of a key. `invoke` signs none under 12 characters."""
-
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -95,14 +92,17 @@ class Delegation(Wire):
 
 
 class Invocation(Wire):
-    """The payload of a token that uses authority at one service (UCAN invocation, JWT form)."""
+    """The payload of a token that uses authority at one service (UCAN invocation, JWT form).
+
+    The nonce has at least 8 characters; `invoke` signs none under 12.
+    """
 
     iss: Did
     aud: Did
     sub: Did
     cmd: Command
     args: dict[str, Json]
-    nonce: UseNonce
+    nonce: Nonce
     iat: Seconds
     exp: Seconds
     prf: list[str]

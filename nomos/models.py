@@ -16,7 +16,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from nomos._sealed import Record, make
-from nomos.errors import Denied, MalformedChain, StepUpRequired
+from nomos.errors import ConfigurationError, Denied, MalformedChain, StepUpRequired
 
 Did = Annotated[str, Field(pattern=r"^did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}$", max_length=64)]
 """An Ed25519 did:key in its canonical form (multicodec 0xed01, base58btc)."""
@@ -76,16 +76,35 @@ MAX_LEEWAY_SECONDS: Final = 60
 
 
 class Secret:
-    """A string that must not leak: shown as `Secret(…)`, never pickled or formatted."""
+    """A string that must not leak: shown as `Secret(…)`, never pickled or formatted.
 
-    __slots__ = ("_value",)
+    `wipe` overwrites the copy that is kept here. Strings that `reveal` returned, and the one that
+    it was made from, are freed by Python without being overwritten.
+    """
+
+    __slots__ = ("_value", "_wiped")
 
     def __init__(self, value: str) -> None:
-        self._value = value
+        self._value = bytearray(value, "utf-8", "surrogatepass")
+        self._wiped = False
 
     def reveal(self) -> str:
-        """Return the string itself, for the one place that needs it."""
-        return self._value
+        """Return the string itself, for the one place that needs it.
+
+        Raises `ConfigurationError` after `wipe`.
+        """
+        if self._wiped:
+            raise ConfigurationError("this secret was wiped when its owner was closed")
+        return self._value.decode("utf-8", "surrogatepass")
+
+    def copy(self) -> Secret:
+        """Return the same secret, for an owner that may wipe its own."""
+        return Secret(self.reveal())
+
+    def wipe(self) -> None:
+        """Overwrite the secret and forget it. Idempotent."""
+        self._value[:] = bytes(len(self._value))
+        self._wiped = True
 
     def __repr__(self) -> str:
         return "Secret(…)"

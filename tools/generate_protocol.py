@@ -50,7 +50,6 @@ TEXTS: Final = {
     "DID": ("Delegation", "iss"),
     "COMMAND": ("Delegation", "cmd"),
     "NONCE": ("Delegation", "nonce"),
-    "USE_NONCE": ("Invocation", "nonce"),
     "NAME": ("Checkpoint", "tenant"),
     "HEX_32": ("LoadKey", "seed"),
     "CODE": ("Receipt", "outcome"),

@@ -98,7 +98,7 @@ def as_grant(
     None if it names no service, or the question asks for less than the chain says.
     """
     audience = held.audience
-    if audience is None or question.audience not in (None, audience) or question.pol:
+    if not is_did(audience) or question.audience not in (None, audience) or question.pol:
         return None
     return make(
         GrantBase,
@@ -214,9 +214,7 @@ def _act(me: Entered, held: Held, question: Question, resource: Resource) -> Act
             setting="audience",
         )
     if not is_did(audience):
-        raise ConfigurationError(
-            "audience must be the did:key of a service (did:key:z6Mk…)", setting="audience"
-        )
+        raise no_service()
     return Act(
         agent=me.agent,
         issuer=held.issuer,
@@ -224,6 +222,12 @@ def _act(me: Entered, held: Held, question: Question, resource: Resource) -> Act
         chain=held.chain,
         command=question.command,
         args={**(question.args or {}), "resource": resource},
+    )
+
+
+def no_service() -> ConfigurationError:
+    return ConfigurationError(
+        "audience must be the did:key of a service (did:key:z6Mk…)", setting="audience"
     )
 
 
@@ -258,6 +262,8 @@ def _at_service(held: Sequence[Held], audience: str | None) -> tuple[Held, ...]:
     """Return the chains that are good at `audience`; all of them if no service is named."""
     if audience is None:
         return tuple(held)
+    if not is_did(audience):
+        raise no_service()
     good = tuple(each for each in held if each.audience in (None, audience))
     if not good:
         raise other_service("what this process was given", held[0].audience, audience)

@@ -57,7 +57,8 @@ def _once(variable: str, value: str) -> Secret:
         known = _read[variable, value]
     if known is None:
         raise refused(variable, value, f"was read, and held no key of 64 hex digits. {AGAIN}")
-    return known
+    # A guard wipes its own when it is closed; another guard of this process may come later.
+    return known.copy()
 
 
 def _from_descriptor(value: str) -> Secret | None:

@@ -126,12 +126,22 @@ class Link:
         answer = request.answer.model_validate(message)
         match request, answer:
             case LoadKey(), LoadKeyAnswer():
-                self._keys[answer.key] = Secret(request.seed)
+                self._keep(answer.key, request.seed)
             case GenerateKey(), GenerateKeyAnswer():
-                self._keys[answer.key] = Secret(answer.seed)
+                self._keep(answer.key, answer.seed)
             case ForgetKey(), _:
-                self._keys.pop(request.key, None)
+                self.drop(request.key)
         return answer
+
+    def _keep(self, key: str, seed: str) -> None:
+        self.drop(key)
+        self._keys[key] = Secret(seed)
+
+    def drop(self, key: str) -> None:
+        """Wipe a key here, so that no later binary gets it."""
+        seed = self._keys.pop(key, None)
+        if seed is not None:
+            seed.wipe()
 
     def holds(self, key: str) -> bool:
         return key in self._keys
@@ -155,6 +165,11 @@ class Link:
             if self._process is not None:
                 self._process.close()
                 self._process = None
+
+    def wipe(self) -> None:
+        """Wipe all keys; a binary that is started later has none of them."""
+        for key in list(self._keys):
+            self.drop(key)
 
     def after_fork(self) -> None:
         """In a forked child: forget the parent's process, keep the keys."""
@@ -367,6 +382,7 @@ def _after_fork_in_child() -> None:
 def _at_exit() -> None:
     for link in list(_links):
         link.close()
+        link.wipe()
 
 
 _links: weakref.WeakSet[Link] = weakref.WeakSet()

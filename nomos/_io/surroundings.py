@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -84,6 +86,7 @@ class Surroundings:
                 )
             except OSError as error:
                 raise not_started(path, error) from error
+            _forbid_core_files(child.pid)
             undo.pop_all()
         return child, to, answers
 
@@ -91,6 +94,17 @@ class Surroundings:
         if self._made is not None:
             with contextlib.suppress(OSError):
                 self._made.rmdir()
+
+
+def _forbid_core_files(pid: int) -> None:
+    """Let no core file of the binary hold keys; it has none of them yet.
+
+    The limit is the binary's alone, so a program that imports this keeps its own. Where it cannot
+    be set from outside, as on macOS, the binary inherits the program's.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
 
 
 def not_started(path: Path, error: OSError) -> SignerError:

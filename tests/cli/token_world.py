@@ -31,7 +31,12 @@ run = CliRunner()
 
 
 def root(**changes: Any) -> str:
-    meta = {**HELD, "receipt_id": "evt_01jb", "facts": {"purpose": "list the open issues"}}
+    meta = {
+        **forge.HERE,
+        **HELD,
+        "receipt_id": "evt_01jb",
+        "facts": {"purpose": "list the open issues"},
+    }
     usual = {"nbf": NOW - 60, "exp": NOW + 3000, "meta": meta}
     return forge.root(**{**usual, "pol": [["==", ".args.state", "open"]], **changes})
 

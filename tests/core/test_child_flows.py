@@ -250,7 +250,12 @@ class TestActingOffline:
         check = flow.send(SIGNED)
         assert isinstance(check, Sign)
         assert check.request == Verify(
-            invocation="a.b.c", now=NOW, max_depth=5, trusted_issuers=[ISSUER], audience=SERVICE
+            invocation="a.b.c",
+            now=NOW,
+            max_depth=5,
+            trusted_issuers=[ISSUER],
+            audience=SERVICE,
+            pdp=True,
         )
         assert ends(flow, verified()) == "a.b.c"
 
@@ -309,6 +314,18 @@ class TestActingOffline:
             next(self.act(question(audience=audience), held(audience=audience)))
         assert wrong.value.setting == "audience"
         assert children.as_grant(held(audience=audience), question(), AGENT) is None
+
+    def test_a_chain_is_used_at_its_own_service_alone(self) -> None:
+        with pytest.raises(WrongAudience, match=f"is for {SERVICE}, not {PARENT}") as wrong:
+            next(self.act(question(audience=PARENT)))
+        assert wrong.value.code == "audience_mismatch"
+        assert f"audience={PARENT!r}" in str(wrong.value)
+        assert children.as_grant(held(), question(audience=PARENT), AGENT) is None
+        there = held(audience=PARENT)
+        act = invoked(next(self.act(question(audience=PARENT), held(), there))).payload
+        assert (act.aud, act.prf) == (PARENT, list(there.chain))
+        act = invoked(next(self.act(question(audience=SERVICE), held(), there))).payload
+        assert act.aud == SERVICE
 
     def test_a_call_that_no_token_holds_is_a_wrong_one(self) -> None:
         flow = self.act(question())

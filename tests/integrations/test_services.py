@@ -10,8 +10,9 @@ import httpx
 import pytest
 from ticketing import CLOSE, LIST, OPS, SEVEN, Served, System
 
-from nomos import AsyncAuthGuard, AuthGuard, Capability, ConfigurationError, Grant, InvalidRequest
+from nomos import AsyncAuthGuard, AuthGuard, Capability, Grant, InvalidRequest
 from nomos._sealed import changed
+from nomos.errors import WrongAudience
 
 BOARD = {"provider": "tickets", "queue": "board"}
 CAREFUL = {"provider": "tickets", "queue": "careful"}
@@ -77,8 +78,36 @@ def test_a_token_that_is_forwarded_is_refused_everywhere_else(
 
 def test_a_grant_signs_for_its_own_service_alone(system: System, other: Served) -> None:
     grant = system.grant(LIST, OPS).require()
-    with pytest.raises(ConfigurationError, match="authorize with that audience"):
+    with pytest.raises(WrongAudience, match=f"not {other.did}") as wrong:
         grant.headers(audience=other.did)
+    assert wrong.value.code == "audience_mismatch"
+
+    async def elsewhere() -> None:
+        guard = AsyncAuthGuard(
+            control_plane_url=system.guard.control_plane_url, api_key=system.guard.api_key
+        )
+        async with guard:
+            mine = await guard.authorize(command=LIST, resource=OPS, audience=system.tickets)
+            with pytest.raises(WrongAudience, match=f"not {other.did}"):
+                await mine.require().headers(audience=other.did)
+
+    anyio.run(elsewhere)
+
+
+def test_a_grant_is_good_at_its_own_service_alone_whatever_its_holder_signs(
+    system: System, tickets: Served, other: Served
+) -> None:
+    """Also in the hands of a child, and with the same resources at both."""
+    grant = system.grant(LIST, OPS).require()
+    assert tickets.list(to_another(grant, tickets.did)).is_success
+    pdp = str(system.guard.authorize(command=LIST, resource=OPS).audience)
+    assert code(other.list(to_another(grant, other.did))) == (401, "audience_mismatch")
+    url = f"{system.guard.pdp_url}{LIST}?queue=ops"
+    answer = httpx.get(url, headers=to_another(grant, pdp))
+    assert code(answer) == (401, "audience_mismatch")
+    open_to_all = system.guard.authorize(command="/tickets", resource=OPS).require()
+    signed = changed(open_to_all, audience=tickets.did)
+    assert code(tickets.list(signed.headers(command=LIST))) == (401, "audience_mismatch")
 
 
 def test_a_service_that_nobody_registered_gets_no_grants(system: System) -> None:
@@ -113,8 +142,8 @@ def test_a_child_calls_a_service_without_asking_anybody(
         assert answer.is_success
         assert answer.json()["asked_by"] != grant.agent
         assert code(other.list(headers)) == (401, "audience_mismatch")
-        named = guard.headers(command=LIST, resource=OPS, audience=other.did)
-        assert code(tickets.list(named)) == (401, "audience_mismatch")
+        with pytest.raises(WrongAudience, match="authorize"):
+            guard.headers(command=LIST, resource=OPS, audience=other.did)
         assert code(tickets.list(headers, queue="board")) == (403, "resource_mismatch")
         assert code(tickets.close(headers, "x")) == (403, "resource_mismatch")
 
@@ -124,8 +153,8 @@ def test_an_approval_is_good_for_one_call_at_the_service_it_was_given_for(
 ) -> None:
     grant = approved(system)
     assert code(other.list(to_another(grant, other.did), queue="careful")) == (
-        403,
-        "approval_mismatch",
+        401,
+        "audience_mismatch",
     )
     assert tickets.list(grant.headers(), queue="careful").is_success
     for headers in (grant.headers(), {"authorization": f"Bearer {grant.ucan}"}):

@@ -1,8 +1,10 @@
 /**
  * The keys of one process, each under its DID. They leave it only in the answer that made them.
  *
- * A `KeyObject` keeps the key in the platform's memory, outside the JavaScript heap. The hex text
- * it came from is a string, and the runtime offers no way to erase one.
+ * A `KeyObject` keeps the key in the platform's memory, outside the JavaScript heap, and erases it
+ * when it is collected; forgetting a key therefore collects at once. A seed that comes in is taken
+ * out of its line before that becomes a string, for the runtime offers no way to erase one
+ * (`takeSeed`). A seed that is made here goes out as a string, whose memory is freed and not erased.
  */
 
 import { Buffer } from "node:buffer";
@@ -41,6 +43,43 @@ export class Keys {
   forget(did: string): boolean {
     return this.#secrets.delete(did);
   }
+
+  /** Forget all of them. */
+  clear(): void {
+    this.#secrets.clear();
+  }
+}
+
+const LOADS = Buffer.from('"op":"load_key","seed":"');
+const ENDS = Buffer.from('"}');
+const SEED_DIGITS = 64;
+const ZERO = 0x30;
+
+/**
+ * Take the seed out of a line that loads a key, and leave zeros in its place; undefined for any
+ * other line. In a string quotes are escaped, and inside another object one more brace would
+ * follow, so these are members of the request itself, or the line is no JSON.
+ */
+export function takeSeed(line: Uint8Array): Uint8Array | undefined {
+  const end = line.length - ENDS.length;
+  const start = end - SEED_DIGITS;
+  if (start < LOADS.length || !ENDS.equals(line.subarray(end))) return undefined;
+  if (!LOADS.equals(line.subarray(start - LOADS.length, start))) return undefined;
+  const digits = line.subarray(start, end);
+  const seed = new Uint8Array(SEED_DIGITS / 2);
+  for (const [index, digit] of digits.entries()) {
+    const value = valueOf(digit);
+    if (value === undefined) return undefined;
+    seed[index >> 1] = ((seed[index >> 1] as number) << 4) | value;
+  }
+  digits.fill(ZERO);
+  return seed;
+}
+
+/** A lower-case hex digit's value. */
+function valueOf(digit: number): number | undefined {
+  if (digit >= 0x30 && digit <= 0x39) return digit - 0x30;
+  return digit >= 0x61 && digit <= 0x66 ? digit - 0x57 : undefined;
 }
 
 export function seedFromHex(seed: string): Uint8Array {

@@ -25,17 +25,27 @@ function main(args: readonly string[]): number {
     random: randomBytes,
     version: typeof NOMOS_VERSION === "string" ? NOMOS_VERSION : "0.0.0-dev",
     runtime: runtime(),
+    collect,
   };
   if (args.length === 1 && args[0] === "serve") {
     // Ctrl-C is for the program that started us; we end when it closes our input.
     process.on("SIGINT", () => {});
     serve({ read, write: (bytes) => write(STDOUT, bytes) }, signer);
+    signer.keys.clear();
+    collect();
     return 0;
   }
   const outcome = run(args, { signer, input, clock: () => Math.floor(Date.now() / 1000) });
   write(STDERR, Buffer.from(outcome.stderr));
   write(STDOUT, Buffer.from(outcome.stdout));
   return outcome.status;
+}
+
+/** Of the binary's runtime; others collect in their own time. */
+declare const Bun: { readonly gc: (now: boolean) => void } | undefined;
+
+function collect(): void {
+  if (typeof Bun !== "undefined") Bun.gc(true);
 }
 
 function runtime(): string {

@@ -20,7 +20,7 @@ import { signCheckpoint, verifyCheckpoint } from "./token/checkpoint.ts";
 import { readDelegation, signDelegation, termsOf } from "./token/delegation.ts";
 import { keyOf } from "./token/did_key.ts";
 import { KEY_BYTES, type KeyObject } from "./token/ed25519.ts";
-import { readInvocation, signInvocation, useOf } from "./token/invocation.ts";
+import { charactersOf, readInvocation, signInvocation, useOf } from "./token/invocation.ts";
 import { HEADERS, kindOf, type Signed } from "./token/jwt.ts";
 import { signReceipt, verifyReceipt } from "./token/receipt.ts";
 import { readChain, verify } from "./verify/order.ts";
@@ -35,6 +35,10 @@ export interface Signer {
   readonly random: (bytes: number) => Uint8Array;
   readonly version: string;
   readonly runtime: string;
+  /** Collect what nothing refers to any more, so that forgotten keys are erased. */
+  readonly collect: () => void;
+  /** The seed of this request, taken out of it before it was read. */
+  readonly seed?: Uint8Array | undefined;
 }
 
 /** An answer before it has the id of its request. */
@@ -53,8 +57,12 @@ type Handlers = {
 const handlers: Handlers = {
   hello: (_, { version, runtime }) => ({ version, speaks: PROTOCOL, runtime, ops: OPS }),
   generate_key: generateKey,
-  load_key: ({ seed }, { keys }) => loaded(keys.add(seedFromHex(seed))),
-  forget_key: ({ key }, { keys }) => ({ forgotten: keys.forget(key) }),
+  load_key: ({ seed }, { keys, seed: taken }) => loaded(keys.add(taken ?? seedFromHex(seed))),
+  forget_key: ({ key }, { keys, collect }) => {
+    const forgotten = keys.forget(key);
+    if (forgotten) collect();
+    return { forgotten };
+  },
   delegate: ({ key, payload, allow_vacuous }, { keys }) =>
     delegate(payload, key, keys.secretOf(key), allow_vacuous),
   invoke: ({ key, payload }, { keys }) => invoke(payload, key, keys.secretOf(key)),
@@ -122,7 +130,7 @@ function delegate(
 function invoke(payload: Invocation, key: string, secret: KeyObject | Refusal): Signed | Refusal {
   const use = useOf(payload);
   if (use instanceof Refusal) return use;
-  if (Array.from(payload.nonce).length < MIN_NONCE)
+  if (charactersOf(payload.nonce) < MIN_NONCE)
     return malformed(`payload.nonce has fewer than ${MIN_NONCE} characters`);
   const wrong = wrongParties(payload, key);
   if (wrong !== undefined) return wrong;

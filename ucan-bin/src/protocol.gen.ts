@@ -7,7 +7,6 @@ import type { Json, JsonObject } from "./token/canonical.ts";
 const DID: TextRules = { max: 64, pattern: /^did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}$/ };
 const COMMAND: TextRules = { max: 256, pattern: /^\/[a-z0-9_-]+(\/[a-z0-9_-]+)*$/ };
 const NONCE: TextRules = { min: 1, max: 256 };
-const USE_NONCE: TextRules = { min: 8, max: 256 };
 const NAME: TextRules = { min: 1, max: 64 };
 const HEX_32: TextRules = { pattern: /^[0-9a-f]{64}$/ };
 const CODE: TextRules = { max: 64, pattern: /^[a-z]+(_[a-z]+)*$/ };
@@ -27,7 +26,11 @@ export type Delegation = {
   prf?: string[];
 };
 
-/** The payload of a token that uses authority at one service (UCAN invocation, JWT form). */
+/**
+ * The payload of a token that uses authority at one service (UCAN invocation, JWT form).
+ *
+ * The nonce has at least 8 characters; `invoke` signs none under 12.
+ */
 export type Invocation = {
   iss: string;
   aud: string;
@@ -490,7 +493,7 @@ export function isInvocation(value: unknown, at: string, wrong: Wrong): value is
     isText(value["sub"], within(at, "sub"), wrong, DID) &&
     isText(value["cmd"], within(at, "cmd"), wrong, COMMAND) &&
     isAnyObject(value["args"], within(at, "args"), wrong) &&
-    isText(value["nonce"], within(at, "nonce"), wrong, USE_NONCE) &&
+    isText(value["nonce"], within(at, "nonce"), wrong, NONCE) &&
     isWhole(value["iat"], within(at, "iat"), wrong, 0, 253402300799) &&
     isWhole(value["exp"], within(at, "exp"), wrong, 0, 253402300799) &&
     isList(value["prf"], within(at, "prf"), wrong, (item, at, wrong): item is string => isText(item, at, wrong, TEXT))

@@ -9,6 +9,7 @@
 
 import { Buffer, isUtf8 } from "node:buffer";
 
+import { takeSeed } from "./keys.ts";
 import { answer, isOp, OPS, type Results, type Signer } from "./ops.ts";
 import { MAX_LINE, PROTOCOL, type Op, type Refused } from "./protocol.gen.ts";
 import {
@@ -48,12 +49,17 @@ const LEADING_ID = /^\s*\{\s*"id"\s*:\s*(\d{1,15})\s*[,}]/;
 /** Answer every request until the input ends. */
 export function serve(pipe: Pipe, signer: Signer): void {
   for (const line of linesOf(pipe.read)) {
-    for (const reply of replies(line, signer)) {
-      const text = JSON.stringify(reply);
-      // A line may have brought a key; its bytes need not wait for the next read to go.
+    // A seed must not become a string, which cannot be erased.
+    const seed = Buffer.isBuffer(line) ? takeSeed(line) : undefined;
+    for (const reply of replies(line, { ...signer, seed })) {
+      const bytes = Buffer.from(`${JSON.stringify(reply)}\n`);
+      // A line may have brought a key in another form; it need not wait for the next read to go.
       if (Buffer.isBuffer(line)) line.fill(0);
-      pipe.write(Buffer.from(`${text}\n`));
+      pipe.write(bytes);
+      // An answer may hold a key that was made here.
+      bytes.fill(0);
     }
+    seed?.fill(0);
   }
 }
 
@@ -68,6 +74,7 @@ export function* linesOf(read: Pipe["read"]): Generator<Buffer | Overlong> {
       rest = rest.subarray(end + 1);
     }
     held.keep(rest);
+    rest.fill(0);
   }
   const last = held.finish(Buffer.alloc(0));
   if (!Buffer.isBuffer(last) || last.length > 0) yield last;
@@ -86,6 +93,7 @@ class Held {
     if (size > this.#bytes.length) {
       const wider = Buffer.allocUnsafe(Math.min(2 * size, MAX_LINE));
       this.#bytes.copy(wider, 0, 0, this.#size);
+      this.#bytes.fill(0);
       this.#bytes = wider;
     }
     piece.copy(this.#bytes, this.#size);

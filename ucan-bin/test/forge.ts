@@ -150,7 +150,7 @@ export function sealedText(kind: Kind, text: string, by: Party = ISSUER): string
 
 /** A signer whose randomness is a fixed byte. */
 export function signer(random: Signer["random"] = (bytes) => Buffer.alloc(bytes, 7)): Signer {
-  return { keys: new Keys(), random, version: "1.2.3", runtime: "test 1" };
+  return { keys: new Keys(), random, version: "1.2.3", runtime: "test 1", collect: () => {} };
 }
 
 /** The code of a refusal, or the value itself. */

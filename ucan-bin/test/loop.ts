@@ -25,7 +25,7 @@ export function answers(
   by: Signer = signer(),
 ): unknown[] {
   const written: Uint8Array[] = [];
-  serve({ read: reader(pieces), write: (bytes) => written.push(bytes) }, by);
+  serve({ read: reader(pieces), write: (bytes) => written.push(Uint8Array.from(bytes)) }, by);
   const lines = Buffer.concat(written).toString("utf8").split("\n");
   return lines.slice(0, -1).map((line): unknown => JSON.parse(line));
 }

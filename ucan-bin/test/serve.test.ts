@@ -139,6 +139,36 @@ describe("what is answered", () => {
   });
 });
 
+test("a key is held by the seed that its line brought, and collected when it is forgotten", () => {
+  let collected = 0;
+  const by = { ...signer(), collect: () => void collected++ };
+  const forget = request({ op: "forget_key", key: PLANNER.did });
+  const load = request({ op: "load_key", seed: PLANNER.seed });
+  expect(answers([load, forget, forget], by)).toMatchObject([
+    { ok: true, key: PLANNER.did },
+    { forgotten: true },
+    { forgotten: false },
+  ]);
+  expect(collected).toBe(1);
+});
+
+test("no piece of a line, and no answer, stays in memory after its use", () => {
+  const seed = "0123456789abcdef".repeat(4);
+  const line = request({ op: "load_key", seed });
+  const seen: Uint8Array[] = [];
+  const pieces = reader([line.slice(0, -9), line.slice(-9), request({ op: "generate_key" })]);
+  const pipe = {
+    read: (into: Uint8Array): number => {
+      for (const bytes of seen) expect(Buffer.from(bytes).includes(seed.slice(0, 32))).toBe(false);
+      seen.push(into);
+      return pieces(into);
+    },
+    write: (bytes: Uint8Array): number => seen.push(bytes),
+  };
+  serve(pipe, signer());
+  expect(seen.every((bytes) => !Buffer.from(bytes).toString("latin1").includes("seed"))).toBe(true);
+});
+
 function* copied(lines: ReturnType<typeof linesOf>): Generator<string> {
   for (const line of lines) yield Buffer.isBuffer(line) ? line.toString() : "overlong";
 }

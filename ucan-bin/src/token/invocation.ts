@@ -9,6 +9,13 @@ import { read, seal, type Signed, type Token } from "./jwt.ts";
 /** Seconds an invocation may live: an hour, and the minute that `iat` lies in the past. */
 export const MAX_LIFETIME = 3660;
 
+/** Characters of a nonce, whoever chose it; what is signed here has more (`ops.ts`). */
+const MIN_NONCE = 8;
+
+export function charactersOf(text: string): number {
+  return Array.from(text).length;
+}
+
 /** What an invocation is about: its `args` without `resource`, which is apart. */
 export interface Use {
   readonly resource: JsonObject;
@@ -30,7 +37,9 @@ export function signInvocation(claims: Invocation, secret: KeyObject): Signed | 
 
 /** Check what the schema cannot say, the same when signing as when verifying. */
 export function useOf(claims: Invocation): Use | Refusal {
-  const { iat, exp } = claims;
+  const { iat, exp, nonce } = claims;
+  if (charactersOf(nonce) < MIN_NONCE)
+    return malformed(`nonce has fewer than ${MIN_NONCE} characters`);
   if (exp <= iat) return malformed("exp is not later than iat");
   if (exp > iat + MAX_LIFETIME)
     return malformed(`exp is more than ${MAX_LIFETIME} seconds after iat`);
