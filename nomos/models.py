@@ -94,7 +94,9 @@ class Secret:
         Raises `ConfigurationError` after `wipe`.
         """
         if self._wiped:
-            raise ConfigurationError("this secret was wiped when its owner was closed")
+            raise ConfigurationError(
+                "this secret was wiped when its owner was closed; make a new one", setting="guard"
+            )
         return self._value.decode("utf-8", "surrogatepass")
 
     def copy(self) -> Secret:

@@ -53,7 +53,10 @@ class Verifier(VerifierBase):
 
     `trusted_issuers` are the DIDs that may root a chain, `audience` is this service's own. `leeway`
     forgives clocks that many seconds (0 to 60), `max_depth` bounds a chain (1 to 32).
-    `accept_unlinked` takes chains of the hosted service, whose links do not name each other.
+    `accept_unlinked` takes chains of the hosted service, whose links do not name each other and
+    whose roots name no service. All others are good at the service that the issuer named in the
+    root, and only if they are closed (`meta.closed`): a verifier decides nothing by policy, also
+    one that is given the DID of a PDP.
 
     `revocations` is where revoked tokens are looked up: an object with `among`, or a collection of
     ids, which may grow. It has to be given: `()` says that this service does not check revocation.
@@ -88,8 +91,9 @@ class Verifier(VerifierBase):
 
         `command`, `resource` and `args` are what this service was really asked to do, rebuilt from
         the request: they have to equal what was signed, and every policy of the chain has to hold
-        for them. A command counts as a read if its last segment says so (`get`, `list`, `read`,
-        …); a read can be verified again. Call this last before acting.
+        for them. A command counts as a read if the issuer signed that it is one (`meta.reads`) and
+        its last segment says so (`get`, `list`, `read`, …); a read can be verified again. Call
+        this last before acting.
 
         A token that signs no argument but its resource is for a call with any. With `bound` it has
         to sign each of `args`: another is `resource_mismatch`.

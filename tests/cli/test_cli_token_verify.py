@@ -526,7 +526,7 @@ def _feed(guard: AuthGuard, tmp_path: Path) -> list[str]:
     issuer = _known(guard)["issuers"][0]["did"]
     service = _known(guard)["services"][0]["did"]
     return [
-        *("--issuer", issuer, "--audience", service),
+        *("--issuer", issuer, "--audience", service, "--pdp"),
         *("--control-url", str(guard.control_plane_url), "--key-file", str(key)),
     ]
 
@@ -557,7 +557,7 @@ def test_a_feed_takes_the_agents_api_key(
     guard: AuthGuard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    terms = _feed(guard, tmp_path)[:6]
+    terms = _feed(guard, tmp_path)[:7]
     grant = guard.authorize(
         command="/filesystem/file/read", resource={"provider": "filesystem", "path": "b"}
     )

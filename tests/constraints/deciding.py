@@ -42,16 +42,17 @@ def keys() -> tuple[Signer, str, str, str]:
 
 def signed(pol: Sequence[Any], *, allow_vacuous: bool = False) -> Answer | Refused:
     """What comes of asking for a delegation with this policy."""
-    signer, issuer, agent, _ = keys()
+    signer, issuer, agent, service = keys()
     payload = Delegation(
         iss=issuer,
         aud=agent,
         sub=issuer,
         cmd=COMMAND,
         pol=list(pol),
-        nonce="n",
+        nonce="decided-once",
         nbf=NOW - 60,
         exp=NOW + 300,
+        meta={"audience": service, "closed": True},
     )
     return signer.ask(Delegate(key=issuer, payload=payload, allow_vacuous=allow_vacuous))
 
@@ -71,7 +72,7 @@ def passes(link: str, args: Mapping[str, Any], resource: Mapping[str, Any] = RES
         sub=issuer,
         cmd=COMMAND,
         args={"resource": dict(resource), **args},
-        nonce="n",
+        nonce="decided-once",
         iat=NOW - 60,
         exp=NOW + 30,
         prf=[link],

@@ -247,6 +247,7 @@ def _chain(texts: list[str]) -> Token:
         need(_within(claims["cmd"], before["cmd"]), "cmd is not wider")
         need(claims["exp"] <= before["exp"] and claims["nbf"] >= before["nbf"], "times")
         need("approval" not in before.get("meta", {}), "an approval is not handed on")
+        need(before.get("meta", {}).get("forkable", True) is True, "it may be handed on")
         need(_covers(held, link.constraint), "the constraint is not wider")
         held = link.constraint or held
     return links[-1]
@@ -280,11 +281,25 @@ def _verifies(request: Object, answer: Object) -> None:
         _uses(used, tokens[:-1], request, answer)
 
 
+def _at_service(links: list[Token], request: Object) -> None:
+    root = links[0].claims.get("meta", {})
+    hosted = request["accept_unlinked"] and "audience" not in root
+    if not hosted:
+        need(root.get("audience") == request["audience"], "the chain is for this service")
+        need(request.get("pdp") is True or root.get("closed") is True, "it is closed")
+    for link in links[1:]:
+        named = link.claims.get("meta", {}).get("audience", request["audience"])
+        need(named == request["audience"], "no link is for another service")
+
+
 def _uses(used: Token, links: list[Token], request: Object, answer: Object) -> None:
     claims, leaf = used.claims, links[-1].claims
     need(used.is_signed() and claims["iss"] == leaf["aud"], "the holder uses it")
     need(claims["sub"] == links[0].claims["iss"], "sub is the root's issuer")
     need(claims["aud"] == request["audience"], "it is for this service")
+    need(len(claims["nonce"]) >= 8, "its nonce is long enough")
+    if "wanted" not in request:
+        _at_service(links, request)
     need(_within(claims["cmd"], leaf["cmd"]) and claims["exp"] <= leaf["exp"], "it is within")
     if wanted := request.get("wanted"):
         # It proves who asks; its own resource is for the caller to compare.

@@ -181,7 +181,9 @@ class World:
     def _delegation(
         self, step: Step, giver: str, taker: str, proof: list[str] | None, chain: tuple[str, ...]
     ) -> Delegation:
-        constraint = step.constraint
+        meta: dict[str, Any] = {} if chain else {"audience": self.service, "closed": True}
+        if step.constraint is not None:
+            meta["resource_constraint"] = step.constraint
         return Delegation(
             iss=giver,
             aud=taker,
@@ -192,7 +194,7 @@ class World:
             nbf=step.nbf,
             exp=step.exp,
             prf=proof,
-            meta=None if constraint is None else {"resource_constraint": constraint},
+            meta=meta or None,
         )
 
     def allowed(self, agent: str, chain: tuple[str, ...]) -> frozenset[int]:
@@ -217,7 +219,7 @@ class World:
             sub=self.issuer,
             cmd=cmd,
             args={"resource": resource, **args},
-            nonce="n",
+            nonce="invocation-1",
             iat=NOW - 60,
             exp=NOW + 30,
             prf=list(chain),

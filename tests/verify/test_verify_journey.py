@@ -1,4 +1,4 @@
-"""A service beside a real control plane: what that grants is what the service lets in, once."""
+"""A service beside a real control plane: what that grants it is what it lets in, once."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ forbid (principal, action == Action::"/github/issue/create", resource)
 unless { context.cosigned };
 """
 
+ISSUES = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"
 APP = {"provider": "github", "owner": "acme", "repo": "app"}
 READ: dict[str, Any] = {"command": "/github/issue/list", "resource": APP}
 WRITE: dict[str, Any] = {
@@ -36,13 +37,13 @@ COMMENT: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def guard() -> Iterator[AuthGuard]:
-    with AuthGuard.embedded(policies=POLICY) as guard:
+    with AuthGuard.embedded(policies=POLICY, services={"issues": ISSUES}) as guard:
         yield guard
 
 
 def settings(guard: AuthGuard) -> dict[str, Any]:
     """What a service is told: the issuer's DID, its own, and where to keep what was used."""
-    grant = guard.authorize(**READ)
+    grant = guard.authorize(audience=ISSUES, **READ)
     return {
         "trusted_issuers": [grant.issuer],
         "audience": grant.audience,
@@ -53,7 +54,7 @@ def settings(guard: AuthGuard) -> dict[str, Any]:
 
 
 def test_what_is_granted_is_let_in(colour: Colour, guard: AuthGuard) -> None:
-    grant = guard.authorize(**READ)
+    grant = guard.authorize(audience=ISSUES, **READ)
     told = settings(guard)
     verified = colour.verify(grant.ucan, READ, **told)
     assert verified.receipt == grant.receipt_id
@@ -67,11 +68,14 @@ def test_what_is_granted_is_let_in(colour: Colour, guard: AuthGuard) -> None:
 def test_what_a_person_approved_is_good_once_however_often_it_is_signed(
     colour: Colour, guard: AuthGuard
 ) -> None:
-    asked = guard.authorize(**WRITE, purpose=colour.name)
+    asked = guard.authorize(audience=ISSUES, **WRITE, purpose=colour.name)
     if asked.decision == "requires_step_up":
         guard.approvals.decide(str(asked.approval_envelope_id), approve=True)
     grant = guard.authorize(
-        **WRITE, purpose=colour.name, cosigner_envelope_id=asked.approval_envelope_id
+        **WRITE,
+        audience=ISSUES,
+        purpose=colour.name,
+        cosigner_envelope_id=asked.approval_envelope_id,
     ).require()
     told = settings(guard)
     other = {**WRITE, "args": {"title": "Another"}}
@@ -86,7 +90,7 @@ def test_what_a_person_approved_is_good_once_however_often_it_is_signed(
 
 
 def test_an_unapproved_write_works_once_and_afresh(colour: Colour, guard: AuthGuard) -> None:
-    grant = guard.authorize(**COMMENT).require()
+    grant = guard.authorize(audience=ISSUES, **COMMENT).require()
     told = settings(guard)
     assert colour.verify(grant.ucan, COMMENT, **told)
     assert colour.denied(grant.ucan, COMMENT, **told).code == "replayed"
@@ -95,13 +99,13 @@ def test_an_unapproved_write_works_once_and_afresh(colour: Colour, guard: AuthGu
 
 
 def test_a_child_s_chain_is_let_in_for_what_it_was_given(guard: AuthGuard) -> None:
-    parent = guard.authorize(**READ).require()
+    parent = guard.authorize(audience=ISSUES, **READ).require()
     wanted = [{"with": "github://acme/app", "can": "issue:list"}]
     with (
         guard.fork_child(parent_chain=parent.chain, capabilities=wanted) as child,
         AuthGuard.from_env(child.env()) as theirs,
     ):
-        token = theirs.headers(**READ)["authorization"].removeprefix("Bearer ")
+        token = theirs.headers(**READ, audience=ISSUES)["authorization"].removeprefix("Bearer ")
     told = settings(guard)
     with Verifier(**told) as verifier:
         verified = verifier.verify(token, **READ)
@@ -111,7 +115,7 @@ def test_a_child_s_chain_is_let_in_for_what_it_was_given(guard: AuthGuard) -> No
 
 def test_one_async_verifier_serves_loops_of_both_kinds(guard: AuthGuard) -> None:
     verifier = AsyncVerifier(**settings(guard))
-    token = str(guard.authorize(**READ).ucan)
+    token = str(guard.authorize(audience=ISSUES, **READ).ucan)
 
     async def several() -> int:
         async with anyio.create_task_group() as tasks:
@@ -136,7 +140,7 @@ class Slow(Store):
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_slow_store_does_not_keep_the_loop_waiting(guard: AuthGuard, backend: str) -> None:
     told = {**settings(guard), "replay": Slow()}
-    token = guard.authorize(**COMMENT).ucan
+    token = guard.authorize(audience=ISSUES, **COMMENT).ucan
     ticks = 0
 
     async def tick() -> None:
@@ -153,3 +157,14 @@ def test_a_slow_store_does_not_keep_the_loop_waiting(guard: AuthGuard, backend: 
 
     anyio.run(main, backend=backend)
     assert ticks >= 5
+
+
+def test_what_is_granted_for_the_pdp_is_let_in_by_no_service(
+    colour: Colour, guard: AuthGuard
+) -> None:
+    """Also by one that has the DID of the PDP: it decides nothing by policy."""
+    grant = guard.authorize(**READ).require()
+    told = {**settings(guard), "audience": grant.audience}
+    denied = colour.denied(grant.ucan, READ, **told)
+    assert (denied.code, denied.hop, denied.field) == ("audience_mismatch", 0, "meta.closed")
+    assert colour.denied(grant.ucan, READ, **settings(guard)).code == "audience_mismatch"

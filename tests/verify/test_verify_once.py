@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from vectors.forge import NOW, RESEARCHER, SERVICE, cid, use
+from vectors.forge import HERE, NOW, RESEARCHER, SERVICE, child, cid, root, use
 from verifiers import (
     LINKS,
     READ,
@@ -55,6 +55,28 @@ def test_a_read_uses_nothing_up(colour: Colour) -> None:
     assert colour.verify(TOKEN, replay=store)
     assert colour.verify(TOKEN, replay=store)
     assert store.claimed == []
+
+
+@pytest.mark.parametrize(
+    "reads", [..., [], None, True, "/github/issue/list", ["/github/issue"], ["/github/issue/read"]]
+)
+def test_what_its_issuer_does_not_call_a_read_works_once(colour: Colour, reads: Any) -> None:
+    """Whatever its name says: a command that ends in `list` may delete."""
+    said = {name: value for name, value in {**HERE, "reads": reads}.items() if value is not ...}
+    first = root(meta=said)
+    token = use([first, child(first, meta={"reads": ["/github/issue/list"]})])
+    store = replay()
+    assert colour.verify(token, replay=store)
+    assert colour.denied(token, replay=store).code == "replayed"
+    assert colour.denied(token).code == "unavailable"
+
+
+def test_a_command_that_does_not_sound_like_a_read_works_once(colour: Colour) -> None:
+    first = root(meta={**HERE, "reads": [WRITE["command"]]})
+    store = replay()
+    token = use([first, child(first)], cmd=WRITE["command"])
+    assert colour.verify(token, WRITE, replay=store)
+    assert colour.denied(token, WRITE, replay=store).code == "replayed"
 
 
 def test_a_write_claims_its_nonce_and_an_approval_its_delegation(colour: Colour) -> None:

@@ -59,7 +59,7 @@ function token(kind: "delegation" | "invocation", claims: Json): string {
 }
 
 const DELEGATION = { nbf: 1, exp: 2, pol: [] } as unknown as Delegation;
-const INVOCATION = { iat: 1, exp: 2, args: { resource: {} } } as unknown as Invocation;
+const INVOCATION = { nonce: "12345678", iat: 1, exp: 2, args: { resource: {} } } as unknown as Invocation;
 
 describe("what is said of claims", () => {
   test.each<[string, object]>([
@@ -85,6 +85,13 @@ describe("what is said of claims", () => {
     ["args.resource is not an object", { args: { resource: null } }],
   ])("an invocation: %s", (sentence, changes) => {
     expect(told(useOf({ ...INVOCATION, ...changes }))).toBe(sentence);
+  });
+
+  test("an invocation has a nonce of 8 characters, not units, at least", () => {
+    const sentence = "nonce has fewer than 8 characters";
+    for (const nonce of ["", "1234567", "\u{1f600}".repeat(7)])
+      expect(told(useOf({ ...INVOCATION, nonce }))).toBe(sentence);
+    expect(useOf({ ...INVOCATION, nonce: "12345678" })).toEqual({ resource: {}, args: {} });
   });
 
   test("an invocation may live an hour and a minute", () => {

@@ -38,12 +38,12 @@ export function signInvocation(claims: Invocation, secret: KeyObject): Signed | 
 /** Check what the schema cannot say, the same when signing as when verifying. */
 export function useOf(claims: Invocation): Use | Refusal {
   const { iat, exp, nonce } = claims;
-  if (charactersOf(nonce) < MIN_NONCE)
-    return malformed(`nonce has fewer than ${MIN_NONCE} characters`);
   if (exp <= iat) return malformed("exp is not later than iat");
   if (exp > iat + MAX_LIFETIME)
     return malformed(`exp is more than ${MAX_LIFETIME} seconds after iat`);
   const { resource, ...args } = claims.args;
   if (!isObject(resource)) return malformed("args.resource is not an object");
+  if (charactersOf(nonce) < MIN_NONCE)
+    return malformed(`nonce has fewer than ${MIN_NONCE} characters`);
   return { resource, args };
 }
