@@ -16,9 +16,9 @@ from dataclasses import replace
 from typing import Any, Final
 
 from nomos._child import Child
-from nomos._core import approvals, children, flows, records, requests, retry
+from nomos._core import approvals, children, clock, flows, records, requests, retry
 from nomos._core.answered import is_resource
-from nomos._core.carrier import ROOT, given
+from nomos._core.carrier import ROOT, clock_variable, given
 from nomos._core.effects import Flow, Send
 from nomos._core.forking import fork
 from nomos._core.remembered import Refusals
@@ -34,6 +34,7 @@ from nomos.errors import (
     AuthenticationError,
     ConfigurationError,
     ControlPlaneError,
+    ExpiredChain,
     PermissionDenied,
     RateLimited,
     ServerError,
@@ -76,7 +77,9 @@ class Asking:
         self._failure_mode = failure_mode
         self._did: str | None = None
         self._entered: children.Entered | None = None
-        self._clock_offset = 0.0
+        self._clock_offset = float(standing.clock_offset or 0)
+        self._clock_known = standing.clock_offset is not None
+        self._time_tried = False
         self._taken_back = False
         self._held: OrderedDict[bytes, GrantBase] = OrderedDict()
         self._refusals = Refusals(time.monotonic)
@@ -101,16 +104,38 @@ class Asking:
         """Return who this guard is; what its parent handed over is proven on first use."""
         if self._entered is None:
             did = yield from self._identified()
-            parent, setting = self._standing.parent, self._standing.setting
-            now = int(time.time())
-            self._entered = yield from children.admit(parent, did, now=now, setting=setting)
+            try:
+                self._entered = yield from self._admitted(did)
+            except ExpiredChain:
+                # Out of its time by this clock, which may be wrong, or by one of another machine.
+                yield from self._learn_time()
+                try:
+                    self._entered = yield from self._admitted(did)
+                except ExpiredChain as late:
+                    offset = self._clock_offset if self._clock_known else None
+                    late.args = (f"{late}. {clock.difference(offset)}",)
+                    raise
         return self._entered
+
+    def _admitted(self, did: str) -> Flow[children.Entered]:
+        parent, setting = self._standing.parent, self._standing.setting
+        return children.admit(parent, did, now=self._now(), setting=setting)
+
+    def _learn_time(self) -> Flow[None]:
+        offset = yield from clock.learn()
+        self._clock_known = offset is not None
+        if offset is not None:
+            self._clock_offset = offset
 
     def _credited(self, send: Send) -> Flow[Send]:
         """Return a request with the token of a child without an API key; afresh for each try."""
-        if not self._asks_by_chain:
+        if send.public or not self._asks_by_chain:
             return send
         me = yield from self._enter()
+        if not (self._clock_known or self._time_tried):
+            # What is signed for another time than the control plane's is refused there.
+            self._time_tried = True
+            yield from self._learn_time()
         return (yield from children.signed(send, me, now=self._now(), nonce=_nonce()))
 
     @property
@@ -199,6 +224,7 @@ class Asking:
         extra = {"NOMOS_CONTROL_URL": self._endpoint.url}
         if self._pdp_url is not None:
             extra["NOMOS_PDP_URL"] = self._pdp_url
+        extra |= clock_variable(self._clock_offset if self._clock_known else None)
         if self._insecure_hosts:
             extra[INSECURE_HOSTS] = ",".join(sorted(self._insecure_hosts))
         forked = yield from fork(forking)
@@ -232,7 +258,6 @@ class Asking:
         return Deadline(approvals.longest(timeout, self._endpoint.timeout))
 
     def _revoking(self, what: Revocable, reason: str | None) -> Flow[Revocation]:
-        given_back = what
         if isinstance(what, Child):
             what = what.chains
         elif isinstance(what, GrantBase) and what.chain and self._asks_by_chain:
@@ -243,11 +268,6 @@ class Asking:
         for target in targets:
             by = children.narrowed_by(held, target.chain)
             revoked = yield from records.revoke(target, reason=reason, by=by, pauses=self._pauses())
-        if isinstance(given_back, GrantBase):
-            command, resource = given_back.command, given_back.resource
-            self._refusals.remember_call(command, resource, "it was revoked here")
-        elif isinstance(given_back, str):
-            self._refusals.remember_all(f"{given_back} was revoked here")
         return revoked
 
     def _reading(self, receipt_id: str) -> Flow[ReceiptBase]:
@@ -256,7 +276,7 @@ class Asking:
     def _noted(self, question: Question, grant: GrantBase) -> GrantBase:
         """Remember an allow for worse times, and say aloud when there was no answer."""
         if not grant.degraded:
-            self._clock_offset = grant.clock_offset
+            self._clock_offset, self._clock_known = grant.clock_offset, True
             self._taken_back = grant.reason == "revoked"
             if self._taken_back:
                 self._held.clear()

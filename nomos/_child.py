@@ -250,7 +250,9 @@ class Child(Sealed):
     ) -> dict[str, str]:
         own = {**self._extra, **carrier.to_env(self._forked.parent, file=file), **key}
         kept = {
-            name: value for name, value in (base or {}).items() if not _authenticates(name, value)
+            name: value
+            for name, value in (base or {}).items()
+            if name != carrier.CLOCK and not _authenticates(name, value)
         }
         return {**kept, **own}
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from nomos._core.carrier import CHAIN, CHAIN_FILE, given, max_depth
+from nomos._core.carrier import CHAIN, CHAIN_FILE, clock_offset, given, max_depth
 from nomos._core.forking import Forking, Wish, wish
 from nomos._core.proving import another_key, no_key
 from nomos._core.scope import holder
@@ -30,12 +30,14 @@ _WISHED: Final = ("capabilities", "audience_did", "ttl_seconds")
 class Standing:
     """`parent` is empty for a root; `setting` names where it came from, for messages.
 
-    How many delegations a chain may have, `parent.max_depth`, holds for both.
+    How many delegations a chain may have, `parent.max_depth`, holds for both. `clock_offset` is by
+    how many seconds the control plane's clock is ahead, where a parent said so.
     """
 
     parent: ParentChain
     setting: str
     seed: Secret
+    clock_offset: int | None = None
 
 
 def standing(
@@ -58,7 +60,9 @@ def standing(
     else:
         inherited = given(parent, setting=setting, most=max_depth(environ))
     holders = _holders(inherited, setting)
-    return Standing(inherited, setting, _key(holders, setting, agent_key_file, environ))
+    offset = clock_offset(environ) if inherited else None
+    seed = _key(holders, setting, agent_key_file, environ)
+    return Standing(inherited, setting, seed, offset)
 
 
 def one_child(

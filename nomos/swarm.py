@@ -91,8 +91,10 @@ def fork_child(
         SignerError: the signing binary gave no answer.
     """
     parent = carrier.given(parent_chain, most=carrier.max_depth(os.environ))
-    offset = parent_chain.clock_offset if isinstance(parent_chain, GrantBase) else 0.0
-    now = int(time.time() + offset)
+    offset: float | None = carrier.clock_offset(os.environ)
+    if isinstance(parent_chain, GrantBase):
+        offset = parent_chain.clock_offset
+    now = int(time.time() + (offset or 0))
     wish = forking.wish(
         capabilities=capabilities, audience_did=audience_did, ttl_seconds=ttl_seconds, now=now
     )
@@ -102,7 +104,7 @@ def fork_child(
         _own_key(link, key, os.environ, where="parent_chain")
     wanted = forking.Forking(key, parent, (wish,), _nonces(), now)
     (forked,) = _run(forking.fork(wanted), link)
-    return Child._of(forked)  # noqa: SLF001 - made here alone
+    return Child._of(forked, carrier.clock_variable(offset))  # noqa: SLF001 - made here alone
 
 
 def _nonces() -> Iterator[str]:

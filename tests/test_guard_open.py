@@ -109,21 +109,6 @@ def test_what_was_allowed_and_then_refused_does_not_come_back(colour: Colour) ->
         colour.call(guard.close)
 
 
-def test_what_is_revoked_here_does_not_come_back(colour: Colour) -> None:
-    policy = 'permit (principal, action == Action::"/github/issue/list", resource);'
-    with AuthGuard.embedded(policies=policy) as system:
-        guard = colour.guard(
-            control_plane_url=system.control_plane_url, api_key=system.api_key, failure_mode="open"
-        )
-        grant = colour.call(guard.authorize, **READ)
-        colour.call(guard.revoke, grant_or_id=grant)
-        with control_plane(Reply(500)) as plane:
-            guard._endpoint.url = plane.url
-            assert not goes_on(colour, guard, **READ)
-            assert goes_on(colour, guard, **ELSEWHERE)
-        colour.call(guard.close)
-
-
 def test_without_the_binary_a_refusal_still_stands(
     colour: Colour, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -29,9 +29,14 @@ DEPTH: Final = "NOMOS_MAX_CHAIN_DEPTH"
 KEY_FD: Final = "NOMOS_AGENT_KEY_FD"
 KEY_HANDOVER: Final = "NOMOS_AGENT_KEY_HANDOVER_FILE"
 KEY_FILE: Final = "NOMOS_AGENT_KEY_FILE"
+CLOCK: Final = "NOMOS_CLOCK_OFFSET"
+"""Seconds by which the control plane's clock is ahead of this machine's, as a parent learnt it."""
 
 SWARM_VARIABLES: Final = (CHAIN, CHAIN_FILE, RECEIPT, SWARM, KEY_FD, KEY_HANDOVER)
 """Set, even to nothing, they say that this process is somebody's child."""
+
+MAX_OFFSET: Final = 86_400
+"""Seconds. Such an offset only moves this process's own reading of the time."""
 
 MAX_VALUE: Final = 96 * 1024
 """Characters of the chains in a variable. Linux takes 128 KiB for one, its name included."""
@@ -46,6 +51,7 @@ MAX_TOKEN: Final = 64 * 1024
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _NAME: Final = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _COUNT: Final = re.compile(r"[1-9][0-9]?")
+_OFFSET: Final = re.compile(r"-?[0-9]{1,5}")
 
 ROOT: Final = "this process is a root: authorize first and pass grant.chain"
 
@@ -119,6 +125,30 @@ def max_depth(environ: Mapping[str, str]) -> int:
     if _COUNT.fullmatch(value) and int(value) <= MAX_LINKS:
         return int(value)
     raise ConfigurationError(f"{DEPTH} must be a whole number from 1 to {MAX_LINKS}", setting=DEPTH)
+
+
+def clock_offset(environ: Mapping[str, str]) -> int | None:
+    """Return by how many seconds a parent found the control plane's clock ahead; None if unknown.
+
+    Raises `ConfigurationError` for what is no such number, or for more than a day.
+    """
+    value = environ.get(CLOCK)
+    if not value:
+        return None
+    if _OFFSET.fullmatch(value) and abs(int(value)) <= MAX_OFFSET:
+        return int(value)
+    raise ConfigurationError(
+        f"{CLOCK} must be a whole number of seconds from -{MAX_OFFSET} to {MAX_OFFSET}, as "
+        "child.env() writes it",
+        setting=CLOCK,
+    )
+
+
+def clock_variable(offset: float | None) -> dict[str, str]:
+    """Return the variable that hands on what is known of the clock; none if nothing is."""
+    if offset is None or abs(offset) > MAX_OFFSET:
+        return {}
+    return {CLOCK: str(round(offset))}
 
 
 def text(parent: ParentChain) -> str:

@@ -61,6 +61,8 @@ class Send(Effect[HttpReply]):
     patience: float = 0.0
     within: float | None = None
     claim: Claim | None = field(default=None, repr=False)
+    public: bool = False
+    """Whether anyone may ask this, so that no token has to be signed for it."""
 
 
 @dataclass(frozen=True)

@@ -115,8 +115,9 @@ def must_be_passable(
         raise trouble
     against = None if refusals is None else refusals.against(question)
     if against is not None:
-        sentence = str(trouble).rstrip(".")
-        trouble.args = (f"{sentence}. failure_mode='open' does not go on without: {against}",)
+        said = str(trouble)
+        end = "" if said.endswith((".", "?")) else "."
+        trouble.args = (f"{said}{end} failure_mode='open' does not go on without: {against}",)
         raise trouble
 
 

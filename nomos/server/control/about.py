@@ -17,6 +17,7 @@ from nomos.models import (
 )
 from nomos.server.control import keys
 from nomos.server.control.body import MAX_BODY
+from nomos.server.control.decision import iso
 from nomos.server.control.errors import unavailable
 from nomos.server.control.messages import Health, Limits, Service, WellKnown
 from nomos.server.control.ports import Ports
@@ -31,6 +32,7 @@ async def well_known(ports: Ports, request: Request, caller: ApiKey | None) -> d
         version=ports.version,
         api_version=1,
         control_url=ports.control_url,
+        server_time=iso(ports.clock()),
         issuers=keys.states(ports),
         keys=[entry for tenant in ports.issuers for entry in keys.entries(ports, tenant)],
         services=[

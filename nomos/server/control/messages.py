@@ -273,6 +273,7 @@ class WellKnown(Reply):
     version: str
     api_version: Literal[1]
     control_url: str
+    server_time: str
     issuers: list[KeyState]
     keys: list[KeyEntry]
     services: list[Service]

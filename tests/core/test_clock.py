@@ -1,0 +1,55 @@
+"""The control plane's time, as this machine learns and hands it on."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from nomos._core import carrier, clock
+from nomos._core.effects import HttpReply, Send
+from nomos.errors import ConfigurationError, Unreachable
+
+
+def learnt(answer: HttpReply | Exception) -> Any:
+    flow = clock.learn()
+    effect = next(flow)
+    assert isinstance(effect, Send)
+    assert effect.public
+    step = flow.throw if isinstance(answer, Exception) else flow.send
+    with pytest.raises(StopIteration) as stop:
+        step(answer)  # type: ignore[arg-type]
+    return stop.value.value
+
+
+def test_the_offset_is_what_the_server_is_ahead() -> None:
+    body = json.dumps({"serverTime": "2026-09-21T14:13:20.000Z"}).encode()
+    at = 1_790_000_000.0
+    assert learnt(HttpReply(200, {}, body, at - 75)) == 75.0
+    assert learnt(HttpReply(200, {}, body, at + 75)) == -75.0
+
+
+def test_without_an_answer_nothing_is_known() -> None:
+    assert learnt(Unreachable("down")) is None
+    assert learnt(HttpReply(200, {}, b"{}", 0.0)) is None
+    assert learnt(HttpReply(404, {}, b"{}", 0.0)) is None
+
+
+def test_the_clock_is_named_with_its_difference() -> None:
+    assert "75 s behind the control plane" in clock.difference(75.2)
+    assert "75 s ahead of the control plane" in clock.difference(-75.2)
+    assert "agree" in clock.difference(1.0)
+    assert "could not be asked" in clock.difference(None)
+
+
+def test_the_offset_travels_as_a_whole_number_within_a_day() -> None:
+    for offset in (0, 75, -75, 86_400):
+        assert carrier.clock_offset(carrier.clock_variable(offset)) == offset
+    assert carrier.clock_variable(74.6) == {"NOMOS_CLOCK_OFFSET": "75"}
+    assert carrier.clock_variable(None) == {}
+    assert carrier.clock_variable(86_401) == {}
+    assert carrier.clock_offset({}) is None
+    for value in ("x", "86401", "-86401", "1.5", "999999"):
+        with pytest.raises(ConfigurationError, match="NOMOS_CLOCK_OFFSET"):
+            carrier.clock_offset({"NOMOS_CLOCK_OFFSET": value})

@@ -1,0 +1,114 @@
+"""A machine whose clock is wrong: agents there act all the same, and so do their children."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import httpx
+import pytest
+from colours import COLOURS, Colour
+
+from nomos import AuthGuard, errors
+
+POLICY: Final = 'permit (principal, action in Action::"/filesystem", resource);'
+LIST: Final = {
+    "command": "/filesystem/dir/list",
+    "resource": {"provider": "filesystem", "path": ""},
+}
+HANDED: Final = [{"with": "filesystem:///", "can": "/filesystem"}]
+REAL: Final = time.time
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[AuthGuard]:
+    with AuthGuard.embedded(policies=POLICY) as guard:
+        yield guard
+
+
+@pytest.fixture(params=[75, -75, 7200, -7200], ids=lambda seconds: f"{seconds:+d}s")
+def wrong(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How far this process's clock is ahead; the server keeps the right one."""
+    seconds: int = request.param
+    monkeypatch.setattr(time, "time", lambda: REAL() + seconds)
+    return seconds
+
+
+def agent_of(system: AuthGuard, colour: Colour) -> Any:
+    url, pdp = system.control_plane_url, system.pdp_url
+    return colour.guard(control_plane_url=url, pdp_url=pdp, api_key=system.api_key)
+
+
+def listed(system: AuthGuard, headers: Mapping[str, str]) -> httpx.Response:
+    url = f"{system.pdp_url}/filesystem/dir/list"
+    return httpx.get(url, params={"path": ""}, headers=headers, trust_env=False)
+
+
+@pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
+def test_children_act_offline_by_the_clock_that_their_parent_learnt(
+    system: AuthGuard, colour: Colour, wrong: int
+) -> None:
+    agent = agent_of(system, colour)
+    grant = colour.call(agent.authorize, command="/filesystem", resource=LIST["resource"])
+    handed = colour.call(agent.fork_child, parent_chain=grant, capabilities=HANDED)
+    environ = handed.env()
+    assert abs(int(environ["NOMOS_CLOCK_OFFSET"]) + wrong) <= 1
+    child = colour.guard.from_env(environ)
+    said = listed(system, colour.call(child.headers, **LIST))
+    assert said.status_code == 200, said.text
+    further = colour.call(child.fork_child, capabilities=HANDED)
+    environ = further.env({"NOMOS_CLOCK_OFFSET": "1"})
+    assert abs(int(environ["NOMOS_CLOCK_OFFSET"]) + wrong) <= 1
+    grandchild = colour.guard.from_env(environ)
+    said = listed(system, colour.call(grandchild.headers, **LIST))
+    assert said.status_code == 200, said.text
+    for guard in (grandchild, child, agent):
+        colour.call(guard.close)
+
+
+@pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
+def test_a_child_that_was_told_nothing_asks_for_the_time(
+    system: AuthGuard, colour: Colour, wrong: int
+) -> None:
+    agent = agent_of(system, colour)
+    grant = colour.call(agent.authorize, command="/filesystem", resource=LIST["resource"])
+    handed = colour.call(agent.fork_child, parent_chain=grant, capabilities=HANDED)
+    environ = handed.env()
+    del environ["NOMOS_CLOCK_OFFSET"]
+    child = colour.guard.from_env(environ)
+    assert colour.call(child.authorize, **LIST)
+    said = listed(system, colour.call(child.headers, **LIST))
+    assert said.status_code == 200, said.text
+    colour.call(child.close)
+    colour.call(agent.close)
+
+
+def test_a_chain_that_is_out_of_its_time_is_said_to_be_with_a_word_on_the_clock(
+    system: AuthGuard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = agent_of(system, COLOURS[0])
+    grant = agent.authorize(command="/filesystem", resource=LIST["resource"], ttl_seconds=1)
+    handed = agent.fork_child(parent_chain=grant, capabilities=HANDED)
+    environ = handed.env()
+    time.sleep(2)
+    monkeypatch.setattr(time, "time", lambda: REAL() + 75)
+    child = AuthGuard.from_env(environ)
+    with pytest.raises(errors.ExpiredChain, match=r"clock is 7[456] s ahead of the control plane"):
+        child.headers(**LIST)
+    child._endpoint.url = "http://127.0.0.1:9"
+    with pytest.raises(errors.ExpiredChain, match="Is this machine's clock right"):
+        child.headers(**LIST)
+    agent.close()
+
+
+def test_an_offset_that_is_none_is_named(system: AuthGuard) -> None:
+    agent = agent_of(system, COLOURS[0])
+    grant = agent.authorize(command="/filesystem", resource=LIST["resource"])
+    handed = agent.fork_child(parent_chain=grant, capabilities=HANDED)
+    environ = handed.env()
+    for value in ("soon", "86401", "-86401", "1.5", "1e3", "999999"):
+        with pytest.raises(errors.ConfigurationError) as refused:
+            AuthGuard.from_env(environ | {"NOMOS_CLOCK_OFFSET": value})
+        assert refused.value.setting == "NOMOS_CLOCK_OFFSET"
+    agent.close()
