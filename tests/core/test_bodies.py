@@ -1,0 +1,26 @@
+"""What the control plane says becomes a value, with all of its members."""
+
+from __future__ import annotations
+
+from nomos._core.bodies import ApprovalBody, ExplanationBody, RevocationBody, VoteBody
+from nomos._sealed import make
+from nomos.models import Explanation, OpenField
+from nomos.outcomes import Approval, Revocation, Vote
+
+
+def test_an_explanation_has_the_fields_that_were_left_open() -> None:
+    body = ExplanationBody.model_validate(
+        {"policies": ["careful"], "open": [{"policy": "careful", "field": "resource.queue"}]}
+    )
+    left_open = make(OpenField, policy="careful", field="resource.queue")
+    assert body.value() == make(Explanation, policies=("careful",), open=(left_open,))
+
+
+def test_bodies_have_the_members_of_their_values() -> None:
+    for body, value in (
+        (ApprovalBody, Approval),
+        (VoteBody, Vote),
+        (RevocationBody, Revocation),
+        (ExplanationBody, Explanation),
+    ):
+        assert set(body.model_fields) == set(value._members)
