@@ -60,20 +60,21 @@ def kept(case: Case, ruling: Ruling, cid: str, *, exact: bool) -> ServiceGrant:
 
 
 def outdated(bundle: Bundle, grant: ServiceGrant, now: int) -> Outdated | None:
-    """Why `bundle` would not give this grant; None if it would. `now` is in Unix seconds."""
-    said = json.loads(grant.text)
-    covered = Grant(
-        commands=tuple(said["grant"]["commands"]),
-        resource=said["grant"]["resource"],
-        open=frozenset(said["grant"]["open"]),
-        folder=said["grant"]["folder"],
-    )
-    asked = Inquiry(**{**said["inquiry"], "now": now})
-    unknown = [each for each in covered.commands if find_command(bundle.catalog, each) is None]
+    """Why `bundle` would not give this grant; None if it would. `now` is in Unix seconds.
+
+    One that another version of Nomos kept in another form counts as one that it would not give.
+    """
+    try:
+        said = json.loads(grant.text)
+        covered = _covered(said["grant"])
+        asked = Inquiry(**{**said["inquiry"], "now": now})
+        approved, forkable = bool(said["cosigned"]), bool(said["forkable"])
+    except (KeyError, TypeError, ValueError):
+        return Outdated(grant, "", {}, (), (), handed_on=False)
     found = None
-    if not unknown:
-        found = closure(bundle, asked, covered, cosigned=said["cosigned"])
-        if found.closed and (found.forkable or said["cosigned"] or not said["forkable"]):
+    if all(find_command(bundle.catalog, each) for each in covered.commands):
+        found = closure(bundle, asked, covered, cosigned=approved)
+        if found.closed and (found.forkable or approved or not forkable):
             return None
     return Outdated(
         grant=grant,
@@ -82,4 +83,13 @@ def outdated(bundle: Bundle, grant: ServiceGrant, now: int) -> Outdated | None:
         policies=found.policies if found else (),
         open=found.open if found else (),
         handed_on=found is not None and found.closed,
+    )
+
+
+def _covered(said: dict[str, Any]) -> Grant:
+    return Grant(
+        commands=tuple(said["commands"]),
+        resource=said["resource"],
+        open=frozenset(said["open"]),
+        folder=bool(said["folder"]),
     )

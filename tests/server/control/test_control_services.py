@@ -12,6 +12,10 @@ from server.control.kin import Kin, key
 from server.control.people import decide
 
 from nomos._io.signer import AsyncSigner
+from nomos.policy.bundle import Source, load
+from nomos.server.control.issued import outdated
+from nomos.server.pdp.catalog import load_catalog
+from nomos.server.storage.service_grants import ServiceGrant
 
 if TYPE_CHECKING:
     from server.control.conftest import OpenPlane, Plane
@@ -397,3 +401,11 @@ async def test_the_message_says_what_to_do(plane: Plane, agent: str) -> None:
     message = answer["explanation"]["message"]
     assert "resource.queue (hr-stays-closed, vip)" in message
     assert "Name resource.queue in the resource. Or ask for one command at a time." in message
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "no JSON", '{"grant": {"commands": []}}'])
+def test_a_grant_that_cannot_be_read_is_listed(text: str) -> None:
+    bundle = load((Source("p.cedar", "permit(principal, action, resource);"),), load_catalog())
+    grant = ServiceGrant("default", "0" * 64, "app_1", SERVICE, SERVICE, "evt_1", 9, text)
+    found = outdated(bundle, grant, 1)
+    assert found is not None and found.grant is grant
