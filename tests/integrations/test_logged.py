@@ -117,11 +117,12 @@ from nomos import AuthGuard, Denied, MemoryReplay, Verifier
 APP = {"provider": "github", "owner": "acme", "repo": "app"}
 CALL = {"command": "/github/issue/list", "resource": APP}
 policy = 'permit (principal, action == Action::"/github/issue/list", resource);'
-with AuthGuard.embedded(policies=policy) as guard:
-    grant = guard.authorize(**CALL)
+SERVICE = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"
+with AuthGuard.embedded(policies=policy, services={"issues": SERVICE}) as guard:
+    grant = guard.authorize(**CALL, audience=SERVICE)
     assert not guard.authorize(**{**CALL, "command": "/github/issue/create"})
     with Verifier.from_control_plane(
-        guard.control_plane_url, api_key=guard.api_key, audience=grant.audience
+        guard.control_plane_url, api_key=guard.api_key, audience=SERVICE
     ) as verifier:
         assert verifier.verify(grant.ucan, **CALL)
         try:
