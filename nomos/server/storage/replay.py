@@ -29,6 +29,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from nomos.errors import ConfigurationError
 from nomos.server.storage.database import StorageUnavailable
 from nomos.server.storage.engine import HIDE, open_file
+from nomos.server.storage.files import Files
 from nomos.server.storage.nonces import LEEWAY_SECONDS, PRUNE_EVERY, Shares, prune
 from nomos.server.storage.per_process import PerProcess
 from nomos.server.storage.tables import nonces
@@ -74,6 +75,7 @@ class StoredReplay:
         self._database = PerProcess(functools.partial(_engine, self._url), is_file=is_file)
         self._claims = itertools.count()
         self._shares = Shares()
+        self._files: Files | None = None
 
     def claim(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
         """Return True to exactly one caller; `expires_at` is in Unix seconds."""
@@ -93,13 +95,22 @@ class StoredReplay:
                 # Asked last: who got in because another has just forgotten it sees that here.
                 if first and expires_at < (connection.scalar(_FORGOTTEN) or 0):
                     raise _forgot()
-                return first
+            self._check_file()
         except exc.SQLAlchemyError as failure:
             raise _unavailable(failure) from None
         except OSError as failure:
             # Its own text names the file.
             why = failure.strerror or type(failure).__name__
             raise StorageUnavailable(f"the file cannot be used: {why}") from None
+        return first
+
+    def _check_file(self) -> None:
+        """Refuse what was claimed in a file that was deleted or replaced: nobody else sees it."""
+        if self._url.get_backend_name() != "sqlite":
+            return
+        if self._files is None:
+            self._files = Files(Path(str(self._url.database)), ())
+        self._files.check()
 
     def close(self) -> None:
         """Let go of the database. Idempotent."""
