@@ -36,7 +36,7 @@ SIGNED: Final[frozenset[DenyReason]] = frozenset(
 mapping, strings = claimed.mapping, claimed.strings
 
 _RECEIPT: Final = re.compile(r"evt_[0-9a-z]{26}")
-_LABEL: Final = re.compile(r"app_[0-9a-z]{26}/[A-Za-z0-9._:-]{1,64}")
+_LABEL: Final = re.compile(r"app_[0-9a-z]{26}/[A-Za-z0-9._:-]{1,64}|evt_[0-9a-z]{26}")
 
 
 @dataclass(frozen=True)
