@@ -13,7 +13,7 @@ from colours import COLOURS, Colour
 from nomos import AuthGuard, errors
 
 POLICY: Final = 'permit (principal, action in Action::"/filesystem", resource);'
-LIST: Final = {
+LIST: Final[dict[str, Any]] = {
     "command": "/filesystem/dir/list",
     "resource": {"provider": "filesystem", "path": ""},
 }
