@@ -11,7 +11,7 @@ import asyncio
 import json
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NoReturn
 
 from starlette.requests import Request
@@ -32,6 +32,9 @@ FIRST_WITH_EXPONENT: Final = 1e21
 """From here on numbers are written with an exponent, and promise no exact integer."""
 SECONDS_TO_SEND: Final = 20.0
 
+Still = Callable[[], Awaitable[object]]
+"""Raises Refusal if a caller may not act any more: `request.state.still` of one who is known."""
+
 
 async def read(request: Request, most: int = MAX_BODY) -> dict[str, Any]:
     """Read the body, of `most` bytes, as one JSON object.
@@ -42,10 +45,16 @@ async def read(request: Request, most: int = MAX_BODY) -> dict[str, Any]:
 
 
 async def raw(request: Request, most: int = MAX_BODY) -> bytes:
-    """Read the body as it is; asked again it is the same. Raises as `read` does."""
+    """Read the body as it is; asked again it is the same. Raises as `read` does.
+
+    The caller was known before the body came, and is looked up once more when it is here.
+    """
     known: bytes | None = getattr(request.state, "body", None)
     if known is None:
         known = request.state.body = await _bounded(request, most)
+        still: Still | None = getattr(request.state, "still", None)
+        if still is not None:
+            await still()  # a body may take longer than its sender's key was good for
     return known
 
 

@@ -112,6 +112,18 @@ async def authenticate(ports: Ports, request: Request, authorization: str) -> Ho
     return holder
 
 
+async def check_app(ports: Ports, holder: ApiKey) -> None:
+    """Raise Refusal if the app that a holder acts for may act no more.
+
+    A holder whose chain is faulty only gets an answer that says so, and is not looked up.
+    """
+    if isinstance(holder, Holder) and holder.fault is not None:
+        return
+    found = await ports.store.apps.find(holder.tenant, holder.app)
+    if found is None or found.disabled_at is not None:
+        raise _disabled()
+
+
 def mismatch(holder: Holder, message: AuthorizeRequest) -> Fault | None:
     """Return why this question is not the one that its holder signed; None if it is."""
     asked = {**(message.args or {}), "resource": message.resource}
@@ -191,8 +203,12 @@ async def _app(ports: Ports, tenant: str, claims: Claims, fault: Fault | None) -
         raise Refusal("app_disabled", "the app that this chain was granted to is not known")
     # What was revoked is told as that, which is on record.
     if found.disabled_at is not None and (fault is None or fault.reason != "revoked"):
-        raise Refusal("app_disabled", "the app that this chain was granted to is disabled")
+        raise _disabled()
     return found.app.id
+
+
+def _disabled() -> Refusal:
+    return Refusal("app_disabled", "the app that this chain was granted to is disabled")
 
 
 def _same(one: object, other: object) -> bool:

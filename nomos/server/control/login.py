@@ -18,6 +18,7 @@ from fastapi import Request
 
 from nomos.models import Secret
 from nomos.server.control.decision import iso
+from nomos.server.control.errors import Refusal
 from nomos.server.control.messages import Reply
 from nomos.server.control.ports import Ports
 from nomos.server.control.route import Route
@@ -46,11 +47,12 @@ class Made:
 
 
 async def make(sessions: Sessions, operator: ApiKey, now: float, control_url: str) -> Made:
-    """Make a link for the operator whose key this is."""
+    """Make a link for the operator whose key this is. Raises Refusal for a key that is void."""
     token = f"nomos_login_{random_text()}"
     at = int(now)
     link = Issue(hashed(token), operator.tenant, operator.app, at, at + LINK_SECONDS)
-    await sessions.add_link(link)
+    if not await sessions.add_link(link, key=operator):
+        raise Refusal("invalid_api_key", "the API key was replaced, or its app disabled, meanwhile")
     return Made(Secret(f"{control_url}{PATH}?token={token}"), link.expires_at)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
@@ -159,8 +160,12 @@ def _endpoint(ports: Ports, route: Route) -> Callable[[Request], Awaitable[Respo
             sent = request.headers.getlist("authorization")
             if route.holder is not None and is_invocation(sent):
                 caller = await route.holder(ports, request, sent[0])
+                request.state.still = partial(holders.check_app, ports, caller)
+                if hasattr(request.state, "body"):
+                    await request.state.still()
             else:
-                caller = await authenticate(ports.store, sent, route.roles)
+                request.state.still = partial(authenticate, ports.store, sent, route.roles)
+                caller = await request.state.still()
             if route.act is not None:
                 act, kind = route.act
                 permissions.check(caller, act, permissions.Target(kind, route.path))

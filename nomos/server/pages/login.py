@@ -19,6 +19,7 @@ from nomos.server.pages import browser
 from nomos.server.pages.browser import HOME, Visit
 from nomos.server.pages.forms import read_form
 from nomos.server.pages.render import page, redirect
+from nomos.server.storage.apps import ApiKey
 from nomos.server.storage.records import new_receipt_id
 from nomos.server.storage.sessions import Issue, LoginLink
 
@@ -102,20 +103,27 @@ async def _by_key(ports: Ports, request: Request, sent: str) -> str:
         if refusal.code == "invalid_api_key":
             raise Refusal("invalid_api_key", WRONG) from None
         raise
-    secret = await _begin(ports, request, key.tenant, key.app)
-    assert secret is not None, "only a link can be used up"
+    secret = await _begin(ports, request, key.tenant, key.app, key=key)
+    if secret is None:  # the key was replaced meanwhile
+        raise Refusal("invalid_api_key", WRONG)
     return secret
 
 
 async def _begin(
-    ports: Ports, request: Request, tenant: str, operator: str, *, link: str | None = None
+    ports: Ports,
+    request: Request,
+    tenant: str,
+    operator: str,
+    *,
+    link: str | None = None,
+    key: ApiKey | None = None,
 ) -> str | None:
-    """Return the secret of a new session; None if the link was used meanwhile."""
+    """Return the secret of a new session; None if the link or the key is void meanwhile."""
     secret, now = random_text(), int(ports.clock())
     session = Issue(hashed(secret), tenant, operator, now, now + browser.SESSION_SECONDS)
     by = "api_key" if link is None else "link"
     record = _record(ports, request, tenant, operator, "login", by=by)
-    begun = await ports.store.sessions.begin(session, record, link=link)
+    begun = await ports.store.sessions.begin(session, record, link=link, key=key)
     return secret if begun else None
 
 

@@ -72,26 +72,39 @@ class Sessions:
         self._database = database
         self._clock = clock
 
-    async def add_link(self, link: Issue) -> None:
-        """Keep a new link."""
+    async def add_link(self, link: Issue, *, key: ApiKey | None = None) -> bool:
+        """Keep a new link; False, and nothing is kept, when `key` is not the operator's by now."""
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> bool:
+            if key is not None and not _is_held(connection, key):
+                return False
             _prune(connection, link.created_at)
             _insert(connection, login_links, link, MOST_LINKS)
+            return True
 
-        await self._database.write(work)
+        return await self._database.write(work)
 
     async def link(self, digest: str) -> LoginLink | None:
         """What is known of a link whose operator may still sign in; this does not use it."""
         return await self._database.read(lambda connection: _link(connection, digest))
 
-    async def begin(self, session: Issue, receipt: Record, *, link: str | None = None) -> bool:
+    async def begin(
+        self,
+        session: Issue,
+        receipt: Record,
+        *,
+        link: str | None = None,
+        key: ApiKey | None = None,
+    ) -> bool:
         """Begin a session and record that, using up `link` if it takes one.
 
-        False, and nothing is kept, when the link is used, expired or of somebody else.
+        False, and nothing is kept, when the link is used, expired or of somebody else, or when
+        `key`, which it begins with, is not the operator's by now.
         """
 
         def work(connection: Connection) -> bool:
+            if key is not None and not _is_held(connection, key):
+                return False
             _prune(connection, session.created_at)
             if link is not None and not _use(connection, link, session):
                 return False
@@ -171,6 +184,12 @@ def _operating(connection: Connection, tenant: str, app: str) -> tuple[ApiKey, .
         for key in apps_.keys_of(connection, app)
         if key.role == "operator" and key.tenant == tenant and not key.disabled
     )
+
+
+def _is_held(connection: Connection, key: ApiKey) -> bool:
+    """Whether this very key is one of an operator's: it may have been replaced meanwhile."""
+    held = _operating(connection, key.tenant, key.app)
+    return key.secret_hash in [each.secret_hash for each in held]
 
 
 def _insert(connection: Connection, table: sa.Table, issue: Issue, most: int) -> None:
