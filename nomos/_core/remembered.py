@@ -7,14 +7,16 @@ resource, arguments and purpose aside, and a read that overlaps with it does not
 from __future__ import annotations
 
 import hashlib
+import posixpath
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import unquote
 
 from nomos._core.children import canonical
 from nomos._core.requests import encode
-from nomos._core.scope import beneath, same, within
+from nomos._core.scope import beneath, within
 from nomos.models import Question, describe
 
 LEAST_SECONDS: Final = 900
@@ -22,6 +24,9 @@ LEAST_SECONDS: Final = 900
 
 MAX_REFUSALS: Final = 1024
 """Beyond so many nothing goes on unasked, until one of them has ended."""
+
+MAX_DECODINGS: Final = 3
+"""How often a text is percent-decoded before it is compared."""
 
 
 @dataclass(frozen=True)
@@ -102,24 +107,29 @@ def _overlap(refusal: _Refusal, command: str, resource: Mapping[str, Any]) -> bo
 
 
 def _meet(name: str, one: object, other: object) -> bool:
-    if same(one, other):
+    """Whether two values of a field may mean one thing; of a value in no known form, anything."""
+    if not isinstance(one, str) or not isinstance(other, str) or one == other:
         return True
     return name == "path" and (beneath(one, other) or beneath(other, one))
 
 
 def _loose(resource: Mapping[str, Any]) -> dict[str, Any]:
-    """A resource in which spellings are alike that a server may take for one."""
+    """A resource in which spellings are alike that a server may take for one, or refuse."""
     return {name: _folded(value) for name, value in canonical(resource).items()}
 
 
 def _folded(value: object) -> object:
+    """A value as text, in its loosest form; anything but text and numbers stays as it is."""
+    if isinstance(value, int | float):
+        value = str(int(value) if isinstance(value, float) and value.is_integer() else value)
     if not isinstance(value, str):
         return value
-    text = unicodedata.normalize("NFC", unicodedata.normalize("NFC", value).casefold())
-    for start in ("/", "./"):
-        if text.startswith(start):
-            return text.removeprefix(start)
-    return "" if text == "." else text
+    text = value
+    for _ in range(MAX_DECODINGS):
+        text = unquote(text)
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    text = "".join(each for each in text if each.isprintable()).strip()
+    return posixpath.normpath("/" + text.replace("\\", "/")).lstrip("/")
 
 
 def _named(question: Question) -> str:

@@ -76,7 +76,16 @@ def test_what_does_not_overlap_goes_on(question: Question) -> None:
         ("a", True),
         ("", True),
         (".", True),
+        ("a//b", True),
+        ("a/./b/", True),
+        (".//a/b", True),
+        ("c/../a/b", True),
+        ("../a/b", True),
+        ("a\\b", True),
+        ("%61%252Fb", True),
+        (" a/b\n", True),
         ("a/bc", False),
+        ("a//bc", False),
         ("c", False),
     ],
 )
@@ -85,6 +94,17 @@ def test_a_path_overlaps_with_what_lies_above_and_beneath(path: str, stands: boo
     refusals.remember(asked(LOOK, FILE), "no")
     question = asked(LOOK, FILE | {"path": path})
     assert (refusals.against(question) is not None) is stands
+
+
+@pytest.mark.parametrize("number", ["7", " 7", 7.0, [7], None, {"n": 7}])
+def test_a_value_of_another_type_is_no_way_past_a_refusal(number: Any) -> None:
+    """A server would not take it, and an outage must not, either."""
+    issue = REPO | {"issue_number": 7}
+    refusals = Refusals(Clock())
+    refusals.remember(asked("/github/issue/read", issue), "no")
+    assert refusals.against(asked("/github/issue/read", issue | {"issue_number": number}))
+    assert not refusals.against(asked("/github/issue/read", issue | {"issue_number": 8}))
+    assert not refusals.against(asked("/github/issue/read", issue | {"issue_number": 7.5}))
 
 
 def test_spellings_that_a_server_may_take_for_one_are_one() -> None:
