@@ -97,6 +97,21 @@ def checked_api_key(api_key: str | None) -> Secret | None:
         if stripped and " " not in stripped:
             return Secret(stripped)
     raise ConfigurationError(
-        "api_key must be one word of printable ASCII, such as nomos_<app>_<secret>",
+        "api_key must be one word of printable ASCII, such as nomos_<app>_<secret>"
+        f"{_stray(api_key)}",
         setting="api_key",
     )
+
+
+def _stray(api_key: object) -> str:
+    """Say what is there beside the key, of what is easily copied with it; none of its text."""
+    if not isinstance(api_key, str):
+        return f", not {type(api_key).__name__}"
+    words = api_key.split()
+    if not words:
+        return "; it is empty"
+    if words[0].lower() == "bearer":
+        return ": leave off `Bearer `"
+    if len(words) == 1 and api_key != words[0] and words[0].isascii():
+        return ". There is a line break before or after it: .strip() what is read from a file"
+    return ""

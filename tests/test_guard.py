@@ -199,6 +199,25 @@ def test_a_wrong_setting_is_named(colour: Colour, settings: dict[str, Any], sett
     assert "hunter2" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("api_key", "sentence"),
+    [
+        (f"{API_KEY}\n", "There is a line break before or after it"),
+        (f"{API_KEY}\r\n", ".strip() what is read"),
+        (f"\t{API_KEY}", "There is a line break before or after it"),
+        (f"Bearer {API_KEY}", "leave off `Bearer `"),
+        (" ", "it is empty"),
+        ("", "it is empty"),
+        (API_KEY.encode(), "not bytes"),
+    ],
+)
+def test_what_stands_beside_an_api_key_is_said(colour: Colour, api_key: Any, sentence: str) -> None:
+    with pytest.raises(errors.ConfigurationError) as raised:
+        colour.guard(control_plane_url="http://127.0.0.1:1", api_key=api_key)
+    assert sentence in str(raised.value)
+    assert API_KEY not in str(raised.value)
+
+
 def test_a_parent_that_is_no_chain_is_named(colour: Colour) -> None:
     for chains in (["a.b.c"], [["a.b.c"], ["a.b"]]):
         with pytest.raises(errors.MalformedChain, match="parent"):

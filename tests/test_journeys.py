@@ -18,7 +18,7 @@ import httpx
 import pytest
 from colours import COLOURS, Colour
 
-from nomos import AsyncAuthGuard, AuthGuard, ConfigurationError, InvalidPolicy, errors
+from nomos import AsyncAuthGuard, AuthGuard, ConfigurationError, InvalidPolicy, Verifier, errors
 from nomos._core.tokens import peek
 from nomos.models import GrantBase
 
@@ -146,11 +146,12 @@ def test_headers_are_for_what_the_grant_is_for(guard: AuthGuard, colour: Colour)
     for wrong, setting in (
         ({"command": "/github/issue/create"}, "command"),
         ({"args": {"state": "closed"}}, "args"),
-        ({"audience": grant.agent}, "audience"),
     ):
         with pytest.raises(ConfigurationError) as refused:
             colour.call(grant.headers, **wrong)
         assert refused.value.setting == setting
+    with pytest.raises(errors.WrongAudience, match="this grant is for"):
+        colour.call(grant.headers, audience=grant.agent)
     open_ended = colour.call(agent.authorize, command=LIST, resource=repo("app"))
     bound = colour.call(open_ended.headers, args={"state": "closed"})
     assert peek(bound["authorization"].removeprefix("Bearer "))["args"]["state"] == "closed"
@@ -217,6 +218,8 @@ def test_the_pdps_url_in_place_of_the_control_planes_is_said_to_be_that(guard: A
     ):
         stranger.authorize(command=LIST, resource=repo("app"))
     assert guard.control_plane_url in str(refused.value)
+    with pytest.raises(errors.Unreachable, match="not a PDP's"):
+        Verifier.from_control_plane(guard.pdp_url, api_key=key, audience=guard.did(), wait=0.2)
     said = httpx.get(f"{guard.pdp_url}/.well-known/nomos", trust_env=False)
     assert (said.status_code, said.json()["error_code"]) == (404, "not_found")
     said = httpx.get(f"{guard.control_plane_url}{LIST}?owner=acme", trust_env=False)

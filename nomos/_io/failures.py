@@ -23,6 +23,8 @@ MAX_CAUSES: Final = 20
 
 _OWN_WORDS: Final = ("Server disconnected", "peer closed connection")
 
+_NOT_TLS: Final = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
+
 LOST: Final = "the connection ended before the answer was complete"
 
 
@@ -106,6 +108,8 @@ def reason(error: Exception, *, ca_setting: str = "SSL_CERT_FILE") -> str:
                 f"its certificate is not trusted ({cause.verify_message}); {ca_setting} names "
                 "a file of authorities to trust"
             )
+        if isinstance(cause, ssl.SSLError) and cause.reason in _NOT_TLS:
+            return f"TLS failed ({cause.reason}): what listens there may speak plain http"
         if isinstance(cause, ssl.SSLError):
             return f"TLS failed ({cause.reason or cause})"[:MAX_REASON]
         if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:

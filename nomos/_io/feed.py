@@ -248,11 +248,15 @@ def content(reply: HttpReply) -> dict[str, Any]:
     if reply.status in (401, 403):
         raise AuthenticationError(
             f"the control plane answers with status {reply.status}: an API key of any role opens "
-            "its feed of revocations, and none or another one was sent",
+            "its feed of revocations, and none or another one was sent. Pass one of this control "
+            "plane's, such as NOMOS_API_KEY holds, as api_key=",
             status=reply.status,
         )
     if reply.status != 200:
-        raise Unreachable(f"the control plane answers with status {reply.status}")
+        where = ""
+        if reply.status == 404:
+            where = ": is this the URL of a control plane, and not a PDP's, and without a path?"
+        raise Unreachable(f"the control plane answers with status {reply.status}{where}")
     try:
         found = json.loads(reply.body)
     except (ValueError, RecursionError):

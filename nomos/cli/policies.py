@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -14,7 +15,7 @@ from nomos.errors import ConfigurationError
 
 with server_extra("policy"):
     from nomos.policy import bundle, cases, told
-    from nomos.policy.bundle import Bundle, Policy
+    from nomos.policy.bundle import Bundle, Policy, Source
     from nomos.policy.cases import Outcome
     from nomos.server import policies as files
     from nomos.server.pdp.catalog import load_catalog
@@ -94,9 +95,16 @@ def init(name: str, out: Path, console: Console) -> None:
 
 
 def load(path: Path, providers: Path | None) -> Bundle:
-    """The bundle of a file or folder, with the facts beside it."""
+    """The bundle of a file or folder, with the facts beside it; of the standard input for `-`."""
     catalog = load_catalog(providers)
-    return bundle.load(files.read_policies(path), catalog, files.read_facts(path))
+    return bundle.load(sources(path), catalog, files.read_facts(path))
+
+
+def sources(path: Path) -> tuple[Source, ...]:
+    """The Cedar sources of a file or folder; `-` is the standard input."""
+    if path == Path("-"):
+        return files.read_stream(sys.stdin.buffer)
+    return files.read_policies(path)
 
 
 def effect(policy: Policy) -> Text:

@@ -23,7 +23,10 @@ Revoke = Annotated[
     bool,
     typer.Option("--revoke", help="Revoke live grants for services that it would not give."),
 ]
-Where = Annotated[Path, typer.Argument(help="A Cedar file, or a folder of *.cedar files.")]
+Where = Annotated[
+    Path,
+    typer.Argument(help="A Cedar file, or a folder of *.cedar files; `-`: the standard input."),
+]
 
 
 @group.command("validate")

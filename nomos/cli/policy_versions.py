@@ -13,7 +13,8 @@ from nomos.cli.operator import Operator
 from nomos.cli.server_extra import server_extra
 
 with server_extra("policy"):
-    from nomos.server.policies import read_facts, read_policies
+    from nomos.cli.policies import sources
+    from nomos.server.policies import read_facts
 
 PATH = "/v1/policies"
 
@@ -54,7 +55,7 @@ def put(
 ) -> None:
     """Put the policies of a file or folder, with the facts beside them."""
     body = {
-        "sources": {each.name: each.text for each in read_policies(path)},
+        "sources": {each.name: each.text for each in sources(path)},
         "facts": read_facts(path),
     }
     kept = operator.post(PATH, body, look="nomos policy versions")

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from nomos.server.storage.database import StorageClosed
+from nomos.server.storage.database import StorageClosed, StorageUnavailable
 
 PAUSE_SECONDS: Final = 1.0
 """Before a chore that failed is begun again."""
@@ -46,6 +46,8 @@ async def _kept_up(name: str, chore: Chore) -> None:
             await chore()
         except StorageClosed:
             return
+        except StorageUnavailable as failure:
+            log.error("%s failed; it is begun again: %s", name, failure)  # noqa: TRY400 (known)
         except Exception:
             log.exception("%s failed; it is begun again", name)
         await asyncio.sleep(PAUSE_SECONDS)

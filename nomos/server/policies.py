@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import yaml
 
@@ -25,6 +25,8 @@ FACTS: Final = "facts.yaml"
 TESTS: Final = "tests.yaml"
 TEXT: Final = "<policies>"
 """How policies that came as text are named in messages."""
+
+STREAM: Final = "<stdin>"
 
 MAX_BYTES: Final = 4 * 1024 * 1024
 
@@ -41,7 +43,8 @@ def read_policies(policies: str | Path) -> tuple[Source, ...]:
             f"policies must be Cedar text or a Path, not {type(policies).__name__}",
             setting="policies",
         )
-    if policies.strip() and not any(mark in policies for mark in "\n;("):
+    text = policies.strip()
+    if text and not text.startswith("//") and not any(mark in text for mark in "\n;("):
         raise ConfigurationError(
             f"{policies!r} is not Cedar text. For a file or folder pass a Path: "
             f"policies=Path({policies!r})",
@@ -125,13 +128,20 @@ def _yaml(file: Path, setting: str) -> Any:
         raise ConfigurationError(f"{file} is not YAML: {error}", setting=setting) from error
 
 
+def read_stream(stream: BinaryIO) -> tuple[Source, ...]:
+    """Return the Cedar text of a stream, such as the standard input."""
+    return (Source(STREAM, _decoded(stream.read(MAX_BYTES + 1), STREAM)),)
+
+
 def _files(path: Path) -> list[Path]:
-    if path.is_file():
+    if path.exists() and not path.is_dir():  # a pipe of the shell is no regular file
         return [path]
     found = sorted(file for file in path.rglob(f"*{SUFFIX}") if file.is_file())
     if not found:
-        what = "holds no *.cedar file" if path.is_dir() else "does not exist"
-        raise ConfigurationError(f"the policy folder {path} {what}", setting="policies")
+        what = f"the policy folder {path} holds no *.cedar file"
+        if not path.is_dir():
+            what = f"the policy file or folder {path} does not exist"
+        raise ConfigurationError(what, setting="policies")
     return found
 
 
@@ -143,13 +153,17 @@ def _text(file: Path) -> str:
     try:
         with file.open("rb") as opened:
             content = opened.read(MAX_BYTES + 1)
-        text = content.decode()
     except OSError as error:
         raise ConfigurationError(f"{file}: {error.strerror}", setting="policies") from error
+    return _decoded(content, str(file))
+
+
+def _decoded(content: bytes, name: str) -> str:
+    if len(content) > MAX_BYTES:
+        raise ConfigurationError(f"{name} is larger than {MAX_BYTES} bytes", setting="policies")
+    try:
+        return content.decode()
     except UnicodeDecodeError as error:
         raise ConfigurationError(
-            f"{file} is not UTF-8 text: {error}", setting="policies"
+            f"{name} is not UTF-8 text: {error}", setting="policies"
         ) from error
-    if len(content) > MAX_BYTES:
-        raise ConfigurationError(f"{file} is larger than {MAX_BYTES} bytes", setting="policies")
-    return text

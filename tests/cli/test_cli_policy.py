@@ -299,6 +299,27 @@ def test_what_can_never_hold_is_warned_of(server: Server, tmp_path: Path) -> Non
     assert done.returncode == 0 and "there are no policies" in done.stdout
 
 
+def test_policies_are_read_from_pipes_and_the_standard_input(tmp_path: Path) -> None:
+    def piped(content: bytes, *args: object) -> tuple[int, str]:
+        done = subprocess.run(
+            [NOMOS, *map(str, args)], input=content, capture_output=True, timeout=120, check=False
+        )
+        return done.returncode, (done.stdout + done.stderr).decode()
+
+    text = b'@id("mine") permit (principal, action, resource);\n'
+    for path in ("-", "/dev/stdin"):
+        code, said = piped(text, "policy", "validate", path)
+        assert code == 0 and "mine" in said and "1 policy" in said, said
+    code, said = piped(b"permit (", "policy", "validate", "-")
+    assert code == 1 and "<stdin>:1: does not parse" in said
+    code, said = piped(b"\xff\xfe", "policy", "validate", "-")
+    assert code == 1 and "<stdin> is not UTF-8 text" in said
+    code, said = piped(b"", "policy", "validate", "-")
+    assert code == 0 and "there are no policies" in said
+    code, said = piped(b"", "policy", "validate", tmp_path / "gone.cedar")
+    assert code == 1 and "file or folder" in said and "does not exist" in said
+
+
 def test_explain_says_whether_a_service_could_be_given_it(folder: Path) -> None:
     question = ("--command", "/github/issue/list", "--now", "2026-01-05T09:00:00Z")
     repo = ("--resource", '{"owner": "acme", "repo": "app"}')

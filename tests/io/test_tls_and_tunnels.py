@@ -61,6 +61,18 @@ def test_a_private_authority_is_trusted_when_it_is_named(
 
 
 @each_colour
+def test_https_where_plain_http_is_spoken_is_said_to_be_that(colour: Colour) -> None:
+    def plain(peer: Peer) -> None:
+        peer.sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with serving(plain) as wire:
+        guard = colour.guard(control_plane_url=f"https://127.0.0.1:{wire.port}")
+        with pytest.raises(errors.Unreachable, match="may speak plain http"):
+            colour.call(guard.authorize, **READ)
+        colour.call(guard.close)
+
+
+@each_colour
 def test_a_certificate_of_another_name_is_refused(
     colour: Colour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,7 +38,27 @@ async def test_one_that_fails_is_told_of_and_begun_again(
     await asyncio.wait_for(third.wait(), 10)
     await under_way.close()
     told = [each.message for each in caplog.records if each.levelno == logging.ERROR]
-    assert told == ["tidying failed; it is begun again"] * 2
+    assert told == ["tidying failed; it is begun again: too many writes"] * 2
+    assert "Traceback" not in caplog.text
+
+
+async def test_one_that_fails_in_another_way_keeps_its_traceback(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(chores, "PAUSE_SECONDS", 60)
+    begun = asyncio.Event()
+
+    async def chore() -> None:
+        begun.set()
+        raise KeyError("odd")
+
+    under_way = Chores()
+    under_way.start("tidying", chore)
+    await asyncio.wait_for(begun.wait(), 10)
+    await asyncio.sleep(0)
+    await under_way.close()
+    assert "tidying failed; it is begun again" in caplog.text
+    assert "Traceback" in caplog.text and "odd" in caplog.text
 
 
 async def test_one_whose_database_is_closed_ends_without_a_word(

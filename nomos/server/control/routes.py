@@ -220,6 +220,8 @@ async def _http(request: Request, failure: Exception) -> Response:
 def _elsewhere(request: Request) -> str:
     """Say where calls are made to who takes this for the PDP."""
     ports: Ports = request.app.state.ports
+    if "/v1/" in request.url.path[1:]:
+        return ": the control plane's URL (NOMOS_CONTROL_URL) ends before the path, without /v1"
     if provider_name(request.url.path) not in ports.catalog:
         return ""
     where = "" if ports.pdp_url is None else f", which is {ports.pdp_url}"

@@ -290,6 +290,10 @@ async def test_batches_are_refused(standing: Plane) -> None:
 async def test_what_is_not_there_is_not_found(standing: Plane) -> None:
     for path in ("/", "/docs", "/redoc", "/v1/authorize/", "/v1/nothing", "/healthz/"):
         refused(await standing.client.get(path), 404, "not_found")
+    twice = refused(await standing.client.post("/v1/v1/authorize"), 404, "not_found")
+    assert "NOMOS_CONTROL_URL" in twice["error"] and "without /v1" in twice["error"]
+    once = refused(await standing.client.get("/v1/nothing"), 404, "not_found")
+    assert "without /v1" not in once["error"]
 
 
 async def test_another_method_is_not_allowed(standing: Plane) -> None:
