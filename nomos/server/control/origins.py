@@ -68,13 +68,24 @@ async def _held(
     ports: Ports, caller: ApiKey, message: AuthorizeRequest, agent: str
 ) -> Held | Fault | None:
     if isinstance(caller, Holder):
-        return caller.held or caller.fault
+        return await _held_still(ports, caller)
     if message.delegated_chain is None:
         return None
     claims = await delegated.read(ports, message.delegated_chain)
     if isinstance(claims, Fault):
         return claims
     return await delegated.prove(ports, claims, caller.tenant, agent)
+
+
+async def _held_still(ports: Ports, caller: Holder) -> Held | Fault | None:
+    """What was proven before the question was read, which may have taken a while."""
+    if caller.held is None:
+        return caller.fault
+    revoked = await ports.store.revoked(caller.held.ids)
+    if revoked:
+        root = caller.held.descent.root
+        return Fault("revoked", f"revoked: {', '.join(sorted(revoked))}", root)
+    return caller.held
 
 
 def _mismatch(caller: ApiKey, message: AuthorizeRequest) -> Fault | None:

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from server.control.conftest import LIST, Plane
-from server.control.kin import Kin, fresh
+from server.control.kin import Kin, cid, fresh
 from server.control.people import operator
 
 from nomos._io.signer import AsyncSigner
@@ -74,15 +74,19 @@ async def test_an_agent_whose_app_was_disabled_is_given_nothing(plane: Plane) ->
     assert not [row for row in await plane.receipts() if row.kind == "decision"]
 
 
+async def by_chain(plane: Plane, signer: AsyncSigner, key: dict[str, str]) -> tuple[Kin, str]:
+    """An agent that was given a chain, and the invocation by which it asks `LIST`."""
+    did = await fresh(signer)
+    root = Kin(plane, signer, did, tuple((await plane.ask(key, agentDid=did)).json()["chain"]))
+    return root, await root.sign(LIST["command"], {"resource": LIST["resource"]})
+
+
 async def test_an_agent_that_asks_by_its_chain_is_given_nothing_either(
     plane: Plane, signer: AsyncSigner
 ) -> None:
     who = await operator(plane, "*")
     made = await plane.client.post("/v1/apps", json={"name": "bot", "role": "agent"}, headers=who)
-    key = {"authorization": f"Bearer {made.json()['apiKey']}"}
-    did = await fresh(signer)
-    root = Kin(plane, signer, did, tuple((await plane.ask(key, agentDid=did)).json()["chain"]))
-    token = await root.sign(LIST["command"], {"resource": LIST["resource"]})
+    _, token = await by_chain(plane, signer, {"authorization": f"Bearer {made.json()['apiKey']}"})
 
     async def shut_out() -> httpx.Response:
         return await plane.client.post(f"/v1/apps/{made.json()['id']}/disable", headers=who)
@@ -90,3 +94,18 @@ async def test_an_agent_that_asks_by_its_chain_is_given_nothing_either(
     agent = {"authorization": f"Bearer {token}"}
     reply = await slowly(plane, "/v1/authorize", dict(LIST), agent, shut_out)
     assert (reply.status_code, reply.json()["error_code"]) == (403, "app_disabled")
+
+
+async def test_a_chain_that_is_revoked_meanwhile_gives_nothing(
+    plane: Plane, signer: AsyncSigner
+) -> None:
+    who = await operator(plane, "*")
+    root, token = await by_chain(plane, signer, {"authorization": f"Bearer {plane.key}"})
+
+    async def revoke() -> httpx.Response:
+        wanted = {"id": cid(root.chain[0])}
+        return await plane.client.post("/v1/revocations", json=wanted, headers=who)
+
+    agent = {"authorization": f"Bearer {token}"}
+    reply = await slowly(plane, "/v1/authorize", dict(LIST), agent, revoke)
+    assert (reply.json()["decision"], reply.json()["reason"]) == ("deny", "revoked")
