@@ -188,6 +188,12 @@ def test_a_missing_binary_raises_and_open_lets_a_read_go_on(
         ({"timeout": 0}, "timeout"),
         ({"timeout": "10"}, "timeout"),
         ({"agent_key_file": "/nowhere/key"}, "agent_key_file"),
+        ({"agent_key_file": 7}, "agent_key_file"),
+        ({"agent_key_file": b"/nowhere/key"}, "agent_key_file"),
+        ({"agent_key_file": "no\ud800where"}, "agent_key_file"),
+        ({"agent_key_file": "no\0where"}, "agent_key_file"),
+        ({"allow_insecure": None}, "allow_insecure"),
+        ({"allow_insecure": True}, "allow_insecure"),
     ],
 )
 def test_a_wrong_setting_is_named(colour: Colour, settings: dict[str, Any], setting: str) -> None:
@@ -263,6 +269,8 @@ def test_open_a_question_that_cannot_be_asked_is_no_outage(colour: Colour) -> No
     for wrong in (
         {"resource": {"provider": "github", "path": Path("x")}},
         {"idempotency_key": "a\r\nb"},
+        {"idempotency_key": 7},
+        {"idempotency_key": b"a"},
         {"ttl_seconds": 0},
     ):
         with pytest.raises(errors.InvalidRequest):

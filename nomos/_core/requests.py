@@ -165,10 +165,11 @@ def encode(body: Mapping[str, Any], *, sort: bool = False) -> bytes:
 def idempotency_key(call_id: str, agent_did: str, envelope_id: str | None) -> str:
     """Return the key under which all tries of one call count as one.
 
-    Raises `InvalidRequest` for a call id that no header can hold.
+    Raises `InvalidRequest` for a call id that no header can hold, or that is no text.
     """
     for name, value in (("idempotency_key", call_id), ("cosigner_envelope_id", envelope_id)):
-        if value is not None and not IDEMPOTENCY_KEY.fullmatch(value):
+        usable = isinstance(value, str) and IDEMPOTENCY_KEY.fullmatch(value)
+        if value is not None and not usable:
             raise InvalidRequest(
                 f"{name} must be 1 to 128 printable ASCII characters without spaces",
                 fields=(name,),

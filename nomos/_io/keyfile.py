@@ -23,6 +23,10 @@ def read_key_file(path: str | os.PathLike[str], *, setting: str) -> Secret:
     Raises `ConfigurationError` naming `setting` for a file that is missing, readable by others
     or not a key. The message never holds what was read.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigurationError(
+            f"{setting} must be the path of a key file: nomos keygen makes one", setting=setting
+        )
     where = Path(path)
     hint = f"Make one with: nomos keygen {where}"
     text = read_private_line(where, setting=setting, missing=hint)
@@ -87,6 +91,9 @@ def _line(path: Path, *, setting: str, missing: str) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         what = f"{setting}={path}: {error.strerror}. {missing}".rstrip()
+        raise ConfigurationError(what, setting=setting) from error
+    except ValueError as error:
+        what = f"{setting}={ascii(str(path))[1:-1]}: no file can have this name"
         raise ConfigurationError(what, setting=setting) from error
     try:
         wrong = problem(os.fstat(descriptor), path, mounted=True)

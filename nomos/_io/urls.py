@@ -71,7 +71,7 @@ def named(
 
     Raises `ConfigurationError`, naming where it stands, for what is no host name or address.
     """
-    if isinstance(allow_insecure, str | bytes):
+    if isinstance(allow_insecure, str | bytes) or not isinstance(allow_insecure, Iterable):
         raise ConfigurationError(
             'allow_insecure is a list of host names, such as ["pdp.internal"]',
             setting="allow_insecure",
