@@ -152,7 +152,7 @@ def new_did() -> str:
 def register(guard: AuthGuard, name: str, did: str) -> None:
     reply = httpx.post(
         f"{guard.control_plane_url}/v1/services",
-        json={"name": name, "did": did, "url": f"http://{name}.example"},
+        json={"name": name, "did": did, "url": f"https://{name}.example"},
         headers={"authorization": f"Bearer {guard.approvals.operator_key.reveal()}"},
     )
     assert reply.is_success, reply.text

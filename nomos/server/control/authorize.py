@@ -48,7 +48,14 @@ async def authorize(
     try:
         services = await _services(ports, caller, message)
         whose = origins.speaking(caller, message)
-        asked = question.read(whose, ports.catalog, ports.pdp_did, ports.bundle.hash, services)
+        asked = question.read(
+            whose,
+            ports.catalog,
+            ports.pdp_did,
+            ports.bundle.hash,
+            services,
+            on_chain=isinstance(caller, Holder),
+        )
         agent = asked.agent or await ports.keys.did(app_key(caller.app))
         await _check_agent(ports, caller, agent)
         origin = await origins.origin(ports, caller, message, asked, agent)

@@ -111,16 +111,20 @@ def read(
     pdp_did: str,
     bundle: str,
     services: Mapping[str, bool] = NO_SERVICES,
+    *,
+    on_chain: bool = False,
 ) -> Asked:
     """Make the question canonical; `services` may be its audience beside the PDP.
 
-    Each says whether it decides by policy.
+    Each says whether it decides by policy. `on_chain`: it is asked with a chain, by which an
+    unknown command is denied; otherwise it is a mistake.
     Raises InvalidRequest naming the member that is wrong.
     """
     _check_audience(message.audience, pdp_did, services)
     _check_size("context", message.context, MAX_CONTEXT_BYTES)
     provider = _provider(message, catalog)
-    spec, commands = _commands(message, catalog)
+    on_chain = on_chain or message.delegated_chain is not None
+    spec, commands = _commands(message, catalog, on_chain=on_chain)
     asked = Asked(
         command=message.command,
         provider=provider,
@@ -177,7 +181,7 @@ def _provider(message: AuthorizeRequest, catalog: Catalog) -> Provider:
 
 
 def _commands(
-    message: AuthorizeRequest, catalog: Catalog
+    message: AuthorizeRequest, catalog: Catalog, *, on_chain: bool
 ) -> tuple[CommandSpec | None, tuple[str, ...]]:
     """Return the one command that is meant, or all of those that it is a prefix of."""
     found = find_command(catalog, message.command)
@@ -186,7 +190,7 @@ def _commands(
     beneath = commands_beneath(catalog, message.command)
     if beneath:
         _check_prefix(message, beneath)
-    elif message.delegated_chain is None:
+    elif not on_chain:
         raise _unknown(message.command, catalog)
     return None, beneath
 

@@ -392,7 +392,7 @@ async def test_a_row_changed_in_the_database_is_found(
     async with open_plane(tmp_path / "data", signer) as plane:
         report = verified(plane, link, await exported(plane))
     assert report.finding is not None
-    assert (report.finding.kind, report.finding.first) == ("changed", target)
+    assert (report.finding.kind, report.finding.first) == ("damaged", target)
 
 
 # No secret on record

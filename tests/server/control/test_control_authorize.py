@@ -70,6 +70,7 @@ async def test_the_delegation_says_what_was_allowed_and_nothing_else(
             "app_id": standing.app,
             "audience": standing.system.pdp_did,
             "facts": {"purpose": "triage", "agent": {"team": "blue"}},
+            "reads": ["/github/issue/list"],
         },
     }
 
@@ -160,6 +161,7 @@ async def test_without_an_agent_the_app_s_own_key_signs_the_invocation(
             now=NOW,
             trusted_issuers=[standing.system.issuer_did],
             audience=standing.system.pdp_did,
+            pdp=True,
             call=Call(cmd="/github/issue/list", resource=REPO, args={"state": "open"}),
         )
     )
@@ -184,6 +186,7 @@ async def test_an_invocation_is_not_for_another_call(standing: Plane, signer: As
             now=NOW,
             trusted_issuers=[standing.system.issuer_did],
             audience=standing.system.pdp_did,
+            pdp=True,
             call=Call(cmd="/github/issue/list", resource=REPO, args={"state": "all"}),
         )
     )

@@ -288,6 +288,7 @@ async def test_a_chain_to_the_app_s_own_key_is_used_by_the_server(
             now=NOW,
             trusted_issuers=[plane.system.issuer_did],
             audience=plane.system.pdp_did,
+            pdp=True,
         )
     )
     assert isinstance(found, Verified)

@@ -264,6 +264,7 @@ async def possible(
                 now=NOW,
                 trusted_issuers=[plane.system.issuer_did],
                 audience=plane.system.pdp_did,
+                pdp=True,
                 call=Call(cmd=command, resource=resource, args=args),
             )
         )

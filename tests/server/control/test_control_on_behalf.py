@@ -99,6 +99,7 @@ async def test_what_people_approved_is_good_at_the_pdp(
             now=NOW,
             trusted_issuers=[plane.system.issuer_did],
             audience=plane.system.pdp_did,
+            pdp=True,
             call=Call(cmd=CREATE, resource=dict(REPO), args=dict(ARGS)),
         )
     )

@@ -80,6 +80,7 @@ async def test_the_grant_is_good_for_each_of_them_and_for_no_other(
                 now=int(plane.clock()),
                 trusted_issuers=[plane.system.issuer_did],
                 audience=plane.system.pdp_did,
+                pdp=True,
                 call=Call(cmd=command, resource=dict(REPO), args={}),
             )
         )
