@@ -54,6 +54,11 @@ def _write(file: Path, seed: str) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         descriptor = os.open(file, flags, 0o600)
     except OSError as failure:
-        raise ConfigurationError(f"{file}: {failure.strerror}", setting="FILE") from failure
+        what = ""
+        if isinstance(failure, FileExistsError):
+            what = ", and nothing is overwritten; name another"
+        elif isinstance(failure, FileNotFoundError):
+            what = f"; make the folder {file.parent} first"
+        raise ConfigurationError(f"{file}: {failure.strerror}{what}", setting="FILE") from failure
     with os.fdopen(descriptor, "w") as opened:
         opened.write(f"{seed}\n")

@@ -61,7 +61,8 @@ def _checked(text: str, where: str, setting: str) -> Secret:
     except ConfigurationError:
         secret = None
     if secret is None:
+        empty = "" if text else ": it is empty (a shell empties the file of `> FILE` first)"
         raise ConfigurationError(
-            f"{where} does not hold an API key (nomos_<app>_<secret>)", setting=setting
+            f"{where} does not hold an API key (nomos_<app>_<secret>){empty}", setting=setting
         )
     return secret

@@ -132,7 +132,8 @@ def _also(others: Sequence[str]) -> None:
 
 
 def _unproven(file: Path) -> None:
-    stderr.print(Text(f"from {file}, unproved: nomos audit verify {file}", style="dim"))
+    proof = f"nomos audit verify {file} --issuer did:key:…"
+    stderr.print(Text(f"from {file}, unproved: {proof}", style="dim"))
 
 
 def _line(value: Summary) -> Text:

@@ -103,7 +103,7 @@ def test_the_option_wins_then_the_file_then_the_variable_then_nomos_dev(
     [
         (0o644, KEY, "chmod 600"),
         (0o620, KEY, "chmod 600"),
-        (0o600, "", "does not hold an API key"),
+        (0o600, "", "does not hold an API key .*it is empty"),
         (0o600, "two words", "does not hold an API key"),
         (0o600, "ключ", "does not hold an API key"),
     ],

@@ -178,7 +178,7 @@ def test_an_export_shows_what_the_server_shows(kin: Kin, tmp_path: Path) -> None
     assert done.exit_code == 0, done.output
     result = nomos("tree", "--file", file)
     assert result.stdout == good("tree", env=kin.environ)
-    assert "unproved" in result.stderr
+    assert "unproved" in result.stderr and "--issuer did:key:" in result.stderr
     assert said("tree", kin.child, "--file", file) == said("tree", "--file", file)
     [offline], [online] = said("tree", "--file", file), said("tree", env=kin.environ)
     assert offline == online
