@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,16 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("NOMOS_") and name not in ("NOMOS_VECTORS", "NOMOS_UCAN_BIN"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _whole_log() -> None:
+    """What one test logs again and again is not left out of the next one's log."""
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if name.startswith("nomos") and isinstance(logger, logging.Logger):
+            for each in logger.filters:
+                for counted in ("_kinds", "_seen"):
+                    getattr(each, counted, {}).clear()
 
 
 @pytest.fixture(scope="session")

@@ -230,7 +230,10 @@ REQUESTS: Final[dict[str, Raw]] = {
     "another resource": Raw(
         token(lambda t: changed(t.board, args={"resource": OPS})), BAD, "bad_signature"
     ),
-    "another nonce": Raw(post(lambda t: changed(t.write, nonce="another")), BAD, "bad_signature"),
+    "another nonce": Raw(
+        post(lambda t: changed(t.write, nonce="another nonce")), BAD, "bad_signature"
+    ),
+    "a short nonce": Raw(post(lambda t: changed(t.write, nonce="another")), BAD, MALFORMED),
     "no nonce": Raw(token(lambda t: changed(t.read, nonce="")), BAD, MALFORMED),
     "a null": Raw(token(lambda t: changed(t.read, meta=None)), BAD, MALFORMED),
     "one more claim": Raw(token(lambda t: changed(t.read, admin=True)), BAD, MALFORMED),
