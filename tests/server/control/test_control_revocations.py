@@ -418,7 +418,8 @@ async def test_a_registered_service_may_be_the_audience(plane: Plane, agent: str
     assert told(await plane.ask(audience=agent)) == (400, "invalid_request")
     made = await plane.client.post("/v1/services", json=service, headers=operator)
     assert made.status_code == 200, made.text
-    assert made.json() == {**service, "createdAt": "2027-01-15T08:00:00.000Z"}
+    added = {"decides": False, "createdAt": "2027-01-15T08:00:00.000Z"}
+    assert made.json() == {**service, **added}
     reply = (await plane.ask(audience=agent)).json()
     assert reply["audience"] == agent
     assert plane.payload(reply["ucan"])["aud"] == agent
