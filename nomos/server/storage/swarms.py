@@ -90,7 +90,8 @@ def _roots_of(connection: Connection, tenant: str, ident: str) -> tuple[str, ...
 
 
 def _labelled(swarm: object, ident: str) -> bool:
-    return isinstance(swarm, str) and (swarm == ident or swarm.partition("/")[2] == ident)
+    """Whether a family is called `ident`: `<app id>/<label>`, or the label alone."""
+    return isinstance(swarm, str) and ident in (swarm, swarm.partition("/")[2]) and ident != ""
 
 
 def _of_agent(connection: Connection, tenant: str, did: str) -> list[str | None]:
