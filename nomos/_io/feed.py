@@ -247,9 +247,9 @@ def content(reply: HttpReply) -> dict[str, Any]:
     """Return the JSON object of a reply. Raises ControlPlaneError or Unbelievable."""
     if reply.status in (401, 403):
         raise AuthenticationError(
-            f"the control plane answers with status {reply.status}: an API key of any role opens "
-            "its feed of revocations, and none or another one was sent. Pass one of this control "
-            "plane's, such as NOMOS_API_KEY holds, as api_key=",
+            f"the control plane answers with status {reply.status}: an API key of any role "
+            "(api_key=, or --key-file) opens its feed of revocations, and none or another one was "
+            "sent",
             status=reply.status,
         )
     if reply.status != 200:

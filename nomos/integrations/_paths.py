@@ -51,7 +51,7 @@ class Rule:
     def __post_init__(self) -> None:
         if not _METHOD.fullmatch(self.method):
             raise ConfigurationError(
-                f"{self.method!r} is no method: write it as GET", setting="method"
+                f"{self.method!r} is no method: write it in capitals, as GET", setting="method"
             )
         pattern = Pattern(self.path)
         object.__setattr__(self, "pattern", pattern)

@@ -122,8 +122,9 @@ class _Loader(yaml.SafeLoader):
 
 
 def _yaml(file: Path, setting: str) -> Any:
+    text = _text(file, setting)
     try:
-        return yaml.load(_text(file), _Loader)  # noqa: S506 (a SafeLoader)
+        return yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigurationError(f"{file} is not YAML: {error}", setting=setting) from error
 
@@ -149,21 +150,19 @@ def _read(file: Path, root: Path) -> Source:
     return Source(file.name if file == root else str(file.relative_to(root)), _text(file))
 
 
-def _text(file: Path) -> str:
+def _text(file: Path, setting: str = "policies") -> str:
     try:
         with file.open("rb") as opened:
             content = opened.read(MAX_BYTES + 1)
     except OSError as error:
-        raise ConfigurationError(f"{file}: {error.strerror}", setting="policies") from error
-    return _decoded(content, str(file))
+        raise ConfigurationError(f"{file}: {error.strerror}", setting=setting) from error
+    return _decoded(content, str(file), setting)
 
 
-def _decoded(content: bytes, name: str) -> str:
+def _decoded(content: bytes, name: str, setting: str = "policies") -> str:
     if len(content) > MAX_BYTES:
-        raise ConfigurationError(f"{name} is larger than {MAX_BYTES} bytes", setting="policies")
+        raise ConfigurationError(f"{name} is larger than {MAX_BYTES} bytes", setting=setting)
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise ConfigurationError(
-            f"{name} is not UTF-8 text: {error}", setting="policies"
-        ) from error
+        raise ConfigurationError(f"{name} is not UTF-8 text: {error}", setting=setting) from error

@@ -316,6 +316,9 @@ def test_policies_are_read_from_pipes_and_the_standard_input(tmp_path: Path) -> 
     assert code == 1 and "<stdin> is not UTF-8 text" in said
     code, said = piped(b"", "policy", "validate", "-")
     assert code == 0 and "there are no policies" in said
+    gone = nomos("policy", "test", tmp_path / "gone.yaml")
+    assert gone.returncode == 1 and "No such file" in gone.stderr
+    assert "not YAML" not in gone.stderr
     code, said = piped(b"", "policy", "validate", tmp_path / "gone.cedar")
     assert code == 1 and "file or folder" in said and "does not exist" in said
 

@@ -196,7 +196,9 @@ def test_the_first_answer_is_the_whole_truth(scene: Scene) -> None:
 def test_without_an_api_key_the_feed_is_closed(scene: Scene) -> None:
     for key in (None, "nomos_app_00000000000000000000000000_wrong"):
         began = time.monotonic()
-        with pytest.raises(AuthenticationError, match=r"API key of any role.* as api_key="):
+        with pytest.raises(
+            AuthenticationError, match=r"API key of any role \(api_key=, or --key-file\)"
+        ):
             Verifier.from_control_plane(scene.plane.url, audience=scene.did, api_key=key)
         assert time.monotonic() - began < 2
 
