@@ -88,10 +88,10 @@ BY_FIELD: Final[Mapping[tuple[str, str], str]] = {
 }
 """By code and the whole of a field, as a regular expression; the first that fits."""
 
-Part = Literal["call", "chain", "orphan", "unsigned", "nothing", "bearer", "spaced"]
+Part = Literal["call", "chain", "orphan", "unsigned", "nothing", "bearer", "spaced", "key"]
 """What was at fault: the call on a chain, a chain without a call, a link whose earlier ones are
 missing, a statement about an argument that the call does not sign; or no token, one with the scheme
-of a header before it, one that was broken into lines."""
+of a header before it, one that was broken into lines, an API key."""
 
 _WHOLE: Final = "give the whole chain, root first"
 
@@ -106,9 +106,14 @@ BY_PART: Final[Mapping[tuple[str, Part], str]] = {
     ("malformed_ucan", "nothing"): "use `grant.headers(command=…)`, as a grant for a prefix has "
     "no `.ucan`",
     ("malformed_ucan", "bearer"): "leave off `Bearer `",
+    ("malformed_ucan", "key"): "send what `grant.headers()` returns, and this key to the control "
+    "plane alone: replace it if others may have seen it",
     ("malformed_ucan", "spaced"): "send it on one line, with nothing before, within or after it",
 }
 """By code and what was at fault; it says more than a field does."""
+
+API_KEY: Final = "nomos_app_"
+"""How an API key begins; no token does."""
 
 MISSING: Final = "earlier links are missing"
 

@@ -21,7 +21,7 @@ from nomos._core.approved import wrong_approval
 from nomos._core.called import Asked, called
 from nomos._core.claimed import MAX_IDS, Claims, mapping, read
 from nomos._core.effects import Effect, Flow, Sign, perform
-from nomos._core.fixes import UNAVAILABLE
+from nomos._core.fixes import API_KEY, UNAVAILABLE
 from nomos._core.reads import is_signed_read
 from nomos._core.refusing import denied, refused
 from nomos._core.seen import NEVER, Seen
@@ -212,6 +212,8 @@ def _legible(token: object) -> str:
         raise denied("malformed_ucan", f"the token is longer than {MAX_TOKEN} characters")
     if token[:7].lower() == "bearer ":
         raise denied("malformed_ucan", "this is a header's value, and not the token", part="bearer")
+    if token.startswith(API_KEY):
+        raise denied("malformed_ucan", "this is an API key, and not a token", part="key")
     if _SPACE.search(token):
         raise denied("malformed_ucan", "it has line breaks or spaces in it", part="spaced")
     return token

@@ -88,6 +88,10 @@ def test_a_root_is_no_orphan() -> None:
         ),
         (f"Bearer {TOKEN}", "this is a header's value, and not the token: leave off `Bearer `"),
         (f"bearer {TOKEN}", "this is a header's value, and not the token: leave off `Bearer `"),
+        (
+            f"nomos_app_{'7' * 26}_{TOKEN[:40]}",
+            "this is an API key, and not a token: send what `gra",
+        ),
         (f"{TOKEN}\n", "it has line breaks or spaces in it: "),
         (f"{TOKEN[:9]} {TOKEN[9:]}", "it has line breaks or spaces in it: "),
     ],

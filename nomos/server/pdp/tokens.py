@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from nomos._core.fixes import API_KEY
 from nomos._core.seen import Seen
 from nomos._core.worded import unmet
 from nomos._wire import Answer, Call, Inspect, Inspected, Refused, Request, Verified, Verify
@@ -81,6 +82,12 @@ def bearer(headers: Sequence[str], cap: int) -> str:
         raise denied("malformed_ucan", "send one authorization header, `Bearer <grant.ucan>`")
     if len(token) > cap:
         raise denied("malformed_ucan", f"the token is longer than {cap} bytes")
+    if token.startswith(API_KEY):
+        raise denied(
+            "malformed_ucan",
+            "this is an API key, and not a token: send what `grant.headers()` returns, and the key "
+            "to the control plane alone",
+        )
     if not _JWT.fullmatch(token):
         raise denied("malformed_ucan", "the token is not three base64url parts joined by dots")
     return token

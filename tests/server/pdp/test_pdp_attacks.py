@@ -94,6 +94,7 @@ TOKENS: dict[str, tuple[Callable[[World], str], tuple[int, str]]] = {
     "padding": (lambda w: good(w) + "==", (401, "malformed_ucan")),
     "two segments": (lambda w: good(w).rpartition(".")[0], (401, "malformed_ucan")),
     "no base64": (lambda _: "a.b.*", (401, "malformed_ucan")),
+    "an API key": (lambda _: f"nomos_app_{'7' * 26}_{'a' * 52}", (401, "malformed_ucan")),
     "noise": (lambda _: "abc.def.ghi", (401, "malformed_ucan")),
     "too long": (lambda w: f"{good(w)}{'A' * 66_000}", (401, "malformed_ucan")),
     "the delegation itself": (lambda w: w.grant(READ, file("f")).jwt, (401, "malformed_ucan")),
