@@ -46,7 +46,7 @@ class Agent:
         made = [_key(self.signer) for _ in range(count)]
         wanted = {"cmd": READ, "pol": [], **link}
         children = [
-            ForkChild(aud=did, links=[ForkLink(nonce=f"nonce {next(nonces)}", **wanted)])
+            ForkChild(aud=did, links=[ForkLink(nonce=f"nonce {next(nonces):06}", **wanted)])
             for did in made
         ]
         fork = Fork(key=self.did, chains=[self.chain], children=children, now=int(time.time()))
@@ -65,7 +65,7 @@ class Agent:
             sub=issuer,
             cmd=READ,
             args={"resource": {"provider": "filesystem", "path": path}},
-            nonce=f"nonce {next(nonces)}",
+            nonce=f"nonce {next(nonces):06}",
             iat=now - 60,
             exp=now + 30,
             prf=self.chain,
