@@ -23,7 +23,7 @@ class ConnectionLimits:
     `share`. `head` is for the first byte of a connection until the end of a request's head,
     `body` for its body, which must arrive at `rate` bytes a second at least. `idle` is for a
     connection between requests, longer than clients keep one. `write` is for a client that does
-    not read its reply.
+    not read its reply, or reads it at less than `rate`.
     """
 
     connections: int = MOST_CONNECTIONS

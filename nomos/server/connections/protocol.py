@@ -14,7 +14,7 @@ import json
 import logging
 import secrets
 import select
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -39,6 +39,21 @@ if not log.filters:
     log.addFilter(Repeats())
 
 
+class _Counted:
+    """A transport that knows how many bytes were written to it."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self.written = 0
+
+    def write(self, data: bytes) -> None:
+        self.written += len(data)
+        self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class Connection(H11Protocol):
     """One client's connection to one listener; `table` has the others."""
 
@@ -61,7 +76,8 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        super().connection_made(transport)
+        self._counted = _Counted(transport)
+        super().connection_made(cast("asyncio.Transport", self._counted))
         self.peer = self.client[0] if self.client else ""
         if not self._table.add(self):
             self._refused = True
@@ -100,7 +116,12 @@ class Connection(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        self._table.move(self, "unread")
         self._watch_writing()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._table.move(self, self._phase)
 
     def _read(self) -> None:
         """Hand on what is checked of the request at hand, and begin the next if that is due."""
@@ -198,15 +219,17 @@ class Connection(H11Protocol):
 
     def _watch_writing(self) -> None:
         if self._writing is None:
-            size = self.transport.get_write_buffer_size()
-            self._writing = self.loop.call_later(self._limits.write, self._check_writing, size)
+            left = self.transport.get_write_buffer_size()
+            due = self._counted.written - left + min(left, self._limits.rate * self._limits.write)
+            self._writing = self.loop.call_later(self._limits.write, self._check_writing, due)
 
-    def _check_writing(self, before: int) -> None:
+    def _check_writing(self, due: float) -> None:
+        """End a connection that has not taken as many bytes in all as it had to by now."""
         self._writing = None
-        size = self.transport.get_write_buffer_size()
-        if size and size >= before:
+        left = self.transport.get_write_buffer_size()
+        if left and self._counted.written - left < due:
             self.transport.abort()
-        elif size:
+        elif left:
             self._watch_writing()
 
     # Ending

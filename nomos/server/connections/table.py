@@ -1,9 +1,9 @@
 """The open connections of one listener, and which of them makes room for another.
 
 A connection on which a request is being answered is never closed for another. One that is idle
-between requests is, and one that has not sent its request completely within a moment: first those
-without a head, the one that waited longest first. Who opens connections and is silent closes their
-own by opening more.
+between requests is, and one that has not sent its request completely within a moment, or does not
+read its reply: first those without a head, the one that waited longest first. Who opens
+connections and is silent closes their own by opening more.
 """
 
 from __future__ import annotations
@@ -16,9 +16,14 @@ from typing import Final, Literal, Protocol, get_args
 
 from nomos.server.connections.limits import ConnectionLimits
 
-Phase = Literal["idle", "head", "body", "served"]
+Phase = Literal["idle", "head", "body", "unread", "served"]
 
-SPARED_SECONDS: Final[Mapping[Phase, float]] = {"idle": 0.0, "head": 2.0, "body": 2.0}
+SPARED_SECONDS: Final[Mapping[Phase, float]] = {
+    "idle": 0.0,
+    "head": 2.0,
+    "body": 2.0,
+    "unread": 2.0,
+}
 """How long a connection is left alone in a phase: its bytes may be on their way."""
 
 
@@ -113,7 +118,9 @@ class Table:
             for held, since in self._phases[phase].items():
                 if now - since < seconds:
                     break
-                if (peer is None or held.peer == peer) and not held.has_unread():
+                # What a client sends that does not read is no sign that this server is busy.
+                waits = phase == "unread" or not held.has_unread()
+                if (peer is None or held.peer == peer) and waits:
                     yield held
 
 

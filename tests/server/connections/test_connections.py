@@ -9,11 +9,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from unittest.mock import Mock
 
 import pytest
 from listeners import HEAD, Listener, get, listening, rest
 
 from nomos.server.connections.limits import ConnectionLimits
+from nomos.server.connections.protocol import Connection
+from nomos.server.connections.table import SPARED_SECONDS
 
 QUICK = ConnectionLimits(connections=40, head=0.6, body=1.2, rate=4096, idle=2.0, write=0.6)
 
@@ -197,6 +200,52 @@ def test_a_client_that_does_not_read_its_answer_is_dropped(quick: Listener) -> N
         time.sleep(4 * QUICK.write)
         made.settimeout(10)
         assert len(rest(made)) < 32_000_000
+
+
+def slow_reader(port: int, requests: int) -> socket.socket:
+    """A client that is sent more than fits on the way, and has not begun to read it."""
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    made.connect(("127.0.0.1", port))
+    made.settimeout(10)
+    made.sendall(get("/large") * requests)
+    return made
+
+
+@pytest.mark.parametrize(("taken", "ended"), [(1, True), (2400, True), (2500, False)])
+def test_a_client_has_to_read_at_the_least_rate(taken: int, *, ended: bool) -> None:
+    """A byte now and then is progress; a connection is not held by that."""
+    transport, loop = Mock(), Mock()
+    connection = object.__new__(Connection)
+    vars(connection).update(transport=transport, loop=loop, _limits=QUICK, _writing=None)
+    connection._counted = Mock(written=1_000_000)
+    transport.get_write_buffer_size.return_value = 100_000
+    connection._watch_writing()
+    _, check, due = loop.call_later.call_args[0]
+    connection._counted.written += 50_000  # another reply, meanwhile
+    transport.get_write_buffer_size.return_value = 150_000 - taken
+    check(due)
+    assert transport.abort.called is ended
+
+
+def test_a_client_that_reads_in_time_gets_all_of_a_large_answer(quick: Listener) -> None:
+    found, began = 0, time.monotonic()
+    with quick.connect(get("/large")) as made:
+        while found < 32_000_000:
+            chunk = made.recv(131_072)
+            assert chunk, "the connection ended early"
+            found += len(chunk)
+            time.sleep(QUICK.write / 100)
+    assert time.monotonic() - began > QUICK.write
+
+
+def test_clients_that_do_not_read_make_room_for_others() -> None:
+    with listening(ConnectionLimits(connections=8)) as few, contextlib.ExitStack() as opened:
+        for _ in range(8):
+            opened.enter_context(slow_reader(few.port, 5))
+        until(lambda: len(few.app.seen) >= 8)
+        time.sleep(SPARED_SECONDS["unread"] + 0.2)
+        assert b"/other 0" in few.fetch("/other")
 
 
 def test_a_held_answer_is_no_late_request(quick: Listener) -> None:
