@@ -108,7 +108,7 @@ def test_tokens_signed_by_pyjwt_are_believed(loop: Loop) -> None:
     """It writes the members of a header and a payload in the order in which they are given."""
     keys = [Ed25519PrivateKey.from_private_bytes(bytes.fromhex(seed)) for seed in SEEDS]
     issuer, agent, service = (did(key.public_key().public_bytes_raw()) for key in keys)
-    meta = {"n": 1, "audience": service, "closed": True}
+    meta = {"audience": service, "closed": True, "n": 1}
     root = sign_with_pyjwt(delegation(issuer, agent, meta=meta), keys[0], "JWT")
     used = sign_with_pyjwt(use(agent, service, issuer, [root]), keys[1], "ucan-inv+jwt")
     asked = {**ASKED, "trusted_issuers": [issuer], "audience": service, "invocation": used}
