@@ -184,7 +184,7 @@ def start(
             pdp_url=pdp,
             host_names=host_names(named_hosts(environ)),
         )
-        check_apart(settings, policies)
+        check_apart(settings, policies, environ)
         lock = take_folder(settings)
         try:
             consistency.look(settings.data)

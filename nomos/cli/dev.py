@@ -76,7 +76,7 @@ async def _run(plan: Plan, console: Console) -> None:
         pdp_url=f"http://{HOST}:{pdp.getsockname()[1]}",
         host_names=(*plan.host_names, *named_hosts(os.environ)),
     )
-    check_apart(settings, plan.policies or STARTER)
+    check_apart(settings, plan.policies or STARTER, os.environ)
     system = await System.open(settings, AsyncSigner(shared()))
     try:
         agent = await _key(system, settings.data / KEY_FILE, "dev", "agent")

@@ -79,7 +79,7 @@ def pdp(
             pdp_url=f"http://{host}:{listener.getsockname()[1]}",
             host_names=(*(host_name or ()), *named_hosts(os.environ)),
         )
-        check_apart(settings, policies)
+        check_apart(settings, policies, os.environ)
         trust = Trust(issuer, _api_key(key_file), tenant, allow_insecure=insecure.hosts())
         asyncio.run(_run(settings, trust, listener))
     finally:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from nomos.errors import ConfigurationError
 from nomos.server.lock import FolderLock
 from nomos.server.settings import Settings
+
+NOTHING: Final[Mapping[str, str]] = {}
 
 
 def take_folder(settings: Settings) -> FolderLock:
@@ -57,13 +61,25 @@ def _check_served(data: Path, served: Path) -> None:
         )
 
 
-def check_apart(settings: Settings, policies: str | Path) -> None:
-    """Agents write to the served folder, and what decides about them must not be read from it.
+def check_apart(
+    settings: Settings, policies: str | Path, environ: Mapping[str, str] = NOTHING
+) -> None:
+    """Agents read and write the served folder: nothing that decides about them may be in it.
 
     `policies` is where they were read from, a text if from nowhere. Policies are read from all
-    folders within theirs, so the served one may not be there, either.
+    folders within theirs, so the served one may not be there, either. Nor may the files with
+    secrets that variables (`NOMOS_…_FILE`) name.
     """
     served = settings.served_folder.resolve()
+    for name, value in environ.items():
+        if not (name.startswith("NOMOS_") and name.endswith("_FILE") and value):
+            continue
+        if Path(value).resolve().is_relative_to(served):
+            raise ConfigurationError(
+                f"{name}={value} is in the workspace {served}, and agents could read it. Move the "
+                "file, or serve another folder",
+                setting=name,
+            )
     named = (("policies", policies), ("providers", settings.providers))
     for setting, path in named:
         if not isinstance(path, Path):

@@ -87,6 +87,19 @@ def test_agents_can_not_write_what_decides_about_them(tmp_path: Path) -> None:
         assert refused.value.setting == "providers"
 
 
+def test_agents_can_not_read_the_files_with_secrets(tmp_path: Path) -> None:
+    served = tmp_path / "served"
+    served.mkdir()
+    (tmp_path / "link").symlink_to(served)
+    own = settings(tmp_path / "data", served)
+    for name in ("NOMOS_KEY_ENCRYPTION_KEY_FILE", "NOMOS_GITHUB_TOKEN_FILE", "NOMOS_X_CA_FILE"):
+        for inside in (served / "secret", tmp_path / "link" / "deep" / "secret"):
+            with pytest.raises(ConfigurationError, match="agents could read it") as refused:
+                check_apart(own, "text", {name: str(inside)})
+            assert refused.value.setting == name
+        check_apart(own, "text", {name: str(tmp_path / "secret"), "OTHER_FILE": str(served)})
+
+
 def test_what_decides_may_lie_beside_the_served_folder(tmp_path: Path) -> None:
     (tmp_path / "providers").mkdir()
     apart = Settings(

@@ -64,6 +64,8 @@ async def post_service(ports: Ports, request: Request, caller: ApiKey | None) ->
     _check_url(message.url)
     if message.name == PDP or message.did == ports.pdp_did:
         raise _taken("name" if message.name == PDP else "did", "is this server's own PDP")
+    if message.did in ports.issuers.values():
+        raise _taken("did", "is the issuer of this server's own tokens")
     if await ports.store.revoked([message.did]):
         raise _taken("did", "was revoked, which is for good: give the service another key")
     now = ports.clock()

@@ -412,6 +412,15 @@ async def test_unsigned_nothing_is_told(
 # Services that honour grants
 
 
+async def test_the_issuer_is_no_service(plane: Plane) -> None:
+    """Its DID as an audience would protect it from being revoked."""
+    operator = await plane.another("operator")
+    service = {"name": "alone", "did": plane.system.issuer_did, "url": "https://x.example"}
+    refused = await plane.client.post("/v1/services", json=service, headers=operator)
+    assert (refused.status_code, refused.json()["fields"]) == (400, ["did"])
+    assert "issuer of this server's own tokens" in refused.json()["error"]
+
+
 async def test_a_registered_service_may_be_the_audience(plane: Plane, agent: str) -> None:
     operator = await plane.another("operator")
     service = {"name": "alone", "did": agent, "url": "http://127.0.0.1:8789"}
