@@ -576,7 +576,7 @@ def test_a_feed_takes_the_agents_api_key(
 
 def test_a_feed_that_cannot_be_reached_gives_no_verdict(guard: AuthGuard, tmp_path: Path) -> None:
     terms = _feed(guard, tmp_path)
-    terms[5] = "http://127.0.0.1:9"
+    terms[terms.index("--control-url") + 1] = "http://127.0.0.1:9"
     done = nomos("verify", *terms)
     assert done.exit_code == 2
     assert done.stdout == ""
