@@ -59,8 +59,8 @@ BY_FIELD: Final[Mapping[tuple[str, str], str]] = {
     ("chain_invalid", r"sub"): "leave sub out of delegations, or name the issuer of the root in it",
     ("chain_invalid", r"meta\.approval"): "let each agent ask for itself: what a person approved "
     "cannot be handed on",
-    ("chain_invalid", r"meta\.forkable"): "let each agent ask for itself: policy tells agents "
-    "apart, so this grant is for one of them. A grant for the PDP can be handed on, and asked with",
+    ("chain_invalid", r"meta\.forkable"): "let each agent ask the control plane itself: policy "
+    "tells agents apart, so this grant is for one of them. A grant for the PDP can be handed on",
     ("audience_mismatch", r"meta\.closed"): "ask for a grant with `audience=` the DID of this "
     "service, which the control plane has registered as one that is no PDP",
     ("chain_attenuation_violation", r"cmd"): "name the command that is held, or one beneath it",
