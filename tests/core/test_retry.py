@@ -84,3 +84,20 @@ def test_a_secret_is_derived_for_one_operator_and_one_app() -> None:
     }
     assert len(found) == 3
     assert {len(each) for each in found} == {52}
+
+
+def test_a_failure_is_raised_when_nothing_of_the_time_is_left() -> None:
+    flow, down = retry.send(SEND, (0.1,)), Unreachable("down")
+    next(flow)
+    assert flow.throw(down) == Pause(0.1)
+    with pytest.raises(Unreachable) as raised:
+        flow.throw(OutOfTime())
+    assert raised.value is down
+
+
+def test_a_reply_that_asks_for_too_much_patience_is_returned_at_once() -> None:
+    flow, busy = retry.send(SEND, (0.1,)), reply(429, retry_after="9999")
+    next(flow)
+    with pytest.raises(StopIteration) as stop:
+        flow.send(busy)
+    assert stop.value.value is busy
