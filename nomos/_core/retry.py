@@ -59,25 +59,24 @@ def send(request: Send, pauses: Sequence[float]) -> Flow[HttpReply]:
 
     So does one after which the caller's timeout leaves no time for a pause and another try.
     """
+    tried: HttpReply | Unreachable
     for pause in pauses:
+        wait = pause
         try:
             reply = yield from perform(request)
-        except Unreachable:
-            if not (yield from _paused(pause)):
-                raise
-            continue
-        asked = retry_after(reply) or 0.0
-        if reply.status not in WORTH_REPEATING or asked > MAX_RETRY_AFTER:
-            return reply
-        if not (yield from _paused(max(pause, asked))):
-            return reply
-    return (yield from perform(request))
-
-
-def _paused(seconds: float) -> Flow[bool]:
-    """Pause; False if there is no time for that."""
-    try:
-        yield from perform(Pause(seconds))
-    except OutOfTime:
-        return False
-    return True
+        except Unreachable as failure:
+            tried = failure
+        else:
+            asked = retry_after(reply) or 0.0
+            if reply.status not in WORTH_REPEATING or asked > MAX_RETRY_AFTER:
+                return reply
+            tried, wait = reply, max(pause, asked)
+        try:
+            yield from perform(Pause(wait))
+        except OutOfTime:
+            break
+    else:
+        return (yield from perform(request))
+    if isinstance(tried, Unreachable):
+        raise tried
+    return tried

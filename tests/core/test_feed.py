@@ -12,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from nomos._core import feed
 from nomos._core.feed import MAX_ENTRIES, Ids, Problem, State, advance
 from nomos._wire import Checkpoint
 from nomos.audit.chain import GENESIS, Head, Link, link, sealed
@@ -382,3 +383,12 @@ class Between(RuleBasedStateMachine):
 
 TestBetween = Between.TestCase
 TestBetween.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+
+
+def test_a_row_that_is_known_may_not_be_another() -> None:
+    known, other = Head(3, "a" * 64), Head(3, "b" * 64)
+    assert feed._changed({"hash": other.hash}, other, floor=known) == (
+        "it was rewritten: row 3 is not the one that is known"
+    )
+    assert feed._changed({"hash": known.hash}, known, floor=known) is None
+    assert feed._changed({"hash": other.hash}, known, floor=known) is not None
