@@ -213,8 +213,6 @@ def _act(me: Entered, held: Held, question: Question, resource: Resource) -> Act
             "tells its DID at its control plane's /.well-known/nomos",
             setting="audience",
         )
-    if not is_did(audience):
-        raise no_service()
     return Act(
         agent=me.agent,
         issuer=held.issuer,
