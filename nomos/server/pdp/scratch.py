@@ -123,27 +123,26 @@ def _lock(made: int) -> None:
 
 def _remove_leftovers(folder: int) -> None:
     for name in os.listdir(folder):
-        if _is_left(folder, name):
-            with suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=folder)
+        with suppress(OSError):
+            found = os.open(name, _KNOWN, dir_fd=folder)
+            try:
+                # Still locked while it is removed: its writer may have made it and not locked it
+                # yet, and looks, once it has the lock, whether the file is still there.
+                if _is_left(found):
+                    os.unlink(name, dir_fd=folder)
+            finally:
+                os.close(found)
 
 
-def _is_left(folder: int, name: str) -> bool:
-    """Return whether nobody writes this file any more."""
-    try:
-        found = os.open(name, _KNOWN, dir_fd=folder)
-    except OSError:
-        return False
+def _is_left(found: int) -> bool:
+    """Return whether nobody writes this file any more; if so, it is locked until it is closed."""
     try:
         fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
         return time.time() - os.fstat(found).st_mtime > UNLOCKED_SECONDS
-    else:
-        return True
-    finally:
-        os.close(found)
+    return True
 
 
 def _remove_empty(place: int) -> None:

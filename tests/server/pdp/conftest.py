@@ -527,6 +527,7 @@ def world(pdp: World) -> Iterator[World]:
     pdp.view.age, pdp.view.trouble = 0, None
     pdp.now = NOW
     pdp.upstream.seen.clear()
+    pdp.upstream.release.clear()
     _empty(pdp.folder)
 
 

@@ -231,6 +231,31 @@ def test_many_writers_share_the_folder(space: Workspace) -> None:
     assert all((space.folder / f"f{number}").read_text() == "19" for number in range(8))
 
 
+def test_a_leftover_is_locked_while_it_is_removed(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A file that was made and is not locked yet looks like a leftover; its writer waits for the
+    # lock, and then sees that the file is gone.
+    unlink, seen = os.unlink, []
+
+    def removing(name: str, *, dir_fd: int) -> None:
+        writer = os.open(name, os.O_RDWR, dir_fd=dir_fd)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(writer, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        unlink(name, dir_fd=dir_fd)
+        os.close(writer)
+        seen.append(name)
+
+    (space.folder / SCRATCH).mkdir()
+    (space.folder / SCRATCH / "made").touch()
+    root = os.open(space.folder, os.O_RDONLY)
+    monkeypatch.setattr(os, "unlink", removing)
+    scratch.clear(root)
+    monkeypatch.undo()
+    os.close(root)
+    assert seen == ["made"]
+
+
 def test_without_locks_only_old_files_are_leftovers(
     space: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
