@@ -85,7 +85,7 @@ def show(
 ) -> None:
     """Show everything about one question."""
     with Operator.find(control_url, key_file) as operator:
-        view = operator.get(f"/v1/approvals/{part(ident)}")
+        view = operator.get(f"/v1/approvals/{part(ident)}", about={"id": ident})
     _show(view, as_json=as_json)
 
 
@@ -172,7 +172,7 @@ def _decide(operator: Operator, ident: str, answer: Answer, *, yes: bool, as_jso
         )
     version = answer.version
     if version is None or not yes:
-        view = operator.get(path)
+        view = operator.get(path, about={"id": ident})
         if not yes:
             _confirm(view, answer.reason)
         # What was confirmed is what is sent, and with --version nothing else may be confirmed.
@@ -180,7 +180,8 @@ def _decide(operator: Operator, ident: str, answer: Answer, *, yes: bool, as_jso
     body: dict[str, Any] = {"approve": answer.approve, "version": version}
     if answer.reason:
         body["reason"] = answer.reason
-    view = operator.post(f"{path}/decide", body, look=f"nomos approvals show {ident}")
+    look = f"nomos approvals show {ident}"
+    view = operator.post(f"{path}/decide", body, about={"id": ident}, look=look)
     if as_json:
         print(json.dumps(view))
     else:

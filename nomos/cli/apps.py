@@ -72,6 +72,7 @@ def create(
         made = operator.post(
             "/v1/apps",
             body | ({"covers": covers} if covers else {}),
+            about=body | {"covers": sorted(set(covers or ()))},
             look="nomos apps list",
             repeat=True,
         )
@@ -104,7 +105,12 @@ def disable(
 ) -> None:
     """Refuse an app's API key from now on. Tokens it has live on: `nomos revoke` ends those."""
     with Operator.find(control_url, key_file) as operator:
-        app = operator.post(f"/v1/apps/{part(ident)}/disable", look="nomos apps list", repeat=True)
+        app = operator.post(
+            f"/v1/apps/{part(ident)}/disable",
+            about={"id": ident},
+            look="nomos apps list",
+            repeat=True,
+        )
     if as_json:
         print(json.dumps(app))
         return
@@ -130,7 +136,9 @@ def confirm(
     on the server's machine, `nomos operators confirm` does it without one.
     """
     with Operator.find(control_url, key_file) as operator:
-        app = operator.post(f"/v1/apps/{part(ident)}/confirm", look="nomos apps list")
+        app = operator.post(
+            f"/v1/apps/{part(ident)}/confirm", about={"id": ident}, look="nomos apps list"
+        )
     if as_json:
         print(json.dumps(app))
         return
@@ -143,7 +151,11 @@ def _rotated(operator: Operator, ident: str) -> dict[str, Any]:
     key = new_key()
     try:
         made: dict[str, Any] = operator.post(
-            f"/v1/apps/{part(ident)}/rotate", look="nomos audit tail", repeat=True, key=key
+            f"/v1/apps/{part(ident)}/rotate",
+            about={"id": ident},
+            look="nomos audit tail",
+            repeat=True,
+            key=key,
         )
     except AuthenticationError:
         if ident != operator.app:

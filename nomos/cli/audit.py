@@ -16,6 +16,7 @@ from typing import Annotated, Any, BinaryIO
 import typer
 from rich.text import Text
 
+from nomos.cli import answers
 from nomos.cli.console import AsJson, stderr, stdout, told
 from nomos.cli.operator import ControlUrl, KeyFile, Operator, part
 
@@ -126,9 +127,12 @@ def tree(
         if receipt_id is None:
             entries = operator.get("/v1/receipts", limit=lines)["receipts"][::-1]
         else:
-            entries = operator.get("/v1/receipts", tree=receipt_id, limit=AT_ONCE)["receipts"]
+            reply = operator.get("/v1/receipts", tree=receipt_id, limit=AT_ONCE)
+            entries = reply["receipts"]
             if not entries:
                 raise NotFound(f"there is no receipt {receipt_id} on {operator.url}")
+            if not reply["more"]:
+                answers.holds(receipt_id, [entry["row"]["id"] for entry in entries])
     audit_shown.trees([entry["row"] for entry in entries], stdout, marked=receipt_id)
 
 
@@ -161,7 +165,7 @@ def receipt(
     from nomos.cli import audit_file
 
     with Operator.find(control_url, key_file) as operator:
-        reply = operator.get(f"/v1/receipts/{part(receipt_id)}")
+        reply = operator.get(f"/v1/receipts/{part(receipt_id)}", about={"row.id": receipt_id})
     if issuer is not None:
         check_receipt(reply, audit_file.checked_did(issuer), audit_file.check())
         stderr.print(Text(f"proved: {issuer} signed it", style="green"))

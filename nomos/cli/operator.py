@@ -25,7 +25,7 @@ from nomos._core.effects import HttpReply, Send
 from nomos._core.replies import raise_error
 from nomos._io.http import Endpoint, Http
 from nomos._io.urls import checked_url
-from nomos.cli import insecure
+from nomos.cli import answers, insecure
 from nomos.cli.operator_key import DEV_KEY_FILE, KEY, KEY_FILE, Key, find_key
 from nomos.errors import (
     AuthenticationError,
@@ -90,9 +90,13 @@ class Operator:
         url = checked_url(url, setting=setting, allow_insecure=insecure.hosts())
         return cls(url, find_key(url, key_file, environ), timeout=timeout)
 
-    def get(self, path: str, /, **query: object) -> Any:
-        """GET a path; parameters that are None are left out."""
-        return self._exchange("GET", _with_query(path, query))
+    def get(
+        self, path: str, /, *, about: Mapping[str, object] | None = None, **query: object
+    ) -> Any:
+        """GET a path; parameters that are None are left out. `about` as for `post`."""
+        found = self._exchange("GET", _with_query(path, query))
+        answers.check(found, about)
+        return found
 
     def post(
         self,
@@ -100,28 +104,35 @@ class Operator:
         body: Mapping[str, Any] | None = None,
         /,
         *,
+        about: Mapping[str, object] | None = None,
         look: str | None = None,
         repeat: bool = False,
         key: str | None = None,
     ) -> Any:
         """POST a JSON object (by default an empty one).
 
+        `about` are members that the answer has to have, which name what it was asked for.
         `look` is a command that shows whether it was done, for a reply that does not come. With
         `repeat` it is then sent again, at most twice, under one idempotency key: for what the
         server does once however often it is asked. `key` is that key, if it matters which.
         """
         content, key = json.dumps(body or {}).encode(), key or new_key()
         try:
-            for pause in RETRY_PAUSES if repeat else ():
-                try:
-                    return self._exchange("POST", path, content, key)
-                except (Unreachable, ServerError):
-                    time.sleep(pause)
-            return self._exchange("POST", path, content, key if repeat else None)
-        except (Unreachable, ServerError) as lost:
+            found = self._posted(path, content, key, repeat=repeat)
+            answers.check(found, about)
+        except (Unreachable, ServerError, Unintelligible) as lost:
             if look is not None and getattr(lost, "sent", True):
-                lost.args = (f"{lost} Whether it was done: `{look}` shows it.",)
+                lost.args = (f"{str(lost).rstrip('.')}. Whether it was done: `{look}` shows it.",)
             raise
+        return found
+
+    def _posted(self, path: str, content: bytes, key: str, *, repeat: bool) -> Any:
+        for pause in RETRY_PAUSES if repeat else ():
+            try:
+                return self._exchange("POST", path, content, key)
+            except (Unreachable, ServerError):
+                time.sleep(pause)
+        return self._exchange("POST", path, content, key if repeat else None)
 
     def lines(self, path: str, /, **query: object) -> Iterator[bytes]:
         """The lines of an answer of any length, without their ends, as they come.

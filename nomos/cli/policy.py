@@ -167,7 +167,7 @@ def activate(
     from nomos.cli import policy_versions as command
 
     with Operator.find(control_url, key_file) as operator:
-        command.change(f"/{version}/activate", operator, stdout, revoke=revoke, as_json=as_json)
+        command.change(version, operator, stdout, revoke=revoke, as_json=as_json)
 
 
 @group.command("rollback")
@@ -183,4 +183,4 @@ def rollback(
     from nomos.cli import policy_versions as command
 
     with Operator.find(control_url, key_file) as operator:
-        command.change("/rollback", operator, stdout, revoke=revoke, as_json=as_json)
+        command.change(None, operator, stdout, revoke=revoke, as_json=as_json)

@@ -61,14 +61,18 @@ def put(
     kept = operator.post(PATH, body, look="nomos policy versions")
     _tell_put(kept, console, as_json=as_json)
     if activate:
-        path_ = f"/{kept['version']}/activate"
-        change(path_, operator, console, revoke=revoke, as_json=as_json)
+        change(kept["version"], operator, console, revoke=revoke, as_json=as_json)
 
 
-def change(path: str, operator: Operator, console: Console, *, revoke: bool, as_json: bool) -> None:
-    """Activate a version, or go back; `revoke` the grants for services that it would not give."""
+def change(
+    version: int | None, operator: Operator, console: Console, *, revoke: bool, as_json: bool
+) -> None:
+    """Activate a version, or None to go back; `revoke` grants for services it would not give."""
     done = operator.post(
-        f"{PATH}{path}", {"revokeLive": True} if revoke else None, look="nomos policy versions"
+        f"{PATH}/rollback" if version is None else f"{PATH}/{version}/activate",
+        {"revokeLive": True} if revoke else None,
+        about=None if version is None else {"version": version},
+        look="nomos policy versions",
     )
     _tell_active(done, console, as_json=as_json)
     if not as_json:

@@ -38,7 +38,11 @@ def revoke(
     asked = {"id": ident} if reason is None else {"id": ident, "reason": reason}
     with Operator.find(control_url, key_file) as operator:
         done: dict[str, Any] = operator.post(
-            "/v1/revocations", asked, look="nomos audit tail", repeat=True
+            "/v1/revocations",
+            asked,
+            about={"id": ident},
+            look="nomos audit tail",
+            repeat=True,
         )
     if as_json:
         stdout.print(Text(json.dumps(done)))

@@ -13,6 +13,7 @@ from rich.text import Text
 from nomos._core.signing import is_did
 from nomos.cli.console import AsJson, stderr, stdout, told
 from nomos.cli.operator import ControlUrl, KeyFile, Operator, part
+from nomos.cli.question import shown
 from nomos.errors import ConfigurationError
 
 group = typer.Typer(help="Register services that grants may be made out to.", no_args_is_help=True)
@@ -35,7 +36,7 @@ def list_(
         stdout.print(_table(found), soft_wrap=False)
     else:
         for service in found:
-            print("\t".join(service[column] for column in COLUMNS))
+            print("\t".join(shown(service[column]).plain for column in COLUMNS))
     if not found:
         stderr.print("no services are registered: `nomos services add` registers one")
 
@@ -66,19 +67,19 @@ def add(
             "a service is named by its did:key:…, as `nomos pdp` or `nomos keygen` prints it",
             setting="did",
         )
+    asked = {"name": name, "did": did, "url": url, "decides": pdp}
     with Operator.find(control_url, key_file) as operator:
         made = operator.post(
             "/v1/services",
-            {"name": name, "did": did, "url": url, "decides": pdp},
+            asked,
+            about=asked,
             look="nomos services list",
             repeat=True,
         )
     if as_json:
         print(json.dumps(made))
     else:
-        stdout.print(
-            Text.assemble(("registered", "bold green"), f"  {made['name']}  {made['did']}")
-        )
+        stdout.print(Text.assemble(("registered", "bold green"), f"  {name}  {did}"))
 
 
 @group.command()
@@ -92,11 +93,13 @@ def remove(
 ) -> None:
     """Make out no more grants to a service. `nomos revoke` ends those that it has, by its DID."""
     with Operator.find(control_url, key_file) as operator:
-        gone = operator.post(f"/v1/services/{part(name)}/remove", look="nomos services list")
+        gone = operator.post(
+            f"/v1/services/{part(name)}/remove", about={"name": name}, look="nomos services list"
+        )
     if as_json:
         print(json.dumps(gone))
     else:
-        stdout.print(Text.assemble(("removed", "bold red"), f"  {gone['name']}  {gone['did']}"))
+        stdout.print(Text.assemble(("removed", "bold red"), f"  {name}  ", shown(gone["did"])))
 
 
 def _table(found: list[Mapping[str, Any]]) -> Table:
@@ -104,5 +107,5 @@ def _table(found: list[Mapping[str, Any]]) -> Table:
     for heading in ("name", "DID", "URL", "since"):
         table.add_column(heading, overflow="fold")
     for service in found:
-        table.add_row(*(Text(service[column]) for column in COLUMNS))
+        table.add_row(*(shown(service[column]) for column in COLUMNS))
     return table

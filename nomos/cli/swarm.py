@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
+from nomos._core.signing import is_did
+from nomos.cli import answers
 from nomos.cli.console import AsJson, stderr, stdout, told
 from nomos.cli.operator import ControlUrl, KeyFile, Operator, part
 
@@ -104,13 +106,20 @@ def _asked(operator: Operator, ident: str | None, lines: int) -> list[Swarm]:
     from nomos.audit.swarm import Swarm
     from nomos.cli import swarm_file
 
-    wanted = [ident]
-    if ident is None:
-        wanted = [str(each["root"]) for each in operator.get("/v1/swarms", limit=lines)["swarms"]]
-    replies = [operator.get(f"/v1/swarms/{part(str(each))}") for each in wanted]
     if ident is not None:
-        _also(replies[0].get("others", []))
+        reply = operator.get(f"/v1/swarms/{part(ident)}")
+        if is_did(ident) and reply.get("complete"):
+            # An agent is named by its DID in its family; labels and records need not be.
+            answers.holds(ident, [each["agent"] for each in _agents(reply)])
+        _also(reply.get("others", []))
+        return [swarm_file.parsed(Swarm, reply)]
+    roots = [str(each["root"]) for each in operator.get("/v1/swarms", limit=lines)["swarms"]]
+    replies = [operator.get(f"/v1/swarms/{part(each)}", about={"root": each}) for each in roots]
     return [swarm_file.parsed(Swarm, reply) for reply in replies]
+
+
+def _agents(reply: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [*reply["members"], *reply.get("strangers", [])]
 
 
 def _in_file(file: Path, ident: str | None, lines: int) -> list[Swarm]:
