@@ -25,6 +25,7 @@ from nomos._core.fixes import API_KEY, UNAVAILABLE
 from nomos._core.reads import is_signed_read
 from nomos._core.refusing import denied, refused
 from nomos._core.seen import NEVER, Seen
+from nomos._core.shares import APPROVAL
 from nomos._core.tokens import MAX_TOKEN
 from nomos._sealed import make
 from nomos._wire import Refused, Verify
@@ -33,9 +34,6 @@ from nomos.errors import Denied, SignerError
 from nomos.models import LEEWAY_SECONDS, VerificationCode, Verified
 
 Stale = Literal["refuse", "allow"]
-
-APPROVAL: Final = "approval"
-"""Who issues what is claimed as an approval; no key has this name."""
 
 MAX_LINKS: Final = 32
 """Links that are read for people; no verifier allows more."""

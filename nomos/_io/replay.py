@@ -8,24 +8,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import ClassVar, Final
+from typing import ClassVar
 
+from nomos._core.shares import LEEWAY_SECONDS, MAX_USED, Holder, holders
 from nomos.errors import ConfigurationError
-
-MAX_USED: Final = 100_000
-
-AGENT_SHARE: Final = 5
-FAMILY_SHARE: Final = 2.5
-"""One agent may hold a fifth of what is remembered, and one app with all its agents two fifths."""
-
-FEWEST_SHARED: Final = 1000
-"""A limit below this is not shared out."""
-
-APPROVAL: Final = "approval"
-"""What stands for the issuer where an approval is claimed; no agent has this name."""
-
-LEEWAY_SECONDS: Final = 60 + 60
-"""The most that a verifier forgives, and as much again for clocks that disagree."""
 
 Key = tuple[str, str, str]
 
@@ -52,8 +38,8 @@ class MemoryReplay:
             raise ConfigurationError(f"limit must be at least 1, not {limit!r}", setting="limit")
         self._limit = limit
         self._clock = clock
-        self._used: dict[Key, tuple[str, ...]] = {}
-        self._held: Counter[str] = Counter()
+        self._used: dict[Key, tuple[Holder, ...]] = {}
+        self._held: Counter[Holder] = Counter()
         self._ends: list[tuple[int, Key]] = []
         self._forgotten = 0
         self._lock = threading.Lock()
@@ -85,9 +71,9 @@ class MemoryReplay:
                 raise OverflowError("what ended that long ago is forgotten; are the clocks right?")
             if len(self._used) >= self._limit:
                 raise OverflowError(f"{self._limit} uses are remembered, and no more can be")
-            holders = self._holders(issuer, family)
-            self._used[key] = holders
-            self._held.update(holders)
+            counted = self._counted(issuer, family)
+            self._used[key] = counted
+            self._held.update(counted)
             heapq.heappush(self._ends, (expires_at, key))
             return True
 
@@ -106,22 +92,13 @@ class MemoryReplay:
                 if not self._held[holder]:
                     del self._held[holder]
 
-    def _holders(self, issuer: str, family: str | None) -> tuple[str, ...]:
+    def _counted(self, issuer: str, family: str | None) -> tuple[Holder, ...]:
         """Return for whom a claim counts; raises OverflowError if one of them has its share."""
-        agent = None if issuer == APPROVAL else issuer
-        found = []
-        for holder, what, share in (
-            (agent, "agent", AGENT_SHARE),
-            (family, "app", FAMILY_SHARE),
-        ):
-            if holder is None:
-                continue
-            most = int(self._limit / share) if self._limit >= FEWEST_SHARED else self._limit
-            name = f"{what} {holder}"
-            if self._held[name] >= most:
+        found = holders(self._limit, issuer, family)
+        for holder in found:
+            if self._held[holder] >= holder.most:
                 raise OverflowError(
-                    f"{most} uses of one {what} are remembered, its share of {self._limit}; "
-                    "others are not affected"
+                    f"{holder.most} uses of one {holder.what} are remembered, its share of "
+                    f"{self._limit}; others are not affected"
                 )
-            found.append(name)
-        return tuple(found)
+        return found

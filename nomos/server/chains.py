@@ -59,6 +59,11 @@ class Descent:
     receipt: str | None
     swarm: str | None
 
+    @property
+    def family(self) -> str:
+        """On behalf of whom the issuer signed: many keys of one app are one."""
+        return self.root if self.app is None else self.app
+
 
 def ids(tokens: Sequence[Inspected], links: Sequence[Inspected]) -> set[str]:
     """Return what must not be revoked for these tokens to be honoured; `links` root first.

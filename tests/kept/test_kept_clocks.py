@@ -15,7 +15,7 @@ from nomos.server.control.attempts import MOST, Attempts
 from nomos.server.control.envelope import Envelope
 from nomos.server.control.rates import Rates
 from nomos.server.pdp.pace import Pace
-from nomos.server.storage import idempotency, nonces, outbox, tables
+from nomos.server.storage import idempotency, nonces, outbox, spans, tables
 from nomos.server.storage.failures import Forgotten
 from nomos.server.storage.idempotency import StoredAnswer
 from nomos.server.storage.sessions import Issue
@@ -75,7 +75,7 @@ async def test_a_clock_that_was_years_ahead_stands_in_nobodys_way(
 async def test_spans_are_few_and_only_grow(tmp_path: Path, clock: Clock) -> None:
     store = Store(tmp_path, clock)
     await store.migrate()
-    ends = [NOW + number * 2 * HOUR for number in range(3 * nonces.MAX_SPANS)]
+    ends = [NOW + number * 2 * HOUR for number in range(3 * spans.MAX_SPANS)]
 
     def work(connection: sa.Connection) -> int:
         for end in ends:
@@ -85,12 +85,12 @@ async def test_spans_are_few_and_only_grow(tmp_path: Path, clock: Clock) -> None
             )
             assert nonces.prune(connection, end + 121) == end + 1
         for end in ends:
-            assert nonces.forgotten_until(connection, end) is not None
-        assert nonces.forgotten_until(connection, NOW - 1) is None
-        assert nonces.forgotten_until(connection, ends[-1] + 1) is None
+            assert spans.forgotten_until(connection, end) is not None
+        assert spans.forgotten_until(connection, NOW - 1) is None
+        assert spans.forgotten_until(connection, ends[-1] + 1) is None
         return len(connection.execute(sa.select(tables.nonces_spans)).all())
 
-    assert await store.write(work) == nonces.MAX_SPANS
+    assert await store.write(work) == spans.MAX_SPANS
     await store.close()
 
 

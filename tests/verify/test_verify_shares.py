@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from nomos._core.shares import APPROVAL, FEWEST_SHARED
 from nomos._core.verifying import Use
-from nomos._io.replay import APPROVAL, FEWEST_SHARED, MemoryReplay
-from nomos.server.storage import nonces
+from nomos._io.replay import MemoryReplay
+from nomos.server.storage import shares
 from nomos.server.storage.database import StorageUnavailable
 from nomos.server.storage.replay import StoredReplay
 from nomos.verify import _called, _claim
@@ -66,7 +67,7 @@ def test_approvals_have_no_agent_in_common() -> None:
 def test_a_stored_one_has_a_share_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     with StoredReplay(tmp_path / "used.db", clock) as store:
-        store._shares = nonces.Shares(10)
+        store._shares = shares.Shares(10)
         for number in range(10):
             assert store.claim("flooder", "service", f"{number}", NOW + 60)
         for number in range(3):
@@ -74,19 +75,39 @@ def test_a_stored_one_has_a_share_too(tmp_path: Path, monkeypatch: pytest.Monkey
                 store.claim("flooder", "service", f"more {number}", NOW + 60)
         assert store.claim("other", "service", "1", NOW + 60)
         for number in range(15):
-            assert store.claim(nonces.APPROVAL, "service", f"{number}", NOW + 60)
+            assert store.claim(APPROVAL, "service", f"{number}", NOW + 60)
         clock.now += 200
         assert store.claim("flooder", "service", "later", int(clock.now) + 60)
+
+
+def test_an_app_with_very_many_children_has_its_share_of_a_stored_one(tmp_path: Path) -> None:
+    clock, ends = Clock(), NOW + 60
+    with StoredReplay(tmp_path / "used.db", clock) as store:
+        store._shares = shares.Shares(FEWEST_SHARED)
+        for number in range(FEWEST_SHARED * 2 // 5):
+            assert store.claim(f"child {number}", "service", "n", ends, family="app")
+        with pytest.raises(StorageUnavailable, match="this app, with all its agents, has used 400"):
+            store.claim("one more child", "service", "n", ends, family="app")
+        with pytest.raises(StorageUnavailable, match="this app"):
+            store.claim(APPROVAL, "service", "n", ends, family="app")
+        assert store.claim("agent", "service", "n", ends, family="another app")
+        assert store.claim(APPROVAL, "service", "n", ends, family="another app")
+        store._shares = shares.Shares(FEWEST_SHARED)  # as after a restart
+        with pytest.raises(StorageUnavailable, match="this app"):
+            store.claim("one more child", "service", "n", ends, family="app")
+        clock.now += 200
+        assert store.claim("one more child", "service", "n", int(clock.now) + 60, family="app")
 
 
 def test_issuers_whose_number_is_known_are_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nonces, "MOST_COUNTED", 3)
+    monkeypatch.setattr(shares, "MOST_COUNTED", 3)
     with StoredReplay(tmp_path / "used.db", Clock()) as store:
         for number in range(10):
-            assert store.claim(f"agent {number}", "service", "n", NOW + 60)
-        assert len(store._shares._left) == 3
+            assert store.claim(f"agent {number}", "service", "n", NOW + 60, family=f"app {number}")
+        counted = store._shares._counted
+        assert len(counted["agent"]._left) == len(counted["app"]._left) == 3
 
 
 class Own:

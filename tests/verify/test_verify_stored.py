@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from vectors.forge import NOW
 from verifiers import TO_WRITE, WRITE, Colour, in_child
 
@@ -76,7 +77,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         store._database.use() as engine,
         engine.begin() as connection,
     ):
-        connection.exec_driver_sql("DROP TABLE nonces, nonces_forgotten")
+        connection.exec_driver_sql("DROP TABLE nonces, nonces_spans, nonces_forgotten")
     return found
 
 
@@ -253,6 +254,60 @@ def test_what_a_clock_that_was_ahead_has_forgotten_is_refused(url: str) -> None:
         now[0] = 1_000
         with pytest.raises(StorageUnavailable, match="clocks"):
             again.claim("i", "a", "used", 1_060)
+
+
+def test_a_clock_that_was_years_ahead_stands_in_nobodys_way(url: str) -> None:
+    now, years = [1_000_000.0], 10 * 365 * 86_400
+    with StoredReplay(url, clock=lambda: now[0]) as store:
+        assert store.claim("i", "a", "used", 1_000_060)
+        for ahead in (years, years + 3600):
+            now[0] = 1_000_000.0 + ahead
+            for number in range(100):
+                assert store.claim("i", "a", f"{ahead}.{number}", int(now[0]) + 60)
+        now[0] = 1_000_000
+        with pytest.raises(StorageUnavailable, match="clock was ahead"):
+            store.claim("i", "a", "used", 1_000_060)
+        assert store.claim("i", "a", "new", 1_000_061)
+
+
+OLDER = """
+CREATE TABLE nonces (issuer VARCHAR(128) NOT NULL, audience VARCHAR(128) NOT NULL,
+  nonce VARCHAR(256) NOT NULL, expires_at BIGINT NOT NULL,
+  CONSTRAINT pk_nonces PRIMARY KEY (issuer, audience, nonce));
+CREATE INDEX ix_nonces_expires_at ON nonces (expires_at);
+CREATE TABLE nonces_forgotten (id SMALLINT NOT NULL, before BIGINT NOT NULL, PRIMARY KEY (id));
+INSERT INTO nonces VALUES ('i', 'a', 'used', 9000);
+INSERT INTO nonces_forgotten VALUES (1, 1061);
+"""
+RAISES = """
+INSERT INTO nonces_forgotten VALUES (1, 5000) ON CONFLICT (id) DO UPDATE SET before = 5000
+WHERE excluded.before > nonces_forgotten.before
+"""
+
+
+def test_one_of_an_older_version_goes_on_and_that_version_is_refused(url: str) -> None:
+    def run(statements: str) -> int:
+        engine = sa.create_engine(f"sqlite:///{url}" if "://" not in url else url)
+        with engine.begin() as connection:
+            for statement in statements.split(";"):
+                if statement.strip():
+                    connection.exec_driver_sql(statement)
+            found = int(
+                connection.exec_driver_sql("SELECT before FROM nonces_forgotten").scalar_one()
+            )
+        engine.dispose()
+        return found
+
+    assert run(OLDER) == 1061
+    for _ in range(2):
+        with StoredReplay(url, clock=lambda: 1000) as store:
+            assert not store.claim("i", "a", "used", 9000)
+            with pytest.raises(StorageUnavailable, match="clocks"):
+                store.claim("i", "a", "forgotten", 1060)
+    with StoredReplay(url, clock=lambda: 1000) as store:
+        assert store.claim("i", "a", "new", 1061, family="app")
+        # It refuses what ends before the time that it reads here, and cannot move that.
+        assert run(RAISES) > 2**40
 
 
 AHEAD = """

@@ -27,8 +27,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
+from nomos._core.shares import APPROVAL
 from nomos._wire import Call, Verified
 from nomos.policy.decide import Inquiry, Verdict, decide
 from nomos.resources import CommandSpec
@@ -49,13 +50,10 @@ from nomos.server.pdp.understood import Asked, Requests
 from nomos.server.pdp.upstream import Http
 from nomos.server.seldom import Seldom
 from nomos.server.storage.failures import Forgotten
-from nomos.server.storage.nonces import ShareUsed
+from nomos.server.storage.shares import ShareUsed
 
 log = logging.getLogger(__name__)
 log.addFilter(Seldom())
-
-APPROVAL: Final = "approval"
-"""Who issues what is claimed as an approval; no key has this name."""
 
 _DOUBT = ". Look whether it was done before you try again"
 
@@ -196,7 +194,7 @@ class Gate:
     async def _read(self, case: Case, action: Action, holder: Holder) -> dict[str, Any]:
         try:
             if holder.approval is not None:
-                await self._claim_approval(holder.approval)
+                await self._claim_approval(holder.approval, holder.descent)
             with _typed(case):
                 reply = await action()
         except Refusal as refusal:
@@ -214,9 +212,9 @@ class Gate:
         try:
             # Used up as an approval, a delegation has no second invocation to be told apart.
             if holder.approval is not None:
-                await self._claim_approval(holder.approval)
+                await self._claim_approval(holder.approval, holder.descent)
             else:
-                await self._claim(proven)
+                await self._claim(proven, holder.descent)
             with _typed(case, _DOUBT):
                 reply = await action()
         except Refusal as refusal:
@@ -226,29 +224,31 @@ class Gate:
         await self._records.try_to_keep(case.allowed(self._ports.clock(), OK))
         return reply
 
-    async def _claim(self, proven: Verified) -> None:
+    async def _claim(self, proven: Verified, descent: Descent) -> None:
         """Use the token up, or refuse; without the store there is no write."""
-        if not await self._first(proven.agent, proven.nonce or "", proven.expires_at):
+        nonce, expires_at = proven.nonce or "", proven.expires_at
+        if not await self._first(proven.agent, nonce, expires_at, descent.family):
             raise denied(
                 "replayed",
                 "this token was used before, and for a call that changes something it works "
                 "once: `grant.headers()` makes a fresh one",
             )
 
-    async def _claim_approval(self, approval: Approval) -> None:
+    async def _claim_approval(self, approval: Approval, descent: Descent) -> None:
         """Use the approval up, or refuse: it is kept for as long as its delegation lives."""
-        if not await self._first(APPROVAL, approval.cid, approval.expires_at):
+        cid, expires_at = approval.cid, approval.expires_at
+        if not await self._first(APPROVAL, cid, expires_at, descent.family):
             raise denied(
                 "approval_already_used",
                 f"the approval {approval.envelope} was used before, and it is good for one call: "
                 "ask again",
             )
 
-    async def _first(self, issuer: str, nonce: str, expires_at: int) -> bool:
+    async def _first(self, issuer: str, nonce: str, expires_at: int, family: str) -> bool:
         """Whether this is used now for the first time; refuses when that cannot be known."""
         try:
             return await self._ports.store.claim_nonce(
-                issuer, self._ports.pdp_did, nonce, expires_at
+                issuer, self._ports.pdp_did, nonce, expires_at, family
             )
         except Forgotten as forgotten:
             raise Refusal(

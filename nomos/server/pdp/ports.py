@@ -49,8 +49,10 @@ class Store(Protocol):
         """Raise unless the store answers."""
         ...
 
-    async def claim_nonce(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
-        """Return True to exactly one caller for each nonce."""
+    async def claim_nonce(
+        self, issuer: str, audience: str, nonce: str, expires_at: int, family: str | None = None
+    ) -> bool:
+        """Return True to exactly one caller for each nonce; `family` shares what may be kept."""
         ...
 
     async def record(self, receipt: Record) -> None:

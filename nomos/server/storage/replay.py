@@ -5,8 +5,9 @@
 A claim is one transaction that the database takes from one caller alone, and it is on the disk
 when that returns. It has to wait for the disk, so an `AsyncVerifier` makes it in a thread.
 
-What has expired is forgotten, and until when is kept beside it. A clock that was ahead may have
-forgotten what a right one still takes for good: all that ends before that time is refused.
+What has expired is forgotten, and the ends of what was forgotten are kept beside it, as spans. A
+clock that was ahead may have forgotten what a right one still takes for good: all that ends
+within a span is refused, and what ends later works.
 """
 
 from __future__ import annotations
@@ -18,40 +19,31 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine
-from sqlalchemy.schema import CreateIndex, CreateTable
 
+from nomos._core.shares import LEEWAY_SECONDS
 from nomos.errors import ConfigurationError
 from nomos.server.storage.database import StorageUnavailable
 from nomos.server.storage.engine import HIDE, open_file
+from nomos.server.storage.failures import Forgotten
 from nomos.server.storage.files import Files
-from nomos.server.storage.nonces import LEEWAY_SECONDS, PRUNE_EVERY, Shares, prune
+from nomos.server.storage.nonces import PRUNE_EVERY, Used, prune
 from nomos.server.storage.per_process import PerProcess
+from nomos.server.storage.replay_tables import make, take_turns
+from nomos.server.storage.shares import Shares
+from nomos.server.storage.spans import forgotten_until
 from nomos.server.storage.tables import nonces
-
-_LOCK: Final = 0x6E6F6D6F73
-"""The advisory lock under which processes that start together make the tables, on PostgreSQL."""
-
-_forgotten: Final = sa.Table(
-    "nonces_forgotten",
-    sa.MetaData(),
-    sa.Column("id", sa.SmallInteger, primary_key=True, autoincrement=False),
-    sa.Column("before", sa.BigInteger, nullable=False),
-)
-"""One row: the time before which a nonce that ends may have been forgotten. It never goes back."""
 
 _INSERTS: Final[Mapping[str, sa.Executable]] = {
     "sqlite": sqlite.insert(nonces).on_conflict_do_nothing().returning(nonces.c.nonce),
     "postgresql": postgresql.insert(nonces).on_conflict_do_nothing().returning(nonces.c.nonce),
 }
 """One statement each, which the database carries out for one of those who race."""
-
-_FORGOTTEN: Final = sa.select(_forgotten.c.before)
 
 
 class StoredReplay:
@@ -62,11 +54,14 @@ class StoredReplay:
     takes a token once between them. Threads may share it, and it may be used after a `fork()`.
 
     Raises `ConfigurationError` for a URL that is none of these, and `StorageUnavailable` when the
-    database does not do it, when one agent has used 20,000 tokens that have not expired (others are
-    not affected), or when it was asked for a time of which it has forgotten what was used, by its
-    own clock or by that of another who shares it. No error holds the URL, which may have a password
-    in it.
+    database does not do it, when one agent has used 20,000 tokens that have not expired, or one app
+    with all its agents 40,000 (others are not affected), or when it was asked for a time of which
+    it has forgotten what was used, by its own clock or by that of another who shares it. No error
+    holds the URL, which may have a password in it.
     """
+
+    shares: ClassVar = True
+    """Its `claim` takes `family`."""
 
     def __init__(self, url: str | os.PathLike[str], clock: Callable[[], float] = time.time) -> None:
         self._url = _read(url)
@@ -77,24 +72,21 @@ class StoredReplay:
         self._shares = Shares()
         self._files: Files | None = None
 
-    def claim(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
-        """Return True to exactly one caller; `expires_at` is in Unix seconds."""
+    def claim(
+        self, issuer: str, audience: str, nonce: str, expires_at: int, *, family: str | None = None
+    ) -> bool:
+        """Return True to exactly one caller; `expires_at` is in Unix seconds.
+
+        `family` is the app, or the first agent, that the authority was granted to.
+        """
         now = int(self._clock())
         if expires_at < now - LEEWAY_SECONDS:
             # It may have been used, and forgotten since.
-            raise _forgot()
-        row = {"issuer": issuer, "audience": audience, "nonce": nonce, "expires_at": expires_at}
-        tidy = next(self._claims) % PRUNE_EVERY == 0
+            raise StorageUnavailable("what ended that long ago is forgotten; are the clocks right?")
+        used = Used(issuer, audience, nonce, expires_at, family)
         try:
             with self._database.use() as engine, engine.begin() as connection:
-                if tidy:
-                    prune(connection, now, functools.partial(_raise, connection))
-                self._shares.check(connection, issuer, now)
-                insert = _INSERTS[engine.dialect.name]
-                first = connection.execute(insert, row).first() is not None
-                # Asked last: who got in because another has just forgotten it sees that here.
-                if first and expires_at < (connection.scalar(_FORGOTTEN) or 0):
-                    raise _forgot()
+                first = self._claimed(connection, used, now)
             self._check_file()
         except exc.SQLAlchemyError as failure:
             raise _unavailable(failure) from None
@@ -102,6 +94,19 @@ class StoredReplay:
             # Its own text names the file.
             why = failure.strerror or type(failure).__name__
             raise StorageUnavailable(f"the file cannot be used: {why}") from None
+        return first
+
+    def _claimed(self, connection: Connection, used: Used, now: int) -> bool:
+        if next(self._claims) % PRUNE_EVERY == 0:
+            take_turns(connection)
+            prune(connection, now)
+        self._shares.check(connection, used.issuer, used.family, now)
+        insert = _INSERTS[connection.dialect.name]
+        first = connection.execute(insert, dict(vars(used))).first() is not None
+        # Asked last: who got in because another has just forgotten it sees that here.
+        until = forgotten_until(connection, used.expires_at) if first else None
+        if until is not None:
+            raise Forgotten(until)
         return first
 
     def _check_file(self) -> None:
@@ -165,34 +170,11 @@ def _engine(url: URL) -> Engine:
         engine = sa.create_engine(url, pool_pre_ping=True, **HIDE)
     try:
         with engine.begin() as connection:
-            _make(connection)
+            make(connection)
     except BaseException:
         engine.dispose()
         raise
     return engine
-
-
-def _make(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-    connection.execute(CreateTable(nonces, if_not_exists=True))
-    connection.execute(CreateTable(_forgotten, if_not_exists=True))
-    for index in nonces.indexes:
-        connection.execute(CreateIndex(index, if_not_exists=True))
-
-
-def _raise(connection: Connection, before: int) -> None:
-    """Keep how far is forgotten. Before that is done, so that those who forget take turns."""
-    make = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    row = make(_forgotten).values(id=1, before=before)
-    farther = row.excluded.before > _forgotten.c.before
-    connection.execute(
-        row.on_conflict_do_update(index_elements=["id"], set_={"before": before}, where=farther)
-    )
-
-
-def _forgot() -> StorageUnavailable:
-    return StorageUnavailable("what ended that long ago is forgotten; are the clocks right?")
 
 
 def _wrong(what: str) -> ConfigurationError:

@@ -12,7 +12,16 @@ from typing import TypeVar
 from sqlalchemy.engine import Connection
 
 from nomos.audit.record import Record
-from nomos.server.storage import apps, disk, idempotency, nonces, records, revocations, tenants
+from nomos.server.storage import (
+    apps,
+    disk,
+    idempotency,
+    nonces,
+    records,
+    revocations,
+    spans,
+    tenants,
+)
 from nomos.server.storage.anchor import Mark
 from nomos.server.storage.app_store import Apps
 from nomos.server.storage.apps import ApiKey, App
@@ -33,6 +42,7 @@ from nomos.server.storage.records import Row
 from nomos.server.storage.service_grants import ServiceGrants
 from nomos.server.storage.services import Services
 from nomos.server.storage.sessions import Sessions
+from nomos.server.storage.shares import Shares
 from nomos.server.storage.swarms import Swarms
 
 T = TypeVar("T")
@@ -48,7 +58,7 @@ class Store:
         self._probing = Probing(self._probe)
         self.sessions = Sessions(self._database, clock)
         self._claims = itertools.count()
-        self._shares = nonces.Shares()
+        self._shares = Shares()
         self._answers = itertools.count()
         self.outbox = Outbox(self._database, clock)
         self.apps = Apps(self._database, clock)
@@ -112,21 +122,24 @@ class Store:
         """Which of these cids and DIDs are revoked."""
         return await self._database.read(lambda connection: revocations.among(connection, ids))
 
-    async def claim_nonce(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
+    async def claim_nonce(
+        self, issuer: str, audience: str, nonce: str, expires_at: int, family: str | None = None
+    ) -> bool:
         """True once for each nonce, however many ask at the same time and whatever crashes.
 
         Raises Forgotten for one that may have been used and forgotten: the clock was ahead then.
-        Raises ShareUsed for an issuer that has used too many.
+        Raises ShareUsed for an issuer that has used too many, or an app (`family`) whose agents
+        have.
         """
-        used = nonces.Used(issuer, audience, nonce, expires_at)
+        used = nonces.Used(issuer, audience, nonce, expires_at, family)
         prune, now = next(self._claims) % nonces.PRUNE_EVERY == 0, self._now()
 
         def work(connection: Connection) -> bool:
             if prune:
                 nonces.prune(connection, now)
-            self._shares.check(connection, issuer, now)
+            self._shares.check(connection, issuer, family, now)
             first = nonces.claim(connection, used)
-            until = nonces.forgotten_until(connection, expires_at) if first else None
+            until = spans.forgotten_until(connection, expires_at) if first else None
             if until is not None:
                 raise Forgotten(until)
             return first

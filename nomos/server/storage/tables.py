@@ -150,6 +150,8 @@ nonces: Final = sa.Table(
     sa.Column("audience", sa.String(128), primary_key=True),
     sa.Column("nonce", sa.String(256), primary_key=True),
     sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
+    sa.Column("family", sa.String(256)),
+    sa.Index(None, "family", "expires_at"),
 )
 
 nonces_spans: Final = sa.Table(

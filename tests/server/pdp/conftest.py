@@ -132,9 +132,11 @@ class Fallible:
         self._check("ready")
         await self.store.ready()
 
-    async def claim_nonce(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
+    async def claim_nonce(
+        self, issuer: str, audience: str, nonce: str, expires_at: int, family: str | None = None
+    ) -> bool:
         self._check("claim_nonce")
-        return await self.store.claim_nonce(issuer, audience, nonce, expires_at)
+        return await self.store.claim_nonce(issuer, audience, nonce, expires_at, family)
 
     @property
     def delegations(self) -> Fallible:

@@ -9,6 +9,8 @@ import httpx
 import pytest
 from server.pdp.kin import FILES, READ, WRITE, Member, file, line, root
 
+from nomos.server.storage.shares import Shares
+
 if TYPE_CHECKING:
     from server.pdp.conftest import World
 
@@ -70,6 +72,18 @@ def test_a_write_works_once_for_each_token_of_a_child(world: World, did: Did) ->
         assert said.status_code == expected
     assert said.json()["error_code"] == "replayed"
     assert (world.folder / "notes/new").read_text() == "first"
+
+
+def test_an_app_that_uses_tokens_up_through_its_children_keeps_no_other_from_it(
+    world: World, did: Did, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.store.store, "_shares", Shares(2))
+    app = {"app_id": f"app_{'7' * 26}"}
+    parent, other = root(world, did(), meta=app), root(world, did(), meta={"app_id": "app_other"})
+    written = [parent.hand(did(), FILES).write("notes/f", "is read") for _ in range(3)]
+    assert [told(said) for said in written] == [ALLOWED, ALLOWED, (503, "unavailable", None)]
+    assert "this app, with all its agents," in written[-1].text
+    assert told(other.hand(did(), FILES).write("notes/f", "is read")) == ALLOWED
 
 
 def test_a_child_reads_within_what_it_was_handed(world: World, did: Did) -> None:

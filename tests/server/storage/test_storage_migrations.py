@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from sqlalchemy.engine import Engine
 from nomos.errors import ConfigurationError
 from nomos.server.control.envelope import deed
 from nomos.server.redact import PATTERNS
-from nomos.server.storage import tables
+from nomos.server.storage import nonces, tables
 from nomos.server.storage.engine import open_writer
 from nomos.server.storage.migrate import upgrade
 from nomos.server.storage.tables import metadata
@@ -184,6 +185,16 @@ def test_accounts_votes_and_denials_of_an_older_database(engine: Engine) -> None
     assert (account.owner, account.confirmed_at, vote.version) == ("app_1", None, None)
     assert asked.deed == deed(bound)
     assert [(row.did, row.app) for row in agents] == [("did:a", "app_1"), ("did:b", "app_2")]
+
+
+def test_what_was_used_before_apps_were_kept_is_used(engine: Engine) -> None:
+    with engine.begin() as connection:
+        to(connection, "0006")
+        connection.exec_driver_sql("INSERT INTO nonces VALUES ('i', 'a', 'n', 1800000000)")
+        upgrade(connection)
+        used = nonces.Used("i", "a", "n", 1_800_000_000, "app_1")
+        assert not nonces.claim(connection, used)
+        assert nonces.claim(connection, replace(used, nonce="m"))
 
 
 def to(connection: sa.Connection, revision: str) -> None:

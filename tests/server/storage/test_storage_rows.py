@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as some
 
+from nomos._core.shares import FEWEST_SHARED, LEEWAY_SECONDS
 from nomos.audit.record import Record
-from nomos.server.storage import idempotency, nonces, tables
+from nomos.server.storage import idempotency, nonces, shares, tables
 from nomos.server.storage.apps import ApiKey, App
 from nomos.server.storage.database import StorageUnavailable
 from nomos.server.storage.idempotency import StoredAnswer
@@ -162,7 +163,7 @@ async def test_a_nonce_forgotten_by_a_clock_that_was_ahead_works_no_more(
 async def test_old_nonces_go_a_few_at_a_time(store: Store, clock: Clock) -> None:
     for n in range(300):
         await store.claim_nonce("i", "a", f"old {n}", NOW)
-    clock.now += nonces.LEEWAY_SECONDS + 1
+    clock.now += LEEWAY_SECONDS + 1
     left = await rows(store, tables.nonces)
     for n in range(nonces.PRUNE_EVERY):
         await store.claim_nonce("i", "a", f"new {n}", NOW + 3600)
@@ -268,3 +269,15 @@ def test_identifiers_do_not_repeat() -> None:
     assert len({new_ident("evt", NOW) for _ in range(1000)}) == 1000
     assert new_ident("evt", 2**48 - 1, lambda bits: 2**bits - 1) == "evt_7" + "z" * 25
     assert new_ident("x", 0, lambda _: 0) == "x_" + "0" * 26
+
+
+async def test_an_app_with_very_many_children_has_its_share(store: Store, clock: Clock) -> None:
+    ends = int(clock.now) + 60
+    store._shares = shares.Shares(FEWEST_SHARED)
+    for number in range(FEWEST_SHARED * 2 // 5):
+        assert await store.claim_nonce(f"child {number}", "pdp", "n", ends, "app_1")
+    with pytest.raises(shares.ShareUsed, match="this app, with all its agents, has used 400"):
+        await store.claim_nonce("one more child", "pdp", "n", ends, "app_1")
+    assert await store.claim_nonce("agent", "pdp", "n", ends, "app_2")
+    clock.now += 200
+    assert await store.claim_nonce("one more child", "pdp", "n", int(clock.now) + 60, "app_1")

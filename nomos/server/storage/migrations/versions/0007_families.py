@@ -1,0 +1,19 @@
+"""On behalf of which app a nonce was used; of those that were used before it is not known."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("nonces", sa.Column("family", sa.String(256)))
+    op.create_index("ix_nonces_family_expires_at", "nonces", ["family", "expires_at"])
+
+
+def downgrade() -> None:
+    op.drop_index("ix_nonces_family_expires_at", "nonces")
+    op.drop_column("nonces", "family")

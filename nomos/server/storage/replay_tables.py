@@ -1,0 +1,72 @@
+"""The tables of a store of used tokens, which whoever comes first makes, or brings up to date.
+
+An older version kept one time before which everything may have been forgotten. It is a span like
+any other now, and what stands in its place has an older version that shares the database refuse
+everything: it would forget without saying so here, and take what was forgotten here for new.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from nomos.server.storage.spans import remember
+from nomos.server.storage.tables import nonces, nonces_spans
+
+_LOCK: Final = 0x6E6F6D6F73
+"""The advisory lock under which processes that start together make the tables, on PostgreSQL."""
+
+_SPANS: Final = 2**62
+"""Instead of a time: what was forgotten is kept as spans."""
+
+_forgotten: Final = sa.Table(
+    "nonces_forgotten",
+    sa.MetaData(),
+    sa.Column("id", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("before", sa.BigInteger, nullable=False),
+)
+"""One row, which older versions read as a time, and which those who forget hold meanwhile."""
+
+_TURN: Final = sa.select(_forgotten.c.before).where(_forgotten.c.id == 1).with_for_update()
+
+
+def make(connection: Connection) -> None:
+    """Make what is missing, and turn what an older version kept into what is kept now."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+    if _is_made(connection):
+        return
+    # The turn before any other table: whoever forgets takes them in the same order.
+    connection.execute(CreateTable(_forgotten, if_not_exists=True))
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    connection.execute(insert(_forgotten).values(id=1, before=0).on_conflict_do_nothing())
+    before = int(connection.execute(_TURN).scalar_one())
+    for table in (nonces, nonces_spans):
+        connection.execute(CreateTable(table, if_not_exists=True))
+    _add_family(connection)
+    for index in nonces.indexes:
+        connection.execute(CreateIndex(index, if_not_exists=True))
+    if before > 0:
+        remember(connection, 0, before - 1)
+    connection.execute(_forgotten.update().values(before=_SPANS))
+
+
+def take_turns(connection: Connection) -> None:
+    """Wait until nobody else forgets: each reads the spans, and writes them."""
+    connection.execute(_TURN)
+
+
+def _is_made(connection: Connection) -> bool:
+    if not sa.inspect(connection).has_table(_forgotten.name):
+        return False
+    return connection.scalar(sa.select(_forgotten.c.before)) == _SPANS
+
+
+def _add_family(connection: Connection) -> None:
+    columns = sa.inspect(connection).get_columns(nonces.name)
+    if all(column["name"] != "family" for column in columns):
+        connection.exec_driver_sql("ALTER TABLE nonces ADD COLUMN family VARCHAR(256)")

@@ -1,0 +1,90 @@
+"""How many used tokens one agent, and one app with all its agents, may have in the table.
+
+The numbers are those of `nomos._core.shares`: nobody fills what all share by using tokens up
+faster than they expire.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from nomos._core.shares import LEEWAY_SECONDS, MAX_USED, Holder, Kind, holders
+from nomos.server.storage.failures import StorageUnavailable
+from nomos.server.storage.tables import nonces
+
+MOST_COUNTED: Final = 10_000
+"""Agents whose number of nonces is known without counting, and apps."""
+
+_WHO: Final[dict[Kind, str]] = {"agent": "this agent", "app": "this app, with all its agents,"}
+
+
+class ShareUsed(StorageUnavailable):
+    """One agent or app has used so many tokens that have not expired; others are not affected."""
+
+
+class Shares:
+    """How many nonces one agent, or one app, may have in the table; used by one thread at a time.
+
+    They are counted when one was not seen before, and again each time it has used up half of what
+    was left to it.
+    """
+
+    def __init__(self, limit: int = MAX_USED) -> None:
+        self._limit = limit
+        self._counted: dict[Kind, _Counted] = {
+            "agent": _Counted(nonces.c.issuer),
+            "app": _Counted(nonces.c.family),
+        }
+
+    def check(self, connection: Connection, issuer: str, family: str | None, now: int) -> None:
+        """Raise ShareUsed if the issuer has its share, or the app that it is of."""
+        for holder in holders(self._limit, issuer, family):
+            self._counted[holder.what].take(connection, holder, now)
+
+
+class _Counted:
+    """What is left to each of one kind, of those that came last."""
+
+    def __init__(self, column: sa.Column[str]) -> None:
+        self._count = _count(column)
+        self._left: OrderedDict[str, int] = OrderedDict()
+        self._full: OrderedDict[str, int] = OrderedDict()
+
+    def take(self, connection: Connection, holder: Holder, now: int) -> None:
+        left = self._left.pop(holder.name, 0)
+        if left <= 0:
+            left = self._half(connection, holder, now)
+        self._left[holder.name] = left - 1
+        _bound(self._left)
+
+    def _half(self, connection: Connection, holder: Holder, now: int) -> int:
+        """Count, and return half of what is left."""
+        # Once a second at most where nothing is left: counting takes a while.
+        if self._full.pop(holder.name, None) == now:
+            free = 0
+        else:
+            asked = {"name": holder.name, "before": now - LEEWAY_SECONDS, "most": holder.most}
+            free = holder.most - (connection.scalar(self._count, asked) or 0)
+        if free <= 0:
+            self._full[holder.name] = now
+            _bound(self._full)
+            raise ShareUsed(
+                f"{_WHO[holder.what]} has used {holder.most} tokens that have not expired yet; "
+                "others are not affected"
+            )
+        return (free + 1) // 2
+
+
+def _count(column: sa.Column[str]) -> sa.Select[int]:
+    held = sa.and_(column == sa.bindparam("name"), nonces.c.expires_at >= sa.bindparam("before"))
+    some = sa.select(column).where(held).limit(sa.bindparam("most")).subquery()
+    return sa.select(sa.func.count()).select_from(some)
+
+
+def _bound(kept: OrderedDict[str, int]) -> None:
+    if len(kept) > MOST_COUNTED:
+        kept.popitem(last=False)
