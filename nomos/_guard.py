@@ -82,8 +82,12 @@ class GuardBase(Asking, ABC):
         """
         environ = os.environ if environ is None else environ
         hosts = named((), environ)
+        told = from_environment(environ)
+        for name in ("control_plane_url", "pdp_url"):
+            if name in told:  # so that what is wrong with it is said of the variable
+                checked_url(told[name], setting=VARIABLES[name], allow_insecure=hosts)
         try:
-            return cls(**from_environment(environ), allow_insecure=tuple(hosts))
+            return cls(**told, allow_insecure=tuple(hosts))
         except ConfigurationError as wrong:
             variable = VARIABLES.get(wrong.setting)
             if variable is None:

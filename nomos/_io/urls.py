@@ -2,9 +2,10 @@
 
 API keys and tokens travel over https, or in clear text inside this machine. Plain http to another
 host is refused, unless the user names that host: `allow_insecure=` of guards and verifiers,
-`--insecure-host` of the command line, or `NOMOS_ALLOW_INSECURE_HOSTS` for all of them and for the
-server. Loopback is 127.0.0.0/8, ::1 and the name `localhost`, in these spellings alone: no other
-name is looked up to find out, and `localhost.` or an IPv4-mapped address is another host.
+`--insecure-host` where the command line has `--control-url`, or `NOMOS_ALLOW_INSECURE_HOSTS` for
+all of them and for the server. Loopback is 127.0.0.0/8, ::1 and the name `localhost`, in these
+spellings alone: no other name is looked up to find out, and `localhost.` or an IPv4-mapped address
+is another host.
 """
 
 from __future__ import annotations
@@ -51,11 +52,18 @@ def checked_url(
     if parts.scheme == "http" and not _is_loopback(host) and host not in named(allow_insecure):
         raise ConfigurationError(
             f"{setting} is plain http to {host}: keys and tokens could be read on the way. Use "
-            f"https, or permit this host by name: allow_insecure=[{host!r}], "
-            f"--insecure-host {host}, or {INSECURE_HOSTS}={host}",
+            f"https, or permit this host by name: {_permission(setting, host)}",
             setting=setting,
         )
     return url.rstrip("/")
+
+
+def _permission(setting: str, host: str) -> str:
+    """How a host is permitted where this setting is: only a way that is there is any advice."""
+    variable = f"{INSECURE_HOSTS}={host}"
+    if setting.startswith("--"):
+        return f"--insecure-host {host}, or {variable}"
+    return variable if setting.isupper() else f"allow_insecure=[{host!r}], or {variable}"
 
 
 def is_loopback(url: str) -> bool:

@@ -60,8 +60,14 @@ def run(plan: Plan, console: Console) -> None:
 
 
 async def _run(plan: Plan, console: Console) -> None:
-    control = _bound(plan.control_port, "--control-port")
-    pdp = _bound(plan.pdp_port, "--pdp-port")
+    with (
+        _bound(plan.control_port, "--control-port") as control,
+        _bound(plan.pdp_port, "--pdp-port") as pdp,
+    ):
+        await _served(plan, console, control, pdp)
+
+
+async def _served(plan: Plan, console: Console, control: socket.socket, pdp: socket.socket) -> None:
     settings = Settings(
         checkpoint=None if plan.checkpoint is None else _checkpoint(plan.checkpoint),
         data=plan.data.absolute(),
