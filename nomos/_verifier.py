@@ -124,7 +124,9 @@ class VerifierBase:
         older key of its, as somebody told you whom you trust: the control plane has to prove that
         its key follows. Without it, the keys are believed that are shown at first, which needs
         https, or this machine. `allow_insecure` names hosts that may be asked over plain http.
-        `settings` are the verifier's own; without a `max_depth`, chains
+        With a `StoredReplay` for `replay`, how far the logs were read is kept there: so a control
+        plane that was rolled back is refused after a restart of the verifier, too. `settings` are
+        the verifier's own; without a `max_depth`, chains
         may be as deep as the control plane lets them become.
 
         `Verifier` waits for the first answer, and raises what is wrong: `ConfigurationError` for
@@ -139,6 +141,7 @@ class VerifierBase:
             pinned=pinned,
             wait=wait,
             allow_insecure=allow_insecure,
+            floors=_floors(settings.get("replay")),
         )
         verifier = cls(
             trusted_issuers=follower, audience=audience, revocations=follower, **settings
@@ -243,6 +246,12 @@ class VerifierBase:
         if is_awaited(_callable("on_record", given)) and not self._waits:
             raise has_to_be_awaited("on_record")
         return given
+
+
+def _floors(replay: Any) -> Any:
+    """Return the store of used tokens if it keeps how far a control plane was read as well."""
+    kept = [getattr(replay, name, None) for name in ("floor", "keep_floor")]
+    return replay if all(map(callable, kept)) else None
 
 
 def is_awaited(given: Any) -> bool:

@@ -12,7 +12,7 @@ count for nothing until the signed head is reached.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -72,6 +72,14 @@ class Ahead:
 
 
 @dataclass(frozen=True)
+class Floor:
+    """How far the logs of a control plane were read before: none may end before that."""
+
+    revocations: Head = EMPTY
+    keys: Head = EMPTY
+
+
+@dataclass(frozen=True)
 class State:
     """What a follower knows of a tenant's revocations."""
 
@@ -127,6 +135,15 @@ def advance(
     if reply.get("more") is not True or end.head.seq == state.since:
         return Problem(f"row {end.head.seq + 1} is missing: the log goes on to {signed.seq}")
     return replace(state, ahead=end)
+
+
+def keys_missing(entries: Sequence[Mapping[str, Any]], floor: Head) -> str | None:
+    """How a key log that was proven does not go on from what was known of it, if so."""
+    if len(entries) < floor.seq:
+        return f"it was rolled back: it ends at row {len(entries)}, and row {floor.seq} is known"
+    if floor.seq > 0 and entries[floor.seq - 1]["hash"] != floor.hash:
+        return f"it was rewritten: row {floor.seq} is not the one that is known"
+    return None
 
 
 def _misplaced(state: State, reply: Mapping[str, Any], said: Checkpoint, nonce: str) -> str | None:

@@ -15,7 +15,7 @@ import math
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
@@ -23,15 +23,21 @@ from typing import Any, Final, Protocol
 import anyio
 
 from nomos._core.effects import HttpReply, Send
-from nomos._core.feed import EMPTY, Problem, State, advance
+from nomos._core.feed import Floor, Problem, State, advance, keys_missing
 from nomos._core.seen import NEVER, Seen
 from nomos._core.trusted import TrustedIssuers, keys_of
 from nomos._io.checkpoints import Asks, checking_async
 from nomos._wire import Checkpoint, Refused
 from nomos.audit import keys
-from nomos.audit.chain import Head
+from nomos.audit.chain import Head, Log
 from nomos.audit.check import MAX_TOKEN
-from nomos.errors import AuthenticationError, ControlPlaneError, SignerError, Unreachable
+from nomos.errors import (
+    AuthenticationError,
+    ControlPlaneError,
+    NomosError,
+    SignerError,
+    Unreachable,
+)
 
 TIMEOUT: Final = 2.0
 """Seconds for an answer, beside the time that the control plane may hold the question."""
@@ -49,6 +55,8 @@ LEAST_BETWEEN: Final = 0.02
 
 UNHELD_PAUSE = 0.5
 """After a question that the control plane did not hold, for it holds so many and no more."""
+
+NOTHING_READ: Final = Floor()
 
 SHOWN: Final = 200
 MOST_LOGGED: Final = 32
@@ -85,9 +93,10 @@ class Followed:
     """What the feed has told so far. `run` keeps it up to date until it is cancelled.
 
     `looked` is called whenever the log was read to its end, and when it is not shown to us, for
-    then there is nothing to wait for. `floor` is how far the log was read before: a log that ends
-    before it, or has another row there, is refused. `keep` is awaited with each new end of the log,
-    before it counts, so that it can be the floor of the next start. After `fork()` both processes
+    then there is nothing to wait for. `floor` is how far this log and that of the issuer's keys
+    were read before: one that ends before it, or has another row there, is refused. `keep` is
+    awaited with each new end of either, before it counts, so that it can be the floor of the next
+    start; where it fails, it does not count. After `fork()` both processes
     may run it: each asks through clients of its own.
     """
 
@@ -101,13 +110,15 @@ class Followed:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = awake_clock,
         looked: Callable[[], object] = _nothing,
-        floor: Head = EMPTY,
-        keep: Callable[[Head], Awaitable[None]] | None = None,
+        floor: Floor = NOTHING_READ,
+        keep: Callable[[Log, Head], Awaitable[None]] | None = None,
     ) -> None:
-        self.state = State(tenant, floor=floor)
+        self.state = State(tenant, floor=floor.revocations)
         self.failure: Exception | None = None
         """Why the last question has no good answer."""
         self._keep = keep
+        self._keys_floor = floor.keys
+        self._keys_wrong = "has not been read" if floor.keys.seq > 0 else None
         self._http = http
         self._signer = signer
         self._looked = looked
@@ -164,9 +175,9 @@ class Followed:
         if isinstance(known, Problem):
             raise Unbelievable(known.text)
         new = known.since > self.state.since
-        if self._keep is not None and known.complete and known.head.seq > known.floor.seq:
-            await self._keep(known.head)
-            known = replace(known, floor=known.head)
+        if known.complete:
+            floor = await self._kept("revocations", known.head, known.floor)
+            known = replace(known, floor=floor)
         self.state = known
         if known.complete:
             self._as_of, self._good_at = sent, self._clock()
@@ -182,6 +193,8 @@ class Followed:
         """Return what a checkpoint says that the newest key of the issuer has signed."""
         if not isinstance(token, str) or len(token) > MAX_TOKEN:
             raise Unbelievable("it has no checkpoint")
+        if self._keys_wrong is not None:
+            raise Unbelievable(f"the issuer's key log {self._keys_wrong}")
         check = checking_async(self._signer)
         said = await check(token, [self._issuers.active])
         if isinstance(said, Refused) and said.code == "untrusted_issuer":
@@ -207,12 +220,40 @@ class Followed:
         except (Unbelievable, keys.BrokenKeys) as problem:
             self._log_once(f"the key log is refused: {problem}")
         else:
-            if (
-                isinstance(entries, list)
-                and entries
-                and not self._issuers.follow(keys_of(entries, found.trusted))
-            ):
-                self._log_once("the key log is refused: keys that are known are missing from it")
+            if isinstance(entries, list):
+                await self._take_keys(entries, found.trusted)
+
+    async def _take_keys(self, entries: list[Any], trusted: Sequence[str]) -> None:
+        """Take over a key log that was proven, unless it lacks what is known."""
+        wrong = keys_missing(entries, self._keys_floor)
+        if wrong is not None:
+            # What this process has believed already goes on to be: it was not behind.
+            self._keys_wrong = self._keys_wrong and f"is refused: {wrong}"
+            self._log_once(f"the key log is refused: {wrong}")
+        elif entries and not self._issuers.follow(keys_of(entries, trusted)):
+            self._log_once("the key log is refused: keys that are known are missing from it")
+        elif entries:
+            await self._keep_keys(Head(len(entries), entries[-1]["hash"]))
+
+    async def _keep_keys(self, end: Head) -> None:
+        """Keep how far the key log was read; until that is done, nothing that it signs counts."""
+        try:
+            self._keys_floor = await self._kept("keys", end, self._keys_floor)
+        except Unbelievable as problem:
+            self._keys_wrong = str(problem)
+            self._log_once(f"the key log {problem}")
+        else:
+            self._keys_wrong = None
+
+    async def _kept(self, which: Log, end: Head, floor: Head) -> Head:
+        """Keep the end of a log as the floor of the next start, and return the floor now."""
+        if self._keep is None or end.seq <= floor.seq:
+            return floor
+        try:
+            await self._keep(which, end)
+        except NomosError as failure:
+            raise Unbelievable(f"cannot be kept as far as it was read: {failure}") from failure
+        return end
 
     # Age
 

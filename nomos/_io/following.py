@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import logging
 import os
 import random
@@ -18,14 +19,15 @@ import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
 import anyio.to_thread
 
 from nomos._core.effects import Send
+from nomos._core.feed import Floor
 from nomos._core.seen import NEVER, Seen
-from nomos._core.trusted import TrustedIssuers, Unanchored, anchor, keys_of
+from nomos._core.trusted import Anchor, TrustedIssuers, Unanchored, anchor, keys_of
 from nomos._io.checkpoints import checking_async
 from nomos._io.feed import (
     FIRST_LOOK_SECONDS,
@@ -40,9 +42,11 @@ from nomos._io.http import AsyncHttp, Endpoint
 from nomos._io.signer import AsyncSigner, shared
 from nomos._io.urls import is_loopback
 from nomos.audit import keys
+from nomos.audit.chain import Head, Log
 from nomos.errors import (
     ConfigurationError,
     ControlPlaneError,
+    NomosError,
     SignerError,
     Unintelligible,
     Unreachable,
@@ -60,13 +64,25 @@ MOST_WAIT: Final = 60.0
 _DID: Final = re.compile(r"did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}")
 
 
+class Floors(Protocol):
+    """Where it is kept, for each issuer, how far its logs were read. It may have to wait.
+
+    An issuer is named by the first key of its log. Both raise NomosError when that fails.
+    """
+
+    def floor(self, issuer: str) -> Floor: ...
+
+    def keep_floor(self, issuer: str, log: Log, head: Head) -> None: ...
+
+
 class Follower:
     """What a control plane says of its keys and of revocations, kept up to date.
 
     `pinned` is a DID that the operator knows: the keys that follow it are believed, and no
     others. Without it, the keys are believed that the control plane shows at first. `wait` is how
     many seconds the first callers wait for the first look, from 0.1 to 60. `allow_insecure` names
-    hosts that plain http may be used to; `setting` is where the URL comes from.
+    hosts that plain http may be used to; `setting` is where the URL comes from. `floors` remembers
+    how far it was read, so that a control plane that was rolled back is noticed after a restart.
     Thread-safe; `close` ends the thread.
     """
 
@@ -79,13 +95,14 @@ class Follower:
         wait: float = FIRST_LOOK_SECONDS,
         allow_insecure: Iterable[str] = (),
         setting: str = "url",
+        floors: Floors | None = None,
     ) -> None:
         self._wait = _seconds(wait)
         endpoint = Endpoint(
             url, api_key=api_key, timeout=TIMEOUT, allow_insecure=allow_insecure, setting=setting
         )
         _check_pinned(endpoint.url, pinned)
-        self._learner = _Learner(endpoint, pinned)
+        self._learner = _Learner(endpoint, pinned, floors)
         self._run: _Run | None = None
         self._starting = threading.Lock()
         self._closed = False
@@ -172,11 +189,12 @@ class Follower:
 class _Learner:
     """What is known so far, and the coroutine that learns more. It outlives a fork."""
 
-    def __init__(self, endpoint: Endpoint, pinned: str | None) -> None:
+    def __init__(self, endpoint: Endpoint, pinned: str | None, floors: Floors | None) -> None:
         self.url = endpoint.url
         self.max_depth = MAX_CHAIN_DEPTH
         self._http = AsyncHttp(endpoint)
         self._pinned = pinned
+        self._floors = floors
         self._issuers: TrustedIssuers | None = None
         self._followed: Followed | None = None
         self._told: Callable[[], object] = lambda: None
@@ -188,11 +206,11 @@ class _Learner:
     def seen(self, ids: Collection[str]) -> Seen:
         if self._followed is not None:
             return self._followed.seen(ids)
-        why = (
-            "the control plane cannot be shown to follow the pinned issuer"
-            if isinstance(self._failure, ConfigurationError)
-            else "the control plane has given no usable answer"
-        )
+        why = "the control plane has given no usable answer"
+        if isinstance(self._failure, ConfigurationError):
+            why = "the control plane cannot be shown to follow the pinned issuer"
+        elif not isinstance(self._failure, ControlPlaneError | SignerError | None):
+            why = f"how far they were read before cannot be looked up: {self._failure}"
         return Seen(frozenset(), NEVER, f"revocations are not known yet: {why}")
 
     def check(self, waited: float) -> None:
@@ -203,7 +221,7 @@ class _Learner:
         failure = self._failure if self._followed is None else self._followed.failure
         if isinstance(failure, Unreachable):
             why = str(failure).rstrip(".")
-        elif isinstance(failure, ConfigurationError | ControlPlaneError | SignerError):
+        elif isinstance(failure, NomosError):
             raise failure
         elif failure is not None:
             raise Unintelligible(f"{self.url}: {seen.trouble}")
@@ -220,7 +238,7 @@ class _Learner:
         while self._followed is None:
             try:
                 await self._begin(AsyncSigner(shared()))
-            except (ConfigurationError, ControlPlaneError, SignerError) as failure:
+            except NomosError as failure:
                 if type(failure) is not type(self._failure):
                     log.warning("%s", failure)
                 self._failure = failure
@@ -242,10 +260,27 @@ class _Learner:
             raise self._unfounded(problem) from None
         issuers = TrustedIssuers(start.did, start.tenant, time.time)
         issuers.follow(keys_of(start.entries, found.trusted))
+        followed = await self._following(signer, issuers, start)
         # A fork may come between any two of these; what is followed comes last.
         self.max_depth, self._issuers = start.max_depth, issuers
-        self._followed = Followed(self._http, signer, issuers, start.tenant, looked=self._looked)
+        self._followed = followed
         self._failure = None
+
+    async def _following(
+        self, signer: AsyncSigner, issuers: TrustedIssuers, start: Anchor
+    ) -> Followed:
+        """Return what is to be followed from now on, and no less far than before."""
+        floors, issuer = self._floors, str(start.entries[0]["row"]["did"])
+        begin = functools.partial(
+            Followed, self._http, signer, issuers, start.tenant, looked=self._looked
+        )
+        if floors is None:
+            return begin()
+
+        async def keep(which: Log, head: Head) -> None:
+            await anyio.to_thread.run_sync(floors.keep_floor, issuer, which, head)
+
+        return begin(floor=await anyio.to_thread.run_sync(floors.floor, issuer), keep=keep)
 
     def _looked(self) -> None:
         self._told()  # another one in a forked child

@@ -124,8 +124,10 @@ class Alone:
                     trust.tenant,
                     clock=clock,
                     looked=looked.set,
-                    floor=await store.read(lambda each: ends.end(each, trust.tenant)),
-                    keep=lambda head: store.write(lambda each: ends.keep(each, trust.tenant, head)),
+                    floor=await store.read(lambda each: ends.floor(each, trust.tenant)),
+                    keep=lambda which, head: store.write(
+                        lambda each: ends.keep(each, trust.tenant, head, which)
+                    ),
                 )
                 ports = Ports(
                     signer=signer,

@@ -392,3 +392,12 @@ def test_a_row_that_is_known_may_not_be_another() -> None:
     )
     assert feed._changed({"hash": known.hash}, known, floor=known) is None
     assert feed._changed({"hash": other.hash}, known, floor=known) is not None
+
+
+def test_a_key_log_goes_on_from_what_is_known() -> None:
+    entries = [{"hash": "a"}, {"hash": "b"}]
+    assert feed.keys_missing(entries, Head()) is None
+    assert feed.keys_missing(entries, Head(2, "b")) is None
+    assert feed.keys_missing(entries, Head(1, "a")) is None
+    assert "rolled back" in (feed.keys_missing(entries, Head(3, "c")) or "")
+    assert "rewritten" in (feed.keys_missing(entries, Head(1, "x")) or "")

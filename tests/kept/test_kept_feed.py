@@ -21,6 +21,7 @@ from nomos.audit.export import Damaged, Malformed, Writer, read
 from nomos.audit.verify import verify
 from nomos.errors import ConfigurationError
 from nomos.server.storage import followed
+from nomos.server.storage.failures import StorageUnavailable
 from nomos.server.storage.store import Store
 
 pytestmark = pytest.mark.anyio
@@ -45,8 +46,10 @@ async def follower(running: Any, link: Link, store: Store) -> Followed:
         AsyncSigner(link),
         issuers,
         "default",
-        floor=await store.read(lambda each: followed.end(each, "default")),
-        keep=lambda head: store.write(lambda each: followed.keep(each, "default", head)),
+        floor=await store.read(lambda each: followed.floor(each, "default")),
+        keep=lambda which, head: store.write(
+            lambda each: followed.keep(each, "default", head, which)
+        ),
     )
 
 
@@ -87,6 +90,49 @@ async def test_what_is_kept_never_goes_back(tmp_path: Path) -> None:
     assert await store.read(lambda each: followed.end(each, "t")) == Head(2, "2")
     assert await store.read(lambda each: followed.end(each, "other")) == Head()
     await store.close()
+
+
+async def test_a_restarted_follower_refuses_an_older_key_log(
+    tmp_path: Path, link: Link, history: Past
+) -> None:
+    store = Store(tmp_path)
+    await store.migrate()
+    async with opened(copy(history.crashed, tmp_path / "now"), link, key=history.key) as running:
+        first = await follower(running, link, store)
+        await first._learn_keys()
+        await first._poll(0)
+        kept = await store.read(lambda each: followed.floor(each, "default"))
+        assert (kept.keys.seq, kept.revocations.seq) == (1, 1)
+        farther = Head(2, "f" * 64)
+        await store.write(lambda each: followed.keep(each, "default", farther, "keys"))
+        again = await follower(running, link, store)
+        with pytest.raises(Unbelievable, match="key log has not been read"):
+            await again._poll(0)
+        await again._learn_keys()
+        with pytest.raises(Unbelievable, match="key log is refused: it was rolled back: it ends"):
+            await again._poll(0)
+        # What it believes already goes on: it has read no less than that.
+        first._keys_floor = farther
+        await first._learn_keys()
+        await first._poll(0)
+    await store.close()
+
+
+async def test_what_cannot_be_kept_does_not_count(
+    tmp_path: Path, link: Link, history: Past
+) -> None:
+    async def fail(which: str, head: Head) -> None:
+        raise StorageUnavailable("the disk is full")
+
+    async with opened(copy(history.crashed, tmp_path / "now"), link, key=history.key) as running:
+        issuers = TrustedIssuers(running.system.issuer_did, "default", lambda: NOW)
+        one = Followed(Wire(running), AsyncSigner(link), issuers, "default", keep=fail)
+        with pytest.raises(Unbelievable, match="cannot be kept as far as it was read: the disk"):
+            await one._poll(0)
+        assert one.state.head == Head()
+        await one._learn_keys()
+        with pytest.raises(Unbelievable, match="key log cannot be kept"):
+            await one._poll(0)
 
 
 # Rows that cannot be read

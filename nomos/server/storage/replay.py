@@ -2,6 +2,8 @@
 
     verifier = Verifier(…, replay=StoredReplay("/var/lib/notes/used.db"))
 
+A verifier that follows a control plane keeps there how far it has read its logs, too.
+
 A claim is one transaction that the database takes from one caller alone, and it is on the disk
 when that returns. It has to wait for the disk, so an `AsyncVerifier` makes it in a thread.
 
@@ -16,7 +18,8 @@ import functools
 import itertools
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Final, Self
@@ -26,10 +29,13 @@ from sqlalchemy import exc
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine
 
+from nomos._core.feed import Floor
 from nomos._core.shares import LEEWAY_SECONDS
+from nomos.audit.chain import Head, Log
 from nomos.errors import ConfigurationError
+from nomos.server.storage import followed
 from nomos.server.storage.database import StorageUnavailable
-from nomos.server.storage.engine import HIDE, open_file
+from nomos.server.storage.engine import HIDE, RETRY_SECONDS, open_file
 from nomos.server.storage.failures import Forgotten
 from nomos.server.storage.files import Files
 from nomos.server.storage.nonces import PRUNE_EVERY, Used, prune
@@ -38,6 +44,9 @@ from nomos.server.storage.replay_tables import make, take_turns
 from nomos.server.storage.shares import Shares
 from nomos.server.storage.spans import forgotten_until
 from nomos.server.storage.tables import nonces
+
+EMPTY_SECONDS: Final = 1.0
+"""How long a file may stay empty that another process makes."""
 
 _INSERTS: Final[Mapping[str, sa.Executable]] = {
     "sqlite": sqlite.insert(nonces).on_conflict_do_nothing().returning(nonces.c.nonce),
@@ -84,9 +93,24 @@ class StoredReplay:
             # It may have been used, and forgotten since.
             raise StorageUnavailable("what ended that long ago is forgotten; are the clocks right?")
         used = Used(issuer, audience, nonce, expires_at, family)
+        with self._transaction() as connection:
+            return self._claimed(connection, used, now)
+
+    def floor(self, issuer: str) -> Floor:
+        """Return how far the logs of an issuer were read, by whoever shares this."""
+        with self._transaction() as connection:
+            return followed.floor(connection, issuer)
+
+    def keep_floor(self, issuer: str, log: Log, head: Head) -> None:
+        """Keep how far a log of an issuer was read, unless somebody has read on already."""
+        with self._transaction() as connection:
+            followed.keep(connection, issuer, head, log)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
         try:
             with self._database.use() as engine, engine.begin() as connection:
-                first = self._claimed(connection, used, now)
+                yield connection
             self._check_file()
         except exc.SQLAlchemyError as failure:
             raise _unavailable(failure) from None
@@ -94,7 +118,6 @@ class StoredReplay:
             # Its own text names the file.
             why = failure.strerror or type(failure).__name__
             raise StorageUnavailable(f"the file cannot be used: {why}") from None
-        return first
 
     def _claimed(self, connection: Connection, used: Used, now: int) -> bool:
         if next(self._claims) % PRUNE_EVERY == 0:
@@ -165,7 +188,9 @@ def _read(url: str | os.PathLike[str]) -> URL:
 def _engine(url: URL) -> Engine:
     """Open the database and make the tables, if this is the first to come."""
     if url.get_backend_name() == "sqlite":
-        engine = open_file(Path(str(url.database)))
+        path = Path(str(url.database))
+        _refuse_emptied(path)
+        engine = open_file(path)
     else:
         engine = sa.create_engine(url, pool_pre_ping=True, **HIDE)
     try:
@@ -175,6 +200,19 @@ def _engine(url: URL) -> Engine:
         engine.dispose()
         raise
     return engine
+
+
+def _refuse_emptied(path: Path) -> None:
+    """Refuse a file with nothing in it, unless another has just made it and writes to it."""
+    end = time.monotonic() + EMPTY_SECONDS
+    while path.exists() and path.stat().st_size == 0:
+        if time.monotonic() > end:
+            raise StorageUnavailable(
+                "the file of used tokens was emptied, so what was used is not known. Put it back "
+                "from a backup; or wait until all tokens of before have expired, an hour at most, "
+                "and remove it: a file that is not there is made anew"
+            )
+        time.sleep(RETRY_SECONDS)
 
 
 def _wrong(what: str) -> ConfigurationError:

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from nomos.server.storage.spans import remember
-from nomos.server.storage.tables import nonces, nonces_spans
+from nomos.server.storage.tables import followed, nonces, nonces_spans
 
 _LOCK: Final = 0x6E6F6D6F73
 """The advisory lock under which processes that start together make the tables, on PostgreSQL."""
@@ -45,7 +45,7 @@ def make(connection: Connection) -> None:
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     connection.execute(insert(_forgotten).values(id=1, before=0).on_conflict_do_nothing())
     before = int(connection.execute(_TURN).scalar_one())
-    for table in (nonces, nonces_spans):
+    for table in (nonces, nonces_spans, followed):
         connection.execute(CreateTable(table, if_not_exists=True))
     _add_family(connection)
     for index in nonces.indexes:
