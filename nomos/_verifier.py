@@ -177,7 +177,12 @@ class VerifierBase:
         if follower is None:
             return rules
         depth = follower.max_depth if self._deep_as_told else rules.max_depth
-        return replace(rules, trusted_issuers=tuple(follower.issuers()), max_depth=depth)
+        return replace(
+            rules,
+            trusted_issuers=tuple(follower.issuers()),
+            max_depth=depth,
+            server_time=follower.server_time(),
+        )
 
     def _begun(self) -> Flow[None]:
         """Whoever follows a control plane has nobody to believe before the first answer."""

@@ -1,4 +1,4 @@
-"""By how much this machine's clock differs from the control plane's.
+"""By how much this machine's clock differs from the control plane's, and what that leads to.
 
 Tokens begin and end by the control plane's clock. An offset only moves a process's own reading of
 the time: whoever verifies a token goes by their own.
@@ -6,6 +6,7 @@ the time: whoever verifies a token goes by their own.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
 
 from nomos._core import replies
@@ -15,6 +16,16 @@ from nomos.models import Moment, Told
 
 NOTICEABLE: Final = 2.0
 """Seconds of difference below which there is nothing to say."""
+
+
+DIGITS: Final = 11
+"""Of a moment in Unix seconds that a date can be made of."""
+
+
+_OUT: Final = {
+    "expired": "has expired: it ended at",
+    "not_yet_valid": "is not valid yet: it begins at",
+}
 
 
 class _Time(Told):
@@ -43,3 +54,29 @@ def difference(offset: float | None) -> str:
         f"This machine's clock is {abs(offset):.0f} s {way} the control plane's, which was taken "
         "into account"
     )
+
+
+def out_of_time(code: str, moment: str | None, now: int, server: float | None) -> str | None:
+    """Return a sentence about a token that has ended, or has not begun, by a verifier's clock.
+
+    `moment` is the JSON text of when that is; `server` is the control plane's time now, where it
+    is known. None for any other refusal, and for what is no moment.
+    """
+    ends = {
+        "expired": "has expired: it ended at",
+        "not_yet_valid": "is not valid yet: it begins at",
+    }
+    if code not in ends or moment is None or not moment.isdecimal() or len(moment) > DIGITS:
+        return None
+    told = f"the token {_OUT[code]} {_utc(int(moment))}, and it is {_utc(now)} by this clock"
+    if server is None:
+        return told
+    ahead = now - server
+    if abs(ahead) < NOTICEABLE:
+        return f"{told}, which agrees with the control plane's"
+    way = "ahead of" if ahead > 0 else "behind"
+    return f"{told}, which is {abs(ahead):.0f} s {way} the control plane's"
+
+
+def _utc(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -20,6 +20,7 @@ from nomos._core import telling
 from nomos._core.approved import wrong_approval
 from nomos._core.called import Asked, called
 from nomos._core.claimed import MAX_IDS, Claims, mapping, read
+from nomos._core.clock import out_of_time
 from nomos._core.effects import Effect, Flow, Sign, perform
 from nomos._core.fixes import API_KEY, UNAVAILABLE
 from nomos._core.reads import is_signed_read
@@ -56,6 +57,8 @@ class Rules:
     stale: Stale = "refuse"
     max_age: int = 5
     accept_unlinked: bool = False
+    server_time: float | None = None
+    """The time at the control plane that is followed, as far as it has told."""
     pdp: bool = False
     """Whether whoever judges decides by policy again. No `Verifier` does."""
 
@@ -145,7 +148,7 @@ def prove(rules: Rules, token: object, asked: Asked | None, now: int) -> Flow[Pr
         wrong = denied("resource_mismatch", f"the call is no plain JSON: {answer.message}", "args")
         answer = yield from perform(Sign(question))
     if isinstance(answer, Refused):
-        raise _trouble(rules, answer, view, claims)
+        raise _trouble(rules, answer, view, claims, now)
     if not isinstance(answer, Proven) or claims is None or not _is_of(answer, claims):
         raise SignerError(_OTHER)
     if view.seen.ids:
@@ -231,22 +234,27 @@ def _look_up(rules: Rules, claims: Claims | None) -> Flow[View]:
         age = _age(seen)
         known = Seen(names & seen.ids, age, seen.trouble)
     except Exception as error:  # noqa: BLE001 - a view may be anybody's
-        trouble = f"{_UNSEEN} ({type(error).__name__})"
+        why = str(error) if isinstance(error, _Ahead) else type(error).__name__
+        trouble = f"{_UNSEEN} ({why})"
         return View(Seen(frozenset(), NEVER, trouble), rules.max_age, error)
     # A view that never was complete is none; one that has grown old may do for who says so.
     old = rules.stale == "allow" and age < NEVER
     return View(known, max(rules.max_age, age) if old else rules.max_age)
 
 
+class _Ahead(ValueError):
+    """A view that says that it is from the future."""
+
+
 def _age(seen: Seen) -> int:
     """Return how old a view is in whole seconds, as old as it may be."""
     if seen.age < 0:
-        raise ValueError("no view is from the future")
+        raise _Ahead(f"the view of it is {-seen.age:g} s younger than now: are the clocks right?")
     return min(math.ceil(seen.age), NEVER)
 
 
 def _trouble(
-    rules: Rules, answer: Refused, view: View, claims: Claims | None
+    rules: Rules, answer: Refused, view: View, claims: Claims | None, now: int
 ) -> Denied | SignerError:
     """Return what to raise for a refusal of the binary's."""
     if answer.code not in _VERIFICATION:
@@ -261,8 +269,10 @@ def _trouble(
         )
     else:
         links = () if claims is None else claims.links
-        stale = view.seen.trouble if answer.code == "revocations_stale" else None
-        refusal = refused(answer, links, used=True, message=stale or "")
+        better = out_of_time(answer.code, answer.found, now, rules.server_time)
+        if answer.code == "revocations_stale":
+            better = view.seen.trouble
+        refusal = refused(answer, links, used=True, message=better or "")
     if refusal.code == "revocations_stale":
         refusal.__cause__ = view.failure  # why nothing could be looked up
     return refusal

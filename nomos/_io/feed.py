@@ -126,6 +126,7 @@ class Followed:
         self._clock = clock
         self._monotonic = monotonic
         self._as_of: float | None = None
+        self._server: tuple[int, float] | None = None
         self._good_at = clock()
         self._trouble: tuple[str, float] | None = None
         self._logged: set[str] = set()
@@ -140,6 +141,13 @@ class Followed:
         age = self._age()
         known = self.state.ids
         return Seen(frozenset(id_ for id_ in ids if id_ in known), age, self._sentence(age))
+
+    def server_time(self) -> float | None:
+        """Return the time at the control plane now, by what it signed last and by no clock here."""
+        if self._server is None:
+            return None
+        said, at = self._server
+        return said + self._monotonic() - at
 
     async def run(self) -> None:
         """Ask again and again: at once after an answer, after a growing pause after a failure."""
@@ -181,6 +189,7 @@ class Followed:
         self.state = known
         if known.complete:
             self._as_of, self._good_at = sent, self._clock()
+            self._server = said.iat, self._monotonic()
             self.failure = None
             self._looked()
             self._logged.clear()
@@ -266,8 +275,10 @@ class Followed:
     def _sentence(self, age: int) -> str:
         what, since = self._trouble or ("has not answered", self._good_at)
         old = "are not known yet" if age == NEVER else f"are known as of {age} seconds ago"
-        when = datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds")
-        return f"revocations {old}: their feed {what} since {when.replace('+00:00', 'Z')}"
+        return (
+            f"revocations {old}: their feed {what} since {_utc(since)}, and it is "
+            f"{_utc(self._clock())} by this clock"
+        )
 
     def _failed(self, what: str, failure: Exception) -> None:
         """Keep what is wrong and since when."""
@@ -282,6 +293,10 @@ class Followed:
         if sentence not in self._logged and len(self._logged) < MOST_LOGGED:
             self._logged.add(sentence)
             log.warning("%s", sentence)
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def content(reply: HttpReply) -> dict[str, Any]:

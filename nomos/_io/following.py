@@ -120,6 +120,10 @@ class Follower:
         """Return the DIDs that may root a chain now; none before the first look."""
         return self._learner.issuers()
 
+    def server_time(self) -> float | None:
+        """Return the control plane's time now; None before the first look."""
+        return self._learner.server_time()
+
     def among(self, ids: Collection[str]) -> Seen:
         """Return those of `ids` that are revoked, and how far that is known."""
         self.look()
@@ -202,6 +206,9 @@ class _Learner:
 
     def issuers(self) -> list[str]:
         return [] if self._issuers is None else list(self._issuers)
+
+    def server_time(self) -> float | None:
+        return None if self._followed is None else self._followed.server_time()
 
     def seen(self, ids: Collection[str]) -> Seen:
         if self._followed is not None:

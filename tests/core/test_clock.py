@@ -53,3 +53,31 @@ def test_the_offset_travels_as_a_whole_number_within_a_day() -> None:
     for value in ("x", "86401", "-86401", "1.5", "999999"):
         with pytest.raises(ConfigurationError, match="NOMOS_CLOCK_OFFSET"):
             carrier.clock_offset({"NOMOS_CLOCK_OFFSET": value})
+
+
+@pytest.mark.parametrize(
+    ("server", "end"),
+    [
+        (None, " by this clock"),
+        (1_800_000_301.0, " by this clock, which agrees with the control plane's"),
+        (1_800_000_000.0, " by this clock, which is 300 s ahead of the control plane's"),
+        (1_800_000_600.4, " by this clock, which is 300 s behind the control plane's"),
+    ],
+)
+def test_a_token_out_of_its_time_is_told_with_both_times(server: float | None, end: str) -> None:
+    now = 1_800_000_300
+    expired = clock.out_of_time("expired", "1800000060", now, server)
+    assert expired == (
+        "the token has expired: it ended at 2027-01-15T08:01:00Z, and it is 2027-01-15T08:05:00Z"
+        + end
+    )
+    early = clock.out_of_time("not_yet_valid", "1800000360", now, server)
+    assert early is not None
+    assert early.startswith("the token is not valid yet: it begins at 2027-01-15T08:06:00Z, and")
+    assert early.endswith(end)
+
+
+def test_what_is_no_moment_has_no_such_sentence() -> None:
+    assert clock.out_of_time("revoked", "1", 1, None) is None
+    for moment in (None, '"1"', "-1", "1" * 12, "²"):
+        assert clock.out_of_time("expired", moment, 1, None) is None

@@ -245,7 +245,7 @@ async def test_out_of_reach_the_view_grows_old_and_says_since_when(
         assert (seen.ids, seen.age) == (frozenset("a"), 7)
         assert seen.trouble == (
             "revocations are known as of 7 seconds ago: their feed cannot be read since "
-            "2027-01-15T08:00:00Z"
+            "2027-01-15T08:00:00Z, and it is 2027-01-15T08:00:07Z by this clock"
         )
         scene.plane.down = None
         await scene.polled(1)

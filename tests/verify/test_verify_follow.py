@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from services import Service, api_key, cid, register
-from standalone import Plane, Process, Wire, until
+from standalone import NOTE, READ, Plane, Process, Wire, until
+
+from nomos import Denied, Verifier
 
 WITHIN = 5.0
 STALE_AFTER = 5
@@ -50,6 +53,25 @@ def test_what_is_revoked_is_refused_within_five_seconds(scene: Scene) -> None:
 
 def test_a_token_for_another_service_is_not_for_this_one(scene: Scene) -> None:
     assert scene.service.told(scene.plane.grant()) == "audience_mismatch"
+
+
+@pytest.mark.parametrize(("ahead", "code"), [(7200, "expired"), (-7200, "not_yet_valid")])
+def test_a_wrong_clock_is_named_with_both_times(scene: Scene, ahead: int, code: str) -> None:
+    with Verifier.from_control_plane(
+        scene.plane.url,
+        audience=scene.did,
+        api_key=api_key(scene.plane),
+        clock=lambda: time.time() + ahead,
+    ) as verifier:
+        with pytest.raises(Denied) as denied:
+            verifier.verify(scene.plane.grant(scene.did)["ucan"], command=READ, resource=NOTE)
+        assert denied.value.code == code
+        way = "ahead of" if ahead > 0 else "behind"
+        assert re.search(
+            rf"it (ended|begins) at 20\S+Z, and it is 20\S+Z by this clock, which is 7[12]\d\d s "
+            rf"{way} the control plane's",
+            str(denied.value),
+        )
 
 
 def test_cut_off_it_refuses_everything_and_goes_on_by_itself(scene: Scene) -> None:
