@@ -46,6 +46,7 @@ def tail(
             time.sleep(POLL_SECONDS)
             reply = operator.get("/v1/receipts", after=seen, limit=AT_ONCE)
             seen = _show(reply["receipts"], seen, as_json=as_json)
+            seen = max([seen, *(row["seq"] for row in reply.get("damaged", ()))])
 
 
 @group.command()

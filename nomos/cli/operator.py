@@ -19,6 +19,7 @@ from typing import Annotated, Any, Final, Self
 from urllib.parse import quote, urlencode
 
 import typer
+from rich.text import Text
 
 from nomos._core.echo import MEMBER
 from nomos._core.effects import HttpReply, Send
@@ -26,6 +27,7 @@ from nomos._core.replies import raise_error
 from nomos._io.http import Endpoint, Http
 from nomos._io.urls import checked_url
 from nomos.cli import answers, insecure
+from nomos.cli.console import stderr
 from nomos.cli.operator_key import DEV_KEY_FILE, KEY, KEY_FILE, Key, find_key
 from nomos.errors import (
     AuthenticationError,
@@ -96,6 +98,7 @@ class Operator:
         """GET a path; parameters that are None are left out. `about` as for `post`."""
         found = self._exchange("GET", _with_query(path, query))
         answers.check(found, about)
+        _tell_damaged(found)
         return found
 
     def post(
@@ -228,6 +231,18 @@ def _retold() -> Iterator[None]:
     except Unreachable as error:
         error.args = (str(error).replace("control_plane_url", "--control-url"),)
         raise
+
+
+def _tell_damaged(found: object) -> None:
+    """Say what a listing had to leave out."""
+    damaged = found.get("damaged") if isinstance(found, dict) else None
+    if isinstance(damaged, list) and damaged:
+        names = ", ".join(map(_shown, damaged))
+        stderr.print(Text.assemble(("damaged: ", "bold red"), f"{names} cannot be read any more"))
+
+
+def _shown(damaged: object) -> str:
+    return f"row {damaged.get('seq')}" if isinstance(damaged, dict) else str(damaged)
 
 
 def new_key() -> str:

@@ -167,7 +167,7 @@ class System:
 
         Raises ConfigurationError for a name or a DID that another one has.
         """
-        known = {each.name: each.did for each in await self.store.services.all(DEFAULT)}
+        known = {each.name: each.did for each in (await self.store.services.all(DEFAULT)).found}
         for name, did in dids.items():
             if known.get(name) != did:
                 await services.register(self._ports, DEFAULT, name, did)

@@ -7,6 +7,7 @@ accounts afresh for each request. Each act is on record, with `server` as who di
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -28,6 +29,8 @@ from nomos.server.storage.records import new_receipt_id
 from nomos.server.storage.store import Store
 from nomos.server.storage.tenants import DEFAULT
 
+log = logging.getLogger("nomos.server")
+
 
 @dataclass(frozen=True)
 class Listed:
@@ -40,7 +43,10 @@ class Listed:
 async def listed(data: Path) -> list[Listed]:
     """Return the operators' accounts, the oldest first."""
     async with _opened(data) as store:
-        found = [each for each in await store.apps.all(DEFAULT) if each.role == "operator"]
+        every = await store.apps.all(DEFAULT)
+        for ident in every.damaged:
+            log.error("app %s is damaged and left out; restore the folder from a backup", ident)
+        found = [each for each in every.found if each.role == "operator"]
         accounts = await store.apps.accounts(*(each.app.id for each in found))
         return [Listed(each, lines.persons(accounts, each.app.id)) for each in found]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any, get_args
 
 from fastapi import Request
@@ -54,8 +55,11 @@ async def well_known(ports: Ports, request: Request, caller: ApiKey | None) -> d
 
 
 async def _registered(ports: Ports) -> list[Service]:
-    found = [each for tenant in ports.issuers for each in await ports.store.services.all(tenant)]
-    return [Service(name=each.name, did=each.did, url=each.url, state="active") for each in found]
+    found = [(await ports.store.services.all(tenant)).found for tenant in ports.issuers]
+    return [
+        Service(name=each.name, did=each.did, url=each.url, state="active")
+        for each in chain.from_iterable(found)
+    ]
 
 
 async def healthy(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from nomos.constraints import from_pol
 from nomos.models import Did
 from nomos.server.control.decision import iso
 from nomos.server.control.envelope import Envelope, State, Vote
-from nomos.server.control.messages import Absent, Reply
+from nomos.server.control.messages import DAMAGED, Absent, Reply
 
 
 class AppView(Reply):
@@ -87,6 +87,7 @@ class ApprovalsReply(Reply):
     """Questions to people, the newest first."""
 
     approvals: list[ApprovalView]
+    damaged: list[str] = Field(default=[], description=DAMAGED)
     server_time: str
 
 

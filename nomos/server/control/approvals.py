@@ -27,6 +27,7 @@ from nomos.server.control.ports import Ports
 from nomos.server.control.route import Route
 from nomos.server.redact import redact_text
 from nomos.server.storage.apps import ApiKey
+from nomos.server.storage.damaged import Listed
 from nomos.server.storage.envelope_store import Ballot
 from nomos.server.storage.envelopes import MAX_LISTED
 from nomos.server.storage.records import new_receipt_id
@@ -51,7 +52,7 @@ class DecideRequest(Wire):
 
 async def listed(
     ports: Ports, caller: ApiKey, state: str = "pending", limit: int = DEFAULT_LISTED
-) -> list[dict[str, Any]]:
+) -> Listed[dict[str, Any]]:
     """The questions that an operator sees, in a state or `all`, the newest first."""
     if state not in (*STATES, "all"):
         message = f"state: is one of {', '.join(STATES)} or all"
@@ -59,7 +60,8 @@ async def listed(
     wanted = next((each for each in STATES if each == state), None)
     found = await ports.store.envelopes.listed(caller.tenant, wanted, limit)
     now = int(ports.clock())
-    return [approval_view.view(ports.control_url, each, now) for each in found]
+    views = tuple(approval_view.view(ports.control_url, each, now) for each in found.found)
+    return Listed(views, found.damaged)
 
 
 async def view(ports: Ports, caller: ApiKey, ident: str, *, wait: float = 0) -> dict[str, Any]:
@@ -182,7 +184,11 @@ async def get_list(ports: Ports, request: Request, caller: ApiKey | None) -> dic
     query = _query(request, ("state", "limit"))
     limit = _number(query, "limit", DEFAULT_LISTED, 1, MAX_LISTED)
     found = await listed(ports, caller, query.get("state", "pending"), limit)
-    return {"approvals": found, "serverTime": iso(ports.clock())}
+    return {
+        "approvals": list(found.found),
+        "damaged": list(found.damaged),
+        "serverTime": iso(ports.clock()),
+    }
 
 
 async def get_one(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.server.control import body, credentials, lines, messages, openapi, permissions
 from nomos.server.control.decision import iso
 from nomos.server.control.errors import Refusal, shown
-from nomos.server.control.messages import Absent, Reply, Wire
+from nomos.server.control.messages import DAMAGED, Absent, Reply, Wire
 from nomos.server.control.permissions import Act, Kind, Target
 from nomos.server.control.ports import Ports
 from nomos.server.control.repeats import Repeat
@@ -73,6 +73,7 @@ class AppsReply(Reply):
     """All of the tenant's, the oldest first."""
 
     apps: list[AppReply]
+    damaged: list[str] = Field(default=[], description=DAMAGED)
 
 
 @dataclass(frozen=True)
@@ -177,9 +178,9 @@ async def get_apps(ports: Ports, request: Request, caller: ApiKey | None) -> dic
     """List them."""
     operator = Acting.by(ports, request, caller).operator
     found = await ports.store.apps.all(operator.tenant)
-    return AppsReply(apps=[AppReply(**_members(each)) for each in found]).model_dump(
-        by_alias=True, exclude_none=True
-    )
+    return AppsReply(
+        apps=[AppReply(**_members(each)) for each in found.found], damaged=list(found.damaged)
+    ).model_dump(by_alias=True, exclude_none=True)
 
 
 async def post_disable(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:

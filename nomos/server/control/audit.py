@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from fastapi import Request
 from fastapi.responses import StreamingResponse
+from pydantic import Field
 
 from nomos._core import echo
 from nomos.audit.canonical import MAX_INTEGER
@@ -33,7 +34,7 @@ from nomos.server.control.messages import Reply
 from nomos.server.control.ports import Ports
 from nomos.server.control.route import Route
 from nomos.server.storage.apps import ApiKey
-from nomos.server.storage.records import Row
+from nomos.server.storage.records import Found, Lost, Row
 
 MEDIA_TYPE: Final = "application/x-ndjson"
 MAX_LIMIT: Final = 500
@@ -61,10 +62,20 @@ class KeyEntry(Entry):
     checkpoint: str
 
 
+class DamagedRow(Reply):
+    """A row of the audit log that cannot be read: its number, and the hash that it had."""
+
+    seq: int
+    hash: str
+
+
 class ReceiptsReply(Reply):
     """Rows of the log; `more` says that there are others beyond the last one here."""
 
     receipts: list[Entry]
+    damaged: list[DamagedRow] = Field(
+        default=[], description="Rows that are in these places, and cannot be read any more."
+    )
     more: bool
     server_time: str
 
@@ -104,18 +115,21 @@ async def get_receipts(ports: Ports, request: Request, caller: ApiKey | None) ->
     asked = wanted(request.query_params.multi_items())
     rows = await _rows(ports, caller, asked)
     return ReceiptsReply(
-        receipts=[_entry(row) for row in rows[: asked.limit]],
+        receipts=[_entry(row) for row in rows[: asked.limit] if isinstance(row, Row)],
+        damaged=[_damaged(row) for row in rows[: asked.limit] if isinstance(row, Lost)],
         more=len(rows) > asked.limit,
         server_time=iso(ports.clock()),
     ).model_dump(by_alias=True)
 
 
-async def _rows(ports: Ports, caller: ApiKey, asked: Wanted) -> tuple[Row, ...]:
+async def _rows(ports: Ports, caller: ApiKey, asked: Wanted) -> tuple[Found, ...]:
     """What is asked for, and one more if there is more."""
     tenant, app, limit = caller.tenant, _only(caller), asked.limit + 1
     if asked.tree is not None:
         rows = await ports.store.log.family(tenant, asked.tree)
-        return tuple(row for row in rows if app is None or row.record.app == app)
+        return tuple(
+            row for row in rows if app is None or (isinstance(row, Row) and row.record.app == app)
+        )
     if asked.after is not None:
         return await ports.store.log.following(tenant, asked.after, limit, app=app)
     return await ports.store.rows(tenant, limit, app=app, before=asked.before)
@@ -255,6 +269,11 @@ def _may_see(caller: ApiKey, record: Record) -> bool:
 
 def _entry(row: Row) -> Entry:
     return Entry(row=json.loads(row.link.text), hash=row.link.hash)
+
+
+def _damaged(row: Lost) -> DamagedRow:
+    log.error("row %d of the audit log is damaged; a listing names it", row.link.seq)
+    return DamagedRow(seq=row.link.seq, hash=row.link.hash)
 
 
 async def _keys(ports: Ports, tenant: str) -> list[dict[str, Any]]:

@@ -131,6 +131,9 @@ class Reply(Wire):
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
 
+DAMAGED: Final = "Others that are kept and cannot be read any more, by name."
+
+
 class OpenField(Reply):
     """A policy, and a field that it looks at and that a grant for a service would leave open."""
 

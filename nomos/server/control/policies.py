@@ -21,7 +21,7 @@ from nomos.server import versions
 from nomos.server.control import body, messages, outdated
 from nomos.server.control.decision import iso
 from nomos.server.control.errors import Refusal, shown
-from nomos.server.control.messages import Absent, Problem, Reply, Wire
+from nomos.server.control.messages import DAMAGED, Absent, Problem, Reply, Wire
 from nomos.server.control.outdated import OutdatedGrant
 from nomos.server.control.ports import Ports
 from nomos.server.control.route import Route
@@ -87,6 +87,7 @@ class VersionsReply(Reply):
     """Versions, newest first; those before `before`, if that was asked for."""
 
     policies: list[VersionReply]
+    damaged: list[str] = Field(default=[], description=DAMAGED)
     active: int
     server_time: str
 
@@ -127,7 +128,8 @@ async def get_policies(ports: Ports, request: Request, caller: ApiKey | None) ->
     )
     active = await _active(ports, caller)
     reply = VersionsReply(
-        policies=[VersionReply(**_told(each, active)) for each in found],
+        policies=[VersionReply(**_told(each, active)) for each in found.found],
+        damaged=list(found.damaged),
         active=active.version,
         server_time=iso(ports.clock()),
     )

@@ -47,6 +47,7 @@ from nomos.server.control.ports import Ports
 from nomos.server.control.route import Route
 from nomos.server.pages import routes as pages
 from nomos.server.storage.apps import ApiKey
+from nomos.server.storage.damaged import Damaged
 from nomos.server.storage.database import StorageUnavailable
 
 MAX_KEY: Final = 256
@@ -231,7 +232,9 @@ def _elsewhere(request: Request) -> str:
 async def _unavailable(request: Request, failure: Exception) -> Response:
     """The database failed outside of a decision, such as while a key was looked up."""
     log.error("request %s: %s", request.state.request_id, failure)
-    refusal = errors.unavailable("the server cannot answer at the moment; ask again")
+    damaged = isinstance(failure, Damaged)
+    message = str(failure) if damaged else "the server cannot answer at the moment; ask again"
+    refusal = errors.unavailable(message)
     return _reply(request, refusal.code, refusal.message, headers=refusal.headers)
 
 

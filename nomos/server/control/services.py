@@ -14,7 +14,7 @@ from nomos.models import Did
 from nomos.server.control import body, messages, openapi
 from nomos.server.control.decision import iso
 from nomos.server.control.errors import Refusal, shown
-from nomos.server.control.messages import Reply, Wire
+from nomos.server.control.messages import DAMAGED, Reply, Wire
 from nomos.server.control.ports import Ports
 from nomos.server.control.route import Route
 from nomos.server.storage.apps import ApiKey
@@ -55,6 +55,7 @@ class ServicesReply(Reply):
     """All of the tenant's."""
 
     services: list[ServiceReply]
+    damaged: list[str] = Field(default=[], description=DAMAGED)
 
 
 async def post_service(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
@@ -100,7 +101,9 @@ async def get_services(ports: Ports, request: Request, caller: ApiKey | None) ->
     """List them by name."""
     assert caller is not None, "the table gives this route a role"
     found = await ports.store.services.all(caller.tenant)
-    return ServicesReply(services=[_reply(each) for each in found]).model_dump(by_alias=True)
+    return ServicesReply(
+        services=[_reply(each) for each in found.found], damaged=list(found.damaged)
+    ).model_dump(by_alias=True)
 
 
 def _registered(service: Service, by: str | None, request_id: str | None, now: float) -> Record:

@@ -22,6 +22,7 @@ from nomos.server.control.messages import Reply
 from nomos.server.control.ports import Ports
 from nomos.server.control.route import Route
 from nomos.server.storage.apps import ApiKey
+from nomos.server.storage.damaged import Listed
 
 MAX_LIMIT: Final = 50
 LIMIT: Final = 10
@@ -31,6 +32,8 @@ RECORDS: Final = 10_000
 RECORDS_IN_LIST: Final = 2_000
 """The same when many families are listed."""
 
+DAMAGED_ROWS: Final = "Rows of the audit log that belong here and cannot be read any more."
+
 _NUMBER: Final = re.compile(r"[0-9]{1,4}")
 
 
@@ -38,6 +41,7 @@ class SwarmsReply(Reply):
     """The families in which something was handed on lately, the latest first."""
 
     swarms: list[Summary]
+    damaged: list[str] = Field(default=[], description=DAMAGED_ROWS)
     server_time: str
 
 
@@ -45,6 +49,7 @@ class SwarmReply(Swarm):
     """One family with its members; `others` are families that the same name would be found in."""
 
     others: list[Did] = Field(default_factory=list, description="Their root agents.")
+    damaged: list[str] = Field(default=[], description=DAMAGED_ROWS)
     server_time: str
 
 
@@ -53,9 +58,11 @@ async def get_swarms(ports: Ports, request: Request, caller: ApiKey | None) -> d
     assert caller is not None, "the table gives this route a role"
     limit = _limit(request.query_params.multi_items())
     roots = await ports.store.swarms.roots(caller.tenant, limit)
-    swarms = [await _swarm(ports, caller.tenant, root, RECORDS_IN_LIST) for root in roots]
+    found = [await _swarm(ports, caller.tenant, root, RECORDS_IN_LIST) for root in roots]
     reply = SwarmsReply(
-        swarms=[swarm.summary() for swarm in swarms], server_time=iso(ports.clock())
+        swarms=[swarm.summary() for swarm, _ in found],
+        damaged=[row for _, damaged in found for row in damaged],
+        server_time=iso(ports.clock()),
     )
     return reply.model_dump(by_alias=True, exclude_none=True)
 
@@ -71,22 +78,28 @@ async def get_swarm(ports: Ports, request: Request, caller: ApiKey | None) -> di
             f"no agent, receipt, delegation or label {shown(ident)} is on record in any swarm",
         )
     root, *others = roots
-    swarm = await _swarm(ports, caller.tenant, root, RECORDS)
-    reply = SwarmReply(**dict(swarm), others=others[:MAX_LIMIT], server_time=iso(ports.clock()))
+    swarm, damaged = await _swarm(ports, caller.tenant, root, RECORDS)
+    reply = SwarmReply(
+        **dict(swarm),
+        others=others[:MAX_LIMIT],
+        damaged=list(damaged),
+        server_time=iso(ports.clock()),
+    )
     return reply.as_json()
 
 
-async def _swarm(ports: Ports, tenant: str, root: str, limit: int) -> Swarm:
+async def _swarm(ports: Ports, tenant: str, root: str, limit: int) -> tuple[Swarm, tuple[str, ...]]:
+    """A family, and the rows of it that cannot be read."""
     records = await ports.store.swarms.records(tenant, root, limit)
-    return await asyncio.to_thread(_gathered, root, records, limit)
+    return await asyncio.to_thread(_gathered, root, records, limit), records.damaged
 
 
-def _gathered(root: str, records: Sequence[Record], limit: int) -> Swarm:
+def _gathered(root: str, records: Listed[Record], limit: int) -> Swarm:
     families = Families()
-    for record in records:
+    for record in records.found:
         families.add(record)
-    own = sum(record.kind != "revocation" for record in records)
-    return families.swarm(root, complete=own < limit)
+    own = sum(record.kind != "revocation" for record in records.found)
+    return families.swarm(root, complete=own < limit and not records.damaged)
 
 
 def _limit(query: Sequence[tuple[str, str]]) -> int:

@@ -43,17 +43,18 @@ async def show_queue(ports: Ports, request: Request) -> Response:
     if visit.session is None:
         return _sign_in(request, HOME)
     caller = browser.acting(visit.session)
-    pending = await approvals.listed(ports, caller, "pending", MOST_PENDING + 1)
-    pending.sort(key=lambda item: str(item["expiresAt"]))
+    waiting = await approvals.listed(ports, caller, "pending", MOST_PENDING + 1)
+    pending = sorted(waiting.found, key=lambda item: str(item["expiresAt"]))
     latest = await approvals.listed(ports, caller, "all", MOST_PENDING + MOST_RECENT)
     now = ports.clock()
-    recent = [_whole(item, now) for item in latest if item["state"] != "pending"]
+    recent = [_whole(item, now) for item in latest.found if item["state"] != "pending"]
     return page(
         "queue.html",
         visit,
         pending=[_whole(item, now) for item in pending[:MOST_PENDING]],
         more=len(pending) > MOST_PENDING,
         recent=recent[:MOST_RECENT],
+        damaged=sorted({*waiting.damaged, *latest.damaged}),
         now=now,
     )
 

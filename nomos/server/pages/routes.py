@@ -21,6 +21,7 @@ from nomos.server.pages.login import show_login, sign_in, sign_out
 from nomos.server.pages.questions import answer, show_question, show_queue
 from nomos.server.pages.render import STYLE_PATH, failure, redirect, style
 from nomos.server.storage.apps import ApiKey
+from nomos.server.storage.damaged import Damaged
 from nomos.server.storage.database import StorageUnavailable
 
 log = logging.getLogger("nomos.server")
@@ -38,7 +39,9 @@ def _shown(handler: Page) -> Handler:
             found = Refusal("invalid_request", str(invalid))
         except StorageUnavailable as unavailable:
             log.error("request %s: %s", request.state.request_id, unavailable)  # noqa: TRY400
-            found = errors.unavailable("Nothing was decided. Try again in a moment")
+            damaged = isinstance(unavailable, Damaged)
+            message = str(unavailable) if damaged else "Nothing was decided. Try again in a moment"
+            found = errors.unavailable(message)
         except ClientDisconnect:
             raise
         except Exception:

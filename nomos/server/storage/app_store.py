@@ -13,7 +13,8 @@ from nomos.errors import NomosError
 from nomos.server.control.lines import Accounts
 from nomos.server.storage import apps as aggregate
 from nomos.server.storage import records
-from nomos.server.storage.apps import ApiKey, App, Role
+from nomos.server.storage.apps import ROLES, ApiKey, App, Role
+from nomos.server.storage.damaged import Listed, listed, one, one_of, texts
 from nomos.server.storage.database import Database
 from nomos.server.storage.idents import new_ident
 from nomos.server.storage.tables import agents, api_keys, apps, login_links, sessions
@@ -46,7 +47,7 @@ class Apps:
         self._database = database
         self._clock = clock
 
-    async def all(self, tenant: str) -> tuple[Registered, ...]:
+    async def all(self, tenant: str) -> Listed[Registered]:
         """The tenant's apps, the oldest first."""
         return await self._database.read(lambda connection: _all(connection, tenant))
 
@@ -185,15 +186,14 @@ def _add_key(connection: Connection, key: ApiKey, now: int) -> None:
     aggregate.add_key(connection, new_ident("key", now * 1000), key, now)
 
 
-def _all(connection: Connection, tenant: str) -> tuple[Registered, ...]:
+def _all(connection: Connection, tenant: str) -> Listed[Registered]:
     wanted = _SELECT.where(apps.c.tenant == tenant).order_by(apps.c.created_at, apps.c.id)
-    return tuple(map(_read, connection.execute(wanted)))
+    return listed(connection, wanted, apps.c.id, lambda rows: map(_read, rows))
 
 
 def _find(connection: Connection, tenant: str, ident: str) -> Registered | None:
     wanted = _SELECT.where(apps.c.tenant == tenant, apps.c.id == ident)
-    row = connection.execute(wanted).first()
-    return None if row is None else _read(row)
+    return one(connection, wanted, lambda rows: map(_read, rows), f"app {ident}")
 
 
 _SELECT = sa.select(apps, api_keys.c.role, api_keys.c.covers).join(
@@ -204,4 +204,4 @@ _SELECT = sa.select(apps, api_keys.c.role, api_keys.c.covers).join(
 def _read(row: sa.Row[tuple[object, ...]]) -> Registered:
     confirmed = (row.confirmed_at, row.confirmed_by)
     app = App(row.id, row.tenant, row.name, row.created_at, row.owner, *confirmed)
-    return Registered(app, row.role, tuple(row.covers), row.disabled_at)
+    return Registered(app, one_of(row.role, ROLES), texts(row.covers), row.disabled_at)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from nomos.errors import NomosError
 from nomos.server.control.lines import Account
+from nomos.server.storage.damaged import check, naming, one_of, texts
 from nomos.server.storage.tables import agents, api_keys, apps
 
 Role = Literal["agent", "operator", "auditor"]
+
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 EVERY_ROLE: Final = "*"
 
@@ -84,17 +87,21 @@ _KEYS_OF_APP = (
 
 def keys_of(connection: Connection, app: str) -> tuple[ApiKey, ...]:
     """All API keys of `app`; none for an app that does not exist."""
-    return tuple(
-        ApiKey(
-            app=row.app,
-            tenant=row.tenant,
-            role=row.role,
-            secret_hash=row.secret_hash,
-            disabled=row.disabled_at is not None,
-            covers=tuple(row.covers),
-            shown_to=row.shown_to,
-        )
-        for row in connection.execute(_KEYS_OF_APP, {"app": app})
+    with naming(f"the API key of {app}"):
+        rows = connection.execute(_KEYS_OF_APP, {"app": app}).all()
+        return tuple(_key(row) for row in rows)
+
+
+def _key(row: Any) -> ApiKey:
+    check(row, _KEYS_OF_APP)
+    return ApiKey(
+        app=row.app,
+        tenant=row.tenant,
+        role=one_of(row.role, ROLES),
+        secret_hash=row.secret_hash,
+        disabled=row.disabled_at is not None,
+        covers=texts(row.covers),
+        shown_to=row.shown_to,
     )
 
 
@@ -136,7 +143,8 @@ def ways_in(connection: Connection, tenant: str) -> frozenset[str]:
         .join(api_keys, api_keys.c.app == apps.c.id)
         .where(apps.c.tenant == tenant, apps.c.disabled_at.is_(None), api_keys.c.role == "operator")
     )
-    return frozenset(row.id for row in connection.execute(wanted) if EVERY_ROLE in row.covers)
+    rows = connection.execute(wanted)
+    return frozenset(row.id for row in rows if EVERY_ROLE in texts(row.covers))
 
 
 def check_way_in(connection: Connection, tenant: str, app: str) -> None:

@@ -7,9 +7,9 @@ what decided at any time can be read later.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal, get_args
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -17,11 +17,14 @@ from sqlalchemy.engine import Connection
 from nomos.audit.record import Record
 from nomos.policy.bundle import Source
 from nomos.server.storage import records
+from nomos.server.storage.damaged import Listed, Rows, listed, one, one_of, texts
 from nomos.server.storage.database import Database
 from nomos.server.storage.tables import activations, bundles
 
 Origin = Literal["file", "api"]
 """`file`: read when a server started; `api`: put while it ran."""
+
+ORIGINS: Final[tuple[Origin, ...]] = get_args(Origin)
 
 Act = Literal["put", "activate", "rollback"]
 
@@ -142,16 +145,14 @@ class Policies:
         """One version of the tenant."""
         return await self._database.read(lambda connection: _find(connection, tenant, number))
 
-    async def listed(
-        self, tenant: str, limit: int, before: int | None = None
-    ) -> tuple[Version, ...]:
+    async def listed(self, tenant: str, limit: int, before: int | None = None) -> Listed[Version]:
         """The tenant's versions, newest first; those before a number, if so asked."""
         wanted = bundles.select().where(bundles.c.tenant == tenant)
         if before is not None:
             wanted = wanted.where(bundles.c.version < before)
         wanted = wanted.order_by(bundles.c.version.desc()).limit(limit)
         return await self._database.read(
-            lambda connection: tuple(map(_read, connection.execute(wanted)))
+            lambda connection: listed(connection, wanted, bundles.c.version, _versions)
         )
 
     async def active(self, tenant: str) -> Activation | None:
@@ -180,13 +181,14 @@ class Policies:
 
 def _of_hash(connection: Connection, tenant: str, digest: str) -> Sequence[Version]:
     wanted = bundles.select().where(bundles.c.tenant == tenant, bundles.c.hash == digest)
-    return [_read(row) for row in connection.execute(wanted.order_by(bundles.c.version))]
+    # One that is damaged is not the same content as any other.
+    wanted = wanted.order_by(bundles.c.version)
+    return listed(connection, wanted, bundles.c.version, _versions).found
 
 
 def _find(connection: Connection, tenant: str, number: int) -> Version | None:
     wanted = bundles.select().where(bundles.c.tenant == tenant, bundles.c.version == number)
-    row = connection.execute(wanted).first()
-    return None if row is None else _read(row)
+    return one(connection, wanted, _versions, f"version {number} of the policies")
 
 
 def _last(connection: Connection, tenant: str) -> Activation | None:
@@ -197,8 +199,8 @@ def _last(connection: Connection, tenant: str) -> Activation | None:
 
 def _last_from_files(connection: Connection, tenant: str) -> Version | None:
     wanted = bundles.select().where(bundles.c.tenant == tenant, bundles.c.origin == "file")
-    row = connection.execute(wanted.order_by(bundles.c.version.desc()).limit(1)).first()
-    return None if row is None else _read(row)
+    wanted = wanted.order_by(bundles.c.version.desc())
+    return one(connection, wanted, _versions, "the newest version of the policies from files")
 
 
 def _add(connection: Connection, who: Who, content: Content, origin: Origin) -> Version:
@@ -229,7 +231,13 @@ def _activate(
     return done
 
 
+def _versions(rows: Rows) -> Iterable[Version]:
+    return map(_read, rows)
+
+
 def _read(row: sa.Row[tuple[Any, ...]]) -> Version:
-    sources = tuple(Source(name, text) for name, text in row.sources)
-    content = Content(row.hash, sources, dict(row.facts))
-    return Version(row.version, content, row.origin, row.put_at, row.put_by)
+    sources = tuple(Source(*texts([name, text])) for name, text in row.sources)
+    facts = dict(row.facts)
+    texts([*facts.values()])
+    content = Content(row.hash, sources, facts)
+    return Version(row.version, content, one_of(row.origin, ORIGINS), row.put_at, row.put_by)

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 from nomos.audit.chain import Head, Link, Log
 from nomos.server.storage import logs, records
 from nomos.server.storage.database import Database
-from nomos.server.storage.records import Row
+from nomos.server.storage.records import Found
 from nomos.server.storage.tables import checkpoints
 
 AUDIT: Final[Log] = "audit"
@@ -56,16 +56,19 @@ def newest(connection: Connection, tenant: str, log: Log) -> Kept | None:
 def between(
     connection: Connection, tenant: str, log: Log, after: int, until: int
 ) -> dict[int, str]:
-    """The checkpoints over rows after one number and up to another."""
+    """The checkpoints over rows after one number and up to another.
+
+    One that is no text any more is left out: others, and the end's, prove the same rows.
+    """
     rows = connection.execute(
-        sa.select(checkpoints.c.seq, checkpoints.c.token).where(
+        sa.select(checkpoints.c.seq, sa.cast(checkpoints.c.token, sa.LargeBinary)).where(
             checkpoints.c.tenant == tenant,
             checkpoints.c.log == log,
             checkpoints.c.seq > after,
             checkpoints.c.seq <= until,
         )
     )
-    return {row.seq: row.token for row in rows}
+    return {seq: token.decode() for seq, token in rows if token.isascii()}
 
 
 class AuditLog:
@@ -91,13 +94,13 @@ class AuditLog:
 
     async def following(
         self, tenant: str, seq: int, limit: int, *, app: str | None = None
-    ) -> tuple[Row, ...]:
+    ) -> tuple[Found, ...]:
         """The records after number `seq`, oldest first; of one app, if so asked."""
         return await self._database.read(
             lambda connection: records.following(connection, tenant, seq, limit, app=app)
         )
 
-    async def family(self, tenant: str, ident: str) -> tuple[Row, ...]:
+    async def family(self, tenant: str, ident: str) -> tuple[Found, ...]:
         """What led to this record and all that came of that, oldest first."""
         return await self._database.read(
             lambda connection: records.family(connection, tenant, ident)

@@ -26,6 +26,7 @@ from sqlalchemy import exc
 from sqlalchemy.engine import Connection, Engine
 
 from nomos.server.storage.anchor import Mark
+from nomos.server.storage.damaged import Damaged, undecodable
 from nomos.server.storage.engine import damaged, open_reader, open_writer
 from nomos.server.storage.failures import StorageClosed, StorageLost, StorageUnavailable
 from nomos.server.storage.keeping import Keeping
@@ -225,6 +226,8 @@ class Database:
         if damaged(failure):
             self.lost(DAMAGED)
             return StorageLost(DAMAGED)
+        if undecodable(failure):
+            return Damaged()
         origin = getattr(failure, "orig", None)
         return StorageUnavailable(f"the database failed: {type(origin or failure).__name__}")
 
@@ -295,7 +298,9 @@ def commit(held: Held, works: Sequence[Work[Any]]) -> list[Outcome]:
             outcomes = [Outcome(work(connection)) for work in works]
     except (exc.OperationalError, StorageLost) as failure:
         # The disk is full, the file is locked or gone: trying one by one would fail as often.
-        return [Outcome(error=failure)] * len(works)
+        if len(works) == 1 or not undecodable(failure):
+            return [Outcome(error=failure)] * len(works)
+        return [commit(held, [work])[0] for work in works]
     except Exception as failure:  # noqa: BLE001 (handed to whoever asked for this work)
         if len(works) == 1:
             return [Outcome(error=failure)]

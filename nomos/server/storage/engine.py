@@ -7,6 +7,7 @@ write lock at their start, so none fails half way because another got there firs
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import time
@@ -16,6 +17,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine
+
+from nomos.server.storage.damaged import Damaged
 
 FILE: Final = "nomos.db"
 BUSY_SECONDS: Final = 5.0
@@ -28,6 +31,16 @@ PRIMARY_CODE: Final = 0xFF
 HIDE: Final = {"hide_parameters": True}
 
 
+def _from_json(text: str | bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (RecursionError, TypeError, ValueError):
+        raise Damaged from None
+
+
+_OPTIONS: Final[dict[str, Any]] = {**HIDE, "json_deserializer": _from_json}
+
+
 def open_writer(folder: Path) -> Engine:
     """The engine for everything that changes rows: one connection, used by one thread."""
     return open_file(folder / FILE)
@@ -36,14 +49,15 @@ def open_writer(folder: Path) -> Engine:
 def open_file(path: Path) -> Engine:
     """The same for a file of any name."""
     _create_private(path)
-    engine = sa.create_engine(_url(path), pool_size=1, max_overflow=0, **HIDE)
+    engine = sa.create_engine(_url(path), pool_size=1, max_overflow=0, **_OPTIONS)
     _configure(engine, begin="BEGIN IMMEDIATE", pragmas=("synchronous=FULL",))
     return engine
 
 
 def open_reader(folder: Path, connections: int) -> Engine:
     """The engine for everything else; it cannot change a row even by mistake."""
-    engine = sa.create_engine(_url(folder / FILE), pool_size=connections, max_overflow=0, **HIDE)
+    url = _url(folder / FILE)
+    engine = sa.create_engine(url, pool_size=connections, max_overflow=0, **_OPTIONS)
     _configure(engine, begin="BEGIN", pragmas=("query_only=ON",))
     return engine
 

@@ -23,6 +23,7 @@ from nomos.server.control import envelope as rules
 from nomos.server.control import lines
 from nomos.server.control.envelope import Envelope, Objection, State, Vote
 from nomos.server.storage import apps, envelopes, idempotency, records, revocations
+from nomos.server.storage.damaged import Listed
 from nomos.server.storage.database import Database
 from nomos.server.storage.envelopes import Standing
 from nomos.server.storage.idempotency import StoredAnswer
@@ -69,7 +70,7 @@ class Envelopes:
             lambda connection: envelopes.find(connection, tenant, ident)
         )
 
-    async def listed(self, tenant: str, state: State | None, limit: int) -> tuple[Envelope, ...]:
+    async def listed(self, tenant: str, state: State | None, limit: int) -> Listed[Envelope]:
         """The tenant's envelopes in a state, or all, the newest first."""
         now = int(self._clock())
         return await self._database.read(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, Literal
 
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ from nomos.server.control import envelope as rules
 from nomos.server.control import lines
 from nomos.server.control.envelope import Envelope, State, Vote
 from nomos.server.storage import apps as apps_
+from nomos.server.storage.damaged import Listed, Rows, listed, naming, one, raw_truth, texts, truth
 from nomos.server.storage.tables import apps, envelopes, votes
 from nomos.server.storage.tables import revocations as revoked
 
@@ -46,7 +48,12 @@ _SHOWN: Final = sa.select(
     sa.exists().where(revoked.c.id == envelopes.c.id).label("revoked"),
 ).select_from(envelopes.outerjoin(apps, apps.c.id == envelopes.c.app))
 _VOTES: Final = (
-    sa.select(votes, apps.c.name, apps.c.disabled_at)
+    sa.select(
+        *(column for column in votes.c if column.name != "approve"),
+        raw_truth(votes.c.approve),
+        apps.c.name,
+        apps.c.disabled_at,
+    )
     .select_from(votes.outerjoin(apps, apps.c.id == votes.c.operator))
     .where(votes.c.envelope.in_(sa.bindparam("ids", expanding=True)))
     .order_by(votes.c.at, votes.c.operator)
@@ -56,12 +63,12 @@ _VOTES: Final = (
 def find(connection: Connection, tenant: str, ident: str) -> Envelope | None:
     """One envelope of the tenant, with its votes."""
     wanted = _SHOWN.where(envelopes.c.id == ident, envelopes.c.tenant == tenant)
-    return next(iter(_read(connection, wanted)), None)
+    return one(connection, wanted, partial(_made, connection), f"approval {ident}")
 
 
 def newest(
     connection: Connection, tenant: str, state: State | None, limit: int, now: int
-) -> tuple[Envelope, ...]:
+) -> Listed[Envelope]:
     """The tenant's envelopes that are in `state` at `now`, or all, the newest first."""
     wanted = _SHOWN.where(envelopes.c.tenant == tenant)
     if state is not None:
@@ -69,7 +76,8 @@ def newest(
     order = (envelopes.c.created_at.desc(), envelopes.c.id.desc())
     if state == "pending":  # what is left out must not be what expires first
         order = (envelopes.c.expires_at.asc(), envelopes.c.id.asc())
-    return _read(connection, wanted.order_by(*order).limit(min(limit, MAX_LISTED)))
+    wanted = wanted.order_by(*order).limit(min(limit, MAX_LISTED))
+    return listed(connection, wanted, envelopes.c.id, partial(_made, connection))
 
 
 def stand(connection: Connection, draft: Envelope, now: int) -> Standing:
@@ -80,7 +88,9 @@ def stand(connection: Connection, draft: Envelope, now: int) -> Standing:
     latest = same.where(envelopes.c.created_at <= now + rules.AHEAD_SECONDS).order_by(
         envelopes.c.created_at.desc(), envelopes.c.id.desc()
     )
-    candidates = _read(connection, latest.limit(MAX_CANDIDATES))
+    with naming("an approval that was asked for before"):
+        rows = connection.execute(latest.limit(MAX_CANDIDATES)).all()
+        candidates = _made(connection, rows)
     # What people said of exactly this question comes before what they said of another like it.
     given = [found for found in candidates if found.state_at(now) == "approved"]
     denied = _denied(connection, draft, now)
@@ -236,11 +246,13 @@ def _in_state(state: State, now: int) -> sa.ColumnElement[bool]:
     return sa.and_(column == state, ~taken_back, alive)
 
 
-def _read(connection: Connection, wanted: sa.Select[Any]) -> tuple[Envelope, ...]:
-    rows = connection.execute(wanted).mappings().all()
-    cast = _votes(connection, [row["id"] for row in rows])
-    askers = _askers(connection, {row["app"] for row in rows})
-    return tuple(_envelope(row, cast.get(row["id"], ()), askers[row["app"]]) for row in rows)
+def _made(connection: Connection, rows: Rows) -> tuple[Envelope, ...]:
+    cast = _votes(connection, [row.id for row in rows])
+    askers = _askers(connection, {row.app for row in rows})
+    return tuple(
+        _envelope(row._mapping, cast.get(row.id, ()), askers[row.app])  # noqa: SLF001 (public)
+        for row in rows
+    )
 
 
 def _askers(connection: Connection, idents: Collection[str]) -> dict[str, tuple[str, ...]]:
@@ -258,8 +270,8 @@ def _votes(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[Vote, 
     for row in rows:
         vote = Vote(
             operator=row.operator,
-            approve=row.approve,
-            roles=tuple(row.roles),
+            approve=truth(row.approve),
+            roles=texts(row.roles),
             at=row.at,
             reason=row.reason,
             name=row.name or "",
@@ -273,6 +285,8 @@ def _votes(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[Vote, 
 
 def _envelope(row: Mapping[Any, Any], cast: tuple[Vote, ...], askers: tuple[str, ...]) -> Envelope:
     question = row["question"]
+    if rules.fingerprint(question["bound"]) != row["fingerprint"]:
+        raise ValueError("a question that is not the one that was asked")
     return Envelope(
         id=row["id"],
         tenant=row["tenant"],
@@ -282,8 +296,8 @@ def _envelope(row: Mapping[Any, Any], cast: tuple[Vote, ...], askers: tuple[str,
         bound=question["bound"],
         sent=question.get("sent"),
         purpose=question.get("purpose"),
-        roles=tuple(row["roles"]),
-        policies=tuple(row["policies"]),
+        roles=texts(row["roles"]),
+        policies=texts(row["policies"]),
         reason=row["reason"],
         receipt_id=row["receipt_id"],
         created_at=row["created_at"],

@@ -13,6 +13,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from nomos.server.storage.damaged import naming
 from nomos.server.storage.tables import idempotency
 
 KEPT_SECONDS: Final = 24 * 3600
@@ -88,8 +89,9 @@ def _inserted(connection: Connection, stored: StoredAnswer) -> bool:
 
 
 def _find(connection: Connection, app: str, key: str) -> StoredAnswer | None:
-    row = connection.execute(_FIND, {"app_": app, "key_": key}).mappings().first()
-    return None if row is None else StoredAnswer(**row)
+    with naming("the answer that was kept for this idempotency key"):
+        row = connection.execute(_FIND, {"app_": app, "key_": key}).mappings().first()
+        return None if row is None else StoredAnswer(**row)
 
 
 def _kept(stored: StoredAnswer, now: int) -> bool:

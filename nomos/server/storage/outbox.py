@@ -8,6 +8,7 @@ the process that claimed it has died. Rows that are settled are kept for a week 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from typing import Any, Final, Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from nomos.server.storage.damaged import listed
 from nomos.server.storage.database import Database
 from nomos.server.storage.idents import new_ident
 from nomos.server.storage.tables import outbox
@@ -27,6 +29,8 @@ PRUNED_AT_ONCE: Final = 256
 MAX_ERROR: Final = 500
 FARTHEST_SECONDS: Final = 15 * 60
 """More than the longest lease and the longest pause between two tries."""
+
+log = logging.getLogger("nomos.server")
 
 _OPEN = sa.and_(outbox.c.delivered_at.is_(None), outbox.c.failed_at.is_(None))
 _LATE = sa.or_(
@@ -97,15 +101,27 @@ def add(
 
 
 def claim(connection: Connection, now: int, lease: int, count: int) -> tuple[Message, ...]:
-    """Take up to `count` messages that are due; nobody else gets them for `lease` seconds."""
+    """Take up to `count` messages that are due; nobody else gets them for `lease` seconds.
+
+    One that is damaged has failed: it must not stand in the way of the others.
+    """
     taken = []
-    for row in connection.execute(_DUE, {"now": now, "count": count}).all():
+    due = listed(connection, _DUE, outbox.c.id, list, {"now": now, "count": count})
+    for ident in due.damaged:
+        log.error("message %s of the webhook is damaged, and is not delivered", ident)
+        _drop(connection, ident, now)
+    for row in due.found:
         match = {"id_": row.id, "tried": row.tries, "was": row.next_at, "until": now + lease}
         if connection.execute(_CLAIM, match).rowcount == 1:
             taken.append(
                 Message(row.id, row.tenant, row.event, row.body, row.created_at, row.tries + 1)
             )
     return tuple(taken)
+
+
+def _drop(connection: Connection, ident: str, now: int) -> None:
+    failed = {"failed_at": now, "error": "it is damaged"}
+    connection.execute(outbox.update().where(outbox.c.id == ident, _OPEN).values(**failed))
 
 
 def prune(connection: Connection, now: int) -> None:

@@ -20,6 +20,7 @@ from nomos.audit.chain import Link
 from nomos.audit.record import Kind, Record
 from nomos.server.redact import redact
 from nomos.server.storage import logs
+from nomos.server.storage.damaged import Damaged, naming
 from nomos.server.storage.idents import new_ident
 from nomos.server.storage.tables import records
 
@@ -34,6 +35,15 @@ MAX_FAMILY: Final = 500
 
 _INSERT: Final = records.insert()
 
+_LINK: Final = (
+    records.c.seq,
+    sa.cast(records.c.hash, sa.LargeBinary).label("hash"),
+    sa.cast(records.c.text, sa.LargeBinary).label("text"),
+)
+"""A row of the log. Texts are read as bytes: one that is no UTF-8 must not end the reading."""
+
+_SELECT: Final = sa.select(*_LINK)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -41,6 +51,16 @@ class Row:
 
     record: Record
     link: Link
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A row that is damaged: its place in the log, and no text."""
+
+    link: Link
+
+
+Found = Row | Lost
 
 
 def new_receipt_id(at: int) -> str:
@@ -75,10 +95,17 @@ def add(connection: Connection, record: Record) -> Link:
 
 
 def find(connection: Connection, tenant: str, ident: str) -> Row | None:
-    """The record of that id, if it is the tenant's."""
-    wanted = records.select().where(records.c.id == ident, records.c.tenant == tenant)
+    """The record of that id, if it is the tenant's. Raises Damaged if it cannot be read."""
+    wanted = _SELECT.where(records.c.id == ident, records.c.tenant == tenant)
     row = connection.execute(wanted).first()
-    return None if row is None else _read(row)
+    return None if row is None else whole(_read(row))
+
+
+def whole(found: Found) -> Row:
+    """The row, if it can be read. Raises Damaged, naming it."""
+    if isinstance(found, Lost):
+        raise Damaged(f"row {found.link.seq} of the audit log")
+    return found
 
 
 def newest(
@@ -88,9 +115,9 @@ def newest(
     *,
     app: str | None = None,
     before: int | None = None,
-) -> tuple[Row, ...]:
+) -> tuple[Found, ...]:
     """The tenant's latest records, newest first; of one app, or before a row, if so asked."""
-    wanted = records.select().where(records.c.tenant == tenant)
+    wanted = _SELECT.where(records.c.tenant == tenant)
     if app is not None:
         wanted = wanted.where(records.c.app == app)
     if before is not None:
@@ -100,29 +127,25 @@ def newest(
 
 
 def after(connection: Connection, tenant: str, seq: int, limit: int) -> tuple[Link, ...]:
-    """The rows that follow number `seq`, in order; one that is damaged has no text.
-
-    Texts are read as bytes: one that is no UTF-8 must not end the reading.
-    """
+    """The rows that follow number `seq`, in order; one that is damaged has no text."""
     wanted = (
-        sa.select(records.c.seq, records.c.hash, sa.cast(records.c.text, sa.LargeBinary))
-        .where(records.c.tenant == tenant, records.c.seq > seq)
+        _SELECT.where(records.c.tenant == tenant, records.c.seq > seq)
         .order_by(records.c.seq)
         .limit(limit)
     )
-    return tuple(_link(*row) for row in connection.execute(wanted))
+    return tuple(_link(row) for row in connection.execute(wanted))
 
 
-def _link(seq: int, hash_: str, text: bytes) -> Link:
-    whole = hashlib.sha256(text).hexdigest() == hash_
-    return Link(seq, hash_, text.decode() if whole else "")
+def _link(row: sa.Row[tuple[int, bytes, bytes]]) -> Link:
+    fits = hashlib.sha256(row.text).hexdigest().encode() == row.hash
+    return Link(row.seq, row.hash.decode(errors="replace"), row.text.decode() if fits else "")
 
 
 def following(
     connection: Connection, tenant: str, seq: int, limit: int, *, app: str | None = None
-) -> tuple[Row, ...]:
+) -> tuple[Found, ...]:
     """The records after number `seq`, oldest first; of one app, if so asked."""
-    wanted = records.select().where(records.c.tenant == tenant, records.c.seq > seq)
+    wanted = _SELECT.where(records.c.tenant == tenant, records.c.seq > seq)
     if app is not None:
         wanted = wanted.where(records.c.app == app)
     rows = connection.execute(wanted.order_by(records.c.seq).limit(limit))
@@ -131,19 +154,19 @@ def following(
 
 def of_root(
     connection: Connection, tenant: str, root: str, limit: int, *, links: bool = False
-) -> tuple[Row, ...]:
+) -> tuple[Found, ...]:
     """The latest records of what began with the agent `root`, newest first; or of links alone."""
-    wanted = records.select().where(records.c.tenant == tenant, records.c.root == root)
+    wanted = _SELECT.where(records.c.tenant == tenant, records.c.root == root)
     if links:
         wanted = wanted.where(records.c.kind == sa.literal_column("'delegation'"))
     rows = connection.execute(wanted.order_by(records.c.seq.desc()).limit(limit))
     return tuple(map(_read, rows))
 
 
-def made_at(connection: Connection, tenant: str, kind: Kind, at: int) -> tuple[Row, ...]:
+def made_at(connection: Connection, tenant: str, kind: Kind, at: int) -> tuple[Found, ...]:
     """The tenant's records of one kind that were made in one millisecond."""
     first, after = (new_ident("evt", moment, lambda _: 0) for moment in (at, at + 1))
-    wanted = records.select().where(
+    wanted = _SELECT.where(
         records.c.id >= first,
         records.c.id < after,
         records.c.tenant == tenant,
@@ -152,21 +175,23 @@ def made_at(connection: Connection, tenant: str, kind: Kind, at: int) -> tuple[R
     return tuple(map(_read, connection.execute(wanted)))
 
 
-def family(connection: Connection, tenant: str, ident: str) -> tuple[Row, ...]:
-    """What led to this record and all that came of that, oldest first; `MAX_FAMILY` at most."""
+def family(connection: Connection, tenant: str, ident: str) -> tuple[Found, ...]:
+    """What led to this record and all that came of that, oldest first; `MAX_FAMILY` at most.
+
+    What came of a damaged record is left out with it, for nothing says its id for certain.
+    """
     first = _first(connection, tenant, ident)
     if first is None:
         return ()
-    known, generation = {first.record.id: first}, [first.record.id]
+    known: dict[int, Found] = {first.link.seq: first}
+    generation = [first.record.id]
     while generation and len(known) < MAX_FAMILY:
-        wanted = records.select().where(
-            records.c.tenant == tenant, records.c.parent.in_(generation)
-        )
+        wanted = _SELECT.where(records.c.tenant == tenant, records.c.parent.in_(generation))
         rows = connection.execute(wanted.order_by(records.c.seq).limit(MAX_FAMILY))
-        children = {child.record.id: child for child in map(_read, rows)}
-        generation = [name for name in children if name not in known]
-        known |= children
-    return tuple(sorted(known.values(), key=lambda row: row.link.seq))[:MAX_FAMILY]
+        new = [child for child in map(_read, rows) if child.link.seq not in known]
+        generation = [child.record.id for child in new if isinstance(child, Row)]
+        known |= {child.link.seq: child for child in new}
+    return tuple(known[seq] for seq in sorted(known))[:MAX_FAMILY]
 
 
 def _first(connection: Connection, tenant: str, ident: str) -> Row | None:
@@ -180,18 +205,18 @@ def _first(connection: Connection, tenant: str, ident: str) -> Row | None:
     return row
 
 
-def of_cid(connection: Connection, tenant: str, cid: str) -> Row | None:
-    """What is recorded of the delegation `cid`: the decision that signed it, or its first use.
+def apps_of_cid(connection: Connection, tenant: str, cid: str) -> tuple[str | None, ...]:
+    """Whose the delegation `cid` is, by the decision that signed it, or its first use.
 
-    The issuer signs decisions; what an agent signed is known once it was used.
+    The issuer signs decisions; what an agent signed is known once it was used. Read from columns,
+    so that a delegation can be revoked whose record is damaged.
     """
-    wanted = records.select().where(
+    wanted = sa.select(records.c.app).where(
         records.c.cid == cid,
         records.c.tenant == tenant,
         records.c.kind.in_(("decision", "delegation")),
     )
-    row = connection.execute(wanted.order_by(records.c.seq)).first()
-    return None if row is None else _read(row)
+    return tuple(connection.scalars(wanted.order_by(records.c.seq)))
 
 
 def decisions_since(connection: Connection, at: int) -> Sequence[tuple[str, int, int]]:
@@ -208,5 +233,10 @@ def decisions_since(connection: Connection, at: int) -> Sequence[tuple[str, int,
     return tuple((app, second, count) for app, second, count in rows)
 
 
-def _read(row: sa.Row[tuple[object, ...]]) -> Row:
-    return Row(audit.read(json.loads(row.text)), Link(row.seq, row.hash, row.text))
+def _read(row: sa.Row[tuple[int, bytes, bytes]]) -> Found:
+    link = _link(row)
+    try:
+        with naming("it"):
+            return Row(audit.read(json.loads(link.text)), link)
+    except Damaged:
+        return Lost(Link(link.seq, link.hash, ""))

@@ -5,6 +5,7 @@ Each revocation is a row of the tenant's log `revocations`, which services follo
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from nomos.audit.chain import Head, Link
 from nomos.audit.record import Record
 from nomos.errors import NomosError
 from nomos.server.storage import apps, issuer_keys, logs, records, tables
+from nomos.server.storage.damaged import Damaged
 from nomos.server.storage.database import Database
 from nomos.server.storage.tables import envelopes, revocations
 
@@ -71,14 +73,24 @@ def _add(connection: Connection, tenant: str, ident: str, at: int, kind: Kind) -
 
 
 def after(connection: Connection, tenant: str, seq: int, limit: int) -> tuple[Link, ...]:
-    """The rows of the log that follow number `seq`, in order."""
+    """The rows of the log that follow number `seq`, in order.
+
+    Raises Damaged for one that is: no follower may be told of the others as if they were all.
+    """
+    raw = (sa.cast(column, sa.LargeBinary) for column in (revocations.c.hash, revocations.c.text))
     wanted = (
-        sa.select(revocations.c.seq, revocations.c.hash, revocations.c.text)
+        sa.select(revocations.c.seq, *raw)
         .where(revocations.c.tenant == tenant, revocations.c.seq > seq)
         .order_by(revocations.c.seq)
         .limit(limit)
     )
-    return tuple(Link(row.seq, row.hash, row.text) for row in connection.execute(wanted))
+    return tuple(_link(*row) for row in connection.execute(wanted))
+
+
+def _link(seq: int, hash_: bytes, text: bytes) -> Link:
+    if hashlib.sha256(text).hexdigest().encode() != hash_:
+        raise Damaged(f"row {seq} of the log of revocations")
+    return Link(seq, hash_.decode(), text.decode())
 
 
 # Revoking, and what services follow
@@ -226,7 +238,7 @@ class Feed:
         def work(connection: Connection) -> bool:
             match kind_of(ident):
                 case "cid":
-                    return records.of_cid(connection, tenant, ident) is not None
+                    return bool(records.apps_of_cid(connection, tenant, ident))
                 case "agent":
                     return _asked(connection, tenant, ident)
             return True
@@ -242,8 +254,7 @@ class Feed:
         def work(connection: Connection) -> bool:
             match kind_of(ident):
                 case "cid":
-                    row = records.of_cid(connection, tenant, ident)
-                    return row is not None and row.record.app == app
+                    return records.apps_of_cid(connection, tenant, ident)[:1] == (app,)
                 case "envelope":
                     asked = sa.select(envelopes.c.app).where(
                         envelopes.c.id == ident, envelopes.c.tenant == tenant
@@ -267,8 +278,7 @@ def _app_of(connection: Connection, tenant: str, ident: str, kind: Kind) -> str 
         case "app":
             return ident
         case "cid":
-            row = records.of_cid(connection, tenant, ident)
-            return None if row is None else row.record.app
+            return next(iter(records.apps_of_cid(connection, tenant, ident)), None)
         case "envelope":
             return connection.scalar(sa.select(envelopes.c.app).where(envelopes.c.id == ident))
         case "agent":
@@ -314,5 +324,14 @@ def _asked(connection: Connection, tenant: str, did: str) -> bool:
         .limit(LOOKED_THROUGH)
         .subquery()
     )
-    named = sa.select(recent.c.text).where(recent.c.text.contains(f'"{did}"', autoescape=True))
-    return any(json.loads(text).get("agent") == did for text in connection.scalars(named))
+    text = sa.cast(recent.c.text, sa.LargeBinary)
+    named = sa.select(text).where(recent.c.text.contains(f'"{did}"', autoescape=True))
+    return any(_agent(each) in (did, None) for each in connection.scalars(named))
+
+
+def _agent(text: bytes) -> object:
+    """Whom a record is about; None if it is damaged, for then it may be about whom it names."""
+    try:
+        return json.loads(text).get("agent")
+    except ValueError:
+        return None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from nomos.audit.record import Record
 from nomos.server.storage import records
+from nomos.server.storage.damaged import Listed, Rows, listed, naming, one, raw_truth, truth
 from nomos.server.storage.database import Database
 from nomos.server.storage.tables import services
 
@@ -48,7 +49,8 @@ class Services:
         """
 
         def work(connection: Connection) -> Service | Taken | None:
-            known = [_read(row) for row in connection.execute(services.select())]
+            with naming("a registered service"):
+                known = [_read(row) for row in connection.execute(_SELECT)]
             for other in known:
                 same = (other.tenant, other.name, other.did, other.url)
                 if same == (service.tenant, service.name, service.did, service.url):
@@ -72,28 +74,28 @@ class Services:
 
         def work(connection: Connection) -> Service | None:
             named = (services.c.tenant == tenant, services.c.name == name)
-            row = connection.execute(services.select().where(*named)).first()
-            if row is None:
+            found = one(connection, _SELECT.where(*named), _services, f"service {name}")
+            if found is None:
                 return None
             connection.execute(services.delete().where(*named))
-            records.add(connection, receipt(_read(row)))
-            return _read(row)
+            records.add(connection, receipt(found))
+            return found
 
         return await self._database.write(work)
 
-    async def all(self, tenant: str) -> tuple[Service, ...]:
+    async def all(self, tenant: str) -> Listed[Service]:
         """The tenant's services by name."""
-        wanted = services.select().where(services.c.tenant == tenant).order_by(services.c.name)
+        wanted = _SELECT.where(services.c.tenant == tenant).order_by(services.c.name)
         return await self._database.read(
-            lambda connection: tuple(map(_read, connection.execute(wanted)))
+            lambda connection: listed(connection, wanted, services.c.name, _services)
         )
 
     async def dids(self, tenant: str) -> dict[str, bool]:
-        """Whom a token of the tenant may be made out to, and whether each decides by policy."""
-        wanted = sa.select(services.c.did, services.c.decides).where(services.c.tenant == tenant)
-        return await self._database.read(
-            lambda connection: {row.did: bool(row.decides) for row in connection.execute(wanted)}
-        )
+        """Whom a token of the tenant may be made out to, and whether each decides by policy.
+
+        A service whose row is damaged is none of them.
+        """
+        return {each.did: each.decides for each in (await self.all(tenant)).found}
 
 
 def _changed(connection: Connection, known: Service, service: Service, receipt: Record) -> Service:
@@ -105,5 +107,15 @@ def _changed(connection: Connection, known: Service, service: Service, receipt: 
     return replace(known, decides=service.decides)
 
 
-def _read(row: sa.Row[tuple[object, ...]]) -> Service:
-    return Service(**row._mapping)  # noqa: SLF001 (SQLAlchemy's public name for it)
+def _services(rows: Rows) -> Iterable[Service]:
+    return map(_read, rows)
+
+
+_SELECT: Final = sa.select(
+    *(column for column in services.c if column.name != "decides"), raw_truth(services.c.decides)
+)
+
+
+def _read(row: Any) -> Service:
+    values = {**row._mapping, "decides": truth(row.decides)}  # noqa: SLF001 (public)
+    return Service(**values)

@@ -38,7 +38,7 @@ from nomos.server.storage.keeping import Keeping
 from nomos.server.storage.migrate import upgrade
 from nomos.server.storage.outbox import Outbox
 from nomos.server.storage.probing import Probing, probe
-from nomos.server.storage.records import Row
+from nomos.server.storage.records import Found, Row
 from nomos.server.storage.service_grants import ServiceGrants
 from nomos.server.storage.services import Services
 from nomos.server.storage.sessions import Sessions
@@ -187,7 +187,7 @@ class Store:
 
     async def receipts(self, tenant: str, limit: int = 100) -> tuple[Record, ...]:
         """The tenant's latest records, newest first."""
-        return tuple(row.record for row in await self.rows(tenant, limit))
+        return tuple(records.whole(row).record for row in await self.rows(tenant, limit))
 
     async def row(self, tenant: str, ident: str) -> Row | None:
         """One record of the tenant, in its place in the log."""
@@ -195,7 +195,7 @@ class Store:
 
     async def rows(
         self, tenant: str, limit: int = 100, *, app: str | None = None, before: int | None = None
-    ) -> tuple[Row, ...]:
+    ) -> tuple[Found, ...]:
         """The tenant's latest records, newest first; of one app, or before a row number."""
         return await self._database.read(
             lambda connection: records.newest(connection, tenant, limit, app=app, before=before)

@@ -15,8 +15,9 @@ from sqlalchemy.engine import Connection
 
 from nomos.audit.record import Record
 from nomos.server.storage import records
+from nomos.server.storage.damaged import Damaged, Listed, naming
 from nomos.server.storage.database import Database
-from nomos.server.storage.records import Row
+from nomos.server.storage.records import Found, Lost, Row
 from nomos.server.storage.tables import records as rows
 from nomos.server.storage.tables import revocations
 
@@ -47,21 +48,26 @@ class Swarms:
         """
         return await self._database.read(lambda connection: _roots_of(connection, tenant, ident))
 
-    async def records(self, tenant: str, root: str, limit: int) -> tuple[Record, ...]:
+    async def records(self, tenant: str, root: str, limit: int) -> Listed[Record]:
         """A family's latest links, the latest of all that it did, and what of it was revoked.
 
         Oldest first; `limit` of links, and of everything. Revocations are known by what they
         revoke, for whoever revokes belongs to no family.
         """
 
-        def work(connection: Connection) -> tuple[Record, ...]:
-            found = {
+        def work(connection: Connection) -> Listed[Record]:
+            found: dict[int, Found] = {
                 row.link.seq: row
                 for links in (True, False)
                 for row in records.of_root(connection, tenant, root, limit, links=links)
             }
-            found |= {row.link.seq: row for row in _revoked(connection, tenant, found.values())}
-            return tuple(found[seq].record for seq in sorted(found))
+            family = [row for row in found.values() if isinstance(row, Row)]
+            found |= {row.link.seq: row for row in _revoked(connection, tenant, family)}
+            rows_ = [found[seq] for seq in sorted(found)]
+            return Listed(
+                tuple(row.record for row in rows_ if isinstance(row, Row)),
+                tuple(str(row.link.seq) for row in rows_ if isinstance(row, Lost)),
+            )
 
         return await self._database.read(work)
 
@@ -108,10 +114,20 @@ def _said(
     """The families of links with `text` in their records, where that is `meant`, newest first."""
     links = _links(tenant)
     matches = links.c.text.contains(text, autoescape=True)
-    wanted = sa.select(links.c.root, links.c.text).where(matches)
+    raw = sa.cast(links.c.text, sa.LargeBinary)
+    wanted = sa.select(links.c.root, raw).where(matches)
     for root, said in connection.execute(wanted.order_by(links.c.seq.desc())):
-        if meant(json.loads(said)):
+        if _says(said, meant):
             yield str(root)
+
+
+def _says(said: bytes, meant: Callable[[Any], bool]) -> bool:
+    """Whether that is `meant`; a damaged record says nothing."""
+    try:
+        with naming("it"):
+            return meant(json.loads(said))
+    except Damaged:
+        return False
 
 
 def _first(connection: Connection, tenant: str, condition: sa.ColumnElement[bool]) -> str | None:
@@ -135,7 +151,7 @@ def _revoked(connection: Connection, tenant: str, family: Iterable[Row]) -> Iter
     named = {name for row in family for name in (row.record.cid, row.record.agent) if name}
     for ident, at in _revocations(connection, tenant, sorted(named)):
         for row in records.made_at(connection, tenant, "revocation", at):
-            if row.record.detail.get("id") == ident:
+            if isinstance(row, Row) and row.record.detail.get("id") == ident:
                 yield row
 
 

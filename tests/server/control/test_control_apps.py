@@ -98,11 +98,11 @@ async def test_nobody_makes_a_key_that_answers_for_more_than_their_own(
     plane: Plane, wanted: list[str]
 ) -> None:
     who = await operator(plane, "lead")
-    before = len(await plane.system.store.apps.all(DEFAULT))
+    before = len((await plane.system.store.apps.all(DEFAULT)).found)
     reply = await make(plane, who, role="operator", covers=wanted)
     assert (reply.status_code, reply.json()["error_code"]) == (403, "forbidden")
     assert ("every role" if wanted == ["*"] else "security") in reply.json()["error"]
-    assert len(await plane.system.store.apps.all(DEFAULT)) == before
+    assert len((await plane.system.store.apps.all(DEFAULT)).found) == before
 
 
 @pytest.mark.parametrize("act", ["rotate", "disable"])
@@ -163,7 +163,7 @@ async def test_tenants_do_not_see_each_others_apps(plane: Plane) -> None:
     who = await operator(plane, "*")
     made = (await make(plane, who, role="agent")).json()
     assert await plane.system.store.apps.find("another", made["id"]) is None
-    assert await plane.system.store.apps.all("another") == ()
+    assert (await plane.system.store.apps.all("another")).found == ()
 
 
 def again(who: dict[str, str], key: str) -> dict[str, str]:

@@ -251,7 +251,7 @@ async def test_two_who_disable_each_other_at_once_leave_one(plane: Plane) -> Non
         act(plane, pair[1], pair[0]["x-app"], "disable"),
     )
     assert sorted(reply.status_code for reply in replies) in ([200, 400], [200, 403])
-    found = await plane.system.store.apps.all(DEFAULT)
+    found = (await plane.system.store.apps.all(DEFAULT)).found
     left = [each for each in found if each.role == "operator" and each.disabled_at is None]
     assert len(left) == 1
 

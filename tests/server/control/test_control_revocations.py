@@ -436,7 +436,7 @@ async def test_a_registered_service_may_be_the_audience(plane: Plane, agent: str
     again = await plane.client.post("/v1/services", json=service, headers=operator)
     assert again.json() == made.json()
     listed = await plane.client.get("/v1/services", headers=operator)
-    assert listed.json() == {"services": [made.json()]}
+    assert listed.json() == {"services": [made.json()], "damaged": []}
     known = (await plane.client.get("/.well-known/nomos")).json()["services"]
     assert {each["name"]: each["did"] for each in known} == {
         "pdp": plane.system.pdp_did,

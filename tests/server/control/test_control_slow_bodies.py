@@ -39,7 +39,7 @@ async def slowly(
 async def test_an_operator_who_was_shut_out_registers_no_other(plane: Plane, act: str) -> None:
     first, other = await operator(plane, "*"), await operator(plane, "*")
     by = first if act == "disable" else other
-    before = await plane.system.store.apps.all(DEFAULT)
+    before = (await plane.system.store.apps.all(DEFAULT)).found
 
     async def shut_out() -> httpx.Response:
         return await plane.client.post(f"/v1/apps/{other['x-app']}/{act}", headers=by)
@@ -47,7 +47,7 @@ async def test_an_operator_who_was_shut_out_registers_no_other(plane: Plane, act
     wanted = {"name": "a way back", "role": "operator", "covers": ["*"]}
     reply = await slowly(plane, "/v1/apps", wanted, other, shut_out)
     assert reply.status_code == (403 if act == "disable" else 401)
-    assert len(await plane.system.store.apps.all(DEFAULT)) == len(before)
+    assert len((await plane.system.store.apps.all(DEFAULT)).found) == len(before)
 
 
 async def test_an_operator_who_was_shut_out_changes_no_policies(plane: Plane) -> None:

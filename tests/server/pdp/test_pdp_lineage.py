@@ -33,7 +33,7 @@ def notes(world: World) -> None:
 
 def family(world: World, of: Member, tenant: str = "acme") -> tuple[Record, ...]:
     """All that is recorded of a family."""
-    return world.run(world.store.store.swarms.records(tenant, of.did, 10_000))
+    return world.run(world.store.store.swarms.records(tenant, of.did, 10_000)).found
 
 
 def links(world: World, of: Member) -> dict[str | None, Record]:

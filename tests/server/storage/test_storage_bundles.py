@@ -45,9 +45,11 @@ async def test_versions_are_numbered_and_come_back_as_they_were(store: Store, wh
     found = await store.policies.find("default", 2)
     assert found is not None
     assert (found.content, found.origin, found.at, found.by) == (B, "api", who.at, "app_1")
-    assert [each.number for each in await store.policies.listed("default", 10)] == [2, 1]
-    assert [each.number for each in await store.policies.listed("default", 1)] == [2]
-    assert [each.number for each in await store.policies.listed("default", 9, before=2)] == [1]
+    assert [each.number for each in (await store.policies.listed("default", 10)).found] == [2, 1]
+    assert [each.number for each in (await store.policies.listed("default", 1)).found] == [2]
+    assert [
+        each.number for each in (await store.policies.listed("default", 9, before=2)).found
+    ] == [1]
     assert await acts(store) == [("put", 1, "app_1"), ("put", 2, "app_1")]
 
 
@@ -71,7 +73,7 @@ async def test_versions_belong_to_their_tenant(store: Store, who: Who, clock: Cl
     assert (await store.policies.put(other, A))[0].number == 1
     assert await store.policies.find("third", 1) is None
     assert await store.policies.active("default") is None
-    await store.policies.activate(other, (await store.policies.listed("other", 1))[0])
+    await store.policies.activate(other, (await store.policies.listed("other", 1)).found[0])
     assert await store.policies.active("default") is None
 
 

@@ -81,18 +81,18 @@ async def test_a_family_is_all_that_names_its_root(store: Store) -> None:
     called, refused = row(agent=CHILD), row(agent=CHILD, decision="deny")
     await keep(store, decision, handed, row(agent=OTHER, root=OTHER), called, refused)
     await keep(store, row(root=None, agent=None), link(OTHER, CHILD, OTHER))
-    found = await store.swarms.records("default", ROOT, 100)
+    found = (await store.swarms.records("default", ROOT, 100)).found
     assert found == (decision, handed, called, refused)
-    assert await store.swarms.records("default", "did:key:nobody", 100) == ()
-    assert await store.swarms.records("other", ROOT, 100) == ()
+    assert (await store.swarms.records("default", "did:key:nobody", 100)).found == ()
+    assert (await store.swarms.records("other", ROOT, 100)).found == ()
 
 
 async def test_of_a_large_family_links_and_the_latest_acts_are_given(store: Store) -> None:
     links = [link(ROOT, f"did:key:child {n}") for n in range(5)]
     calls = [row(agent=CHILD, at=NOW * 1000 + n) for n in range(20)]
     await keep(store, *links, *calls)
-    assert await store.swarms.records("default", ROOT, 5) == (*links, *calls[-5:])
-    assert await store.swarms.records("default", ROOT, 3) == (*links[-3:], *calls[-3:])
+    assert (await store.swarms.records("default", ROOT, 5)).found == (*links, *calls[-5:])
+    assert (await store.swarms.records("default", ROOT, 3)).found == (*links[-3:], *calls[-3:])
 
 
 async def test_what_was_revoked_of_a_family_is_given_with_it(store: Store) -> None:
@@ -101,11 +101,11 @@ async def test_what_was_revoked_of_a_family_is_given_with_it(store: Store) -> No
     first = await revoke(store, str(handed.cid), "cid")
     elsewhere = await revoke(store, sha("other"), "cid")
     agent = await revoke(store, CHILD, "agent")
-    found = await store.swarms.records("default", ROOT, 100)
+    found = (await store.swarms.records("default", ROOT, 100)).found
     assert found[-2:] == (first, agent)
     assert elsewhere not in found
     await store.revoke("default", [ROOT])  # by nobody who left a record
-    assert await store.swarms.records("default", ROOT, 100) == found
+    assert (await store.swarms.records("default", ROOT, 100)).found == found
 
 
 async def test_the_roots_that_handed_something_on_come_latest_first(store: Store) -> None:
