@@ -27,6 +27,7 @@ from nomos.server.control.routes import create_control
 from nomos.server.folder import take_folder, unusable
 from nomos.server.issuers import Issuers
 from nomos.server.keys import Asks, Keys
+from nomos.server.log_limits import limit_logs
 from nomos.server.opening import check_depth, migrate
 from nomos.server.pdp.catalog import load_catalog
 from nomos.server.pdp.ports import Ports as PdpPorts
@@ -80,6 +81,7 @@ class System:
 
         Raises InvalidPolicy, ConfigurationError or SignerError, and then holds nothing.
         """
+        limit_logs()
         check_depth(settings.max_chain_depth)
         host_names = settings.all_host_names
         catalog = load_catalog(settings.providers)

@@ -32,6 +32,7 @@ from nomos.server.connections.hosts import host_names
 from nomos.server.folder import take_folder, unusable
 from nomos.server.keys import Asks, Keys
 from nomos.server.live import Live
+from nomos.server.log_limits import limit_logs
 from nomos.server.opening import check_depth, migrate
 from nomos.server.pdp.catalog import load_catalog
 from nomos.server.pdp.ports import Ports
@@ -90,6 +91,7 @@ class Alone:
 
         Raises InvalidPolicy, ConfigurationError or SignerError, and then holds nothing.
         """
+        limit_logs()
         check_depth(settings.max_chain_depth)
         _check_trust(trust)
         names = host_names(settings.host_names, settings.pdp_url)

@@ -26,7 +26,7 @@ from nomos.server.connections.hosts import AllowedHosts
 from nomos.server.connections.limits import ConnectionLimits
 from nomos.server.connections.protocol import Connection
 from nomos.server.connections.table import Table
-from nomos.server.repeats import limit_repeats
+from nomos.server.log_limits import limit_logs
 
 BACKLOG: Final = 2048
 """Connections that wait in the kernel: a burst is queued there, not refused."""
@@ -116,7 +116,7 @@ async def listen(
     `host_names` are the hosts, beside loopback, that requests may be for. `limits` are those of
     each socket's connections; by default they follow from the limit of open files.
     """
-    limit_repeats()
+    limit_logs()
     limits = limits or ConnectionLimits.of_this_process()
     tables: list[Table] = []
     servers = [

@@ -10,8 +10,7 @@ import pytest
 from data_folders import Past, copy, opened
 
 from nomos._io.signer import Link
-from nomos.server import seldom
-from nomos.server.seldom import Seldom
+from nomos.server.log_limits import LogLimit
 from nomos.server.storage import probing
 
 pytestmark = pytest.mark.anyio
@@ -89,34 +88,10 @@ async def test_a_corrupt_database_is_not_ready(tmp_path: Path, link: Link, histo
         assert "nomos.db is damaged" in (await running.pdp.get("/readyz")).json()["error"]
 
 
-def test_a_failure_that_repeats_is_shown_a_few_times_a_minute(
-    monkeypatch: pytest.MonkeyPatch,
+async def test_a_system_limits_its_logs_wherever_it_runs(
+    tmp_path: Path, link: Link, history: Past
 ) -> None:
-    now, kept = [0.0], list[logging.LogRecord]()
-    log = logging.getLogger("test.seldom")
-    log.propagate = False
-    handler = logging.Handler()
-    monkeypatch.setattr(handler, "emit", kept.append)
-    log.addHandler(handler)
-    monkeypatch.setattr(seldom, "MAX_KINDS", 2)
-    log.addFilter(Seldom(lambda: now[0]))
-
-    def fail(message: str, count: int = 1) -> None:
-        for number in range(count):
-            log.error(message, number, exc_info=OSError(number))
-
-    fail("it failed: %s", 100)
-    assert len(kept) == seldom.MOST
-    log.error("without a traceback")
-    assert len(kept) == seldom.MOST + 1
-    now[0] = seldom.SECONDS
-    fail("it failed: %s")
-    assert (
-        kept[-1].getMessage() == f"it failed: 0 (and {100 - seldom.MOST} more since the last shown)"
-    )
-    now[0] *= 2
-    fail("it failed: %s")
-    assert kept[-1].getMessage() == "it failed: 0"
-    fail("another: %s")
-    fail("a third: %s")
-    assert kept[-1].getMessage() == "a third: 0"
+    log = logging.getLogger("nomos.server")
+    log.filters.clear()
+    async with opened(copy(history.before, tmp_path / "data"), link, key=history.key):
+        assert [type(each) for each in log.filters] == [LogLimit]

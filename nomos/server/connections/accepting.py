@@ -18,7 +18,6 @@ from contextlib import suppress
 from typing import Final
 
 from nomos.server.connections.table import Table
-from nomos.server.repeats import Repeats
 
 AT_ONCE: Final = 32
 """Connections taken before other work of the event loop has its turn."""
@@ -33,8 +32,6 @@ DROPPED_AT_ONCE: Final = 16
 _SHORT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 log = logging.getLogger("nomos.server.connections")
-if not log.filters:
-    log.addFilter(Repeats())
 
 
 class Acceptor:

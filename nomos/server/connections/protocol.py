@@ -21,7 +21,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from nomos.server.connections.framing import MAX_HEAD, Malformed, RequestReader
 from nomos.server.connections.table import Phase, Table
-from nomos.server.repeats import Repeats
 
 LINGER_SECONDS: Final = 1.0
 MAX_LINGER: Final = 4 * 1024 * 1024
@@ -35,8 +34,6 @@ CHECK_SECONDS: Final = 5.0
 """How often the rate of a body is looked at."""
 
 log = logging.getLogger("nomos.server.connections")
-if not log.filters:
-    log.addFilter(Repeats())
 
 
 class _Counted:

@@ -17,12 +17,10 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nomos._core import echo
-from nomos.server.seldom import Seldom
 
 SANE: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 log = logging.getLogger("nomos.server")
-log.addFilter(Seldom())
 
 
 class Edge:

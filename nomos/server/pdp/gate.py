@@ -48,12 +48,10 @@ from nomos.server.pdp.statuses import Refusal, denied
 from nomos.server.pdp.tokens import Claims, Holder
 from nomos.server.pdp.understood import Asked, Requests
 from nomos.server.pdp.upstream import Http
-from nomos.server.seldom import Seldom
 from nomos.server.storage.failures import Forgotten
 from nomos.server.storage.shares import ShareUsed
 
 log = logging.getLogger(__name__)
-log.addFilter(Seldom())
 
 _DOUBT = ". Look whether it was done before you try again"
 

@@ -24,11 +24,9 @@ from nomos.server.pdp.ports import Store
 from nomos.server.pdp.request import for_the_record
 from nomos.server.pdp.statuses import Refusal
 from nomos.server.redact import redact
-from nomos.server.seldom import Seldom
 from nomos.server.storage.records import new_receipt_id
 
 log = logging.getLogger(__name__)
-log.addFilter(Seldom())
 
 OK: Final = 200
 END: Final = "_end"

@@ -28,11 +28,9 @@ from nomos.server.pdp.ports import Ports
 from nomos.server.pdp.request import read_body
 from nomos.server.pdp.statuses import SHOWN, Refusal
 from nomos.server.pdp.understood import Asked
-from nomos.server.seldom import Seldom
 from nomos.server.storage.failures import StorageUnavailable
 
 log = logging.getLogger(__name__)
-log.addFilter(Seldom())
 
 READY_SECONDS: Final = 2.0
 CONTROL_PLANES: Final = ("/v1/", "/.well-known/nomos")

@@ -24,10 +24,8 @@ from nomos.server.chains import Descent
 from nomos.server.pdp.approval import Approval, approval
 from nomos.server.pdp.ports import Ports
 from nomos.server.pdp.statuses import STATUS, Refusal, denied
-from nomos.server.seldom import Seldom
 
 log = logging.getLogger(__name__)
-log.addFilter(Seldom())
 
 _JWT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _PINNED_ARG: Final = re.compile(r'\.args(?:\.([a-z][a-z0-9_]*)|\["([^"]+)"\])')

@@ -24,7 +24,15 @@ from nomos.server.connections.accepting import Acceptor
 from nomos.server.connections.hosts import host_names
 from nomos.server.connections.limits import MOST_CONNECTIONS, ConnectionLimits, share_of
 from nomos.server.connections.table import SPARED_SECONDS, Table, is_this_machine
-from nomos.server.repeats import BURST, SECONDS, Repeats, limit_repeats
+from nomos.server.log_limits import (
+    BURST,
+    MOST_PLACES,
+    SECONDS,
+    TRACEBACK_SECONDS,
+    TRACEBACKS,
+    LogLimit,
+    limit_logs,
+)
 
 
 @dataclass(eq=False)
@@ -218,10 +226,8 @@ def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _quiet() -> None:
-    for each in accepting.log.filters:
-        if isinstance(each, Repeats):
-            each._seen.clear()
+def _limited() -> None:
+    limit_logs()
 
 
 def test_when_descriptors_run_out_it_is_logged_once_and_tried_again(
@@ -341,7 +347,7 @@ def test_an_ipv6_listener_knows_its_own_address() -> None:
 # Logs
 
 
-def test_what_repeats_is_counted(clock: Clock) -> None:
+def test_what_limit_is_counted(clock: Clock) -> None:
     shown: list[str] = []
 
     class Keep(logging.Handler):
@@ -350,7 +356,7 @@ def test_what_repeats_is_counted(clock: Clock) -> None:
 
     logger = logging.Logger("test")  # noqa: LOG001
     logger.addHandler(Keep())
-    logger.addFilter(Repeats(clock))
+    logger.addFilter(LogLimit(clock))
     for number in range(1000):
         logger.error("failed %d", number)
     logger.error("another")
@@ -371,18 +377,46 @@ def test_what_repeats_is_counted(clock: Clock) -> None:
     assert shown[-1] == "failed 7 (and 5 times since)"
 
 
+def test_of_tracebacks_there_are_a_few_a_minute(clock: Clock) -> None:
+    shown: list[str] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            shown.append(record.getMessage())
+
+    logger = logging.Logger("test")  # noqa: LOG001
+    logger.addHandler(Keep())
+    logger.addFilter(LogLimit(clock))
+
+    def fail(failure: Exception, count: int = 1) -> None:
+        for number in range(count):
+            logger.error("it failed: %s", number, exc_info=failure)
+
+    fail(OSError(), 100)
+    assert shown == [f"it failed: {number}" for number in range(TRACEBACKS)]
+    fail(ValueError())  # another failure at the same place
+    logger.error("without a traceback")
+    assert len(shown) == TRACEBACKS + 2
+    clock.now += TRACEBACK_SECONDS
+    fail(OSError(), 2)
+    assert shown[TRACEBACKS + 2 :] == [f"it failed: 0 (and {100 - TRACEBACKS} times since)"]
+    clock.now += 60
+    fail(OSError(), 9)
+    assert len(shown) == TRACEBACKS + 3 + 3
+
+
 def test_places_that_are_remembered_are_bounded(clock: Clock) -> None:
-    repeats = Repeats(clock)
+    limit = LogLimit(clock)
     for number in range(5000):
         record = logging.LogRecord("a", logging.ERROR, "f", number, "m", None, None)
-        assert repeats.filter(record)
-    assert len(repeats._seen) <= 1024
+        assert limit.filter(record)
+    assert len(limit._seen) <= MOST_PLACES
 
 
 def test_loggers_are_limited_once() -> None:
-    name = "nomos.test_repeats"
+    name = "nomos.test_log_limits"
     logger = logging.getLogger(name)
-    limit_repeats()
-    limit_repeats()
+    limit_logs()
+    limit_logs()
     assert len(logger.filters) == 1
     assert not logging.getLogger("nomosx").filters

@@ -1,12 +1,15 @@
-"""Logs that a caller cannot fill: what is logged again and again is counted instead.
+"""Logs that nobody can fill: what is logged again and again is counted instead.
 
-Each place in the code may log `BURST` records at once and one every `SECONDS` after that. The next
-that is let through says how many were not.
+Each place in the code may log `BURST` records at once, and one every `SECONDS` after that. A
+traceback is as long as a page, and a disk that is full fails every request in the same way, so of
+records that have one it is `TRACEBACKS` at once and one every `TRACEBACK_SECONDS`. The next that
+is let through says how many were not.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,9 +17,15 @@ from typing import Final
 
 BURST: Final = 20
 SECONDS: Final = 10.0
+
+TRACEBACKS: Final = 3
+TRACEBACK_SECONDS: Final = 20.0
+
 MOST_PLACES: Final = 1024
+"""Places that are counted; beyond this the counting begins again."""
 
 Place = tuple[str, int, str | None]
+"""A file, a line of it, and the type of the exception whose traceback is logged."""
 
 
 @dataclass
@@ -26,23 +35,34 @@ class _Seen:
     dropped: int = 0
 
 
-class Repeats(logging.Filter):
+class LogLimit(logging.Filter):
     """A filter for one logger; `clock` can only go forward."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
         self._seen: dict[Place, _Seen] = {}
+        self._lock = threading.Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let a record through, or count it."""
+        with self._lock:
+            return self._admits(record)
+
+    def forget(self) -> None:
+        """Begin the counting again."""
+        with self._lock:
+            self._seen.clear()
+
+    def _admits(self, record: logging.LogRecord) -> bool:
         failure = record.exc_info[0] if record.exc_info else None
+        burst, seconds = (TRACEBACKS, TRACEBACK_SECONDS) if failure else (BURST, SECONDS)
         place = (record.pathname, record.lineno, failure.__name__ if failure else None)
         now = self._clock()
         if len(self._seen) >= MOST_PLACES and place not in self._seen:
             self._seen.clear()
-        seen = self._seen.setdefault(place, _Seen(BURST, now))
-        seen.left = min(BURST, seen.left + (now - seen.at) / SECONDS)
+        seen = self._seen.setdefault(place, _Seen(burst, now))
+        seen.left = min(burst, seen.left + (now - seen.at) / seconds)
         seen.at = now
         if seen.left < 1:
             seen.dropped += 1
@@ -55,10 +75,10 @@ class Repeats(logging.Filter):
         return True
 
 
-def limit_repeats(prefix: str = "nomos") -> None:
-    """Filter the loggers below `prefix` that exist, once each."""
+def limit_logs(prefix: str = "nomos") -> None:
+    """Limit the loggers below `prefix` that exist, once each."""
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if not isinstance(logger, logging.Logger) or not f"{name}.".startswith(f"{prefix}."):
             continue
-        if not any(isinstance(each, Repeats) for each in logger.filters):
-            logger.addFilter(Repeats())
+        if not any(isinstance(each, LogLimit) for each in logger.filters):
+            logger.addFilter(LogLimit())
