@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nomos._core import repeats
+from nomos.cli import left
 from nomos.cli.console import AsJson, stderr, stdout, told
 from nomos.cli.operator import ControlUrl, KeyFile, Operator, new_key, part
 from nomos.cli.question import shown
@@ -92,6 +93,8 @@ def rotate(
     with Operator.find(control_url, key_file) as operator:
         made = _rotated(operator, ident)
     _print_key(made, as_json=as_json)
+    if not as_json:
+        left.tell(ident, made, when="if somebody else had the old key: ")
 
 
 @group.command()
@@ -119,6 +122,7 @@ def disable(
         f"tokens that it was granted live until they expire; nomos revoke {app['id']} ends them"
     )
     stdout.print(Text(advice, style="dim"))
+    left.tell(ident, app)
 
 
 @group.command()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from nomos.cli import left
 from nomos.cli.console import AsJson, stderr, stdout, told
 from nomos.cli.question import shown
 from nomos.cli.server_extra import server_extra
@@ -33,16 +34,25 @@ DATA = Path(".nomos")
 @group.command("list")
 @told
 def list_(*, data: Data = DATA, as_json: AsJson = False) -> None:
-    """List operators: id, state, roles, who registered it, whom it counts as, name."""
+    """List operators: id, state, roles, who registered it, whom it counts as, name.
+
+    Then, of those that are disabled, which accounts that they made still work.
+    """
     with server_extra("operators"):
         from nomos.server import operators
-    for each in asyncio.run(operators.listed(data)):
-        row = _row(each.registered) | {"countsAs": list(each.counts_as)}
+    found = asyncio.run(operators.listed(data))
+    for each in found:
+        behind = [_app(app) for app in each.left]
+        row = _row(each.registered) | {"countsAs": list(each.counts_as), "leftApps": behind}
         if as_json:
             print(json.dumps(row))
         else:
             columns = (*(row["id"], row["state"], ",".join(row["covers"])), row["owner"] or "-")
             print("\t".join((*columns, ",".join(row["countsAs"]), shown(row["name"]).plain)))
+    if not as_json:
+        for each in found:
+            apps = [_app(app) for app in each.left]
+            left.tell(each.registered.app.id, {"left": len(apps), "leftApps": apps})
 
 
 @group.command()
@@ -86,6 +96,10 @@ def create(
     stderr.print(Text.assemble(("operator ", "bold"), shown(name), f"  {made.app.id}"))
     stderr.print(Text("this is its API key; it is not shown again", style="dim"))
     print(key.reveal())
+
+
+def _app(registered: Registered) -> dict[str, Any]:
+    return {"id": registered.app.id, "name": registered.app.name, "role": registered.role}
 
 
 def _row(registered: Registered) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.text import Text
 
+from nomos.cli import left
 from nomos.cli.console import AsJson, stdout, told
 from nomos.cli.operator import ControlUrl, KeyFile, Operator
 
@@ -59,3 +60,4 @@ def revoke(
     if not done["known"]:
         warning = "nothing on record has this id: is it mistyped? What you meant may still hold."
         stdout.print(Text.assemble(("careful: ", "bold yellow"), warning))
+    left.tell(ident, done)

@@ -34,10 +34,14 @@ log = logging.getLogger("nomos.server")
 
 @dataclass(frozen=True)
 class Listed:
-    """An operator's account, and the accounts that it counts as (`lines`)."""
+    """An operator's account, the accounts that it counts as (`lines`), and what it leaves.
+
+    `left` are the accounts that whoever used it may still use, if it is disabled.
+    """
 
     registered: Registered
     counts_as: tuple[str, ...]
+    left: tuple[Registered, ...] = ()
 
 
 async def listed(data: Path) -> list[Listed]:
@@ -48,7 +52,14 @@ async def listed(data: Path) -> list[Listed]:
             log.error("app %s is damaged and left out; restore the folder from a backup", ident)
         found = [each for each in every.found if each.role == "operator"]
         accounts = await store.apps.accounts(*(each.app.id for each in found))
-        return [Listed(each, lines.persons(accounts, each.app.id)) for each in found]
+        return [
+            Listed(
+                each,
+                lines.persons(accounts, each.app.id),
+                () if each.disabled_at is None else await store.apps.left_by(DEFAULT, each.app.id),
+            )
+            for each in found
+        ]
 
 
 async def confirm(data: Path, ident: str) -> Registered:

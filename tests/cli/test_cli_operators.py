@@ -123,6 +123,29 @@ def test_the_way_back_in(data: Path) -> None:
     assert made["covers"] == ["lead"]
 
 
+def test_accounts_that_a_disabled_operator_left_are_named(data: Path) -> None:
+    root = listed(data)["root"]["id"]
+    assert listed(data)["root"]["leftApps"] == []
+    assert run("list", "--data", str(data)).stderr == ""
+
+    async def disabled() -> None:
+        from nomos.server.storage import apps as aggregate
+
+        store = Store(data)
+        await store.write(lambda connection: aggregate.disable(connection, DEFAULT, root, 1))
+        await store.close()
+
+    asyncio.run(disabled())
+    result = run("list", "--data", str(data))
+    olga = listed(data)["olga"]["id"]
+    assert "2 accounts still work that" in result.stderr
+    assert f"nomos apps disable {olga}" in result.stderr
+    assert f"nomos apps confirm {olga}" in result.stderr
+    assert result.stderr.count("nomos apps confirm") == 1  # an agent's app has no person
+    assert len(result.stdout.splitlines()) == 2
+    assert {app["name"] for app in listed(data)["root"]["leftApps"]} == {"olga", "bot"}
+
+
 def test_a_database_of_another_version_is_left_alone(data: Path) -> None:
     async def changed() -> None:
         import sqlalchemy as sa

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from nomos.audit.record import Record
 from nomos.errors import ConfigurationError, InvalidRequest
-from nomos.server.control import body, credentials, lines, messages, openapi, permissions
+from nomos.server.control import body, credentials, left, lines, messages, openapi, permissions
 from nomos.server.control.decision import iso
 from nomos.server.control.errors import Refusal, shown
 from nomos.server.control.messages import DAMAGED, Absent, Reply, Wire
@@ -63,10 +63,18 @@ class AppReply(Reply):
     )
 
 
+class EndedReply(AppReply, left.LeftMembers):
+    """An app that may act no more, and what an operator leaves behind."""
+
+
 class AppWithKeyReply(AppReply):
     """An app and its new API key, which is shown this once."""
 
     api_key: str
+
+
+class RotatedReply(AppWithKeyReply, left.LeftMembers):
+    """The same; whoever had an operator's old key may have the keys of what it registered."""
 
 
 class AppsReply(Reply):
@@ -196,7 +204,9 @@ async def post_disable(ports: Ports, request: Request, caller: ApiKey | None) ->
         await ports.store.apps.disable(found.app.tenant, found.app.id, receipt)
     except LastWayIn as last:
         raise InvalidRequest(f"id: {last}", fields=("id",)) from last
-    return await _as_it_is(ports, found)
+    behind = await left.members(ports, found.app.tenant, found.app.id, found.role)
+    reply = EndedReply(**_members(await _after(ports, found)), **behind)
+    return reply.model_dump(by_alias=True, exclude_none=True)
 
 
 async def post_confirm(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
@@ -214,13 +224,15 @@ async def post_confirm(ports: Ports, request: Request, caller: ApiKey | None) ->
         await ports.store.apps.confirm(found.app.tenant, found.app.id, by, receipt)
     except KeyShown as shown_:
         raise InvalidRequest(f"id: {shown_}", fields=("id",)) from shown_
-    return await _as_it_is(ports, found)
+    reply = AppReply(**_members(await _after(ports, found)))
+    return reply.model_dump(by_alias=True, exclude_none=True)
 
 
-async def _as_it_is(ports: Ports, found: Registered) -> dict[str, Any]:
+async def _after(ports: Ports, found: Registered) -> Registered:
+    """The app as it is now."""
     after = await ports.store.apps.find(found.app.tenant, found.app.id)
     assert after is not None, "apps are never removed"
-    return AppReply(**_members(after)).model_dump(by_alias=True, exclude_none=True)
+    return after
 
 
 async def post_rotate(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
@@ -235,12 +247,17 @@ async def post_rotate(ports: Ports, request: Request, caller: ApiKey | None) -> 
         found.app, found.role, found.covers, shown_to=shown_to, repeat=repeat
     )
     if repeat is not None and found.disabled_at is None and await ports.store.apps.holds(key):
-        return _with_key(found, text.reveal())  # done before, and its reply was lost
+        return await _rotated(ports, found, text.reveal())  # done before, and its reply was lost
     receipt = acting.record("rotate", found.app.id, _detail(found))
     if not await ports.store.apps.rotate(key, receipt, by=acting.operator.app):
         raise InvalidRequest("that app is disabled; register another", fields=("id",))
-    after = await ports.store.apps.find(found.app.tenant, found.app.id)
-    return _with_key(after or found, text.reveal())
+    return await _rotated(ports, await _after(ports, found), text.reveal())
+
+
+async def _rotated(ports: Ports, found: Registered, text: str) -> dict[str, Any]:
+    behind = await left.members(ports, found.app.tenant, found.app.id, found.role)
+    reply = RotatedReply(**_members(found), api_key=text, **behind)
+    return reply.model_dump(by_alias=True, exclude_none=True)
 
 
 async def _check_line(ports: Ports, operator: ApiKey) -> None:
@@ -316,7 +333,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "/v1/apps/{id}/disable",
         ("operator",),
         post_disable,
-        AppReply,
+        EndedReply,
         "Refuse an app's API key from now on.",
         headers=(openapi.in_path("id"),),
         refuses=(400, 404, 503),
@@ -326,7 +343,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "/v1/apps/{id}/rotate",
         ("operator",),
         post_rotate,
-        AppWithKeyReply,
+        RotatedReply,
         "Give an app a new API key; the one it had is void at once.",
         headers=(openapi.in_path("id"), openapi.REPEAT_KEY),
         refuses=(400, 404, 503),

@@ -69,6 +69,25 @@ def persons(accounts: Accounts, ident: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*found, end)))
 
 
+def behind(accounts: Accounts, ident: str) -> tuple[str, ...]:
+    """Every account whose person may use `ident`: itself and its makers, the nearest first.
+
+    It ends with one that is confirmed, if it was so before the others here were registered.
+    """
+    found: list[str] = []
+    oldest: int | None = None
+    for each in (ident, *makers(accounts, ident)):
+        found.append(each)
+        account = accounts.get(each)
+        if account is None:
+            continue
+        confirmed = account.confirmed_at
+        if confirmed is not None and (oldest is None or oldest > confirmed):
+            break
+        oldest = account.created_at if oldest is None else min(oldest, account.created_at)
+    return tuple(found)
+
+
 def outside(accounts: Accounts, operator: str, ident: str) -> bool:
     """Whether `operator` is no part of the line of `ident`, neither above it nor below it."""
     above = {ident, *makers(accounts, ident)}

@@ -19,13 +19,13 @@ from pydantic import Field
 
 from nomos.audit.record import Record
 from nomos.errors import InvalidRequest
-from nomos.server.control import body, delegated, feed, messages, permissions
+from nomos.server.control import body, delegated, feed, left, messages, permissions
 from nomos.server.control.apps import kind_of
 from nomos.server.control.body import MAX_WITH_CHAIN
 from nomos.server.control.decision import iso
 from nomos.server.control.errors import Refusal, shown
 from nomos.server.control.holders import Holder, authenticate
-from nomos.server.control.messages import MAX_LINKS, Absent, Purpose, Reply, Wire
+from nomos.server.control.messages import MAX_LINKS, Absent, Purpose, Wire
 from nomos.server.control.origin import Fault, Held
 from nomos.server.control.ports import Ports
 from nomos.server.control.route import Route
@@ -53,7 +53,7 @@ class RevokeRequest(Wire):
     )
 
 
-class RevokeReply(Reply):
+class RevokeReply(left.LeftMembers):
     """The revocation, by its number in the log."""
 
     id: str
@@ -98,7 +98,13 @@ async def post_revocation(ports: Ports, request: Request, caller: ApiKey | None)
         known=held is not None
         or kind not in ("agent", "cid")
         or await ports.store.feed.known(caller.tenant, done.id),
-    ).model_dump(by_alias=True)
+        **await _left(ports, caller.tenant, done),
+    ).model_dump(by_alias=True, exclude_none=True)
+
+
+async def _left(ports: Ports, tenant: str, done: Revoked) -> dict[str, Any]:
+    found = await ports.store.apps.find(tenant, done.id) if done.kind == "app" else None
+    return await left.members(ports, tenant, done.id, None if found is None else found.role)
 
 
 async def _proven(ports: Ports, caller: ApiKey, message: RevokeRequest) -> Held:

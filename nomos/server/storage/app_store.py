@@ -10,7 +10,8 @@ from sqlalchemy.engine import Connection
 
 from nomos.audit.record import Record
 from nomos.errors import NomosError
-from nomos.server.control.lines import Accounts
+from nomos.server.control import lines
+from nomos.server.control.lines import Account, Accounts
 from nomos.server.storage import apps as aggregate
 from nomos.server.storage import records
 from nomos.server.storage.apps import ROLES, ApiKey, App, Role
@@ -162,6 +163,13 @@ class Apps:
         """These apps and everyone in the lines above them."""
         return await self._database.read(lambda connection: aggregate.accounts(connection, idents))
 
+    async def left_by(self, tenant: str, ident: str) -> tuple[Registered, ...]:
+        """The apps that may still act and that whoever used `ident` may use, the oldest first.
+
+        It made them, directly or through others, and nobody confirmed them; or it saw their keys.
+        """
+        return await self._database.read(lambda connection: _left_by(connection, tenant, ident))
+
     async def agent_app(self, tenant: str, did: str) -> str | None:
         """The app that first asked for this agent."""
         wanted = sa.select(agents.c.app).where(agents.c.tenant == tenant, agents.c.did == did)
@@ -189,6 +197,25 @@ def _add_key(connection: Connection, key: ApiKey, now: int) -> None:
 def _all(connection: Connection, tenant: str) -> Listed[Registered]:
     wanted = _SELECT.where(apps.c.tenant == tenant).order_by(apps.c.created_at, apps.c.id)
     return listed(connection, wanted, apps.c.id, lambda rows: map(_read, rows))
+
+
+def _left_by(connection: Connection, tenant: str, ident: str) -> tuple[Registered, ...]:
+    found = _all(connection, tenant)
+    accounts = {
+        each.app.id: Account(each.app.owner, each.app.created_at, each.app.confirmed_at)
+        for each in found
+    }
+    seen = set(connection.scalars(_SEEN_BY, {"operator": ident}))
+    return tuple(
+        each
+        for each in found
+        if each.disabled_at is None
+        and each.app.id != ident
+        and (each.app.id in seen or ident in lines.behind(accounts, each.app.id))
+    )
+
+
+_SEEN_BY = sa.select(api_keys.c.app).where(api_keys.c.shown_to == sa.bindparam("operator"))
 
 
 def _find(connection: Connection, tenant: str, ident: str) -> Registered | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as some
 
-from nomos.server.control.lines import Account, Accounts, makers, outside, persons
+from nomos.server.control.lines import Account, Accounts, behind, makers, outside, persons
 
 TREE = {
     "root": Account(None, 1),
@@ -34,6 +34,22 @@ def test_an_account_counts_as_the_nearest_that_is_known_to_be_a_person() -> None
         "other": ("other",),
     }
     assert makers(TREE, "cy") == ("bob", "ada", "root")
+
+
+def test_whoever_made_an_account_is_behind_it_until_it_is_known_to_be_a_persons() -> None:
+    assert {each: behind(TREE, each) for each in TREE} == {
+        "root": ("root",),
+        "ada": ("ada",),
+        "bob": ("bob", "ada"),
+        "cy": ("cy", "bob", "ada"),
+        "early": ("early", "ada", "root"),
+        "later": ("later", "early", "ada", "root"),
+        "eve": ("eve", "root"),
+        "fay": ("fay",),
+        "other": ("other",),
+    }
+    assert behind({"a": Account("b"), "b": Account("a")}, "a") == ("a", "b")
+    assert behind({"lost": Account("gone")}, "lost") == ("lost", "gone")
 
 
 def test_what_was_registered_in_the_second_of_the_confirmation_counts_as_both() -> None:
