@@ -7,6 +7,7 @@ slash, an empty or a dot segment, a backslash, a control character, or bytes tha
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,6 +55,12 @@ class Rule:
                 f"{self.method!r} is no method: write it in capitals, as GET", setting="method"
             )
         pattern = Pattern(self.path)
+        if _UNCLEAR.search(self.path):
+            raise ConfigurationError(
+                f"{self.path!r} can be the path of no request: one with empty or dot segments, a "
+                "backslash or a control character is refused before any rule",
+                setting="path",
+            )
         object.__setattr__(self, "pattern", pattern)
         object.__setattr__(
             self, "needed", Needed(self.command, self.resource, self.args, bound=self.bound)
@@ -169,7 +176,20 @@ def _check_each_once(rules: Sequence[Rule]) -> None:
             raise ConfigurationError(
                 f"there are two rules for {rule.method} {rule.path}", setting="rules"
             )
+        _check_reached(rule, rules)
         seen.add((rule.method, rule.path))
+
+
+def _check_reached(rule: Rule, rules: Sequence[Rule]) -> None:
+    """Refuse a rule that is never looked at, since one before it covers all that it covers."""
+    for before in itertools.takewhile(lambda each: each is not rule, rules):
+        if before.covers(rule.method) and before.pattern.match(rule.path) is not None:
+            raise ConfigurationError(
+                f"the rule for {rule.method} {rule.path} is never reached: that for "
+                f"{before.method} {before.path} comes first and covers it. Put the narrower one "
+                "first",
+                setting="rules",
+            )
 
 
 def _check_closed(rules: Sequence[Rule], opened: Sequence[Pattern]) -> None:

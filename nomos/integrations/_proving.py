@@ -23,6 +23,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from nomos.capabilities import MAX_COMMAND
 from nomos.errors import ConfigurationError, Denied, SignerError
 from nomos.integrations import _refusals
+from nomos.integrations._possible import PLACE, check_possible
 from nomos.integrations._refusals import Refusal, bearer, named, refusal
 from nomos.models import Command, Secret
 from nomos.unseen import unseen
@@ -43,7 +44,6 @@ REQUEST_ID: Final = "nomos.request_id"
 """Where a request's scope keeps its id."""
 
 _COMMAND: Final[TypeAdapter[str]] = TypeAdapter(Command)
-_PLACE: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:int)?\}")
 _WHOLE: Final = re.compile(r"0|-?[1-9][0-9]{0,15}")
 
 
@@ -85,6 +85,7 @@ class Needed:
                 )
             if isinstance(source, Mapping):
                 check_template(source, name)
+        check_possible(self.command, self.resource, self.args)
         check_verifier(self.verifier)
         if self.bound not in (True, False):
             raise ConfigurationError("bound must be True or False", setting="bound")
@@ -209,8 +210,8 @@ def check_template(source: Mapping[str, Any], setting: str) -> None:
             raise ConfigurationError(f"{setting} has a name that is no text", setting=setting)
         if not isinstance(value, str):
             continue
-        found = list(_PLACE.finditer(value))
-        rest = _PLACE.sub("", value)
+        found = list(PLACE.finditer(value))
+        rest = PLACE.sub("", value)
         if "{" in rest or "}" in rest or len(found) > 1 or (rest and found and found[0][2]):
             raise ConfigurationError(
                 f"{setting}.{name} may have one parameter of the path, as in '{{owner}}'; use a "
@@ -221,7 +222,7 @@ def check_template(source: Mapping[str, Any], setting: str) -> None:
 
 def places(value: object) -> list[str]:
     """Return the parameters of the path that stand in a template's value."""
-    return [name for name, _ in _PLACE.findall(value)] if isinstance(value, str) else []
+    return [name for name, _ in PLACE.findall(value)] if isinstance(value, str) else []
 
 
 def check_verifier(verifier: object) -> None:
@@ -289,7 +290,7 @@ def _template(source: Mapping[str, Any], params: Mapping[str, Any], what: str) -
 
 def _value(value: Any, params: Mapping[str, Any], field: str) -> Any:
     """Return a value with the parameter put in; alone it keeps its type, as in `{number:int}`."""
-    place = _PLACE.search(value) if isinstance(value, str) else None
+    place = PLACE.search(value) if isinstance(value, str) else None
     if place is None:
         return value
     name, is_whole = place.groups()

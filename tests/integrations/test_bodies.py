@@ -122,7 +122,7 @@ async def test_without_what_looks_like_a_token_no_body_is_read(given: list[str])
 
 async def test_a_rule_comes_before_every_open_path() -> None:
     verifier = Recording()
-    resource = {"provider": "admin", "action": "{action}"}
+    resource = {"provider": "tickets", "action": "{action}"}
     app = application(
         verifier, [Rule("GET", "/admin/{action}", LIST, resource)], ("/{tenant}/healthz",)
     )
@@ -132,5 +132,5 @@ async def test_a_rule_comes_before_every_open_path() -> None:
         assert verifier.asked == []
         assert (await http.get("/admin/healthz", headers=TOKEN)).status_code == 200
     assert [resource for _, resource, _ in verifier.asked] == [
-        {"provider": "admin", "action": "healthz"}
+        {"provider": "tickets", "action": "healthz"}
     ]

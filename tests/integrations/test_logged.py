@@ -79,9 +79,9 @@ async def test_a_view_that_is_old_is_no_error_of_each_request(
 
 
 def test_a_command_of_more_than_256_characters_is_none() -> None:
-    assert requires("/" + "a" * 255, resource={})
+    assert requires("/a/" + "a" * 253, resource={"provider": "a"})
     with pytest.raises(ConfigurationError, match="256") as wrong:
-        requires("/" + "a" * 256, resource={})
+        requires("/a/" + "a" * 254, resource={"provider": "a"})
     assert wrong.value.setting == "command"
     with pytest.raises(ConfigurationError) as wrong:
         requires(7, resource={})  # type: ignore[arg-type]

@@ -140,12 +140,12 @@ async def test_a_parameter_keeps_the_type_that_the_router_gives_it() -> None:
 
 async def test_a_parameter_of_another_type_is_its_text() -> None:
     verifier = Recording()
-    rule = Rule("GET", "/x/{id:uuid}", LIST, {"provider": "x", "id": "{id}", "at": "v-{id}"})
+    rule = Rule("GET", "/x/{id:uuid}", LIST, {"provider": "tickets", "id": "{id}", "at": "v-{id}"})
     app = NomosMiddleware(Starlette(), rules=[rule], verifier=verifier)
     ident = UUID(int=2**127 + 10)
     await call(app, "GET", f"/x/{str(ident).upper()}")
     ((_, resource, _),) = verifier.asked
-    assert resource == {"provider": "x", "id": str(ident), "at": f"v-{ident}"}
+    assert resource == {"provider": "tickets", "id": str(ident), "at": f"v-{ident}"}
 
 
 @pytest.mark.parametrize(
@@ -472,7 +472,7 @@ async def test_no_function_of_a_request_may_keep_a_body_over_the_limit_to_itself
         reached += 1
         return JSONResponse(await request.json())
 
-    rule = Rule("POST", "/x", "/queue/send", {"provider": "t"}, args=members)
+    rule = Rule("POST", "/x", "/t/queue/send", {"provider": "t"}, args=members)
     middleware = Middleware(NomosMiddleware, rules=[rule], verifier=Recording(), max_body=100)
     app = Starlette(routes=[Route("/x", show, methods=["POST"])], middleware=[middleware])
 

@@ -212,7 +212,11 @@ FAILING: Final[dict[str, tuple[Any, int, str | None]]] = {
     "nothing": (lambda _: None, 500, "internal"),
     "a list": (lambda _: [("provider", "tickets")], 500, "internal"),
     "text": (lambda _: "tickets", 500, "internal"),
-    "a parameter that the path has not": ({"queue": "{nothing}"}, 500, "internal"),
+    "a parameter that the path has not": (
+        {"provider": "tickets", "queue": "{nothing}"},
+        500,
+        "internal",
+    ),
     "a value of no JSON": (lambda _: {"x": object()}, 400, "invalid_request"),
     "not a number": (lambda _: {"x": float("nan")}, 400, "invalid_request"),
     "a name of no JSON": (lambda _: {("a",): 1}, 400, "invalid_request"),

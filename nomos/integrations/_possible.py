@@ -1,0 +1,82 @@
+"""Whether a token can ever be for the call that a service asks for, as far as its text says.
+
+A rule that nothing can satisfy refuses every request, and says so to callers who cannot mend it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from nomos.errors import ConfigurationError, InvalidRequest
+from nomos.resources import KNOWN, canonical_resource, provider_name
+
+PLACE: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:int)?\}")
+"""A parameter of the path that stands in a value."""
+
+
+def check_possible(command: str, resource: object, args: object) -> None:
+    """Raise ConfigurationError for a call that no token can be for; functions may return any."""
+    if command.count("/") < 2:
+        raise ConfigurationError(
+            f"{command} is a prefix, and a call is of one command: write it as {command}/note/read",
+            setting="command",
+        )
+    if isinstance(resource, Mapping):
+        _check_resource(command, resource)
+    if isinstance(args, Mapping):
+        if "resource" in args:
+            raise ConfigurationError(
+                "no argument is called resource: say it with resource=", setting="args"
+            )
+        _check_json(args, "args")
+
+
+def _check_resource(command: str, resource: Mapping[str, Any]) -> None:
+    wanted = provider_name(command)
+    if "provider" not in resource:
+        near = difflib.get_close_matches("provider", list(resource), n=1)
+        hint = f" instead of {near[0]!r}" if near else ""
+        raise ConfigurationError(
+            f"resource has no provider, and without one no token matches: add "
+            f'"provider": "{wanted}"{hint}',
+            setting="resource",
+        )
+    named = resource["provider"]
+    if named != wanted and not _stands_for(named):
+        raise ConfigurationError(
+            f"resource.provider must be {wanted!r}, the first segment of {command}, not "
+            f"{named!r:.80}: no token is for another",
+            setting="resource",
+        )
+    _check_json(resource, "resource")
+    provider = KNOWN.get(wanted)
+    if provider is None:
+        return
+    # What a request puts in is looked at then; whether the field exists is known now.
+    open_ = {name for name in resource if name in provider.fields and _stands_for(resource[name])}
+    try:
+        canonical_resource(
+            provider,
+            {n: v for n, v in resource.items() if n not in open_} | {"provider": wanted},
+        )
+    except InvalidRequest as wrong:
+        raise ConfigurationError(f"no token can match: {wrong}", setting="resource") from None
+
+
+def _check_json(given: Mapping[str, Any], setting: str) -> None:
+    try:
+        json.dumps(dict(given), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as wrong:
+        raise ConfigurationError(
+            f"{setting} has a value that is no JSON, and no token has one: {wrong}",
+            setting=setting,
+        ) from None
+
+
+def _stands_for(value: object) -> bool:
+    """Whether a request decides what the value is."""
+    return isinstance(value, str) and PLACE.search(value) is not None
