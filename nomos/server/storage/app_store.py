@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from nomos.audit.record import Record
 from nomos.errors import NomosError
 from nomos.server.control import lines
-from nomos.server.control.lines import Account, Accounts
+from nomos.server.control.lines import Accounts
 from nomos.server.storage import apps as aggregate
 from nomos.server.storage import records
 from nomos.server.storage.apps import ROLES, ApiKey, App, Role
@@ -200,11 +200,9 @@ def _all(connection: Connection, tenant: str) -> Listed[Registered]:
 
 
 def _left_by(connection: Connection, tenant: str, ident: str) -> tuple[Registered, ...]:
-    found = _all(connection, tenant)
-    accounts = {
-        each.app.id: Account(each.app.owner, each.app.created_at, each.app.confirmed_at)
-        for each in found
-    }
+    # An app whose row is damaged works no more; who made others is read without its row.
+    found = _all(connection, tenant).found
+    accounts = aggregate.accounts(connection, [each.app.id for each in found])
     seen = set(connection.scalars(_SEEN_BY, {"operator": ident}))
     return tuple(
         each
