@@ -122,10 +122,15 @@ def fix(code: str, field: str | None = None, part: Part | None = None) -> str | 
     """Return what would help against a refusal; None for a code that is nobody's here."""
     if part is not None and (code, part) in BY_PART:
         return BY_PART[code, part]
+    return fix_at(code, field) or FIXES.get(code)
+
+
+def fix_at(code: str, field: str | None) -> str | None:
+    """Return what would help where this very field is wrong; None if nothing more is known."""
     for (known, pattern), sentence in BY_FIELD.items():
         if known == code and field is not None and re.fullmatch(pattern, field, re.DOTALL):
             return sentence
-    return FIXES.get(code)
+    return None
 
 
 def part_at(

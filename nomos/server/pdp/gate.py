@@ -257,7 +257,12 @@ class Gate:
                 "ends later, and have the clock checked",
             ) from None
         except ShareUsed as used:
-            raise Refusal("unavailable", f"{used}", headers={"retry-after": "60"}) from None
+            raise Refusal(
+                "unavailable",
+                f"{used}",
+                fix="wait until some have expired, and sign tokens that live shorter",
+                headers={"retry-after": "60"},
+            ) from None
         except Exception:
             log.exception("a nonce cannot be claimed")
             raise Refusal(

@@ -1,7 +1,8 @@
 """HTTP in, HTTP out: what the PDP's listener serves.
 
 Every reply is JSON, is never cached, and has an `x-request-id`: the caller's own, or a new one.
-Errors are `{"error", "error_code", "request_id"}`, with `hop` or `fields` where they are known.
+Errors are `{"error", "error_code", "request_id"}`, with `hop`, `fix` or `fields` where they
+are known.
 """
 
 from __future__ import annotations
@@ -154,6 +155,8 @@ def _refused(refusal: Refusal, request_id: str, more: Mapping[str, str]) -> Resp
     }
     if refusal.hop is not None:
         body["hop"] = refusal.hop
+    if refusal.fix is not None:
+        body["fix"] = refusal.fix
     if refusal.fields:
         body["fields"] = [field[:SHOWN] for field in refusal.fields[:MAX_FIELDS]]
     return _reply(refusal.status, body, request_id, refusal.headers)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal
 
+from nomos._core.fixes import FIXES
 from nomos.models import DenyReason
 from nomos.statuses import STATUS
 
@@ -38,6 +39,16 @@ FAILURES: Final[Mapping[FailureCode, int]] = {
     "upstream_timeout": 504,
 }
 
+_FIXES: Final[Mapping[str, str | None]] = {
+    **FIXES,
+    "not_yet_valid": "wait until it begins; if that is now, the signer's clock is ahead of the "
+    "PDP's",
+    "chain_too_deep": "ask the control plane for a grant instead of handing on once more",
+    "untrusted_issuer": "ask for a grant at the control plane that this PDP trusts",
+    "policy_error": None,
+}
+"""What would help whoever calls a PDP: of its settings and its policy they can change nothing."""
+
 _ALL: Final[dict[str, int]] = {
     code: status for table in (FAILURES, STATUS) for code, status in table.items()
 }
@@ -49,7 +60,8 @@ SHOWN: Final = 80
 class Refusal(Exception):
     """A no on its way to the caller; the message is a sentence and holds no secret.
 
-    `reason` is set when this is a decision, and then equals `code`.
+    `reason` is set when this is a decision, and then equals `code`; `fix` says what would help, if
+    the caller can do that.
     """
 
     def __init__(
@@ -60,6 +72,7 @@ class Refusal(Exception):
         status: int | None = None,
         reason: DenyReason | None = None,
         hop: int | None = None,
+        fix: str | None = None,
         fields: tuple[str, ...] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
@@ -69,14 +82,21 @@ class Refusal(Exception):
         self.reason = reason
         self.message = message
         self.hop = hop
+        self.fix = fix
         self.fields = fields
         self.headers = dict(headers or {})
 
 
-def denied(reason: DenyReason, message: str, *, hop: int | None = None) -> Refusal:
-    """Return the refusal of a decision; a 401 tells HTTP clients that a token would help."""
+def denied(
+    reason: DenyReason, message: str, *, hop: int | None = None, fix: str | None = None
+) -> Refusal:
+    """Return the refusal of a decision, with the `fix` for its reason if none is given.
+
+    A 401 tells HTTP clients that a token would help.
+    """
     headers = {"www-authenticate": 'Bearer error="invalid_token"'} if STATUS[reason] == 401 else {}
-    return Refusal(reason, message, reason=reason, hop=hop, headers=headers)
+    helps = _FIXES[reason] if fix is None else fix
+    return Refusal(reason, message, reason=reason, hop=hop, fix=helps, headers=headers)
 
 
 def shown(text: str) -> str:

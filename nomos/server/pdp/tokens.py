@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from nomos._core.fixes import API_KEY
+from nomos._core.fixes import API_KEY, fix, fix_at
 from nomos._core.seen import Seen
 from nomos._core.worded import unmet
 from nomos._wire import Answer, Call, Inspect, Inspected, Refused, Request, Verified, Verify
@@ -144,6 +144,8 @@ async def _verified(ports: Ports, claimed: Claims, what: Mapping[str, Any]) -> V
     except Refusal as refusal:
         if refusal.reason == "revocations_stale" and seen.trouble is not None:
             raise denied("revocations_stale", seen.trouble) from None
+        if refusal.reason == "expired" and refusal.hop == len(claimed.links):
+            refusal.fix = fix("expired", part="call")
         raise
     # A root or a link other than those looked up above would have escaped its revocation.
     if (
@@ -214,7 +216,7 @@ async def _ask(ports: Ports, request: Request) -> Answer:
         if reason == answer.code:
             # Whoever sends a token can read its statements; of the call, nothing is repeated.
             message = unmet(answer, tell_found=False) or answer.message
-            raise denied(reason, message, hop=answer.hop)
+            raise denied(reason, message, hop=answer.hop, fix=fix_at(answer.code, answer.field))
     log.error("the verifier refused a request of ours: %s", answer.code)
     raise _no_answer()
 

@@ -31,7 +31,7 @@ def names(folder: Path) -> list[str]:
 def refusal(response: httpx.Response) -> tuple[int, str]:
     """The status and code of a refusal, once its form has been checked."""
     body = response.json()
-    assert set(body) <= {"error", "error_code", "request_id", "hop", "fields"}
+    assert set(body) <= {"error", "error_code", "request_id", "hop", "fix", "fields"}
     assert body["request_id"] == response.headers["x-request-id"]
     assert body["error"]
     assert response.headers["cache-control"] == "no-store"
@@ -169,6 +169,19 @@ def test_a_bad_token_is_refused_whatever_the_request(world: World, name: str) ->
         assert refusal(malformed) == expected
         unknown = world.call("GET", "/nothing/like/it", make(world))
         assert refusal(unknown) == expected
+
+
+def test_a_refusal_says_what_the_caller_can_do(world: World) -> None:
+    old = good(world)
+    world.now += 60
+    ended = world.call("GET", READ, old, params={"path": "f"}).json()
+    assert (ended["error_code"], ended["fix"]) == (
+        "expired",
+        "sign a fresh call with `grant.headers()`",
+    )
+    world.now += 240
+    gone = world.call("GET", READ, old, params={"path": "f"}).json()
+    assert (gone["error_code"], gone["fix"]) == ("expired", "ask for a new grant")
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,14 @@ def test_only_a_401_asks_for_another_token(reason: DenyReason) -> None:
     assert ("www-authenticate" in refusal.headers) == (STATUS[reason] == 401)
 
 
+@pytest.mark.parametrize("reason", sorted(STATUS))
+def test_a_decision_says_what_would_help_whoever_can_do_it(reason: DenyReason) -> None:
+    fix = denied(reason, "no").fix
+    assert (fix is None) == (reason == "policy_error")
+    assert not any(word in str(fix) for word in ("verifier", "max_depth", "leeway"))
+    assert denied(reason, "no", fix="do this").fix == "do this"
+
+
 def test_a_failure_is_no_decision() -> None:
     assert Refusal("not_found", "nothing there").reason is None
 
