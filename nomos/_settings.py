@@ -98,12 +98,12 @@ def checked_api_key(api_key: str | None) -> Secret | None:
             return Secret(stripped)
     raise ConfigurationError(
         "api_key must be one word of printable ASCII, such as nomos_<app>_<secret>"
-        f"{_stray(api_key)}",
+        f"{stray(api_key)}",
         setting="api_key",
     )
 
 
-def _stray(api_key: object) -> str:
+def stray(api_key: object) -> str:
     """Say what is there beside the key, of what is easily copied with it; none of its text."""
     if not isinstance(api_key, str):
         return f", not {type(api_key).__name__}"
@@ -114,4 +114,6 @@ def _stray(api_key: object) -> str:
         return ": leave off `Bearer `"
     if len(words) == 1 and api_key != words[0] and words[0].isascii():
         return ". There is a line break before or after it: .strip() what is read from a file"
+    if len(words) > 1 and len(api_key.splitlines()) > 1:
+        return ". There is more than one line: the key stands alone"
     return ""

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -157,6 +158,67 @@ def test_a_registry_that_cannot_be_reached_is_named_with_what_npm_said(
     monkeypatch.setattr(build_wheels, "npm", lambda: command)
     with pytest.raises(BuildFailed, match=r"could not fetch .*ENOTFOUND.*~/.npmrc"):
         build_wheels.fetch_bun(build_wheels.host_target(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (
+            (
+                "npm error code E1\nnpm error syscall connect\nnpm error FetchError: "
+                "request to http://u:p@x.invalid/y failed\nnpm error     at x:1\n"
+            ),
+            "code E1: FetchError: request to http://x.invalid/y failed",
+        ),
+        (
+            "npm ERR! code ETARGET\nnpm ERR! notarget No matching version found for x@9.\n",
+            "code ETARGET: notarget No matching version found for x@9.",
+        ),
+        ("npm error code E404\nnpm error A complete log of this run: /x", "code E404"),
+        ("sh: 1: node: not found\n", "sh: 1: node: not found"),
+        ("\n", "it said nothing."),
+    ],
+)
+def test_the_reason_is_npms_own(said: str, reason: str) -> None:
+    assert build_wheels._reason(said) == reason
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="asks the npm of this machine")
+def test_npm_itself_says_why_it_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("registry", "http://127.0.0.1:9/"), ("fetch_retries", "0")):
+        monkeypatch.setenv(f"npm_config_{name}", value)
+    monkeypatch.setenv("npm_config_cache", str(tmp_path / "cache"))
+    with pytest.raises(BuildFailed, match=r"could not fetch .*code ECONNREFUSED: .*127\.0\.0\.1"):
+        build_wheels.fetch_bun(build_wheels.host_target(), tmp_path)
+
+
+def test_a_temporary_folder_in_which_nothing_runs_is_one_sentence(tmp_path: Path) -> None:
+    bun = tmp_path / "bun"
+    bun.write_text("")  # as on a noexec mount, it may not be run whoever asks
+    with pytest.raises(BuildFailed, match=r"bun cannot be run: Permission denied\. .*set TMPDIR"):
+        build_wheels.compile_binary(bun, tmp_path, "0.0.0")
+    with pytest.raises(BuildFailed, match=r"gone cannot be run: No such file.*for this machine"):
+        build_wheels.compile_binary(tmp_path / "gone", tmp_path, "0.0.0")
+
+
+def test_a_disk_that_is_full_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    class App:
+        def display_info(self, _: str) -> None:
+            pass
+
+        def abort(self, message: str) -> None:
+            raise SystemExit(message)
+
+    class Hook(build_wheels.UcanBuildHook):
+        app = App()  # type: ignore[assignment]
+        metadata = SimpleNamespace(version="0")  # type: ignore[assignment]
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "/tmp/x")
+
+    monkeypatch.setattr(build_wheels, "build", full)
+    with pytest.raises(SystemExit, match=r"could not be built: .*No space left on device"):
+        Hook.__new__(Hook).initialize("standard", {})
 
 
 def test_sources_that_do_not_compile_say_what_bun_said(tmp_path: Path) -> None:

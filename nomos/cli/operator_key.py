@@ -13,7 +13,7 @@ from typing import Final
 
 from nomos._io.keyfile import read_private_line
 from nomos._io.urls import is_loopback
-from nomos._settings import checked_api_key
+from nomos._settings import checked_api_key, stray
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
 
@@ -35,15 +35,15 @@ def find_key(url: str, key_file: Path | None, environ: Mapping[str, str]) -> Key
     """The operator's key for a control plane. Raises `ConfigurationError`, naming no secret."""
     named, value = environ.get(KEY_FILE), environ.get(KEY)
     if key_file is not None:
-        return _from_file(key_file, "--key-file")
+        return from_file(key_file, "--key-file")
     if named and value:
         raise ConfigurationError(f"{KEY_FILE} and {KEY} are both set; unset one", setting=KEY_FILE)
     if named:
-        return _from_file(Path(named), KEY_FILE)
+        return from_file(Path(named), KEY_FILE)
     if value:
         return Key(_checked(value, KEY, KEY), KEY)
     if is_loopback(url) and DEV_KEY_FILE.exists():
-        return _from_file(DEV_KEY_FILE, "--key-file")
+        return from_file(DEV_KEY_FILE, "--key-file")
     raise ConfigurationError(
         "no operator's API key was found. `nomos dev` keeps one in its data folder: pass "
         f"--key-file .nomos/operator-api-key, or set {KEY_FILE} or {KEY}",
@@ -51,7 +51,8 @@ def find_key(url: str, key_file: Path | None, environ: Mapping[str, str]) -> Key
     )
 
 
-def _from_file(path: Path, setting: str) -> Key:
+def from_file(path: Path, setting: str) -> Key:
+    """The API key in a file that `setting` names. Raises `ConfigurationError`, naming no secret."""
     return Key(_checked(read_private_line(path, setting=setting), str(path), setting), str(path))
 
 
@@ -61,8 +62,10 @@ def _checked(text: str, where: str, setting: str) -> Secret:
     except ConfigurationError:
         secret = None
     if secret is None:
-        empty = "" if text else ": it is empty (a shell empties the file of `> FILE` first)"
+        empty = ": it is empty (a shell empties the file of `> FILE` first)"
         raise ConfigurationError(
-            f"{where} does not hold an API key (nomos_<app>_<secret>){empty}", setting=setting
+            f"{where} does not hold an API key (nomos_<app>_<secret>)"
+            f"{stray(text) if text else empty}",
+            setting=setting,
         )
     return secret

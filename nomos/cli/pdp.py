@@ -12,15 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from nomos._io.keyfile import read_private_line
 from nomos._io.signer import AsyncSigner, shared
 from nomos._io.urls import checked_url
-from nomos._settings import checked_api_key
 from nomos.cli import insecure
 from nomos.cli.console import stdout, told
+from nomos.cli.operator_key import from_file
 from nomos.cli.server_extra import server_extra
-from nomos.errors import ConfigurationError
-from nomos.models import Secret
 
 if TYPE_CHECKING:
     from nomos.server.gate_alone import Trust
@@ -80,7 +77,12 @@ def pdp(
             host_names=(*(host_name or ()), *named_hosts(os.environ)),
         )
         check_apart(settings, policies, os.environ)
-        trust = Trust(issuer, _api_key(key_file), tenant, allow_insecure=insecure.hosts())
+        trust = Trust(
+            issuer,
+            from_file(key_file, "--key-file").secret,
+            tenant,
+            allow_insecure=insecure.hosts(),
+        )
         asyncio.run(_run(settings, trust, listener))
     finally:
         listener.close()
@@ -121,17 +123,3 @@ def _announce(settings: Settings, trust: Trust, did: str, blind: str | None) -> 
             f"  nomos services add NAME {did} {settings.pdp_url} --pdp",
         )
     )
-
-
-def _api_key(file: Path) -> Secret:
-    try:
-        key = checked_api_key(read_private_line(file, setting="--key-file"))
-    except ConfigurationError as wrong:
-        if wrong.setting == "--key-file":
-            raise
-        key = None
-    if key is None:
-        raise ConfigurationError(
-            f"{file} does not hold an API key (nomos_<app>_<secret>)", setting="--key-file"
-        )
-    return key

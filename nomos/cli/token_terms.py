@@ -19,7 +19,7 @@ from nomos._core.called import Asked
 from nomos._core.seen import Seen
 from nomos._io.following import Follower
 from nomos._io.urls import checked_url, is_loopback
-from nomos._settings import VARIABLES, checked_api_key
+from nomos._settings import VARIABLES, checked_api_key, stray
 from nomos.cli import insecure
 from nomos.cli.operator_key import DEV_KEY_FILE, KEY, KEY_FILE, find_key
 from nomos.cli.token_text import Given
@@ -153,7 +153,9 @@ def _key(url: str, file: Path | None, environ: Mapping[str, str]) -> Secret:
         except ConfigurationError:
             key = None
         if key is None:
-            raise ConfigurationError("this is no API key (nomos_<app>_<secret>)", setting=API_KEY)
+            raise ConfigurationError(
+                f"this is no API key (nomos_<app>_<secret>){stray(value)}", setting=API_KEY
+            )
         return key
     here = is_loopback(url) and DEV_KEY_FILE.exists()
     if file is None and not here and not any(environ.get(name) for name in (KEY_FILE, KEY)):

@@ -113,8 +113,10 @@ def _secret(environ: Mapping[str, str], variable: str, named: str) -> Secret | N
     if not value:
         return None
     if not value.isascii() or not value.isprintable() or " " in value:
+        around = len(value.split()) == 1 and value.split()[0].isascii()
+        what = ". There is a line break before or after it: leave that off" if around else ""
         raise ConfigurationError(
-            f"{variable} must be one word of printable ASCII", setting=variable
+            f"{variable} must be one word of printable ASCII{what}", setting=variable
         )
     return Secret(value)
 

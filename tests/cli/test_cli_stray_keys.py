@@ -1,0 +1,83 @@
+"""API keys that came with more than the key: what it is, is said, and never the key itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nomos import AsyncVerifier, AuthGuard
+from nomos._settings import checked_api_key
+from nomos.cli.operator_key import find_key, from_file
+from nomos.cli.token_terms import _key
+from nomos.errors import ConfigurationError
+from nomos.server.environment import upstreams
+from nomos.server.pdp.catalog import load_catalog
+
+KEY = "nomos_app_secretsecret"
+HERE = "http://127.0.0.1:1"
+DID = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"
+
+PLACES: dict[str, tuple[Callable[[str], Any], str]] = {
+    "api_key=": (lambda key: AuthGuard(control_plane_url=HERE, api_key=key), "api_key"),
+    "verifier": (
+        lambda key: AsyncVerifier.from_control_plane(
+            HERE, audience=DID, pinned=DID, api_key=key, wait=0.1
+        ),
+        "api_key",
+    ),
+    "NOMOS_API_KEY": (
+        lambda key: AuthGuard.from_env({"NOMOS_CONTROL_URL": HERE, "NOMOS_API_KEY": key}),
+        "NOMOS_API_KEY",
+    ),
+    "NOMOS_API_KEY of the command line": (
+        lambda key: _key(HERE, None, {"NOMOS_API_KEY": key}),
+        "NOMOS_API_KEY",
+    ),
+    "NOMOS_OPERATOR_KEY": (
+        lambda key: find_key(HERE, None, {"NOMOS_OPERATOR_KEY": key}),
+        "NOMOS_OPERATOR_KEY",
+    ),
+}
+
+
+@pytest.mark.parametrize(("place", "setting"), PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (f"{KEY}\n", "There is a line break before or after it"),
+        (f"{KEY}\r\n", "There is a line break before or after it"),
+        (f"\n{KEY}", "There is a line break before or after it"),
+        (f"{KEY}\n# mine\n", "There is more than one line"),
+        (f"Bearer {KEY}", "leave off `Bearer `"),
+    ],
+)
+def test_what_came_with_a_key_is_said(
+    text: str, why: str, place: Callable[[str], Any], setting: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(why)) as wrong:
+        place(text)
+    assert wrong.value.setting == setting
+    assert "secretsecret" not in str(wrong.value)
+
+
+def test_what_came_with_a_providers_token_is_said() -> None:
+    for text in (f"{KEY}\n", f"\r\n{KEY}"):
+        with pytest.raises(ConfigurationError, match="There is a line break before") as wrong:
+            upstreams(load_catalog(None), {"NOMOS_GITHUB_TOKEN": text})
+        assert "secretsecret" not in str(wrong.value)
+
+
+def test_the_line_break_of_a_file_is_none_of_the_key(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.touch(0o600)
+    for text in (KEY, f"{KEY}\n", f"{KEY}\r\n", f"\n {KEY}\n\n"):
+        file.write_text(text)
+        assert from_file(file, "--key-file").secret.reveal() == KEY
+    file.write_text(f"{KEY}\n# mine\n")
+    with pytest.raises(ConfigurationError, match="There is more than one line"):
+        from_file(file, "--key-file")
+    assert checked_api_key(f" {KEY} ") is not None
