@@ -76,6 +76,7 @@ def delegation(
     if lineage is not None:
         meta["lineage"] = lineage
     if asked.service:
+        # What is open is denied before. The claim is what services rely on, so it is not made up.
         meta |= {"closed": True} if ruling.closed else {}
         meta |= {} if ruling.forkable else {"forkable": False}
     if approval is not None:

@@ -212,18 +212,33 @@ def slow_reader(port: int, requests: int) -> socket.socket:
     return made
 
 
-@pytest.mark.parametrize(("taken", "ended"), [(1, True), (2400, True), (2500, False)])
-def test_a_client_has_to_read_at_the_least_rate(taken: int, *, ended: bool) -> None:
-    """A byte now and then is progress; a connection is not held by that."""
+@pytest.mark.parametrize(
+    ("left", "taken", "more", "ended"),
+    [
+        (100_000, 1, 0, True),
+        (100_000, 2400, 0, True),
+        (100_000, 2400, 50_000, True),
+        (100_000, 2500, 50_000, False),
+        (1000, 1000, 50_000, False),
+    ],
+)
+def test_a_client_has_to_read_at_the_least_rate(
+    left: int, taken: int, more: int, *, ended: bool
+) -> None:
+    """A byte now and then is progress; a connection is not held by that.
+
+    `more` is another reply that was written meanwhile: what is left grows by it, and nobody is
+    ended for that.
+    """
     transport, loop = Mock(), Mock()
     connection = object.__new__(Connection)
     vars(connection).update(transport=transport, loop=loop, _limits=QUICK, _writing=None)
     connection._counted = Mock(written=1_000_000)
-    transport.get_write_buffer_size.return_value = 100_000
+    transport.get_write_buffer_size.return_value = left
     connection._watch_writing()
     _, check, due = loop.call_later.call_args[0]
-    connection._counted.written += 50_000  # another reply, meanwhile
-    transport.get_write_buffer_size.return_value = 150_000 - taken
+    connection._counted.written += more
+    transport.get_write_buffer_size.return_value = left + more - taken
     check(due)
     assert transport.abort.called is ended
 

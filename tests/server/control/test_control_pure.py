@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from nomos.audit.record import Record
 from nomos.errors import InvalidRequest
 from nomos.policy.decide import Verdict
 from nomos.resources import CommandSpec, Provider
 from nomos.server.control import body, decision, tokens
+from nomos.server.control.case import Asking, Case
+from nomos.server.control.decision import Ruling
+from nomos.server.control.origin import Origin
 from nomos.server.control.question import Asked
 from nomos.server.control.rates import Rates
+from nomos.server.control.tokens import Approval
+from nomos.server.storage.apps import ApiKey
 
 DID = "did:key:z6MknGc3ocHs3zdPiJbnaaqDi58NGb4pk1Sp9WxWufuXSdxf"
 PROVIDER = Provider(name="demo", kind="Demo", fields={})
@@ -47,6 +55,29 @@ def test_what_changes_something_is_bound_to_all_its_arguments(
 def test_unbound_arguments_leave_the_command_alone_in_the_policy() -> None:
     for risk in ("read", "write"):
         assert tokens.statements(asked(risk)) == [["==", ".cmd", "/demo/do"]]
+
+
+@pytest.mark.parametrize("closed", [True, False])
+@pytest.mark.parametrize("forkable", [True, False])
+def test_a_token_says_no_more_than_was_ruled(*, closed: bool, forkable: bool) -> None:
+    """An open grant for a service is denied before it is signed; one signed by a mistake says so.
+
+    A service that verifies tokens by itself takes none that is not `closed`.
+    """
+    question = replace(asked(), service=True, audience=DID)
+    key = ApiKey("app_1", "default", "agent", "0" * 64)
+    asking = Asking(question, key, DID, Origin(), "req_1", None, "")
+    found = tokens.delegation(
+        Case(asking, 1_800_000_000_000, "evt_1", Mock()),
+        issuer=DID,
+        audience=DID,
+        receipt=Record("evt_1", "default", "decision", 1_800_000_000_000, app="app_1"),
+        nonce="nonce",
+        ruling=Ruling("allow", closed=closed, forkable=forkable),
+        approval=Approval("env_1", "0" * 64, ("lead",)),
+    )
+    said = {name: found.meta.get(name) for name in ("closed", "forkable")}
+    assert said == {"closed": closed or None, "forkable": None if forkable else False}
 
 
 @pytest.mark.parametrize(
