@@ -150,9 +150,12 @@ class Deliverer:
         )
 
     def _again_at(self, message: Message) -> int | None:
-        """When to try again; None when it has been tried for long enough."""
-        now = self._clock()
-        if now - message.created_at >= GIVEN_UP_AFTER:
+        """When to try again; None when it has been tried for long enough.
+
+        A message is not given up by a clock that may have jumped ahead.
+        """
+        now, steady = self._clock(), self._outbox.steady.now()
+        if steady is not None and steady - message.created_at >= GIVEN_UP_AFTER:
             return None
         return math.ceil(now + pause(message.tries, self._jitter()))
 

@@ -39,8 +39,8 @@ class Wire:
         return HttpReply(reply.status_code, dict(reply.headers), reply.content, NOW)
 
 
-async def follower(running: Any, link: Link, store: Store) -> Followed:
-    issuers = TrustedIssuers(running.system.issuer_did, "default", lambda: NOW)
+async def follower(running: Any, link: Link, store: Store, pinned: str | None = None) -> Followed:
+    issuers = TrustedIssuers(pinned or running.system.issuer_did, "default", lambda: NOW)
     return Followed(
         Wire(running),
         AsyncSigner(link),
@@ -115,6 +115,34 @@ async def test_a_restarted_follower_refuses_an_older_key_log(
         first._keys_floor = farther
         await first._learn_keys()
         await first._poll(0)
+    await store.close()
+
+
+async def test_a_restarted_follower_does_not_believe_a_key_again_that_was_replaced(
+    tmp_path: Path, link: Link, history: Past
+) -> None:
+    """The folder of the control plane is one from before the rotation; its feed is the same."""
+    store = Store(tmp_path)
+    await store.migrate()
+    data = copy(history.crashed, tmp_path / "now")
+    async with opened(data, link, key=history.key) as running:
+        pinned = running.system.issuer_did
+        boss = (await running.system.create_app("boss", "operator", ("*",))).reveal()
+        reply = await running.control.post("/v1/keys/rotate", json={}, headers=bearer(boss))
+        assert reply.status_code == 200, reply.text
+        one = await follower(running, link, store, pinned)
+        await one._learn_keys()
+        await one._poll(0)
+        assert one._issuers.active == running.system.issuer_did != pinned
+    await store.close()
+    store = Store(tmp_path)
+    older = copy(history.crashed, tmp_path / "older")
+    async with opened(older, link, key=history.key) as running:
+        again = await follower(running, link, store, pinned)
+        await again._learn_keys()
+        with pytest.raises(Unbelievable, match="key log is refused: it was rolled back: it ends"):
+            await again._poll(0)
+        assert again.seen(()).age > 10**6
     await store.close()
 
 

@@ -22,6 +22,7 @@ from nomos.server.storage.apps import ApiKey, App
 from nomos.server.storage.database import Database
 from nomos.server.storage.outbox import Outbox, add
 from nomos.server.storage.records import new_receipt_id
+from nomos.server.storage.steady import Steady
 from nomos.server.storage.store import Store
 
 pytestmark = pytest.mark.anyio
@@ -239,7 +240,7 @@ async def test_the_outbox(tmp_path: Path, how: str) -> None:
     database = Database(tmp_path / "data")
     await _fill(database)
     change(tmp_path, "outbox", "body", how, "id = 'x'")
-    outbox = Outbox(database, lambda: 2000.0)
+    outbox = Outbox(database, lambda: 2000.0, Steady(lambda: 2000.0))
     assert [each.tries for each in await outbox.due(8, 30)] == [1]
     assert await outbox.due(8, 30) == ()
     await database.close()

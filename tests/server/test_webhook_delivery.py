@@ -24,6 +24,7 @@ from nomos.server import webhooks as delivery
 from nomos.server.bell import Bell
 from nomos.server.settings import Webhook
 from nomos.server.storage.outbox import KEPT_SECONDS, Outbox
+from nomos.server.storage.steady import Steady
 from nomos.server.storage.store import Store
 from nomos.server.storage.tables import outbox
 from nomos.server.webhooks import Deliverer, pause
@@ -86,10 +87,14 @@ class Sender:
 
 @asynccontextmanager
 async def sending(
-    folder: Path, url: str, clock: Clock | None = None, jitter: float = 1.0
+    folder: Path,
+    url: str,
+    clock: Clock | None = None,
+    jitter: float = 1.0,
+    awake: Clock | None = None,
 ) -> AsyncIterator[Sender]:
     clock = clock or Clock()
-    store, bell = Store(folder, clock), Bell()
+    store, bell = Store(folder, clock, steady=Steady(clock, awake or clock)), Bell()
     await store.migrate()
     store.outbox.wanted = True
     deliverer = Deliverer(
@@ -352,11 +357,24 @@ async def test_what_is_claimed_is_nobody_elses_until_the_lease_ends(tmp_path: Pa
     assert "zwölf" not in repr(first)
 
 
+async def test_it_is_not_given_up_for_a_clock_that_jumped(tmp_path: Path) -> None:
+    clock = Clock()
+    with receiving() as receiver:
+        receiver.answer = lambda _: 500
+        async with sending(tmp_path, receiver.url, clock, awake=Clock()) as sender:
+            await sender.put()
+            await sender.until(lambda rows: rows[0].error is not None)
+            clock.now += delivery.GIVEN_UP_AFTER
+            await sender.until(lambda rows: rows[0].tries == 2)
+            (row,) = await sender.until(lambda rows: rows[0].next_at < clock.now + 10)
+    assert row.failed_at is None
+
+
 async def test_what_is_settled_is_forgotten_after_a_week(tmp_path: Path) -> None:
     clock = Clock()
     store = Store(tmp_path, clock)
     await store.migrate()
-    box = Outbox(store._database, clock)
+    box = Outbox(store._database, clock, Steady(clock, clock))
     box.wanted = True
     idents = [
         await store._database.write(

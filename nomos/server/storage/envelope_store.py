@@ -28,6 +28,7 @@ from nomos.server.storage.database import Database
 from nomos.server.storage.envelopes import Standing
 from nomos.server.storage.idempotency import StoredAnswer
 from nomos.server.storage.outbox import Outbox
+from nomos.server.storage.steady import Steady
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,10 @@ class Ballot:
 class Envelopes:
     """The envelopes of one system."""
 
-    def __init__(self, database: Database, clock: Callable[[], float], outbox: Outbox) -> None:
+    def __init__(
+        self, database: Database, clock: Callable[[], float], outbox: Outbox, steady: Steady
+    ) -> None:
+        self._steady = steady
         self._database = database
         self._clock = clock
         self._outbox = outbox
@@ -90,7 +94,7 @@ class Envelopes:
             if standing.kind == "full":
                 return standing
             told = tell(standing)
-            earlier = _tell(connection, told, now)
+            earlier = _tell(connection, told, self._steady.now())
             if earlier is not None:
                 return earlier
             if standing.kind == "opened":
@@ -121,7 +125,7 @@ class Envelopes:
                 return False
             if not envelopes.use(connection, told.record.tenant, ident, now):
                 return False
-            earlier = _tell(connection, told, now)
+            earlier = _tell(connection, told, self._steady.now())
             assert earlier is None, "nothing was answered to this key, and the lock is held"
             return True
 
@@ -172,9 +176,11 @@ def _answered(connection: Connection, stored: StoredAnswer) -> StoredAnswer | No
     return idempotency.find(connection, stored.app, stored.key, stored.created_at)
 
 
-def _tell(connection: Connection, told: Told, now: int) -> StoredAnswer | None:
+def _tell(connection: Connection, told: Told, now: int | None) -> StoredAnswer | None:
+    """Keep what is told, and delete old answers if it is known what is old (`now`)."""
     if told.stored.key:
-        idempotency.prune(connection, now)
+        if now is not None:
+            idempotency.prune(connection, now)
         earlier = idempotency.add(connection, told.stored)
         if earlier is not None:
             return earlier

@@ -20,6 +20,7 @@ from sqlalchemy.engine import Connection
 from nomos.server.storage.damaged import listed
 from nomos.server.storage.database import Database
 from nomos.server.storage.idents import new_ident
+from nomos.server.storage.steady import Steady
 from nomos.server.storage.tables import outbox
 
 Event = Literal["approval.requested", "approval.decided"]
@@ -134,9 +135,10 @@ def prune(connection: Connection, now: int) -> None:
 class Outbox:
     """The outbox of one system. Nothing is put in unless somebody is there to be told."""
 
-    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+    def __init__(self, database: Database, clock: Callable[[], float], steady: Steady) -> None:
         self._database = database
         self._clock = clock
+        self.steady = steady
         self.wanted = False
         """Whether a webhook is configured; the system says so when it opens."""
 
@@ -173,8 +175,9 @@ class Outbox:
 
     async def prune(self) -> None:
         """Forget some of what was settled long ago."""
-        now = int(self._clock())
-        await self._database.write(lambda connection: prune(connection, now))
+        now = self.steady.now()
+        if now is not None:
+            await self._database.write(lambda connection: prune(connection, now))
 
     async def _settle(self, ident: str, **values: object) -> None:
         change = outbox.update().where(outbox.c.id == ident, _OPEN).values(**values)

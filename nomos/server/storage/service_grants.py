@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from nomos.server.storage.database import Database
+from nomos.server.storage.steady import Steady
 from nomos.server.storage.tables import revocations, service_grants
 
 PRUNE_EVERY: Final = 32
@@ -38,18 +39,19 @@ class ServiceGrant:
 class ServiceGrants:
     """The live grants of all tenants for their services."""
 
-    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+    def __init__(self, database: Database, clock: Callable[[], float], steady: Steady) -> None:
         self._database = database
         self._clock = clock
+        self._steady = steady
         self._added = itertools.count()
 
     async def add(self, grant: ServiceGrant) -> None:
         """Keep a grant before anybody is given it; now and then, forget those that expired."""
         prune = next(self._added) % PRUNE_EVERY == 0
-        now = int(self._clock())
+        now = self._steady.now() if prune else None
 
         def work(connection: Connection) -> None:
-            if prune:
+            if now is not None:
                 old = service_grants.c.expires_at <= now
                 connection.execute(service_grants.delete().where(old))
             connection.execute(service_grants.insert(), dict(vars(grant)))

@@ -19,6 +19,7 @@ from nomos.server.storage import apps as apps_
 from nomos.server.storage import records
 from nomos.server.storage.apps import ApiKey
 from nomos.server.storage.database import Database
+from nomos.server.storage.steady import Steady
 from nomos.server.storage.tables import apps, login_links, sessions
 
 KEEP_SECONDS: Final = 24 * 60 * 60
@@ -68,9 +69,10 @@ class Session:
 class Sessions:
     """Links and sessions, each act as one transaction."""
 
-    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+    def __init__(self, database: Database, clock: Callable[[], float], steady: Steady) -> None:
         self._database = database
         self._clock = clock
+        self._steady = steady
 
     async def add_link(self, link: Issue, *, key: ApiKey | None = None) -> bool:
         """Keep a new link; False, and nothing is kept, when `key` is not the operator's by now."""
@@ -78,7 +80,7 @@ class Sessions:
         def work(connection: Connection) -> bool:
             if key is not None and not _is_held(connection, key):
                 return False
-            _prune(connection, link.created_at)
+            _prune(connection, self._steady.now())
             _insert(connection, login_links, link, MOST_LINKS)
             return True
 
@@ -105,7 +107,7 @@ class Sessions:
         def work(connection: Connection) -> bool:
             if key is not None and not _is_held(connection, key):
                 return False
-            _prune(connection, session.created_at)
+            _prune(connection, self._steady.now())
             if link is not None and not _use(connection, link, session):
                 return False
             _insert(connection, sessions, session, MOST_SESSIONS)
@@ -205,6 +207,8 @@ def _insert(connection: Connection, table: sa.Table, issue: Issue, most: int) ->
     connection.execute(table.insert(), dict(vars(issue)))
 
 
-def _prune(connection: Connection, now: int) -> None:
+def _prune(connection: Connection, now: int | None) -> None:
+    if now is None:
+        return
     connection.execute(login_links.delete().where(login_links.c.expires_at < now - KEEP_SECONDS))
     connection.execute(sessions.delete().where(sessions.c.expires_at <= now))

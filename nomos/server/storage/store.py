@@ -43,6 +43,7 @@ from nomos.server.storage.service_grants import ServiceGrants
 from nomos.server.storage.services import Services
 from nomos.server.storage.sessions import Sessions
 from nomos.server.storage.shares import Shares
+from nomos.server.storage.steady import Steady
 from nomos.server.storage.swarms import Swarms
 
 T = TypeVar("T")
@@ -51,26 +52,33 @@ T = TypeVar("T")
 class Store:
     """The storage of one system. Whatever a method has returned from is on the disk."""
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        clock: Callable[[], float] = time.time,
+        *,
+        steady: Steady | None = None,
+    ) -> None:
         self._folder = folder
         self._database = Database(folder)
         self._clock = clock
+        self.steady = steady or Steady(clock)
         self._probing = Probing(self._probe)
-        self.sessions = Sessions(self._database, clock)
+        self.sessions = Sessions(self._database, clock, self.steady)
         self._claims = itertools.count()
         self._shares = Shares()
         self._answers = itertools.count()
-        self.outbox = Outbox(self._database, clock)
+        self.outbox = Outbox(self._database, clock, self.steady)
         self.apps = Apps(self._database, clock)
         self.log = AuditLog(self._database)
         self.delegations = Delegations(self._database)
         self.swarms = Swarms(self._database)
         self.feed = revocations.Feed(self._database)
         self.services = Services(self._database)
-        self.service_grants = ServiceGrants(self._database, clock)
+        self.service_grants = ServiceGrants(self._database, clock, self.steady)
         self.policies = Policies(self._database)
         self.issuer_keys = IssuerKeys(self._database)
-        self.envelopes = Envelopes(self._database, clock, self.outbox)
+        self.envelopes = Envelopes(self._database, clock, self.outbox, self.steady)
 
     async def migrate(self) -> None:
         """Make the tables, or bring those of an older version up to date."""
@@ -159,11 +167,12 @@ class Store:
 
         If the key was answered meanwhile nothing is kept, and that answer is returned.
         """
-        prune, now = next(self._answers) % idempotency.PRUNE_EVERY == 0, self._now()
+        prune = next(self._answers) % idempotency.PRUNE_EVERY == 0
+        now = self.steady.now() if prune else None
 
         def work(connection: Connection) -> StoredAnswer | None:
             if stored is not None:
-                if prune:
+                if now is not None:
                     idempotency.prune(connection, now)
                 earlier = idempotency.add(connection, stored)
                 if earlier is not None:

@@ -62,7 +62,7 @@ def test_unbound_arguments_leave_the_command_alone_in_the_policy() -> None:
 def test_a_token_says_no_more_than_was_ruled(*, closed: bool, forkable: bool) -> None:
     """An open grant for a service is denied before it is signed; one signed by a mistake says so.
 
-    A service that verifies tokens by itself takes none that is not `closed`.
+    A verifier that decides nothing by policy refuses a chain whose root does not say `closed`.
     """
     question = replace(asked(), service=True, audience=DID)
     key = ApiKey("app_1", "default", "agent", "0" * 64)
@@ -76,7 +76,8 @@ def test_a_token_says_no_more_than_was_ruled(*, closed: bool, forkable: bool) ->
         ruling=Ruling("allow", closed=closed, forkable=forkable),
         approval=Approval("env_1", "0" * 64, ("lead",)),
     )
-    said = {name: found.meta.get(name) for name in ("closed", "forkable")}
+    meta = found.meta or {}
+    said = {name: meta.get(name) for name in ("closed", "forkable")}
     assert said == {"closed": closed or None, "forkable": None if forkable else False}
 
 

@@ -8,17 +8,29 @@ from pathlib import Path
 import pytest
 
 from nomos.server.storage.apps import ApiKey, App
+from nomos.server.storage.steady import Steady
 from nomos.server.storage.store import Store
 
 NOW = 1_800_000_000
 
 
 class Clock:
+    """A wall clock; `now += …` is time that goes by, `jump` is somebody who sets it."""
+
     def __init__(self) -> None:
         self.now: float = NOW
+        self.set: float = 0
 
     def __call__(self) -> float:
         return self.now
+
+    def jump(self, seconds: float) -> None:
+        self.now += seconds
+        self.set += seconds
+
+    def awake(self) -> float:
+        """A clock that nobody sets."""
+        return self.now - self.set
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +47,7 @@ def clock() -> Clock:
 @pytest.fixture
 async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
     """A store with one tenant, `default`, and one app of it, `app_1`."""
-    store = Store(tmp_path, clock)
+    store = Store(tmp_path, clock, steady=Steady(clock, clock.awake))
     await store.migrate()
     await store.add_tenant("default", "did:key:issuer")
     await store.add_app(
