@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 
 from nomos._io.signer import Link
 from nomos.audit.record import Record
+from nomos.cli import operator
 from nomos.models import Secret
 from nomos.policy.bundle import Source
 from nomos.server.storage import damaged as damage
@@ -48,8 +49,8 @@ LINK: dict[str, Any] = {
 async def running(tmp_path: Path, link: Link, history: Past) -> AsyncIterator[Running]:
     data = copy(history.crashed, tmp_path / "data")
     async with opened(data, link, key=history.key) as running:
-        operator: Secret = await running.system.create_app("boss", "operator", ("*",))
-        running.control.headers.update(bearer(operator.reveal()))
+        boss: Secret = await running.system.create_app("boss", "operator", ("*",))
+        running.control.headers.update(bearer(boss.reveal()))
         yield running
 
 
@@ -134,9 +135,9 @@ async def test_approvals(tmp_path: Path, link: Link, history: Past, column: str,
             (await running.ask(ttlSeconds=60, resource=each)).json()["approvalEnvelopeId"]
             for each in FILES
         ]
-        operator: Secret = await running.system.create_app("boss", "operator", ("*",))
+        boss: Secret = await running.system.create_app("boss", "operator", ("*",))
         agent = dict(running.control.headers)
-        running.control.headers.update(bearer(operator.reveal()))
+        running.control.headers.update(bearer(boss.reveal()))
         version = (await get(running, f"/v1/approvals/{asked[0]}"))["version"]
         change(tmp_path, "envelopes", "reason", "'x'", "reason IS NULL")
         change(tmp_path, "envelopes", column, how, f"id = '{asked[0]}'")
@@ -271,8 +272,8 @@ async def test_a_damaged_vote_is_no_vote(
     async with opened(data, link, key=history.key, policies=(QUESTIONS,)) as running:
         ident = (await running.ask(ttlSeconds=60)).json()["approvalEnvelopeId"]
         agent = running.control.headers["authorization"]
-        operator: Secret = await running.system.create_app("boss", "operator", ("*",))
-        running.control.headers.update(bearer(operator.reveal()))
+        boss: Secret = await running.system.create_app("boss", "operator", ("*",))
+        running.control.headers.update(bearer(boss.reveal()))
         said = {
             "approve": True,
             "version": (await get(running, f"/v1/approvals/{ident}"))["version"],
@@ -295,3 +296,11 @@ async def test_one_damaged_row_does_not_fail_the_writes_beside_it(tmp_path: Path
     with pytest.raises(damage.Damaged, match="a row of the database is damaged"):
         await store.write(lambda each: each.exec_driver_sql("SELECT name FROM apps").all())
     await store.close()
+
+
+def test_the_command_line_names_what_a_listing_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    for nothing in ({}, {"damaged": []}, [], None):
+        operator._tell_damaged(nothing)
+    assert capsys.readouterr().err == ""
+    operator._tell_damaged({"damaged": [{"seq": 5, "hash": "…"}, "app_1"]})
+    assert capsys.readouterr().err == "damaged: row 5, app_1 cannot be read any more\n"
