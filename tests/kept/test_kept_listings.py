@@ -299,7 +299,8 @@ async def test_one_damaged_row_does_not_fail_the_writes_beside_it(tmp_path: Path
 
 
 def test_the_command_line_names_what_a_listing_left_out(capsys: pytest.CaptureFixture[str]) -> None:
-    for nothing in ({}, {"damaged": []}, [], None):
+    empty: tuple[object, ...] = ({}, {"damaged": []}, [], None)
+    for nothing in empty:
         operator._tell_damaged(nothing)
     assert capsys.readouterr().err == ""
     operator._tell_damaged({"damaged": [{"seq": 5, "hash": "…"}, "app_1"]})
