@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from nomos import AsyncVerifier, AuthGuard
 from nomos._settings import checked_api_key
+from nomos.cli.app import app
 from nomos.cli.operator_key import find_key, from_file
 from nomos.cli.token_terms import _key
 from nomos.errors import ConfigurationError

@@ -101,9 +101,24 @@ def compare(mark: Mark, now: Mark) -> str | None:
     if now.commits < mark.commits:
         return (
             f"nomos.db was rolled back: it ends with commit {now.commits}, and commit "
-            f"{mark.commits} was made (nomos.anchor)"
+            f"{mark.commits} was made (nomos.anchor){_lost(mark, now)}. If it was restored on "
+            'purpose: docs/audit.md, "Going back to a backup on purpose"'
         )
     return None
+
+
+_LOGS: Final = {"audit": "audit log", "revocations": "revocations", "keys": "issuer keys"}
+
+
+def _lost(mark: Mark, now: Mark) -> str:
+    """Which rows of the logs there were and are no more."""
+    ends = {(tenant, log): head.seq for tenant, log, head in now.heads}
+    lost = [
+        f"rows {end + 1} to {head.seq} of the {_LOGS.get(log, log)} of tenant {tenant}"
+        for tenant, log, head in mark.heads
+        if (end := ends.get((tenant, log), 0)) < head.seq
+    ]
+    return f"; lost are {', '.join(lost)}" if lost else ""
 
 
 def _ends(connection: Connection) -> tuple[tuple[str, str, Head], ...]:
