@@ -83,3 +83,15 @@ def test_the_line_break_of_a_file_is_none_of_the_key(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="There is more than one line"):
         from_file(file, "--key-file")
     assert checked_api_key(f" {KEY} ") is not None
+
+
+def test_a_pdp_says_it_of_its_key_file(tmp_path: Path) -> None:
+    file, policies = tmp_path / "key", tmp_path / "p.cedar"
+    file.touch(0o600)
+    file.write_text(f"{KEY}\n# mine\n")
+    policies.write_text("permit(principal, action, resource);")
+    given = ["--key-file", file, "--policies", policies, "--data", tmp_path / "data"]
+    words = ["pdp", "--control-url", HERE, "--issuer", DID, "--port", "0", *map(str, given)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1
+    assert "There is more than one line" in done.stderr
