@@ -90,7 +90,7 @@ REFUSED: Final[list[Any]] = [
     {None: 1},
     {1, 2},
     b"bytes",
-    object(),
+    1j,
 ]
 
 

@@ -355,7 +355,7 @@ async def test_a_400_names_the_field_of_a_body_or_a_path() -> None:
     assert (spelt.status_code, spelt.json()["field"]) == (400, "resource.number")
 
 
-@pytest.mark.parametrize("left", [None, "yes", object(), Recording], ids=repr)
+@pytest.mark.parametrize("left", [None, "yes", 42, Recording], ids=repr)
 async def test_without_a_verifier_nothing_goes_through(
     left: object, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -237,7 +237,11 @@ def test_no_operation_ends_in_an_error_of_the_operating_system(
     (space.folder / "f").write_text("content")
     space.list()
 
-    def fail(*_: object, **__: object) -> None:
+    genuine, here = getattr(os, what), threading.get_ident()
+
+    def fail(*args: Any, **named: Any) -> Any:
+        if threading.get_ident() != here:  # another system of this process is at work
+            return genuine(*args, **named)
         raise OSError(number, os.strerror(number))
 
     operations: tuple[Callable[[], object], ...] = (
