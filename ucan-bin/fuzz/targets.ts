@@ -13,11 +13,11 @@ import { didOf, keyOf } from "../src/token/did_key.ts";
 import { readInvocation } from "../src/token/invocation.ts";
 import { HEADERS, open, type Envelope, type Kind } from "../src/token/jwt.ts";
 import { commandsLeft } from "../src/verify/commands.ts";
-import { unmet } from "../src/verify/evaluate.ts";
+import { failedStatement } from "../src/verify/evaluate.ts";
 import { matches, parsePattern } from "../src/verify/like.ts";
-import { verify } from "../src/verify/order.ts";
+import { verify } from "../src/verify/verify.ts";
 import { parsePolicy, type Policy } from "../src/verify/pol.ts";
-import { Reading, TooCostly } from "../src/verify/reading.ts";
+import { EvaluationBudget, BudgetExceeded } from "../src/verify/budget.ts";
 import { covers, isConstraint } from "../src/verify/resource.ts";
 import { MAX_SEGMENTS, parseSelector, select } from "../src/verify/selector.ts";
 import { vacuous } from "../src/verify/vacuous.ts";
@@ -176,14 +176,14 @@ function selects(input: string): void {
 const COSTLY = Symbol("costly");
 
 /** What `evaluate` returns within a small budget, which it keeps to. */
-function bounded<T>(evaluate: (reading: Reading) => T): T | typeof COSTLY {
-  const reading = new Reading(STEPS);
+function bounded<T>(evaluate: (reading: EvaluationBudget) => T): T | typeof COSTLY {
+  const reading = new EvaluationBudget(STEPS);
   try {
     const result = evaluate(reading);
     assert.ok(reading.steps <= STEPS);
     return result;
   } catch (error) {
-    if (error instanceof TooCostly) return COSTLY;
+    if (error instanceof BudgetExceeded) return COSTLY;
     throw error;
   }
 }
@@ -197,7 +197,7 @@ function decides(input: string): void {
     assert.match(policy, /^pol\[/);
     return;
   }
-  const broken = bounded((reading) => unmet(policy, subject, reading));
+  const broken = bounded((reading) => failedStatement(policy, subject, reading));
   if (broken === COSTLY) return;
   if (broken !== undefined) assert.ok(broken.field.startsWith(`pol[${broken.index}]`));
   const holds = broken === undefined;
@@ -216,13 +216,13 @@ function decides(input: string): void {
 function isAs(pol: Json[], subject: Json, holds: boolean): void {
   const policy: Policy | string = parsePolicy(pol);
   assert.ok(typeof policy !== "string");
-  const broken = bounded((reading) => unmet(policy, subject, reading));
+  const broken = bounded((reading) => failedStatement(policy, subject, reading));
   if (broken !== COSTLY) assert.equal(broken === undefined, holds, JSON.stringify(pol));
 }
 
 function fits(input: string): void {
   const [glob = "", text = ""] = input.split("\n").map((line) => line.slice(0, 80));
-  assert.equal(matches(parsePattern(glob), text, new Reading()), fitsPlainly(glob, text));
+  assert.equal(matches(parsePattern(glob), text, new EvaluationBudget()), fitsPlainly(glob, text));
 }
 
 /** Whether a text fits a pattern, by trying every place for every star. */

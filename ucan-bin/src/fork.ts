@@ -8,7 +8,7 @@
  * 3. Every token is written out, which finds those that would be too large.
  * 4. Only then is anything signed, one line of the answer at a time while the reader reads.
  *
- * A verifier trusts none of this: it checks every link itself (`verify/order.ts`).
+ * A verifier trusts none of this: it checks every link itself (`verify/verify.ts`).
  */
 
 import { Buffer } from "node:buffer";
@@ -28,8 +28,8 @@ import { termsOf } from "./token/delegation.ts";
 import { didOf, keyOf } from "./token/did_key.ts";
 import { KEY_BYTES, keyPair, type KeyObject } from "./token/ed25519.ts";
 import { unsigned, withSignature } from "./token/jwt.ts";
-import { heldBy, wrongConstraint, wrongReach, type Held } from "./verify/narrower.ts";
-import { verifiedChain } from "./verify/order.ts";
+import { effectiveGrant, checkConstraint, checkAttenuation, type EffectiveGrant } from "./verify/attenuation.ts";
+import { verifiedChain } from "./verify/verify.ts";
 import { vacuous } from "./verify/vacuous.ts";
 
 /** Seconds that a link begins in the past, so that a verifier whose clock is late accepts it. */
@@ -61,9 +61,9 @@ export function fork(
   secret: KeyObject | Refusal,
   random: (bytes: number) => Uint8Array,
 ): Lines | Refusal {
-  const wrong = wrongNumbers(request);
+  const wrong = checkCounts(request);
   if (wrong !== undefined) return wrong;
-  const held = heldChains(request);
+  const held = parentChains(request);
   if (held instanceof Refusal) return held;
   const drafts = collected(request.children, (child, index) =>
     drafted(child, `children[${index}]`, held, request, random),
@@ -72,7 +72,7 @@ export function fork(
   return secret instanceof Refusal ? secret : signed(drafts, secret);
 }
 
-function wrongNumbers({ children }: Fork): Refusal | undefined {
+function checkCounts({ children }: Fork): Refusal | undefined {
   const total = children.reduce((sum, { links }) => sum + links.length, 0);
   if (total > MAX_FORKED) return tooLarge(`${total} links; one fork has at most ${MAX_FORKED}`);
   const child = children.findIndex(({ links }) => links.length > MAX_FORKED_LINE);
@@ -81,28 +81,28 @@ function wrongNumbers({ children }: Fork): Refusal | undefined {
 }
 
 /** The chains that links narrow, each at its index; the others are not looked at. */
-function heldChains({ chains, children, ...how }: Fork): (Held | undefined)[] | Refusal {
+function parentChains({ chains, children, ...how }: Fork): (EffectiveGrant | undefined)[] | Refusal {
   const used = new Set(children.flatMap(({ links }) => links.map(({ chain }) => chain)));
   return collected(chains, (chain, index) => {
     if (!used.has(index)) return undefined;
-    const held = heldChain(chain, how);
+    const held = parentChain(chain, how);
     return held instanceof Refusal ? held.of(`chains[${index}]`) : held;
   });
 }
 
-function heldChain(
+function parentChain(
   chain: string[],
   { key, now, max_depth, accept_unlinked }: Omit<Fork, "chains" | "children">,
-): Held | Refusal {
+): EffectiveGrant | Refusal {
   const request = { chain, audience: key, now, max_depth, accept_unlinked };
   const verified = verifiedChain({ ...VERIFY, ...request });
-  return verified instanceof Refusal ? verified : heldBy(verified);
+  return verified instanceof Refusal ? verified : effectiveGrant(verified);
 }
 
 function drafted(
   { aud, links }: ForkChild,
   at: string,
-  held: readonly (Held | undefined)[],
+  held: readonly (EffectiveGrant | undefined)[],
   request: Fork,
   random: (bytes: number) => Uint8Array,
 ): Draft | Refusal {
@@ -128,14 +128,14 @@ function newKey(random: (bytes: number) => Uint8Array): { aud: string; seed: str
 function textOf(
   link: ForkLink,
   aud: string,
-  held: Held | undefined,
+  held: EffectiveGrant | undefined,
   { key, now, max_depth, chains, allow_vacuous }: Fork,
 ): string | Refusal {
   if (held === undefined)
     return invalidRequest(`chain is ${link.chain}, and ${chains.length} are given`);
   const { root, leaf } = held;
   const { cmd, pol, nonce, constraint, exp = leaf.claims.exp } = link;
-  const wrong = wrongReach(held, cmd, exp, now, max_depth);
+  const wrong = checkAttenuation(held, cmd, exp, now, max_depth);
   if (wrong !== undefined) return wrong;
   const payload: Delegation = {
     iss: key,
@@ -153,7 +153,7 @@ function textOf(
   if (terms instanceof Refusal) return terms;
   const unasked = allow_vacuous ? undefined : vacuous(terms.policy);
   if (unasked !== undefined) return vacuousPolicy(unasked);
-  return wrongConstraint(held, constraint) ?? unsigned("delegation", payload);
+  return checkConstraint(held, constraint) ?? unsigned("delegation", payload);
 }
 
 /** Sign line by line. Nothing can be refused any more. */

@@ -7,7 +7,7 @@
 
 import { Buffer } from "node:buffer";
 
-import { answer, type Signer } from "./ops.ts";
+import { answer, type Signer } from "./operations.ts";
 import { MAX_LINE, PROTOCOL } from "./protocol.gen.ts";
 import { internal, invalidRequest, Refusal, tooLarge } from "./refusal.ts";
 import { isRecord, Wrong } from "./schema.ts";
@@ -20,7 +20,7 @@ export interface Outcome {
   readonly stderr: string;
 }
 
-export interface Surroundings {
+export interface Environment {
   readonly signer: Signer;
   /** All of stdin, or undefined if it is longer than `MAX_LINE` bytes. */
   readonly input: () => Uint8Array | undefined;
@@ -45,7 +45,7 @@ export const USAGE = `usage: nomos-ucan <command>, JSON on stdin where one is na
 exit status: 0 answered, 1 refused (the reason is on stdout), 2 wrong usage
 `;
 
-type Command = (around: Surroundings) => object;
+type Command = (around: Environment) => object;
 
 const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
   ["mint", withInput(mint)],
@@ -56,7 +56,7 @@ const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
 ]);
 
 /** Run the subcommand that `args` name; `serve` is not one of these. */
-export function run(args: readonly string[], around: Surroundings): Outcome {
+export function run(args: readonly string[], around: Environment): Outcome {
   const [name = "", ...extra] = args;
   if (extra.length > 0)
     return usage(`${name.slice(0, 32)} takes no arguments; its input goes to stdin`);
@@ -69,7 +69,7 @@ export function run(args: readonly string[], around: Surroundings): Outcome {
   return printed(1, { ok: false, ...result.told });
 }
 
-function attempt(command: Command, around: Surroundings): object {
+function attempt(command: Command, around: Environment): object {
   try {
     return command(around);
   } catch {
@@ -85,7 +85,7 @@ function usage(message: string): Outcome {
   return { status: 2, stdout: "", stderr: `nomos-ucan: ${message}\n\n${USAGE}` };
 }
 
-function withInput(command: (input: JsonObject, around: Surroundings) => object): Command {
+function withInput(command: (input: JsonObject, around: Environment) => object): Command {
   return (around) => {
     const bytes = around.input();
     if (bytes === undefined) return tooLarge(`the input is longer than ${MAX_LINE} bytes`);
@@ -97,8 +97,8 @@ function withInput(command: (input: JsonObject, around: Surroundings) => object)
 /** What the persistent loop gets from its client, for those who write by hand. */
 const FRAME = { id: 0, protocol: PROTOCOL } as const;
 
-function mint(input: JsonObject, { signer }: Surroundings): object {
-  const wrong = wrongMembers(input, ["payload", "seed"], ["allow_vacuous"]);
+function mint(input: JsonObject, { signer }: Environment): object {
+  const wrong = checkMembers(input, ["payload", "seed"], ["allow_vacuous"]);
   if (wrong !== undefined) return wrong;
   const { seed, ...rest } = input;
   const key = loaded(seed, signer);
@@ -110,8 +110,8 @@ function mint(input: JsonObject, { signer }: Surroundings): object {
   );
 }
 
-function fork(input: JsonObject, { signer, clock }: Surroundings): object {
-  const wrong = wrongMembers(input, ["seed", "chains", "children"], FORKED);
+function fork(input: JsonObject, { signer, clock }: Environment): object {
+  const wrong = checkMembers(input, ["seed", "chains", "children"], FORKED);
   if (wrong !== undefined) return wrong;
   const { seed, children, ...rest } = input;
   const key = loaded(seed, signer);
@@ -142,8 +142,8 @@ function loaded(seed: Json | undefined, signer: Signer): string | Refusal {
   return answered instanceof Refusal ? answered : answered.key;
 }
 
-function validate(input: JsonObject, { signer, clock }: Surroundings): object {
-  const wrong = wrongMembers(input, [], VALIDATED);
+function validate(input: JsonObject, { signer, clock }: Environment): object {
+  const wrong = checkMembers(input, [], VALIDATED);
   if (wrong !== undefined) return wrong;
   const defaults = {
     now: clock(),
@@ -157,8 +157,8 @@ function validate(input: JsonObject, { signer, clock }: Surroundings): object {
   return verdict instanceof Refusal ? verdict : { ok: true, ...verdict };
 }
 
-function parse(input: JsonObject, { signer }: Surroundings): object {
-  const wrong = wrongMembers(input, ["jwt"], []);
+function parse(input: JsonObject, { signer }: Environment): object {
+  const wrong = checkMembers(input, ["jwt"], []);
   if (wrong !== undefined) return wrong;
   const read = answer("inspect", { ...FRAME, op: "inspect", token: input["jwt"] }, signer);
   return read instanceof Refusal ? read : { ok: true, ...read };
@@ -187,12 +187,12 @@ const VALIDATED = [
   "wanted",
 ];
 
-function keygen({ signer }: Surroundings): object {
+function keygen({ signer }: Environment): object {
   const made = answer("generate_key", { ...FRAME, op: "generate_key" }, signer);
   return made instanceof Refusal ? made : { did: made.key, seed: made.seed };
 }
 
-function wrongMembers(
+function checkMembers(
   input: JsonObject,
   required: readonly string[],
   optional: readonly string[],

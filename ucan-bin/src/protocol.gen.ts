@@ -1,4 +1,4 @@
-/* Written by tools/generate_protocol.py from nomos/_wire.py. Do not edit. */
+/* Written by tools/generate_protocol.py from nomos/_protocol.py. Do not edit. */
 
 import { isAnyObject, isExactly, isFlag, isList, isOneOf, isRecord } from "./schema.ts";
 import { isText, isWhole, within, type Check, type TextRules, type Wrong } from "./schema.ts";

@@ -15,7 +15,7 @@ export interface Reason {
   readonly statement?: Json[] | undefined;
 }
 
-type Told = Omit<Refused, "id" | "ok">;
+type RefusalDetails = Omit<Refused, "id" | "ok">;
 
 export class Refusal {
   readonly code: RefusalCode;
@@ -31,11 +31,11 @@ export class Refusal {
   }
 
   /** What of it is told, without what there is none of. */
-  get told(): Told {
+  get told(): RefusalDetails {
     const { code, message, hop, reason = {} } = this;
     const all = { code, message, hop, ...reason };
     const known = Object.entries(all).filter(([, value]) => value !== undefined);
-    return Object.fromEntries(known) as unknown as Told;
+    return Object.fromEntries(known) as unknown as RefusalDetails;
   }
 
   /** The same refusal, pointing at one token of a chain (root 0). */
@@ -61,7 +61,7 @@ export const expired = refuse("expired");
 export const notYetValid = refuse("not_yet_valid");
 export const chainInvalid = refuse("chain_invalid");
 export const chainTooDeep = refuse("chain_too_deep");
-export const wider = refuse("chain_attenuation_violation");
+export const attenuationViolation = refuse("chain_attenuation_violation");
 export const untrustedIssuer = refuse("untrusted_issuer");
 export const revoked = refuse("revoked");
 export const revocationsStale = refuse("revocations_stale");

@@ -10,7 +10,7 @@
 import { Buffer, isUtf8 } from "node:buffer";
 
 import { takeSeed } from "./keys.ts";
-import { answer, isOp, OPS, type Results, type Signer } from "./ops.ts";
+import { answer, isOp, OPS, type Results, type Signer } from "./operations.ts";
 import { MAX_LINE, PROTOCOL, type Op, type Refused } from "./protocol.gen.ts";
 import {
   internal,

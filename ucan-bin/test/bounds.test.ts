@@ -4,13 +4,13 @@ import * as crypto from "node:crypto";
 
 import { beforeEach, describe, expect, test, vi } from "vitest";
 
-import { answer } from "../src/ops.ts";
+import { answer } from "../src/operations.ts";
 import { Refusal } from "../src/refusal.ts";
 import { MAX_TOKEN } from "../src/token/jwt.ts";
-import { unmet } from "../src/verify/evaluate.ts";
-import { verify } from "../src/verify/order.ts";
+import { failedStatement } from "../src/verify/evaluate.ts";
+import { verify } from "../src/verify/verify.ts";
 import { parsePolicy } from "../src/verify/pol.ts";
-import { Reading } from "../src/verify/reading.ts";
+import { EvaluationBudget } from "../src/verify/budget.ts";
 import {
   delegation,
   invocation,
@@ -160,8 +160,8 @@ describe("a policy takes steps in proportion to what was sent", () => {
   function steps(pol: unknown[], args: unknown): [boolean, number] {
     const policy = parsePolicy(pol as never);
     if (typeof policy === "string") throw new Error(policy);
-    const reading = new Reading();
-    const holds = unmet(policy, { args } as never, reading) === undefined;
+    const reading = new EvaluationBudget();
+    const holds = failedStatement(policy, { args } as never, reading) === undefined;
     return [holds, reading.steps];
   }
 

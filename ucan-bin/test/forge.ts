@@ -3,7 +3,7 @@
 import { Buffer } from "node:buffer";
 
 import { Keys } from "../src/keys.ts";
-import type { Signer } from "../src/ops.ts";
+import type { Signer } from "../src/operations.ts";
 import type { Checkpoint, Delegation, Fork, ForkLink } from "../src/protocol.gen.ts";
 import type { Invocation, Receipt, Verify } from "../src/protocol.gen.ts";
 import { Refusal } from "../src/refusal.ts";

@@ -11,7 +11,7 @@ import { readDelegation } from "../src/token/delegation.ts";
 import { didOf } from "../src/token/did_key.ts";
 import { keyPair } from "../src/token/ed25519.ts";
 import { cidOf } from "../src/token/jwt.ts";
-import { verify } from "../src/verify/order.ts";
+import { verify } from "../src/verify/verify.ts";
 import { delegation, forkRequest, ISSUER, link, NOW, PLANNER } from "./forge.ts";
 import { RESEARCHER, sealed, SERVICE, verifyRequest } from "./forge.ts";
 

@@ -12,7 +12,7 @@ import type { Delegation, ForkLink } from "../src/protocol.gen.ts";
 import { Refusal } from "../src/refusal.ts";
 import type { Json, JsonObject } from "../src/token/canonical.ts";
 import { cidOf } from "../src/token/jwt.ts";
-import { verify } from "../src/verify/order.ts";
+import { verify } from "../src/verify/verify.ts";
 import { delegation, forkRequest, HERE, invocation, ISSUER, NOW } from "./forge.ts";
 import { PLANNER, RESEARCHER, sealed, SERVICE, verifyRequest, type Party } from "./forge.ts";
 

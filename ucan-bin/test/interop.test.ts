@@ -15,7 +15,7 @@ import { verifyCheckpoint } from "../src/token/checkpoint.ts";
 import { didOf, keyOf } from "../src/token/did_key.ts";
 import { keyPair } from "../src/token/ed25519.ts";
 import { HEADERS, type Kind } from "../src/token/jwt.ts";
-import { verify } from "../src/verify/order.ts";
+import { verify } from "../src/verify/verify.ts";
 import {
   checkpoint,
   delegation,

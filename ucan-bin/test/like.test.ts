@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
 
 import { matches, parsePattern } from "../src/verify/like.ts";
-import { Reading } from "../src/verify/reading.ts";
+import { EvaluationBudget } from "../src/verify/budget.ts";
 
 function like(glob: string, text: string): boolean {
-  return matches(parsePattern(glob), text, new Reading());
+  return matches(parsePattern(glob), text, new EvaluationBudget());
 }
 
 describe("a text fits", () => {

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 
 import { readDelegation, type DelegationToken } from "../src/token/delegation.ts";
 import { Refusal } from "../src/refusal.ts";
-import { isWithin, narrowed, wrongLink } from "../src/verify/links.ts";
+import { isWithin, effectiveConstraint, checkLink } from "../src/verify/links.ts";
 import { delegation, ISSUER, PLANNER, RESEARCHER, sealed } from "./forge.ts";
 
 function read(token: string): DelegationToken {
@@ -34,25 +34,25 @@ test("commands are beneath each other at segment boundaries", () => {
 
 test("a constraint is inherited until a link gives its own", () => {
   const own = child({ meta: { resource_constraint: { owner: "acme", repo: "app" } } });
-  expect(narrowed(parent.constraint, child({}))).toEqual({ owner: "acme" });
-  expect(narrowed(parent.constraint, own)).toEqual({ owner: "acme", repo: "app" });
-  expect(narrowed(undefined, child({}))).toBeUndefined();
+  expect(effectiveConstraint(parent.constraint, child({}))).toEqual({ owner: "acme" });
+  expect(effectiveConstraint(parent.constraint, own)).toEqual({ owner: "acme", repo: "app" });
+  expect(effectiveConstraint(undefined, child({}))).toBeUndefined();
 });
 
 test("a link that says the same follows; a chain without a constraint takes any", () => {
-  expect(wrongLink(child({}), parent, parent.constraint, ISSUER.did, false)).toBeUndefined();
+  expect(checkLink(child({}), parent, parent.constraint, ISSUER.did, false)).toBeUndefined();
   const own = child({ meta: { resource_constraint: { owner: "evil" } } });
-  expect(wrongLink(own, parent, undefined, ISSUER.did, false)).toBeUndefined();
-  expect(wrongLink(own, parent, parent.constraint, ISSUER.did, false)?.code).toBe(
+  expect(checkLink(own, parent, undefined, ISSUER.did, false)).toBeUndefined();
+  expect(checkLink(own, parent, parent.constraint, ISSUER.did, false)?.code).toBe(
     "chain_attenuation_violation",
   );
 });
 
 test("a foreign sub breaks the link, the root's does not", () => {
   expect(
-    wrongLink(child({ sub: ISSUER.did }), parent, undefined, ISSUER.did, false),
+    checkLink(child({ sub: ISSUER.did }), parent, undefined, ISSUER.did, false),
   ).toBeUndefined();
-  expect(wrongLink(child({ sub: PLANNER.did }), parent, undefined, ISSUER.did, false)?.code).toBe(
+  expect(checkLink(child({ sub: PLANNER.did }), parent, undefined, ISSUER.did, false)?.code).toBe(
     "chain_invalid",
   );
 });
@@ -63,8 +63,8 @@ test.each([
   ["the link before, and another", [parent.cid, "f".repeat(64)]],
   ["another, and the link before", ["f".repeat(64), parent.cid]],
 ])("prf that names %s is no link to the one before", (_, prf) => {
-  expect(wrongLink(child({}), parent, undefined, ISSUER.did, false)).toBeUndefined();
-  expect(wrongLink(child({ prf }), parent, undefined, ISSUER.did, false)).toMatchObject({
+  expect(checkLink(child({}), parent, undefined, ISSUER.did, false)).toBeUndefined();
+  expect(checkLink(child({ prf }), parent, undefined, ISSUER.did, false)).toMatchObject({
     code: "chain_invalid",
   });
 });

@@ -2,7 +2,7 @@
 
 import { Buffer } from "node:buffer";
 
-import type { Signer } from "../src/ops.ts";
+import type { Signer } from "../src/operations.ts";
 import { serve, type Pipe } from "../src/serve.ts";
 import { signer } from "./forge.ts";
 

@@ -9,14 +9,14 @@ import { describe, expect, test } from "vitest";
 import type { Delegation, Invocation } from "../src/protocol.gen.ts";
 import { Refusal } from "../src/refusal.ts";
 import { encode, encodeText } from "../src/token/base64url.ts";
-import { believe, isBelieved, recall } from "../src/token/believed.ts";
+import { putVerified, isVerified, getVerified } from "../src/token/verified_cache.ts";
 import { canonical, parse, shown, type Json } from "../src/token/canonical.ts";
 import { readDelegation, termsOf, type DelegationToken } from "../src/token/delegation.ts";
 import { didOf, keyOf } from "../src/token/did_key.ts";
 import { keyPair, sign, verify } from "../src/token/ed25519.ts";
 import { readInvocation, useOf } from "../src/token/invocation.ts";
 import { cidOf, HEADERS, unsigned } from "../src/token/jwt.ts";
-import { Recent } from "../src/token/recent.ts";
+import { LruCache } from "../src/token/lru.ts";
 
 const told = (value: unknown): unknown => (value instanceof Refusal ? value.message : value);
 
@@ -151,26 +151,26 @@ describe("what is remembered", () => {
 
   test("is what is short enough", () => {
     const link = linkOf("a".repeat(KEPT), KEPT);
-    believe(link);
-    expect(isBelieved(link)).toBe(true);
-    expect(recall("a".repeat(KEPT))).toBe(link);
+    putVerified(link);
+    expect(isVerified(link)).toBe(true);
+    expect(getVerified("a".repeat(KEPT))).toBe(link);
   });
 
   test("is not what is longer", () => {
     const link = linkOf("b", KEPT + 1);
-    believe(link);
-    expect(isBelieved(link)).toBe(false);
-    expect(recall("b")).toBeUndefined();
+    putVerified(link);
+    expect(isVerified(link)).toBe(false);
+    expect(getVerified("b")).toBeUndefined();
   });
 
   test("is not looked up for a token that cannot be there", () => {
     const text = "c".repeat(KEPT + 1);
-    believe(linkOf(text, 1));
-    expect(recall(text)).toBeUndefined();
+    putVerified(linkOf(text, 1));
+    expect(getVerified(text)).toBeUndefined();
   });
 
   test("does not make room for what was asked for in vain", () => {
-    const recent = new Recent<number>(2);
+    const recent = new LruCache<number>(2);
     recent.set("a", 1);
     expect(recent.get("x")).toBeUndefined();
     recent.set("b", 2);

@@ -8,11 +8,11 @@ import type { Json, JsonObject } from "../src/token/canonical.ts";
 import { cidOf } from "../src/token/jwt.ts";
 import { bytesOf } from "../src/verify/bytes.ts";
 import { commandsLeft } from "../src/verify/commands.ts";
-import { unmet } from "../src/verify/evaluate.ts";
+import { failedStatement } from "../src/verify/evaluate.ts";
 import { matches, parsePattern } from "../src/verify/like.ts";
-import { verify } from "../src/verify/order.ts";
+import { verify } from "../src/verify/verify.ts";
 import { parsePolicy, type Policy } from "../src/verify/pol.ts";
-import { Reading, TooCostly } from "../src/verify/reading.ts";
+import { EvaluationBudget, BudgetExceeded } from "../src/verify/budget.ts";
 import { covers } from "../src/verify/resource.ts";
 import { parseSelector, select } from "../src/verify/selector.ts";
 import { vacuous } from "../src/verify/vacuous.ts";
@@ -37,7 +37,7 @@ function parsed(pol: Json[]): Policy {
 }
 
 function holds(statement: Json, args: JsonObject): boolean {
-  return unmet(parsed([statement]), { args }, new Reading()) === undefined;
+  return failedStatement(parsed([statement]), { args }, new EvaluationBudget()) === undefined;
 }
 
 describe("bytes", () => {
@@ -48,7 +48,7 @@ describe("bytes", () => {
     [[0, 1, 2], "AAEC"],
   ])("%j are %j", (bytes, text) => {
     expect(bytesOf(bytes)).toEqual({ "/": { bytes: text } });
-    expect(new Reading().bytesIn({ "/": { bytes: text } })).toEqual(Buffer.from(bytes));
+    expect(new EvaluationBudget().bytesIn({ "/": { bytes: text } })).toEqual(Buffer.from(bytes));
   });
 
   test.each<JsonObject>([
@@ -59,7 +59,7 @@ describe("bytes", () => {
     { "/": 1 },
     { "/": null },
   ])("%j are none", (value) => {
-    expect(new Reading().bytesIn(value)).toBeUndefined();
+    expect(new EvaluationBudget().bytesIn(value)).toBeUndefined();
   });
 });
 
@@ -82,7 +82,7 @@ describe("what is no number is not compared with one", () => {
 
 describe("patterns", () => {
   test("take the text's length, each piece's, and one for each piece", () => {
-    const reading = new Reading();
+    const reading = new EvaluationBudget();
     expect(matches(parsePattern("ab*c"), "ab-c", reading)).toBe(true);
     expect(reading.steps).toBe(4 + 3 + 2);
   });
@@ -95,7 +95,7 @@ describe("patterns", () => {
       const pattern = parsePattern(`*${piece}*`);
       const nearly = [4, 6].map((length) => `${piece.slice(0, length)}${piece}`);
       for (const text of [...texts, ...nearly]) {
-        const fits = matches(pattern, text, new Reading());
+        const fits = matches(pattern, text, new EvaluationBudget());
         expect(fits, `${piece} in ${text}`).toBe(text.includes(piece));
         fitting += Number(fits);
       }
@@ -111,9 +111,9 @@ describe("patterns", () => {
 
 describe("a reading", () => {
   test("ends beyond its limit, and not at it", () => {
-    const reading = new Reading(5);
+    const reading = new EvaluationBudget(5);
     reading.charge(5);
-    expect(() => reading.charge(1)).toThrow(TooCostly);
+    expect(() => reading.charge(1)).toThrow(BudgetExceeded);
   });
 
   test.each<[Json, Json, boolean]>([
@@ -139,14 +139,14 @@ describe("a reading", () => {
     [{}, null, false],
     [null, {}, false],
   ])("%j and %j are the same: %j", (a, b, same) => {
-    expect(new Reading().same(a, b)).toBe(same);
+    expect(new EvaluationBudget().same(a, b)).toBe(same);
     expect(holds(["==", ".args.a", b], { a })).toBe(same);
     expect(holds(["!=", ".args.a", b], { a })).toBe(!same);
   });
 
   test("does not take a member that is missing for one that is undefined", () => {
     const odd = { a: undefined } as unknown as JsonObject;
-    expect(new Reading().same(odd, { b: 1 })).toBe(false);
+    expect(new EvaluationBudget().same(odd, { b: 1 })).toBe(false);
   });
 });
 
@@ -175,7 +175,7 @@ describe("selectors", () => {
   test("putting the members of a map in order is paid for", () => {
     const selector = parseSelector(".[]");
     if (typeof selector === "string") throw new Error(selector);
-    const reading = new Reading();
+    const reading = new EvaluationBudget();
     const map = Object.fromEntries([..."hgfedcba"].map((name, index) => [name, index]));
     expect(select(selector, map, reading)).toEqual([7, 6, 5, 4, 3, 2, 1, 0]);
     expect(reading.steps).toBe(1 + 8 + 8 * 4 + 8); // the segment, names, their order, values
@@ -184,7 +184,7 @@ describe("selectors", () => {
   test("walk bytes once for each time they are named", () => {
     const selector = parseSelector(".b[0]");
     if (typeof selector === "string") throw new Error(selector);
-    const reading = new Reading();
+    const reading = new EvaluationBudget();
     expect(select(selector, { b: { "/": { bytes: "AAEC" } } }, reading)).toBe(0);
     const first = 2 + 1 + 4 + 3; // segments, the one member's name, base64, bytes
     expect(reading.steps).toBe(first);
@@ -195,7 +195,7 @@ describe("selectors", () => {
   test("the same bytes are decoded once", () => {
     const selector = parseSelector(".b[0]");
     if (typeof selector === "string") throw new Error(selector);
-    const reading = new Reading();
+    const reading = new EvaluationBudget();
     const value = { b: { "/": { bytes: "AAEC" } } };
     select(selector, value, reading);
     select(selector, value, reading);

@@ -2,9 +2,9 @@ import { describe, expect, test } from "vitest";
 
 import type { Json, JsonObject } from "../src/token/canonical.ts";
 import { commandsLeft } from "../src/verify/commands.ts";
-import { unmet } from "../src/verify/evaluate.ts";
+import { failedStatement } from "../src/verify/evaluate.ts";
 import { parsePolicy, type Policy } from "../src/verify/pol.ts";
-import { MAX_STEPS, Reading, TooCostly } from "../src/verify/reading.ts";
+import { MAX_STEPS, EvaluationBudget, BudgetExceeded } from "../src/verify/budget.ts";
 
 function parsed(pol: Json[]): Policy {
   const policy = parsePolicy(pol);
@@ -17,8 +17,8 @@ const SUBJECT: Json = JSON.parse(
     '"to":["a@x.org","b@x.org"],"none":[],"nothing":{},"map":{"p":3,"q":4}}}',
 );
 
-function first(pol: Json[], reading = new Reading()): number {
-  return unmet(parsed(pol), SUBJECT, reading)?.index ?? -1;
+function first(pol: Json[], reading = new EvaluationBudget()): number {
+  return failedStatement(parsed(pol), SUBJECT, reading)?.index ?? -1;
 }
 
 const NEVER: Json = ["<", ".args.n", 0];
@@ -118,7 +118,7 @@ describe("what is blamed", () => {
     [["==", ".args.gone?", 1], { field: "pol[0]", found: "null" }],
     [["all", ".args.to", NEVER], { field: "pol[0]", found: '["a@x.org","b@x.org"]' }],
   ])("%j", (statement, blame) => {
-    expect(unmet(parsed([statement]), SUBJECT, new Reading())).toEqual({ index: 0, ...blame });
+    expect(failedStatement(parsed([statement]), SUBJECT, new EvaluationBudget())).toEqual({ index: 0, ...blame });
   });
 });
 
@@ -200,11 +200,11 @@ describe("the steps of an evaluation", () => {
     const policy = parsed(
       Array.from({ length: statements }, () => ["==", ".args.body[-1]", "x"]),
     );
-    const reading = new Reading();
-    expect(unmet(policy, { args: { body } }, reading)).toBeUndefined();
+    const reading = new EvaluationBudget();
+    expect(failedStatement(policy, { args: { body } }, reading)).toBeUndefined();
     const each = 1 + 3 + 1; // the statement, the segments, the comparison
     expect(reading.steps).toBe(statements * each + body.length);
-    expect(unmet(policy, { args: { body } }, reading)).toBeUndefined();
+    expect(failedStatement(policy, { args: { body } }, reading)).toBeUndefined();
     expect(reading.steps).toBe(2 * statements * each + body.length);
   });
 
@@ -214,8 +214,8 @@ describe("the steps of an evaluation", () => {
     const policy = parsed([
       ["or", Array.from({ length: statements }, () => ["==", ".args.large", { m: 1 }])],
     ]);
-    const reading = new Reading();
-    expect(unmet(policy, { args: { large } }, reading)?.index).toBe(0);
+    const reading = new EvaluationBudget();
+    expect(failedStatement(policy, { args: { large } }, reading)?.index).toBe(0);
     const found = 1 + statements + 2; // whose path it all is about, and what is there
     expect(reading.steps).toBe(1 + statements * (1 + 2 + 1 + 1) + 4096 + found);
   });
@@ -223,17 +223,17 @@ describe("the steps of an evaluation", () => {
   test("a pattern of thirty stars takes the text's length and its own", () => {
     const glob = "a*".repeat(30) + "b";
     const policy = parsed([["like", ".args.text", glob]]);
-    const reading = new Reading();
-    expect(unmet(policy, { args: { text: "a".repeat(60_000) } }, reading)?.index).toBe(0);
+    const reading = new EvaluationBudget();
+    expect(failedStatement(policy, { args: { text: "a".repeat(60_000) } }, reading)?.index).toBe(0);
     expect(reading.steps).toBeLessThan(60_000 + 2 * glob.length);
   });
 
   test("a product of statements and elements ends with the budget", () => {
     const many = Array.from({ length: 3000 }, () => 1);
     const statement = ["and", Array.from({ length: 3000 }, () => ["==", ".", 1])];
-    const reading = new Reading();
+    const reading = new EvaluationBudget();
     const policy = parsed([["all", ".args.many", statement]]);
-    expect(() => unmet(policy, { args: { many } }, reading)).toThrow(TooCostly);
+    expect(() => failedStatement(policy, { args: { many } }, reading)).toThrow(BudgetExceeded);
     expect(reading.steps).toBeLessThan(MAX_STEPS + 3002);
   });
 
@@ -242,33 +242,33 @@ describe("the steps of an evaluation", () => {
 
   test("a large map is put in order once, however many statements go through it", () => {
     const policy = parsed(Array.from({ length: 70 }, () => ["!=", ".args.m[]", 1]));
-    const reading = new Reading();
-    expect(unmet(policy, { args: { m: members(4096) } }, reading)).toBeUndefined();
+    const reading = new EvaluationBudget();
+    expect(failedStatement(policy, { args: { m: members(4096) } }, reading)).toBeUndefined();
     expect(reading.steps).toBeLessThan(4096 * (1 + 13 + 70) + 70 * 8);
   });
 
   test("a member of a large map costs a step, and does not list the others", () => {
     const policy = parsed(Array.from({ length: 500 }, () => ["!=", ".args.none", 1]));
-    const reading = new Reading();
-    expect(unmet(policy, { args: members(4096) }, reading)).toBeUndefined();
+    const reading = new EvaluationBudget();
+    expect(failedStatement(policy, { args: members(4096) }, reading)).toBeUndefined();
     expect(reading.steps).toBe(500 * 4);
   });
 
   test("a map that only looks like bytes is listed once", () => {
     const map = { "/": { bytes: "AAEC" }, ...(members(4096) as JsonObject) };
     const policy = parsed(Array.from({ length: 500 }, () => ["!=", ".args.none", 1]));
-    const reading = new Reading();
-    expect(unmet(policy, { args: map }, reading)).toBeUndefined();
+    const reading = new EvaluationBudget();
+    expect(failedStatement(policy, { args: map }, reading)).toBeUndefined();
     expect(reading.steps).toBe(500 * 4);
     const there = parsed(Array.from({ length: 500 }, () => ["==", ".args.m0", 1]));
-    expect(unmet(there, { args: map }, reading)).toBeUndefined();
+    expect(failedStatement(there, { args: map }, reading)).toBeUndefined();
     expect(reading.steps).toBe(500 * 4 * 2 + 4097);
   });
 
   test("nested iterators count what they go through", () => {
     const policy = parsed([["!=", `.args.x${"[]".repeat(60)}`, 1]]);
-    const reading = new Reading();
+    const reading = new EvaluationBudget();
     const x = Array.from({ length: 50_000 }, () => []);
-    expect(() => unmet(policy, { args: { x } }, reading)).toThrow(TooCostly);
+    expect(() => failedStatement(policy, { args: { x } }, reading)).toThrow(BudgetExceeded);
   });
 });

@@ -8,8 +8,8 @@ import type { Json, JsonObject } from "../src/token/canonical.ts";
 import { didOf } from "../src/token/did_key.ts";
 import { readInvocation } from "../src/token/invocation.ts";
 import { cidOf } from "../src/token/jwt.ts";
-import { wrongClaims } from "../src/verify/invocation.ts";
-import { readChain, verify } from "../src/verify/order.ts";
+import { checkClaims } from "../src/verify/invocation.ts";
+import { readChain, verify } from "../src/verify/verify.ts";
 import {
   delegation,
   HERE,
@@ -808,7 +808,7 @@ test("who asks for no audience is told of none", () => {
   const use = readInvocation(sealed("invocation", invocation(), PLANNER));
   const chain = readChain([ROOT], 8);
   if (use instanceof Refusal || chain instanceof Refusal) throw new Error("a fault");
-  expect(wrongClaims(use, chain, verifyRequest({}))?.told).toEqual({
+  expect(checkClaims(use, chain, verifyRequest({}))?.told).toEqual({
     code: "audience_mismatch",
     message: "the invocation is for another service",
     hop: 1,

@@ -1,13 +1,13 @@
 import { describe, expect, test } from "vitest";
 
 import type { Json } from "../src/token/canonical.ts";
-import { Reading } from "../src/verify/reading.ts";
+import { EvaluationBudget } from "../src/verify/budget.ts";
 import { parseSelector, select } from "../src/verify/selector.ts";
 
 function selected(text: string, value: Json): Json | undefined {
   const selector = parseSelector(text);
   if (typeof selector === "string") throw new Error(selector);
-  return select(selector, value, new Reading());
+  return select(selector, value, new EvaluationBudget());
 }
 
 const VALUE: Json = JSON.parse(
@@ -141,7 +141,7 @@ describe("what is no path is refused", () => {
 });
 
 test("a character of a text costs no more than the text did", () => {
-  const reading = new Reading();
+  const reading = new EvaluationBudget();
   const selector = parseSelector(".text[0][0][-1][0]");
   if (typeof selector === "string") throw new Error(selector);
   expect(select(selector, { text: "x".repeat(65536) }, reading)).toBe("x");

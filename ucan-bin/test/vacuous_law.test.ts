@@ -3,9 +3,9 @@
 import { expect, test } from "vitest";
 
 import type { Json } from "../src/token/canonical.ts";
-import { unmet } from "../src/verify/evaluate.ts";
+import { failedStatement } from "../src/verify/evaluate.ts";
 import { parsePolicy, type Policy, type Statement } from "../src/verify/pol.ts";
-import { Reading } from "../src/verify/reading.ts";
+import { EvaluationBudget } from "../src/verify/budget.ts";
 import { select } from "../src/verify/selector.ts";
 import { vacuous } from "../src/verify/vacuous.ts";
 
@@ -68,11 +68,11 @@ function* together(policy: Policy): Generator<Statement> {
 function isAboutNothing(each: Statement, call: Json): boolean {
   switch (each.op) {
     case "!=":
-      return select(each.selector, call, new Reading()) === undefined;
+      return select(each.selector, call, new EvaluationBudget()) === undefined;
     case "not":
       return isAboutNothing({ ...each.of, op: "!=" } as Statement, call);
     case "any":
-      return new Reading().elementsOf(select(each.selector, call, new Reading()))?.length === 0;
+      return new EvaluationBudget().elementsOf(select(each.selector, call, new EvaluationBudget()))?.length === 0;
     default:
       return false;
   }
@@ -91,7 +91,7 @@ test("a policy that holds is about something in the call", { timeout: 60_000 }, 
     }
     for (let calls = 0; calls < 8; calls++) {
       const call = subject();
-      if (unmet(policy, call, new Reading()) !== undefined) continue;
+      if (failedStatement(policy, call, new EvaluationBudget()) !== undefined) continue;
       tried++;
       for (const each of together(policy)) {
         if (each.op === "not" && !("selector" in each.of)) continue;

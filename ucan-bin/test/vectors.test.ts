@@ -9,9 +9,9 @@ import { Refusal } from "../src/refusal.ts";
 import { canonical, parse, type Json, type JsonObject } from "../src/token/canonical.ts";
 import { didOf, keyOf } from "../src/token/did_key.ts";
 import { keyPair, publicKey, sign, verify } from "../src/token/ed25519.ts";
-import { unmet } from "../src/verify/evaluate.ts";
+import { failedStatement } from "../src/verify/evaluate.ts";
 import { parsePolicy } from "../src/verify/pol.ts";
-import { Reading } from "../src/verify/reading.ts";
+import { EvaluationBudget } from "../src/verify/budget.ts";
 import { parseSelector, select } from "../src/verify/selector.ts";
 import { run } from "../src/oneshot.ts";
 import { signer } from "./forge.ts";
@@ -242,7 +242,7 @@ describe.skipIf(FOLDER === undefined)(`published vectors${WHY}`, () => {
         for (const pol of policies) {
           const policy = parsePolicy(pol);
           if (typeof policy === "string") throw new Error(policy);
-          const holds = unmet(policy, args, new Reading()) === undefined;
+          const holds = failedStatement(policy, args, new EvaluationBudget()) === undefined;
           expect(holds, JSON.stringify(pol)).toBe(expected);
           seen[expected ? "holds" : "fails"]++;
         }
@@ -267,7 +267,7 @@ describe.skipIf(FOLDER === undefined)(`published vectors${WHY}`, () => {
         const selector = parseSelector(text);
         if (typeof selector === "string") throw new Error(selector);
         const wanted = { pass: output, null: null, fail: undefined }[kind];
-        expect(select(selector, input, new Reading()), `${text} in ${JSON.stringify(input)}`).toEqual(
+        expect(select(selector, input, new EvaluationBudget()), `${text} in ${JSON.stringify(input)}`).toEqual(
           wanted,
         );
         seen[kind]++;

@@ -223,7 +223,7 @@ function count(value: Json, tally: Tally): void {
   if (typeof value === "string") {
     if (!value.isWellFormed()) tally.wrong = "a string holds a lone surrogate";
   } else if (typeof value === "number") {
-    tally.wrong ??= wrongNumber(value);
+    tally.wrong ??= numberError(value);
   } else if (Array.isArray(value)) {
     for (const item of value) count(item, tally);
   } else if (value !== null && typeof value === "object") {
@@ -235,7 +235,7 @@ function count(value: Json, tally: Tally): void {
   }
 }
 
-function wrongNumber(value: number): string | undefined {
+function numberError(value: number): string | undefined {
   if (!Number.isFinite(value)) return "a number is too large for a double";
   return isInexact(value) ? INEXACT : undefined;
 }

@@ -8,7 +8,7 @@
 import { Buffer } from "node:buffer";
 
 import { publicKey, type KeyObject } from "./ed25519.ts";
-import { Recent } from "./recent.ts";
+import { LruCache } from "./lru.ts";
 
 const PREFIX = "did:key:z";
 const DID = /^did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}$/;
@@ -17,7 +17,7 @@ const ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 const BASE = BigInt(ALPHABET.length);
 
 /** Keys whose encoding and point were checked; checking one costs as much as verifying with it. */
-const checked = new Recent<KeyObject>(1024);
+const checked = new LruCache<KeyObject>(1024);
 
 /** The key that `did` names, or undefined if it names none. */
 export function keyOf(did: string): KeyObject | undefined {

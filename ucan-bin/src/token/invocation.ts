@@ -9,7 +9,7 @@ import { read, seal, type Signed, type Token } from "./jwt.ts";
 /** Seconds an invocation may live: an hour, and the minute that `iat` lies in the past. */
 export const MAX_LIFETIME = 3660;
 
-/** Characters of a nonce, whoever chose it; what is signed here has more (`ops.ts`). */
+/** Characters of a nonce, whoever chose it; what is signed here has more (`operations.ts`). */
 const MIN_NONCE = 8;
 
 export function charactersOf(text: string): number {

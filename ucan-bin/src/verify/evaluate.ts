@@ -10,11 +10,11 @@
 import { shown, type Json } from "../token/canonical.ts";
 import { matches } from "./like.ts";
 import type { Order, Policy, Statement } from "./pol.ts";
-import type { Reading } from "./reading.ts";
+import type { EvaluationBudget } from "./budget.ts";
 import { select, type Segment, type Selector } from "./selector.ts";
 
 /** Where a policy does not hold: the statement's place in it, and what is at its path. */
-export interface Unmet {
+export interface FailedStatement {
   readonly index: number;
   /** Such as `pol[1][1][0]`: the second statement is an `and`, and this is its first. */
   readonly field: string;
@@ -27,27 +27,27 @@ export interface Unmet {
  *
  * @throws TooCostly beyond the reading's budget.
  */
-export function unmet(policy: Policy, subject: Json, reading: Reading): Unmet | undefined {
+export function failedStatement(policy: Policy, subject: Json, reading: EvaluationBudget): FailedStatement | undefined {
   const index = policy.findIndex((statement) => !holds(statement, subject, reading));
   const statement = policy[index];
-  return statement && { index, ...blamed(statement, `pol[${index}]`, subject, reading) };
+  return statement && { index, ...failingPart(statement, `pol[${index}]`, subject, reading) };
 }
 
 /**
  * Go into an `and` that does not hold, to its first statement that does not; but not into one that
  * is about a single path, for its parts say one thing together.
  */
-function blamed(
+function failingPart(
   statement: Statement,
   field: string,
   subject: Json,
-  reading: Reading,
-): Omit<Unmet, "index"> {
+  reading: EvaluationBudget,
+): Omit<FailedStatement, "index"> {
   const path = pathOf(statement, reading);
   if (statement.op === "and" && path === undefined) {
     for (const [index, inner] of statement.of.entries()) {
       if (!holds(inner, subject, reading))
-        return blamed(inner, `${field}[1][${index}]`, subject, reading);
+        return failingPart(inner, `${field}[1][${index}]`, subject, reading);
     }
   }
   const selected = path && select(path, subject, reading);
@@ -55,7 +55,7 @@ function blamed(
 }
 
 /** The one path that all of a statement is about, each segment of which has to be there. */
-function pathOf(statement: Statement, reading: Reading): Selector | undefined {
+function pathOf(statement: Statement, reading: EvaluationBudget): Selector | undefined {
   reading.charge(1);
   if ("selector" in statement) return statement.selector;
   const [first, ...more] = statement.op === "not" ? [statement.of] : statement.of;
@@ -71,7 +71,7 @@ function bare(segment: Segment): Segment {
   return { ...segment, optional: false };
 }
 
-function holds(statement: Statement, subject: Json, reading: Reading): boolean {
+function holds(statement: Statement, subject: Json, reading: EvaluationBudget): boolean {
   reading.charge(1);
   switch (statement.op) {
     case "and":
@@ -111,7 +111,7 @@ function quantified(
   op: "all" | "any",
   inner: Statement,
   elements: readonly Json[] | undefined,
-  reading: Reading,
+  reading: EvaluationBudget,
 ): boolean {
   if (elements === undefined) return false;
   reading.charge(elements.length);

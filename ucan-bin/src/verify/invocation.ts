@@ -1,5 +1,5 @@
 /**
- * What an invocation may say, given its chain (step 8 of `order.ts`).
+ * What an invocation may say, given its chain (step 8 of `verify.ts`).
  *
  * 1. It comes from the last audience and names the root in `sub`; otherwise `chain_invalid`.
  * 2. It and its chain are for this service; otherwise `audience_mismatch`. See `service.ts`.
@@ -19,35 +19,35 @@ import {
   chainInvalid,
   outOfScope,
   resourceMismatch,
-  wider,
+  attenuationViolation,
   type Refusal,
 } from "../refusal.ts";
 import { canonical, equal, shown, type Json, type JsonObject } from "../token/canonical.ts";
 import type { InvocationToken } from "../token/invocation.ts";
-import { unmet, type Unmet } from "./evaluate.ts";
-import { isWithin, wrongSub } from "./links.ts";
-import type { Chain } from "./order.ts";
+import { failedStatement, type FailedStatement } from "./evaluate.ts";
+import { isWithin, subjectError } from "./links.ts";
+import type { Chain } from "./verify.ts";
 import type { Policy } from "./pol.ts";
-import { MAX_STEPS, Reading, TooCostly } from "./reading.ts";
+import { MAX_STEPS, EvaluationBudget, BudgetExceeded } from "./budget.ts";
 import { covers } from "./resource.ts";
-import { wrongService } from "./service.ts";
+import { checkService } from "./service.ts";
 
 /** Steps 1 to 3: why it is not from this chain's holder, for this service, within its time. */
-export function wrongClaims(
+export function checkClaims(
   invocation: InvocationToken,
   chain: Chain,
   request: Verify,
 ): Refusal | undefined {
   const last = chain.links.length;
   return (
-    foreign(invocation, chain, request.audience)?.at(last) ??
-    (request.wanted === undefined ? wrongService(chain, request) : undefined) ??
-    beyond(invocation, chain)?.at(last)
+    checkAudience(invocation, chain, request.audience)?.at(last) ??
+    (request.wanted === undefined ? checkService(chain, request) : undefined) ??
+    checkCommand(invocation, chain)?.at(last)
   );
 }
 
 /** Steps 4 and 5: why it may not do that, pointing at the token whose word it breaks. */
-export function wrongInvocation(
+export function checkInvocation(
   invocation: InvocationToken,
   chain: Chain,
   constraint: JsonObject | undefined,
@@ -55,13 +55,13 @@ export function wrongInvocation(
 ): Refusal | undefined {
   const last = chain.links.length;
   return (
-    outside(invocation, constraint)?.at(last) ??
-    brokenPolicy(chain, asCall(invocation), outOfScope) ??
-    (call && (differs(invocation, call)?.at(last) ?? brokenPolicy(chain, call, resourceMismatch)))
+    checkResource(invocation, constraint)?.at(last) ??
+    checkPolicies(chain, asCall(invocation), outOfScope) ??
+    (call && (differs(invocation, call)?.at(last) ?? checkPolicies(chain, call, resourceMismatch)))
   );
 }
 
-function foreign(
+function checkAudience(
   { claims }: InvocationToken,
   { root, leaf }: Chain,
   audience: string | undefined,
@@ -73,7 +73,7 @@ function foreign(
       wanted: shown(leaf.claims.aud),
       found: shown(iss),
     });
-  if (sub !== root.claims.iss) return wrongSub(sub, root.claims.iss);
+  if (sub !== root.claims.iss) return subjectError(sub, root.claims.iss);
   return aud !== audience
     ? audienceMismatch("the invocation is for another service", {
         field: "aud",
@@ -83,15 +83,15 @@ function foreign(
     : undefined;
 }
 
-function beyond({ claims: { cmd, exp } }: InvocationToken, { leaf }: Chain): Refusal | undefined {
+function checkCommand({ claims: { cmd, exp } }: InvocationToken, { leaf }: Chain): Refusal | undefined {
   if (!isWithin(cmd, leaf.claims.cmd))
-    return wider("cmd is not within that of the chain", {
+    return attenuationViolation("cmd is not within that of the chain", {
       field: "cmd",
       wanted: `${shown(leaf.claims.cmd)} or beneath`,
       found: shown(cmd),
     });
   return exp > leaf.claims.exp
-    ? wider("exp is later than that of the chain", {
+    ? attenuationViolation("exp is later than that of the chain", {
         field: "exp",
         wanted: `at most ${leaf.claims.exp}`,
         found: shown(exp),
@@ -99,7 +99,7 @@ function beyond({ claims: { cmd, exp } }: InvocationToken, { leaf }: Chain): Ref
     : undefined;
 }
 
-function outside(
+function checkResource(
   { resource }: InvocationToken,
   constraint: JsonObject | undefined,
 ): Refusal | undefined {
@@ -113,13 +113,13 @@ function outside(
 }
 
 /** The first policy that does not hold, pointing at the link that makes it a condition. */
-function brokenPolicy(
+function checkPolicies(
   { links }: Chain,
   { cmd, resource, args }: Call,
   refuse: typeof outOfScope,
 ): Refusal | undefined {
   const subject = { cmd, resource, args };
-  const reading = new Reading();
+  const reading = new EvaluationBudget();
   for (const [hop, { policy, claims }] of links.entries()) {
     const broken = unmetBy(policy, subject, reading);
     if (broken === undefined) continue;
@@ -137,11 +137,11 @@ const MAX_STATEMENT = 4096;
 
 const COSTLY = `the policies of the chain take more than ${MAX_STEPS} steps for this call`;
 
-function unmetBy(policy: Policy, subject: Json, reading: Reading): Unmet | "costly" | undefined {
+function unmetBy(policy: Policy, subject: Json, reading: EvaluationBudget): FailedStatement | "costly" | undefined {
   try {
-    return unmet(policy, subject, reading);
+    return failedStatement(policy, subject, reading);
   } catch (error) {
-    if (error instanceof TooCostly) return "costly";
+    if (error instanceof BudgetExceeded) return "costly";
     throw error;
   }
 }

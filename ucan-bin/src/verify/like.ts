@@ -7,7 +7,7 @@
  * the text, so that stars cost nothing: the steps are the text's length and the pattern's.
  */
 
-import type { Reading } from "./reading.ts";
+import type { EvaluationBudget } from "./budget.ts";
 
 /** The texts between the stars; there is always one, and a star between any two. */
 export type Pattern = readonly string[];
@@ -21,7 +21,7 @@ export function parsePattern(glob: string): Pattern {
   return pieces;
 }
 
-export function matches(pattern: Pattern, text: string, reading: Reading): boolean {
+export function matches(pattern: Pattern, text: string, reading: EvaluationBudget): boolean {
   const [head = "", ...more] = pattern;
   const tail = more.pop();
   reading.charge(text.length + pattern.reduce((sum, piece) => sum + piece.length + 1, 0));

@@ -1,6 +1,6 @@
-/** What one link of a chain may say, given the link before it (step 5 of `order.ts`). */
+/** What one link of a chain may say, given the link before it (step 5 of `verify.ts`). */
 
-import { chainInvalid, wider, type Refusal } from "../refusal.ts";
+import { chainInvalid, attenuationViolation, type Refusal } from "../refusal.ts";
 import { shown, type JsonObject } from "../token/canonical.ts";
 import type { DelegationToken } from "../token/delegation.ts";
 import { covers } from "./resource.ts";
@@ -11,7 +11,7 @@ export function isWithin(command: string, ancestor: string): boolean {
 }
 
 /** The constraint that holds after `child`: its own, or the one it inherits. */
-export function narrowed(
+export function effectiveConstraint(
   held: JsonObject | undefined,
   child: DelegationToken,
 ): JsonObject | undefined {
@@ -24,7 +24,7 @@ export function narrowed(
  * `held` is the constraint over the chain up to `parent`, `root` the first issuer. Broken links
  * come before widened ones: what is not linked has nothing to widen.
  */
-export function wrongLink(
+export function checkLink(
   child: DelegationToken,
   parent: DelegationToken,
   held: JsonObject | undefined,
@@ -32,13 +32,13 @@ export function wrongLink(
   acceptUnlinked: boolean,
 ): Refusal | undefined {
   return (
-    unlinked(child, parent, root, acceptUnlinked) ??
-    widened(child, parent) ??
-    beyond(child.constraint, held)
+    checkLinkage(child, parent, root, acceptUnlinked) ??
+    checkAttenuation(child, parent) ??
+    checkConstraint(child.constraint, held)
   );
 }
 
-function unlinked(
+function checkLinkage(
   child: DelegationToken,
   parent: DelegationToken,
   root: string,
@@ -58,12 +58,12 @@ function unlinked(
       wanted: shown([parent.cid]),
       found: prf && shown(prf),
     });
-  if (wrongSubject(child, root)) return wrongSub(sub, root);
-  return handedOn(parent);
+  if (hasOtherSubject(child, root)) return subjectError(sub, root);
+  return checkForkable(parent);
 }
 
 /** Why nothing may follow `parent`. */
-function handedOn({ approved, forkable }: DelegationToken): Refusal | undefined {
+function checkForkable({ approved, forkable }: DelegationToken): Refusal | undefined {
   if (approved)
     return chainInvalid("a delegation that came from an approval cannot be handed on", {
       field: "meta.approval",
@@ -75,22 +75,22 @@ function handedOn({ approved, forkable }: DelegationToken): Refusal | undefined 
       });
 }
 
-function widened({ claims }: DelegationToken, parent: DelegationToken): Refusal | undefined {
+function checkAttenuation({ claims }: DelegationToken, parent: DelegationToken): Refusal | undefined {
   const { cmd, exp, nbf } = parent.claims;
   if (!isWithin(claims.cmd, cmd))
-    return wider("cmd is not within that of the link before", {
+    return attenuationViolation("cmd is not within that of the link before", {
       field: "cmd",
       wanted: `${shown(cmd)} or beneath`,
       found: shown(claims.cmd),
     });
   if (claims.exp > exp)
-    return wider("exp is later than that of the link before", {
+    return attenuationViolation("exp is later than that of the link before", {
       field: "exp",
       wanted: `at most ${exp}`,
       found: shown(claims.exp),
     });
   return claims.nbf < nbf
-    ? wider("nbf is earlier than that of the link before", {
+    ? attenuationViolation("nbf is earlier than that of the link before", {
         field: "nbf",
         wanted: `at least ${nbf}`,
         found: shown(claims.nbf),
@@ -98,13 +98,13 @@ function widened({ claims }: DelegationToken, parent: DelegationToken): Refusal 
     : undefined;
 }
 
-function beyond(
+function checkConstraint(
   constraint: JsonObject | undefined,
   held: JsonObject | undefined,
 ): Refusal | undefined {
   return held === undefined || constraint === undefined || covers(held, constraint)
     ? undefined
-    : wider("meta.resource_constraint is not within that of the links before", {
+    : attenuationViolation("meta.resource_constraint is not within that of the links before", {
         field: "meta.resource_constraint",
         wanted: `within ${shown(held)}`,
         found: shown(constraint),
@@ -112,7 +112,7 @@ function beyond(
 }
 
 /** Why `sub` is wrong, where `wrongSubject` said so, or where it has to be given. */
-export function wrongSub(sub: string | undefined, root: string): Refusal {
+export function subjectError(sub: string | undefined, root: string): Refusal {
   return chainInvalid("sub is not the issuer of the root", {
     field: "sub",
     wanted: shown(root),
@@ -121,7 +121,7 @@ export function wrongSub(sub: string | undefined, root: string): Refusal {
 }
 
 /** `sub` may be left out; given, it is the root's issuer at every hop. */
-export function wrongSubject(link: DelegationToken, root: string): boolean {
+export function hasOtherSubject(link: DelegationToken, root: string): boolean {
   return link.claims.sub !== undefined && link.claims.sub !== root;
 }
 

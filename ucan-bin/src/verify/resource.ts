@@ -20,11 +20,11 @@ export function isConstraint(value: Json): value is JsonObject {
 export function covers(outer: JsonObject, inner: JsonObject): boolean {
   return Object.entries(outer).every(([field, wanted]) => {
     const given = Object.hasOwn(inner, field) ? inner[field] : undefined;
-    return field === "path" ? isBeneath(given, wanted) : equal(given, wanted);
+    return field === "path" ? isPathWithin(given, wanted) : equal(given, wanted);
   });
 }
 
-function isBeneath(path: Json | undefined, ancestor: Json): boolean {
+function isPathWithin(path: Json | undefined, ancestor: Json): boolean {
   const [inner, outer] = [segmentsOf(path), segmentsOf(ancestor)];
   if (inner === undefined || outer === undefined) return false;
   return outer.every((segment, index) => segment === inner[index]);

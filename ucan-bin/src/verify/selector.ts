@@ -18,7 +18,7 @@
 import { isObject } from "../token/canonical.ts";
 import type { Json } from "../token/canonical.ts";
 import { bytesOf } from "./bytes.ts";
-import type { Reading } from "./reading.ts";
+import type { EvaluationBudget } from "./budget.ts";
 
 export type Step =
   | { readonly kind: "member"; readonly name: string }
@@ -54,7 +54,7 @@ export function parseSelector(text: string): Selector | string {
 }
 
 /** What the selector selects in `value`; undefined if it does not resolve. */
-export function select(selector: Selector, value: Json, reading: Reading): Json | undefined {
+export function select(selector: Selector, value: Json, reading: EvaluationBudget): Json | undefined {
   let selected = value;
   for (const [index, segment] of selector.entries()) {
     reading.charge(1);
@@ -70,7 +70,7 @@ export function select(selector: Selector, value: Json, reading: Reading): Json 
 function inEach(
   rest: Selector,
   elements: readonly Json[],
-  reading: Reading,
+  reading: EvaluationBudget,
 ): Json | undefined {
   // Both are short: see MAX_SEGMENTS.
   const nested = rest.some(({ kind }) => kind === "each");
@@ -105,7 +105,7 @@ function unquote(quoted: string): string | undefined {
 }
 
 /** What one segment selects in `value`; undefined if there is none. */
-function follow(step: Step, value: Json, reading: Reading): Json | undefined {
+function follow(step: Step, value: Json, reading: EvaluationBudget): Json | undefined {
   switch (step.kind) {
     case "member":
       return member(value, step.name, reading);
@@ -118,7 +118,7 @@ function follow(step: Step, value: Json, reading: Reading): Json | undefined {
   }
 }
 
-function member(value: Json, name: string, reading: Reading): Json | undefined {
+function member(value: Json, name: string, reading: EvaluationBudget): Json | undefined {
   if (!isObject(value) || !Object.hasOwn(value, name)) return undefined;
   return reading.bytesIn(value) === undefined ? value[name] : undefined;
 }
@@ -127,7 +127,7 @@ function slice(
   value: Json,
   start: number,
   end: number | undefined,
-  reading: Reading,
+  reading: EvaluationBudget,
 ): Json | undefined {
   const list = listOf(value, reading);
   if (list === undefined) return undefined;
@@ -137,7 +137,7 @@ function slice(
   return Array.isArray(value) ? part : bytesOf(part);
 }
 
-function listOf(value: Json, reading: Reading): readonly Json[] | undefined {
+function listOf(value: Json, reading: EvaluationBudget): readonly Json[] | undefined {
   if (typeof value === "string") return reading.charactersOf(value);
   if (!isObject(value)) return Array.isArray(value) ? value : undefined;
   const bytes = reading.bytesIn(value);

@@ -1,5 +1,5 @@
 /**
- * For which service a chain is good (step 8 of `order.ts`).
+ * For which service a chain is good (step 8 of `verify.ts`).
  *
  * 1. The root names this service in `meta.audience`, and so does every later link that names one:
  *    below the root, meta can only narrow. Only tokens of the hosted service name none.
@@ -14,10 +14,10 @@ import type { Verify } from "../protocol.gen.ts";
 import { audienceMismatch, first, type Refusal } from "../refusal.ts";
 import { shown, type Json } from "../token/canonical.ts";
 import type { DelegationToken } from "../token/delegation.ts";
-import type { Chain } from "./order.ts";
+import type { Chain } from "./verify.ts";
 
 /** Why the chain is not for the service that verifies it, pointing at the link that says so. */
-export function wrongService(
+export function checkService(
   { links, root }: Chain,
   { audience, accept_unlinked, pdp }: Verify,
 ): Refusal | undefined {

@@ -1,13 +1,13 @@
-/** Who is believed, and what was taken back (steps 6 and 7 of `order.ts`). */
+/** Who is believed, and what was taken back (steps 6 and 7 of `verify.ts`). */
 
 import type { Verify } from "../protocol.gen.ts";
 import { first, revocationsStale, revoked, untrustedIssuer, type Refusal } from "../refusal.ts";
 import { isObject, shown, type Json } from "../token/canonical.ts";
 import type { DelegationToken } from "../token/delegation.ts";
-import type { Chain, Token } from "./order.ts";
+import type { Chain, Token } from "./verify.ts";
 
 /** Why the root's issuer is not believed. Without `trusted_issuers` nobody asked. */
-export function wrongRoot({ root }: Chain, request: Verify): Refusal | undefined {
+export function checkRoot({ root }: Chain, request: Verify): Refusal | undefined {
   const { iss } = root.claims;
   if (request.trusted_issuers?.includes(iss) === false) {
     return untrustedIssuer("the root's issuer is not one that this service trusts", {

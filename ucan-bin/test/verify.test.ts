@@ -3,14 +3,14 @@
 import { describe, expect, test } from "vitest";
 
 import { Refusal } from "../src/refusal.ts";
-import { isBelieved, recall } from "../src/token/believed.ts";
+import { isVerified, getVerified } from "../src/token/verified_cache.ts";
 import type { Json } from "../src/token/canonical.ts";
 import { readInvocation } from "../src/token/invocation.ts";
 import { cidOf, MAX_TOKEN } from "../src/token/jwt.ts";
-import { wrongInvocation } from "../src/verify/invocation.ts";
-import { readChain, verify } from "../src/verify/order.ts";
+import { checkInvocation } from "../src/verify/invocation.ts";
+import { readChain, verify } from "../src/verify/verify.ts";
 import type { Policy } from "../src/verify/pol.ts";
-import { MAX_STEPS } from "../src/verify/reading.ts";
+import { MAX_STEPS } from "../src/verify/budget.ts";
 import {
   delegation,
   invocation,
@@ -59,7 +59,7 @@ describe("what is remembered of a link", () => {
 
   test("time and revocation are checked every time", () => {
     expect(verify(request)).toMatchObject({ depth: 1 });
-    expect(isBelieved(recall(root) ?? {})).toBe(true);
+    expect(isVerified(getVerified(root) ?? {})).toBe(true);
     expect(verify({ ...request, now: NOW + 300 })).toMatchObject({ code: "expired" });
     expect(verify({ ...request, now: NOW - 61 })).toMatchObject({ code: "not_yet_valid" });
     expect(verify({ ...request, revoked: [cidOf(root)] })).toMatchObject({ code: "revoked" });
@@ -71,7 +71,7 @@ describe("what is remembered of a link", () => {
     const forged = `${root.slice(0, root.lastIndexOf("."))}.${"A".repeat(86)}`;
     for (let times = 0; times < 2; times++) {
       expect(verify({ ...request, chain: [forged] })).toMatchObject({ code: "bad_signature" });
-      expect(recall(forged)).toBeUndefined();
+      expect(getVerified(forged)).toBeUndefined();
     }
   });
 
@@ -79,13 +79,13 @@ describe("what is remembered of a link", () => {
     const other = sealed("delegation", delegation({ nonce: "beside a forged one" }));
     const forged = sealed("delegation", delegation({ iss: PLANNER.did, aud: PLANNER.did }));
     expect(verify({ ...request, chain: [other, forged] })).toMatchObject({ hop: 1 });
-    expect(recall(other)).toBeUndefined();
+    expect(getVerified(other)).toBeUndefined();
   });
 
   test("long tokens are not kept", () => {
     const long = sealed("delegation", delegation({ meta: { room: "x".repeat(4096) } }));
     expect(verify({ ...request, chain: [long] })).toMatchObject({ depth: 1 });
-    expect(recall(long)).toBeUndefined();
+    expect(getVerified(long)).toBeUndefined();
   });
 
   test("nothing is remembered of a chain that is refused, or whose root nobody asked about", () => {
@@ -95,9 +95,9 @@ describe("what is remembered of a link", () => {
     expect(verify({ ...chain, trusted_issuers: [] })).toMatchObject({ code: "untrusted_issuer" });
     const { trusted_issuers: _, ...unasked } = chain;
     expect(verify(unasked)).toMatchObject({ depth: 1 });
-    expect(recall(late)).toBeUndefined();
+    expect(getVerified(late)).toBeUndefined();
     expect(verify(chain)).toMatchObject({ depth: 1 });
-    expect(recall(late)).toBeDefined();
+    expect(getVerified(late)).toBeDefined();
   });
 });
 
@@ -139,7 +139,7 @@ describe("policies that cost too much", () => {
     const broken = { ...chain, links: [{ ...chain.root, policy }] };
     const used = readInvocation(sealed("invocation", invocation(), PLANNER));
     if (used instanceof Refusal) throw new Error(used.message);
-    expect(() => wrongInvocation(used, broken, undefined, undefined)).toThrow("a fault");
+    expect(() => checkInvocation(used, broken, undefined, undefined)).toThrow("a fault");
   });
 });
 

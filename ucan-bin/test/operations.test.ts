@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import { describe, expect, test } from "vitest";
 
-import { answer, isOp, OPS } from "../src/ops.ts";
+import { answer, isOp, OPS } from "../src/operations.ts";
 import { isRequest, type Op } from "../src/protocol.gen.ts";
 import { checkpoint, codeOf, delegation, invocation, receipt } from "./forge.ts";
 import { ISSUER, PLANNER, sealed, SERVICE, signer } from "./forge.ts";

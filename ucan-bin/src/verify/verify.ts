@@ -39,7 +39,7 @@
  *    every policy of every link holds (UCAN delegation, "Policy"), within a budget of steps. See
  *    `invocation.ts`. A bare chain ends in the expected holder, `audience_mismatch`. Where
  *    something is wanted instead of done, it lies within the chain, whose policies are not
- *    evaluated: `wanted.ts`.
+ *    evaluated: `requested.ts`.
  *
  * Step 9, claiming the nonce of a write, needs a durable store and belongs to the service.
  *
@@ -67,16 +67,16 @@ import {
   Refusal,
 } from "../refusal.ts";
 import { shown, type JsonObject } from "../token/canonical.ts";
-import { believe, isBelieved, recall } from "../token/believed.ts";
+import { putVerified, isVerified, getVerified } from "../token/verified_cache.ts";
 import { readDelegation, type DelegationToken } from "../token/delegation.ts";
 import { keyOf } from "../token/did_key.ts";
 import { isSignature, verify as isSigned } from "../token/ed25519.ts";
 import { readInvocation, type InvocationToken } from "../token/invocation.ts";
 import { isTooLong, TOO_LONG } from "../token/jwt.ts";
-import { wrongClaims, wrongInvocation } from "./invocation.ts";
-import { narrowed, wrongLink, wrongSub, wrongSubject } from "./links.ts";
-import { revocation, wrongRoot } from "./trust.ts";
-import { wrongWish } from "./wanted.ts";
+import { checkClaims, checkInvocation } from "./invocation.ts";
+import { effectiveConstraint, checkLink, subjectError, hasOtherSubject } from "./links.ts";
+import { revocation, checkRoot } from "./trust.ts";
+import { checkRequested } from "./requested.ts";
 
 /** A chain whose tokens were read. There is always a root and a leaf, perhaps the same. */
 export interface Chain {
@@ -108,14 +108,14 @@ type Check = (evidence: Evidence) => Refusal | undefined;
 
 /** Steps 3 to 8, in order. */
 const CHECKS: readonly Check[] = [
-  wrongKey,
-  wrongSignatureText,
-  wrongSignature,
-  wrongTime,
-  brokenChain,
-  ({ chain, request }) => wrongRoot(chain, request),
+  checkKey,
+  checkSignatureText,
+  checkSignature,
+  checkTime,
+  checkChain,
+  ({ chain, request }) => checkRoot(chain, request),
   ({ chain, tokens, request }) => revocation(chain, tokens, request),
-  wrongUse,
+  checkUse,
 ];
 
 export function verify(request: Verify): Omit<AnswerOf["verify"], "id" | "ok"> | Refusal {
@@ -137,7 +137,7 @@ function examine(request: Verify): Evidence | Refusal {
     if (refusal !== undefined) return refusal;
   }
   // Nobody fills the memory who was not given anything by an issuer that is trusted here.
-  if (request.trusted_issuers !== undefined) for (const link of evidence.chain.links) believe(link);
+  if (request.trusted_issuers !== undefined) for (const link of evidence.chain.links) putVerified(link);
   return evidence;
 }
 
@@ -148,7 +148,7 @@ export function readChain(tokens: readonly string[], maxDepth: number): Chain | 
   if (long !== -1) return malformed(TOO_LONG).at(long);
   const links: DelegationToken[] = [];
   for (const [hop, token] of tokens.entries()) {
-    const link = recall(token) ?? readDelegation(token);
+    const link = getVerified(token) ?? readDelegation(token);
     if (link instanceof Refusal) return link.at(hop);
     links.push(link);
   }
@@ -163,7 +163,7 @@ export function readChain(tokens: readonly string[], maxDepth: number): Chain | 
 }
 
 function read(request: Verify): Evidence | Refusal {
-  const wrong = wrongQuestion(request);
+  const wrong = checkQuestion(request);
   if (wrong !== undefined) return invalidRequest(wrong);
   const { invocation: text, chain: bare = [], max_depth } = request;
   const invocation = text === undefined ? undefined : readInvocation(text);
@@ -175,7 +175,7 @@ function read(request: Verify): Evidence | Refusal {
 }
 
 /** An invocation is for someone and rooted in someone; only a chain can be looked at for itself. */
-function wrongQuestion({
+function checkQuestion({
   invocation,
   chain,
   trusted_issuers,
@@ -192,7 +192,7 @@ function wrongQuestion({
 }
 
 /** Step 3: both parties of every token are keys; `sub` is compared with one of them later. */
-function wrongKey({ tokens }: Evidence): Refusal | undefined {
+function checkKey({ tokens }: Evidence): Refusal | undefined {
   return first(tokens, ({ claims: { iss, aud } }) =>
     keyOf(iss) === undefined || keyOf(aud) === undefined
       ? malformed("iss or aud names no usable Ed25519 key", {
@@ -202,13 +202,13 @@ function wrongKey({ tokens }: Evidence): Refusal | undefined {
   );
 }
 
-function wrongSignatureText({ tokens }: Evidence): Refusal | undefined {
+function checkSignatureText({ tokens }: Evidence): Refusal | undefined {
   return first(tokens, ({ signature }) => (isSignature(signature) ? undefined : badSignature()));
 }
 
-function wrongSignature({ tokens }: Evidence): Refusal | undefined {
+function checkSignature({ tokens }: Evidence): Refusal | undefined {
   return first(tokens, (token) => {
-    if (isBelieved(token)) return undefined;
+    if (isVerified(token)) return undefined;
     const { claims, signed, signature } = token;
     const key = keyOf(claims.iss);
     return key !== undefined && isSigned(signed, signature, key) ? undefined : badSignature();
@@ -216,7 +216,7 @@ function wrongSignature({ tokens }: Evidence): Refusal | undefined {
 }
 
 /** A token is good from its first second until its last has begun: start ≤ now < exp. */
-function wrongTime({ tokens, request: { now, leeway } }: Evidence): Refusal | undefined {
+function checkTime({ tokens, request: { now, leeway } }: Evidence): Refusal | undefined {
   return first(tokens, ({ claims }) => {
     const [field, start] = "nbf" in claims ? ["nbf", claims.nbf] : ["iat", claims.iat];
     if (start > now + leeway)
@@ -235,32 +235,32 @@ function wrongTime({ tokens, request: { now, leeway } }: Evidence): Refusal | un
   });
 }
 
-function brokenChain({ chain: { links, root }, request }: Evidence): Refusal | undefined {
+function checkChain({ chain: { links, root }, request }: Evidence): Refusal | undefined {
   const issuer = root.claims.iss;
-  if (wrongSubject(root, issuer)) return wrongSub(root.claims.sub, issuer).at(0);
+  if (hasOtherSubject(root, issuer)) return subjectError(root.claims.sub, issuer).at(0);
   let held = root.constraint;
   return first(links, (link, hop) => {
     const parent = links[hop - 1];
     if (parent === undefined) return undefined;
-    const refusal = wrongLink(link, parent, held, issuer, request.accept_unlinked);
-    held = narrowed(held, link);
+    const refusal = checkLink(link, parent, held, issuer, request.accept_unlinked);
+    held = effectiveConstraint(held, link);
     return refusal;
   });
 }
 
-function wrongUse({ chain, invocation, request }: Evidence): Refusal | undefined {
+function checkUse({ chain, invocation, request }: Evidence): Refusal | undefined {
   const { audience, call, wanted } = request;
   const wrong =
     invocation === undefined
-      ? wrongHolder(chain, audience)
-      : wrongClaims(invocation, chain, request);
+      ? checkHolder(chain, audience)
+      : checkClaims(invocation, chain, request);
   if (wrong !== undefined) return wrong;
   const constraint = constraintOf(chain);
-  if (wanted !== undefined) return wrongWish(wanted, chain, constraint);
-  return invocation && wrongInvocation(invocation, chain, constraint, call);
+  if (wanted !== undefined) return checkRequested(wanted, chain, constraint);
+  return invocation && checkInvocation(invocation, chain, constraint, call);
 }
 
-function wrongHolder({ links, leaf }: Chain, audience: string | undefined): Refusal | undefined {
+function checkHolder({ links, leaf }: Chain, audience: string | undefined): Refusal | undefined {
   if (audience === undefined || audience === leaf.claims.aud) return undefined;
   return audienceMismatch("the chain ends in another key", {
     field: "aud",
@@ -295,7 +295,7 @@ function verdict({ chain, invocation }: Evidence): Omit<AnswerOf["verify"], "id"
 
 /** The constraint that holds over a whole chain. */
 export function constraintOf({ links }: Chain): JsonObject | undefined {
-  return links.reduce<JsonObject | undefined>(narrowed, undefined);
+  return links.reduce<JsonObject | undefined>(effectiveConstraint, undefined);
 }
 
 function tooDeep(maxDepth: number): Refusal {

@@ -1,5 +1,5 @@
 /**
- * What the holder of a chain may ask to be given (step 8 of `order.ts`).
+ * What the holder of a chain may ask to be given (step 8 of `verify.ts`).
  *
  * 1. A chain that came from an approval is for one call, and gives nothing else: `chain_invalid`.
  * 2. The command lies within the leaf's; otherwise `chain_attenuation_violation`.
@@ -9,14 +9,14 @@
  */
 
 import type { Wanted } from "../protocol.gen.ts";
-import { chainInvalid, outOfScope, wider, type Refusal } from "../refusal.ts";
+import { chainInvalid, outOfScope, attenuationViolation, type Refusal } from "../refusal.ts";
 import { shown, type JsonObject } from "../token/canonical.ts";
 import { isWithin } from "./links.ts";
-import type { Chain } from "./order.ts";
+import type { Chain } from "./verify.ts";
 import { covers } from "./resource.ts";
 
 /** Why the chain does not reach that far, pointing at its leaf, or at the link approved. */
-export function wrongWish(
+export function checkRequested(
   { cmd, resource }: Wanted,
   { links, leaf }: Chain,
   constraint: JsonObject | undefined,
@@ -29,7 +29,7 @@ export function wrongWish(
   }
   const last = links.length - 1;
   if (!isWithin(cmd, leaf.claims.cmd))
-    return wider("the command asked for is not within that of the chain", {
+    return attenuationViolation("the command asked for is not within that of the chain", {
       field: "cmd",
       wanted: `${shown(leaf.claims.cmd)} or beneath`,
       found: shown(cmd),

@@ -23,7 +23,7 @@ import { KEY_BYTES, type KeyObject } from "./token/ed25519.ts";
 import { charactersOf, readInvocation, signInvocation, useOf } from "./token/invocation.ts";
 import { HEADERS, kindOf, type Signed } from "./token/jwt.ts";
 import { signReceipt, verifyReceipt } from "./token/receipt.ts";
-import { readChain, verify } from "./verify/order.ts";
+import { readChain, verify } from "./verify/verify.ts";
 import { vacuous } from "./verify/vacuous.ts";
 
 /** Characters of a nonce that is signed here; those of other signers have 8 at least. */
@@ -122,7 +122,7 @@ function delegate(
   if (terms instanceof Refusal) return terms;
   const unasked = allowVacuous ? undefined : vacuous(terms.policy);
   if (unasked !== undefined) return vacuousPolicy(unasked);
-  const wrong = wrongParties(payload, key);
+  const wrong = checkParties(payload, key);
   if (wrong !== undefined) return wrong;
   return secret instanceof Refusal ? secret : signDelegation(payload, secret);
 }
@@ -132,7 +132,7 @@ function invoke(payload: Invocation, key: string, secret: KeyObject | Refusal): 
   if (use instanceof Refusal) return use;
   if (charactersOf(payload.nonce) < MIN_NONCE)
     return malformed(`payload.nonce has fewer than ${MIN_NONCE} characters`);
-  const wrong = wrongParties(payload, key);
+  const wrong = checkParties(payload, key);
   if (wrong !== undefined) return wrong;
   return secret instanceof Refusal ? secret : signInvocation(payload, secret);
 }
@@ -144,19 +144,19 @@ function state<T extends Checkpoint | Receipt>(
   key: string,
   secret: KeyObject | Refusal,
 ): Signed | Refusal {
-  const wrong = wrongSigner(payload, key);
+  const wrong = checkSigner(payload, key);
   if (wrong !== undefined) return wrong;
   return secret instanceof Refusal ? secret : sign(payload, secret);
 }
 
 /** The signer signs in its own name only. */
-function wrongSigner({ iss }: { readonly iss: string }, key: string): Refusal | undefined {
+function checkSigner({ iss }: { readonly iss: string }, key: string): Refusal | undefined {
   return iss === key ? undefined : issuerMismatch("payload.iss is not the DID of the signing key");
 }
 
 /** It signs for keys that exist. */
-function wrongParties(payload: Delegation | Invocation, key: string): Refusal | undefined {
-  const wrong = wrongSigner(payload, key);
+function checkParties(payload: Delegation | Invocation, key: string): Refusal | undefined {
+  const wrong = checkSigner(payload, key);
   if (wrong !== undefined) return wrong;
   for (const party of ["aud", "sub"] as const) {
     const did = payload[party];

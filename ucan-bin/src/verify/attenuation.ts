@@ -7,28 +7,28 @@
  * which every verifier would accept in a chain, and refuse in each call.
  */
 
-import { chainInvalid, chainTooDeep, expired, wider, type Refusal } from "../refusal.ts";
+import { chainInvalid, chainTooDeep, expired, attenuationViolation, type Refusal } from "../refusal.ts";
 import { shown, type JsonObject } from "../token/canonical.ts";
 import { commandsLeft } from "./commands.ts";
 import { isWithin } from "./links.ts";
-import { constraintOf, type Chain } from "./order.ts";
+import { constraintOf, type Chain } from "./verify.ts";
 import { covers } from "./resource.ts";
 
 /** A chain, and what all of its links together leave. */
-export interface Held extends Chain {
+export interface EffectiveGrant extends Chain {
   readonly constraint: JsonObject | undefined;
   /** The commands that policies name; undefined if none of them does. */
   readonly commands: readonly string[] | undefined;
 }
 
-export function heldBy(chain: Chain): Held {
+export function effectiveGrant(chain: Chain): EffectiveGrant {
   const commands = commandsLeft(chain.links.flatMap(({ policy }) => policy));
   return { ...chain, constraint: constraintOf(chain), commands: commands && [...commands] };
 }
 
 /** Why the chain cannot be handed on, with this command, until then. */
-export function wrongReach(
-  { links, leaf: { claims }, depth, commands }: Held,
+export function checkAttenuation(
+  { links, leaf: { claims }, depth, commands }: EffectiveGrant,
   cmd: string,
   exp: number,
   now: number,
@@ -45,22 +45,22 @@ export function wrongReach(
   if (depth >= maxDepth)
     return chainTooDeep(`the chain has ${depth} delegations of at most ${maxDepth} already`);
   if (!isWithin(cmd, claims.cmd))
-    return wider(`cmd ${cmd} is not within ${claims.cmd}, which the chain gives`);
+    return attenuationViolation(`cmd ${cmd} is not within ${claims.cmd}, which the chain gives`);
   if (commands?.some((command) => isWithin(command, cmd)) === false)
-    return wider(
+    return attenuationViolation(
       `cmd ${cmd} has nothing of ${shown([...commands])}, to which pol narrows the chain`,
     );
-  if (exp > claims.exp) return wider(`exp ${exp} is later than ${claims.exp}, when the chain ends`);
+  if (exp > claims.exp) return attenuationViolation(`exp ${exp} is later than ${claims.exp}, when the chain ends`);
   return exp <= now ? expired(`exp ${exp} is not later than now, which is ${now}`) : undefined;
 }
 
 /** Why it cannot be handed on with this constraint; without one it is inherited. */
-export function wrongConstraint(
-  { constraint: held }: Held,
+export function checkConstraint(
+  { constraint: held }: EffectiveGrant,
   asked: JsonObject | undefined,
 ): Refusal | undefined {
   if (asked === undefined || held === undefined || covers(held, asked)) return undefined;
-  return wider(
+  return attenuationViolation(
     `the constraint ${shown(asked)} is not within ${shown(held)}, which the chain gives`,
   );
 }

@@ -17,9 +17,9 @@ import { bytesFrom, bytesText } from "./bytes.ts";
 export const MAX_STEPS = 2_000_000;
 
 /** Thrown where the budget ends, through whatever statements are being evaluated. */
-export class TooCostly extends Error {}
+export class BudgetExceeded extends Error {}
 
-export class Reading {
+export class EvaluationBudget {
   readonly #limit: number;
   #steps = 0;
   readonly #walked = new Map<string, readonly string[]>();
@@ -39,7 +39,7 @@ export class Reading {
   /** Count so many steps, before they are done. */
   charge(steps: number): void {
     this.#steps += steps;
-    if (this.#steps > this.#limit) throw new TooCostly();
+    if (this.#steps > this.#limit) throw new BudgetExceeded();
   }
 
   /** Whether two values are the same JSON (see `equal` in `canonical.ts`). */

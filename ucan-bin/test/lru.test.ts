@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
 
-import { Recent } from "../src/token/recent.ts";
+import { LruCache } from "../src/token/lru.ts";
 
 test("what was used longest ago goes first", () => {
-  const recent = new Recent<number>(2);
+  const recent = new LruCache<number>(2);
   recent.set("a", 1);
   recent.set("b", 2);
   expect(recent.get("a")).toBe(1);
@@ -12,7 +12,7 @@ test("what was used longest ago goes first", () => {
 });
 
 test("setting again replaces, and makes it the newest", () => {
-  const recent = new Recent<number>(2);
+  const recent = new LruCache<number>(2);
   for (const [name, value] of [
     ["a", 1],
     ["b", 2],

@@ -1,6 +1,6 @@
 /** A map that keeps what was used last, up to a limit. */
 
-export class Recent<Value> {
+export class LruCache<Value> {
   readonly #limit: number;
   readonly #values = new Map<string, Value>();
 

@@ -8,7 +8,7 @@
 
 import type { DelegationToken } from "./delegation.ts";
 import { cidOf } from "./jwt.ts";
-import { Recent } from "./recent.ts";
+import { LruCache } from "./lru.ts";
 
 /** Delegations kept. */
 const KEPT = 256;
@@ -19,20 +19,20 @@ const KEPT = 256;
  */
 const LONGEST = 4 * 1024;
 
-const links = new Recent<DelegationToken>(KEPT);
-const believed = new WeakSet<object>();
+const links = new LruCache<DelegationToken>(KEPT);
+const verifiedLinks = new WeakSet<object>();
 
-export function recall(token: string): DelegationToken | undefined {
+export function getVerified(token: string): DelegationToken | undefined {
   return token.length <= LONGEST ? links.get(cidOf(token)) : undefined;
 }
 
 /** To be called when the chain was verified down from a trusted root, and not before. */
-export function believe(link: DelegationToken): void {
-  if (link.signed.length > LONGEST || believed.has(link)) return;
+export function putVerified(link: DelegationToken): void {
+  if (link.signed.length > LONGEST || verifiedLinks.has(link)) return;
   links.set(link.cid, link);
-  believed.add(link);
+  verifiedLinks.add(link);
 }
 
-export function isBelieved(token: object): boolean {
-  return believed.has(token);
+export function isVerified(token: object): boolean {
+  return verifiedLinks.has(token);
 }
