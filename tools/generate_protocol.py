@@ -1,4 +1,4 @@
-"""Write the protocol's schema and its TypeScript from the one source, `nomos/_wire.py`.
+"""Write the protocol's schema and its TypeScript from the one source, `nomos/_protocol.py`.
 
     python tools/generate_protocol.py            write both files
     python tools/generate_protocol.py --check    exit 1 if either differs from its source
@@ -26,25 +26,25 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
-from nomos import _wire
+from nomos import _protocol
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SCHEMA_FILE: Final = ROOT / "ucan-bin" / "protocol.schema.json"
 TYPESCRIPT_FILE: Final = ROOT / "ucan-bin" / "src" / "protocol.gen.ts"
 
-REQUESTS: Final[tuple[type[_wire.Request], ...]] = get_args(get_args(_wire.AnyRequest)[0])
+REQUESTS: Final[tuple[type[_protocol.Request], ...]] = get_args(get_args(_protocol.AnyRequest)[0])
 ANSWERS: Final = tuple(dict.fromkeys(request.answer for request in REQUESTS))
 PAYLOADS: Final[tuple[type[BaseModel], ...]] = (
-    _wire.Delegation,
-    _wire.Invocation,
-    _wire.Checkpoint,
-    _wire.Receipt,
-    _wire.Call,
-    _wire.Wanted,
-    _wire.ForkLink,
-    _wire.ForkChild,
+    _protocol.Delegation,
+    _protocol.Invocation,
+    _protocol.Checkpoint,
+    _protocol.Receipt,
+    _protocol.Call,
+    _protocol.Wanted,
+    _protocol.ForkLink,
+    _protocol.ForkChild,
 )
-PARTS: Final[tuple[type[BaseModel], ...]] = (_wire.ForkedLink, _wire.Forked)
+PARTS: Final[tuple[type[BaseModel], ...]] = (_protocol.ForkedLink, _protocol.Forked)
 """What answers are made of; the binary sends these and never receives them."""
 TEXTS: Final = {
     "DID": ("Delegation", "iss"),
@@ -76,7 +76,7 @@ def schema() -> Schema:
         *REQUESTS,
         *PARTS,
         *ANSWERS,
-        _wire.Refused,
+        _protocol.Refused,
     )
     mode: JsonSchemaMode = "serialization"
     _, document = models_json_schema([(model, mode) for model in models], schema_generator=Untitled)
@@ -122,7 +122,7 @@ def typescript(document: Schema) -> str:
 
 
 HEADER: Final = """\
-/* Written by tools/generate_protocol.py from nomos/_wire.py. Do not edit. */
+/* Written by tools/generate_protocol.py from nomos/_protocol.py. Do not edit. */
 
 import { isAnyObject, isExactly, isFlag, isList, isOneOf, isRecord } from "./schema.ts";
 import { isText, isWhole, within, type Check, type TextRules, type Wrong } from "./schema.ts";
@@ -166,12 +166,12 @@ def operations(defs: dict[str, Schema]) -> str:
     asked = "\n".join(f"  {op_of(defs[r.__name__])}: {r.__name__};" for r in REQUESTS)
     answered = "\n".join(f"  {op_of(defs[r.__name__])}: {r.answer.__name__};" for r in REQUESTS)
     return (
-        f"export const PROTOCOL = {_wire.PROTOCOL};\n\n"
-        f"/** Bytes in one request line. */\nexport const MAX_LINE = {_wire.MAX_LINE};\n\n"
+        f"export const PROTOCOL = {_protocol.PROTOCOL};\n\n"
+        f"/** Bytes in one request line. */\nexport const MAX_LINE = {_protocol.MAX_LINE};\n\n"
         "/** Children, and links for all of them, in one fork. */\n"
-        f"export const MAX_FORKED = {_wire.MAX_FORKED};\n\n"
+        f"export const MAX_FORKED = {_protocol.MAX_FORKED};\n\n"
         "/** Links in one line of the answer to a fork. */\n"
-        f"export const MAX_FORKED_LINE = {_wire.MAX_FORKED_LINE};\n\n"
+        f"export const MAX_FORKED_LINE = {_protocol.MAX_FORKED_LINE};\n\n"
         'export type RefusalCode = Refused["code"];\n\n'
         f"export type RequestOf = {{\n{asked}\n}};\n\n"
         f"export type AnswerOf = {{\n{answered}\n}};\n\n"
@@ -325,7 +325,7 @@ def main() -> int:
         return 0
     for path in stale:
         print(
-            f"{path.relative_to(ROOT)} is not what nomos/_wire.py says; "
+            f"{path.relative_to(ROOT)} is not what nomos/_protocol.py says; "
             "run: python tools/generate_protocol.py",
             file=sys.stderr,
         )
