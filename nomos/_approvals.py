@@ -41,7 +41,7 @@ class Approvals:
     def get(self, envelope_id: str) -> Approval:
         """Return one question as it is now; raises `NotFound` if there is none."""
         pauses = self._guard._pauses()  # noqa: SLF001
-        return self._guard._operate(approvals.look(envelope_id, pauses))  # noqa: SLF001
+        return self._guard._operate(approvals.get_approval(envelope_id, pauses))  # noqa: SLF001
 
     def decide(
         self,
@@ -84,7 +84,7 @@ class AsyncApprovals(Asynchronous):
     async def get(self, envelope_id: str) -> Approval:
         """See `Approvals.get`."""
         pauses = self._guard._pauses()  # noqa: SLF001
-        return await self._guard._operate(approvals.look(envelope_id, pauses))  # noqa: SLF001
+        return await self._guard._operate(approvals.get_approval(envelope_id, pauses))  # noqa: SLF001
 
     async def decide(
         self,
@@ -102,7 +102,7 @@ class AsyncApprovals(Asynchronous):
         return await self._guard._operate(flow)  # noqa: SLF001
 
 
-def nobody_here(url: str) -> ConfigurationError:
+def operator_key_required(url: str) -> ConfigurationError:
     """What to say to whoever asks a guard that holds no operator's key."""
     return ConfigurationError(
         "guard.approvals answers questions on embedded guards only: here the guard has an "

@@ -14,10 +14,10 @@ from typing import Any, ClassVar, Final, Self
 import anyio
 import anyio.abc
 
-from nomos._core import carrier
-from nomos._core.forking import ForkedChild
-from nomos._io.carried import INHERITED
-from nomos._io.left import Folder, descriptors
+from nomos._core import parent_env
+from nomos._core.fork_request import ForkedChild
+from nomos._io.child_files import ChildDirectory, descriptors
+from nomos._io.parent_chain_file import INHERITED
 from nomos._sealed import Sealed
 from nomos._tracebacks import without_frames
 from nomos._unawaited import must_be_awaited
@@ -62,7 +62,7 @@ class Child(Sealed):
     _seed: Secret | None
     _extra: dict[str, str]
     _text: str
-    _folder: Folder | None
+    _folder: ChildDirectory | None
     _lock: threading.Lock
     _closed: bool
 
@@ -73,7 +73,7 @@ class Child(Sealed):
         child._forked = forked
         child._seed = forked.seed
         child._extra = dict(extra or {})
-        child._text = carrier.text(forked.parent)
+        child._text = parent_env.chain_text(forked.parent)
         child._folder = None
         child._lock = threading.Lock()
         child._closed = False
@@ -128,7 +128,7 @@ class Child(Sealed):
         """
         with self._lock:
             seed, chains = self._inherited()
-            key = {} if seed is None else {carrier.KEY_HANDOVER: self._left("key", seed)}
+            key = {} if seed is None else {parent_env.KEY_HANDOVER: self._left("key", seed)}
             file = None if chains is None else self._left("chains.json", chains)
             return self._merged(base, key=key, file=file)
 
@@ -225,41 +225,41 @@ class Child(Sealed):
 
     def _left(self, name: str, text: str) -> str:
         if self._folder is None or not self._folder.there():
-            self._folder = Folder()
+            self._folder = ChildDirectory()
         return str(self._folder.write(name, text))
 
     def _inherited(self) -> tuple[str | None, str | None]:
         """What has to be open in the child: its key, and chains too large for a variable."""
         self._must_be_open()
         seed = None if self._seed is None else self._seed.reveal()
-        return seed, self._text if carrier.needs_file(self._text) else None
+        return seed, self._text if parent_env.needs_file(self._text) else None
 
     def _handed(
         self, env: Mapping[str, str] | None, key: int | None, chains: int | None
     ) -> dict[str, str]:
         base = os.environ if env is None else env
-        handed = {} if key is None else {carrier.KEY_FD: str(key)}
-        own = base.get(carrier.KEY_FILE)
-        if key is None and own is not None and own != os.environ.get(carrier.KEY_FILE):
-            handed[carrier.KEY_FILE] = own
+        handed = {} if key is None else {parent_env.KEY_FD: str(key)}
+        own = base.get(parent_env.KEY_FILE)
+        if key is None and own is not None and own != os.environ.get(parent_env.KEY_FILE):
+            handed[parent_env.KEY_FILE] = own
         file = None if chains is None else f"{INHERITED}{chains}"
         return self._merged(base, key=handed, file=file)
 
     def _merged(
         self, base: Mapping[str, str] | None, *, key: Mapping[str, str], file: str | None
     ) -> dict[str, str]:
-        own = {**self._extra, **carrier.to_env(self._forked.parent, file=file), **key}
+        own = {**self._extra, **parent_env.to_env(self._forked.parent, file=file), **key}
         kept = {
             name: value
             for name, value in (base or {}).items()
-            if name != carrier.CLOCK and not _authenticates(name, value)
+            if name != parent_env.CLOCK and not _authenticates(name, value)
         }
         return {**kept, **own}
 
 
 def _authenticates(name: str, value: str) -> bool:
     return (
-        name in carrier.SWARM_VARIABLES
+        name in parent_env.SWARM_VARIABLES
         or name in _OPERATORS
         or _CREDENTIAL.match(name) is not None
         or _API_KEY.search(value) is not None

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nomos._core import flows, requests
-from nomos._core.children import canonical
+from nomos._core.chain_verification import other_service
 from nomos._core.effects import Flow
-from nomos._core.proving import other_service
+from nomos._core.parent_chain import canonical
 from nomos._core.scope import covers
 from nomos._unawaited import Asynchronous
 from nomos.errors import ConfigurationError, InvalidRequest
-from nomos.models import GrantBase, Resource, describe
+from nomos.models import GrantBase, Resource, describe_resource
 
 if TYPE_CHECKING:
     from nomos.guard import AsyncAuthGuard, AuthGuard
@@ -66,7 +66,7 @@ class AsyncGrant(Asynchronous, GrantBase):
 
 
 @dataclass(frozen=True)
-class Call:
+class GuardedCall:
     """One use of a grant that reaches further: what of it is signed."""
 
     command: str
@@ -81,7 +81,7 @@ def _call(
     resource: Mapping[str, Any] | None,
     args: Mapping[str, Any] | None,
     audience: str | None,
-) -> Call:
+) -> GuardedCall:
     """Return what an invocation of `grant` signs; refuses what it is not for."""
     grant.require()
     for name, given in (("resource", resource), ("args", args)):
@@ -89,7 +89,7 @@ def _call(
     requests.encode({"resource": resource, "args": args})
     if audience is not None and audience != grant.audience:
         raise other_service("this grant", grant.audience, audience)
-    return Call(
+    return GuardedCall(
         _command(grant, command),
         grant.resource if resource is None else _resource(grant, canonical(resource)),
         _args(grant, args),
@@ -127,8 +127,8 @@ def _command(grant: GrantBase, command: str | None) -> str:
 def _resource(grant: GrantBase, resource: Resource) -> Resource:
     if not covers(grant.resource, resource):
         raise ConfigurationError(
-            f"this grant is for {describe(grant.resource)}, and {describe(resource)} does not lie "
-            "within it: authorize that first",
+            f"this grant is for {describe_resource(grant.resource)}, and "
+            f"{describe_resource(resource)} does not lie within it: authorize that first",
             setting="resource",
         )
     return resource
@@ -145,7 +145,7 @@ def _args(grant: GrantBase, args: Mapping[str, Any] | None) -> dict[str, Any] | 
     return grant.args
 
 
-def invocation(grant: GrantBase, call: Call) -> Flow[str]:
+def invocation(grant: GrantBase, call: GuardedCall) -> Flow[str]:
     return flows.invoke(
         grant,
         command=call.command,

@@ -12,24 +12,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Self
 
-from nomos._approvals import nobody_here
-from nomos._asking import Asking
+from nomos._approvals import operator_key_required
+from nomos._guard_core import GuardCore
+from nomos._identity import Chains, load_identity
 from nomos._io.http import Endpoint
 from nomos._io.urls import checked_url, named
-from nomos._parent import Chains, standing
+from nomos._protocol import ForgetKey
 from nomos._settings import (
     FROM_ENV,
     VARIABLES,
+    EnvironmentSettings,
     FailureMode,
-    FromEnvironment,
     checked_api_key,
     checked_failure_mode,
     checked_timeout,
-    from_environment,
+    read_environment,
     refuse_swarm,
 )
 from nomos._tracebacks import without_frames
-from nomos._wire import ForgetKey
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from nomos.embedded import EmbeddedServer
 
 
-class GuardBase(Asking, ABC):
+class GuardBase(GuardCore, ABC):
     """What both guards are made of: settings, the agent's key, and what they remember."""
 
     @without_frames
@@ -48,7 +48,7 @@ class GuardBase(Asking, ABC):
         api_key: str | None = None,
         pdp_url: str | None = None,
         agent_key_file: str | os.PathLike[str] | None = None,
-        parent: FromEnvironment | Chains | None = FROM_ENV,
+        parent: EnvironmentSettings | Chains | None = FROM_ENV,
         failure_mode: FailureMode = "closed",
         timeout: float = 10.0,
         allow_insecure: Sequence[str] = (),
@@ -66,7 +66,7 @@ class GuardBase(Asking, ABC):
             pdp_url=None
             if pdp_url is None
             else checked_url(pdp_url, setting="pdp_url", allow_insecure=allowed),
-            standing=standing(parent, agent_key_file),
+            standing=load_identity(parent, agent_key_file),
         )
         self._server: EmbeddedServer | None = None
         self._closed = False
@@ -82,7 +82,7 @@ class GuardBase(Asking, ABC):
         """
         environ = os.environ if environ is None else environ
         hosts = named((), environ)
-        told = from_environment(environ)
+        told = read_environment(environ)
         for name in ("control_plane_url", "pdp_url"):
             if name in told:  # so that what is wrong with it is said of the variable
                 checked_url(told[name], setting=VARIABLES[name], allow_insecure=hosts)
@@ -140,19 +140,19 @@ class GuardBase(Asking, ABC):
         except BaseException:
             server.close()
             raise
-        guard._adopt(server)
+        guard._attach_embedded_server(server)
         return guard
 
-    def _adopt(self, server: EmbeddedServer) -> None:
+    def _attach_embedded_server(self, server: EmbeddedServer) -> None:
         """Take on a server of this process, and its own account of what went wrong."""
         self._server = server
-        self._endpoint.trouble = server.trouble
+        self._endpoint.failure_reason = server.trouble
         operator = Endpoint(
             self._endpoint.url,
             api_key=server.operator_key,
             timeout=self._endpoint.timeout,
         )
-        operator.trouble = server.trouble
+        operator.failure_reason = server.trouble
         self._connect_operator(operator)
         weakref.finalize(self, server.close)
 
@@ -202,12 +202,12 @@ class GuardBase(Asking, ABC):
 
     @property
     def _operator_key(self) -> Secret:
-        return self._server.operator_key if self._server else self._nobody()
+        return self._server.operator_key if self._server else self._operator_key_required()
 
-    def _nobody(self) -> NoReturn:
-        raise nobody_here(self.control_plane_url)
+    def _operator_key_required(self) -> NoReturn:
+        raise operator_key_required(self.control_plane_url)
 
-    def _leaves(self) -> ForgetKey | None:
+    def _release_signing_key(self) -> ForgetKey | None:
         """Close once; return the request that makes the binary forget this guard's key."""
         if self._closed:
             return None

@@ -18,10 +18,10 @@ from typing import Any, ClassVar, Never, NoReturn, Self, TypeVar
 from nomos.errors import ConfigurationError
 
 S = TypeVar("S", bound="Sealed")
-R = TypeVar("R", bound="Record")
+R = TypeVar("R", bound="SealedRecord")
 
 
-class Frozen(FrozenInstanceError, ValueError):
+class FrozenDict(FrozenInstanceError, ValueError):
     """A member of a value was to be set; as dataclasses and pydantic both call it."""
 
 
@@ -88,7 +88,7 @@ class Sealed:
         return f"a {type(self).__name__} cannot be pickled or stored: {self._stored}"
 
 
-class Record(Sealed):
+class SealedRecord(Sealed):
     """A sealed value with named members, which are the annotations of its class.
 
     Members are compared and shown by `repr`, but for those whose names begin with `_`, and for
@@ -111,10 +111,10 @@ class Record(Sealed):
         }
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise Frozen(f"cannot assign to {name!r}: {type(self).__name__} values are frozen")
+        raise FrozenDict(f"cannot assign to {name!r}: {type(self).__name__} values are frozen")
 
     def __delattr__(self, name: str) -> NoReturn:
-        raise Frozen(f"cannot delete {name!r}: {type(self).__name__} values are frozen")
+        raise FrozenDict(f"cannot delete {name!r}: {type(self).__name__} values are frozen")
 
     def __copy__(self) -> Self:
         return self
@@ -162,9 +162,9 @@ def make(kind: type[R], /, **members: Any) -> R:
 
 def changed(value: R, /, **members: Any) -> R:
     """Return a value like `value` with other `members`; the original stays as it is."""
-    return make(type(value), **(members_of(value) | members))
+    return make(type(value), **(field_values(value) | members))
 
 
-def members_of(value: Record) -> dict[str, Any]:
+def field_values(value: SealedRecord) -> dict[str, Any]:
     """Return the members of a value by name."""
     return {name: getattr(value, name) for name in value._members}  # noqa: SLF001 - as above

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from nomos._core.carrier import KEY_FD, KEY_HANDOVER, SWARM_VARIABLES
+from nomos._core.parent_env import KEY_FD, KEY_HANDOVER, SWARM_VARIABLES
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
 
@@ -21,7 +21,7 @@ VARIABLES: Final = {
 MAX_TIMEOUT: Final = 300.0
 
 
-class FromEnvironment:
+class EnvironmentSettings:
     """The type of `FROM_ENV`: take what a parent handed over from variables."""
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
@@ -31,11 +31,11 @@ class FromEnvironment:
         return "FROM_ENV"
 
 
-FROM_ENV: Final = FromEnvironment()
+FROM_ENV: Final = EnvironmentSettings()
 """Variables of this process, as they are when a guard is made."""
 
 
-def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return a guard's arguments from `NOMOS_…` variables; an empty one counts as not set.
 
     Not so those of a swarm: set to nothing, they raise when the guard reads them.
@@ -49,7 +49,7 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         )
     if any(variable in environ for variable in (KEY_FD, KEY_HANDOVER)):
         del found["agent_key_file"]  # the key that was handed over is the one the chain is for
-    parent = FromEnvironment(environ)
+    parent = EnvironmentSettings(environ)
     return {name: value for name, value in found.items() if value} | {"parent": parent}
 
 

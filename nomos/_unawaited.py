@@ -3,7 +3,7 @@
 A plain coroutine is true, so `if guard.authorize(...)` without `await` would let everything
 through. This one gives its value to `await`, and to everything that takes a coroutine
 (`asyncio.gather`, tasks, `wait_for`, anyio and trio task groups). Its truth, its comparison, the
-attributes of its result and whatever else reads a value raise `NotAwaited`. If it is dropped
+attributes of its result and whatever else reads a value raise `UnawaitedError`. If it is dropped
 without having been awaited, that is logged as an error, with the place of the call.
 """
 
@@ -41,11 +41,11 @@ _REFUSED: Final = (
 """Operations that would take the coroutine for its result."""
 
 
-class NotAwaited(TypeError):
+class UnawaitedError(TypeError):
     """The result of an asynchronous call is used, and the call was not awaited."""
 
 
-class UnknownOfUnawaited(NotAwaited, AttributeError):
+class UnawaitedAttributeError(UnawaitedError, AttributeError):
     """The same, for an attribute that the result does not have either.
 
     An `AttributeError` too, so that `hasattr` answers False to tools that look for protocols.
@@ -136,7 +136,11 @@ class Unawaited:
             return getattr(self._coroutine, name)
         if name in Unawaited.__slots__:  # of one that is not complete
             raise AttributeError(name)
-        kind = NotAwaited if name in _names(self._function, self._owner) else UnknownOfUnawaited
+        kind = (
+            UnawaitedError
+            if name in _names(self._function, self._owner)
+            else UnawaitedAttributeError
+        )
         raise kind(self._explained())
 
     def __hash__(self) -> int:
@@ -145,7 +149,7 @@ class Unawaited:
         caller = sys._getframe(1).f_globals.get("__name__", "")  # noqa: SLF001 - as above
         if caller.partition(".")[0] == "asyncio":
             return id(self)
-        raise NotAwaited(self._explained())
+        raise UnawaitedError(self._explained())
 
     def __repr__(self) -> str:
         file, line = self._place
@@ -173,7 +177,7 @@ class Unawaited:
 
 
 def _refuse(self: Unawaited, *args: object) -> NoReturn:
-    raise NotAwaited(self._explained())
+    raise UnawaitedError(self._explained())
 
 
 for _name in _REFUSED:

@@ -14,19 +14,25 @@ from typing import Any, ClassVar, Final, Self, TypedDict, Unpack, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
-from nomos._core import verifying
-from nomos._core.called import Asked
+from nomos._core import token_verification
+from nomos._core.call import RequestedCall
+from nomos._core.denials import denied
 from nomos._core.effects import Flow, perform
-from nomos._core.fixes import UNAVAILABLE
-from nomos._core.lookups import AsyncReplay, AsyncRevocations, Fixed, Replay, Revocations
-from nomos._core.recording import Case, Scribe, recorded
-from nomos._core.refusing import denied
+from nomos._core.remedies import UNAVAILABLE
 from nomos._core.signing import is_did
-from nomos._core.verifying import MAX_LINKS, FirstAnswer, Rules, Stale
-from nomos._io.feed import FIRST_LOOK_SECONDS
-from nomos._io.following import Follower
+from nomos._core.stores import (
+    AsyncReplayStore,
+    AsyncRevocationStore,
+    ReplayStore,
+    RevocationStore,
+    StaticRevocations,
+)
+from nomos._core.token_verification import MAX_LINKS, AwaitFirstSync, Stale, VerifierRules
+from nomos._core.verification_receipt import ReceiptSigner, VerificationAttempt, with_receipt
+from nomos._io.control_plane_sync import ControlPlaneSync
 from nomos._io.keyfile import read_key_file
-from nomos._io.signer import Link, shared
+from nomos._io.revocation_feed import FIRST_LOOK_SECONDS
+from nomos._io.signer import SignerConnection, shared
 from nomos._settings import checked_api_key
 from nomos._tracebacks import without_frames
 from nomos.capabilities import MAX_COMMAND
@@ -44,17 +50,17 @@ MAX_AGE: Final = 86_400
 LATEST: Final = 253_402_300_799
 
 
-class Settings(TypedDict, total=False):
+class VerifierSettings(TypedDict, total=False):
     """What may be told to every verifier, wherever it takes its trust from."""
 
     max_depth: int
     leeway: int
     on_stale_revocations: Stale
     revocations_max_age: int
-    replay: Replay | AsyncReplay | None
+    replay: ReplayStore | AsyncReplayStore | None
     accept_unlinked: bool
     receipt_key: str | os.PathLike[str] | None
-    on_record: Callable[[str], Any] | None
+    on_receipt: Callable[[str], Any] | None
     clock: Callable[[], float]
 
 
@@ -68,36 +74,38 @@ class VerifierBase:
     def __init__(
         self,
         *,
-        trusted_issuers: Sequence[str] | Follower,
+        trusted_issuers: Sequence[str] | ControlPlaneSync,
         audience: str,
         max_depth: int = MAX_CHAIN_DEPTH,
         leeway: int = LEEWAY_SECONDS,
-        revocations: Revocations | AsyncRevocations | Collection[str] | None = None,
+        revocations: RevocationStore | AsyncRevocationStore | Collection[str] | None = None,
         on_stale_revocations: Stale = "refuse",
         revocations_max_age: int = 5,
-        replay: Replay | AsyncReplay | None = None,
+        replay: ReplayStore | AsyncReplayStore | None = None,
         accept_unlinked: bool = False,
         receipt_key: str | os.PathLike[str] | None = None,
-        on_record: Callable[[str], Any] | None = None,
+        on_receipt: Callable[[str], Any] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._follower = trusted_issuers if isinstance(trusted_issuers, Follower) else None
+        self._follower = trusted_issuers if isinstance(trusted_issuers, ControlPlaneSync) else None
         self._deep_as_told = False
-        self._rules = Rules(
+        self._rules = VerifierRules(
             trusted_issuers=() if self._follower else issuers_of(trusted_issuers),
-            audience=_did(audience, "audience", "the DID of this service"),
-            max_depth=_within("max_depth", max_depth, 1, MAX_LINKS),
-            leeway=_within("leeway", leeway, 0, MAX_LEEWAY_SECONDS),
+            audience=_checked_did(audience, "audience", "the DID of this service"),
+            max_depth=_checked_range("max_depth", max_depth, 1, MAX_LINKS),
+            leeway=_checked_range("leeway", leeway, 0, MAX_LEEWAY_SECONDS),
             stale=_stale(on_stale_revocations),
-            max_age=_within("revocations_max_age", revocations_max_age, 0, MAX_AGE),
-            accept_unlinked=_flag("accept_unlinked", accept_unlinked),
+            max_age=_checked_range("revocations_max_age", revocations_max_age, 0, MAX_AGE),
+            accept_unlinked=_checked_bool("accept_unlinked", accept_unlinked),
         )
-        self._revocations = self._usable("revocations", "among", _revocations(revocations))
-        self._replay: Any = None if replay is None else self._usable("replay", "claim", replay)
-        self._scribe = None if receipt_key is None else _scribe(receipt_key)
-        self._on_record = None if on_record is None else self._listener(on_record)
-        self._clock = _callable("clock", clock)
-        self._linked: Link | None = None
+        self._revocations = self._checked_store("revocations", "lookup", _revocations(revocations))
+        self._replay: Any = (
+            None if replay is None else self._checked_store("replay", "claim", replay)
+        )
+        self._scribe = None if receipt_key is None else _receipt_signer(receipt_key)
+        self._on_record = None if on_receipt is None else self._checked_callback(on_receipt)
+        self._clock = _checked_callable("clock", clock)
+        self._linked: SignerConnection | None = None
         self._closed = False
 
     @classmethod
@@ -111,7 +119,7 @@ class VerifierBase:
         pinned: str | None = None,
         wait: float = FIRST_LOOK_SECONDS,
         allow_insecure: Sequence[str] = (),
-        **settings: Unpack[Settings],
+        **settings: Unpack[VerifierSettings],
     ) -> Self:
         """Make a verifier that believes a control plane's issuer and follows its revocations.
 
@@ -124,7 +132,7 @@ class VerifierBase:
         older key of its, as somebody told you whom you trust: the control plane has to prove that
         its key follows. Without it, the keys are believed that are shown at first, which needs
         https, or this machine. `allow_insecure` names hosts that may be asked over plain http.
-        With a `StoredReplay` for `replay`, how far the logs were read is kept there: so a control
+        With a `SqlReplayStore` for `replay`, how far the logs were read is kept there: so a control
         plane that was rolled back is refused after a restart of the verifier, too. `settings` are
         the verifier's own; without a `max_depth`, chains
         may be as deep as the control plane lets them become.
@@ -135,7 +143,7 @@ class VerifierBase:
         `AsyncVerifier` waits and raises so in `async with`; without that, it begins with its first
         token, and refuses tokens until it has an answer.
         """
-        follower = Follower(
+        follower = ControlPlaneSync(
             url,
             api_key=checked_api_key(api_key),
             pinned=pinned,
@@ -161,7 +169,7 @@ class VerifierBase:
         return self._rules.audience
 
     @property
-    def _link(self) -> Link:
+    def _link(self) -> SignerConnection:
         if self._linked is None:
             self._linked = shared()
         return self._linked
@@ -171,7 +179,7 @@ class VerifierBase:
             return f"{type(self).__name__}()"
         return f"{type(self).__name__}(audience={self.audience!r})"
 
-    def _trust(self) -> Rules:
+    def _trust(self) -> VerifierRules:
         """Return whom to believe now, and how deep a chain may be."""
         follower, rules = self._follower, self._rules
         if follower is None:
@@ -184,12 +192,12 @@ class VerifierBase:
             server_time=follower.server_time(),
         )
 
-    def _begun(self) -> Flow[None]:
+    def _prepare(self) -> Flow[None]:
         """Whoever follows a control plane has nobody to believe before the first answer."""
         if self._follower is not None:
-            yield from perform(FirstAnswer())
+            yield from perform(AwaitFirstSync())
 
-    def _verifying(
+    def _verify_flow(
         self,
         token: str,
         command: str,
@@ -198,15 +206,21 @@ class VerifierBase:
         *,
         bound: bool,
     ) -> Flow[Verified]:
-        asked = replace(_asked(command, resource, args), bound=_flag("bound", bound))
-        yield from self._begun()
+        asked = replace(
+            _requested_call(command, resource, args), bound=_checked_bool("bound", bound)
+        )
+        yield from self._prepare()
         rules, now = self._trust(), self._now()
-        flow = verifying.verify(rules, token, asked, now)
+        flow = token_verification.verify(rules, token, asked, now)
         if self._scribe is None:
             return (yield from flow)
-        return (yield from recorded(flow, self._scribe, Case(rules, token, asked, now)))
+        return (
+            yield from with_receipt(
+                flow, self._scribe, VerificationAttempt(rules, token, asked, now)
+            )
+        )
 
-    def _explaining(
+    def _explain_flow(
         self,
         token: str,
         command: str | None,
@@ -215,11 +229,11 @@ class VerifierBase:
     ) -> Flow[str]:
         asked = None
         if command is not None:
-            asked = _asked(command, resource, args)
+            asked = _requested_call(command, resource, args)
         elif resource is not None or args is not None:
             raise ConfigurationError("resource and args are of a command", setting="command")
-        yield from self._begun()
-        return (yield from verifying.why(self._trust(), token, asked, self._now()))
+        yield from self._prepare()
+        return (yield from token_verification.explain(self._trust(), token, asked, self._now()))
 
     def _now(self) -> int:
         if self._closed:
@@ -231,7 +245,7 @@ class VerifierBase:
             )
         return int(now)
 
-    def _usable(self, setting: str, method: str, thing: Any) -> Any:
+    def _checked_store(self, setting: str, method: str, thing: Any) -> Any:
         """Return what has to be asked, if this colour can."""
         found = getattr(thing, method, None)
         if not callable(found):
@@ -242,14 +256,14 @@ class VerifierBase:
             )
         return thing
 
-    def _listener(self, given: Any) -> Any:
+    def _checked_callback(self, given: Any) -> Any:
         if self._scribe is None:
             raise ConfigurationError(
-                "on_record is told of receipts, and without receipt_key none are signed",
-                setting="on_record",
+                "on_receipt is told of receipts, and without receipt_key none are signed",
+                setting="on_receipt",
             )
-        if is_awaited(_callable("on_record", given)) and not self._waits:
-            raise has_to_be_awaited("on_record")
+        if is_awaited(_checked_callable("on_receipt", given)) and not self._waits:
+            raise requires_await("on_receipt")
         return given
 
 
@@ -264,29 +278,29 @@ def is_awaited(given: Any) -> bool:
     return iscoroutinefunction(given) or iscoroutinefunction(getattr(given, "__call__", None))  # noqa: B004 - not whether it can be called
 
 
-def has_to_be_awaited(setting: str) -> ConfigurationError:
+def requires_await(setting: str) -> ConfigurationError:
     return ConfigurationError(
         f"{setting} has to be awaited: use AsyncVerifier, and give it the async function itself",
         setting=setting,
     )
 
 
-def done(answer: object, setting: str) -> None:
+def awaited_result(answer: object, setting: str) -> None:
     """Refuse what nobody awaits: it would look done, and is not."""
     if iscoroutine(answer):
         answer.close()
     if isawaitable(answer):
-        raise has_to_be_awaited(setting)
+        raise requires_await(setting)
 
 
-def no_store() -> Denied:
+def missing_replay_store() -> Denied:
     """What works once is refused where nobody keeps what was used."""
     return denied(
         UNAVAILABLE, "this verifier keeps no record of used tokens, so no write is let in", "replay"
     )
 
 
-def _asked(command: object, resource: object, args: object) -> Asked:
+def _requested_call(command: object, resource: object, args: object) -> RequestedCall:
     try:
         path = _COMMAND.validate_python(command, strict=True)
     except ValidationError:
@@ -303,7 +317,7 @@ def _asked(command: object, resource: object, args: object) -> Asked:
         )
     if args is not None and not isinstance(args, Mapping):
         raise ConfigurationError("args must be a mapping, or left out", setting="args")
-    return Asked(path, resource, {} if args is None else args)
+    return RequestedCall(path, resource, {} if args is None else args)
 
 
 def issuers_of(given: object, setting: str = "trusted_issuers") -> tuple[str, ...]:
@@ -314,25 +328,25 @@ def issuers_of(given: object, setting: str = "trusted_issuers") -> tuple[str, ..
             "plane tells its own at /.well-known/nomos",
             setting=setting,
         )
-    return tuple(_did(each, setting, "the DID of an issuer") for each in given)
+    return tuple(_checked_did(each, setting, "the DID of an issuer") for each in given)
 
 
-def _scribe(path: object) -> Scribe:
+def _receipt_signer(path: object) -> ReceiptSigner:
     if not isinstance(path, str | os.PathLike):
         raise ConfigurationError(
             "receipt_key must be the path of a key file: nomos keygen makes one",
             setting="receipt_key",
         )
-    return Scribe(read_key_file(path, setting="receipt_key"))
+    return ReceiptSigner(read_key_file(path, setting="receipt_key"))
 
 
-def _did(given: object, setting: str, what: str) -> str:
+def _checked_did(given: object, setting: str, what: str) -> str:
     if isinstance(given, str) and is_did(given):
         return given
     raise ConfigurationError(f"{setting}: {what} is a did:key:z6Mk…", setting=setting)
 
 
-def _within(setting: str, given: object, least: int, most: int) -> int:
+def _checked_range(setting: str, given: object, least: int, most: int) -> int:
     if isinstance(given, int) and not isinstance(given, bool) and least <= given <= most:
         return given
     raise ConfigurationError(
@@ -340,13 +354,13 @@ def _within(setting: str, given: object, least: int, most: int) -> int:
     )
 
 
-def _flag(setting: str, given: object) -> bool:
+def _checked_bool(setting: str, given: object) -> bool:
     if isinstance(given, bool):
         return given
     raise ConfigurationError(f"{setting} must be True or False, not {given!r}", setting=setting)
 
 
-def _callable(setting: str, given: Any) -> Any:
+def _checked_callable(setting: str, given: Any) -> Any:
     if callable(given):
         return given
     raise ConfigurationError(f"{setting} must be a function", setting=setting)
@@ -364,13 +378,13 @@ def _stale(given: object) -> Stale:
 
 
 def _revocations(given: Any) -> Any:
-    if hasattr(given, "among"):
+    if hasattr(given, "lookup"):
         return given
     several = isinstance(given, Collection) and not isinstance(given, str | bytes)
     if several and all(isinstance(each, str) for each in given):
-        return Fixed(given)
+        return StaticRevocations(given)
     raise ConfigurationError(
-        "revocations must say where revoked tokens are looked up: an object with among(), a "
+        "revocations must say where revoked tokens are looked up: an object with lookup(), a "
         "collection of ids, or () to say that this service does not check revocation. "
         "from_control_plane(…) follows the feed of a control plane",
         setting="revocations",

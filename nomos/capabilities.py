@@ -56,12 +56,12 @@ def parse(values: object, *, where: str = "capabilities") -> tuple[Capability, .
     Raises `ConfigurationError`, whose `setting` says where: `capabilities[0].can`.
     """
     if isinstance(values, Mapping | str | bytes) or not isinstance(values, Sequence):
-        _refuse(
+        _invalid(
             where,
             'must be a list such as [{"with": "github://acme/app", "can": "repo:read"}]',
         )
     if not 1 <= len(values) <= MAX_CAPABILITIES:
-        _refuse(where, f"must hold 1 to {MAX_CAPABILITIES} capabilities, and holds {len(values)}")
+        _invalid(where, f"must hold 1 to {MAX_CAPABILITIES} capabilities, and holds {len(values)}")
     return tuple(_capability(value, f"{where}[{index}]") for index, value in enumerate(values))
 
 
@@ -69,7 +69,7 @@ def _capability(value: object, where: str) -> Capability:
     if isinstance(value, Capability):
         value = {"command": value.command, "resource": value.resource, "pol": value.pol}
     if not isinstance(value, Mapping):
-        _refuse(
+        _invalid(
             where, 'must be a mapping such as {"with": "github://acme/app", "can": "repo:read"}'
         )
     members = set(value)
@@ -78,7 +78,7 @@ def _capability(value: object, where: str) -> Capability:
     elif {"command", "resource"} <= members <= {"command", "resource", *_NARROWING}:
         command, resource = _by_command(value["command"], value["resource"], where)
     else:
-        _refuse(
+        _invalid(
             where,
             'must have "with" and "can", or "command" and "resource"; beside these, "args", '
             '"constraints" and "pol" and nothing else',
@@ -94,14 +94,14 @@ def _capability(value: object, where: str) -> Capability:
 def _by_name(named: object, can: object, where: str) -> tuple[str, Resource]:
     found = _WITH.fullmatch(named) if isinstance(named, str) else None
     if found is None or _UNREADABLE.search(found[2]):
-        _refuse(
+        _invalid(
             f"{where}.with",
             "must be <provider>://<resource>, such as github://acme/app, without spaces or any of "
             "% ? # @ * \\",
         )
     provider, rest = found.groups()
     if provider not in _WITH_TABLES:
-        _refuse(
+        _invalid(
             f"{where}.with",
             f"has no table for {provider}: it is {' or '.join(f'{one}://' for one in _WITH_TABLES)}"
             '. Name what another provider serves with {"command": "/…", "resource": {…}}',
@@ -111,28 +111,28 @@ def _by_name(named: object, can: object, where: str) -> tuple[str, Resource]:
     try:
         return command, canonical_resource(table, {"provider": provider, **fields(rest)})
     except (InvalidRequest, ValueError) as error:
-        _refuse(f"{where}.with", f"names no resource of {provider}: {error}")
+        _invalid(f"{where}.with", f"names no resource of {provider}: {error}")
 
 
 def _command(can: object, provider: str, where: str) -> str:
     if not isinstance(can, str) or len(can) > MAX_COMMAND:
-        _refuse(where, _CAN_FORM)
+        _invalid(where, _CAN_FORM)
     if can.startswith("/"):
         if not _COMMAND.fullmatch(can):
-            _refuse(where, _CAN_FORM)
+            _invalid(where, _CAN_FORM)
         if provider_name(can) != provider:
-            _refuse(
+            _invalid(
                 where,
                 f"is {can}, a command of {provider_name(can)}, and its resource is one of "
                 f"{provider}: a capability is for one provider",
             )
         return can
     if not _CAN.fullmatch(can):
-        _refuse(where, _CAN_FORM)
+        _invalid(where, _CAN_FORM)
     segments = [one for one in can.split(":") if one != "*"]
     command = "/" + "/".join((provider, *segments))
     if len(command) > MAX_COMMAND:
-        _refuse(where, _CAN_FORM)
+        _invalid(where, _CAN_FORM)
     return command
 
 
@@ -142,13 +142,13 @@ def _by_command(command: object, resource: object, where: str) -> tuple[str, Res
         or len(command) > MAX_COMMAND
         or not _COMMAND.fullmatch(command)
     ):
-        _refuse(
+        _invalid(
             f"{where}.command",
             "must be a path of lower-case words, such as /github/issue, for it and all beneath it",
         )
     provider = provider_name(command)
     if not isinstance(resource, Mapping) or resource.get("provider") != provider:
-        _refuse(
+        _invalid(
             f"{where}.resource",
             f'must be a mapping with "provider": "{provider}", the first segment of the command',
         )
@@ -159,7 +159,7 @@ def _by_command(command: object, resource: object, where: str) -> tuple[str, Res
         return command, canonical_resource(table, resource)
     except InvalidRequest as error:
         field = error.fields[0] if error.fields else "resource"
-        _refuse(f"{where}.{field}", f"cannot be: {error}")
+        _invalid(f"{where}.{field}", f"cannot be: {error}")
 
 
 def _declared(resource: Mapping[Any, Any], where: str) -> Resource:
@@ -167,18 +167,18 @@ def _declared(resource: Mapping[Any, Any], where: str) -> Resource:
     for name, value in resource.items():
         simple = isinstance(value, str | int) and not isinstance(value, bool)
         if not isinstance(name, str) or not simple:
-            _refuse(where, "must have names with text or whole numbers, and nothing else")
+            _invalid(where, "must have names with text or whole numbers, and nothing else")
     return dict(plain(resource, where, MAX_LEVELS))
 
 
 def _arguments(args: object, where: str) -> list[Any]:
     if not isinstance(args, Mapping):
-        _refuse(where, 'must be a mapping such as {"state": "open"}')
+        _invalid(where, 'must be a mapping such as {"state": "open"}')
     if len(args) > MAX_STATEMENTS:
-        _refuse(where, f"must name at most {MAX_STATEMENTS} arguments")
+        _invalid(where, f"must name at most {MAX_STATEMENTS} arguments")
     for name in args:
         if not isinstance(name, str) or not _ARGUMENT.fullmatch(name) or name == "resource":
-            _refuse(where, "must be names of arguments: letters, digits and _, and not resource")
+            _invalid(where, "must be names of arguments: letters, digits and _, and not resource")
     return [
         ["==", f".args.{name}", plain(value, where, MAX_LEVELS)] for name, value in args.items()
     ]
@@ -186,9 +186,9 @@ def _arguments(args: object, where: str) -> list[Any]:
 
 def _statements(pol: object, where: str) -> list[Any]:
     if not isinstance(pol, list | tuple):
-        _refuse(where, 'must be a list of statements such as [["==", ".args.state", "open"]]')
+        _invalid(where, 'must be a list of statements such as [["==", ".args.state", "open"]]')
     if len(pol) > MAX_STATEMENTS:
-        _refuse(where, f"must have at most {MAX_STATEMENTS} statements")
+        _invalid(where, f"must have at most {MAX_STATEMENTS} statements")
     return [plain(statement, where, MAX_LEVELS) for statement in pol]
 
 
@@ -203,7 +203,7 @@ def _folder(rest: str) -> Resource:
     return {"path": rest}
 
 
-def _refuse(setting: str, sentence: str) -> NoReturn:
+def _invalid(setting: str, sentence: str) -> NoReturn:
     raise ConfigurationError(f"{setting} {sentence}", setting=setting)
 
 

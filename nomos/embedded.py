@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from nomos._core.signing import is_did
-from nomos._io.left import no_temporary_folder
+from nomos._io.child_files import no_temporary_folder
 from nomos._io.signer import AsyncSigner, shared
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
@@ -38,8 +38,8 @@ try:
     from nomos.server.app import System
     from nomos.server.connections.hosts import host_names
     from nomos.server.control import credentials
+    from nomos.server.data_dir import check_outside_workspace, lock_data_dir
     from nomos.server.environment import max_chain_depth, named_hosts, upstreams, webhook
-    from nomos.server.folder import check_apart, take_folder
     from nomos.server.pdp.catalog import load_catalog
     from nomos.server.policies import read_facts, read_policies
     from nomos.server.run import bind, serve
@@ -184,10 +184,10 @@ def start(
             pdp_url=pdp,
             host_names=host_names(named_hosts(environ)),
         )
-        check_apart(settings, policies, environ)
-        lock = take_folder(settings)
+        check_outside_workspace(settings, policies, environ)
+        lock = lock_data_dir(settings)
         try:
-            consistency.look(settings.data)
+            consistency.inspect(settings.data)
         finally:
             lock.release()
         return EmbeddedServer(settings, sockets, private, services or {})

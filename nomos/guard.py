@@ -14,19 +14,19 @@ from typing import Any, Final, Self, TypeVar
 import anyio
 
 from nomos._approvals import Approvals, AsyncApprovals
-from nomos._asking import FailOpenWarning, Revocable
 from nomos._child import Child
 from nomos._core import requests
 from nomos._core.effects import Effect, Flow, Now, Pause, Send, Sign
-from nomos._grant import AsyncGrant, Call, Grant, invocation
+from nomos._grant import AsyncGrant, Grant, GuardedCall, invocation
 from nomos._guard import GuardBase
+from nomos._guard_core import FailOpenWarning, Revocable
+from nomos._identity import Chains, one_child
 from nomos._io.deadline import Deadline
-from nomos._io.drive import adrive, drive
 from nomos._io.http import AsyncHttp, Endpoint, Http
+from nomos._io.runtime import run_flow, run_flow_async
 from nomos._io.signer import AsyncSigner, Signer
-from nomos._parent import Chains, one_child
 from nomos._receipt import AsyncReceipt, Receipt
-from nomos._sealed import make, members_of
+from nomos._sealed import field_values, make
 from nomos._tracebacks import without_frames
 from nomos._unawaited import Asynchronous
 from nomos.constraints import Constraint
@@ -122,8 +122,8 @@ class AuthGuard(GuardBase):
             context=context,
             cosigner_envelope_id=cosigner_envelope_id,
         )
-        base = self._run(self._asking(question, idempotency_key))
-        return make(Grant, **members_of(self._noted(question, base)), _guard=self)
+        base = self._run(self._authorize_flow(question, idempotency_key))
+        return make(Grant, **field_values(self._cache_grant(question, base)), _guard=self)
 
     def wait_for_approval(self, envelope_id: str, *, timeout: float = WAIT_SECONDS) -> Approval:
         """Wait until a person has decided about a grant's `approval_envelope_id`.
@@ -137,8 +137,8 @@ class AuthGuard(GuardBase):
         if there never was an answer. Other errors are raised at once: `NotFound` for an
         approval of another app.
         """
-        flow = self._waiting(envelope_id, timeout)
-        return self._run(flow, deadline=self._until_decided(timeout))
+        flow = self._wait_flow(envelope_id, timeout)
+        return self._run(flow, deadline=self._wait_for_decision(timeout))
 
     @property
     def approvals(self) -> Approvals:
@@ -161,11 +161,11 @@ class AuthGuard(GuardBase):
         Raises `InvalidRequest` for what cannot be revoked, `NotFound` or `PermissionDenied`
         for what belongs to others.
         """
-        return self._run(self._revoking(grant_or_id, reason))
+        return self._run(self._revoke_flow(grant_or_id, reason))
 
     def did(self) -> str:
         """Return the DID of this guard's key, to which a parent can hand authority."""
-        return self._run(self._identified())
+        return self._run(self._load_identity())
 
     def headers(
         self,
@@ -181,13 +181,13 @@ class AuthGuard(GuardBase):
         default the one that the chain's first grant was for. What needs a person's approval is
         refused there: `authorize` asks for it.
 
-        Raises `Widening` for what the chain is not for, `ExpiredChain` after its end, and
+        Raises `AttenuationError` for what the chain is not for, `ExpiredChain` after its end, and
         `ConfigurationError` for a guard without a parent.
         """
         question = requests.question(
             command=command, resource=resource, args=args, audience=audience
         )
-        return self._run(self._acting(question))
+        return self._run(self._headers_flow(question))
 
     @without_frames
     def fork_child(
@@ -209,11 +209,12 @@ class AuthGuard(GuardBase):
         Returns a `Child`: `child.popen(args)` starts it. The child asks this guard's control
         plane. Nobody is asked here, and nothing of the parent's credentials goes along.
 
-        Raises `Widening` for more than the chain gives, another `ChainError` for one that cannot
-        be handed on, `ConfigurationError` for wrong arguments and for a root without a grant.
+        Raises `AttenuationError` for more than the chain gives, another `ChainError` for one that
+        cannot be handed on, `ConfigurationError` for wrong arguments and for a root without a
+        grant.
         """
         wanted = one_child(capabilities, audience_did, ttl_seconds)
-        return self._run(self._forking(wanted, parent_chain, several=False))[0]
+        return self._run(self._fork_flow(wanted, parent_chain, several=False))[0]
 
     @without_frames
     def fork_children(
@@ -227,15 +228,15 @@ class AuthGuard(GuardBase):
         Each of `children` is a mapping with `capabilities`, and with `audience_did` and
         `ttl_seconds` where wanted; see `fork_child`.
         """
-        return self._run(self._forking(children, parent_chain, several=True))
+        return self._run(self._fork_flow(children, parent_chain, several=True))
 
     def receipt(self, receipt_id: str) -> Receipt:
         """Return the record that a grant's `receipt_id` names; `receipt.verify` proves it."""
-        return make(Receipt, **members_of(self._run(self._reading(receipt_id))))
+        return make(Receipt, **field_values(self._run(self._receipt_flow(receipt_id))))
 
     def close(self) -> None:
         """Let go of connections and the signing key, and stop an embedded server. Idempotent."""
-        forget = self._leaves()
+        forget = self._release_signing_key()
         try:
             if forget is not None and self._linked is not None:
                 Signer(self._linked).ask(forget)
@@ -257,24 +258,24 @@ class AuthGuard(GuardBase):
     ) -> None:
         self.close()
 
-    def _invoke(self, grant: GrantBase, call: Call) -> str:
+    def _invoke(self, grant: GrantBase, call: GuardedCall) -> str:
         return self._run(invocation(grant, call))
 
     def _operate(self, flow: Flow[T]) -> T:
-        return self._run(flow, self._operator or self._nobody())
+        return self._run(flow, self._operator or self._operator_key_required())
 
     def _run(
         self, flow: Flow[T], http: Http | None = None, *, deadline: Deadline | None = None
     ) -> T:
         """Run a flow; `deadline` is for all of it, by default this guard's `timeout` from now."""
         until = self._deadline() if deadline is None else deadline
-        return drive(flow, lambda effect: self._perform(effect, http or self._http, until))
+        return run_flow(flow, lambda effect: self._perform(effect, http or self._http, until))
 
     def _perform(self, effect: Effect[Any], http: Http, until: Deadline) -> object:
         self._must_be_open()
         match effect:
             case Send() if http is self._http:
-                return http.send(self._run(self._credited(effect), deadline=until), until)
+                return http.send(self._run(self._with_credentials(effect), deadline=until), until)
             case Send():
                 return http.send(effect, until)
             case Sign(request):
@@ -328,15 +329,15 @@ class AsyncAuthGuard(Asynchronous, GuardBase):
             context=context,
             cosigner_envelope_id=cosigner_envelope_id,
         )
-        base = await self._run(self._asking(question, idempotency_key))
-        return make(AsyncGrant, **members_of(self._noted(question, base)), _guard=self)
+        base = await self._run(self._authorize_flow(question, idempotency_key))
+        return make(AsyncGrant, **field_values(self._cache_grant(question, base)), _guard=self)
 
     async def wait_for_approval(
         self, envelope_id: str, *, timeout: float = WAIT_SECONDS
     ) -> Approval:
         """See `AuthGuard.wait_for_approval`. Cancelling it leaves nothing behind."""
-        flow = self._waiting(envelope_id, timeout)
-        return await self._run(flow, deadline=self._until_decided(timeout))
+        flow = self._wait_flow(envelope_id, timeout)
+        return await self._run(flow, deadline=self._wait_for_decision(timeout))
 
     @property
     def approvals(self) -> AsyncApprovals:
@@ -345,13 +346,13 @@ class AsyncAuthGuard(Asynchronous, GuardBase):
 
     async def revoke(self, grant_or_id: Revocable, *, reason: str | None = None) -> Revocation:
         """See `AuthGuard.revoke`."""
-        flow = self._revoking(grant_or_id, reason)
+        flow = self._revoke_flow(grant_or_id, reason)
         del grant_or_id  # it may be tokens, which a report of an error would show
         return await self._run(flow)
 
     async def did(self) -> str:
         """See `AuthGuard.did`."""
-        return await self._run(self._identified())
+        return await self._run(self._load_identity())
 
     async def headers(
         self,
@@ -365,7 +366,7 @@ class AsyncAuthGuard(Asynchronous, GuardBase):
         question = requests.question(
             command=command, resource=resource, args=args, audience=audience
         )
-        return await self._run(self._acting(question))
+        return await self._run(self._headers_flow(question))
 
     async def fork_child(
         self,
@@ -377,7 +378,7 @@ class AsyncAuthGuard(Asynchronous, GuardBase):
     ) -> Child:
         """See `AuthGuard.fork_child`."""
         wanted = one_child(capabilities, audience_did, ttl_seconds)
-        flow = self._forking(wanted, parent_chain, several=False)
+        flow = self._fork_flow(wanted, parent_chain, several=False)
         del parent_chain  # as in revoke
         return (await self._run(flow))[0]
 
@@ -388,17 +389,17 @@ class AsyncAuthGuard(Asynchronous, GuardBase):
         parent_chain: Chains | None = None,
     ) -> tuple[Child, ...]:
         """See `AuthGuard.fork_children`."""
-        flow = self._forking(children, parent_chain, several=True)
+        flow = self._fork_flow(children, parent_chain, several=True)
         del parent_chain  # as in revoke
         return await self._run(flow)
 
     async def receipt(self, receipt_id: str) -> AsyncReceipt:
         """See `AuthGuard.receipt`."""
-        return make(AsyncReceipt, **members_of(await self._run(self._reading(receipt_id))))
+        return make(AsyncReceipt, **field_values(await self._run(self._receipt_flow(receipt_id))))
 
     async def close(self) -> None:
         """See `AuthGuard.close`."""
-        forget = self._leaves()
+        forget = self._release_signing_key()
         try:
             if forget is not None and self._linked is not None:
                 await AsyncSigner(self._linked).ask(forget)
@@ -420,24 +421,26 @@ class AsyncAuthGuard(Asynchronous, GuardBase):
     ) -> None:
         await self.close()
 
-    async def _invoke(self, grant: GrantBase, call: Call) -> str:
+    async def _invoke(self, grant: GrantBase, call: GuardedCall) -> str:
         return await self._run(invocation(grant, call))
 
     async def _operate(self, flow: Flow[T]) -> T:
-        return await self._run(flow, self._operator or self._nobody())
+        return await self._run(flow, self._operator or self._operator_key_required())
 
     async def _run(
         self, flow: Flow[T], http: AsyncHttp | None = None, *, deadline: Deadline | None = None
     ) -> T:
         """See `AuthGuard._run`."""
         until = self._deadline() if deadline is None else deadline
-        return await adrive(flow, lambda effect: self._perform(effect, http or self._http, until))
+        return await run_flow_async(
+            flow, lambda effect: self._perform(effect, http or self._http, until)
+        )
 
     async def _perform(self, effect: Effect[Any], http: AsyncHttp, until: Deadline) -> object:
         self._must_be_open()
         match effect:
             case Send() if http is self._http:
-                send = await self._run(self._credited(effect), deadline=until)
+                send = await self._run(self._with_credentials(effect), deadline=until)
                 return await http.send(send, until)
             case Send():
                 return await http.send(effect, until)

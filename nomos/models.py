@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from nomos._sealed import Record, make
+from nomos._sealed import SealedRecord, make
 from nomos.errors import ConfigurationError, Denied, MalformedChain, StepUpRequired
 
 Did = Annotated[str, Field(pattern=r"^did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}$", max_length=64)]
@@ -179,7 +179,7 @@ WebAddress = Annotated[str, Field(max_length=1024), AfterValidator(web_address)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 
 
-class Told(BaseModel):
+class ResponseModel(BaseModel):
     """Base of what the control plane tells: members that a newer one adds are left out."""
 
     model_config = ConfigDict(
@@ -187,7 +187,7 @@ class Told(BaseModel):
     )
 
 
-class OpenField(Record):
+class OpenField(SealedRecord):
     """A policy, and a field that it looks at and that was left open (`resource.queue`)."""
 
     _source: ClassVar = "a grant's `explanation`"
@@ -196,7 +196,7 @@ class OpenField(Record):
     field: str
 
 
-class Explanation(Record):
+class Explanation(SealedRecord):
     """Which policies decided, by name, and what a person may want to know beyond that.
 
     `fields` are those in which an approval is for another question. `open` is what a grant for a
@@ -214,7 +214,7 @@ class Explanation(Record):
 _UNEXPLAINED: Final = make(Explanation)
 
 
-class Chain(Record, Sequence[str]):
+class Chain(SealedRecord, Sequence[str]):
     """Delegations as JWTs, root first. It reads as a tuple of strings and never prints them.
 
     Elsewhere a chain travels as a list of strings, `list(chain)`: whatever takes a chain takes that
@@ -264,7 +264,7 @@ class Capability:
     pol: tuple[Any, ...] = ()
 
 
-class ParentChain(Record):
+class ParentChain(SealedRecord):
     """The authority that a parent handed to this process; falsy if there is none.
 
     `parent_receipt_id` names the record of the grant that it began with, `swarm_id` the family
@@ -310,7 +310,7 @@ _MEANS: Final = {
 NO_CHAIN: Final = chain_of(())
 
 
-class GrantBase(Record):
+class GrantBase(SealedRecord):
     """The answer to one question. Truthy only for an allow.
 
     `ucan` is the invocation that a PDP or service takes as `Bearer`; None unless allowed.
@@ -379,28 +379,28 @@ class GrantBase(Record):
         )
 
     def _told(self, answer: str, policy: str, *more: str | None) -> str:
-        first = f"{self.command} on {describe(self.resource)} {answer}"
+        first = f"{self.command} on {describe_resource(self.resource)} {answer}"
         named = (f"{policy}: {name}" for name in self.explanation.policies)
         receipt = f"receipt: {self.receipt_id}" if self.receipt_id else None
         rest = (self.explanation.message, *named, *more, receipt)
         return "\n".join([first, *(f"  {line}" for line in rest if line)])
 
 
-class Verified(Record):
+class Verified(SealedRecord):
     """What a token proved to a service, for the one call that it was verified for.
 
     `agent` signed the call and `root` is the issuer that it all goes back to. `chain` has the
     cids of the delegations between them, root first, `lineage` those that the root took the
-    place of, and `depth` counts both. `receipt` names the record of the decision behind the
+    place of, and `depth` counts both. `receipt_id` names the record of the decision behind the
     root, `swarm` the family of agents, where the issuer said so. `cid` and `nonce` are the
-    call's own, `expires_at` its end, an aware UTC time. `record` is the receipt of a verifier that
-    signs them. No token is in here.
+    call's own, `expires_at` its end, an aware UTC time. `receipt_jwt` is the receipt of a verifier
+    that signs them. No token is in here.
     """
 
     _source: ClassVar = "verifier.verify"
-    _stored: ClassVar = "store its `receipt` and `cid`, or what you need of its fields"
-    _unshown: ClassVar = frozenset(("record",))
-    _uncompared: ClassVar = frozenset(("record",))
+    _stored: ClassVar = "store its `receipt_id` and `cid`, or what you need of its fields"
+    _unshown: ClassVar = frozenset(("receipt_jwt",))
+    _uncompared: ClassVar = frozenset(("receipt_jwt",))
 
     @classmethod
     def _advice(cls) -> str:
@@ -417,15 +417,15 @@ class Verified(Record):
     resource: Resource
     args: dict[str, Any]
     expires_at: datetime
-    receipt: str | None = None
+    receipt_id: str | None = None
     swarm: str | None = None
     lineage: tuple[str, ...] = ()
     cid: str
     nonce: str
-    record: str | None = None
+    receipt_jwt: str | None = None
 
 
-def describe(resource: Mapping[str, Any]) -> str:
+def describe_resource(resource: Mapping[str, Any]) -> str:
     """Return a resource in a form for people: `github owner=acme repo=app`."""
     rest = " ".join(f"{key}={value}" for key, value in resource.items() if key != "provider")
     return f"{resource.get('provider', '?')} {rest}".rstrip()

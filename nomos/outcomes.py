@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 
-from nomos._sealed import Record
+from nomos._sealed import SealedRecord
 from nomos.models import Resource
 
 ApprovalState = Literal["pending", "approved", "denied", "expired", "consumed"]
 """`consumed` is an approval that was used: it counts for one allow."""
 
 
-class Vote(Record):
+class Vote(SealedRecord):
     """What one person answered, in which roles, and why."""
 
     _source: ClassVar = "guard.approvals"
@@ -29,7 +29,7 @@ class Vote(Record):
     at: datetime
 
 
-class Approval(Record):
+class Approval(SealedRecord):
     """One question put to people, and what became of it. Truthy only while it is approved.
 
     `args` are what the agent sent, in full; None when `args_bound` is false, which means that
@@ -67,7 +67,7 @@ class Approval(Record):
         return self.state == "approved"
 
 
-class Revocation(Record):
+class Revocation(SealedRecord):
     """Something that holds no longer. `seq` is its number in the tenant's list of revocations."""
 
     _source: ClassVar = "guard.revoke"
@@ -80,7 +80,7 @@ class Revocation(Record):
     already_revoked: bool = False
 
 
-class ReceiptBase(Record):
+class ReceiptBase(SealedRecord):
     """The record of one decision or one act, as it stands in the audit log.
 
     `row` is everything that was recorded, `hash` its sha256 in canonical form, `checkpoint` the

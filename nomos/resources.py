@@ -219,7 +219,7 @@ _Reader = Callable[[object], object]
 """Takes a value as given, returns its one form, or raises `_Wrong`."""
 
 
-class _Wrong(ValueError):
+class _InvalidValue(ValueError):
     """A value is not usable; the message continues a sentence that begins with its name."""
 
 
@@ -242,7 +242,7 @@ def _read(
             continue
         try:
             found[name] = readers[name](value)
-        except _Wrong as wrong:
+        except _InvalidValue as wrong:
             problems[f"{root}.{name}"] = str(wrong)
     for name in required:
         if name not in given:
@@ -269,7 +269,7 @@ def _undeclared(name: object, readers: Mapping[str, _Reader], subject: str) -> s
 def _provider_reader(provider: Provider) -> _Reader:
     def read(value: object) -> str:
         if value != provider.name or not isinstance(value, str):
-            raise _Wrong(f"must be {provider.name}, the first segment of the command")
+            raise _InvalidValue(f"must be {provider.name}, the first segment of the command")
         return value
 
     return read
@@ -289,9 +289,11 @@ def _text_field(value: object, field: ResourceField) -> str:
         # Checked again: lower case can be longer, and can compose where its upper case did not.
         text = _plain_text(text.lower())
     if not text:
-        raise _Wrong("must not be empty")
+        raise _InvalidValue("must not be empty")
     if field.pattern is not None and not re.fullmatch(field.pattern, text):
-        raise _Wrong(f"has another form than this field can have: it must match {field.pattern}")
+        raise _InvalidValue(
+            f"has another form than this field can have: it must match {field.pattern}"
+        )
     return text
 
 
@@ -305,9 +307,9 @@ def _plain_text(value: object) -> str:
         return text
     for character in text:
         if unicodedata.category(character) in ("Cc", "Zl", "Zp") or character in _UNREADABLE:
-            raise _Wrong("has control characters")
+            raise _InvalidValue("has control characters")
     if not unicodedata.is_normalized("NFC", text):
-        raise _Wrong("is not in Unicode's composed form (NFC)")
+        raise _InvalidValue("is not in Unicode's composed form (NFC)")
     return text
 
 
@@ -318,7 +320,7 @@ _HIDDEN = re.compile(r"%(?:2e|2f|5c|00|25)", re.IGNORECASE)
 def _path(value: object) -> str:
     text = _plain_text(value)
     if "\\" in text or _HIDDEN.search(text):
-        raise _Wrong("must separate its segments by plain /, with nothing percent-encoded")
+        raise _InvalidValue("must separate its segments by plain /, with nothing percent-encoded")
     for start in ("/", "./"):
         if text.startswith(start):
             text = text.removeprefix(start)
@@ -327,16 +329,18 @@ def _path(value: object) -> str:
         return ""
     segments = text.split("/")
     if ".." in segments:
-        raise _Wrong("must not contain ..")
+        raise _InvalidValue("must not contain ..")
     if "" in segments or "." in segments:
-        raise _Wrong("must be in its shortest form: no //, no /./ and no / at its end")
+        raise _InvalidValue("must be in its shortest form: no //, no /./ and no / at its end")
     return text
 
 
 def _workspace_path(value: object) -> str:
     path = _path(value)
     if any(map(is_reserved, path.split("/"))):
-        raise _Wrong("names what the PDP keeps for itself: no segment may begin with .nomos-")
+        raise _InvalidValue(
+            "names what the PDP keeps for itself: no segment may begin with .nomos-"
+        )
     return path
 
 
@@ -350,7 +354,7 @@ def _digest(value: object) -> dict[str, str]:
     if isinstance(value, Mapping):
         digest = value.get("sha256")
         if len(value) != 1 or not isinstance(digest, str) or not _SHA256.fullmatch(digest):
-            raise _Wrong('must be text, or {"sha256": "<64 lower-case hex digits>"}')
+            raise _InvalidValue('must be text, or {"sha256": "<64 lower-case hex digits>"}')
         return {"sha256": digest}
     return {"sha256": hashlib.sha256(_string(value, None).encode()).hexdigest()}
 
@@ -360,35 +364,35 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 def _string(value: object, limit: int | None) -> str:
     if not isinstance(value, str):
-        raise _Wrong(f"must be a string, not {_kind(value)}")
+        raise _InvalidValue(f"must be a string, not {_kind(value)}")
     if limit is not None and len(value) > limit:
-        raise _Wrong(f"is longer than {limit} characters")
+        raise _InvalidValue(f"is longer than {limit} characters")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise _Wrong("has half of a surrogate pair") from None
+        raise _InvalidValue("has half of a surrogate pair") from None
     return str(value)
 
 
 def _integer(value: object, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _Wrong(f"must be a whole number, not {_kind(value)}")
+        raise _InvalidValue(f"must be a whole number, not {_kind(value)}")
     if not least <= value <= MAX_INTEGER:
-        raise _Wrong(f"must be between {least} and {MAX_INTEGER}")
+        raise _InvalidValue(f"must be between {least} and {MAX_INTEGER}")
     return int(value)
 
 
 def _boolean(value: object) -> bool:
     if not isinstance(value, bool):
-        raise _Wrong(f"must be true or false, not {_kind(value)}")
+        raise _InvalidValue(f"must be true or false, not {_kind(value)}")
     return value
 
 
 def _strings(value: object) -> list[str]:
     if not isinstance(value, list | tuple):
-        raise _Wrong(f"must be a list of strings, not {_kind(value)}")
+        raise _InvalidValue(f"must be a list of strings, not {_kind(value)}")
     if len(value) > MAX_ITEMS:
-        raise _Wrong(f"has more than {MAX_ITEMS} items")
+        raise _InvalidValue(f"has more than {MAX_ITEMS} items")
     return [_string(item, MAX_FIELD) for item in value]
 
 

@@ -20,14 +20,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from nomos._child import Child
-from nomos._core import carrier, forking, proving
+from nomos._core import chain_verification, fork_request, parent_env
 from nomos._core.effects import Effect, Flow, Sign
 from nomos._core.flows import identify
-from nomos._core.scope import holder
-from nomos._io.carried import parent_from_env
-from nomos._io.drive import drive
+from nomos._core.scope import chain_audience
 from nomos._io.handover import key_from_env
-from nomos._io.signer import Link, Signer, shared
+from nomos._io.parent_chain_file import parent_from_env
+from nomos._io.runtime import run_flow
+from nomos._io.signer import Signer, SignerConnection, shared
 from nomos._tracebacks import without_frames
 from nomos.models import Capability, Chain, GrantBase, ParentChain
 
@@ -52,10 +52,12 @@ def read_parent_chain_from_env(environ: Mapping[str, str] | None = None) -> Pare
     parent = parent_from_env(variables)
     if not parent:
         return parent
-    where = carrier.CHAIN if carrier.CHAIN in variables else carrier.CHAIN_FILE
+    where = parent_env.CHAIN if parent_env.CHAIN in variables else parent_env.CHAIN_FILE
     link = shared()
-    key = _own_key(link, holder(parent.chains[0]), variables, where=where)
-    _run(proving.prove(parent, key=key, now=int(time.time()), setting=where), link)
+    key = _own_key(link, chain_audience(parent.chains[0]), variables, where=where)
+    _run(
+        chain_verification.verify_chain(parent, key=key, now=int(time.time()), setting=where), link
+    )
     return parent
 
 
@@ -84,27 +86,27 @@ def fork_child(
     `NOMOS_AGENT_KEY_FD`, `NOMOS_AGENT_KEY_HANDOVER_FILE` or `NOMOS_AGENT_KEY_FILE` names.
 
     Raises:
-        Widening: a capability, or the time, is not within what the chain gives.
+        AttenuationError: a capability, or the time, is not within what the chain gives.
         ExpiredChain, ChainTooDeep, MalformedChain, WrongAudience: the chain cannot be handed on.
         ConfigurationError: an argument is wrong (`.setting` names it), the chain is empty, or
             the key that it is for is not at hand.
         SignerError: the signing binary gave no answer.
     """
-    parent = carrier.given(parent_chain, most=carrier.max_depth(os.environ))
-    offset: float | None = carrier.clock_offset(os.environ)
+    parent = parent_env.as_parent_chain(parent_chain, most=parent_env.max_depth(os.environ))
+    offset: float | None = parent_env.clock_offset(os.environ)
     if isinstance(parent_chain, GrantBase):
         offset = parent_chain.clock_offset
     now = int(time.time() + (offset or 0))
-    wish = forking.wish(
+    wish = fork_request.child_spec(
         capabilities=capabilities, audience_did=audience_did, ttl_seconds=ttl_seconds, now=now
     )
     link = shared()
-    key = holder(parent.chains[0])
+    key = chain_audience(parent.chains[0])
     if not link.holds(key):
         _own_key(link, key, os.environ, where="parent_chain")
-    wanted = forking.Forking(key, parent, (wish,), _nonces(), now)
-    (forked,) = _run(forking.fork(wanted), link)
-    return Child._of(forked, carrier.clock_variable(offset))  # noqa: SLF001 - made here alone
+    wanted = fork_request.ForkRequest(key, parent, (wish,), _nonces(), now)
+    (forked,) = _run(fork_request.fork(wanted), link)
+    return Child._of(forked, parent_env.clock_variable(offset))  # noqa: SLF001 - made here alone
 
 
 def _nonces() -> Iterator[str]:
@@ -112,7 +114,7 @@ def _nonces() -> Iterator[str]:
         yield secrets.token_urlsafe(16)
 
 
-def _own_key(link: Link, wanted: str, environ: Mapping[str, str], *, where: str) -> str:
+def _own_key(link: SignerConnection, wanted: str, environ: Mapping[str, str], *, where: str) -> str:
     """Return the DID of this process's key, which the binary holds afterwards.
 
     That is the key which the variables name; without any, one that this process has already.
@@ -122,11 +124,11 @@ def _own_key(link: Link, wanted: str, environ: Mapping[str, str], *, where: str)
     if seed is None:
         if link.holds(wanted):
             return wanted
-        raise proving.no_key(where, wanted)
+        raise chain_verification.no_key(where, wanted)
     did = _run(identify(seed), link)
     link.retain(did, _PROCESS)
     if did != wanted:
-        raise proving.another_key(where, wanted, did)
+        raise chain_verification.another_key(where, wanted, did)
     return did
 
 
@@ -134,10 +136,10 @@ _PROCESS = object()
 """Needs the key of this process for as long as it lives, whichever guards come and go."""
 
 
-def _run(flow: Flow[T], link: Link) -> T:
-    return drive(flow, lambda effect: _perform(effect, link))
+def _run(flow: Flow[T], link: SignerConnection) -> T:
+    return run_flow(flow, lambda effect: _perform(effect, link))
 
 
-def _perform(effect: Effect[Any], link: Link) -> object:
+def _perform(effect: Effect[Any], link: SignerConnection) -> object:
     assert isinstance(effect, Sign), "nothing here asks for anything else"
     return Signer(link).ask(effect.request)

@@ -3,8 +3,8 @@
     verifier = Verifier(trusted_issuers=[ISSUER], audience=MY_DID, revocations=view)
     verified = verifier.verify(token, command="/notes/note/read", resource={"provider": "notes"})
 
-Both run the same flows (`nomos._core.verifying`); they differ in how each effect is performed and
-in nothing else. Docstrings are complete on `Verifier`; its twin refers to them.
+Both run the same flows (`nomos._core.token_verification`); they differ in how each effect is
+performed and in nothing else. Docstrings are complete on `Verifier`; its twin refers to them.
 """
 
 from __future__ import annotations
@@ -19,30 +19,41 @@ import anyio
 import anyio.to_thread
 
 from nomos._core.effects import Effect, Flow, Sign
-from nomos._core.lookups import AsyncReplay, AsyncRevocations, Replay, Revocations
-from nomos._core.recording import Recorded, VerificationRecord, believed, question
-from nomos._core.seen import Seen
-from nomos._core.verifying import Among, FirstAnswer, Use
-from nomos._io.drive import adrive, drive
-from nomos._io.replay import MemoryReplay
+from nomos._core.revocation_status import RevocationStatus
+from nomos._core.stores import AsyncReplayStore, AsyncRevocationStore, ReplayStore, RevocationStore
+from nomos._core.token_verification import AwaitFirstSync, ClaimNonce, LookupRevocations
+from nomos._core.verification_receipt import (
+    ReportReceipt,
+    VerificationReceipt,
+    parse_receipt,
+    question_of,
+)
+from nomos._io.replay import MemoryReplayStore
+from nomos._io.runtime import run_flow, run_flow_async
 from nomos._io.signer import AsyncSigner, Signer, shared
 from nomos._tracebacks import without_frames
 from nomos._unawaited import Asynchronous
-from nomos._verifier import VerifierBase, done, is_awaited, issuers_of, no_store
+from nomos._verifier import (
+    VerifierBase,
+    awaited_result,
+    is_awaited,
+    issuers_of,
+    missing_replay_store,
+)
 from nomos.models import Verified
 
 __all__ = [
-    "AsyncReplay",
-    "AsyncRevocations",
+    "AsyncReplayStore",
+    "AsyncRevocationStore",
     "AsyncVerifier",
-    "MemoryReplay",
-    "Replay",
-    "Revocations",
-    "Seen",
-    "VerificationRecord",
+    "MemoryReplayStore",
+    "ReplayStore",
+    "RevocationStatus",
+    "RevocationStore",
+    "VerificationReceipt",
     "Verified",
     "Verifier",
-    "verify_record",
+    "verify_receipt",
 ]
 
 T = TypeVar("T")
@@ -58,7 +69,7 @@ class Verifier(VerifierBase):
     root, and only if they are closed (`meta.closed`): a verifier decides nothing by policy, also
     one that is given the DID of a PDP.
 
-    `revocations` is where revoked tokens are looked up: an object with `among`, or a collection of
+    `revocations` is where revoked tokens are looked up: an object with `lookup`, or a collection of
     ids, which may grow. It has to be given: `()` says that this service does not check revocation.
     A view older than `revocations_max_age` seconds refuses every token, or, with
     `on_stale_revocations="allow"`, none: what is known to be revoked is refused at any age, and a
@@ -68,8 +79,8 @@ class Verifier(VerifierBase):
     it, both are refused. `clock` returns Unix seconds.
 
     `receipt_key` is a key file (`nomos keygen` makes one) to sign a receipt of every verification
-    with: `verified.record`, or `denied.record`; `on_record` is called with each. Without its
-    receipt, and where `on_record` raises, nothing is allowed. `verify_record` reads them.
+    with: `verified.receipt_jwt`, or `denied.receipt_jwt`; `on_receipt` is called with each. Without
+    its receipt, and where `on_receipt` raises, nothing is allowed. `verify_receipt` reads them.
 
     A verifier may be shared by threads and used after `fork()`. It is a context manager.
     Raises `ConfigurationError`, whose `.setting` names what is wrong.
@@ -102,10 +113,10 @@ class Verifier(VerifierBase):
         `unavailable` is the code for what cannot be known now. Raises `SignerError` when the
         binary gives no answer. Nothing is allowed then.
         """
-        return self._run(self._verifying(token, command, resource, args, bound=bound))
+        return self._run(self._verify_flow(token, command, resource, args, bound=bound))
 
     @without_frames
-    def why(
+    def explain(
         self,
         token: str,
         *,
@@ -118,7 +129,7 @@ class Verifier(VerifierBase):
         Nothing is used up, and whether it was used before is not looked at. The token itself is
         not in the text. Never raises for a bad token.
         """
-        return self._run(self._explaining(token, command, resource, args))
+        return self._run(self._explain_flow(token, command, resource, args))
 
     def close(self) -> None:
         """Let go of what this verifier started. Idempotent."""
@@ -138,27 +149,27 @@ class Verifier(VerifierBase):
         self.close()
 
     def _run(self, flow: Flow[T]) -> T:
-        return drive(flow, self._perform)
+        return run_flow(flow, self._perform)
 
-    def _tell(self, text: str) -> None:
+    def _call_on_receipt(self, text: str) -> None:
         if self._on_record is not None:
-            done(self._on_record(text), "on_record")
+            awaited_result(self._on_record(text), "on_receipt")
 
     def _perform(self, effect: Effect[Any]) -> object:
         match effect:
             case Sign(request):
                 return Signer(self._link).ask(request)
-            case FirstAnswer() if self._follower is not None:
+            case AwaitFirstSync() if self._follower is not None:
                 self._follower.look()
                 return None
-            case Among(ids):
-                return self._revocations.among(ids)
-            case Recorded(text):
-                self._tell(text)
+            case LookupRevocations(ids):
+                return self._revocations.lookup(ids)
+            case ReportReceipt(text):
+                self._call_on_receipt(text)
                 return None
-            case Use() if self._replay is None:
-                raise no_store()
-            case Use():
+            case ClaimNonce() if self._replay is None:
+                raise missing_replay_store()
+            case ClaimNonce():
                 return _claim(self._replay, effect)()
             case _:
                 raise TypeError(f"a flow asked for {effect!r}, which no verifier performs")
@@ -182,11 +193,11 @@ class AsyncVerifier(Asynchronous, VerifierBase):
         bound: bool = False,
     ) -> Verified:
         """See `Verifier.verify`."""
-        flow = self._verifying(token, command, resource, args, bound=bound)
+        flow = self._verify_flow(token, command, resource, args, bound=bound)
         del token  # a report of an error would show it as a local variable
         return await self._run(flow)
 
-    async def why(
+    async def explain(
         self,
         token: str,
         *,
@@ -194,8 +205,8 @@ class AsyncVerifier(Asynchronous, VerifierBase):
         resource: Mapping[str, Any] | None = None,
         args: Mapping[str, Any] | None = None,
     ) -> str:
-        """See `Verifier.why`."""
-        flow = self._explaining(token, command, resource, args)
+        """See `Verifier.explain`."""
+        flow = self._explain_flow(token, command, resource, args)
         del token
         return await self._run(flow)
 
@@ -223,38 +234,38 @@ class AsyncVerifier(Asynchronous, VerifierBase):
         await self.close()
 
     async def _run(self, flow: Flow[T]) -> T:
-        return await adrive(flow, self._perform)
+        return await run_flow_async(flow, self._perform)
 
-    async def _tell(self, text: str) -> None:
+    async def _call_on_receipt(self, text: str) -> None:
         if self._on_record is None:
             return
         if is_awaited(self._on_record):
             await self._on_record(text)
         else:
-            done(await anyio.to_thread.run_sync(self._on_record, text), "on_record")
+            awaited_result(await anyio.to_thread.run_sync(self._on_record, text), "on_receipt")
 
     async def _perform(self, effect: Effect[Any]) -> object:
         match effect:
             case Sign(request):
                 return await AsyncSigner(self._link).ask(request)
-            case FirstAnswer() if self._follower is not None:
+            case AwaitFirstSync() if self._follower is not None:
                 await self._follower.alook()
                 return None
-            case Among(ids):
-                return await _awaited(self._revocations, "among", ids)
-            case Recorded(text):
-                await self._tell(text)
+            case LookupRevocations(ids):
+                return await _awaited(self._revocations, "lookup", ids)
+            case ReportReceipt(text):
+                await self._call_on_receipt(text)
                 return None
-            case Use() if self._replay is None:
-                raise no_store()
-            case Use():
-                return await _called(self._replay, _claim(self._replay, effect, awaited=True))
+            case ClaimNonce() if self._replay is None:
+                raise missing_replay_store()
+            case ClaimNonce():
+                return await _call(self._replay, _claim(self._replay, effect, awaited=True))
             case _:
                 raise TypeError(f"a flow asked for {effect!r}, which no verifier performs")
 
 
 @without_frames
-def verify_record(text: str, *, issuers: Sequence[str]) -> VerificationRecord:
+def verify_receipt(text: str, *, issuers: Sequence[str]) -> VerificationReceipt:
     """Return what a receipt of verification says, if one of `issuers` signed it.
 
     `issuers` are the DIDs of the verifiers whose receipts are believed, as somebody told you whom
@@ -262,15 +273,15 @@ def verify_record(text: str, *, issuers: Sequence[str]) -> VerificationRecord:
     `ConfigurationError` where `issuers` are no DIDs, or none at all.
     """
     known = list(issuers_of(issuers, "issuers"))
-    return believed(Signer(shared()).ask(question(text, known)))
+    return parse_receipt(Signer(shared()).ask(question_of(text, known)))
 
 
 async def _awaited(thing: Any, name: str, *given: object) -> object:
     """Call a method of either colour; where there are two, `aclaim` is the awaited `claim`."""
-    return await _called(thing, getattr(thing, f"a{name}", None) or getattr(thing, name), *given)
+    return await _call(thing, getattr(thing, f"a{name}", None) or getattr(thing, name), *given)
 
 
-async def _called(thing: Any, method: Callable[..., Any], *given: object) -> object:
+async def _call(thing: Any, method: Callable[..., Any], *given: object) -> object:
     if iscoroutinefunction(method) or getattr(thing, "instant", False):
         answer = method(*given)
     else:
@@ -278,7 +289,7 @@ async def _called(thing: Any, method: Callable[..., Any], *given: object) -> obj
     return await answer if isawaitable(answer) else answer
 
 
-def _claim(replay: Any, use: Use, *, awaited: bool = False) -> Callable[[], Any]:
+def _claim(replay: Any, use: ClaimNonce, *, awaited: bool = False) -> Callable[[], Any]:
     """Return the claim that is to be called; a store that has shares learns of the family."""
     method = (getattr(replay, "aclaim", None) if awaited else None) or replay.claim
     more = {"family": use.family} if getattr(replay, "shares", False) else {}

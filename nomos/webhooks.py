@@ -25,9 +25,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Final, NoReturn, Protocol
 
-from nomos._sealed import Record, make
+from nomos._sealed import SealedRecord, make
 from nomos._tracebacks import without_frames
-from nomos.errors import ConfigurationError, WebhookReason, WebhookRefused
+from nomos.errors import ConfigurationError, InvalidWebhookSignature, WebhookReason
 from nomos.models import Secret
 
 HEADER: Final = "Nomos-Signature"
@@ -57,7 +57,7 @@ Headers = HeaderItems | Mapping[str, str] | Iterable[tuple[Text, Text]]
 """A request's headers: a mapping, or pairs of name and value, as text or as ASGI's bytes."""
 
 
-class Event(Record):
+class Event(SealedRecord):
     """One message that the control plane sent: `event` happened to `approval`.
 
     `id` stays the same when a message comes again. `event` is `approval.requested` or
@@ -89,7 +89,7 @@ def verify(
 
     `headers` are a mapping or a list of pairs, with names in any case and as text or bytes.
     `body` is the request's body as it came, before any parsing. `now` is Unix time, by default
-    this machine's. Raises `WebhookRefused`, whose `reason` says what is wrong.
+    this machine's. Raises `InvalidWebhookSignature`, whose `reason` says what is wrong.
     """
     key = checked_secret(secret, setting="secret")
     if not math.isfinite(tolerance) or tolerance < 0:
@@ -98,7 +98,7 @@ def verify(
         message = f"body must be bytes, not {type(body).__name__}: {_UNREADABLE}"
         raise ConfigurationError(message, setting="body")
     if len(body) > MAX_BODY:
-        _refuse("malformed", f"the body is longer than {MAX_BODY} bytes")
+        _invalid("malformed", f"the body is longer than {MAX_BODY} bytes")
     sent_at, signatures = _parts(_signature_header(headers))
     _check_signature(key, sent_at, body, signatures)
     # Only what is genuine is told how its time is wrong.
@@ -128,11 +128,11 @@ def checked_secret(secret: str | bytes | Secret, *, setting: str) -> bytes:
 def _signature_header(headers: Headers) -> str:
     found = _values(headers)
     if not found:
-        _refuse("missing", f"there is no {HEADER} header: the control plane did not send this")
+        _invalid("missing", f"there is no {HEADER} header: the control plane did not send this")
     if len(found) > 1:
-        _refuse("malformed", f"there is more than one {HEADER} header")
+        _invalid("malformed", f"there is more than one {HEADER} header")
     if len(found[0]) > MAX_HEADER:
-        _refuse("malformed", f"the {HEADER} header is longer than {MAX_HEADER} characters")
+        _invalid("malformed", f"the {HEADER} header is longer than {MAX_HEADER} characters")
     return found[0]
 
 
@@ -168,11 +168,11 @@ def _parts(header: str) -> tuple[str, Sequence[str]]:
     for part in header.split(","):
         match = _PART.fullmatch(part.strip())
         if match is None or match[5] in ("t", "v1"):
-            _refuse("malformed", f"the {HEADER} header is not `t=<unix>,v1=<hex>`")
+            _invalid("malformed", f"the {HEADER} header is not `t=<unix>,v1=<hex>`")
         times += [match[2]] if match[1] else []
         signatures += [match[4]] if match[3] else []
     if len(times) != 1 or not 0 < len(signatures) <= MAX_SIGNATURES:
-        _refuse(
+        _invalid(
             "malformed",
             f"the {HEADER} header must hold one t= and 1 to {MAX_SIGNATURES} v1=, and holds "
             f"{len(times)} and {len(signatures)}",
@@ -185,7 +185,7 @@ def _check_signature(key: bytes, sent_at: str, body: bytes, signatures: Sequence
     for signature in signatures:
         good |= hmac.compare_digest(signature, expected)
     if not good:
-        _refuse(
+        _invalid(
             "forged",
             "no signature fits: the body was changed on its way (was it parsed and written "
             "again before it got here?), or it was signed with another secret",
@@ -199,13 +199,13 @@ def _mac(key: bytes, at: str, body: bytes) -> str:
 def _check_time(sent_at: int, now: float, tolerance: float) -> None:
     age = now - sent_at
     if age > tolerance:
-        _refuse(
+        _invalid(
             "too_old",
             f"it was sent {age:.0f} s ago and at most {tolerance:g} s are allowed: it was held up "
             f"or is being sent again by somebody, or the clocks disagree by {age:.0f} s",
         )
     if -age > tolerance:
-        _refuse(
+        _invalid(
             "from_the_future",
             f"it was sent {-age:.0f} s from now by the sender's clock and at most {tolerance:g} s "
             f"are allowed: the clocks disagree by {-age:.0f} s; this machine's says {now:.0f}",
@@ -225,7 +225,7 @@ def _event(body: bytes) -> Event:
             approval=_object(content["approval"]),
         )
     except (ValueError, KeyError, TypeError, RecursionError):
-        _refuse("malformed", "the body is signed but is no message that this version knows")
+        _invalid("malformed", "the body is signed but is no message that this version knows")
     return event
 
 
@@ -241,5 +241,7 @@ def _object(value: object) -> dict[str, Any]:
     return value
 
 
-def _refuse(reason: WebhookReason, message: str) -> NoReturn:
-    raise WebhookRefused(f"the webhook message is refused: {message}", reason=reason) from None
+def _invalid(reason: WebhookReason, message: str) -> NoReturn:
+    raise InvalidWebhookSignature(
+        f"the webhook message is refused: {message}", reason=reason
+    ) from None

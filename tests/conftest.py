@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nomos._io.locate import find_binary
+from nomos._io.binary_location import find_binary
 
 if TYPE_CHECKING:
     from verifiers import Colour

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from nomos._io.signer import AsyncSigner, Link
+from nomos._io.signer import AsyncSigner, SignerConnection
 from nomos.policy.bundle import Source
 from nomos.server.app import System
 from nomos.server.settings import Settings
@@ -89,7 +89,12 @@ def bearer(token: str) -> dict[str, str]:
 
 @asynccontextmanager
 async def opened(
-    data: Path, link: Link, clock: Clock | None = None, *, key: str | None = None, **more: Any
+    data: Path,
+    link: SignerConnection,
+    clock: Clock | None = None,
+    *,
+    key: str | None = None,
+    **more: Any,
 ) -> AsyncIterator[Running]:
     """Start a system on `data` and stop it; `key` is an API key that it knows already."""
     clock = clock or Clock()
@@ -123,7 +128,7 @@ class Past:
     key: str
 
 
-async def past(folder: Path, link: Link) -> Past:
+async def past(folder: Path, link: SignerConnection) -> Past:
     """Make a folder in which one token was revoked, and one was used up."""
     data = folder / "data"
     async with opened(data, link) as running:

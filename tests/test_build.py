@@ -83,10 +83,10 @@ def build_version(wheel: Path) -> str:
     return wheel.name.split("-")[1]
 
 
-FINDS = "from nomos._io.locate import find_binary; print(find_binary({}))"
+FINDS = "from nomos._io.binary_location import find_binary; print(find_binary({}))"
 SIGNS = """
 from nomos._io.signer import Signer, shared
-from nomos._wire import Hello
+from nomos._protocol import Hello
 print(Signer(shared()).ask(Hello()).version)
 """
 

@@ -19,7 +19,7 @@ import pytest
 from colours import COLOURS, Colour
 
 from nomos import AsyncAuthGuard, AuthGuard, ConfigurationError, InvalidPolicy, Verifier, errors
-from nomos._core.tokens import peek
+from nomos._core.tokens import decode_unverified
 from nomos.models import GrantBase
 
 POLICY = """
@@ -44,11 +44,11 @@ def is_right(grant: GrantBase, name: object) -> bool:
     """Whether the grant, its token and its delegation are all about this question."""
     if not grant or grant.ucan is None:
         return False
-    payload = peek(grant.ucan)
+    payload = decode_unverified(grant.ucan)
     found = (
         grant.resource,
         payload["args"]["resource"],
-        peek(grant.chain[0])["meta"]["resource_constraint"],
+        decode_unverified(grant.chain[0])["meta"]["resource_constraint"],
     )
     return found == (repo(name),) * 3 and bool(payload["iss"] == grant.agent)
 
@@ -142,7 +142,10 @@ def test_headers_are_for_what_the_grant_is_for(guard: AuthGuard, colour: Colour)
     agent = joined(guard, colour)
     grant = colour.call(agent.authorize, command=LIST, resource=repo("app"), args={"state": "open"})
     headers = colour.call(grant.headers, command=LIST, args={"state": "open"})
-    assert peek(headers["authorization"].removeprefix("Bearer "))["args"]["state"] == "open"
+    assert (
+        decode_unverified(headers["authorization"].removeprefix("Bearer "))["args"]["state"]
+        == "open"
+    )
     for wrong, setting in (
         ({"command": "/github/issue/create"}, "command"),
         ({"args": {"state": "closed"}}, "args"),
@@ -154,7 +157,10 @@ def test_headers_are_for_what_the_grant_is_for(guard: AuthGuard, colour: Colour)
         colour.call(grant.headers, audience=grant.agent)
     open_ended = colour.call(agent.authorize, command=LIST, resource=repo("app"))
     bound = colour.call(open_ended.headers, args={"state": "closed"})
-    assert peek(bound["authorization"].removeprefix("Bearer "))["args"]["state"] == "closed"
+    assert (
+        decode_unverified(bound["authorization"].removeprefix("Bearer "))["args"]["state"]
+        == "closed"
+    )
     colour.call(agent.close)
 
 
@@ -545,7 +551,7 @@ def test_a_killed_process_leaves_what_it_answered(tmp_path: Path) -> None:
 
 def test_the_receipts_say_what_was_asked(guard: AuthGuard) -> None:
     grant = guard.authorize(command=LIST, resource=repo("app"), purpose="triage")
-    payload = peek(grant.chain[0])
+    payload = decode_unverified(grant.chain[0])
     assert payload["meta"]["receipt_id"] == grant.receipt_id
     assert payload["meta"]["facts"]["purpose"] == "triage"
     assert payload["pol"] == [["==", ".cmd", LIST]]

@@ -17,7 +17,7 @@ VALUE_FILES = (
     *("constraints", "_pol", "statuses", "reserved"),
 )
 VALUES = {f"nomos.{name}" for name in ("_sealed", *VALUE_FILES)}
-AUDIT = VALUES | {"nomos._wire", "nomos.audit"}
+AUDIT = VALUES | {"nomos._protocol", "nomos.audit"}
 CORE = AUDIT | {"nomos._core"}
 EDGES = CORE | {"nomos._io", "nomos._tracebacks"}
 GUARD_FILES = (

@@ -18,7 +18,7 @@ import pytest
 from github import ISSUES, TOKEN, GitHub, github
 
 from nomos import AuthGuard
-from nomos._core.tokens import peek
+from nomos._core.tokens import decode_unverified
 
 POLICY = """
 permit (principal, action in Action::"/github/issue", resource)
@@ -159,7 +159,7 @@ def test_step_up(
     assert [vote["reason"] for vote in seen["decided"]["votes"]] == ["seen by a person"]
     assert (grant.decision, grant.reason) == (decision, reason)
     if grant:
-        assert peek(grant.chain[0])["meta"]["approval"]["id"] == seen["asked"]["id"]
+        assert decode_unverified(grant.chain[0])["meta"]["approval"]["id"] == seen["asked"]["id"]
 
 
 def test_swarm(system: AuthGuard, upstream: GitHub, tmp_path: Path) -> None:

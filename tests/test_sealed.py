@@ -34,10 +34,10 @@ from nomos import (
     Verified,
     Vote,
 )
-from nomos._sealed import Record, Sealed, changed, make
+from nomos._sealed import Sealed, SealedRecord, changed, make
 from nomos.integrations.fastapi import requires
 from nomos.models import chain_of
-from nomos.verify import VerificationRecord, Verifier
+from nomos.verify import VerificationReceipt, Verifier
 from nomos.webhooks import Event
 
 DID = "did:key:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp"
@@ -53,9 +53,9 @@ FORGED: dict[str, Any] = {
     "cid": "x",
     "nonce": "x",
 }
-RECORDS: list[type[Record]] = [
+RECORDS: list[type[SealedRecord]] = [
     *(Verified, Grant, AsyncGrant, Receipt, AsyncReceipt, Approval, Vote, Revocation),
-    *(Explanation, ParentChain, Chain, VerificationRecord, Event),
+    *(Explanation, ParentChain, Chain, VerificationReceipt, Event),
 ]
 KINDS: list[type[Sealed]] = [*RECORDS, Child]
 
@@ -66,7 +66,7 @@ may = requires(
 )
 
 
-def sample(kind: type[Record]) -> Record:
+def sample(kind: type[SealedRecord]) -> SealedRecord:
     known = {"row": {"id": "evt_1"}, "_links": ("a.b.c",), "chains": ()}
     return make(kind, **{name: known.get(name) for name in kind._members})
 
@@ -78,7 +78,7 @@ def verified(**changes: Any) -> Verified:
 
 def test_every_public_value_is_sealed_or_named_here() -> None:
     open_to_users = {
-        *("Capability", "MemoryReplay", "AuthGuard", "AsyncAuthGuard", "Verifier"),
+        *("Capability", "MemoryReplayStore", "AuthGuard", "AsyncAuthGuard", "Verifier"),
         *("AsyncVerifier", "FailOpenWarning", "PolicyProblem"),
     }
     classes = {
@@ -134,7 +134,9 @@ def _takes(kind: Any) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize("kind", RECORDS)
-def test_none_is_pickled_unpickled_copied_into_another_or_taken_apart(kind: type[Record]) -> None:
+def test_none_is_pickled_unpickled_copied_into_another_or_taken_apart(
+    kind: type[SealedRecord],
+) -> None:
     one = sample(kind)
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         with pytest.raises(TypeError, match=f"a {kind.__name__} cannot be pickled or stored: "):

@@ -24,8 +24,8 @@ from nomos import (
     Verifier,
 )
 from nomos._approvals import Approvals, AsyncApprovals
+from nomos._protocol import RefusalCode
 from nomos._sealed import make
-from nomos._wire import RefusalCode
 from nomos.errors import NomosError
 from nomos.models import DenyReason, GrantBase, Secret, VerificationCode, chain_of
 
@@ -148,7 +148,7 @@ def test_every_error_survives_a_trip_between_processes_without_its_grant() -> No
         nomos.InvalidPolicy([nomos.PolicyProblem("a.cedar", 1, "a", "wrong")]),
         nomos.BinaryNotFound("gone"),
         nomos.ExpiredChain("late", code="expired"),
-        nomos.NotProven("changed", code="changed"),
+        nomos.InvalidReceipt("changed", code="changed"),
     ]
     for error in made:
         copy = pickle.loads(pickle.dumps(error))

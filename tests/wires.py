@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from nomos._core.echo import HEADER, MEMBER
+from nomos._core.reply_identity import HEADER, MEMBER
 
 Serve = Callable[["Peer"], None]
 

@@ -13,7 +13,7 @@ from nomos.resources import find_command
 from nomos.server.pdp.catalog import load_catalog
 from nomos.server.pdp.filesystem import Filesystem
 from nomos.server.pdp.request import Rebuilt, rebuild
-from nomos.server.pdp.statuses import Refusal
+from nomos.server.pdp.statuses import PdpError
 
 CATALOG = load_catalog()
 
@@ -58,6 +58,6 @@ def names(folder: Path) -> list[str]:
 
 
 def refused(work: Callable[[], object]) -> tuple[int, str]:
-    with pytest.raises(Refusal) as raised:
+    with pytest.raises(PdpError) as raised:
         work()
     return raised.value.status, raised.value.code

@@ -16,16 +16,16 @@ from dataclasses import dataclass, replace
 from typing import Final, get_args
 
 from nomos._core import replies, requests, retry
-from nomos._core.bodies import ApprovalBody
+from nomos._core.approval_bodies import ApprovalBody
 from nomos._core.effects import Flow, HttpReply, Now, Pause, Send, perform
 from nomos.errors import (
     ConfigurationError,
     ControlPlaneError,
     InvalidRequest,
-    Unintelligible,
+    InvalidResponse,
     Unreachable,
 )
-from nomos.models import Told
+from nomos.models import ResponseModel
 from nomos.outcomes import Approval, ApprovalState
 
 ENVELOPE: Final = re.compile(r"env_[0-9A-Za-z_-]{1,64}")
@@ -61,18 +61,18 @@ class Waiting:
 
 
 @dataclass(frozen=True)
-class _Trouble:
+class _PollFailure:
     """An answer that did not come: what raises if there is never one, and a wait asked for."""
 
     error: ControlPlaneError
     retry_after: float = 0.0
 
 
-class _Queue(Told):
+class _Queue(ResponseModel):
     approvals: tuple[ApprovalBody, ...]
 
 
-def look(envelope_id: str, pauses: Sequence[float]) -> Flow[Approval]:
+def get_approval(envelope_id: str, pauses: Sequence[float]) -> Flow[Approval]:
     """Return an approval as it is now."""
     reply = yield from retry.send(_look(envelope_id), pauses)
     return _approval(reply, envelope_id)
@@ -104,10 +104,10 @@ def wait(call: Waiting) -> Flow[Approval]:
         if pause > 0:
             yield from perform(Pause(min(pause, left)))
             now = yield from perform(Now())
-        if isinstance(found, _Trouble) and found.retry_after > left:
+        if isinstance(found, _PollFailure) and found.retry_after > left:
             break
-    trouble = found if isinstance(found, _Trouble) else None
-    raise _late(call, pending, trouble) from (trouble.error if trouble else None)
+    trouble = found if isinstance(found, _PollFailure) else None
+    raise _wait_timeout(call, pending, trouble) from (trouble.error if trouble else None)
 
 
 def queue(state: str, limit: int, pauses: Sequence[float]) -> Flow[tuple[Approval, ...]]:
@@ -119,7 +119,7 @@ def queue(state: str, limit: int, pauses: Sequence[float]) -> Flow[tuple[Approva
         raise InvalidRequest(message, fields=("limit",))
     path = f"/v1/approvals?state={state}&limit={limit}"
     reply = yield from retry.send(requests.get(path), pauses)
-    told = replies.told(reply, _Queue, what="a list of approvals")
+    told = replies.parse(reply, _Queue, what="a list of approvals")
     return tuple(each.value() for each in told.approvals)
 
 
@@ -142,10 +142,10 @@ def decide(
         raise InvalidRequest("version must be that of an approval, a str", fields=("version",))
     body = {"approve": approve, **requests.reason(reason)}
     if version is None:
-        shown = yield from look(envelope_id, pauses)
+        shown = yield from get_approval(envelope_id, pauses)
         version = shown.version
     if version is None:
-        raise Unintelligible(
+        raise InvalidResponse(
             f"the control plane does not say which version of {envelope_id} it shows, so no answer "
             "could name it: nothing was decided"
         )
@@ -172,31 +172,33 @@ def longest(timeout: float, request: float) -> float:
     return seconds + LAST_LOOK_SECONDS if seconds > 0 else request
 
 
-def _attempt(call: Waiting, *, left: float) -> Flow[Approval | _Trouble]:
+def _attempt(call: Waiting, *, left: float) -> Flow[Approval | _PollFailure]:
     """Look once; what may pass is returned, what will not is raised."""
     hold = int(min(HOLD, max(left - ROOM_SECONDS, 0)))
     within = max(left, LAST_LOOK_SECONDS) if call.timeout > 0 else None
     try:
         reply = yield from perform(_look(call.envelope_id, hold, within))
     except Unreachable as error:
-        return _Trouble(error)
+        return _PollFailure(error)
     if reply.status not in retry.WORTH_REPEATING:
         return _approval(reply, call.envelope_id)
     try:
         replies.raise_error(reply)
     except ControlPlaneError as error:
-        return _Trouble(error, retry.retry_after(reply) or 0.0)
+        return _PollFailure(error, retry.retry_after(reply) or 0.0)
 
 
-def _pause(call: Waiting, found: Approval | _Trouble, failures: int, *, took: float) -> float:
+def _pause(call: Waiting, found: Approval | _PollFailure, failures: int, *, took: float) -> float:
     spread = 1 + call.jitter
-    if isinstance(found, _Trouble):
+    if isinstance(found, _PollFailure):
         backoff = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 10)) * spread
         return max(backoff, found.retry_after)
     return LOOK_SECONDS * spread - took
 
 
-def _late(call: Waiting, pending: Approval | None, trouble: _Trouble | None) -> Exception:
+def _wait_timeout(
+    call: Waiting, pending: Approval | None, trouble: _PollFailure | None
+) -> Exception:
     """Nobody decided in time, which only one who was told so may say."""
     if pending is None:
         assert trouble is not None, "every look ends in one of the two"
@@ -228,6 +230,6 @@ def _checked(envelope_id: object) -> str:
 
 
 def _approval(reply: HttpReply, envelope_id: str) -> Approval:
-    approval = replies.told(reply, ApprovalBody, what="an approval").value()
-    replies.about(envelope_id, approval.id)
+    approval = replies.parse(reply, ApprovalBody, what="an approval").value()
+    replies.check_id(envelope_id, approval.id)
     return approval

@@ -12,7 +12,7 @@ from typing import Final
 from nomos._core import replies
 from nomos._core.effects import Flow, Send, perform
 from nomos.errors import ControlPlaneError
-from nomos.models import Moment, Told
+from nomos.models import Moment, ResponseModel
 
 NOTICEABLE: Final = 2.0
 """Seconds of difference below which there is nothing to say."""
@@ -28,7 +28,7 @@ _OUT: Final = {
 }
 
 
-class _Time(Told):
+class _Time(ResponseModel):
     server_time: Moment
 
 
@@ -37,7 +37,7 @@ def learn() -> Flow[float | None]:
     send = Send("GET", "/.well-known/nomos", {"accept": "application/json"}, public=True)
     try:
         reply = yield from perform(send)
-        said = replies.told(reply, _Time, what="a control plane's document")
+        said = replies.parse(reply, _Time, what="a control plane's document")
     except ControlPlaneError:
         return None
     return said.server_time.timestamp() - reply.at

@@ -12,7 +12,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from nomos._wire import Answer, Refused, Request
+from nomos._protocol import Answer, Refused, Request
 from nomos.models import Chain
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class HttpReply:
 
 
 @dataclass(frozen=True)
-class Claim:
+class Reserve:
     """What a child without an API key signs to be heard: by which chain, and for which call.
 
     Without a `command`, it claims the request itself.
@@ -58,9 +58,9 @@ class Send(Effect[HttpReply]):
     path: str
     headers: Mapping[str, str]
     body: bytes = field(default=b"", repr=False)
-    patience: float = 0.0
+    extra_timeout: float = 0.0
     within: float | None = None
-    claim: Claim | None = field(default=None, repr=False)
+    claim: Reserve | None = field(default=None, repr=False)
     public: bool = False
     """Whether anyone may ask this, so that no token has to be signed for it."""
 

@@ -14,28 +14,28 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from nomos._core import reads, replies, requests, retry
-from nomos._core.answered import Sent, difference
+from nomos._core import read_commands, replies, requests, retry
+from nomos._core.answer_check import SentQuestion, mismatch
 from nomos._core.effects import Flow, HttpReply
-from nomos._core.remembered import Refusals
-from nomos._core.signing import FRESH_SECONDS, Act, ask, signed
-from nomos._core.tokens import approved, peek
+from nomos._core.recent_denials import RecentDenials
+from nomos._core.signing import FRESH_SECONDS, InvocationSpec, ask, sign_invocation
+from nomos._core.tokens import approved, decode_unverified
+from nomos._protocol import LoadKey, LoadKeyAnswer
 from nomos._sealed import changed, make
-from nomos._wire import LoadKey, LoadKeyAnswer
 from nomos.errors import (
     ConfigurationError,
     ControlPlaneError,
     ExpiredChain,
+    InvalidResponse,
     ServerError,
     SignerError,
-    Unintelligible,
     Unreachable,
 )
 from nomos.models import Chain, Explanation, GrantBase, Question, Resource, Secret, chain_of
 
 
 @dataclass(frozen=True)
-class Ask:
+class AuthorizeCall:
     """One call of `authorize`: the question and what makes this call distinct from others.
 
     `now` is when it was made (Unix seconds). `parent` is the chain by which a child asks;
@@ -54,7 +54,7 @@ class Ask:
     parent: Chain | None = None
     covered: bool = True
     held: Sequence[GrantBase] = ()
-    refusals: Refusals | None = None
+    refusals: RecentDenials | None = None
 
 
 def identify(seed: Secret) -> Flow[str]:
@@ -65,7 +65,7 @@ def identify(seed: Secret) -> Flow[str]:
     return answer.key
 
 
-def authorize(call: Ask) -> Flow[GrantBase]:
+def authorize(call: AuthorizeCall) -> Flow[GrantBase]:
     """Ask the control plane; on allow, sign the invocation that the PDP will take."""
     request = requests.authorize(
         call.question,
@@ -77,8 +77,8 @@ def authorize(call: Ask) -> Flow[GrantBase]:
     answer = replies.decision(reply)
     match answer:
         case replies.Allowed():
-            return (yield from _granted(call, answer, reply))
-        case replies.Asked():
+            return (yield from _grant(call, answer, reply))
+        case replies.StepUp():
             return changed(
                 _base(call, answer, reply),
                 decision="requires_step_up",
@@ -92,7 +92,7 @@ def authorize(call: Ask) -> Flow[GrantBase]:
     return changed(base, reason=answer.reason, explanation=answer.explanation.value())
 
 
-def authorize_or_degrade(call: Ask) -> Flow[GrantBase]:
+def authorize_or_degrade(call: AuthorizeCall) -> Flow[GrantBase]:
     """`authorize` for `failure_mode="open"`: a read goes on when nobody can be asked.
 
     A refusal stays a refusal; so does anything wrong with the question or the API key, and a
@@ -100,7 +100,7 @@ def authorize_or_degrade(call: Ask) -> Flow[GrantBase]:
     """
     try:
         return (yield from authorize(call))
-    except (Unreachable, ServerError, Unintelligible, SignerError) as trouble:
+    except (Unreachable, ServerError, InvalidResponse, SignerError) as trouble:
         if not call.covered:
             raise
         must_be_passable(call.question, trouble, call.refusals)
@@ -108,10 +108,10 @@ def authorize_or_degrade(call: Ask) -> Flow[GrantBase]:
 
 
 def must_be_passable(
-    question: Question, trouble: ControlPlaneError | SignerError, refusals: Refusals | None
+    question: Question, trouble: ControlPlaneError | SignerError, refusals: RecentDenials | None
 ) -> None:
     """Raise `trouble` unless it is one that `failure_mode="open"` passes by for this question."""
-    if not reads.is_read(question.command):
+    if not read_commands.is_read(question.command):
         raise trouble
     against = None if refusals is None else refusals.against(question)
     if against is not None:
@@ -121,7 +121,9 @@ def must_be_passable(
         raise trouble
 
 
-def unasked(question: Question, trouble: ControlPlaneError | SignerError) -> GrantBase:
+def allow_without_decision(
+    question: Question, trouble: ControlPlaneError | SignerError
+) -> GrantBase:
     """Return the degraded allow of a read about which nobody could be asked."""
     return make(
         GrantBase,
@@ -129,7 +131,7 @@ def unasked(question: Question, trouble: ControlPlaneError | SignerError) -> Gra
         command=question.command,
         resource=dict(question.resource),
         degraded=True,
-        explanation=_not_asked(trouble),
+        explanation=_no_decision(trouble),
     )
 
 
@@ -159,7 +161,7 @@ def invoke(
             f"this grant of {grant.command} expired at {grant.expires_at}: call authorize again",
             code="expired",
         )
-    act = Act(
+    act = InvocationSpec(
         agent=grant.agent,
         issuer=grant.issuer,
         audience=grant.audience,
@@ -168,17 +170,17 @@ def invoke(
         args={**_digested(args), "resource": grant.resource if resource is None else resource},
     )
     until = min(server_now + FRESH_SECONDS, _unix(grant.expires_at))
-    return (yield from signed(act, now=server_now, until=until, nonce=nonce))
+    return (yield from sign_invocation(act, now=server_now, until=until, nonce=nonce))
 
 
-def _granted(call: Ask, answer: replies.Allowed, reply: HttpReply) -> Flow[GrantBase]:
+def _grant(call: AuthorizeCall, answer: replies.Allowed, reply: HttpReply) -> Flow[GrantBase]:
     base = _base(call, answer, reply)
     now = reply.at + base.clock_offset
-    sent = Sent(call.question, call.agent, call.parent, call.idempotency_key, now)
-    how = difference(sent, answer)
+    sent = SentQuestion(call.question, call.agent, call.parent, call.idempotency_key, now)
+    how = mismatch(sent, answer)
     if how is not None:
-        raise _mixed_up(reply, how)
-    issuer = peek(answer.chain[0])["iss"]
+        raise _reply_mismatch(reply, how)
+    issuer = decode_unverified(answer.chain[0])["iss"]
     grant = changed(
         base,
         decision="allow",
@@ -192,7 +194,7 @@ def _granted(call: Ask, answer: replies.Allowed, reply: HttpReply) -> Flow[Grant
     )
     if grant.commands:
         return grant
-    act = Act(
+    act = InvocationSpec(
         agent=call.agent,
         issuer=issuer,
         audience=answer.audience,
@@ -201,12 +203,12 @@ def _granted(call: Ask, answer: replies.Allowed, reply: HttpReply) -> Flow[Grant
         args={**(answer.args or {}), "resource": answer.resource},
     )
     until = _unix(answer.expires_at)
-    jwt = yield from signed(act, now=int(now), until=until, nonce=call.nonce)
+    jwt = yield from sign_invocation(act, now=int(now), until=until, nonce=call.nonce)
     return changed(grant, ucan=jwt)
 
 
-def _mixed_up(reply: HttpReply, how: str) -> Unintelligible:
-    return Unintelligible(
+def _reply_mismatch(reply: HttpReply, how: str) -> InvalidResponse:
+    return InvalidResponse(
         f"the control plane answered allow {how}; nothing was signed",
         status=reply.status,
         request_id=replies.request_id(reply),
@@ -218,12 +220,12 @@ def _digested(args: dict[str, Any] | None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _degraded(call: Ask, trouble: ControlPlaneError | SignerError) -> Flow[GrantBase]:
-    explanation = _not_asked(trouble)
-    usable = (held for held in call.held if _still_good(held, call.now))
+def _degraded(call: AuthorizeCall, trouble: ControlPlaneError | SignerError) -> Flow[GrantBase]:
+    explanation = _no_decision(trouble)
+    usable = (held for held in call.held if _check_not_expired(held, call.now))
     held = next(usable, None)
     if held is None:
-        return changed(unasked(call.question, trouble), agent=call.agent)
+        return changed(allow_without_decision(call.question, trouble), agent=call.agent)
     grant = changed(held, ucan=None, degraded=True, explanation=explanation)
     if grant.commands:
         return grant
@@ -234,18 +236,18 @@ def _degraded(call: Ask, trouble: ControlPlaneError | SignerError) -> Flow[Grant
     return changed(grant, ucan=jwt)
 
 
-def _not_asked(trouble: Exception) -> Explanation:
+def _no_decision(trouble: Exception) -> Explanation:
     return make(Explanation, message=f"not asked: {type(trouble).__name__}: {trouble}")
 
 
-def _still_good(held: GrantBase, now: float) -> bool:
+def _check_not_expired(held: GrantBase, now: float) -> bool:
     """Whether an allow has not ended; what people approved counts once, and then was asked for."""
     if not held.chain or _unix(held.expires_at) <= now + held.clock_offset:
         return False
     return not approved(held.chain)
 
 
-def _base(call: Ask, answer: replies.Reply, reply: HttpReply) -> GrantBase:
+def _base(call: AuthorizeCall, answer: replies.DecisionReply, reply: HttpReply) -> GrantBase:
     server_now = answer.server_time.timestamp() if answer.server_time else reply.at
     return make(
         GrantBase,

@@ -16,12 +16,12 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, Field
 
 from nomos._core import replies, requests, retry
-from nomos._core.bodies import RevocationBody
-from nomos._core.carrier import given
-from nomos._core.effects import Claim, Flow
+from nomos._core.approval_bodies import RevocationBody
+from nomos._core.effects import Flow, Reserve
+from nomos._core.parent_env import as_parent_chain
 from nomos._sealed import make
 from nomos.errors import InvalidRequest
-from nomos.models import Chain, Digest, GrantBase, Line, ParentChain, Told
+from nomos.models import Chain, Digest, GrantBase, Line, ParentChain, ResponseModel
 from nomos.outcomes import ReceiptBase, Revocation
 
 CID: Final = re.compile(r"[0-9a-f]{64}")
@@ -34,7 +34,7 @@ LAST_MOMENT: Final = 253_402_300_799_000
 """The year 9999 in milliseconds."""
 
 
-class _Place(Told):
+class _RowPlace(ResponseModel):
     """What every row says of itself; the rest of a row depends on its kind."""
 
     id: Line
@@ -43,13 +43,13 @@ class _Place(Told):
     kind: Line
 
 
-def _placed(row: dict[str, Any]) -> dict[str, Any]:
-    _Place.model_validate(row)
+def _parse_place(row: dict[str, Any]) -> dict[str, Any]:
+    _RowPlace.model_validate(row)
     return row
 
 
-class _Recorded(Told):
-    row: Annotated[dict[str, Any], AfterValidator(_placed)]
+class _RecordedRow(ResponseModel):
+    row: Annotated[dict[str, Any], AfterValidator(_parse_place)]
     hash: Digest
     checkpoint: str = Field(max_length=64 * 1024, repr=False)
     issuer: Line
@@ -57,7 +57,7 @@ class _Recorded(Told):
 
 
 @dataclass(frozen=True)
-class Target:
+class RevocationTarget:
     """What is revoked: its id and, if it was handed on without asking, the chain it ends."""
 
     id: str
@@ -65,7 +65,11 @@ class Target:
 
 
 def revoke(
-    target: Target, *, reason: str | None, pauses: Sequence[float], by: Chain | None = None
+    target: RevocationTarget,
+    *,
+    reason: str | None,
+    pauses: Sequence[float],
+    by: Chain | None = None,
 ) -> Flow[Revocation]:
     """Say that something holds no longer; `target` is one of `named`. Twice is harmless.
 
@@ -74,14 +78,14 @@ def revoke(
     chain = {} if target.chain is None else {"chain": list(target.chain)}
     send = requests.post("/v1/revocations", {"id": target.id, **chain, **requests.reason(reason)})
     if by is not None:
-        send = replace(send, claim=Claim(by))
+        send = replace(send, claim=Reserve(by))
     reply = yield from retry.send(send, pauses)
-    revoked = replies.told(reply, RevocationBody, what="a revocation").value()
-    replies.about(target.id, revoked.id)
+    revoked = replies.parse(reply, RevocationBody, what="a revocation").value()
+    replies.check_id(target.id, revoked.id)
     return revoked
 
 
-def named(what: object) -> tuple[Target, ...]:
+def named(what: object) -> tuple[RevocationTarget, ...]:
     """Return what is to be revoked, one thing or each of several chains' last links.
 
     A grant is revoked by the delegation it was given, or by its question while that waits for
@@ -89,12 +93,12 @@ def named(what: object) -> tuple[Target, ...]:
     chain; the message never repeats it, for it may be a token.
     """
     if isinstance(what, GrantBase):
-        return (Target(_granted(what)),)
+        return (RevocationTarget(_granted(what)),)
     if isinstance(what, str) and any(form.fullmatch(what) for form in (CID, DID, IDENT)):
-        return (Target(what),)
+        return (RevocationTarget(what),)
     if isinstance(what, ParentChain | Sequence) and what and not isinstance(what, str | bytes):
-        chains = given(what, setting="grant_or_id").chains
-        return tuple(Target(cid(chain[-1]), chain) for chain in chains)
+        chains = as_parent_chain(what, setting="grant_or_id").chains
+        return tuple(RevocationTarget(cid(chain[-1]), chain) for chain in chains)
     raise InvalidRequest(
         "revoke takes a grant, a child, a chain, the cid of a delegation (64 hex digits), an "
         "agent's did:key, an app (app_…) or an approval (env_…)",
@@ -127,8 +131,8 @@ def receipt(receipt_id: str, pauses: Sequence[float]) -> Flow[ReceiptBase]:
             fields=("receipt_id",),
         )
     reply = yield from retry.send(requests.get(f"/v1/receipts/{receipt_id}"), pauses)
-    told = replies.told(reply, _Recorded, what="a receipt")
-    replies.about(receipt_id, told.row["id"])
+    told = replies.parse(reply, _RecordedRow, what="a receipt")
+    replies.check_id(receipt_id, told.row["id"])
     return make(
         ReceiptBase,
         row=MappingProxyType(told.row),

@@ -1,7 +1,7 @@
 """What an answer of the control plane means.
 
 Every status and every body ends in a value or in an error of `nomos.errors`. An answer that
-is not exactly of this protocol is `Unintelligible`: nothing else is ever read as an allow.
+is not exactly of this protocol is `InvalidResponse`: nothing else is ever read as an allow.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from nomos._core import retry
-from nomos._core.bodies import ExplanationBody
+from nomos._core.approval_bodies import ExplanationBody
 from nomos._core.effects import HttpReply
 from nomos.errors import (
     AuthenticationError,
     Conflict,
     ControlPlaneError,
     InvalidRequest,
+    InvalidResponse,
     NotFound,
     PermissionDenied,
     RateLimited,
     ServerError,
-    Unintelligible,
 )
-from nomos.models import Command, Did, Line, Moment, Told, VerificationCode, WebAddress
+from nomos.models import Command, Did, Line, Moment, ResponseModel, VerificationCode, WebAddress
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -47,14 +47,14 @@ _UNKNOWN = {
 _CREDENTIAL = re.compile(r"nomos_\w{8,}|(?<=Bearer )\S+|[\w-]{16,}\.[\w-]{16,}\.[\w-]{16,}")
 
 
-class Reply(Told):
+class DecisionReply(ResponseModel):
     """Base of decisions."""
 
     receipt_id: Line
     server_time: Moment | None = None
 
 
-class Allowed(Reply):
+class Allowed(DecisionReply):
     """`chain` ends in a delegation to the agent's key; `resource` and `args` are canonical.
 
     `commands` is what a command prefix stood for, and empty for a command.
@@ -69,13 +69,13 @@ class Allowed(Reply):
     commands: tuple[Command, ...] = Field(default=(), max_length=MAX_COMMANDS)
 
 
-class Refusal(Reply):
+class Denial(DecisionReply):
     decision: Literal["deny"]
     reason: Line
     explanation: ExplanationBody = Field(default_factory=ExplanationBody)
 
 
-class Asked(Reply):
+class StepUp(DecisionReply):
     """A person must decide; `approval_url` is where."""
 
     decision: Literal["requires_step_up"]
@@ -86,12 +86,12 @@ class Asked(Reply):
     explanation: ExplanationBody = Field(default_factory=ExplanationBody)
 
 
-_DECISION: TypeAdapter[Allowed | Refusal | Asked] = TypeAdapter(
-    Annotated[Allowed | Refusal | Asked, Field(discriminator="decision")]
+_DECISION: TypeAdapter[Allowed | Denial | StepUp] = TypeAdapter(
+    Annotated[Allowed | Denial | StepUp, Field(discriminator="decision")]
 )
 
 
-def decision(reply: HttpReply) -> Allowed | Refusal | Asked:
+def decision(reply: HttpReply) -> Allowed | Denial | StepUp:
     """Read the answer to `POST /v1/authorize`; raises a `ControlPlaneError` for any other."""
     if reply.status != 200:
         raise_error(reply)
@@ -101,15 +101,16 @@ def decision(reply: HttpReply) -> Allowed | Refusal | Asked:
     except ValidationError as error:
         # A refusal that we cannot read is no outage: `failure_mode="open"` must not pass it by.
         refused = isinstance(body, dict) and body.get("decision") in ("deny", "requires_step_up")
-        kind = ControlPlaneError if refused else Unintelligible
+        kind = ControlPlaneError if refused else InvalidResponse
         raise kind(
-            f"the control plane's answer is not a decision ({_wrong(error)}); nothing was allowed",
+            f"the control plane's answer is not a decision ({_invalid(error)}); "
+            "nothing was allowed",
             status=reply.status,
             request_id=request_id(reply),
         ) from None
 
 
-def told(reply: HttpReply, kind: type[M], *, what: str) -> M:
+def parse(reply: HttpReply, kind: type[M], *, what: str) -> M:
     """Read any other answer as a `kind`; raises a `ControlPlaneError` for what is not `what`."""
     if reply.status != 200:
         raise_error(reply)
@@ -117,20 +118,20 @@ def told(reply: HttpReply, kind: type[M], *, what: str) -> M:
     try:
         return kind.model_validate(body)
     except ValidationError as error:
-        raise Unintelligible(
-            f"the control plane's answer is not {what} ({_wrong(error)})",
+        raise InvalidResponse(
+            f"the control plane's answer is not {what} ({_invalid(error)})",
             status=reply.status,
             request_id=request_id(reply),
         ) from None
 
 
-def about(asked: str, told: str) -> None:
+def check_id(asked: str, told: str) -> None:
     """Raise unless the answer is about what was asked: proxies and caches mix things up."""
     if told != asked:
-        raise Unintelligible(f"the control plane was asked about {asked} and answered another")
+        raise InvalidResponse(f"the control plane was asked about {asked} and answered another")
 
 
-def _wrong(error: ValidationError) -> str:
+def _invalid(error: ValidationError) -> str:
     return "; ".join(
         f"{'.'.join(str(part) for part in problem['loc']) or 'reply'}: {problem['msg']}"
         for problem in error.errors(include_url=False, include_input=False)[:3]
@@ -164,13 +165,13 @@ def raise_error(reply: HttpReply) -> NoReturn:
         case status if status >= 500:
             raise ServerError(sentence, **facts)
         case status if 300 <= status < 400:
-            raise Unintelligible(
+            raise InvalidResponse(
                 f"the control plane answered with a redirect (HTTP {status}), which is not "
                 "followed: set control_plane_url to where it really is",
                 **facts,
             )
         case status if status < 300:
-            raise Unintelligible(f"the control plane answered HTTP {status}, not 200", **facts)
+            raise InvalidResponse(f"the control plane answered HTTP {status}, not 200", **facts)
     raise ControlPlaneError(sentence, **facts)
 
 
@@ -207,7 +208,7 @@ def _json(reply: HttpReply) -> Any:
         return json.loads(reply.body, object_pairs_hook=_members)
     except (ValueError, RecursionError):
         kind = _sentence(reply.headers.get("content-type")) or "no content type"
-        raise Unintelligible(
+        raise InvalidResponse(
             f"the control plane answered with {kind} where JSON was expected; "
             "is control_plane_url really a control plane?",
             status=reply.status,

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nomos._core.effects import Claim, Send
+from nomos._core.effects import Reserve, Send
 from nomos.constraints import listed
 from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.models import MAX_ARGS_BYTES, MAX_PURPOSE, MAX_TTL_SECONDS, Chain, Question
@@ -119,13 +119,13 @@ def authorize(
     }
     body |= {name: value for name, value in optional.items() if value is not None}
     headers = JSON_HEADERS | {"idempotency-key": idempotency_key}
-    claim = None if parent is None else Claim(parent, question.command, _called(question))
+    claim = None if parent is None else Reserve(parent, question.command, _called(question))
     return Send("POST", "/v1/authorize", headers, encode(body), claim=claim)
 
 
 def get(path: str, *, patience: float = 0.0) -> Send:
     """Build a question without a body; `patience` as in `Send`."""
-    return Send("GET", path, {"accept": "application/json"}, patience=patience)
+    return Send("GET", path, {"accept": "application/json"}, extra_timeout=patience)
 
 
 def post(path: str, body: Mapping[str, Any]) -> Send:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nomos._core.tokens import peek
-from nomos.errors import MalformedChain, Unintelligible
+from nomos._core.tokens import decode_unverified
+from nomos.errors import InvalidResponse, MalformedChain
 from nomos.models import Capability, Chain
 
 
@@ -27,12 +27,12 @@ def covers(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> bool:
     """
     return all(
         name in inner
-        and (beneath(inner[name], value) if name == "path" else same(inner[name], value))
+        and (is_prefix(inner[name], value) if name == "path" else same(inner[name], value))
         for name, value in outer.items()
     )
 
 
-def reach(chain: Sequence[str]) -> Capability:
+def effective_capability(chain: Sequence[str]) -> Capability:
     """Return what a chain says that it is for: its last command, constraint, and all statements.
 
     Raises `MalformedChain` for a text that is not made of delegations.
@@ -61,7 +61,9 @@ def permits(held: Capability, command: str, resource: Mapping[str, Any]) -> bool
 
 def covering(chains: Sequence[Chain], command: str, resource: Mapping[str, Any]) -> Chain | None:
     """Return the first chain that is for `command` on `resource`, or None."""
-    return next((chain for chain in chains if permits(reach(chain), command, resource)), None)
+    return next(
+        (chain for chain in chains if permits(effective_capability(chain), command, resource)), None
+    )
 
 
 def payloads(chain: Sequence[str]) -> list[dict[str, Any]]:
@@ -71,15 +73,15 @@ def payloads(chain: Sequence[str]) -> list[dict[str, Any]]:
     found = []
     for hop, link in enumerate(chain):
         try:
-            found.append(peek(link))
-        except Unintelligible as error:
+            found.append(decode_unverified(link))
+        except InvalidResponse as error:
             raise MalformedChain(
                 f"link {hop} of the chain is not a delegation", code="malformed_ucan", hop=hop
             ) from error
     return found
 
 
-def holder(chain: Sequence[str]) -> str:
+def chain_audience(chain: Sequence[str]) -> str:
     """Return the key that a chain says it is for: the audience of its last link."""
     return str(payloads(chain)[-1].get("aud"))
 
@@ -106,7 +108,7 @@ def _names_command(statement: object) -> bool:
     return False
 
 
-def beneath(path: object, ancestor: object) -> bool:
+def is_prefix(path: object, ancestor: object) -> bool:
     """Whether a path is `ancestor` or lies within it, by whole segments."""
     inner, outer = _segments(path), _segments(ancestor)
     return inner is not None and outer is not None and inner[: len(outer)] == outer

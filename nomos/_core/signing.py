@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from nomos._core.effects import Flow, Sign, perform
-from nomos._wire import Answer, Invocation, Invoke, Refused, Request, Signed
+from nomos._protocol import Answer, Invocation, Invoke, Refused, Request, Signed
 from nomos.errors import SignerError
 from nomos.models import Chain, Did
 
@@ -25,7 +25,7 @@ _DID: Final[TypeAdapter[str]] = TypeAdapter(Did)
 
 
 @dataclass(frozen=True)
-class Act:
+class InvocationSpec:
     """One use of a chain at a service: `args` are the call's, its `resource` among them."""
 
     agent: str
@@ -36,7 +36,7 @@ class Act:
     args: Mapping[str, Any]
 
 
-def signed(act: Act, *, now: int, until: int, nonce: str) -> Flow[str]:
+def sign_invocation(act: InvocationSpec, *, now: int, until: int, nonce: str) -> Flow[str]:
     """Sign one use of authority, from a minute ago `until` it ends."""
     issued = max(now - BACKDATED, 0)
     payload = Invocation(

@@ -8,7 +8,7 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from nomos._io.signer import Signer
-from nomos._wire import (
+from nomos._protocol import (
     Answer,
     Checkpoint,
     CheckpointVerified,
@@ -18,7 +18,7 @@ from nomos._wire import (
 )
 
 
-class Asks(Protocol):
+class CheckpointSigner(Protocol):
     """The signing binary, for a task: `nomos._io.signer.AsyncSigner`."""
 
     async def ask(self, request: Request) -> Answer | Refused: ...
@@ -34,7 +34,9 @@ def checking(signer: Signer) -> Callable[[str, Sequence[str]], Checkpoint | Refu
     return check
 
 
-def checking_async(signer: Asks) -> Callable[[str, Sequence[str]], Awaitable[Checkpoint | Refused]]:
+def checking_async(
+    signer: CheckpointSigner,
+) -> Callable[[str, Sequence[str]], Awaitable[Checkpoint | Refused]]:
     """`checking`, for an event loop."""
 
     async def check(token: str, issuers: Sequence[str]) -> Checkpoint | Refused:

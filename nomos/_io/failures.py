@@ -64,7 +64,7 @@ def unreachable(
     doubt = ""
     if sent and send.method != "GET":
         doubt = " The request was sent, so it may have been acted on."
-    message = endpoint.trouble() or (
+    message = endpoint.failure_reason() or (
         f"the control plane at {endpoint.url}{through} {what}. "
         f"Is it running, and is control_plane_url right?{doubt}"
     )

@@ -18,9 +18,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from nomos._core.carrier import KEY_FD, KEY_FILE, KEY_HANDOVER
+from nomos._core.parent_env import KEY_FD, KEY_FILE, KEY_HANDOVER
 from nomos._io.keyfile import SEED, THEN_REPLACE, read_key_file
-from nomos._io.private import AGAIN, content, inherited, leave, opened, refused
+from nomos._io.private_files import (
+    AGAIN,
+    content,
+    open_inherited,
+    open_private,
+    unsafe_file,
+    write_private,
+)
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
 
@@ -56,15 +63,15 @@ def _once(variable: str, value: str) -> Secret:
             _read[variable, value] = _READERS[variable](value)
         known = _read[variable, value]
     if known is None:
-        raise refused(variable, value, f"was read, and held no key of 64 hex digits. {AGAIN}")
+        raise unsafe_file(variable, value, f"was read, and held no key of 64 hex digits. {AGAIN}")
     # A guard wipes its own when it is closed; another guard of this process may come later.
     return known.copy()
 
 
 def _from_descriptor(value: str) -> Secret | None:
-    descriptor, found = inherited(value, setting=KEY_FD)
+    descriptor, found = open_inherited(value, setting=KEY_FD)
     if not stat.S_ISFIFO(found.st_mode):
-        raise refused(KEY_FD, value, f"is not a pipe from its parent. {AGAIN}")
+        raise unsafe_file(KEY_FD, value, f"is not a pipe from its parent. {AGAIN}")
     try:
         return _seed(_drained(descriptor))
     finally:
@@ -88,15 +95,15 @@ def _drained(pipe: int) -> bytes:
 
 
 def _from_file(value: str) -> Secret | None:
-    with opened(value, setting=KEY_HANDOVER, then=THEN_REPLACE) as descriptor:
+    with open_private(value, setting=KEY_HANDOVER, then=THEN_REPLACE) as descriptor:
         try:
             # Whoever removes it is its one reader; another one that has it open finds it gone.
             Path(value).unlink()
         except OSError as error:
             why = f"cannot be taken for this process alone: {error.strerror}"
-            raise refused(KEY_HANDOVER, value, why) from error
+            raise unsafe_file(KEY_HANDOVER, value, why) from error
         text = content(descriptor, MAX_KEY)
-    leave(Path(value).parent)
+    write_private(Path(value).parent)
     return _seed(text)
 
 

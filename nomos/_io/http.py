@@ -2,9 +2,9 @@
 
 Both clients turn whatever goes wrong on the way into `Unreachable`, bound the time and the
 size of an answer, follow no redirect, and add the API key last, so that no flow ever holds it.
-A reply has to name its request (`nomos._core.echo`); one that does not ends all connections, and
-one that is followed by more bytes ends its own. A client belongs to the process that made it:
-after `fork()` the child makes its own.
+A reply has to name its request (`nomos._core.reply_identity`); one that does not ends all
+connections, and one that is followed by more bytes ends its own. A client belongs to the process
+that made it: after `fork()` the child makes its own.
 
 Nothing of the environment is left to httpx: `proxies` says which proxy is on the way, `tls` whom
 TLS trusts, `urls` what may be called at all.
@@ -30,10 +30,13 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from nomos._core import echo
+from nomos._core import reply_identity
 from nomos._core.effects import HttpReply, Send
-from nomos._io import leftover
-from nomos._io.bodies import (
+from nomos._io import excess_bytes
+from nomos._io.deadline import Deadline
+from nomos._io.failures import failures, unreachable
+from nomos._io.proxies import proxy_for
+from nomos._io.reply_body import (
     apieces,
     bound,
     bound_announced,
@@ -42,9 +45,6 @@ from nomos._io.bodies import (
     pieces,
     read,
 )
-from nomos._io.deadline import Deadline
-from nomos._io.failures import failures, unreachable
-from nomos._io.proxies import proxy_for
 from nomos._io.urls import checked_url
 from nomos.models import Secret
 
@@ -53,11 +53,11 @@ if TYPE_CHECKING:
 
     from nomos._io.network import Stream
 
-AT_ONCE: Final = 16
+MAX_REQUESTS: Final = 16
 """Requests that one client has under way. httpx's connection pool looks at every connection for
 every request, so fifty at once cost twice the processor time of sixteen and are no faster."""
 
-HELD_AT_ONCE: Final = 64
+MAX_LONG_POLLS: Final = 64
 """Requests beside those that the server holds open: who waits for a person holds nobody up."""
 
 LEAST_PIECE: Final = 1024
@@ -85,16 +85,21 @@ class Endpoint:
         self.proxy = proxy_for(self.url, os.environ)
         self.api_key = api_key
         self.timeout = timeout
-        self.trouble: Callable[[], str | None] = lambda: None
+        self.failure_reason: Callable[[], str | None] = lambda: None
 
     def headers(self, send: Send, call_id: str) -> dict[str, str]:
         own = {"authorization": f"Bearer {self.api_key.reveal()}"} if self.api_key else {}
         # A compressed answer could grow past its bound while it is being read.
-        return {**send.headers, "accept-encoding": "identity", echo.HEADER: call_id, **own}
+        return {
+            **send.headers,
+            "accept-encoding": "identity",
+            reply_identity.HEADER: call_id,
+            **own,
+        }
 
     def limit(self, send: Send, deadline: Deadline | None) -> float:
         """Seconds for one request, its wait for a turn included."""
-        usual = self.timeout + send.patience
+        usual = self.timeout + send.extra_timeout
         within = usual if send.within is None else min(usual, send.within)
         return within if deadline is None else min(within, deadline.left())
 
@@ -130,9 +135,9 @@ class Http:
                     body += chunk
                     bound(body)
                 reply = read(response.status_code, response.headers, body)
-                if leftover.after(response) == "unknown":
+                if excess_bytes.state_after(response) == "unknown":
                     self._give_up(held)
-                echo.check(reply, call_id)
+                reply_identity.check(reply, call_id)
         except failures() as error:
             raise unreachable(self._endpoint, error, send, whole) from error
         return reply
@@ -166,11 +171,11 @@ class Http:
                         bound(body)
                 reply = read(response.status_code, response.headers, body)
                 if reply.status != 200:
-                    echo.check(reply, call_id)
+                    reply_identity.check(reply, call_id)
                     yield reply, iter(())
                 else:
-                    yield reply, echo.check_lines(self._steady(response), call_id)
-                if leftover.after(response) == "unknown":
+                    yield reply, reply_identity.check_lines(self._steady(response), call_id)
+                if excess_bytes.state_after(response) == "unknown":
                     self._give_up(held)
         except failures() as error:
             raise unreachable(self._endpoint, error, send, own) from error
@@ -193,7 +198,7 @@ class Http:
             held = self._own()
         try:
             yield held
-        except echo.AnotherReply:
+        except reply_identity.ReplyMismatch:
             self._give_up(held)
             raise
         finally:
@@ -280,7 +285,7 @@ class AsyncHttp:
         try:
             with anyio.fail_after(own.left()):
                 held = await self._own()
-                async with held.held if send.patience else held.turn, held.using():
+                async with held.held if send.extra_timeout else held.turn, held.using():
                     return await self._exchange(held, send)
         except failures() as error:
             raise unreachable(self._endpoint, error, send, whole) from error
@@ -300,11 +305,11 @@ class AsyncHttp:
                 body += chunk
                 bound(body)
             reply = read(response.status_code, response.headers, body)
-            if leftover.after(response) == "unknown":
+            if excess_bytes.state_after(response) == "unknown":
                 held.given_up = True
         try:
-            echo.check(reply, call_id)
-        except echo.AnotherReply:
+            reply_identity.check(reply, call_id)
+        except reply_identity.ReplyMismatch:
             held.given_up = True
             raise
         return reply
@@ -357,8 +362,8 @@ class _LoopClient:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self.pid = os.getpid()
         self.client = client
-        self.turn = anyio.CapacityLimiter(AT_ONCE)
-        self.held = anyio.CapacityLimiter(HELD_AT_ONCE)
+        self.turn = anyio.CapacityLimiter(MAX_REQUESTS)
+        self.held = anyio.CapacityLimiter(MAX_LONG_POLLS)
         self.given_up = False
         """Whether none of its connections may be used for another request."""
         self._under_way = 0

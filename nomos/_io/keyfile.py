@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from nomos._io.sealed import VARIABLE, is_sealed, seal, unseal
+from nomos._io.key_encryption import VARIABLE, is_sealed, seal, unseal
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
 
@@ -41,7 +41,7 @@ def read_key_file(path: str | os.PathLike[str], *, setting: str) -> Secret:
 def read_private_line(path: Path, *, setting: str, missing: str = "") -> str:
     """Return the one line of a private file; white space around it is ignored.
 
-    A file that was sealed (`nomos._io.sealed`) is decrypted.
+    A file that was sealed (`nomos._io.key_encryption`) is decrypted.
 
     Private is what its owner alone can read, or a secret mounted for a container: mode 0440, or
     of root with mode 0640, and of a group of this process.
@@ -96,7 +96,7 @@ def _line(path: Path, *, setting: str, missing: str) -> str:
         what = f"{setting}={ascii(str(path))[1:-1]}: no file can have this name"
         raise ConfigurationError(what, setting=setting) from error
     try:
-        wrong = problem(os.fstat(descriptor), path, mounted=True)
+        wrong = read_error(os.fstat(descriptor), path, mounted=True)
         if wrong is not None:
             raise ConfigurationError(f"{setting}={path} {wrong}", setting=setting)
         return os.read(descriptor, MAX_FILE).decode("ascii", "replace").strip()
@@ -104,7 +104,7 @@ def _line(path: Path, *, setting: str, missing: str) -> str:
         os.close(descriptor)
 
 
-def problem(
+def read_error(
     found: os.stat_result, path: Path | str, *, then: str = THEN_REPLACE, mounted: bool = False
 ) -> str | None:
     """Why a file may not hold a secret, if it may not; `then` is what to do beside `chmod`.

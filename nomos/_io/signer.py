@@ -25,10 +25,10 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from nomos._io.locate import find_binary
+from nomos._io.binary_location import find_binary
 from nomos._io.process import Message, Process, Waiter
-from nomos._io.surroundings import ended_early
-from nomos._wire import (
+from nomos._io.signer_sandbox import ended_early
+from nomos._protocol import (
     MAX_LINE,
     PROTOCOL,
     Answer,
@@ -41,7 +41,7 @@ from nomos._wire import (
     Refused,
     Request,
 )
-from nomos.errors import ProtocolMismatch, SignerDied, SignerError
+from nomos.errors import ProtocolMismatch, SignerCrashed, SignerError
 from nomos.models import Secret
 
 DEADLINE: Final = 10.0
@@ -52,7 +52,7 @@ SILENT: Final = 0.9
 do for more than that, may be as long as the deadline."""
 
 
-class Link:
+class SignerConnection:
     """The connection to one binary path: the process, the keys it must hold, how often it died."""
 
     def __init__(self, path: Path, *, deadline: float = DEADLINE) -> None:
@@ -183,7 +183,7 @@ class Link:
         if not process.exchange(*self.line(Hello()), waiter, max(0.0, end - began)):
             process.kill()
             spent = round(time.monotonic() - began, 1)
-            raise SignerDied(f"{self.path} did not answer within {spent:g} s of starting")
+            raise SignerCrashed(f"{self.path} did not answer within {spent:g} s of starting")
         process.started()
         if not waiter.lines:
             raise ended_early(self.path, process.exit_status)
@@ -239,7 +239,7 @@ class TaskWaiter(Waiter):
 class Signer:
     """The binary for threads. `ask` raises `SignerError`; a refusal is an answer."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: SignerConnection) -> None:
         self.link = link
 
     def ask(self, request: Request, seconds: float | None = None) -> Answer | Refused:
@@ -257,7 +257,7 @@ class Signer:
         sent = time.monotonic()
         try:
             in_time = process.exchange(ident, line, waiter, max(0.0, end - sent))
-        except SignerDied:
+        except SignerCrashed:
             return None
         if not in_time:
             raise _overdue(self.link, process, ident, sent)
@@ -267,7 +267,7 @@ class Signer:
 class AsyncSigner:
     """The binary for tasks, under asyncio and trio; it never blocks the loop."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: SignerConnection) -> None:
         self.link = link
 
     async def ask(self, request: Request, seconds: float | None = None) -> Answer | Refused:
@@ -288,7 +288,7 @@ class AsyncSigner:
         sent = time.monotonic()
         try:
             process.submit(ident, line, waiter.done)
-        except SignerDied:
+        except SignerCrashed:
             return None
         try:
             with anyio.move_on_after(max(0.0, end - sent)) as scope:
@@ -300,7 +300,7 @@ class AsyncSigner:
         return self.link.finish(request, waiter.lines) if waiter.lines else None
 
 
-async def _in_thread(link: Link, end: float) -> Process:
+async def _in_thread(link: SignerConnection, end: float) -> Process:
     try:
         with anyio.move_on_after(max(0.0, end - time.monotonic())):
             return await anyio.to_thread.run_sync(link.start, end, abandon_on_cancel=True)
@@ -312,17 +312,19 @@ async def _in_thread(link: Link, end: float) -> Process:
         ) from error
 
 
-def shared(path: Path | None = None) -> Link:
+def shared(path: Path | None = None) -> SignerConnection:
     """Return this Python process's link to the binary at `path`, or to the bundled one."""
     where = find_binary() if path is None else path
     with _sharing:
         link = _shared.get(where)
         if link is None:
-            link = _shared[where] = Link(where)
+            link = _shared[where] = SignerConnection(where)
         return link
 
 
-def _again(link: Link, request: Request, answer: Answer | Refused, *, last: bool) -> bool:
+def _again(
+    link: SignerConnection, request: Request, answer: Answer | Refused, *, last: bool
+) -> bool:
     """Whether a new binary missed a key that was loaded while it started; if so, load it."""
     key = getattr(request, "key", None)
     if last or not isinstance(answer, Refused) or answer.code != "unknown_key" or key is None:
@@ -334,24 +336,24 @@ def _again(link: Link, request: Request, answer: Answer | Refused, *, last: bool
     return True
 
 
-def _died(link: Link) -> SignerDied:
-    return SignerDied(f"the signing binary {link.path} ended twice before it answered")
+def _died(link: SignerConnection) -> SignerCrashed:
+    return SignerCrashed(f"the signing binary {link.path} ended twice before it answered")
 
 
-def _not_started(link: Link) -> SignerDied:
-    return SignerDied(
+def _not_started(link: SignerConnection) -> SignerCrashed:
+    return SignerCrashed(
         f"the signing binary {link.path} was not ready in the time that was left: the machine may "
         "be busy; a longer timeout= gives it more"
     )
 
 
-def _end(link: Link, seconds: float | None) -> float:
+def _end(link: SignerConnection, seconds: float | None) -> float:
     """The moment by which an answer must be there."""
     left = link.deadline if seconds is None else min(link.deadline, seconds)
     return time.monotonic() + left
 
 
-def _overdue(link: Link, process: Process, ident: int, sent: float) -> SignerDied:
+def _overdue(link: SignerConnection, process: Process, ident: int, sent: float) -> SignerCrashed:
     """Give up on one request, and on the binary only if it answers nobody any more.
 
     A caller with little time says nothing about the binary: it is ended when it has been silent
@@ -363,10 +365,10 @@ def _overdue(link: Link, process: Process, ident: int, sent: float) -> SignerDie
     if link.silent_since is None or process.heard_at > link.silent_since:
         link.silent_since = sent
     if now - max(link.silent_since, process.heard_at) < SILENT * link.deadline:
-        return SignerDied(f"the signing binary gave no answer within {spent} s: it is busy")
+        return SignerCrashed(f"the signing binary gave no answer within {spent} s: it is busy")
     link.silent_since = None
     process.kill()
-    return SignerDied(
+    return SignerCrashed(
         f"the signing binary gave no answer within {spent} s and was ended; "
         "the next request starts a new one"
     )
@@ -385,8 +387,8 @@ def _at_exit() -> None:
         link.wipe()
 
 
-_links: weakref.WeakSet[Link] = weakref.WeakSet()
-_shared: dict[Path, Link] = {}
+_links: weakref.WeakSet[SignerConnection] = weakref.WeakSet()
+_shared: dict[Path, SignerConnection] = {}
 _sharing = threading.Lock()
 os.register_at_fork(after_in_child=_after_fork_in_child)
 atexit.register(_at_exit)

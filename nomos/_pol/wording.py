@@ -14,7 +14,7 @@ from typing import Any, Final
 from nomos._pol.checks import Statement
 from nomos._pol.patterns import read_under, read_url
 from nomos._pol.selectors import Step, first_each, known, optional, strict, written
-from nomos.unseen import unseen
+from nomos.invisible_text import is_invisible
 
 _OPERATORS: Final = {
     "==": "is",
@@ -162,7 +162,9 @@ def _value(value: Any) -> str:
 
 def _safe(text: str) -> str:
     """The text with what a reader could miss, or take for a quote, spelled out."""
-    return "".join(json.dumps(one)[1:-1] if unseen(one) or _is_quote(one) else one for one in text)
+    return "".join(
+        json.dumps(one)[1:-1] if is_invisible(one) or _is_quote(one) else one for one in text
+    )
 
 
 def _is_quote(letter: str) -> bool:

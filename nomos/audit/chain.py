@@ -31,7 +31,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Link:
+class ChainedRow:
     """One row in its place: its number, its canonical text, the hash of that text."""
 
     seq: int
@@ -44,14 +44,14 @@ class Link:
         return Head(self.seq, self.hash)
 
 
-def link(content: Mapping[str, Any], tenant: str, after: Head) -> Link:
+def chained(content: Mapping[str, Any], tenant: str, after: Head) -> ChainedRow:
     """Put `content` into a tenant's log after its last row."""
     seq = after.seq + 1
     row = {**content, "v": VERSION, "tenant": tenant, "seq": seq, "prev_hash": after.hash}
     return sealed(row, seq)
 
 
-def sealed(row: Mapping[str, Any], seq: int) -> Link:
+def sealed(row: Mapping[str, Any], seq: int) -> ChainedRow:
     """Return a whole row, `prev_hash` and all, with its text and hash."""
     text = canonical(dict(row))
-    return Link(seq, hashlib.sha256(text).hexdigest(), text.decode())
+    return ChainedRow(seq, hashlib.sha256(text).hexdigest(), text.decode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
-from nomos._wire import Checkpoint, Refused
+from nomos._protocol import Checkpoint, Refused
 from nomos.audit.chain import Head, Log
 
 Check = Callable[[str, Sequence[str]], Checkpoint | Refused]

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from nomos.audit.canonical import canonical
-from nomos.audit.chain import Head, Link, sealed
+from nomos.audit.chain import ChainedRow, Head, sealed
 from nomos.audit.check import MAX_TOKEN
 
 FORMAT: Final = 1
@@ -31,7 +31,7 @@ MAX_LINE: Final = 1024 * 1024
 _MAX_TEXT: Final = 256
 
 
-class Malformed(ValueError):
+class MalformedLine(ValueError):
     """A line is not one of an export; the message says why."""
 
 
@@ -51,7 +51,7 @@ class Header:
 
 
 @dataclass(frozen=True)
-class Placed:
+class NumberedLine:
     """A row as the file has it: `hash` is what is written there, `head` what is computed."""
 
     row: Mapping[str, Any]
@@ -95,10 +95,10 @@ class End:
     last: int
 
 
-Line = Header | Placed | Damaged | Token | End
+Line = Header | NumberedLine | Damaged | Token | End
 
 
-class Writer:
+class ExportWriter:
     """Makes the lines of one export, and the hash of what it has made so far."""
 
     def __init__(self) -> None:
@@ -114,7 +114,7 @@ class Writer:
     def header(self, header: Header) -> bytes:
         return self._made(header.line())
 
-    def row(self, link: Link) -> bytes:
+    def row(self, link: ChainedRow) -> bytes:
         """The next row; its text is canonical already."""
         self._head, self._rows = link.head, self._rows + 1
         return self._made(f'{{"hash":"{link.hash}","row":{link.text},"type":"row"}}\n'.encode())
@@ -144,17 +144,17 @@ def read_lines(readline: Callable[[int], bytes]) -> Iterator[bytes]:
 def read(line: bytes) -> Line:
     """Read one line. Raises Malformed for what no export has in it."""
     if len(line) > MAX_LINE:
-        raise Malformed(f"the line is longer than {MAX_LINE} bytes")
+        raise MalformedLine(f"the line is longer than {MAX_LINE} bytes")
     try:
         # Twice the same member, or a number in another form, is read by others as something else.
         value = json.loads(line)
         plain = canonical(value) == line.removesuffix(b"\n")
     except (ValueError, RecursionError):
-        raise Malformed("the line is not JSON") from None
+        raise MalformedLine("the line is not JSON") from None
     if not plain:
-        raise Malformed("the line is JSON, but not in canonical form")
+        raise MalformedLine("the line is JSON, but not in canonical form")
     if not isinstance(value, dict):
-        raise Malformed("the line is not an object")
+        raise MalformedLine("the line is not an object")
     match value.get("type"):
         case "row":
             return _row(value)
@@ -166,24 +166,24 @@ def read(line: bytes) -> Line:
             return _header(value)
         case "end":
             return _end(value)
-    raise Malformed("the line is neither row nor checkpoint, header nor end")
+    raise MalformedLine("the line is neither row nor checkpoint, header nor end")
 
 
-def _row(value: dict[str, Any]) -> Placed:
+def _row(value: dict[str, Any]) -> NumberedLine:
     _only(value, "type", "row", "hash")
     row = value["row"]
     if not isinstance(row, dict) or not _is_text(value["hash"]):
-        raise Malformed("the line holds no row with its hash")
+        raise MalformedLine("the line holds no row with its hash")
     seq = row.get("seq")
     if type(seq) is not int or seq < 1:
-        raise Malformed("the row has no number")
-    return Placed(row, value["hash"], sealed(row, seq).head)
+        raise MalformedLine("the row has no number")
+    return NumberedLine(row, value["hash"], sealed(row, seq).head)
 
 
 def _damaged(value: dict[str, Any]) -> Damaged:
     _only(value, "type", "seq", "hash")
     if type(value["seq"]) is not int or value["seq"] < 1 or not _is_text(value["hash"]):
-        raise Malformed("the line names no damaged row")
+        raise MalformedLine("the line names no damaged row")
     return Damaged(value["seq"], value["hash"])
 
 
@@ -191,19 +191,19 @@ def _token(value: dict[str, Any]) -> Token:
     _only(value, "type", "token")
     token = value["token"]
     if not isinstance(token, str) or len(token) > MAX_TOKEN:
-        raise Malformed("the line holds no checkpoint")
+        raise MalformedLine("the line holds no checkpoint")
     return Token(token)
 
 
 def _header(value: dict[str, Any]) -> Header:
     if value.get("v") != FORMAT:
-        raise Malformed(f"the file is not of format {FORMAT}: a newer nomos may read it")
+        raise MalformedLine(f"the file is not of format {FORMAT}: a newer nomos may read it")
     _only(value, "type", "v", "tenant", "issuer", "keys", "first", "at")
     tenant, issuer, keys, at = (value[name] for name in ("tenant", "issuer", "keys", "at"))
     if not all(map(_is_text, (tenant, issuer, at))) or not isinstance(keys, list):
-        raise Malformed("the header does not say whose log this is")
+        raise MalformedLine("the header does not say whose log this is")
     if value["first"] != 1:
-        raise Malformed("the file does not begin with row 1")
+        raise MalformedLine("the file does not begin with row 1")
     return Header(tenant, issuer, keys, at)
 
 
@@ -211,13 +211,15 @@ def _end(value: dict[str, Any]) -> End:
     _only(value, "type", "rows", "last")
     rows, last = value["rows"], value["last"]
     if type(rows) is not int or type(last) is not int:
-        raise Malformed("the end does not say how many rows there are")
+        raise MalformedLine("the end does not say how many rows there are")
     return End(rows, last)
 
 
 def _only(value: dict[str, Any], *names: str) -> None:
     if value.keys() != set(names):
-        raise Malformed(f"a {value['type']} has the members {', '.join(names)}, and this has not")
+        raise MalformedLine(
+            f"a {value['type']} has the members {', '.join(names)}, and this has not"
+        )
 
 
 def _is_text(value: object) -> bool:

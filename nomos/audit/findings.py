@@ -44,7 +44,7 @@ MAX_WARNINGS: Final = 10
 
 
 @dataclass(frozen=True)
-class Finding:
+class AuditFinding:
     """The first thing that is wrong: how, where in the file, and with which rows.
 
     `first` and `last` are the same row when the row is known for certain; they are the ends of
@@ -74,7 +74,7 @@ class Report:
     tenant: str | None = None
     signer: str | None = None
     pinned: int | None = None
-    finding: Finding | None = None
+    finding: AuditFinding | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -106,17 +106,17 @@ class Report:
         return said
 
 
-class Over(Exception):
+class VerificationStopped(Exception):
     """A verification has come to its end; `finding` says what is wrong, if anything is."""
 
-    def __init__(self, state: State, message: str, finding: Finding | None = None) -> None:
+    def __init__(self, state: State, message: str, finding: AuditFinding | None = None) -> None:
         super().__init__(message)
         self.state: State = state
         self.message = message
         self.finding = finding
 
 
-def wrong(kind: Kind, message: str, line: int, *rows: int) -> Over:
+def wrong(kind: Kind, message: str, line: int, *rows: int) -> VerificationStopped:
     """The end that a finding is: about one row, the rows from one to another, or none."""
     first, last = (rows[0], rows[-1]) if rows else (None, None)
-    return Over("wrong", message, Finding(kind, message, line, first, last))
+    return VerificationStopped("wrong", message, AuditFinding(kind, message, line, first, last))

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from nomos._wire import Checkpoint, Refused
+from nomos._protocol import Checkpoint, Refused
 from nomos.audit.chain import Head, sealed
 from nomos.audit.check import MAX_TOKEN, Check, misplaced
 
@@ -26,7 +26,7 @@ MAX_KEYS: Final = 1024
 AsyncCheck = Callable[[str, Sequence[str]], Awaitable[Checkpoint | Refused]]
 """`Check`, awaited."""
 
-Walk = Generator[tuple[str, list[str]], Checkpoint | Refused, "Keys"]
+Walk = Generator[tuple[str, list[str]], Checkpoint | Refused, "IssuerKeyLog"]
 """Asks about one checkpoint after another: its text, and who must have signed it."""
 
 
@@ -39,14 +39,14 @@ class UnknownIssuer(BrokenKeys):
 
 
 @dataclass(frozen=True)
-class Keys:
+class IssuerKeyLog:
     """The DIDs of an issuer, oldest first: the known one with its successors, and those before."""
 
     trusted: tuple[str, ...]
     earlier: tuple[str, ...] = ()
 
 
-def trusted(entries: object, tenant: str, known: str, check: Check) -> Keys:
+def trusted(entries: object, tenant: str, known: str, check: Check) -> IssuerKeyLog:
     """Follow a key log from the key that is known to the one that signs now.
 
     An entry is `{"row", "hash", "checkpoint"}`. Without any, the known key is the only one.
@@ -58,11 +58,13 @@ def trusted(entries: object, tenant: str, known: str, check: Check) -> Keys:
         while True:
             question = walk.send(check(*question))
     except StopIteration as end:
-        found: Keys = end.value
+        found: IssuerKeyLog = end.value
         return found
 
 
-async def trusted_async(entries: object, tenant: str, known: str, check: AsyncCheck) -> Keys:
+async def trusted_async(
+    entries: object, tenant: str, known: str, check: AsyncCheck
+) -> IssuerKeyLog:
     """`trusted`, for an event loop."""
     walk = _walk(entries, tenant, known)
     try:
@@ -70,7 +72,7 @@ async def trusted_async(entries: object, tenant: str, known: str, check: AsyncCh
         while True:
             question = walk.send(await check(*question))
     except StopIteration as end:
-        found: Keys = end.value
+        found: IssuerKeyLog = end.value
         return found
 
 
@@ -78,7 +80,7 @@ def _walk(entries: object, tenant: str, known: str) -> Walk:
     if not isinstance(entries, list) or len(entries) > MAX_KEYS:
         raise BrokenKeys(f"the key log is not a list of at most {MAX_KEYS} rows")
     if not entries:
-        return Keys((known,))
+        return IssuerKeyLog((known,))
     dids: list[str] = []
     head = Head()
     for number, entry in enumerate(entries, 1):
@@ -96,7 +98,7 @@ def _walk(entries: object, tenant: str, known: str) -> Walk:
             f"and {known} is none of them"
         )
     at = dids.index(known)
-    return Keys(tuple(dids[at:]), tuple(dids[:at]))
+    return IssuerKeyLog(tuple(dids[at:]), tuple(dids[:at]))
 
 
 def _refuse_unsigned(said: Checkpoint | Refused, signer: str, tenant: str, head: Head) -> None:

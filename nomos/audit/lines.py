@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from nomos.audit.export import Line, Malformed, Placed, read
+from nomos.audit.export import Line, MalformedLine, NumberedLine, read
 
 
 class Lines:
@@ -19,17 +19,17 @@ class Lines:
         self.number = 0
 
     @property
-    def over(self) -> bool:
+    def at_end(self) -> bool:
         """Whether there is no line after the one at hand."""
         return not self._next
 
     @property
-    def half(self) -> bool:
+    def truncated(self) -> bool:
         """Whether the line at hand ends where the file does, without a newline."""
-        return self.over and not self._line.endswith(b"\n")
+        return self.at_end and not self._line.endswith(b"\n")
 
     @property
-    def before(self) -> str:
+    def prefix_sha256(self) -> str:
         """The sha256 of everything before the line at hand."""
         return self._digest.hexdigest()
 
@@ -44,13 +44,13 @@ class Lines:
         """The line after the one at hand, as far as it can be read; it stays where it is."""
         return _readable(self._next)
 
-    def find_row(self, seq: int) -> Placed | None:
+    def find_row(self, seq: int) -> NumberedLine | None:
         """The row of a number, if it comes later; reads on to it, so this ends a verification."""
-        while not self.over:
+        while not self.at_end:
             self._line, self._next = self._next, next(self._raw, b"")
             self.number += 1
             line = _readable(self._line)
-            if isinstance(line, Placed) and line.seq == seq:
+            if isinstance(line, NumberedLine) and line.seq == seq:
                 return line
         return None
 
@@ -58,5 +58,5 @@ class Lines:
 def _readable(raw: bytes) -> Line | None:
     try:
         return read(raw)
-    except Malformed:
+    except MalformedLine:
         return None

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from typing import Final, NoReturn
 
-from nomos._wire import Checkpoint, Refused
+from nomos._protocol import Checkpoint, Refused
 from nomos.audit.chain import VERSION, Head, Log
 from nomos.audit.check import Check
-from nomos.audit.clocks import Clocks
-from nomos.audit.export import Placed, Token
-from nomos.audit.findings import Kind, Over, wrong
-from nomos.audit.folded import Folded
-from nomos.audit.keys import Keys
+from nomos.audit.counted_refusals import CountedRefusals
+from nomos.audit.export import NumberedLine, Token
+from nomos.audit.findings import Kind, VerificationStopped, wrong
+from nomos.audit.keys import IssuerKeyLog
 from nomos.audit.lines import Lines
+from nomos.audit.timestamp_checks import ClockChecker
 
 LOG: Final[Log] = "audit"
 
 
-class Rows:
+class RowChecker:
     """The rows that are in order so far, `head` the last of them.
 
     `signed` is the last row that a trusted key signed, `last` the latest checkpoint, by whichever
@@ -30,13 +30,13 @@ class Rows:
     """
 
     def __init__(
-        self, lines: Lines, check: Check, tenant: str, keys: Keys, pin: Checkpoint | None
+        self, lines: Lines, check: Check, tenant: str, keys: IssuerKeyLog, pin: Checkpoint | None
     ) -> None:
         self.head = Head()
         self.signed: int | None = None
         self.last: tuple[Checkpoint, str] | None = None
-        self.clocks = Clocks()
-        self.folded = Folded()
+        self.clocks = ClockChecker()
+        self.folded = CountedRefusals()
         self._lines = lines
         self._check = check
         self._tenant = tenant
@@ -49,7 +49,7 @@ class Rows:
         """The number of the next row."""
         return self.head.seq + 1
 
-    def row(self, row: Placed) -> None:
+    def row(self, row: NumberedLine) -> None:
         """Take the next row."""
         expected = self.expected
         if not row.fits:
@@ -61,7 +61,7 @@ class Rows:
         if row.row.get("v") != VERSION:
             version = f"{row.row.get('v')!r:.20}"
             message = f"row {expected} is of version {version}, and this nomos reads {VERSION}"
-            raise Over("unreadable", message)
+            raise VerificationStopped("unreadable", message)
         if row.seq != expected:
             self._out_of_place(row)
         if not row.follows(self.head):
@@ -90,7 +90,7 @@ class Rows:
         if said.head != self.head.hash:
             self._rewritten(said, self._lines.number)
         self.clocks.checkpoint(said)
-        self.last = said, self._lines.before
+        self.last = said, self._lines.prefix_sha256
         # Anyone can make a key that names a known one as its successor, so what earlier keys
         # signed neither proves a row nor narrows down where a change must be.
         if said.iss in self._keys.trusted:
@@ -104,7 +104,7 @@ class Rows:
 
     # How a row is wrong
 
-    def _unfit(self, row: Placed) -> NoReturn:
+    def _unfit(self, row: NumberedLine) -> NoReturn:
         """The row and the hash beside it differ; what comes next tells which one was changed."""
         expected = self.expected
         if self._named_next() == row.head.hash:
@@ -115,12 +115,12 @@ class Rows:
     def _named_next(self) -> str | None:
         """The hash that the next line gives for the row at hand."""
         following = self._lines.following()
-        if isinstance(following, Placed):
+        if isinstance(following, NumberedLine):
             return str(following.row.get("prev_hash"))
         said = self._said(following) if isinstance(following, Token) else None
         return said.head if isinstance(said, Checkpoint) else None
 
-    def _out_of_place(self, row: Placed) -> NoReturn:
+    def _out_of_place(self, row: NumberedLine) -> NoReturn:
         expected = self.expected
         if row.follows(self.head):
             message = (
@@ -132,7 +132,7 @@ class Rows:
             self._wrong("repeated", message, row.seq)
         self._not_here(row.seq - 1, f"row {row.seq} stands in its place")
 
-    def _unlinked(self, row: Placed) -> NoReturn:
+    def _unlinked(self, row: NumberedLine) -> NoReturn:
         """The row names another hash for the one before: one of the two was changed."""
         before = self.head.seq
         if before > self._agreed and self._named_next() == row.head.hash:
@@ -171,7 +171,7 @@ class Rows:
     def _misplaced(self, said: Checkpoint) -> NoReturn:
         at, following, line = self.head.seq, self._lines.following(), self._lines.number
         if said.seq > at:
-            if not isinstance(following, Placed) or following.seq != at + 1:
+            if not isinstance(following, NumberedLine) or following.seq != at + 1:
                 self._not_here(said.seq, f"a checkpoint over row {said.seq} comes after row {at}")
             row = self._lines.find_row(said.seq)
             if row is not None and row.head.hash != said.head:

@@ -23,7 +23,7 @@ _LAST: Final = 253402300799_999
 """The last millisecond that a calendar with years of four digits has."""
 
 
-class Told(Value):
+class SwarmModel(Value):
     """Base of these values: camelCase outside, and what is absent is left out.
 
     Members that a newer server sends are no reason not to read the others.
@@ -38,7 +38,7 @@ class Told(Value):
         return self.model_dump(by_alias=True, exclude_none=True)
 
 
-class Revoked(Told):
+class RevocationSummary(SwarmModel):
     """When something was taken back, by which app's key, and why."""
 
     at: str
@@ -47,7 +47,7 @@ class Revoked(Told):
     receipt_id: str
 
 
-class Given(Told):
+class DelegationSummary(SwarmModel):
     """A delegation: `command` and all beneath it, on what `resource` covers, as far as `pol` lets.
 
     `by` is the agent that handed it on, absent where the issuer signed it; `cid` names it for a
@@ -62,10 +62,10 @@ class Given(Told):
     at: str
     expires_at: str | Absent = None
     receipt_id: str
-    revoked: Revoked | Absent = None
+    revoked: RevocationSummary | Absent = None
 
 
-class Deed(Told):
+class AgentAction(SwarmModel):
     """What an agent asked the control plane (`decision`) or did at the PDP (`call`).
 
     Equal ones are one, with how often it was; the times and the receipt are those of the last.
@@ -80,7 +80,7 @@ class Deed(Told):
     receipt_id: str
 
 
-class Counts(Told):
+class Counts(SwarmModel):
     """How often the answer was yes, no, and that a person has to be asked."""
 
     allowed: int = 0
@@ -88,7 +88,7 @@ class Counts(Told):
     asked: int = 0
 
 
-class Member(Told):
+class AgentSummary(SwarmModel):
     """An agent: from whom it first got authority, what it was given, and what it did.
 
     `given` has of the issuer's grants those that were handed on or revoked. `allowed`, `refused`
@@ -99,18 +99,18 @@ class Member(Told):
     agent: str
     forked_by: str | Absent = None
     depth: int
-    given: list[Given]
+    given: list[DelegationSummary]
     decisions: Counts
     calls: Counts
-    allowed: list[Deed]
-    refused: list[Deed]
-    asked: list[Deed]
+    allowed: list[AgentAction]
+    refused: list[AgentAction]
+    asked: list[AgentAction]
     unlisted: int = 0
     last_at: str | Absent = None
-    revoked: Revoked | Absent = None
+    revoked: RevocationSummary | Absent = None
 
 
-class Summary(Told):
+class SwarmSummary(SwarmModel):
     """A family in short. `depth` is how often authority was handed on to the farthest of them.
 
     `revoked` counts delegations and agents that were revoked; `complete` is false where the
@@ -130,19 +130,19 @@ class Summary(Told):
     complete: bool = True
 
 
-class Swarm(Summary):
+class Swarm(SwarmSummary):
     """A family with its members: the root agent first, each other after the one it came from.
 
-    `strangers` are agents of whom no link is on record, for no chain that they sent held: it
-    was somebody else's, or wider than what they were given, or over.
+    `unverified_agents` are agents of whom no link is on record, for no chain that they sent held:
+    it was somebody else's, or wider than what they were given, or over.
     """
 
-    members: list[Member]
-    strangers: list[Member] = Field(default_factory=list)
+    members: list[AgentSummary]
+    unverified_agents: list[AgentSummary] = Field(default_factory=list)
 
-    def summary(self) -> Summary:
+    def summary(self) -> SwarmSummary:
         """It without its members."""
-        return Summary(**{name: getattr(self, name) for name in Summary.model_fields})
+        return SwarmSummary(**{name: getattr(self, name) for name in SwarmSummary.model_fields})
 
 
 def iso(at: object, *, unit: int = 1) -> str:

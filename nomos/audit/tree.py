@@ -39,7 +39,7 @@ def parent_of(record: Record) -> str | None:
     return record.id.removesuffix(END) if record.id.endswith(END) else None
 
 
-def grow(records: Iterable[Record]) -> tuple[Node, ...]:
+def build_tree(records: Iterable[Record]) -> tuple[Node, ...]:
     """The trees that these records form, oldest first, with every record in exactly one."""
     nodes: dict[str, Node] = {}
     roots: list[Node] = []

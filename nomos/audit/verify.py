@@ -18,13 +18,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NoReturn
 
-from nomos._wire import Checkpoint
+from nomos._protocol import Checkpoint
 from nomos.audit.check import MAX_TOKEN, Check
-from nomos.audit.export import Damaged, End, Header, Malformed, Placed, Token
-from nomos.audit.findings import Over, Report, wrong
-from nomos.audit.keys import BrokenKeys, Keys, UnknownIssuer, trusted
+from nomos.audit.export import Damaged, End, Header, MalformedLine, NumberedLine, Token
+from nomos.audit.findings import Report, VerificationStopped, wrong
+from nomos.audit.keys import BrokenKeys, IssuerKeyLog, UnknownIssuer, trusted
 from nomos.audit.lines import Lines
-from nomos.audit.rows import LOG, Rows
+from nomos.audit.rows import LOG, RowChecker
 
 
 def verify(raw: Iterator[bytes], issuer: str, check: Check, *, pinned: str | None = None) -> Report:
@@ -37,16 +37,22 @@ def verify(raw: Iterator[bytes], issuer: str, check: Check, *, pinned: str | Non
         header = _header(lines)
         keys = _keys(lines, header, issuer, check)
         pin = None if pinned is None else _pin(lines, header, keys, check, pinned)
-    except Over as over:
+    except VerificationStopped as over:
         return Report(over.state, over.message, finding=over.finding)
-    rows = Rows(lines, check, header.tenant, keys, pin)
+    rows = RowChecker(lines, check, header.tenant, keys, pin)
     try:
         _body(lines, rows, pin, issuer, keys)
-    except Over as over:
+    except VerificationStopped as over:
         return _report(over, header, rows, pin, keys)
 
 
-def _report(over: Over, header: Header, rows: Rows, pin: Checkpoint | None, keys: Keys) -> Report:
+def _report(
+    over: VerificationStopped,
+    header: Header,
+    rows: RowChecker,
+    pin: Checkpoint | None,
+    keys: IssuerKeyLog,
+) -> Report:
     signer = rows.last[0].iss if rows.last is not None else None
     return Report(
         state=over.state,
@@ -66,22 +72,24 @@ def _report(over: Over, header: Header, rows: Rows, pin: Checkpoint | None, keys
 
 
 def _header(lines: Lines) -> Header:
-    if lines.over:
-        raise Over("unreadable", "this is not an export: it is empty")
+    if lines.at_end:
+        raise VerificationStopped("unreadable", "this is not an export: it is empty")
     try:
         header = lines.advance()
-    except Malformed as malformed:
-        if lines.half:
-            raise Over("incomplete", "this export is cut within its first line") from None
+    except MalformedLine as malformed:
+        if lines.truncated:
+            raise VerificationStopped(
+                "incomplete", "this export is cut within its first line"
+            ) from None
         message = f"this is not an export that can be read: {malformed}"
-        raise Over("unreadable", message) from None
+        raise VerificationStopped("unreadable", message) from None
     if not isinstance(header, Header):
         message = "the header is missing: the file begins with another line"
         raise wrong("header", message, lines.number)
     return header
 
 
-def _keys(lines: Lines, header: Header, issuer: str, check: Check) -> Keys:
+def _keys(lines: Lines, header: Header, issuer: str, check: Check) -> IssuerKeyLog:
     try:
         keys = trusted(header.keys, header.tenant, issuer, check)
     except UnknownIssuer as unknown:
@@ -98,13 +106,13 @@ def _keys(lines: Lines, header: Header, issuer: str, check: Check) -> Keys:
     return keys
 
 
-def _pin(lines: Lines, header: Header, keys: Keys, check: Check, text: str) -> Checkpoint:
+def _pin(lines: Lines, header: Header, keys: IssuerKeyLog, check: Check, text: str) -> Checkpoint:
     said = check(text, keys.trusted) if len(text) <= MAX_TOKEN else None
     if not isinstance(said, Checkpoint):
         if said is not None and said.code == "untrusted_issuer":
             earlier = check(text, keys.earlier)
             if isinstance(earlier, Checkpoint):
-                raise Over(
+                raise VerificationStopped(
                     "unreadable",
                     f"the pinned checkpoint cannot be used: {earlier.iss} signed it, which came "
                     "before the DID that you name. Verify against that one, or keep a new "
@@ -116,7 +124,7 @@ def _pin(lines: Lines, header: Header, keys: Keys, check: Check, text: str) -> C
             )
             raise wrong("pin", message, lines.number)
         why = said.message if said is not None else "it is too long"
-        raise Over("unreadable", f"the pinned checkpoint cannot be used: {why}")
+        raise VerificationStopped("unreadable", f"the pinned checkpoint cannot be used: {why}")
     if (said.log, said.tenant) != (LOG, header.tenant):
         message = (
             f"the pinned checkpoint is for the log {said.log} of tenant {said.tenant}, and this "
@@ -129,17 +137,19 @@ def _pin(lines: Lines, header: Header, keys: Keys, check: Check, text: str) -> C
 # The rows, up to the end
 
 
-def _body(lines: Lines, rows: Rows, pin: Checkpoint | None, issuer: str, keys: Keys) -> NoReturn:
-    while not lines.over:
+def _body(
+    lines: Lines, rows: RowChecker, pin: Checkpoint | None, issuer: str, keys: IssuerKeyLog
+) -> NoReturn:
+    while not lines.at_end:
         try:
             line = lines.advance()
-        except Malformed as malformed:
-            if lines.half:
+        except MalformedLine as malformed:
+            if lines.truncated:
                 break
             message = f"where row {rows.expected} should be, {malformed}"
             raise wrong("malformed", message, lines.number, rows.expected) from None
         match line:
-            case Placed():
+            case NumberedLine():
                 rows.row(line)
             case Damaged():
                 message = (
@@ -154,21 +164,21 @@ def _body(lines: Lines, rows: Rows, pin: Checkpoint | None, issuer: str, keys: K
                 _end(lines, rows, pin, line)
                 _signed(lines, rows, issuer, keys.trusted[-1])
                 what = f"{_rows(rows.head.seq)} in order, none changed"
-                raise Over("ok", f"{what}, under the issuer's signature")
+                raise VerificationStopped("ok", f"{what}, under the issuer's signature")
             case _:
                 message = "a second header: two files were put together"
                 raise wrong("header", message, lines.number)
     count = rows.head.seq
-    raise Over(
+    raise VerificationStopped(
         "incomplete",
         f"this export is incomplete: it ends in the middle; {_rows(count)} up to there "
         f"{'is' if count == 1 else 'are'} in order. Nothing speaks for tampering: export again",
     )
 
 
-def _end(lines: Lines, rows: Rows, pin: Checkpoint | None, end: End) -> None:
+def _end(lines: Lines, rows: RowChecker, pin: Checkpoint | None, end: End) -> None:
     last = rows.head.seq
-    if not lines.over:
+    if not lines.at_end:
         raise wrong("end", "there are lines after the end", lines.number)
     if pin is not None and pin.seq > last:
         message = (
@@ -184,7 +194,7 @@ def _end(lines: Lines, rows: Rows, pin: Checkpoint | None, end: End) -> None:
         raise wrong("end", message, lines.number)
 
 
-def _signed(lines: Lines, rows: Rows, issuer: str, newest: str) -> None:
+def _signed(lines: Lines, rows: RowChecker, issuer: str, newest: str) -> None:
     """The last checkpoint must be over the last row, by the newest key, and made for this file.
 
     A key that was replaced may be in other hands by now: it vouches for rows that it signed in

@@ -14,7 +14,7 @@ from nomos.cli import keys, policy
 from nomos.cli.approvals import group as approvals
 from nomos.cli.apps import group as apps
 from nomos.cli.audit import group as audit
-from nomos.cli.console import AsJson, stdout, told
+from nomos.cli.console import AsJson, reports_errors, stdout
 from nomos.cli.keygen import keygen
 from nomos.cli.operators import group as operators
 from nomos.cli.pdp import pdp
@@ -65,7 +65,7 @@ def root(
 
 
 @app.command()
-@told
+@reports_errors
 def dev(
     *,
     policies: Policies = None,
@@ -109,7 +109,7 @@ def dev(
 
 
 @app.command()
-@told
+@reports_errors
 def demo(
     *,
     policies: Policies = None,
@@ -131,7 +131,7 @@ def demo(
 
 
 @app.command()
-@told
+@reports_errors
 def doctor(*, as_json: AsJson = False) -> None:
     """Check this installation: versions, the signing binary, one signature made and verified."""
     from nomos.cli import doctor as command

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Final
 import typer
 from rich.text import Text
 
-from nomos.cli import question, watching
-from nomos.cli.console import AsJson, stdout, told
+from nomos.cli import approval_view, approvals_watch
+from nomos.cli.console import AsJson, reports_errors, stdout
 from nomos.cli.operator import ControlUrl, KeyFile, Operator, part
 from nomos.errors import ConfigurationError
 
@@ -22,7 +22,7 @@ MAX_LISTED: Final = 200
 group = typer.Typer(help="See what agents ask people for, and answer.", no_args_is_help=True)
 
 
-class State(StrEnum):
+class ApprovalState(StrEnum):
     """Which questions to list."""
 
     PENDING = "pending"
@@ -49,10 +49,10 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmat
 
 
 @group.command("list")
-@told
+@reports_errors
 def list_(
     *,
-    state: Annotated[State, typer.Option(help="Which ones.")] = State.PENDING,
+    state: Annotated[ApprovalState, typer.Option(help="Which ones.")] = ApprovalState.PENDING,
     limit: Annotated[int, typer.Option(min=1, max=MAX_LISTED, help="How many.")] = 50,
     as_json: AsJson = False,
     control_url: ControlUrl = None,
@@ -69,13 +69,13 @@ def list_(
     if as_json or not stdout.is_terminal:
         _print_lines(views, as_json=as_json)
     elif views:
-        stdout.print(question.queue(views, _now(reply), stdout.width), soft_wrap=False)
+        stdout.print(approval_view.queue(views, _now(reply), stdout.width), soft_wrap=False)
     else:
         stdout.print(_nothing(state))
 
 
 @group.command()
-@told
+@reports_errors
 def show(
     ident: Ident,
     *,
@@ -90,7 +90,7 @@ def show(
 
 
 @group.command()
-@told
+@reports_errors
 def approve(
     ident: Ident,
     *,
@@ -103,12 +103,12 @@ def approve(
 ) -> None:
     """Allow it, once, exactly as it is shown."""
     with Operator.find(control_url, key_file) as operator:
-        answer = Answer(approve=True, reason=reason, version=version)
+        answer = VoteChoice(approve=True, reason=reason, version=version)
         _decide(operator, ident, answer, yes=yes, as_json=as_json)
 
 
 @group.command()
-@told
+@reports_errors
 def deny(
     ident: Ident,
     *,
@@ -120,12 +120,12 @@ def deny(
 ) -> None:
     """Refuse it; the agent is refused the same for a quarter of an hour."""
     with Operator.find(control_url, key_file) as operator:
-        answer = Answer(approve=False, reason=reason, version=version)
+        answer = VoteChoice(approve=False, reason=reason, version=version)
         _decide(operator, ident, answer, yes=True, as_json=as_json)
 
 
 @group.command("open")
-@told
+@reports_errors
 def open_(*, control_url: ControlUrl = None, key_file: KeyFile = None) -> None:
     """Print a link that signs you in to the approval pages, once. Whoever has it first is you."""
     with Operator.find(control_url, key_file) as operator:
@@ -137,24 +137,24 @@ def open_(*, control_url: ControlUrl = None, key_file: KeyFile = None) -> None:
 
 
 @group.command()
-@told
+@reports_errors
 def watch(
     *, as_json: AsJson = False, control_url: ControlUrl = None, key_file: KeyFile = None
 ) -> None:
     """Watch the queue until Ctrl-C. When the output is no terminal: a line for each new one."""
-    with Operator.find(control_url, key_file, timeout=watching.TIMEOUT) as operator:
+    with Operator.find(control_url, key_file, timeout=approvals_watch.TIMEOUT) as operator:
         operator.get("/v1/approvals", limit=1)  # what is wrong with key or URL is told at once
         try:
             if as_json or not stdout.is_terminal:
-                watching.as_lines(operator, as_json=as_json)
+                approvals_watch.as_lines(operator, as_json=as_json)
             else:
-                watching.on_screen(operator, stdout)
+                approvals_watch.on_screen(operator, stdout)
         except KeyboardInterrupt:
             return
 
 
 @dataclass(frozen=True)
-class Answer:
+class VoteChoice:
     """Yes or no to one version of a question, None for the one that is read now."""
 
     approve: bool
@@ -162,7 +162,9 @@ class Answer:
     version: str | None
 
 
-def _decide(operator: Operator, ident: str, answer: Answer, *, yes: bool, as_json: bool) -> None:
+def _decide(
+    operator: Operator, ident: str, answer: VoteChoice, *, yes: bool, as_json: bool
+) -> None:
     path = f"/v1/approvals/{part(ident)}"
     if not yes and (as_json or not (sys.stdin.isatty() and sys.stdout.isatty())):
         raise ConfigurationError(
@@ -194,7 +196,7 @@ def _confirm(view: dict[str, Any], reason: str | None) -> None:
     _show(view, as_json=False)
     stdout.print()
     if reason:
-        stdout.print(Text.assemble(("your reason  ", "dim"), question.shown(reason)))
+        stdout.print(Text.assemble(("your reason  ", "dim"), approval_view.shown(reason)))
     if not typer.confirm("Approve exactly this?", default=False):
         stdout.print(Text("nothing was decided", style="dim"))
         raise typer.Exit(1)
@@ -215,16 +217,16 @@ def _show(view: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(view))
     else:
-        stdout.print(question.card(view, _now(view), stdout.width), soft_wrap=False)
+        stdout.print(approval_view.card(view, _now(view), stdout.width), soft_wrap=False)
 
 
 def _print_lines(views: list[dict[str, Any]], *, as_json: bool) -> None:
     for view in views:
-        print(json.dumps(view) if as_json else question.line(view), flush=True)
+        print(json.dumps(view) if as_json else approval_view.line(view), flush=True)
 
 
-def _nothing(state: State) -> Text:
-    waiting = state in (State.PENDING, State.ALL)
+def _nothing(state: ApprovalState) -> Text:
+    waiting = state in (ApprovalState.PENDING, ApprovalState.ALL)
     return Text("nobody asks for anything" if waiting else f"nothing is {state.value}", style="dim")
 
 

@@ -12,11 +12,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from nomos._core import repeats
-from nomos.cli import left
-from nomos.cli.console import AsJson, stderr, stdout, told
+from nomos._core import derived_key
+from nomos.cli import remaining_accounts
+from nomos.cli.approval_view import shown
+from nomos.cli.console import AsJson, reports_errors, stderr, stdout
 from nomos.cli.operator import ControlUrl, KeyFile, Operator, new_key, part
-from nomos.cli.question import shown
 from nomos.errors import AuthenticationError, ControlPlaneError
 
 group = typer.Typer(
@@ -36,7 +36,7 @@ Ident = Annotated[str, typer.Argument(metavar="ID", help="The app's id: app_…"
 
 
 @group.command("list")
-@told
+@reports_errors
 def list_(
     *, as_json: AsJson = False, control_url: ControlUrl = None, key_file: KeyFile = None
 ) -> None:
@@ -54,7 +54,7 @@ def list_(
 
 
 @group.command()
-@told
+@reports_errors
 def create(
     name: Annotated[str, typer.Argument(help="What people will call it.")],
     *,
@@ -81,7 +81,7 @@ def create(
 
 
 @group.command()
-@told
+@reports_errors
 def rotate(
     ident: Ident,
     *,
@@ -94,11 +94,11 @@ def rotate(
         made = _rotated(operator, ident)
     _print_key(made, as_json=as_json)
     if not as_json:
-        left.tell(ident, made, when="if somebody else had the old key: ")
+        remaining_accounts.tell(ident, made, when="if somebody else had the old key: ")
 
 
 @group.command()
-@told
+@reports_errors
 def disable(
     ident: Ident,
     *,
@@ -122,11 +122,11 @@ def disable(
         f"tokens that it was granted live until they expire; nomos revoke {app['id']} ends them"
     )
     stdout.print(Text(advice, style="dim"))
-    left.tell(ident, app)
+    remaining_accounts.tell(ident, app)
 
 
 @group.command()
-@told
+@reports_errors
 def confirm(
     ident: Ident,
     *,
@@ -164,7 +164,7 @@ def _rotated(operator: Operator, ident: str) -> dict[str, Any]:
     except AuthenticationError:
         if ident != operator.app:
             raise
-        text = f"nomos_{ident}_{repeats.secret(key, operator=ident, app=ident)}"
+        text = f"nomos_{ident}_{derived_key.derived_secret(key, operator=ident, app=ident)}"
         mine = _found(operator, text, ident)
         if mine is None:
             raise

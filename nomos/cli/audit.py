@@ -17,7 +17,7 @@ import typer
 from rich.text import Text
 
 from nomos.cli import answers
-from nomos.cli.console import AsJson, stderr, stdout, told
+from nomos.cli.console import AsJson, reports_errors, stderr, stdout
 from nomos.cli.operator import ControlUrl, KeyFile, Operator, part
 
 group = typer.Typer(
@@ -29,7 +29,7 @@ AT_ONCE = 500
 
 
 @group.command()
-@told
+@reports_errors
 def tail(
     *,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
@@ -50,7 +50,7 @@ def tail(
 
 
 @group.command()
-@told
+@reports_errors
 def export(
     *,
     out: Annotated[
@@ -89,7 +89,7 @@ def verify(
     """Prove an export, on any machine: 0 it is whole, 1 it is not, 2 it cannot be read."""
     from nomos.audit.export import read_lines
     from nomos.audit.verify import verify as verified
-    from nomos.cli import audit_file, audit_shown
+    from nomos.cli import audit_file, audit_view
     from nomos.errors import NomosError
 
     try:
@@ -104,13 +104,13 @@ def verify(
     if as_json:
         stdout.print(Text(json.dumps(report.as_json())))
     else:
-        audit_shown.report(report, stdout)
+        audit_view.report(report, stdout)
     if not report.ok:
         raise typer.Exit(1 if report.state == "wrong" else 2)
 
 
 @group.command()
-@told
+@reports_errors
 def tree(
     receipt_id: Annotated[
         str | None, typer.Argument(help="One of its records; by default, the latest trees.")
@@ -121,7 +121,7 @@ def tree(
     key_file: KeyFile = None,
 ) -> None:
     """Show what led to what: question, approval, allow, call, outcome."""
-    from nomos.cli import audit_shown
+    from nomos.cli import audit_view
     from nomos.errors import NotFound
 
     with Operator.find(control_url, key_file) as operator:
@@ -134,11 +134,11 @@ def tree(
                 raise NotFound(f"there is no receipt {receipt_id} on {operator.url}")
             if not reply["more"]:
                 answers.holds(receipt_id, [entry["row"]["id"] for entry in entries])
-    audit_shown.trees([entry["row"] for entry in entries], stdout, marked=receipt_id)
+    audit_view.trees([entry["row"] for entry in entries], stdout, marked=receipt_id)
 
 
 @group.command()
-@told
+@reports_errors
 def checkpoint(
     *, control_url: ControlUrl = None, key_file: KeyFile = None, as_json: AsJson = False
 ) -> None:
@@ -150,7 +150,7 @@ def checkpoint(
 
 
 @group.command()
-@told
+@reports_errors
 def receipt(
     receipt_id: Annotated[str, typer.Argument(help="evt_…")],
     *,
@@ -176,10 +176,10 @@ def receipt(
 
 def _show(entries: list[dict[str, Any]], seen: int, *, as_json: bool) -> int:
     """Print records, and return the number of the last one seen."""
-    from nomos.cli import audit_shown
+    from nomos.cli import audit_view
 
     for entry in entries:
-        stdout.print(Text(json.dumps(entry)) if as_json else audit_shown.line(entry["row"]))
+        stdout.print(Text(json.dumps(entry)) if as_json else audit_view.line(entry["row"]))
         seen = entry["row"]["seq"]
     return seen
 

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from nomos.cli import insecure
+from nomos.cli import insecure_hosts
 from nomos.errors import ConfigurationError, InvalidPolicy, NomosError
 
 P = ParamSpec("P")
@@ -58,13 +58,13 @@ def _plain(letter: str) -> str:
     return _PLAIN.get(letter) or frame or spelled
 
 
-def told(command: Callable[P, T]) -> Callable[P, T]:
+def reports_errors(command: Callable[P, T]) -> Callable[P, T]:
     """Turn our own errors into a sentence and exit status 1; bugs keep their traceback."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            with insecure.given(kwargs):
+            with insecure_hosts.hosts_option(kwargs):
                 return command(*args, **kwargs)
         except InvalidPolicy as invalid:
             for problem in invalid.problems:
@@ -74,5 +74,5 @@ def told(command: Callable[P, T]) -> Callable[P, T]:
             stderr.print(Text.assemble(("error: ", "bold red"), str(error), (setting, "dim")))
         raise typer.Exit(1)
 
-    insecure.with_option(run, command)
+    insecure_hosts.with_option(run, command)
     return run

@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.text import Text
 
 from nomos import AuthGuard
-from nomos.cli.demo_family import FAMILY
-from nomos.cli.demo_people import PEOPLE, RECORD
-from nomos.cli.demo_stage import NOTE, SECRET, Play, Stage, Step
+from nomos.cli.demo_approvals import PEOPLE, RECORD
+from nomos.cli.demo_harness import NOTE, SECRET, DemoHarness, DemoStep, Play
+from nomos.cli.demo_swarm import FAMILY
 from nomos.cli.demo_tokens import TOKENS
 from nomos.errors import ConfigurationError
 
@@ -60,7 +60,7 @@ def _papers(keep: Path | None) -> Iterator[Path]:
 @contextmanager
 def _stage(
     policies: Path | None, papers: Path, console: Console, *, quiet: bool
-) -> Iterator[Stage]:
+) -> Iterator[DemoHarness]:
     """Start the servers with a scratch workspace of real files; both go afterwards."""
     with _waiting(console, "starting a control plane and a PDP", quiet=quiet):
         guard = AuthGuard.embedded(policies=policies or POLICIES)
@@ -70,7 +70,7 @@ def _stage(
             file = guard.workspace / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(content)
-        stage = Stage(guard, guard.workspace, papers, guard.approvals.operator_key)
+        stage = DemoHarness(guard, guard.workspace, papers, guard.approvals.operator_key)
         try:
             yield stage
         finally:
@@ -81,7 +81,7 @@ def _waiting(console: Console, what: str, *, quiet: bool) -> AbstractContextMana
     return nullcontext() if quiet else console.status(what)
 
 
-def _show(step: Step, console: Console, *, as_json: bool) -> None:
+def _show(step: DemoStep, console: Console, *, as_json: bool) -> None:
     if as_json:
         console.print(Text(json.dumps(step.as_json())))
         return

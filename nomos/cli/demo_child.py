@@ -16,11 +16,11 @@ from typing import Any, Final
 
 import httpx
 
-from nomos import AuthGuard, Widening, read_parent_chain_from_env
-from nomos._core.tokens import peek
+from nomos import AttenuationError, AuthGuard, read_parent_chain_from_env
+from nomos._core.tokens import decode_unverified
 from nomos._io.signer import Signer, shared
-from nomos._wire import Invocation, Invoke, Refused, Signed
-from nomos.cli.demo_stage import PURPOSE, READ, SUMMARY, WRITE, json_of, refusal
+from nomos._protocol import Invocation, Invoke, Refused, Signed
+from nomos.cli.demo_harness import PURPOSE, READ, SUMMARY, WRITE, json_of, refusal
 
 Told = dict[str, Any]
 
@@ -63,7 +63,7 @@ def _widen(guard: AuthGuard, path: str) -> Told:
     found: Told = {"another command": wider.reason, "another file": aside.reason}
     try:
         guard.fork_child(capabilities=[{"with": "filesystem:///", "can": "file:read"}])
-    except Widening as refused:
+    except AttenuationError as refused:
         found["a child with more"] = refused.code
     reply = _got(guard, other, {"authorization": f"Bearer {_without_own_link(guard, other)}"})
     return {"refused": found | {"the chain without its own link": reply.get("refusal")}}
@@ -72,7 +72,7 @@ def _widen(guard: AuthGuard, path: str) -> Told:
 def _without_own_link(guard: AuthGuard, path: str) -> str:
     """An invocation on the parent's delegation alone, which was never this agent's."""
     (root, *_) = read_parent_chain_from_env(os.environ).chain
-    said, now = peek(root), int(time.time())
+    said, now = decode_unverified(root), int(time.time())
     payload = Invocation(
         iss=guard.did(),
         aud=said["meta"]["audience"],

@@ -7,30 +7,40 @@ import hashlib
 import json
 from typing import Final
 
-from nomos.cli.demo_stage import NOTE, SECRET, Play, Stage, Step, decided, facts, json_of, refusal
+from nomos.cli.demo_harness import (
+    NOTE,
+    SECRET,
+    DemoHarness,
+    DemoStep,
+    Play,
+    decision_facts,
+    facts,
+    json_of,
+    refusal,
+)
 
 
-def allow(stage: Stage) -> Step:
+def allow(stage: DemoHarness) -> DemoStep:
     """An agent asks for a file that it may read."""
     path, _ = NOTE
     grant = stage.grant = stage.ask_to_read(path)
-    return Step(
+    return DemoStep(
         "allow",
         ok=bool(grant) and grant.ucan is not None,
-        told=f"asked to read {path}: {decided(grant)}",
+        told=f"asked to read {path}: {decision_facts(grant)}",
         decision=grant.decision,
         evidence=facts(grant),
     )
 
 
-def pdp_read(stage: Stage) -> Step:
+def pdp_read(stage: DemoHarness) -> DemoStep:
     """The PDP verifies the token and gives the file."""
     path, content = NOTE
     reply = stage.read(path, stage.grant.ucan if stage.grant else None)
     on_disk = hashlib.sha256((stage.workspace / path).read_bytes()).hexdigest()
     body = json_of(reply)
     got = hashlib.sha256(str(body.get("content", "")).encode()).hexdigest()
-    return Step(
+    return DemoStep(
         "pdp_read",
         ok=reply.status_code == 200 and got == on_disk and body.get("content") == content,
         told=f"the PDP verified the token and gave {len(content)} bytes of {path}",
@@ -40,27 +50,27 @@ def pdp_read(stage: Stage) -> Step:
     )
 
 
-def deny(stage: Stage) -> Step:
+def deny(stage: DemoHarness) -> DemoStep:
     """The agent asks for a file that policy keeps closed."""
     path, _ = SECRET
     grant = stage.ask_to_read(path)
-    return Step(
+    return DemoStep(
         "deny",
         ok=grant.decision == "deny" and grant.ucan is None,
-        told=f"asked to read {path}: {decided(grant)}",
+        told=f"asked to read {path}: {decision_facts(grant)}",
         decision=grant.decision,
         evidence=facts(grant),
     )
 
 
-def pdp_refuses_tampered(stage: Stage) -> Step:
+def pdp_refuses_tampered(stage: DemoHarness) -> DemoStep:
     """Point the token of the first step at the secret file, keeping its signature."""
     path, content = SECRET
     tampered = _pointed_at(stage.grant.ucan or "" if stage.grant else "", path)
     reply = stage.read(path, tampered)
     body = json_of(reply)
     refused = reply.status_code == 401 and body.get("error_code") == "bad_signature"
-    return Step(
+    return DemoStep(
         "pdp_refuses_tampered",
         ok=refused and content.strip() not in reply.text,
         told=f"the token, changed to name {path}, got {reply.status_code} from the PDP",

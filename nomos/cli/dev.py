@@ -24,9 +24,9 @@ with server_extra("dev"):
     from nomos.server.app import System
     from nomos.server.connections.limits import raise_descriptor_limit
     from nomos.server.control.credentials import authenticate
-    from nomos.server.control.errors import Refusal
+    from nomos.server.control.errors import ControlError
+    from nomos.server.data_dir import check_outside_workspace
     from nomos.server.environment import max_chain_depth, named_hosts, upstreams, webhook
-    from nomos.server.folder import check_apart
     from nomos.server.pdp.catalog import load_catalog
     from nomos.server.policies import read_facts, read_policies
     from nomos.server.run import bind, serve
@@ -82,7 +82,7 @@ async def _served(plan: Plan, console: Console, control: socket.socket, pdp: soc
         pdp_url=f"http://{HOST}:{pdp.getsockname()[1]}",
         host_names=(*plan.host_names, *named_hosts(os.environ)),
     )
-    check_apart(settings, plan.policies or STARTER, os.environ)
+    check_outside_workspace(settings, plan.policies or STARTER, os.environ)
     system = await System.open(settings, AsyncSigner(shared()))
     try:
         agent = await _key(system, settings.data / KEY_FILE, "dev", "agent")
@@ -127,7 +127,7 @@ async def _key(
         return key
     try:
         await authenticate(system.store, [f"Bearer {key.reveal()}"], (role,))
-    except Refusal as refused:
+    except ControlError as refused:
         raise ConfigurationError(
             f"{file} holds no key that this server takes: {refused.message}. Put the key there "
             f"that took its place{_another(file, role)}",

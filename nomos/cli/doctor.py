@@ -15,12 +15,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from nomos._io.binary_location import VARIABLE, find_binary
+from nomos._io.key_encryption import VARIABLE as SEALING
+from nomos._io.key_encryption import key_id
 from nomos._io.keyfile import encryption_key
-from nomos._io.locate import VARIABLE, find_binary
-from nomos._io.sealed import VARIABLE as SEALING
-from nomos._io.sealed import key_id
-from nomos._io.signer import Link, Signer
-from nomos._wire import (
+from nomos._io.signer import Signer, SignerConnection
+from nomos._protocol import (
     PROTOCOL,
     Delegate,
     Delegation,
@@ -36,7 +36,7 @@ from nomos.errors import NomosError, SignerError
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """One thing looked at: what was found, and if it is wrong, what to do."""
 
     check: str
@@ -47,11 +47,11 @@ class Finding:
         return {"check": self.check, "ok": self.ok, "found": self.found}
 
 
-def examine() -> list[Finding]:
+def examine() -> list[CheckResult]:
     """Look at everything; a check that cannot be made is a check that failed."""
     findings = [
-        Finding("nomos", ok=True, found=metadata.version("nomos")),
-        Finding(
+        CheckResult("nomos", ok=True, found=metadata.version("nomos")),
+        CheckResult(
             "python",
             ok=True,
             found=f"{platform.python_version()} on {platform.platform(terse=True)}",
@@ -62,16 +62,16 @@ def examine() -> list[Finding]:
     try:
         binary = find_binary()
     except NomosError as error:
-        return [*findings, Finding("binary", ok=False, found=str(error))]
-    findings.append(Finding("binary", ok=True, found=str(binary)))
-    link = Link(binary)
+        return [*findings, CheckResult("binary", ok=False, found=str(error))]
+    findings.append(CheckResult("binary", ok=True, found=str(binary)))
+    link = SignerConnection(binary)
     try:
         return [*findings, *(_tried(name, check) for name, check in _checks(binary, Signer(link)))]
     finally:
         link.close()
 
 
-def show(findings: list[Finding], console: Console) -> None:
+def show(findings: list[CheckResult], console: Console) -> None:
     for finding in findings:
         mark = Text(" ok  ", style="green") if finding.ok else Text("FAIL ", style="bold red")
         first, *rest = finding.found.splitlines()
@@ -86,18 +86,20 @@ def _checks(binary: Path, signer: Signer) -> Iterator[tuple[str, Callable[[], st
     yield "sign and verify", lambda: _round_trip(signer)
 
 
-def _tried(name: str, check: Callable[[], str]) -> Finding:
+def _tried(name: str, check: Callable[[], str]) -> CheckResult:
     try:
-        return Finding(name, ok=True, found=check())
+        return CheckResult(name, ok=True, found=check())
     except NomosError as error:
-        return Finding(name, ok=False, found=str(error))
+        return CheckResult(name, ok=False, found=str(error))
 
 
-def _extra(name: str, *modules: str) -> Finding:
+def _extra(name: str, *modules: str) -> CheckResult:
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if not missing:
-        return Finding(f"{name} extra", ok=True, found="installed")
-    return Finding(f"{name} extra", ok=True, found=f"not installed: pip install 'nomos[{name}]'")
+        return CheckResult(f"{name} extra", ok=True, found="installed")
+    return CheckResult(
+        f"{name} extra", ok=True, found=f"not installed: pip install 'nomos[{name}]'"
+    )
 
 
 def _record(binary: Path) -> str:

@@ -14,12 +14,12 @@ from rich.text import Text
 
 from nomos._io.keyfile import sealed
 from nomos._io.signer import Signer, shared
-from nomos._wire import ForgetKey, LoadKey, LoadKeyAnswer
-from nomos.cli.console import stderr, told
+from nomos._protocol import ForgetKey, LoadKey, LoadKeyAnswer
+from nomos.cli.console import reports_errors, stderr
 from nomos.errors import ConfigurationError, SignerError
 
 
-@told
+@reports_errors
 def keygen(
     file: Annotated[Path, typer.Argument(help="The new file; an existing one is never replaced.")],
 ) -> None:

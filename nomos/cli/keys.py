@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from nomos.cli.console import AsJson, stdout, told
+from nomos.cli.console import AsJson, reports_errors, stdout
 from nomos.cli.operator import ControlUrl, KeyFile, Operator
 
 group = typer.Typer(help="See and rotate the keys that sign.", no_args_is_help=True)
@@ -21,7 +21,7 @@ STYLES: Final = {"active": "bold green", "retiring": "yellow", "revoked": "red"}
 
 
 @group.command("list")
-@told
+@reports_errors
 def list_(
     *, as_json: AsJson = False, control_url: ControlUrl = None, key_file: KeyFile = None
 ) -> None:
@@ -35,7 +35,7 @@ def list_(
 
 
 @group.command()
-@told
+@reports_errors
 def rotate(
     *,
     revoke_old: Annotated[

@@ -21,20 +21,20 @@ from urllib.parse import quote, urlencode
 import typer
 from rich.text import Text
 
-from nomos._core.echo import MEMBER
 from nomos._core.effects import HttpReply, Send
 from nomos._core.replies import raise_error
+from nomos._core.reply_identity import MEMBER
 from nomos._io.http import Endpoint, Http
 from nomos._io.urls import checked_url
-from nomos.cli import answers, insecure
+from nomos.cli import answers, insecure_hosts
 from nomos.cli.console import stderr
-from nomos.cli.operator_key import DEV_KEY_FILE, KEY, KEY_FILE, Key, find_key
+from nomos.cli.operator_key import DEV_KEY_FILE, KEY, KEY_FILE, OperatorKey, find_key
 from nomos.errors import (
     AuthenticationError,
     ControlPlaneError,
+    InvalidResponse,
     PermissionDenied,
     ServerError,
-    Unintelligible,
     Unreachable,
 )
 from nomos.models import Secret
@@ -68,12 +68,12 @@ KeyFile = Annotated[
 class Operator:
     """A client of one control plane. A context manager; `find` makes one from what is set."""
 
-    def __init__(self, url: str, key: Key, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, url: str, key: OperatorKey, *, timeout: float = TIMEOUT) -> None:
         self.url = url
         self._key = key
         self._timeout = timeout
         endpoint = Endpoint(
-            url, api_key=key.secret, timeout=timeout, allow_insecure=insecure.hosts()
+            url, api_key=key.secret, timeout=timeout, allow_insecure=insecure_hosts.hosts()
         )
         self._http = Http(endpoint)
 
@@ -89,7 +89,7 @@ class Operator:
         """The operator that options and environment name. Raises `ConfigurationError`."""
         setting = "--control-url" if control_url else CONTROL_URL
         url = control_url or environ.get(CONTROL_URL) or DEV_URL
-        url = checked_url(url, setting=setting, allow_insecure=insecure.hosts())
+        url = checked_url(url, setting=setting, allow_insecure=insecure_hosts.hosts())
         return cls(url, find_key(url, key_file, environ), timeout=timeout)
 
     def get(
@@ -123,7 +123,7 @@ class Operator:
         try:
             found = self._posted(path, content, key, repeat=repeat)
             answers.check(found, about)
-        except (Unreachable, ServerError, Unintelligible) as lost:
+        except (Unreachable, ServerError, InvalidResponse) as lost:
             if look is not None and getattr(lost, "sent", True):
                 lost.args = (f"{str(lost).rstrip('.')}. Whether it was done: `{look}` shows it.",)
             raise
@@ -151,7 +151,7 @@ class Operator:
                 *whole, rest = (rest + piece).split(b"\n")
                 yield from whole
                 if len(rest) > MAX_LINE:
-                    raise Unintelligible(f"the control plane sent a line beyond {MAX_LINE} bytes")
+                    raise InvalidResponse(f"the control plane sent a line beyond {MAX_LINE} bytes")
             if rest:
                 yield rest
 
@@ -162,7 +162,7 @@ class Operator:
 
     def with_key(self, text: str) -> Operator:
         """The same control plane, with another API key."""
-        return Operator(self.url, Key(Secret(text), "the rotation"), timeout=self._timeout)
+        return Operator(self.url, OperatorKey(Secret(text), "the rotation"), timeout=self._timeout)
 
     def close(self) -> None:
         """Let go of the connection. Doing it twice is harmless."""
@@ -194,7 +194,7 @@ class Operator:
         try:
             found = json.loads(reply.body)
         except (ValueError, RecursionError):
-            raise Unintelligible(
+            raise InvalidResponse(
                 f"{self.url} answered something that is not JSON: is it really a control plane?",
                 status=reply.status,
             ) from None

@@ -24,14 +24,14 @@ DEV_KEY_FILE: Final = Path(".nomos/operator-api-key")
 
 
 @dataclass(frozen=True)
-class Key:
+class OperatorKey:
     """An operator's API key, and where it was found."""
 
     secret: Secret
     where: str
 
 
-def find_key(url: str, key_file: Path | None, environ: Mapping[str, str]) -> Key:
+def find_key(url: str, key_file: Path | None, environ: Mapping[str, str]) -> OperatorKey:
     """The operator's key for a control plane. Raises `ConfigurationError`, naming no secret."""
     named, value = environ.get(KEY_FILE), environ.get(KEY)
     if key_file is not None:
@@ -41,7 +41,7 @@ def find_key(url: str, key_file: Path | None, environ: Mapping[str, str]) -> Key
     if named:
         return from_file(Path(named), KEY_FILE)
     if value:
-        return Key(_checked(value, KEY, KEY), KEY)
+        return OperatorKey(_checked(value, KEY, KEY), KEY)
     if is_loopback(url) and DEV_KEY_FILE.exists():
         return from_file(DEV_KEY_FILE, "--key-file")
     raise ConfigurationError(
@@ -51,9 +51,11 @@ def find_key(url: str, key_file: Path | None, environ: Mapping[str, str]) -> Key
     )
 
 
-def from_file(path: Path, setting: str) -> Key:
+def from_file(path: Path, setting: str) -> OperatorKey:
     """The API key in a file that `setting` names. Raises `ConfigurationError`, naming no secret."""
-    return Key(_checked(read_private_line(path, setting=setting), str(path), setting), str(path))
+    return OperatorKey(
+        _checked(read_private_line(path, setting=setting), str(path), setting), str(path)
+    )
 
 
 def _checked(text: str, where: str, setting: str) -> Secret:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from nomos.cli import left
-from nomos.cli.console import AsJson, stderr, stdout, told
-from nomos.cli.question import shown
+from nomos.cli import remaining_accounts
+from nomos.cli.approval_view import shown
+from nomos.cli.console import AsJson, reports_errors, stderr, stdout
 from nomos.cli.server_extra import server_extra
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ DATA = Path(".nomos")
 
 
 @group.command("list")
-@told
+@reports_errors
 def list_(*, data: Data = DATA, as_json: AsJson = False) -> None:
     """List operators: id, state, roles, who registered it, whom it counts as, name.
 
@@ -40,7 +40,7 @@ def list_(*, data: Data = DATA, as_json: AsJson = False) -> None:
     """
     with server_extra("operators"):
         from nomos.server import operators
-    found = asyncio.run(operators.listed(data))
+    found = asyncio.run(operators.list_operators(data))
     for each in found:
         behind = [_app(app) for app in each.left]
         row = _row(each.registered) | {"countsAs": list(each.counts_as), "leftApps": behind}
@@ -52,11 +52,11 @@ def list_(*, data: Data = DATA, as_json: AsJson = False) -> None:
     if not as_json:
         for each in found:
             apps = [_app(app) for app in each.left]
-            left.tell(each.registered.app.id, {"left": len(apps), "leftApps": apps})
+            remaining_accounts.tell(each.registered.app.id, {"left": len(apps), "leftApps": apps})
 
 
 @group.command()
-@told
+@reports_errors
 def confirm(
     ident: Annotated[str, typer.Argument(metavar="ID", help="The operator's id: app_…")],
     *,
@@ -66,7 +66,7 @@ def confirm(
     """Confirm that an account is another person's than the operator's who registered it."""
     with server_extra("operators"):
         from nomos.server import operators
-    after = asyncio.run(operators.confirm(data, ident))
+    after = asyncio.run(operators.confirm_operator(data, ident))
     if as_json:
         print(json.dumps(_row(after)))
     else:
@@ -75,7 +75,7 @@ def confirm(
 
 
 @group.command()
-@told
+@reports_errors
 def create(
     name: Annotated[str, typer.Argument(help="What people will call it.")],
     *,
@@ -89,7 +89,7 @@ def create(
     """Register an operator, and print its API key, this once: the way back in."""
     with server_extra("operators"):
         from nomos.server import operators
-    made, key = asyncio.run(operators.create(data, name, covers or ("*",)))
+    made, key = asyncio.run(operators.create_operator(data, name, covers or ("*",)))
     if as_json:
         print(json.dumps({**_row(made), "apiKey": key.reveal()}))
         return

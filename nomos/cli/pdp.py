@@ -14,17 +14,17 @@ from rich.text import Text
 
 from nomos._io.signer import AsyncSigner, shared
 from nomos._io.urls import checked_url
-from nomos.cli import insecure
-from nomos.cli.console import stdout, told
+from nomos.cli import insecure_hosts
+from nomos.cli.console import reports_errors, stdout
 from nomos.cli.operator_key import from_file
 from nomos.cli.server_extra import server_extra
 
 if TYPE_CHECKING:
-    from nomos.server.gate_alone import Trust
     from nomos.server.settings import Settings
+    from nomos.server.standalone_pdp import Trust
 
 
-@told
+@reports_errors
 def pdp(
     *,
     control_url: Annotated[str, typer.Option(help="The control plane whose grants it honours.")],
@@ -52,16 +52,16 @@ def pdp(
     """Run a PDP on its own: own key, policies and records; revocations from the feed."""
     with server_extra("pdp"):
         from nomos.server.connections.limits import raise_descriptor_limit
+        from nomos.server.data_dir import check_outside_workspace
         from nomos.server.environment import max_chain_depth, named_hosts, upstreams
-        from nomos.server.folder import check_apart
-        from nomos.server.gate_alone import Trust
         from nomos.server.pdp.catalog import load_catalog
         from nomos.server.policies import read_facts, read_policies
         from nomos.server.run import bind
         from nomos.server.settings import Settings
+        from nomos.server.standalone_pdp import Trust
 
     raise_descriptor_limit()
-    url = checked_url(control_url, setting="--control-url", allow_insecure=insecure.hosts())
+    url = checked_url(control_url, setting="--control-url", allow_insecure=insecure_hosts.hosts())
     listener = bind(host, port)
     try:
         settings = Settings(
@@ -76,12 +76,12 @@ def pdp(
             pdp_url=f"http://{host}:{listener.getsockname()[1]}",
             host_names=(*(host_name or ()), *named_hosts(os.environ)),
         )
-        check_apart(settings, policies, os.environ)
+        check_outside_workspace(settings, policies, os.environ)
         trust = Trust(
             issuer,
             from_file(key_file, "--key-file").secret,
             tenant,
-            allow_insecure=insecure.hosts(),
+            allow_insecure=insecure_hosts.hosts(),
         )
         asyncio.run(_run(settings, trust, listener))
     finally:
@@ -90,10 +90,10 @@ def pdp(
 
 
 async def _run(settings: Settings, trust: Trust, listener: socket.socket) -> None:
-    from nomos.server.gate_alone import Alone
     from nomos.server.run import listen
+    from nomos.server.standalone_pdp import StandalonePdp
 
-    alone = await Alone.open(settings, trust, AsyncSigner(shared()))
+    alone = await StandalonePdp.open(settings, trust, AsyncSigner(shared()))
     try:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -14,9 +14,9 @@ from nomos.cli.server_extra import server_extra
 from nomos.errors import ConfigurationError
 
 with server_extra("policy"):
-    from nomos.policy import bundle, cases, told
+    from nomos.policy import bundle, explain_text, policy_tests
     from nomos.policy.bundle import Bundle, Policy, Source
-    from nomos.policy.cases import Outcome
+    from nomos.policy.policy_tests import TestOutcome
     from nomos.server import policies as files
     from nomos.server.pdp.catalog import load_catalog
 
@@ -56,10 +56,10 @@ def run_cases(
             setting="policies",
         )
     named = Path(suite.file).parent / (suite.policies or "")
-    outcomes = cases.run(load(policies or named, providers), suite)
+    outcomes = policy_tests.run(load(policies or named, providers), suite)
     for outcome in outcomes:
         if as_json:
-            console.print(Text(json.dumps(cases.as_json(outcome))))
+            console.print(Text(json.dumps(policy_tests.as_json(outcome))))
         else:
             _show_outcome(outcome, console)
     surprises = sum(not outcome.ok for outcome in outcomes)
@@ -114,10 +114,10 @@ def effect(policy: Policy) -> Text:
 
 def where(policy: Policy) -> Text:
     """File and line."""
-    return Text(told.place(policy), style="dim")
+    return Text(explain_text.place(policy), style="dim")
 
 
-def _show_outcome(outcome: Outcome, console: Console) -> None:
+def _show_outcome(outcome: TestOutcome, console: Console) -> None:
     mark = (" ok   ", "green") if outcome.ok else ("FAIL  ", "bold red")
     console.print(Text.assemble(mark, outcome.case.name))
     if outcome.ok:
@@ -133,7 +133,7 @@ def _show_outcome(outcome: Outcome, console: Console) -> None:
             )
         )
     for policy in outcome.decided:
-        by = f"{policy.effect} {policy.name}  {told.place(policy)}"
+        by = f"{policy.effect} {policy.name}  {explain_text.place(policy)}"
         console.print(Text.assemble((f"        {'decided by':<12}", "bold"), by))
     because = outcome.verdict.message
     if because:

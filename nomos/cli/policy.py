@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nomos.cli.console import AsJson, stdout, told
+from nomos.cli.console import AsJson, reports_errors, stdout
 from nomos.cli.operator import ControlUrl, KeyFile, Operator
 from nomos.errors import ConfigurationError
 
@@ -30,7 +30,7 @@ Where = Annotated[
 
 
 @group.command("validate")
-@told
+@reports_errors
 def validate(path: Where, *, providers: Providers = None) -> None:
     """Parse policies and check them against the schema; every problem with file and line."""
     from nomos.cli import policies as command
@@ -39,7 +39,7 @@ def validate(path: Where, *, providers: Providers = None) -> None:
 
 
 @group.command("test")
-@told
+@reports_errors
 def run_cases(
     file: Annotated[Path, typer.Argument(help="A file of cases, or a folder with tests.yaml.")],
     *,
@@ -58,7 +58,7 @@ def run_cases(
 
 
 @group.command("explain")
-@told
+@reports_errors
 def explain(
     *,
     policies: Annotated[Path, typer.Option(help="A Cedar file, or a folder of *.cedar files.")],
@@ -83,9 +83,9 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Say which policies determine one answer, and what would change it."""
-    from nomos.cli import explaining
+    from nomos.cli import policy_explain
 
-    question = explaining.question(
+    question = policy_explain.question(
         command=command,
         resource=resource,
         args=args,
@@ -95,11 +95,11 @@ def explain(
         agent=agent,
         rate=rate,
     )
-    explaining.explain(policies, providers, question, stdout, as_json=as_json, service=service)
+    policy_explain.explain(policies, providers, question, stdout, as_json=as_json, service=service)
 
 
 @group.command("starters")
-@told
+@reports_errors
 def starters(*, as_json: AsJson = False) -> None:
     """List the bundles to start from."""
     from nomos.cli import policies as command
@@ -108,7 +108,7 @@ def starters(*, as_json: AsJson = False) -> None:
 
 
 @group.command("init")
-@told
+@reports_errors
 def init(
     name: Annotated[str, typer.Argument(help="One of `nomos policy starters`.")],
     *,
@@ -123,7 +123,7 @@ def init(
 
 
 @group.command("versions")
-@told
+@reports_errors
 def versions(
     *, control_url: ControlUrl = None, key_file: KeyFile = None, as_json: AsJson = False
 ) -> None:
@@ -134,7 +134,7 @@ def versions(
 
 
 @group.command("put")
-@told
+@reports_errors
 def put(
     path: Where,
     *,
@@ -154,7 +154,7 @@ def put(
 
 
 @group.command("activate")
-@told
+@reports_errors
 def activate(
     version: Annotated[int, typer.Argument(min=1)],
     *,
@@ -171,7 +171,7 @@ def activate(
 
 
 @group.command("rollback")
-@told
+@reports_errors
 def rollback(
     *,
     revoke: Revoke = False,

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final
 import typer
 from rich.text import Text
 
-from nomos.cli import left
-from nomos.cli.console import AsJson, stdout, told
+from nomos.cli import remaining_accounts
+from nomos.cli.console import AsJson, reports_errors, stdout
 from nomos.cli.operator import ControlUrl, KeyFile, Operator
 
 WHAT: Final = {
@@ -21,7 +21,7 @@ WHAT: Final = {
 }
 
 
-@told
+@reports_errors
 def revoke(
     ident: Annotated[str, typer.Argument(metavar="ID", help="A cid, a DID, app_… or env_….")],
     *,
@@ -60,4 +60,4 @@ def revoke(
     if not done["known"]:
         warning = "nothing on record has this id: is it mistyped? What you meant may still hold."
         stdout.print(Text.assemble(("careful: ", "bold yellow"), warning))
-    left.tell(ident, done)
+    remaining_accounts.tell(ident, done)

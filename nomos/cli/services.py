@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from nomos._core.signing import is_did
-from nomos.cli.console import AsJson, stderr, stdout, told
+from nomos.cli.approval_view import shown
+from nomos.cli.console import AsJson, reports_errors, stderr, stdout
 from nomos.cli.operator import ControlUrl, KeyFile, Operator, part
-from nomos.cli.question import shown
 from nomos.errors import ConfigurationError
 
 group = typer.Typer(help="Register services that grants may be made out to.", no_args_is_help=True)
@@ -22,7 +22,7 @@ COLUMNS = ("name", "did", "url", "createdAt")
 
 
 @group.command("list")
-@told
+@reports_errors
 def list_(
     *, as_json: AsJson = False, control_url: ControlUrl = None, key_file: KeyFile = None
 ) -> None:
@@ -42,7 +42,7 @@ def list_(
 
 
 @group.command()
-@told
+@reports_errors
 def add(
     name: Annotated[str, typer.Argument(help="A short lower-case name.")],
     did: Annotated[
@@ -83,7 +83,7 @@ def add(
 
 
 @group.command()
-@told
+@reports_errors
 def remove(
     name: Annotated[str, typer.Argument(help="The service's name.")],
     *,

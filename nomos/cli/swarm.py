@@ -12,11 +12,11 @@ from rich.text import Text
 
 from nomos._core.signing import is_did
 from nomos.cli import answers
-from nomos.cli.console import AsJson, stderr, stdout, told
+from nomos.cli.console import AsJson, reports_errors, stderr, stdout
 from nomos.cli.operator import ControlUrl, KeyFile, Operator, part
 
 if TYPE_CHECKING:
-    from nomos.audit.swarm import Summary, Swarm
+    from nomos.audit.swarm import Swarm, SwarmSummary
 
 group = typer.Typer(help="See families of agents, and what each one did.", no_args_is_help=True)
 
@@ -30,7 +30,7 @@ File = Annotated[
 
 
 @group.command("list")
-@told
+@reports_errors
 def list_(
     *,
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=MOST, help="How many.")] = 10,
@@ -40,24 +40,24 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List the swarms in which something was handed on lately, the latest first."""
-    from nomos.audit.swarm import Summary
-    from nomos.cli import swarm_file, swarm_shown
+    from nomos.audit.swarm import SwarmSummary
+    from nomos.cli import swarm_file, swarm_view
 
     if file is not None:
-        found: Sequence[Summary] = [each.summary() for each in swarm_file.latest(file, lines)]
+        found: Sequence[SwarmSummary] = [each.summary() for each in swarm_file.latest(file, lines)]
         _unproven(file)
     else:
         with Operator.find(control_url, key_file) as operator:
             reply = operator.get("/v1/swarms", limit=lines)
-        found = [swarm_file.parsed(Summary, each) for each in reply["swarms"]]
+        found = [swarm_file.parsed(SwarmSummary, each) for each in reply["swarms"]]
     for each in found:
-        stdout.print(_line(each) if as_json else swarm_shown.heading(each))
+        stdout.print(_line(each) if as_json else swarm_view.heading(each))
     if not found and not as_json:
         stderr.print(_NOTHING)
 
 
 @group.command()
-@told
+@reports_errors
 def tree(
     ident: Annotated[
         str | None,
@@ -84,7 +84,7 @@ def tree(
     Agents that were given the same and refused the same are shown together; --all shows each.
     Nothing is proved here: that is what `nomos audit verify` is for.
     """
-    from nomos.cli import swarm_shown
+    from nomos.cli import swarm_view
 
     if file is not None:
         found = _in_file(file, ident, lines)
@@ -97,7 +97,7 @@ def tree(
             continue
         if number:
             stdout.print()
-        swarm_shown.tree(each, stdout, everything=everything)
+        swarm_view.tree(each, stdout, everything=everything)
     if not found and not as_json:
         stderr.print(_NOTHING)
 
@@ -119,7 +119,7 @@ def _asked(operator: Operator, ident: str | None, lines: int) -> list[Swarm]:
 
 
 def _agents(reply: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [*reply["members"], *reply.get("strangers", [])]
+    return [*reply["members"], *reply.get("unverifiedAgents", [])]
 
 
 def _in_file(file: Path, ident: str | None, lines: int) -> list[Swarm]:
@@ -145,5 +145,5 @@ def _unproven(file: Path) -> None:
     stderr.print(Text(f"from {file}, unproved: {proof}", style="dim"))
 
 
-def _line(value: Summary) -> Text:
+def _line(value: SwarmSummary) -> Text:
     return Text(json.dumps(value.as_json()))

@@ -10,23 +10,23 @@ from pydantic import ValidationError
 
 from nomos.audit import record
 from nomos.audit.chain import Head
-from nomos.audit.export import End, Malformed, Placed, read_lines
+from nomos.audit.export import End, MalformedLine, NumberedLine, read_lines
 from nomos.audit.export import read as read_line
-from nomos.audit.families import Families
-from nomos.audit.swarm import Swarm, Told
-from nomos.errors import ConfigurationError, NotFound, Unintelligible
+from nomos.audit.swarm import Swarm, SwarmModel
+from nomos.audit.swarm_builder import SwarmsBuilder
+from nomos.errors import ConfigurationError, InvalidResponse, NotFound
 
 SETTING: Final = "--file"
 
-T = TypeVar("T", bound=Told)
+T = TypeVar("T", bound=SwarmModel)
 
 
 def parsed(kind: type[T], reply: Any) -> T:
-    """What a control plane answered. Raises `Unintelligible`."""
+    """What a control plane answered. Raises `InvalidResponse`."""
     try:
         return kind.model_validate(reply)
     except ValidationError:
-        raise Unintelligible(
+        raise InvalidResponse(
             "the control plane answered something that is no swarm: is it of another version?"
         ) from None
 
@@ -46,24 +46,24 @@ def find(file: Path, ident: str) -> tuple[Swarm, Sequence[str]]:
     return families.swarm(roots[0]), roots[1:]
 
 
-def _families(file: Path) -> Families:
+def _families(file: Path) -> SwarmsBuilder:
     """Read an export row by row. Raises `ConfigurationError` naming the line that is none."""
-    families, number, head, ended = Families(), 0, Head(), False
+    families, number, head, ended = SwarmsBuilder(), 0, Head(), False
     try:
         with file.open("rb") as readable:
             for raw in read_lines(readable.readline):
                 number += 1
                 line = read_line(raw)
                 ended = isinstance(line, End)
-                if isinstance(line, Placed):
+                if isinstance(line, NumberedLine):
                     if not line.fits or not line.follows(head):
-                        raise Malformed("the row is not as it was exported")
+                        raise MalformedLine("the row is not as it was exported")
                     head = line.head
                     families.add(record.read(line.row))
     except OSError as failure:
         raise _wrong(f"{file}: {failure.strerror}") from failure
     except (ValueError, TypeError, RecursionError) as wrong:  # Malformed is a ValueError
-        why = str(wrong) if isinstance(wrong, Malformed) else "the row is not a record"
+        why = str(wrong) if isinstance(wrong, MalformedLine) else "the row is not a record"
         raise _wrong(f"{file}, line {number}: {why}") from None
     if not ended:
         raise _wrong(f"{file} stops after line {number}, without its end: export it again")

@@ -19,9 +19,9 @@ from nomos.cli.console import AsJson, stderr, stdout
 from nomos.errors import ChainError, ConfigurationError, NomosError
 
 if TYPE_CHECKING:
-    from nomos.cli.token_look import Ask
-    from nomos.cli.token_text import Given
-    from nomos.cli.token_verdict import Terms, Verdict
+    from nomos.cli.token_input import TokenInput
+    from nomos.cli.token_inspect import Ask
+    from nomos.cli.token_verdict import TokenVerdict, VerificationTerms
 
 group = typer.Typer(help="See what a token says, and whether it holds.", no_args_is_help=True)
 
@@ -102,28 +102,30 @@ def inspect(source: Source = None, *, as_json: AsJson = False) -> None:
 
     0: nothing is wrong with it. 1: something is. 2: it cannot be read.
     """
-    from nomos.cli import token_look, token_shown
+    from nomos.cli import token_inspect, token_view
 
-    def one(given: Given, ask: Ask) -> bool:
+    def one(given: TokenInput, ask: Ask) -> bool:
         now = int(time.time())
         if given.kind == "receipt":
-            receipt = token_look.look_at_receipt(given, ask, now)
+            receipt = token_inspect.inspect_receipt(given, ask, now)
             if as_json:
-                _line(token_shown.receipt_as_json(receipt))
+                _line(token_view.receipt_as_json(receipt))
             else:
-                token_shown.receipt(receipt, stdout)
+                token_view.receipt(receipt, stdout)
             return receipt.finding is None
-        look = token_look.look(given, ask, now)
+        look = token_inspect.inspect_chain(given, ask, now)
         if as_json:
-            _line(token_shown.as_json(look))
+            _line(token_view.as_json(look))
         else:
-            token_shown.look(look, stdout)
+            token_view.print_report(look, stdout)
         return look.holds
 
     _each(source, one, as_json=as_json)
 
 
-def _judging(name: str, show: Callable[[Verdict, Given, Terms, bool], None], about: str) -> None:
+def _judging(
+    name: str, show: Callable[[TokenVerdict, TokenInput, VerificationTerms, bool], None], about: str
+) -> None:
     """Add a command that judges tokens on the terms that its options name."""
 
     @group.command(name, help=about)
@@ -145,9 +147,9 @@ def _judging(name: str, show: Callable[[Verdict, Given, Terms, bool], None], abo
         pdp: AsPdp = False,
         as_json: AsJson = False,
     ) -> None:
-        from nomos.cli import token_terms, token_verdict
+        from nomos.cli import token_options, token_verdict
 
-        options = token_terms.Options(
+        options = token_options.Options(
             issuers=issuer,
             audience=audience,
             command=command,
@@ -163,8 +165,8 @@ def _judging(name: str, show: Callable[[Verdict, Given, Terms, bool], None], abo
             pdp=pdp,
         )
 
-        def one(given: Given, ask: Ask) -> bool:
-            with token_terms.opened(options, given) as terms:
+        def one(given: TokenInput, ask: Ask) -> bool:
+            with token_options.open_terms(options, given) as terms:
                 verdict = token_verdict.verdict(given, terms, ask)
                 show(verdict, given, terms, as_json)
             return verdict.ok
@@ -172,22 +174,32 @@ def _judging(name: str, show: Callable[[Verdict, Given, Terms, bool], None], abo
         _each(source, one, as_json=as_json)
 
 
-def _verdict(verdict: Verdict, given: Given, terms: Terms, as_json: bool) -> None:  # noqa: FBT001
-    from nomos.cli import token_told
+def _verdict(
+    verdict: TokenVerdict,
+    given: TokenInput,
+    terms: VerificationTerms,
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    from nomos.cli import token_verdict_view
 
     if as_json:
         _line(verdict.as_json())
     else:
-        token_told.verdict(verdict, terms, stdout)
+        token_verdict_view.render_verdict(verdict, terms, stdout)
 
 
-def _story(verdict: Verdict, given: Given, terms: Terms, as_json: bool) -> None:  # noqa: FBT001
-    from nomos.cli import token_told
+def _story(
+    verdict: TokenVerdict,
+    given: TokenInput,
+    terms: VerificationTerms,
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    from nomos.cli import token_verdict_view
 
     if as_json:
-        _line({**verdict.as_json(), "text": token_told.text(verdict, given, terms)})
+        _line({**verdict.as_json(), "text": token_verdict_view.text(verdict, given, terms)})
     else:
-        token_told.story(verdict, given, terms, stdout)
+        token_verdict_view.render_report(verdict, given, terms, stdout)
 
 
 _judging(
@@ -209,7 +221,7 @@ _judging(
     _story,
     """Tell the whole story of a token and its verdict, as text for people.
 
-    It is what `nomos.Verifier.why` returns, for a chain too, and then what was
+    It is what `nomos.Verifier.explain` returns, for a chain too, and then what was
     not checked; of a receipt it is what `nomos token verify` says.
 
     0, 1 and 2 are as in `nomos token verify`.
@@ -217,13 +229,15 @@ _judging(
 )
 
 
-def _each(source: list[str] | None, one: Callable[[Given, Ask], bool], *, as_json: bool) -> None:
+def _each(
+    source: list[str] | None, one: Callable[[TokenInput, Ask], bool], *, as_json: bool
+) -> None:
     """Do something with each token that was given; exit with 1 if one of them is not good."""
     from nomos._io.signer import Signer, shared
-    from nomos.cli import token_text
+    from nomos.cli import token_input
 
     try:
-        every, good = token_text.given(source or []), True
+        every, good = token_input.read_token(source or []), True
         for number, given in enumerate(every):
             if number and not as_json:
                 stdout.print()

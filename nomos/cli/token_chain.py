@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from nomos._core import claimed
-from nomos._core.called import called
-from nomos._core.claimed import Claims
-from nomos._core.fixes import fix
-from nomos._core.refusing import refused
-from nomos._core.tokens import peek
-from nomos._wire import Refused, Verified, Verify, Wanted
-from nomos.cli.token_look import Ask, asked
-from nomos.errors import Denied, SignerError, Unintelligible
+from nomos._core import unverified
+from nomos._core.call import canonical_call
+from nomos._core.denials import denied_from
+from nomos._core.remedies import remedy
+from nomos._core.tokens import decode_unverified
+from nomos._core.unverified import UnverifiedToken
+from nomos._protocol import Refused, Verified, Verify, Wanted
+from nomos.cli.token_inspect import Ask, requested_call
+from nomos.errors import Denied, InvalidResponse, SignerError
 
 if TYPE_CHECKING:
-    from nomos.cli.token_verdict import Terms
+    from nomos.cli.token_verdict import VerificationTerms
 
 
-def proven(tokens: Sequence[str], terms: Terms, ask: Ask) -> Verified:
+def proven(tokens: Sequence[str], terms: VerificationTerms, ask: Ask) -> Verified:
     """What a chain proves; raises `Denied`, or `SignerError` when the binary gives no answer."""
     chain = list(tokens)
     names = _named(chain)
-    seen = terms.view.among(names)
+    seen = terms.view.lookup(names)
     rules = terms.rules
-    call, wrong = (None, None) if terms.call is None else called(terms.call)
-    answer = asked(
+    call, wrong = (None, None) if terms.call is None else canonical_call(terms.call)
+    answer = requested_call(
         ask,
         Verify,
         chain=chain,
@@ -35,8 +35,8 @@ def proven(tokens: Sequence[str], terms: Terms, ask: Ask) -> Verified:
         max_depth=rules.max_depth,
         trusted_issuers=list(rules.trusted_issuers),
         audience=rules.audience,
-        revoked=sorted(names & seen.ids),
-        revocations_age=seen.age,
+        revoked=sorted(names & seen.revoked),
+        revocations_age=seen.age_seconds,
         accept_unlinked=rules.accept_unlinked,
         wanted=None if call is None else Wanted(cmd=call.cmd, resource=call.resource),
     )
@@ -44,21 +44,23 @@ def proven(tokens: Sequence[str], terms: Terms, ask: Ask) -> Verified:
         raise _denied(answer, chain)
     if not isinstance(answer, Verified):
         raise SignerError("the signing binary gave another answer than was asked for")
-    if names & seen.ids:
-        raise Denied("something that it depends on was revoked", code="revoked", fix=fix("revoked"))
+    if names & seen.revoked:
+        raise Denied(
+            "something that it depends on was revoked", code="revoked", fix=remedy("revoked")
+        )
     if wrong is not None:
         raise wrong
     return answer
 
 
-def claims_of(chain: Sequence[str]) -> Claims | None:
+def claims_of(chain: Sequence[str]) -> UnverifiedToken | None:
     """What a chain says, its last link as that of the token; None if it cannot be read."""
     try:
-        payloads = [peek(link) for link in chain]
-    except Unintelligible:
+        payloads = [decode_unverified(link) for link in chain]
+    except InvalidResponse:
         return None
-    *cids, cid = map(claimed.cid_of, chain)
-    return Claims(cid, payloads[-1], tuple(cids), tuple(payloads[:-1]))
+    *cids, cid = map(unverified.cid_of, chain)
+    return UnverifiedToken(cid, payloads[-1], tuple(cids), tuple(payloads[:-1]))
 
 
 def _named(chain: Sequence[str]) -> frozenset[str]:
@@ -67,17 +69,19 @@ def _named(chain: Sequence[str]) -> frozenset[str]:
     if claims is None:
         return frozenset()
     payloads = (*claims.links, claims.payload)
-    named = (each for payload in payloads for each in claimed.strings(payload.get("prf")))
-    return frozenset(claimed.ids(payloads, (*claims.cids, claims.cid, *named), payloads[0]))
+    named = (each for payload in payloads for each in unverified.strings(payload.get("prf")))
+    return frozenset(
+        unverified.revocation_ids(payloads, (*claims.cids, claims.cid, *named), payloads[0])
+    )
 
 
 def _denied(answer: Refused, chain: Sequence[str]) -> Denied | SignerError:
-    if fix(answer.code) is None:
+    if remedy(answer.code) is None:
         return SignerError(answer.message, code=answer.code, hop=answer.hop)
     claims = claims_of(chain)
     links = () if claims is None else (*claims.links, claims.payload)
     other = answer.code == "audience_mismatch"
-    return refused(answer, links, used=False, message=_OTHER if other else "")
+    return denied_from(answer, links, used=False, message=_OTHER if other else "")
 
 
 _OTHER = "this is a chain, which hands authority on and is no call: its holder is another"

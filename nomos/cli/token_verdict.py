@@ -12,40 +12,40 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from nomos._core import verifying
-from nomos._core.called import Asked
+from nomos._core import token_verification
+from nomos._core.call import RequestedCall
 from nomos._core.effects import Effect, Sign
-from nomos._core.recording import ALLOW, FIX, hashes
-from nomos._core.seen import Seen
-from nomos._core.verifying import Among, Rules
-from nomos._io.drive import drive
-from nomos._wire import ReceiptVerified, Refused, Verified, VerifyReceipt
+from nomos._core.revocation_status import RevocationStatus
+from nomos._core.token_verification import LookupRevocations, VerifierRules
+from nomos._core.verification_receipt import ALLOW, FIX, hashes
+from nomos._io.runtime import run_flow
+from nomos._protocol import ReceiptVerified, Refused, Verified, VerifyReceipt
 from nomos.cli.token_chain import proven
-from nomos.cli.token_look import Ask, asked
-from nomos.cli.token_text import Given
+from nomos.cli.token_input import TokenInput
+from nomos.cli.token_inspect import Ask, requested_call
 from nomos.errors import Denied, SignerError
 
 REPLAY: Final = "whether it was used before: only the service that keeps a record can say"
 
 
-class View(Protocol):
+class RevocationView(Protocol):
     """Where it is looked up what was revoked, and what that is called."""
 
     @property
     def told(self) -> str: ...
 
-    def among(self, ids: Collection[str]) -> Seen: ...
+    def lookup(self, ids: Collection[str]) -> RevocationStatus: ...
 
 
 @dataclass(frozen=True)
-class Terms:
+class VerificationTerms:
     """What somebody says that the service is, and which call it is asked for."""
 
     issuers: tuple[str, ...]
     audience: str | None
-    call: Asked | None
+    call: RequestedCall | None
     now: int
-    view: View
+    view: RevocationView
     leeway: int = 0
     max_depth: int = 8
     accept_unlinked: bool = False
@@ -54,8 +54,8 @@ class Terms:
     """Options that were given, and that this kind of token has no use for."""
 
     @property
-    def rules(self) -> Rules:
-        return Rules(
+    def rules(self) -> VerifierRules:
+        return VerifierRules(
             trusted_issuers=self.issuers,
             audience=self.audience or "",
             max_depth=self.max_depth,
@@ -66,7 +66,7 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class TokenVerdict:
     """Whether a token holds on some terms: `facts` say what it proves, `refusal` why it does not.
 
     Of a receipt, `facts` say whether it is `genuine` and whether it records that a call was
@@ -103,22 +103,22 @@ def sentence(refusal: Denied) -> str:
     return text if refusal.hop is None else text.removesuffix(f" (hop {refusal.hop})")
 
 
-def verdict(given: Given, terms: Terms, ask: Ask) -> Verdict:
+def verdict(given: TokenInput, terms: VerificationTerms, ask: Ask) -> TokenVerdict:
     """Judge one token. Raises `SignerError` when the binary gives no answer."""
     if given.kind == "receipt":
         return _receipt(given, terms, ask)
     judge = _invocation if given.kind == "invocation" else _chain
     unchecked = (*_replay(given), *_unchecked(given, terms))
     try:
-        return Verdict(given.kind, judge(given, terms, ask), None, unchecked)
+        return TokenVerdict(given.kind, judge(given, terms, ask), None, unchecked)
     except Denied as denied:
-        return Verdict(given.kind, {}, _helped(denied, terms.call), unchecked)
+        return TokenVerdict(given.kind, {}, _helped(denied, terms.call), unchecked)
 
 
 _NO_ARGS: Final = "pass the call's arguments with --args: none were given"
 
 
-def _helped(denied: Denied, call: Asked | None) -> Denied:
+def _helped(denied: Denied, call: RequestedCall | None) -> Denied:
     """The refusal; where it is for an argument that nobody typed, it says how to give one."""
     field = denied.field or ""
     argument = field.startswith("args.") and field != "args.resource"
@@ -135,11 +135,11 @@ def _helped(denied: Denied, call: Asked | None) -> Denied:
     )
 
 
-def _replay(given: Given) -> tuple[str, ...]:
+def _replay(given: TokenInput) -> tuple[str, ...]:
     return (REPLAY,) if given.kind == "invocation" else ()
 
 
-def _unchecked(given: Given, terms: Terms) -> list[str]:
+def _unchecked(given: TokenInput, terms: VerificationTerms) -> list[str]:
     missing = [] if terms.view.told else ["revocations: none were given, and no feed was asked"]
     if given.kind == "chain":
         missing.append("its policies: they are about calls, and a chain is none yet")
@@ -148,49 +148,51 @@ def _unchecked(given: Given, terms: Terms) -> list[str]:
     return missing
 
 
-def _invocation(given: Given, terms: Terms, ask: Ask) -> dict[str, Any]:
+def _invocation(given: TokenInput, terms: VerificationTerms, ask: Ask) -> dict[str, Any]:
     (token,) = given.tokens
 
     def perform(effect: Effect[Any]) -> object:
         match effect:
             case Sign(request):
                 return ask(request)
-            case Among(ids):
-                return terms.view.among(ids)
+            case LookupRevocations(ids):
+                return terms.view.lookup(ids)
         raise TypeError(f"a flow asked for {effect!r}")
 
-    proof = drive(verifying.prove(terms.rules, token, terms.call, terms.now), perform)
-    found = verifying.verified(proof.proven)
+    proof = run_flow(
+        token_verification.verify_claims(terms.rules, token, terms.call, terms.now), perform
+    )
+    found = token_verification.verified(proof.proven)
     return _proven(proof.proven) | {
         "resource": found.resource,
         "args": found.args,
-        "receipt": found.receipt,
+        "receipt": found.receipt_id,
         "swarm": found.swarm,
         "cid": found.cid,
     }
 
 
-def _chain(given: Given, terms: Terms, ask: Ask) -> dict[str, Any]:
+def _chain(given: TokenInput, terms: VerificationTerms, ask: Ask) -> dict[str, Any]:
     answer = proven(given.tokens, terms, ask)
     return _proven(answer) | {"constraint": answer.constraint}
 
 
-def _receipt(given: Given, terms: Terms, ask: Ask) -> Verdict:
+def _receipt(given: TokenInput, terms: VerificationTerms, ask: Ask) -> TokenVerdict:
     (token,) = given.tokens
     unchecked = tuple(f"{_OVER}{name} was not used" for name in terms.unused)
-    answer = asked(ask, VerifyReceipt, token=token, issuers=list(terms.issuers))
+    answer = requested_call(ask, VerifyReceipt, token=token, issuers=list(terms.issuers))
     if isinstance(answer, Refused):
         denied = Denied(answer.message, code=answer.code, field=answer.field, fix=FIX)
-        return Verdict("receipt", {"genuine": False, "allowed": False}, denied, unchecked)
+        return TokenVerdict("receipt", {"genuine": False, "allowed": False}, denied, unchecked)
     if not isinstance(answer, ReceiptVerified):
         raise SignerError("the signing binary gave another answer than was asked for")
     said = answer.receipt.model_dump()
     allowed = said["outcome"] == ALLOW
     facts = {"genuine": True, "allowed": allowed, "cid": answer.cid, "receipt": said}
-    return Verdict("receipt", facts, _unlike(said, terms), unchecked)
+    return TokenVerdict("receipt", facts, _unlike(said, terms), unchecked)
 
 
-def _unlike(said: Mapping[str, Any], terms: Terms) -> Denied | None:
+def _unlike(said: Mapping[str, Any], terms: VerificationTerms) -> Denied | None:
     """How a receipt is not about the service and the call that were named."""
     for name, (what, value) in _expected(terms).items():
         if said[name] != value:
@@ -207,7 +209,7 @@ def _unlike(said: Mapping[str, Any], terms: Terms) -> Denied | None:
 _OVER: Final = "revocations: a receipt tells of a call that is over, so "
 
 
-def _expected(terms: Terms) -> dict[str, tuple[str, str]]:
+def _expected(terms: VerificationTerms) -> dict[str, tuple[str, str]]:
     """What a receipt has to say to be about the service and the call that were named."""
     call = terms.call
     wanted = {"service": ("another service", terms.audience)}

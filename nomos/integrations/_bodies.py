@@ -20,7 +20,7 @@ from starlette.types import Message, Receive
 
 from nomos._unawaited import must_be_awaited
 from nomos.errors import ConfigurationError
-from nomos.integrations._refusals import Refusal, named
+from nomos.integrations._refusals import CallRefused, named
 
 MAX_BODY: Final = 512 * 1024
 """Bytes of a body that is read before the token is verified, for its arguments are part of that.
@@ -93,7 +93,7 @@ def query(
     return args
 
 
-class Rewound:
+class ReplayableBody:
     """A body that was read on the way in, to be read again by the application."""
 
     def __init__(self, receive: Receive, limit: int) -> None:
@@ -101,7 +101,7 @@ class Rewound:
         self._limit = limit
         self._kept: list[Message] = []
 
-    async def first(self) -> Message:
+    async def receive(self) -> Message:
         """Receive for the first time; raises Refusal when the body passes its limit."""
         self.check()
         message = await self._receive()
@@ -113,9 +113,9 @@ class Rewound:
     def check(self) -> None:
         """Raise the Refusal again that a function of the request may have kept to itself."""
         if self._limit < 0:
-            raise Refusal("too_large", "the body is too large")
+            raise CallRefused("too_large", "the body is too large")
 
-    async def again(self) -> Message:
+    async def replay(self) -> Message:
         """Receive what was received before, then what follows."""
         return self._kept.pop(0) if self._kept else await self._receive()
 
@@ -128,7 +128,7 @@ async def _read(request: Request, limit: int) -> bytes:
                 async for chunk in chunks:
                     body += chunk
                     if len(body) > limit:
-                        raise Refusal("too_large", f"the body is larger than {limit} bytes")
+                        raise CallRefused("too_large", f"the body is larger than {limit} bytes")
     except TimeoutError:
         raise _invalid("the body did not arrive in time") from None
     return bytes(body)
@@ -136,7 +136,7 @@ async def _read(request: Request, limit: int) -> bytes:
 
 def _object(body: bytes, limit: int) -> dict[str, Any]:
     if len(body) > limit:
-        raise Refusal("too_large", f"the body is larger than {limit} bytes")
+        raise CallRefused("too_large", f"the body is larger than {limit} bytes")
     try:
         given = json.loads(
             body.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant
@@ -187,6 +187,6 @@ def _no_constant(text: str) -> NoReturn:
     raise ValueError(text)
 
 
-def _invalid(message: str, name: str | None = None) -> Refusal:
+def _invalid(message: str, name: str | None = None) -> CallRefused:
     field = "args" if name is None else named("args", name)
-    return Refusal("invalid_request", message, field=field)
+    return CallRefused("invalid_request", message, field=field)

@@ -14,16 +14,16 @@ from starlette.websockets import WebSocketClose
 
 from nomos.errors import ConfigurationError
 from nomos.integrations import _refusals
-from nomos.integrations._bodies import MAX_BODY, Rewound
-from nomos.integrations._paths import Rule, Rules, settled
-from nomos.integrations._proving import (
+from nomos.integrations._bodies import MAX_BODY, ReplayableBody
+from nomos.integrations._paths import Rule, RuleTable, normalize_root_path
+from nomos.integrations._proof import (
     PROVEN,
     AnyVerifier,
     check_verifier,
     internal,
     request_id_of,
 )
-from nomos.integrations._refusals import Refusal
+from nomos.integrations._refusals import CallRefused
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class NomosMiddleware:
             )
         check_verifier(verifier)
         self._app = app
-        self._rules = Rules(rules, open_paths)
+        self._rules = RuleTable(rules, open_paths)
         self._verifier = verifier
         self._max_body = max_body
 
@@ -75,34 +75,34 @@ class NomosMiddleware:
         if scope["type"] not in ("http", "websocket"):
             raise RuntimeError(f"no rule is known for {scope['type']!r}, so nothing goes through")
         request_id_of(scope)  # before the scope is copied, so that all of them have the same
-        body = Rewound(receive, self._max_body)
+        body = ReplayableBody(receive, self._max_body)
         try:
             inner = await self._let_in(scope, body)
         except ClientDisconnect:
             return
-        except Refusal as refusal:
+        except CallRefused as refusal:
             await _answered(refusal, scope, receive, send)
             return
         except HTTPException as error:
-            await _told(error, scope, receive, send)
+            await _as_response(error, scope, receive, send)
             return
         except Exception:
             log.exception("a request could not be examined (request %s)", request_id_of(scope))
             await _answered(internal(), scope, receive, send)
             return
-        await self._app(inner, body.again, send)
+        await self._app(inner, body.replay, send)
 
-    async def _let_in(self, scope: Scope, body: Rewound) -> Scope:
+    async def _let_in(self, scope: Scope, body: ReplayableBody) -> Scope:
         """Return the scope that the application gets; raises Refusal if it gets none."""
         wanted = self._rules.wanted(scope)
-        scope = settled(scope)
+        scope = normalize_root_path(scope)
         if wanted is None:
             return scope
         needed, params = wanted
         seen: Scope = {**scope, "path_params": params}
         seen.setdefault(PROVEN, [])
-        connection = Request(seen, body.first) if _is_http(scope) else HTTPConnection(seen)
-        verified = await needed.of(connection, self._verifier)
+        connection = Request(seen, body.receive) if _is_http(scope) else HTTPConnection(seen)
+        verified = await needed.verify(connection, self._verifier)
         body.check()
         # A dictionary of its own: a server may give one to all requests.
         state = {**scope.get("state", {}), "nomos": verified}
@@ -123,7 +123,7 @@ def _takes_off_a_root_path(app: object) -> bool:
     return False
 
 
-async def _answered(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+async def _answered(refusal: CallRefused, scope: Scope, receive: Receive, send: Send) -> None:
     request_id = request_id_of(scope)
     response = JSONResponse(
         _refusals.body(refusal, request_id),
@@ -133,7 +133,7 @@ async def _answered(refusal: Refusal, scope: Scope, receive: Receive, send: Send
     await _sent(response, refusal.code, scope, receive, send)
 
 
-async def _told(error: HTTPException, scope: Scope, receive: Receive, send: Send) -> None:
+async def _as_response(error: HTTPException, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer with what a function of the request raised, as the framework would."""
     response = JSONResponse(
         {"detail": error.detail},

@@ -18,8 +18,8 @@ from starlette.routing import compile_path
 from starlette.types import Scope
 
 from nomos.errors import ConfigurationError
-from nomos.integrations._proving import Needed, Source, places
-from nomos.integrations._refusals import Refusal
+from nomos.integrations._proof import RequiredCall, Source, path_params
+from nomos.integrations._refusals import CallRefused
 
 WEBSOCKET: Final = "WEBSOCKET"
 """The method of a rule for opening a websocket."""
@@ -46,7 +46,7 @@ class Rule:
     resource: Source
     args: Source | None = None
     bound: bool = False
-    needed: Needed = field(init=False, repr=False, compare=False)
+    needed: RequiredCall = field(init=False, repr=False, compare=False)
     pattern: Pattern = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class Rule:
             )
         object.__setattr__(self, "pattern", pattern)
         object.__setattr__(
-            self, "needed", Needed(self.command, self.resource, self.args, bound=self.bound)
+            self, "needed", RequiredCall(self.command, self.resource, self.args, bound=self.bound)
         )
         for source in (self.resource, self.args):
             for name in _places(source):
@@ -101,10 +101,10 @@ class Pattern:
                 for name, text in found.groupdict().items()
             }
         except ValueError:
-            raise Refusal("invalid_request", "a number in the path is too long") from None
+            raise CallRefused("invalid_request", "a number in the path is too long") from None
 
 
-class Rules:
+class RuleTable:
     """All of them; the first that matches counts, as with routes. What none matches is refused."""
 
     def __init__(self, rules: Iterable[Rule], open_paths: Iterable[str]) -> None:
@@ -115,7 +115,7 @@ class Rules:
         _check_each_once(self._rules)
         _check_closed(self._rules, self._open)
 
-    def wanted(self, scope: Scope) -> tuple[Needed, dict[str, Any]] | None:
+    def wanted(self, scope: Scope) -> tuple[RequiredCall, dict[str, Any]] | None:
         """Return what a request needs a token for, and its path's parameters; None if it is open.
 
         Raises Refusal if no rule matches.
@@ -129,7 +129,7 @@ class Rules:
                 return rule.needed, params
         if any(pattern.match(path) is not None for pattern in self._open):
             return None
-        raise Refusal("forbidden", "no rule of this service covers this method and path")
+        raise CallRefused("forbidden", "no rule of this service covers this method and path")
 
 
 def _method(scope: Scope) -> str:
@@ -145,7 +145,7 @@ def route_path(scope: Scope) -> str:
     raw: bytes = scope.get("raw_path") or b""
     path: str = scope["path"]
     if _UNCLEAR.search(path) or _ESCAPED.search(raw.partition(b"?")[0]):
-        raise Refusal(
+        raise CallRefused(
             "invalid_request",
             "the path has more than one reading: send it without escaped slashes, without empty "
             "or dot segments, and in UTF-8",
@@ -153,7 +153,7 @@ def route_path(scope: Scope) -> str:
     return get_route_path(scope)
 
 
-def settled(scope: Scope) -> Scope:
+def normalize_root_path(scope: Scope) -> Scope:
     """Return the scope with its path below its root path, where ASGI says that it is.
 
     If it is not, the router leaves it as it is, and each mount within takes off less than it
@@ -205,4 +205,4 @@ def _check_closed(rules: Sequence[Rule], opened: Sequence[Pattern]) -> None:
 
 def _places(source: Source | None) -> list[str]:
     values = source.values() if isinstance(source, Mapping) else ()
-    return [name for value in values for name in places(value)]
+    return [name for value in values for name in path_params(value)]

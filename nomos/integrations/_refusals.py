@@ -14,8 +14,8 @@ from typing import Any, Final, Literal
 from urllib.parse import parse_qsl
 
 from nomos.errors import Denied
+from nomos.http_status import STATUS_BY_REASON
 from nomos.models import DenyReason
-from nomos.statuses import STATUS
 
 MAX_TOKEN: Final = 64 * 1024
 """Characters in a token; the verifier reads no longer one."""
@@ -34,7 +34,7 @@ FAILURES: Final[Mapping[FailureCode, int]] = {
 }
 
 _ALL: Final[dict[str, int]] = {
-    code: status for table in (FAILURES, STATUS) for code, status in table.items()
+    code: status for table in (FAILURES, STATUS_BY_REASON) for code, status in table.items()
 }
 
 _MEANS: Final[Mapping[DenyReason, str]] = {
@@ -80,7 +80,7 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _FIELD: Final = re.compile(r"[\x20-\x7e]{1,80}")
 
 
-class Refusal(Exception):
+class CallRefused(Exception):
     """A no on its way to the caller. The message is a sentence of ours and holds no secret."""
 
     def __init__(
@@ -106,14 +106,14 @@ class Refusal(Exception):
 def bearer(authorization: Sequence[str], query: bytes) -> str:
     """Return the token of the one `Authorization` header; raises Refusal if there is no such."""
     if _asks_in_query(query):
-        raise Refusal(
+        raise CallRefused(
             "invalid_request",
             "a token in a URL ends up in logs, so none is taken from there: send it as "
             "`authorization: Bearer`, and get another one, for this one may have been seen",
             headers={"www-authenticate": _challenge("invalid_request", "the token is in the URL")},
         )
     if not authorization:
-        raise Refusal(
+        raise CallRefused(
             "malformed_ucan",
             "this call needs the token of a grant: send `authorization: Bearer <grant.ucan>`",
             headers={"www-authenticate": "Bearer"},
@@ -121,20 +121,20 @@ def bearer(authorization: Sequence[str], query: bytes) -> str:
     scheme, _, token = authorization[0].strip(" ").partition(" ")
     token = token.strip(" ")
     if len(authorization) > 1 or scheme.lower() != "bearer":
-        raise Refusal("malformed_ucan", "send one authorization header, `Bearer <grant.ucan>`")
+        raise CallRefused("malformed_ucan", "send one authorization header, `Bearer <grant.ucan>`")
     if len(token) > MAX_TOKEN:
-        raise Refusal("malformed_ucan", f"the token is longer than {MAX_TOKEN} characters")
+        raise CallRefused("malformed_ucan", f"the token is longer than {MAX_TOKEN} characters")
     if not _TOKEN.fullmatch(token):
-        raise Refusal("malformed_ucan", "the token is not three base64url parts joined by dots")
+        raise CallRefused("malformed_ucan", "the token is not three base64url parts joined by dots")
     return token
 
 
-def refusal(denied: Denied, command: str, audience: str | None) -> Refusal:
+def refusal(denied: Denied, command: str, audience: str | None) -> CallRefused:
     """Return what the sender of a refused token hears; `audience` is this service's DID."""
-    for reason, status in STATUS.items():
+    for reason, status in STATUS_BY_REASON.items():
         if reason == denied.code:
             field = denied.field
-            return Refusal(
+            return CallRefused(
                 reason,
                 _meant(reason, denied),
                 hop=denied.hop,
@@ -143,11 +143,11 @@ def refusal(denied: Denied, command: str, audience: str | None) -> Refusal:
                 headers=_headers(reason, _MEANS[reason], command if status == 403 else None),
             )
     if denied.code == "unavailable":
-        return Refusal("unavailable", "the token cannot be verified now, so nothing was done")
-    return Refusal("forbidden", "the token does not allow this call")
+        return CallRefused("unavailable", "the token cannot be verified now, so nothing was done")
+    return CallRefused("forbidden", "the token does not allow this call")
 
 
-def body(refusal: Refusal, request_id: str) -> dict[str, Any]:
+def body(refusal: CallRefused, request_id: str) -> dict[str, Any]:
     """Return the JSON object of an answer: the PDP's, and what would help if that is known."""
     more = {"hop": refusal.hop, "field": refusal.field, "fix": refusal.fix}
     return {
@@ -158,7 +158,7 @@ def body(refusal: Refusal, request_id: str) -> dict[str, Any]:
     }
 
 
-def headers(refusal: Refusal, request_id: str) -> dict[str, str]:
+def headers(refusal: CallRefused, request_id: str) -> dict[str, str]:
     """Return the headers of an answer, which no cache keeps."""
     return {**refusal.headers, "cache-control": "no-store", "x-request-id": request_id}
 
@@ -184,7 +184,7 @@ def _meant(reason: DenyReason, denied: Denied) -> str:
 
 def _headers(code: str, message: str, command: str | None = None) -> dict[str, str]:
     """Return the challenge to a refused token, or when to try again."""
-    match next((status for reason, status in STATUS.items() if reason == code), None):
+    match next((status for reason, status in STATUS_BY_REASON.items() if reason == code), None):
         case 401:
             return {"www-authenticate": _challenge("invalid_token", message)}
         case 403:

@@ -28,9 +28,9 @@ try:
     from nomos.integrations._bodies import json_body, query
     from nomos.integrations._middleware import POLICY_VIOLATION, NomosMiddleware
     from nomos.integrations._paths import Rule
-    from nomos.integrations._proving import (
+    from nomos.integrations._proof import (
         AnyVerifier,
-        Needed,
+        RequiredCall,
         Source,
         check_verifier,
         request_id_of,
@@ -65,9 +65,9 @@ class Requires(SecurityBase, Depends):
     FastAPI's documentation shows it as a bearer token.
     """
 
-    _needed: Needed
+    _needed: RequiredCall
 
-    def __init__(self, needed: Needed) -> None:
+    def __init__(self, needed: RequiredCall) -> None:
         # FastAPI's own class is frozen, and calls what it finds in `dependency`.
         for name, value in {
             "model": HTTPBearer(bearerFormat="UCAN", description="The token of a grant"),
@@ -86,8 +86,8 @@ class Requires(SecurityBase, Depends):
     @must_be_awaited
     async def __call__(self, connection: HTTPConnection) -> Verified:
         try:
-            return await self._needed.of(connection)
-        except _refusals.Refusal as refusal:
+            return await self._needed.verify(connection)
+        except _refusals.CallRefused as refusal:
             if connection.scope["type"] == "websocket":
                 raise WebSocketException(POLICY_VIOLATION, refusal.code) from None
             request_id = request_id_of(connection.scope)
@@ -118,7 +118,7 @@ def requires(
     The verifier is `verifier`, or `app.state.nomos` of the application that has the route.
     Raises ConfigurationError for what can be no call.
     """
-    return Requires(Needed(command, resource, args, verifier, bound))
+    return Requires(RequiredCall(command, resource, args, verifier, bound))
 
 
 def install(app: FastAPI, verifier: AnyVerifier | None = None) -> None:

@@ -24,9 +24,9 @@ from typing import Any, Final, Literal
 from cedarpy import PolicySet, Schema, policies_to_json_str
 
 from nomos.errors import InvalidPolicy, PolicyProblem
-from nomos.policy.doubts import NO_POLICIES, doubts
 from nomos.policy.schema import NO_FACTS, attributes, generate
 from nomos.policy.statements import Statement, split
+from nomos.policy.unsatisfiable import NO_POLICIES, impossible_conditions
 from nomos.policy.validation import lifetime, own_problems, parse_hint, schema_problems
 from nomos.resources import Catalog
 
@@ -143,7 +143,7 @@ def _warnings(drafts: Sequence[_Draft], sources: Sequence[Source]) -> Iterator[P
     if not drafts:
         yield PolicyProblem(sources[0].name if sources else "", 1, "bundle", NO_POLICIES)
     for draft in drafts:
-        yield from map(draft.wrong, doubts(draft.body))
+        yield from map(draft.wrong, impossible_conditions(draft.body))
 
 
 def _check_size(sources: Sequence[Source]) -> None:

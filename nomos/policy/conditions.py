@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from cedarpy import Decision as CedarDecision
 from cedarpy import PolicySet, policies_to_json_str
 
-from nomos.policy.decide import Question
+from nomos.policy.decide import CedarRequest
 from nomos.policy.render import render
 from nomos.policy.tree import Node, nodes, read_path
 
@@ -55,7 +55,7 @@ def without(effect: str, body: Node, left_out: Collection[Node]) -> str:
     return f"{effect}{_SCOPE}{''.join(f' when {{ {render(node)} }}' for node in kept)};"
 
 
-def examined(body: Node, question: Question) -> tuple[Condition, ...]:
+def examined(body: Node, question: CedarRequest) -> tuple[Condition, ...]:
     """Every condition of a policy, and whether it holds in this question.
 
     None at all of a policy that is nested too deeply to be taken apart.
@@ -70,7 +70,7 @@ def examined(body: Node, question: Question) -> tuple[Condition, ...]:
     )
 
 
-def state_of(text: str, question: Question) -> State:
+def state_of(text: str, question: CedarRequest) -> State:
     """Whether one policy applies to the question, without a person's approval."""
     result = question.put_to(PolicySet.from_str(text), cosigned=False)
     if result.diagnostics.errors or result.decision is CedarDecision.NoDecision:

@@ -30,7 +30,7 @@ MAX_LONG: Final = 2**63 - 1
 
 
 @dataclass(frozen=True)
-class Inquiry:
+class PolicyQuestion:
     """What is known of one call. `resource` is canonical, `now` in Unix seconds.
 
     `args_bound`: the call's other parameters are fixed. `facts` are the agent's own claims.
@@ -67,7 +67,7 @@ class Verdict:
     message: str | None = None
 
 
-def decide(bundle: Bundle, inquiry: Inquiry) -> Verdict:
+def decide(bundle: Bundle, inquiry: PolicyQuestion) -> Verdict:
     """Answer `inquiry`. Never raises: what cannot be evaluated is `policy_error`, a deny."""
     try:
         return _decide(bundle, inquiry)
@@ -78,12 +78,12 @@ def decide(bundle: Bundle, inquiry: Inquiry) -> Verdict:
         return Verdict("deny", "policy_error", message=message)
 
 
-def _decide(bundle: Bundle, inquiry: Inquiry) -> Verdict:
+def _decide(bundle: Bundle, inquiry: PolicyQuestion) -> Verdict:
     found = find_command(bundle.catalog, inquiry.command)
     if found is None or found[0].name != inquiry.provider:
         message = f"{inquiry.command} is not a registered command of {inquiry.provider}"
         return Verdict("deny", "command_unknown", message=message)
-    question = Question(bundle, inquiry, found[0])
+    question = CedarRequest(bundle, inquiry, found[0])
     allowed, policies = question.ask(cosigned=False)
     if allowed:
         return Verdict("allow", policies=_names(policies))
@@ -102,7 +102,7 @@ def _decide(bundle: Bundle, inquiry: Inquiry) -> Verdict:
     )
 
 
-def _denied(inquiry: Inquiry, policies: Sequence[Policy]) -> Verdict:
+def _denied(inquiry: PolicyQuestion, policies: Sequence[Policy]) -> Verdict:
     names = _names(policies)
     if policies:
         message = _reasons(policies) or f"forbidden by {', '.join(names)}"
@@ -127,10 +127,10 @@ class _EvaluationError(Exception):
         self.policies = policies
 
 
-class Question:
+class CedarRequest:
     """An inquiry in Cedar's terms: the entities are parsed once for both passes."""
 
-    def __init__(self, bundle: Bundle, inquiry: Inquiry, provider: Provider) -> None:
+    def __init__(self, bundle: Bundle, inquiry: PolicyQuestion, provider: Provider) -> None:
         self._bundle = bundle
         agent = {"type": "Agent", "id": inquiry.agent}
         resource = {"type": provider.kind, "id": json.dumps(inquiry.resource, sort_keys=True)}
@@ -176,7 +176,7 @@ def attributes_of(provider: Provider, resource: Mapping[str, Any]) -> dict[str, 
     return fields | {name: value for name, value in resource.items() if name != "provider"}
 
 
-def context_of(bundle: Bundle, inquiry: Inquiry) -> dict[str, Any]:
+def context_of(bundle: Bundle, inquiry: PolicyQuestion) -> dict[str, Any]:
     days, seconds = divmod(inquiry.now, 86_400)
     return {
         "argsBound": inquiry.args_bound,

@@ -26,8 +26,8 @@ from nomos.policy.conditions import (
     state_of,
     without,
 )
-from nomos.policy.decide import Inquiry, Question, Verdict, decide
-from nomos.policy.nearby import nearby
+from nomos.policy.counterfactuals import counterfactuals
+from nomos.policy.decide import CedarRequest, PolicyQuestion, Verdict, decide
 from nomos.policy.tree import ACTION, RESOURCE, Node
 from nomos.resources import find_command, nearest_command
 
@@ -38,7 +38,7 @@ Kind = Literal["approve", "meet", "lift", "add", "mend", "forbid", "withdraw", "
 
 
 @dataclass(frozen=True)
-class Look:
+class PolicyTrace:
     """One policy as it stands to the question. `concerns`: it is about this command and type."""
 
     policy: Policy
@@ -54,7 +54,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Part:
+class PolicyPart:
     """A policy, and those of its conditions that a change is about."""
 
     policy: Policy
@@ -62,7 +62,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Change:
+class Suggestion:
     """One thing that would change the answer.
 
     approve    people of `roles` approve
@@ -76,7 +76,7 @@ class Change:
     """
 
     kind: Kind
-    parts: tuple[Part, ...] = ()
+    parts: tuple[PolicyPart, ...] = ()
     lifted: tuple[Policy, ...] = ()
     roles: tuple[str, ...] = ()
     text: str | None = None
@@ -86,39 +86,41 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Explanation:
+class PolicyExplanation:
     """The verdict, the policies that determined it, how all stand, and what would change it."""
 
     verdict: Verdict
     determined: tuple[Policy, ...]
-    looks: tuple[Look, ...]
-    changes: tuple[Change, ...]
+    looks: tuple[PolicyTrace, ...]
+    changes: tuple[Suggestion, ...]
 
 
-def explain(bundle: Bundle, inquiry: Inquiry) -> Explanation:
+def explain(bundle: Bundle, inquiry: PolicyQuestion) -> PolicyExplanation:
     """Explain the answer to one question."""
     verdict = decide(bundle, inquiry)
     found = find_command(bundle.catalog, inquiry.command)
     if found is None:
         nearest = nearest_command(bundle.catalog, inquiry.command)
-        changes = () if nearest is None else (Change("command", text=nearest),)
-        return Explanation(verdict, (), (), changes)
+        changes = () if nearest is None else (Suggestion("command", text=nearest),)
+        return PolicyExplanation(verdict, (), (), changes)
     if verdict.reason == "policy_error" and not verdict.policies:
-        return Explanation(verdict, (), (), ())  # the question could not be put to Cedar at all
-    question = Question(bundle, inquiry, found[0])
+        return PolicyExplanation(
+            verdict, (), (), ()
+        )  # the question could not be put to Cedar at all
+    question = CedarRequest(bundle, inquiry, found[0])
     looks = tuple(_look(policy, question) for policy in bundle.policies)
     named = tuple(each for each in bundle.policies if each.name in verdict.policies)
-    case = _Case(bundle, inquiry, question, verdict, looks)
-    return Explanation(verdict, named, looks, tuple(case.changes()))
+    case = _ExplainedQuestion(bundle, inquiry, question, verdict, looks)
+    return PolicyExplanation(verdict, named, looks, tuple(case.changes()))
 
 
-def _look(policy: Policy, question: Question) -> Look:
+def _look(policy: Policy, question: CedarRequest) -> PolicyTrace:
     body = body_of(policy.text)
     conditions = examined(body, question)
     elsewhere = any(
         each.state != "holds" and _is_about(each.node, ACTION, RESOURCE) for each in conditions
     )
-    return Look(policy, state_of(policy.text, question), conditions, not elsewhere, body)
+    return PolicyTrace(policy, state_of(policy.text, question), conditions, not elsewhere, body)
 
 
 def _is_about(node: Node, *subjects: Node) -> bool:
@@ -129,16 +131,16 @@ def _is_about(node: Node, *subjects: Node) -> bool:
     return False
 
 
-class _Case:
+class _ExplainedQuestion:
     """One question, its answer, and how every policy stands to it."""
 
     def __init__(
         self,
         bundle: Bundle,
-        inquiry: Inquiry,
-        question: Question,
+        inquiry: PolicyQuestion,
+        question: CedarRequest,
         verdict: Verdict,
-        looks: tuple[Look, ...],
+        looks: tuple[PolicyTrace, ...],
     ) -> None:
         self._bundle = bundle
         self._inquiry = inquiry
@@ -146,7 +148,7 @@ class _Case:
         self._verdict = verdict
         self._looks = looks
 
-    def changes(self) -> Iterator[Change]:
+    def changes(self) -> Iterator[Suggestion]:
         if self._verdict.reason == "policy_error":
             yield from self._mend()
         elif self._verdict.decision == "allow":
@@ -157,30 +159,30 @@ class _Case:
         else:
             yield from self._for()
 
-    def _named(self, verdict: Verdict) -> list[Look]:
+    def _named(self, verdict: Verdict) -> list[PolicyTrace]:
         return [each for each in self._looks if each.policy.name in verdict.policies]
 
-    def _without(self, looks: Iterable[Look]) -> Bundle:
+    def _without(self, looks: Iterable[PolicyTrace]) -> Bundle:
         return _variant(self._bundle, {each.policy.name: None for each in looks})
 
-    def _approve(self) -> Change:
+    def _approve(self) -> Suggestion:
         _, policies = self._question.ask(cosigned=True)
         then = Verdict("allow", policies=tuple(sorted(each.name for each in policies)))
-        parts = tuple(Part(each.policy) for each in self._named(self._verdict))
-        return Change("approve", parts, roles=self._verdict.roles, then=then)
+        parts = tuple(PolicyPart(each.policy) for each in self._named(self._verdict))
+        return Suggestion("approve", parts, roles=self._verdict.roles, then=then)
 
-    def _lift(self, fired: Collection[Look]) -> Change:
+    def _lift(self, fired: Collection[PolicyTrace]) -> Suggestion:
         """What it takes that none of these forbids applies; not what an approval would do."""
         parts = tuple(
-            Part(each.policy, tuple(one for one in each.conditions if _can_change(one.node)))
+            PolicyPart(each.policy, tuple(one for one in each.conditions if _can_change(one.node)))
             for each in fired
         )
-        change = Change("lift", parts, then=decide(self._without(fired), self._inquiry))
+        change = Suggestion("lift", parts, then=decide(self._without(fired), self._inquiry))
         return self._with_question(change)
 
-    def _for(self) -> Iterator[Change]:
+    def _for(self) -> Iterator[Suggestion]:
         """What would turn a deny into something else: forbids first, then permits."""
-        base, verdict, lifted = self._bundle, self._verdict, list[Look]()
+        base, verdict, lifted = self._bundle, self._verdict, list[PolicyTrace]()
         while verdict.reason == "policy_denied" and verdict.policies:
             lifted += self._named(verdict)
             base = self._without(lifted)
@@ -193,19 +195,19 @@ class _Case:
                 yield self._met("meet", look, base, away)
             added = _suggested(self._bundle, self._inquiry)
             then = decide(_variant(base, {}, [added]), self._inquiry)
-            yield Change("add", lifted=away, text=added.text, then=then)
+            yield Suggestion("add", lifted=away, text=added.text, then=then)
 
-    def _against(self) -> Iterator[Change]:
+    def _against(self) -> Iterator[Suggestion]:
         """What would turn an allow into something else."""
         permits = [
             each for each in self._looks if each.policy.effect == "permit" and each.state == "holds"
         ]
         then = decide(self._without(permits), self._inquiry)
-        yield Change("withdraw", tuple(Part(each.policy) for each in permits), then=then)
+        yield Suggestion("withdraw", tuple(PolicyPart(each.policy) for each in permits), then=then)
         for look in self._near("forbid"):
             yield self._met("forbid", look, self._bundle, ())
 
-    def _near(self, effect: Literal["permit", "forbid"]) -> Iterable[Look]:
+    def _near(self, effect: Literal["permit", "forbid"]) -> Iterable[PolicyTrace]:
         """The policies about this command that do not apply, the nearest first."""
         near = [
             each
@@ -215,25 +217,29 @@ class _Case:
         return sorted(near, key=lambda each: len(each.unmet))[:MAX_NEAR]
 
     def _met(
-        self, kind: Literal["meet", "forbid"], look: Look, base: Bundle, away: tuple[Policy, ...]
-    ) -> Change:
+        self,
+        kind: Literal["meet", "forbid"],
+        look: PolicyTrace,
+        base: Bundle,
+        away: tuple[Policy, ...],
+    ) -> Suggestion:
         unmet = [each.node for each in look.unmet]
         text = without(look.policy.effect, look.body, unmet)
         met = _variant(base, {look.policy.name: replace(look.policy, text=text)})
-        part = Part(look.policy, look.unmet)
-        change = Change(kind, (part,), away, then=decide(met, self._inquiry))
+        part = PolicyPart(look.policy, look.unmet)
+        change = Suggestion(kind, (part,), away, then=decide(met, self._inquiry))
         return self._with_question(change)
 
-    def _mend(self) -> Iterator[Change]:
+    def _mend(self) -> Iterator[Suggestion]:
         failing = self._named(self._verdict)
-        parts = tuple(Part(each.policy, tuple(_failing(each))) for each in failing)
-        yield Change("mend", parts, then=decide(self._without(failing), self._inquiry))
+        parts = tuple(PolicyPart(each.policy, tuple(_failing(each))) for each in failing)
+        yield Suggestion("mend", parts, then=decide(self._without(failing), self._inquiry))
 
-    def _with_question(self, change: Change) -> Change:
+    def _with_question(self, change: Suggestion) -> Suggestion:
         """Add a question like this one that is answered otherwise, if one is found."""
         nodes = [each.node for part in change.parts for each in part.conditions]
         catalog, facts = self._bundle.catalog, self._bundle.facts
-        for inquiry, edits in nearby(nodes, self._inquiry, catalog, facts):
+        for inquiry, edits in counterfactuals(nodes, self._inquiry, catalog, facts):
             answered = decide(self._bundle, inquiry)
             if (answered.decision, answered.reason) not in (
                 (self._verdict.decision, self._verdict.reason),
@@ -249,13 +255,13 @@ def _can_change(node: Node) -> bool:
     return not cosigned and not _is_about(node, ACTION, RESOURCE)
 
 
-def _failing(look: Look) -> Iterator[Condition]:
+def _failing(look: PolicyTrace) -> Iterator[Condition]:
     """The condition at which Cedar gave up: the first that does not hold, if it fails."""
     first = look.unmet[:1]
     yield from (each for each in first if each.state == "fails")
 
 
-def _suggested(bundle: Bundle, inquiry: Inquiry) -> Policy:
+def _suggested(bundle: Bundle, inquiry: PolicyQuestion) -> Policy:
     """The narrowest permit for what was asked: this command, this very resource."""
     provider, compared = bundle.catalog[inquiry.provider], []
     for name, value in inquiry.resource.items():

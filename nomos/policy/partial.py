@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from nomos.policy import terms
 from nomos.policy.conditions import body_of, conditions
-from nomos.policy.terms import Member, Term, World
+from nomos.policy.terms import Attribute, Term, World
 from nomos.policy.tree import ACTION, Node, nodes, scope_actions
 
 MAX_KEPT: Final = 8192
@@ -42,7 +42,7 @@ class Parts:
 
 
 @lru_cache(maxsize=MAX_KEPT)
-def taken_apart(text: str) -> Parts:
+def partially_evaluated(text: str) -> Parts:
     """All that has to hold for a policy to apply; it is kept, and nobody changes it."""
     body = body_of(text)
     scope = body["action"]
@@ -58,7 +58,7 @@ def applies(text: str, world: World) -> Term:
     """Whether a policy applies, in every call of `world`, in none, or it depends."""
     try:
         looking = _Looking(world)
-        return terms.all_hold(looking.later(part) for part in taken_apart(text).conditions)
+        return terms.all_hold(looking.later(part) for part in partially_evaluated(text).conditions)
     except RecursionError:
         return terms.unknown(world.open, fails=True)
 
@@ -261,7 +261,7 @@ def _contains_any(left: Term, right: Term) -> bool | None:
     return any(terms.has_any(each, one) for each in other)
 
 
-_ABSENT: Final = Member(terms.unknown(terms.NOTHING), sure=False)
+_ABSENT: Final = Attribute(terms.unknown(terms.NOTHING), sure=False)
 _PAIRS: Final[Mapping[str, Callable[[Term, Term], bool | None]]] = {
     "==": terms.equal,
     "!=": _differ,

@@ -22,7 +22,7 @@ MOST: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class Attribute:
     """An attribute of an entity or a record; `sure` None: it may be there or not."""
 
     term: Term
@@ -42,7 +42,7 @@ class Term:
     fields: frozenset[str] = NOTHING
     fails: bool = False
     beneath: str | None = None
-    members: Mapping[str, Member] | None = None
+    members: Mapping[str, Attribute] | None = None
     kind: str | None = None
     above: frozenset[Frozen] | None = None
 
@@ -93,7 +93,7 @@ def record(members: Mapping[str, Term], fields: frozenset[str]) -> Term:
         ("record", frozenset(values.items())) if sure else None,
         fields,
         any(each.fails for each in members.values()),
-        members=MappingProxyType({name: Member(each) for name, each in members.items()}),
+        members=MappingProxyType({name: Attribute(each) for name, each in members.items()}),
     )
 
 

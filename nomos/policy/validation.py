@@ -15,7 +15,7 @@ from typing import Any, Final
 from cedarpy import Schema, validate_policies
 
 from nomos.policy.tree import Node, missing, nodes, providers
-from nomos.policy.unmet import group, unknown_names, unmet
+from nomos.policy.unsatisfied import group, unknown_names, unsatisfied_conditions
 from nomos.resources import Catalog, nearest_command, provider_name
 
 MAX_NAME: Final = 200
@@ -119,7 +119,7 @@ def own_problems(body: Node, attributes: Collection[str], catalog: Catalog) -> I
         close = difflib.get_close_matches(key, OURS, n=1, cutoff=0.75)
         if key not in OURS and close:
             yield f"@{key} means nothing here; did you mean @{close[0]}?"
-    yield from unmet(body, catalog)
+    yield from unsatisfied_conditions(body, catalog)
     absent = missing(body, catalog)
     for name in absent:
         close = difflib.get_close_matches(name, catalog, n=1, cutoff=0.8)

@@ -17,23 +17,23 @@ from starlette.types import ASGIApp
 
 from nomos.models import Secret
 from nomos.policy import bundle as policy
-from nomos.server import consistency, versions
-from nomos.server.chores import Chores
-from nomos.server.control import credentials, login, outdated, services
+from nomos.server import consistency, policy_activation
+from nomos.server.background import BackgroundTasks
+from nomos.server.control import credentials, login, outdated_routes, services
 from nomos.server.control.checkpoints import checkpointing
-from nomos.server.control.ports import Ports as ControlPorts
+from nomos.server.control.context import Context as ControlPorts
 from nomos.server.control.rates import WINDOW, Rates
 from nomos.server.control.routes import create_control
-from nomos.server.folder import take_folder, unusable
+from nomos.server.data_dir import lock_data_dir, unusable
 from nomos.server.issuers import Issuers
-from nomos.server.keys import Asks, Keys
+from nomos.server.keys import KeyFiles, SignerPort
 from nomos.server.log_limits import limit_logs
-from nomos.server.opening import check_depth, migrate
 from nomos.server.pdp.catalog import load_catalog
-from nomos.server.pdp.ports import Ports as PdpPorts
+from nomos.server.pdp.context import PdpContext as PdpPorts
 from nomos.server.pdp.revocations import StoreView
 from nomos.server.pdp.routes import create_pdp
 from nomos.server.settings import Settings
+from nomos.server.startup import check_depth, migrate
 from nomos.server.storage.apps import Role
 from nomos.server.storage.store import Store
 from nomos.server.storage.tenants import DEFAULT
@@ -49,7 +49,7 @@ class System:
         self,
         control: ControlPorts,
         pdp: PdpPorts,
-        chores: Chores,
+        chores: BackgroundTasks,
         closing: AsyncExitStack,
         host_names: Sequence[str] = (),
     ) -> None:
@@ -75,7 +75,7 @@ class System:
 
     @classmethod
     async def open(
-        cls, settings: Settings, signer: Asks, *, clock: Callable[[], float] = time.time
+        cls, settings: Settings, signer: SignerPort, *, clock: Callable[[], float] = time.time
     ) -> System:
         """Validate the settings, take the folder, make what is missing in it.
 
@@ -86,12 +86,12 @@ class System:
         host_names = settings.all_host_names
         catalog = load_catalog(settings.providers)
         given = policy.load(settings.policies, catalog, settings.facts)
-        versions.warn(given)
+        policy_activation.warn(given)
         try:
             async with AsyncExitStack() as closing:
-                closing.callback(take_folder(settings).release)
-                expected = consistency.look(settings.data)
-                keys = Keys(settings.data / "keys", signer)
+                closing.callback(lock_data_dir(settings).release)
+                expected = consistency.inspect(settings.data)
+                keys = KeyFiles(settings.data / "keys", signer)
                 store = Store(settings.data, clock)
                 closing.push_async_callback(store.close)
                 await migrate(store, settings.data)
@@ -102,7 +102,9 @@ class System:
                 await consistency.check_checkpoints(
                     store, signer, issuers, settings.data, settings.checkpoint
                 )
-                live = await versions.adopt(store, settings, given, tenant=DEFAULT, clock=clock)
+                live = await policy_activation.adopt(
+                    store, settings, given, tenant=DEFAULT, clock=clock
+                )
                 pdp_did = await keys.did(PDP_KEY)
                 control = ControlPorts(
                     signer=signer,
@@ -134,11 +136,11 @@ class System:
                     upstreams=settings.upstreams,
                     max_chain_depth=settings.max_chain_depth,
                 )
-                chores = Chores()
+                chores = BackgroundTasks()
                 closing.push_async_callback(chores.close)
-                await outdated.warn(control, DEFAULT)
+                await outdated_routes.warn(control, DEFAULT)
                 chores.start("issuers", issuers.follow)
-                chores.start("policies", versions.follower(control, DEFAULT))
+                chores.start("policies", policy_activation.follower(control, DEFAULT))
                 chores.start(
                     "checks of the database",
                     consistency.checking(store, settings.checkpoint_seconds),

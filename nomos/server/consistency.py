@@ -20,18 +20,18 @@ from typing import Any, Final
 from sqlalchemy.engine import Connection
 
 from nomos._io.checkpoints import checking_async
-from nomos._wire import Checkpoint
+from nomos._protocol import Checkpoint
 from nomos.audit.chain import Head
 from nomos.audit.check import MAX_TOKEN
 from nomos.errors import ConfigurationError
 from nomos.server.issuers import Issuers
-from nomos.server.keys import Asks
+from nomos.server.keys import SignerPort
 from nomos.server.lock import FILE as LOCK
-from nomos.server.storage import anchor, integrity, keeping
-from nomos.server.storage.anchor import DamagedAnchor, Mark
+from nomos.server.storage import anchor, anchor_keeper, integrity
+from nomos.server.storage.anchor import AnchorMark, DamagedAnchor
+from nomos.server.storage.anchor_keeper import AnchorKeeper
 from nomos.server.storage.engine import FILE
 from nomos.server.storage.failures import StorageLost, StorageUnavailable
-from nomos.server.storage.keeping import Keeping
 from nomos.server.storage.store import Store
 
 MAX_CHECKED_BYTES: Final = 256 * 1024 * 1024
@@ -58,18 +58,18 @@ log = logging.getLogger("nomos.server")
 class Expected:
     """What a folder held before the server opened it: its last mark, and whether it is new."""
 
-    mark: Mark | None
+    mark: AnchorMark | None
     new: bool
 
 
-def refused(folder: Path, problem: str) -> ConfigurationError:
+def inconsistent(folder: Path, problem: str) -> ConfigurationError:
     """The error for a folder that does not hold together."""
     return ConfigurationError(
         f"the data folder {folder} does not hold together: {problem}. {WAY_OUT}", setting="data"
     )
 
 
-def look(folder: Path) -> Expected:
+def inspect(folder: Path) -> Expected:
     """Read the anchor before the database is opened; make one for a folder that is new.
 
     Raises ConfigurationError for a folder that has lost its database, or a damaged anchor.
@@ -77,19 +77,19 @@ def look(folder: Path) -> Expected:
     try:
         mark = anchor.read(folder)
     except DamagedAnchor as damaged:
-        raise refused(folder, str(damaged)) from None
+        raise inconsistent(folder, str(damaged)) from None
     database = folder / FILE
     empty = not database.exists() or database.lstat().st_size == 0
     keys = sorted(path.name for path in (folder / "keys").glob("*.key"))
     if not empty:
         return Expected(mark, new=mark is not None and mark.commits == 0)
     if mark is None and not keys:
-        mark = Mark()
+        mark = AnchorMark()
         anchor.make(folder, mark)
     if mark is None or mark.commits:
         what = "is empty" if database.exists() else "is missing"
         kept = f"the keys ({keys[0]}) are there" if keys else f"{anchor.FILE} is there"
-        raise refused(folder, f"{FILE} {what}, and {kept}")
+        raise inconsistent(folder, f"{FILE} {what}, and {kept}")
     return Expected(mark, new=True)
 
 
@@ -104,29 +104,31 @@ async def adopt(store: Store, folder: Path, expected: Expected) -> None:
             lambda connection: _compared(connection, expected, issuer=issuer)
         )
     except StorageUnavailable as failure:
-        raise refused(folder, str(failure)) from failure
+        raise inconsistent(folder, str(failure)) from failure
     if problem is not None:
-        raise refused(folder, problem)
+        raise inconsistent(folder, problem)
     if expected.mark is None or expected.mark.commits == 0:
         await asyncio.to_thread(anchor.make, folder, mark)
-        await store.write(keeping.note_anchored)
+        await store.write(anchor_keeper.note_anchored)
     lock = folder / LOCK
-    await store.keep(lambda: Keeping(folder, mark, (lock,)))
+    await store.keep(lambda: AnchorKeeper(folder, mark, (lock,)))
 
 
 def _compared(
     connection: Connection, expected: Expected, *, issuer: bool
-) -> tuple[str | None, Mark]:
+) -> tuple[str | None, AnchorMark]:
     """What does not agree, if anything, and how far the database has come.
 
     `issuer` says whether the folder has the file of an issuer's key.
     """
-    now, anchored = keeping.mark_of(connection)
+    now, anchored = anchor_keeper.mark_of(connection)
     problem: str | None = None
     if expected.mark is None and anchored:
         problem = f"{anchor.FILE} is missing"
     elif expected.mark is not None:
-        problem = keeping.compare(expected.mark, now) or integrity.behind(connection, expected.mark)
+        problem = anchor_keeper.compare(expected.mark, now) or integrity.behind(
+            connection, expected.mark
+        )
     if problem is None and issuer and not expected.new and not integrity.has_tenant(connection):
         problem = f"{FILE} knows no issuer, and the file of an issuer's key is there"
     if problem is None and integrity.size(connection) <= MAX_CHECKED_BYTES:
@@ -171,7 +173,7 @@ def _audit_problem(
 
 
 async def check_checkpoints(
-    store: Store, signer: Asks, issuers: Issuers, folder: Path, pinned: str | None = None
+    store: Store, signer: SignerPort, issuers: Issuers, folder: Path, pinned: str | None = None
 ) -> None:
     """Compare the audit log with what was signed of it, and with a checkpoint kept elsewhere.
 
@@ -180,13 +182,13 @@ async def check_checkpoints(
     for tenant in list(issuers.active):
         problem = await _signed_otherwise(store, signer, issuers, tenant)
         if problem is not None:
-            raise refused(folder, problem)
+            raise inconsistent(folder, problem)
     if pinned is not None:
         await _check_pinned(store, signer, issuers, folder, pinned)
 
 
 async def _signed_otherwise(
-    store: Store, signer: Asks, issuers: Issuers, tenant: str
+    store: Store, signer: SignerPort, issuers: Issuers, tenant: str
 ) -> str | None:
     kept = await store.read(
         lambda connection: integrity.checkpoint_rows(connection, tenant, MAX_CHECKPOINTS)
@@ -208,7 +210,7 @@ async def _signed_otherwise(
 
 
 async def _check_pinned(
-    store: Store, signer: Asks, issuers: Issuers, folder: Path, pinned: str
+    store: Store, signer: SignerPort, issuers: Issuers, folder: Path, pinned: str
 ) -> None:
     said = None
     if len(pinned) <= MAX_TOKEN:
@@ -224,7 +226,7 @@ async def _check_pinned(
     found = part.links[0].head if part.links else Head()
     if found != Head(said.seq, said.head):
         what = "is missing" if not part.links else "is another one"
-        raise refused(
+        raise inconsistent(
             folder,
             f"row {said.seq} of the audit log of tenant {said.tenant} {what}: the folder is older "
             "than the checkpoint, or was rewritten",
@@ -286,10 +288,10 @@ async def _round(store: Store, walked: dict[str, int], *, first: bool) -> str | 
 
 
 def _looked(
-    connection: Connection, mark: Mark, *, pages: bool
+    connection: Connection, mark: AnchorMark, *, pages: bool
 ) -> tuple[Mapping[str, Head], str | None]:
-    now, _ = keeping.mark_of(connection)
-    problem = keeping.compare(mark, now) or integrity.behind(connection, mark)
+    now, _ = anchor_keeper.mark_of(connection)
+    problem = anchor_keeper.compare(mark, now) or integrity.behind(connection, mark)
     if problem is None and pages:
         problem = integrity.broken_pages(connection)
     return integrity.ends_of(connection, "audit"), problem or _ends_problem(connection)

@@ -20,11 +20,11 @@ from nomos.audit.chain import Head
 from nomos.audit.keys import MAX_KEYS, BrokenKeys
 from nomos.audit.record import Record
 from nomos.errors import ConfigurationError, NomosError
-from nomos.server.keys import Asks, Keys
-from nomos.server.storage.issuer_keys import IssuerKey, Overtaken
+from nomos.server.key_rotation import NewKey, entry, file_of, prove, sign_entry
+from nomos.server.keys import KeyFiles, SignerPort
+from nomos.server.storage.issuer_keys import ConcurrentRotation, IssuerKey
 from nomos.server.storage.records import new_receipt_id
 from nomos.server.storage.store import Store
-from nomos.server.succession import Planned, entry, file_of, prove, vouched
 
 LOOK_SECONDS: Final = 1.0
 """How often other processes' rotations are looked for."""
@@ -40,14 +40,14 @@ class NoMoreKeys(NomosError):
 
 
 @dataclass(frozen=True)
-class Act:
+class RotationRequest:
     """Who asked for a rotation: the app of their API key, and the id of their request."""
 
     actor: str
     request_id: str | None = None
 
 
-class Shown(Mapping[str, str]):
+class IssuerMapping(Mapping[str, str]):
     """A mapping that is made anew each time it is looked at."""
 
     def __init__(self, now: Callable[[], dict[str, str]]) -> None:
@@ -66,7 +66,9 @@ class Shown(Mapping[str, str]):
 class Issuers:
     """The issuer keys of a system. `open` makes a tenant's first key."""
 
-    def __init__(self, store: Store, keys: Keys, signer: Asks, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Store, keys: KeyFiles, signer: SignerPort, clock: Callable[[], float]
+    ) -> None:
         self._store = store
         self._keys = keys
         self._signer = signer
@@ -74,9 +76,9 @@ class Issuers:
         self._found: dict[str, tuple[IssuerKey, ...]] = {}
         self._reading = asyncio.Lock()
         self._rotating = asyncio.Lock()
-        self.active: Mapping[str, str] = Shown(self._active)
+        self.active: Mapping[str, str] = IssuerMapping(self._active)
         """The DID that signs for each tenant."""
-        self.trusted: Mapping[str, str] = Shown(self._trusted)
+        self.trusted: Mapping[str, str] = IssuerMapping(self._trusted)
         """The tenant of each DID whose tokens are honoured."""
 
     async def open(self, tenant: str) -> None:
@@ -100,7 +102,7 @@ class Issuers:
         name = file_of(tenant, 1)
         did = await self._own(name, await self._store.issuer_of(tenant))
         at = self._now()
-        first = await vouched(self._signer, Planned(tenant, did, name, at), did, Head())
+        first = await sign_entry(self._signer, NewKey(tenant, did, name, at), did, Head())
         await self._store.issuer_keys.begin(first, at)
         await self.refresh()
 
@@ -136,19 +138,21 @@ class Issuers:
             await asyncio.sleep(LOOK_SECONDS)
             await self.refresh()
 
-    async def rotate(self, tenant: str, act: Act, *, revoke_old: bool = False) -> IssuerKey:
+    async def rotate(
+        self, tenant: str, act: RotationRequest, *, revoke_old: bool = False
+    ) -> IssuerKey:
         """Make a key that signs from now on.
 
         What the key before it signed stays good until it has ended, or with `revoke_old` is
         refused at once. If this is cut short, a key file may be left, which the next rotation
-        takes. Raises NoMoreKeys, Overtaken.
+        takes. Raises NoMoreKeys, ConcurrentRotation.
         """
         async with self._rotating:
             for last in range(TRIES - 1, -1, -1):
                 await self.refresh()
                 try:
                     await self._rotate(self._current(tenant), act, revoke_old=revoke_old)
-                except Overtaken:
+                except ConcurrentRotation:
                     if not last:
                         raise
                     continue
@@ -156,14 +160,14 @@ class Issuers:
                 break
             return self._current(tenant)
 
-    async def _rotate(self, old: IssuerKey, act: Act, *, revoke_old: bool) -> None:
+    async def _rotate(self, old: IssuerKey, act: RotationRequest, *, revoke_old: bool) -> None:
         if old.link.seq >= MAX_KEYS:
             raise NoMoreKeys(f"the tenant has had {MAX_KEYS} keys, and verifiers read no more")
         # A clock that was set back would else retire a key before it was made.
         at = max(self._now(), old.created_at * 1000)
         name = file_of(old.tenant, old.link.seq + 1)
-        planned = Planned(old.tenant, await self._keys.did(name), name, at)
-        key = await vouched(self._signer, planned, old.did, old.link.head)
+        planned = NewKey(old.tenant, await self._keys.did(name), name, at)
+        key = await sign_entry(self._signer, planned, old.did, old.link.head)
         receipts = [_receipt(key, act, at, "rotate", {"did": key.did, "previous": old.did})]
         if revoke_old:
             receipts.append(_receipt(key, act, at, "revoke", {"did": old.did}))
@@ -219,7 +223,9 @@ def _refuse_lost(before: Sequence[IssuerKey], now: Sequence[IssuerKey]) -> None:
         raise BrokenKeys("rows of the key log that were there before are gone or are others")
 
 
-def _receipt(key: IssuerKey, act: Act, at: int, what: str, detail: Mapping[str, Any]) -> Record:
+def _receipt(
+    key: IssuerKey, act: RotationRequest, at: int, what: str, detail: Mapping[str, Any]
+) -> Record:
     return Record(
         id=new_receipt_id(at),
         tenant=key.tenant,

@@ -19,9 +19,9 @@ import stat
 from pathlib import Path
 from typing import Final, Protocol
 
+from nomos._io.key_encryption import is_sealed
 from nomos._io.keyfile import encryption_key, sealed, unsealed
-from nomos._io.sealed import is_sealed
-from nomos._wire import Answer, ForgetKey, LoadKey, LoadKeyAnswer, Refused, Request
+from nomos._protocol import Answer, ForgetKey, LoadKey, LoadKeyAnswer, Refused, Request
 from nomos.errors import ConfigurationError, SignerError
 from nomos.models import Secret
 
@@ -30,16 +30,16 @@ SEED: Final = re.compile(r"[0-9a-f]{64}")
 MAX_FILE: Final = 512
 
 
-class Asks(Protocol):
+class SignerPort(Protocol):
     """Whoever signs: `nomos._io.signer.AsyncSigner`."""
 
     async def ask(self, request: Request) -> Answer | Refused: ...
 
 
-class Keys:
+class KeyFiles:
     """The keys of one data folder, loaded into the signer when first asked for."""
 
-    def __init__(self, folder: Path, signer: Asks) -> None:
+    def __init__(self, folder: Path, signer: SignerPort) -> None:
         make_private_folder(folder)
         self._folder = folder
         self._signer = signer

@@ -18,9 +18,9 @@ from typing import Any
 from nomos.audit.record import Record
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
-from nomos.server.control import credentials, lines
+from nomos.server.control import account_lines, credentials
 from nomos.server.control.apps import MAX_APPS
-from nomos.server.folder import check_owned
+from nomos.server.data_dir import check_owned
 from nomos.server.storage.app_store import Registered
 from nomos.server.storage.apps import EVERY_ROLE, SERVER
 from nomos.server.storage.engine import FILE
@@ -33,7 +33,7 @@ log = logging.getLogger("nomos.server")
 
 
 @dataclass(frozen=True)
-class Listed:
+class OperatorEntry:
     """An operator's account, the accounts that it counts as (`lines`), and what it leaves.
 
     `left` are the accounts that whoever used it may still use, if it is disabled.
@@ -44,7 +44,7 @@ class Listed:
     left: tuple[Registered, ...] = ()
 
 
-async def listed(data: Path) -> list[Listed]:
+async def list_operators(data: Path) -> list[OperatorEntry]:
     """Return the operators' accounts, the oldest first."""
     async with _opened(data) as store:
         every = await store.apps.all(DEFAULT)
@@ -53,16 +53,16 @@ async def listed(data: Path) -> list[Listed]:
         found = [each for each in every.found if each.role == "operator"]
         accounts = await store.apps.accounts(*(each.app.id for each in found))
         return [
-            Listed(
+            OperatorEntry(
                 each,
-                lines.persons(accounts, each.app.id),
+                account_lines.persons(accounts, each.app.id),
                 () if each.disabled_at is None else await store.apps.left_by(DEFAULT, each.app.id),
             )
             for each in found
         ]
 
 
-async def confirm(data: Path, ident: str) -> Registered:
+async def confirm_operator(data: Path, ident: str) -> Registered:
     """Confirm that an account is another person's than who registered it; twice is harmless.
 
     Raises ConfigurationError for an account that cannot be, KeyShown while its maker has its key.
@@ -83,7 +83,7 @@ async def confirm(data: Path, ident: str) -> Registered:
         return after
 
 
-async def create(
+async def create_operator(
     data: Path, name: str, covers: Sequence[str] = (EVERY_ROLE,)
 ) -> tuple[Registered, Secret]:
     """Register an operator that nobody else registered; return it and its API key, shown once."""

@@ -16,9 +16,9 @@ import yaml
 
 import nomos.policy
 from nomos.errors import ConfigurationError
-from nomos.policy import cases
+from nomos.policy import policy_tests
 from nomos.policy.bundle import Source
-from nomos.policy.cases import Suite
+from nomos.policy.policy_tests import Suite
 
 SUFFIX: Final = ".cedar"
 FACTS: Final = "facts.yaml"
@@ -74,7 +74,7 @@ def read_facts(policies: str | Path) -> dict[str, str]:
 def read_tests(path: Path) -> Suite:
     """Return the cases of a test file, or of the `tests.yaml` in a folder."""
     file = path / TESTS if path.is_dir() else path
-    return cases.read(_yaml(file, "tests"), str(file))
+    return policy_tests.read(_yaml(file, "tests"), str(file))
 
 
 def starters() -> dict[str, tuple[Path, str]]:

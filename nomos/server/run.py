@@ -25,7 +25,7 @@ from nomos.server.connections.framing import MAX_HEAD
 from nomos.server.connections.hosts import AllowedHosts
 from nomos.server.connections.limits import ConnectionLimits
 from nomos.server.connections.protocol import Connection
-from nomos.server.connections.table import Table
+from nomos.server.connections.table import ConnectionTable
 from nomos.server.log_limits import limit_logs
 
 BACKLOG: Final = 2048
@@ -36,7 +36,7 @@ GRACE_SECONDS: Final = 5
 """How long requests under way may take when the server is asked to stop."""
 
 
-class Served(Protocol):
+class ServedApps(Protocol):
     """What is served: `nomos.server.app.System`."""
 
     @property
@@ -89,7 +89,7 @@ def _cannot_listen(host: str, port: int, failure: OSError) -> ConfigurationError
 
 
 async def serve(
-    system: Served,
+    system: ServedApps,
     control_socket: socket.socket,
     pdp_socket: socket.socket,
     *,
@@ -118,7 +118,7 @@ async def listen(
     """
     limit_logs()
     limits = limits or ConnectionLimits.of_this_process()
-    tables: list[Table] = []
+    tables: list[ConnectionTable] = []
     servers = [
         _Server(_config(AllowedHosts(app, host_names), limits), listener, limits, tables)
         for app, listener in served
@@ -159,11 +159,11 @@ class _Server(uvicorn.Server):
         config: uvicorn.Config,
         listener: socket.socket,
         limits: ConnectionLimits,
-        tables: list[Table],
+        tables: list[ConnectionTable],
     ) -> None:
         super().__init__(config)
         self._listener = listener
-        self._table = Table(limits)
+        self._table = ConnectionTable(limits)
         self._tables = tables
         tables.append(self._table)
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from nomos._io.failures import reason
-from nomos.server.bell import LOOK_SECONDS, Bell
+from nomos.server.notifier import LOOK_SECONDS, Notifier
 from nomos.server.settings import Webhook
 from nomos.server.storage.outbox import Message, Outbox
 from nomos.webhooks import HEADER, sign
@@ -63,7 +63,7 @@ class Deliverer:
         self,
         webhook: Webhook,
         outbox: Outbox,
-        bell: Bell,
+        bell: Notifier,
         clock: Callable[[], float],
         *,
         jitter: Callable[[], float] = _CHANCE,
@@ -110,7 +110,7 @@ class Deliverer:
             again_at = self._again_at(message)
             await self._outbox.failed(message.id, failure.why, again_at)
             _log(message, failure, again_at)
-        self._bell.ring(TOPIC)
+        self._bell.notify(TOPIC)
 
     async def _try(self, transport: httpx.AsyncHTTPTransport, message: Message) -> Failure | None:
         """Send a message once; None when the receiver has it."""

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from audit.exports import Export, exported
 
-from nomos._io.signer import Link
+from nomos._io.signer import SignerConnection
 
 
 @pytest.fixture(scope="session")
-def link(binary: Path) -> Iterator[Link]:
-    link = Link(binary)
+def link(binary: Path) -> Iterator[SignerConnection]:
+    link = SignerConnection(binary)
     yield link
     link.close()
 
 
 @pytest.fixture(scope="session")
-def export(tmp_path_factory: pytest.TempPathFactory, link: Link) -> Export:
+def export(tmp_path_factory: pytest.TempPathFactory, link: SignerConnection) -> Export:
     return asyncio.run(exported(tmp_path_factory.mktemp("audited") / "data", link))

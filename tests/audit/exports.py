@@ -12,8 +12,8 @@ from typing import Any, Final
 import httpx
 
 from nomos._io.checkpoints import checking
-from nomos._io.signer import AsyncSigner, Link, Signer
-from nomos._wire import (
+from nomos._io.signer import AsyncSigner, Signer, SignerConnection
+from nomos._protocol import (
     Checkpoint,
     CheckpointVerified,
     LoadKey,
@@ -29,7 +29,7 @@ from nomos.audit.record import Kind, Record
 from nomos.audit.verify import verify
 from nomos.policy.bundle import Source
 from nomos.server.app import System
-from nomos.server.issuers import Act
+from nomos.server.issuers import RotationRequest
 from nomos.server.settings import Settings
 from nomos.server.storage.tenants import DEFAULT
 
@@ -141,7 +141,7 @@ def rechained(lines: Sequence[bytes], start: int) -> list[bytes]:
     return made
 
 
-async def exported(folder: Path, link: Link) -> Export:
+async def exported(folder: Path, link: SignerConnection) -> Export:
     """Run a server, let things of every kind happen, rotate its key, and export."""
     settings = Settings(data=folder, policies=(Source("policy.cedar", POLICY),))
     now = [float(NOW)]
@@ -174,7 +174,7 @@ async def exported(folder: Path, link: Link) -> Export:
             for record in every_kind(int(now[0] * 1000), agent.split("_")[2]):
                 await system.store.record(record)
             await get("/v1/audit/checkpoint")
-            await system.issuers.rotate(DEFAULT, Act("app_1"))
+            await system.issuers.rotate(DEFAULT, RotationRequest("app_1"))
             await ask("acme")
             pin = (await get("/v1/audit/checkpoint")).json()["checkpoint"]
             for owner in ("evil", "acme", "acme"):

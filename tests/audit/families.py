@@ -6,11 +6,11 @@ import hashlib
 from pathlib import Path
 from typing import Any, Final
 
-from nomos.audit.chain import Head, link
-from nomos.audit.export import Header, Writer
-from nomos.audit.families import Families
+from nomos.audit.chain import Head, chained
+from nomos.audit.export import ExportWriter, Header
 from nomos.audit.record import Kind, Record, content
-from nomos.audit.swarm import Member, Swarm
+from nomos.audit.swarm import AgentSummary, Swarm
+from nomos.audit.swarm_builder import SwarmsBuilder
 
 AT: Final = 1_795_262_400_000
 APP: Final = {"provider": "github", "owner": "acme", "repo": "app"}
@@ -95,18 +95,18 @@ class Log:
 
     def export(self, file: Path) -> Path:
         """Write it as an export; its one signature is none."""
-        writer, head = Writer(), Head()
+        writer, head = ExportWriter(), Head()
         lines = [writer.header(Header("default", did("issuer"), [], "2026-11-21T12:00:00.000Z"))]
         for record in self.records:
-            placed = link(content(record), "default", head)
+            placed = chained(content(record), "default", head)
             head = placed.head
             lines.append(writer.row(placed))
         lines += [writer.checkpoint("a.b.c"), writer.end()]
         file.write_bytes(b"".join(lines))
         return file
 
-    def families(self) -> Families:
-        families = Families()
+    def families(self) -> SwarmsBuilder:
+        families = SwarmsBuilder()
         for record in self.records:
             families.add(record)
         return families
@@ -114,7 +114,7 @@ class Log:
     def swarm(self) -> Swarm:
         return self.families().swarm(self.root)
 
-    def member(self, agent: str) -> Member:
+    def member(self, agent: str) -> AgentSummary:
         [found] = [each for each in self.swarm().members if each.agent == agent]
         return found
 

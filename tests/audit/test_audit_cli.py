@@ -22,9 +22,9 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from nomos import AuthGuard
-from nomos.cli import audit_file, audit_shown
+from nomos.cli import audit_file, audit_view
 from nomos.cli.app import app
-from nomos.errors import ConfigurationError, Unintelligible
+from nomos.errors import ConfigurationError, InvalidResponse
 
 POLICY: Final = """
 @id("files") permit(principal, action in Action::"/filesystem", resource is Filesystem);
@@ -282,9 +282,9 @@ def test_an_export_that_stops_is_no_file(export: Export, tmp_path: Path) -> None
     assert audit_file.save(iter(lines), file, counts.append) == 15
     assert file.read_bytes() == b"".join(export.lines)
     for cut in (lines[:-1], [*lines[:4], lines[4][:20]], []):
-        with pytest.raises(Unintelligible, match="without its end"):
+        with pytest.raises(InvalidResponse, match="without its end"):
             audit_file.save(iter(cut), tmp_path / "cut", counts.append)
-        with pytest.raises(Unintelligible), (tmp_path / "half").open("wb") as half:
+        with pytest.raises(InvalidResponse), (tmp_path / "half").open("wb") as half:
             audit_file.copy(iter(cut), half, counts.append)
         assert not (tmp_path / "half").read_bytes().endswith(b"\n")
     assert sorted(found.name for found in tmp_path.iterdir()) == ["audit.ndjson", "half"]
@@ -310,7 +310,7 @@ def test_what_a_record_says_cannot_steer_the_terminal(capsys: pytest.CaptureFixt
         "resource": {"provider": "x", "path": "a\u202eb" + "y" * 200},
         "detail": {"reason": "\x07\x9b1m"},
     }
-    text = audit_shown.line(row).plain
+    text = audit_view.line(row).plain
     assert str(10**18) in text
     assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(text)
     assert "..." in text
@@ -323,7 +323,7 @@ def test_in_a_terminal_a_tree_keeps_to_its_width() -> None:
         | {"detail": {"why": "word " * 30}},
     ]
     console = Console(record=True, width=60, force_terminal=True, file=io.StringIO())
-    audit_shown.trees(rows, console, marked=None)
+    audit_view.trees(rows, console, marked=None)
     lines = console.export_text().splitlines()
     assert len(lines) > 3
     assert max(map(len, lines)) <= 60
@@ -332,7 +332,7 @@ def test_in_a_terminal_a_tree_keeps_to_its_width() -> None:
 def test_warnings_and_later_rows_are_shown(export: Export) -> None:
     console = Console(record=True, width=200)
     report = export.verify(export.lines, pin=export.pin)
-    audit_shown.report(report, console)
+    audit_view.report(report, console)
     assert "agrees, and 3 rows came after" in console.export_text()
-    audit_shown.report(replace(report, warnings=("clocks disagree",)), console)
+    audit_view.report(replace(report, warnings=("clocks disagree",)), console)
     assert "warning: clocks disagree" in console.export_text()

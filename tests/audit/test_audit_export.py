@@ -11,27 +11,27 @@ import pytest
 from audit.exports import encoded
 
 import nomos
-from nomos.audit.chain import Head, link
-from nomos.audit.export import End, Header, Malformed, Placed, Token, Writer, read
-from nomos.audit.findings import Finding, Kind, Report
+from nomos.audit.chain import Head, chained
+from nomos.audit.export import End, ExportWriter, Header, MalformedLine, NumberedLine, Token, read
+from nomos.audit.findings import AuditFinding, Kind, Report
 
 HEADER = {"type": "header", "v": 1, "tenant": "t", "issuer": "d", "keys": [], "first": 1, "at": "n"}
 
 
 def test_what_is_written_is_read() -> None:
-    writer = Writer()
+    writer = ExportWriter()
     header = Header("acme", "did:key:z", [{"row": {}}], "now")
-    first = link({"id": "evt_1", "text": 'a "quote", é, \U0001f600'}, "acme", Head())
+    first = chained({"id": "evt_1", "text": 'a "quote", é, \U0001f600'}, "acme", Head())
     lines = [
         writer.header(header),
         writer.row(first),
-        writer.row(link({"n": 1.5}, "acme", first.head)),
+        writer.row(chained({"n": 1.5}, "acme", first.head)),
         writer.checkpoint("a.b.c"),
     ]
     assert writer.digest == hashlib.sha256(b"".join(lines)).hexdigest()
     assert read(lines[0]) == header
     placed = read(lines[1])
-    assert isinstance(placed, Placed)
+    assert isinstance(placed, NumberedLine)
     assert (placed.seq, placed.fits, placed.head) == (1, True, first.head)
     assert placed.follows(Head())
     assert read(lines[3]) == Token("a.b.c")
@@ -57,12 +57,12 @@ def test_what_is_written_is_read() -> None:
 )
 def test_a_header_is_what_it_says(change: dict[str, Any]) -> None:
     assert isinstance(read(encoded(HEADER)), Header)
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedLine):
         read(encoded({**HEADER, **change}))
 
 
 def test_a_report_says_the_same_to_machines() -> None:
-    finding = Finding("cut", "gone", 9, 4, 5)
+    finding = AuditFinding("cut", "gone", 9, 4, 5)
     report = Report("wrong", "gone", rows=3, finding=finding)
     assert report.as_json() == {
         "state": "wrong",

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from nomos.audit.record import Record
-from nomos.audit.tree import grow
+from nomos.audit.tree import build_tree
 
 
 def record(ident: str, parent: str | None = None) -> Record:
@@ -16,7 +16,7 @@ def record(ident: str, parent: str | None = None) -> Record:
 def shape(records: list[Record]) -> list[tuple[str, list[str]]]:
     return [
         (node.record.id, [child.record.id for child in node.children])
-        for root in grow(records)
+        for root in build_tree(records)
         for node in root.walk()
     ]
 
@@ -61,5 +61,5 @@ def test_every_record_is_in_exactly_one_tree(given_: list[tuple[int, int | None]
     records = [
         record(str(ident), None if parent is None else str(parent)) for ident, parent in given_
     ]
-    found = [node.record.id for root in grow(records) for node in root.walk()]
+    found = [node.record.id for root in build_tree(records) for node in root.walk()]
     assert sorted(found) == sorted(each.id for each in records)

@@ -15,12 +15,12 @@ from audit.tampering import swap, turned
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from nomos._wire import Checkpoint, Refused
-from nomos.audit.chain import Head, Link, link
-from nomos.audit.clocks import TOLERANCE_SECONDS
-from nomos.audit.export import MAX_LINE, Header, Writer, read_lines
+from nomos._protocol import Checkpoint, Refused
+from nomos.audit.chain import ChainedRow, Head, chained
+from nomos.audit.counted_refusals import counted
+from nomos.audit.export import MAX_LINE, ExportWriter, Header, read_lines
 from nomos.audit.findings import MAX_WARNINGS, Report
-from nomos.audit.folded import counted
+from nomos.audit.timestamp_checks import TOLERANCE_SECONDS
 from nomos.audit.verify import verify
 
 # Files that are cut, and files that are none
@@ -126,8 +126,8 @@ def test_rows_that_only_an_older_key_signed_are_not_proved_to_who_knows_the_new(
 
 def test_a_made_up_key_before_the_known_one_cannot_end_an_export(export: Export) -> None:
     """The header is anyone's to write, up to the key that the reader knows."""
-    made_up = [link({"did": export.stranger, "at": 1}, "default", Head())]
-    made_up.append(link({"did": export.issuer, "at": 2}, "default", made_up[0].head))
+    made_up = [chained({"did": export.stranger, "at": 1}, "default", Head())]
+    made_up.append(chained({"did": export.issuer, "at": 2}, "default", made_up[0].head))
     keys = [
         {
             "row": json.loads(row.text),
@@ -270,7 +270,7 @@ def test_an_empty_log_is_in_order(export: Export) -> None:
 
 
 def test_an_empty_log_that_nobody_signed_is_not(export: Export) -> None:
-    writer = Writer()
+    writer = ExportWriter()
     lines = [writer.header(header(export)), writer.end()]
     report = export.verify(lines, issuer=export.issuer)
     assert report.finding is not None
@@ -350,10 +350,10 @@ def test_memory_does_not_grow_with_the_file(export: Export) -> None:
         return found
 
     def endless(rows: int) -> Iterator[bytes]:
-        writer, head = Writer(), Head()
+        writer, head = ExportWriter(), Head()
         yield writer.header(header(export))
         for _ in range(rows):
-            made = link({"at": 1, "purpose": "x" * 1000}, "default", head)
+            made = chained({"at": 1, "purpose": "x" * 1000}, "default", head)
             head = made.head
             yield writer.row(made)
 
@@ -378,11 +378,11 @@ def header(export: Export) -> Header:
 
 def made(export: Export, rows: Sequence[dict[str, Any]]) -> list[bytes]:
     """An export as the server makes it, of these rows."""
-    writer, head = Writer(), Head()
+    writer, head = ExportWriter(), Head()
     lines = [writer.header(header(export))]
-    placed: Link
+    placed: ChainedRow
     for row in rows:
-        placed = link(row, "default", head)
+        placed = chained(row, "default", head)
         head = placed.head
         lines.append(writer.row(placed))
     token = export.sign(export.issuer, head.seq, head.hash, nonce=writer.digest)

@@ -12,10 +12,17 @@ import anyio
 import pytest
 
 from nomos._io.checkpoints import checking
-from nomos._io.signer import Link, Signer
-from nomos._wire import Checkpoint, LoadKey, LoadKeyAnswer, Refused, SignCheckpoint, Signed
-from nomos.audit.chain import Head, Log, link, sealed
-from nomos.audit.keys import MAX_KEYS, BrokenKeys, Keys, UnknownIssuer, trusted, trusted_async
+from nomos._io.signer import Signer, SignerConnection
+from nomos._protocol import Checkpoint, LoadKey, LoadKeyAnswer, Refused, SignCheckpoint, Signed
+from nomos.audit.chain import Head, Log, chained, sealed
+from nomos.audit.keys import (
+    MAX_KEYS,
+    BrokenKeys,
+    IssuerKeyLog,
+    UnknownIssuer,
+    trusted,
+    trusted_async,
+)
 
 Entry = dict[str, Any]
 TENANT = "default"
@@ -43,7 +50,7 @@ class Issuer:
         entries: list[Entry] = []
         head = Head()
         for number, did in enumerate(dids, 1):
-            placed = link({"did": did, "at": 1_800_000_000_000 + number}, TENANT, head)
+            placed = chained({"did": did, "at": 1_800_000_000_000 + number}, TENANT, head)
             head = placed.head
             signer = (by or {}).get(number, dids[max(number - 2, 0)])
             row = {"did": did, "at": 1_800_000_000_000 + number, "v": 1, "tenant": TENANT}
@@ -51,13 +58,13 @@ class Issuer:
             entries.append({"row": row, "hash": placed.hash, "checkpoint": self.sign(signer, head)})
         return entries
 
-    def follow(self, entries: object, known: str) -> Keys:
+    def follow(self, entries: object, known: str) -> IssuerKeyLog:
         return trusted(entries, TENANT, known, checking(self.signer))
 
 
 @pytest.fixture(scope="module")
 def issuer(binary: Path) -> Iterator[Issuer]:
-    connection = Link(binary)
+    connection = SignerConnection(binary)
     signer = Signer(connection)
 
     def load(number: int) -> str:
@@ -72,11 +79,11 @@ def issuer(binary: Path) -> Iterator[Issuer]:
 def test_every_key_leads_to_those_after_it(issuer: Issuer) -> None:
     entries = issuer.log()
     for at, did in enumerate(issuer.dids):
-        assert issuer.follow(entries, did) == Keys(issuer.dids[at:], issuer.dids[:at])
+        assert issuer.follow(entries, did) == IssuerKeyLog(issuer.dids[at:], issuer.dids[:at])
 
 
 def test_without_a_log_the_known_key_stands_alone(issuer: Issuer) -> None:
-    assert issuer.follow([], issuer.stranger) == Keys((issuer.stranger,))
+    assert issuer.follow([], issuer.stranger) == IssuerKeyLog((issuer.stranger,))
 
 
 def test_a_log_of_others_is_told_apart_from_a_broken_one(issuer: Issuer) -> None:
@@ -175,11 +182,11 @@ def test_awaited_it_is_the_same_walk(issuer: Issuer) -> None:
         await anyio.lowlevel.checkpoint()
         return check(token, issuers)
 
-    def follow(entries: object, known: str) -> Keys:
+    def follow(entries: object, known: str) -> IssuerKeyLog:
         return anyio.run(trusted_async, entries, TENANT, known, awaited)
 
     entries = issuer.log()
     assert follow(entries, issuer.dids[1]) == issuer.follow(entries, issuer.dids[1])
-    assert follow([], issuer.stranger) == Keys((issuer.stranger,))
+    assert follow([], issuer.stranger) == IssuerKeyLog((issuer.stranger,))
     with pytest.raises(BrokenKeys, match="row 1 of the key log"):
         follow(entries[1:], issuer.dids[1])

@@ -11,10 +11,10 @@ from audit.families import APP, AT, LISTING, Log, cid, did
 from hypothesis import given
 from hypothesis import strategies as some
 
-from nomos.audit.families import Families
-from nomos.audit.person import MAX_DEEDS
+from nomos.audit.agent_activity import MAX_DEEDS
 from nomos.audit.record import Record
 from nomos.audit.swarm import Counts, Swarm, iso
+from nomos.audit.swarm_builder import SwarmsBuilder
 
 A, B, C, THIEF = did("a"), did("b"), did("c"), did("thief")
 
@@ -77,7 +77,7 @@ def test_an_agent_that_handed_nothing_on_is_a_family_by_itself() -> None:
     log.grant()
     assert tree(log.swarm()) == [(log.root, None, 0)]
     assert log.families().latest(9) == ()
-    assert tree(Families().swarm(A)) == [(A, None, 0)]
+    assert tree(SwarmsBuilder().swarm(A)) == [(A, None, 0)]
 
 
 # With what
@@ -220,7 +220,7 @@ def test_whoever_only_ever_sent_chains_that_do_not_hold_is_no_member() -> None:
     log.call(B, "chain_attenuation_violation")
     log.link(log.root, B)
     swarm = log.swarm()
-    assert [each.agent for each in swarm.strangers] == [THIEF]
+    assert [each.agent for each in swarm.unverified_agents] == [THIEF]
     assert THIEF not in {each.agent for each in swarm.members}
     assert swarm.calls.refused == 2
     assert swarm.agents == 3
@@ -265,7 +265,7 @@ def test_values_of_other_types_count_as_absent() -> None:
     odd: list[Any] = [None, 7, 1.5, True, "x", "evt_1", [1], {"by": 1, "pol": "x", "swarm": 3}]
     for name in (each.name for each in fields(Record)):
         for value in odd:
-            families = Families()
+            families = SwarmsBuilder()
             for kind in ("delegation", "call", "decision", "revocation"):
                 changes: dict[str, Any] = {"kind": kind, "decision": "allow", name: value}
                 families.add(replace(good, **changes))
@@ -294,7 +294,7 @@ def test_a_summary_says_all_but_the_members() -> None:
     swarm = log.swarm()
     said = swarm.as_json()
     assert said.pop("members")
-    assert said.pop("strangers") == []
+    assert said.pop("unverifiedAgents") == []
     assert swarm.summary().as_json() == said
 
 
@@ -338,7 +338,7 @@ def test_every_agent_is_there_once_and_every_call_is_counted(events: list[Any]) 
         assert (member.forked_by or "") == placed[member.agent]
         seen.append(member.agent)
     assert sorted(seen) == sorted(placed)
-    assert {each.agent for each in swarm.strangers} == acted - set(placed)
+    assert {each.agent for each in swarm.unverified_agents} == acted - set(placed)
     assert [swarm.calls.allowed, swarm.calls.refused] == calls
-    deeds = [deed for each in (*swarm.members, *swarm.strangers) for deed in each.allowed]
+    deeds = [deed for each in (*swarm.members, *swarm.unverified_agents) for deed in each.allowed]
     assert sum(deed.times for deed in deeds) == calls[0]

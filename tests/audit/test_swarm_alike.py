@@ -8,7 +8,7 @@ from audit.families import APP, LISTING, Log, cid, did
 from hypothesis import given
 from hypothesis import strategies as some
 
-from nomos.audit.alike import Group, grouped
+from nomos.audit.agent_groups import AgentGroup, grouped
 from nomos.audit.swarm import Swarm
 
 
@@ -19,7 +19,7 @@ def many(log: Log, giver: str, names: list[str], **members: Any) -> list[str]:
     return agents
 
 
-def sizes(group: Group) -> list[int]:
+def sizes(group: AgentGroup) -> list[int]:
     return [len(each.members) for each in group.walk()]
 
 

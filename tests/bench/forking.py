@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from nomos._core.tokens import peek
+from nomos._core.tokens import decode_unverified
 from nomos._io.signer import Signer, shared
-from nomos._wire import (
+from nomos._protocol import (
     Delegate,
     Delegation,
     Fork,
@@ -56,7 +56,7 @@ def main() -> None:
             links += [each.links[0].jwt for each in answer.children]
         return links
 
-    payload = peek(forked(1)[0])
+    payload = decode_unverified(forked(1)[0])
 
     def signed_here(count: int) -> list[str]:
         links = []
@@ -126,7 +126,7 @@ def _link(number: int) -> ForkLink:
 
 def _check(links: Sequence[str], parent: str) -> None:
     """All of them are the parent's, and no two are one."""
-    assert {peek(link)["iss"] for link in links} == {parent}
+    assert {decode_unverified(link)["iss"] for link in links} == {parent}
     assert len({*links}) == len(links)
 
 

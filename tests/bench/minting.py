@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from figures import in_turn, table
 
 from nomos._io.signer import AsyncSigner, Signer, shared
-from nomos._wire import Delegate, Delegation, Hello, LoadKey, LoadKeyAnswer, Signed
+from nomos._protocol import Delegate, Delegation, Hello, LoadKey, LoadKeyAnswer, Signed
 
 SEED = "00" * 31 + "01"
 HEADER = base64.urlsafe_b64encode(b'{"alg":"EdDSA","typ":"JWT","ucv":"1.0.0-cb"}').rstrip(b"=")

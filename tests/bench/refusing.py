@@ -11,7 +11,7 @@ from typing import Final
 from figures import in_turn
 
 from nomos._io.signer import Signer, shared
-from nomos._wire import Refused, Verified, Verify
+from nomos._protocol import Refused, Verified, Verify
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 

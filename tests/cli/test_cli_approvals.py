@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.text import Text
 
 from nomos import AuthGuard
-from nomos.cli import question
+from nomos.cli import approval_view
 
 NOMOS = Path(sys.executable).with_name("nomos")
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -381,19 +381,21 @@ def view(**changes: Any) -> dict[str, Any]:
 )
 def test_the_colour_of_time_means_something(seconds: int, text: str, style: str) -> None:
     now = datetime(2027, 1, 15, 8, tzinfo=UTC) - timedelta(seconds=seconds)
-    left = question.time_left(view(), now)
+    left = approval_view.time_left(view(), now)
     assert (left.plain, str(left.style)) == (text, style)
 
 
 def test_text_that_pretends_to_be_something_else_is_quoted_or_marked() -> None:
-    shown = {text: next(iter(question.value(text))).plain for text in ("5", "true", " a", "", "a")}
+    shown = {
+        text: next(iter(approval_view.value(text))).plain for text in ("5", "true", " a", "", "a")
+    }
     assert shown == {"5": "“5”", "true": "“true”", " a": "“ a”", "": "“”", "a": "a"}
-    assert question.shown("a\u00a0b\u2028c").plain == "aU+00A0bU+2028c"
+    assert approval_view.shown("a\u00a0b\u2028c").plain == "aU+00A0bU+2028c"
 
 
 def test_folding_loses_nothing_and_every_piece_fits() -> None:
     text = Text("漢字" * 40 + "abc" * 30)
-    pieces = question.folded(text, 30)
+    pieces = approval_view.folded(text, 30)
     assert all(cell_len(piece.plain) <= 30 for piece in pieces)
     assert all(piece.plain.startswith("┆ ") for piece in pieces[1:])
     assert "".join(piece.plain.removeprefix("┆ ") for piece in pieces) == text.plain
@@ -401,36 +403,36 @@ def test_folding_loses_nothing_and_every_piece_fits() -> None:
 
 def test_a_name_cannot_add_a_column_to_a_line() -> None:
     odd = view(app={"id": "app_1", "name": "a\tb\nc"}, args={"x": "\t\n"})
-    assert len(question.line(odd).split("\t")) == 10
-    assert "\n" not in question.line(odd)
+    assert len(approval_view.line(odd).split("\t")) == 10
+    assert "\n" not in approval_view.line(odd)
 
 
 def test_the_service_at_which_a_call_may_be_made_is_shown_wherever_its_command_is() -> None:
     asked = view(audience="did:key:zService\t", args={})
     now = datetime(2027, 1, 15, 7, 50, tzinfo=UTC)
-    assert "service did:key:zServiceU+0009" in drawn(question.queue([asked], now, 80))
-    assert "service" not in drawn(question.queue([view(args={})], now, 80))
-    assert question.line(asked).split("\t")[8] == "did:key:zServiceU+0009"
-    assert question.line(view(args={})).split("\t")[8] == ""
+    assert "service did:key:zServiceU+0009" in drawn(approval_view.queue([asked], now, 80))
+    assert "service" not in drawn(approval_view.queue([view(args={})], now, 80))
+    assert approval_view.line(asked).split("\t")[8] == "did:key:zServiceU+0009"
+    assert approval_view.line(view(args={})).split("\t")[8] == ""
 
 
 def test_constraints_are_shown_wherever_the_args_are() -> None:
     held = ['state is "open"', "n is at most 5"]
     asked = view(argsBound=False, constraints=held)
     now = datetime(2027, 1, 15, 7, 50, tzinfo=UTC)
-    told = drawn(question.queue([asked], now, 80))
+    told = drawn(approval_view.queue([asked], now, 80))
     assert "as far as the constraints go" in told
     assert all(text in told for text in ("only if", *held))
-    assert "only if" not in drawn(question.queue([view(args={})], now, 80))
+    assert "only if" not in drawn(approval_view.queue([view(args={})], now, 80))
     full = asked | {"agent": "a", "ttlSeconds": 60, "policies": ["p"], "votes": []}
     full |= {"receiptId": "evt", "approvalUrl": "http://x"}
     assert re.search(
-        r'only if\s+state is "open"\s+n is at most 5', drawn(question.card(full, now, 80))
+        r'only if\s+state is "open"\s+n is at most 5', drawn(approval_view.card(full, now, 80))
     )
-    assert json.loads(question.line(asked).split("\t")[9]) == held
+    assert json.loads(approval_view.line(asked).split("\t")[9]) == held
     odd = view(constraints=['host is "p\u0430y"'], args={})
-    assert 'In ASCII host is "p\\u0430y"' in drawn(question.queue([odd], now, 80))
-    assert question.line(view(args={})).split("\t")[9] == "[]"
+    assert 'In ASCII host is "p\\u0430y"' in drawn(approval_view.queue([odd], now, 80))
+    assert approval_view.line(view(args={})).split("\t")[9] == "[]"
 
 
 def drawn(what: Any) -> str:
@@ -441,7 +443,7 @@ def drawn(what: Any) -> str:
 
 def test_letters_that_look_like_others_are_spelled_out() -> None:
     def lines(name: str, value: Any) -> list[str]:
-        return [text.plain for text in question.members({name: value})]
+        return [text.plain for text in approval_view.members({name: value})]
 
     assert lines("path", "notes/plan.md") == ["path: notes/plan.md"]
     assert lines("path", "n\u043etes/pl\u0430n.md") == [
@@ -463,7 +465,7 @@ def test_a_hash_in_place_of_a_text_is_told() -> None:
     sent = {"sha256": "0" * 64}
     now = datetime(2027, 1, 15, 7, 50, tzinfo=UTC)
     asked = view(args={"content": sent}, bound={"content": sent})
-    assert "sent only the hash of this text" in drawn(question.queue([asked], now, 120))
+    assert "sent only the hash of this text" in drawn(approval_view.queue([asked], now, 120))
     for other in ({"content": {"sha256": "1" * 64}}, {}):
         honest = view(args={"content": sent}, bound=other)
-        assert "only the hash" not in drawn(question.queue([honest], now, 120))
+        assert "only the hash" not in drawn(approval_view.queue([honest], now, 120))

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 from wires import Peer, Wire, serving
 
-from nomos._core import repeats
+from nomos._core import derived_key
 from nomos.cli.app import app
 
 OWN = "app_" + "0" * 26
@@ -64,7 +64,7 @@ def test_the_new_key_is_shown_although_the_first_reply_was_lost(
     assert (code, out) == (0, "nomos_app_1_new\n")
     first, second = (header(request, "idempotency-key") for request in seen)
     assert first == second
-    assert repeats.is_random(first)
+    assert derived_key.is_random(first)
 
 
 def test_an_operator_learns_the_own_new_key_although_the_old_one_is_void(key_file: Path) -> None:
@@ -72,7 +72,7 @@ def test_an_operator_learns_the_own_new_key_although_the_old_one_is_void(key_fil
 
     def answer(peer: Peer, request: bytes) -> None:
         key = header(seen[0], "idempotency-key")
-        new = f"nomos_{OWN}_{repeats.secret(key, operator=OWN, app=OWN)}"
+        new = f"nomos_{OWN}_{derived_key.derived_secret(key, operator=OWN, app=OWN)}"
         if header(request, "authorization") == f"Bearer {new}":
             peer.reply(request, {"apps": [APP | {"id": OWN, "role": "operator"}]})
         else:
@@ -82,7 +82,7 @@ def test_an_operator_learns_the_own_new_key_although_the_old_one_is_void(key_fil
         code, out, _ = run(wire, key_file, "apps", "rotate", OWN)
     assert code == 0
     key = header(seen[0], "idempotency-key")
-    assert out == f"nomos_{OWN}_{repeats.secret(key, operator=OWN, app=OWN)}\n"
+    assert out == f"nomos_{OWN}_{derived_key.derived_secret(key, operator=OWN, app=OWN)}\n"
 
 
 SHOWN = ("--version", "a" * 64)

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, Final
 
 from nomos._io.signer import Signer, shared
-from nomos._wire import (
+from nomos._protocol import (
     Answer,
     Call,
     Delegate,

@@ -11,9 +11,9 @@ from answers import allow, payload
 from hostile import Reply, control_plane
 
 from nomos import AuthGuard, FailOpenWarning
-from nomos._core import children, requests
+from nomos._core import parent_chain, requests
 from nomos.constraints import at_most, eq, from_pol
-from nomos.errors import InvalidRequest, Unintelligible
+from nomos.errors import InvalidRequest, InvalidResponse
 from nomos.models import Capability, chain_of
 
 DID = "did:key:z6MkvqoYXQfDDJRv8L4wKzxYeuKyVZBfi9Qo6Ro8MiLH3kDQ"
@@ -46,7 +46,7 @@ def test_an_allow_without_what_was_asked_is_no_answer(link: dict[str, Any]) -> N
             return Reply(body=allow(given | link))
 
         plane.answers[:] = [answered]
-        with pytest.raises(Unintelligible, match="without the constraints"):
+        with pytest.raises(InvalidResponse, match="without the constraints"):
             guard.authorize(command=LIST, resource=REPO, constraints=[OPEN, at_most("n", 1)])
         guard.close()
 
@@ -65,7 +65,7 @@ def test_what_is_sent_is_standard_policy() -> None:
 
 
 def test_a_childs_chain_alone_does_not_stand_for_a_question_that_asks_for_less() -> None:
-    held = children.Held(
+    held = parent_chain.VerifiedParentChain(
         chain=chain_of(["x"]),
         reach=Capability("/github", {}),
         issuer=DID,
@@ -74,8 +74,8 @@ def test_a_childs_chain_alone_does_not_stand_for_a_question_that_asks_for_less()
     )
     plain = requests.question(command=LIST, resource=REPO)
     less = requests.question(command=LIST, resource=REPO, constraints=OPEN)
-    assert children.as_grant(held, plain, DID) is not None
-    assert children.as_grant(held, less, DID) is None
+    assert parent_chain.offline_grant(held, plain, DID) is not None
+    assert parent_chain.offline_grant(held, less, DID) is None
 
 
 def test_an_allow_that_is_remembered_is_for_the_same_constraints() -> None:

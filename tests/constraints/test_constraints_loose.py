@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 
 from nomos._pol.selectors import steps
 from nomos._pol.vacuous import vacuous
-from nomos._wire import Refused, Signed
+from nomos._protocol import Refused, Signed
 from nomos.constraints import each, eq, from_pol, like, narrows, not_, some
 from nomos.errors import ConfigurationError
 

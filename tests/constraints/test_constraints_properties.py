@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nomos._pol.selectors import steps
 from nomos._pol.vacuous import vacuous
-from nomos._wire import Refused, Signed
+from nomos._protocol import Refused, Signed
 from nomos.constraints import Constraint, each, eq, from_pol, not_, some
 from nomos.errors import ConfigurationError
 

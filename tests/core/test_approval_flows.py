@@ -19,11 +19,11 @@ from nomos.errors import (
     Conflict,
     Denied,
     InvalidRequest,
+    InvalidResponse,
     NotFound,
     RateLimited,
     ServerError,
     StepUpRequired,
-    Unintelligible,
     Unreachable,
 )
 from nomos.models import Explanation, GrantBase
@@ -126,7 +126,7 @@ class World:
             raise answer
         told = answer(send) if callable(answer) else answer
         if self.holds and b'"pending"' in told.body:
-            self.clock += send.patience
+            self.clock += send.extra_timeout
         return told
 
     @property
@@ -167,7 +167,7 @@ def test_the_server_is_asked_to_hold_the_question_and_the_driver_to_be_patient()
     assert world.run(waiting(900))
     sends = [send for _, send in world.looks]
     assert {(send.method, send.path) for send in sends} == {("GET", f"/v1/approvals/{ENV}?wait=25")}
-    assert {send.patience for send in sends} == {25}
+    assert {send.extra_timeout for send in sends} == {25}
     assert world.pauses == []
     assert world.elapsed == 75
 
@@ -177,7 +177,7 @@ def test_nobody_decides_and_the_time_is_kept() -> None:
     with pytest.raises(TimeoutError) as late:
         world.run(waiting(60))
     assert 60 <= world.elapsed < 61
-    assert [send.patience for _, send in world.looks] == [25, 25, 9, 0, 0]
+    assert [send.extra_timeout for _, send in world.looks] == [25, 25, 9, 0, 0]
     for part in (ENV, URL, "60 s", "2026-09-21 14:28:20 UTC"):
         assert part in str(late.value)
     assert late.value.__cause__ is None
@@ -194,7 +194,9 @@ def test_zero_looks_once() -> None:
     world = World([reply(view())])
     with pytest.raises(TimeoutError, match="within 0 s"):
         world.run(waiting(0))
-    assert [(send.path, send.patience) for _, send in world.looks] == [(f"/v1/approvals/{ENV}", 0)]
+    assert [(send.path, send.extra_timeout) for _, send in world.looks] == [
+        (f"/v1/approvals/{ENV}", 0)
+    ]
     assert world.pauses == []
     assert World([reply(view("denied"))]).run(waiting(0)).state == "denied"
 
@@ -268,15 +270,15 @@ def test_a_timeout_after_an_outage_says_so_and_what_it_was() -> None:
     [
         (reply({"error": "no such approval", "error_code": "not_found"}, 404), NotFound),
         (reply({}, 500), ServerError),
-        (reply(["approved"]), Unintelligible),
-        (reply(view("granted")), Unintelligible),
-        (reply(view("approved", id="env_other")), Unintelligible),
-        (reply(view("approved", argsBound="yes")), Unintelligible),
-        (reply(view("approved", createdAt="2026-01-01T00:00:00")), Unintelligible),
-        (reply(view("approved", votes=[{"approve": 1}])), Unintelligible),
-        (reply({"state": "approved"}), Unintelligible),
-        (HttpReply(200, {}, b"<html>", 0.0), Unintelligible),
-        (HttpReply(302, {"location": "http://elsewhere"}, b"", 0.0), Unintelligible),
+        (reply(["approved"]), InvalidResponse),
+        (reply(view("granted")), InvalidResponse),
+        (reply(view("approved", id="env_other")), InvalidResponse),
+        (reply(view("approved", argsBound="yes")), InvalidResponse),
+        (reply(view("approved", createdAt="2026-01-01T00:00:00")), InvalidResponse),
+        (reply(view("approved", votes=[{"approve": 1}])), InvalidResponse),
+        (reply({"state": "approved"}), InvalidResponse),
+        (HttpReply(200, {}, b"<html>", 0.0), InvalidResponse),
+        (HttpReply(302, {"location": "http://elsewhere"}, b"", 0.0), InvalidResponse),
     ],
 )
 def test_what_will_not_pass_is_raised_at_once(answer: HttpReply, error: type[Exception]) -> None:
@@ -305,7 +307,7 @@ def test_a_time_that_is_none_is_refused(seconds: Any) -> None:
 def test_an_id_that_is_none_goes_nowhere(ident: Any) -> None:
     flows: list[Flow[Any]] = [
         approvals.wait(Waiting(ident, 1, 0.0)),
-        approvals.look(ident, NO_PAUSES),
+        approvals.get_approval(ident, NO_PAUSES),
         approvals.decide(ident, approve=True, reason=None, pauses=NO_PAUSES),
     ]
     for flow in flows:
@@ -330,7 +332,7 @@ def test_a_wait_that_is_given_up_is_over() -> None:
 
 def test_a_look_is_one_question_and_is_asked_again_when_nobody_answers() -> None:
     world = World([Unreachable("down"), reply(view())])
-    assert world.run(approvals.look(ENV, (0.1, 0.4))).state == "pending"
+    assert world.run(approvals.get_approval(ENV, (0.1, 0.4))).state == "pending"
     assert [send.path for _, send in world.looks] == [f"/v1/approvals/{ENV}"] * 2
     assert world.pauses == [0.1]
 
@@ -340,7 +342,7 @@ def test_the_queue_is_a_list_of_approvals() -> None:
     listed = world.run(approvals.queue("pending", 50, NO_PAUSES))
     assert [one.id for one in listed] == [ENV, "env_2"]
     assert world.looks[0][1].path == "/v1/approvals?state=pending&limit=50"
-    with pytest.raises(Unintelligible, match="list of approvals"):
+    with pytest.raises(InvalidResponse, match="list of approvals"):
         World([reply({"approvals": [{}]})]).run(approvals.queue("all", 1, NO_PAUSES))
 
 
@@ -383,7 +385,7 @@ def test_a_decision_on_what_was_shown_before_is_sent_with_its_version() -> None:
 
 def test_without_a_version_nothing_is_decided() -> None:
     world = World([reply(view(version=None)), reply(view("approved"))])
-    with pytest.raises(Unintelligible, match="nothing was decided"):
+    with pytest.raises(InvalidResponse, match="nothing was decided"):
         world.run(approvals.decide(ENV, approve=True, reason=None, pauses=NO_PAUSES))
     assert len(world.looks) == 1
     wrong: Any = 5

@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from nomos._core import children, flows, requests
-from nomos._core.children import Entered, Held
-from nomos._core.effects import Claim, Flow, Pause, Send, Sign
+from nomos._core import flows, parent_chain, requests
+from nomos._core.effects import Flow, Pause, Reserve, Send, Sign
+from nomos._core.parent_chain import AgentIdentity, VerifiedParentChain
+from nomos._protocol import Invoke, Refused, Signed, Verified, Verify
 from nomos._sealed import changed, make
-from nomos._wire import Invoke, Refused, Signed, Verified, Verify
 from nomos.errors import (
+    AttenuationError,
     ConfigurationError,
     ExpiredChain,
     InvalidRequest,
-    SignerDied,
+    SignerCrashed,
     Unreachable,
-    Widening,
     WrongAudience,
 )
 from nomos.models import Capability, Chain, ParentChain, Question, chain_of
@@ -46,8 +46,10 @@ def chain(command: str = "/github/issue", *, to: str = AGENT, **link: Any) -> Ch
     return chain_of([jwt(root), jwt({**root, "iss": PARENT, "aud": to, **link})])
 
 
-def held(command: str = "/github/issue", resource: Any = None, **members: Any) -> Held:
-    one = Held(
+def held(
+    command: str = "/github/issue", resource: Any = None, **members: Any
+) -> VerifiedParentChain:
+    one = VerifiedParentChain(
         chain=chain(command, nonce=json.dumps(resource)),
         reach=Capability(command, REPO if resource is None else resource),
         issuer=ISSUER,
@@ -96,7 +98,7 @@ def invoked(effect: object) -> Invoke:
 class TestAdmitting:
     def test_every_chain_is_proven_for_this_key_and_to_the_depth_allowed(self) -> None:
         parent = make(ParentChain, chains=(chain(), chain("/github/repo")), max_depth=5)
-        flow = children.admit(parent, AGENT, now=NOW, setting="parent")
+        flow = parent_chain.verify_parent(parent, AGENT, now=NOW, setting="parent")
         asked = [next(flow), flow.send(verified())]
         for effect, each in zip(asked, parent.chains, strict=True):
             expected = Verify(chain=list(each), now=NOW, max_depth=5, audience=AGENT)
@@ -110,18 +112,22 @@ class TestAdmitting:
 
     def test_a_root_has_nothing_to_prove(self) -> None:
         with pytest.raises(StopIteration) as stop:
-            next(children.admit(make(ParentChain), AGENT, now=NOW, setting="parent"))
-        assert stop.value.value == Entered(AGENT)
+            next(parent_chain.verify_parent(make(ParentChain), AGENT, now=NOW, setting="parent"))
+        assert stop.value.value == AgentIdentity(AGENT)
 
     def test_a_chain_for_another_key_names_both_and_where_it_came_from(self) -> None:
         parent = make(ParentChain, chains=(chain(to=PARENT),))
         with pytest.raises(WrongAudience, match="NOMOS_PARENT_UCAN_CHAIN") as wrong:
-            next(children.admit(parent, AGENT, now=NOW, setting="NOMOS_PARENT_UCAN_CHAIN"))
+            next(
+                parent_chain.verify_parent(
+                    parent, AGENT, now=NOW, setting="NOMOS_PARENT_UCAN_CHAIN"
+                )
+            )
         assert AGENT in str(wrong.value)
         assert PARENT in str(wrong.value)
 
     def test_an_audience_that_is_no_did_is_not_one(self) -> None:
-        flow = children.admit(
+        flow = parent_chain.verify_parent(
             make(ParentChain, chains=(chain(),)), AGENT, now=NOW, setting="parent"
         )
         next(flow)
@@ -131,39 +137,41 @@ class TestAdmitting:
 class TestChoosing:
     def test_the_first_chain_that_covers_the_call_is_asked_by(self) -> None:
         one, two, three = held("/github/repo"), held(), held(LIST)
-        assert children.choose([one, two, three], question(), now=NOW) == (two, True)
+        assert parent_chain.select_chain([one, two, three], question(), now=NOW) == (two, True)
 
     def test_without_one_the_first_is_shown_so_that_the_refusal_is_recorded(self) -> None:
         one, two = held("/github/repo"), held(resource=REPO | {"repo": "other"})
-        assert children.choose([one, two], question(), now=NOW) == (one, False)
+        assert parent_chain.select_chain([one, two], question(), now=NOW) == (one, False)
 
     def test_a_resource_is_compared_as_the_servers_read_it(self) -> None:
         shouted = question(resource={"provider": "github", "owner": "ACME", "repo": "App"})
         one, two = held("/github/repo"), held()
-        assert children.choose([one, two], shouted, now=NOW) == (two, True)
+        assert parent_chain.select_chain([one, two], shouted, now=NOW) == (two, True)
 
     @pytest.mark.parametrize(
         "resource", [{"provider": "mine", "Thing": 1}, {"provider": "github", "what": 1}, {}]
     )
     def test_what_cannot_be_read_here_is_compared_as_it_is(self, resource: Any) -> None:
         asked = requests.question(command=LIST, resource=resource)
-        assert children.choose([held(resource={})], asked, now=NOW)[1]
-        assert children.choose([held(resource=resource)], asked, now=NOW)[1]
+        assert parent_chain.select_chain([held(resource={})], asked, now=NOW)[1]
+        assert parent_chain.select_chain([held(resource=resource)], asked, now=NOW)[1]
 
     def test_a_chain_that_has_ended_is_passed_over(self) -> None:
         ended, lasting = held(expires_at=NOW), held()
-        assert children.choose([ended, lasting], question(), now=NOW) == (lasting, True)
+        assert parent_chain.select_chain([ended, lasting], question(), now=NOW) == (lasting, True)
 
     def test_when_all_have_ended_that_is_said(self) -> None:
         ended = [held(expires_at=NOW - 90), held(expires_at=NOW)]
         with pytest.raises(ExpiredChain, match="2026-09-21 14:13:20 UTC") as late:
-            children.choose(ended, question(), now=NOW)
+            parent_chain.select_chain(ended, question(), now=NOW)
         assert late.value.code == "expired"
 
 
 class TestBeingHeardWithoutAnApiKey:
-    def ask(self, send: Send, *chains: Held, now: int = NOW) -> Flow[Send]:
-        return children.signed(send, Entered(AGENT, chains or (held(),)), now=now, nonce="n1")
+    def ask(self, send: Send, *chains: VerifiedParentChain, now: int = NOW) -> Flow[Send]:
+        return parent_chain.signed(
+            send, AgentIdentity(AGENT, chains or (held(),)), now=now, nonce="n1"
+        )
 
     def test_a_question_is_signed_as_the_call_it_asks_for(self) -> None:
         one, two = held("/github/repo"), held()
@@ -203,7 +211,7 @@ class TestBeingHeardWithoutAnApiKey:
 
     def test_a_body_is_signed_by_its_hash_and_the_chain_that_matters_is_used(self) -> None:
         one, two = held("/github/repo"), held()
-        send = replace(requests.post("/v1/revocations", {"id": "x"}), claim=Claim(two.chain))
+        send = replace(requests.post("/v1/revocations", {"id": "x"}), claim=Reserve(two.chain))
         payload = invoked(next(self.ask(send, one, two))).payload
         assert payload.prf == list(two.chain)
         assert payload.args["body"] == hashlib.sha256(b'{"id":"x"}').hexdigest()
@@ -231,14 +239,14 @@ class TestBeingHeardWithoutAnApiKey:
     def test_a_binary_that_dies_is_an_outage(self) -> None:
         flow = self.ask(requests.get("/v1/receipts/evt_1"))
         next(flow)
-        with pytest.raises(SignerDied):
-            flow.throw(SignerDied("gone"))
+        with pytest.raises(SignerCrashed):
+            flow.throw(SignerCrashed("gone"))
 
 
 class TestActingOffline:
-    def act(self, asked: Question, *chains: Held) -> Flow[str]:
-        me = Entered(AGENT, chains or (held(),), max_depth=5)
-        return children.headers(me, asked, now=NOW, nonce="n1")
+    def act(self, asked: Question, *chains: VerifiedParentChain) -> Flow[str]:
+        me = AgentIdentity(AGENT, chains or (held(),), max_depth=5)
+        return parent_chain.headers(me, asked, now=NOW, nonce="n1")
 
     def test_a_call_is_signed_on_the_chain_that_covers_it_and_checked_at_once(self) -> None:
         one, two = held("/github/repo"), held()
@@ -274,7 +282,9 @@ class TestActingOffline:
         next(flow)
         for answer in (SIGNED, refused("chain_attenuation_violation", "pol[0]"), SIGNED):
             flow.send(answer)
-        with pytest.raises(Widening, match=r"/github/issue/list on github .*: pol\[0\]") as wide:
+        with pytest.raises(
+            AttenuationError, match=r"/github/issue/list on github .*: pol\[0\]"
+        ) as wide:
             flow.send(refused("resource_out_of_scope", "elsewhere"))
         assert wide.value.code == "chain_attenuation_violation"
 
@@ -290,7 +300,7 @@ class TestActingOffline:
     def test_what_no_chain_covers_is_named_beside_what_is_held(
         self, asked: Question, code: str
     ) -> None:
-        with pytest.raises(Widening) as wide:
+        with pytest.raises(AttenuationError) as wide:
             next(self.act(asked))
         assert wide.value.code == code
         assert asked.command in str(wide.value)
@@ -298,7 +308,7 @@ class TestActingOffline:
 
     def test_of_many_chains_some_are_told(self) -> None:
         many = [held(f"/a/{number}", {}) for number in range(11)]
-        with pytest.raises(Widening, match="/a/7 on any resource and 3 more"):
+        with pytest.raises(AttenuationError, match="/a/7 on any resource and 3 more"):
             next(self.act(question(), *many))
 
     def test_without_an_audience_nothing_is_signed(self) -> None:
@@ -313,14 +323,14 @@ class TestActingOffline:
         with pytest.raises(ConfigurationError, match="audience") as wrong:
             next(self.act(question(audience=audience), held(audience=audience)))
         assert wrong.value.setting == "audience"
-        assert children.as_grant(held(audience=audience), question(), AGENT) is None
+        assert parent_chain.offline_grant(held(audience=audience), question(), AGENT) is None
 
     def test_a_chain_is_used_at_its_own_service_alone(self) -> None:
         with pytest.raises(WrongAudience, match=f"is for {SERVICE}, not {PARENT}") as wrong:
             next(self.act(question(audience=PARENT)))
         assert wrong.value.code == "audience_mismatch"
         assert f"audience={PARENT!r}" in str(wrong.value)
-        assert children.as_grant(held(), question(audience=PARENT), AGENT) is None
+        assert parent_chain.offline_grant(held(), question(audience=PARENT), AGENT) is None
         there = held(audience=PARENT)
         act = invoked(next(self.act(question(audience=PARENT), held(), there))).payload
         assert (act.aud, act.prf) == (PARENT, list(there.chain))
@@ -339,9 +349,11 @@ class TestActingOffline:
 
 
 class TestWhenNobodyAnswers:
-    def call(self, one: Held, command: str = LIST, **more: Any) -> flows.Ask:
+    def call(
+        self, one: VerifiedParentChain, command: str = LIST, **more: Any
+    ) -> flows.AuthorizeCall:
         asked = question(command)
-        own = children.as_grant(one, asked, AGENT)
+        own = parent_chain.offline_grant(one, asked, AGENT)
         fields: dict[str, Any] = {
             "question": asked,
             "agent": AGENT,
@@ -352,9 +364,9 @@ class TestWhenNobodyAnswers:
             "parent": one.chain,
             "held": () if own is None else (own,),
         }
-        return flows.Ask(**(fields | more))
+        return flows.AuthorizeCall(**(fields | more))
 
-    def down(self, call: flows.Ask) -> Flow[Any]:
+    def down(self, call: flows.AuthorizeCall) -> Flow[Any]:
         flow = flows.authorize_or_degrade(call)
         send = next(flow)
         assert isinstance(send, Send)
@@ -385,7 +397,7 @@ class TestWhenNobodyAnswers:
 
     def test_an_earlier_allow_comes_first_while_it_lasts(self) -> None:
         one = held()
-        own = children.as_grant(one, question(args={"state": "open"}), AGENT, 3.0)
+        own = parent_chain.offline_grant(one, question(args={"state": "open"}), AGENT, 3.0)
         assert own is not None
         assert (own.args, own.clock_offset) == ({"state": "open"}, 3.0)
         earlier = changed(own, args=None, chain=chain("/github/issue/list"), clock_offset=0.0)
@@ -397,7 +409,7 @@ class TestWhenNobodyAnswers:
         assert invoked(flow.throw(Unreachable("down"))).payload.prf == list(one.chain)
 
     def test_an_allow_of_a_prefix_has_no_token_to_go_on_with(self) -> None:
-        own = children.as_grant(held(), question(), AGENT)
+        own = parent_chain.offline_grant(held(), question(), AGENT)
         assert own is not None
         flow = self.down(self.call(held(), held=(changed(own, commands=(LIST,)),)))
         with pytest.raises(StopIteration) as stop:
@@ -408,7 +420,7 @@ class TestWhenNobodyAnswers:
 def test_the_chain_that_another_one_hands_on_is_found() -> None:
     one, two = held("/github/repo"), held()
     below = chain_of([*two.chain, "x.y.z"])
-    assert children.narrowed_by([one, two], below) == two.chain
-    assert children.narrowed_by([one, two], two.chain) == two.chain
-    assert children.narrowed_by([one], below) is None
-    assert children.narrowed_by([one], None) is None
+    assert parent_chain.narrowed_by([one, two], below) == two.chain
+    assert parent_chain.narrowed_by([one, two], two.chain) == two.chain
+    assert parent_chain.narrowed_by([one], below) is None
+    assert parent_chain.narrowed_by([one], None) is None

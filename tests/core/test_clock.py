@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nomos._core import carrier, clock
+from nomos._core import clock, parent_env
 from nomos._core.effects import HttpReply, Send
 from nomos.errors import ConfigurationError, Unreachable
 
@@ -45,14 +45,14 @@ def test_the_clock_is_named_with_its_difference() -> None:
 
 def test_the_offset_travels_as_a_whole_number_within_a_day() -> None:
     for offset in (0, 75, -75, 86_400):
-        assert carrier.clock_offset(carrier.clock_variable(offset)) == offset
-    assert carrier.clock_variable(74.6) == {"NOMOS_CLOCK_OFFSET": "75"}
-    assert carrier.clock_variable(None) == {}
-    assert carrier.clock_variable(86_401) == {}
-    assert carrier.clock_offset({}) is None
+        assert parent_env.clock_offset(parent_env.clock_variable(offset)) == offset
+    assert parent_env.clock_variable(74.6) == {"NOMOS_CLOCK_OFFSET": "75"}
+    assert parent_env.clock_variable(None) == {}
+    assert parent_env.clock_variable(86_401) == {}
+    assert parent_env.clock_offset({}) is None
     for value in ("x", "86401", "-86401", "1.5", "999999"):
         with pytest.raises(ConfigurationError, match="NOMOS_CLOCK_OFFSET"):
-            carrier.clock_offset({"NOMOS_CLOCK_OFFSET": value})
+            parent_env.clock_offset({"NOMOS_CLOCK_OFFSET": value})
 
 
 @pytest.mark.parametrize(

@@ -10,20 +10,20 @@ import pytest
 from answers import ISSUER, SERVICE, iso, jwt, payload
 
 from nomos._core import flows, requests
-from nomos._core.effects import Claim, Flow, HttpReply, Pause, Send, Sign
+from nomos._core.effects import Flow, HttpReply, Pause, Reserve, Send, Sign
+from nomos._protocol import ForgetKeyAnswer, Invoke, LoadKey, LoadKeyAnswer, Refused, Signed
 from nomos._sealed import changed, make
-from nomos._wire import ForgetKeyAnswer, Invoke, LoadKey, LoadKeyAnswer, Refused, Signed
 from nomos.errors import (
     ConfigurationError,
     ControlPlaneError,
     Denied,
     ExpiredChain,
     InvalidRequest,
+    InvalidResponse,
     ServerError,
-    SignerDied,
+    SignerCrashed,
     SignerError,
     StepUpRequired,
-    Unintelligible,
     Unreachable,
 )
 from nomos.models import NO_CHAIN, GrantBase, Secret, chain_of
@@ -42,7 +42,7 @@ def link(command: str = READ, **more: Any) -> str:
 LINK = link()
 
 
-def call(command: str = READ, **more: Any) -> flows.Ask:
+def call(command: str = READ, **more: Any) -> flows.AuthorizeCall:
     question = requests.question(command=command, resource=RESOURCE, **more.pop("question", {}))
     fields: dict[str, Any] = {
         "question": question,
@@ -52,7 +52,7 @@ def call(command: str = READ, **more: Any) -> flows.Ask:
         "jitter": (0.0, 0.0),
         "now": float(NOW),
     }
-    return flows.Ask(**(fields | more))
+    return flows.AuthorizeCall(**(fields | more))
 
 
 def allowed(**changes: Any) -> dict[str, Any]:
@@ -227,7 +227,7 @@ def test_a_question_to_a_person_says_why_it_is_asked() -> None:
 def test_an_answer_that_is_not_exactly_a_decision_allows_nothing(body: object, what: str) -> None:
     flow = flows.authorize(call())
     next(flow)
-    with pytest.raises(Unintelligible, match=what):
+    with pytest.raises(InvalidResponse, match=what):
         flow.send(reply(body))
 
 
@@ -237,7 +237,7 @@ def test_an_answer_that_is_not_exactly_a_decision_allows_nothing(body: object, w
 def test_an_answer_that_is_not_json_allows_nothing(body: bytes) -> None:
     flow = flows.authorize(call())
     next(flow)
-    with pytest.raises(Unintelligible, match="JSON"):
+    with pytest.raises(InvalidResponse, match="JSON"):
         flow.send(HttpReply(200, {"content-type": "text/html"}, body, float(NOW)))
 
 
@@ -322,7 +322,7 @@ def finish_signed(flow: Flow[Any], answer: HttpReply) -> Any:
 # Failing open
 
 
-TROUBLES = [Unreachable("down"), ServerError("500"), SignerDied("gone")]
+TROUBLES = [Unreachable("down"), ServerError("500"), SignerCrashed("gone")]
 
 
 def fail(flow: Flow[Any], trouble: Exception) -> Any:
@@ -393,7 +393,7 @@ def test_open_a_dead_binary_leaves_a_read_without_a_token() -> None:
     flow = flows.authorize_or_degrade(call(held=[held()]))
     fail(flow, Unreachable("down"))
     with pytest.raises(StopIteration) as stop:
-        flow.throw(SignerDied("gone"))
+        flow.throw(SignerCrashed("gone"))
     assert (stop.value.value.degraded, stop.value.value.ucan) == (True, None)
 
 
@@ -492,7 +492,7 @@ def test_commands_beyond_the_prefix_asked_for_are_not_taken(
 ) -> None:
     flow = flows.authorize(call(command))
     next(flow)
-    with pytest.raises(Unintelligible, match="not within the one"):
+    with pytest.raises(InvalidResponse, match="not within the one"):
         flow.send(reply(allowed(commands=commands)))
 
 
@@ -500,7 +500,7 @@ def test_commands_beyond_the_prefix_asked_for_are_not_taken(
 def test_commands_that_are_none_make_no_allow(commands: Any) -> None:
     flow = flows.authorize(call("/a"))
     next(flow)
-    with pytest.raises(Unintelligible, match="commands"):
+    with pytest.raises(InvalidResponse, match="commands"):
         flow.send(reply(allowed(commands=commands)))
 
 
@@ -521,7 +521,7 @@ def test_a_child_shows_its_chain_and_claims_the_call() -> None:
     send = next(flows.authorize(call(parent=parent, question={"args": {"state": "open"}})))
     assert isinstance(send, Send)
     assert json.loads(send.body)["delegatedChain"] == ["a.b.c", LINK]
-    assert send.claim == Claim(parent, READ, {"state": "open", "resource": RESOURCE})
+    assert send.claim == Reserve(parent, READ, {"state": "open", "resource": RESOURCE})
     assert "a.b.c" not in repr(send)
 
 

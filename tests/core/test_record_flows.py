@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from nomos._core import records
-from nomos._core.effects import Claim, Flow, HttpReply, Pause, Send
+from nomos._core.effects import Flow, HttpReply, Pause, Reserve, Send
 from nomos._sealed import make
-from nomos.errors import InvalidRequest, NotFound, Unintelligible, Unreachable
+from nomos.errors import InvalidRequest, InvalidResponse, NotFound, Unreachable
 from nomos.models import GrantBase, ParentChain, chain_of
 
 CID = "ab" * 32
@@ -38,7 +38,7 @@ def revoked(**changes: Any) -> dict[str, Any]:
 
 
 def revoke(target: str = CID, reason: str | None = None) -> Flow[Any]:
-    return records.revoke(records.Target(target), reason=reason, pauses=NO_PAUSES)
+    return records.revoke(records.RevocationTarget(target), reason=reason, pauses=NO_PAUSES)
 
 
 def test_a_revocation_is_sent_with_its_reason_and_told_with_its_number() -> None:
@@ -65,7 +65,7 @@ def test_a_revocation_is_worth_repeating() -> None:
     "wrong", [{"id": "cd" * 32}, {"seq": 0}, {"seq": "4"}, {"at": None}, {"alreadyRevoked": 1}]
 )
 def test_an_answer_that_is_no_revocation_is_not_taken_for_one(wrong: dict[str, Any]) -> None:
-    with pytest.raises(Unintelligible):
+    with pytest.raises(InvalidResponse):
         answered(revoke(), revoked(**wrong))
 
 
@@ -81,7 +81,9 @@ def grant(**members: Any) -> GrantBase:
 
 def test_a_grant_is_revoked_by_the_last_link_it_was_given() -> None:
     chain = chain_of(["a.b.c", "d.e.f"])
-    assert only(grant(chain=chain)) == records.Target(hashlib.sha256(b"d.e.f").hexdigest())
+    assert only(grant(chain=chain)) == records.RevocationTarget(
+        hashlib.sha256(b"d.e.f").hexdigest()
+    )
 
 
 def test_a_question_is_revoked_by_its_id_until_it_has_become_a_delegation() -> None:
@@ -100,13 +102,13 @@ def test_a_grant_that_holds_nothing_has_nothing_to_revoke(members: dict[str, Any
 
 @pytest.mark.parametrize("ident", [CID, DID, "app_01jb", "env_01jb"])
 def test_what_has_an_id_is_revoked_by_it(ident: str) -> None:
-    assert only(ident) == records.Target(ident)
+    assert only(ident) == records.RevocationTarget(ident)
 
 
 def test_what_was_handed_on_is_revoked_by_its_last_link_and_shown_whole() -> None:
     chain = chain_of(["a.b.c", "d.e.f"])
-    target = records.Target(hashlib.sha256(b"d.e.f").hexdigest(), chain)
-    other = records.Target(hashlib.sha256(b"a.b.c").hexdigest(), chain[:1])
+    target = records.RevocationTarget(hashlib.sha256(b"d.e.f").hexdigest(), chain)
+    other = records.RevocationTarget(hashlib.sha256(b"a.b.c").hexdigest(), chain[:1])
     for same in (chain, ["a.b.c", "d.e.f"], make(ParentChain, chains=(chain,))):
         assert records.named(same) == (target,)
     assert records.named([chain, chain[:1]]) == (target, other)
@@ -119,10 +121,10 @@ def test_a_chain_that_is_revoked_goes_along_and_says_by_which_chain_a_child_asks
     send = next(flow)
     assert isinstance(send, Send)
     assert json.loads(send.body) == {"id": target.id, "chain": ["a.b.c", "d.e.f"]}
-    assert send.claim == Claim(chain[:1])
+    assert send.claim == Reserve(chain[:1])
 
 
-def only(what: object) -> records.Target:
+def only(what: object) -> records.RevocationTarget:
     (target,) = records.named(what)
     return target
 
@@ -207,7 +209,7 @@ def test_a_record_of_another_kind_has_no_decision() -> None:
     ],
 )
 def test_an_answer_that_is_no_receipt_is_not_taken_for_one(wrong: dict[str, Any]) -> None:
-    with pytest.raises(Unintelligible):
+    with pytest.raises(InvalidResponse):
         receipt(told(**wrong))
 
 

@@ -6,8 +6,14 @@ from typing import Any
 
 import pytest
 
-from nomos._core.worded import MAX_WORDS, asks_for_more, sentence, unmet, wanted
-from nomos._wire import Refused
+from nomos._core.policy_messages import (
+    MAX_WORDS,
+    expected_value,
+    failed_statement,
+    message,
+    needs_signed_args,
+)
+from nomos._protocol import Refused
 from nomos.constraints import (
     Constraint,
     at_most,
@@ -78,26 +84,26 @@ def test_a_statement_is_told_in_words(
     if told.startswith("m is"):
         only = f"this link holds only where ({told}) (pol[1])"
     whole = f"{only}, and {there}" if there else only
-    assert sentence(said) == whole
-    assert unmet(said, tell_found=False) == (only if found is not None else whole)
-    assert wanted(said) == only.removeprefix("this link holds only where ").removesuffix(
+    assert message(said) == whole
+    assert failed_statement(said, tell_found=False) == (only if found is not None else whole)
+    assert expected_value(said) == only.removeprefix("this link holds only where ").removesuffix(
         " (pol[1])"
     )
-    assert not asks_for_more(said)
+    assert not needs_signed_args(said)
 
 
 def test_of_a_call_that_was_signed_it_is_told_what_is_not() -> None:
     said = refused(under("path", "src"), code="resource_out_of_scope")
     told = 'this link holds only where path is under "src" (pol[1]), and the token signs none'
-    assert sentence(said) == unmet(said, tell_found=False) == told
-    assert asks_for_more(said)
-    assert not asks_for_more(refused(eq(".resource.a", 1), code="resource_out_of_scope"))
-    assert not asks_for_more(refused(eq("a", 1), "2", code="resource_out_of_scope"))
+    assert message(said) == failed_statement(said, tell_found=False) == told
+    assert needs_signed_args(said)
+    assert not needs_signed_args(refused(eq(".resource.a", 1), code="resource_out_of_scope"))
+    assert not needs_signed_args(refused(eq("a", 1), "2", code="resource_out_of_scope"))
 
 
 def test_a_statement_within_others_is_told_by_its_own_place() -> None:
     said = refused(at_most("n", 5), "6", field="pol[1][1][0]")
-    assert sentence(said) == "this link holds only where n is at most 5 (pol[1][1][0]), and n is 6"
+    assert message(said) == "this link holds only where n is at most 5 (pol[1][1][0]), and n is 6"
 
 
 @pytest.mark.parametrize(
@@ -115,13 +121,13 @@ def test_a_statement_within_others_is_told_by_its_own_place() -> None:
     ],
 )
 def test_anything_else_keeps_its_message(other: Refused) -> None:
-    assert sentence(other) == PLAIN
-    assert unmet(other) is None
-    assert wanted(other) == "[…"
-    assert not asks_for_more(other)
+    assert message(other) == PLAIN
+    assert failed_statement(other) is None
+    assert expected_value(other) == "[…"
+    assert not needs_signed_args(other)
 
 
 def test_words_are_no_longer_than_they_may_be() -> None:
-    said = sentence(refused(eq("n", "\u202e" * 200), '"' + "\u202e" * 200 + '"'))
+    said = message(refused(eq("n", "\u202e" * 200), '"' + "\u202e" * 200 + '"'))
     assert said.count("…") == 2
     assert len(said) < 2 * MAX_WORDS + 60

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nomos._core.bodies import ApprovalBody, ExplanationBody, RevocationBody, VoteBody
+from nomos._core.approval_bodies import ApprovalBody, ExplanationBody, RevocationBody, VoteBody
 from nomos._sealed import make
 from nomos.models import Explanation, OpenField
 from nomos.outcomes import Approval, Revocation, Vote

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nomos import errors
-from nomos._core import reads, replies, requests
+from nomos._core import read_commands, replies, requests
 from nomos._core.effects import HttpReply
 from nomos.errors import InvalidRequest
 
@@ -107,8 +107,8 @@ def test_one_key_names_the_call_the_agent_and_the_approval() -> None:
         (429, errors.RateLimited),
         (500, errors.ServerError),
         (503, errors.ServerError),
-        (204, errors.Unintelligible),
-        (302, errors.Unintelligible),
+        (204, errors.InvalidResponse),
+        (302, errors.InvalidResponse),
     ],
 )
 def test_every_status_has_its_error(status: int, kind: type[errors.ControlPlaneError]) -> None:
@@ -131,15 +131,15 @@ def test_an_error_without_our_body_still_says_its_status(body: object) -> None:
     assert (raised.value.code, raised.value.fields) == (None, ())
 
 
-@pytest.mark.parametrize("last", sorted(reads.READS))
+@pytest.mark.parametrize("last", sorted(read_commands.READS))
 def test_a_read_is_known_by_its_last_segment(last: str) -> None:
-    assert reads.is_read(f"/github/issue/{last}")
-    assert not reads.is_read(f"/github/{last}/create")
+    assert read_commands.is_read(f"/github/issue/{last}")
+    assert not read_commands.is_read(f"/github/{last}/create")
 
 
 @pytest.mark.parametrize("command", ["/a/write", "/a/list_all", "/a/readwrite", "/a", "read-all"])
 def test_whatever_is_not_known_to_read_is_a_write(command: str) -> None:
-    assert not reads.is_read(command)
+    assert not read_commands.is_read(command)
 
 
 def test_a_text_that_is_too_long_to_be_sent_is_named_by_its_digest() -> None:
@@ -209,7 +209,7 @@ STEP_UP = {
 def test_a_person_is_sent_to_web_addresses_only(url: object) -> None:
     with pytest.raises(errors.ControlPlaneError, match="approvalUrl") as refused:
         replies.decision(reply(200, STEP_UP | {"approvalUrl": url}))
-    assert not isinstance(refused.value, errors.Unintelligible)  # which open mode would pass by
+    assert not isinstance(refused.value, errors.InvalidResponse)  # which open mode would pass by
     assert "secret" not in str(refused.value)
 
 
@@ -218,5 +218,5 @@ def test_a_person_is_sent_to_web_addresses_only(url: object) -> None:
 )
 def test_where_a_person_can_decide_is_taken_as_it_is(url: str | None) -> None:
     found = replies.decision(reply(200, STEP_UP | {"approvalUrl": url}))
-    assert isinstance(found, replies.Asked)
+    assert isinstance(found, replies.StepUp)
     assert found.approval_url == url

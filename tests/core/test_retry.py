@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nomos._core import approvals, repeats, retry
+from nomos._core import approvals, derived_key, retry
 from nomos._core.effects import HttpReply, OutOfTime, Pause, Send
 from nomos.errors import Unreachable
 
@@ -75,12 +75,12 @@ def test_how_long_waiting_may_take() -> None:
 
 def test_a_secret_is_derived_for_one_operator_and_one_app() -> None:
     key = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ"
-    assert repeats.is_random(key)
-    assert not repeats.is_random("a" * 43)
+    assert derived_key.is_random(key)
+    assert not derived_key.is_random("a" * 43)
     found = {
-        repeats.secret(key, operator="app_1", app="app_2"),
-        repeats.secret(key, operator="app_2", app="app_1"),
-        repeats.secret(key[::-1], operator="app_1", app="app_2"),
+        derived_key.derived_secret(key, operator="app_1", app="app_2"),
+        derived_key.derived_secret(key, operator="app_2", app="app_1"),
+        derived_key.derived_secret(key[::-1], operator="app_1", app="app_2"),
     }
     assert len(found) == 3
     assert {len(each) for each in found} == {52}

@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 from vectors.forge import PLANNER, child, root
 
-from nomos._core.scope import covering, covers, holder, permits, reach, within
+from nomos._core.scope import (
+    chain_audience,
+    covering,
+    covers,
+    effective_capability,
+    permits,
+    within,
+)
 from nomos.errors import MalformedChain
 from nomos.models import Capability, chain_of
 
@@ -77,18 +84,18 @@ def test_a_chain_is_for_its_last_command_and_constraint_and_for_all_statements()
         cmd="/github", pol=[["==", ".args.a", 1]], meta=constraint(ACME) | {"receipt_id": "evt_1"}
     )
     second = child(first, cmd="/github/issue", pol=[["==", ".args.b", 2]])
-    assert reach([first, second]) == Capability(
+    assert effective_capability([first, second]) == Capability(
         "/github/issue", ACME, (["==", ".args.a", 1], ["==", ".args.b", 2])
     )
     third = child(first, cmd="/github/issue", meta=constraint(APP))
-    assert reach(chain_of([first, third])).resource == APP
-    assert holder([first]) == PLANNER.did
+    assert effective_capability(chain_of([first, third])).resource == APP
+    assert chain_audience([first]) == PLANNER.did
 
 
 @pytest.mark.parametrize("links", [[], ["a.b.c"], ["no token"], ["a.W10.c"]])
 def test_what_is_no_delegation_is_malformed(links: list[str]) -> None:
     with pytest.raises(MalformedChain) as error:
-        reach(links)
+        effective_capability(links)
     assert error.value.code == "malformed_ucan"
     assert not any(link in str(error.value) for link in links)
 

@@ -20,18 +20,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import BaseModel, TypeAdapter
 from vectors import forge
 
-from nomos import _wire
+from nomos import _protocol
 
 Json = Any
 Object = dict[str, Any]
 
-REQUEST: Final[TypeAdapter[BaseModel]] = TypeAdapter(_wire.AnyRequest)
+REQUEST: Final[TypeAdapter[BaseModel]] = TypeAdapter(_protocol.AnyRequest)
 
 CLAIMS: Final[dict[str, type[BaseModel]]] = {
-    "JWT": _wire.Delegation,
-    "ucan-inv+jwt": _wire.Invocation,
-    "nomos-checkpoint+jwt": _wire.Checkpoint,
-    "nomos-receipt+jwt": _wire.Receipt,
+    "JWT": _protocol.Delegation,
+    "ucan-inv+jwt": _protocol.Invocation,
+    "nomos-checkpoint+jwt": _protocol.Checkpoint,
+    "nomos-receipt+jwt": _protocol.Receipt,
 }
 
 RECEIPT: Final = {"alg": "EdDSA", "typ": "nomos-receipt+jwt"}

@@ -27,7 +27,7 @@ from fuzz.mutate import Mutator, known
 from fuzz.process import Process, Silent
 from vectors import forge
 
-from nomos._io.locate import find_binary
+from nomos._io.binary_location import find_binary
 
 Answer = dict[str, Any]
 

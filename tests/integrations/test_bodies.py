@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import Message, Scope
 from ticketing import CLOSE, LIST, SEVEN
 
-from nomos._core.called import MAX_CALL
+from nomos._core.call import MAX_CALL
 from nomos.integrations import _bodies
 from nomos.integrations.starlette import NomosMiddleware, Rule, json_body
 

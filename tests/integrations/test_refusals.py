@@ -7,13 +7,13 @@ from typing import Any, Final, get_args
 
 import pytest
 
-from nomos._core import fixes
+from nomos._core import remedies
 from nomos.errors import Denied
+from nomos.http_status import STATUS_BY_REASON
 from nomos.integrations import _refusals
-from nomos.integrations._refusals import FAILURES, Refusal, bearer, refusal
+from nomos.integrations._refusals import FAILURES, CallRefused, bearer, refusal
 from nomos.models import DenyReason
 from nomos.server.pdp import statuses as pdp
-from nomos.statuses import STATUS
 
 REASONS: Final = tuple(code for part in get_args(DenyReason) for code in get_args(part) or (part,))
 COMMAND: Final = "/github/issue/list"
@@ -29,18 +29,18 @@ CHALLENGE: Final = re.compile(
 
 
 def denied(code: str, **more: Any) -> Denied:
-    return Denied("a sentence", code=code, **{"fix": fixes.fix(code), **more})
+    return Denied("a sentence", code=code, **{"fix": remedies.remedy(code), **more})
 
 
 def test_every_reason_has_a_status_a_sentence_and_the_pdps_status() -> None:
-    assert set(REASONS) == set(STATUS) == set(_refusals._MEANS)
-    assert pdp.STATUS is STATUS
+    assert set(REASONS) == set(STATUS_BY_REASON) == set(_refusals._MEANS)
+    assert pdp.STATUS_BY_REASON is STATUS_BY_REASON
 
 
 @pytest.mark.parametrize("code", REASONS)
 def test_each_reason_is_challenged_as_rfc_6750_says(code: DenyReason) -> None:
     said = refusal(denied(code), COMMAND, DID)
-    assert said.status == STATUS[code]
+    assert said.status == STATUS_BY_REASON[code]
     challenge = CHALLENGE.fullmatch(said.headers.get("www-authenticate", "Bearer"))
     assert challenge is not None
     error, description, scope = challenge.groups()
@@ -103,7 +103,9 @@ def test_no_other_words_of_a_token_are(more: dict[str, Any]) -> None:
 def test_who_this_service_is_may_be_said_to_whoever_sends_a_token_for_another() -> None:
     said = refusal(denied("audience_mismatch"), COMMAND, DID)
     assert said.fix == f"authorize with audience={DID!r}"
-    assert refusal(denied("audience_mismatch"), COMMAND, None).fix == fixes.fix("audience_mismatch")
+    assert refusal(denied("audience_mismatch"), COMMAND, None).fix == remedies.remedy(
+        "audience_mismatch"
+    )
 
 
 @pytest.mark.parametrize(
@@ -141,7 +143,7 @@ def test_a_code_that_is_unknown_here_is_a_no_all_the_same() -> None:
 
 @pytest.mark.parametrize(("code", "status"), FAILURES.items())
 def test_failures_have_the_status_of_the_pdps(code: Any, status: int) -> None:
-    assert Refusal(code, "no").status == status == pdp.FAILURES[code]
+    assert CallRefused(code, "no").status == status == pdp.FAILURES[code]
 
 
 @pytest.mark.parametrize("given", [None, "", "a b", "é", "x" * 129, "a\r\nset-cookie: x"])
@@ -195,7 +197,7 @@ HEADERS: Final[dict[str, tuple[list[str], bytes, int, str]]] = {
 def test_a_token_sent_another_way_is_refused(
     headers: list[str], query: bytes, status: int, code: str
 ) -> None:
-    with pytest.raises(Refusal) as raised:
+    with pytest.raises(CallRefused) as raised:
         bearer(headers, query)
     assert (raised.value.status, raised.value.code) == (status, code)
     assert CHALLENGE.fullmatch(raised.value.headers["www-authenticate"])
@@ -203,6 +205,6 @@ def test_a_token_sent_another_way_is_refused(
 
 
 def test_a_request_without_any_token_is_asked_for_one_and_told_of_no_error() -> None:
-    with pytest.raises(Refusal) as raised:
+    with pytest.raises(CallRefused) as raised:
         bearer([], b"")
     assert raised.value.headers == {"www-authenticate": "Bearer"}

@@ -23,15 +23,15 @@ from hostile import Reply, control_plane
 from wires import Peer, Wire, call_id, serving
 
 from nomos import AsyncAuthGuard, errors
-from nomos._core.echo import first_line
 from nomos._core.effects import Send
+from nomos._core.reply_identity import first_line
 from nomos._io import network
+from nomos._io.binary_location import find_binary
 from nomos._io.http import Endpoint, Http
-from nomos._io.locate import find_binary
-from nomos._io.signer import Link, Signer
-from nomos._wire import Hello
+from nomos._io.signer import Signer, SignerConnection
+from nomos._protocol import Hello
 from nomos.cli.operator import Operator
-from nomos.cli.operator_key import Key
+from nomos.cli.operator_key import OperatorKey
 from nomos.models import Secret
 
 DENY = b'{"decision":"deny","reason":"policy_denied","receiptId":"evt_1"}'
@@ -169,21 +169,21 @@ def test_a_binary_that_hangs_is_within_the_timeout(
     monkeypatch.setenv("NOMOS_UCAN_BIN", str(binary))
     guard = colour.guard(control_plane_url="http://127.0.0.1:1", timeout=1)
     began = time.monotonic()
-    with pytest.raises(errors.SignerDied):
+    with pytest.raises(errors.SignerCrashed):
         colour.call(guard.authorize, **READ)
     assert time.monotonic() - began < LATE
     colour.call(guard.close)
 
 
 def test_a_binary_is_ended_for_its_own_silence_and_not_for_a_callers_haste() -> None:
-    link = Link(find_binary(), deadline=2)
+    link = SignerConnection(find_binary(), deadline=2)
     signer = Signer(link)
     signer.ask(Hello())
     process = link.running()
     assert process is not None
     os.kill(process.pid, signal.SIGSTOP)
     for _ in range(2):
-        with pytest.raises(errors.SignerDied, match="busy"):
+        with pytest.raises(errors.SignerCrashed, match="busy"):
             signer.ask(Hello(), 0.1)
     os.kill(process.pid, signal.SIGCONT)
     signer.ask(Hello())
@@ -192,7 +192,7 @@ def test_a_binary_is_ended_for_its_own_silence_and_not_for_a_callers_haste() -> 
     end = time.monotonic() + 30
     while link.running() is process:
         assert time.monotonic() < end
-        with contextlib.suppress(errors.SignerDied):
+        with contextlib.suppress(errors.SignerCrashed):
             signer.ask(Hello(), 0.3)
     signer.ask(Hello())
     link.close()
@@ -255,7 +255,7 @@ def test_a_long_answer_may_take_long_and_not_forever() -> None:
         peer.drip(b"x" * 1000, 0.1)
 
     def lines(wire: Wire) -> int:
-        with Operator(wire.url, Key(Secret("k"), "here"), timeout=1) as operator:
+        with Operator(wire.url, OperatorKey(Secret("k"), "here"), timeout=1) as operator:
             return sum(1 for _ in operator.lines("/v1/audit/export"))
 
     with serving(steady) as wire:

@@ -14,13 +14,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from nomos._core.effects import HttpReply, Send
-from nomos._core.seen import NEVER
-from nomos._core.trusted import RETIRING_SECONDS, TrustedIssuers
-from nomos._io import feed
-from nomos._io.feed import Followed
-from nomos._io.locate import find_binary
-from nomos._io.signer import AsyncSigner, Link, Signer
-from nomos._wire import (
+from nomos._core.revocation_status import NEVER
+from nomos._core.trust_anchor import RETIRING_SECONDS, TrustedIssuers
+from nomos._io import revocation_feed
+from nomos._io.binary_location import find_binary
+from nomos._io.revocation_feed import RevocationFeed
+from nomos._io.signer import AsyncSigner, Signer, SignerConnection
+from nomos._protocol import (
     Answer,
     Checkpoint,
     LoadKey,
@@ -30,9 +30,9 @@ from nomos._wire import (
     SignCheckpoint,
     Signed,
 )
+from nomos.audit.chain import ChainedRow as Row
 from nomos.audit.chain import Head
-from nomos.audit.chain import Link as Row
-from nomos.audit.chain import link as placed
+from nomos.audit.chain import chained as placed
 from nomos.errors import SignerError, Unreachable
 
 NOW, TENANT = 1_800_000_000, "acme"
@@ -40,7 +40,7 @@ NOW, TENANT = 1_800_000_000, "acme"
 
 @pytest.fixture(scope="module")
 def link() -> Any:
-    link = Link(find_binary())
+    link = SignerConnection(find_binary())
     yield link
     link.close()
 
@@ -128,7 +128,7 @@ class Time:
 @dataclass
 class Scene:
     plane: ControlPlane
-    followed: Followed
+    followed: RevocationFeed
     issuers: TrustedIssuers
     time: Time
     wall: Time
@@ -149,13 +149,17 @@ def key(signer: Signer, number: int) -> str:
 
 
 @asynccontextmanager
-async def following(link: Link, *, pinned: int = 0, keys: int = 1) -> AsyncIterator[Scene]:
+async def following(
+    link: SignerConnection, *, pinned: int = 0, keys: int = 1
+) -> AsyncIterator[Scene]:
     signer = Signer(link)
     dids = [key(signer, 700 + number) for number in range(keys)]
     plane = ControlPlane(signer, dids)
     wall, monotonic = Time(NOW), Time()
     issuers = TrustedIssuers(dids[pinned], TENANT, wall)
-    followed = Followed(plane, AsyncSigner(link), issuers, TENANT, clock=wall, monotonic=monotonic)
+    followed = RevocationFeed(
+        plane, AsyncSigner(link), issuers, TENANT, clock=wall, monotonic=monotonic
+    )
     running = asyncio.create_task(followed.run())
     try:
         yield Scene(plane, followed, issuers, monotonic, wall)
@@ -173,7 +177,7 @@ def anyio_backend() -> str:
 @pytest.fixture(autouse=True)
 def _unheld(monkeypatch: pytest.MonkeyPatch) -> None:
     """This control plane holds no question, and is asked again at once."""
-    monkeypatch.setattr(feed, "UNHELD_PAUSE", 0.0)
+    monkeypatch.setattr(revocation_feed, "UNHELD_PAUSE", 0.0)
 
 
 pytestmark = pytest.mark.anyio
@@ -182,27 +186,29 @@ pytestmark = pytest.mark.anyio
 # Honest
 
 
-async def test_a_view_that_has_seen_nothing_is_older_than_any_may_be(link: Link) -> None:
+async def test_a_view_that_has_seen_nothing_is_older_than_any_may_be(
+    link: SignerConnection,
+) -> None:
     async with following(link) as scene:
         scene.plane.gate.clear()
-        seen = await scene.followed.among(["a"])
-        assert (seen.ids, seen.age) == (frozenset(), NEVER)
-        assert seen.trouble is not None
-        assert "not known yet" in seen.trouble
+        seen = await scene.followed.lookup(["a"])
+        assert (seen.revoked, seen.age_seconds) == (frozenset(), NEVER)
+        assert seen.error is not None
+        assert "not known yet" in seen.error
 
 
-async def test_what_is_revoked_is_learnt_and_kept(link: Link) -> None:
+async def test_what_is_revoked_is_learnt_and_kept(link: SignerConnection) -> None:
     async with following(link) as scene:
         scene.plane.revoke("a", "b")
         await scene.polled()
         scene.plane.revoke("c")
         await scene.polled()
-        seen = await scene.followed.among(["a", "c", "x"])
-        assert (seen.ids, seen.age) == (frozenset("ac"), 0)
+        seen = await scene.followed.lookup(["a", "c", "x"])
+        assert (seen.revoked, seen.age_seconds) == (frozenset("ac"), 0)
         assert scene.plane.asked[-1]["since"] == "3"
 
 
-async def test_every_question_has_a_nonce_of_its_own(link: Link) -> None:
+async def test_every_question_has_a_nonce_of_its_own(link: SignerConnection) -> None:
     async with following(link) as scene:
         await scene.polled(4)
         nonces = [query["nonce"] for query in scene.plane.asked]
@@ -210,29 +216,31 @@ async def test_every_question_has_a_nonce_of_its_own(link: Link) -> None:
         assert min(map(len, nonces)) >= 20
 
 
-async def test_the_age_counts_from_the_question_and_not_from_the_answer(link: Link) -> None:
+async def test_the_age_counts_from_the_question_and_not_from_the_answer(
+    link: SignerConnection,
+) -> None:
     async with following(link) as scene:
         await scene.polled()
         scene.plane.gate.clear()
         await asyncio.sleep(0.05)  # a question is on its way
         scene.time.now += 3
-        assert (await scene.followed.among([])).age == 3
+        assert (await scene.followed.lookup([])).age_seconds == 3
         scene.plane.gate.set()  # for this one question
         scene.plane.gate.clear()
         await scene.polled(1)
-        assert (await scene.followed.among([])).age == 3
+        assert (await scene.followed.lookup([])).age_seconds == 3
         scene.plane.gate.set()
         await scene.polled(2)
-        assert (await scene.followed.among([])).age == 0
+        assert (await scene.followed.lookup([])).age_seconds == 0
         scene.time.now += 0.1
-        assert (await scene.followed.among([])).age == 1
+        assert (await scene.followed.lookup([])).age_seconds == 1
 
 
 # Out of reach
 
 
 async def test_out_of_reach_the_view_grows_old_and_says_since_when(
-    link: Link, caplog: pytest.LogCaptureFixture
+    link: SignerConnection, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with following(link) as scene:
         scene.plane.revoke("a")
@@ -241,15 +249,15 @@ async def test_out_of_reach_the_view_grows_old_and_says_since_when(
         await asyncio.sleep(0.3)
         scene.time.now += 7
         scene.wall.now += 7
-        seen = await scene.followed.among(["a"])
-        assert (seen.ids, seen.age) == (frozenset("a"), 7)
-        assert seen.trouble == (
+        seen = await scene.followed.lookup(["a"])
+        assert (seen.revoked, seen.age_seconds) == (frozenset("a"), 7)
+        assert seen.error == (
             "revocations are known as of 7 seconds ago: their feed cannot be read since "
             "2027-01-15T08:00:00Z, and it is 2027-01-15T08:00:07Z by this clock"
         )
         scene.plane.down = None
         await scene.polled(1)
-        assert (await scene.followed.among([])).age == 0
+        assert (await scene.followed.lookup([])).age_seconds == 0
     warnings = [each.message for each in caplog.records if each.levelno >= logging.WARNING]
     assert warnings == [
         "the feed of revocations cannot be read: nothing answers",
@@ -257,18 +265,18 @@ async def test_out_of_reach_the_view_grows_old_and_says_since_when(
     ]
 
 
-async def test_an_error_is_no_answer(link: Link) -> None:
+async def test_an_error_is_no_answer(link: SignerConnection) -> None:
     async with following(link) as scene:
         await scene.polled()
         scene.plane.status = 401
         scene.plane.revoke("a")
         await asyncio.sleep(0.2)
         scene.time.now += 6
-        seen = await scene.followed.among(["a"])
-        assert (seen.ids, seen.age) == (frozenset(), 6)
+        seen = await scene.followed.lookup(["a"])
+        assert (seen.revoked, seen.age_seconds) == (frozenset(), 6)
 
 
-async def test_who_is_out_of_reach_is_not_asked_in_a_hurry(link: Link) -> None:
+async def test_who_is_out_of_reach_is_not_asked_in_a_hurry(link: SignerConnection) -> None:
     async with following(link) as scene:
         await scene.polled()
         asked = len(scene.plane.asked)
@@ -278,10 +286,10 @@ async def test_who_is_out_of_reach_is_not_asked_in_a_hurry(link: Link) -> None:
 
 
 async def test_who_holds_no_question_is_not_asked_in_a_hurry_either(
-    link: Link, monkeypatch: pytest.MonkeyPatch
+    link: SignerConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A control plane holds questions for so many followers, and answers the others at once."""
-    monkeypatch.setattr(feed, "UNHELD_PAUSE", 0.5)
+    monkeypatch.setattr(revocation_feed, "UNHELD_PAUSE", 0.5)
     async with following(link) as scene:
         await scene.polled()
         asked = len(scene.plane.asked)
@@ -289,10 +297,10 @@ async def test_who_holds_no_question_is_not_asked_in_a_hurry_either(
         assert 2 <= len(scene.plane.asked) - asked < 10
         scene.plane.revoke("a")
         await scene.polled(1)
-        assert (await scene.followed.among(["a"])).ids == {"a"}
+        assert (await scene.followed.lookup(["a"])).revoked == {"a"}
 
 
-async def test_the_first_question_is_not_to_be_held(link: Link) -> None:
+async def test_the_first_question_is_not_to_be_held(link: SignerConnection) -> None:
     """Nor is one after a failure: whoever waits for the answer has nothing to go by."""
     async with following(link) as scene:
         await scene.polled()
@@ -333,7 +341,7 @@ LIES: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
 
 @pytest.mark.parametrize("name", sorted(LIES))
 async def test_a_lie_changes_nothing_and_is_logged_once(
-    link: Link, caplog: pytest.LogCaptureFixture, name: str
+    link: SignerConnection, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     lie, sentence = LIES[name]
     async with following(link) as scene:
@@ -344,35 +352,35 @@ async def test_a_lie_changes_nothing_and_is_logged_once(
         scene.plane.revoke("b")
         await scene.polled(4)
         scene.time.now += 6
-        seen = await scene.followed.among(["a", "b"])
+        seen = await scene.followed.lookup(["a", "b"])
         assert scene.followed.state == known
-        assert (seen.ids, seen.age) == (frozenset("a"), 6)
-        assert seen.trouble is not None
-        assert f"is refused ({sentence}" in seen.trouble
+        assert (seen.revoked, seen.age_seconds) == (frozenset("a"), 6)
+        assert seen.error is not None
+        assert f"is refused ({sentence}" in seen.error
         assert sum(sentence in each.getMessage() for each in caplog.records) == 1
         scene.plane.lie = None
         await scene.polled(1)
-        assert (await scene.followed.among(["b"])).ids == {"b"}
+        assert (await scene.followed.lookup(["b"])).revoked == {"b"}
 
 
 @pytest.mark.parametrize(
     "raw", [b"", b"<html>", b"[]", b"7", b"{", b"\xff", b"[" * 100_000, b'{"checkpoint": null}']
 )
-async def test_nonsense_changes_nothing(link: Link, raw: bytes) -> None:
+async def test_nonsense_changes_nothing(link: SignerConnection, raw: bytes) -> None:
     async with following(link) as scene:
         scene.plane.revoke("a")
         await scene.polled()
         scene.plane.raw = raw
         await scene.polled(3)
         scene.time.now += 6
-        seen = await scene.followed.among(["a"])
-        assert (seen.ids, seen.age) == (frozenset("a"), 6)
+        seen = await scene.followed.lookup(["a"])
+        assert (seen.revoked, seen.age_seconds) == (frozenset("a"), 6)
         scene.plane.raw = None
         await scene.polled(2)
-        assert (await scene.followed.among([])).age == 0
+        assert (await scene.followed.lookup([])).age_seconds == 0
 
 
-async def test_a_verifier_that_fails_is_no_proof(link: Link) -> None:
+async def test_a_verifier_that_fails_is_no_proof(link: SignerConnection) -> None:
     async with following(link) as scene:
         await scene.polled()
 
@@ -384,13 +392,13 @@ async def test_a_verifier_that_fails_is_no_proof(link: Link) -> None:
         scene.plane.revoke("a")
         await scene.polled(3)
         scene.time.now += 6
-        assert (await scene.followed.among(["a"])).age == 6
+        assert (await scene.followed.lookup(["a"])).age_seconds == 6
         scene.followed._signer = alive
         await scene.polled(2)
-        assert (await scene.followed.among(["a"])).ids == {"a"}
+        assert (await scene.followed.lookup(["a"])).revoked == {"a"}
 
 
-async def test_an_old_reply_is_not_a_new_one(link: Link) -> None:
+async def test_an_old_reply_is_not_a_new_one(link: SignerConnection) -> None:
     async with following(link) as scene:
         await scene.polled()
         old = scene.plane.replies[-1]
@@ -398,25 +406,27 @@ async def test_an_old_reply_is_not_a_new_one(link: Link) -> None:
         scene.plane.revoke("a")
         await scene.polled(3)
         scene.time.now += 6
-        assert (await scene.followed.among(["a"])).age == 6
+        assert (await scene.followed.lookup(["a"])).age_seconds == 6
 
 
 # Keys
 
 
-async def test_another_key_is_followed_by_the_key_log(link: Link) -> None:
+async def test_another_key_is_followed_by_the_key_log(link: SignerConnection) -> None:
     async with following(link) as scene:
         await scene.polled()
         old = scene.plane.keys[-1]
         scene.plane.keys.append(key(scene.plane.signer, 800))
         scene.plane.revoke("a")
         await scene.polled(2)
-        assert (await scene.followed.among(["a"])).ids == {"a"}
+        assert (await scene.followed.lookup(["a"])).revoked == {"a"}
         assert set(scene.issuers) == {old, scene.plane.keys[-1]}
         assert scene.issuers.active == scene.plane.keys[-1]
 
 
-async def test_a_replaced_key_roots_chains_until_its_tokens_have_ended(link: Link) -> None:
+async def test_a_replaced_key_roots_chains_until_its_tokens_have_ended(
+    link: SignerConnection,
+) -> None:
     async with following(link, keys=3) as scene:
         await scene.polled()
         first, second, third = scene.plane.keys
@@ -429,14 +439,14 @@ async def test_a_replaced_key_roots_chains_until_its_tokens_have_ended(link: Lin
         assert list(scene.issuers) == [third]
 
 
-async def test_keys_before_the_pinned_one_are_not_trusted(link: Link) -> None:
+async def test_keys_before_the_pinned_one_are_not_trusted(link: SignerConnection) -> None:
     """Anybody can make a key that names a known one as its successor."""
     async with following(link, keys=3, pinned=1) as scene:
         await scene.polled()
         assert list(scene.issuers) == scene.plane.keys[1:]
 
 
-async def test_a_replaced_key_signs_no_feed(link: Link) -> None:
+async def test_a_replaced_key_signs_no_feed(link: SignerConnection) -> None:
     """Were it stolen, it could otherwise show an old log as the newest."""
     async with following(link, keys=2) as scene:
         await scene.polled()
@@ -451,11 +461,11 @@ async def test_a_replaced_key_signs_no_feed(link: Link) -> None:
         scene.plane.hide_keys = 1
         await scene.polled(3)
         scene.time.now += 6
-        assert (await scene.followed.among([])).age == 6
+        assert (await scene.followed.lookup([])).age_seconds == 6
         assert scene.issuers.active == scene.plane.keys[-1]
 
 
-async def test_a_stranger_cannot_become_the_issuer(link: Link) -> None:
+async def test_a_stranger_cannot_become_the_issuer(link: SignerConnection) -> None:
     async with following(link) as scene:
         await scene.polled()
         pinned = scene.plane.keys[0]
@@ -463,4 +473,4 @@ async def test_a_stranger_cannot_become_the_issuer(link: Link) -> None:
         scene.plane.revoke("a")
         await scene.polled(3)
         assert list(scene.issuers) == [pinned]
-        assert (await scene.followed.among(["a"])).ids == frozenset()
+        assert (await scene.followed.lookup(["a"])).revoked == frozenset()

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from nomos._core.carrier import CHAIN_FILE, KEY_FD, KEY_FILE, KEY_HANDOVER, MAX_TEXT
+from nomos._core.parent_env import CHAIN_FILE, KEY_FD, KEY_FILE, KEY_HANDOVER, MAX_TEXT
 from nomos._io import handover
-from nomos._io.carried import parent_from_env, read_chain_file
 from nomos._io.handover import key_from_env
+from nomos._io.parent_chain_file import parent_from_env, read_chain_file
 from nomos.errors import ConfigurationError, MalformedChain
 from nomos.models import Secret, chain_of
 

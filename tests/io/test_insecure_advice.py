@@ -13,7 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from nomos import AsyncAuthGuard, AsyncVerifier, AuthGuard, errors
-from nomos._io.following import Follower
+from nomos._io.control_plane_sync import ControlPlaneSync
 from nomos._io.http import Endpoint
 from nomos._io.urls import INSECURE_HOSTS
 from nomos.cli.app import app
@@ -36,7 +36,7 @@ LIBRARY: dict[str, Place] = {
     "verifier": lambda **more: AsyncVerifier.from_control_plane(
         URL, audience=DID, pinned=DID, wait=0.1, **more
     ),
-    "follower": lambda **more: Follower(URL, api_key=None, pinned=DID, **more),
+    "follower": lambda **more: ControlPlaneSync(URL, api_key=None, pinned=DID, **more),
     "endpoint": lambda **more: Endpoint(URL, api_key=None, timeout=1, **more),
 }
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from nomos import AuthGuard
+from nomos._io.key_encryption import VARIABLE, is_sealed, seal, unseal
 from nomos._io.keyfile import read_key_file, read_private_line
-from nomos._io.sealed import VARIABLE, is_sealed, seal, unseal
 from nomos.errors import ConfigurationError, NomosError
 from nomos.server.keys import load_or_create
 

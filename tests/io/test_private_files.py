@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from nomos import AuthGuard
-from nomos._io import left
-from nomos._io.keyfile import problem, read_key_file
+from nomos._io import child_files
+from nomos._io.keyfile import read_error, read_key_file
 from nomos.errors import ConfigurationError
 
 SEED = "00" * 31 + "01"
@@ -25,8 +25,8 @@ def status(mode: int, uid: int, gid: int) -> os.stat_result:
 
 @pytest.mark.parametrize("owner", [0, ME])
 def test_a_mounted_secret_is_read_by_its_group(owner: int, tmp_path: Path) -> None:
-    assert problem(status(0o440, owner, GROUP), tmp_path, mounted=True) is None
-    assert problem(status(0o400, owner, OTHER_GROUP), tmp_path, mounted=True) is None
+    assert read_error(status(0o440, owner, GROUP), tmp_path, mounted=True) is None
+    assert read_error(status(0o400, owner, OTHER_GROUP), tmp_path, mounted=True) is None
 
 
 def test_a_secret_of_root_may_be_writable_by_root(
@@ -34,8 +34,8 @@ def test_a_secret_of_root_may_be_writable_by_root(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(os, "getgroups", lambda: [2000])
-    assert problem(status(0o640, 0, 2000), tmp_path, mounted=True) is None
-    wrong = problem(status(0o640, 1000, 2000), tmp_path, mounted=True)
+    assert read_error(status(0o640, 0, 2000), tmp_path, mounted=True) is None
+    wrong = read_error(status(0o640, 1000, 2000), tmp_path, mounted=True)
     assert wrong is not None
     assert wrong.startswith(f"can be read by others (mode 0640): chmod 600 {tmp_path}")
 
@@ -43,18 +43,20 @@ def test_a_secret_of_root_may_be_writable_by_root(
 @pytest.mark.parametrize("mode", [0o444, 0o441, 0o460, 0o450, 0o660, 0o644, 0o604, 0o777])
 @pytest.mark.parametrize("owner", [0, ME])
 def test_what_others_can_read_or_change_is_refused(mode: int, owner: int, tmp_path: Path) -> None:
-    wrong = problem(status(mode, owner, GROUP), tmp_path, mounted=True)
+    wrong = read_error(status(mode, owner, GROUP), tmp_path, mounted=True)
     assert wrong is not None
     assert f"mode {mode:04o}" in wrong
 
 
 def test_the_group_has_to_be_one_of_this_process(tmp_path: Path) -> None:
-    assert problem(status(0o440, 0, OTHER_GROUP), tmp_path, mounted=True) is not None
-    assert problem(status(0o440, 0, GROUP), tmp_path) is not None  # what a parent left is stricter
+    assert read_error(status(0o440, 0, OTHER_GROUP), tmp_path, mounted=True) is not None
+    assert (
+        read_error(status(0o440, 0, GROUP), tmp_path) is not None
+    )  # what a parent left is stricter
 
 
 def test_another_user_is_named(tmp_path: Path) -> None:
-    wrong = problem(status(0o400, 54321, GROUP), tmp_path, mounted=True)
+    wrong = read_error(status(0o400, 54321, GROUP), tmp_path, mounted=True)
     assert wrong == "belongs to another user (uid 54321): run as that user, or copy the file"
 
 
@@ -76,13 +78,13 @@ def no_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for name in ("mkdtemp", "gettempdir", "TemporaryFile"):
         monkeypatch.setattr(tempfile, name, refuse)
-    monkeypatch.setattr(left, "_place", None)
+    monkeypatch.setattr(child_files, "_place", None)
 
 
 @pytest.mark.usefixtures("no_temporary_folder")
 def test_what_needs_a_folder_names_the_variable() -> None:
     for make in (
-        left.Folder,
+        child_files.ChildDirectory,
         lambda: AuthGuard.embedded(policies="permit (principal, action, resource);"),
     ):
         with pytest.raises(ConfigurationError, match="Set TMPDIR to a folder") as raised:
@@ -93,7 +95,7 @@ def test_what_needs_a_folder_names_the_variable() -> None:
 @pytest.mark.usefixtures("no_temporary_folder")
 def test_an_inherited_chain_needs_no_folder() -> None:
     text = "x" * 200_000
-    with left.descriptors(None, text) as (key, chains):
+    with child_files.descriptors(None, text) as (key, chains):
         assert key is None
         assert chains is not None
         found = os.fstat(chains)
@@ -106,6 +108,6 @@ def test_without_nameless_memory_a_folder_is_needed(monkeypatch: pytest.MonkeyPa
     monkeypatch.delattr(os, "memfd_create")
     with (
         pytest.raises(ConfigurationError, match="Set TMPDIR"),
-        left.descriptors(None, "[]"),
+        child_files.descriptors(None, "[]"),
     ):
         pass

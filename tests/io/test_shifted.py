@@ -14,11 +14,11 @@ import anyio
 import httpx
 import pytest
 
-from nomos._core.echo import AnotherReply
 from nomos._core.effects import HttpReply, Send
-from nomos._io import leftover
+from nomos._core.reply_identity import ReplyMismatch
+from nomos._io import excess_bytes
 from nomos._io.http import AsyncHttp, Endpoint, Http
-from nomos.errors import ControlPlaneError, Unintelligible, Unreachable
+from nomos.errors import ControlPlaneError, InvalidResponse, Unreachable
 
 POST: Final = Send("POST", "/v1/authorize", {}, b"{}")
 
@@ -167,7 +167,7 @@ def test_a_reply_to_another_request_is_refused_and_the_next_one_is_not_shifted(
         return message({"decision": "allow", "n": n, "callId": first})
 
     with wire(shifted) as plane:
-        assert numbers(way(plane.url, 3)) == [1, AnotherReply, 3]
+        assert numbers(way(plane.url, 3)) == [1, ReplyMismatch, 3]
     assert plane.connections == 2
 
 
@@ -189,7 +189,7 @@ def test_a_reply_that_does_not_name_its_request_is_refused(
 ) -> None:
     with wire(always(message(body, status=status))) as plane:
         (found,) = way(plane.url, 1)
-    assert isinstance(found, Unintelligible)
+    assert isinstance(found, InvalidResponse)
     assert "callId" in str(found)
 
 
@@ -250,14 +250,14 @@ def test_a_reply_of_http_1_0_is_read_to_its_end(
 def test_without_a_view_of_the_buffer_no_connection_is_used_twice(
     way: Callable[[str, int], list[Outcome]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leftover, "_INWARD", ())
+    monkeypatch.setattr(excess_bytes, "_INWARD", ())
     with wire(lambda n, call: message({"n": n, "callId": call}) * 2) as plane:
         assert numbers(way(plane.url, 3)) == [1, 2, 3]
     assert plane.connections == 3
 
 
 def test_a_response_of_another_make_has_an_unknown_buffer() -> None:
-    assert leftover.after(httpx.Response(200, content=b"{}")) == "unknown"
+    assert excess_bytes.state_after(httpx.Response(200, content=b"{}")) == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -269,9 +269,9 @@ def test_a_stream_has_to_name_its_request_first(start: bytes) -> None:
     raw = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(content), content)
     with wire(always(raw)) as plane:
         http = Http(endpoint(plane.url))
-        with pytest.raises(AnotherReply), http.stream(POST) as (_, pieces):
+        with pytest.raises(ReplyMismatch), http.stream(POST) as (_, pieces):
             list(pieces)
-        with pytest.raises(AnotherReply), http.stream(POST) as (_, pieces):
+        with pytest.raises(ReplyMismatch), http.stream(POST) as (_, pieces):
             list(pieces)
         http.close()
     assert plane.connections == 2

@@ -19,8 +19,8 @@ import anyio
 import pytest
 
 from nomos._io.process import Process
-from nomos._io.signer import AsyncSigner, Link, Signer, shared
-from nomos._wire import (
+from nomos._io.signer import AsyncSigner, Signer, SignerConnection, shared
+from nomos._protocol import (
     Answer,
     Delegate,
     Delegation,
@@ -37,7 +37,7 @@ from nomos._wire import (
     Refused,
     Signed,
 )
-from nomos.errors import BinaryNotFound, ProtocolMismatch, SignerDied, SignerError
+from nomos.errors import BinaryNotFound, ProtocolMismatch, SignerCrashed, SignerError
 
 SEED = "00" * 31 + "01"
 DID = "did:key:z6MkjchhfUsD6mmvni8mCdXHw216Xrm9bQe2mBH1P5RDjVJG"
@@ -45,14 +45,14 @@ NOW = 1_790_000_000
 
 
 @pytest.fixture
-def link(binary: Path) -> Iterator[Link]:
-    made = Link(binary)
+def link(binary: Path) -> Iterator[SignerConnection]:
+    made = SignerConnection(binary)
     yield made
     made.close()
 
 
 @pytest.fixture
-def signer(link: Link) -> Signer:
+def signer(link: SignerConnection) -> Signer:
     made = Signer(link)
     made.ask(LoadKey(seed=SEED))
     return made
@@ -73,13 +73,13 @@ def nonce_of(signer: Signer, answer: Answer | Refused) -> str:
     return str(inspected.payload["nonce"])
 
 
-def pid_of(link: Link) -> int:
+def pid_of(link: SignerConnection) -> int:
     process = link.running()
     assert process is not None
     return process.pid
 
 
-def test_nothing_is_started_before_the_first_request(link: Link) -> None:
+def test_nothing_is_started_before_the_first_request(link: SignerConnection) -> None:
     assert link.running() is None
     assert isinstance(Signer(link).ask(Hello()), HelloAnswer)
     assert link.running() is not None
@@ -97,14 +97,16 @@ def test_a_refusal_is_an_answer(signer: Signer) -> None:
     assert refused.code == "unknown_key"
 
 
-def test_a_killed_binary_is_started_again_with_its_keys(signer: Signer, link: Link) -> None:
+def test_a_killed_binary_is_started_again_with_its_keys(
+    signer: Signer, link: SignerConnection
+) -> None:
     signer.ask(delegate("before"))
     os.kill(pid_of(link), signal.SIGKILL)
     assert nonce_of(signer, signer.ask(delegate("after"))) == "after"
     assert link.restarts == 1
 
 
-def test_a_key_made_in_the_binary_survives_it(link: Link) -> None:
+def test_a_key_made_in_the_binary_survives_it(link: SignerConnection) -> None:
     signer = Signer(link)
     made = signer.ask(GenerateKey())
     assert isinstance(made, GenerateKeyAnswer)
@@ -113,7 +115,9 @@ def test_a_key_made_in_the_binary_survives_it(link: Link) -> None:
     assert isinstance(signer.ask(Delegate(key=made.key, payload=payload)), Signed)
 
 
-def test_a_key_that_a_new_binary_missed_is_given_to_it(signer: Signer, link: Link) -> None:
+def test_a_key_that_a_new_binary_missed_is_given_to_it(
+    signer: Signer, link: SignerConnection
+) -> None:
     process = link.running()
     assert process is not None
     waited = threading.Event()
@@ -157,7 +161,9 @@ class Crowd:
             thread.join()
 
 
-def test_twenty_deaths_in_a_thousand_calls_give_no_wrong_answer(signer: Signer, link: Link) -> None:
+def test_twenty_deaths_in_a_thousand_calls_give_no_wrong_answer(
+    signer: Signer, link: SignerConnection
+) -> None:
     crowd, kills = Crowd(signer, workers=4, each=250), 0
     for _ in range(20):
         crowd.after(45)
@@ -172,7 +178,7 @@ def test_twenty_deaths_in_a_thousand_calls_give_no_wrong_answer(signer: Signer, 
         if isinstance(outcome, Signed):
             assert nonce_of(signer, outcome) == nonce
         else:
-            assert isinstance(outcome, SignerDied)
+            assert isinstance(outcome, SignerCrashed)
     assert kills >= 10
     assert 1 <= link.restarts <= kills
 
@@ -203,7 +209,7 @@ def test_a_request_that_no_line_may_hold_is_refused_here(signer: Signer) -> None
     assert refused.value.code == "too_large"
 
 
-def test_an_idle_binary_ends_with_its_input(link: Link) -> None:
+def test_an_idle_binary_ends_with_its_input(link: SignerConnection) -> None:
     Signer(link).ask(Hello())
     pid = pid_of(link)
     link.close()
@@ -211,7 +217,9 @@ def test_an_idle_binary_ends_with_its_input(link: Link) -> None:
         os.kill(pid, 0)
 
 
-def test_a_keyboard_interrupt_does_not_end_the_binary(signer: Signer, link: Link) -> None:
+def test_a_keyboard_interrupt_does_not_end_the_binary(
+    signer: Signer, link: SignerConnection
+) -> None:
     before = pid_of(link)
     os.kill(before, signal.SIGINT)
     assert isinstance(signer.ask(Hello()), HelloAnswer)
@@ -229,8 +237,8 @@ def fake(path: Path, body: str) -> Path:
 
 def test_a_binary_that_ends_at_once_is_named(tmp_path: Path) -> None:
     path = fake(tmp_path / "ends", "")
-    with pytest.raises(SignerDied, match="ended while it was starting"):
-        Signer(Link(path)).ask(Hello())
+    with pytest.raises(SignerCrashed, match="ended while it was starting"):
+        Signer(SignerConnection(path)).ask(Hello())
 
 
 def test_a_binary_for_another_platform_is_named(tmp_path: Path) -> None:
@@ -238,7 +246,7 @@ def test_a_binary_for_another_platform_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"\x7fELF\x01garbage")
     path.chmod(0o755)
     with pytest.raises(BinaryNotFound, match="another platform"):
-        Signer(Link(path)).ask(Hello())
+        Signer(SignerConnection(path)).ask(Hello())
 
 
 @pytest.mark.parametrize(
@@ -259,7 +267,7 @@ def test_a_binary_of_another_protocol_is_told_apart(tmp_path: Path, answer: str)
         """,
     )
     with pytest.raises(ProtocolMismatch, match="this package speaks 1"):
-        Signer(Link(path)).ask(Hello())
+        Signer(SignerConnection(path)).ask(Hello())
 
 
 HANGS_AFTER_HELLO = """
@@ -272,11 +280,11 @@ HANGS_AFTER_HELLO = """
 
 
 def test_a_binary_that_hangs_is_ended_at_its_deadline(tmp_path: Path) -> None:
-    link = Link(fake(tmp_path / "hangs", HANGS_AFTER_HELLO), deadline=5)
+    link = SignerConnection(fake(tmp_path / "hangs", HANGS_AFTER_HELLO), deadline=5)
     link.start()
     link.deadline = 0.2
     pid = pid_of(link)
-    with pytest.raises(SignerDied, match=r"no answer within 0\.2 s"):
+    with pytest.raises(SignerCrashed, match=r"no answer within 0\.2 s"):
         Signer(link).ask(GenerateKey())
     link.close()
     with pytest.raises(ProcessLookupError):
@@ -285,10 +293,10 @@ def test_a_binary_that_hangs_is_ended_at_its_deadline(tmp_path: Path) -> None:
 
 @pytest.mark.anyio
 async def test_a_binary_that_hangs_is_ended_for_tasks_too(tmp_path: Path) -> None:
-    link = Link(fake(tmp_path / "hangs", HANGS_AFTER_HELLO), deadline=5)
+    link = SignerConnection(fake(tmp_path / "hangs", HANGS_AFTER_HELLO), deadline=5)
     link.start()
     link.deadline = 0.2
-    with pytest.raises(SignerDied, match=r"no answer within 0\.2 s"):
+    with pytest.raises(SignerCrashed, match=r"no answer within 0\.2 s"):
         await AsyncSigner(link).ask(GenerateKey())
     link.close()
 
@@ -305,7 +313,7 @@ ANSWERS_ONLY_HELLO = """
 
 def test_a_binary_that_is_only_busy_is_not_ended(tmp_path: Path) -> None:
     """One request that waits too long must not take everybody's signer away."""
-    link = Link(fake(tmp_path / "busy", ANSWERS_ONLY_HELLO), deadline=5)
+    link = SignerConnection(fake(tmp_path / "busy", ANSWERS_ONLY_HELLO), deadline=5)
     link.start()
     link.deadline = 0.5
     before = pid_of(link)
@@ -318,7 +326,7 @@ def test_a_binary_that_is_only_busy_is_not_ended(tmp_path: Path) -> None:
     others = threading.Thread(target=keep_asking)
     others.start()
     try:
-        with pytest.raises(SignerDied, match="it is busy"):
+        with pytest.raises(SignerCrashed, match="it is busy"):
             Signer(link).ask(GenerateKey())
     finally:
         stop.set()
@@ -329,8 +337,8 @@ def test_a_binary_that_is_only_busy_is_not_ended(tmp_path: Path) -> None:
 
 def test_a_binary_that_talks_nonsense_is_ended(tmp_path: Path) -> None:
     path = fake(tmp_path / "raves", "print('hello?', flush=True); import sys; sys.stdin.read()")
-    with pytest.raises(SignerDied):
-        Signer(Link(path)).ask(Hello())
+    with pytest.raises(SignerCrashed):
+        Signer(SignerConnection(path)).ask(Hello())
 
 
 # Surroundings
@@ -352,7 +360,7 @@ def test_nothing_of_the_callers_surroundings_reaches_the_binary(
     monkeypatch.setenv("BUN_OPTIONS", f"--preload={evil}")
     monkeypatch.setenv("BUN_BE_BUN", "1")
     monkeypatch.setenv("NODE_OPTIONS", f"--require={evil}")
-    link = Link(binary)
+    link = SignerConnection(binary)
     try:
         signer = Signer(link)
         assert isinstance(signer.ask(LoadKey(seed=SEED)), LoadKeyAnswer)
@@ -365,7 +373,7 @@ def test_nothing_of_the_callers_surroundings_reaches_the_binary(
     assert not mark.exists()
 
 
-def test_a_key_is_not_where_others_could_see_it(signer: Signer, link: Link) -> None:
+def test_a_key_is_not_where_others_could_see_it(signer: Signer, link: SignerConnection) -> None:
     pid = pid_of(link)
     seen = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
     assert SEED.encode() not in seen
@@ -375,7 +383,7 @@ def test_a_key_is_not_where_others_could_see_it(signer: Signer, link: Link) -> N
         pickle.dumps(link)
 
 
-def test_the_binarys_folder_is_gone_once_it_runs(signer: Signer, link: Link) -> None:
+def test_the_binarys_folder_is_gone_once_it_runs(signer: Signer, link: SignerConnection) -> None:
     process = link.running()
     assert process is not None
     assert not process._surroundings.directory.exists()
@@ -385,7 +393,7 @@ def test_the_binarys_folder_is_gone_once_it_runs(signer: Signer, link: Link) -> 
 
 
 @pytest.mark.anyio
-async def test_tasks_get_their_own_answers(link: Link) -> None:
+async def test_tasks_get_their_own_answers(link: SignerConnection) -> None:
     signer = AsyncSigner(link)
     await signer.ask(LoadKey(seed=SEED))
     right: list[bool] = []
@@ -404,7 +412,7 @@ async def test_tasks_get_their_own_answers(link: Link) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_cancelled_task_leaves_the_others_their_answers(link: Link) -> None:
+async def test_a_cancelled_task_leaves_the_others_their_answers(link: SignerConnection) -> None:
     signer = AsyncSigner(link)
     await signer.ask(LoadKey(seed=SEED))
     with anyio.move_on_after(0):
@@ -415,7 +423,7 @@ async def test_a_cancelled_task_leaves_the_others_their_answers(link: Link) -> N
     assert read.payload["nonce"] == "next"
 
 
-def test_an_answer_for_a_loop_that_is_closed_disturbs_nobody(link: Link) -> None:
+def test_an_answer_for_a_loop_that_is_closed_disturbs_nobody(link: SignerConnection) -> None:
     signer = AsyncSigner(link)
 
     async def leave() -> None:
@@ -431,7 +439,7 @@ def test_an_answer_for_a_loop_that_is_closed_disturbs_nobody(link: Link) -> None
 # Forks
 
 
-def test_a_forked_child_starts_its_own_binary(signer: Signer, link: Link) -> None:
+def test_a_forked_child_starts_its_own_binary(signer: Signer, link: SignerConnection) -> None:
     parents = pid_of(link)
     read, write = os.pipe()
     child = os.fork()
@@ -456,7 +464,7 @@ def test_a_parents_binary_ends_with_it_although_a_forked_child_lives_on(binary: 
         import os, sys, time
         from pathlib import Path
         from nomos._io.signer import Link, Signer
-        from nomos._wire import Hello
+        from nomos._protocol import Hello
         link = Link(Path({str(binary)!r}))
         Signer(link).ask(Hello())
         child = os.fork()
@@ -489,5 +497,5 @@ def test_a_process_that_is_over_takes_no_more_requests(binary: Path) -> None:
     process = Process(binary)
     process.close()
     process.close()
-    with pytest.raises(SignerDied):
+    with pytest.raises(SignerCrashed):
         process.submit(1, b"{}\n", lambda _: None)

@@ -14,8 +14,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from nomos._io.signer import AsyncSigner, Link, Signer
-from nomos._wire import (
+from nomos._io.signer import AsyncSigner, Signer, SignerConnection
+from nomos._protocol import (
     Answer,
     Delegate,
     Delegation,
@@ -34,7 +34,7 @@ from nomos._wire import (
     Verified,
     Verify,
 )
-from nomos.errors import SignerDied
+from nomos.errors import SignerCrashed
 
 SEED = "00" * 31 + "01"
 DID = "did:key:z6MkjchhfUsD6mmvni8mCdXHw216Xrm9bQe2mBH1P5RDjVJG"
@@ -42,25 +42,25 @@ NOW = 1_790_000_000
 
 
 @pytest.fixture
-def link(binary: Path) -> Iterator[Link]:
-    made = Link(binary)
+def link(binary: Path) -> Iterator[SignerConnection]:
+    made = SignerConnection(binary)
     yield made
     made.close()
 
 
-def in_thread(link: Link, request: Request) -> Answer | Refused:
+def in_thread(link: SignerConnection, request: Request) -> Answer | Refused:
     return Signer(link).ask(request)
 
 
-def in_asyncio(link: Link, request: Request) -> Answer | Refused:
+def in_asyncio(link: SignerConnection, request: Request) -> Answer | Refused:
     return anyio.run(AsyncSigner(link).ask, request)
 
 
-def in_trio(link: Link, request: Request) -> Answer | Refused:
+def in_trio(link: SignerConnection, request: Request) -> Answer | Refused:
     return anyio.run(AsyncSigner(link).ask, request, backend="trio")
 
 
-Ask = Callable[[Link, Request], Answer | Refused]
+Ask = Callable[[SignerConnection, Request], Answer | Refused]
 
 
 @pytest.fixture(params=[in_thread, in_asyncio, in_trio])
@@ -69,7 +69,7 @@ def ask(request: pytest.FixtureRequest) -> Ask:
     return made
 
 
-def root(link: Link) -> str:
+def root(link: SignerConnection) -> str:
     """A chain of one, by and for the same key."""
     signer = Signer(link)
     signer.ask(LoadKey(seed=SEED))
@@ -87,7 +87,9 @@ def forking(chain: str, count: int) -> Fork:
     return Fork(key=DID, chains=[[chain]], children=children, now=NOW)
 
 
-def test_a_thousand_children_are_one_answer_in_the_order_asked(link: Link, ask: Ask) -> None:
+def test_a_thousand_children_are_one_answer_in_the_order_asked(
+    link: SignerConnection, ask: Ask
+) -> None:
     first = root(link)
     answer = ask(link, forking(first, 1000))
     assert isinstance(answer, ForkAnswer)
@@ -107,13 +109,13 @@ def _child(number: int) -> ForkChild:
     return forking("", number + 1).children[number]
 
 
-def test_a_refusal_of_a_fork_is_one_line(link: Link, ask: Ask) -> None:
+def test_a_refusal_of_a_fork_is_one_line(link: SignerConnection, ask: Ask) -> None:
     refused = ask(link, forking("x", 1000))
     assert isinstance(refused, Refused)
     assert refused.code == "malformed_ucan"
 
 
-def test_seeds_of_children_are_not_printed(link: Link) -> None:
+def test_seeds_of_children_are_not_printed(link: SignerConnection) -> None:
     request = forking(root(link), 1).model_copy(
         update={"children": [ForkChild(links=_child(0).links)]}
     )
@@ -124,7 +126,7 @@ def test_seeds_of_children_are_not_printed(link: Link) -> None:
     assert seed not in repr(answer)
 
 
-def test_many_threads_fork_and_ask_other_things_through_one_binary(link: Link) -> None:
+def test_many_threads_fork_and_ask_other_things_through_one_binary(link: SignerConnection) -> None:
     first, wrong = root(link), []
 
     def work(worker: int) -> None:
@@ -143,7 +145,7 @@ def test_many_threads_fork_and_ask_other_things_through_one_binary(link: Link) -
     assert wrong == []
 
 
-def test_a_binary_killed_again_and_again_never_gives_half_an_answer(link: Link) -> None:
+def test_a_binary_killed_again_and_again_never_gives_half_an_answer(link: SignerConnection) -> None:
     first, done = root(link), threading.Event()
     outcomes: list[object] = []
 
@@ -159,14 +161,14 @@ def test_a_binary_killed_again_and_again_never_gives_half_an_answer(link: Link) 
         for _ in range(25):
             try:
                 outcomes.append(Signer(link).ask(forking(first, 600)))
-            except SignerDied as died:
+            except SignerCrashed as died:
                 outcomes.append(died)
     finally:
         done.set()
         killer.join()
     assert link.restarts > 0
     for outcome in outcomes:
-        assert isinstance(outcome, SignerDied | ForkAnswer)
+        assert isinstance(outcome, SignerCrashed | ForkAnswer)
         if isinstance(outcome, ForkAnswer):
             assert len(outcome.children) == 600
 
@@ -190,12 +192,12 @@ STOPS = """
 """
 
 
-def stopping(tmp_path: Path, then: str) -> Link:
+def stopping(tmp_path: Path, then: str) -> SignerConnection:
     path = tmp_path / "stops"
     program = textwrap.dedent(STOPS.format(mark=str(tmp_path / "mark"), then=then))
     path.write_text(f"#!{sys.executable}\n{program}")
     path.chmod(0o755)
-    link = Link(path, deadline=5)
+    link = SignerConnection(path, deadline=5)
     link.start()
     return link
 
@@ -212,7 +214,7 @@ def test_a_death_within_an_answer_asks_all_of_it_again(tmp_path: Path, ask: Ask)
 
 def test_two_deaths_within_an_answer_are_an_error(tmp_path: Path, ask: Ask) -> None:
     link = stopping(tmp_path, "os._exit(1)")
-    with pytest.raises(SignerDied, match="ended twice"):
+    with pytest.raises(SignerCrashed, match="ended twice"):
         ask(link, forking("x", 3))
     link.close()
 
@@ -221,7 +223,7 @@ def test_the_deadline_is_for_the_whole_answer(tmp_path: Path, ask: Ask) -> None:
     link = stopping(tmp_path, "time.sleep(60)")
     link.deadline = 0.3
     began = time.monotonic()
-    with pytest.raises(SignerDied, match=r"no answer within 0\.3 s"):
+    with pytest.raises(SignerCrashed, match=r"no answer within 0\.3 s"):
         ask(link, forking("x", 3))
     assert time.monotonic() - began < 5
     link.close()
@@ -233,7 +235,7 @@ def test_lines_that_come_after_the_deadline_are_nobodys(tmp_path: Path, ask: Ask
     link = stopping(tmp_path, trickle)
     process = link.running()
     link.deadline = 1
-    with pytest.raises(SignerDied, match="it is busy"):
+    with pytest.raises(SignerCrashed, match="it is busy"):
         ask(link, forking("x", 3))
     link.deadline = 5
     assert isinstance(ask(link, Hello()), HelloAnswer)
@@ -250,7 +252,9 @@ def test_a_failure_within_an_answer_is_all_that_is_answered(tmp_path: Path, ask:
     link.close()
 
 
-def test_a_key_that_is_made_for_a_child_is_not_loaded_after_a_restart(link: Link) -> None:
+def test_a_key_that_is_made_for_a_child_is_not_loaded_after_a_restart(
+    link: SignerConnection,
+) -> None:
     request = forking(root(link), 1).model_copy(
         update={"children": [ForkChild(links=_child(0).links)]}
     )

@@ -15,18 +15,18 @@ from pathlib import Path
 import anyio
 import pytest
 
-from nomos._io import surroundings
+from nomos._io import signer_sandbox
 from nomos._io.pipes import Descriptor
-from nomos._io.signer import AsyncSigner, Link, Signer
-from nomos._wire import GenerateKey, GenerateKeyAnswer, Hello, HelloAnswer, LoadKey
-from nomos.errors import BinaryNotFound, SignerDied, SignerError
+from nomos._io.signer import AsyncSigner, Signer, SignerConnection
+from nomos._protocol import GenerateKey, GenerateKeyAnswer, Hello, HelloAnswer, LoadKey
+from nomos.errors import BinaryNotFound, SignerCrashed, SignerError
 
 SEED = "00" * 31 + "01"
 
 
 @pytest.fixture
-def link(binary: Path) -> Iterator[Link]:
-    made = Link(binary)
+def link(binary: Path) -> Iterator[SignerConnection]:
+    made = SignerConnection(binary)
     yield made
     made.close()
 
@@ -60,7 +60,7 @@ def test_a_dead_binary_never_ends_a_process_by_sigpipe() -> None:
         import os, signal, threading
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         from nomos._io.signer import Signer, shared
-        from nomos._wire import GenerateKey
+        from nomos._protocol import GenerateKey
         signer = Signer(shared())
         for _ in range(50):
             signer.ask(GenerateKey())
@@ -79,7 +79,7 @@ def test_a_dead_binary_never_ends_a_process_by_sigpipe() -> None:
 
 
 def test_without_threads_nothing_is_left_behind(
-    link: Link, monkeypatch: pytest.MonkeyPatch
+    link: SignerConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -96,7 +96,7 @@ def test_without_threads_nothing_is_left_behind(
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_tasks_get_an_error_when_there_are_no_threads(
-    link: Link, backend: str, monkeypatch: pytest.MonkeyPatch
+    link: SignerConnection, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def ask() -> None:
         async def refuse(*_: object, **__: object) -> None:
@@ -114,8 +114,8 @@ def test_without_descriptors_nothing_is_left_behind() -> None:
     done = run("""
         import os, resource
         from nomos._io.signer import Link, Signer
-        from nomos._io.locate import find_binary
-        from nomos._wire import Hello
+        from nomos._io.binary_location import find_binary
+        from nomos._protocol import Hello
         from nomos.errors import SignerError
         import subprocess
         link = Link(find_binary())
@@ -145,7 +145,7 @@ def test_without_descriptors_nothing_is_left_behind() -> None:
 
 
 def test_it_runs_without_a_folder_for_temporary_files(
-    link: Link, monkeypatch: pytest.MonkeyPatch
+    link: SignerConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(**_: object) -> str:
         raise FileNotFoundError("no usable temporary directory")
@@ -157,7 +157,8 @@ def test_it_runs_without_a_folder_for_temporary_files(
 CLOSED = """
     import os, socket, tempfile
     from nomos._io.signer import Signer, shared
-    from nomos._wire import Delegate, GenerateKey, GenerateKeyAnswer, Hello, HelloAnswer, LoadKey
+    from nomos._protocol import Delegate, GenerateKey, GenerateKeyAnswer, Hello
+    from nomos._protocol import HelloAnswer, LoadKey
     signer = Signer(shared())
     key = signer.ask(GenerateKey()).key
     os.closerange(3, 256)
@@ -182,7 +183,7 @@ def test_a_daemon_may_fork_twice_and_close_every_descriptor(tmp_path: Path) -> N
     done = run(f"""
         import os
         from nomos._io.signer import Signer, shared
-        from nomos._wire import GenerateKey, Hello, HelloAnswer
+        from nomos._protocol import GenerateKey, Hello, HelloAnswer
         signer = Signer(shared())
         signer.ask(GenerateKey())
         first = os.fork()
@@ -214,7 +215,7 @@ def test_greenlets_of_a_forked_worker_do_not_block_each_other(before: bool) -> N
     done = run(f"""
         import os
         from nomos._io.signer import Signer, shared
-        from nomos._wire import GenerateKey, Hello, HelloAnswer
+        from nomos._protocol import GenerateKey, Hello, HelloAnswer
         signer = Signer(shared())
         if {before}:
             signer.ask(GenerateKey())
@@ -257,24 +258,24 @@ def test_how_the_binary_ended_is_said(tmp_path: Path, script: str, words: str) -
     path = tmp_path / "nomos-ucan"
     path.write_text(f"#!/bin/sh\nulimit -c 0\n{script}\n")
     path.chmod(0o755)
-    with pytest.raises(SignerDied, match=words) as raised:
-        Signer(Link(path)).ask(Hello())
+    with pytest.raises(SignerCrashed, match=words) as raised:
+        Signer(SignerConnection(path)).ask(Hello())
     assert "nomos doctor" not in str(raised.value)
 
 
-@pytest.mark.parametrize("code", [*surroundings._SCARCE, *surroundings._UNUSABLE, 5])
+@pytest.mark.parametrize("code", [*signer_sandbox._SCARCE, *signer_sandbox._UNUSABLE, 5])
 def test_why_the_binary_could_not_be_started_is_said(code: int) -> None:
-    error = surroundings.not_started(Path("/b"), OSError(code, os.strerror(code)))
-    assert isinstance(error, BinaryNotFound) is (code not in surroundings._SCARCE)
+    error = signer_sandbox.not_started(Path("/b"), OSError(code, os.strerror(code)))
+    assert isinstance(error, BinaryNotFound) is (code not in signer_sandbox._SCARCE)
     assert "/b could not be started: " in str(error)
 
 
 def test_signals_have_names() -> None:
-    assert "signal 999" in str(surroundings.ended_early(Path("/b"), -999))
-    assert str(surroundings.ended_early(Path("/b"), None)).endswith("while it was starting")
+    assert "signal 999" in str(signer_sandbox.ended_early(Path("/b"), -999))
+    assert str(signer_sandbox.ended_early(Path("/b"), None)).endswith("while it was starting")
 
 
-def test_a_key_survives_closed_descriptors(link: Link) -> None:
+def test_a_key_survives_closed_descriptors(link: SignerConnection) -> None:
     signer = Signer(link)
     signer.ask(LoadKey(seed=SEED))
     process = link.running()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nomos import AsyncAuthGuard, AuthGuard, errors
-from nomos._io.following import Follower
+from nomos._io.control_plane_sync import ControlPlaneSync
 from nomos._io.http import Endpoint
 from nomos._io.urls import INSECURE_HOSTS, checked_url, is_loopback, named
 from nomos.resources import Catalog
@@ -165,7 +165,7 @@ CALLERS: list[tuple[str, Callable[..., Any]]] = [
             url, audience=DID, pinned=DID, wait=0.1, **more
         ),
     ),
-    ("follower", lambda url, **more: Follower(url, api_key=None, pinned=DID, **more)),
+    ("follower", lambda url, **more: ControlPlaneSync(url, api_key=None, pinned=DID, **more)),
     ("endpoint", lambda url, **more: Endpoint(url, api_key=None, timeout=1, **more)),
 ]
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from nomos import AuthGuard, ConfigurationError
-from nomos._io.locate import find_binary
+from nomos._io.binary_location import find_binary
 from nomos._io.process import Waiter
-from nomos._io.signer import Link, Signer
-from nomos._wire import ForgetKey, GenerateKey, GenerateKeyAnswer, Hello, LoadKey, LoadKeyAnswer
+from nomos._io.signer import Signer, SignerConnection
+from nomos._protocol import ForgetKey, GenerateKey, GenerateKeyAnswer, Hello, LoadKey, LoadKeyAnswer
 from nomos.models import Secret
 
 PAGE = 4096
@@ -70,7 +70,7 @@ def test_the_binary_writes_no_core_file_and_this_program_keeps_its_limit() -> No
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_CORE)
-    link = Link(find_binary())
+    link = SignerConnection(find_binary())
     try:
         process = link.start()
         limits = Path(f"/proc/{process.pid}/limits").read_text().splitlines()
@@ -83,7 +83,7 @@ def test_the_binary_writes_no_core_file_and_this_program_keeps_its_limit() -> No
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc/PID/mem is Linux's")
 def test_a_seed_that_was_forgotten_is_in_the_binary_no_more() -> None:
-    link = Link(find_binary())
+    link = SignerConnection(find_binary())
     try:
         signer, seed, other = Signer(link), secrets.token_bytes(32), secrets.token_bytes(32)
         loaded = signer.ask(LoadKey(seed=seed.hex()))
@@ -105,7 +105,7 @@ def test_a_seed_that_was_forgotten_is_in_the_binary_no_more() -> None:
 
 
 def test_a_key_that_is_forgotten_is_wiped_here_too() -> None:
-    link = Link(find_binary())
+    link = SignerConnection(find_binary())
     try:
         made = Signer(link).ask(GenerateKey())
         assert isinstance(made, GenerateKeyAnswer)
@@ -120,7 +120,7 @@ def test_a_key_that_is_forgotten_is_wiped_here_too() -> None:
 
 
 def test_all_keys_are_wiped_at_once() -> None:
-    link = Link(find_binary())
+    link = SignerConnection(find_binary())
     try:
         kept = [Signer(link).ask(GenerateKey()) for _ in range(3)]
         link.wipe()

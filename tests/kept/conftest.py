@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from data_folders import Past, past
 
-from nomos._io.signer import Link
-from nomos.server.storage import probing
+from nomos._io.signer import SignerConnection
+from nomos.server.storage import write_probe
 
 
 @pytest.fixture(scope="session")
@@ -21,16 +21,16 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def _readiness_is_asked_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probing, "KEPT_SECONDS", 0.0)
+    monkeypatch.setattr(write_probe, "KEPT_SECONDS", 0.0)
 
 
 @pytest.fixture(scope="module")
-def link(binary: Path) -> Iterator[Link]:
-    link = Link(binary)
+def link(binary: Path) -> Iterator[SignerConnection]:
+    link = SignerConnection(binary)
     yield link
     link.close()
 
 
 @pytest.fixture(scope="module")
-def history(tmp_path_factory: pytest.TempPathFactory, link: Link) -> Past:
+def history(tmp_path_factory: pytest.TempPathFactory, link: SignerConnection) -> Past:
     return asyncio.run(past(tmp_path_factory.mktemp("history"), link))

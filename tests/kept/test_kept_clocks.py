@@ -8,13 +8,13 @@ import pytest
 import sqlalchemy as sa
 from data_folders import NOW, Clock, opened
 
-from nomos._io.signer import Link
+from nomos._io.signer import SignerConnection
 from nomos.audit.record import Record
 from nomos.policy.bundle import Source
-from nomos.server.control.attempts import MOST, Attempts
 from nomos.server.control.envelope import Envelope
+from nomos.server.control.login_throttle import MOST, LoginThrottle
 from nomos.server.control.rates import Rates
-from nomos.server.pdp.pace import Pace
+from nomos.server.pdp.call_rate import SlidingWindowCounter
 from nomos.server.storage import idempotency, nonces, outbox, spans, tables
 from nomos.server.storage.failures import Forgotten
 from nomos.server.storage.idempotency import StoredAnswer
@@ -32,7 +32,7 @@ def clock() -> Clock:
 
 
 async def test_a_write_is_not_done_twice_after_the_clock_was_an_hour_ahead(
-    tmp_path: Path, link: Link, clock: Clock
+    tmp_path: Path, link: SignerConnection, clock: Clock
 ) -> None:
     data = tmp_path / "data"
     async with opened(data, link, clock) as running:
@@ -95,7 +95,7 @@ async def test_spans_are_few_and_only_grow(tmp_path: Path, clock: Clock) -> None
 
 
 def test_counts_of_a_later_time_do_not_count() -> None:
-    rates, pace, attempts = Rates(), Pace(), Attempts()
+    rates, pace, attempts = Rates(), SlidingWindowCounter(), LoginThrottle()
     for _ in range(MOST):
         rates.count("app", NOW + 600)
         pace.count("app", NOW + 600)
@@ -115,7 +115,7 @@ RATED = Source(
 
 
 async def test_questions_asked_ahead_of_time_deny_nothing_afterwards(
-    tmp_path: Path, link: Link, clock: Clock
+    tmp_path: Path, link: SignerConnection, clock: Clock
 ) -> None:
     data = tmp_path / "data"
     async with opened(data, link, clock, policies=(RATED,)) as running:
@@ -156,7 +156,7 @@ def test_a_question_of_a_later_time_is_over(ahead: int, state: str) -> None:
 
 @pytest.mark.parametrize("ahead", [0, 59, 600, YEARS])
 async def test_a_session_of_a_later_time_is_none(
-    tmp_path: Path, link: Link, clock: Clock, ahead: int
+    tmp_path: Path, link: SignerConnection, clock: Clock, ahead: int
 ) -> None:
     async with opened(tmp_path / "data", link, clock) as running:
         store, good = running.system.store, ahead < 60

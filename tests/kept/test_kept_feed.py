@@ -12,15 +12,15 @@ import pytest
 from data_folders import NOW, Past, bearer, client, copy, opened
 
 from nomos._core.effects import HttpReply, Send
-from nomos._core.trusted import TrustedIssuers
+from nomos._core.trust_anchor import TrustedIssuers
 from nomos._io.checkpoints import checking
-from nomos._io.feed import Followed, Unbelievable
-from nomos._io.signer import AsyncSigner, Link, Signer
+from nomos._io.revocation_feed import InvalidFeedReply, RevocationFeed
+from nomos._io.signer import AsyncSigner, Signer, SignerConnection
 from nomos.audit.chain import Head
-from nomos.audit.export import Damaged, Malformed, Writer, read
+from nomos.audit.export import Damaged, ExportWriter, MalformedLine, read
 from nomos.audit.verify import verify
 from nomos.errors import ConfigurationError
-from nomos.server.storage import followed
+from nomos.server.storage import feed_position
 from nomos.server.storage.failures import StorageUnavailable
 from nomos.server.storage.store import Store
 
@@ -39,22 +39,24 @@ class Wire:
         return HttpReply(reply.status_code, dict(reply.headers), reply.content, NOW)
 
 
-async def follower(running: Any, link: Link, store: Store, pinned: str | None = None) -> Followed:
+async def follower(
+    running: Any, link: SignerConnection, store: Store, pinned: str | None = None
+) -> RevocationFeed:
     issuers = TrustedIssuers(pinned or running.system.issuer_did, "default", lambda: NOW)
-    return Followed(
+    return RevocationFeed(
         Wire(running),
         AsyncSigner(link),
         issuers,
         "default",
-        floor=await store.read(lambda each: followed.floor(each, "default")),
+        floor=await store.read(lambda each: feed_position.floor(each, "default")),
         keep=lambda which, head: store.write(
-            lambda each: followed.keep(each, "default", head, which)
+            lambda each: feed_position.keep(each, "default", head, which)
         ),
     )
 
 
 async def test_a_restarted_follower_refuses_an_older_feed(
-    tmp_path: Path, link: Link, history: Past
+    tmp_path: Path, link: SignerConnection, history: Past
 ) -> None:
     store = Store(tmp_path)
     await store.migrate()
@@ -64,16 +66,18 @@ async def test_a_restarted_follower_refuses_an_older_feed(
         await first._poll(0)
         await first._poll(0)
         assert first.state.head.seq == 1
-    assert await store.read(lambda each: followed.end(each, "default")) == first.state.head
+    assert await store.read(lambda each: feed_position.end(each, "default")) == first.state.head
     older = copy(history.before, tmp_path / "older")
     async with opened(older, link, key=history.key) as running:
         again = await follower(running, link, store)
-        with pytest.raises(Unbelievable, match="rolled back: it ends at row 0, and row 1 is known"):
+        with pytest.raises(
+            InvalidFeedReply, match="rolled back: it ends at row 0, and row 1 is known"
+        ):
             await again._poll(0)
-        assert again.seen(["x"]).age > 10**6
+        assert again.status(["x"]).age_seconds > 10**6
         # Another row in the place of the one that is known is no better.
         await running.system.store.revoke("default", ["f" * 64])
-        with pytest.raises(Unbelievable, match="rewritten: row 1 is not the one"):
+        with pytest.raises(InvalidFeedReply, match="rewritten: row 1 is not the one"):
             await again._poll(0)
     async with opened(data, link, key=history.key) as running:
         right = await follower(running, link, store)
@@ -86,14 +90,14 @@ async def test_what_is_kept_never_goes_back(tmp_path: Path) -> None:
     store = Store(tmp_path)
     await store.migrate()
     for seq in (2, 1, 2):
-        await store.write(partial(followed.keep, tenant="t", head=Head(seq, f"{seq}")))
-    assert await store.read(lambda each: followed.end(each, "t")) == Head(2, "2")
-    assert await store.read(lambda each: followed.end(each, "other")) == Head()
+        await store.write(partial(feed_position.keep, tenant="t", head=Head(seq, f"{seq}")))
+    assert await store.read(lambda each: feed_position.end(each, "t")) == Head(2, "2")
+    assert await store.read(lambda each: feed_position.end(each, "other")) == Head()
     await store.close()
 
 
 async def test_a_restarted_follower_refuses_an_older_key_log(
-    tmp_path: Path, link: Link, history: Past
+    tmp_path: Path, link: SignerConnection, history: Past
 ) -> None:
     store = Store(tmp_path)
     await store.migrate()
@@ -101,15 +105,17 @@ async def test_a_restarted_follower_refuses_an_older_key_log(
         first = await follower(running, link, store)
         await first._learn_keys()
         await first._poll(0)
-        kept = await store.read(lambda each: followed.floor(each, "default"))
+        kept = await store.read(lambda each: feed_position.floor(each, "default"))
         assert (kept.keys.seq, kept.revocations.seq) == (1, 1)
         farther = Head(2, "f" * 64)
-        await store.write(lambda each: followed.keep(each, "default", farther, "keys"))
+        await store.write(lambda each: feed_position.keep(each, "default", farther, "keys"))
         again = await follower(running, link, store)
-        with pytest.raises(Unbelievable, match="key log has not been read"):
+        with pytest.raises(InvalidFeedReply, match="key log has not been read"):
             await again._poll(0)
         await again._learn_keys()
-        with pytest.raises(Unbelievable, match="key log is refused: it was rolled back: it ends"):
+        with pytest.raises(
+            InvalidFeedReply, match="key log is refused: it was rolled back: it ends"
+        ):
             await again._poll(0)
         # What it believes already goes on: it has read no less than that.
         first._keys_floor = farther
@@ -119,7 +125,7 @@ async def test_a_restarted_follower_refuses_an_older_key_log(
 
 
 async def test_a_restarted_follower_does_not_believe_a_key_again_that_was_replaced(
-    tmp_path: Path, link: Link, history: Past
+    tmp_path: Path, link: SignerConnection, history: Past
 ) -> None:
     """The folder of the control plane is one from before the rotation; its feed is the same."""
     store = Store(tmp_path)
@@ -140,26 +146,30 @@ async def test_a_restarted_follower_does_not_believe_a_key_again_that_was_replac
     async with opened(older, link, key=history.key) as running:
         again = await follower(running, link, store, pinned)
         await again._learn_keys()
-        with pytest.raises(Unbelievable, match="key log is refused: it was rolled back: it ends"):
+        with pytest.raises(
+            InvalidFeedReply, match="key log is refused: it was rolled back: it ends"
+        ):
             await again._poll(0)
-        assert again.seen(()).age > 10**6
+        assert again.status(()).age_seconds > 10**6
     await store.close()
 
 
 async def test_what_cannot_be_kept_does_not_count(
-    tmp_path: Path, link: Link, history: Past
+    tmp_path: Path, link: SignerConnection, history: Past
 ) -> None:
     async def fail(which: str, head: Head) -> None:
         raise StorageUnavailable("the disk is full")
 
     async with opened(copy(history.crashed, tmp_path / "now"), link, key=history.key) as running:
         issuers = TrustedIssuers(running.system.issuer_did, "default", lambda: NOW)
-        one = Followed(Wire(running), AsyncSigner(link), issuers, "default", keep=fail)
-        with pytest.raises(Unbelievable, match="cannot be kept as far as it was read: the disk"):
+        one = RevocationFeed(Wire(running), AsyncSigner(link), issuers, "default", keep=fail)
+        with pytest.raises(
+            InvalidFeedReply, match="cannot be kept as far as it was read: the disk"
+        ):
             await one._poll(0)
         assert one.state.head == Head()
         await one._learn_keys()
-        with pytest.raises(Unbelievable, match="key log cannot be kept"):
+        with pytest.raises(InvalidFeedReply, match="key log cannot be kept"):
             await one._poll(0)
 
 
@@ -173,7 +183,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("what", DAMAGE)
 async def test_an_export_names_a_damaged_row_and_goes_on(
-    tmp_path: Path, link: Link, history: Past, what: str
+    tmp_path: Path, link: SignerConnection, history: Past, what: str
 ) -> None:
     data = copy(history.crashed, tmp_path / "data")
     with sqlite3.connect(data / "nomos.db") as connection:
@@ -196,7 +206,7 @@ async def test_an_export_names_a_damaged_row_and_goes_on(
 
 
 async def test_a_checkpoint_kept_elsewhere_notices_a_folder_that_was_rolled_back(
-    tmp_path: Path, link: Link, history: Past
+    tmp_path: Path, link: SignerConnection, history: Past
 ) -> None:
     data = copy(history.crashed, tmp_path / "data")
     async with opened(data, link, key=history.key) as running:
@@ -216,10 +226,10 @@ async def test_a_checkpoint_kept_elsewhere_notices_a_folder_that_was_rolled_back
 
 
 def test_a_line_that_names_no_damaged_row_is_malformed() -> None:
-    whole = Writer().damaged(3, "a" * 64)
+    whole = ExportWriter().damaged(3, "a" * 64)
     assert read(whole) == Damaged(3, "a" * 64)
     for wrong in (b'{"hash":"a","seq":0,"type":"damaged"}', b'{"hash":1,"seq":1,"type":"damaged"}'):
-        with pytest.raises(Malformed, match="names no damaged row"):
+        with pytest.raises(MalformedLine, match="names no damaged row"):
             read(wrong + b"\n")
-    with pytest.raises(Malformed, match="has the members"):
+    with pytest.raises(MalformedLine, match="has the members"):
         read(b'{"seq":1,"type":"damaged"}\n')

@@ -13,17 +13,17 @@ import pytest
 from data_folders import Past, Running, bearer, copy, opened
 from sqlalchemy.engine import Connection
 
-from nomos._io.signer import Link
+from nomos._io.signer import SignerConnection
 from nomos.audit.record import Record
 from nomos.cli import operator
 from nomos.models import Secret
 from nomos.policy.bundle import Source
-from nomos.server.storage import damaged as damage
+from nomos.server.storage import damaged_rows as damage
 from nomos.server.storage.apps import ApiKey, App
 from nomos.server.storage.database import Database
 from nomos.server.storage.outbox import Outbox, add
 from nomos.server.storage.records import new_receipt_id
-from nomos.server.storage.steady import Steady
+from nomos.server.storage.steady_clock import Steady
 from nomos.server.storage.store import Store
 
 pytestmark = pytest.mark.anyio
@@ -46,7 +46,7 @@ LINK: dict[str, Any] = {
 
 
 @pytest.fixture
-async def running(tmp_path: Path, link: Link, history: Past) -> AsyncIterator[Running]:
+async def running(tmp_path: Path, link: SignerConnection, history: Past) -> AsyncIterator[Running]:
     data = copy(history.crashed, tmp_path / "data")
     async with opened(data, link, key=history.key) as running:
         boss: Secret = await running.system.create_app("boss", "operator", ("*",))
@@ -128,7 +128,9 @@ QUESTIONS = Source(
         ("expires_at", "'never'"),
     ],
 )
-async def test_approvals(tmp_path: Path, link: Link, history: Past, column: str, how: str) -> None:
+async def test_approvals(
+    tmp_path: Path, link: SignerConnection, history: Past, column: str, how: str
+) -> None:
     data = copy(history.crashed, tmp_path / "data")
     async with opened(data, link, key=history.key, policies=(QUESTIONS,)) as running:
         asked = [
@@ -194,7 +196,7 @@ async def test_roles_that_cannot_be_read_open_nothing(
 
 @pytest.mark.parametrize(("column", "how"), [("url", NO_UTF8), ("decides", "'maybe'")])
 async def test_services(
-    tmp_path: Path, running: Running, link: Link, column: str, how: str
+    tmp_path: Path, running: Running, link: SignerConnection, column: str, how: str
 ) -> None:
     dids = {"one": "did:key:z6Mk" + "2" * 44, "two": "did:key:z6Mk" + "3" * 44}
     for name, did in dids.items():
@@ -266,7 +268,7 @@ async def _fill(database: Database) -> None:
 
 @pytest.mark.parametrize(("column", "how"), [("approve", "'x'"), ("roles", HALF), ("roles", "7")])
 async def test_a_damaged_vote_is_no_vote(
-    tmp_path: Path, link: Link, history: Past, column: str, how: str
+    tmp_path: Path, link: SignerConnection, history: Past, column: str, how: str
 ) -> None:
     data = copy(history.crashed, tmp_path / "data")
     async with opened(data, link, key=history.key, policies=(QUESTIONS,)) as running:

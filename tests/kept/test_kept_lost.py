@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from nomos.audit.chain import Head
-from nomos.server.storage.anchor import Mark
-from nomos.server.storage.keeping import compare
+from nomos.server.storage.anchor import AnchorMark
+from nomos.server.storage.anchor_keeper import compare
 
 TITLE = "Going back to a backup on purpose"
 
@@ -17,7 +17,7 @@ def ends(audit: int, revocations: int, keys: int = 1) -> tuple[tuple[str, str, H
 
 
 def test_the_rows_that_are_lost_are_named() -> None:
-    before, after = Mark("d", 5, ends(3, 0)), Mark("d", 9, ends(7, 2))
+    before, after = AnchorMark("d", 5, ends(3, 0)), AnchorMark("d", 9, ends(7, 2))
     said = compare(after, before)
     assert said is not None
     assert "ends with commit 5, and commit 9 was made" in said
@@ -29,7 +29,7 @@ def test_the_rows_that_are_lost_are_named() -> None:
 
 
 def test_nothing_is_said_to_be_lost_where_no_log_has_a_row_less() -> None:
-    said = compare(Mark("d", 9, ends(3, 1)), Mark("d", 5, ends(3, 1)))
+    said = compare(AnchorMark("d", 9, ends(3, 1)), AnchorMark("d", 5, ends(3, 1)))
     assert said is not None
     assert "lost" not in said
 

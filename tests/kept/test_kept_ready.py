@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from data_folders import Past, copy, opened
 
-from nomos._io.signer import Link
+from nomos._io.signer import SignerConnection
 from nomos.server.log_limits import LogLimit
-from nomos.server.storage import probing
+from nomos.server.storage import write_probe
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_a_full_disk_is_not_ready_until_there_is_room(
-    tmp_path: Path, link: Link, history: Past
+    tmp_path: Path, link: SignerConnection, history: Past
 ) -> None:
     data = copy(history.crashed, tmp_path / "data")
     async with opened(data, link, key=history.key) as running:
@@ -32,7 +32,9 @@ async def test_a_full_disk_is_not_ready_until_there_is_room(
         assert said.startswith("no decision can be kept")
 
 
-async def test_room_makes_it_ready_again(tmp_path: Path, link: Link, history: Past) -> None:
+async def test_room_makes_it_ready_again(
+    tmp_path: Path, link: SignerConnection, history: Past
+) -> None:
     data = copy(history.crashed, tmp_path / "data")
     async with opened(data, link, key=history.key) as running:
         lock = sqlite3.connect(data / "nomos.db", isolation_level=None)
@@ -47,9 +49,9 @@ async def test_room_makes_it_ready_again(tmp_path: Path, link: Link, history: Pa
 
 
 async def test_a_probe_leaves_no_row_behind_and_is_shared(
-    tmp_path: Path, link: Link, history: Past, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, link: SignerConnection, history: Past, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probing, "KEPT_SECONDS", 60.0)
+    monkeypatch.setattr(write_probe, "KEPT_SECONDS", 60.0)
     data = copy(history.crashed, tmp_path / "data")
     async with opened(data, link, key=history.key) as running:
         store = running.system.store
@@ -61,14 +63,16 @@ async def test_a_probe_leaves_no_row_behind_and_is_shared(
         named = await store.read(
             lambda each: each.exec_driver_sql(
                 "SELECT (SELECT count(*) FROM probes), (SELECT count(*) FROM records "
-                f"WHERE tenant = '{probing.TENANT}'), (SELECT count(*) FROM heads WHERE "
-                f"tenant = '{probing.TENANT}')"
+                f"WHERE tenant = '{write_probe.TENANT}'), (SELECT count(*) FROM heads WHERE "
+                f"tenant = '{write_probe.TENANT}')"
             ).one()
         )
         assert tuple(named) == (1, 0, 0)
 
 
-async def test_a_corrupt_database_is_not_ready(tmp_path: Path, link: Link, history: Past) -> None:
+async def test_a_corrupt_database_is_not_ready(
+    tmp_path: Path, link: SignerConnection, history: Past
+) -> None:
     data = copy(history.crashed, tmp_path / "data")
     async with opened(data, link, key=history.key) as running:
         store = running.system.store
@@ -89,7 +93,7 @@ async def test_a_corrupt_database_is_not_ready(tmp_path: Path, link: Link, histo
 
 
 async def test_a_system_limits_its_logs_wherever_it_runs(
-    tmp_path: Path, link: Link, history: Past
+    tmp_path: Path, link: SignerConnection, history: Past
 ) -> None:
     log = logging.getLogger("nomos.server")
     log.filters.clear()

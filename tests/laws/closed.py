@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from nomos.errors import InvalidPolicy, InvalidRequest
 from nomos.policy.bundle import Bundle, Source, load
-from nomos.policy.decide import Inquiry, decide
+from nomos.policy.decide import PolicyQuestion, decide
 from nomos.resources import (
     Argument,
     Catalog,
@@ -28,9 +28,9 @@ from nomos.resources import (
     commands_beneath,
     find_command,
 )
-from nomos.server.control import closing, decision, tokens
-from nomos.server.control.origin import Origin
-from nomos.server.control.question import Asked
+from nomos.server.control import closed_grants, decision, tokens
+from nomos.server.control.delegation import DelegationContext
+from nomos.server.control.request import CanonicalRequest
 
 READ: Final = "/desk/ticket/read"
 CLOSE: Final = "/desk/ticket/close"
@@ -293,7 +293,7 @@ class Tally:
     seen: Counter[str] = field(default_factory=Counter)
 
 
-def question(dice: random.Random) -> Asked | None:
+def question(dice: random.Random) -> CanonicalRequest | None:
     """Something to ask for; None when the server would not read it."""
     command = dice.choice((*COMMANDS, *COMMANDS, *GROUPS))
     found = find_command(CATALOG, command)
@@ -313,7 +313,7 @@ def question(dice: random.Random) -> Asked | None:
         pol.append(["like", ".resource.path", "a/*"])
     if dice.random() < 0.1:
         pol.append(["or", [["==", ".resource.queue", "a"], ["==", ".resource.queue", "hr"]]])
-    return Asked(
+    return CanonicalRequest(
         command=command,
         provider=PROVIDER,
         spec=spec,
@@ -330,7 +330,9 @@ def question(dice: random.Random) -> Asked | None:
     )
 
 
-def calls(dice: random.Random, asked: Asked, count: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def calls(
+    dice: random.Random, asked: CanonicalRequest, count: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Calls that a service may be sent on the grant, near to what it is for."""
     for _ in range(count):
         command = dice.choice(asked.commands or (asked.command,))
@@ -349,7 +351,9 @@ def calls(dice: random.Random, asked: Asked, count: int) -> Iterator[tuple[str, 
             continue
 
 
-def accepted(asked: Asked, pol: list[Any], command: str, resource: Mapping[str, Any]) -> bool:
+def accepted(
+    asked: CanonicalRequest, pol: list[Any], command: str, resource: Mapping[str, Any]
+) -> bool:
     """What a service makes of a call: the constraint covers it, and every statement holds."""
     for name, value in asked.resource.items():
         if name == "path":
@@ -387,9 +391,11 @@ def at(selector: str, call: Mapping[str, Any]) -> tuple[Any, bool]:
     return value, True
 
 
-def exactly(asked: Asked, command: str, resource: Mapping[str, Any], **who: Any) -> Inquiry:
+def exactly(
+    asked: CanonicalRequest, command: str, resource: Mapping[str, Any], **who: Any
+) -> PolicyQuestion:
     """The question for one call and nothing else."""
-    inquiry = Inquiry(
+    inquiry = PolicyQuestion(
         agent=AGENT,
         app="app_1",
         command=command,
@@ -421,8 +427,8 @@ def world(seed: int, tally: Tally) -> None:
         asked = question(dice)
         if asked is None:
             continue
-        ruling = decision.rule(
-            bundle, asked, Origin(), app="app_1", agent=AGENT, now=1_800_000_000, rate=1
+        ruling = decision.evaluate(
+            bundle, asked, DelegationContext(), app="app_1", agent=AGENT, now=1_800_000_000, rate=1
         )
         tally.seen[f"{ruling.decision}{' open' if ruling.open else ''}"] += 1
         if ruling.decision == "deny":
@@ -431,13 +437,15 @@ def world(seed: int, tally: Tally) -> None:
         assert ruling.closed, "what is allowed for a service is closed"
         exact = ruling.decision == "requires_step_up"
         pol = tokens.statements(asked, exact=exact)
-        pol += [] if exact else closing.statements(bundle, asked, asked.pol)
+        pol += [] if exact else closed_grants.statements(bundle, asked, asked.pol)
         for command, resource in calls(dice, asked, 24):
             if accepted(asked, pol, command, resource):
                 _is_allowed(bundle, ruling, exactly(asked, command, resource), tally)
 
 
-def _is_allowed(bundle: Bundle, ruling: decision.Ruling, inquiry: Inquiry, tally: Tally) -> None:
+def _is_allowed(
+    bundle: Bundle, ruling: decision.PolicyDecision, inquiry: PolicyQuestion, tally: Tally
+) -> None:
     """Policy allows the call that a service accepted, for the agent and for an heir of it."""
     wanted = ruling.decision
     for who in ({}, HEIR) if ruling.forkable and wanted == "allow" else ({},):
@@ -448,7 +456,11 @@ def _is_allowed(bundle: Bundle, ruling: decision.Ruling, inquiry: Inquiry, tally
 
 
 def _is_needed(
-    bundle: Bundle, asked: Asked, ruling: decision.Ruling, seed: int, tally: Tally
+    bundle: Bundle,
+    asked: CanonicalRequest,
+    ruling: decision.PolicyDecision,
+    seed: int,
+    tally: Tally,
 ) -> None:
     """What was refused for what it leaves open does leave something open that is named."""
     if not ruling.message or "a service decides nothing" not in ruling.message:

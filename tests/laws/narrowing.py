@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from nomos._core.records import cid
 from nomos._io.signer import Signer, shared
-from nomos._wire import (
+from nomos._protocol import (
     Answer,
     Call,
     Delegate,

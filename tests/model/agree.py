@@ -31,8 +31,8 @@ from chains import about, scene
 from rules import RefusedError, verify
 from tricks import TRICKS
 
-from nomos._io.locate import find_binary
-from nomos._wire import MAX_LINE
+from nomos._io.binary_location import find_binary
+from nomos._protocol import MAX_LINE
 
 Json = dict[str, Any]
 

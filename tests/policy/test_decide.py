@@ -14,13 +14,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nomos.policy.bundle import Bundle, Source, load
-from nomos.policy.decide import MAX_LONG, Inquiry, Verdict, decide
+from nomos.policy.decide import MAX_LONG, PolicyQuestion, Verdict, decide
 from nomos.server.pdp.catalog import load_catalog
 
 CATALOG = load_catalog()
 FACTS = {"ticket": "String", "count": "Long", "urgent": "Bool", "teams": "Set<String>"}
 
-LIST = Inquiry(
+LIST = PolicyQuestion(
     agent="did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK",
     app="triage",
     command="/github/issue/list",
@@ -49,11 +49,11 @@ def bundle(*texts: str) -> Bundle:
     return load([Source("p.cedar", "\n".join(texts))], CATALOG, FACTS)
 
 
-def answer(inquiry: Inquiry, *texts: str) -> Verdict:
+def answer(inquiry: PolicyQuestion, *texts: str) -> Verdict:
     return decide(bundle(*texts), inquiry)
 
 
-def holds(condition: str, inquiry: Inquiry = LIST) -> bool:
+def holds(condition: str, inquiry: PolicyQuestion = LIST) -> bool:
     text = f"permit(principal, action, resource is Github) when {{ {condition} }};"
     return answer(inquiry, text).decision == "allow"
 
@@ -310,7 +310,7 @@ ANYTHING = st.recursive(
     max_leaves=5,
 )
 ODD = st.fixed_dictionaries(
-    {}, optional={field.name: ANYTHING for field in dataclasses.fields(Inquiry)}
+    {}, optional={field.name: ANYTHING for field in dataclasses.fields(PolicyQuestion)}
 )
 OPEN = bundle(ALL)
 
@@ -356,7 +356,7 @@ ORDER = ("deny", "requires_step_up", "allow")
 @settings(deadline=None)
 @given(POLICIES, FORBIDS, QUESTIONS)
 def test_adding_a_forbid_never_turns_a_no_into_a_yes(
-    policies: list[str], forbid: str, inquiry: Inquiry
+    policies: list[str], forbid: str, inquiry: PolicyQuestion
 ) -> None:
     if answer(inquiry, *policies).decision != "allow":
         assert answer(inquiry, *policies, forbid).decision != "allow"
@@ -365,7 +365,7 @@ def test_adding_a_forbid_never_turns_a_no_into_a_yes(
 @settings(deadline=None)
 @given(POLICIES, FORBIDS, QUESTIONS)
 def test_adding_a_forbid_only_takes_away_where_permits_do_not_ask_for_approval(
-    policies: list[str], forbid: str, inquiry: Inquiry
+    policies: list[str], forbid: str, inquiry: PolicyQuestion
 ) -> None:
     plain = [each for each in policies if "permit" not in each or "cosigned" not in each]
     before, after = answer(inquiry, *plain), answer(inquiry, *plain, forbid)
@@ -375,7 +375,7 @@ def test_adding_a_forbid_only_takes_away_where_permits_do_not_ask_for_approval(
 @settings(deadline=None)
 @given(POLICIES, QUESTIONS)
 def test_a_question_is_asked_only_if_nothing_else_stands_between(
-    policies: list[str], inquiry: Inquiry
+    policies: list[str], inquiry: PolicyQuestion
 ) -> None:
     if answer(inquiry, *policies).decision == "requires_step_up":
         without = [each for each in policies if "@step_up" not in each]

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nomos.policy import told
-from nomos.policy.asked import asked
+from nomos.policy import explain_text
 from nomos.policy.bundle import Bundle, Source, load
 from nomos.policy.conditions import body_of, conditions
 from nomos.policy.decide import decide
-from nomos.policy.explain import Change, Explanation, explain
+from nomos.policy.explain import PolicyExplanation, Suggestion, explain
+from nomos.policy.policy_request import parse
 from nomos.policy.render import render
 from nomos.server.pdp.catalog import load_catalog
 
@@ -68,23 +68,25 @@ def bundle(*names: str) -> Bundle:
     return load([Source("p.cedar", "\n".join(texts))], CATALOG, FACTS)
 
 
-def explained(policies: Bundle, command: str, resource: Any = REPO, **more: Any) -> Explanation:
-    return explain(policies, asked(_members(command, resource, **more)).inquiry(CATALOG))
+def explained(
+    policies: Bundle, command: str, resource: Any = REPO, **more: Any
+) -> PolicyExplanation:
+    return explain(policies, parse(_members(command, resource, **more)).inquiry(CATALOG))
 
 
 def _members(command: str, resource: Any = REPO, **more: Any) -> dict[str, Any]:
     return {"command": command, "resource": resource, **more}
 
 
-def kinds(explanation: Explanation) -> list[str]:
+def kinds(explanation: PolicyExplanation) -> list[str]:
     return [change.kind for change in explanation.changes]
 
 
-def texts(change: Change) -> list[str]:
+def texts(change: Suggestion) -> list[str]:
     return [each.text for part in change.parts for each in part.conditions]
 
 
-def named(change: Change) -> list[str]:
+def named(change: Suggestion) -> list[str]:
     return [part.policy.name for part in change.parts]
 
 
@@ -98,8 +100,8 @@ def test_a_near_miss_names_the_condition_and_a_question_that_would_do() -> None:
     assert meet.then.decision == "allow"
     assert meet.question == {"context.now": "2026-01-05T07:00:00Z"}
     assert add.kind == "add"
-    assert told.sentence(meet) == "permit reads, if this held"
-    assert told.differently(meet.question) == 'context.now = "2026-01-05T07:00:00Z"'
+    assert explain_text.sentence(meet) == "permit reads, if this held"
+    assert explain_text.differently(meet.question) == 'context.now = "2026-01-05T07:00:00Z"'
 
 
 def test_what_has_no_permit_is_given_the_narrowest() -> None:
@@ -113,9 +115,9 @@ def test_what_has_no_permit_is_given_the_narrowest() -> None:
         "resource has issue_number && resource.issue_number == 7 };"
     )
     again = load([Source("new.cedar", add.text)], CATALOG)
-    narrow = asked(_members("/github/issue/comment", resource)).inquiry(CATALOG)
+    narrow = parse(_members("/github/issue/comment", resource)).inquiry(CATALOG)
     assert decide(again, narrow).decision == "allow"
-    other = asked(_members("/github/issue/comment", {**resource, "issue_number": 8}))
+    other = parse(_members("/github/issue/comment", {**resource, "issue_number": 8}))
     assert decide(again, other.inquiry(CATALOG)).decision == "deny"
 
 
@@ -158,7 +160,7 @@ def test_a_forbid_that_binding_the_arguments_lifts() -> None:
     assert lift.question == {"context.argsBound": True}
     assert lift.answered is not None
     assert lift.answered.decision == "allow"
-    assert told.sentence(lift) == "forbid bound, if one of these did not hold"
+    assert explain_text.sentence(lift) == "forbid bound, if one of these did not hold"
 
 
 def test_a_step_up_names_whose_approval() -> None:
@@ -169,16 +171,16 @@ def test_a_step_up_names_whose_approval() -> None:
     assert (approve.kind, approve.roles) == ("approve", ("boss", "lead"))
     assert approve.then is not None
     assert (approve.then.decision, approve.then.policies) == ("allow", ("ticketed",))
-    assert told.sentence(approve) == "the approval of: boss, lead"
+    assert explain_text.sentence(approve) == "the approval of: boss, lead"
     assert texts(lift) == ['resource.repo == "app"']
-    assert "of each one of these" in told.sentence(lift)
+    assert "of each one of these" in explain_text.sentence(lift)
 
 
 def test_a_step_up_for_every_such_call() -> None:
     explanation = explained(
         bundle("ticketed", "ask"), "/github/pr/create", context={"ticket": "OPS-1"}
     )
-    assert told.sentence(explanation.changes[1]) == "forbid ask, if it were not there"
+    assert explain_text.sentence(explanation.changes[1]) == "forbid ask, if it were not there"
 
 
 def test_an_allow_says_what_it_hangs_by() -> None:
@@ -200,8 +202,8 @@ def test_a_policy_that_fails_is_told_with_where_it_fails() -> None:
     assert texts(mend) == ["context.rate + 9223372036854775807 > 0"]
     assert mend.then is not None
     assert mend.then.decision == "allow"
-    assert told.outcome(explanation.verdict) == "policy_error by broken"
-    assert told.sentence(mend) == "broken, if it could be evaluated"
+    assert explain_text.outcome(explanation.verdict) == "policy_error by broken"
+    assert explain_text.sentence(mend) == "broken, if it could be evaluated"
 
 
 def test_a_pattern_suggests_a_path_that_is_like_it() -> None:
@@ -221,25 +223,28 @@ def test_an_explanation_in_words_and_as_json() -> None:
     explanation = explained(
         bundle("ticketed", "ask"), "/github/pr/create", context={"ticket": "OPS-1"}
     )
-    assert told.outcome(explanation.verdict) == "asks a person (lead)"
-    assert told.outcome(explained(bundle("fast"), "/github/repo/read", rate=9).verdict) == (
+    assert explain_text.outcome(explanation.verdict) == "asks a person (lead)"
+    assert explain_text.outcome(explained(bundle("fast"), "/github/repo/read", rate=9).verdict) == (
         "denied by fast"
     )
     allowed = explained(bundle("reads"), "/github/issue/list").verdict
-    assert told.outcome(allowed) == "allowed by reads"
-    assert told.place(explanation.determined[0]) == "p.cedar:2"
-    found = told.as_json(explanation)
+    assert explain_text.outcome(allowed) == "allowed by reads"
+    assert explain_text.place(explanation.determined[0]) == "p.cedar:2"
+    found = explain_text.as_json(explanation)
     assert found["determined"][0]["stepUp"] == "lead"
     assert found["changes"][0]["then"]["decision"] == "allow"
     assert "question" not in found["changes"][0]
-    assert told.outcome(explained(bundle("ask"), "/github/pr/create").verdict) == "denied"
-    assert told.outcome(explained(bundle("ticketed"), "/github/nope").verdict) == "command_unknown"
+    assert explain_text.outcome(explained(bundle("ask"), "/github/pr/create").verdict) == "denied"
+    assert (
+        explain_text.outcome(explained(bundle("ticketed"), "/github/nope").verdict)
+        == "command_unknown"
+    )
 
 
 def test_a_command_that_is_not_there() -> None:
     explanation = explained(bundle(), "/github/issue/lst")
-    assert "then" not in told.as_json(explanation)["changes"][0]
-    assert told.sentence(explanation.changes[0]) == (
+    assert "then" not in explain_text.as_json(explanation)["changes"][0]
+    assert explain_text.sentence(explanation.changes[0]) == (
         "the command /github/issue/list, if that is what is meant"
     )
     assert explained(bundle(), "/github/zzzzzzzzzzzzzzzzzzzzz").changes == ()
@@ -247,7 +252,7 @@ def test_a_command_that_is_not_there() -> None:
 
 @pytest.mark.parametrize("member", ["swarm_id", "purpose"])
 def test_a_question_that_cannot_be_put_to_cedar_is_not_explained(member: str) -> None:
-    inquiry = asked(_members("/github/issue/list")).inquiry(CATALOG)
+    inquiry = parse(_members("/github/issue/list")).inquiry(CATALOG)
     unreadable: dict[str, Any] = {member: "\ud800"}
     explanation = explain(bundle("reads"), dataclasses.replace(inquiry, **unreadable))
     assert explanation.verdict.reason == "policy_error"
@@ -358,13 +363,13 @@ def edited(members: dict[str, Any], edits: dict[str, Any]) -> dict[str, Any]:
 @given(st.lists(st.sampled_from(sorted(POOL)), unique=True, max_size=7), QUESTIONS)
 def test_nothing_that_is_said_is_untrue(names: list[str], drawn: dict[str, Any]) -> None:
     policies, members = bundle(*sorted(names)), question(drawn)
-    inquiry = asked(members).inquiry(CATALOG)
+    inquiry = parse(members).inquiry(CATALOG)
     explanation = explain(policies, inquiry)
     verdict = decide(policies, inquiry)
     assert explanation.verdict == verdict
-    assert json.loads(json.dumps(told.as_json(explanation)))["decision"] == verdict.decision
+    assert json.loads(json.dumps(explain_text.as_json(explanation)))["decision"] == verdict.decision
     for change in explanation.changes:
-        assert told.sentence(change)
+        assert explain_text.sentence(change)
         assert change.then is not None
         removed = {*named(change), *(each.name for each in change.lifted)}
         kept = tuple(sorted(set(names) - removed))
@@ -388,7 +393,7 @@ def test_nothing_that_is_said_is_untrue(names: list[str], drawn: dict[str, Any])
             bound = other.pop("bound", False)
             if bound:
                 other["args"] = {"title": "t"}
-            answered = decide(policies, asked(other).inquiry(CATALOG))
+            answered = decide(policies, parse(other).inquiry(CATALOG))
             assert answered == change.answered
             assert (answered.decision, answered.reason) != (verdict.decision, verdict.reason)
 
@@ -400,6 +405,6 @@ def test_every_kind_of_change_is_met() -> None:
     drawn = {"owner": "acme", "repo": "app", "rate": 1, "purpose": None, "app": "app_test"}
     for command, hour, ticket in itertools.product(COMMANDS, (3, 9), ("OPS-1", "x")):
         more = {"command": command, "hour": hour, "context": {"ticket": ticket}}
-        inquiry = asked(question({**drawn, **more})).inquiry(CATALOG)
+        inquiry = parse(question({**drawn, **more})).inquiry(CATALOG)
         seen |= set(kinds(explain(bundle(*names), inquiry)))
     assert seen == {"approve", "lift", "add", "forbid", "withdraw", "meet"}

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nomos.policy.asked import asked
 from nomos.policy.bundle import Source, load
 from nomos.policy.conditions import body_of
 from nomos.policy.explain import explain
+from nomos.policy.policy_request import parse
 from nomos.policy.render import render
 from nomos.server.pdp.catalog import load_catalog
 
@@ -123,7 +123,7 @@ def test_a_policy_nested_without_end_is_explained_without_its_conditions() -> No
     text = f'@id("deep") permit(principal, action, resource) when {{ {choice} }};'
     policies = load([Source("p", text)], load_catalog())
     resource = {"provider": "github", "owner": "acme", "repo": "app"}
-    question = asked({"command": "/github/issue/list", "resource": resource, "rate": 1})
+    question = parse({"command": "/github/issue/list", "resource": resource, "rate": 1})
     explanation = explain(policies, question.inquiry(policies.catalog))
     assert explanation.verdict.decision == "allow"
     [look] = explanation.looks

@@ -8,7 +8,7 @@ import pytest
 
 from nomos import AuthGuard
 from nomos.errors import ConfigurationError
-from nomos.policy import cases
+from nomos.policy import policy_tests
 from nomos.policy.bundle import load
 from nomos.server.pdp.catalog import load_catalog
 from nomos.server.policies import copy_starter, read_facts, read_policies, read_tests, starters
@@ -26,7 +26,7 @@ def test_these_are_the_starters() -> None:
 def test_a_starter_passes_its_own_tests(name: str) -> None:
     folder, _ = starters()[name]
     bundle = load(read_policies(folder), load_catalog(), read_facts(folder))
-    outcomes = cases.run(bundle, read_tests(folder))
+    outcomes = policy_tests.run(bundle, read_tests(folder))
     assert len(outcomes) >= 8
     assert [(each.case.name, each.differences) for each in outcomes if not each.ok] == []
     # Every policy has a name of its own, every forbid says why.
@@ -43,7 +43,9 @@ def test_a_starters_tests_notice_when_one_of_its_policies_is_missing(name: str) 
         less = type(source)(source.name, source.text.replace(policy.text, ""))
         bundle = load([less], load_catalog(), read_facts(folder))
         assert len(bundle.policies) == len(whole.policies) - 1
-        assert not all(each.ok for each in cases.run(bundle, read_tests(folder))), policy.name
+        assert not all(each.ok for each in policy_tests.run(bundle, read_tests(folder))), (
+            policy.name
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from standalone import NOTE, READ, Pdp, Plane, Wire, read, together, until
 
-from nomos._io.locate import find_binary
-from nomos._io.signer import Link, Signer
-from nomos._wire import (
+from nomos._io.binary_location import find_binary
+from nomos._io.signer import Signer, SignerConnection
+from nomos._protocol import (
     Fork,
     ForkAnswer,
     ForkChild,
@@ -83,7 +83,7 @@ def _key(signer: Signer) -> str:
 
 @pytest.fixture(scope="module")
 def signer() -> Iterator[Signer]:
-    link = Link(find_binary())
+    link = SignerConnection(find_binary())
     yield Signer(link)
     link.close()
 

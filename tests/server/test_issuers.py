@@ -15,24 +15,24 @@ import httpx
 import pytest
 
 from nomos._io.checkpoints import checking
-from nomos._io.signer import AsyncSigner, Link, Signer
+from nomos._io.signer import AsyncSigner, Signer, SignerConnection
 from nomos.audit.keys import MAX_KEYS, trusted
 from nomos.errors import ConfigurationError
 from nomos.policy.bundle import Source
 from nomos.server.app import System
-from nomos.server.issuers import Act, Issuers, NoMoreKeys
-from nomos.server.keys import Keys
+from nomos.server.issuers import Issuers, NoMoreKeys, RotationRequest
+from nomos.server.keys import KeyFiles
 from nomos.server.settings import Settings
 from nomos.server.storage import records
 from nomos.server.storage.database import StorageUnavailable
-from nomos.server.storage.issuer_keys import HONOURED_SECONDS, Overtaken
+from nomos.server.storage.issuer_keys import HONOURED_SECONDS, ConcurrentRotation
 from nomos.server.storage.store import Store
 from nomos.server.storage.tenants import DEFAULT
 
 pytestmark = pytest.mark.anyio
 
 NOW = 1_800_000_000
-ACT = Act("app_operator", "req_1")
+ACT = RotationRequest("app_operator", "req_1")
 QUESTION = {
     "command": "/filesystem/file/read",
     "resource": {"provider": "filesystem", "path": "a.txt"},
@@ -89,14 +89,14 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="module")
-def link(binary: Path) -> Iterator[Link]:
-    link = Link(binary)
+def link(binary: Path) -> Iterator[SignerConnection]:
+    link = SignerConnection(binary)
     yield link
     link.close()
 
 
 @pytest.fixture
-def start(tmp_path: Path, link: Link) -> Opens:
+def start(tmp_path: Path, link: SignerConnection) -> Opens:
     """What starts a system on the test's folder and stops it."""
 
     @asynccontextmanager
@@ -133,7 +133,7 @@ def _key_files(tmp_path: Path) -> list[str]:
 
 
 async def test_the_first_start_makes_a_key_that_vouches_for_itself(
-    start: Opens, tmp_path: Path, link: Link
+    start: Opens, tmp_path: Path, link: SignerConnection
 ) -> None:
     async with start() as running:
         [key] = running.issuers.log_of(DEFAULT)
@@ -167,7 +167,7 @@ async def test_a_database_of_an_older_version_keeps_its_key(start: Opens, tmp_pa
 
 
 async def test_rotation_is_seen_by_both_halves_at_once(
-    start: Opens, tmp_path: Path, link: Link
+    start: Opens, tmp_path: Path, link: SignerConnection
 ) -> None:
     async with start() as running:
         old, old_token = running.system.issuer_did, await running.grant()
@@ -241,9 +241,9 @@ async def test_many_rotations_at_once_are_one_after_another(start: Opens, tmp_pa
 @asynccontextmanager
 async def _beside(running: Running, tmp_path: Path, binary: Path) -> AsyncIterator[Issuers]:
     """The issuers as another process on the same database has them, with a signer of its own."""
-    signer = AsyncSigner(Link(binary))
+    signer = AsyncSigner(SignerConnection(binary))
     store = Store(tmp_path / "data", running.clock)
-    keys = Keys(tmp_path / "data" / "keys", signer)
+    keys = KeyFiles(tmp_path / "data" / "keys", signer)
     issuers = Issuers(store, keys, signer, running.clock)
     await issuers.open(DEFAULT)
     try:
@@ -331,11 +331,11 @@ async def test_giving_way_has_an_end(start: Opens, monkeypatch: pytest.MonkeyPat
     async def overtaken(*_: object, **__: object) -> None:
         nonlocal tries
         tries += 1
-        raise Overtaken("another was faster")
+        raise ConcurrentRotation("another was faster")
 
     async with start() as running:
         monkeypatch.setattr(running.system.store.issuer_keys, "succeed", overtaken)
-        with pytest.raises(Overtaken):
+        with pytest.raises(ConcurrentRotation):
             await running.issuers.rotate(DEFAULT, ACT)
     assert tries == 5
 

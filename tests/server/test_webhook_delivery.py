@@ -21,10 +21,10 @@ from receiver import Receiver, receiving
 from nomos import webhooks
 from nomos.models import Secret
 from nomos.server import webhooks as delivery
-from nomos.server.bell import Bell
+from nomos.server.notifier import Notifier
 from nomos.server.settings import Webhook
 from nomos.server.storage.outbox import KEPT_SECONDS, Outbox
-from nomos.server.storage.steady import Steady
+from nomos.server.storage.steady_clock import Steady
 from nomos.server.storage.store import Store
 from nomos.server.storage.tables import outbox
 from nomos.server.webhooks import Deliverer, pause
@@ -52,7 +52,7 @@ class Clock:
 class Sender:
     """A store whose outbox is delivered to a URL."""
 
-    def __init__(self, store: Store, clock: Clock, bell: Bell) -> None:
+    def __init__(self, store: Store, clock: Clock, bell: Notifier) -> None:
         self.store = store
         self.clock = clock
         self.bell = bell
@@ -69,7 +69,7 @@ class Sender:
             )
         )
         assert ident is not None
-        self.bell.ring("outbox")
+        self.bell.notify("outbox")
         return ident
 
     async def rows(self) -> list[Any]:
@@ -94,7 +94,7 @@ async def sending(
     awake: Clock | None = None,
 ) -> AsyncIterator[Sender]:
     clock = clock or Clock()
-    store, bell = Store(folder, clock, steady=Steady(clock, awake or clock)), Bell()
+    store, bell = Store(folder, clock, steady=Steady(clock, awake or clock)), Notifier()
     await store.migrate()
     store.outbox.wanted = True
     deliverer = Deliverer(
@@ -205,7 +205,7 @@ async def test_it_is_given_up_after_a_day(tmp_path: Path, caplog: pytest.LogCapt
             clock.now += delivery.GIVEN_UP_AFTER
             (row,) = await sender.until(lambda rows: rows[0].failed_at is not None)
             clock.now += 10_000
-            sender.bell.ring("outbox")
+            sender.bell.notify("outbox")
             await asyncio.sleep(0.3)
         assert len(receiver.got) == 2
     assert (row.failed_at, row.delivered_at) == (NOW + delivery.GIVEN_UP_AFTER, None)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from swarm.family import Agent, agent
 
-from nomos._io import left
+from nomos._io import child_files
 
 
 @pytest.fixture
@@ -21,5 +21,5 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where this process and its children make temporary files, and nobody else does."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    monkeypatch.setattr(left, "_place", None)
+    monkeypatch.setattr(child_files, "_place", None)
     return tmp_path

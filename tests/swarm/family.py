@@ -16,7 +16,7 @@ from typing import Any
 from vectors.forge import DELEGATION, Party, delegation, sign
 
 from nomos._io.signer import Signer, shared
-from nomos._wire import LoadKey
+from nomos._protocol import LoadKey
 from nomos.models import Chain, chain_of
 
 ACME = {"provider": "github", "owner": "acme"}

@@ -18,8 +18,8 @@ import pytest
 from swarm.family import READ, READS, Agent, environment, program, run
 
 from nomos import Child, fork_child
-from nomos._io import left
-from nomos._io.left import Folder, sweep
+from nomos._io import child_files
+from nomos._io.child_files import ChildDirectory, remove_stale
 
 LARGE = [READ | {"pol": [["==", ".args.text", "x" * 1500]]}] * 64
 
@@ -76,7 +76,7 @@ def kill(*pids: int) -> None:
 
 
 def aged(folder: Path) -> None:
-    old = time.time() - left.OLD - 1
+    old = time.time() - child_files.OLD - 1
     os.utime(folder, (old, old))
 
 
@@ -93,14 +93,14 @@ def test_env_of_a_killed_family_is_removed_by_whoever_comes_next(temporary: Path
     with started(ENV, temporary) as (_, _, file):
         (place,) = temporary.iterdir()
         aged(place)
-        sweep(temporary, time.time())
+        remove_stale(temporary, time.time())
         assert Path(file).exists(), "its maker lives"
     assert Path(file).exists()
     os.utime(place)
-    sweep(temporary, time.time())
+    remove_stale(temporary, time.time())
     assert Path(file).exists(), "its child may still start"
     aged(place)
-    other = Folder()
+    other = ChildDirectory()
     assert not place.exists()
     other.remove()
     assert list(temporary.iterdir()) == []
@@ -143,7 +143,7 @@ def test_a_forked_process_leaves_its_parents_files_alone(planner: Agent, tempora
     pid = os.fork()
     if pid == 0:
         child.close()
-        own = Folder()
+        own = ChildDirectory()
         apart = own.path.parent != key.parent.parent
         own.remove()
         os._exit(0 if apart and key.exists() else 1)
@@ -162,7 +162,7 @@ def test_only_what_a_parent_makes_is_ever_removed(temporary: Path) -> None:
         aged(folders[name])
     (temporary / "nomos-child-file").write_text("do not lose")
     (temporary / "nomos-child-link").symlink_to(folders["mine"])
-    sweep(temporary, time.time())
+    remove_stale(temporary, time.time())
     assert len(list(temporary.rglob("thesis.txt"))) == 3
     assert (temporary / "nomos-child-file").exists()
     assert (temporary / "nomos-child-link").exists()
@@ -172,7 +172,7 @@ def test_a_thousand_children_with_files_need_one_descriptor(
     planner: Agent, temporary: Path
 ) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
-    folders = [Folder() for _ in range(1000)]
+    folders = [ChildDirectory() for _ in range(1000)]
     assert len(list(Path("/proc/self/fd").iterdir())) == before + 1
     assert len(list(temporary.iterdir())) == 1
     for folder in folders:
@@ -181,11 +181,11 @@ def test_a_thousand_children_with_files_need_one_descriptor(
 
 
 def test_a_place_that_the_last_child_took_away_is_made_again(temporary: Path) -> None:
-    first = Folder()
+    first = ChildDirectory()
     first.path.rmdir()
     first.path.parent.rmdir()
     assert not first.there()
-    second = Folder()
+    second = ChildDirectory()
     assert second.there()
     first.remove()
     assert second.there()

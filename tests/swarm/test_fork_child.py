@@ -15,6 +15,7 @@ from swarm.family import ACME, READ, RECEIPT, Agent, granted, key_file, stranger
 
 import nomos
 from nomos import (
+    AttenuationError,
     ChainTooDeep,
     Child,
     ConfigurationError,
@@ -22,15 +23,14 @@ from nomos import (
     MalformedChain,
     NomosError,
     ParentChain,
-    Widening,
     WrongAudience,
     fork_child,
     read_parent_chain_from_env,
 )
-from nomos._core.scope import holder
+from nomos._core.scope import chain_audience
 from nomos._io.signer import Signer, shared
+from nomos._protocol import ForgetKey, Verified, Verify
 from nomos._sealed import make
-from nomos._wire import ForgetKey, Verified, Verify
 from nomos.models import NO_CHAIN, GrantBase
 
 CHAIN = "NOMOS_PARENT_UCAN_CHAIN"
@@ -102,7 +102,7 @@ def test_everything_that_is_not_held_is_refused(planner: Agent) -> None:
         {"ttl_seconds": 3600},
     ]
     for change in wider:
-        with pytest.raises(Widening) as error:
+        with pytest.raises(AttenuationError) as error:
             forked(planner, parent_chain=narrow, **change)
         assert error.value.code == "chain_attenuation_violation"
         assert narrow[0] not in str(error.value)
@@ -251,6 +251,6 @@ def test_a_guard_that_leaves_does_not_take_the_processs_key_along(
     guard = nomos.AuthGuard(
         control_plane_url="http://127.0.0.1:1", agent_key_file=environ[KEY_FILE], parent=None
     )
-    assert guard.did() == holder(parent.chain)
+    assert guard.did() == chain_audience(parent.chain)
     guard.close()
     assert fork_child(parent_chain=parent, capabilities=[READ])

@@ -16,9 +16,9 @@ import httpx
 
 from nomos import RateLimited
 from nomos._core.records import cid
-from nomos._core.tokens import peek
+from nomos._core.tokens import decode_unverified
 from nomos._io.signer import Signer, shared
-from nomos._wire import Delegate, Delegation, Invocation, Invoke, Signed
+from nomos._protocol import Delegate, Delegation, Invocation, Invoke, Signed
 
 READ: Final = "/filesystem/file/read"
 WRITE: Final = "/filesystem/file/write"
@@ -50,7 +50,7 @@ def invoke(
     member: Member, chain: Sequence[str], *, command: str = READ, path: str | None = None
 ) -> str:
     """An invocation on any chain, signed by this process's key."""
-    root, now = peek(member.chain[0]), int(time.time())
+    root, now = decode_unverified(member.chain[0]), int(time.time())
     payload = Invocation(
         iss=member.did,
         aud=root["meta"]["audience"],
@@ -69,11 +69,11 @@ def invoke(
 
 def link(member: Member, after: str, **changed: Any) -> str:
     """A delegation from this process to itself, that follows `after`."""
-    parent = peek(after)
+    parent = decode_unverified(after)
     said: dict[str, Any] = {
         "iss": member.did,
         "aud": member.did,
-        "sub": peek(member.chain[0])["iss"],
+        "sub": decode_unverified(member.chain[0])["iss"],
         "cmd": READ,
         "pol": [],
         "nonce": secrets.token_urlsafe(16),
@@ -145,7 +145,7 @@ def wider_resource_online(member: Member) -> str | None:
 
 def later_expiry(member: Member) -> str | None:
     last = member.chain[-1]
-    longer = link(member, last, exp=peek(last)["exp"] + 60)
+    longer = link(member, last, exp=decode_unverified(last)["exp"] + 60)
     return send(member, invoke(member, [*member.chain, longer]))
 
 
@@ -172,7 +172,7 @@ def swapped_chain(member: Member) -> str | None:
 
 
 def siblings_chain(member: Member) -> str | None:
-    path = peek(member.sibling[-1])["meta"]["resource_constraint"]["path"]
+    path = decode_unverified(member.sibling[-1])["meta"]["resource_constraint"]["path"]
     return send(member, invoke(member, member.sibling, path=path), path=path)
 
 

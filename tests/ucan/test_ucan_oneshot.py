@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nomos._wire import MAX_LINE
+from nomos._protocol import MAX_LINE
 
 SEED = "00" * 31 + "01"
 DID = "did:key:z6MkjchhfUsD6mmvni8mCdXHw216Xrm9bQe2mBH1P5RDjVJG"

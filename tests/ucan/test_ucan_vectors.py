@@ -14,11 +14,11 @@ import pytest
 from pydantic import BaseModel
 from ucan_loop import Loop
 
-from nomos import _wire
+from nomos import _protocol
 
 ANSWERS: dict[str, type[BaseModel]] = {
     model.model_fields["op"].default: model.answer
-    for model in get_args(get_args(_wire.AnyRequest)[0])
+    for model in get_args(get_args(_protocol.AnyRequest)[0])
 }
 FOLDER = Path(__file__).parent.parent / "vectors"
 FILES = sorted(FOLDER.glob("*.json"))
@@ -50,7 +50,7 @@ def test_the_binary_answers_as_the_case_says(
     line = bytes.fromhex(case["hex"]) if "hex" in case else case["line"]
     answer = shared.ask(line)
 
-    model = ANSWERS[json.loads(line)["op"]] if "answer" in case else _wire.Refused
+    model = ANSWERS[json.loads(line)["op"]] if "answer" in case else _protocol.Refused
     model.model_validate(answer)
     assert answer.pop("id") == case.get("id", 1)
     if "answer" in case:
@@ -109,7 +109,7 @@ def told(answer: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
         return {name: answer[name] for name in row["answer"]}
     if answer["ok"]:
         return {"ok": True}
-    _wire.Refused.model_validate(answer)
+    _protocol.Refused.model_validate(answer)
     return {name: answer[name] for name in ("code", "hop") if name in answer}
 
 

@@ -1,4 +1,4 @@
-"""Two things are wrong, and the earlier step answers, whatever the hop: see `order.ts`."""
+"""Two things are wrong, and the earlier step answers, whatever the hop: see `verify.ts`."""
 
 from __future__ import annotations
 

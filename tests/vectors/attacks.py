@@ -2,7 +2,7 @@
 
 A row asks what a row that is accepted asks, with one mutation, and says the code that must refuse
 it and the hop at fault. Both are written by hand beside the mutation, from the order in
-`ucan-bin/src/verify/order.ts`; nothing here comes from what the binary answers. What a service
+`ucan-bin/src/verify/verify.ts`; nothing here comes from what the binary answers. What a service
 does after the binary said yes, such as claiming a nonce once, is not in the table.
 """
 

@@ -18,7 +18,7 @@ from standalone import NOTE, READ, Plane, client
 
 from nomos import Denied, Verifier
 from nomos._io.signer import Signer, shared
-from nomos._wire import GenerateKey, GenerateKeyAnswer
+from nomos._protocol import GenerateKey, GenerateKeyAnswer
 
 TESTS: Final = Path(__file__).parents[1]
 SCRIPT: Final = Path(__file__).with_name("following_service.py")

@@ -9,10 +9,10 @@ from vectors.forge import ISSUER, NOW, child, root, use
 from verifiers import LINKS, TOKEN, Colour
 
 from nomos import Denied, StepUpRequired
-from nomos._core.approved import wrong_approval
-from nomos._core.claimed import MAX_IDS, ids, mapping, strings
-from nomos._core.fixes import BY_FIELD, BY_PART, FIXES, UNAVAILABLE, fix, is_orphan, part_at
-from nomos._core.telling import CHECKS
+from nomos._core.approval_rule import check_approval
+from nomos._core.remedies import BY_FIELD, BY_PART, FIXES, UNAVAILABLE, is_orphan, part_at, remedy
+from nomos._core.token_report import CHECKS
+from nomos._core.unverified import MAX_IDS, mapping, revocation_ids, strings
 from nomos.models import DenyReason, VerificationCode
 
 REASONS = {code for part in get_args(DenyReason) for code in get_args(part)}
@@ -33,12 +33,12 @@ def test_a_fix_is_the_rest_of_a_sentence(sentence: str) -> None:
 
 def test_the_field_says_more_than_the_code() -> None:
     code = "chain_attenuation_violation"
-    assert len({fix(code), fix(code, "cmd"), fix(code, "exp"), fix(code, "nbf")}) == 4
-    assert fix(code, "cmd of something") == fix(code) == fix(code, None)
-    assert fix("resource_out_of_scope", "pol[0][1]") != fix("resource_out_of_scope")
-    assert fix("resource_mismatch", "args.a\nb") == fix("resource_mismatch", "args.state")
-    assert fix("resource_mismatch", "args.resource") != fix("resource_mismatch", "args.state")
-    assert fix("somebody else's") is None
+    assert len({remedy(code), remedy(code, "cmd"), remedy(code, "exp"), remedy(code, "nbf")}) == 4
+    assert remedy(code, "cmd of something") == remedy(code) == remedy(code, None)
+    assert remedy("resource_out_of_scope", "pol[0][1]") != remedy("resource_out_of_scope")
+    assert remedy("resource_mismatch", "args.a\nb") == remedy("resource_mismatch", "args.state")
+    assert remedy("resource_mismatch", "args.resource") != remedy("resource_mismatch", "args.state")
+    assert remedy("somebody else's") is None
 
 
 def test_only_a_call_that_ended_can_be_signed_again(colour: Colour) -> None:
@@ -128,15 +128,15 @@ def test_ids_are_those_that_the_control_plane_revokes() -> None:
         },
     }
     call = {"iss": "one", "aud": "here", "meta": {"app_id": "mine"}}
-    found = ids((call, root), ["c1", "c2"], root)
+    found = revocation_ids((call, root), ["c1", "c2"], root)
     assert found == {
         *("c1", "c2", "issuer", "one", "here"),
         *("app_1", "app_0", "env_1", "first", "second"),
     }
-    assert ids(({"iss": 1, "aud": None},), [], {"meta": {"lineage": []}}) == set()
+    assert revocation_ids(({"iss": 1, "aud": None},), [], {"meta": {"lineage": []}}) == set()
     assert (mapping([]), strings("abc")) == ({}, set())
     assert MAX_IDS > 32 * 2 + 64
 
 
 def test_no_approval_is_no_trouble() -> None:
-    assert wrong_approval({}, {}, "here") is None
+    assert check_approval({}, {}, "here") is None

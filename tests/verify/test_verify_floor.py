@@ -13,8 +13,8 @@ import pytest
 from services import api_key, cid, register, told
 from standalone import NOTE, READ, Plane, until
 
-from nomos import AsyncVerifier, Denied, MemoryReplay, Unintelligible, Verifier
-from nomos.server.storage.replay import StoredReplay
+from nomos import AsyncVerifier, Denied, InvalidResponse, MemoryReplayStore, Verifier
+from nomos.server.storage.replay import SqlReplayStore
 
 
 @dataclass
@@ -41,7 +41,7 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
     revoked = plane.grant(did)
     past = Past(plane, did, revoked, used)
     with (
-        StoredReplay(used) as store,
+        SqlReplayStore(used) as store,
         Verifier.from_control_plane(plane.url, **past.settings(store)) as verifier,
     ):
         assert told(verifier, revoked) == "allowed"
@@ -58,16 +58,16 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
 
 
 def test_a_restarted_verifier_refuses_it(past: Past) -> None:
-    with StoredReplay(past.used) as store:
+    with SqlReplayStore(past.used) as store:
         for _ in range(2):
-            with pytest.raises(Unintelligible, match="rolled back: it ends at row 0, and row 1"):
+            with pytest.raises(InvalidResponse, match="rolled back: it ends at row 0, and row 1"):
                 Verifier.from_control_plane(past.plane.url, wait=1, **past.settings(store))
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_one_that_is_awaited_refuses_it_too(past: Past, backend: str) -> None:
     async def refused() -> str:
-        with StoredReplay(past.used) as store:
+        with SqlReplayStore(past.used) as store:
             verifier = AsyncVerifier.from_control_plane(
                 past.plane.url, wait=1, **past.settings(store)
             )
@@ -83,7 +83,7 @@ def test_one_that_is_awaited_refuses_it_too(past: Past, backend: str) -> None:
 
 
 def test_without_a_store_that_keeps_it_a_restarted_one_does_not_know(past: Past) -> None:
-    settings = past.settings(MemoryReplay())
+    settings = past.settings(MemoryReplayStore())
     with Verifier.from_control_plane(past.plane.url, **settings) as verifier:
         assert told(verifier, past.revoked) == "allowed"
 
@@ -91,7 +91,7 @@ def test_without_a_store_that_keeps_it_a_restarted_one_does_not_know(past: Past)
 def test_one_whose_store_fails_lets_nothing_in(past: Past, tmp_path: Path) -> None:
     path = tmp_path / "used.db"
     path.touch()
-    with StoredReplay(path) as store:
+    with SqlReplayStore(path) as store:
         verifier = AsyncVerifier.from_control_plane(past.plane.url, wait=2, **past.settings(store))
 
         async def sentence() -> str:

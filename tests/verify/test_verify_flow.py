@@ -8,24 +8,32 @@ import pytest
 from vectors.forge import ISSUER, NOW, SERVICE
 from verifiers import RESOURCE, TO_WRITE, TOKEN
 
-from nomos._core.called import Asked
+from nomos._core.call import RequestedCall
 from nomos._core.effects import Flow, Sign
-from nomos._core.seen import NEVER, Seen
-from nomos._core.verifying import Among, Rules, Use, prove, verify
+from nomos._core.revocation_status import NEVER, RevocationStatus
+from nomos._core.token_verification import (
+    ClaimNonce,
+    LookupRevocations,
+    VerifierRules,
+    verify,
+    verify_claims,
+)
 from nomos._io.signer import Signer, shared
-from nomos._wire import Hello, Refused, Verified, Verify
+from nomos._protocol import Hello, Refused, Verified, Verify
 from nomos.errors import Denied, SignerError
 
-RULES = Rules((ISSUER.did,), SERVICE.did, 8)
-CALL = Asked("/github/issue/list", RESOURCE, {})
+RULES = VerifierRules((ISSUER.did,), SERVICE.did, 8)
+CALL = RequestedCall("/github/issue/list", RESOURCE, {})
 
 
-def begun(token: str = TOKEN, rules: Rules = RULES, call: Asked = CALL) -> tuple[Flow[Any], Verify]:
+def begun(
+    token: str = TOKEN, rules: VerifierRules = RULES, call: RequestedCall = CALL
+) -> tuple[Flow[Any], Verify]:
     """A flow up to its question to the binary."""
     flow = verify(rules, token, call, NOW)
     among = next(flow)
-    assert isinstance(among, Among)
-    sign = flow.send(Seen(frozenset()))
+    assert isinstance(among, LookupRevocations)
+    sign = flow.send(RevocationStatus(frozenset()))
     assert isinstance(sign, Sign)
     assert isinstance(sign.request, Verify)
     return flow, sign.request
@@ -87,8 +95,8 @@ def test_what_was_looked_up_as_revoked_is_refused_whatever_the_binary_says() -> 
     _, question = begun()
     flow = verify(RULES, TOKEN, CALL, NOW)
     among = next(flow)
-    assert isinstance(among, Among)
-    asked = flow.send(Seen(among.ids))
+    assert isinstance(among, LookupRevocations)
+    asked = flow.send(RevocationStatus(among.ids))
     assert isinstance(asked, Sign)
     assert isinstance(asked.request, Verify)
     assert asked.request.revoked == sorted(among.ids)
@@ -99,7 +107,7 @@ def test_what_was_looked_up_as_revoked_is_refused_whatever_the_binary_says() -> 
 
 
 def test_to_know_no_issuer_is_not_to_distrust_one() -> None:
-    flow, question = begun(rules=Rules((), SERVICE.did, 8))
+    flow, question = begun(rules=VerifierRules((), SERVICE.did, 8))
     refused = Signer(shared()).ask(question)
     assert isinstance(refused, Refused)
     with pytest.raises(Denied) as denied:
@@ -109,9 +117,11 @@ def test_to_know_no_issuer_is_not_to_distrust_one() -> None:
 
 @pytest.mark.parametrize(("age", "stale", "oldest"), [(9, "refuse", 5), (9, "allow", 9)])
 def test_the_binary_is_told_how_old_the_view_is(age: int, stale: Any, oldest: int) -> None:
-    flow = prove(Rules((ISSUER.did,), SERVICE.did, 8, stale=stale), TOKEN, None, NOW)
+    flow = verify_claims(
+        VerifierRules((ISSUER.did,), SERVICE.did, 8, stale=stale), TOKEN, None, NOW
+    )
     next(flow)
-    sign = flow.send(Seen(frozenset(), age=age))
+    sign = flow.send(RevocationStatus(frozenset(), age_seconds=age))
     assert isinstance(sign, Sign)
     assert isinstance(sign.request, Verify)
     assert sign.request.call is None
@@ -119,7 +129,9 @@ def test_the_binary_is_told_how_old_the_view_is(age: int, stale: Any, oldest: in
 
 
 def test_a_view_that_failed_is_as_old_as_can_be() -> None:
-    flow = prove(Rules((ISSUER.did,), SERVICE.did, 8, stale="allow"), TOKEN, None, NOW)
+    flow = verify_claims(
+        VerifierRules((ISSUER.did,), SERVICE.did, 8, stale="allow"), TOKEN, None, NOW
+    )
     next(flow)
     sign = flow.throw(OSError("down"))
     assert isinstance(sign, Sign)
@@ -128,7 +140,7 @@ def test_a_view_that_failed_is_as_old_as_can_be() -> None:
 
 
 def test_why_a_view_failed_is_kept_as_the_cause() -> None:
-    flow = prove(RULES, TOKEN, None, NOW)
+    flow = verify_claims(RULES, TOKEN, None, NOW)
     next(flow)
     failure = OSError("down")
     sign = flow.throw(failure)
@@ -141,7 +153,7 @@ def test_why_a_view_failed_is_kept_as_the_cause() -> None:
 
 
 def test_a_failed_view_is_no_cause_of_another_refusal() -> None:
-    flow = prove(Rules((SERVICE.did,), SERVICE.did, 8), TOKEN, None, NOW)
+    flow = verify_claims(VerifierRules((SERVICE.did,), SERVICE.did, 8), TOKEN, None, NOW)
     next(flow)
     sign = flow.throw(OSError("down"))
     assert isinstance(sign, Sign)
@@ -152,9 +164,9 @@ def test_a_failed_view_is_no_cause_of_another_refusal() -> None:
 
 
 def test_a_use_does_not_show_its_nonce() -> None:
-    flow, question = begun(TO_WRITE, call=Asked("/github/issue/create", RESOURCE, {}))
+    flow, question = begun(TO_WRITE, call=RequestedCall("/github/issue/create", RESOURCE, {}))
     use = flow.send(answered(question))
-    assert isinstance(use, Use)
+    assert isinstance(use, ClaimNonce)
     assert use.nonce == "invocation-1"
     assert "i-1" not in repr(use)
     with pytest.raises(StopIteration):

@@ -11,11 +11,11 @@ from verifiers import READ, TOKEN, Colour, settings
 
 from nomos import AsyncVerifier, Verifier
 from nomos.errors import ConfigurationError
-from nomos.verify import MemoryReplay
+from nomos.verify import MemoryReplayStore
 
 
 class Awaited:
-    async def among(self, ids: Any) -> Any: ...
+    async def lookup(self, ids: Any) -> Any: ...
 
     async def claim(self, *use: Any) -> Any: ...
 
@@ -114,7 +114,7 @@ def test_a_closed_async_verifier_allows_nothing_and_closes_again(backend: str) -
 
 
 def test_a_verifier_says_who_it_is(colour: Colour) -> None:
-    verifier = colour.make(replay=MemoryReplay())
+    verifier = colour.make(replay=MemoryReplayStore())
     assert verifier.audience == SERVICE.did
     assert repr(verifier) == f"{type(verifier).__name__}(audience={SERVICE.did!r})"
 

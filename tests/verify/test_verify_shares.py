@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from nomos._core.shares import APPROVAL, FEWEST_SHARED
-from nomos._core.verifying import Use
-from nomos._io.replay import MemoryReplay
+from nomos._core.token_verification import ClaimNonce
+from nomos._io.replay import MemoryReplayStore
 from nomos.server.storage import shares
 from nomos.server.storage.database import StorageUnavailable
-from nomos.server.storage.replay import StoredReplay
-from nomos.verify import _called, _claim
+from nomos.server.storage.replay import SqlReplayStore
+from nomos.verify import _call, _claim
 
 NOW = 1_800_000_000
 
@@ -27,7 +27,7 @@ class Clock:
 
 def test_one_agent_has_a_fifth_and_one_app_two_fifths() -> None:
     clock = Clock()
-    store = MemoryReplay(limit=FEWEST_SHARED, clock=clock)
+    store = MemoryReplayStore(limit=FEWEST_SHARED, clock=clock)
     used = 0
 
     def use(issuer: str, family: str | None) -> None:
@@ -54,20 +54,20 @@ def test_one_agent_has_a_fifth_and_one_app_two_fifths() -> None:
 
 
 def test_a_small_store_is_not_shared_out() -> None:
-    store = MemoryReplay(limit=3, clock=Clock())
+    store = MemoryReplayStore(limit=3, clock=Clock())
     assert [store.claim("a", "b", f"{n}", NOW + 60) for n in range(3)] == [True] * 3
 
 
 def test_approvals_have_no_agent_in_common() -> None:
-    store = MemoryReplay(limit=FEWEST_SHARED, clock=Clock())
+    store = MemoryReplayStore(limit=FEWEST_SHARED, clock=Clock())
     for number in range(FEWEST_SHARED // 2):
         assert store.claim(APPROVAL, "b", f"{number}", NOW + 60, family=f"app {number}")
 
 
 def test_a_stored_one_has_a_share_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    with StoredReplay(tmp_path / "used.db", clock) as store:
-        store._shares = shares.Shares(10)
+    with SqlReplayStore(tmp_path / "used.db", clock) as store:
+        store._shares = shares.NonceShares(10)
         for number in range(10):
             assert store.claim("flooder", "service", f"{number}", NOW + 60)
         for number in range(3):
@@ -82,8 +82,8 @@ def test_a_stored_one_has_a_share_too(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_an_app_with_very_many_children_has_its_share_of_a_stored_one(tmp_path: Path) -> None:
     clock, ends = Clock(), NOW + 60
-    with StoredReplay(tmp_path / "used.db", clock) as store:
-        store._shares = shares.Shares(FEWEST_SHARED)
+    with SqlReplayStore(tmp_path / "used.db", clock) as store:
+        store._shares = shares.NonceShares(FEWEST_SHARED)
         for number in range(FEWEST_SHARED * 2 // 5):
             assert store.claim(f"child {number}", "service", "n", ends, family="app")
         with pytest.raises(StorageUnavailable, match="this app, with all its agents, has used 400"):
@@ -92,7 +92,7 @@ def test_an_app_with_very_many_children_has_its_share_of_a_stored_one(tmp_path: 
             store.claim(APPROVAL, "service", "n", ends, family="app")
         assert store.claim("agent", "service", "n", ends, family="another app")
         assert store.claim(APPROVAL, "service", "n", ends, family="another app")
-        store._shares = shares.Shares(FEWEST_SHARED)  # as after a restart
+        store._shares = shares.NonceShares(FEWEST_SHARED)  # as after a restart
         with pytest.raises(StorageUnavailable, match="this app"):
             store.claim("one more child", "service", "n", ends, family="app")
         clock.now += 200
@@ -103,7 +103,7 @@ def test_issuers_whose_number_is_known_are_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shares, "MOST_COUNTED", 3)
-    with StoredReplay(tmp_path / "used.db", Clock()) as store:
+    with SqlReplayStore(tmp_path / "used.db", Clock()) as store:
         for number in range(10):
             assert store.claim(f"agent {number}", "service", "n", NOW + 60, family=f"app {number}")
         counted = store._shares._counted
@@ -130,10 +130,10 @@ class Shared(Own):
 def test_only_a_store_that_has_shares_learns_of_the_family(store: Any) -> None:
     import anyio
 
-    use = Use("a", "b", "n", 1, "app")
+    use = ClaimNonce("a", "b", "n", 1, "app")
     assert _claim(store, use)() is True
 
     async def awaited() -> object:
-        return await _called(store, _claim(store, use, awaited=True))
+        return await _call(store, _claim(store, use, awaited=True))
 
     assert anyio.run(awaited) is True

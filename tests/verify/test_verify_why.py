@@ -24,8 +24,8 @@ from vectors.forge import (
 )
 from verifiers import LINKS, READ, RESOURCE, TO_WRITE, TOKEN, WRITE, Colour, replay
 
-from nomos._core.claimed import read
-from nomos._core.telling import SHOWN, Called, dated, plain, told
+from nomos._core.token_report import SHOWN, Called, dated, plain, render_token
+from nomos._core.unverified import read
 
 
 def test_why_tells_the_chain_hop_by_hop(colour: Colour) -> None:
@@ -161,7 +161,9 @@ def test_no_more_is_said_of_a_chain_than_was_looked_at() -> None:
     claims = read(LINKS[0], 1)
     known: dict[str, Any] = {"audience": PLANNER.did, "trusted": [ISSUER.did], "now": 1_700_000_000}
     call: Called = ("/github/issue/list", RESOURCE, {})
-    assert told(claims, None, call=None, **known).endswith("The chain holds; no call was checked.")
-    text = told(claims, None, call=call, **known)
+    assert render_token(claims, None, call=None, **known).endswith(
+        "The chain holds; no call was checked."
+    )
+    text = render_token(claims, None, call=call, **known)
     assert text.endswith("is within it; its policies were not looked at.")
     assert f"  from   {ISSUER.did} (a trusted issuer)\n" in text

@@ -31,7 +31,7 @@ from vectors.forge import (
 
 from nomos import AsyncVerifier, Verified, Verifier
 from nomos.errors import Denied
-from nomos.verify import MemoryReplay
+from nomos.verify import MemoryReplayStore
 
 RESOURCE: Final = {"provider": "github", "owner": "acme", "repo": "app"}
 READ: Final[Mapping[str, Any]] = {"command": "/github/issue/list", "resource": RESOURCE}
@@ -47,8 +47,8 @@ def clock() -> float:
     return NOW
 
 
-def replay() -> MemoryReplay:
-    return MemoryReplay(clock=clock)
+def replay() -> MemoryReplayStore:
+    return MemoryReplayStore(clock=clock)
 
 
 def settings(**changes: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from nomos.server.connections.table import Table
+from nomos.server.connections.table import ConnectionTable
 
 AT_ONCE: Final = 32
 """Connections taken before other work of the event loop has its turn."""
@@ -41,8 +41,8 @@ class Acceptor:
         self,
         listener: socket.socket,
         make: Callable[[], asyncio.Protocol],
-        table: Table,
-        tables: Sequence[Table] = (),
+        table: ConnectionTable,
+        tables: Sequence[ConnectionTable] = (),
     ) -> None:
         """`make` makes a protocol for a connection; `tables` are those of all listeners here."""
         self._listener = listener

@@ -32,7 +32,7 @@ _CHUNK_START: Final = re.compile(rb"[0-9A-Fa-f]{1,8}\r?")
 Body = Literal["length", "chunks", "chunk", "chunk end", "last"]
 
 
-class Malformed(Exception):
+class MalformedRequest(Exception):
     """Bytes that are no request; the connection ends. The message holds nothing of them."""
 
     def __init__(self, message: str, status: int = 400) -> None:
@@ -96,10 +96,10 @@ class RequestReader:
         end = self._buffer.find(b"\r\n\r\n", max(0, self._checked - 3))
         size = len(self._buffer) if end < 0 else end
         if size > MAX_HEAD:
-            raise Malformed(f"the head of the request is larger than {MAX_HEAD} bytes", 431)
+            raise MalformedRequest(f"the head of the request is larger than {MAX_HEAD} bytes", 431)
         start = max(0, self._checked - 1)
         if _STRAY.search(self._buffer, start, size + 2 if end >= 0 else size):
-            raise Malformed("lines of a request end in CRLF")
+            raise MalformedRequest("lines of a request end in CRLF")
         self._checked = len(self._buffer)
         if end < 0:
             return None
@@ -138,7 +138,7 @@ class RequestReader:
         del self._buffer[:size]
         self._framed += size
         if self._body != "length" and self._framed > MAX_CHUNKED:
-            raise Malformed(f"the body is larger than {MAX_CHUNKED} bytes", 413)
+            raise MalformedRequest(f"the body is larger than {MAX_CHUNKED} bytes", 413)
         return piece
 
     def _chunk_piece(self) -> bytes:
@@ -159,23 +159,25 @@ class RequestReader:
         found = _CHUNK.match(self._buffer)
         if found is None:
             if self._buffer and not _CHUNK_START.fullmatch(self._buffer):
-                raise Malformed("a chunk is no size in hexadecimal digits and CRLF")
+                raise MalformedRequest("a chunk is no size in hexadecimal digits and CRLF")
             return b""
         self._left = int(found[1], 16)
         self._chunks += 1
         self._chunked += self._left
         if self._chunks > FREE_CHUNKS + self._chunked // MEAN_CHUNK:
-            raise Malformed(f"the chunks are smaller than {MEAN_CHUNK} bytes; send larger ones")
+            raise MalformedRequest(
+                f"the chunks are smaller than {MEAN_CHUNK} bytes; send larger ones"
+            )
         self._body = "chunk" if self._left else "last"
         return self._take(found.end())
 
     def _line_end(self) -> bytes:
         if len(self._buffer) < 2:
             if self._buffer and self._buffer != b"\r":
-                raise Malformed("a chunk does not end in CRLF")
+                raise MalformedRequest("a chunk does not end in CRLF")
             return b""
         if not self._buffer.startswith(b"\r\n"):
-            raise Malformed("a chunk does not end in CRLF, or the body has trailers")
+            raise MalformedRequest("a chunk does not end in CRLF, or the body has trailers")
         self._finish_if(self._body == "last")
         self._body = "chunks"
         return self._take(2)
@@ -185,30 +187,32 @@ def _framing(lines: list[bytes]) -> tuple[int, bool]:
     """Return the length of the body that a head announces, and whether it comes in chunks."""
     request = _REQUEST.fullmatch(lines[0])
     if request is None or b"#" in request[2]:
-        raise Malformed("the request line is not `METHOD /path HTTP/1.1`")
+        raise MalformedRequest("the request line is not `METHOD /path HTTP/1.1`")
     fields = _fields(lines[1:])
     modern = request[3] == b"1"
     if len(fields.get(b"host", ())) != 1 and (modern or b"host" in fields):
-        raise Malformed("a request has one Host")
+        raise MalformedRequest("a request has one Host")
     lengths, codings = fields.get(b"content-length", []), fields.get(b"transfer-encoding", [])
     if len(lengths) + len(codings) > 1:
-        raise Malformed("a request has one Content-Length or one Transfer-Encoding, not both")
+        raise MalformedRequest(
+            "a request has one Content-Length or one Transfer-Encoding, not both"
+        )
     if lengths and not _LENGTH.fullmatch(lengths[0]):
-        raise Malformed("Content-Length is a number of bytes")
+        raise MalformedRequest("Content-Length is a number of bytes")
     if codings and (not modern or codings[0].lower() != b"chunked"):
-        raise Malformed("the only Transfer-Encoding is chunked, in HTTP/1.1", 501)
+        raise MalformedRequest("the only Transfer-Encoding is chunked, in HTTP/1.1", 501)
     if any(b"websocket" in value.lower() for value in fields.get(b"upgrade", ())):
-        raise Malformed("there are no web sockets here")
+        raise MalformedRequest("there are no web sockets here")
     return int(lengths[0]) if lengths else 0, bool(codings)
 
 
 def _fields(lines: list[bytes]) -> dict[bytes, list[bytes]]:
     if len(lines) > MAX_FIELDS:
-        raise Malformed(f"a request has at most {MAX_FIELDS} header fields", 431)
+        raise MalformedRequest(f"a request has at most {MAX_FIELDS} header fields", 431)
     fields: dict[bytes, list[bytes]] = {}
     for line in lines:
         field = _FIELD.fullmatch(line)
         if field is None:
-            raise Malformed("a header field is not `name: value` on one line")
+            raise MalformedRequest("a header field is not `name: value` on one line")
         fields.setdefault(field[1].lower(), []).append(field[2].rstrip(b" \t"))
     return fields

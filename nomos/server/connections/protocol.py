@@ -19,8 +19,8 @@ from typing import Any, Final, cast
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from nomos.server.connections.framing import MAX_HEAD, Malformed, RequestReader
-from nomos.server.connections.table import Phase, Table
+from nomos.server.connections.framing import MAX_HEAD, MalformedRequest, RequestReader
+from nomos.server.connections.table import ConnectionTable, Phase
 
 LINGER_SECONDS: Final = 1.0
 MAX_LINGER: Final = 4 * 1024 * 1024
@@ -54,7 +54,7 @@ class _Counted:
 class Connection(H11Protocol):
     """One client's connection to one listener; `table` has the others."""
 
-    def __init__(self, table: Table, **uvicorn_arguments: Any) -> None:
+    def __init__(self, table: ConnectionTable, **uvicorn_arguments: Any) -> None:
         super().__init__(**uvicorn_arguments)
         self.logger = log
         self.peer = ""
@@ -78,7 +78,7 @@ class Connection(H11Protocol):
         self.peer = self.client[0] if self.client else ""
         if not self._table.add(self):
             self._refused = True
-            transport.write(_reply(Malformed("too many connections from this address", 503)))
+            transport.write(_reply(MalformedRequest("too many connections from this address", 503)))
             transport.close()
             return
         self._enter("head")
@@ -136,7 +136,7 @@ class Connection(H11Protocol):
                 self.conn.receive_data(piece)
                 self.handle_events()
                 self._follow()
-        except Malformed as refusal:
+        except MalformedRequest as refusal:
             self._refuse(refusal)
 
     def _answered(self) -> bool:
@@ -160,7 +160,7 @@ class Connection(H11Protocol):
         self._follow()
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(Malformed("the request is not HTTP/1.1"))
+        self._refuse(MalformedRequest("the request is not HTTP/1.1"))
 
     def _unsupported_upgrade_warning(self) -> None:
         """Other protocols are not offered: a request that would like one is answered as it is."""
@@ -205,11 +205,11 @@ class Connection(H11Protocol):
                 self.drop()
                 return
             what = f"the head of the request did not arrive within {self._limits.head:g} seconds"
-            self._refuse(Malformed(what, 408))
+            self._refuse(MalformedRequest(what, 408))
         elif spent + 0.01 >= self._limits.body or (
             self._reader.body_bytes < self._limits.rate * spent
         ):
-            self._refuse(Malformed("the body of the request arrives too slowly", 408))
+            self._refuse(MalformedRequest("the body of the request arrives too slowly", 408))
         else:
             left = min(CHECK_SECONDS, self._limits.body - spent)
             self._timer = self.loop.call_later(left, self._check_time)
@@ -245,7 +245,7 @@ class Connection(H11Protocol):
         unread.register(connection.fileno(), select.POLLIN)
         return bool(unread.poll(0))
 
-    def _refuse(self, refusal: Malformed) -> None:
+    def _refuse(self, refusal: MalformedRequest) -> None:
         """Answer what is no request, or came too late, and end the connection."""
         if self._refused:
             return
@@ -267,7 +267,7 @@ class Connection(H11Protocol):
         self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
 
-def _reply(refusal: Malformed) -> bytes:
+def _reply(refusal: MalformedRequest) -> bytes:
     codes = {413: "too_large", 503: "unavailable"}
     request_id = f"req_{secrets.token_hex(12)}"
     content = json.dumps(

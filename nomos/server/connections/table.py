@@ -27,7 +27,7 @@ SPARED_SECONDS: Final[Mapping[Phase, float]] = {
 """How long a connection is left alone in a phase: its bytes may be on their way."""
 
 
-class Held(Protocol):
+class OpenConnection(Protocol):
     """A connection, as far as the table uses it."""
 
     peer: str
@@ -41,7 +41,7 @@ class Held(Protocol):
         ...
 
 
-class Table:
+class ConnectionTable:
     """Counts the connections of one listener. It belongs to one event loop."""
 
     def __init__(
@@ -51,7 +51,7 @@ class Table:
         self.on_room: Callable[[], None] = lambda: None
         self.on_scarce: Callable[[], None] = lambda: None
         self._clock = clock
-        self._phases: dict[Phase, OrderedDict[Held, float]] = {
+        self._phases: dict[Phase, OrderedDict[OpenConnection, float]] = {
             phase: OrderedDict() for phase in get_args(Phase)
         }
         self._peers: Counter[str] = Counter()
@@ -80,7 +80,7 @@ class Table:
         held.drop()
         return True
 
-    def add(self, held: Held) -> bool:
+    def add(self, held: OpenConnection) -> bool:
         """Count a new connection; False if its peer has too many that are being answered."""
         full = self._peers[held.peer] >= self.limits.connections * self.limits.share
         if full and not is_this_machine(held.peer) and not self.drop_one(held.peer):
@@ -89,7 +89,7 @@ class Table:
         self._phases["head"][held] = self._clock()
         return True
 
-    def move(self, held: Held, phase: Phase) -> None:
+    def move(self, held: OpenConnection, phase: Phase) -> None:
         """Note what a connection is at now; it is the youngest there."""
         for others in self._phases.values():
             if others.pop(held, None) is not None:
@@ -98,12 +98,12 @@ class Table:
         if phase == "idle":
             self.on_room()
 
-    def remove(self, held: Held) -> None:
+    def remove(self, held: OpenConnection) -> None:
         """Forget a connection. Doing it twice is harmless."""
         if self._forget(held):
             self.on_room()
 
-    def _forget(self, held: Held) -> bool:
+    def _forget(self, held: OpenConnection) -> bool:
         for others in self._phases.values():
             if others.pop(held, None) is not None:
                 self._peers[held.peer] -= 1
@@ -112,7 +112,7 @@ class Table:
                 return True
         return False
 
-    def _spared(self, peer: str | None) -> Iterator[Held]:
+    def _spared(self, peer: str | None) -> Iterator[OpenConnection]:
         now = self._clock()
         for phase, seconds in SPARED_SECONDS.items():
             for held, since in self._phases[phase].items():

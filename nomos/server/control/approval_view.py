@@ -10,17 +10,17 @@ from nomos.constraints import from_pol
 from nomos.models import Did
 from nomos.server.control.decision import iso
 from nomos.server.control.envelope import Envelope, State, Vote
-from nomos.server.control.messages import DAMAGED, Absent, Reply
+from nomos.server.control.messages import DAMAGED, Absent, ReplyModel
 
 
-class AppView(Reply):
+class AppView(ReplyModel):
     """The app that asks."""
 
     id: str
     name: str
 
 
-class VoteView(Reply):
+class VoteView(ReplyModel):
     """What one operator said; `roles` are those that they answered for."""
 
     operator: str
@@ -31,7 +31,7 @@ class VoteView(Reply):
     at: str
 
 
-class ApprovalView(Reply):
+class ApprovalView(ReplyModel):
     """One question to people, in full.
 
     `root` and `invokedBy` are there when the agent acts for others: the agent whose authority it
@@ -83,7 +83,7 @@ class ApprovalReply(ApprovalView):
     server_time: str
 
 
-class ApprovalsReply(Reply):
+class ApprovalsReply(ReplyModel):
     """Questions to people, the newest first."""
 
     approvals: list[ApprovalView]

@@ -18,16 +18,16 @@ from nomos.audit.record import Record
 from nomos.errors import InvalidRequest
 from nomos.server.control import approval_view, body, messages, openapi
 from nomos.server.control.approval_view import ApprovalReply, ApprovalsReply
+from nomos.server.control.context import Context
 from nomos.server.control.decision import iso
-from nomos.server.control.envelope import Envelope, Objection, State, Vote
-from nomos.server.control.errors import Refusal, shown
-from nomos.server.control.holders import Holder, authenticate
-from nomos.server.control.messages import Absent, Purpose, Wire
-from nomos.server.control.ports import Ports
+from nomos.server.control.envelope import Envelope, State, Vote, VoteError
+from nomos.server.control.errors import ControlError, shown
+from nomos.server.control.invocation_auth import AgentPrincipal, authenticate
+from nomos.server.control.messages import Absent, MessageModel, Purpose
 from nomos.server.control.route import Route
 from nomos.server.redact import redact_text
 from nomos.server.storage.apps import ApiKey
-from nomos.server.storage.damaged import Listed
+from nomos.server.storage.damaged_rows import Listed
 from nomos.server.storage.envelope_store import Ballot
 from nomos.server.storage.envelopes import MAX_LISTED
 from nomos.server.storage.records import new_receipt_id
@@ -37,7 +37,7 @@ DEFAULT_LISTED: Final = 50
 STATES: Final[tuple[State, ...]] = get_args(State)
 
 
-class DecideRequest(Wire):
+class DecideRequest(MessageModel):
     """An operator's answer; the reason is shown to who asked, and stays on record."""
 
     approve: bool
@@ -51,7 +51,7 @@ class DecideRequest(Wire):
 
 
 async def listed(
-    ports: Ports, caller: ApiKey, state: str = "pending", limit: int = DEFAULT_LISTED
+    ports: Context, caller: ApiKey, state: str = "pending", limit: int = DEFAULT_LISTED
 ) -> Listed[dict[str, Any]]:
     """The questions that an operator sees, in a state or `all`, the newest first."""
     if state not in (*STATES, "all"):
@@ -64,7 +64,7 @@ async def listed(
     return Listed(views, found.damaged)
 
 
-async def view(ports: Ports, caller: ApiKey, ident: str, *, wait: float = 0) -> dict[str, Any]:
+async def view(ports: Context, caller: ApiKey, ident: str, *, wait: float = 0) -> dict[str, Any]:
     """One question, if the caller may see it: an agent sees those of its own app.
 
     One without an API key sees its own. With `wait`, return when it is no longer pending, or
@@ -72,7 +72,7 @@ async def view(ports: Ports, caller: ApiKey, ident: str, *, wait: float = 0) -> 
     """
     app = caller.app if caller.role == "agent" else None
     envelope = await _found(ports, caller.tenant, ident, app)
-    if isinstance(caller, Holder) and envelope.bound["agentDid"] != caller.agent:
+    if isinstance(caller, AgentPrincipal) and envelope.bound["agentDid"] != caller.agent:
         raise _not_found(ident)
     if wait > 0 and _pending(ports, envelope):
         with ports.waiting.one(caller.app, reserved=caller.role == "operator"):
@@ -81,7 +81,7 @@ async def view(ports: Ports, caller: ApiKey, ident: str, *, wait: float = 0) -> 
 
 
 async def decide(
-    ports: Ports,
+    ports: Context,
     operator: ApiKey,
     ident: str,
     answer: DecideRequest,
@@ -101,15 +101,17 @@ async def decide(
     after = await ports.store.envelopes.vote(operator.tenant, ident, ballot, record, show)
     if after is None:
         raise _not_found(ident)
-    if isinstance(after, Objection):
-        raise Refusal(after.code, after.message, details=await _now(ports, operator, ident, after))
+    if isinstance(after, VoteError):
+        raise ControlError(
+            after.code, after.message, details=await _now(ports, operator, ident, after)
+        )
     for topic in (f"approval:{after.id}", f"approvals:{after.tenant}", "outbox"):
-        ports.bell.ring(topic)
+        ports.bell.notify(topic)
     return show(after, int(ports.clock()))
 
 
 async def _now(
-    ports: Ports, operator: ApiKey, ident: str, objection: Objection
+    ports: Context, operator: ApiKey, ident: str, objection: VoteError
 ) -> dict[str, Any] | None:
     """The question to be read again, for one who answered another version of it."""
     if objection.code != "question_changed":
@@ -117,22 +119,24 @@ async def _now(
     return {"approval": await view(ports, operator, ident)}
 
 
-async def _found(ports: Ports, tenant: str, ident: str, app: str | None) -> Envelope:
+async def _found(ports: Context, tenant: str, ident: str, app: str | None) -> Envelope:
     found = await ports.store.envelopes.find(tenant, ident)
     if found is None or app not in (None, found.app):
         raise _not_found(ident)
     return found
 
 
-def _not_found(ident: str) -> Refusal:
-    return Refusal("not_found", f"there is no approval {shown(ident)}, or it is not yours to see")
+def _not_found(ident: str) -> ControlError:
+    return ControlError(
+        "not_found", f"there is no approval {shown(ident)}, or it is not yours to see"
+    )
 
 
-def _pending(ports: Ports, envelope: Envelope) -> bool:
+def _pending(ports: Context, envelope: Envelope) -> bool:
     return envelope.state_at(int(ports.clock())) == "pending"
 
 
-async def _settled(ports: Ports, envelope: Envelope, until: float) -> Envelope:
+async def _settled(ports: Context, envelope: Envelope, until: float) -> Envelope:
     """Look again whenever the bell rings, and each second for what other processes did."""
     while (
         _pending(ports, envelope)
@@ -144,7 +148,7 @@ async def _settled(ports: Ports, envelope: Envelope, until: float) -> Envelope:
     return envelope
 
 
-def _now_ms(ports: Ports) -> int:
+def _now_ms(ports: Context) -> int:
     return int(ports.clock() * 1000)
 
 
@@ -178,7 +182,7 @@ def _record(ident: str, at: int, request_id: str, after: Envelope, vote: Vote) -
 # Routes
 
 
-async def get_list(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def get_list(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """The queue."""
     assert caller is not None, "the table gives this route a role"
     query = _query(request, ("state", "limit"))
@@ -191,7 +195,7 @@ async def get_list(ports: Ports, request: Request, caller: ApiKey | None) -> dic
     }
 
 
-async def get_one(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def get_one(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """One question, perhaps when it is answered."""
     assert caller is not None, "the table gives this route a role"
     wait = _number(_query(request, ("wait",)), "wait", 0, 0, MAX_WAIT)
@@ -199,7 +203,7 @@ async def get_one(ports: Ports, request: Request, caller: ApiKey | None) -> dict
     return found | {"serverTime": iso(ports.clock())}
 
 
-async def post_decide(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_decide(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """An operator's answer."""
     assert caller is not None, "the table gives this route a role"
     ident = request.path_params["id"]

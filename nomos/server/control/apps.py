@@ -14,16 +14,24 @@ from pydantic import Field
 
 from nomos.audit.record import Record
 from nomos.errors import ConfigurationError, InvalidRequest
-from nomos.server.control import body, credentials, left, lines, messages, openapi, permissions
+from nomos.server.control import (
+    account_lines,
+    body,
+    credentials,
+    messages,
+    openapi,
+    permissions,
+    remaining_accounts,
+)
+from nomos.server.control.context import Context
 from nomos.server.control.decision import iso
-from nomos.server.control.errors import Refusal, shown
-from nomos.server.control.messages import DAMAGED, Absent, Reply, Wire
-from nomos.server.control.permissions import Act, Kind, Target
-from nomos.server.control.ports import Ports
-from nomos.server.control.repeats import Repeat
+from nomos.server.control.errors import ControlError, shown
+from nomos.server.control.messages import DAMAGED, Absent, MessageModel, ReplyModel
+from nomos.server.control.permissions import Act, Kind, PermissionTarget
+from nomos.server.control.repeated_keys import RepeatedRequest
 from nomos.server.control.route import Route
 from nomos.server.storage.app_store import KeyShown, Registered
-from nomos.server.storage.apps import ApiKey, LastWayIn, Role
+from nomos.server.storage.apps import ApiKey, LastOperator, Role
 from nomos.server.storage.records import new_receipt_id
 
 MAX_APPS: Final = 10_000
@@ -35,7 +43,7 @@ MAX_COVERS: Final = 32
 Covered = Annotated[str, Field(pattern=r"^[^\x00-\x20\x7f-\x9f*,]{1,64}$|^\*$")]
 
 
-class AppRequest(Wire):
+class AppRequest(MessageModel):
     """An app to be, with one API key."""
 
     name: str = Field(description="1 to 100 characters, for people.")
@@ -45,7 +53,7 @@ class AppRequest(Wire):
     )
 
 
-class AppReply(Reply):
+class AppReply(ReplyModel):
     """An app."""
 
     id: str
@@ -63,7 +71,7 @@ class AppReply(Reply):
     )
 
 
-class EndedReply(AppReply, left.LeftMembers):
+class EndedReply(AppReply, remaining_accounts.LeftMembers):
     """An app that may act no more, and what an operator leaves behind."""
 
 
@@ -73,11 +81,11 @@ class AppWithKeyReply(AppReply):
     api_key: str
 
 
-class RotatedReply(AppWithKeyReply, left.LeftMembers):
+class RotatedReply(AppWithKeyReply, remaining_accounts.LeftMembers):
     """The same; whoever had an operator's old key may have the keys of what it registered."""
 
 
-class AppsReply(Reply):
+class AppsReply(ReplyModel):
     """All of the tenant's, the oldest first."""
 
     apps: list[AppReply]
@@ -85,15 +93,15 @@ class AppsReply(Reply):
 
 
 @dataclass(frozen=True)
-class Acting:
+class AccountChange:
     """An operator who manages apps, and the request by which they do."""
 
-    ports: Ports
+    ports: Context
     operator: ApiKey
     request_id: str
 
     @classmethod
-    def by(cls, ports: Ports, request: Request, caller: ApiKey | None) -> Acting:
+    def by(cls, ports: Context, request: Request, caller: ApiKey | None) -> AccountChange:
         assert caller is not None, "the table gives these routes a role"
         return cls(ports, caller, request.state.request_id)
 
@@ -117,22 +125,22 @@ class Acting:
         ident = str(request.path_params["id"])
         found = await self.ports.store.apps.find(self.operator.tenant, ident)
         if found is None:
-            raise Refusal("not_found", f"there is no app {shown(ident)}")
+            raise ControlError("not_found", f"there is no app {shown(ident)}")
         accounts = await self.ports.store.apps.accounts(self.operator.app, ident)
         self.check(
             act,
-            Target(
+            PermissionTarget(
                 kind_of(found.role),
                 ident,
                 owner=found.app.owner,
                 covers=found.covers,
                 confirmed=found.app.confirmed_at is not None,
-                outside=lines.outside(accounts, self.operator.app, ident),
+                outside=account_lines.outside(accounts, self.operator.app, ident),
             ),
         )
         return found
 
-    def check(self, act: Act, target: Target) -> None:
+    def check(self, act: Act, target: PermissionTarget) -> None:
         """Refuse what the table of permissions does not allow."""
         permissions.check(self.operator, act, target)
 
@@ -147,16 +155,16 @@ def kind_of(role: Role) -> Kind:
     return kinds[role]
 
 
-async def post_app(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_app(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Register an app that is the operator's."""
-    acting = Acting.by(ports, request, caller)
+    acting = AccountChange.by(ports, request, caller)
     message = messages.read(AppRequest, await body.read(request))
     covers = tuple(sorted(set(message.covers or ())))
-    acting.check("register", Target(kind_of(message.role), "", covers=covers))
+    acting.check("register", PermissionTarget(kind_of(message.role), "", covers=covers))
     operator = acting.operator
     if message.role == "operator":
         await _check_line(ports, operator)
-    repeat = Repeat.of(request, operator)
+    repeat = RepeatedRequest.of(request, operator)
     try:
         issued = credentials.issue(
             message.name,
@@ -182,18 +190,18 @@ async def post_app(ports: Ports, request: Request, caller: ApiKey | None) -> dic
     return _with_key(registered, issued.text.reveal())
 
 
-async def get_apps(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def get_apps(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """List them."""
-    operator = Acting.by(ports, request, caller).operator
+    operator = AccountChange.by(ports, request, caller).operator
     found = await ports.store.apps.all(operator.tenant)
     return AppsReply(
         apps=[AppReply(**_members(each)) for each in found.found], damaged=list(found.damaged)
     ).model_dump(by_alias=True, exclude_none=True)
 
 
-async def post_disable(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_disable(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Refuse an app's key from now on; doing it twice is harmless."""
-    acting = Acting.by(ports, request, caller)
+    acting = AccountChange.by(ports, request, caller)
     if str(request.path_params["id"]) == acting.operator.app:
         raise InvalidRequest(
             "this is the app whose key you use; another operator can disable it", fields=("id",)
@@ -202,16 +210,16 @@ async def post_disable(ports: Ports, request: Request, caller: ApiKey | None) ->
     receipt = acting.record("disable", found.app.id, _detail(found))
     try:
         await ports.store.apps.disable(found.app.tenant, found.app.id, receipt)
-    except LastWayIn as last:
+    except LastOperator as last:
         raise InvalidRequest(f"id: {last}", fields=("id",)) from last
-    behind = await left.members(ports, found.app.tenant, found.app.id, found.role)
+    behind = await remaining_accounts.members(ports, found.app.tenant, found.app.id, found.role)
     reply = EndedReply(**_members(await _after(ports, found)), **behind)
     return reply.model_dump(by_alias=True, exclude_none=True)
 
 
-async def post_confirm(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_confirm(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Note that an operator's account is another person's than its maker's; twice is harmless."""
-    acting = Acting.by(ports, request, caller)
+    acting = AccountChange.by(ports, request, caller)
     found = await acting.target(request, "confirm")
     if found.app.owner is None:
         message = "the server made that account, so it counts as no other one already"
@@ -228,21 +236,21 @@ async def post_confirm(ports: Ports, request: Request, caller: ApiKey | None) ->
     return reply.model_dump(by_alias=True, exclude_none=True)
 
 
-async def _after(ports: Ports, found: Registered) -> Registered:
+async def _after(ports: Context, found: Registered) -> Registered:
     """The app as it is now."""
     after = await ports.store.apps.find(found.app.tenant, found.app.id)
     assert after is not None, "apps are never removed"
     return after
 
 
-async def post_rotate(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_rotate(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Give an app a new key; the one it had is void at once."""
-    acting = Acting.by(ports, request, caller)
+    acting = AccountChange.by(ports, request, caller)
     # Whoever has the new key acts in the name of the person or the agent that had the old one.
     found = await acting.target(request, "rotate")
     own = found.app.id == acting.operator.app
     shown_to = None if own else acting.operator.app
-    repeat = Repeat.of(request, acting.operator)
+    repeat = RepeatedRequest.of(request, acting.operator)
     key, text = credentials.new_key(
         found.app, found.role, found.covers, shown_to=shown_to, repeat=repeat
     )
@@ -254,27 +262,27 @@ async def post_rotate(ports: Ports, request: Request, caller: ApiKey | None) -> 
     return await _rotated(ports, await _after(ports, found), text.reveal())
 
 
-async def _rotated(ports: Ports, found: Registered, text: str) -> dict[str, Any]:
-    behind = await left.members(ports, found.app.tenant, found.app.id, found.role)
+async def _rotated(ports: Context, found: Registered, text: str) -> dict[str, Any]:
+    behind = await remaining_accounts.members(ports, found.app.tenant, found.app.id, found.role)
     reply = RotatedReply(**_members(found), api_key=text, **behind)
     return reply.model_dump(by_alias=True, exclude_none=True)
 
 
-async def _check_line(ports: Ports, operator: ApiKey) -> None:
+async def _check_line(ports: Context, operator: ApiKey) -> None:
     """Refuse to make a line of operators longer than anybody could follow."""
     accounts = await ports.store.apps.accounts(operator.app)
-    if len(lines.makers(accounts, operator.app)) + 2 > lines.MAX_LINE:
+    if len(account_lines.makers(accounts, operator.app)) + 2 > account_lines.MAX_LINE:
         raise InvalidRequest(
-            f"operators who register each other make a line of {lines.MAX_LINE} at most: have one "
-            "register this who is higher up in it"
+            "operators who register each other make a line of "
+            f"{account_lines.MAX_LINE} at most: have one register this who is higher up in it"
         )
 
 
-async def _check_same(ports: Ports, found: Registered, asked: Registered, key: ApiKey) -> None:
+async def _check_same(ports: Context, found: Registered, asked: Registered, key: ApiKey) -> None:
     """Refuse an idempotency key that made another app, or whose API key is void by now."""
     same = (found.app.name, found.role, found.covers) == (asked.app.name, asked.role, asked.covers)
     if not same or found.disabled_at is not None or not await ports.store.apps.holds(key):
-        raise Refusal(
+        raise ControlError(
             "idempotency_conflict",
             f"this Idempotency-Key made the app {found.app.id}, which is another one than is "
             "wanted now, or has a new key by now; use a new Idempotency-Key",

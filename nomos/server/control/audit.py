@@ -18,20 +18,20 @@ from fastapi import Request
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from nomos._core import echo
+from nomos._core import reply_identity
 from nomos.audit.canonical import MAX_INTEGER
 from nomos.audit.chain import Head
-from nomos.audit.export import Header, Writer
+from nomos.audit.export import ExportWriter, Header
 from nomos.audit.record import Record
 from nomos.errors import InvalidRequest, SignerError
 from nomos.models import Did
 from nomos.server.control import openapi
 from nomos.server.control.checkpoints import sign, sign_head
+from nomos.server.control.context import Context
 from nomos.server.control.decision import iso
-from nomos.server.control.errors import Refusal, shown, unavailable
-from nomos.server.control.holders import Holder, authenticate
-from nomos.server.control.messages import Reply
-from nomos.server.control.ports import Ports
+from nomos.server.control.errors import ControlError, shown, unavailable
+from nomos.server.control.invocation_auth import AgentPrincipal, authenticate
+from nomos.server.control.messages import ReplyModel
 from nomos.server.control.route import Route
 from nomos.server.storage.apps import ApiKey
 from nomos.server.storage.records import Found, Lost, Row
@@ -49,30 +49,30 @@ _NUMBER: Final = re.compile(r"[0-9]{1,16}")
 _KEY_MEMBERS: Final = ("row", "hash", "checkpoint")
 
 
-class Entry(Reply):
+class ReceiptEntry(ReplyModel):
     """A row of the audit log as it was hashed."""
 
     row: dict[str, Any]
     hash: str
 
 
-class KeyEntry(Entry):
+class KeyLogEntry(ReceiptEntry):
     """A row of the key log, and its checkpoint by the key before."""
 
     checkpoint: str
 
 
-class DamagedRow(Reply):
+class DamagedRow(ReplyModel):
     """A row of the audit log that cannot be read: its number, and the hash that it had."""
 
     seq: int
     hash: str
 
 
-class ReceiptsReply(Reply):
+class ReceiptsReply(ReplyModel):
     """Rows of the log; `more` says that there are others beyond the last one here."""
 
-    receipts: list[Entry]
+    receipts: list[ReceiptEntry]
     damaged: list[DamagedRow] = Field(
         default=[], description="Rows that are in these places, and cannot be read any more."
     )
@@ -80,15 +80,15 @@ class ReceiptsReply(Reply):
     server_time: str
 
 
-class ReceiptReply(Entry):
+class ReceiptReply(ReceiptEntry):
     """One row with a checkpoint over exactly it, and the keys that lead to its signer."""
 
     checkpoint: str
     issuer: Did
-    keys: list[KeyEntry]
+    keys: list[KeyLogEntry]
 
 
-class CheckpointReply(Reply):
+class CheckpointReply(ReplyModel):
     """Where the log ends now, signed: keep it, and no export can hide what was cut off."""
 
     checkpoint: str
@@ -100,7 +100,7 @@ class CheckpointReply(Reply):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ReceiptQuery:
     """Which receipts are asked for: the latest, those before or after a row, or of one tree."""
 
     limit: int = LIMIT
@@ -109,10 +109,10 @@ class Wanted:
     tree: str | None = None
 
 
-async def get_receipts(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def get_receipts(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """List receipts, newest first; after a row or of a tree, oldest first."""
     assert caller is not None, "the table gives this route a role"
-    asked = wanted(request.query_params.multi_items())
+    asked = receipt_query(request.query_params.multi_items())
     rows = await _rows(ports, caller, asked)
     return ReceiptsReply(
         receipts=[_entry(row) for row in rows[: asked.limit] if isinstance(row, Row)],
@@ -122,7 +122,7 @@ async def get_receipts(ports: Ports, request: Request, caller: ApiKey | None) ->
     ).model_dump(by_alias=True)
 
 
-async def _rows(ports: Ports, caller: ApiKey, asked: Wanted) -> tuple[Found, ...]:
+async def _rows(ports: Context, caller: ApiKey, asked: ReceiptQuery) -> tuple[Found, ...]:
     """What is asked for, and one more if there is more."""
     tenant, app, limit = caller.tenant, _only(caller), asked.limit + 1
     if asked.tree is not None:
@@ -135,13 +135,13 @@ async def _rows(ports: Ports, caller: ApiKey, asked: Wanted) -> tuple[Found, ...
     return await ports.store.rows(tenant, limit, app=app, before=asked.before)
 
 
-async def get_receipt(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def get_receipt(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Give one receipt, proved by itself."""
     assert caller is not None, "the table gives this route a role"
     ident: str = request.path_params["id"]
     row = await ports.store.row(caller.tenant, ident) if _ID.fullmatch(ident) else None
     if row is None or not _may_see(caller, row.record):
-        raise Refusal("not_found", f"there is no receipt {shown(ident)} that you may see")
+        raise ControlError("not_found", f"there is no receipt {shown(ident)} that you may see")
     keys = await _keys(ports, caller.tenant)
     issuer = keys[-1]["row"]["did"]
     with _signing():
@@ -154,7 +154,7 @@ async def get_receipt(ports: Ports, request: Request, caller: ApiKey | None) -> 
     }
 
 
-async def get_checkpoint(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def get_checkpoint(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Sign where the log ends now."""
     assert caller is not None, "the table gives this route a role"
     issuer = ports.issuers[caller.tenant]
@@ -170,7 +170,7 @@ async def get_checkpoint(ports: Ports, request: Request, caller: ApiKey | None) 
     ).model_dump(by_alias=True)
 
 
-async def get_export(ports: Ports, request: Request, caller: ApiKey | None) -> StreamingResponse:
+async def get_export(ports: Context, request: Request, caller: ApiKey | None) -> StreamingResponse:
     """Send the whole log, up to where it ends now, as one file."""
     assert caller is not None, "the table gives this route a role"
     tenant = caller.tenant
@@ -197,14 +197,14 @@ async def get_export(ports: Ports, request: Request, caller: ApiKey | None) -> S
 
 async def _named(file: AsyncIterator[bytes], call_id: str) -> AsyncIterator[bytes]:
     """Put a line before the file that says which request it is for; clients take it off."""
-    yield echo.first_line(call_id)
+    yield reply_identity.first_line(call_id)
     async for part in file:
         yield part
 
 
-async def export(ports: Ports, header: Header, head: Head) -> AsyncIterator[bytes]:
+async def export(ports: Context, header: Header, head: Head) -> AsyncIterator[bytes]:
     """Make the file part by part. A failure ends it without its last line, as a cut would."""
-    writer = Writer()
+    writer = ExportWriter()
     yield writer.header(header)
     at = 0
     while at < head.seq:
@@ -224,7 +224,7 @@ async def export(ports: Ports, header: Header, head: Head) -> AsyncIterator[byte
     yield writer.checkpoint(token) + writer.end()
 
 
-def wanted(query: Sequence[tuple[str, str]]) -> Wanted:
+def receipt_query(query: Sequence[tuple[str, str]]) -> ReceiptQuery:
     """Read the parameters. Raises InvalidRequest naming the one that is wrong."""
     given: dict[str, Any] = {}
     for name, text in query:
@@ -237,7 +237,7 @@ def wanted(query: Sequence[tuple[str, str]]) -> Wanted:
         raise InvalidRequest(f"{' and '.join(places)}: give one of them", fields=places)
     if not 1 <= given.get("limit", LIMIT) <= MAX_LIMIT:
         raise InvalidRequest(f"limit: must be from 1 to {MAX_LIMIT}", fields=("limit",))
-    return Wanted(**given)
+    return ReceiptQuery(**given)
 
 
 def _number(name: str, text: str) -> int:
@@ -261,14 +261,14 @@ def _may_see(caller: ApiKey, record: Record) -> bool:
     """An agent's app sees what is its own; an agent without an API key, what is its alone."""
     if caller.role == "agent" and record.app != caller.app:
         return False
-    if not isinstance(caller, Holder):
+    if not isinstance(caller, AgentPrincipal):
         return True
     began = caller.held.descent.receipt if caller.held else None
     return record.agent == caller.agent or record.id == began
 
 
-def _entry(row: Row) -> Entry:
-    return Entry(row=json.loads(row.link.text), hash=row.link.hash)
+def _entry(row: Row) -> ReceiptEntry:
+    return ReceiptEntry(row=json.loads(row.link.text), hash=row.link.hash)
 
 
 def _damaged(row: Lost) -> DamagedRow:
@@ -276,7 +276,7 @@ def _damaged(row: Lost) -> DamagedRow:
     return DamagedRow(seq=row.link.seq, hash=row.link.hash)
 
 
-async def _keys(ports: Ports, tenant: str) -> list[dict[str, Any]]:
+async def _keys(ports: Context, tenant: str) -> list[dict[str, Any]]:
     """The key log, by which someone who knows an older key gets to the one that signs now.
 
     That one is the last of it: `ports.issuers` may be behind or ahead when a key is replaced.

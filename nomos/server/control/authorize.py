@@ -19,14 +19,14 @@ from typing import Any
 
 from nomos.errors import ConfigurationError, InvalidRequest, SignerError
 from nomos.models import DenyReason
-from nomos.server.control import decision, messages, origins, question, tokens
+from nomos.server.control import decision, delegation_lookup, messages, request, tokens
+from nomos.server.control.authorization import AuthorizationRequest, Evaluation
 from nomos.server.control.body import canonical
-from nomos.server.control.case import Asking, Case
-from nomos.server.control.decision import Reply, Ruling
-from nomos.server.control.errors import Refusal, unavailable
-from nomos.server.control.holders import Holder
+from nomos.server.control.context import Context
+from nomos.server.control.decision import PolicyDecision, Reply
+from nomos.server.control.errors import ControlError, unavailable
+from nomos.server.control.invocation_auth import AgentPrincipal
 from nomos.server.control.messages import AuthorizeRequest
-from nomos.server.control.ports import Ports
 from nomos.server.control.signing import app_key, complete, delegate
 from nomos.server.control.stepup import step_up
 from nomos.server.storage.apps import ApiKey
@@ -38,31 +38,31 @@ log = logging.getLogger("nomos.server")
 
 
 async def authorize(
-    ports: Ports, caller: ApiKey, body: Mapping[str, Any], *, key: str | None, request_id: str
+    ports: Context, caller: ApiKey, body: Mapping[str, Any], *, key: str | None, request_id: str
 ) -> Reply:
     """Answer one question. Raises InvalidRequest for a wrong one, Refusal when it cannot."""
     message = messages.authorize_request(body)
-    said = canonical(origins.signed(caller, body))
+    said = canonical(delegation_lookup.signed(caller, body))
     ports.quotas.take(caller.app, len(said), ports.elapsed())
     digest = hashlib.sha256(said).hexdigest()
     try:
         services = await _services(ports, caller, message)
-        whose = origins.speaking(caller, message)
-        asked = question.read(
+        whose = delegation_lookup.with_agent(caller, message)
+        asked = request.canonicalize(
             whose,
             ports.catalog,
             ports.pdp_did,
             ports.bundle.hash,
             services,
-            on_chain=isinstance(caller, Holder),
+            on_chain=isinstance(caller, AgentPrincipal),
         )
         agent = asked.agent or await ports.keys.did(app_key(caller.app))
         await _check_agent(ports, caller, agent)
-        origin = await origins.origin(ports, caller, message, asked, agent)
-        asking = Asking(asked, caller, agent, origin, request_id, key, digest)
+        origin = await delegation_lookup.origin(ports, caller, message, asked, agent)
+        asking = AuthorizationRequest(asked, caller, agent, origin, request_id, key, digest)
         if key is None:
             return await _answer(ports, asking)
-        async with ports.turn(caller.app, key):
+        async with ports.idempotency_lock(caller.app, key):
             stored = await ports.store.answered(caller.app, key)
             if stored is not None:
                 return await _repeat(ports, asking, stored)
@@ -72,7 +72,7 @@ async def authorize(
         raise unavailable("the server cannot decide at the moment; ask again") from failure
 
 
-async def _check_agent(ports: Ports, caller: ApiKey, agent: str) -> None:
+async def _check_agent(ports: Context, caller: ApiKey, agent: str) -> None:
     """Refuse to decide, and to record anything, for an agent of another app.
 
     An agent belongs to the app that asked for it first. One that signed the question itself may
@@ -84,15 +84,17 @@ async def _check_agent(ports: Ports, caller: ApiKey, agent: str) -> None:
             message = "agentDid: is a key of this server, which is no agent"
             raise InvalidRequest(message, fields=("agentDid",))
         known = await ports.store.apps.claim_agent(caller.tenant, agent, caller.app)
-    if known != caller.app and not isinstance(caller, Holder):
+    if known != caller.app and not isinstance(caller, AgentPrincipal):
         message = (
             "agentDid: another app asked for this agent before, and an agent belongs to one app. "
             "Give this app's agent a key of its own (agent_key_file or NOMOS_AGENT_KEY_FILE)"
         )
-        raise Refusal("forbidden", message, fields=("agentDid",))
+        raise ControlError("forbidden", message, fields=("agentDid",))
 
 
-async def _services(ports: Ports, caller: ApiKey, message: AuthorizeRequest) -> Mapping[str, bool]:
+async def _services(
+    ports: Context, caller: ApiKey, message: AuthorizeRequest
+) -> Mapping[str, bool]:
     """Whom the grant may be for beside the PDP, and whether they decide by policy.
 
     Looked up only when somebody else is named.
@@ -102,10 +104,10 @@ async def _services(ports: Ports, caller: ApiKey, message: AuthorizeRequest) -> 
     return await ports.store.services.dids(caller.tenant)
 
 
-async def _answer(ports: Ports, asking: Asking) -> Reply:
+async def _answer(ports: Context, asking: AuthorizationRequest) -> Reply:
     """Decide, sign, record, and then answer."""
     at = int(ports.clock() * 1000)
-    case = Case(asking, at, new_receipt_id(at), ports.bundle)
+    case = Evaluation(asking, at, new_receipt_id(at), ports.bundle)
     ruling = await _ruling(ports, case)
     if ruling.decision == "requires_step_up":
         answered = await step_up(ports, case, ruling)
@@ -116,10 +118,10 @@ async def _answer(ports: Ports, asking: Asking) -> Reply:
     return answered
 
 
-async def _ruling(ports: Ports, case: Case) -> Ruling:
+async def _ruling(ports: Context, case: Evaluation) -> PolicyDecision:
     app, asked, fault = case.caller.app, case.asked, case.origin.fault
     if fault is not None:
-        return Ruling("deny", fault.reason, message=fault.message)
+        return PolicyDecision("deny", fault.reason, message=fault.message)
     rate = ports.rates.count(app, case.now)
     named = {case.agent: "the agent's key", app: "this app"}
     if asked.cosigner is not None:
@@ -127,13 +129,13 @@ async def _ruling(ports: Ports, case: Case) -> Ruling:
     revoked = await ports.store.revoked(list(named))
     if revoked:
         what = " and ".join(name for ident, name in named.items() if ident in revoked)
-        return Ruling("deny", "revoked", message=f"{what} was revoked")
-    return decision.rule(
+        return PolicyDecision("deny", "revoked", message=f"{what} was revoked")
+    return decision.evaluate(
         case.bundle, asked, case.origin, app=app, agent=case.agent, now=case.now, rate=rate
     )
 
 
-async def _settle(ports: Ports, case: Case, ruling: Ruling) -> Reply | StoredAnswer:
+async def _settle(ports: Context, case: Evaluation, ruling: PolicyDecision) -> Reply | StoredAnswer:
     """Give the answer that policy alone came to, or the one that was given meanwhile."""
     row = case.record(ruling)
     if ruling.decision == "allow":
@@ -149,20 +151,22 @@ async def _settle(ports: Ports, case: Case, ruling: Ruling) -> Reply | StoredAns
     return reply if earlier is None else earlier
 
 
-async def _repeat(ports: Ports, asking: Asking, stored: StoredAnswer) -> Reply:
+async def _repeat(ports: Context, asking: AuthorizationRequest, stored: StoredAnswer) -> Reply:
     """Answer as before, unless what was allowed then is not allowed any more."""
     if stored.request_hash != asking.request_hash:
         message = "this Idempotency-Key was used for another question; use a new key for this one"
-        raise Refusal("idempotency_conflict", message, fields=("Idempotency-Key",))
+        raise ControlError("idempotency_conflict", message, fields=("Idempotency-Key",))
     over = await _over(ports, asking, stored)
     if over is not None:
         message = f"what this Idempotency-Key was allowed is {over}; use a new key to ask again"
-        answer = decision.deny(stored.receipt_id, Ruling("deny", over, message=message))
+        answer = decision.deny(stored.receipt_id, PolicyDecision("deny", over, message=message))
         stored = replace(stored, answer=answer)
     return await complete(ports, asking.asked, stored)
 
 
-async def _over(ports: Ports, asking: Asking, stored: StoredAnswer) -> DenyReason | None:
+async def _over(
+    ports: Context, asking: AuthorizationRequest, stored: StoredAnswer
+) -> DenyReason | None:
     """Why a stored allow holds no longer, None if it does."""
     if stored.cid is None or stored.expires_at is None:
         return None

@@ -17,7 +17,7 @@ from typing import Any, Final, NoReturn
 from starlette.requests import Request
 
 from nomos.errors import InvalidRequest
-from nomos.server.control.errors import Refusal, shown
+from nomos.server.control.errors import ControlError, shown
 
 MAX_BODY: Final = 64 * 1024
 MAX_WITH_CHAIN: Final = 512 * 1024
@@ -71,12 +71,12 @@ async def _bounded(request: Request, most: int) -> bytes:
                     raise _too_large(most)
     except TimeoutError:
         message = f"the body did not arrive within {SECONDS_TO_SEND:g} seconds"
-        raise Refusal("invalid_request", message) from None
+        raise ControlError("invalid_request", message) from None
     return bytes(content)
 
 
-def _too_large(most: int) -> Refusal:
-    return Refusal(
+def _too_large(most: int) -> ControlError:
+    return ControlError(
         "too_large",
         f"the body is larger than {most // 1024} KiB",
         headers={"connection": "close"},

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from nomos._wire import Checkpoint, Refused, SignCheckpoint, Signed
+from nomos._protocol import Checkpoint, Refused, SignCheckpoint, Signed
 from nomos.audit.chain import Head
 from nomos.errors import SignerError
-from nomos.server.control.ports import Ports
-from nomos.server.storage.checkpoints import AUDIT, Kept
+from nomos.server.control.context import Context
+from nomos.server.storage.checkpoints import AUDIT, StoredCheckpoint
 
 
 async def sign(
-    ports: Ports, tenant: str, head: Head, *, issuer: str, nonce: str | None = None
+    ports: Context, tenant: str, head: Head, *, issuer: str, nonce: str | None = None
 ) -> str:
     """A checkpoint over one row of the audit log, by the key of `issuer`."""
     said = Checkpoint(
@@ -32,7 +32,7 @@ async def sign(
     raise SignerError(f"the signing binary refused to sign a checkpoint: {code}", code=code)
 
 
-async def sign_head(ports: Ports, tenant: str, issuer: str) -> tuple[Head, str]:
+async def sign_head(ports: Context, tenant: str, issuer: str) -> tuple[Head, str]:
     """Sign where the log ends now, and keep that for exports if it is the first over that row.
 
     `issuer` is known before the head is read. That a key signs is a row of the log itself, so an
@@ -41,11 +41,11 @@ async def sign_head(ports: Ports, tenant: str, issuer: str) -> tuple[Head, str]:
     head = await ports.store.log.head(tenant)
     token = await sign(ports, tenant, head, issuer=issuer)
     if head.seq:
-        await ports.store.log.keep(tenant, Kept(head.seq, token, int(ports.clock())))
+        await ports.store.log.keep(tenant, StoredCheckpoint(head.seq, token, int(ports.clock())))
     return head, token
 
 
-async def sign_moved(ports: Ports) -> None:
+async def sign_moved(ports: Context) -> None:
     """Sign the end of each tenant's log that has moved since it was signed last."""
     for tenant in list(ports.issuers):
         head = await ports.store.log.head(tenant)
@@ -53,7 +53,7 @@ async def sign_moved(ports: Ports) -> None:
             await sign_head(ports, tenant, ports.issuers[tenant])
 
 
-def checkpointing(ports: Ports, seconds: float) -> Callable[[], Awaitable[None]]:
+def checkpointing(ports: Context, seconds: float) -> Callable[[], Awaitable[None]]:
     """A chore: sign what has moved, every so many seconds."""
 
     async def chore() -> None:

@@ -17,9 +17,9 @@ from typing import Final, Protocol
 
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
-from nomos.server.control.errors import Refusal
+from nomos.server.control.errors import ControlError
 from nomos.server.storage.apps import ApiKey, App, Role
-from nomos.server.storage.idents import new_ident
+from nomos.server.storage.identifiers import new_ident
 
 KEY: Final = re.compile(r"nomos_(app_[0-9a-z]{26})_([0-9a-z]{52})")
 NAME: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,100}")
@@ -37,7 +37,7 @@ class KeyStore(Protocol):
 
 
 @dataclass(frozen=True)
-class Issued:
+class IssuedKey:
     """A new app with its first key, whose text is shown this once."""
 
     app: App
@@ -45,8 +45,8 @@ class Issued:
     text: Secret
 
 
-class Repeats(Protocol):
-    """What an act that is repeated makes again: `nomos.server.control.repeats.Repeat`."""
+class RepeatedKey(Protocol):
+    """What an act that is repeated makes again: `nomos.server.control.repeated_keys.Repeat`."""
 
     def ident(self) -> str: ...
 
@@ -61,8 +61,8 @@ def issue(
     *,
     covers: Sequence[str] = (),
     owner: str | None = None,
-    repeat: Repeats | None = None,
-) -> Issued:
+    repeat: RepeatedKey | None = None,
+) -> IssuedKey:
     """Make an app and an API key for it; `covers` are the roles an operator answers for.
 
     With `repeat`, both are derived from it, and not new.
@@ -81,7 +81,7 @@ def issue(
     ident = new_ident("app", int(now * 1000)) if repeat is None else repeat.ident()
     app = App(id=ident, tenant=tenant, name=name, created_at=int(now), owner=owner)
     key, text = new_key(app, role, covers, shown_to=owner, repeat=repeat)
-    return Issued(app, key, text)
+    return IssuedKey(app, key, text)
 
 
 def new_key(
@@ -90,7 +90,7 @@ def new_key(
     covers: Sequence[str],
     *,
     shown_to: str | None,
-    repeat: Repeats | None = None,
+    repeat: RepeatedKey | None = None,
 ) -> tuple[ApiKey, Secret]:
     """Make an API key of an app, and its text, which `shown_to` sees if it is not their own."""
     if repeat is None:
@@ -117,11 +117,11 @@ async def authenticate(
     if key is None:
         raise _unauthorized("invalid_api_key", "the API key is not one of this server's")
     if key.disabled:
-        raise Refusal("app_disabled", "the app that this API key belongs to is disabled")
+        raise ControlError("app_disabled", "the app that this API key belongs to is disabled")
     if key.role not in roles:
         wanted = " or ".join(sorted(roles))
         message = f"this needs an API key with the role {wanted}, and yours is {key.role}"
-        raise Refusal("forbidden", message)
+        raise ControlError("forbidden", message)
     return key
 
 
@@ -146,11 +146,11 @@ def _matching(keys: Sequence[ApiKey], digest: str) -> ApiKey | None:
     return found
 
 
-def _unauthorized(code: str, message: str) -> Refusal:
+def _unauthorized(code: str, message: str) -> ControlError:
     headers = {"www-authenticate": 'Bearer realm="nomos"'}
     if code == "missing_api_key":
-        return Refusal("missing_api_key", message, headers=headers)
-    return Refusal("invalid_api_key", message, headers=headers)
+        return ControlError("missing_api_key", message, headers=headers)
+    return ControlError("invalid_api_key", message, headers=headers)
 
 
 def _hash(secret: str) -> str:

@@ -8,19 +8,19 @@ from typing import Any
 
 from nomos.models import Decision, DenyReason
 from nomos.policy.bundle import Bundle
-from nomos.policy.closing import Open
-from nomos.policy.decide import Inquiry, Verdict, decide
+from nomos.policy.decide import PolicyQuestion, Verdict, decide
+from nomos.policy.grant_closure import Open
 from nomos.resources import nearest_command
-from nomos.server.control import closing
-from nomos.server.control.origin import Origin
+from nomos.server.control import closed_grants
+from nomos.server.control.delegation import DelegationContext
 from nomos.server.control.prefix import decide_all
-from nomos.server.control.question import Asked
+from nomos.server.control.request import CanonicalRequest
 
 Reply = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Ruling:
+class PolicyDecision:
     """What was decided, and by which policies.
 
     `roles` are those who must all approve what requires a step-up, `fields` what differs from
@@ -39,28 +39,41 @@ class Ruling:
     open: tuple[Open, ...] = ()
 
 
-def rule(
-    bundle: Bundle, asked: Asked, origin: Origin, *, app: str, agent: str, now: int, rate: int
-) -> Ruling:
+def evaluate(
+    bundle: Bundle,
+    asked: CanonicalRequest,
+    origin: DelegationContext,
+    *,
+    app: str,
+    agent: str,
+    now: int,
+    rate: int,
+) -> PolicyDecision:
     """Decide; everything that is not plainly an allow is a deny."""
     if asked.spec is None and not asked.commands:
         nearest = nearest_command(bundle.catalog, asked.command)
         hint = f"; the nearest is {nearest}" if nearest else ""
         message = f"{asked.command} is not a registered command{hint}"
-        return Ruling("deny", "command_unknown", message=message)
+        return PolicyDecision("deny", "command_unknown", message=message)
     put = inquiry(asked, origin, app=app, agent=agent, now=now, rate=rate)
     if asked.commands:
-        found = ruling(decide_all(bundle, put, asked.commands))
+        found = from_verdict(decide_all(bundle, put, asked.commands))
     else:
-        found = ruling(decide(bundle, put))
+        found = from_verdict(decide(bundle, put))
     return _closed(found, bundle, put, asked, origin) if asked.service else found
 
 
 def inquiry(
-    asked: Asked, origin: Origin, *, app: str, agent: str, now: int, rate: int = 0
-) -> Inquiry:
+    asked: CanonicalRequest,
+    origin: DelegationContext,
+    *,
+    app: str,
+    agent: str,
+    now: int,
+    rate: int = 0,
+) -> PolicyQuestion:
     """What is put to policy."""
-    return Inquiry(
+    return PolicyQuestion(
         agent=agent,
         app=app,
         command=asked.command,
@@ -78,31 +91,39 @@ def inquiry(
     )
 
 
-def _closed(found: Ruling, bundle: Bundle, put: Inquiry, asked: Asked, origin: Origin) -> Ruling:
+def _closed(
+    found: PolicyDecision,
+    bundle: Bundle,
+    put: PolicyQuestion,
+    asked: CanonicalRequest,
+    origin: DelegationContext,
+) -> PolicyDecision:
     """What is not denied to a service, unless it leaves open what policy looks at."""
     if found.decision == "deny":
         return found
     held = origin.held.pol if origin.held else []
     exact = found.decision == "requires_step_up"
-    closure = closing.look(bundle, put, asked, held, exact=exact)
+    closure = closed_grants.unclosed_fields(bundle, put, asked, held, exact=exact)
     if closure.closed:
         return replace(found, closed=True, forkable=closure.forkable)
-    message = closing.sentence(asked, closure)
-    return Ruling("deny", "policy_denied", closure.policies, message, open=closure.open)
+    message = closed_grants.sentence(asked, closure)
+    return PolicyDecision("deny", "policy_denied", closure.policies, message, open=closure.open)
 
 
-def ruling(verdict: Verdict) -> Ruling:
+def from_verdict(verdict: Verdict) -> PolicyDecision:
     """What policy's verdict comes to: what is not plainly one of the others is a deny."""
     policies, message = verdict.policies, verdict.message
     if verdict.decision == "allow" and verdict.reason is None:
-        return Ruling("allow", None, policies)
+        return PolicyDecision("allow", None, policies)
     # A question that names nobody could be answered by nobody, or by anybody.
     if verdict.decision == "requires_step_up" and verdict.roles:
-        return Ruling(verdict.decision, "step_up_required", policies, message, verdict.roles)
-    return Ruling("deny", verdict.reason or "policy_denied", policies, message)
+        return PolicyDecision(
+            verdict.decision, "step_up_required", policies, message, verdict.roles
+        )
+    return PolicyDecision("deny", verdict.reason or "policy_denied", policies, message)
 
 
-def allow(asked: Asked, receipt: str, audience: str, jwt: str, expires: int) -> Reply:
+def allow(asked: CanonicalRequest, receipt: str, audience: str, jwt: str, expires: int) -> Reply:
     """The answer that is kept: no token in it is of use without the agent's key."""
     reply: Reply = {
         "decision": "allow",
@@ -117,7 +138,7 @@ def allow(asked: Asked, receipt: str, audience: str, jwt: str, expires: int) -> 
     return reply if asked.args is None else reply | {"args": dict(asked.args)}
 
 
-def deny(receipt: str, ruling: Ruling) -> Reply:
+def deny(receipt: str, ruling: PolicyDecision) -> Reply:
     """The answer no, with which policies said it."""
     return {
         "decision": "deny",
@@ -127,7 +148,7 @@ def deny(receipt: str, ruling: Ruling) -> Reply:
     }
 
 
-def step_up(receipt: str, ruling: Ruling, envelope: str, url: str, expires: int) -> Reply:
+def step_up(receipt: str, ruling: PolicyDecision, envelope: str, url: str, expires: int) -> Reply:
     """The answer that people must decide, with which of their questions this is."""
     return {
         "decision": "requires_step_up",
@@ -140,7 +161,7 @@ def step_up(receipt: str, ruling: Ruling, envelope: str, url: str, expires: int)
     }
 
 
-def _explanation(ruling: Ruling) -> Reply:
+def _explanation(ruling: PolicyDecision) -> Reply:
     explanation: Reply = {"policies": list(ruling.policies)}
     if ruling.message is not None:
         explanation["message"] = ruling.message

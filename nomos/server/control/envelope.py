@@ -162,7 +162,7 @@ def fingerprint(bound: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical(dict(bound))).hexdigest()
 
 
-def deed(bound: Mapping[str, Any]) -> str:
+def action_hash(bound: Mapping[str, Any]) -> str:
     """The sha256 of what is to be done, whoever asks and in which words: tenant and command.
 
     A denial holds for the deed at the same resource (`same_resource`). Which arguments make it
@@ -218,26 +218,26 @@ Use = Literal["ready", "pending", "denied", "expired", "consumed", "mismatch"]
 
 
 @dataclass(frozen=True)
-class Judgement:
+class ApprovalCheck:
     """What an envelope is good for now; `fields` are those that differ."""
 
     use: Use
     fields: tuple[str, ...] = ()
 
 
-def judge(
+def check_approval(
     envelope: Envelope, bound: Mapping[str, Any], roles: Collection[str], now: int
-) -> Judgement:
+) -> ApprovalCheck:
     """Say whether `envelope` lets this question pass, which policy wants `roles` to approve."""
     fields = differences(envelope.bound, bound)
     if fields:
-        return Judgement("mismatch", fields)
+        return ApprovalCheck("mismatch", fields)
     state = envelope.state_at(now)
     if state != "approved":
-        return Judgement(state)
+        return ApprovalCheck(state)
     if not set(roles) <= set(envelope.approved_roles):
-        return Judgement("mismatch", ("roles",))
-    return Judgement("ready")
+        return ApprovalCheck("mismatch", ("roles",))
+    return ApprovalCheck("ready")
 
 
 def answers(envelope: Envelope, roles: Collection[str], now: int) -> bool:
@@ -251,7 +251,7 @@ def answers(envelope: Envelope, roles: Collection[str], now: int) -> bool:
     return until is not None and now < until
 
 
-def widened(envelope: Envelope, draft: Envelope) -> Envelope:
+def add_roles(envelope: Envelope, draft: Envelope) -> Envelope:
     """A pending envelope that those whom policy wants by now must approve as well.
 
     `draft` is the same question as it is asked now. Who is added must see why: which policies
@@ -276,19 +276,19 @@ Refused = Literal["forbidden", "already_decided", "question_changed"]
 
 
 @dataclass(frozen=True)
-class Objection:
+class VoteError:
     """Why somebody's answer does not count."""
 
     code: Refused
     message: str
 
 
-def covered(covers: Collection[str], roles: Collection[str]) -> tuple[str, ...]:
+def covered_roles(covers: Collection[str], roles: Collection[str]) -> tuple[str, ...]:
     """Those of `roles` that someone who covers `covers` may answer for."""
     return tuple(role for role in roles if EVERY_ROLE in covers or role in covers)
 
 
-def objection(
+def vote_error(
     envelope: Envelope,
     operator: str,
     covers: Collection[str],
@@ -296,7 +296,7 @@ def objection(
     approve: bool,
     now: int,
     persons: Collection[str] = (),
-) -> Objection | None:
+) -> VoteError | None:
     """Why this operator may not answer now, None if they may.
 
     `persons` are the accounts that the operator counts as, beside their own.
@@ -305,7 +305,7 @@ def objection(
         message = (
             "you cannot answer this: it was asked by an app of your own. Another operator must"
         )
-        return Objection("forbidden", message)
+        return VoteError("forbidden", message)
     same = sorted({operator, *persons} & {*envelope.askers})
     if same:
         message = (
@@ -314,22 +314,22 @@ def objection(
             f"outside of its line confirms that (nomos apps confirm {operator}), or it is "
             f"confirmed on the server's machine: nomos operators confirm {operator}"
         )
-        return Objection("forbidden", message)
+        return VoteError("forbidden", message)
     state = envelope.state_at(now)
     if state != "pending":
-        return Objection("already_decided", _decided(envelope, state))
+        return VoteError("already_decided", _decided(envelope, state))
     wanted = envelope.missing_roles if approve else envelope.roles
-    if not covered(covers, wanted):
+    if not covered_roles(covers, wanted):
         if any(vote.operator == operator and envelope.counts(vote) for vote in envelope.votes):
             message = f"you have approved this already; it still needs {' and '.join(wanted)}"
-            return Objection("forbidden", message)
+            return VoteError("forbidden", message)
         yours = ", ".join(covers) or "no role"
         message = f"this needs the role {' or '.join(wanted)}, and your API key covers {yours}"
-        return Objection("forbidden", message)
+        return VoteError("forbidden", message)
     return None
 
 
-def unseen(envelope: Envelope, version: str) -> Objection | None:
+def was_not_shown(envelope: Envelope, version: str) -> VoteError | None:
     """Why an answer to this version of the question does not count; None for the one it has."""
     if version == envelope.version:
         return None
@@ -337,10 +337,10 @@ def unseen(envelope: Envelope, version: str) -> Objection | None:
         "the question has changed since you were shown it, so nothing was decided. Read it as it "
         "is now, and answer that"
     )
-    return Objection("question_changed", message)
+    return VoteError("question_changed", message)
 
 
-def cast(
+def record_vote(
     envelope: Envelope,
     operator: str,
     covers: Collection[str],
@@ -352,7 +352,7 @@ def cast(
 ) -> tuple[Envelope, Vote]:
     """Count an answer that nothing is objected to. A person's later answer replaces theirs."""
     vote = Vote(
-        *(operator, approve, covered(covers, envelope.roles), now, reason),
+        *(operator, approve, covered_roles(covers, envelope.roles), now, reason),
         version=envelope.version,
         persons=persons,
     )

@@ -38,7 +38,7 @@ RequestCode = Literal[
 
 ErrorCode = RequestCode | TokenCode
 
-STATUS: Final[Mapping[ErrorCode, int]] = {
+STATUS_BY_CODE: Final[Mapping[ErrorCode, int]] = {
     "invalid_request": 400,
     "invalid_policy": 400,
     "missing_api_key": 401,
@@ -75,7 +75,7 @@ MAX_FIELD: Final = 128
 """Characters of a path in `fields`; a longer one is of the caller's own making."""
 
 
-class Refusal(Exception):
+class ControlError(Exception):
     """No answer, and why; the message is a sentence and holds no secret."""
 
     def __init__(
@@ -110,9 +110,9 @@ def body(
     return json.dumps(content).encode()
 
 
-def unavailable(message: str) -> Refusal:
+def unavailable(message: str) -> ControlError:
     """A failure of ours that may be over in a moment: nothing was decided, ask again."""
-    return Refusal("unavailable", message, headers={"retry-after": "1"})
+    return ControlError("unavailable", message, headers={"retry-after": "1"})
 
 
 def shown(text: str, limit: int = 80) -> str:

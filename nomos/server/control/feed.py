@@ -18,15 +18,15 @@ from typing import Any, Final, Literal
 
 from fastapi import Request
 
-from nomos._wire import Checkpoint, SignCheckpoint, Signed
+from nomos._protocol import Checkpoint, SignCheckpoint, Signed
 from nomos.audit.chain import Head
 from nomos.errors import InvalidRequest, SignerError
 from nomos.models import Did
+from nomos.server.control.context import Context
 from nomos.server.control.decision import iso
 from nomos.server.control.errors import shown, unavailable
-from nomos.server.control.followers import Checkpointed
-from nomos.server.control.messages import Reply
-from nomos.server.control.ports import Ports
+from nomos.server.control.feed_subscribers import Checkpointed
+from nomos.server.control.messages import ReplyModel
 from nomos.server.control.route import Route
 from nomos.server.storage.apps import ApiKey
 from nomos.server.storage.revocations import Page
@@ -43,21 +43,21 @@ _NUMBER: Final = re.compile(r"[0-9]{1,16}")
 log = logging.getLogger("nomos.server")
 
 
-class FeedRow(Reply):
+class FeedRow(ReplyModel):
     """A row of the log as it was hashed."""
 
     row: dict[str, Any]
     hash: str
 
 
-class FeedHead(Reply):
+class FeedHead(ReplyModel):
     """Where the log ends."""
 
     seq: int
     hash: str
 
 
-class FeedReply(Reply):
+class FeedReply(ReplyModel):
     """The rows that follow `since`; `more` says that there are yet others before the head."""
 
     tenant: str
@@ -70,7 +70,7 @@ class FeedReply(Reply):
 
 
 @dataclass(frozen=True)
-class Following:
+class FeedRequest:
     """What a follower asks: what comes after `since`, in `wait` seconds at the latest."""
 
     since: int = 0
@@ -78,12 +78,14 @@ class Following:
     nonce: str | None = None
 
 
-async def get_revocations(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def get_revocations(
+    ports: Context, request: Request, caller: ApiKey | None
+) -> dict[str, Any]:
     """Give what follows, or wait for it a little."""
     assert caller is not None, "the table gives this route a role"
     asked = following(request.query_params.multi_items())
     tenant = caller.tenant
-    with ports.followers.place(caller.app) as room:
+    with ports.followers.admit(caller.app) as room:
         page = await _page(ports, tenant, asked, asked.wait if room else 0)
     issuer = ports.issuers[tenant]
     return FeedReply(
@@ -102,7 +104,7 @@ def topic(tenant: str) -> str:
     return f"revocations:{tenant}"
 
 
-def following(query: list[tuple[str, str]]) -> Following:
+def following(query: list[tuple[str, str]]) -> FeedRequest:
     """Read the query of the feed. Raises InvalidRequest naming what is wrong."""
     given = dict(query)
     if len(given) != len(query):
@@ -117,7 +119,7 @@ def following(query: list[tuple[str, str]]) -> Following:
             "nonce: must be 1 to 64 letters, digits, dots, dashes or underscores",
             fields=("nonce",),
         )
-    return Following(
+    return FeedRequest(
         since=_number(given, "since", MAX_SEQ), wait=_number(given, "wait", MAX_WAIT), nonce=nonce
     )
 
@@ -129,7 +131,7 @@ def _number(given: Mapping[str, str], name: str, most: int) -> int:
     return int(text)
 
 
-async def _page(ports: Ports, tenant: str, asked: Following, seconds: float) -> Page:
+async def _page(ports: Context, tenant: str, asked: FeedRequest, seconds: float) -> Page:
     """Read on from where the follower is, until there is something or its time is up.
 
     Another key that signs is something: followers must know it before its tokens reach them.
@@ -150,7 +152,9 @@ async def _page(ports: Ports, tenant: str, asked: Following, seconds: float) -> 
             rung.cancel()
 
 
-async def _checkpoint(ports: Ports, tenant: str, issuer: str, head: Head, nonce: str | None) -> str:
+async def _checkpoint(
+    ports: Context, tenant: str, issuer: str, head: Head, nonce: str | None
+) -> str:
     now = ports.clock()
     if nonce is None:
         kept = ports.followers.signed(tenant, issuer, head, now)

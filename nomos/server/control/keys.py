@@ -15,30 +15,30 @@ from pydantic import Field
 
 from nomos.errors import ConfigurationError, InvalidRequest, SignerError
 from nomos.server.control import body, messages
+from nomos.server.control.context import Context
 from nomos.server.control.decision import iso
 from nomos.server.control.errors import unavailable
 from nomos.server.control.feed import topic
-from nomos.server.control.messages import Absent, KeyEntry, KeyState, Reply, Wire
-from nomos.server.control.ports import Ports
+from nomos.server.control.messages import Absent, KeyLogRow, KeyState, MessageModel, ReplyModel
 from nomos.server.control.route import Route
-from nomos.server.issuers import Act, NoMoreKeys
+from nomos.server.issuers import NoMoreKeys, RotationRequest
+from nomos.server.key_rotation import entry
 from nomos.server.storage.apps import ApiKey
-from nomos.server.storage.issuer_keys import IssuerKey, Overtaken
+from nomos.server.storage.issuer_keys import ConcurrentRotation, IssuerKey
 from nomos.server.storage.tenants import DEFAULT
-from nomos.server.succession import entry
 
 log = logging.getLogger("nomos.server")
 
 
-class KeysReply(Reply):
+class KeysReply(ReplyModel):
     """A tenant's key log, oldest first: the last key is the one that signs."""
 
     tenant: str
-    keys: list[KeyEntry]
+    keys: list[KeyLogRow]
     server_time: str
 
 
-class RotateRequest(Wire):
+class RotateRequest(MessageModel):
     """How to put another key in the place of the one that signs."""
 
     revoke_old: bool | Absent = Field(
@@ -47,46 +47,46 @@ class RotateRequest(Wire):
     )
 
 
-async def get_keys(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def get_keys(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Show the key log."""
     return _reply(ports, DEFAULT)
 
 
-async def post_rotate(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_rotate(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Make a key that signs from now on."""
     assert caller is not None, "the table gives this route a role"
     wanted = messages.read(RotateRequest, await body.read(request))
-    act = Act(caller.app, request.state.request_id)
+    act = RotationRequest(caller.app, request.state.request_id)
     try:
         await ports.key_log.rotate(caller.tenant, act, revoke_old=bool(wanted.revoke_old))
     except NoMoreKeys as failure:
         raise InvalidRequest(str(failure)) from failure
-    except (ConfigurationError, SignerError, Overtaken) as failure:
+    except (ConfigurationError, SignerError, ConcurrentRotation) as failure:
         log.exception("request %s: no key was rotated", act.request_id)
         raise unavailable(
             "no new key could be made, and the old one signs on; the server's log has the cause"
         ) from failure
     if wanted.revoke_old:
-        ports.bell.ring(topic(caller.tenant))
+        ports.bell.notify(topic(caller.tenant))
     return _reply(ports, caller.tenant)
 
 
-def states(ports: Ports) -> list[KeyState]:
+def states(ports: Context) -> list[KeyState]:
     """Every issuer key, the active ones first, then the newest first."""
     keys = [key for tenant in ports.issuers for key in reversed(ports.key_log.log_of(tenant))]
     keys.sort(key=lambda key: key.state != "active")
     return [KeyState(did=key.did, state=key.state, until=_until(key)) for key in keys]
 
 
-def entries(ports: Ports, tenant: str) -> list[KeyEntry]:
+def entries(ports: Context, tenant: str) -> list[KeyLogRow]:
     """A tenant's key log, oldest first."""
     return [
-        KeyEntry(**entry(key), did=key.did, state=key.state, until=_until(key))
+        KeyLogRow(**entry(key), did=key.did, state=key.state, until=_until(key))
         for key in ports.key_log.log_of(tenant)
     ]
 
 
-def _reply(ports: Ports, tenant: str) -> dict[str, Any]:
+def _reply(ports: Context, tenant: str) -> dict[str, Any]:
     reply = KeysReply(tenant=tenant, keys=entries(ports, tenant), server_time=iso(ports.clock()))
     return reply.model_dump(by_alias=True, exclude_none=True)
 

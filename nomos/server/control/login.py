@@ -17,10 +17,10 @@ from typing import Any, Final
 from fastapi import Request
 
 from nomos.models import Secret
+from nomos.server.control.context import Context
 from nomos.server.control.decision import iso
-from nomos.server.control.errors import Refusal
-from nomos.server.control.messages import Reply
-from nomos.server.control.ports import Ports
+from nomos.server.control.errors import ControlError
+from nomos.server.control.messages import ReplyModel
 from nomos.server.control.route import Route
 from nomos.server.storage.apps import ApiKey, Role
 from nomos.server.storage.sessions import Issue, Sessions
@@ -31,7 +31,7 @@ OPERATORS: Final[tuple[Role, ...]] = ("operator",)
 TOKEN: Final = re.compile(r"nomos_login_[0-9a-z]{52}")
 
 
-class LoginLinkReply(Reply):
+class LoginLinkReply(ReplyModel):
     """A link that signs in whoever confirms it first."""
 
     url: str
@@ -39,21 +39,23 @@ class LoginLinkReply(Reply):
 
 
 @dataclass(frozen=True)
-class Made:
+class NewLoginLink:
     """A new link; its address holds the secret."""
 
     url: Secret
     expires_at: int
 
 
-async def make(sessions: Sessions, operator: ApiKey, now: float, control_url: str) -> Made:
+async def make(sessions: Sessions, operator: ApiKey, now: float, control_url: str) -> NewLoginLink:
     """Make a link for the operator whose key this is. Raises Refusal for a key that is void."""
     token = f"nomos_login_{random_text()}"
     at = int(now)
     link = Issue(hashed(token), operator.tenant, operator.app, at, at + LINK_SECONDS)
     if not await sessions.add_link(link, key=operator):
-        raise Refusal("invalid_api_key", "the API key was replaced, or its app disabled, meanwhile")
-    return Made(Secret(f"{control_url}{PATH}?token={token}"), link.expires_at)
+        raise ControlError(
+            "invalid_api_key", "the API key was replaced, or its app disabled, meanwhile"
+        )
+    return NewLoginLink(Secret(f"{control_url}{PATH}?token={token}"), link.expires_at)
 
 
 def random_text() -> str:
@@ -66,7 +68,9 @@ def hashed(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-async def post_login_link(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_login_link(
+    ports: Context, request: Request, caller: ApiKey | None
+) -> dict[str, Any]:
     """Make a link for the operator who asks."""
     assert caller is not None, "the table gives this route a role"
     made = await make(ports.store.sessions, caller, ports.clock(), ports.control_url)

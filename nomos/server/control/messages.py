@@ -46,7 +46,7 @@ ReceiptId = Annotated[str, Field(pattern=r"^evt_[0-9a-z]{26}(?:_end)?$")]
 SwarmId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
 
 
-class Wire(BaseModel):
+class MessageModel(BaseModel):
     """Base of all messages: closed, immutable, camelCase outside, exact types."""
 
     model_config = ConfigDict(
@@ -58,10 +58,10 @@ class Wire(BaseModel):
     )
 
 
-Message = TypeVar("Message", bound=Wire)
+Message = TypeVar("Message", bound=MessageModel)
 
 
-class AuthorizeRequest(Wire):
+class AuthorizeRequest(MessageModel):
     """One question: whether an agent may do `command` to `resource`."""
 
     command: Command = Field(
@@ -125,7 +125,7 @@ class AuthorizeRequest(Wire):
     )
 
 
-class Reply(Wire):
+class ReplyModel(MessageModel):
     """Base of what the server sends, which it makes by the names it uses itself."""
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
@@ -134,14 +134,14 @@ class Reply(Wire):
 DAMAGED: Final = "Others that are kept and cannot be read any more, by name."
 
 
-class OpenField(Reply):
+class OpenFieldReply(ReplyModel):
     """A policy, and a field that it looks at and that a grant for a service would leave open."""
 
     policy: str
     field: str = Field(examples=["resource.queue", "args"])
 
 
-class Explanation(Reply):
+class ExplanationReply(ReplyModel):
     """Which policies decided, by name, and a sentence for people."""
 
     policies: list[str]
@@ -149,13 +149,13 @@ class Explanation(Reply):
     fields: list[str] | Absent = Field(
         default=None, description="What differs from the question that people approved."
     )
-    open: list[OpenField] | Absent = Field(
+    open: list[OpenFieldReply] | Absent = Field(
         default=None,
         description="What a grant for a service has to name, and for which policies.",
     )
 
 
-class AllowReply(Reply):
+class AllowReply(ReplyModel):
     """`chain` is one delegation to the agent; `resource` and `args` are what it was made for."""
 
     decision: Literal["allow"]
@@ -174,17 +174,17 @@ class AllowReply(Reply):
     )
 
 
-class DenyReply(Reply):
+class DenyReply(ReplyModel):
     """`reason` is for machines, `explanation` for people."""
 
     decision: Literal["deny"]
     reason: DenyReason
     receipt_id: str
     server_time: str
-    explanation: Explanation
+    explanation: ExplanationReply
 
 
-class StepUpReply(Reply):
+class StepUpReply(ReplyModel):
     """People must decide; `approvalUrl` is where. Then ask again with `cosignerEnvelopeId`."""
 
     decision: Literal["requires_step_up"]
@@ -194,13 +194,13 @@ class StepUpReply(Reply):
     approval_url: str
     expires_at: str
     server_time: str
-    explanation: Explanation
+    explanation: ExplanationReply
 
 
 AuthorizeReply = Annotated[AllowReply | DenyReply | StepUpReply, Field(discriminator="decision")]
 
 
-class Problem(BaseModel):
+class PolicyProblemReply(BaseModel):
     """One thing that is wrong in policies, and the line where its policy starts."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -220,18 +220,18 @@ class ErrorReply(BaseModel):
     error_code: ErrorCode
     request_id: str
     fields: list[str] | Absent = Field(default=None, description="Paths of what is wrong.")
-    problems: list[Problem] | Absent = Field(
+    problems: list[PolicyProblemReply] | Absent = Field(
         default=None, description="What is wrong in policies (`invalid_policy`)."
     )
 
 
-class Health(Reply):
+class Health(ReplyModel):
     """The process answers."""
 
     status: Literal["ok", "ready"]
 
 
-class KeyState(Reply):
+class KeyState(ReplyModel):
     """One public key and what it is good for now."""
 
     did: Did
@@ -241,7 +241,7 @@ class KeyState(Reply):
     )
 
 
-class KeyEntry(KeyState):
+class KeyLogRow(KeyState):
     """One row of a key log: what was hashed, and the checkpoint by the key before it."""
 
     row: dict[str, Any]
@@ -249,7 +249,7 @@ class KeyEntry(KeyState):
     checkpoint: str
 
 
-class Service(Reply):
+class ServiceInfo(ReplyModel):
     """A service that honours tokens of this control plane."""
 
     name: str
@@ -258,7 +258,7 @@ class Service(Reply):
     state: Literal["active", "retiring", "revoked"]
 
 
-class Limits(Reply):
+class LimitsReply(ReplyModel):
     """What a request may be at most."""
 
     ttl_seconds: int
@@ -270,7 +270,7 @@ class Limits(Reply):
     body_bytes: int
 
 
-class WellKnown(Reply):
+class WellKnown(ReplyModel):
     """Who signs here, which services honour it, and what the limits are."""
 
     version: str
@@ -278,13 +278,13 @@ class WellKnown(Reply):
     control_url: str
     server_time: str
     issuers: list[KeyState]
-    keys: list[KeyEntry]
-    services: list[Service]
+    keys: list[KeyLogRow]
+    services: list[ServiceInfo]
     decisions: list[Decision]
-    limits: Limits
+    limits: LimitsReply
 
 
-M = TypeVar("M", bound=Wire)
+M = TypeVar("M", bound=MessageModel)
 
 
 def authorize_request(body: Mapping[str, Any]) -> AuthorizeRequest:

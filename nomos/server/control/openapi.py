@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from nomos._core import echo
+from nomos._core import reply_identity
 from nomos.server.control.messages import ErrorReply
 
 IDEMPOTENCY_KEY: Final[Mapping[str, Any]] = {
@@ -35,11 +35,11 @@ REQUEST_ID: Final[Mapping[str, Any]] = {
     "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
 }
 CALL_ID: Final[Mapping[str, Any]] = {
-    "name": echo.HEADER,
+    "name": reply_identity.HEADER,
     "in": "header",
     "required": False,
-    "description": f"Repeated as `{echo.MEMBER}` in the body of the reply.",
-    "schema": {"type": "string", "pattern": f"^{echo.FORM.pattern}$"},
+    "description": f"Repeated as `{reply_identity.MEMBER}` in the body of the reply.",
+    "schema": {"type": "string", "pattern": f"^{reply_identity.FORM.pattern}$"},
 }
 REPLIES_ID: Final[Mapping[str, Any]] = {
     "x-request-id": {

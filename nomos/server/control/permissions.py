@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from nomos.server.control.errors import Refusal
+from nomos.server.control.errors import ControlError
 from nomos.server.storage.apps import EVERY_ROLE, ApiKey
 
 Act = Literal["register", "rotate", "disable", "confirm", "revoke", "remove", "change"]
@@ -99,7 +99,7 @@ _SENTENCES: Final[Mapping[tuple[Act, Kind], str]] = {
 
 
 @dataclass(frozen=True)
-class Target:
+class PermissionTarget:
     """What is acted on.
 
     `owner` is who registered the app that it is or belongs to, `covers` the roles that it answers
@@ -115,12 +115,12 @@ class Target:
     outside: bool = False
 
 
-def check(operator: ApiKey, act: Act, target: Target) -> None:
+def check(operator: ApiKey, act: Act, target: PermissionTarget) -> None:
     """Raise Refusal unless the table lets this operator do this."""
     rule, facts = TABLE.get((act, target.kind), (("never",),)), _facts(operator, target)
     if any(all(facts[each] for each in every) for every in rule):
         return
-    raise Refusal("forbidden", _sentence(operator, act, target, rule))
+    raise ControlError("forbidden", _sentence(operator, act, target, rule))
 
 
 def covers_every(operator: ApiKey) -> bool:
@@ -128,20 +128,20 @@ def covers_every(operator: ApiKey) -> bool:
     return EVERY_ROLE in operator.covers
 
 
-def beyond(operator: ApiKey, covers: tuple[str, ...]) -> list[str]:
+def denied_target(operator: ApiKey, covers: tuple[str, ...]) -> list[str]:
     """Those of these roles that the operator does not answer for."""
     return [] if covers_every(operator) else sorted(set(covers) - set(operator.covers))
 
 
-def _facts(operator: ApiKey, target: Target) -> dict[Condition, bool]:
+def _facts(operator: ApiKey, target: PermissionTarget) -> dict[Condition, bool]:
     """Which conditions hold."""
     registered = target.owner == operator.app
     return {
         "any operator": True,
         "covers a role": bool(operator.covers),
         "covers `*`": covers_every(operator),
-        "covers all that it covers": not beyond(operator, target.covers),
-        "covers a role that it needs": any(not beyond(operator, (r,)) for r in target.roles),
+        "covers all that it covers": not denied_target(operator, target.covers),
+        "covers a role that it needs": any(not denied_target(operator, (r,)) for r in target.roles),
         "registered it": registered,
         "registered its app": registered,
         "itself": target.id == operator.app,
@@ -153,11 +153,11 @@ def _facts(operator: ApiKey, target: Target) -> dict[Condition, bool]:
     }
 
 
-def _sentence(operator: ApiKey, act: Act, target: Target, rule: Rule) -> str:
+def _sentence(operator: ApiKey, act: Act, target: PermissionTarget, rule: Rule) -> str:
     """Why not, and who could."""
     yours = ", ".join(operator.covers) or "no role"
     wanted = {each for every in rule for each in every}
-    missing = beyond(operator, target.covers)
+    missing = denied_target(operator, target.covers)
     if "covers all that it covers" in wanted and missing:
         what = "every role" if EVERY_ROLE in missing else ", ".join(missing)
         return (

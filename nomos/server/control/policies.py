@@ -17,16 +17,22 @@ from pydantic import Field
 
 from nomos.errors import ConfigurationError, InvalidPolicy, InvalidRequest, PolicyProblem
 from nomos.policy.bundle import Bundle, Source
-from nomos.server import versions
-from nomos.server.control import body, messages, outdated
+from nomos.server import policy_activation
+from nomos.server.control import body, messages, outdated_routes
+from nomos.server.control.context import Context
 from nomos.server.control.decision import iso
-from nomos.server.control.errors import Refusal, shown
-from nomos.server.control.messages import DAMAGED, Absent, Problem, Reply, Wire
-from nomos.server.control.outdated import OutdatedGrant
-from nomos.server.control.ports import Ports
+from nomos.server.control.errors import ControlError, shown
+from nomos.server.control.messages import (
+    DAMAGED,
+    Absent,
+    MessageModel,
+    PolicyProblemReply,
+    ReplyModel,
+)
+from nomos.server.control.outdated_routes import OutdatedGrant
 from nomos.server.control.route import Route
 from nomos.server.storage.apps import ApiKey, Role
-from nomos.server.storage.bundles import Activation, Content, Version, Who
+from nomos.server.storage.bundles import Activation, Content, PolicyAuthor, Version
 
 MAX_BODY: Final = 1024 * 1024
 MAX_SOURCES: Final = 256
@@ -41,7 +47,7 @@ Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,200}$")]
 FactName = Annotated[str, Field(max_length=64)]
 
 
-class PolicyRequest(Wire):
+class PolicyRequest(MessageModel):
     """Policies to be kept as a version."""
 
     sources: dict[Name, str] = Field(
@@ -56,7 +62,7 @@ class PolicyRequest(Wire):
     )
 
 
-class VersionReply(Reply):
+class VersionReply(ReplyModel):
     """A version of the policies; `putBy` is absent for one that came from files at a start."""
 
     version: int
@@ -71,7 +77,7 @@ class PutReply(VersionReply):
     """`created` is false when the same content was put before: that version is returned."""
 
     created: bool
-    warnings: list[Problem] | Absent = Field(
+    warnings: list[PolicyProblemReply] | Absent = Field(
         default=None, description="What in these policies can never hold, though they are valid."
     )
 
@@ -83,7 +89,7 @@ class WholeVersionReply(VersionReply):
     facts: dict[str, str]
 
 
-class VersionsReply(Reply):
+class VersionsReply(ReplyModel):
     """Versions, newest first; those before `before`, if that was asked for."""
 
     policies: list[VersionReply]
@@ -92,7 +98,7 @@ class VersionsReply(Reply):
     server_time: str
 
 
-class ActivateRequest(Wire):
+class ActivateRequest(MessageModel):
     """What else is to be done when other policies decide. All of it may be left out."""
 
     revoke_live: bool = Field(
@@ -101,7 +107,7 @@ class ActivateRequest(Wire):
     )
 
 
-class ActivationReply(Reply):
+class ActivationReply(ReplyModel):
     """The version that decides from now on; `before` is the one that did until then."""
 
     version: int
@@ -119,7 +125,7 @@ class ActivationReply(Reply):
     )
 
 
-async def get_policies(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def get_policies(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """List versions without their content."""
     assert caller is not None, "the table gives this route a role"
     limit = _number(request, "limit") or MAX_LISTED
@@ -136,7 +142,7 @@ async def get_policies(ports: Ports, request: Request, caller: ApiKey | None) ->
     return reply.model_dump(by_alias=True, exclude_none=True)
 
 
-async def get_policy(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def get_policy(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """One version with its content."""
     assert caller is not None, "the table gives this route a role"
     version = await _version(ports, request, caller)
@@ -148,7 +154,7 @@ async def get_policy(ports: Ports, request: Request, caller: ApiKey | None) -> d
     return reply.model_dump(by_alias=True, exclude_none=True)
 
 
-async def post_policies(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_policies(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Keep policies as a version, if they are valid; what decides stays as it is."""
     assert caller is not None, "the table gives this route a role"
     sent = messages.read(PolicyRequest, await body.read(request, MAX_BODY))
@@ -160,12 +166,12 @@ async def post_policies(ports: Ports, request: Request, caller: ApiKey | None) -
     reply = PutReply(
         **_told(version, await _active(ports, caller)),
         created=created,
-        warnings=[Problem(**each) for each in _problems(bundle.warnings)] or None,
+        warnings=[PolicyProblemReply(**each) for each in _problems(bundle.warnings)] or None,
     )
     return reply.model_dump(by_alias=True, exclude_none=True)
 
 
-async def post_activate(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_activate(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Let a version decide from now on; doing it twice is harmless."""
     assert caller is not None, "the table gives this route a role"
     sent = await _activation(request)
@@ -178,7 +184,7 @@ async def post_activate(ports: Ports, request: Request, caller: ApiKey | None) -
     return await _done(ports, request, caller, sent, _Change(version, done, before))
 
 
-async def post_rollback(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_rollback(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Let the version decide that did before this one."""
     assert caller is not None, "the table gives this route a role"
     sent = await _activation(request)
@@ -186,19 +192,21 @@ async def post_rollback(ports: Ports, request: Request, caller: ApiKey | None) -
         last = await _active(ports, caller)
         version = await ports.store.policies.before(caller.tenant, last)
         if version is None:
-            raise Refusal("not_found", f"no version was active before version {last.version}")
+            raise ControlError("not_found", f"no version was active before version {last.version}")
         bundle = await _valid(ports, version)
         who = _who(ports, request, caller)
         done = await ports.store.policies.activate(who, version, act="rollback", after=last.number)
         if done is not None:
             _take_over(ports, caller, bundle, done)
             return await _done(ports, request, caller, sent, _Change(version, done, last))
-    raise Refusal("unavailable", "others go on activating versions; look at them and ask again")
+    raise ControlError(
+        "unavailable", "others go on activating versions; look at them and ask again"
+    )
 
 
-def _take_over(ports: Ports, caller: ApiKey, bundle: Bundle, done: Activation) -> None:
+def _take_over(ports: Context, caller: ApiKey, bundle: Bundle, done: Activation) -> None:
     ports.live.activate(bundle, done.version, done.number)
-    ports.bell.ring(versions.topic(caller.tenant))
+    ports.bell.notify(policy_activation.policy_topic(caller.tenant))
 
 
 async def _activation(request: Request) -> ActivateRequest:
@@ -217,15 +225,15 @@ class _Change:
 
 
 async def _done(
-    ports: Ports, request: Request, caller: ApiKey, sent: ActivateRequest, change: _Change
+    ports: Context, request: Request, caller: ApiKey, sent: ActivateRequest, change: _Change
 ) -> dict[str, Any]:
     """Tell what decides now, and which live grants of services that leaves behind."""
     version, done, before = change.version, change.done, change.before
-    found = await outdated.find(ports, caller.tenant)
+    found = await outdated_routes.find(ports, caller.tenant)
     revoked = None
     if sent.revoke_live:
         request_id: str = request.state.request_id
-        revoked = await outdated.revoke(
+        revoked = await outdated_routes.revoke(
             ports, caller.tenant, found, by=caller.app, request_id=request_id
         )
     reply = ActivationReply(
@@ -235,21 +243,21 @@ async def _done(
         activated_at=iso(done.at),
         activated_by=done.by,
         outdated=len(found),
-        outdated_grants=outdated.listed(found),
+        outdated_grants=outdated_routes.listed(found),
         revoked=revoked,
     )
     return reply.model_dump(by_alias=True, exclude_none=True)
 
 
-async def _valid(ports: Ports, version: Version) -> Bundle:
+async def _valid(ports: Context, version: Version) -> Bundle:
     """The version's bundle, or a refusal that tells every problem."""
     try:
-        return await versions.load(version, ports.catalog)
+        return await policy_activation.load(version, ports.catalog)
     except InvalidPolicy as invalid:
         which = f"policy version {version.number}" if version.number else "what was put"
         problems = "; ".join(str(each)[:MAX_MESSAGE] for each in invalid.problems[:MAX_TOLD])
         more = len(invalid.problems) - MAX_TOLD
-        raise Refusal(
+        raise ControlError(
             "invalid_policy",
             f"{which} is not valid: {problems}{f'; and {more} more' if more > 0 else ''}",
             details={"problems": _problems(invalid.problems)},
@@ -270,24 +278,26 @@ def _problems(found: Sequence[PolicyProblem]) -> list[dict[str, Any]]:
     ]
 
 
-async def _version(ports: Ports, request: Request, caller: ApiKey) -> Version:
+async def _version(ports: Context, request: Request, caller: ApiKey) -> Version:
     text = request.path_params["version"]
     number = int(text) if re.fullmatch(r"[1-9][0-9]{0,8}", text) else 0
     found = await ports.store.policies.find(caller.tenant, number)
     if found is None:
-        raise Refusal("not_found", f"there is no policy version {shown(text)}")
+        raise ControlError("not_found", f"there is no policy version {shown(text)}")
     return found
 
 
-async def _active(ports: Ports, caller: ApiKey) -> Activation:
+async def _active(ports: Context, caller: ApiKey) -> Activation:
     active = await ports.store.policies.active(caller.tenant)
     assert active is not None, "a server activates a version when it starts"
     return active
 
 
-def _who(ports: Ports, request: Request, caller: ApiKey) -> Who:
+def _who(ports: Context, request: Request, caller: ApiKey) -> PolicyAuthor:
     request_id: str = request.state.request_id
-    return versions.acting(caller.tenant, ports.clock, by=caller.app, request_id=request_id)
+    return policy_activation.active_bundle(
+        caller.tenant, ports.clock, by=caller.app, request_id=request_id
+    )
 
 
 def _told(version: Version, active: Activation) -> dict[str, Any]:

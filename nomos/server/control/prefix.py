@@ -12,13 +12,13 @@ from dataclasses import replace
 from typing import Final
 
 from nomos.policy.bundle import Bundle
-from nomos.policy.decide import Inquiry, Verdict, decide
+from nomos.policy.decide import PolicyQuestion, Verdict, decide
 
 MAX_NAMED: Final = 6
 """Commands that are named in a sentence, of those that are not allowed."""
 
 
-def decide_all(bundle: Bundle, inquiry: Inquiry, commands: Sequence[str]) -> Verdict:
+def decide_all(bundle: Bundle, inquiry: PolicyQuestion, commands: Sequence[str]) -> Verdict:
     """Allow all of `commands`, or deny and say which of them stand in the way."""
     verdicts = {name: decide(bundle, replace(inquiry, command=name)) for name in commands}
     against = {name: each for name, each in verdicts.items() if not _allows(each)}

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
-from nomos.server.control.errors import Refusal
+from nomos.server.control.errors import ControlError
 
 QUESTIONS: Final = 10_000
 QUESTIONS_A_SECOND: Final = 100
@@ -60,7 +60,7 @@ class Quotas:
         wait = max((1 - left.questions) / QUESTIONS_A_SECOND, (wanted - left.size) / BYTES_A_SECOND)
         if wait > 0:
             what = "questions" if left.questions < 1 else "bytes"
-            raise Refusal(
+            raise ControlError(
                 "rate_limited",
                 f"this app has asked for too much ({what}): {QUESTIONS_A_SECOND} questions and "
                 f"{BYTES_A_SECOND // 1024} KiB a second can go on without end. Nothing was decided",

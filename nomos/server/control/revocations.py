@@ -19,28 +19,35 @@ from pydantic import Field
 
 from nomos.audit.record import Record
 from nomos.errors import InvalidRequest
-from nomos.server.control import body, delegated, feed, left, messages, permissions
+from nomos.server.control import (
+    body,
+    chain_verification,
+    feed,
+    messages,
+    permissions,
+    remaining_accounts,
+)
 from nomos.server.control.apps import kind_of
 from nomos.server.control.body import MAX_WITH_CHAIN
+from nomos.server.control.context import Context
 from nomos.server.control.decision import iso
-from nomos.server.control.errors import Refusal, shown
-from nomos.server.control.holders import Holder, authenticate
-from nomos.server.control.messages import MAX_LINKS, Absent, Purpose, Wire
-from nomos.server.control.origin import Fault, Held
-from nomos.server.control.ports import Ports
+from nomos.server.control.delegation import ChainFault, HeldCapability
+from nomos.server.control.errors import ControlError, shown
+from nomos.server.control.invocation_auth import AgentPrincipal, authenticate
+from nomos.server.control.messages import MAX_LINKS, Absent, MessageModel, Purpose
 from nomos.server.control.route import Route
 from nomos.server.redact import redact
-from nomos.server.storage.apps import ApiKey, LastWayIn
-from nomos.server.storage.issuer_keys import StillSigns
+from nomos.server.storage.apps import ApiKey, LastOperator
+from nomos.server.storage.issuer_keys import ActiveKeyError
 from nomos.server.storage.records import new_receipt_id
-from nomos.server.storage.revocations import Kind, Revoked, StillServes, Wanted
+from nomos.server.storage.revocations import Kind, RevocationRequest, RevocationRow, ServiceInUse
 
 _IDENT: Final = re.compile(
     r"[0-9a-f]{64}|did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}|(?:app|env)_[0-9a-z]{26}"
 )
 
 
-class RevokeRequest(Wire):
+class RevokeRequest(MessageModel):
     """What is to be honoured no more: for operators, as the table of permissions lets them."""
 
     id: str = Field(description="A cid, an agent's or issuer's DID, an app's or envelope's id.")
@@ -53,7 +60,7 @@ class RevokeRequest(Wire):
     )
 
 
-class RevokeReply(left.LeftMembers):
+class RevokeReply(remaining_accounts.LeftMembers):
     """The revocation, by its number in the log."""
 
     id: str
@@ -66,7 +73,9 @@ class RevokeReply(left.LeftMembers):
     )
 
 
-async def post_revocation(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_revocation(
+    ports: Context, request: Request, caller: ApiKey | None
+) -> dict[str, Any]:
     """Revoke one thing, for good."""
     assert caller is not None, "the table gives this route a role"
     message = messages.read(RevokeRequest, await body.read(request, MAX_WITH_CHAIN))
@@ -78,15 +87,15 @@ async def post_revocation(ports: Ports, request: Request, caller: ApiKey | None)
     held = None if message.chain is None else await _proven(ports, caller, message)
     kind = await _may(ports, caller, message.id, held)
     at = int(ports.clock() * 1000)
-    wanted = Wanted(caller.tenant, message.id, kind, at)
+    wanted = RevocationRequest(caller.tenant, message.id, kind, at)
     request_id: str = request.state.request_id
     try:
         done = await ports.store.feed.revoke(
             wanted, lambda revoked: _receipt(caller, revoked, message.reason, request_id, held)
         )
-    except (StillSigns, StillServes, LastWayIn) as failure:
+    except (ActiveKeyError, ServiceInUse, LastOperator) as failure:
         raise InvalidRequest(f"id: {failure}", fields=("id",)) from failure
-    ports.bell.ring(feed.topic(caller.tenant))
+    ports.bell.notify(feed.topic(caller.tenant))
     if done.kind == "issuer":
         await ports.key_log.refresh()
     return RevokeReply(
@@ -102,20 +111,22 @@ async def post_revocation(ports: Ports, request: Request, caller: ApiKey | None)
     ).model_dump(by_alias=True, exclude_none=True)
 
 
-async def _left(ports: Ports, tenant: str, done: Revoked) -> dict[str, Any]:
+async def _left(ports: Context, tenant: str, done: RevocationRow) -> dict[str, Any]:
     found = await ports.store.apps.find(tenant, done.id) if done.kind == "app" else None
-    return await left.members(ports, tenant, done.id, None if found is None else found.role)
+    return await remaining_accounts.members(
+        ports, tenant, done.id, None if found is None else found.role
+    )
 
 
-async def _proven(ports: Ports, caller: ApiKey, message: RevokeRequest) -> Held:
+async def _proven(ports: Context, caller: ApiKey, message: RevokeRequest) -> HeldCapability:
     """The chain of the request, of which `id` is a link. It may be over, or revoked in part."""
-    claims = await delegated.read(ports, message.chain or ())
+    claims = await chain_verification.read(ports, message.chain or ())
     found = (
         claims
-        if isinstance(claims, Fault)
-        else await delegated.as_it_was(ports, claims, caller.tenant)
+        if isinstance(claims, ChainFault)
+        else await chain_verification.verify_while_valid(ports, claims, caller.tenant)
     )
-    if isinstance(found, Fault):
+    if isinstance(found, ChainFault):
         sentence = f"chain: proves nothing here ({found.reason}): {found.message}"
         raise InvalidRequest(sentence, fields=("chain",))
     if message.id not in [link.cid for link in found.links]:
@@ -123,11 +134,11 @@ async def _proven(ports: Ports, caller: ApiKey, message: RevokeRequest) -> Held:
     return found
 
 
-async def _may(ports: Ports, caller: ApiKey, ident: str, held: Held | None) -> Kind:
+async def _may(ports: Context, caller: ApiKey, ident: str, held: HeldCapability | None) -> Kind:
     """Return what `ident` is to be revoked as, if the caller may do that."""
     if held is not None:
         if caller.role == "agent" and not _gave(caller, ident, held):
-            raise Refusal(
+            raise ControlError(
                 "not_found",
                 f"{ident} is not yours: a delegation is revoked by the app that its chain began "
                 "with, by an agent that was given it, signed it or signed one above it, or by an "
@@ -137,19 +148,19 @@ async def _may(ports: Ports, caller: ApiKey, ident: str, held: Held | None) -> K
             await _permitted(ports, caller, ident, app=held.descent.app or "")
         return "cid"
     kind = await ports.store.feed.kind(caller.tenant, ident)
-    if isinstance(caller, Holder):
+    if isinstance(caller, AgentPrincipal):
         message = "chain: is required, for it shows whether what you revoke is yours"
         raise InvalidRequest(message, fields=("chain",))
     if caller.role == "agent" and not await ports.store.feed.belongs(
         caller.tenant, caller.app, ident
     ):
-        raise Refusal(
+        raise ControlError(
             "not_found",
             f"your app has no delegation or envelope {ident}. Agents, apps and what is others' are "
             "revoked by an operator",
         )
     if kind is None:
-        raise Refusal("not_found", f"there is no {ident}")
+        raise ControlError("not_found", f"there is no {ident}")
     if caller.role == "operator":
         await _permitted(ports, caller, ident)
     return kind
@@ -163,11 +174,11 @@ _KINDS: Final[Mapping[Kind, permissions.Kind]] = {
 }
 
 
-async def _permitted(ports: Ports, operator: ApiKey, ident: str, app: str | None = None) -> None:
+async def _permitted(ports: Context, operator: ApiKey, ident: str, app: str | None = None) -> None:
     """Refuse what the table of permissions does not let this operator revoke."""
     named = await ports.store.feed.named(operator.tenant, ident, app=app)
     if named is None or (named.kind == "app" and named.role is None):
-        raise Refusal("not_found", f"there is no {ident}")
+        raise ControlError("not_found", f"there is no {ident}")
     kind: permissions.Kind
     if ident == ports.pdp_did:
         kind = "PDP"
@@ -178,13 +189,13 @@ async def _permitted(ports: Ports, operator: ApiKey, ident: str, app: str | None
     else:
         kind = _KINDS[named.kind]
     covers = named.covers if named.kind == "app" else ()
-    target = permissions.Target(kind, ident, named.owner, covers, named.roles)
+    target = permissions.PermissionTarget(kind, ident, named.owner, covers, named.roles)
     permissions.check(operator, "revoke", target)
 
 
-def _gave(caller: ApiKey, ident: str, held: Held) -> bool:
+def _gave(caller: ApiKey, ident: str, held: HeldCapability) -> bool:
     """Whether the caller handed on the link `ident`, one that it hangs from, or holds it itself."""
-    if not isinstance(caller, Holder):
+    if not isinstance(caller, AgentPrincipal):
         return held.descent.app == caller.app
     place = [link.cid for link in held.links].index(ident)
     givers = [link.payload["iss"] for link in held.links[: place + 1]]
@@ -192,10 +203,14 @@ def _gave(caller: ApiKey, ident: str, held: Held) -> bool:
 
 
 def _receipt(
-    caller: ApiKey, revoked: Revoked, reason: str | None, request_id: str, held: Held | None
+    caller: ApiKey,
+    revoked: RevocationRow,
+    reason: str | None,
+    request_id: str,
+    held: HeldCapability | None,
 ) -> Record:
     detail: dict[str, Any] = {"id": revoked.id, "kind": revoked.kind, "seq": revoked.seq}
-    if isinstance(caller, Holder):
+    if isinstance(caller, AgentPrincipal):
         detail["by"] = caller.agent
     return Record(
         id=new_receipt_id(revoked.at),

@@ -8,14 +8,14 @@ from typing import Any
 
 from fastapi import Request, Response
 
+from nomos.server.control.context import Context
 from nomos.server.control.permissions import Act, Kind
-from nomos.server.control.ports import Ports
 from nomos.server.storage.apps import ApiKey, Role
 
-Handler = Callable[[Ports, Request, ApiKey | None], Awaitable[dict[str, Any] | Response]]
+Handler = Callable[[Context, Request, ApiKey | None], Awaitable[dict[str, Any] | Response]]
 """Answers with a JSON object, or with a whole response: a page, a stream."""
 
-Identify = Callable[[Ports, Request, str], Awaitable[ApiKey]]
+Identify = Callable[[Context, Request, str], Awaitable[ApiKey]]
 """Finds out who signed an invocation, the `Authorization` header of a request."""
 
 

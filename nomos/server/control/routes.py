@@ -16,17 +16,17 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from nomos._core.echo import echoed
+from nomos._core.reply_identity import echoed
 from nomos.errors import InvalidRequest
 from nomos.resources import provider_name
 from nomos.server.control import (
-    about,
     approvals,
     apps,
     audit,
     body,
+    discovery,
     errors,
-    holders,
+    invocation_auth,
     keys,
     login,
     openapi,
@@ -38,16 +38,16 @@ from nomos.server.control import (
 )
 from nomos.server.control.authorize import authorize
 from nomos.server.control.body import MAX_WITH_CHAIN
+from nomos.server.control.context import Context
 from nomos.server.control.credentials import authenticate
-from nomos.server.control.edge import Edge
-from nomos.server.control.errors import Refusal
-from nomos.server.control.holders import is_invocation
+from nomos.server.control.errors import ControlError
+from nomos.server.control.invocation_auth import is_invocation
 from nomos.server.control.messages import AuthorizeReply, AuthorizeRequest, Health, WellKnown
-from nomos.server.control.ports import Ports
+from nomos.server.control.middleware import RequestIdMiddleware
 from nomos.server.control.route import Route
 from nomos.server.pages import routes as pages
 from nomos.server.storage.apps import ApiKey
-from nomos.server.storage.damaged import Damaged
+from nomos.server.storage.damaged_rows import Damaged
 from nomos.server.storage.database import StorageUnavailable
 
 MAX_KEY: Final = 256
@@ -55,7 +55,7 @@ MAX_KEY: Final = 256
 log = logging.getLogger("nomos.server")
 
 
-async def post_authorize(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_authorize(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Decide one question."""
     assert caller is not None, "the table gives this route a role"
     key = _idempotency_key(request.headers.getlist("idempotency-key"))
@@ -64,7 +64,7 @@ async def post_authorize(ports: Ports, request: Request, caller: ApiKey | None) 
     return await authorize(ports, caller, content, key=key, request_id=request_id)
 
 
-async def post_batch(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_batch(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Refuse: questions are asked one at a time."""
     raise InvalidRequest("batches are not available on this server; POST /v1/authorize for each")
 
@@ -80,7 +80,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         accepts=AuthorizeRequest,
         headers=(openapi.IDEMPOTENCY_KEY,),
         refuses=(400, 409, 413, 429, 503),
-        holder=holders.identify,
+        holder=invocation_auth.identify,
     ),
     Route(
         "POST",
@@ -95,7 +95,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "GET",
         "/.well-known/nomos",
         None,
-        about.well_known,
+        discovery.well_known,
         WellKnown,
         "Who signs here, which services honour it, and the limits.",
         refuses=(503,),
@@ -106,12 +106,12 @@ ROUTES: Final[tuple[Route, ...]] = (
     *swarm.ROUTES,
     *services.ROUTES,
     *policies.ROUTES,
-    Route("GET", "/healthz", None, about.healthy, Health, "The process answers."),
+    Route("GET", "/healthz", None, discovery.healthy, Health, "The process answers."),
     Route(
         "GET",
         "/readyz",
         None,
-        about.ready,
+        discovery.ready,
         Health,
         "A decision could be made and kept.",
         refuses=(503,),
@@ -123,7 +123,7 @@ ROUTES: Final[tuple[Route, ...]] = (
 )
 
 
-def create_control(ports: Ports) -> ASGIApp:
+def create_control(ports: Context) -> ASGIApp:
     """The control plane as an ASGI app."""
     app = FastAPI(
         title="Nomos control plane",
@@ -151,17 +151,17 @@ def create_control(ports: Ports) -> ASGIApp:
     openapi.install(app, ports.control_url)
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)
-    return Edge(app)
+    return RequestIdMiddleware(app)
 
 
-def _endpoint(ports: Ports, route: Route) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(ports: Context, route: Route) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         caller = None
         if route.roles is not None:
             sent = request.headers.getlist("authorization")
             if route.holder is not None and is_invocation(sent):
                 caller = await route.holder(ports, request, sent[0])
-                request.state.still = partial(holders.check_app, ports, caller)
+                request.state.still = partial(invocation_auth.check_app, ports, caller)
                 if hasattr(request.state, "body"):
                     await request.state.still()
             else:
@@ -169,7 +169,7 @@ def _endpoint(ports: Ports, route: Route) -> Callable[[Request], Awaitable[Respo
                 caller = await request.state.still()
             if route.act is not None:
                 act, kind = route.act
-                permissions.check(caller, act, permissions.Target(kind, route.path))
+                permissions.check(caller, act, permissions.PermissionTarget(kind, route.path))
         content = await route.handler(ports, request, caller)
         if isinstance(content, Response):
             return content
@@ -190,7 +190,7 @@ def _idempotency_key(sent: Sequence[str]) -> str | None:
 
 
 async def _refused(request: Request, failure: Exception) -> Response:
-    assert isinstance(failure, Refusal)
+    assert isinstance(failure, ControlError)
     return _reply(
         request,
         failure.code,
@@ -220,7 +220,7 @@ async def _http(request: Request, failure: Exception) -> Response:
 
 def _elsewhere(request: Request) -> str:
     """Say where calls are made to who takes this for the PDP."""
-    ports: Ports = request.app.state.ports
+    ports: Context = request.app.state.ports
     if "/v1/" in request.url.path[1:]:
         return ": the control plane's URL (NOMOS_CONTROL_URL) ends before the path, without /v1"
     if provider_name(request.url.path) not in ports.catalog:
@@ -244,7 +244,7 @@ async def _failed(request: Request, failure: Exception) -> Response:
 
 
 _HANDLERS: Final = {
-    Refusal: _refused,
+    ControlError: _refused,
     InvalidRequest: _invalid,
     HTTPException: _http,
     StorageUnavailable: _unavailable,
@@ -269,7 +269,7 @@ def _reply(
             fields,
             {**(details or {}), **echoed(request.state.call_id)},
         ),
-        status_code=errors.STATUS[code],
+        status_code=errors.STATUS_BY_CODE[code],
         headers={"cache-control": "no-store"} | dict(headers or {}),
         media_type="application/json",
     )

@@ -12,10 +12,10 @@ from nomos.audit.record import Record
 from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.models import Did
 from nomos.server.control import body, messages, openapi
+from nomos.server.control.context import Context
 from nomos.server.control.decision import iso
-from nomos.server.control.errors import Refusal, shown
-from nomos.server.control.messages import DAMAGED, Reply, Wire
-from nomos.server.control.ports import Ports
+from nomos.server.control.errors import ControlError, shown
+from nomos.server.control.messages import DAMAGED, MessageModel, ReplyModel
 from nomos.server.control.route import Route
 from nomos.server.storage.apps import ApiKey
 from nomos.server.storage.records import new_receipt_id
@@ -28,7 +28,7 @@ PDP: Final = "pdp"
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
 
-class ServiceRequest(Wire):
+class ServiceRequest(MessageModel):
     """A service that verifies tokens itself, such as a PDP that stands alone."""
 
     name: Name
@@ -41,7 +41,7 @@ class ServiceRequest(Wire):
     )
 
 
-class ServiceReply(Reply):
+class ServiceReply(ReplyModel):
     """A registered service."""
 
     name: str
@@ -51,14 +51,14 @@ class ServiceReply(Reply):
     decides: bool
 
 
-class ServicesReply(Reply):
+class ServicesReply(ReplyModel):
     """All of the tenant's."""
 
     services: list[ServiceReply]
     damaged: list[str] = Field(default=[], description=DAMAGED)
 
 
-async def post_service(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_service(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Register a service; doing it twice is harmless."""
     assert caller is not None, "the table gives this route a role"
     message = messages.read(ServiceRequest, await body.read(request))
@@ -82,7 +82,7 @@ async def post_service(ports: Ports, request: Request, caller: ApiKey | None) ->
     return _reply(kept).model_dump(by_alias=True)
 
 
-async def register(ports: Ports, tenant: str, name: str, did: str) -> None:
+async def register(ports: Context, tenant: str, name: str, did: str) -> None:
     """Register a service of the program that this server runs in, which nobody calls by a URL."""
     now = ports.clock()
     service = Service(tenant, name, did, "", int(now))
@@ -97,7 +97,7 @@ async def register(ports: Ports, tenant: str, name: str, did: str) -> None:
         raise ConfigurationError(f"service {name}: {what}", setting="services")
 
 
-async def get_services(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def get_services(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """List them by name."""
     assert caller is not None, "the table gives this route a role"
     found = await ports.store.services.all(caller.tenant)
@@ -124,7 +124,7 @@ def _registered(service: Service, by: str | None, request_id: str | None, now: f
     )
 
 
-async def post_remove(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_remove(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Make out no more grants to a service; those it has live until they expire."""
     assert caller is not None, "the table gives this route a role"
     name = str(request.path_params["name"])
@@ -144,7 +144,7 @@ async def post_remove(ports: Ports, request: Request, caller: ApiKey | None) -> 
 
     removed = await ports.store.services.remove(caller.tenant, name, receipt)
     if removed is None:
-        raise Refusal("not_found", f"there is no service {shown(name)}")
+        raise ControlError("not_found", f"there is no service {shown(name)}")
     return _reply(removed).model_dump(by_alias=True)
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import secrets
 from typing import Final
 
-from nomos._wire import Delegate, Invoke, Refused, Request, Signed
+from nomos._protocol import Delegate, Invoke, Refused, Request, Signed
 from nomos.audit.record import Record
 from nomos.errors import InvalidRequest, SignerError
-from nomos.server.control import decision, issued, tokens
-from nomos.server.control.case import Case
-from nomos.server.control.decision import Reply, Ruling
+from nomos.server.control import decision, outdated_grants, tokens
+from nomos.server.control.authorization import Evaluation
+from nomos.server.control.context import Context
+from nomos.server.control.decision import PolicyDecision, Reply
 from nomos.server.control.errors import unavailable
-from nomos.server.control.ports import Ports
-from nomos.server.control.question import Asked
-from nomos.server.control.tokens import Approval
+from nomos.server.control.request import CanonicalRequest
+from nomos.server.control.tokens import ApprovalStamp
 from nomos.server.storage.idempotency import StoredAnswer
 
 CALLERS_FAULT: Final = frozenset({"invalid_request", "malformed_ucan", "too_large"})
@@ -27,7 +27,11 @@ def app_key(app: str) -> str:
 
 
 async def delegate(
-    ports: Ports, case: Case, row: Record, ruling: Ruling, approval: Approval | None = None
+    ports: Context,
+    case: Evaluation,
+    row: Record,
+    ruling: PolicyDecision,
+    approval: ApprovalStamp | None = None,
 ) -> Signed:
     """Sign what `row` records as allowed, as `ruling` found it."""
     issuer = ports.issuers[row.tenant]
@@ -51,7 +55,7 @@ async def delegate(
             raise InvalidRequest(message, fields=("agentDid",)) from refused
         raise
     if case.asked.service:
-        kept = issued.kept(case, ruling, signed.cid, exact=approval is not None)
+        kept = outdated_grants.kept(case, ruling, signed.cid, exact=approval is not None)
         await ports.store.service_grants.add(kept)
         if ports.bundle is not case.bundle:
             # Whoever activated the others may have looked for live grants before this one was kept.
@@ -59,7 +63,7 @@ async def delegate(
     return signed
 
 
-async def complete(ports: Ports, asked: Asked, stored: StoredAnswer) -> Reply:
+async def complete(ports: Context, asked: CanonicalRequest, stored: StoredAnswer) -> Reply:
     """Add what is not kept: the time, and the invocation for a caller without a key.
 
     The receipt's id is the invocation's nonce, so signing it again gives the same token.
@@ -81,7 +85,7 @@ async def complete(ports: Ports, asked: Asked, stored: StoredAnswer) -> Reply:
     return reply
 
 
-async def _sign(ports: Ports, request: Request) -> Signed:
+async def _sign(ports: Context, request: Request) -> Signed:
     answer = await ports.signer.ask(request)
     if isinstance(answer, Signed):
         return answer

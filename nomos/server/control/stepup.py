@@ -15,17 +15,17 @@ from typing import Final
 
 from nomos.policy.bundle import Policy
 from nomos.server.control import approval_view, decision, envelope
-from nomos.server.control.case import Case
-from nomos.server.control.decision import Reply, Ruling
-from nomos.server.control.envelope import Envelope, Judgement, clock
-from nomos.server.control.errors import Refusal, shown, unavailable
-from nomos.server.control.ports import Ports
+from nomos.server.control.authorization import Evaluation
+from nomos.server.control.context import Context
+from nomos.server.control.decision import PolicyDecision, Reply
+from nomos.server.control.envelope import ApprovalCheck, Envelope, clock
+from nomos.server.control.errors import ControlError, shown, unavailable
 from nomos.server.control.signing import complete, delegate
-from nomos.server.control.tokens import Approval
-from nomos.server.storage.envelope_store import Told
-from nomos.server.storage.envelopes import Standing
+from nomos.server.control.tokens import ApprovalStamp
+from nomos.server.storage.envelope_store import AnswerRecord
+from nomos.server.storage.envelopes import ApprovalLookup
 from nomos.server.storage.idempotency import StoredAnswer
-from nomos.server.storage.idents import new_ident
+from nomos.server.storage.identifiers import new_ident
 
 LOOKS: Final = 3
 """How often an approval that somebody else changed meanwhile is looked at again."""
@@ -34,7 +34,7 @@ Answered = Reply | StoredAnswer
 """A reply that is on record, or the answer that this question's key got meanwhile."""
 
 
-async def step_up(ports: Ports, case: Case, ruling: Ruling) -> Answered:
+async def step_up(ports: Context, case: Evaluation, ruling: PolicyDecision) -> Answered:
     """Put the question to people, or use the approval that it names."""
     if case.asked.cosigner is None:
         return await _ask(ports, case, ruling)
@@ -42,7 +42,7 @@ async def step_up(ports: Ports, case: Case, ruling: Ruling) -> Answered:
         found = await ports.store.envelopes.find(case.caller.tenant, case.asked.cosigner)
         if found is None or found.app != case.caller.app:
             return await _deny(ports, case, _not_found(case, ruling), None)
-        judgement = envelope.judge(found, case.bound, ruling.roles, int(ports.clock()))
+        judgement = envelope.check_approval(found, case.bound, ruling.roles, int(ports.clock()))
         match judgement.use:
             case "ready":
                 used = await _use(ports, case, ruling, found)
@@ -58,7 +58,7 @@ async def step_up(ports: Ports, case: Case, ruling: Ruling) -> Answered:
 
 
 async def _ask(
-    ports: Ports, case: Case, ruling: Ruling, *, expired: Envelope | None = None
+    ports: Context, case: Evaluation, ruling: PolicyDecision, *, expired: Envelope | None = None
 ) -> Answered:
     """Answer with the envelope of this question, a new one if there is none."""
     bound = case.bound
@@ -83,25 +83,25 @@ async def _ask(
     if isinstance(standing, StoredAnswer):
         return standing
     if standing.kind == "full":
-        raise Refusal("rate_limited", _TOO_MANY, headers={"retry-after": "60"})
-    if standing.news:
-        ports.bell.ring(f"approvals:{case.caller.tenant}")
-        ports.bell.ring("outbox")
+        raise ControlError("rate_limited", _TOO_MANY, headers={"retry-after": "60"})
+    if standing.changed:
+        ports.bell.notify(f"approvals:{case.caller.tenant}")
+        ports.bell.notify("outbox")
     return await complete(ports, case.asked, tell(standing).stored)
 
 
-def _asking(case: Case, ruling: Ruling) -> list[Policy]:
+def _asking(case: Evaluation, ruling: PolicyDecision) -> list[Policy]:
     """The policies that want people to decide."""
     return [each for each in case.bundle.policies if each.name in ruling.policies]
 
 
-def _life(case: Case, ruling: Ruling) -> int:
+def _life(case: Evaluation, ruling: PolicyDecision) -> int:
     """How long the question stays open: as the strictest of its policies says, if one does."""
     said = [each.expires for each in _asking(case, ruling) if each.expires is not None]
     return min(said, default=envelope.LIFE_SECONDS)
 
 
-def _reasons(case: Case, ruling: Ruling) -> str | None:
+def _reasons(case: Evaluation, ruling: PolicyDecision) -> str | None:
     """What those policies say of why."""
     policies = _asking(case, ruling)
     return "; ".join(sorted({each.reason for each in policies if each.reason})) or None
@@ -114,15 +114,21 @@ _TOO_MANY: Final = (
 
 
 def _told(
-    control_url: str, case: Case, ruling: Ruling, expired: Envelope | None, standing: Standing
-) -> Told:
+    control_url: str,
+    case: Evaluation,
+    ruling: PolicyDecision,
+    expired: Envelope | None,
+    standing: ApprovalLookup,
+) -> AnswerRecord:
     """What is written and answered, given the envelope that this question has."""
     found = standing.envelope
     if found.state == "denied":
         own = found.app == case.caller.app
-        ruling = _refused(ruling, found, Judgement("denied")) if own else _elsewhere(ruling, found)
+        ruling = (
+            _refused(ruling, found, ApprovalCheck("denied")) if own else _elsewhere(ruling, found)
+        )
         record = case.record(ruling, found if own else None)
-        return Told(record, case.stored(record, decision.deny(record.id, ruling)))
+        return AnswerRecord(record, case.stored(record, decision.deny(record.id, ruling)))
     ruling = replace(
         ruling,
         reason="step_up_required" if expired is None else "approval_expired",
@@ -131,7 +137,7 @@ def _told(
     record = case.record(ruling, found)
     url = approval_view.url(control_url, found.id)
     answer = decision.step_up(record.id, ruling, found.id, url, found.expires_at)
-    return Told(record, case.stored(record, answer))
+    return AnswerRecord(record, case.stored(record, answer))
 
 
 def _pending(found: Envelope, expired: Envelope | None) -> str:
@@ -147,68 +153,74 @@ def _pending(found: Envelope, expired: Envelope | None) -> str:
     return " ".join(sentences)
 
 
-async def _use(ports: Ports, case: Case, ruling: Ruling, found: Envelope) -> Answered | None:
+async def _use(
+    ports: Context, case: Evaluation, ruling: PolicyDecision, found: Envelope
+) -> Answered | None:
     """Sign what was approved, and use the approval up. None if somebody was quicker."""
     # What the people read is what is signed and recorded, not what the agent says by now.
-    case = case.saying(found.purpose)
+    case = case.with_purpose(found.purpose)
     audience = case.asked.audience or ports.pdp_did
-    row = case.record(Ruling("allow", None, ruling.policies), found)
-    approval = Approval(found.id, found.fingerprint, found.approved_roles)
+    row = case.record(PolicyDecision("allow", None, ruling.policies), found)
+    approval = ApprovalStamp(found.id, found.fingerprint, found.approved_roles)
     signed = await delegate(ports, case, row, ruling, approval)
     row = replace(row, cid=signed.cid, expires_at=case.expires)
     answer = decision.allow(case.asked, row.id, audience, signed.jwt, case.expires)
     stored = case.stored(row, answer)
     reply = await complete(ports, case.asked, stored)
     subjects = (case.caller.app, case.agent, *case.origin.ids)
-    used = await ports.store.envelopes.consume(found.id, Told(row, stored), subjects)
+    used = await ports.store.envelopes.consume(found.id, AnswerRecord(row, stored), subjects)
     if isinstance(used, StoredAnswer):
         return used
     if not used:
         return None
-    ports.bell.ring(f"approval:{found.id}")
-    ports.bell.ring(f"approvals:{found.tenant}")
+    ports.bell.notify(f"approval:{found.id}")
+    ports.bell.notify(f"approvals:{found.tenant}")
     return reply
 
 
-async def _deny(ports: Ports, case: Case, ruling: Ruling, found: Envelope | None) -> Answered:
+async def _deny(
+    ports: Context, case: Evaluation, ruling: PolicyDecision, found: Envelope | None
+) -> Answered:
     row = case.record(ruling, found)
     stored = case.stored(row, decision.deny(row.id, ruling))
     earlier = await ports.store.record_answer(row, stored if stored.key else None)
     return earlier or await complete(ports, case.asked, stored)
 
 
-def _not_found(case: Case, ruling: Ruling) -> Ruling:
+def _not_found(case: Evaluation, ruling: PolicyDecision) -> PolicyDecision:
     """Another app's approval is none, in the same words as one that does not exist."""
     message = (
         f"this app has no approval {shown(case.asked.cosigner or '')}: approvals count for the "
         "app that asked"
     )
-    return Ruling("deny", "approval_not_found", ruling.policies, message)
+    return PolicyDecision("deny", "approval_not_found", ruling.policies, message)
 
 
-def _refused(ruling: Ruling, found: Envelope, judgement: Judgement) -> Ruling:
+def _refused(ruling: PolicyDecision, found: Envelope, judgement: ApprovalCheck) -> PolicyDecision:
     """Say no because of what became of `found`."""
     match judgement.use:
         case "consumed":
             at = "" if found.consumed_at is None else f" at {clock(found.consumed_at)}"
             message = f"approval {found.id} was used{at}, and counts once; ask for a new one"
-            return Ruling("deny", "approval_already_used", ruling.policies, message)
+            return PolicyDecision("deny", "approval_already_used", ruling.policies, message)
         case "mismatch":
             message = _mismatch(ruling, found, judgement.fields)
             fields = tuple(shown(field)[1:-1] for field in judgement.fields)
-            return Ruling("deny", "approval_mismatch", ruling.policies, message, fields=fields)
+            return PolicyDecision(
+                "deny", "approval_mismatch", ruling.policies, message, fields=fields
+            )
     if found.revoked:
         message = f"approval {found.id} was revoked"
-        return Ruling("deny", "revoked", ruling.policies, message)
-    return Ruling("deny", "approval_denied", ruling.policies, _denied(found))
+        return PolicyDecision("deny", "revoked", ruling.policies, message)
+    return PolicyDecision("deny", "approval_denied", ruling.policies, _denied(found))
 
 
-def _elsewhere(ruling: Ruling, found: Envelope) -> Ruling:
+def _elsewhere(ruling: PolicyDecision, found: Envelope) -> PolicyDecision:
     """Say no because of what another app was denied, and nothing else of that."""
     until = found.asked_again_at
     again = "" if until is None else f". It can be asked again after {clock(until)}"
     message = f"a person denied this to another app of this tenant{again}"
-    return Ruling("deny", "approval_denied", ruling.policies, message)
+    return PolicyDecision("deny", "approval_denied", ruling.policies, message)
 
 
 def _denied(found: Envelope) -> str:
@@ -223,7 +235,7 @@ def _denied(found: Envelope) -> str:
 MAX_NAMED: Final = 8
 
 
-def _mismatch(ruling: Ruling, found: Envelope, fields: tuple[str, ...]) -> str:
+def _mismatch(ruling: PolicyDecision, found: Envelope, fields: tuple[str, ...]) -> str:
     if fields == ("roles",):
         missing = sorted(set(ruling.roles) - set(found.approved_roles))
         return (

@@ -10,19 +10,19 @@ from typing import Any, Final
 from fastapi import Request
 from pydantic import Field
 
-from nomos.audit.families import Families
 from nomos.audit.record import Record
-from nomos.audit.swarm import Summary, Swarm
+from nomos.audit.swarm import Swarm, SwarmSummary
+from nomos.audit.swarm_builder import SwarmsBuilder
 from nomos.errors import InvalidRequest
 from nomos.models import Did
 from nomos.server.control import openapi
+from nomos.server.control.context import Context
 from nomos.server.control.decision import iso
-from nomos.server.control.errors import Refusal, shown
-from nomos.server.control.messages import Reply
-from nomos.server.control.ports import Ports
+from nomos.server.control.errors import ControlError, shown
+from nomos.server.control.messages import ReplyModel
 from nomos.server.control.route import Route
 from nomos.server.storage.apps import ApiKey
-from nomos.server.storage.damaged import Listed
+from nomos.server.storage.damaged_rows import Listed
 
 MAX_LIMIT: Final = 50
 LIMIT: Final = 10
@@ -37,10 +37,10 @@ DAMAGED_ROWS: Final = "Rows of the audit log that belong here and cannot be read
 _NUMBER: Final = re.compile(r"[0-9]{1,4}")
 
 
-class SwarmsReply(Reply):
+class SwarmsReply(ReplyModel):
     """The families in which something was handed on lately, the latest first."""
 
-    swarms: list[Summary]
+    swarms: list[SwarmSummary]
     damaged: list[str] = Field(default=[], description=DAMAGED_ROWS)
     server_time: str
 
@@ -53,7 +53,7 @@ class SwarmReply(Swarm):
     server_time: str
 
 
-async def get_swarms(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def get_swarms(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """List families, without their members."""
     assert caller is not None, "the table gives this route a role"
     limit = _limit(request.query_params.multi_items())
@@ -67,13 +67,13 @@ async def get_swarms(ports: Ports, request: Request, caller: ApiKey | None) -> d
     return reply.model_dump(by_alias=True, exclude_none=True)
 
 
-async def get_swarm(ports: Ports, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def get_swarm(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Show the family of an agent, a receipt, a delegation or a label."""
     assert caller is not None, "the table gives this route a role"
     ident: str = request.path_params["id"]
     roots = await ports.store.swarms.roots_of(caller.tenant, ident)
     if not roots:
-        raise Refusal(
+        raise ControlError(
             "not_found",
             f"no agent, receipt, delegation or label {shown(ident)} is on record in any swarm",
         )
@@ -88,14 +88,16 @@ async def get_swarm(ports: Ports, request: Request, caller: ApiKey | None) -> di
     return reply.as_json()
 
 
-async def _swarm(ports: Ports, tenant: str, root: str, limit: int) -> tuple[Swarm, tuple[str, ...]]:
+async def _swarm(
+    ports: Context, tenant: str, root: str, limit: int
+) -> tuple[Swarm, tuple[str, ...]]:
     """A family, and the rows of it that cannot be read."""
     records = await ports.store.swarms.records(tenant, root, limit)
     return await asyncio.to_thread(_gathered, root, records, limit), records.damaged
 
 
 def _gathered(root: str, records: Listed[Record], limit: int) -> Swarm:
-    families = Families()
+    families = SwarmsBuilder()
     for record in records.found:
         families.add(record)
     own = sum(record.kind != "revocation" for record in records.found)

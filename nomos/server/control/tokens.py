@@ -16,14 +16,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from nomos._core.answered import question_id
-from nomos._wire import Delegation, Invocation
+from nomos._core.answer_check import question_id
+from nomos._protocol import Delegation, Invocation
 from nomos.audit.record import Record
-from nomos.server.control import closing
-from nomos.server.control.case import Case
-from nomos.server.control.decision import Ruling
-from nomos.server.control.origin import merged
-from nomos.server.control.question import Asked
+from nomos.server.control import closed_grants
+from nomos.server.control.authorization import Evaluation
+from nomos.server.control.decision import PolicyDecision
+from nomos.server.control.delegation import merged
+from nomos.server.control.request import CanonicalRequest
 
 BACKDATED: Final = 60
 """Seconds by which a token's start lies before its making."""
@@ -32,7 +32,7 @@ _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True)
-class Approval:
+class ApprovalStamp:
     """By which envelope, and in which roles, people approved a call."""
 
     id: str
@@ -41,14 +41,14 @@ class Approval:
 
 
 def delegation(
-    case: Case,
+    case: Evaluation,
     *,
     issuer: str,
     audience: str,
     receipt: Record,
     nonce: str,
-    ruling: Ruling,
-    approval: Approval | None = None,
+    ruling: PolicyDecision,
+    approval: ApprovalStamp | None = None,
 ) -> Delegation:
     """From `issuer` to the agent, for what was asked and for as long, as `receipt` records.
 
@@ -61,7 +61,7 @@ def delegation(
     own = statements(asked, exact=approval is not None)
     if asked.service and approval is None:
         chain = held.pol if held else []
-        own += closing.statements(case.bundle, asked, [*chain, *asked.pol])
+        own += closed_grants.statements(case.bundle, asked, [*chain, *asked.pol])
     meta: dict[str, Any] = {
         "resource_constraint": asked.resource,
         "receipt_id": receipt.id,
@@ -95,7 +95,7 @@ def delegation(
     )
 
 
-def reads(asked: Asked) -> list[str]:
+def reads(asked: CanonicalRequest) -> list[str]:
     """The commands of what was asked that only look: a service lets no others be used again."""
     commands = asked.provider.commands
     return [
@@ -105,7 +105,7 @@ def reads(asked: Asked) -> list[str]:
     ]
 
 
-def _approved(approval: Approval) -> dict[str, Any]:
+def _approved(approval: ApprovalStamp) -> dict[str, Any]:
     return {
         "id": approval.id,
         "fingerprint": approval.fingerprint,
@@ -113,7 +113,7 @@ def _approved(approval: Approval) -> dict[str, Any]:
     }
 
 
-def statements(asked: Asked, *, exact: bool = False) -> list[list[Any]]:
+def statements(asked: CanonicalRequest, *, exact: bool = False) -> list[list[Any]]:
     """The policy of the delegation: this command, arguments that were given, statements asked for.
 
     Of a prefix, the commands that it stands for now.
@@ -124,7 +124,7 @@ def statements(asked: Asked, *, exact: bool = False) -> list[list[Any]]:
     return [*_named(asked, exact=exact), *asked.pol]
 
 
-def _named(asked: Asked, *, exact: bool) -> list[list[Any]]:
+def _named(asked: CanonicalRequest, *, exact: bool) -> list[list[Any]]:
     if asked.commands:
         return [["or", [["==", ".cmd", command] for command in asked.commands]]]
     bound: list[list[Any]] = [["==", ".cmd", asked.command]]
@@ -143,7 +143,7 @@ def selector(name: str) -> str:
 
 
 def invocation(
-    asked: Asked,
+    asked: CanonicalRequest,
     *,
     issuer: str,
     agent: str,

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from nomos.server.control.errors import Refusal
+from nomos.server.control.errors import ControlError
 
 MAX_FORM: Final = 16 * 1024
 MAX_FIELDS: Final = 8
@@ -19,7 +19,7 @@ TYPE: Final = "application/x-www-form-urlencoded"
 async def read_form(request: Request) -> dict[str, str]:
     """Return the fields of a form. Raises Refusal when it is anything else."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != TYPE:
-        raise Refusal("invalid_request", f"This takes a form ({TYPE})")
+        raise ControlError("invalid_request", f"This takes a form ({TYPE})")
     content = bytearray()
     try:
         async with asyncio.timeout(SECONDS_TO_SEND):
@@ -27,9 +27,9 @@ async def read_form(request: Request) -> dict[str, str]:
                 content += chunk
                 if len(content) > MAX_FORM:
                     message = f"The form is larger than {MAX_FORM // 1024} KiB"
-                    raise Refusal("too_large", message, headers={"connection": "close"})
+                    raise ControlError("too_large", message, headers={"connection": "close"})
     except TimeoutError:
-        raise Refusal("invalid_request", "The form did not arrive in time") from None
+        raise ControlError("invalid_request", "The form did not arrive in time") from None
     return _fields(bytes(content))
 
 
@@ -43,8 +43,8 @@ def _fields(content: bytes) -> dict[str, str]:
             max_num_fields=MAX_FIELDS,
         )
     except ValueError:
-        raise Refusal("invalid_request", "The form cannot be read") from None
+        raise ControlError("invalid_request", "The form cannot be read") from None
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise Refusal("invalid_request", "The form has a field twice")
+        raise ControlError("invalid_request", "The form has a field twice")
     return fields

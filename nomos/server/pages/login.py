@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from nomos.audit.record import Record
+from nomos.server.control.context import Context
 from nomos.server.control.credentials import authenticate
-from nomos.server.control.errors import Refusal
+from nomos.server.control.errors import ControlError
 from nomos.server.control.login import OPERATORS, PATH, TOKEN, hashed, random_text
-from nomos.server.control.ports import Ports
-from nomos.server.pages import browser
-from nomos.server.pages.browser import HOME, Visit
+from nomos.server.pages import browser_sessions
+from nomos.server.pages.browser_sessions import HOME, BrowserSession
 from nomos.server.pages.forms import read_form
 from nomos.server.pages.render import page, redirect
 from nomos.server.storage.apps import ApiKey
@@ -29,10 +29,10 @@ UNKNOWN: Final = "This link is not one of this server's, or it was cut short. As
 WRONG: Final = "This is neither an API key of an operator nor a one-time token of this server"
 
 
-async def show_login(ports: Ports, request: Request) -> Response:
+async def show_login(ports: Context, request: Request) -> Response:
     """The form; or, for a one-time link, whom it signs in and a button."""
-    visit = await browser.visit(ports, request)
-    target = browser.local(request.query_params.get("next"))
+    visit = await browser_sessions.browser_session(ports, request)
+    target = browser_sessions.safe_redirect(request.query_params.get("next"))
     token = request.query_params.get("token")
     if token is None:
         return redirect(target) if visit.session else _form(ports, visit, target)
@@ -45,13 +45,13 @@ async def show_login(ports: Ports, request: Request) -> Response:
     return _form(ports, visit, target, link=link, token=token)
 
 
-async def sign_in(ports: Ports, request: Request) -> Response:
+async def sign_in(ports: Context, request: Request) -> Response:
     """Begin a session for whoever shows a key or a link's token."""
-    browser.check_origin(request, ports.control_url)
+    browser_sessions.check_origin(request, ports.control_url)
     form = await read_form(request)
-    visit = await browser.visit(ports, request)
-    browser.check_form(visit, form)
-    target = browser.local(form.get("next"))
+    visit = await browser_sessions.browser_session(ports, request)
+    browser_sessions.check_form(visit, form)
+    target = browser_sessions.safe_redirect(form.get("next"))
     sent = form.get("secret", "").strip()
     token = TOKEN.search(sent)
     try:
@@ -59,58 +59,58 @@ async def sign_in(ports: Ports, request: Request) -> Response:
             secret = await _by_link(ports, request, token[0])
         else:
             secret = await _by_key(ports, request, sent)
-    except Refusal as refusal:
+    except ControlError as refusal:
         if refusal.code not in ("invalid_api_key", "missing_api_key", "forbidden", "app_disabled"):
             raise
         await _bounded(ports, request)
         _failed(ports, request)
         return _form(ports, visit, target, status=401, problem=refusal.message)
     response = redirect(target)
-    browser.set_cookie(response, ports.control_url, secret)
+    browser_sessions.set_cookie(response, ports.control_url, secret)
     return response
 
 
-async def sign_out(ports: Ports, request: Request) -> Response:
+async def sign_out(ports: Context, request: Request) -> Response:
     """End the session, here and on the server."""
-    browser.check_origin(request, ports.control_url)
+    browser_sessions.check_origin(request, ports.control_url)
     form = await read_form(request)
-    visit = await browser.visit(ports, request)
+    visit = await browser_sessions.browser_session(ports, request)
     if visit.session is not None:
-        browser.check_form(visit, form)
+        browser_sessions.check_form(visit, form)
         session = visit.session
         record = _record(ports, request, session.tenant, session.operator, "logout")
         await ports.store.sessions.end(hashed(visit.secret), record)
     response = redirect(PATH)
-    browser.clear_cookie(response, ports.control_url)
+    browser_sessions.clear_cookie(response, ports.control_url)
     return response
 
 
-async def _by_link(ports: Ports, request: Request, token: str) -> str:
+async def _by_link(ports: Context, request: Request, token: str) -> str:
     link = await _known(ports, token)
     trouble = _trouble(link, int(ports.clock()))
     if link is None or trouble is not None:
-        raise Refusal("invalid_api_key", trouble or UNKNOWN)
+        raise ControlError("invalid_api_key", trouble or UNKNOWN)
     secret = await _begin(ports, request, link.tenant, link.operator, link=hashed(token))
     if secret is None:
-        raise Refusal("invalid_api_key", USED)
+        raise ControlError("invalid_api_key", USED)
     return secret
 
 
-async def _by_key(ports: Ports, request: Request, sent: str) -> str:
+async def _by_key(ports: Context, request: Request, sent: str) -> str:
     try:
         key = await authenticate(ports.store, [f"Bearer {sent}"], OPERATORS)
-    except Refusal as refusal:
+    except ControlError as refusal:
         if refusal.code == "invalid_api_key":
-            raise Refusal("invalid_api_key", WRONG) from None
+            raise ControlError("invalid_api_key", WRONG) from None
         raise
     secret = await _begin(ports, request, key.tenant, key.app, key=key)
     if secret is None:  # the key was replaced meanwhile
-        raise Refusal("invalid_api_key", WRONG)
+        raise ControlError("invalid_api_key", WRONG)
     return secret
 
 
 async def _begin(
-    ports: Ports,
+    ports: Context,
     request: Request,
     tenant: str,
     operator: str,
@@ -120,7 +120,7 @@ async def _begin(
 ) -> str | None:
     """Return the secret of a new session; None if the link or the key is void meanwhile."""
     secret, now = random_text(), int(ports.clock())
-    session = Issue(hashed(secret), tenant, operator, now, now + browser.SESSION_SECONDS)
+    session = Issue(hashed(secret), tenant, operator, now, now + browser_sessions.SESSION_SECONDS)
     by = "api_key" if link is None else "link"
     record = _record(ports, request, tenant, operator, "login", by=by)
     begun = await ports.store.sessions.begin(session, record, link=link, key=key)
@@ -128,7 +128,7 @@ async def _begin(
 
 
 def _record(
-    ports: Ports, request: Request, tenant: str, operator: str, act: str, **detail: Any
+    ports: Context, request: Request, tenant: str, operator: str, act: str, **detail: Any
 ) -> Record:
     at = int(ports.clock() * 1000)
     return Record(
@@ -143,7 +143,7 @@ def _record(
     )
 
 
-async def _known(ports: Ports, token: str) -> LoginLink | None:
+async def _known(ports: Context, token: str) -> LoginLink | None:
     return await ports.store.sessions.link(hashed(token)) if TOKEN.fullmatch(token) else None
 
 
@@ -156,8 +156,8 @@ def _trouble(link: LoginLink | None, now: int) -> str | None:
 
 
 def _form(
-    ports: Ports,
-    visit: Visit,
+    ports: Context,
+    visit: BrowserSession,
     target: str,
     *,
     status: int = 200,
@@ -176,18 +176,18 @@ def _form(
         token=token,
     )
     if not visit.known:
-        browser.set_cookie(response, ports.control_url, visit.secret)
+        browser_sessions.set_cookie(response, ports.control_url, visit.secret)
     return response
 
 
-async def _bounded(ports: Ports, request: Request) -> None:
+async def _bounded(ports: Context, request: Request) -> None:
     wait = ports.attempts.wait(_address(request), ports.clock())
     if wait:
         message = f"Too many tries to sign in failed. Wait {wait} seconds, then try again"
-        raise Refusal("rate_limited", message, headers={"retry-after": str(wait)})
+        raise ControlError("rate_limited", message, headers={"retry-after": str(wait)})
 
 
-def _failed(ports: Ports, request: Request) -> None:
+def _failed(ports: Context, request: Request) -> None:
     ports.attempts.failed(_address(request), ports.clock())
 
 

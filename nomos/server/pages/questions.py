@@ -12,18 +12,18 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from nomos.server.control import approvals, envelope, lines, messages
+from nomos.server.control import account_lines, approvals, envelope, messages
 from nomos.server.control.approvals import DecideRequest
-from nomos.server.control.errors import Refusal
+from nomos.server.control.context import Context
+from nomos.server.control.errors import ControlError
 from nomos.server.control.login import PATH
-from nomos.server.control.ports import Ports
-from nomos.server.pages import browser
-from nomos.server.pages.browser import HOME, Visit
+from nomos.server.pages import browser_sessions
+from nomos.server.pages.browser_sessions import HOME, BrowserSession
 from nomos.server.pages.forms import read_form
-from nomos.server.pages.moments import left, span
 from nomos.server.pages.render import page, redirect
-from nomos.server.pages.values import differing, values
-from nomos.server.pages.visible import count_unseen
+from nomos.server.pages.time_format import left, span
+from nomos.server.pages.values import differing, shown_values
+from nomos.server.pages.visible_text import count_unseen
 from nomos.server.storage.apps import ApiKey
 from nomos.server.storage.sessions import Session
 
@@ -37,12 +37,12 @@ SOON_SECONDS: Final = 3 * 60
 View = Mapping[str, Any]
 
 
-async def show_queue(ports: Ports, request: Request) -> Response:
+async def show_queue(ports: Context, request: Request) -> Response:
     """What waits for an answer, and what was settled lately."""
-    visit = await browser.visit(ports, request)
+    visit = await browser_sessions.browser_session(ports, request)
     if visit.session is None:
         return _sign_in(request, HOME)
-    caller = browser.acting(visit.session)
+    caller = browser_sessions.operator_key(visit.session)
     waiting = await approvals.listed(ports, caller, "pending", MOST_PENDING + 1)
     pending = sorted(waiting.found, key=lambda item: str(item["expiresAt"]))
     latest = await approvals.listed(ports, caller, "all", MOST_PENDING + MOST_RECENT)
@@ -59,30 +59,30 @@ async def show_queue(ports: Ports, request: Request) -> Response:
     )
 
 
-async def show_question(ports: Ports, request: Request) -> Response:
+async def show_question(ports: Context, request: Request) -> Response:
     """Everything there is to know about one question, and the form that answers it."""
     ident = _ident(request)
-    visit = await browser.visit(ports, request)
+    visit = await browser_sessions.browser_session(ports, request)
     if visit.session is None:
         return _sign_in(request, f"{HOME}/{ident}")
-    caller = browser.acting(visit.session)
+    caller = browser_sessions.operator_key(visit.session)
     item = await approvals.view(ports, caller, ident)
     return _question(item, visit, await _objections(ports, caller, ident), ports.clock())
 
 
-async def answer(ports: Ports, request: Request) -> Response:
+async def answer(ports: Context, request: Request) -> Response:
     """Count an answer, then show what came of it."""
     ident = _ident(request)
-    browser.check_origin(request, ports.control_url)
+    browser_sessions.check_origin(request, ports.control_url)
     form = await read_form(request)
-    visit = await browser.visit(ports, request)
+    visit = await browser_sessions.browser_session(ports, request)
     if visit.session is None:
         return redirect(f"{PATH}?next={HOME}/{ident}")
-    browser.check_form(visit, form)
-    said, caller = _said(form), browser.acting(visit.session)
+    browser_sessions.check_form(visit, form)
+    said, caller = _said(form), browser_sessions.operator_key(visit.session)
     try:
         await approvals.decide(ports, caller, ident, said, request_id=request.state.request_id)
-    except Refusal as refusal:
+    except ControlError as refusal:
         if refusal.code != "question_changed":
             raise
         item = await approvals.view(ports, caller, ident)
@@ -93,7 +93,7 @@ async def answer(ports: Ports, request: Request) -> Response:
 
 def _question(
     item: View,
-    visit: Visit,
+    visit: BrowserSession,
     objections: Mapping[str, str | None],
     now: float,
     *,
@@ -103,8 +103,8 @@ def _question(
     session = visit.session
     assert session is not None, "only whoever is signed in sees a question"
     sent, bound = item.get("args") or {}, item.get("bound")
-    resource, args = values(item["resource"]), values(sent, bound)
-    context = values(item.get("context") or {})
+    resource, args = shown_values(item["resource"]), shown_values(sent, bound)
+    context = shown_values(item.get("context") or {})
     told = sum(row.unseen for row in (*resource, *args, *context))
     return page(
         "question.html",
@@ -143,7 +143,7 @@ def _whole(item: View, now: float) -> View:
 def _others(item: View, session: Session) -> list[str]:
     """The roles that would still be missing after this operator approved."""
     missing = [role for role in item["roles"] if role not in item["approvedRoles"]]
-    mine = envelope.covered(browser.acting(session).covers, missing)
+    mine = envelope.covered_roles(browser_sessions.operator_key(session).covers, missing)
     return [role for role in missing if role not in mine]
 
 
@@ -183,7 +183,7 @@ def _settled(item: View) -> str:
     return "It cannot be changed any more."
 
 
-async def _objections(ports: Ports, caller: ApiKey, ident: str) -> dict[str, str | None]:
+async def _objections(ports: Context, caller: ApiKey, ident: str) -> dict[str, str | None]:
     """Why an answer of this operator would not count, None for one that would."""
     found = await ports.store.envelopes.find(caller.tenant, ident)
     objections: dict[str, str | None] = {"approve": None, "deny": None}
@@ -191,13 +191,13 @@ async def _objections(ports: Ports, caller: ApiKey, ident: str) -> dict[str, str
         return objections
     now = int(ports.clock())
     for word in objections:
-        it = envelope.objection(
+        it = envelope.vote_error(
             found,
             caller.app,
             caller.covers,
             approve=word == "approve",
             now=now,
-            persons=lines.persons(await ports.store.apps.accounts(caller.app), caller.app),
+            persons=account_lines.persons(await ports.store.apps.accounts(caller.app), caller.app),
         )
         if it is not None:
             objections[word] = it.message[:1].upper() + it.message[1:]
@@ -208,7 +208,7 @@ def _said(form: Mapping[str, str]) -> DecideRequest:
     """The answer in a form, under the same rules as one that comes as JSON."""
     decision = form.get("decision")
     if decision not in ("approve", "deny"):
-        raise Refusal("invalid_request", "Say either approve or deny: nothing was decided")
+        raise ControlError("invalid_request", "Say either approve or deny: nothing was decided")
     reason = form.get("reason", "").replace("\r\n", "\n").strip()
     content = {"approve": decision == "approve", "version": form.get("version") or NOT_SHOWN}
     content |= {"reason": reason} if reason else {}
@@ -217,8 +217,8 @@ def _said(form: Mapping[str, str]) -> DecideRequest:
 
 def _ident(request: Request) -> str:
     ident: str = request.path_params["id"]
-    if browser.local(f"{HOME}/{ident}") == HOME:
-        raise Refusal("not_found", "There is no such approval")
+    if browser_sessions.safe_redirect(f"{HOME}/{ident}") == HOME:
+        raise ControlError("not_found", "There is no such approval")
     return ident
 
 

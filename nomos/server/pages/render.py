@@ -16,10 +16,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from nomos.server.control import errors
-from nomos.server.control.errors import Refusal
-from nomos.server.pages import moments
-from nomos.server.pages.browser import Visit
-from nomos.server.pages.visible import visible
+from nomos.server.control.errors import ControlError
+from nomos.server.pages import time_format
+from nomos.server.pages.browser_sessions import BrowserSession
+from nomos.server.pages.visible_text import visible
 
 HERE: Final = Path(__file__).parent
 STYLE: Final = (HERE / "style.css").read_bytes()
@@ -57,9 +57,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        visible=visible, at=moments.at, day=moments.day, left=moments.left, ago=moments.ago
+        visible=visible,
+        at=time_format.at,
+        day=time_format.day,
+        left=time_format.left,
+        ago=time_format.ago,
     )
-    environment.filters.update(span=moments.span)
+    environment.filters.update(span=time_format.span)
     environment.globals.update(style=STYLE_PATH)
     return environment
 
@@ -67,7 +71,7 @@ def _environment() -> Environment:
 _TEMPLATES: Final = _environment()
 
 
-def page(name: str, visit: Visit | None, *, status: int = 200, **values: Any) -> Response:
+def page(name: str, visit: BrowserSession | None, *, status: int = 200, **values: Any) -> Response:
     """Make a page from a template; `visit` is for the head of the page, if somebody is there."""
     session = None if visit is None else visit.session
     csrf = "" if visit is None else visit.csrf
@@ -80,12 +84,12 @@ def redirect(target: str) -> Response:
     return RedirectResponse(target, status_code=303, headers=HEADERS)
 
 
-def failure(request: Request, refusal: Refusal, *, back: str | None = None) -> Response:
+def failure(request: Request, refusal: ControlError, *, back: str | None = None) -> Response:
     """Say what was refused, and under which id the server's log knows of it."""
     response = page(
         "failure.html",
         None,
-        status=errors.STATUS[refusal.code],
+        status=errors.STATUS_BY_CODE[refusal.code],
         title=TITLES.get(refusal.code, "That did not work"),
         message=refusal.message,
         code=refusal.code,

@@ -11,32 +11,32 @@ from starlette.requests import ClientDisconnect
 
 from nomos.errors import InvalidRequest
 from nomos.server.control import errors
-from nomos.server.control.errors import Refusal
+from nomos.server.control.context import Context
+from nomos.server.control.errors import ControlError
 from nomos.server.control.login import PATH
-from nomos.server.control.ports import Ports
 from nomos.server.control.route import Handler, Route
-from nomos.server.pages import browser
-from nomos.server.pages.browser import HOME
+from nomos.server.pages import browser_sessions
+from nomos.server.pages.browser_sessions import HOME
 from nomos.server.pages.login import show_login, sign_in, sign_out
 from nomos.server.pages.questions import answer, show_question, show_queue
 from nomos.server.pages.render import STYLE_PATH, failure, redirect, style
 from nomos.server.storage.apps import ApiKey
-from nomos.server.storage.damaged import Damaged
+from nomos.server.storage.damaged_rows import Damaged
 from nomos.server.storage.database import StorageUnavailable
 
 log = logging.getLogger("nomos.server")
 
-Page = Callable[[Ports, Request], Awaitable[Response]]
+Page = Callable[[Context, Request], Awaitable[Response]]
 
 
 def _shown(handler: Page) -> Handler:
-    async def answer_with_page(ports: Ports, request: Request, caller: ApiKey | None) -> Response:
+    async def answer_with_page(ports: Context, request: Request, caller: ApiKey | None) -> Response:
         try:
             return await handler(ports, request)
-        except Refusal as refusal:
+        except ControlError as refusal:
             found = refusal
         except InvalidRequest as invalid:
-            found = Refusal("invalid_request", str(invalid))
+            found = ControlError("invalid_request", str(invalid))
         except StorageUnavailable as unavailable:
             log.error("request %s: %s", request.state.request_id, unavailable)  # noqa: TRY400
             damaged = isinstance(unavailable, Damaged)
@@ -46,31 +46,33 @@ def _shown(handler: Page) -> Handler:
             raise
         except Exception:
             log.exception("request %s failed", request.state.request_id)
-            found = Refusal("internal", "The server's log has the cause under the request id below")
+            found = ControlError(
+                "internal", "The server's log has the cause under the request id below"
+            )
         return failure(request, _sentence(found), back=_back(request, found))
 
     return answer_with_page
 
 
-def _sentence(refusal: Refusal) -> Refusal:
+def _sentence(refusal: ControlError) -> ControlError:
     """The API's messages begin small and end without a stop, as parts of a line do."""
     message = refusal.message[:1].upper() + refusal.message[1:]
-    return Refusal(refusal.code, message.rstrip("."), headers=refusal.headers)
+    return ControlError(refusal.code, message.rstrip("."), headers=refusal.headers)
 
 
-def _back(request: Request, refusal: Refusal) -> str | None:
-    target = browser.local(request.url.path)
+def _back(request: Request, refusal: ControlError) -> str | None:
+    target = browser_sessions.safe_redirect(request.url.path)
     return None if target == HOME or refusal.code == "not_found" else target
 
 
-async def _style(ports: Ports, request: Request) -> Response:
+async def _style(ports: Context, request: Request) -> Response:
     return style()
 
 
-async def _nothing(ports: Ports, request: Request) -> Response:
+async def _nothing(ports: Context, request: Request) -> Response:
     if request.url.path == f"{HOME}/":
         return redirect(HOME)
-    raise Refusal("not_found", "There is no page at this address")
+    raise ControlError("not_found", "There is no page at this address")
 
 
 def _route(method: str, path: str, handler: Page, summary: str) -> Route:

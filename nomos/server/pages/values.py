@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from nomos.server.pages.visible import count_unseen, turns
+from nomos.server.pages.visible_text import count_unseen, has_rtl
 
 SHORT: Final = 96
 """Characters of a value that stands in its row; a longer one has a box of its own."""
@@ -33,7 +33,7 @@ KINDS: Final[Mapping[type, str]] = {
 
 
 @dataclass(frozen=True)
-class Value:
+class ShownValue:
     """One named value.
 
     `label` is the name in ASCII, `ascii` a short value's form without lookalikes, if it has
@@ -56,7 +56,9 @@ class Value:
     only_hash: bool
 
 
-def values(content: Mapping[str, Any], bound: Mapping[str, Any] | None = None) -> tuple[Value, ...]:
+def shown_values(
+    content: Mapping[str, Any], bound: Mapping[str, Any] | None = None
+) -> tuple[ShownValue, ...]:
     """Rows for each member; `bound` is what will be signed for them."""
     return tuple(
         _value(name, value, only_hash=_only_hash(value, (bound or {}).get(name)))
@@ -64,9 +66,9 @@ def values(content: Mapping[str, Any], bound: Mapping[str, Any] | None = None) -
     )
 
 
-def differing(content: Mapping[str, Any], bound: Mapping[str, Any]) -> tuple[Value, ...]:
+def differing(content: Mapping[str, Any], bound: Mapping[str, Any]) -> tuple[ShownValue, ...]:
     """Rows for what will be signed in another form than it was sent in; hashes are the same."""
-    return values(
+    return shown_values(
         {
             name: value
             for name, value in bound.items()
@@ -81,13 +83,13 @@ def _stands_for(bound: Any, sent: Any) -> bool:
     return isinstance(sent, str) and bound == {"sha256": _sha256(sent)}
 
 
-def _value(name: str, value: Any, *, only_hash: bool = False) -> Value:
+def _value(name: str, value: Any, *, only_hash: bool = False) -> ShownValue:
     text = value if isinstance(value, str) else _json(value)
     long = len(text) > SHORT or "\n" in text
     foreign = not text.isascii() or not name.isascii()
     lines = max(1, text.count("\n") + (not text.endswith("\n")))
     spelled = json.dumps({name: value} if not name.isascii() else value)
-    return Value(
+    return ShownValue(
         name=name,
         label=name.encode("ascii", "backslashreplace").decode(),
         kind=KINDS.get(type(value), "value"),
@@ -98,7 +100,7 @@ def _value(name: str, value: Any, *, only_hash: bool = False) -> Value:
         scrolls=lines > BOX_LINES or len(text) > BOX_LINES * 60,
         sha256=_sha256(text),
         unseen=count_unseen(text) + count_unseen(name),
-        turns=turns(text) or turns(name),
+        turns=has_rtl(text) or has_rtl(name),
         foreign=sum(not letter.isascii() for letter in text),
         ascii=spelled if foreign and not long else None,
         only_hash=only_hash,

@@ -1,6 +1,6 @@
 """Tokens that people's approval stands behind, as the PDP uses them.
 
-What makes one good is in `nomos._core.approved`: the same for every service.
+What makes one good is in `nomos._core.approval_rule`: the same for every service.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nomos._core.approved import wrong_approval
-from nomos._wire import Inspected
+from nomos._core.approval_rule import check_approval
+from nomos._protocol import Inspected
 from nomos.server.pdp.statuses import denied
 
 
 @dataclass(frozen=True)
-class Approval:
+class TokenApproval:
     """An approval as a proven token names it; `cid` and `expires_at` are the delegation's."""
 
     envelope: str
@@ -24,7 +24,9 @@ class Approval:
     roles: frozenset[str]
 
 
-def approval(meta: Mapping[str, Any], links: Sequence[Inspected], audience: str) -> Approval | None:
+def approval(
+    meta: Mapping[str, Any], links: Sequence[Inspected], audience: str
+) -> TokenApproval | None:
     """Return the approval in the root's `meta`, None if there is none.
 
     Raises Refusal for one that is not what the issuer writes.
@@ -35,10 +37,10 @@ def approval(meta: Mapping[str, Any], links: Sequence[Inspected], audience: str)
     if rest:
         # The verifier refuses these too: what was approved is the holder's alone.
         raise denied("chain_invalid", "a token that came from an approval cannot be handed on")
-    wrong = wrong_approval(meta, root.payload, audience)
+    wrong = check_approval(meta, root.payload, audience)
     if wrong is not None:
         reason, message, _ = wrong
         raise denied(reason, message)
     given = meta["approval"]
     roles = frozenset(given["roles"])
-    return Approval(str(given["id"]), root.cid, int(root.payload["exp"]), roles)
+    return TokenApproval(str(given["id"]), root.cid, int(root.payload["exp"]), roles)

@@ -13,14 +13,14 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from nomos.models import Secret
-from nomos.server.pdp.ports import Target
-from nomos.server.pdp.statuses import Refusal
+from nomos.server.pdp.context import UpstreamPort
+from nomos.server.pdp.statuses import PdpError
 
 _HEADER_VALUE: Final = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True)
-class Access:
+class UpstreamCredential:
     """A provider that can be called: where, and the credential to show there."""
 
     base_url: str
@@ -28,7 +28,7 @@ class Access:
     ca_file: str | None = None
 
 
-def access(provider: str, targets: Mapping[str, Target]) -> Access:
+def resolve(provider: str, targets: Mapping[str, UpstreamPort]) -> UpstreamCredential:
     """Return how to reach `provider`; a missing or unusable setting is a 503 that names it."""
     target = targets.get(provider)
     if target is None or not target.base_url:
@@ -51,7 +51,7 @@ def access(provider: str, targets: Mapping[str, Target]) -> Access:
             "has a credential with spaces, line breaks or other characters no header may hold",
             f"correct {setting(provider, 'TOKEN')}",
         )
-    return Access(target.base_url.rstrip("/"), target.token, target.ca_file)
+    return UpstreamCredential(target.base_url.rstrip("/"), target.token, target.ca_file)
 
 
 def setting(provider: str, what: str) -> str:
@@ -74,5 +74,5 @@ def _is_base(url: str) -> bool:
     )
 
 
-def _unavailable(provider: str, what: str, fix: str) -> Refusal:
-    return Refusal("unavailable", f"the provider {provider} {what} at this PDP: {fix}")
+def _unavailable(provider: str, what: str, fix: str) -> PdpError:
+    return PdpError("unavailable", f"the provider {provider} {what} at this PDP: {fix}")

@@ -26,10 +26,10 @@ import anyio.to_thread
 from nomos.errors import InvalidRequest
 from nomos.reserved import is_reserved
 from nomos.resources import FILESYSTEM, CommandSpec, canonical_resource
-from nomos.server.pdp import beneath, scratch
-from nomos.server.pdp.ports import Action, Limits
+from nomos.server.pdp import openat, scratch
+from nomos.server.pdp.context import Action, PdpLimits
 from nomos.server.pdp.request import Rebuilt
-from nomos.server.pdp.statuses import Refusal
+from nomos.server.pdp.statuses import PdpError
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ _NOT_MADE: Final = ", and /filesystem/file/write does not make folders"
 class Filesystem:
     """What this PDP serves of the file system."""
 
-    def __init__(self, workspace: Path, limits: Limits) -> None:
+    def __init__(self, workspace: Path, limits: PdpLimits) -> None:
         self._workspace = workspace
         self._limits = limits
         self._root: int | None = None
@@ -52,7 +52,7 @@ class Filesystem:
         """Remove what writers left that were killed; a workspace that is not there has nothing."""
         try:
             await anyio.to_thread.run_sync(self._clear)
-        except (OSError, Refusal) as failure:
+        except (OSError, PdpError) as failure:
             log.warning("unfinished files in the workspace are not removed: %s", failure)
 
     async def prepare(self, call: Rebuilt) -> Action:
@@ -77,7 +77,7 @@ class Filesystem:
 
         def read() -> dict[str, Any]:
             with self._folder(parents) as parent:
-                content = beneath.read_file(parent, name, self._limits.file)
+                content = openat.read_file(parent, name, self._limits.file)
             text, encoding = _as_text(content)
             return {"path": path, "content": text, "encoding": encoding, **_facts(content)}
 
@@ -87,21 +87,21 @@ class Filesystem:
         """Refuse a write that has no folder, or something else than a file in its place."""
         _, parents, name = _file_path(call)
         with self._folder(parents, _NOT_MADE) as parent:
-            beneath.check_target(parent, name)
+            openat.check_target(parent, name)
 
     def writing(self, call: Rebuilt) -> Callable[[], dict[str, Any]]:
         path, parents, name = _file_path(call)
         content = _content(call)
         if len(content) > self._limits.file:
-            raise Refusal(
+            raise PdpError(
                 "too_large",
                 f"the content is larger than {self._limits.file} bytes",
                 fields=("args.content",),
             )
 
         def write() -> dict[str, Any]:
-            with self._workspace_root() as root, beneath.folder(root, parents, _NOT_MADE) as parent:
-                beneath.write_file(root, parent, name, content)
+            with self._workspace_root() as root, openat.folder(root, parents, _NOT_MADE) as parent:
+                openat.write_file(root, parent, name, content)
             return {"path": path, **_facts(content)}
 
         return write
@@ -121,12 +121,12 @@ class Filesystem:
 
     @contextmanager
     def _folder(self, segments: Sequence[str], hint: str = "") -> Iterator[int]:
-        with self._workspace_root() as root, beneath.folder(root, segments, hint) as found:
+        with self._workspace_root() as root, openat.folder(root, segments, hint) as found:
             yield found
 
     @contextmanager
     def _workspace_root(self) -> Iterator[int]:
-        with beneath.explained():
+        with openat.os_errors_as_refusals():
             # A copy, so that closing the workspace cannot take a descriptor from a call under way.
             with self._opening:
                 root = os.dup(self._held())
@@ -144,7 +144,7 @@ class Filesystem:
             try:
                 self._root = os.open(self._workspace, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             except OSError:
-                raise Refusal(
+                raise PdpError(
                     "unavailable",
                     "the workspace cannot be opened: the operator must make the folder that the "
                     "setting `workspace` names, and let the PDP read it",
@@ -167,14 +167,14 @@ def _segments(call: Rebuilt) -> list[str]:
         segment in ("", ".", "..") or "\0" in segment or is_reserved(segment)
         for segment in segments
     ):
-        raise Refusal("invalid_request", "the path is not canonical", fields=("resource.path",))
+        raise PdpError("invalid_request", "the path is not canonical", fields=("resource.path",))
     return segments
 
 
 def _file_path(call: Rebuilt) -> tuple[str, list[str], str]:
     segments = _segments(call)
     if not segments:
-        raise Refusal(
+        raise PdpError(
             "invalid_request",
             "this path is the workspace itself, not a file",
             fields=("resource.path",),
@@ -191,11 +191,11 @@ def _content(call: Rebuilt) -> bytes:
             try:
                 return base64.b64decode(text, validate=True)
             except (binascii.Error, ValueError):
-                raise Refusal(
+                raise PdpError(
                     "invalid_request", "the content is not base64", fields=("args.content",)
                 ) from None
         case _:
-            raise Refusal(
+            raise PdpError(
                 "invalid_request", "the encoding is `utf-8` or `base64`", fields=("args.encoding",)
             )
 
@@ -250,7 +250,7 @@ def _entry(entry: str, found: int, *, alone: bool) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     name = _composed(entry)
-    what = beneath.kind(facts.st_mode)
+    what = openat.kind(facts.st_mode)
     described: dict[str, Any] = {
         "name": os.fsencode(name).decode("utf-8", "replace"),
         "type": what,

@@ -30,26 +30,26 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from nomos._core.shares import APPROVAL
-from nomos._wire import Call, Verified
-from nomos.policy.decide import Inquiry, Verdict, decide
+from nomos._protocol import Call, Verified
+from nomos.policy.decide import PolicyQuestion, Verdict, decide
 from nomos.resources import CommandSpec
-from nomos.server import chains
-from nomos.server.chains import Descent
+from nomos.server import lineage
+from nomos.server.lineage import Lineage
 from nomos.server.pdp import tokens
-from nomos.server.pdp.approval import Approval
+from nomos.server.pdp.approval import TokenApproval
+from nomos.server.pdp.call_rate import SlidingWindowCounter
+from nomos.server.pdp.context import Action, PdpContext
 from nomos.server.pdp.filesystem import Filesystem
-from nomos.server.pdp.lanes import Lanes
-from nomos.server.pdp.pace import Pace
-from nomos.server.pdp.ports import Action, Ports
-from nomos.server.pdp.record import OK, Case, Records
-from nomos.server.pdp.refused import RefusedTokens
+from nomos.server.pdp.receipts import OK, PdpCall, ReceiptWriter
+from nomos.server.pdp.rejected_tokens import RejectedTokens
 from nomos.server.pdp.request import IN_QUERY, Rebuilt
-from nomos.server.pdp.statuses import Refusal, denied
-from nomos.server.pdp.tokens import Claims, Holder
-from nomos.server.pdp.understood import Asked, Requests
-from nomos.server.pdp.upstream import Http
+from nomos.server.pdp.request_parsing import PdpRequest, RequestParser
+from nomos.server.pdp.statuses import PdpError, denied
+from nomos.server.pdp.tokens import ChainHolder, ClaimedInvocation
+from nomos.server.pdp.upstream import HttpProvider
+from nomos.server.pdp.upstream_limiter import UpstreamLimiter
 from nomos.server.storage.failures import Forgotten
-from nomos.server.storage.shares import ShareUsed
+from nomos.server.storage.shares import ShareExceeded
 
 log = logging.getLogger(__name__)
 
@@ -71,54 +71,54 @@ class Handler(Protocol):
 class Gate:
     """The way through for calls; `serve` is the whole of it."""
 
-    def __init__(self, ports: Ports) -> None:
+    def __init__(self, ports: PdpContext) -> None:
         self._ports = ports
         self._handlers: Mapping[str, Handler] = {
             "filesystem": Filesystem(ports.workspace, ports.limits),
-            "http": Http(ports.upstreams, ports.limits),
+            "http": HttpProvider(ports.upstreams, ports.limits),
         }
-        self._requests = Requests(
+        self._requests = RequestParser(
             ports.catalog,
             ports.limits,
             lambda provider, command: self._handlers[provider.handler].serves(command),
         )
-        self._records = Records(ports.store, ports.clock)
-        self._refused = RefusedTokens(ports, self._records)
-        self._calls = Pace()
-        self._lanes = Lanes()
+        self._records = ReceiptWriter(ports.store, ports.clock)
+        self._refused = RejectedTokens(ports, self._records)
+        self._calls = SlidingWindowCounter()
+        self._lanes = UpstreamLimiter()
 
-    async def serve(self, asked: Asked) -> dict[str, Any]:
+    async def serve(self, asked: PdpRequest) -> dict[str, Any]:
         """Return the reply's JSON object, or raise the Refusal."""
-        claimed: Claims | None = None
-        call: Rebuilt | Refusal | None = None
+        claimed: ClaimedInvocation | None = None
+        call: Rebuilt | PdpError | None = None
         token = tokens.bearer(asked.authorization, self._ports.limits.token)
         try:
             claimed = await tokens.claims(self._ports, token)
-            wanted = self._requests.wanted(asked)
-            if not isinstance(wanted, Refusal) and wanted[1].method not in IN_QUERY:
+            wanted = self._requests.match(asked)
+            if not isinstance(wanted, PdpError) and wanted[1].method not in IN_QUERY:
                 await tokens.prove(self._ports, claimed, None)
             call = (
                 wanted
-                if isinstance(wanted, Refusal)
-                else await self._requests.rebuilt(asked, *wanted)
+                if isinstance(wanted, PdpError)
+                else await self._requests.parse(asked, *wanted)
             )
-            proven = await tokens.prove(self._ports, claimed, _known(call))
-        except Refusal as refusal:
-            await self._refused.note(asked, claimed, _known(call), refusal)
+            proven = await tokens.prove(self._ports, claimed, _call_or_none(call))
+        except PdpError as refusal:
+            await self._refused.record(asked, claimed, _call_or_none(call), refusal)
             raise
-        if isinstance(call, Refusal):
+        if isinstance(call, PdpError):
             raise call
 
-        descent = chains.descent(proven, claimed.links)
+        descent = lineage.lineage_of(proven, claimed.links)
         case = self._case(asked, call, proven)
-        case = await self._records.led_to(claimed.links, descent, case)
+        case = await self._records.with_parents(claimed.links, descent, case)
         async with AsyncExitStack() as held:
-            holder, action, case = await self._decided(
+            holder, action, case = await self._authorize(
                 case, claimed, call, proven, descent, held=held
             )
             if call.command.risk == "read":
-                return await self._read(case, action, holder)
-            return await self._change(case, action, proven, holder)
+                return await self._execute_read(case, action, holder)
+            return await self._execute_write(case, action, proven, holder)
 
     async def open(self) -> None:
         """Make the handlers ready; what killed processes left behind is removed."""
@@ -133,22 +133,22 @@ class Gate:
 
     # Deciding
 
-    async def _decided(
+    async def _authorize(
         self,
-        case: Case,
-        claimed: Claims,
+        case: PdpCall,
+        claimed: ClaimedInvocation,
         call: Rebuilt,
         proven: Verified,
-        descent: Descent,
+        descent: Lineage,
         *,
         held: AsyncExitStack,
-    ) -> tuple[Holder, Action, Case]:
+    ) -> tuple[ChainHolder, Action, PdpCall]:
         """Return the allowed call, ready to be carried out, and what its receipts say.
 
         `held` holds its place at the upstream until it has ended.
         """
         try:
-            holder = tokens.holder(self._ports, claimed, proven, descent)
+            holder = tokens.holder_of(self._ports, claimed, proven, descent)
             case = replace(
                 case,
                 purpose=holder.purpose,
@@ -158,19 +158,19 @@ class Gate:
             case = replace(case, policies=verdict.policies)
             _check(verdict, holder.approval)
             if call.provider.handler == "http":
-                place = self._lanes.place(call.provider.name, descent.app or "", descent.agent)
+                place = self._lanes.admit(call.provider.name, descent.app or "", descent.agent)
                 await held.enter_async_context(place)
-            with _typed(case):
+            with _as_refusal(case):
                 return holder, await self._handlers[call.provider.handler].prepare(call), case
-        except Refusal as refusal:
-            await self._records.try_to_keep(case.ended(self._ports.clock(), refusal))
+        except PdpError as refusal:
+            await self._records.write_best_effort(case.failed(self._ports.clock(), refusal))
             raise
 
-    def _inquiry(self, call: Rebuilt, holder: Holder) -> Inquiry:
+    def _inquiry(self, call: Rebuilt, holder: ChainHolder) -> PolicyQuestion:
         now = self._ports.clock()
         args = call.call.args
         descent, app = holder.descent, holder.descent.app or ""
-        return Inquiry(
+        return PolicyQuestion(
             agent=descent.agent,
             app=app,
             command=call.command.name,
@@ -189,23 +189,25 @@ class Gate:
 
     # Acting
 
-    async def _read(self, case: Case, action: Action, holder: Holder) -> dict[str, Any]:
+    async def _execute_read(
+        self, case: PdpCall, action: Action, holder: ChainHolder
+    ) -> dict[str, Any]:
         try:
             if holder.approval is not None:
                 await self._claim_approval(holder.approval, holder.descent)
-            with _typed(case):
+            with _as_refusal(case):
                 reply = await action()
-        except Refusal as refusal:
-            await self._records.keep(case.ended(self._ports.clock(), refusal))
+        except PdpError as refusal:
+            await self._records.write(case.failed(self._ports.clock(), refusal))
             raise
-        await self._records.keep(case.allowed(self._ports.clock(), OK))
+        await self._records.write(case.allowed(self._ports.clock(), OK))
         return reply
 
-    async def _change(
-        self, case: Case, action: Action, proven: Verified, holder: Holder
+    async def _execute_write(
+        self, case: PdpCall, action: Action, proven: Verified, holder: ChainHolder
     ) -> dict[str, Any]:
         intent = case.allowed(self._ports.clock(), None)
-        await self._records.keep(intent)
+        await self._records.write(intent)
         case = replace(case, intent=intent.id)
         try:
             # Used up as an approval, a delegation has no second invocation to be told apart.
@@ -213,16 +215,16 @@ class Gate:
                 await self._claim_approval(holder.approval, holder.descent)
             else:
                 await self._claim(proven, holder.descent)
-            with _typed(case, _DOUBT):
+            with _as_refusal(case, _DOUBT):
                 reply = await action()
-        except Refusal as refusal:
-            await self._records.try_to_keep(case.ended(self._ports.clock(), refusal))
+        except PdpError as refusal:
+            await self._records.write_best_effort(case.failed(self._ports.clock(), refusal))
             raise
         # It is done: what the caller hears must not depend on whether this can be stored.
-        await self._records.try_to_keep(case.allowed(self._ports.clock(), OK))
+        await self._records.write_best_effort(case.allowed(self._ports.clock(), OK))
         return reply
 
-    async def _claim(self, proven: Verified, descent: Descent) -> None:
+    async def _claim(self, proven: Verified, descent: Lineage) -> None:
         """Use the token up, or refuse; without the store there is no write."""
         nonce, expires_at = proven.nonce or "", proven.expires_at
         if not await self._first(proven.agent, nonce, expires_at, descent.family):
@@ -232,7 +234,7 @@ class Gate:
                 "once: `grant.headers()` makes a fresh one",
             )
 
-    async def _claim_approval(self, approval: Approval, descent: Descent) -> None:
+    async def _claim_approval(self, approval: TokenApproval, descent: Lineage) -> None:
         """Use the approval up, or refuse: it is kept for as long as its delegation lives."""
         cid, expires_at = approval.cid, approval.expires_at
         if not await self._first(APPROVAL, cid, expires_at, descent.family):
@@ -249,15 +251,15 @@ class Gate:
                 issuer, self._ports.pdp_did, nonce, expires_at, family
             )
         except Forgotten as forgotten:
-            raise Refusal(
+            raise PdpError(
                 "unavailable",
                 "the PDP cannot tell whether this token was used: it ends at "
                 f"{_utc(expires_at)}, and what ended until {_utc(forgotten.until)} is forgotten, "
                 "because this server's clock was ahead. Nothing was done. Ask for a token that "
                 "ends later, and have the clock checked",
             ) from None
-        except ShareUsed as used:
-            raise Refusal(
+        except ShareExceeded as used:
+            raise PdpError(
                 "unavailable",
                 f"{used}",
                 fix="wait until some have expired, and sign tokens that live shorter",
@@ -265,14 +267,14 @@ class Gate:
             ) from None
         except Exception:
             log.exception("a nonce cannot be claimed")
-            raise Refusal(
+            raise PdpError(
                 "unavailable", "the PDP cannot tell whether this token was used: nothing was done"
             ) from None
 
     # Receipts
 
-    def _case(self, asked: Asked, call: Rebuilt, proven: Verified) -> Case:
-        return Case(
+    def _case(self, asked: PdpRequest, call: Rebuilt, proven: Verified) -> PdpCall:
+        return PdpCall(
             tenant=tokens.tenant_of(self._ports, proven),
             command=call.command.name,
             resource=call.call.resource,
@@ -289,12 +291,12 @@ def _utc(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _known(call: Rebuilt | Refusal | None) -> Call | None:
+def _call_or_none(call: Rebuilt | PdpError | None) -> Call | None:
     """Return the call that a request makes, None if that is not understood."""
     return call.call if isinstance(call, Rebuilt) else None
 
 
-def _check(verdict: Verdict, approval: Approval | None) -> None:
+def _check(verdict: Verdict, approval: TokenApproval | None) -> None:
     """Refuse what policy does not allow; people's approval answers for their roles alone."""
     if verdict.decision == "allow":
         return
@@ -302,11 +304,11 @@ def _check(verdict: Verdict, approval: Approval | None) -> None:
         missing = sorted(set(verdict.roles) - approval.roles)
         if not missing:
             return
-        raise _lacks(approval, missing)
+        raise _missing_roles(approval, missing)
     raise denied(verdict.reason or "policy_error", verdict.message or "policy gave no answer")
 
 
-def _lacks(approval: Approval, missing: list[str]) -> Refusal:
+def _missing_roles(approval: TokenApproval, missing: list[str]) -> PdpError:
     return denied(
         "approval_mismatch",
         f"policy now wants the approval of {', '.join(missing)} too, and {approval.envelope} does "
@@ -315,14 +317,14 @@ def _lacks(approval: Approval, missing: list[str]) -> Refusal:
 
 
 @contextmanager
-def _typed(case: Case, doubt: str = "") -> Iterator[None]:
+def _as_refusal(case: PdpCall, doubt: str = "") -> Iterator[None]:
     """Make a refusal of whatever goes wrong, so that it is recorded as how the call ended."""
     try:
         yield
-    except Refusal:
+    except PdpError:
         raise
     except Exception:
         log.exception("request %s failed", case.request_id)
-        raise Refusal(
+        raise PdpError(
             "internal", f"the PDP failed; its log says more under this request id{doubt}"
         ) from None

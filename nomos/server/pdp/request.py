@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 from urllib.parse import parse_qsl
 
-from nomos._wire import Call
+from nomos._protocol import Call
 from nomos.errors import InvalidRequest
 from nomos.models import MAX_ARGS_BYTES
 from nomos.resources import CommandSpec, Provider, canonical_args, canonical_resource
-from nomos.server.pdp.statuses import Refusal, shown
+from nomos.server.pdp.statuses import PdpError, shown
 
 IN_QUERY: Final = ("GET", "DELETE")
 MAX_PARAMETERS: Final = 64
@@ -77,13 +77,13 @@ async def read_body(chunks: AsyncIterator[bytes], cap: int) -> bytes:
     async for chunk in chunks:
         body += chunk
         if body and not cap:
-            raise Refusal(
+            raise PdpError(
                 "invalid_request",
                 "this call takes no body: put parameters in the query",
                 fields=("body",),
             )
         if len(body) > cap:
-            raise Refusal("too_large", f"the body is larger than {cap} bytes", fields=("body",))
+            raise PdpError("too_large", f"the body is larger than {cap} bytes", fields=("body",))
     return bytes(body)
 
 

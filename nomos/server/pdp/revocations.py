@@ -2,7 +2,7 @@
 
 A view answers which of some identifiers are revoked. A PDP that shares the control plane's
 database reads it there and is never behind; one that stands alone follows the feed
-(`nomos._io.feed`) and says how far behind it may be.
+(`nomos._io.revocation_feed`) and says how far behind it may be.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Protocol
 
-from nomos._core.seen import Seen
+from nomos._core.revocation_status import RevocationStatus
 
 
-class View(Protocol):
+class RevocationView(Protocol):
     """Where revocations are looked up."""
 
-    async def among(self, ids: Collection[str]) -> Seen:
+    async def lookup(self, ids: Collection[str]) -> RevocationStatus:
         """Return those of `ids` (cids, DIDs, apps, envelopes) that are revoked."""
         ...
 
 
-class Revocations(Protocol):
+class RevocationPort(Protocol):
     """A store that has the revocations themselves: `nomos.server.storage.store.Store`."""
 
     async def revoked(self, ids: Collection[str]) -> frozenset[str]: ...
@@ -30,9 +30,9 @@ class Revocations(Protocol):
 class StoreView:
     """Revocations as the database has them now."""
 
-    def __init__(self, store: Revocations) -> None:
+    def __init__(self, store: RevocationPort) -> None:
         self._store = store
 
-    async def among(self, ids: Collection[str]) -> Seen:
+    async def lookup(self, ids: Collection[str]) -> RevocationStatus:
         """Return those of `ids` that are revoked at this moment."""
-        return Seen(await self._store.revoked(ids))
+        return RevocationStatus(await self._store.revoked(ids))

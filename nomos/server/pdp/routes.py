@@ -22,13 +22,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from nomos._core import echo
-from nomos._wire import Hello, Refused
+from nomos._core import reply_identity
+from nomos._protocol import Hello, Refused
+from nomos.server.pdp.context import PdpContext
 from nomos.server.pdp.gate import Gate
-from nomos.server.pdp.ports import Ports
 from nomos.server.pdp.request import read_body
-from nomos.server.pdp.statuses import SHOWN, Refusal
-from nomos.server.pdp.understood import Asked
+from nomos.server.pdp.request_parsing import PdpRequest
+from nomos.server.pdp.statuses import SHOWN, PdpError
 from nomos.server.storage.failures import StorageUnavailable
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ MAX_FIELDS: Final = 8
 _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
 
-def create_pdp(ports: Ports) -> Starlette:
+def create_pdp(ports: PdpContext) -> Starlette:
     """Return the PDP as an ASGI application.
 
     Served without lifespan events, it is released by `await app.state.gate.close()`.
@@ -76,7 +76,7 @@ def create_pdp(ports: Ports) -> Starlette:
 class _Calls:
     """The one endpoint of all commands, for any method: the gate says which are right."""
 
-    def __init__(self, gate: Gate, ports: Ports) -> None:
+    def __init__(self, gate: Gate, ports: PdpContext) -> None:
         self._gate = gate
         self._limits = ports.limits
         self._control_url = ports.control_url
@@ -84,21 +84,21 @@ class _Calls:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         request_id = _request_id(request)
-        call_id = echo.call_id(request.headers.getlist(echo.HEADER))
+        call_id = reply_identity.call_id(request.headers.getlist(reply_identity.HEADER))
         try:
             self._check_place(_path(scope))
             body = await self._gate.serve(self._asked(request, request_id))
             response = _reply(200, body, request_id)
-        except Refusal as refusal:
-            response = _refused(refusal, request_id, echo.echoed(call_id))
+        except PdpError as refusal:
+            response = _refused(refusal, request_id, reply_identity.echoed(call_id))
         except ClientDisconnect:
             return
         except Exception:
             log.exception("request %s failed", request_id)
             response = _refused(
-                Refusal("internal", "the PDP failed; its log says more under this request id"),
+                PdpError("internal", "the PDP failed; its log says more under this request id"),
                 request_id,
-                echo.echoed(call_id),
+                reply_identity.echoed(call_id),
             )
         await response(scope, receive, send)
 
@@ -107,23 +107,23 @@ class _Calls:
         if not path.startswith(CONTROL_PLANES):
             return
         where = "" if self._control_url is None else f"; the control plane is {self._control_url}"
-        raise Refusal(
+        raise PdpError(
             "not_found",
             f"this is a PDP, where calls are made{where}: set control_plane_url "
             "(NOMOS_CONTROL_URL) to the control plane's URL, and pdp_url (NOMOS_PDP_URL) to this",
         )
 
-    def _asked(self, request: Request, request_id: str) -> Asked:
+    def _asked(self, request: Request, request_id: str) -> PdpRequest:
         async def body(cap: int) -> bytes:
             try:
                 with anyio.fail_after(self._limits.body_seconds):
                     return await read_body(request.stream(), cap)
             except TimeoutError:
-                raise Refusal(
+                raise PdpError(
                     "invalid_request", "the body did not arrive in time", fields=("body",)
                 ) from None
 
-        return Asked(
+        return PdpRequest(
             method=request.method,
             path=_path(request.scope),
             query=request.scope["query_string"],
@@ -146,7 +146,7 @@ def _request_id(request: Request) -> str:
     return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
 
 
-def _refused(refusal: Refusal, request_id: str, more: Mapping[str, str]) -> Response:
+def _refused(refusal: PdpError, request_id: str, more: Mapping[str, str]) -> Response:
     body: dict[str, Any] = {
         "error": refusal.message,
         "error_code": refusal.code,
@@ -178,7 +178,7 @@ def _reply(
     )
 
 
-async def _missing(ports: Ports) -> str | None:
+async def _missing(ports: PdpContext) -> str | None:
     """Return what the PDP would need to serve a call and does not have, if anything."""
     try:
         with anyio.fail_after(READY_SECONDS):
@@ -191,7 +191,7 @@ async def _missing(ports: Ports) -> str | None:
                 log.exception("the verifier is not ready")
                 return "the verifier does not answer"
             await ports.store.ready()
-            return await blind(ports)
+            return await stale_revocations(ports)
     except TimeoutError:
         return "not ready in time"
     except StorageUnavailable as failure:
@@ -202,9 +202,9 @@ async def _missing(ports: Ports) -> str | None:
         return "the store does not answer"
 
 
-async def blind(ports: Ports) -> str | None:
+async def stale_revocations(ports: PdpContext) -> str | None:
     """Return why revocations as they are known here let no call through, if that is so."""
-    seen = await ports.revocations.among((ports.pdp_did,))
-    if seen.age > ports.limits.revocations_max_age:
-        return seen.trouble or f"the view of revocations is {seen.age} seconds old"
-    return "this PDP is revoked: no token for it is honoured" if seen.ids else None
+    seen = await ports.revocations.lookup((ports.pdp_did,))
+    if seen.age_seconds > ports.limits.revocations_max_age:
+        return seen.error or f"the view of revocations is {seen.age_seconds} seconds old"
+    return "this PDP is revoked: no token for it is honoured" if seen.revoked else None

@@ -13,7 +13,7 @@ import errno
 import os
 import unicodedata
 
-from nomos.server.pdp.statuses import Refusal
+from nomos.server.pdp.statuses import PdpError
 
 
 def spelled(parent: int, segment: str) -> str:
@@ -32,7 +32,7 @@ def spelled(parent: int, segment: str) -> str:
     if segment in names:
         return segment
     if len(names) > 1:
-        raise Refusal(
+        raise PdpError(
             "invalid_request",
             "two entries have this name in different spellings; rename one of them",
             fields=("resource.path",),

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from nomos._core.fixes import FIXES
+from nomos._core.remedies import FIXES
+from nomos.http_status import STATUS_BY_REASON
 from nomos.models import DenyReason
-from nomos.statuses import STATUS
 
-__all__ = ["FAILURES", "SHOWN", "STATUS", "FailureCode", "Refusal", "denied", "shown"]
+__all__ = ["FAILURES", "SHOWN", "STATUS_BY_REASON", "FailureCode", "PdpError", "denied", "shown"]
 
 FailureCode = Literal[
     "invalid_request",
@@ -50,14 +50,14 @@ _FIXES: Final[Mapping[str, str | None]] = {
 """What would help whoever calls a PDP: of its settings and its policy they can change nothing."""
 
 _ALL: Final[dict[str, int]] = {
-    code: status for table in (FAILURES, STATUS) for code, status in table.items()
+    code: status for table in (FAILURES, STATUS_BY_REASON) for code, status in table.items()
 }
 
 SHOWN: Final = 80
 """Characters of a caller's own text that a message repeats."""
 
 
-class Refusal(Exception):
+class PdpError(Exception):
     """A no on its way to the caller; the message is a sentence and holds no secret.
 
     `reason` is set when this is a decision, and then equals `code`; `fix` says what would help, if
@@ -89,14 +89,18 @@ class Refusal(Exception):
 
 def denied(
     reason: DenyReason, message: str, *, hop: int | None = None, fix: str | None = None
-) -> Refusal:
+) -> PdpError:
     """Return the refusal of a decision, with the `fix` for its reason if none is given.
 
     A 401 tells HTTP clients that a token would help.
     """
-    headers = {"www-authenticate": 'Bearer error="invalid_token"'} if STATUS[reason] == 401 else {}
+    headers = (
+        {"www-authenticate": 'Bearer error="invalid_token"'}
+        if STATUS_BY_REASON[reason] == 401
+        else {}
+    )
     helps = _FIXES[reason] if fix is None else fix
-    return Refusal(reason, message, reason=reason, hop=hop, fix=helps, headers=headers)
+    return PdpError(reason, message, reason=reason, hop=hop, fix=helps, headers=headers)
 
 
 def shown(text: str) -> str:

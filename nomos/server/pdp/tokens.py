@@ -13,17 +13,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from nomos._core.fixes import API_KEY, fix, fix_at
-from nomos._core.seen import Seen
-from nomos._core.worded import unmet
-from nomos._wire import Answer, Call, Inspect, Inspected, Refused, Request, Verified, Verify
+from nomos._core.policy_messages import failed_statement
+from nomos._core.remedies import API_KEY, fix_at, remedy
+from nomos._core.revocation_status import RevocationStatus
+from nomos._protocol import Answer, Call, Inspect, Inspected, Refused, Request, Verified, Verify
 from nomos.errors import SignerError
 from nomos.models import MAX_PURPOSE
-from nomos.server import chains
-from nomos.server.chains import Descent
-from nomos.server.pdp.approval import Approval, approval
-from nomos.server.pdp.ports import Ports
-from nomos.server.pdp.statuses import STATUS, Refusal, denied
+from nomos.server import lineage
+from nomos.server.lineage import Lineage
+from nomos.server.pdp.approval import TokenApproval, approval
+from nomos.server.pdp.context import PdpContext
+from nomos.server.pdp.statuses import STATUS_BY_REASON, PdpError, denied
 
 log = logging.getLogger(__name__)
 
@@ -32,23 +32,23 @@ _PINNED_ARG: Final = re.compile(r'\.args(?:\.([a-z][a-z0-9_]*)|\["([^"]+)"\])')
 
 
 @dataclass(frozen=True)
-class Holder:
+class ChainHolder:
     """Who holds a proven token and how they came by it, for policy and the record.
 
     `pinned` names the arguments that the issuer's own `pol` holds to a value; None is all.
     `approval` is what people approved.
     """
 
-    descent: Descent
+    descent: Lineage
     tenant: str
     purpose: str | None
     facts: Mapping[str, Any]
     pinned: frozenset[str] | None
-    approval: Approval | None
+    approval: TokenApproval | None
 
 
 @dataclass(frozen=True)
-class Claims:
+class ClaimedInvocation:
     """A token that was read and not believed: the invocation, and its chain, root first."""
 
     token: str = field(repr=False)
@@ -62,7 +62,7 @@ class Claims:
 
     def ids(self) -> set[str]:
         """Return what must not be revoked for this token to be honoured."""
-        return chains.ids((self.invocation, *self.links), self.links)
+        return lineage.revocation_ids((self.invocation, *self.links), self.links)
 
 
 def bearer(headers: Sequence[str], cap: int) -> str:
@@ -91,7 +91,7 @@ def bearer(headers: Sequence[str], cap: int) -> str:
     return token
 
 
-async def claims(ports: Ports, token: str) -> Claims:
+async def claims(ports: PdpContext, token: str) -> ClaimedInvocation:
     """Return what a token says of itself, none of it trusted."""
     invocation = await _ask(ports, Inspect(token=token))
     if not isinstance(invocation, Inspected):
@@ -105,17 +105,17 @@ async def claims(ports: Ports, token: str) -> Claims:
     chain = invocation.payload["prf"]
     if len(chain) > ports.max_chain_depth:
         # Left for `prove` to refuse: it says so before it looks at any of them.
-        return Claims(token, invocation, ())
-    return Claims(token, invocation, tuple([await _link(ports, link) for link in chain]))
+        return ClaimedInvocation(token, invocation, ())
+    return ClaimedInvocation(token, invocation, tuple([await _link(ports, link) for link in chain]))
 
 
-async def prove(ports: Ports, claimed: Claims, call: Call | None) -> Verified:
+async def prove(ports: PdpContext, claimed: ClaimedInvocation, call: Call | None) -> Verified:
     """Return what a token proves for `call`; None when the request makes no call we know."""
     what = {"invocation": claimed.token, "audience": ports.pdp_did, "call": call, "pdp": True}
     return await _verified(ports, claimed, what)
 
 
-async def held(ports: Ports, claimed: Claims) -> Verified:
+async def verify_chain(ports: PdpContext, claimed: ClaimedInvocation) -> Verified:
     """Return what whoever signed a token holds by its chain, for a token that is refused itself.
 
     Raises Refusal if the chain is no good, or somebody else's.
@@ -126,7 +126,9 @@ async def held(ports: Ports, claimed: Claims) -> Verified:
     )
 
 
-async def _verified(ports: Ports, claimed: Claims, what: Mapping[str, Any]) -> Verified:
+async def _verified(
+    ports: PdpContext, claimed: ClaimedInvocation, what: Mapping[str, Any]
+) -> Verified:
     seen = await _seen(ports, claimed.ids())
     try:
         verified = await _ask(
@@ -135,17 +137,17 @@ async def _verified(ports: Ports, claimed: Claims, what: Mapping[str, Any]) -> V
                 now=int(ports.clock()),
                 max_depth=ports.max_chain_depth,
                 trusted_issuers=sorted(ports.trusted_issuers),
-                revoked=sorted(seen.ids),
-                revocations_age=seen.age,
+                revoked=sorted(seen.revoked),
+                revocations_age=seen.age_seconds,
                 revocations_max_age=ports.limits.revocations_max_age,
                 **what,
             ),
         )
-    except Refusal as refusal:
-        if refusal.reason == "revocations_stale" and seen.trouble is not None:
-            raise denied("revocations_stale", seen.trouble) from None
+    except PdpError as refusal:
+        if refusal.reason == "revocations_stale" and seen.error is not None:
+            raise denied("revocations_stale", seen.error) from None
         if refusal.reason == "expired" and refusal.hop == len(claimed.links):
-            refusal.fix = fix("expired", part="call")
+            refusal.fix = remedy("expired", part="call")
         raise
     # A root or a link other than those looked up above would have escaped its revocation.
     if (
@@ -156,28 +158,30 @@ async def _verified(ports: Ports, claimed: Claims, what: Mapping[str, Any]) -> V
     ):
         raise _no_answer()
     tenant_of(ports, verified)
-    if seen.ids:
+    if seen.revoked:
         # The verifier knows tokens and who signed them; the rest of what was looked up is ours.
-        raise denied("revoked", f"revoked: {', '.join(sorted(seen.ids))}")
+        raise denied("revoked", f"revoked: {', '.join(sorted(seen.revoked))}")
     return verified
 
 
-def holder(ports: Ports, claimed: Claims, verified: Verified, descent: Descent) -> Holder:
+def holder_of(
+    ports: PdpContext, claimed: ClaimedInvocation, verified: Verified, descent: Lineage
+) -> ChainHolder:
     """Return who holds a verified token; only the issuer's own words count for authority."""
     meta = verified.meta or {}
-    facts = chains.mapping(meta.get("facts"))
+    facts = lineage.mapping(meta.get("facts"))
     purpose = facts.get("purpose")
-    return Holder(
+    return ChainHolder(
         descent=descent,
         tenant=tenant_of(ports, verified),
         purpose=purpose[:MAX_PURPOSE] if isinstance(purpose, str) else None,
-        facts=chains.mapping(facts.get("agent")),
-        pinned=pinned(claimed.links[0].payload.get("pol")),
+        facts=lineage.mapping(facts.get("agent")),
+        pinned=signed_args(claimed.links[0].payload.get("pol")),
         approval=approval(meta, claimed.links, ports.pdp_did),
     )
 
 
-def tenant_of(ports: Ports, verified: Verified) -> str:
+def tenant_of(ports: PdpContext, verified: Verified) -> str:
     """Return whose tenant's a verified token is; its issuer's time may have ended since."""
     tenant = ports.trusted_issuers.get(verified.root)
     if tenant is None:
@@ -185,7 +189,7 @@ def tenant_of(ports: Ports, verified: Verified) -> str:
     return tenant
 
 
-def pinned(pol: object) -> frozenset[str] | None:
+def signed_args(pol: object) -> frozenset[str] | None:
     """Return the arguments that a `pol` holds to one value each; None when it holds them all."""
     names: set[str] = set()
     for statement in pol if isinstance(pol, list) else []:
@@ -197,14 +201,14 @@ def pinned(pol: object) -> frozenset[str] | None:
     return frozenset(names)
 
 
-async def _link(ports: Ports, token: object) -> Inspected:
+async def _link(ports: PdpContext, token: object) -> Inspected:
     link = await _ask(ports, Inspect(token=str(token)))
     if not isinstance(link, Inspected) or link.kind != "delegation":
         raise denied("malformed_ucan", "the token's chain holds something else than delegations")
     return link
 
 
-async def _ask(ports: Ports, request: Request) -> Answer:
+async def _ask(ports: PdpContext, request: Request) -> Answer:
     try:
         answer = await ports.signer.ask(request)
     except SignerError:
@@ -212,28 +216,28 @@ async def _ask(ports: Ports, request: Request) -> Answer:
         raise _no_answer() from None
     if not isinstance(answer, Refused):
         return answer
-    for reason in STATUS:
+    for reason in STATUS_BY_REASON:
         if reason == answer.code:
             # Whoever sends a token can read its statements; of the call, nothing is repeated.
-            message = unmet(answer, tell_found=False) or answer.message
+            message = failed_statement(answer, tell_found=False) or answer.message
             raise denied(reason, message, hop=answer.hop, fix=fix_at(answer.code, answer.field))
     log.error("the verifier refused a request of ours: %s", answer.code)
     raise _no_answer()
 
 
-async def _seen(ports: Ports, ids: set[str]) -> Seen:
+async def _seen(ports: PdpContext, ids: set[str]) -> RevocationStatus:
     try:
-        return await ports.revocations.among(ids)
+        return await ports.revocations.lookup(ids)
     except Exception:
         # Whatever is wrong with the view: unknown is not "not revoked". It is left to the
         # verifier to say so, once it knows that the token is worth that answer.
         log.exception("revocations cannot be looked up")
-        return Seen(
+        return RevocationStatus(
             frozenset(),
             ports.limits.revocations_max_age + 1,
             "revocations cannot be looked up now, so no token is honoured",
         )
 
 
-def _no_answer() -> Refusal:
-    return Refusal("unavailable", "the token cannot be verified now, so nothing was done")
+def _no_answer() -> PdpError:
+    return PdpError("unavailable", "the token cannot be verified now, so nothing was done")

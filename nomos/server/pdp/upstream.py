@@ -29,13 +29,13 @@ import anyio.to_thread
 
 from nomos._core import retry
 from nomos._core.effects import HttpReply
-from nomos._io import failures, leftover
+from nomos._io import excess_bytes, failures
 from nomos.errors import ConfigurationError
 from nomos.resources import CommandSpec
-from nomos.server.pdp.credentials import Access, access, setting
-from nomos.server.pdp.ports import Action, Limits, Target
+from nomos.server.pdp.context import Action, PdpLimits, UpstreamPort
+from nomos.server.pdp.credentials import UpstreamCredential, resolve, setting
 from nomos.server.pdp.request import Rebuilt
-from nomos.server.pdp.statuses import Refusal
+from nomos.server.pdp.statuses import PdpError
 from nomos.server.redact import redact
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def outgoing(call: Rebuilt) -> Outgoing:
     """Return the upstream request of a served call. Pure; nothing of the call may be left over."""
     command, upstream = call.command, call.command.upstream
     if upstream is None:
-        raise Refusal("not_found", f"{command.name} is not served by this PDP")
+        raise PdpError("not_found", f"{command.name} is not served by this PDP")
     values = {**call.call.resource, **call.values}
     placed = set(_PLACE.findall(upstream.path))
     path = _PLACE.sub(lambda place: _encoded(place[1], values, call), upstream.path)
@@ -77,7 +77,7 @@ def outgoing(call: Rebuilt) -> Outgoing:
     # A field that does not reach the upstream would not limit the call it was signed for.
     lost = [name for name in call.call.resource if name != "provider" and name not in placed]
     if lost:
-        raise Refusal(
+        raise PdpError(
             "invalid_request",
             f"{command.name} cannot be limited by {lost[0]} at this upstream: leave it out",
             fields=tuple(f"resource.{name}" for name in lost),
@@ -94,10 +94,10 @@ def outgoing(call: Rebuilt) -> Outgoing:
     )
 
 
-class Http:
+class HttpProvider:
     """What this PDP serves of declared providers."""
 
-    def __init__(self, targets: Mapping[str, Target], limits: Limits) -> None:
+    def __init__(self, targets: Mapping[str, UpstreamPort], limits: PdpLimits) -> None:
         self._targets = targets
         self._limits = limits
         self._transports: dict[tuple[str, str | None], httpx.AsyncHTTPTransport] = {}
@@ -111,7 +111,7 @@ class Http:
 
     async def prepare(self, call: Rebuilt) -> Action:
         """Return the call, ready to be sent; a missing setting or a bad value is refused here."""
-        request = self._request(outgoing(call), access(call.provider.name, self._targets))
+        request = self._request(outgoing(call), resolve(call.provider.name, self._targets))
         return functools.partial(self._exchange, request, call)
 
     async def close(self) -> None:
@@ -120,7 +120,7 @@ class Http:
         for transport in transports.values():
             await transport.aclose()
 
-    def _request(self, what: Outgoing, where: Access) -> httpx.Request:
+    def _request(self, what: Outgoing, where: UpstreamCredential) -> httpx.Request:
         import httpx
 
         base = httpx.URL(where.base_url)
@@ -187,7 +187,7 @@ class Http:
         """Return a provider's transport; it reads certificates, which takes a thread's time."""
         from nomos._io.transports import server_transport
 
-        where = access(provider, self._targets)
+        where = resolve(provider, self._targets)
         way = (where.base_url, where.ca_file)
         found = self._transports.get(way)
         if found is not None:
@@ -204,7 +204,7 @@ class Http:
             made = await anyio.to_thread.run_sync(make)
         except ConfigurationError as wrong:
             self._log_once(f"the upstream {provider} cannot be called: {wrong}")
-            raise Refusal(
+            raise PdpError(
                 "unavailable", f"the provider {provider} cannot be called: {wrong}"
             ) from None
         # Another call may have been faster; a transport that was not used holds nothing.
@@ -226,7 +226,7 @@ class Http:
             content += chunk
             if len(content) > self._limits.upstream:
                 raise _failed(call, f"answered more than {self._limits.upstream} bytes")
-        if leftover.after(reply) == "left over":
+        if excess_bytes.state_after(reply) == "left over":
             raise _failed(call, "answered more than once, and which answer is right is unknown")
         return bytes(content)
 
@@ -234,7 +234,7 @@ class Http:
 def _encoded(name: str, values: Mapping[str, Any], call: Rebuilt) -> str:
     """Return one value as it stands in a path; a `path` keeps its slashes, nothing else does."""
     if name not in values:
-        raise Refusal(
+        raise PdpError(
             "invalid_request", f"{call.command.name} needs {name}", fields=(f"resource.{name}",)
         )
     text = _plain(values[name])
@@ -247,7 +247,7 @@ def _encoded(name: str, values: Mapping[str, Any], call: Rebuilt) -> str:
         raise _not_a_segment(where)
     if "/" in text or "\\" in text:
         # Encoded, it is one segment; an upstream or a proxy that decodes first would see two.
-        raise Refusal(
+        raise PdpError(
             "invalid_request",
             f"{where} holds a / or a \\, which cannot stand in this upstream's path",
             fields=(where,),
@@ -270,13 +270,13 @@ def _check_status(reply: httpx.Response, call: Rebuilt) -> None:
     if 200 <= status < 300:
         return
     if status == 429 or (status == 403 and _is_limit(reply)):
-        raise Refusal(
+        raise PdpError(
             "rate_limited",
             f"{call.provider.name} takes no more calls of this PDP for now (it answered {status})",
             headers=after,
         )
     if status == 404:
-        raise Refusal(
+        raise PdpError(
             "not_found",
             f"{call.provider.name} answered 404: there is no such thing, or the PDP's credential "
             "may not see it",
@@ -330,19 +330,19 @@ def _not_json(text: str) -> NoReturn:
     raise ValueError("not a JSON number")
 
 
-def _not_a_segment(field: str) -> Refusal:
-    return Refusal(
+def _not_a_segment(field: str) -> PdpError:
+    return PdpError(
         "invalid_request",
         "a value is empty, `.` or `..`, which cannot stand in an upstream's path",
         fields=(field,),
     )
 
 
-def _failed(call: Rebuilt, what: str, *, sent: bool = True) -> Refusal:
+def _failed(call: Rebuilt, what: str, *, sent: bool = True) -> PdpError:
     doubt = _DOUBT if sent and call.command.risk != "read" else ""
-    return Refusal("upstream_error", f"{call.provider.name} {what}{doubt}")
+    return PdpError("upstream_error", f"{call.provider.name} {what}{doubt}")
 
 
-def _timed_out(call: Rebuilt) -> Refusal:
+def _timed_out(call: Rebuilt) -> PdpError:
     doubt = _DOUBT if call.command.risk != "read" else ""
-    return Refusal("upstream_timeout", f"{call.provider.name} did not answer in time{doubt}")
+    return PdpError("upstream_timeout", f"{call.provider.name} did not answer in time{doubt}")

@@ -36,7 +36,7 @@ class DamagedAnchor(Exception):
 
 
 @dataclass(frozen=True)
-class Mark:
+class AnchorMark:
     """How far a database had come: its identity, its commits, where its logs ended.
 
     `commits` 0 is a folder that is being made: nothing was kept yet.
@@ -55,7 +55,7 @@ class Anchor:
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor: int | None = os.open(self.path, flags)
 
-    def write(self, mark: Mark) -> None:
+    def write(self, mark: AnchorMark) -> None:
         """Put `mark` in place of the mark before the last one."""
         if self._descriptor is not None:
             os.pwrite(self._descriptor, _encoded(mark), SLOT * (mark.commits % 2))
@@ -70,7 +70,7 @@ class Anchor:
                 os.close(descriptor)
 
 
-def make(folder: Path, mark: Mark) -> None:
+def make(folder: Path, mark: AnchorMark) -> None:
     """Write a new anchor with `mark` in both slots; it is there complete or not at all."""
     path, draft = folder / FILE, folder / f"{FILE}.{os.getpid()}.new"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -84,7 +84,7 @@ def make(folder: Path, mark: Mark) -> None:
     sync_folder(folder)
 
 
-def read(folder: Path) -> Mark | None:
+def read(folder: Path) -> AnchorMark | None:
     """The latest mark; None if there is no anchor. Raises DamagedAnchor, OSError."""
     try:
         descriptor = os.open(folder / FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -98,7 +98,7 @@ def read(folder: Path) -> Mark | None:
     return max(marks, key=lambda mark: mark.commits)
 
 
-def _encoded(mark: Mark) -> bytes:
+def _encoded(mark: AnchorMark) -> bytes:
     said = {
         "v": VERSION,
         "database": mark.database,
@@ -110,7 +110,7 @@ def _encoded(mark: Mark) -> bytes:
     return f"{digest} {text}".encode().ljust(SLOT - 1) + b"\n"
 
 
-def _decoded(slot: bytes) -> Mark | None:
+def _decoded(slot: bytes) -> AnchorMark | None:
     digest, _, text = slot.strip().partition(b" ")
     if hashlib.sha256(text).hexdigest().encode() != digest:
         return None
@@ -118,4 +118,4 @@ def _decoded(slot: bytes) -> Mark | None:
     if said.get("v") != VERSION:
         return None
     heads = tuple((tenant, log, Head(seq, hash_)) for tenant, log, seq, hash_ in said["heads"])
-    return Mark(said["database"], said["commits"], heads)
+    return AnchorMark(said["database"], said["commits"], heads)

@@ -10,14 +10,14 @@ from sqlalchemy.engine import Connection
 
 from nomos.audit.record import Record
 from nomos.errors import NomosError
-from nomos.server.control import lines
-from nomos.server.control.lines import Accounts
+from nomos.server.control import account_lines
+from nomos.server.control.account_lines import Accounts
 from nomos.server.storage import apps as aggregate
 from nomos.server.storage import records
 from nomos.server.storage.apps import ROLES, ApiKey, App, Role
-from nomos.server.storage.damaged import Listed, listed, one, one_of, texts
+from nomos.server.storage.damaged_rows import Listed, listed, one, one_of, texts
 from nomos.server.storage.database import Database
-from nomos.server.storage.idents import new_ident
+from nomos.server.storage.identifiers import new_ident
 from nomos.server.storage.tables import agents, api_keys, apps, login_links, sessions
 
 
@@ -81,7 +81,7 @@ class Apps:
     async def disable(self, tenant: str, ident: str, receipt: Record) -> bool:
         """Refuse the app's keys from now on; False if it was disabled before.
 
-        Raises LastWayIn.
+        Raises LastOperator.
         """
         now = int(self._clock())
 
@@ -89,7 +89,7 @@ class Apps:
             found = _find(connection, tenant, ident)
             if found is None or found.disabled_at is not None:
                 return False
-            aggregate.check_way_in(connection, tenant, ident)
+            aggregate.check_operator_left(connection, tenant, ident)
             aggregate.disable(connection, tenant, ident, now)
             records.add(connection, receipt)
             return True
@@ -209,7 +209,7 @@ def _left_by(connection: Connection, tenant: str, ident: str) -> tuple[Registere
         for each in found
         if each.disabled_at is None
         and each.app.id != ident
-        and (each.app.id in seen or ident in lines.behind(accounts, each.app.id))
+        and (each.app.id in seen or ident in account_lines.behind(accounts, each.app.id))
     )
 
 

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from nomos.errors import NomosError
-from nomos.server.control.lines import Account
-from nomos.server.storage.damaged import check, naming, one_of, texts
+from nomos.server.control.account_lines import Account
+from nomos.server.storage.damaged_rows import check, naming, one_of, texts
 from nomos.server.storage.tables import agents, api_keys, apps
 
 Role = Literal["agent", "operator", "auditor"]
@@ -24,7 +24,7 @@ SERVER: Final = "server"
 """Who acts when a command on the server's own machine does."""
 
 
-class LastWayIn(NomosError):
+class LastOperator(NomosError):
     """The only operator left who covers every role can be neither disabled nor revoked."""
 
     def __init__(self, app: str) -> None:
@@ -136,7 +136,7 @@ def add_key(connection: Connection, ident: str, key: ApiKey, now: int) -> None:
     )
 
 
-def ways_in(connection: Connection, tenant: str) -> frozenset[str]:
+def active_operators(connection: Connection, tenant: str) -> frozenset[str]:
     """The operators who cover every role and may act: with none, nobody could make another."""
     wanted = (
         sa.select(apps.c.id, api_keys.c.covers)
@@ -147,10 +147,10 @@ def ways_in(connection: Connection, tenant: str) -> frozenset[str]:
     return frozenset(row.id for row in rows if EVERY_ROLE in texts(row.covers))
 
 
-def check_way_in(connection: Connection, tenant: str, app: str) -> None:
-    """Raise LastWayIn if `app` is the only operator left who covers every role."""
-    if ways_in(connection, tenant) == {app}:
-        raise LastWayIn(app)
+def check_operator_left(connection: Connection, tenant: str, app: str) -> None:
+    """Raise LastOperator if `app` is the only operator left who covers every role."""
+    if active_operators(connection, tenant) == {app}:
+        raise LastOperator(app)
 
 
 def accounts(connection: Connection, idents: Collection[str]) -> dict[str, Account]:

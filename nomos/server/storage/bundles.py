@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from nomos.audit.record import Record
 from nomos.policy.bundle import Source
 from nomos.server.storage import records
-from nomos.server.storage.damaged import Listed, Rows, listed, one, one_of, texts
+from nomos.server.storage.damaged_rows import Listed, Rows, listed, one, one_of, texts
 from nomos.server.storage.database import Database
 from nomos.server.storage.tables import activations, bundles
 
@@ -68,7 +68,7 @@ Recorder = Callable[[Act, int, str], Record]
 
 
 @dataclass(frozen=True)
-class Who:
+class PolicyAuthor:
     """Who acts for a tenant, and when (Unix seconds); `by` None is a server's start."""
 
     tenant: str
@@ -83,7 +83,7 @@ class Policies:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def put(self, who: Who, content: Content) -> tuple[Version, bool]:
+    async def put(self, who: PolicyAuthor, content: Content) -> tuple[Version, bool]:
         """Keep a version; the same content again is the version that there is (False)."""
 
         def work(connection: Connection) -> tuple[Version, bool]:
@@ -98,7 +98,7 @@ class Policies:
 
     async def activate(
         self,
-        who: Who,
+        who: PolicyAuthor,
         version: Version,
         *,
         act: Literal["activate", "rollback"] = "activate",
@@ -120,7 +120,7 @@ class Policies:
 
         return await self._database.write(work)
 
-    async def adopt(self, who: Who, content: Content) -> tuple[Version, Activation]:
+    async def adopt(self, who: PolicyAuthor, content: Content) -> tuple[Version, Activation]:
         """Put and activate what came from files, unless the last files were the same.
 
         Returns the version that decides: the files', or what was activated since. A database's
@@ -203,7 +203,7 @@ def _last_from_files(connection: Connection, tenant: str) -> Version | None:
     return one(connection, wanted, _versions, "the newest version of the policies from files")
 
 
-def _add(connection: Connection, who: Who, content: Content, origin: Origin) -> Version:
+def _add(connection: Connection, who: PolicyAuthor, content: Content, origin: Origin) -> Version:
     newest = sa.select(sa.func.max(bundles.c.version)).where(bundles.c.tenant == who.tenant)
     number = (connection.scalar(newest) or 0) + 1
     connection.execute(
@@ -223,7 +223,7 @@ def _add(connection: Connection, who: Who, content: Content, origin: Origin) -> 
 
 
 def _activate(
-    connection: Connection, who: Who, last: Activation | None, version: Version
+    connection: Connection, who: PolicyAuthor, last: Activation | None, version: Version
 ) -> Activation:
     number = 1 if last is None else last.number + 1
     done = Activation(number, version.number, who.at, who.by)

@@ -9,7 +9,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from nomos.audit.chain import Head, Link, Log
+from nomos.audit.chain import ChainedRow, Head, Log
 from nomos.server.storage import logs, records
 from nomos.server.storage.database import Database
 from nomos.server.storage.records import Found
@@ -19,7 +19,7 @@ AUDIT: Final[Log] = "audit"
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredCheckpoint:
     """A checkpoint that was signed over row `seq`; `at` is in seconds."""
 
     seq: int
@@ -28,14 +28,14 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Part:
+class LogPart:
     """Some rows that follow each other, and the checkpoints over them by row number."""
 
-    links: tuple[Link, ...]
+    links: tuple[ChainedRow, ...]
     tokens: Mapping[int, str]
 
 
-def add(connection: Connection, tenant: str, log: Log, kept: Kept) -> bool:
+def add(connection: Connection, tenant: str, log: Log, kept: StoredCheckpoint) -> bool:
     """Keep a checkpoint; False when there is one over that row."""
     if between(connection, tenant, log, kept.seq - 1, kept.seq):
         return False
@@ -46,11 +46,11 @@ def add(connection: Connection, tenant: str, log: Log, kept: Kept) -> bool:
     return True
 
 
-def newest(connection: Connection, tenant: str, log: Log) -> Kept | None:
+def newest(connection: Connection, tenant: str, log: Log) -> StoredCheckpoint | None:
     """The checkpoint over the latest row that has one."""
     wanted = checkpoints.select().where(checkpoints.c.tenant == tenant, checkpoints.c.log == log)
     row = connection.execute(wanted.order_by(checkpoints.c.seq.desc()).limit(1)).first()
-    return None if row is None else Kept(row.seq, row.token, row.at)
+    return None if row is None else StoredCheckpoint(row.seq, row.token, row.at)
 
 
 def between(
@@ -81,14 +81,14 @@ class AuditLog:
         """The log's last row."""
         return await self._database.read(lambda connection: logs.head(connection, tenant, AUDIT))
 
-    async def part(self, tenant: str, after: int, until: int, limit: int) -> Part:
+    async def part(self, tenant: str, after: int, until: int, limit: int) -> LogPart:
         """The rows after number `after` and up to `until`, `limit` at most. Rows never change."""
 
-        def work(connection: Connection) -> Part:
+        def work(connection: Connection) -> LogPart:
             found = records.after(connection, tenant, after, min(limit, until - after))
             if not found:
-                return Part((), {})
-            return Part(found, between(connection, tenant, AUDIT, after, found[-1].seq))
+                return LogPart((), {})
+            return LogPart(found, between(connection, tenant, AUDIT, after, found[-1].seq))
 
         return await self._database.read(work)
 
@@ -111,6 +111,6 @@ class AuditLog:
         kept = await self._database.read(lambda connection: newest(connection, tenant, AUDIT))
         return 0 if kept is None else kept.seq
 
-    async def keep(self, tenant: str, kept: Kept) -> None:
+    async def keep(self, tenant: str, kept: StoredCheckpoint) -> None:
         """Keep a checkpoint; one over a row is enough."""
         await self._database.write(lambda connection: add(connection, tenant, AUDIT, kept))

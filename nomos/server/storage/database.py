@@ -25,11 +25,11 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import exc
 from sqlalchemy.engine import Connection, Engine
 
-from nomos.server.storage.anchor import Mark
-from nomos.server.storage.damaged import Damaged, undecodable
+from nomos.server.storage.anchor import AnchorMark
+from nomos.server.storage.anchor_keeper import AnchorKeeper
+from nomos.server.storage.damaged_rows import Damaged, undecodable
 from nomos.server.storage.engine import damaged, open_reader, open_writer
 from nomos.server.storage.failures import StorageClosed, StorageLost, StorageUnavailable
-from nomos.server.storage.keeping import Keeping
 
 __all__ = ["Database", "StorageClosed", "StorageUnavailable"]
 
@@ -57,7 +57,7 @@ _LATE: Final = f"the database had no time for it within {WAIT_SECONDS:g} seconds
 
 
 @dataclass(frozen=True)
-class Outcome:
+class WorkOutcome:
     """What came of one piece of work."""
 
     value: Any = None
@@ -72,8 +72,8 @@ class Database:
     """The database of one data folder. It belongs to the event loop that first uses it."""
 
     def __init__(self, folder: Path) -> None:
-        self._writer = Writer(open_writer(folder))
-        self._reader = Held(open_reader(folder, READERS + 1))
+        self._writer = WriterConnection(open_writer(folder))
+        self._reader = ThreadConnections(open_reader(folder, READERS + 1))
         self._folder = folder
         self._open: Connection | None = None
         self._write_thread = ThreadPoolExecutor(1, "nomos-writer")
@@ -95,14 +95,14 @@ class Database:
         except exc.SQLAlchemyError as failure:
             raise self._unavailable(failure) from failure
 
-    async def keep(self, keeping: Callable[[], Keeping]) -> None:
+    async def keep(self, keeping: Callable[[], AnchorKeeper]) -> None:
         """Count and check every transaction from now on.
 
         `keeping` is made while the files are open: one connection stays so until `close`, or
         SQLite would remove its journals, and later make others.
         """
 
-        def begin() -> Keeping:
+        def begin() -> AnchorKeeper:
             self._open = self._reader.connect()
             with self._open.begin():
                 self._open.exec_driver_sql("SELECT 1 FROM keeping").all()
@@ -113,9 +113,9 @@ class Database:
         self._writer.keeping = self._reader.keeping = made
 
     @property
-    def mark(self) -> Mark:
+    def mark(self) -> AnchorMark:
         """How far the database had come with the last commit that was counted."""
-        return Mark() if self._writer.keeping is None else self._writer.keeping.mark
+        return AnchorMark() if self._writer.keeping is None else self._writer.keeping.mark
 
     def lost(self, why: str) -> bool:
         """Do nothing any more: what is open is not what was kept. False if that was so before."""
@@ -192,7 +192,7 @@ class Database:
                         self._write_thread, commit, self._writer, works
                     )
                 except RuntimeError:  # the interpreter is ending
-                    outcomes = [Outcome(error=StorageClosed())] * len(works)
+                    outcomes = [WorkOutcome(error=StorageClosed())] * len(works)
                 for (_, done, _), outcome in zip(group, outcomes, strict=True):
                     self._settle(done, outcome)
         finally:
@@ -206,10 +206,10 @@ class Database:
             if waiting[2] >= now:
                 group.append(waiting)
             else:
-                self._settle(waiting[1], Outcome(error=StorageUnavailable(_LATE)))
+                self._settle(waiting[1], WorkOutcome(error=StorageUnavailable(_LATE)))
         return group
 
-    def _settle(self, done: asyncio.Future[Any], outcome: Outcome) -> None:
+    def _settle(self, done: asyncio.Future[Any], outcome: WorkOutcome) -> None:
         if done.done():
             return  # the caller has gone; the work stays done
         match outcome.error:
@@ -232,14 +232,14 @@ class Database:
         return StorageUnavailable(f"the database failed: {type(origin or failure).__name__}")
 
 
-class Held:
+class ThreadConnections:
     """A connection for each thread that asks, kept open between its transactions.
 
     Taking one from the pool and giving it back costs more than an ordinary transaction.
     """
 
     def __init__(self, engine: Engine) -> None:
-        self.keeping: Keeping | None = None
+        self.keeping: AnchorKeeper | None = None
         self._engine = engine
         self._mine = threading.local()
         self._all: set[Connection] = set()
@@ -276,7 +276,7 @@ class Held:
         self._engine.dispose()
 
 
-class Writer(Held):
+class WriterConnection(ThreadConnections):
     """The connection that changes rows. It counts its commits once there is an anchor."""
 
     @contextmanager
@@ -291,24 +291,24 @@ class Writer(Held):
             self.keeping.kept(mark)
 
 
-def commit(held: Held, works: Sequence[Work[Any]]) -> list[Outcome]:
+def commit(held: ThreadConnections, works: Sequence[Work[Any]]) -> list[WorkOutcome]:
     """Run all of `works` in one transaction; if one fails, each in a transaction of its own."""
     try:
         with held.transaction() as connection:
-            outcomes = [Outcome(work(connection)) for work in works]
+            outcomes = [WorkOutcome(work(connection)) for work in works]
     except (exc.OperationalError, StorageLost) as failure:
         # The disk is full, the file is locked or gone: trying one by one would fail as often.
         if len(works) == 1 or not undecodable(failure):
-            return [Outcome(error=failure)] * len(works)
+            return [WorkOutcome(error=failure)] * len(works)
         return [commit(held, [work])[0] for work in works]
     except Exception as failure:  # noqa: BLE001 (handed to whoever asked for this work)
         if len(works) == 1:
-            return [Outcome(error=failure)]
+            return [WorkOutcome(error=failure)]
         return [commit(held, [work])[0] for work in works]
     return outcomes
 
 
-def _read(held: Held, work: Work[T]) -> T:
+def _read(held: ThreadConnections, work: Work[T]) -> T:
     with held.transaction() as connection:
         found = work(connection)
     held.check()

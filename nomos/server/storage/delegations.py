@@ -28,7 +28,7 @@ _FIND: Final = sa.select(rows.c.id).where(
 )
 
 
-class Delegations:
+class DelegationTable:
     """The record of links, in which each is once."""
 
     def __init__(self, database: Database) -> None:
@@ -39,7 +39,7 @@ class Delegations:
         """Keep those links of one chain that are new, and return the id of the last one's record.
 
         `links` are in the order of the chain, without its root, as
-        `nomos.server.chains.delegation_records` makes them; None when there are none. The first
+        `nomos.server.lineage.delegation_records` makes them; None when there are none. The first
         names its parent; of each other that is the record of the link before it.
         """
         if not links:

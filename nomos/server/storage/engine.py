@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine
 
-from nomos.server.storage.damaged import Damaged
+from nomos.server.storage.damaged_rows import Damaged
 
 FILE: Final = "nomos.db"
 BUSY_SECONDS: Final = 5.0

@@ -19,28 +19,28 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from nomos.audit.record import Record
+from nomos.server.control import account_lines
 from nomos.server.control import envelope as rules
-from nomos.server.control import lines
-from nomos.server.control.envelope import Envelope, Objection, State, Vote
+from nomos.server.control.envelope import Envelope, State, Vote, VoteError
 from nomos.server.storage import apps, envelopes, idempotency, records, revocations
-from nomos.server.storage.damaged import Listed
+from nomos.server.storage.damaged_rows import Listed
 from nomos.server.storage.database import Database
-from nomos.server.storage.envelopes import Standing
+from nomos.server.storage.envelopes import ApprovalLookup
 from nomos.server.storage.idempotency import StoredAnswer
 from nomos.server.storage.outbox import Outbox
-from nomos.server.storage.steady import Steady
+from nomos.server.storage.steady_clock import Steady
 
 
 @dataclass(frozen=True)
-class Told:
+class AnswerRecord:
     """What is written about an answer; `stored.key` is empty when it has no idempotency key."""
 
     record: Record
     stored: StoredAnswer
 
 
-Tell = Callable[[Standing], Told]
-Show = Callable[[Envelope, int], Mapping[str, Any]]
+MakeAnswer = Callable[[ApprovalLookup], AnswerRecord]
+Render = Callable[[Envelope, int], Mapping[str, Any]]
 """An envelope as people and receivers see it, at a time in seconds."""
 
 Voted = Callable[[Envelope, Vote], Record]
@@ -81,16 +81,18 @@ class Envelopes:
             lambda connection: envelopes.newest(connection, tenant, state, limit, now)
         )
 
-    async def ask(self, draft: Envelope, tell: Tell, show: Show) -> Standing | StoredAnswer:
+    async def ask(
+        self, draft: Envelope, tell: MakeAnswer, show: Render
+    ) -> ApprovalLookup | StoredAnswer:
         """Find the envelope that answers this question, or make `draft` one.
 
         A stored answer comes back if the question's key was answered meanwhile; then, and when
         too many of the app's questions are waiting, nothing is kept.
         """
 
-        def work(connection: Connection) -> Standing | StoredAnswer:
+        def work(connection: Connection) -> ApprovalLookup | StoredAnswer:
             now = int(self._clock())
-            standing = envelopes.stand(connection, draft, now)
+            standing = envelopes.find_or_open(connection, draft, now)
             if standing.kind == "full":
                 return standing
             told = tell(standing)
@@ -101,7 +103,7 @@ class Envelopes:
                 envelopes.add(connection, standing.envelope)
             if standing.kind == "widened":
                 envelopes.widen(connection, standing.envelope)
-            if standing.news:
+            if standing.changed:
                 view, at = show(standing.envelope, now), told.record.at
                 self._outbox.add(connection, draft.tenant, "approval.requested", view, at)
             return standing
@@ -109,7 +111,7 @@ class Envelopes:
         return await self._database.write(work)
 
     async def consume(
-        self, ident: str, told: Told, subjects: Collection[str]
+        self, ident: str, told: AnswerRecord, subjects: Collection[str]
     ) -> bool | StoredAnswer:
         """Use an approval for one allow, and record that. False if it cannot be used any more.
 
@@ -121,7 +123,7 @@ class Envelopes:
             earlier = _answered(connection, told.stored)
             if earlier is not None:
                 return earlier
-            if revocations.among(connection, [ident, *subjects]):
+            if revocations.revoked_of(connection, [ident, *subjects]):
                 return False
             if not envelopes.use(connection, told.record.tenant, ident, now):
                 return False
@@ -132,26 +134,26 @@ class Envelopes:
         return await self._database.write(work)
 
     async def vote(
-        self, tenant: str, ident: str, ballot: Ballot, record: Voted, show: Show
-    ) -> Envelope | Objection | None:
+        self, tenant: str, ident: str, ballot: Ballot, record: Voted, show: Render
+    ) -> Envelope | VoteError | None:
         """Count an operator's answer. None if the tenant has no such envelope.
 
         Who may not answer learns that first, then that it is settled, then that it has changed.
         """
 
-        def work(connection: Connection) -> Envelope | Objection | None:
+        def work(connection: Connection) -> Envelope | VoteError | None:
             now = int(self._clock())
             found = envelopes.find(connection, tenant, ident)
             if found is None:
                 return None
             operator, covers, approve = ballot.operator, ballot.covers, ballot.approve
-            persons = lines.persons(apps.accounts(connection, [operator]), operator)
-            objection = rules.objection(
+            persons = account_lines.persons(apps.accounts(connection, [operator]), operator)
+            objection = rules.vote_error(
                 found, operator, covers, approve=approve, now=now, persons=persons
-            ) or rules.unseen(found, ballot.version)
+            ) or rules.was_not_shown(found, ballot.version)
             if objection is not None:
                 return objection
-            after, vote = rules.cast(
+            after, vote = rules.record_vote(
                 *(found, operator, covers),
                 approve=approve,
                 reason=ballot.reason,
@@ -176,7 +178,7 @@ def _answered(connection: Connection, stored: StoredAnswer) -> StoredAnswer | No
     return idempotency.find(connection, stored.app, stored.key, stored.created_at)
 
 
-def _tell(connection: Connection, told: Told, now: int | None) -> StoredAnswer | None:
+def _tell(connection: Connection, told: AnswerRecord, now: int | None) -> StoredAnswer | None:
     """Keep what is told, and delete old answers if it is known what is old (`now`)."""
     if told.stored.key:
         if now is not None:

@@ -10,11 +10,20 @@ from typing import Any, Final, Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from nomos.server.control import account_lines
 from nomos.server.control import envelope as rules
-from nomos.server.control import lines
 from nomos.server.control.envelope import Envelope, State, Vote
 from nomos.server.storage import apps as apps_
-from nomos.server.storage.damaged import Listed, Rows, listed, naming, one, raw_truth, texts, truth
+from nomos.server.storage.damaged_rows import (
+    Listed,
+    Rows,
+    listed,
+    naming,
+    one,
+    raw_truth,
+    texts,
+    truth,
+)
 from nomos.server.storage.tables import apps, envelopes, votes
 from nomos.server.storage.tables import revocations as revoked
 
@@ -26,7 +35,7 @@ Kind = Literal["opened", "found", "widened", "full"]
 
 
 @dataclass(frozen=True)
-class Standing:
+class ApprovalLookup:
     """What a question to people came to: a new envelope, one that was there, or one too many.
 
     One that was there is widened when policy wants more people to approve than it did then.
@@ -36,7 +45,7 @@ class Standing:
     envelope: Envelope
 
     @property
-    def news(self) -> bool:
+    def changed(self) -> bool:
         """Whether there is something for people to look at."""
         return self.kind in ("opened", "widened")
 
@@ -80,7 +89,7 @@ def newest(
     return listed(connection, wanted, envelopes.c.id, partial(_made, connection))
 
 
-def stand(connection: Connection, draft: Envelope, now: int) -> Standing:
+def find_or_open(connection: Connection, draft: Envelope, now: int) -> ApprovalLookup:
     """What comes of the question `draft`; nothing is written."""
     same = _SHOWN.where(
         envelopes.c.fingerprint == draft.fingerprint, envelopes.c.tenant == draft.tenant
@@ -95,22 +104,22 @@ def stand(connection: Connection, draft: Envelope, now: int) -> Standing:
     given = [found for found in candidates if found.state_at(now) == "approved"]
     denied = _denied(connection, draft, now)
     if denied is not None and not any(rules.answers(each, draft.roles, now) for each in given):
-        return Standing("found", denied)
+        return ApprovalLookup("found", denied)
     for found in candidates:
         if rules.answers(found, draft.roles, now):
             if found.state_at(now) == "pending" and _more(found, draft):
-                return Standing("widened", rules.widened(found, draft))
-            return Standing("found", found)
+                return ApprovalLookup("widened", rules.add_roles(found, draft))
+            return ApprovalLookup("found", found)
     # Those that the app took back count as well: each of them has rung for people.
     waiting = sa.select(sa.func.count()).where(
         envelopes.c.app == draft.app, envelopes.c.state == "pending", _alive(now)
     )
     if (connection.scalar(waiting) or 0) >= rules.MAX_PENDING:
-        return Standing("full", draft)
+        return ApprovalLookup("full", draft)
     app = connection.execute(sa.select(apps.c.name, apps.c.owner).where(apps.c.id == draft.app))
     name, owner = app.first() or ("", None)
     askers = _askers(connection, [draft.app])[draft.app]
-    return Standing("opened", replace(draft, app_name=name, owner=owner, askers=askers))
+    return ApprovalLookup("opened", replace(draft, app_name=name, owner=owner, askers=askers))
 
 
 def _more(found: Envelope, draft: Envelope) -> bool:
@@ -128,7 +137,7 @@ def _more(found: Envelope, draft: Envelope) -> bool:
 def _denied(connection: Connection, draft: Envelope, now: int) -> Envelope | None:
     """The denial that this deed met lately, in whatever question of whichever app."""
     wanted = _SHOWN.where(
-        envelopes.c.deed == rules.deed(draft.bound),
+        envelopes.c.deed == rules.action_hash(draft.bound),
         envelopes.c.tenant == draft.tenant,
         envelopes.c.state == "denied",
         envelopes.c.decided_at > now - rules.DENIAL_SECONDS,
@@ -151,7 +160,7 @@ def add(connection: Connection, envelope: Envelope) -> None:
             "tenant": envelope.tenant,
             "app": envelope.app,
             "fingerprint": envelope.fingerprint,
-            "deed": rules.deed(envelope.bound),
+            "deed": rules.action_hash(envelope.bound),
             "state": envelope.state,
             "question": _question(envelope),
             "roles": list(envelope.roles),
@@ -258,7 +267,7 @@ def _made(connection: Connection, rows: Rows) -> tuple[Envelope, ...]:
 def _askers(connection: Connection, idents: Collection[str]) -> dict[str, tuple[str, ...]]:
     """The persons who may be behind each app; one that the server made is its own."""
     accounts = apps_.accounts(connection, idents) if idents else {}
-    return {ident: lines.persons(accounts, ident) for ident in idents}
+    return {ident: account_lines.persons(accounts, ident) for ident in idents}
 
 
 def _votes(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[Vote, ...]]:
@@ -277,7 +286,7 @@ def _votes(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[Vote, 
             name=row.name or "",
             stands=row.disabled_at is None,
             version=row.version,
-            persons=lines.persons(accounts, row.operator),
+            persons=account_lines.persons(accounts, row.operator),
         )
         found[row.envelope] = (*found.get(row.envelope, ()), vote)
     return found

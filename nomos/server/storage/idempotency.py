@@ -13,7 +13,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from nomos.server.storage.damaged import naming
+from nomos.server.storage.damaged_rows import naming
 from nomos.server.storage.tables import idempotency
 
 KEPT_SECONDS: Final = 24 * 3600

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 
 from nomos.audit.chain import GENESIS, Head
 from nomos.server.storage import tables
-from nomos.server.storage.anchor import Mark
+from nomos.server.storage.anchor import AnchorMark
 from nomos.server.storage.tables import heads
 
 TABLES: Final[Mapping[str, sa.Table]] = {
@@ -41,7 +41,7 @@ MAX_NAMED: Final = 3
 
 
 @dataclass
-class Found:
+class IntegrityReport:
     """What a walk through a log came upon."""
 
     problem: str | None = None
@@ -104,7 +104,7 @@ def _first_gap(connection: Connection, table: sa.Table, tenant: str) -> int:
     return expected
 
 
-def behind(connection: Connection, mark: Mark) -> str | None:
+def behind(connection: Connection, mark: AnchorMark) -> str | None:
     """Which log has not, or not as it was, a row that the anchor names as its end."""
     for tenant, log, head in mark.heads:
         table = TABLES.get(log)
@@ -121,9 +121,9 @@ def behind(connection: Connection, mark: Mark) -> str | None:
 
 def walk(
     connection: Connection, log: str, tenant: str, after: int = 0, until: int | None = None
-) -> Found:
+) -> IntegrityReport:
     """Check the rows after number `after`: each fits its hash and follows the row before it."""
-    table, found = TABLES[log], Found()
+    table, found = TABLES[log], IntegrityReport()
     before = connection.scalar(
         sa.select(table.c.hash).where(table.c.tenant == tenant, table.c.seq == after)
     )

@@ -23,7 +23,7 @@ class IssuerKeys:
         return await self._database.read(issuer_keys.every)
 
     async def begin(self, key: IssuerKey, at: int) -> None:
-        """Keep a tenant's first key, and the tenant if it is new. Raises Overtaken."""
+        """Keep a tenant's first key, and the tenant if it is new. Raises ConcurrentRotation."""
 
         def work(connection: Connection) -> None:
             if tenants.issuer_of(connection, key.tenant) is None:
@@ -35,7 +35,7 @@ class IssuerKeys:
     async def succeed(
         self, key: IssuerKey, at: int, receipts: Collection[Record], *, revoked: str | None = None
     ) -> None:
-        """Let `key` sign from now on, and keep the receipts of it. Raises Overtaken.
+        """Let `key` sign from now on, and keep the receipts of it. Raises ConcurrentRotation.
 
         `revoked` names the key before it, if that is to be honoured no more.
         """

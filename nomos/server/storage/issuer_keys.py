@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from nomos.audit.chain import Link
+from nomos.audit.chain import ChainedRow
 from nomos.errors import NomosError
 from nomos.models import MAX_TTL_SECONDS
 from nomos.server.storage import logs
@@ -28,7 +28,7 @@ a token, and a minute for a signature under way in another process."""
 _IN_ORDER: Final = sa.select(issuer_keys).order_by(issuer_keys.c.tenant, issuer_keys.c.seq)
 
 
-class StillSigns(NomosError):
+class ActiveKeyError(NomosError):
     """The active key cannot be revoked."""
 
     def __init__(self, did: str) -> None:
@@ -38,7 +38,7 @@ class StillSigns(NomosError):
         )
 
 
-class Overtaken(NomosError):
+class ConcurrentRotation(NomosError):
     """Another process added a key meanwhile; nothing was kept."""
 
 
@@ -52,7 +52,7 @@ class IssuerKey:
     tenant: str
     did: str
     file: str
-    link: Link
+    link: ChainedRow
     checkpoint: str
     created_at: int
     retired_at: int | None = None
@@ -89,11 +89,13 @@ def every(connection: Connection) -> tuple[IssuerKey, ...]:
 def add(connection: Connection, key: IssuerKey, at: int) -> None:
     """Put a key after the tenant's last one, which retires; `at` in milliseconds.
 
-    Raises Overtaken unless the log still ends where the key's row follows it.
+    Raises ConcurrentRotation unless the log still ends where the key's row follows it.
     """
     placed = logs.append(connection, key.tenant, "keys", content(key.did, at))
     if placed != key.link:
-        raise Overtaken("another process has changed this tenant's keys meanwhile; ask again")
+        raise ConcurrentRotation(
+            "another process has changed this tenant's keys meanwhile; ask again"
+        )
     connection.execute(
         issuer_keys.update()
         .where(issuer_keys.c.tenant == key.tenant, issuer_keys.c.state == "active")
@@ -118,10 +120,10 @@ def add(connection: Connection, key: IssuerKey, at: int) -> None:
 
 
 def revoke(connection: Connection, tenant: str, did: str, at: int) -> None:
-    """Note that a key which signs no more was revoked. Raises StillSigns for the one that does."""
+    """Note that a retired key was revoked. Raises ActiveKeyError for the one that signs now."""
     named = sa.and_(issuer_keys.c.tenant == tenant, issuer_keys.c.did == did)
     if connection.scalar(sa.select(issuer_keys.c.state).where(named)) == "active":
-        raise StillSigns(did)
+        raise ActiveKeyError(did)
     connection.execute(
         issuer_keys.update()
         .where(named, issuer_keys.c.state == "retiring")
@@ -134,7 +136,7 @@ def _read(row: sa.Row[Any]) -> IssuerKey:
         tenant=row.tenant,
         did=row.did,
         file=row.file,
-        link=Link(row.seq, row.hash, row.text),
+        link=ChainedRow(row.seq, row.hash, row.text),
         checkpoint=row.token,
         created_at=row.created_at,
         retired_at=row.retired_at,

@@ -12,7 +12,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from nomos.audit.chain import Head, Link, Log, link
+from nomos.audit.chain import ChainedRow, Head, Log, chained
 from nomos.server.storage.tables import heads
 
 _MATCH: Final = sa.and_(
@@ -29,11 +29,11 @@ def head(connection: Connection, tenant: str, log: Log) -> Head:
     return Head() if row is None else Head(row.seq, row.hash)
 
 
-def append(connection: Connection, tenant: str, log: Log, content: Mapping[str, Any]) -> Link:
+def append(connection: Connection, tenant: str, log: Log, content: Mapping[str, Any]) -> ChainedRow:
     """Make `content` the log's last row; the caller stores what is returned."""
     match = {"tenant_": tenant, "log_": log}
     row = connection.execute(_LOCK, match).first()
-    placed = link(content, tenant, Head() if row is None else Head(row.seq, row.hash))
+    placed = chained(content, tenant, Head() if row is None else Head(row.seq, row.hash))
     if row is None:
         connection.execute(
             heads.insert(), {"tenant": tenant, "log": log, "seq": placed.seq, "hash": placed.hash}

@@ -44,7 +44,7 @@ _OLD = (
 
 
 @dataclass(frozen=True)
-class Used:
+class UsedNonce:
     """One invocation's nonce; unique for its issuer and audience."""
 
     issuer: str
@@ -55,7 +55,7 @@ class Used:
     """The app, or the first agent, that the authority was granted to."""
 
 
-def claim(connection: Connection, used: Used) -> bool:
+def claim(connection: Connection, used: UsedNonce) -> bool:
     """True the first time this nonce is seen, and never again."""
     match = {"issuer_": used.issuer, "audience_": used.audience, "nonce_": used.nonce}
     if connection.execute(_FIND, match).first() is not None:

@@ -17,10 +17,10 @@ from typing import Any, Final, Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from nomos.server.storage.damaged import listed
+from nomos.server.storage.damaged_rows import listed
 from nomos.server.storage.database import Database
-from nomos.server.storage.idents import new_ident
-from nomos.server.storage.steady import Steady
+from nomos.server.storage.identifiers import new_ident
+from nomos.server.storage.steady_clock import Steady
 from nomos.server.storage.tables import outbox
 
 Event = Literal["approval.requested", "approval.decided"]

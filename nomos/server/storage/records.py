@@ -16,12 +16,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from nomos.audit import record as audit
-from nomos.audit.chain import Link
+from nomos.audit.chain import ChainedRow
 from nomos.audit.record import Kind, Record
 from nomos.server.redact import redact
 from nomos.server.storage import logs
-from nomos.server.storage.damaged import Damaged, naming
-from nomos.server.storage.idents import new_ident
+from nomos.server.storage.damaged_rows import Damaged, naming
+from nomos.server.storage.identifiers import new_ident
 from nomos.server.storage.tables import records
 
 CHOSEN: Final = ("command", "resource", "args", "purpose", "request_id", "detail")
@@ -50,14 +50,14 @@ class Row:
     """A record in its place in the tenant's log."""
 
     record: Record
-    link: Link
+    link: ChainedRow
 
 
 @dataclass(frozen=True)
 class Lost:
     """A row that is damaged: its place in the log, and no text."""
 
-    link: Link
+    link: ChainedRow
 
 
 Found = Row | Lost
@@ -68,7 +68,7 @@ def new_receipt_id(at: int) -> str:
     return new_ident("evt", at)
 
 
-def add(connection: Connection, record: Record) -> Link:
+def add(connection: Connection, record: Record) -> ChainedRow:
     """Write one record at the end of its tenant's log."""
     content = audit.content(record)
     content |= {name: redact(content[name]) for name in CHOSEN if name in content}
@@ -126,7 +126,7 @@ def newest(
     return tuple(map(_read, rows))
 
 
-def after(connection: Connection, tenant: str, seq: int, limit: int) -> tuple[Link, ...]:
+def after(connection: Connection, tenant: str, seq: int, limit: int) -> tuple[ChainedRow, ...]:
     """The rows that follow number `seq`, in order; one that is damaged has no text."""
     wanted = (
         _SELECT.where(records.c.tenant == tenant, records.c.seq > seq)
@@ -136,9 +136,9 @@ def after(connection: Connection, tenant: str, seq: int, limit: int) -> tuple[Li
     return tuple(_link(row) for row in connection.execute(wanted))
 
 
-def _link(row: sa.Row[tuple[int, bytes, bytes]]) -> Link:
+def _link(row: sa.Row[tuple[int, bytes, bytes]]) -> ChainedRow:
     fits = hashlib.sha256(row.text).hexdigest().encode() == row.hash
-    return Link(row.seq, row.hash.decode(errors="replace"), row.text.decode() if fits else "")
+    return ChainedRow(row.seq, row.hash.decode(errors="replace"), row.text.decode() if fits else "")
 
 
 def following(
@@ -239,4 +239,4 @@ def _read(row: sa.Row[tuple[int, bytes, bytes]]) -> Found:
         with naming("it"):
             return Row(audit.read(json.loads(link.text)), link)
     except Damaged:
-        return Lost(Link(link.seq, link.hash, ""))
+        return Lost(ChainedRow(link.seq, link.hash, ""))

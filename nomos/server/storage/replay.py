@@ -1,6 +1,6 @@
 """What was used, in a database: for services of several processes, and across restarts.
 
-    verifier = Verifier(…, replay=StoredReplay("/var/lib/notes/used.db"))
+    verifier = Verifier(…, replay=SqlReplayStore("/var/lib/notes/used.db"))
 
 A verifier that follows a control plane keeps there how far it has read its logs, too.
 
@@ -29,19 +29,19 @@ from sqlalchemy import exc
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine
 
-from nomos._core.feed import Floor
+from nomos._core.feed_state import Floor
 from nomos._core.shares import LEEWAY_SECONDS
 from nomos.audit.chain import Head, Log
 from nomos.errors import ConfigurationError
-from nomos.server.storage import followed
+from nomos.server.storage import feed_position
 from nomos.server.storage.database import StorageUnavailable
 from nomos.server.storage.engine import HIDE, RETRY_SECONDS, open_file
 from nomos.server.storage.failures import Forgotten
 from nomos.server.storage.files import Files
-from nomos.server.storage.nonces import PRUNE_EVERY, Used, prune
-from nomos.server.storage.per_process import PerProcess
+from nomos.server.storage.fork_safe import ForkSafeEngine
+from nomos.server.storage.nonces import PRUNE_EVERY, UsedNonce, prune
 from nomos.server.storage.replay_tables import make, take_turns
-from nomos.server.storage.shares import Shares
+from nomos.server.storage.shares import NonceShares
 from nomos.server.storage.spans import forgotten_until
 from nomos.server.storage.tables import nonces
 
@@ -55,7 +55,7 @@ _INSERTS: Final[Mapping[str, sa.Executable]] = {
 """One statement each, which the database carries out for one of those who race."""
 
 
-class StoredReplay:
+class SqlReplayStore:
     """Remembers what was used in a SQLite file, or a PostgreSQL database, until it has expired.
 
     `url` is the path of a file, `sqlite:///…`, or `postgresql+psycopg://…` (the extra `postgres`
@@ -76,9 +76,9 @@ class StoredReplay:
         self._url = _read(url)
         self._clock = clock
         is_file = self._url.get_backend_name() == "sqlite"
-        self._database = PerProcess(functools.partial(_engine, self._url), is_file=is_file)
+        self._database = ForkSafeEngine(functools.partial(_engine, self._url), is_file=is_file)
         self._claims = itertools.count()
-        self._shares = Shares()
+        self._shares = NonceShares()
         self._files: Files | None = None
 
     def claim(
@@ -92,19 +92,19 @@ class StoredReplay:
         if expires_at < now - LEEWAY_SECONDS:
             # It may have been used, and forgotten since.
             raise StorageUnavailable("what ended that long ago is forgotten; are the clocks right?")
-        used = Used(issuer, audience, nonce, expires_at, family)
+        used = UsedNonce(issuer, audience, nonce, expires_at, family)
         with self._transaction() as connection:
             return self._claimed(connection, used, now)
 
     def floor(self, issuer: str) -> Floor:
         """Return how far the logs of an issuer were read, by whoever shares this."""
         with self._transaction() as connection:
-            return followed.floor(connection, issuer)
+            return feed_position.floor(connection, issuer)
 
     def keep_floor(self, issuer: str, log: Log, head: Head) -> None:
         """Keep how far a log of an issuer was read, unless somebody has read on already."""
         with self._transaction() as connection:
-            followed.keep(connection, issuer, head, log)
+            feed_position.keep(connection, issuer, head, log)
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -119,7 +119,7 @@ class StoredReplay:
             why = failure.strerror or type(failure).__name__
             raise StorageUnavailable(f"the file cannot be used: {why}") from None
 
-    def _claimed(self, connection: Connection, used: Used, now: int) -> bool:
+    def _claimed(self, connection: Connection, used: UsedNonce, now: int) -> bool:
         if next(self._claims) % PRUNE_EVERY == 0:
             take_turns(connection)
             prune(connection, now)
@@ -156,7 +156,7 @@ class StoredReplay:
         self.close()
 
     def __repr__(self) -> str:
-        return f"StoredReplay({self._url.get_backend_name()})"
+        return f"SqlReplayStore({self._url.get_backend_name()})"
 
 
 def _read(url: str | os.PathLike[str]) -> URL:
@@ -174,7 +174,7 @@ def _read(url: str | os.PathLike[str]) -> URL:
     if read.get_backend_name() not in _INSERTS:
         raise _wrong(f"{read.get_backend_name()} is another database")
     if read.get_backend_name() == "sqlite" and read.database in (None, "", ":memory:"):
-        raise _wrong("a database in memory forgets: MemoryReplay is for that")
+        raise _wrong("a database in memory forgets: MemoryReplayStore is for that")
     try:
         dialect = read.get_dialect()
         dialect.import_dbapi()

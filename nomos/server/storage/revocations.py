@@ -14,11 +14,11 @@ from typing import Final, Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from nomos.audit.chain import Head, Link
+from nomos.audit.chain import ChainedRow, Head
 from nomos.audit.record import Record
 from nomos.errors import NomosError
 from nomos.server.storage import apps, issuer_keys, logs, records, tables
-from nomos.server.storage.damaged import Damaged
+from nomos.server.storage.damaged_rows import Damaged
 from nomos.server.storage.database import Database
 from nomos.server.storage.tables import envelopes, revocations
 
@@ -32,7 +32,7 @@ _AMONG = sa.select(revocations.c.id).where(
 )
 
 
-def among(connection: Connection, ids: Collection[str]) -> frozenset[str]:
+def revoked_of(connection: Connection, ids: Collection[str]) -> frozenset[str]:
     """Those of `ids` that are revoked."""
     return frozenset(connection.scalars(_AMONG, {"ids": list(ids)}))
 
@@ -46,16 +46,16 @@ def kind_of(ident: str) -> Kind:
 
 def add(
     connection: Connection, tenant: str, ids: Collection[str], at: int, kind: Kind | None = None
-) -> tuple[Link, ...]:
+) -> tuple[ChainedRow, ...]:
     """Revoke `ids`, and return the new rows; those revoked before stay as they are."""
-    known = among(connection, ids)
+    known = revoked_of(connection, ids)
     return tuple(
         _add(connection, tenant, ident, at, kind or kind_of(ident))
         for ident in sorted(set(ids) - known)
     )
 
 
-def _add(connection: Connection, tenant: str, ident: str, at: int, kind: Kind) -> Link:
+def _add(connection: Connection, tenant: str, ident: str, at: int, kind: Kind) -> ChainedRow:
     placed = logs.append(connection, tenant, "revocations", {"id": ident, "kind": kind, "at": at})
     connection.execute(
         revocations.insert(),
@@ -72,7 +72,7 @@ def _add(connection: Connection, tenant: str, ident: str, at: int, kind: Kind) -
     return placed
 
 
-def after(connection: Connection, tenant: str, seq: int, limit: int) -> tuple[Link, ...]:
+def after(connection: Connection, tenant: str, seq: int, limit: int) -> tuple[ChainedRow, ...]:
     """The rows of the log that follow number `seq`, in order.
 
     Raises Damaged for one that is: no follower may be told of the others as if they were all.
@@ -87,17 +87,17 @@ def after(connection: Connection, tenant: str, seq: int, limit: int) -> tuple[Li
     return tuple(_link(*row) for row in connection.execute(wanted))
 
 
-def _link(seq: int, hash_: bytes, text: bytes) -> Link:
+def _link(seq: int, hash_: bytes, text: bytes) -> ChainedRow:
     if hashlib.sha256(text).hexdigest().encode() != hash_:
         raise Damaged(f"row {seq} of the log of revocations")
-    return Link(seq, hash_.decode(), text.decode())
+    return ChainedRow(seq, hash_.decode(), text.decode())
 
 
 # Revoking, and what services follow
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RevocationRequest:
     """A revocation that someone who may do it has asked for; `at` in milliseconds."""
 
     tenant: str
@@ -107,7 +107,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Revoked:
+class RevocationRow:
     """A revocation in its place in the tenant's log. `already`: it was there before."""
 
     id: str
@@ -118,7 +118,7 @@ class Revoked:
 
 
 @dataclass(frozen=True)
-class Named:
+class RevokedName:
     """What an identifier names, and which app that is or belongs to, if the server knows.
 
     `roles` are those that an approval needs. `service` for the DID of a registered service.
@@ -133,7 +133,7 @@ class Named:
     service: bool = False
 
 
-class StillServes(NomosError):
+class ServiceInUse(NomosError):
     """A registered service cannot be revoked."""
 
     def __init__(self, did: str) -> None:
@@ -147,38 +147,40 @@ class StillServes(NomosError):
 class Page:
     """Some rows of the log, in order, and where the log ends."""
 
-    links: tuple[Link, ...]
+    links: tuple[ChainedRow, ...]
     head: Head
 
 
-class Feed:
+class RevocationLog:
     """A tenant's log of revocations: adding to it, and reading on from where one was."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def revoke(self, wanted: Wanted, receipt: Callable[[Revoked], Record]) -> Revoked:
+    async def revoke(
+        self, wanted: RevocationRequest, receipt: Callable[[RevocationRow], Record]
+    ) -> RevocationRow:
         """Revoke once and for all, and keep the `receipt` of it in the same transaction.
 
         An app's keys stop working as well. What is revoked already leaves no other receipt.
-        Raises StillSigns for the issuer key that signs now, StillServes for a service that is
-        registered, LastWayIn for the last operator who covers every role.
+        Raises ActiveKeyError for the issuer key that signs now, ServiceInUse for a service that is
+        registered, LastOperator for the last operator who covers every role.
         """
 
-        def work(connection: Connection) -> Revoked:
+        def work(connection: Connection) -> RevocationRow:
             earlier = _find(connection, wanted)
             if earlier is not None:
                 return earlier
             if wanted.kind == "app":
-                apps.check_way_in(connection, wanted.tenant, wanted.id)
+                apps.check_operator_left(connection, wanted.tenant, wanted.id)
             if _serves(connection, wanted.id):
-                raise StillServes(wanted.id)
+                raise ServiceInUse(wanted.id)
             placed = _add(connection, wanted.tenant, wanted.id, wanted.at, wanted.kind)
             if wanted.kind == "app":
                 apps.disable(connection, wanted.tenant, wanted.id, wanted.at // 1000)
             if wanted.kind == "issuer":
                 issuer_keys.revoke(connection, wanted.tenant, wanted.id, wanted.at // 1000)
-            done = Revoked(wanted.id, wanted.kind, placed.seq, wanted.at)
+            done = RevocationRow(wanted.id, wanted.kind, placed.seq, wanted.at)
             records.add(connection, receipt(done))
             return done
 
@@ -211,14 +213,14 @@ class Feed:
 
         return await self._database.read(work)
 
-    async def named(self, tenant: str, ident: str, *, app: str | None = None) -> Named | None:
+    async def named(self, tenant: str, ident: str, *, app: str | None = None) -> RevokedName | None:
         """What `ident` names, with the app that it is or belongs to; None if there is none.
 
         `app` is the app that a delegation is known to belong to by its chain.
         """
         kind = "cid" if app is not None else await self.kind(tenant, ident)
 
-        def work(connection: Connection) -> Named | None:
+        def work(connection: Connection) -> RevokedName | None:
             if kind is None:
                 return None
             service = kind == "agent" and _serves(connection, ident)
@@ -226,9 +228,9 @@ class Feed:
             roles = _roles(connection, ident) if kind == "envelope" else ()
             row = connection.execute(_WHOSE, {"app": whose}).first()
             if row is None:
-                return Named(kind, roles=roles, service=service)
+                return RevokedName(kind, roles=roles, service=service)
             covers = tuple(row.covers)
-            return Named(kind, whose, row.role, row.owner, covers, roles, service)
+            return RevokedName(kind, whose, row.role, row.owner, covers, roles, service)
 
         return await self._database.read(work)
 
@@ -298,13 +300,15 @@ def _serves(connection: Connection, did: str) -> bool:
     return connection.scalar(wanted) is not None
 
 
-def _find(connection: Connection, wanted: Wanted) -> Revoked | None:
+def _find(connection: Connection, wanted: RevocationRequest) -> RevocationRow | None:
     found = connection.execute(
         sa.select(revocations.c.seq, revocations.c.at, revocations.c.kind).where(
             revocations.c.id == wanted.id, revocations.c.tenant == wanted.tenant
         )
     ).first()
-    return None if found is None else Revoked(wanted.id, found.kind, found.seq, found.at, True)
+    return (
+        None if found is None else RevocationRow(wanted.id, found.kind, found.seq, found.at, True)
+    )
 
 
 def _has(

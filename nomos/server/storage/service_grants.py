@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from nomos.server.storage.database import Database
-from nomos.server.storage.steady import Steady
+from nomos.server.storage.steady_clock import Steady
 from nomos.server.storage.tables import revocations, service_grants
 
 PRUNE_EVERY: Final = 32

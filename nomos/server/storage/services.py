@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 from nomos.audit.record import Record
 from nomos.server.storage import records
-from nomos.server.storage.damaged import Listed, Rows, listed, naming, one, raw_truth, truth
+from nomos.server.storage.damaged_rows import Listed, Rows, listed, naming, one, raw_truth, truth
 from nomos.server.storage.database import Database
 from nomos.server.storage.tables import services
 

@@ -19,7 +19,7 @@ from nomos.server.storage import apps as apps_
 from nomos.server.storage import records
 from nomos.server.storage.apps import ApiKey
 from nomos.server.storage.database import Database
-from nomos.server.storage.steady import Steady
+from nomos.server.storage.steady_clock import Steady
 from nomos.server.storage.tables import apps, login_links, sessions
 
 KEEP_SECONDS: Final = 24 * 60 * 60

@@ -22,11 +22,11 @@ MOST_COUNTED: Final = 10_000
 _WHO: Final[dict[Kind, str]] = {"agent": "this agent", "app": "this app, with all its agents,"}
 
 
-class ShareUsed(StorageUnavailable):
+class ShareExceeded(StorageUnavailable):
     """One agent or app has used so many tokens that have not expired; others are not affected."""
 
 
-class Shares:
+class NonceShares:
     """How many nonces one agent, or one app, may have in the table; used by one thread at a time.
 
     They are counted when one was not seen before, and again each time it has used up half of what
@@ -41,7 +41,7 @@ class Shares:
         }
 
     def check(self, connection: Connection, issuer: str, family: str | None, now: int) -> None:
-        """Raise ShareUsed if the issuer has its share, or the app that it is of."""
+        """Raise ShareExceeded if the issuer has its share, or the app that it is of."""
         for holder in holders(self._limit, issuer, family):
             self._counted[holder.what].take(connection, holder, now)
 
@@ -72,7 +72,7 @@ class _Counted:
         if free <= 0:
             self._full[holder.name] = now
             _bound(self._full)
-            raise ShareUsed(
+            raise ShareExceeded(
                 f"{_WHO[holder.what]} has used {holder.most} tokens that have not expired yet; "
                 "others are not affected"
             )

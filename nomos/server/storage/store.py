@@ -22,29 +22,29 @@ from nomos.server.storage import (
     spans,
     tenants,
 )
-from nomos.server.storage.anchor import Mark
+from nomos.server.storage.anchor import AnchorMark
+from nomos.server.storage.anchor_keeper import AnchorKeeper
 from nomos.server.storage.app_store import Apps
 from nomos.server.storage.apps import ApiKey, App
 from nomos.server.storage.bundles import Policies
 from nomos.server.storage.checkpoints import AuditLog
 from nomos.server.storage.database import Database
-from nomos.server.storage.delegations import Delegations
+from nomos.server.storage.delegations import DelegationTable
 from nomos.server.storage.envelope_store import Envelopes
 from nomos.server.storage.failures import Forgotten
 from nomos.server.storage.idempotency import StoredAnswer
-from nomos.server.storage.idents import new_ident
+from nomos.server.storage.identifiers import new_ident
 from nomos.server.storage.issuer_key_store import IssuerKeys
-from nomos.server.storage.keeping import Keeping
 from nomos.server.storage.migrate import upgrade
 from nomos.server.storage.outbox import Outbox
-from nomos.server.storage.probing import Probing, probe
 from nomos.server.storage.records import Found, Row
 from nomos.server.storage.service_grants import ServiceGrants
 from nomos.server.storage.services import Services
 from nomos.server.storage.sessions import Sessions
-from nomos.server.storage.shares import Shares
-from nomos.server.storage.steady import Steady
+from nomos.server.storage.shares import NonceShares
+from nomos.server.storage.steady_clock import Steady
 from nomos.server.storage.swarms import Swarms
+from nomos.server.storage.write_probe import WriteProbe, probe
 
 T = TypeVar("T")
 
@@ -63,17 +63,17 @@ class Store:
         self._database = Database(folder)
         self._clock = clock
         self.steady = steady or Steady(clock)
-        self._probing = Probing(self._probe)
+        self._probing = WriteProbe(self._probe)
         self.sessions = Sessions(self._database, clock, self.steady)
         self._claims = itertools.count()
-        self._shares = Shares()
+        self._shares = NonceShares()
         self._answers = itertools.count()
         self.outbox = Outbox(self._database, clock, self.steady)
         self.apps = Apps(self._database, clock)
         self.log = AuditLog(self._database)
-        self.delegations = Delegations(self._database)
+        self.delegations = DelegationTable(self._database)
         self.swarms = Swarms(self._database)
-        self.feed = revocations.Feed(self._database)
+        self.feed = revocations.RevocationLog(self._database)
         self.services = Services(self._database)
         self.service_grants = ServiceGrants(self._database, clock, self.steady)
         self.policies = Policies(self._database)
@@ -87,11 +87,11 @@ class Store:
     # What keeps watch over the database
 
     @property
-    def mark(self) -> Mark:
+    def mark(self) -> AnchorMark:
         """How far the database had come with the last commit that was counted."""
         return self._database.mark
 
-    async def keep(self, keeping: Callable[[], Keeping]) -> None:
+    async def keep(self, keeping: Callable[[], AnchorKeeper]) -> None:
         """Count every commit, and check the files with each, from now on."""
         await self._database.keep(keeping)
 
@@ -128,7 +128,7 @@ class Store:
 
     async def revoked(self, ids: Collection[str]) -> frozenset[str]:
         """Which of these cids and DIDs are revoked."""
-        return await self._database.read(lambda connection: revocations.among(connection, ids))
+        return await self._database.read(lambda connection: revocations.revoked_of(connection, ids))
 
     async def claim_nonce(
         self, issuer: str, audience: str, nonce: str, expires_at: int, family: str | None = None
@@ -136,10 +136,10 @@ class Store:
         """True once for each nonce, however many ask at the same time and whatever crashes.
 
         Raises Forgotten for one that may have been used and forgotten: the clock was ahead then.
-        Raises ShareUsed for an issuer that has used too many, or an app (`family`) whose agents
+        Raises ShareExceeded for an issuer that has used too many, or an app (`family`) whose agents
         have.
         """
-        used = nonces.Used(issuer, audience, nonce, expires_at, family)
+        used = nonces.UsedNonce(issuer, audience, nonce, expires_at, family)
         prune, now = next(self._claims) % nonces.PRUNE_EVERY == 0, self._now()
 
         def work(connection: Connection) -> bool:

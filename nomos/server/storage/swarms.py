@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 
 from nomos.audit.record import Record
 from nomos.server.storage import records
-from nomos.server.storage.damaged import Damaged, Listed, naming
+from nomos.server.storage.damaged_rows import Damaged, Listed, naming
 from nomos.server.storage.database import Database
 from nomos.server.storage.records import Found, Lost, Row
 from nomos.server.storage.tables import records as rows

@@ -12,7 +12,7 @@ from nomos.server.connections.framing import (
     MAX_CHUNKED,
     MAX_FIELDS,
     MAX_HEAD,
-    Malformed,
+    MalformedRequest,
     RequestReader,
 )
 
@@ -141,7 +141,7 @@ def test_what_is_no_request_is_refused(name: str, step: int) -> None:
     data, status = (BAD | BAD_CHUNKS)[name]
     if step and len(data) > 1_000_000:
         step = 4096
-    with pytest.raises(Malformed) as refused:
+    with pytest.raises(MalformedRequest) as refused:
         read(data, step)
     assert refused.value.status == status
     assert refused.value.message.isascii()
@@ -151,7 +151,7 @@ def test_requests_that_follow_each_other_are_told_apart() -> None:
     sent = [GOOD["length"], GOOD["chunks"], GOOD["no body"]]
     for step in (0, 1, 3, 50):
         assert read(b"".join(sent), step) == sent
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedRequest):
         read(b"".join(sent) + BAD["both lengths"][0])
 
 
@@ -186,7 +186,7 @@ def test_how_far_it_has_come_is_known() -> None:
 def test_whatever_arrives_is_refused_or_waits(data: bytes, step: int) -> None:
     try:
         read(POST + data, step)
-    except Malformed as refusal:
+    except MalformedRequest as refusal:
         status = refusal.status
     else:
         status = 400
@@ -201,7 +201,7 @@ def test_the_http_library_sees_the_same_requests(parts: list[bytes], step: int) 
     """What is let through, h11 reads as exactly one request with nothing left over."""
     try:
         found = read(b"".join(parts) or b"x", max(step, len(b"".join(parts)) // 50))
-    except Malformed:
+    except MalformedRequest:
         return
     for request in found:
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)

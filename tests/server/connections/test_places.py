@@ -23,7 +23,7 @@ from nomos.server.connections import accepting, limits
 from nomos.server.connections.accepting import Acceptor
 from nomos.server.connections.hosts import host_names
 from nomos.server.connections.limits import MOST_CONNECTIONS, ConnectionLimits, share_of
-from nomos.server.connections.table import SPARED_SECONDS, Table, is_this_machine
+from nomos.server.connections.table import SPARED_SECONDS, ConnectionTable, is_this_machine
 from nomos.server.log_limits import (
     BURST,
     MOST_PLACES,
@@ -60,8 +60,8 @@ def clock() -> Clock:
     return Clock()
 
 
-def filled(clock: Clock, *peers: str, most: int = 4) -> tuple[Table, list[Conn]]:
-    table = Table(ConnectionLimits(connections=most), clock)
+def filled(clock: Clock, *peers: str, most: int = 4) -> tuple[ConnectionTable, list[Conn]]:
+    table = ConnectionTable(ConnectionLimits(connections=most), clock)
     made = []
     for peer in peers:
         assert table.make_room()

@@ -13,12 +13,12 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from nomos._io.signer import AsyncSigner, Link, Signer
-from nomos._wire import LoadKey, LoadKeyAnswer
+from nomos._io.signer import AsyncSigner, Signer, SignerConnection
+from nomos._protocol import LoadKey, LoadKeyAnswer
 from nomos.audit.record import Record
 from nomos.policy.bundle import Source
 from nomos.server.app import System
-from nomos.server.keys import Asks
+from nomos.server.keys import SignerPort
 from nomos.server.settings import Settings
 from nomos.server.storage.apps import EVERY_ROLE, Role
 from nomos.server.storage.tenants import DEFAULT
@@ -120,19 +120,19 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def link(binary: Path) -> Iterator[Link]:
-    link = Link(binary)
+def link(binary: Path) -> Iterator[SignerConnection]:
+    link = SignerConnection(binary)
     yield link
     link.close()
 
 
 @pytest.fixture(scope="session")
-def signer(link: Link) -> AsyncSigner:
+def signer(link: SignerConnection) -> AsyncSigner:
     return AsyncSigner(link)
 
 
 @pytest.fixture(scope="session")
-def agent(link: Link) -> str:
+def agent(link: SignerConnection) -> str:
     """The DID of an agent that keeps its own key."""
     answer = Signer(link).ask(LoadKey(seed="07" * 32))
     assert isinstance(answer, LoadKeyAnswer)
@@ -142,7 +142,7 @@ def agent(link: Link) -> str:
 @asynccontextmanager
 async def _open(
     data: Path,
-    signer: Asks,
+    signer: SignerPort,
     *,
     policy: str = POLICY,
     clock: Clock | None = None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from nomos._io.signer import AsyncSigner
-from nomos._wire import (
+from nomos._protocol import (
     Delegate,
     Delegation,
     GenerateKey,

@@ -14,8 +14,8 @@ from typing import Any
 
 from nomos.audit.record import Record
 from nomos.server.control.envelope import Envelope, fingerprint
-from nomos.server.storage.envelope_store import Told
-from nomos.server.storage.envelopes import Standing
+from nomos.server.storage.envelope_store import AnswerRecord
+from nomos.server.storage.envelopes import ApprovalLookup
 from nomos.server.storage.idempotency import StoredAnswer
 from nomos.server.storage.records import new_receipt_id
 from nomos.server.storage.store import Store
@@ -63,11 +63,11 @@ def draft(number: int, who: int) -> Envelope:
     )
 
 
-def told_of(envelope: Envelope, record: str) -> Told:
+def told_of(envelope: Envelope, record: str) -> AnswerRecord:
     """What is written about an answer."""
     row = Record(record, "default", "decision", AT * 1000, envelope=envelope.id)
     stored = StoredAnswer("default", envelope.app, "", "0" * 64, record, "x", {}, AT)
-    return Told(row, stored)
+    return AnswerRecord(row, stored)
 
 
 async def open_each(folder: Path, who: int, rounds: int, start: Barrier) -> list[str]:
@@ -77,12 +77,12 @@ async def open_each(folder: Path, who: int, rounds: int, start: Barrier) -> list
     for number in range(rounds):
         mine = draft(number, who)
 
-        def tell(standing: Standing, mine: Envelope = mine) -> Told:
+        def tell(standing: ApprovalLookup, mine: Envelope = mine) -> AnswerRecord:
             return told_of(standing.envelope, mine.receipt_id)
 
         await asyncio.to_thread(start.wait, PATIENCE)
         standing = await store.envelopes.ask(mine, tell, lambda *_: {})
-        assert isinstance(standing, Standing)
+        assert isinstance(standing, ApprovalLookup)
         found.append(standing.envelope.id)
     await store.close()
     return found

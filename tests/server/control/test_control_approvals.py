@@ -24,13 +24,18 @@ from server.control.people import (
 )
 
 from nomos._io.signer import AsyncSigner
-from nomos.server.bell import Bell
-from nomos.server.control import seats
+from nomos.server.control import long_polls
 from nomos.server.control.approval_view import ApprovalReply, ApprovalsReply
 from nomos.server.control.envelope import LIFE_SECONDS, MAX_PENDING
-from nomos.server.control.errors import Refusal
+from nomos.server.control.errors import ControlError
+from nomos.server.control.long_polls import (
+    MAX_LONG_POLLS,
+    MOST_OF_ONE_APP,
+    RESERVED,
+    LongPollLimiter,
+)
 from nomos.server.control.messages import AllowReply, AuthorizeReply, DenyReply, StepUpReply
-from nomos.server.control.seats import MOST, MOST_OF_ONE_APP, RESERVED, Seats
+from nomos.server.notifier import Notifier
 from nomos.server.storage.tenants import DEFAULT
 
 if TYPE_CHECKING:
@@ -442,14 +447,14 @@ async def test_who_waits_learns_of_what_another_process_did(
 ) -> None:
     """Its bell does not ring here."""
 
-    def silent(self: Bell, topic: str) -> None:
+    def silent(self: Notifier, topic: str) -> None:
         pass
 
     lead = await operator(plane, "lead")
     envelope = await asked(plane, **ISSUE)
     waiting = asyncio.create_task(seen(plane, envelope, wait=25))
     await asyncio.sleep(0.1)
-    monkeypatch.setattr(Bell, "ring", silent)
+    monkeypatch.setattr(Notifier, "ring", silent)
     await decide(plane, lead, envelope)
     assert (await waiting)["state"] == "approved"
 
@@ -477,15 +482,15 @@ async def test_so_many_wait_and_no_more(plane: Plane) -> None:
 
 
 def test_agents_leave_seats_for_operators() -> None:
-    room = Seats()
+    room = LongPollLimiter()
     with ExitStack() as taken:
-        for number in range(MOST - RESERVED):
+        for number in range(MAX_LONG_POLLS - RESERVED):
             taken.enter_context(room.one(f"app_{number // MOST_OF_ONE_APP}"))
-        with pytest.raises(Refusal, match="too many"):
+        with pytest.raises(ControlError, match="too many"):
             taken.enter_context(room.one("app_new"))
         for number in range(RESERVED):
             taken.enter_context(room.one(f"op_{number // MOST_OF_ONE_APP}", reserved=True))
-        with pytest.raises(Refusal, match="too many"):
+        with pytest.raises(ControlError, match="too many"):
             taken.enter_context(room.one("op_new", reserved=True))
     with room.one("app_new"):
         pass
@@ -494,7 +499,7 @@ def test_agents_leave_seats_for_operators() -> None:
 async def test_an_operator_gets_a_seat_when_agents_have_taken_theirs(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seats, "MOST", RESERVED)
+    monkeypatch.setattr(long_polls, "MOST", RESERVED)
     envelope = await asked(plane, **ISSUE)
     lead = await operator(plane, "lead")
     path, wait = f"/v1/approvals/{envelope}", {"wait": 1}

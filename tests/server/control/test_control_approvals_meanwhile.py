@@ -11,7 +11,7 @@ import pytest
 from server.control.people import ISSUE, POLICY, approved, asked, operator, seen
 
 from nomos._io.signer import AsyncSigner
-from nomos.server.storage.envelope_store import Envelopes, Told
+from nomos.server.storage.envelope_store import AnswerRecord, Envelopes
 from nomos.server.storage.tenants import DEFAULT
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-Meanwhile = Callable[[Told], Awaitable[object]]
+Meanwhile = Callable[[AnswerRecord], Awaitable[object]]
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def before_use(patch: pytest.MonkeyPatch, meanwhile: Meanwhile) -> list[str]:
     """Have `meanwhile` come before each use of an approval; return which were tried."""
     use, tried = Envelopes.consume, []
 
-    async def late(self: Envelopes, ident: str, told: Told, subjects: Any) -> Any:
+    async def late(self: Envelopes, ident: str, told: AnswerRecord, subjects: Any) -> Any:
         tried.append(ident)
         await meanwhile(told)
         return await use(self, ident, told, subjects)
@@ -45,10 +45,10 @@ async def test_it_was_used(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> Non
     envelope = await approved(plane, await operator(plane, "lead"), **ISSUE)
     use = Envelopes.consume
 
-    async def first(told: Told) -> None:
+    async def first(told: AnswerRecord) -> None:
         if len(tried) == 1:
             record, stored = replace(told.record, id="evt_other"), told.stored
-            await use(plane.system.store.envelopes, envelope, Told(record, stored), ())
+            await use(plane.system.store.envelopes, envelope, AnswerRecord(record, stored), ())
 
     tried = before_use(monkeypatch, first)
     answer = (await plane.ask(**ISSUE, cosignerEnvelopeId=envelope)).json()
@@ -59,7 +59,7 @@ async def test_it_was_used(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> Non
 async def test_it_was_revoked(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
     envelope = await approved(plane, await operator(plane, "lead"), **ISSUE)
 
-    async def revoke(told: Told) -> None:
+    async def revoke(told: AnswerRecord) -> None:
         await plane.system.store.revoke(DEFAULT, [envelope])
 
     before_use(monkeypatch, revoke)
@@ -74,7 +74,7 @@ async def test_the_agent_was_revoked(
     question = {**ISSUE, "agentDid": agent}
     envelope = await approved(plane, await operator(plane, "lead"), **question)
 
-    async def revoke(told: Told) -> None:
+    async def revoke(told: AnswerRecord) -> None:
         await plane.system.store.revoke(DEFAULT, [agent])
 
     tried = before_use(monkeypatch, revoke)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from server.control.people import ISSUE, POLICY, REPO, approved, operator, seen
 
-from nomos._io.signer import AsyncSigner, Link, Signer
-from nomos._wire import LoadKey, LoadKeyAnswer
+from nomos._io.signer import AsyncSigner, Signer, SignerConnection
+from nomos._protocol import LoadKey, LoadKeyAnswer
 from nomos.server.control.envelope import LIFE_SECONDS
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ async def plane(
 
 
 async def test_one_field_changed_is_refused_by_its_name(
-    plane: Plane, agent: str, link: Link
+    plane: Plane, agent: str, link: SignerConnection
 ) -> None:
     lead = await operator(plane, "lead")
     stranger = await plane.another()
@@ -125,7 +125,7 @@ async def test_one_field_changed_is_refused_by_its_name(
     assert len(kinds) == 19
 
 
-def other_key(link: Link, number: int) -> str:
+def other_key(link: SignerConnection, number: int) -> str:
     answer = Signer(link).ask(LoadKey(seed=f"{number + 1:064x}"))
     assert isinstance(answer, LoadKeyAnswer)
     return answer.key

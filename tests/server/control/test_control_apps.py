@@ -10,7 +10,7 @@ import pytest
 from server.control.conftest import Plane
 from server.control.people import operator
 
-from nomos._core import repeats
+from nomos._core import derived_key
 from nomos.server.storage.tenants import DEFAULT
 
 pytestmark = pytest.mark.anyio
@@ -202,7 +202,7 @@ async def test_a_rotation_that_is_repeated_gives_the_same_key(plane: Plane) -> N
     assert await works(plane, made["apiKey"]) == 401
     acts = [row.act for row in await plane.receipts() if row.kind == "app"]
     assert acts == ["rotate", "create"]
-    text = repeats.secret(key, operator=who["x-app"], app=made["id"])
+    text = derived_key.derived_secret(key, operator=who["x-app"], app=made["id"])
     assert first["apiKey"] == f"nomos_{made['id']}_{text}"
 
 

@@ -14,25 +14,25 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from nomos._io.checkpoints import checking
-from nomos._io.signer import AsyncSigner, Link, Signer
-from nomos._wire import Answer, Refused, Request, SignCheckpoint
+from nomos._io.signer import AsyncSigner, Signer, SignerConnection
+from nomos._protocol import Answer, Refused, Request, SignCheckpoint
 from nomos.audit.chain import Head
-from nomos.audit.export import Header, Writer
+from nomos.audit.export import ExportWriter, Header
 from nomos.audit.findings import Report
 from nomos.audit.receipt import check_receipt
 from nomos.audit.record import Record
 from nomos.audit.verify import verify
-from nomos.errors import InvalidRequest, NotProven, SignerError
+from nomos.errors import InvalidReceipt, InvalidRequest, SignerError
 from nomos.policy.bundle import Source
 from nomos.server.app import System
 from nomos.server.control import audit
-from nomos.server.control.audit import LIMIT, Wanted, wanted
+from nomos.server.control.audit import LIMIT, ReceiptQuery, receipt_query
 from nomos.server.control.checkpoints import sign_head
-from nomos.server.issuers import Act
-from nomos.server.keys import Asks
+from nomos.server.issuers import RotationRequest
+from nomos.server.keys import SignerPort
 from nomos.server.redact import PATTERNS, redact
 from nomos.server.settings import Settings
-from nomos.server.storage.checkpoints import Kept
+from nomos.server.storage.checkpoints import StoredCheckpoint
 from nomos.server.storage.records import new_receipt_id
 from nomos.server.storage.tenants import DEFAULT
 
@@ -74,14 +74,18 @@ async def exported(plane: Plane) -> list[bytes]:
     return reply.content.splitlines(keepends=True)
 
 
-def verified(plane: Plane, link: Link, lines: list[bytes], pin: str | None = None) -> Report:
+def verified(
+    plane: Plane, link: SignerConnection, lines: list[bytes], pin: str | None = None
+) -> Report:
     return verify(iter(lines), plane.system.issuer_did, checking(Signer(link)), pinned=pin)
 
 
 # Single receipts
 
 
-async def test_a_receipt_proves_itself_to_who_knows_the_issuer(plane: Plane, link: Link) -> None:
+async def test_a_receipt_proves_itself_to_who_knows_the_issuer(
+    plane: Plane, link: SignerConnection
+) -> None:
     receipt = (await plane.ask(args={"state": "open"}, purpose="look")).json()["receiptId"]
     await plane.ask()
     for headers in ({}, await plane.another("operator"), await plane.another("auditor")):
@@ -90,7 +94,7 @@ async def test_a_receipt_proves_itself_to_who_knows_the_issuer(plane: Plane, lin
         assert (record.id, record.decision, record.purpose) == (receipt, "allow", "look")
         assert reply["issuer"] == plane.system.issuer_did
         reply["row"]["purpose"] = "else"
-        with pytest.raises(NotProven):
+        with pytest.raises(InvalidReceipt):
             check_receipt(reply, plane.system.issuer_did, checking(Signer(link)))
 
 
@@ -172,10 +176,10 @@ async def test_a_list_that_cannot_be_meant_is_refused(
 
 
 def test_parameters_are_read() -> None:
-    assert wanted([]) == Wanted()
-    assert wanted([("limit", "7"), ("before", "9")]) == Wanted(limit=7, before=9)
+    assert receipt_query([]) == ReceiptQuery()
+    assert receipt_query([("limit", "7"), ("before", "9")]) == ReceiptQuery(limit=7, before=9)
     with pytest.raises(InvalidRequest, match="given twice"):
-        wanted([("after", "1"), ("after", "1")])
+        receipt_query([("after", "1"), ("after", "1")])
 
 
 async def test_a_tree_is_what_led_to_a_record_and_what_came_of_it(plane: Plane) -> None:
@@ -213,7 +217,9 @@ async def tree(plane: Plane, ident: str) -> list[str]:
 # The log as a file, and its checkpoints
 
 
-async def test_an_export_is_verified_with_a_checkpoint_of_before(plane: Plane, link: Link) -> None:
+async def test_an_export_is_verified_with_a_checkpoint_of_before(
+    plane: Plane, link: SignerConnection
+) -> None:
     auditor = await plane.another("auditor")
     for _ in range(3):
         await plane.ask()
@@ -227,7 +233,7 @@ async def test_an_export_is_verified_with_a_checkpoint_of_before(plane: Plane, l
 
 
 async def test_an_export_ends_where_the_log_ended_when_it_began(
-    plane: Plane, link: Link, signer: AsyncSigner, monkeypatch: pytest.MonkeyPatch
+    plane: Plane, link: SignerConnection, signer: AsyncSigner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit, "ROWS_AT_ONCE", 2)
     for _ in range(6):
@@ -246,7 +252,7 @@ async def test_an_export_ends_where_the_log_ended_when_it_began(
 
 
 async def test_a_key_that_another_process_replaced_makes_no_proof_look_broken(
-    plane: Plane, link: Link
+    plane: Plane, link: SignerConnection
 ) -> None:
     """What is given out names the key at the end of the key log that comes with it."""
     first, auditor = plane.system.issuer_did, await plane.another("auditor")
@@ -264,7 +270,7 @@ async def test_a_key_that_another_process_replaced_makes_no_proof_look_broken(
 
 
 async def test_a_checkpoint_names_who_signed_it_when_the_key_is_being_replaced(
-    plane: Plane, link: Link, monkeypatch: pytest.MonkeyPatch
+    plane: Plane, link: SignerConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, auditor = plane.system.issuer_did, await plane.another("auditor")
     head = plane.system.store.log.head
@@ -287,11 +293,11 @@ async def replace_key(plane: Plane) -> None:
     """What a rotation by another process leaves: this one has not read its keys again yet."""
     issuers = plane.system.issuers
     await issuers.refresh()
-    await issuers._rotate(issuers._current(DEFAULT), Act("app_1"), revoke_old=False)
+    await issuers._rotate(issuers._current(DEFAULT), RotationRequest("app_1"), revoke_old=False)
 
 
 async def test_an_export_of_an_empty_log_is_one(
-    plane: Plane, link: Link, signer: AsyncSigner
+    plane: Plane, link: SignerConnection, signer: AsyncSigner
 ) -> None:
     header = Header("nobody", plane.system.issuer_did, [], "now")
     head = await plane.system.store.log.head("nobody")
@@ -311,7 +317,7 @@ async def test_an_export_that_cannot_be_signed_has_no_end(plane: Plane) -> None:
         await anext(parts)
 
 
-def ports_of(plane: Plane, signer: Asks) -> Any:
+def ports_of(plane: Plane, signer: SignerPort) -> Any:
     """What exporting reaches out to."""
     return SimpleNamespace(signer=signer, store=plane.system.store, clock=plane.clock)
 
@@ -341,7 +347,7 @@ async def test_what_cannot_be_signed_is_unavailable(
 
 
 async def test_the_end_of_the_log_is_signed_when_it_moved_and_only_then(
-    tmp_path: Path, signer: AsyncSigner, link: Link
+    tmp_path: Path, signer: AsyncSigner, link: SignerConnection
 ) -> None:
     settings = Settings(
         data=tmp_path / "data",
@@ -367,14 +373,14 @@ async def test_the_end_of_the_log_is_signed_when_it_moved_and_only_then(
             assert not isinstance(said, Refused)
             assert (said.seq, said.head) == (head.seq, head.hash)
         # The first checkpoint over a row is the one that is kept.
-        await log.keep(DEFAULT, Kept(head.seq, "another", 1))
+        await log.keep(DEFAULT, StoredCheckpoint(head.seq, "another", 1))
         assert (await log.part(DEFAULT, 0, head.seq, 100)).tokens[head.seq] == token
     finally:
         await system.close()
 
 
 async def test_a_row_changed_in_the_database_is_found(
-    tmp_path: Path, signer: AsyncSigner, link: Link, open_plane: OpenPlane
+    tmp_path: Path, signer: AsyncSigner, link: SignerConnection, open_plane: OpenPlane
 ) -> None:
     """What someone can do who writes to the file of the database, but has not the key."""
     async with open_plane(tmp_path / "data", signer) as plane:
@@ -471,14 +477,14 @@ def test_looking_for_credentials_takes_time_in_proportion_to_the_text(unit: str)
     assert seconds(1_000_000) < 100 * max(seconds(50_000), 0.001)
 
 
-async def test_a_record_beyond_all_bounds_is_not_kept(plane: Plane, link: Link) -> None:
+async def test_a_record_beyond_all_bounds_is_not_kept(plane: Plane, link: SignerConnection) -> None:
     huge = Record(id=new_receipt_id(1), tenant=DEFAULT, kind="call", at=1, purpose="x" * 600_000)
     with pytest.raises(ValueError, match="the most"):
         await plane.system.store.record(huge)
     assert verified(plane, link, await exported(plane)).ok
 
 
-async def test_what_is_on_record_is_what_was_hashed(plane: Plane, link: Link) -> None:
+async def test_what_is_on_record_is_what_was_hashed(plane: Plane, link: SignerConnection) -> None:
     await plane.system.store.record(
         Record(
             id="evt_" + "5" * 26,
@@ -495,7 +501,7 @@ async def test_what_is_on_record_is_what_was_hashed(plane: Plane, link: Link) ->
 
 
 async def test_the_end_of_an_empty_log_is_signed_and_not_kept(
-    plane: Plane, signer: AsyncSigner, link: Link
+    plane: Plane, signer: AsyncSigner, link: SignerConnection
 ) -> None:
     ports = ports_of(plane, signer)
     head, token = await sign_head(ports, "nobody", plane.system.issuer_did)
@@ -507,5 +513,5 @@ async def test_the_end_of_an_empty_log_is_signed_and_not_kept(
 
 
 def test_a_writer_counts_what_it_wrote() -> None:
-    writer = Writer()
+    writer = ExportWriter()
     assert json.loads(writer.end()) == {"type": "end", "rows": 0, "last": 0}

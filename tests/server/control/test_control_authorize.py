@@ -11,16 +11,16 @@ import pytest
 from pydantic import TypeAdapter
 
 from nomos._io.signer import AsyncSigner
-from nomos._wire import Answer, Call, Hello, Refused, Request, Verified, Verify
+from nomos._protocol import Answer, Call, Hello, Refused, Request, Verified, Verify
 from nomos.errors import InvalidRequest
-from nomos.server.control import messages, question, signing
+from nomos.server.control import messages, request, signing
 from nomos.server.control.messages import AllowReply, AuthorizeReply, DenyReply, StepUpReply
 from nomos.server.pdp.catalog import load_catalog
 
 if TYPE_CHECKING:
     from server.control.conftest import OpenPlane, Plane
 
-    from nomos.server.control.ports import Ports
+    from nomos.server.control.context import Context
 
 pytestmark = pytest.mark.anyio
 
@@ -298,7 +298,9 @@ async def test_policy_sees_a_fact_as_the_token_will_carry_it(standing: Plane) ->
     """9.0 is written 9 in a token, where the PDP will read it as a whole number."""
     given = {"level": 9.0, "in": [{"a": 1.5}]}
     asked = {"command": "/github/issue/list", "resource": REPO, "context": given}
-    read = question.read(messages.authorize_request(asked), load_catalog(), "did:key:x", "0" * 64)
+    read = request.canonicalize(
+        messages.authorize_request(asked), load_catalog(), "did:key:x", "0" * 64
+    )
     assert read.context is not None
     assert isinstance(read.context["level"], int)
     answer = (await standing.ask(context=given)).json()
@@ -324,7 +326,7 @@ async def test_what_the_binary_will_not_sign_is_the_callers_to_mend() -> None:
             return refused
 
     with pytest.raises(InvalidRequest, match="cannot be signed: a member name"):
-        await signing._sign(cast("Ports", SimpleNamespace(signer=Picky())), Hello())
+        await signing._sign(cast("Context", SimpleNamespace(signer=Picky())), Hello())
 
 
 @pytest.mark.parametrize("command", ["/github/issue/lsit", "/github/issue/list/mine"])

@@ -12,7 +12,7 @@ from server.control import people
 from server.control.kin import NOW, REPO, Kin, cid, fresh, key, root_of
 
 from nomos._io.signer import AsyncSigner
-from nomos._wire import Delegate, Delegation, Signed
+from nomos._protocol import Delegate, Delegation, Signed
 from nomos.server.storage.tenants import DEFAULT
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 from server.control.kin import NOW, REPO, Kin, cid, family, key, root_of
 
 from nomos._io.signer import AsyncSigner
-from nomos._wire import Verified, Verify
+from nomos._protocol import Verified, Verify
 from nomos.server.storage.tenants import DEFAULT
 
 if TYPE_CHECKING:

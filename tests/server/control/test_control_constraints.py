@@ -13,7 +13,7 @@ from server.control.people import ISSUE, POLICY, REPO, approved, asked, operator
 from nomos._io.signer import AsyncSigner
 from nomos.constraints import at_most, eq, not_eq, url
 from nomos.server.control.approval_view import ApprovalReply
-from nomos.server.control.envelope import deed, fingerprint
+from nomos.server.control.envelope import action_hash, fingerprint
 
 if TYPE_CHECKING:
     from server.control.conftest import OpenPlane, Plane
@@ -136,7 +136,7 @@ async def test_a_question_without_them_is_bound_as_before(plane: Plane, agent: s
     assert view["fingerprint"] == fingerprint(bound)
     # Asked with less, it is another question, and after a no the same deed.
     assert fingerprint(bound | {"pol": OPEN}) != fingerprint(bound)
-    assert deed(bound | {"pol": OPEN}) == deed(bound)
+    assert action_hash(bound | {"pol": OPEN}) == action_hash(bound)
 
 
 async def test_a_receiver_of_webhooks_is_told(plane: Plane, agent: str) -> None:

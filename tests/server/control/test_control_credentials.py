@@ -9,7 +9,7 @@ import pytest
 
 from nomos.errors import ConfigurationError
 from nomos.server.control import credentials
-from nomos.server.control.errors import Refusal
+from nomos.server.control.errors import ControlError
 from nomos.server.storage.apps import ApiKey, Role
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ async def test_an_unknown_app_costs_as_much_as_a_wrong_secret(
     keys = Keys(issued.key)
     said = set()
     for app in (issued.app.id, "app_" + "0" * 26):
-        with pytest.raises(Refusal) as refusal:
+        with pytest.raises(ControlError) as refusal:
             await credentials.authenticate(
                 keys, [f"Bearer nomos_{app}_{'a' * 52}"], credentials.ROLES
             )

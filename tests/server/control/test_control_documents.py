@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nomos.server.control.errors import STATUS
+from nomos.server.control.errors import STATUS_BY_CODE
 from nomos.server.control.messages import AuthorizeRequest, WellKnown
 from nomos.server.control.routes import ROUTES
 
@@ -62,7 +62,7 @@ async def test_every_reply_that_a_route_gives_is_documented(standing: Plane) -> 
 
 
 def _of_authorize() -> set[int]:
-    return {status for code, status in STATUS.items() if code != "not_found"}
+    return {status for code, status in STATUS_BY_CODE.items() if code != "not_found"}
 
 
 async def test_references_lead_somewhere(standing: Plane) -> None:

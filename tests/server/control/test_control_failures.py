@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from server.control import people
 
-from nomos._io.signer import AsyncSigner, Link
-from nomos._wire import Answer, Delegate, Hello, Invoke, Refused, Request
-from nomos.errors import SignerDied
+from nomos._io.signer import AsyncSigner, SignerConnection
+from nomos._protocol import Answer, Delegate, Hello, Invoke, Refused, Request
+from nomos.errors import SignerCrashed
 from nomos.server.control import routes
 from nomos.server.storage import engine
 from nomos.server.storage.store import Store
@@ -37,7 +37,7 @@ class Failing:
 
     async def ask(self, request: Request) -> Answer | Refused:
         if self.dies_at is not None and isinstance(request, self.dies_at):
-            raise SignerDied("the signing binary ended twice before it answered")
+            raise SignerCrashed("the signing binary ended twice before it answered")
         if self.refuses is not None and isinstance(request, self.refuses):
             return Refused(code="internal", message="nomos-ucan failed on this request")
         return await self._signer.ask(request)
@@ -102,7 +102,7 @@ async def test_without_a_signature_no_approval_is_used(
 async def test_a_killed_binary_is_started_again(
     tmp_path: Path, binary: Path, open_plane: OpenPlane
 ) -> None:
-    link = Link(binary)
+    link = SignerConnection(binary)
     try:
         async with open_plane(tmp_path / "data", AsyncSigner(link)) as plane:
             assert (await plane.ask()).json()["decision"] == "allow"

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nomos._io.checkpoints import checking
-from nomos._io.signer import Link, Signer
-from nomos._wire import Answer, Refused, Request, SignCheckpoint
+from nomos._io.signer import Signer, SignerConnection
+from nomos._protocol import Answer, Refused, Request, SignCheckpoint
 from nomos.audit.keys import trusted
-from nomos.server.bell import Bell
+from nomos.server.notifier import Notifier
 from nomos.server.storage.apps import Role
 from nomos.server.storage.issuer_keys import HONOURED_SECONDS
 from nomos.server.storage.tenants import DEFAULT
@@ -36,7 +36,9 @@ async def _known(plane: Plane, path: str) -> Any:
     return reply.json()
 
 
-async def test_anyone_sees_the_keys_and_can_follow_them(plane: Plane, link: Link) -> None:
+async def test_anyone_sees_the_keys_and_can_follow_them(
+    plane: Plane, link: SignerConnection
+) -> None:
     first = plane.system.issuer_did
     before = await _known(plane, "/v1/keys")
     assert [key["did"] for key in before["keys"]] == [first]
@@ -74,7 +76,7 @@ async def test_the_old_key_is_revoked_if_so_asked(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rung: list[str] = []
-    monkeypatch.setattr(Bell, "ring", lambda _, topic: rung.append(topic))
+    monkeypatch.setattr(Notifier, "ring", lambda _, topic: rung.append(topic))
     old = plane.system.issuer_did
     rotated = await _rotate(plane, revokeOld=True)
     assert [key["state"] for key in rotated["keys"]] == ["revoked", "active"]

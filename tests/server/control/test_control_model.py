@@ -27,8 +27,8 @@ from hypothesis.stateful import (
 )
 from server.control.people import ISSUE, POLICY, decide, operator
 
-from nomos._io.signer import AsyncSigner, Link, Signer
-from nomos._wire import LoadKey, LoadKeyAnswer
+from nomos._io.signer import AsyncSigner, Signer, SignerConnection
+from nomos._protocol import LoadKey, LoadKeyAnswer
 from nomos.server.storage.tenants import DEFAULT
 
 if TYPE_CHECKING:
@@ -270,7 +270,7 @@ class Approvals(RuleBasedStateMachine):
 
 @pytest.fixture
 def driver(
-    tmp_path: Path, signer: AsyncSigner, link: Link, open_plane: OpenPlane
+    tmp_path: Path, signer: AsyncSigner, link: SignerConnection, open_plane: OpenPlane
 ) -> Iterator[Driver]:
     with asyncio.Runner() as runner:
         opening = open_plane(tmp_path / "data", signer, policy=POLICY)

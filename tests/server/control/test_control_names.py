@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from server.control.conftest import POLICY
 
-from nomos._wire import GenerateKey, GenerateKeyAnswer
+from nomos._protocol import GenerateKey, GenerateKeyAnswer
 from nomos.server.storage.tenants import DEFAULT
 
 if TYPE_CHECKING:

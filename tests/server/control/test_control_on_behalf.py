@@ -12,7 +12,7 @@ from server.control.kin import NOW, REPO, Kin, family, fresh
 from server.control.test_control_chains import WAYS
 
 from nomos._io.signer import AsyncSigner
-from nomos._wire import Call, Verified, Verify
+from nomos._protocol import Call, Verified, Verify
 from nomos.server.storage.tenants import DEFAULT
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import pytest
 from server.control.people import ISSUE, POLICY, asked, operator
 
 from nomos.server.control import permissions
-from nomos.server.control.errors import Refusal
-from nomos.server.control.permissions import TABLE, Target, in_words
+from nomos.server.control.errors import ControlError
+from nomos.server.control.permissions import TABLE, PermissionTarget, in_words
 from nomos.server.control.routes import ROUTES
 from nomos.server.storage.apps import ApiKey
 from nomos.server.storage.tenants import DEFAULT
@@ -240,8 +240,8 @@ async def test_the_pdp_answers_on(world: World) -> None:
 
 def test_what_is_in_no_row_is_refused() -> None:
     key = ApiKey("app_1", DEFAULT, "operator", "", covers=("*",))
-    with pytest.raises(Refusal):
-        permissions.check(key, "confirm", Target("policies", "x"))
+    with pytest.raises(ControlError):
+        permissions.check(key, "confirm", PermissionTarget("policies", "x"))
 
 
 def test_the_documentation_has_the_table() -> None:

@@ -14,10 +14,10 @@ import sqlalchemy as sa
 from nomos._io.signer import AsyncSigner
 from nomos.errors import ConfigurationError
 from nomos.policy.bundle import Source, load
-from nomos.server import versions
+from nomos.server import policy_activation
+from nomos.server.active_policy import ActivePolicy
 from nomos.server.app import System
 from nomos.server.control.policies import MAX_BODY
-from nomos.server.live import Live
 from nomos.server.pdp.catalog import load_catalog
 from nomos.server.settings import Settings
 from nomos.server.storage import tables
@@ -297,7 +297,7 @@ async def test_an_active_version_that_no_longer_validates_stops_the_start(
     text = '@id("mine") permit(principal, action == Action::"/my-api/thing/read", resource);'
     system = await System.open(settings, signer)
     try:
-        who = versions.acting(DEFAULT, lambda: 1.0, by="app_x")
+        who = policy_activation.active_bundle(DEFAULT, lambda: 1.0, by="app_x")
         content = Content("0" * 64, (Source("mine.cedar", text),), {})
         version, _ = await system.store.policies.put(who, content)
         await system.store.policies.activate(who, version)
@@ -386,7 +386,7 @@ async def test_what_this_server_cannot_use_is_passed_over_and_told(
 
 async def test_a_slower_activation_does_not_undo_a_later_one() -> None:
     one, two, three = (load([], load_catalog()) for _ in range(3))
-    live = Live(one, 1, 1)
+    live = ActivePolicy(one, 1, 1)
     live.activate(three, 3, 3)
     live.activate(two, 2, 2)
     assert (live.bundle, live.version, live.activation) == (three, 3, 3)

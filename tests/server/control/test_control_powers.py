@@ -218,7 +218,7 @@ class Walk:
 
     async def check(self) -> None:
         database = self.plane.system.store._database
-        ways = await database.read(lambda connection: apps.ways_in(connection, DEFAULT))
+        ways = await database.read(lambda connection: apps.active_operators(connection, DEFAULT))
         assert ways, "there is no way in any more"
         for human in HUMANS:
             power = set().union(*(a.covers for a in self.held(human, "operator")))

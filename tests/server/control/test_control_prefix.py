@@ -9,9 +9,9 @@ import pytest
 from server.control.kin import REPO, key, root_of
 
 from nomos._io.signer import AsyncSigner
-from nomos._wire import Call, Refused, Verified, Verify
+from nomos._protocol import Call, Refused, Verified, Verify
 from nomos.policy.bundle import Source, load
-from nomos.policy.decide import Inquiry
+from nomos.policy.decide import PolicyQuestion
 from nomos.resources import commands_beneath
 from nomos.server.control.prefix import decide_all
 from nomos.server.pdp.catalog import load_catalog
@@ -177,5 +177,5 @@ async def test_a_question_of_many_commands_counts_once(
 
 def test_of_no_commands_none_is_allowed() -> None:
     bundle = load((Source("a.cedar", "permit(principal, action, resource);"),), load_catalog())
-    inquiry = Inquiry("did:x", "app", "/github", "github", {"provider": "github"}, False, 0)
+    inquiry = PolicyQuestion("did:x", "app", "/github", "github", {"provider": "github"}, False, 0)
     assert decide_all(bundle, inquiry, ()).decision == "deny"

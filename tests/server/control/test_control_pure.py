@@ -17,20 +17,20 @@ from nomos.errors import InvalidRequest
 from nomos.policy.decide import Verdict
 from nomos.resources import CommandSpec, Provider
 from nomos.server.control import body, decision, tokens
-from nomos.server.control.case import Asking, Case
-from nomos.server.control.decision import Ruling
-from nomos.server.control.origin import Origin
-from nomos.server.control.question import Asked
+from nomos.server.control.authorization import AuthorizationRequest, Evaluation
+from nomos.server.control.decision import PolicyDecision
+from nomos.server.control.delegation import DelegationContext
 from nomos.server.control.rates import Rates
-from nomos.server.control.tokens import Approval
+from nomos.server.control.request import CanonicalRequest
+from nomos.server.control.tokens import ApprovalStamp
 from nomos.server.storage.apps import ApiKey
 
 DID = "did:key:z6MknGc3ocHs3zdPiJbnaaqDi58NGb4pk1Sp9WxWufuXSdxf"
 PROVIDER = Provider(name="demo", kind="Demo", fields={})
 
 
-def asked(risk: Any = "read", args: Mapping[str, Any] | None = None) -> Asked:
-    return Asked(
+def asked(risk: Any = "read", args: Mapping[str, Any] | None = None) -> CanonicalRequest:
+    return CanonicalRequest(
         command="/demo/do",
         provider=PROVIDER,
         spec=CommandSpec(name="/demo/do", risk=risk),
@@ -66,15 +66,15 @@ def test_a_token_says_no_more_than_was_ruled(*, closed: bool, forkable: bool) ->
     """
     question = replace(asked(), service=True, audience=DID)
     key = ApiKey("app_1", "default", "agent", "0" * 64)
-    asking = Asking(question, key, DID, Origin(), "req_1", None, "")
+    asking = AuthorizationRequest(question, key, DID, DelegationContext(), "req_1", None, "")
     found = tokens.delegation(
-        Case(asking, 1_800_000_000_000, "evt_1", Mock()),
+        Evaluation(asking, 1_800_000_000_000, "evt_1", Mock()),
         issuer=DID,
         audience=DID,
         receipt=Record("evt_1", "default", "decision", 1_800_000_000_000, app="app_1"),
         nonce="nonce",
-        ruling=Ruling("allow", closed=closed, forkable=forkable),
-        approval=Approval("env_1", "0" * 64, ("lead",)),
+        ruling=PolicyDecision("allow", closed=closed, forkable=forkable),
+        approval=ApprovalStamp("env_1", "0" * 64, ("lead",)),
     )
     meta = found.meta or {}
     said = {name: meta.get(name) for name in ("closed", "forkable")}
@@ -117,11 +117,11 @@ def test_tokens_of_the_first_minute_of_unix_time_do_not_begin_before_it() -> Non
     ],
 )
 def test_only_a_plain_allow_is_an_allow(verdict: Verdict, reason: str | None) -> None:
-    assert decision.ruling(verdict).reason == reason
+    assert decision.from_verdict(verdict).reason == reason
 
 
 def test_an_answer_without_a_sentence_has_none() -> None:
-    answer = decision.deny("evt_1", decision.Ruling("deny", "policy_denied", ("p",)))
+    answer = decision.deny("evt_1", decision.PolicyDecision("deny", "policy_denied", ("p",)))
     assert answer["explanation"] == {"policies": ["p"]}
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nomos.server.control import quotas
-from nomos.server.control.errors import Refusal
+from nomos.server.control.errors import ControlError
 from nomos.server.control.quotas import BYTES_A_SECOND, QUESTIONS_A_SECOND, Quotas
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def taken(left: Quotas, app: str, size: int, now: float) -> int:
     for number in range(100_000):
         try:
             left.take(app, size, now)
-        except Refusal as refusal:
+        except ControlError as refusal:
             retry = refusal.headers["retry-after"]
             return number if (refusal.code, retry) == ("rate_limited", "1") else -int(retry)
     return 100_000
@@ -47,7 +47,7 @@ def test_large_questions_are_fewer() -> None:
 def test_a_wait_is_said_in_whole_seconds() -> None:
     left = Quotas(1000, 10 * BYTES_A_SECOND, kept=0)
     left.take("a", 10 * BYTES_A_SECOND, 1.0)
-    with pytest.raises(Refusal, match="bytes") as refused:
+    with pytest.raises(ControlError, match="bytes") as refused:
         left.take("a", 5 * BYTES_A_SECOND - 1, 1.0)
     assert refused.value.headers == {"retry-after": "5"}
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from server.control.people import decide
 
-from nomos._core.feed import State, advance
+from nomos._core.feed_state import FeedState, advance
 from nomos._io.signer import AsyncSigner
-from nomos._wire import (
+from nomos._protocol import (
     Answer,
     Checkpoint,
     CheckpointVerified,
@@ -23,7 +23,7 @@ from nomos._wire import (
 )
 from nomos.errors import SignerError
 from nomos.server.control.feed import PAGE
-from nomos.server.control.followers import MOST_OF_ONE_APP, Followers
+from nomos.server.control.feed_subscribers import MOST_OF_ONE_APP, FeedSubscribers
 from nomos.server.control.services import MAX_SERVICES
 from nomos.server.storage.tenants import DEFAULT
 
@@ -293,12 +293,12 @@ async def test_a_wrong_query(standing: Plane, query: str) -> None:
 async def test_a_follower_reads_it_to_its_end_in_pages(plane: Plane, signer: AsyncSigner) -> None:
     ids = [f"{number:064x}" for number in range(PAGE + 5)]
     await plane.system.store.revoke(DEFAULT, ids)
-    state, pages = State(DEFAULT), 0
+    state, pages = FeedState(DEFAULT), 0
     while not pages or not state.complete:
         reply = await feed(plane, since=state.since, nonce=f"page-{pages}")
         said = await verified(signer, reply["checkpoint"], plane.system.issuer_did)
         known = advance(state, reply, said, f"page-{pages}")
-        assert isinstance(known, State), known
+        assert isinstance(known, FeedState), known
         state, pages = known, pages + 1
     assert (pages, state.ids) == (2, frozenset(ids))
 
@@ -354,11 +354,11 @@ async def test_only_so_many_of_one_app_wait(plane: Plane) -> None:
 
 
 def test_places_are_given_back() -> None:
-    followers = Followers()
+    followers = FeedSubscribers()
     for _ in range(3 * MOST_OF_ONE_APP):
-        with followers.place("app") as room:
+        with followers.admit("app") as room:
             assert room
-    with followers.place("app"), pytest.raises(KeyError), followers.place("app"):
+    with followers.admit("app"), pytest.raises(KeyError), followers.admit("app"):
         raise KeyError
     assert not followers._waiting
 

@@ -13,7 +13,7 @@ from server.control.people import decide
 
 from nomos._io.signer import AsyncSigner
 from nomos.policy.bundle import Source, load
-from nomos.server.control.issued import outdated
+from nomos.server.control.outdated_grants import outdated
 from nomos.server.pdp.catalog import load_catalog
 from nomos.server.storage.service_grants import ServiceGrant
 

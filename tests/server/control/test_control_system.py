@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nomos._io.signer import AsyncSigner, Link
-from nomos._wire import ForgetKey, LoadKey, Refused
+from nomos._io.signer import AsyncSigner, SignerConnection
+from nomos._protocol import ForgetKey, LoadKey, Refused
 from nomos.errors import ConfigurationError, InvalidPolicy, SignerError
 from nomos.models import Secret
 from nomos.policy.bundle import Source
 from nomos.server.app import System
-from nomos.server.folder import take_folder
-from nomos.server.keys import Keys, load_or_create
+from nomos.server.data_dir import lock_data_dir
+from nomos.server.keys import KeyFiles, load_or_create
 from nomos.server.lock import FolderLock
 from nomos.server.settings import Settings
 from nomos.server.storage.store import Store
@@ -144,7 +144,7 @@ def test_agents_are_never_served_the_server_s_own_keys(tmp_path: Path, workspace
     data = tmp_path / "data"
     unsafe = Settings(data=data, policies=(PERMIT,), workspace=tmp_path / workspace)
     with pytest.raises(ConfigurationError, match="agents could reach its keys") as told:
-        take_folder(unsafe)
+        lock_data_dir(unsafe)
     assert told.value.setting == "workspace"
     assert [path.name for path in tmp_path.iterdir()] == ["link"]
 
@@ -256,7 +256,7 @@ def test_a_key_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 async def test_closing_forgets_the_keys(tmp_path: Path, binary: Path) -> None:
-    link = Link(binary)
+    link = SignerConnection(binary)
     try:
         signer = AsyncSigner(link)
         system = await System.open(settings(tmp_path / "data"), signer)
@@ -277,7 +277,7 @@ async def test_a_key_is_loaded_once(tmp_path: Path, signer: AsyncSigner) -> None
             asked.append(request.op)
             return await signer.ask(request)
 
-    keys = Keys(tmp_path / "keys", Counting())  # type: ignore[arg-type]
+    keys = KeyFiles(tmp_path / "keys", Counting())  # type: ignore[arg-type]
     first = await keys.did("pdp")
     assert await keys.did("pdp") == first
     assert asked == ["load_key"]
@@ -300,7 +300,7 @@ async def test_a_signer_that_has_ended_does_not_stop_the_closing(tmp_path: Path)
         async def ask(self, request: object) -> object:
             raise SignerError("gone")
 
-    keys = Keys(tmp_path / "keys", Gone())  # type: ignore[arg-type]
+    keys = KeyFiles(tmp_path / "keys", Gone())  # type: ignore[arg-type]
     with pytest.raises(SignerError):
         await keys.did("pdp")
     keys._dids["pdp"] = "did:key:z6Mk" + "a" * 44

@@ -120,14 +120,14 @@ def test_the_state_at_a_time(changes: dict[str, Any], after: int, state: str) ->
 
 def test_only_an_approval_by_all_who_are_wanted_now_is_ready() -> None:
     given = made("lead", state="approved", votes=(yes(made("lead"), "lead"),))
-    assert envelope.judge(given, BOUND, ("lead",), NOW).use == "ready"
-    missing = envelope.judge(given, BOUND, ("lead", "security"), NOW)
+    assert envelope.check_approval(given, BOUND, ("lead",), NOW).use == "ready"
+    missing = envelope.check_approval(given, BOUND, ("lead", "security"), NOW)
     assert (missing.use, missing.fields) == ("mismatch", ("roles",))
-    other = envelope.judge(given, BOUND | {"ttl": 1}, ("lead",), NOW)
+    other = envelope.check_approval(given, BOUND | {"ttl": 1}, ("lead",), NOW)
     assert (other.use, other.fields) == ("mismatch", ("ttlSeconds",))
-    assert envelope.judge(given, BOUND, ("lead",), NOW + LIFE_SECONDS).use == "expired"
+    assert envelope.check_approval(given, BOUND, ("lead",), NOW + LIFE_SECONDS).use == "expired"
     used = replace(given, state="consumed")
-    assert envelope.judge(used, BOUND, ("lead",), NOW).use == "consumed"
+    assert envelope.check_approval(used, BOUND, ("lead",), NOW).use == "consumed"
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_only_an_approval_by_all_who_are_wanted_now_is_ready() -> None:
 def test_a_key_covers_roles(
     covers: tuple[str, ...], roles: tuple[str, ...], covered: tuple[str, ...]
 ) -> None:
-    assert envelope.covered(covers, roles) == covered
+    assert envelope.covered_roles(covers, roles) == covered
 
 
 def test_roles_are_given_by_those_who_approve() -> None:
@@ -165,12 +165,14 @@ def test_a_denial_answers_for_a_while() -> None:
 
 def test_the_last_of_the_named_roles_approves() -> None:
     say: Any = {"approve": True, "reason": None, "now": NOW}
-    first, vote = envelope.cast(made("lead", "security"), "app_2", ("lead",), **say)
+    first, vote = envelope.record_vote(made("lead", "security"), "app_2", ("lead",), **say)
     assert (first.state, first.decided_at, vote.roles) == ("pending", None, ("lead",))
     assert (vote.version, vote.persons) == (first.version, ())
-    second, _ = envelope.cast(first, "app_3", ("*",), **say)
+    second, _ = envelope.record_vote(first, "app_3", ("*",), **say)
     assert (second.state, second.decided_at) == ("approved", NOW)
-    denied, _ = envelope.cast(first, "app_2", ("lead",), approve=False, reason="no", now=NOW + 1)
+    denied, _ = envelope.record_vote(
+        first, "app_2", ("lead",), approve=False, reason="no", now=NOW + 1
+    )
     assert (denied.state, denied.decided_at, len(denied.votes)) == ("denied", NOW + 1, 1)
 
 
@@ -194,7 +196,7 @@ def test_whose_answer_does_not_count(
     operator: str, covers: tuple[str, ...], changes: dict[str, Any], code: str | None, answer: str
 ) -> None:
     approve = answer == "approve"
-    found = envelope.objection(made(**changes), operator, covers, approve=approve, now=NOW)
+    found = envelope.vote_error(made(**changes), operator, covers, approve=approve, now=NOW)
     assert (None if found is None else found.code) == code
 
 
@@ -202,10 +204,10 @@ def test_an_account_counts_as_the_person_that_it_counts_as() -> None:
     asked = made(owner="app_3", askers=("app_4", "app_5"))
     for approve in (True, False):
         say: Any = {"approve": approve, "now": NOW}
-        found = envelope.objection(asked, "app_2", ("*",), persons=("app_9", "app_5"), **say)
+        found = envelope.vote_error(asked, "app_2", ("*",), persons=("app_9", "app_5"), **say)
         assert found is not None
         assert "nomos operators confirm app_2" in found.message
-        assert envelope.objection(asked, "app_2", ("*",), persons=("app_2",), **say) is None
+        assert envelope.vote_error(asked, "app_2", ("*",), persons=("app_2",), **say) is None
 
 
 SHOWN: dict[str, Any] = {
@@ -227,8 +229,8 @@ def test_whatever_is_shown_makes_another_version(name: str) -> None:
     vote = yes(first, "lead")
     assert first.counts(vote)
     assert not other.counts(vote)
-    assert envelope.unseen(other, first.version) is not None
-    assert envelope.unseen(other, other.version) is None
+    assert envelope.was_not_shown(other, first.version) is not None
+    assert envelope.was_not_shown(other, other.version) is None
 
 
 def test_what_becomes_of_a_question_makes_no_other_version() -> None:
@@ -258,7 +260,7 @@ def test_what_is_no_approval(change: dict[str, Any]) -> None:
 def test_a_question_that_is_asked_for_more_reasons_ends_no_later() -> None:
     then = made(reason="one", purpose="a")
     more = made("security", policies=("other",), reason="two", purpose="b", expires_at=NOW + 5)
-    after = envelope.widened(then, more)
+    after = envelope.add_roles(then, more)
     assert (after.roles, after.policies) == (("lead", "security"), ("careful", "other"))
     assert (after.reason, after.purpose, after.expires_at) == ("one; two", "b", NOW + 5)
     assert after.version not in (then.version, more.version)
@@ -285,14 +287,14 @@ def test_a_field_that_is_left_out_is_open(
 
 
 def test_a_deed_is_the_tenants_command() -> None:
-    deed = envelope.deed(BOUND)
+    deed = envelope.action_hash(BOUND)
     changes: list[dict[str, Any]] = [
         *({"args": None}, {"app": "app_9"}, {"ttl": 1}, {"agentDid": "x"}, {"context": {}})
     ]
     for change in changes:
-        assert envelope.deed(BOUND | change) == deed
-    assert envelope.deed(BOUND | {"command": "/a"}) != deed
-    assert envelope.deed(BOUND | {"tenant": "b"}) != deed
+        assert envelope.action_hash(BOUND | change) == deed
+    assert envelope.action_hash(BOUND | {"command": "/a"}) != deed
+    assert envelope.action_hash(BOUND | {"tenant": "b"}) != deed
 
 
 def test_a_view_leaves_out_what_there_is_not() -> None:

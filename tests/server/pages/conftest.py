@@ -12,7 +12,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from nomos._io.signer import AsyncSigner, Link
+from nomos._io.signer import AsyncSigner, SignerConnection
 from nomos.audit.record import Record
 from nomos.models import Secret
 from nomos.policy.bundle import Source
@@ -229,14 +229,14 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def link(binary: Path) -> Iterator[Link]:
-    link = Link(binary)
+def link(binary: Path) -> Iterator[SignerConnection]:
+    link = SignerConnection(binary)
     yield link
     link.close()
 
 
 @pytest.fixture(scope="session")
-def signer(link: Link) -> AsyncSigner:
+def signer(link: SignerConnection) -> AsyncSigner:
     return AsyncSigner(link)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nomos._io.signer import AsyncSigner
-from nomos._wire import Delegate, Delegation, GenerateKey, GenerateKeyAnswer, Signed
+from nomos._protocol import Delegate, Delegation, GenerateKey, GenerateKeyAnswer, Signed
 
 if TYPE_CHECKING:
     from server.pages.conftest import Town

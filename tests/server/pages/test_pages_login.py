@@ -11,9 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from nomos._io.signer import AsyncSigner
-from nomos.server.control import attempts
+from nomos.server.control import login_throttle
 from nomos.server.control.login import hashed
-from nomos.server.pages import browser
+from nomos.server.pages import browser_sessions
 from nomos.server.storage.apps import ApiKey
 from nomos.server.storage.sessions import Session
 from nomos.server.storage.tables import api_keys, login_links, sessions
@@ -68,7 +68,7 @@ async def test_of_many_who_use_a_link_at_once_one_gets_in(town: Town) -> None:
 async def test_a_session_covers_what_each_key_of_its_operator_does(town: Town) -> None:
     def covers(*keys: tuple[str, ...]) -> tuple[str, ...]:
         held = tuple(ApiKey("app_1", DEFAULT, "operator", "", covers=each) for each in keys)
-        return browser.acting(Session(DEFAULT, "app_1", "Ada", NOW, held)).covers
+        return browser_sessions.operator_key(Session(DEFAULT, "app_1", "Ada", NOW, held)).covers
 
     assert covers(("lead",)) == ("lead",)
     assert covers(("*",), ("*",)) == ("*",)
@@ -192,7 +192,7 @@ async def test_signing_in_changes_the_cookie(town: Town) -> None:
 
 async def test_a_session_ends_after_eight_hours(town: Town) -> None:
     person = await town.person()
-    town.clock.now += browser.SESSION_SECONDS - 1
+    town.clock.now += browser_sessions.SESSION_SECONDS - 1
     await person.see("/approvals")
     town.clock.now += 1
     assert (await person.client.get("/approvals")).headers["location"] == "/approvals/login"
@@ -266,13 +266,13 @@ async def test_nobody_is_sent_anywhere_else(town: Town, target: str) -> None:
 
 async def test_failures_are_bounded_and_success_is_not(town: Town) -> None:
     person = town.stranger()
-    for _ in range(attempts.MOST):
+    for _ in range(login_throttle.MOST):
         assert (await person.sign_in("nomos_wrong")).status_code == 401
     reply = await person.sign_in("nomos_wrong")
     assert reply.status_code == 429
     assert 1 <= int(reply.headers["retry-after"]) <= 61
     # Others at this address must not lock out who has a right key.
-    for _ in range(attempts.MOST + 2):
+    for _ in range(login_throttle.MOST + 2):
         assert (await person.sign_in(town.operator.reveal())).status_code == 303
 
 

@@ -12,12 +12,12 @@ from typing import Final
 
 import pytest
 
-from nomos.server.control.attempts import MOST, MOST_CALLERS, Attempts
-from nomos.server.pages import moments, render
-from nomos.server.pages.browser import local
-from nomos.server.pages.values import differing, values
-from nomos.server.pages.visible import count_unseen, turns, visible
-from nomos.unseen import unseen
+from nomos.invisible_text import is_invisible
+from nomos.server.control.login_throttle import MOST, MOST_CALLERS, LoginThrottle
+from nomos.server.pages import render, time_format
+from nomos.server.pages.browser_sessions import safe_redirect
+from nomos.server.pages.values import differing, shown_values
+from nomos.server.pages.visible_text import count_unseen, has_rtl, visible
 
 NOW: Final = 1_800_000_000
 
@@ -32,11 +32,11 @@ def test_every_character_without_a_look_of_its_own_is_marked() -> None:
     for number in range(sys.maxunicode + 1):
         letter = chr(number)
         if unicodedata.category(letter)[0] in "CZ" and letter not in " \n\t":
-            assert unseen(letter), hex(number)
+            assert is_invisible(letter), hex(number)
     for letter in "\u115f\u3164\uffa0\u2800\ufe0f\U000e0100\u034f\u180b":
-        assert unseen(letter), hex(ord(letter))
+        assert is_invisible(letter), hex(ord(letter))
     for letter in " \n\tazäא漢😀":
-        assert not unseen(letter)
+        assert not is_invisible(letter)
 
 
 def test_marks_keep_what_they_stand_for_countable() -> None:
@@ -55,13 +55,13 @@ def test_spaces_at_the_edges_and_layout_are_seen() -> None:
 
 
 def test_right_to_left_letters_are_noticed() -> None:
-    assert turns("notes/\u05d0")
-    assert turns("\u0627")
-    assert not turns("äöü 漢字")
+    assert has_rtl("notes/\u05d0")
+    assert has_rtl("\u0627")
+    assert not has_rtl("äöü 漢字")
 
 
 def test_long_values_get_a_box_and_short_ones_their_ascii_form() -> None:
-    short, long, lines, flag, nothing = values(
+    short, long, lines, flag, nothing = shown_values(
         {"a": "é", "b": "x" * 97, "c": "1\n2\n", "d": True, "e": None}
     )
     assert (short.long, short.ascii, short.size) == (False, '"\\u00e9"', 2)
@@ -69,12 +69,12 @@ def test_long_values_get_a_box_and_short_ones_their_ascii_form() -> None:
     assert (lines.long, lines.lines) == (True, 2)
     assert (flag.kind, flag.text) == ("true or false", "true")
     assert (nothing.kind, nothing.text) == ("null", "null")
-    assert values({"x": "y\n" * 17})[0].scrolls
-    assert values({"x": "y" * 2000})[0].scrolls
+    assert shown_values({"x": "y\n" * 17})[0].scrolls
+    assert shown_values({"x": "y" * 2000})[0].scrolls
 
 
 def test_names_are_watched_as_much_as_values() -> None:
-    (row,) = values({"\u202epath": "x"})
+    (row,) = shown_values({"\u202epath": "x"})
     assert row.unseen == 1
     assert row.ascii == '{"\\u202epath": "x"}'
 
@@ -104,27 +104,33 @@ def test_what_is_signed_in_another_form_is_shown() -> None:
     ],
 )
 def test_spans_in_words(seconds: float, words: str) -> None:
-    assert moments.span(seconds) == words
+    assert time_format.span(seconds) == words
 
 
 def test_moments_in_words() -> None:
-    assert moments.left(NOW + 60, NOW) == "1 minute"
-    assert moments.left("2027-01-15T08:00:00.000Z", NOW) == "no time"
-    assert moments.ago(NOW - 1, NOW) == "1 second ago"
-    assert moments.ago(NOW, NOW) == "just now"
-    assert str(moments.at(NOW)) == (
+    assert time_format.left(NOW + 60, NOW) == "1 minute"
+    assert time_format.left("2027-01-15T08:00:00.000Z", NOW) == "no time"
+    assert time_format.ago(NOW - 1, NOW) == "1 second ago"
+    assert time_format.ago(NOW, NOW) == "just now"
+    assert str(time_format.at(NOW)) == (
         '<time datetime="2027-01-15T08:00:00+00:00">08:00:00 UTC on 15 January 2027</time>'
     )
 
 
 def test_only_our_pages_are_local() -> None:
     ident = "/approvals/env_" + "0" * 26
-    assert local(ident) == ident
-    assert local(None) == local("") == local("/approvals/") == local(ident + "/") == "/approvals"
+    assert safe_redirect(ident) == ident
+    assert (
+        safe_redirect(None)
+        == safe_redirect("")
+        == safe_redirect("/approvals/")
+        == safe_redirect(ident + "/")
+        == "/approvals"
+    )
 
 
 def test_failures_are_forgotten_after_a_minute_and_by_number() -> None:
-    attempts = Attempts()
+    attempts = LoginThrottle()
     for second in range(MOST):
         assert attempts.wait("a", NOW + second) == 0
         attempts.failed("a", NOW + second)

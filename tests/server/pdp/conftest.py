@@ -22,10 +22,10 @@ import httpx
 import pytest
 import uvicorn
 
-from nomos._core.seen import Seen
-from nomos._io.locate import find_binary
-from nomos._io.signer import AsyncSigner, Link, Signer
-from nomos._wire import (
+from nomos._core.revocation_status import RevocationStatus
+from nomos._io.binary_location import find_binary
+from nomos._io.signer import AsyncSigner, Signer, SignerConnection
+from nomos._protocol import (
     Delegate,
     Delegation,
     Invocation,
@@ -37,9 +37,9 @@ from nomos._wire import (
 from nomos.audit.record import Record
 from nomos.models import Secret
 from nomos.policy.bundle import Source, load
-from nomos.server.live import Live
+from nomos.server.active_policy import ActivePolicy
 from nomos.server.pdp.catalog import load_catalog
-from nomos.server.pdp.ports import Limits, Ports
+from nomos.server.pdp.context import PdpContext, PdpLimits
 from nomos.server.pdp.revocations import StoreView
 from nomos.server.pdp.routes import create_pdp
 from nomos.server.run import bind
@@ -165,8 +165,8 @@ class Behind:
     age: int = 0
     trouble: str | None = None
 
-    async def among(self, ids: Collection[str]) -> Seen:
-        return replace(await self.view.among(ids), age=self.age, trouble=self.trouble)
+    async def lookup(self, ids: Collection[str]) -> RevocationStatus:
+        return replace(await self.view.lookup(ids), age_seconds=self.age, error=self.trouble)
 
 
 @dataclass
@@ -283,7 +283,7 @@ class World:
     folder: Path
     store: Fallible
     view: Behind
-    ports: Ports
+    ports: PdpContext
     upstream: Upstream
     signer: Signer
     client: httpx.Client
@@ -415,7 +415,7 @@ def sha256(text: str) -> str:
 
 @pytest.fixture(scope="session")
 def signer() -> Iterator[Signer]:
-    link = Link(find_binary())
+    link = SignerConnection(find_binary())
     yield Signer(link)
     link.close()
 
@@ -454,7 +454,7 @@ def pdp(
     data = tmp_path_factory.mktemp("data")
     folder = tmp_path_factory.mktemp("workspace")
     listener = bind("127.0.0.1", 0)
-    link = Link(find_binary())
+    link = SignerConnection(find_binary())
     running: Future[tuple[World, uvicorn.Server]] = Future()
 
     async def serve() -> None:
@@ -464,18 +464,18 @@ def pdp(
         view = Behind(StoreView(fallible))
         catalog = load_catalog()
         policy = POLICY.replace("STRANGER", dids["stranger"])
-        ports = Ports(
+        ports = PdpContext(
             signer=AsyncSigner(link),
             store=fallible,
             revocations=view,
-            live=Live(load([Source("test.cedar", policy)], catalog, {"team": "String"})),
+            live=ActivePolicy(load([Source("test.cedar", policy)], catalog, {"team": "String"})),
             catalog=catalog,
             pdp_did=dids["pdp"],
             trusted_issuers={dids["issuer"]: TENANT},
             clock=lambda: made.now,
             workspace=folder,
             upstreams={"github": UpstreamTarget(upstream.url, Secret(CREDENTIAL))},
-            limits=Limits(upstream_seconds=1.0),
+            limits=PdpLimits(upstream_seconds=1.0),
         )
         made = World(
             url=f"http://127.0.0.1:{listener.getsockname()[1]}",

@@ -12,7 +12,7 @@ import httpx
 if TYPE_CHECKING:
     from server.pdp.conftest import World
 
-    from nomos._wire import Signed
+    from nomos._protocol import Signed
 
 READ, WRITE = "/filesystem/file/read", "/filesystem/file/write"
 FILES = "/filesystem/file"

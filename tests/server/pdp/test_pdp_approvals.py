@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from server.pdp.conftest import World
 
-    from nomos._wire import Signed
+    from nomos._protocol import Signed
 
 READ, WRITE, LIST = "/filesystem/file/read", "/filesystem/file/write", "/filesystem/dir/list"
 ENVELOPE = "env_0123456789abcdefghjkmnpqrs"

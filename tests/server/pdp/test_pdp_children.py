@@ -9,7 +9,7 @@ import httpx
 import pytest
 from server.pdp.kin import FILES, READ, WRITE, Member, file, line, root
 
-from nomos.server.storage.shares import Shares
+from nomos.server.storage.shares import NonceShares
 
 if TYPE_CHECKING:
     from server.pdp.conftest import World
@@ -77,7 +77,7 @@ def test_a_write_works_once_for_each_token_of_a_child(world: World, did: Did) ->
 def test_an_app_that_uses_tokens_up_through_its_children_keeps_no_other_from_it(
     world: World, did: Did, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(world.store.store, "_shares", Shares(2))
+    monkeypatch.setattr(world.store.store, "_shares", NonceShares(2))
     app = {"app_id": f"app_{'7' * 26}"}
     parent, other = root(world, did(), meta=app), root(world, did(), meta={"app_id": "app_other"})
     written = [parent.hand(did(), FILES).write("notes/f", "is read") for _ in range(3)]

@@ -11,15 +11,15 @@ import anyio
 import httpx
 import pytest
 
-from nomos._wire import Answer, Inspected, Refused, Request, Verified, Verify
-from nomos.errors import SignerDied
+from nomos._protocol import Answer, Inspected, Refused, Request, Verified, Verify
+from nomos.errors import SignerCrashed
 from nomos.server.pdp import filesystem
+from nomos.server.pdp.context import PdpContext, PdpLimits
 from nomos.server.pdp.gate import Gate
-from nomos.server.pdp.ports import Limits, Ports
+from nomos.server.pdp.request_parsing import PdpRequest
 from nomos.server.pdp.routes import create_pdp
-from nomos.server.pdp.statuses import Refusal
-from nomos.server.pdp.tokens import pinned
-from nomos.server.pdp.understood import Asked
+from nomos.server.pdp.statuses import PdpError
+from nomos.server.pdp.tokens import signed_args
 
 if TYPE_CHECKING:
     from server.pdp.conftest import World
@@ -32,7 +32,7 @@ FILE = {"provider": "filesystem", "path": "f"}
 class Altered:
     """The real signer, whose answers are replaced where `change` returns something."""
 
-    def __init__(self, ports: Ports, change: Any) -> None:
+    def __init__(self, ports: PdpContext, change: Any) -> None:
         self._signer = ports.signer
         self._change = change
 
@@ -44,10 +44,10 @@ class Altered:
 
 class Dead:
     async def ask(self, request: Request) -> Answer | Refused:
-        raise SignerDied("the signing binary ended twice before it answered")
+        raise SignerCrashed("the signing binary ended twice before it answered")
 
 
-async def get(ports: Ports, path: str, token: str = "") -> httpx.Response:
+async def get(ports: PdpContext, path: str, token: str = "") -> httpx.Response:
     """One request to a PDP of its own."""
     transport = httpx.ASGITransport(create_pdp(ports))
     headers = {"authorization": f"Bearer {token}"} if token else {}
@@ -226,12 +226,12 @@ class Body:
         return self.content
 
 
-def refused(world: World, method: str, command: str, token: str, body: Body) -> Refusal:
-    async def serve() -> Refusal:
-        asked = Asked(
+def refused(world: World, method: str, command: str, token: str, body: Body) -> PdpError:
+    async def serve() -> PdpError:
+        asked = PdpRequest(
             method, command, b"", (f"Bearer {token}",), "application/json", body, "body-test"
         )
-        with pytest.raises(Refusal) as raised:
+        with pytest.raises(PdpError) as raised:
             await Gate(world.ports).serve(asked)
         return raised.value
 
@@ -293,7 +293,7 @@ def write_scope(token: str) -> dict[str, Any]:
     }
 
 
-async def deliver(ports: Ports, token: str, *messages: dict[str, Any]) -> list[dict[str, Any]]:
+async def deliver(ports: PdpContext, token: str, *messages: dict[str, Any]) -> list[dict[str, Any]]:
     """Send a write whose body arrives as `messages` and then no further."""
     sent: list[dict[str, Any]] = []
     waiting = iter(messages)
@@ -312,7 +312,7 @@ async def deliver(ports: Ports, token: str, *messages: dict[str, Any]) -> list[d
 
 
 def test_a_body_that_never_ends_is_given_up(world: World) -> None:
-    ports = replace(world.ports, limits=Limits(body_seconds=0.01))
+    ports = replace(world.ports, limits=PdpLimits(body_seconds=0.01))
     token = world.token("/filesystem/file/write", FILE)
     part = {"type": "http.request", "body": b"{", "more_body": True}
     start, body = world.run(deliver(ports, token, part))
@@ -341,4 +341,4 @@ def test_a_caller_who_hangs_up_is_not_answered_and_nothing_is_done(world: World)
 def test_arguments_count_as_bound_only_where_the_issuer_fixed_them(
     pol: Any, names: set[str] | None
 ) -> None:
-    assert pinned(pol) == names
+    assert signed_args(pol) == names

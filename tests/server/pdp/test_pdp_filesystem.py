@@ -20,9 +20,9 @@ import anyio
 import pytest
 from workspaces import Workspace, call, names, refused
 
+from nomos.server.pdp.context import PdpLimits
 from nomos.server.pdp.filesystem import Filesystem
-from nomos.server.pdp.ports import Limits
-from nomos.server.pdp.statuses import Refusal
+from nomos.server.pdp.statuses import PdpError
 
 ROUNDS = 300
 CAP = 4096
@@ -34,7 +34,7 @@ def space(tmp_path: Path) -> Iterator[Workspace]:
     folder.mkdir()
     outside.mkdir()
     (outside / "f").write_text("out of reach")
-    files = Filesystem(folder, Limits(file=CAP, entries=5))
+    files = Filesystem(folder, PdpLimits(file=CAP, entries=5))
     yield Workspace(files, folder, outside)
     anyio.run(files.close)
 
@@ -82,7 +82,7 @@ def test_a_file_is_written_and_replaced_keeping_its_mode(space: Workspace) -> No
 def test_a_content_that_cannot_be_decoded_is_refused(
     space: Workspace, content: str, encoding: str, field: str
 ) -> None:
-    with pytest.raises(Refusal) as raised:
+    with pytest.raises(PdpError) as raised:
         space.write("f", content, encoding=encoding)
     assert (raised.value.status, raised.value.fields) == (400, (field,))
     assert names(space.folder) == []
@@ -172,7 +172,7 @@ def test_what_is_not_there_is_not_found(space: Workspace, path: str) -> None:
 
 
 def said(work: Callable[[], object]) -> str:
-    with pytest.raises(Refusal) as raised:
+    with pytest.raises(PdpError) as raised:
         work()
     return raised.value.message
 
@@ -255,7 +255,7 @@ def test_no_operation_ends_in_an_error_of_the_operating_system(
             patch.setattr(os, what, fail)
             try:
                 operation()
-            except Refusal as refusal:
+            except PdpError as refusal:
                 seen.append((refusal.status, refusal.code))
     assert set(seen) == {expected}
 
@@ -324,7 +324,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(space: Workspace) -
         raise OSError(28, "No space left on device")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nomos.server.pdp.beneath.os.write", full)
+        patch.setattr("nomos.server.pdp.openat.os.write", full)
         assert refused(lambda: space.write("f", "new content")) == (503, "unavailable")
     assert (space.folder / "f").read_text() == "old"
     assert names(space.folder) == ["f"]
@@ -531,7 +531,7 @@ def test_a_file_swapped_for_a_link_before_it_is_replaced_is_not_followed(
 def outcome(work: Callable[[], object]) -> object:
     try:
         return work()
-    except Refusal as refusal:
+    except PdpError as refusal:
         return refusal.status
 
 
@@ -553,8 +553,8 @@ def test_a_workspace_removed_and_made_again_is_served_again(space: Workspace) ->
 
 
 def test_a_missing_workspace_says_who_can_mend_it(tmp_path: Path) -> None:
-    files = Filesystem(tmp_path / "none", Limits())
-    with pytest.raises(Refusal, match="`workspace`"):
+    files = Filesystem(tmp_path / "none", PdpLimits())
+    with pytest.raises(PdpError, match="`workspace`"):
         files.listing(call("list", ""))()
 
 

@@ -12,10 +12,10 @@ import pytest
 from server.pdp.kin import APP, FILES, READ, RECEIPT, WRITE, Member, file, line, root
 
 from nomos.audit.record import Record
+from nomos.server.pdp.context import PdpLimits
 from nomos.server.pdp.gate import Gate
-from nomos.server.pdp.ports import Limits
-from nomos.server.pdp.statuses import Refusal
-from nomos.server.pdp.understood import Asked
+from nomos.server.pdp.request_parsing import PdpRequest
+from nomos.server.pdp.statuses import PdpError
 
 if TYPE_CHECKING:
     from server.pdp.conftest import World
@@ -348,9 +348,9 @@ def serve(world: World, gate: Gate, tokens: list[str]) -> None:
 
     async def flood() -> None:
         for token in tokens:
-            with pytest.raises(Refusal):
+            with pytest.raises(PdpError):
                 await gate.serve(
-                    Asked("GET", READ, b"path=x", (f"Bearer {token}",), None, body, "flood")
+                    PdpRequest("GET", READ, b"path=x", (f"Bearer {token}",), None, body, "flood")
                 )
 
     world.run(flood())
@@ -359,7 +359,7 @@ def serve(world: World, gate: Gate, tokens: list[str]) -> None:
 def test_strangers_who_send_much_do_not_hide_what_a_child_tries(world: World, did: Did) -> None:
     first = root(world, did())
     child = first.hand(did(), READ, "notes/a")
-    gate = Gate(replace(world.ports, limits=Limits(unproven_receipts_per_minute=3)))
+    gate = Gate(replace(world.ports, limits=PdpLimits(unproven_receipts_per_minute=3)))
     serve(world, gate, ["a.b.c"] * 5)
     serve(world, gate, [child.token("notes/f") for _ in range(5)])
     tried = [row for row in family(world, first) if row.kind == "call"]

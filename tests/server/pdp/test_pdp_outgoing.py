@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nomos._wire import Call
+from nomos._protocol import Call
 from nomos.models import Secret
 from nomos.resources import Argument, CommandSpec, Provider, ResourceField, Upstream
-from nomos.server.pdp.credentials import access
-from nomos.server.pdp.ports import Limits
+from nomos.server.pdp.context import PdpLimits
+from nomos.server.pdp.credentials import resolve
 from nomos.server.pdp.request import Rebuilt
-from nomos.server.pdp.statuses import Refusal
-from nomos.server.pdp.upstream import Http, Outgoing, outgoing
+from nomos.server.pdp.statuses import PdpError
+from nomos.server.pdp.upstream import HttpProvider, Outgoing, outgoing
 from nomos.server.settings import UpstreamTarget
 
 TEMPLATE = "/v1/{owner}/files/{path}/rows/{key}:watch"
@@ -61,9 +61,9 @@ def sent(command: CommandSpec, resource: dict[str, Any], **args: Any) -> Outgoin
 
 
 def url(what: Rebuilt, base: str = "https://api.example/base") -> httpx.URL:
-    http = Http({}, Limits())
+    http = HttpProvider({}, PdpLimits())
     target = UpstreamTarget(base, Secret("token"))
-    return http._request(outgoing(what), access("my-api", {"my-api": target})).url
+    return http._request(outgoing(what), resolve("my-api", {"my-api": target})).url
 
 
 def test_values_fill_the_template_and_the_rest_is_query_or_body() -> None:
@@ -90,7 +90,7 @@ def test_no_value_changes_host_path_or_query(owner: str, key: str, q: str) -> No
     """Decoded segment by segment, the request says exactly what was asked for."""
     command = spec("/v1/{owner}/rows/{key}")
     if {owner, key} & {".", ".."} or any(mark in owner + key for mark in "/\\"):
-        with pytest.raises(Refusal):
+        with pytest.raises(PdpError):
             url(call(command, {"owner": owner}, key=key, q=q))
         return
     found = url(call(command, {"owner": owner}, key=key, q=q))
@@ -103,27 +103,27 @@ def test_no_value_changes_host_path_or_query(owner: str, key: str, q: str) -> No
 
 @pytest.mark.parametrize("value", ["", ".", ".."])
 def test_a_value_that_is_no_segment_is_refused(value: str) -> None:
-    with pytest.raises(Refusal) as raised:
+    with pytest.raises(PdpError) as raised:
         sent(spec(), {"owner": value, "path": "a"}, key="k")
     assert (raised.value.status, raised.value.fields) == (400, ("resource.owner",))
-    with pytest.raises(Refusal) as raised:
+    with pytest.raises(PdpError) as raised:
         sent(spec("/v1/{key}"), {"owner": "a", "path": "a"}, key=value)
     assert raised.value.status == 400
 
 
 @pytest.mark.parametrize("value", ["a/b", "/", "../x", "a\\b", "\\"])
 def test_a_value_that_a_decoding_upstream_would_split_is_refused(value: str) -> None:
-    with pytest.raises(Refusal) as raised:
+    with pytest.raises(PdpError) as raised:
         sent(spec(), {"owner": value, "path": "a"}, key="k")
     assert (raised.value.status, raised.value.fields) == (400, ("resource.owner",))
-    with pytest.raises(Refusal) as raised:
+    with pytest.raises(PdpError) as raised:
         sent(spec(), {"owner": "o", "path": "a"}, key=value)
     assert (raised.value.status, raised.value.fields) == (400, ("args.key",))
     assert "args.key" in str(raised.value)
 
 
 def test_a_list_that_a_decoding_upstream_would_split_is_refused() -> None:
-    with pytest.raises(Refusal) as raised:
+    with pytest.raises(PdpError) as raised:
         sent(spec("/v1/{owner}/{path}/{tags}"), {"owner": "o", "path": "a"}, tags=["x", "y/z"])
     assert raised.value.fields == ("args.tags",)
 
@@ -132,14 +132,14 @@ def test_an_argument_named_like_a_path_field_is_no_path() -> None:
     command = spec("/v1/{owner}/{path}").model_copy(
         update={"resource": ("owner",), "args": {"path": Argument(required=True)}}
     )
-    with pytest.raises(Refusal) as raised:
+    with pytest.raises(PdpError) as raised:
         sent(command, {"owner": "o"}, path="a/b")
     assert raised.value.fields == ("args.path",)
     assert sent(command, {"owner": "o"}, path="a").path == "/v1/o/a"
 
 
 def test_a_folder_that_would_leave_an_empty_segment_is_refused() -> None:
-    with pytest.raises(Refusal):
+    with pytest.raises(PdpError):
         sent(spec(), {"owner": "a", "path": ""}, key="k")
     said = sent(spec("/v1/{owner}/{key}/{path}"), {"owner": "a", "path": ""}, key="k")
     assert said.path == "/v1/a/k/"
@@ -147,19 +147,19 @@ def test_a_folder_that_would_leave_an_empty_segment_is_refused() -> None:
 
 def test_a_field_that_the_upstream_would_not_see_is_refused() -> None:
     """It was signed as a limit; leaving it out would act on more than was granted."""
-    with pytest.raises(Refusal) as raised:
+    with pytest.raises(PdpError) as raised:
         sent(spec(), {"owner": "a", "path": "p", "ref": "main"}, key="k")
     assert (raised.value.status, raised.value.fields) == (400, ("resource.ref",))
 
 
 def test_a_value_missing_from_the_template_is_refused() -> None:
-    with pytest.raises(Refusal) as raised:
+    with pytest.raises(PdpError) as raised:
         sent(spec("/v1/{owner}/{path}/{number}"), {"owner": "a", "path": "p"}, key="k")
     assert raised.value.fields == ("resource.number",)
 
 
 def test_an_unserved_command_makes_no_request() -> None:
-    with pytest.raises(Refusal) as raised:
+    with pytest.raises(PdpError) as raised:
         sent(CommandSpec(name="/my-api/x", risk="read"), {})
     assert raised.value.status == 404
 
@@ -188,8 +188,8 @@ def test_every_character_that_a_template_may_hold_can_be_sent(text: str) -> None
 def test_a_missing_setting_is_named_and_its_value_is_not(
     target: UpstreamTarget | None, names: str
 ) -> None:
-    with pytest.raises(Refusal, match=names) as raised:
-        access("my-api", {} if target is None else {"my-api": target})
+    with pytest.raises(PdpError, match=names) as raised:
+        resolve("my-api", {} if target is None else {"my-api": target})
     assert (raised.value.status, raised.value.code) == (503, "unavailable")
     assert "s3cr3t" not in str(raised.value)
     assert "pw" not in str(raised.value)

@@ -11,11 +11,11 @@ import anyio
 import pytest
 
 from nomos.audit.record import Record
+from nomos.server.pdp.call_rate import MAX_COUNTED, MAX_KEYS, SlidingWindowCounter
+from nomos.server.pdp.context import PdpLimits
 from nomos.server.pdp.gate import Gate
-from nomos.server.pdp.pace import MAX_COUNTED, MAX_KEYS, Pace
-from nomos.server.pdp.ports import Limits
+from nomos.server.pdp.request_parsing import MAX_COMMAND
 from nomos.server.pdp.routes import create_pdp
-from nomos.server.pdp.understood import MAX_COMMAND
 
 if TYPE_CHECKING:
     from server.pdp.conftest import World
@@ -211,20 +211,20 @@ def test_a_refusal_stands_even_if_it_cannot_be_recorded(world: World) -> None:
 
 def test_only_so_many_refused_tokens_are_recorded_in_a_minute(world: World) -> None:
     """Anyone can send these; without a bound anyone could fill the disk."""
-    ports = replace(world.ports, limits=Limits(unproven_receipts_per_minute=3))
+    ports = replace(world.ports, limits=PdpLimits(unproven_receipts_per_minute=3))
     gate = Gate(ports)
     before = rows(world)
 
     async def flood() -> None:
-        from nomos.server.pdp.statuses import Refusal
-        from nomos.server.pdp.understood import Asked
+        from nomos.server.pdp.request_parsing import PdpRequest
+        from nomos.server.pdp.statuses import PdpError
 
         async def body(cap: int) -> bytes:
             return b""
 
         for _ in range(5):
-            asked = Asked("GET", READ, b"", ("Bearer a.b.c",), None, body, "flood")
-            with pytest.raises(Refusal):
+            asked = PdpRequest("GET", READ, b"", ("Bearer a.b.c",), None, body, "flood")
+            with pytest.raises(PdpError):
                 await gate.serve(asked)
 
     world.run(flood())
@@ -236,13 +236,13 @@ def rows(world: World) -> int:
 
 
 def test_a_pace_counts_what_came_before_within_a_minute() -> None:
-    pace = Pace()
+    pace = SlidingWindowCounter()
     assert [pace.count("a", now) for now in (0, 10, 59.9, 60, 70)] == [0, 1, 2, 2, 2]
     assert pace.count("b", 70) == 0
 
 
 def test_a_pace_holds_so_much_and_no_more() -> None:
-    pace = Pace()
+    pace = SlidingWindowCounter()
     for _ in range(MAX_COUNTED + 5):
         last = pace.count("a", 0)
     assert last == MAX_COUNTED
@@ -263,19 +263,21 @@ def test_closing_the_gate_twice_is_harmless(world: World) -> None:
 
 
 async def _refuse(gate: Gate, times: int, token: str = "a.b.c") -> None:
-    from nomos.server.pdp.statuses import Refusal
-    from nomos.server.pdp.understood import Asked
+    from nomos.server.pdp.request_parsing import PdpRequest
+    from nomos.server.pdp.statuses import PdpError
 
     async def body(cap: int) -> bytes:
         return b""
 
     for _ in range(times):
-        with pytest.raises(Refusal):
-            await gate.serve(Asked("GET", READ, b"", (f"Bearer {token}",), None, body, "flood"))
+        with pytest.raises(PdpError):
+            await gate.serve(
+                PdpRequest("GET", READ, b"", (f"Bearer {token}",), None, body, "flood")
+            )
 
 
 def test_what_is_not_recorded_one_by_one_is_counted_exactly(world: World) -> None:
-    gate = Gate(replace(world.ports, limits=Limits(unproven_receipts_per_minute=3)))
+    gate = Gate(replace(world.ports, limits=PdpLimits(unproven_receipts_per_minute=3)))
     before = rows(world)
     world.run(_refuse(gate, 50))
     world.run(_refuse(gate, 7, world.token(READ, {"provider": "filesystem", "path": "f"}) + "x"))
@@ -293,7 +295,7 @@ def test_what_is_not_recorded_one_by_one_is_counted_exactly(world: World) -> Non
 
 
 def test_a_count_that_cannot_be_stored_is_stored_with_the_next(world: World) -> None:
-    gate = Gate(replace(world.ports, limits=Limits(unproven_receipts_per_minute=1)))
+    gate = Gate(replace(world.ports, limits=PdpLimits(unproven_receipts_per_minute=1)))
     world.run(_refuse(gate, 5))
     world.store.broken.add("record")
     world.run(_refuse(gate, 5))
@@ -306,13 +308,13 @@ def test_a_count_that_cannot_be_stored_is_stored_with_the_next(world: World) -> 
 
 async def _failing(gate: Gate) -> None:
     with pytest.raises(OSError, match="disk"):
-        await gate._refused._folded.store()
+        await gate._refused._folded.flush()
 
 
 def test_counts_are_stored_while_it_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nomos.server.pdp.folded.FIRST_SECONDS", 0.01)
+    monkeypatch.setattr("nomos.server.pdp.rejection_counter.FIRST_SECONDS", 0.01)
     rows_before = rows(world)
-    gate = Gate(replace(world.ports, limits=Limits(unproven_receipts_per_minute=1)))
+    gate = Gate(replace(world.ports, limits=PdpLimits(unproven_receipts_per_minute=1)))
     world.run(_refuse(gate, 5))
 
     async def stored() -> int:
@@ -329,7 +331,7 @@ def test_counts_are_stored_while_it_goes_on(world: World, monkeypatch: pytest.Mo
 
 
 def test_agents_that_are_counted_apart_are_bounded(world: World) -> None:
-    from nomos.server.pdp.folded import MOST_GROUPS, Folded, Group
+    from nomos.server.pdp.rejection_counter import MOST_GROUPS, RejectionCounter, RejectionGroup
 
     kept: list[Record] = []
 
@@ -337,9 +339,9 @@ def test_agents_that_are_counted_apart_are_bounded(world: World) -> None:
         kept.append(record)
 
     async def count() -> None:
-        folded = Folded(keep, lambda: 1.0)
+        folded = RejectionCounter(keep, lambda: 1.0)
         for number in range(MOST_GROUPS + 100):
-            folded.count(Group("acme", "root", f"agent {number}", "expired"))
+            folded.count(RejectionGroup("acme", "root", f"agent {number}", "expired"))
         await folded.close()
 
     world.run(count())

@@ -14,7 +14,7 @@ from nomos.errors import InvalidRequest
 from nomos.resources import CommandSpec, Provider, find_command
 from nomos.server.pdp.catalog import load_catalog
 from nomos.server.pdp.request import Rebuilt, for_the_record, read_body, rebuild
-from nomos.server.pdp.statuses import Refusal
+from nomos.server.pdp.statuses import PdpError
 
 CATALOG = load_catalog()
 JSON = "application/json"
@@ -216,7 +216,7 @@ def test_a_body_is_cut_off_as_soon_as_it_is_too_long() -> None:
 
     assert len(anyio.run(read_body, chunks(), 10_000)) == 10_000
     taken = 0
-    with pytest.raises(Refusal) as raised:
+    with pytest.raises(PdpError) as raised:
         anyio.run(read_body, chunks(), 25)
     assert (raised.value.status, raised.value.fields, taken) == (413, ("body",), 3)
 

@@ -25,9 +25,9 @@ from nomos.errors import InvalidRequest
 from nomos.reserved import SCRATCH, is_reserved
 from nomos.resources import FILESYSTEM, GITHUB, canonical_resource
 from nomos.server.pdp import scratch
+from nomos.server.pdp.context import PdpLimits
 from nomos.server.pdp.filesystem import Filesystem
-from nomos.server.pdp.ports import Limits
-from nomos.server.pdp.statuses import Refusal
+from nomos.server.pdp.statuses import PdpError
 
 SPELLINGS = [
     ".nomos-scratch",
@@ -46,7 +46,7 @@ SPELLINGS = [
 def space(tmp_path: Path) -> Iterator[Workspace]:
     folder = tmp_path / "workspace"
     folder.mkdir()
-    files = Filesystem(folder, Limits(file=4096, entries=100))
+    files = Filesystem(folder, PdpLimits(file=4096, entries=100))
     yield Workspace(files, folder, tmp_path)
     anyio.run(files.close)
 
@@ -153,7 +153,7 @@ def test_starting_without_a_workspace_or_leftovers_is_no_error(
 ) -> None:
     anyio.run(space.files.open)
     assert caplog.records == []
-    missing = Filesystem(tmp_path / "none", Limits())
+    missing = Filesystem(tmp_path / "none", PdpLimits())
     anyio.run(missing.open)
     assert "are not removed" in caplog.text
 
@@ -202,7 +202,7 @@ def test_a_link_in_the_place_of_the_scratch_folder_is_not_followed(space: Worksp
     (outside / "mine").write_text("kept")
     (space.folder / SCRATCH).symlink_to(outside)
     anyio.run(space.files.open)
-    with pytest.raises(Refusal):
+    with pytest.raises(PdpError):
         space.write("f", "x")
     assert names(outside) == ["mine"]
     assert not (space.folder / "f").exists()
@@ -218,7 +218,7 @@ def test_many_writers_share_the_folder(space: Workspace) -> None:
                 scratch_root = os.open(space.folder, os.O_RDONLY)
                 scratch.clear(scratch_root)
                 os.close(scratch_root)
-        except (OSError, Refusal) as failure:
+        except (OSError, PdpError) as failure:
             failures.append(failure)
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
@@ -276,7 +276,7 @@ def test_without_locks_only_old_files_are_leftovers(
 def test_the_workspace_may_be_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    files = Filesystem(tmp_path / "link", Limits())
+    files = Filesystem(tmp_path / "link", PdpLimits())
     anyio.run(files.open)
     files.writing(call("write", "f", content="x"))()
     assert names(tmp_path / "real") == ["f"]

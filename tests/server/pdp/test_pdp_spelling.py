@@ -14,8 +14,8 @@ import anyio
 import pytest
 from workspaces import Workspace, call, names, refused
 
+from nomos.server.pdp.context import PdpLimits
 from nomos.server.pdp.filesystem import Filesystem
-from nomos.server.pdp.ports import Limits
 
 pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="needs both spellings on disk")
 
@@ -27,7 +27,7 @@ NFD = unicodedata.normalize("NFD", NFC)
 def space(tmp_path: Path) -> Iterator[Workspace]:
     folder = tmp_path / "workspace"
     folder.mkdir()
-    files = Filesystem(folder, Limits(file=4096, entries=5))
+    files = Filesystem(folder, PdpLimits(file=4096, entries=5))
     yield Workspace(files, folder, tmp_path)
     anyio.run(files.close)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nomos.server.storage.apps import ApiKey, App
-from nomos.server.storage.steady import Steady
+from nomos.server.storage.steady_clock import Steady
 from nomos.server.storage.store import Store
 
 NOW = 1_800_000_000

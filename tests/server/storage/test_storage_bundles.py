@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nomos.policy.bundle import Source
-from nomos.server.storage.bundles import Content, Version, Who
-from nomos.server.versions import acting
+from nomos.server.policy_activation import active_bundle
+from nomos.server.storage.bundles import Content, PolicyAuthor, Version
 
 if TYPE_CHECKING:
     from server.storage.conftest import Clock
@@ -24,8 +24,8 @@ C = Content("c" * 64, (), {})
 
 
 @pytest.fixture
-def who(clock: Clock) -> Who:
-    return acting("default", clock, by="app_1", request_id="r")
+def who(clock: Clock) -> PolicyAuthor:
+    return active_bundle("default", clock, by="app_1", request_id="r")
 
 
 async def acts(store: Store) -> list[tuple[str | None, int, str | None]]:
@@ -34,13 +34,15 @@ async def acts(store: Store) -> list[tuple[str | None, int, str | None]]:
     return [(each.act, each.detail["version"], each.actor) for each in found]
 
 
-async def put(store: Store, who: Who, content: Content) -> Version:
+async def put(store: Store, who: PolicyAuthor, content: Content) -> Version:
     version, created = await store.policies.put(who, content)
     assert created
     return version
 
 
-async def test_versions_are_numbered_and_come_back_as_they_were(store: Store, who: Who) -> None:
+async def test_versions_are_numbered_and_come_back_as_they_were(
+    store: Store, who: PolicyAuthor
+) -> None:
     assert [(await put(store, who, each)).number for each in (A, B)] == [1, 2]
     found = await store.policies.find("default", 2)
     assert found is not None
@@ -53,7 +55,7 @@ async def test_versions_are_numbered_and_come_back_as_they_were(store: Store, wh
     assert await acts(store) == [("put", 1, "app_1"), ("put", 2, "app_1")]
 
 
-async def test_the_same_content_is_the_same_version(store: Store, who: Who) -> None:
+async def test_the_same_content_is_the_same_version(store: Store, who: PolicyAuthor) -> None:
     first = await put(store, who, A)
     await put(store, who, B)
     again, created = await store.policies.put(who, A)
@@ -67,9 +69,11 @@ async def test_the_same_content_is_the_same_version(store: Store, who: Who) -> N
     assert len(await acts(store)) == 4
 
 
-async def test_versions_belong_to_their_tenant(store: Store, who: Who, clock: Clock) -> None:
+async def test_versions_belong_to_their_tenant(
+    store: Store, who: PolicyAuthor, clock: Clock
+) -> None:
     await put(store, who, A)
-    other = acting("other", clock, by=None)
+    other = active_bundle("other", clock, by=None)
     assert (await store.policies.put(other, A))[0].number == 1
     assert await store.policies.find("third", 1) is None
     assert await store.policies.active("default") is None
@@ -77,7 +81,9 @@ async def test_versions_belong_to_their_tenant(store: Store, who: Who, clock: Cl
     assert await store.policies.active("default") is None
 
 
-async def test_an_activation_counts_and_a_repeated_one_does_not(store: Store, who: Who) -> None:
+async def test_an_activation_counts_and_a_repeated_one_does_not(
+    store: Store, who: PolicyAuthor
+) -> None:
     a, b = await put(store, who, A), await put(store, who, B)
     for version, number in ((a, 1), (a, 1), (b, 2), (a, 3)):
         done = await store.policies.activate(who, version)
@@ -91,7 +97,7 @@ async def test_an_activation_counts_and_a_repeated_one_does_not(store: Store, wh
     ]
 
 
-async def test_what_was_active_before(store: Store, who: Who) -> None:
+async def test_what_was_active_before(store: Store, who: PolicyAuthor) -> None:
     versions = [await put(store, who, each) for each in (A, B, C)]
     last = await store.policies.activate(who, versions[0])
     assert last is not None
@@ -102,7 +108,9 @@ async def test_what_was_active_before(store: Store, who: Who) -> None:
         assert await store.policies.before("default", last) == versions[number - 1]
 
 
-async def test_going_back_is_for_whoever_saw_the_last_activation(store: Store, who: Who) -> None:
+async def test_going_back_is_for_whoever_saw_the_last_activation(
+    store: Store, who: PolicyAuthor
+) -> None:
     a, b = await put(store, who, A), await put(store, who, B)
     assert await store.policies.activate(who, a, act="rollback", after=1) is None
     await store.policies.activate(who, a)
@@ -114,9 +122,9 @@ async def test_going_back_is_for_whoever_saw_the_last_activation(store: Store, w
 
 
 async def test_files_become_a_version_when_they_changed(
-    store: Store, who: Who, clock: Clock
+    store: Store, who: PolicyAuthor, clock: Clock
 ) -> None:
-    start = acting("default", clock, by=None)
+    start = active_bundle("default", clock, by=None)
     first, active = await store.policies.adopt(start, A)
     assert (first.number, first.origin, first.by, active.version) == (1, "file", None, 1)
     assert await acts(store) == []
@@ -147,9 +155,9 @@ async def test_files_become_a_version_when_they_changed(
 
 
 async def test_files_that_only_hash_otherwise_did_not_change(
-    store: Store, who: Who, clock: Clock
+    store: Store, who: PolicyAuthor, clock: Clock
 ) -> None:
-    start = acting("default", clock, by=None)
+    start = active_bundle("default", clock, by=None)
     filed = await store.policies.adopt(start, A)
     rehashed = Content("d" * 64, A.sources, A.facts)
     assert await store.policies.adopt(start, rehashed) == filed
@@ -158,7 +166,7 @@ async def test_files_that_only_hash_otherwise_did_not_change(
     assert await store.policies.adopt(start, rehashed) == (chosen, activation)
 
 
-async def test_many_puts_at_once_get_a_number_each(store: Store, who: Who) -> None:
+async def test_many_puts_at_once_get_a_number_each(store: Store, who: PolicyAuthor) -> None:
     contents = [Content(f"{place:064x}", (), {}) for place in range(20)]
     put = await asyncio.gather(*(store.policies.put(who, each) for each in contents))
     assert sorted(version.number for version, _ in put) == list(range(1, 21))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nomos.audit.record import Record
-from nomos.server.control.envelope import Envelope, Objection, Vote, fingerprint
-from nomos.server.storage.envelope_store import Ballot, Told
-from nomos.server.storage.envelopes import Standing
+from nomos.server.control.envelope import Envelope, Vote, VoteError, fingerprint
+from nomos.server.storage.envelope_store import AnswerRecord, Ballot
+from nomos.server.storage.envelopes import ApprovalLookup
 from nomos.server.storage.idempotency import KEPT_SECONDS, StoredAnswer
 from nomos.server.storage.store import Store
 
@@ -41,18 +41,18 @@ def draft(ident: str = "env_1", **changes: Any) -> Envelope:
     return replace(made, **changes)
 
 
-def told(receipt: str, key: str = "", request: str = "a") -> Told:
+def told(receipt: str, key: str = "", request: str = "a") -> AnswerRecord:
     stored = StoredAnswer(
         "default", "app_1", key, request * 64, receipt, "did:key:x", {"receiptId": receipt}, AT
     )
-    return Told(Record(receipt, "default", "decision", AT * 1000), stored)
+    return AnswerRecord(Record(receipt, "default", "decision", AT * 1000), stored)
 
 
 def show(envelope: Envelope, now: int) -> dict[str, Any]:
     return {"id": envelope.id, "state": envelope.state_at(now)}
 
 
-async def ask(store: Store, envelope: Envelope, key: str = "") -> Standing | StoredAnswer:
+async def ask(store: Store, envelope: Envelope, key: str = "") -> ApprovalLookup | StoredAnswer:
     return await store.envelopes.ask(envelope, lambda _: told(envelope.receipt_id, key), show)
 
 
@@ -60,7 +60,7 @@ def voted(after: Envelope, vote: Vote) -> Record:
     return Record(f"evt_{vote.operator}", "default", "approval", AT * 1000, envelope=after.id)
 
 
-async def say(store: Store, *, approve: bool) -> Envelope | Objection | None:
+async def say(store: Store, *, approve: bool) -> Envelope | VoteError | None:
     asked = await store.envelopes.find("default", "env_1")
     version = "0" * 64 if asked is None else asked.version
     ballot = Ballot("app_2", ("*",), approve, version, "because")
@@ -73,7 +73,7 @@ async def kept(store: Store) -> list[str]:
 
 async def test_a_question_is_read_as_it_was_written(store: Store) -> None:
     written = draft(app_name="one", sent={"a": 1}, purpose="to see", reason="policy wants it")
-    assert await ask(store, written) == Standing("opened", written)
+    assert await ask(store, written) == ApprovalLookup("opened", written)
     assert await store.envelopes.find("default", "env_1") == written
     assert await store.envelopes.find("another", "env_1") is None
 
@@ -175,7 +175,7 @@ async def test_who_must_approve_too_by_now_is_told(store: Store) -> None:
     store.outbox.wanted = True
     await ask(store, draft())
     wider = await ask(store, draft("env_2", roles=("lead", "security")))
-    assert isinstance(wider, Standing)
+    assert isinstance(wider, ApprovalLookup)
     assert (wider.kind, wider.envelope.id) == ("widened", "env_1")
     found = await store.envelopes.find("default", "env_1")
     assert found is not None
@@ -212,7 +212,7 @@ async def test_an_answer_that_does_not_count_leaves_nothing(store: Store) -> Non
     await ask(store, draft())
     nobody = Ballot("app_2", ("intern",), approve=True, version=draft().version)
     refused = await store.envelopes.vote("default", "env_1", nobody, voted, show)
-    assert isinstance(refused, Objection)
+    assert isinstance(refused, VoteError)
     found = await store.envelopes.find("default", "env_1")
     assert found is not None
     assert found.votes == ()

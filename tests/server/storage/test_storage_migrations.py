@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Engine
 
 from nomos.errors import ConfigurationError
-from nomos.server.control.envelope import deed
+from nomos.server.control.envelope import action_hash
 from nomos.server.redact import PATTERNS
 from nomos.server.storage import nonces, tables
 from nomos.server.storage.engine import open_writer
@@ -183,7 +183,7 @@ def test_accounts_votes_and_denials_of_an_older_database(engine: Engine) -> None
         asked = connection.execute(sa.select(tables.envelopes)).one()
         agents = connection.execute(sa.select(tables.agents).order_by(tables.agents.c.did)).all()
     assert (account.owner, account.confirmed_at, vote.version) == ("app_1", None, None)
-    assert asked.deed == deed(bound)
+    assert asked.deed == action_hash(bound)
     assert [(row.did, row.app) for row in agents] == [("did:a", "app_1"), ("did:b", "app_2")]
 
 
@@ -192,7 +192,7 @@ def test_what_was_used_before_apps_were_kept_is_used(engine: Engine) -> None:
         to(connection, "0006")
         connection.exec_driver_sql("INSERT INTO nonces VALUES ('i', 'a', 'n', 1800000000)")
         upgrade(connection)
-        used = nonces.Used("i", "a", "n", 1_800_000_000, "app_1")
+        used = nonces.UsedNonce("i", "a", "n", 1_800_000_000, "app_1")
         assert not nonces.claim(connection, used)
         assert nonces.claim(connection, replace(used, nonce="m"))
 

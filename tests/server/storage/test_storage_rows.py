@@ -17,7 +17,7 @@ from nomos.server.storage import idempotency, nonces, shares, tables
 from nomos.server.storage.apps import ApiKey, App
 from nomos.server.storage.database import StorageUnavailable
 from nomos.server.storage.idempotency import StoredAnswer
-from nomos.server.storage.idents import new_ident
+from nomos.server.storage.identifiers import new_ident
 from nomos.server.storage.records import new_receipt_id
 
 if TYPE_CHECKING:
@@ -273,10 +273,10 @@ def test_identifiers_do_not_repeat() -> None:
 
 async def test_an_app_with_very_many_children_has_its_share(store: Store, clock: Clock) -> None:
     ends = int(clock.now) + 60
-    store._shares = shares.Shares(FEWEST_SHARED)
+    store._shares = shares.NonceShares(FEWEST_SHARED)
     for number in range(FEWEST_SHARED * 2 // 5):
         assert await store.claim_nonce(f"child {number}", "pdp", "n", ends, "app_1")
-    with pytest.raises(shares.ShareUsed, match="this app, with all its agents, has used 400"):
+    with pytest.raises(shares.ShareExceeded, match="this app, with all its agents, has used 400"):
         await store.claim_nonce("one more child", "pdp", "n", ends, "app_1")
     assert await store.claim_nonce("agent", "pdp", "n", ends, "app_2")
     clock.now += 200

@@ -10,7 +10,7 @@ import pytest
 
 from nomos.audit.record import Record
 from nomos.server.storage.records import new_receipt_id
-from nomos.server.storage.revocations import Kind, Revoked, Wanted
+from nomos.server.storage.revocations import Kind, RevocationRequest, RevocationRow
 
 if TYPE_CHECKING:
     from nomos.server.storage.store import Store
@@ -61,7 +61,7 @@ async def keep(store: Store, *rows: Record) -> None:
 async def revoke(store: Store, ident: str, kind: Kind) -> Record:
     made: list[Record] = []
 
-    def receipt(done: Revoked) -> Record:
+    def receipt(done: RevocationRow) -> Record:
         changes: dict[str, Any] = {
             "kind": "revocation",
             "at": done.at,
@@ -72,7 +72,7 @@ async def revoke(store: Store, ident: str, kind: Kind) -> Record:
         made.append(row(**changes))
         return made[-1]
 
-    await store.feed.revoke(Wanted("default", ident, kind, NOW * 1000), receipt)
+    await store.feed.revoke(RevocationRequest("default", ident, kind, NOW * 1000), receipt)
     return made[-1]
 
 

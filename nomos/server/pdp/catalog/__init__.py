@@ -68,7 +68,7 @@ class _Document(Value):
     commands: dict[Command, _Command] = Field(min_length=1, max_length=500)
 
 
-class _Wrong(Exception):
+class _InvalidCatalog(Exception):
     """What is wrong in a file, and at which key."""
 
     def __init__(self, key: str, message: str) -> None:
@@ -90,7 +90,7 @@ def load_catalog(folder: Path | None = None) -> Catalog:
             _check_name(document.provider, catalog)
             built_in = BUILT_IN[document.provider] if path.parent == here else None
             catalog[document.provider] = _provider(document, built_in)
-        except _Wrong as wrong:
+        except _InvalidCatalog as wrong:
             raise ConfigurationError(f"{path}: {wrong}", setting="providers") from None
     return catalog
 
@@ -111,13 +111,13 @@ def _read(path: Path) -> _Document:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         key = ".".join(str(part) for part in first["loc"] if part != "[key]")
-        raise _Wrong(key, first["msg"]) from None
+        raise _InvalidCatalog(key, first["msg"]) from None
     except OSError as error:
-        raise _Wrong("", f"cannot be read ({error.strerror})") from None
+        raise _InvalidCatalog("", f"cannot be read ({error.strerror})") from None
     except RecursionError:
-        raise _Wrong("", "nested too deeply") from None
+        raise _InvalidCatalog("", "nested too deeply") from None
     except (yaml.YAMLError, ValueError, TypeError) as error:
-        raise _Wrong("", f"not YAML of this format: {error}") from None
+        raise _InvalidCatalog("", f"not YAML of this format: {error}") from None
 
 
 def _as_json(data: bytes, name: str) -> str:
@@ -126,12 +126,12 @@ def _as_json(data: bytes, name: str) -> str:
     Of two equal keys the last would win unseen.
     """
     if len(data) > MAX_FILE:
-        raise _Wrong("", f"larger than {MAX_FILE} bytes")
+        raise _InvalidCatalog("", f"larger than {MAX_FILE} bytes")
     loader = yaml.SafeLoader(data.decode())
     loader.name = name  # what its errors call the file
     node = loader.get_single_node()
     if node is None:
-        raise _Wrong("", "empty")
+        raise _InvalidCatalog("", "empty")
     _check_keys(node, "", set())
     return json.dumps(loader.construct_document(node))
 
@@ -139,7 +139,7 @@ def _as_json(data: bytes, name: str) -> str:
 def _check_keys(node: yaml.Node, key: str, seen: set[int]) -> None:
     """Refuse repeated keys, keys that are not text, and anchors used again."""
     if id(node) in seen:
-        raise _Wrong(key, "anchors and aliases are not read; write it out")
+        raise _InvalidCatalog(key, "anchors and aliases are not read; write it out")
     seen.add(id(node))
     if isinstance(node, yaml.SequenceNode):
         for place, item in enumerate(node.value):
@@ -149,23 +149,25 @@ def _check_keys(node: yaml.Node, key: str, seen: set[int]) -> None:
         for name, value in node.value:
             inner = f"{key}.{name.value}" if key else str(name.value)
             if name.tag != "tag:yaml.org,2002:str":
-                raise _Wrong(inner, "this key is not text; put it in quotes")
+                raise _InvalidCatalog(inner, "this key is not text; put it in quotes")
             if name.value in names:
-                raise _Wrong(inner, f"given twice (line {name.start_mark.line + 1})")
+                raise _InvalidCatalog(inner, f"given twice (line {name.start_mark.line + 1})")
             names.add(name.value)
             _check_keys(value, inner, seen)
 
 
 def _check_name(name: str, catalog: Catalog) -> None:
     if name in RESERVED_NAMES:
-        raise _Wrong("provider", f"{name} is reserved for the servers' own routes")
+        raise _InvalidCatalog("provider", f"{name} is reserved for the servers' own routes")
     if name in catalog:
-        raise _Wrong("provider", f"{name} is already defined")
+        raise _InvalidCatalog("provider", f"{name} is already defined")
     kind = _kind(name)
     clash = next((other.name for other in catalog.values() if other.kind == kind), None)
     if kind in RESERVED_KINDS or clash:
         owner = f"that of {clash}" if clash else "reserved"
-        raise _Wrong("provider", f"its type in policy, {kind}, is {owner}; rename the provider")
+        raise _InvalidCatalog(
+            "provider", f"its type in policy, {kind}, is {owner}; rename the provider"
+        )
 
 
 def _kind(name: str) -> str:
@@ -175,19 +177,21 @@ def _kind(name: str) -> str:
 
 def _provider(document: _Document, built_in: Provider | None) -> Provider:
     if built_in is None and document.fields is None:
-        raise _Wrong("fields", "missing: say what identifies a resource")
+        raise _InvalidCatalog("fields", "missing: say what identifies a resource")
     if built_in is None and document.handler != "http":
-        raise _Wrong("handler", "a provider is served over http; leave this key out")
+        raise _InvalidCatalog("handler", "a provider is served over http; leave this key out")
     name = document.provider
     fields = (document.fields or {}) if built_in is None else built_in.fields
     for field_name, field in fields.items():
         for problem in _field_problems(field_name, field):
-            raise _Wrong(f"fields.{field_name}", problem)
+            raise _InvalidCatalog(f"fields.{field_name}", problem)
     for command, given in document.commands.items():
         if not command.startswith(f"/{name}/"):
-            raise _Wrong(f"commands.{command}", f"commands of this provider begin with /{name}/")
+            raise _InvalidCatalog(
+                f"commands.{command}", f"commands of this provider begin with /{name}/"
+            )
         for key, problem in _command_problems(given, fields):
-            raise _Wrong(f"commands.{command}.{key}", problem)
+            raise _InvalidCatalog(f"commands.{command}.{key}", problem)
     return Provider(
         name=name,
         kind=_kind(name),

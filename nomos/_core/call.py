@@ -1,0 +1,74 @@
+"""The call that somebody wants to make with a token, in the form that tokens are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from nomos._core.denials import denied
+from nomos._core.requests import encode
+from nomos._protocol import MAX_LINE, Call
+from nomos.errors import Denied, InvalidRequest
+from nomos.resources import KNOWN, canonical_resource
+
+MAX_CALL: Final = MAX_LINE // 2
+"""Bytes of a call's resource and arguments that are compared with a token."""
+
+MAX_NESTING: Final = 32
+"""Levels of a call's resource and arguments, as many as a token may have."""
+
+
+@dataclass(frozen=True)
+class RequestedCall:
+    """The call that somebody wants to make with a token."""
+
+    command: str
+    resource: Mapping[str, Any]
+    args: Mapping[str, Any]
+    bound: bool = False
+    """Whether the token has to sign every argument; else one that signs none is for any."""
+
+
+def canonical_call(asked: RequestedCall) -> tuple[Call | None, Denied | None]:
+    """Return the call in its canonical form, or why no token can be for it."""
+    resource, args = dict(asked.resource), dict(asked.args)
+    if "resource" in args:
+        return None, denied("resource_mismatch", "no argument is called resource", "args")
+    name = resource.get("provider")
+    provider = KNOWN.get(name) if isinstance(name, str) else None
+    try:
+        if provider is not None:
+            resource = canonical_resource(provider, resource)
+        whole = {"resource": resource, "args": args}
+        if len(encode(whole)) > MAX_CALL:
+            return None, denied(
+                "resource_mismatch", f"the call is longer than {MAX_CALL} bytes", "args"
+            )
+        if _nested(whole, MAX_NESTING):
+            return None, denied(
+                "resource_mismatch", f"the call is nested deeper than {MAX_NESTING} levels", "args"
+            )
+        return Call(cmd=asked.command, resource=resource, args=args), None
+    except InvalidRequest as error:
+        # A provider names the fields at fault; `encode` could mean anything in the call.
+        fields = [each for each in error.fields if each.startswith("resource.")]
+        message = str(error) if fields else "the call is no plain JSON"
+        return None, denied("resource_mismatch", message, fields[0] if fields else "args")
+    except ValidationError:
+        return None, denied("resource_mismatch", "the names in a call are text", "args")
+
+
+def _nested(value: Mapping[str, Any], most: int) -> bool:
+    """Whether plain JSON is nested deeper than `most` levels; `{}` has one."""
+    level: list[Any] = [value]
+    for _ in range(most):
+        level = [
+            each
+            for one in level
+            for each in (one.values() if isinstance(one, dict) else one)
+            if isinstance(each, dict | list | tuple)
+        ]
+    return bool(level)

@@ -1,0 +1,156 @@
+"""What would help, for each way in which a token is refused: one sentence for people.
+
+Where it matters, the field says more than the code: a link that ends too late and one for another
+command are both `chain_attenuation_violation`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+UNAVAILABLE: Final = "unavailable"
+"""The code of a verifier that cannot tell; no control plane and no PDP decides that."""
+
+FIXES: Final[Mapping[str, str]] = {
+    "malformed_ucan": "send all of `grant.ucan`, or what `grant.headers()` returns, unchanged",
+    "bad_signature": "send the token as it was signed: something on its way changes it, or another "
+    "key than its issuer's signed it",
+    "expired": "ask for a new grant",
+    "not_yet_valid": "set the clocks right: the signer's is ahead of the verifier's, which can "
+    "allow a leeway of up to 60 s",
+    "chain_invalid": "send the chain as it was handed over, root first, to the service by the "
+    "agent that it was handed to",
+    "chain_too_deep": "ask the control plane for a grant instead of handing on once more, or allow "
+    "the verifier a larger max_depth (at most 32)",
+    "chain_attenuation_violation": "hand on no more than is held: `fork_child` refuses to sign "
+    "what is wider",
+    "untrusted_issuer": "ask a control plane whose issuer this service trusts, or add the issuer "
+    "to the verifier's trusted_issuers",
+    "revoked": "ask for a new grant; what was revoked does not come back",
+    "revocations_stale": "try again once the service reaches the feed of revocations; until then "
+    "it cannot know what was taken back",
+    "audience_mismatch": "ask for a grant with `audience=` the DID of the service that is called",
+    "resource_out_of_scope": "call within what the grant is for, or ask for a grant of this call",
+    "resource_mismatch": "make the call that was signed, or sign this one with `grant.headers()`",
+    "policy_denied": "ask for what policy permits, or have the policy changed",
+    "policy_error": "have the policy mended: `nomos policy explain` shows where it fails",
+    "command_unknown": "name a command that the control plane has registered",
+    "step_up_required": "have a person decide, then authorize again with `cosigner_envelope_id=`",
+    "approval_denied": "do something else: a person said no, and is asked again after 15 minutes "
+    "at the earliest",
+    "approval_expired": "ask again, and use the approval before it ends",
+    "approval_not_found": "ask the control plane for an approval, and use the token that it gives",
+    "approval_mismatch": "ask for an approval of this very call, at this service",
+    "approval_already_used": "ask again: an approval is good for one call",
+    "replayed": "sign a fresh call with `grant.headers()`: a token for a write works once",
+    UNAVAILABLE: "try again later; what does not answer is for the service's operator to mend",
+}
+"""One for every `DenyReason`, and for `unavailable`."""
+
+BY_FIELD: Final[Mapping[tuple[str, str], str]] = {
+    ("malformed_ucan", r"iss|aud"): "use an Ed25519 did:key in its one canonical form",
+    ("malformed_ucan", r"typ"): "send an invocation, which is `grant.ucan` or in `grant.headers()`",
+    ("chain_invalid", r"iss"): "let the link be signed by the key that the link before it names as "
+    "its audience",
+    ("chain_invalid", r"prf"): "name the link before in prf, as `fork_child` does, and leave none "
+    "out",
+    ("chain_invalid", r"sub"): "leave sub out of delegations, or name the issuer of the root in it",
+    ("chain_invalid", r"meta\.approval"): "let each agent ask for itself: what a person approved "
+    "cannot be handed on",
+    ("chain_invalid", r"meta\.forkable"): "let each agent ask the control plane itself: policy "
+    "tells agents apart, so this grant is for one of them. A grant for the PDP can be handed on",
+    ("audience_mismatch", r"meta\.closed"): "ask for a grant with `audience=` the DID of this "
+    "service, which the control plane has registered as one that is no PDP",
+    ("chain_attenuation_violation", r"cmd"): "name the command that is held, or one beneath it",
+    ("chain_attenuation_violation", r"exp"): "let it end no later than what it was made from",
+    ("chain_attenuation_violation", r"nbf"): "let it begin no earlier than what it was made from",
+    ("chain_attenuation_violation", r"meta\.resource_constraint"): "keep every field of the "
+    "resource that is held, and add to it only",
+    ("revoked", r"iss"): "ask for a new grant with a key that was not revoked",
+    ("resource_out_of_scope", r"args\.resource"): "call on a resource within the grant's, or ask "
+    "for a grant of this one",
+    ("resource_out_of_scope", r"pol.*"): "sign a call for which this statement of the grant holds, "
+    "or ask for a grant without it",
+    ("resource_mismatch", r"cmd"): "call the command that was signed, or sign this one: "
+    "`grant.headers(command=…)`",
+    ("resource_mismatch", r"args\.resource"): "call on the resource that was signed, or sign this "
+    "one: `grant.headers(resource=…)`",
+    ("resource_mismatch", r"args\..*"): "send the argument that was signed, or sign this one: "
+    "`grant.headers(args=…)`",
+    ("resource_mismatch", r"pol.*"): "make a call for which this statement of the grant holds, or "
+    "ask for a grant without it",
+    ("resource_mismatch", r"resource.*|args"): "make a call that this service can understand: "
+    "plain JSON, and a resource in the form of its provider",
+    (UNAVAILABLE, r"replay"): "give the verifier a store of used tokens: "
+    "`replay=MemoryReplayStore()` for one process, SqlReplayStore for several",
+}
+"""By code and the whole of a field, as a regular expression; the first that fits."""
+
+Part = Literal["call", "chain", "orphan", "unsigned", "nothing", "bearer", "spaced", "key"]
+"""What was at fault: the call on a chain, a chain without a call, a link whose earlier ones are
+missing, a statement about an argument that the call does not sign; or no token, one with the scheme
+of a header before it, one that was broken into lines, an API key."""
+
+_WHOLE: Final = "give the whole chain, root first"
+
+BY_PART: Final[Mapping[tuple[str, Part], str]] = {
+    ("expired", "call"): "sign a fresh call with `grant.headers()`",
+    ("audience_mismatch", "chain"): "for --audience give the DID of the chain's holder, or send an "
+    "invocation, which is `grant.ucan` or in `grant.headers()`",
+    ("untrusted_issuer", "orphan"): _WHOLE,
+    ("chain_invalid", "orphan"): _WHOLE,
+    ("resource_out_of_scope", "unsigned"): "sign the call with its arguments: "
+    "`grant.headers(args={…})`",
+    ("malformed_ucan", "nothing"): "use `grant.headers(command=…)`, as a grant for a prefix has "
+    "no `.ucan`",
+    ("malformed_ucan", "bearer"): "leave off `Bearer `",
+    ("malformed_ucan", "key"): "send what `grant.headers()` returns, and this key to the control "
+    "plane alone: replace it if others may have seen it",
+    ("malformed_ucan", "spaced"): "send it on one line, with nothing before, within or after it",
+}
+"""By code and what was at fault; it says more than a field does."""
+
+API_KEY: Final = "nomos_app_"
+"""How an API key begins; no token does."""
+
+MISSING: Final = "earlier links are missing"
+
+
+def remedy(code: str, field: str | None = None, part: Part | None = None) -> str | None:
+    """Return what would help against a refusal; None for a code that is nobody's here."""
+    if part is not None and (code, part) in BY_PART:
+        return BY_PART[code, part]
+    return fix_at(code, field) or FIXES.get(code)
+
+
+def fix_at(code: str, field: str | None) -> str | None:
+    """Return what would help where this very field is wrong; None if nothing more is known."""
+    for (known, pattern), sentence in BY_FIELD.items():
+        if known == code and field is not None and re.fullmatch(pattern, field, re.DOTALL):
+            return sentence
+    return None
+
+
+def part_at(
+    code: str, hop: int | None, field: str | None, links: Sequence[Mapping[str, Any]], *, used: bool
+) -> Part | None:
+    """Return what of a token was at fault; `used` is whether a call stands on its links."""
+    untrusted = code == "untrusted_issuer" or (code, field) == ("chain_invalid", "sub")
+    if untrusted and hop == 0 and links and is_orphan(links[0]):
+        return "orphan"
+    if not used:
+        return "chain"
+    return "call" if hop == len(links) else None
+
+
+def is_orphan(first: Mapping[str, Any]) -> bool:
+    """Whether the first link that was given says that there are links before it.
+
+    A root that takes the place of others names them in prf too, and tells of them in its meta.
+    """
+    issuer, root, meta = first.get("iss"), first.get("sub"), first.get("meta")
+    if root is not None:
+        return bool(root != issuer)
+    return bool(first.get("prf")) and not (isinstance(meta, Mapping) and "lineage" in meta)

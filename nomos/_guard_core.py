@@ -1,0 +1,326 @@
+"""What both guards ask: the flows, with the times, nonces and memories that they take.
+
+Nothing here sends, signs or waits, so nothing here has a colour.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from nomos._child import Child
+from nomos._core import approvals, clock, flows, parent_chain, records, requests, retry
+from nomos._core.answer_check import is_resource
+from nomos._core.effects import Flow, Send
+from nomos._core.fork_request import fork
+from nomos._core.parent_env import ROOT, as_parent_chain, clock_variable
+from nomos._core.recent_denials import RecentDenials
+from nomos._core.tokens import approved
+from nomos._grant import bearer
+from nomos._identity import Chains, Identity, forked_by
+from nomos._io.deadline import Deadline
+from nomos._io.http import Endpoint
+from nomos._io.signer import SignerConnection, shared
+from nomos._io.urls import INSECURE_HOSTS
+from nomos._settings import FailureMode
+from nomos.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    ControlPlaneError,
+    ExpiredChain,
+    InvalidResponse,
+    PermissionDenied,
+    RateLimited,
+    ServerError,
+    SignerError,
+    Unreachable,
+)
+from nomos.models import GrantBase, Question, describe_resource
+from nomos.outcomes import Approval, ReceiptBase, Revocation
+
+MAX_HELD: Final = 1000
+"""Allows that a guard remembers for `failure_mode="open"`."""
+
+Revocable = Child | Chains | str
+"""Whatever names something that can be taken back."""
+
+_log = logging.getLogger("nomos")
+
+
+class FailOpenWarning(UserWarning):
+    """A read went on although the control plane could not be asked."""
+
+
+class GuardCore:
+    """Who a guard is, what it was given, what it remembers, and the flows that come of it."""
+
+    def __init__(
+        self,
+        *,
+        standing: Identity,
+        endpoint: Endpoint,
+        pdp_url: str | None,
+        failure_mode: FailureMode,
+        insecure_hosts: Collection[str],
+    ) -> None:
+        self._standing = standing
+        self._endpoint = endpoint
+        self._pdp_url = pdp_url
+        self._insecure_hosts = insecure_hosts
+        self._failure_mode = failure_mode
+        self._did: str | None = None
+        self._entered: parent_chain.AgentIdentity | None = None
+        self._clock_offset = float(standing.clock_offset or 0)
+        self._clock_known = standing.clock_offset is not None
+        self._time_tried = False
+        self._taken_back = False
+        self._held: OrderedDict[bytes, GrantBase] = OrderedDict()
+        self._refusals = RecentDenials(time.monotonic)
+        self._put_to_people: OrderedDict[str, Question] = OrderedDict()
+        self._linked: SignerConnection | None = None
+
+    @property
+    def _link(self) -> SignerConnection:
+        if self._linked is None:
+            self._linked = shared()
+        return self._linked
+
+    def _load_identity(self) -> Flow[str]:
+        """Return this guard's DID; its key is in the binary from then on."""
+        if self._did is None:
+            did = yield from flows.identify(self._standing.seed)
+            self._link.retain(did, self)
+            self._did = did
+        return self._did
+
+    def _resolve_identity(self) -> Flow[parent_chain.AgentIdentity]:
+        """Return who this guard is; what its parent handed over is proven on first use."""
+        if self._entered is None:
+            did = yield from self._load_identity()
+            try:
+                self._entered = yield from self._verify_parent_chains(did)
+            except ExpiredChain:
+                # Out of its time by this clock, which may be wrong, or by one of another machine.
+                yield from self._learn_clock_offset()
+                try:
+                    self._entered = yield from self._verify_parent_chains(did)
+                except ExpiredChain as late:
+                    offset = self._clock_offset if self._clock_known else None
+                    late.args = (f"{late}. {clock.difference(offset)}",)
+                    raise
+        return self._entered
+
+    def _verify_parent_chains(self, did: str) -> Flow[parent_chain.AgentIdentity]:
+        parent, setting = self._standing.parent, self._standing.setting
+        return parent_chain.verify_parent(parent, did, now=self._now(), setting=setting)
+
+    def _learn_clock_offset(self) -> Flow[None]:
+        offset = yield from clock.learn()
+        self._clock_known = offset is not None
+        if offset is not None:
+            self._clock_offset = offset
+
+    def _with_credentials(self, send: Send) -> Flow[Send]:
+        """Return a request with the token of a child without an API key; afresh for each try."""
+        if send.public or not self._uses_parent_chain:
+            return send
+        me = yield from self._resolve_identity()
+        if not (self._clock_known or self._time_tried):
+            # What is signed for another time than the control plane's is refused there.
+            self._time_tried = True
+            yield from self._learn_clock_offset()
+        return (yield from parent_chain.signed(send, me, now=self._now(), nonce=_nonce()))
+
+    @property
+    def _uses_parent_chain(self) -> bool:
+        return self._endpoint.api_key is None and bool(self._standing.parent)
+
+    def _now(self) -> int:
+        """What time the control plane has, as far as it said so."""
+        return int(time.time() + self._clock_offset)
+
+    def _authorize_flow(self, question: Question, idempotency_key: str | None) -> Flow[GrantBase]:
+        if self._failure_mode == "closed":
+            call = yield from self._call(question, idempotency_key)
+            return (yield from flows.authorize(call))
+        try:
+            call = yield from self._call(question, idempotency_key)
+        except SignerError as trouble:
+            # Without the binary nobody knows what a parent's chain is for.
+            if self._standing.parent:
+                raise
+            flows.must_be_passable(question, trouble, self._refusals)
+            return flows.allow_without_decision(question, trouble)
+        try:
+            return (yield from flows.authorize_or_degrade(call))
+        except ControlPlaneError as refused:
+            self._remember_error(question, refused)
+            raise
+
+    def _remember_error(self, question: Question, refused: ControlPlaneError) -> None:
+        """Remember what is no outage: the next outage must not pass it by."""
+        match refused:
+            case Unreachable() | ServerError() | InvalidResponse() | RateLimited():
+                return
+            case AuthenticationError() | PermissionDenied():
+                self._refusals.remember_all(f"this caller was refused ({refused})")
+            case _:
+                self._refusals.remember(question, str(refused))
+
+    def _call(self, question: Question, idempotency_key: str | None) -> Flow[flows.AuthorizeCall]:
+        me = yield from self._resolve_identity()
+        call_id = idempotency_key or secrets.token_urlsafe(16)
+        call = flows.AuthorizeCall(
+            question=question,
+            agent=me.agent,
+            idempotency_key=requests.idempotency_key(
+                call_id, me.agent, question.cosigner_envelope_id
+            ),
+            nonce=_nonce(),
+            jitter=(random.random(), random.random()),  # noqa: S311 - spreads retries, no secret
+            now=time.time(),
+        )
+        own: GrantBase | None = None
+        if me.held:
+            held, covered = parent_chain.select_chain(me.held, question, now=self._now())
+            covered = covered and not self._taken_back
+            call = replace(call, parent=held.chain, covered=covered)
+            own = parent_chain.offline_grant(held, question, me.agent, self._clock_offset)
+        if self._failure_mode == "closed":
+            return call
+        known = (self._held.get(_memory_key(question)), own)
+        usable = tuple(grant for grant in known if grant is not None)
+        return replace(call, held=usable, refusals=self._refusals)
+
+    def _headers_flow(self, question: Question) -> Flow[dict[str, str]]:
+        me = yield from self._resolve_identity()
+        if not me.held:
+            raise ConfigurationError(
+                "guard.headers acts on what a parent handed over, and this guard is a root: "
+                "authorize first and use grant.headers",
+                setting="parent",
+            )
+        return bearer(
+            (yield from parent_chain.headers(me, question, now=self._now(), nonce=_nonce()))
+        )
+
+    def _fork_flow(
+        self, wanted: Sequence[Mapping[str, Any]], parent_chain: Chains | None, *, several: bool
+    ) -> Flow[tuple[Child, ...]]:
+        did = yield from self._load_identity()
+        own, setting = self._standing.parent, "parent_chain"
+        if parent_chain is None:
+            if not own:
+                raise ConfigurationError(f"{setting} is not given: {ROOT}", setting=setting)
+            parent, setting = own, self._standing.setting
+        else:
+            parent = as_parent_chain(parent_chain, most=own.max_depth)
+        forking = forked_by(did, parent, wanted, now=self._now(), setting=setting, several=several)
+        extra = {"NOMOS_CONTROL_URL": self._endpoint.url}
+        if self._pdp_url is not None:
+            extra["NOMOS_PDP_URL"] = self._pdp_url
+        extra |= clock_variable(self._clock_offset if self._clock_known else None)
+        if self._insecure_hosts:
+            extra[INSECURE_HOSTS] = ",".join(sorted(self._insecure_hosts))
+        forked = yield from fork(forking)
+        return tuple(Child._of(each, extra) for each in forked)  # noqa: SLF001 - made by forks
+
+    def _pauses(self) -> tuple[float, ...]:
+        return retry.delays((random.random(), random.random()))  # noqa: S311 - as above
+
+    def _wait_flow(self, envelope_id: str, timeout: float) -> Flow[Approval]:
+        jitter = random.random()  # noqa: S311 - as above
+        found = yield from approvals.wait(approvals.Waiting(envelope_id, timeout, jitter))
+        asked = self._put_to_people.get(found.id)
+        if asked is not None and not self._check_grant_covers(found, asked):
+            raise InvalidResponse(
+                f"{found.id} was asked for {asked.command} on "
+                f"{describe_resource(asked.resource)}, and the control plane shows it as "
+                f"{found.command} on {describe_resource(found.resource)}"
+            )
+        if found.state in ("denied", "expired"):
+            why = f"approval {found.id} is {found.state}"
+            self._refusals.remember_call(found.command, found.resource, why)
+        return found
+
+    def _check_grant_covers(self, approval: Approval, asked: Question) -> bool:
+        same_resource = is_resource(asked.resource, approval.resource)
+        return (approval.command, approval.agent) == (asked.command, self._did) and same_resource
+
+    def _deadline(self) -> Deadline:
+        return Deadline(self._endpoint.timeout)
+
+    def _wait_for_decision(self, timeout: float) -> Deadline:
+        return Deadline(approvals.longest(timeout, self._endpoint.timeout))
+
+    def _revoke_flow(self, what: Revocable, reason: str | None) -> Flow[Revocation]:
+        if isinstance(what, Child):
+            what = what.chains
+        elif isinstance(what, GrantBase) and what.chain and self._uses_parent_chain:
+            what = what.chain  # without an API key, it must be shown whose it is
+        targets = records.named(what)
+        self._held.clear()  # what is taken back must not come back when nobody answers
+        held = (yield from self._resolve_identity()).held if self._uses_parent_chain else ()
+        for target in targets:
+            by = parent_chain.narrowed_by(held, target.chain)
+            revoked = yield from records.revoke(target, reason=reason, by=by, pauses=self._pauses())
+        return revoked
+
+    def _receipt_flow(self, receipt_id: str) -> Flow[ReceiptBase]:
+        return records.receipt(receipt_id, self._pauses())
+
+    def _cache_grant(self, question: Question, grant: GrantBase) -> GrantBase:
+        """Remember an allow for worse times, and say aloud when there was no answer."""
+        if not grant.degraded:
+            self._clock_offset, self._clock_known = grant.clock_offset, True
+            self._taken_back = grant.reason == "revoked"
+            if self._taken_back:
+                self._held.clear()
+            self._remember(question, grant)
+        if grant.approval_envelope_id is not None:
+            self._put_to_people[grant.approval_envelope_id] = question
+            while len(self._put_to_people) > MAX_HELD:
+                self._put_to_people.popitem(last=False)
+        if grant.degraded:
+            message = (
+                f"{grant.command} goes on without an answer, as failure_mode='open' says: "
+                f"{grant.explanation.message}"
+            )
+            _log.warning(message)
+            warnings.warn(message, FailOpenWarning, stacklevel=3)
+        elif self._failure_mode == "open":
+            key = _memory_key(question)
+            self._held.pop(key, None)
+            if grant and not approved(grant.chain):
+                self._held[key] = grant
+            while len(self._held) > MAX_HELD:
+                self._held.popitem(last=False)
+        return grant
+
+    def _remember(self, question: Question, grant: GrantBase) -> None:
+        """Keep a refusal, and let go of one that was followed by an allow of the same question."""
+        if self._taken_back:
+            self._refusals.remember_all("this caller, or what it acts by, was revoked")
+            return
+        self._refusals.answered()
+        if not grant:
+            self._refusals.remember(question, grant.reason or grant.decision)
+        elif not approved(grant.chain):
+            self._refusals.forget(question)
+
+
+def _nonce() -> str:
+    return secrets.token_urlsafe(16)
+
+
+def _memory_key(question: Question) -> bytes:
+    to_whom = (question.audience, question.pol)
+    same = (question.command, dict(question.resource), question.args, *to_whom)
+    return requests.encode({"question": same}, sort=True)

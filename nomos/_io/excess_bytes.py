@@ -1,0 +1,47 @@
+"""Bytes that follow a reply on its connection.
+
+A server or proxy that sends more than one reply to a request leaves the next one in the buffer of
+the connection, where the next request would take it for its own. httpx and httpcore keep that
+buffer (h11's `trailing_data`) to themselves; it is looked up here, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+if TYPE_CHECKING:
+    import httpx
+
+State = Literal["clean", "left over", "unknown"]
+
+_INWARD: Final = ("_h11_state", "_connection", "_httpcore_stream", "_stream")
+"""Attributes from a response's stream to the state of its connection, innermost first."""
+
+_LONGEST_WAY: Final = 8
+
+
+def state_after(response: httpx.Response) -> State:
+    """Return whether bytes follow a reply that was read in full, and then end its connection.
+
+    To be called before the response is closed, for then the connection may serve another request.
+    `unknown`: the buffer cannot be looked at, so the caller has to give up the connection.
+    """
+    connection = _h11(response)
+    if connection is None:
+        return "unknown"
+    if not connection.trailing_data[0]:
+        return "clean"
+    connection.send_failed()  # a connection in this state is closed with its response
+    return "left over"
+
+
+def _h11(response: httpx.Response) -> Any:
+    found: Any = response.stream
+    for _ in range(_LONGEST_WAY):
+        if hasattr(found, "trailing_data") and hasattr(found, "send_failed"):
+            return found
+        name = next((name for name in _INWARD if hasattr(found, name)), None)
+        if name is None:
+            return None
+        found = getattr(found, name)
+    return None

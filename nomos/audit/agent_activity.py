@@ -1,0 +1,125 @@
+"""One agent of a family, on its way from records to what is told of it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from nomos.audit.counted_refusals import counted
+from nomos.audit.record import Record
+from nomos.audit.swarm import (
+    AgentAction,
+    AgentSummary,
+    Counts,
+    DelegationSummary,
+    RevocationSummary,
+    iso,
+)
+
+MAX_DEEDS: Final = 100
+"""Deeds of a member that are listed: as many that were allowed, refused, and put to people."""
+
+_ANSWERS: Final = {"allow": "allowed", "requires_step_up": "asked"}
+_Deeds = OrderedDict[str, "_Action"]
+
+
+@dataclass
+class _Action:
+    record: Record
+    times: int = 0
+
+
+@dataclass
+class AgentActivity:
+    """What is known of one agent so far; `parent` None and not the root: nobody's child."""
+
+    agent: str
+    parent: AgentActivity | None = None
+    depth: int = 0
+    given: dict[str, Record] = field(default_factory=dict)
+    decisions: Counter[str] = field(default_factory=Counter)
+    calls: Counter[str] = field(default_factory=Counter)
+    deeds: dict[str, _Deeds] = field(default_factory=lambda: defaultdict(OrderedDict))
+    unlisted: int = 0
+    last: int = 0
+
+    def add(self, record: Record) -> None:
+        """Count a decision or a call."""
+        answer = _ANSWERS.get(str(record.decision), "refused")
+        times = counted(record.act, record.detail) or 1
+        (self.calls if record.kind == "call" else self.decisions)[answer] += times
+        self.last = max(self.last, record.at)
+        listed = self.deeds[answer]
+        what = [record.kind, record.command, record.resource, record.reason]
+        key = json.dumps(what, sort_keys=True, default=str)
+        deed = listed.setdefault(key, _Action(record))
+        deed.record, deed.times = record, deed.times + times
+        listed.move_to_end(key)
+        if len(listed) > MAX_DEEDS:
+            _, forgotten = listed.popitem(last=False)
+            self.unlisted += forgotten.times
+
+    def member(self, revoked: Mapping[str, Record]) -> AgentSummary:
+        """What is known of it, with what was revoked, by its cid or DID."""
+        return AgentSummary(
+            agent=self.agent,
+            forked_by=None if self.parent is None else self.parent.agent,
+            depth=self.depth,
+            given=[_given(each, revoked) for each in self.given.values()],
+            decisions=Counts(**self.decisions),
+            calls=Counts(**self.calls),
+            allowed=self._told("allowed"),
+            refused=self._told("refused"),
+            asked=self._told("asked"),
+            unlisted=self.unlisted,
+            last_at=iso(self.last) if self.last else None,
+            revoked=_revoked(revoked.get(self.agent)),
+        )
+
+    def _told(self, answer: str) -> list[AgentAction]:
+        return [_deed(each) for each in reversed(self.deeds[answer].values())]
+
+
+def delegator(record: Record) -> str | None:
+    """Who handed on what the record of a link is about."""
+    by = record.detail.get("by")
+    return by if isinstance(by, str) else None
+
+
+def _given(record: Record, revoked: Mapping[str, Record]) -> DelegationSummary:
+    statements = record.detail.get("pol")
+    return DelegationSummary(
+        command=str(record.command),
+        resource=dict(record.resource or {}),
+        pol=statements if isinstance(statements, list) else [],
+        by=delegator(record),
+        cid=record.cid,
+        at=iso(record.at),
+        expires_at=None if record.expires_at is None else iso(record.expires_at, unit=1000),
+        receipt_id=record.id,
+        revoked=_revoked(revoked.get(record.cid or "")),
+    )
+
+
+def _deed(deed: _Action) -> AgentAction:
+    record = deed.record
+    return AgentAction(
+        kind="call" if record.kind == "call" else "decision",
+        command=record.command,
+        resource=dict(record.resource or {}),
+        reason=record.reason,
+        times=deed.times,
+        last_at=iso(record.at),
+        receipt_id=record.id,
+    )
+
+
+def _revoked(record: Record | None) -> RevocationSummary | None:
+    if record is None:
+        return None
+    reason = record.detail.get("reason")
+    why = reason if isinstance(reason, str) else None
+    return RevocationSummary(at=iso(record.at), by=record.actor, reason=why, receipt_id=record.id)

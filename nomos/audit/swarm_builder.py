@@ -1,0 +1,218 @@
+"""Reading families of agents from the record, one record after the other.
+
+Every record that began with some agent names it as `root`. A link (kind `delegation`) places an
+agent beneath the one that handed it on; what decisions and calls say is counted for the agent
+that made them. Rows of an export come as somebody's file, so nothing about them is taken for
+granted: a member of another type counts as absent, and there are no cycles, for an agent is
+placed once, beneath one that was placed before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from nomos.audit.agent_activity import AgentActivity, delegator
+from nomos.audit.record import Record
+from nomos.audit.swarm import Counts, Swarm, iso
+from nomos.audit.tree import END
+
+_TYPES: Final = {
+    **dict.fromkeys(("app", "agent", "command", "reason", "cid", "parent", "root", "actor"), str),
+    **dict.fromkeys(("expires_at", "status"), int),
+    "resource": Mapping,
+}
+
+
+class SwarmBuilder:
+    """One family, as far as its records were added; oldest first."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.order = 0  # of the last link among all records
+        self._people = {root: AgentActivity(root)}
+        self._known: set[str] = set()
+        self._labels: dict[str, None] = {}
+        self._apps: dict[str, None] = {}
+        self._grants: dict[str, Record] = {}
+        self._intents: dict[str, Record] = {}
+        self._first: int | None = None
+        self._last = 0
+
+    def add(self, record: Record) -> None:
+        """Take the next record of this family, which names an agent."""
+        agent = str(record.agent)
+        person = self._people.setdefault(agent, AgentActivity(agent))
+        self._note(record)
+        if record.kind == "delegation":
+            self._link(record, person)
+        elif record.kind == "decision":
+            if record.decision == "allow":
+                self._grants[record.id] = record
+            person.add(record)
+        elif record.kind == "call":
+            self._call(record, person)
+
+    def holds(self, ident: str) -> bool:
+        """Whether an agent, a record, a delegation or a label of that name is of this family."""
+        if ident in self._people or ident in self._known or ident in self._labels:
+            return True
+        # A label may be given without the app that chose it.
+        return any(label.partition("/")[2] == ident for label in self._labels)
+
+    @property
+    def handed_on(self) -> bool:
+        """Whether anybody was handed anything."""
+        return self.order > 0
+
+    def swarm(self, revoked: Mapping[str, Record], *, complete: bool = True) -> Swarm:
+        """What the records say, and `revoked`, by its cid or DID. Nothing is added after this."""
+        for record in self._intents.values():  # nobody saw how these ended
+            self._people[str(record.agent)].add(record)
+        self._intents.clear()
+        self._show_revoked_grants(revoked)
+        members = [each.member(revoked) for each in self._in_order()]
+        unverified = [
+            each.member(revoked)
+            for each in self._people.values()
+            if each.parent is None and each.agent != self.root
+        ]
+        everyone = [*members, *unverified]
+        taken = sum(each.revoked is not None for each in members)
+        taken += sum(given.revoked is not None for each in members for given in each.given)
+        return Swarm(
+            root=self.root,
+            labels=list(self._labels),
+            apps=list(self._apps),
+            agents=len(members),
+            depth=max(each.depth for each in members),
+            decisions=_sum(each.decisions for each in everyone),
+            calls=_sum(each.calls for each in everyone),
+            revoked=taken,
+            first_at=iso(self._first),
+            last_at=iso(self._last),
+            complete=complete,
+            members=members,
+            unverified_agents=unverified,
+        )
+
+    def _note(self, record: Record) -> None:
+        """Remember what the record can be found by, and when it was."""
+        self._first = record.at if self._first is None else min(self._first, record.at)
+        self._last = max(self._last, record.at)
+        self._known |= {record.id} if record.cid is None else {record.id, record.cid}
+        label = record.detail.get("swarm")
+        if isinstance(label, str):
+            self._labels[label] = None
+        if record.app is not None:
+            self._apps[record.app] = None
+
+    def _link(self, record: Record, person: AgentActivity) -> None:
+        self.order += 1
+        person.given.setdefault(record.cid or record.id, record)
+        by = self._people.get(delegator(record) or "")
+        if person.parent is None and person.agent != self.root:
+            # Whoever was not placed cannot place others: all that is known is where it began.
+            placed = by is not None and (by.parent is not None or by.agent == self.root)
+            above = by if by is not None and placed else self._people[self.root]
+            person.parent, person.depth = above, above.depth + 1
+        granted = self._grants.get(record.parent or "")
+        if granted is not None:
+            holder = self._people[str(granted.agent)]
+            holder.given.setdefault(granted.cid or granted.id, granted)
+
+    def _call(self, record: Record, person: AgentActivity) -> None:
+        """Count a call once: what changes something has a record before it and one after it."""
+        intent = self._intents.pop(record.id.removesuffix(END), None)
+        if record.decision == "allow" and record.status is None and intent is None:
+            self._intents[record.id] = record
+        else:
+            person.add(record)
+
+    def _show_revoked_grants(self, revoked: Mapping[str, Record]) -> None:
+        for granted in self._grants.values():
+            if granted.cid in revoked:
+                self._people[str(granted.agent)].given.setdefault(str(granted.cid), granted)
+
+    def _in_order(self) -> Iterator[AgentActivity]:
+        """The root and all beneath it, each after the one it came from."""
+        children: dict[str, list[AgentActivity]] = {}
+        for person in self._people.values():
+            if person.parent is not None:
+                children.setdefault(person.parent.agent, []).append(person)
+        waiting = [self._people[self.root]]
+        while waiting:
+            person = waiting.pop()
+            yield person
+            waiting += reversed(children.get(person.agent, []))
+
+
+class SwarmsBuilder:
+    """All families of a log, and what was revoked of them."""
+
+    def __init__(self) -> None:
+        self._families: dict[str, SwarmBuilder] = {}
+        self._revoked: dict[str, Record] = {}
+        self._links = 0
+
+    def add(self, given: Record) -> None:
+        """Take the next record of the log, of whatever kind it is."""
+        record = _sound(given)
+        if record is None:
+            return
+        if record.kind == "revocation":
+            ident = record.detail.get("id")
+            if isinstance(ident, str):
+                self._revoked.setdefault(ident, record)
+        elif record.root is not None and record.agent is not None:
+            family = self._families.setdefault(record.root, SwarmBuilder(record.root))
+            family.add(record)
+            if record.kind == "delegation":
+                self._links += 1
+                family.order = self._links
+
+    def swarm(self, root: str, *, complete: bool = True) -> Swarm:
+        """The family that began with `root`, which may be alone in it."""
+        family = self._families.get(root) or SwarmBuilder(root)
+        return family.swarm(self._revoked, complete=complete)
+
+    def latest(self, limit: int) -> tuple[Swarm, ...]:
+        """The families in which something was handed on, the last one to do so first."""
+        found = [each for each in self._families.values() if each.handed_on]
+        found.sort(key=lambda family: family.order, reverse=True)
+        return tuple(family.swarm(self._revoked) for family in found[:limit])
+
+    def roots_of(self, ident: str) -> tuple[str, ...]:
+        """The root agents of the families of an agent, a record, a delegation or a label.
+
+        The one that an agent itself began comes first, then the latest.
+        """
+        found = [each for each in self._families.values() if each.holds(ident)]
+        found.sort(key=lambda family: (family.root == ident, family.order), reverse=True)
+        return tuple(family.root for family in found)
+
+
+def _sum(counts: Iterable[Counts]) -> Counts:
+    every = list(counts)
+    return Counts(
+        allowed=sum(each.allowed for each in every),
+        refused=sum(each.refused for each in every),
+        asked=sum(each.asked for each in every),
+    )
+
+
+def _sound(record: Record) -> Record | None:
+    """The record without what is of another type than it should be; None if it has no name."""
+    if not isinstance(record.id, str):
+        return None
+    wrong: dict[str, Any] = {
+        name: None
+        for name, kind in _TYPES.items()
+        if (value := getattr(record, name)) is not None and not isinstance(value, kind)
+    }
+    if not isinstance(record.detail, Mapping):
+        wrong["detail"] = {}
+    if type(record.at) is not int:
+        wrong["at"] = 0
+    return replace(record, **wrong) if wrong else record

@@ -1,0 +1,41 @@
+"""Which HTTP status each deny reason has, for the PDP and for services of your own.
+
+401 is for what is wrong with the token, where another token may do; 403 for what this token may
+not do; 503 where it cannot be told now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from nomos.models import DenyReason
+
+STATUS_BY_REASON: Final[Mapping[DenyReason, int]] = {
+    # What is wrong with the token.
+    "malformed_ucan": 401,
+    "bad_signature": 401,
+    "expired": 401,
+    "not_yet_valid": 401,
+    "chain_invalid": 401,
+    "chain_too_deep": 401,
+    "chain_attenuation_violation": 401,
+    "untrusted_issuer": 401,
+    "audience_mismatch": 401,
+    "revoked": 401,
+    "replayed": 401,
+    # What it may not do.
+    "resource_out_of_scope": 403,
+    "resource_mismatch": 403,
+    "command_unknown": 403,
+    "policy_denied": 403,
+    "policy_error": 403,
+    "step_up_required": 403,
+    "approval_denied": 403,
+    "approval_expired": 403,
+    "approval_not_found": 403,
+    "approval_mismatch": 403,
+    "approval_already_used": 403,
+    # What cannot be known now.
+    "revocations_stale": 503,
+}

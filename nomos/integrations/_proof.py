@@ -1,0 +1,319 @@
+"""One request proven: its token found, its call named, and the verifier asked about both.
+
+What goes wrong ends in a Refusal, whoever is to blame. The caller's data is a 400; a mistake in
+this service's own code, or a verifier that fails, is a 500 that says nothing and is in the log.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import anyio.to_thread
+from pydantic import TypeAdapter, ValidationError
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, HTTPConnection
+
+from nomos.capabilities import MAX_COMMAND
+from nomos.errors import ConfigurationError, Denied, SignerError
+from nomos.integrations import _refusals
+from nomos.integrations._refusals import CallRefused, bearer, named, refusal
+from nomos.integrations._rule_checks import PLACE, check_possible
+from nomos.invisible_text import is_invisible
+from nomos.models import Command, Secret
+from nomos.verify import AsyncVerifier, Verified, Verifier
+
+log = logging.getLogger(__name__)
+
+AnyVerifier = Verifier | AsyncVerifier
+Source = Mapping[str, Any] | Callable[[Any], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]
+"""What a call is made of: a mapping, where `"{owner}"` stands for the path's parameter of that
+name and `"{number:int}"` for one that is a whole number, or a function of the request that
+returns the mapping, at once or awaited."""
+
+PROVEN: Final = "nomos.proven"
+"""Where a request's scope keeps what was proven, so that one token is not used up twice."""
+
+REQUEST_ID: Final = "nomos.request_id"
+"""Where a request's scope keeps its id."""
+
+_COMMAND: Final[TypeAdapter[str]] = TypeAdapter(Command)
+_WHOLE: Final = re.compile(r"0|-?[1-9][0-9]{0,15}")
+
+
+@dataclass(frozen=True)
+class ProvenCall:
+    """One call that a token of a request was proven for, and by which verifier."""
+
+    verifier: AnyVerifier = field(repr=False)
+    token: Secret
+    call: str = field(repr=False)
+    verified: Verified
+
+
+@dataclass(frozen=True)
+class RequiredCall:
+    """What a request needs a token for. Raises ConfigurationError for what can be no call."""
+
+    command: str
+    resource: Source
+    args: Source | None = None
+    verifier: AnyVerifier | None = None
+    bound: bool = False
+
+    def __post_init__(self) -> None:
+        try:
+            _COMMAND.validate_python(self.command, strict=True)
+        except ValidationError:
+            raise ConfigurationError(
+                f"{self.command!r} is no command: write it as /github/issue/list, in at most "
+                f"{MAX_COMMAND} characters",
+                setting="command",
+            ) from None
+        for name, source in (("resource", self.resource), ("args", self.args)):
+            if source is None and name == "args":
+                continue
+            if not isinstance(source, Mapping) and not callable(source):
+                raise ConfigurationError(
+                    f"{name} must be a mapping, or a function of the request", setting=name
+                )
+            if isinstance(source, Mapping):
+                check_template(source, name)
+        check_possible(self.command, self.resource, self.args)
+        check_verifier(self.verifier)
+        if self.bound not in (True, False):
+            raise ConfigurationError("bound must be True or False", setting="bound")
+        if self.bound and self.args is None:
+            raise ConfigurationError(
+                "bound=True has tokens sign the arguments: say which with args=", setting="bound"
+            )
+
+    async def verify(
+        self, connection: HTTPConnection, other: AnyVerifier | None = None
+    ) -> Verified:
+        """Return what the request's token proves; raises Refusal when that is not enough.
+
+        The verifier is this call's own, the `other`, or that of the application.
+        """
+        request_id = request_id_of(connection.scope)
+        verifier = self.verifier or other or self._of_app(connection)
+        # A `Secret`, for what is logged here may be reported together with local variables.
+        token = Secret(
+            bearer(
+                connection.headers.getlist("authorization"),
+                connection.scope.get("query_string", b""),
+            )
+        )
+        resource = await _filled(self.resource, connection, "resource")
+        args = None if self.args is None else await _filled(self.args, connection, "args")
+        call = self._text(resource, args)
+        proofs: list[ProvenCall] = connection.scope.setdefault(PROVEN, [])
+        for proof in proofs:
+            # An application may send requests of its own with what is in this one's scope.
+            proven = (proof.token.reveal(), proof.call)
+            same = proof.verifier is verifier and proven == (token.reveal(), call)
+            if same and not (self.bound and (args or {}).keys() - proof.verified.args.keys()):
+                return proof.verified
+        verified = await self._asked(verifier, token, resource, args, request_id)
+        proofs.append(ProvenCall(verifier, token, call, verified))
+        return verified
+
+    def _text(self, resource: Mapping[str, Any], args: Mapping[str, Any] | None) -> str:
+        """Return a call as text: as values of Python, `1` and `True` would be the same call."""
+        try:
+            return json.dumps([self.command, resource, args], sort_keys=True, allow_nan=False)
+        except (TypeError, ValueError, RecursionError):
+            raise CallRefused(
+                "invalid_request", "this call has a value that no token can be for"
+            ) from None
+
+    def _of_app(self, connection: HTTPConnection) -> AnyVerifier:
+        app = connection.scope.get("app")
+        verifier = getattr(getattr(app, "state", None), "nomos", None)
+        if isinstance(verifier, AnyVerifier):
+            return verifier
+        log.error(
+            "there is no verifier, so %s is refused (request %s): set app.state.nomos, on the app "
+            "that has the route, to a nomos Verifier or AsyncVerifier",
+            self.command,
+            request_id_of(connection.scope),
+        )
+        raise internal()
+
+    async def _asked(
+        self,
+        verifier: AnyVerifier,
+        token: Secret,
+        resource: Mapping[str, Any],
+        args: Mapping[str, Any] | None,
+        request_id: str,
+    ) -> Verified:
+        try:
+            verified: object = await self._verified(verifier, token, resource, args)
+        except Denied as denied:
+            self._log(denied, request_id)
+            raise refusal(denied, self.command, _audience(verifier)) from None
+        except SignerError:
+            log.exception("the verifier gave no answer (request %s)", request_id)
+            raise CallRefused(
+                "unavailable", "the token cannot be verified now, so nothing was done"
+            ) from None
+        except Exception:
+            log.exception("the verifier failed (request %s)", request_id)
+            raise internal() from None
+        if not isinstance(verified, Verified):
+            kind = type(verified).__name__
+            log.error("the verifier gave %s instead of a Verified (request %s)", kind, request_id)
+            raise internal()
+        return verified
+
+    def _log(self, denied: Denied, request_id: str) -> None:
+        """Tell of a refusal: of what failed here, that is for this service's operator to mend."""
+        failure = denied.__cause__
+        ours = failure is not None or denied.code == "unavailable"
+        log.log(
+            logging.ERROR if ours else logging.INFO,
+            "%s is refused (request %s): %s: %s",
+            self.command,
+            request_id,
+            denied.code,
+            on_one_line(str(denied)),
+            exc_info=failure,
+        )
+
+    async def _verified(
+        self,
+        verifier: AnyVerifier,
+        token: Secret,
+        resource: Mapping[str, Any],
+        args: Mapping[str, Any] | None,
+    ) -> Verified:
+        call: dict[str, Any] = {"command": self.command, "resource": resource, "args": args}
+        if isinstance(verifier, AsyncVerifier):
+            return await verifier.verify(token.reveal(), **call, bound=self.bound)
+        return await anyio.to_thread.run_sync(
+            lambda: verifier.verify(token.reveal(), **call, bound=self.bound)
+        )
+
+
+def check_template(source: Mapping[str, Any], setting: str) -> None:
+    """Refuse a mapping that could mean two calls: at most one parameter stands in a value.
+
+    `"{a}-{b}"` reads the same for `x`, `y-z` and for `x-y`, `z`.
+    """
+    for name, value in source.items():
+        if not isinstance(name, str):
+            raise ConfigurationError(f"{setting} has a name that is no text", setting=setting)
+        if not isinstance(value, str):
+            continue
+        found = list(PLACE.finditer(value))
+        rest = PLACE.sub("", value)
+        if "{" in rest or "}" in rest or len(found) > 1 or (rest and found and found[0][2]):
+            raise ConfigurationError(
+                f"{setting}.{name} may have one parameter of the path, as in '{{owner}}'; use a "
+                "function of the request for anything else",
+                setting=setting,
+            )
+
+
+def path_params(value: object) -> list[str]:
+    """Return the parameters of the path that stand in a template's value."""
+    return [name for name, _ in PLACE.findall(value)] if isinstance(value, str) else []
+
+
+def check_verifier(verifier: object) -> None:
+    """Refuse what is no verifier before a request could find that out."""
+    if verifier is not None and not isinstance(verifier, AnyVerifier):
+        raise ConfigurationError(
+            "verifier must be a nomos Verifier or AsyncVerifier", setting="verifier"
+        )
+
+
+def request_id_of(scope: MutableMapping[str, Any]) -> str:
+    """Return the one id of a request, which its answer and the log have: its own, or a new one."""
+    known: str | None = scope.get(REQUEST_ID)
+    if known is None:
+        given = Headers(scope=scope).get("x-request-id")
+        known = scope[REQUEST_ID] = _refusals.request_id(given)
+    return known
+
+
+def on_one_line(text: str) -> str:
+    """Spell out what could break a line of the log, or hide in it."""
+    return "".join(
+        f"\\u{ord(letter):04x}" if letter in "\n\t" or is_invisible(letter) else letter
+        for letter in text
+    )
+
+
+def internal() -> CallRefused:
+    """Return the refusal for a mistake of this service's own, which the log tells more about."""
+    return CallRefused("internal", "this service failed; its log says more under this request id")
+
+
+async def _filled(source: Source, connection: HTTPConnection, what: str) -> dict[str, Any]:
+    """Return the mapping that a source gives for one request."""
+    try:
+        given = (
+            _template(source, connection.path_params, what)
+            if isinstance(source, Mapping)
+            else source(connection)
+        )
+        if inspect.isawaitable(given):
+            given = await given
+    except (CallRefused, HTTPException, ClientDisconnect):
+        raise
+    except (ValueError, KeyError):
+        request_id = request_id_of(connection.scope)
+        log.debug("%s cannot be made of a request (%s)", what, request_id, exc_info=True)
+        raise CallRefused(
+            "invalid_request",
+            f"the {what} of this call cannot be read from the request",
+            field=what,
+        ) from None
+    except Exception:
+        log.exception("%s= failed (request %s)", what, request_id_of(connection.scope))
+        raise internal() from None
+    if not isinstance(given, Mapping):
+        kind, request_id = type(given).__name__, request_id_of(connection.scope)
+        log.error("%s= gave %s instead of a mapping (request %s)", what, kind, request_id)
+        raise internal()
+    return dict(given)
+
+
+def _template(source: Mapping[str, Any], params: Mapping[str, Any], what: str) -> dict[str, Any]:
+    return {name: _value(value, params, named(what, name)) for name, value in source.items()}
+
+
+def _value(value: Any, params: Mapping[str, Any], field: str) -> Any:
+    """Return a value with the parameter put in; alone it keeps its type, as in `{number:int}`."""
+    place = PLACE.search(value) if isinstance(value, str) else None
+    if place is None:
+        return value
+    name, is_whole = place.groups()
+    if name not in params:
+        raise RuntimeError(f"the path has no parameter {name!r}")
+    given = params[name]
+    if is_whole and not isinstance(given, int):
+        # One spelling of a number: FastAPI takes `007` for 7, and so should nobody else.
+        if not _WHOLE.fullmatch(str(given)):
+            raise CallRefused(
+                "invalid_request",
+                "a parameter of the path must be a whole number, written plainly",
+                field=field,
+            )
+        return int(given)
+    if place[0] == value and isinstance(given, int | float | str):
+        return given
+    return value.replace(place[0], str(given))
+
+
+def _audience(verifier: AnyVerifier) -> str | None:
+    audience = getattr(verifier, "audience", None)
+    return audience if isinstance(audience, str) else None

@@ -1,0 +1,259 @@
+"""Whether policy allows everything that a grant covers, without looking at each call again.
+
+A service that verifies tokens itself decides nothing by policy. So what is signed for one has to
+be closed: whatever a call has that the grant leaves open, policy would allow it if it were asked
+for that call. Each policy is evaluated with what is left open unknown; a folder is looked at as
+itself and as what lies beneath it. Time and rate are those of the question.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from cedarpy import Decision as CedarDecision
+from cedarpy import PolicySet
+
+from nomos.policy import terms
+from nomos.policy.bundle import Bundle, Policy
+from nomos.policy.decide import CedarRequest, PolicyQuestion, attributes_of, context_of
+from nomos.policy.partial import applies, partially_evaluated
+from nomos.policy.terms import Attribute, Term, World
+from nomos.resources import Provider
+
+MAX_OPEN: Final = 32
+"""What is named of all that is left open."""
+
+PATH: Final = "path"
+"""The one field of which a constraint covers what lies beneath its value."""
+
+ARGS: Final = "args"
+
+
+@dataclass(frozen=True)
+class GrantedCalls:
+    """What all calls of a grant have in common.
+
+    `resource` has the fields with one value each, `open` names those that a call may have or
+    not, with any value; it has none of the others. `folder`: the value of `path` is one that
+    calls lie at or beneath.
+    """
+
+    commands: tuple[str, ...]
+    resource: Mapping[str, Any]
+    open: frozenset[str] = frozenset()
+    folder: bool = False
+
+
+@dataclass(frozen=True, order=True)
+class Open:
+    """A policy, and a field that it looks at and a grant leaves open (`resource.queue`)."""
+
+    policy: str
+    field: str
+
+
+@dataclass(frozen=True)
+class Closure:
+    """`closed`: policy allows every call. If not, `policies` and `open` say what is against it.
+
+    `forkable`: it does so for whoever the agent could hand the grant on to.
+    """
+
+    closed: bool
+    policies: tuple[str, ...] = ()
+    open: tuple[Open, ...] = ()
+    forkable: bool = False
+
+
+def closure(
+    bundle: Bundle, inquiry: PolicyQuestion, grant: GrantedCalls, *, cosigned: bool = False
+) -> Closure:
+    """Look at every call that the grant covers, for the agent of `inquiry` and for its heirs.
+
+    `inquiry` is the question that was allowed, `cosigned` by people.
+    """
+    apart: set[Open] = set()
+    if _look(bundle, inquiry, grant, apart, cosigned=cosigned, forked=True):
+        return Closure(closed=True, forkable=True)
+    found: set[Open] = set()
+    if not _look(bundle, inquiry, grant, found, cosigned=cosigned, forked=False):
+        return _refused(found)
+    return Closure(closed=True, policies=_refused(apart).policies)
+
+
+def _look(
+    bundle: Bundle,
+    inquiry: PolicyQuestion,
+    grant: GrantedCalls,
+    found: set[Open],
+    *,
+    cosigned: bool,
+    forked: bool,
+) -> bool:
+    """Whether every call is allowed; with `forked`, to whoever may hold the grant."""
+    closed = bool(grant.commands)
+    for beneath in (False, True) if grant.folder else (False,):
+        case = _GrantCalls(
+            bundle, inquiry, grant, cosigned=cosigned, forked=forked, beneath=beneath
+        )
+        closed = case.open_fields(found) and closed
+    return closed
+
+
+def _refused(found: set[Open]) -> Closure:
+    policies = sorted({each.policy for each in found})
+    opened = sorted(each for each in found if each.field)
+    return Closure(closed=False, policies=tuple(policies[:MAX_OPEN]), open=tuple(opened[:MAX_OPEN]))
+
+
+class _GrantCalls:
+    """All calls of a grant, with what is not known of them."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        inquiry: PolicyQuestion,
+        grant: GrantedCalls,
+        *,
+        cosigned: bool,
+        forked: bool,
+        beneath: bool,
+    ) -> None:
+        self._bundle = bundle
+        self._inquiry = inquiry
+        self._commands = grant.commands
+        self._cosigned = cosigned
+        self._provider = bundle.catalog[inquiry.provider]
+        resource = _resource(grant, self._provider, beneath=beneath)
+        principal = _principal(inquiry, forked=forked)
+        context = _context(bundle, inquiry, cosigned=cosigned)
+        self._open = resource.fields | principal.fields | context.fields
+        self._world = World(principal, _action(inquiry.command), resource, context, self._open)
+
+    def open_fields(self, found: set[Open]) -> bool:
+        """Whether every such call is allowed; adds to `found` what stands in the way."""
+        against, unsure = list[_PolicyOutcomes](), list[_PolicyOutcomes]()
+        permitted: set[str] = set()
+        for policy in self._bundle.policies:
+            for seen in self._seen(policy):
+                term = seen.term
+                if term.fails or (policy.effect == "forbid" and term.holds is not False):
+                    against.append(seen)
+                elif policy.effect == "permit" and term.holds:
+                    permitted.update(seen.commands)
+                elif policy.effect == "permit" and term.fields:
+                    unsure.append(seen)
+        missing = [each for each in self._commands if each not in permitted]
+        if missing:
+            near = [each for each in unsure if not permitted.issuperset(each.commands)]
+            against += [each for each in near if each.term.holds is None] or near
+        for seen in against:
+            # Without a field to name, it is against calls that leave nothing open.
+            fields = seen.term.fields or self._open or {""}
+            found.update(Open(seen.policy.name, each) for each in fields)
+        return not missing and not against
+
+    def _seen(self, policy: Policy) -> Iterator[_PolicyOutcomes]:
+        """What a policy comes out as: once for all commands, unless its conditions name some."""
+        parts = partially_evaluated(policy.text)
+        commands = [each for each in self._commands if parts.is_about(each)]
+        if commands and not parts.by_action:
+            yield _PolicyOutcomes(policy, commands, self._settled(policy, commands[0]))
+            return
+        for command in commands:
+            yield _PolicyOutcomes(policy, [command], self._settled(policy, command))
+
+    def _settled(self, policy: Policy, command: str) -> Term:
+        """Whether a policy applies; what depends on nothing open, Cedar knows."""
+        term = applies(policy.text, replace(self._world, action=_action(command)))
+        if term.fields or (term.holds is not None and not term.fails):
+            return term
+        question = CedarRequest(
+            self._bundle, replace(self._inquiry, command=command), self._provider
+        )
+        result = question.put_to(PolicySet.from_str(policy.text), cosigned=self._cosigned)
+        failed = bool(result.diagnostics.errors) or result.decision is CedarDecision.NoDecision
+        return terms.truth(bool(result.diagnostics.reasons), terms.NOTHING, fails=failed)
+
+
+@dataclass(frozen=True)
+class _PolicyOutcomes:
+    """What a policy comes out as in calls of these commands."""
+
+    policy: Policy
+    commands: Sequence[str]
+    term: Term
+
+
+def _resource(grant: GrantedCalls, provider: Provider, *, beneath: bool) -> Term:
+    known = attributes_of(provider, grant.resource)
+    members: dict[str, Attribute] = {}
+    for name, declared in provider.fields.items():
+        fields = frozenset({f"resource.{name}"})
+        if name in grant.open:
+            members[name] = Attribute(terms.unknown(fields), True if declared.required else None)
+        elif name == PATH and grant.folder:
+            folder = str(grant.resource[PATH])
+            within = Term(None, fields, beneath=folder) if beneath else terms.known(folder, fields)
+            members[name] = Attribute(within)
+        elif name in known:
+            members[name] = Attribute(terms.known(known[name]))
+    left = frozenset(f"resource.{name}" for name in grant.open)
+    left |= {f"resource.{PATH}"} if grant.folder else terms.NOTHING
+    ident = json.dumps(grant.resource, sort_keys=True)
+    return Term(
+        None if left else terms.entity(provider.kind, ident),
+        left,
+        members=members,
+        kind=provider.kind,
+        above=frozenset(),
+    )
+
+
+_HEIRS: Final = ("principal", "delegationDepth", "invokedBy", "swarmId")
+"""What is another for an agent that the grant is handed on to: not its app, and not its root."""
+
+
+def _principal(asked: PolicyQuestion, *, forked: bool) -> Term:
+    said = {
+        "delegationDepth": asked.delegation_depth,
+        "rootAgent": asked.root_agent or asked.agent,
+        "invokedBy": list(asked.invoked_by),
+        "swarmId": asked.swarm_id or "",
+    }
+    fields = frozenset({"principal"}) if forked else terms.NOTHING
+    return Term(
+        None if forked else terms.entity("Agent", asked.agent),
+        fields,
+        members={
+            name: Attribute(
+                terms.unknown(fields) if forked and name in _HEIRS else terms.known(value)
+            )
+            for name, value in said.items()
+        },
+        kind="Agent",
+        above=frozenset({terms.entity("App", asked.app)}),
+    )
+
+
+def _action(command: str) -> Term:
+    segments = command[1:].split("/")
+    groups = [f"/{'/'.join(segments[:end])}" for end in range(1, len(segments))]
+    return Term(
+        terms.entity("Action", command),
+        kind="Action",
+        above=frozenset(terms.entity("Action", each) for each in groups),
+    )
+
+
+def _context(bundle: Bundle, asked: PolicyQuestion, *, cosigned: bool) -> Term:
+    said = {**context_of(bundle, asked), "cosigned": cosigned, "cosigner": cosigned}
+    members = {name: Attribute(terms.known(each)) for name, each in said.items()}
+    if asked.args_bound:
+        return Term(members=members)
+    # Asked for exactly, each call has arguments of its own, which are then bound.
+    args = frozenset({ARGS})
+    return Term(None, args, members=members | {"argsBound": Attribute(terms.unknown(args))})

@@ -1,0 +1,140 @@
+"""Conditions that are well typed and can never hold, for what they compare is never like that.
+
+Cedar takes them for false without a word. A policy with one is kept, for another server may have
+the app that it names; but whoever writes it is told.
+
+    App::"app_…"                     an app is named by its id, as `nomos apps list` shows it
+    Agent::"did:key:z6Mk…"           an agent by its DID; so are rootAgent and invokedBy
+    principal.swarmId                "", a receipt's id, or "<app id>/<label>"
+    context.now.dayOfWeek            1 (Monday) to 7 (Sunday)
+    context.now.hour                 0 to 23, in UTC
+    principal.delegationDepth, context.rate, context.now.epoch, integer fields    from 0
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from nomos.models import MAX_PURPOSE
+from nomos.policy.tree import Comparison, Node, comparisons, nodes, read_path
+from nomos.resources import MAX_INTEGER
+
+NO_POLICIES: Final = "there are no policies, so every question is denied"
+
+APP_ID: Final = re.compile(r"app_[0-9a-z]{26}")
+DID: Final = re.compile(r"did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}")
+SWARM: Final = re.compile(r"|evt_[0-9a-z]{26}|app_[0-9a-z]{26}/.+|.*/.*")
+DEEPEST: Final = 96
+"""More than how often authority can be handed on: links of a chain, and those of its lineage."""
+
+Path = tuple[str, ...]
+_RANGES: Final[Mapping[Path, tuple[int, int]]] = {
+    ("context", "now", "dayOfWeek"): (1, 7),
+    ("context", "now", "hour"): (0, 23),
+    ("context", "now", "epoch"): (0, MAX_INTEGER),
+    ("context", "rate"): (0, MAX_INTEGER),
+    ("principal", "delegationDepth"): (0, DEEPEST),
+}
+_FLIPPED: Final = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "=="}
+_NEVER: Final[Mapping[str, Callable[[int, int, int], bool]]] = {
+    "==": lambda value, low, high: not low <= value <= high,
+    "<": lambda value, low, _: value <= low,
+    "<=": lambda value, low, _: value < low,
+    ">": lambda value, _, high: value >= high,
+    ">=": lambda value, _, high: value > high,
+}
+"""Whether a number in a range never compares so with a value."""
+
+
+def impossible_conditions(body: Node) -> Iterator[str]:
+    """Yield, once each and sorted, what in one parsed policy can never hold."""
+    yield from sorted({*_entities(body), *_texts(body), *_numbers(body), *_odd(body)})
+
+
+def _entities(body: Node) -> Iterator[str]:
+    """Apps and agents by names that they never have, in the scope and in the conditions."""
+    scope = body["principal"]
+    named = [scope.get("entity"), scope.get("in", {}).get("entity")]
+    named += [each.entity for each in comparisons(body)]
+    for entity in filter(None, named):
+        kind, ident = entity["type"], entity["id"]
+        if kind == "App" and not APP_ID.fullmatch(ident):
+            yield f'no app is App::"{_short(ident)}": write its id, app_…, from `nomos apps list`'
+        if kind == "Agent" and not DID.fullmatch(ident):
+            yield f'no agent is Agent::"{_short(ident)}": write its DID, did:key:z6Mk…'
+
+
+def _texts(body: Node) -> Iterator[str]:
+    for each in comparisons(body):
+        path, value = _path_of(each), each.value
+        if not isinstance(value, str) or each.operator == "like":
+            continue
+        if path == ("principal", "rootAgent") and not DID.fullmatch(value):
+            yield _no_did(path, value)
+        if path == ("principal", "swarmId") and not SWARM.fullmatch(value):
+            yield (
+                f'principal.swarmId is never "{_short(value)}": it is the app\'s id and the label '
+                'that the app gave, "app_…/label"'
+            )
+        if path == ("context", "purpose") and len(value) > MAX_PURPOSE:
+            yield f"context.purpose is never so long: {MAX_PURPOSE} characters are the most"
+
+
+def _path_of(comparison: Comparison) -> Path:
+    return read_path(comparison.subject) or ()
+
+
+def _numbers(body: Node) -> Iterator[str]:
+    for node in nodes(body):
+        for name, sides in node.items():
+            if name not in _NEVER or not isinstance(sides, dict):
+                continue
+            for one, other, order in (
+                ("left", "right", name),
+                ("right", "left", _FLIPPED[name]),
+            ):
+                yield from _out_of_range(sides[one], order, sides[other])
+    for each in comparisons(body):
+        if each.operator == "contains":
+            yield from _out_of_range(each.subject, "==", {"Value": each.value})
+
+
+def _out_of_range(subject: Node, order: str, constant: Node) -> Iterator[str]:
+    value, path = constant.get("Value"), read_path(subject)
+    if isinstance(value, bool) or not isinstance(value, int) or path is None:
+        return
+    low, high = _RANGES.get(path, (None, None))
+    if path[0] == "resource" and len(path) == 2:
+        low, high = 0, MAX_INTEGER
+    if low is None or high is None or not _NEVER[order](value, low, high):
+        return
+    said = f"{low} to {high}" if high != MAX_INTEGER else f"at least {low}"
+    yield f"{'.'.join(path)} {order} {value} never holds: it is {said}"
+
+
+def _odd(body: Node) -> Iterator[str]:
+    for node in nodes(body):
+        for name in ("contains", "containsAll", "containsAny"):
+            sides = node.get(name, {})
+            if read_path(sides.get("left", {})) == ("principal", "invokedBy"):
+                yield from _not_dids(sides["right"])
+        if "hasTag" in node or "getTag" in node:
+            yield "nothing has tags: `hasTag` is never true; compare a field of the resource"
+
+
+def _not_dids(expression: Node) -> Iterator[str]:
+    for each in expression.get("Set", [expression]):
+        value = each.get("Value")
+        if isinstance(value, str) and not DID.fullmatch(value):
+            yield _no_did(("principal", "invokedBy"), value)
+
+
+def _no_did(path: Path, value: str) -> str:
+    return f'{".".join(path)} never has "{_short(value)}": agents are named by their DIDs'
+
+
+def _short(text: str, most: int = 60) -> str:
+    shown = "".join(each if each.isprintable() else "?" for each in text)
+    return shown if len(shown) <= most else f"{shown[:most]}…"

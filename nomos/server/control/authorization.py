@@ -1,0 +1,140 @@
+"""A question on its way to an answer, and what is written down about it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nomos.audit.record import Record
+from nomos.policy.bundle import Bundle
+from nomos.server.control.decision import PolicyDecision, Reply
+from nomos.server.control.delegation import DelegationContext
+from nomos.server.control.envelope import Envelope
+from nomos.server.control.request import CanonicalRequest
+from nomos.server.redact import redact
+from nomos.server.storage.apps import ApiKey
+from nomos.server.storage.idempotency import StoredAnswer
+
+
+@dataclass(frozen=True)
+class AuthorizationRequest:
+    """A question with who asks it, for whom, and how a repetition of it is recognised."""
+
+    asked: CanonicalRequest
+    caller: ApiKey
+    agent: str
+    origin: DelegationContext
+    request_id: str
+    key: str | None
+    request_hash: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A question that is being answered: at a time, by the policies of then.
+
+    `receipt` is the id of the record that there will be of it. `at` is in milliseconds.
+    """
+
+    asking: AuthorizationRequest
+    at: int
+    receipt: str
+    bundle: Bundle
+
+    @property
+    def asked(self) -> CanonicalRequest:
+        """What is asked."""
+        return self.asking.asked
+
+    @property
+    def caller(self) -> ApiKey:
+        """Who asks."""
+        return self.asking.caller
+
+    @property
+    def agent(self) -> str:
+        """For whom."""
+        return self.asking.agent
+
+    @property
+    def origin(self) -> DelegationContext:
+        """What the question rests on beside the app."""
+        return self.asking.origin
+
+    @property
+    def now(self) -> int:
+        """The time in seconds."""
+        return self.at // 1000
+
+    @property
+    def expires(self) -> int:
+        """When what is granted now ends: as asked, and never after what it rests on."""
+        held, wanted = self.origin.held, self.now + self.asked.ttl
+        return wanted if held is None else min(wanted, held.expires_at)
+
+    @property
+    def bound(self) -> dict[str, Any]:
+        """What an approval of this question holds for."""
+        origin = self.origin
+        # An agent that narrows what is its own acts for nobody else.
+        through = origin.invoked_by if origin.on_behalf_of else ()
+        return self.asked.bound(
+            self.caller.tenant, self.caller.app, self.agent, origin.on_behalf_of, through
+        )
+
+    def with_purpose(self, purpose: str | None) -> Evaluation:
+        """The same question with another purpose beside it."""
+        asked = replace(self.asked, purpose=purpose)
+        return replace(self, asking=replace(self.asking, asked=asked))
+
+    def record(self, ruling: PolicyDecision, envelope: Envelope | None = None) -> Record:
+        """What the audit log says of the answer; `envelope` is the approval concerned."""
+        asked, caller, origin = self.asked, self.caller, self.origin
+        led_here = origin.record if envelope is None else envelope.receipt_id
+        return Record(
+            id=self.receipt,
+            tenant=caller.tenant,
+            kind="decision",
+            at=self.at,
+            app=caller.app,
+            agent=self.agent,
+            command=asked.command,
+            resource=redact(dict(asked.resource)),
+            args=None if asked.args is None else redact(dict(asked.args)),
+            decision=ruling.decision,
+            reason=ruling.reason,
+            policies=ruling.policies,
+            bundle=self.bundle.hash,
+            purpose=redact(asked.purpose),
+            request_id=self.asking.request_id,
+            status=200,
+            envelope=None if envelope is None else envelope.id,
+            parent=origin.record if led_here == self.receipt else led_here,
+            root=origin.root(self.agent),
+            detail=self._detail(ruling),
+        )
+
+    def _detail(self, ruling: PolicyDecision) -> dict[str, Any]:
+        """What differs from what was approved, what was asked for, and the family's name."""
+        told = {
+            "fields": list(ruling.fields),
+            "commands": list(self.asked.commands),
+            "pol": redact(list(self.asked.pol)),
+            "swarm": self.origin.explicit_swarm_id,
+        }
+        return {name: value for name, value in told.items() if value}
+
+    def stored(self, record: Record, answer: Reply) -> StoredAnswer:
+        """What a repetition of the question gets."""
+        return StoredAnswer(
+            tenant=record.tenant,
+            app=self.caller.app,
+            key=self.asking.key or "",
+            request_hash=self.asking.request_hash,
+            receipt_id=record.id,
+            agent=self.agent,
+            answer=answer,
+            created_at=self.now,
+            cid=record.cid,
+            expires_at=record.expires_at,
+        )

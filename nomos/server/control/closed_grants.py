@@ -1,0 +1,141 @@
+"""What a grant for a service leaves open, and the statements that close the rest. Pure.
+
+A service that verifies tokens itself decides nothing by policy. So a field that a command has no
+value for is signed as absent, and what stays open (a folder, fields of a prefix, arguments) must
+be nothing that policy looks at: else the answer is a deny that says what to name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from nomos.errors import InvalidRequest
+from nomos.policy import grant_closure
+from nomos.policy.bundle import Bundle
+from nomos.policy.decide import PolicyQuestion
+from nomos.policy.grant_closure import ARGS, PATH, Closure, GrantedCalls
+from nomos.policy.terms import start_of
+from nomos.resources import Provider, canonical_resource, find_command
+from nomos.server.control.request import CanonicalRequest
+
+MAX_NAMED: Final = 6
+"""Fields, and policies of each, that are named in a sentence."""
+
+_FIELD: Final = re.compile(r'\.resource(?:\.([a-z][a-z0-9_]*)|\["([a-z][a-z0-9_]*)"\])')
+
+
+def unclosed_fields(
+    bundle: Bundle,
+    inquiry: PolicyQuestion,
+    asked: CanonicalRequest,
+    held: Sequence[Any],
+    *,
+    exact: bool,
+) -> Closure:
+    """Whether policy allows every call of what would be signed.
+
+    `held` are the statements of the chain that the question rests on; `exact` when people have
+    approved it, and it is signed as one call.
+    """
+    grant = covered(bundle, asked, [*held, *asked.pol], exact=exact)
+    asked_for = replace(inquiry, resource=grant.resource)
+    return grant_closure.closure(bundle, asked_for, grant, cosigned=exact)
+
+
+def covered(
+    bundle: Bundle, asked: CanonicalRequest, pol: Sequence[Any], *, exact: bool = False
+) -> GrantedCalls:
+    """What all calls of a grant have in common, given further statements that it signs."""
+    pinned = _pinned(asked, pol)
+    resource, folder = dict(asked.resource), False
+    if PATH in resource and not exact:
+        one = pinned.get(PATH)
+        folder = one is None or not f"{one}/".startswith(start_of(resource[PATH]))
+        resource[PATH] = resource[PATH] if folder else one
+    if not asked.commands:
+        return GrantedCalls((asked.command,), resource, folder=folder)
+    resource = {**pinned, **resource}
+    taken: set[str] = set()
+    for command in asked.commands:
+        found = find_command(bundle.catalog, command)
+        taken |= set((*found[1].resource, *found[1].optional) if found else ())
+    return GrantedCalls(asked.commands, resource, frozenset(taken - set(resource)), folder)
+
+
+def statements(bundle: Bundle, asked: CanonicalRequest, pol: Sequence[Any]) -> list[list[Any]]:
+    """What is signed beside the question: that a call has no field which nobody named."""
+    grant = covered(bundle, asked, pol)
+    if not asked.commands and not grant.folder and grant.resource == asked.resource:
+        return [["==", ".resource", dict(asked.resource)]]
+    absent = set(asked.provider.fields) - set(grant.resource) - grant.open
+    return [["==", f".resource.{name}?", None] for name in sorted(absent)]
+
+
+def _pinned(asked: CanonicalRequest, pol: Sequence[Any]) -> dict[str, Any]:
+    """The fields that statements hold to one value, in canonical form; of two, the first."""
+    found: dict[str, Any] = {}
+    for name, value in _equal(pol):
+        if name not in found and _is_canonical(asked.provider, name, value):
+            found[name] = value
+    return found
+
+
+def _equal(pol: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    for statement in pol:
+        match statement:
+            case ["and" | "or", [one]]:
+                yield from _equal([one])
+            case ["and", [*several]]:
+                yield from _equal(several)
+            case ["==", ".resource", dict() as fields]:
+                yield from fields.items()
+            case ["==", str(selector), value] if match := _FIELD.fullmatch(selector):
+                yield match[1] or match[2], value
+
+
+def _is_canonical(provider: Provider, name: str, value: Any) -> bool:
+    if name not in provider.fields:
+        return False
+    try:
+        read = canonical_resource(provider, {"provider": provider.name, name: value})
+    except InvalidRequest:
+        return False
+    return bool(read[name] == value) and type(read[name]) is type(value)
+
+
+def sentence(asked: CanonicalRequest, closure: Closure) -> str:
+    """What is open, which policies look at it, and what to do about it."""
+    if not closure.open:
+        return f"policy does not allow all of its calls: {', '.join(closure.policies[:MAX_NAMED])}"
+    by: dict[str, list[str]] = {}
+    for each in closure.open:
+        by.setdefault(each.field, []).append(each.policy)
+    looked = "; ".join(
+        f"{name} ({', '.join(policies[:MAX_NAMED])}{', ...' if policies[MAX_NAMED:] else ''})"
+        for name, policies in list(by.items())[:MAX_NAMED]
+    )
+    return (
+        "a service decides nothing by policy, so a grant for one must leave open nothing that "
+        f"policy looks at. Open here: {looked}. {' '.join(_remedies(asked, by))}"
+    )
+
+
+def _remedies(asked: CanonicalRequest, by: Mapping[str, Any]) -> Iterator[str]:
+    path = f"resource.{PATH}"
+    if path in by and PATH in asked.resource:
+        value = asked.resource[PATH]
+        yield (
+            f"A path covers all beneath it: add the constraint eq('.resource.{PATH}', {value!r}) "
+            "for exactly this one."
+        )
+    there = {f"resource.{name}" for name in asked.resource} | {ARGS}
+    names = [name for name in by if name not in there]
+    if names:
+        yield f"Name {' and '.join(names[:MAX_NAMED])} in the resource."
+    if ARGS in by:
+        yield "Give args, which binds them."
+    if asked.commands:
+        yield "Or ask for one command at a time."

@@ -1,0 +1,73 @@
+"""What the control plane needs from outside, as one frozen value."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+from weakref import WeakValueDictionary
+
+from nomos.models import MAX_CHAIN_DEPTH
+from nomos.policy.bundle import Bundle
+from nomos.resources import Catalog
+from nomos.server.active_policy import ActivePolicy
+from nomos.server.control.feed_subscribers import FeedSubscribers
+from nomos.server.control.login_throttle import LoginThrottle
+from nomos.server.control.long_polls import LongPollLimiter
+from nomos.server.control.quotas import Quotas
+from nomos.server.control.rates import Rates
+from nomos.server.issuers import Issuers
+from nomos.server.keys import SignerPort
+from nomos.server.notifier import Notifier
+from nomos.server.storage.store import Store
+
+
+class KeyRing(Protocol):
+    """Keys by name, made on first use: `nomos.server.keys.Keys`."""
+
+    async def did(self, name: str) -> str: ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """Everything the control plane reaches out to.
+
+    `issuers` has the DID that signs for each tenant, `key_log` how it came to that; `clock`
+    answers Unix time in seconds, `elapsed` what can only go forward.
+    """
+
+    signer: SignerPort
+    store: Store
+    keys: KeyRing
+    live: ActivePolicy
+    catalog: Catalog
+    issuers: Mapping[str, str]
+    key_log: Issuers
+    pdp_did: str
+    clock: Callable[[], float]
+    control_url: str
+    pdp_url: str
+    version: str
+    max_chain_depth: int = MAX_CHAIN_DEPTH
+    rates: Rates = field(default_factory=Rates)
+    faults: Rates = field(default_factory=Rates)
+    quotas: Quotas = field(default_factory=Quotas)
+    bell: Notifier = field(default_factory=Notifier)
+    waiting: LongPollLimiter = field(default_factory=LongPollLimiter)
+    elapsed: Callable[[], float] = time.monotonic
+    attempts: LoginThrottle = field(default_factory=LoginThrottle)
+    followers: FeedSubscribers = field(default_factory=FeedSubscribers)
+    _turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = field(
+        default_factory=WeakValueDictionary
+    )
+
+    @property
+    def bundle(self) -> Bundle:
+        """The policies that decide now; take them once for each decision."""
+        return self.live.bundle
+
+    def idempotency_lock(self, app: str, key: str) -> asyncio.Lock:
+        """What a question with this idempotency key holds while it is being answered."""
+        return self._turns.setdefault((app, key), asyncio.Lock())

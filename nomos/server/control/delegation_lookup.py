@@ -1,0 +1,135 @@
+"""Finding out what a question rests on: the app alone, or a chain, which is proven here.
+
+With an API key an agent names its chain in the question; without one, the invocation that it
+signed for the question is on its chain. What is wrong with a chain is no reason to answer
+otherwise than with a deny that is on record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from nomos.errors import InvalidRequest
+from nomos.server.control import chain_verification, invocation_auth
+from nomos.server.control.context import Context
+from nomos.server.control.delegation import ChainFault, DelegationContext, HeldCapability
+from nomos.server.control.errors import ControlError, shown
+from nomos.server.control.invocation_auth import AgentPrincipal
+from nomos.server.control.messages import AuthorizeRequest
+from nomos.server.control.request import CanonicalRequest
+from nomos.server.lineage import delegation_records
+from nomos.server.storage.apps import ApiKey
+
+MAX_FAULTS: Final = 600
+"""Faulty chains without an API key that are put on record for an app, within a minute."""
+
+
+def with_agent(caller: ApiKey, message: AuthorizeRequest) -> AuthorizeRequest:
+    """The question of whoever asks: without an API key nobody asks for another agent."""
+    if not isinstance(caller, AgentPrincipal):
+        return message
+    return message.model_copy(update={"agent_did": caller.agent})
+
+
+def signed(caller: ApiKey, body: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a question the same one when it is asked again: its body and who signed it."""
+    if not isinstance(caller, AgentPrincipal):
+        return dict(body)
+    return {**body, "agentDid": caller.agent, "delegatedChain": list(caller.tokens)}
+
+
+async def origin(
+    ports: Context, caller: ApiKey, message: AuthorizeRequest, asked: CanonicalRequest, agent: str
+) -> DelegationContext:
+    """Return what the question rests on, the faults of it included.
+
+    Raises InvalidRequest for a parent or a swarm that is not the chain's, Refusal when there
+    are too many faulty chains to keep a record of.
+    """
+    found = await _held(ports, caller, message, agent)
+    if found is None:
+        record = await _parent_receipt(ports, caller, message.parent_receipt_id)
+        # Another app that chooses the same label names another family.
+        label = None if message.swarm_id is None else f"{caller.app}/{message.swarm_id}"
+        return DelegationContext(record=record, label=label)
+    if isinstance(found, ChainFault):
+        return _at_fault(ports, caller, DelegationContext(fault=found))
+    _check_family(found, message)
+    at = int(ports.clock() * 1000)
+    links = delegation_records(caller.tenant, found.descent, found.links, at)
+    record = await ports.store.delegations.note(links) or found.descent.receipt
+    fault = _mismatch(caller, message) or await chain_verification.check_attenuation(
+        ports, found, asked, caller.tenant
+    )
+    origin = DelegationContext(held=found, fault=fault, record=record)
+    return origin if fault is None else _at_fault(ports, caller, origin)
+
+
+async def _held(
+    ports: Context, caller: ApiKey, message: AuthorizeRequest, agent: str
+) -> HeldCapability | ChainFault | None:
+    if isinstance(caller, AgentPrincipal):
+        return await _held_still(ports, caller)
+    if message.delegated_chain is None:
+        return None
+    claims = await chain_verification.read(ports, message.delegated_chain)
+    if isinstance(claims, ChainFault):
+        return claims
+    return await chain_verification.prove(ports, claims, caller.tenant, agent)
+
+
+async def _held_still(ports: Context, caller: AgentPrincipal) -> HeldCapability | ChainFault | None:
+    """What was proven before the question was read, which may have taken a while."""
+    if caller.held is None:
+        return caller.fault
+    revoked = await ports.store.revoked(caller.held.ids)
+    if revoked:
+        root = caller.held.descent.root
+        return ChainFault("revoked", f"revoked: {', '.join(sorted(revoked))}", root)
+    return caller.held
+
+
+def _mismatch(caller: ApiKey, message: AuthorizeRequest) -> ChainFault | None:
+    return (
+        invocation_auth.check_request(caller, message)
+        if isinstance(caller, AgentPrincipal)
+        else None
+    )
+
+
+def _at_fault(ports: Context, caller: ApiKey, origin: DelegationContext) -> DelegationContext:
+    """Whoever has seen a token of the app can send faulty ones: so many are put on record."""
+    if isinstance(caller, AgentPrincipal):
+        now = int(ports.clock())
+        if not ports.faults.admits(caller.app, now, MAX_FAULTS):
+            message = "too many faulty chains of this app within a minute"
+            raise ControlError("rate_limited", message, headers={"retry-after": "60"})
+    return origin
+
+
+async def _parent_receipt(ports: Context, caller: ApiKey, receipt: str | None) -> str | None:
+    """The record that the app says led to its question, which must be its own."""
+    if receipt is None:
+        return None
+    row = await ports.store.row(caller.tenant, receipt)
+    if row is None or row.record.app != caller.app:
+        sentence = f"parentReceiptId: your app has no receipt {shown(receipt)}"
+        raise InvalidRequest(sentence, fields=("parentReceiptId",))
+    return receipt
+
+
+def _check_family(held: HeldCapability, message: AuthorizeRequest) -> None:
+    """With a chain, the family is the chain's."""
+    if message.parent_receipt_id not in (None, held.descent.receipt):
+        sentence = (
+            "parentReceiptId: is not the receipt of the chain's root, which led to this question: "
+            "leave it out"
+        )
+        raise InvalidRequest(sentence, fields=("parentReceiptId",))
+    family = held.descent.swarm
+    if message.swarm_id not in (None, family, (family or "").partition("/")[2]):
+        sentence = (
+            "swarmId: is not that of the chain, whose agents all belong to one swarm: leave it out"
+        )
+        raise InvalidRequest(sentence, fields=("swarmId",))

@@ -1,0 +1,228 @@
+"""Agents without an API key: who they are by their chain, and that they sent this very request.
+
+An agent that was given a chain signs an invocation on it to the issuer of the chain's root, for
+one request: `Authorization: Bearer <invocation>`. The chain says whose agent it is; the app that
+the chain began with is the one it acts for. Each invocation works once.
+
+What the invocation must say depends on the request. A question is signed as what it asks for:
+its command, resource and args. Any other request is signed as the chain's own command and
+resource, with the method, the path and the hash of the body.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from fastapi import Request
+
+from nomos._protocol import Inspected
+from nomos.audit.canonical import canonical
+from nomos.errors import SignerError
+from nomos.models import DenyReason
+from nomos.server.control import body, chain_verification
+from nomos.server.control.body import MAX_WITH_CHAIN
+from nomos.server.control.chain_verification import ClaimedChain
+from nomos.server.control.context import Context
+from nomos.server.control.delegation import ChainFault, HeldCapability
+from nomos.server.control.errors import TOKEN_CODES, ControlError, unavailable
+from nomos.server.control.messages import AuthorizeRequest
+from nomos.server.control.tokens import BACKDATED
+from nomos.server.lineage import mapping
+from nomos.server.storage.apps import ApiKey
+
+LIFE_SECONDS: Final = 60
+"""How long an invocation to the control plane may live."""
+
+MAX_TOKEN: Final = 512 * 1024
+"""Characters of an invocation, which holds its chain."""
+
+log = logging.getLogger("nomos.server")
+
+UNPROVEN: Final[frozenset[DenyReason]] = frozenset(
+    {
+        "malformed_ucan",
+        "bad_signature",
+        "chain_too_deep",
+        "untrusted_issuer",
+        "audience_mismatch",
+        "replayed",
+    }
+)
+"""What is wrong with a token that shows nobody, or not here and now. The rest is decided on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentPrincipal(ApiKey):
+    """An agent that acts for the app that its chain began with, and only for itself.
+
+    `held` is the chain, `fault` what is wrong with it although all of its signatures are right.
+    """
+
+    agent: str
+    tokens: tuple[str, ...] = field(repr=False)
+    said: Mapping[str, Any] = field(repr=False)
+    command: str
+    held: HeldCapability | None = None
+    fault: ChainFault | None = None
+
+
+def is_invocation(authorization: Sequence[str]) -> bool:
+    """Whether a token was sent where an API key could be, which has no dots."""
+    return (
+        len(authorization) == 1
+        and authorization[0][:7].lower() == "bearer "
+        and ("." in authorization[0])
+    )
+
+
+async def identify(ports: Context, request: Request, authorization: str) -> AgentPrincipal:
+    """Return who signed the invocation of a question, whatever that asks.
+
+    Raises Refusal for one that does not show who signed it.
+    """
+    try:
+        return await _identify(ports, authorization[7:].strip())
+    except SignerError as failure:
+        log.exception("an invocation could not be verified")
+        raise unavailable("the token cannot be verified at the moment; ask again") from failure
+
+
+async def authenticate(ports: Context, request: Request, authorization: str) -> AgentPrincipal:
+    """Return who signed exactly this request, which is not a question. Raises Refusal."""
+    holder = await identify(ports, request, authorization)
+    if holder.fault is not None:
+        raise _unauthorized(holder.fault)
+    assert holder.held is not None, "without a fault there is a chain"
+    said = {
+        "resource": holder.held.constraint or {},
+        "method": request.method,
+        "path": request.url.path,
+        "body": hashlib.sha256(await body.raw(request, MAX_WITH_CHAIN)).hexdigest(),
+    }
+    if holder.command != holder.held.command or not _same(holder.said, said):
+        message = (
+            "the invocation is for another request: sign the chain's command and resource with "
+            "this method, path and the sha256 of the body"
+        )
+        raise _unauthorized(ChainFault("resource_mismatch", message))
+    return holder
+
+
+async def check_app(ports: Context, holder: ApiKey) -> None:
+    """Raise Refusal if the app that a holder acts for may act no more.
+
+    A holder whose chain is faulty only gets an answer that says so, and is not looked up.
+    """
+    if isinstance(holder, AgentPrincipal) and holder.fault is not None:
+        return
+    found = await ports.store.apps.find(holder.tenant, holder.app)
+    if found is None or found.disabled_at is not None:
+        raise _disabled()
+
+
+def check_request(holder: AgentPrincipal, message: AuthorizeRequest) -> ChainFault | None:
+    """Return why this question is not the one that its holder signed; None if it is."""
+    asked = {**(message.args or {}), "resource": message.resource}
+    if holder.command != message.command or not _same(holder.said, asked):
+        what = "the invocation is for another question: sign its command, resource and args"
+        return _unlike(holder, "resource_mismatch", what)
+    if message.delegated_chain not in (None, list(holder.tokens)):
+        what = "delegatedChain is another chain than the one that the invocation is on"
+        return _unlike(holder, "chain_invalid", what)
+    if message.agent_did not in (None, holder.agent):
+        what = "agentDid is not the agent that signed the invocation"
+        return _unlike(holder, "audience_mismatch", what)
+    return None
+
+
+def _unlike(holder: AgentPrincipal, reason: DenyReason, message: str) -> ChainFault:
+    return ChainFault(reason, message, holder.held.descent.root if holder.held else None)
+
+
+async def _identify(ports: Context, token: str) -> AgentPrincipal:
+    claims, invocation = await _claims(ports, token)
+    said = invocation.payload
+    issuer = str(claims.links[0].payload["iss"])
+    tenant = dict(ports.key_log.trusted).get(issuer)
+    if tenant is None:
+        raise _unauthorized(
+            ChainFault("untrusted_issuer", "the chain's root is not of this server")
+        )
+    # It cannot begin later than now, so neither can it end later than this.
+    if said["exp"] - said["iat"] > LIFE_SECONDS + BACKDATED:
+        long = f"an invocation to the control plane lives {LIFE_SECONDS} seconds at most"
+        raise _unauthorized(ChainFault("malformed_ucan", long))
+    found = await chain_verification.prove(ports, claims, tenant, issuer)
+    fault = found if isinstance(found, ChainFault) else None
+    if fault is not None and fault.reason in UNPROVEN:
+        raise _unauthorized(fault)
+    holder = AgentPrincipal(
+        app=await _app(ports, tenant, claims, fault),
+        tenant=tenant,
+        role="agent",
+        secret_hash="",
+        agent=str(said["iss"]),
+        tokens=claims.tokens,
+        said=said["args"],
+        command=str(said["cmd"]),
+        held=found if isinstance(found, HeldCapability) else None,
+        fault=fault,
+    )
+    # What is faulty is refused as often as it comes, and is nothing to remember.
+    if fault is None and not await ports.store.claim_nonce(
+        holder.agent, issuer, said["nonce"], said["exp"]
+    ):
+        used = "this invocation was used before, and works once: sign another"
+        raise _unauthorized(ChainFault("replayed", used))
+    return holder
+
+
+async def _claims(ports: Context, token: str) -> tuple[ClaimedChain, Inspected]:
+    """Read an invocation and its chain. Raises Refusal for what cannot be read."""
+    if len(token) > MAX_TOKEN:
+        raise _unauthorized(
+            ChainFault("malformed_ucan", f"the token is longer than {MAX_TOKEN} bytes")
+        )
+    invocation = await chain_verification.inspect(ports, token, "invocation")
+    if isinstance(invocation, ChainFault):
+        raise _unauthorized(invocation)
+    chain = [str(link) for link in invocation.payload["prf"]]
+    if not chain:
+        raise _unauthorized(ChainFault("chain_invalid", "the invocation is on no chain"))
+    claims = await chain_verification.read(ports, chain)
+    if isinstance(claims, ChainFault):
+        raise _unauthorized(claims)
+    return replace(claims, invocation=invocation, text=token), invocation
+
+
+async def _app(ports: Context, tenant: str, claims: ClaimedChain, fault: ChainFault | None) -> str:
+    """The app that the issuer granted the chain to. Raises Refusal if it may not act."""
+    app = mapping(claims.links[0].payload.get("meta")).get("app_id")
+    found = await ports.store.apps.find(tenant, app) if isinstance(app, str) else None
+    if found is None:
+        raise ControlError("app_disabled", "the app that this chain was granted to is not known")
+    # What was revoked is told as that, which is on record.
+    if found.disabled_at is not None and (fault is None or fault.reason != "revoked"):
+        raise _disabled()
+    return found.app.id
+
+
+def _disabled() -> ControlError:
+    return ControlError("app_disabled", "the app that this chain was granted to is disabled")
+
+
+def _same(one: object, other: object) -> bool:
+    """Equal as JSON, in which 9.0 is 9 and 1 is not true."""
+    try:
+        return canonical(one) == canonical(other)
+    except ValueError:
+        return False
+
+
+def _unauthorized(fault: ChainFault) -> ControlError:
+    code = TOKEN_CODES.get(fault.reason, "malformed_ucan")
+    return ControlError(code, fault.message, headers={"www-authenticate": 'Bearer realm="nomos"'})

@@ -1,0 +1,37 @@
+"""How many may wait at the same time: a request that waits holds a connection and memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from nomos.server.control.errors import ControlError
+
+MAX_LONG_POLLS: Final = 500
+MOST_OF_ONE_APP: Final = 20
+RESERVED: Final = 50
+"""Seats that only operators take: agents cannot keep people from seeing what comes."""
+
+
+class LongPollLimiter:
+    """Room for waiting requests, of which no app takes all. It belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self._taken: Counter[str] = Counter()
+
+    @contextmanager
+    def one(self, app: str, *, reserved: bool = False) -> Iterator[None]:
+        """Hold a seat, `reserved` ones too if so. Raises Refusal when there is none."""
+        most = MAX_LONG_POLLS if reserved else MAX_LONG_POLLS - RESERVED
+        if self._taken[app] >= MOST_OF_ONE_APP or self._taken.total() >= most:
+            message = "too many requests are waiting on this server; ask again without `wait`"
+            raise ControlError("rate_limited", message, headers={"retry-after": "5"})
+        self._taken[app] += 1
+        try:
+            yield
+        finally:
+            self._taken[app] -= 1
+            if not self._taken[app]:
+                del self._taken[app]

@@ -1,0 +1,95 @@
+"""What was signed for services and still lives, held against other policies. Pure.
+
+A service decides nothing by policy, so a grant that it honours stays good when the policies
+change. Whoever changes them is told which grants the new ones would not give, and can revoke them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nomos.policy.bundle import Bundle
+from nomos.policy.decide import PolicyQuestion
+from nomos.policy.grant_closure import GrantedCalls, Open, closure
+from nomos.resources import find_command
+from nomos.server.control import closed_grants, decision
+from nomos.server.control.authorization import Evaluation
+from nomos.server.control.decision import PolicyDecision
+from nomos.server.storage.service_grants import ServiceGrant
+
+
+@dataclass(frozen=True)
+class OutdatedIssue:
+    """A live grant that policies would not give any more, with the policies against it.
+
+    `handed_on`: they would give it to the agent, and not to whoever it was handed on to.
+    """
+
+    grant: ServiceGrant
+    command: str
+    resource: dict[str, Any]
+    policies: tuple[str, ...]
+    open: tuple[Open, ...]
+    handed_on: bool
+
+
+def kept(case: Evaluation, ruling: PolicyDecision, cid: str, *, exact: bool) -> ServiceGrant:
+    """What is kept of a grant that is signed for a service."""
+    asked = case.asked
+    held = case.origin.held.pol if case.origin.held else []
+    covered = closed_grants.covered(case.bundle, asked, [*held, *asked.pol], exact=exact)
+    inquiry = decision.inquiry(asked, case.origin, app=case.caller.app, agent=case.agent, now=0)
+    said = {
+        "inquiry": asdict(inquiry),
+        "grant": {**asdict(covered), "open": sorted(covered.open)},
+        "cosigned": exact,
+        "forkable": ruling.forkable,
+    }
+    return ServiceGrant(
+        tenant=case.caller.tenant,
+        cid=cid,
+        app=case.caller.app,
+        agent=case.agent,
+        audience=asked.audience or "",
+        receipt=case.receipt,
+        expires_at=case.expires,
+        text=json.dumps(said),
+    )
+
+
+def outdated(bundle: Bundle, grant: ServiceGrant, now: int) -> OutdatedIssue | None:
+    """Why `bundle` would not give this grant; None if it would. `now` is in Unix seconds.
+
+    One that another version of Nomos kept in another form counts as one that it would not give.
+    """
+    try:
+        said = json.loads(grant.text)
+        covered = _covered(said["grant"])
+        asked = PolicyQuestion(**{**said["inquiry"], "now": now})
+        approved, forkable = bool(said["cosigned"]), bool(said["forkable"])
+    except (KeyError, TypeError, ValueError):
+        return OutdatedIssue(grant, "", {}, (), (), handed_on=False)
+    found = None
+    if all(find_command(bundle.catalog, each) for each in covered.commands):
+        found = closure(bundle, asked, covered, cosigned=approved)
+        if found.closed and (found.forkable or approved or not forkable):
+            return None
+    return OutdatedIssue(
+        grant=grant,
+        command=asked.command,
+        resource=dict(covered.resource),
+        policies=found.policies if found else (),
+        open=found.open if found else (),
+        handed_on=found is not None and found.closed,
+    )
+
+
+def _covered(said: dict[str, Any]) -> GrantedCalls:
+    return GrantedCalls(
+        commands=tuple(said["commands"]),
+        resource=said["resource"],
+        open=frozenset(said["open"]),
+        folder=bool(said["folder"]),
+    )

@@ -1,0 +1,129 @@
+"""Live grants for services that the policies which decide now would not give."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from pydantic import Field
+
+from nomos.audit.record import Record
+from nomos.models import Did
+from nomos.policy.bundle import Bundle
+from nomos.server.control import feed, outdated_grants
+from nomos.server.control.context import Context
+from nomos.server.control.decision import iso
+from nomos.server.control.messages import Absent, OpenFieldReply, ReplyModel
+from nomos.server.control.outdated_grants import OutdatedIssue
+from nomos.server.storage.records import new_receipt_id
+from nomos.server.storage.revocations import RevocationRequest, RevocationRow
+from nomos.server.storage.service_grants import ServiceGrant
+
+MAX_LISTED: Final = 100
+"""Grants that an answer names; all of them are counted, and all are revoked."""
+
+log = logging.getLogger("nomos.server")
+
+
+class OutdatedGrant(ReplyModel):
+    """A grant that a service goes on to honour, though policy would not give it any more."""
+
+    cid: str = Field(description="What to revoke.")
+    receipt_id: str
+    agent: Did
+    app: str
+    audience: Did
+    command: str
+    resource: dict[str, Any]
+    expires_at: str
+    policies: list[str] = Field(description="What is against it, by name; none: no permit.")
+    open: list[OpenFieldReply] | Absent = None
+    handed_on: bool = Field(
+        description="Policy would give it to the agent still, but tells those apart that it may "
+        "have been handed on to."
+    )
+
+
+async def find(ports: Context, tenant: str) -> list[OutdatedIssue]:
+    """Hold every live grant of the tenant's services against the policies that decide now."""
+    grants = await ports.store.service_grants.live(tenant)
+    if not grants:
+        return []
+    return await asyncio.to_thread(_found, ports.bundle, grants, int(ports.clock()))
+
+
+def _found(bundle: Bundle, grants: Sequence[ServiceGrant], now: int) -> list[OutdatedIssue]:
+    return list(filter(None, (outdated_grants.outdated(bundle, each, now) for each in grants)))
+
+
+async def revoke(
+    ports: Context, tenant: str, found: Sequence[OutdatedIssue], *, by: str, request_id: str
+) -> int:
+    """Revoke them all, each with a receipt; returns how many were not revoked before."""
+    done = 0
+    for each in found:
+        wanted = RevocationRequest(tenant, each.grant.cid, "cid", int(ports.clock() * 1000))
+
+        def receipt(revoked: RevocationRow, grant: ServiceGrant = each.grant) -> Record:
+            return _receipt(grant, revoked, by, request_id)
+
+        revoked = await ports.store.feed.revoke(wanted, receipt)
+        done += not revoked.already
+    if done:
+        ports.bell.notify(feed.topic(tenant))
+    return done
+
+
+def _receipt(grant: ServiceGrant, revoked: RevocationRow, by: str, request_id: str) -> Record:
+    reason = "the policies that were activated would not give it"
+    return Record(
+        id=new_receipt_id(revoked.at),
+        tenant=grant.tenant,
+        kind="revocation",
+        at=revoked.at,
+        actor=by,
+        act="revoke",
+        detail={"id": revoked.id, "kind": revoked.kind, "seq": revoked.seq, "reason": reason},
+        request_id=request_id,
+        cid=grant.cid,
+    )
+
+
+def listed(found: Sequence[OutdatedIssue]) -> list[OutdatedGrant]:
+    """The first of them, as they are told."""
+    return list(map(_listed, found[:MAX_LISTED]))
+
+
+def _listed(each: OutdatedIssue) -> OutdatedGrant:
+    opened = [OpenFieldReply(policy=one.policy, field=one.field) for one in each.open]
+    return OutdatedGrant(
+        cid=each.grant.cid,
+        receipt_id=each.grant.receipt,
+        agent=each.grant.agent,
+        app=each.grant.app,
+        audience=each.grant.audience,
+        command=each.command,
+        resource=each.resource,
+        expires_at=iso(each.grant.expires_at),
+        policies=list(each.policies),
+        open=opened or None,
+        handed_on=each.handed_on,
+    )
+
+
+async def warn(ports: Context, tenant: str) -> None:
+    """Say in the log what a start with changed policies leaves in the hands of services."""
+    found = await find(ports, tenant)
+    for line in _warnings(found):
+        log.warning("%s", line)
+
+
+def _warnings(found: Sequence[OutdatedIssue]) -> Iterator[str]:
+    if found:
+        yield (
+            f"{len(found)} live grants for services would not be given by the policies that decide "
+            "now, and services honour them until they expire. `nomos policy activate VERSION "
+            "--revoke` lists and revokes them"
+        )

@@ -1,0 +1,93 @@
+"""Whether a chain's policies leave anything of what is asked. Pure.
+
+The statements of a chain are signed again into whatever is granted on it, so nothing is widened
+if this is wrong. It is for saying no at once, and on record, to what no call could ever come of:
+a command that a statement leaves out, or an argument that it holds to another value. What a
+statement says about what is not known yet, such as an argument that is not bound, is left to
+whoever sees the call.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from nomos.audit.canonical import canonical
+from nomos.server.control.request import CanonicalRequest
+
+_PATH: Final = re.compile(r'\.(cmd|resource|args)(?:\.([A-Za-z_][A-Za-z0-9_]*)|\["([^"\\]+)"\])?')
+
+
+@dataclass(frozen=True)
+class KnownCall:
+    """What is certain of every call that a grant would allow.
+
+    `members` has those of `resource` and `args` that are certain by themselves; `args` is None
+    unless there can be no others.
+    """
+
+    command: str
+    members: Mapping[tuple[str, str], Any]
+    args: Mapping[str, Any] | None = None
+
+
+def known(asked: CanonicalRequest, command: str) -> KnownCall:
+    """Return what is certain of calls of `command` if this question is allowed.
+
+    A path covers what lies beneath it, so it is not certain; nor is a field that was left out.
+    """
+    types = {name: field.type for name, field in asked.provider.fields.items()}
+    members = {
+        ("resource", name): value
+        for name, value in asked.resource.items()
+        if types.get(name) != "path"
+    }
+    members |= {("args", name): value for name, value in (asked.args or {}).items()}
+    changes = asked.spec is None or asked.spec.risk != "read"
+    return KnownCall(command, members, asked.args if changes else None)
+
+
+def first_false(pol: Sequence[Any], known: KnownCall) -> Any | None:
+    """Return the first statement that no such call can fulfil, None if there is none."""
+    return next((each for each in pol if holds(each, known) is False), None)
+
+
+def holds(statement: Any, known: KnownCall) -> bool | None:
+    """Whether a statement holds for every such call, or for none of them; None if that depends."""
+    match statement:
+        case ["==", str(selector), value]:
+            return _equals(selector, value, known)
+        case ["and", [*of]]:
+            return _all([holds(each, known) for each in of])
+        case ["or", [*of]] if of:
+            return _any([holds(each, known) for each in of])
+    return None
+
+
+def _all(found: Sequence[bool | None]) -> bool | None:
+    return False if False in found else None if None in found else True
+
+
+def _any(found: Sequence[bool | None]) -> bool | None:
+    return True if True in found else None if None in found else False
+
+
+def _equals(selector: str, value: object, known: KnownCall) -> bool | None:
+    match = _PATH.fullmatch(selector)
+    if match is None:
+        return None
+    place, name = match[1], match[2] or match[3]
+    if place == "cmd":
+        return _same(known.command, value) if name is None else None
+    if name is None:
+        return None if place == "resource" or known.args is None else _same(known.args, value)
+    if (place, name) in known.members:
+        return _same(known.members[place, name], value)
+    return False if place == "args" and known.args is not None else None
+
+
+def _same(one: object, other: object) -> bool:
+    """Equal as JSON: unlike in Python, 1 is not true."""
+    return canonical(one) == canonical(other)

@@ -1,0 +1,275 @@
+"""From what was sent to what is asked: one canonical question, or a sentence on what is wrong.
+
+Pure. Everything after this (policy, signing, the receipt) sees only the canonical form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from pydantic.alias_generators import to_camel
+
+from nomos.constraints import from_pol
+from nomos.errors import ConfigurationError, InvalidRequest
+from nomos.models import MAX_ARGS_BYTES, MAX_CONTEXT_BYTES, Resource
+from nomos.resources import (
+    Catalog,
+    CommandSpec,
+    Provider,
+    canonical_args,
+    canonical_resource,
+    commands_beneath,
+    find_command,
+    nearest_commands,
+)
+from nomos.server.control.body import MAX_INTEGER, canonical
+from nomos.server.control.errors import shown
+from nomos.server.control.messages import AuthorizeRequest
+
+MAX_FACTS_BYTES: Final = 2 * 1024
+"""What a delegation carries of purpose and context (`meta.facts`)."""
+
+MAX_LISTED: Final = 12
+NO_SERVICES: Final[Mapping[str, bool]] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class CanonicalRequest:
+    """A question in canonical form.
+
+    `spec` is None for a command that is not registered, which only a chain may ask for: that is
+    denied, not refused. For a
+    prefix it is None too, and `commands` has those that it stands for, sorted. `args` is
+    None when they are not bound, `agent` when the app's own key stands in, `audience` when it is
+    the PDP. `sent` has the args in the words of the agent, for people; `cosigner` names the
+    envelope by which a person approved this. `pol` are further statements about each call.
+    `service`: who it is for verifies tokens and decides nothing by policy.
+    """
+
+    command: str
+    provider: Provider
+    spec: CommandSpec | None
+    resource: Resource
+    args: Mapping[str, Any] | None
+    ttl: int
+    agent: str | None
+    purpose: str | None
+    context: Mapping[str, Any] | None
+    sent: Mapping[str, Any] | None = None
+    cosigner: str | None = None
+    audience: str | None = None
+    commands: tuple[str, ...] = ()
+    pol: tuple[Any, ...] = ()
+    service: bool = False
+
+    def bound(
+        self,
+        tenant: str,
+        app: str,
+        agent: str,
+        root: str | None = None,
+        invoked_by: Collection[str] = (),
+    ) -> dict[str, Any]:
+        """Everything that a person's approval holds for; the purpose is only told.
+
+        `root` is the agent on whose authority this one asks, if that is another.
+        """
+        bound: dict[str, Any] = {
+            "tenant": tenant,
+            "app": app,
+            "agentDid": agent,
+            "command": self.command,
+            "resource": dict(self.resource),
+            "args": None if self.args is None else dict(self.args),
+            "context": dict(self.context or {}),
+            "ttl": self.ttl,
+            "root": root,
+            "invokedBy": list(invoked_by),
+        }
+        if self.audience is not None:
+            bound["audience"] = self.audience
+        if self.pol:
+            bound["pol"] = list(self.pol)
+        return bound
+
+    def facts(self, bundle: str) -> dict[str, Any]:
+        """What the delegation says about how it came to be."""
+        facts: dict[str, Any] = {"bundle": bundle}
+        if self.purpose is not None:
+            facts["purpose"] = self.purpose
+        if self.context is not None:
+            facts["agent"] = dict(self.context)
+        return facts
+
+
+def canonicalize(
+    message: AuthorizeRequest,
+    catalog: Catalog,
+    pdp_did: str,
+    bundle: str,
+    services: Mapping[str, bool] = NO_SERVICES,
+    *,
+    on_chain: bool = False,
+) -> CanonicalRequest:
+    """Make the question canonical; `services` may be its audience beside the PDP.
+
+    Each says whether it decides by policy. `on_chain`: it is asked with a chain, by which an
+    unknown command is denied; otherwise it is a mistake.
+    Raises InvalidRequest naming the member that is wrong.
+    """
+    _check_audience(message.audience, pdp_did, services)
+    _check_size("context", message.context, MAX_CONTEXT_BYTES)
+    provider = _provider(message, catalog)
+    on_chain = on_chain or message.delegated_chain is not None
+    spec, commands = _commands(message, catalog, on_chain=on_chain)
+    asked = CanonicalRequest(
+        command=message.command,
+        provider=provider,
+        spec=spec,
+        resource=canonical_resource(provider, message.resource, spec),
+        args=_args(spec, message.args),
+        ttl=message.ttl_seconds,
+        agent=message.agent_did,
+        purpose=message.purpose,
+        context=None if message.context is None else _signed_form(message.context),
+        sent=None if message.args is None else _signed_form(message.args),
+        cosigner=message.cosigner_envelope_id,
+        audience=None if message.audience == pdp_did else message.audience,
+        commands=commands,
+        pol=_pol(message.pol),
+        service=message.audience not in (None, pdp_did) and not services[message.audience or ""],
+    )
+    _check_facts(asked.facts(bundle))
+    return asked
+
+
+def _signed_form(value: Any) -> Any:
+    """The value as the token will carry it: 9.0 is written 9, and policy must see the same."""
+    match value:
+        case dict():
+            return {name: _signed_form(item) for name, item in value.items()}
+        case list():
+            return [_signed_form(item) for item in value]
+        case float() if value.is_integer() and abs(value) <= MAX_INTEGER:
+            return int(value)
+    return value
+
+
+def _check_audience(audience: str | None, pdp_did: str, services: Collection[str]) -> None:
+    if audience not in (None, pdp_did, *services):
+        message = (
+            "audience: is not a service that this server knows. Leave it out, name the PDP "
+            f"({pdp_did}), or have an operator register the service"
+        )
+        raise InvalidRequest(message, fields=("audience",))
+
+
+def _provider(message: AuthorizeRequest, catalog: Catalog) -> Provider:
+    name = message.command.split("/")[1]
+    provider = catalog.get(name)
+    if provider is None:
+        known = ", ".join(sorted(catalog)[:MAX_LISTED])
+        sentence = f"command: there is no provider {shown(name)}; this server has {known}"
+        raise InvalidRequest(sentence, fields=("command",))
+    if message.resource.get("provider", name) != name:
+        sentence = f'resource.provider: must be "{name}", as in the command'
+        raise InvalidRequest(sentence, fields=("resource.provider",))
+    return provider
+
+
+def _commands(
+    message: AuthorizeRequest, catalog: Catalog, *, on_chain: bool
+) -> tuple[CommandSpec | None, tuple[str, ...]]:
+    """Return the one command that is meant, or all of those that it is a prefix of."""
+    found = find_command(catalog, message.command)
+    if found is not None:
+        return found[1], ()
+    beneath = commands_beneath(catalog, message.command)
+    if beneath:
+        _check_prefix(message, beneath)
+    elif not on_chain:
+        raise _unknown(message.command, catalog)
+    return None, beneath
+
+
+def _unknown(command: str, catalog: Catalog) -> InvalidRequest:
+    """A misspelt command is a mistake of the developer; on a chain it is a decision (a deny)."""
+    near = nearest_commands(catalog, command)
+    hint = f"; the nearest are {', '.join(near)}" if near else ""
+    return InvalidRequest(
+        f"command: {command} is not a registered command{hint}", fields=("command",)
+    )
+
+
+_NOT_WITH_PREFIX: Final = {
+    "args": "they are those of one call",
+    "cosigner_envelope_id": "people approve one call",
+}
+
+
+def _check_prefix(message: AuthorizeRequest, beneath: Sequence[str]) -> None:
+    """Refuse what has no meaning for many commands at once."""
+    some = ", ".join(beneath[:MAX_LISTED]) + (", ..." if len(beneath) > MAX_LISTED else "")
+    stands = f"and {message.command} stands for several commands. Ask for one of {some}"
+    for name, why in _NOT_WITH_PREFIX.items():
+        if getattr(message, name) is not None:
+            field = to_camel(name)
+            raise InvalidRequest(f"{field}: {why}, {stands}", fields=(field,))
+    if message.agent_did is None:
+        sentence = (
+            "agentDid: is required, for a grant of several commands is used by an agent that "
+            f"signs each call itself, {stands}"
+        )
+        raise InvalidRequest(sentence, fields=("agentDid",))
+
+
+def _args(spec: CommandSpec | None, args: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    _check_size("args", args, MAX_ARGS_BYTES, hint=_hint(spec))
+    if args is None or spec is None:
+        return None
+    # Args of a write are bound as a whole: without a required one, no call could ever match them.
+    return canonical_args(spec, args, complete=spec.risk != "read")
+
+
+def _pol(pol: list[Any] | None) -> tuple[Any, ...]:
+    """The statements as they are signed: none that may hold although nothing is there."""
+    try:
+        asked = from_pol(pol or [])
+    except ConfigurationError as wrong:
+        raise InvalidRequest(_ascii(str(wrong)), fields=("pol",)) from None
+    if asked.vacuous is not None:
+        raise InvalidRequest(_ascii(f"pol: {asked.vacuous}"), fields=("pol",))
+    return tuple(asked.pol)
+
+
+def _ascii(sentence: str) -> str:
+    """A sentence that may have the caller's own words in it."""
+    return ascii(sentence)[1:-1]
+
+
+def _hint(spec: CommandSpec | None) -> str:
+    """How a long text is sent to this command, if it takes one."""
+    names = [] if spec is None else [n for n, each in spec.args.items() if each.digest is not None]
+    if not names:
+        return ""
+    return f'. Send {names[0]} as {{"sha256": "<hex of its UTF-8 text>"}}; the call brings the text'
+
+
+def _check_size(field: str, value: Mapping[str, Any] | None, limit: int, *, hint: str = "") -> None:
+    size = 0 if value is None else len(canonical(value))
+    if size > limit:
+        message = f"{field}: is {size} bytes as JSON, and {limit} is the most{hint}"
+        raise InvalidRequest(message, fields=(field,))
+
+
+def _check_facts(facts: Mapping[str, Any]) -> None:
+    size = len(canonical(facts))
+    if size > MAX_FACTS_BYTES:
+        message = (
+            f"context: with the purpose it takes {size} bytes in the token, and "
+            f"{MAX_FACTS_BYTES} is the most. Leave out what policy and people do not need"
+        )
+        raise InvalidRequest(message, fields=("context",))

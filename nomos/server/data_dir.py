@@ -1,0 +1,115 @@
+"""The data folder: whose it is, what lies in it, and that one system at a time uses it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from nomos.errors import ConfigurationError
+from nomos.server.lock import FolderLock
+from nomos.server.settings import Settings
+
+NOTHING: Final[Mapping[str, str]] = {}
+
+
+def lock_data_dir(settings: Settings) -> FolderLock:
+    """Make the data folder and the served one if need be, and lock the former."""
+    folder = settings.data
+    _check_served(folder, settings.served_folder)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        check_owned(folder)
+        settings.served_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_no_link(settings)
+        return FolderLock(folder)
+    except OSError as failure:
+        raise unusable(folder, failure) from failure
+
+
+def check_owned(folder: Path) -> None:
+    """Who can write here can plant API keys and take away revocations."""
+    found = folder.stat()
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise ConfigurationError(
+            f"the data folder {folder} belongs to another user, or others may write to it. "
+            f"Choose another, or run: chmod go-w {folder}",
+            setting="data",
+        )
+
+
+def _check_no_link(settings: Settings) -> None:
+    """A workspace that the operator names may be a link; the one inside the data folder not."""
+    if settings.workspace is None and settings.served_folder.is_symlink():
+        raise ConfigurationError(
+            f"{settings.served_folder} is a link, which could lead agents anywhere. Remove it, or "
+            "name the folder to serve as the workspace",
+            setting="workspace",
+        )
+
+
+def _check_served(data: Path, served: Path) -> None:
+    """Agents read and write the served folder: no key and no database may be in it."""
+    data, served = data.resolve(), served.resolve()
+    if data.is_relative_to(served) or served.is_relative_to(data / "keys"):
+        raise ConfigurationError(
+            f"the workspace {served} holds the server's own data ({data}), and agents could reach "
+            "its keys. Serve another folder, or move the data elsewhere",
+            setting="workspace",
+        )
+
+
+def check_outside_workspace(
+    settings: Settings, policies: str | Path, environ: Mapping[str, str] = NOTHING
+) -> None:
+    """Agents read and write the served folder: nothing that decides about them may be in it.
+
+    `policies` is where they were read from, a text if from nowhere. Policies are read from all
+    folders within theirs, so the served one may not be there, either. Nor may the files with
+    secrets that variables (`NOMOS_…_FILE`) name.
+    """
+    served = settings.served_folder.resolve()
+    for name, value in environ.items():
+        if not (name.startswith("NOMOS_") and name.endswith("_FILE") and value):
+            continue
+        if Path(value).resolve().is_relative_to(served):
+            raise ConfigurationError(
+                f"{name}={value} is in the workspace {served}, and agents could read it. Move the "
+                "file, or serve another folder",
+                setting=name,
+            )
+    named = (("policies", policies), ("providers", settings.providers))
+    for setting, path in named:
+        if not isinstance(path, Path):
+            continue
+        place = path.resolve()
+        if place.is_relative_to(served):
+            raise ConfigurationError(
+                f"the {setting} {place} are in the workspace {served}, and agents could change "
+                "what decides about them. Move them, or serve another folder",
+                setting=setting,
+            )
+        if setting == "policies" and served.is_relative_to(place):
+            raise ConfigurationError(
+                f"the workspace {served} is in the policy folder {place}, and agents could add "
+                "policies. Keep the policies in a folder of their own, or serve another folder",
+                setting=setting,
+            )
+
+
+def unusable(folder: Path, failure: OSError) -> ConfigurationError:
+    at = failure.filename or folder
+    if failure.errno == errno.ELOOP:
+        return ConfigurationError(
+            f"the data folder {folder} cannot be used: {at} is a link. Put the file itself there, "
+            "or restore the folder from a backup",
+            setting="data",
+        )
+    what = "is not a folder" if failure.errno in (errno.ENOTDIR, errno.EEXIST) else failure.strerror
+    return ConfigurationError(
+        f"the data folder {folder} cannot be used: {at}: {what}. Choose a folder that this user "
+        "may write to",
+        setting="data",
+    )

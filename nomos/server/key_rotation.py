@@ -1,0 +1,69 @@
+"""One key after another: making a row of a tenant's key log, and proving the rows there are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nomos._io.checkpoints import checking_async
+from nomos._protocol import Checkpoint, Refused, SignCheckpoint, Signed
+from nomos.audit.chain import Head, chained
+from nomos.audit.keys import BrokenKeys, trusted_async
+from nomos.errors import SignerError
+from nomos.server.keys import SignerPort
+from nomos.server.storage.issuer_keys import IssuerKey, content
+
+
+@dataclass(frozen=True)
+class NewKey:
+    """A key that is to be: whose, which, in what file, since when (milliseconds)."""
+
+    tenant: str
+    did: str
+    file: str
+    at: int
+
+
+def file_of(tenant: str, number: int) -> str:
+    """The name of the file of a tenant's n-th key."""
+    return f"issuer-{tenant}" if number == 1 else f"issuer-{tenant}-{number}"
+
+
+def entry(key: IssuerKey) -> dict[str, Any]:
+    """One row of the key log, with what proves it."""
+    row = json.loads(key.link.text)
+    return {"row": row, "hash": key.link.hash, "checkpoint": key.checkpoint}
+
+
+async def sign_entry(signer: SignerPort, planned: NewKey, by: str, after: Head) -> IssuerKey:
+    """The key in its place in the log, under a checkpoint of the key `by`."""
+    placed = chained(content(planned.did, planned.at), planned.tenant, after)
+    seconds = planned.at // 1000
+    said = Checkpoint(
+        iss=by,
+        log="keys",
+        tenant=planned.tenant,
+        seq=placed.seq,
+        head=placed.hash,
+        iat=seconds,
+    )
+    answer = await signer.ask(SignCheckpoint(key=by, payload=said))
+    if not isinstance(answer, Signed):
+        code = answer.code if isinstance(answer, Refused) else None
+        raise SignerError(f"the signing binary did not sign for a new key: {code}", code=code)
+    return IssuerKey(planned.tenant, planned.did, planned.file, placed, answer.jwt, seconds)
+
+
+async def prove(signer: SignerPort, keys: Sequence[IssuerKey]) -> None:
+    """Raise BrokenKeys unless each key is vouched for by the one before.
+
+    The database says of each row what the row says, too, and that is held against it.
+    """
+    entries = [entry(key) for key in keys]
+    await trusted_async(entries, keys[-1].tenant, keys[-1].did, checking_async(signer))
+    named = [each["row"]["did"] for each in entries]
+    active = [key.did for key in keys if key.state == "active"]
+    if named != [key.did for key in keys] or active != named[-1:]:
+        raise BrokenKeys("the rows of the key log and what the database says of them differ")

@@ -1,0 +1,176 @@
+"""Chains of delegations as the server reads them: what to look up, and who stands behind them.
+
+`ids` comes from tokens that nobody has verified yet, and only ever leads to more refusals.
+`descent` is for a chain that the binary has verified: what it says about authority it takes from
+the issuer's own token, the root, and from the keys that signed the links below it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from nomos._core import unverified
+from nomos._protocol import Inspected, Verified
+from nomos.audit.record import Record
+from nomos.models import DenyReason
+from nomos.server.storage.records import new_receipt_id
+
+SIGNED: Final[frozenset[DenyReason]] = frozenset(
+    {
+        "expired",
+        "not_yet_valid",
+        "chain_invalid",
+        "chain_attenuation_violation",
+        "revoked",
+        "revocations_stale",
+        "audience_mismatch",
+        "resource_out_of_scope",
+        "resource_mismatch",
+    }
+)
+"""What the verifier finds only once every signature of a chain with links was found valid."""
+
+mapping, strings = unverified.mapping, unverified.strings
+
+_RECEIPT: Final = re.compile(r"evt_[0-9a-z]{26}")
+_LABEL: Final = re.compile(r"app_[0-9a-z]{26}/[A-Za-z0-9._:-]{1,64}|evt_[0-9a-z]{26}")
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """By whom, and through whom, an agent came to its authority.
+
+    `root` is the agent that the tenant's issuer gave it to, `invoked_by` everybody between the
+    issuer and `agent`, sorted, `depth` how often it was handed on (0: never). `cids` are the
+    links and all that they took the place of, oldest first. `receipt` names the decision that
+    the chain's first token records, `app` whose it was, `swarm` the name of the family: the
+    one that an app gave it (`<app id>/<label>`), or that receipt's if it was handed on without.
+    """
+
+    agent: str
+    root: str
+    invoked_by: tuple[str, ...]
+    depth: int
+    cids: tuple[str, ...]
+    app: str | None
+    receipt: str | None
+    swarm: str | None
+
+    @property
+    def family(self) -> str:
+        """On behalf of whom the issuer signed: many keys of one app are one."""
+        return self.root if self.app is None else self.app
+
+
+def revocation_ids(tokens: Sequence[Inspected], links: Sequence[Inspected]) -> set[str]:
+    """Return what must not be revoked for these tokens to be honoured; `links` root first.
+
+    Every token by its cid and by those of its lineage; every key that gave, took or inherited
+    the authority; the apps and the approval that it was granted to and by.
+    """
+    cids = {cid for each in tokens for cid in (each.cid, *each.cids)}
+    root = links[0].payload if links else {}
+    return unverified.revocation_ids([each.payload for each in tokens], cids, root)
+
+
+def lineage_of(verified: Verified, links: Sequence[Inspected]) -> Lineage:
+    """Return how the holder of a verified chain came to it."""
+    meta = verified.meta or {}
+    lineage = mapping(meta.get("lineage"))
+    app, receipt = meta.get("app_id"), meta.get("receipt_id")
+    holders = [str(link.payload["aud"]) for link in links]
+    depth = max(verified.depth - 1, 0)
+    receipt = receipt if isinstance(receipt, str) and _RECEIPT.fullmatch(receipt) else None
+    named = lineage.get("swarmId")
+    # A label without the app that chose it is of an older server, and could be anybody's.
+    label = named if isinstance(named, str) and _LABEL.fullmatch(named) else None
+    before = {*strings(lineage.get("invokedBy")), *holders[:-1]}
+    return Lineage(
+        agent=verified.agent,
+        root=_root_agent(links[0]),
+        invoked_by=tuple(sorted(before)),
+        depth=depth,
+        cids=(*verified.lineage, *verified.cids),
+        app=app if isinstance(app, str) else None,
+        receipt=receipt,
+        swarm=label or (receipt if depth else None),
+    )
+
+
+def delegation_records(
+    tenant: str, descent: Lineage, links: Sequence[Inspected], at: int
+) -> tuple[Record, ...]:
+    """Return what is to be recorded of the links that agents signed, in order; none of the root.
+
+    `links` are those that `descent` was read from, `at` is in milliseconds. What a link covers is
+    recorded, whether it says so itself or inherits it. The first is led to by the decision that
+    signed the root; which record each other one follows is known where they are stored.
+    """
+    found: list[Record] = []
+    before = descent.depth - (len(links) - 1)
+    held: Mapping[str, Any] | None = None
+    for hop, link in enumerate(links):
+        claims = link.payload
+        held = mapping(claims.get("meta")).get("resource_constraint", held)
+        if hop == 0:
+            continue
+        detail: dict[str, Any] = {"by": claims["iss"], "depth": before + hop}
+        if claims["pol"]:
+            detail["pol"] = claims["pol"]
+        if descent.swarm not in (None, descent.receipt):
+            detail["swarm"] = descent.swarm
+        found.append(
+            Record(
+                id=new_receipt_id(at),
+                tenant=tenant,
+                kind="delegation",
+                at=at,
+                app=descent.app,
+                agent=str(claims["aud"]),
+                command=str(claims["cmd"]),
+                resource=held,
+                expires_at=int(claims["exp"]),
+                cid=link.cid,
+                parent=found[-1].id if found else descent.receipt,
+                root=descent.root,
+                detail=detail,
+            )
+        )
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who sent a token that was refused, as far as signatures prove it."""
+
+    tenant: str
+    agent: str
+    root: str
+
+
+def sender(
+    reason: DenyReason | None,
+    invocation: Inspected,
+    links: Sequence[Inspected],
+    trusted: Mapping[str, str],
+) -> Sender | None:
+    """Return who sent a token that the verifier refused for `reason`; None if that is not proven.
+
+    `trusted` maps each trusted issuer to its tenant. The sender need not be one of the family
+    that the chain belongs to: whoever has got hold of a chain can send it.
+    """
+    if reason not in SIGNED or not links:
+        return None
+    tenant = trusted.get(links[0].payload["iss"])
+    if tenant is None:
+        return None
+    return Sender(tenant, str(invocation.payload["iss"]), _root_agent(links[0]))
+
+
+def _root_agent(root: Inspected) -> str:
+    """The agent at which it all began: named by a root that took a chain's place, or its holder."""
+    named = mapping(mapping(root.payload.get("meta")).get("lineage")).get("root")
+    return named if isinstance(named, str) else str(root.payload["aud"])

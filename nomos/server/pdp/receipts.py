@@ -1,0 +1,135 @@
+"""The receipt of a call: what was asked, by whom, what was decided, what became of it.
+
+A call that only reads has one receipt, stored before the answer is given. A call that changes
+something has two: the first, without a status, is stored before anything is done; the second
+says how it ended, and its id is that of the first and `_end`. A first without a second is a
+call whose outcome nobody saw. Both have the `request_id`, but callers choose that, and may
+choose it twice: it does not say which two belong together. Secrets are taken out before a
+receipt is stored.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from nomos._protocol import Inspected
+from nomos.audit.record import Record
+from nomos.models import DenyReason
+from nomos.server import lineage
+from nomos.server.lineage import Lineage
+from nomos.server.pdp.context import StorePort
+from nomos.server.pdp.request import for_the_record
+from nomos.server.pdp.statuses import PdpError
+from nomos.server.redact import redact
+from nomos.server.storage.records import new_receipt_id
+
+log = logging.getLogger(__name__)
+
+OK: Final = 200
+END: Final = "_end"
+"""What follows the id of an intent's receipt in that of its outcome."""
+
+
+@dataclass(frozen=True)
+class PdpCall:
+    """What every receipt of one call says; `agent` and `app` only when they are proven.
+
+    `parent` is the record of the last link of the token's chain, or of the decision that granted
+    it if nothing was handed on; `root` the agent at whose authority that began. `envelope` is the
+    approval it came from. `intent` is the id of the receipt of the intent, once that is stored,
+    and the parent of the outcome's.
+    """
+
+    tenant: str
+    command: str
+    resource: Mapping[str, Any]
+    args: Mapping[str, Any] | None
+    bundle: str
+    request_id: str
+    app: str | None = None
+    agent: str | None = None
+    purpose: str | None = None
+    expires_at: int | None = None
+    cid: str | None = None
+    policies: tuple[str, ...] = ()
+    parent: str | None = None
+    root: str | None = None
+    envelope: str | None = None
+    intent: str | None = None
+
+    def allowed(self, now: float, status: int | None) -> Record:
+        """Return the receipt of a call that was allowed; `status` None is before it is done."""
+        return self._row(now, None, status)
+
+    def failed(self, now: float, refusal: PdpError) -> Record:
+        """Return the receipt of a call that was refused, or allowed and then went wrong."""
+        return self._row(now, refusal.reason, refusal.status)
+
+    def _row(self, now: float, reason: DenyReason | None, status: int | None) -> Record:
+        at = int(now * 1000)
+        return Record(
+            id=new_receipt_id(at) if self.intent is None else f"{self.intent}{END}",
+            tenant=self.tenant,
+            kind="call",
+            at=at,
+            app=self.app,
+            agent=self.agent,
+            command=self.command,
+            resource=redact(dict(self.resource)),
+            args=None if self.args is None else redact(for_the_record(self.args)),
+            decision="allow" if reason is None else "deny",
+            reason=reason,
+            policies=self.policies,
+            bundle=self.bundle,
+            purpose=None if self.purpose is None else redact(self.purpose),
+            expires_at=self.expires_at,
+            cid=self.cid,
+            request_id=self.request_id,
+            status=status,
+            parent=self.parent if self.intent is None else self.intent,
+            root=self.root,
+            envelope=self.envelope,
+        )
+
+
+class ReceiptWriter:
+    """The store of receipts, and what it means for a call when it fails."""
+
+    def __init__(self, store: StorePort, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def write(self, row: Record) -> None:
+        """Store a receipt, or refuse: what cannot be recorded is not done and not told."""
+        try:
+            await self._store.record(row)
+        except Exception:
+            log.exception("a receipt cannot be stored")
+            raise PdpError(
+                "unavailable", "the receipt of this call cannot be stored, so it is not answered"
+            ) from None
+
+    async def with_parents(
+        self, links: Sequence[Inspected], descent: Lineage, case: PdpCall
+    ) -> PdpCall:
+        """Return `case` with what led to it, once that is stored; refuses as `keep` does."""
+        at = int(self._clock() * 1000)
+        rows = lineage.delegation_records(case.tenant, descent, links, at)
+        try:
+            above = await self._store.delegations.note(rows)
+        except Exception:
+            log.exception("the links of a chain cannot be stored")
+            raise PdpError(
+                "unavailable", "who handed this token on cannot be stored, so nothing was done"
+            ) from None
+        return replace(case, app=descent.app, parent=above or descent.receipt, root=descent.root)
+
+    async def write_best_effort(self, row: Record) -> None:
+        """Store a receipt of what is settled already; the answer stands either way."""
+        try:
+            await self._store.record(row)
+        except Exception:
+            log.exception("the receipt of a request that was answered cannot be stored")

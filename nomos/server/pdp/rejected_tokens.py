@@ -1,0 +1,105 @@
+"""Receipts of refused tokens: what was tried, and by whom as far as that is proven.
+
+A token that verifies in nothing says nothing, not even who sent it. One whose signatures are all
+valid was sent by the key that signed it: it says who tried, and in whose name. If the chain is good
+and only this use of it is not, the sender is one of the family, and how it came to be is recorded
+as for a call that goes through.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from nomos._protocol import Call
+from nomos.server import lineage
+from nomos.server.lineage import Sender
+from nomos.server.pdp import tokens
+from nomos.server.pdp.call_rate import SlidingWindowCounter
+from nomos.server.pdp.receipts import PdpCall, ReceiptWriter
+from nomos.server.pdp.rejection_counter import RejectionCounter, RejectionGroup
+from nomos.server.pdp.request_parsing import MAX_COMMAND, PdpRequest
+from nomos.server.pdp.statuses import PdpError
+from nomos.server.pdp.tokens import ClaimedInvocation
+from nomos.server.redact import redact_text
+
+if TYPE_CHECKING:
+    from nomos.server.pdp.context import PdpContext
+
+log = logging.getLogger(__name__)
+
+
+class RejectedTokens:
+    """Records them: so many a minute, and counts the rest, for anyone can send such tokens.
+
+    Each family has a measure of its own, and those who prove nothing share one, so that strangers
+    who fill theirs do not hide what is tried from within.
+    """
+
+    def __init__(self, ports: PdpContext, records: ReceiptWriter) -> None:
+        self._ports = ports
+        self._records = records
+        self._pace = SlidingWindowCounter()
+        self._folded = RejectionCounter(ports.store.record, ports.clock)
+
+    async def close(self) -> None:
+        """Store what was only counted."""
+        await self._folded.close()
+
+    async def record(
+        self,
+        asked: PdpRequest,
+        claimed: ClaimedInvocation | None,
+        call: Call | None,
+        refusal: PdpError,
+    ) -> None:
+        """Record a refused token; never raises, for the answer to it is settled."""
+        sender = None
+        if claimed is not None:
+            trusted = self._ports.trusted_issuers
+            sender = lineage.sender(refusal.reason, claimed.invocation, claimed.links, trusted)
+        tenant = self._tenant(claimed) if sender is None else sender.tenant
+        if tenant is None or refusal.reason is None:
+            return
+        per_minute = self._ports.limits.unproven_receipts_per_minute
+        whose = tenant if sender is None else f"{tenant}/{sender.root}"
+        if self._pace.count(whose, self._ports.clock()) >= per_minute:
+            root, agent = (None, None) if sender is None else (sender.root, sender.agent)
+            begin = self._folded.count(RejectionGroup(tenant, root, agent, refusal.reason))
+            if begin is not None:
+                log.warning("too many refused tokens to record each; they are counted")
+                await self._records.write_best_effort(begin)
+            return
+        case = PdpCall(
+            tenant=tenant,
+            # Cut first, half a credential would be left that has no form to know it by.
+            command=redact_text(asked.path)[:MAX_COMMAND],
+            resource=call.resource if call is not None else {},
+            args=call.args if call is not None else None,
+            bundle=self._ports.bundle.hash,
+            request_id=asked.request_id,
+        )
+        if claimed is not None and sender is not None:
+            case = await self._sent_by(sender, claimed, case)
+        await self._records.write_best_effort(case.failed(self._ports.clock(), refusal))
+
+    def _tenant(self, claimed: ClaimedInvocation | None) -> str | None:
+        """Return whose log it belongs in: the tenant it speaks of, or the only one there is."""
+        tenants = dict(self._ports.trusted_issuers)
+        root = claimed.root() if claimed is not None else None
+        if root is not None and root in tenants:
+            return tenants[root]
+        return next(iter(tenants.values())) if len(set(tenants.values())) == 1 else None
+
+    async def _sent_by(self, sender: Sender, claimed: ClaimedInvocation, case: PdpCall) -> PdpCall:
+        """Return `case` with who sent it, and with what led to that if the chain is theirs."""
+        case = replace(case, agent=sender.agent, root=sender.root)
+        try:
+            held = await tokens.verify_chain(self._ports, claimed)
+            descent = lineage.lineage_of(held, claimed.links)
+            case = await self._records.with_parents(claimed.links, descent, case)
+        except PdpError as refusal:
+            log.debug("what led to a refused token is not recorded: %s", refusal.message)
+            return case
+        return replace(case, cid=held.cids[-1])

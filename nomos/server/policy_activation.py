@@ -1,0 +1,149 @@
+"""From stored versions of policies to the bundle that decides.
+
+At a start, files that changed since the last start become a new version and are activated;
+otherwise whatever was activated last decides, so that it survives a restart. While the server
+runs, an activation by another process on the same database is noticed within a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+from nomos.audit.record import Record
+from nomos.errors import ConfigurationError, InvalidPolicy
+from nomos.policy import bundle as policy
+from nomos.policy.bundle import Bundle
+from nomos.resources import Catalog
+from nomos.server.active_policy import ActivePolicy
+from nomos.server.notifier import Notifier
+from nomos.server.settings import Settings
+from nomos.server.storage.bundles import Act, Content, PolicyAuthor, Version
+from nomos.server.storage.records import new_receipt_id
+from nomos.server.storage.store import Store
+
+MAX_TOLD: Final = 3
+"""Problems of a stored version that are told of."""
+
+MAX_WARNED: Final = 20
+"""Warnings of one bundle that are told of."""
+
+log = logging.getLogger("nomos.server")
+
+
+def policy_topic(tenant: str) -> str:
+    """The bell that rings when a version of the tenant is activated."""
+    return f"policies:{tenant}"
+
+
+def active_bundle(
+    tenant: str, clock: Callable[[], float], *, by: str | None, request_id: str | None = None
+) -> PolicyAuthor:
+    """Who acts now, with what makes the audit records of it; `by` None: a start."""
+
+    def record(act: Act, version: int, digest: str) -> Record:
+        at = int(clock() * 1000)
+        return Record(
+            id=new_receipt_id(at),
+            tenant=tenant,
+            kind="policy",
+            at=at,
+            actor=by,
+            act=act,
+            detail={"version": version, "hash": digest},
+            request_id=request_id,
+        )
+
+    return PolicyAuthor(tenant, int(clock()), by, record)
+
+
+def warn(bundle: Bundle) -> None:
+    """Say in the log what in valid policies can never hold."""
+    for each in bundle.warnings[:MAX_WARNED]:
+        log.warning("policy %s", each)
+
+
+async def load(version: Version, catalog: Catalog) -> Bundle:
+    """The bundle of a stored version. It is validated anew: providers may have changed."""
+    content = version.content
+    return await asyncio.to_thread(policy.load, content.sources, catalog, content.facts)
+
+
+async def adopt(
+    store: Store,
+    settings: Settings,
+    given: Bundle,
+    *,
+    tenant: str,
+    clock: Callable[[], float],
+) -> ActivePolicy:
+    """Decide what is active when a server starts: `given`, from files, or what the API chose.
+
+    Raises ConfigurationError for an active version that no longer validates.
+    """
+    content = Content(given.hash, settings.policies, dict(settings.facts))
+    who = active_bundle(tenant, clock, by=None)
+    version, activation = await store.policies.adopt(who, content)
+    if version.content == content:
+        return ActivePolicy(given, version.number, activation.number)
+    try:
+        bundle = await load(version, given.catalog)
+    except ConfigurationError as invalid:
+        raise _unusable(version, invalid) from invalid
+    log.info("policy version %d, activated through the API, decides", version.number)
+    return ActivePolicy(bundle, version.number, activation.number)
+
+
+def _unusable(version: Version, invalid: ConfigurationError) -> ConfigurationError:
+    problems = invalid.problems if isinstance(invalid, InvalidPolicy) else (invalid,)
+    told = "; ".join(str(each) for each in problems[:MAX_TOLD])
+    return ConfigurationError(
+        f"policy version {version.number} is active and no longer validates: {told}. "
+        "Start with the providers that it was made for; or change the policy files, which then "
+        "become a new version and take its place",
+        setting="policies",
+    )
+
+
+class PolicyContext(Protocol):
+    """What following needs of a server: `nomos.server.control.context.Ports`."""
+
+    @property
+    def store(self) -> Store: ...
+    @property
+    def live(self) -> ActivePolicy: ...
+    @property
+    def catalog(self) -> Catalog: ...
+    @property
+    def bell(self) -> Notifier: ...
+
+
+def follower(ports: PolicyContext, tenant: str) -> Callable[[], Awaitable[None]]:
+    """The chore that takes over what other processes activate, for ever."""
+
+    async def follow() -> None:
+        while True:
+            await ports.bell.wait(policy_topic(tenant))
+            await catch_up(ports.store, ports.live, ports.catalog, tenant)
+
+    return follow
+
+
+async def catch_up(store: Store, live: ActivePolicy, catalog: Catalog, tenant: str) -> None:
+    """Take over the last activation, if it is not the one that decides already."""
+    last = await store.policies.active(tenant)
+    if last is None or last.number <= live.activation:
+        return
+    version = await store.policies.find(tenant, last.version)
+    assert version is not None, "what was activated was put"
+    try:
+        bundle = await load(version, catalog)
+    except ConfigurationError as invalid:
+        told = _unusable(version, invalid)
+        log.error("%s. Version %d goes on to decide", told, live.version)  # noqa: TRY400 (it says all)
+        live.skip(last.number)
+        return
+    live.activate(bundle, version.number, last.number)
+    log.info("policy version %d decides, activated by another process", version.number)

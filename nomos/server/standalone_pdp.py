@@ -1,0 +1,189 @@
+"""Composition of a PDP without a control plane beside it: `nomos pdp`.
+
+It has a key, policies and a database of its own. What ties it to a control plane is one DID that
+its operator pins: chains must be rooted in that issuer, or in a key that follows it in the key
+log, and what was revoked comes from the feed which that issuer signs. While the feed cannot be
+read, or is not believed, no call goes through once the view of it is too old.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from starlette.types import ASGIApp
+
+from nomos._core.trust_anchor import TrustedIssuers
+from nomos._io.http import AsyncHttp, Endpoint
+from nomos._io.revocation_feed import FIRST_LOOK_SECONDS, TIMEOUT, RevocationFeed
+from nomos.errors import ConfigurationError
+from nomos.models import Secret
+from nomos.policy import bundle as policy
+from nomos.server import consistency, policy_activation
+from nomos.server.active_policy import ActivePolicy
+from nomos.server.background import BackgroundTasks
+from nomos.server.connections.hosts import host_names
+from nomos.server.data_dir import lock_data_dir, unusable
+from nomos.server.keys import KeyFiles, SignerPort
+from nomos.server.log_limits import limit_logs
+from nomos.server.pdp.catalog import load_catalog
+from nomos.server.pdp.context import PdpContext
+from nomos.server.pdp.routes import create_pdp, stale_revocations
+from nomos.server.settings import Settings
+from nomos.server.startup import check_depth, migrate
+from nomos.server.storage import feed_position as ends
+from nomos.server.storage.store import Store
+from nomos.server.storage.tenants import DEFAULT
+
+PDP_KEY: Final = "pdp"
+
+_DID: Final = re.compile(r"did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}")
+_TENANT: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Whom a PDP believes: the issuer it pins, and the API key that opens the feed for it.
+
+    `allow_insecure` names hosts where the control plane may be asked over plain http.
+    """
+
+    issuer: str
+    api_key: Secret
+    tenant: str = DEFAULT
+    allow_insecure: tuple[str, ...] = ()
+
+
+class StandalonePdp:
+    """A PDP on a data folder of its own. `Alone.open` makes one."""
+
+    def __init__(
+        self,
+        ports: PdpContext,
+        followed: RevocationFeed,
+        closing: AsyncExitStack,
+        host_names: Sequence[str] = (),
+    ) -> None:
+        self.pdp: ASGIApp = create_pdp(ports)
+        self.pdp_did = ports.pdp_did
+        self.followed = followed
+        self.host_names = tuple(host_names)
+        self._ports = ports
+        self._closing = closing
+
+    @classmethod
+    async def open(
+        cls,
+        settings: Settings,
+        trust: Trust,
+        signer: SignerPort,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> StandalonePdp:
+        """Validate the settings, take the folder, begin to follow the feed.
+
+        Raises InvalidPolicy, ConfigurationError or SignerError, and then holds nothing.
+        """
+        limit_logs()
+        check_depth(settings.max_chain_depth)
+        _check_trust(trust)
+        names = host_names(settings.host_names, settings.pdp_url)
+        catalog = load_catalog(settings.providers)
+        live = ActivePolicy(policy.load(settings.policies, catalog, settings.facts))
+        policy_activation.warn(live.bundle)
+        endpoint = Endpoint(
+            settings.control_url,
+            api_key=trust.api_key,
+            timeout=TIMEOUT,
+            allow_insecure=trust.allow_insecure,
+        )
+        try:
+            async with AsyncExitStack() as closing:
+                closing.callback(lock_data_dir(settings).release)
+                _refuse_control_plane(settings.data)
+                expected = consistency.inspect(settings.data)
+                keys = KeyFiles(settings.data / "keys", signer)
+                store = Store(settings.data, clock)
+                closing.push_async_callback(store.close)
+                await migrate(store, settings.data)
+                await consistency.adopt(store, settings.data, expected)
+                closing.push_async_callback(keys.forget)
+                issuers = TrustedIssuers(trust.issuer, trust.tenant, clock)
+                http = AsyncHttp(endpoint)
+                closing.push_async_callback(http.close)
+                looked = asyncio.Event()
+                followed = RevocationFeed(
+                    http,
+                    signer,
+                    issuers,
+                    trust.tenant,
+                    clock=clock,
+                    looked=looked.set,
+                    floor=await store.read(lambda each: ends.floor(each, trust.tenant)),
+                    keep=lambda which, head: store.write(
+                        lambda each: ends.keep(each, trust.tenant, head, which)
+                    ),
+                )
+                ports = PdpContext(
+                    signer=signer,
+                    store=store,
+                    revocations=followed,
+                    live=live,
+                    catalog=catalog,
+                    pdp_did=await keys.did(PDP_KEY),
+                    trusted_issuers=issuers,
+                    clock=clock,
+                    control_url=settings.control_url,
+                    workspace=settings.served_folder,
+                    upstreams=settings.upstreams,
+                    max_chain_depth=settings.max_chain_depth,
+                )
+                chores = BackgroundTasks()
+                closing.push_async_callback(chores.close)
+                chores.start(
+                    "checks of the database",
+                    consistency.checking(store, settings.checkpoint_seconds),
+                )
+                chores.start("following of revocations", followed.run)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(looked.wait(), FIRST_LOOK_SECONDS)
+                return cls(ports, followed, closing.pop_all(), names)
+        except OSError as failure:
+            raise unusable(settings.data, failure) from failure
+
+    async def blind(self) -> str | None:
+        """Why no call goes through now, as far as revocations are concerned; None if one may."""
+        return await stale_revocations(self._ports)
+
+    async def close(self) -> None:
+        """Finish what is under way and let go of the folder. Doing it twice is harmless."""
+        await self._closing.aclose()
+
+
+def _check_trust(trust: Trust) -> None:
+    if not _DID.fullmatch(trust.issuer):
+        raise ConfigurationError(
+            "the issuer is a did:key:z6Mk…, as `issuers` in the control plane's "
+            "/.well-known/nomos has it. Learn it from someone you trust: it is all that this PDP "
+            "goes by",
+            setting="issuer",
+        )
+    if not _TENANT.fullmatch(trust.tenant):
+        raise ConfigurationError("a tenant is a short lower-case name", setting="tenant")
+
+
+def _refuse_control_plane(data: Path) -> None:
+    """A control plane's folder has the records and nonces of its own PDP in it."""
+    if any((data / "keys").glob("issuer-*.key")):
+        raise ConfigurationError(
+            f"the data folder {data} belongs to a control plane, which has a PDP already. "
+            "Choose a folder of this PDP's own",
+            setting="data",
+        )

@@ -1,0 +1,70 @@
+"""Whether a decision could be kept now: what one writes is written, and taken back.
+
+A transaction that is taken back never reaches the disk, so a row of the size of a large decision
+is committed as well, always the same one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from nomos.audit.record import Record
+from nomos.server.storage import nonces, records
+from nomos.server.storage.tables import api_keys, probes, revocations
+
+SIZE: Final = 32 * 1024
+"""Bytes that are written: a decision with the largest arguments takes fewer."""
+
+KEPT_SECONDS: Final = 1.0
+"""For how long one answer is given to everyone who asks."""
+
+TENANT: Final = "nomos:probe"
+"""The tenant of what is written and taken back; no tenant has such a name."""
+
+
+def probe(connection: Connection, now: float) -> None:
+    """Write what a decision and a call write, take it back, and write as much again."""
+    connection.execute(sa.select(api_keys.c.id).limit(1)).all()
+    connection.execute(sa.select(revocations.c.id).limit(1)).all()
+    taken_back = connection.begin_nested()
+    at = int(now * 1000)
+    records.add(connection, Record(records.new_receipt_id(at), TENANT, "decision", at))
+    nonces.claim(connection, nonces.UsedNonce(TENANT, TENANT, str(at), int(now)))
+    connection.execute(probes.insert(), {"id": 2, "content": bytes(SIZE)})
+    taken_back.rollback()
+    connection.execute(probes.delete())
+    connection.execute(probes.insert(), {"id": 1, "content": bytes(SIZE)})
+
+
+class WriteProbe:
+    """Answers of `probe`, one for everyone who asks within a second."""
+
+    def __init__(self, ask: Callable[[], Awaitable[None]]) -> None:
+        self._ask = ask
+        self._asking: asyncio.Task[None] | None = None
+        self._at = 0.0
+
+    async def result(self) -> None:
+        """Return if a decision could be kept; raise StorageUnavailable if not."""
+        now = time.monotonic()
+        task = self._asking
+        if task is None or (task.done() and now - self._at >= KEPT_SECONDS):
+            task = self._asking = asyncio.ensure_future(self._asked())
+            self._at = now
+            task.add_done_callback(_seen)
+        await asyncio.shield(task)
+
+    async def _asked(self) -> None:
+        await self._ask()
+
+
+def _seen(task: asyncio.Task[None]) -> None:
+    """Take note of the failure: whoever asked may have gone."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,227 @@
+"""What is signed is what was asked, narrowed at most, whatever the control plane answers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from answers import ISSUER, SERVICE, allow, iso, jwt, payload
+
+from nomos._core import answer_check, requests
+from nomos._core.replies import Allowed
+from nomos.models import Chain, chain_of
+
+AGENT = "did:key:z6MknGc3ocHs3zdPiJbnaaqDi58NGb4pk1Sp9WxWufuXSdxf"
+OTHER = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"
+NOW = 1_790_000_000
+READ, WRITE, PREFIX = "/github/issue/list", "/github/issue/create", "/github/issue"
+REPO = {"provider": "github", "owner": "acme", "repo": "app"}
+CLONE, INNER = REPO | {"repo": "x"}, REPO | {"path": "x"}
+OWNER = {"provider": "github", "owner": "acme"}
+NOTE = {"provider": "notes", "Book": "Blue", "path": "a/b", "number": 7}
+DIGEST = {"sha256": hashlib.sha256(b"hello").hexdigest()}
+
+
+def asked(
+    command: str = READ,
+    resource: Mapping[str, Any] = REPO,
+    parent: Chain | None = None,
+    **more: Any,
+) -> answer_check.SentQuestion:
+    question = requests.question(command=command, resource=resource, **more)
+    return answer_check.SentQuestion(question, AGENT, parent, "k", float(NOW))
+
+
+def link(command: str = READ, resource: Mapping[str, Any] = REPO, **more: Any) -> dict[str, Any]:
+    return payload(AGENT, command, resource, key="k", now=NOW, **more)
+
+
+def difference(
+    sent: answer_check.SentQuestion, given: Mapping[str, Any], **changes: Any
+) -> str | None:
+    return answer_check.mismatch(sent, Allowed.model_validate(allow(given, **changes)))
+
+
+def changed(**meta: Any) -> dict[str, Any]:
+    return link(meta=meta)
+
+
+def test_the_answer_to_the_question_is_taken() -> None:
+    assert difference(asked(), link()) is None
+    args = {"title": "x", "labels": ["a", "b"]}
+    assert difference(asked(WRITE, args=args), link(WRITE, args=args), args=args) is None
+    tuples = {"title": "x", "labels": ("a", "b")}
+    assert difference(asked(WRITE, args=tuples), link(WRITE, args=args), args=args) is None
+
+
+def test_less_is_taken_too() -> None:
+    shorter, later = link(ttl=10), link() | {"nbf": NOW}
+    assert difference(asked(), shorter) is None
+    assert difference(asked(), later) is None
+    assert difference(asked(), link(pol=[["==", ".args.state", "open"]])) is None
+    assert difference(asked(args={}), link(), args={}) is None
+    each = [["==", ".args.page", 2], ["==", '.args["a-b"]', 1]]
+    args = {"page": 2, "a-b": 1}
+    assert difference(asked(args=args), link(pol=each), args=args) is None
+    for content in ("hello", DIGEST):
+        bound = {"c": DIGEST}
+        assert difference(asked(args={"c": content}), link(args=bound), args=bound) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "changes", "how"),
+    [
+        (link() | {"aud": OTHER}, {}, "another key"),
+        (link() | {"iss": "nobody"}, {}, "another key"),
+        (link() | {"sub": OTHER}, {}, "another key"),
+        (link(), {"audience": OTHER}, "another service"),
+        (changed(audience=None), {"audience": SERVICE}, "another service"),
+        (link(WRITE), {}, "another command"),
+        (link("/github"), {}, "another command"),
+        (link() | {"cmd": "/github"}, {}, "another command"),
+        (link() | {"pol": []}, {}, "another command"),
+        (link() | {"pol": None}, {}, "another command"),
+        (link() | {"pol": [["==", ".cmd", WRITE]]}, {}, "another command"),
+        (
+            link(resource=REPO | {"repo": "x"}),
+            {"resource": REPO | {"repo": "x"}},
+            "another resource",
+        ),
+        (
+            link(resource=REPO | {"path": "x"}),
+            {"resource": REPO | {"path": "x"}},
+            "another resource",
+        ),
+        (link(resource=OWNER), {"resource": OWNER}, "another resource"),
+        (link(), {"resource": REPO | {"repo": "other"}}, "another resource"),
+        (changed(resource_constraint=None), {"resource": REPO}, "another resource"),
+        (link(), {"args": {}}, "other arguments"),
+        (link(resource=OWNER), {}, "another resource"),
+        (link(args={"a": 1}), {"args": {"a": 1}}, "other arguments"),
+        (changed(facts={"purpose": "x"}), {}, "another purpose"),
+        (changed(facts={"agent": {"x": 1}}), {}, "another purpose"),
+        (changed(approval={"id": "env_1"}), {}, "not presented"),
+        (changed(approval=None), {}, "not presented"),
+        (link() | {"prf": ["0" * 64]}, {}, "without the chain"),
+        (link(ttl=301), {"expiresAt": iso(NOW + 301)}, "longer time"),
+        (link(ttl=301), {}, "longer time"),
+        (link() | {"nbf": NOW - 61}, {}, "longer time"),
+        (link() | {"nbf": None}, {}, "longer time"),
+        (link(), {"expiresAt": iso(NOW + 301)}, "longer time"),
+        (link() | {"exp": "soon"}, {"expiresAt": iso(NOW + 300)}, "longer time"),
+        (changed(question="0" * 64), {}, "another question"),
+        (changed(question=None), {}, "another question"),
+        (link(), {"receiptId": "evt_2"}, "another question"),
+        (link(), {"chain": [jwt(link()), jwt(link())]}, "the one delegation"),
+    ],
+)
+def test_another_answer_is_not(given: dict[str, Any], changes: dict[str, Any], how: str) -> None:
+    answer = allow(link()) | {"chain": [jwt(given)], **changes}
+    found = answer_check.mismatch(asked(), Allowed.model_validate(answer))
+    assert found is not None
+    assert how in found
+
+
+@pytest.mark.parametrize(
+    ("mine", "given"),
+    [
+        ({"a": 1}, None),
+        ({"a": 1}, {}),
+        ({"a": 1}, {"a": 2}),
+        ({"a": 1}, {"a": True}),
+        ({"a": 1}, {"a": 1, "b": 2}),
+        ({"a": "hello"}, {"a": {"sha256": "0" * 64}}),
+        ({"a": "hello"}, {"a": {**DIGEST, "b": 1}}),
+        ({"a": DIGEST}, {"a": "hello"}),
+        ({"a": None}, {}),
+    ],
+)
+def test_args_are_those_that_were_asked(mine: dict[str, Any], given: dict[str, Any] | None) -> None:
+    found = difference(asked(args=mine), link(args=given), args=given)
+    assert found == "with other arguments than were asked for"
+
+
+def test_args_that_are_only_said_to_be_bound_are_not() -> None:
+    found = difference(asked(args={"a": 1}), link(), args={"a": 1})
+    assert found == "with other arguments than were asked for"
+
+
+def test_the_service_that_was_named_is_the_one_that_is_signed_for() -> None:
+    assert difference(asked(audience=SERVICE), link()) is None
+    found = difference(asked(audience=OTHER), link())
+    assert found == "for another service than was asked for"
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [[READ, WRITE], [READ]],
+)
+def test_a_prefix_is_signed_for_the_commands_that_are_listed(commands: list[str]) -> None:
+    sent = asked(PREFIX)
+    assert difference(sent, link(PREFIX, commands=commands), commands=commands) is None
+    assert difference(sent, link(PREFIX), commands=commands) is not None
+    more = link(PREFIX, commands=[*commands, "/github/issue/close"])
+    assert difference(sent, more, commands=commands) is not None
+    outside = ["/github/repo/read"]
+    found = difference(sent, link(PREFIX, commands=outside), commands=outside)
+    assert found is not None
+    assert "not within" in found
+
+
+@pytest.mark.parametrize(
+    ("mine", "given", "right"),
+    [
+        (REPO | {"owner": "Acme"}, REPO, True),
+        (REPO | {"owner": "Acme"}, REPO | {"owner": "Acme"}, False),
+        (REPO | {"path": "/a"}, REPO | {"path": "a"}, True),
+        (REPO | {"path": "a"}, REPO | {"path": "/a"}, False),
+        ({"provider": "github", "org": "Acme"}, {"provider": "github", "org": "acme"}, True),
+        (NOTE, NOTE, True),
+        (NOTE, NOTE | {"Book": "blue"}, True),
+        (NOTE | {"Book": "e\u0301"}, NOTE | {"Book": "\u00e9"}, True),
+        (NOTE | {"path": "/a/b"}, NOTE, True),
+        (NOTE | {"path": "./a/b"}, NOTE, True),
+        (NOTE | {"path": "."}, NOTE | {"path": ""}, True),
+        (NOTE, NOTE | {"Book": "BLUE"}, False),
+        (NOTE, NOTE | {"Book": "red"}, False),
+        (NOTE, NOTE | {"number": True}, False),
+        (NOTE, NOTE | {"number": "7"}, False),
+        (NOTE, NOTE | {"more": "x"}, False),
+        (NOTE, {"provider": "notes", "path": "a/b"}, False),
+        (NOTE, NOTE | {"path": "a/b/c"}, False),
+        (NOTE | {"number": "7"}, NOTE, False),
+    ],
+)
+def test_a_resource_has_one_form_and_is_never_another(
+    mine: dict[str, Any],
+    given: dict[str, Any],
+    right: bool,  # noqa: FBT001
+) -> None:
+    found = difference(asked(resource=mine), link(resource=given))
+    assert (found is None) is right
+
+
+def test_facts_and_approval_are_those_that_were_sent() -> None:
+    sent = asked(purpose="triage", context={"n": 9.0}, cosigner_envelope_id="env_1")
+    facts = {"purpose": "triage", "agent": {"n": 9}, "bundle": "x"}
+    assert difference(sent, changed(facts=facts)) is None
+    approved = changed(facts=facts, approval={"id": "env_1", "fingerprint": "f"})
+    assert difference(sent, approved) is None
+    assert difference(sent, changed(facts=facts, approval={"id": "env_2"})) is not None
+    assert difference(sent, changed(facts={"purpose": "triage"})) is not None
+    assert difference(sent, changed(facts=None)) is not None
+
+
+def test_what_is_granted_on_a_chain_names_its_links_and_keeps_their_statements() -> None:
+    kept = ["==", ".args.state", "open"]
+    first, second = jwt({"iss": ISSUER, "pol": [kept]}), jwt({"iss": AGENT, "pol": None})
+    cids = [hashlib.sha256(each.encode()).hexdigest() for each in (first, second)]
+    sent = asked(parent=chain_of([first, second]))
+    assert difference(sent, link(pol=[kept]) | {"prf": ["a" * 64, *cids]}) is None
+    wrong = "without the chain that it was asked for by"
+    assert difference(sent, link(pol=[kept])) == wrong
+    assert difference(sent, link(pol=[kept]) | {"prf": cids[:1]}) == wrong
+    assert difference(sent, link(pol=[kept]) | {"prf": [*cids, 7]}) == wrong
+    assert difference(sent, link() | {"prf": cids}) == wrong

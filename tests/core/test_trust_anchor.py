@@ -1,0 +1,154 @@
+"""Where trust in a control plane begins, and which keys hold it from then on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from nomos._core.trust_anchor import (
+    DEEPEST,
+    RETIRING_SECONDS,
+    IssuerKeyPeriod,
+    NoTrustAnchor,
+    TrustedIssuers,
+    find_trust_anchor,
+    keys_of,
+)
+from nomos.models import MAX_CHAIN_DEPTH
+
+FIRST, SECOND, THIRD, OTHER = (f"did:key:z6Mk{letter * 44}" for letter in "abcd")
+NOW = 1_800_000_000
+
+
+def entry(did: object, tenant: object = "acme", at: object = NOW * 1000) -> dict[str, Any]:
+    return {"row": {"did": did, "tenant": tenant, "at": at}, "hash": "…", "checkpoint": "…"}
+
+
+def shown(*entries: object, **more: Any) -> dict[str, Any]:
+    return {"keys": list(entries), **more}
+
+
+# Beginning
+
+
+def test_without_a_pinned_key_trust_begins_with_the_first_of_the_log() -> None:
+    entries = [entry(FIRST), entry(SECOND)]
+    start = find_trust_anchor(shown(*entries), None)
+    assert (start.tenant, start.did, start.entries) == ("acme", FIRST, entries)
+
+
+def test_a_pinned_key_is_where_trust_begins_and_its_whole_log_is_to_be_proven() -> None:
+    entries = [entry(FIRST), entry(SECOND)]
+    start = find_trust_anchor(shown(*entries), SECOND)
+    assert (start.did, start.entries) == (SECOND, entries)
+
+
+def test_of_several_tenants_the_pinned_key_names_one() -> None:
+    document = shown(entry(FIRST), entry(OTHER, "evil"), entry(SECOND))
+    start = find_trust_anchor(document, OTHER)
+    assert (start.tenant, start.did, start.entries) == ("evil", OTHER, [entry(OTHER, "evil")])
+    assert find_trust_anchor(document, FIRST).entries == [entry(FIRST), entry(SECOND)]
+    with pytest.raises(NoTrustAnchor, match="several tenants"):
+        find_trust_anchor(document, None)
+
+
+def test_a_key_of_two_tenants_names_neither() -> None:
+    with pytest.raises(NoTrustAnchor, match="several tenants"):
+        find_trust_anchor(shown(entry(FIRST), entry(FIRST, "evil")), FIRST)
+
+
+def test_another_issuer_is_not_the_pinned_one() -> None:
+    with pytest.raises(NoTrustAnchor, match=f"{OTHER} is none of the keys"):
+        find_trust_anchor(shown(entry(FIRST), entry(SECOND)), OTHER)
+
+
+@pytest.mark.parametrize("pinned", [None, FIRST])
+@pytest.mark.parametrize("keys", [None, [], {}, "x", 7])
+def test_without_keys_there_is_nothing_to_trust(keys: object, pinned: str | None) -> None:
+    with pytest.raises(NoTrustAnchor, match="no key that signs"):
+        find_trust_anchor({"keys": keys}, pinned)
+    with pytest.raises(NoTrustAnchor, match="no key that signs"):
+        find_trust_anchor({}, pinned)
+
+
+@pytest.mark.parametrize(
+    "wrong", [None, 7, "x", [], {}, {"row": None}, {"row": []}, entry(7), entry(FIRST, None)]
+)
+def test_what_is_no_row_of_a_key_log_spoils_the_whole(wrong: object) -> None:
+    with pytest.raises(NoTrustAnchor, match="no log of keys"):
+        find_trust_anchor(shown(entry(FIRST), wrong), FIRST)
+
+
+@pytest.mark.parametrize(
+    ("limits", "depth"),
+    [
+        ({"chainDepth": 3}, 3),
+        ({"chainDepth": 1}, 1),
+        ({"chainDepth": DEEPEST}, DEEPEST),
+        ({"chainDepth": DEEPEST + 1}, MAX_CHAIN_DEPTH),
+        ({"chainDepth": 0}, MAX_CHAIN_DEPTH),
+        ({"chainDepth": "3"}, MAX_CHAIN_DEPTH),
+        ({"chainDepth": 3.0}, MAX_CHAIN_DEPTH),
+        ({}, MAX_CHAIN_DEPTH),
+        (None, MAX_CHAIN_DEPTH),
+        ([3], MAX_CHAIN_DEPTH),
+    ],
+)
+def test_how_deep_chains_may_be_is_the_control_planes_word_within_reason(
+    limits: object, depth: int
+) -> None:
+    assert find_trust_anchor(shown(entry(FIRST), limits=limits), None).max_depth == depth
+
+
+# Going on
+
+
+class Clock:
+    now = float(NOW)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_replaced_key_is_trusted_until_its_last_token_has_ended() -> None:
+    entries = [entry(FIRST), entry(SECOND, at=(NOW + 5) * 1000)]
+    clock = Clock()
+    issuers = TrustedIssuers(FIRST, "acme", clock)
+    assert issuers.follow(keys_of(entries, (FIRST, SECOND)))
+    assert dict(issuers) == {FIRST: "acme", SECOND: "acme"}
+    assert issuers.active == SECOND
+    clock.now = NOW + 5 + RETIRING_SECONDS - 1
+    assert FIRST in issuers
+    clock.now += 1
+    assert list(issuers) == [SECOND]
+    assert len(issuers) == 1
+    assert FIRST not in issuers
+    assert 7 not in issuers  # type: ignore[comparison-overlap]
+    with pytest.raises(KeyError):
+        issuers[FIRST]
+
+
+def test_without_the_time_of_its_successor_a_key_is_over() -> None:
+    entries = [entry(FIRST), entry(SECOND, at="soon")]
+    assert keys_of(entries, (FIRST, SECOND)) == (
+        IssuerKeyPeriod(FIRST, 0.0),
+        IssuerKeyPeriod(SECOND),
+    )
+
+
+def test_a_log_that_does_not_go_on_from_what_is_known_is_not_followed() -> None:
+    issuers = TrustedIssuers(FIRST, "acme", Clock())
+    assert issuers.follow([IssuerKeyPeriod(FIRST, NOW + 60.0), IssuerKeyPeriod(SECOND)])
+    assert not issuers.follow([IssuerKeyPeriod(FIRST)])
+    assert not issuers.follow([IssuerKeyPeriod(FIRST, NOW + 60.0), IssuerKeyPeriod(THIRD)])
+    assert not issuers.follow([])
+    assert list(issuers) == [FIRST, SECOND]
+    assert issuers.follow(
+        [
+            IssuerKeyPeriod(FIRST, NOW + 60.0),
+            IssuerKeyPeriod(SECOND, NOW + 90.0),
+            IssuerKeyPeriod(THIRD),
+        ]
+    )
+    assert issuers.active == THIRD

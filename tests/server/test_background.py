@@ -1,0 +1,79 @@
+"""Chores go on whatever fails, and end with their database without a word."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from nomos.server import background
+from nomos.server.background import BackgroundTasks
+from nomos.server.storage.database import StorageClosed, StorageUnavailable
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def test_one_that_fails_is_told_of_and_begun_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(background, "PAUSE_SECONDS", 0)
+    begun, third = 0, asyncio.Event()
+
+    async def chore() -> None:
+        nonlocal begun
+        begun += 1
+        if begun == 3:
+            third.set()
+            await asyncio.Event().wait()
+        raise StorageUnavailable("too many writes")
+
+    under_way = BackgroundTasks()
+    under_way.start("tidying", chore)
+    await asyncio.wait_for(third.wait(), 10)
+    await under_way.close()
+    told = [each.message for each in caplog.records if each.levelno == logging.ERROR]
+    assert told == ["tidying failed; it is begun again: too many writes"] * 2
+    assert "Traceback" not in caplog.text
+
+
+async def test_one_that_fails_in_another_way_keeps_its_traceback(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(background, "PAUSE_SECONDS", 60)
+    begun = asyncio.Event()
+
+    async def chore() -> None:
+        begun.set()
+        raise KeyError("odd")
+
+    under_way = BackgroundTasks()
+    under_way.start("tidying", chore)
+    await asyncio.wait_for(begun.wait(), 10)
+    await asyncio.sleep(0)
+    await under_way.close()
+    assert "tidying failed; it is begun again" in caplog.text
+    assert "Traceback" in caplog.text and "odd" in caplog.text
+
+
+async def test_one_whose_database_is_closed_ends_without_a_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ended = asyncio.Event()
+
+    async def chore() -> None:
+        ended.set()
+        raise StorageClosed
+
+    under_way = BackgroundTasks()
+    under_way.start("tidying", chore)
+    await asyncio.wait_for(ended.wait(), 10)
+    await asyncio.sleep(0.05)
+    assert [task.done() for task in under_way._tasks] == [True]
+    await under_way.close()
+    assert caplog.records == []

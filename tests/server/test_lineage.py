@@ -1,0 +1,211 @@
+"""How the server reads chains: what to look up, who stands behind them, what to record."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from nomos._protocol import Inspected, Verified
+from nomos.server.lineage import SIGNED, delegation_records, lineage_of, revocation_ids, sender
+from nomos.server.pdp.statuses import STATUS_BY_REASON
+
+RECEIPT = "evt_1123456789abcdefghjkmnpqrs"
+ISSUER = "did:key:issuer"
+
+
+def sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def link(
+    iss: str, aud: str, meta: Mapping[str, Any] | None = None, prf: Sequence[str] = (), **more: Any
+) -> Inspected:
+    cid = sha(f"{iss} {aud} {meta}")
+    payload = {"iss": iss, "aud": aud, "cmd": "/x/y", "pol": [], "nonce": "n", "nbf": 0, "exp": 9}
+    return Inspected(
+        id=0,
+        kind="delegation",
+        header={},
+        payload={**payload, "meta": dict(meta or {}), **more},
+        cid=cid,
+        cids=[cid, *prf],
+    )
+
+
+def invocation(iss: str, links: Sequence[Inspected]) -> Inspected:
+    cids = [sha(iss), *(each.cid for each in links)]
+    payload = {"iss": iss, "aud": "did:key:pdp", "prf": []}
+    return Inspected(id=0, kind="invocation", header={}, payload=payload, cid=cids[0], cids=cids)
+
+
+def verified(links: Sequence[Inspected], depth: int | None = None) -> Verified:
+    return Verified(
+        id=0,
+        agent=f"did:key:z6Mk{'1' * 44}",
+        root=f"did:key:z6Mk{'2' * 44}",
+        cmd="/x/y",
+        depth=len(links) if depth is None else depth,
+        cids=[each.cid for each in links],
+        lineage=[],
+        expires_at=9,
+        meta=links[0].payload["meta"],
+    )
+
+
+def chain(*holders: str, meta: Mapping[str, Any] | None = None) -> list[Inspected]:
+    """The issuer gives to the first, who gives to the next, and so on."""
+    given = {"app_id": "app_1", "receipt_id": RECEIPT, **(meta or {})}
+    links = [link(ISSUER, holders[0], given)]
+    for giver, taker in itertools.pairwise(holders):
+        links.append(link(giver, taker))
+    return links
+
+
+# What must not be revoked
+
+
+def test_everything_that_a_token_hangs_on_is_looked_up() -> None:
+    lineage = {"root": "eldest", "invokedBy": ["one", "two"], "apps": ["app_2"], "depth": 2}
+    links = [
+        link(ISSUER, "a", {"app_id": "app_1", "approval": {"id": "env_1"}, "lineage": lineage}),
+        link("a", "b", prf=["f" * 64]),
+    ]
+    invoked = invocation("b", links)
+    found = revocation_ids((invoked, *links), links)
+    assert found == {
+        *(ISSUER, "a", "b", "did:key:pdp", "app_1", "app_2", "env_1", "eldest", "one", "two"),
+        *(invoked.cid, links[0].cid, links[1].cid, "f" * 64),
+    }
+
+
+def test_below_the_root_no_word_about_authority_is_looked_up() -> None:
+    claims = {"app_id": "app_x", "lineage": {"root": "x", "invokedBy": ["y"], "apps": ["z"]}}
+    links = [*chain("a"), link("a", "b", claims)]
+    assert not revocation_ids(links, links) & {"app_x", "x", "y", "z"}
+
+
+@pytest.mark.parametrize("odd", [None, 7, "x", [1], {"a": 1}, [None, {"b": 2}]], ids=repr)
+def test_odd_meta_is_nothing(odd: object) -> None:
+    for meta in (
+        {"lineage": odd},
+        {"approval": odd, "app_id": odd},
+        {"lineage": {"root": odd, "invokedBy": odd, "apps": odd, "swarmId": odd}},
+        {"receipt_id": odd},
+    ):
+        links = [link(ISSUER, "a", meta)]
+        assert revocation_ids(links, links) <= {ISSUER, "a", links[0].cid, "x"}
+        found = lineage_of(verified(links), links)
+        assert found.root in ("a", "x")
+        assert found.receipt is None
+
+
+CREW = "app_1123456789abcdefghjkmnpqrs/crew"
+BARE = (
+    "crew",
+    "/crew",
+    "app_1/crew",
+    CREW + "/b",
+    CREW + "\n",
+    "app_1123456789abcdefghjkmnpqrs/",
+    "app_01m7abcdefghjkmnpqrstvwxyz/a b",
+)
+"""Labels that name no app: they could be anybody's."""
+
+
+# Who stands behind it
+
+
+def test_a_root_agent_has_nobody_behind_it() -> None:
+    links = chain("a")
+    found = lineage_of(verified(links), links)
+    assert (found.root, found.invoked_by, found.depth, found.swarm) == ("a", (), 0, None)
+    assert (found.app, found.receipt) == ("app_1", RECEIPT)
+
+
+def test_a_child_has_all_between_it_and_the_issuer_behind_it() -> None:
+    links = chain("a", "c", "b")
+    found = lineage_of(verified(links), links)
+    assert (found.root, found.invoked_by, found.depth) == ("a", ("a", "c"), 2)
+    assert found.swarm == RECEIPT
+    assert found.cids == tuple(each.cid for each in links)
+
+
+def test_a_root_that_took_a_chain_s_place_carries_it_on() -> None:
+    lineage = {"root": "a", "invokedBy": ["a", "b"], "depth": 2, "swarmId": CREW}
+    links = chain("c", "d", meta={"lineage": lineage})
+    found = lineage_of(verified(links, depth=4), links)
+    assert (found.root, found.invoked_by, found.depth) == ("a", ("a", "b", "c"), 3)
+    assert found.swarm == CREW
+
+
+# What is recorded of links
+
+
+def test_nothing_is_recorded_of_what_the_issuer_signed() -> None:
+    links = chain("a")
+    assert delegation_records("acme", lineage_of(verified(links), links), links, 7) == ()
+
+
+def test_each_link_is_recorded_after_the_one_before_it() -> None:
+    links = chain("a", "b", "c")
+    first, second = delegation_records("acme", lineage_of(verified(links), links), links, 7)
+    assert (first.agent, first.detail) == ("b", {"by": "a", "depth": 1})
+    assert (second.agent, second.detail) == ("c", {"by": "b", "depth": 2})
+    assert (first.parent, second.parent) == (RECEIPT, first.id)
+    assert {first.root, second.root} == {"a"}
+    assert {first.app, second.app} == {"app_1"}
+    assert (first.at, first.tenant, first.expires_at) == (7, "acme", 9)
+
+
+def test_what_a_link_inherits_is_recorded_of_it() -> None:
+    wide, narrow = {"provider": "p"}, {"provider": "p", "path": "a"}
+    links = [
+        link(ISSUER, "a", {"resource_constraint": wide}),
+        link("a", "b"),
+        link("b", "c", {"resource_constraint": narrow}),
+        link("c", "d", pol=[["==", ".cmd", "/x/y"]]),
+    ]
+    found = delegation_records("acme", lineage_of(verified(links), links), links, 7)
+    assert [row.resource for row in found] == [wide, narrow, narrow]
+    assert [row.detail.get("pol") for row in found] == [None, None, [["==", ".cmd", "/x/y"]]]
+
+
+def test_a_label_is_recorded_if_somebody_chose_one() -> None:
+    for meta, label in (
+        ({}, None),
+        ({"lineage": {"root": "a", "swarmId": CREW}}, CREW),
+        *(({"lineage": {"root": "a", "swarmId": bare}}, None) for bare in BARE),
+    ):
+        links = chain("a", "b", meta=meta)
+        (row,) = delegation_records("acme", lineage_of(verified(links), links), links, 7)
+        assert row.detail.get("swarm") == label
+
+
+# Who sent what is refused
+
+
+def test_the_reasons_that_prove_a_sender_are_reasons() -> None:
+    assert set(STATUS_BY_REASON) > SIGNED
+    assert not SIGNED & {"malformed_ucan", "bad_signature", "chain_too_deep", "untrusted_issuer"}
+
+
+def test_the_sender_is_who_signed_and_the_tenant_is_the_root_s() -> None:
+    links = chain("a", "b")
+    found = sender("chain_invalid", invocation("thief", links), links, {ISSUER: "acme"})
+    assert found is not None
+    assert (found.tenant, found.agent, found.root) == ("acme", "thief", "a")
+
+
+def test_nobody_is_named_on_less_than_a_signature() -> None:
+    links = chain("a")
+    invoked = invocation("a", links)
+    trusted = {ISSUER: "acme"}
+    assert sender("expired", invoked, links, {"did:key:other": "acme"}) is None
+    assert sender("expired", invoked, (), trusted) is None
+    assert sender(None, invoked, links, trusted) is None
+    assert sender("bad_signature", invoked, links, trusted) is None
+    assert sender("policy_denied", invoked, links, trusted) is None
