@@ -13,8 +13,8 @@ import nomos
 ROOT = Path(nomos.__file__).parent
 
 VALUE_FILES = (
-    *("models", "outcomes", "errors", "resources", "capabilities", "unseen"),
-    *("constraints", "_pol", "statuses", "reserved"),
+    *("models", "outcomes", "errors", "resources", "capabilities", "invisible_text"),
+    *("constraints", "_pol", "http_status", "reserved"),
 )
 VALUES = {f"nomos.{name}" for name in ("_sealed", *VALUE_FILES)}
 AUDIT = VALUES | {"nomos._protocol", "nomos.audit"}
@@ -22,7 +22,7 @@ CORE = AUDIT | {"nomos._core"}
 EDGES = CORE | {"nomos._io", "nomos._tracebacks"}
 GUARD_FILES = (
     *("guard", "_guard", "_grant", "_approvals", "_receipt", "_settings"),
-    *("_asking", "_child", "_parent", "swarm"),
+    *("_guard_core", "_child", "_identity", "swarm"),
 )
 GUARD = EDGES | {"nomos._unawaited"} | {f"nomos.{name}" for name in GUARD_FILES}
 SERVER = CORE | {"nomos.policy", "nomos._io", "nomos.server", "nomos.webhooks"}
@@ -30,7 +30,7 @@ SERVER = CORE | {"nomos.policy", "nomos._io", "nomos.server", "nomos.webhooks"}
 MAY_IMPORT = {
     **dict.fromkeys(VALUE_FILES, VALUES),
     "webhooks": VALUES | {"nomos._tracebacks", "nomos.webhooks"},
-    "_wire": VALUES,
+    "_protocol": VALUES,
     "_core": CORE,
     "audit": AUDIT,
     "policy": VALUES | {"nomos.policy"},
@@ -52,7 +52,7 @@ MAY_IMPORT = {
 ONLY_INSIDE = {("_guard", "nomos.embedded"): "embedded"}
 """Imports allowed inside the one function of that name: `AuthGuard.embedded` is the way in."""
 
-PURE = (*VALUE_FILES, "_sealed", "_wire", "_core", "audit", "policy")
+PURE = (*VALUE_FILES, "_sealed", "_protocol", "_core", "audit", "policy")
 IMPURE = {
     *("asyncio", "http", "os", "random", "secrets", "select", "signal", "socket", "subprocess"),
     *("sys", "tempfile", "threading", "time", "urllib.request", "anyio", "httpx", "trio"),
@@ -182,7 +182,7 @@ def test_the_core_needs_no_extra() -> None:
         ("_core", "from .. import guard", "nomos._core"),
         ("_core", "from ..server import app", "nomos._core"),
         ("_core", "def f():\n    from nomos.server import app", "nomos._core"),
-        ("models", "from nomos import _wire", "nomos"),
+        ("models", "from nomos import _protocol", "nomos"),
         ("policy", "from nomos.server.settings import Settings", "nomos.policy"),
         ("_io", "from nomos.guard import AuthGuard", "nomos._io"),
         ("server", "from nomos.guard import AuthGuard", "nomos.server"),

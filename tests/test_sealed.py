@@ -192,10 +192,10 @@ def test_a_graph_s_state_says_what_to_store_instead_of_a_grant() -> None:
 def test_equality_goes_by_the_members_and_by_the_class() -> None:
     one = verified()
     assert one == verified()
-    assert one == changed(one, record="a receipt")
+    assert one == changed(one, receipt_jwt="a receipt")
     assert one != verified(agent=DID)
     assert sample(Grant) != sample(AsyncGrant)
-    assert "record" not in repr(changed(one, record="a receipt"))
+    assert "receipt_jwt" not in repr(changed(one, receipt_jwt="a receipt"))
     assert len({chain_of(["a.b.c"]), chain_of(["a.b.c"])}) == 1
     with pytest.raises(TypeError, match="unhashable"):
         hash(one)

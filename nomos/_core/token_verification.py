@@ -202,7 +202,7 @@ def verified(proven: Proven) -> Verified:
         resource=proven.resource or {},
         args=proven.args or {},
         expires_at=datetime.fromtimestamp(proven.expires_at, UTC),
-        receipt=receipt if isinstance(receipt, str) else None,
+        receipt_id=receipt if isinstance(receipt, str) else None,
         swarm=swarm if isinstance(swarm, str) else None,
         cid=proven.cid or "",
         nonce=proven.nonce or "",

@@ -151,7 +151,7 @@ def with_receipt(
         raise
     text = yield from scribe.sign(lambda key: _allow(key, verified, case))
     yield from perform(ReportReceipt(text))
-    return changed(verified, record=text)
+    return changed(verified, receipt_jwt=text)
 
 
 def _refused(denied: Denied, scribe: ReceiptSigner, case: VerificationAttempt) -> Flow[None]:

@@ -16,7 +16,7 @@ from nomos.errors import ConfigurationError
 with server_extra("policy"):
     from nomos.policy import bundle, explain_text, policy_tests
     from nomos.policy.bundle import Bundle, Policy, Source
-    from nomos.policy.policy_tests import TestOutcome
+    from nomos.policy.policy_tests import PolicyTestOutcome
     from nomos.server import policies as files
     from nomos.server.pdp.catalog import load_catalog
 
@@ -117,7 +117,7 @@ def where(policy: Policy) -> Text:
     return Text(explain_text.place(policy), style="dim")
 
 
-def _show_outcome(outcome: TestOutcome, console: Console) -> None:
+def _show_outcome(outcome: PolicyTestOutcome, console: Console) -> None:
     mark = (" ok   ", "green") if outcome.ok else ("FAIL  ", "bold red")
     console.print(Text.assemble(mark, outcome.case.name))
     if outcome.ok:

@@ -63,7 +63,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class TestOutcome:
+class PolicyTestOutcome:
     """What came of one case; `decided` are the policies that determined the answer."""
 
     case: PolicyTest
@@ -98,7 +98,7 @@ def read(document: object, file: str) -> Suite:
     return Suite(file, cases, policies)
 
 
-def run(bundle: Bundle, suite: Suite) -> tuple[TestOutcome, ...]:
+def run(bundle: Bundle, suite: Suite) -> tuple[PolicyTestOutcome, ...]:
     """Ask every case. Raises ConfigurationError for one that the server would refuse."""
     inquiries = [(case, _inquiry(case, bundle.catalog, suite.file)) for case in suite.cases]
     return tuple(_outcome(bundle, case, inquiry) for case, inquiry in inquiries)
@@ -122,10 +122,10 @@ def _inquiry(case: PolicyTest, catalog: Catalog, file: str) -> PolicyQuestion:
         raise _wrong(file, f"case {case.name!r}: {error}") from None
 
 
-def _outcome(bundle: Bundle, case: PolicyTest, inquiry: PolicyQuestion) -> TestOutcome:
+def _outcome(bundle: Bundle, case: PolicyTest, inquiry: PolicyQuestion) -> PolicyTestOutcome:
     verdict = decide(bundle, inquiry)
     decided = tuple(each for each in bundle.policies if each.name in verdict.policies)
-    return TestOutcome(case, verdict, tuple(_differences(case, verdict)), decided)
+    return PolicyTestOutcome(case, verdict, tuple(_differences(case, verdict)), decided)
 
 
 def _differences(case: PolicyTest, verdict: Verdict) -> Iterator[Difference]:
@@ -145,7 +145,7 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names) or "none"
 
 
-def as_json(outcome: TestOutcome) -> dict[str, Any]:
+def as_json(outcome: PolicyTestOutcome) -> dict[str, Any]:
     """One outcome as plain JSON."""
     verdict = outcome.verdict
     return {

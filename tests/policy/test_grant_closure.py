@@ -211,7 +211,7 @@ def test_a_policy_that_is_nested_without_end_may_do_anything(
     def deep(_: str) -> None:
         raise RecursionError
 
-    monkeypatch.setattr(partial, "taken_apart", deep)
+    monkeypatch.setattr(partial, "partially_evaluated", deep)
     term = applies("permit(principal, action, resource);", world())
     assert (term.holds, term.fails, term.fields) == (None, True, ALL)
 

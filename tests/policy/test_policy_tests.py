@@ -11,7 +11,7 @@ from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.policy import policy_tests
 from nomos.policy.bundle import Source, load
 from nomos.policy.policy_request import AGENT, parse
-from nomos.policy.policy_tests import Difference, TestOutcome
+from nomos.policy.policy_tests import Difference, PolicyTestOutcome
 from nomos.server.pdp.catalog import load_catalog
 
 CATALOG = load_catalog()
@@ -54,7 +54,7 @@ WRITE: dict[str, Any] = {
 }
 
 
-def run(*given: dict[str, Any], **top: Any) -> list[TestOutcome]:
+def run(*given: dict[str, Any], **top: Any) -> list[PolicyTestOutcome]:
     return list(
         policy_tests.run(BUNDLE, policy_tests.read({"cases": list(given), **top}, "t.yaml"))
     )

@@ -212,7 +212,7 @@ def test_receipts_hold_no_token_and_are_hidden(key: Path) -> None:
         said = json.dumps(payload(text))
         assert [each for each in ("hunter", "eyJ", SERVICE.seed) if each in said] == []
     assert SERVICE.seed not in repr(ReceiptSigner(Secret(SERVICE.seed)))
-    assert "record" not in repr(verified)
+    assert "receipt_jwt" not in repr(verified)
 
 
 def test_a_refusal_keeps_its_receipt_when_it_is_pickled(key: Path) -> None:

@@ -454,7 +454,7 @@ async def test_who_waits_learns_of_what_another_process_did(
     envelope = await asked(plane, **ISSUE)
     waiting = asyncio.create_task(seen(plane, envelope, wait=25))
     await asyncio.sleep(0.1)
-    monkeypatch.setattr(Notifier, "ring", silent)
+    monkeypatch.setattr(Notifier, "notify", silent)
     await decide(plane, lead, envelope)
     assert (await waiting)["state"] == "approved"
 
@@ -499,7 +499,7 @@ def test_agents_leave_seats_for_operators() -> None:
 async def test_an_operator_gets_a_seat_when_agents_have_taken_theirs(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(long_polls, "MOST", RESERVED)
+    monkeypatch.setattr(long_polls, "MAX_LONG_POLLS", RESERVED)
     envelope = await asked(plane, **ISSUE)
     lead = await operator(plane, "lead")
     path, wait = f"/v1/approvals/{envelope}", {"wait": 1}

@@ -130,7 +130,7 @@ async def test_of_several_replicas_one_decides(
     plane: Plane, agent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the turns that one process takes, the database still lets one answer be kept."""
-    monkeypatch.setattr(Context, "turn", lambda *_: asyncio.Lock())
+    monkeypatch.setattr(Context, "idempotency_lock", lambda *_: asyncio.Lock())
     replies = await asyncio.gather(*(plane.ask(KEY, agentDid=agent) for _ in range(20)))
     assert len({reply.json()["chain"][0] for reply in replies}) == 1
     assert len(await plane.receipts()) == 1

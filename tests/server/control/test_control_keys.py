@@ -76,7 +76,7 @@ async def test_the_old_key_is_revoked_if_so_asked(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rung: list[str] = []
-    monkeypatch.setattr(Notifier, "ring", lambda _, topic: rung.append(topic))
+    monkeypatch.setattr(Notifier, "notify", lambda _, topic: rung.append(topic))
     old = plane.system.issuer_did
     rotated = await _rotate(plane, revokeOld=True)
     assert [key["state"] for key in rotated["keys"]] == ["revoked", "active"]
