@@ -463,9 +463,9 @@ def test_a_parents_binary_ends_with_it_although_a_forked_child_lives_on(binary: 
     program = f"""
         import os, sys, time
         from pathlib import Path
-        from nomos._io.signer import Link, Signer
+        from nomos._io.signer import SignerConnection, Signer
         from nomos._protocol import Hello
-        link = Link(Path({str(binary)!r}))
+        link = SignerConnection(Path({str(binary)!r}))
         Signer(link).ask(Hello())
         child = os.fork()
         if child == 0:

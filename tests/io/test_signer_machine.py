@@ -113,12 +113,12 @@ def test_tasks_get_an_error_when_there_are_no_threads(
 def test_without_descriptors_nothing_is_left_behind() -> None:
     done = run("""
         import os, resource
-        from nomos._io.signer import Link, Signer
+        from nomos._io.signer import SignerConnection, Signer
         from nomos._io.binary_location import find_binary
         from nomos._protocol import Hello
         from nomos.errors import SignerError
         import subprocess
-        link = Link(find_binary())
+        link = SignerConnection(find_binary())
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
         held, said = [], set()
         while True:

@@ -127,7 +127,7 @@ def test_what_is_too_long_is_not_taken_apart() -> None:
         decode_unverified(DOTS)
     with pytest.raises(InvalidResponse):
         decode_unverified(DOTS[:60_000] + "x")
-    assert "cannot be read" in SYNC.why(DOTS)
+    assert "cannot be read" in SYNC.explain(DOTS)
     with pytest.raises(Denied):
         verify_receipt(DOTS, issuers=[SERVICE.did])
 

@@ -230,7 +230,7 @@ def test_a_binary_that_dies_allows_nothing(colour: Colour, tmp_path: Path) -> No
     verifier._linked = SignerConnection(wrong)
     with pytest.raises(SignerCrashed):
         colour.ask(verifier, "verify", TOKEN, READ)
-    assert "NOT KNOWN" in colour.ask(verifier, "why", TOKEN, READ)
+    assert "NOT KNOWN" in colour.ask(verifier, "explain", TOKEN, READ)
 
 
 # In memory

@@ -369,7 +369,7 @@ def test_every_code_of_the_binary_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_why_says_the_same_and_never_raises_or_shows_the_token(case: Case) -> None:
-    text = SYNC.why(case.token, case.call, **case.settings)
+    text = SYNC.explain(case.token, case.call, **case.settings)
     if case.code != "unavailable":
         denied = SYNC.denied(case.token, case.call, **case.settings)
         assert f"REFUSED: {case.code}" in text

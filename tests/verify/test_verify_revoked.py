@@ -108,6 +108,6 @@ def test_a_receipt_has_the_code_and_the_hop(colour: Colour, tmp_path: Path) -> N
 
 
 def test_why_says_that_it_is_revoked() -> None:
-    told = SYNC.why(use([ROOT, CHILD], aud=PLANNER.did), revocations=["app_1"])
+    told = SYNC.explain(use([ROOT, CHILD], aud=PLANNER.did), revocations=["app_1"])
     assert "REFUSED: revoked at hop 0" in told
     assert "meta.app_id" in told

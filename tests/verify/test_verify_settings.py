@@ -79,10 +79,10 @@ def test_a_call_that_is_none_is_the_caller_s_mistake(colour: Colour, part: str, 
 
 def test_why_of_a_call_needs_all_of_it(colour: Colour) -> None:
     with pytest.raises(ConfigurationError) as wrong:
-        colour.why(TOKEN, {"resource": {}})
+        colour.explain(TOKEN, {"resource": {}})
     assert wrong.value.setting == "command"
     with pytest.raises(ConfigurationError) as wrong:
-        colour.why(TOKEN, {"command": "/a"})
+        colour.explain(TOKEN, {"command": "/a"})
     assert wrong.value.setting == "resource"
 
 

@@ -159,8 +159,8 @@ class Colour:
             return error
         raise AssertionError(f"accepted: {verified}")
 
-    def why(self, token: Any, call: Mapping[str, Any] = READ, **changes: Any) -> str:
-        return str(self.ask(self.make(**changes), "why", token, call))
+    def explain(self, token: Any, call: Mapping[str, Any] = READ, **changes: Any) -> str:
+        return str(self.ask(self.make(**changes), "explain", token, call))
 
 
 SYNC: Final = Colour("sync")
