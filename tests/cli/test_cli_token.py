@@ -196,7 +196,7 @@ def _broken() -> dict[str, tuple[str, list[tuple[int, str]]]]:
             [(0, "resource_out_of_scope")],
         ),
         "a call that outlives its chain": (
-            use([ROOT, CHILD], exp=NOW + 2900),
+            use([ROOT, CHILD], exp=NOW + 3480),
             [(2, "chain_attenuation_violation")],
         ),
         "an expired call": (use([ROOT, CHILD], exp=NOW - 1), [(2, "expired")]),

@@ -37,18 +37,18 @@ def root(**changes: Any) -> str:
         "receipt_id": "evt_01jb",
         "facts": {"purpose": "list the open issues"},
     }
-    usual = {"nbf": NOW - 60, "exp": NOW + 3000, "meta": meta}
+    usual = {"nbf": NOW - 60, "exp": NOW + 3500, "meta": meta}
     return forge.root(**{**usual, "pol": [["==", ".args.state", "open"]], **changes})
 
 
 def child(parent: str, **changes: Any) -> str:
-    usual = {"nbf": NOW - 60, "exp": NOW + 2400, "cmd": "/github/issue/list"}
+    usual = {"nbf": NOW - 60, "exp": NOW + 3450, "cmd": "/github/issue/list"}
     return forge.child(parent, **{**usual, **changes})
 
 
 def use(prf: list[str], **changes: Any) -> str:
     args = {"resource": RESOURCE, "state": "open"}
-    return forge.use(prf, **{"iat": NOW - 60, "exp": NOW + 2300, "args": args, **changes})
+    return forge.use(prf, **{"iat": NOW - 60, "exp": NOW + 3400, "args": args, **changes})
 
 
 ROOT: Final = root()

@@ -85,7 +85,7 @@ def test_an_allow_that_is_remembered_is_for_the_same_constraints() -> None:
             control_plane_url=system.control_plane_url,
             api_key=system.api_key,
             failure_mode="open",
-            timeout=2.0,
+            timeout=20.0,
         )
         given = guard.authorize(command=LIST, resource=REPO, constraints=OPEN)
         guard._endpoint.url = "http://127.0.0.1:1"
