@@ -25,7 +25,7 @@ import anyio
 import anyio.to_thread
 
 from nomos._core.effects import Send
-from nomos._core.feed_state import Floor
+from nomos._core.feed_state import Floor, keys_missing
 from nomos._core.revocation_status import NEVER, RevocationStatus
 from nomos._core.trust_anchor import (
     NoTrustAnchor,
@@ -39,6 +39,7 @@ from nomos._io.http import AsyncHttp, Endpoint
 from nomos._io.revocation_feed import (
     FIRST_LOOK_SECONDS,
     LONGEST_PAUSE,
+    NOTHING_READ,
     SHOWN,
     TIMEOUT,
     InvalidFeedReply,
@@ -73,7 +74,9 @@ _DID: Final = re.compile(r"did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}")
 class Floors(Protocol):
     """Where it is kept, for each issuer, how far its logs were read. It may have to wait.
 
-    An issuer is named by the first key of its log. Both raise NomosError when that fails.
+    An issuer is named by the key that is known: the pinned one, or else the first of its log. What
+    comes before a known key is anybody's, and so never names a floor. Both raise NomosError when
+    that fails.
     """
 
     def floor(self, issuer: str) -> Floor: ...
@@ -272,18 +275,26 @@ class _SyncState:
         except (NoTrustAnchor, keys.BrokenKeys) as problem:
             raise self._unfounded(problem) from None
         issuers = TrustedIssuers(start.did, start.tenant, time.time)
-        issuers.follow(keys_of(start.entries, found.trusted))
-        followed = await self._following(signer, issuers, start)
+        floor = await self._floor(start.did)
+        if keys_missing(start.entries, floor.keys) is None:
+            # Any other log is not begun with: the right one would not go on from it.
+            issuers.follow(keys_of(start.entries, found.trusted))
+        followed = self._following(signer, issuers, start, floor)
         # A fork may come between any two of these; what is followed comes last.
         self.max_depth, self._issuers = start.max_depth, issuers
         self._followed = followed
         self._failure = None
 
-    async def _following(
-        self, signer: AsyncSigner, issuers: TrustedIssuers, start: TrustAnchor
+    async def _floor(self, issuer: str) -> Floor:
+        if self._floors is None:
+            return NOTHING_READ
+        return await anyio.to_thread.run_sync(self._floors.floor, issuer)
+
+    def _following(
+        self, signer: AsyncSigner, issuers: TrustedIssuers, start: TrustAnchor, floor: Floor
     ) -> RevocationFeed:
         """Return what is to be followed from now on, and no less far than before."""
-        floors, issuer = self._floors, str(start.entries[0]["row"]["did"])
+        floors = self._floors
         begin = functools.partial(
             RevocationFeed, self._http, signer, issuers, start.tenant, looked=self._looked
         )
@@ -291,9 +302,9 @@ class _SyncState:
             return begin()
 
         async def keep(which: Log, head: Head) -> None:
-            await anyio.to_thread.run_sync(floors.keep_floor, issuer, which, head)
+            await anyio.to_thread.run_sync(floors.keep_floor, start.did, which, head)
 
-        return begin(floor=await anyio.to_thread.run_sync(floors.floor, issuer), keep=keep)
+        return begin(floor=floor, keep=keep)
 
     def _looked(self) -> None:
         self._told()  # another one in a forked child

@@ -15,7 +15,7 @@ import math
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
@@ -232,17 +232,20 @@ class RevocationFeed:
             self._log_once(f"the key log is refused: {problem}")
         else:
             if isinstance(entries, list):
-                await self._take_keys(entries, found.trusted)
+                await self._take_keys(entries, found)
 
-    async def _take_keys(self, entries: list[Any], trusted: Sequence[str]) -> None:
+    async def _take_keys(self, entries: list[Any], found: keys.IssuerKeyLog) -> None:
         """Take over a key log that was proven, unless it lacks what is known."""
         wrong = keys_missing(entries, self._keys_floor)
         if wrong is not None:
             # What this process has believed already goes on to be: it was not behind.
             self._keys_wrong = self._keys_wrong and f"is refused: {wrong}"
             self._log_once(f"the key log is refused: {wrong}")
-        elif entries and not self._issuers.follow(keys_of(entries, trusted)):
+        elif entries and not self._issuers.follow(keys_of(entries, found.trusted)):
             self._log_once("the key log is refused: keys that are known are missing from it")
+        elif found.earlier and len(found.trusted) == 1:
+            # The known key has signed none of these rows: anyone can put some before it.
+            self._keys_wrong = None
         elif entries:
             await self._keep_keys(Head(len(entries), entries[-1]["hash"]))
 

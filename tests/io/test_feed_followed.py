@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,7 +31,7 @@ from nomos._protocol import (
     Signed,
 )
 from nomos.audit.chain import ChainedRow as Row
-from nomos.audit.chain import Head
+from nomos.audit.chain import Head, Log
 from nomos.audit.chain import chained as placed
 from nomos.errors import SignerError, Unreachable
 
@@ -150,7 +150,11 @@ def key(signer: Signer, number: int) -> str:
 
 @asynccontextmanager
 async def following(
-    link: SignerConnection, *, pinned: int = 0, keys: int = 1
+    link: SignerConnection,
+    *,
+    pinned: int = 0,
+    keys: int = 1,
+    keep: Callable[[Log, Head], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Scene]:
     signer = Signer(link)
     dids = [key(signer, 700 + number) for number in range(keys)]
@@ -158,7 +162,7 @@ async def following(
     wall, monotonic = Time(NOW), Time()
     issuers = TrustedIssuers(dids[pinned], TENANT, wall)
     followed = RevocationFeed(
-        plane, AsyncSigner(link), issuers, TENANT, clock=wall, monotonic=monotonic
+        plane, AsyncSigner(link), issuers, TENANT, clock=wall, monotonic=monotonic, keep=keep
     )
     running = asyncio.create_task(followed.run())
     try:
@@ -474,3 +478,28 @@ async def test_a_stranger_cannot_become_the_issuer(link: SignerConnection) -> No
         await scene.polled(3)
         assert list(scene.issuers) == [pinned]
         assert (await scene.followed.lookup(["a"])).revoked == frozenset()
+
+
+async def test_rows_that_the_known_key_did_not_sign_for_are_no_floor(
+    link: SignerConnection,
+) -> None:
+    """Anyone can put rows before a known key: kept, they would refuse the right log for ever."""
+    kept: list[tuple[Log, int]] = []
+
+    async def keep(which: Log, head: Head) -> None:
+        kept.append((which, head.seq))
+
+    async with following(link, keys=2, pinned=1, keep=keep) as scene:
+        await scene.polled()
+        scene.plane.revoke("a")
+        await scene.polled()
+        assert (await scene.followed.lookup(["a"])).revoked == {"a"}
+        assert kept == [("revocations", 1)]
+        # Its successor's row is signed by the known key, and with it all that come before.
+        scene.plane.keys.append(key(scene.plane.signer, 800))
+        await scene.polled()
+        assert kept == [("revocations", 1), ("keys", 3)]
+    kept.clear()
+    async with following(link, keep=keep) as scene:
+        await scene.polled()
+        assert kept == [("keys", 1)]

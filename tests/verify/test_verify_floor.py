@@ -2,19 +2,59 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from services import api_key, cid, register, told
+from services import Liar, api_key, cid, liar_before, new_did, register, told
 from standalone import NOTE, READ, Plane, until
 
 from nomos import AsyncVerifier, Denied, InvalidResponse, MemoryReplayStore, Verifier
+from nomos._io.signer import Signer, shared
+from nomos._protocol import Checkpoint, LoadKey, LoadKeyAnswer, SignCheckpoint, Signed
+from nomos.audit.chain import Head, chained
 from nomos.server.storage.replay import SqlReplayStore
+
+
+def did_of(seed: str) -> str:
+    answer = Signer(shared()).ask(LoadKey(seed=seed))
+    assert isinstance(answer, LoadKeyAnswer)
+    return answer.key
+
+
+def forged(seed: str, *dids: str) -> list[dict[str, Any]]:
+    """A key log of these keys whose every row is signed with the key of `seed`."""
+    signer = Signer(shared())
+    own = did_of(seed)
+    entries: list[dict[str, Any]] = []
+    head = Head()
+    for did in dids or (own, new_did()):
+        row = chained({"did": did, "at": 1}, "default", head)
+        head = row.head
+        said = Checkpoint(
+            iss=own, log="keys", tenant="default", seq=head.seq, head=head.hash, iat=1
+        )
+        signed = signer.ask(SignCheckpoint(key=own, payload=said))
+        assert isinstance(signed, Signed)
+        entries.append({"row": json.loads(row.text), "hash": row.hash, "checkpoint": signed.jwt})
+    return entries
+
+
+@contextmanager
+def lying(plane: Plane, keys: list[dict[str, Any]]) -> Iterator[Liar]:
+    """Somebody who shows another key log at first."""
+    liar = liar_before(plane)
+    liar.lie = lambda path, truth: {**truth, "keys": keys} if "well-known" in path else truth
+    try:
+        yield liar
+    finally:
+        liar.close()
 
 
 @dataclass
@@ -80,6 +120,45 @@ def test_one_that_is_awaited_refuses_it_too(past: Past, backend: str) -> None:
         return "allowed"
 
     assert anyio.run(refused, backend=backend) == "revocations_stale"
+
+
+def test_a_row_before_the_pinned_key_hides_no_floor(past: Past, tmp_path: Path) -> None:
+    """What is kept is kept under the pinned key, and not under one that anyone can put first."""
+    used = tmp_path / "used.db"
+    with SqlReplayStore(past.used) as known, SqlReplayStore(used) as store:
+        kept = known.floor(past.plane.issuer)
+        for which, head in (("keys", kept.keys), ("revocations", kept.revocations)):
+            store.keep_floor(past.plane.issuer, which, head)
+        theirs = f"{777:064x}"
+        settings = past.settings(store) | {"pinned": past.plane.issuer}
+        with (
+            lying(past.plane, forged(theirs, did_of(theirs), past.plane.issuer)) as liar,
+            pytest.raises(InvalidResponse, match="rolled back: it ends at row 0, and row 1"),
+        ):
+            Verifier.from_control_plane(liar.url, wait=1, **settings)
+
+
+def test_a_key_log_that_is_not_the_one_known_is_not_begun_with(tmp_path: Path) -> None:
+    """With a replaced key that was stolen one can make another log; then comes the right one."""
+    plane = Plane(tmp_path)
+    try:
+        did = register(plane, "notes")
+        pinned = plane.issuer
+        [stolen] = [each.read_text().strip() for each in (tmp_path / "data/keys").glob("issuer-*")]
+        assert plane.operator.post("/v1/keys/rotate", json={}).status_code == 200
+        with SqlReplayStore(tmp_path / "used.db") as store:
+            settings: dict[str, Any] = {"audience": did, "replay": store, "pinned": pinned}
+            settings["api_key"] = api_key(plane)
+            with Verifier.from_control_plane(plane.url, **settings):
+                pass
+            assert store.floor(pinned).keys.seq == 2
+            with (
+                lying(plane, forged(stolen)) as liar,
+                Verifier.from_control_plane(liar.url, **settings) as verifier,
+            ):
+                until(lambda: told(verifier, plane.grant(did)) == "allowed", 5)
+    finally:
+        plane.close()
 
 
 def test_without_a_store_that_keeps_it_a_restarted_one_does_not_know(past: Past) -> None:
