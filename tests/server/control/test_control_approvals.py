@@ -470,7 +470,11 @@ async def test_so_many_wait_and_no_more(plane: Plane) -> None:
     envelope = await asked(plane, **ISSUE)
     lead = await operator(plane, "lead")
     waiting = [asyncio.create_task(seen(plane, envelope, wait=25)) for _ in range(MOST_OF_ONE_APP)]
-    await asyncio.sleep(0.5)
+    seats = plane.system._ports.waiting
+    for _ in range(2000):
+        if seats._taken.total() == MOST_OF_ONE_APP:
+            break
+        await asyncio.sleep(0.01)
     reply = await plane.client.get(f"/v1/approvals/{envelope}", params={"wait": 1})
     assert (reply.status_code, reply.json()["error_code"]) == (429, "rate_limited")
     assert reply.headers["retry-after"] == "5"
