@@ -127,8 +127,8 @@ def test_a_row_before_the_pinned_key_hides_no_floor(past: Past, tmp_path: Path) 
     used = tmp_path / "used.db"
     with SqlReplayStore(past.used) as known, SqlReplayStore(used) as store:
         kept = known.floor(past.plane.issuer)
-        for which, head in (("keys", kept.keys), ("revocations", kept.revocations)):
-            store.keep_floor(past.plane.issuer, which, head)
+        store.keep_floor(past.plane.issuer, "keys", kept.keys)
+        store.keep_floor(past.plane.issuer, "revocations", kept.revocations)
         theirs = f"{777:064x}"
         settings = past.settings(store) | {"pinned": past.plane.issuer}
         with (

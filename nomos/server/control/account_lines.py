@@ -19,6 +19,10 @@ MAX_LINE: Final = 16
 """Accounts in a line, from one that nobody registered to the last one of it."""
 
 
+UNKNOWN: Final = ""
+"""The owner of an account whose row is damaged; no app has this id."""
+
+
 @dataclass(frozen=True)
 class Account:
     """An app as the line sees it: who registered it and when, and when it was confirmed.
@@ -43,6 +47,11 @@ def makers(accounts: Accounts, ident: str) -> tuple[str, ...]:
         found.append(at.owner)
         at = accounts.get(at.owner)
     return tuple(found)
+
+
+def is_known(accounts: Accounts, ident: str) -> bool:
+    """Whether it is known who made this account, as far up the line as there is anyone."""
+    return accounts.keys() >= set(makers(accounts, ident))
 
 
 def persons(accounts: Accounts, ident: str) -> tuple[str, ...]:
@@ -72,7 +81,8 @@ def persons(accounts: Accounts, ident: str) -> tuple[str, ...]:
 def behind(accounts: Accounts, ident: str) -> tuple[str, ...]:
     """Every account whose person may use `ident`: itself and its makers, the nearest first.
 
-    It ends with one that is confirmed, if it was so before the others here were registered.
+    It ends with one that is confirmed, if it was so before the others here were registered; with
+    one that is no account of ours, if its maker is unknown.
     """
     found: list[str] = []
     oldest: int | None = None
@@ -89,7 +99,12 @@ def behind(accounts: Accounts, ident: str) -> tuple[str, ...]:
 
 
 def outside(accounts: Accounts, operator: str, ident: str) -> bool:
-    """Whether `operator` is no part of the line of `ident`, neither above it nor below it."""
+    """Whether `operator` is no part of the line of `ident`, neither above it nor below it.
+
+    False where it is unknown who made one of them.
+    """
+    if not (is_known(accounts, operator) and is_known(accounts, ident)):
+        return False
     above = {ident, *makers(accounts, ident)}
     mine = (operator, *makers(accounts, operator))
     return (

@@ -123,7 +123,9 @@ class AccountChange:
     async def target(self, request: Request, act: Act) -> Registered:
         """The app that the path names, if the operator may do that to it."""
         ident = str(request.path_params["id"])
-        found = await self.ports.store.apps.find(self.operator.tenant, ident)
+        apps = self.ports.store.apps
+        find = apps.find_to_end if act == "disable" else apps.find
+        found = await find(self.operator.tenant, ident)
         if found is None:
             raise ControlError("not_found", f"there is no app {shown(ident)}")
         accounts = await self.ports.store.apps.accounts(self.operator.app, ident)
@@ -213,7 +215,9 @@ async def post_disable(ports: Context, request: Request, caller: ApiKey | None) 
     except LastOperator as last:
         raise InvalidRequest(f"id: {last}", fields=("id",)) from last
     behind = await remaining_accounts.members(ports, found.app.tenant, found.app.id, found.role)
-    reply = EndedReply(**_members(await _after(ports, found)), **behind)
+    after = await ports.store.apps.find_to_end(found.app.tenant, found.app.id)
+    assert after is not None, "apps are never removed"
+    reply = EndedReply(**_members(after), **behind)
     return reply.model_dump(by_alias=True, exclude_none=True)
 
 

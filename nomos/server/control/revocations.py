@@ -112,7 +112,7 @@ async def post_revocation(
 
 
 async def _left(ports: Context, tenant: str, done: RevocationRow) -> dict[str, Any]:
-    found = await ports.store.apps.find(tenant, done.id) if done.kind == "app" else None
+    found = await ports.store.apps.find_to_end(tenant, done.id) if done.kind == "app" else None
     return await remaining_accounts.members(
         ports, tenant, done.id, None if found is None else found.role
     )

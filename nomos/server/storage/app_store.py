@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -14,11 +15,21 @@ from nomos.server.control import account_lines
 from nomos.server.control.account_lines import Accounts
 from nomos.server.storage import apps as aggregate
 from nomos.server.storage import records
-from nomos.server.storage.apps import ROLES, ApiKey, App, Role
-from nomos.server.storage.damaged_rows import Listed, listed, one, one_of, texts
+from nomos.server.storage.apps import EVERY_ROLE, ROLES, ApiKey, App, Role
+from nomos.server.storage.damaged_rows import (
+    Damaged,
+    Listed,
+    listed,
+    one,
+    one_of,
+    readable,
+    texts,
+)
 from nomos.server.storage.database import Database
 from nomos.server.storage.identifiers import new_ident
 from nomos.server.storage.tables import agents, api_keys, apps, login_links, sessions
+
+T = TypeVar("T")
 
 
 class KeyShown(NomosError):
@@ -56,6 +67,10 @@ class Apps:
         """One app of the tenant."""
         return await self._database.read(lambda connection: _find(connection, tenant, ident))
 
+    async def find_to_end(self, tenant: str, ident: str) -> Registered | None:
+        """`find`, for those who end an app: what is damaged of it does not keep it going."""
+        return await self._database.read(lambda connection: find_to_end(connection, tenant, ident))
+
     async def create(self, app: App, key: ApiKey, most: int, receipt: Record) -> bool:
         """Register an app with its first key; False when the tenant has `most` already."""
 
@@ -86,7 +101,7 @@ class Apps:
         now = int(self._clock())
 
         def work(connection: Connection) -> bool:
-            found = _find(connection, tenant, ident)
+            found = find_to_end(connection, tenant, ident)
             if found is None or found.disabled_at is not None:
                 return False
             aggregate.check_operator_left(connection, tenant, ident)
@@ -167,6 +182,7 @@ class Apps:
         """The apps that may still act and that whoever used `ident` may use, the oldest first.
 
         It made them, directly or through others, and nobody confirmed them; or it saw their keys.
+        Those whose makers are unknown are among them, and those whose row is damaged come last.
         """
         return await self._database.read(lambda connection: _left_by(connection, tenant, ident))
 
@@ -200,8 +216,10 @@ def _all(connection: Connection, tenant: str) -> Listed[Registered]:
 
 
 def _left_by(connection: Connection, tenant: str, ident: str) -> tuple[Registered, ...]:
-    # An app whose row is damaged works no more; who made others is read without its row.
-    found = _all(connection, tenant).found
+    # A key opens what it did also while the name, or the owner, of its app is damaged.
+    every = _all(connection, tenant)
+    damaged = (find_to_end(connection, tenant, each) for each in every.damaged)
+    found = (*every.found, *(each for each in damaged if each is not None))
     accounts = aggregate.accounts(connection, [each.app.id for each in found])
     seen = set(connection.scalars(_SEEN_BY, {"operator": ident}))
     return tuple(
@@ -209,7 +227,11 @@ def _left_by(connection: Connection, tenant: str, ident: str) -> tuple[Registere
         for each in found
         if each.disabled_at is None
         and each.app.id != ident
-        and (each.app.id in seen or ident in account_lines.behind(accounts, each.app.id))
+        and (
+            each.app.id in seen
+            or ident in account_lines.behind(accounts, each.app.id)
+            or not account_lines.is_known(accounts, each.app.id)
+        )
     )
 
 
@@ -221,6 +243,47 @@ def _find(connection: Connection, tenant: str, ident: str) -> Registered | None:
     return one(connection, wanted, lambda rows: map(_read, rows), f"app {ident}")
 
 
+def find_to_end(connection: Connection, tenant: str, ident: str) -> Registered | None:
+    """One app of the tenant, for those who end it.
+
+    A role, or roles, that cannot be read count as an operator's who covers every role: so the
+    fewest may end it. What else cannot be read is left out.
+    """
+    try:
+        return _find(connection, tenant, ident)
+    except Damaged:
+        pass
+
+    def part(column: sa.Column[Any], otherwise: T, read: Callable[[Any], T] = _same) -> T:
+        wanted = sa.select(column).select_from(_JOINED)
+        mine = wanted.where(apps.c.tenant == tenant, apps.c.id == ident)
+
+        def found() -> T:
+            value = one(connection, mine, lambda rows: [read(row[0]) for row in rows], ident)
+            return otherwise if value is None else value
+
+        return readable(found, otherwise)
+
+    app = App(
+        ident,
+        tenant,
+        name=part(apps.c.name, "(damaged)"),
+        created_at=part(apps.c.created_at, 0),
+        owner=part(apps.c.owner, None),
+        confirmed_at=part(apps.c.confirmed_at, None),
+        confirmed_by=part(apps.c.confirmed_by, None),
+    )
+    role: Role = part(api_keys.c.role, "operator", lambda role: one_of(role, ROLES))
+    every: tuple[str, ...] = (EVERY_ROLE,)
+    covers = part(api_keys.c.covers, every, texts)
+    return Registered(app, role, covers, part(apps.c.disabled_at, None))
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+_JOINED = apps.join(api_keys, api_keys.c.app == apps.c.id)
 _SELECT = sa.select(apps, api_keys.c.role, api_keys.c.covers).join(
     api_keys, api_keys.c.app == apps.c.id
 )

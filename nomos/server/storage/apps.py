@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from nomos.errors import NomosError
-from nomos.server.control.account_lines import Account
-from nomos.server.storage.damaged_rows import check, naming, one_of, texts
+from nomos.server.control.account_lines import UNKNOWN, Account
+from nomos.server.storage.damaged_rows import check, listed, naming, one_of, texts
 from nomos.server.storage.tables import agents, api_keys, apps
 
 Role = Literal["agent", "operator", "auditor"]
@@ -137,14 +137,19 @@ def add_key(connection: Connection, ident: str, key: ApiKey, now: int) -> None:
 
 
 def active_operators(connection: Connection, tenant: str) -> frozenset[str]:
-    """The operators who cover every role and may act: with none, nobody could make another."""
+    """The operators who cover every role and may act: with none, nobody could make another.
+
+    One whose row is damaged may not.
+    """
     wanted = (
         sa.select(apps.c.id, api_keys.c.covers)
         .join(api_keys, api_keys.c.app == apps.c.id)
         .where(apps.c.tenant == tenant, apps.c.disabled_at.is_(None), api_keys.c.role == "operator")
     )
-    rows = connection.execute(wanted)
-    return frozenset(row.id for row in rows if EVERY_ROLE in texts(row.covers))
+    rows = listed(
+        connection, wanted, apps.c.id, lambda rows: [(row.id, texts(row.covers)) for row in rows]
+    )
+    return frozenset(ident for ident, covers in rows.found if EVERY_ROLE in covers)
 
 
 def check_operator_left(connection: Connection, tenant: str, app: str) -> None:
@@ -154,14 +159,19 @@ def check_operator_left(connection: Connection, tenant: str, app: str) -> None:
 
 
 def accounts(connection: Connection, idents: Collection[str]) -> dict[str, Account]:
-    """The apps of these ids and everyone in the lines above them."""
+    """The apps of these ids and everyone in the lines above them.
+
+    Who made one whose row is damaged is unknown, as is who made one of an owner that is no app.
+    """
     found: dict[str, Account] = {}
     wanted = set(idents)
     while wanted:
-        rows = connection.execute(_ACCOUNTS, {"ids": sorted(wanted)}).all()
-        for row in rows:
+        values = {"ids": sorted(wanted)}
+        rows = listed(connection, _ACCOUNTS, apps.c.id, list, values)
+        for row in rows.found:
             found[row.id] = Account(row.owner, row.created_at, row.confirmed_at)
-        wanted = {row.owner for row in rows if row.owner is not None} - found.keys()
+        found |= {ident: Account(UNKNOWN) for ident in rows.damaged}
+        wanted = {row.owner for row in rows.found if row.owner is not None} - found.keys()
     return found
 
 

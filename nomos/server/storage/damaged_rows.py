@@ -51,6 +51,18 @@ def naming(what: str) -> Iterator[None]:
         raise
 
 
+def readable(read: Callable[[], T], otherwise: T) -> T:
+    """What `read` finds, or `otherwise` if that is damaged: for those who end something.
+
+    What cannot be read must not keep it going. `otherwise` is what lets the fewest do that.
+    """
+    try:
+        with naming("a value"):
+            return read()
+    except Damaged:
+        return otherwise
+
+
 @dataclass(frozen=True)
 class Listed(Generic[T]):
     """What a listing found, and what it had to leave out, by name."""

@@ -23,7 +23,7 @@ from nomos.server.control import account_lines
 from nomos.server.control import envelope as rules
 from nomos.server.control.envelope import Envelope, State, Vote, VoteError
 from nomos.server.storage import apps, envelopes, idempotency, records, revocations
-from nomos.server.storage.damaged_rows import Listed
+from nomos.server.storage.damaged_rows import Damaged, Listed
 from nomos.server.storage.database import Database
 from nomos.server.storage.envelopes import ApprovalLookup
 from nomos.server.storage.idempotency import StoredAnswer
@@ -147,7 +147,10 @@ class Envelopes:
             if found is None:
                 return None
             operator, covers, approve = ballot.operator, ballot.covers, ballot.approve
-            persons = account_lines.persons(apps.accounts(connection, [operator]), operator)
+            accounts = apps.accounts(connection, [operator])
+            if approve and not account_lines.is_known(accounts, operator):
+                raise Damaged(f"the account of who registered {operator}")
+            persons = account_lines.persons(accounts, operator)
             objection = rules.vote_error(
                 found, operator, covers, approve=approve, now=now, persons=persons
             ) or rules.was_not_shown(found, ballot.version)

@@ -60,6 +60,7 @@ _VOTES: Final = (
     sa.select(
         *(column for column in votes.c if column.name != "approve"),
         raw_truth(votes.c.approve),
+        apps.c.id.label("account"),
         apps.c.name,
         apps.c.disabled_at,
     )
@@ -265,8 +266,13 @@ def _made(connection: Connection, rows: Rows) -> tuple[Envelope, ...]:
 
 
 def _askers(connection: Connection, idents: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """The persons who may be behind each app; one that the server made is its own."""
+    """The persons who may be behind each app; one that the server made is its own.
+
+    Raises ValueError where they are unknown: then nobody can be said not to be one of them.
+    """
     accounts = apps_.accounts(connection, idents) if idents else {}
+    if not all(account_lines.is_known(accounts, ident) for ident in idents):
+        raise ValueError("who made an app is unknown")
     return {ident: account_lines.persons(accounts, ident) for ident in idents}
 
 
@@ -284,7 +290,10 @@ def _votes(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[Vote, 
             at=row.at,
             reason=row.reason,
             name=row.name or "",
-            stands=row.disabled_at is None,
+            # Nor does one of an operator who has no account, or whose maker is unknown.
+            stands=row.account is not None
+            and row.disabled_at is None
+            and account_lines.is_known(accounts, row.operator),
             version=row.version,
             persons=account_lines.persons(accounts, row.operator),
         )

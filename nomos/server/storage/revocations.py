@@ -18,7 +18,8 @@ from nomos.audit.chain import ChainedRow, Head
 from nomos.audit.record import Record
 from nomos.errors import NomosError
 from nomos.server.storage import apps, issuer_keys, logs, records, tables
-from nomos.server.storage.damaged_rows import Damaged
+from nomos.server.storage.app_store import find_to_end
+from nomos.server.storage.damaged_rows import Damaged, readable, texts
 from nomos.server.storage.database import Database
 from nomos.server.storage.tables import envelopes, revocations
 
@@ -226,11 +227,11 @@ class RevocationLog:
             service = kind == "agent" and _serves(connection, ident)
             whose = app or _app_of(connection, tenant, ident, kind)
             roles = _roles(connection, ident) if kind == "envelope" else ()
-            row = connection.execute(_WHOSE, {"app": whose}).first()
-            if row is None:
+            found = None if whose is None else find_to_end(connection, tenant, whose)
+            if found is None:
                 return RevokedName(kind, roles=roles, service=service)
-            covers = tuple(row.covers)
-            return RevokedName(kind, whose, row.role, row.owner, covers, roles, service)
+            owner = found.app.owner
+            return RevokedName(kind, whose, found.role, owner, found.covers, roles, service)
 
         return await self._database.read(work)
 
@@ -267,32 +268,26 @@ class RevocationLog:
         return await self._database.read(work)
 
 
-_WHOSE = (
-    sa.select(tables.apps.c.owner, tables.api_keys.c.role, tables.api_keys.c.covers)
-    .join(tables.api_keys, tables.api_keys.c.app == tables.apps.c.id)
-    .where(tables.apps.c.id == sa.bindparam("app"))
-)
-
-
 def _app_of(connection: Connection, tenant: str, ident: str, kind: Kind) -> str | None:
     """The app that this is or belongs to, as far as the server knows."""
+    known = tables.agents.c
     match kind:
         case "app":
             return ident
         case "cid":
             return next(iter(records.apps_of_cid(connection, tenant, ident)), None)
         case "envelope":
-            return connection.scalar(sa.select(envelopes.c.app).where(envelopes.c.id == ident))
+            wanted = sa.select(envelopes.c.app).where(envelopes.c.id == ident)
         case "agent":
-            known = tables.agents.c
             wanted = sa.select(known.app).where(known.tenant == tenant, known.did == ident)
-            return connection.scalar(wanted)
-    return None
+        case _:
+            return None
+    return readable(lambda: connection.scalar(wanted), None)
 
 
 def _roles(connection: Connection, envelope: str) -> tuple[str, ...]:
     wanted = sa.select(envelopes.c.roles).where(envelopes.c.id == envelope)
-    return tuple(connection.scalar(wanted) or ())
+    return readable(lambda: texts(connection.scalar(wanted)), (apps.EVERY_ROLE,))
 
 
 def _serves(connection: Connection, did: str) -> bool:
