@@ -84,7 +84,7 @@ class ClaimNonce(Effect[bool]):
     nonce: str = field(repr=False)
     expires_at: int
     family: str | None = None
-    """The app that the issuer granted the authority to, or its first agent."""
+    """The issuer, and the app that it granted the authority to, or its first agent."""
 
 
 @dataclass(frozen=True)
@@ -311,7 +311,9 @@ def _matches_lookup(proven: Proven, claims: UnverifiedToken) -> bool:
 def _family(proof: VerifiedClaims) -> str:
     """Return on behalf of whom the issuer signed: many keys of one app are one."""
     app = (proof.proven.meta or {}).get("app_id")
-    return app if isinstance(app, str) else str(proof.claims.root.get("aud"))
+    whose = app if isinstance(app, str) else str(proof.claims.root.get("aud"))
+    # What one issuer calls an app says nothing of another issuer's.
+    return f"{proof.proven.root} {whose}"
 
 
 def _claim_once(rules: VerifierRules, proof: VerifiedClaims) -> Flow[None]:

@@ -50,10 +50,10 @@ class MemoryReplayStore:
     ) -> bool:
         """Return True to exactly one caller; `expires_at` is in Unix seconds.
 
-        `family` is the app, or the first agent, that the authority was granted to. Raises
-        `ConfigurationError` in another process, and `OverflowError` when it is full, when the agent
-        or the family has its share, or when it was asked for a time of which it has forgotten what
-        was used.
+        `family` is the issuer with the app, or the first agent, that it granted the authority to.
+        Raises `ConfigurationError` in another process, and `OverflowError` when it is full, when
+        the agent or the family has its share, or when it was asked for a time of which it has
+        forgotten what was used.
         """
         if os.getpid() != self._process:
             raise ConfigurationError(

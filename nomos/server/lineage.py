@@ -43,14 +43,16 @@ _LABEL: Final = re.compile(r"app_[0-9a-z]{26}/[A-Za-z0-9._:-]{1,64}|evt_[0-9a-z]
 class Lineage:
     """By whom, and through whom, an agent came to its authority.
 
-    `root` is the agent that the tenant's issuer gave it to, `invoked_by` everybody between the
-    issuer and `agent`, sorted, `depth` how often it was handed on (0: never). `cids` are the
-    links and all that they took the place of, oldest first. `receipt` names the decision that
-    the chain's first token records, `app` whose it was, `swarm` the name of the family: the
-    one that an app gave it (`<app id>/<label>`), or that receipt's if it was handed on without.
+    `issuer` signed the first token. `root` is the agent that the tenant's issuer gave it to,
+    `invoked_by` everybody between the issuer and `agent`, sorted, `depth` how often it was handed
+    on (0: never). `cids` are the links and all that they took the place of, oldest first.
+    `receipt` names the decision that the chain's first token records, `app` whose it was, `swarm`
+    the name of the family: the one that an app gave it (`<app id>/<label>`), or that receipt's if
+    it was handed on without.
     """
 
     agent: str
+    issuer: str
     root: str
     invoked_by: tuple[str, ...]
     depth: int
@@ -61,8 +63,8 @@ class Lineage:
 
     @property
     def family(self) -> str:
-        """On behalf of whom the issuer signed: many keys of one app are one."""
-        return self.root if self.app is None else self.app
+        """The issuer, and on behalf of whom it signed: many keys of one app are one."""
+        return f"{self.issuer} {self.root if self.app is None else self.app}"
 
 
 def revocation_ids(tokens: Sequence[Inspected], links: Sequence[Inspected]) -> set[str]:
@@ -90,6 +92,7 @@ def lineage_of(verified: Verified, links: Sequence[Inspected]) -> Lineage:
     before = {*strings(lineage.get("invokedBy")), *holders[:-1]}
     return Lineage(
         agent=verified.agent,
+        issuer=verified.root,
         root=_root_agent(links[0]),
         invoked_by=tuple(sorted(before)),
         depth=depth,

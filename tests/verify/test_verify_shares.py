@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from vectors.forge import (
+    DELEGATION,
+    HERE,
+    ISSUER,
+    RESEARCHER,
+    STRANGER,
+    delegation,
+    sign,
+    use,
+)
+from verifiers import WRITE, replay, settings
 
+from nomos import Verifier
 from nomos._core.shares import APPROVAL, FEWEST_SHARED
 from nomos._core.token_verification import ClaimNonce
 from nomos._io.replay import MemoryReplayStore
@@ -108,6 +121,37 @@ def test_issuers_whose_number_is_known_are_bounded(
             assert store.claim(f"agent {number}", "service", "n", NOW + 60, family=f"app {number}")
         counted = store._shares._counted
         assert len(counted["agent"]._left) == len(counted["app"]._left) == 3
+
+
+def test_an_issuer_uses_nothing_of_the_share_of_anothers_app() -> None:
+    """Both may be trusted, and what one of them writes as an app's id is its own affair."""
+    store = replay()
+    known = settings(trusted_issuers=[ISSUER.did, STRANGER.did], replay=store)
+    verifier = Verifier(**known)
+    for issuer in (ISSUER, STRANGER):
+        meta = {**HERE, "app_id": "app"}
+        link = delegation(issuer, RESEARCHER, meta=meta, cmd="/github/issue/create")
+        chain = [sign(DELEGATION, link, issuer)]
+        nonce = f"one of {issuer.did}"
+        token = use(chain, cmd="/github/issue/create", sub=issuer.did, nonce=nonce)
+        verifier.verify(token, **WRITE)
+    held = {holder.name for holder in store._held if holder.what == "app"}
+    assert held == {f"{ISSUER.did} app", f"{STRANGER.did} app"}
+
+
+def test_several_processes_hardly_go_beyond_a_share(tmp_path: Path) -> None:
+    """Each but one by a 32nd of it: they count for themselves, and not at each use."""
+    stores = [SqlReplayStore(tmp_path / "used.db", Clock()) for _ in range(8)]
+    used, share = 0, FEWEST_SHARED * 2 // 5
+    for store in stores:
+        store._shares = shares.NonceShares(FEWEST_SHARED)
+    for number in range(2 * FEWEST_SHARED):
+        with suppress(StorageUnavailable):
+            stores[number % 8].claim(f"fork {number}", "service", "n", NOW + 60, family="app")
+            used += 1
+    for store in stores:
+        store.close()
+    assert share <= used <= share + 7 * (share // 32 + 1)
 
 
 class Own:

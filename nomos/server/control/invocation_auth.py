@@ -173,8 +173,8 @@ async def _identify(ports: Context, token: str) -> AgentPrincipal:
         fault=fault,
     )
     # What is faulty is refused as often as it comes, and is nothing to remember.
-    if fault is None and not await ports.store.claim_nonce(
-        holder.agent, issuer, said["nonce"], said["exp"]
+    if holder.held is not None and not await ports.store.claim_nonce(
+        holder.agent, issuer, said["nonce"], said["exp"], holder.held.descent.family
     ):
         used = "this invocation was used before, and works once: sign another"
         raise _unauthorized(ChainFault("replayed", used))

@@ -64,9 +64,10 @@ class SqlReplayStore:
 
     Raises `ConfigurationError` for a URL that is none of these, and `StorageUnavailable` when the
     database does not do it, when one agent has used 20,000 tokens that have not expired, or one app
-    with all its agents 40,000 (others are not affected), or when it was asked for a time of which
-    it has forgotten what was used, by its own clock or by that of another who shares it. No error
-    holds the URL, which may have a password in it.
+    with all its agents 40,000 (others are not affected; each process beside the first may let a
+    32nd more in), or when it was asked for a time of which it has forgotten what was used, by its
+    own clock or by that of another who shares it. No error holds the URL, which may have a password
+    in it.
     """
 
     shares: ClassVar = True
@@ -86,7 +87,7 @@ class SqlReplayStore:
     ) -> bool:
         """Return True to exactly one caller; `expires_at` is in Unix seconds.
 
-        `family` is the app, or the first agent, that the authority was granted to.
+        `family` is the issuer with the app, or the first agent, that it granted the authority to.
         """
         now = int(self._clock())
         if expires_at < now - LEEWAY_SECONDS:

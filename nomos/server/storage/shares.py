@@ -19,6 +19,9 @@ from nomos.server.storage.tables import nonces
 MOST_COUNTED: Final = 10_000
 """Agents whose number of nonces is known without counting, and apps."""
 
+MOST_PARTS: Final = 32
+"""Parts of a share, of which a process takes one at a time without counting again."""
+
 _WHO: Final[dict[Kind, str]] = {"agent": "this agent", "app": "this app, with all its agents,"}
 
 
@@ -30,7 +33,8 @@ class NonceShares:
     """How many nonces one agent, or one app, may have in the table; used by one thread at a time.
 
     They are counted when one was not seen before, and again each time it has used up half of what
-    was left to it.
+    was left to it, or a 32nd of its share. Each process counts for itself: of several that use one
+    database, each but one may go beyond a share by a 32nd of it.
     """
 
     def __init__(self, limit: int = MAX_USED) -> None:
@@ -62,7 +66,7 @@ class _Counted:
         _bound(self._left)
 
     def _half(self, connection: Connection, holder: Holder, now: int) -> int:
-        """Count, and return half of what is left."""
+        """Count, and return half of what is left, or less."""
         # Once a second at most where nothing is left: counting takes a while.
         if self._full.pop(holder.name, None) == now:
             free = 0
@@ -76,7 +80,7 @@ class _Counted:
                 f"{_WHO[holder.what]} has used {holder.most} tokens that have not expired yet; "
                 "others are not affected"
             )
-        return (free + 1) // 2
+        return min((free + 1) // 2, -(-holder.most // MOST_PARTS))
 
 
 def _count(column: sa.Column[str]) -> sa.Select[int]:

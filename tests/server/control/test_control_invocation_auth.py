@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from server.control import people
 from server.control.kin import NOW, REPO, Kin, cid, fresh, root_of
 
@@ -18,6 +19,7 @@ from nomos._protocol import Answer, Refused, Request, Verify
 from nomos.errors import SignerCrashed
 from nomos.server.control import delegation_lookup
 from nomos.server.control.routes import ROUTES
+from nomos.server.storage.tables import nonces
 from nomos.server.storage.tenants import DEFAULT
 
 if TYPE_CHECKING:
@@ -89,6 +91,16 @@ async def test_an_invocation_works_once(plane: Plane, child: Kin) -> None:
     assert "works once" in refused(await send(plane, token), "replayed")
     plane.clock.now += 30
     refused(await send(plane, token), "replayed")
+
+
+async def test_what_is_used_here_counts_for_the_app(plane: Plane, child: Kin) -> None:
+    """Otherwise an app with many children could fill what all apps share."""
+    assert (await child.ask(LIST)).json()["decision"] == "allow"
+    issuer = plane.system.issuer_did
+    app = plane.key.removeprefix("nomos_").rpartition("_")[0]
+    wanted = sa.select(nonces.c.family)
+    held = await plane.system.store.read(lambda connection: connection.scalars(wanted).all())
+    assert held == [f"{issuer} {app}"]
 
 
 async def test_another_agent_may_use_the_same_nonce(root: Kin, child: Kin) -> None:
