@@ -10,7 +10,6 @@ grant = guard.authorize(
 """
 
 from nomos.errors import (
-    AttenuationError,
     AuthenticationError,
     BinaryNotFound,
     ChainError,
@@ -21,22 +20,23 @@ from nomos.errors import (
     Denied,
     ExpiredChain,
     InvalidPolicy,
-    InvalidReceipt,
     InvalidRequest,
-    InvalidResponse,
-    InvalidWebhookSignature,
     MalformedChain,
     NomosError,
     NotFound,
+    NotProven,
     PermissionDenied,
     PolicyProblem,
     ProtocolMismatch,
     RateLimited,
     ServerError,
-    SignerCrashed,
+    SignerDied,
     SignerError,
     StepUpRequired,
+    Unintelligible,
     Unreachable,
+    WebhookRefused,
+    Widening,
     WrongAudience,
 )
 from nomos.guard import (
@@ -59,7 +59,7 @@ from nomos.models import (
 )
 from nomos.outcomes import Approval, ApprovalState, Revocation, Vote
 from nomos.swarm import Child, fork_child, read_parent_chain_from_env
-from nomos.verify import AsyncVerifier, MemoryReplayStore, Verifier
+from nomos.verify import AsyncVerifier, MemoryReplay, Verifier
 
 __all__ = [
     "Approval",
@@ -68,7 +68,6 @@ __all__ = [
     "AsyncGrant",
     "AsyncReceipt",
     "AsyncVerifier",
-    "AttenuationError",
     "AuthGuard",
     "AuthenticationError",
     "BinaryNotFound",
@@ -88,14 +87,12 @@ __all__ = [
     "FailOpenWarning",
     "Grant",
     "InvalidPolicy",
-    "InvalidReceipt",
     "InvalidRequest",
-    "InvalidResponse",
-    "InvalidWebhookSignature",
     "MalformedChain",
-    "MemoryReplayStore",
+    "MemoryReplay",
     "NomosError",
     "NotFound",
+    "NotProven",
     "ParentChain",
     "PermissionDenied",
     "PolicyProblem",
@@ -104,13 +101,16 @@ __all__ = [
     "Receipt",
     "Revocation",
     "ServerError",
-    "SignerCrashed",
+    "SignerDied",
     "SignerError",
     "StepUpRequired",
+    "Unintelligible",
     "Unreachable",
     "Verified",
     "Verifier",
     "Vote",
+    "WebhookRefused",
+    "Widening",
     "WrongAudience",
     "fork_child",
     "read_parent_chain_from_env",

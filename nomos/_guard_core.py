@@ -35,11 +35,11 @@ from nomos.errors import (
     ConfigurationError,
     ControlPlaneError,
     ExpiredChain,
-    InvalidResponse,
     PermissionDenied,
     RateLimited,
     ServerError,
     SignerError,
+    Unintelligible,
     Unreachable,
 )
 from nomos.models import GrantBase, Question, describe_resource
@@ -167,7 +167,7 @@ class GuardCore:
     def _remember_error(self, question: Question, refused: ControlPlaneError) -> None:
         """Remember what is no outage: the next outage must not pass it by."""
         match refused:
-            case Unreachable() | ServerError() | InvalidResponse() | RateLimited():
+            case Unreachable() | ServerError() | Unintelligible() | RateLimited():
                 return
             case AuthenticationError() | PermissionDenied():
                 self._refusals.remember_all(f"this caller was refused ({refused})")
@@ -240,7 +240,7 @@ class GuardCore:
         found = yield from approvals.wait(approvals.Waiting(envelope_id, timeout, jitter))
         asked = self._put_to_people.get(found.id)
         if asked is not None and not self._check_grant_covers(found, asked):
-            raise InvalidResponse(
+            raise Unintelligible(
                 f"{found.id} was asked for {asked.command} on "
                 f"{describe_resource(asked.resource)}, and the control plane shows it as "
                 f"{found.command} on {describe_resource(found.resource)}"

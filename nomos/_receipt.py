@@ -25,7 +25,7 @@ class Receipt(ReceiptBase):
     """The record of one decision or one act, from an `AuthGuard`."""
 
     def verify(self, issuer: str) -> Self:
-        """Return the receipt if it is what the issuer recorded; raise `InvalidReceipt` if not.
+        """Return the receipt if it is what the issuer recorded; raise `NotProven` if not.
 
         `issuer` is the DID of the control plane's issuer as you know it from elsewhere
         (`GET /.well-known/nomos`, once, over a way that you trust): who is told by the receipt

@@ -21,11 +21,11 @@ from nomos._core.effects import Flow, perform
 from nomos._core.remedies import UNAVAILABLE
 from nomos._core.signing import is_did
 from nomos._core.stores import (
-    AsyncReplayStore,
-    AsyncRevocationStore,
-    ReplayStore,
-    RevocationStore,
-    StaticRevocations,
+    AsyncReplay,
+    AsyncRevocations,
+    Fixed,
+    Replay,
+    Revocations,
 )
 from nomos._core.token_verification import MAX_LINKS, AwaitFirstSync, Stale, VerifierRules
 from nomos._core.verification_receipt import ReceiptSigner, VerificationAttempt, with_receipt
@@ -57,10 +57,10 @@ class VerifierSettings(TypedDict, total=False):
     leeway: int
     on_stale_revocations: Stale
     revocations_max_age: int
-    replay: ReplayStore | AsyncReplayStore | None
+    replay: Replay | AsyncReplay | None
     accept_unlinked: bool
     receipt_key: str | os.PathLike[str] | None
-    on_receipt: Callable[[str], Any] | None
+    on_record: Callable[[str], Any] | None
     clock: Callable[[], float]
 
 
@@ -78,13 +78,13 @@ class VerifierBase:
         audience: str,
         max_depth: int = MAX_CHAIN_DEPTH,
         leeway: int = LEEWAY_SECONDS,
-        revocations: RevocationStore | AsyncRevocationStore | Collection[str] | None = None,
+        revocations: Revocations | AsyncRevocations | Collection[str] | None = None,
         on_stale_revocations: Stale = "refuse",
         revocations_max_age: int = 5,
-        replay: ReplayStore | AsyncReplayStore | None = None,
+        replay: Replay | AsyncReplay | None = None,
         accept_unlinked: bool = False,
         receipt_key: str | os.PathLike[str] | None = None,
-        on_receipt: Callable[[str], Any] | None = None,
+        on_record: Callable[[str], Any] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._follower = trusted_issuers if isinstance(trusted_issuers, ControlPlaneSync) else None
@@ -98,12 +98,12 @@ class VerifierBase:
             max_age=_checked_range("revocations_max_age", revocations_max_age, 0, MAX_AGE),
             accept_unlinked=_checked_bool("accept_unlinked", accept_unlinked),
         )
-        self._revocations = self._checked_store("revocations", "lookup", _revocations(revocations))
+        self._revocations = self._checked_store("revocations", "among", _revocations(revocations))
         self._replay: Any = (
             None if replay is None else self._checked_store("replay", "claim", replay)
         )
         self._scribe = None if receipt_key is None else _receipt_signer(receipt_key)
-        self._on_record = None if on_receipt is None else self._checked_callback(on_receipt)
+        self._on_record = None if on_record is None else self._checked_callback(on_record)
         self._clock = _checked_callable("clock", clock)
         self._linked: SignerConnection | None = None
         self._closed = False
@@ -132,7 +132,7 @@ class VerifierBase:
         older key of its, as somebody told you whom you trust: the control plane has to prove that
         its key follows. Without it, the keys are believed that are shown at first, which needs
         https, or this machine. `allow_insecure` names hosts that may be asked over plain http.
-        With a `SqlReplayStore` for `replay`, how far the logs were read is kept there: so a control
+        With a `StoredReplay` for `replay`, how far the logs were read is kept there: so a control
         plane that was rolled back is refused after a restart of the verifier, too. `settings` are
         the verifier's own; without a `max_depth`, chains
         may be as deep as the control plane lets them become.
@@ -259,11 +259,11 @@ class VerifierBase:
     def _checked_callback(self, given: Any) -> Any:
         if self._scribe is None:
             raise ConfigurationError(
-                "on_receipt is told of receipts, and without receipt_key none are signed",
-                setting="on_receipt",
+                "on_record is told of receipts, and without receipt_key none are signed",
+                setting="on_record",
             )
-        if is_awaited(_checked_callable("on_receipt", given)) and not self._waits:
-            raise requires_await("on_receipt")
+        if is_awaited(_checked_callable("on_record", given)) and not self._waits:
+            raise requires_await("on_record")
         return given
 
 
@@ -378,13 +378,13 @@ def _stale(given: object) -> Stale:
 
 
 def _revocations(given: Any) -> Any:
-    if hasattr(given, "lookup"):
+    if hasattr(given, "among"):
         return given
     several = isinstance(given, Collection) and not isinstance(given, str | bytes)
     if several and all(isinstance(each, str) for each in given):
-        return StaticRevocations(given)
+        return Fixed(given)
     raise ConfigurationError(
-        "revocations must say where revoked tokens are looked up: an object with lookup(), a "
+        "revocations must say where revoked tokens are looked up: an object with among(), a "
         "collection of ids, or () to say that this service does not check revocation. "
         "from_control_plane(…) follows the feed of a control plane",
         setting="revocations",

@@ -9,7 +9,7 @@
     │  ├─ ExpiredChain
     │  ├─ WrongAudience
     │  ├─ ChainTooDeep
-    │  └─ AttenuationError
+    │  └─ Widening
     ├─ ControlPlaneError      no usable answer came                     .status .code .request_id
     │  ├─ Unreachable         nothing answered in time              .sent
     │  ├─ ServerError         5xx
@@ -19,12 +19,12 @@
     │  ├─ Conflict            an idempotency key was reused, or somebody has decided already
     │  ├─ RateLimited                                                   .retry_after
     │  ├─ InvalidRequest      a field is wrong                          .fields
-    │  └─ InvalidResponse      an answer came that is not of this protocol
-    ├─ InvalidReceipt              a record is not what was signed           .code
-    ├─ InvalidWebhookSignature         a message is not from the control plane   .reason
+    │  └─ Unintelligible      an answer came that is not of this protocol
+    ├─ NotProven              a record is not what was signed           .code
+    ├─ WebhookRefused         a message is not from the control plane   .reason
     ├─ SignerError            the signing binary gave no answer
     │  ├─ BinaryNotFound
-    │  ├─ SignerCrashed
+    │  ├─ SignerDied
     │  └─ ProtocolMismatch
     └─ ConfigurationError     a setting is wrong (also a ValueError)    .setting
        └─ InvalidPolicy       a Cedar bundle does not validate          .problems
@@ -85,7 +85,7 @@ class Denied(NomosError):
         self.wanted = wanted
         self.found = found
         self.fix = fix
-        self.receipt_jwt: str | None = None
+        self.record: str | None = None
 
 
 class StepUpRequired(Denied):
@@ -127,7 +127,7 @@ class ChainTooDeep(ChainError):
     """The chain has more links than allowed."""
 
 
-class AttenuationError(ChainError):
+class Widening(ChainError):
     """A link claims more than the one before it gave."""
 
 
@@ -216,11 +216,11 @@ class InvalidRequest(ControlPlaneError):
         self.fields = tuple(fields)
 
 
-class InvalidResponse(ControlPlaneError):
+class Unintelligible(ControlPlaneError):
     """An answer came that is not of this protocol: HTML, other JSON, an unknown decision."""
 
 
-class InvalidReceipt(NomosError):
+class NotProven(NomosError):
     """A receipt does not hold. `code` says how, for machines; the message, for people."""
 
     def __init__(self, message: str, *, code: str) -> None:
@@ -231,7 +231,7 @@ class InvalidReceipt(NomosError):
 WebhookReason = Literal["missing", "malformed", "forged", "too_old", "from_the_future"]
 
 
-class InvalidWebhookSignature(NomosError):
+class WebhookRefused(NomosError):
     """A message to a webhook is not one of the control plane's, or not of now.
 
     `too_old` and `from_the_future` are genuine, and say that clocks may disagree.
@@ -255,7 +255,7 @@ class BinaryNotFound(SignerError):
     """`nomos-ucan` is not where it should be, or cannot be run."""
 
 
-class SignerCrashed(SignerError):
+class SignerDied(SignerError):
     """The binary ended or stopped answering before it gave its answer."""
 
 

@@ -181,7 +181,7 @@ class AuthGuard(GuardBase):
         default the one that the chain's first grant was for. What needs a person's approval is
         refused there: `authorize` asks for it.
 
-        Raises `AttenuationError` for what the chain is not for, `ExpiredChain` after its end, and
+        Raises `Widening` for what the chain is not for, `ExpiredChain` after its end, and
         `ConfigurationError` for a guard without a parent.
         """
         question = requests.question(
@@ -209,7 +209,7 @@ class AuthGuard(GuardBase):
         Returns a `Child`: `child.popen(args)` starts it. The child asks this guard's control
         plane. Nobody is asked here, and nothing of the parent's credentials goes along.
 
-        Raises `AttenuationError` for more than the chain gives, another `ChainError` for one that
+        Raises `Widening` for more than the chain gives, another `ChainError` for one that
         cannot be handed on, `ConfigurationError` for wrong arguments and for a root without a
         grant.
         """

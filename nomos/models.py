@@ -365,12 +365,12 @@ class GrantBase(SealedRecord):
     def _refusal(self) -> str:
         means = _MEANS.get(self.reason or "")
         reason = f"{self.reason} ({means})" if means else self.reason
-        return self._told(f"is denied: {reason}", "decided by policy")
+        return self._described(f"is denied: {reason}", "decided by policy")
 
     def _question(self) -> str:
         until = f" until {self.expires_at:%Y-%m-%d %H:%M:%S %Z}" if self.expires_at else ""
         envelope = self.approval_envelope_id
-        return self._told(
+        return self._described(
             f"needs a person's approval{until}",
             "asked for by policy",
             f"decide at: {self.approval_url}" if self.approval_url else None,
@@ -378,7 +378,7 @@ class GrantBase(SealedRecord):
             f"then authorize again with cosigner_envelope_id={envelope!r}",
         )
 
-    def _told(self, answer: str, policy: str, *more: str | None) -> str:
+    def _described(self, answer: str, policy: str, *more: str | None) -> str:
         first = f"{self.command} on {describe_resource(self.resource)} {answer}"
         named = (f"{policy}: {name}" for name in self.explanation.policies)
         receipt = f"receipt: {self.receipt_id}" if self.receipt_id else None
@@ -391,16 +391,16 @@ class Verified(SealedRecord):
 
     `agent` signed the call and `root` is the issuer that it all goes back to. `chain` has the
     cids of the delegations between them, root first, `lineage` those that the root took the
-    place of, and `depth` counts both. `receipt_id` names the record of the decision behind the
+    place of, and `depth` counts both. `receipt` names the record of the decision behind the
     root, `swarm` the family of agents, where the issuer said so. `cid` and `nonce` are the
-    call's own, `expires_at` its end, an aware UTC time. `receipt_jwt` is the receipt of a verifier
+    call's own, `expires_at` its end, an aware UTC time. `record` is the receipt of a verifier
     that signs them. No token is in here.
     """
 
     _source: ClassVar = "verifier.verify"
-    _stored: ClassVar = "store its `receipt_id` and `cid`, or what you need of its fields"
-    _unshown: ClassVar = frozenset(("receipt_jwt",))
-    _uncompared: ClassVar = frozenset(("receipt_jwt",))
+    _stored: ClassVar = "store its `receipt` and `cid`, or what you need of its fields"
+    _unshown: ClassVar = frozenset(("record",))
+    _uncompared: ClassVar = frozenset(("record",))
 
     @classmethod
     def _advice(cls) -> str:
@@ -417,12 +417,12 @@ class Verified(SealedRecord):
     resource: Resource
     args: dict[str, Any]
     expires_at: datetime
-    receipt_id: str | None = None
+    receipt: str | None = None
     swarm: str | None = None
     lineage: tuple[str, ...] = ()
     cid: str
     nonce: str
-    receipt_jwt: str | None = None
+    record: str | None = None
 
 
 def describe_resource(resource: Mapping[str, Any]) -> str:

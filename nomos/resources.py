@@ -186,7 +186,7 @@ def find_command(catalog: Catalog, name: str) -> tuple[Provider, CommandSpec] | 
     return None if provider is None or spec is None else (provider, spec)
 
 
-def commands_beneath(catalog: Catalog, prefix: str) -> tuple[str, ...]:
+def commands_under(catalog: Catalog, prefix: str) -> tuple[str, ...]:
     """Return the registered commands at or below `prefix`, by whole segments, sorted."""
     provider = catalog.get(provider_name(prefix))
     if provider is None:

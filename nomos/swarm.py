@@ -86,7 +86,7 @@ def fork_child(
     `NOMOS_AGENT_KEY_FD`, `NOMOS_AGENT_KEY_HANDOVER_FILE` or `NOMOS_AGENT_KEY_FILE` names.
 
     Raises:
-        AttenuationError: a capability, or the time, is not within what the chain gives.
+        Widening: a capability, or the time, is not within what the chain gives.
         ExpiredChain, ChainTooDeep, MalformedChain, WrongAudience: the chain cannot be handed on.
         ConfigurationError: an argument is wrong (`.setting` names it), the chain is empty, or
             the key that it is for is not at hand.

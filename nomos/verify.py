@@ -19,16 +19,16 @@ import anyio
 import anyio.to_thread
 
 from nomos._core.effects import Effect, Flow, Sign
-from nomos._core.revocation_status import RevocationStatus
-from nomos._core.stores import AsyncReplayStore, AsyncRevocationStore, ReplayStore, RevocationStore
+from nomos._core.revocation_status import Seen
+from nomos._core.stores import AsyncReplay, AsyncRevocations, Replay, Revocations
 from nomos._core.token_verification import AwaitFirstSync, ClaimNonce, LookupRevocations
 from nomos._core.verification_receipt import (
     ReportReceipt,
-    VerificationReceipt,
+    VerificationRecord,
     parse_receipt,
     question_of,
 )
-from nomos._io.replay import MemoryReplayStore
+from nomos._io.replay import MemoryReplay
 from nomos._io.runtime import run_flow, run_flow_async
 from nomos._io.signer import AsyncSigner, Signer, shared
 from nomos._tracebacks import without_frames
@@ -43,17 +43,17 @@ from nomos._verifier import (
 from nomos.models import Verified
 
 __all__ = [
-    "AsyncReplayStore",
-    "AsyncRevocationStore",
+    "AsyncReplay",
+    "AsyncRevocations",
     "AsyncVerifier",
-    "MemoryReplayStore",
-    "ReplayStore",
-    "RevocationStatus",
-    "RevocationStore",
-    "VerificationReceipt",
+    "MemoryReplay",
+    "Replay",
+    "Revocations",
+    "Seen",
+    "VerificationRecord",
     "Verified",
     "Verifier",
-    "verify_receipt",
+    "verify_record",
 ]
 
 T = TypeVar("T")
@@ -69,7 +69,7 @@ class Verifier(VerifierBase):
     root, and only if they are closed (`meta.closed`): a verifier decides nothing by policy, also
     one that is given the DID of a PDP.
 
-    `revocations` is where revoked tokens are looked up: an object with `lookup`, or a collection of
+    `revocations` is where revoked tokens are looked up: an object with `among`, or a collection of
     ids, which may grow. It has to be given: `()` says that this service does not check revocation.
     A view older than `revocations_max_age` seconds refuses every token, or, with
     `on_stale_revocations="allow"`, none: what is known to be revoked is refused at any age, and a
@@ -79,8 +79,8 @@ class Verifier(VerifierBase):
     it, both are refused. `clock` returns Unix seconds.
 
     `receipt_key` is a key file (`nomos keygen` makes one) to sign a receipt of every verification
-    with: `verified.receipt_jwt`, or `denied.receipt_jwt`; `on_receipt` is called with each. Without
-    its receipt, and where `on_receipt` raises, nothing is allowed. `verify_receipt` reads them.
+    with: `verified.record`, or `denied.record`; `on_record` is called with each. Without
+    its receipt, and where `on_record` raises, nothing is allowed. `verify_record` reads them.
 
     A verifier may be shared by threads and used after `fork()`. It is a context manager.
     Raises `ConfigurationError`, whose `.setting` names what is wrong.
@@ -116,7 +116,7 @@ class Verifier(VerifierBase):
         return self._run(self._verify_flow(token, command, resource, args, bound=bound))
 
     @without_frames
-    def explain(
+    def why(
         self,
         token: str,
         *,
@@ -153,7 +153,7 @@ class Verifier(VerifierBase):
 
     def _call_on_receipt(self, text: str) -> None:
         if self._on_record is not None:
-            awaited_result(self._on_record(text), "on_receipt")
+            awaited_result(self._on_record(text), "on_record")
 
     def _perform(self, effect: Effect[Any]) -> object:
         match effect:
@@ -163,7 +163,7 @@ class Verifier(VerifierBase):
                 self._follower.look()
                 return None
             case LookupRevocations(ids):
-                return self._revocations.lookup(ids)
+                return self._revocations.among(ids)
             case ReportReceipt(text):
                 self._call_on_receipt(text)
                 return None
@@ -197,7 +197,7 @@ class AsyncVerifier(Asynchronous, VerifierBase):
         del token  # a report of an error would show it as a local variable
         return await self._run(flow)
 
-    async def explain(
+    async def why(
         self,
         token: str,
         *,
@@ -205,7 +205,7 @@ class AsyncVerifier(Asynchronous, VerifierBase):
         resource: Mapping[str, Any] | None = None,
         args: Mapping[str, Any] | None = None,
     ) -> str:
-        """See `Verifier.explain`."""
+        """See `Verifier.why`."""
         flow = self._explain_flow(token, command, resource, args)
         del token
         return await self._run(flow)
@@ -242,7 +242,7 @@ class AsyncVerifier(Asynchronous, VerifierBase):
         if is_awaited(self._on_record):
             await self._on_record(text)
         else:
-            awaited_result(await anyio.to_thread.run_sync(self._on_record, text), "on_receipt")
+            awaited_result(await anyio.to_thread.run_sync(self._on_record, text), "on_record")
 
     async def _perform(self, effect: Effect[Any]) -> object:
         match effect:
@@ -252,7 +252,7 @@ class AsyncVerifier(Asynchronous, VerifierBase):
                 await self._follower.alook()
                 return None
             case LookupRevocations(ids):
-                return await _awaited(self._revocations, "lookup", ids)
+                return await _awaited(self._revocations, "among", ids)
             case ReportReceipt(text):
                 await self._call_on_receipt(text)
                 return None
@@ -265,7 +265,7 @@ class AsyncVerifier(Asynchronous, VerifierBase):
 
 
 @without_frames
-def verify_receipt(text: str, *, issuers: Sequence[str]) -> VerificationReceipt:
+def verify_record(text: str, *, issuers: Sequence[str]) -> VerificationRecord:
     """Return what a receipt of verification says, if one of `issuers` signed it.
 
     `issuers` are the DIDs of the verifiers whose receipts are believed, as somebody told you whom

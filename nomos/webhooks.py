@@ -27,7 +27,7 @@ from typing import Any, ClassVar, Final, NoReturn, Protocol
 
 from nomos._sealed import SealedRecord, make
 from nomos._tracebacks import without_frames
-from nomos.errors import ConfigurationError, InvalidWebhookSignature, WebhookReason
+from nomos.errors import ConfigurationError, WebhookReason, WebhookRefused
 from nomos.models import Secret
 
 HEADER: Final = "Nomos-Signature"
@@ -89,7 +89,7 @@ def verify(
 
     `headers` are a mapping or a list of pairs, with names in any case and as text or bytes.
     `body` is the request's body as it came, before any parsing. `now` is Unix time, by default
-    this machine's. Raises `InvalidWebhookSignature`, whose `reason` says what is wrong.
+    this machine's. Raises `WebhookRefused`, whose `reason` says what is wrong.
     """
     key = checked_secret(secret, setting="secret")
     if not math.isfinite(tolerance) or tolerance < 0:
@@ -242,6 +242,4 @@ def _object(value: object) -> dict[str, Any]:
 
 
 def _invalid(reason: WebhookReason, message: str) -> NoReturn:
-    raise InvalidWebhookSignature(
-        f"the webhook message is refused: {message}", reason=reason
-    ) from None
+    raise WebhookRefused(f"the webhook message is refused: {message}", reason=reason) from None

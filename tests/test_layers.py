@@ -14,7 +14,7 @@ ROOT = Path(nomos.__file__).parent
 
 VALUE_FILES = (
     *("models", "outcomes", "errors", "resources", "capabilities", "invisible_text"),
-    *("constraints", "_pol", "http_status", "reserved"),
+    *("constraints", "_pol", "statuses", "reserved"),
 )
 VALUES = {f"nomos.{name}" for name in ("_sealed", *VALUE_FILES)}
 AUDIT = VALUES | {"nomos._protocol", "nomos.audit"}

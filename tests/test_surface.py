@@ -98,7 +98,7 @@ def test_twins_differ_in_being_awaited_and_in_nothing_else() -> None:
     assert awaited == {
         *("authorize", "close", "headers", "receipt", "revoke", "wait_for_approval"),
         *("decide", "get", "list", "verify"),
-        *("did", "fork_child", "fork_children", "explain"),
+        *("did", "fork_child", "fork_children", "why"),
     }
     blocking = [
         name
@@ -148,7 +148,7 @@ def test_every_error_survives_a_trip_between_processes_without_its_grant() -> No
         nomos.InvalidPolicy([nomos.PolicyProblem("a.cedar", 1, "a", "wrong")]),
         nomos.BinaryNotFound("gone"),
         nomos.ExpiredChain("late", code="expired"),
-        nomos.InvalidReceipt("changed", code="changed"),
+        nomos.NotProven("changed", code="changed"),
     ]
     for error in made:
         copy = pickle.loads(pickle.dumps(error))

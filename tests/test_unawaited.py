@@ -178,7 +178,7 @@ def public_classes() -> list[type]:
 
 INTERNAL = ("nomos._io.", "nomos.server.")
 
-OPEN_TO_USERS = {"AsyncReplayStore", "AsyncRevocationStore"}
+OPEN_TO_USERS = {"AsyncReplay", "AsyncRevocations"}
 """Protocols that users write classes for."""
 
 
@@ -196,7 +196,7 @@ def test_every_public_async_method_is_guarded() -> None:
         *("AsyncAuthGuard.fork_children", "AsyncAuthGuard.receipt", "AsyncAuthGuard.close"),
         *("AsyncGrant.headers", "AsyncApprovals.list", "AsyncApprovals.get"),
         *("AsyncApprovals.decide", "AsyncReceipt.verify", "AsyncVerifier.verify"),
-        *("AsyncVerifier.explain", "AsyncVerifier.close", "Child.open"),
+        *("AsyncVerifier.why", "AsyncVerifier.close", "Child.open"),
     }
 
 

@@ -65,7 +65,7 @@ class _Compared:
 def mismatch(sent: SentQuestion, answer: Allowed) -> str | None:
     """Return in what an allow differs from what was asked, as the end of "allow …"; or None.
 
-    Raises `InvalidResponse` for a chain that cannot be read.
+    Raises `Unintelligible` for a chain that cannot be read.
     """
     if len(answer.chain) != 1:
         return "with more than the one delegation that an allow has"

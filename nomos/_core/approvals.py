@@ -22,7 +22,7 @@ from nomos.errors import (
     ConfigurationError,
     ControlPlaneError,
     InvalidRequest,
-    InvalidResponse,
+    Unintelligible,
     Unreachable,
 )
 from nomos.models import ResponseModel
@@ -145,7 +145,7 @@ def decide(
         shown = yield from get_approval(envelope_id, pauses)
         version = shown.version
     if version is None:
-        raise InvalidResponse(
+        raise Unintelligible(
             f"the control plane does not say which version of {envelope_id} it shows, so no answer "
             "could name it: nothing was decided"
         )

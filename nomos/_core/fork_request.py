@@ -26,7 +26,7 @@ from nomos._pol.narrowing import Wider, wider
 from nomos._pol.wording import worded
 from nomos._protocol import MAX_FORKED, Fork, ForkAnswer, ForkChild, Forked, ForkLink, Refused
 from nomos._sealed import changed
-from nomos.errors import AttenuationError, ConfigurationError, NomosError, SignerError
+from nomos.errors import ConfigurationError, NomosError, SignerError, Widening
 from nomos.models import Capability, Chain, Did, ParentChain, Secret, chain_of
 
 MAX_REQUEST: Final = 900 * 1024
@@ -132,7 +132,7 @@ def fork(forking: ForkRequest) -> Flow[tuple[ForkedChild, ...]]:
     """Sign every link that is asked for, or none of a request's; the key is loaded already.
 
     Raises:
-        AttenuationError: a capability is not within what the chains give.
+        Widening: a capability is not within what the chains give.
         ExpiredChain, ChainTooDeep, MalformedChain, WrongAudience: a chain cannot be handed on.
         ConfigurationError: an argument is wrong, or the key of the chain is not at hand.
     """
@@ -230,7 +230,7 @@ def _chosen(
     best = max(range(len(held)), key=suits)
     covers, usable, lasts = suits(best)
     if covers and usable and not lasts and held[best].ends > now and wanted.expires_at is not None:
-        raise AttenuationError(
+        raise Widening(
             f"{wanted.at}ttl_seconds={wanted.expires_at - now} would end at "
             f"{_moment(wanted.expires_at)}, and the chain ends at {_moment(held[best].ends)}: a "
             "child's authority ends no later than its parent's. Leave ttl_seconds out to hand on "
@@ -261,8 +261,8 @@ def _check_attenuation(asked: Capability, held: _ParentChains) -> Wider | None:
         return None
 
 
-def _attenuation_error(wide: Wider, at: str) -> AttenuationError:
-    return AttenuationError(
+def _attenuation_error(wide: Wider, at: str) -> Widening:
+    return Widening(
         f"{at} asks for more than the chain gives: asked is `{worded(wide.asked)}`, and held is "
         f"`{worded([wide.held])}`. A child's constraints lie within its parent's, or are left out",
         code="chain_attenuation_violation",

@@ -26,11 +26,11 @@ from nomos._core.signing import FRESH_SECONDS, InvocationSpec, is_did
 from nomos._protocol import Refused, Verified, Verify
 from nomos._sealed import make
 from nomos.errors import (
-    AttenuationError,
     ConfigurationError,
     ExpiredChain,
     InvalidRequest,
     SignerError,
+    Widening,
 )
 from nomos.models import (
     Capability,
@@ -163,7 +163,7 @@ def signed(send: Send, me: AgentIdentity, *, now: int, nonce: str) -> Flow[Send]
 def headers(me: AgentIdentity, question: Question, *, now: int, nonce: str) -> Flow[str]:
     """Sign a call of a service by a parent's chain, and make sure that it is for the call.
 
-    Raises `AttenuationError` if no chain is, `ExpiredChain` if those that were have ended,
+    Raises `Widening` if no chain is, `ExpiredChain` if those that were have ended,
     `InvalidRequest` for a call that no token can hold.
     """
     resource = canonical(question.resource)
@@ -294,15 +294,13 @@ def _at_service(
     return good
 
 
-def _widening(
-    held: Sequence[VerifiedParentChain], command: str, resource: Resource
-) -> AttenuationError:
+def _widening(held: Sequence[VerifiedParentChain], command: str, resource: Resource) -> Widening:
     told = "; ".join(
         f"{each.reach.command} on {_explained(each.reach.resource)}" for each in held[:SHOWN]
     )
     more = f" and {len(held) - SHOWN} more" if len(held) > SHOWN else ""
     commanded = any(within(command, each.reach.command) for each in held)
-    return AttenuationError(
+    return Widening(
         f"{command} on {describe_resource(resource)} is more than this process was given: "
         f"{told}{more}",
         code="resource_out_of_scope" if commanded else "chain_attenuation_violation",

@@ -84,7 +84,7 @@ BY_FIELD: Final[Mapping[tuple[str, str], str]] = {
     ("resource_mismatch", r"resource.*|args"): "make a call that this service can understand: "
     "plain JSON, and a resource in the form of its provider",
     (UNAVAILABLE, r"replay"): "give the verifier a store of used tokens: "
-    "`replay=MemoryReplayStore()` for one process, SqlReplayStore for several",
+    "`replay=MemoryReplay()` for one process, StoredReplay for several",
 }
 """By code and the whole of a field, as a regular expression; the first that fits."""
 

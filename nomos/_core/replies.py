@@ -1,7 +1,7 @@
 """What an answer of the control plane means.
 
 Every status and every body ends in a value or in an error of `nomos.errors`. An answer that
-is not exactly of this protocol is `InvalidResponse`: nothing else is ever read as an allow.
+is not exactly of this protocol is `Unintelligible`: nothing else is ever read as an allow.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from nomos.errors import (
     Conflict,
     ControlPlaneError,
     InvalidRequest,
-    InvalidResponse,
     NotFound,
     PermissionDenied,
     RateLimited,
     ServerError,
+    Unintelligible,
 )
 from nomos.models import Command, Did, Line, Moment, ResponseModel, VerificationCode, WebAddress
 
@@ -101,7 +101,7 @@ def decision(reply: HttpReply) -> Allowed | Denial | StepUp:
     except ValidationError as error:
         # A refusal that we cannot read is no outage: `failure_mode="open"` must not pass it by.
         refused = isinstance(body, dict) and body.get("decision") in ("deny", "requires_step_up")
-        kind = ControlPlaneError if refused else InvalidResponse
+        kind = ControlPlaneError if refused else Unintelligible
         raise kind(
             f"the control plane's answer is not a decision ({_invalid(error)}); "
             "nothing was allowed",
@@ -118,7 +118,7 @@ def parse(reply: HttpReply, kind: type[M], *, what: str) -> M:
     try:
         return kind.model_validate(body)
     except ValidationError as error:
-        raise InvalidResponse(
+        raise Unintelligible(
             f"the control plane's answer is not {what} ({_invalid(error)})",
             status=reply.status,
             request_id=request_id(reply),
@@ -128,7 +128,7 @@ def parse(reply: HttpReply, kind: type[M], *, what: str) -> M:
 def check_id(asked: str, told: str) -> None:
     """Raise unless the answer is about what was asked: proxies and caches mix things up."""
     if told != asked:
-        raise InvalidResponse(f"the control plane was asked about {asked} and answered another")
+        raise Unintelligible(f"the control plane was asked about {asked} and answered another")
 
 
 def _invalid(error: ValidationError) -> str:
@@ -165,13 +165,13 @@ def raise_error(reply: HttpReply) -> NoReturn:
         case status if status >= 500:
             raise ServerError(sentence, **facts)
         case status if 300 <= status < 400:
-            raise InvalidResponse(
+            raise Unintelligible(
                 f"the control plane answered with a redirect (HTTP {status}), which is not "
                 "followed: set control_plane_url to where it really is",
                 **facts,
             )
         case status if status < 300:
-            raise InvalidResponse(f"the control plane answered HTTP {status}, not 200", **facts)
+            raise Unintelligible(f"the control plane answered HTTP {status}, not 200", **facts)
     raise ControlPlaneError(sentence, **facts)
 
 
@@ -208,7 +208,7 @@ def _json(reply: HttpReply) -> Any:
         return json.loads(reply.body, object_pairs_hook=_members)
     except (ValueError, RecursionError):
         kind = _sentence(reply.headers.get("content-type")) or "no content type"
-        raise InvalidResponse(
+        raise Unintelligible(
             f"the control plane answered with {kind} where JSON was expected; "
             "is control_plane_url really a control plane?",
             status=reply.status,

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from nomos._core.effects import HttpReply
-from nomos.errors import InvalidResponse
+from nomos.errors import Unintelligible
 
 HEADER: Final = "nomos-call-id"
 MEMBER: Final = "callId"
@@ -25,7 +25,7 @@ FORM: Final = re.compile(r"[A-Za-z0-9_-]{16,64}")
 MAX_FIRST_LINE: Final = 256
 
 
-class ReplyMismatch(InvalidResponse):
+class ReplyMismatch(Unintelligible):
     """A reply that does not name the request that it came for."""
 
 

@@ -13,12 +13,12 @@ NEVER: Final = 2**31 - 1
 
 
 @dataclass(frozen=True)
-class RevocationStatus:
+class Seen:
     """Those that are revoked, as of `age` seconds ago.
 
     `trouble` says for people why the view is not younger, where that is known.
     """
 
-    revoked: frozenset[str]
-    age_seconds: int = 0
-    error: str | None = None
+    ids: frozenset[str]
+    age: int = 0
+    trouble: str | None = None

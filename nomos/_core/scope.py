@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nomos._core.tokens import decode_unverified
-from nomos.errors import InvalidResponse, MalformedChain
+from nomos.errors import MalformedChain, Unintelligible
 from nomos.models import Capability, Chain
 
 
@@ -74,7 +74,7 @@ def payloads(chain: Sequence[str]) -> list[dict[str, Any]]:
     for hop, link in enumerate(chain):
         try:
             found.append(decode_unverified(link))
-        except InvalidResponse as error:
+        except Unintelligible as error:
             raise MalformedChain(
                 f"link {hop} of the chain is not a delegation", code="malformed_ucan", hop=hop
             ) from error

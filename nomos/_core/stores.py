@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import ClassVar, Protocol
 
-from nomos._core.revocation_status import RevocationStatus
+from nomos._core.revocation_status import Seen
 
 
-class RevocationStore(Protocol):
+class Revocations(Protocol):
     """Where a service looks up what was revoked."""
 
-    def lookup(self, ids: Collection[str]) -> RevocationStatus:
+    def among(self, ids: Collection[str]) -> Seen:
         """Return those of `ids` (cids, DIDs, apps, envelopes) that are revoked, and as of when."""
         ...
 
 
-class AsyncRevocationStore(Protocol):
-    """`RevocationStore`, awaited."""
+class AsyncRevocations(Protocol):
+    """`Revocations`, awaited."""
 
-    async def lookup(self, ids: Collection[str]) -> RevocationStatus:
-        """See `RevocationStore.lookup`."""
+    async def among(self, ids: Collection[str]) -> Seen:
+        """See `Revocations.among`."""
         ...
 
 
-class ReplayStore(Protocol):
+class Replay(Protocol):
     """Where it is kept what was used, for as long as it could be used again."""
 
     def claim(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
@@ -35,15 +35,15 @@ class ReplayStore(Protocol):
         ...
 
 
-class AsyncReplayStore(Protocol):
-    """`ReplayStore`, awaited."""
+class AsyncReplay(Protocol):
+    """`Replay`, awaited."""
 
     async def claim(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
-        """See `ReplayStore.claim`."""
+        """See `Replay.claim`."""
         ...
 
 
-class StaticRevocations:
+class Fixed:
     """Revocations given as a plain collection of ids: all that there are, whenever it is asked."""
 
     instant: ClassVar = True
@@ -51,6 +51,6 @@ class StaticRevocations:
     def __init__(self, ids: Collection[str]) -> None:
         self._ids = ids
 
-    def lookup(self, ids: Collection[str]) -> RevocationStatus:
+    def among(self, ids: Collection[str]) -> Seen:
         """Return those of `ids` that are revoked."""
-        return RevocationStatus(frozenset(each for each in ids if each in self._ids))
+        return Seen(frozenset(each for each in ids if each in self._ids))

@@ -24,7 +24,7 @@ from nomos._core.denials import denied, denied_from
 from nomos._core.effects import Effect, Flow, Sign, perform
 from nomos._core.read_commands import is_signed_read
 from nomos._core.remedies import API_KEY, UNAVAILABLE
-from nomos._core.revocation_status import NEVER, RevocationStatus
+from nomos._core.revocation_status import NEVER, Seen
 from nomos._core.shares import APPROVAL
 from nomos._core.tokens import MAX_TOKEN
 from nomos._core.unverified import MAX_IDS, UnverifiedToken, mapping, read
@@ -69,7 +69,7 @@ class AwaitFirstSync(Effect[None]):
 
 
 @dataclass(frozen=True)
-class LookupRevocations(Effect[RevocationStatus]):
+class LookupRevocations(Effect[Seen]):
     """Look up which of `ids` are revoked."""
 
     ids: frozenset[str]
@@ -94,7 +94,7 @@ class RevocationResult:
     `failure` is why nothing could be looked up, if that is so.
     """
 
-    seen: RevocationStatus
+    seen: Seen
     oldest: int
     failure: Exception | None = None
 
@@ -155,11 +155,9 @@ def verify_claims(
         raise _reason_stale(rules, answer, view, claims, now)
     if not isinstance(answer, Proven) or claims is None or not _matches_lookup(answer, claims):
         raise SignerError(_OTHER)
-    if view.seen.revoked:
+    if view.seen.ids:
         # The binary finds all of these, and nothing passes that it does not.
-        raise denied(
-            "revoked", f"it rests on what is revoked: {', '.join(sorted(view.seen.revoked))}"
-        )
+        raise denied("revoked", f"it rests on what is revoked: {', '.join(sorted(view.seen.ids))}")
     if wrong is not None:
         raise wrong
     if asked is not None and asked.bound:
@@ -179,8 +177,8 @@ def _question(rules: VerifierRules, text: str, view: RevocationResult, now: int)
         max_depth=rules.max_depth,
         trusted_issuers=list(rules.trusted_issuers),
         audience=rules.audience,
-        revoked=sorted(view.seen.revoked),
-        revocations_age=view.seen.age_seconds,
+        revoked=sorted(view.seen.ids),
+        revocations_age=view.seen.age,
         revocations_max_age=view.oldest,
         accept_unlinked=rules.accept_unlinked,
         pdp=True if rules.pdp else None,
@@ -202,7 +200,7 @@ def verified(proven: Proven) -> Verified:
         resource=proven.resource or {},
         args=proven.args or {},
         expires_at=datetime.fromtimestamp(proven.expires_at, UTC),
-        receipt_id=receipt if isinstance(receipt, str) else None,
+        receipt=receipt if isinstance(receipt, str) else None,
         swarm=swarm if isinstance(swarm, str) else None,
         cid=proven.cid or "",
         nonce=proven.nonce or "",
@@ -238,11 +236,11 @@ def _look_up(rules: VerifierRules, claims: UnverifiedToken | None) -> Flow[Revoc
     try:
         seen = yield from perform(LookupRevocations(names))
         age = _age(seen)
-        known = RevocationStatus(names & seen.revoked, age, seen.error)
+        known = Seen(names & seen.ids, age, seen.trouble)
     except Exception as error:  # noqa: BLE001 - a view may be anybody's
         why = str(error) if isinstance(error, _Ahead) else type(error).__name__
         trouble = f"{_UNSEEN} ({why})"
-        return RevocationResult(RevocationStatus(frozenset(), NEVER, trouble), rules.max_age, error)
+        return RevocationResult(Seen(frozenset(), NEVER, trouble), rules.max_age, error)
     # A view that never was complete is none; one that has grown old may do for who says so.
     old = rules.stale == "allow" and age < NEVER
     return RevocationResult(known, max(rules.max_age, age) if old else rules.max_age)
@@ -252,13 +250,11 @@ class _Ahead(ValueError):
     """A view that says that it is from the future."""
 
 
-def _age(seen: RevocationStatus) -> int:
+def _age(seen: Seen) -> int:
     """Return how old a view is in whole seconds, as old as it may be."""
-    if seen.age_seconds < 0:
-        raise _Ahead(
-            f"the view of it is {-seen.age_seconds:g} s younger than now: are the clocks right?"
-        )
-    return min(math.ceil(seen.age_seconds), NEVER)
+    if seen.age < 0:
+        raise _Ahead(f"the view of it is {-seen.age:g} s younger than now: are the clocks right?")
+    return min(math.ceil(seen.age), NEVER)
 
 
 def _reason_stale(
@@ -273,7 +269,7 @@ def _reason_stale(
         return SignerError(answer.message, code=answer.code, hop=answer.hop)
     if answer.code == "untrusted_issuer" and not rules.trusted_issuers:
         # To know no issuer yet is not the same as not to trust this one.
-        refusal = denied("revocations_stale", view.seen.error or _UNSEEN)
+        refusal = denied("revocations_stale", view.seen.trouble or _UNSEEN)
     elif answer.code == "malformed_ucan" and claims is not None and "pol" in claims.payload:
         message = "this is a delegation, which hands authority on, and no call"
         refusal = denied_from(
@@ -283,7 +279,7 @@ def _reason_stale(
         links = () if claims is None else claims.links
         better = out_of_time(answer.code, answer.found, now, rules.server_time)
         if answer.code == "revocations_stale":
-            better = view.seen.error
+            better = view.seen.trouble
         refusal = denied_from(answer, links, used=True, message=better or "")
     if refusal.code == "revocations_stale":
         refusal.__cause__ = view.failure  # why nothing could be looked up

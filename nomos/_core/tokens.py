@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from nomos.errors import InvalidResponse
+from nomos.errors import Unintelligible
 
 MAX_TOKEN = 64 * 1024
 
@@ -21,19 +21,19 @@ MAX_TOKEN = 64 * 1024
 def decode_unverified(jwt: str) -> dict[str, Any]:
     """Return the payload of a JWT whose signature nobody checked.
 
-    Raises `InvalidResponse` if the text is not a JWT with a JSON object inside.
+    Raises `Unintelligible` if the text is not a JWT with a JSON object inside.
     """
     # The length comes first: who sends nothing but dots would have them all made into texts.
     parts = jwt.split(".", 3) if len(jwt) <= MAX_TOKEN else []
     if len(parts) != 3:
-        raise InvalidResponse("the control plane sent a chain that is not made of delegations")
+        raise Unintelligible("the control plane sent a chain that is not made of delegations")
     body = parts[1]
     try:
         payload = json.loads(base64.b64decode(body + "=" * (-len(body) % 4), b"-_", validate=True))
     except (ValueError, binascii.Error, RecursionError) as error:
-        raise InvalidResponse("the control plane sent a delegation that cannot be read") from error
+        raise Unintelligible("the control plane sent a delegation that cannot be read") from error
     if not isinstance(payload, dict):
-        raise InvalidResponse("the control plane sent a delegation that cannot be read")
+        raise Unintelligible("the control plane sent a delegation that cannot be read")
     return payload
 
 

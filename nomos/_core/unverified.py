@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from nomos._core.tokens import decode_unverified
-from nomos.errors import InvalidResponse
+from nomos.errors import Unintelligible
 
 Payload = Mapping[str, Any]
 
@@ -64,7 +64,7 @@ def read(token: object, max_links: int) -> UnverifiedToken | None:
         links = [_link(link) if len(link) <= LONGEST else _read(link) for link in chain]
         cids = tuple(cid for cid, _ in links)
         return UnverifiedToken(cid_of(token), payload, cids, tuple(said for _, said in links))
-    except InvalidResponse:
+    except Unintelligible:
         return None
 
 

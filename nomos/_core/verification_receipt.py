@@ -50,7 +50,7 @@ _SIGNED: Final = frozenset(
 """Refusals that come after signatures were checked: who signed is known."""
 
 
-class VerificationReceipt(SealedRecord):
+class VerificationRecord(SealedRecord):
     """What a receipt of verification says, all of it signed by `issuer`.
 
     `outcome` is `allow` or the code of a refusal, with the `hop` at fault; `at` is when, by the
@@ -60,7 +60,7 @@ class VerificationReceipt(SealedRecord):
     receipt's own.
     """
 
-    _source: ClassVar = "verify_receipt"
+    _source: ClassVar = "verify_record"
     _stored: ClassVar = "store the text that it was read from"
 
     issuer: str
@@ -151,18 +151,18 @@ def with_receipt(
         raise
     text = yield from scribe.sign(lambda key: _allow(key, verified, case))
     yield from perform(ReportReceipt(text))
-    return changed(verified, receipt_jwt=text)
+    return changed(verified, record=text)
 
 
 def _refused(denied: Denied, scribe: ReceiptSigner, case: VerificationAttempt) -> Flow[None]:
     try:
-        denied.receipt_jwt = yield from scribe.sign(lambda key: _refusal(key, denied, case))
-        yield from perform(ReportReceipt(denied.receipt_jwt))
+        denied.record = yield from scribe.sign(lambda key: _refusal(key, denied, case))
+        yield from perform(ReportReceipt(denied.record))
     except Exception as error:
         raise denied from error
 
 
-def parse_receipt(answer: Answer | Refused) -> VerificationReceipt:
+def parse_receipt(answer: Answer | Refused) -> VerificationRecord:
     """Return what a receipt says, from the binary's answer about it; raises `Denied`."""
     if isinstance(answer, Refused):
         raise Denied(answer.message, code=answer.code, field=answer.field, fix=FIX)
@@ -170,7 +170,7 @@ def parse_receipt(answer: Answer | Refused) -> VerificationReceipt:
         raise SignerError("the signing binary gave another answer than was asked for")
     said = answer.receipt
     return make(
-        VerificationReceipt,
+        VerificationRecord,
         issuer=said.iss,
         service=said.service,
         command=said.cmd,

@@ -26,7 +26,7 @@ import anyio.to_thread
 
 from nomos._core.effects import Send
 from nomos._core.feed_state import Floor, keys_missing
-from nomos._core.revocation_status import NEVER, RevocationStatus
+from nomos._core.revocation_status import NEVER, Seen
 from nomos._core.trust_anchor import (
     NoTrustAnchor,
     TrustAnchor,
@@ -53,9 +53,9 @@ from nomos.audit.chain import Head, Log
 from nomos.errors import (
     ConfigurationError,
     ControlPlaneError,
-    InvalidResponse,
     NomosError,
     SignerError,
+    Unintelligible,
     Unreachable,
 )
 from nomos.models import MAX_CHAIN_DEPTH, Secret
@@ -133,12 +133,12 @@ class ControlPlaneSync:
         """Return the control plane's time now; None before the first look."""
         return self._learner.server_time()
 
-    def lookup(self, ids: Collection[str]) -> RevocationStatus:
+    def among(self, ids: Collection[str]) -> Seen:
         """Return those of `ids` that are revoked, and how far that is known."""
         self.look()
         return self._learner.seen(ids)
 
-    async def alookup(self, ids: Collection[str]) -> RevocationStatus:
+    async def aamong(self, ids: Collection[str]) -> Seen:
         """`among`, awaited, under asyncio and trio."""
         await self.alook()
         return self._learner.seen(ids)
@@ -219,7 +219,7 @@ class _SyncState:
     def server_time(self) -> float | None:
         return None if self._followed is None else self._followed.server_time()
 
-    def seen(self, ids: Collection[str]) -> RevocationStatus:
+    def seen(self, ids: Collection[str]) -> Seen:
         if self._followed is not None:
             return self._followed.status(ids)
         why = "the control plane has given no usable answer"
@@ -227,12 +227,12 @@ class _SyncState:
             why = "the control plane cannot be shown to follow the pinned issuer"
         elif not isinstance(self._failure, ControlPlaneError | SignerError | None):
             why = f"how far they were read before cannot be looked up: {self._failure}"
-        return RevocationStatus(frozenset(), NEVER, f"revocations are not known yet: {why}")
+        return Seen(frozenset(), NEVER, f"revocations are not known yet: {why}")
 
     def check(self, waited: float) -> None:
         """Raise what is wrong after `waited` seconds, unless the log was read to its end once."""
         seen = self.seen(())
-        if seen.age_seconds != NEVER:
+        if seen.age != NEVER:
             return
         failure = self._failure if self._followed is None else self._followed.failure
         if isinstance(failure, Unreachable):
@@ -240,9 +240,9 @@ class _SyncState:
         elif isinstance(failure, NomosError):
             raise failure
         elif failure is not None:
-            raise InvalidResponse(f"{self.url}: {seen.error}")
+            raise Unintelligible(f"{self.url}: {seen.trouble}")
         else:
-            why = f"{self.url}: {seen.error}. Does it run, and is this its URL?"
+            why = f"{self.url}: {seen.trouble}. Does it run, and is this its URL?"
         end = "" if why.endswith("?") else "."
         raise Unreachable(
             f"{why}{end} Nothing usable came within {waited:g} s; wait= gives a slow one more"
@@ -271,7 +271,7 @@ class _SyncState:
             check = checking_async(signer)
             found = await keys.trusted_async(start.entries, start.tenant, start.did, check)
         except InvalidFeedReply as problem:
-            raise InvalidResponse(f"{self.url}/.well-known/nomos: {problem}") from None
+            raise Unintelligible(f"{self.url}/.well-known/nomos: {problem}") from None
         except (NoTrustAnchor, keys.BrokenKeys) as problem:
             raise self._unfounded(problem) from None
         issuers = TrustedIssuers(start.did, start.tenant, time.time)
@@ -312,7 +312,7 @@ class _SyncState:
     def _unfounded(self, problem: Exception) -> Exception:
         why = str(problem)[:SHOWN]
         if self._pinned is None:
-            return InvalidResponse(f"{self.url}/.well-known/nomos: {why}")
+            return Unintelligible(f"{self.url}/.well-known/nomos: {why}")
         return ConfigurationError(
             f"the control plane at {self.url} cannot be shown to follow the pinned issuer: {why}. "
             "Whose DID is it, and is this the right URL?",

@@ -29,7 +29,7 @@ from typing import Any, Final
 
 from nomos._io.pipes import Wake
 from nomos._io.signer_sandbox import SignerSandbox, not_started
-from nomos.errors import SignerCrashed, SignerError
+from nomos.errors import SignerDied, SignerError
 
 Message = dict[str, Any]
 Done = Callable[["Message | None"], None]
@@ -94,7 +94,7 @@ class Process:
         self._surroundings.remove()
 
     def submit(self, ident: int, line: bytes, done: Done) -> None:
-        """Send one line; `done` gets the answer with this id. Raises `SignerCrashed`."""
+        """Send one line; `done` gets the answer with this id. Raises `SignerDied`."""
         with self._lock:
             self._send(ident, line, done)
             served = self._thread_reads and not self._unsent
@@ -154,16 +154,14 @@ class Process:
     def _send(self, ident: int, line: bytes, done: Done) -> None:
         """Note who waits, and write as much as there is room for. Called with the lock held."""
         if self.ended or self._closing:
-            raise SignerCrashed("the signing binary has ended")
+            raise SignerDied("the signing binary has ended")
         if not (self._to.valid() and self._from.valid()):
             self._silent = True
             self._child.kill()
             self._bell.ring()
-            raise SignerCrashed("this program has closed the pipes of the signing binary")
+            raise SignerDied("this program has closed the pipes of the signing binary")
         if len(self._waiting) >= MAX_WAITING:
-            raise SignerCrashed(
-                f"{MAX_WAITING} requests are already waiting for the signing binary"
-            )
+            raise SignerDied(f"{MAX_WAITING} requests are already waiting for the signing binary")
         self._waiting[ident] = done
         self._unsent += line if self._unsent else line[self._write(line) :]
 

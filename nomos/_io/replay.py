@@ -16,11 +16,11 @@ from nomos.errors import ConfigurationError
 Key = tuple[str, str, str]
 
 
-class MemoryReplayStore:
+class MemoryReplay:
     """Remembers what was used until it has expired, in this process and until that ends.
 
     A token that was used just before a restart works once more after it, and each of several
-    processes would take it once: `nomos.server.storage.replay.SqlReplayStore` is for those. One
+    processes would take it once: `nomos.server.storage.replay.StoredReplay` is for those. One
     that was made before a `fork()` refuses to work after it. At most `limit` claims are remembered
     at a time; beyond that it refuses more, and forgets none. Of them one agent may hold a fifth,
     and one app with all its agents two fifths: who uses tokens up faster than they expire is
@@ -57,8 +57,8 @@ class MemoryReplayStore:
         """
         if os.getpid() != self._process:
             raise ConfigurationError(
-                "MemoryReplayStore is for one process, and this one was forked from it: two would "
-                "each take a token once. Share a SqlReplayStore, or make one in each process if "
+                "MemoryReplay is for one process, and this one was forked from it: two would "
+                "each take a token once. Share a StoredReplay, or make one in each process if "
                 "every token is for one of them alone",
                 setting="replay",
             )
@@ -81,7 +81,7 @@ class MemoryReplayStore:
         return len(self._used)
 
     def __repr__(self) -> str:
-        return f"MemoryReplayStore({len(self)} of {self._limit})"
+        return f"MemoryReplay({len(self)} of {self._limit})"
 
     def _forget(self, before: int) -> None:
         """Drop what ended before that time; it never goes back."""

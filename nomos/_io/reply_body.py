@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
 from nomos._core.effects import HttpReply
-from nomos.errors import InvalidResponse
+from nomos.errors import Unintelligible
 
 if TYPE_CHECKING:
     import httpx
@@ -34,7 +34,7 @@ async def apieces(response: httpx.Response) -> AsyncIterator[bytes]:
 def check_plain(headers: Mapping[str, str]) -> None:
     """Refuse a compressed answer: a few bytes of it can be any number once they are unpacked."""
     if headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise InvalidResponse(
+        raise Unintelligible(
             "the control plane compressed its answer, which it was asked not to do"
         )
 
@@ -51,8 +51,8 @@ def bound(body: bytearray) -> None:
         raise _too_long()
 
 
-def _too_long() -> InvalidResponse:
-    return InvalidResponse(f"the control plane's answer is longer than {MAX_REPLY} bytes")
+def _too_long() -> Unintelligible:
+    return Unintelligible(f"the control plane's answer is longer than {MAX_REPLY} bytes")
 
 
 def read(status: int, headers: Mapping[str, str], body: bytearray) -> HttpReply:

@@ -24,7 +24,7 @@ import anyio
 
 from nomos._core.effects import HttpReply, Send
 from nomos._core.feed_state import FeedProblem, FeedState, Floor, advance, keys_missing
-from nomos._core.revocation_status import NEVER, RevocationStatus
+from nomos._core.revocation_status import NEVER, Seen
 from nomos._core.trust_anchor import TrustedIssuers, keys_of
 from nomos._io.checkpoints import CheckpointSigner, checking_async
 from nomos._protocol import Checkpoint, Refused
@@ -131,18 +131,16 @@ class RevocationFeed:
         self._trouble: tuple[str, float] | None = None
         self._logged: set[str] = set()
 
-    async def lookup(self, ids: Collection[str]) -> RevocationStatus:
+    async def among(self, ids: Collection[str]) -> Seen:
         """`seen`, for who asks a store that has to be waited for, too."""
         return self.status(ids)
 
-    def status(self, ids: Collection[str]) -> RevocationStatus:
+    def status(self, ids: Collection[str]) -> Seen:
         """Return those of `ids` that are revoked as far as is known, and how far that is."""
         # The age first: the rows may be of a later question than it, never of an earlier one.
         age = self._age()
         known = self.state.ids
-        return RevocationStatus(
-            frozenset(id_ for id_ in ids if id_ in known), age, self._sentence(age)
-        )
+        return Seen(frozenset(id_ for id_ in ids if id_ in known), age, self._sentence(age))
 
     def server_time(self) -> float | None:
         """Return the time at the control plane now, by what it signed last and by no clock here."""

@@ -41,7 +41,7 @@ from nomos._protocol import (
     Refused,
     Request,
 )
-from nomos.errors import ProtocolMismatch, SignerCrashed, SignerError
+from nomos.errors import ProtocolMismatch, SignerDied, SignerError
 from nomos.models import Secret
 
 DEADLINE: Final = 10.0
@@ -183,7 +183,7 @@ class SignerConnection:
         if not process.exchange(*self.line(Hello()), waiter, max(0.0, end - began)):
             process.kill()
             spent = round(time.monotonic() - began, 1)
-            raise SignerCrashed(f"{self.path} did not answer within {spent:g} s of starting")
+            raise SignerDied(f"{self.path} did not answer within {spent:g} s of starting")
         process.started()
         if not waiter.lines:
             raise ended_early(self.path, process.exit_status)
@@ -257,7 +257,7 @@ class Signer:
         sent = time.monotonic()
         try:
             in_time = process.exchange(ident, line, waiter, max(0.0, end - sent))
-        except SignerCrashed:
+        except SignerDied:
             return None
         if not in_time:
             raise _overdue(self.link, process, ident, sent)
@@ -288,7 +288,7 @@ class AsyncSigner:
         sent = time.monotonic()
         try:
             process.submit(ident, line, waiter.done)
-        except SignerCrashed:
+        except SignerDied:
             return None
         try:
             with anyio.move_on_after(max(0.0, end - sent)) as scope:
@@ -336,12 +336,12 @@ def _again(
     return True
 
 
-def _died(link: SignerConnection) -> SignerCrashed:
-    return SignerCrashed(f"the signing binary {link.path} ended twice before it answered")
+def _died(link: SignerConnection) -> SignerDied:
+    return SignerDied(f"the signing binary {link.path} ended twice before it answered")
 
 
-def _not_started(link: SignerConnection) -> SignerCrashed:
-    return SignerCrashed(
+def _not_started(link: SignerConnection) -> SignerDied:
+    return SignerDied(
         f"the signing binary {link.path} was not ready in the time that was left: the machine may "
         "be busy; a longer timeout= gives it more"
     )
@@ -353,7 +353,7 @@ def _end(link: SignerConnection, seconds: float | None) -> float:
     return time.monotonic() + left
 
 
-def _overdue(link: SignerConnection, process: Process, ident: int, sent: float) -> SignerCrashed:
+def _overdue(link: SignerConnection, process: Process, ident: int, sent: float) -> SignerDied:
     """Give up on one request, and on the binary only if it answers nobody any more.
 
     A caller with little time says nothing about the binary: it is ended when it has been silent
@@ -365,10 +365,10 @@ def _overdue(link: SignerConnection, process: Process, ident: int, sent: float) 
     if link.silent_since is None or process.heard_at > link.silent_since:
         link.silent_since = sent
     if now - max(link.silent_since, process.heard_at) < SILENT * link.deadline:
-        return SignerCrashed(f"the signing binary gave no answer within {spent} s: it is busy")
+        return SignerDied(f"the signing binary gave no answer within {spent} s: it is busy")
     link.silent_since = None
     process.kill()
-    return SignerCrashed(
+    return SignerDied(
         f"the signing binary gave no answer within {spent} s and was ended; "
         "the next request starts a new one"
     )

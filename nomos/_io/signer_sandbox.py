@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from nomos._io.pipes import Descriptor, WriteEnd
-from nomos.errors import BinaryNotFound, SignerCrashed, SignerError
+from nomos.errors import BinaryNotFound, SignerDied, SignerError
 
 ALLOWED_ENVIRONMENT: Final = ("LANG", "LC_ALL")
 """All that the binary inherits. The Bun runtime inside it obeys variables such as BUN_OPTIONS
@@ -116,9 +116,9 @@ def not_started(path: Path, error: OSError) -> SignerError:
     return BinaryNotFound(f"the signing binary {path} could not be started: {why}")
 
 
-def ended_early(path: Path, status: int | None) -> SignerCrashed:
+def ended_early(path: Path, status: int | None) -> SignerDied:
     """Say how the binary ended before it answered for the first time."""
-    return SignerCrashed(f"the signing binary {path} ended while it was starting{_ending(status)}")
+    return SignerDied(f"the signing binary {path} ended while it was starting{_ending(status)}")
 
 
 def _ending(status: int | None) -> str:

@@ -71,16 +71,16 @@ class AgentActivity:
             given=[_given(each, revoked) for each in self.given.values()],
             decisions=Counts(**self.decisions),
             calls=Counts(**self.calls),
-            allowed=self._told("allowed"),
-            refused=self._told("refused"),
-            asked=self._told("asked"),
+            allowed=self._actions("allowed"),
+            refused=self._actions("refused"),
+            asked=self._actions("asked"),
             unlisted=self.unlisted,
             last_at=iso(self.last) if self.last else None,
             revoked=_revoked(revoked.get(self.agent)),
         )
 
-    def _told(self, answer: str) -> list[AgentAction]:
-        return [_deed(each) for each in reversed(self.deeds[answer].values())]
+    def _actions(self, answer: str) -> list[AgentAction]:
+        return [_agent_action(each) for each in reversed(self.deeds[answer].values())]
 
 
 def delegator(record: Record) -> str | None:
@@ -104,7 +104,7 @@ def _given(record: Record, revoked: Mapping[str, Record]) -> DelegationSummary:
     )
 
 
-def _deed(deed: _Action) -> AgentAction:
+def _agent_action(deed: _Action) -> AgentAction:
     record = deed.record
     return AgentAction(
         kind="call" if record.kind == "call" else "decision",

@@ -133,12 +133,12 @@ class SwarmSummary(SwarmModel):
 class Swarm(SwarmSummary):
     """A family with its members: the root agent first, each other after the one it came from.
 
-    `unverified_agents` are agents of whom no link is on record, for no chain that they sent held:
+    `strangers` are agents of whom no link is on record, for no chain that they sent held:
     it was somebody else's, or wider than what they were given, or over.
     """
 
     members: list[AgentSummary]
-    unverified_agents: list[AgentSummary] = Field(default_factory=list)
+    strangers: list[AgentSummary] = Field(default_factory=list)
 
     def summary(self) -> SwarmSummary:
         """It without its members."""

@@ -94,7 +94,7 @@ class SwarmBuilder:
             last_at=iso(self._last),
             complete=complete,
             members=members,
-            unverified_agents=unverified,
+            strangers=unverified,
         )
 
     def _note(self, record: Record) -> None:

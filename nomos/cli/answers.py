@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from nomos._core import replies
-from nomos.errors import InvalidResponse
+from nomos.errors import Unintelligible
 from nomos.models import web_address
 
 ADDRESSES: Final = ("approvalUrl", "url")
@@ -19,7 +19,7 @@ ADDRESSES: Final = ("approvalUrl", "url")
 
 
 def check(answer: Any, about: Mapping[str, object] | None = None) -> None:
-    """Raise `InvalidResponse` unless the answer has the members of `about`, and fit addresses.
+    """Raise `Unintelligible` unless the answer has the members of `about`, and fit addresses.
 
     A member of a member is named with a dot: `row.id`.
     """
@@ -35,7 +35,7 @@ def check(answer: Any, about: Mapping[str, object] | None = None) -> None:
 
 
 def holds(asked: str, told: Sequence[str]) -> None:
-    """Raise `InvalidResponse` unless what was asked for is among what came."""
+    """Raise `Unintelligible` unless what was asked for is among what came."""
     if asked not in told:
         replies.check_id(asked, told[0] if told else "nothing")
 
@@ -61,7 +61,7 @@ def _check_address(name: str, url: object) -> None:
         if url != "":
             web_address(url if isinstance(url, str) else "")
     except ValueError as wrong:
-        raise InvalidResponse(
+        raise Unintelligible(
             f"the control plane names an address ({name}) that nobody should open: {wrong}. "
             "Nothing of its answer is shown; is it, or a proxy on the way, what you think it is?"
         ) from None

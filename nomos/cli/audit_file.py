@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from nomos._io.checkpoints import checking
 from nomos._io.signer import Signer, shared
 from nomos.audit.check import Check
-from nomos.errors import ConfigurationError, InvalidResponse
+from nomos.errors import ConfigurationError, Unintelligible
 from nomos.models import Did
 
 EVERY: Final = 500
@@ -80,7 +80,7 @@ def save(lines: Iterator[bytes], path: Path, progress: Callable[[int], None]) ->
 
 
 def copy(lines: Iterator[bytes], file: BinaryIO, progress: Callable[[int], None]) -> int:
-    """Write the lines of an export; raises `InvalidResponse` when they stop before their end."""
+    """Write the lines of an export; raises `Unintelligible` when they stop before their end."""
     rows, last = 0, next(lines, b"")
     for line in lines:
         file.write(last + b"\n")
@@ -92,7 +92,5 @@ def copy(lines: Iterator[bytes], file: BinaryIO, progress: Callable[[int], None]
     file.write(last + b"\n" if whole else last)
     file.flush()
     if not whole:
-        raise InvalidResponse(
-            f"the export stopped after {rows} rows, without its end: export again"
-        )
+        raise Unintelligible(f"the export stopped after {rows} rows, without its end: export again")
     return rows

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import httpx
 
-from nomos import AttenuationError, AuthGuard, read_parent_chain_from_env
+from nomos import AuthGuard, Widening, read_parent_chain_from_env
 from nomos._core.tokens import decode_unverified
 from nomos._io.signer import Signer, shared
 from nomos._protocol import Invocation, Invoke, Refused, Signed
@@ -63,7 +63,7 @@ def _widen(guard: AuthGuard, path: str) -> Told:
     found: Told = {"another command": wider.reason, "another file": aside.reason}
     try:
         guard.fork_child(capabilities=[{"with": "filesystem:///", "can": "file:read"}])
-    except AttenuationError as refused:
+    except Widening as refused:
         found["a child with more"] = refused.code
     reply = _got(guard, other, {"authorization": f"Bearer {_without_own_link(guard, other)}"})
     return {"refused": found | {"the chain without its own link": reply.get("refusal")}}

@@ -32,9 +32,9 @@ from nomos.cli.operator_key import DEV_KEY_FILE, KEY, KEY_FILE, OperatorKey, fin
 from nomos.errors import (
     AuthenticationError,
     ControlPlaneError,
-    InvalidResponse,
     PermissionDenied,
     ServerError,
+    Unintelligible,
     Unreachable,
 )
 from nomos.models import Secret
@@ -123,7 +123,7 @@ class Operator:
         try:
             found = self._posted(path, content, key, repeat=repeat)
             answers.check(found, about)
-        except (Unreachable, ServerError, InvalidResponse) as lost:
+        except (Unreachable, ServerError, Unintelligible) as lost:
             if look is not None and getattr(lost, "sent", True):
                 lost.args = (f"{str(lost).rstrip('.')}. Whether it was done: `{look}` shows it.",)
             raise
@@ -151,7 +151,7 @@ class Operator:
                 *whole, rest = (rest + piece).split(b"\n")
                 yield from whole
                 if len(rest) > MAX_LINE:
-                    raise InvalidResponse(f"the control plane sent a line beyond {MAX_LINE} bytes")
+                    raise Unintelligible(f"the control plane sent a line beyond {MAX_LINE} bytes")
             if rest:
                 yield rest
 
@@ -194,7 +194,7 @@ class Operator:
         try:
             found = json.loads(reply.body)
         except (ValueError, RecursionError):
-            raise InvalidResponse(
+            raise Unintelligible(
                 f"{self.url} answered something that is not JSON: is it really a control plane?",
                 status=reply.status,
             ) from None

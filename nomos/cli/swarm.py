@@ -119,7 +119,7 @@ def _asked(operator: Operator, ident: str | None, lines: int) -> list[Swarm]:
 
 
 def _agents(reply: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [*reply["members"], *reply.get("unverifiedAgents", [])]
+    return [*reply["members"], *reply.get("strangers", [])]
 
 
 def _in_file(file: Path, ident: str | None, lines: int) -> list[Swarm]:

@@ -14,7 +14,7 @@ from nomos.audit.export import End, MalformedLine, NumberedLine, read_lines
 from nomos.audit.export import read as read_line
 from nomos.audit.swarm import Swarm, SwarmModel
 from nomos.audit.swarm_builder import SwarmsBuilder
-from nomos.errors import ConfigurationError, InvalidResponse, NotFound
+from nomos.errors import ConfigurationError, NotFound, Unintelligible
 
 SETTING: Final = "--file"
 
@@ -22,11 +22,11 @@ T = TypeVar("T", bound=SwarmModel)
 
 
 def parsed(kind: type[T], reply: Any) -> T:
-    """What a control plane answered. Raises `InvalidResponse`."""
+    """What a control plane answered. Raises `Unintelligible`."""
     try:
         return kind.model_validate(reply)
     except ValidationError:
-        raise InvalidResponse(
+        raise Unintelligible(
             "the control plane answered something that is no swarm: is it of another version?"
         ) from None
 

@@ -104,7 +104,7 @@ class _Shown:
         self._swarm = swarm
         self._all = everything
         self._today = swarm.last_at[:10]
-        everyone = [each.agent for each in (*swarm.members, *swarm.unverified_agents)]
+        everyone = [each.agent for each in (*swarm.members, *swarm.strangers)]
         self._name: Callable[[str], str] = plain if everything else names(everyone)
 
     def tree(self) -> Tree:
@@ -114,9 +114,9 @@ class _Shown:
         while waiting:
             at, branch = waiting.pop()
             waiting += [(each, branch.add(self._group(each))) for each in at.beneath]
-        if self._swarm.unverified_agents:
+        if self._swarm.strangers:
             branch = root.add(Text("never seen with a chain that holds", "bold red"))
-            for stranger in self._swarm.unverified_agents:
+            for stranger in self._swarm.strangers:
                 branch.add(self._group(Alike([stranger])))
         return root
 

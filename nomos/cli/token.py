@@ -221,7 +221,7 @@ _judging(
     _story,
     """Tell the whole story of a token and its verdict, as text for people.
 
-    It is what `nomos.Verifier.explain` returns, for a chain too, and then what was
+    It is what `nomos.Verifier.why` returns, for a chain too, and then what was
     not checked; of a receipt it is what `nomos token verify` says.
 
     0, 1 and 2 are as in `nomos token verify`.

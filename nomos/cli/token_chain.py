@@ -13,7 +13,7 @@ from nomos._core.tokens import decode_unverified
 from nomos._core.unverified import UnverifiedToken
 from nomos._protocol import Refused, Verified, Verify, Wanted
 from nomos.cli.token_inspect import Ask, requested_call
-from nomos.errors import Denied, InvalidResponse, SignerError
+from nomos.errors import Denied, SignerError, Unintelligible
 
 if TYPE_CHECKING:
     from nomos.cli.token_verdict import VerificationTerms
@@ -23,7 +23,7 @@ def proven(tokens: Sequence[str], terms: VerificationTerms, ask: Ask) -> Verifie
     """What a chain proves; raises `Denied`, or `SignerError` when the binary gives no answer."""
     chain = list(tokens)
     names = _named(chain)
-    seen = terms.view.lookup(names)
+    seen = terms.view.among(names)
     rules = terms.rules
     call, wrong = (None, None) if terms.call is None else canonical_call(terms.call)
     answer = requested_call(
@@ -35,8 +35,8 @@ def proven(tokens: Sequence[str], terms: VerificationTerms, ask: Ask) -> Verifie
         max_depth=rules.max_depth,
         trusted_issuers=list(rules.trusted_issuers),
         audience=rules.audience,
-        revoked=sorted(names & seen.revoked),
-        revocations_age=seen.age_seconds,
+        revoked=sorted(names & seen.ids),
+        revocations_age=seen.age,
         accept_unlinked=rules.accept_unlinked,
         wanted=None if call is None else Wanted(cmd=call.cmd, resource=call.resource),
     )
@@ -44,7 +44,7 @@ def proven(tokens: Sequence[str], terms: VerificationTerms, ask: Ask) -> Verifie
         raise _denied(answer, chain)
     if not isinstance(answer, Verified):
         raise SignerError("the signing binary gave another answer than was asked for")
-    if names & seen.revoked:
+    if names & seen.ids:
         raise Denied(
             "something that it depends on was revoked", code="revoked", fix=remedy("revoked")
         )
@@ -57,7 +57,7 @@ def claims_of(chain: Sequence[str]) -> UnverifiedToken | None:
     """What a chain says, its last link as that of the token; None if it cannot be read."""
     try:
         payloads = [decode_unverified(link) for link in chain]
-    except InvalidResponse:
+    except Unintelligible:
         return None
     *cids, cid = map(unverified.cid_of, chain)
     return UnverifiedToken(cid, payloads[-1], tuple(cids), tuple(payloads[:-1]))

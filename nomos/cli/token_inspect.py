@@ -26,7 +26,7 @@ from nomos._protocol import (
     VerifyReceipt,
 )
 from nomos.cli.token_input import TokenInput
-from nomos.errors import InvalidResponse, SignerError
+from nomos.errors import SignerError, Unintelligible
 
 Ask = Callable[[Request], Answer | Refused]
 Signature = Literal["good", "bad", "unknown"]
@@ -164,7 +164,7 @@ def _links_of(invocation: str) -> tuple[str, ...]:
 def _peeked(token: str) -> dict[str, Any] | None:
     try:
         return decode_unverified(token)
-    except InvalidResponse:
+    except Unintelligible:
         return None
 
 

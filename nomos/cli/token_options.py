@@ -16,7 +16,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from nomos._core.call import RequestedCall
-from nomos._core.revocation_status import RevocationStatus
+from nomos._core.revocation_status import Seen
 from nomos._io.control_plane_sync import ControlPlaneSync
 from nomos._io.urls import checked_url, is_loopback
 from nomos._settings import VARIABLES, checked_api_key, stray
@@ -58,12 +58,12 @@ class KnownRevocations:
     ids: frozenset[str]
 
     @property
-    def told(self) -> str:
+    def described(self) -> str:
         many = "1 revoked" if len(self.ids) == 1 else f"{len(self.ids)} revoked"
         return f"{many} as given by --revoked" if self.ids else ""
 
-    def lookup(self, ids: Collection[str]) -> RevocationStatus:
-        return RevocationStatus(self.ids.intersection(ids))
+    def among(self, ids: Collection[str]) -> Seen:
+        return Seen(self.ids.intersection(ids))
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,13 @@ class FeedRevocations:
     known: KnownRevocations
 
     @property
-    def told(self) -> str:
-        besides = f", and {self.known.told}" if self.known.told else ""
+    def described(self) -> str:
+        besides = f", and {self.known.described}" if self.known.told else ""
         return f"the feed of {self.url}{besides}"
 
-    def lookup(self, ids: Collection[str]) -> RevocationStatus:
-        seen, named = self.follower.lookup(ids), self.known.lookup(ids)
-        return RevocationStatus(seen.revoked | named.revoked, seen.age_seconds, seen.error)
+    def among(self, ids: Collection[str]) -> Seen:
+        seen, named = self.follower.among(ids), self.known.among(ids)
+        return Seen(seen.ids | named.ids, seen.age, seen.trouble)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from nomos._core import token_verification
 from nomos._core.call import RequestedCall
 from nomos._core.effects import Effect, Sign
-from nomos._core.revocation_status import RevocationStatus
+from nomos._core.revocation_status import Seen
 from nomos._core.token_verification import LookupRevocations, VerifierRules
 from nomos._core.verification_receipt import ALLOW, FIX, hashes
 from nomos._io.runtime import run_flow
@@ -32,9 +32,9 @@ class RevocationView(Protocol):
     """Where it is looked up what was revoked, and what that is called."""
 
     @property
-    def told(self) -> str: ...
+    def described(self) -> str: ...
 
-    def lookup(self, ids: Collection[str]) -> RevocationStatus: ...
+    def among(self, ids: Collection[str]) -> Seen: ...
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,9 @@ def _replay(given: TokenInput) -> tuple[str, ...]:
 
 
 def _unchecked(given: TokenInput, terms: VerificationTerms) -> list[str]:
-    missing = [] if terms.view.told else ["revocations: none were given, and no feed was asked"]
+    missing = (
+        [] if terms.view.described else ["revocations: none were given, and no feed was asked"]
+    )
     if given.kind == "chain":
         missing.append("its policies: they are about calls, and a chain is none yet")
     if terms.call is None:
@@ -156,7 +158,7 @@ def _invocation(given: TokenInput, terms: VerificationTerms, ask: Ask) -> dict[s
             case Sign(request):
                 return ask(request)
             case LookupRevocations(ids):
-                return terms.view.lookup(ids)
+                return terms.view.among(ids)
         raise TypeError(f"a flow asked for {effect!r}")
 
     proof = run_flow(
@@ -166,7 +168,7 @@ def _invocation(given: TokenInput, terms: VerificationTerms, ask: Ask) -> dict[s
     return _proven(proof.proven) | {
         "resource": found.resource,
         "args": found.args,
-        "receipt": found.receipt_id,
+        "receipt": found.receipt,
         "swarm": found.swarm,
         "cid": found.cid,
     }

@@ -49,7 +49,7 @@ def render_verdict(found: TokenVerdict, terms: VerificationTerms, console: Conso
 def render_report(
     found: TokenVerdict, given: TokenInput, terms: VerificationTerms, console: Console
 ) -> None:
-    """What `Verifier.explain` says, and what nobody has looked at; of a receipt, the verdict."""
+    """What `Verifier.why` says, and what nobody has looked at; of a receipt, the verdict."""
     told = text(found, given, terms)
     if told is None:
         render_verdict(found, terms, console)
@@ -83,7 +83,7 @@ _STYLES: Final = {
 
 
 def text(found: TokenVerdict, given: TokenInput, terms: VerificationTerms) -> str | None:
-    """What `Verifier.explain` says of an invocation, and the like of a chain; None of a receipt."""
+    """What `Verifier.why` says of an invocation, and the like of a chain; None of a receipt."""
     if given.kind == "receipt" or terms.audience is None:
         return None
     call = terms.call
@@ -165,7 +165,7 @@ def _print_looked_at(found: TokenVerdict, terms: VerificationTerms, out: Console
 
 
 def _looked_at(found: TokenVerdict, terms: VerificationTerms) -> Iterator[tuple[str, Text]]:
-    if terms.view.told and found.kind != "receipt":
-        yield "asked", Text(plain(terms.view.told, MAX_TEXT), "dim")
+    if terms.view.described and found.kind != "receipt":
+        yield "asked", Text(plain(terms.view.described, MAX_TEXT), "dim")
     for number, each in enumerate(found.unchecked):
         yield "" if number else "unknown", Text(each, "yellow")

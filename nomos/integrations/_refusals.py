@@ -14,8 +14,8 @@ from typing import Any, Final, Literal
 from urllib.parse import parse_qsl
 
 from nomos.errors import Denied
-from nomos.http_status import STATUS_BY_REASON
 from nomos.models import DenyReason
+from nomos.statuses import STATUS
 
 MAX_TOKEN: Final = 64 * 1024
 """Characters in a token; the verifier reads no longer one."""
@@ -34,7 +34,7 @@ FAILURES: Final[Mapping[FailureCode, int]] = {
 }
 
 _ALL: Final[dict[str, int]] = {
-    code: status for table in (FAILURES, STATUS_BY_REASON) for code, status in table.items()
+    code: status for table in (FAILURES, STATUS) for code, status in table.items()
 }
 
 _MEANS: Final[Mapping[DenyReason, str]] = {
@@ -131,7 +131,7 @@ def bearer(authorization: Sequence[str], query: bytes) -> str:
 
 def refusal(denied: Denied, command: str, audience: str | None) -> CallRefused:
     """Return what the sender of a refused token hears; `audience` is this service's DID."""
-    for reason, status in STATUS_BY_REASON.items():
+    for reason, status in STATUS.items():
         if reason == denied.code:
             field = denied.field
             return CallRefused(
@@ -184,7 +184,7 @@ def _meant(reason: DenyReason, denied: Denied) -> str:
 
 def _headers(code: str, message: str, command: str | None = None) -> dict[str, str]:
     """Return the challenge to a refused token, or when to try again."""
-    match next((status for reason, status in STATUS_BY_REASON.items() if reason == code), None):
+    match next((status for reason, status in STATUS.items() if reason == code), None):
         case 401:
             return {"www-authenticate": _challenge("invalid_token", message)}
         case 403:

@@ -21,7 +21,7 @@ from nomos.resources import (
     Catalog,
     canonical_args,
     canonical_resource,
-    commands_beneath,
+    commands_under,
     find_command,
     provider_name,
 )
@@ -70,7 +70,7 @@ class PolicyRequest(Value):
                 f"command: there is no provider {name}; there are {known}", fields=("command",)
             )
         found = find_command(catalog, self.command)
-        beneath = commands_beneath(catalog, self.command)
+        beneath = commands_under(catalog, self.command)
         if found is None and beneath:
             some = ", ".join(beneath[:MAX_LISTED])
             raise InvalidRequest(

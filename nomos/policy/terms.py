@@ -132,13 +132,13 @@ def equal(one: Term, other: Term) -> bool | None:
         return one.value == other.value
     for text, known_ in ((one, other), (other, one)):
         if text.beneath is not None and known_.value is not None:
-            return None if _is_beneath(known_.value[1], text.beneath) else False
+            return None if _is_under(known_.value[1], text.beneath) else False
     if one.kind is not None and other.kind is not None and one.kind != other.kind:
         return False
     return None
 
 
-def _is_beneath(text: object, folder: str) -> bool:
+def _is_under(text: object, folder: str) -> bool:
     start = start_of(folder)
     return isinstance(text, str) and text.startswith(start) and text != start
 
@@ -167,7 +167,7 @@ def like(term: Term, pattern: Sequence[Piece]) -> bool | None:
             near = literal.startswith(start) or start.startswith(literal)
             return None if near else False
         literal += piece
-    return None if _is_beneath(literal, term.beneath) else False
+    return None if _is_under(literal, term.beneath) else False
 
 
 def fits(text: str, pattern: Sequence[Piece]) -> bool:

@@ -12,7 +12,7 @@ from typing import Final
 
 from nomos.errors import InvalidRequest
 from nomos.policy.tree import ACTION, RESOURCE, STAR, WILDCARD, Node, comparisons, nodes, providers
-from nomos.resources import Catalog, Provider, canonical_resource, commands_beneath, find_command
+from nomos.resources import Catalog, Provider, canonical_resource, commands_under, find_command
 
 MAX_SHOWN: Final = 80
 """Characters of a literal in a message."""
@@ -38,7 +38,7 @@ def unknown_names(body: Node, attributes: Collection[str]) -> Iterator[str]:
 
 def group(name: str, catalog: Catalog) -> str | None:
     """Say what to write if the action of this name groups commands and is none itself."""
-    if find_command(catalog, name) is not None or not commands_beneath(catalog, name):
+    if find_command(catalog, name) is not None or not commands_under(catalog, name):
         return None
     return f'{name} is a group of commands, not a command: write `action in Action::"{name}"`'
 

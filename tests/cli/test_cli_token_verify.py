@@ -62,10 +62,10 @@ def receipts(tmp_path: Path) -> tuple[str, str]:
         trusted_issuers=[ISSUER.did], audience=SERVICE.did, revocations=(), receipt_key=key
     )
     call: dict[str, Any] = {"command": "/github/issue/list", "resource": RESOURCE}
-    allowed = verifier.verify(TOKEN, **call, args={"state": "open"}).receipt_jwt
+    allowed = verifier.verify(TOKEN, **call, args={"state": "open"}).record
     with pytest.raises(Denied) as denied:
         verifier.verify(TOKEN, **call, args={"state": "closed"})
-    return str(allowed), str(denied.value.receipt_jwt)
+    return str(allowed), str(denied.value.record)
 
 
 # A verdict
@@ -379,7 +379,7 @@ def test_why_is_what_the_verifier_says() -> None:
         revocations=(),
         clock=lambda: NOW,
     )
-    text = verifier.explain(
+    text = verifier.why(
         TOKEN, command="/github/issue/list", resource=RESOURCE, args={"state": "open"}
     )
     unknown = f"  unknown  {REPLAY}\n           {REVOCATIONS}\n"

@@ -26,7 +26,7 @@ from nomos.resources import (
     ResourceField,
     canonical_args,
     canonical_resource,
-    commands_beneath,
+    commands_under,
     find_command,
     nearest_command,
     provider_name,
@@ -429,10 +429,10 @@ def test_nothing_else_is_a_command(name: str) -> None:
 
 def test_commands_beneath_a_prefix_are_those_below_it_by_whole_segments() -> None:
     below = ("/github/issue/comment", "/github/issue/comment/list", "/github/issue/list")
-    assert commands_beneath(catalog(), "/github/issue") == below
-    assert commands_beneath(catalog(), "/github/issue/comment") == below[:2]
-    assert commands_beneath(catalog(), "/github/iss") == ()
-    assert commands_beneath(catalog(), "/gitlab") == ()
+    assert commands_under(catalog(), "/github/issue") == below
+    assert commands_under(catalog(), "/github/issue/comment") == below[:2]
+    assert commands_under(catalog(), "/github/iss") == ()
+    assert commands_under(catalog(), "/gitlab") == ()
 
 
 def test_the_nearest_command_is_one_that_looks_like_it() -> None:

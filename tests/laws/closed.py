@@ -25,7 +25,7 @@ from nomos.resources import (
     Provider,
     ResourceField,
     canonical_resource,
-    commands_beneath,
+    commands_under,
     find_command,
 )
 from nomos.server.control import closed_grants, decision, tokens
@@ -324,7 +324,7 @@ def question(dice: random.Random) -> CanonicalRequest | None:
         purpose=dice.choice((None, "tidy")),
         context=dice.choice((None, {"team": "blue"})),
         audience=OTHER,
-        commands=() if spec is not None else commands_beneath(CATALOG, command),
+        commands=() if spec is not None else commands_under(CATALOG, command),
         pol=tuple(pol),
         service=True,
     )

@@ -11,7 +11,7 @@ import pytest
 
 from nomos._protocol import Inspected, Verified
 from nomos.server.lineage import SIGNED, delegation_records, lineage_of, revocation_ids, sender
-from nomos.server.pdp.statuses import STATUS_BY_REASON
+from nomos.server.pdp.statuses import STATUS
 
 RECEIPT = "evt_1123456789abcdefghjkmnpqrs"
 ISSUER = "did:key:issuer"
@@ -189,7 +189,7 @@ def test_a_label_is_recorded_if_somebody_chose_one() -> None:
 
 
 def test_the_reasons_that_prove_a_sender_are_reasons() -> None:
-    assert set(STATUS_BY_REASON) > SIGNED
+    assert set(STATUS) > SIGNED
     assert not SIGNED & {"malformed_ucan", "bad_signature", "chain_too_deep", "untrusted_issuer"}
 
 

@@ -19,9 +19,9 @@ from vectors.forge import SERVICE
 from verifiers import READ, SYNC, Colour, key_file
 
 from nomos._core.tokens import decode_unverified
-from nomos.errors import Denied, InvalidRequest, InvalidResponse
+from nomos.errors import Denied, InvalidRequest, Unintelligible
 from nomos.resources import GITHUB, canonical_resource
-from nomos.verify import MemoryReplayStore, RevocationStatus, verify_receipt
+from nomos.verify import MemoryReplay, Seen, verify_record
 
 FOLDER: Final = Path(__file__).parent.parent / "vectors"
 COMMAND: Final = re.compile(r"/github/issue/[a-z]+")
@@ -34,8 +34,8 @@ class View:
     def __init__(self, revoked: list[str], age: int) -> None:
         self.revoked, self.age = frozenset(revoked), age
 
-    def lookup(self, ids: Any) -> RevocationStatus:
-        return RevocationStatus(self.revoked & frozenset(ids), self.age)
+    def among(self, ids: Any) -> Seen:
+        return Seen(self.revoked & frozenset(ids), self.age)
 
 
 def rows(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
@@ -63,7 +63,7 @@ def settings(ask: dict[str, Any]) -> dict[str, Any]:
         "revocations": View(ask["revoked"], ask.get("revocations_age", 0)),
         "revocations_max_age": ask["revocations_max_age"],
         "clock": lambda: ask["now"],
-        "replay": MemoryReplayStore(clock=lambda: ask["now"]),
+        "replay": MemoryReplay(clock=lambda: ask["now"]),
     }
 
 
@@ -76,7 +76,7 @@ def call(ask: dict[str, Any]) -> dict[str, Any]:
         payload = decode_unverified(ask["invocation"])
         args = dict(payload["args"])
         command, resource = payload["cmd"], dict(args.pop("resource"))
-    except (InvalidResponse, KeyError, TypeError, ValueError):
+    except (Unintelligible, KeyError, TypeError, ValueError):
         return dict(READ)
     known = isinstance(command, str) and COMMAND.fullmatch(command)
     return {"command": command if known else READ["command"], "resource": resource, "args": args}
@@ -123,20 +123,20 @@ def measured() -> Iterator[None]:
 
 @pytest.mark.usefixtures("measured")
 def test_what_is_too_long_is_not_taken_apart() -> None:
-    with pytest.raises(InvalidResponse):
+    with pytest.raises(Unintelligible):
         decode_unverified(DOTS)
-    with pytest.raises(InvalidResponse):
+    with pytest.raises(Unintelligible):
         decode_unverified(DOTS[:60_000] + "x")
-    assert "cannot be read" in SYNC.explain(DOTS)
+    assert "cannot be read" in SYNC.why(DOTS)
     with pytest.raises(Denied):
-        verify_receipt(DOTS, issuers=[SERVICE.did])
+        verify_record(DOTS, issuers=[SERVICE.did])
 
 
 @pytest.mark.usefixtures("measured")
 def test_nor_is_it_for_its_receipt(tmp_path: Path) -> None:
     denied = SYNC.denied(DOTS, receipt_key=key_file(tmp_path))
-    assert denied.receipt_jwt is not None
-    assert verify_receipt(denied.receipt_jwt, issuers=[SERVICE.did]).invocation is None
+    assert denied.record is not None
+    assert verify_record(denied.record, issuers=[SERVICE.did]).invocation is None
 
 
 def test_there_are_many_and_of_most_codes() -> None:

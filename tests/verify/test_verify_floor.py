@@ -15,11 +15,11 @@ import pytest
 from services import Liar, api_key, cid, liar_before, new_did, register, told
 from standalone import NOTE, READ, Plane, until
 
-from nomos import AsyncVerifier, Denied, InvalidResponse, MemoryReplayStore, Verifier
+from nomos import AsyncVerifier, Denied, MemoryReplay, Unintelligible, Verifier
 from nomos._io.signer import Signer, shared
 from nomos._protocol import Checkpoint, LoadKey, LoadKeyAnswer, SignCheckpoint, Signed
 from nomos.audit.chain import Head, chained
-from nomos.server.storage.replay import SqlReplayStore
+from nomos.server.storage.replay import StoredReplay
 
 
 def did_of(seed: str) -> str:
@@ -81,7 +81,7 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
     revoked = plane.grant(did)
     past = Past(plane, did, revoked, used)
     with (
-        SqlReplayStore(used) as store,
+        StoredReplay(used) as store,
         Verifier.from_control_plane(plane.url, **past.settings(store)) as verifier,
     ):
         assert told(verifier, revoked) == "allowed"
@@ -98,16 +98,16 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
 
 
 def test_a_restarted_verifier_refuses_it(past: Past) -> None:
-    with SqlReplayStore(past.used) as store:
+    with StoredReplay(past.used) as store:
         for _ in range(2):
-            with pytest.raises(InvalidResponse, match="rolled back: it ends at row 0, and row 1"):
+            with pytest.raises(Unintelligible, match="rolled back: it ends at row 0, and row 1"):
                 Verifier.from_control_plane(past.plane.url, wait=1, **past.settings(store))
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_one_that_is_awaited_refuses_it_too(past: Past, backend: str) -> None:
     async def refused() -> str:
-        with SqlReplayStore(past.used) as store:
+        with StoredReplay(past.used) as store:
             verifier = AsyncVerifier.from_control_plane(
                 past.plane.url, wait=1, **past.settings(store)
             )
@@ -125,7 +125,7 @@ def test_one_that_is_awaited_refuses_it_too(past: Past, backend: str) -> None:
 def test_a_row_before_the_pinned_key_hides_no_floor(past: Past, tmp_path: Path) -> None:
     """What is kept is kept under the pinned key, and not under one that anyone can put first."""
     used = tmp_path / "used.db"
-    with SqlReplayStore(past.used) as known, SqlReplayStore(used) as store:
+    with StoredReplay(past.used) as known, StoredReplay(used) as store:
         kept = known.floor(past.plane.issuer)
         store.keep_floor(past.plane.issuer, "keys", kept.keys)
         store.keep_floor(past.plane.issuer, "revocations", kept.revocations)
@@ -133,7 +133,7 @@ def test_a_row_before_the_pinned_key_hides_no_floor(past: Past, tmp_path: Path) 
         settings = past.settings(store) | {"pinned": past.plane.issuer}
         with (
             lying(past.plane, forged(theirs, did_of(theirs), past.plane.issuer)) as liar,
-            pytest.raises(InvalidResponse, match="rolled back: it ends at row 0, and row 1"),
+            pytest.raises(Unintelligible, match="rolled back: it ends at row 0, and row 1"),
         ):
             Verifier.from_control_plane(liar.url, wait=1, **settings)
 
@@ -146,7 +146,7 @@ def test_a_key_log_that_is_not_the_one_known_is_not_begun_with(tmp_path: Path) -
         pinned = plane.issuer
         [stolen] = [each.read_text().strip() for each in (tmp_path / "data/keys").glob("issuer-*")]
         assert plane.operator.post("/v1/keys/rotate", json={}).status_code == 200
-        with SqlReplayStore(tmp_path / "used.db") as store:
+        with StoredReplay(tmp_path / "used.db") as store:
             settings: dict[str, Any] = {"audience": did, "replay": store, "pinned": pinned}
             settings["api_key"] = api_key(plane)
             with Verifier.from_control_plane(plane.url, **settings):
@@ -162,7 +162,7 @@ def test_a_key_log_that_is_not_the_one_known_is_not_begun_with(tmp_path: Path) -
 
 
 def test_without_a_store_that_keeps_it_a_restarted_one_does_not_know(past: Past) -> None:
-    settings = past.settings(MemoryReplayStore())
+    settings = past.settings(MemoryReplay())
     with Verifier.from_control_plane(past.plane.url, **settings) as verifier:
         assert told(verifier, past.revoked) == "allowed"
 
@@ -170,7 +170,7 @@ def test_without_a_store_that_keeps_it_a_restarted_one_does_not_know(past: Past)
 def test_one_whose_store_fails_lets_nothing_in(past: Past, tmp_path: Path) -> None:
     path = tmp_path / "used.db"
     path.touch()
-    with SqlReplayStore(path) as store:
+    with StoredReplay(path) as store:
         verifier = AsyncVerifier.from_control_plane(past.plane.url, wait=2, **past.settings(store))
 
         async def sentence() -> str:

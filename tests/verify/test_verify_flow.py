@@ -10,7 +10,7 @@ from verifiers import RESOURCE, TO_WRITE, TOKEN
 
 from nomos._core.call import RequestedCall
 from nomos._core.effects import Flow, Sign
-from nomos._core.revocation_status import NEVER, RevocationStatus
+from nomos._core.revocation_status import NEVER, Seen
 from nomos._core.token_verification import (
     ClaimNonce,
     LookupRevocations,
@@ -33,7 +33,7 @@ def begun(
     flow = verify(rules, token, call, NOW)
     among = next(flow)
     assert isinstance(among, LookupRevocations)
-    sign = flow.send(RevocationStatus(frozenset()))
+    sign = flow.send(Seen(frozenset()))
     assert isinstance(sign, Sign)
     assert isinstance(sign.request, Verify)
     return flow, sign.request
@@ -96,7 +96,7 @@ def test_what_was_looked_up_as_revoked_is_refused_whatever_the_binary_says() -> 
     flow = verify(RULES, TOKEN, CALL, NOW)
     among = next(flow)
     assert isinstance(among, LookupRevocations)
-    asked = flow.send(RevocationStatus(among.ids))
+    asked = flow.send(Seen(among.ids))
     assert isinstance(asked, Sign)
     assert isinstance(asked.request, Verify)
     assert asked.request.revoked == sorted(among.ids)
@@ -121,7 +121,7 @@ def test_the_binary_is_told_how_old_the_view_is(age: int, stale: Any, oldest: in
         VerifierRules((ISSUER.did,), SERVICE.did, 8, stale=stale), TOKEN, None, NOW
     )
     next(flow)
-    sign = flow.send(RevocationStatus(frozenset(), age_seconds=age))
+    sign = flow.send(Seen(frozenset(), age=age))
     assert isinstance(sign, Sign)
     assert isinstance(sign.request, Verify)
     assert sign.request.call is None

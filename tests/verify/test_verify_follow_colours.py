@@ -93,7 +93,7 @@ async def test_the_first_token_begins_it(scene: Scene) -> None:
     verifier = AsyncVerifier.from_control_plane(scene.plane.url, **scene.settings)
     assert threads() == 0
     grant = await anyio.to_thread.run_sync(scene.plane.grant, scene.did)
-    assert "hop 0" in await verifier.explain(grant["ucan"])
+    assert "hop 0" in await verifier.why(grant["ucan"])
     assert await told_async(verifier, grant) == "allowed"
     assert threads() == 1
     await verifier.close()
@@ -165,7 +165,7 @@ async def test_before_the_first_answer_nothing_is_let_through_and_it_says_why(
             await verifier.verify(grant["ucan"], command=READ, resource=NOTE)
         assert refused.value.code == "revocations_stale"
         assert NOWHERE not in str(refused.value), "a stranger is not told where we ask"
-        assert "revocations_stale" in await verifier.explain(grant["ucan"])
+        assert "revocations_stale" in await verifier.why(grant["ucan"])
         with pytest.raises(Denied, match="signature"):
             await verifier.verify(grant["ucan"][:-4] + "AAAA", command=READ, resource=NOTE)
         await verifier.close()
@@ -190,7 +190,7 @@ def test_the_first_answer_is_the_whole_truth(scene: Scene) -> None:
     with Verifier.from_control_plane(scene.plane.url, **scene.settings) as verifier:
         assert told(verifier, revoked) == "revoked"
         assert told(verifier, good) == "allowed"
-        assert "revoked" in verifier.explain(revoked["ucan"])
+        assert "revoked" in verifier.why(revoked["ucan"])
 
 
 def test_without_an_api_key_the_feed_is_closed(scene: Scene) -> None:

@@ -46,7 +46,7 @@ from verifiers import (
 
 from nomos.errors import Denied
 from nomos.models import VerificationCode
-from nomos.verify import RevocationStatus
+from nomos.verify import Seen
 
 ROOT, CHILD = LINKS
 DEEP = json.loads("[" * 44 + "]" * 44)
@@ -66,8 +66,8 @@ class Old:
     def __init__(self, *ids: str, age: float = 10) -> None:
         self.ids, self.age = frozenset(ids), age
 
-    def lookup(self, ids: Any) -> RevocationStatus:
-        return RevocationStatus(self.ids & frozenset(ids), self.age, "the feed was cut off")  # type: ignore[arg-type]
+    def among(self, ids: Any) -> Seen:
+        return Seen(self.ids & frozenset(ids), self.age, "the feed was cut off")  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -369,7 +369,7 @@ def test_every_code_of_the_binary_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_why_says_the_same_and_never_raises_or_shows_the_token(case: Case) -> None:
-    text = SYNC.explain(case.token, case.call, **case.settings)
+    text = SYNC.why(case.token, case.call, **case.settings)
     if case.code != "unavailable":
         denied = SYNC.denied(case.token, case.call, **case.settings)
         assert f"REFUSED: {case.code}" in text
@@ -400,14 +400,14 @@ def test_what_a_token_proves(colour: Colour) -> None:
     assert (verified.command, verified.resource) == ("/github/issue/list", RESOURCE)
     assert verified.args == {"state": "open"}
     assert verified.expires_at == datetime.fromtimestamp(NOW + 60, UTC)
-    assert (verified.receipt_id, verified.swarm) == (receipt, "crew")
+    assert (verified.receipt, verified.swarm) == (receipt, "crew")
     assert (verified.cid, verified.nonce) == (cid(token), "invocation-1")
     assert not [part for part in token.split(".") if part in repr(verified)]
 
 
 def test_what_the_issuer_did_not_say_is_none(colour: Colour) -> None:
     verified = colour.verify(TOKEN)
-    assert (verified.receipt_id, verified.swarm, verified.lineage) == (None, None, ())
+    assert (verified.receipt, verified.swarm, verified.lineage) == (None, None, ())
 
 
 def test_a_resource_is_read_in_its_provider_s_form(colour: Colour) -> None:

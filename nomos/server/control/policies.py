@@ -134,7 +134,7 @@ async def get_policies(ports: Context, request: Request, caller: ApiKey | None) 
     )
     active = await _active(ports, caller)
     reply = VersionsReply(
-        policies=[VersionReply(**_told(each, active)) for each in found.found],
+        policies=[VersionReply(**_version_members(each, active)) for each in found.found],
         damaged=list(found.damaged),
         active=active.version,
         server_time=iso(ports.clock()),
@@ -147,7 +147,7 @@ async def get_policy(ports: Context, request: Request, caller: ApiKey | None) ->
     assert caller is not None, "the table gives this route a role"
     version = await _version(ports, request, caller)
     reply = WholeVersionReply(
-        **_told(version, await _active(ports, caller)),
+        **_version_members(version, await _active(ports, caller)),
         sources={each.name: each.text for each in version.content.sources},
         facts=dict(version.content.facts),
     )
@@ -164,7 +164,7 @@ async def post_policies(ports: Context, request: Request, caller: ApiKey | None)
     content = Content(bundle.hash, sources, sent.facts)
     version, created = await ports.store.policies.put(_who(ports, request, caller), content)
     reply = PutReply(
-        **_told(version, await _active(ports, caller)),
+        **_version_members(version, await _active(ports, caller)),
         created=created,
         warnings=[PolicyProblemReply(**each) for each in _problems(bundle.warnings)] or None,
     )
@@ -300,7 +300,7 @@ def _who(ports: Context, request: Request, caller: ApiKey) -> PolicyAuthor:
     )
 
 
-def _told(version: Version, active: Activation) -> dict[str, Any]:
+def _version_members(version: Version, active: Activation) -> dict[str, Any]:
     return {
         "version": version.number,
         "hash": version.content.hash,

@@ -21,7 +21,7 @@ from nomos.resources import (
     Provider,
     canonical_args,
     canonical_resource,
-    commands_beneath,
+    commands_under,
     find_command,
     nearest_commands,
 )
@@ -187,7 +187,7 @@ def _commands(
     found = find_command(catalog, message.command)
     if found is not None:
         return found[1], ()
-    beneath = commands_beneath(catalog, message.command)
+    beneath = commands_under(catalog, message.command)
     if beneath:
         _check_prefix(message, beneath)
     elif not on_chain:

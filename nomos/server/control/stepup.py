@@ -77,7 +77,7 @@ async def _ask(
         created_at=case.now,
         expires_at=case.now + _life(case, ruling),
     )
-    tell = partial(_told, ports.control_url, case, ruling, expired)
+    tell = partial(_answer_record, ports.control_url, case, ruling, expired)
     show = partial(approval_view.view, ports.control_url)
     standing = await ports.store.envelopes.ask(draft, tell, show)
     if isinstance(standing, StoredAnswer):
@@ -113,7 +113,7 @@ _TOO_MANY: Final = (
 )
 
 
-def _told(
+def _answer_record(
     control_url: str,
     case: Evaluation,
     ruling: PolicyDecision,

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Protocol
 
-from nomos._core.revocation_status import RevocationStatus
+from nomos._core.revocation_status import Seen
 
 
 class RevocationView(Protocol):
     """Where revocations are looked up."""
 
-    async def lookup(self, ids: Collection[str]) -> RevocationStatus:
+    async def among(self, ids: Collection[str]) -> Seen:
         """Return those of `ids` (cids, DIDs, apps, envelopes) that are revoked."""
         ...
 
@@ -33,6 +33,6 @@ class StoreView:
     def __init__(self, store: RevocationPort) -> None:
         self._store = store
 
-    async def lookup(self, ids: Collection[str]) -> RevocationStatus:
+    async def among(self, ids: Collection[str]) -> Seen:
         """Return those of `ids` that are revoked at this moment."""
-        return RevocationStatus(await self._store.revoked(ids))
+        return Seen(await self._store.revoked(ids))

@@ -204,7 +204,7 @@ async def _missing(ports: PdpContext) -> str | None:
 
 async def stale_revocations(ports: PdpContext) -> str | None:
     """Return why revocations as they are known here let no call through, if that is so."""
-    seen = await ports.revocations.lookup((ports.pdp_did,))
-    if seen.age_seconds > ports.limits.revocations_max_age:
-        return seen.error or f"the view of revocations is {seen.age_seconds} seconds old"
-    return "this PDP is revoked: no token for it is honoured" if seen.revoked else None
+    seen = await ports.revocations.among((ports.pdp_did,))
+    if seen.age > ports.limits.revocations_max_age:
+        return seen.trouble or f"the view of revocations is {seen.age} seconds old"
+    return "this PDP is revoked: no token for it is honoured" if seen.ids else None

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Final, Literal
 
 from nomos._core.remedies import FIXES
-from nomos.http_status import STATUS_BY_REASON
 from nomos.models import DenyReason
+from nomos.statuses import STATUS
 
-__all__ = ["FAILURES", "SHOWN", "STATUS_BY_REASON", "FailureCode", "PdpError", "denied", "shown"]
+__all__ = ["FAILURES", "SHOWN", "STATUS", "FailureCode", "PdpError", "denied", "shown"]
 
 FailureCode = Literal[
     "invalid_request",
@@ -50,7 +50,7 @@ _FIXES: Final[Mapping[str, str | None]] = {
 """What would help whoever calls a PDP: of its settings and its policy they can change nothing."""
 
 _ALL: Final[dict[str, int]] = {
-    code: status for table in (FAILURES, STATUS_BY_REASON) for code, status in table.items()
+    code: status for table in (FAILURES, STATUS) for code, status in table.items()
 }
 
 SHOWN: Final = 80
@@ -94,11 +94,7 @@ def denied(
 
     A 401 tells HTTP clients that a token would help.
     """
-    headers = (
-        {"www-authenticate": 'Bearer error="invalid_token"'}
-        if STATUS_BY_REASON[reason] == 401
-        else {}
-    )
+    headers = {"www-authenticate": 'Bearer error="invalid_token"'} if STATUS[reason] == 401 else {}
     helps = _FIXES[reason] if fix is None else fix
     return PdpError(reason, message, reason=reason, hop=hop, fix=helps, headers=headers)
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from nomos._core.policy_messages import failed_statement
 from nomos._core.remedies import API_KEY, fix_at, remedy
-from nomos._core.revocation_status import RevocationStatus
+from nomos._core.revocation_status import Seen
 from nomos._protocol import Answer, Call, Inspect, Inspected, Refused, Request, Verified, Verify
 from nomos.errors import SignerError
 from nomos.models import MAX_PURPOSE
@@ -23,7 +23,7 @@ from nomos.server import lineage
 from nomos.server.lineage import Lineage
 from nomos.server.pdp.approval import TokenApproval, approval
 from nomos.server.pdp.context import PdpContext
-from nomos.server.pdp.statuses import STATUS_BY_REASON, PdpError, denied
+from nomos.server.pdp.statuses import STATUS, PdpError, denied
 
 log = logging.getLogger(__name__)
 
@@ -137,15 +137,15 @@ async def _verified(
                 now=int(ports.clock()),
                 max_depth=ports.max_chain_depth,
                 trusted_issuers=sorted(ports.trusted_issuers),
-                revoked=sorted(seen.revoked),
-                revocations_age=seen.age_seconds,
+                revoked=sorted(seen.ids),
+                revocations_age=seen.age,
                 revocations_max_age=ports.limits.revocations_max_age,
                 **what,
             ),
         )
     except PdpError as refusal:
-        if refusal.reason == "revocations_stale" and seen.error is not None:
-            raise denied("revocations_stale", seen.error) from None
+        if refusal.reason == "revocations_stale" and seen.trouble is not None:
+            raise denied("revocations_stale", seen.trouble) from None
         if refusal.reason == "expired" and refusal.hop == len(claimed.links):
             refusal.fix = remedy("expired", part="call")
         raise
@@ -158,9 +158,9 @@ async def _verified(
     ):
         raise _no_answer()
     tenant_of(ports, verified)
-    if seen.revoked:
+    if seen.ids:
         # The verifier knows tokens and who signed them; the rest of what was looked up is ours.
-        raise denied("revoked", f"revoked: {', '.join(sorted(seen.revoked))}")
+        raise denied("revoked", f"revoked: {', '.join(sorted(seen.ids))}")
     return verified
 
 
@@ -216,7 +216,7 @@ async def _ask(ports: PdpContext, request: Request) -> Answer:
         raise _no_answer() from None
     if not isinstance(answer, Refused):
         return answer
-    for reason in STATUS_BY_REASON:
+    for reason in STATUS:
         if reason == answer.code:
             # Whoever sends a token can read its statements; of the call, nothing is repeated.
             message = failed_statement(answer, tell_found=False) or answer.message
@@ -225,14 +225,14 @@ async def _ask(ports: PdpContext, request: Request) -> Answer:
     raise _no_answer()
 
 
-async def _seen(ports: PdpContext, ids: set[str]) -> RevocationStatus:
+async def _seen(ports: PdpContext, ids: set[str]) -> Seen:
     try:
-        return await ports.revocations.lookup(ids)
+        return await ports.revocations.among(ids)
     except Exception:
         # Whatever is wrong with the view: unknown is not "not revoked". It is left to the
         # verifier to say so, once it knows that the token is worth that answer.
         log.exception("revocations cannot be looked up")
-        return RevocationStatus(
+        return Seen(
             frozenset(),
             ports.limits.revocations_max_age + 1,
             "revocations cannot be looked up now, so no token is honoured",

@@ -1,6 +1,6 @@
 """What was used, in a database: for services of several processes, and across restarts.
 
-    verifier = Verifier(…, replay=SqlReplayStore("/var/lib/notes/used.db"))
+    verifier = Verifier(…, replay=StoredReplay("/var/lib/notes/used.db"))
 
 A verifier that follows a control plane keeps there how far it has read its logs, too.
 
@@ -55,7 +55,7 @@ _INSERTS: Final[Mapping[str, sa.Executable]] = {
 """One statement each, which the database carries out for one of those who race."""
 
 
-class SqlReplayStore:
+class StoredReplay:
     """Remembers what was used in a SQLite file, or a PostgreSQL database, until it has expired.
 
     `url` is the path of a file, `sqlite:///…`, or `postgresql+psycopg://…` (the extra `postgres`
@@ -157,7 +157,7 @@ class SqlReplayStore:
         self.close()
 
     def __repr__(self) -> str:
-        return f"SqlReplayStore({self._url.get_backend_name()})"
+        return f"StoredReplay({self._url.get_backend_name()})"
 
 
 def _read(url: str | os.PathLike[str]) -> URL:
@@ -175,7 +175,7 @@ def _read(url: str | os.PathLike[str]) -> URL:
     if read.get_backend_name() not in _INSERTS:
         raise _wrong(f"{read.get_backend_name()} is another database")
     if read.get_backend_name() == "sqlite" and read.database in (None, "", ":memory:"):
-        raise _wrong("a database in memory forgets: MemoryReplayStore is for that")
+        raise _wrong("a database in memory forgets: MemoryReplay is for that")
     try:
         dialect = read.get_dialect()
         dialect.import_dbapi()

@@ -16,7 +16,7 @@ from server.control.kin import NOW, REPO, Kin, cid, fresh, root_of
 
 from nomos._io.signer import AsyncSigner
 from nomos._protocol import Answer, Refused, Request, Verify
-from nomos.errors import SignerCrashed
+from nomos.errors import SignerDied
 from nomos.server.control import delegation_lookup
 from nomos.server.control.routes import ROUTES
 from nomos.server.storage.tables import nonces
@@ -250,7 +250,7 @@ class Broken:
     async def ask(self, request: Request) -> Answer | Refused:
         if self.broken and isinstance(request, Verify):
             if self.answer is None:
-                raise SignerCrashed("gone")
+                raise SignerDied("gone")
             return self.answer
         return await self._signer.ask(request)
 

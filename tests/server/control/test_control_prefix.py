@@ -12,7 +12,7 @@ from nomos._io.signer import AsyncSigner
 from nomos._protocol import Call, Refused, Verified, Verify
 from nomos.policy.bundle import Source, load
 from nomos.policy.decide import PolicyQuestion
-from nomos.resources import commands_beneath
+from nomos.resources import commands_under
 from nomos.server.control.prefix import decide_all
 from nomos.server.pdp.catalog import load_catalog
 
@@ -43,7 +43,7 @@ when { context.rate + 9223372036854775807 > 0 && context.rate - 1 + 922337203685
 forbid(principal, action == Action::"/filesystem/file/write", resource is Filesystem)
 unless { context.argsBound };
 """
-ISSUES = commands_beneath(load_catalog(), "/github/issue")
+ISSUES = commands_under(load_catalog(), "/github/issue")
 
 
 @pytest.fixture(scope="module")

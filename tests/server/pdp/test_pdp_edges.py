@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from nomos._protocol import Answer, Inspected, Refused, Request, Verified, Verify
-from nomos.errors import SignerCrashed
+from nomos.errors import SignerDied
 from nomos.server.pdp import filesystem
 from nomos.server.pdp.context import PdpContext, PdpLimits
 from nomos.server.pdp.gate import Gate
@@ -44,7 +44,7 @@ class Altered:
 
 class Dead:
     async def ask(self, request: Request) -> Answer | Refused:
-        raise SignerCrashed("the signing binary ended twice before it answered")
+        raise SignerDied("the signing binary ended twice before it answered")
 
 
 async def get(ports: PdpContext, path: str, token: str = "") -> httpx.Response:

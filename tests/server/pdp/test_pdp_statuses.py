@@ -10,7 +10,7 @@ from nomos.models import DenyReason
 from nomos.server.pdp.statuses import (
     FAILURES,
     SHOWN,
-    STATUS_BY_REASON,
+    STATUS,
     FailureCode,
     PdpError,
     denied,
@@ -26,32 +26,32 @@ def members(annotation: object) -> set[str]:
 
 
 def test_every_reason_has_a_status_and_no_status_is_for_another_reason() -> None:
-    assert set(STATUS_BY_REASON) == members(DenyReason)
-    assert len(STATUS_BY_REASON) == 23
+    assert set(STATUS) == members(DenyReason)
+    assert len(STATUS) == 23
 
 
 def test_a_reason_is_never_answered_as_a_success() -> None:
-    assert set(STATUS_BY_REASON.values()) == {401, 403, 503}
+    assert set(STATUS.values()) == {401, 403, 503}
     assert min(FAILURES.values()) >= 400
 
 
 def test_every_failure_has_a_status_and_no_failure_is_also_a_reason() -> None:
     assert set(FAILURES) == members(FailureCode)
-    assert not set(FAILURES) & set(STATUS_BY_REASON)
+    assert not set(FAILURES) & set(STATUS)
 
 
-@pytest.mark.parametrize("reason", sorted(STATUS_BY_REASON))
+@pytest.mark.parametrize("reason", sorted(STATUS))
 def test_only_a_401_asks_for_another_token(reason: DenyReason) -> None:
     refusal = denied(reason, "no")
     assert (refusal.status, refusal.code, refusal.reason) == (
-        STATUS_BY_REASON[reason],
+        STATUS[reason],
         reason,
         reason,
     )
-    assert ("www-authenticate" in refusal.headers) == (STATUS_BY_REASON[reason] == 401)
+    assert ("www-authenticate" in refusal.headers) == (STATUS[reason] == 401)
 
 
-@pytest.mark.parametrize("reason", sorted(STATUS_BY_REASON))
+@pytest.mark.parametrize("reason", sorted(STATUS))
 def test_a_decision_says_what_would_help_whoever_can_do_it(reason: DenyReason) -> None:
     fix = denied(reason, "no").fix
     assert (fix is None) == (reason == "policy_error")

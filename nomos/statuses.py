@@ -11,7 +11,7 @@ from typing import Final
 
 from nomos.models import DenyReason
 
-STATUS_BY_REASON: Final[Mapping[DenyReason, int]] = {
+STATUS: Final[Mapping[DenyReason, int]] = {
     # What is wrong with the token.
     "malformed_ucan": 401,
     "bad_signature": 401,
