@@ -76,7 +76,7 @@ class FeedRevocations:
 
     @property
     def described(self) -> str:
-        besides = f", and {self.known.described}" if self.known.told else ""
+        besides = f", and {self.known.described}" if self.known.described else ""
         return f"the feed of {self.url}{besides}"
 
     def among(self, ids: Collection[str]) -> Seen:

@@ -141,7 +141,7 @@ def test_an_issuer_uses_nothing_of_the_share_of_anothers_app() -> None:
 
 def test_several_processes_hardly_go_beyond_a_share(tmp_path: Path) -> None:
     """Each but one by a 32nd of it: they count for themselves, and not at each use."""
-    stores = [SqlReplayStore(tmp_path / "used.db", Clock()) for _ in range(8)]
+    stores = [StoredReplay(tmp_path / "used.db", Clock()) for _ in range(8)]
     used, share = 0, FEWEST_SHARED * 2 // 5
     for store in stores:
         store._shares = shares.NonceShares(FEWEST_SHARED)
