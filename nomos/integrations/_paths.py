@@ -24,6 +24,9 @@ from nomos.integrations._refusals import CallRefused
 WEBSOCKET: Final = "WEBSOCKET"
 """The method of a rule for opening a websocket."""
 
+_SEGMENTS: Final = re.compile(r"\{[^{}]*:path\}")
+"""A parameter of a path that may stand for several segments."""
+
 _METHOD: Final = re.compile(r"[A-Z]+")
 _UNCLEAR: Final = re.compile(r"[\x00-\x1f\x7f\\\ufffd]|//|(?:^|/)\.\.?(?:/|$)")
 _ESCAPED: Final = re.compile(rb"%(?:2f|5c)", re.IGNORECASE)
@@ -183,13 +186,20 @@ def _check_each_once(rules: Sequence[Rule]) -> None:
 def _check_reached(rule: Rule, rules: Sequence[Rule]) -> None:
     """Refuse a rule that is never looked at, since one before it covers all that it covers."""
     for before in itertools.takewhile(lambda each: each is not rule, rules):
-        if before.covers(rule.method) and before.pattern.match(rule.path) is not None:
+        if before.covers(rule.method) and all(
+            before.pattern.match(path) is not None for path in _examples(rule.path)
+        ):
             raise ConfigurationError(
                 f"the rule for {rule.method} {rule.path} is never reached: that for "
                 f"{before.method} {before.path} comes first and covers it. Put the narrower one "
                 "first",
                 setting="rules",
             )
+
+
+def _examples(path: str) -> list[str]:
+    """Paths that a rule for `path` covers: what a `:path` stands for may have several segments."""
+    return [_SEGMENTS.sub("/".join(["x"] * count), path) for count in (1, 2, 3)]
 
 
 def _check_closed(rules: Sequence[Rule], opened: Sequence[Pattern]) -> None:

@@ -86,5 +86,13 @@ def test_a_rule_that_is_never_reached_is_refused(
     assert under(second, first)
 
 
+@pytest.mark.parametrize("narrow", ["/files/{p}", "/files/{p}/{q}", "/files/{a}/{b:path}"])
+def test_a_path_of_several_segments_is_reached_after_one_of_fewer(narrow: str) -> None:
+    first, second = ("GET", narrow), ("GET", "/files/{p:path}")
+    assert under(first, second)
+    with pytest.raises(ConfigurationError, match="never reached: that for GET"):
+        under(second, first)
+
+
 def test_rules_that_share_no_request_stand_beside_each_other() -> None:
     assert under(("GET", "/notes/{n:int}"), ("GET", "/notes/{id}"), ("PUT", "/notes/{id}"))

@@ -94,6 +94,24 @@ async def test_spans_are_few_and_only_grow(tmp_path: Path, clock: Clock) -> None
     await store.close()
 
 
+async def test_of_too_many_spans_the_oldest_are_joined(tmp_path: Path, clock: Clock) -> None:
+    """Not two with now between them, however near: then nothing would work."""
+    store = Store(tmp_path, clock)
+    await store.migrate()
+    week = 7 * 24 * HOUR
+
+    def work(connection: sa.Connection) -> None:
+        last = NOW + (spans.MAX_SPANS - 1) * week
+        for number in range(spans.MAX_SPANS):
+            spans.remember(connection, NOW + number * week, NOW + number * week + 300)
+        spans.remember(connection, last + 5 * 24 * HOUR, last + 5 * 24 * HOUR + 300)
+        assert spans.forgotten_until(connection, last + 660) is None
+        assert spans.forgotten_until(connection, NOW + HOUR) == NOW + week + 300
+
+    await store.write(work)
+    await store.close()
+
+
 def test_counts_of_a_later_time_do_not_count() -> None:
     rates, pace, attempts = Rates(), SlidingWindowCounter(), LoginThrottle()
     for _ in range(MOST):

@@ -249,6 +249,40 @@ async def test_the_outbox(tmp_path: Path, how: str) -> None:
     await database.close()
 
 
+async def test_messages_whose_ids_are_damaged_do_not_stand_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    database = Database(tmp_path / "data")
+    await _fill(database)
+    change(tmp_path, "outbox", "id", NO_UTF8, "id = 'x'")
+    outbox = Outbox(database, lambda: 2000.0, Steady(lambda: 2000.0))
+    found = [await outbox.due(1, 30) for _ in range(3)]
+    assert [each.tries for each in sum(found, ())] == [1]
+    with sqlite3.connect(tmp_path / "data" / "nomos.db") as connection:
+        errors = connection.execute("SELECT error FROM outbox ORDER BY error").fetchall()
+    connection.close()
+    assert errors == [(None,), ("it is damaged",)]
+    await database.close()
+
+
+@pytest.mark.parametrize("how", [NO_UTF8, HALF, "'7'", "'{{}}'"])
+async def test_a_denial_that_cannot_be_read_decides_nothing(
+    tmp_path: Path, link: SignerConnection, history: Past, how: str
+) -> None:
+    data = copy(history.crashed, tmp_path / "data")
+    async with opened(data, link, key=history.key, policies=(QUESTIONS,)) as running:
+        ident = (await running.ask(ttlSeconds=60)).json()["approvalEnvelopeId"]
+        boss: Secret = await running.system.create_app("boss", "operator", ("*",))
+        who = bearer(boss.reveal())
+        reply = await running.control.get(f"/v1/approvals/{ident}", headers=who)
+        said = {"approve": False, "version": reply.json()["version"]}
+        reply = await running.control.post(f"/v1/approvals/{ident}/decide", json=said, headers=who)
+        assert reply.status_code == 200, reply.text
+        change(tmp_path, "envelopes", "question", how, f"id = '{ident}'")
+        # Another question of the same command, which the damaged one may have denied.
+        reply = await running.ask(ttlSeconds=60, resource=FILES[1])
+        assert reply.status_code == 503, reply.text
+
+
 def _message(connection: Connection, at: int) -> None:
     add(connection, "default", "approval.requested", {}, at)
 

@@ -145,10 +145,12 @@ def _denied(connection: Connection, draft: Envelope, now: int) -> Envelope | Non
         envelopes.c.decided_at < now + rules.DENIAL_SECONDS,
     )
     latest = wanted.order_by(envelopes.c.decided_at.desc(), envelopes.c.id.desc())
-    rows = connection.execute(latest.with_only_columns(envelopes.c.id, envelopes.c.question))
-    for row in rows:
-        if rules.same_resource(row.question["bound"], draft.bound):
-            return find(connection, draft.tenant, row.id)
+    with naming("an approval that was denied before"):
+        for row in connection.execute(
+            latest.with_only_columns(envelopes.c.id, envelopes.c.question)
+        ):
+            if rules.same_resource(row.question["bound"], draft.bound):
+                return find(connection, draft.tenant, row.id)
     return None
 
 

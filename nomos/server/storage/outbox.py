@@ -121,8 +121,12 @@ def claim(connection: Connection, now: int, lease: int, count: int) -> tuple[Mes
 
 
 def _drop(connection: Connection, ident: str, now: int) -> None:
+    """Give up the messages that `listed` calls so; an id that is no UTF-8 equals no text."""
     failed = {"failed_at": now, "error": "it is damaged"}
-    connection.execute(outbox.update().where(outbox.c.id == ident, _OPEN).values(**failed))
+    raw = sa.cast(outbox.c.id, sa.LargeBinary)
+    for each in connection.scalars(sa.select(raw).where(_OPEN)).all():
+        if bytes(each).decode(errors="backslashreplace") == ident:
+            connection.execute(outbox.update().where(raw == each, _OPEN).values(**failed))
 
 
 def prune(connection: Connection, now: int) -> None:
@@ -156,7 +160,7 @@ class Outbox:
     async def due(self, count: int, lease: int) -> tuple[Message, ...]:
         """Claim up to `count` messages that are due; an idle outbox costs one read."""
         now = int(self._clock())
-        look = sa.select(outbox.c.id).where(_OPEN, _LATE).limit(1)
+        look = sa.select(sa.literal(1)).select_from(outbox).where(_OPEN, _LATE).limit(1)
         if await self._database.read(lambda each: each.scalar(look, {"now": now})) is None:
             return ()
         return await self._database.write(lambda connection: claim(connection, now, lease, count))

@@ -6,7 +6,6 @@ in the way of what ends soon.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Final
 
 import sqlalchemy as sa
@@ -29,7 +28,10 @@ def forgotten_until(connection: Connection, expires_at: int) -> int | None:
 
 
 def remember(connection: Connection, first: int, last: int) -> None:
-    """Add a span, joined with those that it touches; of too many, the two nearest are joined."""
+    """Add a span, joined with those that it touches; of too many, the two oldest are joined.
+
+    Of others, what is between them may be now, or still to come.
+    """
     found = connection.execute(sa.select(_span.first, _span.last).order_by(_span.first)).all()
     spans = _joined([*((row.first, row.last) for row in found), (first, last)])
     kept = {(row.first, row.last) for row in found}
@@ -49,7 +51,5 @@ def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             joined.append((first, last))
     while len(joined) > MAX_SPANS:
-        gaps = [after[0] - before[1] for before, after in pairwise(joined)]
-        at = gaps.index(min(gaps))
-        joined[at : at + 2] = [(joined[at][0], joined[at + 1][1])]
+        joined[:2] = [(joined[0][0], joined[1][1])]
     return joined
