@@ -84,10 +84,14 @@ class MemoryReplay:
         return f"MemoryReplay({len(self)} of {self._limit})"
 
     def _forget(self, before: int) -> None:
-        """Drop what ended before that time; it never goes back."""
-        self._forgotten = max(self._forgotten, before)
-        while self._ends and self._ends[0][0] < self._forgotten:
-            for holder in self._used.pop(heapq.heappop(self._ends)[1]):
+        """Drop what ended before that time, and keep the last of those ends; it never goes back.
+
+        A clock that was far ahead for a while leaves no more behind than what it made it drop.
+        """
+        while self._ends and self._ends[0][0] < before:
+            ended, key = heapq.heappop(self._ends)
+            self._forgotten = max(self._forgotten, ended + 1)
+            for holder in self._used.pop(key):
                 self._held[holder] -= 1
                 if not self._held[holder]:
                     del self._held[holder]

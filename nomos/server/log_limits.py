@@ -75,8 +75,8 @@ class LogLimit(logging.Filter):
         return True
 
 
-def limit_logs(prefix: str = "nomos") -> None:
-    """Limit the loggers below `prefix` that exist, once each."""
+def limit_logs(prefix: str = "nomos.server") -> None:
+    """Limit the loggers of the server that exist, once each; those of the SDK are the caller's."""
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if not isinstance(logger, logging.Logger) or not f"{name}.".startswith(f"{prefix}."):
             continue

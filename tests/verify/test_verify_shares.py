@@ -181,3 +181,15 @@ def test_only_a_store_that_has_shares_learns_of_the_family(store: Any) -> None:
         return await _call(store, _claim(store, use, awaited=True))
 
     assert anyio.run(awaited) is True
+
+
+def test_a_clock_that_was_ahead_leaves_no_more_behind_than_it_dropped() -> None:
+    now = 1_000_000.0
+    store = MemoryReplay(clock=lambda: now)
+    assert store.claim("a", "s", "1", int(now) + 60)
+    now += 86_400
+    assert store.claim("a", "s", "2", int(now) + 60)
+    now -= 86_400
+    with pytest.raises(OverflowError, match="are the clocks right"):
+        store.claim("a", "s", "1", int(now) + 60)
+    assert store.claim("a", "s", "3", int(now) + 61)
