@@ -132,8 +132,7 @@ def tree(
             entries = reply["receipts"]
             if not entries:
                 raise NotFound(f"there is no receipt {receipt_id} on {operator.url}")
-            if not reply["more"]:
-                answers.holds(receipt_id, [entry["row"]["id"] for entry in entries])
+            answers.holds(receipt_id, [entry["row"]["id"] for entry in entries])
     audit_view.trees([entry["row"] for entry in entries], stdout, marked=receipt_id)
 
 

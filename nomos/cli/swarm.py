@@ -108,9 +108,12 @@ def _asked(operator: Operator, ident: str | None, lines: int) -> list[Swarm]:
 
     if ident is not None:
         reply = operator.get(f"/v1/swarms/{part(ident)}")
+        # An agent is named by its DID in its family; labels and records need not be.
+        agents = [each["agent"] for each in _agents(reply)]
         if is_did(ident) and reply.get("complete"):
-            # An agent is named by its DID in its family; labels and records need not be.
-            answers.holds(ident, [each["agent"] for each in _agents(reply)])
+            answers.holds(ident, agents)
+        elif is_did(ident) and ident not in agents:
+            stderr.print(Text(f"{ident} is not among the agents shown", style="yellow"))
         _also(reply.get("others", []))
         return [swarm_file.parsed(Swarm, reply)]
     roots = [str(each["root"]) for each in operator.get("/v1/swarms", limit=lines)["swarms"]]

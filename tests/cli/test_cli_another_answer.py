@@ -106,6 +106,7 @@ def run(answer: Answer, key_file: Path, *words: str) -> tuple[int, str, str]:
             {"receipts": [{"row": {"id": "evt_1"}}], "more": False},
             "",
         ),
+        (("audit", "tree", "evt_2"), {"receipts": [{"row": {"id": "evt_1"}}], "more": True}, ""),
         (("swarm", "tree", DID), FAMILY, ""),
         (("swarm", "tree"), FAMILY | {"root": OTHER, "swarms": [{"root": DID}]}, ""),
         (("approvals", "show", "env_2"), {}, ""),

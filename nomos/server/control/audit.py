@@ -114,9 +114,10 @@ async def get_receipts(ports: Context, request: Request, caller: ApiKey | None) 
     assert caller is not None, "the table gives this route a role"
     asked = receipt_query(request.query_params.multi_items())
     rows = await _rows(ports, caller, asked)
+    listed = _listed(rows, asked)
     return ReceiptsReply(
-        receipts=[_entry(row) for row in rows[: asked.limit] if isinstance(row, Row)],
-        damaged=[_damaged(row) for row in rows[: asked.limit] if isinstance(row, Lost)],
+        receipts=[_entry(row) for row in listed if isinstance(row, Row)],
+        damaged=[_damaged(row) for row in listed if isinstance(row, Lost)],
         more=len(rows) > asked.limit,
         server_time=iso(ports.clock()),
     ).model_dump(by_alias=True)
@@ -133,6 +134,14 @@ async def _rows(ports: Context, caller: ApiKey, asked: ReceiptQuery) -> tuple[Fo
     if asked.after is not None:
         return await ports.store.log.following(tenant, asked.after, limit, app=app)
     return await ports.store.rows(tenant, limit, app=app, before=asked.before)
+
+
+def _listed(rows: tuple[Found, ...], asked: ReceiptQuery) -> tuple[Found, ...]:
+    """As many as were asked for; of a tree, the receipt that it was asked by is among them."""
+    named = [
+        row for row in rows[asked.limit :] if isinstance(row, Row) and row.record.id == asked.tree
+    ]
+    return (*rows[: asked.limit - len(named)], *named)
 
 
 async def get_receipt(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:

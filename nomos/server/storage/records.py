@@ -178,7 +178,8 @@ def made_at(connection: Connection, tenant: str, kind: Kind, at: int) -> tuple[F
 def family(connection: Connection, tenant: str, ident: str) -> tuple[Found, ...]:
     """What led to this record and all that came of that, oldest first; `MAX_FAMILY` at most.
 
-    What came of a damaged record is left out with it, for nothing says its id for certain.
+    The record itself is always among them. What came of a damaged record is left out with it, for
+    nothing says its id for certain.
     """
     first = _first(connection, tenant, ident)
     if first is None:
@@ -191,7 +192,11 @@ def family(connection: Connection, tenant: str, ident: str) -> tuple[Found, ...]
         new = [child for child in map(_read, rows) if child.link.seq not in known]
         generation = [child.record.id for child in new if isinstance(child, Row)]
         known |= {child.link.seq: child for child in new}
-    return tuple(known[seq] for seq in sorted(known))[:MAX_FAMILY]
+    found = tuple(known[seq] for seq in sorted(known))[:MAX_FAMILY]
+    asked = find(connection, tenant, ident)
+    if asked is None or any(row.link.seq == asked.link.seq for row in found):
+        return found
+    return (*found[: MAX_FAMILY - 1], asked)
 
 
 def _first(connection: Connection, tenant: str, ident: str) -> Row | None:

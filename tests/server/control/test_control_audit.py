@@ -116,6 +116,21 @@ async def test_an_agent_sees_the_receipts_of_its_own_app_only(plane: Plane) -> N
     assert {mine, theirs} <= {entry["row"]["id"] for entry in everything["receipts"]}
 
 
+async def test_a_tree_always_has_the_receipt_that_it_was_asked_by(plane: Plane) -> None:
+    root = (await plane.ask()).json()["receiptId"]
+    store = plane.system.store
+    row = await store.row(DEFAULT, root)
+    assert row is not None
+    child = replace(row.record, id=new_receipt_id(row.record.at), parent=root, kind="call")
+    later = replace(child, id=new_receipt_id(row.record.at))
+    for record in (child, later):
+        await store.record(record)
+    for ident in (root, child.id, later.id):
+        listed = await get(plane, f"/v1/receipts?tree={ident}&limit=1", {})
+        assert [entry["row"]["id"] for entry in listed["receipts"]] == [ident]
+        assert listed["more"]
+
+
 @pytest.mark.parametrize("ident", ["evt_0", "evt_" + "0" * 26, "app_1", "evt_%00", "'", "_end"])
 async def test_a_receipt_that_is_not_there_is_not_found(standing: Plane, ident: str) -> None:
     reply = await standing.client.get(f"/v1/receipts/{ident}")
