@@ -216,7 +216,7 @@ def provider_name(command: str) -> str:
 
 
 _Reader = Callable[[object], object]
-"""Takes a value as given, returns its one form, or raises `_Wrong`."""
+"""Takes a value as given, returns its one form, or raises `_InvalidValue`."""
 
 
 class _InvalidValue(ValueError):

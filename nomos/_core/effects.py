@@ -48,7 +48,7 @@ class Reserve:
 class Send(Effect[HttpReply]):
     """Send one request to the control plane; the driver adds the caller's credentials.
 
-    `patience` is for questions that the server holds open: so many seconds longer than usual
+    `extra_timeout` is for questions that the server holds open: so many seconds longer than usual
     may the answer take. `within` bounds this one request, in seconds, below the usual bound.
     `claim` is for callers that have a chain and no API key; without it they claim the request
     itself, by any chain. Raises `Unreachable` into the flow when nothing answers in time.

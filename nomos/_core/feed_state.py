@@ -6,7 +6,7 @@ each holding the hash of the one before, up to the head that a checkpoint signs.
 be left out, changed, put in another order or taken back; and as the checkpoint carries the
 follower's own nonce, an old reply cannot pass for a new one.
 
-The log may not fit in one reply (`more`). Rows beyond the proven head wait in `State.ahead` and
+The log may not fit in one reply (`more`). Rows beyond the proven head wait in `FeedState.ahead` and
 count for nothing until the signed head is reached.
 """
 

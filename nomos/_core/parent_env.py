@@ -6,7 +6,7 @@ such arrays. What is too large for a variable goes into a file that
 
 A process that was given any of them is somebody's child. If it cannot tell what it was given, it
 must not act at all: as a root it could do more than its parent meant. So every doubt raises.
-Nothing is believed because it is read here; signatures are for `proving`.
+Nothing is believed because it is read here; signatures are for `chain_verification`.
 """
 
 from __future__ import annotations

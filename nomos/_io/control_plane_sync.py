@@ -118,7 +118,7 @@ class ControlPlaneSync:
         _followers.add(self)
 
     def __repr__(self) -> str:
-        return f"Follower({self._learner.url})"
+        return f"ControlPlaneSync({self._learner.url})"
 
     @property
     def max_depth(self) -> int:

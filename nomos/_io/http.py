@@ -67,8 +67,8 @@ LEAST_PIECE: Final = 1024
 class Endpoint:
     """Where to send, as whom, through which proxy, and how long to wait.
 
-    `timeout` is in seconds, for all of a request. `allow_insecure` names hosts that plain http
-    may be used to; `setting` is where the URL comes from. `trouble` may know better why nothing
+    `timeout` is in seconds, for all of a request. `allow_insecure` names hosts that plain http may
+    be used to; `setting` is where the URL comes from. `failure_reason` may know better why nothing
     answers. Raises `ConfigurationError` for a URL or a proxy that must not be used.
     """
 

@@ -1,6 +1,7 @@
 """What a parent left for one process and nobody else: opened, read whole, and gone.
 
-Folders that a parent makes for this are named `nomos-child-…` and have mode 0700; see `left`.
+Folders that a parent makes for this are named `nomos-child-…` and have mode 0700; see
+`child_files`.
 """
 
 from __future__ import annotations

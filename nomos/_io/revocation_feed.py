@@ -132,7 +132,7 @@ class RevocationFeed:
         self._logged: set[str] = set()
 
     async def among(self, ids: Collection[str]) -> Seen:
-        """`seen`, for who asks a store that has to be waited for, too."""
+        """`status`, for who asks a store that has to be waited for, too."""
         return self.status(ids)
 
     def status(self, ids: Collection[str]) -> Seen:

@@ -35,7 +35,7 @@ def run_flow(flow: Flow[T], perform: Callable[[Effect[Any]], Any]) -> T:
 
 @without_frames
 async def run_flow_async(flow: Flow[T], perform: Callable[[Effect[Any]], Awaitable[Any]]) -> T:
-    """`drive` for tasks. Cancellation is not an `Exception`: it passes by and closes the flow."""
+    """`run_flow` for tasks. Cancellation is not an `Exception`: it closes the flow and goes on."""
     try:
         effect = next(flow)
         while True:

@@ -1,11 +1,10 @@
 """The signing binary as Python sees it: `ask` a request, get its answer.
 
-One binary serves all guards of a Python process. It starts on first use, is started again
-after a death, and is never shared across `fork()`: two processes on one pair of pipes get
-each other's answers. `Link` holds what survives the binary, which is the keys: a new binary
-gets them before anything else is asked of it. Every operation may be asked twice and do no more
-than once, so a question that met a dying binary, even one that was answered in part, is asked once
-more.
+One binary serves all guards of a Python process. It starts on first use, is started again after a
+death, and is never shared across `fork()`: two processes on one pair of pipes get each other's
+answers. `SignerConnection` holds what survives the binary, which is the keys: a new binary gets
+them before anything else is asked of it. Every operation may be asked twice and do no more than
+once, so a question that met a dying binary, even one that was answered in part, is asked once more.
 """
 
 from __future__ import annotations

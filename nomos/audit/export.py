@@ -142,7 +142,7 @@ def read_lines(readline: Callable[[int], bytes]) -> Iterator[bytes]:
 
 
 def read(line: bytes) -> Line:
-    """Read one line. Raises Malformed for what no export has in it."""
+    """Read one line. Raises MalformedLine for what no export has in it."""
     if len(line) > MAX_LINE:
         raise MalformedLine(f"the line is longer than {MAX_LINE} bytes")
     try:

@@ -34,7 +34,7 @@ class Lines:
         return self._digest.hexdigest()
 
     def advance(self) -> Line:
-        """Go to the next line and read it. Raises Malformed."""
+        """Go to the next line and read it. Raises MalformedLine."""
         self._digest.update(self._line)
         self._line, self._next = self._next, next(self._raw, b"")
         self.number += 1

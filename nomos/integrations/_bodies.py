@@ -102,7 +102,7 @@ class ReplayableBody:
         self._kept: list[Message] = []
 
     async def receive(self) -> Message:
-        """Receive for the first time; raises Refusal when the body passes its limit."""
+        """Receive for the first time; raises CallRefused when the body passes its limit."""
         self.check()
         message = await self._receive()
         self._limit -= len(message.get("body", b""))

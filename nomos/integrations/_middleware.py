@@ -93,7 +93,7 @@ class NomosMiddleware:
         await self._app(inner, body.replay, send)
 
     async def _let_in(self, scope: Scope, body: ReplayableBody) -> Scope:
-        """Return the scope that the application gets; raises Refusal if it gets none."""
+        """Return the scope that the application gets; raises CallRefused if it gets none."""
         wanted = self._rules.wanted(scope)
         scope = normalize_root_path(scope)
         if wanted is None:

@@ -121,7 +121,7 @@ class RuleTable:
     def wanted(self, scope: Scope) -> tuple[RequiredCall, dict[str, Any]] | None:
         """Return what a request needs a token for, and its path's parameters; None if it is open.
 
-        Raises Refusal if no rule matches.
+        Raises CallRefused if no rule matches.
         """
         method = _method(scope)
         path = route_path(scope)
@@ -144,7 +144,7 @@ def _method(scope: Scope) -> str:
 
 
 def route_path(scope: Scope) -> str:
-    """Return the path that will be routed; raises Refusal for one with more than one reading."""
+    """Return the path that will be routed. Raises CallRefused if it has more than one reading."""
     raw: bytes = scope.get("raw_path") or b""
     path: str = scope["path"]
     if _UNCLEAR.search(path) or _ESCAPED.search(raw.partition(b"?")[0]):

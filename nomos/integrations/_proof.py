@@ -97,7 +97,7 @@ class RequiredCall:
     async def verify(
         self, connection: HTTPConnection, other: AnyVerifier | None = None
     ) -> Verified:
-        """Return what the request's token proves; raises Refusal when that is not enough.
+        """Return what the request's token proves; raises CallRefused when that is not enough.
 
         The verifier is this call's own, the `other`, or that of the application.
         """

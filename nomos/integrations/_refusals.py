@@ -104,7 +104,7 @@ class CallRefused(Exception):
 
 
 def bearer(authorization: Sequence[str], query: bytes) -> str:
-    """Return the token of the one `Authorization` header; raises Refusal if there is no such."""
+    """Return the token of the one `Authorization` header. Raises CallRefused if there is none."""
     if _asks_in_query(query):
         raise CallRefused(
             "invalid_request",

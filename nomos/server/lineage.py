@@ -1,8 +1,8 @@
 """Chains of delegations as the server reads them: what to look up, and who stands behind them.
 
-`ids` comes from tokens that nobody has verified yet, and only ever leads to more refusals.
-`descent` is for a chain that the binary has verified: what it says about authority it takes from
-the issuer's own token, the root, and from the keys that signed the links below it.
+`revocation_ids` comes from tokens that nobody has verified yet, and only ever leads to more
+refusals. `descent` is for a chain that the binary has verified: what it says about authority it
+takes from the issuer's own token, the root, and from the keys that signed the links below it.
 """
 
 from __future__ import annotations

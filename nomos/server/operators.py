@@ -34,7 +34,7 @@ log = logging.getLogger("nomos.server")
 
 @dataclass(frozen=True)
 class OperatorEntry:
-    """An operator's account, the accounts that it counts as (`lines`), and what it leaves.
+    """An operator's account, the accounts that it counts as (`account_lines`), and what it leaves.
 
     `left` are the accounts that whoever used it may still use, if it is disabled.
     """

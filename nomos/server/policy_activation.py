@@ -108,7 +108,7 @@ def _unusable(version: Version, invalid: ConfigurationError) -> ConfigurationErr
 
 
 class PolicyContext(Protocol):
-    """What following needs of a server: `nomos.server.control.context.Ports`."""
+    """What following needs of a server: `nomos.server.control.context.Context`."""
 
     @property
     def store(self) -> Store: ...

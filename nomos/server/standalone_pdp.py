@@ -62,7 +62,7 @@ class Trust:
 
 
 class StandalonePdp:
-    """A PDP on a data folder of its own. `Alone.open` makes one."""
+    """A PDP on a data folder of its own. `StandalonePdp.open` makes one."""
 
     def __init__(
         self,

@@ -396,7 +396,7 @@ def test_why_tells_of_a_refusal_and_exits_with_one() -> None:
 
 
 def test_why_of_a_chain_tells_its_story_too() -> None:
-    done = nomos("why", *HOLDER, stdin=CHAIN)
+    done = nomos("why", *HOLDER, "--at", NOW, stdin=CHAIN)
     assert done.exit_code == 0
     for part in (
         f"hop 0  delegation {cid(ROOT)}\n  from   {ISSUER.did} (a trusted issuer)\n",
@@ -406,7 +406,7 @@ def test_why_of_a_chain_tells_its_story_too() -> None:
         f"The chain holds; no call was checked.\n  unknown  {REVOCATIONS}\n",
     ):
         assert part in done.stdout
-    assert told("why", *HOLDER, stdin=CHAIN)["text"] in done.stdout
+    assert told("why", *HOLDER, "--at", NOW, stdin=CHAIN)["text"] in done.stdout
     call = ("--command", "/github/issue/list", "--resource", json.dumps(RESOURCE))
     shown = nomos("why", *HOLDER, *call, stdin=CHAIN).stdout
     assert "The chain holds, and the call is within it; its policies were not looked" in shown

@@ -80,7 +80,7 @@ class RequestReader:
     def next(self) -> bytes | None:
         """Return more of the request at hand, None if there is no more of it now.
 
-        Raises Malformed. Once `complete`, `restart` begins the next request.
+        Raises MalformedRequest. Once `complete`, `restart` begins the next request.
         """
         if self.complete:
             return None

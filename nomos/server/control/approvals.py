@@ -68,7 +68,7 @@ async def view(ports: Context, caller: ApiKey, ident: str, *, wait: float = 0) -
     """One question, if the caller may see it: an agent sees those of its own app.
 
     One without an API key sees its own. With `wait`, return when it is no longer pending, or
-    after as many seconds. Raises Refusal.
+    after as many seconds. Raises ControlError.
     """
     app = caller.app if caller.role == "agent" else None
     envelope = await _found(ports, caller.tenant, ident, app)
@@ -88,7 +88,7 @@ async def decide(
     *,
     request_id: str,
 ) -> dict[str, Any]:
-    """Count an operator's answer and return the question as it then is. Raises Refusal.
+    """Count an operator's answer and return the question as it then is. Raises ControlError.
 
     An answer to another version of the question than it has now does not count: the refusal's
     `details` have the question as it is.

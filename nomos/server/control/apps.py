@@ -1,7 +1,7 @@
 """Apps: operators register them, give them new keys, and disable them.
 
 An API key is shown when it is made and never again. Who may do what to which account is in
-`permissions`; which accounts count as one person, in `lines`.
+`permissions`; which accounts count as one person, in `account_lines`.
 """
 
 from __future__ import annotations

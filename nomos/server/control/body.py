@@ -33,13 +33,14 @@ FIRST_WITH_EXPONENT: Final = 1e21
 SECONDS_TO_SEND: Final = 20.0
 
 Still = Callable[[], Awaitable[object]]
-"""Raises Refusal if a caller may not act any more: `request.state.still` of one who is known."""
+"""Raises ControlError if a known caller may not act any more: `request.state.still`."""
 
 
 async def read(request: Request, most: int = MAX_BODY) -> dict[str, Any]:
     """Read the body, of `most` bytes, as one JSON object.
 
-    Raises Refusal when it is too large or slow, InvalidRequest when it is not what it should be.
+    Raises ControlError when it is too large or slow, InvalidRequest when it is not what it should
+    be.
     """
     return parse(await raw(request, most))
 

@@ -2,7 +2,7 @@
 
 Reading believes nothing; it is for knowing what to look up among revocations. The binary decides
 what a chain proves and whether a question lies within it. What it finds wrong is an answer, not
-a failure: a `Fault`. A binary or a database that gives no answer raises.
+a failure: a `ChainFault`. A binary or a database that gives no answer raises.
 """
 
 from __future__ import annotations

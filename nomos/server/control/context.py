@@ -25,7 +25,7 @@ from nomos.server.storage.store import Store
 
 
 class KeyRing(Protocol):
-    """Keys by name, made on first use: `nomos.server.keys.Keys`."""
+    """Keys by name, made on first use: `nomos.server.keys.KeyFiles`."""
 
     async def did(self, name: str) -> str: ...
 

@@ -46,7 +46,7 @@ class IssuedKey:
 
 
 class RepeatedKey(Protocol):
-    """What an act that is repeated makes again: `nomos.server.control.repeated_keys.Repeat`."""
+    """What a repeated request makes again; see `repeated_keys.RepeatedRequest`."""
 
     def ident(self) -> str: ...
 

@@ -47,7 +47,7 @@ class Vote:
 
     It stands as long as that operator may act (a disabled one has approved nothing), may answer
     this app's questions, and the question is the `version` that they were shown. `persons` are the
-    accounts that stand for who they may be (`lines`).
+    accounts that stand for who they may be (`account_lines`).
     """
 
     operator: str

@@ -82,7 +82,7 @@ def is_invocation(authorization: Sequence[str]) -> bool:
 async def identify(ports: Context, request: Request, authorization: str) -> AgentPrincipal:
     """Return who signed the invocation of a question, whatever that asks.
 
-    Raises Refusal for one that does not show who signed it.
+    Raises ControlError for one that does not show who signed it.
     """
     try:
         return await _identify(ports, authorization[7:].strip())
@@ -92,7 +92,7 @@ async def identify(ports: Context, request: Request, authorization: str) -> Agen
 
 
 async def authenticate(ports: Context, request: Request, authorization: str) -> AgentPrincipal:
-    """Return who signed exactly this request, which is not a question. Raises Refusal."""
+    """Return who signed exactly this request, which is not a question. Raises ControlError."""
     holder = await identify(ports, request, authorization)
     if holder.fault is not None:
         raise _unauthorized(holder.fault)
@@ -113,7 +113,7 @@ async def authenticate(ports: Context, request: Request, authorization: str) -> 
 
 
 async def check_app(ports: Context, holder: ApiKey) -> None:
-    """Raise Refusal if the app that a holder acts for may act no more.
+    """Raise ControlError if the app that a holder acts for may act no more.
 
     A holder whose chain is faulty only gets an answer that says so, and is not looked up.
     """
@@ -182,7 +182,7 @@ async def _identify(ports: Context, token: str) -> AgentPrincipal:
 
 
 async def _claims(ports: Context, token: str) -> tuple[ClaimedChain, Inspected]:
-    """Read an invocation and its chain. Raises Refusal for what cannot be read."""
+    """Read an invocation and its chain. Raises ControlError for what cannot be read."""
     if len(token) > MAX_TOKEN:
         raise _unauthorized(
             ChainFault("malformed_ucan", f"the token is longer than {MAX_TOKEN} bytes")
@@ -200,7 +200,7 @@ async def _claims(ports: Context, token: str) -> tuple[ClaimedChain, Inspected]:
 
 
 async def _app(ports: Context, tenant: str, claims: ClaimedChain, fault: ChainFault | None) -> str:
-    """The app that the issuer granted the chain to. Raises Refusal if it may not act."""
+    """The app that the issuer granted the chain to. Raises ControlError if it may not act."""
     app = mapping(claims.links[0].payload.get("meta")).get("app_id")
     found = await ports.store.apps.find(tenant, app) if isinstance(app, str) else None
     if found is None:

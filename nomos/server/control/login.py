@@ -47,7 +47,7 @@ class NewLoginLink:
 
 
 async def make(sessions: Sessions, operator: ApiKey, now: float, control_url: str) -> NewLoginLink:
-    """Make a link for the operator whose key this is. Raises Refusal for a key that is void."""
+    """Make a link for the operator whose key this is. Raises ControlError if the key is void."""
     token = f"nomos_login_{random_text()}"
     at = int(now)
     link = Issue(hashed(token), operator.tenant, operator.app, at, at + LINK_SECONDS)

@@ -23,7 +23,7 @@ class LongPollLimiter:
 
     @contextmanager
     def one(self, app: str, *, reserved: bool = False) -> Iterator[None]:
-        """Hold a seat, `reserved` ones too if so. Raises Refusal when there is none."""
+        """Hold a seat, `reserved` ones too if so. Raises ControlError when there is none."""
         most = MAX_LONG_POLLS if reserved else MAX_LONG_POLLS - RESERVED
         if self._taken[app] >= MOST_OF_ONE_APP or self._taken.total() >= most:
             message = "too many requests are waiting on this server; ask again without `wait`"

@@ -116,7 +116,7 @@ class PermissionTarget:
 
 
 def check(operator: ApiKey, act: Act, target: PermissionTarget) -> None:
-    """Raise Refusal unless the table lets this operator do this."""
+    """Raise ControlError unless the table lets this operator do this."""
     rule, facts = TABLE.get((act, target.kind), (("never",),)), _facts(operator, target)
     if any(all(facts[each] for each in every) for every in rule):
         return

@@ -44,7 +44,7 @@ class Quotas:
         self._left: OrderedDict[str, _Left] = OrderedDict()
 
     def take(self, app: str, size: int, now: float) -> None:
-        """Count a question of `size` bytes. Raises Refusal (429) if too little is left.
+        """Count a question of `size` bytes. Raises ControlError (429) if too little is left.
 
         `now` is in seconds and can only go forward.
         """

@@ -1,8 +1,8 @@
 """Which accounts go on working when an operator is disabled or revoked, or has a new key.
 
-Whoever used that operator's account may use those that it registered, until somebody outside of
-its line confirms them (`lines`), and has seen the keys that it was shown. They are not ended with
-it, for that could shut a team out; whoever ends it is told.
+Whoever used that operator's account may use those that it registered, until somebody outside of its
+line confirms them (`account_lines`), and has seen the keys that it was shown. They are not ended
+with it, for that could shut a team out; whoever ends it is told.
 """
 
 from __future__ import annotations

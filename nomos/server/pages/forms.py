@@ -17,7 +17,7 @@ TYPE: Final = "application/x-www-form-urlencoded"
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """Return the fields of a form. Raises Refusal when it is anything else."""
+    """Return the fields of a form. Raises ControlError when it is anything else."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != TYPE:
         raise ControlError("invalid_request", f"This takes a form ({TYPE})")
     content = bytearray()

@@ -29,7 +29,7 @@ def approval(
 ) -> TokenApproval | None:
     """Return the approval in the root's `meta`, None if there is none.
 
-    Raises Refusal for one that is not what the issuer writes.
+    Raises PdpError for one that is not what the issuer writes.
     """
     if "approval" not in meta:
         return None

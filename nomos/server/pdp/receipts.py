@@ -115,7 +115,7 @@ class ReceiptWriter:
     async def with_parents(
         self, links: Sequence[Inspected], descent: Lineage, case: PdpCall
     ) -> PdpCall:
-        """Return `case` with what led to it, once that is stored; refuses as `keep` does."""
+        """Return `case` with what led to it, once that is stored; refuses as `write` does."""
         at = int(self._clock() * 1000)
         rows = lineage.delegation_records(case.tenant, descent, links, at)
         try:

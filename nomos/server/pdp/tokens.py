@@ -118,7 +118,7 @@ async def prove(ports: PdpContext, claimed: ClaimedInvocation, call: Call | None
 async def verify_chain(ports: PdpContext, claimed: ClaimedInvocation) -> Verified:
     """Return what whoever signed a token holds by its chain, for a token that is refused itself.
 
-    Raises Refusal if the chain is no good, or somebody else's.
+    Raises PdpError if the chain is no good, or somebody else's.
     """
     chain = claimed.invocation.payload["prf"]
     return await _verified(

@@ -35,7 +35,7 @@ class UpstreamLimiter:
 
     @asynccontextmanager
     async def admit(self, provider: str, app: str, agent: str) -> AsyncIterator[None]:
-        """Hold a place. Raises Refusal when there is none in time."""
+        """Hold a place. Raises PdpError when there is none in time."""
         wanted: tuple[Place, ...] = (
             ((provider,), OF_PROVIDER),
             ((provider, "app", app), OF_APP),
