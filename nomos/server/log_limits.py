@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -75,10 +75,15 @@ class LogLimit(logging.Filter):
         return True
 
 
-def limit_logs(prefix: str = "nomos.server") -> None:
-    """Limit the loggers of the server that exist, once each; those of the SDK are the caller's."""
+def limit_logs(prefixes: Sequence[str] = ("nomos.server", "nomos._io")) -> None:
+    """Limit the loggers of the server that exist, once each; the guards' own is the caller's.
+
+    `nomos._io` has what a PDP that follows a control plane logs while that cannot be reached.
+    """
     for name, logger in list(logging.root.manager.loggerDict.items()):
-        if not isinstance(logger, logging.Logger) or not f"{name}.".startswith(f"{prefix}."):
+        if not isinstance(logger, logging.Logger):
+            continue
+        if not any(f"{name}.".startswith(f"{prefix}.") for prefix in prefixes):
             continue
         if not any(isinstance(each, LogLimit) for each in logger.filters):
             logger.addFilter(LogLimit())

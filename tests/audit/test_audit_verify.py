@@ -358,8 +358,8 @@ def test_memory_does_not_grow_with_the_file(export: Export) -> None:
             yield writer.row(made)
 
     peak(10)
-    # Two megabytes of rows; other threads of this process allocate a little meanwhile.
-    assert peak(2000) < peak(20) + 500_000
+    # Other threads of this process may allocate meanwhile: the least of three is the reader's own.
+    assert min(peak(2000) for _ in range(3)) < peak(20) + 100_000
 
 
 def test_lines_are_read_one_at_a_time_and_no_longer_than_allowed() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from audit.families import Log
 from typer.testing import CliRunner
 from wires import Peer, Wire, serving
 
@@ -177,3 +178,15 @@ def test_answers_about_what_was_asked_are_shown(key_file: Path) -> None:
     assert (code, out) == (0, f"files\t{DID}\t\taU+001B[2Jb\n")
     code, out, _ = run({"version": 2, "hash": "0"}, key_file, "policy", "activate", "2", "--json")
     assert (code, json.loads(out)["version"]) == (0, 2)
+
+
+def test_a_swarm_that_is_cut_off_may_lack_the_agent_and_says_so(key_file: Path) -> None:
+    log = Log()
+    log.link(log.root, DID, log.grant(), command="/github/issue")
+    answer = log.families().swarm(log.root, complete=False).as_json()
+    code, shown, note = run(answer, key_file, "swarm", "tree", OTHER)
+    assert (code, note) == (0, f"{OTHER} is not among the agents shown")
+    assert shown.startswith(log.root)
+    assert "There is more on record than this" in shown
+    code, _, note = run(answer, key_file, "swarm", "tree", DID)
+    assert (code, note) == (0, "")

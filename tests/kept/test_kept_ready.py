@@ -76,6 +76,7 @@ async def test_a_corrupt_database_is_not_ready(
     data = copy(history.crashed, tmp_path / "data")
     async with opened(data, link, key=history.key) as running:
         store = running.system.store
+        assert await running.ready() == (200, 200)
         await store.write(
             lambda each: [
                 each.exec_driver_sql("PRAGMA writable_schema=ON"),

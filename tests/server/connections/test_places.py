@@ -418,6 +418,9 @@ def test_loggers_are_limited_once() -> None:
     limit_logs()
     limit_logs()
     assert len(logger.filters) == 1
+    # What a PDP says again and again while its control plane is away.
+    for name in ("nomos._io.revocation_feed", "nomos._io.control_plane_sync"):
+        assert [type(each) for each in logging.getLogger(name).filters] == [LogLimit]
     # What the SDK says in a program with an embedded server is said each time.
     assert not logging.getLogger("nomos").filters
     assert not logging.getLogger("nomos.servers").filters

@@ -32,8 +32,9 @@ from nomos.server.issuers import RotationRequest
 from nomos.server.keys import SignerPort
 from nomos.server.redact import PATTERNS, redact
 from nomos.server.settings import Settings
+from nomos.server.storage import records
 from nomos.server.storage.checkpoints import StoredCheckpoint
-from nomos.server.storage.records import new_receipt_id
+from nomos.server.storage.records import Row, new_receipt_id
 from nomos.server.storage.tenants import DEFAULT
 
 if TYPE_CHECKING:
@@ -129,6 +130,30 @@ async def test_a_tree_always_has_the_receipt_that_it_was_asked_by(plane: Plane) 
         listed = await get(plane, f"/v1/receipts?tree={ident}&limit=1", {})
         assert [entry["row"]["id"] for entry in listed["receipts"]] == [ident]
         assert listed["more"]
+
+
+async def test_a_tree_that_is_cut_off_still_has_the_receipt_that_it_was_asked_by(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "MAX_FAMILY", 3)
+    root = (await plane.ask()).json()["receiptId"]
+    store = plane.system.store
+    row = await store.row(DEFAULT, root)
+    assert row is not None
+    children = [
+        replace(row.record, id=new_receipt_id(row.record.at), parent=root, kind="call")
+        for _ in range(6)
+    ]
+    for child in children:
+        await store.record(child)
+    oldest = [root, children[0].id, children[1].id]
+    for ident, found in (
+        (root, oldest),
+        (children[1].id, oldest),
+        (children[5].id, [root, children[0].id, children[5].id]),
+    ):
+        family = await store.log.family(DEFAULT, ident)
+        assert [each.record.id for each in family if isinstance(each, Row)] == found
 
 
 @pytest.mark.parametrize("ident", ["evt_0", "evt_" + "0" * 26, "app_1", "evt_%00", "'", "_end"])
