@@ -21,8 +21,8 @@ from nomos._protocol import ForgetKey
 from nomos._settings import (
     FROM_ENV,
     VARIABLES,
-    EnvironmentSettings,
     FailureMode,
+    FromEnvironment,
     checked_api_key,
     checked_failure_mode,
     checked_timeout,
@@ -48,7 +48,7 @@ class GuardBase(GuardCore, ABC):
         api_key: str | None = None,
         pdp_url: str | None = None,
         agent_key_file: str | os.PathLike[str] | None = None,
-        parent: EnvironmentSettings | Chains | None = FROM_ENV,
+        parent: FromEnvironment | Chains | None = FROM_ENV,
         failure_mode: FailureMode = "closed",
         timeout: float = 10.0,
         allow_insecure: Sequence[str] = (),

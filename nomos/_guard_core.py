@@ -239,7 +239,7 @@ class GuardCore:
         jitter = random.random()  # noqa: S311 - as above
         found = yield from approvals.wait(approvals.Waiting(envelope_id, timeout, jitter))
         asked = self._put_to_people.get(found.id)
-        if asked is not None and not self._check_grant_covers(found, asked):
+        if asked is not None and not self._is_about_call(found, asked):
             raise Unintelligible(
                 f"{found.id} was asked for {asked.command} on "
                 f"{describe_resource(asked.resource)}, and the control plane shows it as "
@@ -250,7 +250,7 @@ class GuardCore:
             self._refusals.remember_call(found.command, found.resource, why)
         return found
 
-    def _check_grant_covers(self, approval: Approval, asked: Question) -> bool:
+    def _is_about_call(self, approval: Approval, asked: Question) -> bool:
         same_resource = is_resource(asked.resource, approval.resource)
         return (approval.command, approval.agent) == (asked.command, self._did) and same_resource
 

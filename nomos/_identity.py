@@ -16,7 +16,7 @@ from nomos._io.handover import key_from_env
 from nomos._io.keyfile import read_key_file
 from nomos._io.parent_chain_file import parent_from_env
 from nomos._sealed import make
-from nomos._settings import EnvironmentSettings
+from nomos._settings import FromEnvironment
 from nomos.errors import ConfigurationError, MalformedChain
 from nomos.models import GrantBase, ParentChain, Secret
 
@@ -41,7 +41,7 @@ class Identity:
 
 
 def load_identity(
-    parent: EnvironmentSettings | Chains | None, agent_key_file: str | os.PathLike[str] | None
+    parent: FromEnvironment | Chains | None, agent_key_file: str | os.PathLike[str] | None
 ) -> Identity:
     """Return what a guard stands on, from its arguments and the variables of this process.
 
@@ -50,7 +50,7 @@ def load_identity(
     """
     environ: Mapping[str, str] = os.environ
     setting = "parent"
-    if isinstance(parent, EnvironmentSettings):
+    if isinstance(parent, FromEnvironment):
         environ = os.environ if parent.environ is None else parent.environ
         setting = CHAIN_FILE if CHAIN_FILE in environ else CHAIN
         inherited = parent_from_env(environ)

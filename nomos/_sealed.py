@@ -21,7 +21,7 @@ S = TypeVar("S", bound="Sealed")
 R = TypeVar("R", bound="SealedRecord")
 
 
-class FrozenDict(FrozenInstanceError, ValueError):
+class FrozenError(FrozenInstanceError, ValueError):
     """A member of a value was to be set; as dataclasses and pydantic both call it."""
 
 
@@ -111,10 +111,10 @@ class SealedRecord(Sealed):
         }
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise FrozenDict(f"cannot assign to {name!r}: {type(self).__name__} values are frozen")
+        raise FrozenError(f"cannot assign to {name!r}: {type(self).__name__} values are frozen")
 
     def __delattr__(self, name: str) -> NoReturn:
-        raise FrozenDict(f"cannot delete {name!r}: {type(self).__name__} values are frozen")
+        raise FrozenError(f"cannot delete {name!r}: {type(self).__name__} values are frozen")
 
     def __copy__(self) -> Self:
         return self

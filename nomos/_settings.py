@@ -21,7 +21,7 @@ VARIABLES: Final = {
 MAX_TIMEOUT: Final = 300.0
 
 
-class EnvironmentSettings:
+class FromEnvironment:
     """The type of `FROM_ENV`: take what a parent handed over from variables."""
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
@@ -31,7 +31,7 @@ class EnvironmentSettings:
         return "FROM_ENV"
 
 
-FROM_ENV: Final = EnvironmentSettings()
+FROM_ENV: Final = FromEnvironment()
 """Variables of this process, as they are when a guard is made."""
 
 
@@ -49,7 +49,7 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         )
     if any(variable in environ for variable in (KEY_FD, KEY_HANDOVER)):
         del found["agent_key_file"]  # the key that was handed over is the one the chain is for
-    parent = EnvironmentSettings(environ)
+    parent = FromEnvironment(environ)
     return {name: value for name, value in found.items() if value} | {"parent": parent}
 
 

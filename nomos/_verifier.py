@@ -192,7 +192,7 @@ class VerifierBase:
             server_time=follower.server_time(),
         )
 
-    def _prepare(self) -> Flow[None]:
+    def _await_first_sync(self) -> Flow[None]:
         """Whoever follows a control plane has nobody to believe before the first answer."""
         if self._follower is not None:
             yield from perform(AwaitFirstSync())
@@ -209,7 +209,7 @@ class VerifierBase:
         asked = replace(
             _requested_call(command, resource, args), bound=_checked_bool("bound", bound)
         )
-        yield from self._prepare()
+        yield from self._await_first_sync()
         rules, now = self._trust(), self._now()
         flow = token_verification.verify(rules, token, asked, now)
         if self._scribe is None:
@@ -232,7 +232,7 @@ class VerifierBase:
             asked = _requested_call(command, resource, args)
         elif resource is not None or args is not None:
             raise ConfigurationError("resource and args are of a command", setting="command")
-        yield from self._prepare()
+        yield from self._await_first_sync()
         return (yield from token_verification.explain(self._trust(), token, asked, self._now()))
 
     def _now(self) -> int:
@@ -285,7 +285,7 @@ def requires_await(setting: str) -> ConfigurationError:
     )
 
 
-def awaited_result(answer: object, setting: str) -> None:
+def refuse_awaitable(answer: object, setting: str) -> None:
     """Refuse what nobody awaits: it would look done, and is not."""
     if iscoroutine(answer):
         answer.close()

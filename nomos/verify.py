@@ -35,10 +35,10 @@ from nomos._tracebacks import without_frames
 from nomos._unawaited import Asynchronous
 from nomos._verifier import (
     VerifierBase,
-    awaited_result,
     is_awaited,
     issuers_of,
     missing_replay_store,
+    refuse_awaitable,
 )
 from nomos.models import Verified
 
@@ -153,7 +153,7 @@ class Verifier(VerifierBase):
 
     def _call_on_receipt(self, text: str) -> None:
         if self._on_record is not None:
-            awaited_result(self._on_record(text), "on_record")
+            refuse_awaitable(self._on_record(text), "on_record")
 
     def _perform(self, effect: Effect[Any]) -> object:
         match effect:
@@ -242,7 +242,7 @@ class AsyncVerifier(Asynchronous, VerifierBase):
         if is_awaited(self._on_record):
             await self._on_record(text)
         else:
-            awaited_result(await anyio.to_thread.run_sync(self._on_record, text), "on_record")
+            refuse_awaitable(await anyio.to_thread.run_sync(self._on_record, text), "on_record")
 
     async def _perform(self, effect: Effect[Any]) -> object:
         match effect:

@@ -28,14 +28,11 @@ def is_random(key: str) -> bool:
 def derived_secret(key: str, *, operator: str, app: str) -> str:
     """The secret part of the API key that `app` gets from `operator`, another app."""
     return (
-        base64.b32encode(derived_api_key(key, "api key", operator, app))
-        .decode()
-        .rstrip("=")
-        .lower()
+        base64.b32encode(derived_bytes(key, "api key", operator, app)).decode().rstrip("=").lower()
     )
 
 
-def derived_api_key(key: str, *what: str) -> bytes:
+def derived_bytes(key: str, *what: str) -> bytes:
     """32 bytes for one purpose."""
     text = "\0".join(("nomos repeat 1", *what))
     return hmac.new(key.encode(), text.encode(), hashlib.sha256).digest()

@@ -33,7 +33,7 @@ class HttpReply:
 
 
 @dataclass(frozen=True)
-class Reserve:
+class ChildCredential:
     """What a child without an API key signs to be heard: by which chain, and for which call.
 
     Without a `command`, it claims the request itself.
@@ -60,7 +60,7 @@ class Send(Effect[HttpReply]):
     body: bytes = field(default=b"", repr=False)
     extra_timeout: float = 0.0
     within: float | None = None
-    claim: Reserve | None = field(default=None, repr=False)
+    claim: ChildCredential | None = field(default=None, repr=False)
     public: bool = False
     """Whether anyone may ask this, so that no token has to be signed for it."""
 

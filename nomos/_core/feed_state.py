@@ -64,7 +64,7 @@ class RevokedIds(AbstractSet[str]):
 
 
 @dataclass(frozen=True)
-class FeedWentBack:
+class UnprovenRows:
     """What was read beyond the proven head and is not signed for yet."""
 
     head: Head
@@ -86,7 +86,7 @@ class FeedState:
     tenant: str
     head: Head = EMPTY
     known: RevokedIds = field(default_factory=RevokedIds)
-    ahead: FeedWentBack | None = None
+    ahead: UnprovenRows | None = None
     floor: Head = EMPTY
     """How far the log had been read before this follower began: it may not end before that."""
 
@@ -164,9 +164,9 @@ def _misplaced(
     return None
 
 
-def _read(state: FeedState, entries: object, signed: Head) -> FeedWentBack | FeedProblem:
+def _read(state: FeedState, entries: object, signed: Head) -> UnprovenRows | FeedProblem:
     """Read rows on from where the follower is, none of them beyond the signed head."""
-    start = state.ahead or FeedWentBack(state.head)
+    start = state.ahead or UnprovenRows(state.head)
     if not isinstance(entries, list) or len(entries) > MAX_ENTRIES:
         return FeedProblem(f"its entries are not a list of at most {MAX_ENTRIES} rows")
     head, ids = start.head, list[str]()
@@ -186,7 +186,7 @@ def _read(state: FeedState, entries: object, signed: Head) -> FeedWentBack | Fee
         if wrong is not None:
             return FeedProblem(wrong)
         ids.append(row["id"])
-    return FeedWentBack(head, start.ids.with_more(ids))
+    return UnprovenRows(head, start.ids.with_more(ids))
 
 
 def _changed(entry: Mapping[str, Any], head: Head, floor: Head) -> str | None:

@@ -222,7 +222,7 @@ def _digested(args: dict[str, Any] | None) -> dict[str, Any]:
 
 def _degraded(call: AuthorizeCall, trouble: ControlPlaneError | SignerError) -> Flow[GrantBase]:
     explanation = _no_decision(trouble)
-    usable = (held for held in call.held if _check_not_expired(held, call.now))
+    usable = (held for held in call.held if _is_still_valid(held, call.now))
     held = next(usable, None)
     if held is None:
         return changed(allow_without_decision(call.question, trouble), agent=call.agent)
@@ -240,7 +240,7 @@ def _no_decision(trouble: Exception) -> Explanation:
     return make(Explanation, message=f"not asked: {type(trouble).__name__}: {trouble}")
 
 
-def _check_not_expired(held: GrantBase, now: float) -> bool:
+def _is_still_valid(held: GrantBase, now: float) -> bool:
     """Whether an allow has not ended; what people approved counts once, and then was asked for."""
     if not held.chain or _unix(held.expires_at) <= now + held.clock_offset:
         return False

@@ -83,7 +83,7 @@ class ForkedChild:
 
 
 @dataclass(frozen=True)
-class _ParentChains:
+class _ParentChain:
     """One of the parent's chains, and what its text says."""
 
     chain: Chain
@@ -163,19 +163,17 @@ def fork(forking: ForkRequest) -> Flow[tuple[ForkedChild, ...]]:
     return tuple(forked)
 
 
-def _parent_chains(chain: Chain) -> _ParentChains:
+def _parent_chains(chain: Chain) -> _ParentChain:
     ends = [link.get("exp") for link in payloads(chain)]
     known = [each for each in ends if isinstance(each, int)]
-    return _ParentChains(
-        chain, effective_capability(chain), min(known, default=0), _is_fixed(chain)
-    )
+    return _ParentChain(chain, effective_capability(chain), min(known, default=0), _is_fixed(chain))
 
 
 def _is_fixed(chain: Chain) -> bool:
     return approved(chain) or not forkable(chain)
 
 
-def _batches(forking: ForkRequest, held: Sequence[_ParentChains]) -> Iterator[_Batch]:
+def _batches(forking: ForkRequest, held: Sequence[_ParentChain]) -> Iterator[_Batch]:
     """Yield the children in their order, as many in a request as it takes."""
     batch = _Batch()
     nonces = iter(forking.nonces)
@@ -214,7 +212,7 @@ def _batches(forking: ForkRequest, held: Sequence[_ParentChains]) -> Iterator[_B
 
 
 def _chosen(
-    held: Sequence[_ParentChains], each: Capability, wanted: ChildSpec, now: int, at: str
+    held: Sequence[_ParentChain], each: Capability, wanted: ChildSpec, now: int, at: str
 ) -> int:
     """The chain that a capability narrows: the first that covers it and can be handed on.
 
@@ -239,16 +237,16 @@ def _chosen(
         )
     if not covers:
         return 0
-    wide = _check_attenuation(each, held[best])
+    wide = _excess(each, held[best])
     if wide is None:
         return best
     for index in range(len(held)):
-        if suits(index) == suits(best) and _check_attenuation(each, held[index]) is None:
+        if suits(index) == suits(best) and _excess(each, held[index]) is None:
             return index
     raise _attenuation_error(wide, at)
 
 
-def _check_attenuation(asked: Capability, held: _ParentChains) -> Wider | None:
+def _excess(asked: Capability, held: _ParentChain) -> Wider | None:
     """What of a capability's statements is decidably more than a chain leaves, or besides it.
 
     Whatever is not decided here, or cannot be read, the chain carries both of.
@@ -269,7 +267,7 @@ def _attenuation_error(wide: Wider, at: str) -> Widening:
     )
 
 
-def _new(chosen: Sequence[int], batch: _Batch, held: Sequence[_ParentChains]) -> int:
+def _new(chosen: Sequence[int], batch: _Batch, held: Sequence[_ParentChain]) -> int:
     return sum(held[index].size for index in set(chosen) - set(batch.chains))
 
 
@@ -295,7 +293,7 @@ def _fits(answer: ForkAnswer, batch: _Batch) -> bool:
 
 
 def _child(
-    forking: ForkRequest, wanted: ChildSpec, narrowed: Sequence[_ParentChains], made: Forked
+    forking: ForkRequest, wanted: ChildSpec, narrowed: Sequence[_ParentChain], made: Forked
 ) -> ForkedChild:
     chains = tuple(
         chain_of((*one.chain, new.jwt)) for one, new in zip(narrowed, made.links, strict=True)

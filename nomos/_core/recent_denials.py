@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from nomos._core.parent_chain import canonical
 from nomos._core.requests import encode
-from nomos._core.scope import is_prefix, within
+from nomos._core.scope import is_path_within, within
 from nomos.models import Question, describe_resource
 
 LEAST_SECONDS: Final = 900
@@ -110,7 +110,7 @@ def _overlaps(name: str, one: object, other: object) -> bool:
     """Whether two values of a field may mean one thing; of a value in no known form, anything."""
     if not isinstance(one, str) or not isinstance(other, str) or one == other:
         return True
-    return name == "path" and (is_prefix(one, other) or is_prefix(other, one))
+    return name == "path" and (is_path_within(one, other) or is_path_within(other, one))
 
 
 def _loose(resource: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field
 
 from nomos._core import replies, requests, retry
 from nomos._core.approval_bodies import RevocationBody
-from nomos._core.effects import Flow, Reserve
+from nomos._core.effects import ChildCredential, Flow
 from nomos._core.parent_env import as_parent_chain
 from nomos._sealed import make
 from nomos.errors import InvalidRequest
@@ -78,7 +78,7 @@ def revoke(
     chain = {} if target.chain is None else {"chain": list(target.chain)}
     send = requests.post("/v1/revocations", {"id": target.id, **chain, **requests.reason(reason)})
     if by is not None:
-        send = replace(send, claim=Reserve(by))
+        send = replace(send, claim=ChildCredential(by))
     reply = yield from retry.send(send, pauses)
     revoked = replies.parse(reply, RevocationBody, what="a revocation").value()
     replies.check_id(target.id, revoked.id)

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nomos._core.effects import Reserve, Send
+from nomos._core.effects import ChildCredential, Send
 from nomos.constraints import listed
 from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.models import MAX_ARGS_BYTES, MAX_PURPOSE, MAX_TTL_SECONDS, Chain, Question
@@ -119,7 +119,7 @@ def authorize(
     }
     body |= {name: value for name, value in optional.items() if value is not None}
     headers = JSON_HEADERS | {"idempotency-key": idempotency_key}
-    claim = None if parent is None else Reserve(parent, question.command, _called(question))
+    claim = None if parent is None else ChildCredential(parent, question.command, _called(question))
     return Send("POST", "/v1/authorize", headers, encode(body), claim=claim)
 
 

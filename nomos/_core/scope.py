@@ -27,7 +27,7 @@ def covers(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> bool:
     """
     return all(
         name in inner
-        and (is_prefix(inner[name], value) if name == "path" else same(inner[name], value))
+        and (is_path_within(inner[name], value) if name == "path" else same(inner[name], value))
         for name, value in outer.items()
     )
 
@@ -108,7 +108,7 @@ def _names_command(statement: object) -> bool:
     return False
 
 
-def is_prefix(path: object, ancestor: object) -> bool:
+def is_path_within(path: object, ancestor: object) -> bool:
     """Whether a path is `ancestor` or lies within it, by whole segments."""
     inner, outer = _segments(path), _segments(ancestor)
     return inner is not None and outer is not None and inner[: len(outer)] == outer

@@ -152,7 +152,7 @@ def verify_claims(
         wrong = denied("resource_mismatch", f"the call is no plain JSON: {answer.message}", "args")
         answer = yield from perform(Sign(question))
     if isinstance(answer, Refused):
-        raise _reason_stale(rules, answer, view, claims, now)
+        raise _denied(rules, answer, view, claims, now)
     if not isinstance(answer, Proven) or claims is None or not _matches_lookup(answer, claims):
         raise SignerError(_OTHER)
     if view.seen.ids:
@@ -257,7 +257,7 @@ def _age(seen: Seen) -> int:
     return min(math.ceil(seen.age), NEVER)
 
 
-def _reason_stale(
+def _denied(
     rules: VerifierRules,
     answer: Refused,
     view: RevocationResult,

@@ -21,20 +21,18 @@ RETIRING_SECONDS: Final = 3600 + 60
 
 
 @dataclass(frozen=True)
-class IssuerKeyPeriod:
+class TrustedKey:
     """A key of the issuer. `until`: when its last token has expired; None for the newest."""
 
     did: str
     until: float | None = None
 
 
-def keys_of(
-    entries: Sequence[Mapping[str, Any]], trusted: Sequence[str]
-) -> tuple[IssuerKeyPeriod, ...]:
+def keys_of(entries: Sequence[Mapping[str, Any]], trusted: Sequence[str]) -> tuple[TrustedKey, ...]:
     """Return the keys that were proven, with the times that their log has."""
     rows = [entry["row"] for entry in entries]
     successor = {old["did"]: new for old, new in pairwise(rows)}
-    return tuple(IssuerKeyPeriod(did, _valid_until(successor.get(did))) for did in trusted)
+    return tuple(TrustedKey(did, _valid_until(successor.get(did))) for did in trusted)
 
 
 def _valid_until(successor: Mapping[str, Any] | None) -> float | None:
@@ -106,7 +104,7 @@ class TrustedIssuers(Mapping[str, str]):
 
     def __init__(self, pinned: str, tenant: str, clock: Callable[[], float]) -> None:
         self.pinned = pinned
-        self._keys: tuple[IssuerKeyPeriod, ...] = (IssuerKeyPeriod(pinned),)
+        self._keys: tuple[TrustedKey, ...] = (TrustedKey(pinned),)
         self._tenant = tenant
         self._clock = clock
 
@@ -115,7 +113,7 @@ class TrustedIssuers(Mapping[str, str]):
         """The key that signs now."""
         return self._keys[-1].did
 
-    def follow(self, keys: Sequence[IssuerKeyPeriod]) -> bool:
+    def follow(self, keys: Sequence[TrustedKey]) -> bool:
         """Take over a key log that goes on from what is known; False for one that does not."""
         known = [key.did for key in self._keys]
         if [key.did for key in keys[: len(known)]] != known:

@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
-from nomos._io.private_files import FOLDER, is_child_dir, write_private
+from nomos._io.private_files import FOLDER, is_child_dir, remove_child_dir
 from nomos.errors import ConfigurationError
 
 NAMES: Final = ("key", "chains.json")
@@ -110,7 +110,7 @@ def _removed(folder: Path, maker: int) -> None:
         return  # in a process that the maker has forked, and which left it behind
     with suppress(OSError):
         _emptied(folder)
-    write_private(folder.parent)
+    remove_child_dir(folder.parent)
 
 
 def _emptied(folder: Path) -> None:

@@ -25,8 +25,8 @@ from nomos._io.private_files import (
     content,
     open_inherited,
     open_private,
+    remove_child_dir,
     unsafe_file,
-    write_private,
 )
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
@@ -103,7 +103,7 @@ def _from_file(value: str) -> Secret | None:
             why = f"cannot be taken for this process alone: {error.strerror}"
             raise unsafe_file(KEY_HANDOVER, value, why) from error
         text = content(descriptor, MAX_KEY)
-    write_private(Path(value).parent)
+    remove_child_dir(Path(value).parent)
     return _seed(text)
 
 

@@ -96,7 +96,7 @@ def _line(path: Path, *, setting: str, missing: str) -> str:
         what = f"{setting}={ascii(str(path))[1:-1]}: no file can have this name"
         raise ConfigurationError(what, setting=setting) from error
     try:
-        wrong = read_error(os.fstat(descriptor), path, mounted=True)
+        wrong = why_unsafe(os.fstat(descriptor), path, mounted=True)
         if wrong is not None:
             raise ConfigurationError(f"{setting}={path} {wrong}", setting=setting)
         return os.read(descriptor, MAX_FILE).decode("ascii", "replace").strip()
@@ -104,7 +104,7 @@ def _line(path: Path, *, setting: str, missing: str) -> str:
         os.close(descriptor)
 
 
-def read_error(
+def why_unsafe(
     found: os.stat_result, path: Path | str, *, then: str = THEN_REPLACE, mounted: bool = False
 ) -> str | None:
     """Why a file may not hold a secret, if it may not; `then` is what to do beside `chmod`.

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from nomos._core.parent_env import CHAIN_FILE, MAX_TEXT, from_env
-from nomos._io.keyfile import read_error
+from nomos._io.keyfile import why_unsafe
 from nomos._io.private_files import (
     content,
     is_child_dir,
     open_inherited,
     open_private,
+    remove_child_dir,
     unsafe_file,
-    write_private,
 )
 from nomos.models import ParentChain
 
@@ -51,7 +51,7 @@ def read_chain_file(path: str) -> str:
 
 def _inherited(path: str) -> tuple[bytes, bool]:
     descriptor, found = open_inherited(path.removeprefix(INHERITED), setting=CHAIN_FILE)
-    wrong = read_error(found, path, then=_THEN)
+    wrong = why_unsafe(found, path, then=_THEN)
     if wrong is not None:
         raise unsafe_file(CHAIN_FILE, path, wrong)
     data = content(descriptor, MAX_TEXT)
@@ -68,7 +68,7 @@ def _file(path: str) -> tuple[bytes, bool]:
         return data, True
     with suppress(OSError):
         Path(path).unlink()
-    write_private(folder)
+    remove_child_dir(folder)
     return data, False
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from nomos._io.keyfile import read_error
+from nomos._io.keyfile import why_unsafe
 from nomos.errors import ConfigurationError
 
 FOLDER: Final = "nomos-child-"
@@ -40,7 +40,7 @@ def open_private(path: str, *, setting: str, then: str) -> Iterator[int]:
         why = error.strerror if isinstance(error, OSError) else "it is no path"
         raise unsafe_file(setting, path, f"cannot be opened: {why}. {AGAIN}") from error
     try:
-        wrong = read_error(os.fstat(descriptor), path, then=then)
+        wrong = why_unsafe(os.fstat(descriptor), path, then=then)
         if wrong is not None:
             raise unsafe_file(setting, path, wrong)
         yield descriptor
@@ -85,7 +85,7 @@ def is_child_dir(folder: Path) -> bool:
     return stat.S_ISDIR(found.st_mode) and private
 
 
-def write_private(folder: Path) -> None:
+def remove_child_dir(folder: Path) -> None:
     """Remove a folder that a parent made for children, and the one it is in, if empty."""
     for one in (folder, folder.parent):
         if is_child_dir(one):

@@ -20,7 +20,7 @@ CERT_DIR: Final = "SSL_CERT_DIR"
 KEY_LOG: Final = "SSLKEYLOGFILE"
 
 
-def trust_settings(
+def client_context(
     environ: Mapping[str, str], *, ca_file: str | None = None, setting: str = CERT_FILE
 ) -> ssl.SSLContext:
     """Return a client's context; it reads files, and takes some tens of milliseconds.

@@ -16,7 +16,7 @@ import httpx
 
 from nomos._io.network import CONNECT_SECONDS, LoopBackend, TimedBackend
 from nomos._io.proxies import Proxy, proxy_for
-from nomos._io.tls import CERT_FILE, trust_settings
+from nomos._io.tls import CERT_FILE, client_context
 
 KEPT: Final = 20
 """Idle connections of one client."""
@@ -72,7 +72,7 @@ def server_transport(
     secure = url.startswith("https:")
     return httpx.AsyncHTTPTransport(
         # Without TLS there is nothing to verify, and no certificates to read.
-        verify=trust_settings(os.environ, ca_file=ca_file, setting=ca_setting) if secure else False,
+        verify=client_context(os.environ, ca_file=ca_file, setting=ca_setting) if secure else False,
         trust_env=False,
         limits=httpx.Limits(max_connections=connections, max_keepalive_connections=kept),
         proxy=None if proxy is None else _named(proxy),
@@ -81,18 +81,18 @@ def server_transport(
 
 def _named(proxy: Proxy) -> httpx.Proxy:
     auth = None if proxy.auth is None else (proxy.auth[0].decode(), proxy.auth[1].decode())
-    context = trust_settings(os.environ) if proxy.url.startswith("https:") else None
+    context = client_context(os.environ) if proxy.url.startswith("https:") else None
     return httpx.Proxy(proxy.url, auth=auth, ssl_context=context)
 
 
 def _context(url: str) -> ssl.SSLContext | None:
-    return trust_settings(os.environ) if url.startswith("https:") else None
+    return client_context(os.environ) if url.startswith("https:") else None
 
 
 def _proxy(proxy: Proxy | None) -> httpcore.Proxy | None:
     if proxy is None:
         return None
-    context = trust_settings(os.environ) if proxy.url.startswith("https:") else None
+    context = client_context(os.environ) if proxy.url.startswith("https:") else None
     return httpcore.Proxy(proxy.url, auth=proxy.auth, ssl_context=context)
 
 

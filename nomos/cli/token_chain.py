@@ -12,7 +12,7 @@ from nomos._core.remedies import remedy
 from nomos._core.tokens import decode_unverified
 from nomos._core.unverified import UnverifiedToken
 from nomos._protocol import Refused, Verified, Verify, Wanted
-from nomos.cli.token_inspect import Ask, requested_call
+from nomos.cli.token_inspect import Ask, ask_binary
 from nomos.errors import Denied, SignerError, Unintelligible
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def proven(tokens: Sequence[str], terms: VerificationTerms, ask: Ask) -> Verifie
     seen = terms.view.among(names)
     rules = terms.rules
     call, wrong = (None, None) if terms.call is None else canonical_call(terms.call)
-    answer = requested_call(
+    answer = ask_binary(
         ask,
         Verify,
         chain=chain,

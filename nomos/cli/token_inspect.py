@@ -133,13 +133,13 @@ def inspect_receipt(given: TokenInput, ask: Ask, now: int) -> ReceiptReport:
     claims = _peeked(token)
     issuer = (claims or {}).get("iss")
     issuers = [issuer] if isinstance(issuer, str) and issuer.isascii() else []
-    answer = requested_call(ask, VerifyReceipt, token=token, issuers=issuers)
+    answer = ask_binary(ask, VerifyReceipt, token=token, issuers=issuers)
     if isinstance(answer, ReceiptVerified):
         return ReceiptReport(answer.cid, answer.receipt.model_dump(exclude_none=True), None, now)
     return ReceiptReport(cid(token), None, _finding(_refusal(answer)), now)
 
 
-def requested_call(ask: Ask, request: type[Request], **members: Any) -> Answer | Refused:
+def ask_binary(ask: Ask, request: type[Request], **members: Any) -> Answer | Refused:
     """Ask the binary; a request that cannot even be written is refused as it would be."""
     try:
         return ask(request(**members))
@@ -171,7 +171,7 @@ def _peeked(token: str) -> dict[str, Any] | None:
 def _read(ask: Ask, link: str, number: int) -> Hop:
     """Read one delegation's text."""
     hop = Hop(number, "delegation", cid(link), None)
-    answer = requested_call(ask, Inspect, token=link)
+    answer = ask_binary(ask, Inspect, token=link)
     if isinstance(answer, Inspected) and answer.kind == "delegation":
         return hop.but(claims=answer.payload)
     if isinstance(answer, Inspected):
@@ -183,7 +183,7 @@ def _signed(ask: Ask, hop: Hop, link: str) -> Hop:
     """Check one delegation by itself, at its first moment: its keys and its signature."""
     if hop.claims is None:
         return hop
-    answer = requested_call(ask, Verify, chain=[link], now=hop.start, max_depth=MAX_DEPTH)
+    answer = ask_binary(ask, Verify, chain=[link], now=hop.start, max_depth=MAX_DEPTH)
     if isinstance(answer, Verified):
         return hop.but(signature="good", checked=hop.number == 0)
     refused = _refusal(answer)
@@ -204,7 +204,7 @@ def _linked(ask: Ask, hops: Sequence[Hop], links: Sequence[str]) -> list[Hop]:
             found.append(hop)
             continue
         chain = list(links[: hop.number + 1])
-        answer = requested_call(ask, Verify, chain=chain, now=moment, max_depth=MAX_DEPTH)
+        answer = ask_binary(ask, Verify, chain=chain, now=moment, max_depth=MAX_DEPTH)
         found = _outcome(found, hop, answer)
     return found
 
@@ -212,7 +212,7 @@ def _linked(ask: Ask, hops: Sequence[Hop], links: Sequence[str]) -> list[Hop]:
 def _used(ask: Ask, token: str, links: Sequence[Hop]) -> list[Hop]:
     """Read an invocation, and check it against its chain and for whom it says it is."""
     hop = Hop(len(links), "invocation", cid(token), None)
-    answer = requested_call(ask, Inspect, token=token)
+    answer = ask_binary(ask, Inspect, token=token)
     if isinstance(answer, Refused) and answer.hop is None:
         return [*links, hop.but(_finding(answer))]
     claims = _peeked(token) or {}
@@ -221,7 +221,7 @@ def _used(ask: Ask, token: str, links: Sequence[Hop]) -> list[Hop]:
     if any(link.findings for link in links) or moment is None or not links:
         return [*links, hop]
     root = str((links[0].claims or {}).get("iss"))
-    answer = requested_call(
+    answer = ask_binary(
         ask,
         Verify,
         invocation=token,

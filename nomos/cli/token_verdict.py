@@ -22,7 +22,7 @@ from nomos._io.runtime import run_flow
 from nomos._protocol import ReceiptVerified, Refused, Verified, VerifyReceipt
 from nomos.cli.token_chain import proven
 from nomos.cli.token_input import TokenInput
-from nomos.cli.token_inspect import Ask, requested_call
+from nomos.cli.token_inspect import Ask, ask_binary
 from nomos.errors import Denied, SignerError
 
 REPLAY: Final = "whether it was used before: only the service that keeps a record can say"
@@ -182,7 +182,7 @@ def _chain(given: TokenInput, terms: VerificationTerms, ask: Ask) -> dict[str, A
 def _receipt(given: TokenInput, terms: VerificationTerms, ask: Ask) -> TokenVerdict:
     (token,) = given.tokens
     unchecked = tuple(f"{_OVER}{name} was not used" for name in terms.unused)
-    answer = requested_call(ask, VerifyReceipt, token=token, issuers=list(terms.issuers))
+    answer = ask_binary(ask, VerifyReceipt, token=token, issuers=list(terms.issuers))
     if isinstance(answer, Refused):
         denied = Denied(answer.message, code=answer.code, field=answer.field, fix=FIX)
         return TokenVerdict("receipt", {"genuine": False, "allowed": False}, denied, unchecked)

@@ -99,7 +99,7 @@ def _look(
         case = _GrantCalls(
             bundle, inquiry, grant, cosigned=cosigned, forked=forked, beneath=beneath
         )
-        closed = case.open_fields(found) and closed
+        closed = case.collect_open(found) and closed
     return closed
 
 
@@ -133,7 +133,7 @@ class _GrantCalls:
         self._open = resource.fields | principal.fields | context.fields
         self._world = World(principal, _action(inquiry.command), resource, context, self._open)
 
-    def open_fields(self, found: set[Open]) -> bool:
+    def collect_open(self, found: set[Open]) -> bool:
         """Whether every such call is allowed; adds to `found` what stands in the way."""
         against, unsure = list[_PolicyOutcomes](), list[_PolicyOutcomes]()
         permitted: set[str] = set()

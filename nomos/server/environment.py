@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from nomos._io.proxies import proxy_for
-from nomos._io.tls import trust_settings
+from nomos._io.tls import client_context
 from nomos._io.urls import checked_url
 from nomos.errors import ConfigurationError
 from nomos.models import MAX_CHAIN_DEPTH, Secret
@@ -95,7 +95,7 @@ def _authorities(environ: Mapping[str, str], variable: str) -> str | None:
     """Return the file of authorities that a variable names; raises if it cannot be used."""
     file = environ.get(variable) or None
     if file is not None:
-        trust_settings(environ, ca_file=file, setting=variable)
+        client_context(environ, ca_file=file, setting=variable)
     return file
 
 

@@ -38,7 +38,7 @@ def policy_topic(tenant: str) -> str:
     return f"policies:{tenant}"
 
 
-def active_bundle(
+def policy_author(
     tenant: str, clock: Callable[[], float], *, by: str | None, request_id: str | None = None
 ) -> PolicyAuthor:
     """Who acts now, with what makes the audit records of it; `by` None: a start."""
@@ -84,7 +84,7 @@ async def adopt(
     Raises ConfigurationError for an active version that no longer validates.
     """
     content = Content(given.hash, settings.policies, dict(settings.facts))
-    who = active_bundle(tenant, clock, by=None)
+    who = policy_author(tenant, clock, by=None)
     version, activation = await store.policies.adopt(who, content)
     if version.content == content:
         return ActivePolicy(given, version.number, activation.number)
@@ -107,7 +107,7 @@ def _unusable(version: Version, invalid: ConfigurationError) -> ConfigurationErr
     )
 
 
-class PolicyContext(Protocol):
+class FollowerContext(Protocol):
     """What following needs of a server: `nomos.server.control.context.Context`."""
 
     @property
@@ -120,7 +120,7 @@ class PolicyContext(Protocol):
     def bell(self) -> Notifier: ...
 
 
-def follower(ports: PolicyContext, tenant: str) -> Callable[[], Awaitable[None]]:
+def follower(ports: FollowerContext, tenant: str) -> Callable[[], Awaitable[None]]:
     """The chore that takes over what other processes activate, for ever."""
 
     async def follow() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from nomos._core import flows, parent_chain, requests
-from nomos._core.effects import Flow, Pause, Reserve, Send, Sign
+from nomos._core.effects import ChildCredential, Flow, Pause, Send, Sign
 from nomos._core.parent_chain import AgentIdentity, VerifiedParentChain
 from nomos._protocol import Invoke, Refused, Signed, Verified, Verify
 from nomos._sealed import changed, make
@@ -211,7 +211,9 @@ class TestBeingHeardWithoutAnApiKey:
 
     def test_a_body_is_signed_by_its_hash_and_the_chain_that_matters_is_used(self) -> None:
         one, two = held("/github/repo"), held()
-        send = replace(requests.post("/v1/revocations", {"id": "x"}), claim=Reserve(two.chain))
+        send = replace(
+            requests.post("/v1/revocations", {"id": "x"}), claim=ChildCredential(two.chain)
+        )
         payload = invoked(next(self.ask(send, one, two))).payload
         assert payload.prf == list(two.chain)
         assert payload.args["body"] == hashlib.sha256(b'{"id":"x"}').hexdigest()

@@ -10,7 +10,7 @@ import pytest
 from answers import ISSUER, SERVICE, iso, jwt, payload
 
 from nomos._core import flows, requests
-from nomos._core.effects import Flow, HttpReply, Pause, Reserve, Send, Sign
+from nomos._core.effects import ChildCredential, Flow, HttpReply, Pause, Send, Sign
 from nomos._protocol import ForgetKeyAnswer, Invoke, LoadKey, LoadKeyAnswer, Refused, Signed
 from nomos._sealed import changed, make
 from nomos.errors import (
@@ -521,7 +521,7 @@ def test_a_child_shows_its_chain_and_claims_the_call() -> None:
     send = next(flows.authorize(call(parent=parent, question={"args": {"state": "open"}})))
     assert isinstance(send, Send)
     assert json.loads(send.body)["delegatedChain"] == ["a.b.c", LINK]
-    assert send.claim == Reserve(parent, READ, {"state": "open", "resource": RESOURCE})
+    assert send.claim == ChildCredential(parent, READ, {"state": "open", "resource": RESOURCE})
     assert "a.b.c" not in repr(send)
 
 

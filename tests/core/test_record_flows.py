@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nomos._core import records
-from nomos._core.effects import Flow, HttpReply, Pause, Reserve, Send
+from nomos._core.effects import ChildCredential, Flow, HttpReply, Pause, Send
 from nomos._sealed import make
 from nomos.errors import InvalidRequest, NotFound, Unintelligible, Unreachable
 from nomos.models import GrantBase, ParentChain, chain_of
@@ -121,7 +121,7 @@ def test_a_chain_that_is_revoked_goes_along_and_says_by_which_chain_a_child_asks
     send = next(flow)
     assert isinstance(send, Send)
     assert json.loads(send.body) == {"id": target.id, "chain": ["a.b.c", "d.e.f"]}
-    assert send.claim == Reserve(chain[:1])
+    assert send.claim == ChildCredential(chain[:1])
 
 
 def only(what: object) -> records.RevocationTarget:

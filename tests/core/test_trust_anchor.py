@@ -9,9 +9,9 @@ import pytest
 from nomos._core.trust_anchor import (
     DEEPEST,
     RETIRING_SECONDS,
-    IssuerKeyPeriod,
     NoTrustAnchor,
     TrustedIssuers,
+    TrustedKey,
     find_trust_anchor,
     keys_of,
 )
@@ -132,23 +132,23 @@ def test_a_replaced_key_is_trusted_until_its_last_token_has_ended() -> None:
 def test_without_the_time_of_its_successor_a_key_is_over() -> None:
     entries = [entry(FIRST), entry(SECOND, at="soon")]
     assert keys_of(entries, (FIRST, SECOND)) == (
-        IssuerKeyPeriod(FIRST, 0.0),
-        IssuerKeyPeriod(SECOND),
+        TrustedKey(FIRST, 0.0),
+        TrustedKey(SECOND),
     )
 
 
 def test_a_log_that_does_not_go_on_from_what_is_known_is_not_followed() -> None:
     issuers = TrustedIssuers(FIRST, "acme", Clock())
-    assert issuers.follow([IssuerKeyPeriod(FIRST, NOW + 60.0), IssuerKeyPeriod(SECOND)])
-    assert not issuers.follow([IssuerKeyPeriod(FIRST)])
-    assert not issuers.follow([IssuerKeyPeriod(FIRST, NOW + 60.0), IssuerKeyPeriod(THIRD)])
+    assert issuers.follow([TrustedKey(FIRST, NOW + 60.0), TrustedKey(SECOND)])
+    assert not issuers.follow([TrustedKey(FIRST)])
+    assert not issuers.follow([TrustedKey(FIRST, NOW + 60.0), TrustedKey(THIRD)])
     assert not issuers.follow([])
     assert list(issuers) == [FIRST, SECOND]
     assert issuers.follow(
         [
-            IssuerKeyPeriod(FIRST, NOW + 60.0),
-            IssuerKeyPeriod(SECOND, NOW + 90.0),
-            IssuerKeyPeriod(THIRD),
+            TrustedKey(FIRST, NOW + 60.0),
+            TrustedKey(SECOND, NOW + 90.0),
+            TrustedKey(THIRD),
         ]
     )
     assert issuers.active == THIRD

@@ -11,7 +11,7 @@ import pytest
 
 from nomos import AuthGuard
 from nomos._io import child_files
-from nomos._io.keyfile import read_error, read_key_file
+from nomos._io.keyfile import read_key_file, why_unsafe
 from nomos.errors import ConfigurationError
 
 SEED = "00" * 31 + "01"
@@ -25,8 +25,8 @@ def status(mode: int, uid: int, gid: int) -> os.stat_result:
 
 @pytest.mark.parametrize("owner", [0, ME])
 def test_a_mounted_secret_is_read_by_its_group(owner: int, tmp_path: Path) -> None:
-    assert read_error(status(0o440, owner, GROUP), tmp_path, mounted=True) is None
-    assert read_error(status(0o400, owner, OTHER_GROUP), tmp_path, mounted=True) is None
+    assert why_unsafe(status(0o440, owner, GROUP), tmp_path, mounted=True) is None
+    assert why_unsafe(status(0o400, owner, OTHER_GROUP), tmp_path, mounted=True) is None
 
 
 def test_a_secret_of_root_may_be_writable_by_root(
@@ -34,8 +34,8 @@ def test_a_secret_of_root_may_be_writable_by_root(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(os, "getgroups", lambda: [2000])
-    assert read_error(status(0o640, 0, 2000), tmp_path, mounted=True) is None
-    wrong = read_error(status(0o640, 1000, 2000), tmp_path, mounted=True)
+    assert why_unsafe(status(0o640, 0, 2000), tmp_path, mounted=True) is None
+    wrong = why_unsafe(status(0o640, 1000, 2000), tmp_path, mounted=True)
     assert wrong is not None
     assert wrong.startswith(f"can be read by others (mode 0640): chmod 600 {tmp_path}")
 
@@ -43,20 +43,20 @@ def test_a_secret_of_root_may_be_writable_by_root(
 @pytest.mark.parametrize("mode", [0o444, 0o441, 0o460, 0o450, 0o660, 0o644, 0o604, 0o777])
 @pytest.mark.parametrize("owner", [0, ME])
 def test_what_others_can_read_or_change_is_refused(mode: int, owner: int, tmp_path: Path) -> None:
-    wrong = read_error(status(mode, owner, GROUP), tmp_path, mounted=True)
+    wrong = why_unsafe(status(mode, owner, GROUP), tmp_path, mounted=True)
     assert wrong is not None
     assert f"mode {mode:04o}" in wrong
 
 
 def test_the_group_has_to_be_one_of_this_process(tmp_path: Path) -> None:
-    assert read_error(status(0o440, 0, OTHER_GROUP), tmp_path, mounted=True) is not None
+    assert why_unsafe(status(0o440, 0, OTHER_GROUP), tmp_path, mounted=True) is not None
     assert (
-        read_error(status(0o440, 0, GROUP), tmp_path) is not None
+        why_unsafe(status(0o440, 0, GROUP), tmp_path) is not None
     )  # what a parent left is stricter
 
 
 def test_another_user_is_named(tmp_path: Path) -> None:
-    wrong = read_error(status(0o400, 54321, GROUP), tmp_path, mounted=True)
+    wrong = why_unsafe(status(0o400, 54321, GROUP), tmp_path, mounted=True)
     assert wrong == "belongs to another user (uid 54321): run as that user, or copy the file"
 
 

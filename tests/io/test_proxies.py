@@ -11,7 +11,7 @@ from hostile import Reply, control_plane
 
 from nomos import errors
 from nomos._io.proxies import Proxy, proxy_for
-from nomos._io.tls import trust_settings
+from nomos._io.tls import client_context
 
 URL = "https://nomos.example.com"
 PROXY = "http://proxy.example.com:3128"
@@ -185,7 +185,7 @@ def test_what_is_wrong_with_tls_is_a_wrong_setting(  # noqa: PLR0917
 
 def test_a_file_of_ones_own_is_named_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(errors.ConfigurationError) as raised:
-        trust_settings({}, ca_file=str(tmp_path / "ca.pem"), setting="NOMOS_GITHUB_CA_FILE")
+        client_context({}, ca_file=str(tmp_path / "ca.pem"), setting="NOMOS_GITHUB_CA_FILE")
     assert raised.value.setting == "NOMOS_GITHUB_CA_FILE"
 
 

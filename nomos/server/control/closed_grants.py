@@ -27,7 +27,7 @@ MAX_NAMED: Final = 6
 _FIELD: Final = re.compile(r'\.resource(?:\.([a-z][a-z0-9_]*)|\["([a-z][a-z0-9_]*)"\])')
 
 
-def unclosed_fields(
+def closure_of(
     bundle: Bundle,
     inquiry: PolicyQuestion,
     asked: CanonicalRequest,

@@ -103,7 +103,7 @@ def _closed(
         return found
     held = origin.held.pol if origin.held else []
     exact = found.decision == "requires_step_up"
-    closure = closed_grants.unclosed_fields(bundle, put, asked, held, exact=exact)
+    closure = closed_grants.closure_of(bundle, put, asked, held, exact=exact)
     if closure.closed:
         return replace(found, closed=True, forkable=closure.forkable)
     message = closed_grants.sentence(asked, closure)

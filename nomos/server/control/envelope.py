@@ -329,7 +329,7 @@ def vote_error(
     return None
 
 
-def was_not_shown(envelope: Envelope, version: str) -> VoteError | None:
+def version_error(envelope: Envelope, version: str) -> VoteError | None:
     """Why an answer to this version of the question does not count; None for the one it has."""
     if version == envelope.version:
         return None

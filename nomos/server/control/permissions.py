@@ -128,7 +128,7 @@ def covers_every(operator: ApiKey) -> bool:
     return EVERY_ROLE in operator.covers
 
 
-def denied_target(operator: ApiKey, covers: tuple[str, ...]) -> list[str]:
+def uncovered_roles(operator: ApiKey, covers: tuple[str, ...]) -> list[str]:
     """Those of these roles that the operator does not answer for."""
     return [] if covers_every(operator) else sorted(set(covers) - set(operator.covers))
 
@@ -140,8 +140,10 @@ def _facts(operator: ApiKey, target: PermissionTarget) -> dict[Condition, bool]:
         "any operator": True,
         "covers a role": bool(operator.covers),
         "covers `*`": covers_every(operator),
-        "covers all that it covers": not denied_target(operator, target.covers),
-        "covers a role that it needs": any(not denied_target(operator, (r,)) for r in target.roles),
+        "covers all that it covers": not uncovered_roles(operator, target.covers),
+        "covers a role that it needs": any(
+            not uncovered_roles(operator, (r,)) for r in target.roles
+        ),
         "registered it": registered,
         "registered its app": registered,
         "itself": target.id == operator.app,
@@ -157,7 +159,7 @@ def _sentence(operator: ApiKey, act: Act, target: PermissionTarget, rule: Rule) 
     """Why not, and who could."""
     yours = ", ".join(operator.covers) or "no role"
     wanted = {each for every in rule for each in every}
-    missing = denied_target(operator, target.covers)
+    missing = uncovered_roles(operator, target.covers)
     if "covers all that it covers" in wanted and missing:
         what = "every role" if EVERY_ROLE in missing else ", ".join(missing)
         return (

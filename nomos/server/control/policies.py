@@ -295,7 +295,7 @@ async def _active(ports: Context, caller: ApiKey) -> Activation:
 
 def _who(ports: Context, request: Request, caller: ApiKey) -> PolicyAuthor:
     request_id: str = request.state.request_id
-    return policy_activation.active_bundle(
+    return policy_activation.policy_author(
         caller.tenant, ports.clock, by=caller.app, request_id=request_id
     )
 

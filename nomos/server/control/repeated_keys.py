@@ -36,7 +36,7 @@ class RepeatedRequest:
     def ident(self) -> str:
         """The id of the app that is made."""
         who = (self._operator.tenant, self._operator.app)
-        number = int.from_bytes(derived_key.derived_api_key(self._key, "app id", *who), "big")
+        number = int.from_bytes(derived_key.derived_bytes(self._key, "app id", *who), "big")
         return new_ident("app", number & ((1 << 48) - 1), lambda bits: number >> (256 - bits))
 
     def secret(self, app: str) -> str:

@@ -153,7 +153,7 @@ class Envelopes:
             persons = account_lines.persons(accounts, operator)
             objection = rules.vote_error(
                 found, operator, covers, approve=approve, now=now, persons=persons
-            ) or rules.was_not_shown(found, ballot.version)
+            ) or rules.version_error(found, ballot.version)
             if objection is not None:
                 return objection
             after, vote = rules.record_vote(

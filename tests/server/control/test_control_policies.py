@@ -297,7 +297,7 @@ async def test_an_active_version_that_no_longer_validates_stops_the_start(
     text = '@id("mine") permit(principal, action == Action::"/my-api/thing/read", resource);'
     system = await System.open(settings, signer)
     try:
-        who = policy_activation.active_bundle(DEFAULT, lambda: 1.0, by="app_x")
+        who = policy_activation.policy_author(DEFAULT, lambda: 1.0, by="app_x")
         content = Content("0" * 64, (Source("mine.cedar", text),), {})
         version, _ = await system.store.policies.put(who, content)
         await system.store.policies.activate(who, version)

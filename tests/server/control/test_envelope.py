@@ -229,8 +229,8 @@ def test_whatever_is_shown_makes_another_version(name: str) -> None:
     vote = yes(first, "lead")
     assert first.counts(vote)
     assert not other.counts(vote)
-    assert envelope.was_not_shown(other, first.version) is not None
-    assert envelope.was_not_shown(other, other.version) is None
+    assert envelope.version_error(other, first.version) is not None
+    assert envelope.version_error(other, other.version) is None
 
 
 def test_what_becomes_of_a_question_makes_no_other_version() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nomos.policy.bundle import Source
-from nomos.server.policy_activation import active_bundle
+from nomos.server.policy_activation import policy_author
 from nomos.server.storage.bundles import Content, PolicyAuthor, Version
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ C = Content("c" * 64, (), {})
 
 @pytest.fixture
 def who(clock: Clock) -> PolicyAuthor:
-    return active_bundle("default", clock, by="app_1", request_id="r")
+    return policy_author("default", clock, by="app_1", request_id="r")
 
 
 async def acts(store: Store) -> list[tuple[str | None, int, str | None]]:
@@ -73,7 +73,7 @@ async def test_versions_belong_to_their_tenant(
     store: Store, who: PolicyAuthor, clock: Clock
 ) -> None:
     await put(store, who, A)
-    other = active_bundle("other", clock, by=None)
+    other = policy_author("other", clock, by=None)
     assert (await store.policies.put(other, A))[0].number == 1
     assert await store.policies.find("third", 1) is None
     assert await store.policies.active("default") is None
@@ -124,7 +124,7 @@ async def test_going_back_is_for_whoever_saw_the_last_activation(
 async def test_files_become_a_version_when_they_changed(
     store: Store, who: PolicyAuthor, clock: Clock
 ) -> None:
-    start = active_bundle("default", clock, by=None)
+    start = policy_author("default", clock, by=None)
     first, active = await store.policies.adopt(start, A)
     assert (first.number, first.origin, first.by, active.version) == (1, "file", None, 1)
     assert await acts(store) == []
@@ -157,7 +157,7 @@ async def test_files_become_a_version_when_they_changed(
 async def test_files_that_only_hash_otherwise_did_not_change(
     store: Store, who: PolicyAuthor, clock: Clock
 ) -> None:
-    start = active_bundle("default", clock, by=None)
+    start = policy_author("default", clock, by=None)
     filed = await store.policies.adopt(start, A)
     rehashed = Content("d" * 64, A.sources, A.facts)
     assert await store.policies.adopt(start, rehashed) == filed
