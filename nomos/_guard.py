@@ -10,7 +10,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import NoReturn, Protocol, Self
 
 from nomos._approvals import operator_key_required
 from nomos._guard_core import GuardCore
@@ -33,8 +33,18 @@ from nomos._tracebacks import without_frames
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
 
-if TYPE_CHECKING:
-    from nomos.embedded import EmbeddedServer
+
+class OwnServer(Protocol):
+    """A server that a guard started and has to close: `nomos.embedded.EmbeddedServer`."""
+
+    workspace: Path
+
+    @property
+    def operator_key(self) -> Secret: ...
+
+    def trouble(self) -> str | None: ...
+
+    def close(self) -> None: ...
 
 
 class GuardBase(GuardCore, ABC):
@@ -68,7 +78,7 @@ class GuardBase(GuardCore, ABC):
             else checked_url(pdp_url, setting="pdp_url", allow_insecure=allowed),
             standing=load_identity(parent, agent_key_file),
         )
-        self._server: EmbeddedServer | None = None
+        self._server: OwnServer | None = None
         self._closed = False
         self._connect()
 
@@ -143,7 +153,7 @@ class GuardBase(GuardCore, ABC):
         guard._attach_embedded_server(server)
         return guard
 
-    def _attach_embedded_server(self, server: EmbeddedServer) -> None:
+    def _attach_embedded_server(self, server: OwnServer) -> None:
         """Take on a server of this process, and its own account of what went wrong."""
         self._server = server
         self._endpoint.failure_reason = server.trouble

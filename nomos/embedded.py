@@ -34,17 +34,17 @@ STOP_SECONDS: Final = 10.0
 
 try:
     from nomos.policy import bundle
-    from nomos.server import consistency
     from nomos.server.app import System
     from nomos.server.connections.hosts import host_names
     from nomos.server.control import credentials
-    from nomos.server.data_dir import check_outside_workspace, lock_data_dir
+    from nomos.server.data_folder import consistency
+    from nomos.server.data_folder.layout import check_outside_workspace, lock_data_dir
+    from nomos.server.domain.accounts import EVERY_ROLE
     from nomos.server.environment import max_chain_depth, named_hosts, upstreams, webhook
     from nomos.server.pdp.catalog import load_catalog
-    from nomos.server.policies import read_facts, read_policies
+    from nomos.server.policies.loading import read_facts, read_policies
     from nomos.server.run import bind, serve
     from nomos.server.settings import Settings
-    from nomos.server.storage.apps import EVERY_ROLE
     from nomos.server.storage.tenants import DEFAULT
 except ModuleNotFoundError as missing:
     raise ConfigurationError(

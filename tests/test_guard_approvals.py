@@ -19,7 +19,7 @@ from colours import COLOURS, Colour
 
 from nomos import AsyncAuthGuard, AuthGuard, FailOpenWarning, errors
 from nomos._sealed import changed
-from nomos.server.control import envelope
+from nomos.server.domain import envelope
 
 POLICY = """
 @id("files") permit (principal, action in Action::"/filesystem", resource);

@@ -25,13 +25,13 @@ with server_extra("dev"):
     from nomos.server.connections.limits import raise_descriptor_limit
     from nomos.server.control.credentials import authenticate
     from nomos.server.control.errors import ControlError
-    from nomos.server.data_dir import check_outside_workspace
+    from nomos.server.data_folder.layout import check_outside_workspace
+    from nomos.server.domain.accounts import EVERY_ROLE, Role
     from nomos.server.environment import max_chain_depth, named_hosts, upstreams, webhook
     from nomos.server.pdp.catalog import load_catalog
-    from nomos.server.policies import read_facts, read_policies
+    from nomos.server.policies.loading import read_facts, read_policies
     from nomos.server.run import bind, serve
     from nomos.server.settings import HOST, Settings
-    from nomos.server.storage.apps import EVERY_ROLE, Role
     from nomos.server.storage.tenants import DEFAULT
 
 STARTER = Path(__file__).with_name("starter.cedar")

@@ -52,10 +52,10 @@ def pdp(
     """Run a PDP on its own: own key, policies and records; revocations from the feed."""
     with server_extra("pdp"):
         from nomos.server.connections.limits import raise_descriptor_limit
-        from nomos.server.data_dir import check_outside_workspace
+        from nomos.server.data_folder.layout import check_outside_workspace
         from nomos.server.environment import max_chain_depth, named_hosts, upstreams
         from nomos.server.pdp.catalog import load_catalog
-        from nomos.server.policies import read_facts, read_policies
+        from nomos.server.policies.loading import read_facts, read_policies
         from nomos.server.run import bind
         from nomos.server.settings import Settings
         from nomos.server.standalone_pdp import Trust

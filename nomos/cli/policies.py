@@ -17,8 +17,8 @@ with server_extra("policy"):
     from nomos.policy import bundle, explain_text, policy_tests
     from nomos.policy.bundle import Bundle, Policy, Source
     from nomos.policy.policy_tests import PolicyTestOutcome
-    from nomos.server import policies as files
     from nomos.server.pdp.catalog import load_catalog
+    from nomos.server.policies import loading as files
 
 _LABELS = {"expect": "answer", "reason": "reason", "policies": "policies", "roles": "roles"}
 

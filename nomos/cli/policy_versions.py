@@ -14,7 +14,7 @@ from nomos.cli.server_extra import server_extra
 
 with server_extra("policy"):
     from nomos.cli.policies import sources
-    from nomos.server.policies import read_facts
+    from nomos.server.policies.loading import read_facts
 
 PATH = "/v1/policies"
 

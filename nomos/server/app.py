@@ -17,27 +17,29 @@ from starlette.types import ASGIApp
 
 from nomos.models import Secret
 from nomos.policy import bundle as policy
-from nomos.server import consistency, policy_activation
-from nomos.server.background import BackgroundTasks
+from nomos.server.background.tasks import BackgroundTasks
+from nomos.server.background.webhooks import Deliverer
 from nomos.server.control import credentials, login, outdated_routes, services
 from nomos.server.control.checkpoints import checkpointing
 from nomos.server.control.context import Context as ControlPorts
 from nomos.server.control.rates import WINDOW, Rates
 from nomos.server.control.routes import create_control
-from nomos.server.data_dir import lock_data_dir, unusable
-from nomos.server.issuers import Issuers
-from nomos.server.keys import KeyFiles, SignerPort
+from nomos.server.data_folder import consistency
+from nomos.server.data_folder.layout import lock_data_dir, unusable
+from nomos.server.domain.accounts import Role
 from nomos.server.log_limits import limit_logs
+from nomos.server.pages import routes as pages
 from nomos.server.pdp.catalog import load_catalog
 from nomos.server.pdp.context import PdpContext as PdpPorts
 from nomos.server.pdp.revocations import StoreView
 from nomos.server.pdp.routes import create_pdp
+from nomos.server.policies import activation
 from nomos.server.settings import Settings
+from nomos.server.signing.issuers import Issuers
+from nomos.server.signing.keys import KeyFiles, SignerPort
 from nomos.server.startup import check_depth, migrate
-from nomos.server.storage.apps import Role
 from nomos.server.storage.store import Store
 from nomos.server.storage.tenants import DEFAULT
-from nomos.server.webhooks import Deliverer
 
 PDP_KEY: Final = "pdp"
 
@@ -53,7 +55,7 @@ class System:
         closing: AsyncExitStack,
         host_names: Sequence[str] = (),
     ) -> None:
-        self.control: ASGIApp = create_control(control)
+        self.control: ASGIApp = create_control(control, pages.ROUTES)
         self.pdp: ASGIApp = create_pdp(pdp)
         self.issuers = control.key_log
         self.pdp_did = control.pdp_did
@@ -86,7 +88,7 @@ class System:
         host_names = settings.all_host_names
         catalog = load_catalog(settings.providers)
         given = policy.load(settings.policies, catalog, settings.facts)
-        policy_activation.warn(given)
+        activation.warn(given)
         try:
             async with AsyncExitStack() as closing:
                 closing.callback(lock_data_dir(settings).release)
@@ -102,9 +104,7 @@ class System:
                 await consistency.check_checkpoints(
                     store, signer, issuers, settings.data, settings.checkpoint
                 )
-                live = await policy_activation.adopt(
-                    store, settings, given, tenant=DEFAULT, clock=clock
-                )
+                live = await activation.adopt(store, settings, given, tenant=DEFAULT, clock=clock)
                 pdp_did = await keys.did(PDP_KEY)
                 control = ControlPorts(
                     signer=signer,
@@ -140,7 +140,7 @@ class System:
                 closing.push_async_callback(chores.close)
                 await outdated_routes.warn(control, DEFAULT)
                 chores.start("issuers", issuers.follow)
-                chores.start("policies", policy_activation.follower(control, DEFAULT))
+                chores.start("policies", activation.follower(control, DEFAULT))
                 chores.start(
                     "checks of the database",
                     consistency.checking(store, settings.checkpoint_seconds),

@@ -18,11 +18,12 @@ from typing import Any
 from nomos.audit.record import Record
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
-from nomos.server.control import account_lines, credentials
+from nomos.server.control import credentials
 from nomos.server.control.apps import MAX_APPS
-from nomos.server.data_dir import check_owned
+from nomos.server.data_folder.layout import check_owned
+from nomos.server.domain import account_lines
+from nomos.server.domain.accounts import EVERY_ROLE, SERVER
 from nomos.server.storage.app_store import Registered
-from nomos.server.storage.apps import EVERY_ROLE, SERVER
 from nomos.server.storage.engine import FILE
 from nomos.server.storage.migrate import check_newest
 from nomos.server.storage.records import new_receipt_id

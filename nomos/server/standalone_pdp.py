@@ -26,17 +26,18 @@ from nomos._io.revocation_feed import FIRST_LOOK_SECONDS, TIMEOUT, RevocationFee
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
 from nomos.policy import bundle as policy
-from nomos.server import consistency, policy_activation
-from nomos.server.active_policy import ActivePolicy
-from nomos.server.background import BackgroundTasks
+from nomos.server.background.tasks import BackgroundTasks
 from nomos.server.connections.hosts import host_names
-from nomos.server.data_dir import lock_data_dir, unusable
-from nomos.server.keys import KeyFiles, SignerPort
+from nomos.server.data_folder import consistency
+from nomos.server.data_folder.layout import lock_data_dir, unusable
 from nomos.server.log_limits import limit_logs
 from nomos.server.pdp.catalog import load_catalog
 from nomos.server.pdp.context import PdpContext
 from nomos.server.pdp.routes import create_pdp, stale_revocations
+from nomos.server.policies import activation
+from nomos.server.policies.active import ActivePolicy
 from nomos.server.settings import Settings
+from nomos.server.signing.keys import KeyFiles, SignerPort
 from nomos.server.startup import check_depth, migrate
 from nomos.server.storage import feed_position as ends
 from nomos.server.storage.store import Store
@@ -97,7 +98,7 @@ class StandalonePdp:
         names = host_names(settings.host_names, settings.pdp_url)
         catalog = load_catalog(settings.providers)
         live = ActivePolicy(policy.load(settings.policies, catalog, settings.facts))
-        policy_activation.warn(live.bundle)
+        activation.warn(live.bundle)
         endpoint = Endpoint(
             settings.control_url,
             api_key=trust.api_key,

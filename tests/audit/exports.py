@@ -29,8 +29,8 @@ from nomos.audit.record import Kind, Record
 from nomos.audit.verify import verify
 from nomos.policy.bundle import Source
 from nomos.server.app import System
-from nomos.server.issuers import RotationRequest
 from nomos.server.settings import Settings
+from nomos.server.signing.issuers import RotationRequest
 from nomos.server.storage.tenants import DEFAULT
 
 NOW: Final = 1_800_000_000

@@ -15,7 +15,7 @@ from nomos.cli.app import app
 from nomos.server.control import credentials
 from nomos.server.control.credentials import authenticate
 from nomos.server.control.login import OPERATORS
-from nomos.server.storage.apps import EVERY_ROLE
+from nomos.server.domain.accounts import EVERY_ROLE
 from nomos.server.storage.store import Store
 from nomos.server.storage.tenants import DEFAULT
 

@@ -14,7 +14,7 @@ from nomos import AuthGuard
 from nomos._io.key_encryption import VARIABLE, is_sealed, seal, unseal
 from nomos._io.keyfile import read_key_file, read_private_line
 from nomos.errors import ConfigurationError, NomosError
-from nomos.server.keys import load_or_create
+from nomos.server.signing.keys import load_or_create
 
 SEED = "00" * 31 + "01"
 KEY, OTHER = bytes(range(32)), bytes(32)

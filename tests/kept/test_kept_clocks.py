@@ -11,13 +11,13 @@ from data_folders import NOW, Clock, opened
 from nomos._io.signer import SignerConnection
 from nomos.audit.record import Record
 from nomos.policy.bundle import Source
-from nomos.server.control.envelope import Envelope
 from nomos.server.control.login_throttle import MOST, LoginThrottle
 from nomos.server.control.rates import Rates
+from nomos.server.domain.authorization import StoredAnswer
+from nomos.server.domain.envelope import Envelope
 from nomos.server.pdp.call_rate import SlidingWindowCounter
 from nomos.server.storage import idempotency, nonces, outbox, spans, tables
 from nomos.server.storage.failures import Forgotten
-from nomos.server.storage.idempotency import StoredAnswer
 from nomos.server.storage.sessions import Issue
 from nomos.server.storage.store import Store
 

@@ -18,8 +18,8 @@ from nomos.audit.record import Record
 from nomos.cli import operator
 from nomos.models import Secret
 from nomos.policy.bundle import Source
+from nomos.server.domain.accounts import ApiKey, App
 from nomos.server.storage import damaged_rows as damage
-from nomos.server.storage.apps import ApiKey, App
 from nomos.server.storage.database import Database
 from nomos.server.storage.outbox import Outbox, add
 from nomos.server.storage.records import new_receipt_id

@@ -28,9 +28,9 @@ from nomos.resources import (
     commands_under,
     find_command,
 )
-from nomos.server.control import closed_grants, decision, tokens
-from nomos.server.control.delegation import DelegationContext
-from nomos.server.control.request import CanonicalRequest
+from nomos.server.domain import closed_grants, decision, token_claims
+from nomos.server.domain.delegation import DelegationContext
+from nomos.server.domain.request import CanonicalRequest
 
 READ: Final = "/desk/ticket/read"
 CLOSE: Final = "/desk/ticket/close"
@@ -436,7 +436,7 @@ def world(seed: int, tally: Tally) -> None:
             continue
         assert ruling.closed, "what is allowed for a service is closed"
         exact = ruling.decision == "requires_step_up"
-        pol = tokens.statements(asked, exact=exact)
+        pol = token_claims.statements(asked, exact=exact)
         pol += [] if exact else closed_grants.statements(bundle, asked, asked.pol)
         for command, resource in calls(dice, asked, 24):
             if accepted(asked, pol, command, resource):

@@ -11,7 +11,13 @@ from nomos.errors import ConfigurationError
 from nomos.policy import policy_tests
 from nomos.policy.bundle import load
 from nomos.server.pdp.catalog import load_catalog
-from nomos.server.policies import copy_starter, read_facts, read_policies, read_tests, starters
+from nomos.server.policies.loading import (
+    copy_starter,
+    read_facts,
+    read_policies,
+    read_tests,
+    starters,
+)
 
 NAMES = ("github-triage", "read-only", "safe-workspace", "step-up-writes", "swarm-safe")
 

@@ -7,8 +7,8 @@ import logging
 
 import pytest
 
-from nomos.server import background
-from nomos.server.background import BackgroundTasks
+from nomos.server.background import tasks
+from nomos.server.background.tasks import BackgroundTasks
 from nomos.server.storage.database import StorageClosed, StorageUnavailable
 
 pytestmark = pytest.mark.anyio
@@ -22,7 +22,7 @@ def anyio_backend() -> str:
 async def test_one_that_fails_is_told_of_and_begun_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(background, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(tasks, "PAUSE_SECONDS", 0)
     begun, third = 0, asyncio.Event()
 
     async def chore() -> None:
@@ -45,7 +45,7 @@ async def test_one_that_fails_is_told_of_and_begun_again(
 async def test_one_that_fails_in_another_way_keeps_its_traceback(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(background, "PAUSE_SECONDS", 60)
+    monkeypatch.setattr(tasks, "PAUSE_SECONDS", 60)
     begun = asyncio.Event()
 
     async def chore() -> None:

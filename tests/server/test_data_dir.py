@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from nomos import AuthGuard, ConfigurationError
-from nomos.server.data_dir import check_outside_workspace, lock_data_dir
-from nomos.server.keys import make_private_folder
+from nomos.server.data_folder.layout import check_outside_workspace, lock_data_dir
 from nomos.server.settings import Settings
+from nomos.server.signing.keys import make_private_folder
 from nomos.server.storage.engine import open_writer
 
 

@@ -20,9 +20,9 @@ from nomos.audit.keys import MAX_KEYS, trusted
 from nomos.errors import ConfigurationError
 from nomos.policy.bundle import Source
 from nomos.server.app import System
-from nomos.server.issuers import Issuers, NoMoreKeys, RotationRequest
-from nomos.server.keys import KeyFiles
 from nomos.server.settings import Settings
+from nomos.server.signing.issuers import Issuers, NoMoreKeys, RotationRequest
+from nomos.server.signing.keys import KeyFiles
 from nomos.server.storage import records
 from nomos.server.storage.database import StorageUnavailable
 from nomos.server.storage.issuer_keys import HONOURED_SECONDS, ConcurrentRotation
@@ -343,7 +343,7 @@ async def test_giving_way_has_an_end(start: Opens, monkeypatch: pytest.MonkeyPat
 async def test_no_more_keys_than_verifiers_read(
     start: Opens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nomos.server.issuers.MAX_KEYS", 2)
+    monkeypatch.setattr("nomos.server.signing.issuers.MAX_KEYS", 2)
     async with start() as running:
         await running.issuers.rotate(DEFAULT, ACT)
         with pytest.raises(NoMoreKeys):
@@ -436,7 +436,7 @@ async def test_a_key_of_another_process_whose_file_is_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is trusted, as the log says, and nothing is signed in its name or the old one's."""
-    monkeypatch.setattr("nomos.server.issuers.LOOK_SECONDS", 3600)
+    monkeypatch.setattr("nomos.server.signing.issuers.LOOK_SECONDS", 3600)
     async with start() as running, _beside(running, tmp_path, binary) as other:
         token = await running.grant()
         new = await other.rotate(DEFAULT, ACT)

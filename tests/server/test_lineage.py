@@ -10,8 +10,16 @@ from typing import Any
 import pytest
 
 from nomos._protocol import Inspected, Verified
-from nomos.server.lineage import SIGNED, delegation_records, lineage_of, revocation_ids, sender
+from nomos.audit.record import Record
+from nomos.server.domain.lineage import (
+    SIGNED,
+    delegation_records,
+    lineage_of,
+    revocation_ids,
+    sender,
+)
 from nomos.server.pdp.statuses import STATUS
+from nomos.server.storage.records import new_receipt_id
 
 RECEIPT = "evt_1123456789abcdefghjkmnpqrs"
 ISSUER = "did:key:issuer"
@@ -145,14 +153,20 @@ def test_a_root_that_took_a_chain_s_place_carries_it_on() -> None:
 # What is recorded of links
 
 
+def recorded(links: list[Inspected]) -> tuple[Record, ...]:
+    return delegation_records("acme", lineage_of(verified(links), links), links, 7, new_receipt_id)
+
+
 def test_nothing_is_recorded_of_what_the_issuer_signed() -> None:
     links = chain("a")
-    assert delegation_records("acme", lineage_of(verified(links), links), links, 7) == ()
+    assert recorded(links) == ()
 
 
 def test_each_link_is_recorded_after_the_one_before_it() -> None:
     links = chain("a", "b", "c")
-    first, second = delegation_records("acme", lineage_of(verified(links), links), links, 7)
+    first, second = delegation_records(
+        "acme", lineage_of(verified(links), links), links, 7, new_receipt_id
+    )
     assert (first.agent, first.detail) == ("b", {"by": "a", "depth": 1})
     assert (second.agent, second.detail) == ("c", {"by": "b", "depth": 2})
     assert (first.parent, second.parent) == (RECEIPT, first.id)
@@ -169,7 +183,7 @@ def test_what_a_link_inherits_is_recorded_of_it() -> None:
         link("b", "c", {"resource_constraint": narrow}),
         link("c", "d", pol=[["==", ".cmd", "/x/y"]]),
     ]
-    found = delegation_records("acme", lineage_of(verified(links), links), links, 7)
+    found = recorded(links)
     assert [row.resource for row in found] == [wide, narrow, narrow]
     assert [row.detail.get("pol") for row in found] == [None, None, [["==", ".cmd", "/x/y"]]]
 
@@ -181,7 +195,9 @@ def test_a_label_is_recorded_if_somebody_chose_one() -> None:
         *(({"lineage": {"root": "a", "swarmId": bare}}, None) for bare in BARE),
     ):
         links = chain("a", "b", meta=meta)
-        (row,) = delegation_records("acme", lineage_of(verified(links), links), links, 7)
+        (row,) = delegation_records(
+            "acme", lineage_of(verified(links), links), links, 7, new_receipt_id
+        )
         assert row.detail.get("swarm") == label
 
 

@@ -20,14 +20,14 @@ from receiver import Receiver, receiving
 
 from nomos import webhooks
 from nomos.models import Secret
-from nomos.server import webhooks as delivery
-from nomos.server.notifier import Notifier
+from nomos.server.background import webhooks as delivery
+from nomos.server.background.notifier import Notifier
+from nomos.server.background.webhooks import Deliverer, pause
 from nomos.server.settings import Webhook
 from nomos.server.storage.outbox import KEPT_SECONDS, Outbox
 from nomos.server.storage.steady_clock import Steady
 from nomos.server.storage.store import Store
 from nomos.server.storage.tables import outbox
-from nomos.server.webhooks import Deliverer, pause
 
 pytestmark = pytest.mark.anyio
 

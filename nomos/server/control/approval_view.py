@@ -8,9 +8,9 @@ from pydantic import Field
 
 from nomos.constraints import from_pol
 from nomos.models import Did
-from nomos.server.control.decision import iso
-from nomos.server.control.envelope import Envelope, State, Vote
 from nomos.server.control.messages import DAMAGED, Absent, ReplyModel
+from nomos.server.domain.decision import iso
+from nomos.server.domain.envelope import Envelope, State, Vote
 
 
 class AppView(ReplyModel):

@@ -19,14 +19,14 @@ from nomos.errors import InvalidRequest
 from nomos.server.control import approval_view, body, messages, openapi
 from nomos.server.control.approval_view import ApprovalReply, ApprovalsReply
 from nomos.server.control.context import Context
-from nomos.server.control.decision import iso
-from nomos.server.control.envelope import Envelope, State, Vote, VoteError
 from nomos.server.control.errors import ControlError, shown
 from nomos.server.control.invocation_auth import AgentPrincipal, authenticate
 from nomos.server.control.messages import Absent, MessageModel, Purpose
 from nomos.server.control.route import Route
-from nomos.server.redact import redact_text
-from nomos.server.storage.apps import ApiKey
+from nomos.server.domain.accounts import ApiKey
+from nomos.server.domain.decision import iso
+from nomos.server.domain.envelope import Envelope, State, Vote, VoteError
+from nomos.server.domain.redaction import redact_text
 from nomos.server.storage.damaged_rows import Listed
 from nomos.server.storage.envelope_store import Ballot
 from nomos.server.storage.envelopes import MAX_LISTED

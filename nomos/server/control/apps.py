@@ -15,7 +15,6 @@ from pydantic import Field
 from nomos.audit.record import Record
 from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.server.control import (
-    account_lines,
     body,
     credentials,
     messages,
@@ -24,14 +23,16 @@ from nomos.server.control import (
     remaining_accounts,
 )
 from nomos.server.control.context import Context
-from nomos.server.control.decision import iso
 from nomos.server.control.errors import ControlError, shown
 from nomos.server.control.messages import DAMAGED, Absent, MessageModel, ReplyModel
 from nomos.server.control.permissions import Act, Kind, PermissionTarget
 from nomos.server.control.repeated_keys import RepeatedRequest
 from nomos.server.control.route import Route
+from nomos.server.domain import account_lines
+from nomos.server.domain.accounts import ApiKey, Role
+from nomos.server.domain.decision import iso
 from nomos.server.storage.app_store import KeyShown, Registered
-from nomos.server.storage.apps import ApiKey, LastOperator, Role
+from nomos.server.storage.apps import LastOperator
 from nomos.server.storage.records import new_receipt_id
 
 MAX_APPS: Final = 10_000

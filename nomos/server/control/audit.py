@@ -28,12 +28,12 @@ from nomos.models import Did
 from nomos.server.control import openapi
 from nomos.server.control.checkpoints import sign, sign_head
 from nomos.server.control.context import Context
-from nomos.server.control.decision import iso
 from nomos.server.control.errors import ControlError, shown, unavailable
 from nomos.server.control.invocation_auth import AgentPrincipal, authenticate
 from nomos.server.control.messages import ReplyModel
 from nomos.server.control.route import Route
-from nomos.server.storage.apps import ApiKey
+from nomos.server.domain.accounts import ApiKey
+from nomos.server.domain.decision import iso
 from nomos.server.storage.records import Found, Lost, Row
 
 MEDIA_TYPE: Final = "application/x-ndjson"

@@ -19,19 +19,19 @@ from typing import Any
 
 from nomos.errors import ConfigurationError, InvalidRequest, SignerError
 from nomos.models import DenyReason
-from nomos.server.control import decision, delegation_lookup, messages, request, tokens
-from nomos.server.control.authorization import AuthorizationRequest, Evaluation
+from nomos.server.control import delegation_lookup, messages, request
 from nomos.server.control.body import canonical
 from nomos.server.control.context import Context
-from nomos.server.control.decision import PolicyDecision, Reply
 from nomos.server.control.errors import ControlError, unavailable
 from nomos.server.control.invocation_auth import AgentPrincipal
 from nomos.server.control.messages import AuthorizeRequest
 from nomos.server.control.signing import app_key, complete, delegate
 from nomos.server.control.stepup import step_up
-from nomos.server.storage.apps import ApiKey
+from nomos.server.domain import decision, token_claims
+from nomos.server.domain.accounts import ApiKey
+from nomos.server.domain.authorization import AuthorizationRequest, Evaluation, StoredAnswer
+from nomos.server.domain.decision import PolicyDecision, Reply
 from nomos.server.storage.database import StorageUnavailable
-from nomos.server.storage.idempotency import StoredAnswer
 from nomos.server.storage.records import new_receipt_id
 
 log = logging.getLogger("nomos.server")
@@ -174,7 +174,7 @@ async def _over(
         return "expired"
     if asking.origin.fault is not None:
         return asking.origin.fault.reason
-    issuer = tokens.issuer_of(stored.answer["chain"][0])
+    issuer = token_claims.issuer_of(stored.answer["chain"][0])
     ids = [stored.cid, stored.agent, stored.app, issuer, *asking.origin.ids]
     if asking.asked.cosigner is not None:
         ids.append(asking.asked.cosigner)

@@ -15,12 +15,12 @@ from typing import Any, Final, get_args
 from nomos._protocol import Inspect, Inspected, Refused, Verified, Verify, Wanted
 from nomos.errors import SignerError
 from nomos.models import DenyReason, VerificationCode
-from nomos.server import lineage
 from nomos.server.control.context import Context
-from nomos.server.control.delegation import MAX_LINEAGE, ChainFault, HeldCapability
-from nomos.server.control.partial_eval import KnownCall, first_false, known
-from nomos.server.control.request import CanonicalRequest
-from nomos.server.lineage import mapping
+from nomos.server.domain import lineage
+from nomos.server.domain.delegation import MAX_LINEAGE, ChainFault, HeldCapability
+from nomos.server.domain.lineage import mapping
+from nomos.server.domain.partial_eval import KnownCall, first_false, known
+from nomos.server.domain.request import CanonicalRequest
 
 JWT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 CODES: Final[dict[str, DenyReason]] = {code: code for code in get_args(VerificationCode)}

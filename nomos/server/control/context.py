@@ -12,20 +12,20 @@ from weakref import WeakValueDictionary
 from nomos.models import MAX_CHAIN_DEPTH
 from nomos.policy.bundle import Bundle
 from nomos.resources import Catalog
-from nomos.server.active_policy import ActivePolicy
+from nomos.server.background.notifier import Notifier
 from nomos.server.control.feed_subscribers import FeedSubscribers
 from nomos.server.control.login_throttle import LoginThrottle
 from nomos.server.control.long_polls import LongPollLimiter
 from nomos.server.control.quotas import Quotas
 from nomos.server.control.rates import Rates
-from nomos.server.issuers import Issuers
-from nomos.server.keys import SignerPort
-from nomos.server.notifier import Notifier
+from nomos.server.policies.active import ActivePolicy
+from nomos.server.signing.issuers import Issuers
+from nomos.server.signing.keys import SignerPort
 from nomos.server.storage.store import Store
 
 
 class KeyRing(Protocol):
-    """Keys by name, made on first use: `nomos.server.keys.KeyFiles`."""
+    """Keys by name, made on first use: `nomos.server.signing.keys.KeyFiles`."""
 
     async def did(self, name: str) -> str: ...
 

@@ -18,7 +18,7 @@ from typing import Final, Protocol
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
 from nomos.server.control.errors import ControlError
-from nomos.server.storage.apps import ApiKey, App, Role
+from nomos.server.domain.accounts import ApiKey, App, Role
 from nomos.server.storage.identifiers import new_ident
 
 KEY: Final = re.compile(r"nomos_(app_[0-9a-z]{26})_([0-9a-z]{52})")

@@ -13,13 +13,14 @@ from typing import Any, Final
 from nomos.errors import InvalidRequest
 from nomos.server.control import chain_verification, invocation_auth
 from nomos.server.control.context import Context
-from nomos.server.control.delegation import ChainFault, DelegationContext, HeldCapability
 from nomos.server.control.errors import ControlError, shown
 from nomos.server.control.invocation_auth import AgentPrincipal
 from nomos.server.control.messages import AuthorizeRequest
-from nomos.server.control.request import CanonicalRequest
-from nomos.server.lineage import delegation_records
-from nomos.server.storage.apps import ApiKey
+from nomos.server.domain.accounts import ApiKey
+from nomos.server.domain.delegation import ChainFault, DelegationContext, HeldCapability
+from nomos.server.domain.lineage import delegation_records
+from nomos.server.domain.request import CanonicalRequest
+from nomos.server.storage.records import new_receipt_id
 
 MAX_FAULTS: Final = 600
 """Faulty chains without an API key that are put on record for an app, within a minute."""
@@ -57,7 +58,7 @@ async def origin(
         return _at_fault(ports, caller, DelegationContext(fault=found))
     _check_family(found, message)
     at = int(ports.clock() * 1000)
-    links = delegation_records(caller.tenant, found.descent, found.links, at)
+    links = delegation_records(caller.tenant, found.descent, found.links, at, new_receipt_id)
     record = await ports.store.delegations.note(links) or found.descent.receipt
     fault = _mismatch(caller, message) or await chain_verification.check_attenuation(
         ports, found, asked, caller.tenant

@@ -19,11 +19,11 @@ from nomos.models import (
 from nomos.server.control import keys
 from nomos.server.control.body import MAX_BODY
 from nomos.server.control.context import Context
-from nomos.server.control.decision import iso
 from nomos.server.control.errors import unavailable
 from nomos.server.control.messages import Health, LimitsReply, ServiceInfo, WellKnown
 from nomos.server.control.request import MAX_FACTS_BYTES
-from nomos.server.storage.apps import ApiKey
+from nomos.server.domain.accounts import ApiKey
+from nomos.server.domain.decision import iso
 from nomos.server.storage.database import StorageUnavailable
 
 

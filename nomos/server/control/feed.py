@@ -23,12 +23,12 @@ from nomos.audit.chain import Head
 from nomos.errors import InvalidRequest, SignerError
 from nomos.models import Did
 from nomos.server.control.context import Context
-from nomos.server.control.decision import iso
 from nomos.server.control.errors import shown, unavailable
 from nomos.server.control.feed_subscribers import Checkpointed
 from nomos.server.control.messages import ReplyModel
 from nomos.server.control.route import Route
-from nomos.server.storage.apps import ApiKey
+from nomos.server.domain.accounts import ApiKey
+from nomos.server.domain.decision import iso
 from nomos.server.storage.revocations import Page
 
 PAGE: Final = 1000

@@ -27,12 +27,12 @@ from nomos.server.control import body, chain_verification
 from nomos.server.control.body import MAX_WITH_CHAIN
 from nomos.server.control.chain_verification import ClaimedChain
 from nomos.server.control.context import Context
-from nomos.server.control.delegation import ChainFault, HeldCapability
 from nomos.server.control.errors import TOKEN_CODES, ControlError, unavailable
 from nomos.server.control.messages import AuthorizeRequest
-from nomos.server.control.tokens import BACKDATED
-from nomos.server.lineage import mapping
-from nomos.server.storage.apps import ApiKey
+from nomos.server.domain.accounts import ApiKey
+from nomos.server.domain.delegation import ChainFault, HeldCapability
+from nomos.server.domain.lineage import mapping
+from nomos.server.domain.token_claims import BACKDATED
 
 LIFE_SECONDS: Final = 60
 """How long an invocation to the control plane may live."""

@@ -16,14 +16,14 @@ from pydantic import Field
 from nomos.errors import ConfigurationError, InvalidRequest, SignerError
 from nomos.server.control import body, messages
 from nomos.server.control.context import Context
-from nomos.server.control.decision import iso
 from nomos.server.control.errors import unavailable
 from nomos.server.control.feed import topic
 from nomos.server.control.messages import Absent, KeyLogRow, KeyState, MessageModel, ReplyModel
 from nomos.server.control.route import Route
-from nomos.server.issuers import NoMoreKeys, RotationRequest
-from nomos.server.key_rotation import entry
-from nomos.server.storage.apps import ApiKey
+from nomos.server.domain.accounts import ApiKey
+from nomos.server.domain.decision import iso
+from nomos.server.signing.issuers import NoMoreKeys, RotationRequest
+from nomos.server.signing.key_rotation import entry
 from nomos.server.storage.issuer_keys import ConcurrentRotation, IssuerKey
 from nomos.server.storage.tenants import DEFAULT
 

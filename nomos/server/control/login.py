@@ -18,11 +18,11 @@ from fastapi import Request
 
 from nomos.models import Secret
 from nomos.server.control.context import Context
-from nomos.server.control.decision import iso
 from nomos.server.control.errors import ControlError
 from nomos.server.control.messages import ReplyModel
 from nomos.server.control.route import Route
-from nomos.server.storage.apps import ApiKey, Role
+from nomos.server.domain.accounts import ApiKey, Role
+from nomos.server.domain.decision import iso
 from nomos.server.storage.sessions import Issue, Sessions
 
 LINK_SECONDS: Final = 10 * 60

@@ -12,14 +12,14 @@ from pydantic import Field
 from nomos.audit.record import Record
 from nomos.models import Did
 from nomos.policy.bundle import Bundle
-from nomos.server.control import feed, outdated_grants
+from nomos.server.control import feed
 from nomos.server.control.context import Context
-from nomos.server.control.decision import iso
 from nomos.server.control.messages import Absent, OpenFieldReply, ReplyModel
-from nomos.server.control.outdated_grants import OutdatedIssue
+from nomos.server.domain import outdated_grants
+from nomos.server.domain.decision import iso
+from nomos.server.domain.outdated_grants import OutdatedIssue, ServiceGrant
 from nomos.server.storage.records import new_receipt_id
 from nomos.server.storage.revocations import RevocationRequest, RevocationRow
-from nomos.server.storage.service_grants import ServiceGrant
 
 MAX_LISTED: Final = 100
 """Grants that an answer names; all of them are counted, and all are revoked."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from nomos.server.control.errors import ControlError
-from nomos.server.storage.apps import EVERY_ROLE, ApiKey
+from nomos.server.domain.accounts import EVERY_ROLE, ApiKey
 
 Act = Literal["register", "rotate", "disable", "confirm", "revoke", "remove", "change"]
 

@@ -17,10 +17,8 @@ from pydantic import Field
 
 from nomos.errors import ConfigurationError, InvalidPolicy, InvalidRequest, PolicyProblem
 from nomos.policy.bundle import Bundle, Source
-from nomos.server import policy_activation
 from nomos.server.control import body, messages, outdated_routes
 from nomos.server.control.context import Context
-from nomos.server.control.decision import iso
 from nomos.server.control.errors import ControlError, shown
 from nomos.server.control.messages import (
     DAMAGED,
@@ -31,7 +29,9 @@ from nomos.server.control.messages import (
 )
 from nomos.server.control.outdated_routes import OutdatedGrant
 from nomos.server.control.route import Route
-from nomos.server.storage.apps import ApiKey, Role
+from nomos.server.domain.accounts import ApiKey, Role
+from nomos.server.domain.decision import iso
+from nomos.server.policies import activation
 from nomos.server.storage.bundles import Activation, Content, PolicyAuthor, Version
 
 MAX_BODY: Final = 1024 * 1024
@@ -206,7 +206,7 @@ async def post_rollback(ports: Context, request: Request, caller: ApiKey | None)
 
 def _take_over(ports: Context, caller: ApiKey, bundle: Bundle, done: Activation) -> None:
     ports.live.activate(bundle, done.version, done.number)
-    ports.bell.notify(policy_activation.policy_topic(caller.tenant))
+    ports.bell.notify(activation.policy_topic(caller.tenant))
 
 
 async def _activation(request: Request) -> ActivateRequest:
@@ -252,7 +252,7 @@ async def _done(
 async def _valid(ports: Context, version: Version) -> Bundle:
     """The version's bundle, or a refusal that tells every problem."""
     try:
-        return await policy_activation.load(version, ports.catalog)
+        return await activation.load(version, ports.catalog)
     except InvalidPolicy as invalid:
         which = f"policy version {version.number}" if version.number else "what was put"
         problems = "; ".join(str(each)[:MAX_MESSAGE] for each in invalid.problems[:MAX_TOLD])
@@ -295,7 +295,7 @@ async def _active(ports: Context, caller: ApiKey) -> Activation:
 
 def _who(ports: Context, request: Request, caller: ApiKey) -> PolicyAuthor:
     request_id: str = request.state.request_id
-    return policy_activation.policy_author(
+    return activation.policy_author(
         caller.tenant, ports.clock, by=caller.app, request_id=request_id
     )
 

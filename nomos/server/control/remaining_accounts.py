@@ -13,7 +13,7 @@ from pydantic import Field
 
 from nomos.server.control.context import Context
 from nomos.server.control.messages import Absent, ReplyModel
-from nomos.server.storage.apps import Role
+from nomos.server.domain.accounts import Role
 
 MOST: Final = 100
 

@@ -8,7 +8,7 @@ from fastapi import Request
 
 from nomos._core import derived_key
 from nomos.errors import InvalidRequest
-from nomos.server.storage.apps import ApiKey
+from nomos.server.domain.accounts import ApiKey
 from nomos.server.storage.identifiers import new_ident
 
 

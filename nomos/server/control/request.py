@@ -6,7 +6,6 @@ Pure. Everything after this (policy, signing, the receipt) sees only the canonic
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -14,7 +13,7 @@ from pydantic.alias_generators import to_camel
 
 from nomos.constraints import from_pol
 from nomos.errors import ConfigurationError, InvalidRequest
-from nomos.models import MAX_ARGS_BYTES, MAX_CONTEXT_BYTES, Resource
+from nomos.models import MAX_ARGS_BYTES, MAX_CONTEXT_BYTES
 from nomos.resources import (
     Catalog,
     CommandSpec,
@@ -28,81 +27,13 @@ from nomos.resources import (
 from nomos.server.control.body import MAX_INTEGER, canonical
 from nomos.server.control.errors import shown
 from nomos.server.control.messages import AuthorizeRequest
+from nomos.server.domain.request import CanonicalRequest
 
 MAX_FACTS_BYTES: Final = 2 * 1024
 """What a delegation carries of purpose and context (`meta.facts`)."""
 
 MAX_LISTED: Final = 12
 NO_SERVICES: Final[Mapping[str, bool]] = MappingProxyType({})
-
-
-@dataclass(frozen=True)
-class CanonicalRequest:
-    """A question in canonical form.
-
-    `spec` is None for a command that is not registered, which only a chain may ask for: that is
-    denied, not refused. For a
-    prefix it is None too, and `commands` has those that it stands for, sorted. `args` is
-    None when they are not bound, `agent` when the app's own key stands in, `audience` when it is
-    the PDP. `sent` has the args in the words of the agent, for people; `cosigner` names the
-    envelope by which a person approved this. `pol` are further statements about each call.
-    `service`: who it is for verifies tokens and decides nothing by policy.
-    """
-
-    command: str
-    provider: Provider
-    spec: CommandSpec | None
-    resource: Resource
-    args: Mapping[str, Any] | None
-    ttl: int
-    agent: str | None
-    purpose: str | None
-    context: Mapping[str, Any] | None
-    sent: Mapping[str, Any] | None = None
-    cosigner: str | None = None
-    audience: str | None = None
-    commands: tuple[str, ...] = ()
-    pol: tuple[Any, ...] = ()
-    service: bool = False
-
-    def bound(
-        self,
-        tenant: str,
-        app: str,
-        agent: str,
-        root: str | None = None,
-        invoked_by: Collection[str] = (),
-    ) -> dict[str, Any]:
-        """Everything that a person's approval holds for; the purpose is only told.
-
-        `root` is the agent on whose authority this one asks, if that is another.
-        """
-        bound: dict[str, Any] = {
-            "tenant": tenant,
-            "app": app,
-            "agentDid": agent,
-            "command": self.command,
-            "resource": dict(self.resource),
-            "args": None if self.args is None else dict(self.args),
-            "context": dict(self.context or {}),
-            "ttl": self.ttl,
-            "root": root,
-            "invokedBy": list(invoked_by),
-        }
-        if self.audience is not None:
-            bound["audience"] = self.audience
-        if self.pol:
-            bound["pol"] = list(self.pol)
-        return bound
-
-    def facts(self, bundle: str) -> dict[str, Any]:
-        """What the delegation says about how it came to be."""
-        facts: dict[str, Any] = {"bundle": bundle}
-        if self.purpose is not None:
-            facts["purpose"] = self.purpose
-        if self.context is not None:
-            facts["agent"] = dict(self.context)
-        return facts
 
 
 def canonicalize(

@@ -30,14 +30,15 @@ from nomos.server.control import (
 from nomos.server.control.apps import kind_of
 from nomos.server.control.body import MAX_WITH_CHAIN
 from nomos.server.control.context import Context
-from nomos.server.control.decision import iso
-from nomos.server.control.delegation import ChainFault, HeldCapability
 from nomos.server.control.errors import ControlError, shown
 from nomos.server.control.invocation_auth import AgentPrincipal, authenticate
 from nomos.server.control.messages import MAX_LINKS, Absent, MessageModel, Purpose
 from nomos.server.control.route import Route
-from nomos.server.redact import redact
-from nomos.server.storage.apps import ApiKey, LastOperator
+from nomos.server.domain.accounts import ApiKey
+from nomos.server.domain.decision import iso
+from nomos.server.domain.delegation import ChainFault, HeldCapability
+from nomos.server.domain.redaction import redact
+from nomos.server.storage.apps import LastOperator
 from nomos.server.storage.issuer_keys import ActiveKeyError
 from nomos.server.storage.records import new_receipt_id
 from nomos.server.storage.revocations import Kind, RevocationRequest, RevocationRow, ServiceInUse

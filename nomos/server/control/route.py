@@ -10,7 +10,7 @@ from fastapi import Request, Response
 
 from nomos.server.control.context import Context
 from nomos.server.control.permissions import Act, Kind
-from nomos.server.storage.apps import ApiKey, Role
+from nomos.server.domain.accounts import ApiKey, Role
 
 Handler = Callable[[Context, Request, ApiKey | None], Awaitable[dict[str, Any] | Response]]
 """Answers with a JSON object, or with a whole response: a page, a stream."""

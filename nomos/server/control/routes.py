@@ -45,8 +45,7 @@ from nomos.server.control.invocation_auth import is_invocation
 from nomos.server.control.messages import AuthorizeReply, AuthorizeRequest, Health, WellKnown
 from nomos.server.control.middleware import RequestIdMiddleware
 from nomos.server.control.route import Route
-from nomos.server.pages import routes as pages
-from nomos.server.storage.apps import ApiKey
+from nomos.server.domain.accounts import ApiKey
 from nomos.server.storage.damaged_rows import Damaged
 from nomos.server.storage.database import StorageUnavailable
 
@@ -119,12 +118,11 @@ ROUTES: Final[tuple[Route, ...]] = (
     *approvals.ROUTES,
     *apps.ROUTES,
     *login.ROUTES,
-    *pages.ROUTES,
 )
 
 
-def create_control(ports: Context) -> ASGIApp:
-    """The control plane as an ASGI app."""
+def create_control(ports: Context, pages: Sequence[Route] = ()) -> ASGIApp:
+    """The control plane as an ASGI app, with the pages where people sign in and answer."""
     app = FastAPI(
         title="Nomos control plane",
         version=ports.version,
@@ -133,7 +131,7 @@ def create_control(ports: Context) -> ASGIApp:
         redirect_slashes=False,
         separate_input_output_schemas=False,
     )
-    for route in ROUTES:
+    for route in (*ROUTES, *pages):
         app.add_api_route(
             route.path,
             _endpoint(ports, route),

@@ -13,11 +13,11 @@ from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.models import Did
 from nomos.server.control import body, messages, openapi
 from nomos.server.control.context import Context
-from nomos.server.control.decision import iso
 from nomos.server.control.errors import ControlError, shown
 from nomos.server.control.messages import DAMAGED, MessageModel, ReplyModel
 from nomos.server.control.route import Route
-from nomos.server.storage.apps import ApiKey
+from nomos.server.domain.accounts import ApiKey
+from nomos.server.domain.decision import iso
 from nomos.server.storage.records import new_receipt_id
 from nomos.server.storage.services import Service
 

@@ -8,14 +8,13 @@ from typing import Final
 from nomos._protocol import Delegate, Invoke, Refused, Request, Signed
 from nomos.audit.record import Record
 from nomos.errors import InvalidRequest, SignerError
-from nomos.server.control import decision, outdated_grants, tokens
-from nomos.server.control.authorization import Evaluation
 from nomos.server.control.context import Context
-from nomos.server.control.decision import PolicyDecision, Reply
 from nomos.server.control.errors import unavailable
-from nomos.server.control.request import CanonicalRequest
-from nomos.server.control.tokens import ApprovalStamp
-from nomos.server.storage.idempotency import StoredAnswer
+from nomos.server.domain import decision, outdated_grants, token_claims
+from nomos.server.domain.authorization import Evaluation, StoredAnswer
+from nomos.server.domain.decision import PolicyDecision, Reply
+from nomos.server.domain.request import CanonicalRequest
+from nomos.server.domain.token_claims import ApprovalStamp
 
 CALLERS_FAULT: Final = frozenset({"invalid_request", "malformed_ucan", "too_large"})
 """What the binary says of a payload that no token can hold: asking again will not help."""
@@ -35,7 +34,7 @@ async def delegate(
 ) -> Signed:
     """Sign what `row` records as allowed, as `ruling` found it."""
     issuer = ports.issuers[row.tenant]
-    payload = tokens.delegation(
+    payload = token_claims.delegation(
         case,
         issuer=issuer,
         audience=case.asked.audience or ports.pdp_did,
@@ -72,9 +71,9 @@ async def complete(ports: Context, asked: CanonicalRequest, stored: StoredAnswer
     if asked.agent is None and stored.expires_at is not None and "chain" in stored.answer:
         agent = await ports.keys.did(app_key(stored.app))
         chain = stored.answer["chain"]
-        payload = tokens.invocation(
+        payload = token_claims.invocation(
             asked,
-            issuer=tokens.issuer_of(chain[0]),
+            issuer=token_claims.issuer_of(chain[0]),
             agent=agent,
             audience=stored.answer["audience"],
             chain=chain,

@@ -17,11 +17,11 @@ from nomos.errors import InvalidRequest
 from nomos.models import Did
 from nomos.server.control import openapi
 from nomos.server.control.context import Context
-from nomos.server.control.decision import iso
 from nomos.server.control.errors import ControlError, shown
 from nomos.server.control.messages import ReplyModel
 from nomos.server.control.route import Route
-from nomos.server.storage.apps import ApiKey
+from nomos.server.domain.accounts import ApiKey
+from nomos.server.domain.decision import iso
 from nomos.server.storage.damaged_rows import Listed
 
 MAX_LIMIT: Final = 50

@@ -22,7 +22,7 @@ from starlette.responses import Response
 from nomos.server.control.context import Context
 from nomos.server.control.errors import ControlError
 from nomos.server.control.login import hashed, random_text
-from nomos.server.storage.apps import EVERY_ROLE, ApiKey
+from nomos.server.domain.accounts import EVERY_ROLE, ApiKey
 from nomos.server.storage.sessions import Session
 
 SESSION_SECONDS: Final = 8 * 60 * 60

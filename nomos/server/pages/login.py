@@ -15,11 +15,11 @@ from nomos.server.control.context import Context
 from nomos.server.control.credentials import authenticate
 from nomos.server.control.errors import ControlError
 from nomos.server.control.login import OPERATORS, PATH, TOKEN, hashed, random_text
+from nomos.server.domain.accounts import ApiKey
 from nomos.server.pages import browser_sessions
 from nomos.server.pages.browser_sessions import HOME, BrowserSession
 from nomos.server.pages.forms import read_form
 from nomos.server.pages.render import page, redirect
-from nomos.server.storage.apps import ApiKey
 from nomos.server.storage.records import new_receipt_id
 from nomos.server.storage.sessions import Issue, LoginLink
 

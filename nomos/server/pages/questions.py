@@ -12,11 +12,13 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from nomos.server.control import account_lines, approvals, envelope, messages
+from nomos.server.control import approvals, messages
 from nomos.server.control.approvals import DecideRequest
 from nomos.server.control.context import Context
 from nomos.server.control.errors import ControlError
 from nomos.server.control.login import PATH
+from nomos.server.domain import account_lines, envelope
+from nomos.server.domain.accounts import ApiKey
 from nomos.server.pages import browser_sessions
 from nomos.server.pages.browser_sessions import HOME, BrowserSession
 from nomos.server.pages.forms import read_form
@@ -24,7 +26,6 @@ from nomos.server.pages.render import page, redirect
 from nomos.server.pages.time_format import left, span
 from nomos.server.pages.values import differing, shown_values
 from nomos.server.pages.visible_text import count_unseen
-from nomos.server.storage.apps import ApiKey
 from nomos.server.storage.sessions import Session
 
 MOST_PENDING: Final = 50

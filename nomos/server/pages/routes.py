@@ -15,12 +15,12 @@ from nomos.server.control.context import Context
 from nomos.server.control.errors import ControlError
 from nomos.server.control.login import PATH
 from nomos.server.control.route import Handler, Route
+from nomos.server.domain.accounts import ApiKey
 from nomos.server.pages import browser_sessions
 from nomos.server.pages.browser_sessions import HOME
 from nomos.server.pages.login import show_login, sign_in, sign_out
 from nomos.server.pages.questions import answer, show_question, show_queue
 from nomos.server.pages.render import STYLE_PATH, failure, redirect, style
-from nomos.server.storage.apps import ApiKey
 from nomos.server.storage.damaged_rows import Damaged
 from nomos.server.storage.database import StorageUnavailable
 

@@ -15,8 +15,8 @@ from nomos._protocol import Answer, Refused, Request
 from nomos.models import MAX_CHAIN_DEPTH, Secret
 from nomos.policy.bundle import Bundle
 from nomos.resources import Catalog
-from nomos.server.active_policy import ActivePolicy
 from nomos.server.pdp.revocations import RevocationView
+from nomos.server.policies.active import ActivePolicy
 
 if TYPE_CHECKING:
     from nomos.audit.record import Record

@@ -33,8 +33,8 @@ from nomos._core.shares import APPROVAL
 from nomos._protocol import Call, Verified
 from nomos.policy.decide import PolicyQuestion, Verdict, decide
 from nomos.resources import CommandSpec
-from nomos.server import lineage
-from nomos.server.lineage import Lineage
+from nomos.server.domain import lineage
+from nomos.server.domain.lineage import Lineage
 from nomos.server.pdp import tokens
 from nomos.server.pdp.approval import TokenApproval
 from nomos.server.pdp.call_rate import SlidingWindowCounter

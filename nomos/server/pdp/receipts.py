@@ -18,12 +18,12 @@ from typing import Any, Final
 from nomos._protocol import Inspected
 from nomos.audit.record import Record
 from nomos.models import DenyReason
-from nomos.server import lineage
-from nomos.server.lineage import Lineage
+from nomos.server.domain import lineage
+from nomos.server.domain.lineage import Lineage
+from nomos.server.domain.redaction import redact
 from nomos.server.pdp.context import StorePort
 from nomos.server.pdp.request import for_the_record
 from nomos.server.pdp.statuses import PdpError
-from nomos.server.redact import redact
 from nomos.server.storage.records import new_receipt_id
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class ReceiptWriter:
     ) -> PdpCall:
         """Return `case` with what led to it, once that is stored; refuses as `write` does."""
         at = int(self._clock() * 1000)
-        rows = lineage.delegation_records(case.tenant, descent, links, at)
+        rows = lineage.delegation_records(case.tenant, descent, links, at, new_receipt_id)
         try:
             above = await self._store.delegations.note(rows)
         except Exception:

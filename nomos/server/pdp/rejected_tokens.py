@@ -13,8 +13,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nomos._protocol import Call
-from nomos.server import lineage
-from nomos.server.lineage import Sender
+from nomos.server.domain import lineage
+from nomos.server.domain.lineage import Sender
+from nomos.server.domain.redaction import redact_text
 from nomos.server.pdp import tokens
 from nomos.server.pdp.call_rate import SlidingWindowCounter
 from nomos.server.pdp.receipts import PdpCall, ReceiptWriter
@@ -22,7 +23,6 @@ from nomos.server.pdp.rejection_counter import RejectionCounter, RejectionGroup
 from nomos.server.pdp.request_parsing import MAX_COMMAND, PdpRequest
 from nomos.server.pdp.statuses import PdpError
 from nomos.server.pdp.tokens import ClaimedInvocation
-from nomos.server.redact import redact_text
 
 if TYPE_CHECKING:
     from nomos.server.pdp.context import PdpContext

@@ -19,8 +19,8 @@ from nomos._core.revocation_status import Seen
 from nomos._protocol import Answer, Call, Inspect, Inspected, Refused, Request, Verified, Verify
 from nomos.errors import SignerError
 from nomos.models import MAX_PURPOSE
-from nomos.server import lineage
-from nomos.server.lineage import Lineage
+from nomos.server.domain import lineage
+from nomos.server.domain.lineage import Lineage
 from nomos.server.pdp.approval import TokenApproval, approval
 from nomos.server.pdp.context import PdpContext
 from nomos.server.pdp.statuses import STATUS, PdpError, denied

@@ -32,11 +32,11 @@ from nomos._core.effects import HttpReply
 from nomos._io import excess_bytes, failures
 from nomos.errors import ConfigurationError
 from nomos.resources import CommandSpec
+from nomos.server.domain.redaction import redact
 from nomos.server.pdp.context import Action, PdpLimits, UpstreamPort
 from nomos.server.pdp.credentials import UpstreamCredential, resolve, setting
 from nomos.server.pdp.request import Rebuilt
 from nomos.server.pdp.statuses import PdpError
-from nomos.server.redact import redact
 
 if TYPE_CHECKING:
     import httpx

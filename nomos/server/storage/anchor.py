@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nomos.audit.chain import Head
-from nomos.server.keys import sync_folder
+from nomos.server.storage.files import sync_folder
 
 FILE: Final = "nomos.anchor"
 SLOT: Final = 8192

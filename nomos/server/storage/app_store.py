@@ -11,11 +11,11 @@ from sqlalchemy.engine import Connection
 
 from nomos.audit.record import Record
 from nomos.errors import NomosError
-from nomos.server.control import account_lines
-from nomos.server.control.account_lines import Accounts
+from nomos.server.domain import account_lines
+from nomos.server.domain.account_lines import Accounts
+from nomos.server.domain.accounts import EVERY_ROLE, ROLES, ApiKey, App, Role
 from nomos.server.storage import apps as aggregate
 from nomos.server.storage import records
-from nomos.server.storage.apps import EVERY_ROLE, ROLES, ApiKey, App, Role
 from nomos.server.storage.damaged_rows import (
     Damaged,
     Listed,

@@ -38,8 +38,8 @@ class DelegationTable:
     async def note(self, links: Sequence[Record]) -> str | None:
         """Keep those links of one chain that are new, and return the id of the last one's record.
 
-        `links` are in the order of the chain, without its root, as
-        `nomos.server.lineage.delegation_records` makes them; None when there are none. The first
+        `links` are in the order of the chain, without its root, as `delegation_records` of
+        `nomos.server.domain.lineage` makes them; None when there are none. The first
         names its parent; of each other that is the record of the link before it.
         """
         if not links:

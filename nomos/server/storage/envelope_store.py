@@ -6,7 +6,7 @@ database is taken at the transaction's start, so what is read here stays true un
 also while other processes work on the same file; using an approval is besides one conditional
 update, which can hit once.
 
-What happens is decided by `nomos.server.control.envelope`; what is written about it comes from
+What happens is decided by `nomos.server.domain.envelope`; what is written about it comes from
 the caller, as functions of what was found. They may be called twice, and are pure.
 """
 
@@ -19,14 +19,14 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from nomos.audit.record import Record
-from nomos.server.control import account_lines
-from nomos.server.control import envelope as rules
-from nomos.server.control.envelope import Envelope, State, Vote, VoteError
+from nomos.server.domain import account_lines
+from nomos.server.domain import envelope as rules
+from nomos.server.domain.authorization import StoredAnswer
+from nomos.server.domain.envelope import Envelope, State, Vote, VoteError
 from nomos.server.storage import apps, envelopes, idempotency, records, revocations
 from nomos.server.storage.damaged_rows import Damaged, Listed
 from nomos.server.storage.database import Database
 from nomos.server.storage.envelopes import ApprovalLookup
-from nomos.server.storage.idempotency import StoredAnswer
 from nomos.server.storage.outbox import Outbox
 from nomos.server.storage.steady_clock import Steady
 

@@ -10,9 +10,9 @@ from typing import Any, Final, Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from nomos.server.control import account_lines
-from nomos.server.control import envelope as rules
-from nomos.server.control.envelope import Envelope, State, Vote
+from nomos.server.domain import account_lines
+from nomos.server.domain import envelope as rules
+from nomos.server.domain.envelope import Envelope, State, Vote
 from nomos.server.storage import apps as apps_
 from nomos.server.storage.damaged_rows import (
     Listed,

@@ -53,3 +53,12 @@ def _changed(path: Path, what: str) -> StorageLost:
         f"{path.name} {what}, while it was in use: nothing can be kept. Put the folder back as it "
         "was, or stop the server and restore the folder from a backup"
     )
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

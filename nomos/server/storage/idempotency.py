@@ -6,13 +6,12 @@ key, but never an invocation: that one is signed again when the answer is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from nomos.server.domain.authorization import StoredAnswer
 from nomos.server.storage.damaged_rows import naming
 from nomos.server.storage.tables import idempotency
 
@@ -21,22 +20,6 @@ KEPT_SECONDS: Final = 24 * 3600
 PRUNE_EVERY: Final = 32
 PRUNED_AT_ONCE: Final = 2 * PRUNE_EVERY
 """Old rows deleted by each 32nd write: more than came in, so the table never outgrows a day."""
-
-
-@dataclass(frozen=True)
-class StoredAnswer:
-    """The answer to one keyed question. `expires_at` and `cid` are those of an allow."""
-
-    tenant: str
-    app: str
-    key: str
-    request_hash: str
-    receipt_id: str
-    agent: str
-    answer: Mapping[str, Any]
-    created_at: int
-    cid: str | None = None
-    expires_at: int | None = None
 
 
 _table = idempotency.c

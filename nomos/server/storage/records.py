@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection
 from nomos.audit import record as audit
 from nomos.audit.chain import ChainedRow
 from nomos.audit.record import Kind, Record
-from nomos.server.redact import redact
+from nomos.server.domain.redaction import redact
 from nomos.server.storage import logs
 from nomos.server.storage.damaged_rows import Damaged, naming
 from nomos.server.storage.identifiers import new_ident

@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection
 from nomos.audit.chain import ChainedRow, Head
 from nomos.audit.record import Record
 from nomos.errors import NomosError
+from nomos.server.domain.accounts import EVERY_ROLE, Role
 from nomos.server.storage import apps, issuer_keys, logs, records, tables
 from nomos.server.storage.app_store import find_to_end
 from nomos.server.storage.damaged_rows import Damaged, readable, texts
@@ -127,7 +128,7 @@ class RevokedName:
 
     kind: Kind
     app: str | None = None
-    role: apps.Role | None = None
+    role: Role | None = None
     owner: str | None = None
     covers: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
@@ -287,7 +288,7 @@ def _app_of(connection: Connection, tenant: str, ident: str, kind: Kind) -> str 
 
 def _roles(connection: Connection, envelope: str) -> tuple[str, ...]:
     wanted = sa.select(envelopes.c.roles).where(envelopes.c.id == envelope)
-    return readable(lambda: texts(connection.scalar(wanted)), (apps.EVERY_ROLE,))
+    return readable(lambda: texts(connection.scalar(wanted)), (EVERY_ROLE,))
 
 
 def _serves(connection: Connection, did: str) -> bool:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from nomos.server.domain.outdated_grants import ServiceGrant
 from nomos.server.storage.database import Database
 from nomos.server.storage.steady_clock import Steady
 from nomos.server.storage.tables import revocations, service_grants
@@ -20,20 +20,6 @@ from nomos.server.storage.tables import revocations, service_grants
 PRUNE_EVERY: Final = 32
 MAX_READ: Final = 10_000
 """Grants that are looked at, those that live longest first."""
-
-
-@dataclass(frozen=True)
-class ServiceGrant:
-    """One delegation for a service; `text` is what was asked, and what it covers, as JSON."""
-
-    tenant: str
-    cid: str
-    app: str
-    agent: str
-    audience: str
-    receipt: str
-    expires_at: int
-    text: str
 
 
 class ServiceGrants:

@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from nomos.audit.record import Record
+from nomos.server.domain.accounts import ApiKey
 from nomos.server.storage import apps as apps_
 from nomos.server.storage import records
-from nomos.server.storage.apps import ApiKey
 from nomos.server.storage.database import Database
 from nomos.server.storage.steady_clock import Steady
 from nomos.server.storage.tables import apps, login_links, sessions

@@ -12,6 +12,8 @@ from typing import TypeVar
 from sqlalchemy.engine import Connection
 
 from nomos.audit.record import Record
+from nomos.server.domain.accounts import ApiKey, App
+from nomos.server.domain.authorization import StoredAnswer
 from nomos.server.storage import (
     apps,
     disk,
@@ -25,14 +27,12 @@ from nomos.server.storage import (
 from nomos.server.storage.anchor import AnchorMark
 from nomos.server.storage.anchor_keeper import AnchorKeeper
 from nomos.server.storage.app_store import Apps
-from nomos.server.storage.apps import ApiKey, App
 from nomos.server.storage.bundles import Policies
 from nomos.server.storage.checkpoints import AuditLog
 from nomos.server.storage.database import Database
 from nomos.server.storage.delegations import DelegationTable
 from nomos.server.storage.envelope_store import Envelopes
 from nomos.server.storage.failures import Forgotten
-from nomos.server.storage.idempotency import StoredAnswer
 from nomos.server.storage.identifiers import new_ident
 from nomos.server.storage.issuer_key_store import IssuerKeys
 from nomos.server.storage.migrate import upgrade

@@ -18,9 +18,9 @@ from nomos._protocol import LoadKey, LoadKeyAnswer
 from nomos.audit.record import Record
 from nomos.policy.bundle import Source
 from nomos.server.app import System
-from nomos.server.keys import SignerPort
+from nomos.server.domain.accounts import EVERY_ROLE, Role
 from nomos.server.settings import Settings
-from nomos.server.storage.apps import EVERY_ROLE, Role
+from nomos.server.signing.keys import SignerPort
 from nomos.server.storage.tenants import DEFAULT
 
 NOW: Final = 1_800_000_000

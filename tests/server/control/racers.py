@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from nomos.audit.record import Record
-from nomos.server.control.envelope import Envelope, fingerprint
+from nomos.server.domain.authorization import StoredAnswer
+from nomos.server.domain.envelope import Envelope, fingerprint
 from nomos.server.storage.envelope_store import AnswerRecord
 from nomos.server.storage.envelopes import ApprovalLookup
-from nomos.server.storage.idempotency import StoredAnswer
 from nomos.server.storage.records import new_receipt_id
 from nomos.server.storage.store import Store
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as some
 
-from nomos.server.control.account_lines import Account, Accounts, behind, makers, outside, persons
+from nomos.server.domain.account_lines import Account, Accounts, behind, makers, outside, persons
 
 TREE = {
     "root": Account(None, 1),

@@ -24,9 +24,9 @@ from server.control.people import (
 )
 
 from nomos._io.signer import AsyncSigner
+from nomos.server.background.notifier import Notifier
 from nomos.server.control import long_polls
 from nomos.server.control.approval_view import ApprovalReply, ApprovalsReply
-from nomos.server.control.envelope import LIFE_SECONDS, MAX_PENDING
 from nomos.server.control.errors import ControlError
 from nomos.server.control.long_polls import (
     MAX_LONG_POLLS,
@@ -35,7 +35,7 @@ from nomos.server.control.long_polls import (
     LongPollLimiter,
 )
 from nomos.server.control.messages import AllowReply, AuthorizeReply, DenyReply, StepUpReply
-from nomos.server.notifier import Notifier
+from nomos.server.domain.envelope import LIFE_SECONDS, MAX_PENDING
 from nomos.server.storage.tenants import DEFAULT
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from server.control.people import DELETE, ISSUE, POLICY, approved, asked, decide
 from nomos._io.signer import AsyncSigner
 from nomos.server.control import credentials
 from nomos.server.control.approval_view import ApprovalReply
+from nomos.server.domain.accounts import App
 from nomos.server.storage import apps
-from nomos.server.storage.apps import App
 from nomos.server.storage.tenants import DEFAULT
 
 if TYPE_CHECKING:

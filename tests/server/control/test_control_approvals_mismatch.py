@@ -11,7 +11,7 @@ from server.control.people import ISSUE, POLICY, REPO, approved, operator, seen
 
 from nomos._io.signer import AsyncSigner, Signer, SignerConnection
 from nomos._protocol import LoadKey, LoadKeyAnswer
-from nomos.server.control.envelope import LIFE_SECONDS
+from nomos.server.domain.envelope import LIFE_SECONDS
 
 if TYPE_CHECKING:
     from server.control.conftest import OpenPlane, Plane

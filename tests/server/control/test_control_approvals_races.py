@@ -19,7 +19,7 @@ from server.control import racers
 from server.control.people import ISSUE, POLICY
 
 from nomos.audit.record import Record
-from nomos.server.control.envelope import Envelope, Vote
+from nomos.server.domain.envelope import Envelope, Vote
 from nomos.server.storage.envelope_store import Ballot
 from nomos.server.storage.store import Store
 

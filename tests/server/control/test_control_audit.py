@@ -28,10 +28,10 @@ from nomos.server.app import System
 from nomos.server.control import audit
 from nomos.server.control.audit import LIMIT, ReceiptQuery, receipt_query
 from nomos.server.control.checkpoints import sign_head
-from nomos.server.issuers import RotationRequest
-from nomos.server.keys import SignerPort
-from nomos.server.redact import PATTERNS, redact
+from nomos.server.domain.redaction import PATTERNS, redact
 from nomos.server.settings import Settings
+from nomos.server.signing.issuers import RotationRequest
+from nomos.server.signing.keys import SignerPort
 from nomos.server.storage import records
 from nomos.server.storage.checkpoints import StoredCheckpoint
 from nomos.server.storage.records import Row, new_receipt_id

@@ -13,7 +13,7 @@ from server.control.people import ISSUE, POLICY, REPO, approved, asked, operator
 from nomos._io.signer import AsyncSigner
 from nomos.constraints import at_most, eq, not_eq, url
 from nomos.server.control.approval_view import ApprovalReply
-from nomos.server.control.envelope import action_hash, fingerprint
+from nomos.server.domain.envelope import action_hash, fingerprint
 
 if TYPE_CHECKING:
     from server.control.conftest import OpenPlane, Plane

@@ -10,7 +10,7 @@ import pytest
 from nomos.errors import ConfigurationError
 from nomos.server.control import credentials
 from nomos.server.control.errors import ControlError
-from nomos.server.storage.apps import ApiKey, Role
+from nomos.server.domain.accounts import ApiKey, Role
 
 if TYPE_CHECKING:
     from server.control.conftest import Plane

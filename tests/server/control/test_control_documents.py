@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from server.control.route_table import ROUTES
 
 from nomos.server.control.errors import STATUS_BY_CODE
 from nomos.server.control.messages import AuthorizeRequest, WellKnown
-from nomos.server.control.routes import ROUTES
 
 if TYPE_CHECKING:
     from server.control.conftest import Plane

@@ -13,12 +13,12 @@ import pytest
 import sqlalchemy as sa
 from server.control import people
 from server.control.kin import NOW, REPO, Kin, cid, fresh, root_of
+from server.control.route_table import ROUTES
 
 from nomos._io.signer import AsyncSigner
 from nomos._protocol import Answer, Refused, Request, Verify
 from nomos.errors import SignerDied
 from nomos.server.control import delegation_lookup
-from nomos.server.control.routes import ROUTES
 from nomos.server.storage.tables import nonces
 from nomos.server.storage.tenants import DEFAULT
 

@@ -10,8 +10,8 @@ from nomos._io.checkpoints import checking
 from nomos._io.signer import Signer, SignerConnection
 from nomos._protocol import Answer, Refused, Request, SignCheckpoint
 from nomos.audit.keys import trusted
-from nomos.server.notifier import Notifier
-from nomos.server.storage.apps import Role
+from nomos.server.background.notifier import Notifier
+from nomos.server.domain.accounts import Role
 from nomos.server.storage.issuer_keys import HONOURED_SECONDS
 from nomos.server.storage.tenants import DEFAULT
 
@@ -163,7 +163,7 @@ async def test_a_signer_that_does_not_sign_leaves_the_old_key(
 async def test_a_key_log_that_is_full_says_so(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nomos.server.issuers.MAX_KEYS", 1)
+    monkeypatch.setattr("nomos.server.signing.issuers.MAX_KEYS", 1)
     headers = await plane.another("operator")
     reply = await plane.client.post(ROTATE, json={}, headers=headers)
     assert reply.status_code == 400

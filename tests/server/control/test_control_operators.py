@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from server.control.people import ISSUE, POLICY, asked, decide, operator, seen
 
-from nomos.server.control.account_lines import MAX_LINE
+from nomos.server.domain.account_lines import MAX_LINE
 from nomos.server.storage.tenants import DEFAULT
 
 if TYPE_CHECKING:

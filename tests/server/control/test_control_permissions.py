@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from server.control.people import ISSUE, POLICY, asked, operator
+from server.control.route_table import ROUTES
 
 from nomos.server.control import permissions
 from nomos.server.control.errors import ControlError
 from nomos.server.control.permissions import TABLE, PermissionTarget, in_words
-from nomos.server.control.routes import ROUTES
-from nomos.server.storage.apps import ApiKey
+from nomos.server.domain.accounts import ApiKey
 from nomos.server.storage.tenants import DEFAULT
 
 if TYPE_CHECKING:

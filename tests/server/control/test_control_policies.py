@@ -14,11 +14,11 @@ import sqlalchemy as sa
 from nomos._io.signer import AsyncSigner
 from nomos.errors import ConfigurationError
 from nomos.policy.bundle import Source, load
-from nomos.server import policy_activation
-from nomos.server.active_policy import ActivePolicy
 from nomos.server.app import System
 from nomos.server.control.policies import MAX_BODY
 from nomos.server.pdp.catalog import load_catalog
+from nomos.server.policies import activation
+from nomos.server.policies.active import ActivePolicy
 from nomos.server.settings import Settings
 from nomos.server.storage import tables
 from nomos.server.storage.bundles import Content
@@ -297,7 +297,7 @@ async def test_an_active_version_that_no_longer_validates_stops_the_start(
     text = '@id("mine") permit(principal, action == Action::"/my-api/thing/read", resource);'
     system = await System.open(settings, signer)
     try:
-        who = policy_activation.policy_author(DEFAULT, lambda: 1.0, by="app_x")
+        who = activation.policy_author(DEFAULT, lambda: 1.0, by="app_x")
         content = Content("0" * 64, (Source("mine.cedar", text),), {})
         version, _ = await system.store.policies.put(who, content)
         await system.store.policies.activate(who, version)

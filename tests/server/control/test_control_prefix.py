@@ -13,7 +13,7 @@ from nomos._protocol import Call, Refused, Verified, Verify
 from nomos.policy.bundle import Source, load
 from nomos.policy.decide import PolicyQuestion
 from nomos.resources import commands_under
-from nomos.server.control.prefix import decide_all
+from nomos.server.domain.prefix import decide_all
 from nomos.server.pdp.catalog import load_catalog
 
 if TYPE_CHECKING:

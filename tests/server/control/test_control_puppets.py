@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from server.control.people import ISSUE, POLICY, REPO, approved, asked, decide, operator, seen
 
-from nomos.server.control.envelope import DENIAL_SECONDS, MAX_PENDING
+from nomos.server.domain.envelope import DENIAL_SECONDS, MAX_PENDING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -16,14 +16,15 @@ from nomos.audit.record import Record
 from nomos.errors import InvalidRequest
 from nomos.policy.decide import Verdict
 from nomos.resources import CommandSpec, Provider
-from nomos.server.control import body, decision, tokens
-from nomos.server.control.authorization import AuthorizationRequest, Evaluation
-from nomos.server.control.decision import PolicyDecision
-from nomos.server.control.delegation import DelegationContext
+from nomos.server.control import body
 from nomos.server.control.rates import Rates
-from nomos.server.control.request import CanonicalRequest
-from nomos.server.control.tokens import ApprovalStamp
-from nomos.server.storage.apps import ApiKey
+from nomos.server.domain import decision, token_claims
+from nomos.server.domain.accounts import ApiKey
+from nomos.server.domain.authorization import AuthorizationRequest, Evaluation
+from nomos.server.domain.decision import PolicyDecision
+from nomos.server.domain.delegation import DelegationContext
+from nomos.server.domain.request import CanonicalRequest
+from nomos.server.domain.token_claims import ApprovalStamp
 
 DID = "did:key:z6MknGc3ocHs3zdPiJbnaaqDi58NGb4pk1Sp9WxWufuXSdxf"
 PROVIDER = Provider(name="demo", kind="Demo", fields={})
@@ -49,12 +50,12 @@ def test_what_changes_something_is_bound_to_all_its_arguments(
     risk: str, args: dict[str, Any]
 ) -> None:
     expected = [["==", ".cmd", "/demo/do"], ["==", ".args", args]]
-    assert tokens.statements(asked(risk, args)) == expected
+    assert token_claims.statements(asked(risk, args)) == expected
 
 
 def test_unbound_arguments_leave_the_command_alone_in_the_policy() -> None:
     for risk in ("read", "write"):
-        assert tokens.statements(asked(risk)) == [["==", ".cmd", "/demo/do"]]
+        assert token_claims.statements(asked(risk)) == [["==", ".cmd", "/demo/do"]]
 
 
 @pytest.mark.parametrize("closed", [True, False])
@@ -67,7 +68,7 @@ def test_a_token_says_no_more_than_was_ruled(*, closed: bool, forkable: bool) ->
     question = replace(asked(), service=True, audience=DID)
     key = ApiKey("app_1", "default", "agent", "0" * 64)
     asking = AuthorizationRequest(question, key, DID, DelegationContext(), "req_1", None, "")
-    found = tokens.delegation(
+    found = token_claims.delegation(
         Evaluation(asking, 1_800_000_000_000, "evt_1", Mock()),
         issuer=DID,
         audience=DID,
@@ -94,11 +95,11 @@ def test_a_token_says_no_more_than_was_ruled(*, closed: bool, forkable: bool) ->
     ],
 )
 def test_an_argument_is_selected_by_its_name(name: str, selector: str) -> None:
-    assert tokens.selector(name) == selector
+    assert token_claims.selector(name) == selector
 
 
 def test_tokens_of_the_first_minute_of_unix_time_do_not_begin_before_it() -> None:
-    made = tokens.invocation(
+    made = token_claims.invocation(
         asked(), issuer=DID, agent=DID, audience=DID, chain=[], expires=310, nonce="n"
     )
     assert (made.iat, made.exp) == (0, 310)

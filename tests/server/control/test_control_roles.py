@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
+from server.control.route_table import ROUTES
 
-from nomos.server.control.routes import ROUTES
-from nomos.server.storage.apps import Role
+from nomos.server.domain.accounts import Role
 
 if TYPE_CHECKING:
     from server.control.conftest import Plane

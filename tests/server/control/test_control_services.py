@@ -13,9 +13,8 @@ from server.control.people import decide
 
 from nomos._io.signer import AsyncSigner
 from nomos.policy.bundle import Source, load
-from nomos.server.control.outdated_grants import outdated
+from nomos.server.domain.outdated_grants import ServiceGrant, outdated
 from nomos.server.pdp.catalog import load_catalog
-from nomos.server.storage.service_grants import ServiceGrant
 
 if TYPE_CHECKING:
     from server.control.conftest import OpenPlane, Plane

@@ -17,10 +17,10 @@ from nomos.errors import ConfigurationError, InvalidPolicy, SignerError
 from nomos.models import Secret
 from nomos.policy.bundle import Source
 from nomos.server.app import System
-from nomos.server.data_dir import lock_data_dir
-from nomos.server.keys import KeyFiles, load_or_create
-from nomos.server.lock import FolderLock
+from nomos.server.data_folder.layout import lock_data_dir
+from nomos.server.data_folder.lock import FolderLock
 from nomos.server.settings import Settings
+from nomos.server.signing.keys import KeyFiles, load_or_create
 from nomos.server.storage.store import Store
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ async def test_two_systems_on_one_folder(
 
 def test_the_lock_of_a_process_that_died_is_gone(tmp_path: Path) -> None:
     script = (
-        "import os, sys; from pathlib import Path; from nomos.server.lock import FolderLock\n"
+        "import os, sys; from pathlib import Path\n"
+        "from nomos.server.data_folder.lock import FolderLock\n"
         "FolderLock(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
@@ -97,7 +98,8 @@ def test_the_lock_of_a_process_that_died_is_gone(tmp_path: Path) -> None:
 
 def test_a_forked_child_does_not_keep_its_parent_s_lock(tmp_path: Path) -> None:
     script = (
-        "import os, sys; from pathlib import Path; from nomos.server.lock import FolderLock\n"
+        "import os, sys; from pathlib import Path\n"
+        "from nomos.server.data_folder.lock import FolderLock\n"
         "lock = FolderLock(Path(sys.argv[1]))\n"
         "forked, tell = os.pipe()\n"
         "if os.fork() == 0:\n"

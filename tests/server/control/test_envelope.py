@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from nomos.server.control import envelope
 from nomos.server.control.approval_view import ApprovalView, view
-from nomos.server.control.envelope import DENIAL_SECONDS, LIFE_SECONDS, Envelope, Vote
+from nomos.server.domain import envelope
+from nomos.server.domain.envelope import DENIAL_SECONDS, LIFE_SECONDS, Envelope, Vote
 
 NOW = 1_800_000_000
 DID = "did:key:z6MkvDqGT54cXesYGvABpF1UapVNwjCqRcafi4Px6Thv5T3Z"

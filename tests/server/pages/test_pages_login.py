@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from nomos._io.signer import AsyncSigner
 from nomos.server.control import login_throttle
 from nomos.server.control.login import hashed
+from nomos.server.domain.accounts import ApiKey
 from nomos.server.pages import browser_sessions
-from nomos.server.storage.apps import ApiKey
 from nomos.server.storage.sessions import Session
 from nomos.server.storage.steady_clock import Steady
 from nomos.server.storage.tables import api_keys, login_links, sessions

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nomos.server.redact import MAX_DEPTH, redact
+from nomos.server.domain.redaction import MAX_DEPTH, redact
 
 SECRETS = [
     ("github_pat", "ghp_" + "a1B2" * 9),

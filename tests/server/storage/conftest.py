@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nomos.server.storage.apps import ApiKey, App
+from nomos.server.domain.accounts import ApiKey, App
 from nomos.server.storage.steady_clock import Steady
 from nomos.server.storage.store import Store
 

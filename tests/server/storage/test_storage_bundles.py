@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nomos.policy.bundle import Source
-from nomos.server.policy_activation import policy_author
+from nomos.server.policies.activation import policy_author
 from nomos.server.storage.bundles import Content, PolicyAuthor, Version
 
 if TYPE_CHECKING:

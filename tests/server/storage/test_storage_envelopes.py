@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nomos.audit.record import Record
-from nomos.server.control.envelope import Envelope, Vote, VoteError, fingerprint
+from nomos.server.domain.authorization import StoredAnswer
+from nomos.server.domain.envelope import Envelope, Vote, VoteError, fingerprint
 from nomos.server.storage.envelope_store import AnswerRecord, Ballot
 from nomos.server.storage.envelopes import ApprovalLookup
-from nomos.server.storage.idempotency import KEPT_SECONDS, StoredAnswer
+from nomos.server.storage.idempotency import KEPT_SECONDS
 from nomos.server.storage.store import Store
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Engine
 
 from nomos.errors import ConfigurationError
-from nomos.server.control.envelope import action_hash
-from nomos.server.redact import PATTERNS
+from nomos.server.domain.envelope import action_hash
+from nomos.server.domain.redaction import PATTERNS
 from nomos.server.storage import nonces, tables
 from nomos.server.storage.engine import open_writer
 from nomos.server.storage.migrate import upgrade

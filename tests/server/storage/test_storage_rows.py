@@ -13,10 +13,10 @@ from hypothesis import strategies as some
 
 from nomos._core.shares import FEWEST_SHARED, LEEWAY_SECONDS
 from nomos.audit.record import Record
+from nomos.server.domain.accounts import ApiKey, App
+from nomos.server.domain.authorization import StoredAnswer
 from nomos.server.storage import idempotency, nonces, shares, tables
-from nomos.server.storage.apps import ApiKey, App
 from nomos.server.storage.database import StorageUnavailable
-from nomos.server.storage.idempotency import StoredAnswer
 from nomos.server.storage.identifiers import new_ident
 from nomos.server.storage.records import new_receipt_id
 

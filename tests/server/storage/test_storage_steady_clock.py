@@ -10,11 +10,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from nomos.audit.record import Record
+from nomos.server.domain.authorization import StoredAnswer
+from nomos.server.domain.outdated_grants import ServiceGrant
 from nomos.server.storage import idempotency, tables
-from nomos.server.storage.idempotency import StoredAnswer
 from nomos.server.storage.outbox import add
 from nomos.server.storage.records import new_receipt_id
-from nomos.server.storage.service_grants import PRUNE_EVERY, ServiceGrant
+from nomos.server.storage.service_grants import PRUNE_EVERY
 from nomos.server.storage.sessions import Issue
 from nomos.server.storage.steady_clock import SLACK_SECONDS, STEADY_SECONDS, Steady
 from nomos.server.storage.store import Store

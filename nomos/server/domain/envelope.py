@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from nomos.audit.canonical import canonical
-from nomos.server.storage.apps import EVERY_ROLE
+from nomos.server.domain.accounts import EVERY_ROLE
 
 LIFE_SECONDS: Final = 15 * 60
 """From the question to the moment after which its approval can no longer be given or used,

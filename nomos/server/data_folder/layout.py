@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from nomos.errors import ConfigurationError
-from nomos.server.lock import FolderLock
+from nomos.server.data_folder.lock import FolderLock
 from nomos.server.settings import Settings
 
 NOTHING: Final[Mapping[str, str]] = {}

@@ -19,11 +19,11 @@ from typing import Any, Final
 from nomos._core.answer_check import question_id
 from nomos._protocol import Delegation, Invocation
 from nomos.audit.record import Record
-from nomos.server.control import closed_grants
-from nomos.server.control.authorization import Evaluation
-from nomos.server.control.decision import PolicyDecision
-from nomos.server.control.delegation import merged
-from nomos.server.control.request import CanonicalRequest
+from nomos.server.domain import closed_grants
+from nomos.server.domain.authorization import Evaluation
+from nomos.server.domain.decision import PolicyDecision
+from nomos.server.domain.delegation import merged
+from nomos.server.domain.request import CanonicalRequest
 
 BACKDATED: Final = 60
 """Seconds by which a token's start lies before its making."""

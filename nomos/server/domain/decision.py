@@ -11,10 +11,10 @@ from nomos.policy.bundle import Bundle
 from nomos.policy.decide import PolicyQuestion, Verdict, decide
 from nomos.policy.grant_closure import Open
 from nomos.resources import nearest_command
-from nomos.server.control import closed_grants
-from nomos.server.control.delegation import DelegationContext
-from nomos.server.control.prefix import decide_all
-from nomos.server.control.request import CanonicalRequest
+from nomos.server.domain import closed_grants
+from nomos.server.domain.delegation import DelegationContext
+from nomos.server.domain.prefix import decide_all
+from nomos.server.domain.request import CanonicalRequest
 
 Reply = dict[str, Any]
 

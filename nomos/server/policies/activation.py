@@ -17,8 +17,8 @@ from nomos.errors import ConfigurationError, InvalidPolicy
 from nomos.policy import bundle as policy
 from nomos.policy.bundle import Bundle
 from nomos.resources import Catalog
-from nomos.server.active_policy import ActivePolicy
-from nomos.server.notifier import Notifier
+from nomos.server.background.notifier import Notifier
+from nomos.server.policies.active import ActivePolicy
 from nomos.server.settings import Settings
 from nomos.server.storage.bundles import Act, Content, PolicyAuthor, Version
 from nomos.server.storage.records import new_receipt_id

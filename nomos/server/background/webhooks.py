@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from nomos._io.failures import reason
-from nomos.server.notifier import LOOK_SECONDS, Notifier
+from nomos.server.background.notifier import LOOK_SECONDS, Notifier
 from nomos.server.settings import Webhook
 from nomos.server.storage.outbox import Message, Outbox
 from nomos.webhooks import HEADER, sign

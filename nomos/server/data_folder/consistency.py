@@ -24,9 +24,9 @@ from nomos._protocol import Checkpoint
 from nomos.audit.chain import Head
 from nomos.audit.check import MAX_TOKEN
 from nomos.errors import ConfigurationError
-from nomos.server.issuers import Issuers
-from nomos.server.keys import SignerPort
-from nomos.server.lock import FILE as LOCK
+from nomos.server.data_folder.lock import FILE as LOCK
+from nomos.server.signing.issuers import Issuers
+from nomos.server.signing.keys import SignerPort
 from nomos.server.storage import anchor, anchor_keeper, integrity
 from nomos.server.storage.anchor import AnchorMark, DamagedAnchor
 from nomos.server.storage.anchor_keeper import AnchorKeeper

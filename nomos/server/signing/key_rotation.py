@@ -12,7 +12,7 @@ from nomos._protocol import Checkpoint, Refused, SignCheckpoint, Signed
 from nomos.audit.chain import Head, chained
 from nomos.audit.keys import BrokenKeys, trusted_async
 from nomos.errors import SignerError
-from nomos.server.keys import SignerPort
+from nomos.server.signing.keys import SignerPort
 from nomos.server.storage.issuer_keys import IssuerKey, content
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from nomos._protocol import Inspected
 from nomos.audit.canonical import canonical
 from nomos.models import DenyReason
-from nomos.server.lineage import Lineage, mapping, strings
+from nomos.server.domain.lineage import Lineage, mapping, strings
 
 MAX_LINEAGE: Final = 64
 """Delegations that one delegation may take the place of."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from nomos.audit.canonical import canonical
-from nomos.server.control.request import CanonicalRequest
+from nomos.server.domain.request import CanonicalRequest
 
 _PATH: Final = re.compile(r'\.(cmd|resource|args)(?:\.([A-Za-z_][A-Za-z0-9_]*)|\["([^"\\]+)"\])?')
 

@@ -14,10 +14,23 @@ from nomos.policy.bundle import Bundle
 from nomos.policy.decide import PolicyQuestion
 from nomos.policy.grant_closure import GrantedCalls, Open, closure
 from nomos.resources import find_command
-from nomos.server.control import closed_grants, decision
-from nomos.server.control.authorization import Evaluation
-from nomos.server.control.decision import PolicyDecision
-from nomos.server.storage.service_grants import ServiceGrant
+from nomos.server.domain import closed_grants, decision
+from nomos.server.domain.authorization import Evaluation
+from nomos.server.domain.decision import PolicyDecision
+
+
+@dataclass(frozen=True)
+class ServiceGrant:
+    """One delegation for a service; `text` is what was asked, and what it covers, as JSON."""
+
+    tenant: str
+    cid: str
+    app: str
+    agent: str
+    audience: str
+    receipt: str
+    expires_at: int
+    text: str
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from nomos.audit.chain import Head
 from nomos.audit.keys import MAX_KEYS, BrokenKeys
 from nomos.audit.record import Record
 from nomos.errors import ConfigurationError, NomosError
-from nomos.server.key_rotation import NewKey, entry, file_of, prove, sign_entry
-from nomos.server.keys import KeyFiles, SignerPort
+from nomos.server.signing.key_rotation import NewKey, entry, file_of, prove, sign_entry
+from nomos.server.signing.keys import KeyFiles, SignerPort
 from nomos.server.storage.issuer_keys import ConcurrentRotation, IssuerKey
 from nomos.server.storage.records import new_receipt_id
 from nomos.server.storage.store import Store

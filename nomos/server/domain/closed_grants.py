@@ -19,7 +19,7 @@ from nomos.policy.decide import PolicyQuestion
 from nomos.policy.grant_closure import ARGS, PATH, Closure, GrantedCalls
 from nomos.policy.terms import start_of
 from nomos.resources import Provider, canonical_resource, find_command
-from nomos.server.control.request import CanonicalRequest
+from nomos.server.domain.request import CanonicalRequest
 
 MAX_NAMED: Final = 6
 """Fields, and policies of each, that are named in a sentence."""

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from nomos.audit.record import Record
 from nomos.policy.bundle import Bundle
-from nomos.server.control.decision import PolicyDecision, Reply
-from nomos.server.control.delegation import DelegationContext
-from nomos.server.control.envelope import Envelope
-from nomos.server.control.request import CanonicalRequest
-from nomos.server.redact import redact
-from nomos.server.storage.apps import ApiKey
-from nomos.server.storage.idempotency import StoredAnswer
+from nomos.server.domain.accounts import ApiKey
+from nomos.server.domain.decision import PolicyDecision, Reply
+from nomos.server.domain.delegation import DelegationContext
+from nomos.server.domain.envelope import Envelope
+from nomos.server.domain.redaction import redact
+from nomos.server.domain.request import CanonicalRequest
+
+
+@dataclass(frozen=True)
+class StoredAnswer:
+    """The answer to one keyed question. `expires_at` and `cid` are those of an allow."""
+
+    tenant: str
+    app: str
+    key: str
+    request_hash: str
+    receipt_id: str
+    agent: str
+    answer: Mapping[str, Any]
+    created_at: int
+    cid: str | None = None
+    expires_at: int | None = None
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from nomos._io.keyfile import encryption_key, sealed, unsealed
 from nomos._protocol import Answer, ForgetKey, LoadKey, LoadKeyAnswer, Refused, Request
 from nomos.errors import ConfigurationError, SignerError
 from nomos.models import Secret
+from nomos.server.storage.files import sync_folder
 
 SEED: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -147,15 +148,6 @@ def _write(path: Path, seed: str, *, replace: bool = False) -> None:
     finally:
         draft.unlink(missing_ok=True)
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _refuse_shared(path: Path, found: os.stat_result, fix: str) -> None:

@@ -8,7 +8,7 @@ takes from the issuer's own token, the root, and from the keys that signed the l
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +16,6 @@ from nomos._core import unverified
 from nomos._protocol import Inspected, Verified
 from nomos.audit.record import Record
 from nomos.models import DenyReason
-from nomos.server.storage.records import new_receipt_id
 
 SIGNED: Final[frozenset[DenyReason]] = frozenset(
     {
@@ -104,11 +103,16 @@ def lineage_of(verified: Verified, links: Sequence[Inspected]) -> Lineage:
 
 
 def delegation_records(
-    tenant: str, descent: Lineage, links: Sequence[Inspected], at: int
+    tenant: str,
+    descent: Lineage,
+    links: Sequence[Inspected],
+    at: int,
+    new_id: Callable[[int], str],
 ) -> tuple[Record, ...]:
     """Return what is to be recorded of the links that agents signed, in order; none of the root.
 
-    `links` are those that `descent` was read from, `at` is in milliseconds. What a link covers is
+    `links` are those that `descent` was read from, `at` is in milliseconds, and
+    `new_id` makes the identifier of a record of that time. What a link covers is
     recorded, whether it says so itself or inherits it. The first is led to by the decision that
     signed the root; which record each other one follows is known where they are stored.
     """
@@ -127,7 +131,7 @@ def delegation_records(
             detail["swarm"] = descent.swarm
         found.append(
             Record(
-                id=new_receipt_id(at),
+                id=new_id(at),
                 tenant=tenant,
                 kind="delegation",
                 at=at,

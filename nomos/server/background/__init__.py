@@ -1,0 +1,1 @@
+"""What a server does beside answering: tasks, wake-ups, and delivery to a webhook."""
