@@ -239,7 +239,7 @@ class WebhookRefused(NomosError):
 
     def __init__(self, message: str, *, reason: WebhookReason) -> None:
         super().__init__(message)
-        self.reason = reason
+        self.reason: WebhookReason = reason
 
 
 class SignerError(NomosError):

@@ -1,0 +1,81 @@
+"""`Verifier` and `AsyncVerifier`, and what a service of one's own supplies to them."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, assert_type
+
+from nomos import AsyncVerifier, Denied, MemoryReplay, Verified, Verifier
+from nomos.verify import Seen, VerificationRecord, verify_record
+
+CALL: dict[str, Any] = {
+    "command": "/github/issue/list",
+    "resource": {"provider": "github", "owner": "acme", "repo": "app"},
+}
+
+
+class View:
+    """A revocation store of a service."""
+
+    def among(self, ids: Collection[str]) -> Seen:
+        return Seen(frozenset(ids), age=1)
+
+
+class AsyncStore:
+    """A replay store of a service, awaited."""
+
+    async def claim(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
+        return bool(issuer and audience and nonce and expires_at)
+
+
+def settings() -> None:
+    verifier = Verifier(
+        trusted_issuers=["did:key:…"],
+        audience="did:key:…",
+        leeway=10,
+        max_depth=4,
+        revocations=View(),
+        on_stale_revocations="refuse",
+        replay=MemoryReplay(),
+    )
+    assert_type(verifier, Verifier)
+    Verifier(trusted_issuers=["did:key:…"], audience="did:key:…", revocations=())
+    AsyncVerifier(
+        trusted_issuers=["did:key:…"], audience="did:key:…", revocations=set(), replay=AsyncStore()
+    )
+    with Verifier.from_control_plane(
+        "https://nomos.example.com", audience="did:key:…", api_key="…", replay=MemoryReplay()
+    ) as following:
+        assert_type(following, Verifier)
+
+
+def verification(verifier: Verifier, token: str) -> None:
+    verified = verifier.verify(token, **CALL)
+    assert_type(verified, Verified)
+    assert_type(verified.agent, str)
+    assert_type(verified.chain, tuple[str, ...])
+    assert_type(verified.args, dict[str, Any])
+    assert_type(verified.expires_at, datetime)
+    assert_type(verified.receipt, str | None)
+    bound = verifier.verify(
+        token, command="/github/issue/list", resource=CALL["resource"], args={}, bound=True
+    )
+    assert_type(bound, Verified)
+    assert_type(verifier.why(token), str)
+    assert_type(verifier.audience, str)
+
+
+async def verification_awaited(verifier: AsyncVerifier, token: str) -> None:
+    assert_type(await verifier.verify(token, **CALL), Verified)
+    assert_type(await verifier.why(token, **CALL), str)
+    async with AsyncVerifier.from_control_plane(
+        "https://nomos.example.com", audience="did:key:…"
+    ) as following:
+        assert_type(following, AsyncVerifier)
+
+
+def records(denied: Denied) -> None:
+    if denied.record is not None:
+        record = verify_record(denied.record, issuers=["did:key:…"])
+        assert_type(record, VerificationRecord)
+        assert_type(record.allowed, bool)
+        assert_type(record.is_about(**CALL), bool)
