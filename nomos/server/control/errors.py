@@ -103,11 +103,22 @@ def body(
     details: Mapping[str, object] | None = None,
 ) -> bytes:
     """The JSON of an error reply; `fields` are there for a request that is itself wrong."""
+    return json.dumps(error_content(code, message, request_id, fields, details)).encode()
+
+
+def error_content(
+    code: ErrorCode,
+    message: str,
+    request_id: str,
+    fields: Sequence[str] = (),
+    details: Mapping[str, object] | None = None,
+) -> dict[str, object]:
+    """The members of an error reply."""
     content: dict[str, object] = {"error": message, "error_code": code, "request_id": request_id}
     content |= details or {}
     if fields:
         content["fields"] = [field[:MAX_FIELD] for field in fields]
-    return json.dumps(content).encode()
+    return content
 
 
 def unavailable(message: str) -> ControlError:

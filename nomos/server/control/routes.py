@@ -37,6 +37,7 @@ from nomos.server.control import (
     swarm,
 )
 from nomos.server.control.authorize import authorize
+from nomos.server.control.batch import BatchReply, BatchRequest, authorize_batch
 from nomos.server.control.body import MAX_WITH_CHAIN
 from nomos.server.control.context import Context
 from nomos.server.control.credentials import authenticate
@@ -64,8 +65,14 @@ async def post_authorize(ports: Context, request: Request, caller: ApiKey | None
 
 
 async def post_batch(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Refuse: questions are asked one at a time."""
-    raise InvalidRequest("batches are not available on this server; POST /v1/authorize for each")
+    """Decide up to 100 questions."""
+    assert caller is not None, "the table gives this route a role"
+    key = _idempotency_key(request.headers.getlist("idempotency-key"))
+    content = await body.read(request, MAX_WITH_CHAIN)
+    state = request.state
+    return await authorize_batch(
+        ports, caller, content, key=key, request_id=state.request_id, may_act=state.still
+    )
 
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -86,9 +93,11 @@ ROUTES: Final[tuple[Route, ...]] = (
         "/v1/authorize/batch",
         ("agent",),
         post_batch,
-        None,
-        "Not available on this server: always answers 400.",
-        refuses=(400, 503),
+        BatchReply,
+        "Ask 1 to 100 questions; each has its own answer, receipt, or error in its place.",
+        accepts=BatchRequest,
+        headers=(openapi.IDEMPOTENCY_KEY,),
+        refuses=(400, 413, 429, 503),
     ),
     Route(
         "GET",

@@ -282,11 +282,6 @@ async def test_a_wrong_idempotency_key_is_refused(standing: Plane, key: str) -> 
     assert refused(reply, 400, "invalid_request")["fields"] == ["Idempotency-Key"]
 
 
-async def test_batches_are_refused(standing: Plane) -> None:
-    reply = await standing.client.post("/v1/authorize/batch", json=[])
-    assert "batches are not available" in refused(reply, 400, "invalid_request")["error"]
-
-
 async def test_what_is_not_there_is_not_found(standing: Plane) -> None:
     for path in ("/", "/docs", "/redoc", "/v1/authorize/", "/v1/nothing", "/healthz/"):
         refused(await standing.client.get(path), 404, "not_found")

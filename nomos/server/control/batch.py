@@ -1,0 +1,81 @@
+"""Several questions in one request: each is decided, recorded and answered as if sent alone."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from pydantic import Field
+
+from nomos.errors import InvalidRequest
+from nomos.server.control import messages
+from nomos.server.control.authorize import authorize
+from nomos.server.control.context import Context
+from nomos.server.control.errors import ControlError, error_content
+from nomos.server.control.messages import (
+    AllowReply,
+    DenyReply,
+    ErrorReply,
+    MessageModel,
+    ReplyModel,
+    StepUpReply,
+)
+from nomos.server.domain.accounts import ApiKey
+from nomos.server.domain.decision import Reply
+
+MAX_QUESTIONS: Final = 100
+MAX_KEY: Final = 252
+"""Characters of an `Idempotency-Key` of a batch: each question adds its place to it."""
+
+MayAct = Callable[[], Awaitable[object]]
+"""Raises ControlError once the caller's API key is no longer good."""
+
+
+class BatchRequest(MessageModel):
+    """1 to 100 questions; each is what `POST /v1/authorize` takes."""
+
+    requests: list[Any] = Field(
+        min_length=1,
+        max_length=MAX_QUESTIONS,
+        description="Questions, each as `POST /v1/authorize` takes it.",
+    )
+
+
+class BatchReply(ReplyModel):
+    """One result for each question, in their order: an answer, or why there is none."""
+
+    results: list[AllowReply | DenyReply | StepUpReply | ErrorReply]
+
+
+async def authorize_batch(
+    ports: Context,
+    caller: ApiKey,
+    body: Mapping[str, Any],
+    *,
+    key: str | None,
+    request_id: str,
+    may_act: MayAct,
+) -> Reply:
+    """Answer each question of a batch, one after the other.
+
+    A question that is wrong, or cannot be answered now, has an error in its place: nothing is
+    decided or recorded of it, and the others are answered. With an idempotency key, each question
+    has that key with its place from 0 (`key#0`). Raises InvalidRequest for what is no batch.
+    """
+    if key is not None and len(key) > MAX_KEY:
+        message = f"Idempotency-Key: of a batch may have {MAX_KEY} characters"
+        raise InvalidRequest(message, fields=("Idempotency-Key",))
+    results = []
+    for place, question in enumerate(messages.read(BatchRequest, body).requests):
+        own = None if key is None else f"{key}#{place}"
+        try:
+            await may_act()
+            if not isinstance(question, dict):
+                raise InvalidRequest(f"requests.{place}: must be a JSON object")  # noqa: TRY301
+            found = await authorize(ports, caller, question, key=own, request_id=request_id)
+        except InvalidRequest as wrong:
+            found = error_content("invalid_request", str(wrong), request_id, wrong.fields)
+        except ControlError as refused:
+            found = error_content(refused.code, refused.message, request_id, refused.fields)
+        results.append(found)
+    return {"results": results}

@@ -1,0 +1,152 @@
+"""Several questions in one request: answers in their order, and faults in their places."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from nomos.errors import SignerDied
+from nomos.server.control import batch, quotas
+from nomos.server.control.authorize import authorize
+from nomos.server.control.batch import MAX_KEY, MAX_QUESTIONS, BatchReply
+from nomos.server.storage.tenants import DEFAULT
+
+if TYPE_CHECKING:
+    import httpx
+    from server.control.conftest import Plane
+
+pytestmark = pytest.mark.anyio
+
+REPO = {"provider": "github", "owner": "acme", "repo": "app"}
+ARCHIVE = REPO | {"repo": "archive"}
+LIST: dict[str, Any] = {"command": "/github/issue/list", "resource": REPO}
+DENIED = LIST | {"resource": ARCHIVE}
+STEP_UP = {"command": "/github/pr/create", "resource": REPO}
+UNKNOWN = LIST | {"command": "/github/issue/steal"}
+CLOSED = LIST | {"color": "red"}
+
+
+async def ask(
+    plane: Plane, *questions: Any, headers: dict[str, str] | None = None
+) -> httpx.Response:
+    body = {"requests": list(questions)}
+    return await plane.client.post("/v1/authorize/batch", json=body, headers=headers)
+
+
+def kind(result: dict[str, Any]) -> str:
+    return str(result.get("decision") or result["error_code"])
+
+
+async def test_each_question_has_its_own_answer_in_its_place(plane: Plane) -> None:
+    before = len(await plane.receipts())
+    reply = await ask(plane, LIST, UNKNOWN, DENIED, CLOSED, STEP_UP, "no object", LIST)
+    assert reply.status_code == 200
+    results = reply.json()["results"]
+    TypeAdapter(BatchReply).validate_python({"results": results})
+    assert [kind(each) for each in results] == [
+        "allow",
+        "invalid_request",
+        "deny",
+        "invalid_request",
+        "requires_step_up",
+        "invalid_request",
+        "allow",
+    ]
+    assert results[5]["error"] == "requests.5: must be a JSON object"
+    assert results[1]["fields"] == ["command"]
+    assert results[3]["fields"] == ["color"]
+    assert results[1]["request_id"] == reply.headers["x-request-id"]
+    # One receipt for each that was decided, and nothing for the others.
+    decided = [each["receiptId"] for each in results if "decision" in each]
+    assert len(set(decided)) == 4
+    recorded = [each for each in await plane.receipts() if each.kind == "decision"]
+    assert {each.id for each in recorded} == set(decided)
+    assert len(await plane.receipts()) == before + 4
+
+
+async def test_an_answer_is_what_the_question_alone_gets(standing: Plane, agent: str) -> None:
+    own = {"receiptId", "chain", "ucan"}
+    for question in (LIST, LIST | {"agentDid": agent}, DENIED):
+        alone = (await standing.client.post("/v1/authorize", json=question)).json()
+        (result,) = (await ask(standing, question)).json()["results"]
+        assert result.keys() == alone.keys()
+        for name in alone.keys() - own:
+            assert result[name] == alone[name]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"requests": []},
+        {"requests": {}},
+        {"requests": None},
+        {"requests": [LIST] * (MAX_QUESTIONS + 1)},
+        {"requests": [LIST], "dryRun": True},
+    ],
+)
+async def test_what_is_no_batch_is_refused_whole(standing: Plane, body: dict[str, Any]) -> None:
+    before = len(await standing.receipts())
+    reply = await standing.client.post("/v1/authorize/batch", json=body)
+    assert (reply.status_code, reply.json()["error_code"]) == (400, "invalid_request")
+    assert len(await standing.receipts()) == before
+
+
+async def test_a_batch_that_is_sent_again_gets_the_same_answers(plane: Plane) -> None:
+    headers = {"idempotency-key": "k"}
+    first = (await ask(plane, LIST, DENIED, UNKNOWN, headers=headers)).json()["results"]
+    before = len(await plane.receipts())
+    again = (await ask(plane, LIST, DENIED, UNKNOWN, headers=headers)).json()["results"]
+    assert [each.get("receiptId") for each in again] == [each.get("receiptId") for each in first]
+    assert len(await plane.receipts()) == before
+    # In another order these are other questions under the same keys.
+    other = (await ask(plane, DENIED, LIST, headers=headers)).json()["results"]
+    assert [kind(each) for each in other] == ["idempotency_conflict"] * 2
+    assert len(await plane.receipts()) == before
+
+
+async def test_a_key_that_leaves_no_room_for_the_place_is_refused(standing: Plane) -> None:
+    for length, status in ((MAX_KEY, 200), (MAX_KEY + 1, 400)):
+        reply = await ask(standing, LIST, headers={"idempotency-key": "x" * length})
+        assert reply.status_code == status
+    assert reply.json()["fields"] == ["Idempotency-Key"]
+
+
+async def test_each_question_counts_against_the_rate(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plane.system.quotas, "_questions", 3)
+    monkeypatch.setattr(quotas, "QUESTIONS_A_SECOND", 1e-3)
+    results = (await ask(plane, *[LIST] * 5)).json()["results"]
+    assert [kind(each) for each in results] == ["allow"] * 3 + ["rate_limited"] * 2
+    decided = [each for each in await plane.receipts() if each.kind == "decision"]
+    assert len(decided) == 3
+
+
+async def test_a_key_that_is_disabled_meanwhile_decides_nothing_more(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = authorize
+
+    async def then_disabled(*given: Any, **named: Any) -> Any:
+        answer = await real(*given, **named)
+        await plane.system.store.disable_app(DEFAULT, plane.app)
+        return answer
+
+    monkeypatch.setattr(batch, "authorize", then_disabled)
+    results = (await ask(plane, LIST, LIST, LIST)).json()["results"]
+    assert [kind(each) for each in results] == ["allow", "app_disabled", "app_disabled"]
+
+
+async def test_what_cannot_be_signed_is_unavailable_in_its_place(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dead(*_given: object) -> Any:
+        raise SignerDied("it died")
+
+    monkeypatch.setattr("nomos.server.control.authorize.delegate", dead)
+    results = (await ask(plane, DENIED, LIST, DENIED)).json()["results"]
+    assert [kind(each) for each in results] == ["deny", "unavailable", "deny"]
+    assert len([each for each in await plane.receipts() if each.kind == "decision"]) == 2
