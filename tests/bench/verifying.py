@@ -108,6 +108,8 @@ def chain(depth: int, nonce: str) -> list[tuple[str, Party, Party]]:
         to = AGENTS[hop]
         prf = {"prf": [cid(links[-1][0])]} if links else {}
         meta = {"resource_constraint": CALL["resource"], "receipt_id": "evt_" + "0" * 26}
+        if not links:
+            meta |= {"audience": SERVICE.did, "closed": True, "reads": [CALL["command"]]}
         payload = delegation(by, to, nonce=nonce, nbf=now - 60, exp=now + 600, meta=meta, **prf)
         links.append((sign(DELEGATION, payload, by), by, to))
         by = to
@@ -117,7 +119,7 @@ def chain(depth: int, nonce: str) -> list[tuple[str, Party, Party]]:
 def use(links: list[tuple[str, Party, Party]], nonce: str) -> str:
     now, by = int(time.time()), links[-1][2]
     texts = [text for text, _, _ in links]
-    payload = invocation(by, texts, nonce=nonce, iat=now - 60, exp=now + 300)
+    payload = invocation(by, texts, nonce=f"{nonce:->12}", iat=now - 60, exp=now + 300)
     return sign(INVOCATION, payload, by)
 
 
