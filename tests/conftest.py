@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,11 @@ from nomos._io.binary_location import find_binary
 
 if TYPE_CHECKING:
     from verifiers import Colour
+
+# The asserts of every module here are rewritten, and hundreds of tests start an interpreter:
+# without kept bytecode, each run and each process would compile everything again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture(autouse=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
+from starlette.routing import BaseRoute
 
 from nomos._core import reply_identity
 from nomos.server.control.messages import ErrorReply
@@ -116,8 +117,11 @@ def operation(
     return described
 
 
-def install(app: FastAPI, url: str) -> None:
-    """Make `app` serve the document, which is built once and when first asked for."""
+def install(app: FastAPI, url: str, routes: Callable[[], Sequence[BaseRoute]]) -> None:
+    """Make `app` serve the document, which is built once and when first asked for.
+
+    `routes` returns what it describes.
+    """
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -125,7 +129,7 @@ def install(app: FastAPI, url: str) -> None:
                 title=app.title,
                 version=app.version,
                 description="Decides what agents may do, and signs what it allows.",
-                routes=app.routes,
+                routes=routes(),
                 servers=[{"url": url}],
             )
             components = schema.setdefault("components", {})

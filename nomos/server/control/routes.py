@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
@@ -51,6 +52,8 @@ from nomos.server.storage.damaged_rows import Damaged
 from nomos.server.storage.database import StorageUnavailable
 
 MAX_KEY: Final = 256
+
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 log = logging.getLogger("nomos.server")
 
@@ -140,10 +143,25 @@ def create_control(ports: Context, pages: Sequence[Route] = ()) -> ASGIApp:
         redirect_slashes=False,
         separate_input_output_schemas=False,
     )
-    for route in (*ROUTES, *pages):
-        app.add_api_route(
+    served = [(route, _endpoint(ports, route)) for route in (*ROUTES, *pages)]
+    for route, endpoint in served:
+        app.add_api_route(route.path, endpoint, methods=[route.method], response_model=None)
+    app.state.ports = ports
+    openapi.install(app, ports.control_url, partial(_described, served))
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)
+    return RequestIdMiddleware(app)
+
+
+def _described(served: Sequence[tuple[Route, Endpoint]]) -> list[APIRoute]:
+    """Return the documented routes with their models.
+
+    Building these takes longer than the rest of the app, and requests are served without them.
+    """
+    return [
+        APIRoute(
             route.path,
-            _endpoint(ports, route),
+            endpoint,
             methods=[route.method],
             summary=route.summary,
             operation_id=openapi.operation_id(route.method, route.path),
@@ -152,16 +170,13 @@ def create_control(ports: Context, pages: Sequence[Route] = ()) -> ASGIApp:
             openapi_extra=openapi.operation(
                 route.accepts, route.headers, roles=route.roles, holders=route.holder is not None
             ),
-            include_in_schema=route.documented,
         )
-    app.state.ports = ports
-    openapi.install(app, ports.control_url)
-    for kind, handler in _HANDLERS.items():
-        app.add_exception_handler(kind, handler)
-    return RequestIdMiddleware(app)
+        for route, endpoint in served
+        if route.documented
+    ]
 
 
-def _endpoint(ports: Context, route: Route) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(ports: Context, route: Route) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         caller = None
         if route.roles is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
@@ -86,7 +87,7 @@ def load_catalog(folder: Path | None = None) -> Catalog:
     catalog: dict[str, Provider] = {}
     for path in [*(here / f"{name}.yaml" for name in BUILT_IN), *_files(folder)]:
         try:
-            document = _read(path)
+            document = _built_in(path) if path.parent == here else _read(path)
             _check_name(document.provider, catalog)
             built_in = BUILT_IN[document.provider] if path.parent == here else None
             catalog[document.provider] = _provider(document, built_in)
@@ -101,6 +102,12 @@ def _files(folder: Path | None) -> list[Path]:
     if not folder.is_dir():
         raise ConfigurationError(f"{folder} is not a folder of providers", setting="providers")
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in (".yaml", ".yml"))
+
+
+@cache
+def _built_in(path: Path) -> _Document:
+    """Read a file beside this one, once in a process."""
+    return _read(path)
 
 
 def _read(path: Path) -> _Document:
