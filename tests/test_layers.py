@@ -14,7 +14,7 @@ ROOT = Path(nomos.__file__).parent
 
 VALUE_FILES = (
     *("models", "outcomes", "errors", "resources", "capabilities", "invisible_text"),
-    *("constraints", "_pol", "statuses", "reserved"),
+    *("constraints", "_pol", "statuses", "reserved", "_limits"),
 )
 VALUES = {f"nomos.{name}" for name in ("_sealed", *VALUE_FILES)}
 AUDIT = VALUES | {"nomos._protocol", "nomos.audit"}
@@ -63,7 +63,8 @@ MAY_IMPORT = {
         ("_verifier", "verify"), EDGES | {"nomos._settings", "nomos._unawaited", "nomos._verifier"}
     ),
     "integrations": VALUES
-    | {"nomos._unawaited", "nomos.verify", "nomos.guard", "nomos.integrations"},
+    | {"nomos._unawaited", "nomos.verify", "nomos.guard", "nomos.integrations"}
+    | {"nomos._core.http_rules"},
     "_sealed": {"nomos._sealed", "nomos.errors"},
     "_tracebacks": {"nomos._tracebacks", "nomos.errors"},
     "_unawaited": {"nomos._unawaited"},

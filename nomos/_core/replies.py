@@ -15,6 +15,8 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from nomos._core import retry
 from nomos._core.approval_bodies import ExplanationBody
 from nomos._core.effects import HttpReply
+from nomos._core.http_rules.strict_json import JsonFault, decode
+from nomos._limits import MAX_LINKS
 from nomos.errors import (
     AuthenticationError,
     Conflict,
@@ -30,7 +32,6 @@ from nomos.models import Command, Did, Line, Moment, ResponseModel, Verification
 
 M = TypeVar("M", bound=BaseModel)
 
-MAX_CHAIN = 32
 MAX_SENTENCE = 500
 MAX_COMMANDS = 1000
 
@@ -63,7 +64,7 @@ class Allowed(DecisionReply):
     decision: Literal["allow"]
     expires_at: Moment
     audience: Did
-    chain: tuple[str, ...] = Field(min_length=1, max_length=MAX_CHAIN, repr=False)
+    chain: tuple[str, ...] = Field(min_length=1, max_length=MAX_LINKS, repr=False)
     resource: dict[str, Any]
     args: dict[str, Any] | None = None
     commands: tuple[Command, ...] = Field(default=(), max_length=MAX_COMMANDS)
@@ -205,8 +206,9 @@ def request_id(reply: HttpReply) -> str | None:
 
 def _json(reply: HttpReply) -> Any:
     try:
-        return json.loads(reply.body, object_pairs_hook=_members)
-    except (ValueError, RecursionError):
+        # Two parsers could read two different decisions (RFC 8259, section 4).
+        return decode(reply.body)
+    except JsonFault:
         kind = _sentence(reply.headers.get("content-type")) or "no content type"
         raise Unintelligible(
             f"the control plane answered with {kind} where JSON was expected; "
@@ -214,14 +216,6 @@ def _json(reply: HttpReply) -> Any:
             status=reply.status,
             request_id=request_id(reply),
         ) from None
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse duplicate members: two parsers could read two different decisions (RFC 8259, 4)."""
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a member is there twice")
-    return members
 
 
 def _error_body(reply: HttpReply) -> dict[str, Any]:

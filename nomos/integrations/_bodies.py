@@ -6,39 +6,32 @@ compared with one reading, so a request that has two is refused.
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from typing import Any, Final, NoReturn
-from urllib.parse import parse_qsl
+from typing import Any, Final
 
 import anyio
 import anyio.to_thread
 from starlette.requests import HTTPConnection, Request
 from starlette.types import Message, Receive
 
+from nomos._core.http_rules import strict_json
+from nomos._core.http_rules.query import QueryFault, parameters, typed
+from nomos._core.http_rules.strict_json import JsonFault
+from nomos._limits import MAX_BODY_WITH_CHAIN, MAX_NESTING
 from nomos._unawaited import must_be_awaited
 from nomos.errors import ConfigurationError
 from nomos.integrations._refusals import CallRefused, named
 
-MAX_BODY: Final = 512 * 1024
+MAX_BODY: Final = MAX_BODY_WITH_CHAIN
 """Bytes of a body that is read before the token is verified, for its arguments are part of that.
 No call that is longer is compared with a token."""
 
 PARSED_ASIDE: Final = 64 * 1024
 """Bytes of a body from which on it is parsed in a thread: others would feel the wait."""
 
-MAX_PARAMETERS: Final = 64
 BODY_SECONDS: Final = 10.0
 """How long a body may take to arrive."""
-
-_WHOLE: Final = re.compile(r"0|-?[1-9][0-9]{0,15}")
-
-_FORMS: Final[Mapping[type[str | int | bool], str]] = {
-    int: "a whole number, written plainly",
-    bool: "true or false",
-}
 
 
 def json_body(
@@ -81,14 +74,12 @@ def query(
             raise ConfigurationError(f"{name} must be str, int or bool", setting=name)
 
     def args(connection: HTTPConnection) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for name, text in _pairs(connection.scope.get("query_string", b"")):
-            if name in found:
-                raise _invalid("the URL has a parameter twice", name)
-            if name not in types:
-                raise _invalid("the URL has a parameter that this call does not take", name)
-            found[name] = _typed(name, text, types[name])
-        return found
+        try:
+            given = parameters(connection.scope.get("query_string", b""), takes=types)
+            return {name: typed(name, text, types[name]) for name, text in given.items()}
+        except QueryFault as fault:
+            where = "the query" if fault.name is None else "a parameter in the URL"
+            raise _invalid(f"{where} {fault.reason}", fault.name) from None
 
     return args
 
@@ -138,55 +129,12 @@ def _object(body: bytes, limit: int) -> dict[str, Any]:
     if len(body) > limit:
         raise CallRefused("too_large", f"the body is larger than {limit} bytes")
     try:
-        given = json.loads(
-            body.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant
-        )
-    except (ValueError, RecursionError):
-        raise _invalid("the body is not JSON in UTF-8") from None
-    if not isinstance(given, dict):
-        raise _invalid("the body must be a JSON object")
-    return given
-
-
-def _pairs(query_string: bytes) -> list[tuple[str, str]]:
-    try:
-        return parse_qsl(
-            query_string.decode("ascii"),
-            keep_blank_values=True,
-            strict_parsing=bool(query_string),
-            errors="strict",
-            max_num_fields=MAX_PARAMETERS,
-        )
-    except ValueError:
-        raise _invalid(
-            f"the query must be name=value pairs in percent-encoded UTF-8, at most "
-            f"{MAX_PARAMETERS} of them"
-        ) from None
-
-
-def _typed(name: str, text: str, kind: type[str | int | bool]) -> Any:
-    if kind is str:
-        return text
-    if kind is bool and text in ("true", "false"):
-        return text == "true"
-    if kind is int and _WHOLE.fullmatch(text):
-        return int(text)
-    raise _invalid(f"a parameter in the URL is not what this call takes: {_FORMS[kind]}", name)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise _invalid("the body has a name twice", name)
-        found[name] = value
-    return found
-
-
-def _no_constant(text: str) -> NoReturn:
-    raise ValueError(text)
+        return strict_json.parse(body, nesting=MAX_NESTING)
+    except JsonFault as fault:
+        # Alone, a reason has no text of the sender in it.
+        raise _invalid(f"the body, or a member of it, {fault.reason}", *fault.fields) from None
 
 
 def _invalid(message: str, name: str | None = None) -> CallRefused:
-    field = "args" if name is None else named("args", name)
+    field = named("args", name) if name else "args"
     return CallRefused("invalid_request", message, field=field)

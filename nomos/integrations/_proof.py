@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -20,6 +19,8 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection
 
+from nomos._core.http_rules import request_id as request_ids
+from nomos._core.http_rules.query import whole_number
 from nomos.capabilities import MAX_COMMAND
 from nomos.errors import ConfigurationError, Denied, SignerError
 from nomos.integrations import _refusals
@@ -44,7 +45,6 @@ REQUEST_ID: Final = "nomos.request_id"
 """Where a request's scope keeps its id."""
 
 _COMMAND: Final[TypeAdapter[str]] = TypeAdapter(Command)
-_WHOLE: Final = re.compile(r"0|-?[1-9][0-9]{0,15}")
 
 
 @dataclass(frozen=True)
@@ -239,8 +239,8 @@ def request_id_of(scope: MutableMapping[str, Any]) -> str:
     """Return the one id of a request, which its answer and the log have: its own, or a new one."""
     known: str | None = scope.get(REQUEST_ID)
     if known is None:
-        given = Headers(scope=scope).get("x-request-id")
-        known = scope[REQUEST_ID] = _refusals.request_id(given)
+        sent = Headers(scope=scope).getlist(request_ids.HEADER)
+        known = scope[REQUEST_ID] = _refusals.request_id(sent)
     return known
 
 
@@ -302,13 +302,14 @@ def _value(value: Any, params: Mapping[str, Any], field: str) -> Any:
     given = params[name]
     if is_whole and not isinstance(given, int):
         # One spelling of a number: FastAPI takes `007` for 7, and so should nobody else.
-        if not _WHOLE.fullmatch(str(given)):
+        number = whole_number(str(given))
+        if number is None:
             raise CallRefused(
                 "invalid_request",
                 "a parameter of the path must be a whole number, written plainly",
                 field=field,
             )
-        return int(given)
+        return number
     if place[0] == value and isinstance(given, int | float | str):
         return given
     return value.replace(place[0], str(given))

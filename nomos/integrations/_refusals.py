@@ -10,32 +10,18 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
-from urllib.parse import parse_qsl
+from typing import Any, Final
 
+from nomos._core.http_rules import bearer as bearer_rules
+from nomos._core.http_rules import request_id as request_ids
+from nomos._core.http_rules.bearer import BearerFault
+from nomos._core.http_rules.errors import FailureCode, RequestError, error_body
 from nomos.errors import Denied
 from nomos.models import DenyReason
 from nomos.statuses import STATUS
 
-MAX_TOKEN: Final = 64 * 1024
-"""Characters in a token; the verifier reads no longer one."""
-
 RETRY_AFTER: Final = 2
 """Seconds after which what could not be known may be known: a feed of revocations is young then."""
-
-FailureCode = Literal["invalid_request", "forbidden", "too_large", "internal", "unavailable"]
-
-FAILURES: Final[Mapping[FailureCode, int]] = {
-    "invalid_request": 400,
-    "forbidden": 403,
-    "too_large": 413,
-    "internal": 500,
-    "unavailable": 503,
-}
-
-_ALL: Final[dict[str, int]] = {
-    code: status for table in (FAILURES, STATUS) for code, status in table.items()
-}
 
 _MEANS: Final[Mapping[DenyReason, str]] = {
     "malformed_ucan": "this is not a token of Nomos, or not the kind that a call needs",
@@ -66,8 +52,6 @@ _MEANS: Final[Mapping[DenyReason, str]] = {
 _OF_STATEMENTS: Final = ("resource_out_of_scope", "resource_mismatch")
 """What a statement of a token's policy is refused with."""
 
-_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
-_REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _SECRET: Final = re.compile(r"did:|eyJ|[A-Za-z0-9_-]{40}")
 """What no sentence of ours holds: a DID, the beginning of a token, a hash or a key."""
 
@@ -80,7 +64,7 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _FIELD: Final = re.compile(r"[\x20-\x7e]{1,80}")
 
 
-class CallRefused(Exception):
+class CallRefused(RequestError):
     """A no on its way to the caller. The message is a sentence of ours and holds no secret."""
 
     def __init__(
@@ -93,40 +77,42 @@ class CallRefused(Exception):
         fix: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(message)
-        self.code = code
-        self.status = _ALL[code]
-        self.message = message
+        given = _headers(code, message) if headers is None else headers
+        super().__init__(code, message, headers=given)
         self.hop = hop
         self.field = field
         self.fix = fix
-        self.headers = dict(_headers(code, message) if headers is None else headers)
+
+    def members(self) -> Mapping[str, object]:
+        """Return where the fault is, and what would help, as far as that is known."""
+        more = {"hop": self.hop, "field": self.field, "fix": self.fix}
+        return {name: value for name, value in more.items() if value is not None}
 
 
 def bearer(authorization: Sequence[str], query: bytes) -> str:
     """Return the token of the one `Authorization` header. Raises CallRefused if there is none."""
-    if _asks_in_query(query):
-        raise CallRefused(
-            "invalid_request",
-            "a token in a URL ends up in logs, so none is taken from there: send it as "
-            "`authorization: Bearer`, and get another one, for this one may have been seen",
-            headers={"www-authenticate": _challenge("invalid_request", "the token is in the URL")},
-        )
-    if not authorization:
-        raise CallRefused(
-            "malformed_ucan",
-            "this call needs the token of a grant: send `authorization: Bearer <grant.ucan>`",
-            headers={"www-authenticate": "Bearer"},
-        )
-    scheme, _, token = authorization[0].strip(" ").partition(" ")
-    token = token.strip(" ")
-    if len(authorization) > 1 or scheme.lower() != "bearer":
-        raise CallRefused("malformed_ucan", "send one authorization header, `Bearer <grant.ucan>`")
-    if len(token) > MAX_TOKEN:
-        raise CallRefused("malformed_ucan", f"the token is longer than {MAX_TOKEN} characters")
-    if not _TOKEN.fullmatch(token):
-        raise CallRefused("malformed_ucan", "the token is not three base64url parts joined by dots")
+    try:
+        token = bearer_rules.read(authorization, query)
+    except BearerFault as fault:
+        raise _without_token(fault) from None
+    wrong = bearer_rules.token_fault(token)
+    if wrong is not None:
+        raise CallRefused("malformed_ucan", wrong)
     return token
+
+
+def _without_token(fault: BearerFault) -> CallRefused:
+    match fault.fault:
+        case "in_query":
+            challenge = {"www-authenticate": bearer_rules.QUERY_CHALLENGE}
+            return CallRefused("invalid_request", bearer_rules.IN_QUERY, headers=challenge)
+        case "missing":
+            return CallRefused(
+                "malformed_ucan",
+                "this call needs the token of a grant: send `authorization: Bearer <grant.ucan>`",
+                headers={"www-authenticate": "Bearer"},
+            )
+    return CallRefused("malformed_ucan", "send one authorization header, `Bearer <grant.ucan>`")
 
 
 def refusal(denied: Denied, command: str, audience: str | None) -> CallRefused:
@@ -149,13 +135,7 @@ def refusal(denied: Denied, command: str, audience: str | None) -> CallRefused:
 
 def body(refusal: CallRefused, request_id: str) -> dict[str, Any]:
     """Return the JSON object of an answer: the PDP's, and what would help if that is known."""
-    more = {"hop": refusal.hop, "field": refusal.field, "fix": refusal.fix}
-    return {
-        "error": refusal.message,
-        "error_code": refusal.code,
-        "request_id": request_id,
-        **{name: value for name, value in more.items() if value is not None},
-    }
+    return error_body(refusal, request_id)
 
 
 def headers(refusal: CallRefused, request_id: str) -> dict[str, str]:
@@ -163,9 +143,9 @@ def headers(refusal: CallRefused, request_id: str) -> dict[str, str]:
     return {**refusal.headers, "cache-control": "no-store", "x-request-id": request_id}
 
 
-def request_id(given: str | None) -> str:
-    """Return the caller's request id, if it is fit to be repeated, or a new one."""
-    return given if given is not None and _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+def request_id(sent: Sequence[str]) -> str:
+    """Return the caller's request id, if it can be repeated, or a new one."""
+    return request_ids.choose(sent, secrets.token_hex)
 
 
 def named(what: str, name: str) -> str:
@@ -204,11 +184,3 @@ def _fix(denied: Denied, audience: str | None) -> str | None:
         return f"authorize with audience={audience!r}"
     fix = denied.fix
     return fix if fix is not None and not _SECRET.search(fix) else None
-
-
-def _asks_in_query(query: bytes) -> bool:
-    """Whether a URL brings a token, as RFC 6750, section 2.3 would have it."""
-    if b"access" not in query.lower() and b"%" not in query:
-        return False
-    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-    return any(name.lower() == "access_token" for name, _ in pairs)

@@ -168,9 +168,9 @@ async def test_a_call_comes_from_a_mapping_or_a_function(
 @pytest.mark.parametrize(
     ("text", "number"),
     [
-        *(("7", 7), ("0", 0), ("-3", -3), ("9" * 16, int("9" * 16))),
+        *(("7", 7), ("0", 0), ("-3", -3), ("9007199254740991", 2**53 - 1)),
         *(("007", None), ("+7", None), ("-0", None), ("1_0", None), (" 7", None), ("7.0", None)),
-        *(("9" * 17, None), ("x", None), ("\u0667", None), ("7\n", None)),
+        *(("9007199254740992", None), ("x", None), ("\u0667", None), ("7\n", None)),
     ],
 )
 async def test_a_number_in_the_path_has_one_spelling(text: str, number: int | None) -> None:
@@ -330,12 +330,12 @@ def test_bound_needs_arguments_and_is_yes_or_no(how: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("asked", "field", "words"),
     [
-        ("?page=1&page=2", "args.page", "twice"),
+        ("?page=1&page=2", "args.page", "more than once"),
         ("?page=007", "args.page", "a whole number"),
         ("?mine=yes", "args.mine", "true or false"),
-        ("?other=1", "args.other", "does not take"),
-        ("?aaa.bbb%0Accc=1", "args", "does not take"),
-        (f"?{'x' * 33}=1", "args", "does not take"),
+        ("?other=1", "args.other", "is not a parameter"),
+        ("?aaa.bbb%0Accc=1", "args", "is not a parameter"),
+        (f"?{'x' * 33}=1", "args", "is not a parameter"),
     ],
 )
 async def test_a_400_names_the_parameter_at_fault(asked: str, field: str, words: str) -> None:
@@ -519,13 +519,13 @@ async def test_a_query_has_one_reading_or_is_refused(
 
 
 VALUES: Final[dict[str, tuple[bytes, int]]] = {
-    "lone surrogate": (rb'{"comment": "\ud800"}', 403),
-    "beyond what is exact": (b'{"comment": 9007199254740993}', 403),
+    "lone surrogate": (rb'{"comment": "\ud800"}', 400),
+    "beyond what is exact": (b'{"comment": 9007199254740993}', 400),
     "too large a number": (b'{"comment": 1e400}', 400),
     "a number of many digits": (b'{"comment": ' + b"9" * 5000 + b"}", 400),
-    "deep": (b'{"comment": ' + b"[" * 40 + b"]" * 40 + b"}", 403),
+    "deep": (b'{"comment": ' + b"[" * 40 + b"]" * 40 + b"}", 400),
     "very deep": (b'{"comment": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400),
-    "a name that is not NFC": ('{"comment": "x", "e\u0301": 1}'.encode(), 403),
+    "a name that is not NFC": ('{"comment": "x", "e\u0301": 1}'.encode(), 400),
     "a resource among the args": (b'{"comment": "x", "resource": {"queue": "ops"}}', 403),
     "prototype": (b'{"comment": "x", "__proto__": {"a": 1}}', 403),
     "empty": (b"{}", 403),

@@ -1,0 +1,62 @@
+"""How a request brings its token or API key: in one `Authorization: Bearer` header (RFC 6750)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final, Literal
+from urllib.parse import parse_qsl
+
+from nomos._limits import MAX_TOKEN
+
+Fault = Literal["in_query", "missing", "malformed"]
+
+IN_QUERY: Final = (
+    "a token in a URL ends up in logs, so none is taken from there: send it as "
+    "`authorization: Bearer`, and get another one, for this one may have been seen"
+)
+QUERY_CHALLENGE: Final = (
+    'Bearer error="invalid_request", error_description="the token is in the URL"'
+)
+
+_JWT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+
+
+class BearerFault(Exception):
+    """A request without exactly one bearer token in its header."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault)
+        self.fault = fault
+
+
+def read(authorization: Sequence[str], query: bytes) -> str:
+    """Return what the one `Authorization` header bears. Raises BearerFault for anything else.
+
+    A token in the URL is refused also beside a header: it is in logs by now.
+    """
+    if is_in_query(query):
+        raise BearerFault("in_query")
+    if not authorization:
+        raise BearerFault("missing")
+    scheme, _, text = authorization[0].strip(" ").partition(" ")
+    if len(authorization) > 1 or scheme.lower() != "bearer":
+        raise BearerFault("malformed")
+    return text.strip(" ")
+
+
+def is_in_query(query: bytes) -> bool:
+    """Whether a URL brings a token, as RFC 6750, section 2.3 would have it."""
+    if b"access" not in query.lower() and b"%" not in query:
+        return False
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    return any(name.lower() == "access_token" for name, _ in pairs)
+
+
+def token_fault(text: str, most: int = MAX_TOKEN) -> str | None:
+    """Return why `text` can be no token of at most `most` characters; None if it can."""
+    if len(text) > most:
+        return f"the token is longer than {most} characters"
+    if not _JWT.fullmatch(text):
+        return "the token is not three base64url parts joined by dots"
+    return None

@@ -1,0 +1,103 @@
+"""A refusal on its way to a caller, its status and its JSON.
+
+`nomos.statuses.STATUS` has the status of each deny reason, `FAILURES` that of each other code.
+Codes never change; sentences are for people and may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+from nomos.models import DenyReason
+from nomos.statuses import STATUS
+
+FailureCode = Literal[
+    "invalid_request",
+    "invalid_policy",
+    "missing_api_key",
+    "invalid_api_key",
+    "app_disabled",
+    "forbidden",
+    "not_found",
+    "method_not_allowed",
+    "idempotency_conflict",
+    "already_decided",
+    "question_changed",
+    "too_large",
+    "rate_limited",
+    "internal",
+    "upstream_error",
+    "unavailable",
+    "upstream_timeout",
+]
+"""What no decision is: the request is wrong, or what it needs is not there."""
+
+FAILURES: Final[Mapping[FailureCode, int]] = {
+    "invalid_request": 400,
+    "invalid_policy": 400,
+    "missing_api_key": 401,
+    "invalid_api_key": 401,
+    "app_disabled": 403,
+    "forbidden": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "idempotency_conflict": 409,
+    "already_decided": 409,
+    "question_changed": 409,
+    "too_large": 413,
+    "rate_limited": 429,
+    "internal": 500,
+    "upstream_error": 502,
+    "unavailable": 503,
+    "upstream_timeout": 504,
+}
+
+STATUS_OF: Final[Mapping[DenyReason | FailureCode, int]] = dict[DenyReason | FailureCode, int](
+    (*STATUS.items(), *FAILURES.items())
+)
+
+MAX_FIELDS: Final = 100
+MAX_FIELD: Final = 128
+"""Characters of a path in `fields`; a longer one is of the caller's own making."""
+
+
+class RequestError(Exception):
+    """No answer, and why; the message is a sentence and holds no secret.
+
+    `status` is that of the code, unless an edge has another meaning for the code.
+    """
+
+    def __init__(
+        self,
+        code: DenyReason | FailureCode,
+        message: str,
+        *,
+        status: int | None = None,
+        fields: Sequence[str] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = STATUS_OF[code] if status is None else status
+        self.message = message
+        self.fields = tuple(fields)
+        self.headers = dict(headers or {})
+
+    def members(self) -> Mapping[str, object]:
+        """Return what the JSON of this error has beside what all have."""
+        return {}
+
+
+def error_body(error: RequestError, request_id: str, **more: object) -> dict[str, Any]:
+    """Return the JSON object of an error; `fields` are there for a request that is itself wrong."""
+    content: dict[str, Any] = {
+        "error": error.message,
+        "error_code": error.code,
+        "request_id": request_id,
+        **error.members(),
+        **more,
+    }
+    if error.fields:
+        content["fields"] = [field[:MAX_FIELD] for field in error.fields[:MAX_FIELDS]]
+    return content
