@@ -68,7 +68,7 @@ def test_the_wheel_is_for_this_platform_and_carries_the_binary(wheel: Path) -> N
     for needed in (
         "nomos/py.typed",
         "nomos/cli/starter.cedar",
-        "nomos/cli/demo.cedar",
+        "nomos/cli/demo/demo.cedar",
         "nomos/server/pages/style.css",
         "nomos/server/pages/templates/base.html",
         "nomos/policy/starters/read-only/tests.yaml",

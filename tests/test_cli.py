@@ -19,8 +19,8 @@ import pytest
 
 from nomos import AuthGuard
 from nomos._core.revocation_status import Seen
-from nomos.cli import demo_swarm
 from nomos.cli.app import app
+from nomos.cli.demo import steps_swarm
 from nomos.server.pdp.revocations import StoreView
 
 NOMOS = Path(sys.executable).with_name("nomos")
@@ -130,7 +130,7 @@ def test_the_demo_fails_at_revoked_when_nothing_is_revoked(
         return Seen(frozenset(), 0)
 
     monkeypatch.setattr(StoreView, "among", blind)
-    monkeypatch.setattr(demo_swarm, "HOLDS_WITHIN", 0.5)
+    monkeypatch.setattr(steps_swarm, "HOLDS_WITHIN", 0.5)
     with pytest.raises(SystemExit) as left:
         app(["demo", "--json"])
     assert left.value.code == 1

@@ -10,18 +10,20 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from nomos.cli import keys, policy
-from nomos.cli.approvals import group as approvals
+from nomos.cli.approvals.commands import group as approvals
 from nomos.cli.apps import group as apps
-from nomos.cli.audit import group as audit
-from nomos.cli.console import AsJson, reports_errors, stdout
+from nomos.cli.audit.commands import group as audit
+from nomos.cli.console import AsJson, stdout
+from nomos.cli.errors import reports_errors
 from nomos.cli.keygen import keygen
+from nomos.cli.keys import group as keys
 from nomos.cli.operators import group as operators
 from nomos.cli.pdp import pdp
+from nomos.cli.policy.commands import group as policy
 from nomos.cli.revoke import revoke
 from nomos.cli.services import group as services
-from nomos.cli.swarm import group as swarm
-from nomos.cli.token import group as token
+from nomos.cli.swarm.commands import group as swarm
+from nomos.cli.token.commands import group as token
 
 app = typer.Typer(
     name="nomos",
@@ -31,12 +33,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.add_typer(policy.group, name="policy")
+app.add_typer(policy, name="policy")
 app.add_typer(approvals, name="approvals")
 app.add_typer(apps, name="apps")
 app.add_typer(audit, name="audit")
 app.add_typer(swarm, name="swarm")
-app.add_typer(keys.group, name="keys")
+app.add_typer(keys, name="keys")
 app.add_typer(services, name="services")
 app.add_typer(operators, name="operators")
 app.add_typer(token, name="token")
@@ -124,7 +126,7 @@ def demo(
     Policies of your own must permit reading notes/, forbid secrets/ and ask a person before
     notes/ is written, or a step fails.
     """
-    from nomos.cli import demo as command
+    from nomos.cli.demo import run as command
 
     if not command.run(policies, stdout, as_json=as_json, keep=keep):
         raise typer.Exit(1)

@@ -14,9 +14,10 @@ from rich.text import Text
 
 from nomos._core import derived_key
 from nomos.cli import remaining_accounts
-from nomos.cli.approval_view import shown
-from nomos.cli.console import AsJson, reports_errors, stderr, stdout
-from nomos.cli.operator import ControlUrl, KeyFile, Operator, new_key, part
+from nomos.cli.client import ControlUrl, KeyFile, Operator, new_key, part
+from nomos.cli.console import AsJson, stderr, stdout
+from nomos.cli.errors import reports_errors
+from nomos.cli.visible_text import shown
 from nomos.errors import AuthenticationError, ControlPlaneError
 
 group = typer.Typer(

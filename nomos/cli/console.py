@@ -1,23 +1,14 @@
-"""Where the commands print, and what happens to an error on its way to a person."""
+"""Where the commands print, and how they print what a stream cannot encode."""
 
 from __future__ import annotations
 
-import functools
 import io
 import sys
 from codecs import register_error
-from collections.abc import Callable
-from typing import Annotated, Final, ParamSpec, TypeVar
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
-from rich.text import Text
-
-from nomos.cli import insecure_hosts
-from nomos.errors import ConfigurationError, InvalidPolicy, NomosError
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 stdout: Final = Console(highlight=False, soft_wrap=True)
 stderr: Final = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -56,23 +47,3 @@ def _plain(letter: str) -> str:
     frame = next((plain for frame, plain in _FRAMES.items() if number in frame), None)
     spelled = f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"
     return _PLAIN.get(letter) or frame or spelled
-
-
-def reports_errors(command: Callable[P, T]) -> Callable[P, T]:
-    """Turn our own errors into a sentence and exit status 1; bugs keep their traceback."""
-
-    @functools.wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            with insecure_hosts.hosts_option(kwargs):
-                return command(*args, **kwargs)
-        except InvalidPolicy as invalid:
-            for problem in invalid.problems:
-                stderr.print(Text.assemble(("policy ", "bold red"), str(problem)))
-        except NomosError as error:
-            setting = f" ({error.setting})" if isinstance(error, ConfigurationError) else ""
-            stderr.print(Text.assemble(("error: ", "bold red"), str(error), (setting, "dim")))
-        raise typer.Exit(1)
-
-    insecure_hosts.with_option(run, command)
-    return run

@@ -16,7 +16,7 @@ from rich.text import Text
 from nomos._io.keyfile import encryption_key, read_private_line, sealed
 from nomos._io.signer import AsyncSigner, shared
 from nomos.audit.check import MAX_TOKEN
-from nomos.cli.server_extra import server_extra
+from nomos.cli.errors import server_extra
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
 

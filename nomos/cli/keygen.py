@@ -15,7 +15,8 @@ from rich.text import Text
 from nomos._io.keyfile import sealed
 from nomos._io.signer import Signer, shared
 from nomos._protocol import ForgetKey, LoadKey, LoadKeyAnswer
-from nomos.cli.console import reports_errors, stderr
+from nomos.cli.console import stderr
+from nomos.cli.errors import reports_errors
 from nomos.errors import ConfigurationError, SignerError
 
 

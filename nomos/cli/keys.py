@@ -11,8 +11,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from nomos.cli.console import AsJson, reports_errors, stdout
-from nomos.cli.operator import ControlUrl, KeyFile, Operator
+from nomos.cli.client import ControlUrl, KeyFile, Operator
+from nomos.cli.console import AsJson, stdout
+from nomos.cli.errors import reports_errors
 
 group = typer.Typer(help="See and rotate the keys that sign.", no_args_is_help=True)
 

@@ -15,9 +15,9 @@ import typer
 from rich.text import Text
 
 from nomos.cli import remaining_accounts
-from nomos.cli.approval_view import shown
-from nomos.cli.console import AsJson, reports_errors, stderr, stdout
-from nomos.cli.server_extra import server_extra
+from nomos.cli.console import AsJson, stderr, stdout
+from nomos.cli.errors import reports_errors, server_extra
+from nomos.cli.visible_text import shown
 
 if TYPE_CHECKING:
     from nomos.server.storage.app_store import Registered

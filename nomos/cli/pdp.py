@@ -15,9 +15,9 @@ from rich.text import Text
 from nomos._io.signer import AsyncSigner, shared
 from nomos._io.urls import checked_url
 from nomos.cli import insecure_hosts
-from nomos.cli.console import reports_errors, stdout
+from nomos.cli.console import stdout
+from nomos.cli.errors import reports_errors, server_extra
 from nomos.cli.operator_key import from_file
-from nomos.cli.server_extra import server_extra
 
 if TYPE_CHECKING:
     from nomos.server.settings import Settings

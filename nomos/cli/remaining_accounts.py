@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.text import Text
 
-from nomos.cli.approval_view import shown
 from nomos.cli.console import stderr
+from nomos.cli.visible_text import shown
 
 
 def tell(ident: str, reply: Mapping[str, Any], *, when: str = "") -> None:

@@ -9,8 +9,9 @@ import typer
 from rich.text import Text
 
 from nomos.cli import remaining_accounts
-from nomos.cli.console import AsJson, reports_errors, stdout
-from nomos.cli.operator import ControlUrl, KeyFile, Operator
+from nomos.cli.client import ControlUrl, KeyFile, Operator
+from nomos.cli.console import AsJson, stdout
+from nomos.cli.errors import reports_errors
 
 WHAT: Final = {
     "cid": "the delegation, with all that was made from it",

@@ -11,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from nomos._core.signing import is_did
-from nomos.cli.approval_view import shown
-from nomos.cli.console import AsJson, reports_errors, stderr, stdout
-from nomos.cli.operator import ControlUrl, KeyFile, Operator, part
+from nomos.cli.client import ControlUrl, KeyFile, Operator, part
+from nomos.cli.console import AsJson, stderr, stdout
+from nomos.cli.errors import reports_errors
+from nomos.cli.visible_text import shown
 from nomos.errors import ConfigurationError
 
 group = typer.Typer(help="Register services that grants may be made out to.", no_args_is_help=True)

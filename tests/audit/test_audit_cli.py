@@ -22,8 +22,8 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from nomos import AuthGuard
-from nomos.cli import audit_file, audit_view
 from nomos.cli.app import app
+from nomos.cli.audit import files, view
 from nomos.errors import ConfigurationError, Unintelligible
 
 POLICY: Final = """
@@ -250,11 +250,11 @@ def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path) -> None:
     for content in (b"", b"hello", b"{}", b'{"checkpoint": 1}', b"{", b"\xff\xff"):
         file.write_bytes(content)
         with pytest.raises(ConfigurationError, match="does not hold a checkpoint"):
-            audit_file.read_pin(str(file))
+            files.read_pin(str(file))
     with pytest.raises(ConfigurationError, match="No such file"):
-        audit_file.read_pin(str(tmp_path / "none"))
-    assert audit_file.read_pin(None) is None
-    assert audit_file.read_pin("a.b.c") == "a.b.c"
+        files.read_pin(str(tmp_path / "none"))
+    assert files.read_pin(None) is None
+    assert files.read_pin("a.b.c") == "a.b.c"
 
 
 def test_verify_needs_the_core_alone(export: Export, tmp_path: Path) -> None:
@@ -279,19 +279,19 @@ def test_an_export_that_stops_is_no_file(export: Export, tmp_path: Path) -> None
     lines = [line.rstrip(b"\n") for line in export.lines]
     file = tmp_path / "audit.ndjson"
     counts: list[int] = []
-    assert audit_file.save(iter(lines), file, counts.append) == 15
+    assert files.save(iter(lines), file, counts.append) == 15
     assert file.read_bytes() == b"".join(export.lines)
     for cut in (lines[:-1], [*lines[:4], lines[4][:20]], []):
         with pytest.raises(Unintelligible, match="without its end"):
-            audit_file.save(iter(cut), tmp_path / "cut", counts.append)
+            files.save(iter(cut), tmp_path / "cut", counts.append)
         with pytest.raises(Unintelligible), (tmp_path / "half").open("wb") as half:
-            audit_file.copy(iter(cut), half, counts.append)
+            files.copy(iter(cut), half, counts.append)
         assert not (tmp_path / "half").read_bytes().endswith(b"\n")
     assert sorted(found.name for found in tmp_path.iterdir()) == ["audit.ndjson", "half"]
     with pytest.raises(ConfigurationError, match="No such file"):
-        audit_file.save(iter(lines), tmp_path / "no" / "where", counts.append)
+        files.save(iter(lines), tmp_path / "no" / "where", counts.append)
     many = [lines[0], *[lines[1]] * 1001, lines[-1]]
-    assert audit_file.copy(iter(many), io.BytesIO(), counts.append) == 1001
+    assert files.copy(iter(many), io.BytesIO(), counts.append) == 1001
     assert counts[-1] == 1000
 
 
@@ -310,7 +310,7 @@ def test_what_a_record_says_cannot_steer_the_terminal(capsys: pytest.CaptureFixt
         "resource": {"provider": "x", "path": "a\u202eb" + "y" * 200},
         "detail": {"reason": "\x07\x9b1m"},
     }
-    text = audit_view.line(row).plain
+    text = view.line(row).plain
     assert str(10**18) in text
     assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(text)
     assert "..." in text
@@ -323,7 +323,7 @@ def test_in_a_terminal_a_tree_keeps_to_its_width() -> None:
         | {"detail": {"why": "word " * 30}},
     ]
     console = Console(record=True, width=60, force_terminal=True, file=io.StringIO())
-    audit_view.trees(rows, console, marked=None)
+    view.trees(rows, console, marked=None)
     lines = console.export_text().splitlines()
     assert len(lines) > 3
     assert max(map(len, lines)) <= 60
@@ -332,7 +332,7 @@ def test_in_a_terminal_a_tree_keeps_to_its_width() -> None:
 def test_warnings_and_later_rows_are_shown(export: Export) -> None:
     console = Console(record=True, width=200)
     report = export.verify(export.lines, pin=export.pin)
-    audit_view.report(report, console)
+    view.report(report, console)
     assert "agrees, and 3 rows came after" in console.export_text()
-    audit_view.report(replace(report, warnings=("clocks disagree",)), console)
+    view.report(replace(report, warnings=("clocks disagree",)), console)
     assert "warning: clocks disagree" in console.export_text()

@@ -28,7 +28,8 @@ from rich.console import Console
 from rich.text import Text
 
 from nomos import AuthGuard
-from nomos.cli import approval_view
+from nomos.cli import visible_text
+from nomos.cli.approvals import view as approval_view
 
 NOMOS = Path(sys.executable).with_name("nomos")
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -390,7 +391,7 @@ def test_text_that_pretends_to_be_something_else_is_quoted_or_marked() -> None:
         text: next(iter(approval_view.value(text))).plain for text in ("5", "true", " a", "", "a")
     }
     assert shown == {"5": "“5”", "true": "“true”", " a": "“ a”", "": "“”", "a": "a"}
-    assert approval_view.shown("a\u00a0b\u2028c").plain == "aU+00A0bU+2028c"
+    assert visible_text.shown("a\u00a0b\u2028c").plain == "aU+00A0bU+2028c"
 
 
 def test_folding_loses_nothing_and_every_piece_fits() -> None:

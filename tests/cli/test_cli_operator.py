@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from nomos._io.urls import is_loopback
-from nomos.cli import operator
-from nomos.cli.operator import Operator, part
+from nomos.cli import client as client_module
+from nomos.cli.client import Operator, part
 from nomos.cli.operator_key import find_key
 from nomos.errors import (
     AuthenticationError,
@@ -147,7 +147,7 @@ def test_lines_come_whole_however_they_are_cut(monkeypatch: pytest.MonkeyPatch) 
             b"{}",
             b"half",
         ]
-    monkeypatch.setattr(operator, "MAX_LINE", 10)
+    monkeypatch.setattr(client_module, "MAX_LINE", 10)
     with (
         serving(lambda h: lines(h, b"x" * 11)) as url,
         pytest.raises(Unintelligible, match="a line beyond 10"),

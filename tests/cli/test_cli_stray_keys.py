@@ -14,7 +14,7 @@ from nomos import AsyncVerifier, AuthGuard
 from nomos._settings import checked_api_key
 from nomos.cli.app import app
 from nomos.cli.operator_key import find_key, from_file
-from nomos.cli.token_options import _key
+from nomos.cli.token.options import _key
 from nomos.errors import ConfigurationError
 from nomos.server.environment import upstreams
 from nomos.server.pdp.catalog import load_catalog

@@ -20,8 +20,8 @@ from typer.testing import CliRunner, Result
 
 from nomos import AuthGuard
 from nomos.audit.swarm import Swarm
-from nomos.cli import swarm_view
 from nomos.cli.app import app
+from nomos.cli.swarm import view
 from nomos.constraints import under
 
 POLICY: Final = """
@@ -291,7 +291,7 @@ def test_a_file_that_is_no_export_is_refused(tmp_path: Path) -> None:
 def shown(log: Log, width: int, *, everything: bool = False) -> list[str]:
     file = io.StringIO()
     console = Console(file=file, width=width, force_terminal=True, highlight=False)
-    swarm_view.tree(log.swarm(), console, everything=everything)
+    view.tree(log.swarm(), console, everything=everything)
     return re.sub(r"\x1b\[[0-9;]*m", "", file.getvalue()).splitlines()
 
 
@@ -336,7 +336,7 @@ def test_other_days_have_a_date_and_others_gifts_a_name() -> None:
     log.link(did("b"), did("a"), command="/x", resource={})
     text = "\n".join(shown(log, 120))
     assert "until 2030-03-17 17:46:40Z" in text
-    assert f"/x on anything until 12:03:20Z from {swarm_view.short(did('b'))}" in text
+    assert f"/x on anything until 12:03:20Z from {view.short(did('b'))}" in text
 
 
 def test_many_commands_are_summed_up() -> None:
@@ -344,7 +344,7 @@ def test_many_commands_are_summed_up() -> None:
     for number in range(9):
         log.call(log.root, "expired", command=f"/github/x{number}")
     text = "\n".join(shown(log, 100))
-    assert text.count("refused  ") == swarm_view.LISTED
+    assert text.count("refused  ") == view.LISTED
     assert "and 5 others: --all shows them" in text
     assert "\n".join(shown(log, 100, everything=True)).count("refused  ") == 9
     log.records *= 20
@@ -365,17 +365,17 @@ def test_many_commands_are_summed_up() -> None:
     ],
 )
 def test_policy_statements_are_read_as_conditions(statement: Any, told: str) -> None:
-    assert swarm_view.condition(statement) == told
+    assert view.condition(statement) == told
 
 
 def test_names_are_as_long_as_it_takes_to_tell_them_apart() -> None:
     one, two = did("a"), did("a")[:-6] + "x" + did("a")[-5:]
-    name = swarm_view.names([one, two, "app"])
+    name = view.names([one, two, "app"])
     assert name(one) != name(two)
     assert name("app") == "app"
-    assert swarm_view.names([one])(one) == f"{one[8:16]}…{one[-4:]}"
+    assert view.names([one])(one) == f"{one[8:16]}…{one[-4:]}"
     odd = ["x" * 500 + "a", "x" * 500 + "b"]
-    assert len(swarm_view.names(odd)(odd[0])) < 200
+    assert len(view.names(odd)(odd[0])) < 200
 
 
 def test_what_a_record_says_cannot_steer_the_terminal() -> None:
@@ -400,7 +400,7 @@ def test_what_a_record_says_cannot_steer_the_terminal() -> None:
 def test_counts_that_are_too_low_say_so() -> None:
     file = io.StringIO()
     swarm = log_of_many().families().swarm(did("root"), complete=False)
-    swarm_view.tree(swarm, Console(file=file), everything=False)
+    view.tree(swarm, Console(file=file), everything=False)
     assert "at least 100 calls" in file.getvalue()
     assert "more on record" in file.getvalue()
     assert "\x1b" not in file.getvalue()

@@ -30,7 +30,7 @@ from nomos._io.binary_location import find_binary
 from nomos._io.http import Endpoint, Http
 from nomos._io.signer import Signer, SignerConnection
 from nomos._protocol import Hello
-from nomos.cli.operator import Operator
+from nomos.cli.client import Operator
 from nomos.cli.operator_key import OperatorKey
 from nomos.models import Secret
 

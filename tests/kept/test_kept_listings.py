@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 
 from nomos._io.signer import SignerConnection
 from nomos.audit.record import Record
-from nomos.cli import operator
+from nomos.cli import client
 from nomos.models import Secret
 from nomos.policy.bundle import Source
 from nomos.server.domain.accounts import ApiKey, App
@@ -337,7 +337,7 @@ async def test_one_damaged_row_does_not_fail_the_writes_beside_it(tmp_path: Path
 def test_the_command_line_names_what_a_listing_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     empty: tuple[object, ...] = ({}, {"damaged": []}, [], None)
     for nothing in empty:
-        operator._tell_damaged(nothing)
+        client._tell_damaged(nothing)
     assert capsys.readouterr().err == ""
-    operator._tell_damaged({"damaged": [{"seq": 5, "hash": "…"}, "app_1"]})
+    client._tell_damaged({"damaged": [{"seq": 5, "hash": "…"}, "app_1"]})
     assert capsys.readouterr().err == "damaged: row 5, app_1 cannot be read any more\n"

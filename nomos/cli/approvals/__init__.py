@@ -1,0 +1,1 @@
+"""`nomos approvals`: list, show and decide what agents ask people for."""

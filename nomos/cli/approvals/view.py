@@ -1,0 +1,280 @@
+"""How a question to people looks in a terminal, and as one line of plain text.
+
+An agent chose most of what is shown here, so nothing of it may pass for anything else: what
+cannot be seen becomes a mark with its number, and text of several lines stands behind a bar on
+every line, folded by us and not by the terminal. Nothing is left out and nothing is shortened.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from rich.cells import cell_len
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from nomos.cli.visible_text import shown
+
+View = Mapping[str, Any]
+
+SOON: Final = 60
+CALM: Final = 300
+SHORT: Final = 96
+"""Characters of a value that is also spelled out in ASCII, where lookalikes differ."""
+
+ONLY_HASH: Final = "The agent sent only the hash of this text. You cannot see what it says."
+
+NARROW: Final = 20
+"""Columns below which text is not folded any further."""
+
+STATE_STYLES: Final = {
+    "pending": "bold yellow",
+    "approved": "bold green",
+    "denied": "bold red",
+    "expired": "dim",
+    "consumed": "green",
+}
+
+
+def card(view: View, now: datetime, width: int) -> RenderableType:
+    """Everything about one question, as a person must see it before answering."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(no_wrap=True)
+    room = max(NARROW, width - 14)
+    for name, value in _rows(view, now):
+        lines = [line for text in value for line in folded(text, room)] or [Text("")]
+        for number, line in enumerate(lines):
+            table.add_row("" if number else name, line)
+    return table
+
+
+def _rows(view: View, now: datetime) -> Iterator[tuple[str, Sequence[Text]]]:
+    state = Text(view["state"], style=STATE_STYLES.get(view["state"], ""))
+    yield "approval", [Text(view["id"], style="bold")]
+    yield "state", [Text.assemble(state, "  ", time_left(view, now))]
+    yield "asked by", [Text.assemble(shown(view["app"]["name"]), (f"  {view['app']['id']}", "dim"))]
+    yield "agent", [Text(view["agent"])]
+    yield "command", [Text(view["command"], style="bold cyan")]
+    if view.get("audience"):
+        yield "service", [shown(view["audience"])]
+    yield "resource", list(members(view["resource"]))
+    yield "args", list(_args(view))
+    if view.get("constraints"):
+        yield "only if", list(_constraints(view))
+    if view.get("purpose"):
+        yield "purpose", list(value(view["purpose"]))
+    if view.get("context"):
+        yield "claims", list(members(view["context"]))
+    yield "good for", [Text(f"{words(view['ttlSeconds'])}, once")]
+    yield "policies", [shown(", ".join(view["policies"]))]
+    if view.get("reason"):
+        yield "why", list(value(view["reason"]))
+    yield "needs", [_roles(view)]
+    yield from (("answer", [_vote(vote)]) for vote in view["votes"])
+    yield "receipt", [Text(view["receiptId"], style="dim")]
+    yield "page", [Text(view["approvalUrl"], style="dim")]
+
+
+def _args(view: View) -> Iterator[Text]:
+    if not view["argsBound"]:
+        freely = "as far as the constraints go" if view.get("constraints") else "freely"
+        yield Text(f"ANY: the agent may choose the arguments {freely}", style="bold red")
+    elif not view.get("args"):
+        yield Text("none", style="dim")
+    else:
+        yield from members(view["args"], view.get("bound") or {})
+
+
+def _constraints(view: View) -> Iterator[Text]:
+    """Each constraint in words, and in ASCII if it has other letters."""
+    for each in view["constraints"]:
+        yield shown(each)
+        if not each.isascii():
+            spelled = each.encode("ascii", "backslashreplace").decode()
+            yield Text.assemble(("In ASCII ", "dim"), spelled)
+
+
+def _roles(view: View) -> Text:
+    done = set(view["approvedRoles"])
+    parts = [
+        Text(f"{role} ✓", style="green") if role in done else Text(role, style="bold")
+        for role in view["roles"]
+    ]
+    return Text(", ").join(parts)
+
+
+def _vote(vote: View) -> Text:
+    said = ("approved", "green") if vote["approve"] else ("denied", "red")
+    why = Text.assemble(": ", shown(vote["reason"])) if vote.get("reason") else Text("")
+    roles = f" as {', '.join(vote['roles'])}" if vote["roles"] else ""
+    at = f"{datetime.fromisoformat(vote['at']):%Y-%m-%d %H:%M:%S} UTC"
+    return Text.assemble(said, " by ", shown(vote["name"]), f"{roles} at {at}", why)
+
+
+def members(values: Mapping[str, Any], bound: Mapping[str, Any] | None = None) -> Iterator[Text]:
+    """Each member of an object: `name: value`, or the name and then a block of text.
+
+    `bound` is what will be signed for them.
+    """
+    for name, each in values.items():
+        head = Text.assemble(shown(name), ": ")
+        first, *rest = value(each)
+        if isinstance(each, str) and "\n" in each:
+            count = each.count("\n") + 1
+            yield head.append(f"{count} lines, {len(each):,} characters", style="dim")
+            yield from (first, *rest)
+        else:
+            yield head + first
+            yield from rest
+        yield from _ascii(name, each)
+        if isinstance(each, dict) and set(each) == {"sha256"} and each == (bound or {}).get(name):
+            yield Text(ONLY_HASH, style="bold red")
+
+
+def _ascii(name: str, each: Any) -> Iterator[Text]:
+    """What has letters outside ASCII, in ASCII if it is short, or else how many they are."""
+    text = each if isinstance(each, str) else json.dumps(each, ensure_ascii=False)
+    if text.isascii() and name.isascii():
+        return
+    if len(text) <= SHORT and "\n" not in text:
+        spelled = json.dumps(each if name.isascii() else {name: each})
+        yield Text.assemble(("In ASCII ", "dim"), spelled)
+        return
+    if not name.isascii():
+        yield Text.assemble(("Name in ASCII ", "dim"), json.dumps(name))
+    count = sum(not letter.isascii() for letter in text)
+    if count:
+        plural = "" if count == 1 else "s"
+        yield Text(f"{count:,} character{plural} outside ASCII", style="yellow")
+
+
+def value(each: Any) -> Iterator[Text]:
+    """A JSON value in full; text of several lines as lines behind a bar."""
+    if isinstance(each, str):
+        lines = each.split("\n")
+        if len(lines) == 1:
+            yield shown(each, quoted=True)
+        else:
+            yield from (Text.assemble(("│ ", "dim"), shown(line)) for line in lines)
+    else:
+        yield shown(json.dumps(each, ensure_ascii=False))
+
+
+def folded(text: Text, width: int) -> list[Text]:
+    """A line cut into lines that fit, each but the first behind a bar of its own."""
+    lines: list[Text] = []
+    start = used = 0
+    for place, letter in enumerate(text.plain):
+        size = cell_len(letter)
+        if used + size > width and place > start:
+            lines.append(text[start:place])
+            start, used = place, cell_len("┆ ")
+        used += size
+    lines.append(text[start:])
+    return [lines[0], *(Text.assemble(("┆ ", "dim"), line) for line in lines[1:])]
+
+
+def queue(views: Sequence[View], now: datetime, width: int) -> RenderableType:
+    """Several questions: who asks, how much time is left, and what for, with args in full."""
+    table = Table(box=None, padding=(0, 2, 1, 0), pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    left = max((len(view["id"]) for view in views), default=0)
+    for view in views:
+        who = (_state(view, now), _asker(view), *_needs(view))
+        about = [line for each in who for line in folded(each, left)]
+        what = _what(view, max(NARROW, width - left - 2))
+        ident = Text(view["id"], style="bold")
+        table.add_row(Text("\n").join((ident, *about)), Text("\n").join(what))
+    return table
+
+
+def _asker(view: View) -> Text:
+    return Text.assemble(("asked by ", "dim"), shown(view["app"]["name"]))
+
+
+def _needs(view: View) -> Iterator[Text]:
+    if view["state"] == "pending":
+        yield Text.assemble(("needs ", "dim"), _roles(view))
+
+
+def _state(view: View, now: datetime) -> Text:
+    if view["state"] == "pending":
+        return time_left(view, now)
+    state = Text(view["state"], style=STATE_STYLES.get(view["state"], ""))
+    return Text.assemble(state, " ", time_left(view, now))
+
+
+def _what(view: View, width: int) -> list[Text]:
+    args = [line for each in _args(view) for line in folded(each, width - 2)]
+    lines = [
+        *folded(Text(view["command"], style="bold cyan"), width),
+        *_service(view, width),
+        *(line for each in members(view["resource"]) for line in folded(each, width)),
+        Text("args", style="dim"),
+        *(Text.assemble("  ", line) for line in args),
+    ]
+    if view.get("constraints"):
+        lines.append(Text("only if", style="dim"))
+        said = [line for each in _constraints(view) for line in folded(each, width - 2)]
+        lines += [Text.assemble("  ", line) for line in said]
+    if view.get("purpose"):
+        lines.append(Text("purpose", style="dim"))
+        said = [line for each in value(view["purpose"]) for line in folded(each, width - 2)]
+        lines += [Text.assemble("  ", line) for line in said]
+    return lines
+
+
+def _service(view: View, width: int) -> list[Text]:
+    if not view.get("audience"):
+        return []
+    return folded(Text.assemble(("service ", "dim"), shown(view["audience"])), width)
+
+
+def time_left(view: View, now: datetime) -> Text:
+    """How long an answer is possible, green while there is time and red when there is hardly."""
+    left = (datetime.fromisoformat(view["expiresAt"]) - now).total_seconds()
+    if view["state"] != "pending":
+        return Text(_since(view, now), style="dim")
+    if left <= 0:
+        return Text(f"expired {words(-left)} ago", style="dim")
+    style = "green" if left > CALM else "yellow" if left >= SOON else "bold red"
+    return Text(f"{words(left)} left", style=style)
+
+
+def _since(view: View, now: datetime) -> str:
+    at = view.get("consumedAt") or view.get("decidedAt") or view["expiresAt"]
+    return f"{words((now - datetime.fromisoformat(at)).total_seconds())} ago"
+
+
+def words(seconds: float) -> str:
+    """A length of time as one says it: `45 s`, `12 min`, `2 h 5 min`."""
+    whole = max(0, int(seconds))
+    if whole < 120:
+        return f"{whole} s"
+    minutes = whole // 60
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
+
+
+def line(view: View) -> str:
+    """One question as one line for other programs, its columns apart by tabs.
+
+    id, state, expiry, app, command, roles, resource, args, service, constraints: resource, args and
+    constraints as JSON in ASCII, `*` for any args; no service is the PDP. A tab or the end of a
+    line within a column cannot occur.
+    """
+    args = json.dumps(view.get("args") or {}) if view["argsBound"] else "*"
+    columns = (
+        *(view["id"], view["state"], view["expiresAt"], shown(view["app"]["name"]).plain),
+        *(view["command"], ",".join(view["roles"]), json.dumps(view["resource"]), args),
+        shown(view.get("audience") or "").plain,
+        json.dumps(view.get("constraints") or []),
+    )
+    return "\t".join(columns)

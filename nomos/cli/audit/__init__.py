@@ -1,0 +1,1 @@
+"""`nomos audit`: follow, export and verify the audit log."""

@@ -1,0 +1,260 @@
+"""Talking to a control plane as its operator.
+
+The URL is an option, `NOMOS_CONTROL_URL`, or where `nomos dev` listens; where the key is found is
+in `operator_key`. Errors are those of the guard, in words for an operator.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Any, Final, Self
+from urllib.parse import quote, urlencode
+
+import typer
+from rich.text import Text
+
+from nomos._core.effects import HttpReply, Send
+from nomos._core.replies import raise_error
+from nomos._core.reply_identity import MEMBER
+from nomos._io.http import Endpoint, Http
+from nomos._io.urls import checked_url
+from nomos.cli import insecure_hosts, reply_checks
+from nomos.cli.console import stderr
+from nomos.cli.operator_key import DEV_KEY_FILE, KEY, KEY_FILE, OperatorKey, find_key
+from nomos.errors import (
+    AuthenticationError,
+    ControlPlaneError,
+    PermissionDenied,
+    ServerError,
+    Unintelligible,
+    Unreachable,
+)
+from nomos.models import Secret
+
+CONTROL_URL: Final = "NOMOS_CONTROL_URL"
+DEV_URL: Final = "http://127.0.0.1:8788"
+
+TIMEOUT: Final = 30.0
+"""Seconds; a long poll takes up to 25 of them."""
+
+RETRY_PAUSES: Final = (0.2, 1.0)
+"""Seconds before what can be repeated is sent again."""
+
+MAX_LINE: Final = 4 * 1024 * 1024
+_HINT: Final = re.compile(r" \([^()]*(?:control_plane_url|api_key)[^()]*\)$")
+"""What the guard's errors suggest, which are about the guard's settings."""
+
+ControlUrl = Annotated[
+    str | None,
+    typer.Option(help=f"The control plane: {CONTROL_URL}, or {DEV_URL}.", show_default=False),
+]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        help=f"A file (0600) with the operator's API key: {KEY_FILE}, {KEY}, or {DEV_KEY_FILE}.",
+        show_default=False,
+    ),
+]
+
+
+class Operator:
+    """A client of one control plane. A context manager; `find` makes one from what is set."""
+
+    def __init__(self, url: str, key: OperatorKey, *, timeout: float = TIMEOUT) -> None:
+        self.url = url
+        self._key = key
+        self._timeout = timeout
+        endpoint = Endpoint(
+            url, api_key=key.secret, timeout=timeout, allow_insecure=insecure_hosts.hosts()
+        )
+        self._http = Http(endpoint)
+
+    @classmethod
+    def find(
+        cls,
+        control_url: str | None = None,
+        key_file: Path | None = None,
+        *,
+        environ: Mapping[str, str] = os.environ,
+        timeout: float = TIMEOUT,
+    ) -> Self:
+        """The operator that options and environment name. Raises `ConfigurationError`."""
+        setting = "--control-url" if control_url else CONTROL_URL
+        url = control_url or environ.get(CONTROL_URL) or DEV_URL
+        url = checked_url(url, setting=setting, allow_insecure=insecure_hosts.hosts())
+        return cls(url, find_key(url, key_file, environ), timeout=timeout)
+
+    def get(
+        self, path: str, /, *, about: Mapping[str, object] | None = None, **query: object
+    ) -> Any:
+        """GET a path; parameters that are None are left out. `about` as for `post`."""
+        found = self._exchange("GET", _with_query(path, query))
+        reply_checks.check(found, about)
+        _tell_damaged(found)
+        return found
+
+    def post(
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        /,
+        *,
+        about: Mapping[str, object] | None = None,
+        look: str | None = None,
+        repeat: bool = False,
+        key: str | None = None,
+    ) -> Any:
+        """POST a JSON object (by default an empty one).
+
+        `about` are members that the answer has to have, which name what it was asked for.
+        `look` is a command that shows whether it was done, for a reply that does not come. With
+        `repeat` it is then sent again, at most twice, under one idempotency key: for what the
+        server does once however often it is asked. `key` is that key, if it matters which.
+        """
+        content, key = json.dumps(body or {}).encode(), key or new_key()
+        try:
+            found = self._posted(path, content, key, repeat=repeat)
+            reply_checks.check(found, about)
+        except (Unreachable, ServerError, Unintelligible) as lost:
+            if look is not None and getattr(lost, "sent", True):
+                lost.args = (f"{str(lost).rstrip('.')}. Whether it was done: `{look}` shows it.",)
+            raise
+        return found
+
+    def _posted(self, path: str, content: bytes, key: str, *, repeat: bool) -> Any:
+        for pause in RETRY_PAUSES if repeat else ():
+            try:
+                return self._exchange("POST", path, content, key)
+            except (Unreachable, ServerError):
+                time.sleep(pause)
+        return self._exchange("POST", path, content, key if repeat else None)
+
+    def lines(self, path: str, /, **query: object) -> Iterator[bytes]:
+        """The lines of an answer of any length, without their ends, as they come.
+
+        The last may be half a line, if the server stopped there: that is for the caller to see.
+        """
+        send = Send("GET", _with_query(path, query), {"accept": "application/x-ndjson"})
+        with _retold(), self._http.stream(send) as (reply, pieces):
+            if reply.status != 200:
+                self._raise(reply)
+            rest = b""
+            for piece in pieces:
+                *whole, rest = (rest + piece).split(b"\n")
+                yield from whole
+                if len(rest) > MAX_LINE:
+                    raise Unintelligible(f"the control plane sent a line beyond {MAX_LINE} bytes")
+            if rest:
+                yield rest
+
+    @property
+    def app(self) -> str:
+        """The app whose API key this uses, as the key names it."""
+        return self._key.secret.reveal().removeprefix("nomos_").rpartition("_")[0]
+
+    def with_key(self, text: str) -> Operator:
+        """The same control plane, with another API key."""
+        return Operator(self.url, OperatorKey(Secret(text), "the rotation"), timeout=self._timeout)
+
+    def close(self) -> None:
+        """Let go of the connection. Doing it twice is harmless."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _exchange(
+        self, method: str, path: str, body: bytes = b"", idempotency_key: str | None = None
+    ) -> Any:
+        headers = {"accept": "application/json"}
+        if idempotency_key is not None:
+            headers["idempotency-key"] = idempotency_key
+        if body:
+            headers["content-type"] = "application/json"
+        with _retold():
+            reply = self._http.send(Send(method, path, headers, body))
+        if reply.status != 200:
+            self._raise(reply)
+        try:
+            found = json.loads(reply.body)
+        except (ValueError, RecursionError):
+            raise Unintelligible(
+                f"{self.url} answered something that is not JSON: is it really a control plane?",
+                status=reply.status,
+            ) from None
+        if isinstance(found, dict):
+            found.pop(MEMBER, None)  # checked before, and no part of the answer
+        return found
+
+    def _raise(self, reply: HttpReply) -> None:
+        """Raise what the reply stands for, in words for an operator."""
+        try:
+            raise_error(reply)
+        except ControlPlaneError as error:
+            error.args = (f"{_HINT.sub('', str(error))}{self._advice(error)}",)
+            raise
+
+    def _advice(self, error: ControlPlaneError) -> str:
+        if isinstance(error, AuthenticationError):
+            return (
+                f". The key was taken from {self._key.where}; is it this control plane's "
+                f"({self.url})? `nomos dev` keeps one in its data folder, for --key-file"
+            )
+        if isinstance(error, PermissionDenied) and "API key with the role" in str(error):
+            return f". The key was taken from {self._key.where}"
+        if error.code is None:
+            return f". Is {self.url} really a control plane?"
+        return ""
+
+
+@contextmanager
+def _retold() -> Iterator[None]:
+    """Say which option to look at where the guard's errors name the guard's argument."""
+    try:
+        yield
+    except Unreachable as error:
+        error.args = (str(error).replace("control_plane_url", "--control-url"),)
+        raise
+
+
+def _tell_damaged(found: object) -> None:
+    """Say what a listing had to leave out."""
+    damaged = found.get("damaged") if isinstance(found, dict) else None
+    if isinstance(damaged, list) and damaged:
+        names = ", ".join(map(_shown, damaged))
+        stderr.print(Text.assemble(("damaged: ", "bold red"), f"{names} cannot be read any more"))
+
+
+def _shown(damaged: object) -> str:
+    return f"row {damaged.get('seq')}" if isinstance(damaged, dict) else str(damaged)
+
+
+def new_key() -> str:
+    """Return an idempotency key, from which a control plane may derive an API key."""
+    return secrets.token_urlsafe(32)
+
+
+def part(text: str) -> str:
+    """An identifier that somebody typed, as one segment of a path."""
+    return quote(text, safe="")
+
+
+def _with_query(path: str, query: Mapping[str, object]) -> str:
+    given = {name: str(value) for name, value in query.items() if value is not None}
+    return f"{path}?{urlencode(given)}" if given else path

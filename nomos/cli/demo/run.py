@@ -1,0 +1,104 @@
+"""`nomos demo`: an agent and its child, real servers, real files, and what each step proves.
+
+Every step prints evidence that a stranger can recheck. A step that does not come out as it
+must ends the demo with exit status 1: it is a check, not a film.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from nomos import AuthGuard
+from nomos.cli.demo.harness import NOTE, SECRET, DemoHarness, DemoStep, Play
+from nomos.cli.demo.steps_approvals import PEOPLE, RECORD
+from nomos.cli.demo.steps_swarm import FAMILY
+from nomos.cli.demo.steps_tokens import TOKENS
+from nomos.errors import ConfigurationError
+
+POLICIES = Path(__file__).with_name("demo.cedar")
+STEPS: tuple[tuple[str, Play], ...] = (*TOKENS, *PEOPLE, *FAMILY, *RECORD)
+
+
+def run(policies: Path | None, console: Console, *, as_json: bool, keep: Path | None) -> bool:
+    """Play every step until one fails; True when all came out as they must.
+
+    `keep` is a folder for the audit log that the last steps export; else it is not kept.
+    """
+    with _papers(keep) as papers, _stage(policies, papers, console, quiet=as_json) as stage:
+        for name, play in STEPS:
+            with _waiting(console, name.replace("_", " "), quiet=as_json):
+                step = play(stage)
+            _show(step, console, as_json=as_json)
+            if not step.ok:
+                return False
+    if not as_json:
+        console.print(Text("\nEvery step came out as it must.", style="bold green"))
+    return True
+
+
+@contextmanager
+def _papers(keep: Path | None) -> Iterator[Path]:
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="nomos-demo-") as folder:
+            yield Path(folder)
+        return
+    try:
+        keep.mkdir(parents=True, exist_ok=True)
+    except OSError as failure:
+        raise ConfigurationError(f"{keep}: {failure.strerror}", setting="--keep") from failure
+    yield keep
+
+
+@contextmanager
+def _stage(
+    policies: Path | None, papers: Path, console: Console, *, quiet: bool
+) -> Iterator[DemoHarness]:
+    """Start the servers with a scratch workspace of real files; both go afterwards."""
+    with _waiting(console, "starting a control plane and a PDP", quiet=quiet):
+        guard = AuthGuard.embedded(policies=policies or POLICIES)
+    with guard:
+        assert guard.workspace is not None
+        for path, content in (NOTE, SECRET):
+            file = guard.workspace / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content)
+        stage = DemoHarness(guard, guard.workspace, papers, guard.approvals.operator_key)
+        try:
+            yield stage
+        finally:
+            stage.close()
+
+
+def _waiting(console: Console, what: str, *, quiet: bool) -> AbstractContextManager[object]:
+    return nullcontext() if quiet else console.status(what)
+
+
+def _show(step: DemoStep, console: Console, *, as_json: bool) -> None:
+    if as_json:
+        console.print(Text(json.dumps(step.as_json())))
+        return
+    mark = Text("  ok  ", style="bold green") if step.ok else Text(" FAIL ", style="bold red")
+    console.print(Text.assemble(mark, (f"{step.name:<22}", "bold"), step.told))
+    for line in _lines(step.evidence):
+        console.print(Text(f"{'':28}{line}", style="dim"))
+
+
+def _lines(evidence: dict[str, Any]) -> Iterator[str]:
+    for name, value in evidence.items():
+        match value:
+            case None | []:
+                continue
+            case dict():
+                yield from (f"{name}: {key}: {each}" for key, each in value.items())
+            case list():
+                yield f"{name} {', '.join(map(str, value))}"
+            case _:
+                yield f"{name} {value}"

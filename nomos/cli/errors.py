@@ -1,0 +1,52 @@
+"""How errors of the commands reach a person: one sentence and an exit status."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
+
+import typer
+from rich.text import Text
+
+from nomos.cli import insecure_hosts
+from nomos.cli.console import stderr
+from nomos.errors import ConfigurationError, InvalidPolicy, NomosError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def reports_errors(command: Callable[P, T]) -> Callable[P, T]:
+    """Turn our own errors into a sentence and exit status 1; bugs keep their traceback."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            with insecure_hosts.hosts_option(kwargs):
+                return command(*args, **kwargs)
+        except InvalidPolicy as invalid:
+            for problem in invalid.problems:
+                stderr.print(Text.assemble(("policy ", "bold red"), str(problem)))
+        except NomosError as error:
+            setting = f" ({error.setting})" if isinstance(error, ConfigurationError) else ""
+            stderr.print(Text.assemble(("error: ", "bold red"), str(error), (setting, "dim")))
+        raise typer.Exit(1)
+
+    insecure_hosts.with_option(run, command)
+    return run
+
+
+@contextmanager
+def server_extra(command: str) -> Iterator[None]:
+    """Turn a missing dependency of `nomos.server` into the command that installs it."""
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").split(".")[0] == "nomos":
+            raise
+        raise ConfigurationError(
+            f"`nomos {command}` needs {missing.name}: pip install 'nomos[cli,server]'",
+            setting="installation",
+        ) from missing

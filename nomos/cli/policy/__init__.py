@@ -1,0 +1,1 @@
+"""`nomos policy`: check, test and explain Cedar policies, and manage their versions on a server."""

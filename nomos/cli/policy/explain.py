@@ -1,0 +1,212 @@
+"""`nomos policy explain`: why a question gets its answer, and what would change that."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nomos.cli.errors import server_extra
+from nomos.errors import ConfigurationError
+
+with server_extra("policy"):
+    from nomos.cli.policy.local import effect, load, where
+    from nomos.policy import explain_text, grant_closure
+    from nomos.policy.bundle import Bundle
+    from nomos.policy.decide import PolicyQuestion, Verdict
+    from nomos.policy.explain import PolicyExplanation, PolicyTrace, Suggestion
+    from nomos.policy.explain import explain as explained
+    from nomos.policy.grant_closure import PATH, Closure, GrantedCalls
+    from nomos.policy.policy_request import PolicyRequest, parse
+    from nomos.resources import provider_name
+
+_COLOURS = {"allow": "green", "deny": "red", "requires_step_up": "yellow"}
+_MARKS = {
+    "holds": ("yes ", "green"),
+    "does not hold": ("no  ", "red"),
+    "fails": ("?   ", "yellow"),
+}
+
+
+def question(
+    *,
+    command: str,
+    resource: str,
+    args: str | None,
+    context: str | None,
+    purpose: str | None,
+    now: str | None,
+    agent: str | None,
+    rate: int,
+) -> PolicyRequest:
+    """The question that options ask."""
+    members: dict[str, Any] = {
+        "command": command,
+        "resource": {"provider": provider_name(command), **_object("resource", resource)},
+        "args": None if args is None else _object("args", args),
+        "context": None if context is None else _object("context", context),
+        "purpose": purpose,
+        "now": datetime.now(UTC) if now is None else _time(now),
+        "agent": agent,
+        "rate": rate,
+    }
+    return parse({name: value for name, value in members.items() if value is not None})
+
+
+def explain(
+    policies: Path,
+    providers: Path | None,
+    question: PolicyRequest,
+    console: Console,
+    *,
+    as_json: bool,
+    service: bool = False,
+) -> None:
+    """Print which policies determine the answer, and what would change it.
+
+    With `service`, print as well whether a grant of it would leave open what policy looks at.
+    """
+    found = load(policies, providers)
+    inquiry = question.inquiry(found.catalog)
+    explanation = explained(found, inquiry)
+    closure = _closure(found, inquiry, explanation.verdict) if service else None
+    if as_json:
+        said = explain_text.as_json(explanation)
+        if closure is not None:
+            opened = [{"policy": each.policy, "field": each.field} for each in closure.open]
+            said["service"] = {
+                "closed": closure.closed,
+                "forkable": closure.forkable,
+                "policies": list(closure.policies),
+                "open": opened,
+            }
+        console.print(Text(json.dumps(said)))
+    else:
+        _show(explanation, console)
+        if closure is not None:
+            _show_closure(closure, console)
+
+
+def _closure(found: Bundle, inquiry: PolicyQuestion, verdict: Verdict) -> Closure | None:
+    """How a grant for a service would be signed; None for what is denied in any case."""
+    if verdict.decision == "deny":
+        return None
+    approved = verdict.decision == "requires_step_up"
+    folder = PATH in inquiry.resource and not approved
+    grant = GrantedCalls((inquiry.command,), inquiry.resource, folder=folder)
+    return grant_closure.closure(found, inquiry, grant, cosigned=approved)
+
+
+def _show_closure(closure: Closure, console: Console) -> None:
+    console.print(Text("\nfor a service, which decides nothing by policy", style="bold"))
+    if closure.closed:
+        console.print(Text("  a grant leaves open nothing that policy looks at", style="green"))
+        if not closure.forkable:
+            apart = ", ".join(closure.policies)
+            console.print(Text(f"  and is not handed on: {apart} may treat others otherwise"))
+        return
+    console.print(Text("  denied: a grant would leave open what policy looks at", style="red"))
+    for each in closure.open:
+        console.print(Text(f"      {each.field}  {each.policy}"))
+
+
+def _object(option: str, text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{text!r} is not JSON: {error}", setting=f"--{option}") from error
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"{text!r} is not a JSON object", setting=f"--{option}")
+    return value
+
+
+def _time(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{text!r} is no time; write it as 2026-01-05T09:00:00Z", setting="--now"
+        ) from error
+
+
+def _show(explanation: PolicyExplanation, console: Console) -> None:
+    verdict = explanation.verdict
+    said = {"allow": "allowed", "deny": "denied", "requires_step_up": "a person must approve"}
+    reason = f"  {verdict.reason}" if verdict.reason else ""
+    console.print(
+        Text.assemble(
+            (said[verdict.decision], f"bold {_COLOURS[verdict.decision]}"), (reason, "dim")
+        )
+    )
+    if verdict.message:
+        console.print(Text(verdict.message))
+    if explanation.determined:
+        _show_determined(explanation, console)
+    looks = [each for each in explanation.looks if each.concerns]
+    if looks:
+        _show_looks(looks, console)
+    if explanation.changes:
+        console.print(Text("\nwhat would change it", style="bold"))
+        for change in explanation.changes:
+            _show_change(change, console)
+
+
+def _show_determined(explanation: PolicyExplanation, console: Console) -> None:
+    console.print(Text("\ndetermined by", style="bold"))
+    for policy in explanation.determined:
+        asks = f"  asks {policy.step_up}" if policy.step_up else ""
+        heading = Text.assemble(effect(policy), f" {policy.name}{asks}  ", where(policy))
+        console.print(Text.assemble("  ", heading))
+        _indented(console, 6, Text(policy.text, style="dim"))
+
+
+def _show_looks(looks: list[PolicyTrace], console: Console) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("policies about this command", "effect", "applies", "where"):
+        table.add_column(heading)
+    applies = {"holds": "yes", "does not hold": "no", "fails": "fails"}
+    for look in looks:
+        table.add_row(
+            Text(look.policy.name),
+            effect(look.policy),
+            Text(applies[look.state]),
+            where(look.policy),
+        )
+    console.print()
+    console.print(table)
+
+
+def _show_change(change: Suggestion, console: Console) -> None:
+    line = Text.assemble(("  • ", "dim"), explain_text.sentence(change))
+    if change.then is not None:
+        line.append(" → ", "dim").append(*_coloured(change.then))
+    console.print(line)
+    for part in change.parts:
+        if len(change.parts) > 1 and part.conditions:
+            _indented(console, 6, Text(part.policy.name, style="dim"))
+        for condition in part.conditions:
+            mark = Text.assemble(_MARKS[condition.state], condition.text)
+            _indented(console, 8 if len(change.parts) > 1 else 6, mark)
+    if change.kind == "add" and change.text is not None:
+        _indented(console, 6, Text(change.text))
+    for policy in change.lifted:
+        _indented(console, 6, Text(f"and forbid {policy.name}, if it did not apply"))
+    if change.answered is not None:
+        same = Text("the same question with ", style="dim")
+        same.append(explain_text.differently(change.question), "not dim").append(" → ", "dim")
+        _indented(console, 6, same.append(*_coloured(change.answered)))
+
+
+def _coloured(verdict: Verdict) -> tuple[str, str]:
+    return explain_text.outcome(verdict), f"not dim {_COLOURS[verdict.decision]}"
+
+
+def _indented(console: Console, by: int, text: Text) -> None:
+    """Print line by line and whole: what is cut at a window's edge could not be copied."""
+    for line in text.split("\n"):
+        console.print(Text.assemble(" " * by, line))

@@ -1,0 +1,140 @@
+"""`nomos policy validate`, `test`, `starters` and `init`: no server is asked."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nomos.cli.errors import server_extra
+from nomos.errors import ConfigurationError
+
+with server_extra("policy"):
+    from nomos.policy import bundle, explain_text, policy_tests
+    from nomos.policy.bundle import Bundle, Policy, Source
+    from nomos.policy.policy_tests import PolicyTestOutcome
+    from nomos.server.pdp.catalog import load_catalog
+    from nomos.server.policies import loading as files
+
+_LABELS = {"expect": "answer", "reason": "reason", "policies": "policies", "roles": "roles"}
+
+
+def validate(path: Path, providers: Path | None, console: Console) -> None:
+    """Print what a valid bundle holds; raises `InvalidPolicy` for any other."""
+    found = load(path, providers)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("policy", "effect", "where", "asks a person"):
+        table.add_column(heading)
+    for policy in found.policies:
+        table.add_row(Text(policy.name), effect(policy), where(policy), Text(policy.step_up or ""))
+    if found.policies:
+        console.print(table)
+    for each in found.warnings:
+        console.print(Text.assemble(("warning", "bold yellow"), f"  {each}"))
+    count = len(found.policies)
+    console.print(
+        Text.assemble(
+            ("valid", "bold green"),
+            f"  {count} {'policy' if count == 1 else 'policies'}, bundle {found.hash}",
+        )
+    )
+
+
+def run_cases(
+    file: Path, policies: Path | None, providers: Path | None, console: Console, *, as_json: bool
+) -> bool:
+    """Run the cases of a file; returns whether all came out as expected."""
+    suite = files.read_tests(file)
+    if policies is None and suite.policies is None:
+        raise ConfigurationError(
+            f"{suite.file} names no policies: pass --policies DIR, or write `policies: DIR` at "
+            "its top, relative to the file",
+            setting="policies",
+        )
+    named = Path(suite.file).parent / (suite.policies or "")
+    outcomes = policy_tests.run(load(policies or named, providers), suite)
+    for outcome in outcomes:
+        if as_json:
+            console.print(Text(json.dumps(policy_tests.as_json(outcome))))
+        else:
+            _show_outcome(outcome, console)
+    surprises = sum(not outcome.ok for outcome in outcomes)
+    if not as_json:
+        count = f"{len(outcomes)} {'case' if len(outcomes) == 1 else 'cases'}"
+        end = (f"{surprises} not as expected", "bold red")
+        fine = ("all as expected", "bold green")
+        console.print(Text.assemble(f"\n{count}, ", end if surprises else fine))
+    return not surprises
+
+
+def starters(console: Console, *, as_json: bool) -> None:
+    """List the starters, each with the line that says what it is for."""
+    found = files.starters()
+    if as_json:
+        for name, (_, line) in found.items():
+            console.print(Text(json.dumps({"name": name, "about": line})))
+        return
+    width = max(map(len, found))
+    for name, (_, line) in found.items():
+        console.print(Text.assemble((f"{name:<{width}}", "bold"), f"  {line}"))
+    console.print(Text("\nnomos policy init NAME copies one into a folder of yours", style="dim"))
+
+
+def init(name: str, out: Path, console: Console) -> None:
+    """Copy a starter, and say what to do with it."""
+    files.copy_starter(name, out)
+    for file in sorted(out.iterdir()):
+        console.print(Text.assemble(("wrote ", "green"), str(file)))
+    console.print(
+        Text(f"\nnomos policy test {out}\nnomos dev --policies {out}", style="dim"),
+    )
+
+
+def load(path: Path, providers: Path | None) -> Bundle:
+    """The bundle of a file or folder, with the facts beside it; of the standard input for `-`."""
+    catalog = load_catalog(providers)
+    return bundle.load(sources(path), catalog, files.read_facts(path))
+
+
+def sources(path: Path) -> tuple[Source, ...]:
+    """The Cedar sources of a file or folder; `-` is the standard input."""
+    if path == Path("-"):
+        return files.read_stream(sys.stdin.buffer)
+    return files.read_policies(path)
+
+
+def effect(policy: Policy) -> Text:
+    """Permit or forbid, in its colour."""
+    return Text(policy.effect, style="green" if policy.effect == "permit" else "red")
+
+
+def where(policy: Policy) -> Text:
+    """File and line."""
+    return Text(explain_text.place(policy), style="dim")
+
+
+def _show_outcome(outcome: PolicyTestOutcome, console: Console) -> None:
+    mark = (" ok   ", "green") if outcome.ok else ("FAIL  ", "bold red")
+    console.print(Text.assemble(mark, outcome.case.name))
+    if outcome.ok:
+        return
+    for each in outcome.differences:
+        console.print(
+            Text.assemble(
+                (f"        {_LABELS[each.member]:<12}", "bold"),
+                ("expected ", "dim"),
+                (each.expected, "green"),
+                (", got ", "dim"),
+                (each.got, "red"),
+            )
+        )
+    for policy in outcome.decided:
+        by = f"{policy.effect} {policy.name}  {explain_text.place(policy)}"
+        console.print(Text.assemble((f"        {'decided by':<12}", "bold"), by))
+    because = outcome.verdict.message
+    if because:
+        console.print(Text.assemble((f"        {'because':<12}", "bold"), because))

@@ -1,0 +1,1 @@
+"""`nomos swarm`: agents and the authority that they delegated."""

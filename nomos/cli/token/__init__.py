@@ -1,0 +1,1 @@
+"""`nomos token`: inspect and verify tokens without a server."""

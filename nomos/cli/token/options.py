@@ -1,0 +1,241 @@
+"""The options of `nomos token verify` and `why`, as the terms that a token is judged on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from nomos._core.call import RequestedCall
+from nomos._core.revocation_status import Seen
+from nomos._io.control_plane_sync import ControlPlaneSync
+from nomos._io.urls import checked_url, is_loopback
+from nomos._settings import VARIABLES, checked_api_key, stray
+from nomos.cli import insecure_hosts
+from nomos.cli.operator_key import DEV_KEY_FILE, KEY, KEY_FILE, find_key
+from nomos.cli.token.input import TokenInput
+from nomos.cli.token.verdict import RevocationView, VerificationTerms
+from nomos.errors import ConfigurationError, Unreachable
+from nomos.models import Command, Did, Secret
+
+LATEST: Final = 253402300799
+API_KEY: Final = VARIABLES["api_key"]
+_REVOKED: Final = re.compile(r"[0-9A-Za-z:._-]{1,128}")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person typed."""
+
+    issuers: Sequence[str]
+    audience: str | None
+    command: str | None
+    resource: str | None
+    args: str | None
+    revoked: Sequence[str]
+    control_url: str | None
+    key_file: Path | None
+    leeway: int
+    max_depth: int
+    at: str | None
+    accept_unlinked: bool
+    pdp: bool
+
+
+@dataclass(frozen=True)
+class KnownRevocations:
+    """What was revoked, as a person says."""
+
+    ids: frozenset[str]
+
+    @property
+    def described(self) -> str:
+        many = "1 revoked" if len(self.ids) == 1 else f"{len(self.ids)} revoked"
+        return f"{many} as given by --revoked" if self.ids else ""
+
+    def among(self, ids: Collection[str]) -> Seen:
+        return Seen(self.ids.intersection(ids))
+
+
+@dataclass(frozen=True)
+class FeedRevocations:
+    """What a control plane's feed says, and a person besides."""
+
+    follower: ControlPlaneSync
+    url: str
+    known: KnownRevocations
+
+    @property
+    def described(self) -> str:
+        besides = f", and {self.known.described}" if self.known.described else ""
+        return f"the feed of {self.url}{besides}"
+
+    def among(self, ids: Collection[str]) -> Seen:
+        seen, named = self.follower.among(ids), self.known.among(ids)
+        return Seen(seen.ids | named.ids, seen.age, seen.trouble)
+
+
+@contextmanager
+def open_terms(options: Options, given: TokenInput) -> Iterator[VerificationTerms]:
+    """The terms that options name; a feed is followed for as long as they are in use.
+
+    Raises `ConfigurationError`, naming the option; no message repeats what was typed.
+    """
+    terms = _terms(options, given)
+    if given.kind == "receipt":
+        # It tells of a call that is over: no revocation changes what was decided then.
+        named = {"--control-url": options.control_url, "--revoked": options.revoked}
+        yield replace(terms, unused=tuple(name for name, value in named.items() if value))
+    elif options.control_url is None:
+        yield terms
+    else:
+        with _followed(options, options.control_url, terms) as view:
+            yield replace(terms, view=view)
+
+
+def _terms(options: Options, given: TokenInput) -> VerificationTerms:
+    if options.audience is None and given.kind != "receipt":
+        whose = "service" if given.kind == "invocation" else "holder"
+        raise ConfigurationError(f"say which {whose} it is verified for", setting="--audience")
+    return VerificationTerms(
+        issuers=tuple(_did(each, "--issuer") for each in options.issuers),
+        audience=None if options.audience is None else _did(options.audience, "--audience"),
+        call=_call(options),
+        now=_moment(options.at),
+        view=_known(options),
+        leeway=options.leeway,
+        max_depth=options.max_depth,
+        accept_unlinked=options.accept_unlinked,
+        pdp=options.pdp,
+    )
+
+
+def _known(options: Options) -> KnownRevocations:
+    return KnownRevocations(frozenset(_revoked(each) for each in options.revoked))
+
+
+@contextmanager
+def _followed(
+    options: Options, control_url: str, terms: VerificationTerms
+) -> Iterator[RevocationView]:
+    """The feed of the one issuer that is trusted: it says nothing of what others revoked."""
+    issuer, *others = dict.fromkeys(terms.issuers)
+    if others:
+        raise ConfigurationError(
+            "a feed tells of the tokens of one issuer: pass one --issuer with its control plane, "
+            "and verify the tokens of another by a command of their own",
+            setting="--control-url",
+        )
+    hosts = insecure_hosts.hosts()
+    url = checked_url(control_url, setting="--control-url", allow_insecure=hosts)
+    key = _key(url, options.key_file, os.environ)
+    follower = ControlPlaneSync(url, api_key=key, pinned=issuer, allow_insecure=hosts)
+    try:
+        _ready(follower)
+        yield FeedRevocations(follower, url, _known(options))
+    finally:
+        follower.close()
+
+
+def _key(url: str, file: Path | None, environ: Mapping[str, str]) -> Secret:
+    """The API key for the feed: one of any role opens it."""
+    value = environ.get(API_KEY)
+    if file is None and value:
+        try:
+            key = checked_api_key(value)
+        except ConfigurationError:
+            key = None
+        if key is None:
+            raise ConfigurationError(
+                f"this is no API key (nomos_<app>_<secret>){stray(value)}", setting=API_KEY
+            )
+        return key
+    here = is_loopback(url) and DEV_KEY_FILE.exists()
+    if file is None and not here and not any(environ.get(name) for name in (KEY_FILE, KEY)):
+        raise ConfigurationError(
+            f"the feed needs an API key, of any role: set {API_KEY}, or pass --key-file with a "
+            "file (0600) that holds one",
+            setting="--key-file",
+        )
+    return find_key(url, file, environ).secret
+
+
+def _ready(follower: ControlPlaneSync) -> None:
+    """Wait for the feed; say which option to look at where errors name an argument."""
+    try:
+        follower.ready()
+    except Unreachable as error:
+        told, _, _ = str(error).partition("; wait=")
+        raise Unreachable(told.replace("control_plane_url", "--control-url")) from None
+
+
+def _did(text: str, setting: str) -> str:
+    try:
+        return TypeAdapter[str](Did).validate_python(text.strip())
+    except ValidationError:
+        raise ConfigurationError(
+            "this is not a DID: did:key:z6Mk and 44 characters", setting=setting
+        ) from None
+
+
+def _revoked(text: str) -> str:
+    if _REVOKED.fullmatch(text) and text.count(".") < 2:
+        return text
+    raise ConfigurationError(
+        "give a cid, a DID, or an identifier such as env_…", setting="--revoked"
+    )
+
+
+def _call(options: Options) -> RequestedCall | None:
+    if options.command is None and options.resource is None and options.args is None:
+        return None
+    if options.command is None or options.resource is None:
+        missing = "--command" if options.command is None else "--resource"
+        raise ConfigurationError("a call has a command and a resource", setting=missing)
+    try:
+        command = TypeAdapter[str](Command).validate_python(options.command)
+    except ValidationError:
+        raise ConfigurationError(
+            "a command is a path such as /github/issue/list", setting="--command"
+        ) from None
+    resource = _object(options.resource, "--resource")
+    args = {} if options.args is None else _object(options.args, "--args")
+    return RequestedCall(command, {"provider": command.split("/")[1], **resource}, args)
+
+
+def _object(text: str, setting: str) -> Mapping[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise ConfigurationError("this is not a JSON object", setting=setting)
+    return value
+
+
+def _moment(text: str | None) -> int:
+    if text is None:
+        return int(time.time())
+    try:
+        seconds = int(text) if text.isdecimal() else int(_time(text).timestamp())
+    except (ValueError, OverflowError):
+        seconds = -1
+    if 0 <= seconds <= LATEST:
+        return seconds
+    raise ConfigurationError(
+        "this is no time; write it as 2026-01-05T09:00:00Z, or in Unix seconds", setting="--at"
+    )
+
+
+def _time(text: str) -> datetime:
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

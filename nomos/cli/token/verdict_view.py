@@ -1,0 +1,171 @@
+"""How verdicts on tokens look to people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from rich.console import Console
+from rich.text import Text
+
+from nomos._core import token_report, unverified
+from nomos._core.token_verification import MAX_LINKS
+from nomos._core.tokens import MAX_TOKEN
+from nomos._core.unverified import UnverifiedToken
+from nomos.cli.token.chain import claims_of
+from nomos.cli.token.input import TokenInput
+from nomos.cli.token.verdict import COMPARED, TokenVerdict, VerificationTerms, sentence
+from nomos.cli.token.view import (
+    MAX_TEXT,
+    NARROW,
+    arguments,
+    moment_of,
+    outlet,
+    receipt_rows,
+    resource,
+    rows_of,
+)
+from nomos.cli.visible_text import plain
+from nomos.errors import Denied
+
+LINE: Final = 4096
+
+HANG: Final = 9
+"""Where the texts of a story stand: what of a line does not fit goes on beneath them."""
+
+
+def render_verdict(found: TokenVerdict, terms: VerificationTerms, console: Console) -> None:
+    """The verdict in one line, then what it rests on, and what nobody has looked at."""
+    out = outlet(console)
+    if found.refusal is None:
+        out.print(_good(found, terms))
+        out.print(_proven(found, terms))
+    else:
+        out.print(Text.assemble(("✗ REFUSED  ", "bold red"), (plain(found.refusal.code), "red")))
+        out.print(rows_of(_refused(found.refusal)))
+    _print_looked_at(found, terms, out)
+
+
+def render_report(
+    found: TokenVerdict, given: TokenInput, terms: VerificationTerms, console: Console
+) -> None:
+    """What `Verifier.why` says, and what nobody has looked at; of a receipt, the verdict."""
+    told = text(found, given, terms)
+    if told is None:
+        render_verdict(found, terms, console)
+        return
+    out = outlet(console)
+    for line in told.splitlines():
+        style = next((style for start, style in _STYLES.items() if line.startswith(start)), "")
+        for part in _folded(Text(plain(line, LINE), style), out):
+            out.print(part)
+    _print_looked_at(found, terms, out)
+
+
+def _folded(line: Text, out: Console) -> Iterator[Text]:
+    """A line, on a terminal in as many as it takes; where it is none, each fact is one line."""
+    if not out.is_terminal or line.cell_len <= out.width:
+        yield line
+        return
+    width = max(out.width - HANG, NARROW)
+    for number, part in enumerate(line[HANG:].wrap(out, width, overflow="fold")):
+        part.rstrip()
+        yield Text.assemble(" " * HANG if number else line[:HANG], part)
+
+
+_STYLES: Final = {
+    "REFUSED": "bold red",
+    "NOT KNOWN": "bold red",
+    "The token is good": "bold green",
+    "The token holds": "bold yellow",
+    "The chain holds": "bold yellow",
+}
+
+
+def text(found: TokenVerdict, given: TokenInput, terms: VerificationTerms) -> str | None:
+    """What `Verifier.why` says of an invocation, and the like of a chain; None of a receipt."""
+    if given.kind == "receipt" or terms.audience is None:
+        return None
+    call = terms.call
+    return token_report.render_token(
+        _claims(given),
+        found.refusal,
+        audience=terms.audience,
+        trusted=terms.issuers,
+        call=None if call is None else (call.command, call.resource, call.args),
+        now=terms.now,
+    )
+
+
+def _claims(given: TokenInput) -> UnverifiedToken | None:
+    """What a token says, if it can be read and no verifier finds it too long to look."""
+    if given.kind == "chain":
+        return claims_of(given.tokens)
+    (token,) = given.tokens
+    return unverified.read(token, MAX_LINKS) if len(token) <= MAX_TOKEN else None
+
+
+def _good(found: TokenVerdict, terms: VerificationTerms) -> Text:
+    """The verdict in one line, which claims no more than was looked at."""
+    if found.kind == "receipt":
+        signed = "a key that you trust for it signed this receipt"
+        if not found.ok:
+            return Text.assemble(
+                ("! genuine  ", "bold yellow"), f"{signed}; the call was ", ("REFUSED", "bold red")
+            )
+        return Text.assemble(("✓ verified  ", "bold green"), f"{signed}; the call was allowed")
+    what = "the invocation" if found.kind == "invocation" else "the chain"
+    if terms.call is None:
+        return Text(f"✓ holds  {what} holds; no call was checked", "bold yellow")
+    within = "" if found.kind == "invocation" else ", and the call is within it"
+    return Text.assemble(("✓ verified  ", "bold green"), f"{what} holds{within}")
+
+
+def _proven(found: TokenVerdict, terms: VerificationTerms) -> object:
+    facts = found.facts
+    if found.kind == "receipt":
+        said = {name: value for name, value in facts["receipt"].items() if value is not None}
+        return receipt_rows(said, terms.now)
+
+    def rows() -> Iterator[tuple[str, Text]]:
+        does = "does" if found.kind == "invocation" else "may"
+        yield does, Text(plain(facts["command"], 256), "bold")
+        held = facts["resource"] if found.kind == "invocation" else facts["constraint"]
+        yield "on", resource(held) if held else Text("anything", "dim")
+        yield from arguments(facts.get("args") or {})
+        yield "agent", Text(facts["agent"])
+        yield "root", Text(facts["root"])
+        yield "depth", Text(f"{facts['depth']} of at most {terms.max_depth}")
+        yield "until", Text(moment_of(facts["expires_at"], terms.now))
+        for name in ("receipt", "swarm"):
+            if facts.get(name) is not None:
+                yield name, Text(plain(facts[name]), "dim")
+
+    return rows_of(rows())
+
+
+def _refused(refusal: Denied) -> Iterator[tuple[str, Text]]:
+    yield "why", Text(plain(sentence(refusal), MAX_TEXT))
+    if refusal.hop is not None:
+        yield "hop", Text(str(refusal.hop))
+    styles = {"wanted": "green", "found": "red"}
+    for name in COMPARED:
+        value = getattr(refusal, name)
+        if value is not None:
+            shown = token_report.dated(refusal.field, value) if name in styles else value
+            yield name, Text(plain(str(shown), MAX_TEXT), styles.get(name, ""))
+    if refusal.fix is not None:
+        yield "fix", Text(plain(refusal.fix, MAX_TEXT), "bold")
+
+
+def _print_looked_at(found: TokenVerdict, terms: VerificationTerms, out: Console) -> None:
+    rows = list(_looked_at(found, terms))
+    if rows:
+        out.print(rows_of(rows))
+
+
+def _looked_at(found: TokenVerdict, terms: VerificationTerms) -> Iterator[tuple[str, Text]]:
+    if terms.view.described and found.kind != "receipt":
+        yield "asked", Text(plain(terms.view.described, MAX_TEXT), "dim")
+    for number, each in enumerate(found.unchecked):
+        yield "" if number else "unknown", Text(each, "yellow")

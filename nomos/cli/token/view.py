@@ -1,0 +1,412 @@
+"""How tokens look to people: a chain as a rail from its root to its use, and what is wrong in red.
+
+What tokens say was written by somebody else. Nothing of it may steer a terminal or pass for our
+own words, so it is shown short, with a mark for what could not be seen, and beside labels of ours.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+
+from nomos._core.remedies import MISSING, is_orphan
+from nomos._core.scope import mapping
+from nomos._core.token_report import dated
+from nomos.cli.swarm.view import names
+from nomos.cli.token.inspect import ChainReport, Hop, ReceiptReport, TokenFinding
+from nomos.cli.visible_text import MAX_LINE, plain, value_text
+from nomos.constraints import from_pol
+from nomos.errors import ConfigurationError
+from nomos.models import describe_resource
+
+LABEL: Final = 9
+LISTED: Final = 12
+"""Statements, and arguments, of one token that are shown; --json has all of them."""
+
+MAX_TEXT: Final = 400
+"""Characters of one value that are shown."""
+
+WRONG: Final = "✗"
+
+NARROW: Final = 24
+"""Columns below which text is not folded any further."""
+
+UNITS: Final = ((86400, "day"), (3600, "h"), (60, "min"), (1, "s"))
+
+NOT_VERIFIED: Final = (
+    "Nobody said which issuer to trust and which service this is for, and nothing was asked of "
+    "any feed of revocations. `nomos token verify --issuer … --audience …` gives a verdict."
+)
+
+
+@dataclass
+class Rail:
+    """Lines on a rail: a mark for each token, and beneath it what is said of it, folded.
+
+    Where nothing follows, the rail ends.
+    """
+
+    rows: list[tuple[str, str, Text]] = field(default_factory=list)
+
+    def node(self, mark: str, text: Text) -> None:
+        self.rows.append((mark, "", text))
+
+    def line(self, label: str, text: Text, *, last: bool) -> None:
+        self.rows.append((" " if last else "│", label, text))
+
+    def fact(self, label: str, text: Text) -> None:
+        """A line that stands by itself, without a rail beside it."""
+        self.rows.append(("", label, text))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for mark, label, text in self.rows:
+            is_node = mark not in ("│", " ", "")
+            lead = "  " if mark == "" else f" {mark}    "
+            before = f" {mark:<2} " if is_node else f"{lead}{label:<{LABEL}}"
+            again = " │  " if is_node else f"{lead}{'':<{LABEL}}"
+            width = max(options.max_width - len(before), NARROW)
+            first = Text(before, "bold" if is_node else "dim")
+            if label == WRONG:
+                first.highlight_words([WRONG], "not dim bold red")
+            for number, part in enumerate(text.wrap(console, width, overflow="fold")):
+                row = Text.assemble((again, "dim") if number else first, part)
+                row.rstrip()
+                yield row
+
+
+def print_report(found: ChainReport, console: Console) -> None:
+    """Draw a chain, and say what holds and what nobody has looked at."""
+    out = outlet(console)
+    out.print(_heading(found))
+    out.print()
+    out.print(_rail(found))
+    out.print()
+    for line in _summary(found):
+        out.print(line, soft_wrap=False)
+
+
+def receipt(found: ReceiptReport, console: Console) -> None:
+    """Show a receipt that nobody has verified."""
+    out = outlet(console)
+    out.print(Text("a receipt of verification", "bold"))
+    out.print()
+    if found.claims is not None:
+        out.print(receipt_rows(found.claims, found.now))
+        out.print()
+    if found.finding is not None:
+        out.print(rows_of(problem(found.finding)))
+    else:
+        out.print(Text("✓ its signature is that of the key it names", "green"))
+    out.print(
+        Text.assemble(
+            ("not verified  ", "bold yellow"),
+            "Nobody said whose receipts to believe. `nomos token verify --issuer …` does.",
+        ),
+        soft_wrap=False,
+    )
+
+
+def receipt_rows(claims: Mapping[str, Any], now: int) -> Rail:
+    """What a receipt says, a line for each fact."""
+    allowed = claims["outcome"] == "allow"
+    hop = f" (hop {claims['hop']})" if "hop" in claims else ""
+    rows: list[tuple[str, Text]] = [
+        (
+            "outcome",
+            Text(f"{plain(claims['outcome'])}{hop}", "bold green" if allowed else "bold red"),
+        ),
+        ("command", Text(plain(claims["cmd"]), "bold")),
+        ("decided", Text(_when(claims["iat"], now))),
+        ("by", Text(claims["iss"])),
+        ("service", Text(claims["service"])),
+    ]
+    rows += [(name, Text(claims[name])) for name in ("agent", "root") if name in claims]
+    for label, name in (("on", "resource_hash"), ("with", "args_hash")):
+        if name in claims:
+            rows.append((label, Text(f"sha256 {claims[name]}", "dim")))
+    chain = claims.get("chain", [])
+    rows += [("" if number else "chain", Text(each, "dim")) for number, each in enumerate(chain)]
+    if "invocation" in claims:
+        rows.append(("call", Text(claims["invocation"], "dim")))
+    return rows_of(rows)
+
+
+def rows_of(rows: Iterable[tuple[str, Text]]) -> Rail:
+    """Labels and texts, without a rail beside them."""
+    rail = Rail()
+    for label, text in rows:
+        rail.fact(label, text)
+    return rail
+
+
+def problem(finding: TokenFinding) -> Iterator[tuple[str, Text]]:
+    """What is wrong, in rows with labels: its code, its sentence, and what was compared."""
+    code, message = plain(finding.code), plain(finding.message, MAX_TEXT)
+    yield WRONG, Text.assemble((code, "bold red"), (f"  {message}", "red"))
+    if finding.field is not None:
+        yield "field", Text(plain(finding.field))
+    if finding.wanted is not None:
+        yield "wanted", Text(plain(_dated(finding, finding.wanted), MAX_TEXT), "green")
+    if finding.found is not None:
+        yield "found", Text(plain(_dated(finding, finding.found), MAX_TEXT), "red")
+
+
+def _dated(finding: TokenFinding, compared: str) -> str:
+    return dated(finding.field, compared) or compared
+
+
+def as_json(found: ChainReport) -> dict[str, Any]:
+    """Everything that is known of a chain; `prf` is left to the cids, for it may hold tokens."""
+    return {
+        "kind": found.kind,
+        "verified": False,
+        "holds": found.holds,
+        "now": _iso(found.now),
+        "hops": [_hop_as_json(hop) for hop in found.hops],
+    }
+
+
+def receipt_as_json(found: ReceiptReport) -> dict[str, Any]:
+    finding = None if found.finding is None else found.finding.as_json()
+    return {
+        "kind": "receipt",
+        "verified": False,
+        "holds": finding is None,
+        "now": _iso(found.now),
+        "cid": found.cid,
+        "receipt": found.claims,
+        "findings": [] if finding is None else [finding],
+    }
+
+
+def ago(at: int, now: int) -> str:
+    """How far away a moment is: `4 min 12 s from now`, `3 h ago`."""
+    if at == now:
+        return "now"
+    left = abs(at - now)
+    parts = []
+    for size, unit in UNITS:
+        count, left = divmod(left, size)
+        if count:
+            many = "s" if unit == "day" and count > 1 else ""
+            parts.append(f"{count} {unit}{many}")
+    told = " ".join(parts[:2])
+    return f"{told} from now" if at > now else f"{told} ago"
+
+
+def moment(at: int) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+def moment_of(iso: str, now: int) -> str:
+    """A time that is written as `2026-05-23T18:12:00Z`, and how far away it is."""
+    return _when(int(datetime.fromisoformat(iso).timestamp()), now)
+
+
+def outlet(console: Console) -> Console:
+    """On a terminal lines are folded, never cut; where it is none, each fact is one line."""
+    if console.is_terminal:
+        return console
+    return Console(file=console.file, width=MAX_LINE, highlight=False, soft_wrap=False)
+
+
+def _heading(found: ChainReport) -> Text:
+    links = sum(hop.kind == "delegation" for hop in found.hops)
+    chain = "1 delegation" if links == 1 else f"{links} delegations"
+    told = f"an invocation over {chain}" if found.kind == "invocation" else f"a chain of {chain}"
+    if not any(hop.claims for hop in found.hops):
+        told = "this cannot be read as a token"
+    return Text(told, "bold")
+
+
+def _rail(found: ChainReport) -> Rail:
+    parties = [
+        str(hop.claims[party]) for hop in found.hops if hop.claims for party in ("iss", "aud")
+    ]
+    name = names(list(dict.fromkeys(parties)))
+    rail = Rail()
+    first = found.hops[0].claims if found.hops else None
+    if first is not None:
+        orphan = is_orphan(first)
+        who = (f"  not the root: {MISSING}", "yellow") if orphan else ("  the root issuer", "dim")
+        root = Text.assemble((name(str(first["iss"])), "bold"), who)
+        rail.node("●", root)
+        rail.line("", Text(), last=False)
+    for hop in found.hops:
+        last = hop is found.hops[-1]
+        rail.node(str(hop.number), _who(hop, name))
+        for label, text in _facts(hop, found.now):
+            rail.line(label, text, last=last)
+        if not last:
+            rail.line("", Text(), last=False)
+    return rail
+
+
+def _who(hop: Hop, name: Any) -> Text:
+    claims = hop.claims
+    wrong = hop.signature == "bad" or claims is None
+    style = "bold red" if wrong else "bold"
+    if claims is None:
+        unreadable = (
+            "this call cannot be read" if hop.kind == "invocation" else "this link cannot be read"
+        )
+        return Text(unreadable, style)
+    verb = "given to" if hop.kind == "delegation" else "used at"
+    text = Text.assemble((f"{verb} ", "dim"), (name(str(claims["aud"])), style))
+    text.append(f"  signed by {name(str(claims['iss']))} ", "dim")
+    return text.append(*_SIGNED[hop.signature])
+
+
+_SIGNED: Final = {
+    "good": ("✓", "bold green"),
+    "bad": ("✗", "bold red"),
+    "unknown": ("?", "bold yellow"),
+}
+
+
+def _facts(hop: Hop, now: int) -> Iterator[tuple[str, Text]]:
+    claims = hop.claims
+    for finding in hop.findings:
+        yield from problem(finding)
+    if not hop.findings and not (hop.checked and hop.signature == "good"):
+        yield "?", Text("not looked at, because something before it is wrong", "yellow")
+    if claims is not None:
+        yield from _delegated(claims) if hop.kind == "delegation" else _invoked(claims)
+        yield "from", Text(_when(hop.start, now), "red" if hop.start > now else "")
+        yield "until", Text(_when(hop.end, now), "red" if hop.end <= now else "")
+    yield "cid", Text(hop.cid, "dim")
+
+
+def _delegated(claims: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
+    meta = mapping(claims.get("meta"))
+    yield "may", Text.assemble((plain(claims["cmd"], 256), "bold"), (" and all beneath it", "dim"))
+    constraint = mapping(meta.get("resource_constraint"))
+    yield "on", resource(constraint) if constraint else Text("what it was given on", "dim")
+    yield from _many("if", _numbered(policies(claims["pol"])))
+    facts, lineage = mapping(meta.get("facts")), mapping(meta.get("lineage"))
+    approval = mapping(meta.get("approval")).get("id")
+    if "audience" in meta:
+        closed = "" if meta.get("closed") is True else "; open, so for a PDP only"
+        yield "at", Text(f"{plain(value_text(meta['audience']))} only{closed}")
+    if meta.get("forkable", True) is not True:
+        yield "alone", Text("never handed on: policy tells agents apart")
+    if "approval" in meta:
+        yield "once", Text(f"after approval {plain(value_text(approval))}; never handed on")
+    for label, value in (
+        ("why", facts.get("purpose")),
+        ("receipt", meta.get("receipt_id")),
+        ("swarm", lineage.get("swarmId")),
+    ):
+        if isinstance(value, str):
+            yield label, Text(plain(value, MAX_TEXT), "dim")
+
+
+def _numbered(statements: Iterable[str]) -> list[Text]:
+    """Each with the name that a refusal has for it."""
+    return [
+        Text.assemble((f"pol[{number}] ", "dim"), plain(each, MAX_TEXT))
+        for number, each in enumerate(statements)
+    ]
+
+
+def _invoked(claims: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
+    args = dict(mapping(claims["args"]))
+    yield "does", Text(plain(claims["cmd"], 256), "bold")
+    yield "on", resource(mapping(args.pop("resource", None)))
+    yield from arguments(args)
+
+
+def arguments(args: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
+    """The arguments of a call, a row for each."""
+    given = [
+        Text(f"{plain(name)} = {plain(json.dumps(value, ensure_ascii=False), MAX_TEXT)}")
+        for name, value in args.items()
+    ]
+    return _many("with", given)
+
+
+def _many(label: str, texts: Sequence[Text]) -> Iterator[tuple[str, Text]]:
+    for number, text in enumerate(texts[:LISTED]):
+        yield "" if number else label, text
+    if len(texts) > LISTED:
+        yield "", Text(f"and {len(texts) - LISTED} more: --json shows them", "dim")
+
+
+def resource(given: Mapping[str, Any]) -> Text:
+    return Text(plain(describe_resource(given), MAX_TEXT))
+
+
+def policies(pol: Iterable[Any]) -> list[str]:
+    """Each statement of `pol` as people read it; one that has no such form as its JSON."""
+    return [_worded(statement) for statement in pol]
+
+
+def _worded(statement: Any) -> str:
+    try:
+        return str(from_pol([statement]))
+    except ConfigurationError:
+        return json.dumps(statement, ensure_ascii=False)
+
+
+def _when(at: int, now: int) -> str:
+    return f"{moment(at)}  {ago(at, now)}"
+
+
+def _summary(found: ChainReport) -> Iterator[Text]:
+    wrong = [(hop.number, each) for hop in found.hops for each in hop.findings]
+    if wrong:
+        where, worst = wrong[0]
+        more = f", and {len(wrong) - 1} more above" if len(wrong) > 1 else ""
+        yield Text.assemble(
+            ("✗ ", "bold red"),
+            (f"no verifier accepts this: {worst.code} at hop {where}{more}", "red"),
+        )
+    elif found.holds:
+        yield Text("✓ every signature is right, and no link is wider than the one before", "green")
+    yield Text.assemble(("not verified  ", "bold yellow"), NOT_VERIFIED)
+
+
+def _hop_as_json(hop: Hop) -> dict[str, Any]:
+    claims = hop.claims
+    said: dict[str, Any] = {}
+    if claims is not None:
+        meta = mapping(claims.get("meta"))
+        args = dict(mapping(claims.get("args")))
+        said = {
+            "issuer": claims["iss"],
+            "audience": claims["aud"],
+            "command": claims["cmd"],
+            "resource": args.pop("resource", None)
+            if hop.kind == "invocation"
+            else meta.get("resource_constraint"),
+            "starts_at": _iso(hop.start),
+            "expires_at": _iso(hop.end),
+        }
+        if hop.kind == "invocation":
+            said["args"] = args
+        else:
+            texts = policies(claims["pol"])
+            said["policies"] = [
+                {"text": text, "statement": statement}
+                for text, statement in zip(texts, claims["pol"], strict=True)
+            ]
+            said["meta"] = dict(meta)
+    return {
+        "hop": hop.number,
+        "kind": hop.kind,
+        "cid": hop.cid,
+        **said,
+        "signature": hop.signature,
+        "checked": hop.checked,
+        "findings": [finding.as_json() for finding in hop.findings],
+    }
+
+
+def _iso(at: int) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"

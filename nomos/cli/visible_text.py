@@ -1,0 +1,56 @@
+"""Text that an agent, an app or a server chose, as a terminal may show it.
+
+A character that cannot be seen, or that would steer the terminal, is replaced by a visible mark.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from rich.text import Text
+
+from nomos.invisible_text import is_invisible
+
+MARK: Final = "bold black on yellow"
+MAX_SHOWN: Final = 120
+MAX_LINE: Final = 4096
+"""Columns of a line where the output is no terminal."""
+
+
+def shown(text: str, *, quoted: bool = False) -> Text:
+    """Somebody else's text on one line, with marks for what cannot be seen.
+
+    Quotes are added where they tell something: at spaces, for nothing, for `"5"` and `"true"`.
+    """
+    result = Text()
+    for letter in text:
+        if letter in "\n\t" or is_invisible(letter):
+            result.append(f"U+{ord(letter):04X}", style=MARK)
+        else:
+            result.append(letter)
+    if quoted and (not text or text.strip(" ") != text or _reads_as_json(text)):
+        return Text.assemble(("“", "dim"), result, ("”", "dim"))
+    return result
+
+
+def _reads_as_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def plain(text: str, limit: int = MAX_SHOWN) -> str:
+    """A record's own text, short, and without what would steer a terminal."""
+    short = text if len(text) <= limit else f"{text[: limit - 3]}..."
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if letter in "\n\t" or is_invisible(letter) else letter
+        for letter in short
+    )
+
+
+def value_text(value: Any) -> str:
+    """A value as people read it: text as it is, everything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
