@@ -206,7 +206,7 @@ class GuardBase(GuardCore, ABC):
             "Make one in the process that needs it."
         )
 
-    def _must_be_open(self) -> None:
+    def _check_open(self) -> None:
         if self._closed:
             raise ConfigurationError("this guard is closed; make a new one", setting="guard")
 

@@ -13,12 +13,12 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from nomos._child import Child
 from nomos._core import approvals, clock, flows, parent_chain, records, requests, retry
 from nomos._core.answer_check import is_resource
-from nomos._core.effects import Flow, Send
+from nomos._core.effects import Flow, Send, rewritten
 from nomos._core.fork_request import fork
 from nomos._core.parent_env import ROOT, as_parent_chain, clock_variable
 from nomos._core.recent_denials import RecentDenials
@@ -52,6 +52,8 @@ Revocable = Child | Chains | str
 """Whatever names something that can be taken back."""
 
 _log = logging.getLogger("nomos")
+
+T = TypeVar("T")
 
 
 class FailOpenWarning(UserWarning):
@@ -127,9 +129,13 @@ class GuardCore:
         if offset is not None:
             self._clock_offset = offset
 
-    def _with_credentials(self, send: Send) -> Flow[Send]:
-        """Return a request with the token of a child without an API key; afresh for each try."""
-        if send.public or not self._uses_parent_chain:
+    def _with_credentials(self, flow: Flow[T]) -> Flow[T]:
+        """Return a flow whose requests carry the token of a child without an API key."""
+        return rewritten(flow, Send, self._signed) if self._uses_parent_chain else flow
+
+    def _signed(self, send: Send) -> Flow[Send]:
+        """Return a request with such a token, signed afresh for each try."""
+        if send.public:
             return send
         me = yield from self._resolve_identity()
         if not (self._clock_known or self._time_tried):

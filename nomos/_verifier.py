@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from inspect import isawaitable, iscoroutine, iscoroutinefunction
@@ -64,7 +65,7 @@ class VerifierSettings(TypedDict, total=False):
     clock: Callable[[], float]
 
 
-class VerifierBase:
+class VerifierBase(ABC):
     """What both verifiers are made of: settings, and where they look things up."""
 
     _waits: ClassVar[bool]
@@ -107,6 +108,11 @@ class VerifierBase:
         self._clock = _checked_callable("clock", clock)
         self._linked: SignerConnection | None = None
         self._closed = False
+        self._connect()
+
+    @abstractmethod
+    def _connect(self) -> None:
+        """Make the runtime that performs the effects of this verifier's flows."""
 
     @classmethod
     @without_frames

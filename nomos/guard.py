@@ -6,7 +6,6 @@ in nothing else. Docstrings are complete on `AuthGuard`; its twin refers to them
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -16,14 +15,14 @@ import anyio
 from nomos._approvals import Approvals, AsyncApprovals
 from nomos._child import Child
 from nomos._core import requests
-from nomos._core.effects import Effect, Flow, Now, Pause, Send, Sign
+from nomos._core.effects import Flow
 from nomos._grant import AsyncGrant, Grant, GuardedCall, invocation
 from nomos._guard import GuardBase
 from nomos._guard_core import FailOpenWarning, Revocable
 from nomos._identity import Chains, one_child
 from nomos._io.deadline import Deadline
 from nomos._io.http import AsyncHttp, Endpoint, Http
-from nomos._io.runtime import run_flow, run_flow_async
+from nomos._io.runtime import AsyncRuntime, SyncRuntime
 from nomos._io.signer import AsyncSigner, Signer
 from nomos._receipt import AsyncReceipt, Receipt
 from nomos._sealed import field_values, make
@@ -78,6 +77,7 @@ class AuthGuard(GuardBase):
 
     def _connect(self) -> None:
         self._http = Http(self._endpoint)
+        self._runtime = SyncRuntime(lambda: self._link, check=self._check_open)
 
     def _connect_operator(self, endpoint: Endpoint) -> None:
         self._operator = Http(endpoint)
@@ -262,31 +262,13 @@ class AuthGuard(GuardBase):
         return self._run(invocation(grant, call))
 
     def _operate(self, flow: Flow[T]) -> T:
-        return self._run(flow, self._operator or self._operator_key_required())
+        http = self._operator or self._operator_key_required()
+        return self._runtime.run(flow, http=http, deadline=self._deadline())
 
-    def _run(
-        self, flow: Flow[T], http: Http | None = None, *, deadline: Deadline | None = None
-    ) -> T:
+    def _run(self, flow: Flow[T], *, deadline: Deadline | None = None) -> T:
         """Run a flow; `deadline` is for all of it, by default this guard's `timeout` from now."""
         until = self._deadline() if deadline is None else deadline
-        return run_flow(flow, lambda effect: self._perform(effect, http or self._http, until))
-
-    def _perform(self, effect: Effect[Any], http: Http, until: Deadline) -> object:
-        self._must_be_open()
-        match effect:
-            case Send() if http is self._http:
-                return http.send(self._run(self._with_credentials(effect), deadline=until), until)
-            case Send():
-                return http.send(effect, until)
-            case Sign(request):
-                return Signer(self._link).ask(request, until.left())
-            case Pause(seconds):
-                time.sleep(until.pause(seconds))
-                return None
-            case Now():
-                return time.monotonic()
-            case _:
-                raise TypeError(f"a flow asked for {effect!r}, which no guard performs")
+        return self._runtime.run(self._with_credentials(flow), http=self._http, deadline=until)
 
 
 class AsyncAuthGuard(Asynchronous, GuardBase):
@@ -299,6 +281,7 @@ class AsyncAuthGuard(Asynchronous, GuardBase):
 
     def _connect(self) -> None:
         self._http = AsyncHttp(self._endpoint)
+        self._runtime = AsyncRuntime(lambda: self._link, check=self._check_open)
 
     def _connect_operator(self, endpoint: Endpoint) -> None:
         self._operator = AsyncHttp(endpoint)
@@ -425,31 +408,11 @@ class AsyncAuthGuard(Asynchronous, GuardBase):
         return await self._run(invocation(grant, call))
 
     async def _operate(self, flow: Flow[T]) -> T:
-        return await self._run(flow, self._operator or self._operator_key_required())
+        http = self._operator or self._operator_key_required()
+        return await self._runtime.run(flow, http=http, deadline=self._deadline())
 
-    async def _run(
-        self, flow: Flow[T], http: AsyncHttp | None = None, *, deadline: Deadline | None = None
-    ) -> T:
+    async def _run(self, flow: Flow[T], *, deadline: Deadline | None = None) -> T:
         """See `AuthGuard._run`."""
         until = self._deadline() if deadline is None else deadline
-        return await run_flow_async(
-            flow, lambda effect: self._perform(effect, http or self._http, until)
-        )
-
-    async def _perform(self, effect: Effect[Any], http: AsyncHttp, until: Deadline) -> object:
-        self._must_be_open()
-        match effect:
-            case Send() if http is self._http:
-                send = await self._run(self._with_credentials(effect), deadline=until)
-                return await http.send(send, until)
-            case Send():
-                return await http.send(effect, until)
-            case Sign(request):
-                return await AsyncSigner(self._link).ask(request, until.left())
-            case Pause(seconds):
-                await anyio.sleep(until.pause(seconds))
-                return None
-            case Now():
-                return anyio.current_time()
-            case _:
-                raise TypeError(f"a flow asked for {effect!r}, which no guard performs")
+        flow = self._with_credentials(flow)
+        return await self._runtime.run(flow, http=self._http, deadline=until)

@@ -21,13 +21,13 @@ from typing import Any, TypeVar
 
 from nomos._child import Child
 from nomos._core import chain_verification, fork_request, parent_env
-from nomos._core.effects import Effect, Flow, Sign
+from nomos._core.effects import Flow
 from nomos._core.flows import identify
 from nomos._core.scope import chain_audience
 from nomos._io.handover import key_from_env
 from nomos._io.parent_chain_file import parent_from_env
-from nomos._io.runtime import run_flow
-from nomos._io.signer import Signer, SignerConnection, shared
+from nomos._io.runtime import SyncRuntime
+from nomos._io.signer import SignerConnection, shared
 from nomos._tracebacks import without_frames
 from nomos.models import Capability, Chain, GrantBase, ParentChain
 
@@ -137,9 +137,4 @@ _PROCESS = object()
 
 
 def _run(flow: Flow[T], link: SignerConnection) -> T:
-    return run_flow(flow, lambda effect: _perform(effect, link))
-
-
-def _perform(effect: Effect[Any], link: SignerConnection) -> object:
-    assert isinstance(effect, Sign), "nothing here asks for anything else"
-    return Signer(link).ask(effect.request)
+    return SyncRuntime(lambda: link).run(flow)

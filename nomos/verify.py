@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import anyio
 import anyio.to_thread
 
-from nomos._core.effects import Effect, Flow, Sign
+from nomos._core.effects import Flow
 from nomos._core.revocation_status import Seen
 from nomos._core.stores import AsyncReplay, AsyncRevocations, Replay, Revocations
 from nomos._core.token_verification import AwaitFirstSync, ClaimNonce, LookupRevocations
@@ -29,8 +29,8 @@ from nomos._core.verification_receipt import (
     question_of,
 )
 from nomos._io.replay import MemoryReplay
-from nomos._io.runtime import run_flow, run_flow_async
-from nomos._io.signer import AsyncSigner, Signer, shared
+from nomos._io.runtime import AsyncRuntime, SyncRuntime
+from nomos._io.signer import Signer, shared
 from nomos._tracebacks import without_frames
 from nomos._unawaited import Asynchronous
 from nomos._verifier import (
@@ -148,31 +148,27 @@ class Verifier(VerifierBase):
     ) -> None:
         self.close()
 
+    def _connect(self) -> None:
+        self._runtime = SyncRuntime(
+            lambda: self._link,
+            {
+                AwaitFirstSync: self._await_sync,
+                LookupRevocations: lambda effect: self._revocations.among(effect.ids),
+                ReportReceipt: self._report,
+                ClaimNonce: lambda effect: _claim(self._replay, effect)(),
+            },
+        )
+
     def _run(self, flow: Flow[T]) -> T:
-        return run_flow(flow, self._perform)
+        return self._runtime.run(flow)
 
-    def _call_on_receipt(self, text: str) -> None:
+    def _await_sync(self, _: AwaitFirstSync) -> None:
+        if self._follower is not None:
+            self._follower.look()
+
+    def _report(self, effect: ReportReceipt) -> None:
         if self._on_record is not None:
-            refuse_awaitable(self._on_record(text), "on_record")
-
-    def _perform(self, effect: Effect[Any]) -> object:
-        match effect:
-            case Sign(request):
-                return Signer(self._link).ask(request)
-            case AwaitFirstSync() if self._follower is not None:
-                self._follower.look()
-                return None
-            case LookupRevocations(ids):
-                return self._revocations.among(ids)
-            case ReportReceipt(text):
-                self._call_on_receipt(text)
-                return None
-            case ClaimNonce() if self._replay is None:
-                raise missing_replay_store()
-            case ClaimNonce():
-                return _claim(self._replay, effect)()
-            case _:
-                raise TypeError(f"a flow asked for {effect!r}, which no verifier performs")
+            refuse_awaitable(self._on_record(effect.text), "on_record")
 
 
 class AsyncVerifier(Asynchronous, VerifierBase):
@@ -233,35 +229,45 @@ class AsyncVerifier(Asynchronous, VerifierBase):
     ) -> None:
         await self.close()
 
-    async def _run(self, flow: Flow[T]) -> T:
-        return await run_flow_async(flow, self._perform)
+    def _connect(self) -> None:
+        self._runtime = AsyncRuntime(
+            lambda: self._link,
+            {
+                AwaitFirstSync: self._await_sync,
+                LookupRevocations: self._lookup,
+                ReportReceipt: self._report,
+                ClaimNonce: self._claim,
+            },
+        )
 
-    async def _call_on_receipt(self, text: str) -> None:
+    async def _run(self, flow: Flow[T]) -> T:
+        return await self._runtime.run(flow)
+
+    async def _await_sync(self, _: AwaitFirstSync) -> None:
+        if self._follower is not None:
+            await self._follower.alook()
+
+    async def _lookup(self, effect: LookupRevocations) -> Seen:
+        view = self._revocations
+        method = getattr(view, "aamong", None) or view.among
+        found: Seen = await _called(view, functools.partial(method, effect.ids), method)
+        return found
+
+    async def _claim(self, effect: ClaimNonce) -> bool:
+        store = self._replay
+        method = getattr(store, "aclaim", None) or getattr(store, "claim", None)
+        claim = _claim(store, effect, method)
+        won: bool = await _called(store, claim, method)
+        return won
+
+    async def _report(self, effect: ReportReceipt) -> None:
         if self._on_record is None:
             return
         if is_awaited(self._on_record):
-            await self._on_record(text)
+            await self._on_record(effect.text)
         else:
-            refuse_awaitable(await anyio.to_thread.run_sync(self._on_record, text), "on_record")
-
-    async def _perform(self, effect: Effect[Any]) -> object:
-        match effect:
-            case Sign(request):
-                return await AsyncSigner(self._link).ask(request)
-            case AwaitFirstSync() if self._follower is not None:
-                await self._follower.alook()
-                return None
-            case LookupRevocations(ids):
-                return await _awaited(self._revocations, "among", ids)
-            case ReportReceipt(text):
-                await self._call_on_receipt(text)
-                return None
-            case ClaimNonce() if self._replay is None:
-                raise missing_replay_store()
-            case ClaimNonce():
-                return await _call(self._replay, _claim(self._replay, effect, awaited=True))
-            case _:
-                raise TypeError(f"a flow asked for {effect!r}, which no verifier performs")
+            answer = await anyio.to_thread.run_sync(self._on_record, effect.text)
+            refuse_awaitable(answer, "on_record")
 
 
 @without_frames
@@ -276,21 +282,20 @@ def verify_record(text: str, *, issuers: Sequence[str]) -> VerificationRecord:
     return parse_receipt(Signer(shared()).ask(question_of(text, known)))
 
 
-async def _awaited(thing: Any, name: str, *given: object) -> object:
-    """Call a method of either colour; where there are two, `aclaim` is the awaited `claim`."""
-    return await _call(thing, getattr(thing, f"a{name}", None) or getattr(thing, name), *given)
-
-
-async def _call(thing: Any, method: Callable[..., Any], *given: object) -> object:
-    if iscoroutinefunction(method) or getattr(thing, "instant", False):
-        answer = method(*given)
+async def _called(owner: Any, call: Callable[[], Any], method: Any) -> Any:
+    """Call a store's method: in a thread, unless it is awaited or `instant` (it never waits)."""
+    if iscoroutinefunction(method) or getattr(owner, "instant", False):
+        answer = call()
     else:
-        answer = await anyio.to_thread.run_sync(method, *given)
+        answer = await anyio.to_thread.run_sync(call)
     return await answer if isawaitable(answer) else answer
 
 
-def _claim(replay: Any, use: ClaimNonce, *, awaited: bool = False) -> Callable[[], Any]:
+def _claim(replay: Any, use: ClaimNonce, method: Any = None) -> Callable[[], Any]:
     """Return the claim that is to be called; a store that has shares learns of the family."""
-    method = (getattr(replay, "aclaim", None) if awaited else None) or replay.claim
+    if replay is None:
+        raise missing_replay_store()
     more = {"family": use.family} if getattr(replay, "shares", False) else {}
-    return functools.partial(method, use.issuer, use.audience, use.nonce, use.expires_at, **more)
+    return functools.partial(
+        method or replay.claim, use.issuer, use.audience, use.nonce, use.expires_at, **more
+    )

@@ -8,7 +8,7 @@ A flow never yields inside `finally`: a cancelled caller closes it there and the
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -95,3 +95,29 @@ def perform(effect: Effect[T]) -> Flow[T]:
     """Yield one effect and return its result with its type intact."""
     result: T = yield effect
     return result
+
+
+def rewritten(
+    flow: Flow[T], kind: type[Effect[Any]], change: Callable[[Any], Flow[Effect[Any]]]
+) -> Flow[T]:
+    """Return `flow` with each effect of one kind replaced by what `change` makes of it.
+
+    `change` may have effects of its own, which are yielded as they are. What it raises is thrown
+    into `flow`, as if the effect had raised it.
+    """
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                if isinstance(effect, kind):
+                    effect = yield from change(effect)
+                result = yield effect
+            except Exception as error:  # noqa: BLE001 - the flow decides what it means
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(result)
+    except StopIteration as stop:
+        value: T = stop.value
+        return value
+    finally:
+        flow.close()

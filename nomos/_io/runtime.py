@@ -1,17 +1,31 @@
-"""The two drivers: how a flow's effects are performed, in threads and in tasks.
+"""The two runtimes: they run a flow and perform each of its effects, in threads or in tasks.
 
-These twenty lines, twice, are all that the two guards do differently.
+Everything that guards, verifiers and the command line do differently in threads and in tasks is
+in here. `handlers` perform the effects that only some callers have, such as looking revocations
+up; what nobody performs is a mistake of the flow, and raises TypeError into it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from nomos._core.effects import Effect, Flow
+import anyio
+
+from nomos._core.effects import Effect, Flow, Now, Pause, Send, Sign
+from nomos._io.signer import AsyncSigner, Signer, SignerConnection
 from nomos._tracebacks import without_frames
 
+if TYPE_CHECKING:
+    from nomos._io.deadline import Deadline
+    from nomos._io.http import AsyncHttp, Http
+
 T = TypeVar("T")
+
+Handlers = Mapping[type[Effect[Any]], Callable[[Any], Any]]
+"""For a kind of effect, the function that performs it."""
 
 
 @without_frames
@@ -50,3 +64,99 @@ async def run_flow_async(flow: Flow[T], perform: Callable[[Effect[Any]], Awaitab
         return value
     finally:
         flow.close()
+
+
+def _unknown(effect: Effect[Any]) -> TypeError:
+    return TypeError(f"a flow asked for {effect!r}, which nothing here performs")
+
+
+def _nothing() -> None:
+    return None
+
+
+class SyncRuntime:
+    """Runs flows in the calling thread.
+
+    `signer` gives the connection to the signing binary. `check` is called before each effect, and
+    what it raises goes to the flow.
+    """
+
+    def __init__(
+        self,
+        signer: Callable[[], SignerConnection],
+        handlers: Handlers | None = None,
+        *,
+        check: Callable[[], object] = _nothing,
+    ) -> None:
+        self._signer = signer
+        self._handlers = dict(handlers or {})
+        self._check = check
+
+    def run(
+        self, flow: Flow[T], *, http: Http | None = None, deadline: Deadline | None = None
+    ) -> T:
+        """Run a flow to its end; what an effect raises is thrown into the flow.
+
+        `http` sends its requests; `deadline` bounds all of them, and is needed with it.
+        """
+        return run_flow(flow, lambda effect: self._perform(effect, http, deadline))
+
+    def _perform(self, effect: Effect[Any], http: Http | None, deadline: Deadline | None) -> object:
+        self._check()
+        match effect:
+            case Sign(request):
+                left = None if deadline is None else deadline.left()
+                return Signer(self._signer()).ask(request, left)
+            case Send() if http is not None and deadline is not None:
+                return http.send(effect, deadline)
+            case Pause(seconds) if deadline is not None:
+                time.sleep(deadline.pause(seconds))
+                return None
+            case Now():
+                return time.monotonic()
+        handler = self._handlers.get(type(effect))
+        if handler is None:
+            raise _unknown(effect)
+        return handler(effect)
+
+
+class AsyncRuntime:
+    """`SyncRuntime` for asyncio and trio. Handlers may return awaitables."""
+
+    def __init__(
+        self,
+        signer: Callable[[], SignerConnection],
+        handlers: Handlers | None = None,
+        *,
+        check: Callable[[], object] = _nothing,
+    ) -> None:
+        self._signer = signer
+        self._handlers = dict(handlers or {})
+        self._check = check
+
+    async def run(
+        self, flow: Flow[T], *, http: AsyncHttp | None = None, deadline: Deadline | None = None
+    ) -> T:
+        """See `SyncRuntime.run`. Cancellation is no `Exception`: it closes the flow and goes on."""
+        return await run_flow_async(flow, lambda effect: self._perform(effect, http, deadline))
+
+    async def _perform(
+        self, effect: Effect[Any], http: AsyncHttp | None, deadline: Deadline | None
+    ) -> object:
+        self._check()
+        match effect:
+            case Sign(request):
+                left = None if deadline is None else deadline.left()
+                return await AsyncSigner(self._signer()).ask(request, left)
+            case Send() if http is not None and deadline is not None:
+                return await http.send(effect, deadline)
+            case Pause(seconds) if deadline is not None:
+                await anyio.sleep(deadline.pause(seconds))
+                return None
+            case Now():
+                return anyio.current_time()
+        handler = self._handlers.get(type(effect))
+        if handler is None:
+            raise _unknown(effect)
+        result = handler(effect)
+        return await result if isawaitable(result) else result

@@ -19,14 +19,14 @@ from vectors.forge import (
 )
 from verifiers import WRITE, replay, settings
 
-from nomos import Verifier
+from nomos import AsyncVerifier, Verifier
+from nomos._core.effects import perform
 from nomos._core.shares import APPROVAL, FEWEST_SHARED
 from nomos._core.token_verification import ClaimNonce
 from nomos._io.replay import MemoryReplay
 from nomos.server.storage import shares
 from nomos.server.storage.database import StorageUnavailable
 from nomos.server.storage.replay import StoredReplay
-from nomos.verify import _call, _claim
 
 NOW = 1_800_000_000
 
@@ -175,12 +175,9 @@ def test_only_a_store_that_has_shares_learns_of_the_family(store: Any) -> None:
     import anyio
 
     use = ClaimNonce("a", "b", "n", 1, "app")
-    assert _claim(store, use)() is True
-
-    async def awaited() -> object:
-        return await _call(store, _claim(store, use, awaited=True))
-
-    assert anyio.run(awaited) is True
+    given = settings(replay=store)
+    assert Verifier(**given)._run(perform(use)) is True
+    assert anyio.run(AsyncVerifier(**given)._run, perform(use)) is True
 
 
 def test_a_clock_that_was_ahead_leaves_no_more_behind_than_it_dropped() -> None:
