@@ -11,6 +11,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -77,6 +78,17 @@ def test_the_wheel_is_for_this_platform_and_carries_the_binary(wheel: Path) -> N
     ):
         assert needed in names
     assert not [name for name in names if name.startswith(("tests/", "ucan-bin/", "docs/"))]
+
+
+def test_the_sources_hold_what_a_build_needs_and_no_more(tmp_path: Path) -> None:
+    run("uv", "build", "--quiet", "--sdist", "--out-dir", tmp_path, ROOT)
+    (built,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(built) as archive:
+        parts = [Path(member.name).parts[1:] for member in archive.getmembers()]
+    needed = {"nomos", *SOURCES}
+    assert {part[0] for part in parts} == needed | {"PKG-INFO", ".gitignore"}
+    assert {part[1] for part in parts if part[0] == "ucan-bin" and len(part) > 2} == {"src"}
+    assert [part for part in parts if part[:2] == ("nomos", "_bin")] == []
 
 
 def build_version(wheel: Path) -> str:
