@@ -107,7 +107,7 @@ async def _services(
 async def _answer(ports: Context, asking: AuthorizationRequest) -> Reply:
     """Decide, sign, record, and then answer."""
     at = int(ports.clock() * 1000)
-    case = Evaluation(asking, at, new_receipt_id(at), ports.bundle)
+    case = Evaluation.of(asking, at, new_receipt_id(at), ports.bundle)
     ruling = await _ruling(ports, case)
     if ruling.decision == "requires_step_up":
         answered = await step_up(ports, case, ruling)

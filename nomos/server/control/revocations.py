@@ -37,7 +37,6 @@ from nomos.server.control.route import Route
 from nomos.server.domain.accounts import ApiKey
 from nomos.server.domain.decision import iso
 from nomos.server.domain.delegation import ChainFault, HeldCapability
-from nomos.server.domain.redaction import redact
 from nomos.server.storage.apps import LastOperator
 from nomos.server.storage.issuer_keys import ActiveKeyError
 from nomos.server.storage.records import new_receipt_id
@@ -221,7 +220,7 @@ def _receipt(
         app=caller.app if caller.role == "agent" else None,
         actor=caller.app,
         act="revoke",
-        detail=detail if reason is None else {**detail, "reason": redact(reason)},
+        detail=detail if reason is None else {**detail, "reason": reason},
         request_id=request_id,
         agent=revoked.id if revoked.kind == "agent" else None,
         cid=revoked.id if revoked.kind == "cid" else None,

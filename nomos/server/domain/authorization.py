@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 from nomos.audit.record import Record
 from nomos.policy.bundle import Bundle
@@ -12,7 +12,6 @@ from nomos.server.domain.accounts import ApiKey
 from nomos.server.domain.decision import PolicyDecision, Reply
 from nomos.server.domain.delegation import DelegationContext
 from nomos.server.domain.envelope import Envelope
-from nomos.server.domain.redaction import redact
 from nomos.server.domain.request import CanonicalRequest
 
 
@@ -46,36 +45,20 @@ class AuthorizationRequest:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(AuthorizationRequest):
     """A question that is being answered: at a time, by the policies of then.
 
     `receipt` is the id of the record that there will be of it. `at` is in milliseconds.
     """
 
-    asking: AuthorizationRequest
     at: int
     receipt: str
     bundle: Bundle
 
-    @property
-    def asked(self) -> CanonicalRequest:
-        """What is asked."""
-        return self.asking.asked
-
-    @property
-    def caller(self) -> ApiKey:
-        """Who asks."""
-        return self.asking.caller
-
-    @property
-    def agent(self) -> str:
-        """For whom."""
-        return self.asking.agent
-
-    @property
-    def origin(self) -> DelegationContext:
-        """What the question rests on beside the app."""
-        return self.asking.origin
+    @classmethod
+    def of(cls, request: AuthorizationRequest, at: int, receipt: str, bundle: Bundle) -> Self:
+        """Begin to answer a question."""
+        return cls(**vars(request), at=at, receipt=receipt, bundle=bundle)
 
     @property
     def now(self) -> int:
@@ -100,8 +83,7 @@ class Evaluation:
 
     def with_purpose(self, purpose: str | None) -> Evaluation:
         """The same question with another purpose beside it."""
-        asked = replace(self.asked, purpose=purpose)
-        return replace(self, asking=replace(self.asking, asked=asked))
+        return replace(self, asked=replace(self.asked, purpose=purpose))
 
     def record(self, ruling: PolicyDecision, envelope: Envelope | None = None) -> Record:
         """What the audit log says of the answer; `envelope` is the approval concerned."""
@@ -115,14 +97,14 @@ class Evaluation:
             app=caller.app,
             agent=self.agent,
             command=asked.command,
-            resource=redact(dict(asked.resource)),
-            args=None if asked.args is None else redact(dict(asked.args)),
+            resource=dict(asked.resource),
+            args=None if asked.args is None else dict(asked.args),
             decision=ruling.decision,
             reason=ruling.reason,
             policies=ruling.policies,
             bundle=self.bundle.hash,
-            purpose=redact(asked.purpose),
-            request_id=self.asking.request_id,
+            purpose=asked.purpose,
+            request_id=self.request_id,
             status=200,
             envelope=None if envelope is None else envelope.id,
             parent=origin.record if led_here == self.receipt else led_here,
@@ -135,7 +117,7 @@ class Evaluation:
         told = {
             "fields": list(ruling.fields),
             "commands": list(self.asked.commands),
-            "pol": redact(list(self.asked.pol)),
+            "pol": list(self.asked.pol),
             "swarm": self.origin.explicit_swarm_id,
         }
         return {name: value for name, value in told.items() if value}
@@ -145,8 +127,8 @@ class Evaluation:
         return StoredAnswer(
             tenant=record.tenant,
             app=self.caller.app,
-            key=self.asking.key or "",
-            request_hash=self.asking.request_hash,
+            key=self.key or "",
+            request_hash=self.request_hash,
             receipt_id=record.id,
             agent=self.agent,
             answer=answer,

@@ -70,8 +70,8 @@ def delegation(
         "reads": reads(asked),
         "facts": asked.facts(receipt.bundle or ""),
     }
-    if case.asking.key is not None:
-        meta["question"] = question_id(case.asking.key)
+    if case.key is not None:
+        meta["question"] = question_id(case.key)
     lineage = case.origin.lineage(case.agent, case.caller.app)
     if lineage is not None:
         meta["lineage"] = lineage

@@ -20,7 +20,6 @@ from nomos.audit.record import Record
 from nomos.models import DenyReason
 from nomos.server.domain import lineage
 from nomos.server.domain.lineage import Lineage
-from nomos.server.domain.redaction import redact
 from nomos.server.pdp.context import StorePort
 from nomos.server.pdp.request import for_the_record
 from nomos.server.pdp.statuses import PdpError
@@ -78,13 +77,13 @@ class PdpCall:
             app=self.app,
             agent=self.agent,
             command=self.command,
-            resource=redact(dict(self.resource)),
-            args=None if self.args is None else redact(for_the_record(self.args)),
+            resource=dict(self.resource),
+            args=None if self.args is None else for_the_record(self.args),
             decision="allow" if reason is None else "deny",
             reason=reason,
             policies=self.policies,
             bundle=self.bundle,
-            purpose=None if self.purpose is None else redact(self.purpose),
+            purpose=self.purpose,
             expires_at=self.expires_at,
             cid=self.cid,
             request_id=self.request_id,

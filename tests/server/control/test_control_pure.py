@@ -69,7 +69,7 @@ def test_a_token_says_no_more_than_was_ruled(*, closed: bool, forkable: bool) ->
     key = ApiKey("app_1", "default", "agent", "0" * 64)
     asking = AuthorizationRequest(question, key, DID, DelegationContext(), "req_1", None, "")
     found = token_claims.delegation(
-        Evaluation(asking, 1_800_000_000_000, "evt_1", Mock()),
+        Evaluation.of(asking, 1_800_000_000_000, "evt_1", Mock()),
         issuer=DID,
         audience=DID,
         receipt=Record("evt_1", "default", "decision", 1_800_000_000_000, app="app_1"),
