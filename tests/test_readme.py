@@ -21,17 +21,19 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 SAYS = {
-    "Five lines": ("allow", "private-reports-stay-closed"),
-    "A control plane of its own": ("06f69ed2",),
-    "Asking a person": ("approved by embedded operator\nallow",),
-    "Agents that start agents": ("Read the issues first.\nchain_attenuation_violation",),
-    "Revoking": ("401 revoked\nallow",),
-    "In LangGraph": ("['It crashes']",),
-    "In a service of your own": ("401 this call needs the token of a grant",),
-    "asyncio and trio": ("app allow may call",),
-    "When there is no answer": ("nobody answered, so nothing was done",),
+    "README.md: Five lines": ("allow",),
+    "README.md: Approvals": ("approved by embedded operator\nallow",),
+    "README.md: Child processes": ("Read the issues first.\nchain_attenuation_violation",),
+    "README.md: In LangGraph": ("['It crashes']",),
+    "README.md: When there is no answer": ("no answer, so nothing was done",),
+    "tour.md: A call through the PDP": ("private-reports-stay-closed",),
+    "tour.md: A control plane of its own": ("06f69ed2",),
+    "tour.md: Revoking": ("401 revoked\nallow",),
+    "tour.md: asyncio and trio": ("app allow may call",),
 }
-"""What the README's blocks print, in order, by the start of their heading."""
+"""What the blocks of these pages print, in order, by page and the start of their heading."""
+
+PROMISED = ("README.md: ", "tour.md: ")
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
@@ -65,9 +67,9 @@ def environ() -> Iterator[dict[str, str]]:
 
 
 def expected(where: str) -> str:
-    """What a block must print: the README's by heading and order, others nothing in particular."""
+    """What a block must print: by page, heading and order; on other pages nothing in particular."""
     for heading, said in SAYS.items():
-        if where.startswith(f"README.md: {heading}"):
+        if where.startswith(heading):
             return said[int(where.rpartition("#")[2])]
     return ""
 
@@ -86,8 +88,8 @@ def test_a_python_block_runs(where: str, source: str, environ: dict[str, str]) -
     assert expected(where) in done.stdout
 
 
-def test_the_readme_has_the_blocks_that_are_expected() -> None:
-    found = {where for where, _ in blocks("python") if where.startswith("README.md")}
+def test_the_pages_have_the_blocks_that_are_expected() -> None:
+    found = {where for where, _ in blocks("python") if where.startswith(PROMISED)}
     wanted = sum(len(said) for said in SAYS.values())
     assert len(found) == wanted
     assert all(expected(where) for where in found)
@@ -102,3 +104,7 @@ def test_a_cedar_block_is_valid(where: str, source: str) -> None:
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 250
