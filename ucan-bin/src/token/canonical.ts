@@ -35,7 +35,7 @@ const FIRST_WITH_EXPONENT = 1e21;
 /** Digits that an integer may have and be exact whatever they are. */
 const ALWAYS_EXACT = 15;
 
-/** Read JSON text of at most `nesting` open brackets; the nesting is bounded before parsing. */
+/** V1.3: read JSON text of at most `nesting` open brackets; they are counted before parsing. */
 export function parse(text: string, nesting: number): Json | Refusal {
   const seen = scan(text, nesting);
   if (seen instanceof Refusal) return seen;

@@ -33,7 +33,7 @@ export function signDelegation(claims: Delegation, secret: KeyObject): Signed | 
   return seal("delegation", claims, secret);
 }
 
-/** Check what the schema cannot say, the same when signing as when verifying. */
+/** V2.5: check what the schema cannot say, the same when signing as when verifying. */
 export function termsOf(claims: Delegation): Terms | Refusal {
   const { nbf, exp, prf = [], meta = {}, pol } = claims;
   if (exp <= nbf) return malformed("exp is not later than nbf");

@@ -92,7 +92,7 @@ export function isTooLong(token: string): boolean {
 
 export const TOO_LONG = `the token is longer than ${MAX_TOKEN} bytes`;
 
-/** Take a token of one kind apart: sizes, segments, header, canonical text. */
+/** V2.1 and V2.2: take a token of one kind apart: sizes, segments, header, canonical text. */
 export function open(kind: Kind, token: string): Envelope | Refusal {
   if (isTooLong(token)) return malformed(TOO_LONG);
   const [header, body, tail, ...more] = token.split(".", 4);
@@ -109,7 +109,7 @@ export function open(kind: Kind, token: string): Envelope | Refusal {
   return { cid: cidOf(token), payload, signed, signature };
 }
 
-/** Open a token and check the shape of its payload. */
+/** V2.4: open a token and check the shape of its payload. */
 export function read<T>(kind: Kind, isClaims: Check<T>, token: string): Token<T> | Refusal {
   const envelope = open(kind, token);
   if (envelope instanceof Refusal) return envelope;
@@ -137,6 +137,7 @@ const ARTICLE = {
   receipt: "a receipt",
 } as const;
 
+/** V2.3 */
 function openPayload(segment: string): JsonObject | Refusal {
   const text = Buffer.from(segment, "base64url").toString("utf8");
   const value = parse(text, MAX_NESTING);

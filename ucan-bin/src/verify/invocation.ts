@@ -1,12 +1,12 @@
 /**
- * What an invocation may say, given its chain (step 8 of `verify.ts`).
+ * What an invocation may say, given its chain (V8 of `verify.ts`).
  *
- * 1. It comes from the last audience and names the root in `sub`; otherwise `chain_invalid`.
- * 2. It and its chain are for this service; otherwise `audience_mismatch`. See `service.ts`.
- * 3. Its command and expiry lie within the leaf's; otherwise `chain_attenuation_violation`.
- * 4. Its resource has every field of the constraint, and every policy of every link holds for
+ * V8.1. It comes from the last audience and names the root in `sub`; otherwise `chain_invalid`.
+ * V8.2. It and its chain are for this service; otherwise `audience_mismatch`. See `service.ts`.
+ * V8.3. Its command and expiry lie within the leaf's; otherwise `chain_attenuation_violation`.
+ * V8.4. Its resource has every field of the constraint, and every policy of every link holds for
  *    what it says; otherwise `resource_out_of_scope`.
- * 5. If the service has a call at hand: command and resource are those of the call, every signed
+ * V8.5. If the service has a call at hand: command and resource are those of the call, every signed
  *    argument is in it, and every policy holds for the call too; otherwise `resource_mismatch`.
  *
  * The last step is what ties arguments that a policy names, but the agent did not sign, to the
@@ -32,7 +32,7 @@ import { MAX_STEPS, EvaluationBudget, BudgetExceeded } from "./budget.ts";
 import { covers } from "./resource.ts";
 import { checkService } from "./service.ts";
 
-/** Steps 1 to 3: why it is not from this chain's holder, for this service, within its time. */
+/** V8.1 to V8.3: why it is not from this chain's holder, for this service, within its time. */
 export function checkClaims(
   invocation: InvocationToken,
   chain: Chain,
@@ -46,7 +46,7 @@ export function checkClaims(
   );
 }
 
-/** Steps 4 and 5: why it may not do that, pointing at the token whose word it breaks. */
+/** V8.4 and V8.5: why it may not do that, pointing at the token whose word it breaks. */
 export function checkInvocation(
   invocation: InvocationToken,
   chain: Chain,

@@ -1,4 +1,4 @@
-/** What one link of a chain may say, given the link before it (step 5 of `verify.ts`). */
+/** What one link of a chain may say, given the link before it (V5 of `verify.ts`). */
 
 import { chainInvalid, attenuationViolation, type Refusal } from "../refusal.ts";
 import { shown, type JsonObject } from "../token/canonical.ts";
@@ -46,23 +46,25 @@ function checkLinkage(
 ): Refusal | undefined {
   const { iss, sub, prf } = child.claims;
   const audience = parent.claims.aud;
+  // V5.1
   if (iss !== audience)
     return chainInvalid("the issuer is not the audience of the link before", {
       field: "iss",
       wanted: shown(audience),
       found: shown(iss),
     });
+  // V5.2
   if (!isLinked(child, parent, acceptUnlinked))
     return chainInvalid("prf does not name the link before", {
       field: "prf",
       wanted: shown([parent.cid]),
       found: prf && shown(prf),
     });
-  if (hasOtherSubject(child, root)) return subjectError(sub, root);
+  if (hasOtherSubject(child, root)) return subjectError(sub, root); // V5.3
   return checkForkable(parent);
 }
 
-/** Why nothing may follow `parent`. */
+/** V5.4: why nothing may follow `parent`. */
 function checkForkable({ approved, forkable }: DelegationToken): Refusal | undefined {
   if (approved)
     return chainInvalid("a delegation that came from an approval cannot be handed on", {
@@ -77,12 +79,14 @@ function checkForkable({ approved, forkable }: DelegationToken): Refusal | undef
 
 function checkAttenuation({ claims }: DelegationToken, parent: DelegationToken): Refusal | undefined {
   const { cmd, exp, nbf } = parent.claims;
+  // V5.5
   if (!isWithin(claims.cmd, cmd))
     return attenuationViolation("cmd is not within that of the link before", {
       field: "cmd",
       wanted: `${shown(cmd)} or beneath`,
       found: shown(claims.cmd),
     });
+  // V5.6
   if (claims.exp > exp)
     return attenuationViolation("exp is later than that of the link before", {
       field: "exp",
@@ -98,6 +102,7 @@ function checkAttenuation({ claims }: DelegationToken, parent: DelegationToken):
     : undefined;
 }
 
+/** V5.7 */
 function checkConstraint(
   constraint: JsonObject | undefined,
   held: JsonObject | undefined,

@@ -1,5 +1,5 @@
 /**
- * What the holder of a chain may ask to be given (step 8 of `verify.ts`).
+ * What the holder of a chain may ask to be given (V8.6 of `verify.ts`).
  *
  * 1. A chain that came from an approval is for one call, and gives nothing else: `chain_invalid`.
  * 2. The command lies within the leaf's; otherwise `chain_attenuation_violation`.

@@ -1,5 +1,5 @@
 /**
- * For which service a chain is good (step 8 of `verify.ts`).
+ * For which service a chain is good (V8.2 of `verify.ts`).
  *
  * 1. The root names this service in `meta.audience`, and so does every later link that names one:
  *    below the root, meta can only narrow. Only tokens of the hosted service name none.

@@ -1,4 +1,4 @@
-/** Who is believed, and what was taken back (steps 6 and 7 of `verify.ts`). */
+/** Who is believed, and what was taken back (V6 and V7 of `verify.ts`). */
 
 import type { Verify } from "../protocol.gen.ts";
 import { first, revocationsStale, revoked, untrustedIssuer, type Refusal } from "../refusal.ts";
@@ -9,6 +9,7 @@ import type { Chain, Token } from "./verify.ts";
 /** Why the root's issuer is not believed. Without `trusted_issuers` nobody asked. */
 export function checkRoot({ root }: Chain, request: Verify): Refusal | undefined {
   const { iss } = root.claims;
+  // V6.1
   if (request.trusted_issuers?.includes(iss) === false) {
     return untrustedIssuer("the root's issuer is not one that this service trusts", {
       field: "iss",
@@ -16,13 +17,14 @@ export function checkRoot({ root }: Chain, request: Verify): Refusal | undefined
       found: shown(iss),
     }).at(0);
   }
+  // V6.2
   return request.revoked.includes(iss)
     ? revoked("the root's issuer is revoked", { field: "iss", found: shown(iss) }).at(0)
     : undefined;
 }
 
 /**
- * What was revoked, or why that cannot be known.
+ * V7.1 and V7.2: what was revoked, or why that cannot be known.
  *
  * Every token counts by its cid and by its two keys; the root also by the cids of its lineage, and
  * by whom and what its issuer says that it was granted to and by. A revocation is never undone, so

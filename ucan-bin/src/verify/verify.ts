@@ -1,5 +1,6 @@
 /**
- * Verification: whether an invocation, or a bare chain of delegations, is to be believed.
+ * Verification: whether an invocation, or a bare chain of delegations, holds. `docs/verification.md`
+ * lists each rule with its id, such as V5.3.
  *
  * A token is a sentence, signed: "the holder of this key may do that, until then". A verifier has
  * to be sure of three things: that the sentence has one reading and one text, that its speaker
@@ -9,42 +10,42 @@
  * first: a stranger's token costs little until it has shown a shape worth the arithmetic, and
  * nothing that it says is compared before it is known who said it.
  *
- * 1. Sizes: characters in a token, links in a chain, nesting. `malformed_ucan`, `chain_too_deep`.
+ * V1. Sizes: characters in a token, links in a chain, nesting. `malformed_ucan`, `chain_too_deep`.
  *    Nothing is decoded before its size is known. Once the root is read, the delegations that it
  *    took the place of count as links too.
- * 2. Text: three segments, one of a few constant headers, payload in canonical form and of its
+ * V2. Text: three segments, one of a few constant headers, payload in canonical form and of its
  *    schema. `malformed_ucan`. Constant headers fix the algorithm (RFC 8725, 3.1 and 3.2), leave
  *    no room for keys or instructions that travel with the token (3.10), and tell the kinds of
  *    token apart (3.11 and 3.12). Canonical form is RFC 8785 on the I-JSON of RFC 7493; since the whole
  *    text must be its own encoding, one token has one text and so one cid, and a revocation of it
  *    cannot be escaped by writing it in another way (RFC 4648, 3.5, on spare bits).
- * 3. Keys: every issuer and audience is a canonical did:key on the curve, not of small order.
+ * V3. Keys: every issuer and audience is a canonical did:key on the curve, not of small order.
  *    `malformed_ucan`. R and S canonical, R not of small order (RFC 8032, 5.1.3 and 5.1.7;
  *    RFC 8725, 3.4). `bad_signature`. Every other verifier of Ed25519 then gives the same answer.
- * 4. Signatures, all of them (RFC 8725, 3.3; UCAN delegation, "Signature Validation").
+ * V4. Signatures, all of them (RFC 8725, 3.3; UCAN delegation, "Signature Validation").
  *    `bad_signature`. Then times: `not_yet_valid`, `expired`, by the caller's clock and leeway
  *    (UCAN delegation, "Time Bounds"; RFC 7519, 4.1.4 and 4.1.5).
- * 5. Links: principals aligned, `prf`, `sub`, nothing after a link with `meta.approval` or
+ * V5. Links: principals aligned, `prf`, `sub`, nothing after a link with `meta.approval` or
  *    `meta.forkable: false`, `chain_invalid` (UCAN delegation, "Principal Alignment" and
  *    "Subject"); command, times and constraint not wider,
  *    `chain_attenuation_violation` ("Command"). A widened link refuses the chain even where the
  *    call would lie within.
- * 6. The root's issuer is trusted, `untrusted_issuer` (RFC 8725, 3.8), and not revoked, `revoked`.
- * 7. Nothing in the chain or its lineage is revoked, `revoked`, as far as a view shows that is
+ * V6. The root's issuer is trusted, `untrusted_issuer` (RFC 8725, 3.8), and not revoked, `revoked`.
+ * V7. Nothing in the chain or its lineage is revoked, `revoked`, as far as a view shows that is
  *    young enough, `revocations_stale` (UCAN revocation): no cid, no key that gave or took, and
  *    none of those that the root says it was granted to and by. A known revocation holds however
  *    old.
- * 8. The invocation: by the last audience, `chain_invalid`; for this service, and so is its chain,
+ * V8. The invocation: by the last audience, `chain_invalid`; for this service, and so is its chain,
  *    `audience_mismatch` (RFC 8725, 3.9; see `service.ts`); not wider than its chain;
  *    every policy of every link holds (UCAN delegation, "Policy"), within a budget of steps. See
  *    `invocation.ts`. A bare chain ends in the expected holder, `audience_mismatch`. Where
  *    something is wanted instead of done, it lies within the chain, whose policies are not
  *    evaluated: `requested.ts`.
  *
- * Step 9, claiming the nonce of a write, needs a durable store and belongs to the service.
+ * V9, claiming the nonce of a write, needs a durable store and belongs to the service.
  *
  * The delegations of a chain that verified under a trusted root are remembered by their cids, so
- * the text and the signatures of steps 2 to 4 are not looked at again; times, links, trust and
+ * the text and the signatures of V2 to V4 are not looked at again; times, links, trust and
  * revocation are, every time.
  *
  * Left out on purpose: the header's `ucv` and `typ` are not read, because the whole header is
@@ -106,7 +107,7 @@ interface Evidence {
 
 type Check = (evidence: Evidence) => Refusal | undefined;
 
-/** Steps 3 to 8, in order. */
+/** V3 to V8, in order. */
 const CHECKS: readonly Check[] = [
   checkKey,
   checkSignatureText,
@@ -141,11 +142,11 @@ function examine(request: Verify): Evidence | Refusal {
   return evidence;
 }
 
-/** Steps 1 and 2 for the links of a chain. */
+/** V1 and V2 for the links of a chain. */
 export function readChain(tokens: readonly string[], maxDepth: number): Chain | Refusal {
-  if (tokens.length > maxDepth) return tooDeep(maxDepth).at(maxDepth);
+  if (tokens.length > maxDepth) return tooDeep(maxDepth).at(maxDepth); // V1.1
   const long = tokens.findIndex(isTooLong);
-  if (long !== -1) return malformed(TOO_LONG).at(long);
+  if (long !== -1) return malformed(TOO_LONG).at(long); // V1.2
   const links: DelegationToken[] = [];
   for (const [hop, token] of tokens.entries()) {
     const link = getVerified(token) ?? readDelegation(token);
@@ -191,7 +192,7 @@ function checkQuestion({
   return audience === undefined ? "an invocation is verified for an audience" : undefined;
 }
 
-/** Step 3: both parties of every token are keys; `sub` is compared with one of them later. */
+/** V3.1: both parties of every token are keys; `sub` is compared with one of them later. */
 function checkKey({ tokens }: Evidence): Refusal | undefined {
   return first(tokens, ({ claims: { iss, aud } }) =>
     keyOf(iss) === undefined || keyOf(aud) === undefined
@@ -202,10 +203,12 @@ function checkKey({ tokens }: Evidence): Refusal | undefined {
   );
 }
 
+/** V3.2 */
 function checkSignatureText({ tokens }: Evidence): Refusal | undefined {
   return first(tokens, ({ signature }) => (isSignature(signature) ? undefined : badSignature()));
 }
 
+/** V4.1 */
 function checkSignature({ tokens }: Evidence): Refusal | undefined {
   return first(tokens, (token) => {
     if (isVerified(token)) return undefined;
@@ -215,7 +218,7 @@ function checkSignature({ tokens }: Evidence): Refusal | undefined {
   });
 }
 
-/** A token is good from its first second until its last has begun: start ≤ now < exp. */
+/** V4.2, V4.3: a token is good from its first second until its last has begun: start ≤ now < exp. */
 function checkTime({ tokens, request: { now, leeway } }: Evidence): Refusal | undefined {
   return first(tokens, ({ claims }) => {
     const [field, start] = "nbf" in claims ? ["nbf", claims.nbf] : ["iat", claims.iat];
@@ -260,6 +263,7 @@ function checkUse({ chain, invocation, request }: Evidence): Refusal | undefined
   return invocation && checkInvocation(invocation, chain, constraint, call);
 }
 
+/** V8.7 */
 function checkHolder({ links, leaf }: Chain, audience: string | undefined): Refusal | undefined {
   if (audience === undefined || audience === leaf.claims.aud) return undefined;
   return audienceMismatch("the chain ends in another key", {
