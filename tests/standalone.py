@@ -8,7 +8,6 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,8 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+from prepared import NOMOS
 
-NOMOS: Final = Path(sys.executable).with_name("nomos")
 POLICY: Final = """
 @id("all") permit(principal, action, resource);
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prepared import INSTALLED, NOMOS
 
 from nomos import AuthGuard
 from nomos._core.revocation_status import Seen
@@ -23,7 +24,6 @@ from nomos.cli.app import app
 from nomos.cli.demo import steps_swarm
 from nomos.server.pdp.revocations import StoreView
 
-NOMOS = Path(sys.executable).with_name("nomos")
 PERMIT_ALL = "permit (principal, action, resource);\n"
 
 
@@ -230,8 +230,9 @@ def test_an_empty_folder_is_no_policy_folder(tmp_path: Path) -> None:
 @contextmanager
 def dev(data: Path, *args: object) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
     """Run `nomos dev` on free ports; yield it with the variables it printed."""
+    ports = ("--control-port", "0", "--pdp-port", "0")
     process = subprocess.Popen(
-        [NOMOS, "dev", "--data", data, "--control-port", "0", "--pdp-port", "0", *map(str, args)],
+        [INSTALLED, "dev", "--data", data, *ports, *map(str, args)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -12,7 +12,6 @@ import select
 import signal
 import struct
 import subprocess
-import sys
 import termios
 import time
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prepared import INSTALLED, NOMOS
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
@@ -31,7 +31,6 @@ from nomos import AuthGuard
 from nomos.cli import visible_text
 from nomos.cli.approvals import view as approval_view
 
-NOMOS = Path(sys.executable).with_name("nomos")
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 LONG = "x" * 300
 NASTY = f"first\n\n\u202egnp.exe\u202c and zero\u200bwidth\x1b[2J\r\n{LONG}\n"
@@ -104,7 +103,7 @@ class Terminal:
     def __init__(self, desk: Desk, *args: str) -> None:
         pid, self.fd = pty.fork()
         if pid == 0:
-            os.execve(NOMOS, [str(NOMOS), *args], desk.environ)
+            os.execve(INSTALLED, [str(INSTALLED), *args], desk.environ)
         self.pid = pid
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 60, 80, 0, 0))
         self.raw = ""

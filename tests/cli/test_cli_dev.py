@@ -8,16 +8,15 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from prepared import INSTALLED, NOMOS
 from receiver import receiving
 
 from nomos import AuthGuard, webhooks
 
-NOMOS = Path(sys.executable).with_name("nomos")
 SECRET = "whsec-" * 8
 POLICIES = """
 @id("files") permit(principal, action in Action::"/filesystem", resource is Filesystem);
@@ -28,12 +27,14 @@ unless { context.cosigned };
 
 
 @contextmanager
-def dev(folder: Path, **environ: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def dev(
+    folder: Path, command: str | os.PathLike[str] = NOMOS, **environ: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A running `nomos dev` with its data in `folder`, and what it has printed."""
     (folder / "p.cedar").write_text(POLICIES)
     ports = ("--control-port", "0", "--pdp-port", "0")
     running = subprocess.Popen(
-        [NOMOS, "dev", "--data", str(folder / "data"), "--policies", folder / "p.cedar", *ports],
+        [command, "dev", "--data", str(folder / "data"), "--policies", folder / "p.cedar", *ports],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -135,7 +136,7 @@ def test_after_kill_9_the_webhook_is_told_by_the_next_server(tmp_path: Path) -> 
             "NOMOS_WEBHOOK_URL": f"http://127.0.0.1:{port}/hooks",
             "NOMOS_WEBHOOK_SECRET": SECRET,
         }
-        with dev(tmp_path, **told) as (running, said):
+        with dev(tmp_path, INSTALLED, **told) as (running, said):
             with AuthGuard(
                 control_plane_url=setting(said, "NOMOS_CONTROL_URL"),
                 api_key=setting(said, "NOMOS_API_KEY"),

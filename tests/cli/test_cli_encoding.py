@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from cli.token_world import CALL, CHILD, NOMOS, ROOT, TERMS, TOKEN, root
+from cli.token_world import CALL, CHILD, ROOT, TERMS, TOKEN, root
+from prepared import INSTALLED, NOMOS
 
 from nomos.cli.console import printable
 
@@ -28,10 +29,15 @@ SHOWN: Final = {
 }
 
 
-def written(encoding: str, *args: str, stdin: str = "") -> tuple[int, str]:
+def written(
+    encoding: str,
+    *args: str,
+    stdin: str = "",
+    command: str | os.PathLike[str] = NOMOS,
+) -> tuple[int, str]:
     """Run `nomos` as a real process; its exit status, and all that it wrote in that encoding."""
     done = subprocess.run(
-        [NOMOS, *args],
+        [command, *args],
         input=stdin.encode(),
         capture_output=True,
         timeout=120,
@@ -64,7 +70,7 @@ def test_a_verdict_is_the_same_in_any_encoding(name: str, encoding: str) -> None
     ids=" ".join,
 )
 def test_every_command_prints_in_ascii(args: tuple[str, ...]) -> None:
-    code, text = written("ascii", *args, stdin=TOKEN)
+    code, text = written("ascii", *args, stdin=TOKEN, command=INSTALLED)
     assert code == (2 if "--revoked" in args else 0), text
     assert "Traceback" not in text
     assert text.strip()

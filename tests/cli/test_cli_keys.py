@@ -8,13 +8,10 @@ import pty
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-NOMOS = Path(sys.executable).with_name("nomos")
+from prepared import INSTALLED, NOMOS
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +47,7 @@ def keys(environ: dict[str, str], *args: str) -> subprocess.CompletedProcess[str
 def in_a_terminal(environ: dict[str, str], *args: str) -> str:
     """What a person sees who types this into a terminal of 120 columns."""
     ours, theirs = pty.openpty()
-    command = [str(NOMOS), "keys", *args]
+    command = [str(INSTALLED), "keys", *args]
     sized = {**environ, "COLUMNS": "120", "TERM": "xterm"}
     process = subprocess.Popen(command, env=sized, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)

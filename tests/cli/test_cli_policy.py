@@ -6,17 +6,16 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
+from prepared import NOMOS
 
 from nomos.embedded import EmbeddedServer, start
 
-NOMOS = Path(sys.executable).with_name("nomos")
 SERVICE = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"
 POLICIES = """\
 @id("reads") permit(principal, action in Action::"/github/issue", resource)

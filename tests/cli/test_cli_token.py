@@ -16,7 +16,6 @@ from cli.token_world import (
     CHAIN,
     CHILD,
     HELD,
-    NOMOS,
     NOW,
     PEOPLE,
     RESOURCE,
@@ -31,6 +30,7 @@ from cli.token_world import (
     told,
     use,
 )
+from prepared import INSTALLED
 from vectors.forge import (
     DELEGATION,
     ISSUER,
@@ -442,7 +442,7 @@ def test_more_than_a_mebibyte_is_not_read() -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert "more than 1048576 bytes" in done.stderr
     endless = subprocess.run(
-        [NOMOS, "token", "inspect", "/dev/zero"], capture_output=True, timeout=60, check=False
+        [INSTALLED, "token", "inspect", "/dev/zero"], capture_output=True, timeout=60, check=False
     )
     assert endless.returncode == 2
 
@@ -518,7 +518,7 @@ def test_a_pipe_gets_one_line_for_each_fact() -> None:
 
 
 def test_a_closed_pipe_is_no_traceback() -> None:
-    command = f'"{NOMOS}" token inspect | head -1'
+    command = f'"{INSTALLED}" token inspect | head -1'
     done = subprocess.run(
         ["sh", "-c", command], input=TOKEN, capture_output=True, text=True, timeout=60, check=False
     )
@@ -529,7 +529,7 @@ def test_a_closed_pipe_is_no_traceback() -> None:
 def test_a_terminal_on_the_input_is_told_what_is_waited_for(tmp_path: Path) -> None:
     pid, descriptor = pty.fork()
     if pid == 0:  # pragma: no cover - another process
-        os.execv(NOMOS, [str(NOMOS), "token", "inspect"])
+        os.execv(INSTALLED, [str(INSTALLED), "token", "inspect"])
     sent = b""
     while b"^D" not in sent:
         sent += os.read(descriptor, 65536)

@@ -9,20 +9,18 @@ import pty
 import re
 import struct
 import subprocess
-import sys
 import termios
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
+from prepared import INSTALLED, NOMOS
 from typer.testing import CliRunner, Result
 from vectors import forge
 from vectors.forge import ISSUER, PLANNER, RESEARCHER, SERVICE
 
 from nomos.cli.app import app
 
-NOMOS: Final = Path(sys.executable).with_name("nomos")
 NOW: Final = int(time.time())
 RESOURCE: Final = {"provider": "github", "owner": "acme", "repo": "app"}
 HELD: Final = {"resource_constraint": {"provider": "github", "owner": "acme"}}
@@ -101,7 +99,9 @@ def terminal(columns: int, *args: str, **environ: str) -> str:
     pid, descriptor = pty.fork()
     if pid == 0:  # pragma: no cover - another process
         clean = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR")}
-        os.execve(NOMOS, [str(NOMOS), *args], {**clean, "TERM": "xterm-256color", **environ})
+        os.execve(
+            INSTALLED, [str(INSTALLED), *args], {**clean, "TERM": "xterm-256color", **environ}
+        )
     fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     sent = b""
     while True:
