@@ -112,7 +112,12 @@ def test_what_is_nested_too_deep_is_not_passed_on() -> None:
 def test_redacting_takes_time_in_proportion_to_the_text(unit: str) -> None:
     """Twenty times the text, far less than four hundred times the time."""
     short, long = (unit * (size // len(unit)) for size in (50_000, 1_000_000))
-    assert seconds(long) < 100 * max(seconds(short), 0.001)
+    assert least(long) < 100 * max(least(short), 0.001)
+
+
+def least(text: str) -> float:
+    """The least of three times: other processes can only make it longer."""
+    return min(seconds(text) for _ in range(3))
 
 
 def seconds(text: str) -> float:
