@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import store_access
 
 from nomos._io.signer import AsyncSigner, SignerConnection
 from nomos.policy.bundle import Source
@@ -136,7 +137,7 @@ async def past(folder: Path, link: SignerConnection) -> Past:
         revoked, used, key = found["ucan"], await running.write_token(), running.key
     copy(data, folder / "before")
     async with opened(data, link, key=key) as running:
-        await running.system.store.revoke("default", [link_cid(found["chain"][-1])])
+        await store_access.revoke(running.system.store, "default", [link_cid(found["chain"][-1])])
         assert await running.read(revoked) == "revoked"
         assert await running.wrote(used) == "ok"
         assert await running.wrote(used) == "replayed"

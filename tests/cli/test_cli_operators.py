@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import store_access
 from typer.testing import CliRunner
 
 from nomos.cli.app import app
@@ -29,7 +30,7 @@ def data(tmp_path: Path) -> Path:
     async def made() -> None:
         store = Store(folder)
         await store.migrate()
-        await store.add_tenant(DEFAULT, "did:key:x")
+        await store_access.add_tenant(store, DEFAULT, "did:key:x")
         root = credentials.issue("root", "operator", DEFAULT, time.time(), covers=(EVERY_ROLE,))
         await store.add_app(root.app, root.key)
         for name, role in (("olga", "operator"), ("bot", "agent")):
@@ -110,7 +111,7 @@ def test_the_way_back_in(data: Path) -> None:
     async def used() -> Any:
         store = Store(data)
         found = await authenticate(store, [f"Bearer {key}"], OPERATORS)
-        rows = await store.receipts(DEFAULT)
+        rows = await store_access.receipts(store, DEFAULT)
         await store.close()
         return found, rows
 

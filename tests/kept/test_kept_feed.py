@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import store_access
 from data_folders import NOW, Past, bearer, client, copy, opened
 
 from nomos._core.effects import HttpReply, Send
@@ -76,7 +77,7 @@ async def test_a_restarted_follower_refuses_an_older_feed(
             await again._poll(0)
         assert again.status(["x"]).age > 10**6
         # Another row in the place of the one that is known is no better.
-        await running.system.store.revoke("default", ["f" * 64])
+        await store_access.revoke(running.system.store, "default", ["f" * 64])
         with pytest.raises(InvalidFeedReply, match="rewritten: row 1 is not the one"):
             await again._poll(0)
     async with opened(data, link, key=history.key) as running:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import store_access
 from data_folders import Past, Running, bearer, copy, opened
 from sqlalchemy.engine import Connection
 
@@ -326,7 +327,7 @@ async def test_one_damaged_row_does_not_fail_the_writes_beside_it(tmp_path: Path
     (tmp_path / "data").mkdir()
     store = Store(tmp_path / "data")
     await store.migrate()
-    await store.add_tenant("default", "did:key:issuer")
+    await store_access.add_tenant(store, "default", "did:key:issuer")
     await store.add_app(App("app_1", "default", "one", 1), ApiKey("app_1", "default", "agent", "0"))
     change(tmp_path, "apps", "name", NO_UTF8)
     with pytest.raises(damage.Damaged, match="a row of the database is damaged"):

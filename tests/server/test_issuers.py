@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+import store_access
 
 from nomos._io.checkpoints import checking
 from nomos._io.signer import AsyncSigner, Signer, SignerConnection
@@ -205,7 +206,7 @@ async def test_a_rotation_is_on_record(start: Opens) -> None:
     async with start() as running:
         old = running.system.issuer_did
         new = (await running.issuers.rotate(DEFAULT, ACT)).did
-        [receipt] = await running.system.store.receipts(DEFAULT, 1)
+        [receipt] = await store_access.receipts(running.system.store, DEFAULT, 1)
         assert (receipt.kind, receipt.act, receipt.actor) == ("key", "rotate", "app_operator")
         assert (receipt.request_id, receipt.at) == ("req_1", NOW * 1000)
         assert receipt.detail == {"did": new, "previous": old}
@@ -219,7 +220,7 @@ async def test_the_old_key_revoked_with_the_rotation(start: Opens) -> None:
         assert list(running.issuers.trusted) == [running.system.issuer_did]
         assert [key.state for key in running.issuers.log_of(DEFAULT)] == ["revoked", "active"]
         assert await running.system.store.revoked([old]) == {old}
-        receipts = await running.system.store.receipts(DEFAULT, 10)
+        receipts = await store_access.receipts(running.system.store, DEFAULT, 10)
         acts = {each.act: each.detail for each in receipts if each.kind == "key"}
         new = running.system.issuer_did
         assert acts == {"rotate": {"did": new, "previous": old}, "revoke": {"did": old}}
@@ -299,7 +300,7 @@ async def test_a_rotation_cut_short_is_harmless(
                 await running.issuers.rotate(DEFAULT, ACT)
         assert _key_files(tmp_path) == ["issuer-default-2.key", "issuer-default.key"]
         assert (running.system.issuer_did, set(running.issuers.trusted)) == (old, {old})
-        assert await running.system.store.receipts(DEFAULT, 10) == ()
+        assert await store_access.receipts(running.system.store, DEFAULT, 10) == ()
     async with start() as running:
         assert running.system.issuer_did == old
         new = await running.issuers.rotate(DEFAULT, ACT)

@@ -189,15 +189,6 @@ class Store:
             lambda connection: idempotency.find(connection, app, key, now)
         )
 
-    async def receipt(self, tenant: str, ident: str) -> Record | None:
-        """One record of the tenant."""
-        row = await self.row(tenant, ident)
-        return None if row is None else row.record
-
-    async def receipts(self, tenant: str, limit: int = 100) -> tuple[Record, ...]:
-        """The tenant's latest records, newest first."""
-        return tuple(records.whole(row).record for row in await self.rows(tenant, limit))
-
     async def row(self, tenant: str, ident: str) -> Row | None:
         """One record of the tenant, in its place in the log."""
         return await self._database.read(lambda connection: records.find(connection, tenant, ident))
@@ -232,28 +223,9 @@ class Store:
 
         await self._database.write(work)
 
-    async def disable_app(self, tenant: str, app: str) -> bool:
-        """Refuse the app's keys from now on; False if the tenant has no such app."""
-        now = self._now()
-        return await self._database.write(
-            lambda connection: apps.disable(connection, tenant, app, now)
-        )
-
     async def issuer_of(self, tenant: str) -> str | None:
         """The DID that signs for a tenant."""
         return await self._database.read(lambda connection: tenants.issuer_of(connection, tenant))
-
-    async def add_tenant(self, tenant: str, issuer_did: str) -> None:
-        """Register a tenant."""
-        now = self._now()
-        await self._database.write(
-            lambda connection: tenants.add(connection, tenant, issuer_did, now)
-        )
-
-    async def revoke(self, tenant: str, ids: Collection[str]) -> None:
-        """Revoke delegations by cid and keys by DID, for good."""
-        at = int(self._clock() * 1000)
-        await self._database.write(lambda connection: revocations.add(connection, tenant, ids, at))
 
     def _now(self) -> int:
         return int(self._clock())

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import httpx
 import pytest
+import store_access
 
 from nomos._io.signer import AsyncSigner, Signer, SignerConnection
 from nomos._protocol import LoadKey, LoadKeyAnswer
@@ -101,7 +102,7 @@ class Plane:
         return read
 
     async def receipts(self) -> tuple[Record, ...]:
-        return await self.system.store.receipts(DEFAULT, 1000)
+        return await store_access.receipts(self.system.store, DEFAULT, 1000)
 
     async def another(self, role: Role = "agent") -> dict[str, str]:
         """The headers of a new app's key; an operator's covers every role."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import store_access
 from pydantic import TypeAdapter
 from server.control.people import (
     DELETE,
@@ -310,7 +311,7 @@ async def test_what_is_revoked_is_denied_before_policy(plane: Plane, agent: str,
     question = {**ISSUE, "agentDid": agent}
     envelope = await approved(plane, lead, **question)
     named = {"agent": agent, "app": plane.app, "envelope": envelope}
-    await plane.system.store.revoke(DEFAULT, [named[what]])
+    await store_access.revoke(plane.system.store, DEFAULT, [named[what]])
     answer = (await plane.ask(**question, cosignerEnvelopeId=envelope)).json()
     assert (answer["decision"], answer["reason"]) == ("deny", "revoked")
     reads = (await plane.ask(agentDid=agent)).json()
@@ -325,7 +326,7 @@ async def test_what_is_revoked_is_denied_before_policy(plane: Plane, agent: str,
 async def test_a_revoked_question_can_not_be_approved(plane: Plane) -> None:
     lead = await operator(plane, "lead")
     envelope = await asked(plane, **ISSUE)
-    await plane.system.store.revoke(DEFAULT, [envelope])
+    await store_access.revoke(plane.system.store, DEFAULT, [envelope])
     reply = await decide(plane, lead, envelope)
     assert (reply.status_code, reply.json()["error_code"]) == (409, "already_decided")
     assert "revoked" in reply.json()["error"]
@@ -343,7 +344,7 @@ async def test_a_repetition_gets_the_same_allow_and_uses_nothing_twice(
     assert len({reply.json()["chain"][0] for reply in replies}) == 1
     other = await plane.ask({"idempotency-key": "another"}, **named)
     assert other.json()["reason"] == "approval_already_used"
-    await plane.system.store.revoke(DEFAULT, [envelope])
+    await store_access.revoke(plane.system.store, DEFAULT, [envelope])
     assert (await plane.ask(key, **named)).json()["reason"] == "revoked"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import store_access
 from server.control.people import ISSUE, POLICY, approved, asked, operator, seen
 
 from nomos._io.signer import AsyncSigner
@@ -60,7 +61,7 @@ async def test_it_was_revoked(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> 
     envelope = await approved(plane, await operator(plane, "lead"), **ISSUE)
 
     async def revoke(told: AnswerRecord) -> None:
-        await plane.system.store.revoke(DEFAULT, [envelope])
+        await store_access.revoke(plane.system.store, DEFAULT, [envelope])
 
     before_use(monkeypatch, revoke)
     answer = (await plane.ask(**ISSUE, cosignerEnvelopeId=envelope)).json()
@@ -75,7 +76,7 @@ async def test_the_agent_was_revoked(
     envelope = await approved(plane, await operator(plane, "lead"), **question)
 
     async def revoke(told: AnswerRecord) -> None:
-        await plane.system.store.revoke(DEFAULT, [agent])
+        await store_access.revoke(plane.system.store, DEFAULT, [agent])
 
     tried = before_use(monkeypatch, revoke)
     reply = await plane.ask(**question, cosignerEnvelopeId=envelope)

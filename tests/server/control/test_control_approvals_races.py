@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+import store_access
 from server.control import racers
 from server.control.people import ISSUE, POLICY
 
@@ -164,6 +165,6 @@ async def approve(folder: Path, idents: list[str]) -> None:
 
 async def on_record(folder: Path) -> tuple[Record, ...]:
     store = Store(folder)
-    found = await store.receipts("default", 10_000)
+    found = await store_access.receipts(store, "default", 10_000)
     await store.close()
     return found

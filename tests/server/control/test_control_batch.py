@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import store_access
 from pydantic import TypeAdapter
 
 from nomos.errors import SignerDied
@@ -132,7 +133,7 @@ async def test_a_key_that_is_disabled_meanwhile_decides_nothing_more(
 
     async def then_disabled(*given: Any, **named: Any) -> Any:
         answer = await real(*given, **named)
-        await plane.system.store.disable_app(DEFAULT, plane.app)
+        await store_access.disable_app(plane.system.store, DEFAULT, plane.app)
         return answer
 
     monkeypatch.setattr(batch, "authorize", then_disabled)

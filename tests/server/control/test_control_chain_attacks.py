@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+import store_access
 from server.control import people
 from server.control.kin import NOW, REPO, Kin, cid, fresh, key, root_of
 
@@ -207,17 +208,17 @@ async def policy_on_the_resource(stage: Stage) -> Try:
 
 async def revoked_link(stage: Stage) -> Try:
     who = await stage.made()
-    await stage.plane.system.store.revoke(DEFAULT, [cid(who.chain[-1])])
+    await store_access.revoke(stage.plane.system.store, DEFAULT, [cid(who.chain[-1])])
     return Try(who)
 
 
 async def revoked_ancestor(stage: Stage) -> Try:
-    await stage.plane.system.store.revoke(DEFAULT, [cid(stage.child.chain[-1])])
+    await store_access.revoke(stage.plane.system.store, DEFAULT, [cid(stage.child.chain[-1])])
     return Try(await stage.made())
 
 
 async def revoked_root(stage: Stage) -> Try:
-    await stage.plane.system.store.revoke(DEFAULT, [cid(stage.child.chain[0])])
+    await store_access.revoke(stage.plane.system.store, DEFAULT, [cid(stage.child.chain[0])])
     return Try(await stage.made())
 
 
@@ -225,18 +226,18 @@ async def revoked_forefather(stage: Stage) -> Try:
     """The link that a re-issued root took the place of."""
     answer = (await stage.child.ask(ISSUE)).json()
     holder = replace(stage.child, chain=tuple(answer["chain"]))
-    await stage.plane.system.store.revoke(DEFAULT, [cid(stage.child.chain[-1])])
+    await store_access.revoke(stage.plane.system.store, DEFAULT, [cid(stage.child.chain[-1])])
     return Try(await holder.fork(stage.grandchild))
 
 
 async def revoked_parent(stage: Stage) -> Try:
     """An agent that handed it on, by its key."""
-    await stage.plane.system.store.revoke(DEFAULT, [stage.child.did])
+    await store_access.revoke(stage.plane.system.store, DEFAULT, [stage.child.did])
     return Try(await stage.made())
 
 
 async def revoked_holder(stage: Stage) -> Try:
-    await stage.plane.system.store.revoke(DEFAULT, [stage.grandchild])
+    await store_access.revoke(stage.plane.system.store, DEFAULT, [stage.grandchild])
     return Try(await stage.made())
 
 
@@ -387,7 +388,7 @@ async def denied(stage: Stage, tried: Try, reason: str, *, with_key: bool, root:
     assert (answer["decision"], answer["reason"]) == ("deny", reason), answer
     assert answer["explanation"]["message"]
     assert "chain" not in answer
-    row = await stage.plane.system.store.receipt(DEFAULT, answer["receiptId"])
+    row = await store_access.receipt(stage.plane.system.store, DEFAULT, answer["receiptId"])
     assert row is not None
     assert (row.kind, row.decision, row.reason) == ("decision", "deny", reason)
     assert (row.agent, row.root, row.app) == (tried.who.did, root, stage.plane.app)
@@ -457,6 +458,6 @@ async def test_a_revoked_app_stops_all_that_it_was_granted(
 
 async def test_a_sibling_goes_on_when_a_branch_is_revoked(stage: Stage) -> None:
     sibling = await stage.root.fork(await fresh(stage.signer))
-    await stage.plane.system.store.revoke(DEFAULT, [cid(stage.child.chain[-1])])
+    await store_access.revoke(stage.plane.system.store, DEFAULT, [cid(stage.child.chain[-1])])
     assert (await (await stage.made()).ask(LIST)).json()["reason"] == "revoked"
     assert (await sibling.ask(LIST)).json()["decision"] == "allow"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 import pytest
+import store_access
 from server.control.kin import NOW, REPO, Kin, cid, family, key, root_of
 
 from nomos._io.signer import AsyncSigner
@@ -247,7 +248,7 @@ async def test_each_link_is_recorded_once_and_decisions_follow_the_last(
 async def test_a_parent_receipt_without_a_chain_is_the_app_s_word(plane: Plane, agent: str) -> None:
     first = (await plane.ask(agentDid=agent)).json()["receiptId"]
     second = (await plane.ask(agentDid=agent, parentReceiptId=first)).json()["receiptId"]
-    row = await plane.system.store.receipt(DEFAULT, second)
+    row = await store_access.receipt(plane.system.store, DEFAULT, second)
     assert row is not None
     assert (row.parent, row.root) == (first, agent)
     other = await plane.another()
@@ -267,7 +268,7 @@ async def test_another_app_may_act_on_a_chain_and_is_stopped_with_the_first(
     claims = plane.payload(reply.json()["chain"][0])
     assert claims["meta"]["app_id"] != plane.app
     assert claims["meta"]["lineage"]["apps"] == [plane.app]
-    await plane.system.store.revoke(DEFAULT, [plane.app])
+    await store_access.revoke(plane.system.store, DEFAULT, [plane.app])
     again = Kin(plane, signer, child.did, tuple(reply.json()["chain"]))
     denied = await again.ask(LIST)
     assert (denied.json()["decision"], denied.json()["reason"]) == ("deny", "revoked")
@@ -353,7 +354,7 @@ async def test_a_repeated_question_is_not_allowed_on_a_chain_that_was_revoked(
         return answer
 
     first = await repeat()
-    await plane.system.store.revoke(DEFAULT, [cid(child.chain[-1])])
+    await store_access.revoke(plane.system.store, DEFAULT, [cid(child.chain[-1])])
     again = await repeat()
     assert (first["decision"], again["decision"], again["reason"]) == ("allow", "deny", "revoked")
     assert again["receiptId"] == first["receiptId"]

@@ -6,6 +6,7 @@ import hmac
 from typing import TYPE_CHECKING
 
 import pytest
+import store_access
 
 from nomos.errors import ConfigurationError
 from nomos.server.control import credentials
@@ -62,7 +63,7 @@ async def test_the_question_is_not_looked_at_before_the_caller_is_known(standing
 
 async def test_a_disabled_app_is_refused_at_once(plane: Plane) -> None:
     assert (await plane.ask()).status_code == 200
-    assert await plane.system.store.disable_app("default", plane.app)
+    assert await store_access.disable_app(plane.system.store, "default", plane.app)
     reply = await plane.ask()
     assert (reply.status_code, reply.json()["error_code"]) == (403, "app_disabled")
     secret = plane.key.rsplit("_", 1)[1]
@@ -71,7 +72,7 @@ async def test_a_disabled_app_is_refused_at_once(plane: Plane) -> None:
 
 
 async def test_only_its_own_tenant_can_disable_an_app(plane: Plane) -> None:
-    assert not await plane.system.store.disable_app("another", plane.app)
+    assert not await store_access.disable_app(plane.system.store, "another", plane.app)
     assert (await plane.ask()).status_code == 200
 
 

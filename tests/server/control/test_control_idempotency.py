@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import store_access
 
 from nomos._io.signer import AsyncSigner
 from nomos.server.control.context import Context
@@ -102,7 +103,9 @@ async def test_a_revoked_allow_is_not_repeated(plane: Plane, agent: str, what: s
     first = (await plane.ask(KEY, agentDid=agent)).json()
     [receipt] = await plane.receipts()
     assert receipt.cid is not None
-    await plane.system.store.revoke("default", [receipt.cid if what == "delegation" else agent])
+    await store_access.revoke(
+        plane.system.store, "default", [receipt.cid if what == "delegation" else agent]
+    )
     answer = (await plane.ask(KEY, agentDid=agent)).json()
     assert (answer["decision"], answer["reason"]) == ("deny", "revoked")
     assert answer["receiptId"] == first["receiptId"]

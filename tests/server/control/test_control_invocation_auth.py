@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 import pytest
 import sqlalchemy as sa
+import store_access
 from server.control import people
 from server.control.kin import NOW, REPO, Kin, cid, fresh, root_of
 from server.control.route_table import ROUTES
@@ -132,7 +133,7 @@ async def test_a_question_that_was_not_signed_is_denied(
     plane: Plane, child: Kin, signed: dict[str, Any]
 ) -> None:
     answer = denied(await child.ask(LIST, signed=signed), "resource_mismatch")
-    row = await plane.system.store.receipt(DEFAULT, answer["receiptId"])
+    row = await store_access.receipt(plane.system.store, DEFAULT, answer["receiptId"])
     assert row is not None
     assert (row.agent, row.reason) == (child.did, "resource_mismatch")
 
@@ -210,7 +211,7 @@ async def test_two_tokens_are_none(plane: Plane, child: Kin) -> None:
 
 
 async def test_the_app_of_the_chain_must_be_able_to_act(plane: Plane, child: Kin) -> None:
-    await plane.system.store.disable_app(DEFAULT, plane.app)
+    await store_access.disable_app(plane.system.store, DEFAULT, plane.app)
     refused(await child.ask(LIST), "app_disabled", 403)
 
 
@@ -347,7 +348,7 @@ async def test_a_request_on_a_faulty_chain_says_what_is_wrong(
     refused(await early.request("GET", path), "not_yet_valid")
     thief = replace(child, did=await fresh(signer))
     refused(await thief.request("GET", path), "chain_invalid")
-    await plane.system.store.revoke(DEFAULT, [cid(child.chain[-1])])
+    await store_access.revoke(plane.system.store, DEFAULT, [cid(child.chain[-1])])
     refused(await child.request("GET", path), "revoked")
     assert all(row.kind != "call" for row in await plane.receipts())
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+import store_access
 
 from nomos._io.signer import AsyncSigner
 from nomos.errors import ConfigurationError
@@ -86,7 +87,7 @@ async def test_a_receipt_outlives_a_process_that_is_killed_right_after_the_answe
         process.send_signal(signal.SIGKILL)
         process.wait()
     store = Store(tmp_path / "data")
-    kept = {receipt.id for receipt in await store.receipts("default")}
+    kept = {receipt.id for receipt in await store_access.receipts(store, "default")}
     await store.close()
     assert kept == {answer["receiptId"] for answer in answers}
 
@@ -115,7 +116,7 @@ def test_every_answer_given_under_load_outlives_a_kill(tmp_path: Path) -> None:
 
     async def kept() -> set[str]:
         store = Store(tmp_path / "data")
-        receipts = await store.receipts("default", 10_000)
+        receipts = await store_access.receipts(store, "default", 10_000)
         await store.close()
         return {receipt.id for receipt in receipts}
 

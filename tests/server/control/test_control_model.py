@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import pytest
+import store_access
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as some
 from hypothesis.stateful import (
@@ -216,7 +217,7 @@ class Approvals(RuleBasedStateMachine):
 
     def _revoke(self, ident: str) -> None:
         self.revoked.add(ident)
-        self.driver.run(self.plane.system.store.revoke(DEFAULT, [ident]))
+        self.driver.run(store_access.revoke(self.plane.system.store, DEFAULT, [ident]))
 
     def _ask(self, question: Question, purpose: str | None, envelope: str | None) -> str | None:
         """Ask, hold the answer against the model, and return the envelope it names."""

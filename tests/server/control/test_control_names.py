@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+import store_access
 from server.control.conftest import POLICY
 
 from nomos._protocol import GenerateKey, GenerateKeyAnswer
@@ -59,7 +60,7 @@ async def test_an_agent_belongs_to_the_app_that_asked_for_it_first(
 
 async def test_the_key_that_the_server_keeps_for_an_app_is_no_other_apps(plane: Plane) -> None:
     receipt = (await plane.ask()).json()["receiptId"]
-    record = await plane.system.store.receipt(DEFAULT, receipt)
+    record = await store_access.receipt(plane.system.store, DEFAULT, receipt)
     assert record is not None
     refused = await plane.ask(await plane.another(), agentDid=record.agent)
     assert refused.status_code == 403
@@ -100,7 +101,7 @@ async def test_a_family_is_named_by_its_app_and_the_label(plane: Plane, agent: s
     assert lineage["swarmId"] == f"{plane.app}/crew"
     other = await plane.another()
     theirs = (await plane.ask(other, **{**listing, "agentDid": ...}, swarmId="crew")).json()
-    found = await plane.system.store.receipt(DEFAULT, theirs["receiptId"])
+    found = await store_access.receipt(plane.system.store, DEFAULT, theirs["receiptId"])
     assert found is not None
     assert found.detail["swarm"] not in (None, f"{plane.app}/crew")
     assert str(found.detail["swarm"]).endswith("/crew")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+import store_access
 from server.control import people
 from server.control.kin import NOW, REPO, Kin, family, fresh
 from server.control.test_control_chains import WAYS
@@ -129,7 +130,7 @@ async def test_an_approval_is_of_no_use_once_a_link_is_revoked(
     _, child = await family(plane, signer, 2, "/github/issue")
     envelope = (await ask(way, child))["approvalEnvelopeId"]
     await people.decide(plane, await people.operator(plane, "lead"), envelope)
-    await plane.system.store.revoke(DEFAULT, [child.did])
+    await store_access.revoke(plane.system.store, DEFAULT, [child.did])
     answer = await ask(way, child, cosignerEnvelopeId=envelope)
     assert (answer["decision"], answer["reason"]) == ("deny", "revoked")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+import store_access
 from server.control.people import ISSUE, POLICY, asked, operator
 from server.control.route_table import ROUTES
 
@@ -123,7 +124,7 @@ def revoking(kind: str) -> Callable[[World, Headers], Awaitable[int]]:
         elif kind in ("agent", "delegation"):
             listing = {"command": "/github/issue/list", "resource": ISSUE["resource"]}
             receipt = (await plane.ask(bot, **listing)).json()["receiptId"]
-            record = await plane.system.store.receipt(DEFAULT, receipt)
+            record = await store_access.receipt(plane.system.store, DEFAULT, receipt)
             assert record is not None
             ident = str(record.agent if kind == "agent" else record.cid)
         elif kind == "issuer key":

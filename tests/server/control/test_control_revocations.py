@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import store_access
 from server.control.people import decide
 
 from nomos._core.feed_state import FeedState, advance
@@ -60,7 +61,7 @@ async def feed(plane: Plane, **query: object) -> dict[str, Any]:
 async def cid_of(plane: Plane, headers: Mapping[str, str] | None = None, **more: Any) -> str:
     """A grant's delegation, as its receipt names it."""
     reply = (await plane.ask(headers, **more)).json()
-    record = await plane.system.store.receipt(DEFAULT, reply["receiptId"])
+    record = await store_access.receipt(plane.system.store, DEFAULT, reply["receiptId"])
     assert record is not None
     assert record.cid is not None
     return record.cid
@@ -292,7 +293,7 @@ async def test_a_wrong_query(standing: Plane, query: str) -> None:
 
 async def test_a_follower_reads_it_to_its_end_in_pages(plane: Plane, signer: AsyncSigner) -> None:
     ids = [f"{number:064x}" for number in range(PAGE + 5)]
-    await plane.system.store.revoke(DEFAULT, ids)
+    await store_access.revoke(plane.system.store, DEFAULT, ids)
     state, pages = FeedState(DEFAULT), 0
     while not pages or not state.complete:
         reply = await feed(plane, since=state.since, nonce=f"page-{pages}")
@@ -338,7 +339,7 @@ async def test_who_waits_in_vain_is_answered_within_two_seconds(standing: Plane)
 
 
 async def test_who_is_behind_does_not_wait(plane: Plane) -> None:
-    await plane.system.store.revoke(DEFAULT, ["0" * 64])
+    await store_access.revoke(plane.system.store, DEFAULT, ["0" * 64])
     began = time.monotonic()
     assert len((await feed(plane, since=0, wait=2))["entries"]) == 1
     assert time.monotonic() - began < 0.9
@@ -349,7 +350,7 @@ async def test_only_so_many_of_one_app_wait(plane: Plane) -> None:
     asked = [asyncio.create_task(feed(plane, wait=2)) for _ in range(MOST_OF_ONE_APP + 3)]
     done, waiting = await asyncio.wait(asked, timeout=1.2)
     assert (len(done), len(waiting)) == (3, MOST_OF_ONE_APP)
-    await plane.system.store.revoke(DEFAULT, ["0" * 64])
+    await store_access.revoke(plane.system.store, DEFAULT, ["0" * 64])
     await asyncio.wait(waiting)
 
 
@@ -378,7 +379,7 @@ async def test_a_nonce_gets_a_checkpoint_of_its_own_and_others_share_one(plane: 
 async def test_what_is_shared_is_never_of_an_earlier_log(plane: Plane, signer: AsyncSigner) -> None:
     operator = await plane.another("operator")
     await feed(plane)
-    await plane.system.store.revoke(DEFAULT, ["0" * 64])
+    await store_access.revoke(plane.system.store, DEFAULT, ["0" * 64])
     reply = await feed(plane)
     issuer = plane.system.issuer_did
     assert (await verified(signer, reply["checkpoint"], issuer)).seq == 1

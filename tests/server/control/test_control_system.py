@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import store_access
 
 from nomos._io.signer import AsyncSigner, SignerConnection
 from nomos._protocol import ForgetKey, LoadKey, Refused
@@ -326,6 +327,6 @@ async def test_what_was_recorded_is_there_after_a_restart(
     async with open_plane(tmp_path / "data", signer) as plane:
         ident = (await plane.ask()).json()["receiptId"]
     store = Store(tmp_path / "data")
-    assert await store.receipt("default", ident) is not None
-    assert await store.receipt("another", ident) is None
+    assert await store_access.receipt(store, "default", ident) is not None
+    assert await store_access.receipt(store, "another", ident) is None
     await store.close()

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import httpx
 import pytest
+import store_access
 
 from nomos._io.signer import AsyncSigner, SignerConnection
 from nomos.audit.record import Record
@@ -188,7 +189,7 @@ class Town:
 
     async def records(self, kind: str) -> list[Record]:
         """What the audit log has of one kind, oldest first."""
-        found = await self.system.store.receipts(DEFAULT, 1000)
+        found = await store_access.receipts(self.system.store, DEFAULT, 1000)
         return [record for record in reversed(found) if record.kind == kind]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
+import store_access
 
 from nomos._io.signer import AsyncSigner
 from nomos.server.control import login_throttle
@@ -219,7 +220,7 @@ async def test_a_disabled_app_and_a_lost_role_have_no_session(town: Town, tmp_pa
     key = await town.system.create_app("Grace", "operator", ("*",))
     grace, ada = await town.person(key), await town.person()
     link = (await town.system.login_link(key)).reveal()
-    await town.system.store.disable_app(DEFAULT, app_of(key.reveal()))
+    await store_access.disable_app(town.system.store, DEFAULT, app_of(key.reveal()))
     assert (await grace.client.get("/approvals")).status_code == 303
     assert (await town.stranger().client.get(link)).status_code == 401
     assert (await town.stranger().sign_in(key.reveal())).status_code == 401

@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 
 import httpx
 import pytest
+import store_access
 import uvicorn
 
 from nomos._core.revocation_status import Seen
@@ -397,7 +398,7 @@ class World:
     def receipts(self, response: httpx.Response) -> list[Record]:
         """The receipts of one request; that of the intent, which has no status, first."""
         wanted = response.headers["x-request-id"]
-        rows = self.run(self.store.store.receipts(TENANT, 10_000))
+        rows = self.run(store_access.receipts(self.store.store, TENANT, 10_000))
         mine = [row for row in rows if row.request_id == wanted]
         return sorted(mine, key=lambda row: row.status or 0)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+import store_access
 from server.pdp.kin import FILES, READ, WRITE, Member, file, line, root
 
 from nomos.server.storage.shares import NonceShares
@@ -388,7 +389,7 @@ def test_a_revoked_branch_stops_and_its_sibling_goes_on(world: World, did: Did, 
         "parent": middle.did,
         "itself": leaf.did,
     }
-    world.run(world.store.store.revoke("acme", [revoked[what]]))
+    world.run(store_access.revoke(world.store.store, "acme", [revoked[what]]))
     assert told(leaf.read("notes/a/f"))[:2] == (401, "revoked")
     whole = what in ("root", "root agent")
     assert (told(sibling.read("notes/f"))[:2] == (401, "revoked")) == whole

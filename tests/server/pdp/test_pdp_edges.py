@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 import pytest
+import store_access
 
 from nomos._protocol import Answer, Inspected, Refused, Request, Verified, Verify
 from nomos.errors import SignerDied
@@ -121,13 +122,13 @@ def test_a_bug_is_a_500_that_says_nothing(world: World) -> None:
 def test_a_foreign_root_among_several_tenants_is_nobodys_receipt(world: World) -> None:
     tenants = {**world.ports.trusted_issuers, world.dids["other_issuer"]: "other"}
     ports = replace(world.ports, trusted_issuers=tenants)
-    before = len(world.run(world.store.store.receipts("acme", 10_000)))
+    before = len(world.run(store_access.receipts(world.store.store, "acme", 10_000)))
     root = world.grant(READ, FILE, by="stranger")
     token = world.invoke(READ, FILE, {}, [root.jwt], root="stranger")
     said = world.run(get(ports, f"{READ}?path=f", token))
     assert said.json()["error_code"] == "untrusted_issuer"
-    assert len(world.run(world.store.store.receipts("acme", 10_000))) == before
-    assert world.run(world.store.store.receipts("other", 10)) == ()
+    assert len(world.run(store_access.receipts(world.store.store, "acme", 10_000))) == before
+    assert world.run(store_access.receipts(world.store.store, "other", 10)) == ()
 
 
 def test_each_tenants_receipt_is_its_own(world: World) -> None:
@@ -137,7 +138,7 @@ def test_each_tenants_receipt_is_its_own(world: World) -> None:
     token = world.invoke(READ, FILE, {}, [root.jwt], by="child", root="stranger")
     said = world.run(get(replace(world.ports, trusted_issuers=tenants), f"{READ}?path=f", token))
     assert said.status_code == 200
-    (row,) = world.run(world.store.store.receipts("third", 10))
+    (row,) = world.run(store_access.receipts(world.store.store, "third", 10))
     assert row.request_id == said.headers["x-request-id"]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+import store_access
 from server.pdp.kin import APP, FILES, READ, RECEIPT, WRITE, Member, file, line, root
 
 from nomos.audit.record import Record
@@ -256,7 +257,7 @@ def later(child: Member, seconds: int) -> str:
 
 
 def revoked(child: Member) -> str:
-    child.world.run(child.world.store.store.revoke("acme", [child.cid]))
+    child.world.run(store_access.revoke(child.world.store.store, "acme", [child.cid]))
     return child.token("notes/f")
 
 
@@ -375,4 +376,4 @@ def test_it_is_recorded_where_its_issuer_belongs_whatever_it_says(world: World, 
     (row,) = family(world, first)
     assert (row.tenant, row.reason, row.agent) == ("acme", "chain_invalid", first.did)
     assert family(world, first, "other") == ()
-    assert world.run(world.store.store.receipts("other")) == ()
+    assert world.run(store_access.receipts(world.store.store, "other")) == ()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+import store_access
 
 from nomos.audit.record import Record
 from nomos.server.pdp.call_rate import MAX_COUNTED, MAX_KEYS, SlidingWindowCounter
@@ -232,7 +233,7 @@ def test_only_so_many_refused_tokens_are_recorded_in_a_minute(world: World) -> N
 
 
 def rows(world: World) -> int:
-    return len(world.run(world.store.store.receipts("acme", 10_000)))
+    return len(world.run(store_access.receipts(world.store.store, "acme", 10_000)))
 
 
 def test_a_pace_counts_what_came_before_within_a_minute() -> None:
@@ -281,11 +282,13 @@ def test_what_is_not_recorded_one_by_one_is_counted_exactly(world: World) -> Non
     before = rows(world)
     world.run(_refuse(gate, 50))
     world.run(_refuse(gate, 7, world.token(READ, {"provider": "filesystem", "path": "f"}) + "x"))
-    (begin, *_) = world.run(world.store.store.receipts("acme", 1))
+    (begin, *_) = world.run(store_access.receipts(world.store.store, "acme", 1))
     assert (begin.act, begin.kind, begin.agent) == ("fold_begin", "call", None)
     world.run(gate.close())
     world.run(gate.close())
-    kept = world.run(world.store.store.receipts("acme", 10_000))[: rows(world) - before]
+    kept = world.run(store_access.receipts(world.store.store, "acme", 10_000))[
+        : rows(world) - before
+    ]
     single = [row for row in kept if row.act is None]
     counts = {row.reason: row.detail["count"] for row in kept if row.act == "fold"}
     assert len(single) + sum(counts.values()) == 57
@@ -302,7 +305,7 @@ def test_a_count_that_cannot_be_stored_is_stored_with_the_next(world: World) -> 
     world.run(_failing(gate))
     world.store.broken.clear()
     world.run(gate.close())
-    (last, *_) = world.run(world.store.store.receipts("acme", 1))
+    (last, *_) = world.run(store_access.receipts(world.store.store, "acme", 1))
     assert (last.act, last.detail["count"]) == ("fold", 9)
 
 
@@ -320,7 +323,9 @@ def test_counts_are_stored_while_it_goes_on(world: World, monkeypatch: pytest.Mo
     async def stored() -> int:
         counted = 0
         for _ in range(1000):
-            kept = (await world.store.store.receipts("acme", 10_000))[: rows_before * -1 or None]
+            kept = (await store_access.receipts(world.store.store, "acme", 10_000))[
+                : rows_before * -1 or None
+            ]
             counted = sum(row.detail["count"] for row in kept if row.act == "fold")
             if counted >= 4:
                 break

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+import store_access
 
 if TYPE_CHECKING:
     from server.pdp.conftest import World
@@ -36,7 +37,7 @@ def call(world: World, chain: Sequence[str], by: str, root: str = "issuer") -> h
 
 
 def revoke(world: World, ident: str) -> None:
-    world.run(world.store.store.revoke(TENANT, [ident]))
+    world.run(store_access.revoke(world.store.store, TENANT, [ident]))
 
 
 def family(world: World, did: Callable[[], str], depth: int) -> tuple[list[Any], list[str]]:

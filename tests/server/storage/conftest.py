@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import store_access
 
 from nomos.server.domain.accounts import ApiKey, App
 from nomos.server.storage.steady_clock import Steady
@@ -49,7 +50,7 @@ async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
     """A store with one tenant, `default`, and one app of it, `app_1`."""
     store = Store(tmp_path, clock, steady=Steady(clock, clock.awake))
     await store.migrate()
-    await store.add_tenant("default", "did:key:issuer")
+    await store_access.add_tenant(store, "default", "did:key:issuer")
     await store.add_app(
         App("app_1", "default", "one", NOW), ApiKey("app_1", "default", "agent", "0" * 64)
     )

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+import store_access
 
 from nomos.policy.bundle import Source
 from nomos.server.policies.activation import policy_author
@@ -30,7 +31,7 @@ def who(clock: Clock) -> PolicyAuthor:
 
 async def acts(store: Store) -> list[tuple[str | None, int, str | None]]:
     """The policy records, oldest first."""
-    found = reversed(await store.receipts("default", 100))
+    found = reversed(await store_access.receipts(store, "default", 100))
     return [(each.act, each.detail["version"], each.actor) for each in found]
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+import store_access
 
 from nomos.audit.record import Record
 from nomos.server.storage import delegations
@@ -45,7 +46,11 @@ def chain(*cids: str, tenant: str = "default") -> list[Record]:
 
 
 async def recorded(store: Store, tenant: str = "default") -> dict[str | None, Record]:
-    found = [row for row in await store.receipts(tenant, 10_000) if row.kind == "delegation"]
+    found = [
+        row
+        for row in await store_access.receipts(store, tenant, 10_000)
+        if row.kind == "delegation"
+    ]
     assert len({row.cid for row in found}) == len(found)
     return {row.cid: row for row in found}
 
@@ -117,7 +122,7 @@ async def test_of_many_at_the_same_time_one_records_it(store: Store) -> None:
 
 
 async def test_a_link_is_its_tenant_s_alone(store: Store) -> None:
-    await store.add_tenant("other", "did:key:other")
+    await store_access.add_tenant(store, "other", "did:key:other")
     mine = await store.delegations.note(chain("a"))
     theirs = await store.delegations.note(chain("a", tenant="other"))
     assert mine != theirs

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import store_access
 
 from nomos.audit.record import Record
 from nomos.server.domain.authorization import StoredAnswer
@@ -69,7 +70,7 @@ async def say(store: Store, *, approve: bool) -> Envelope | VoteError | None:
 
 
 async def kept(store: Store) -> list[str]:
-    return [record.id for record in await store.receipts("default")]
+    return [record.id for record in await store_access.receipts(store, "default")]
 
 
 async def test_a_question_is_read_as_it_was_written(store: Store) -> None:
@@ -107,7 +108,7 @@ async def test_the_time_that_counts_is_that_of_the_write(
 async def test_what_was_revoked_meanwhile_uses_no_approval(store: Store, gone: str) -> None:
     await ask(store, draft())
     await say(store, approve=True)
-    await store.revoke("default", [gone])
+    await store_access.revoke(store, "default", [gone])
     assert await store.envelopes.consume("env_1", told("evt_1"), ("app_1", "did:key:x")) is False
     found = await store.envelopes.find("default", "env_1")
     assert found is not None

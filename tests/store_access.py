@@ -1,0 +1,40 @@
+"""What tests read from a server's database and put into it; the server itself has no use for it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from nomos.audit.record import Record
+from nomos.server.storage import apps, records, revocations, tenants
+from nomos.server.storage.store import Store
+
+
+async def receipt(store: Store, tenant: str, ident: str) -> Record | None:
+    """One record of the tenant."""
+    row = await store.row(tenant, ident)
+    return None if row is None else row.record
+
+
+async def receipts(store: Store, tenant: str, limit: int = 100) -> tuple[Record, ...]:
+    """The tenant's latest records, newest first."""
+    return tuple(records.whole(row).record for row in await store.rows(tenant, limit))
+
+
+async def disable_app(store: Store, tenant: str, app: str) -> bool:
+    """Refuse the app's keys from now on; False if the tenant has no such app."""
+    now = store._now()
+    return await store._database.write(
+        lambda connection: apps.disable(connection, tenant, app, now)
+    )
+
+
+async def add_tenant(store: Store, tenant: str, issuer_did: str) -> None:
+    """Register a tenant."""
+    now = store._now()
+    await store._database.write(lambda connection: tenants.add(connection, tenant, issuer_did, now))
+
+
+async def revoke(store: Store, tenant: str, ids: Collection[str]) -> None:
+    """Revoke delegations by cid and keys by DID, for good."""
+    at = int(store._clock() * 1000)
+    await store._database.write(lambda connection: revocations.add(connection, tenant, ids, at))
