@@ -28,7 +28,8 @@ from nomos._core.stores import (
     Replay,
     Revocations,
 )
-from nomos._core.token_verification import MAX_LINKS, AwaitFirstSync, Stale, VerifierRules
+from nomos._core.token_verification import MAX_LINKS, AwaitFirstSync, VerifierRules
+from nomos._core.verification import Stale
 from nomos._core.verification_receipt import ReceiptSigner, VerificationAttempt, with_receipt
 from nomos._io.control_plane_sync import ControlPlaneSync
 from nomos._io.keyfile import read_key_file

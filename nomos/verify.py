@@ -21,7 +21,8 @@ import anyio.to_thread
 from nomos._core.effects import Flow
 from nomos._core.revocation_status import Seen
 from nomos._core.stores import AsyncReplay, AsyncRevocations, Replay, Revocations
-from nomos._core.token_verification import AwaitFirstSync, ClaimNonce, LookupRevocations
+from nomos._core.token_verification import AwaitFirstSync
+from nomos._core.verification import ClaimNonce, LookupRevocations
 from nomos._core.verification_receipt import (
     ReportReceipt,
     VerificationRecord,

@@ -10,15 +10,13 @@ from pydantic import ValidationError
 
 from nomos._core.denials import denied
 from nomos._core.requests import encode
+from nomos._core.unverified import MAX_NESTING, is_deeper
 from nomos._protocol import MAX_LINE, Call
 from nomos.errors import Denied, InvalidRequest
 from nomos.resources import KNOWN, canonical_resource
 
 MAX_CALL: Final = MAX_LINE // 2
 """Bytes of a call's resource and arguments that are compared with a token."""
-
-MAX_NESTING: Final = 32
-"""Levels of a call's resource and arguments, as many as a token may have."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ def canonical_call(asked: RequestedCall) -> tuple[Call | None, Denied | None]:
             return None, denied(
                 "resource_mismatch", f"the call is longer than {MAX_CALL} bytes", "args"
             )
-        if _nested(whole, MAX_NESTING):
+        if is_deeper(whole, MAX_NESTING):
             return None, denied(
                 "resource_mismatch", f"the call is nested deeper than {MAX_NESTING} levels", "args"
             )
@@ -59,16 +57,3 @@ def canonical_call(asked: RequestedCall) -> tuple[Call | None, Denied | None]:
         return None, denied("resource_mismatch", message, fields[0] if fields else "args")
     except ValidationError:
         return None, denied("resource_mismatch", "the names in a call are text", "args")
-
-
-def _nested(value: Mapping[str, Any], most: int) -> bool:
-    """Whether plain JSON is nested deeper than `most` levels; `{}` has one."""
-    level: list[Any] = [value]
-    for _ in range(most):
-        level = [
-            each
-            for one in level
-            for each in (one.values() if isinstance(one, dict) else one)
-            if isinstance(each, dict | list | tuple)
-        ]
-    return bool(level)

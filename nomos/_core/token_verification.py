@@ -1,49 +1,51 @@
-"""What a verifier does with a token, written once for both colours.
+"""What a verifier does with a token, shared by the sync and async verifiers.
 
     verify   token, call → what it proves; what works once is used up, last of all
     why      token, perhaps a call → the same as text for people; nothing is used up
 
-What to look up among revocations is read from the token before any of it is believed, and compared
-afterwards with what the binary proved, so that nothing can have escaped its revocation. Whatever
-is unknown is a no.
+The way through is `nomos._core.verification`. What is a verifier's own: which texts are no token,
+the caller's call in canonical form, approvals, and the `Denied` of each refusal.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 
-from nomos._core import token_report
+from nomos._core import token_report, verification
 from nomos._core.approval_rule import check_approval
 from nomos._core.call import RequestedCall, canonical_call
 from nomos._core.clock import out_of_time
 from nomos._core.denials import denied, denied_from
-from nomos._core.effects import Effect, Flow, Sign, perform
+from nomos._core.effects import Effect, Flow
 from nomos._core.read_commands import is_signed_read
 from nomos._core.remedies import API_KEY, UNAVAILABLE
-from nomos._core.revocation_status import NEVER, Seen
-from nomos._core.shares import APPROVAL
 from nomos._core.tokens import MAX_TOKEN
-from nomos._core.unverified import MAX_IDS, UnverifiedToken, mapping, read
-from nomos._protocol import Refused, Verify
+from nomos._core.unverified import mapping, read
+from nomos._core.verification import (
+    LOOKUP_FAILED,
+    Rejection,
+    RevocationRules,
+    Stale,
+    VerifiedClaims,
+)
+from nomos._protocol import Call, Verify
 from nomos._protocol import Verified as Proven
 from nomos._sealed import make
 from nomos.errors import Denied, SignerError
 from nomos.models import LEEWAY_SECONDS, VerificationCode, Verified
-
-Stale = Literal["refuse", "allow"]
 
 MAX_LINKS: Final = 32
 """Links that are read for people; no verifier allows more."""
 
 _VERIFICATION: Final = frozenset(get_args(VerificationCode))
 _SPACE: Final = re.compile(r"\s")
-_UNSEEN: Final = "what was revoked cannot be looked up now, so no token is honoured"
-_NO_CALL: Final = "this is a delegation, which hands authority on, and no call"
-_OTHER: Final = "the signing binary gave another answer than was asked for"
+_REUSED: Final = {
+    "approval_already_used": ("the approval behind this token was used before", None),
+    "replayed": ("this token was used before", "nonce"),
+}
 
 
 @dataclass(frozen=True)
@@ -66,45 +68,6 @@ class VerifierRules:
 @dataclass(frozen=True)
 class AwaitFirstSync(Effect[None]):
     """Wait for the first answer of the control plane that is followed, though not for long."""
-
-
-@dataclass(frozen=True)
-class LookupRevocations(Effect[Seen]):
-    """Look up which of `ids` are revoked."""
-
-    ids: frozenset[str]
-
-
-@dataclass(frozen=True)
-class ClaimNonce(Effect[bool]):
-    """Use something up: True to exactly one caller."""
-
-    issuer: str
-    audience: str
-    nonce: str = field(repr=False)
-    expires_at: int
-    family: str | None = None
-    """The issuer, and the app that it granted the authority to, or its first agent."""
-
-
-@dataclass(frozen=True)
-class RevocationResult:
-    """What of a token is revoked, and how old that may be to be believed.
-
-    `failure` is why nothing could be looked up, if that is so.
-    """
-
-    seen: Seen
-    oldest: int
-    failure: Exception | None = None
-
-
-@dataclass(frozen=True)
-class VerifiedClaims:
-    """What the binary proved of a token, and the text that it proved it of."""
-
-    proven: Proven
-    claims: UnverifiedToken
 
 
 def verify(rules: VerifierRules, token: object, asked: RequestedCall, now: int) -> Flow[Verified]:
@@ -143,33 +106,39 @@ def verify_claims(
     """Return what `token` proves, for a call if there is one; nothing is used up."""
     text = _check_text(token)
     claims = read(text, rules.max_depth)
-    view = yield from _look_up(rules, claims)
-    question = _question(rules, text, view, now)
     call, wrong = (None, None) if asked is None else canonical_call(asked)
-    answer = yield from perform(Sign(question.model_copy(update={"call": call})))
-    if call is not None and isinstance(answer, Refused) and answer.code == "invalid_request":
+    lookup = RevocationRules(rules.max_age, rules.stale)
+    found = yield from verification.verify(_question(rules, text, call, now), claims, lookup)
+    unsigned = isinstance(found, Rejection) and found.answer.code == "invalid_request"
+    if isinstance(found, Rejection) and unsigned and call is not None:
         # All else in the question was checked: it is the call that nobody could sign.
-        wrong = denied("resource_mismatch", f"the call is no plain JSON: {answer.message}", "args")
-        answer = yield from perform(Sign(question))
-    if isinstance(answer, Refused):
-        raise _denied(rules, answer, view, claims, now)
-    if not isinstance(answer, Proven) or claims is None or not _matches_lookup(answer, claims):
-        raise SignerError(_OTHER)
-    if view.seen.ids:
-        # The binary finds all of these, and nothing passes that it does not.
-        raise denied("revoked", f"it rests on what is revoked: {', '.join(sorted(view.seen.ids))}")
+        message = f"the call is no plain JSON: {found.answer.message}"
+        wrong = denied("resource_mismatch", message, "args")
+        found = yield from _without_call(rules, text, found, now)
+    if isinstance(found, Rejection):
+        raise _denied(rules, found, now)
     if wrong is not None:
         raise wrong
     if asked is not None and asked.bound:
-        _check_bound(asked, answer)
-    trouble = check_approval(answer.meta or {}, claims.root, rules.audience)
+        _check_bound(asked, found.proven)
+    trouble = check_approval(found.proven.meta or {}, found.claims.root, rules.audience)
     if trouble is not None:
         raise denied(*trouble, hop=0)
-    return VerifiedClaims(answer, claims)
+    return found
 
 
-def _question(rules: VerifierRules, text: str, view: RevocationResult, now: int) -> Verify:
-    """Return what to ask the binary about a token, whatever it is to be good for."""
+def _without_call(
+    rules: VerifierRules, text: str, found: Rejection, now: int
+) -> Flow[VerifiedClaims | Rejection]:
+    """Verify a token for no call, with what was looked up for it before."""
+    if found.view is None:
+        return found
+    question = _question(rules, text, None, now)
+    return (yield from verification.ask(question, found.claims, found.view))
+
+
+def _question(rules: VerifierRules, text: str, call: Call | None, now: int) -> Verify:
+    """Return what to ask the binary about a token."""
     return Verify(
         invocation=text,
         now=now,
@@ -177,11 +146,9 @@ def _question(rules: VerifierRules, text: str, view: RevocationResult, now: int)
         max_depth=rules.max_depth,
         trusted_issuers=list(rules.trusted_issuers),
         audience=rules.audience,
-        revoked=sorted(view.seen.ids),
-        revocations_age=view.seen.age,
-        revocations_max_age=view.oldest,
         accept_unlinked=rules.accept_unlinked,
         pdp=True if rules.pdp else None,
+        call=call,
     )
 
 
@@ -224,53 +191,16 @@ def _check_text(token: object) -> str:
     return token
 
 
-def _look_up(rules: VerifierRules, claims: UnverifiedToken | None) -> Flow[RevocationResult]:
-    """Return what of a token is revoked, as far as that is known.
-
-    Whatever is wrong with the view: unknown is not "not revoked". It is left to the binary to say
-    so, once it knows that the token is worth that answer.
-    """
-    names = frozenset[str]() if claims is None else claims.ids()
-    if len(names) > MAX_IDS:
-        raise denied("malformed_ucan", f"the token names more than {MAX_IDS} others")
-    try:
-        seen = yield from perform(LookupRevocations(names))
-        age = _age(seen)
-        known = Seen(names & seen.ids, age, seen.trouble)
-    except Exception as error:  # noqa: BLE001 - a view may be anybody's
-        why = str(error) if isinstance(error, _Ahead) else type(error).__name__
-        trouble = f"{_UNSEEN} ({why})"
-        return RevocationResult(Seen(frozenset(), NEVER, trouble), rules.max_age, error)
-    # A view that never was complete is none; one that has grown old may do for who says so.
-    old = rules.stale == "allow" and age < NEVER
-    return RevocationResult(known, max(rules.max_age, age) if old else rules.max_age)
-
-
-class _Ahead(ValueError):
-    """A view that says that it is from the future."""
-
-
-def _age(seen: Seen) -> int:
-    """Return how old a view is in whole seconds, as old as it may be."""
-    if seen.age < 0:
-        raise _Ahead(f"the view of it is {-seen.age:g} s younger than now: are the clocks right?")
-    return min(math.ceil(seen.age), NEVER)
-
-
-def _denied(
-    rules: VerifierRules,
-    answer: Refused,
-    view: RevocationResult,
-    claims: UnverifiedToken | None,
-    now: int,
-) -> Denied | SignerError:
-    """Return what to raise for a refusal of the binary's."""
+def _denied(rules: VerifierRules, rejection: Rejection, now: int) -> Denied | SignerError:
+    """Return what to raise for a token that is refused."""
+    answer, claims, view = rejection.answer, rejection.claims, rejection.view
+    trouble = None if view is None else view.seen.trouble
     if answer.code not in _VERIFICATION:
         return SignerError(answer.message, code=answer.code, hop=answer.hop)
     if answer.code == "untrusted_issuer" and not rules.trusted_issuers:
         # To know no issuer yet is not the same as not to trust this one.
-        refusal = denied("revocations_stale", view.seen.trouble or _UNSEEN)
-    elif answer.code == "malformed_ucan" and claims is not None and "pol" in claims.payload:
+        refusal = denied("revocations_stale", trouble or LOOKUP_FAILED)
+    elif rejection.is_delegation:
         message = "this is a delegation, which hands authority on, and no call"
         refusal = denied_from(
             answer.model_copy(update={"field": "typ"}), (), used=True, message=message
@@ -279,9 +209,9 @@ def _denied(
         links = () if claims is None else claims.links
         better = out_of_time(answer.code, answer.found, now, rules.server_time)
         if answer.code == "revocations_stale":
-            better = view.seen.trouble
+            better = trouble
         refusal = denied_from(answer, links, used=True, message=better or "")
-    if refusal.code == "revocations_stale":
+    if refusal.code == "revocations_stale" and view is not None:
         refusal.__cause__ = view.failure  # why nothing could be looked up
     return refusal
 
@@ -293,49 +223,20 @@ def _check_bound(asked: RequestedCall, proven: Proven) -> None:
         raise denied("resource_mismatch", message, f"args.{name}", hop=len(proven.cids))
 
 
-def _matches_lookup(proven: Proven, claims: UnverifiedToken) -> bool:
-    """Whether what was looked up is what was proven: others would have escaped revocation."""
-    return (
-        proven.cid == claims.cid
-        and tuple(proven.cids) == claims.cids
-        and proven.agent == claims.payload.get("iss")
-        and proven.root == claims.root.get("iss")
-        and proven.lineage == claims.root.get("prf", [])
-    )
-
-
-def _family(proof: VerifiedClaims) -> str:
-    """Return on behalf of whom the issuer signed: many keys of one app are one."""
-    app = (proof.proven.meta or {}).get("app_id")
-    whose = app if isinstance(app, str) else str(proof.claims.root.get("aud"))
-    # What one issuer calls an app says nothing of another issuer's.
-    return f"{proof.proven.root} {whose}"
-
-
 def _claim_once(rules: VerifierRules, proof: VerifiedClaims) -> Flow[None]:
-    """Use up what works once: an approval whatever it is for, or a write. The last thing of all.
-
-    An approval is kept for as long as its delegation lives, since other calls can be signed on it.
-    """
-    proven = proof.proven
-    if "approval" in (proven.meta or {}):
-        expires_at = int(proof.claims.root["exp"])
-        use = ClaimNonce(APPROVAL, rules.audience, proven.cids[-1], expires_at, _family(proof))
-        again = denied("approval_already_used", "the approval behind this token was used before")
-    elif is_signed_read(proven.meta or {}, proven.cmd):
+    """Use up what works once: an approval whatever it is for, or a write. The last thing of all."""
+    meta = proof.proven.meta or {}
+    if "approval" not in meta and is_signed_read(meta, proof.proven.cmd):
         return
-    else:
-        nonce, expires_at = str(proven.nonce), proven.expires_at
-        use = ClaimNonce(proven.agent, rules.audience, nonce, expires_at, _family(proof))
-        again = denied("replayed", "this token was used before", "nonce")
     try:
-        first = yield from perform(use)
+        used = yield from verification.claim_once(verification.use_of(proof, rules.audience))
     except Denied:
         raise
+    except verification.NoAnswer as error:
+        raise denied(UNAVAILABLE, str(error), "replay") from None
     except Exception as error:
         message = "whether this token was used before cannot be known now"
         raise denied(UNAVAILABLE, message) from error
-    if first is False:
-        raise again
-    if first is not True:
-        raise denied(UNAVAILABLE, "the store of used tokens answered neither yes nor no", "replay")
+    if used is not None:
+        message, field = _REUSED[used]
+        raise denied(used, message, field)

@@ -1,12 +1,13 @@
-"""What an invocation says of itself, before anything of it is believed.
+"""What a token says of itself, before anything of it is verified.
 
-It is read for two things: to know what to look up among revocations, and to tell people what is in
-it. Both only ever lead to more refusals or to words.
+It is read to know what to look up among revocations, and for messages. Nothing is allowed because
+of it: `nomos._core.verification` compares it with what the binary verified.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
@@ -20,6 +21,9 @@ Payload = Mapping[str, Any]
 MAX_IDS: Final = 1024
 """Identifiers that one token can make a service look up; the longest lawful chain has fewer."""
 
+MAX_NESTING: Final = 32
+"""Levels of a token's payload, as many as the binary reads."""
+
 KEPT: Final = 128
 LONGEST: Final = 4 * 1024
 """Links that are remembered, and characters of the longest. What is read from one takes many times
@@ -27,24 +31,56 @@ its text, so all together are some ten megabytes at the worst."""
 
 
 @dataclass(frozen=True)
-class UnverifiedToken:
-    """A token that was read: its payload and cid, and those of its links, root first."""
+class UnverifiedLink:
+    """One token that was read: its cid and its payload."""
 
     cid: str
     payload: Payload = field(repr=False)
-    cids: tuple[str, ...] = ()
-    links: tuple[Payload, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
+class UnverifiedChain:
+    """A chain of delegations that was read, root first."""
+
+    chain: tuple[UnverifiedLink, ...] = ()
+
+    @property
+    def cids(self) -> tuple[str, ...]:
+        """The cid of each link."""
+        return tuple(link.cid for link in self.chain)
+
+    @property
+    def links(self) -> tuple[Payload, ...]:
+        """The payload of each link."""
+        return tuple(link.payload for link in self.chain)
 
     @property
     def root(self) -> Payload:
-        """The first link; an empty payload if there is none."""
-        return self.links[0] if self.links else {}
+        """The first link's payload; an empty one if there is no link."""
+        return self.chain[0].payload if self.chain else {}
 
     def ids(self) -> frozenset[str]:
-        """Return what must not be revoked for this token to be honoured."""
-        named = (each for link in self.links for each in strings(link.get("prf")))
-        cids = (self.cid, *self.cids, *named)
-        return frozenset(revocation_ids((self.payload, *self.links), cids, self.root))
+        """Return what must not be revoked for this to be accepted."""
+        return self._ids(self.chain)
+
+    def _ids(self, tokens: Sequence[UnverifiedLink]) -> frozenset[str]:
+        payloads = [token.payload for token in tokens]
+        # The `prf` of a delegation has cids; that of an invocation has the links themselves.
+        lineage = (cid for link in self.links for cid in strings(link.get("prf")))
+        cids = (*(token.cid for token in tokens), *lineage)
+        return frozenset(revocation_ids(payloads, cids, self.root))
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnverifiedToken(UnverifiedChain):
+    """An invocation that was read, with the chain in it."""
+
+    cid: str
+    payload: Payload = field(repr=False)
+
+    def ids(self) -> frozenset[str]:
+        """Return what must not be revoked for this token to be accepted."""
+        return self._ids((UnverifiedLink(self.cid, self.payload), *self.chain))
 
 
 def read(token: object, max_links: int) -> UnverifiedToken | None:
@@ -56,20 +92,58 @@ def read(token: object, max_links: int) -> UnverifiedToken | None:
     if not isinstance(token, str) or not token.isascii():
         return None
     try:
-        payload = decode_unverified(token)
-        prf = None if "pol" in payload else payload.get("prf")
-        chain = prf if isinstance(prf, list) and len(prf) <= max_links else []
-        if not all(isinstance(link, str) and link.isascii() for link in chain):
-            return None
-        links = [_link(link) if len(link) <= LONGEST else _read(link) for link in chain]
-        cids = tuple(cid for cid, _ in links)
-        return UnverifiedToken(cid_of(token), payload, cids, tuple(said for _, said in links))
+        payload = _payload(token)
+    except Unintelligible:
+        return None
+    prf = None if "pol" in payload else payload.get("prf")
+    links = read_chain(prf if isinstance(prf, list) and len(prf) <= max_links else [])
+    if links is None:
+        return None
+    return UnverifiedToken(chain=links.chain, cid=cid_of(token), payload=payload)
+
+
+def read_chain(tokens: Sequence[object]) -> UnverifiedChain | None:
+    """Return what the delegations of a chain say; None if one of them cannot be read."""
+    try:
+        return UnverifiedChain(tuple(_read_link(token) for token in tokens))
     except Unintelligible:
         return None
 
 
-def _read(link: str) -> tuple[str, Payload]:
-    return cid_of(link), decode_unverified(link)
+def _read_link(token: object) -> UnverifiedLink:
+    if not isinstance(token, str) or not token.isascii():
+        raise Unintelligible("a link of a chain is a text of ASCII characters")
+    return _link(token) if len(token) <= LONGEST else _read(token)
+
+
+def _read(link: str) -> UnverifiedLink:
+    return UnverifiedLink(cid_of(link), _payload(link))
+
+
+def _payload(token: str) -> Payload:
+    """Return what a token says; raises `Unintelligible` for text that no binary accepts either."""
+    payload = decode_unverified(token)
+    if is_deeper(payload, MAX_NESTING):
+        raise Unintelligible(f"a token is nested deeper than {MAX_NESTING} levels")
+    try:
+        # A lone surrogate can be looked up nowhere.
+        json.dumps(payload, ensure_ascii=False).encode()
+    except ValueError as error:
+        raise Unintelligible("a token holds what is no text") from error
+    return payload
+
+
+def is_deeper(value: Mapping[str, Any], most: int) -> bool:
+    """Whether plain JSON is nested deeper than `most` levels; `{}` has one."""
+    level: list[Any] = [value]
+    for _ in range(most):
+        level = [
+            each
+            for one in level
+            for each in (one.values() if isinstance(one, dict) else one)
+            if isinstance(each, dict | list | tuple)
+        ]
+    return bool(level)
 
 
 _link = lru_cache(KEPT)(_read)

@@ -18,6 +18,7 @@ from nomos._core.call import RequestedCall, canonical_call
 from nomos._core.effects import Effect, Flow, Sign, perform
 from nomos._core.token_verification import MAX_LINKS, VerifierRules
 from nomos._core.tokens import MAX_TOKEN
+from nomos._core.verification import SIGNED
 from nomos._protocol import (
     Answer,
     LoadKey,
@@ -39,14 +40,10 @@ ALLOW: Final = "allow"
 FIX: Final = "pass the whole receipt, and the DID of the verifier that signed it, if you trust it"
 """What would help against a receipt that is not believed."""
 
-_SIGNED: Final = frozenset(
-    (
-        *("expired", "not_yet_valid", "chain_invalid", "chain_attenuation_violation"),
-        *("untrusted_issuer", "revoked", "revocations_stale", "audience_mismatch"),
-        *("resource_out_of_scope", "resource_mismatch", "approval_not_found"),
-        *("approval_mismatch", "approval_already_used", "replayed", "unavailable"),
-    )
-)
+_SIGNED: Final[frozenset[str]] = SIGNED | {
+    *("untrusted_issuer", "approval_not_found", "approval_mismatch"),
+    *("approval_already_used", "replayed", "unavailable"),
+}
 """Refusals that come after signatures were checked: who signed is known."""
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from nomos._protocol import Inspected, Verified
+from nomos._core.unverified import UnverifiedChain, UnverifiedLink, UnverifiedToken
+from nomos._core.verification import SIGNED
+from nomos._protocol import Verified
 from nomos.audit.record import Record
 from nomos.server.domain.lineage import (
-    SIGNED,
     delegation_records,
     lineage_of,
-    revocation_ids,
     sender,
 )
 from nomos.server.pdp.statuses import STATUS
@@ -31,26 +31,20 @@ def sha(text: str) -> str:
 
 def link(
     iss: str, aud: str, meta: Mapping[str, Any] | None = None, prf: Sequence[str] = (), **more: Any
-) -> Inspected:
-    cid = sha(f"{iss} {aud} {meta}")
+) -> UnverifiedLink:
     payload = {"iss": iss, "aud": aud, "cmd": "/x/y", "pol": [], "nonce": "n", "nbf": 0, "exp": 9}
-    return Inspected(
-        id=0,
-        kind="delegation",
-        header={},
-        payload={**payload, "meta": dict(meta or {}), **more},
-        cid=cid,
-        cids=[cid, *prf],
+    named = {"prf": list(prf)} if prf else {}
+    return UnverifiedLink(
+        sha(f"{iss} {aud} {meta}"), {**payload, **named, "meta": dict(meta or {}), **more}
     )
 
 
-def invocation(iss: str, links: Sequence[Inspected]) -> Inspected:
-    cids = [sha(iss), *(each.cid for each in links)]
-    payload = {"iss": iss, "aud": "did:key:pdp", "prf": []}
-    return Inspected(id=0, kind="invocation", header={}, payload=payload, cid=cids[0], cids=cids)
+def invocation(iss: str, links: Sequence[UnverifiedLink]) -> UnverifiedToken:
+    payload = {"iss": iss, "aud": "did:key:pdp", "prf": ["a.b.c"] * len(links)}
+    return UnverifiedToken(chain=tuple(links), cid=sha(iss), payload=payload)
 
 
-def verified(links: Sequence[Inspected], depth: int | None = None) -> Verified:
+def verified(links: Sequence[UnverifiedLink], depth: int | None = None) -> Verified:
     return Verified(
         id=0,
         agent=f"did:key:z6Mk{'1' * 44}",
@@ -64,7 +58,7 @@ def verified(links: Sequence[Inspected], depth: int | None = None) -> Verified:
     )
 
 
-def chain(*holders: str, meta: Mapping[str, Any] | None = None) -> list[Inspected]:
+def chain(*holders: str, meta: Mapping[str, Any] | None = None) -> list[UnverifiedLink]:
     """The issuer gives to the first, who gives to the next, and so on."""
     given = {"app_id": "app_1", "receipt_id": RECEIPT, **(meta or {})}
     links = [link(ISSUER, holders[0], given)]
@@ -83,7 +77,7 @@ def test_everything_that_a_token_hangs_on_is_looked_up() -> None:
         link("a", "b", prf=["f" * 64]),
     ]
     invoked = invocation("b", links)
-    found = revocation_ids((invoked, *links), links)
+    found = invoked.ids()
     assert found == {
         *(ISSUER, "a", "b", "did:key:pdp", "app_1", "app_2", "env_1", "eldest", "one", "two"),
         *(invoked.cid, links[0].cid, links[1].cid, "f" * 64),
@@ -93,7 +87,7 @@ def test_everything_that_a_token_hangs_on_is_looked_up() -> None:
 def test_below_the_root_no_word_about_authority_is_looked_up() -> None:
     claims = {"app_id": "app_x", "lineage": {"root": "x", "invokedBy": ["y"], "apps": ["z"]}}
     links = [*chain("a"), link("a", "b", claims)]
-    assert not revocation_ids(links, links) & {"app_x", "x", "y", "z"}
+    assert not UnverifiedChain(tuple(links)).ids() & {"app_x", "x", "y", "z"}
 
 
 @pytest.mark.parametrize("odd", [None, 7, "x", [1], {"a": 1}, [None, {"b": 2}]], ids=repr)
@@ -105,7 +99,7 @@ def test_odd_meta_is_nothing(odd: object) -> None:
         {"receipt_id": odd},
     ):
         links = [link(ISSUER, "a", meta)]
-        assert revocation_ids(links, links) <= {ISSUER, "a", links[0].cid, "x"}
+        assert UnverifiedChain(tuple(links)).ids() <= {ISSUER, "a", links[0].cid, "x"}
         found = lineage_of(verified(links), links)
         assert found.root in ("a", "x")
         assert found.receipt is None
@@ -153,7 +147,7 @@ def test_a_root_that_took_a_chain_s_place_carries_it_on() -> None:
 # What is recorded of links
 
 
-def recorded(links: list[Inspected]) -> tuple[Record, ...]:
+def recorded(links: list[UnverifiedLink]) -> tuple[Record, ...]:
     return delegation_records("acme", lineage_of(verified(links), links), links, 7, new_receipt_id)
 
 
@@ -211,14 +205,14 @@ def test_the_reasons_that_prove_a_sender_are_reasons() -> None:
 
 def test_the_sender_is_who_signed_and_the_tenant_is_the_root_s() -> None:
     links = chain("a", "b")
-    found = sender("chain_invalid", invocation("thief", links), links, {ISSUER: "acme"})
+    found = sender("chain_invalid", invocation("thief", links).payload, links, {ISSUER: "acme"})
     assert found is not None
     assert (found.tenant, found.agent, found.root) == ("acme", "thief", "a")
 
 
 def test_nobody_is_named_on_less_than_a_signature() -> None:
     links = chain("a")
-    invoked = invocation("a", links)
+    invoked = invocation("a", links).payload
     trusted = {ISSUER: "acme"}
     assert sender("expired", invoked, links, {"did:key:other": "acme"}) is None
     assert sender("expired", invoked, (), trusted) is None

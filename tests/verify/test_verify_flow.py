@@ -11,13 +11,8 @@ from verifiers import RESOURCE, TO_WRITE, TOKEN
 from nomos._core.call import RequestedCall
 from nomos._core.effects import Flow, Sign
 from nomos._core.revocation_status import NEVER, Seen
-from nomos._core.token_verification import (
-    ClaimNonce,
-    LookupRevocations,
-    VerifierRules,
-    verify,
-    verify_claims,
-)
+from nomos._core.token_verification import VerifierRules, verify, verify_claims
+from nomos._core.verification import ClaimNonce, LookupRevocations
 from nomos._io.signer import Signer, shared
 from nomos._protocol import Hello, Refused, Verified, Verify
 from nomos.errors import Denied, SignerError

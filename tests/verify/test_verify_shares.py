@@ -22,7 +22,7 @@ from verifiers import WRITE, replay, settings
 from nomos import AsyncVerifier, Verifier
 from nomos._core.effects import perform
 from nomos._core.shares import APPROVAL, FEWEST_SHARED
-from nomos._core.token_verification import ClaimNonce
+from nomos._core.verification import ClaimNonce
 from nomos._io.replay import MemoryReplay
 from nomos.server.storage import shares
 from nomos.server.storage.database import StorageUnavailable

@@ -9,11 +9,10 @@ from nomos._core import unverified
 from nomos._core.call import canonical_call
 from nomos._core.denials import denied_from
 from nomos._core.remedies import remedy
-from nomos._core.tokens import decode_unverified
 from nomos._core.unverified import UnverifiedToken
 from nomos._protocol import Refused, Verified, Verify, Wanted
 from nomos.cli.token.inspect import Ask, ask_binary
-from nomos.errors import Denied, SignerError, Unintelligible
+from nomos.errors import Denied, SignerError
 
 if TYPE_CHECKING:
     from nomos.cli.token.verdict import VerificationTerms
@@ -55,24 +54,17 @@ def proven(tokens: Sequence[str], terms: VerificationTerms, ask: Ask) -> Verifie
 
 def claims_of(chain: Sequence[str]) -> UnverifiedToken | None:
     """What a chain says, its last link as that of the token; None if it cannot be read."""
-    try:
-        payloads = [decode_unverified(link) for link in chain]
-    except Unintelligible:
+    found = unverified.read_chain(chain)
+    if found is None:
         return None
-    *cids, cid = map(unverified.cid_of, chain)
-    return UnverifiedToken(cid, payloads[-1], tuple(cids), tuple(payloads[:-1]))
+    *before, last = found.chain
+    return UnverifiedToken(chain=tuple(before), cid=last.cid, payload=last.payload)
 
 
 def _named(chain: Sequence[str]) -> frozenset[str]:
     """What must not be revoked for a chain to be honoured, as far as it can be read."""
-    claims = claims_of(chain)
-    if claims is None:
-        return frozenset()
-    payloads = (*claims.links, claims.payload)
-    named = (each for payload in payloads for each in unverified.strings(payload.get("prf")))
-    return frozenset(
-        unverified.revocation_ids(payloads, (*claims.cids, claims.cid, *named), payloads[0])
-    )
+    claims = unverified.read_chain(chain)
+    return frozenset() if claims is None else claims.ids()
 
 
 def _denied(answer: Refused, chain: Sequence[str]) -> Denied | SignerError:

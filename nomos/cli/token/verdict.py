@@ -16,7 +16,8 @@ from nomos._core import token_verification
 from nomos._core.call import RequestedCall
 from nomos._core.effects import Effect, Sign
 from nomos._core.revocation_status import Seen
-from nomos._core.token_verification import LookupRevocations, VerifierRules
+from nomos._core.token_verification import VerifierRules
+from nomos._core.verification import LookupRevocations
 from nomos._core.verification_receipt import ALLOW, FIX, hashes
 from nomos._io.runtime import run_flow
 from nomos._protocol import ReceiptVerified, Refused, Verified, VerifyReceipt

@@ -1,8 +1,8 @@
-"""Chains that come with a request: read, proven, and held against what is asked.
+"""Chains that come with a request: verified, and compared with what is asked.
 
-Reading believes nothing; it is for knowing what to look up among revocations. The binary decides
-what a chain proves and whether a question lies within it. What it finds wrong is an answer, not
-a failure: a `ChainFault`. A binary or a database that gives no answer raises.
+`nomos._core.verification` says what to look up and has the binary verify a chain in one request.
+What the binary finds wrong is an answer, not a failure: a `ChainFault`. A binary or a database
+that gives no answer raises.
 """
 
 from __future__ import annotations
@@ -10,9 +10,24 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, get_args
+from typing import Any, Final, TypeVar, get_args
 
-from nomos._protocol import Inspect, Inspected, Refused, Verified, Verify, Wanted
+from pydantic import ValidationError
+
+from nomos._core import unverified, verification
+from nomos._core.effects import Effect, Flow, Sign
+from nomos._core.revocation_status import Seen
+from nomos._core.unverified import UnverifiedChain, UnverifiedToken
+from nomos._core.verification import (
+    ClaimNonce,
+    LookupRevocations,
+    Rejection,
+    RevocationResult,
+    RevocationRules,
+    VerifiedClaims,
+)
+from nomos._io.runtime import run_flow_async
+from nomos._protocol import Verify, Wanted
 from nomos.errors import SignerError
 from nomos.models import DenyReason, VerificationCode
 from nomos.server.control.context import Context
@@ -22,108 +37,105 @@ from nomos.server.domain.lineage import mapping
 from nomos.server.domain.partial_eval import KnownCall, first_false, known
 from nomos.server.domain.request import CanonicalRequest
 
+T = TypeVar("T")
+
 JWT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+NO_JWT: Final = "this is not three base64url parts joined by dots"
 CODES: Final[dict[str, DenyReason]] = {code: code for code in get_args(VerificationCode)}
 
 MAX_SHOWN: Final = 200
 """Characters of a statement in a sentence."""
 
 
+RECORDED: Final = RevocationRules(recorded=True)
+NOT_LOOKED_UP: Final = RevocationResult(Seen(frozenset()), RECORDED.max_age)
+
+
 @dataclass(frozen=True)
 class ClaimedChain:
-    """A chain that was read and not believed, root first, with the invocation that came with it."""
+    """A chain as it came, root first, and what it says; `claims` is None if it cannot be read."""
 
     tokens: tuple[str, ...] = field(repr=False)
-    links: tuple[Inspected, ...]
-    invocation: Inspected | None = None
-    text: str | None = field(default=None, repr=False)
-
-    @property
-    def ids(self) -> frozenset[str]:
-        """What must not be revoked for this to be honoured."""
-        tokens = self.links if self.invocation is None else (*self.links, self.invocation)
-        return frozenset(lineage.revocation_ids(tokens, self.links))
+    claims: UnverifiedChain | None
 
 
-async def read(ports: Context, tokens: Sequence[str]) -> ClaimedChain | ChainFault:
-    """Read the delegations of a chain."""
+def read(ports: Context, tokens: Sequence[str]) -> ClaimedChain | ChainFault:
+    """Read the delegations of a chain: nothing of it is verified."""
     if len(tokens) > ports.max_chain_depth:
         most = f"the chain has more than {ports.max_chain_depth} delegations"
         return ChainFault("chain_too_deep", most)
-    links: list[Inspected] = []
     for hop, token in enumerate(tokens):
-        found = await inspect(ports, token, "delegation")
-        if isinstance(found, ChainFault):
-            return ChainFault(found.reason, f"{found.message} (hop {hop})")
-        links.append(found)
-    return ClaimedChain(tuple(tokens), tuple(links))
-
-
-async def inspect(ports: Context, token: str, kind: str) -> Inspected | ChainFault:
-    """Read one token, which must be of that kind."""
-    if not JWT.fullmatch(token):
-        return ChainFault("malformed_ucan", "this is not three base64url parts joined by dots")
-    answer = await ports.signer.ask(Inspect(token=token))
-    if isinstance(answer, Refused):
-        return _fault(answer, None)
-    if not isinstance(answer, Inspected):
-        raise SignerError("the signing binary answered another question")
-    if answer.kind != kind:
-        return ChainFault("malformed_ucan", f"this is no {kind}, but a token of another kind")
-    return answer
+        if not JWT.fullmatch(token):
+            return ChainFault("malformed_ucan", f"{NO_JWT} (hop {hop})")
+    return ClaimedChain(tuple(tokens), unverified.read_chain(tokens))
 
 
 async def prove(
-    ports: Context, claims: ClaimedChain, tenant: str, audience: str | None
+    ports: Context, chain: ClaimedChain, tenant: str, audience: str
 ) -> HeldCapability | ChainFault:
-    """Verify a chain of the tenant's, which ends in `audience`; or the invocation made on it.
+    """Verify a chain of the tenant's, which ends in `audience`.
 
-    With an invocation, `audience` is whom that is for. The chain's policies are not evaluated:
-    they are signed into what is granted on it.
+    Its policies are not evaluated: they are signed into what is granted on it.
     """
-    now, ids = int(ports.clock()), claims.ids
-    revoked = await ports.store.revoked(ids)
-    bare = claims.text is None
-    verified = await verify(
-        ports,
-        claims,
-        tenant,
-        Verify(
-            chain=list(claims.tokens) if bare else None,
-            invocation=claims.text,
-            now=now,
-            max_depth=ports.max_chain_depth,
-            trusted_issuers=_trusted(ports, tenant),
-            audience=audience,
-            revoked=sorted(revoked),
-            wanted=None if bare else _all_of_it(claims),
-        ),
+    question = _question(ports, tenant, chain=list(chain.tokens), audience=audience)
+    found = await run(ports, verification.verify(question, chain.claims, RECORDED))
+    if isinstance(found, Rejection):
+        return fault(ports, found, tenant)
+    return held(found, chain.tokens, question.now)
+
+
+async def prove_invocation(
+    ports: Context, token: str, claims: UnverifiedToken, tenant: str
+) -> VerifiedClaims | Rejection | None:
+    """Verify an invocation to the issuer of its root, a key of the tenant's.
+
+    None if the chain claims to give what nothing can be.
+    """
+    wanted = _all_of_it(claims)
+    if wanted is None:
+        return None
+    question = _question(
+        ports, tenant, invocation=token, audience=claims.root["iss"], wanted=wanted
     )
-    if isinstance(verified, ChainFault):
-        return verified
-    return _over(claims, verified, ids, revoked, now)
+    return await run(ports, verification.verify(question, claims, RECORDED))
+
+
+async def check_text(
+    ports: Context, token: str, claims: UnverifiedToken | None
+) -> ChainFault | None:
+    """Return what is wrong with the text of an invocation or its chain, None if it can be read.
+
+    Nothing else of it is answered: the binary is given no issuer to trust.
+    """
+    someone = next(iter(ports.key_log.trusted), None)
+    question = Verify(
+        invocation=token,
+        now=int(ports.clock()),
+        max_depth=ports.max_chain_depth,
+        trusted_issuers=[],
+        audience=someone,
+    )
+    found = await run(ports, verification.ask(question, claims, NOT_LOOKED_UP))
+    if not isinstance(found, Rejection):
+        raise SignerError("the signing binary verified a chain of no trusted issuer")
+    long = found.answer.code == "chain_too_deep" and claims is not None and not claims.chain
+    return None if found.was_read and not long else fault(ports, found, None)
 
 
 async def verify_while_valid(
-    ports: Context, claims: ClaimedChain, tenant: str
+    ports: Context, chain: ClaimedChain, tenant: str
 ) -> HeldCapability | ChainFault:
     """Verify a chain as it was while all of its links were valid, whatever was revoked since."""
-    times = [(int(each.payload["nbf"]), int(each.payload["exp"])) for each in claims.links]
-    last = min(end for _, end in times) - 1
-    verified = await verify(
-        ports,
-        claims,
-        tenant,
-        Verify(
-            chain=list(claims.tokens),
-            now=min(int(ports.clock()), last),
-            max_depth=ports.max_chain_depth,
-            trusted_issuers=_trusted(ports, tenant),
-        ),
+    now = int(ports.clock())
+    links = () if chain.claims is None else chain.claims.links
+    ends = [end for link in links if isinstance(end := link.get("exp"), int)]
+    question = _question(ports, tenant, chain=list(chain.tokens)).model_copy(
+        update={"now": max(0, min([now, *(end - 1 for end in ends)]))}
     )
-    if isinstance(verified, ChainFault):
-        return verified
-    return _held(claims, verified, claims.ids)
+    found = await run(ports, verification.ask(question, chain.claims, NOT_LOOKED_UP))
+    if isinstance(found, Rejection):
+        return fault(ports, found, tenant)
+    return _held(found, chain.tokens)
 
 
 async def check_attenuation(
@@ -134,17 +146,11 @@ async def check_attenuation(
     if len(held.descent.cids) > MAX_LINEAGE:
         many = f"the chain takes the place of more than {MAX_LINEAGE} delegations"
         return ChainFault("chain_too_deep", many, root)
-    answer = await ports.signer.ask(
-        Verify(
-            chain=list(held.tokens),
-            now=int(ports.clock()),
-            max_depth=ports.max_chain_depth,
-            trusted_issuers=_trusted(ports, tenant),
-            wanted=Wanted(cmd=asked.command, resource=asked.resource),
-        )
-    )
-    if isinstance(answer, Refused):
-        return _fault(answer, root)
+    wanted = Wanted(cmd=asked.command, resource=asked.resource)
+    question = _question(ports, tenant, chain=list(held.tokens), wanted=wanted)
+    found = await run(ports, verification.ask(question, UnverifiedChain(held.links), NOT_LOOKED_UP))
+    if isinstance(found, Rejection):
+        return _fault(found, root)
     for command in asked.commands or (asked.command,):
         statement = first_false(held.pol, known(asked, command))
         if statement is not None:
@@ -152,45 +158,66 @@ async def check_attenuation(
     return None
 
 
-async def verify(
-    ports: Context, claims: ClaimedChain, tenant: str, question: Verify
-) -> Verified | ChainFault:
-    """Have the binary decide on a chain that was read."""
-    answer = await ports.signer.ask(question)
-    if isinstance(answer, Refused):
-        sender = claims.links[-1] if claims.invocation is None else claims.invocation
-        trusted = dict.fromkeys(question.trusted_issuers or (), tenant)
-        fault = _fault(answer, None)
-        found = lineage.sender(fault.reason, sender, claims.links, trusted)
-        return replace(fault, root=found.root if found else None)
-    # A link other than those that were read would have escaped its revocation.
-    if not isinstance(answer, Verified) or answer.cids != [link.cid for link in claims.links]:
-        raise SignerError("the signing binary verified another chain")
-    return answer
+async def run(ports: Context, flow: Flow[T]) -> T:
+    """Run a flow of `nomos._core.verification` with the server's binary and store."""
+
+    async def perform(effect: Effect[Any]) -> object:
+        match effect:
+            case Sign(request):
+                return await ports.signer.ask(request)
+            case LookupRevocations(ids):
+                return Seen(await ports.store.revoked(ids))
+            case ClaimNonce():
+                return await ports.store.claim_nonce(
+                    effect.issuer, effect.audience, effect.nonce, effect.expires_at, effect.family
+                )
+            case _:
+                raise TypeError(f"a flow asked for {effect!r}, which no control plane performs")
+
+    return await run_flow_async(flow, perform)
 
 
-def _over(
-    claims: ClaimedChain, verified: Verified, ids: frozenset[str], revoked: frozenset[str], now: int
-) -> HeldCapability | ChainFault:
-    """What the binary leaves to us: apps and approvals that were revoked, and exact times."""
-    held = _held(claims, verified, ids)
-    root = held.descent.root
-    if revoked:
-        return ChainFault("revoked", f"revoked: {', '.join(sorted(revoked))}", root)
-    if held.expires_at <= now:
+def held(found: VerifiedClaims, tokens: tuple[str, ...], now: int) -> HeldCapability | ChainFault:
+    """Return what a verified chain gives, by the server's clock: without the binary's leeway."""
+    given = _held(found, tokens)
+    root = given.descent.root
+    if given.expires_at <= now:
         return ChainFault("expired", "the chain has expired", root)
-    if held.starts_at > now:
+    if given.starts_at > now:
         return ChainFault("not_yet_valid", "the chain is not valid yet by the server's clock", root)
-    return held
+    return given
 
 
-def _held(claims: ClaimedChain, verified: Verified, ids: frozenset[str]) -> HeldCapability:
+def fault(ports: Context, rejection: Rejection, tenant: str | None) -> ChainFault:
+    """Return why a chain is refused, with its first agent if all signatures are valid."""
+    found = _fault(rejection, None)
+    claims = rejection.claims
+    if claims is None or not rejection.was_read or tenant is None:
+        return found
+    trusted = dict.fromkeys(_trusted(ports, tenant), tenant)
+    *_, signer = ({}, *claims.links)
+    if isinstance(claims, UnverifiedToken):
+        signer = claims.payload
+    sender = lineage.sender(found.reason, signer, claims.chain, trusted)
+    return found if sender is None else replace(found, root=sender.root)
+
+
+def _question(ports: Context, tenant: str, **what: Any) -> Verify:
+    return Verify(
+        now=int(ports.clock()),
+        max_depth=ports.max_chain_depth,
+        trusted_issuers=_trusted(ports, tenant),
+        **what,
+    )
+
+
+def _held(found: VerifiedClaims, tokens: tuple[str, ...]) -> HeldCapability:
     return HeldCapability(
-        links=claims.links,
-        tokens=claims.tokens,
-        descent=lineage.lineage_of(verified, claims.links),
-        constraint=verified.constraint,
-        ids=ids,
+        links=found.claims.chain,
+        tokens=tokens,
+        descent=lineage.lineage_of(found.proven, found.claims.chain),
+        constraint=found.proven.constraint,
+        ids=found.claims.ids(),
     )
 
 
@@ -199,15 +226,20 @@ def _trusted(ports: Context, tenant: str) -> list[str]:
     return sorted(did for did, whose in ports.key_log.trusted.items() if whose == tenant)
 
 
-def _all_of_it(claims: ClaimedChain) -> Wanted:
+def _all_of_it(claims: UnverifiedToken) -> Wanted | None:
     """All that a chain claims to give: who only shows who they are asks for nothing else."""
-    constraint: dict[str, Any] = {}
+    constraint: Any = {}
     for link in claims.links:
-        constraint = mapping(link.payload.get("meta")).get("resource_constraint", constraint)
-    return Wanted(cmd=claims.links[-1].payload["cmd"], resource=constraint)
+        constraint = mapping(link.get("meta")).get("resource_constraint", constraint)
+    try:
+        said = {"cmd": claims.links[-1].get("cmd"), "resource": constraint}
+        return Wanted.model_validate(said)
+    except ValidationError:
+        return None
 
 
-def _fault(refused: Refused, root: str | None) -> ChainFault:
+def _fault(rejection: Rejection, root: str | None) -> ChainFault:
+    refused = rejection.answer
     reason = CODES.get(refused.code)
     if reason is None:
         raise SignerError(

@@ -74,7 +74,7 @@ async def _held(
         return await _held_still(ports, caller)
     if message.delegated_chain is None:
         return None
-    claims = await chain_verification.read(ports, message.delegated_chain)
+    claims = chain_verification.read(ports, message.delegated_chain)
     if isinstance(claims, ChainFault):
         return claims
     return await chain_verification.prove(ports, claims, caller.tenant, agent)

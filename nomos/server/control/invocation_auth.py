@@ -14,18 +14,19 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from fastapi import Request
 
-from nomos._protocol import Inspected
+from nomos._core import unverified, verification
+from nomos._core.unverified import UnverifiedToken
+from nomos._core.verification import Rejection, VerifiedClaims
 from nomos.audit.canonical import canonical
 from nomos.errors import SignerError
 from nomos.models import DenyReason
 from nomos.server.control import body, chain_verification
 from nomos.server.control.body import MAX_WITH_CHAIN
-from nomos.server.control.chain_verification import ClaimedChain
 from nomos.server.control.context import Context
 from nomos.server.control.errors import TOKEN_CODES, ControlError, unavailable
 from nomos.server.control.messages import AuthorizeRequest
@@ -39,6 +40,8 @@ LIFE_SECONDS: Final = 60
 
 MAX_TOKEN: Final = 512 * 1024
 """Characters of an invocation, which holds its chain."""
+
+LONG_LIVED: Final = f"an invocation to the control plane lives {LIFE_SECONDS} seconds at most"
 
 log = logging.getLogger("nomos.server")
 
@@ -144,20 +147,14 @@ def _unlike(holder: AgentPrincipal, reason: DenyReason, message: str) -> ChainFa
 
 
 async def _identify(ports: Context, token: str) -> AgentPrincipal:
-    claims, invocation = await _claims(ports, token)
-    said = invocation.payload
-    issuer = str(claims.links[0].payload["iss"])
-    tenant = dict(ports.key_log.trusted).get(issuer)
-    if tenant is None:
-        raise _unauthorized(
-            ChainFault("untrusted_issuer", "the chain's root is not of this server")
-        )
-    # It cannot begin later than now, so neither can it end later than this.
-    if said["exp"] - said["iat"] > LIFE_SECONDS + BACKDATED:
-        long = f"an invocation to the control plane lives {LIFE_SECONDS} seconds at most"
-        raise _unauthorized(ChainFault("malformed_ucan", long))
-    found = await chain_verification.prove(ports, claims, tenant, issuer)
-    fault = found if isinstance(found, ChainFault) else None
+    claims, tenant, found = await _verified(ports, token)
+    tokens = tuple(claims.payload["prf"])
+    holding = (
+        chain_verification.fault(ports, found, tenant)
+        if isinstance(found, Rejection)
+        else chain_verification.held(found, tokens, int(ports.clock()))
+    )
+    fault = holding if isinstance(holding, ChainFault) else None
     if fault is not None and fault.reason in UNPROVEN:
         raise _unauthorized(fault)
     holder = AgentPrincipal(
@@ -165,43 +162,71 @@ async def _identify(ports: Context, token: str) -> AgentPrincipal:
         tenant=tenant,
         role="agent",
         secret_hash="",
-        agent=str(said["iss"]),
-        tokens=claims.tokens,
-        said=said["args"],
-        command=str(said["cmd"]),
-        held=found if isinstance(found, HeldCapability) else None,
+        agent=str(claims.payload["iss"]),
+        tokens=tokens,
+        said=claims.payload["args"],
+        command=str(claims.payload["cmd"]),
+        held=holding if isinstance(holding, HeldCapability) else None,
         fault=fault,
     )
     # What is faulty is refused as often as it comes, and is nothing to remember.
-    if holder.held is not None and not await ports.store.claim_nonce(
-        holder.agent, issuer, said["nonce"], said["exp"], holder.held.descent.family
-    ):
-        used = "this invocation was used before, and works once: sign another"
-        raise _unauthorized(ChainFault("replayed", used))
+    if isinstance(found, VerifiedClaims) and fault is None:
+        use = verification.use_of(found, claims.root["iss"])
+        if await chain_verification.run(ports, verification.claim_once(use)) is not None:
+            used = "this invocation was used before, and works once: sign another"
+            raise _unauthorized(ChainFault("replayed", used))
     return holder
 
 
-async def _claims(ports: Context, token: str) -> tuple[ClaimedChain, Inspected]:
-    """Read an invocation and its chain. Raises ControlError for what cannot be read."""
+async def _verified(
+    ports: Context, token: str
+) -> tuple[UnverifiedToken, str, VerifiedClaims | Rejection]:
+    """Have an invocation verified, in one request to the binary.
+
+    Returns what it says, the tenant of its root, and what is verified of it. Raises ControlError
+    for text that cannot be read, a root of another server and a life that is too long, in that
+    order: nothing is looked up for these.
+    """
     if len(token) > MAX_TOKEN:
         raise _unauthorized(
             ChainFault("malformed_ucan", f"the token is longer than {MAX_TOKEN} bytes")
         )
-    invocation = await chain_verification.inspect(ports, token, "invocation")
-    if isinstance(invocation, ChainFault):
-        raise _unauthorized(invocation)
-    chain = [str(link) for link in invocation.payload["prf"]]
-    if not chain:
-        raise _unauthorized(ChainFault("chain_invalid", "the invocation is on no chain"))
-    claims = await chain_verification.read(ports, chain)
-    if isinstance(claims, ChainFault):
-        raise _unauthorized(claims)
-    return replace(claims, invocation=invocation, text=token), invocation
+    if not chain_verification.JWT.fullmatch(token):
+        raise _unauthorized(ChainFault("malformed_ucan", chain_verification.NO_JWT))
+    claims = unverified.read(token, ports.max_chain_depth)
+    tenant = None if claims is None else _tenant(ports, claims)
+    found = None
+    if claims is not None and tenant is not None and not _is_long_lived(claims):
+        found = await chain_verification.prove_invocation(ports, token, claims, tenant)
+    if claims is not None and tenant is not None and found is not None:
+        return claims, tenant, found
+    fault = await chain_verification.check_text(ports, token, claims)
+    if fault is None and tenant is None:
+        fault = ChainFault("untrusted_issuer", "the chain's root is not of this server")
+    raise _unauthorized(fault or ChainFault("malformed_ucan", LONG_LIVED))
 
 
-async def _app(ports: Context, tenant: str, claims: ClaimedChain, fault: ChainFault | None) -> str:
+def _tenant(ports: Context, claims: UnverifiedToken) -> str | None:
+    issuer = claims.root.get("iss")
+    return dict(ports.key_log.trusted).get(issuer) if isinstance(issuer, str) else None
+
+
+def _is_long_lived(claims: UnverifiedToken) -> bool:
+    """Whether an invocation lives longer than it may, or says nothing of it that can be read.
+
+    It cannot begin later than now, so neither can it end later than this.
+    """
+    begin, end = claims.payload.get("iat"), claims.payload.get("exp")
+    if not isinstance(begin, int) or not isinstance(end, int):
+        return True
+    return end - begin > LIFE_SECONDS + BACKDATED
+
+
+async def _app(
+    ports: Context, tenant: str, claims: UnverifiedToken, fault: ChainFault | None
+) -> str:
     """The app that the issuer granted the chain to. Raises ControlError if it may not act."""
-    app = mapping(claims.links[0].payload.get("meta")).get("app_id")
+    app = mapping(claims.root.get("meta")).get("app_id")
     found = await ports.store.apps.find(tenant, app) if isinstance(app, str) else None
     if found is None:
         raise ControlError("app_disabled", "the app that this chain was granted to is not known")

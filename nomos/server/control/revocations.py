@@ -120,7 +120,7 @@ async def _left(ports: Context, tenant: str, done: RevocationRow) -> dict[str, A
 
 async def _proven(ports: Context, caller: ApiKey, message: RevokeRequest) -> HeldCapability:
     """The chain of the request, of which `id` is a link. It may be over, or revoked in part."""
-    claims = await chain_verification.read(ports, message.chain or ())
+    claims = chain_verification.read(ports, message.chain or ())
     found = (
         claims
         if isinstance(claims, ChainFault)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from nomos._protocol import Inspected
+from nomos._core.unverified import UnverifiedLink
 from nomos.audit.canonical import canonical
 from nomos.models import DenyReason
 from nomos.server.domain.lineage import Lineage, mapping, strings
@@ -36,7 +36,7 @@ class HeldCapability:
     `ids` is what must not be revoked for it to hold, `constraint` what all of its links leave.
     """
 
-    links: tuple[Inspected, ...]
+    links: tuple[UnverifiedLink, ...]
     tokens: tuple[str, ...]
     descent: Lineage
     constraint: dict[str, Any] | None

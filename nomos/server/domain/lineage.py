@@ -1,8 +1,7 @@
-"""Chains of delegations as the server reads them: what to look up, and who stands behind them.
+"""Chains of delegations that the binary has verified: who gave the authority, and to whom.
 
-`revocation_ids` comes from tokens that nobody has verified yet, and only ever leads to more
-refusals. `descent` is for a chain that the binary has verified: what it says about authority it
-takes from the issuer's own token, the root, and from the keys that signed the links below it.
+What is said about authority comes from the issuer's own token, the root, and from the keys that
+signed the links after it.
 """
 
 from __future__ import annotations
@@ -13,24 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from nomos._core import unverified
-from nomos._protocol import Inspected, Verified
+from nomos._core.unverified import Payload, UnverifiedLink
+from nomos._core.verification import SIGNED, root_agent
+from nomos._protocol import Verified
 from nomos.audit.record import Record
 from nomos.models import DenyReason
-
-SIGNED: Final[frozenset[DenyReason]] = frozenset(
-    {
-        "expired",
-        "not_yet_valid",
-        "chain_invalid",
-        "chain_attenuation_violation",
-        "revoked",
-        "revocations_stale",
-        "audience_mismatch",
-        "resource_out_of_scope",
-        "resource_mismatch",
-    }
-)
-"""What the verifier finds only once every signature of a chain with links was found valid."""
 
 mapping, strings = unverified.mapping, unverified.strings
 
@@ -60,24 +46,8 @@ class Lineage:
     receipt: str | None
     swarm: str | None
 
-    @property
-    def family(self) -> str:
-        """The issuer, and on behalf of whom it signed: many keys of one app are one."""
-        return f"{self.issuer} {self.root if self.app is None else self.app}"
 
-
-def revocation_ids(tokens: Sequence[Inspected], links: Sequence[Inspected]) -> set[str]:
-    """Return what must not be revoked for these tokens to be honoured; `links` root first.
-
-    Every token by its cid and by those of its lineage; every key that gave, took or inherited
-    the authority; the apps and the approval that it was granted to and by.
-    """
-    cids = {cid for each in tokens for cid in (each.cid, *each.cids)}
-    root = links[0].payload if links else {}
-    return unverified.revocation_ids([each.payload for each in tokens], cids, root)
-
-
-def lineage_of(verified: Verified, links: Sequence[Inspected]) -> Lineage:
+def lineage_of(verified: Verified, links: Sequence[UnverifiedLink]) -> Lineage:
     """Return how the holder of a verified chain came to it."""
     meta = verified.meta or {}
     lineage = mapping(meta.get("lineage"))
@@ -92,7 +62,7 @@ def lineage_of(verified: Verified, links: Sequence[Inspected]) -> Lineage:
     return Lineage(
         agent=verified.agent,
         issuer=verified.root,
-        root=_root_agent(links[0]),
+        root=root_agent(links[0].payload),
         invoked_by=tuple(sorted(before)),
         depth=depth,
         cids=(*verified.lineage, *verified.cids),
@@ -105,7 +75,7 @@ def lineage_of(verified: Verified, links: Sequence[Inspected]) -> Lineage:
 def delegation_records(
     tenant: str,
     descent: Lineage,
-    links: Sequence[Inspected],
+    links: Sequence[UnverifiedLink],
     at: int,
     new_id: Callable[[int], str],
 ) -> tuple[Record, ...]:
@@ -160,8 +130,8 @@ class Sender:
 
 def sender(
     reason: DenyReason | None,
-    invocation: Inspected,
-    links: Sequence[Inspected],
+    invocation: Payload,
+    links: Sequence[UnverifiedLink],
     trusted: Mapping[str, str],
 ) -> Sender | None:
     """Return who sent a token that the verifier refused for `reason`; None if that is not proven.
@@ -174,10 +144,4 @@ def sender(
     tenant = trusted.get(links[0].payload["iss"])
     if tenant is None:
         return None
-    return Sender(tenant, str(invocation.payload["iss"]), _root_agent(links[0]))
-
-
-def _root_agent(root: Inspected) -> str:
-    """The agent at which it all began: named by a root that took a chain's place, or its holder."""
-    named = mapping(mapping(root.payload.get("meta")).get("lineage")).get("root")
-    return named if isinstance(named, str) else str(root.payload["aud"])
+    return Sender(tenant, str(invocation["iss"]), root_agent(links[0].payload))

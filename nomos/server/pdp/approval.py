@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nomos._core.approval_rule import check_approval
-from nomos._protocol import Inspected
+from nomos._core.unverified import UnverifiedLink
 from nomos.server.pdp.statuses import denied
 
 
@@ -25,7 +25,7 @@ class TokenApproval:
 
 
 def approval(
-    meta: Mapping[str, Any], links: Sequence[Inspected], audience: str
+    meta: Mapping[str, Any], links: Sequence[UnverifiedLink], audience: str
 ) -> TokenApproval | None:
     """Return the approval in the root's `meta`, None if there is none.
 

@@ -1,15 +1,17 @@
 """One call from request to reply, in the one order in which it is safe.
 
-1.  A token is there and can be read. Before that nothing is answered about the request: which
-    commands and providers exist is for holders of a token, not for strangers.
+1.  A token is there, and its claims can be read. Before that nothing of the request is looked at:
+    which commands and providers exist is for holders of a token. The claims are not verified;
+    they say what to look up among revocations.
 2.  The request is understood: the command is registered and served, and its parameters are
-    those it declares. What is wrong here is kept back until the token is proven.
-3.  The token is proven, against revocations read now and the call just rebuilt. A request
-    that could not be understood is proven against no call, so that a bad token is answered as
-    a bad token whatever came with it. Where parameters come in a body, the token is proven
-    against no call once before that: nobody makes the PDP read and parse on a token that
-    proves nothing. Links of its chain that were not seen before are recorded then, for what
-    follows is done on their authority.
+    those it declares. What is wrong here is kept back until the token is verified.
+3.  The binary verifies the token, in one request, against revocations read now and the call just
+    rebuilt. A request that could not be understood is verified against no call, so that a bad
+    token is answered as a bad token whatever came with it. Where parameters come in a body, the
+    token is verified against no call once before that: the PDP reads and parses nothing on a
+    token that proves nothing, and what was revoked during the upload is looked up again. Links of
+    its chain that were not seen before are recorded then, for what follows is done on their
+    authority.
 4.  Policy decides on the concrete call. Where it asks for a person, a token that came from an
     approval is the answer; where it forbids, nothing is.
 5.  The call is made ready: settings and values are checked while nothing has happened yet.
@@ -29,7 +31,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from nomos._core.shares import APPROVAL
+from nomos._core import verification
+from nomos._core.verification import ClaimNonce, Rejection, Reused, VerifiedClaims
 from nomos._protocol import Call, Verified
 from nomos.policy.decide import PolicyQuestion, Verdict, decide
 from nomos.resources import CommandSpec
@@ -45,7 +48,7 @@ from nomos.server.pdp.rejected_tokens import RejectedTokens
 from nomos.server.pdp.request import IN_QUERY, Rebuilt
 from nomos.server.pdp.request_parsing import PdpRequest, RequestParser
 from nomos.server.pdp.statuses import PdpError, denied
-from nomos.server.pdp.tokens import ChainHolder, ClaimedInvocation
+from nomos.server.pdp.tokens import ChainHolder, PresentedToken
 from nomos.server.pdp.upstream import HttpProvider
 from nomos.server.pdp.upstream_limiter import UpstreamLimiter
 from nomos.server.storage.failures import Forgotten
@@ -89,36 +92,15 @@ class Gate:
 
     async def serve(self, asked: PdpRequest) -> dict[str, Any]:
         """Return the reply's JSON object, or raise the Refusal."""
-        claimed: ClaimedInvocation | None = None
-        call: Rebuilt | PdpError | None = None
-        token = tokens.bearer(asked.authorization, self._ports.limits.token)
-        try:
-            claimed = await tokens.claims(self._ports, token)
-            wanted = self._requests.match(asked)
-            if not isinstance(wanted, PdpError) and wanted[1].method not in IN_QUERY:
-                await tokens.prove(self._ports, claimed, None)
-            call = (
-                wanted
-                if isinstance(wanted, PdpError)
-                else await self._requests.parse(asked, *wanted)
-            )
-            proven = await tokens.prove(self._ports, claimed, _call_or_none(call))
-        except PdpError as refusal:
-            await self._refused.record(asked, claimed, _call_or_none(call), refusal)
-            raise
-        if isinstance(call, PdpError):
-            raise call
-
-        descent = lineage.lineage_of(proven, claimed.links)
-        case = self._case(asked, call, proven)
-        case = await self._records.with_parents(claimed.links, descent, case)
+        call, found = await self._verified(asked)
+        descent = lineage.lineage_of(found.proven, found.claims.chain)
+        case = self._case(asked, call, found.proven)
+        case = await self._records.with_parents(found.claims.chain, descent, case)
         async with AsyncExitStack() as held:
-            holder, action, case = await self._authorize(
-                case, claimed, call, proven, descent, held=held
-            )
+            holder, action, case = await self._authorize(case, call, found, descent, held=held)
             if call.command.risk == "read":
-                return await self._execute_read(case, action, holder)
-            return await self._execute_write(case, action, proven, holder)
+                return await self._execute_read(case, action, found, holder)
+            return await self._execute_write(case, action, found, holder)
 
     async def open(self) -> None:
         """Make the handlers ready; what killed processes left behind is removed."""
@@ -131,14 +113,45 @@ class Gate:
         for handler in self._handlers.values():
             await handler.close()
 
+    # Verifying
+
+    async def _verified(self, asked: PdpRequest) -> tuple[Rebuilt, VerifiedClaims]:
+        """Return the call that a request makes, and what its token proves for it."""
+        token = tokens.presented(self._ports, asked.authorization)
+        if token.claims is None:
+            # The request is not looked at: the binary says what is wrong with the token.
+            await self._verify(asked, token, None)
+            raise tokens.no_answer()
+        wanted = self._requests.match(asked)
+        if isinstance(wanted, PdpError):
+            await self._verify(asked, token, None)
+            raise wanted
+        if wanted[1].method not in IN_QUERY:
+            await self._verify(asked, token, None)
+        call = await self._requests.parse(asked, *wanted)
+        if isinstance(call, PdpError):
+            await self._verify(asked, token, None)
+            raise call
+        return call, await self._verify(asked, token, call.call)
+
+    async def _verify(
+        self, asked: PdpRequest, token: PresentedToken, call: Call | None
+    ) -> VerifiedClaims:
+        """Return what a token proves for `call`; a refusal is recorded and raised."""
+        found = await tokens.verify(self._ports, token, call)
+        if isinstance(found, Rejection):
+            refusal = tokens.refusal(found)
+            await self._refused.record(asked, found, call, refusal)
+            raise refusal
+        return found
+
     # Deciding
 
     async def _authorize(
         self,
         case: PdpCall,
-        claimed: ClaimedInvocation,
         call: Rebuilt,
-        proven: Verified,
+        found: VerifiedClaims,
         descent: Lineage,
         *,
         held: AsyncExitStack,
@@ -148,7 +161,7 @@ class Gate:
         `held` holds its place at the upstream until it has ended.
         """
         try:
-            holder = tokens.holder_of(self._ports, claimed, proven, descent)
+            holder = tokens.holder_of(self._ports, found, descent)
             case = replace(
                 case,
                 purpose=holder.purpose,
@@ -190,11 +203,11 @@ class Gate:
     # Acting
 
     async def _execute_read(
-        self, case: PdpCall, action: Action, holder: ChainHolder
+        self, case: PdpCall, action: Action, found: VerifiedClaims, holder: ChainHolder
     ) -> dict[str, Any]:
         try:
             if holder.approval is not None:
-                await self._claim_approval(holder.approval, holder.descent)
+                await self._claim(found, holder)
             with _as_refusal(case):
                 reply = await action()
         except PdpError as refusal:
@@ -204,17 +217,13 @@ class Gate:
         return reply
 
     async def _execute_write(
-        self, case: PdpCall, action: Action, proven: Verified, holder: ChainHolder
+        self, case: PdpCall, action: Action, found: VerifiedClaims, holder: ChainHolder
     ) -> dict[str, Any]:
         intent = case.allowed(self._ports.clock(), None)
         await self._records.write(intent)
         case = replace(case, intent=intent.id)
         try:
-            # Used up as an approval, a delegation has no second invocation to be told apart.
-            if holder.approval is not None:
-                await self._claim_approval(holder.approval, holder.descent)
-            else:
-                await self._claim(proven, holder.descent)
+            await self._claim(found, holder)
             with _as_refusal(case, _DOUBT):
                 reply = await action()
         except PdpError as refusal:
@@ -224,32 +233,30 @@ class Gate:
         await self._records.write_best_effort(case.allowed(self._ports.clock(), OK))
         return reply
 
-    async def _claim(self, proven: Verified, descent: Lineage) -> None:
-        """Use the token up, or refuse; without the store there is no write."""
-        nonce, expires_at = proven.nonce or "", proven.expires_at
-        if not await self._first(proven.agent, nonce, expires_at, descent.family):
+    async def _claim(self, found: VerifiedClaims, holder: ChainHolder) -> None:
+        """Use the approval up that the call rests on, or its token; or refuse.
+
+        Without the store there is no write.
+        """
+        used = await self._used(verification.use_of(found, self._ports.pdp_did))
+        if used == "replayed":
             raise denied(
-                "replayed",
+                used,
                 "this token was used before, and for a call that changes something it works "
                 "once: `grant.headers()` makes a fresh one",
             )
-
-    async def _claim_approval(self, approval: TokenApproval, descent: Lineage) -> None:
-        """Use the approval up, or refuse: it is kept for as long as its delegation lives."""
-        cid, expires_at = approval.cid, approval.expires_at
-        if not await self._first(APPROVAL, cid, expires_at, descent.family):
+        if used is not None:
+            envelope = "behind this token" if holder.approval is None else holder.approval.envelope
             raise denied(
-                "approval_already_used",
-                f"the approval {approval.envelope} was used before, and it is good for one call: "
-                "ask again",
+                used,
+                f"the approval {envelope} was used before, and it is good for one call: ask again",
             )
 
-    async def _first(self, issuer: str, nonce: str, expires_at: int, family: str) -> bool:
-        """Whether this is used now for the first time; refuses when that cannot be known."""
+    async def _used(self, use: ClaimNonce) -> Reused | None:
+        """Return the code if this was used before; refuses when that cannot be known."""
+        expires_at = use.expires_at
         try:
-            return await self._ports.store.claim_nonce(
-                issuer, self._ports.pdp_did, nonce, expires_at, family
-            )
+            return await tokens.run(self._ports, verification.claim_once(use))
         except Forgotten as forgotten:
             raise PdpError(
                 "unavailable",
@@ -289,11 +296,6 @@ class Gate:
 
 def _utc(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _call_or_none(call: Rebuilt | PdpError | None) -> Call | None:
-    """Return the call that a request makes, None if that is not understood."""
-    return call.call if isinstance(call, Rebuilt) else None
 
 
 def _check(verdict: Verdict, approval: TokenApproval | None) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from nomos._protocol import Inspected
+from nomos._core.unverified import UnverifiedLink
 from nomos.audit.record import Record
 from nomos.models import DenyReason
 from nomos.server.domain import lineage
@@ -112,7 +112,7 @@ class ReceiptWriter:
             ) from None
 
     async def with_parents(
-        self, links: Sequence[Inspected], descent: Lineage, case: PdpCall
+        self, links: Sequence[UnverifiedLink], descent: Lineage, case: PdpCall
     ) -> PdpCall:
         """Return `case` with what led to it, once that is stored; refuses as `write` does."""
         at = int(self._clock() * 1000)

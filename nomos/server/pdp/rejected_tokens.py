@@ -12,6 +12,8 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nomos._core.unverified import UnverifiedToken
+from nomos._core.verification import Rejection
 from nomos._protocol import Call
 from nomos.server.domain import lineage
 from nomos.server.domain.lineage import Sender
@@ -22,7 +24,6 @@ from nomos.server.pdp.receipts import PdpCall, ReceiptWriter
 from nomos.server.pdp.rejection_counter import RejectionCounter, RejectionGroup
 from nomos.server.pdp.request_parsing import MAX_COMMAND, PdpRequest
 from nomos.server.pdp.statuses import PdpError
-from nomos.server.pdp.tokens import ClaimedInvocation
 
 if TYPE_CHECKING:
     from nomos.server.pdp.context import PdpContext
@@ -50,15 +51,21 @@ class RejectedTokens:
     async def record(
         self,
         asked: PdpRequest,
-        claimed: ClaimedInvocation | None,
+        rejection: Rejection,
         call: Call | None,
         refusal: PdpError,
     ) -> None:
-        """Record a refused token; never raises, for the answer to it is settled."""
+        """Record a refused token; never raises, for the answer to it is settled.
+
+        Of a token that the binary could not read, nothing counts, nor what it was for.
+        """
+        claimed = rejection.claims if rejection.was_read else None
+        claimed = claimed if isinstance(claimed, UnverifiedToken) else None
+        call = None if claimed is None else call
         sender = None
         if claimed is not None:
             trusted = self._ports.trusted_issuers
-            sender = lineage.sender(refusal.reason, claimed.invocation, claimed.links, trusted)
+            sender = lineage.sender(refusal.reason, claimed.payload, claimed.chain, trusted)
         tenant = self._tenant(claimed) if sender is None else sender.tenant
         if tenant is None or refusal.reason is None:
             return
@@ -84,22 +91,24 @@ class RejectedTokens:
             case = await self._sent_by(sender, claimed, case)
         await self._records.write_best_effort(case.failed(self._ports.clock(), refusal))
 
-    def _tenant(self, claimed: ClaimedInvocation | None) -> str | None:
+    def _tenant(self, claimed: UnverifiedToken | None) -> str | None:
         """Return whose log it belongs in: the tenant it speaks of, or the only one there is."""
         tenants = dict(self._ports.trusted_issuers)
-        root = claimed.root() if claimed is not None else None
-        if root is not None and root in tenants:
+        root = claimed.payload.get("sub") if claimed is not None else None
+        if isinstance(root, str) and root in tenants:
             return tenants[root]
         return next(iter(tenants.values())) if len(set(tenants.values())) == 1 else None
 
-    async def _sent_by(self, sender: Sender, claimed: ClaimedInvocation, case: PdpCall) -> PdpCall:
+    async def _sent_by(self, sender: Sender, claimed: UnverifiedToken, case: PdpCall) -> PdpCall:
         """Return `case` with who sent it, and with what led to that if the chain is theirs."""
         case = replace(case, agent=sender.agent, root=sender.root)
         try:
             held = await tokens.verify_chain(self._ports, claimed)
-            descent = lineage.lineage_of(held, claimed.links)
-            case = await self._records.with_parents(claimed.links, descent, case)
+            if isinstance(held, Rejection):
+                raise tokens.refusal(held)
+            descent = lineage.lineage_of(held.proven, claimed.chain)
+            case = await self._records.with_parents(claimed.chain, descent, case)
         except PdpError as refusal:
             log.debug("what led to a refused token is not recorded: %s", refusal.message)
             return case
-        return replace(case, cid=held.cids[-1])
+        return replace(case, cid=held.proven.cids[-1])

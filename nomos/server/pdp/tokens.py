@@ -1,8 +1,7 @@
-"""What an invocation claims, what it proves, and what policy may know about who holds it.
+"""What an invocation proves to the PDP, and what policy may know about its holder.
 
-`claims` reads a token without trusting it, to learn what to look up among revocations. `prove`
-has the binary verify it against those and the call at hand. Only what `prove` returned is ever
-used for a decision.
+`verify` runs `nomos._core.verification` with the PDP's own settings: one request to the binary.
+Only what it verified is ever used for a decision. `refusal` says what the caller gets.
 """
 
 from __future__ import annotations
@@ -11,12 +10,22 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+from nomos._core import verification
+from nomos._core.effects import Effect, Flow, Sign
 from nomos._core.policy_messages import failed_statement
 from nomos._core.remedies import API_KEY, fix_at, remedy
-from nomos._core.revocation_status import Seen
-from nomos._protocol import Answer, Call, Inspect, Inspected, Refused, Request, Verified, Verify
+from nomos._core.unverified import UnverifiedToken, read
+from nomos._core.verification import (
+    ClaimNonce,
+    LookupRevocations,
+    Rejection,
+    RevocationRules,
+    VerifiedClaims,
+)
+from nomos._io.runtime import run_flow_async
+from nomos._protocol import Call, Refused, Verified, Verify
 from nomos.errors import SignerError
 from nomos.models import MAX_PURPOSE
 from nomos.server.domain import lineage
@@ -27,7 +36,15 @@ from nomos.server.pdp.statuses import STATUS, PdpError, denied
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _JWT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_DELEGATION: Final = (
+    "this is a delegation, which hands authority on; a call needs an invocation, as in "
+    "`grant.ucan` or `grant.headers()`"
+)
+_NOT_LOOKED_UP: Final = "revocations cannot be looked up now, so no token is honoured"
+_NO_LONGER_TRUSTED: Final = "the root's issuer is not trusted any more"
 _PINNED_ARG: Final = re.compile(r'\.args(?:\.([a-z][a-z0-9_]*)|\["([^"]+)"\])')
 
 
@@ -48,25 +65,20 @@ class ChainHolder:
 
 
 @dataclass(frozen=True)
-class ClaimedInvocation:
-    """A token that was read and not believed: the invocation, and its chain, root first."""
+class PresentedToken:
+    """A token as it came, and what it says; `claims` is None if that cannot be read."""
 
-    token: str = field(repr=False)
-    invocation: Inspected
-    links: tuple[Inspected, ...]
-
-    def root(self) -> str | None:
-        """Return the DID that the token says its chain begins with."""
-        root = self.invocation.payload.get("sub")
-        return root if isinstance(root, str) else None
-
-    def ids(self) -> set[str]:
-        """Return what must not be revoked for this token to be honoured."""
-        return lineage.revocation_ids((self.invocation, *self.links), self.links)
+    text: str = field(repr=False)
+    claims: UnverifiedToken | None
 
 
-def bearer(headers: Sequence[str], cap: int) -> str:
-    """Return the token of the one `Authorization` header."""
+def presented(ports: PdpContext, headers: Sequence[str]) -> PresentedToken:
+    """Return the token of the one `Authorization` header, with what it says: not verified."""
+    text = _bearer(headers, ports.limits.token)
+    return PresentedToken(text, read(text, ports.max_chain_depth))
+
+
+def _bearer(headers: Sequence[str], cap: int) -> str:
     if not headers:
         missing = denied(
             "malformed_ucan",
@@ -91,93 +103,104 @@ def bearer(headers: Sequence[str], cap: int) -> str:
     return token
 
 
-async def claims(ports: PdpContext, token: str) -> ClaimedInvocation:
-    """Return what a token says of itself, none of it trusted."""
-    invocation = await _ask(ports, Inspect(token=token))
-    if not isinstance(invocation, Inspected):
-        raise _no_answer()
-    if invocation.kind != "invocation":
-        raise denied(
-            "malformed_ucan",
-            "this is a delegation, which hands authority on; a call needs an invocation, as in "
-            "`grant.ucan` or `grant.headers()`",
-        )
-    chain = invocation.payload["prf"]
-    if len(chain) > ports.max_chain_depth:
-        # Left for `prove` to refuse: it says so before it looks at any of them.
-        return ClaimedInvocation(token, invocation, ())
-    return ClaimedInvocation(token, invocation, tuple([await _link(ports, link) for link in chain]))
+async def verify(
+    ports: PdpContext, token: PresentedToken, call: Call | None
+) -> VerifiedClaims | Rejection:
+    """Return what a token proves for `call`, or why it is refused.
 
-
-async def prove(ports: PdpContext, claimed: ClaimedInvocation, call: Call | None) -> Verified:
-    """Return what a token proves for `call`; None when the request makes no call we know."""
-    what = {"invocation": claimed.token, "audience": ports.pdp_did, "call": call, "pdp": True}
-    return await _verified(ports, claimed, what)
-
-
-async def verify_chain(ports: PdpContext, claimed: ClaimedInvocation) -> Verified:
-    """Return what whoever signed a token holds by its chain, for a token that is refused itself.
-
-    Raises PdpError if the chain is no good, or somebody else's.
+    `call` is None when the request makes no call that is known, or its body was not read yet.
     """
-    chain = claimed.invocation.payload["prf"]
-    return await _verified(
-        ports, claimed, {"chain": chain, "audience": claimed.invocation.payload["iss"]}
+    question = _question(ports, invocation=token.text, audience=ports.pdp_did, call=call, pdp=True)
+    return await _verified(ports, question, token.claims)
+
+
+async def verify_chain(ports: PdpContext, claims: UnverifiedToken) -> VerifiedClaims | Rejection:
+    """Return what the signer of a token holds by its chain, for a token that is refused itself."""
+    payload = claims.payload
+    question = _question(ports, chain=list(payload["prf"]), audience=payload["iss"])
+    return await _verified(ports, question, claims)
+
+
+def refusal(rejection: Rejection) -> PdpError:
+    """Return what the caller gets for a token that is refused."""
+    answer, view = rejection.answer, rejection.view
+    reason = next((reason for reason in STATUS if reason == answer.code), None)
+    if reason is None:
+        log.error("the verifier refused a request of ours: %s", answer.code)
+        return no_answer()
+    if rejection.is_delegation:
+        return denied("malformed_ucan", _DELEGATION)
+    if reason == "revocations_stale" and view is not None:
+        if view.failure is not None:
+            log.error("revocations cannot be looked up", exc_info=view.failure)
+            return denied("revocations_stale", _NOT_LOOKED_UP)
+        if view.seen.trouble is not None:
+            return denied("revocations_stale", view.seen.trouble)
+    fix = fix_at(answer.code, answer.field)
+    if reason == "expired" and answer.hop == len(
+        rejection.claims.chain if rejection.claims else ()
+    ):
+        fix = remedy("expired", part="call")
+    # Whoever sends a token can read its statements; of the call, nothing is repeated.
+    message = failed_statement(answer, tell_found=False) or answer.message
+    return denied(reason, message, hop=answer.hop, fix=fix)
+
+
+async def run(ports: PdpContext, flow: Flow[T]) -> T:
+    """Run a flow of `nomos._core.verification` with what the PDP reaches out to."""
+
+    async def perform(effect: Effect[Any]) -> object:
+        match effect:
+            case Sign(request):
+                return await ports.signer.ask(request)
+            case LookupRevocations(ids):
+                return await ports.revocations.among(ids)
+            case ClaimNonce():
+                return await ports.store.claim_nonce(
+                    effect.issuer, effect.audience, effect.nonce, effect.expires_at, effect.family
+                )
+            case _:
+                raise TypeError(f"a flow asked for {effect!r}, which no PDP performs")
+
+    return await run_flow_async(flow, perform)
+
+
+def _question(ports: PdpContext, **what: Any) -> Verify:
+    return Verify(
+        now=int(ports.clock()),
+        max_depth=ports.max_chain_depth,
+        trusted_issuers=sorted(ports.trusted_issuers),
+        **what,
     )
 
 
 async def _verified(
-    ports: PdpContext, claimed: ClaimedInvocation, what: Mapping[str, Any]
-) -> Verified:
-    seen = await _seen(ports, claimed.ids())
+    ports: PdpContext, question: Verify, claims: UnverifiedToken | None
+) -> VerifiedClaims | Rejection:
+    rules = RevocationRules(ports.limits.revocations_max_age)
     try:
-        verified = await _ask(
-            ports,
-            Verify(
-                now=int(ports.clock()),
-                max_depth=ports.max_chain_depth,
-                trusted_issuers=sorted(ports.trusted_issuers),
-                revoked=sorted(seen.ids),
-                revocations_age=seen.age,
-                revocations_max_age=ports.limits.revocations_max_age,
-                **what,
-            ),
-        )
-    except PdpError as refusal:
-        if refusal.reason == "revocations_stale" and seen.trouble is not None:
-            raise denied("revocations_stale", seen.trouble) from None
-        if refusal.reason == "expired" and refusal.hop == len(claimed.links):
-            refusal.fix = remedy("expired", part="call")
-        raise
-    # A root or a link other than those looked up above would have escaped its revocation.
-    if (
-        not isinstance(verified, Verified)
-        or verified.cids != [link.cid for link in claimed.links]
-        or verified.root != claimed.links[0].payload["iss"]
-        or (verified.nonce is None) != ("chain" in what)
-    ):
-        raise _no_answer()
-    tenant_of(ports, verified)
-    if seen.ids:
-        # The verifier knows tokens and who signed them; the rest of what was looked up is ours.
-        raise denied("revoked", f"revoked: {', '.join(sorted(seen.ids))}")
-    return verified
+        found = await run(ports, verification.verify(question, claims, rules))
+    except SignerError:
+        log.exception("the verifier gave no answer")
+        raise no_answer() from None
+    if isinstance(found, VerifiedClaims) and found.proven.root not in ports.trusted_issuers:
+        answer = Refused(code="untrusted_issuer", message=_NO_LONGER_TRUSTED, hop=0)
+        return Rejection(answer, claims)
+    return found
 
 
-def holder_of(
-    ports: PdpContext, claimed: ClaimedInvocation, verified: Verified, descent: Lineage
-) -> ChainHolder:
+def holder_of(ports: PdpContext, found: VerifiedClaims, descent: Lineage) -> ChainHolder:
     """Return who holds a verified token; only the issuer's own words count for authority."""
-    meta = verified.meta or {}
+    meta = found.proven.meta or {}
     facts = lineage.mapping(meta.get("facts"))
     purpose = facts.get("purpose")
     return ChainHolder(
         descent=descent,
-        tenant=tenant_of(ports, verified),
+        tenant=tenant_of(ports, found.proven),
         purpose=purpose[:MAX_PURPOSE] if isinstance(purpose, str) else None,
         facts=lineage.mapping(facts.get("agent")),
-        pinned=signed_args(claimed.links[0].payload.get("pol")),
-        approval=approval(meta, claimed.links, ports.pdp_did),
+        pinned=signed_args(found.claims.root.get("pol")),
+        approval=approval(meta, found.claims.chain, ports.pdp_did),
     )
 
 
@@ -185,7 +208,7 @@ def tenant_of(ports: PdpContext, verified: Verified) -> str:
     """Return whose tenant's a verified token is; its issuer's time may have ended since."""
     tenant = ports.trusted_issuers.get(verified.root)
     if tenant is None:
-        raise denied("untrusted_issuer", "the root's issuer is not trusted any more", hop=0)
+        raise denied("untrusted_issuer", _NO_LONGER_TRUSTED, hop=0)
     return tenant
 
 
@@ -201,43 +224,6 @@ def signed_args(pol: object) -> frozenset[str] | None:
     return frozenset(names)
 
 
-async def _link(ports: PdpContext, token: object) -> Inspected:
-    link = await _ask(ports, Inspect(token=str(token)))
-    if not isinstance(link, Inspected) or link.kind != "delegation":
-        raise denied("malformed_ucan", "the token's chain holds something else than delegations")
-    return link
-
-
-async def _ask(ports: PdpContext, request: Request) -> Answer:
-    try:
-        answer = await ports.signer.ask(request)
-    except SignerError:
-        log.exception("the verifier gave no answer")
-        raise _no_answer() from None
-    if not isinstance(answer, Refused):
-        return answer
-    for reason in STATUS:
-        if reason == answer.code:
-            # Whoever sends a token can read its statements; of the call, nothing is repeated.
-            message = failed_statement(answer, tell_found=False) or answer.message
-            raise denied(reason, message, hop=answer.hop, fix=fix_at(answer.code, answer.field))
-    log.error("the verifier refused a request of ours: %s", answer.code)
-    raise _no_answer()
-
-
-async def _seen(ports: PdpContext, ids: set[str]) -> Seen:
-    try:
-        return await ports.revocations.among(ids)
-    except Exception:
-        # Whatever is wrong with the view: unknown is not "not revoked". It is left to the
-        # verifier to say so, once it knows that the token is worth that answer.
-        log.exception("revocations cannot be looked up")
-        return Seen(
-            frozenset(),
-            ports.limits.revocations_max_age + 1,
-            "revocations cannot be looked up now, so no token is honoured",
-        )
-
-
-def _no_answer() -> PdpError:
+def no_answer() -> PdpError:
+    """Return the refusal of a token about which the binary said nothing that counts."""
     return PdpError("unavailable", "the token cannot be verified now, so nothing was done")
