@@ -137,9 +137,8 @@ def refusal(rejection: Rejection) -> PdpError:
         if view.seen.trouble is not None:
             return denied("revocations_stale", view.seen.trouble)
     fix = fix_at(answer.code, answer.field)
-    if reason == "expired" and answer.hop == len(
-        rejection.claims.chain if rejection.claims else ()
-    ):
+    links = () if rejection.claims is None else rejection.claims.chain
+    if reason == "expired" and answer.hop == len(links):
         fix = remedy("expired", part="call")
     # Whoever sends a token can read its statements; of the call, nothing is repeated.
     message = failed_statement(answer, tell_found=False) or answer.message
