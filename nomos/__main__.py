@@ -1,4 +1,4 @@
-"""`python -m nomos`."""
+"""The entry point of `python -m nomos`."""
 
 from nomos.cli import main
 

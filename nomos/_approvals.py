@@ -1,7 +1,8 @@
-"""`guard.approvals`: the operator's side of an embedded guard, for tests and small programs.
+"""`guard.approvals`: approvals listed and decided by an embedded guard's operator.
 
-An agent may not answer its own questions, so its API key cannot. An embedded server gives the
-program that started it an operator's key, and these calls use that one.
+The API key of an agent cannot decide about the agent's own questions. An embedded server gives the
+process that started it an operator's API key as well, and these calls use that key. This is for
+tests and small programs.
 """
 
 from __future__ import annotations
@@ -20,26 +21,30 @@ if TYPE_CHECKING:
 Queue = ApprovalState | Literal["all"]
 
 LISTED: Final = 50
+"""How many approvals `list` returns at most, unless `limit` is given."""
 
 
 class Approvals:
-    """Questions that wait for a person, and a way to answer them."""
+    """The approvals of an embedded server: list them, read one, decide one."""
 
     def __init__(self, guard: AuthGuard) -> None:
         self._guard = guard
 
     @property
     def operator_key(self) -> Secret:
-        """The operator's API key, for a person or a program outside of this process."""
+        """The operator's API key, for use by a person or a program outside of this process."""
         return self._guard._operator_key  # noqa: SLF001 - its own guard
 
     def list(self, state: Queue = "pending", *, limit: int = LISTED) -> tuple[Approval, ...]:
-        """Return the newest questions in a state, or in any (`"all"`)."""
+        """Return the newest approvals in one state, or in any state (`"all"`).
+
+        `limit` is 1 to 200. Raises `InvalidRequest` for another limit or an unknown state.
+        """
         pauses = self._guard._pauses()  # noqa: SLF001 - its own guard
         return self._guard._operate(approvals.queue(state, limit, pauses))  # noqa: SLF001
 
     def get(self, envelope_id: str) -> Approval:
-        """Return one question as it is now; raises `NotFound` if there is none."""
+        """Return one approval as it is now. Raises `NotFound` if there is none with this id."""
         pauses = self._guard._pauses()  # noqa: SLF001
         return self._guard._operate(approvals.get_approval(envelope_id, pauses))  # noqa: SLF001
 
@@ -51,12 +56,13 @@ class Approvals:
         reason: str | None = None,
         version: str | None = None,
     ) -> Approval:
-        """Say yes or no as the embedded server's operator; return what became of the question.
+        """Approve or deny as the embedded server's operator; return the changed approval.
 
-        `reason` (280 characters) is recorded with who decided. `version` is that of the `Approval`
-        that was shown to the person who decides; without one the question is read now, and the
-        answer is to that. Raises `Conflict` if it was decided before, has expired, or has changed
-        since it was shown, `NotFound` if there is no such question.
+        `reason` (at most 280 characters) is recorded together with the operator. `version` is the
+        `version` of the `Approval` that was shown to the person who decides; without it the
+        approval is read first, and the vote is for the version that was read. Raises `Conflict` if
+        the approval was decided before, has expired, or has changed since that version, and
+        `NotFound` if there is none with this id.
         """
         pauses = self._guard._pauses()  # noqa: SLF001
         flow = approvals.decide(
@@ -66,7 +72,7 @@ class Approvals:
 
 
 class AsyncApprovals(Asynchronous):
-    """`Approvals`, awaited."""
+    """The same as `Approvals`, with methods to be awaited."""
 
     def __init__(self, guard: AsyncAuthGuard) -> None:
         self._guard = guard
@@ -103,11 +109,11 @@ class AsyncApprovals(Asynchronous):
 
 
 def operator_key_required(url: str) -> ConfigurationError:
-    """What to say to whoever asks a guard that holds no operator's key."""
+    """Return the error for `guard.approvals` on a guard without an operator's API key."""
     return ConfigurationError(
-        "guard.approvals answers questions on embedded guards only: here the guard has an "
-        "agent's API key, and an agent may not decide for itself. A person can, at the grant's "
-        "approval_url or with `nomos approvals`; a program can, with an operator's API key, at "
+        "guard.approvals works on embedded guards only: this guard has an agent's API key, and "
+        "an agent may not decide about its own questions. A person decides at the grant's "
+        "approval_url or with `nomos approvals`; a program decides with an operator's API key, at "
         f"POST {url}/v1/approvals/{{id}}/decide",
         setting="approvals",
     )

@@ -1,4 +1,4 @@
-"""`Child`: what a process was given on behalf of another, and how it gets there."""
+"""`Child`: the authority of a forked child process, and ways to start that process with it."""
 
 from __future__ import annotations
 
@@ -28,34 +28,35 @@ Arguments = Any
 """A program and its arguments, as `subprocess.Popen` takes them."""
 
 _CREDENTIAL: Final = re.compile(r"(?:NOMOS|CB)_.*(?:KEY|SECRET|TOKEN|PASSWORD)", re.IGNORECASE)
-"""Names of what authenticates a parent: API keys, signing keys, tokens of providers."""
+"""Names of variables that authenticate the parent: API keys, signing keys, provider tokens."""
 
 _OPERATORS: Final = frozenset({"NOMOS_WEBHOOK_URL", "NOMOS_DATABASE_URL"})
-"""Addresses that may hold a password."""
+"""Variables that hold a URL, which may contain a password."""
 
 _API_KEY: Final = re.compile(r"nomos(?:_|%5F)app(?:_|%5F)\w", re.IGNORECASE)
-"""An API key inside a value, whatever the variable is called."""
+"""An API key inside a value, under any variable name."""
 
 
 class Child(Sealed):
-    """Authority that was handed to a child, and the way to start it with that.
+    """Authority that was delegated to a child process, and ways to start the process with it.
 
-    `agent` is the child's DID; `chains` hold its authority, one for each of `capabilities`,
-    and `chain` is the only one. `parent_receipt_id` names the record that it all began with,
-    `swarm_id` the family, `expires_at` (UTC) when the first of the chains ends.
+    `agent` is the child's DID. `chains` hold its authority, one chain for each of `capabilities`;
+    `chain` is the only one. `parent_receipt_id` names the audit record of the root's grant,
+    `swarm_id` the swarm; `expires_at` (UTC) is the earliest expiry of the chains.
 
         with fork_child(parent_chain=grant.chain, capabilities=[…]) as child:
             process = child.popen([sys.executable, "researcher.py"])
 
-    A key that was made for the child goes to it and stays out of `repr`, pickles and disks, but
-    for `env()`, whose values name a file. It is a context manager, `async with` too; at its end,
-    and when nothing refers to it any more, what the child has not read is removed.
+    A key that was made for the child is passed to it alone. The key appears in no `repr` and no
+    pickle, and on disk only in the file that `env()` names. A `Child` is a context manager, `async
+    with` too. At the end of the block, or when the object is garbage-collected, files that the
+    child has not read are removed.
     """
 
     _source: ClassVar = "fork_child"
     _stored: ClassVar = (
-        "it may hold a key. Start the process with child.popen(…), or give it what child.env() "
-        "returns"
+        "it may hold a key. Start the process with child.popen(…), or with the variables that "
+        "child.env() returns"
     )
 
     _forked: ForkedChild
@@ -68,7 +69,7 @@ class Child(Sealed):
 
     @classmethod
     def _of(cls, forked: ForkedChild, extra: Mapping[str, str] | None = None) -> Self:
-        """Return the child that was forked; `extra` are variables for its process."""
+        """Return the `Child` of a fork; `extra` are further variables for its process."""
         child = object.__new__(cls)
         child._forked = forked
         child._seed = forked.seed
@@ -81,50 +82,52 @@ class Child(Sealed):
 
     @property
     def agent(self) -> str:
-        """The DID that the child signs with."""
+        """The DID of the key that the child signs with."""
         return self._forked.agent
 
     @property
     def chains(self) -> tuple[Chain, ...]:
-        """What the child may do: delegations, root first, one chain for each capability."""
+        """The child's delegations, root first: one chain for each capability."""
         return self._forked.parent.chains
 
     @property
     def chain(self) -> Chain:
-        """The one chain. Raises `MalformedChain` if there are several: use `chains`."""
+        """The only chain. Raises `MalformedChain` if there are several: use `chains`."""
         return only_chain(self.chains)
 
     @property
     def capabilities(self) -> tuple[Capability, ...]:
-        """What was asked for, and given, in the order of `chains`."""
+        """The capabilities that were requested and delegated, in the order of `chains`."""
         return self._forked.capabilities
 
     @property
     def parent_receipt_id(self) -> str | None:
-        """The record of the grant that all this began with."""
+        """The id of the audit record of the grant that the root was signed for."""
         return self._forked.parent.parent_receipt_id
 
     @property
     def swarm_id(self) -> str | None:
-        """The name of the family of processes."""
+        """The id of the swarm that the child belongs to."""
         return self._forked.parent.swarm_id
 
     @property
     def expires_at(self) -> datetime:
-        """When the first of the chains ends."""
+        """The earliest expiry of the chains, in UTC."""
         return self._forked.expires_at
 
     @without_frames
     def env(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Return the variables that tell a process what it was given.
+        """Return the environment variables that pass this child's authority to a process.
 
-        Without `base`, these and nothing else. With it, such as `os.environ`, they are added to
-        it, and what authenticates its owner is taken out: API keys, operators' keys and tokens,
-        the signing key of this process and the chain that it was itself given.
+        Without `base`, only these variables are returned. With `base`, such as `os.environ`, they
+        are added to it, and the credentials of this process are left out: API keys, operators' keys
+        and tokens, its signing key, and the chain that it inherited.
 
-        A key that was made for the child, and chains of more than 96 KiB, are in files that only
-        this user can read. The child removes them as it reads; so keep this `Child` until then,
-        and make one for each process. `popen` and `open` need no files.
+        A key that was made for the child, and chains of more than 96 KiB, are written to files that
+        only this user can read. The child removes them as it reads them: keep this `Child` until
+        then, and fork one for each process. `popen` and `open` need no files.
+
+        Raises `ConfigurationError` after `close`.
         """
         with self._lock:
             seed, chains = self._inherited()
@@ -141,12 +144,15 @@ class Child(Sealed):
         pass_fds: Collection[int] = (),
         **kwargs: Any,
     ) -> subprocess.Popen[Any]:
-        """Start the child, as `subprocess.Popen` would, and hand it all that it was given.
+        """Start the child as `subprocess.Popen` does, and pass its authority to it.
 
-        `env` is what it inherits beside that, by default this process's environment; what
-        authenticates this process is taken out of either, as `env(base=…)` does. A child that
-        has a key of its own is told in `env`, by a `NOMOS_AGENT_KEY_FILE` other than this
-        process's. Nothing is written to disk: keys and large chains are inherited open.
+        `env` is the environment that the child gets in addition, by default that of this process;
+        the credentials of this process are left out of it, as in `env(base=…)`. For a child that
+        has a key of its own, name that key in `env` by a `NOMOS_AGENT_KEY_FILE` other than this
+        process's. Nothing is written to disk: keys and large chains are inherited as open
+        descriptors.
+
+        Raises `ConfigurationError` after `close`.
         """
         with descriptors(*self._inherited()) as handed:
             return subprocess.Popen(
@@ -166,7 +172,10 @@ class Child(Sealed):
         pass_fds: Collection[int] = (),
         **kwargs: Any,
     ) -> anyio.abc.Process:
-        """`popen` for asyncio and trio: takes what `anyio.open_process` does."""
+        """Start the child on asyncio or trio, with the arguments of `anyio.open_process`.
+
+        See `popen`.
+        """
         with descriptors(*self._inherited()) as handed:
             return await anyio.open_process(
                 args,
@@ -176,9 +185,10 @@ class Child(Sealed):
             )
 
     def close(self) -> None:
-        """Remove what the child has not read, and forget its key. Twice is harmless.
+        """Remove files that the child has not read, and forget its key. Idempotent.
 
-        A process that was started goes on; its authority ends with its chains, or is revoked.
+        A process that was started keeps running. Its authority ends when its chains expire or are
+        revoked.
         """
         with self._lock:
             self._closed = True
@@ -219,7 +229,7 @@ class Child(Sealed):
     def _must_be_open(self) -> None:
         if self._closed:
             raise ConfigurationError(
-                "this child is closed, and what it was given is gone: fork another one",
+                "this child is closed and its credentials were deleted: fork a new one",
                 setting="child",
             )
 
@@ -229,7 +239,7 @@ class Child(Sealed):
         return str(self._folder.write(name, text))
 
     def _inherited(self) -> tuple[str | None, str | None]:
-        """What has to be open in the child: its key, and chains too large for a variable."""
+        """Return what the child inherits as open descriptors: its key, and a large chain text."""
         self._must_be_open()
         seed = None if self._seed is None else self._seed.reveal()
         return seed, self._text if parent_env.needs_file(self._text) else None

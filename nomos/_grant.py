@@ -1,4 +1,4 @@
-"""`Grant` and `AsyncGrant`: an answer, and the headers that an allow entitles to."""
+"""`Grant` and `AsyncGrant`: a decision, and the signed headers of an allowed call."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class Grant(GrantBase):
-    """The answer to one question, from an `AuthGuard`."""
+    """The decision about one question, from an `AuthGuard`.
+
+    The members are those of `nomos.models.GrantBase`. A grant is truthy only for an allow.
+    """
 
     _guard: AuthGuard
 
@@ -34,21 +37,31 @@ class Grant(GrantBase):
         args: Mapping[str, Any] | None = None,
         audience: str | None = None,
     ) -> dict[str, str]:
-        """Return `{"authorization": "Bearer …"}` with an invocation signed now, good for 60 s.
+        """Sign an invocation now and return it as `{"authorization": "Bearer …"}`.
 
-        A grant of a command prefix signs one of `grant.commands`, which `command` names.
-        `resource` is the grant's, or lies within it. `args` binds this one call's parameters; a
-        grant asked with `args` is bound to those.
-        Raises `Denied` for a grant that does not allow, `ConfigurationError` for a command,
-        resource, args or audience that the grant is not for, `InvalidRequest` for what is no
-        mapping of plain JSON.
+        The invocation expires after 60 seconds, or with the grant if that is sooner.
+
+        Args:
+            command: the command of this call. A grant of a command prefix needs one of
+                `grant.commands`; any other grant takes its own command only.
+            resource: the resource of this call, within the grant's; by default the grant's.
+            args: the arguments to sign. A grant that was requested with `args` takes only those.
+            audience: the DID that the token is for; only the grant's own audience is accepted.
+
+        Raises:
+            Denied: the grant is not an allow.
+            ExpiredChain: the grant has expired.
+            ConfigurationError: the grant does not cover the command, resource, args or audience, or
+                is degraded and has no delegation to sign with.
+            InvalidRequest: `resource` or `args` is not a mapping of plain JSON.
+            SignerError: the signing binary gave no answer.
         """
         call = _call(self, command=command, resource=resource, args=args, audience=audience)
         return bearer(self._guard._invoke(self, call))  # noqa: SLF001 - its own guard
 
 
 class AsyncGrant(Asynchronous, GrantBase):
-    """The answer to one question, from an `AsyncAuthGuard`."""
+    """The decision about one question, from an `AsyncAuthGuard`."""
 
     _guard: AsyncAuthGuard
 
@@ -67,7 +80,7 @@ class AsyncGrant(Asynchronous, GrantBase):
 
 @dataclass(frozen=True)
 class GuardedCall:
-    """One use of a grant that reaches further: what of it is signed."""
+    """The signed parts of one call: its command, resource and args."""
 
     command: str
     resource: Resource
@@ -82,7 +95,7 @@ def _call(
     args: Mapping[str, Any] | None,
     audience: str | None,
 ) -> GuardedCall:
-    """Return what an invocation of `grant` signs; refuses what it is not for."""
+    """Return the parts that an invocation of `grant` signs; raise if it does not cover them."""
     grant.require()
     for name, given in (("resource", resource), ("args", args)):
         _check_mapping(name, given)
@@ -97,7 +110,7 @@ def _call(
 
 
 def _check_mapping(name: str, given: object) -> None:
-    """Refuse what has no members with names, as a question with it would be refused."""
+    """Raise `InvalidRequest` unless `given` is None or a mapping with string keys."""
     if given is None or (
         isinstance(given, Mapping) and all(isinstance(each, str) for each in given)
     ):
@@ -117,9 +130,9 @@ def _command(grant: GrantBase, command: str | None) -> str:
         return grant.command
     if command in grant.commands:
         return command
-    asked = "which one must be named" if command is None else f"{command} is none of them"
+    problem = "pass command=" if command is None else f"{command} is not one of them"
     raise ConfigurationError(
-        f"this grant is for {', '.join(grant.commands)}, and each call is for one command: {asked}",
+        f"this grant is for {', '.join(grant.commands)}, and each call has one command: {problem}",
         setting="command",
     )
 
@@ -128,7 +141,7 @@ def _resource(grant: GrantBase, resource: Resource) -> Resource:
     if not covers(grant.resource, resource):
         raise ConfigurationError(
             f"this grant is for {describe_resource(grant.resource)}, and "
-            f"{describe_resource(resource)} does not lie within it: authorize that first",
+            f"{describe_resource(resource)} is not within it: authorize that first",
             setting="resource",
         )
     return resource
@@ -139,13 +152,14 @@ def _args(grant: GrantBase, args: Mapping[str, Any] | None) -> dict[str, Any] | 
         return grant.args if args is None else dict(args)
     if not requests.same_args(args, grant.args):
         raise ConfigurationError(
-            "this grant is bound to the args it was asked with; authorize again with these",
+            "this grant is bound to the args it was requested with: authorize again with these",
             setting="args",
         )
     return grant.args
 
 
 def invocation(grant: GrantBase, call: GuardedCall) -> Flow[str]:
+    """Return the flow that signs one invocation of `grant`."""
     return flows.invoke(
         grant,
         command=call.command,
@@ -157,5 +171,5 @@ def invocation(grant: GrantBase, call: GuardedCall) -> Flow[str]:
 
 
 def bearer(jwt: str) -> dict[str, str]:
-    """Return the headers that show a token."""
+    """Return the request header that carries a token (RFC 6750, section 2.1)."""
     return {"authorization": f"Bearer {jwt}"}

@@ -1,6 +1,6 @@
-"""What both guards are made of: settings, the agent's key, and what they remember.
+"""`GuardBase`: construction, settings and closing, shared by the sync and async guards.
 
-Nothing here sends, signs or waits, so nothing here has a colour.
+It performs no network I/O: the subclasses send, sign and wait.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class OwnServer(Protocol):
 
 
 class GuardBase(GuardCore, ABC):
-    """What both guards are made of: settings, the agent's key, and what they remember."""
+    """Construction, settings and closing of both guards."""
 
     @without_frames
     def __init__(
@@ -63,6 +63,33 @@ class GuardBase(GuardCore, ABC):
         timeout: float = 10.0,
         allow_insecure: Sequence[str] = (),
     ) -> None:
+        """Make a guard from arguments; `from_env` and `embedded` are the other ways.
+
+        Args:
+            control_plane_url: base URL of the control plane: https, or http on loopback.
+            api_key: API key of the app (`nomos_<app>_<secret>`). Without one the guard
+                authenticates with the chain inherited from its parent.
+            pdp_url: base URL of the PDP, by the same rule. The guard does not call it: it is kept
+                as `guard.pdp_url` and passed to children.
+            agent_key_file: path of the agent's persistent Ed25519 key: 64 lower-case hex digits in
+                a private file (`nomos keygen` makes one). Without it the guard uses the key that
+                was inherited with the chain; a root makes a new key, which is lost when the guard
+                closes.
+            parent: the authority that the guard acts by: a grant, a chain, several chains or a
+                `ParentChain`. By default the `NOMOS_PARENT_…` variables of this process are read,
+                and if none is set the guard is a root. None makes it a root in any case.
+            failure_mode: `"closed"` raises if no decision can be had. `"open"` then allows commands
+                that only read: the grant is `degraded`, and a `FailOpenWarning` is given. A guard
+                with a parent's chain is allowed no more than that chain covers.
+            timeout: seconds for each call as a whole, above 0 and at most 300.
+            allow_insecure: host names for which plain http is accepted, in addition to those in
+                `NOMOS_ALLOW_INSECURE_HOSTS`.
+
+        Raises:
+            ConfigurationError: a setting is wrong; `.setting` names it.
+            ChainError: the parent's chain cannot be read. Its signatures, expiry and audience are
+                verified on first use.
+        """
         allowed = named(allow_insecure)
         super().__init__(
             insecure_hosts=allowed,
@@ -85,19 +112,21 @@ class GuardBase(GuardCore, ABC):
     @classmethod
     @without_frames
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """Make a guard from the variables that `nomos dev` prints, or that a parent handed over.
+        """Make a guard from environment variables, by default those of this process.
 
-        `NOMOS_CONTROL_URL` must be set, or `ConfigurationError` names it; `NOMOS_API_KEY`,
-        `NOMOS_PDP_URL` and `NOMOS_AGENT_KEY_FILE` may be, and what `Child.env` returns.
+        `NOMOS_CONTROL_URL` is required. `NOMOS_API_KEY`, `NOMOS_PDP_URL`, `NOMOS_AGENT_KEY_FILE`,
+        `NOMOS_ALLOW_INSECURE_HOSTS` and the variables of `Child.env` are optional. `nomos dev`
+        prints the values for a local control plane. Raises as the constructor does, with the
+        variable's name as `.setting`.
         """
         environ = os.environ if environ is None else environ
         hosts = named((), environ)
-        told = read_environment(environ)
+        settings = read_environment(environ)
         for name in ("control_plane_url", "pdp_url"):
-            if name in told:  # so that what is wrong with it is said of the variable
-                checked_url(told[name], setting=VARIABLES[name], allow_insecure=hosts)
+            if name in settings:  # checked here, so that the error names the variable
+                checked_url(settings[name], setting=VARIABLES[name], allow_insecure=hosts)
         try:
-            return cls(**told, allow_insecure=tuple(hosts))
+            return cls(**settings, allow_insecure=tuple(hosts))
         except ConfigurationError as wrong:
             variable = VARIABLES.get(wrong.setting)
             if variable is None:
@@ -118,17 +147,23 @@ class GuardBase(GuardCore, ABC):
     ) -> Self:
         """Start a control plane and a PDP inside this process, and return a guard for them.
 
-        `policies` is Cedar text (`str`) or a file or folder (`Path`). `data` is where state
-        is kept; without it, a private temporary folder that is removed on close. `providers`
-        is a folder of provider tables, `workspace` the folder that the filesystem provider
-        serves (by default a folder inside `data`; `guard.workspace` says which). Both servers
-        listen on 127.0.0.1, on free ports. `services` are those beside the PDP that grants may
-        be made out to, by name: `{"tickets": "did:key:z6Mk…"}`.
+        Both listen on free ports of 127.0.0.1 and stop when the guard is closed. This needs no
+        setup, and it is no security boundary against the agent's own code, which runs in the same
+        process.
 
-        This is the whole system without anything to set up. It is no boundary against the
-        code of the agent itself, which runs in the same process.
+        Args:
+            policies: Cedar text (`str`), or a file or folder (`Path`).
+            data: the data folder. Without it, a private temporary folder that is removed on close.
+            providers: a folder of provider tables, in addition to the built-in ones.
+            workspace: the folder that the filesystem provider serves; by default one inside `data`.
+                `guard.workspace` is its path.
+            services: name and DID of each service beside the PDP that may be an audience:
+                `{"tickets": "did:key:z6Mk…"}`.
 
-        Raises `InvalidPolicy` naming file, policy and line; `ConfigurationError` for the rest.
+        Raises:
+            InvalidPolicy: a policy does not parse or validate; names file, line and policy.
+            ConfigurationError: another argument is wrong, or this process inherited a parent's
+                authority, which an embedded control plane does not know.
         """
         from nomos.embedded import start
 
@@ -154,7 +189,7 @@ class GuardBase(GuardCore, ABC):
         return guard
 
     def _attach_embedded_server(self, server: OwnServer) -> None:
-        """Take on a server of this process, and its own account of what went wrong."""
+        """Keep an embedded server, and report its failure reason in this guard's errors."""
         self._server = server
         self._endpoint.failure_reason = server.trouble
         operator = Endpoint(
@@ -168,30 +203,30 @@ class GuardBase(GuardCore, ABC):
 
     @abstractmethod
     def _connect(self) -> None:
-        """Make the HTTP client of this colour."""
+        """Make the HTTP client, sync or async."""
 
     @abstractmethod
     def _connect_operator(self, endpoint: Endpoint) -> None:
-        """Make another one, for what an embedded server's operator does."""
+        """Make the HTTP client that uses the operator's API key of an embedded server."""
 
     @property
     def control_plane_url(self) -> str:
-        """The base URL that this guard asks."""
+        """The base URL of the control plane."""
         return self._endpoint.url
 
     @property
     def pdp_url(self) -> str | None:
-        """The base URL of the PDP, if this guard was told."""
+        """The base URL of the PDP, None if it was not given."""
         return self._pdp_url
 
     @property
     def workspace(self) -> Path | None:
-        """The folder that an embedded server's filesystem provider serves; None without one."""
+        """The folder that an embedded filesystem provider serves; None without a server."""
         return None if self._server is None else self._server.workspace
 
     @property
     def api_key(self) -> str | None:
-        """The API key itself; it is in no `repr`, log or error."""
+        """The API key in plain text, None without one. No `repr`, log or error shows it."""
         return self._endpoint.api_key.reveal() if self._endpoint.api_key else None
 
     def __repr__(self) -> str:
@@ -218,7 +253,10 @@ class GuardBase(GuardCore, ABC):
         raise operator_key_required(self.control_plane_url)
 
     def _release_signing_key(self) -> ForgetKey | None:
-        """Close once; return the request that makes the binary forget this guard's key."""
+        """Mark the guard closed; return the request that removes its key from the signing binary.
+
+        None if there is nothing to remove, or if another guard still uses the key.
+        """
         if self._closed:
             return None
         did, link = self._did, self._linked

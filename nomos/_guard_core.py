@@ -1,6 +1,6 @@
-"""What both guards ask: the flows, with the times, nonces and memories that they take.
+"""`GuardCore`: the flows of both guards, with the state that they need between calls.
 
-Nothing here sends, signs or waits, so nothing here has a colour.
+It performs no I/O. It supplies the flows with times, nonces, remembered grants and refusals.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ from nomos.models import GrantBase, Question, describe_resource
 from nomos.outcomes import Approval, ReceiptBase, Revocation
 
 MAX_HELD: Final = 1000
-"""Allows that a guard remembers for `failure_mode="open"`."""
+"""How many allows a guard remembers for `failure_mode="open"`, and how many open approvals."""
 
 Revocable = Child | Chains | str
-"""Whatever names something that can be taken back."""
+"""What `revoke` takes: a child, a grant, a chain, several chains, or an id."""
 
 _log = logging.getLogger("nomos")
 
@@ -57,11 +57,11 @@ T = TypeVar("T")
 
 
 class FailOpenWarning(UserWarning):
-    """A read went on although the control plane could not be asked."""
+    """A read was allowed without a decision, because the control plane could not be reached."""
 
 
 class GuardCore:
-    """Who a guard is, what it was given, what it remembers, and the flows that come of it."""
+    """A guard's identity, inherited chains, remembered decisions, and the flows that use them."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class GuardCore:
         return self._linked
 
     def _load_identity(self) -> Flow[str]:
-        """Return this guard's DID; its key is in the binary from then on."""
+        """Load this guard's key into the signing binary, once; return its DID."""
         if self._did is None:
             did = yield from flows.identify(self._standing.seed)
             self._link.retain(did, self)
@@ -103,13 +103,13 @@ class GuardCore:
         return self._did
 
     def _resolve_identity(self) -> Flow[parent_chain.AgentIdentity]:
-        """Return who this guard is; what its parent handed over is proven on first use."""
+        """Return this guard's identity; the inherited chains are verified on first use."""
         if self._entered is None:
             did = yield from self._load_identity()
             try:
                 self._entered = yield from self._verify_parent_chains(did)
             except ExpiredChain:
-                # Out of its time by this clock, which may be wrong, or by one of another machine.
+                # The chain was not valid by this clock. This clock, or the issuer's, may be wrong.
                 yield from self._learn_clock_offset()
                 try:
                     self._entered = yield from self._verify_parent_chains(did)
@@ -130,7 +130,7 @@ class GuardCore:
             self._clock_offset = offset
 
     def _with_credentials(self, flow: Flow[T]) -> Flow[T]:
-        """Return a flow whose requests carry the token of a child without an API key."""
+        """Return a request with a freshly signed token, for a child without an API key."""
         return rewritten(flow, Send, self._signed) if self._uses_parent_chain else flow
 
     def _signed(self, send: Send) -> Flow[Send]:
@@ -139,7 +139,7 @@ class GuardCore:
             return send
         me = yield from self._resolve_identity()
         if not (self._clock_known or self._time_tried):
-            # What is signed for another time than the control plane's is refused there.
+            # The control plane rejects tokens that are not valid by its own clock.
             self._time_tried = True
             yield from self._learn_clock_offset()
         return (yield from parent_chain.signed(send, me, now=self._now(), nonce=_nonce()))
@@ -149,7 +149,7 @@ class GuardCore:
         return self._endpoint.api_key is None and bool(self._standing.parent)
 
     def _now(self) -> int:
-        """What time the control plane has, as far as it said so."""
+        """Return Unix time by the control plane's clock, as far as the difference is known."""
         return int(time.time() + self._clock_offset)
 
     def _authorize_flow(self, question: Question, idempotency_key: str | None) -> Flow[GrantBase]:
@@ -159,7 +159,7 @@ class GuardCore:
         try:
             call = yield from self._call(question, idempotency_key)
         except SignerError as trouble:
-            # Without the binary nobody knows what a parent's chain is for.
+            # A parent's chain cannot be verified without the signing binary.
             if self._standing.parent:
                 raise
             flows.must_be_passable(question, trouble, self._refusals)
@@ -171,12 +171,12 @@ class GuardCore:
             raise
 
     def _remember_error(self, question: Question, refused: ControlPlaneError) -> None:
-        """Remember what is no outage: the next outage must not pass it by."""
+        """Remember an error that is not an outage: a later outage must not allow the call."""
         match refused:
             case Unreachable() | ServerError() | Unintelligible() | RateLimited():
                 return
             case AuthenticationError() | PermissionDenied():
-                self._refusals.remember_all(f"this caller was refused ({refused})")
+                self._refusals.remember_all(f"the control plane rejected this caller ({refused})")
             case _:
                 self._refusals.remember(question, str(refused))
 
@@ -209,8 +209,8 @@ class GuardCore:
         me = yield from self._resolve_identity()
         if not me.held:
             raise ConfigurationError(
-                "guard.headers acts on what a parent handed over, and this guard is a root: "
-                "authorize first and use grant.headers",
+                "guard.headers signs by a chain inherited from a parent, and this guard is a "
+                "root: authorize first and use grant.headers",
                 setting="parent",
             )
         return bearer(
@@ -247,8 +247,8 @@ class GuardCore:
         asked = self._put_to_people.get(found.id)
         if asked is not None and not self._is_about_call(found, asked):
             raise Unintelligible(
-                f"{found.id} was asked for {asked.command} on "
-                f"{describe_resource(asked.resource)}, and the control plane shows it as "
+                f"approval {found.id} was requested for {asked.command} on "
+                f"{describe_resource(asked.resource)}, but the control plane returned it for "
                 f"{found.command} on {describe_resource(found.resource)}"
             )
         if found.state in ("denied", "expired"):
@@ -270,9 +270,9 @@ class GuardCore:
         if isinstance(what, Child):
             what = what.chains
         elif isinstance(what, GrantBase) and what.chain and self._uses_parent_chain:
-            what = what.chain  # without an API key, it must be shown whose it is
+            what = what.chain  # without an API key, the chain proves who may revoke it
         targets = records.named(what)
-        self._held.clear()  # what is taken back must not come back when nobody answers
+        self._held.clear()  # an outage must not allow what is being revoked
         held = (yield from self._resolve_identity()).held if self._uses_parent_chain else ()
         for target in targets:
             by = parent_chain.narrowed_by(held, target.chain)
@@ -283,7 +283,7 @@ class GuardCore:
         return records.receipt(receipt_id, self._pauses())
 
     def _cache_grant(self, question: Question, grant: GrantBase) -> GrantBase:
-        """Remember an allow for worse times, and say aloud when there was no answer."""
+        """Remember a decision for outages, and warn about a degraded grant."""
         if not grant.degraded:
             self._clock_offset, self._clock_known = grant.clock_offset, True
             self._taken_back = grant.reason == "revoked"
@@ -296,7 +296,7 @@ class GuardCore:
                 self._put_to_people.popitem(last=False)
         if grant.degraded:
             message = (
-                f"{grant.command} goes on without an answer, as failure_mode='open' says: "
+                f"{grant.command} allowed without a decision (failure_mode='open'): "
                 f"{grant.explanation.message}"
             )
             _log.warning(message)
@@ -311,9 +311,9 @@ class GuardCore:
         return grant
 
     def _remember(self, question: Question, grant: GrantBase) -> None:
-        """Keep a refusal, and let go of one that was followed by an allow of the same question."""
+        """Remember a refusal; forget it when the same question is allowed later."""
         if self._taken_back:
-            self._refusals.remember_all("this caller, or what it acts by, was revoked")
+            self._refusals.remember_all("this caller, or the chain that it acts by, was revoked")
             return
         self._refusals.answered()
         if not grant:
@@ -327,6 +327,6 @@ def _nonce() -> str:
 
 
 def _memory_key(question: Question) -> bytes:
-    to_whom = (question.audience, question.pol)
-    same = (question.command, dict(question.resource), question.args, *to_whom)
+    bound = (question.audience, question.pol)
+    same = (question.command, dict(question.resource), question.args, *bound)
     return requests.encode({"question": same}, sort=True)

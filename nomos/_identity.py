@@ -1,4 +1,4 @@
-"""On what a guard stands: what its parent handed over, and the key that goes with it."""
+"""The identity of a guard: its key, and the chains inherited from its parent."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ from nomos.errors import ConfigurationError, MalformedChain
 from nomos.models import GrantBase, ParentChain, Secret
 
 Chains = GrantBase | ParentChain | Sequence[str] | Sequence[Sequence[str]]
-"""Whatever names authority that can be handed on: a grant, a chain, several chains."""
+"""What names authority that can be delegated: a grant, a chain, several chains."""
 
-_WISHED: Final = ("capabilities", "audience_did", "ttl_seconds")
+_CHILD_ARGUMENTS: Final = ("capabilities", "audience_did", "ttl_seconds")
 
 
 @dataclass(frozen=True)
 class Identity:
-    """`parent` is empty for a root; `setting` names where it came from, for messages.
+    """A guard's key and parent chains; `parent` is empty for a root.
 
-    How many delegations a chain may have, `parent.max_depth`, holds for both. `clock_offset` is by
-    how many seconds the control plane's clock is ahead, where a parent said so.
+    `setting` names where the chains came from, for messages. `parent.max_depth`, the greatest
+    number of delegations in a chain, applies to a root as well. `clock_offset` is the number of
+    seconds by which the control plane's clock is ahead, if a parent reported it.
     """
 
     parent: ParentChain
@@ -43,10 +44,10 @@ class Identity:
 def load_identity(
     parent: FromEnvironment | Chains | None, agent_key_file: str | os.PathLike[str] | None
 ) -> Identity:
-    """Return what a guard stands on, from its arguments and the variables of this process.
+    """Return a guard's identity from its arguments and environment variables.
 
-    Nothing is proven yet; that takes the binary. Raises `ConfigurationError` or a `ChainError`
-    naming the variable or argument: a child never becomes a root because something is wrong.
+    Nothing is verified yet: that needs the signing binary. Raises `ConfigurationError` or a
+    `ChainError` that names the variable or argument. A value that is wrong never makes a root.
     """
     environ: Mapping[str, str] = os.environ
     setting = "parent"
@@ -55,7 +56,7 @@ def load_identity(
         setting = CHAIN_FILE if CHAIN_FILE in environ else CHAIN
         inherited = parent_from_env(environ)
     elif parent is None or (isinstance(parent, ParentChain) and not parent):
-        # An empty one is how `read_parent_chain_from_env` says that there is no parent.
+        # `read_parent_chain_from_env` returns an empty one if there is no parent.
         inherited = make(ParentChain, max_depth=max_depth(environ))
     else:
         inherited = as_parent_chain(parent, setting=setting, most=max_depth(environ))
@@ -70,7 +71,7 @@ def one_child(
 ) -> tuple[Mapping[str, Any]]:
     """Return the arguments of `fork_child` as the one child of `fork_children`."""
     given_values = (capabilities, audience_did, ttl_seconds)
-    return (dict(zip(_WISHED, given_values, strict=True)),)
+    return (dict(zip(_CHILD_ARGUMENTS, given_values, strict=True)),)
 
 
 def forked_by(
@@ -82,35 +83,36 @@ def forked_by(
     setting: str,
     several: bool,
 ) -> ForkRequest:
-    """Return what to ask the binary for, so that children get what is `wanted`.
+    """Return the request that forks the `wanted` children of `parent`.
 
-    `setting` is where `parent` came from; of `several` children each is named by its number.
-    Raises `ConfigurationError` naming the argument, `WrongAudience` for another key's chain.
+    `setting` names where `parent` came from. With `several`, messages name each child by its index.
+    Raises `ConfigurationError` naming the argument, `WrongAudience` for a chain whose audience is
+    not `did`.
     """
     for named in _holders(parent, setting):
         if named != did:
             raise another_key(setting, named, did)
-    wishes = tuple(
+    specs = tuple(
         _child_spec(each, f"children[{index}]" if several else "", now)
         for index, each in enumerate(wanted)
     )
-    capabilities = sum(len(each.capabilities) for each in wishes)
+    capabilities = sum(len(each.capabilities) for each in specs)
     nonces = [secrets.token_urlsafe(16) for _ in range(capabilities)]
-    return ForkRequest(did, parent, wishes, nonces, now)
+    return ForkRequest(did, parent, specs, nonces, now)
 
 
 def _child_spec(wanted: Mapping[str, Any], at: str, now: int) -> ChildSpec:
     if not isinstance(wanted, Mapping) or "capabilities" not in wanted:
         raise ConfigurationError(
-            f"{at} must be a mapping with `capabilities`, and with `audience_did` and "
-            "`ttl_seconds` where those are wanted",
+            f"{at} must be a mapping with `capabilities` and, optionally, `audience_did` and "
+            "`ttl_seconds`",
             setting=at,
         )
     for name in wanted:
-        if name not in _WISHED:
+        if name not in _CHILD_ARGUMENTS:
             raise ConfigurationError(
-                f"{at}: {str(name)[:64]!r} is unknown; a child is described by capabilities, and "
-                "by audience_did and ttl_seconds where those are wanted",
+                f"{at}: {str(name)[:64]!r} is unknown; a child has capabilities and, optionally, "
+                "audience_did and ttl_seconds",
                 setting=at,
             )
     return child_spec(
@@ -123,7 +125,7 @@ def _child_spec(wanted: Mapping[str, Any], at: str, now: int) -> ChildSpec:
 
 
 def _holders(parent: ParentChain, setting: str) -> list[str]:
-    """The keys that the chains say they are for."""
+    """Return the audiences of the chains' last delegations: the keys they were delegated to."""
     try:
         return [chain_audience(chain) for chain in parent.chains]
     except MalformedChain as error:

@@ -1,4 +1,4 @@
-"""Bounds that several parts share, each written once.
+"""Limits that several parts share, each defined once.
 
 `tests/test_limits.py` compares them with those of the signing binary.
 """
@@ -10,16 +10,16 @@ from typing import Final
 KIB: Final = 1024
 
 MAX_LINKS: Final = 32
-"""Delegations in a chain that any verifier can be set to accept; `MAX_CHAIN_DEPTH` is the default.
+"""The largest number of delegations in a chain that a verifier can be configured to accept.
 
-Also the most that the signing binary reads."""
+It is also the most that the signing binary reads. The default is `MAX_CHAIN_DEPTH`.
+"""
 
 MAX_TOKEN: Final = 64 * KIB
-"""Characters of a token, which includes the chain of an invocation. The signing binary neither
-reads nor signs a longer one."""
+"""Characters of a token, with the chain of an invocation; the binary rejects a longer one."""
 
 MAX_HEAD: Final = 96 * KIB
-"""Bytes of a request's line and headers: the longest token and room for the rest."""
+"""Bytes of a request's line and headers: the longest token, and room for the rest."""
 
 MAX_NESTING: Final = 32
 """Levels of the JSON in a token."""
@@ -31,7 +31,7 @@ MAX_BODY: Final = 64 * KIB
 """Bytes of a request's body at the control plane."""
 
 MAX_BODY_WITH_CHAIN: Final = 512 * KIB
-"""Bytes of a body that may hold a chain of delegations, or a call that is compared with a token."""
+"""Bytes of a body that may contain a chain, or a call that is compared with a token."""
 
 MAX_POLICIES: Final = 1024 * KIB
-"""Bytes of a body that holds policies, and of their text."""
+"""Bytes of a body that contains policies, and of their text."""

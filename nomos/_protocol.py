@@ -1,10 +1,10 @@
-"""Every message between Python and `nomos-ucan`, and the one source of their schema.
+"""Messages between Python and `nomos-ucan`; their JSON Schema and TypeScript come from here.
 
-One line of JSON goes in, one line of JSON comes out: `{"id", "protocol", "op", …}` is
-answered by `{"id", "ok": true, …}` or `{"id", "ok": false, "code", "message", "hop"?}`.
-`fork` alone answers in several lines: all but the last have `"more": true`.
-`tools/generate_protocol.py` writes `ucan-bin/protocol.schema.json` from these models, and
-the TypeScript side generates its types and validators from that file.
+A request is one line of JSON, and so is its answer: `{"id", "protocol", "op", …}` is answered by
+`{"id", "ok": true, …}` or `{"id", "ok": false, "code", "message", "hop"?}`. Only `fork` is answered
+in several lines: all but the last have `"more": true`. `tools/generate_protocol.py` writes
+`ucan-bin/protocol.schema.json` from these models; the TypeScript types and validators are generated
+from that file.
 
 Optional fields are absent, never null: a token with `"sub": null` is not a token.
 """
@@ -24,13 +24,13 @@ from nomos.models import (
 )
 
 PROTOCOL: Literal[1] = 1
-"""The version both sides must speak; raised with any change that an older side would misread."""
+"""The protocol version of both sides, raised by any change that an older side would misread."""
 
 MAX_LINE = 1024 * 1024
-"""Bytes in one request line; the binary refuses a longer one."""
+"""Bytes in one request line; the signing binary rejects a longer one."""
 
 Json = Any
-"""Any JSON value. What may be inside is decided by the canonical form (RFC 8785), not by a type."""
+"""Any JSON value. Its content is restricted by the canonical form (RFC 8785), not by a type."""
 
 _SeedText = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Seed = Annotated[_SeedText, Field(repr=False)]
@@ -40,7 +40,7 @@ Seconds = Annotated[int, Field(ge=0, le=253402300799)]
 """Unix time in whole seconds, up to the year 9999."""
 
 MAX_FORKED: Final = 1000
-"""Children, and links for all of them, in one `fork`."""
+"""Children in one `fork`, and links for all of them together."""
 
 MAX_FORKED_LINE: Final = 256
 """Links in one line of the answer to a `fork`."""
@@ -53,31 +53,31 @@ Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """A sha256 in lower-case hex."""
 
 Code = Annotated[str, Field(pattern=r"^[a-z]+(_[a-z]+)*$", max_length=64)]
-"""A word for machines. Open, so that an older reader reads what a newer one wrote."""
+"""An open set of codes for programs, so that an older reader accepts a newer writer's codes."""
 
 MAX_DEPTH: Final = 32
-"""Delegations in the deepest chain that any verifier may be told to accept."""
+"""The largest number of delegations in a chain that a verifier can be configured to accept."""
 
 Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
-"""A whole number that every reader of JSON reads exactly."""
+"""A whole number that every JSON reader reads exactly."""
 
 
 class Wire(BaseModel):
-    """Base of all messages: closed, immutable, and never printing a secret."""
+    """Base of all messages: immutable, without undeclared members, and never printing a secret."""
 
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
         json_schema_serialization_defaults_required=True,
-        # NaN and infinities must reach the binary as what they are, to be refused there;
-        # pydantic's default would turn them into null and change what gets signed.
+        # NaN and infinities must reach the binary unchanged, which rejects them; pydantic's
+        # default would turn them into null and change what gets signed.
         ser_json_inf_nan="constants",
     )
 
 
 class Delegation(Wire):
-    """The payload of a token that hands authority on (UCAN delegation, JWT form)."""
+    """The payload of a token that delegates authority (UCAN delegation, JWT form)."""
 
     iss: Did
     aud: Did
@@ -109,11 +109,12 @@ class Invocation(Wire):
 
 
 class Checkpoint(Wire):
-    """The payload of a token that says where a log of a tenant ends.
+    """The payload of a token that signs the end of one of a tenant's logs.
 
-    The head of a log holds every row before it, so this one signature is for all of them. The
-    log `keys` says which keys may sign: each row's checkpoint is signed by the key of the row
-    before. `nonce` is a reader's, to show that the answer was made after the question.
+    The head of a log contains the hash of the row before it, and so on, so one signature covers all
+    rows. The log `keys` lists the keys that may sign: each row's checkpoint is signed by the key of
+    the row before. `nonce` is chosen by a reader, to show that the checkpoint was made after its
+    request.
     """
 
     iss: Did
@@ -126,13 +127,13 @@ class Checkpoint(Wire):
 
 
 class Receipt(Wire):
-    """The payload of a token in which a verifier says what it decided about an invocation.
+    """The payload of a token in which a verifier signs its decision about an invocation.
 
-    It holds hashes and names, never a token: `resource_hash` and `args_hash` are the sha256 of
-    the canonical JSON of what the verifier was asked about, `chain` has the cids of the chain,
-    root first, and `invocation` that of the invocation. `outcome` is `allow` or the code of a
-    refusal, with the `hop` at fault. An allow names resource, agent, root, chain and invocation. A
-    refusal names them as far as they could be read, agent and root only where the signatures held.
+    It contains hashes and names, never a token: `resource_hash` and `args_hash` are the sha256 of
+    the canonical JSON of the call's resource and arguments, `chain` has the cids of the chain, root
+    first, and `invocation` that of the invocation. `outcome` is `allow` or the code of a refusal,
+    with the `hop` at fault. An allow names resource, agent, root, chain and invocation. A refusal
+    names them as far as they could be read, agent and root only if the signatures were valid.
     """
 
     iss: Did
@@ -152,7 +153,7 @@ class Receipt(Wire):
 
 
 class Call(Wire):
-    """One concrete call, as a service rebuilt it from the request it received."""
+    """One concrete call, as a service rebuilt it from the request that it received."""
 
     cmd: Command
     resource: dict[str, Json]
@@ -160,14 +161,14 @@ class Call(Wire):
 
 
 class Wanted(Wire):
-    """What somebody asks to be given: a command, or all beneath it, on a resource."""
+    """A requested capability: a command, or all commands under it, on a resource."""
 
     cmd: Command
     resource: dict[str, Json]
 
 
 class Request(Wire):
-    """What every request carries."""
+    """Base of all requests."""
 
     answer: ClassVar[type[Answer]]
 
@@ -176,20 +177,20 @@ class Request(Wire):
 
 
 class Answer(Wire):
-    """What every answer carries."""
+    """Base of all answers."""
 
     id: int
     ok: Literal[True] = True
 
 
 class Hello(Request):
-    """Ask who is there; the first request on every new process."""
+    """Ask for the binary's version; the first request to every new process."""
 
     op: Literal["hello"] = "hello"
 
 
 class HelloAnswer(Answer):
-    """`version` is the package's, `runtime` names what runs the binary (`bun 1.x`)."""
+    """`version` of the package, `speaks` (the protocol version), `runtime` such as `bun 1.x`."""
 
     version: str
     speaks: int
@@ -211,7 +212,7 @@ class GenerateKeyAnswer(Answer):
 
 
 class LoadKey(Request):
-    """Give a key to the binary; from then on its DID names it."""
+    """Load a key into the binary, which keeps it under its DID."""
 
     op: Literal["load_key"] = "load_key"
     seed: Seed
@@ -222,6 +223,8 @@ class LoadKeyAnswer(Answer):
 
 
 class ForgetKey(Request):
+    """Delete a key from the binary."""
+
     op: Literal["forget_key"] = "forget_key"
     key: Did
 
@@ -258,10 +261,10 @@ class Signed(Answer):
 
 
 class ForkLink(Wire):
-    """One capability that is handed to a child: the delegation to be signed.
+    """One capability of a child: the delegation to be signed.
 
-    `chain` is the index, among those of the request, of the chain that it narrows. Without
-    `constraint` it covers what that chain covers; without `exp` it ends when that chain does.
+    `chain` is the index, among the chains of the request, of the one to delegate from. Without
+    `constraint` the link covers what that chain covers; without `exp` it ends when that chain does.
     """
 
     chain: int = Field(default=0, ge=0, le=63)
@@ -273,17 +276,17 @@ class ForkLink(Wire):
 
 
 class ForkChild(Wire):
-    """Whom to hand capabilities to; without `aud` the binary makes a key for the child."""
+    """One child and its capabilities; without `aud` the binary makes a key for the child."""
 
     aud: Did | None = Field(default=None, exclude_if=lambda v: v is None)
     links: list[ForkLink] = Field(min_length=1)
 
 
 class Fork(Request):
-    """Hand narrower authority to many children; all of them or none.
+    """Delegate to several children; either all of them or none.
 
-    Each chain is verified as in `verify`, without asking who its root is, and must end in `key`.
-    Nothing is signed before every link is known to lie within its chain.
+    Each chain is verified as in `verify`, but the root's issuer is not checked; it must have been
+    delegated to `key`. Every link is checked against its chain before any is signed.
     """
 
     op: Literal["fork"] = "fork"
@@ -293,7 +296,7 @@ class Fork(Request):
     now: Seconds
     max_depth: int = Field(default=8, ge=1, le=32)
     accept_unlinked: bool = Field(
-        default=False, description="Accept hops without `prf`, as the hosted service writes them."
+        default=False, description="Accept links without `prf`, as the hosted service writes them."
     )
     allow_vacuous: bool = Field(
         default=False,
@@ -309,7 +312,7 @@ class ForkedLink(Wire):
 
 
 class Forked(Wire):
-    """What one child was given, in the order asked; `seed` if its key was made here."""
+    """The links of one child, in the order requested; `seed` if its key was made here."""
 
     aud: Did
     seed: _SeedText | None = Field(default=None, exclude_if=lambda v: v is None, repr=False)
@@ -317,26 +320,26 @@ class Forked(Wire):
 
 
 class ForkAnswer(Answer):
-    """Some of the children, in the order asked; with `more`, another answer follows."""
+    """Some of the children, in the order requested; with `more`, another answer follows."""
 
     children: list[Forked]
     more: bool
 
 
 class Verify(Request):
-    """Check an invocation with its chain, or a bare chain of delegations.
+    """Verify an invocation with its chain, or a bare chain of delegations.
 
-    Exactly one of `invocation` and `chain` is given. With `call`, the invocation must in
-    addition be for that call: same command, equal resource, every signed argument present
-    and equal, every `pol` holding over it.
+    Exactly one of `invocation` and `chain` is given. With `call`, the invocation must also be for
+    that call: same command, equal resource, every signed argument present and equal, and every
+    `pol` statement holding for it.
 
-    An invocation is for the service that the root's `meta.audience` names, whatever was handed on
-    since; without `pdp`, the root has to say `meta.closed`, too.
+    An invocation is for the service that the root's `meta.audience` names, whatever the later links
+    say. Without `pdp`, the root must also have `meta.closed`.
 
-    With `wanted` instead, the holder asks to be given something: it must lie within the chain's
-    command and constraint, and the chain must not come from an approval. Policies are not
-    evaluated then, for whatever is given carries them; an invocation proves who asks, and its
-    own resource and arguments are compared by the caller.
+    With `wanted` instead of `call`, the holder requests a capability: it must be within the chain's
+    command and constraint, and the chain must not come from an approval. Policies are not evaluated
+    then, because every delegation from the chain carries them. The invocation proves who requests
+    it; the caller compares its resource and arguments.
     """
 
     op: Literal["verify"] = "verify"
@@ -348,7 +351,7 @@ class Verify(Request):
     trusted_issuers: list[Did] | None = Field(
         default=None,
         exclude_if=lambda v: v is None,
-        description="Absent: the root is not checked (only a bare chain may do without).",
+        description="Absent: the root's issuer is not checked (for a bare chain only).",
     )
     audience: Did | None = Field(
         default=None,
@@ -368,7 +371,7 @@ class Verify(Request):
     accept_unlinked: bool = Field(
         default=False,
         description=(
-            "Accept tokens as the hosted service writes them: hops without `prf`, and roots "
+            "Accept tokens as the hosted service writes them: links without `prf`, and roots "
             "without `meta.audience`."
         ),
     )
@@ -376,8 +379,8 @@ class Verify(Request):
         default=None,
         exclude_if=lambda v: v is None,
         description=(
-            "The verifier decides on the call by policy itself. Absent, it does not, and an "
-            "invocation needs a root that says `meta.closed`."
+            "The verifier decides about the call by policy itself. Absent: it does not, and an "
+            "invocation needs a root with `meta.closed`."
         ),
     )
     call: Call | None = Field(default=None, exclude_if=lambda v: v is None)
@@ -385,13 +388,12 @@ class Verify(Request):
 
 
 class Verified(Answer):
-    """What a valid token says. Everything here is covered by a checked signature.
+    """The content of a valid token. Everything here is covered by a verified signature.
 
-    `agent` is the last audience, `root` the root's issuer, `meta` the root's meta;
-    `depth` counts the delegations from the first agent to the last, those that the root took
-    the place of included (`meta.lineage.depth`); `cids` are the chain's, root first;
-    `lineage` the cids that the root names in `prf`; `constraint` the intersection over the
-    chain; `expires_at` the earliest expiry in Unix seconds.
+    `agent` is the last audience, `root` the root's issuer, `meta` the root's meta. `depth` counts
+    the delegations of the chain and those that the root replaces (`meta.lineage.depth`). `cids` are
+    the chain's, root first; `lineage` the cids that the root names in `prf`; `constraint` the
+    intersection of the chain's constraints; `expires_at` the earliest expiry in Unix seconds.
     """
 
     agent: Did
@@ -410,17 +412,16 @@ class Verified(Answer):
 
 
 class Inspect(Request):
-    """Read a token's text without trusting it: structure is checked, signatures are not."""
+    """Read a token without trusting it: its structure is checked, its signatures are not."""
 
     op: Literal["inspect"] = "inspect"
     token: str
 
 
 class Inspected(Answer):
-    """`cids` are those a verifier must look up: the chain's and its lineage's, and its own.
+    """`cids` are those to look up for revocation: of the token, its chain and its lineage.
 
-    For an invocation these come from `prf`; for a delegation it is its own cid followed by
-    the cids in its `prf`.
+    For an invocation the last two come from `prf`; for a delegation they are the cids in its `prf`.
     """
 
     kind: Literal["delegation", "invocation"]
@@ -439,9 +440,9 @@ class SignCheckpoint(Request):
 
 
 class VerifyCheckpoint(Request):
-    """Check a checkpoint's text, its signature, and that `issuers` has the one who signed it.
+    """Verify a checkpoint's text and signature, and that `issuers` has its signer.
 
-    Whether its time, its nonce and its place in the log are the expected ones is for the caller.
+    The caller checks its time, its nonce and its place in the log.
     """
 
     op: Literal["verify_checkpoint"] = "verify_checkpoint"
@@ -450,7 +451,7 @@ class VerifyCheckpoint(Request):
 
 
 class CheckpointVerified(Answer):
-    """What the checkpoint says, all of it covered by the checked signature."""
+    """The checkpoint's content, all of it covered by the verified signature."""
 
     checkpoint: Checkpoint
     cid: str
@@ -465,9 +466,9 @@ class SignReceipt(Request):
 
 
 class VerifyReceipt(Request):
-    """Check a receipt's text, its signature, and that `issuers` has the one who signed it.
+    """Verify a receipt's text and signature, and that `issuers` has its signer.
 
-    Whether its service, its time and its hashes are the expected ones is for the caller.
+    The caller checks its service, its time and its hashes.
     """
 
     op: Literal["verify_receipt"] = "verify_receipt"
@@ -476,7 +477,7 @@ class VerifyReceipt(Request):
 
 
 class ReceiptVerified(Answer):
-    """What the receipt says, all of it covered by the checked signature."""
+    """The receipt's content, all of it covered by the verified signature."""
 
     receipt: Receipt
     cid: str
@@ -499,11 +500,11 @@ RefusalCode = (
 
 
 class Refused(Wire):
-    """A no, with its reason. `hop` is the index in the chain, root 0; the invocation is last.
+    """A refusal. `hop` is the index in the chain: the root is 0, the invocation is last.
 
-    `field` is the claim that failed, or the statement, such as `pol[1]`; `wanted` and `found` are
-    the beginnings of the JSON text of what it had to be, in words around it, and of what it was.
-    `statement` is all of the statement, unless its text has more than 4096 characters.
+    `field` is the claim that failed, or the statement, such as `pol[1]`. `wanted` and `found` are
+    the beginnings of the JSON text of the required and the actual value; `wanted` may have words
+    around it. `statement` is the whole statement, unless its text has more than 4096 characters.
     """
 
     id: int | None = None

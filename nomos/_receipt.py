@@ -1,6 +1,6 @@
-"""`Receipt` and `AsyncReceipt`: a record that anyone can prove, knowing who signs.
+"""`Receipt` and `AsyncReceipt`: an audit record, and its verification by the issuer's DID.
 
-Proving takes the signing binary and no control plane, so a receipt needs no open guard.
+Verification needs the signing binary. It needs no control plane and no open guard.
 """
 
 from __future__ import annotations
@@ -22,24 +22,25 @@ _DID = re.compile(r"did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}")
 
 
 class Receipt(ReceiptBase):
-    """The record of one decision or one act, from an `AuthGuard`."""
+    """The audit record of one decision or one act, from an `AuthGuard`."""
 
     def verify(self, issuer: str) -> Self:
-        """Return the receipt if it is what the issuer recorded; raise `NotProven` if not.
+        """Return the receipt if the issuer recorded exactly this; raise `NotProven` if not.
 
-        `issuer` is the DID of the control plane's issuer as you know it from elsewhere
-        (`GET /.well-known/nomos`, once, over a way that you trust): who is told by the receipt
-        whom to trust proves nothing. A key that came after the one you know is accepted when
-        the one before it signed for it.
+        `issuer` is the DID of the control plane's issuer, obtained once over a trusted connection
+        (`GET /.well-known/nomos`, `issuers[0].did`). Do not take it from the receipt: that would
+        prove nothing. If the issuer has changed its key since, the receipt is accepted where each
+        key signed for the next.
 
-        Raises `SignerError` when the signing binary gives no answer.
+        Raises `ConfigurationError` if `issuer` is not a did:key, `SignerError` if the signing
+        binary gives no answer.
         """
         _check(self, issuer)
         return self
 
 
 class AsyncReceipt(Asynchronous, ReceiptBase):
-    """The record of one decision or one act, from an `AsyncAuthGuard`."""
+    """The audit record of one decision or one act, from an `AsyncAuthGuard`."""
 
     async def verify(self, issuer: str) -> Self:
         """See `Receipt.verify`."""
@@ -52,14 +53,14 @@ def _check(receipt: ReceiptBase, issuer: str) -> None:
     if not isinstance(issuer, str) or not _DID.fullmatch(issuer):
         raise ConfigurationError(
             "issuer must be the DID of the control plane's issuer, did:key:z6Mk…: "
-            "`GET /.well-known/nomos` has it as issuers[0].did (a grant that is no allow has none)",
+            "`GET /.well-known/nomos` returns it as issuers[0].did (a denied grant has none)",
             setting="issuer",
         )
-    told: dict[str, Any] = {
+    record: dict[str, Any] = {
         "row": dict(receipt.row),
         "hash": receipt.hash,
         "checkpoint": receipt.checkpoint,
         "issuer": receipt.issuer,
         "keys": [dict(key) for key in receipt.keys],
     }
-    check_receipt(told, issuer, checking(Signer(shared())))
+    check_receipt(record, issuer, checking(Signer(shared())))

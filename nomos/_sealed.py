@@ -1,10 +1,10 @@
-"""Values that mean "this was checked": only the code that checked it makes them.
+"""`Sealed`: base of values that are proof of a check, and that only the checking code can make.
 
-A verified call, a grant, a chain or a receipt that could be built from a request's body, a pickle
-or a keyword argument would let its sender say who acts. So these classes have no constructor:
-`make` is for the code that did the checking. pydantic, and FastAPI with it, refuses them when a
-model or a route is declared. They are not pickled, and not dataclasses, which libraries fill in
-from data. To copy one gives the same object, for it does not change.
+If a verified call, a grant, a chain or a receipt could be built from a request body, a pickle or
+keyword arguments, the sender of those could claim any identity. So these classes have no public
+constructor; `make` is for the code that did the check. pydantic, and FastAPI with it, refuses them
+when a model or a route is declared. They cannot be pickled, and they are not dataclasses, because
+libraries fill dataclasses in from data. Copying returns the same object, which is immutable.
 """
 
 from __future__ import annotations
@@ -22,31 +22,34 @@ R = TypeVar("R", bound="SealedRecord")
 
 
 class FrozenError(FrozenInstanceError, ValueError):
-    """A member of a value was to be set; as dataclasses and pydantic both call it."""
+    """An attribute of an immutable value was set or deleted.
+
+    It is both the error of dataclasses and a `ValueError`, as pydantic raises.
+    """
 
 
 class Sealed:
-    """Base of what users receive and never make."""
+    """Base of values that callers receive and cannot construct."""
 
     __signature__: ClassVar[Signature]
 
     _source: ClassVar[str] = "the call that checks it"
-    """Where a value of this class comes from, for errors."""
+    """The API that returns values of this class, for error messages."""
 
     _stored: ClassVar[str] = "store what you need of its fields"
-    """What to do where a value would have to be stored, for errors."""
+    """What to store instead of the value, for error messages."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if hasattr(cls, "model_validate"):
-            cls._refuse_to_be_read()  # a model of pydantic that would count as checked
-        # A framework that would call the class (`Depends(Verified)`) finds what it cannot supply.
+            cls._refuse_to_be_read()  # a pydantic subclass could be built from any data
+        # A framework that calls the class (`Depends(Verified)`) meets a parameter it cannot supply.
         itself = Parameter("checked", Parameter.KEYWORD_ONLY, annotation=cls)
         cls.__signature__ = Signature([itself])
 
     def __new__(cls, *_: Never, **__: Never) -> Self:
         raise TypeError(
-            f"a {cls.__name__} says what was checked, so it cannot be made directly: it comes from "
+            f"a {cls.__name__} is proof of a check and cannot be constructed: it comes from "
             f"{cls._source}"
         )
 
@@ -57,9 +60,9 @@ class Sealed:
         raise TypeError(self._not_stored())
 
     def _asdict(self) -> NoReturn:
-        """Refuse to be taken apart by serializers that would later build the value again.
+        """Raise for serializers that take values apart and would rebuild them later.
 
-        LangGraph's drops the error's text, and names only the type: hence a warning as well.
+        LangGraph's serializer drops the error's text and reports only its type, hence the warning.
         """
         warnings.warn(self._not_stored(), UserWarning, stacklevel=2)
         raise TypeError(self._not_stored())
@@ -71,17 +74,17 @@ class Sealed:
     @classmethod
     def _refuse_to_be_read(cls) -> NoReturn:
         raise ConfigurationError(
-            f"a {cls.__name__} says what was checked, so it cannot be read from a request or from "
+            f"a {cls.__name__} is proof of a check and cannot be read from a request or from "
             f"stored data: {cls._advice()}",
             setting=cls.__name__,
         )
 
     @classmethod
     def _advice(cls) -> str:
-        """Return what to declare instead, in a route or a model."""
+        """Return what to declare in a route or a model instead."""
         return (
-            f"it comes from {cls._source}. Declare the id that leads to it instead; a model inside "
-            "of a program can hold one in a member annotated as `Any`"
+            f"it comes from {cls._source}. Declare the id of the value instead; a model that is "
+            "used inside the program only can hold one in a member annotated as `Any`"
         )
 
     def _not_stored(self) -> str:
@@ -89,10 +92,10 @@ class Sealed:
 
 
 class SealedRecord(Sealed):
-    """A sealed value with named members, which are the annotations of its class.
+    """A sealed value whose members are the annotations of its class.
 
-    Members are compared and shown by `repr`, but for those whose names begin with `_`, and for
-    those in `_unshown` and `_uncompared`.
+    `==` and `repr` use all members but those whose names begin with `_`; `repr` leaves out those in
+    `_unshown`, `==` those in `_uncompared`.
     """
 
     _members: ClassVar[tuple[str, ...]] = ()
@@ -131,7 +134,7 @@ class SealedRecord(Sealed):
         return hash(self._compared())
 
     def __repr__(self) -> str:
-        # Also for one that is not complete, which a debugger may come across.
+        # Works on an incomplete value, too, as a debugger may show one.
         shown = (
             f"{name}={vars(self)[name]!r}"
             for name in self._members
@@ -148,7 +151,7 @@ class SealedRecord(Sealed):
 
 
 def make(kind: type[R], /, **members: Any) -> R:
-    """Return a value of `kind`; for the code that has checked what is in it, and for no other."""
+    """Return a value of `kind`. To be called only by the code that checked the members."""
     names: tuple[str, ...] = kind._members  # noqa: SLF001 - this module's own class
     given = {**kind._defaults, **members}  # noqa: SLF001 - as above
     unknown = members.keys() - set(names)
@@ -161,7 +164,7 @@ def make(kind: type[R], /, **members: Any) -> R:
 
 
 def changed(value: R, /, **members: Any) -> R:
-    """Return a value like `value` with other `members`; the original stays as it is."""
+    """Return a copy of `value` with other `members`; the original does not change."""
     return make(type(value), **(field_values(value) | members))
 
 

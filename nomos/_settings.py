@@ -1,4 +1,4 @@
-"""What a guard is told: its settings, where they come from, and which are refused."""
+"""Settings of a guard: arguments, environment variables, and which values are refused."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ VARIABLES: Final = {
     "pdp_url": "NOMOS_PDP_URL",
     "agent_key_file": "NOMOS_AGENT_KEY_FILE",
 }
+"""The environment variable of each argument of a guard."""
 
 MAX_TIMEOUT: Final = 300.0
+"""The largest `timeout` of a guard, in seconds."""
 
 
 class FromEnvironment:
-    """The type of `FROM_ENV`: take what a parent handed over from variables."""
+    """The type of `FROM_ENV`: the parent's chain is read from environment variables."""
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self.environ = environ
@@ -32,13 +34,13 @@ class FromEnvironment:
 
 
 FROM_ENV: Final = FromEnvironment()
-"""Variables of this process, as they are when a guard is made."""
+"""The variables of this process at the time when a guard is made."""
 
 
 def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return a guard's arguments from `NOMOS_…` variables; an empty one counts as not set.
 
-    Not so those of a swarm: set to nothing, they raise when the guard reads them.
+    The variables of a swarm are an exception: set to nothing, they raise when the guard reads them.
     """
     found = {name: environ.get(variable) for name, variable in VARIABLES.items()}
     if not found["control_plane_url"]:
@@ -48,28 +50,30 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             setting="NOMOS_CONTROL_URL",
         )
     if any(variable in environ for variable in (KEY_FD, KEY_HANDOVER)):
-        del found["agent_key_file"]  # the key that was handed over is the one the chain is for
+        del found["agent_key_file"]  # the inherited key is the audience of the chain
     parent = FromEnvironment(environ)
     return {name: value for name, value in found.items() if value} | {"parent": parent}
 
 
 def refuse_swarm(environ: Mapping[str, str]) -> None:
-    """Raise if a parent handed its authority on: a system of its own knows nothing of it.
+    """Raise if this process inherited a parent's authority: an embedded system would ignore it.
 
-    A child that started one would be a root there, with more than it was given.
+    A child that started an embedded system would be a root there, with more authority than it
+    inherited.
     """
     found = [name for name in SWARM_VARIABLES if name in environ]
     if found:
         raise ConfigurationError(
-            f"{' and '.join(found)} {'is' if len(found) == 1 else 'are'} set: this process was "
-            "given a parent's authority, which an embedded control plane of its own does not "
-            "know. Ask the parent's control plane (AuthGuard.from_env()), or unset them to act as "
-            "a root on purpose.",
+            f"{' and '.join(found)} {'is' if len(found) == 1 else 'are'} set: this process "
+            "inherited a parent's authority, which an embedded control plane does not know. Use "
+            "the parent's control plane (AuthGuard.from_env()), or unset them to act as a root "
+            "on purpose.",
             setting=found[0],
         )
 
 
 def checked_failure_mode(mode: object) -> FailureMode:
+    """Return the failure mode. Raises `ConfigurationError` for an unknown one."""
     if mode == "closed":
         return "closed"
     if mode == "open":
@@ -80,6 +84,7 @@ def checked_failure_mode(mode: object) -> FailureMode:
 
 
 def checked_timeout(seconds: float) -> float:
+    """Return the timeout in seconds. Raises `ConfigurationError` if it is out of bounds."""
     if isinstance(seconds, int | float) and 0 < seconds <= MAX_TIMEOUT:
         return float(seconds)
     raise ConfigurationError(
@@ -89,7 +94,7 @@ def checked_timeout(seconds: float) -> float:
 
 
 def checked_api_key(api_key: str | None) -> Secret | None:
-    """Return the API key as a `Secret`. Its characters are never repeated in the message."""
+    """Return the API key as a `Secret`, None for None. No message contains any part of it."""
     if api_key is None:
         return None
     if isinstance(api_key, str) and api_key.isascii() and api_key.isprintable():
@@ -104,7 +109,7 @@ def checked_api_key(api_key: str | None) -> Secret | None:
 
 
 def stray(api_key: object) -> str:
-    """Say what is there beside the key, of what is easily copied with it; none of its text."""
+    """Return a hint about a common copying mistake around an API key, without any of its text."""
     if not isinstance(api_key, str):
         return f", not {type(api_key).__name__}"
     words = api_key.split()
@@ -113,7 +118,7 @@ def stray(api_key: object) -> str:
     if words[0].lower() == "bearer":
         return ": leave off `Bearer `"
     if len(words) == 1 and api_key != words[0] and words[0].isascii():
-        return ". There is a line break before or after it: .strip() what is read from a file"
+        return ". There is a line break before or after it: .strip() text that is read from a file"
     if len(words) > 1 and len(api_key.splitlines()) > 1:
-        return ". There is more than one line: the key stands alone"
+        return ". There is more than one line: pass the key alone"
     return ""

@@ -1,9 +1,9 @@
-"""Errors leave the public API without the frames in which keys and tokens are at work.
+"""Tracebacks without the frames whose local variables hold keys and tokens.
 
-Tools that report errors (rich, Sentry, `traceback.TracebackException(capture_locals=True)`) show
-the local variables of every frame, and a request that failed has its API key in some of them. The
-error's sentence says what is wrong; the frames of this package, and of the libraries that it
-calls, are taken out. Frames of the user's own code stay.
+Error reporters (rich, Sentry, `traceback.TracebackException(capture_locals=True)`) print the local
+variables of each frame, and some frames of a failed request hold the API key. The error message
+says what is wrong, so the frames of this package and of the libraries that it calls are removed.
+Frames of the caller's code stay.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _HIDDEN: Final = frozenset(
         *("concurrent", "json", "threading", "subprocess", "socket", "ssl", "selectors"),
     )
 )
-"""Packages whose frames see what is sent: ours, and those that it passes through."""
+"""Packages whose frames can hold secrets: this one, and those that its requests pass through."""
 
 
 _HELD: Final = {"_request": None, "doc": ""}
-"""What other packages' errors hold: httpx's the request with its headers, json's the whole text."""
+"""Attributes of other packages' errors that hold secrets: httpx's request, json's whole text."""
 
 
 def without_frames(function: F) -> F:
-    """Decorate a function: the errors that it is known to raise leave it without its frames.
+    """Decorate a function: its expected errors are raised without the frames of this package.
 
-    Known are `NomosError`, `OSError` and whatever is no `Exception` (a cancellation, an
-    interrupt). Anything else is a mistake in this package, and keeps its traceback.
+    Expected are `NomosError`, `OSError`, and any `BaseException` that is not an `Exception` (a
+    cancellation, an interrupt). Any other error is a bug in this package and keeps its traceback.
     """
     if inspect.iscoroutinefunction(function):
 
@@ -67,7 +67,7 @@ def without_frames(function: F) -> F:
 
 
 def _cut(error: BaseException, handled: BaseException | None) -> None:
-    """Take hidden frames out of an error and of what led to it; not of what the caller handles."""
+    """Remove hidden frames from an error and its causes, but not from an error being handled."""
     if isinstance(error, Exception) and not isinstance(error, NomosError | OSError):
         return
     left: list[BaseException | None] = [error]
@@ -87,7 +87,7 @@ def _cut(error: BaseException, handled: BaseException | None) -> None:
 
 
 def _shown(trace: TracebackType | None) -> TracebackType | None:
-    """Return a traceback's frames outside of the hidden packages."""
+    """Return the frames of a traceback that are outside of the hidden packages."""
     kept: list[TracebackType] = []
     while trace is not None:
         if str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] not in _HIDDEN:

@@ -1,10 +1,10 @@
-"""What a call of a public `async def` returns: a coroutine that raises when it is used unawaited.
+"""Coroutines of the async API that raise when they are used without `await`.
 
-A plain coroutine is true, so `if guard.authorize(...)` without `await` would let everything
-through. This one gives its value to `await`, and to everything that takes a coroutine
-(`asyncio.gather`, tasks, `wait_for`, anyio and trio task groups). Its truth, its comparison, the
-attributes of its result and whatever else reads a value raise `UnawaitedError`. If it is dropped
-without having been awaited, that is logged as an error, with the place of the call.
+A plain coroutine is truthy, so `if guard.authorize(...)` without `await` would allow everything.
+The objects returned here work with `await` and with everything that takes a coroutine
+(`asyncio.gather`, tasks, `wait_for`, anyio and trio task groups). Truth tests, comparisons, the
+attributes of the result and all other uses as a value raise `UnawaitedError`. A coroutine that is
+dropped without being awaited is logged as an error, with the place of the call.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _OF_COROUTINES: Final = frozenset(
         *("cr_origin", "cr_running", "cr_suspended"),
     )
 )
-"""What debuggers and event loops read of any coroutine."""
+"""Attributes that debuggers and event loops read of any coroutine."""
 
 _REFUSED: Final = (
     *("__bool__", "__str__", "__format__", "__int__", "__float__", "__len__", "__iter__"),
@@ -38,30 +38,31 @@ _REFUSED: Final = (
     *("__add__", "__radd__", "__or__", "__ror__", "__and__", "__rand__", "__mod__", "__rmod__"),
     *("__enter__", "__exit__", "__aenter__", "__aexit__", "__aiter__", "__reduce_ex__"),
 )
-"""Operations that would take the coroutine for its result."""
+"""Operations that would use the coroutine as if it were its result."""
 
 
 class UnawaitedError(TypeError):
-    """The result of an asynchronous call is used, and the call was not awaited."""
+    """The result of an async call is used, but the call was not awaited."""
 
 
 class UnawaitedAttributeError(UnawaitedError, AttributeError):
-    """The same, for an attribute that the result does not have either.
+    """An attribute of an unawaited call is read, and the result has no such attribute either.
 
-    An `AttributeError` too, so that `hasattr` answers False to tools that look for protocols.
+    It is an `AttributeError` as well, so that `hasattr` returns False to tools that probe for
+    protocols.
     """
 
 
 def must_be_awaited(function: F) -> F:
-    """Decorate a public `async def`, so that what it returns cannot be used without `await`.
+    """Decorate a public `async def`, so that its result cannot be used without `await`.
 
-    Type checkers see the function as it is. `asyncio.iscoroutinefunction` is true for it;
-    `inspect.iscoroutinefunction` is since Python 3.12, where it can be told so.
+    Type checkers see the function unchanged. `asyncio.iscoroutinefunction` is true for it; so is
+    `inspect.iscoroutinefunction` since Python 3.12, which can mark a function as one.
     """
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Unawaited:
-        # The caller's frame itself is not kept: it would keep the caller's values alive.
+        # The frame itself is not stored: it would keep the caller's values alive.
         frame = sys._getframe(1)  # noqa: SLF001 - the way to the caller
         place = (frame.f_code.co_filename, frame.f_lineno)
         return Unawaited(
@@ -77,10 +78,10 @@ def must_be_awaited(function: F) -> F:
 
 
 class Asynchronous:
-    """Base of public classes whose public `async def` methods have to be awaited.
+    """Base of public classes whose public `async def` methods must be awaited.
 
-    Holds for subclasses too: a method that overrides one of these is guarded like it. Where such
-    a class is a context manager, `with` raises and names `async with`.
+    It applies to subclasses, too: an overriding method is guarded like the original. If the class
+    is an async context manager, `with` raises and names `async with`.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -98,7 +99,7 @@ def _use_async_with(self: object, *args: object) -> NoReturn:
 
 
 class Unawaited:
-    """A coroutine that is one for `await` and for event loops, and a `TypeError` for the rest."""
+    """A coroutine for `await` and event loops; for any other use it raises a `TypeError`."""
 
     __slots__ = ("__weakref__", "_awaited", "_coroutine", "_function", "_owner", "_place")
 
@@ -115,7 +116,7 @@ class Unawaited:
         self._owner = owner
         self._awaited = False
 
-    # Properties, so that no frame of ours stands in a coroutine's traceback.
+    # Properties, so that a coroutine's traceback has no frame of this package.
     @property
     def send(self) -> Any:
         return self._taken().send
@@ -134,7 +135,7 @@ class Unawaited:
     def __getattr__(self, name: str) -> Any:
         if name in _OF_COROUTINES:
             return getattr(self._coroutine, name)
-        if name in Unawaited.__slots__:  # of one that is not complete
+        if name in Unawaited.__slots__:  # of an instance whose constructor has not finished
             raise AttributeError(name)
         kind = (
             UnawaitedError
@@ -145,7 +146,7 @@ class Unawaited:
 
     def __hash__(self) -> int:
         # `asyncio.gather` keeps its arguments in a dict. Elsewhere, a lookup in a set would
-        # answer "not in there" for a value that nobody has looked at.
+        # return False for a value that is not known yet.
         caller = sys._getframe(1).f_globals.get("__name__", "")  # noqa: SLF001 - as above
         if caller.partition(".")[0] == "asyncio":
             return id(self)
@@ -156,14 +157,14 @@ class Unawaited:
         return f"<unawaited {self._function.__qualname__}(…), called at {file}:{line}>"
 
     def __del__(self) -> None:
-        # An interpreter that ends may have taken the logging apart already.
+        # At interpreter shutdown, logging may no longer work.
         with contextlib.suppress(Exception):
             if not self._awaited:
                 self._coroutine.close()
                 _log.error("%s It was dropped, so the call was not made.", self._explained())
 
     def _taken(self) -> Coroutine[Any, Any, Any]:
-        """Return the coroutine to what runs or closes it."""
+        """Return the coroutine to the code that runs or closes it."""
         self._awaited = True
         return self._coroutine
 
@@ -186,7 +187,7 @@ for _name in _REFUSED:
 
 @functools.cache
 def _names(function: Callable[..., Any], owner: type) -> frozenset[str]:
-    """Return the public attributes that the result of `function` has."""
+    """Return the public attribute names of the result of `function`."""
     kind: Any = typing.get_type_hints(function)["return"]
     kind = owner if kind is typing.Self else typing.get_origin(kind) or kind
     members = {name for each in kind.__mro__ for name in inspect.get_annotations(each)}

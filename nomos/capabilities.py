@@ -1,15 +1,15 @@
-"""What a parent wants a child to have, as people write it.
+"""Capabilities for a child in the form that people write them, parsed to `Capability`.
 
     {"with": "github://acme/app", "can": "repo:read"}         /github/repo/read on that repository
-    {"with": "filesystem:///notes", "can": "*"}               all of /filesystem beneath /notes
+    {"with": "filesystem:///notes", "can": "*"}               all of /filesystem under /notes
     {"command": "/tickets/list", "resource": {"provider": "tickets", "queue": "a"}}
 
-`with` is a URL whose scheme names a provider with a table here. `can` is a path beneath it, with
-`:` between segments and `*` for all that lies beneath, or a command as it is. Either form takes
-`args` (each named argument must have that value), `constraints` (of `nomos.constraints`) and
-`pol` (statements of UCAN 1.0 policy).
+`with` is a URL; its scheme names a provider that is built in. `can` is a command path under that
+provider, with `:` between segments and `*` for all commands under it, or a whole command. Both
+forms take `args` (each named argument must have that value), `constraints` (of `nomos.constraints`)
+and `pol` (UCAN 1.0 policy statements).
 
-What is read is never more than what is written: anything with two readings is refused.
+Ambiguous input is an error: the result never covers more than what was written.
 """
 
 from __future__ import annotations
@@ -32,14 +32,16 @@ from nomos.resources import (
 )
 
 MAX_CAPABILITIES: Final = 64
-"""Of one child: each becomes a chain, and so many can be carried."""
+"""Capabilities of one child: each becomes a chain, and no more chains can be passed on."""
 
 MAX_STATEMENTS: Final = 100
+"""Arguments in `args`, and statements in `pol`, of one capability."""
 
 MAX_LEVELS: Final = 32
+"""Levels of nesting in one value."""
 
 _NARROWING: Final = frozenset(("args", "constraints", "pol"))
-"""What a capability may say about the calls, beside what they do and to what."""
+"""Members that restrict the calls, beside command and resource."""
 
 _COMMAND: Final = re.compile(r"/[a-z0-9_-]+(?:/[a-z0-9_-]+)*")
 _CAN: Final = re.compile(r"(?:[a-z0-9_-]+:)*(?:[a-z0-9_-]+|\*)")
@@ -51,9 +53,9 @@ _Fields = Callable[[str], Resource]
 
 
 def parse(values: object, *, where: str = "capabilities") -> tuple[Capability, ...]:
-    """Return capabilities in the order given; `Capability` values stand for themselves.
+    """Return the capabilities in the order given; a `Capability` is accepted as it is.
 
-    Raises `ConfigurationError`, whose `setting` says where: `capabilities[0].can`.
+    Raises `ConfigurationError`, whose `setting` is the place: `capabilities[0].can`.
     """
     if isinstance(values, Mapping | str | bytes) or not isinstance(values, Sequence):
         _invalid(
@@ -80,8 +82,8 @@ def _capability(value: object, where: str) -> Capability:
     else:
         _invalid(
             where,
-            'must have "with" and "can", or "command" and "resource"; beside these, "args", '
-            '"constraints" and "pol" and nothing else',
+            'must have "with" and "can", or "command" and "resource"; it may also have "args", '
+            '"constraints" and "pol", and no other member',
         )
     statements = (
         *_arguments(value.get("args", {}), f"{where}.args"),
@@ -104,7 +106,7 @@ def _by_name(named: object, can: object, where: str) -> tuple[str, Resource]:
         _invalid(
             f"{where}.with",
             f"has no table for {provider}: it is {' or '.join(f'{one}://' for one in _WITH_TABLES)}"
-            '. Name what another provider serves with {"command": "/…", "resource": {…}}',
+            '. For another provider, write {"command": "/…", "resource": {…}}',
         )
     table, fields = _WITH_TABLES[provider]
     command = _command(can, provider, f"{where}.can")
@@ -144,7 +146,7 @@ def _by_command(command: object, resource: object, where: str) -> tuple[str, Res
     ):
         _invalid(
             f"{where}.command",
-            "must be a path of lower-case words, such as /github/issue, for it and all beneath it",
+            "must be a path of lower-case words, such as /github/issue, for it and all under it",
         )
     provider = provider_name(command)
     if not isinstance(resource, Mapping) or resource.get("provider") != provider:
@@ -163,11 +165,11 @@ def _by_command(command: object, resource: object, where: str) -> tuple[str, Res
 
 
 def _declared(resource: Mapping[Any, Any], where: str) -> Resource:
-    """A resource of a provider whose table only the server has: names with plain values."""
+    """Return a resource of a provider that only the server knows: names with plain values."""
     for name, value in resource.items():
         simple = isinstance(value, str | int) and not isinstance(value, bool)
         if not isinstance(name, str) or not simple:
-            _invalid(where, "must have names with text or whole numbers, and nothing else")
+            _invalid(where, "must have names as keys, and text or whole numbers as values")
     return dict(plain(resource, where, MAX_LEVELS))
 
 
@@ -199,7 +201,7 @@ def _repository(rest: str) -> Resource:
 
 def _folder(rest: str) -> Resource:
     if not rest:
-        raise ValueError("write filesystem:/// to name the folder that all paths begin in")
+        raise ValueError("write filesystem:/// for the root folder of the provider")
     return {"path": rest}
 
 
@@ -210,7 +212,7 @@ def _invalid(setting: str, sentence: str) -> NoReturn:
 MAX_COMMAND: Final = 256
 
 _CAN_FORM: Final = (
-    "must be what is allowed, such as repo:read (/github/repo/read), repo:* (all beneath "
+    "must name commands, such as repo:read (/github/repo/read), repo:* (all under "
     "/github/repo), * (all of the provider), or a command such as /github/repo/read"
 )
 
@@ -218,4 +220,4 @@ _WITH_TABLES: Final[Mapping[str, tuple[Provider, _Fields]]] = {
     "github": (GITHUB, _repository),
     "filesystem": (FILESYSTEM, _folder),
 }
-"""How what follows `<provider>://` names a resource."""
+"""For each `<provider>://`: its table, and the function that reads the rest of the URL."""

@@ -1,4 +1,4 @@
-"""Readable constraints on the arguments of a call, for grants and for what a child is given.
+"""Constraints on the arguments of a call, for grants and for forked children.
 
     from nomos.constraints import between, each, like, one_of, under
 
@@ -8,14 +8,14 @@
         constraints=[each("to", like(".", "*@example.com")), between("amount", 1, 50)],
     )
 
-Each compiles to the standard policy of a UCAN 1.0 delegation (`constraint.pol`), which every
-verifier evaluates, and reads as a sentence (`str(constraint)`). A path is the name of an argument,
-`state` or `user.name`; inside `each` and `some` it is a path from the element, and "." is the
-element itself. What begins with a dot is a selector already: `.resource.owner`, `.cmd`; inside
-`each` and `some`, `.args.name` is `name`.
+Each function returns a `Constraint`, which compiles to UCAN 1.0 policy (`constraint.pol`) that
+every verifier evaluates, and whose `str` is a sentence. A path is the name of an argument, `state`
+or `user.name`. Inside `each` and `some` it is relative to the element, and "." is the element
+itself. A path that begins with a dot is a UCAN selector: `.resource.owner`, `.cmd`; inside `each`
+and `some`, `.args.name` is `name`.
 
-A constraint holds only for what is there and of its kind: an argument that is missing fulfils
-none, not even `not_eq` or `not_`. Wrong arguments raise `ConfigurationError` naming the path.
+No constraint holds for an argument that is missing or of another type, not even `not_eq` or `not_`.
+Wrong arguments raise `ConfigurationError`, whose `.setting` is the path.
 """
 
 from __future__ import annotations
@@ -56,26 +56,26 @@ __all__ = [
 
 @dataclass(frozen=True, repr=False)
 class Constraint:
-    """What must hold for a call. Two are equal if they compile to the same statements.
+    """A condition on a call. Two are equal if they compile to the same statements.
 
-    `a & b` holds where both do, `a | b` where one does, `~a` where the arguments that `a` names
-    are there and `a` does not hold. Make one with the functions of this module.
+    `a & b` holds if both hold, `a | b` if one of them holds, `~a` if the arguments that `a` names
+    are there and `a` does not hold. Constraints are made by the functions of this module.
     """
 
     _text: str
 
     @property
     def pol(self) -> list[Any]:
-        """The statements of UCAN 1.0 policy, all of which must hold; a new list each time."""
+        """The UCAN 1.0 policy statements, all of which must hold; a new list each time."""
         statements: list[Any] = json.loads(self._text)
         return statements
 
     @property
     def vacuous(self) -> str | None:
-        """Why it may hold where there is nothing to hold for, None if it may not.
+        """Why the constraint may hold without any argument that it names; None if it may not.
 
-        Nobody signs such statements unasked. The functions of this module make none;
-        `from_pol` may be given one.
+        Such statements are signed only on request. The functions of this module make none, but
+        `from_pol` can read one.
         """
         return vacuous(self.pol)
 
@@ -95,28 +95,28 @@ class Constraint:
         return not_(self)
 
     def __bool__(self) -> bool:
-        # `a and b` would be b alone, and nobody would notice.
+        # `a and b` would silently be `b` alone.
         raise TypeError("a constraint is neither true nor false: combine with &, | and ~")
 
 
 def eq(path: str, value: Any) -> Constraint:
-    """`path` is this JSON value. Numbers are compared exactly, and True is not 1."""
+    """`path` equals this JSON value. Numbers are compared exactly, and True is not 1."""
     return _made(path, ["==", selectors.selector(path), _value(path, value)])
 
 
 def not_eq(path: str, value: Any) -> Constraint:
-    """`path` is there, is not null, and is another value than this."""
+    """`path` is there, is not null, and differs from this value."""
     return _made(path, negation.unlike(selectors.selector(path), _value(path, value)))
 
 
 def one_of(path: str, choices: Iterable[Any]) -> Constraint:
-    """`path` is one of these JSON values, of which there is at least one."""
+    """`path` equals one of these JSON values; at least one must be given."""
     selector = selectors.selector(path)
     if isinstance(choices, str | bytes) or not isinstance(choices, Iterable):
-        refuse(path, 'must have a list to choose from, such as ["open", "closed"]')
+        refuse(path, 'must have a list of choices, such as ["open", "closed"]')
     unique = {values.text(each): each for each in (_value(path, each) for each in choices)}
     if not unique:
-        refuse(path, "must have something to choose from: nothing is one of nothing")
+        refuse(path, "must have at least one choice: no value is in an empty list")
     either: list[Statement] = [["==", selector, each] for each in unique.values()]
     return _made(path, either[0] if len(either) == 1 else ["or", either])
 
@@ -131,35 +131,37 @@ def between(path: str, low: float, high: float) -> Constraint:
 
 
 def at_most(path: str, number: float) -> Constraint:
-    """`path` is a number, this or a lower one."""
+    """`path` is a number and is not greater than this one."""
     return _made(path, ["<=", selectors.selector(path), values.number(number, path)])
 
 
 def at_least(path: str, number: float) -> Constraint:
-    """`path` is a number, this or a higher one."""
+    """`path` is a number and is not less than this one."""
     return _made(path, [">=", selectors.selector(path), values.number(number, path)])
 
 
 def like(path: str, pattern: str) -> Constraint:
-    r"""`path` is text that fits `pattern`: `*` is any characters, `\*` a star, all else itself.
+    r"""`path` is text that matches `pattern`: `*` is any text, `\*` a star, all else is literal.
 
-    Upper and lower case differ. Use `under` for paths and `url` for URLs: a pattern such as
-    "https://example.com*" fits hosts of strangers, and "/srv/*" fits "/srv/../etc".
+    Upper and lower case differ. Use `under` for paths and `url` for URLs: the pattern
+    "https://example.com*" also matches hosts such as example.com.evil.net, and "/srv/*" matches
+    "/srv/../etc".
     """
     selector = selectors.selector(path)
     if not isinstance(pattern, str):
-        refuse(path, 'must be like a text, such as "*@example.com"')
+        refuse(path, 'must have a text as pattern, such as "*@example.com"')
     return _made(path, ["like", selector, _value(path, pattern)])
 
 
 def under(path: str, prefix: str) -> Constraint:
-    r"""`path` is the path `prefix`, or lies beneath it, by whole segments.
+    r"""`path` is the path `prefix`, or a path under it, compared by whole segments.
 
-    Refused are `..` and `.` behind slashes or backslashes, empty segments between slashes, a
-    slash or backslash at the end, percent signs, tabs, line breaks and NUL, however the path goes
-    on. A backslash before a name is not: `src/\b` is under `src`, and who reads backslashes as
-    slashes must not take `\b` for a path of its own. Not held is what only the one who opens it
-    can know: links, letter case, and characters that a file system takes for others.
+    The constraint does not hold for a path with `..` or `.` after a slash or backslash, an empty
+    segment between slashes, a slash or backslash at the end, a percent sign, a tab, a line break or
+    NUL. It does hold for a backslash before a name: `src/\b` is under `src`, so a service that
+    reads backslashes as slashes must not treat `\b` as an absolute path. Links, letter case and
+    characters that a file system treats as equal cannot be checked here: only the service that
+    opens the file can.
     """
     selector = selectors.selector(path)
     return _made(path, patterns.under(selector, patterns.folder(prefix, path)))
@@ -177,13 +179,14 @@ def url(
 ) -> Constraint:
     """`path` is a URL of exactly this scheme, host and port, whose path is under `path_prefix`.
 
-    A user or password is never in it, nor a fragment, a percent sign or a space; dots, slashes
-    and backslashes in its path as in `under`, though it may end in a slash. With `query=True` a
-    query of any content may follow the path.
+    The URL must not have a user, a password, a fragment, a percent sign or a space. Dots, slashes
+    and backslashes in its path are restricted as in `under`, but the path may end in a slash. With
+    `query=True` any query may follow the path.
 
-    `host` is ASCII in lower case. Addresses that are private, loopback, link-local or otherwise
-    not of the internet, and names of machines nearby, are refused here unless `allow_private`;
-    numbers in any spelling but 192.0.2.1 are always. What a public name resolves to is not held.
+    `host` is ASCII in lower case. Private, loopback, link-local and other non-public addresses, and
+    names of local machines, raise `ConfigurationError` unless `allow_private`. A number in another
+    spelling than 192.0.2.1 always raises. The addresses that a public name resolves to are not
+    checked.
     """
     selector = selectors.selector(path)
     at = patterns.address(
@@ -199,54 +202,55 @@ def url(
 
 
 def all_of(*constraints: Constraint) -> Constraint:
-    """All of these hold; the same as `a & b`."""
+    """All of these constraints hold; the same as `a & b`."""
     return _compiled([each for one in _given(constraints, "all_of") for each in one.pol])
 
 
 def any_of(*constraints: Constraint) -> Constraint:
-    """At least one of these holds; the same as `a | b`."""
+    """At least one of these constraints holds; the same as `a | b`."""
     either = [conjunction(each.pol) for each in _given(constraints, "any_of")]
     return _compiled([either[0] if len(either) == 1 else ["or", either]])
 
 
 def not_(constraint: Constraint) -> Constraint:
-    """What the constraint names is there and of its kind, and the constraint does not hold.
+    """The arguments of the constraint are there and of its type, and it does not hold.
 
-    `not_(at_most("n", 5))` is a number above 5; a text is neither. `not_(each(…))` asks for an
-    element that differs, `not_(some(…))` that every element does.
+    `not_(at_most("n", 5))` means a number above 5, so it does not hold for a text. `not_(each(…))`
+    needs one element for which the inner constraint does not hold, `not_(some(…))` needs that of
+    every element.
     """
     (one,) = _given((constraint,), "not_")
     return _compiled([negation.negated(conjunction(one.pol))])
 
 
 def each(path: str, constraint: Constraint) -> Constraint:
-    """`path` is a list, or an object, and the constraint holds for each element; so does none."""
+    """`path` is a list or an object, possibly empty; the constraint holds for every element."""
     one = _of_element(path, constraint)
     return _made(path, ["all", selectors.selector(path), negation.element(one.pol)])
 
 
 def some(path: str, constraint: Constraint) -> Constraint:
-    """`path` is a list, or an object, with at least one element for which the constraint holds."""
+    """`path` is a list or an object, and the constraint holds for at least one element."""
     one = _of_element(path, constraint)
     return _made(path, negation.some(selectors.selector(path), negation.element(one.pol)))
 
 
 def from_pol(pol: Sequence[Any], *, where: str = "pol") -> Constraint:
-    """Read statements of UCAN 1.0 policy, whoever made them.
+    """Read UCAN 1.0 policy statements from any source.
 
-    Raises `ConfigurationError` for what is no policy, and for one that is too large to be put
-    beside others; its `setting` is the place, such as `pol[0][1]`.
+    Raises `ConfigurationError` for an invalid policy, and for one that is too large to be combined
+    with others; its `setting` is the place, such as `pol[0][1]`.
     """
     return Constraint(values.text(checks.policy(pol, where=where)))
 
 
 def narrows(asked: Constraint, held: Constraint) -> bool | None:
-    """Whether what `asked` leaves of each path is within what `held` leaves of it.
+    """Whether the values that `asked` permits at each path are among those that `held` permits.
 
-    True: wherever `asked` holds, `held` does. False: on some path that both are about, `asked`
-    leaves a value that `held` does not, be it wider or another. None: that cannot be told from
-    the statements alone. Nothing depends on it: a chain carries both, and both must hold.
-    Raises `ConfigurationError` for anything but two constraints.
+    True: `held` holds wherever `asked` does. False: at some path that both name, `asked` permits a
+    value that `held` does not. None: the statements alone do not show it. This is for messages
+    only: a chain carries both constraints, and both must hold. Raises `ConfigurationError` for
+    anything but two constraints.
     """
     for where, one in (("asked", asked), ("held", held)):
         if not isinstance(one, Constraint):
@@ -255,9 +259,9 @@ def narrows(asked: Constraint, held: Constraint) -> bool | None:
 
 
 def listed(constraints: object, where: str = "constraints") -> list[Statement]:
-    """The statements of one constraint or several, in their order.
+    """Return the statements of one or several constraints, in their order.
 
-    Raises `ConfigurationError` for anything else, and for what may hold over nothing.
+    Raises `ConfigurationError` for anything else, and for statements that may hold vacuously.
     """
     several = (constraints,) if isinstance(constraints, Constraint) else constraints
     if not isinstance(several, list | tuple):
@@ -274,7 +278,7 @@ def listed(constraints: object, where: str = "constraints") -> list[Statement]:
 
 def _given(constraints: tuple[Constraint, ...], where: str) -> tuple[Constraint, ...]:
     if not constraints:
-        refuse(where, "must have constraints to combine")
+        refuse(where, "must have at least one constraint")
     for one in constraints:
         if not isinstance(one, Constraint):
             refuse(where, 'must be given constraints, such as eq("state", "open")')

@@ -1,11 +1,12 @@
-"""The whole system in a thread of this process: `AuthGuard.embedded` and `nomos demo` use it.
+"""`EmbeddedServer`: control plane and PDP in a thread, for `AuthGuard.embedded` and `nomos demo`.
 
-`start` checks everything that can be wrong with what it was given, binds both ports and
-returns; the database is opened and requests are answered in the thread. Whoever connects
-before that waits in the listening socket's queue, so nobody has to poll for readiness.
+`start` validates its arguments, binds both ports and returns; the thread opens the database and
+serves requests. Connections that arrive earlier wait in the queue of the listening socket, so
+callers need not poll for readiness.
 
-The guard is an ordinary guard on an ordinary URL: threads, asyncio, trio, forked and spawned
-processes all take the same way in. It is no boundary against this process's own code.
+The guard of an embedded server is an ordinary guard with an ordinary URL: threads, asyncio, trio,
+forked and spawned processes use it in the same way. It is no security boundary against the code of
+this process.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ from nomos.errors import ConfigurationError
 from nomos.models import Secret
 
 HOST: Final = "127.0.0.1"
+"""The address that both servers listen on."""
 STOP_SECONDS: Final = 10.0
+"""How long `close` waits for the thread, in seconds."""
 
 try:
     from nomos.policy import bundle
@@ -55,7 +58,7 @@ except ModuleNotFoundError as missing:
 
 
 class EmbeddedServer:
-    """A running system. `close` stops it and removes the data folder if it is a private one."""
+    """A running system. `close` stops it and removes the data folder if that is temporary."""
 
     def __init__(
         self,
@@ -93,11 +96,11 @@ class EmbeddedServer:
 
     @property
     def operator_key(self) -> Secret:
-        """An operator's API key for this system, who answers for every role."""
+        """An operator's API key for this system, which covers every role."""
         return self._operator.text
 
     def trouble(self) -> str | None:
-        """Return why the system is not answering, if it failed."""
+        """Return why the system has failed, None if it has not."""
         if self.failure is None:
             return None
         return f"the embedded server has failed: {type(self.failure).__name__}: {self.failure}"
@@ -115,14 +118,14 @@ class EmbeddedServer:
             shutil.rmtree(self._private, ignore_errors=True)
 
     def after_fork(self) -> None:
-        """In a forked child: a listener that stays open would swallow the parent's callers."""
+        """Close the listeners in a forked child, which would accept the parent's connections."""
         for listener in self._sockets:
             listener.close()
 
     def _run(self, settings: Settings) -> None:
         try:
             asyncio.run(self._serve(settings))
-        except Exception as failure:  # noqa: BLE001 - told to whoever calls next
+        except Exception as failure:  # noqa: BLE001 - reported by the next request
             self.failure = failure
         finally:
             for listener in self._sockets:
@@ -136,7 +139,7 @@ class EmbeddedServer:
         system = await System.open(settings, AsyncSigner(shared()))
         try:
             for issued in (self._issued, self._operator):
-                # With a folder that is kept, this is the app of the last start once more.
+                # In a data folder that exists already, this replaces the app of the last start.
                 await system.store.add_app(issued.app, issued.key, succeeds=True)
             await system.register_services(self._services)
             await serve(system, *self._sockets, stop=self._stop)
@@ -210,22 +213,22 @@ _SERVICE: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 def check_services(services: Mapping[str, str]) -> None:
-    """Refuse what no service can be called, and what is no DID. Raises ConfigurationError."""
+    """Raise `ConfigurationError` for an invalid service name, an invalid DID, or a repeated DID."""
     for name, did in services.items():
         if not (isinstance(name, str) and _SERVICE.fullmatch(name)) or name == "pdp":
             raise ConfigurationError(
-                "services: a service has a short name of lower-case letters, digits and -, and "
-                "pdp is the server's own",
+                "services: a name has 1 to 63 lower-case letters, digits and -, and begins with a "
+                "letter or digit; the name pdp is reserved",
                 setting="services",
             )
         if not isinstance(did, str) or not is_did(did):
             raise ConfigurationError(
-                f"services: {name} needs the DID of its key, did:key:z6Mk…, as `nomos keygen` "
+                f"services: {name} must have the DID of its key, did:key:z6Mk…, as `nomos keygen` "
                 "prints it",
                 setting="services",
             )
     if len(set(services.values())) < len(services):
-        raise ConfigurationError("services: two of them have one DID", setting="services")
+        raise ConfigurationError("services: two services have the same DID", setting="services")
 
 
 def _after_fork_in_child() -> None:

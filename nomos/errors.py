@@ -1,7 +1,7 @@
-"""Everything Nomos raises.
+"""The exceptions of Nomos, as a tree of classes.
 
     NomosError
-    ├─ Denied                 the answer is no                          .grant .code .hop .field
+    ├─ Denied                 the action is not allowed                 .grant .code .hop .field
     │  │                                                                .wanted .found .fix
     │  └─ StepUpRequired      a person must decide first                .approval_envelope_id
     ├─ ChainError             a delegation chain cannot be used         .code .hop
@@ -10,18 +10,18 @@
     │  ├─ WrongAudience
     │  ├─ ChainTooDeep
     │  └─ Widening
-    ├─ ControlPlaneError      no usable answer came                     .status .code .request_id
-    │  ├─ Unreachable         nothing answered in time              .sent
+    ├─ ControlPlaneError      no usable reply came                      .status .code .request_id
+    │  ├─ Unreachable         no reply in time                          .sent
     │  ├─ ServerError         5xx
     │  ├─ AuthenticationError the API key is missing or wrong
     │  ├─ PermissionDenied    the API key may not do this
     │  ├─ NotFound
-    │  ├─ Conflict            an idempotency key was reused, or somebody has decided already
+    │  ├─ Conflict            an idempotency key was reused, or a decision exists already
     │  ├─ RateLimited                                                   .retry_after
     │  ├─ InvalidRequest      a field is wrong                          .fields
-    │  └─ Unintelligible      an answer came that is not of this protocol
-    ├─ NotProven              a record is not what was signed           .code
-    ├─ WebhookRefused         a message is not from the control plane   .reason
+    │  └─ Unintelligible      the reply does not follow this protocol
+    ├─ NotProven              a record differs from what was signed     .code
+    ├─ WebhookRefused         a message does not verify                 .reason
     ├─ SignerError            the signing binary gave no answer
     │  ├─ BinaryNotFound
     │  ├─ SignerDied
@@ -29,9 +29,9 @@
     └─ ConfigurationError     a setting is wrong (also a ValueError)    .setting
        └─ InvalidPolicy       a Cedar bundle does not validate          .problems
 
-Branches answer "who should act?": the policy's author, the holder of a chain, the operator
-of the control plane, the packager, the caller. Codes are for machines and never change;
-messages are for people. No message holds a token, a key or an API key.
+The first level of the tree says who should act: the policy's author, the holder of a chain, the
+operator of the control plane, the packager, the caller. Codes are for programs and never change;
+messages are for people. No message contains a token, a key or an API key.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ if TYPE_CHECKING:
 
 
 class NomosError(Exception):
-    """Base of everything Nomos raises. It pickles, so that worker processes can report it."""
+    """Base of all errors of Nomos. It can be pickled, so that worker processes can report it."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A grant stays behind: its authority belongs to the process that asked.
+        # The grant is left out: its authority belongs to the process that requested it.
         state = {name: None if name == "grant" else value for name, value in vars(self).items()}
         return _restored, (type(self), self.args, state)
 
@@ -56,12 +56,13 @@ class NomosError(Exception):
 class Denied(NomosError):
     """The action is not allowed.
 
-    `grant` is the answer that said so (None when a token was refused without one), `code` one
-    of `nomos.models.DenyReason`, or `unavailable` from a verifier that cannot tell. `hop` is the
-    index of the token at fault: the chain's root is 0, and the invocation comes last. `field` is
-    the claim or the policy statement that failed, `wanted` and `found` the beginnings of the JSON
-    text of what it had to be and of what it was; a statement is `wanted` in words. `fix` says what
-    would help. What is not known is None. `record` is the receipt of a verifier that signs them.
+    `grant` is the decision, None when a token was rejected without one. `code` is one of
+    `nomos.models.DenyReason`, or `unavailable` from a verifier that could not check. `hop` is the
+    index of the token at fault: the root is 0, the invocation is last. `field` is the claim or the
+    policy statement that failed; `wanted` and `found` are the beginnings of the JSON text of the
+    required and the actual value (for a statement, `wanted` is in words). `fix` says what to do
+    next. `record` is the signed receipt of a verifier that has a receipt key. Unknown values are
+    None.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class Denied(NomosError):
 
 
 class StepUpRequired(Denied):
-    """A person must approve first; `approval_envelope_id` names the question they see."""
+    """A person must approve first; `approval_envelope_id` names the approval."""
 
     def __init__(
         self,
@@ -116,11 +117,11 @@ class MalformedChain(ChainError):
 
 
 class ExpiredChain(ChainError):
-    """A link is past its expiry."""
+    """A link is past its expiry, or is not valid yet."""
 
 
 class WrongAudience(ChainError):
-    """The chain ends in another key than the one at hand, or is for another service."""
+    """The chain was delegated to another key than this process's, or is for another service."""
 
 
 class ChainTooDeep(ChainError):
@@ -128,14 +129,14 @@ class ChainTooDeep(ChainError):
 
 
 class Widening(ChainError):
-    """A link claims more than the one before it gave."""
+    """A link exceeds the authority of the link before it."""
 
 
 class ControlPlaneError(NomosError):
-    """The control plane gave no usable answer; nothing was allowed.
+    """The control plane gave no usable reply; nothing was allowed.
 
-    `status` is the HTTP status if there was one, `code` the server's `error_code`,
-    `request_id` what to quote to the server's operator.
+    `status` is the HTTP status if there was one, `code` the server's `error_code`, `request_id` the
+    id to quote to the server's operator.
     """
 
     def __init__(
@@ -153,10 +154,9 @@ class ControlPlaneError(NomosError):
 
 
 class Unreachable(ControlPlaneError):
-    """Nothing answered in time.
+    """No reply arrived in time.
 
-    `sent` is true where the request may have arrived: it may have been acted on, although no
-    answer came.
+    `sent` is true if the request may have arrived: it may have taken effect although no reply came.
     """
 
     def __init__(self, message: str, *, sent: bool = False, status: int | None = None) -> None:
@@ -177,15 +177,15 @@ class PermissionDenied(ControlPlaneError):
 
 
 class NotFound(ControlPlaneError):
-    """No such thing (404)."""
+    """The thing that was named does not exist, or belongs to another app (404)."""
 
 
 class Conflict(ControlPlaneError):
-    """It cannot be done twice: another question under one key, another decision (409)."""
+    """The request contradicts an earlier one (409): a reused key, a decided approval."""
 
 
 class RateLimited(ControlPlaneError):
-    """Too many requests (429); `retry_after` is in seconds, if the server said."""
+    """Too many requests (429); `retry_after` is in seconds, None if the server named none."""
 
     def __init__(
         self,
@@ -201,7 +201,7 @@ class RateLimited(ControlPlaneError):
 
 
 class InvalidRequest(ControlPlaneError):
-    """The question is wrong (400, 413); `fields` are the paths at fault (`resource.repo`)."""
+    """The request is wrong (400, 413); `fields` are the paths at fault (`resource.repo`)."""
 
     def __init__(
         self,
@@ -217,11 +217,11 @@ class InvalidRequest(ControlPlaneError):
 
 
 class Unintelligible(ControlPlaneError):
-    """An answer came that is not of this protocol: HTML, other JSON, an unknown decision."""
+    """The reply does not follow this protocol: HTML, other JSON, an unknown decision."""
 
 
 class NotProven(NomosError):
-    """A receipt does not hold. `code` says how, for machines; the message, for people."""
+    """A receipt does not verify. `code` is the reason for programs, the message for people."""
 
     def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message)
@@ -232,9 +232,10 @@ WebhookReason = Literal["missing", "malformed", "forged", "too_old", "from_the_f
 
 
 class WebhookRefused(NomosError):
-    """A message to a webhook is not one of the control plane's, or not of now.
+    """A webhook message was not sent by the control plane, or was not sent now.
 
-    `too_old` and `from_the_future` are genuine, and say that clocks may disagree.
+    `reason` is one of `WebhookReason`. Messages with `too_old` and `from_the_future` have a valid
+    signature; the clocks may disagree.
     """
 
     def __init__(self, message: str, *, reason: WebhookReason) -> None:
@@ -243,7 +244,7 @@ class WebhookRefused(NomosError):
 
 
 class SignerError(NomosError):
-    """The signing binary gave no answer, or refused; `code` is the refusal's."""
+    """The signing binary gave no answer, or refused; `code` is its refusal code."""
 
     def __init__(self, message: str, *, code: str | None = None, hop: int | None = None) -> None:
         super().__init__(message)
@@ -252,15 +253,15 @@ class SignerError(NomosError):
 
 
 class BinaryNotFound(SignerError):
-    """`nomos-ucan` is not where it should be, or cannot be run."""
+    """`nomos-ucan` is not installed, or cannot be executed."""
 
 
 class SignerDied(SignerError):
-    """The binary ended or stopped answering before it gave its answer."""
+    """The signing binary exited or stopped responding before it answered."""
 
 
 class ProtocolMismatch(SignerError):
-    """The binary is of another version than this package."""
+    """The signing binary speaks another version of the protocol than this package."""
 
 
 class ConfigurationError(NomosError, ValueError):
@@ -273,7 +274,7 @@ class ConfigurationError(NomosError, ValueError):
 
 @dataclass(frozen=True)
 class PolicyProblem:
-    """One thing wrong in a Cedar bundle: `file` and `line` (from 1) say where it starts."""
+    """One problem in a Cedar bundle: `file` and `line` (from 1) say where it starts."""
 
     file: str
     line: int
@@ -293,7 +294,7 @@ def _restored(kind: type[NomosError], args: tuple[Any, ...], state: dict[str, An
 
 
 class InvalidPolicy(ConfigurationError):
-    """A Cedar bundle does not parse or validate; `problems` lists every one found."""
+    """A Cedar bundle does not parse or validate; `problems` lists every problem found."""
 
     def __init__(self, problems: Sequence[PolicyProblem]) -> None:
         self.problems = tuple(problems)

@@ -1,7 +1,7 @@
 """`AuthGuard` and `AsyncAuthGuard`: an agent asks before it acts.
 
-Both run the same flows (`nomos._core.flows`); they differ in how each effect is performed and
-in nothing else. Docstrings are complete on `AuthGuard`; its twin refers to them.
+Both run the same flows (`nomos._core.flows`) and differ only in how each effect is performed. The
+docstrings of `AuthGuard` are complete; those of `AsyncAuthGuard` refer to them.
 """
 
 from __future__ import annotations
@@ -43,34 +43,30 @@ __all__ = [
 ]
 
 WAIT_SECONDS: Final = 900.0
-"""How long a question to a person stays open unless policy says otherwise."""
+"""The default `timeout` of `wait_for_approval`: how long an approval stays open by default."""
 
 T = TypeVar("T")
 
 
 class AuthGuard(GuardBase):
-    """Asks the control plane before an agent acts, and signs what an allow entitles to.
+    """Asks the control plane before an agent acts, and signs the calls that are allowed.
 
-    `control_plane_url` and `api_key` come from whoever runs the control plane (`nomos dev`
-    prints both). `agent_key_file` names a persistent signing key (0600, 64 hex digits);
-    without it the guard uses the key that a parent handed over, or makes one that lives as long
-    as it does. `parent` is the chain that it acts by: by default, what the `NOMOS_PARENT_…`
-    variables of this process hold; None makes a root of it on purpose. Without an API key the
-    guard asks by its chain.
+        with AuthGuard(control_plane_url="https://nomos.example.com", api_key=key) as guard:
+            grant = guard.authorize(
+                command="/github/issue/list",
+                resource={"provider": "github", "owner": "acme", "repo": "app"},
+            )
+            response = client.get(url, headers=grant.require().headers())
 
-    `failure_mode="closed"` raises when no answer can be had; `"open"` lets commands that only
-    read go on, marked `degraded`, and a child's no further than its chain.
+    The operator of the control plane issues `api_key` (`nomos dev` prints both settings for a local
+    one). All settings are described at `__init__`.
 
-    `timeout` (above 0, at most 300 seconds) bounds each call as a whole: looking up names,
-    connecting (3 s at most), an answer that comes byte by byte, its wait for a turn among other
-    calls, retries and the pauses between them, and the signing binary. `wait_for_approval` has a
-    timeout of its own. URLs are https, or of this machine; `allow_insecure` names other hosts that
-    plain http may be used to.
+    `timeout` limits each call as a whole: name lookup, connecting (3 s at most), the whole reply,
+    waiting for a free connection, retries with their pauses, and the signing binary. Only
+    `wait_for_approval` has a timeout of its own.
 
-    A guard may be shared by threads and used after `fork()`. It is a context manager.
-    Raises `ConfigurationError` for a setting that is wrong, and a `ChainError` for a parent's
-    chain that cannot be read; its signatures, its expiry and whose it is are checked on first
-    use.
+    A guard may be shared by threads and used after `fork()`. It is a context manager. After `close`
+    its methods raise `ConfigurationError`.
     """
 
     _operator: Http | None = None
@@ -98,18 +94,31 @@ class AuthGuard(GuardBase):
     ) -> Grant:
         """Ask whether `command` may be done to `resource`.
 
-        `args` binds the call's other parameters (at most 16 KiB of JSON, where a longer text is
-        bound by its sha256 if the command takes it so, as `content` of a file); without it
-        they stay open. `constraints` (`nomos.constraints`) are signed into the grant and must
-        hold for each call, whose arguments are then given to `grant.headers(args=…)`.
-        `command` may be a prefix, such as `/github/issue`: then the answer is about all
-        commands beneath it. `ttl_seconds` is 1 to 3600. `purpose` (280 characters) and `context`
-        (4 KiB) are for policy and for people. `idempotency_key` makes two calls count as one for
-        24 hours.
+        Args:
+            command: a command such as `/github/issue/list`, or a prefix such as `/github/issue`:
+                then the decision is about all commands under it.
+            resource: the provider and its fields: `{"provider": "github", "owner": "acme", "repo":
+                "app"}`.
+            args: the call's other parameters, which the grant is then bound to; None leaves them
+                open. At most 16 KiB of JSON, in which a long text counts as its sha256 if the
+                command takes it so, such as `content` of a file.
+            constraints: statements of `nomos.constraints` that are signed into the grant and must
+                hold for each call; the call's arguments are then passed to `grant.headers(args=…)`.
+            ttl_seconds: lifetime of the grant, 1 to 3600 seconds.
+            audience: the DID of the service that the grant is for; by default the PDP.
+            purpose: why the agent asks, for policy and for approvers; at most 280 characters.
+            context: facts that the agent asserts, for policy and for approvers; at most 4 KiB.
+            cosigner_envelope_id: the `approval_envelope_id` of an approval to use for this
+                question.
+            idempotency_key: makes two calls with the same key count as one for 24 hours.
 
         Returns a `Grant`, truthy only for an allow; `grant.require()` raises otherwise.
-        Raises `InvalidRequest` for a wrong question and another `ControlPlaneError` or a
-        `SignerError` when no answer can be had: nothing is allowed without one.
+
+        Raises:
+            InvalidRequest: the question is wrong; `.fields` names what is wrong with it.
+            ControlPlaneError: no usable reply came, so nothing was allowed.
+            SignerError: the signing binary gave no answer, so nothing was allowed.
+            ChainError: the chain inherited from a parent does not verify.
         """
         question = requests.question(
             command=command,
@@ -128,43 +137,44 @@ class AuthGuard(GuardBase):
     def wait_for_approval(self, envelope_id: str, *, timeout: float = WAIT_SECONDS) -> Approval:
         """Wait until a person has decided about a grant's `approval_envelope_id`.
 
-        Returns the `Approval`, truthy only for a yes; then `authorize` again, with the same
-        question and `cosigner_envelope_id`, gives the allow. `timeout` is in seconds, for
-        everything together (a look that begins at its end may take half a second more); 0 looks
-        once, within the guard's own timeout. Failures that may pass are waited out meanwhile.
+        Returns the `Approval`, truthy only if it is approved. Then call `authorize` again with the
+        same question and `cosigner_envelope_id`. `timeout` is in seconds and limits the whole wait;
+        a request that begins at its end may take half a second more. 0 makes one request, within
+        the guard's own timeout. Temporary failures are retried during the wait.
 
-        Raises `TimeoutError` if nobody has decided by then, and the last `ControlPlaneError`
-        if there never was an answer. Other errors are raised at once: `NotFound` for an
-        approval of another app.
+        Raises `TimeoutError` if there is no decision in time, and the last `ControlPlaneError` if
+        no request succeeded. Other errors are raised at once, such as `NotFound` for an approval of
+        another app.
         """
         flow = self._wait_flow(envelope_id, timeout)
         return self._run(flow, deadline=self._wait_for_decision(timeout))
 
     @property
     def approvals(self) -> Approvals:
-        """The questions of an embedded server's agents, and a way to answer them.
+        """The approvals of an embedded server: `list`, `get` and `decide`.
 
-        On any other guard its methods raise `ConfigurationError`: agents do not decide.
+        On any other guard these methods raise `ConfigurationError`: an agent may not decide.
         """
         return Approvals(self)
 
     @without_frames
     def revoke(self, grant_or_id: Revocable, *, reason: str | None = None) -> Revocation:
-        """Take authority back: PDPs and services refuse it within five seconds.
+        """Revoke authority: PDPs and services reject it within five seconds.
 
-        `grant_or_id` is a grant (its delegation, or its question if a person has not decided), a
-        `Child` or a chain (its last link; of several chains each, and the last is returned), the
-        cid of a delegation, an agent's did:key, an app (`app_…`) or an approval (`env_…`).
-        What was handed on from it falls with it. Revoking twice is harmless. A `Grant` is a
-        local object and does not change: its `headers()` still signs, and nobody honours it.
+        `grant_or_id` is a grant (its delegation, or its approval if a person has not decided yet),
+        a `Child` or a chain (its last link; of several chains, each, and the last revocation is
+        returned), the cid of a delegation, an agent's did:key, an app (`app_…`) or an approval
+        (`env_…`). Everything that was delegated from it is revoked, too. Revoking twice has no
+        further effect. A `Grant` is a local object and does not change: `headers()` still signs,
+        but every PDP and service rejects the token.
 
-        Raises `InvalidRequest` for what cannot be revoked, `NotFound` or `PermissionDenied`
-        for what belongs to others.
+        Raises `InvalidRequest` for something that cannot be revoked, `NotFound` or
+        `PermissionDenied` for something that belongs to another app.
         """
         return self._run(self._revoke_flow(grant_or_id, reason))
 
     def did(self) -> str:
-        """Return the DID of this guard's key, to which a parent can hand authority."""
+        """Return the DID of this guard's key, for use as the audience of a delegation."""
         return self._run(self._load_identity())
 
     def headers(
@@ -175,14 +185,16 @@ class AuthGuard(GuardBase):
         args: Mapping[str, Any] | None = None,
         audience: str | None = None,
     ) -> dict[str, str]:
-        """Sign a call by the parent's chain alone, with nobody asked; good for 60 s.
+        """Sign a call with the chain inherited from a parent, without asking for a decision.
 
-        The PDP checks all of the chain and decides by policy. `audience` is the service; by
-        default the one that the chain's first grant was for. What needs a person's approval is
-        refused there: `authorize` asks for it.
+        Returns `{"authorization": "Bearer …"}`; the invocation expires after 60 seconds, or with
+        the chain if that is sooner. The PDP verifies the whole chain and decides by policy.
+        `audience` is the DID of the service, by default the one that the chain's first grant was
+        for. A call that needs a person's approval is denied at the PDP: use `authorize` for it.
 
-        Raises `Widening` for what the chain is not for, `ExpiredChain` after its end, and
-        `ConfigurationError` for a guard without a parent.
+        Raises `Widening` for a call that the chain does not cover, `ExpiredChain` if the chain has
+        expired, `WrongAudience` for a service that it is not for, and `ConfigurationError` for a
+        guard without a parent.
         """
         question = requests.question(
             command=command, resource=resource, args=args, audience=audience
@@ -198,20 +210,27 @@ class AuthGuard(GuardBase):
         parent_chain: Chains | None = None,
         ttl_seconds: int | None = None,
     ) -> Child:
-        """Hand on some of what this process holds, to a child that can do that and no more.
+        """Delegate some of this process's authority to a child process.
 
-        `capabilities` are such as `{"with": "github://acme/app", "can": "issue:read"}`, with
-        `constraints` (`nomos.constraints`) or `args` where there is less to be done, each of
-        them within `parent_chain`: a grant of this guard, its chain, or by default what its own
-        parent handed over. `audience_did` is the child's key; without it one is made for it.
-        `ttl_seconds` ends the child's authority before the chain's end.
+        Args:
+            capabilities: one mapping for each capability, such as `{"with": "github://acme/app",
+                "can": "issue:read"}`, with `constraints` (`nomos.constraints`) or `args` to
+                restrict it further. Each must be within `parent_chain`. See `nomos.capabilities`.
+            audience_did: the did:key of the child. Without it a key is made for the child.
+            parent_chain: a grant of this guard or its chain; by default the chain inherited from
+                this guard's parent.
+            ttl_seconds: lifetime of the child's authority; it never outlasts the chain.
 
-        Returns a `Child`: `child.popen(args)` starts it. The child asks this guard's control
-        plane. Nobody is asked here, and nothing of the parent's credentials goes along.
+        Returns a `Child`; `child.popen(args)` starts its process. The child uses the same control
+        plane as this guard. The control plane is not asked, and the child gets none of the parent's
+        credentials.
 
-        Raises `Widening` for more than the chain gives, another `ChainError` for one that
-        cannot be handed on, `ConfigurationError` for wrong arguments and for a root without a
-        grant.
+        Raises:
+            Widening: a capability or the lifetime exceeds what the chain covers.
+            ChainError: the chain cannot be delegated from: malformed, expired, too deep, or for
+                another key.
+            ConfigurationError: an argument is wrong, or a root has passed no `parent_chain`.
+            SignerError: the signing binary gave no answer.
         """
         wanted = one_child(capabilities, audience_did, ttl_seconds)
         return self._run(self._fork_flow(wanted, parent_chain, several=False))[0]
@@ -223,19 +242,23 @@ class AuthGuard(GuardBase):
         *,
         parent_chain: Chains | None = None,
     ) -> tuple[Child, ...]:
-        """Fork many children at once: all of them, or none if one cannot be.
+        """Fork several children at once: all of them, or none if one of them cannot be forked.
 
-        Each of `children` is a mapping with `capabilities`, and with `audience_did` and
-        `ttl_seconds` where wanted; see `fork_child`.
+        Each of `children` is a mapping with `capabilities` and, optionally, `audience_did` and
+        `ttl_seconds`. Raises as `fork_child` does.
         """
         return self._run(self._fork_flow(children, parent_chain, several=True))
 
     def receipt(self, receipt_id: str) -> Receipt:
-        """Return the record that a grant's `receipt_id` names; `receipt.verify` proves it."""
+        """Return the audit record that a grant's `receipt_id` names.
+
+        Its content is not verified yet; `receipt.verify` does that. Raises `NotFound` for an
+        unknown id.
+        """
         return make(Receipt, **field_values(self._run(self._receipt_flow(receipt_id))))
 
     def close(self) -> None:
-        """Let go of connections and the signing key, and stop an embedded server. Idempotent."""
+        """Close connections, delete the signing key, and stop an embedded server. Idempotent."""
         forget = self._release_signing_key()
         try:
             if forget is not None and self._linked is not None:
@@ -266,15 +289,15 @@ class AuthGuard(GuardBase):
         return self._runtime.run(flow, http=http, deadline=self._deadline())
 
     def _run(self, flow: Flow[T], *, deadline: Deadline | None = None) -> T:
-        """Run a flow; `deadline` is for all of it, by default this guard's `timeout` from now."""
+        """Run a flow until `deadline`, by default this guard's `timeout` from now."""
         until = self._deadline() if deadline is None else deadline
         return self._runtime.run(self._with_credentials(flow), http=self._http, deadline=until)
 
 
 class AsyncAuthGuard(Asynchronous, GuardBase):
-    """`AuthGuard` for asyncio and trio; see there. Nothing in it blocks the loop.
+    """`AuthGuard` for asyncio and trio, with methods to be awaited. It never blocks the loop.
 
-    One guard may be used from any number of loops, one after another or at once.
+    One guard may be used by several event loops, one after another or at the same time.
     """
 
     _operator: AsyncHttp | None = None
@@ -318,7 +341,7 @@ class AsyncAuthGuard(Asynchronous, GuardBase):
     async def wait_for_approval(
         self, envelope_id: str, *, timeout: float = WAIT_SECONDS
     ) -> Approval:
-        """See `AuthGuard.wait_for_approval`. Cancelling it leaves nothing behind."""
+        """See `AuthGuard.wait_for_approval`. Cancelling it has no side effects."""
         flow = self._wait_flow(envelope_id, timeout)
         return await self._run(flow, deadline=self._wait_for_decision(timeout))
 
@@ -330,7 +353,7 @@ class AsyncAuthGuard(Asynchronous, GuardBase):
     async def revoke(self, grant_or_id: Revocable, *, reason: str | None = None) -> Revocation:
         """See `AuthGuard.revoke`."""
         flow = self._revoke_flow(grant_or_id, reason)
-        del grant_or_id  # it may be tokens, which a report of an error would show
+        del grant_or_id  # it may hold tokens, which an error report would show
         return await self._run(flow)
 
     async def did(self) -> str:

@@ -1,7 +1,7 @@
-"""The nouns of Nomos, as frozen values.
+"""Immutable values of the public API: questions, chains, grants, verified calls, secrets.
 
-They import nothing of ours but `errors`, and none of them does I/O. Secrets have their own
-type, `Secret`, which does not print, pickle or compare by accident.
+Of this package the module imports only `errors` and `_sealed`. It performs no I/O. `Secret` holds a
+text that must not be printed, pickled or compared by accident.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Did = Annotated[str, Field(pattern=r"^did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}$", ma
 """An Ed25519 did:key in its canonical form (multicodec 0xed01, base58btc)."""
 
 Command = Annotated[str, Field(pattern=r"^/[a-z0-9_-]+(/[a-z0-9_-]+)*$", max_length=256)]
-"""What is to be done, as a path: `/github/issue/list`."""
+"""The command of a call, as a path: `/github/issue/list`."""
 
 Decision = Literal["allow", "deny", "requires_step_up"]
 
@@ -58,7 +58,7 @@ DenyReason = (
         "replayed",
     ]
 )
-"""Why the answer is no: a closed set, the same for the control plane and the PDP."""
+"""Why a call is denied: a closed set, the same for the control plane and the PDP."""
 
 Resource = dict[str, Any]
 """`{"provider": "github", "owner": "acme", "repo": "app"}`."""
@@ -70,16 +70,16 @@ MAX_PURPOSE: Final = 280
 MAX_ARGS_BYTES: Final = 16 * 1024
 MAX_CONTEXT_BYTES: Final = 4 * 1024
 LEEWAY_SECONDS: Final = 0
-"""By how much the clocks of a signer and a verifier may differ, unless a verifier is told more."""
+"""Default tolerance between the clocks of a signer and a verifier, in seconds."""
 MAX_LEEWAY_SECONDS: Final = 60
-"""The most that any verifier can be told."""
+"""The largest tolerance that a verifier accepts as a setting, in seconds."""
 
 
 class Secret:
     """A string that must not leak: shown as `Secret(…)`, never pickled or formatted.
 
-    `wipe` overwrites the copy that is kept here. Strings that `reveal` returned, and the one that
-    it was made from, are freed by Python without being overwritten.
+    `wipe` overwrites the copy that is kept here. Strings that `reveal` returned, and the string
+    that it was made from, are freed by Python without being overwritten.
     """
 
     __slots__ = ("_value", "_wiped")
@@ -89,10 +89,7 @@ class Secret:
         self._wiped = False
 
     def reveal(self) -> str:
-        """Return the string itself, for the one place that needs it.
-
-        Raises `ConfigurationError` after `wipe`.
-        """
+        """Return the string. Raises `ConfigurationError` after `wipe`."""
         if self._wiped:
             raise ConfigurationError(
                 "this secret was wiped when its owner was closed; make a new one", setting="guard"
@@ -100,11 +97,11 @@ class Secret:
         return self._value.decode("utf-8", "surrogatepass")
 
     def copy(self) -> Secret:
-        """Return the same secret, for an owner that may wipe its own."""
+        """Return an independent copy, which is not affected by `wipe` of this one."""
         return Secret(self.reveal())
 
     def wipe(self) -> None:
-        """Overwrite the secret and forget it. Idempotent."""
+        """Overwrite and delete the secret. Idempotent."""
         self._value[:] = bytes(len(self._value))
         self._wiped = True
 
@@ -121,17 +118,17 @@ class Secret:
 
 
 class Value(BaseModel):
-    """Base of all values: closed and immutable."""
+    """Base of validated values: immutable, and without undeclared members."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class Question(Value):
-    """What an agent asks before it acts: may `command` be done to `resource`.
+    """A question of `authorize`: may `command` be done to `resource`.
 
     `args` are the call's other parameters: None leaves them unbound, a mapping binds them.
-    `purpose` is for people and policy, `context` holds facts that the agent itself asserts.
-    `pol` are further statements of UCAN 1.0 policy that must hold for each call.
+    `purpose` is for policy and for approvers; `context` holds facts that the agent asserts. `pol`
+    holds further UCAN 1.0 policy statements that must hold for each call.
     """
 
     command: Command
@@ -146,7 +143,7 @@ class Question(Value):
 
 
 def _within_reason(moment: datetime) -> datetime:
-    """Refuse times that arithmetic with clock offsets could carry out of range."""
+    """Return a time in UTC; raise `ValueError` where adding a clock offset could overflow."""
     if not 1970 < moment.year < 9000:
         raise ValueError("a time between 1971 and 8999 is expected")
     return moment.astimezone(UTC)
@@ -157,10 +154,10 @@ Line = Annotated[str, Field(max_length=1024)]
 
 
 def web_address(url: str) -> str:
-    """Return a URL that a person may be sent to; raises `ValueError` for any other.
+    """Return a URL that a person may be sent to; raise `ValueError` for any other.
 
-    That is http(s) with a host, in printable ASCII, and without a user name or password, which
-    could make it look like another one.
+    Accepted is http(s) with a host, in printable ASCII, without user name or password: those could
+    make it look like the URL of another host.
     """
     try:
         parts = urlsplit(url)
@@ -174,13 +171,13 @@ def web_address(url: str) -> str:
 
 
 WebAddress = Annotated[str, Field(max_length=1024), AfterValidator(web_address)]
-"""Where a person can go: shown to people, and never opened by the SDK."""
+"""A URL to be shown to people; the SDK never opens it."""
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 
 
 class ResponseModel(BaseModel):
-    """Base of what the control plane tells: members that a newer one adds are left out."""
+    """Base of the control plane's replies: members that a newer version adds are ignored."""
 
     model_config = ConfigDict(
         alias_generator=to_camel, frozen=True, extra="ignore", hide_input_in_errors=True
@@ -188,7 +185,7 @@ class ResponseModel(BaseModel):
 
 
 class OpenField(SealedRecord):
-    """A policy, and a field that it looks at and that was left open (`resource.queue`)."""
+    """A policy, and a field that it reads but that the question left open (`resource.queue`)."""
 
     _source: ClassVar = "a grant's `explanation`"
 
@@ -197,10 +194,10 @@ class OpenField(SealedRecord):
 
 
 class Explanation(SealedRecord):
-    """Which policies decided, by name, and what a person may want to know beyond that.
+    """The names of the policies that decided, and further text for people.
 
-    `fields` are those in which an approval is for another question. `open` is what a grant for a
-    service, which decides nothing by policy, has to name.
+    `fields` are those in which an approval differs from the question. `open` lists the fields that
+    a grant for a service must name, because a service does not decide by policy.
     """
 
     _source: ClassVar = "a grant's `explanation`"
@@ -215,14 +212,14 @@ _UNEXPLAINED: Final = make(Explanation)
 
 
 class Chain(SealedRecord, Sequence[str]):
-    """Delegations as JWTs, root first. It reads as a tuple of strings and never prints them.
+    """Delegations as JWTs, root first. A sequence of strings whose `repr` does not contain them.
 
-    Elsewhere a chain travels as a list of strings, `list(chain)`: whatever takes a chain takes that
-    too, and checks it.
+    To send or store a chain, use a list of strings, `list(chain)`; every API that takes a chain
+    accepts such a list and checks it.
     """
 
     _source: ClassVar = "a grant, a child or read_parent_chain_from_env"
-    _stored: ClassVar = "a chain travels as a list of strings, list(chain)"
+    _stored: ClassVar = "store it as a list of strings, list(chain)"
     _links: tuple[str, ...]
 
     @overload
@@ -247,16 +244,17 @@ class Chain(SealedRecord, Sequence[str]):
 
 
 def chain_of(links: Iterable[str]) -> Chain:
-    """Return a chain of these tokens; for the code that reads and checks them."""
+    """Return a chain of these tokens; for code that has read and checked them."""
     return make(Chain, _links=tuple(links))
 
 
 @dataclass(frozen=True)
 class Capability:
-    """One thing that a chain is for: `command` and all beneath it, on `resource`.
+    """One capability of a chain: `command` and all commands under it, on `resource`.
 
-    `resource` is the constraint: what has all of its fields with equal values is covered, and a
-    `path` covers what lies beneath it. `pol` are UCAN 1.0 policy statements about the call.
+    `resource` is a constraint: it covers each resource that has all of its fields with equal
+    values, and a `path` covers all paths under it. `pol` holds UCAN 1.0 policy statements about the
+    call.
     """
 
     command: str
@@ -265,14 +263,14 @@ class Capability:
 
 
 class ParentChain(SealedRecord):
-    """The authority that a parent handed to this process; falsy if there is none.
+    """The authority that this process inherited from its parent; falsy if there is none.
 
-    `parent_receipt_id` names the record of the grant that it began with, `swarm_id` the family
-    of processes, `max_depth` how many delegations a chain may have. Tokens are not in its `repr`.
+    `parent_receipt_id` names the audit record of the root's grant, `swarm_id` the swarm.
+    `max_depth` is the greatest number of delegations in a chain. Its `repr` contains no token.
     """
 
     _source: ClassVar = "read_parent_chain_from_env"
-    _stored: ClassVar = "a chain travels as a list of strings, list(parent.chain)"
+    _stored: ClassVar = "store it as a list of strings, list(parent.chain)"
 
     chains: tuple[Chain, ...] = ()
     parent_receipt_id: str | None = None
@@ -284,12 +282,15 @@ class ParentChain(SealedRecord):
 
     @property
     def chain(self) -> Chain:
-        """The one chain, empty without a parent. Raises `MalformedChain` if there are several."""
+        """The only chain, empty without a parent. Raises `MalformedChain` if there are several."""
         return only_chain(self.chains)
 
 
 def only_chain(chains: Sequence[Chain]) -> Chain:
-    """Return the one chain of these, an empty one if there is none."""
+    """Return the only chain of these, an empty one if there is none.
+
+    Raises `MalformedChain` if there are several.
+    """
     if len(chains) > 1:
         raise MalformedChain(
             f"there are {len(chains)} chains, one for each capability: use .chains",
@@ -299,11 +300,11 @@ def only_chain(chains: Sequence[Chain]) -> Chain:
 
 
 _MEANS: Final = {
-    "approval_denied": "a person said no",
-    "approval_expired": "nobody decided in time, or the approval was not used in time",
-    "approval_not_found": "there is no such approval for this app",
-    "approval_mismatch": "a person approved another question than this one",
-    "approval_already_used": "an approval counts once, and this one was used",
+    "approval_denied": "a person denied it",
+    "approval_expired": "it was not decided, or not used, in time",
+    "approval_not_found": "this app has no such approval",
+    "approval_mismatch": "the approval is for another question",
+    "approval_already_used": "an approval can be used once, and this one was used",
 }
 
 
@@ -311,20 +312,33 @@ NO_CHAIN: Final = chain_of(())
 
 
 class GrantBase(SealedRecord):
-    """The answer to one question. Truthy only for an allow.
+    """The decision about one question. Truthy only for an allow.
 
-    `ucan` is the invocation that a PDP or service takes as `Bearer`; None unless allowed.
-    A grant of a command prefix has no `ucan`, for that is for one call: `commands` lists what it
-    covers, and `headers(command=…)` signs one of them.
-    `reason` is one of `DenyReason` when the answer is not an allow. `expires_at` is an aware
-    UTC time. `degraded` marks an allow that no control plane gave (`failure_mode="open"`).
-    Tokens are left out of `repr`.
+    Members:
+        decision: `allow`, `deny` or `requires_step_up`.
+        command, resource, args: the call; of an allow, in the form that was signed.
+        ucan: a signed invocation, to be sent as `Bearer`; None unless allowed. A grant of a command
+            prefix has none, because an invocation is for one command: use `headers(command=…)`.
+        commands: the commands that a grant of a prefix covers; empty otherwise.
+        reason: one of `DenyReason` if the decision is not an allow.
+        explanation: the policies that decided, and text for people.
+        receipt_id: the id of the audit record of this decision.
+        expires_at: the end of the grant, or of an open approval, in UTC.
+        audience, issuer, agent: the DIDs of the service, of the control plane's key, and of the
+            agent.
+        chain: the delegations of the grant, root first.
+        approval_envelope_id, approval_url: the approval that a person has to decide, and the page
+            for it.
+        degraded: the allow was made without a decision (`failure_mode="open"`).
+        clock_offset: seconds by which the control plane's clock is ahead of this machine's.
+
+    Its `repr` contains no token.
     """
 
     _source: ClassVar = "guard.authorize"
     _stored: ClassVar = (
-        "its authority stays in this process. Store its `receipt_id` (and `approval_envelope_id`, "
-        "with the question), and authorize again where the state is read"
+        "its authority belongs to this process. Store its `receipt_id` (and "
+        "`approval_envelope_id`, with the question), and authorize again where they are read"
     )
     _unshown: ClassVar = frozenset(("ucan", "clock_offset"))
 
@@ -351,7 +365,7 @@ class GrantBase(SealedRecord):
         return self.decision == "allow"
 
     def require(self) -> Self:
-        """Return the grant if it allows; raise `Denied` or `StepUpRequired` if it does not."""
+        """Return the grant if it allows; otherwise raise `StepUpRequired` or `Denied`."""
         if self.decision == "allow":
             return self
         if self.decision == "requires_step_up":
@@ -387,14 +401,22 @@ class GrantBase(SealedRecord):
 
 
 class Verified(SealedRecord):
-    """What a token proved to a service, for the one call that it was verified for.
+    """What a token proves to a service, for the one call that it was verified for.
 
-    `agent` signed the call and `root` is the issuer that it all goes back to. `chain` has the
-    cids of the delegations between them, root first, `lineage` those that the root took the
-    place of, and `depth` counts both. `receipt` names the record of the decision behind the
-    root, `swarm` the family of agents, where the issuer said so. `cid` and `nonce` are the
-    call's own, `expires_at` its end, an aware UTC time. `record` is the receipt of a verifier
-    that signs them. No token is in here.
+    Members:
+        agent: the DID of the key that signed the invocation.
+        root: the DID of the issuer that signed the root.
+        chain: the cids of the delegations between them, root first.
+        lineage: the cids of the delegations that the root replaces.
+        depth: the number of delegations in `chain` and `lineage` together.
+        command, resource, args: the call.
+        expires_at: when the token expires, in UTC.
+        receipt: the id of the audit record behind the root, if the issuer signed it.
+        swarm: the id of the swarm, if the issuer signed it.
+        cid, nonce: of the invocation.
+        record: the signed receipt of a verifier that has a receipt key.
+
+    It contains no token.
     """
 
     _source: ClassVar = "verifier.verify"
@@ -406,7 +428,7 @@ class Verified(SealedRecord):
     def _advice(cls) -> str:
         return (
             "declare the route's parameter as `Annotated[Verified, Depends(requires(...))]`, with "
-            "`requires` of nomos.integrations.fastapi; a response is made of its fields"
+            "`requires` of nomos.integrations.fastapi; build responses from its fields"
         )
 
     agent: str
@@ -426,6 +448,6 @@ class Verified(SealedRecord):
 
 
 def describe_resource(resource: Mapping[str, Any]) -> str:
-    """Return a resource in a form for people: `github owner=acme repo=app`."""
+    """Return a resource as text for people: `github owner=acme repo=app`."""
     rest = " ".join(f"{key}={value}" for key, value in resource.items() if key != "provider")
     return f"{resource.get('provider', '?')} {rest}".rstrip()

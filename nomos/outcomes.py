@@ -1,6 +1,6 @@
-"""What became of a question: approvals by people, revocations, receipts. Frozen values.
+"""Approvals, votes, revocations and receipts, as immutable values.
 
-They are what the control plane tells; what a `Receipt` says is only proven by its `verify`.
+They hold what the control plane reported. A `Receipt` is proven only by its `verify`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from nomos._sealed import SealedRecord
 from nomos.models import Resource
 
 ApprovalState = Literal["pending", "approved", "denied", "expired", "consumed"]
-"""`consumed` is an approval that was used: it counts for one allow."""
+"""`consumed` is an approval that was used: each is good for one allow."""
 
 
 class Vote(SealedRecord):
-    """What one person answered, in which roles, and why."""
+    """One operator's vote: approve or deny, in which roles, and why. `at` is in UTC."""
 
     _source: ClassVar = "guard.approvals"
 
@@ -30,17 +30,17 @@ class Vote(SealedRecord):
 
 
 class Approval(SealedRecord):
-    """One question put to people, and what became of it. Truthy only while it is approved.
+    """A question that waits for people, with its votes. Truthy only while it is approved.
 
-    `args` are what the agent sent, in full; None when `args_bound` is false, which means that
-    the approval is for any arguments. Each of `constraints` must hold for them, in words. `roles`
-    must all be covered, `approved_roles` are. `reason` is why the policy asks. `url` is the page
-    to decide at. `version` names the text of the question that is shown here: an answer names it,
-    and counts for that text alone. Times are aware, in UTC.
+    `args` are the agent's arguments in full; None if `args_bound` is false: then the approval is
+    for any arguments. `constraints` are in words, and each must hold for the arguments. `roles` are
+    those that must approve, `approved_roles` those that have. `reason` is why policy requires an
+    approval. `url` is the page to decide at. `version` names the text of the question as shown
+    here: a vote names a version and counts for that version only. Times are in UTC.
     """
 
     _source: ClassVar = "guard.wait_for_approval"
-    _stored: ClassVar = "store its `id`, and look at it again: it changes until it is decided"
+    _stored: ClassVar = "store its `id`, and read it again later: it changes until it is decided"
 
     id: str
     state: ApprovalState
@@ -68,7 +68,11 @@ class Approval(SealedRecord):
 
 
 class Revocation(SealedRecord):
-    """Something that holds no longer. `seq` is its number in the tenant's list of revocations."""
+    """A revocation of `id`. `seq` is its number in the tenant's log of revocations.
+
+    `kind` says what was revoked. `already_revoked` is true if it was revoked before. `at` is in
+    UTC.
+    """
 
     _source: ClassVar = "guard.revoke"
     _stored: ClassVar = "store its `id` and `seq`"
@@ -81,14 +85,15 @@ class Revocation(SealedRecord):
 
 
 class ReceiptBase(SealedRecord):
-    """The record of one decision or one act, as it stands in the audit log.
+    """The audit record of one decision or one act.
 
-    `row` is everything that was recorded, `hash` its sha256 in canonical form, `checkpoint` the
-    issuer's signature over number and hash. Nothing here is proven until `verify`.
+    `row` is the whole record, `hash` the sha256 of its canonical JSON (RFC 8785), `checkpoint` the
+    issuer's signature over number and hash. `issuer` and `keys` are the issuer's DID and key
+    history as reported. Nothing is proven before `verify`.
     """
 
     _source: ClassVar = "guard.receipt"
-    _stored: ClassVar = "store its `id`, and ask for it again with guard.receipt(id)"
+    _stored: ClassVar = "store its `id`, and read it again with guard.receipt(id)"
 
     row: Mapping[str, Any]
     hash: str
@@ -99,16 +104,17 @@ class ReceiptBase(SealedRecord):
     def __repr__(self) -> str:
         if "row" not in vars(self):
             return f"{type(self).__name__}()"
-        said = " ".join(filter(None, (self.kind, self.decision, self.command)))
-        return f"{type(self).__name__}({self.id!r}, seq={self.seq}, {said!r})"
+        content = " ".join(filter(None, (self.kind, self.decision, self.command)))
+        return f"{type(self).__name__}({self.id!r}, seq={self.seq}, {content!r})"
 
     @property
     def id(self) -> str:
+        """The id of the record (`evt_…`)."""
         return str(self.row["id"])
 
     @property
     def seq(self) -> int:
-        """The row's number in the log."""
+        """The record's number in the audit log."""
         return int(self.row["seq"])
 
     @property
@@ -118,21 +124,25 @@ class ReceiptBase(SealedRecord):
 
     @property
     def kind(self) -> str:
-        """What is recorded: `decision`, `call`, `approval`, `revocation`, …."""
+        """The kind of record: `decision`, `call`, `approval`, `revocation`, …."""
         return str(self.row["kind"])
 
     @property
     def decision(self) -> str | None:
+        """The recorded decision, None for a record without one."""
         return self.row.get("decision")
 
     @property
     def reason(self) -> str | None:
+        """The recorded reason, None for a record without one."""
         return self.row.get("reason")
 
     @property
     def command(self) -> str | None:
+        """The recorded command, None for a record without one."""
         return self.row.get("command")
 
     @property
     def resource(self) -> Resource | None:
+        """The recorded resource, None for a record without one."""
         return self.row.get("resource")

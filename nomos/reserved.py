@@ -1,8 +1,8 @@
-"""Names in a workspace that belong to the PDP: no path that a caller sends may hold one.
+"""File names reserved for the PDP in a workspace; paths of calls may not contain them.
 
-The PDP writes a new file's content under such a name before it moves it to its place. A file
-system may take several spellings for one name (another case, composed or decomposed characters,
-characters that it ignores), so a name counts as reserved by what is left of it in plain ASCII.
+The PDP writes a new file under a reserved name and then moves it to its place. A file system may
+treat several spellings as one name (another case, composed or decomposed characters, ignored
+characters), so a name is compared by its ASCII letters after Unicode folding.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import unicodedata
 from typing import Final
 
 PREFIX: Final = ".nomos-"
-"""What every reserved name begins with, in lower case."""
+"""The prefix of every reserved name, in lower case."""
 
 SCRATCH: Final = f"{PREFIX}scratch"
-"""The folder in which files wait until they are complete."""
+"""The folder that holds files until they are complete."""
 
 
 def is_reserved(name: str) -> bool:
-    """Return whether one segment of a path could be taken for a reserved name."""
+    """Return whether a file system could read one segment of a path as a reserved name."""
     folded = unicodedata.normalize("NFKD", name).casefold()
     return "".join(letter for letter in folded if letter.isascii()).startswith(PREFIX)

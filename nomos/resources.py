@@ -1,11 +1,11 @@
-"""What commands act on: providers, their fields, and one canonical form of a resource.
+"""Providers, their resource fields and commands, and the canonical form of a resource.
 
-A provider is a table: which fields identify one of its resources, which commands it has, and
-what each command takes. `github` and `filesystem` are built in; the server reads the rest,
-and every provider's commands, from YAML into the same types.
+A provider is a table: which fields identify its resources, which commands it has, and what each
+command takes. `github` and `filesystem` are built in; the server reads other providers, and all
+commands, from YAML into the same types.
 
-`canonical_resource` runs before anything else looks at a resource: the fingerprint of an
-approval, policy, signing, and the PDP's comparison all see the one form it returns.
+`canonical_resource` runs before any other code reads a resource: approvals, policy, signing and the
+PDP's comparison all use the form that it returns.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MAX_ITEMS: Final = 100
 """Strings in one list argument, and names in one resource or one call."""
 
 MAX_INTEGER: Final = 2**53 - 1
-"""Beyond it, JSON readers disagree about the number."""
+"""The largest integer that every JSON reader reads exactly (RFC 8259, section 6)."""
 
 FieldName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 
@@ -42,12 +42,12 @@ FieldName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 class ResourceField(Value):
     """One field of a provider's resources.
 
-    `string`: not empty, no control characters. `integer`: 0 to 2^53-1. `path`: normalised by
-    segments, `/` between them, never `.` or `..`, empty for the root itself.
+    `string`: not empty, no control characters. `integer`: 0 to 2^53-1. `path`: segments with `/`
+    between them, never `.` or `..`, empty for the root itself.
 
-    `required`: policy may read the field without asking whether it is there. Commands say for
-    themselves what they take; a string that a command does not take reads as "" in policy.
-    `pattern` is matched against the whole value, after `case` was applied.
+    `required`: policy may read the field without testing whether it is there. Each command declares
+    the fields that it takes; in policy, a string field that a command does not take is "".
+    `pattern` must match the whole value, after `case` was applied.
     """
 
     type: Literal["string", "integer", "path"] = "string"
@@ -57,7 +57,7 @@ class ResourceField(Value):
 
 
 class Argument(Value):
-    """One parameter of a call beside its resource. `digest`: bound by its sha256, not its text."""
+    """One parameter of a call beside its resource. `digest`: its sha256 is bound, not its text."""
 
     type: Literal["string", "integer", "boolean", "strings"] = "string"
     required: bool = False
@@ -66,9 +66,9 @@ class Argument(Value):
 
 
 class Upstream(Value):
-    """How a served command reaches its provider: `/repos/{owner}/{repo}/issues`.
+    """The HTTP request that serves a command: `/repos/{owner}/{repo}/issues`.
 
-    `result` names the member that a list is returned under (`issues`).
+    `result` names the member under which a list is returned (`issues`).
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -77,10 +77,10 @@ class Upstream(Value):
 
 
 class CommandSpec(Value):
-    """One command: what it takes and how risky it is.
+    """One command: its resource fields, its arguments and its risk.
 
-    `resource` lists the fields that must be given, `optional` those that may be.
-    Without `upstream` it can be decided on, but this PDP does not serve it.
+    `resource` lists the required fields, `optional` those that may be given. A command without
+    `upstream` can be decided on, but the built-in PDP does not serve it.
     """
 
     name: CommandName
@@ -94,9 +94,9 @@ class CommandSpec(Value):
 
 
 class Provider(Value):
-    """A kind of resource and the commands that act on it.
+    """One kind of resource, and the commands on it.
 
-    `kind` names its Cedar entity type (`Github`). `handler` is what serves it at the PDP.
+    `kind` is its Cedar entity type (`Github`). `handler` names the part of the PDP that serves it.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$")]
@@ -127,7 +127,7 @@ GITHUB: Final = Provider(
         "workflow": ResourceField(pattern=r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}"),
     },
 )
-"""Fields of a GitHub resource; owner and repository names do not differ by case there."""
+"""Fields of a GitHub resource; owner and repository names are case-insensitive there."""
 
 FILESYSTEM: Final = Provider(
     name="filesystem",
@@ -135,23 +135,23 @@ FILESYSTEM: Final = Provider(
     fields={"path": ResourceField(type="path", required=True)},
     handler="filesystem",
 )
-"""Files beneath one folder, which the PDP opens as the root of every path."""
+"""Files under one folder; the PDP opens that folder as the root of every path."""
 
 KNOWN: Final[Catalog] = {each.name: each for each in (GITHUB, FILESYSTEM)}
-"""The providers that are built in: their resources have one form wherever they are read."""
+"""The built-in providers: their resources have a canonical form on the client side, too."""
 
 
 def canonical_resource(
     provider: Provider, resource: Mapping[str, object], command: CommandSpec | None = None
 ) -> Resource:
-    """Return the one form of `resource`, `provider` first, then its fields as declared.
+    """Return the canonical form of `resource`: `provider`, then its fields in declared order.
 
-    With `command`, the resource has exactly the fields that the command takes; without, any
-    of the provider's. Applying it twice changes nothing.
+    With `command`, the resource has exactly the fields that the command takes; without, any of the
+    provider's. Applying it twice changes nothing.
 
     Raises:
-        InvalidRequest: a field is unknown, missing, null, of another type, or not in a form
-            that has one reading; `fields` names each (`resource.repo`).
+        InvalidRequest: a field is unknown, missing, null, of another type, or ambiguous in form;
+            `fields` names each (`resource.repo`).
     """
     takes = provider.fields if command is None else (*command.resource, *command.optional)
     readers: dict[str, _Reader] = {"provider": _provider_reader(provider)}
@@ -166,10 +166,10 @@ def canonical_resource(
 def canonical_args(
     command: CommandSpec, args: Mapping[str, object], *, complete: bool = False
 ) -> dict[str, object]:
-    """Return the one form of the call's other parameters, in the order they are declared.
+    """Return the canonical form of the call's other parameters, in declared order.
 
-    An argument declared `digest: sha256` becomes `{"sha256": "<hex>"}` of its UTF-8 text, or
-    stays if that is what was given. With `complete`, required arguments must be there.
+    An argument declared `digest: sha256` becomes `{"sha256": "<hex>"}` of its UTF-8 text; a digest
+    that was given is kept. With `complete`, required arguments must be there.
 
     Raises:
         InvalidRequest: an argument is undeclared, missing, null or of another type.
@@ -180,14 +180,14 @@ def canonical_args(
 
 
 def find_command(catalog: Catalog, name: str) -> tuple[Provider, CommandSpec] | None:
-    """Return the command of that very name with its provider, or None."""
+    """Return the command of exactly this name with its provider, or None."""
     provider = catalog.get(provider_name(name))
     spec = None if provider is None else provider.commands.get(name)
     return None if provider is None or spec is None else (provider, spec)
 
 
 def commands_under(catalog: Catalog, prefix: str) -> tuple[str, ...]:
-    """Return the registered commands at or below `prefix`, by whole segments, sorted."""
+    """Return the registered commands that are `prefix` or under it, by whole segments, sorted."""
     provider = catalog.get(provider_name(prefix))
     if provider is None:
         return ()
@@ -199,13 +199,13 @@ def commands_under(catalog: Catalog, prefix: str) -> tuple[str, ...]:
 
 
 def nearest_command(catalog: Catalog, name: str) -> str | None:
-    """Return the registered command most like `name`, for messages; None if none is close."""
+    """Return the registered command most similar to `name`, for messages; None without one."""
     found = nearest_commands(catalog, name)
     return found[0] if found else None
 
 
 def nearest_commands(catalog: Catalog, name: str) -> list[str]:
-    """Return up to three registered commands that are like `name`, the most alike first."""
+    """Return up to three registered commands similar to `name`, the most similar first."""
     names = [command for provider in catalog.values() for command in provider.commands]
     return difflib.get_close_matches(name[:256], names, n=3)
 
@@ -216,11 +216,11 @@ def provider_name(command: str) -> str:
 
 
 _Reader = Callable[[object], object]
-"""Takes a value as given, returns its one form, or raises `_InvalidValue`."""
+"""Takes a value as given; returns its canonical form or raises `_InvalidValue`."""
 
 
 class _InvalidValue(ValueError):
-    """A value is not usable; the message continues a sentence that begins with its name."""
+    """A value is invalid; the message continues a sentence that begins with the value's name."""
 
 
 def _read(
@@ -246,7 +246,7 @@ def _read(
             problems[f"{root}.{name}"] = str(wrong)
     for name in required:
         if name not in given:
-            problems[f"{root}.{name}"] = f"is missing: {subject} needs it"
+            problems[f"{root}.{name}"] = f"is missing: {subject} requires it"
     if problems:
         sentences = "; ".join(f"{path} {what}" for path, what in problems.items())
         raise InvalidRequest(sentences, fields=tuple(problems))
@@ -254,7 +254,7 @@ def _read(
 
 
 def _shown(name: object) -> str:
-    """A name that came from outside, short and printable."""
+    """Return a name from outside in a short, printable form."""
     if isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
         return name
     return ascii(name)[:64]
@@ -286,19 +286,19 @@ def _field_reader(field: ResourceField, provider: Provider) -> _Reader:
 def _text_field(value: object, field: ResourceField) -> str:
     text = _plain_text(value)
     if field.case == "lower":
-        # Checked again: lower case can be longer, and can compose where its upper case did not.
+        # Checked again: lower case can be longer, and need not be in composed form.
         text = _plain_text(text.lower())
     if not text:
         raise _InvalidValue("must not be empty")
     if field.pattern is not None and not re.fullmatch(field.pattern, text):
         raise _InvalidValue(
-            f"has another form than this field can have: it must match {field.pattern}"
+            f"has a form that this field does not accept: it must match {field.pattern}"
         )
     return text
 
 
 _UNREADABLE = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Marks that reorder what is displayed: an approver would read another name."""
+"""Marks that reorder displayed text: an approver would read another name."""
 
 
 def _plain_text(value: object) -> str:
@@ -314,7 +314,7 @@ def _plain_text(value: object) -> str:
 
 
 _HIDDEN = re.compile(r"%(?:2e|2f|5c|00|25)", re.IGNORECASE)
-"""Dots, separators, NUL, and the percent sign that would hide them from one decoding."""
+"""Percent-encoded dots, separators, NUL and percent signs: one more decoding would reveal them."""
 
 
 def _path(value: object) -> str:
@@ -338,9 +338,7 @@ def _path(value: object) -> str:
 def _workspace_path(value: object) -> str:
     path = _path(value)
     if any(map(is_reserved, path.split("/"))):
-        raise _InvalidValue(
-            "names what the PDP keeps for itself: no segment may begin with .nomos-"
-        )
+        raise _InvalidValue("contains a reserved name: no segment may begin with .nomos-")
     return path
 
 
@@ -405,7 +403,7 @@ _ARGUMENTS: Final[Mapping[str, _Reader]] = {
 
 
 def _kind(value: object) -> str:
-    """What a JSON writer would call it."""
+    """Return the JSON name of a value's type."""
     if value is None:
         return "null"
     if isinstance(value, bool):

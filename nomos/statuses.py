@@ -1,7 +1,7 @@
-"""Which HTTP status each deny reason has, for the PDP and for services of your own.
+"""The HTTP status of each deny reason, for the PDP and for your own services.
 
-401 is for what is wrong with the token, where another token may do; 403 for what this token may
-not do; 503 where it cannot be told now.
+401 means that the token is invalid and another token may be accepted; 403 that this token does not
+permit the call; 503 that the check cannot be made now.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 from nomos.models import DenyReason
 
 STATUS: Final[Mapping[DenyReason, int]] = {
-    # What is wrong with the token.
+    # The token is invalid.
     "malformed_ucan": 401,
     "bad_signature": 401,
     "expired": 401,
@@ -24,7 +24,7 @@ STATUS: Final[Mapping[DenyReason, int]] = {
     "audience_mismatch": 401,
     "revoked": 401,
     "replayed": 401,
-    # What it may not do.
+    # The token does not permit the call.
     "resource_out_of_scope": 403,
     "resource_mismatch": 403,
     "command_unknown": 403,
@@ -36,6 +36,6 @@ STATUS: Final[Mapping[DenyReason, int]] = {
     "approval_not_found": 403,
     "approval_mismatch": 403,
     "approval_already_used": 403,
-    # What cannot be known now.
+    # The check cannot be made now.
     "revocations_stale": 503,
 }

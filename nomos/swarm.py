@@ -1,4 +1,4 @@
-"""A process and its children, without a guard: read what a parent gave, and hand on less of it.
+"""Fork children without a guard: read the inherited chain, delegate a part of it.
 
     parent = read_parent_chain_from_env(os.environ)
     child = fork_child(
@@ -7,8 +7,8 @@
     )
     process = child.popen([sys.executable, "researcher.py"])
 
-A child can do less than its parent or the same, never more, whoever forks it: every service
-checks every link. Guards do the same with `guard.fork_child`, and act with what they were given.
+A child never has more authority than its parent, because every service verifies every link.
+`guard.fork_child` does the same with a guard.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ T = TypeVar("T")
 
 @without_frames
 def read_parent_chain_from_env(environ: Mapping[str, str] | None = None) -> ParentChain:
-    """Return the authority that this process was started with, by default from `os.environ`.
+    """Return the authority that this process inherited, by default from `os.environ`.
 
-    Empty and falsy if no parent gave any. What is there is checked: the text, every signature,
-    the expiry, and that it ends in the key of this process, which is ready to sign afterwards.
-    Who the root's issuer is, only a service knows that trusts one.
+    Empty and falsy if there is no parent. The chain's text, every signature and the expiry are
+    verified, and that the chain was delegated to the key of this process; the key is loaded for
+    signing. Whether the root's issuer is trusted is not checked here: that is for the services.
 
     Raises:
-        ConfigurationError: a variable is set and of no use, or no key is at hand; it is named.
+        ConfigurationError: a variable is set and cannot be used, or there is no key; names it.
         MalformedChain, ExpiredChain, ChainTooDeep, WrongAudience: the chain cannot be used.
     """
     variables = os.environ if environ is None else environ
@@ -74,22 +74,24 @@ def fork_child(
     capabilities: Sequence[Mapping[str, Any] | Capability],
     ttl_seconds: int | None = None,
 ) -> Child:
-    """Hand some of this process's authority to a child, without asking anybody.
+    """Delegate some of this process's authority to a child; no network request is made.
 
-    `parent_chain` is what this process holds: a grant, its `chain`, or what
-    `read_parent_chain_from_env` returns. `audience_did` is the child's did:key; without it, a
-    key is made and goes to the child with the rest. Each of `capabilities` becomes a chain for
-    exactly that (`{"with": "github://acme/app", "can": "repo:read"}`; see
-    `nomos.capabilities`). `ttl_seconds` may end it earlier than the parent's.
+    Args:
+        parent_chain: the authority of this process: a grant, its `chain`, or the result of
+            `read_parent_chain_from_env`.
+        audience_did: the child's did:key. Without it, a key is made for the child.
+        capabilities: each becomes one chain, such as `{"with": "github://acme/app", "can":
+            "repo:read"}`; see `nomos.capabilities`.
+        ttl_seconds: lifetime of the child's authority; it never outlasts the parent's.
 
-    The key that the chain is for must be this process's: a guard's, or the one that
+    The chain must have been delegated to a key of this process: a guard's, or the key that
     `NOMOS_AGENT_KEY_FD`, `NOMOS_AGENT_KEY_HANDOVER_FILE` or `NOMOS_AGENT_KEY_FILE` names.
 
     Raises:
-        Widening: a capability, or the time, is not within what the chain gives.
-        ExpiredChain, ChainTooDeep, MalformedChain, WrongAudience: the chain cannot be handed on.
-        ConfigurationError: an argument is wrong (`.setting` names it), the chain is empty, or
-            the key that it is for is not at hand.
+        Widening: a capability, or the lifetime, exceeds what the chain covers.
+        ExpiredChain, ChainTooDeep, MalformedChain, WrongAudience: the chain cannot be used.
+        ConfigurationError: an argument is wrong (`.setting` names it), the chain is empty, or this
+            process does not have the key that it was delegated to.
         SignerError: the signing binary gave no answer.
     """
     parent = parent_env.as_parent_chain(parent_chain, most=parent_env.max_depth(os.environ))
@@ -97,14 +99,14 @@ def fork_child(
     if isinstance(parent_chain, GrantBase):
         offset = parent_chain.clock_offset
     now = int(time.time() + (offset or 0))
-    wish = fork_request.child_spec(
+    spec = fork_request.child_spec(
         capabilities=capabilities, audience_did=audience_did, ttl_seconds=ttl_seconds, now=now
     )
     link = shared()
     key = chain_audience(parent.chains[0])
     if not link.holds(key):
         _own_key(link, key, os.environ, where="parent_chain")
-    wanted = fork_request.ForkRequest(key, parent, (wish,), _nonces(), now)
+    wanted = fork_request.ForkRequest(key, parent, (spec,), _nonces(), now)
     (forked,) = _run(fork_request.fork(wanted), link)
     return Child._of(forked, parent_env.clock_variable(offset))  # noqa: SLF001 - made here alone
 
@@ -115,10 +117,10 @@ def _nonces() -> Iterator[str]:
 
 
 def _own_key(link: SignerConnection, wanted: str, environ: Mapping[str, str], *, where: str) -> str:
-    """Return the DID of this process's key, which the binary holds afterwards.
+    """Return the DID of this process's key, which the signing binary holds afterwards.
 
-    That is the key which the variables name; without any, one that this process has already.
-    Raises `ConfigurationError` if it has none, `WrongAudience` if it has another than `wanted`.
+    It is the key that the variables name; without any, a key that this process has loaded before.
+    Raises `ConfigurationError` if there is none, `WrongAudience` if it is not `wanted`.
     """
     seed = key_from_env(environ)
     if seed is None:
@@ -133,7 +135,7 @@ def _own_key(link: SignerConnection, wanted: str, environ: Mapping[str, str], *,
 
 
 _PROCESS = object()
-"""Needs the key of this process for as long as it lives, whichever guards come and go."""
+"""The owner of keys that stay loaded until the process ends, independent of guards."""
 
 
 def _run(flow: Flow[T], link: SignerConnection) -> T:

@@ -1,16 +1,16 @@
-"""Webhooks: how a message of the control plane proves that it is one.
+"""Webhooks: sign and verify the messages of the control plane.
 
-Each message carries
+Each message has the header
 
     Nomos-Signature: t=<unix seconds>,v1=<hex HMAC-SHA256(secret, "<t>.<body>")>
 
-over the body to the byte. `t` is when this try was sent, so that an old message cannot be sent
-again; while a secret is being replaced there may be several `v1`. Messages come at least once:
-a receiver that acts on one should remember its `id`.
+with a signature over the exact bytes of the body. `t` is the time of this delivery, so that an old
+message cannot be replayed. While a secret is being replaced there may be several `v1`. Messages are
+delivered at least once: a receiver that acts on one should remember its `id`.
 
     event = nomos.webhooks.verify(request.headers, request.body, secret)
 
-Nothing here does I/O; it needs the standard library alone.
+This module performs no I/O and needs only the standard library.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from nomos.models import Secret
 
 HEADER: Final = "Nomos-Signature"
 TOLERANCE: Final = 300
-"""Seconds between the sender's clock and ours, either way."""
+"""Default tolerance between the sender's clock and this machine's, in seconds, both ways."""
 
 SHORTEST_SECRET: Final = 32
 LONGEST_SECRET: Final = 4096
@@ -41,14 +41,14 @@ MAX_HEADER: Final = 1024
 MAX_SIGNATURES: Final = 8
 
 _PART: Final = re.compile(r"(t)=([0-9]{1,12})|(v1)=([0-9a-f]{64})|([a-z0-9_]{1,16})=([^,]*)")
-_UNREADABLE: Final = "write `verify(headers, body, …)` with the body's bytes as they came"
+_UNREADABLE: Final = "call `verify(headers, body, …)` with the unparsed bytes of the body"
 
 
 Text = str | bytes
 
 
 class HeaderItems(Protocol):
-    """Header names and values, as most HTTP libraries have them."""
+    """Header names and values, as the request objects of most HTTP libraries provide them."""
 
     def items(self) -> Iterable[tuple[str, str]]: ...
 
@@ -58,11 +58,11 @@ Headers = HeaderItems | Mapping[str, str] | Iterable[tuple[Text, Text]]
 
 
 class Event(SealedRecord):
-    """One message that the control plane sent: `event` happened to `approval`.
+    """One message of the control plane: `event` happened to `approval`.
 
-    `id` stays the same when a message comes again. `event` is `approval.requested` or
-    `approval.decided`; others may follow, and are to be ignored. `approval` is the question as
-    `GET /v1/approvals/{id}` shows it: `id`, `state`, `command`, `resource`, `args`, ….
+    `id` is the same when a message is delivered again. `event` is `approval.requested` or
+    `approval.decided`; ignore values that you do not know. `approval` is the approval as `GET
+    /v1/approvals/{id}` returns it: `id`, `state`, `command`, `resource`, `args`, ….
     """
 
     _source: ClassVar = "nomos.webhooks.verify"
@@ -85,11 +85,14 @@ def verify(
     *,
     now: float | None = None,
 ) -> Event:
-    """Return what a message says, if the holder of `secret` sent it within `tolerance` seconds.
+    """Return a message, if the holder of `secret` signed it within `tolerance` seconds of now.
 
-    `headers` are a mapping or a list of pairs, with names in any case and as text or bytes.
-    `body` is the request's body as it came, before any parsing. `now` is Unix time, by default
-    this machine's. Raises `WebhookRefused`, whose `reason` says what is wrong.
+    `headers` is a mapping or a list of pairs, with names in any case and as text or bytes. `body`
+    is the request's body before any parsing, at most 1 MiB. `secret` has 32 to 4096 characters.
+    `now` is Unix time, by default this machine's.
+
+    Raises `WebhookRefused`, whose `reason` says what is wrong, and `ConfigurationError` for an
+    argument of the wrong type or out of bounds.
     """
     key = checked_secret(secret, setting="secret")
     if not math.isfinite(tolerance) or tolerance < 0:
@@ -101,25 +104,26 @@ def verify(
         _invalid("malformed", f"the body is longer than {MAX_BODY} bytes")
     sent_at, signatures = _parts(_signature_header(headers))
     _check_signature(key, sent_at, body, signatures)
-    # Only what is genuine is told how its time is wrong.
+    # The time is checked last: its messages are for senders that hold the secret.
     _check_time(int(sent_at), time.time() if now is None else now, tolerance)
     return _event(body)
 
 
 def sign(secret: Secret, body: bytes, at: int) -> str:
-    """Return the header's value for a body that is sent now (`at`, Unix seconds)."""
+    """Return the header's value for a body that is sent at `at` (Unix seconds)."""
     return f"t={at},v1={_mac(checked_secret(secret, setting='secret'), str(at), body)}"
 
 
 @without_frames
 def checked_secret(secret: str | bytes | Secret, *, setting: str) -> bytes:
-    """Return the secret's bytes; one that is empty or short would let anybody sign."""
+    """Return the secret's bytes. Raises `ConfigurationError` for a wrong length."""
     text = secret.reveal() if isinstance(secret, Secret) else secret
     key = text.encode() if isinstance(text, str) else text
     if not isinstance(key, bytes) or not SHORTEST_SECRET <= len(key) <= LONGEST_SECRET:
         raise ConfigurationError(
-            f"a webhook secret has {SHORTEST_SECRET} to {LONGEST_SECRET} characters: make one "
-            "with `openssl rand -hex 32`, and give the same to the control plane and the receiver",
+            f"a webhook secret must have {SHORTEST_SECRET} to {LONGEST_SECRET} characters: make "
+            "one with `openssl rand -hex 32`, and configure it at the control plane and at the "
+            "receiver",
             setting=setting,
         )
     return key
@@ -137,7 +141,7 @@ def _signature_header(headers: Headers) -> str:
 
 
 def _values(headers: Any) -> list[str]:
-    """Return what the signature's headers hold; a list as a value stands for several of them."""
+    """Return the values of the signature's headers; a list as a value counts as several headers."""
     pairs = headers.items() if callable(getattr(headers, "items", None)) else headers
     try:
         return [
@@ -155,14 +159,14 @@ def _values(headers: Any) -> list[str]:
 
 
 def _plain(text: object) -> str:
-    """Return a header's name or value; on the wire it is Latin-1 (RFC 9110, section 5.5)."""
+    """Return a header's name or value as text; bytes are Latin-1 (RFC 9110, section 5.5)."""
     if isinstance(text, bytes):
         return text.decode("latin-1")
     return _text(text)
 
 
 def _parts(header: str) -> tuple[str, Sequence[str]]:
-    """The time and the signatures; parts of other names are for schemes to come."""
+    """Return the time and the signatures; parts with unknown names are ignored."""
     times: list[str] = []
     signatures: list[str] = []
     for part in header.split(","):
@@ -187,8 +191,8 @@ def _check_signature(key: bytes, sent_at: str, body: bytes, signatures: Sequence
     if not good:
         _invalid(
             "forged",
-            "no signature fits: the body was changed on its way (was it parsed and written "
-            "again before it got here?), or it was signed with another secret",
+            "no signature matches: the body was changed (was it parsed and serialized again "
+            "before this check?), or it was signed with another secret",
         )
 
 
@@ -201,8 +205,8 @@ def _check_time(sent_at: int, now: float, tolerance: float) -> None:
     if age > tolerance:
         _invalid(
             "too_old",
-            f"it was sent {age:.0f} s ago and at most {tolerance:g} s are allowed: it was held up "
-            f"or is being sent again by somebody, or the clocks disagree by {age:.0f} s",
+            f"it was sent {age:.0f} s ago and at most {tolerance:g} s are allowed: it was delayed "
+            f"or replayed, or the clocks disagree by {age:.0f} s",
         )
     if -age > tolerance:
         _invalid(
@@ -225,7 +229,7 @@ def _event(body: bytes) -> Event:
             approval=_object(content["approval"]),
         )
     except (ValueError, KeyError, TypeError, RecursionError):
-        _invalid("malformed", "the body is signed but is no message that this version knows")
+        _invalid("malformed", "the body is signed but is not a message that this version knows")
     return event
 
 
@@ -242,4 +246,4 @@ def _object(value: object) -> dict[str, Any]:
 
 
 def _invalid(reason: WebhookReason, message: str) -> NoReturn:
-    raise WebhookRefused(f"the webhook message is refused: {message}", reason=reason) from None
+    raise WebhookRefused(f"webhook message refused: {message}", reason=reason) from None

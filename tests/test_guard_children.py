@@ -158,7 +158,7 @@ class TestPrefixes:
         [path("diary/c.txt"), path("notes2"), path(""), path("notes/../diary"), {"path": "notes"}],
     )
     def test_each_call_stays_within_the_resource(self, subtree: Any, resource: Any) -> None:
-        with pytest.raises(errors.ConfigurationError, match="does not lie within") as refused:
+        with pytest.raises(errors.ConfigurationError, match="is not within it") as refused:
             subtree.headers(command=READ, resource=resource)
         assert refused.value.setting == "resource"
 
@@ -320,7 +320,7 @@ class TestOffline:
                 family.call(guard.headers, **question)
             assert wide.value.code == code
             assert f"{question['command']} on filesystem" in str(wide.value)
-            assert f"given: {READ} on filesystem path=notes" in str(wide.value)
+            assert f"process: {READ} on filesystem path=notes" in str(wide.value)
 
     def test_statements_about_arguments_hold_at_once(self, family: Family, colour: Colour) -> None:
         root = family.system.authorize(command=WRITE, resource=path("")).require()

@@ -97,7 +97,7 @@ def test_a_chain_that_is_out_of_its_time_is_said_to_be_with_a_word_on_the_clock(
     with pytest.raises(errors.ExpiredChain, match=r"clock is 7[456] s ahead of the control plane"):
         child.headers(**LIST)
     child._endpoint.url = "http://127.0.0.1:9"
-    with pytest.raises(errors.ExpiredChain, match="Is this machine's clock right"):
+    with pytest.raises(errors.ExpiredChain, match="Check this machine's clock"):
         child.headers(**LIST)
     agent.close()
 

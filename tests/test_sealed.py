@@ -94,7 +94,7 @@ def test_every_public_value_is_sealed_or_named_here() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_none_is_made_directly(kind: Any) -> None:
     for arguments in ({}, FORGED):
-        with pytest.raises(TypeError, match=f"a {kind.__name__} says what was checked.*comes from"):
+        with pytest.raises(TypeError, match=f"a {kind.__name__} is proof of a check.*comes from"):
             kind(**arguments)
 
 
@@ -239,7 +239,7 @@ def test_a_response_or_a_body_with_one_inside_is_refused_when_it_is_declared() -
 
     def who() -> Any: ...
 
-    with pytest.raises(ConfigurationError, match="a response is made of its fields"):
+    with pytest.raises(ConfigurationError, match="build responses from its fields"):
         app.get("/", response_model=Verified)(who)
     with pytest.raises(ConfigurationError, match="Depends"):
 

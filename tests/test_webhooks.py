@@ -161,7 +161,7 @@ def test_another_secret_time_or_body_is_a_forgery() -> None:
     assert refusal(headers(f"t={NOW + 1},v1={mac()}")).reason == "forged"
     assert refusal(headers(f"t=0{NOW},v1={mac()}")).reason == "forged"
     assert refusal(headers(), body=BODY + b" ").reason == "forged"
-    assert "parsed and written again" in str(refusal(headers(), body=b"{}"))
+    assert "parsed and serialized again" in str(refusal(headers(), body=b"{}"))
 
 
 @given(st.integers(0, len(BODY) - 1), st.integers(1, 255))

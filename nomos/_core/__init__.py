@@ -1,1 +1,1 @@
-"""Pure: what to send, what an answer means, when to try again. No I/O, clock or randomness."""
+"""Protocol logic without I/O, clock or randomness: requests, replies, flows, verification."""

@@ -1,13 +1,13 @@
-"""Whether an allow is the answer to the question that was sent. Pure.
+"""Comparison of an allow with the question that was sent. Pure.
 
-The agent signs with its own key what an answer names, so a control plane, or a proxy before it,
-that names something else would get a signature over that. The delegation is compared with the
-question, and what stands beside it with the delegation: an answer may give less time and add
-statements, and gives nothing else.
+The agent signs invocations for what an allow names. A control plane, or a proxy in front of it,
+that names another call would get a signature for that call. So the delegation is compared with the
+question, and the rest of the reply with the delegation: a reply may shorten the lifetime and add
+statements, and must otherwise match.
 
-A delegation also names the question by the hash of its Idempotency-Key, which is new for each
-question and was sent to nobody else. So what one control plane signed earlier is not taken as the
-answer of another.
+A delegation also contains the hash of the question's Idempotency-Key, which is new for each
+question and is sent to this control plane only. So a delegation that one control plane signed
+earlier is not accepted as the answer of another.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @dataclass(frozen=True)
 class SentQuestion:
-    """What was sent: the question, for which key, on which chain, under which Idempotency-Key.
+    """A question as it was sent: for which key, on which chain, with which Idempotency-Key.
 
-    `now` is the control plane's time when it answered, in Unix seconds.
+    `now` is the control plane's time of the reply, in Unix seconds.
     """
 
     question: Question
@@ -49,7 +49,7 @@ class SentQuestion:
 
 @dataclass(frozen=True)
 class _Compared:
-    """A question, the answer to it, and what the delegation in the answer says."""
+    """A question, its answer, and the content of the answer's delegation."""
 
     sent: SentQuestion
     answer: Allowed
@@ -58,12 +58,12 @@ class _Compared:
     statements: frozenset[str]
 
     def signed(self, statements: Iterable[object]) -> bool:
-        """Whether all of these hold for every use of the delegation."""
+        """Whether the delegation contains all of these statements."""
         return {text(each) for each in statements} <= self.statements
 
 
 def mismatch(sent: SentQuestion, answer: Allowed) -> str | None:
-    """Return in what an allow differs from what was asked, as the end of "allow …"; or None.
+    """Return how an allow differs from the question, as the end of "allow …"; None if it matches.
 
     Raises `Unintelligible` for a chain that cannot be read.
     """
@@ -77,7 +77,7 @@ def mismatch(sent: SentQuestion, answer: Allowed) -> str | None:
 
 
 def question_id(idempotency_key: str) -> str:
-    """Return how a delegation names the question that it answers."""
+    """Return the id by which a delegation names the question that it answers."""
     return hashlib.sha256(idempotency_key.encode()).hexdigest()
 
 
@@ -105,10 +105,10 @@ def _audience(its: _Compared) -> bool:
 
 
 def _command(its: _Compared) -> bool:
-    command, beneath = its.sent.question.command, its.answer.commands
-    one_of: list[Any] = ["or", [["==", ".cmd", each] for each in beneath]]
+    command, covered = its.sent.question.command, its.answer.commands
+    one_of: list[Any] = ["or", [["==", ".cmd", each] for each in covered]]
     leaf = ["==", ".cmd", command]
-    return its.link.get("cmd") != command or not its.signed([one_of if beneath else leaf])
+    return its.link.get("cmd") != command or not its.signed([one_of if covered else leaf])
 
 
 def _resource(its: _Compared) -> bool:
@@ -142,14 +142,14 @@ def _facts(its: _Compared) -> bool:
 
 
 def _approval(its: _Compared) -> bool:
-    """An approval that was not presented is somebody else's."""
+    """An approval that this question did not present belongs to another question."""
     if "approval" not in its.meta:
         return False
     return mapping(its.meta["approval"]).get("id") != (its.sent.question.cosigner_envelope_id or "")
 
 
 def _lineage(its: _Compared) -> bool:
-    """What is signed on a chain names all of its links, and keeps all of their statements."""
+    """A root that replaces a chain must name all of its links and keep all of their statements."""
     prf = its.link.get("prf")
     named = set(prf) if isinstance(prf, list) and all(isinstance(i, str) for i in prf) else set()
     if its.sent.parent is None:
@@ -161,31 +161,31 @@ def _lineage(its: _Compared) -> bool:
 
 _CHECKS: Final[tuple[tuple[Callable[[_Compared], bool], str], ...]] = (
     (_key, "with a delegation for another key"),
-    (_commands, "with commands that are not within the one that was asked for"),
-    (_constraints, "without the constraints that were asked for"),
-    (_audience, "for another service than was asked for"),
-    (_command, "with a delegation for another command than was asked for"),
-    (_resource, "with a delegation for another resource than was asked for"),
-    (_args, "with other arguments than were asked for"),
+    (_commands, "with commands that are not within the one that was requested"),
+    (_constraints, "without the constraints that were requested"),
+    (_audience, "for another service than was requested"),
+    (_command, "with a delegation for another command than was requested"),
+    (_resource, "with a delegation for another resource than was requested"),
+    (_args, "with other arguments than were requested"),
     (_facts, "with another purpose or context than was sent"),
     (_approval, "with an approval that was not presented"),
-    (_lineage, "without the chain that it was asked for by"),
-    (_time, "for a longer time than was asked for"),
+    (_lineage, "without the chain that was sent with the question"),
+    (_time, "for a longer time than was requested"),
     (_question, "with a delegation that answers another question"),
 )
 
 
 def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
-    """The value as it was sent."""
+    """Return the value as it was sent, as plain JSON."""
     sent: dict[str, Any] = json.loads(encode(value))
     return sent
 
 
 def is_resource(asked: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
-    """Whether `given` is the canonical form of what was asked.
+    """Whether `given` is the canonical form of `asked`.
 
-    The table of a provider that is not built in is on the server alone. Then a field may be given
-    in lower case, in Unicode's composed form, and as a path without a leading slash.
+    The table of a provider that is not built in is known to the server only. Then a field may be
+    returned in lower case, in Unicode's composed form (NFC), and as a path without a leading slash.
     """
     provider = KNOWN.get(str(asked.get("provider")))
     if provider is not None:
@@ -207,7 +207,7 @@ def _is_field(asked: object, given: object) -> bool:
 
 
 def _path(form: str) -> str:
-    """A path as it is seen from the root of all paths."""
+    """Return a path relative to the root of all paths."""
     for start in ("/", "./"):
         if form.startswith(start):
             return form.removeprefix(start)
@@ -215,12 +215,12 @@ def _path(form: str) -> str:
 
 
 def _selector(name: str) -> str:
-    """Where an argument is found in a call."""
+    """Return the selector of an argument."""
     return f".args.{name}" if _WORD.fullmatch(name) else f".args[{json.dumps(name)}]"
 
 
 def _is_arg(asked: object, given: object) -> bool:
-    """Whether an argument is the one that was asked, or its digest."""
+    """Whether an argument is the one that was sent, or its digest."""
     if isinstance(asked, str) and isinstance(given, dict):
         return given == {"sha256": hashlib.sha256(asked.encode()).hexdigest()}
     return same(asked, given)

@@ -1,7 +1,7 @@
-"""What the control plane says of approvals and revocations, validated before it becomes a value.
+"""Models of the control plane's replies about approvals, votes, explanations and revocations.
 
-The values themselves (`nomos.outcomes`) cannot be built by pydantic: each body here has the
-members of one, and makes it.
+pydantic cannot build the values themselves (`nomos.outcomes`), because they are sealed. So each
+model here has the members of one value, and `value()` makes it.
 """
 
 from __future__ import annotations

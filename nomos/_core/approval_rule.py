@@ -1,9 +1,9 @@
-"""Tokens that people's approval stands behind: good for one exact call, once, at one service.
+"""The rule for tokens with a person's approval: one call, one use, one service.
 
-The issuer writes `meta.approval` into a delegation when every role that policy asked for has
-approved. Such a token is believed only where it cannot mean more than they saw: signed by the
-issuer itself, not handed on, for one command and one resource. Its arguments are those that
-were shown to them, or any, if they were told so.
+The issuer writes `meta.approval` into a delegation when every role that policy requires has
+approved. Such a token is accepted only if it cannot cover more than what the approvers saw: it is
+signed by the issuer itself, not delegated further, and for one command and one resource. Its
+arguments are those that the approvers saw, or any, if that is what they saw.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ _MEMBERS: Final = {"id", "fingerprint", "roles"}
 def check_approval(
     meta: Mapping[str, Any], root: Mapping[str, Any], audience: str
 ) -> tuple[DenyReason, str, str] | None:
-    """Return why the approval in a proven root's `meta` is no good: code, sentence, field.
+    """Return why the approval in a verified root's `meta` is invalid: code, message, field.
 
-    None if it is good at `audience`, or if there is none. `root` is the root's payload. That it
-    was not handed on is the binary's to see: nothing follows such a link.
+    None if it is valid at `audience`, or if there is none. `root` is the root's payload. The
+    signing binary checks that the root was not delegated further.
     """
     if "approval" not in meta:
         return None
     if not _is_approval(meta["approval"]):
         return (
             "approval_not_found",
-            "the token names an approval in a form unknown here",
+            "the token names an approval in an unknown form",
             "meta.approval",
         )
-    # A delegation says nothing of where it is used, and each service counts for itself.
+    # Each service counts uses for itself, so the approval must be bound to one service.
     if meta.get("audience") != audience:
         return _mismatch("was approved for another service", "meta.audience")
     for selector, what in ((".cmd", "command"), (".resource", "resource")):

@@ -1,11 +1,11 @@
-"""Questions put to people: seeing them, waiting for an answer, giving one.
+"""Flows for approvals: read one, wait for its decision, list them, decide.
 
-    look      one approval as it is now
-    wait      the same, until somebody has decided or time is up
-    queue     those that wait for an answer
-    decide    a person's yes or no
+    get_approval    one approval as it is now
+    wait            the same, until it is decided or the time is up
+    queue           the newest approvals in one state
+    decide          an operator's vote
 
-An agent waits and looks. Deciding takes an operator's API key, which the caller of the flow has.
+An agent reads and waits. `decide` needs an operator's API key, which the caller of the flow has.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from nomos.outcomes import Approval, ApprovalState
 ENVELOPE: Final = re.compile(r"env_[0-9A-Za-z_-]{1,64}")
 
 HOLD: Final = 25
-"""Seconds for which the server is asked to hold a question open."""
+"""Seconds for which the server is asked to hold a request open."""
 
 LOOK_SECONDS: Final = 1.0
-"""Between the beginnings of two looks at least, for servers that hold nothing open."""
+"""The least time between the beginnings of two requests, for servers that hold nothing open."""
 
 FIRST_PAUSE: Final = 0.2
 LONGEST_PAUSE: Final = 10.0
 """Seconds after a failure, before jitter. The pause doubles with each failure in a row."""
 
 ROOM_SECONDS: Final = 1.0
-"""Left for an answer to arrive, when the server is asked to hold a question nearly to the end."""
+"""Time left for the reply to arrive, when the server holds a request open until nearly the end."""
 
 LAST_LOOK_SECONDS: Final = 0.5
-"""For a look that begins as time runs out: it may end that much later."""
+"""Time for a request that begins as the timeout expires: the wait may end this much later."""
 
 MAX_LISTED: Final = 200
 
@@ -53,7 +53,7 @@ QUEUES: Final = (*get_args(ApprovalState), "all")
 
 @dataclass(frozen=True)
 class Waiting:
-    """One call of `wait_for_approval`: `jitter` in [0, 1) is what spreads many of them."""
+    """One call of `wait_for_approval`; `jitter` in [0, 1) spreads the requests of many callers."""
 
     envelope_id: str
     timeout: float
@@ -62,7 +62,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class _PollFailure:
-    """An answer that did not come: what raises if there is never one, and a wait asked for."""
+    """A failed request: its error, and the pause that the server asked for in seconds."""
 
     error: ControlPlaneError
     retry_after: float = 0.0
@@ -79,10 +79,10 @@ def get_approval(envelope_id: str, pauses: Sequence[float]) -> Flow[Approval]:
 
 
 def wait(call: Waiting) -> Flow[Approval]:
-    """Return the approval once it is decided; raise `TimeoutError` if nobody does in time.
+    """Return the approval once it is decided; raise `TimeoutError` if it is not decided in time.
 
-    The server holds each look open, so that the answer is here when it is there. Looks that
-    fail are repeated until the time is up; the last look is at its very end.
+    The server holds each request open, so that a decision is reported at once. Failed requests are
+    repeated until the time is up; the last request is made at its very end.
     """
     pending: Approval | None = None
     failures = 0
@@ -119,8 +119,8 @@ def queue(state: str, limit: int, pauses: Sequence[float]) -> Flow[tuple[Approva
         raise InvalidRequest(message, fields=("limit",))
     path = f"/v1/approvals?state={state}&limit={limit}"
     reply = yield from retry.send(requests.get(path), pauses)
-    told = replies.parse(reply, _Queue, what="a list of approvals")
-    return tuple(each.value() for each in told.approvals)
+    listed = replies.parse(reply, _Queue, what="a list of approvals")
+    return tuple(each.value() for each in listed.approvals)
 
 
 def decide(
@@ -131,10 +131,10 @@ def decide(
     pauses: Sequence[float],
     version: str | None = None,
 ) -> Flow[Approval]:
-    """Answer a question, as the operator whose API key is used; return what became of it.
+    """Vote on an approval, as the operator whose API key is used; return the changed approval.
 
-    The answer is to `version` of the question; without one the question is read first, and the
-    answer is to what it says then.
+    The vote is for `version` of the question; without it the approval is read first, and the vote
+    is for the version that was read.
     """
     if not isinstance(approve, bool):
         raise InvalidRequest("approve must be True or False", fields=("approve",))
@@ -146,8 +146,8 @@ def decide(
         version = shown.version
     if version is None:
         raise Unintelligible(
-            f"the control plane does not say which version of {envelope_id} it shows, so no answer "
-            "could name it: nothing was decided"
+            f"the control plane returned {envelope_id} without a version, which a vote has to "
+            "name: nothing was decided"
         )
     body["version"] = version
     path = f"/v1/approvals/{_checked(envelope_id)}/decide"
@@ -156,7 +156,7 @@ def decide(
 
 
 def checked_timeout(seconds: float) -> float:
-    """Return a time to wait: 0 looks once, infinity waits for as long as it takes."""
+    """Return a time to wait in seconds: 0 for one request, infinity to wait without a limit."""
     number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     if number and seconds >= 0:  # which NaN is not
         return float(seconds)
@@ -167,13 +167,13 @@ def checked_timeout(seconds: float) -> float:
 
 
 def longest(timeout: float, request: float) -> float:
-    """Seconds that `wait` may take for everything; `request` is the bound of a single look."""
+    """Return how many seconds `wait` may take; `request` is the limit of a single request."""
     seconds = checked_timeout(timeout)
     return seconds + LAST_LOOK_SECONDS if seconds > 0 else request
 
 
 def _attempt(call: Waiting, *, left: float) -> Flow[Approval | _PollFailure]:
-    """Look once; what may pass is returned, what will not is raised."""
+    """Make one request; a temporary failure is returned, a permanent one is raised."""
     hold = int(min(HOLD, max(left - ROOM_SECONDS, 0)))
     within = max(left, LAST_LOOK_SECONDS) if call.timeout > 0 else None
     try:
@@ -199,17 +199,20 @@ def _pause(call: Waiting, found: Approval | _PollFailure, failures: int, *, took
 def _wait_timeout(
     call: Waiting, pending: Approval | None, trouble: _PollFailure | None
 ) -> Exception:
-    """Nobody decided in time, which only one who was told so may say."""
+    """Return the error for a wait that has timed out.
+
+    It is a `TimeoutError` only if a request has shown the approval to be pending.
+    """
     if pending is None:
-        assert trouble is not None, "every look ends in one of the two"
+        assert trouble is not None, "every request returns an approval or a failure"
         return trouble.error
     where = f", at {pending.url}" if pending.url else ""
     sentence = (
-        f"nobody has decided about {call.envelope_id} within {call.timeout:g} s. A person still "
-        f"can until {pending.expires_at:%Y-%m-%d %H:%M:%S} UTC{where}"
+        f"{call.envelope_id} was not decided within {call.timeout:g} s. A person can still decide "
+        f"until {pending.expires_at:%Y-%m-%d %H:%M:%S} UTC{where}"
     )
     if trouble is not None:
-        sentence += f" (the last look failed: {trouble.error})"
+        sentence += f" (the last request failed: {trouble.error})"
     return TimeoutError(sentence)
 
 

@@ -1,4 +1,4 @@
-"""The call that somebody wants to make with a token, in the form that tokens are compared with."""
+"""The call to be made with a token, in the canonical form that tokens are compared with."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from nomos.errors import Denied, InvalidRequest
 from nomos.resources import KNOWN, canonical_resource
 
 MAX_CALL: Final = MAX_LINE // 2
-"""Bytes of a call's resource and arguments that are compared with a token."""
+"""The largest resource and arguments of a call that are compared with a token, in bytes."""
 
 
 @dataclass(frozen=True)
 class RequestedCall:
-    """The call that somebody wants to make with a token."""
+    """The call that a client wants to make with a token."""
 
     command: str
     resource: Mapping[str, Any]
     args: Mapping[str, Any]
     bound: bool = False
-    """Whether the token has to sign every argument; else one that signs none is for any."""
+    """Whether the token must sign every argument. If not, unsigned arguments may have any value."""
 
 
 def canonical_call(asked: RequestedCall) -> tuple[Call | None, Denied | None]:
-    """Return the call in its canonical form, or why no token can be for it."""
+    """Return the call in canonical form, or the reason why no token can be for it."""
     resource, args = dict(asked.resource), dict(asked.args)
     if "resource" in args:
-        return None, denied("resource_mismatch", "no argument is called resource", "args")
+        return None, denied("resource_mismatch", "an argument must not be named resource", "args")
     name = resource.get("provider")
     provider = KNOWN.get(name) if isinstance(name, str) else None
     try:
@@ -51,9 +51,9 @@ def canonical_call(asked: RequestedCall) -> tuple[Call | None, Denied | None]:
             )
         return Call(cmd=asked.command, resource=resource, args=args), None
     except InvalidRequest as error:
-        # A provider names the fields at fault; `encode` could mean anything in the call.
+        # A provider names the fields at fault; `encode` does not.
         fields = [each for each in error.fields if each.startswith("resource.")]
-        message = str(error) if fields else "the call is no plain JSON"
+        message = str(error) if fields else "the call is not plain JSON"
         return None, denied("resource_mismatch", message, fields[0] if fields else "args")
     except ValidationError:
-        return None, denied("resource_mismatch", "the names in a call are text", "args")
+        return None, denied("resource_mismatch", "the names in a call must be text", "args")

@@ -1,4 +1,4 @@
-"""Whether chains hold, asked of the binary, and what each of its refusals is called here."""
+"""Verification of inherited chains by the signing binary, and the errors for its refusals."""
 
 from __future__ import annotations
 
@@ -34,18 +34,20 @@ ERROR_BY_CODE: Final[Mapping[str, type[ChainError]]] = {
     "resource_out_of_scope": Widening,
     "resource_mismatch": Widening,
 }
-"""What a refusal about a chain is raised as; its `code` is the refusal's own."""
+"""The exception for each refusal about a chain; its `code` is the refusal's."""
 
 KEY_VARIABLES: Final = f"{KEY_FD}, {KEY_HANDOVER} or {KEY_FILE}"
+"""The variables that name the key of a process, as text."""
 
 
 def verify_chain(
     parent: ParentChain, *, key: str, now: int, setting: str
 ) -> Flow[tuple[Verified, ...]]:
-    """Return what each chain says, once the binary has checked it and that it ends in `key`.
+    """Return the content of each chain, verified by the signing binary to be delegated to `key`.
 
-    Who its root is, is left to the services that know their issuers. `setting` names where the
-    chains come from. Raises `WrongAudience`, `ExpiredChain` or another `ChainError`.
+    Whether the root's issuer is trusted is not checked: only services know their issuers. `setting`
+    names where the chains come from. Raises `WrongAudience`, `ExpiredChain` or another
+    `ChainError`.
     """
     proven = []
     for index, chain in enumerate(parent.chains):
@@ -57,42 +59,42 @@ def verify_chain(
         if isinstance(answer, Refused):
             raise error(answer, f"{where}: {answer.message}")
         if not isinstance(answer, Verified):
-            raise SignerError("the signing binary gave another answer than was asked for")
+            raise SignerError("unexpected response type from the signing binary")
         proven.append(answer)
     return tuple(proven)
 
 
 def another_key(where: str, named: str, key: str) -> WrongAudience:
+    """Return the error for a chain that was delegated to another key than this process's."""
     return WrongAudience(
-        f"{where} is for the key {named}, and the key of this process is {key}: a chain is of "
-        f"use to the one that it was handed to. Start this process with all that child.env() "
-        f"returns, or hand its parent the key in {KEY_VARIABLES}",
+        f"{where} is delegated to the key {named}, but the key of this process is {key}. Start "
+        "this process with all that child.env() returns, or set one of "
+        f"{KEY_VARIABLES} to the key that the chain is delegated to",
         code="audience_mismatch",
     )
 
 
 def other_service(what: str, named: str | None, audience: str) -> WrongAudience:
-    """What is used at a service is for another one."""
+    """Return the error for a token or chain that is for another service."""
     return WrongAudience(
-        f"{what} is for {named}, not {audience}: a chain is good at the service that its first "
-        f"token names, however it was handed on. Ask the control plane: "
-        f"authorize(…, audience={audience!r})",
+        f"{what} is for {named}, not {audience}: a chain is valid only at the service that its "
+        f"root names. Ask the control plane: authorize(…, audience={audience!r})",
         code="audience_mismatch",
     )
 
 
 def no_key(where: str, named: str) -> ConfigurationError:
-    """The key that a chain ends in is not to be found."""
+    """Return the error for a chain whose audience is a key that this process does not have."""
     return ConfigurationError(
-        f"{where} is for the key {named}, which this process does not have: none of "
-        f"{KEY_VARIABLES} names a key. A parent hands one over with fork_child(audience_did=None) "
-        f"and child.popen(…), or is told the DID of the one that {KEY_FILE} names",
+        f"{where} is delegated to the key {named}, which this process does not have: none of "
+        f"{KEY_VARIABLES} names a key. A parent passes one with fork_child(audience_did=None) "
+        f"and child.popen(…), or forks with audience_did= the DID of the key in {KEY_FILE}",
         setting=KEY_FILE,
     )
 
 
 def error(refused: Refused, message: str) -> ChainError | SignerError:
-    """Return what to raise for a refusal; `message` is for people."""
+    """Return the exception for a refusal; `message` is for people."""
     called = ERROR_BY_CODE.get(refused.code)
     if called is not None:
         return called(message, code=refused.code, hop=refused.hop)

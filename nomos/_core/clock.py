@@ -1,7 +1,7 @@
-"""By how much this machine's clock differs from the control plane's, and what that leads to.
+"""The difference between this machine's clock and the control plane's, and messages about it.
 
-Tokens begin and end by the control plane's clock. An offset only moves a process's own reading of
-the time: whoever verifies a token goes by their own.
+Tokens begin and end by the control plane's clock. The offset only changes how this process reads
+the time: a verifier uses its own clock.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from nomos.errors import ControlPlaneError
 from nomos.models import Moment, ResponseModel
 
 NOTICEABLE: Final = 2.0
-"""Seconds of difference below which there is nothing to say."""
+"""Differences below this many seconds are not reported."""
 
 
 DIGITS: Final = 11
-"""Of a moment in Unix seconds that a date can be made of."""
+"""The most digits of a Unix time that is formatted as a date."""
 
 
 _OUT: Final = {
@@ -33,7 +33,7 @@ class _Time(ResponseModel):
 
 
 def learn() -> Flow[float | None]:
-    """Ask the control plane for its time; return the seconds that it is ahead, None if unknown."""
+    """Ask the control plane for its time; return the seconds it is ahead, None if unknown."""
     send = Send("GET", "/.well-known/nomos", {"accept": "application/json"}, public=True)
     try:
         reply = yield from perform(send)
@@ -44,9 +44,9 @@ def learn() -> Flow[float | None]:
 
 
 def difference(offset: float | None) -> str:
-    """Return a sentence about the clock, for a token that seems to be out of its time."""
+    """Return a sentence about the clock, for a token that is expired or not yet valid."""
     if offset is None:
-        return "Is this machine's clock right? The control plane could not be asked for its time"
+        return "Check this machine's clock: the control plane's time could not be read"
     if abs(offset) < NOTICEABLE:
         return "This machine's clock and the control plane's agree"
     way = "behind" if offset > 0 else "ahead of"
@@ -57,10 +57,10 @@ def difference(offset: float | None) -> str:
 
 
 def out_of_time(code: str, moment: str | None, now: int, server: float | None) -> str | None:
-    """Return a sentence about a token that has ended, or has not begun, by a verifier's clock.
+    """Return a sentence about a token that is expired, or not yet valid, by a verifier's clock.
 
-    `moment` is the JSON text of when that is; `server` is the control plane's time now, where it
-    is known. None for any other refusal, and for what is no moment.
+    `moment` is the JSON text of the time in question; `server` is the control plane's time now, if
+    known. None for any other code, and for a `moment` that is not a time.
     """
     ends = {
         "expired": "has expired: it ended at",
@@ -68,14 +68,14 @@ def out_of_time(code: str, moment: str | None, now: int, server: float | None) -
     }
     if code not in ends or moment is None or not moment.isdecimal() or len(moment) > DIGITS:
         return None
-    told = f"the token {_OUT[code]} {_utc(int(moment))}, and it is {_utc(now)} by this clock"
+    sentence = f"the token {_OUT[code]} {_utc(int(moment))}, and it is {_utc(now)} by this clock"
     if server is None:
-        return told
+        return sentence
     ahead = now - server
     if abs(ahead) < NOTICEABLE:
-        return f"{told}, which agrees with the control plane's"
+        return f"{sentence}, which agrees with the control plane's"
     way = "ahead of" if ahead > 0 else "behind"
-    return f"{told}, which is {abs(ahead):.0f} s {way} the control plane's"
+    return f"{sentence}, which is {abs(ahead):.0f} s {way} the control plane's"
 
 
 def _utc(seconds: int) -> str:

@@ -1,4 +1,4 @@
-"""From what the binary says against a token to what is raised, with what would help."""
+"""`Denied` errors made from the signing binary's refusals, with a remedy for each."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def denied(
     hop: int | None = None,
     part: Part | None = None,
 ) -> Denied:
-    """Return a refusal with what would help against it."""
+    """Return a `Denied` with the remedy for its code, field or part."""
     return Denied(message, code=code, hop=hop, field=field, fix=remedy(code, field, part))
 
 
 def denied_from(
     answer: Refused, links: Sequence[Payload], *, used: bool, message: str = ""
 ) -> Denied:
-    """Return the binary's refusal with what would help against it.
+    """Return the signing binary's refusal as a `Denied` with its remedy.
 
-    `links` are those that were sent, root first, and `used` is whether a call stands on them. The
-    `message` is for people, if there is one better than the binary's.
+    `links` are the payloads that were sent, root first. `used` is true for an invocation and false
+    for a bare chain. `message` replaces the binary's message, if given.
     """
     part = part_at(answer.code, answer.hop, answer.field, links, used=used)
     if part == "orphan":

@@ -1,9 +1,9 @@
-"""The vocabulary in which a flow asks the outside world for something.
+"""Effects: what a flow yields to have I/O performed for it.
 
-A flow is a generator: it yields an effect and is sent the effect's result, or thrown the
-error that came instead. It opens no socket, starts no process and reads no clock, so one flow
-serves `AuthGuard` and `AsyncAuthGuard`, and a test can play the outside world by hand.
-A flow never yields inside `finally`: a cancelled caller closes it there and then.
+A flow is a generator. It yields an effect and is sent the effect's result, or the error is thrown
+into it. It opens no socket, starts no process and reads no clock, so one flow serves `AuthGuard`
+and `AsyncAuthGuard`, and tests can perform its effects by hand. A flow never yields inside
+`finally`, because a cancelled caller closes it at once.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ T = TypeVar("T")
 
 
 class Effect(Generic[T]):
-    """Something a driver performs; `T` is what the flow gets back."""
+    """An action that a driver performs; `T` is the type of its result."""
 
 
 @dataclass(frozen=True)
 class HttpReply:
-    """An HTTP answer. `at` is when it arrived, in Unix seconds by this machine's clock."""
+    """An HTTP response. `at` is when it arrived, in Unix seconds by this machine's clock."""
 
     status: int
     headers: Mapping[str, str]
@@ -34,9 +34,9 @@ class HttpReply:
 
 @dataclass(frozen=True)
 class ChildCredential:
-    """What a child without an API key signs to be heard: by which chain, and for which call.
+    """What a child without an API key signs to authenticate: its chain and the call.
 
-    Without a `command`, it claims the request itself.
+    Without a `command`, it signs the request itself.
     """
 
     chain: Chain
@@ -48,10 +48,10 @@ class ChildCredential:
 class Send(Effect[HttpReply]):
     """Send one request to the control plane; the driver adds the caller's credentials.
 
-    `extra_timeout` is for questions that the server holds open: so many seconds longer than usual
-    may the answer take. `within` bounds this one request, in seconds, below the usual bound.
-    `claim` is for callers that have a chain and no API key; without it they claim the request
-    itself, by any chain. Raises `Unreachable` into the flow when nothing answers in time.
+    `extra_timeout` is for requests that the server holds open: the reply may take that many seconds
+    longer. `within` limits this one request, in seconds, below the usual limit. `claim` is for
+    callers that have a chain and no API key; without it they sign the request itself, by any of
+    their chains. Raises `Unreachable` into the flow if no reply arrives in time.
     """
 
     method: str
@@ -62,37 +62,37 @@ class Send(Effect[HttpReply]):
     within: float | None = None
     claim: ChildCredential | None = field(default=None, repr=False)
     public: bool = False
-    """Whether anyone may ask this, so that no token has to be signed for it."""
+    """Whether the request needs no authentication, so that no token has to be signed for it."""
 
 
 @dataclass(frozen=True)
 class Sign(Effect[Answer | Refused]):
-    """Ask the signing binary. Raises `SignerError` into the flow when it gives no answer."""
+    """Ask the signing binary. Raises `SignerError` into the flow if it gives no answer."""
 
     request: Request = field(repr=False)
 
 
 class OutOfTime(Exception):
-    """Raised into a flow by a `Pause` that would leave the caller's timeout no time after it."""
+    """Raised into a flow by a `Pause` after which the caller's timeout would have expired."""
 
 
 @dataclass(frozen=True)
 class Pause(Effect[None]):
-    """Do nothing for a while. Raises `OutOfTime` into the flow where there is no time for it."""
+    """Wait for some seconds. Raises `OutOfTime` into the flow if the timeout is too short."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Now(Effect[float]):
-    """Read a clock that never goes back, in seconds. Only differences of its readings mean much."""
+    """Read a monotonic clock, in seconds. Only differences between readings are meaningful."""
 
 
 Flow: TypeAlias = Generator[Effect[Any], Any, T]
 
 
 def perform(effect: Effect[T]) -> Flow[T]:
-    """Yield one effect and return its result with its type intact."""
+    """Yield one effect and return its result with its type."""
     result: T = yield effect
     return result
 

@@ -1,13 +1,13 @@
-"""Following the log of revocations without trusting whoever carries it. Pure.
+"""The state of a follower of the revocation log, which accepts only what the issuer signed. Pure.
 
-What a follower knows is the head of the log it has read to, proven by the issuer's signature,
-and every id above it. A reply moves it forward only if its rows follow that head one by one,
-each holding the hash of the one before, up to the head that a checkpoint signs. So rows cannot
-be left out, changed, put in another order or taken back; and as the checkpoint carries the
-follower's own nonce, an old reply cannot pass for a new one.
+A follower knows the head of the log up to which it has read, proven by the issuer's signature, and
+every revoked id up to that head. A reply is accepted only if its rows continue from that head one
+by one, each containing the hash of the row before, up to the head that a checkpoint signs. So rows
+cannot be omitted, changed, reordered or removed. The checkpoint contains the follower's own nonce,
+so an old reply is not accepted as a new one.
 
-The log may not fit in one reply (`more`). Rows beyond the proven head wait in `FeedState.ahead` and
-count for nothing until the signed head is reached.
+If the log does not fit in one reply (`more`), rows beyond the proven head are kept in
+`FeedState.ahead` and do not count until the signed head is reached.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ EMPTY: Final = Head()
 
 
 class RevokedIds(AbstractSet[str]):
-    """A set that grows without being copied, for a log may have very many rows.
+    """An immutable set to which ids are added without copying all of it; a log may be very long.
 
-    It is made of parts, each at least twice as large as the next: an id is copied only when a
-    part has doubled, and there are few parts to look in.
+    It consists of parts, each at least twice as large as the next: an id is copied only when a part
+    has doubled, and a lookup reads few parts.
     """
 
     __slots__ = ("_parts",)
@@ -51,7 +51,7 @@ class RevokedIds(AbstractSet[str]):
         return f"Ids({len(self)})"
 
     def with_more(self, ids: Iterable[str]) -> RevokedIds:
-        """The same with these, too; the set itself stays as it is."""
+        """Return a set that has these ids as well; this set does not change."""
         part = frozenset(ident for ident in ids if ident not in self)
         if not part:
             return self
@@ -65,7 +65,7 @@ class RevokedIds(AbstractSet[str]):
 
 @dataclass(frozen=True)
 class UnprovenRows:
-    """What was read beyond the proven head and is not signed for yet."""
+    """Rows that were read beyond the proven head and are not covered by a signature yet."""
 
     head: Head
     ids: RevokedIds = field(default_factory=RevokedIds)
@@ -73,7 +73,7 @@ class UnprovenRows:
 
 @dataclass(frozen=True)
 class Floor:
-    """How far the logs of a control plane were read before: none may end before that."""
+    """How far a control plane's logs were read before: a shorter log is rejected."""
 
     revocations: Head = EMPTY
     keys: Head = EMPTY
@@ -88,11 +88,11 @@ class FeedState:
     known: RevokedIds = field(default_factory=RevokedIds)
     ahead: UnprovenRows | None = None
     floor: Head = EMPTY
-    """How far the log had been read before this follower began: it may not end before that."""
+    """How far the log had been read before this follower started; a shorter log is rejected."""
 
     @property
     def ids(self) -> AbstractSet[str]:
-        """Everything that is revoked, as far as the head is proven."""
+        """Every revoked id up to the proven head."""
         return self.known
 
     @property
@@ -102,17 +102,17 @@ class FeedState:
 
     @property
     def complete(self) -> bool:
-        """Whether everything that was read is signed for."""
+        """Whether all rows that were read are covered by a signature."""
         return self.ahead is None
 
     def proven(self) -> FeedState:
-        """Without what was read ahead: where to begin again after a problem."""
+        """Return the state without unproven rows: the place to continue from after a problem."""
         return replace(self, ahead=None)
 
 
 @dataclass(frozen=True)
 class FeedProblem:
-    """Why a reply is not believed, as the end of a sentence about it."""
+    """Why a reply is rejected, as the end of a sentence about it."""
 
     text: str
 
@@ -120,7 +120,7 @@ class FeedProblem:
 def advance(
     state: FeedState, reply: Mapping[str, Any], said: Checkpoint, nonce: str
 ) -> FeedState | FeedProblem:
-    """Return what is known after a reply whose checkpoint the issuer has signed."""
+    """Return the state after a reply, whose checkpoint `said` was verified to be the issuer's."""
     wrong = _misplaced(state, reply, said, nonce)
     if wrong is not None:
         return FeedProblem(wrong)
@@ -133,12 +133,12 @@ def advance(
     if end.head.seq == signed.seq:
         return FeedProblem(f"row {signed.seq} is not the one that the issuer signed")
     if reply.get("more") is not True or end.head.seq == state.since:
-        return FeedProblem(f"row {end.head.seq + 1} is missing: the log goes on to {signed.seq}")
+        return FeedProblem(f"row {end.head.seq + 1} is missing: the log ends at row {signed.seq}")
     return replace(state, ahead=end)
 
 
 def keys_missing(entries: Sequence[Mapping[str, Any]], floor: Head) -> str | None:
-    """How a key log that was proven does not go on from what was known of it, if so."""
+    """Return how a proven key log contradicts what was known of it; None if it does not."""
     if len(entries) < floor.seq:
         return f"it was rolled back: it ends at row {len(entries)}, and row {floor.seq} is known"
     if floor.seq > 0 and entries[floor.seq - 1]["hash"] != floor.hash:
@@ -149,13 +149,13 @@ def keys_missing(entries: Sequence[Mapping[str, Any]], floor: Head) -> str | Non
 def _misplaced(
     state: FeedState, reply: Mapping[str, Any], said: Checkpoint, nonce: str
 ) -> str | None:
-    """How the checkpoint is not one over this log, made for this question."""
+    """Return why the checkpoint is not one over this log, made for this request."""
     if said.log != "revocations":
         return f"its checkpoint is over another log ({said.log})"
     if said.tenant != state.tenant or reply.get("tenant") != state.tenant:
         return "it is another tenant's"
     if said.nonce != nonce:
-        return "its checkpoint was not made for this question"
+        return "its checkpoint was not made for this request"
     known = max(state.since, state.floor.seq)
     if said.seq < known:
         return f"it was rolled back: it ends at row {said.seq}, and row {known} is known"
@@ -165,7 +165,7 @@ def _misplaced(
 
 
 def _read(state: FeedState, entries: object, signed: Head) -> UnprovenRows | FeedProblem:
-    """Read rows on from where the follower is, none of them beyond the signed head."""
+    """Read rows from where the follower is, none of them beyond the signed head."""
     start = state.ahead or UnprovenRows(state.head)
     if not isinstance(entries, list) or len(entries) > MAX_ENTRIES:
         return FeedProblem(f"its entries are not a list of at most {MAX_ENTRIES} rows")
@@ -191,7 +191,7 @@ def _read(state: FeedState, entries: object, signed: Head) -> UnprovenRows | Fee
 
 def _changed(entry: Mapping[str, Any], head: Head, floor: Head) -> str | None:
     if entry.get("hash") != head.hash:
-        return f"row {head.seq} was changed: it does not fit its hash"
+        return f"row {head.seq} was changed: it does not match its hash"
     if head.seq == floor.seq and head != floor:
         return f"it was rewritten: row {head.seq} is not the one that is known"
     return None
@@ -203,7 +203,7 @@ def _invalid(row: object, tenant: str, before: Head) -> str | None:
     wanted = {"seq": before.seq + 1, "prev_hash": before.hash, "tenant": tenant, "v": VERSION}
     for name, value in wanted.items():
         if type(row.get(name)) is not type(value) or row[name] != value:
-            return f"is a row with another {name}"
+            return f"is a row with an unexpected {name}"
     ident = row.get("id")
     if not isinstance(ident, str) or not 0 < len(ident) <= MAX_ID:
         return "is a row that revokes nothing"

@@ -1,10 +1,10 @@
-"""What the guards do, written once for both of them.
+"""Flows of both guards: identify, authorize, invoke.
 
-    identify    the agent's key → its DID
+    identify    loads the agent's key and returns its DID
     authorize   question → decision → (on allow) a signed invocation → grant
     invoke      a grant → a fresh invocation, for `Grant.headers`
 
-Times, nonces and jitter are arguments, so a flow is a function of what it is sent.
+Times, nonces and jitter are arguments, so a flow depends only on what it is sent.
 """
 
 from __future__ import annotations
@@ -36,13 +36,12 @@ from nomos.models import Chain, Explanation, GrantBase, Question, Resource, Secr
 
 @dataclass(frozen=True)
 class AuthorizeCall:
-    """One call of `authorize`: the question and what makes this call distinct from others.
+    """One call of `authorize`: the question, and what distinguishes this call from others.
 
-    `now` is when it was made (Unix seconds). `parent` is the chain by which a child asks;
-    `covered` says whether that chain is for what is asked, which the control plane decides and
-    nobody else may be lenient about. `held` are allows of the same question that are there
-    already, best first, for when the control plane cannot be asked; `refusals` are those that it
-    gave, which no outage undoes.
+    `now` is when it was made (Unix seconds). `parent` is the chain that a child sends; `covered`
+    says whether that chain covers the question, only then may an outage be passed over. `held`
+    are earlier allows of the same question, best first, for use during an outage; `refusals` are
+    earlier refusals, which an outage does not undo.
     """
 
     question: Question
@@ -58,15 +57,15 @@ class AuthorizeCall:
 
 
 def identify(seed: Secret) -> Flow[str]:
-    """Give the agent's key to the binary and return its DID."""
+    """Load the agent's key into the signing binary and return its DID."""
     answer = yield from ask(LoadKey(seed=seed.reveal()))
     if not isinstance(answer, LoadKeyAnswer):
-        raise SignerError("the signing binary gave another answer than was asked for")
+        raise SignerError("unexpected response type from the signing binary")
     return answer.key
 
 
 def authorize(call: AuthorizeCall) -> Flow[GrantBase]:
-    """Ask the control plane; on allow, sign the invocation that the PDP will take."""
+    """Ask the control plane; on an allow, sign the invocation for the PDP or service."""
     request = requests.authorize(
         call.question,
         agent_did=call.agent,
@@ -93,10 +92,10 @@ def authorize(call: AuthorizeCall) -> Flow[GrantBase]:
 
 
 def authorize_or_degrade(call: AuthorizeCall) -> Flow[GrantBase]:
-    """`authorize` for `failure_mode="open"`: a read goes on when nobody can be asked.
+    """`authorize` for `failure_mode="open"`: an outage allows reads without a decision.
 
-    A refusal stays a refusal; so does anything wrong with the question or the API key, and a
-    child is never let do what its chain is not for.
+    A refusal stays a refusal; so does an error about the question or the API key. A child is not
+    allowed what its chain does not cover.
     """
     try:
         return (yield from authorize(call))
@@ -110,21 +109,21 @@ def authorize_or_degrade(call: AuthorizeCall) -> Flow[GrantBase]:
 def must_be_passable(
     question: Question, trouble: ControlPlaneError | SignerError, refusals: RecentDenials | None
 ) -> None:
-    """Raise `trouble` unless it is one that `failure_mode="open"` passes by for this question."""
+    """Raise `trouble` unless `failure_mode="open"` allows this question without a decision."""
     if not read_commands.is_read(question.command):
         raise trouble
     against = None if refusals is None else refusals.against(question)
     if against is not None:
         said = str(trouble)
         end = "" if said.endswith((".", "?")) else "."
-        trouble.args = (f"{said}{end} failure_mode='open' does not go on without: {against}",)
+        trouble.args = (f"{said}{end} failure_mode='open' does not allow it: {against}",)
         raise trouble
 
 
 def allow_without_decision(
     question: Question, trouble: ControlPlaneError | SignerError
 ) -> GrantBase:
-    """Return the degraded allow of a read about which nobody could be asked."""
+    """Return the degraded allow of a read for which no decision could be had."""
     return make(
         GrantBase,
         decision="allow",
@@ -144,15 +143,15 @@ def invoke(
     command: str | None = None,
     resource: Resource | None = None,
 ) -> Flow[str]:
-    """Sign a fresh invocation of a grant's chain; raises `Denied` if the grant does not allow.
+    """Sign a fresh invocation of a grant's chain; raise `Denied` if the grant does not allow.
 
-    `command` and `resource` are those of this call where the grant reaches further.
+    `command` and `resource` are those of this call, if the grant covers more than one.
     """
     grant.require()
     if not grant.chain or grant.issuer is None or grant.agent is None or grant.audience is None:
         raise ConfigurationError(
-            "this grant holds no delegation to sign with: it was given without a control plane "
-            "(degraded) or came from elsewhere; call authorize again",
+            "this grant has no delegation to sign with: it was allowed without a decision "
+            "(degraded); call authorize again",
             setting="grant",
         )
     server_now = int(now + grant.clock_offset)
@@ -241,7 +240,7 @@ def _no_decision(trouble: Exception) -> Explanation:
 
 
 def _is_still_valid(held: GrantBase, now: float) -> bool:
-    """Whether an allow has not ended; what people approved counts once, and then was asked for."""
+    """Whether an earlier allow is unexpired; one with an approval is good for one call only."""
     if not held.chain or _unix(held.expires_at) <= now + held.clock_offset:
         return False
     return not approved(held.chain)

@@ -1,8 +1,8 @@
-"""Handing narrower authority to children.
+"""The flow that forks children: one request to the signing binary for all of their links.
 
-Each capability becomes one more link on the chain that covers it. The binary checks that every
-link lies within its chain, and signs all of them or none. Decided here is only which chain a
-capability narrows, how many children go into one request, and how a refusal reads.
+Each capability becomes one more link on the chain that covers it. The binary checks every link
+against its chain, and signs all of them or none. This module chooses the chain for each capability,
+divides children into requests, and words the refusals.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from nomos.errors import ConfigurationError, NomosError, SignerError, Widening
 from nomos.models import Capability, Chain, Did, ParentChain, Secret, chain_of
 
 MAX_REQUEST: Final = 900 * 1024
-"""Bytes of the chains and links in one request; the binary takes a line of 1 MiB."""
+"""Bytes of chains and links in one request; the binary accepts a line of 1 MiB."""
 
 MAX_TTL: Final = 366 * 24 * 3600
 """Seconds; every chain ends long before."""
@@ -41,10 +41,10 @@ _AT: Final = re.compile(r"(?:children\[(\d+)\](?:\.links\[(\d+)\])?|chains\[(\d+
 
 @dataclass(frozen=True)
 class ChildSpec:
-    """What one child is to be given; without `audience`, a key is made for it.
+    """The requested authority of one child; without `audience`, a key is made for it.
 
-    `expires_at` is in Unix seconds; None is the end of each chain. `at` begins what messages
-    say about it: `children[2].`.
+    `expires_at` is in Unix seconds; None is the end of each chain. `at` is the prefix of messages
+    about this child: `children[2].`.
     """
 
     capabilities: tuple[Capability, ...]
@@ -55,24 +55,24 @@ class ChildSpec:
 
 @dataclass(frozen=True)
 class ForkRequest:
-    """One act of forking: by whose key, from which authority, for whom.
+    """One fork: the signing key, the chains to delegate from, and the children.
 
-    `now` is in Unix seconds by the clock of those who signed the chains; `nonces` are as many as
-    there are capabilities, each of them new.
+    `now` is in Unix seconds by the clock of the chains' signer; `nonces` has a new one for each
+    capability.
     """
 
     key: str
     parent: ParentChain
-    wishes: Sequence[ChildSpec]
+    specs: Sequence[ChildSpec]
     nonces: Iterable[str] = field(repr=False)
     now: int
 
 
 @dataclass(frozen=True)
 class ForkedChild:
-    """What one child was given, and its key if that was made for it.
+    """One child's chains, and its key if that was made for it.
 
-    `parent` is what the child will hold: its chains, one for each capability, in their order.
+    `parent` is what the child will inherit: its chains, one for each capability, in their order.
     """
 
     agent: str
@@ -90,7 +90,7 @@ class _ParentChain:
     reach: Capability
     ends: int
     fixed: bool
-    """Whether nothing of it can be handed on: it is for one call, or for one agent."""
+    """Whether it cannot be delegated further: it is for one call, or for one agent."""
 
     @property
     def size(self) -> int:
@@ -99,9 +99,9 @@ class _ParentChain:
 
 @dataclass
 class _Batch:
-    """Children that go into one request, and the chains that they narrow."""
+    """The children of one request, and the chains that they delegate from."""
 
-    wishes: list[int] = field(default_factory=list)
+    specs: list[int] = field(default_factory=list)
     children: list[list[ForkLink]] = field(default_factory=list)
     chains: list[int] = field(default_factory=list)
     links: int = 0
@@ -116,9 +116,9 @@ def child_spec(
     now: int,
     at: str = "",
 ) -> ChildSpec:
-    """Read what a caller wants a child to have; raises `ConfigurationError` naming what is wrong.
+    """Read the requested authority of a child; raise `ConfigurationError` naming what is wrong.
 
-    `at` is where the arguments stand if there are several children: `children[2].`.
+    `at` is the prefix of the arguments if there are several children: `children[2].`.
     """
     return ChildSpec(
         asked.parse(capabilities, where=f"{at}capabilities"),
@@ -129,12 +129,14 @@ def child_spec(
 
 
 def fork(forking: ForkRequest) -> Flow[tuple[ForkedChild, ...]]:
-    """Sign every link that is asked for, or none of a request's; the key is loaded already.
+    """Sign all links that are requested; of one request to the binary, either all or none.
+
+    The key must have been loaded.
 
     Raises:
-        Widening: a capability is not within what the chains give.
-        ExpiredChain, ChainTooDeep, MalformedChain, WrongAudience: a chain cannot be handed on.
-        ConfigurationError: an argument is wrong, or the key of the chain is not at hand.
+        Widening: a capability exceeds what the chains cover.
+        ExpiredChain, ChainTooDeep, MalformedChain, WrongAudience: a chain cannot be used.
+        ConfigurationError: an argument is wrong, or the key of the chain is not loaded.
     """
     for chain in forking.parent.chains:
         if (named := chain_audience(chain)) != forking.key:
@@ -146,8 +148,8 @@ def fork(forking: ForkRequest) -> Flow[tuple[ForkedChild, ...]]:
             key=forking.key,
             chains=[list(held[index].chain) for index in batch.chains],
             children=[
-                ForkChild(aud=forking.wishes[index].audience, links=links)
-                for index, links in zip(batch.wishes, batch.children, strict=True)
+                ForkChild(aud=forking.specs[index].audience, links=links)
+                for index, links in zip(batch.specs, batch.children, strict=True)
             ],
             now=forking.now,
             max_depth=forking.parent.max_depth,
@@ -156,10 +158,10 @@ def fork(forking: ForkRequest) -> Flow[tuple[ForkedChild, ...]]:
         if isinstance(answer, Refused):
             raise _refusal(answer, forking, batch)
         if not isinstance(answer, ForkAnswer) or not _fits(answer, batch):
-            raise SignerError("the signing binary gave another answer than was asked for")
-        for index, links, made in zip(batch.wishes, batch.children, answer.children, strict=True):
+            raise SignerError("unexpected response type from the signing binary")
+        for index, links, made in zip(batch.specs, batch.children, answer.children, strict=True):
             narrowed = [held[batch.chains[link.chain]] for link in links]
-            forked.append(_child(forking, forking.wishes[index], narrowed, made))
+            forked.append(_child(forking, forking.specs[index], narrowed, made))
     return tuple(forked)
 
 
@@ -174,10 +176,10 @@ def _is_fixed(chain: Chain) -> bool:
 
 
 def _batches(forking: ForkRequest, held: Sequence[_ParentChain]) -> Iterator[_Batch]:
-    """Yield the children in their order, as many in a request as it takes."""
+    """Yield the children in their order, as many in one request as fit."""
     batch = _Batch()
     nonces = iter(forking.nonces)
-    for index, wanted in enumerate(forking.wishes):
+    for index, wanted in enumerate(forking.specs):
         chosen = [
             _chosen(held, each, wanted, forking.now, f"{wanted.at}capabilities[{place}]")
             for place, each in enumerate(wanted.capabilities)
@@ -194,7 +196,7 @@ def _batches(forking: ForkRequest, held: Sequence[_ParentChain]) -> Iterator[_Ba
         ]
         own = sum(len(link.model_dump_json().encode()) + 64 for link in links)
         new = _new(chosen, batch, held)
-        if batch.wishes and (
+        if batch.specs and (
             batch.links + len(links) > MAX_FORKED or batch.size + own + new > MAX_REQUEST
         ):
             yield batch
@@ -203,21 +205,22 @@ def _batches(forking: ForkRequest, held: Sequence[_ParentChain]) -> Iterator[_Ba
         if own + new > MAX_REQUEST:
             raise ConfigurationError(
                 f"{wanted.at}capabilities need chains and statements of {own + new} characters; "
-                f"at most {MAX_REQUEST} are handed on at once: name fewer capabilities",
+                f"the limit is {MAX_REQUEST}: name fewer capabilities",
                 setting=f"{wanted.at}capabilities",
             )
         _add(batch, index, links, chosen, own + new)
-    if batch.wishes:
+    if batch.specs:
         yield batch
 
 
 def _chosen(
     held: Sequence[_ParentChain], each: Capability, wanted: ChildSpec, now: int, at: str
 ) -> int:
-    """The chain that a capability narrows: the first that covers it and can be handed on.
+    """Return the index of the chain to delegate from: the first that covers the capability.
 
-    None may; then the first chain is as good as any, and the binary says what is wrong with it.
-    Of those that do, the first is taken whose statements leave room for what is asked.
+    Chains that can be delegated and do not expire too soon come first; among those, one whose
+    statements are no narrower than the capability's. If none covers the capability, the first chain
+    is used, and the signing binary refuses it.
     """
     until = wanted.expires_at or now + 1
 
@@ -231,8 +234,8 @@ def _chosen(
         raise Widening(
             f"{wanted.at}ttl_seconds={wanted.expires_at - now} would end at "
             f"{_moment(wanted.expires_at)}, and the chain ends at {_moment(held[best].ends)}: a "
-            "child's authority ends no later than its parent's. Leave ttl_seconds out to hand on "
-            "all the time that is left",
+            "child's authority must not end after its parent's. Leave ttl_seconds out to delegate "
+            "until the chain ends",
             code="chain_attenuation_violation",
         )
     if not covers:
@@ -247,9 +250,9 @@ def _chosen(
 
 
 def _excess(asked: Capability, held: _ParentChain) -> Wider | None:
-    """What of a capability's statements is decidably more than a chain leaves, or besides it.
+    """Return a statement of the capability that permits more than the chain's; None without one.
 
-    Whatever is not decided here, or cannot be read, the chain carries both of.
+    What cannot be compared is no excess: the new chain contains the statements of both.
     """
     if not asked.pol or not held.reach.pol:
         return None
@@ -261,8 +264,8 @@ def _excess(asked: Capability, held: _ParentChain) -> Wider | None:
 
 def _attenuation_error(wide: Wider, at: str) -> Widening:
     return Widening(
-        f"{at} asks for more than the chain gives: asked is `{worded(wide.asked)}`, and held is "
-        f"`{worded([wide.held])}`. A child's constraints lie within its parent's, or are left out",
+        f"{at} exceeds the chain: requested is `{worded(wide.asked)}`, held is "
+        f"`{worded([wide.held])}`. A child's constraints must be within its parent's, or left out",
         code="chain_attenuation_violation",
     )
 
@@ -277,7 +280,7 @@ def _add(
     for chain in chosen:
         if chain not in batch.chains:
             batch.chains.append(chain)
-    batch.wishes.append(index)
+    batch.specs.append(index)
     batch.children.append(
         [
             link.model_copy(update={"chain": batch.chains.index(chain)})
@@ -310,7 +313,7 @@ def _child(
 
 
 def _refusal(refused: Refused, forking: ForkRequest, batch: _Batch) -> NomosError:
-    """Say what a refusal means in the words of the caller's arguments."""
+    """Return the error for a refusal, worded with the caller's arguments."""
     if refused.code == "unknown_key":
         return no_key("parent_chain", forking.key)
     found = _AT.match(refused.message)
@@ -322,7 +325,7 @@ def _refusal(refused: Refused, forking: ForkRequest, batch: _Batch) -> NomosErro
         index = batch.chains[chain or 0]
         where = "parent_chain" if len(forking.parent.chains) == 1 else f"parent_chain[{index}]"
         return error(refused, f"{where}: {sentence}")
-    at = forking.wishes[batch.wishes[child]].at
+    at = forking.specs[batch.specs[child]].at
     if refused.code == "invalid_key":
         return _invalid(f"{at}audience_did", sentence)
     where = f"{at}capabilities" if link is None else f"{at}capabilities[{link}]"
@@ -340,8 +343,8 @@ def _audience(did: str, setting: str) -> str:
         return _DID.validate_python(did)
     except ValidationError:
         raise ConfigurationError(
-            f"{setting} must be the did:key of the child (did:key:z6Mk… for Ed25519), or None to "
-            "have a key made for it",
+            f"{setting} must be the did:key of the child (did:key:z6Mk… for Ed25519), or None: "
+            "then a key is made for it",
             setting=setting,
         ) from None
 
@@ -351,8 +354,8 @@ def _ttl(seconds: Any, setting: str) -> int:
     if whole and 1 <= seconds <= MAX_TTL:
         return int(seconds)
     raise ConfigurationError(
-        f"{setting} must be a whole number of seconds, at least 1, or None for as long as the "
-        "parent's chain holds",
+        f"{setting} must be a whole number of seconds, at least 1, or None: then the child's "
+        "authority ends with the parent's chain",
         setting=setting,
     )
 

@@ -1,12 +1,12 @@
-"""Acting by what a parent handed over: which chain is for a call, and how it is shown.
+"""Flows of a child: verify the inherited chains, choose one for a call, sign with it.
 
-    admit     what this process was given, once the binary has found it good
-    choose    the chain to ask by
-    signed    a request with a token, for who has a chain and no API key
-    headers   a call at a service, with nobody asked before
+    verify_parent   the inherited chains, verified by the signing binary
+    select_chain    the chain to send with a question
+    signed          a request with a token, for a child without an API key
+    headers         a signed call of a service, without asking for a decision
 
-The control plane and the PDPs check every chain that they are shown. Here is chosen, and said
-early what is not covered; nothing is allowed because of it.
+The control plane and the PDPs verify every chain that they receive. The checks here choose a chain
+and report early what is not covered; they allow nothing.
 """
 
 from __future__ import annotations
@@ -44,14 +44,15 @@ from nomos.models import (
 from nomos.resources import KNOWN, canonical_resource
 
 SHOWN: Final = 8
-"""Chains that one message tells of."""
+"""Chains that one message lists."""
 
 
 @dataclass(frozen=True)
 class VerifiedParentChain:
-    """A chain that ends in this process's key: what it is for, and where it is of use.
+    """A verified chain that was delegated to this process's key.
 
-    `audience` is the service that its first grant was for. `expires_at` is in Unix seconds.
+    `reach` is what it covers. `audience` is the service that its root is for. `expires_at` is in
+    Unix seconds.
     """
 
     chain: Chain
@@ -63,7 +64,7 @@ class VerifiedParentChain:
 
 @dataclass(frozen=True)
 class AgentIdentity:
-    """Who this process is, and what it was given; nothing at all for a root."""
+    """The DID of this process and its inherited chains; a root has none."""
 
     agent: str
     held: tuple[VerifiedParentChain, ...] = ()
@@ -73,9 +74,9 @@ class AgentIdentity:
 def verify_parent(
     parent: ParentChain, agent: str, *, now: int, setting: str
 ) -> Flow[AgentIdentity]:
-    """Return what a parent gave to `agent`; `setting` says where that came from.
+    """Return the identity of `agent` with its verified chains; `setting` says where they came from.
 
-    Raises `WrongAudience`, `ExpiredChain` or another `ChainError` for what cannot be used.
+    Raises `WrongAudience`, `ExpiredChain` or another `ChainError` for a chain that cannot be used.
     """
     verified = yield from verify_chain(parent, key=agent, now=now, setting=setting)
     held = tuple(map(_held, parent.chains, verified))
@@ -85,10 +86,10 @@ def verify_parent(
 def select_chain(
     held: Sequence[VerifiedParentChain], question: Question, *, now: float
 ) -> tuple[VerifiedParentChain, bool]:
-    """Return the chain to ask by, and whether it is for what is asked.
+    """Return the chain to send with a question, and whether it covers the question.
 
-    Without one that is, the first is asked by all the same: the control plane says no, and
-    records who tried. Raises `ExpiredChain` if none lasts.
+    If none does, the first one is sent all the same: the control plane denies, and records who
+    asked. Raises `ExpiredChain` if all have expired.
     """
     lasting = unexpired(held, now=now)
     fitting = _fitting(lasting, question.command, canonical(question.resource))
@@ -98,13 +99,13 @@ def select_chain(
 def unexpired(
     held: Sequence[VerifiedParentChain], *, now: float
 ) -> tuple[VerifiedParentChain, ...]:
-    """Return the chains that last; raises `ExpiredChain` if none does."""
+    """Return the chains that have not expired; raise `ExpiredChain` if all have."""
     lasting = tuple(each for each in held if each.expires_at > now)
     if lasting:
         return lasting
     last = datetime.fromtimestamp(max(each.expires_at for each in held), UTC)
     raise ExpiredChain(
-        f"what this process was given ended at {last:%Y-%m-%d %H:%M:%S} UTC: its parent can "
+        f"the chains of this process expired at {last:%Y-%m-%d %H:%M:%S} UTC: its parent can "
         "fork it again",
         code="expired",
     )
@@ -113,9 +114,9 @@ def unexpired(
 def offline_grant(
     held: VerifiedParentChain, question: Question, agent: str, clock_offset: float = 0.0
 ) -> GrantBase | None:
-    """Return what `held` allows by itself, for when nobody answers.
+    """Return what `held` allows by itself, for use during an outage.
 
-    None if it names no service, or the question asks for less than the chain says.
+    None if the chain names no service, or the question requires more restrictions than the chain.
     """
     audience = held.audience
     if not is_did(audience) or question.audience not in (None, audience) or question.pol:
@@ -136,10 +137,10 @@ def offline_grant(
 
 
 def signed(send: Send, me: AgentIdentity, *, now: int, nonce: str) -> Flow[Send]:
-    """Return the request with the token by which a child without an API key is heard.
+    """Return the request with the token that authenticates a child without an API key.
 
-    The token is for this very request and works once. Raises `InvalidRequest` for a question
-    that no token can hold, `ExpiredChain` if no chain lasts.
+    The token is for this request only and works once. Raises `InvalidRequest` for a question that
+    no token can hold, `ExpiredChain` if all chains have expired.
     """
     lasting = unexpired(me.held, now=now)
     claim = send.claim
@@ -161,9 +162,9 @@ def signed(send: Send, me: AgentIdentity, *, now: int, nonce: str) -> Flow[Send]
 
 
 def headers(me: AgentIdentity, question: Question, *, now: int, nonce: str) -> Flow[str]:
-    """Sign a call of a service by a parent's chain, and make sure that it is for the call.
+    """Sign a call of a service by an inherited chain, and verify that the chain covers it.
 
-    Raises `Widening` if no chain is, `ExpiredChain` if those that were have ended,
+    Raises `Widening` if no chain covers it, `ExpiredChain` if those that do have expired,
     `InvalidRequest` for a call that no token can hold.
     """
     resource = canonical(question.resource)
@@ -181,30 +182,30 @@ def headers(me: AgentIdentity, question: Question, *, now: int, nonce: str) -> F
             max_depth=me.max_depth,
             trusted_issuers=[held.issuer],
             audience=act.audience,
-            # Whether the service is a PDP is for the service to know, and to hold against this.
+            # Whether the service is a PDP is known, and checked, only by the service.
             pdp=True,
         )
         answer = yield from perform(Sign(request))
         if not isinstance(answer, Refused):
             return jwt
         refused = refused or answer
-    assert refused is not None, "a chain that lasts was tried"
+    assert refused is not None, "at least one unexpired chain was tried"
     raise error(
         refused,
-        f"{question.command} on {describe_resource(resource)} is not what this process was given "
-        f"it for: {message(refused)}",
+        f"{question.command} on {describe_resource(resource)} is not covered by the chain of this "
+        f"process: {message(refused)}",
     )
 
 
 def narrowed_by(held: Sequence[VerifiedParentChain], chain: Chain | None) -> Chain | None:
-    """Return the chain among `held` that `chain` hands on, if it is one of those."""
+    """Return the chain among `held` that `chain` was delegated from, None if there is none."""
     if chain is None:
         return None
     return next((each.chain for each in held if chain[: len(each.chain)] == each.chain), None)
 
 
 def canonical(resource: Mapping[str, Any]) -> Resource:
-    """Return a resource as the servers will read it, if its provider is one that is known here."""
+    """Return a resource in canonical form, if its provider is built in."""
     provider = KNOWN.get(str(resource.get("provider")))
     if provider is None:
         return dict(resource)
@@ -231,8 +232,8 @@ def _invocation(
     audience = question.audience or held.audience
     if audience is None:
         raise ConfigurationError(
-            "audience must be given: this chain does not say which service it is for. A PDP "
-            "tells its DID at its control plane's /.well-known/nomos",
+            "audience must be given: this chain does not name the service it is for. The DID of "
+            "a PDP is in its control plane's /.well-known/nomos",
             setting="audience",
         )
     return InvocationSpec(
@@ -246,13 +247,17 @@ def _invocation(
 
 
 def no_service() -> ConfigurationError:
+    """Return the error for an audience that is not a DID."""
     return ConfigurationError(
         "audience must be the did:key of a service (did:key:z6Mk…)", setting="audience"
     )
 
 
 def _sign(act: InvocationSpec, held: VerifiedParentChain, now: int, nonce: str) -> Flow[str]:
-    """Sign what is good for a minute; what no token can hold is a wrong question, no outage."""
+    """Sign an invocation that expires after a minute.
+
+    A call that no token can hold raises `InvalidRequest`: it is a wrong question, not an outage.
+    """
     until = min(now + FRESH_SECONDS, held.expires_at)
     try:
         return (yield from signing.sign_invocation(act, now=now, until=until, nonce=nonce))
@@ -265,7 +270,7 @@ def _sign(act: InvocationSpec, held: VerifiedParentChain, now: int, nonce: str) 
 
 
 def _request(send: Send, by: VerifiedParentChain) -> dict[str, Any]:
-    """What is signed of a request that asks for no call: all of it, but for its query."""
+    """Return what is signed of a request that names no call: all of it but its query."""
     return {
         "resource": by.reach.resource,
         "method": send.method,
@@ -283,26 +288,26 @@ def _fitting(
 def _at_service(
     held: Sequence[VerifiedParentChain], audience: str | None
 ) -> tuple[VerifiedParentChain, ...]:
-    """Return the chains that are good at `audience`; all of them if no service is named."""
+    """Return the chains that are valid at `audience`; all of them if none is named."""
     if audience is None:
         return tuple(held)
     if not is_did(audience):
         raise no_service()
     good = tuple(each for each in held if each.audience in (None, audience))
     if not good:
-        raise other_service("what this process was given", held[0].audience, audience)
+        raise other_service("the chain of this process", held[0].audience, audience)
     return good
 
 
 def _widening(held: Sequence[VerifiedParentChain], command: str, resource: Resource) -> Widening:
-    told = "; ".join(
+    listed = "; ".join(
         f"{each.reach.command} on {_explained(each.reach.resource)}" for each in held[:SHOWN]
     )
     more = f" and {len(held) - SHOWN} more" if len(held) > SHOWN else ""
     commanded = any(within(command, each.reach.command) for each in held)
     return Widening(
-        f"{command} on {describe_resource(resource)} is more than this process was given: "
-        f"{told}{more}",
+        f"{command} on {describe_resource(resource)} exceeds the authority of this process: "
+        f"{listed}{more}",
         code="resource_out_of_scope" if commanded else "chain_attenuation_violation",
     )
 

@@ -1,12 +1,13 @@
-"""Authority on its way to another process: chains as variables, and variables as chains.
+"""The environment variables that carry a chain to a child process: written and parsed.
 
-`NOMOS_PARENT_UCAN_CHAIN` is a JSON array of tokens, root first; with several chains, an array of
-such arrays. What is too large for a variable goes into a file that
-`NOMOS_PARENT_UCAN_CHAIN_FILE` names. The other variables say where it all came from.
+`NOMOS_PARENT_UCAN_CHAIN` is a JSON array of tokens, root first; for several chains, an array of
+such arrays. A text that is too large for a variable goes into a file that
+`NOMOS_PARENT_UCAN_CHAIN_FILE` names. The other variables name the parent's audit record, the swarm,
+the limits and the key.
 
-A process that was given any of them is somebody's child. If it cannot tell what it was given, it
-must not act at all: as a root it could do more than its parent meant. So every doubt raises.
-Nothing is believed because it is read here; signatures are for `chain_verification`.
+A process that has any of these variables is a child. If it cannot read its chain it must not act at
+all: as a root it could do more than its parent delegated. So every doubt raises. Signatures are not
+checked here; `chain_verification` does that.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ KEY_FD: Final = "NOMOS_AGENT_KEY_FD"
 KEY_HANDOVER: Final = "NOMOS_AGENT_KEY_HANDOVER_FILE"
 KEY_FILE: Final = "NOMOS_AGENT_KEY_FILE"
 CLOCK: Final = "NOMOS_CLOCK_OFFSET"
-"""Seconds by which the control plane's clock is ahead of this machine's, as a parent learnt it."""
+"""Seconds by which the control plane's clock is ahead of this machine's, as the parent found."""
 
 SWARM_VARIABLES: Final = (CHAIN, CHAIN_FILE, RECEIPT, SWARM, KEY_FD, KEY_HANDOVER)
-"""Set, even to nothing, they say that this process is somebody's child."""
+"""A process in which any of these is set, even to an empty value, is a child."""
 
 MAX_OFFSET: Final = 86_400
-"""Seconds. Such an offset only moves this process's own reading of the time."""
+"""The largest clock offset, in seconds. It changes only this process's reading of the time."""
 
 MAX_VALUE: Final = 96 * 1024
-"""Characters of the chains in a variable. Linux takes 128 KiB for one, its name included."""
+"""Characters of the chains in a variable. Linux permits 128 KiB for one, with its name."""
 
 MAX_TEXT: Final = 1024 * 1024
 """Characters of all chains together."""
@@ -57,19 +58,20 @@ ROOT: Final = "this process is a root: authorize first and pass grant.chain"
 
 
 def to_env(parent: ParentChain, *, file: str | None = None) -> dict[str, str]:
-    """Return the variables that hand `parent` on; none for no parent at all.
+    """Return the variables that pass `parent` to a child process; none for an empty one.
 
-    `file` names the file that holds `text(parent)`, which a large one needs; see `needs_file`.
-    Raises `ChainError` for what `from_env` would refuse.
+    `file` names the file that holds `chain_text(parent)`, which a large one needs; see
+    `needs_file`. Raises `ChainError` or `ConfigurationError` for a parent that `from_env` would
+    reject.
     """
-    written = checked(parent, where="the chain to hand on")
+    written = checked(parent, where="the chain to delegate")
     if not written:
         return {}
     value = chain_text(written)
     if file is None and needs_file(value):
         raise ConfigurationError(
             f"the chains take {len(value)} characters, more than a variable holds "
-            f"({MAX_VALUE}): they need a file",
+            f"({MAX_VALUE}): pass them in a file",
             setting=CHAIN_FILE,
         )
     named = {RECEIPT: parent.parent_receipt_id, SWARM: parent.swarm_id}
@@ -81,10 +83,10 @@ def to_env(parent: ParentChain, *, file: str | None = None) -> dict[str, str]:
 
 
 def from_env(environ: Mapping[str, str], read_file: Callable[[str], str]) -> ParentChain:
-    """Return what a parent handed over: a falsy `ParentChain` if there is no parent.
+    """Return the inherited authority; a falsy `ParentChain` if there is no parent.
 
     `read_file` returns the text of the file that a variable names. Raises `ConfigurationError`,
-    `MalformedChain` or `ChainTooDeep`, naming the variable, for anything that is not certain.
+    `MalformedChain` or `ChainTooDeep`, naming the variable, for anything that cannot be read.
     """
     depth = max_depth(environ)
     found = [variable for variable in SWARM_VARIABLES if variable in environ]
@@ -92,8 +94,8 @@ def from_env(environ: Mapping[str, str], read_file: Callable[[str], str]) -> Par
         return make(ParentChain, max_depth=depth)
     if CHAIN in environ and CHAIN_FILE in environ:
         raise ConfigurationError(
-            f"{CHAIN} and {CHAIN_FILE} are both set, and only one can say what this process was "
-            "given: unset the one that is not your parent's",
+            f"{CHAIN} and {CHAIN_FILE} are both set, but a process inherits its chain in one of "
+            "them: unset the one that the parent did not set",
             setting=CHAIN_FILE,
         )
     if CHAIN in environ:
@@ -102,9 +104,9 @@ def from_env(environ: Mapping[str, str], read_file: Callable[[str], str]) -> Par
         where, value = CHAIN_FILE, read_file(environ[CHAIN_FILE])
     else:
         raise ConfigurationError(
-            f"{' and '.join(found)} {'is' if len(found) == 1 else 'are'} set, so this process is "
-            f"somebody's child, but neither {CHAIN} nor {CHAIN_FILE} says what it may do. Start "
-            "it with all that child.env() returns, or unset these to act as a root",
+            f"{' and '.join(found)} {'is' if len(found) == 1 else 'are'} set, but neither {CHAIN} "
+            f"nor {CHAIN_FILE} is. Start this process with all that child.env() returns, or unset "
+            "them to act as a root",
             setting=found[0],
         )
     parent = make(
@@ -118,7 +120,7 @@ def from_env(environ: Mapping[str, str], read_file: Callable[[str], str]) -> Par
 
 
 def max_depth(environ: Mapping[str, str]) -> int:
-    """Return how many delegations a chain may have; raises `ConfigurationError` for no number."""
+    """Return how many delegations a chain may have; raise `ConfigurationError` for a bad number."""
     value = environ.get(DEPTH)
     if not value:
         return MAX_CHAIN_DEPTH
@@ -128,9 +130,9 @@ def max_depth(environ: Mapping[str, str]) -> int:
 
 
 def clock_offset(environ: Mapping[str, str]) -> int | None:
-    """Return by how many seconds a parent found the control plane's clock ahead; None if unknown.
+    """Return by how many seconds the control plane's clock is ahead; None if the parent set none.
 
-    Raises `ConfigurationError` for what is no such number, or for more than a day.
+    Raises `ConfigurationError` for a value that is not a number, or is more than a day.
     """
     value = environ.get(CLOCK)
     if not value:
@@ -145,7 +147,7 @@ def clock_offset(environ: Mapping[str, str]) -> int | None:
 
 
 def clock_variable(offset: float | None) -> dict[str, str]:
-    """Return the variable that hands on what is known of the clock; none if nothing is."""
+    """Return the variable that passes the clock offset to a child; none if it is unknown."""
     if offset is None or abs(offset) > MAX_OFFSET:
         return {}
     return {CLOCK: str(round(offset))}
@@ -163,12 +165,12 @@ def needs_file(value: str) -> bool:
 
 
 def read(value: str, *, where: str) -> tuple[Chain, ...]:
-    """Return the chains in a text; `where` names its place in messages."""
+    """Parse the chains in a text; `where` names its place in messages."""
     if len(value) > MAX_TEXT:
         raise _malformed(f"{where} has {len(value)} characters; at most {MAX_TEXT} are read")
     if not value.strip():
         raise _malformed(
-            f"{where} is set and empty: a child without a chain may do nothing. Unset it to act "
+            f"{where} is set but empty: a child without a chain may do nothing. Unset it to act "
             "as a root, or start this process with what child.env() returns"
         )
     try:
@@ -184,9 +186,9 @@ def read(value: str, *, where: str) -> tuple[Chain, ...]:
 
 
 def checked(parent: ParentChain, *, where: str) -> ParentChain:
-    """Return `parent` if another process could be given it.
+    """Return `parent` if it can be passed to another process.
 
-    Raises `MalformedChain`, `ChainTooDeep` or `ConfigurationError`; no message repeats a token.
+    Raises `MalformedChain`, `ChainTooDeep` or `ConfigurationError`; no message contains a token.
     """
     for name in (parent.parent_receipt_id, parent.swarm_id):
         if name is not None and not (parent.chains and _NAME.fullmatch(name)):
@@ -201,7 +203,7 @@ def checked(parent: ParentChain, *, where: str) -> ParentChain:
             setting=where,
         )
     if len(parent.chains) > MAX_CHAINS:
-        raise _malformed(f"{where} holds {len(parent.chains)} chains; at most {MAX_CHAINS} go")
+        raise _malformed(f"{where} holds {len(parent.chains)} chains; the limit is {MAX_CHAINS}")
     for chain in parent.chains:
         _chain(chain, where)
         if len(chain) > parent.max_depth:
@@ -219,11 +221,11 @@ def checked(parent: ParentChain, *, where: str) -> ParentChain:
 def as_parent_chain(
     parent_chain: object, *, setting: str = "parent_chain", most: int = MAX_CHAIN_DEPTH
 ) -> ParentChain:
-    """Return whatever names a chain as a `ParentChain` that is not empty.
+    """Return any form of a chain as a `ParentChain` that is not empty.
 
     Takes a `Chain`, a sequence of tokens, a sequence of such chains, a `ParentChain`, or a grant.
-    `most` is the limit of delegations for what says none itself.
-    Raises `ConfigurationError` for an empty one, `Denied` for a grant that is not an allow.
+    `most` is the limit of delegations for forms that do not contain one. Raises
+    `ConfigurationError` for an empty one, `Denied` for a grant that is not an allow.
     """
     if isinstance(parent_chain, GrantBase):
         parent_chain = parent_chain.require().chain
@@ -238,10 +240,9 @@ def as_parent_chain(
 
 
 def swarm_ids(parent: ParentChain) -> tuple[str | None, str | None]:
-    """Return the receipt that the first chain begins with, and the name of its family.
+    """Return the receipt id of the first chain's root, and the id of its swarm.
 
-    What the chain's first token says of either comes before what somebody says beside it: the
-    control plane goes by the token.
+    What the root token says takes precedence over `parent`: the control plane uses the token.
     """
     meta = mapping(payloads(parent.chains[0][:1])[0].get("meta"))
     label = mapping(meta.get("lineage")).get("swarmId")
@@ -280,7 +281,7 @@ def _chain(links: Sequence[object], where: str) -> Chain:
 
 def _token(link: object, hop: int, where: str) -> str:
     if not isinstance(link, str) or len(link) > MAX_TOKEN or not _TOKEN.fullmatch(link):
-        raise _malformed(f"{where} {_EXPECTED}: link {hop} is no token", hop)
+        raise _malformed(f"{where} {_EXPECTED}: link {hop} is not a token", hop)
     return link
 
 

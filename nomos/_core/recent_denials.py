@@ -1,7 +1,7 @@
-"""Refusals that are remembered for `failure_mode="open"`.
+"""Recent refusals, remembered for `failure_mode="open"`.
 
-An outage must not turn a no into a yes. Whatever was refused is remembered by command and
-resource, arguments and purpose aside, and a read that overlaps with it does not go on unasked.
+An outage must not turn a refusal into an allow. Each refusal is remembered by command and resource,
+without arguments and purpose, and a read that overlaps with it is not allowed without a decision.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from nomos._core.scope import is_path_within, within
 from nomos.models import Question, describe_resource
 
 LEAST_SECONDS: Final = 900
-"""How long a refusal is remembered, or for the `ttl_seconds` of its question if that is longer."""
+"""How long a refusal is remembered, or for its question's `ttl_seconds` if that is longer."""
 
 MAX_REFUSALS: Final = 1024
-"""Beyond so many nothing goes on unasked, until one of them has ended."""
+"""If there are more refusals, nothing is allowed without a decision until one has ended."""
 
 MAX_DECODINGS: Final = 3
 """How often a text is percent-decoded before it is compared."""
@@ -38,7 +38,7 @@ class _Denial:
 
 
 class RecentDenials:
-    """What was refused lately. `clock` returns seconds and never goes back."""
+    """Recent refusals of one caller. `clock` returns monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -47,32 +47,32 @@ class RecentDenials:
         self._full_until = 0.0
 
     def remember(self, question: Question, why: str) -> None:
-        """Remember that this question was refused; `why` ends a sentence about it."""
-        said = f"{question.command} on {describe_resource(question.resource)} was refused: {why}"
+        """Remember that this question was refused; `why` is the end of a sentence about it."""
+        cause = f"{question.command} on {describe_resource(question.resource)} was refused: {why}"
         resource = _loose(question.resource)
-        self._add(_named(question), question.command, resource, question.ttl_seconds, said)
+        self._add(_named(question), question.command, resource, question.ttl_seconds, cause)
 
     def remember_call(self, command: str, resource: Mapping[str, Any], why: str) -> None:
-        """The same for a command on a resource, whatever the question was."""
-        said = f"{command} on {describe_resource(resource)} was refused: {why}"
+        """Remember that a command on a resource was refused, for any question."""
+        cause = f"{command} on {describe_resource(resource)} was refused: {why}"
         loose = _loose(resource)
         name = f"{command} {encode(loose, sort=True).decode()}"
-        self._add(name, command, loose, LEAST_SECONDS, said)
+        self._add(name, command, loose, LEAST_SECONDS, cause)
 
     def remember_all(self, why: str) -> None:
-        """Remember that this caller was refused, whatever it may ask."""
+        """Remember that this caller was rejected for any question."""
         self._everything = _Denial("", {}, self._clock() + LEAST_SECONDS, why)
 
     def answered(self) -> None:
-        """This caller was given a decision: it is not refused as a whole any more."""
+        """Forget a rejection of the caller as a whole: a decision was received since."""
         self._everything = None
 
     def forget(self, question: Question) -> None:
-        """The very same question was allowed since. Other questions stay refused."""
+        """Forget the refusal of this exact question, which was allowed since."""
         self._known.pop(_named(question), None)
 
     def against(self, question: Question) -> str | None:
-        """Return what speaks against going on with this question unasked; None if nothing does."""
+        """Return why this question is not allowed without a decision; None without a refusal."""
         now = self._clock()
         if self._everything is not None and now < self._everything.until:
             return self._everything.why
@@ -99,7 +99,7 @@ class RecentDenials:
 
 
 def _overlap(refusal: _Denial, command: str, resource: Mapping[str, Any]) -> bool:
-    """Whether some call could be meant by both."""
+    """Whether a call could be covered by both."""
     if not (within(command, refusal.command) or within(refusal.command, command)):
         return False
     shared = refusal.resource.keys() & resource.keys()
@@ -107,19 +107,19 @@ def _overlap(refusal: _Denial, command: str, resource: Mapping[str, Any]) -> boo
 
 
 def _overlaps(name: str, one: object, other: object) -> bool:
-    """Whether two values of a field may mean one thing; of a value in no known form, anything."""
+    """Whether two values of a field may mean the same; an unknown form may mean anything."""
     if not isinstance(one, str) or not isinstance(other, str) or one == other:
         return True
     return name == "path" and (is_path_within(one, other) or is_path_within(other, one))
 
 
 def _loose(resource: Mapping[str, Any]) -> dict[str, Any]:
-    """A resource in which spellings are alike that a server may take for one, or refuse."""
+    """Return a resource in which different spellings that a server may treat as equal are equal."""
     return {name: _folded(value) for name, value in canonical(resource).items()}
 
 
 def _folded(value: object) -> object:
-    """A value as text, in its loosest form; anything but text and numbers stays as it is."""
+    """Return text and numbers in one normal form; other values are returned as they are."""
     if isinstance(value, int | float):
         value = str(int(value) if isinstance(value, float) and value.is_integer() else value)
     if not isinstance(value, str):
@@ -133,7 +133,7 @@ def _folded(value: object) -> object:
 
 
 def _named(question: Question) -> str:
-    """One name for equal questions, however large their arguments are."""
+    """Return a fixed-length name that is equal for equal questions."""
     asked = (question.command, dict(question.resource), question.args, question.audience)
     more = (question.pol, question.purpose, question.context)
     return hashlib.sha256(encode({"question": [*asked, *more]}, sort=True)).hexdigest()

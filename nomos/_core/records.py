@@ -1,7 +1,7 @@
-"""What was decided and done: taking it back, and reading how it is recorded.
+"""Flows for revocations and receipts.
 
-revoke     say that something holds no longer
-receipt    the record of one decision or one act
+revoke     revokes a token, agent, app or approval
+receipt    reads the audit record of one decision or one act
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ RECEIPT: Final = re.compile(r"evt_[0-9A-Za-z_-]{1,64}")
 
 MAX_KEYS: Final = 1000
 LAST_MOMENT: Final = 253_402_300_799_000
-"""The year 9999 in milliseconds."""
+"""The end of the year 9999 in milliseconds."""
 
 
 class _RowPlace(ResponseModel):
-    """What every row says of itself; the rest of a row depends on its kind."""
+    """The members that every row has; the others depend on its kind."""
 
     id: Line
     seq: int = Field(ge=1, le=2**53 - 1, strict=True)
@@ -58,7 +58,7 @@ class _RecordedRow(ResponseModel):
 
 @dataclass(frozen=True)
 class RevocationTarget:
-    """What is revoked: its id and, if it was handed on without asking, the chain it ends."""
+    """The id of what is revoked and, for a chain that was forked, the chain that it ends."""
 
     id: str
     chain: Chain | None = None
@@ -71,9 +71,9 @@ def revoke(
     pauses: Sequence[float],
     by: Chain | None = None,
 ) -> Flow[Revocation]:
-    """Say that something holds no longer; `target` is one of `named`. Twice is harmless.
+    """Revoke `target`, one of `named`. Revoking twice has no further effect.
 
-    `by` is the chain that a child without an API key asks by, if it matters which.
+    `by` is the chain with which a child without an API key authenticates, if it matters which.
     """
     chain = {} if target.chain is None else {"chain": list(target.chain)}
     send = requests.post("/v1/revocations", {"id": target.id, **chain, **requests.reason(reason)})
@@ -86,11 +86,11 @@ def revoke(
 
 
 def named(what: object) -> tuple[RevocationTarget, ...]:
-    """Return what is to be revoked, one thing or each of several chains' last links.
+    """Return what is to be revoked: one target, or the last link of each of several chains.
 
-    A grant is revoked by the delegation it was given, or by its question while that waits for
-    a person. Raises `InvalidRequest` for what cannot be revoked, `ChainError` for what is no
-    chain; the message never repeats it, for it may be a token.
+    A grant is revoked by its delegation, or by its approval while that is undecided. Raises
+    `InvalidRequest` for what cannot be revoked, `ChainError` for an invalid chain; the message
+    never repeats the value, because it may be a token.
     """
     if isinstance(what, GrantBase):
         return (RevocationTarget(_granted(what)),)
@@ -119,25 +119,25 @@ def _granted(grant: GrantBase) -> str:
 
 
 def cid(jwt: str) -> str:
-    """The id of a token: the sha256 of its whole text."""
+    """Return the id of a token: the sha256 of its whole text."""
     return hashlib.sha256(jwt.encode()).hexdigest()
 
 
 def receipt(receipt_id: str, pauses: Sequence[float]) -> Flow[ReceiptBase]:
-    """Return a record as the control plane tells it; nothing of it is proven yet."""
+    """Return a record as the control plane reports it; nothing of it is verified yet."""
     if not (isinstance(receipt_id, str) and RECEIPT.fullmatch(receipt_id)):
         raise InvalidRequest(
             "receipt_id must be the receipt_id of a grant, such as evt_01jb…",
             fields=("receipt_id",),
         )
     reply = yield from retry.send(requests.get(f"/v1/receipts/{receipt_id}"), pauses)
-    told = replies.parse(reply, _RecordedRow, what="a receipt")
-    replies.check_id(receipt_id, told.row["id"])
+    found = replies.parse(reply, _RecordedRow, what="a receipt")
+    replies.check_id(receipt_id, found.row["id"])
     return make(
         ReceiptBase,
-        row=MappingProxyType(told.row),
-        hash=told.hash,
-        checkpoint=told.checkpoint,
-        issuer=told.issuer,
-        keys=told.keys,
+        row=MappingProxyType(found.row),
+        hash=found.hash,
+        checkpoint=found.checkpoint,
+        issuer=found.issuer,
+        keys=found.keys,
     )

@@ -1,7 +1,7 @@
-"""What an answer of the control plane means.
+"""Replies of the control plane, parsed and validated, or turned into errors.
 
-Every status and every body ends in a value or in an error of `nomos.errors`. An answer that
-is not exactly of this protocol is `Unintelligible`: nothing else is ever read as an allow.
+Every status and every body becomes a value or an error of `nomos.errors`. A reply that does not
+exactly follow the protocol is `Unintelligible`: nothing else is ever read as an allow.
 """
 
 from __future__ import annotations
@@ -42,23 +42,23 @@ _UNKNOWN = {
     "missing_api_key": "no API key was sent",
     "invalid_api_key": "the control plane does not accept this API key",
 }
-"""What is wrong with an API key, in the words of the one who passed it."""
+"""Messages about an API key, worded for the caller who passed it."""
 
-# An API key, or a token: whoever echoes what we sent must not bring it into our messages.
+# An API key or a token. A server may echo it, and no message may contain it.
 _CREDENTIAL = re.compile(r"nomos_\w{8,}|(?<=Bearer )\S+|[\w-]{16,}\.[\w-]{16,}\.[\w-]{16,}")
 
 
 class DecisionReply(ResponseModel):
-    """Base of decisions."""
+    """The members of every decision."""
 
     receipt_id: Line
     server_time: Moment | None = None
 
 
 class Allowed(DecisionReply):
-    """`chain` ends in a delegation to the agent's key; `resource` and `args` are canonical.
+    """An allow. `chain` ends in a delegation to the agent; `resource` and `args` are canonical.
 
-    `commands` is what a command prefix stood for, and empty for a command.
+    `commands` are those that a command prefix covers; it is empty for a single command.
     """
 
     decision: Literal["allow"]
@@ -71,13 +71,15 @@ class Allowed(DecisionReply):
 
 
 class Denial(DecisionReply):
+    """A deny."""
+
     decision: Literal["deny"]
     reason: Line
     explanation: ExplanationBody = Field(default_factory=ExplanationBody)
 
 
 class StepUp(DecisionReply):
-    """A person must decide; `approval_url` is where."""
+    """A person must decide, at `approval_url`."""
 
     decision: Literal["requires_step_up"]
     approval_envelope_id: Line
@@ -93,26 +95,25 @@ _DECISION: TypeAdapter[Allowed | Denial | StepUp] = TypeAdapter(
 
 
 def decision(reply: HttpReply) -> Allowed | Denial | StepUp:
-    """Read the answer to `POST /v1/authorize`; raises a `ControlPlaneError` for any other."""
+    """Read the reply to `POST /v1/authorize`; raise a `ControlPlaneError` for any other reply."""
     if reply.status != 200:
         raise_error(reply)
     body = _json(reply)
     try:
         return _DECISION.validate_python(body)
     except ValidationError as error:
-        # A refusal that we cannot read is no outage: `failure_mode="open"` must not pass it by.
+        # An unreadable refusal is not an outage: `failure_mode="open"` must not allow the call.
         refused = isinstance(body, dict) and body.get("decision") in ("deny", "requires_step_up")
         kind = ControlPlaneError if refused else Unintelligible
         raise kind(
-            f"the control plane's answer is not a decision ({_invalid(error)}); "
-            "nothing was allowed",
+            f"the control plane's reply is not a decision ({_invalid(error)}); nothing was allowed",
             status=reply.status,
             request_id=request_id(reply),
         ) from None
 
 
 def parse(reply: HttpReply, kind: type[M], *, what: str) -> M:
-    """Read any other answer as a `kind`; raises a `ControlPlaneError` for what is not `what`."""
+    """Read another reply as a `kind`; raise a `ControlPlaneError` if it is not `what`."""
     if reply.status != 200:
         raise_error(reply)
     body = _json(reply)
@@ -120,16 +121,16 @@ def parse(reply: HttpReply, kind: type[M], *, what: str) -> M:
         return kind.model_validate(body)
     except ValidationError as error:
         raise Unintelligible(
-            f"the control plane's answer is not {what} ({_invalid(error)})",
+            f"the control plane's reply is not {what} ({_invalid(error)})",
             status=reply.status,
             request_id=request_id(reply),
         ) from None
 
 
-def check_id(asked: str, told: str) -> None:
-    """Raise unless the answer is about what was asked: proxies and caches mix things up."""
-    if told != asked:
-        raise Unintelligible(f"the control plane was asked about {asked} and answered another")
+def check_id(asked: str, returned: str) -> None:
+    """Raise unless the reply is about the requested id: a proxy or cache may mix up replies."""
+    if returned != asked:
+        raise Unintelligible(f"the control plane was asked for {asked} and returned another one")
 
 
 def _invalid(error: ValidationError) -> str:
@@ -140,7 +141,7 @@ def _invalid(error: ValidationError) -> str:
 
 
 def raise_error(reply: HttpReply) -> NoReturn:
-    """Raise the error that a reply other than 200 stands for."""
+    """Raise the error for a reply other than 200."""
     body = _error_body(reply)
     sentence = _sentence(body.get("error")) or f"the control plane answered HTTP {reply.status}"
     facts: dict[str, Any] = {
@@ -152,8 +153,8 @@ def raise_error(reply: HttpReply) -> NoReturn:
         case 400 | 413 | 422:
             raise InvalidRequest(sentence, fields=_fields(body), **facts)
         case 401:
-            said = _UNKNOWN.get(facts["code"] or "", sentence)
-            raise AuthenticationError(f"{said} ({_hint(facts['code'])})", **facts)
+            known = _UNKNOWN.get(facts["code"] or "", sentence)
+            raise AuthenticationError(f"{known} ({_hint(facts['code'])})", **facts)
         case 403:
             raise PermissionDenied(sentence, **facts)
         case 404:
@@ -168,7 +169,7 @@ def raise_error(reply: HttpReply) -> NoReturn:
         case status if 300 <= status < 400:
             raise Unintelligible(
                 f"the control plane answered with a redirect (HTTP {status}), which is not "
-                "followed: set control_plane_url to where it really is",
+                "followed: set control_plane_url to the URL of the control plane itself",
                 **facts,
             )
         case status if status < 300:
@@ -180,19 +181,19 @@ def _hint(code: str | None) -> str:
     if code == "missing_api_key":
         return "pass api_key= to the guard, or set NOMOS_API_KEY; `nomos dev` prints one"
     if code == "invalid_api_key":
-        return "check api_key=, or NOMOS_API_KEY: it has to be one of this control plane's"
+        return "check api_key=, or NOMOS_API_KEY: it must be issued by this control plane"
     if code in _FOREIGN:
         return (
-            f"{code}: is control_plane_url the PDP's? If this process asks by its parent's chain: "
-            "is that one of this control plane's, and is nothing of it changed?"
+            f"{code}: check that control_plane_url is not the PDP's. If this process uses its "
+            "parent's chain, check that this control plane issued it and that it is unmodified"
         )
     if code in _ABOUT_TOKENS:
-        return f"{code}: this is about the parent's chain, by which this process asks"
-    return "this does not read like a control plane: is control_plane_url the PDP's?"
+        return f"{code}: this is about the parent's chain, which this process authenticates with"
+    return "this is not a control plane's reply: check that control_plane_url is not the PDP's"
 
 
 def _sentence(text: object) -> str:
-    """Somebody else's words, fit for a message: one line, not long, nothing like a credential."""
+    """Return text from another party for use in a message: one line, short, without credentials."""
     if not isinstance(text, str):
         return ""
     plain = "".join(letter if letter.isprintable() else " " for letter in text[: 2 * MAX_SENTENCE])
@@ -211,8 +212,8 @@ def _json(reply: HttpReply) -> Any:
     except JsonFault:
         kind = _sentence(reply.headers.get("content-type")) or "no content type"
         raise Unintelligible(
-            f"the control plane answered with {kind} where JSON was expected; "
-            "is control_plane_url really a control plane?",
+            f"the control plane answered with {kind} where JSON was expected; check that "
+            "control_plane_url is a control plane",
             status=reply.status,
             request_id=request_id(reply),
         ) from None

@@ -1,9 +1,9 @@
-"""Which request a reply belongs to.
+"""The id that binds a reply to its request.
 
-Every request carries an id of its own in a header, and every JSON reply of a control plane has it
-in its body. A proxy that mixes replies up, sends one twice or serves one from a cache would
-otherwise answer one question with the decision about another. The id is in the body because
-proxies set and replace headers such as `x-request-id`.
+Every request has an id of its own in a header, and every JSON reply of a control plane repeats it
+in its body. Otherwise a proxy that mixes up replies, sends one twice or serves one from a cache
+could answer one question with the decision about another. The id is in the body because proxies set
+and replace headers such as `x-request-id`.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ HEADER: Final = "nomos-call-id"
 MEMBER: Final = "callId"
 
 FORM: Final = re.compile(r"[A-Za-z0-9_-]{16,64}")
-"""What a server repeats; anything else is left out of its replies."""
+"""The ids that a server repeats; others are left out of its replies."""
 
 MAX_FIRST_LINE: Final = 256
 
 
 class ReplyMismatch(Unintelligible):
-    """A reply that does not name the request that it came for."""
+    """The reply does not name its request."""
 
 
 def check(reply: HttpReply, call_id: str) -> None:
     """Raise `ReplyMismatch` unless the reply names `call_id`.
 
-    Replies that are no JSON object are left to whoever reads them, and so are errors that a
-    proxy made: nothing is allowed because of either.
+    Replies that are not a JSON object, and errors that a proxy made, are left to the caller:
+    neither is read as an allow.
     """
     body = _body(reply)
     if body is None or body.get(MEMBER) == call_id:
@@ -44,7 +44,7 @@ def check(reply: HttpReply, call_id: str) -> None:
 
 
 def check_lines(pieces: Iterable[bytes], call_id: str) -> Iterator[bytes]:
-    """Yield a streamed reply without its first line, which has to name `call_id`."""
+    """Yield a streamed reply without its first line, which must name `call_id`."""
     rest = iter(pieces)
     start = b""
     for piece in rest:
@@ -59,12 +59,12 @@ def check_lines(pieces: Iterable[bytes], call_id: str) -> Iterator[bytes]:
 
 
 def first_line(call_id: str) -> bytes:
-    """The first line of a streamed reply to a request that carries `call_id`."""
+    """Return the first line of a streamed reply to a request with this `call_id`."""
     return json.dumps({MEMBER: call_id}).encode() + b"\n"
 
 
 def call_id(sent: Sequence[str]) -> str | None:
-    """Return what a client wants repeated in the body; None unless it is one plain word."""
+    """Return the id to repeat in the body; None unless the header is there once and well-formed."""
     return sent[0] if len(sent) == 1 and FORM.fullmatch(sent[0]) else None
 
 
@@ -84,7 +84,7 @@ def _body(reply: HttpReply) -> dict[str, Any] | None:
 def _mismatch(*, named: bool, status: int) -> ReplyMismatch:
     what = "is for another request" if named else "does not say which request it is for"
     return ReplyMismatch(
-        f"the control plane's reply {what} ({MEMBER}), so it was not used: a proxy on the way may "
+        f"the control plane's reply {what} ({MEMBER}), so it was not used: a proxy in between may "
         "mix replies up, or control_plane_url is not a control plane of this version",
         status=status,
     )

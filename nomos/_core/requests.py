@@ -1,4 +1,4 @@
-"""What to send, for each operation."""
+"""Requests to the control plane: validation of arguments, bodies and headers."""
 
 from __future__ import annotations
 
@@ -27,24 +27,22 @@ EXPECTED = {
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,128}")
 
 MIN_DIGESTED = 128
-"""Characters of a text that its digest is hardly shorter than."""
+"""Texts of at most this many characters are not replaced by their digest."""
 
 JSON_HEADERS = {"content-type": "application/json", "accept": "application/json"}
 
 
 def question(*, constraints: object = None, **fields: Any) -> Question:
-    """Check the shape of a question before it goes anywhere; raises `InvalidRequest`.
+    """Validate a question before it is sent; raise `InvalidRequest` naming the fields.
 
-    Arguments that are too long to be sent are named by their digest, see `digested`.
+    Long texts in the arguments are replaced by their digest, see `digested`.
     """
     if "args" in fields:
         fields["args"] = digested(fields["args"])
     try:
         fields["pol"] = () if constraints is None else tuple(listed(constraints))
     except ConfigurationError as wrong:
-        raise InvalidRequest(
-            f"the question cannot be asked: {wrong}", fields=("constraints",)
-        ) from None
+        raise InvalidRequest(f"invalid question: {wrong}", fields=("constraints",)) from None
     try:
         asked = Question.model_validate(fields)
     except ValidationError as error:
@@ -54,7 +52,7 @@ def question(*, constraints: object = None, **fields: Any) -> Question:
             f"{path} {EXPECTED.get(path.split('.')[0], problem['msg'])}"
             for path, problem in zip(paths, problems, strict=True)
         )
-        raise InvalidRequest(f"the question cannot be asked: {sentence}", fields=paths) from None
+        raise InvalidRequest(f"invalid question: {sentence}", fields=paths) from None
     encode({name: getattr(asked, name) for name in ("resource", "args", "context")})
     return asked
 
@@ -62,9 +60,9 @@ def question(*, constraints: object = None, **fields: Any) -> Question:
 def digested(args: object) -> object:
     """Return arguments that fit into a request: the longest texts as `{"sha256": "<hex>"}`.
 
-    That is how a call is bound to a text which it declares with `digest: sha256`, such as the
-    content of a file; the call itself brings the text. What fits, or is no mapping of names to
-    JSON, is returned as it is.
+    A command can declare an argument with `digest: sha256`, such as the content of a file; the
+    grant is then bound to the digest, and the call sends the text. Arguments that fit, or are not a
+    mapping of JSON values, are returned unchanged.
     """
     if not isinstance(args, Mapping):
         return args
@@ -98,9 +96,9 @@ def _digest(text: str) -> dict[str, str]:
 def authorize(
     question: Question, *, agent_did: str, idempotency_key: str, parent: Chain | None = None
 ) -> Send:
-    """Build `POST /v1/authorize`; raises `InvalidRequest` for what JSON cannot carry.
+    """Build `POST /v1/authorize`; raise `InvalidRequest` for values that JSON cannot hold.
 
-    `parent` is the chain by which a child asks: what it is given never reaches further.
+    `parent` is the chain that a child sends: its grant never exceeds that chain.
     """
     body: dict[str, Any] = {
         "command": question.command,
@@ -124,16 +122,17 @@ def authorize(
 
 
 def get(path: str, *, patience: float = 0.0) -> Send:
-    """Build a question without a body; `patience` as in `Send`."""
+    """Build a request without a body; `patience` is the `extra_timeout` of `Send`."""
     return Send("GET", path, {"accept": "application/json"}, extra_timeout=patience)
 
 
 def post(path: str, body: Mapping[str, Any]) -> Send:
+    """Build a request with a JSON body."""
     return Send("POST", path, JSON_HEADERS, encode(body))
 
 
 def reason(text: str | None) -> dict[str, str]:
-    """Return the member that says why somebody did something; none if nobody did."""
+    """Return the member with the reason for an act; none if no reason is given."""
     if text is None:
         return {}
     if not isinstance(text, str) or not 0 < len(text) <= MAX_PURPOSE:
@@ -149,7 +148,7 @@ def _called(question: Question) -> dict[str, Any]:
 
 
 def encode(body: Mapping[str, Any], *, sort: bool = False) -> bytes:
-    """Return JSON as bytes; what JSON cannot carry exactly is refused, not changed."""
+    """Return JSON as bytes; raise `InvalidRequest` for values that JSON cannot hold exactly."""
     try:
         text = json.dumps(
             body, allow_nan=False, ensure_ascii=False, separators=(",", ":"), sort_keys=sort
@@ -163,9 +162,9 @@ def encode(body: Mapping[str, Any], *, sort: bool = False) -> bytes:
 
 
 def idempotency_key(call_id: str, agent_did: str, envelope_id: str | None) -> str:
-    """Return the key under which all tries of one call count as one.
+    """Return the key under which all attempts of one call count as one.
 
-    Raises `InvalidRequest` for a call id that no header can hold, or that is no text.
+    Raises `InvalidRequest` for an id that is not text, or that no header can hold.
     """
     for name, value in (("idempotency_key", call_id), ("cosigner_envelope_id", envelope_id)):
         usable = isinstance(value, str) and IDEMPOTENCY_KEY.fullmatch(value)

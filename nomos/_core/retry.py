@@ -1,4 +1,4 @@
-"""When a request is worth sending again, and how long to wait first."""
+"""Retries of requests: which failures are repeated, and after which pause."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ BASE_DELAYS: Final = (0.1, 0.4)
 """Seconds before the second and the third try, before jitter."""
 
 WORTH_REPEATING: Final = frozenset({429, 502, 503, 504})
+"""Statuses after which a request is repeated."""
 
 MAX_RETRY_AFTER: Final = 30.0
-"""Seconds. A server that asks for a longer wait is believed, and not waited for."""
+"""Seconds. If a server asks for a longer pause, the request is not repeated."""
 
 MAX_DATE: Final = 64
 """Characters of an HTTP date."""
@@ -28,9 +29,9 @@ def delays(jitter: Sequence[float]) -> tuple[float, ...]:
 
 
 def retry_after(reply: HttpReply) -> float | None:
-    """Return the `Retry-After` of a reply in seconds, if it can be read (RFC 9110, 10.2.3).
+    """Return the `Retry-After` of a reply in seconds, None without a valid one (RFC 9110, 10.2.3).
 
-    A date is compared with the server's own `Date`, or else with this machine's clock.
+    A date is compared with the server's own `Date`, or without one with this machine's clock.
     """
     text = reply.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit() and len(text) < 10:
@@ -43,21 +44,21 @@ def retry_after(reply: HttpReply) -> float | None:
 
 
 def _unix(date: str) -> float | None:
-    """Read an HTTP date; None for anything else."""
+    """Read an HTTP date as Unix seconds; None for anything else."""
     if not 0 < len(date) <= MAX_DATE or not date.isascii():
         return None
     try:
         moment = parsedate_to_datetime(date)
-        # A date without a zone is one of the old forms, which are of UTC (RFC 9110, 5.6.7).
+        # Only obsolete forms have no zone; they are in UTC (RFC 9110, 5.6.7).
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
 
 
 def send(request: Send, pauses: Sequence[float]) -> Flow[HttpReply]:
-    """Send, pausing after each failure worth repeating; the last try speaks for itself.
+    """Send, with a pause after each temporary failure; the last attempt's result is returned.
 
-    So does one after which the caller's timeout leaves no time for a pause and another try.
+    So is a result after which the caller's timeout leaves no time for another attempt.
     """
     tried: HttpReply | Unreachable
     for pause in pauses:

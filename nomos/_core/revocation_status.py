@@ -1,6 +1,6 @@
-"""What is known of revocations, and how old that knowledge is.
+"""The result of a revocation lookup: the revoked ids, and the age of that knowledge.
 
-Who asks decides how old is too old: not to know is never the same as not revoked.
+The caller decides which age is too old. Unknown is never the same as not revoked.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Final
 
 NEVER: Final = 2**31 - 1
-"""The age of a view that has seen nothing yet: more than anybody allows."""
+"""The age of a view that has not been synchronized yet: more than any limit."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Those that are revoked, as of `age` seconds ago.
+    """The revoked ids among those that were looked up, as of `age` seconds ago.
 
-    `trouble` says for people why the view is not younger, where that is known.
+    `trouble` says why the view is not newer, if that is known; it is for people.
     """
 
     ids: frozenset[str]

@@ -1,7 +1,7 @@
-"""What a chain is for, as its text says, and which of several chains covers a call.
+"""What the text of a chain covers, and which of several chains covers a call.
 
-Nobody has checked a signature here. What is read chooses a chain and words a message; whether
-the chain holds is decided where it is used, by the binary.
+Signatures are not checked here. The results choose a chain and word messages; the signing binary
+verifies the chain where it is used.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from nomos.models import Capability, Chain
 
 
 def within(command: str, ancestor: str) -> bool:
-    """Whether a command is `ancestor` or beneath it, by whole segments."""
+    """Whether a command is `ancestor` or under it, by whole segments."""
     return command == ancestor or command.startswith(f"{ancestor}/")
 
 
 def covers(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> bool:
-    """Whether all that `inner` describes is within `outer`.
+    """Whether the resource `inner` is within `outer`.
 
-    Every field of `outer` must be in `inner` with an equal value; a `path` covers itself and
-    what lies beneath it.
+    Every field of `outer` must be in `inner` with an equal value; a `path` covers itself and all
+    paths under it.
     """
     return all(
         name in inner
@@ -33,9 +33,9 @@ def covers(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> bool:
 
 
 def effective_capability(chain: Sequence[str]) -> Capability:
-    """Return what a chain says that it is for: its last command, constraint, and all statements.
+    """Return what the text of a chain covers: its last command, constraint, and all statements.
 
-    Raises `MalformedChain` for a text that is not made of delegations.
+    Raises `MalformedChain` for texts that are not delegations.
     """
     command, resource, pol = "", dict[str, Any](), list[Any]()
     for link in payloads(chain):
@@ -47,10 +47,9 @@ def effective_capability(chain: Sequence[str]) -> Capability:
 
 
 def permits(held: Capability, command: str, resource: Mapping[str, Any]) -> bool:
-    """Whether `held` is for `command`, or all beneath it, on `resource`.
+    """Whether `held` covers `command`, or all commands under it, on `resource`.
 
-    Of its statements, those that name the commands that it is for are looked at, and no others:
-    the rest is about calls.
+    Only statements that restrict the command are evaluated; the others are about calls.
     """
     return (
         within(command, held.command)
@@ -60,16 +59,16 @@ def permits(held: Capability, command: str, resource: Mapping[str, Any]) -> bool
 
 
 def covering(chains: Sequence[Chain], command: str, resource: Mapping[str, Any]) -> Chain | None:
-    """Return the first chain that is for `command` on `resource`, or None."""
+    """Return the first chain that covers `command` on `resource`, or None."""
     return next(
         (chain for chain in chains if permits(effective_capability(chain), command, resource)), None
     )
 
 
 def payloads(chain: Sequence[str]) -> list[dict[str, Any]]:
-    """Return what each link says; raises `MalformedChain` for what is no delegation."""
+    """Return the payload of each link; raise `MalformedChain` for one that is not a delegation."""
     if not chain:
-        raise MalformedChain("a chain has at least one link", code="malformed_ucan")
+        raise MalformedChain("a chain must have at least one link", code="malformed_ucan")
     found = []
     for hop, link in enumerate(chain):
         try:
@@ -82,17 +81,17 @@ def payloads(chain: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def chain_audience(chain: Sequence[str]) -> str:
-    """Return the key that a chain says it is for: the audience of its last link."""
+    """Return the key that a chain is delegated to: the audience of its last link."""
     return str(payloads(chain)[-1].get("aud"))
 
 
 def mapping(value: object) -> Mapping[str, Any]:
-    """The value if it is an object, an empty one otherwise."""
+    """Return the value if it is an object, an empty one otherwise."""
     return value if isinstance(value, dict) else {}
 
 
 def _leaves(statement: object, command: str) -> bool:
-    """Whether a statement about the command leaves any that is asked for; True for any other."""
+    """Whether a statement about the command permits this one; True for any other statement."""
     match statement:
         case ["==", ".cmd", named]:
             return isinstance(named, str) and within(named, command)
@@ -109,13 +108,13 @@ def _names_command(statement: object) -> bool:
 
 
 def is_path_within(path: object, ancestor: object) -> bool:
-    """Whether a path is `ancestor` or lies within it, by whole segments."""
+    """Whether a path is `ancestor` or within it, by whole segments."""
     inner, outer = _segments(path), _segments(ancestor)
     return inner is not None and outer is not None and inner[: len(outer)] == outer
 
 
 def _segments(path: object) -> list[str] | None:
-    """The segments of a normalised path, none for the root; None if it is not one."""
+    """Return the segments of a normalised path, none for the root; None if it is not normalised."""
     if not isinstance(path, str):
         return None
     segments = path.split("/") if path else []
@@ -124,7 +123,7 @@ def _segments(path: object) -> list[str] | None:
 
 
 def same(one: object, other: object) -> bool:
-    """Equality of JSON values, for which `True` is not 1."""
+    """Whether two JSON values are equal; `True` is not 1."""
     match one, other:
         case (bool(), _) | (_, bool()):
             return one is other

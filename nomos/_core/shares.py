@@ -1,6 +1,6 @@
-"""How much of what is remembered of used tokens one agent may hold, and one app. Pure.
+"""Limits on how many used tokens one agent, and one app, may have in a replay store. Pure.
 
-Forks cost an app nothing, so a bound for each agent alone bounds nobody.
+An app can fork any number of agents at no cost, so a limit for each agent would not limit the app.
 """
 
 from __future__ import annotations
@@ -9,27 +9,27 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 MAX_USED: Final = 100_000
-"""Uses that one process remembers, and of which the shares are taken wherever they are kept."""
+"""Used tokens that one process remembers; the shares below are parts of it."""
 
 AGENT_SHARE: Final = 5
 FAMILY_SHARE: Final = 2.5
-"""One agent may hold a fifth of what is remembered, and one app with all its agents two fifths."""
+"""One agent may have a fifth of the used tokens, and one app with all its agents two fifths."""
 
 FEWEST_SHARED: Final = 1000
-"""A limit below this is not shared out."""
+"""A limit below this is not divided into shares."""
 
 APPROVAL: Final = "approval"
-"""What stands for the issuer where an approval is claimed; no agent has this name."""
+"""The issuer under which a used approval is stored; no agent has this name."""
 
 LEEWAY_SECONDS: Final = 60 + 60
-"""The most that a verifier forgives, and as much again for clocks that disagree."""
+"""A verifier's largest leeway, and as much again for clocks that differ."""
 
 Kind = Literal["agent", "app"]
 
 
 @dataclass(frozen=True)
 class Holder:
-    """For whom a use counts, and the most uses that it may have."""
+    """The agent or app that a use counts for, and the most uses it may have."""
 
     what: Kind
     name: str
@@ -37,7 +37,7 @@ class Holder:
 
 
 def holders(limit: int, issuer: str, family: str | None) -> tuple[Holder, ...]:
-    """Return for whom a use counts: the agent, unless it is an approval, and its app if known."""
+    """Return what a use counts for: the agent, unless it is an approval, and its app if known."""
     found = []
     if issuer != APPROVAL:
         found.append(Holder("agent", issuer, _share(limit, AGENT_SHARE)))

@@ -1,4 +1,4 @@
-"""Asking the binary to sign one use of authority, and reading its answer."""
+"""Flows that have the signing binary sign an invocation."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from nomos.errors import SignerError
 from nomos.models import Chain, Did
 
 BACKDATED: Final = 60
-"""Seconds by which `iat` lies in the past, so that a service with a slower clock accepts it."""
+"""Seconds by which `iat` is in the past, so that a service with a slower clock accepts it."""
 
 FRESH_SECONDS: Final = 60
-"""How long an invocation made by `Grant.headers` lives."""
+"""Lifetime of an invocation made by `Grant.headers`, in seconds."""
 
 MAX_INVOCATION: Final = 3660
+"""The longest lifetime of an invocation, in seconds."""
 
 _DID: Final[TypeAdapter[str]] = TypeAdapter(Did)
 
 
 @dataclass(frozen=True)
 class InvocationSpec:
-    """One use of a chain at a service: `args` are the call's, its `resource` among them."""
+    """One use of a chain at a service; `args` are the call's, with its `resource`."""
 
     agent: str
     issuer: str
@@ -37,7 +38,7 @@ class InvocationSpec:
 
 
 def sign_invocation(act: InvocationSpec, *, now: int, until: int, nonce: str) -> Flow[str]:
-    """Sign one use of authority, from a minute ago `until` it ends."""
+    """Sign one invocation, valid from a minute ago `until` its expiry."""
     issued = max(now - BACKDATED, 0)
     payload = Invocation(
         iss=act.agent,
@@ -52,12 +53,12 @@ def sign_invocation(act: InvocationSpec, *, now: int, until: int, nonce: str) ->
     )
     answer = yield from ask(Invoke(key=act.agent, payload=payload))
     if not isinstance(answer, Signed):
-        raise SignerError("the signing binary gave another answer than was asked for")
+        raise SignerError("unexpected response type from the signing binary")
     return answer.jwt
 
 
 def ask(request: Request) -> Flow[Answer]:
-    """Ask the binary; a refusal raises `SignerError` with its code."""
+    """Ask the signing binary; raise `SignerError` with its code if it refuses."""
     answer = yield from perform(Sign(request))
     if isinstance(answer, Refused):
         raise SignerError(
@@ -67,6 +68,7 @@ def ask(request: Request) -> Flow[Answer]:
 
 
 def is_did(value: object) -> bool:
+    """Whether the value is an Ed25519 did:key in canonical form."""
     try:
         _DID.validate_python(value)
     except ValidationError:

@@ -1,4 +1,4 @@
-"""What a verifier looks things up in, and where it claims what works once. Write your own."""
+"""Interfaces of a verifier's revocation lookup and replay store, for your own implementations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nomos._core.revocation_status import Seen
 
 
 class Revocations(Protocol):
-    """Where a service looks up what was revoked."""
+    """Where a service looks up revocations."""
 
     def among(self, ids: Collection[str]) -> Seen:
         """Return those of `ids` (cids, DIDs, apps, envelopes) that are revoked, and as of when."""
@@ -17,7 +17,7 @@ class Revocations(Protocol):
 
 
 class AsyncRevocations(Protocol):
-    """`Revocations`, awaited."""
+    """The same as `Revocations`, with a method to be awaited."""
 
     async def among(self, ids: Collection[str]) -> Seen:
         """See `Revocations.among`."""
@@ -25,18 +25,18 @@ class AsyncRevocations(Protocol):
 
 
 class Replay(Protocol):
-    """Where it is kept what was used, for as long as it could be used again."""
+    """Where used nonces are stored, for as long as they could be used again."""
 
     def claim(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
         """Return True to exactly one caller, ever; `expires_at` is in Unix seconds.
 
-        It has to be durable when this returns, and is kept for two minutes beyond `expires_at`.
+        The claim must be durable when this returns, and kept for two minutes beyond `expires_at`.
         """
         ...
 
 
 class AsyncReplay(Protocol):
-    """`Replay`, awaited."""
+    """The same as `Replay`, with a method to be awaited."""
 
     async def claim(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
         """See `Replay.claim`."""
@@ -44,7 +44,7 @@ class AsyncReplay(Protocol):
 
 
 class Fixed:
-    """Revocations given as a plain collection of ids: all that there are, whenever it is asked."""
+    """Revocations given as a collection of ids, which counts as complete at any time."""
 
     instant: ClassVar = True
 

@@ -1,7 +1,7 @@
-"""A token as text for people: who gave what to whom, and what became of it.
+"""A report about a token as text for people: its links, the call, and why it is rejected.
 
-Everything in it was chosen by strangers, so it is cut, and what a reader could miss is spelled out.
-Tokens themselves are never shown: their parts are named by cid.
+Other parties chose the values in a token, so they are cut, and invisible characters are escaped.
+Tokens themselves are never shown: links are named by cid.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ CHECKS: Final[Mapping[str, str]] = {
     "bad_signature": "signatures",
     "expired": "times",
     "not_yet_valid": "times",
-    "chain_invalid": "how the links hang together",
+    "chain_invalid": "chain linkage",
     "chain_too_deep": "the length of the chain",
-    "chain_attenuation_violation": "that no link gives more than the one before it",
-    "untrusted_issuer": "who the root's issuer is",
+    "chain_attenuation_violation": "that no link exceeds the one before it",
+    "untrusted_issuer": "the root's issuer",
     "revoked": "revocations",
     "revocations_stale": "revocations",
-    "audience_mismatch": "whom it is for",
-    "resource_out_of_scope": "what the grant is for",
-    "resource_mismatch": "the call at hand",
+    "audience_mismatch": "the audience",
+    "resource_out_of_scope": "what the grant covers",
+    "resource_mismatch": "the actual call",
     "approval_not_found": "the approval behind it",
     "approval_mismatch": "the approval behind it",
 }
-"""What was looked at when a code came out, in the words of people."""
+"""The check that fails with each code, in words."""
 
 TIMES: Final = ("exp", "nbf", "iat")
 """Claims that are times, in Unix seconds."""
@@ -60,7 +60,7 @@ def render_token(
     call: Called | None,
     now: int,
 ) -> str:
-    """Return all that there is to say; `trouble` is why the token is not good, if it is not."""
+    """Return the report; `trouble` is why the token is rejected, None if it is valid."""
     lines = [
         *_chain(claims, audience, trusted),
         *_requested_call(call, now),
@@ -102,13 +102,13 @@ def _link(link: Mapping[str, Any], trusted: Sequence[str]) -> Iterator[str]:
     issuer = _token_sentence(link, "iss")
     yield f"  from   {issuer}{' (a trusted issuer)' if issuer in trusted else ''}"
     yield f"  to     {_token_sentence(link, 'aud')}"
-    yield f"  for    {_token_sentence(link, 'cmd')} and beneath{_on(link)}"
+    yield f"  for    {_token_sentence(link, 'cmd')} and all under it{_on(link)}"
     yield from _statements(link.get("pol"))
     yield f"  from {_moment(link.get('nbf'))} until {_moment(link.get('exp'))}"
 
 
 def _service(link: Mapping[str, Any], audience: str) -> Iterator[str]:
-    """For which service a link is, if it says so, and whether a service can do without a PDP."""
+    """Yield the service that a link is for, if it names one, and whether that is a PDP."""
     meta = mapping(link.get("meta"))
     if "audience" in meta:
         here = " (this service)" if meta["audience"] == audience else " (another service)"
@@ -117,7 +117,7 @@ def _service(link: Mapping[str, Any], audience: str) -> Iterator[str]:
 
 
 def _requested_call(call: Called | None, now: int) -> Iterator[str]:
-    yield f"looked at {_moment(now)}"
+    yield f"checked at {_moment(now)}"
     if call is not None:
         command, resource, args = call
         yield f"  for the call {plain(command)} on {_resource(resource)}"
@@ -146,13 +146,13 @@ def _verdict(
 
 
 def _valid(claims: UnverifiedToken | None, call: Called | None) -> str:
-    """What is known of a token with which nothing is wrong, and no more."""
-    handed_on = claims is not None and "pol" in claims.payload
+    """Return the verdict about a valid token, with what was not checked."""
+    bare_chain = claims is not None and "pol" in claims.payload
     if call is None:
-        return f"The {'chain' if handed_on else 'token'} holds; no call was checked."
-    if handed_on:
-        return "The chain holds, and the call is within it; its policies were not looked at."
-    return "The token is good for this call."
+        return f"The {'chain' if bare_chain else 'token'} is valid; no call was checked."
+    if bare_chain:
+        return "The chain is valid and covers the call; its policies were not evaluated."
+    return "The token is valid for this call."
 
 
 def _on(link: Mapping[str, Any]) -> str:
@@ -169,10 +169,10 @@ def _statements(pol: object) -> Iterator[str]:
 
 
 def _in_words(statement: object) -> str:
-    """A policy statement as a sentence, or as it stands if it is none."""
+    """Return a policy statement as a sentence; as JSON if it is invalid."""
     try:
         return plain(str(from_pol([statement])))
-    except Exception:  # noqa: BLE001 - whoever signed it chose it, and it has a text of its own
+    except Exception:  # noqa: BLE001 - the token's signer chose the statement
         return _json(statement)
 
 
@@ -182,7 +182,7 @@ def _token_sentence(payload: Mapping[str, Any], name: str) -> str:
 
 
 def _resource(resource: object) -> str:
-    """The resource in a form for people, if it has none but plain values."""
+    """Return the resource as text for people, if it has only plain values."""
     if not isinstance(resource, Mapping):
         return _json(resource)
     simple = all(isinstance(value, str | int) for value in resource.values())
@@ -193,11 +193,11 @@ def _json(value: object) -> str:
     try:
         return plain(json.dumps(value, ensure_ascii=False))
     except (TypeError, ValueError, RecursionError):
-        return "what is no JSON"
+        return "(not JSON)"
 
 
 def _moment(at: object) -> str:
-    """A time in Unix seconds as people read it."""
+    """Return a Unix time as text for people."""
     if not isinstance(at, int | float):
         return "no time"
     try:
@@ -207,14 +207,14 @@ def _moment(at: object) -> str:
 
 
 def dated(field: str | None, text: str | None) -> str | None:
-    """Return what was compared, with the date beside each time in Unix seconds."""
+    """Return the text of a compared value, with the date beside each Unix time."""
     if text is None or field not in TIMES:
         return text
     return _SECONDS.sub(lambda found: f"{found[0]} ({_moment(int(found[0]))})", text)
 
 
 def plain(text: str) -> str:
-    """Return text on one line, cut, with what a reader could miss spelled out."""
+    """Return text on one line, cut, with invisible characters escaped."""
     cut = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
     return "".join(
         f"\\u{ord(letter):04x}" if is_invisible(letter) or letter in "\n\t" else letter

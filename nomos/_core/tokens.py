@@ -1,8 +1,8 @@
-"""Reading what a delegation says, without trusting it.
+"""Delegations decoded without verification.
 
-The control plane hands us delegations and the binary checks them where it matters. Here we
-only look: for the issuer that an invocation must name, and to tell a reply that is meant for
-another key. Nothing is allowed because of what is read here.
+The control plane returns delegations, and the signing binary verifies them where it matters. Here
+they are only read: for the issuer that an invocation must name, and to detect a reply for another
+key. Nothing is allowed because of what is read here.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from typing import Any
 from nomos.errors import Unintelligible
 
 MAX_TOKEN = 64 * 1024
+"""The longest token that is read, in characters."""
 
 
 def decode_unverified(jwt: str) -> dict[str, Any]:
-    """Return the payload of a JWT whose signature nobody checked.
+    """Return the payload of a JWT, whose signature is not checked.
 
     Raises `Unintelligible` if the text is not a JWT with a JSON object inside.
     """
-    # The length comes first: who sends nothing but dots would have them all made into texts.
+    # The length is checked first, so that a text of many dots is not split into many strings.
     parts = jwt.split(".", 3) if len(jwt) <= MAX_TOKEN else []
     if len(parts) != 3:
         raise Unintelligible("the control plane sent a chain that is not made of delegations")
@@ -38,11 +39,11 @@ def decode_unverified(jwt: str) -> dict[str, Any]:
 
 
 def forkable(chain: Iterable[str]) -> bool:
-    """Whether a chain can be handed on, as far as `meta.forkable` says; only true permits."""
+    """Whether `meta.forkable` permits delegating from a chain; any value but true forbids it."""
     metas = (decode_unverified(link).get("meta") for link in chain)
     return all(meta.get("forkable", True) is True for meta in metas if isinstance(meta, dict))
 
 
 def approved(chain: Iterable[str]) -> bool:
-    """Whether a person's approval stands behind a chain: it counts once and is never kept."""
+    """Whether a chain has a person's approval: it is good for one call and is never cached."""
     return any("approval" in (decode_unverified(link).get("meta") or {}) for link in chain)

@@ -1,7 +1,7 @@
-"""Which keys may root a chain, as a service that stands alone learns it from the key log. Pure.
+"""Trusted issuer keys of a service without a control plane of its own, from the key log. Pure.
 
-The newest key signs. One that it has replaced is trusted for as long as what it signed may
-still be in use. Which of them are revoked is the business of the revocations.
+The newest key signs. A key that was replaced stays trusted for as long as tokens that it signed may
+be in use. Revoked keys are handled by the revocation lookup.
 """
 
 from __future__ import annotations
@@ -14,39 +14,39 @@ from typing import Any, Final
 from nomos.models import MAX_CHAIN_DEPTH
 
 DEEPEST: Final = 32
-"""Delegations in a chain, more than which nobody can be made to accept."""
+"""The largest number of delegations in a chain that a verifier can be configured to accept."""
 
 RETIRING_SECONDS: Final = 3600 + 60
-"""A token's longest life, and what clocks may differ by."""
+"""A token's longest lifetime, and the largest difference of clocks."""
 
 
 @dataclass(frozen=True)
 class TrustedKey:
-    """A key of the issuer. `until`: when its last token has expired; None for the newest."""
+    """A key of the issuer. `until`: when its last token expires; None for the newest key."""
 
     did: str
     until: float | None = None
 
 
 def keys_of(entries: Sequence[Mapping[str, Any]], trusted: Sequence[str]) -> tuple[TrustedKey, ...]:
-    """Return the keys that were proven, with the times that their log has."""
+    """Return the verified keys with the times from their log."""
     rows = [entry["row"] for entry in entries]
     successor = {old["did"]: new for old, new in pairwise(rows)}
     return tuple(TrustedKey(did, _valid_until(successor.get(did))) for did in trusted)
 
 
 def _valid_until(successor: Mapping[str, Any] | None) -> float | None:
-    """When a key whose successor came at that time may have nothing left in use."""
+    """Return when the last token of a key with this successor expires; None without a successor."""
     if successor is None:
         return None
     at = successor.get("at")
-    # Without a time to go by the key is not trusted any more.
+    # Without a time the key is not trusted.
     return at / 1000 + RETIRING_SECONDS if isinstance(at, int) else 0.0
 
 
 @dataclass(frozen=True)
 class TrustAnchor:
-    """Where trust in an issuer begins: one key of its log, whose successors are trusted, too."""
+    """Where trust in an issuer begins: one key of its log; its successors are trusted, too."""
 
     tenant: str
     did: str
@@ -55,21 +55,21 @@ class TrustAnchor:
 
 
 class NoTrustAnchor(ValueError):
-    """A control plane from which trust cannot begin as asked; the message says why."""
+    """The control plane's document has no usable trust anchor; the message says why."""
 
 
 def find_trust_anchor(document: Mapping[str, Any], pinned: str | None) -> TrustAnchor:
-    """Return where trust begins, as `/.well-known/nomos` has it; its key log is still to be proven.
+    """Return the trust anchor in `/.well-known/nomos`; its key log is not verified yet.
 
-    Without a pinned DID that is the first key of the log: what the newer ones signed, and what
-    older ones did that may still be in use, is honoured. Raises NoTrustAnchor.
+    Without a pinned DID it is the first key of the log: tokens of newer keys, and unexpired ones of
+    older keys, are accepted. Raises `NoTrustAnchor`.
     """
     rows = _rows(document.get("keys"))
     if pinned is not None and all(did != pinned for _, did, _ in rows):
-        raise NoTrustAnchor(f"{pinned} is none of the keys that sign there")
+        raise NoTrustAnchor(f"{pinned} is not among its issuer keys")
     tenants = {tenant for tenant, did, _ in rows if pinned in (None, did)}
     if len(tenants) != 1:
-        raise NoTrustAnchor("it signs for several tenants, so say which one: pinned=did:key:…")
+        raise NoTrustAnchor("it has several tenants: pass pinned=did:key:… to choose one")
     (tenant,) = tenants
     own = [(did, entry) for whose, did, entry in rows if whose == tenant]
     entries = [entry for _, entry in own]
@@ -77,9 +77,9 @@ def find_trust_anchor(document: Mapping[str, Any], pinned: str | None) -> TrustA
 
 
 def _rows(entries: object) -> list[tuple[str, str, Any]]:
-    """Return the entries of all key logs, each with its tenant and DID. Raises NoTrustAnchor."""
+    """Return the entries of all key logs, each with tenant and DID. Raises `NoTrustAnchor`."""
     if not isinstance(entries, list) or not entries:
-        raise NoTrustAnchor("it shows no key that signs")
+        raise NoTrustAnchor("it lists no issuer key")
     rows = []
     for entry in entries:
         row = entry.get("row") if isinstance(entry, dict) else None
@@ -87,12 +87,12 @@ def _rows(entries: object) -> list[tuple[str, str, Any]]:
             case {"tenant": str(tenant), "did": str(did)}:
                 rows.append((tenant, did, entry))
             case _:
-                raise NoTrustAnchor("what it shows as keys is no log of keys")
+                raise NoTrustAnchor("its keys are not a key log")
     return rows
 
 
 def _max_depth(limits: object) -> int:
-    """How deep the control plane lets chains become, where it says so within reason."""
+    """Return the control plane's limit of delegations in a chain, if it states a valid one."""
     match limits:
         case {"chainDepth": int(deepest)} if 1 <= deepest <= DEEPEST:
             return deepest
@@ -100,7 +100,7 @@ def _max_depth(limits: object) -> int:
 
 
 class TrustedIssuers(Mapping[str, str]):
-    """The DIDs that may root a chain now, each with the tenant that it signs for."""
+    """The DIDs that may root a chain now, each with its tenant."""
 
     def __init__(self, pinned: str, tenant: str, clock: Callable[[], float]) -> None:
         self.pinned = pinned
@@ -114,7 +114,7 @@ class TrustedIssuers(Mapping[str, str]):
         return self._keys[-1].did
 
     def follow(self, keys: Sequence[TrustedKey]) -> bool:
-        """Take over a key log that goes on from what is known; False for one that does not."""
+        """Replace the keys by a log that continues the known one; False if it does not."""
         known = [key.did for key in self._keys]
         if [key.did for key in keys[: len(known)]] != known:
             return False

@@ -1,7 +1,7 @@
-"""What a token says of itself, before anything of it is verified.
+"""The unverified content of a token, for revocation lookups and messages.
 
-It is read to know what to look up among revocations, and for messages. Nothing is allowed because
-of it: `nomos._core.verification` compares it with what the binary verified.
+It is used for two things: to know which ids to look up among revocations, and to tell people what
+the token says. Neither can turn a refusal into an allow.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from nomos.errors import Unintelligible
 Payload = Mapping[str, Any]
 
 MAX_IDS: Final = 1024
-"""Identifiers that one token can make a service look up; the longest lawful chain has fewer."""
+"""Ids that one token can make a service look up; the longest valid chain has fewer."""
 
 MAX_NESTING: Final = 32
 """Levels of a token's payload, as many as the binary reads."""
 
 KEPT: Final = 128
 LONGEST: Final = 4 * 1024
-"""Links that are remembered, and characters of the longest. What is read from one takes many times
-its text, so all together are some ten megabytes at the worst."""
+"""Links that are cached, and characters of the longest. A parsed link takes many times the memory
+of its text: the cache takes some ten megabytes at most."""
 
 
 @dataclass(frozen=True)
@@ -73,21 +73,21 @@ class UnverifiedChain:
 
 @dataclass(frozen=True, kw_only=True)
 class UnverifiedToken(UnverifiedChain):
-    """An invocation that was read, with the chain in it."""
+    """A parsed token: its payload and cid, and those of its links, root first."""
 
     cid: str
     payload: Payload = field(repr=False)
 
     def ids(self) -> frozenset[str]:
-        """Return what must not be revoked for this token to be accepted."""
+        """Return the ids of which none may be revoked for this token to be accepted."""
         return self._ids((UnverifiedLink(self.cid, self.payload), *self.chain))
 
 
 def read(token: object, max_links: int) -> UnverifiedToken | None:
-    """Return what a token says; None if that cannot be read.
+    """Parse a token; None if it cannot be parsed.
 
-    A chain of more than `max_links` is left out: the binary refuses it before it looks at any. A
-    delegation that was sent as a token has none: it names others by cid.
+    A chain of more than `max_links` is left out: the binary rejects it before it reads any link. A
+    delegation has no links here: it names others by cid.
     """
     if not isinstance(token, str) or not token.isascii():
         return None
@@ -147,14 +147,14 @@ def is_deeper(value: Mapping[str, Any], most: int) -> bool:
 
 
 _link = lru_cache(KEPT)(_read)
-"""Links come with every call that is made on them, and none of them can change."""
+"""Links are sent with every call and never change, so they are cached."""
 
 
 def revocation_ids(payloads: Iterable[Payload], cids: Iterable[str], root: Payload) -> set[str]:
-    """Return what must not be revoked for tokens to be honoured; `root` is the first link.
+    """Return the ids of which none may be revoked; `root` is the payload of the first link.
 
-    Every token by its cid and by those of its lineage; every key that gave, took or inherited
-    the authority; the apps and the approval that it was granted to and by.
+    Every token by its cid and by those of its lineage; every key that delegated, received or
+    inherited the authority; the apps and the approval behind it.
     """
     parties = [payload.get(party) for payload in payloads for party in ("iss", "aud")]
     meta = mapping(root.get("meta"))
@@ -165,15 +165,15 @@ def revocation_ids(payloads: Iterable[Payload], cids: Iterable[str], root: Paylo
 
 
 def cid_of(token: str) -> str:
-    """Return the name of a token: the sha256 of its text."""
+    """Return the id of a token: the sha256 of its text."""
     return sha256(token.encode()).hexdigest()
 
 
 def mapping(value: object) -> Mapping[str, Any]:
-    """The value if it is an object, an empty one otherwise."""
+    """Return the value if it is an object, an empty one otherwise."""
     return value if isinstance(value, dict) else {}
 
 
 def strings(values: object) -> set[str]:
-    """The strings of a list; none of anything else."""
+    """Return the strings in a list; none for any other value."""
     return {each for each in values if isinstance(each, str)} if isinstance(values, list) else set()

@@ -1,7 +1,7 @@
-"""Receipts of verification: what a verifier decided, signed, for whoever asks later.
+"""Signed receipts of a verifier's decisions, which can be checked later.
 
-A receipt names who acted, on what authority, and what the call was, by hashes and cids. There is
-no token in it and nothing that was secret. Whoever has the verifier's DID checks it offline.
+A receipt names the agent, its authority and the call by hashes and cids. It contains no token and
+no secret. It is checked offline with the verifier's DID.
 """
 
 from __future__ import annotations
@@ -38,23 +38,22 @@ from nomos.models import Secret, Verified
 ALLOW: Final = "allow"
 
 FIX: Final = "pass the whole receipt, and the DID of the verifier that signed it, if you trust it"
-"""What would help against a receipt that is not believed."""
+"""The remedy for a receipt that does not verify."""
 
 _SIGNED: Final[frozenset[str]] = SIGNED | {
     *("untrusted_issuer", "approval_not_found", "approval_mismatch"),
     *("approval_already_used", "replayed", "unavailable"),
 }
-"""Refusals that come after signatures were checked: who signed is known."""
+"""Refusals that come after the signatures were verified, so that the signers are known."""
 
 
 class VerificationRecord(SealedRecord):
-    """What a receipt of verification says, all of it signed by `issuer`.
+    """The content of a verification receipt, all of it signed by `issuer`.
 
-    `outcome` is `allow` or the code of a refusal, with the `hop` at fault; `at` is when, by the
-    verifier's clock. `service` is the audience that was verified for. `chain` and `invocation`
-    are cids. `resource_hash` and `args_hash` are the sha256 of the canonical JSON (RFC 8785) of
-    the call; `is_about` compares them with one. What was not known is None. `cid` is the
-    receipt's own.
+    `outcome` is `allow` or the code of a refusal, with the `hop` at fault; `at` is the time by the
+    verifier's clock. `service` is the verifier's audience. `chain` and `invocation` are cids.
+    `resource_hash` and `args_hash` are the sha256 of the canonical JSON (RFC 8785) of the call;
+    `is_about` compares them with a call. Unknown values are None. `cid` is the receipt's own.
     """
 
     _source: ClassVar = "verify_record"
@@ -76,13 +75,13 @@ class VerificationRecord(SealedRecord):
 
     @property
     def allowed(self) -> bool:
-        """Whether the verifier let the call through."""
+        """Whether the verifier allowed the call."""
         return self.outcome == ALLOW
 
     def is_about(
         self, *, command: str, resource: Mapping[str, Any], args: Mapping[str, Any] | None = None
     ) -> bool:
-        """Whether the receipt is about this call, all of it."""
+        """Whether the receipt is about exactly this call."""
         found = hashes(RequestedCall(command, resource, {} if args is None else args))
         return found[0] is not None and (self.command, self.resource_hash, self.args_hash) == (
             command,
@@ -92,24 +91,24 @@ class VerificationRecord(SealedRecord):
 
 @dataclass(frozen=True)
 class ReportReceipt(Effect[None]):
-    """Tell whoever wants to know of each receipt."""
+    """Pass a receipt to the verifier's `on_record`."""
 
     text: str = field(repr=False)
 
 
 class ReceiptSigner:
-    """The key that receipts are signed with; its DID is known once the binary has it."""
+    """The key that signs receipts; its DID is known once it is loaded."""
 
     def __init__(self, seed: Secret) -> None:
         self._seed = seed
         self._key: str | None = None
 
     def sign(self, receipt: Callable[[str], Receipt]) -> Flow[str]:
-        """Return the text of a receipt; raises `SignerError` if there is none."""
+        """Return the text of a receipt; raise `SignerError` if it cannot be signed."""
         key = self._key or (yield from self._load())
         answer = yield from perform(Sign(SignReceipt(key=key, payload=receipt(key))))
         if isinstance(answer, Refused) and answer.code == "unknown_key":
-            # Somebody else in this process was done with the same key.
+            # Another user of the same key in this process has removed it.
             key = yield from self._load()
             answer = yield from perform(Sign(SignReceipt(key=key, payload=receipt(key))))
         if not isinstance(answer, Signed):
@@ -119,14 +118,14 @@ class ReceiptSigner:
     def _load(self) -> Flow[str]:
         answer = yield from perform(Sign(LoadKey(seed=self._seed.reveal())))
         if not isinstance(answer, LoadKeyAnswer):
-            raise SignerError("the signing binary did not take the key for receipts")
+            raise SignerError("the signing binary did not load the receipt key")
         self._key = answer.key
         return answer.key
 
 
 @dataclass(frozen=True)
 class VerificationAttempt:
-    """What was verified, for whom and when."""
+    """What was verified, by which rules and when."""
 
     rules: VerifierRules
     token: object = field(repr=False)
@@ -137,9 +136,10 @@ class VerificationAttempt:
 def with_receipt(
     flow: Flow[Verified], scribe: ReceiptSigner, case: VerificationAttempt
 ) -> Flow[Verified]:
-    """Run `flow`, and put a receipt beside what comes of it, be it a yes or a no.
+    """Run `flow` and sign a receipt of its result, allow or refusal.
 
-    Without its receipt nothing is allowed. A refusal stays one whatever becomes of its receipt.
+    Without its receipt nothing is allowed. A refusal stays a refusal, even if its receipt cannot be
+    signed.
     """
     try:
         verified = yield from flow
@@ -160,11 +160,11 @@ def _refused(denied: Denied, scribe: ReceiptSigner, case: VerificationAttempt) -
 
 
 def parse_receipt(answer: Answer | Refused) -> VerificationRecord:
-    """Return what a receipt says, from the binary's answer about it; raises `Denied`."""
+    """Return the content of a receipt from the signing binary's answer; raise `Denied`."""
     if isinstance(answer, Refused):
         raise Denied(answer.message, code=answer.code, field=answer.field, fix=FIX)
     if not isinstance(answer, ReceiptVerified):
-        raise SignerError("the signing binary gave another answer than was asked for")
+        raise SignerError("unexpected response type from the signing binary")
     said = answer.receipt
     return make(
         VerificationRecord,
@@ -185,9 +185,9 @@ def parse_receipt(answer: Answer | Refused) -> VerificationRecord:
 
 
 def question_of(text: object, issuers: list[str]) -> VerifyReceipt:
-    """Return what to ask the binary about a receipt; raises `Denied` for what can be none."""
+    """Return the request that verifies a receipt; raise `Denied` for a text that cannot be one."""
     if not isinstance(text, str) or not text.isascii():
-        raise Denied("a receipt is a text of ASCII characters", code="malformed_ucan", fix=FIX)
+        raise Denied("a receipt must be a text of ASCII characters", code="malformed_ucan", fix=FIX)
     if len(text) > MAX_TOKEN:
         raise Denied(
             f"the receipt is longer than {MAX_TOKEN} characters", code="malformed_ucan", fix=FIX
@@ -196,9 +196,9 @@ def question_of(text: object, issuers: list[str]) -> VerifyReceipt:
 
 
 def hashes(asked: RequestedCall) -> tuple[str | None, str | None]:
-    """Return the hashes of a call's resource and arguments; of no arguments there is none.
+    """Return the hashes of a call's resource and arguments; None for no arguments.
 
-    Of a call that no token can be for, there is neither.
+    Both are None for a call that no token can be for.
     """
     call, _ = canonical_call(asked)
     if call is None:
@@ -242,7 +242,7 @@ def _receipt(key: str, case: VerificationAttempt, **said: Any) -> Receipt:
 
 
 def _named(denied: Denied, claims: unverified.UnverifiedToken | None) -> dict[str, Any]:
-    """What can be named of a token that was refused: its cids, and who signed, if that is known."""
+    """Return what can be named of a rejected token: its cids, and its signers if they are known."""
     if claims is None:
         return {}
     if not claims.cids:

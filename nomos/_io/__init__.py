@@ -1,1 +1,1 @@
-"""The edges: processes, sockets, files. Nothing here decides anything."""
+"""I/O: HTTP, the signing binary's pipes, files and threads. It makes no access decisions."""

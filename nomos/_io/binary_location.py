@@ -1,7 +1,8 @@
-"""Where the signing binary is.
+"""The location of the signing binary.
 
-Two places, in this order: the file that `NOMOS_UCAN_BIN` names, and `nomos/_bin/` of this
-installation. `PATH` is not searched: a program that signs should not be whatever is called that.
+Two places are searched, in this order: the file that `NOMOS_UCAN_BIN` names, and `nomos/_bin/` of
+this installation. `PATH` is not searched, because any program of that name would then be trusted
+with keys.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ BUNDLED: Final = Path(__file__).resolve().parent.parent / "_bin" / NAME
 def find_binary(environ: Mapping[str, str] | None = None, *, bundled: Path = BUNDLED) -> Path:
     """Return the path of an executable `nomos-ucan`.
 
-    Raises `BinaryNotFound` with every place looked at, this platform, and the command that
+    Raises `BinaryNotFound` with the places that were searched, this platform, and the command that
     most likely fixes it. A variable that names an unusable file is an error, never skipped.
     """
     named = (os.environ if environ is None else environ).get(VARIABLE)
@@ -36,7 +37,7 @@ def find_binary(environ: Mapping[str, str] | None = None, *, bundled: Path = BUN
 
 def _trouble(candidate: Path) -> str | None:
     if not candidate.exists():
-        return "there is no such file"
+        return "the file does not exist"
     if not candidate.is_file():
         return "it is not a file"
     if not os.access(candidate, os.X_OK):
@@ -57,7 +58,7 @@ def _explain(candidate: Path, trouble: str, *, named: bool) -> str:
         )
     return (
         f"the signing binary {NAME} cannot be used.\n"
-        f"  looked at: {where}: {trouble}\n"
+        f"  searched: {where}: {trouble}\n"
         f"  this machine: {here}\n"
         f"  to fix it: {fix}"
     )

@@ -1,4 +1,4 @@
-"""Checkpoints checked by the signing binary."""
+"""Verification of checkpoint signatures by the signing binary."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from nomos._protocol import (
 
 
 class CheckpointSigner(Protocol):
-    """The signing binary, for a task: `nomos._io.signer.AsyncSigner`."""
+    """The signing binary as seen by a task: `nomos._io.signer.AsyncSigner`."""
 
     async def ask(self, request: Request) -> Answer | Refused: ...
 
 
 def checking(signer: Signer) -> Callable[[str, Sequence[str]], Checkpoint | Refused]:
-    """What `nomos.audit` asks about a checkpoint's signature: a token and who may have signed."""
+    """Return the check that `nomos.audit` needs: of a token and the DIDs that may sign it."""
 
     def check(token: str, issuers: Sequence[str]) -> Checkpoint | Refused:
         asked = _question(token, issuers)
@@ -37,7 +37,7 @@ def checking(signer: Signer) -> Callable[[str, Sequence[str]], Checkpoint | Refu
 def checking_async(
     signer: CheckpointSigner,
 ) -> Callable[[str, Sequence[str]], Awaitable[Checkpoint | Refused]]:
-    """`checking`, for an event loop."""
+    """The same as `checking`, for an event loop."""
 
     async def check(token: str, issuers: Sequence[str]) -> Checkpoint | Refused:
         asked = _question(token, issuers)
@@ -48,16 +48,16 @@ def checking_async(
 
 def _question(token: str, issuers: Sequence[str]) -> VerifyCheckpoint | Refused:
     if not token.isascii():
-        # Half a surrogate pair could not even be written to the binary.
-        return Refused(code="malformed_ucan", message="a token is written in ASCII")
+        # An unpaired surrogate cannot be encoded and sent to the binary.
+        return Refused(code="malformed_ucan", message="a token must be ASCII text")
     try:
         return VerifyCheckpoint(token=token, issuers=list(issuers))
     except ValidationError:
-        return Refused(code="untrusted_issuer", message="no Ed25519 did:key is its issuer")
+        return Refused(code="untrusted_issuer", message="its issuer is not an Ed25519 did:key")
 
 
 def _said(answer: Answer | Refused) -> Checkpoint | Refused:
     if isinstance(answer, CheckpointVerified):
         return answer.checkpoint
-    assert isinstance(answer, Refused), "a request is answered by its answer or a refusal"
+    assert isinstance(answer, Refused), "the binary answers with the request's answer or a refusal"
     return answer

@@ -1,11 +1,11 @@
-"""What a parent leaves for its children: files while it lives, open descriptors for a moment.
+"""Files and descriptors that a parent process leaves for its children.
 
-    nomos-child-…/               one for this process, locked (`flock`) for as long as it lives
+    nomos-child-…/               one for this process, locked (`flock`) while it lives
         nomos-child-…/           one for each child that needs files
-            key  chains.json     read once by the child, which removes what it empties
+            key  chains.json     read once by the child, which removes them and empty folders
 
-What the children do not read is removed with their `Child`, at the end of this process, or,
-should it be killed, by the next process that makes such a folder.
+Files that the children do not read are removed with their `Child`, at the end of this process, or,
+if it is killed, by the next process that makes such a folder.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ NAMES: Final = ("key", "chains.json")
 """The files that are written, and so the only ones that are ever removed."""
 
 OLD: Final = 600.0
-"""Seconds after which a folder whose maker has died is removed. Its children may still start."""
+"""Seconds after which a killed process's folder is removed; its children may still be starting."""
 
 _ATTEMPTS: Final = 10
 
 
 class ChildDirectory:
-    """The folder of one child, mode 0700."""
+    """The folder of one child, with mode 0700."""
 
     def __init__(self) -> None:
         self.path = _made()
         self._finalizer = weakref.finalize(self, _removed, self.path, os.getpid())
 
     def write(self, name: str, text: str) -> Path:
-        """Write a file that its owner alone can read, unless it is there; return its path."""
+        """Write a file that only its owner can read, unless it exists; return its path."""
         path = self.path / name
         with suppress(FileExistsError):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -50,16 +50,16 @@ class ChildDirectory:
         return path
 
     def there(self) -> bool:
-        """Whether the child has not emptied and removed it yet."""
+        """Whether the child has not removed it yet."""
         return self.path.is_dir()
 
     def remove(self) -> None:
-        """Remove the folder and what is in it. Twice is harmless."""
+        """Remove the folder and its files. Idempotent."""
         self._finalizer()
 
 
 class _ProcessDirectory:
-    """This process's folder for those of its children; the lock says that it lives."""
+    """The folder that contains those of this process's children; its lock shows it is in use."""
 
     def __init__(self) -> None:
         try:
@@ -72,7 +72,7 @@ class _ProcessDirectory:
 
 
 def remove_stale(within: Path, now: float) -> None:
-    """Remove the folders that killed processes of this user left for children."""
+    """Remove folders that killed processes of this user have left."""
     for folder in within.glob(f"{FOLDER}*"):
         with suppress(OSError):
             if is_child_dir(folder) and now - folder.stat().st_mtime >= OLD:
@@ -82,7 +82,7 @@ def remove_stale(within: Path, now: float) -> None:
 def _sweep(folder: Path) -> None:
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while its maker lives
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while the process lives
         for one in folder.glob(f"{FOLDER}*"):
             _emptied(one)
         folder.rmdir()
@@ -91,7 +91,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _made() -> Path:
-    """Make a folder in this process's own; the last child to read takes that one away, too."""
+    """Make a folder for a child; the last child to read removes the process's own folder, too."""
     global _place
     with _making:
         for _ in range(_ATTEMPTS):
@@ -102,12 +102,12 @@ def _made() -> Path:
             except FileNotFoundError:
                 os.close(_place.lock)
                 _place = None
-    raise no_temporary_folder("folders that are made there do not stay")
+    raise no_temporary_folder("folders that are created there are removed by another process")
 
 
 def _removed(folder: Path, maker: int) -> None:
     if os.getpid() != maker:
-        return  # in a process that the maker has forked, and which left it behind
+        return  # in a fork of the process that made it
     with suppress(OSError):
         _emptied(folder)
     remove_child_dir(folder.parent)
@@ -120,7 +120,7 @@ def _emptied(folder: Path) -> None:
 
 
 def _after_fork_in_child() -> None:
-    """The folder is the parent's, and locked for as long as that one lives and no longer."""
+    """Forget the parent's folder, whose lock must end with the parent."""
     global _place, _making
     if _place is not None:
         os.close(_place.lock)
@@ -134,9 +134,9 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 @contextmanager
 def descriptors(key: str | None, chains: str | None) -> Iterator[tuple[int | None, int | None]]:
-    """Open what a child inherits: a pipe with its key, a file without a name with its chains.
+    """Open what a child inherits: a pipe with its key, an unnamed file with its chains.
 
-    They are closed afterwards, and no other process that starts meanwhile gets them.
+    They are closed afterwards. Other processes that start meanwhile do not inherit them.
     """
     with ExitStack() as stack:
         yield (
@@ -149,7 +149,7 @@ def _pipe(text: str, stack: ExitStack) -> int:
     reading, writing = os.pipe()
     stack.callback(os.close, reading)
     try:
-        os.write(writing, text.encode())  # a few bytes, for which every empty pipe has room
+        os.write(writing, text.encode())  # a few bytes, which always fit into an empty pipe
     finally:
         os.close(writing)
     return reading
@@ -176,9 +176,9 @@ def _unlinked() -> IO[bytes]:
 
 
 def no_temporary_folder(why: object) -> ConfigurationError:
-    """Say that there is no place for temporary files, and how to name one."""
+    """Return the error for a missing temporary folder."""
     return ConfigurationError(
-        f"a private folder for temporary files is needed and cannot be made: {why}. Set TMPDIR to "
-        "a folder in which this process can write",
+        f"a private temporary folder cannot be created: {why}. Set TMPDIR to a folder in which "
+        "this process can write",
         setting="TMPDIR",
     )

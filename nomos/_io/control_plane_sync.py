@@ -1,9 +1,9 @@
-"""Following a control plane from a thread: whom to believe, and what was revoked.
+"""`ControlPlaneSync`: a thread that keeps issuer keys and revocations of a control plane current.
 
-One thread with an asyncio loop of its own asks (`nomos._io.revocation_feed`); callers in any loop
-or thread only read what it knows. It begins with the first question, and again in a process that
-was forked: a child inherits what was known and asks over connections of its own. A thread that
-cannot ask changes nothing, and so the view grows old; whoever looks decides how old is too old.
+One thread with an asyncio loop of its own sends the requests (`nomos._io.revocation_feed`); callers
+in any loop or thread only read its state. It starts with the first lookup, and again in a forked
+process: a child inherits the state and opens connections of its own. If requests fail, the state
+does not change and its age grows; the caller decides which age is too old.
 """
 
 from __future__ import annotations
@@ -66,17 +66,19 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LEAST_WAIT: Final = 0.1
+"""The smallest `wait`, in seconds."""
 MOST_WAIT: Final = 60.0
+"""The largest `wait`, in seconds."""
 
 _DID: Final = re.compile(r"did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}")
 
 
 class Floors(Protocol):
-    """Where it is kept, for each issuer, how far its logs were read. It may have to wait.
+    """Stores, for each issuer, how far its logs were read. The calls may block.
 
-    An issuer is named by the key that is known: the pinned one, or else the first of its log. What
-    comes before a known key is anybody's, and so never names a floor. Both raise NomosError when
-    that fails.
+    An issuer is named by the key that is known: the pinned one, or else the first of its log. Keys
+    before a known key prove nothing, and so never name a floor. Both methods raise `NomosError` if
+    they fail.
     """
 
     def floor(self, issuer: str) -> Floor: ...
@@ -85,14 +87,20 @@ class Floors(Protocol):
 
 
 class ControlPlaneSync:
-    """What a control plane says of its keys and of revocations, kept up to date.
+    """The issuer keys and revocations of a control plane, kept up to date. Thread-safe.
 
-    `pinned` is a DID that the operator knows: the keys that follow it are believed, and no
-    others. Without it, the keys are believed that the control plane shows at first. `wait` is how
-    many seconds the first callers wait for the first look, from 0.1 to 60. `allow_insecure` names
-    hosts that plain http may be used to; `setting` is where the URL comes from. `floors` remembers
-    how far it was read, so that a control plane that was rolled back is noticed after a restart.
-    Thread-safe; `close` ends the thread.
+    Args:
+        url: base URL of the control plane.
+        api_key: an API key of any role, None for a control plane that needs none.
+        pinned: a DID of the issuer that the operator knows: this key and its successors are
+            trusted, and no others. Without it, the keys that the control plane shows first are
+            trusted.
+        wait: seconds that the first callers wait for the first synchronization, 0.1 to 60.
+        allow_insecure: hosts for which plain http is accepted.
+        setting: where the URL comes from, for messages.
+        floors: stores how far the logs were read, so that a rollback is detected after a restart.
+
+    Raises `ConfigurationError`. `close` ends the thread.
     """
 
     def __init__(
@@ -122,56 +130,56 @@ class ControlPlaneSync:
 
     @property
     def max_depth(self) -> int:
-        """How many delegations the control plane lets a chain have."""
+        """The control plane's limit of delegations in a chain."""
         return self._learner.max_depth
 
     def issuers(self) -> list[str]:
-        """Return the DIDs that may root a chain now; none before the first look."""
+        """Return the DIDs that may root a chain now; none before the first synchronization."""
         return self._learner.issuers()
 
     def server_time(self) -> float | None:
-        """Return the control plane's time now; None before the first look."""
+        """Return the control plane's time now; None before the first synchronization."""
         return self._learner.server_time()
 
     def among(self, ids: Collection[str]) -> Seen:
-        """Return those of `ids` that are revoked, and how far that is known."""
+        """Return those of `ids` that are revoked, with the age of that knowledge."""
         self.look()
         return self._learner.seen(ids)
 
     async def aamong(self, ids: Collection[str]) -> Seen:
-        """`among`, awaited, under asyncio and trio."""
+        """The same as `among`, to be awaited under asyncio and trio."""
         await self.alook()
         return self._learner.seen(ids)
 
     def look(self) -> None:
-        """Follow from now on. The first callers wait for the first look, `wait` at most."""
+        """Start the thread. The first callers wait for the first synchronization, up to `wait`."""
         run = self._running()
         if run is not None and run.wants_time:
             run.wait()
 
     async def alook(self) -> None:
-        """`look`, awaited."""
+        """The same as `look`, to be awaited."""
         run = self._running()
         if run is not None and run.wants_time:
             await anyio.to_thread.run_sync(run.wait, abandon_on_cancel=True)
 
     def ready(self) -> None:
-        """Wait for the first look. Raises what is wrong if there is none.
+        """Wait for the first synchronization; raise the error if it fails.
 
-        That is ConfigurationError for a control plane that does not follow the pinned DID,
-        Unreachable for one that gives no answer, another ControlPlaneError for one that gives a
-        wrong one, SignerError without the binary.
+        Raises `ConfigurationError` for a control plane whose keys do not follow the pinned DID,
+        `Unreachable` if there is no reply, another `ControlPlaneError` for an invalid reply,
+        `SignerError` without the signing binary.
         """
         self.look()
         self._learner.check(self._wait)
 
     async def aready(self) -> None:
-        """`ready`, awaited."""
+        """The same as `ready`, to be awaited."""
         await self.alook()
         self._learner.check(self._wait)
 
     def close(self, *, wait: bool = True) -> None:
-        """End the thread. What is known stays, and grows old. Doing it twice is harmless."""
+        """End the thread. The state stays, and its age grows. Idempotent."""
         with self._starting:
             self._closed = True
             run = self._run
@@ -181,12 +189,12 @@ class ControlPlaneSync:
                 run.join()
 
     def after_fork(self) -> None:
-        """In a forked child: the thread, and whoever held the lock, stayed with the parent."""
+        """Reset the state in a forked child, which does not have the parent's thread."""
         self._starting = threading.Lock()
         self._run = None
 
     def _running(self) -> _SyncThread | None:
-        """The thread of this process, begun if there is none; None once this is closed."""
+        """Return this process's thread, started if there is none; None after `close`."""
         run = self._run
         if run is not None and run.lasts:
             return run
@@ -194,13 +202,13 @@ class ControlPlaneSync:
             if self._closed or (self._run is not None and self._run.lasts):
                 return self._run
             run = self._run = _SyncThread(self._learner.learn, self._wait)
-            # Nobody may have closed this when it is collected; the thread knows only the learner.
+            # Ends the thread if this is collected without `close`; the thread does not refer to it.
             weakref.finalize(self, run.stop)
             return run
 
 
 class _SyncState:
-    """What is known so far, and the coroutine that learns more. It outlives a fork."""
+    """The state, and the coroutine that updates it. It survives a fork."""
 
     def __init__(self, endpoint: Endpoint, pinned: str | None, floors: Floors | None) -> None:
         self.url = endpoint.url
@@ -210,7 +218,7 @@ class _SyncState:
         self._floors = floors
         self._issuers: TrustedIssuers | None = None
         self._followed: RevocationFeed | None = None
-        self._told: Callable[[], object] = lambda: None
+        self._report: Callable[[], object] = lambda: None
         self._failure: Exception | None = None
 
     def issuers(self) -> list[str]:
@@ -222,15 +230,15 @@ class _SyncState:
     def seen(self, ids: Collection[str]) -> Seen:
         if self._followed is not None:
             return self._followed.status(ids)
-        why = "the control plane has given no usable answer"
+        why = "the control plane has sent no usable reply"
         if isinstance(self._failure, ConfigurationError):
-            why = "the control plane cannot be shown to follow the pinned issuer"
+            why = "the control plane's keys do not follow the pinned issuer"
         elif not isinstance(self._failure, ControlPlaneError | SignerError | None):
-            why = f"how far they were read before cannot be looked up: {self._failure}"
+            why = f"the stored position in their log cannot be read: {self._failure}"
         return Seen(frozenset(), NEVER, f"revocations are not known yet: {why}")
 
     def check(self, waited: float) -> None:
-        """Raise what is wrong after `waited` seconds, unless the log was read to its end once."""
+        """Raise the error after `waited` seconds, unless the log was read to its end once."""
         seen = self.seen(())
         if seen.age != NEVER:
             return
@@ -242,15 +250,15 @@ class _SyncState:
         elif failure is not None:
             raise Unintelligible(f"{self.url}: {seen.trouble}")
         else:
-            why = f"{self.url}: {seen.trouble}. Does it run, and is this its URL?"
+            why = f"{self.url}: {seen.trouble}. Check that it is running and that this is its URL"
         end = "" if why.endswith("?") else "."
         raise Unreachable(
-            f"{why}{end} Nothing usable came within {waited:g} s; wait= gives a slow one more"
+            f"{why}{end} There was no valid reply within {waited:g} s: for a slow one, raise wait="
         ) from failure
 
-    async def learn(self, told: Callable[[], object]) -> None:
-        """Learn until cancelled; `told` is called once there is something to be known."""
-        self._told = told
+    async def learn(self, report: Callable[[], object]) -> None:
+        """Update the state until cancelled; `report` is called once there is a state."""
+        self._report = report
         while self._followed is None:
             try:
                 await self._begin(AsyncSigner(shared()))
@@ -259,12 +267,12 @@ class _SyncState:
                     log.warning("%s", failure)
                 self._failure = failure
                 if isinstance(failure, ConfigurationError):
-                    told()
+                    report()
                 await anyio.sleep(LONGEST_PAUSE * random.uniform(0.5, 1))  # noqa: S311
         await self._followed.run()
 
     async def _begin(self, signer: AsyncSigner) -> None:
-        """Read whom to believe, and prove it. Raises what is wrong."""
+        """Read the trust anchor and the keys, and verify them. Raises the error."""
         try:
             document = content(await self._http.send(Send("GET", "/.well-known/nomos", {})))
             start = find_trust_anchor(document, self._pinned)
@@ -277,10 +285,10 @@ class _SyncState:
         issuers = TrustedIssuers(start.did, start.tenant, time.time)
         floor = await self._floor(start.did)
         if keys_missing(start.entries, floor.keys) is None:
-            # Any other log is not begun with: the right one would not go on from it.
+            # A log without the stored rows is not used: the right one could not continue it.
             issuers.follow(keys_of(start.entries, found.trusted))
         followed = self._following(signer, issuers, start, floor)
-        # A fork may come between any two of these; what is followed comes last.
+        # The process may fork between these lines; `_followed` is set last.
         self.max_depth, self._issuers = start.max_depth, issuers
         self._followed = followed
         self._failure = None
@@ -293,7 +301,7 @@ class _SyncState:
     def _following(
         self, signer: AsyncSigner, issuers: TrustedIssuers, start: TrustAnchor, floor: Floor
     ) -> RevocationFeed:
-        """Return what is to be followed from now on, and no less far than before."""
+        """Return the feed to follow, with the stored floor."""
         floors = self._floors
         begin = functools.partial(
             RevocationFeed, self._http, signer, issuers, start.tenant, looked=self._looked
@@ -307,21 +315,21 @@ class _SyncState:
         return begin(floor=floor, keep=keep)
 
     def _looked(self) -> None:
-        self._told()  # another one in a forked child
+        self._report()  # replaced in a forked child
 
     def _unfounded(self, problem: Exception) -> Exception:
         why = str(problem)[:SHOWN]
         if self._pinned is None:
             return Unintelligible(f"{self.url}/.well-known/nomos: {why}")
         return ConfigurationError(
-            f"the control plane at {self.url} cannot be shown to follow the pinned issuer: {why}. "
-            "Whose DID is it, and is this the right URL?",
+            f"the keys of the control plane at {self.url} do not follow the pinned issuer: {why}. "
+            "Check the DID and the URL",
             setting="pinned",
         )
 
 
 class _SyncThread:
-    """A thread with an asyncio loop of its own, in one process, from now on until `stop`."""
+    """A thread with an asyncio loop of its own, in one process, until `stop`."""
 
     def __init__(
         self, learn: Callable[[Callable[[], object]], Awaitable[None]], wait: float
@@ -330,7 +338,7 @@ class _SyncThread:
         self._learn = learn
         self._began = time.monotonic()
         self._until = self._began + wait
-        self._told = threading.Event()
+        self._report = threading.Event()
         self._stopped = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
@@ -343,51 +351,51 @@ class _SyncThread:
 
     @property
     def lasts(self) -> bool:
-        """Whether there is no need for another thread, or it is too soon for one."""
+        """Whether no other thread is needed, or it is too early to start one."""
         return self.alive or time.monotonic() < self._began + LONGEST_PAUSE
 
     @property
     def wants_time(self) -> bool:
-        """Whether there is nothing to be known yet, and it is worth waiting for."""
-        return not self._told.is_set() and time.monotonic() < self._until
+        """Whether there is no state yet, and a caller should wait for it."""
+        return not self._report.is_set() and time.monotonic() < self._until
 
     def wait(self) -> None:
-        """Wait until there is something to be known, or for as long as is reasonable."""
-        self._told.wait(max(0.0, self._until - time.monotonic()))
+        """Wait until there is a state, or `wait` has passed."""
+        self._report.wait(max(0.0, self._until - time.monotonic()))
 
     def stop(self) -> None:
-        """Let the thread end. Takes no lock: it may be called wherever garbage is collected."""
+        """Let the thread end. Takes no lock, because the garbage collector may call it."""
         self._stopped = True
         loop, task = self._loop, self._task
         if loop is not None and task is not None and self._pid == os.getpid():
-            # A loop that has ended by itself is closed.
+            # The loop is closed if it has ended by itself.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(task.cancel)
 
     def join(self) -> None:
-        """Wait for the thread's end, though not forever."""
+        """Wait for the thread's end, for a limited time."""
         if self.alive and self._thread is not threading.current_thread():
             self._thread.join(TIMEOUT)
 
     def _main(self) -> None:
-        import asyncio  # takes 20 ms, which those who follow nobody do without
+        import asyncio  # takes 20 ms, so it is imported only by processes that follow
 
         try:
             asyncio.run(self._work())
         except Exception:
-            # While the interpreter ends, a loop cannot start threads any more: that is no news.
+            # At interpreter shutdown a loop cannot start threads; that is not logged.
             if threading.main_thread().is_alive():
-                log.exception("following of revocations failed; the next token begins it again")
+                log.exception("following the revocations failed; the next token restarts it")
         finally:
-            self._told.set()
+            self._report.set()
 
     async def _work(self) -> None:
         import asyncio
 
         self._task, self._loop = asyncio.current_task(), asyncio.get_running_loop()
-        if not self._stopped:  # `stop` looks for the loop after it has said so
+        if not self._stopped:  # `stop` sets this before it reads the loop
             with contextlib.suppress(asyncio.CancelledError):
-                await self._learn(self._told.set)
+                await self._learn(self._report.set)
 
 
 def _seconds(wait: object) -> float:
@@ -403,14 +411,14 @@ def _seconds(wait: object) -> float:
 def _check_pinned(url: str, pinned: str | None) -> None:
     if pinned is not None and not _DID.fullmatch(pinned):
         raise ConfigurationError(
-            "pinned is a did:key:z6Mk…, as `issuers` in the control plane's /.well-known/nomos has "
-            "it. Learn it from someone you trust",
+            "pinned must be a did:key:z6Mk…, as in `issuers` of the control plane's "
+            "/.well-known/nomos. Obtain it over a trusted connection",
             setting="pinned",
         )
     if pinned is None and not (url.startswith("https:") or is_loopback(url)):
         raise ConfigurationError(
-            "whoever is on the way can answer over plain http, so the keys that are shown there "
-            "are not believed. Use https, or say which issuer you know: pinned=did:key:…",
+            "plain http cannot authenticate the issuer: use https, or pass the issuer that you "
+            "know: pinned=did:key:…",
             setting="pinned",
         )
 

@@ -1,4 +1,4 @@
-"""How much time one call has, for everything that it does."""
+"""The deadline of one call, shared by all of its steps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NEVER: Final = math.inf
 
 
 class Deadline:
-    """The moment by which all of one call must be done, and how often it was tried."""
+    """The time by which a call must end, and the number of attempts that it has made."""
 
     def __init__(self, seconds: float) -> None:
         self.began = time.monotonic()
@@ -20,15 +20,15 @@ class Deadline:
         self.tries = 0
 
     def left(self) -> float:
-        """Seconds left; 0 when time is up."""
+        """Return the seconds left, 0 after the deadline."""
         return max(0.0, self.end - time.monotonic())
 
     def spent(self) -> float:
-        """Seconds since the call began."""
+        """Return the seconds since the call began."""
         return time.monotonic() - self.began
 
     def pause(self, seconds: float) -> float:
-        """Return how long to pause; raises `OutOfTime` if no time were left afterwards."""
+        """Return how long to pause; raise `OutOfTime` if no time would be left afterwards."""
         if seconds > 0 and seconds >= self.left():
             raise OutOfTime
         return seconds

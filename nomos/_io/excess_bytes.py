@@ -1,8 +1,8 @@
-"""Bytes that follow a reply on its connection.
+"""Detection of bytes that follow a reply on its connection.
 
-A server or proxy that sends more than one reply to a request leaves the next one in the buffer of
-the connection, where the next request would take it for its own. httpx and httpcore keep that
-buffer (h11's `trailing_data`) to themselves; it is looked up here, and nowhere else.
+A server or proxy that sends more than one reply to a request leaves the next one in the
+connection's buffer, and the next request would read it as its own reply. httpx and httpcore do not
+expose that buffer (h11's `trailing_data`); this is the only module that reads it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _LONGEST_WAY: Final = 8
 
 
 def state_after(response: httpx.Response) -> State:
-    """Return whether bytes follow a reply that was read in full, and then end its connection.
+    """Return whether bytes follow a reply that was read completely; if so, end its connection.
 
-    To be called before the response is closed, for then the connection may serve another request.
-    `unknown`: the buffer cannot be looked at, so the caller has to give up the connection.
+    To be called before the response is closed: then another request may use the connection.
+    `unknown` means that the buffer cannot be read, so the caller must discard the connection.
     """
     connection = _h11(response)
     if connection is None:

@@ -1,7 +1,7 @@
-"""What went wrong on the way to the control plane, in a sentence.
+"""Errors of HTTP requests, turned into `Unreachable` with a message.
 
-It says what happened, after how long, through which proxy, and whether the request may have
-arrived: what was sent may have been acted on, although its answer was lost.
+The message says what happened, after how long, through which proxy, and whether the request may
+have arrived: it may then have taken effect, although no reply came.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _OWN_WORDS: Final = ("Server disconnected", "peer closed connection")
 
 _NOT_TLS: Final = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
 
-LOST: Final = "the connection ended before the answer was complete"
+LOST: Final = "the connection ended before the reply was complete"
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """Return the errors that a request may end in; httpx is imported by then."""
+    """Return the exceptions that a request may raise; httpx has been imported by then."""
     import httpcore
     import httpx
 
@@ -51,22 +51,22 @@ def failures() -> tuple[type[Exception], ...]:
 def unreachable(
     endpoint: Endpoint, error: Exception, send: Send, deadline: Deadline
 ) -> Unreachable:
-    """Return the error for a request that got no answer."""
+    """Return the error for a request without a reply."""
     late, sent = _late(error), _sent(error)
     through = "" if endpoint.proxy is None else f" through {endpoint.proxy}"
     tries = "" if deadline.tries < 2 else f" (tried {deadline.tries} times)"
     if late:
         what = f"did not answer within {_seconds(deadline.spent())} s{tries}"
     elif sent:
-        what = f"gave no answer: {reason(error)}{tries}"
+        what = f"gave no reply: {reason(error)}{tries}"
     else:
         what = f"cannot be reached: {reason(error)}{tries}"
     doubt = ""
     if sent and send.method != "GET":
-        doubt = " The request was sent, so it may have been acted on."
+        doubt = " The request was sent, so it may have taken effect."
     message = endpoint.failure_reason() or (
         f"the control plane at {endpoint.url}{through} {what}. "
-        f"Is it running, and is control_plane_url right?{doubt}"
+        f"Check that it is running and that control_plane_url is right.{doubt}"
     )
     return Unreachable(message, sent=sent)
 
@@ -82,7 +82,7 @@ def _late(error: Exception) -> bool:
 
 
 def _sent(error: Exception) -> bool:
-    """Whether the request may have arrived; false only where no connection was there."""
+    """Whether the request may have arrived; false only if no connection was made."""
     import httpcore
     import httpx
 
@@ -98,31 +98,32 @@ def _sent(error: Exception) -> bool:
 
 
 def reason(error: Exception, *, ca_setting: str = "SSL_CERT_FILE") -> str:
-    """Return the reason that the machine gave, or what the kind of error means.
+    """Return the operating system's reason, or a description of the error.
 
-    `ca_setting` names a file of authorities to trust, for a certificate that is not trusted.
+    `ca_setting` names the setting for trusted certificate authorities, for an untrusted
+    certificate.
     """
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return (
-                f"its certificate is not trusted ({cause.verify_message}); {ca_setting} names "
-                "a file of authorities to trust"
+                f"its certificate is not trusted ({cause.verify_message}); set {ca_setting} to "
+                "a file of certificate authorities to trust"
             )
         if isinstance(cause, ssl.SSLError) and cause.reason in _NOT_TLS:
-            return f"TLS failed ({cause.reason}): what listens there may speak plain http"
+            return f"TLS failed ({cause.reason}): the server may speak plain http"
         if isinstance(cause, ssl.SSLError):
             return f"TLS failed ({cause.reason or cause})"[:MAX_REASON]
         if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
-            return os.strerror(cause.errno)  # asyncio has words of its own
+            return os.strerror(cause.errno)  # asyncio words these errors differently
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror[:MAX_REASON]
     return _words(error)
 
 
 def _words(error: Exception) -> str:
-    """Return what an HTTP library says of an error, unless it repeats what the peer sent.
+    """Return an HTTP library's description of an error, without text that the peer sent.
 
-    A peer may send our own headers back, the API key among them.
+    A peer may send the request's headers back, with the API key in them.
     """
     import httpcore
     import httpx
@@ -130,15 +131,15 @@ def _words(error: Exception) -> str:
     text = " ".join(str(error).split())[:MAX_REASON].rstrip(".")
     if isinstance(error, httpcore.ProxyError | httpx.ProxyError):
         status = text.partition(" ")[0]
-        return f"the proxy answered {status}" if status.isdigit() else "the proxy refused"
+        return f"the proxy returned status {status}" if status.isdigit() else "the proxy refused"
     if isinstance(error, httpcore.ProtocolError | httpx.ProtocolError):
         own = text.startswith(_OWN_WORDS)
-        return text if own else "what it sent is not HTTP"
+        return text if own else "its reply is not HTTP"
     return text or (LOST if _sent(error) else type(error).__name__)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what it came from, groups included; the first of each comes first."""
+    """Yield an error and its causes, those of groups included; nearer causes come first."""
     left, seen = [error], 0
     while left and seen < MAX_CAUSES:
         cause = left.pop(0)

@@ -1,11 +1,10 @@
-"""The key that a parent handed to this process, or that a person keeps for it.
+"""The signing key of this process: inherited from its parent, or in a persistent key file.
 
-    NOMOS_AGENT_KEY_FD               an inherited pipe: 64 hex digits, then its end
-    NOMOS_AGENT_KEY_HANDOVER_FILE    a file for this process alone: read once, and gone
-    NOMOS_AGENT_KEY_FILE             a person's own file: read, and never touched
+    NOMOS_AGENT_KEY_FD               an inherited pipe: 64 hex digits, then end of file
+    NOMOS_AGENT_KEY_HANDOVER_FILE    a file for this process only: read once, then removed
+    NOMOS_AGENT_KEY_FILE             a persistent key file: read, never changed
 
-What was handed over can be read once, so it is kept for all who ask in this process, and in
-those that it forks.
+An inherited key can be read once, so it is kept for later calls in this process and in its forks.
 """
 
 from __future__ import annotations
@@ -32,23 +31,23 @@ from nomos.errors import ConfigurationError
 from nomos.models import Secret
 
 PATIENCE: Final = 2.0
-"""Seconds for the end of the pipe; a parent writes the key before it starts the child."""
+"""Seconds to wait for the end of the pipe; a parent writes the key before it starts the child."""
 
 MAX_KEY: Final = 65
-"""Bytes: the digits, and a line's end."""
+"""Bytes: the digits and a line break."""
 
 
 def key_from_env(environ: Mapping[str, str]) -> Secret | None:
     """Return the key that the variables name, None if they name none.
 
-    A key that was handed over comes before a persistent one. Raises `ConfigurationError` naming
-    the variable and what to do; no message holds what was read.
+    An inherited key takes precedence over a persistent one. Raises `ConfigurationError` naming the
+    variable and what to do; no message contains what was read.
     """
     handed = [variable for variable in (KEY_FD, KEY_HANDOVER) if variable in environ]
     if len(handed) == 2:
         raise ConfigurationError(
-            f"{KEY_FD} and {KEY_HANDOVER} are both set, and a process has one key: unset the one "
-            "that is not from its parent",
+            f"{KEY_FD} and {KEY_HANDOVER} are both set, but a process has one key: unset the one "
+            "that its parent did not set",
             setting=KEY_FD,
         )
     if handed:
@@ -63,8 +62,8 @@ def _once(variable: str, value: str) -> Secret:
             _read[variable, value] = _READERS[variable](value)
         known = _read[variable, value]
     if known is None:
-        raise unsafe_file(variable, value, f"was read, and held no key of 64 hex digits. {AGAIN}")
-    # A guard wipes its own when it is closed; another guard of this process may come later.
+        raise unsafe_file(variable, value, f"was read, but holds no key of 64 hex digits. {AGAIN}")
+    # A copy, because a guard wipes its key when it closes and another guard may need it later.
     return known.copy()
 
 
@@ -79,7 +78,7 @@ def _from_descriptor(value: str) -> Secret | None:
 
 
 def _drained(pipe: int) -> bytes:
-    """What a pipe holds, as far as it takes to know a key; nothing if the pipe stays open."""
+    """Read a pipe until its end, but not beyond the length of a key; empty if it stays open."""
     os.set_blocking(pipe, False)
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
@@ -97,10 +96,10 @@ def _drained(pipe: int) -> bytes:
 def _from_file(value: str) -> Secret | None:
     with open_private(value, setting=KEY_HANDOVER, then=THEN_REPLACE) as descriptor:
         try:
-            # Whoever removes it is its one reader; another one that has it open finds it gone.
+            # The process that removes the file is its only reader: for another one unlink fails.
             Path(value).unlink()
         except OSError as error:
-            why = f"cannot be taken for this process alone: {error.strerror}"
+            why = f"cannot be removed, so another process may read it, too: {error.strerror}"
             raise unsafe_file(KEY_HANDOVER, value, why) from error
         text = content(descriptor, MAX_KEY)
     remove_child_dir(Path(value).parent)
@@ -120,7 +119,7 @@ def _after_fork_in_child() -> None:
 _READERS: Final = {KEY_FD: _from_descriptor, KEY_HANDOVER: _from_file}
 
 _read: dict[tuple[str, str], Secret | None] = {}
-"""What was read, by variable and value. A descriptor's number may name something else by now."""
+"""Keys that were read, by variable and value. A descriptor's number may be reused by now."""
 
 _reading = threading.Lock()
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,13 +1,13 @@
-"""HTTP for guards, verifiers and the command line; httpx is imported on first use.
+"""HTTP clients of guards, verifiers and the command line, for threads and for tasks.
 
-Both clients turn whatever goes wrong on the way into `Unreachable`, bound the time and the
-size of an answer, follow no redirect, and add the API key last, so that no flow ever holds it.
-A reply has to name its request (`nomos._core.reply_identity`); one that does not ends all
-connections, and one that is followed by more bytes ends its own. A client belongs to the process
+httpx is imported on first use. Both clients turn transport errors into `Unreachable`, limit the
+time and the size of a reply, follow no redirect, and add the API key last, so that no flow ever has
+it. A reply must name its request (`nomos._core.reply_identity`): one that does not closes all
+connections, and one that is followed by more bytes closes its own. A client belongs to the process
 that made it: after `fork()` the child makes its own.
 
-Nothing of the environment is left to httpx: `proxies` says which proxy is on the way, `tls` whom
-TLS trusts, `urls` what may be called at all.
+httpx reads nothing from the environment: `proxies` chooses the proxy, `tls` the trusted certificate
+authorities, and `urls` which URLs may be called.
 """
 
 from __future__ import annotations
@@ -54,22 +54,23 @@ if TYPE_CHECKING:
     from nomos._io.network import Stream
 
 MAX_REQUESTS: Final = 16
-"""Requests that one client has under way. httpx's connection pool looks at every connection for
-every request, so fifty at once cost twice the processor time of sixteen and are no faster."""
+"""Concurrent requests of one client. httpx's connection pool scans every connection for every
+request, so fifty at once cost twice the processor time of sixteen and are no faster."""
 
 MAX_LONG_POLLS: Final = 64
-"""Requests beside those that the server holds open: who waits for a person holds nobody up."""
+"""Concurrent requests that the server holds open; they do not count towards `MAX_REQUESTS`."""
 
 LEAST_PIECE: Final = 1024
-"""Bytes of a long answer that have to come within each timeout."""
+"""Bytes of a long reply that must arrive within each timeout."""
 
 
 class Endpoint:
-    """Where to send, as whom, through which proxy, and how long to wait.
+    """A base URL with its API key, its proxy and its timeout.
 
-    `timeout` is in seconds, for all of a request. `allow_insecure` names hosts that plain http may
-    be used to; `setting` is where the URL comes from. `failure_reason` may know better why nothing
-    answers. Raises `ConfigurationError` for a URL or a proxy that must not be used.
+    `timeout` is in seconds, for a whole request. `allow_insecure` names hosts that may be called
+    over plain http; `setting` is where the URL comes from. `failure_reason` may return a better
+    reason for a missing reply. Raises `ConfigurationError` for a URL or a proxy that must not be
+    used.
     """
 
     def __init__(
@@ -88,8 +89,9 @@ class Endpoint:
         self.failure_reason: Callable[[], str | None] = lambda: None
 
     def headers(self, send: Send, call_id: str) -> dict[str, str]:
+        """Return the headers of a request, with the API key and the id of the call."""
         own = {"authorization": f"Bearer {self.api_key.reveal()}"} if self.api_key else {}
-        # A compressed answer could grow past its bound while it is being read.
+        # A compressed reply could exceed the size limit while it is decompressed.
         return {
             **send.headers,
             "accept-encoding": "identity",
@@ -98,21 +100,21 @@ class Endpoint:
         }
 
     def limit(self, send: Send, deadline: Deadline | None) -> float:
-        """Seconds for one request, its wait for a turn included."""
+        """Return the seconds for one request, with its wait for a free connection."""
         usual = self.timeout + send.extra_timeout
         within = usual if send.within is None else min(usual, send.within)
         return within if deadline is None else min(within, deadline.left())
 
 
 class Http:
-    """Sends from threads."""
+    """The client for threads."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._client: _ProcessClient | None = None
 
     def send(self, send: Send, deadline: Deadline | None = None) -> HttpReply:
-        """Send a request and read its answer, within its own limit and that of `deadline`."""
+        """Send a request and read its reply, within its own limit and that of `deadline`."""
         own = Deadline(self._endpoint.limit(send, deadline))
         whole = own if deadline is None else deadline
         whole.tries += 1
@@ -125,7 +127,7 @@ class Http:
                     self._endpoint.url + send.path,
                     headers=self._endpoint.headers(send, call_id),
                     content=send.body,
-                    timeout=own.end,  # a moment: see nomos._io.network
+                    timeout=own.end,  # a point in time: see nomos._io.network
                 ) as response,
             ):
                 body = bytearray()
@@ -144,10 +146,10 @@ class Http:
 
     @contextmanager
     def stream(self, send: Send) -> Iterator[tuple[HttpReply, Iterator[bytes]]]:
-        """Send, and give out an answer of any length, piece by piece.
+        """Send a request, and yield its reply with a body of any length, piece by piece.
 
-        `timeout` is for its headers, and then for each kilobyte. A refusal is read in full, as by
-        `send`, and has no pieces.
+        `timeout` limits the wait for the headers, and then for each kilobyte. An error reply is
+        read completely, as by `send`, and has no pieces.
         """
         own = Deadline(self._endpoint.timeout)
         own.tries += 1
@@ -181,7 +183,7 @@ class Http:
             raise unreachable(self._endpoint, error, send, own) from error
 
     def _steady(self, response: httpx.Response) -> Iterator[bytes]:
-        """The body as it comes, as long as a kilobyte of it comes within each timeout."""
+        """Yield the body as it arrives, as long as each kilobyte arrives within the timeout."""
         line: Stream = response.extensions["network_stream"]
         came = LEAST_PIECE
         for piece in pieces(response):
@@ -192,9 +194,9 @@ class Http:
 
     @contextmanager
     def _using(self) -> Iterator[_ProcessClient]:
-        """This process's client, for one request; given up if the reply is another's."""
+        """Yield this process's client for one request; discard it if the reply is for another."""
         held = self._own()
-        while not held.enter():  # given up by another thread meanwhile
+        while not held.enter():  # discarded by another thread meanwhile
             held = self._own()
         try:
             yield held
@@ -212,23 +214,23 @@ class Http:
         return held
 
     def _give_up(self, held: _ProcessClient) -> None:
-        """Use none of a client's connections again."""
+        """Discard a client with all of its connections."""
         if self._client is held:
             self._client = None
         held.close()
 
     def close(self) -> None:
-        """Close this process's client, as soon as nothing of it is under way."""
+        """Close this process's client as soon as it has no request in progress."""
         held, self._client = self._client, None
         if held is not None:
             held.close()
 
 
 class _ProcessClient:
-    """A client that is closed once the requests under way have ended.
+    """A client that is closed once its requests in progress have ended.
 
-    To close a socket that another thread waits on does not wake that thread, and it would go on
-    waiting on whatever gets the same file descriptor next.
+    Closing a socket does not wake another thread that waits on it: that thread would go on waiting
+    on the next file with the same descriptor number.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -241,7 +243,7 @@ class _ProcessClient:
         self._closing = False
 
     def enter(self) -> bool:
-        """Begin a request; False if this client is closed, or will be."""
+        """Begin a request; False if this client is closed or being closed."""
         with self._lock:
             if not self._closing:
                 self._under_way += 1
@@ -266,7 +268,7 @@ class _ProcessClient:
 
 
 class AsyncHttp:
-    """Sends from tasks, under asyncio and trio, with one client per running loop."""
+    """The client for tasks, under asyncio and trio, with one httpx client per running loop."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -321,7 +323,7 @@ class AsyncHttp:
         async with self._gate():
             held = self._held()  # another task was here first
             if held is None:
-                # Importing httpx and reading certificates takes longer than a loop may stand still.
+                # Importing httpx and reading certificates would block the loop for too long.
                 client = await anyio.to_thread.run_sync(self._made, abandon_on_cancel=True)
                 held = _LoopClient(client)
                 self._clients.set(held)
@@ -355,7 +357,7 @@ class AsyncHttp:
 class _LoopClient:
     """A client that is closed when its loop ends.
 
-    No loop has a hook for that, but all of them finish their asynchronous generators: one
+    Event loops have no hook for that, but all of them finish their asynchronous generators: one
     that is suspended around the open client closes it in time.
     """
 
@@ -365,13 +367,13 @@ class _LoopClient:
         self.turn = anyio.CapacityLimiter(MAX_REQUESTS)
         self.held = anyio.CapacityLimiter(MAX_LONG_POLLS)
         self.given_up = False
-        """Whether none of its connections may be used for another request."""
+        """Whether the client is discarded: none of its connections may be used again."""
         self._under_way = 0
         self._open = self._until_the_loop_ends()
 
     @asynccontextmanager
     async def using(self) -> AsyncIterator[None]:
-        """Count a request. A client that was given up is closed after its last one."""
+        """Count a request in progress. A discarded client is closed after its last one."""
         self._under_way += 1
         try:
             yield

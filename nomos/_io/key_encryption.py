@@ -1,9 +1,9 @@
-"""Keys at rest: what a key file holds, encrypted under a key that is kept elsewhere.
+"""Encryption of key files (keys at rest) with a key that is stored elsewhere.
 
     nomos-sealed-v1.<key id>.<base64url: 12 bytes of nonce, ciphertext, 16 bytes of tag>
 
 AES-256-GCM (NIST SP 800-38D). The key id is the first 8 hexadecimal digits of the SHA-256 of the
-encryption key; it says which key is needed, and nothing else about it.
+encryption key; it identifies the key and reveals nothing else about it.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ _NONCE_BYTES: Final = 12
 
 
 def is_sealed(text: str) -> bool:
+    """Whether the text has the form of a sealed key."""
     return text.startswith(f"{_PREFIX}.")
 
 
 def seal(text: str, key: bytes) -> str:
-    """Encrypt one line of text under a key of 32 bytes."""
+    """Encrypt one line of text with a key of 32 bytes."""
     nonce = os.urandom(_NONCE_BYTES)
     sealed = nonce + _cipher(key).encrypt(nonce, text.encode(), _PREFIX.encode())
     return f"{_PREFIX}.{key_id(key)}.{base64.urlsafe_b64encode(sealed).decode().rstrip('=')}"
@@ -46,11 +47,11 @@ def unseal(text: str, key: bytes, *, path: object) -> str:
     """
     match = _SEALED.fullmatch(text)
     if match is None:
-        raise _wrong(f"{path} is damaged: it is no sealed key. Restore it from a backup")
+        raise _wrong(f"{path} is damaged: it is not a sealed key. Restore it from a backup")
     if match[1] != key_id(key):
         raise _wrong(
-            f"{path} is sealed with the encryption key {match[1]}, and {VARIABLE} names "
-            f"{key_id(key)}: name the file with the right one"
+            f"{path} is sealed with the encryption key {match[1]}, but {VARIABLE} names the key "
+            f"{key_id(key)}: set it to the file with the right key"
         )
     cipher = _cipher(key)
     from cryptography.exceptions import InvalidTag
@@ -60,10 +61,11 @@ def unseal(text: str, key: bytes, *, path: object) -> str:
         nonce, rest = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
         return cipher.decrypt(nonce, rest, _PREFIX.encode()).decode()
     except (InvalidTag, binascii.Error, UnicodeDecodeError):
-        raise _wrong(f"{path} is damaged: it was changed since. Restore it from a backup") from None
+        raise _wrong(f"{path} is damaged: it was modified. Restore it from a backup") from None
 
 
 def key_id(key: bytes) -> str:
+    """Return the id of an encryption key."""
     return hashlib.sha256(key).hexdigest()[:8]
 
 

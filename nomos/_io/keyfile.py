@@ -1,4 +1,4 @@
-"""Reading a secret from a file that a person named, and that only they can read."""
+"""Secrets read from private files: signing keys, API keys, encryption keys."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ THEN_REPLACE: Final = ", and replace the key if they may have read it"
 def read_key_file(path: str | os.PathLike[str], *, setting: str) -> Secret:
     """Return the Ed25519 seed in `path`: 64 lower-case hex digits, in a private file.
 
-    Raises `ConfigurationError` naming `setting` for a file that is missing, readable by others
-    or not a key. The message never holds what was read.
+    Raises `ConfigurationError` naming `setting` for a file that is missing, readable by others or
+    not a key. The message never contains what was read.
     """
     if not isinstance(path, str | os.PathLike):
         raise ConfigurationError(
@@ -39,12 +39,11 @@ def read_key_file(path: str | os.PathLike[str], *, setting: str) -> Secret:
 
 
 def read_private_line(path: Path, *, setting: str, missing: str = "") -> str:
-    """Return the one line of a private file; white space around it is ignored.
+    """Return the only line of a private file, without white space around it.
 
-    A file that was sealed (`nomos._io.key_encryption`) is decrypted.
-
-    Private is what its owner alone can read, or a secret mounted for a container: mode 0440, or
-    of root with mode 0640, and of a group of this process.
+    A sealed file (`nomos._io.key_encryption`) is decrypted. Private is a file that only its owner
+    can read, or a secret mounted for a container: mode 0440, or owned by root with mode 0640, and
+    of a group of this process.
 
     Raises `ConfigurationError` naming `setting`; `missing` says what to do without the file.
     """
@@ -52,26 +51,26 @@ def read_private_line(path: Path, *, setting: str, missing: str = "") -> str:
 
 
 def unsealed(text: str, path: Path) -> str:
-    """Decrypt what was read from `path`, if it is sealed."""
+    """Decrypt text that was read from `path`, if it is sealed."""
     if not is_sealed(text):
         return text
     key = encryption_key()
     if key is None:
         raise ConfigurationError(
-            f"{path} is sealed: {VARIABLE} has to name the file with its encryption key",
+            f"{path} is sealed: set {VARIABLE} to the file with its encryption key",
             setting=VARIABLE,
         )
     return unseal(text, key, path=path)
 
 
 def sealed(text: str) -> str:
-    """Encrypt a line for a key file where `NOMOS_KEY_ENCRYPTION_KEY_FILE` says so."""
+    """Encrypt a line for a key file, if `NOMOS_KEY_ENCRYPTION_KEY_FILE` is set."""
     key = encryption_key()
     return text if key is None else seal(text, key)
 
 
 def encryption_key() -> bytes | None:
-    """Return the key under which keys are sealed at rest, None if there is none.
+    """Return the key that encrypts key files, None if none is configured.
 
     Raises `ConfigurationError` for a file that is not private or not 64 hexadecimal digits.
     """
@@ -93,7 +92,7 @@ def _line(path: Path, *, setting: str, missing: str) -> str:
         what = f"{setting}={path}: {error.strerror}. {missing}".rstrip()
         raise ConfigurationError(what, setting=setting) from error
     except ValueError as error:
-        what = f"{setting}={ascii(str(path))[1:-1]}: no file can have this name"
+        what = f"{setting}={ascii(str(path))[1:-1]}: not a valid file name"
         raise ConfigurationError(what, setting=setting) from error
     try:
         wrong = why_unsafe(os.fstat(descriptor), path, mounted=True)
@@ -107,10 +106,10 @@ def _line(path: Path, *, setting: str, missing: str) -> str:
 def why_unsafe(
     found: os.stat_result, path: Path | str, *, then: str = THEN_REPLACE, mounted: bool = False
 ) -> str | None:
-    """Why a file may not hold a secret, if it may not; `then` is what to do beside `chmod`.
+    """Return why a file may not hold a secret, None if it may; `then` is added to `chmod`.
 
-    `mounted` permits what a container gets: a Kubernetes secret is `0440 root:fsGroup`, on a
-    volume where nothing can be changed.
+    `mounted` permits what a container gets: a Kubernetes secret is `0440 root:fsGroup`, on a volume
+    that cannot be changed.
     """
     if not stat.S_ISREG(found.st_mode):
         return "is not a regular file"
@@ -123,7 +122,7 @@ def why_unsafe(
 
 
 def _for_own_group(found: os.stat_result, mode: int) -> bool:
-    """Whether only the owner and a group of this process can read, and the group cannot write."""
+    """Whether only the owner and a group of this process can read it, and no group can write."""
     if mode & 0o037 or found.st_gid not in (os.getegid(), *os.getgroups()):
         return False
     return not mode & 0o200 or found.st_uid != os.geteuid()

@@ -1,9 +1,9 @@
-"""Connections that end in time: what httpx sends through.
+"""Network connections for httpx whose steps all end at one deadline.
 
-httpx bounds each step of a request, so an answer that comes a byte at a time has no end. Here the
-`timeout` of each step is a moment, by `time.monotonic`, and the same for all steps of a request:
-looking up the name, connecting, TLS, each write and each read. Tasks have cancel scopes for that;
-threads need sockets that look at the clock.
+httpx limits each step of a request, so a reply that arrives one byte at a time would never time
+out. Here the `timeout` of each step is a point in time, by `time.monotonic`, and the same for all
+steps of a request: name lookup, connecting, TLS, each write and each read. Tasks have cancel scopes
+for that; threads need sockets that check the clock.
 
 `localhost` is not looked up: it is 127.0.0.1, and then ::1.
 """
@@ -23,7 +23,7 @@ import anyio
 import httpcore
 
 CONNECT_SECONDS: Final = 3.0
-"""For looking a name up and connecting, all addresses together."""
+"""For name lookup and connecting, all addresses together."""
 
 RECORD: Final = 16 * 1024
 LOOPBACK: Final = ("127.0.0.1", "::1")
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class TimedBackend(httpcore.NetworkBackend):
-    """Connects for threads; what it connects keeps to the moments that it is given."""
+    """Connects for threads; its connections keep to deadlines."""
 
     def connect_tcp(
         self,
@@ -48,7 +48,7 @@ class TimedBackend(httpcore.NetworkBackend):
         failure: Exception = httpcore.ConnectError(f"{host} has no address")
         addresses = _addresses(host, port, end)
         for number, address in enumerate(addresses):
-            # Each address has its share of the time: the first one may be a black hole.
+            # Each address has a share of the time, because the first one may not respond.
             share = _left(end, httpcore.ConnectTimeout) / (len(addresses) - number)
             try:
                 sock = socket.create_connection((address, port), share)
@@ -62,10 +62,10 @@ class TimedBackend(httpcore.NetworkBackend):
 
 
 class Stream(httpcore.NetworkStream):
-    """A socket of which every wait ends at a given moment.
+    """A socket on which every wait ends at a given point in time.
 
-    Steps that come without a moment, as those of a SOCKS proxy do, have that of the connection.
-    `until` overrules the moment of a request that was sent before it was known.
+    Steps without a deadline of their own, as those of a SOCKS proxy, have that of the connection.
+    `until` replaces the deadline of the current request until the next write.
     """
 
     def __init__(self, sock: socket.socket, end: float | None) -> None:
@@ -122,7 +122,7 @@ class Stream(httpcore.NetworkStream):
 
 
 class TlsStream(httpcore.NetworkStream):
-    """TLS over any stream, in memory: `ssl` would count the time of each record anew."""
+    """TLS over any stream, in memory: `ssl` would restart the timeout with each record."""
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class TlsStream(httpcore.NetworkStream):
             raise httpcore.ConnectError(str(error)) from error
         except httpcore.TimeoutException as error:
             under.close()
-            raise httpcore.ConnectTimeout("TLS was not agreed on in time") from error
+            raise httpcore.ConnectTimeout("the TLS handshake timed out") from error
         except BaseException:
             under.close()
             raise
@@ -188,14 +188,14 @@ class TlsStream(httpcore.NetworkStream):
         return self._object if info == "ssl_object" else self._under.get_extra_info(info)
 
     def _run(self, act: Callable[[], T], timeout: float | None) -> T:
-        """Do one step of TLS, sending and receiving what it needs until then."""
+        """Perform one TLS operation, sending and receiving what it needs."""
         while True:
             try:
                 done = act()
             except ssl.SSLWantReadError:
                 self._flush(timeout)
                 if self._ended:
-                    raise ssl.SSLEOFError(8, "the connection ended within TLS") from None
+                    raise ssl.SSLEOFError(8, "the connection ended during TLS") from None
                 received = self._under.read(RECORD, timeout)
                 self._ended = not received
                 if received:
@@ -212,7 +212,7 @@ class TlsStream(httpcore.NetworkStream):
 
 
 class LoopBackend(httpcore.AsyncNetworkBackend):
-    """Connects for tasks, under asyncio and trio; their cancel scopes bound the time."""
+    """Connects for tasks, under asyncio and trio; their cancel scopes limit the time."""
 
     def __init__(self) -> None:
         self._backend = httpcore.AnyIOBackend()
@@ -238,7 +238,7 @@ class LoopBackend(httpcore.AsyncNetworkBackend):
 
 
 class LoopStream(httpcore.AsyncNetworkStream):
-    """A connection of tasks that is closed, too, when TLS is cancelled half-way."""
+    """A connection of tasks that is closed if its TLS handshake is cancelled."""
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream
@@ -286,7 +286,7 @@ def _mapped(act: Callable[[], T], late: type[Exception], broken: type[Exception]
 
 
 def _is_readable(sock: socket.socket) -> bool:
-    """Whether an idle connection was closed by the other side, or sent what nobody asked for."""
+    """Whether an idle connection was closed by its peer, or has received unrequested bytes."""
     try:
         sock.settimeout(0)
         sock.recv(1, socket.MSG_PEEK)
@@ -298,7 +298,7 @@ def _is_readable(sock: socket.socket) -> bool:
 
 
 def _addresses(host: str, port: int, end: float) -> list[str]:
-    """Return the addresses of a host. Looking a name up cannot be ended, so a thread does it."""
+    """Return the addresses of a host. A lookup cannot be cancelled, so a thread performs it."""
     if host == "localhost":
         return list(LOOPBACK)
     try:
@@ -309,7 +309,7 @@ def _addresses(host: str, port: int, end: float) -> list[str]:
 
 
 class _Lookup:
-    """The looking up of one name, shared by all who wait for it: one thread a name at most."""
+    """The lookup of one name, shared by all callers that wait for it: one thread per name."""
 
     _under_way: ClassVar[dict[str, _Lookup]] = {}
     _lock: ClassVar[threading.Lock] = threading.Lock()
@@ -322,7 +322,7 @@ class _Lookup:
 
     @classmethod
     def of(cls, host: str, port: int) -> _Lookup:
-        """Return the lookup of a name that is under way, or begin one."""
+        """Return the lookup of a name that is in progress, or start one."""
         with cls._lock:
             lookup = cls._under_way.get(host)
             if lookup is None:
@@ -341,14 +341,14 @@ class _Lookup:
 
     def wait(self, end: float) -> list[str]:
         if not self._done.wait(max(0.0, end - time.monotonic())):
-            raise httpcore.ConnectTimeout(f"{self._host} was not looked up in time")
+            raise httpcore.ConnectTimeout(f"the lookup of {self._host} timed out")
         if self._failure is not None:
             raise httpcore.ConnectError(f"{self._host} cannot be looked up: {self._failure}")
         return self._found
 
     @classmethod
     def after_fork(cls) -> None:
-        """In a forked child: the threads, and whoever held the lock, stayed with the parent."""
+        """Reset the state in a forked child, which does not have the parent's threads."""
         cls._lock = threading.Lock()
         cls._under_way.clear()
 

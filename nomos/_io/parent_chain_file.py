@@ -1,4 +1,4 @@
-"""The chain that a parent handed over, in a variable or in the file that one names."""
+"""The inherited chain, read from its variable or from the file that a variable names."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ from nomos._io.private_files import (
 from nomos.models import ParentChain
 
 INHERITED: Final = "/dev/fd/"
-"""How the path of a file begins that its parent has opened for this process."""
+"""The path prefix of a file that the parent opened for this process."""
 
 _THEN: Final = ", and ask its parent for another one"
 
 
 def parent_from_env(environ: Mapping[str, str]) -> ParentChain:
-    """Return what a parent handed over; falsy if there is no parent. Nothing is proven yet.
+    """Return the inherited authority; falsy if there is no parent. Nothing is verified yet.
 
-    A file that was made for this process is removed once it was read; what it held is kept for
-    all who ask in this process, and in those that it forks. Raises `ConfigurationError`,
-    `MalformedChain` or `ChainTooDeep`, naming the variable.
+    A file that was made for this process is removed after it was read; its content is kept for
+    later calls in this process and in its forks. Raises `ConfigurationError`, `MalformedChain` or
+    `ChainTooDeep`, naming the variable.
     """
     return from_env(environ, read_chain_file)
 
 
 def read_chain_file(path: str) -> str:
-    """Return the text of a file that holds chains and that its owner alone may read."""
+    """Return the text of a file with chains, which only its owner may read."""
     with _reading:
         data = _taken.get(path)
         if data is None:
             data, again = _inherited(path) if path.startswith(INHERITED) else _file(path)
             if not again:
                 _taken[path] = data
-    # Other bytes than ASCII are in no token; what they become here is refused as such.
+    # A token is ASCII; the replacement characters of other bytes make it malformed.
     return data.decode("ascii", "replace")
 
 
@@ -60,7 +60,7 @@ def _inherited(path: str) -> tuple[bytes, bool]:
 
 
 def _file(path: str) -> tuple[bytes, bool]:
-    """Return what a file holds, and whether it is still there."""
+    """Return the content of a file, and whether the file is still there."""
     with open_private(path, setting=CHAIN_FILE, then=_THEN) as descriptor:
         data = content(descriptor, MAX_TEXT)
     folder = Path(path).parent
@@ -78,7 +78,7 @@ def _after_fork_in_child() -> None:
 
 
 _taken: dict[str, bytes] = {}
-"""What was read and is gone, by path. A descriptor's number may name something else by now."""
+"""Content of files that were removed, by path. A descriptor's number may be reused by now."""
 
 _reading = threading.Lock()
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,11 +1,11 @@
-"""The pipes to a child process, safe against two hazards of descriptors.
+"""Pipes to a child process, protected from SIGPIPE and from reused descriptor numbers.
 
-A write to a pipe whose reader has died raises SIGPIPE, which ends a process that has the default
-action for it. So what is written goes through a socket, with MSG_NOSIGNAL (SO_NOSIGPIPE on macOS).
+A write to a pipe whose reader has exited raises SIGPIPE, which by default ends the process. So data
+is written to a socket, with MSG_NOSIGNAL (SO_NOSIGPIPE on macOS).
 
 A program may close descriptors that it did not open, as a daemon does when it starts; their numbers
-then name other files. So a descriptor is used, and closed, only while it still is the file that was
-opened: the request that loads a key must not reach another one.
+then name other files. So a descriptor is used, and closed, only while it is still the file that was
+opened: the request that loads a key must not be written to another file.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import sys
 from typing import Final
 
 _SO_NOSIGPIPE: Final = 0x1022
-"""From macOS's <sys/socket.h>; `socket` does not name it."""
+"""From macOS's <sys/socket.h>; `socket` does not define it."""
 
 _FLAGS: Final = getattr(socket, "MSG_NOSIGNAL", 0)
 
 
 class Descriptor:
-    """An open descriptor of this process, and which file it was when it was opened."""
+    """An open descriptor, and the identity of its file when it was opened."""
 
     __slots__ = ("_file", "number")
 
@@ -36,14 +36,14 @@ class Descriptor:
         return self._file is not None and _identity(self.number) == self._file
 
     def close(self) -> None:
-        """Close the file unless the number names another one by now. Twice is harmless."""
+        """Close the file, unless the number names another one now. Idempotent."""
         if self.valid():
             os.close(self.number)
         self._file = None
 
 
 class WriteEnd:
-    """The end of a socket pair that is written to. Never blocks and never raises SIGPIPE."""
+    """The writing end of a socket pair. It never blocks and never raises SIGPIPE."""
 
     __slots__ = ("_descriptor", "_socket")
 
@@ -62,13 +62,13 @@ class WriteEnd:
         return self._descriptor.valid()
 
     def write(self, data: bytes | bytearray) -> int:
-        """Return how many bytes there was room for; raises OSError when there is no reader."""
+        """Write as much as fits and return the count; raise OSError without a reader."""
         return self._socket.send(data, _FLAGS)
 
     def end(self) -> None:
-        """Tell the reader that nothing more comes, and close."""
+        """Signal the end of the data to the reader, and close."""
         if self.valid():
-            # Also where another process has inherited a copy, which a mere close would wait for.
+            # The reader sees the end even if another process has inherited a copy of the socket.
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_WR)
         self.close()
@@ -89,7 +89,7 @@ def _identity(number: int) -> tuple[int, int] | None:
 
 
 class Wake:
-    """A pipe by which other threads wake the one that polls `number`."""
+    """A pipe by which other threads wake the thread that polls `number`."""
 
     __slots__ = ("_reading", "_writing")
 
@@ -104,12 +104,13 @@ class Wake:
         return self._reading.number
 
     def ring(self) -> None:
+        """Wake the polling thread."""
         if self._writing.valid():
             with contextlib.suppress(BlockingIOError):
                 os.write(self._writing.number, b"\0")
 
     def drain(self) -> bool:
-        """Read what was written; False if the pipe is no longer this object's."""
+        """Read what was written; False if the descriptor now names another file."""
         if not self._reading.valid():
             return False
         with contextlib.suppress(BlockingIOError):

@@ -1,7 +1,6 @@
-"""What a parent left for one process and nobody else: opened, read whole, and gone.
+"""Files and descriptors that only this process may read: opened, read completely, removed.
 
-Folders that a parent makes for this are named `nomos-child-…` and have mode 0700; see
-`child_files`.
+A parent puts them into folders named `nomos-child-…` with mode 0700; see `child_files`.
 """
 
 from __future__ import annotations
@@ -18,26 +17,27 @@ from nomos._io.keyfile import why_unsafe
 from nomos.errors import ConfigurationError
 
 FOLDER: Final = "nomos-child-"
-"""How the name of a folder begins that a parent made for one child."""
+"""The prefix of folders that a parent makes for a child."""
 
 AGAIN: Final = (
-    "Its parent starts it with child.popen(…), or with what child.env() returns, and keeps that "
-    "Child for as long as it takes"
+    "Its parent must start it with child.popen(…), or with what child.env() returns, and keep "
+    "that Child until then"
 )
+"""What to do if a file or descriptor of the parent is not there."""
 
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,6}")
 
 
 @contextmanager
 def open_private(path: str, *, setting: str, then: str) -> Iterator[int]:
-    """Open a file of this user's that nobody else can read; closed afterwards.
+    """Open a file that only this user can read, and close it afterwards.
 
     Raises `ConfigurationError` naming `setting`; `then` is what to do if others could read it.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no path"
+        why = error.strerror if isinstance(error, OSError) else "it is not a path"
         raise unsafe_file(setting, path, f"cannot be opened: {why}. {AGAIN}") from error
     try:
         wrong = why_unsafe(os.fstat(descriptor), path, then=then)
@@ -49,7 +49,7 @@ def open_private(path: str, *, setting: str, then: str) -> Iterator[int]:
 
 
 def open_inherited(number: str, *, setting: str) -> tuple[int, os.stat_result]:
-    """Return an open descriptor that this process was started with, and what it is."""
+    """Return an inherited descriptor and its status; raise `ConfigurationError` if it is closed."""
     descriptor = int(number) if _NUMBER.fullmatch(number) else 0
     if descriptor <= 2:
         raise unsafe_file(setting, number, "is not the number of an inherited descriptor")
@@ -60,9 +60,9 @@ def open_inherited(number: str, *, setting: str) -> tuple[int, os.stat_result]:
 
 
 def content(descriptor: int, most: int) -> bytes:
-    """Return what a file holds from its beginning, wherever others have read to.
+    """Return the content of a file from its start, independent of the descriptor's position.
 
-    One byte more than `most` is returned of a larger file, which tells that it is one.
+    Of a file larger than `most` bytes, one byte more than `most` is returned.
     """
     data = b""
     while len(data) <= most:
@@ -74,7 +74,7 @@ def content(descriptor: int, most: int) -> bytes:
 
 
 def is_child_dir(folder: Path) -> bool:
-    """Whether a parent made a folder to hand something over, and nobody else can reach into it."""
+    """Whether a parent made this folder for a child, and only this user can enter it."""
     if not folder.name.startswith(FOLDER):
         return False
     try:
@@ -86,7 +86,7 @@ def is_child_dir(folder: Path) -> bool:
 
 
 def remove_child_dir(folder: Path) -> None:
-    """Remove a folder that a parent made for children, and the one it is in, if empty."""
+    """Remove a folder that a parent made for a child, and the folder around it, if empty."""
     for one in (folder, folder.parent):
         if is_child_dir(one):
             with suppress(OSError):
@@ -94,5 +94,6 @@ def remove_child_dir(folder: Path) -> None:
 
 
 def unsafe_file(setting: str, value: str, sentence: str) -> ConfigurationError:
+    """Return the error for a file or descriptor that cannot be used."""
     shown = value if value.isprintable() and len(value) <= 256 else ascii(value)[:256]
     return ConfigurationError(f"{setting}={shown} {sentence}", setting=setting)

@@ -1,17 +1,18 @@
-"""One running `nomos-ucan`: its pipes, and who reads and writes them.
+"""One running `nomos-ucan`: its pipes, and the threads that read and write them.
 
-Neither side may block the other. If we only wrote, the binary could fill its output pipe,
-stop reading, and both would wait forever. So our ends are non-blocking, callers write directly
-while there is room, and a thread finishes writes for which there was none.
+Neither side may block the other. With blocking writes, the binary could fill its output pipe and
+stop reading, and both would wait forever. So our ends are non-blocking: callers write directly
+while there is room, and a thread finishes the other writes.
 
-An answer is a line, or several under one id. Answers are read by whoever holds `_reading`, and
-handed to whoever asked, by id. A thread that has nothing better to do than wait for its own answer
-takes it and reads, which spares two thread switches, most of the cost of a signature. Otherwise
-the I/O thread takes it. Nobody is forgotten: who lets go of `_reading` while others wait wakes the
-I/O thread, and who joins while it is held was noted before the holder lets go.
+An answer is one line, or several with the same id. The thread that holds `_reading` reads answers
+and passes each to its caller by id. A thread that only waits for its own answer acquires the lock
+and reads, which saves two thread switches: most of the cost of a signature. Otherwise the I/O
+thread acquires it. No caller is left waiting: a thread that releases `_reading` while others wait
+wakes the I/O thread, and a caller that arrives while it is held is registered before it is
+released.
 
-End of file on the binary's output is its death, and the only sign of it that we trust: a
-broken pipe on writing may come late or not at all. Everyone still waiting is told.
+The end of the binary's output is the only sign of its death that is trusted: an error on writing
+may come late or not at all. All waiting callers are then notified.
 """
 
 from __future__ import annotations
@@ -33,20 +34,21 @@ from nomos.errors import SignerDied, SignerError
 
 Message = dict[str, Any]
 Done = Callable[["Message | None"], None]
-"""Called by whoever reads, with each line of the answer, or None when the binary died. The last
-line is the one without `more`; nothing comes after it, or after None. Never raises."""
+"""Called by the reading thread with each line of the answer, or None if the binary died. The last
+line is the one without `more`; no call follows it, or None. Never raises."""
 
 MAX_ANSWER: Final = 8 * 1024 * 1024
 MAX_WAITING: Final = 100_000
 _CHUNK: Final = 64 * 1024
 
 SPIN: Final = 0.0003 if (os.cpu_count() or 1) > 1 else 0.0
-"""Seconds for which a caller looks for its answer before it sleeps. Being woken up on another
-processor takes longer than the binary needs to sign; alone on one, looking would only hinder it."""
+"""Seconds for which a caller polls for its answer before it sleeps. Being woken up on another
+processor takes longer than the binary needs to sign; on a single processor, polling would only
+slow the binary down."""
 
 
 class Process:
-    """A started binary. `submit` is thread-safe; the object is done when the process is."""
+    """A started binary. `submit` is thread-safe. The object ends with its process."""
 
     def __init__(self, path: Path, environ: Mapping[str, str] | None = None) -> None:
         self._lock = threading.Lock()
@@ -82,19 +84,20 @@ class Process:
 
     @property
     def ended(self) -> bool:
+        """Whether the process has ended, or can no longer be used."""
         return self._ended or self._silent
 
     @property
     def exit_status(self) -> int | None:
-        """What the binary ended with, a signal as a negative number; None while it runs."""
+        """The exit status, negative for a signal; None while the process runs."""
         return self._child.returncode
 
     def started(self) -> None:
-        """The binary has answered: its working directory is no longer needed."""
+        """Remove the working directory, which is not needed once the binary has answered."""
         self._surroundings.remove()
 
     def submit(self, ident: int, line: bytes, done: Done) -> None:
-        """Send one line; `done` gets the answer with this id. Raises `SignerDied`."""
+        """Send one line; `done` is called with the answer with this id. Raises `SignerDied`."""
         with self._lock:
             self._send(ident, line, done)
             served = self._thread_reads and not self._unsent
@@ -102,7 +105,7 @@ class Process:
             self._wake()
 
     def exchange(self, ident: int, line: bytes, waiter: Waiter, seconds: float) -> bool:
-        """Send one line and wait for its answer; False when none came in time."""
+        """Send one line and wait for its answer; False if none arrived in time."""
         end = time.monotonic() + seconds
         with self._lock:
             self._send(ident, line, waiter.done)
@@ -119,16 +122,16 @@ class Process:
         return waiter.wait(max(0.0, end - time.monotonic()))
 
     def forget(self, ident: int) -> None:
-        """Nobody waits for this answer any more."""
+        """Drop the callback for this answer."""
         with self._lock:
             self._waiting.pop(ident, None)
 
     def kill(self) -> None:
-        """End the binary at once; everyone waiting is told that it died."""
+        """End the binary at once; waiting callers are notified."""
         self._child.kill()
 
     def close(self) -> None:
-        """Let the binary end by itself, as it does when its input ends; insist after a second."""
+        """Let the binary exit, as it does at the end of its input; kill it after a second."""
         with self._lock:
             if self._ended or self._closing:
                 return
@@ -143,16 +146,16 @@ class Process:
             self._child.wait()
 
     def abandon(self) -> None:
-        """In a forked child: let go of the parent's pipes without disturbing the parent.
+        """In a forked child: close the parent's pipes without affecting the parent.
 
-        An inherited write end would keep the parent's binary alive after the parent.
+        An inherited write end would keep the parent's binary alive after the parent has ended.
         """
         self._close_all()
-        # It is the parent's child, not ours: there is nothing for us to wait for.
+        # It is a child of the parent process, so this process cannot wait for it.
         self._child.returncode = 0
 
     def _send(self, ident: int, line: bytes, done: Done) -> None:
-        """Note who waits, and write as much as there is room for. Called with the lock held."""
+        """Register the caller, and write as much as there is room for. The lock must be held."""
         if self.ended or self._closing:
             raise SignerDied("the signing binary has ended")
         if not (self._to.valid() and self._from.valid()):
@@ -166,7 +169,7 @@ class Process:
         self._unsent += line if self._unsent else line[self._write(line) :]
 
     def _lead(self, waiter: Waiter, end: float) -> None:
-        """Read until `waiter` has its answer; the I/O thread sees to everything unusual."""
+        """Read until `waiter` has its answer; the I/O thread handles everything unusual."""
         poll: select.poll | None = None
         asleep_at = time.monotonic() + SPIN
         while not waiter.arrived and not self._silent:
@@ -180,7 +183,7 @@ class Process:
             self._read()
 
     def _read(self) -> None:
-        """Read what there is and hand it out; called by the holder of `_reading`."""
+        """Read what is available and deliver it; called by the holder of `_reading`."""
         if not self._from.valid():
             self._silent = True
             return
@@ -200,7 +203,7 @@ class Process:
         except BlockingIOError:
             return 0
         except OSError:
-            # It is dying; the end of its output will tell everyone, so this line counts as sent.
+            # It is dying; the end of its output notifies all callers, so this line counts as sent.
             return len(data)
 
     def _wake(self) -> None:
@@ -237,7 +240,7 @@ class Process:
         self._bell.close()
 
     def _watch(self, poll: select.poll) -> None:
-        """Look at what there is to do now: room to write, answers that nobody else reads."""
+        """Choose what to poll: the input if bytes are unsent, the output if it is not read."""
         with self._lock:
             if self._unsent:
                 poll.register(self._to.number, select.POLLOUT)
@@ -259,7 +262,7 @@ class Process:
             del self._unsent[:sent]
 
     def _deliver(self, chunk: bytes) -> bool:
-        """Hand out every complete line; False when what came cannot be an answer."""
+        """Deliver every complete line; False if a line cannot be an answer."""
         self._pending += chunk
         *lines, rest = self._pending.split(b"\n")
         self._pending = rest
@@ -280,7 +283,7 @@ class Process:
     def _end(self) -> None:
         self._child.kill()
         self._child.wait()
-        # A reader that still polls sees the end of the file now, and lets go.
+        # A reader that still polls sees the end of the file now, and releases the lock.
         with self._reading, self._lock:
             self._ended = True
             left = list(self._waiting.values())
@@ -310,7 +313,7 @@ class Waiter:
 
     def __init__(self) -> None:
         self.lines: list[Message] = []
-        """All of the answer once it has arrived; empty if the binary died before its end."""
+        """The complete answer once it has arrived; empty if the binary died before that."""
         self.arrived = False
         self._lock = threading.Lock()
         self._lock.acquire()
@@ -321,7 +324,7 @@ class Waiter:
             self._lock.release()
 
     def take(self, message: Message | None) -> bool:
-        """Keep a line; True if it is the last one, or there will be none."""
+        """Keep a line; return True if it is the last one, or the binary died."""
         if message is None:
             self.lines.clear()
             return True

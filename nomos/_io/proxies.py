@@ -1,10 +1,10 @@
-"""Which proxy a request goes through, by the variables that other programs read, too.
+"""The proxy of a request, chosen by the usual environment variables.
 
-`HTTPS_PROXY` and, after it, `ALL_PROXY` name it; in lower case they come first, as in curl. Only
-https goes through a proxy, in a tunnel that it cannot read: plain http would show it the API
-key. Loopback never does, whatever is set. `NO_PROXY` lists exceptions between commas: `*`, names
-(their subdomains, too), addresses, and networks such as `10.0.0.0/8`; each may have a port. What
-cannot be read in it is no exception. netrc files and settings of the desktop are not read.
+`HTTPS_PROXY` and, after it, `ALL_PROXY` name it; the lower-case names take precedence, as in curl.
+Only https goes through a proxy, in a tunnel that it cannot read: plain http would reveal the API
+key. Loopback never uses a proxy. `NO_PROXY` lists exceptions separated by commas: `*`, names (with
+their subdomains), addresses, and networks such as `10.0.0.0/8`; each may have a port. Entries of
+another form are ignored. netrc files and desktop settings are not read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PORTS: Final = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 
 @dataclass(frozen=True)
 class Proxy:
-    """A proxy: `url` is without credentials, `variable` is where it was named."""
+    """A proxy: `url` is without credentials, `variable` is the variable that names it."""
 
     url: str
     variable: str
@@ -39,9 +39,9 @@ class Proxy:
 
 
 def proxy_for(url: str, environ: Mapping[str, str]) -> Proxy | None:
-    """Return the proxy on the way to `url`, a URL that was checked; None if there is none.
+    """Return the proxy for `url`, a URL that was checked; None if there is none.
 
-    Raises `ConfigurationError` that names the variable for a proxy that cannot be used.
+    Raises `ConfigurationError` naming the variable for a proxy that cannot be used.
     """
     parts = urlsplit(url)
     if parts.scheme != "https" or is_loopback(url):
@@ -53,7 +53,7 @@ def proxy_for(url: str, environ: Mapping[str, str]) -> Proxy | None:
 
 
 def _proxy(text: str, variable: str) -> Proxy:
-    """Read a proxy's URL; one without a scheme is http, as other programs have it."""
+    """Parse a proxy's URL; one without a scheme is http, as in other programs."""
     full = text if "://" in text else f"http://{text}"
     try:
         parts = urlsplit(full)
@@ -88,7 +88,7 @@ def _excepted(host: str, port: int, environ: Mapping[str, str]) -> bool:
 
 
 def _covers(entry: str, host: str, port: int) -> bool:
-    """Whether one entry of NO_PROXY is for this host and port."""
+    """Whether one entry of NO_PROXY covers this host and port."""
     if entry == "*":
         return True
     name, port_given = _split(entry)

@@ -1,4 +1,4 @@
-"""What was used, in memory: for services of one process."""
+"""`MemoryReplay`: a replay store in memory, for services that run as one process."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ Key = tuple[str, str, str]
 
 
 class MemoryReplay:
-    """Remembers what was used until it has expired, in this process and until that ends.
+    """Remembers used nonces until their tokens have expired, in this process only.
 
     A token that was used just before a restart works once more after it, and each of several
-    processes would take it once: `nomos.server.storage.replay.StoredReplay` is for those. One
-    that was made before a `fork()` refuses to work after it. At most `limit` claims are remembered
-    at a time; beyond that it refuses more, and forgets none. Of them one agent may hold a fifth,
-    and one app with all its agents two fifths: who uses tokens up faster than they expire is
-    refused, and others are not. Threads may share it.
+    processes would accept it once: use `nomos.server.storage.replay.StoredReplay` for those. A
+    store that was made before a `fork()` raises after it. At most `limit` claims are remembered at
+    a time; beyond that further claims are refused, and none is forgotten. One agent may have a
+    fifth of them, and one app with all its agents two fifths: an app that uses up tokens faster
+    than they expire is refused, and others are not. Threads may share a store.
     """
 
     instant: ClassVar = True
-    """It never waits, so an `AsyncVerifier` calls it as it is."""
+    """It never waits, so an `AsyncVerifier` calls it directly."""
 
     shares: ClassVar = True
     """Its `claim` takes `family`."""
@@ -50,16 +50,16 @@ class MemoryReplay:
     ) -> bool:
         """Return True to exactly one caller; `expires_at` is in Unix seconds.
 
-        `family` is the issuer with the app, or the first agent, that it granted the authority to.
-        Raises `ConfigurationError` in another process, and `OverflowError` when it is full, when
-        the agent or the family has its share, or when it was asked for a time of which it has
-        forgotten what was used.
+        `family` is the issuer together with the app, or the first agent, that it granted the
+        authority to. Raises `ConfigurationError` in another process. Raises `OverflowError` if the
+        store is full, if the agent or the family has its share, or if `expires_at` is in a time
+        whose claims are already forgotten.
         """
         if os.getpid() != self._process:
             raise ConfigurationError(
-                "MemoryReplay is for one process, and this one was forked from it: two would "
-                "each take a token once. Share a StoredReplay, or make one in each process if "
-                "every token is for one of them alone",
+                "MemoryReplay is for one process, and this one was forked from it: each of the two "
+                "would accept a token once. Share a StoredReplay, or make one in each process if "
+                "every token is for one of them only",
                 setting="replay",
             )
         key = (issuer, audience, nonce)
@@ -68,9 +68,9 @@ class MemoryReplay:
             if key in self._used:
                 return False
             if expires_at < self._forgotten:
-                raise OverflowError("what ended that long ago is forgotten; are the clocks right?")
+                raise OverflowError("claims of that time are forgotten; check the clocks")
             if len(self._used) >= self._limit:
-                raise OverflowError(f"{self._limit} uses are remembered, and no more can be")
+                raise OverflowError(f"the replay store is full: {self._limit} uses are remembered")
             counted = self._counted(issuer, family)
             self._used[key] = counted
             self._held.update(counted)
@@ -84,9 +84,9 @@ class MemoryReplay:
         return f"MemoryReplay({len(self)} of {self._limit})"
 
     def _forget(self, before: int) -> None:
-        """Drop what ended before that time, and keep the last of those ends; it never goes back.
+        """Drop claims that expired before that time, and remember the latest dropped expiry.
 
-        A clock that was far ahead for a while leaves no more behind than what it made it drop.
+        A clock that was far ahead for a while thus blocks no more than what it made the store drop.
         """
         while self._ends and self._ends[0][0] < before:
             ended, key = heapq.heappop(self._ends)
@@ -97,7 +97,7 @@ class MemoryReplay:
                     del self._held[holder]
 
     def _counted(self, issuer: str, family: str | None) -> tuple[Holder, ...]:
-        """Return for whom a claim counts; raises OverflowError if one of them has its share."""
+        """Return what a claim counts for; raise `OverflowError` if one of them has its share."""
         found = holders(self._limit, issuer, family)
         for holder in found:
             if self._held[holder] >= holder.most:

@@ -1,10 +1,9 @@
-"""A view of revocations for whoever stands alone: it follows the control plane's feed.
+"""`RevocationFeed`: the revocations of a control plane, followed by long polling.
 
-`nomos._core.feed_state` decides what a reply proves; this asks for replies, has their checkpoints
-verified, and keeps the time. The view is as old as the question that the last good reply
-answered: whatever was revoked before that question was asked is in it. A reply that is not
-believed changes nothing, and so the view grows old; a view that is too old is refused by whoever
-asks it.
+`nomos._core.feed_state` decides which replies are valid; this module sends the requests, has
+checkpoints verified, and measures the age. The view is as old as the request of the last valid
+reply: it contains everything that was revoked before that request. An invalid reply changes
+nothing, so the age grows, and callers reject a view that is too old.
 """
 
 from __future__ import annotations
@@ -40,21 +39,21 @@ from nomos.errors import (
 )
 
 TIMEOUT: Final = 2.0
-"""Seconds for an answer, beside the time that the control plane may hold the question."""
+"""Seconds for a reply, in addition to the time for which the control plane may hold the request."""
 
 FIRST_LOOK_SECONDS: Final = 3.0
-"""How long who begins to follow waits for the first answer, so that there is a view to ask."""
+"""How long the first callers wait for the first reply by default, in seconds."""
 
 WAIT_SECONDS: Final = 1
-"""How long the control plane may hold a question for which there is nothing new."""
+"""How long the control plane may hold a request for which there is nothing new."""
 
 FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 1.0
 LEAST_BETWEEN: Final = 0.02
-"""Between two questions, whatever the control plane does."""
+"""The shortest pause between two requests, in seconds."""
 
 UNHELD_PAUSE = 0.5
-"""After a question that the control plane did not hold, for it holds so many and no more."""
+"""Pause after a request that the control plane did not hold, because it holds too many."""
 
 NOTHING_READ: Final = Floor()
 
@@ -65,13 +64,13 @@ log = logging.getLogger(__name__)
 
 
 class Sends(Protocol):
-    """The way to the control plane: `nomos._io.http.AsyncHttp`."""
+    """The connection to the control plane: `nomos._io.http.AsyncHttp`."""
 
     async def send(self, send: Send) -> HttpReply: ...
 
 
 class InvalidFeedReply(Exception):
-    """A reply that proves nothing; the message says why."""
+    """A reply that does not verify; the message says why."""
 
 
 def _nothing() -> None:
@@ -79,25 +78,25 @@ def _nothing() -> None:
 
 
 async def _sleep(seconds: float) -> None:
-    """About so long, so that not everybody asks at once."""
+    """Sleep for about this time, randomised so that clients do not all ask at once."""
     await anyio.sleep(seconds * random.uniform(0.5, 1))  # noqa: S311
 
 
 def awake_clock() -> float:
-    """Seconds that go on while the machine sleeps, where it has such a clock."""
+    """Return monotonic seconds that include the machine's sleep, if it has such a clock."""
     boot = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
 class RevocationFeed:
-    """What the feed has told so far. `run` keeps it up to date until it is cancelled.
+    """The state of a control plane's revocation feed. `run` updates it until it is cancelled.
 
-    `looked` is called whenever the log was read to its end, and when it is not shown to us, for
-    then there is nothing to wait for. `floor` is how far this log and that of the issuer's keys
-    were read before: one that ends before it, or has another row there, is refused. `keep` is
-    awaited with each new end of either, before it counts, so that it can be the floor of the next
-    start; where it fails, it does not count. After `fork()` both processes
-    may run it: each asks through clients of its own.
+    `looked` is called whenever the log was read to its end, and when access is denied, because then
+    there is nothing to wait for. `floor` is how far this log and that of the issuer's keys were
+    read before: a log that ends before it, or has another row there, is rejected. `keep` is awaited
+    with each new end of either log before that end counts, so that it can be the floor of the next
+    start; if it fails, the end does not count. After `fork()` both processes may run it, each with
+    connections of its own.
     """
 
     def __init__(
@@ -115,7 +114,7 @@ class RevocationFeed:
     ) -> None:
         self.state = FeedState(tenant, floor=floor.revocations)
         self.failure: Exception | None = None
-        """Why the last question has no good answer."""
+        """Why the last request had no valid reply."""
         self._keep = keep
         self._keys_floor = floor.keys
         self._keys_wrong = "has not been read" if floor.keys.seq > 0 else None
@@ -132,25 +131,25 @@ class RevocationFeed:
         self._logged: set[str] = set()
 
     async def among(self, ids: Collection[str]) -> Seen:
-        """`status`, for who asks a store that has to be waited for, too."""
+        """The same as `status`, as an async revocation lookup."""
         return self.status(ids)
 
     def status(self, ids: Collection[str]) -> Seen:
-        """Return those of `ids` that are revoked as far as is known, and how far that is."""
-        # The age first: the rows may be of a later question than it, never of an earlier one.
+        """Return those of `ids` that are known to be revoked, with the age of that knowledge."""
+        # The age is read first: the rows may be of a later request than the age, never an earlier.
         age = self._age()
         known = self.state.ids
         return Seen(frozenset(id_ for id_ in ids if id_ in known), age, self._sentence(age))
 
     def server_time(self) -> float | None:
-        """Return the time at the control plane now, by what it signed last and by no clock here."""
+        """Return the control plane's time now, by its last signature and a monotonic clock."""
         if self._server is None:
             return None
         said, at = self._server
         return said + self._monotonic() - at
 
     async def run(self) -> None:
-        """Ask again and again: at once after an answer, after a growing pause after a failure."""
+        """Poll: at once after a reply, and after a growing pause after a failure."""
         await self._learn_keys()
         pause, wait = FIRST_PAUSE, 0
         while True:
@@ -171,10 +170,10 @@ class RevocationFeed:
             await _sleep(pause)
             pause, wait = min(2 * pause, LONGEST_PAUSE), 0
 
-    # One question
+    # One request
 
     async def _poll(self, wait: int) -> bool:
-        """Ask once. True if there is nothing new, and the question was not held for `wait`."""
+        """Send one request. Return True if nothing is new and it was not held for `wait`."""
         nonce, sent = secrets.token_urlsafe(16), self._monotonic()
         path = f"/v1/revocations?since={self.state.since}&wait={wait}&nonce={nonce}"
         reply = content(await self._http.send(Send("GET", path, {}, extra_timeout=wait)))
@@ -199,7 +198,7 @@ class RevocationFeed:
         return not new and self._monotonic() - sent < wait / 2
 
     async def _signed(self, token: object) -> Checkpoint:
-        """Return what a checkpoint says that the newest key of the issuer has signed."""
+        """Return the content of a checkpoint that the newest issuer key has signed."""
         if not isinstance(token, str) or len(token) > MAX_TOKEN:
             raise InvalidFeedReply("it has no checkpoint")
         if self._keys_wrong is not None:
@@ -216,7 +215,7 @@ class RevocationFeed:
     # Keys
 
     async def _learn_keys(self) -> None:
-        """Follow the issuer's key log as far as it goes; what is wrong with it changes nothing."""
+        """Follow the issuer's key log as far as it is valid; an invalid one changes nothing."""
         try:
             reply = content(await self._http.send(Send("GET", "/v1/keys", {})))
             entries = reply.get("keys")
@@ -233,22 +232,22 @@ class RevocationFeed:
                 await self._take_keys(entries, found)
 
     async def _take_keys(self, entries: list[Any], found: keys.IssuerKeyLog) -> None:
-        """Take over a key log that was proven, unless it lacks what is known."""
+        """Use a key log that was verified, unless known rows are missing."""
         wrong = keys_missing(entries, self._keys_floor)
         if wrong is not None:
-            # What this process has believed already goes on to be: it was not behind.
+            # Keys that this process has trusted before stay trusted: they are not older.
             self._keys_wrong = self._keys_wrong and f"is refused: {wrong}"
             self._log_once(f"the key log is refused: {wrong}")
         elif entries and not self._issuers.follow(keys_of(entries, found.trusted)):
-            self._log_once("the key log is refused: keys that are known are missing from it")
+            self._log_once("the key log is refused: known keys are missing from it")
         elif found.earlier and len(found.trusted) == 1:
-            # The known key has signed none of these rows: anyone can put some before it.
+            # The known key has signed none of these rows, so anyone can have written them.
             self._keys_wrong = None
         elif entries:
             await self._keep_keys(Head(len(entries), entries[-1]["hash"]))
 
     async def _keep_keys(self, end: Head) -> None:
-        """Keep how far the key log was read; until that is done, nothing that it signs counts."""
+        """Store how far the key log was read; until then, nothing that its keys sign counts."""
         try:
             self._keys_floor = await self._kept("keys", end, self._keys_floor)
         except InvalidFeedReply as problem:
@@ -258,19 +257,19 @@ class RevocationFeed:
             self._keys_wrong = None
 
     async def _kept(self, which: Log, end: Head, floor: Head) -> Head:
-        """Keep the end of a log as the floor of the next start, and return the floor now."""
+        """Store the end of a log as the floor of the next start, and return the floor now."""
         if self._keep is None or end.seq <= floor.seq:
             return floor
         try:
             await self._keep(which, end)
         except NomosError as failure:
-            raise InvalidFeedReply(f"cannot be kept as far as it was read: {failure}") from failure
+            raise InvalidFeedReply(f"its position cannot be stored: {failure}") from failure
         return end
 
     # Age
 
     def _age(self) -> int:
-        """Whole seconds, the last one begun counted: nothing is ever said to be younger."""
+        """Return the age in whole seconds, rounded up."""
         if self._as_of is None:
             return NEVER
         return max(0, math.ceil(self._monotonic() - self._as_of))
@@ -284,7 +283,7 @@ class RevocationFeed:
         )
 
     def _failed(self, what: str, failure: Exception) -> None:
-        """Keep what is wrong and since when."""
+        """Store what is wrong, and since when."""
         self.failure, why = failure, str(failure)
         sentence = f"{what} ({why[:SHOWN]})" if what == "is refused" else what
         since = self._clock() if self._trouble is None else self._trouble[1]
@@ -292,7 +291,7 @@ class RevocationFeed:
         self._log_once(f"the feed of revocations {what}: {why[:SHOWN]}")
 
     def _log_once(self, sentence: str) -> None:
-        """Log what is wrong, but not again before something was right; nor without end."""
+        """Log a problem once until a request succeeds; the number of problems is limited."""
         if sentence not in self._logged and len(self._logged) < MOST_LOGGED:
             self._logged.add(sentence)
             log.warning("%s", sentence)
@@ -303,19 +302,18 @@ def _utc(seconds: float) -> str:
 
 
 def content(reply: HttpReply) -> dict[str, Any]:
-    """Return the JSON object of a reply. Raises ControlPlaneError or InvalidFeedReply."""
+    """Return the JSON object of a reply. Raises `ControlPlaneError` or `InvalidFeedReply`."""
     if reply.status in (401, 403):
         raise AuthenticationError(
-            f"the control plane answers with status {reply.status}: an API key of any role "
-            "(api_key=, or --key-file) opens its feed of revocations, and none or another one was "
-            "sent",
+            f"the control plane returned status {reply.status}: its feed of revocations needs an "
+            "API key of any role (api_key=, or --key-file), and none or an invalid one was sent",
             status=reply.status,
         )
     if reply.status != 200:
         where = ""
         if reply.status == 404:
-            where = ": is this the URL of a control plane, and not a PDP's, and without a path?"
-        raise Unreachable(f"the control plane answers with status {reply.status}{where}")
+            where = ": check that this is the URL of a control plane, not of a PDP, without a path"
+        raise Unreachable(f"the control plane returned status {reply.status}{where}")
     try:
         found = json.loads(reply.body)
     except (ValueError, RecursionError):

@@ -1,9 +1,4 @@
-"""The two runtimes: they run a flow and perform each of its effects, in threads or in tasks.
-
-Everything that guards, verifiers and the command line do differently in threads and in tasks is
-in here. `handlers` perform the effects that only some callers have, such as looking revocations
-up; what nobody performs is a mistake of the flow, and raises TypeError into it.
-"""
+"""The two drivers that run flows, in threads and in tasks, and the runtimes built on them."""
 
 from __future__ import annotations
 
@@ -30,7 +25,7 @@ Handlers = Mapping[type[Effect[Any]], Callable[[Any], Any]]
 
 @without_frames
 def run_flow(flow: Flow[T], perform: Callable[[Effect[Any]], Any]) -> T:
-    """Run a flow to its end; what `perform` raises is thrown into the flow."""
+    """Run a flow to its end; an exception of `perform` is thrown into the flow."""
     try:
         effect = next(flow)
         while True:
@@ -49,7 +44,7 @@ def run_flow(flow: Flow[T], perform: Callable[[Effect[Any]], Any]) -> T:
 
 @without_frames
 async def run_flow_async(flow: Flow[T], perform: Callable[[Effect[Any]], Awaitable[Any]]) -> T:
-    """`run_flow` for tasks. Cancellation is not an `Exception`: it closes the flow and goes on."""
+    """`run_flow` for tasks. A cancellation is no `Exception`: it closes the flow and propagates."""
     try:
         effect = next(flow)
         while True:
@@ -67,7 +62,7 @@ async def run_flow_async(flow: Flow[T], perform: Callable[[Effect[Any]], Awaitab
 
 
 def _unknown(effect: Effect[Any]) -> TypeError:
-    return TypeError(f"a flow asked for {effect!r}, which nothing here performs")
+    return TypeError(f"a flow yielded {effect!r}, which this runtime does not perform")
 
 
 def _nothing() -> None:
@@ -77,8 +72,8 @@ def _nothing() -> None:
 class SyncRuntime:
     """Runs flows in the calling thread.
 
-    `signer` gives the connection to the signing binary. `check` is called before each effect, and
-    what it raises goes to the flow.
+    `signer` returns the connection to the signing binary. `check` is called before each effect; its
+    exception is thrown into the flow.
     """
 
     def __init__(
@@ -95,9 +90,10 @@ class SyncRuntime:
     def run(
         self, flow: Flow[T], *, http: Http | None = None, deadline: Deadline | None = None
     ) -> T:
-        """Run a flow to its end; what an effect raises is thrown into the flow.
+        """Run a flow to its end; an exception of an effect is thrown into the flow.
 
-        `http` sends its requests; `deadline` bounds all of them, and is needed with it.
+        `http` sends its requests. `deadline` limits all effects together, and is required with
+        `http`.
         """
         return run_flow(flow, lambda effect: self._perform(effect, http, deadline))
 
@@ -137,7 +133,7 @@ class AsyncRuntime:
     async def run(
         self, flow: Flow[T], *, http: AsyncHttp | None = None, deadline: Deadline | None = None
     ) -> T:
-        """See `SyncRuntime.run`. Cancellation is no `Exception`: it closes the flow and goes on."""
+        """See `SyncRuntime.run`. A cancellation closes the flow and propagates."""
         return await run_flow_async(flow, lambda effect: self._perform(effect, http, deadline))
 
     async def _perform(

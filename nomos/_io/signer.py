@@ -1,10 +1,10 @@
-"""The signing binary as Python sees it: `ask` a request, get its answer.
+"""Clients of the signing binary: `ask` sends a request and returns its answer.
 
-One binary serves all guards of a Python process. It starts on first use, is started again after a
-death, and is never shared across `fork()`: two processes on one pair of pipes get each other's
-answers. `SignerConnection` holds what survives the binary, which is the keys: a new binary gets
-them before anything else is asked of it. Every operation may be asked twice and do no more than
-once, so a question that met a dying binary, even one that was answered in part, is asked once more.
+One binary serves all guards of a Python process. It starts on first use, is restarted after its
+death, and is never shared across `fork()`: two processes on one pair of pipes would receive each
+other's answers. `SignerConnection` holds what survives the binary, which is the keys: a new binary
+gets them before any other request. Every operation may be requested twice with the effect of once,
+so a request during which the binary died, even if it was answered in part, is sent once more.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ from nomos.errors import ProtocolMismatch, SignerDied, SignerError
 from nomos.models import Secret
 
 DEADLINE: Final = 10.0
-"""Seconds for one answer. Signing takes well under a millisecond; what takes this long hangs."""
+"""Seconds for one answer. Signing takes well under a millisecond, so a slower binary hangs."""
 
 SILENT: Final = 0.9
-"""The share of its deadline after which a silent binary is ended: a guard's timeout, which has to
-do for more than that, may be as long as the deadline."""
+"""The share of its deadline after which a silent binary is killed. It is below 1 because a guard's
+timeout, which covers other steps as well, may be as long as the deadline."""
 
 
 class SignerConnection:
-    """The connection to one binary path: the process, the keys it must hold, how often it died."""
+    """The connection to one binary path: its process, its keys, its number of restarts."""
 
     def __init__(self, path: Path, *, deadline: float = DEADLINE) -> None:
         self.path = path
@@ -67,14 +67,14 @@ class SignerConnection:
         _links.add(self)
 
     def running(self) -> Process | None:
-        """The live process, or None if one must be started first."""
+        """Return the live process, or None if one must be started first."""
         process = self._process
         return process if process is not None and not process.ended else None
 
     def start(self, end: float | None = None) -> Process:
         """Return the live process, starting one if there is none. Blocks for some milliseconds.
 
-        `end` is the moment, by `time.monotonic`, by which it must have answered.
+        `end` is the time, by `time.monotonic`, by which it must have answered.
         """
         end = _end(self, None) if end is None else end
         lock = self._start_lock()
@@ -96,10 +96,10 @@ class SignerConnection:
             lock.release()
 
     def _start_lock(self) -> threading.Lock:
-        """The lock of `start`, of the class that locks have now.
+        """Return the lock of `start`, of the class that locks have now.
 
-        gevent replaces that class, in a forked worker too. Greenlets that wait for a lock made
-        before would stop their thread, with the one that holds the lock in it.
+        gevent replaces that class, in a forked worker too. Greenlets that wait for a lock of the
+        old class would block their thread, and the holder of the lock with it.
         """
         fresh = threading.Lock()
         if type(self._starting) is not type(fresh):
@@ -107,18 +107,18 @@ class SignerConnection:
         return self._starting
 
     def line(self, request: Request) -> tuple[int, bytes]:
-        """Return the request as a line under an id that was never used before."""
+        """Return the request as a line, with an id that was never used before."""
         ident = next(self._ids)
         line = request.model_copy(update={"id": ident}).model_dump_json().encode() + b"\n"
         if len(line) > MAX_LINE:
             raise SignerError(
-                f"the request is {len(line)} bytes; the signing binary takes {MAX_LINE}",
+                f"the request has {len(line)} bytes; the signing binary accepts {MAX_LINE}",
                 code="too_large",
             )
         return ident, line
 
     def finish(self, request: Request, lines: Sequence[Message]) -> Answer | Refused:
-        """Read the answer to `request`, and keep what a later binary will need."""
+        """Parse the answer to `request`, and keep the keys that a later binary will need."""
         message = whole(lines)
         if message.get("ok") is not True:
             return Refused.model_validate(message)
@@ -137,24 +137,25 @@ class SignerConnection:
         self._keys[key] = Secret(seed)
 
     def drop(self, key: str) -> None:
-        """Wipe a key here, so that no later binary gets it."""
+        """Wipe a key, so that no later binary gets it."""
         seed = self._keys.pop(key, None)
         if seed is not None:
             seed.wipe()
 
     def holds(self, key: str) -> bool:
+        """Whether the key is loaded."""
         return key in self._keys
 
     def reload(self, process: Process, key: str) -> None:
-        """Give the binary a key again that it should have had."""
+        """Load a key into the binary again."""
         process.submit(*self.line(LoadKey(seed=self._keys[key].reveal())), lambda _: None)
 
     def retain(self, key: str, user: object) -> None:
-        """Note that `user` needs `key`, so that another user's leaving does not take it away."""
+        """Register `user` as a user of `key`: the key stays loaded when another user leaves."""
         self._users.setdefault(key, set()).add(id(user))
 
     def release(self, key: str, user: object) -> bool:
-        """Note that `user` is done with `key`; True when nobody else needs it."""
+        """Unregister `user`; return True if `key` has no other user."""
         users = self._users.get(key, set())
         users.discard(id(user))
         return not users
@@ -171,7 +172,7 @@ class SignerConnection:
             self.drop(key)
 
     def after_fork(self) -> None:
-        """In a forked child: forget the parent's process, keep the keys."""
+        """In a forked child: drop the parent's process, keep the keys."""
         if self._process is not None:
             self._process.abandon()
             self._process = None
@@ -193,9 +194,9 @@ class SignerConnection:
 
 
 def whole(lines: Sequence[Message]) -> Message:
-    """Return an answer as one message: its last line, with the children of all of them.
+    """Return an answer of several lines as one message: its last line, with all children.
 
-    The last line also says if the binary failed on the way; then the others are worth nothing.
+    If the binary failed on the way, the last line is a refusal, and the others are discarded.
     """
     last = lines[-1]
     if len(lines) == 1 or last.get("ok") is not True:
@@ -207,12 +208,12 @@ def _mismatch(path: Path, message: Message) -> str:
     theirs = message.get("speaks", "another one")
     return (
         f"{path} speaks protocol {theirs}, this package speaks {PROTOCOL}: "
-        "they are of different versions. Reinstall nomos, or unset NOMOS_UCAN_BIN."
+        "their versions differ. Reinstall nomos, or unset NOMOS_UCAN_BIN."
     )
 
 
 class TaskWaiter(Waiter):
-    """A task waiting for one answer, under asyncio or trio; made in the task's own loop."""
+    """A task waiting for one answer, under asyncio or trio; to be made in the task's own loop."""
 
     __slots__ = ("_event", "_soon")
 
@@ -220,14 +221,14 @@ class TaskWaiter(Waiter):
         self.lines = []
         self._event = anyio.Event()
         loop = anyio.lowlevel.current_token().native_token
-        # asyncio's name for it, or trio's; both may be called from any thread.
+        # The name of the method in asyncio or trio; both may be called from any thread.
         name = "call_soon_threadsafe" if hasattr(loop, "call_soon_threadsafe") else "run_sync_soon"
         self._soon: Callable[[Callable[[], None]], object] = getattr(loop, name)
 
     def done(self, message: Message | None) -> None:
         if not self.take(message):
             return
-        # A closed loop (trio.RunFinishedError is one too) means that nobody waits any more.
+        # A RuntimeError (trio.RunFinishedError is one) means that the waiting loop has ended.
         with contextlib.suppress(RuntimeError):
             self._soon(self._event.set)
 
@@ -236,13 +237,13 @@ class TaskWaiter(Waiter):
 
 
 class Signer:
-    """The binary for threads. `ask` raises `SignerError`; a refusal is an answer."""
+    """The binary for threads. `ask` returns refusals; without an answer it raises `SignerError`."""
 
     def __init__(self, link: SignerConnection) -> None:
         self.link = link
 
     def ask(self, request: Request, seconds: float | None = None) -> Answer | Refused:
-        """Ask; `seconds` bounds all of it, starting the binary included, below its own bound."""
+        """Send a request; `seconds` limits all of it, starting the binary included."""
         end = _end(self.link, seconds)
         for last in (False, True):
             answer = self._ask(request, end)
@@ -312,7 +313,7 @@ async def _in_thread(link: SignerConnection, end: float) -> Process:
 
 
 def shared(path: Path | None = None) -> SignerConnection:
-    """Return this Python process's link to the binary at `path`, or to the bundled one."""
+    """Return this process's connection to the binary at `path`, by default the installed one."""
     where = find_binary() if path is None else path
     with _sharing:
         link = _shared.get(where)
@@ -341,22 +342,22 @@ def _died(link: SignerConnection) -> SignerDied:
 
 def _not_started(link: SignerConnection) -> SignerDied:
     return SignerDied(
-        f"the signing binary {link.path} was not ready in the time that was left: the machine may "
-        "be busy; a longer timeout= gives it more"
+        f"the signing binary {link.path} was not ready in time: the machine may be busy; pass a "
+        "longer timeout="
     )
 
 
 def _end(link: SignerConnection, seconds: float | None) -> float:
-    """The moment by which an answer must be there."""
+    """Return the time by which the answer must have arrived."""
     left = link.deadline if seconds is None else min(link.deadline, seconds)
     return time.monotonic() + left
 
 
 def _overdue(link: SignerConnection, process: Process, ident: int, sent: float) -> SignerDied:
-    """Give up on one request, and on the binary only if it answers nobody any more.
+    """Give up one request, and kill the binary only if it has stopped answering all requests.
 
-    A caller with little time says nothing about the binary: it is ended when it has been silent
-    for its own deadline since the first of the requests in a row that it did not answer.
+    One caller's short timeout says nothing about the binary: it is killed when it has been silent
+    for its own deadline since the first of the consecutive requests that it did not answer.
     """
     process.forget(ident)
     now = time.monotonic()

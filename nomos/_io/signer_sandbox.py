@@ -1,4 +1,4 @@
-"""Where the signing binary runs: an environment and a folder without anything of the caller's."""
+"""Start of the signing binary with a minimal environment in an empty working directory."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from nomos._io.pipes import Descriptor, WriteEnd
 from nomos.errors import BinaryNotFound, SignerDied, SignerError
 
 ALLOWED_ENVIRONMENT: Final = ("LANG", "LC_ALL")
-"""All that the binary inherits. The Bun runtime inside it obeys variables such as BUN_OPTIONS
-and BUN_BE_BUN, which would run other people's code beside our keys."""
+"""The variables that the binary inherits. Its Bun runtime obeys others, such as BUN_OPTIONS and
+BUN_BE_BUN, which could run other code in the process that holds the keys."""
 
 
 _UNUSABLE: Final = {
-    errno.ENOENT: "there is no such file, or the loader that it needs is missing",
+    errno.ENOENT: "the file, or the loader that it needs, does not exist",
     errno.EACCES: "permission denied: it is not executable, or its file system is mounted noexec",
     errno.EPERM: "not permitted: its file system may be mounted noexec",
     errno.ENOEXEC: "it was built for another platform, or is damaged: reinstall nomos here",
 }
-"""What is wrong with the file, by what the system says when it is run."""
+"""What is wrong with the file, by the error of starting it."""
 
 _SCARCE: Final = {
     errno.EMFILE: "this process has too many open files: close some, or raise `ulimit -n`",
@@ -37,14 +37,14 @@ _SCARCE: Final = {
     errno.EAGAIN: "no more processes can be started: see `ulimit -u` and the container's limits",
     errno.ENOMEM: "there is not enough memory",
 }
-"""What this process or machine lacks."""
+"""Which resource is exhausted, by the error of starting the binary."""
 
 
 class SignerSandbox:
-    """An empty folder of its own, so that no bunfig.toml, .env or package.json is in reach.
+    """An empty working directory, so that the runtime finds no bunfig.toml, .env or package.json.
 
-    It goes as soon as the binary has started and no longer looks around. Where no folder can be
-    made, the root folder serves: only the machine's administrator can put files there.
+    It is removed once the binary has started. If no folder can be created, the root folder is used:
+    only the machine's administrator can put files there.
     """
 
     def __init__(self) -> None:
@@ -61,8 +61,8 @@ class SignerSandbox:
     ) -> tuple[subprocess.Popen[bytes], WriteEnd, Descriptor]:
         """Start the binary; return it with the end to write to and the end to read from.
 
-        Raises `BinaryNotFound` for a file that cannot be run, `SignerError` when this process or
-        machine lacks what it takes. Leaves nothing behind then.
+        Raises `BinaryNotFound` for a file that cannot be executed, `SignerError` if a resource is
+        exhausted. All files and descriptors are released then.
         """
         with contextlib.ExitStack() as undo, contextlib.ExitStack() as theirs:
             undo.callback(self.remove)
@@ -97,10 +97,10 @@ class SignerSandbox:
 
 
 def _forbid_core_files(pid: int) -> None:
-    """Let no core file of the binary hold keys; it has none of them yet.
+    """Disable core files of the binary before it gets keys.
 
-    The limit is the binary's alone, so a program that imports this keeps its own. Where it cannot
-    be set from outside, as on macOS, the binary inherits the program's.
+    The limit applies to the binary only; the program that imports this keeps its own. Where it
+    cannot be set from outside, as on macOS, the binary inherits the program's limit.
     """
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
@@ -108,7 +108,7 @@ def _forbid_core_files(pid: int) -> None:
 
 
 def not_started(path: Path, error: OSError) -> SignerError:
-    """Say why the binary could not be started, and what to do."""
+    """Return the error for a binary that could not be started, with what to do."""
     code = error.errno or 0
     if code in _SCARCE:
         return SignerError(f"the signing binary {path} could not be started: {_SCARCE[code]}")
@@ -117,7 +117,7 @@ def not_started(path: Path, error: OSError) -> SignerError:
 
 
 def ended_early(path: Path, status: int | None) -> SignerDied:
-    """Say how the binary ended before it answered for the first time."""
+    """Return the error for a binary that ended before its first answer."""
     return SignerDied(f"the signing binary {path} ended while it was starting{_ending(status)}")
 
 
@@ -130,8 +130,8 @@ def _ending(status: int | None) -> str:
     why = {
         "SIGILL": "this processor lacks instructions that it uses",
         "SIGKILL": "it was killed, as the system does when memory runs out",
-        "SIGTRAP": "it may not get the memory that it reserves: see `ulimit -v`",
-        "SIGABRT": "it may not get the memory that it reserves: see `ulimit -v`",
+        "SIGTRAP": "it could not reserve memory: see `ulimit -v`",
+        "SIGABRT": "it could not reserve memory: see `ulimit -v`",
         "SIGSEGV": "the file may be damaged, or memory is limited (`ulimit -v`)",
         "SIGBUS": "the file may be damaged; reinstall nomos",
     }.get(name)

@@ -1,6 +1,6 @@
-"""Whom TLS connections trust: `SSL_CERT_FILE` and `SSL_CERT_DIR`, or else Mozilla's authorities.
+"""TLS contexts: `SSL_CERT_FILE` and `SSL_CERT_DIR`, or else Mozilla's certificate authorities.
 
-What is wrong with a variable is a `ConfigurationError` that names it, and no error of OpenSSL.
+A wrong variable raises a `ConfigurationError` that names it, instead of an error of OpenSSL.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ KEY_LOG: Final = "SSLKEYLOGFILE"
 def client_context(
     environ: Mapping[str, str], *, ca_file: str | None = None, setting: str = CERT_FILE
 ) -> ssl.SSLContext:
-    """Return a client's context; it reads files, and takes some tens of milliseconds.
+    """Return a client's context; it reads files, which takes some tens of milliseconds.
 
-    `ca_file` (PEM) is trusted alone, in place of what the environment names; `setting` is where
-    it was named. Raises `ConfigurationError`.
+    `ca_file` (PEM) is trusted instead of what the environment names; `setting` is where it was
+    named. Raises `ConfigurationError`.
     """
     import ssl
 
@@ -43,11 +43,11 @@ def client_context(
             )
         return httpx.create_ssl_context(trust_env=False)
     except ssl.SSLError:
-        # Only a file of certificates that somebody named can be wrong in this way.
+        # Only a certificate file that was named in a setting can cause this.
         named = setting if ca_file is not None else CERT_FILE
         raise ConfigurationError(
-            f"{named} holds no certificates: it must be a file of authorities in PEM form, each "
-            "from BEGIN CERTIFICATE to END CERTIFICATE",
+            f"{named} contains no certificates: it must be a PEM file of certificate authorities, "
+            "each from BEGIN CERTIFICATE to END CERTIFICATE",
             setting=named,
         ) from None
     except OSError as error:
@@ -71,7 +71,7 @@ def _readable(path: str, setting: str) -> str:
 
 
 def _folders(path: str) -> str:
-    """Return what OpenSSL takes for folders; one that is missing would be skipped silently."""
+    """Return the folders for OpenSSL, which would silently skip a missing one."""
     if not any(Path(each).is_dir() for each in path.split(os.pathsep) if each):
         raise ConfigurationError(
             f"{CERT_DIR} names no folder that exists: {path!r}", setting=CERT_DIR

@@ -1,7 +1,7 @@
-"""The httpx clients that everything of the SDK is sent by, made of connections that end in time.
+"""httpx clients and transports with the connections of `network`, `proxies` and `tls`.
 
-They read nothing of the environment but whom TLS trusts, and that for https alone. Making one
-imports httpx and reads certificates: some hundred milliseconds the first time.
+They read nothing from the environment but the trusted certificate authorities, and that only for
+https. Making one imports httpx and reads certificates: some hundred milliseconds the first time.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ KEPT: Final = 20
 """Idle connections of one client."""
 
 KEPT_SECONDS: Final = 5.0
+"""How long an idle connection is kept."""
 
 
 def thread_client(url: str, proxy: Proxy | None) -> httpx.Client:
-    """Return a client for threads. Its `timeout` is a moment, by `time.monotonic`."""
+    """Return a client for threads. Its `timeout` is a point in time, by `time.monotonic`."""
     pool = httpcore.ConnectionPool(
         ssl_context=_context(url),
         proxy=_proxy(proxy),
-        # Each thread has a connection: a bound here would make some wait for others' people.
+        # Each thread has a connection: with a limit, some would wait for others' long requests.
         max_connections=None,
         max_keepalive_connections=KEPT,
         keepalive_expiry=KEPT_SECONDS,
@@ -39,7 +40,7 @@ def thread_client(url: str, proxy: Proxy | None) -> httpx.Client:
 
 
 def task_client(url: str, proxy: Proxy | None) -> httpx.AsyncClient:
-    """Return a client for tasks, whose cancel scopes bound all but the time to connect."""
+    """Return a client for tasks, whose cancel scopes limit all but the time to connect."""
     pool = httpcore.AsyncConnectionPool(
         ssl_context=_context(url),
         proxy=_proxy(proxy),
@@ -64,9 +65,9 @@ def server_transport(
 ) -> httpx.AsyncHTTPTransport:
     """Return a transport for a server's own requests to `url`: upstreams and webhooks.
 
-    `connections` may be there at once, `kept` of them idle. `ca_file` (PEM), named by
-    `ca_setting`, is trusted in place of what all else is checked against. Reads certificates, so
-    it belongs in a thread. Raises `ConfigurationError`.
+    There may be `connections` at once, `kept` of them idle. `ca_file` (PEM), named by `ca_setting`,
+    is trusted instead of the usual authorities. It reads certificates, so call it in a thread.
+    Raises `ConfigurationError`.
     """
     proxy = proxy_for(url, os.environ)
     secure = url.startswith("https:")
@@ -124,7 +125,7 @@ class _Tasks(httpx.AsyncBaseTransport):
 class _Body(httpx.SyncByteStream):
     def __init__(self, reply: httpcore.Response) -> None:
         self._reply = reply
-        self._stream = reply.stream  # the way to its connection: see leftover
+        self._stream = reply.stream  # leads to its connection: see excess_bytes
 
     def __iter__(self) -> Iterator[bytes]:
         yield from self._reply.iter_stream()
@@ -147,7 +148,7 @@ class _AsyncBody(httpx.AsyncByteStream):
 
 
 class _Sent:
-    """A request's body. A generator would be left half-way when its task is cancelled."""
+    """A request's body. A generator would be left suspended if its task is cancelled."""
 
     def __init__(self, content: bytes) -> None:
         self._left = [content] if content else []

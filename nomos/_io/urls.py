@@ -1,11 +1,11 @@
-"""Which URLs may be called: one rule for guards, verifiers, the command line and the server.
+"""The URLs that may be called: one rule for guards, verifiers, the command line and the server.
 
-API keys and tokens travel over https, or in clear text inside this machine. Plain http to another
-host is refused, unless the user names that host: `allow_insecure=` of guards and verifiers,
-`--insecure-host` where the command line has `--control-url`, or `NOMOS_ALLOW_INSECURE_HOSTS` for
-all of them and for the server. Loopback is 127.0.0.0/8, ::1 and the name `localhost`, in these
-spellings alone: no other name is looked up to find out, and `localhost.` or an IPv4-mapped address
-is another host.
+API keys and tokens are sent over https, or in plain text inside this machine. Plain http to another
+host is refused, unless the user names that host: by `allow_insecure=` of guards and verifiers, by
+`--insecure-host` on commands that have `--control-url`, or by `NOMOS_ALLOW_INSECURE_HOSTS` for all
+of them and the server. Loopback is 127.0.0.0/8, ::1 and the name `localhost`, in these spellings
+only: no other name is resolved to find out, and `localhost.` or an IPv4-mapped address counts as
+another host.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from urllib.parse import SplitResult, urlsplit
 from nomos.errors import ConfigurationError
 
 INSECURE_HOSTS: Final = "NOMOS_ALLOW_INSECURE_HOSTS"
-"""Hosts that plain http may be used to, with commas between them."""
+"""Hosts that may be called over plain http, separated by commas."""
 
 MAX_URL: Final = 2048
 MAX_HOSTS: Final = 1000
@@ -36,9 +36,9 @@ def checked_url(
 ) -> str:
     """Return a base URL without its trailing slash, if it may be called.
 
-    `setting` names where the URL comes from. `query` permits one, as webhooks have. Raises
+    `setting` names where the URL comes from. `query` permits a query, as webhooks have. Raises
     `ConfigurationError` for anything but https, http on loopback, and http to a host that is
-    named. The message does not repeat the URL, which may hold a password.
+    permitted. The message does not contain the URL, which may hold a password.
     """
     parts = _parts(url)
     if parts is None or parts.fragment or (parts.query and not query):
@@ -51,7 +51,7 @@ def checked_url(
     host = parts.hostname or ""
     if parts.scheme == "http" and not _is_loopback(host) and host not in named(allow_insecure):
         raise ConfigurationError(
-            f"{setting} is plain http to {host}: keys and tokens could be read on the way. Use "
+            f"{setting} is plain http to {host}: keys and tokens could be read in transit. Use "
             f"https, or permit this host by name: {_permission(setting, host)}",
             setting=setting,
         )
@@ -59,7 +59,7 @@ def checked_url(
 
 
 def _permission(setting: str, host: str) -> str:
-    """How a host is permitted where this setting is: only a way that is there is any advice."""
+    """Return how to permit a host for this setting; only ways that the setting supports."""
     variable = f"{INSECURE_HOSTS}={host}"
     if setting.startswith("--"):
         return f"--insecure-host {host}, or {variable}"
@@ -67,7 +67,7 @@ def _permission(setting: str, host: str) -> str:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL names this machine, without looking any name up."""
+    """Whether a URL names this machine, without resolving any name."""
     parts = _parts(url)
     return parts is not None and _is_loopback(parts.hostname or "")
 
@@ -75,13 +75,13 @@ def is_loopback(url: str) -> bool:
 def named(
     allow_insecure: Iterable[str] = (), environ: Mapping[str, str] | None = None
 ) -> Collection[str]:
-    """Return the hosts that plain http may be used to: those given, and those of the variable.
+    """Return the hosts that may be called over plain http: the arguments and those of the variable.
 
-    Raises `ConfigurationError`, naming where it stands, for what is no host name or address.
+    Raises `ConfigurationError` naming the setting for a value that is not a host name or address.
     """
     if isinstance(allow_insecure, str | bytes) or not isinstance(allow_insecure, Iterable):
         raise ConfigurationError(
-            'allow_insecure is a list of host names, such as ["pdp.internal"]',
+            'allow_insecure must be a list of host names, such as ["pdp.internal"]',
             setting="allow_insecure",
         )
     text = (os.environ if environ is None else environ).get(INSECURE_HOSTS, "")
@@ -101,7 +101,7 @@ def _host(given: object, setting: str) -> str:
         parts = _parts(f"http://[{given}]")
     if not bare or parts is None:
         raise ConfigurationError(
-            f"{setting} holds what is not a host: write names or addresses, such as "
+            f"{setting} contains a value that is not a host: use names or addresses, such as "
             "pdp.internal, without scheme, port or wildcard",
             setting=setting,
         )
@@ -122,7 +122,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _parts(url: object) -> SplitResult | None:
-    """Split a URL that every parser reads in the same way; None for any other."""
+    """Split a URL that all parsers read in the same way; None for any other."""
     if not isinstance(url, str) or not url.isascii() or not url.isprintable():
         return None
     if " " in url or "\\" in url or len(url) > MAX_URL:
@@ -137,9 +137,9 @@ def _parts(url: object) -> SplitResult | None:
 
 
 def _is_host(host: str) -> bool:
-    """Whether it is an address in full, or a name that can be looked up (RFC 1035, 2.3.4).
+    """Whether it is a complete address, or a name that can be resolved (RFC 1035, section 2.3.4).
 
-    `127.1`, `0x7f000001` and `2130706433` are addresses to some and names to others.
+    `127.1`, `0x7f000001` and `2130706433` are addresses for some resolvers and names for others.
     """
     if ":" in host:
         try:

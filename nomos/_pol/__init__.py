@@ -1,1 +1,1 @@
-"""Statements of UCAN 1.0 policy as values: read, checked, worded and compared. Pure."""
+"""UCAN 1.0 policy statements as values: parsed, validated, worded and compared. Pure."""

@@ -1,7 +1,7 @@
-"""Whether a list is UCAN 1.0 policy, as the verifier reads it; see `ucan-bin/src/verify/pol.ts`.
+"""Validation of UCAN 1.0 policy by the rules of the verifier (`ucan-bin/src/verify/pol.ts`).
 
-What is read is copied and bounded. An operator that is not in the table is refused: skipping a
-statement that is not understood would widen what it narrows.
+The statements are copied, and their size is limited. An unknown operator is an error: skipping a
+statement that is not understood would widen the authority that it restricts.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from nomos._pol.selectors import MAX_SELECTOR, steps
 from nomos._pol.values import bounded, exact, plain, refuse, text
 
 MAX_STATEMENTS: Final = 100
-"""In one list; what stands within others is bounded by the size of all."""
+"""Statements in one list; nested ones are limited by the size of all."""
 
 MAX_BYTES: Final = 8 * 1024
-"""Of the statements as JSON."""
+"""Bytes of all statements as JSON."""
 
 MAX_LEVELS: Final = 14
-"""Lists and objects in one another: a request has 16, and these stand in one."""
+"""Levels of nested lists and objects: a request may have 16, and contains these."""
 
 Statement = list[Any]
 
@@ -28,9 +28,9 @@ JOINED: Final = ("and", "or")
 
 
 def policy(pol: object, *, where: str = "pol") -> list[Statement]:
-    """Return the statements, as a token carries them.
+    """Return the statements as a token carries them.
 
-    Raises `ConfigurationError` whose `setting` says where: `pol[0][1]`.
+    Raises `ConfigurationError`, whose `setting` is the place: `pol[0][1]`.
     """
     if not isinstance(pol, list | tuple):
         refuse(where, 'must be a list of statements such as [["==", ".args.state", "open"]]')
@@ -39,7 +39,7 @@ def policy(pol: object, *, where: str = "pol") -> list[Statement]:
     read: list[Statement] = exact(plain(pol, where, MAX_LEVELS))
     size = len(text(read).encode())
     if size > MAX_BYTES:
-        refuse(where, f"is {size} bytes as JSON, and {MAX_BYTES} is the most")
+        refuse(where, f"has {size} bytes as JSON; the limit is {MAX_BYTES}")
     bounded(read, where)
     for index, statement in enumerate(read):
         _check(statement, f"{where}[{index}]")
@@ -47,7 +47,7 @@ def policy(pol: object, *, where: str = "pol") -> list[Statement]:
 
 
 def conjunction(statements: list[Statement]) -> Statement:
-    """One statement for several that must all hold."""
+    """Return one statement for several that must all hold."""
     return statements[0] if len(statements) == 1 else ["and", statements]
 
 
@@ -63,7 +63,7 @@ def _check(statement: Any, where: str) -> None:
             _check_about(op, operands, where)
         case [op, *_]:
             shown = text(op)[:16]
-            refuse(where, f"begins with {shown}, which is none of {', '.join(_OPERATORS)}")
+            refuse(where, f"begins with {shown}, which is not one of {', '.join(_OPERATORS)}")
         case _:
             refuse(where, "is not a statement")
 

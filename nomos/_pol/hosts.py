@@ -1,4 +1,4 @@
-"""Hosts that a URL may name: one spelling each, and none that is nearby unless asked for."""
+"""Hosts in URL constraints: canonical spelling only, and public ones unless `allow_private`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from nomos._pol.values import refuse
 
 SCHEMES: Final[Mapping[str, int]] = {"https": 443, "http": 80}
-"""And the port that is left out in their URLs."""
+"""Each scheme with the port that its URLs leave out."""
 
 MAX_HOST: Final = 253
 
@@ -18,7 +18,7 @@ _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _NUMERIC: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 _MORE: Final = re.compile(r"/|^[^:\[]*:[0-9]*$")
-"""What a URL has besides its host: a scheme or a path, or a port."""
+"""Parts of a URL other than its host: a scheme, a path, or a port."""
 
 _NEARBY: Final = frozenset(
     (
@@ -26,7 +26,7 @@ _NEARBY: Final = frozenset(
         *("corp", "svc"),
     )
 )
-"""Last labels that name machines of a network, not of the internet."""
+"""Last labels of names in a local network."""
 
 _SPECIAL: Final = tuple(
     ipaddress.ip_network(each)
@@ -35,23 +35,23 @@ _SPECIAL: Final = tuple(
         *("64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "3fff::/20", "5f00::/16"),
     )
 )
-"""Networks of no one machine, or that stand for addresses of the other kind (IANA, special-purpose
-address registries), besides what every version of Python knows for that."""
+"""Networks that are not global, or whose addresses stand for others (IANA special-purpose address
+registries), beyond those that every version of Python knows."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def host(value: object, where: str, *, allow_private: bool) -> str:
-    """Return a host as URLs write it; raises `ConfigurationError` for all but that spelling.
+    """Return a host as URLs write it; raise `ConfigurationError` for any other spelling.
 
-    Numbers are addresses to those who connect, in whatever base: only `127.0.0.1` is one here.
+    Clients read numbers in any base as addresses; here only the form `127.0.0.1` is accepted.
     """
     if not isinstance(value, str) or not 0 < len(value) <= MAX_HOST:
         refuse(where, 'must have a host such as "api.example.com"')
     if not isinstance(allow_private, bool):
         refuse(where, "must have True or False for allow_private")
     if not value.isascii():
-        refuse(where, "must have a host of ASCII; write other letters as punycode (xn--…)")
+        refuse(where, "must have an ASCII host; write other letters as punycode (xn--…)")
     if _MORE.search(value):
         refuse(
             where,
@@ -61,7 +61,7 @@ def host(value: object, where: str, *, allow_private: bool) -> str:
     literal = _literal(value, where)
     if literal is not None:
         if not allow_private and not _is_global(literal):
-            refuse(where, f"has a host, {literal}, that is no public address; {_ALLOW}")
+            refuse(where, f"has a host, {literal}, that is not a public address; {_ALLOW}")
         return f"[{literal}]" if literal.version == 6 else str(literal)
     labels = value.split(".")
     if not all(_LABEL.fullmatch(label) for label in labels):
@@ -72,12 +72,12 @@ def host(value: object, where: str, *, allow_private: bool) -> str:
         )
     nearby = len(labels) == 1 or labels[-1] in _NEARBY or labels[-2:] == ["home", "arpa"]
     if nearby and not allow_private:
-        refuse(where, f"has a host, {value}, that names a machine nearby; {_ALLOW}")
+        refuse(where, f"has a host, {value}, that names a machine of a local network; {_ALLOW}")
     return value
 
 
 def _literal(value: str, where: str) -> Address | None:
-    """The address that a host is, None for a name; refuses every spelling but one."""
+    """Return the address that a host is, None for a name; raise for a non-canonical spelling."""
     if ":" in value or value.startswith("["):
         bare = value[1:-1] if value.startswith("[") and value.endswith("]") else value
         kind: type[Address] = ipaddress.IPv6Address
@@ -90,12 +90,12 @@ def _literal(value: str, where: str) -> Address | None:
     except ValueError:
         address = None
     if address is None or str(address) != bare or "%" in bare:
-        refuse(where, "must have an address in its one spelling, as 192.0.2.1 or [2001:db8::1]")
+        refuse(where, "must have an address in canonical form, as 192.0.2.1 or [2001:db8::1]")
     return address
 
 
 def _is_global(address: Address) -> bool:
-    """Whether an address is of the internet, and stands for no other address."""
+    """Whether an address is public, and stands for no other address."""
     if isinstance(address, ipaddress.IPv6Address) and (
         address.ipv4_mapped is not None
         or address.sixtofour is not None
@@ -110,4 +110,4 @@ def _is_global(address: Address) -> bool:
     )
 
 
-_ALLOW = "give allow_private=True to mean it"
+_ALLOW = "pass allow_private=True to permit it"

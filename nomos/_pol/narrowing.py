@@ -1,8 +1,8 @@
-"""Whether statements leave no more of a path than others do.
+"""Comparison of statements: whether one permits no more values at a path than another.
 
-Two ways lead to an answer. By form: one interval lies within another, one path beneath another.
-By example: a value that one lets through and the other does not is proof enough that it is wider.
-What neither decides stays undecided, and a chain that carries both is narrower in any case.
+There are two methods. By form: an interval within another, a path under another. By example: a
+value that one permits and the other does not proves that it is wider. What neither decides stays
+undecided; a chain that carries both statements is narrower in any case.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nomos._pol.selectors import first_each, known, strict
 from nomos._pol.values import same
 
 _ODD: Final = "\u00a4"
-"""Stands in a place where anything may: a character that few patterns name."""
+"""A placeholder for any text: a character that few patterns name."""
 
 _COMPARE: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "<": operator.lt,
@@ -31,20 +31,20 @@ _COMPARE: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
 
 @dataclass(frozen=True)
 class Wider:
-    """What was asked on a path, and what of what is held does not leave room for it."""
+    """The requested statements at a path, and a held statement that does not permit all of them."""
 
     asked: list[Statement]
     held: Statement
 
 
 def narrower(asked: Sequence[Statement], held: Sequence[Statement]) -> bool | None:
-    """Whether whatever fulfils `asked` fulfils `held`; None if the statements do not say."""
+    """Whether every value that fulfils `asked` fulfils `held`; None if it cannot be decided."""
     found = [_within(_about(asked, each), asked, each) for each in _flat(held)]
     return False if False in found else None if None in found else True
 
 
 def wider(asked: Sequence[Statement], held: Sequence[Statement]) -> Wider | None:
-    """The first of `held` that what is asked on the same path is not within."""
+    """Return the first statement of `held` that the requested ones on the same path exceed."""
     for each in _flat(held):
         about = _about(asked, each)
         if about and _within(about, asked, each) is False:
@@ -64,12 +64,12 @@ def _within(about: Sequence[Statement], asked: Sequence[Statement], held: Statem
             return False
     values = _choices(about)
     if values is not None:
-        return True  # each of them was an example
+        return True  # all of them were tried as examples
     return True if any(_implies(each, held) for each in (*about, _interval(about))) else None
 
 
 def _about(pol: Sequence[Statement], held: Statement) -> list[Statement]:
-    """The statements that are about nothing but the path of `held`, and what is there."""
+    """Return the statements about the path of `held` only, which need a value there."""
     path = _path(held)
     if path is None:
         return []
@@ -81,7 +81,7 @@ def _about(pol: Sequence[Statement], held: Statement) -> list[Statement]:
 
 
 def _flat(pol: Sequence[Statement]) -> Iterator[Statement]:
-    """Each statement by itself, but for those that mean something only together."""
+    """Yield each statement by itself, except those that have a meaning only together."""
     for statement in pol:
         match statement:
             case ["and", several] if not (read_under(statement) or read_url(statement)):
@@ -91,9 +91,9 @@ def _flat(pol: Sequence[Statement]) -> Iterator[Statement]:
 
 
 def _path(statement: Statement) -> str | None:
-    """The one path that a statement is about; None if there are several, or none.
+    """Return the only path that a statement is about; None if there are several, or none.
 
-    One with `[]` is several: what it finds is no value that stands in the call.
+    A path with `[]` counts as several: what it finds is not a value in the call.
     """
     match statement:
         case ["and" | "or", several]:
@@ -108,7 +108,7 @@ def _path(statement: Statement) -> str | None:
 
 
 def _is_optional(statement: Statement) -> bool:
-    """Whether a statement about one path finds null where nothing is there."""
+    """Whether a statement about one path finds null if nothing is there."""
     match statement:
         case ["and" | "or", several]:
             return any(_is_optional(each) for each in several)
@@ -140,7 +140,7 @@ def _compares(statement: Statement, value: Any) -> bool:
 
 
 def _choices(about: Sequence[Statement]) -> list[Any] | None:
-    """The values that are left at most, None if they are not listed."""
+    """Return the only values that are permitted, None if they are not listed."""
     for statement in about:
         match statement:
             case ["==", _, value]:
@@ -153,7 +153,7 @@ def _choices(about: Sequence[Statement]) -> list[Any] | None:
 
 
 def _examples(about: Sequence[Statement]) -> Iterator[Any]:
-    """Values that statements may let through, at their edges first."""
+    """Yield values that the statements may permit, at their limits first."""
     yield from _choices(about) or ()
     numbers = []
     for statement in about:
@@ -174,7 +174,7 @@ def _examples(about: Sequence[Statement]) -> Iterator[Any]:
 
 
 def _numbers(bounds: Sequence[int | float]) -> Iterator[int | float]:
-    """Numbers at the bounds of intervals, between these, and beyond them."""
+    """Yield numbers at the limits of intervals, between them, and beyond them."""
     ordered = sorted(bounds)
     yield from ordered
     yield from ((low + high) / 2 for low, high in pairwise(ordered))
@@ -183,12 +183,12 @@ def _numbers(bounds: Sequence[int | float]) -> Iterator[int | float]:
 
 
 def _interval(about: Sequence[Statement]) -> Statement:
-    """The bounds that numbers are held to, together."""
+    """Return the limits for numbers as one statement."""
     return ["and", [each for each in about if each[0] in ORDERS]]
 
 
 def _implies(asked: Statement, held: Statement) -> bool:
-    """Whether the form of a statement says that it is within another on the same path."""
+    """Whether the form of a statement shows that it is within another on the same path."""
     inner, outer = read_under(asked), read_under(held)
     if inner and outer:
         return outer[1] == "/" or f"{inner[1]}/".startswith(f"{outer[1]}/")
@@ -204,7 +204,7 @@ def _implies(asked: Statement, held: Statement) -> bool:
 
 
 def _fits_all(asked: Statement, held: Sequence[str]) -> bool:
-    """Whether all texts of a statement fit a pattern of a beginning and an end."""
+    """Whether all texts that a statement permits match a pattern of a beginning and an end."""
     if len(held) != 2:
         return False
     beneath, at = read_under(asked), read_url(asked)
@@ -219,7 +219,7 @@ def _fits_all(asked: Statement, held: Sequence[str]) -> bool:
 
 
 def _bound(asked: Statement, held: Statement) -> bool:
-    """Whether one bound lies within another that is on the same side."""
+    """Whether one limit is within another on the same side."""
     (order, _, near), (limit, _, far) = asked, held
     if order[0] != limit[0]:
         return False

@@ -1,8 +1,8 @@
-"""Statements about what is there: negations that nothing missing fulfils, and elements.
+"""Negations and element statements that do not hold for missing arguments.
 
-A `not` of UCAN 1.0 holds for a path that is missing and for a text that is compared with a
-number. Here a negation is pushed down to the comparisons, each of which still asks for a value
-of its kind: the negation of `at most 5` is `more than 5`.
+In UCAN 1.0 a `not` holds for a missing path, and for a text that is compared with a number. Here a
+negation is applied to each comparison, which still needs a value of its type: the negation of `at
+most 5` is `more than 5`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _OPPOSITE: Final = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 
 
 def unlike(path: str, value: Any) -> Statement:
-    """The statement that a path is there, is not null, and is not this value."""
+    """Return the statement that a path is there, is not null, and differs from this value."""
     if any(step.kind == "each" for step in known(path)):
         refuse(path, "cannot be negated through []: use each or some")
     if not known(path):  # the element itself, which is always there
@@ -27,7 +27,7 @@ def unlike(path: str, value: Any) -> Statement:
 
 
 def some(path: str, inner: Statement) -> Statement:
-    """The statement that at least one element is such; an `any` holds over nothing too."""
+    """Return the statement for at least one element; an `any` alone holds for an empty list."""
     return ["and", [*_filled(path), ["any", path, inner]]]
 
 
@@ -37,12 +37,12 @@ def _filled(path: str) -> list[Statement]:
 
 
 def element(pol: list[Statement]) -> Statement:
-    """Statements about arguments as one about an element: `.args.name` becomes `.name`."""
+    """Turn statements about arguments into one about an element: `.args.name` becomes `.name`."""
     return conjunction([_moved(statement) for statement in pol])
 
 
 def negated(statement: Statement) -> Statement:
-    """The statement that holds where this one does not, of what is there and of its kind."""
+    """Return the statement that holds where this one does not, for values of the same type."""
     match statement:
         case ["==", path, value]:
             return unlike(path, value)
@@ -54,7 +54,7 @@ def negated(statement: Statement) -> Statement:
             _refuse_loose(path)
             return ["and", [["like", path, "*"], ["not", statement]]]
         case ["all" | "any" as word, path, inner]:
-            # An `any` by itself holds over nothing, so its negation does not.
+            # An `any` alone holds for an empty list, so its negation must not.
             of: Statement = ["any" if word == "all" else "all", path, negated(inner)]
             return ["and", [*_filled(path), of]]
     word, of = statement
@@ -63,13 +63,13 @@ def negated(statement: Statement) -> Statement:
 
 def _refuse_loose(path: str) -> None:
     if loose(known(path)):
-        refuse(path, "cannot be held to what is there with a ? at or behind []: use each or some")
+        refuse(path, "cannot be negated with a ? at or after []: use each or some")
 
 
 def _opposed(word: str, several: list[Statement]) -> Statement:
-    """The negation of an `and` or an `or`, without what an `and` has only for safety."""
+    """Return the negation of an `and` or `or`, without parts that only guard against absence."""
     if not several:
-        refuse("not_", "cannot negate what holds for every call")
+        refuse("not_", "cannot negate an always-true constraint")
     if word == "or":
         return conjunction([negated(each) for each in several])
     kept = [each for each in several if not _guards(each, several)] or several
@@ -78,7 +78,7 @@ def _opposed(word: str, several: list[Statement]) -> Statement:
 
 
 def _negated_beside(statement: Statement, beside: list[Statement]) -> Statement:
-    """The negation of a statement; over nothing it holds where an `any` beside others does not."""
+    """Return the negation of a statement beside others, which may guard an `any` in it."""
     match statement:
         case ["any", path, inner] if all(each in beside for each in _filled(path)):
             return ["all", path, negated(inner)]
@@ -86,7 +86,7 @@ def _negated_beside(statement: Statement, beside: list[Statement]) -> Statement:
 
 
 def _guards(statement: Statement, beside: list[Statement]) -> bool:
-    """Whether a statement only makes sure that there is something for another beside it."""
+    """Whether a statement only ensures that another one beside it has a value."""
     match statement:
         case ["!=", path, None]:
             return any(
@@ -102,7 +102,7 @@ def _guards(statement: Statement, beside: list[Statement]) -> bool:
 
 
 def _moved(statement: Statement) -> Statement:
-    """What is within `all` and `any` is about their elements already."""
+    """Return the statement about an element; those inside `all` and `any` are so already."""
     match statement:
         case ["and" | "or" as word, several]:
             return [word, [_moved(each) for each in several]]

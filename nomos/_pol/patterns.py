@@ -1,10 +1,10 @@
-r"""Paths and URLs as patterns that no other spelling gets around.
+r"""Path and URL constraints as patterns that no other spelling can evade.
 
-A pattern of UCAN 1.0 has `*` for any characters and `\*` for a star; there are no classes of
-characters, and no way to say "a backslash, and then anything". So a path is held by saying how it
-begins, and by refusing each way in which what follows could lead back out: `..` and `.` behind a
-slash or a backslash, empty segments, percent signs, tabs and line breaks, NUL. A backslash before
-a name cannot be refused so: `/\b` stays beneath wherever it is read as one path.
+In UCAN 1.0 patterns `*` is any text and `\*` a star; there are no character classes, and no way to
+say "a backslash, and then anything". So a path is restricted by its beginning, and by excluding
+everything after it that could lead out of it: `..` and `.` after a slash or backslash, empty
+segments, percent signs, tabs, line breaks and NUL. A backslash before a name cannot be excluded in
+this way: `/\b` is under the prefix only for a service that reads it as one path.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from nomos._pol.values import refuse
 from nomos.errors import ConfigurationError
 
 MAX_PREFIX: Final = 1000
-"""Characters of a path that others lie beneath: its patterns are texts of at most 1,024."""
+"""Characters of a path prefix: its patterns are texts of at most 1,024."""
 
 INSIDE: Final = ("/..", "\\.", "//", "/./", "\\/", "%", "\0")
-"""What is nowhere in a path that stays beneath its beginning."""
+"""Texts that must not be anywhere in a path."""
 
 AT_END: Final = ("/.", "\\")
-"""What does not end one."""
+"""Texts that must not be at the end of a path."""
 
 DROPPED: Final = ("\t", "\n", "\r")
-"""What is nowhere in either: readers of URLs drop these, and `/.` before `./` is then `/..`."""
+"""Characters that URL parsers drop: `/.` with one of them before `./` would become `/..`."""
 
 ANYWHERE: Final = ("#", " ", *DROPPED, "\0")
-"""What is nowhere in a URL: some readers drop these, and then see another path."""
+"""Characters that must not be anywhere in a URL: some parsers drop them and read another path."""
 
 _UNREADABLE: Final = re.compile(r"[\x00-\x1f\x7f%\\]")
 _NO_URL: Final = re.compile(r"[^\x21-\x7e]|[?#%\\]")
@@ -41,7 +41,7 @@ _BASE: Final = re.compile(r"([a-z]+)://(\[[0-9a-f:.]+\]|[^/:]+)(?::([0-9]+))?(/.
 
 @dataclass(frozen=True)
 class Address:
-    """What URLs begin with: `origin`, and a path that is "" or such as "/v1"."""
+    """The beginning of URLs: `origin`, and a path that is "" or such as "/v1"."""
 
     origin: str
     path: str
@@ -52,17 +52,17 @@ class Address:
 
 
 def folder(prefix: object, where: str) -> str:
-    """Return a path that others may lie beneath, without a slash at its end; "/" is the root."""
+    """Return a path prefix without a slash at its end; "/" is the root."""
     if not isinstance(prefix, str) or not 0 < len(prefix) <= MAX_PREFIX:
-        refuse(where, f"must be under a path of 1 to {MAX_PREFIX} characters, such as src/a")
+        refuse(where, f"must have a path prefix of 1 to {MAX_PREFIX} characters, such as src/a")
     if _UNREADABLE.search(prefix):
-        refuse(where, "must be under a path without %, backslashes and control characters")
+        refuse(where, "must have a path prefix without %, backslashes and control characters")
     if prefix == "/":
         return prefix
     kept = prefix.removesuffix("/")
     segments = kept.removeprefix("/").split("/") if kept != "/" else [""]
     if any(segment in ("", ".", "..") for segment in segments):
-        refuse(where, "must be under a path without empty segments, . and ..")
+        refuse(where, "must have a path prefix without empty segments, . and ..")
     return kept
 
 
@@ -76,15 +76,18 @@ def address(
     query: object,
     allow_private: bool,
 ) -> Address:
-    """Return what URLs begin with; raises `ConfigurationError` for what has two readings."""
+    """Return the beginning of URLs; raise `ConfigurationError` for an ambiguous one."""
     if not isinstance(scheme, str) or scheme not in SCHEMES:
-        refuse(where, f"must have a scheme of {' or '.join(SCHEMES)}")
+        refuse(where, f"must have the scheme {' or '.join(SCHEMES)}")
     if port is not None:
         whole = isinstance(port, int) and not isinstance(port, bool)
         if not whole or not 1 <= int(str(port)) <= 65535:
             refuse(where, "must have a port from 1 to 65535, or None for the scheme's own")
         if port == SCHEMES[scheme]:
-            refuse(where, f"needs no port {port}: it is that of {scheme}, and is left out in URLs")
+            refuse(
+                where,
+                f"must not have port {port}: it is the default of {scheme} and is left out in URLs",
+            )
     if not isinstance(path_prefix, str) or not path_prefix.startswith("/"):
         refuse(where, 'must have a path_prefix that begins with a slash, such as "/v1"')
     if _NO_URL.search(path_prefix):
@@ -99,21 +102,21 @@ def address(
 
 
 def under(path: str, prefix: str) -> Statement:
-    """The statement that a text is `prefix` or lies beneath it."""
+    """Return the statement that a text is `prefix` or a path under it."""
     inside = "" if prefix == "/" else escaped(prefix)
     nowhere = _none(path, [*_paths(("/",)), *(f"*{each}*" for each in DROPPED)])
-    beneath: list[Statement] = [["like", path, f"{inside}/*"]]
+    within: list[Statement] = [["like", path, f"{inside}/*"]]
     if inside:
-        either: Statement = ["or", [["==", path, prefix], *beneath]]
-        beneath = [["like", path, f"{inside}*"], either]
+        either: Statement = ["or", [["==", path, prefix], *within]]
+        within = [["like", path, f"{inside}*"], either]
     else:
-        # The root itself ends in the slash that nothing else may end in.
-        return ["or", [["==", path, "/"], ["and", [*beneath, nowhere]]]]
-    return ["and", [*beneath, nowhere]]
+        # Only the root itself may end in a slash.
+        return ["or", [["==", path, "/"], ["and", [*within, nowhere]]]]
+    return ["and", [*within, nowhere]]
 
 
 def url(path: str, at: Address) -> Statement:
-    """The statement that a text is a URL at this address."""
+    """Return the statement that a text is a URL at this address."""
     base = escaped(str(at))
     either: list[Statement] = [["==", path, str(at)], ["like", path, f"{base}/*"]]
     if at.query and at.path:
@@ -136,7 +139,7 @@ def url(path: str, at: Address) -> Statement:
 
 
 def read_under(statement: Statement) -> tuple[str, str] | None:
-    """The selector and prefix of a statement that `under` makes; None for any other."""
+    """Return the selector and prefix of a statement made by `under`; None for any other."""
     match statement:
         case ["and", [["like", str(path), str(glob)], *_]]:
             prefix = "".join(pieces(glob))
@@ -152,7 +155,7 @@ def read_under(statement: Statement) -> tuple[str, str] | None:
 
 
 def read_url(statement: Statement) -> tuple[str, Address] | None:
-    """The selector and address of a statement that `url` makes; None for any other."""
+    """Return the selector and address of a statement made by `url`; None for any other."""
     match statement:
         case ["and", [["like", str(path), str(glob)], *_]]:
             found = _BASE.fullmatch("".join(pieces(glob)))
@@ -180,12 +183,12 @@ def read_url(statement: Statement) -> tuple[str, Address] | None:
 
 
 def escaped(text: str) -> str:
-    """The pattern that only this text fits."""
+    """Return the pattern that only this text matches."""
     return text.replace("*", "\\*")
 
 
 def pieces(glob: str) -> list[str]:
-    """The texts between the stars of a pattern; there is always one."""
+    """Return the texts between the stars of a pattern; there is always one."""
     found = [""]
     for sign in re.findall(r"\\\*|[\s\S]", glob):
         if sign == "*":
@@ -196,7 +199,7 @@ def pieces(glob: str) -> list[str]:
 
 
 def fits(glob: str, text: str) -> bool:
-    """Whether a text fits a pattern."""
+    """Whether a text matches a pattern."""
     head, *more = pieces(glob)
     if not more:
         return text == head
@@ -217,7 +220,7 @@ def _none(path: str, globs: Sequence[str]) -> Statement:
 
 
 def _paths(ends: Sequence[str], *, double: str = "*//*", then: str = "") -> list[str]:
-    """Patterns of paths that may lead elsewhere, before what `then` is a pattern of."""
+    """Return patterns of paths that may lead elsewhere, each followed by the pattern `then`."""
     return list(_each_path(ends, double, then))
 
 

@@ -1,7 +1,7 @@
-"""Selectors of UCAN 1.0, the paths in statements; see `ucan-bin/src/verify/selector.ts`.
+"""UCAN 1.0 selectors, the paths in statements (`ucan-bin/src/verify/selector.ts`).
 
-A person names an argument, `user.name`, which is `.args.user.name` in a statement. What begins
-with a dot is a selector already.
+A person names an argument, `user.name`, which is `.args.user.name` in a statement. A path that
+begins with a dot is a selector already.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any, Final, Literal
 from nomos._pol.values import refuse
 
 MAX_SELECTOR: Final = 256
-"""Characters."""
+"""Characters in one selector."""
 
 MAX_STEPS: Final = 64
-"""More than any path needs: no call is nested as deep."""
+"""Steps in one selector; no call is nested as deeply."""
 
 _STEP: Final = re.compile(
     r"(?:\.(?P<name>[^.\[\]?\"\s]+)"
@@ -36,7 +36,7 @@ _AT_MOST: Final = f" of at most {MAX_STEPS} steps"
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a path: a member's name, an index, the ends of a slice, or each element."""
+    """One step of a path: a member's name, an index, a slice, or each element."""
 
     kind: Literal["member", "element", "slice", "each"]
     what: Any = None
@@ -44,14 +44,14 @@ class Step:
 
     @property
     def plain(self) -> bool:
-        """Whether it is a name of ASCII letters and digits, or an index, or each element."""
+        """Whether it is a name of ASCII letters and digits, an index, or each element."""
         if self.kind == "member":
             return _PLAIN.fullmatch(self.what) is not None
         return self.kind in ("element", "each")
 
     @property
     def bare(self) -> Step:
-        """The same step, which must find something."""
+        """The same step, without the mark that makes it optional."""
         return replace(self, optional=False)
 
 
@@ -59,27 +59,29 @@ Steps = tuple[Step, ...]
 
 
 def selector(path: object, *, setting: str = "path") -> str:
-    """Return the selector that a path stands for; raises `ConfigurationError` for none."""
+    """Return the selector for a path; raise `ConfigurationError` for an invalid one."""
     if not isinstance(path, str) or not path:
         refuse(setting, 'must be the name of an argument, such as "state" or "user.name"')
     if len(path) > MAX_SELECTOR:
         refuse(path[:32], f"has more than {MAX_SELECTOR} characters")
     if path.startswith("."):
         if steps(path) is None:
-            refuse(path, f"is no selector{_AT_MOST}; write one as .args.title or .resource.owner")
+            refuse(
+                path, f"is not a selector{_AT_MOST}; write one as .args.title or .resource.owner"
+            )
         return path
     if not _NAMED.fullmatch(path):
-        refuse(path, f"is no name of an argument; write it as .args[{json.dumps(path[:32])}]")
+        refuse(path, f"is not an argument's name; write it as .args[{json.dumps(path[:32])}]")
     if path.split(".")[0] == "resource":
-        refuse(path, f"is no argument: what a call is about is .{path}")
+        refuse(path, f"is not an argument: the resource of a call is .{path}")
     if steps(f".args.{path}") is None:
-        refuse(path[:32], f"is no path{_AT_MOST}")
+        refuse(path[:32], f"is not a path{_AT_MOST}")
     return f".args.{path}"
 
 
 @lru_cache(maxsize=1024)
 def steps(text: str) -> Steps | None:
-    """Parse a selector; None if it is none."""
+    """Parse a selector; None if it is invalid."""
     if _WHOLE.fullmatch(text):
         return ()
     if not text.startswith("."):
@@ -97,30 +99,30 @@ def steps(text: str) -> Steps | None:
 
 
 def known(text: str) -> Steps:
-    """The steps of a selector that was checked."""
+    """Return the steps of a selector that was validated."""
     found = steps(text)
     assert found is not None, "statements are checked before they are read"
     return found
 
 
 def written(path: Steps) -> str:
-    """The selector's text."""
+    """Return the selector's text."""
     joined = "".join(_written(step) for step in path)
     return joined if joined.startswith(".") else f".{joined}"
 
 
 def first_each(path: Steps) -> int:
-    """Where the path becomes several: the index of its first `[]`, or its length."""
+    """Return the index of the first `[]`, where a path becomes several values, or its length."""
     return next((at for at, step in enumerate(path) if step.kind == "each"), len(path))
 
 
 def loose(path: Steps) -> bool:
-    """Whether something is optional in each of several elements, or that there are elements."""
+    """Whether the path has an optional step at or after its first `[]`."""
     return any(step.optional for step in path[first_each(path) :])
 
 
 def optional(text: str) -> str:
-    """The selector that finds null where `text` finds nothing. Every call has `.args`."""
+    """Return the selector that finds null where `text` finds nothing. Every call has `.args`."""
     path = known(text)
     if not path:
         return text
@@ -130,13 +132,13 @@ def optional(text: str) -> str:
 
 
 def strict(text: str) -> str:
-    """The same path, all of which must be there."""
+    """Return the same path without optional steps."""
     path = known(text)
     return written(tuple(step.bare for step in path)) if path else "."
 
 
 def within_element(text: str) -> str:
-    """What names an argument of a call, as a path from an element: `.args.name` is `.name`."""
+    """Return an argument's path relative to an element: `.args.name` becomes `.name`."""
     path = known(text)
     return written(path[1:]) if len(path) > 1 and path[0] == Step("member", "args") else text
 
@@ -159,7 +161,7 @@ def _step(match: re.Match[str]) -> Step | None:
 
 
 def _is_name(name: str) -> bool:
-    """Whether a name may stand without quotes: letters first, then marks and digits too."""
+    """Whether a name needs no quotes: a letter or `_` first, then letters, marks, digits, `_$-`."""
     kinds = [unicodedata.category(one)[0] for one in name]
     return (name[0] == "_" or kinds[0] == "L") and all(
         one in "_$-" or kind in "LMN" for one, kind in zip(name[1:], kinds[1:], strict=True)

@@ -1,8 +1,8 @@
-"""Statements that may hold although nothing is there for them to be about.
+"""Detection of statements that may hold although the values that they are about are missing.
 
-UCAN 1.0 lets an `or` of nothing hold, an `any` over nothing, and a `not` or `!=` about a path
-that does not resolve. The binary refuses to sign these; here it is said earlier, by the same
-rules (`ucan-bin/src/verify/vacuous.ts`, which says why).
+In UCAN 1.0 an empty `or` holds, an `any` holds for an empty list, and a `not` or `!=` holds for a
+path that does not resolve. The signing binary refuses to sign these; here they are reported
+earlier, by the same rules (`ucan-bin/src/verify/vacuous.ts`, which gives the reasons).
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from nomos._pol.selectors import Step, Steps, first_each, known, loose
 from nomos._pol.values import text
 
 _Fact = tuple[Steps, str]
-"""A path and what is known of it: "" that it resolves, "[]" or "{}" that it is not that."""
+"""A path and a fact about it: "" that it resolves, "[]" or "{}" that it differs from that."""
 
 _Facts = frozenset[_Fact]
 
 _CALL: Final[_Facts] = frozenset(
     ((Step("member", name),), "") for name in ("cmd", "resource", "args")
 )
-"""The members that everything a policy is evaluated over has."""
+"""The members that every call has."""
 
 _ELEMENT: Final[_Facts] = frozenset()
 
-_OR: Final = "an `or` of nothing holds for every call"
+_OR: Final = "an empty `or` holds for every call"
 _ANY: Final = 'holds for an empty collection; put ["!=", path, []] and ["!=", path, {}] before it'
 _NOT: Final = 'holds where its path is missing; put ["!=", "<path>?", null] before it'
 
 
 def vacuous(pol: Sequence[Statement], where: str = "pol") -> str | None:
-    """Say why a checked statement may hold over nothing, with its place; None if none may."""
+    """Return why a validated statement may hold vacuously, with its place; None if none may."""
     return _in_all(pol, _CALL, where)
 
 
@@ -64,7 +64,7 @@ def _in_one(statement: Statement, facts: _Facts, at: str) -> str | None:
 
 
 def _own(statement: Statement, facts: _Facts) -> str | None:
-    """Why the statement itself, whatever is in it, may hold over nothing."""
+    """Return why the statement itself, apart from nested ones, may hold vacuously."""
     match statement:
         case ["or", []]:
             return _OR
@@ -78,7 +78,7 @@ def _own(statement: Statement, facts: _Facts) -> str | None:
 
 
 def _unsure(statement: Statement, facts: _Facts) -> bool:
-    """Whether the statement could fail to hold only because a path of it does not resolve."""
+    """Whether the statement may fail only because one of its paths does not resolve."""
     match statement:
         case ["and" | "or", inner]:
             return any(_unsure(each, facts) for each in inner)
@@ -90,10 +90,10 @@ def _unsure(statement: Statement, facts: _Facts) -> bool:
 
 
 def _with(pol: Sequence[Statement], outer: _Facts) -> _Facts:
-    """What is known already, and what these statements say if all of them hold, in any order."""
+    """Return the known facts, and those implied by these statements together, in any order."""
     facts, before = _once(pol, outer), outer
     while facts != before:
-        # Again for what follows from what came later; at most once for each step of a path.
+        # Repeated, because later statements may add facts; at most once for each step of a path.
         facts, before = _once(pol, facts), facts
     return facts
 
@@ -126,7 +126,7 @@ def _differs(path: str, value: Any) -> _Facts:
 
 
 def _reaches(path: str) -> _Facts:
-    """The path resolves, and so does all on the way to it, as far as it is one path."""
+    """Return the facts that the path resolves, and so do its prefixes, as far as it is one path."""
     steps = _bare(path)
     if loose(known(path)):
         steps = steps[: first_each(steps)]
@@ -134,7 +134,7 @@ def _reaches(path: str) -> _Facts:
 
 
 def _is_sure(path: str, facts: _Facts) -> bool:
-    # Of each element an optional step says nothing, and of no elements nothing at all.
+    # An optional step after [] proves nothing, and neither does a path over an empty list.
     bare = _bare(path)
     return not loose(known(path)) and all(
         step.optional or (bare[: index + 1], "") in facts for index, step in enumerate(known(path))

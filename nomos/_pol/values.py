@@ -1,4 +1,4 @@
-"""JSON values that a token can hold, and nothing else."""
+"""JSON values that a token can hold: copied, limited and in exact form."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ MAX_TEXT: Final = 1024
 """Characters of one text in a statement."""
 
 _FIRST_WITH_EXPONENT: Final = 1e21
-"""From here on a number is written with an exponent, which promises no exact integer."""
+"""From here on a number is written with an exponent, and does not claim to be an exact integer."""
 
 
 def plain(value: object, where: str, levels: int, level: int = 0) -> Any:
-    """A copy of a JSON value, so that nobody changes it afterwards; refuses any other.
+    """Return an independent copy of a JSON value; raise `ConfigurationError` for any other value.
 
-    Raises `ConfigurationError` naming `where`. At most `levels` lists and objects are in one
-    another.
+    `where` is the `setting` of the error. Lists and objects may be nested `levels` deep.
     """
     if level > levels:
         refuse(where, f"must have at most {levels} levels")
@@ -43,10 +42,10 @@ def plain(value: object, where: str, levels: int, level: int = 0) -> Any:
 
 
 def bounded(value: object, where: str) -> None:
-    """Refuse texts that are too long, and names that a token cannot have, in a plain value."""
+    """Refuse texts that are too long, and names that a token cannot have."""
     if isinstance(value, str):
         if len(value) > MAX_TEXT:
-            refuse(where, f"has a text of {len(value)} characters; {MAX_TEXT} is the most")
+            refuse(where, f"has a text of {len(value)} characters; the limit is {MAX_TEXT}")
     elif isinstance(value, list):
         for each in value:
             bounded(each, where)
@@ -59,7 +58,7 @@ def bounded(value: object, where: str) -> None:
 
 
 def exact(value: Any) -> Any:
-    """The value as a token carries it: 9.0 is written 9, and -0.0 is 0."""
+    """Return the value as a token carries it: 9.0 is written as 9, and -0.0 as 0."""
     match value:
         case dict():
             return {name: exact(each) for name, each in value.items()}
@@ -71,7 +70,7 @@ def exact(value: Any) -> Any:
 
 
 def number(value: object, where: str) -> int | float:
-    """The value if it is a number that every reader reads alike; raises otherwise."""
+    """Return the value if it is a number that every JSON reader reads alike; raise otherwise."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         refuse(where, f"must be a number, not {_KINDS.get(type(value), 'this')}")
     found: int | float = exact(_scalar(value, where))
@@ -79,7 +78,7 @@ def number(value: object, where: str) -> int | float:
 
 
 def text(value: Any) -> str:
-    """One text for one value: equal JSON has equal text, and 1 is not true."""
+    """Return the same text for equal JSON values, in which 1 is not true."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
@@ -96,10 +95,14 @@ def _scalar(value: Any, where: str) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         refuse(where, "must be a plain JSON value, which NaN and infinities are not")
     if isinstance(value, int) and abs(value) > MAX_INTEGER:
-        refuse(where, "must have no whole number beyond 2^53-1, which readers take for others")
+        refuse(
+            where, "must have integers within ±(2^53-1) only, which every JSON reader reads alike"
+        )
     whole = isinstance(value, float) and value.is_integer()
     if whole and MAX_INTEGER < abs(value) < _FIRST_WITH_EXPONENT:
-        refuse(where, "must have no whole number beyond 2^53-1, which readers take for others")
+        refuse(
+            where, "must have integers within ±(2^53-1) only, which every JSON reader reads alike"
+        )
     return value
 
 

@@ -1,7 +1,7 @@
-"""How statements read: `state is "open"`, `each of to is like "*@example.com"`.
+"""Statements as text for people: `state is "open"`, `each of to is like "*@example.com"`.
 
-Texts are quoted and what a reader could miss in them is spelled out, so that no value passes for
-the words around it.
+Values are quoted and their invisible characters are escaped, so that no value can be read as part
+of the sentence.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ _QUOTES: Final = frozenset(
     "\u2037\u2057\u201a\u201e\u275b\u275c\u275d\u275e\u2e42\u3003\u301d\u301e\u301f\uff02\uff07"
     "\U0001f676\U0001f677\U0001f678"
 )
-"""What looks like the quote at a text's end, or does so twice, besides what Unicode calls one."""
+"""Characters that look like quotes, in addition to Unicode's quotation marks."""
 
 
 def worded(pol: Sequence[Statement]) -> str:
-    """All of the statements, in words."""
+    """Return all of the statements in words."""
     return _joined("and", pol, inside=False) or "anything"
 
 
 def phrase(statement: Statement, *, inside: bool = False) -> str:
-    """One statement in words; `inside` is about an element of a list."""
+    """Return one statement in words; `inside` means that it is about an element of a list."""
     return _pattern(statement, inside=inside) or _plain(statement, inside=inside)
 
 
 def about(statement: Statement) -> str | None:
-    """The selector of the one path that all of a statement is about; None if it has no one."""
+    """Return the only path that a whole statement is about; None if there are several."""
     match statement:
         case ["and" | "or", several]:
             paths = {_strictly(each) for each in several}
@@ -59,12 +59,12 @@ def about(statement: Statement) -> str | None:
 
 
 def there(path: str, found: str) -> str:
-    """What is at a path: `n is 11`. `found` is the JSON text of what is there."""
+    """Return the value at a path in words: `n is 11`. `found` is its JSON text."""
     return f"{_name(path, inside=False)} is {_safe(found)}"
 
 
 def _pattern(statement: Statement, *, inside: bool) -> str | None:
-    """The words for several statements that say one thing together."""
+    """Return the words for a group of statements with one meaning."""
     match statement:
         case ["and", [[">=", path, low], ["<=", other, high]]] if path == other:
             said = f"is between {_value(low)} and {_value(high)}"
@@ -86,10 +86,10 @@ def _pattern(statement: Statement, *, inside: bool) -> str | None:
 
 
 def _beginning(statement: Statement, *, inside: bool) -> str | None:
-    """The words for a path or a URL that is held to its beginning."""
-    beneath, at = read_under(statement), read_url(statement)
-    if beneath is not None:
-        return f"{_name(beneath[0], inside=inside)} is under {_value(beneath[1])}"
+    """Return the words for a path or URL constraint."""
+    folder, at = read_under(statement), read_url(statement)
+    if folder is not None:
+        return f"{_name(folder[0], inside=inside)} is under {_value(folder[1])}"
     if at is None:
         return None
     asking = ", with any query" if at[1].query else ""
@@ -115,16 +115,16 @@ def _plain(statement: Statement, *, inside: bool) -> str:
 
 
 def _joined(word: str, several: Sequence[Statement], *, inside: bool) -> str:
-    """The statements with `and` or `or` between them, none of which reaches into another."""
-    told = [phrase(each, inside=inside) for each in several]
-    if len(told) > 1:
-        told = [f"({one})" if one.startswith(_QUANTIFIED) else one for one in told]
-    return f" {word} ".join(told)
+    """Return the statements joined by `and` or `or`, with parentheses where they are needed."""
+    phrases = [phrase(each, inside=inside) for each in several]
+    if len(phrases) > 1:
+        phrases = [f"({one})" if one.startswith(_QUANTIFIED) else one for one in phrases]
+    return f" {word} ".join(phrases)
 
 
 def _quantified(word: str, path: str, inner: Statement, *, inside: bool) -> str:
-    told = phrase(inner, inside=True)
-    about = f" {told[3:]}" if told.startswith("it is ") else f": {told}"
+    rule = phrase(inner, inside=True)
+    about = f" {rule[3:]}" if rule.startswith("it is ") else f": {rule}"
     return f"{word} {_name(path, inside=inside)}{about}"
 
 
@@ -138,13 +138,13 @@ def _is_choice(either: Sequence[Statement], path: str) -> bool:
 
 
 def _name(path: str, *, inside: bool) -> str:
-    """An argument by its name; any other path as the selector that it is."""
+    """Return an argument by its name; any other path as its selector."""
     steps = known(path)
     if inside and not steps:
         return "it"
     named = steps if inside else steps[1:]
     if inside and named[:1] == (Step("member", "it"),):
-        return _safe(path)  # its member `it`, which is not the element
+        return _safe(path)  # a member named `it`, not the element
     own = inside or steps[:1] == (Step("member", "args"),)
     if own and named and all(step.plain and not step.optional for step in named):
         return written(named).removeprefix(".")
@@ -161,7 +161,7 @@ def _value(value: Any) -> str:
 
 
 def _safe(text: str) -> str:
-    """The text with what a reader could miss, or take for a quote, spelled out."""
+    """Return the text with invisible characters and quotes escaped."""
     return "".join(
         json.dumps(one)[1:-1] if is_invisible(one) or _is_quote(one) else one for one in text
     )

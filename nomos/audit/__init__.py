@@ -1,1 +1,1 @@
-"""The record of what happened, and how anyone can prove it: pure, needs no server."""
+"""The audit log as values: records, hash chains, checkpoints, exports, verification. Pure."""

@@ -1,4 +1,4 @@
-"""One agent of a family, on its way from records to what is told of it."""
+"""`AgentActivity`: the records of one agent of a swarm, collected for its summary."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from nomos.audit.swarm import (
     iso,
 )
 
-MAX_DEEDS: Final = 100
-"""Deeds of a member that are listed: as many that were allowed, refused, and put to people."""
+MAX_ACTIONS: Final = 100
+"""Actions of an agent that are listed for each of: allowed, refused, and put to people."""
 
 _ANSWERS: Final = {"allow": "allowed", "requires_step_up": "asked"}
-_Deeds = OrderedDict[str, "_Action"]
+_Listed = OrderedDict[str, "_Action"]
 
 
 @dataclass
@@ -34,7 +34,7 @@ class _Action:
 
 @dataclass
 class AgentActivity:
-    """What is known of one agent so far; `parent` None and not the root: nobody's child."""
+    """What is known of one agent so far. The root and unverified agents have no `parent`."""
 
     agent: str
     parent: AgentActivity | None = None
@@ -42,7 +42,7 @@ class AgentActivity:
     given: dict[str, Record] = field(default_factory=dict)
     decisions: Counter[str] = field(default_factory=Counter)
     calls: Counter[str] = field(default_factory=Counter)
-    deeds: dict[str, _Deeds] = field(default_factory=lambda: defaultdict(OrderedDict))
+    actions: dict[str, _Listed] = field(default_factory=lambda: defaultdict(OrderedDict))
     unlisted: int = 0
     last: int = 0
 
@@ -52,18 +52,18 @@ class AgentActivity:
         times = counted(record.act, record.detail) or 1
         (self.calls if record.kind == "call" else self.decisions)[answer] += times
         self.last = max(self.last, record.at)
-        listed = self.deeds[answer]
+        listed = self.actions[answer]
         what = [record.kind, record.command, record.resource, record.reason]
         key = json.dumps(what, sort_keys=True, default=str)
-        deed = listed.setdefault(key, _Action(record))
-        deed.record, deed.times = record, deed.times + times
+        action = listed.setdefault(key, _Action(record))
+        action.record, action.times = record, action.times + times
         listed.move_to_end(key)
-        if len(listed) > MAX_DEEDS:
+        if len(listed) > MAX_ACTIONS:
             _, forgotten = listed.popitem(last=False)
             self.unlisted += forgotten.times
 
     def member(self, revoked: Mapping[str, Record]) -> AgentSummary:
-        """What is known of it, with what was revoked, by its cid or DID."""
+        """Return the summary; `revoked` has the revocations by cid or DID."""
         return AgentSummary(
             agent=self.agent,
             forked_by=None if self.parent is None else self.parent.agent,
@@ -80,11 +80,11 @@ class AgentActivity:
         )
 
     def _actions(self, answer: str) -> list[AgentAction]:
-        return [_agent_action(each) for each in reversed(self.deeds[answer].values())]
+        return [_agent_action(each) for each in reversed(self.actions[answer].values())]
 
 
 def delegator(record: Record) -> str | None:
-    """Who handed on what the record of a link is about."""
+    """Return the issuer of the link that a record is about."""
     by = record.detail.get("by")
     return by if isinstance(by, str) else None
 
@@ -104,14 +104,14 @@ def _given(record: Record, revoked: Mapping[str, Record]) -> DelegationSummary:
     )
 
 
-def _agent_action(deed: _Action) -> AgentAction:
-    record = deed.record
+def _agent_action(action: _Action) -> AgentAction:
+    record = action.record
     return AgentAction(
         kind="call" if record.kind == "call" else "decision",
         command=record.command,
         resource=dict(record.resource or {}),
         reason=record.reason,
-        times=deed.times,
+        times=action.times,
         last_at=iso(record.at),
         receipt_id=record.id,
     )

@@ -1,8 +1,8 @@
-"""Members of a swarm that are alike, put together so that a person can look at hundreds of them.
+"""Groups of similar agents of a swarm, so that a person can review hundreds of them.
 
-Siblings are alike when they were given the same, were refused the same, are revoked or not, and
-everybody beneath them is alike as well. How often they did something, on what, and how long
-they may, is not compared. What is put together is put together all the way down.
+Siblings are similar if they have the same delegations and refusals, are both revoked or not, and
+the agents under them are similar as well. How often they acted, on which resources, and their
+lifetimes are not compared. Agents are grouped together with all agents under them.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from nomos.audit.swarm import AgentSummary, DelegationSummary, Swarm
 
 @dataclass(frozen=True)
 class AgentGroup:
-    """Members that are alike, and the groups of all who come from them."""
+    """Similar agents, and the groups of the agents under them."""
 
     members: list[AgentSummary]
-    beneath: list[AgentGroup] = field(default_factory=list)
+    below: list[AgentGroup] = field(default_factory=list)
 
     def walk(self) -> Iterator[AgentGroup]:
-        """This group and all beneath it, from the top."""
+        """Yield this group and all groups under it, from the top."""
         waiting = [self]
         while waiting:
             group = waiting.pop()
             yield group
-            waiting += reversed(group.beneath)
+            waiting += reversed(group.below)
 
 
 def grouped(swarm: Swarm, *, apart: bool = False) -> AgentGroup:
-    """The swarm as groups, its root agent at the top; `apart`: every member by itself."""
+    """Return a swarm as groups, its root agent first; with `apart`, each agent is a group."""
     children: dict[str, list[AgentSummary]] = {}
     for member in swarm.members:
         if member.forked_by is not None:
@@ -46,13 +46,13 @@ def grouped(swarm: Swarm, *, apart: bool = False) -> AgentGroup:
             for child in children.get(member.agent, ()):
                 key = child.agent if apart else shapes[child.agent]
                 found.setdefault(key, AgentGroup([])).members.append(child)
-        group.beneath.extend(found.values())
-        waiting += group.beneath
+        group.below.extend(found.values())
+        waiting += group.below
     return top
 
 
 def delegation_key(given: DelegationSummary) -> str:
-    """What makes two delegations the same to a person who looks at a tree."""
+    """Return a key that is equal for delegations that look the same in a tree."""
     what = [given.command, given.resource, given.pol, given.revoked is not None]
     return json.dumps(what, sort_keys=True)
 
@@ -60,13 +60,13 @@ def delegation_key(given: DelegationSummary) -> str:
 def _shapes(
     members: Sequence[AgentSummary], children: dict[str, list[AgentSummary]]
 ) -> dict[str, int]:
-    """A number for each member, equal for those who are alike."""
+    """Return a number for each agent that is equal for similar agents."""
     shapes: dict[str, int] = {}
     numbers: dict[object, int] = {}
-    for member in reversed(members):  # each comes after the one it came from
+    for member in reversed(members):  # children come before their parents
         shape = (
             frozenset(map(delegation_key, member.given)),
-            frozenset((deed.command, deed.reason) for deed in member.refused),
+            frozenset((action.command, action.reason) for action in member.refused),
             member.revoked is not None,
             bool(member.asked),
             frozenset(shapes[child.agent] for child in children.get(member.agent, ())),

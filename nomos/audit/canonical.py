@@ -1,9 +1,9 @@
-"""One text for equal JSON values: the JSON Canonicalization Scheme, RFC 8785.
+"""Canonical JSON: the JSON Canonicalization Scheme, RFC 8785.
 
-What the scheme cannot carry exactly is refused, not changed: NaN and infinities, integers
-beyond 2^53-1 (I-JSON, RFC 7493 section 2.2), lone surrogates, keys that are not strings. The
-one exception are integers that a double is written as: 1e20 is written as 21 digits, which are
-read as an integer, and must come out the same when they are written again.
+Values that the scheme cannot carry exactly raise `ValueError`: NaN and infinities, integers beyond
+2^53-1 (I-JSON, RFC 7493 section 2.2), unpaired surrogates, and keys that are not strings. Integers
+that a double is written as are an exception: 1e20 is written as 21 digits, which are read as an
+integer, and writing that again must give the same text.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ FIRST_WITH_EXPONENT: Final = 10**21
 
 
 def canonical(value: Any) -> bytes:
-    """Return the canonical form of a JSON value, in UTF-8. Raises ValueError for what has none."""
+    """Return the canonical form of a JSON value, in UTF-8; raise `ValueError` if it has none."""
     try:
         return _write(value, 0).encode()
     except UnicodeEncodeError:
-        raise ValueError("a string holds half of a surrogate pair") from None
+        raise ValueError("a string has half of a surrogate pair") from None
 
 
 def _write(value: Any, depth: int) -> str:
@@ -59,9 +59,9 @@ def _integer(value: int) -> str:
 
 
 def _number(value: float) -> str:
-    """ECMAScript's Number::toString (RFC 8785, 3.2.2.3): Python's digits, other punctuation."""
+    """Format as ECMAScript's Number::toString (RFC 8785, section 3.2.2.3), from Python's digits."""
     if not math.isfinite(value):
-        raise ValueError("a number that JSON does not have")
+        raise ValueError("JSON has no NaN and no infinities")
     if value == 0:
         return "0"
     sign = "-" if value < 0 else ""

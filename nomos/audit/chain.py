@@ -1,9 +1,8 @@
-"""Logs whose rows hold each other: numbered from 1, each naming the hash of the one before.
+"""Hash-chained logs: rows are numbered from 1, and each contains the hash of the row before.
 
-Three logs of a tenant are made this way: `audit` (what happened), `revocations` (what was taken
-back) and `keys` (which keys sign). `hash = sha256(canonical(row))`, where the row includes its
-number and `prev_hash`. Whoever knows the last hash can check every row; a checkpoint is that
-hash under the issuer's signature.
+A tenant has three such logs: `audit` (what happened), `revocations` and `keys` (which keys sign).
+`hash = sha256(canonical(row))`, where the row includes its number and `prev_hash`. The last hash
+proves every row; a checkpoint is that hash, signed by the issuer.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ Log = Literal["audit", "revocations", "keys"]
 
 VERSION: Final = 1
 GENESIS: Final = "0" * 64
-"""What the first row of a log names as the hash of the row before."""
+"""The `prev_hash` of the first row of a log."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """Where a log ends: the number and hash of its last row."""
+    """The end of a log: the number and hash of its last row."""
 
     seq: int = 0
     hash: str = GENESIS
@@ -32,7 +31,7 @@ class Head:
 
 @dataclass(frozen=True)
 class ChainedRow:
-    """One row in its place: its number, its canonical text, the hash of that text."""
+    """One row in its place: its number, its canonical text, and the hash of that text."""
 
     seq: int
     hash: str
@@ -40,18 +39,18 @@ class ChainedRow:
 
     @property
     def head(self) -> Head:
-        """The log's end when this is its last row."""
+        """The end of a log whose last row this is."""
         return Head(self.seq, self.hash)
 
 
 def chained(content: Mapping[str, Any], tenant: str, after: Head) -> ChainedRow:
-    """Put `content` into a tenant's log after its last row."""
+    """Return `content` as the row of a tenant's log that follows `after`."""
     seq = after.seq + 1
     row = {**content, "v": VERSION, "tenant": tenant, "seq": seq, "prev_hash": after.hash}
     return sealed(row, seq)
 
 
 def sealed(row: Mapping[str, Any], seq: int) -> ChainedRow:
-    """Return a whole row, `prev_hash` and all, with its text and hash."""
+    """Return a complete row, including `prev_hash`, with its text and hash."""
     text = canonical(dict(row))
     return ChainedRow(seq, hashlib.sha256(text).hexdigest(), text.decode())

@@ -1,4 +1,4 @@
-"""How audit code has a checkpoint's signature checked: whoever calls it brings the means."""
+"""The interface for checking a checkpoint's signature, and the check of its place in a log."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from nomos._protocol import Checkpoint, Refused
 from nomos.audit.chain import Head, Log
 
 Check = Callable[[str, Sequence[str]], Checkpoint | Refused]
-"""Given a token and the DIDs that may have signed it: what it says, or why it is refused.
+"""Takes a token and the DIDs that may have signed it; returns its content, or a refusal.
 
-`nomos._io.checkpoints.checking` makes one out of the signing binary.
+`nomos._io.checkpoints.checking` makes one from the signing binary.
 """
 
 MAX_TOKEN: Final = 4096
-"""Characters of a checkpoint; a real one has about 600."""
+"""Characters of a checkpoint; a typical one has about 600."""
 
 Misplaced = Literal["other_log", "other_tenant", "other_row", "other_hash"]
 
 
 def misplaced(said: Checkpoint, log: Log, tenant: str, head: Head) -> Misplaced | None:
-    """How a checkpoint fails to be over this row of this log; None when it is."""
+    """Return how a checkpoint is not over this row of this log; None if it is."""
     if said.log != log:
         return "other_log"
     if said.tenant != tenant:

@@ -1,4 +1,4 @@
-"""Refused calls that a log counts instead of recording each: how many, and since which row."""
+"""Refused calls that were counted in the audit log instead of recorded one by one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FOLD: Final = "fold"
 
 
 class CountedRefusals:
-    """Adds up the counts of the rows it is given."""
+    """The sum of the counts in the rows that it is given."""
 
     def __init__(self) -> None:
         self._number = 0
@@ -22,19 +22,21 @@ class CountedRefusals:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a reader of the log should know; nothing if every call has its row."""
+        """A warning for the reader of the log; none if every call has its own row."""
         if self._first is None:
             return ()
-        said = (
+        warning = (
             f"{self._number} refused calls were too many at once to have a row each; rows "
             f"{self._first} to {self._last} count them, by agent and reason"
         )
         if self._open:
-            said += ". The last count is not in the log: the PDP ended before it, or has not yet"
-        return (said,)
+            warning += (
+                ". The last count is not in the log: the PDP ended, or has not written it yet"
+            )
+        return (warning,)
 
     def row(self, row: NumberedLine) -> None:
-        """Take the next row."""
+        """Add the next row."""
         act = row.row.get("act")
         if row.row.get("kind") != "call" or act not in (BEGIN, FOLD):
             return
@@ -45,6 +47,6 @@ class CountedRefusals:
 
 
 def counted(act: object, detail: object) -> int:
-    """Return how many refused calls a record counts; 0 for one that is of a single call."""
+    """Return how many refused calls a record counts; 0 if it is about a single call."""
     count = detail.get("count") if isinstance(detail, Mapping) else None
     return count if act == FOLD and type(count) is int and count > 0 else 0

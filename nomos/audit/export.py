@@ -1,15 +1,15 @@
-"""The file that an audit log is exported to: one JSON object a line, each in canonical form.
+"""The format of an audit export: one JSON object per line, each in canonical form.
 
     {"type":"header","v":1,"tenant","issuer","keys","first":1,"at"}
     {"type":"row","row":{…},"hash"}            the log, from its first row
     {"type":"damaged","seq","hash"}            in place of a row that could not be read
     {"type":"checkpoint","token"}              right after the row it is over
-    {"type":"end","rows","last"}               a file without it was cut
+    {"type":"end","rows","last"}               a file without it is incomplete
 
 The last checkpoint is made for the file: it is over the last row, and its nonce is the sha256 of
-everything before it. So one signature holds the rows, the header and what else was written, and
-a file cannot be made out of pieces of another. What it cannot say is that there was no later
-export: for that, keep a checkpoint.
+everything before it. So one signature covers the rows, the header and all other lines, and a file
+cannot be composed from parts of other files. It cannot show that there was no later export: for
+that, keep a checkpoint.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from nomos.audit.check import MAX_TOKEN
 
 FORMAT: Final = 1
 MAX_LINE: Final = 1024 * 1024
-"""Bytes of one line, its newline included."""
+"""Bytes of one line, with its newline."""
 
 _MAX_TEXT: Final = 256
 
 
 class MalformedLine(ValueError):
-    """A line is not one of an export; the message says why."""
+    """A line that is not part of an export; the message says why."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """Whose log this is, and the keys that signed it. Nothing of it is believed unproven."""
+    """The log's tenant and the keys that signed it. Nothing in it is trusted unverified."""
 
     tenant: str
     issuer: str
@@ -45,14 +45,14 @@ class Header:
     at: str
 
     def line(self) -> bytes:
-        """The header as the first line of a file."""
-        said = {"tenant": self.tenant, "issuer": self.issuer, "keys": list(self.keys)}
-        return _line({"type": "header", "v": FORMAT, "first": 1, "at": self.at, **said})
+        """Return the header as the first line of a file."""
+        log = {"tenant": self.tenant, "issuer": self.issuer, "keys": list(self.keys)}
+        return _line({"type": "header", "v": FORMAT, "first": 1, "at": self.at, **log})
 
 
 @dataclass(frozen=True)
 class NumberedLine:
-    """A row as the file has it: `hash` is what is written there, `head` what is computed."""
+    """A row of the file: `hash` is the one written there, `head` has the computed one."""
 
     row: Mapping[str, Any]
     hash: str
@@ -64,17 +64,17 @@ class NumberedLine:
 
     @property
     def fits(self) -> bool:
-        """Whether the row has the hash that is written beside it."""
+        """Whether the written hash is the row's."""
         return self.hash == self.head.hash
 
     def follows(self, head: Head) -> bool:
-        """Whether the row names the one before by its hash."""
+        """Whether the row contains the hash of the row before."""
         return self.row.get("prev_hash") == head.hash
 
 
 @dataclass(frozen=True)
 class Damaged:
-    """A row that the server has not, or not as it was: its number and what its hash should be."""
+    """A row that the server could not read unchanged: its number, and what its hash should be."""
 
     seq: int
     hash: str
@@ -82,14 +82,14 @@ class Damaged:
 
 @dataclass(frozen=True)
 class Token:
-    """A checkpoint, unread."""
+    """A checkpoint, not yet verified."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class End:
-    """How many rows were written, and the number of the last."""
+    """The number of rows that were written, and the number of the last."""
 
     rows: int
     last: int
@@ -99,7 +99,7 @@ Line = Header | NumberedLine | Damaged | Token | End
 
 
 class ExportWriter:
-    """Makes the lines of one export, and the hash of what it has made so far."""
+    """Makes the lines of one export, and the hash of the lines made so far."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
@@ -115,12 +115,12 @@ class ExportWriter:
         return self._made(header.line())
 
     def row(self, link: ChainedRow) -> bytes:
-        """The next row; its text is canonical already."""
+        """Return the next row; its text is canonical already."""
         self._head, self._rows = link.head, self._rows + 1
         return self._made(f'{{"hash":"{link.hash}","row":{link.text},"type":"row"}}\n'.encode())
 
     def damaged(self, seq: int, hash_: str) -> bytes:
-        """What stands in place of the next row when that cannot be read."""
+        """Return the line that replaces the next row if that cannot be read."""
         self._head, self._rows = Head(seq, hash_), self._rows + 1
         return self._made(_line({"type": "damaged", "seq": seq, "hash": hash_}))
 
@@ -136,17 +136,17 @@ class ExportWriter:
 
 
 def read_lines(readline: Callable[[int], bytes]) -> Iterator[bytes]:
-    """Yield the lines of a file, in memory one at a time; of one too long, its beginning."""
+    """Yield the lines of a file, one at a time; of a line that is too long, its beginning."""
     while line := readline(MAX_LINE + 1):
         yield line
 
 
 def read(line: bytes) -> Line:
-    """Read one line. Raises MalformedLine for what no export has in it."""
+    """Parse one line. Raises `MalformedLine`."""
     if len(line) > MAX_LINE:
         raise MalformedLine(f"the line is longer than {MAX_LINE} bytes")
     try:
-        # Twice the same member, or a number in another form, is read by others as something else.
+        # Duplicate members, or numbers in another form, may be read differently by other parsers.
         value = json.loads(line)
         plain = canonical(value) == line.removesuffix(b"\n")
     except (ValueError, RecursionError):
@@ -173,7 +173,7 @@ def _row(value: dict[str, Any]) -> NumberedLine:
     _only(value, "type", "row", "hash")
     row = value["row"]
     if not isinstance(row, dict) or not _is_text(value["hash"]):
-        raise MalformedLine("the line holds no row with its hash")
+        raise MalformedLine("the line has no row with its hash")
     seq = row.get("seq")
     if type(seq) is not int or seq < 1:
         raise MalformedLine("the row has no number")
@@ -191,7 +191,7 @@ def _token(value: dict[str, Any]) -> Token:
     _only(value, "type", "token")
     token = value["token"]
     if not isinstance(token, str) or len(token) > MAX_TOKEN:
-        raise MalformedLine("the line holds no checkpoint")
+        raise MalformedLine("the line has no checkpoint")
     return Token(token)
 
 
@@ -201,7 +201,7 @@ def _header(value: dict[str, Any]) -> Header:
     _only(value, "type", "v", "tenant", "issuer", "keys", "first", "at")
     tenant, issuer, keys, at = (value[name] for name in ("tenant", "issuer", "keys", "at"))
     if not all(map(_is_text, (tenant, issuer, at))) or not isinstance(keys, list):
-        raise MalformedLine("the header does not say whose log this is")
+        raise MalformedLine("the header does not name the log's tenant, issuer and keys")
     if value["first"] != 1:
         raise MalformedLine("the file does not begin with row 1")
     return Header(tenant, issuer, keys, at)
@@ -211,15 +211,13 @@ def _end(value: dict[str, Any]) -> End:
     _only(value, "type", "rows", "last")
     rows, last = value["rows"], value["last"]
     if type(rows) is not int or type(last) is not int:
-        raise MalformedLine("the end does not say how many rows there are")
+        raise MalformedLine("the end does not state the number of rows")
     return End(rows, last)
 
 
 def _only(value: dict[str, Any], *names: str) -> None:
     if value.keys() != set(names):
-        raise MalformedLine(
-            f"a {value['type']} has the members {', '.join(names)}, and this has not"
-        )
+        raise MalformedLine(f"a {value['type']} must have exactly the members {', '.join(names)}")
 
 
 def _is_text(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""What a verification comes to."""
+"""Results of verifying an export: `Report` and `AuditFinding`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Kind = Literal[
     "pin_contradicted",
     "cut",
 ]
-"""How an export is wrong; `docs/audit.md` says what each means."""
+"""What is wrong with an export; `docs/audit.md` describes each."""
 
 State = Literal["ok", "wrong", "incomplete", "unreadable"]
 
@@ -45,10 +45,10 @@ MAX_WARNINGS: Final = 10
 
 @dataclass(frozen=True)
 class AuditFinding:
-    """The first thing that is wrong: how, where in the file, and with which rows.
+    """The first problem: its kind, its line in the file, and its rows.
 
-    `first` and `last` are the same row when the row is known for certain; they are the ends of
-    a range when something within it was rewritten. Both are None for what concerns no row.
+    `first` and `last` are the same row if the row is certain; they are the ends of a range if
+    something within it was rewritten. Both are None if no row is concerned.
     """
 
     kind: Kind
@@ -60,9 +60,9 @@ class AuditFinding:
 
 @dataclass(frozen=True)
 class Report:
-    """What was found in one export.
+    """The result of verifying one export.
 
-    `rows` are in order, up to the finding or the end; those up to `signed` are under the
+    `rows` are in order, up to the finding or the end; those up to `signed` are covered by the
     issuer's signature, and `pinned` is the row of the pinned checkpoint that they agree with.
     """
 
@@ -82,8 +82,8 @@ class Report:
         return self.state == "ok"
 
     def as_json(self) -> dict[str, Any]:
-        """The report for machines."""
-        said: dict[str, Any] = {
+        """Return the report as JSON."""
+        found: dict[str, Any] = {
             "state": self.state,
             "message": self.message,
             "rows": self.rows,
@@ -93,21 +93,21 @@ class Report:
             "warnings": list(self.warnings),
         }
         if self.tenant is not None:
-            said |= {"tenant": self.tenant, "signer": self.signer}
+            found |= {"tenant": self.tenant, "signer": self.signer}
         if self.pinned is not None:
-            said["pinned"] = self.pinned
+            found["pinned"] = self.pinned
         if self.finding is not None:
-            said["finding"] = {
+            found["finding"] = {
                 "kind": self.finding.kind,
                 "line": self.finding.line,
                 "first": self.finding.first,
                 "last": self.finding.last,
             }
-        return said
+        return found
 
 
 class VerificationStopped(Exception):
-    """A verification has come to its end; `finding` says what is wrong, if anything is."""
+    """The end of a verification; `finding` says what is wrong, None if nothing is."""
 
     def __init__(self, state: State, message: str, finding: AuditFinding | None = None) -> None:
         super().__init__(message)
@@ -117,6 +117,6 @@ class VerificationStopped(Exception):
 
 
 def wrong(kind: Kind, message: str, line: int, *rows: int) -> VerificationStopped:
-    """The end that a finding is: about one row, the rows from one to another, or none."""
+    """Return the end of a verification with a finding about one row, a range of rows, or none."""
     first, last = (rows[0], rows[-1]) if rows else (None, None)
     return VerificationStopped("wrong", message, AuditFinding(kind, message, line, first, last))

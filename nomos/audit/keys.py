@@ -1,12 +1,11 @@
-"""Which keys sign for an issuer: a log whose every row the key before it has signed.
+"""The log of issuer keys, in which each row is signed by the key before it.
 
-Row n names the key that came n-th, and its checkpoint is signed by the key of row n - 1, the
-first one by itself. So whoever knows any one key of the log can trust those that came after it.
-Those that came before prove nothing by themselves: anyone can make a key and let it name a
-successor that is already well known.
+Row n names the n-th key, and its checkpoint is signed by the key of row n - 1; the first key signs
+its own row. So a reader that trusts one key of the log can trust the keys after it. Keys before it
+prove nothing: anyone can make a key and let it name a known key as its successor.
 
-The walk is a generator of questions, so that one walk serves a program that waits for the binary
-and a server that must not.
+The walk through the log is a generator that yields what to check, so that it serves programs that
+wait for the signing binary and servers that must not.
 """
 
 from __future__ import annotations
@@ -20,22 +19,22 @@ from nomos.audit.chain import Head, sealed
 from nomos.audit.check import MAX_TOKEN, Check, misplaced
 
 MAX_KEYS: Final = 1024
-"""Rows of a key log that are looked at; one a day for almost three years."""
+"""Rows of a key log that are read: one a day for almost three years."""
 
 
 AsyncCheck = Callable[[str, Sequence[str]], Awaitable[Checkpoint | Refused]]
-"""`Check`, awaited."""
+"""The same as `Check`, to be awaited."""
 
 Walk = Generator[tuple[str, list[str]], Checkpoint | Refused, "IssuerKeyLog"]
-"""Asks about one checkpoint after another: its text, and who must have signed it."""
+"""Yields each checkpoint to verify: its text, and the DIDs that may have signed it."""
 
 
 class BrokenKeys(ValueError):
-    """A key log that does not hold; the message says which row and how."""
+    """An invalid key log; the message says which row and why."""
 
 
 class UnknownIssuer(BrokenKeys):
-    """The key that the reader knows is none of the log's."""
+    """The key that the reader knows is not in the log."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +46,10 @@ class IssuerKeyLog:
 
 
 def trusted(entries: object, tenant: str, known: str, check: Check) -> IssuerKeyLog:
-    """Follow a key log from the key that is known to the one that signs now.
+    """Follow a key log from the known key to the current one.
 
-    An entry is `{"row", "hash", "checkpoint"}`. Without any, the known key is the only one.
-    Raises BrokenKeys.
+    An entry is `{"row", "hash", "checkpoint"}`. Without entries, the known key is the only one.
+    Raises `BrokenKeys`.
     """
     walk = _walk(entries, tenant, known)
     try:
@@ -65,7 +64,7 @@ def trusted(entries: object, tenant: str, known: str, check: Check) -> IssuerKey
 async def trusted_async(
     entries: object, tenant: str, known: str, check: AsyncCheck
 ) -> IssuerKeyLog:
-    """`trusted`, for an event loop."""
+    """The same as `trusted`, for an event loop."""
     walk = _walk(entries, tenant, known)
     try:
         question = next(walk)
@@ -95,7 +94,7 @@ def _walk(entries: object, tenant: str, known: str) -> Walk:
     if known not in dids:
         raise UnknownIssuer(
             f"the log belongs to another issuer: its keys are {', '.join(dids[-3:])}, "
-            f"and {known} is none of them"
+            f"and {known} is not one of them"
         )
     at = dids.index(known)
     return IssuerKeyLog(tuple(dids[at:]), tuple(dids[:at]))
@@ -110,7 +109,7 @@ def _refuse_unsigned(said: Checkpoint | Refused, signer: str, tenant: str, head:
 
 
 def _row(entry: Any, tenant: str, number: int, before: Head) -> tuple[Mapping[str, Any], Head]:
-    """The row of an entry, in its place after `before`."""
+    """Return the row of an entry, checked to follow `before`."""
     where = f"row {number} of the key log"
     row = entry.get("row") if isinstance(entry, dict) else None
     if not isinstance(row, dict) or not isinstance(row.get("did"), str):
@@ -123,7 +122,7 @@ def _row(entry: Any, tenant: str, number: int, before: Head) -> tuple[Mapping[st
     except ValueError as failure:
         raise BrokenKeys(f"{where} cannot be hashed: {failure}") from None
     if placed.hash != entry.get("hash"):
-        raise BrokenKeys(f"{where} was changed: it does not fit its hash")
+        raise BrokenKeys(f"{where} was changed: it does not match its hash")
     named = row.get("tenant"), row.get("seq"), row.get("prev_hash")
     if named != (tenant, number, before.hash):
         raise BrokenKeys(f"{where} does not follow the row before it")

@@ -1,4 +1,4 @@
-"""The lines of an export one after the other, with a look at the next one, in constant memory."""
+"""`Lines`: reads the lines of an export in constant memory, with one line of lookahead."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nomos.audit.export import Line, MalformedLine, NumberedLine, read
 
 
 class Lines:
-    """Where the reading of a file is: the line at hand, its number, what came before it."""
+    """A position in a file: the current line, its number, and the hash of what came before."""
 
     def __init__(self, raw: Iterator[bytes]) -> None:
         self._raw = raw
@@ -20,32 +20,32 @@ class Lines:
 
     @property
     def at_end(self) -> bool:
-        """Whether there is no line after the one at hand."""
+        """Whether there is no line after the current one."""
         return not self._next
 
     @property
     def truncated(self) -> bool:
-        """Whether the line at hand ends where the file does, without a newline."""
+        """Whether the current line ends where the file does, without a newline."""
         return self.at_end and not self._line.endswith(b"\n")
 
     @property
     def prefix_sha256(self) -> str:
-        """The sha256 of everything before the line at hand."""
+        """The sha256 of everything before the current line."""
         return self._digest.hexdigest()
 
     def advance(self) -> Line:
-        """Go to the next line and read it. Raises MalformedLine."""
+        """Go to the next line and parse it. Raises `MalformedLine`."""
         self._digest.update(self._line)
         self._line, self._next = self._next, next(self._raw, b"")
         self.number += 1
         return read(self._line)
 
     def following(self) -> Line | None:
-        """The line after the one at hand, as far as it can be read; it stays where it is."""
+        """Return the line after the current one, if it can be parsed, without going to it."""
         return _readable(self._next)
 
     def find_row(self, seq: int) -> NumberedLine | None:
-        """The row of a number, if it comes later; reads on to it, so this ends a verification."""
+        """Return the row with a number, if it comes later. It reads up to that row."""
         while not self.at_end:
             self._line, self._next = self._next, next(self._raw, b"")
             self.number += 1

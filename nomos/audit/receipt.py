@@ -1,4 +1,4 @@
-"""One receipt, proved by itself: a row of the audit log, and the issuer's checkpoint over it."""
+"""Verification of one receipt: a row of the audit log, and the issuer's checkpoint over it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ AUDIT: Final[Log] = "audit"
 
 
 def check_receipt(reply: Mapping[str, Any], issuer: str, check: Check) -> Record:
-    """Return what a reply of `GET /v1/receipts/{id}` says, proved by who is known to sign.
+    """Return the record in a reply of `GET /v1/receipts/{id}`, verified by the issuer's signature.
 
-    `issuer` is the DID that the reader knows, which may be an older key of the same issuer: the
-    reply brings the keys that came after it. Raises NotProven.
+    `issuer` is a DID that the reader trusts, which may be an older key of the same issuer: the
+    reply contains the keys after it. Raises `NotProven`.
     """
     row, link_hash, token = _read(reply)
     if row.get("v") != VERSION:
@@ -39,7 +39,7 @@ def check_receipt(reply: Mapping[str, Any], issuer: str, check: Check) -> Record
         raise NotProven(str(broken), code="key_log") from None
     said = check(token, keys.trusted)
     if isinstance(said, Refused):
-        raise NotProven(f"the checkpoint is refused: {said.message}", code=said.code)
+        raise NotProven(f"the checkpoint does not verify: {said.message}", code=said.code)
     wrong = misplaced(said, AUDIT, tenant, head)
     if wrong is not None:
         raise NotProven(f"the checkpoint is not over this row: {_WRONG[wrong]}", code=wrong)
@@ -49,7 +49,7 @@ def check_receipt(reply: Mapping[str, Any], issuer: str, check: Check) -> Record
 def _read(reply: Mapping[str, Any]) -> tuple[Mapping[str, Any], str, str]:
     row, link_hash, token = (reply.get(name) for name in ("row", "hash", "checkpoint"))
     if not isinstance(row, dict) or not isinstance(link_hash, str) or not isinstance(token, str):
-        raise _malformed("it needs a row, its hash and a checkpoint")
+        raise _malformed("it must have a row, its hash and a checkpoint")
     if len(token) > MAX_TOKEN:
         raise _malformed(f"its checkpoint is longer than {MAX_TOKEN} characters")
     return row, link_hash, token
@@ -67,8 +67,8 @@ def _head(row: Mapping[str, Any], link_hash: str) -> Head:
         raise _malformed(f"its row cannot be hashed: {failure}") from None
     if placed.hash != link_hash:
         raise NotProven(
-            f"the receipt was changed: its row has the hash {placed.hash}, and {link_hash[:64]} "
-            "is given for it",
+            f"the receipt was changed: its row has the hash {placed.hash}, but it states "
+            f"{link_hash[:64]}",
             code="changed",
         )
     return placed.head
@@ -82,5 +82,5 @@ _WRONG: Final = {
     "other_log": "it is for another log",
     "other_tenant": "it is for another tenant",
     "other_row": "it is over a row of another number",
-    "other_hash": "it is over a row of this number with another content",
+    "other_hash": "it is over a row with this number and other content",
 }

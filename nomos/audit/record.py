@@ -1,4 +1,4 @@
-"""What one row of the audit log says."""
+"""`Record`: the content of one row of the audit log."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from nomos.models import Decision, DenyReason
 Kind = Literal[
     "decision", "call", "delegation", "approval", "revocation", "policy", "key", "app", "session"
 ]
-"""`decision`: the control plane answered; `call`: the PDP did; `delegation`: an agent handed
-authority on, written when it is first used. The others are people's acts."""
+"""`decision`: of the control plane; `call`: at the PDP; `delegation`: a link that an agent signed,
+recorded when it is first used. The others are acts of people."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """The record of one decision, of one call at the PDP, or of what a person did.
+    """The record of one decision, of one call at the PDP, or of an act of a person.
 
-    `at` is in milliseconds, `expires_at` in seconds. `app` and `agent` are who asked, `actor`
-    is the app whose API key a person used. `cid` names the delegation that was signed or used,
-    `bundle` the policies that decided, `status` the HTTP status a call was answered with,
-    `envelope` the approval concerned, `parent` the record that led to this one. `act` says what
-    a person did (`approve`, `revoke`, `activate`, …), `detail` to what, in plain JSON. `root` is
-    the agent at whose authority it all began: `agent` itself, or an ancestor that handed it on.
-    Of a delegation, `agent` is who was given it and `detail` has who gave it (`by`), and how many
-    came before it (`depth`). Of refused calls that were too many to be recorded each, one record
-    says that from there on they are counted (`act` is `fold_begin`), and others how many there were
-    of one agent and reason (`fold`; `detail` has `count`, and `since` and `until` in milliseconds).
-    Secrets are taken out before a record is made.
+    `at` is in milliseconds, `expires_at` in seconds. `app` and `agent` made the request; `actor` is
+    the app whose API key a person used. `cid` names the delegation that was signed or used,
+    `bundle` the policies that decided, `status` the HTTP status of a call's reply, `envelope` the
+    approval, `parent` the record that led to this one. `act` is the act of a person (`approve`,
+    `revoke`, `activate`, …), and `detail` describes it in plain JSON. `root` is the root agent of
+    the swarm: `agent` itself, or an ancestor that delegated to it.
+
+    In the record of a delegation, `agent` is its audience, and `detail` has its issuer (`by`) and
+    the number of links before it (`depth`). If there are too many refused calls to record each, one
+    record says that they are counted from there on (`act` is `fold_begin`), and others have the
+    number of refused calls of one agent and reason (`fold`; `detail` has `count`, and `since` and
+    `until` in milliseconds). Secrets are removed before a record is made.
     """
 
     id: str
@@ -62,7 +63,7 @@ MEMBERS: Final = tuple(each.name for each in fields(Record))
 
 
 def content(record: Record) -> dict[str, Any]:
-    """Return a record as JSON; what is absent or empty is left out."""
+    """Return a record as JSON, without absent and empty members."""
     found: dict[str, Any] = {}
     for name in MEMBERS:
         value = getattr(record, name)
@@ -75,6 +76,6 @@ def content(record: Record) -> dict[str, Any]:
 
 
 def read(row: Mapping[str, Any]) -> Record:
-    """Return the record in a row of the log; members that place the row are left out."""
+    """Return the record in a row of the log, without the members that place the row."""
     known = {name: row[name] for name in MEMBERS if name in row}
     return Record(**{**known, "policies": tuple(known.get("policies", ()))})

@@ -1,7 +1,7 @@
-"""The rows of an export one after the other: whether each is the next one, and if not, how.
+"""`RowChecker`: verification of the rows and checkpoints of an export, one after the other.
 
-Every row is held by its own hash, by the row after it, which names that hash, and by the next
-checkpoint. Where two of them disagree, the third says which one was changed.
+Every row is covered by its own hash, by the next row, which contains that hash, and by the next
+checkpoint. If two of them disagree, the third shows which one was changed.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ LOG: Final[Log] = "audit"
 
 
 class RowChecker:
-    """The rows that are in order so far, `head` the last of them.
+    """Verifies rows and checkpoints in order; `head` is the last row that was verified.
 
-    `signed` is the last row that a trusted key signed, `last` the latest checkpoint, by whichever
-    key of the log, with the hash of what came before it in the file. `row` and `checkpoint` raise
-    Over for what is wrong.
+    `signed` is the last row that a trusted key signed, `last` the latest checkpoint by any key of
+    the log, with the hash of what came before it in the file. `row` and `checkpoint` raise
+    `VerificationStopped` for a problem.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class RowChecker:
         return self.head.seq + 1
 
     def row(self, row: NumberedLine) -> None:
-        """Take the next row."""
+        """Verify the next row."""
         expected = self.expected
         if not row.fits:
             self._unfit(row)
@@ -72,7 +72,7 @@ class RowChecker:
         self._check_pin()
 
     def checkpoint(self, token: Token) -> None:
-        """Take a checkpoint, which must be over the last row."""
+        """Verify a checkpoint, which must be over the last row."""
         said, at = self._said(token), self.head.seq
         if isinstance(said, Refused):
             if said.code == "untrusted_issuer":
@@ -91,13 +91,13 @@ class RowChecker:
             self._rewritten(said, self._lines.number)
         self.clocks.checkpoint(said)
         self.last = said, self._lines.prefix_sha256
-        # Anyone can make a key that names a known one as its successor, so what earlier keys
-        # signed neither proves a row nor narrows down where a change must be.
+        # Anyone can make a key that names a known one as its successor, so signatures of earlier
+        # keys neither prove a row nor show where a change is.
         if said.iss in self._keys.trusted:
             self.signed = self._agreed = at
 
     def missing(self, until: int, why: str, *, line: int | None = None) -> NoReturn:
-        """Say that the rows from the next one up to `until` are not there."""
+        """Raise for the rows from the next one up to `until`, which are missing."""
         first = self.expected
         rows = f"row {first} is" if until == first else f"rows {first} to {until} are"
         self._wrong("removed", f"{rows} missing: {why}", first, until, line=line)
@@ -105,15 +105,15 @@ class RowChecker:
     # How a row is wrong
 
     def _unfit(self, row: NumberedLine) -> NoReturn:
-        """The row and the hash beside it differ; what comes next tells which one was changed."""
+        """Raise for a row that differs from its hash; the next line shows which one was changed."""
         expected = self.expected
         if self._named_next() == row.head.hash:
             message = f"the hash beside row {expected} was changed; the row itself was not"
             self._wrong("hash_changed", message, expected)
-        self._wrong("changed", f"row {expected} was changed: it does not fit its hash", expected)
+        self._wrong("changed", f"row {expected} was changed: it does not match its hash", expected)
 
     def _named_next(self) -> str | None:
-        """The hash that the next line gives for the row at hand."""
+        """Return the hash that the next line states for the current row."""
         following = self._lines.following()
         if isinstance(following, NumberedLine):
             return str(following.row.get("prev_hash"))
@@ -124,30 +124,30 @@ class RowChecker:
         expected = self.expected
         if row.follows(self.head):
             message = (
-                f"row {expected} was changed and its hash made to fit: it is numbered {row.seq}"
+                f"row {expected} was changed and its hash recomputed: it is numbered {row.seq}"
             )
             self._wrong("refitted", message, expected)
         if row.seq < expected:
             message = f"row {row.seq} comes a second time, after row {self.head.seq}"
             self._wrong("repeated", message, row.seq)
-        self._not_here(row.seq - 1, f"row {row.seq} stands in its place")
+        self._not_here(row.seq - 1, f"row {row.seq} is in its place")
 
     def _unlinked(self, row: NumberedLine) -> NoReturn:
-        """The row names another hash for the one before: one of the two was changed."""
+        """Raise for a row with another hash of the row before: one of the two was changed."""
         before = self.head.seq
         if before > self._agreed and self._named_next() == row.head.hash:
             message = (
-                f"row {before} was changed and its hash made to fit: row {row.seq} names another"
+                f"row {before} was changed and its hash recomputed: row {row.seq} names another"
             )
             self._wrong("refitted", message, before)
         message = (
-            f"row {row.seq} was changed and its hash made to fit: it does not name the hash of "
+            f"row {row.seq} was changed and its hash recomputed: it does not name the hash of "
             "the row before it"
         )
         self._wrong("refitted", message, row.seq)
 
     def _not_here(self, until: int, why: str) -> NoReturn:
-        """The next row is not where it should be: it comes later, or not at all."""
+        """Raise for the next row, which comes later or is missing."""
         expected, at = self.expected, self._lines.number
         if self._lines.find_row(expected) is not None:
             message = f"row {expected} is not in its place but in line {self._lines.number}: {why}"
@@ -188,7 +188,7 @@ class RowChecker:
             message = f"row {last} was rewritten: it is not the one that its checkpoint is over"
         else:
             message = (
-                f"something in rows {first} to {last} was rewritten, and the hashes made to fit: "
+                f"something in rows {first} to {last} was rewritten, and the hashes recomputed: "
                 f"the checkpoint over row {last} is over another row {last}"
             )
         self._wrong("rewritten", message, first, last, line=line)

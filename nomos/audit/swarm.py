@@ -1,8 +1,8 @@
-"""A family of agents as the record shows it: who handed what to whom, and what each one did.
+"""Swarms as the audit log shows them: which agent delegated to which, and what each one did.
 
-A family is named by its root agent, the one that the issuer gave authority to; the others got
-theirs from it, hand to hand. These values are what the API answers, what `nomos swarm` prints
-with `--json`, and what it draws trees from.
+A swarm is named by its root agent, to which the issuer delegated; the other agents received their
+authority from it, directly or not. These values are what the API returns, what `nomos swarm --json`
+prints, and what its trees are drawn from.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from pydantic.json_schema import SkipJsonSchema
 from nomos.models import Value
 
 Absent = SkipJsonSchema[None]
-"""A member that may be left out, but is never null."""
+"""A member that may be absent, but is never null."""
 
 _LAST: Final = 253402300799_999
-"""The last millisecond that a calendar with years of four digits has."""
+"""The last millisecond of the year 9999."""
 
 
 class SwarmModel(Value):
-    """Base of these values: camelCase outside, and what is absent is left out.
+    """Base of these values: camelCase in JSON, without absent members.
 
-    Members that a newer server sends are no reason not to read the others.
+    Members that a newer server adds are ignored.
     """
 
     model_config = ConfigDict(
@@ -34,12 +34,12 @@ class SwarmModel(Value):
     )
 
     def as_json(self) -> dict[str, Any]:
-        """It as plain JSON, by the names of the API."""
+        """Return the value as plain JSON, with the names of the API."""
         return self.model_dump(by_alias=True, exclude_none=True)
 
 
 class RevocationSummary(SwarmModel):
-    """When something was taken back, by which app's key, and why."""
+    """When something was revoked, with which app's key, and why."""
 
     at: str
     by: str | Absent = None
@@ -48,9 +48,9 @@ class RevocationSummary(SwarmModel):
 
 
 class DelegationSummary(SwarmModel):
-    """A delegation: `command` and all beneath it, on what `resource` covers, as far as `pol` lets.
+    """A delegation of `command` and all commands under it, on `resource`, restricted by `pol`.
 
-    `by` is the agent that handed it on, absent where the issuer signed it; `cid` names it for a
+    `by` is the agent that delegated, absent if the issuer signed it; `cid` identifies it for a
     revocation. `receipt_id` is its record, made when it was signed or first used.
     """
 
@@ -66,9 +66,9 @@ class DelegationSummary(SwarmModel):
 
 
 class AgentAction(SwarmModel):
-    """What an agent asked the control plane (`decision`) or did at the PDP (`call`).
+    """A question to the control plane (`decision`) or a call at the PDP (`call`).
 
-    Equal ones are one, with how often it was; the times and the receipt are those of the last.
+    Equal actions are listed once, with their number; time and receipt are those of the last.
     """
 
     kind: Literal["decision", "call"]
@@ -81,7 +81,7 @@ class AgentAction(SwarmModel):
 
 
 class Counts(SwarmModel):
-    """How often the answer was yes, no, and that a person has to be asked."""
+    """How often the decision was allow, deny, and that a person must be asked."""
 
     allowed: int = 0
     refused: int = 0
@@ -89,11 +89,11 @@ class Counts(SwarmModel):
 
 
 class AgentSummary(SwarmModel):
-    """An agent: from whom it first got authority, what it was given, and what it did.
+    """One agent: its parent, its delegations, and its actions.
 
-    `given` has of the issuer's grants those that were handed on or revoked. `allowed`, `refused`
-    and `asked` (a person has to be asked) are what it did, the latest first and so many of each;
-    `unlisted` counts what is not among them.
+    `forked_by` is the agent from which it first received authority. Of the issuer's grants, `given`
+    has those that were delegated further or revoked. `allowed`, `refused` and `asked` (a person
+    must be asked) are its latest actions, newest first; `unlisted` counts the others.
     """
 
     agent: str
@@ -111,10 +111,10 @@ class AgentSummary(SwarmModel):
 
 
 class SwarmSummary(SwarmModel):
-    """A family in short. `depth` is how often authority was handed on to the farthest of them.
+    """A swarm without its members. `depth` is the number of delegations to its deepest agent.
 
-    `revoked` counts delegations and agents that were revoked; `complete` is false where the
-    record has more than was looked through, so that counts are too low.
+    `revoked` counts the revoked delegations and agents. `complete` is false if only a part of the
+    log was read, so that counts are too low.
     """
 
     root: str
@@ -131,24 +131,24 @@ class SwarmSummary(SwarmModel):
 
 
 class Swarm(SwarmSummary):
-    """A family with its members: the root agent first, each other after the one it came from.
+    """A swarm with its members: the root agent first, every other agent after its parent.
 
-    `strangers` are agents of whom no link is on record, for no chain that they sent held:
-    it was somebody else's, or wider than what they were given, or over.
+    `strangers` are agents without a verified link on record: the chains that they sent were another
+    agent's, too wide, or expired.
     """
 
     members: list[AgentSummary]
     strangers: list[AgentSummary] = Field(default_factory=list)
 
     def summary(self) -> SwarmSummary:
-        """It without its members."""
+        """Return the swarm without its members."""
         return SwarmSummary(**{name: getattr(self, name) for name in SwarmSummary.model_fields})
 
 
 def iso(at: object, *, unit: int = 1) -> str:
-    """A time of the record (in milliseconds, or `unit` of them) as `2026-05-23T18:12:00.000Z`.
+    """Return a recorded time (in units of `unit` milliseconds) as `2026-05-23T18:12:00.000Z`.
 
-    A time that no calendar has becomes the nearest that one has.
+    A time that is out of range becomes the nearest valid one.
     """
     whole = at * unit if type(at) is int else 0
     moment = datetime.fromtimestamp(max(0, min(whole, _LAST)) // 1000, UTC)

@@ -1,10 +1,9 @@
-"""Reading families of agents from the record, one record after the other.
+"""Swarms built from the records of an audit log, one record after the other.
 
-Every record that began with some agent names it as `root`. A link (kind `delegation`) places an
-agent beneath the one that handed it on; what decisions and calls say is counted for the agent
-that made them. Rows of an export come as somebody's file, so nothing about them is taken for
-granted: a member of another type counts as absent, and there are no cycles, for an agent is
-placed once, beneath one that was placed before.
+Every record of a swarm names its root agent as `root`. A link (kind `delegation`) places an agent
+under the agent that delegated to it; decisions and calls are counted for the agent that made them.
+Exported rows are not trusted: a member of the wrong type counts as absent. There are no cycles,
+because an agent is placed once, under one that was placed before.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _TYPES: Final = {
 
 
 class SwarmBuilder:
-    """One family, as far as its records were added; oldest first."""
+    """One swarm, built from its records, oldest first."""
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -41,7 +40,7 @@ class SwarmBuilder:
         self._last = 0
 
     def add(self, record: Record) -> None:
-        """Take the next record of this family, which names an agent."""
+        """Add the next record of this swarm; it names an agent."""
         agent = str(record.agent)
         person = self._people.setdefault(agent, AgentActivity(agent))
         self._note(record)
@@ -55,20 +54,20 @@ class SwarmBuilder:
             self._call(record, person)
 
     def holds(self, ident: str) -> bool:
-        """Whether an agent, a record, a delegation or a label of that name is of this family."""
+        """Whether an agent, a record, a delegation or a label with this id belongs to the swarm."""
         if ident in self._people or ident in self._known or ident in self._labels:
             return True
-        # A label may be given without the app that chose it.
+        # A label may be passed without its app.
         return any(label.partition("/")[2] == ident for label in self._labels)
 
     @property
-    def handed_on(self) -> bool:
-        """Whether anybody was handed anything."""
+    def delegated(self) -> bool:
+        """Whether the swarm has any delegation between agents."""
         return self.order > 0
 
     def swarm(self, revoked: Mapping[str, Record], *, complete: bool = True) -> Swarm:
-        """What the records say, and `revoked`, by its cid or DID. Nothing is added after this."""
-        for record in self._intents.values():  # nobody saw how these ended
+        """Return the swarm with `revoked`, by cid or DID. No record can be added after this."""
+        for record in self._intents.values():  # calls without a recorded outcome
             self._people[str(record.agent)].add(record)
         self._intents.clear()
         self._show_revoked_grants(revoked)
@@ -98,7 +97,7 @@ class SwarmBuilder:
         )
 
     def _note(self, record: Record) -> None:
-        """Remember what the record can be found by, and when it was."""
+        """Register the ids by which the record can be found, and its time."""
         self._first = record.at if self._first is None else min(self._first, record.at)
         self._last = max(self._last, record.at)
         self._known |= {record.id} if record.cid is None else {record.id, record.cid}
@@ -113,7 +112,7 @@ class SwarmBuilder:
         person.given.setdefault(record.cid or record.id, record)
         by = self._people.get(delegator(record) or "")
         if person.parent is None and person.agent != self.root:
-            # Whoever was not placed cannot place others: all that is known is where it began.
+            # An agent that was not placed cannot place others, so the root is the parent.
             placed = by is not None and (by.parent is not None or by.agent == self.root)
             above = by if by is not None and placed else self._people[self.root]
             person.parent, person.depth = above, above.depth + 1
@@ -123,7 +122,7 @@ class SwarmBuilder:
             holder.given.setdefault(granted.cid or granted.id, granted)
 
     def _call(self, record: Record, person: AgentActivity) -> None:
-        """Count a call once: what changes something has a record before it and one after it."""
+        """Count a call once: a write has a record before it and one after it."""
         intent = self._intents.pop(record.id.removesuffix(END), None)
         if record.decision == "allow" and record.status is None and intent is None:
             self._intents[record.id] = record
@@ -136,7 +135,7 @@ class SwarmBuilder:
                 self._people[str(granted.agent)].given.setdefault(str(granted.cid), granted)
 
     def _in_order(self) -> Iterator[AgentActivity]:
-        """The root and all beneath it, each after the one it came from."""
+        """Yield the root and all agents under it, every agent after its parent."""
         children: dict[str, list[AgentActivity]] = {}
         for person in self._people.values():
             if person.parent is not None:
@@ -149,7 +148,7 @@ class SwarmBuilder:
 
 
 class SwarmsBuilder:
-    """All families of a log, and what was revoked of them."""
+    """All swarms of a log, with their revocations."""
 
     def __init__(self) -> None:
         self._families: dict[str, SwarmBuilder] = {}
@@ -157,7 +156,7 @@ class SwarmsBuilder:
         self._links = 0
 
     def add(self, given: Record) -> None:
-        """Take the next record of the log, of whatever kind it is."""
+        """Add the next record of the log, of any kind."""
         record = _sound(given)
         if record is None:
             return
@@ -173,20 +172,20 @@ class SwarmsBuilder:
                 family.order = self._links
 
     def swarm(self, root: str, *, complete: bool = True) -> Swarm:
-        """The family that began with `root`, which may be alone in it."""
+        """Return the swarm of `root`, which may be its only agent."""
         family = self._families.get(root) or SwarmBuilder(root)
         return family.swarm(self._revoked, complete=complete)
 
     def latest(self, limit: int) -> tuple[Swarm, ...]:
-        """The families in which something was handed on, the last one to do so first."""
-        found = [each for each in self._families.values() if each.handed_on]
+        """Return the swarms with delegations between agents, the most recently extended first."""
+        found = [each for each in self._families.values() if each.delegated]
         found.sort(key=lambda family: family.order, reverse=True)
         return tuple(family.swarm(self._revoked) for family in found[:limit])
 
     def roots_of(self, ident: str) -> tuple[str, ...]:
-        """The root agents of the families of an agent, a record, a delegation or a label.
+        """Return the root agents of the swarms of an agent, a record, a delegation or a label.
 
-        The one that an agent itself began comes first, then the latest.
+        The swarm that the agent itself is the root of comes first, then the most recent.
         """
         found = [each for each in self._families.values() if each.holds(ident)]
         found.sort(key=lambda family: (family.root == ident, family.order), reverse=True)
@@ -203,7 +202,7 @@ def _sum(counts: Iterable[Counts]) -> Counts:
 
 
 def _sound(record: Record) -> Record | None:
-    """The record without what is of another type than it should be; None if it has no name."""
+    """Return the record without members of a wrong type; None if it has no id."""
     if not isinstance(record.id, str):
         return None
     wrong: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Times in a log that cannot all be true: nothing was tampered with, but clocks disagree."""
+"""Warnings about times in a log that contradict each other, because clocks disagree."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from nomos.audit.export import NumberedLine
 from nomos.audit.findings import MAX_WARNINGS
 
 TOLERANCE_SECONDS: Final = 60
+"""The largest difference that is not reported."""
 
 
 class ClockChecker:
-    """Compares each time with the one before it; a row's `at` is the word of who wrote it."""
+    """Compares each time with the one before; a row's `at` is by the clock of its writer."""
 
     def __init__(self) -> None:
         self._at: int | None = None

@@ -1,7 +1,7 @@
-"""What led to what: a question, people's answers and the allow, the call, how it ended.
+"""Records as trees: a question, the votes, the allow, the call and its outcome.
 
-A record names the one that led to it as its `parent`, which was written before it. So a parent
-that is not among the earlier records is not looked for: its record starts a tree of its own.
+A record names the record that led to it as its `parent`, which was written earlier. A record whose
+parent is not among the earlier ones is the root of a tree.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Final
 from nomos.audit.record import Record
 
 END: Final = "_end"
-"""What follows the id of an intent's record in that of its outcome."""
+"""The suffix of an outcome's id after the id of its intent."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """A record with those it led to, in the order in which they are given."""
+    """A record with the records that it led to, in the order given."""
 
     record: Record
     children: list[Node] = field(default_factory=list)
 
     def walk(self) -> Iterator[Node]:
-        """This node and all beneath it, from the top."""
+        """Yield this node and all nodes under it, from the top."""
         waiting = [self]
         while waiting:
             node = waiting.pop()
@@ -33,14 +33,14 @@ class Node:
 
 
 def parent_of(record: Record) -> str | None:
-    """The id of the record that led to this one; an outcome's is in its own id as well."""
+    """Return the id of the record that led to this one; an outcome's is in its own id, too."""
     if record.parent is not None:
         return record.parent
     return record.id.removesuffix(END) if record.id.endswith(END) else None
 
 
 def build_tree(records: Iterable[Record]) -> tuple[Node, ...]:
-    """The trees that these records form, oldest first, with every record in exactly one."""
+    """Return the trees of these records, oldest first; every record is in exactly one."""
     nodes: dict[str, Node] = {}
     roots: list[Node] = []
     for record in records:

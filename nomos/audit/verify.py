@@ -1,16 +1,16 @@
-"""Whether an export is what the issuer recorded: all of it, in order, unchanged.
+"""Verification of an export: whether it has all rows of the log, in order and unchanged.
 
-The reader brings one thing that cannot come from the file: a DID of the issuer. With a pinned
-checkpoint, kept from an earlier day, it can also tell whether the end was cut off or everything
-was made anew by someone who has the key.
+The reader supplies one thing that cannot come from the file: a DID of the issuer. With a pinned
+checkpoint from an earlier day, verification also detects that the end was cut off, or that
+everything was rewritten with the issuer's key.
 
-The rows are read once, in order, in constant memory. The first thing that is wrong ends it, and
-is named with its row where the evidence allows that. Where someone changed a row and then made
-every later hash fit, no single row gives them away: what contradicts them is the next
-checkpoint, so all rows since the last one that agreed are named.
+The rows are read once, in order, in constant memory. The first problem ends the verification, and
+its row is named if the evidence permits. If someone changed a row and recomputed every later hash,
+no single row shows it; the next checkpoint contradicts them, so all rows since the last checkpoint
+that agreed are named.
 
-Rows may have members that this version does not know: a newer server wrote them, and their hash
-covers them like any other. Rows of another version are not judged at all.
+Rows may have members that this version does not know, from a newer server; their hash covers them
+as well. Rows of another version are not verified.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from nomos.audit.rows import LOG, RowChecker
 
 
 def verify(raw: Iterator[bytes], issuer: str, check: Check, *, pinned: str | None = None) -> Report:
-    """Verify the lines of an export against the DID that the reader knows.
+    """Verify the lines of an export against the DID that the reader trusts.
 
-    `pinned` is the token of a checkpoint that was kept. Never raises for what is in the file.
+    `pinned` is the token of a checkpoint that was kept. Problems in the file are reported, not
+    raised.
     """
     lines = Lines(raw)
     try:
@@ -79,9 +80,9 @@ def _header(lines: Lines) -> Header:
     except MalformedLine as malformed:
         if lines.truncated:
             raise VerificationStopped(
-                "incomplete", "this export is cut within its first line"
+                "incomplete", "this export is cut off in its first line"
             ) from None
-        message = f"this is not an export that can be read: {malformed}"
+        message = f"this is not a readable export: {malformed}"
         raise VerificationStopped("unreadable", message) from None
     if not isinstance(header, Header):
         message = "the header is missing: the file begins with another line"
@@ -99,8 +100,8 @@ def _keys(lines: Lines, header: Header, issuer: str, check: Check) -> IssuerKeyL
         raise wrong("key_log", message, lines.number) from None
     if header.issuer != keys.trusted[-1]:
         message = (
-            f"the file says that {header.issuer} signs, and from {issuer}, which you know, "
-            "nothing leads there"
+            f"the file names {header.issuer} as its issuer, but the key log does not lead from "
+            f"{issuer}, which you trust, to that key"
         )
         raise wrong("unknown_issuer", message, lines.number)
     return keys
@@ -114,20 +115,19 @@ def _pin(lines: Lines, header: Header, keys: IssuerKeyLog, check: Check, text: s
             if isinstance(earlier, Checkpoint):
                 raise VerificationStopped(
                     "unreadable",
-                    f"the pinned checkpoint cannot be used: {earlier.iss} signed it, which came "
-                    "before the DID that you name. Verify against that one, or keep a new "
-                    "checkpoint",
+                    f"the pinned checkpoint cannot be used: {earlier.iss} signed it, a key before "
+                    "the DID that you pass. Verify against that key, or keep a new checkpoint",
                 )
             message = (
-                "the pinned checkpoint is by a key that nothing in this file leads to: it is "
-                "another issuer's, or the file is older than the checkpoint, or was cut"
+                "the pinned checkpoint is by a key that the file's key log does not lead to: it is "
+                "another issuer's, or the file is older than the checkpoint, or was cut off"
             )
             raise wrong("pin", message, lines.number)
         why = said.message if said is not None else "it is too long"
         raise VerificationStopped("unreadable", f"the pinned checkpoint cannot be used: {why}")
     if (said.log, said.tenant) != (LOG, header.tenant):
         message = (
-            f"the pinned checkpoint is for the log {said.log} of tenant {said.tenant}, and this "
+            f"the pinned checkpoint is for the log {said.log} of tenant {said.tenant}, but this "
             f"file is the {LOG} log of {header.tenant}"
         )
         raise wrong("pin", message, lines.number)
@@ -166,13 +166,13 @@ def _body(
                 what = f"{_rows(rows.head.seq)} in order, none changed"
                 raise VerificationStopped("ok", f"{what}, under the issuer's signature")
             case _:
-                message = "a second header: two files were put together"
+                message = "there is a second header: two files were joined"
                 raise wrong("header", message, lines.number)
     count = rows.head.seq
     raise VerificationStopped(
         "incomplete",
         f"this export is incomplete: it ends in the middle; {_rows(count)} up to there "
-        f"{'is' if count == 1 else 'are'} in order. Nothing speaks for tampering: export again",
+        f"{'is' if count == 1 else 'are'} in order. There is no sign of tampering: export again",
     )
 
 
@@ -182,34 +182,34 @@ def _end(lines: Lines, rows: RowChecker, pin: Checkpoint | None, end: End) -> No
         raise wrong("end", "there are lines after the end", lines.number)
     if pin is not None and pin.seq > last:
         message = (
-            f"the tail is cut: rows {last + 1} to {pin.seq} are missing, and your pinned "
-            "checkpoint is over the last of them. Either they were cut off, or the file is older "
-            "than the checkpoint"
+            f"the end is missing: rows {last + 1} to {pin.seq} are not there, and your pinned "
+            "checkpoint is over the last of them. They were cut off, or the file is older than "
+            "the checkpoint"
         )
         raise wrong("cut", message, lines.number, last + 1, pin.seq)
     if end.last > last:
-        rows.missing(end.last, "the end counts them")
+        rows.missing(end.last, "the end line counts them")
     if (end.rows, end.last) != (last, last):
-        message = f"the end says {end.rows} rows up to {end.last}, and there are {last}"
+        message = f"the end line states {end.rows} rows up to {end.last}, but there are {last}"
         raise wrong("end", message, lines.number)
 
 
 def _signed(lines: Lines, rows: RowChecker, issuer: str, newest: str) -> None:
-    """The last checkpoint must be over the last row, by the newest key, and made for this file.
+    """Require a last checkpoint that is over the last row, by the newest key, and for this file.
 
-    A key that was replaced may be in other hands by now: it vouches for rows that it signed in
-    its time, but it does not say where the log ends.
+    A key that was replaced may be compromised by now: it proves the rows that it signed in its
+    time, but not where the log ends.
     """
     last = rows.head.seq
     if rows.last is None or rows.signed is None or rows.signed < last:
         since = min((rows.signed or 0) + 1, last)
-        message = f"from row {since} to the end nothing is signed by a key that {issuer} leads to"
+        message = f"from row {since} to the end no row is signed by {issuer} or a key after it"
         raise wrong("unsigned", message, lines.number, since, last)
     checkpoint, before = rows.last
     if checkpoint.iss != newest:
         message = (
             f"the last checkpoint is by {checkpoint.iss}, which {newest} has replaced: only the "
-            "newest key can say that a file is whole"
+            "newest key can prove that a file is complete"
         )
         raise wrong("not_as_exported", message, lines.number)
     if checkpoint.nonce != before:

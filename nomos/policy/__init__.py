@@ -1,5 +1,5 @@
-"""Cedar, and nothing else of ours: a bundle of policies is loaded once and then decides.
+"""Cedar policies: a bundle is loaded once, and then decides questions.
 
-`schema.generate` writes the Cedar schema of a catalog, `bundle.load` checks policies against
-it, `decide.decide` answers one question. All three are pure: no files, clocks or network.
+`schema.generate` writes the Cedar schema of a catalog, `bundle.load` validates policies against it,
+`decide.decide` decides one question. All three are pure: no files, clocks or network.
 """

@@ -1,14 +1,14 @@
-"""A bundle: policies that were parsed, checked against the schema and hashed, once.
+"""Policy bundles: Cedar policies, parsed, validated against the schema and hashed once.
 
-What does not parse or validate never becomes a bundle, so nothing that is live can name an
-unknown command or read a field that may be absent. No policies at all are a valid bundle:
-it permits nothing.
+Policies that do not parse or validate never become a bundle, so an active policy cannot name an
+unknown command or read a field that may be absent. A bundle without policies is valid and permits
+nothing.
 
-Annotations that mean something here:
+These annotations have a meaning:
 
     @id("…")        the policy's name in explanations and receipts; else `file:line`
-    @step_up("…")   on a forbid that `context.cosigned` lifts: the role whose approval does
-    @expires("10m") beside `@step_up`: how long the question may wait for its answer and use
+    @step_up("…")   on a forbid that `context.cosigned` lifts: the role that must approve
+    @expires("10m") beside `@step_up`: how long the approval stays open for a decision and use
     @reason("…")    a sentence for the person who is asked, or who reads the refusal
 """
 
@@ -38,7 +38,7 @@ MAX_POLICIES: Final = 5_000
 
 @dataclass(frozen=True)
 class Source:
-    """One Cedar text; `name` is what problems and policy names call it: `github.cedar`."""
+    """One Cedar text; `name` is its name in problems and policy names: `github.cedar`."""
 
     name: str
     text: str
@@ -46,9 +46,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Policy:
-    """One policy of a bundle. `id` is the engine's name for it, `name` is people's.
+    """One policy of a bundle. `id` is its id in Cedar's engine, `name` the one for people.
 
-    `expires` is in seconds: how long a question that this step-up asks may stay open.
+    `expires` is in seconds: how long an approval of this step-up stays open.
     """
 
     id: str
@@ -64,9 +64,9 @@ class Policy:
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """Policies ready to decide with. `hash` does not depend on files, order or layout.
+    """Policies that are ready to decide. `hash` does not depend on files, order or layout.
 
-    `warnings` say what in them can never hold, though it is valid.
+    `warnings` report conditions that are valid but can never hold.
     """
 
     hash: str
@@ -81,7 +81,7 @@ class Bundle:
 
 @dataclass(frozen=True)
 class _Draft:
-    """A policy that parses: Cedar's JSON form of it, the same in one spelling, and its place."""
+    """A policy that parses: its place, Cedar's JSON form of it, and that form as normal text."""
 
     file: str
     statement: Statement
@@ -108,7 +108,7 @@ def load(
 
     Raises:
         InvalidPolicy: with every problem found: file, line, policy, message.
-        ConfigurationError: `facts` or `catalog` make no schema.
+        ConfigurationError: `facts` or `catalog` do not form a schema.
     """
     schema = Schema.from_str(generate(catalog, facts))
     _check_size(sources)
@@ -156,14 +156,14 @@ def _check_size(sources: Sequence[Source]) -> None:
 
 
 def _statements(sources: Sequence[Source]) -> Sequence[tuple[str, Statement]]:
-    """Every policy's text and its file; nothing of a bundle with too many is parsed."""
+    """Return every policy's text with its file; a bundle with too many is not parsed at all."""
     found: list[tuple[str, Statement]] = []
     for source in sources:
         for statement in split(source.text):
             if len(found) == MAX_POLICIES:
                 message = (
-                    f"the bundle has more than {MAX_POLICIES} policies; say what several have in "
-                    "common in one, such as with `[…].contains(…)`"
+                    f"the bundle has more than {MAX_POLICIES} policies; combine similar ones, such "
+                    "as with `[…].contains(…)`"
                 )
                 raise InvalidPolicy([PolicyProblem(source.name, statement.line, "bundle", message)])
             found.append((source.name, statement))
@@ -179,11 +179,11 @@ def _parse(file: str, statement: Statement) -> _Draft | PolicyProblem:
     try:
         found = json.loads(policies_to_json_str(statement.text))
         if found["templates"]:
-            return wrong("is a template; write a principal and a resource instead of its slots")
+            return wrong("is a template; replace its slots by a principal and a resource")
         [body] = found["staticPolicies"].values()
         normal = json.dumps(body, sort_keys=True, separators=(",", ":"))
     except RecursionError:
-        return wrong("has too long a chain of operators; `[…].contains(…)` says it in one step")
+        return wrong("has too long a chain of operators; use `[…].contains(…)` instead")
     except ValueError as error:
         hint = "" if statement.ended else " (is the ; at its end missing?)"
         return wrong(f"does not parse: {error}{hint}{parse_hint(str(error), statement.text)}")
@@ -191,7 +191,7 @@ def _parse(file: str, statement: Statement) -> _Draft | PolicyProblem:
 
 
 def _problem(file: str, statement: Statement, name: str | None, message: str) -> PolicyProblem:
-    """A policy without a name is told by its place, of which file and line are shown anyway."""
+    """Return a problem; a policy without a name is named by its column, or by file and line."""
     where = f"{file}:{statement.line}" if statement.column is None else f"column {statement.column}"
     return PolicyProblem(file, statement.line, name or where, message)
 

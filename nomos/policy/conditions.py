@@ -1,8 +1,8 @@
-"""A policy taken apart: what has to hold for it to apply, one condition at a time.
+"""The conditions of a policy, one by one, and whether each holds for a question.
 
-A policy applies when its scope and every `when` hold and no `unless` does. So it is a list of
-conditions, in the order in which Cedar looks at them: `when { a && b }` is two, and `unless
-{ a || b }` is two that must not hold. Each is put to Cedar alone, about one question.
+A policy applies if its scope and every `when` hold and no `unless` does. So it is a list of
+conditions, in the order in which Cedar evaluates them: `when { a && b }` is two, and `unless { a ||
+b }` is two that must not hold. Cedar evaluates each of them by itself for one question.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from nomos.policy.render import render
 from nomos.policy.tree import Node, nodes, read_path
 
 State = Literal["holds", "does not hold", "fails"]
-"""Of one condition; `fails`: Cedar could not evaluate it, such as a field that is not there."""
+"""The state of one condition; `fails` if Cedar cannot evaluate it, such as for an absent field."""
 
 _SCOPE: Final = "(principal, action, resource)"
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition in Cedar's words, and whether it holds; `node` is its JSON form."""
+    """One condition as Cedar text, with its state; `node` is its JSON form."""
 
     text: str
     state: State
@@ -35,14 +35,14 @@ class Condition:
 
 
 def body_of(text: str) -> Node:
-    """The JSON form of one policy that is known to parse."""
+    """Return the JSON form of one policy, which must be valid."""
     [body] = json.loads(policies_to_json_str(text))["staticPolicies"].values()
     found: Node = body
     return found
 
 
 def conditions(body: Node) -> list[Node]:
-    """Everything that has to hold, the scope first."""
+    """Return all conditions of a policy, the scope first."""
     found = [*_scope(body)]
     for each in body["conditions"]:
         found.extend(_parts(each["body"], negated=each["kind"] == "unless"))
@@ -50,15 +50,15 @@ def conditions(body: Node) -> list[Node]:
 
 
 def without(effect: str, body: Node, left_out: Collection[Node]) -> str:
-    """The text of a policy that applies when all its conditions but `left_out` hold."""
+    """Return the text of a policy that applies if all conditions but `left_out` hold."""
     kept = [node for node in conditions(body) if node not in left_out]
     return f"{effect}{_SCOPE}{''.join(f' when {{ {render(node)} }}' for node in kept)};"
 
 
 def examined(body: Node, question: CedarRequest) -> tuple[Condition, ...]:
-    """Every condition of a policy, and whether it holds in this question.
+    """Return every condition of a policy with its state for this question.
 
-    None at all of a policy that is nested too deeply to be taken apart.
+    The result is empty for a policy that is nested too deeply.
     """
     try:
         texts = [(render(node), node) for node in conditions(body)]
@@ -71,7 +71,7 @@ def examined(body: Node, question: CedarRequest) -> tuple[Condition, ...]:
 
 
 def state_of(text: str, question: CedarRequest) -> State:
-    """Whether one policy applies to the question, without a person's approval."""
+    """Return whether one policy applies to the question, without a person's approval."""
     result = question.put_to(PolicySet.from_str(text), cosigned=False)
     if result.diagnostics.errors or result.decision is CedarDecision.NoDecision:
         return "fails"
@@ -98,7 +98,7 @@ def _entity(entity: Any) -> Node:
 
 
 def _parts(node: Node, *, negated: bool) -> Iterator[Node]:
-    """The parts of an expression that must all hold; a stack, for a chain can be long."""
+    """Yield the parts of an expression that must all hold; iterative, as a chain can be long."""
     remaining = [(node, negated)]
     while remaining:
         each, no = remaining.pop()

@@ -1,7 +1,6 @@
-"""Questions like the one that was asked, which a condition suggests: the same with another owner.
+"""Similar questions that a condition suggests, such as the same one with another owner.
 
-Nothing here is claimed to help. Whoever uses it puts each question to the whole bundle and
-keeps what was answered.
+These are only candidates: the caller decides each with the whole bundle, and keeps the result.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from nomos.resources import Catalog, canonical_resource, find_command
 HOUR: Final = 3600
 WEEK: Final = 7 * 24
 MAX_TRIED: Final = 512
-"""Questions that are made of one policy's conditions."""
+"""Questions that are made from one policy's conditions."""
 
 SAMPLES: Final[Mapping[str, Any]] = {"String": "…", "Long": 1, "Bool": True, "Set<String>": ["…"]}
 
 Edit = tuple[str, Any]
-"""What is changed in the question, by its path, and the new value."""
+"""A change of the question: its path, and the new value."""
 
 
 def counterfactuals(
@@ -44,7 +43,7 @@ def counterfactuals(
 def _options(
     node: Node, inquiry: PolicyQuestion, facts: Mapping[str, str]
 ) -> Sequence[Edit | None]:
-    """The changes that one condition suggests; none, if another's change is to do for both."""
+    """Return the changes that one condition suggests, and None for no change."""
     found: dict[str, Edit | None] = {}
     for each in comparisons({"conditions": [node]}):
         path = read_path(each.subject)
@@ -67,7 +66,7 @@ def _options(
 
 
 def _constant(each: Comparison) -> Any:
-    """What it is compared with; of a pattern, a text that is like it."""
+    """Return the constant of a comparison; for a pattern, a text that matches it."""
     if each.operator == "like":
         return str(each.value).replace(WILDCARD, "x").replace(STAR, "*")
     return each.value
@@ -76,7 +75,7 @@ def _constant(each: Comparison) -> Any:
 def _edited(
     inquiry: PolicyQuestion, edits: Mapping[str, Any], catalog: Catalog
 ) -> PolicyQuestion | None:
-    """The question with `edits`, if there can be such a question."""
+    """Return the question with `edits`; None if such a question is not possible."""
     fields, facts = dict(inquiry.resource), dict(inquiry.facts)
     changes: dict[str, Any] = {}
     for path, value in edits.items():
@@ -96,7 +95,7 @@ def _edited(
             case _:
                 return None
     found = find_command(catalog, inquiry.command)
-    assert found is not None, "a command that there is not has no conditions"
+    assert found is not None, "an unknown command has no conditions"
     try:
         resource = canonical_resource(found[0], fields, found[1])
     except InvalidRequest:

@@ -1,13 +1,13 @@
-"""One question to a bundle: allow, deny, or ask a person.
+"""The decision about one question: allow, deny, or requires_step_up.
 
-Cedar is asked twice at most. Without a cosigner: allowed means allow. If what forbids it is
-step-ups alone, it is asked again as if a person had cosigned: allowed now means that a
-person must be asked. Everything else is a deny, and so is every error:
+Cedar evaluates the question at most twice. The first time without an approval: if that allows, the
+decision is allow. If only step-ups forbid it, it is evaluated again as if a person had approved: if
+that allows, a person must be asked. Everything else is a deny, and so is every error:
 
 - Cedar skips a policy that fails while it is evaluated, and a skipped forbid would let
   through what it forbids. One such failure, in either pass, is `policy_error`.
-- A hard forbid beside a step-up is a deny, not a question.
-- An agent with no permit is denied, not asked about.
+- A forbid without `@step_up` beside a step-up is a deny.
+- An agent without a permit is denied, and no approval is requested.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ MAX_LONG: Final = 2**63 - 1
 
 @dataclass(frozen=True)
 class PolicyQuestion:
-    """What is known of one call. `resource` is canonical, `now` in Unix seconds.
+    """One question in the form that policy decides. `resource` is canonical, `now` in Unix seconds.
 
-    `args_bound`: the call's other parameters are fixed. `facts` are the agent's own claims.
-    `rate` counts the app's calls within the last minute. `root_agent` None: the agent itself.
+    `args_bound`: the call's other parameters are fixed. `facts` are asserted by the agent. `rate`
+    counts the app's calls within the last minute. Without `root_agent` it is the agent itself.
     """
 
     agent: str
@@ -55,9 +55,9 @@ class PolicyQuestion:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer. `policies` are the names of those that decided, sorted.
+    """The decision about a question. `policies` are the names of those that decided, sorted.
 
-    `roles`: whose approval a step-up needs, all of them. `message` is for people.
+    `roles` are those that must all approve a step-up. `message` is for people.
     """
 
     decision: Decision
@@ -68,13 +68,13 @@ class Verdict:
 
 
 def decide(bundle: Bundle, inquiry: PolicyQuestion) -> Verdict:
-    """Answer `inquiry`. Never raises: what cannot be evaluated is `policy_error`, a deny."""
+    """Decide `inquiry`. Never raises: an evaluation error is `policy_error`, a deny."""
     try:
         return _decide(bundle, inquiry)
     except _EvaluationError as error:
         return Verdict("deny", "policy_error", error.policies, message=str(error))
-    except Exception as error:  # noqa: BLE001  (nothing unforeseen may turn into another answer)
-        message = f"the question could not be put to policy ({type(error).__name__})"
+    except Exception as error:  # noqa: BLE001  (an unexpected error must be a deny)
+        message = f"policy could not be evaluated ({type(error).__name__})"
         return Verdict("deny", "policy_error", message=message)
 
 
@@ -98,7 +98,7 @@ def _decide(bundle: Bundle, inquiry: PolicyQuestion) -> Verdict:
         "step_up_required",
         _names(policies),
         tuple(sorted(roles)),
-        _reasons(policies) or f"needs the approval of: {', '.join(sorted(roles))}",
+        _reasons(policies) or f"requires the approval of: {', '.join(sorted(roles))}",
     )
 
 
@@ -120,7 +120,7 @@ def _reasons(policies: Sequence[Policy]) -> str:
 
 
 class _EvaluationError(Exception):
-    """Cedar gave no answer that can be relied on."""
+    """Cedar's result cannot be relied on."""
 
     def __init__(self, message: str, policies: tuple[str, ...] = ()) -> None:
         super().__init__(message)
@@ -128,7 +128,7 @@ class _EvaluationError(Exception):
 
 
 class CedarRequest:
-    """An inquiry in Cedar's terms: the entities are parsed once for both passes."""
+    """A question as a Cedar request; its entities are parsed once for both passes."""
 
     def __init__(self, bundle: Bundle, inquiry: PolicyQuestion, provider: Provider) -> None:
         self._bundle = bundle
@@ -163,7 +163,7 @@ class CedarRequest:
         return result.decision is CedarDecision.Allow, reasons
 
     def put_to(self, policies: PolicySet, *, cosigned: bool) -> AuthzResult:
-        """Return what Cedar says of the question when there are only these policies."""
+        """Return Cedar's result for the question with these policies only."""
         context = {**self._context, "cosigned": cosigned, "cosigner": cosigned}
         return is_authorized(
             {**self._request, "context": context}, policies, self._entities, self._bundle.schema
@@ -171,12 +171,13 @@ class CedarRequest:
 
 
 def attributes_of(provider: Provider, resource: Mapping[str, Any]) -> dict[str, Any]:
-    """The resource's fields; a required one that its command does not take is empty."""
+    """Return the resource's fields; a required one that its command does not take is ""."""
     fields = {name: "" for name, declared in provider.fields.items() if declared.required}
     return fields | {name: value for name, value in resource.items() if name != "provider"}
 
 
 def context_of(bundle: Bundle, inquiry: PolicyQuestion) -> dict[str, Any]:
+    """Return the Cedar context of a question, without the approval."""
     days, seconds = divmod(inquiry.now, 86_400)
     return {
         "argsBound": inquiry.args_bound,
@@ -193,7 +194,7 @@ def context_of(bundle: Bundle, inquiry: PolicyQuestion) -> dict[str, Any]:
 
 
 def _is(kind: str, value: object) -> bool:
-    """Whether a fact is of its declared type; of another, policy does not see it."""
+    """Whether a fact has its declared type; policy does not see facts of other types."""
     if kind == "Long":
         return type(value) is int and -MAX_LONG - 1 <= value <= MAX_LONG
     if kind == "Bool":
@@ -208,11 +209,9 @@ _POLICY_ID = re.compile(r"`(policy\d+)`")
 
 def _refuse_errors(bundle: Bundle, result: AuthzResult) -> None:
     if result.decision is CedarDecision.NoDecision:
-        raise _EvaluationError("the question does not fit the policy schema")
+        raise _EvaluationError("the question does not match the policy schema")
     if result.diagnostics.errors:
         ids = set(_POLICY_ID.findall(" ".join(result.diagnostics.errors)))
         names = tuple(sorted(policy.name for policy in bundle.policies if policy.id in ids))
         failed = " and ".join(names)
-        raise _EvaluationError(
-            f"failed while it was evaluated, so no answer holds: {failed}", names
-        )
+        raise _EvaluationError(f"evaluation failed, so the call is denied: {failed}", names)

@@ -1,9 +1,9 @@
-"""Why a question gets the answer it gets, and what would change that.
+"""Explanations of a decision: how each policy applies, and which changes would alter it.
 
-Nothing here is guessed. Each policy is put to Cedar alone, and each of its conditions; what
-is said to change the answer was tried: `then` is the verdict on the same question with that
-condition met, that forbid lifted, that permit added. `question` is another question that gets
-the verdict `answered` from the policies as they are.
+Nothing is guessed. Cedar evaluates each policy, and each of its conditions, by itself. Every
+suggested change was tried: `then` is the decision about the same question with that condition met,
+that forbid lifted, or that permit added. `question` is another question, for which the unchanged
+policies decide `answered`.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from nomos.policy.tree import ACTION, RESOURCE, Node
 from nomos.resources import find_command, nearest_command
 
 MAX_NEAR: Final = 20
-"""Policies that nearly apply and are told of; those that need the least come first."""
+"""Suggested policies that nearly apply; those with the fewest unmet conditions come first."""
 
 Kind = Literal["approve", "meet", "lift", "add", "mend", "forbid", "withdraw", "command"]
 
 
 @dataclass(frozen=True)
 class PolicyTrace:
-    """One policy as it stands to the question. `concerns`: it is about this command and type."""
+    """How one policy applies to the question. `concerns`: it is about this command and type."""
 
     policy: Policy
     state: State
@@ -49,7 +49,7 @@ class PolicyTrace:
 
     @property
     def unmet(self) -> tuple[Condition, ...]:
-        """The conditions that keep it from applying."""
+        """The conditions because of which it does not apply."""
         return tuple(each for each in self.conditions if each.state != "holds")
 
 
@@ -63,7 +63,7 @@ class PolicyPart:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """One thing that would change the answer.
+    """One change that would alter the decision.
 
     approve    people of `roles` approve
     meet       the conditions of a permit hold; the forbids in `lifted` do not apply
@@ -87,7 +87,7 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class PolicyExplanation:
-    """The verdict, the policies that determined it, how all stand, and what would change it."""
+    """The decision, the policies that determined it, how all policies apply, and changes to it."""
 
     verdict: Verdict
     determined: tuple[Policy, ...]
@@ -96,7 +96,7 @@ class PolicyExplanation:
 
 
 def explain(bundle: Bundle, inquiry: PolicyQuestion) -> PolicyExplanation:
-    """Explain the answer to one question."""
+    """Explain the decision about one question."""
     verdict = decide(bundle, inquiry)
     found = find_command(bundle.catalog, inquiry.command)
     if found is None:
@@ -106,7 +106,7 @@ def explain(bundle: Bundle, inquiry: PolicyQuestion) -> PolicyExplanation:
     if verdict.reason == "policy_error" and not verdict.policies:
         return PolicyExplanation(
             verdict, (), (), ()
-        )  # the question could not be put to Cedar at all
+        )  # Cedar could not evaluate the question at all
     question = CedarRequest(bundle, inquiry, found[0])
     looks = tuple(_look(policy, question) for policy in bundle.policies)
     named = tuple(each for each in bundle.policies if each.name in verdict.policies)
@@ -124,7 +124,7 @@ def _look(policy: Policy, question: CedarRequest) -> PolicyTrace:
 
 
 def _is_about(node: Node, *subjects: Node) -> bool:
-    """Whether the condition asks which command or type it is, and nothing else."""
+    """Whether the condition tests the command or the type only."""
     for operator in ("==", "in", "is"):
         if operator in node and node[operator].get("left") in subjects:
             return True
@@ -132,7 +132,7 @@ def _is_about(node: Node, *subjects: Node) -> bool:
 
 
 class _ExplainedQuestion:
-    """One question, its answer, and how every policy stands to it."""
+    """One question, its decision, and how every policy applies to it."""
 
     def __init__(
         self,
@@ -149,6 +149,7 @@ class _ExplainedQuestion:
         self._looks = looks
 
     def changes(self) -> Iterator[Suggestion]:
+        """Yield the changes that would alter the decision."""
         if self._verdict.reason == "policy_error":
             yield from self._mend()
         elif self._verdict.decision == "allow":
@@ -172,7 +173,7 @@ class _ExplainedQuestion:
         return Suggestion("approve", parts, roles=self._verdict.roles, then=then)
 
     def _lift(self, fired: Collection[PolicyTrace]) -> Suggestion:
-        """What it takes that none of these forbids applies; not what an approval would do."""
+        """Return the change under which none of these forbids applies, apart from an approval."""
         parts = tuple(
             PolicyPart(each.policy, tuple(one for one in each.conditions if _can_change(one.node)))
             for each in fired
@@ -181,7 +182,7 @@ class _ExplainedQuestion:
         return self._with_question(change)
 
     def _for(self) -> Iterator[Suggestion]:
-        """What would turn a deny into something else: forbids first, then permits."""
+        """Yield what would change a deny: forbids first, then permits."""
         base, verdict, lifted = self._bundle, self._verdict, list[PolicyTrace]()
         while verdict.reason == "policy_denied" and verdict.policies:
             lifted += self._named(verdict)
@@ -198,7 +199,7 @@ class _ExplainedQuestion:
             yield Suggestion("add", lifted=away, text=added.text, then=then)
 
     def _against(self) -> Iterator[Suggestion]:
-        """What would turn an allow into something else."""
+        """Yield what would change an allow."""
         permits = [
             each for each in self._looks if each.policy.effect == "permit" and each.state == "holds"
         ]
@@ -208,7 +209,7 @@ class _ExplainedQuestion:
             yield self._met("forbid", look, self._bundle, ())
 
     def _near(self, effect: Literal["permit", "forbid"]) -> Iterable[PolicyTrace]:
-        """The policies about this command that do not apply, the nearest first."""
+        """Return the policies about this command that do not apply, the nearest first."""
         near = [
             each
             for each in self._looks
@@ -236,7 +237,7 @@ class _ExplainedQuestion:
         yield Suggestion("mend", parts, then=decide(self._without(failing), self._inquiry))
 
     def _with_question(self, change: Suggestion) -> Suggestion:
-        """Add a question like this one that is answered otherwise, if one is found."""
+        """Add a similar question with another decision, if one is found."""
         nodes = [each.node for part in change.parts for each in part.conditions]
         catalog, facts = self._bundle.catalog, self._bundle.facts
         for inquiry, edits in counterfactuals(nodes, self._inquiry, catalog, facts):
@@ -250,19 +251,19 @@ class _ExplainedQuestion:
 
 
 def _can_change(node: Node) -> bool:
-    """Whether it is about more than which command it is, and than an approval."""
+    """Whether the condition is about more than the command and the approval."""
     cosigned = mentions(node, "context", "cosigned") or mentions(node, "context", "cosigner")
     return not cosigned and not _is_about(node, ACTION, RESOURCE)
 
 
 def _failing(look: PolicyTrace) -> Iterator[Condition]:
-    """The condition at which Cedar gave up: the first that does not hold, if it fails."""
+    """Yield the condition at which evaluation stopped: the first unmet one, if it fails."""
     first = look.unmet[:1]
     yield from (each for each in first if each.state == "fails")
 
 
 def _suggested(bundle: Bundle, inquiry: PolicyQuestion) -> Policy:
-    """The narrowest permit for what was asked: this command, this very resource."""
+    """Return the narrowest permit for the question: this command on exactly this resource."""
     provider, compared = bundle.catalog[inquiry.provider], []
     for name, value in inquiry.resource.items():
         if name != "provider":
@@ -284,7 +285,7 @@ def _suggested(bundle: Bundle, inquiry: PolicyQuestion) -> Policy:
 def _variant(
     bundle: Bundle, changed: Mapping[str, Policy | None], added: Iterable[Policy] = ()
 ) -> Bundle:
-    """The bundle with some policies, by name, replaced or left out (None), and others added."""
+    """Return the bundle with policies replaced or left out (None), by name, and others added."""
     kept = [changed.get(each.name, each) for each in bundle.policies]
     whole = [*(each for each in kept if each is not None), *added]
     # Cedar names the policies of a text by their order in it.

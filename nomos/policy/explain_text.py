@@ -1,4 +1,4 @@
-"""An explanation in words, and as plain JSON."""
+"""Explanations as text, and as plain JSON."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from nomos.policy.explain import PolicyExplanation, PolicyTrace, Suggestion
 
 
 def place(policy: Policy) -> str:
-    """Where a policy is written."""
+    """Return where a policy is written."""
     return f"{policy.file}:{policy.line}"
 
 
 def sentence(change: Suggestion) -> str:
-    """What would change the answer, in one line."""
+    """Return a suggested change in one line."""
     names = _names([part.policy for part in change.parts])
     several = len(change.parts) > 1
     s = "s" if several else ""
     if change.kind == "lift" and not any(part.conditions for part in change.parts):
-        return f"forbid{s} {names}, if {'they' if several else 'it'} were not there"
-    said = {
+        return f"forbid{s} {names}, if {'they' if several else 'it'} were removed"
+    sentences = {
         "approve": f"the approval of: {', '.join(change.roles)}",
         "meet": f"permit {names}, if this held",
         "lift": f"forbid{s} {names}, if {'of each ' if several else ''}one of these did not hold",
@@ -34,11 +34,11 @@ def sentence(change: Suggestion) -> str:
         "withdraw": f"permit{s} {names}, if {'none applied' if several else 'it did not apply'}",
         "command": f"the command {change.text}, if that is what is meant",
     }
-    return said[change.kind]
+    return sentences[change.kind]
 
 
 def outcome(verdict: Verdict) -> str:
-    """A verdict in a few words."""
+    """Return a decision in a few words."""
     by = f" by {', '.join(verdict.policies)}" if verdict.policies else ""
     match verdict.decision:
         case "allow":
@@ -50,14 +50,14 @@ def outcome(verdict: Verdict) -> str:
 
 
 def differently(question: Mapping[str, Any]) -> str:
-    """What another question has that this one has not: `resource.owner = "acme"`."""
+    """Return how another question differs from this one: `resource.owner = "acme"`."""
     return ", ".join(
         f"{path} = {json.dumps(value, ensure_ascii=False)}" for path, value in question.items()
     )
 
 
 def as_json(explanation: PolicyExplanation) -> dict[str, Any]:
-    """Everything that was found."""
+    """Return the whole explanation as JSON."""
     verdict = explanation.verdict
     return {
         **_verdict(verdict),

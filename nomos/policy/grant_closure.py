@@ -1,9 +1,9 @@
-"""Whether policy allows everything that a grant covers, without looking at each call again.
+"""Closed grants: whether policy allows every call that a grant covers.
 
-A service that verifies tokens itself decides nothing by policy. So what is signed for one has to
-be closed: whatever a call has that the grant leaves open, policy would allow it if it were asked
-for that call. Each policy is evaluated with what is left open unknown; a folder is looked at as
-itself and as what lies beneath it. Time and rate are those of the question.
+A service that verifies tokens itself does not decide by policy. So a grant for it must be closed:
+for every value that the grant leaves open, policy would allow the call. Each policy is evaluated
+with the open values unknown; a folder is evaluated as itself and as the paths under it. Time and
+rate are those of the question.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from nomos.policy.terms import Attribute, Term, World
 from nomos.resources import Provider
 
 MAX_OPEN: Final = 32
-"""What is named of all that is left open."""
+"""Open fields that are listed at most."""
 
 PATH: Final = "path"
-"""The one field of which a constraint covers what lies beneath its value."""
+"""The only field for which a constraint covers the paths under its value."""
 
 ARGS: Final = "args"
 
@@ -36,9 +36,9 @@ ARGS: Final = "args"
 class GrantedCalls:
     """What all calls of a grant have in common.
 
-    `resource` has the fields with one value each, `open` names those that a call may have or
-    not, with any value; it has none of the others. `folder`: the value of `path` is one that
-    calls lie at or beneath.
+    `resource` has the fields with one value each. `open` names those that a call may have, with any
+    value, or not have. A call has no other fields. With `folder`, `path` covers the paths under its
+    value as well.
     """
 
     commands: tuple[str, ...]
@@ -49,7 +49,7 @@ class GrantedCalls:
 
 @dataclass(frozen=True, order=True)
 class Open:
-    """A policy, and a field that it looks at and a grant leaves open (`resource.queue`)."""
+    """A policy, and a field that it reads but a grant leaves open (`resource.queue`)."""
 
     policy: str
     field: str
@@ -57,9 +57,9 @@ class Open:
 
 @dataclass(frozen=True)
 class Closure:
-    """`closed`: policy allows every call. If not, `policies` and `open` say what is against it.
+    """`closed`: policy allows every call. If not, `policies` and `open` say why.
 
-    `forkable`: it does so for whoever the agent could hand the grant on to.
+    `forkable`: policy allows every call of any agent that the grant can be delegated to, too.
     """
 
     closed: bool
@@ -71,9 +71,9 @@ class Closure:
 def closure(
     bundle: Bundle, inquiry: PolicyQuestion, grant: GrantedCalls, *, cosigned: bool = False
 ) -> Closure:
-    """Look at every call that the grant covers, for the agent of `inquiry` and for its heirs.
+    """Evaluate every call that the grant covers, for the agent of `inquiry` and for its children.
 
-    `inquiry` is the question that was allowed, `cosigned` by people.
+    `inquiry` is the question that was allowed, `cosigned` if people approved it.
     """
     apart: set[Open] = set()
     if _look(bundle, inquiry, grant, apart, cosigned=cosigned, forked=True):
@@ -93,12 +93,10 @@ def _look(
     cosigned: bool,
     forked: bool,
 ) -> bool:
-    """Whether every call is allowed; with `forked`, to whoever may hold the grant."""
+    """Whether every call is allowed; with `forked`, for any agent that may hold the grant."""
     closed = bool(grant.commands)
-    for beneath in (False, True) if grant.folder else (False,):
-        case = _GrantCalls(
-            bundle, inquiry, grant, cosigned=cosigned, forked=forked, beneath=beneath
-        )
+    for inside in (False, True) if grant.folder else (False,):
+        case = _GrantCalls(bundle, inquiry, grant, cosigned=cosigned, forked=forked, inside=inside)
         closed = case.collect_open(found) and closed
     return closed
 
@@ -110,7 +108,7 @@ def _refused(found: set[Open]) -> Closure:
 
 
 class _GrantCalls:
-    """All calls of a grant, with what is not known of them."""
+    """All calls of a grant, with their unknown values."""
 
     def __init__(
         self,
@@ -120,21 +118,21 @@ class _GrantCalls:
         *,
         cosigned: bool,
         forked: bool,
-        beneath: bool,
+        inside: bool,
     ) -> None:
         self._bundle = bundle
         self._inquiry = inquiry
         self._commands = grant.commands
         self._cosigned = cosigned
         self._provider = bundle.catalog[inquiry.provider]
-        resource = _resource(grant, self._provider, beneath=beneath)
+        resource = _resource(grant, self._provider, inside=inside)
         principal = _principal(inquiry, forked=forked)
         context = _context(bundle, inquiry, cosigned=cosigned)
         self._open = resource.fields | principal.fields | context.fields
         self._world = World(principal, _action(inquiry.command), resource, context, self._open)
 
     def collect_open(self, found: set[Open]) -> bool:
-        """Whether every such call is allowed; adds to `found` what stands in the way."""
+        """Return whether every such call is allowed; add to `found` what prevents it."""
         against, unsure = list[_PolicyOutcomes](), list[_PolicyOutcomes]()
         permitted: set[str] = set()
         for policy in self._bundle.policies:
@@ -151,13 +149,13 @@ class _GrantCalls:
             near = [each for each in unsure if not permitted.issuperset(each.commands)]
             against += [each for each in near if each.term.holds is None] or near
         for seen in against:
-            # Without a field to name, it is against calls that leave nothing open.
+            # Without a field to name, the policy denies calls that leave nothing open.
             fields = seen.term.fields or self._open or {""}
             found.update(Open(seen.policy.name, each) for each in fields)
         return not missing and not against
 
     def _seen(self, policy: Policy) -> Iterator[_PolicyOutcomes]:
-        """What a policy comes out as: once for all commands, unless its conditions name some."""
+        """Yield a policy's outcome: for all commands together, or for each if it names some."""
         parts = partially_evaluated(policy.text)
         commands = [each for each in self._commands if parts.is_about(each)]
         if commands and not parts.by_action:
@@ -167,7 +165,7 @@ class _GrantCalls:
             yield _PolicyOutcomes(policy, [command], self._settled(policy, command))
 
     def _settled(self, policy: Policy, command: str) -> Term:
-        """Whether a policy applies; what depends on nothing open, Cedar knows."""
+        """Return whether a policy applies; if that depends on nothing open, Cedar evaluates it."""
         term = applies(policy.text, replace(self._world, action=_action(command)))
         if term.fields or (term.holds is not None and not term.fails):
             return term
@@ -181,14 +179,14 @@ class _GrantCalls:
 
 @dataclass(frozen=True)
 class _PolicyOutcomes:
-    """What a policy comes out as in calls of these commands."""
+    """The outcome of a policy for calls of these commands."""
 
     policy: Policy
     commands: Sequence[str]
     term: Term
 
 
-def _resource(grant: GrantedCalls, provider: Provider, *, beneath: bool) -> Term:
+def _resource(grant: GrantedCalls, provider: Provider, *, inside: bool) -> Term:
     known = attributes_of(provider, grant.resource)
     members: dict[str, Attribute] = {}
     for name, declared in provider.fields.items():
@@ -197,7 +195,7 @@ def _resource(grant: GrantedCalls, provider: Provider, *, beneath: bool) -> Term
             members[name] = Attribute(terms.unknown(fields), True if declared.required else None)
         elif name == PATH and grant.folder:
             folder = str(grant.resource[PATH])
-            within = Term(None, fields, beneath=folder) if beneath else terms.known(folder, fields)
+            within = Term(None, fields, folder=folder) if inside else terms.known(folder, fields)
             members[name] = Attribute(within)
         elif name in known:
             members[name] = Attribute(terms.known(known[name]))
@@ -213,12 +211,12 @@ def _resource(grant: GrantedCalls, provider: Provider, *, beneath: bool) -> Term
     )
 
 
-_HEIRS: Final = ("principal", "delegationDepth", "invokedBy", "swarmId")
-"""What is another for an agent that the grant is handed on to: not its app, and not its root."""
+_OF_THE_AGENT: Final = ("principal", "delegationDepth", "invokedBy", "swarmId")
+"""What differs for an agent that the grant is delegated to: not its app, and not its root."""
 
 
 def _principal(asked: PolicyQuestion, *, forked: bool) -> Term:
-    said = {
+    attributes = {
         "delegationDepth": asked.delegation_depth,
         "rootAgent": asked.root_agent or asked.agent,
         "invokedBy": list(asked.invoked_by),
@@ -230,9 +228,9 @@ def _principal(asked: PolicyQuestion, *, forked: bool) -> Term:
         fields,
         members={
             name: Attribute(
-                terms.unknown(fields) if forked and name in _HEIRS else terms.known(value)
+                terms.unknown(fields) if forked and name in _OF_THE_AGENT else terms.known(value)
             )
-            for name, value in said.items()
+            for name, value in attributes.items()
         },
         kind="Agent",
         above=frozenset({terms.entity("App", asked.app)}),
@@ -250,10 +248,10 @@ def _action(command: str) -> Term:
 
 
 def _context(bundle: Bundle, asked: PolicyQuestion, *, cosigned: bool) -> Term:
-    said = {**context_of(bundle, asked), "cosigned": cosigned, "cosigner": cosigned}
-    members = {name: Attribute(terms.known(each)) for name, each in said.items()}
+    context = {**context_of(bundle, asked), "cosigned": cosigned, "cosigner": cosigned}
+    members = {name: Attribute(terms.known(each)) for name, each in context.items()}
     if asked.args_bound:
         return Term(members=members)
-    # Asked for exactly, each call has arguments of its own, which are then bound.
+    # Each call may have arguments of its own; they are bound if the call is asked for exactly.
     args = frozenset({ARGS})
     return Term(None, args, members=members | {"argsBound": Attribute(terms.unknown(args))})

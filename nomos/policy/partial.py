@@ -1,7 +1,7 @@
-"""Evaluating one policy when some of what it reads is not known.
+"""Partial evaluation of one policy: some of the values that it reads are unknown.
 
-It follows Cedar's own form of the policy, and never says less than Cedar could do: an expression
-that is not understood here is unknown, has read all that it mentions, and may fail.
+It evaluates Cedar's JSON form of the policy, and is never more certain than Cedar: an expression
+that is not supported here is unknown, depends on all fields that it mentions, and may fail.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from nomos.policy.terms import Attribute, Term, World
 from nomos.policy.tree import ACTION, Node, nodes, scope_actions
 
 MAX_KEPT: Final = 8192
-"""Policies that are kept taken apart."""
+"""Parsed policies that are cached."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """A policy taken apart: its conditions, the scope first, and which commands it is about.
+    """A parsed policy: its conditions, the scope first, and the commands that it is about.
 
-    `scope` names the actions of its scope, all of them if it is None. `by_action`: the conditions
-    beside the scope tell commands apart, too.
+    `scope` names the actions of its scope, None for all. `by_action`: its other conditions depend
+    on the action, too.
     """
 
     conditions: tuple[Node, ...]
@@ -35,7 +35,7 @@ class Parts:
     by_action: bool
 
     def is_about(self, command: str) -> bool:
-        """Whether the scope has this command, or a group that it is in."""
+        """Whether the scope has this command, or a group that contains it."""
         if self.scope is None or command in self.scope:
             return True
         return self.within and any(command.startswith(f"{each}/") for each in self.scope)
@@ -43,7 +43,7 @@ class Parts:
 
 @lru_cache(maxsize=MAX_KEPT)
 def partially_evaluated(text: str) -> Parts:
-    """All that has to hold for a policy to apply; it is kept, and nobody changes it."""
+    """Return the parsed form of a policy; it is cached and must not be changed."""
     body = body_of(text)
     scope = body["action"]
     return Parts(
@@ -55,9 +55,9 @@ def partially_evaluated(text: str) -> Parts:
 
 
 def applies(text: str, world: World) -> Term:
-    """Whether a policy applies, in every call of `world`, in none, or it depends."""
+    """Return whether a policy applies: in every call of `world`, in none, or unknown."""
     try:
-        looking = _Looking(world)
+        looking = _Evaluator(world)
         return terms.all_hold(looking.later(part) for part in partially_evaluated(text).conditions)
     except RecursionError:
         return terms.unknown(world.open, fails=True)
@@ -77,8 +77,8 @@ _COUNT: Final[Mapping[str, Callable[[int, int], int]]] = {
 _CHAINS: Final = {"&&": terms.all_hold, "||": terms.any_holds}
 
 
-class _Looking:
-    """Looks at the expressions of one policy."""
+class _Evaluator:
+    """Evaluates the expressions of one policy."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -93,7 +93,7 @@ class _Looking:
         return lambda: self.at(node)
 
     def at(self, node: Node) -> Term:
-        """What an expression comes out as."""
+        """Evaluate an expression."""
         [(name, parts)] = node.items()
         if name in _CHAINS:
             return _CHAINS[name](self.later(each) for each in _chain(node, name))
@@ -104,7 +104,7 @@ class _Looking:
         return self._other(parts)
 
     def _other(self, parts: Any) -> Term:
-        """An operator that is not looked into: it has read what its arguments have."""
+        """Evaluate an unsupported operator: unknown, and dependent on its arguments' fields."""
         if isinstance(parts, list):
             fields, _ = terms.joined(map(self.at, parts))
             return terms.unknown(fields, fails=True)
@@ -160,7 +160,7 @@ class _Looking:
         member = left.members.get(parts["attr"])
         if member is None or member.sure is False:
             return terms.unknown(left.fields, fails=True)
-        # Of a record that may fail, each member may, on what the record was read from.
+        # If evaluating the record may fail, so may reading its members, for the same fields.
         fields = left.fields if left.fails else terms.NOTHING
         return _with(member.term, fields, fails=left.fails)
 
@@ -204,12 +204,12 @@ class _Looking:
 
 
 def _with(term: Term, fields: frozenset[str], *, fails: bool) -> Term:
-    """The same, read from more."""
+    """Return the same term with further fields."""
     return Term(
         term.value,
         term.fields | fields,
         term.fails or fails,
-        term.beneath,
+        term.folder,
         term.members,
         term.kind,
         term.above,
@@ -217,7 +217,7 @@ def _with(term: Term, fields: frozenset[str], *, fails: bool) -> Term:
 
 
 def _chain(node: Node, name: str) -> Iterator[Node]:
-    """The parts of `a || b || c`, which is nested to the left, in their order."""
+    """Yield the parts of `a || b || c`, which is nested to the left, in their order."""
     found: list[Node] = []
     while name in node:
         found.append(node[name]["right"])
@@ -271,17 +271,17 @@ _PAIRS: Final[Mapping[str, Callable[[Term, Term], bool | None]]] = {
     "containsAny": _contains_any,
     **{name: _ordered(name) for name in _COMPARE},
 }
-_OPERATORS: Final[Mapping[str, Callable[[_Looking, Any], Term]]] = {
-    "Value": _Looking.value,
-    "Var": _Looking.variable,
-    "!": _Looking.not_,
-    "neg": _Looking.negated,
-    "isEmpty": _Looking.is_empty,
-    "Set": _Looking.set,
-    "Record": _Looking.record,
-    "if-then-else": _Looking.if_,
-    ".": _Looking.read,
-    "has": _Looking.has,
-    "like": _Looking.like,
-    "is": _Looking.is_,
+_OPERATORS: Final[Mapping[str, Callable[[_Evaluator, Any], Term]]] = {
+    "Value": _Evaluator.value,
+    "Var": _Evaluator.variable,
+    "!": _Evaluator.not_,
+    "neg": _Evaluator.negated,
+    "isEmpty": _Evaluator.is_empty,
+    "Set": _Evaluator.set,
+    "Record": _Evaluator.record,
+    "if-then-else": _Evaluator.if_,
+    ".": _Evaluator.read,
+    "has": _Evaluator.has,
+    "like": _Evaluator.like,
+    "is": _Evaluator.is_,
 }

@@ -1,7 +1,7 @@
-"""One question to policy as people write it, in a test file or on the command line.
+"""A question to policy as people write it, in a test file or on the command line.
 
-It is read as the server reads questions: the resource and the arguments are made canonical
-first, and what the server would refuse as wrong is refused here in the same words.
+It is read as the server reads questions: resource and arguments are made canonical first, and
+errors have the same messages.
 """
 
 from __future__ import annotations
@@ -27,22 +27,23 @@ from nomos.resources import (
 )
 
 AGENT: Final = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"
-"""Stands in for an agent where a question names none."""
+"""The agent of a question that names none."""
 
 APP: Final = "app_test"
-"""Stands in for the app in the same way."""
+"""The app of a question that names none."""
 
 NOW: Final = datetime(2026, 1, 5, 9, tzinfo=UTC)
-"""When a question is asked that names no time: a Monday at 09:00, so that answers stay the same."""
+"""The time of a question that names none: a Monday at 09:00, so that decisions stay the same."""
 
 MAX_LISTED: Final = 12
+"""Names that one message lists."""
 
 _Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class PolicyRequest(Value):
-    """A question, by the names of the protocol; what is left out has a stand-in."""
+    """A question, with the names of the protocol; members that are left out have defaults."""
 
     model_config = ConfigDict(alias_generator=to_camel, validate_by_name=False, strict=True)
 
@@ -61,20 +62,20 @@ class PolicyRequest(Value):
     swarm_id: _Name | None = None
 
     def inquiry(self, catalog: Catalog) -> PolicyQuestion:
-        """Return it in canonical form; raises InvalidRequest as the server would."""
+        """Return the question in canonical form; raise `InvalidRequest` as the server would."""
         provider = catalog.get(provider_name(self.command))
         if provider is None:
             known = ", ".join(sorted(catalog)[:MAX_LISTED])
             name = provider_name(self.command)
             raise InvalidRequest(
-                f"command: there is no provider {name}; there are {known}", fields=("command",)
+                f"command: unknown provider {name}; known are {known}", fields=("command",)
             )
         found = find_command(catalog, self.command)
-        beneath = commands_under(catalog, self.command)
-        if found is None and beneath:
-            some = ", ".join(beneath[:MAX_LISTED])
+        covered = commands_under(catalog, self.command)
+        if found is None and covered:
+            some = ", ".join(covered[:MAX_LISTED])
             raise InvalidRequest(
-                f"command: {self.command} stands for several commands; ask for one of {some}",
+                f"command: {self.command} is a group of commands; name one of {some}",
                 fields=("command",),
             )
         for name, value, most in (
@@ -105,7 +106,7 @@ class PolicyRequest(Value):
 
 
 def parse(members: Mapping[str, Any]) -> PolicyRequest:
-    """Read one question. Raises InvalidRequest naming every member that is wrong."""
+    """Parse one question. Raises `InvalidRequest` naming every member that is wrong."""
     return validated(PolicyRequest, members)
 
 
@@ -113,14 +114,14 @@ def _size(name: str, value: object) -> int:
     try:
         return len(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
     except (TypeError, ValueError, RecursionError):  # such as a date, which YAML has
-        raise InvalidRequest(f"{name}: holds what is not JSON", fields=(name,)) from None
+        raise InvalidRequest(f"{name}: contains a value that is not JSON", fields=(name,)) from None
 
 
 T = TypeVar("T", bound=PolicyRequest)
 
 
 def validated(kind: type[T], members: Mapping[str, Any]) -> T:
-    """Read `members` as `kind`; a member without a value is refused, not taken for absent."""
+    """Validate `members` as `kind`; a member without a value is an error, not absent."""
     empty = [name for name, value in members.items() if value is None]
     if empty:
         raise InvalidRequest(f"{empty[0]}: has no value; leave it out instead", fields=empty[:1])

@@ -1,4 +1,4 @@
-"""Policy tests: questions, each with the answer that it is expected to get.
+"""Policy tests: questions, each with its expected decision.
 
     policies: ../policies            # beside the file; or named on the command line
     cases:
@@ -8,8 +8,7 @@
         expect: allow
         policies: [reads]            # exactly these determined it
 
-A case that is itself wrong is an error, not a failed expectation: a test that asks nothing
-would pass for ever.
+An invalid case is an error, not a failed expectation: a case without a question would always pass.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _Names = Annotated[list[str], Field(max_length=1000)]
 
 
 class PolicyTest(PolicyRequest):
-    """One question and what is expected of its answer; what is not named is not looked at."""
+    """One question and its expected decision; members that are left out are not compared."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
     expect: Decision
@@ -46,7 +45,7 @@ class PolicyTest(PolicyRequest):
 
 @dataclass(frozen=True)
 class Suite:
-    """The cases of one file; `policies` is where the file says its policies are."""
+    """The cases of one file; `policies` is the path of its policies as written in the file."""
 
     file: str
     cases: tuple[PolicyTest, ...]
@@ -55,7 +54,7 @@ class Suite:
 
 @dataclass(frozen=True)
 class Difference:
-    """A member of the answer that is not as expected."""
+    """A member of the decision that is not as expected."""
 
     member: str
     expected: str
@@ -64,7 +63,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class PolicyTestOutcome:
-    """What came of one case; `decided` are the policies that determined the answer."""
+    """The outcome of one case; `decided` are the policies that determined the decision."""
 
     case: PolicyTest
     verdict: Verdict
@@ -77,13 +76,13 @@ class PolicyTestOutcome:
 
 
 def read(document: object, file: str) -> Suite:
-    """Read a test file's content. Raises ConfigurationError naming file, case and member."""
+    """Read a test file's content. Raises `ConfigurationError` naming file, case and member."""
     if not isinstance(document, Mapping) or not isinstance(document.get("cases"), list):
-        raise _wrong(file, "needs a list of `cases:`")
+        raise _wrong(file, "must have a list of `cases:`")
     unknown = [str(name) for name in document if name not in MEMBERS]
     if unknown:
         raise _wrong(
-            file, f"{unknown[0]}: is not a member of this format; there are policies, cases"
+            file, f"{unknown[0]}: is not a member of this format, which has policies and cases"
         )
     policies = document.get("policies")
     if "policies" in document and (not isinstance(policies, str) or not policies):
@@ -94,12 +93,12 @@ def read(document: object, file: str) -> Suite:
     cases = tuple(_test(each, place, file) for place, each in enumerate(given, 1))
     twice = [name for name, count in Counter(case.name for case in cases).items() if count > 1]
     if twice:
-        raise _wrong(file, f"case {twice[0]!r}: name: is that of another case, too")
+        raise _wrong(file, f"case {twice[0]!r}: name: another case has the same name")
     return Suite(file, cases, policies)
 
 
 def run(bundle: Bundle, suite: Suite) -> tuple[PolicyTestOutcome, ...]:
-    """Ask every case. Raises ConfigurationError for one that the server would refuse."""
+    """Decide every case. Raises `ConfigurationError` for a case that the server would reject."""
     inquiries = [(case, _inquiry(case, bundle.catalog, suite.file)) for case in suite.cases]
     return tuple(_outcome(bundle, case, inquiry) for case, inquiry in inquiries)
 
@@ -146,7 +145,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def as_json(outcome: PolicyTestOutcome) -> dict[str, Any]:
-    """One outcome as plain JSON."""
+    """Return one outcome as plain JSON."""
     verdict = outcome.verdict
     return {
         "case": outcome.case.name,

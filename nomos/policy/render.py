@@ -1,7 +1,7 @@
-"""From Cedar's JSON form of an expression back to its text, with the brackets it needs.
+"""Cedar expressions as text, from their JSON form, with the parentheses that they need.
 
-Cedar can do it, too, but with brackets around everything, and not for a long chain of `||`.
-Chains are walked through and not into, so that their length does not matter.
+Cedar can do this, too, but with parentheses around everything, and not for a long chain of `||`.
+Chains are handled iteratively, so that their length does not matter.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cedarpy import policies_from_json_str
 from nomos.policy.tree import Node
 
 OR, AND, RELATION, SUM, PRODUCT, UNARY, MEMBER = range(1, 8)
-"""How tightly operators bind; a part that binds less tightly than its place needs brackets."""
+"""Precedence of operators; a part with a lower precedence than its place needs parentheses."""
 
 _CHAINS: Final = {"||": OR, "&&": AND, "+": SUM, "-": SUM, "*": PRODUCT}
 _RELATIONS: Final = ("==", "!=", "<", "<=", ">", ">=", "in")
@@ -29,7 +29,7 @@ _AFTER: Final = " };"
 
 
 def render(node: Node) -> str:
-    """The text of an expression. Raises RecursionError for one that is nested without end."""
+    """Return the text of an expression. Raises RecursionError for one that is nested too deeply."""
     return _at(node, 0)
 
 
@@ -39,7 +39,7 @@ def _at(node: Node, level: int) -> str:
 
 
 def _written(node: Node) -> tuple[str, int]:
-    """The text, and how tightly its outermost operator binds."""
+    """Return the text, and the precedence of its outermost operator."""
     [(operator, parts)] = node.items()
     if operator in _CHAINS:
         return _chain(node, _CHAINS[operator])
@@ -52,7 +52,7 @@ def _written(node: Node) -> tuple[str, int]:
 
 
 def _chain(node: Node, level: int) -> tuple[str, int]:
-    """`a || b || c` is nested to the left: from its end to its beginning."""
+    """Return the text of `a || b || c`, which is nested to the left, from the end."""
     words: list[str] = []
     while True:
         [(operator, parts)] = node.items()
@@ -117,7 +117,7 @@ _OTHERS: Final[dict[str, Callable[[Any], tuple[str, int]]]] = {
 
 
 def _by_cedar(node: Node) -> tuple[str, int]:
-    """What is rare enough to be left to Cedar: records, extension functions, a minus."""
+    """Return Cedar's own text of rare expressions: records, extension functions, a minus."""
     every = {"principal": _ANY, "action": _ANY, "resource": _ANY}
     body = {"effect": "permit", **every, "conditions": [{"kind": "when", "body": node}]}
     form = {"staticPolicies": {"policy0": body}, "templates": {}, "templateLinks": []}
@@ -130,7 +130,7 @@ def _is_name(text: str) -> bool:
 
 
 def quoted(text: str) -> str:
-    """A string as Cedar reads it."""
+    """Return a string as a Cedar literal."""
     return f'"{"".join(map(_escaped, text))}"'
 
 

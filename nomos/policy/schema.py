@@ -1,12 +1,12 @@
-"""The Cedar schema of a catalog: what a policy can name, and of which type it is.
+"""The Cedar schema of a catalog: the names that a policy can use, and their types.
 
     principal   Agent in [App]   delegationDepth, rootAgent, invokedBy, swarmId
     action      "/github/issue/list" in "/github/issue" in "/github"
     resource    one entity type per provider (`Github`) with the provider's fields
     context     cosigned, cosigner, argsBound, now, purpose, agent, rate
 
-Every attribute is always there, so that a policy can read it without `has`, except a
-resource's optional fields and the facts in `context.agent`.
+Every attribute is always there, so that a policy can read it without `has`, except a resource's
+optional fields and the facts in `context.agent`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nomos.errors import ConfigurationError
 from nomos.resources import Catalog, Provider
 
 FACT_TYPES: Final = ("String", "Long", "Bool", "Set<String>")
-"""What an operator can declare a fact in `context.agent` to be."""
+"""The types that an operator can declare for a fact in `context.agent`."""
 
 NO_FACTS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -28,7 +28,7 @@ RESERVED_KINDS: Final = frozenset(
     {"Action", "Agent", "App", "Bool", "Boolean", "Entity", "Extension", "Long", "Record"}
     | {"Set", "String"}
 )
-"""Entity types that no provider can have: ours, and Cedar's own names."""
+"""Entity types that a provider cannot have: those of this schema, and Cedar's own names."""
 
 _FACT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _TYPES: Final = {"string": "String", "path": "String", "integer": "Long"}
@@ -60,8 +60,8 @@ def generate(catalog: Catalog, facts: Mapping[str, str] = NO_FACTS) -> str:
     """Return the schema's text; `facts` are the optional attributes of `context.agent`.
 
     Raises:
-        ConfigurationError: a fact has no usable name or another type than `FACT_TYPES`, or
-            two providers have one entity type.
+        ConfigurationError: a fact has an unusable name or another type than `FACT_TYPES`, or two
+            providers have the same entity type.
     """
     parts = [_ENTITIES, _CONTEXT.format(facts=_facts(facts))]
     kinds: dict[str, str] = {}
@@ -84,7 +84,7 @@ _ATTRIBUTE = re.compile(r"^  (\w+): ", re.MULTILINE)
 
 
 def attributes(catalog: Catalog, facts: Mapping[str, str] = NO_FACTS) -> frozenset[str]:
-    """Return every name that some principal, resource or context can have an attribute by."""
+    """Return every attribute name of a principal, resource or context."""
     ours = _ATTRIBUTE.findall(_ENTITIES + _CONTEXT)
     fields = [name for provider in catalog.values() for name in provider.fields]
     return frozenset({*ours, *fields, *facts, "epoch", "hour", "dayOfWeek"})
@@ -94,7 +94,7 @@ def _facts(facts: Mapping[str, str]) -> str:
     for name, kind in facts.items():
         if not _FACT_NAME.fullmatch(name):
             raise ConfigurationError(
-                f"fact {name!r}: a name is letters, digits and _, at most 64", setting="facts"
+                f"fact {name!r}: a name must be at most 64 letters, digits and _", setting="facts"
             )
         if kind not in FACT_TYPES:
             raise ConfigurationError(
@@ -112,7 +112,7 @@ def _entity(provider: Provider) -> str:
 
 
 def _actions(provider: Provider) -> list[str]:
-    """One action per command, and one per prefix of it for `in` to group by."""
+    """Return one action per command, and one per prefix of commands for use with `in`."""
     groups = {name[:end] for name in provider.commands for end in _segment_ends(name)}
     lines = []
     for name in sorted(groups | set(provider.commands)):

@@ -1,12 +1,12 @@
-"""Where each policy of a Cedar text begins.
+"""The policies of a Cedar text, split before parsing, with their lines.
 
-Cedar's parser says what is wrong but not where, so the text is cut into policies first: at
-each `;` that is neither in a string nor in a comment. Strings may hold newlines and
-backslash escapes; comments run from `//` to the end of their line, and there are no others.
+Cedar's parser reports what is wrong but not where. So the text is first split into policies: at
+each `;` outside of strings and comments. Strings may contain newlines and backslash escapes;
+comments run from `//` to the end of their line, and there are no others.
 
-The parser recurses, and a text nested some hundreds deep ends the whole process; and a path
-after `has` takes it time that grows much faster than the path. So nesting, length and paths are
-bounded here, before the parser sees anything.
+The parser recurses, and a text nested some hundreds deep ends the whole process; a long path after
+`has` takes it excessive time. So nesting, length and paths are limited here, before the text is
+parsed.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import Final
 
 MAX_NESTING: Final = 24
-"""Brackets within brackets in one policy; a stack of half a MiB takes 32."""
+"""Nested brackets in one policy; a stack of half a MiB is enough for 32."""
 
 MAX_CODE: Final = 16 * 1024
-"""Characters in one policy, strings and white space apart; a stack of 8 MiB takes some more."""
+"""Characters in one policy without strings and white space; a stack of 8 MiB allows some more."""
 
 MAX_PATH: Final = 16
 """Segments of a path after `has`: `context has a.b` has two."""
@@ -37,7 +37,7 @@ _PIECE = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
-# A number may stand right before `has`: `1has a` is read as `1 has a`.
+# A number may be directly before `has`: `1has a` is read as `1 has a`.
 _LONG_PATH = re.compile(rf"(?<![A-Za-z_])has\s+\w++(?:\s*+\.\s*+\w++){{{MAX_PATH}}}")
 
 _ID = re.compile(r'@id\s*\(\s*"((?:[^"\\]|\\.)*)"\s*\)')
@@ -45,7 +45,7 @@ _ID = re.compile(r'@id\s*\(\s*"((?:[^"\\]|\\.)*)"\s*\)')
 
 @dataclass(frozen=True)
 class Statement:
-    """One policy's text and where it begins, from 1; `column` only if it shares its line."""
+    """One policy's text and its line, from 1; `column` is set only if it shares its line."""
 
     text: str
     line: int
@@ -57,12 +57,12 @@ class Statement:
 
     @property
     def place(self) -> str:
-        """The line, with the column where the line alone would name an earlier policy."""
+        """The line, with the column if another policy begins on the same line before."""
         return f"{self.line}" if self.column is None else f"{self.line}:{self.column}"
 
     @property
     def too_complex(self) -> str | None:
-        """Why the parser must not see it, if so."""
+        """Why it must not be parsed; None if it may."""
         if self.nesting > MAX_NESTING:
             return f"has brackets nested more than {MAX_NESTING} deep; split the policy"
         if self.code > MAX_CODE:
@@ -73,14 +73,14 @@ class Statement:
 
     @property
     def written_id(self) -> str | None:
-        """The text of its `@id`, for when it does not parse."""
+        """The text of its `@id`, for a policy that does not parse."""
         found = _ID.search(self.text)
         return found.group(1) if found else None
 
 
 def split(text: str) -> Iterator[Statement]:
-    """Yield each policy of `text` in order, the last one even when its `;` is missing."""
-    text = text.removeprefix("\ufeff")  # as some editors begin a file
+    """Yield each policy of `text` in order, the last one even if its `;` is missing."""
+    text = text.removeprefix("\ufeff")  # the byte order mark that some editors write
     counted, line, earlier = 0, 1, 0
     pieces: list[re.Match[str]] = []
     for piece in _PIECE.finditer(text):

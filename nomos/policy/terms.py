@@ -1,8 +1,7 @@
-"""Values of Cedar expressions when some of what they read is not known.
+"""Values of Cedar expressions in partial evaluation, where some values are unknown.
 
-A `Term` is what one expression comes out as. It may be a certain value, a text that lies beneath
-a folder, or unknown. `fields` are the open fields that it was read from, whether or not they made
-a difference.
+A `Term` is the result of one expression: a certain value, a path under a folder, or unknown.
+`fields` are the open fields that it was read from, whether or not they made a difference.
 """
 
 from __future__ import annotations
@@ -13,17 +12,17 @@ from types import MappingProxyType
 from typing import Any, Final
 
 Frozen = tuple[Any, ...]
-"""A value with its type before it, so that equal ones are equal and True is not 1."""
+"""A hashable value with its type first, so that True is not 1."""
 
 NOTHING: Final[frozenset[str]] = frozenset()
 LEAST: Final = -(2**63)
 MOST: Final = 2**63 - 1
-"""The range of Cedar's integers: what leaves it is an error."""
+"""The range of Cedar's integers; a result beyond it is an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """An attribute of an entity or a record; `sure` None: it may be there or not."""
+    """An attribute of an entity or a record; `sure` is None if it may be there or not."""
 
     term: Term
     sure: bool | None = True
@@ -33,27 +32,27 @@ class Attribute:
 class Term:
     """One value, or what is known of it.
 
-    `value` is None for an unknown one; `beneath` names the folder that an unknown text lies
-    beneath. `fails`: evaluating it may be an error. `members` are the attributes of an entity or
-    a record, `kind` the type of an entity, `above` what an entity is in.
+    `value` is None if it is unknown; `folder` then names the folder that an unknown path is under.
+    `fails`: evaluating it may be an error. `members` are the attributes of an entity or a record,
+    `kind` is the type of an entity, `above` are the entities that contain it.
     """
 
     value: Frozen | None = None
     fields: frozenset[str] = NOTHING
     fails: bool = False
-    beneath: str | None = None
+    folder: str | None = None
     members: Mapping[str, Attribute] | None = None
     kind: str | None = None
     above: frozenset[Frozen] | None = None
 
     @property
     def holds(self) -> bool | None:
-        """Whether it is true or false; None if that is not known."""
+        """Whether it is true or false; None if that is unknown."""
         return None if self.value is None or self.value[0] != "bool" else self.value[1]
 
 
 def freeze(value: object) -> Frozen:
-    """A Python value as one of Cedar's."""
+    """Return a Python value as a Cedar value."""
     match value:
         case bool():
             return ("bool", value)
@@ -67,26 +66,26 @@ def freeze(value: object) -> Frozen:
             return ("record", frozenset((name, freeze(each)) for name, each in value.items()))
         case Iterable():
             return ("set", frozenset(map(freeze, value)))
-    raise TypeError(f"{type(value).__name__} is no value of Cedar's")
+    raise TypeError(f"{type(value).__name__} is not a Cedar value")
 
 
 def entity(kind: str, ident: str) -> Frozen:
-    """The reference to an entity."""
+    """Return the reference to an entity."""
     return ("entity", kind, ident)
 
 
 def known(value: object, fields: frozenset[str] = NOTHING) -> Term:
-    """A certain value."""
+    """Return a certain value."""
     return Term(freeze(value), fields)
 
 
 def truth(value: bool | None, fields: frozenset[str], *, fails: bool = False) -> Term:  # noqa: FBT001
-    """A truth value, or None for one that is not known."""
+    """Return a truth value; None is unknown."""
     return Term(None if value is None else ("bool", value), fields, fails)
 
 
 def record(members: Mapping[str, Term], fields: frozenset[str]) -> Term:
-    """A record of these members, which are all there."""
+    """Return a record of these members, which are all there."""
     values = {name: each.value for name, each in members.items()}
     sure = all(each is not None for each in values.values())
     return Term(
@@ -98,7 +97,7 @@ def record(members: Mapping[str, Term], fields: frozenset[str]) -> Term:
 
 
 def joined(terms: Iterable[Term]) -> tuple[frozenset[str], bool]:
-    """What several terms were read from, and whether one of them may fail."""
+    """Return the fields that several terms were read from, and whether one of them may fail."""
     fields, fails = NOTHING, False
     for each in terms:
         fields, fails = fields | each.fields, fails or each.fails
@@ -106,12 +105,12 @@ def joined(terms: Iterable[Term]) -> tuple[frozenset[str], bool]:
 
 
 def all_hold(parts: Iterable[Callable[[], Term]]) -> Term:
-    """`a && b && …`: what follows a false part is not looked at."""
+    """Return `a && b && …`: parts after a false one are not evaluated."""
     return _until(parts, stop=False)
 
 
 def any_holds(parts: Iterable[Callable[[], Term]]) -> Term:
-    """`a || b || …`: what follows a true part is not looked at."""
+    """Return `a || b || …`: parts after a true one are not evaluated."""
     return _until(parts, stop=True)
 
 
@@ -127,12 +126,12 @@ def _until(parts: Iterable[Callable[[], Term]], *, stop: bool) -> Term:
 
 
 def equal(one: Term, other: Term) -> bool | None:
-    """Whether two values are equal; None if that is not known."""
+    """Whether two values are equal; None if that is unknown."""
     if one.value is not None and other.value is not None:
         return one.value == other.value
     for text, known_ in ((one, other), (other, one)):
-        if text.beneath is not None and known_.value is not None:
-            return None if _is_under(known_.value[1], text.beneath) else False
+        if text.folder is not None and known_.value is not None:
+            return None if _is_under(known_.value[1], text.folder) else False
     if one.kind is not None and other.kind is not None and one.kind != other.kind:
         return False
     return None
@@ -144,7 +143,7 @@ def _is_under(text: object, folder: str) -> bool:
 
 
 def start_of(folder: str) -> str:
-    """What every path beneath a folder begins with; nothing beneath the root."""
+    """Return the prefix of every path under a folder; empty for the root."""
     return f"{folder}/" if folder else ""
 
 
@@ -153,12 +152,12 @@ Piece = str | None
 
 
 def like(term: Term, pattern: Sequence[Piece]) -> bool | None:
-    """Whether a text fits a pattern; None if that is not known."""
+    """Whether a text matches a pattern; None if that is unknown."""
     if term.value is not None:
         return fits(str(term.value[1]), pattern)
-    if term.beneath is None:
+    if term.folder is None:
         return None
-    start = start_of(term.beneath)
+    start = start_of(term.folder)
     if pattern and pattern[-1] is None and fits(start, pattern):
         return True
     literal = ""
@@ -167,11 +166,11 @@ def like(term: Term, pattern: Sequence[Piece]) -> bool | None:
             near = literal.startswith(start) or start.startswith(literal)
             return None if near else False
         literal += piece
-    return None if _is_under(literal, term.beneath) else False
+    return None if _is_under(literal, term.folder) else False
 
 
 def fits(text: str, pattern: Sequence[Piece]) -> bool:
-    """Whether all of a text fits a pattern, in time linear in their product at worst."""
+    """Whether a whole text matches a pattern, at worst in time linear in the product of both."""
     at, position, star, mark = 0, 0, -1, 0
     units = [unit for piece in pattern for unit in ([None] if piece is None else piece)]
     while at < len(text):
@@ -187,7 +186,7 @@ def fits(text: str, pattern: Sequence[Piece]) -> bool:
 
 
 def within(one: Term, other: Term) -> bool | None:
-    """`in`: whether an entity is another, or lies in it, or in one of a set; None: not known."""
+    """Cedar's `in`: whether an entity is another or in it, or in one of a set; None if unknown."""
     if other.value is None:
         return None
     if other.value[0] == "set":
@@ -201,43 +200,43 @@ def _within_one(one: Term, other: Frozen) -> bool | None:
         return True
     if one.above is None:
         return None
-    # Of what it may be itself, only its type is known.
+    # Only the type of an unknown entity is known.
     return False if one.value is not None or one.kind != other[1] else None
 
 
 def has_any(one: Term, others: Iterable[Term]) -> bool | None:
-    """Whether a value is among others; None if that is not known."""
+    """Whether a value is among others; None if that is unknown."""
     found = [equal(one, each) for each in others]
     return True if True in found else None if None in found else False
 
 
 def items(term: Term) -> list[Term] | None:
-    """The elements of a set that is known; None of another."""
+    """Return the elements of a known set; None for any other term."""
     if term.value is None or term.value[0] != "set":
         return None
     return [Term(each, term.fields) for each in term.value[1]]
 
 
 def number(term: Term) -> int | None:
-    """The integer that it is; None if it is unknown."""
+    """Return its integer; None if it is unknown."""
     return None if term.value is None else int(term.value[1])
 
 
 def counted(value: int, fields: frozenset[str]) -> Term:
-    """The result of arithmetic, which fails beyond Cedar's range."""
+    """Return the result of arithmetic, which fails beyond Cedar's range."""
     if LEAST <= value <= MOST:
         return Term(("long", value), fields)
     return Term(None, fields, fails=True)
 
 
 def unknown(fields: frozenset[str], *, fails: bool = False) -> Term:
-    """A value of which nothing is known but what it was read from."""
+    """Return an unknown value that was read from these fields."""
     return Term(None, fields, fails)
 
 
 @dataclass(frozen=True)
 class World:
-    """What a policy may read. `open` are all of the fields that the grant leaves open."""
+    """What a policy may read. `open` are all fields that the grant leaves open."""
 
     principal: Term
     action: Term

@@ -1,4 +1,4 @@
-"""Cedar's JSON form of one policy: what it compares, and which providers it can be about."""
+"""Cedar's JSON form of one policy: its comparisons, actions and providers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ RESOURCE: Final = {"Var": "resource"}
 ACTION: Final = {"Var": "action"}
 
 WILDCARD: Final = "\ue000"
-"""Stands for the `*` of a `like`: a character that no rule for names or paths is about."""
+"""Represents the `*` of a `like`: a character that no rule for names or paths mentions."""
 
 STAR: Final = "\ue001"
-"""Stands for its `\\*`, in the same way."""
+r"""Represents its `\*` in the same way."""
 
 _SIDES: Final = {
     "==": (("left", "right"), ("right", "left")),
@@ -25,14 +25,14 @@ _SIDES: Final = {
     "in": (("left", "right"),),
     "contains": (("right", "left"),),
 }
-"""Per operator: where what is compared stands, and where what it is compared with does."""
+"""For each operator, the places of the compared expression and of the constant."""
 
 
 _COMMAND: Final = re.compile(r"/([a-z0-9_-]{1,64})(?=/|\Z)")
 
 
 class Comparison(NamedTuple):
-    """Something and one constant that it is compared with; for `like`, the pattern's text."""
+    """An expression and one constant that it is compared with; for `like`, the pattern's text."""
 
     operator: str
     subject: Node
@@ -45,13 +45,13 @@ class Comparison(NamedTuple):
 
     @property
     def field(self) -> str | None:
-        """The name of the resource's field that is compared, if one is."""
+        """The name of the resource's field that is compared, None for other expressions."""
         read = self.subject.get(".", {})
         return read["attr"] if read.get("left") == RESOURCE else None
 
 
 def nodes(body: Node) -> Iterator[Node]:
-    """Every object in the conditions' JSON form; a stack, for an expression can be deep."""
+    """Yield every object in the conditions' JSON form; iterative, as expressions can be deep."""
     remaining: list[Any] = list(body["conditions"])
     while remaining:
         node = remaining.pop()
@@ -59,12 +59,12 @@ def nodes(body: Node) -> Iterator[Node]:
             remaining.extend(node)
         elif isinstance(node, dict):
             yield node
-            # The names in a record are the policy's own, and may look like operators.
+            # The names in a record are chosen by the policy, and may look like operators.
             remaining.extend(node.get("Record", node).values())
 
 
 def read_path(node: Node) -> tuple[str, ...] | None:
-    """`("context", "now")` for the expression `context.now`."""
+    """Return `("context", "now")` for the expression `context.now`."""
     names: list[str] = []
     while "." in node:
         names.append(node["."]["attr"])
@@ -73,7 +73,7 @@ def read_path(node: Node) -> tuple[str, ...] | None:
 
 
 def comparisons(body: Node) -> Iterator[Comparison]:
-    """Every constant in the conditions that something is compared with."""
+    """Yield every comparison with a constant in the conditions."""
     for node in nodes(body):
         for operator, orders in _SIDES.items():
             sides = node.get(operator, {})
@@ -90,7 +90,7 @@ def comparisons(body: Node) -> Iterator[Comparison]:
 
 
 def actions(body: Node) -> frozenset[str]:
-    """The ids of every action that the policy names."""
+    """Return the ids of all actions that the policy names."""
     entities = [_entity(node["Value"]) for node in nodes(body) if "Value" in node]
     return frozenset(scope_actions(body)) | {
         entity["id"] for entity in entities if entity is not None and entity["type"] == "Action"
@@ -98,20 +98,20 @@ def actions(body: Node) -> frozenset[str]:
 
 
 def scope_actions(body: Node) -> tuple[str, ...]:
-    """The ids of the actions that the policy's scope names; none if it is for all."""
+    """Return the ids of the actions in the policy's scope; none if it is for all."""
     scope = body["action"]
     entities = [scope["entity"]] if "entity" in scope else scope.get("entities", ())
     return tuple(entity["id"] for entity in entities)
 
 
 def missing(body: Node, catalog: Catalog) -> list[str]:
-    """The providers that the policy's actions name and that there are not, sorted."""
+    """Return the unknown providers that the policy's actions name, sorted."""
     found = filter(None, map(_COMMAND.match, actions(body)))
     return sorted({each.group(1) for each in found} - set(catalog))
 
 
 def providers(body: Node, catalog: Catalog) -> list[Provider]:
-    """The providers that the policy can be about, by its scope and what `when` begins with."""
+    """Return the providers that the policy can be about, by its scope and its `when` conditions."""
     names = [{provider_name(each) for each in scope_actions(body)}]
     kinds = [body["resource"].get("entity_type")]
     for node in _conjuncts(body):
@@ -127,7 +127,7 @@ def providers(body: Node, catalog: Catalog) -> list[Provider]:
 
 
 def _conjuncts(body: Node) -> Iterator[Node]:
-    """What has to hold in every call that the policy is about."""
+    """Yield what must hold in every call that the policy is about."""
     remaining = [each["body"] for each in body["conditions"] if each["kind"] == "when"]
     while remaining:
         node = remaining.pop()
@@ -141,7 +141,7 @@ def _constants(expression: Node) -> list[object]:
 
 
 def _piece(piece: str | Mapping[str, str]) -> str:
-    """One piece of a pattern: "Wildcard", or the characters that are to be there."""
+    """Return one piece of a pattern: "Wildcard", or literal characters."""
     return WILDCARD if isinstance(piece, str) else piece["Literal"].replace("*", STAR)
 
 

@@ -1,7 +1,7 @@
-"""Conditions that are well typed and can never hold, for what they compare is never like that.
+"""Warnings about valid conditions that can never hold, because of the values compared.
 
-Cedar takes them for false without a word. A policy with one is kept, for another server may have
-the app that it names; but whoever writes it is told.
+Cedar silently evaluates them to false. A policy with one is still accepted, because another server
+may have the app that it names; its author gets a warning.
 
     App::"app_…"                     an app is named by its id, as `nomos apps list` shows it
     Agent::"did:key:z6Mk…"           an agent by its DID; so are rootAgent and invokedBy
@@ -27,7 +27,7 @@ APP_ID: Final = re.compile(r"app_[0-9a-z]{26}")
 DID: Final = re.compile(r"did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}")
 SWARM: Final = re.compile(r"|evt_[0-9a-z]{26}|app_[0-9a-z]{26}/.+|.*/.*")
 DEEPEST: Final = 96
-"""More than how often authority can be handed on: links of a chain, and those of its lineage."""
+"""More than any delegation depth: links of a chain, and those of its lineage."""
 
 Path = tuple[str, ...]
 _RANGES: Final[Mapping[Path, tuple[int, int]]] = {
@@ -45,16 +45,16 @@ _NEVER: Final[Mapping[str, Callable[[int, int, int], bool]]] = {
     ">": lambda value, _, high: value >= high,
     ">=": lambda value, _, high: value > high,
 }
-"""Whether a number in a range never compares so with a value."""
+"""Whether no number in a range compares so with a value."""
 
 
 def impossible_conditions(body: Node) -> Iterator[str]:
-    """Yield, once each and sorted, what in one parsed policy can never hold."""
+    """Yield each condition of one parsed policy that can never hold, once and sorted."""
     yield from sorted({*_entities(body), *_texts(body), *_numbers(body), *_odd(body)})
 
 
 def _entities(body: Node) -> Iterator[str]:
-    """Apps and agents by names that they never have, in the scope and in the conditions."""
+    """Yield apps and agents with impossible ids, in the scope and in the conditions."""
     scope = body["principal"]
     named = [scope.get("entity"), scope.get("in", {}).get("entity")]
     named += [each.entity for each in comparisons(body)]
@@ -79,7 +79,7 @@ def _texts(body: Node) -> Iterator[str]:
                 'that the app gave, "app_…/label"'
             )
         if path == ("context", "purpose") and len(value) > MAX_PURPOSE:
-            yield f"context.purpose is never so long: {MAX_PURPOSE} characters are the most"
+            yield f"context.purpose is never so long: the limit is {MAX_PURPOSE} characters"
 
 
 def _path_of(comparison: Comparison) -> Path:
@@ -110,8 +110,8 @@ def _out_of_range(subject: Node, order: str, constant: Node) -> Iterator[str]:
         low, high = 0, MAX_INTEGER
     if low is None or high is None or not _NEVER[order](value, low, high):
         return
-    said = f"{low} to {high}" if high != MAX_INTEGER else f"at least {low}"
-    yield f"{'.'.join(path)} {order} {value} never holds: it is {said}"
+    limits = f"{low} to {high}" if high != MAX_INTEGER else f"at least {low}"
+    yield f"{'.'.join(path)} {order} {value} never holds: it is {limits}"
 
 
 def _odd(body: Node) -> Iterator[str]:

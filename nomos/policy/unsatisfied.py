@@ -1,8 +1,8 @@
-"""Conditions that no call can meet, though they are well typed.
+"""Errors about conditions that no call can meet, although they have the right types.
 
-Cedar takes them for false, and a forbid that never holds looks like one that does. A resource
-is compared by its fields in canonical form: it has no id that a policy could name, and
-"/reports/x" or "Acme" is none of its fields. A call is of a command, never of a group.
+Cedar evaluates them to false, and a forbid that never holds looks like one that does. A resource is
+compared by its fields in canonical form: it has no id that a policy could name, and a field never
+has a value such as "/reports/x" or "Acme". A call is of a command, never of a group.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ _FORMS: Final = {
 
 
 def unsatisfied_conditions(body: Node, catalog: Catalog) -> Iterator[str]:
-    """Yield, once each, what in one parsed policy never holds."""
+    """Yield each problem of one parsed policy once."""
     yield from sorted({*_ids(body, catalog), *_literals(body, catalog), *_groups(body, catalog)})
 
 
 def unknown_names(body: Node, attributes: Collection[str]) -> Iterator[str]:
-    """Yield what is asked for with `has` and is no attribute: Cedar takes it for false."""
+    """Yield names tested with `has` that are not attributes: Cedar evaluates that to false."""
     asked = {node["has"]["attr"] for node in nodes(body) if "has" in node}
     for name in sorted(asked - set(attributes)):
         yield f"`has {name}` is never true: nothing has an attribute of that name"
 
 
 def group(name: str, catalog: Catalog) -> str | None:
-    """Say what to write if the action of this name groups commands and is none itself."""
+    """Return what to write if an action of this name is a group of commands; None if it is not."""
     if find_command(catalog, name) is not None or not commands_under(catalog, name):
         return None
     return f'{name} is a group of commands, not a command: write `action in Action::"{name}"`'
@@ -62,7 +62,7 @@ def _ids(body: Node, catalog: Catalog) -> Iterator[str]:
 
 def _id(operator: str, entity: Mapping[str, str], catalog: Catalog) -> str:
     which = f"{entity['type']}::{_quoted(entity['id'])}"
-    text = f"resources have no ids that a policy could name, so none is {which}; "
+    text = f"a policy cannot name a resource by id, so no resource is {which}; "
     for provider in catalog.values():
         if provider.kind == entity["type"]:
             fields = _fields(provider, operator, entity["id"])
@@ -71,7 +71,7 @@ def _id(operator: str, entity: Mapping[str, str], catalog: Catalog) -> str:
 
 
 def _fields(provider: Provider, operator: str, name: str) -> str:
-    """The comparison of fields that is likely to be meant by an id of this name."""
+    """Return the comparison of fields that is probably meant by an id of this name."""
     required = [each for each, field in provider.fields.items() if field.required]
     if len(required) != 1:
         return " && ".join(f"resource.{each} == …" for each in required or ["…"])
@@ -82,8 +82,8 @@ def _fields(provider: Provider, operator: str, name: str) -> str:
         return f"resource.{field} == …"
     equal = f"resource.{field} == {_quoted(value)}"
     if operator == "in" and value and provider.fields[field].type == "path":
-        beneath = f"{value.replace('*', STAR)}/{WILDCARD}"
-        return f"{equal} || resource.{field} like {_quoted(beneath)}"
+        inside = f"{value.replace('*', STAR)}/{WILDCARD}"
+        return f"{equal} || resource.{field} like {_quoted(inside)}"
     return equal
 
 
@@ -92,20 +92,20 @@ def _literals(body: Node, catalog: Catalog) -> Iterator[str]:
     for each in comparisons(body):
         name, value, like = each.field, each.value, each.operator == "like"
         if name is None or not isinstance(value, str) or not value:
-            continue  # "" is what a field reads as that the command does not take
+            continue  # a field that the command does not take is ""
         having = [provider for provider in concerned if name in provider.fields]
         wrong = [_wrong(provider, name, value, like=like) for provider in having]
-        # What one of the providers can have is left alone: that one may be meant.
+        # No problem if one of the providers can have the value: that one may be meant.
         if wrong and wrong[0] is not None and all(wrong):
             yield wrong[0]
 
 
 def _wrong(provider: Provider, name: str, text: str, *, like: bool) -> str | None:
-    """Say why the field is never like `text`, and what to write instead; None if it can be."""
+    """Return why the field is never like `text`, and what to write instead; None if it can be."""
     field = provider.fields[name]
     if field.type == "integer":
-        return None  # Cedar itself says that it is compared with a text
-    if like:  # what stands for the `*` need not match
+        return None  # Cedar itself reports a comparison with a text
+    if like:  # the representation of `*` need not match
         field = field.model_copy(update={"pattern": None})
         provider = provider.model_copy(update={"fields": {name: field}})
     never = f"resource.{name} is never {'like ' if like else ''}{_quoted(text)}"
@@ -120,7 +120,7 @@ def _wrong(provider: Provider, name: str, text: str, *, like: bool) -> str | Non
 
 
 def _right(provider: Provider, name: str, text: str) -> str:
-    """The canonical form of the field; of a path, of the one that must have been meant."""
+    """Return the canonical form of the field; of a path, the one that is probably meant."""
     try:
         return _canonical(provider, name, text)
     except InvalidRequest:
@@ -128,8 +128,8 @@ def _right(provider: Provider, name: str, text: str) -> str:
             raise
     plain = text.replace("\\", "/")
     segments = [each for each in plain.split("/") if each not in ("", ".")]
-    beneath = [WILDCARD] if WILDCARD in plain and plain.endswith("/") else []
-    return _canonical(provider, name, "/".join(segments + beneath))
+    rest = [WILDCARD] if WILDCARD in plain and plain.endswith("/") else []
+    return _canonical(provider, name, "/".join(segments + rest))
 
 
 def _canonical(provider: Provider, name: str, text: str) -> str:
@@ -137,7 +137,7 @@ def _canonical(provider: Provider, name: str, text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """As it stands in a policy, if short, with nothing in it that a terminal would act on."""
+    """Return a literal as in a policy, shortened, with unprintable characters escaped."""
     if len(text) > MAX_SHOWN:
         text = f"{text[:MAX_SHOWN]}…"
     for character, written in _ESCAPES.items():

@@ -1,8 +1,8 @@
-"""What is wrong with policies, in words that say how to mend it.
+"""Problems of policies as messages that say how to fix them.
 
-Cedar checks policies against the schema and tells each problem once per action that a policy
-could be about: thirty times for one field. Here a problem is told once, with a hint where the
-mistake is a common one. What our annotations need is checked beside it.
+Cedar validates policies against the schema and reports each problem once per action that a policy
+could be about: thirty times for one field. Here each problem is reported once, with a hint for
+common mistakes. Annotations are checked as well.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ MAX_NAME: Final = 200
 
 SHORTEST_QUESTION: Final = 60
 LONGEST_QUESTION: Final = 24 * 3600
-"""Seconds that a question to people may stay open."""
+"""Seconds for which an approval may stay open."""
 
 OURS: Final = ("id", "step_up", "reason", "expires")
-"""The annotations that mean something; others are the author's own, unless they look like these."""
+"""Annotations with a meaning; others are the author's own, unless they are similar to these."""
 
 _LIFETIME = re.compile(r"([1-9][0-9]{0,4})([smh])")
 
@@ -45,7 +45,7 @@ _ELSEWHERE = "its YAML is passed with --providers (embedded: providers=)"
 def schema_problems(
     policies: Sequence[tuple[str, Node]], schema: Schema, catalog: Catalog
 ) -> Iterator[tuple[int, str]]:
-    """Yield what the schema finds wrong in policies, each with the index of its policy.
+    """Yield the problems that the schema finds, each with the index of its policy.
 
     A policy is its text and its JSON form.
     """
@@ -65,7 +65,7 @@ def schema_problems(
 
 
 def _stems(message: str, absent: Collection[str]) -> bool:
-    """Whether it is so because providers are missing, which `own_problems` tells."""
+    """Whether a missing provider is the cause, which `own_problems` reports."""
     unknown = _NO_ACTION.search(message)
     return bool(absent) and (unknown is None or provider_name(unknown.group(1)) in absent)
 
@@ -82,7 +82,7 @@ def _hint(message: str, body: Node, catalog: Catalog) -> str:
         kinds = [each.kind for each in catalog.values()]
         return f"; resources are {' or '.join(sorted(kinds))}; of another provider, {_ELSEWHERE}"
     if found := _OPTIONAL.search(message):
-        return "; ask first whether it is there: `… has … && …`" + _always(found, body, catalog)
+        return "; test first that it is there: `… has … && …`" + _always(found, body, catalog)
     if message == _FOLLOWS and body["action"]["op"] == "==":
         wrong = group(body["action"]["entity"]["id"], catalog)
         return f"; {wrong}" if wrong else ""
@@ -90,35 +90,35 @@ def _hint(message: str, body: Node, catalog: Catalog) -> str:
 
 
 def _always(found: re.Match[str], body: Node, catalog: Catalog) -> str:
-    """To which provider a policy could keep that reads a field which is optional elsewhere."""
+    """Suggest a restriction to a provider in which the optional field is required."""
     name = found.group(1)
     if not found.group().endswith("on entity type"):
         return ""
     for each in providers(body, catalog):
         if name in each.fields and each.fields[name].required:
             return (
-                f"; or keep to what always has `{name}`: "
+                f"; or restrict the policy to resources that always have `{name}`: "
                 f'`action in Action::"/{each.name}"` or `resource is {each.kind}`'
             )
     return ""
 
 
 def own_problems(body: Node, attributes: Collection[str], catalog: Catalog) -> Iterator[str]:
-    """Yield what is wrong with one parsed policy that its schema has nothing to say about."""
+    """Yield the problems of one parsed policy that the schema does not cover."""
     annotations = body.get("annotations", {})
     for key in ("id", "reason", "step_up"):
         text = annotations.get(key, "-")
         if not text or not text.isprintable() or len(text) > MAX_NAME:
             yield f'@{key} needs a text of 1 to {MAX_NAME} printable characters: @{key}("…")'
     if "step_up" in annotations and body["effect"] != "forbid":
-        yield "@step_up is for a forbid; a permit cannot ask for approval"
+        yield "@step_up is for a forbid; a permit cannot require an approval"
     elif "step_up" in annotations and not any(map(_reads_cosigned, nodes(body))):
         yield "no approval could lift this @step_up: add `unless { context.cosigned }`"
     yield from _expiry(annotations)
     for key in annotations:
         close = difflib.get_close_matches(key, OURS, n=1, cutoff=0.75)
         if key not in OURS and close:
-            yield f"@{key} means nothing here; did you mean @{close[0]}?"
+            yield f"@{key} is unknown; did you mean @{close[0]}?"
     yield from unsatisfied_conditions(body, catalog)
     absent = missing(body, catalog)
     for name in absent:
@@ -130,7 +130,7 @@ def own_problems(body: Node, attributes: Collection[str], catalog: Catalog) -> I
 
 
 def lifetime(text: str | None) -> int | None:
-    """The seconds that an `@expires` says (`90s`, `10m`, `2h`); None if it says none."""
+    """Return the seconds of an `@expires` (`90s`, `10m`, `2h`); None if it is invalid."""
     found = _LIFETIME.fullmatch(text or "")
     seconds = int(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]] if found else 0
     return seconds if SHORTEST_QUESTION <= seconds <= LONGEST_QUESTION else None
@@ -140,9 +140,9 @@ def _expiry(annotations: Mapping[str, Any]) -> Iterator[str]:
     if "expires" not in annotations:
         return
     if "step_up" not in annotations:
-        yield "@expires is for a @step_up: it says how long a question waits for a person"
+        yield "@expires is for a @step_up: it sets how long an approval stays open"
     elif lifetime(annotations["expires"]) is None:
-        yield '@expires needs a time from one minute to a day: @expires("90s"), "10m" or "2h"'
+        yield '@expires must be a time from one minute to a day: @expires("90s"), "10m" or "2h"'
 
 
 _METHOD = re.compile(r"`(starts|ends)_?with` is not a valid", re.IGNORECASE)
@@ -150,7 +150,7 @@ _CALL = re.compile(r'(?:starts|ends)_?with\s*\(\s*"([^"\\*]*)"\s*\)', re.IGNOREC
 
 
 def parse_hint(error: str, text: str) -> str:
-    """Say how a policy would say what its parser does not know, if that is clear."""
+    """Return how to write a method that Cedar does not have, if that is clear."""
     if not (method := _METHOD.search(error)):
         return ""
     call = _CALL.search(text)
@@ -160,5 +160,5 @@ def parse_hint(error: str, text: str) -> str:
 
 
 def _reads_cosigned(node: Node) -> bool:
-    """Whether this is what an approval changes."""
+    """Whether this reads what an approval changes."""
     return node.get("left") == {"Var": "context"} and node.get("attr") in ("cosigned", "cosigner")

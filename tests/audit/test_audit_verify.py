@@ -220,11 +220,11 @@ def test_a_pinned_checkpoint_by_another_key_does_not_fit_the_file(export: Export
     report = export.verify(export.lines, pin=forged, issuer=export.first_issuer)
     assert report.finding is not None
     assert report.finding.kind == "pin"
-    assert "nothing in this file leads to" in report.message
+    assert "the file's key log does not lead to" in report.message
     assert export.verify(export.lines, pin=old).ok
     later = export.verify(export.lines, pin=old, issuer=export.issuer)
     assert later.state == "unreadable"
-    assert f"{export.first_issuer} signed it, which came before" in later.message
+    assert f"{export.first_issuer} signed it, a key before" in later.message
 
 
 @pytest.mark.parametrize("other", [{"log": "keys"}, {"tenant": "other"}])

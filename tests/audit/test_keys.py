@@ -87,7 +87,7 @@ def test_without_a_log_the_known_key_stands_alone(issuer: Issuer) -> None:
 
 
 def test_a_log_of_others_is_told_apart_from_a_broken_one(issuer: Issuer) -> None:
-    with pytest.raises(UnknownIssuer, match=f"{issuer.stranger} is none of them"):
+    with pytest.raises(UnknownIssuer, match=f"{issuer.stranger} is not one of them"):
         issuer.follow(issuer.log(), issuer.stranger)
 
 

@@ -11,7 +11,7 @@ from audit.families import APP, AT, LISTING, Log, cid, did
 from hypothesis import given
 from hypothesis import strategies as some
 
-from nomos.audit.agent_activity import MAX_DEEDS
+from nomos.audit.agent_activity import MAX_ACTIONS
 from nomos.audit.record import Record
 from nomos.audit.swarm import Counts, Swarm, iso
 from nomos.audit.swarm_builder import SwarmsBuilder
@@ -202,15 +202,15 @@ def test_an_end_without_its_beginning_counts() -> None:
 
 def test_the_latest_of_many_deeds_are_listed_and_the_others_counted() -> None:
     log = Log()
-    for number in (0, 0, *range(1, MAX_DEEDS + 5)):
+    for number in (0, 0, *range(1, MAX_ACTIONS + 5)):
         log.call(log.root, "resource_out_of_scope", resource={**APP, "repo": f"r{number}"})
     log.call(log.root)
     member = log.member(log.root)
-    assert len(member.refused) == MAX_DEEDS
-    assert member.refused[0].resource["repo"] == f"r{MAX_DEEDS + 4}"
+    assert len(member.refused) == MAX_ACTIONS
+    assert member.refused[0].resource["repo"] == f"r{MAX_ACTIONS + 4}"
     assert member.unlisted == 6
     assert [each.times for each in member.allowed] == [1]
-    assert member.calls == Counts(allowed=1, refused=MAX_DEEDS + 6)
+    assert member.calls == Counts(allowed=1, refused=MAX_ACTIONS + 6)
 
 
 def test_whoever_only_ever_sent_chains_that_do_not_hold_is_no_member() -> None:

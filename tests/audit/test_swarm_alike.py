@@ -73,8 +73,8 @@ def test_what_sets_a_member_apart() -> None:
         assert log.records[1].cid == cid("link 1")
         differs(log, did("a"))
         top = grouped(log.swarm())
-        assert [len(each.members) for each in top.beneath] == [3, 1], differs
-        assert [each.agent for each in top.beneath[1].members] == [did("a")]
+        assert [len(each.members) for each in top.below] == [3, 1], differs
+        assert [each.agent for each in top.below[1].members] == [did("a")]
 
 
 def test_those_who_were_refused_the_same_are_alike() -> None:
@@ -104,6 +104,6 @@ def test_every_member_is_in_one_group_beneath_the_one_it_came_from(
     assert sorted(each.agent for each in members) == sorted(each.agent for each in swarm.members)
     for group in groups:
         above = {each.agent for each in group.members}
-        for lower in group.beneath:
+        for lower in group.below:
             assert {each.forked_by for each in lower.members} <= above
     assert not apart or all(len(each.members) == 1 for each in groups)

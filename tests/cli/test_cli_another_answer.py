@@ -119,7 +119,7 @@ def test_an_answer_about_something_else_is_not_shown(
 ) -> None:
     code, out, said = run(answer, key_file, *words)
     assert (code, out) == (1, "")
-    assert "the control plane was asked about" in said
+    assert "the control plane was asked for" in said
     assert ("Whether it was done" in said) is bool(look)
     assert look in said
 

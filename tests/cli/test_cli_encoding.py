@@ -25,7 +25,7 @@ SHOWN: Final = {
     "inspect of a broken link": (("token", "inspect"), json.dumps([WRONG, CHILD]), 1, "x "),
     "verify": (("token", "verify", *TERMS, *CALL), TOKEN, 0, "ok verified  the invocation holds"),
     "verify of a refusal": (("token", "verify", *TERMS), ROOT, 1, "x REFUSED  audience_mismatch"),
-    "why": (("token", "why", *TERMS, *CALL), TOKEN, 0, "The token is good for this call."),
+    "why": (("token", "why", *TERMS, *CALL), TOKEN, 0, "The token is valid for this call."),
 }
 
 

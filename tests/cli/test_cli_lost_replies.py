@@ -107,6 +107,6 @@ def test_what_may_have_been_done_is_said_with_how_to_look(
         code, out, err = run(wire, key_file, *words)
     assert (code, out) == (1, "")
     text = " ".join(err.split())
-    assert "it may have been acted on" in text
+    assert "it may have taken effect" in text
     assert f"`{look}`" in text
     assert {json.dumps(header(request, "idempotency-key")) for request in seen} != set()

@@ -228,7 +228,7 @@ def test_everything_that_is_wrong_is_found_at_its_link(name: str) -> None:
 def test_a_wider_link_says_what_it_should_have_been() -> None:
     done = nomos("inspect", stdin=BROKEN["wider command"][0])
     assert "✗        chain_attenuation_violation  cmd is not within" in done.stdout
-    assert 'wanted   "/github/issue" or beneath' in done.stdout
+    assert 'wanted   "/github/issue" or under it' in done.stdout
     assert 'found    "/github"' in done.stdout
 
 

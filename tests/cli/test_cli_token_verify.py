@@ -48,7 +48,7 @@ from nomos.errors import Denied
 
 REPLAY: Final = "whether it was used before: only the service that keeps a record can say"
 MISSING: Final = "earlier links are missing"
-WHOLE: Final = "give the whole chain, root first"
+WHOLE: Final = "send the whole chain, root first"
 REVOCATIONS: Final = "revocations: none were given, and no feed was asked"
 
 
@@ -98,7 +98,7 @@ def test_no_claim_is_made_about_replay() -> None:
 def test_the_headline_claims_no_more_than_was_looked_at() -> None:
     shown = nomos("verify", *TERMS).stdout
     assert shown.startswith("✓ holds  the invocation holds; no call was checked\n")
-    assert "The token holds; no call was checked.\n" in nomos("why", *TERMS).stdout
+    assert "The token is valid; no call was checked.\n" in nomos("why", *TERMS).stdout
 
 
 def test_what_nobody_asked_is_said_to_be_unknown() -> None:
@@ -222,7 +222,7 @@ def test_a_refusal_has_code_hop_field_and_fix(name: str) -> None:
 def test_a_chain_that_is_not_for_a_service_is_said_to_be_a_chain() -> None:
     found = told("verify", *TERMS, stdin=CHAIN)
     assert "this is a chain, which hands authority on and is no call" in found["message"]
-    assert found["fix"].startswith("for --audience give the DID of the chain's holder, or send an ")
+    assert found["fix"].startswith("set --audience to the DID of the chain's holder, or send an ")
     holder = told("verify", *TERMS, stdin=ROOT)["found"]
     assert holder == f'"{PLANNER.did}"'
     # An invocation for another service is another matter.
@@ -407,13 +407,13 @@ def test_why_of_a_chain_tells_its_story_too() -> None:
         f"hop 1  delegation {cid(CHILD)}\n",
         f"  to     {RESEARCHER.did}\n",
         '  pol[0] state is "open"\n',
-        f"The chain holds; no call was checked.\n  unknown  {REVOCATIONS}\n",
+        f"The chain is valid; no call was checked.\n  unknown  {REVOCATIONS}\n",
     ):
         assert part in done.stdout
     assert told("why", *HOLDER, "--at", NOW, stdin=CHAIN)["text"] in done.stdout
     call = ("--command", "/github/issue/list", "--resource", json.dumps(RESOURCE))
     shown = nomos("why", *HOLDER, *call, stdin=CHAIN).stdout
-    assert "The chain holds, and the call is within it; its policies were not looked" in shown
+    assert "The chain is valid and covers the call; its policies were not evaluated" in shown
     refused = nomos("why", *TERMS, stdin=ROOT)
     assert refused.exit_code == 1
     assert "REFUSED: audience_mismatch at hop 0\n" in refused.stdout

@@ -239,11 +239,11 @@ WRONG: list[tuple[Callable[[], object], str, str]] = [
     (lambda: eq("", 1), "path", "name of an argument"),
     (lambda: eq(5, 1), "path", "name of an argument"),  # type: ignore[arg-type]
     (lambda: eq("a b", 1), "a b", '.args["a b"]'),
-    (lambda: eq("a..b", 1), "a..b", "no name"),
-    (lambda: eq("é", 1), "é", "no name"),
+    (lambda: eq("a..b", 1), "a..b", "not an argument's name"),
+    (lambda: eq("é", 1), "é", "not an argument's name"),
     (lambda: eq("resource.owner", 1), "resource.owner", ".resource.owner"),
-    (lambda: eq(".args..x", 1), ".args..x", "no selector"),
-    (lambda: eq('.args["\\x"]', 1), '.args["\\x"]', "no selector"),
+    (lambda: eq(".args..x", 1), ".args..x", "not a selector"),
+    (lambda: eq('.args["\\x"]', 1), '.args["\\x"]', "not a selector"),
     (lambda: eq("a" * 300, 1), "a" * 32, "256"),
     (lambda: eq("a", math.nan), "a", "NaN"),
     (lambda: eq("a", 2**53), "a", "2^53"),
@@ -255,7 +255,7 @@ WRONG: list[tuple[Callable[[], object], str, str]] = [
     (lambda: eq("a", "x" * 1025), "a", "1024"),
     (lambda: eq("a", ["x" * 1000] * 9), "a", "8192"),
     (lambda: eq("a", [[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]), "a", "levels"),
-    (lambda: one_of("a", []), "a", "nothing is one of nothing"),
+    (lambda: one_of("a", []), "a", "at least one choice"),
     (lambda: one_of("a", "open"), "a", "list"),
     (lambda: one_of("a", 5), "a", "list"),  # type: ignore[arg-type]
     (lambda: between("a", 2, 1), "a", "lower number"),
@@ -268,16 +268,16 @@ WRONG: list[tuple[Callable[[], object], str, str]] = [
     (lambda: like("a", 5), "a", "text"),  # type: ignore[arg-type]
     (lambda: not_eq(".args.to[]", 5), ".args.to[]", "each or some"),
     (lambda: not_(eq(".args.to[].x", 5)), ".args.to[].x", "each or some"),
-    (lambda: not_(from_pol([])), "not_", "every call"),
-    (lambda: not_(from_pol([["or", []]])), "not_", "every call"),
-    (all_of, "all_of", "constraints"),
-    (any_of, "any_of", "constraints"),
+    (lambda: not_(from_pol([])), "not_", "always-true"),
+    (lambda: not_(from_pol([["or", []]])), "not_", "always-true"),
+    (all_of, "all_of", "constraint"),
+    (any_of, "any_of", "constraint"),
     (lambda: any_of(eq("a", 1), True), "any_of", "constraints"),  # type: ignore[arg-type]
     (lambda: each("a", "x"), "a", "constraints"),  # type: ignore[arg-type]
     (lambda: some("a", None), "a", "constraints"),  # type: ignore[arg-type]
     (lambda: not_("x"), "not_", "constraints"),  # type: ignore[arg-type]
     *(
-        (lambda prefix=prefix: under("p", prefix), "p", "must be under")
+        (lambda prefix=prefix: under("p", prefix), "p", "must have a path prefix")
         for prefix in (
             "",
             "..",
@@ -364,8 +364,8 @@ NO_POLICY: list[tuple[Any, str, str]] = [
     ("x", "pol", "list of statements"),
     ([1], "pol[0]", "not a statement"),
     ([[]], "pol[0]", "not a statement"),
-    ([["xor", ".a", 1]], "pol[0]", "none of"),
-    ([[["=="], ".a", 1]], "pol[0]", "none of"),
+    ([["xor", ".a", 1]], "pol[0]", "not one of"),
+    ([[["=="], ".a", 1]], "pol[0]", "not one of"),
     ([["==", ".a"]], "pol[0]", "operand"),
     ([["==", 1, 1]], "pol[0]", "operand"),
     ([["==", "a", 1]], "pol[0]", "selector"),

@@ -140,18 +140,18 @@ def test_another_answer_is_not(given: dict[str, Any], changes: dict[str, Any], h
 )
 def test_args_are_those_that_were_asked(mine: dict[str, Any], given: dict[str, Any] | None) -> None:
     found = difference(asked(args=mine), link(args=given), args=given)
-    assert found == "with other arguments than were asked for"
+    assert found == "with other arguments than were requested"
 
 
 def test_args_that_are_only_said_to_be_bound_are_not() -> None:
     found = difference(asked(args={"a": 1}), link(), args={"a": 1})
-    assert found == "with other arguments than were asked for"
+    assert found == "with other arguments than were requested"
 
 
 def test_the_service_that_was_named_is_the_one_that_is_signed_for() -> None:
     assert difference(asked(audience=SERVICE), link()) is None
     found = difference(asked(audience=OTHER), link())
-    assert found == "for another service than was asked for"
+    assert found == "for another service than was requested"
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_what_is_granted_on_a_chain_names_its_links_and_keeps_their_statements()
     cids = [hashlib.sha256(each.encode()).hexdigest() for each in (first, second)]
     sent = asked(parent=chain_of([first, second]))
     assert difference(sent, link(pol=[kept]) | {"prf": ["a" * 64, *cids]}) is None
-    wrong = "without the chain that it was asked for by"
+    wrong = "without the chain that was sent with the question"
     assert difference(sent, link(pol=[kept])) == wrong
     assert difference(sent, link(pol=[kept]) | {"prf": cids[:1]}) == wrong
     assert difference(sent, link(pol=[kept]) | {"prf": [*cids, 7]}) == wrong

@@ -234,7 +234,7 @@ def test_a_wait_that_the_server_asks_for_is_honoured() -> None:
     assert world.run(waiting(900))
     assert world.pauses == [40.0]
     world = World([reply(view()), busy])
-    with pytest.raises(TimeoutError, match="the last look failed"):
+    with pytest.raises(TimeoutError, match="the last request failed"):
         world.run(waiting(30))
     assert world.elapsed == 30
     assert len(world.looks) == 2, "asked to stay away for longer than there is time"
@@ -259,7 +259,7 @@ def test_who_never_heard_an_answer_does_not_say_that_nobody_decided(
 
 def test_a_timeout_after_an_outage_says_so_and_what_it_was() -> None:
     world = World([reply(view()), Unreachable("nothing there")])
-    with pytest.raises(TimeoutError, match="the last look failed: nothing there") as late:
+    with pytest.raises(TimeoutError, match="the last request failed: nothing there") as late:
         world.run(waiting(40))
     assert isinstance(late.value.__cause__, Unreachable)
     assert 40 <= world.elapsed < 41
@@ -460,11 +460,11 @@ def test_a_question_says_where_until_when_and_what_to_do() -> None:
 @pytest.mark.parametrize(
     ("reason", "means"),
     [
-        ("approval_denied", "a person said no"),
+        ("approval_denied", "a person denied it"),
         ("approval_expired", "in time"),
         ("approval_not_found", "no such approval"),
         ("approval_mismatch", "another question"),
-        ("approval_already_used", "counts once"),
+        ("approval_already_used", "can be used once"),
     ],
 )
 def test_a_refusal_about_an_approval_says_what_that_means(reason: str, means: str) -> None:

@@ -40,7 +40,7 @@ def test_the_clock_is_named_with_its_difference() -> None:
     assert "75 s behind the control plane" in clock.difference(75.2)
     assert "75 s ahead of the control plane" in clock.difference(-75.2)
     assert "agree" in clock.difference(1.0)
-    assert "could not be asked" in clock.difference(None)
+    assert "could not be read" in clock.difference(None)
 
 
 def test_the_offset_travels_as_a_whole_number_within_a_day() -> None:

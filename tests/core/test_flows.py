@@ -252,11 +252,11 @@ def test_a_binary_that_refuses_raises_its_reason() -> None:
 def test_a_binary_that_answers_something_else_signs_nothing() -> None:
     flow = flows.authorize(call())
     to_signing(flow, reply(allowed()))
-    with pytest.raises(SignerError, match="another answer"):
+    with pytest.raises(SignerError, match="unexpected response type"):
         flow.send(ForgetKeyAnswer(id=1, forgotten=True))
     naming = flows.identify(Secret("0" * 64))
     next(naming)
-    with pytest.raises(SignerError, match="another answer"):
+    with pytest.raises(SignerError, match="unexpected response type"):
         naming.send(SIGNED)
 
 

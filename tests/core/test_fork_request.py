@@ -70,7 +70,7 @@ def asking(*wishes: ChildSpec, parent: ParentChain | None = None, **changes: Any
     values: dict[str, Any] = {
         "key": PLANNER.did,
         "parent": parent or make(ParentChain, chains=(held(),)),
-        "wishes": wishes,
+        "specs": wishes,
         "nonces": (f"n-{index}" for index in itertools.count()),
         "now": NOW,
     }
@@ -405,7 +405,7 @@ def test_a_no_in_the_second_request_names_the_child_and_the_chain_that_it_is_abo
 def test_an_answer_to_another_question_is_no_child(answer: object) -> None:
     flow = fork(asking(wanted()))
     next(flow)
-    with pytest.raises(SignerError, match="another answer"):
+    with pytest.raises(SignerError, match="unexpected response type"):
         flow.send(answer)
 
 
@@ -434,7 +434,9 @@ def test_a_chain_is_proven_by_the_binary_and_by_its_key(signer: Signer) -> None:
         )
         == 2
     )
-    with pytest.raises(WrongAudience, match=f"X\\[0\\] is for the key {PLANNER.did}") as wrong:
+    with pytest.raises(
+        WrongAudience, match=f"X\\[0\\] is delegated to the key {PLANNER.did}"
+    ) as wrong:
         played(
             chain_verification.verify_chain(good, key=RESEARCHER.did, now=NOW, setting="X"), signer
         )

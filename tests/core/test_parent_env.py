@@ -102,21 +102,21 @@ def test_a_variable_of_a_child_without_a_usable_chain_raises(variable: str, valu
         ('"a.b.c"', "JSON array"),
         ('{"chain": ["a.b.c"]}', "JSON array"),
         ("null", "JSON array"),
-        ("[null]", "link 0 is no token"),
-        ("[1]", "link 0 is no token"),
-        ('["a.b.c", ""]', "link 1 is no token"),
-        ('["a.b"]', "link 0 is no token"),
-        ('["a.b.c.d"]', "link 0 is no token"),
-        ('["a.b.c "]', "link 0 is no token"),
-        ('["a.b.c\\n"]', "link 0 is no token"),
-        ('["a.b.ü"]', "link 0 is no token"),
+        ("[null]", "link 0 is not a token"),
+        ("[1]", "link 0 is not a token"),
+        ('["a.b.c", ""]', "link 1 is not a token"),
+        ('["a.b"]', "link 0 is not a token"),
+        ('["a.b.c.d"]', "link 0 is not a token"),
+        ('["a.b.c "]', "link 0 is not a token"),
+        ('["a.b.c\\n"]', "link 0 is not a token"),
+        ('["a.b.ü"]', "link 0 is not a token"),
         ('[["a.b.c"], "d.e.f"]', "mixture"),
-        ('["a.b.c", ["d.e.f"]]', "link 1 is no token"),
+        ('["a.b.c", ["d.e.f"]]', "link 1 is not a token"),
         ('[["a.b.c"], []]', "empty chain"),
         ("[" * 100_000, "cannot be read"),
-        ("[NaN]", "link 0 is no token"),
-        ('["a.b.' + "c" * parent_env.MAX_TOKEN + '"]', "link 0 is no token"),
-        (json.dumps([[TOKEN]] * (parent_env.MAX_CHAINS + 1)), "at most 64"),
+        ("[NaN]", "link 0 is not a token"),
+        ('["a.b.' + "c" * parent_env.MAX_TOKEN + '"]', "link 0 is not a token"),
+        (json.dumps([[TOKEN]] * (parent_env.MAX_CHAINS + 1)), "the limit is 64"),
         (" " * (parent_env.MAX_TEXT + 1), "at most"),
     ],
 )
@@ -172,7 +172,7 @@ def test_what_is_too_large_for_a_variable_needs_a_file() -> None:
     )
     assert parent_env.needs_file(parent_env.chain_text(large))
     assert len(parent_env.chain_text(large)) > 200 * 1024
-    with pytest.raises(ConfigurationError, match="need a file"):
+    with pytest.raises(ConfigurationError, match="pass them in a file"):
         parent_env.to_env(large)
     environ = parent_env.to_env(large, file="/some/where")
     assert environ[CHAIN_FILE] == "/some/where"

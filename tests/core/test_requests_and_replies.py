@@ -83,7 +83,9 @@ def test_a_401_about_a_chain_that_holds_no_longer_says_so() -> None:
 
 
 def test_a_401_that_is_not_about_an_api_key_asks_whether_this_is_a_control_plane() -> None:
-    with pytest.raises(errors.AuthenticationError, match="is control_plane_url the PDP's"):
+    with pytest.raises(
+        errors.AuthenticationError, match="check that control_plane_url is not the PDP's"
+    ):
         replies.decision(reply(401, {"error": "no token", "error_code": "malformed_ucan"}))
     with pytest.raises(errors.AuthenticationError, match="NOMOS_API_KEY"):
         replies.decision(reply(401, {"error": "no", "error_code": "invalid_api_key"}))

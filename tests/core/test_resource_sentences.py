@@ -66,7 +66,7 @@ def told_of_argument(name: str, value: object) -> str:
 
 SHORTEST = "must be in its shortest form: no //, no /./ and no / at its end"
 PLAIN = "must separate its segments by plain /, with nothing percent-encoded"
-PATTERN = "has another form than this field can have: it must match [a-z]+"
+PATTERN = "has a form that this field does not accept: it must match [a-z]+"
 
 
 @pytest.mark.parametrize(
@@ -144,13 +144,13 @@ def test_everything_that_is_wrong_is_told_at_once_and_in_order() -> None:
         "resource.zzz is not taken by /shop/order/read: it takes provider, shop, id, path, note; "
         "resource.note must not be empty; "
         "resource.path must not contain ..; "
-        "resource.shop is missing: /shop/order/read needs it; "
-        "resource.id is missing: /shop/order/read needs it"
+        "resource.shop is missing: /shop/order/read requires it; "
+        "resource.id is missing: /shop/order/read requires it"
     )
 
 
 def test_without_a_command_the_provider_is_named() -> None:
-    with pytest.raises(InvalidRequest, match=r"^resource\.provider is missing: shop needs it$"):
+    with pytest.raises(InvalidRequest, match=r"^resource\.provider is missing: shop requires it$"):
         canonical_resource(SHOP, {})
     with pytest.raises(InvalidRequest, match="is not taken by shop: it takes provider, shop, id, "):
         canonical_resource(SHOP, {"provider": "shop", "zzz": 1})
@@ -165,7 +165,7 @@ def test_a_command_that_takes_nothing_says_so() -> None:
 def test_a_missing_argument_is_told_with_its_command() -> None:
     with pytest.raises(InvalidRequest) as caught:
         canonical_args(READ, {}, complete=True)
-    assert str(caught.value) == "args.text is missing: /shop/order/read needs it"
+    assert str(caught.value) == "args.text is missing: /shop/order/read requires it"
 
 
 @pytest.mark.parametrize(

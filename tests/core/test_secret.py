@@ -41,5 +41,5 @@ def test_one_chain_is_no_several() -> None:
 
 @pytest.mark.parametrize("path", [".nomos-scratch", "a/.nomos-x/b", ".NOMOS-scratch"])
 def test_the_pdps_own_names_are_no_paths(path: str) -> None:
-    with pytest.raises(InvalidRequest, match="keeps for itself"):
+    with pytest.raises(InvalidRequest, match="reserved name"):
         canonical_resource(FILESYSTEM, {"provider": "filesystem", "path": path})

@@ -106,7 +106,7 @@ def test_retries_end_with_the_timeout_and_the_time_is_told(colour: Colour) -> No
         colour.call(guard.close)
     assert wire.count == 3
     assert raised.value.sent
-    assert "it may have been acted on" in str(raised.value)
+    assert "it may have taken effect" in str(raised.value)
     assert "without sending a response" in str(raised.value)
 
 

@@ -113,11 +113,11 @@ def test_a_pipe_is_read_once_closed_and_remembered(pipe: Callable[[bytes], int],
 )
 def test_a_pipe_without_a_key_is_read_once_too(pipe: Callable[[bytes], int], text: bytes) -> None:
     number = pipe(text)
-    assert "held no key of 64 hex digits" in refused(KEY_FD, str(number))
+    assert "holds no key of 64 hex digits" in refused(KEY_FD, str(number))
     assert not is_open(number)
     other = pipe(SEED.encode())
     os.dup2(other, number)
-    assert "held no key" in refused(KEY_FD, str(number))
+    assert "holds no key" in refused(KEY_FD, str(number))
     os.close(number)
 
 
@@ -129,7 +129,7 @@ def test_a_pipe_that_does_not_end_is_not_waited_for(monkeypatch: pytest.MonkeyPa
     os.close(reading)
     os.write(writing, SEED.encode())
     try:
-        assert "held no key" in refused(KEY_FD, str(number))
+        assert "holds no key" in refused(KEY_FD, str(number))
     finally:
         os.close(writing)
 
@@ -189,7 +189,7 @@ def test_a_file_that_is_none_is_refused(folder: Path) -> None:
     refused(KEY_HANDOVER, "")
     refused(KEY_HANDOVER, "a\0b")
     assert Path(file).read_text() == SEED
-    assert "keeps that Child" in refused(KEY_HANDOVER, str(folder / "nothing"))
+    assert "keep that Child" in refused(KEY_HANDOVER, str(folder / "nothing"))
 
 
 def test_a_file_of_another_user_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,11 +202,11 @@ def test_a_file_of_another_user_is_refused(folder: Path, monkeypatch: pytest.Mon
 
 def test_what_was_in_a_file_is_not_read_twice_even_if_it_was_no_key(folder: Path) -> None:
     file = left(folder, "hello")
-    assert "held no key" in refused(KEY_HANDOVER, file)
+    assert "holds no key" in refused(KEY_HANDOVER, file)
     assert not Path(file).exists()
     folder.mkdir(parents=True)
     left(folder)
-    assert "held no key" in refused(KEY_HANDOVER, file)
+    assert "holds no key" in refused(KEY_HANDOVER, file)
 
 
 def test_of_two_readers_of_a_file_one_gets_the_key(
@@ -220,7 +220,7 @@ def test_of_two_readers_of_a_file_one_gets_the_key(
         real(self)
 
     monkeypatch.setattr(Path, "unlink", faster)
-    assert "for this process alone" in refused(KEY_HANDOVER, file)
+    assert "another process may read it" in refused(KEY_HANDOVER, file)
 
 
 def test_two_variables_for_one_key_are_refused(folder: Path, pipe: Callable[[bytes], int]) -> None:

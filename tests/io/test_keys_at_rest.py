@@ -57,10 +57,10 @@ def test_what_is_sealed_says_nothing_and_is_never_twice_the_same() -> None:
 def test_another_key_is_named_by_its_digits(tmp_path: Path, use: Use) -> None:
     file = write(tmp_path / "agent.key", seal(SEED, KEY))
     use(OTHER)
-    with pytest.raises(ConfigurationError, match=r"sealed with the encryption key 630dcd29, and"):
+    with pytest.raises(ConfigurationError, match=r"sealed with the encryption key 630dcd29, but"):
         read_key_file(file, setting="agent_key_file")
     use(None)
-    with pytest.raises(ConfigurationError, match=f"{VARIABLE} has to name the file") as raised:
+    with pytest.raises(ConfigurationError, match=f"{VARIABLE} to the file") as raised:
         read_key_file(file, setting="agent_key_file")
     assert raised.value.setting == VARIABLE
     use(KEY)
@@ -79,7 +79,7 @@ def test_every_change_is_noticed(at: int) -> None:
     "text", ["nomos-sealed-v1.", "nomos-sealed-v1.630dcd29.AAAA", "nomos-sealed-v1.x"]
 )
 def test_what_is_cut_off_is_damaged(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="it is no sealed key"):
+    with pytest.raises(ConfigurationError, match="it is not a sealed key"):
         unseal(f"nomos-sealed-v1.{text}", KEY, path="f")
 
 
@@ -129,7 +129,7 @@ def test_a_whole_system_runs_on_sealed_keys(tmp_path: Path, use: Use) -> None:
         assert guard.authorize(**ask).issuer == issuer  # type: ignore[arg-type]
     use(OTHER)
     with (
-        pytest.raises(NomosError, match="name the file with the right one"),
+        pytest.raises(NomosError, match="set it to the file with the right key"),
         AuthGuard.embedded(policies=POLICY, data=data) as guard,
     ):
         guard.authorize(**ask)  # type: ignore[arg-type]

@@ -159,7 +159,7 @@ def test_this_machine_is_reached_whatever_the_variables_hold(
     ("variable", "value", "match"),
     [
         ("SSL_CERT_FILE", "/nowhere/ca.pem", "No such file"),
-        ("SSL_CERT_FILE", __file__, "holds no certificates"),
+        ("SSL_CERT_FILE", __file__, "contains no certificates"),
         ("SSL_CERT_DIR", "/nowhere/certs", "names no folder"),
         ("SSLKEYLOGFILE", "/nowhere/keys", "cannot be written"),
     ],

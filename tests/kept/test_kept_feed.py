@@ -232,5 +232,5 @@ def test_a_line_that_names_no_damaged_row_is_malformed() -> None:
     for wrong in (b'{"hash":"a","seq":0,"type":"damaged"}', b'{"hash":1,"seq":1,"type":"damaged"}'):
         with pytest.raises(MalformedLine, match="names no damaged row"):
             read(wrong + b"\n")
-    with pytest.raises(MalformedLine, match="has the members"):
+    with pytest.raises(MalformedLine, match="must have exactly the members"):
         read(b'{"seq":1,"type":"damaged"}\n')

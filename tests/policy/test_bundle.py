@@ -129,7 +129,7 @@ def test_an_optional_field_is_told_once_and_with_how_to_ask_for_it() -> None:
     with pytest.raises(InvalidPolicy) as caught:
         loaded(f"{scope} when {{ context.agent.ticket == 7 }};", ticket="Long")
     [found] = caught.value.problems
-    assert "more actions; ask first" in found.message
+    assert "more actions; test first" in found.message
 
 
 def test_a_policy_that_fits_no_action_is_told_so() -> None:

@@ -110,7 +110,7 @@ def test_several_step_ups_ask_for_every_role() -> None:
 
 
 def test_a_step_up_without_a_reason_says_whose_approval_it_needs() -> None:
-    assert answer(CREATE, ALL, ASK_TOO).message == "needs the approval of: security"
+    assert answer(CREATE, ALL, ASK_TOO).message == "requires the approval of: security"
 
 
 def test_a_step_up_leaves_other_commands_alone() -> None:

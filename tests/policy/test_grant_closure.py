@@ -28,7 +28,7 @@ def world(**changes: Any) -> World:
         members={
             "queue": Attribute(terms.unknown(QUEUE)),
             "number": Attribute(terms.unknown(NUMBER), None),
-            "path": Attribute(Term(None, PATH, beneath="a")),
+            "path": Attribute(Term(None, PATH, folder="a")),
             "label": Attribute(terms.known("x")),
             "size": Attribute(terms.known(3)),
             "gone": Attribute(terms.unknown(terms.NOTHING), sure=False),
@@ -217,7 +217,7 @@ def test_a_policy_that_is_nested_without_end_may_do_anything(
 
 
 def test_only_values_of_cedar_are_frozen() -> None:
-    with pytest.raises(TypeError, match="float is no value of Cedar's"):
+    with pytest.raises(TypeError, match="float is not a Cedar value"):
         terms.freeze(1.5)
 
 

@@ -149,8 +149,8 @@ def test_a_surprise_says_what_was_expected_and_what_came() -> None:
 @pytest.mark.parametrize(
     ("document", "told"),
     [
-        (None, "t.yaml: needs a list of `cases:`"),
-        ({"cases": {}}, "needs a list of `cases:`"),
+        (None, "t.yaml: must have a list of `cases:`"),
+        ({"cases": {}}, "must have a list of `cases:`"),
         ({"cases": []}, "cases: must be 1 to 10000, not 0"),
         ({"cases": [LIST] * 10_001}, "cases: must be 1 to 10000"),
         ({"cases": [LIST], "case": 1}, "case: is not a member of this format"),

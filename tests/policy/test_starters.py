@@ -92,7 +92,7 @@ def test_a_starter_can_be_served_as_it_is(tmp_path: Path) -> None:
         ("cases:\n  - {name: a, name: b}", "the key 'name' is there twice"),
         ("? [a]\n: 1", "is not YAML"),
         ("[" * 5000, "is not YAML"),
-        ("", "needs a list of `cases:`"),
+        ("", "must have a list of `cases:`"),
     ],
 )
 def test_a_test_file_that_is_no_test_file(tmp_path: Path, text: str, told: str) -> None:

@@ -42,10 +42,10 @@ async def test_the_asynchronous_guard_takes_services_too() -> None:
 
 
 WRONG: dict[str, tuple[Any, str]] = {
-    "a name": ({"Tickets": SERVICE}, "short name"),
-    "the server's own": ({"pdp": SERVICE}, "short name"),
-    "no DID": ({"tickets": "https://tickets.example"}, "needs the DID"),
-    "no text": ({"tickets": 7}, "needs the DID"),
+    "a name": ({"Tickets": SERVICE}, "1 to 63 lower-case letters"),
+    "the server's own": ({"pdp": SERVICE}, "1 to 63 lower-case letters"),
+    "no DID": ({"tickets": "https://tickets.example"}, "must have the DID"),
+    "no text": ({"tickets": 7}, "must have the DID"),
     "one DID twice": ({"tickets": SERVICE, "board": SERVICE}, "one DID"),
 }
 

@@ -161,7 +161,7 @@ def test_fork_says_what_was_asked_and_what_is_held(binary: Path) -> None:
         "ok": False,
         "code": "chain_attenuation_violation",
         "message": "children[0].links[1]: cmd /github is not within /github/issue, "
-        "which the chain gives",
+        "which the chain covers",
     }
     assert holder["seed"] not in refused.stdout
 

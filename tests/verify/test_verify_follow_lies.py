@@ -81,9 +81,9 @@ def test_a_lie_is_not_believed_whatever_it_is(scene: Scene) -> None:
     revoked, good = plane.grant(scene.did), plane.grant(scene.did)
     sentences = {
         "forged": "its checkpoint is not the issuer's",
-        "cut": "is missing: the log goes on to",
+        "cut": "is missing: the log ends at row",
         "tenant": "it is another tenant's",
-        "rolled back": "its checkpoint was not made for this question",
+        "rolled back": "its checkpoint was not made for this request",
         "other": "its checkpoint is not the issuer's",
     }
     liars = {name: liar_before(plane) for name in sentences}
@@ -120,7 +120,7 @@ def test_a_lie_is_not_believed_whatever_it_is(scene: Scene) -> None:
 
 
 def test_another_control_plane_is_not_the_pinned_issuers(scene: Scene) -> None:
-    with pytest.raises(ConfigurationError, match="is none of the keys") as refused:
+    with pytest.raises(ConfigurationError, match="is not among its issuer keys") as refused:
         following(scene, scene.other.url, pinned=scene.plane.issuer)
     assert refused.value.setting == "pinned"
     with following(scene, scene.plane.url, pinned=scene.plane.issuer) as verifier:
@@ -138,9 +138,9 @@ def test_a_key_that_only_names_the_pinned_one_is_not_its_successor(scene: Scene)
     liar = liar_before(scene.plane)
     try:
         liar.lie = claimed
-        with pytest.raises(ConfigurationError, match="was changed: it does not fit its hash"):
+        with pytest.raises(ConfigurationError, match="was changed: it does not match its hash"):
             following(scene, liar.url, pinned=scene.plane.issuer)
-        with pytest.raises(Unintelligible, match="was changed: it does not fit its hash"):
+        with pytest.raises(Unintelligible, match="was changed: it does not match its hash"):
             following(scene, liar.url)
     finally:
         liar.close()
@@ -159,9 +159,9 @@ def test_a_feed_that_lies_from_the_beginning_is_no_beginning(scene: Scene) -> No
 @pytest.mark.parametrize(
     ("said", "sentence"),
     [
-        ({"keys": []}, "it shows no key that signs"),
-        ({"keys": [7]}, "no log of keys"),
-        ({"keys": None}, "it shows no key that signs"),
+        ({"keys": []}, "it lists no issuer key"),
+        ({"keys": [7]}, "its keys are not a key log"),
+        ({"keys": None}, "it lists no issuer key"),
         (["no", "object"], "it is not a JSON object"),
     ],
 )

@@ -373,7 +373,7 @@ def test_a_binary_that_does_not_take_the_key_allows_nothing(
     key: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verification_receipt, "LoadKey", lambda **_: Hello())
-    with pytest.raises(SignerError, match="did not take the key"):
+    with pytest.raises(SignerError, match="did not load the receipt key"):
         SYNC.verify(TOKEN, receipt_key=key)
 
 

@@ -122,5 +122,5 @@ def test_a_verifier_says_who_it_is(colour: Colour) -> None:
 def test_an_effect_that_nobody_performs_is_a_mistake(colour: Colour) -> None:
     from nomos._core.effects import Pause, perform
 
-    with pytest.raises(TypeError, match="which nothing here performs"):
+    with pytest.raises(TypeError, match="which this runtime does not perform"):
         colour.ask(colour.make(), "_run", perform(Pause(1.0)), {})

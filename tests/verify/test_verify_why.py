@@ -42,14 +42,14 @@ def test_why_tells_the_chain_hop_by_hop(colour: Colour) -> None:
 hop 0  delegation {cid(first)}
   from   {ISSUER.did} (a trusted issuer)
   to     {PLANNER.did}
-  for    /github/issue and beneath, on github owner=acme
+  for    /github/issue and all under it, on github owner=acme
   pol[0] state is "open"
   from 2023-11-14 22:12:20Z until 2023-11-14 22:18:20Z
   only at {SERVICE.did} (this service)
 hop 1  delegation {cid(second)}
   from   {PLANNER.did}
   to     {RESEARCHER.did}
-  for    /github/issue and beneath
+  for    /github/issue and all under it
   from 2023-11-14 22:12:20Z until 2023-11-14 22:18:20Z
 hop 2  call {cid(token)}
   by     {RESEARCHER.did}
@@ -57,10 +57,10 @@ hop 2  call {cid(token)}
   does   /github/issue/list on github owner=acme repo=app
   with   {{"state": "open"}}
   from 2023-11-14 22:12:20Z until 2023-11-14 22:14:20Z
-looked at 2023-11-14 22:13:20Z
+checked at 2023-11-14 22:13:20Z
   for the call /github/issue/list on github owner=acme repo=app
   with   {{"state": "open"}}
-The token is good for this call."""
+The token is valid for this call."""
     )
 
 
@@ -74,7 +74,7 @@ def test_why_tells_what_is_wrong_and_what_would_help(colour: Colour) -> None:
     assert text.splitlines()[-6:] == [
         "REFUSED: audience_mismatch at hop 2",
         sentence,
-        "  check  whom it is for",
+        "  check  the audience",
         "  field  aud",
         f'  wanted "{SERVICE.did}"',
         f'  found  "{STRANGER.did}"',
@@ -83,10 +83,10 @@ def test_why_tells_what_is_wrong_and_what_would_help(colour: Colour) -> None:
 
 def test_why_needs_no_call_and_uses_nothing_up(colour: Colour) -> None:
     store = replay()
-    assert "The token holds; no call was checked." in colour.why(TO_WRITE, {}, replay=store)
-    assert "good for this call" in colour.why(TO_WRITE, WRITE, replay=store)
+    assert "The token is valid; no call was checked." in colour.why(TO_WRITE, {}, replay=store)
+    assert "valid for this call" in colour.why(TO_WRITE, WRITE, replay=store)
     assert len(store) == 0
-    assert "good for this call" in colour.why(TO_WRITE, WRITE)
+    assert "valid for this call" in colour.why(TO_WRITE, WRITE)
 
 
 def test_why_of_a_delegation_tells_what_it_hands_on(colour: Colour) -> None:
@@ -133,7 +133,7 @@ def test_why_of_what_cannot_be_read(colour: Colour) -> None:
 
 def test_what_is_no_json_has_no_text(colour: Colour) -> None:
     text = colour.why(TOKEN, {**READ, "args": {"n": b""}})
-    assert "what is no JSON" in text
+    assert "(not JSON)" in text
 
 
 def test_plain_text_is_cut_and_spelled_out() -> None:
@@ -162,8 +162,8 @@ def test_no_more_is_said_of_a_chain_than_was_looked_at() -> None:
     known: dict[str, Any] = {"audience": PLANNER.did, "trusted": [ISSUER.did], "now": 1_700_000_000}
     call: Called = ("/github/issue/list", RESOURCE, {})
     assert render_token(claims, None, call=None, **known).endswith(
-        "The chain holds; no call was checked."
+        "The chain is valid; no call was checked."
     )
     text = render_token(claims, None, call=call, **known)
-    assert text.endswith("is within it; its policies were not looked at.")
+    assert text.endswith("covers the call; its policies were not evaluated.")
     assert f"  from   {ISSUER.did} (a trusted issuer)\n" in text

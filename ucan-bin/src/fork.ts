@@ -1,14 +1,14 @@
 /**
- * Forking: a holder hands narrower authority to many children, to all of them or to none.
+ * The `fork` operation: a holder delegates to several children, to all of them or to none.
  *
- * 1. Every chain that is narrowed verifies at `now` and ends in the holder's key. Who its root is
- *    was not asked: a chain with a stranger's root is worth nothing to whoever verifies it next.
- * 2. Every link asked for lies within its chain. What a verifier would find wrong with it is
- *    found here, where the one who asked can be told what was asked and what is held.
- * 3. Every token is written out, which finds those that would be too large.
- * 4. Only then is anything signed, one line of the answer at a time while the reader reads.
+ * 1. Every chain that is delegated from verifies at `now` and was delegated to the holder's key.
+ *    Its root's issuer is not checked: verifiers reject a chain with an untrusted root.
+ * 2. Every requested link is within its chain. A link that a verifier would reject is rejected
+ *    here, with a message about the requested and the held values.
+ * 3. Every token is encoded, which finds those that would be too large.
+ * 4. Only then are tokens signed, one line of the answer at a time while the reader reads.
  *
- * A verifier trusts none of this: it checks every link itself (`verify/verify.ts`).
+ * A verifier does not rely on this: it checks every link itself (`verify/verify.ts`).
  */
 
 import { Buffer } from "node:buffer";
@@ -32,13 +32,13 @@ import { effectiveGrant, checkConstraint, checkAttenuation, type EffectiveGrant 
 import { verifiedChain } from "./verify/verify.ts";
 import { vacuous } from "./verify/vacuous.ts";
 
-/** Seconds that a link begins in the past, so that a verifier whose clock is late accepts it. */
+/** Seconds that a link begins in the past, so that a verifier with a slower clock accepts it. */
 const BEFORE_NOW = 60;
 
 /** Characters of tokens after which a line of the answer ends. */
 const FULL_LINE = 768 * 1024;
 
-/** How a holder looks at its own chain: by its own clock, knowing of no revocation. */
+/** How a holder verifies its own chain: by its own clock, without revocations. */
 const VERIFY = {
   id: 0,
   protocol: PROTOCOL,
@@ -50,7 +50,7 @@ const VERIFY = {
 
 type Lines = Iterable<Omit<AnswerOf["fork"], "id" | "ok">>;
 
-/** A child whose links lack nothing but their signatures. */
+/** A child whose links are complete except for their signatures. */
 interface Draft extends Omit<Forked, "links"> {
   readonly links: readonly string[];
 }
@@ -80,7 +80,7 @@ function checkCounts({ children }: Fork): Refusal | undefined {
   return tooLarge(`has more than ${MAX_FORKED_LINE} links`).of(`children[${child}]`);
 }
 
-/** The chains that links narrow, each at its index; the others are not looked at. */
+/** The chains that links are delegated from, each at its index; others are not verified. */
 function parentChains({ chains, children, ...how }: Fork): (EffectiveGrant | undefined)[] | Refusal {
   const used = new Set(children.flatMap(({ links }) => links.map(({ chain }) => chain)));
   return collected(chains, (chain, index) => {
@@ -156,7 +156,7 @@ function textOf(
   return checkConstraint(held, constraint) ?? unsigned("delegation", payload);
 }
 
-/** Sign line by line. Nothing can be refused any more. */
+/** Sign line by line. Every check was made before. */
 function* signed(drafts: readonly Draft[], secret: KeyObject): Lines {
   const lines = inLines(drafts);
   for (const [index, line] of lines.entries()) {
@@ -168,7 +168,7 @@ function* signed(drafts: readonly Draft[], secret: KeyObject): Lines {
   }
 }
 
-/** Cut between children, so that no line has too many links, nor more text than it should. */
+/** Divide children into lines, so that no line has too many links or too much text. */
 function inLines(drafts: readonly Draft[]): Draft[][] {
   const lines: Draft[][] = [];
   let links = Infinity;
@@ -186,7 +186,7 @@ function inLines(drafts: readonly Draft[]): Draft[][] {
   return lines;
 }
 
-/** What `make` makes of each item, or its first refusal. */
+/** The result of `make` for each item, or its first refusal. */
 function collected<T, Made>(
   items: readonly T[],
   make: (item: T, index: number) => Made | Refusal,

@@ -1,10 +1,10 @@
 /**
- * The keys of one process, each under its DID. They leave it only in the answer that made them.
+ * The keys of one process, each under its DID. A key is sent only in the answer that made it.
  *
  * A `KeyObject` keeps the key in the platform's memory, outside the JavaScript heap, and erases it
- * when it is collected; forgetting a key therefore collects at once. A seed that comes in is taken
- * out of its line before that becomes a string, for the runtime offers no way to erase one
- * (`takeSeed`). A seed that is made here goes out as a string, whose memory is freed and not erased.
+ * when it is collected; deleting a key therefore collects at once. A received seed is removed from
+ * its line before the line becomes a string, because strings cannot be erased (`takeSeed`). A seed
+ * that is made here is sent as a string, whose memory is freed without being erased.
  */
 
 import { Buffer } from "node:buffer";
@@ -13,7 +13,7 @@ import { Refusal, tooLarge, unknownKey } from "./refusal.ts";
 import { didOf } from "./token/did_key.ts";
 import { keyPair, type KeyObject } from "./token/ed25519.ts";
 
-/** Keys held at once: far more than the apps of one server, far less than memory. */
+/** Keys held at once: more than a server has apps, and small in memory. */
 export const MAX_KEYS = 65_536;
 
 export class Keys {
@@ -44,7 +44,7 @@ export class Keys {
     return this.#secrets.delete(did);
   }
 
-  /** Forget all of them. */
+  /** Delete all keys. */
   clear(): void {
     this.#secrets.clear();
   }
@@ -56,9 +56,9 @@ const SEED_DIGITS = 64;
 const ZERO = 0x30;
 
 /**
- * Take the seed out of a line that loads a key, and leave zeros in its place; undefined for any
- * other line. In a string quotes are escaped, and inside another object one more brace would
- * follow, so these are members of the request itself, or the line is no JSON.
+ * Take the seed out of a line that loads a key, and replace it by zeros; undefined for any other
+ * line. In a string quotes would be escaped, and in a nested object another brace would follow, so
+ * these are members of the request itself, or the line is not JSON.
  */
 export function takeSeed(line: Uint8Array): Uint8Array | undefined {
   const end = line.length - ENDS.length;

@@ -1,4 +1,4 @@
-/** The program: the only file that touches stdin, stdout, the clock, randomness and the process. */
+/** The program: the only file that uses stdin, stdout, the clock, randomness and the process. */
 
 import { Buffer } from "node:buffer";
 import { randomBytes } from "node:crypto";
@@ -16,7 +16,7 @@ const STDIN = 0;
 const STDOUT = 1;
 const STDERR = 2;
 
-/** Milliseconds before trying again on a descriptor that someone made non-blocking. */
+/** Milliseconds before a retry on a descriptor that another process made non-blocking. */
 const RETRY_AFTER = 1;
 
 function main(args: readonly string[]): number {
@@ -28,7 +28,7 @@ function main(args: readonly string[]): number {
     collect,
   };
   if (args.length === 1 && args[0] === "serve") {
-    // Ctrl-C is for the program that started us; we end when it closes our input.
+    // Ctrl-C is for the parent program; this process ends when its input is closed.
     process.on("SIGINT", () => {});
     serve({ read, write: (bytes) => write(STDOUT, bytes) }, signer);
     signer.keys.clear();
@@ -41,7 +41,7 @@ function main(args: readonly string[]): number {
   return outcome.status;
 }
 
-/** Of the binary's runtime; others collect in their own time. */
+/** Exists in the binary's runtime only; other runtimes collect at a time of their own. */
 declare const Bun: { readonly gc: (now: boolean) => void } | undefined;
 
 function collect(): void {
@@ -66,7 +66,7 @@ function read(into: Uint8Array): number {
   }
 }
 
-/** Write all bytes. A reader that is gone ends the process: nobody is left to answer. */
+/** Write all bytes. If the reader has closed the pipe, the process ends. */
 function write(descriptor: number, bytes: Uint8Array): void {
   for (let rest = bytes; rest.length > 0; ) {
     try {
@@ -97,7 +97,7 @@ function codeOf(error: unknown): unknown {
   return error instanceof Error && "code" in error ? error.code : undefined;
 }
 
-/** Main's status, or 3 if a descriptor failed. An exception's own words may hold what it read. */
+/** Main's status, or 3 after an exception, whose text is not printed: it may contain input. */
 function status(): number {
   try {
     return main(process.argv.slice(2));

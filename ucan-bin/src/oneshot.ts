@@ -1,8 +1,8 @@
 /**
  * The one-shot subcommands: JSON on stdin, JSON on stdout.
  *
- * Exit status 0 is an answer, 1 a refusal, 2 wrong usage. Nothing is read from the arguments but
- * the name of the subcommand: other users see them in a process list.
+ * Exit status 0 is an answer, 1 a refusal, 2 wrong usage. Arguments hold only the name of the
+ * subcommand, because other users can see them in a process list.
  */
 
 import { Buffer } from "node:buffer";
@@ -66,7 +66,7 @@ export function run(args: readonly string[], around: Environment): Outcome {
   if (command === undefined) return usage("no such command");
   const result = attempt(command, around);
   if (!(result instanceof Refusal)) return printed(0, result);
-  return printed(1, { ok: false, ...result.told });
+  return printed(1, { ok: false, ...result.details });
 }
 
 function attempt(command: Command, around: Environment): object {
@@ -94,7 +94,7 @@ function withInput(command: (input: JsonObject, around: Environment) => object):
   };
 }
 
-/** What the persistent loop gets from its client, for those who write by hand. */
+/** Members that clients of the persistent loop send, and that people do not write. */
 const FRAME = { id: 0, protocol: PROTOCOL } as const;
 
 function mint(input: JsonObject, { signer }: Environment): object {
@@ -123,7 +123,7 @@ function fork(input: JsonObject, { signer, clock }: Environment): object {
   return { children: Array.from(lines).flatMap((line) => line.children) };
 }
 
-/** What a person may leave out of a link; what is no link is left to be refused. */
+/** Add the members that a person may leave out of a link; other values are left for validation. */
 function completed(children: Json | undefined, { random }: Signer): Json | undefined {
   const withNonce = (link: Json): Json => {
     const nonce = Buffer.from(random(NONCE_BYTES)).toString("hex");
@@ -136,7 +136,7 @@ function completed(children: Json | undefined, { random }: Signer): Json | undef
   return Array.isArray(children) ? children.map(withLinks) : children;
 }
 
-/** Load the key for this one operation, and say how it is called. */
+/** Load the key for this one operation, and return its DID. */
 function loaded(seed: Json | undefined, signer: Signer): string | Refusal {
   const answered = answer("load_key", { ...FRAME, op: "load_key", seed }, signer);
   return answered instanceof Refusal ? answered : answered.key;
@@ -170,7 +170,7 @@ const FORKED = ["accept_unlinked", "allow_vacuous", "max_depth", "now"];
 /** Random bytes in a nonce that a person left out. */
 const NONCE_BYTES = 16;
 
-/** The members of a verify request that a person may give; all but the frame have defaults. */
+/** The members of a verify request that a person may write; the others have defaults. */
 const VALIDATED = [
   "accept_unlinked",
   "audience",

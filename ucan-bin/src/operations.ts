@@ -1,4 +1,4 @@
-/** The table of operations: what each does with a request that has the right shape. */
+/** The table of operations, each a function of a validated request. */
 
 import { Buffer } from "node:buffer";
 
@@ -26,25 +26,25 @@ import { signReceipt, verifyReceipt } from "./token/receipt.ts";
 import { readChain, verify } from "./verify/verify.ts";
 import { vacuous } from "./verify/vacuous.ts";
 
-/** Characters of a nonce that is signed here; those of other signers have 8 at least. */
+/** The least characters of a nonce that is signed here; other signers' nonces have 8 or more. */
 const MIN_NONCE = 12;
 
-/** What an operation may use beside its request. */
+/** What an operation may use in addition to its request. */
 export interface Signer {
   readonly keys: Keys;
   readonly random: (bytes: number) => Uint8Array;
   readonly version: string;
   readonly runtime: string;
-  /** Collect what nothing refers to any more, so that forgotten keys are erased. */
+  /** Collect garbage, so that deleted keys are erased. */
   readonly collect: () => void;
-  /** The seed of this request, taken out of it before it was read. */
+  /** The seed of this request, removed from its line before that was parsed. */
   readonly seed?: Uint8Array | undefined;
 }
 
 /** An answer before it has the id of its request. */
 export type Body<O extends Op> = Omit<AnswerOf[O], "id" | "ok">;
 
-/** What operations give back: one answer, or where there is a `more`, one after another. */
+/** What operations return: one answer, or several for an answer that has `more`. */
 export type Results = {
   readonly [O in Op]:
     (AnswerOf[O] extends { more: boolean } ? Iterable<Body<O>> : Body<O>) | Refusal;
@@ -89,7 +89,7 @@ export function isOp(name: unknown): name is Op {
   return typeof name === "string" && Object.hasOwn(handlers, name);
 }
 
-/** Check the request's shape, then do what it asks. */
+/** Validate the request, then perform its operation. */
 export function answer<O extends Op>(
   op: O,
   request: unknown,
@@ -137,7 +137,7 @@ function invoke(payload: Invocation, key: string, secret: KeyObject | Refusal): 
   return secret instanceof Refusal ? secret : signInvocation(payload, secret);
 }
 
-/** Sign a statement in the key's own name. */
+/** Sign a statement whose issuer is the key. */
 function state<T extends Checkpoint | Receipt>(
   sign: (claims: T, secret: KeyObject) => Signed | Refusal,
   payload: T,
@@ -149,12 +149,12 @@ function state<T extends Checkpoint | Receipt>(
   return secret instanceof Refusal ? secret : sign(payload, secret);
 }
 
-/** The signer signs in its own name only. */
+/** A key signs only payloads that name it as the issuer. */
 function checkSigner({ iss }: { readonly iss: string }, key: string): Refusal | undefined {
   return iss === key ? undefined : issuerMismatch("payload.iss is not the DID of the signing key");
 }
 
-/** It signs for keys that exist. */
+/** The parties of a signed payload must be usable keys. */
 function checkParties(payload: Delegation | Invocation, key: string): Refusal | undefined {
   const wrong = checkSigner(payload, key);
   if (wrong !== undefined) return wrong;
@@ -197,5 +197,5 @@ function inspect(token: string): Body<"inspect"> | Refusal {
   }
 }
 
-/** The deepest chain that any verifier may be told to accept. */
+/** The deepest chain that a verifier can be configured to accept. */
 const MAX_INSPECTED = 32;

@@ -12,7 +12,7 @@ const HEX_32: TextRules = { pattern: /^[0-9a-f]{64}$/ };
 const CODE: TextRules = { max: 64, pattern: /^[a-z]+(_[a-z]+)*$/ };
 const TEXT: TextRules = {};
 
-/** The payload of a token that hands authority on (UCAN delegation, JWT form). */
+/** The payload of a token that delegates authority (UCAN delegation, JWT form). */
 export type Delegation = {
   iss: string;
   aud: string;
@@ -44,11 +44,12 @@ export type Invocation = {
 };
 
 /**
- * The payload of a token that says where a log of a tenant ends.
+ * The payload of a token that signs the end of one of a tenant's logs.
  *
- * The head of a log holds every row before it, so this one signature is for all of them. The
- * log `keys` says which keys may sign: each row's checkpoint is signed by the key of the row
- * before. `nonce` is a reader's, to show that the answer was made after the question.
+ * The head of a log contains the hash of the row before it, and so on, so one signature covers all
+ * rows. The log `keys` lists the keys that may sign: each row's checkpoint is signed by the key of
+ * the row before. `nonce` is chosen by a reader, to show that the checkpoint was made after its
+ * request.
  */
 export type Checkpoint = {
   iss: string;
@@ -61,13 +62,13 @@ export type Checkpoint = {
 };
 
 /**
- * The payload of a token in which a verifier says what it decided about an invocation.
+ * The payload of a token in which a verifier signs its decision about an invocation.
  *
- * It holds hashes and names, never a token: `resource_hash` and `args_hash` are the sha256 of
- * the canonical JSON of what the verifier was asked about, `chain` has the cids of the chain,
- * root first, and `invocation` that of the invocation. `outcome` is `allow` or the code of a
- * refusal, with the `hop` at fault. An allow names resource, agent, root, chain and invocation. A
- * refusal names them as far as they could be read, agent and root only where the signatures held.
+ * It contains hashes and names, never a token: `resource_hash` and `args_hash` are the sha256 of
+ * the canonical JSON of the call's resource and arguments, `chain` has the cids of the chain, root
+ * first, and `invocation` that of the invocation. `outcome` is `allow` or the code of a refusal,
+ * with the `hop` at fault. An allow names resource, agent, root, chain and invocation. A refusal
+ * names them as far as they could be read, agent and root only if the signatures were valid.
  */
 export type Receipt = {
   iss: string;
@@ -84,24 +85,24 @@ export type Receipt = {
   iat: number;
 };
 
-/** One concrete call, as a service rebuilt it from the request it received. */
+/** One concrete call, as a service rebuilt it from the request that it received. */
 export type Call = {
   cmd: string;
   resource: JsonObject;
   args: JsonObject;
 };
 
-/** What somebody asks to be given: a command, or all beneath it, on a resource. */
+/** A requested capability: a command, or all commands under it, on a resource. */
 export type Wanted = {
   cmd: string;
   resource: JsonObject;
 };
 
 /**
- * One capability that is handed to a child: the delegation to be signed.
+ * One capability of a child: the delegation to be signed.
  *
- * `chain` is the index, among those of the request, of the chain that it narrows. Without
- * `constraint` it covers what that chain covers; without `exp` it ends when that chain does.
+ * `chain` is the index, among the chains of the request, of the one to delegate from. Without
+ * `constraint` the link covers what that chain covers; without `exp` it ends when that chain does.
  */
 export type ForkLink = {
   chain: number;
@@ -112,13 +113,13 @@ export type ForkLink = {
   exp?: number;
 };
 
-/** Whom to hand capabilities to; without `aud` the binary makes a key for the child. */
+/** One child and its capabilities; without `aud` the binary makes a key for the child. */
 export type ForkChild = {
   aud?: string;
   links: ForkLink[];
 };
 
-/** Ask who is there; the first request on every new process. */
+/** Ask for the binary's version; the first request to every new process. */
 export type Hello = {
   id: number;
   protocol: number;
@@ -132,7 +133,7 @@ export type GenerateKey = {
   op: "generate_key";
 };
 
-/** Give a key to the binary; from then on its DID names it. */
+/** Load a key into the binary, which keeps it under its DID. */
 export type LoadKey = {
   id: number;
   protocol: number;
@@ -140,6 +141,7 @@ export type LoadKey = {
   seed: string;
 };
 
+/** Delete a key from the binary. */
 export type ForgetKey = {
   id: number;
   protocol: number;
@@ -168,10 +170,10 @@ export type Invoke = {
 };
 
 /**
- * Hand narrower authority to many children; all of them or none.
+ * Delegate to several children; either all of them or none.
  *
- * Each chain is verified as in `verify`, without asking who its root is, and must end in `key`.
- * Nothing is signed before every link is known to lie within its chain.
+ * Each chain is verified as in `verify`, but the root's issuer is not checked; it must have been
+ * delegated to `key`. Every link is checked against its chain before any is signed.
  */
 export type Fork = {
   id: number;
@@ -182,26 +184,26 @@ export type Fork = {
   children: ForkChild[];
   now: number;
   max_depth: number;
-  /** Accept hops without `prf`, as the hosted service writes them. */
+  /** Accept links without `prf`, as the hosted service writes them. */
   accept_unlinked: boolean;
   /** Sign policy statements that hold for anything, such as an empty `or`. */
   allow_vacuous: boolean;
 };
 
 /**
- * Check an invocation with its chain, or a bare chain of delegations.
+ * Verify an invocation with its chain, or a bare chain of delegations.
  *
- * Exactly one of `invocation` and `chain` is given. With `call`, the invocation must in
- * addition be for that call: same command, equal resource, every signed argument present
- * and equal, every `pol` holding over it.
+ * Exactly one of `invocation` and `chain` is given. With `call`, the invocation must also be for
+ * that call: same command, equal resource, every signed argument present and equal, and every
+ * `pol` statement holding for it.
  *
- * An invocation is for the service that the root's `meta.audience` names, whatever was handed on
- * since; without `pdp`, the root has to say `meta.closed`, too.
+ * An invocation is for the service that the root's `meta.audience` names, whatever the later links
+ * say. Without `pdp`, the root must also have `meta.closed`.
  *
- * With `wanted` instead, the holder asks to be given something: it must lie within the chain's
- * command and constraint, and the chain must not come from an approval. Policies are not
- * evaluated then, for whatever is given carries them; an invocation proves who asks, and its
- * own resource and arguments are compared by the caller.
+ * With `wanted` instead of `call`, the holder requests a capability: it must be within the chain's
+ * command and constraint, and the chain must not come from an approval. Policies are not evaluated
+ * then, because every delegation from the chain carries them. The invocation proves who requests
+ * it; the caller compares its resource and arguments.
  */
 export type Verify = {
   id: number;
@@ -212,7 +214,7 @@ export type Verify = {
   now: number;
   leeway: number;
   max_depth: number;
-  /** Absent: the root is not checked (only a bare chain may do without). */
+  /** Absent: the root's issuer is not checked (for a bare chain only). */
   trusted_issuers?: string[];
   /** The verifying service (invocation) or the expected holder (chain). */
   audience?: string;
@@ -222,18 +224,18 @@ export type Verify = {
   revocations_age?: number;
   revocations_max_age: number;
   /**
-   * Accept tokens as the hosted service writes them: hops without `prf`, and roots without `meta.audience`.
+   * Accept tokens as the hosted service writes them: links without `prf`, and roots without `meta.audience`.
    */
   accept_unlinked: boolean;
   /**
-   * The verifier decides on the call by policy itself. Absent, it does not, and an invocation needs a root that says `meta.closed`.
+   * The verifier decides about the call by policy itself. Absent: it does not, and an invocation needs a root with `meta.closed`.
    */
   pdp?: boolean;
   call?: Call;
   wanted?: Wanted;
 };
 
-/** Read a token's text without trusting it: structure is checked, signatures are not. */
+/** Read a token without trusting it: its structure is checked, its signatures are not. */
 export type Inspect = {
   id: number;
   protocol: number;
@@ -251,9 +253,9 @@ export type SignCheckpoint = {
 };
 
 /**
- * Check a checkpoint's text, its signature, and that `issuers` has the one who signed it.
+ * Verify a checkpoint's text and signature, and that `issuers` has its signer.
  *
- * Whether its time, its nonce and its place in the log are the expected ones is for the caller.
+ * The caller checks its time, its nonce and its place in the log.
  */
 export type VerifyCheckpoint = {
   id: number;
@@ -273,9 +275,9 @@ export type SignReceipt = {
 };
 
 /**
- * Check a receipt's text, its signature, and that `issuers` has the one who signed it.
+ * Verify a receipt's text and signature, and that `issuers` has its signer.
  *
- * Whether its service, its time and its hashes are the expected ones is for the caller.
+ * The caller checks its service, its time and its hashes.
  */
 export type VerifyReceipt = {
   id: number;
@@ -291,14 +293,14 @@ export type ForkedLink = {
   cid: string;
 };
 
-/** What one child was given, in the order asked; `seed` if its key was made here. */
+/** The links of one child, in the order requested; `seed` if its key was made here. */
 export type Forked = {
   aud: string;
   seed?: string;
   links: ForkedLink[];
 };
 
-/** `version` is the package's, `runtime` names what runs the binary (`bun 1.x`). */
+/** `version` of the package, `speaks` (the protocol version), `runtime` such as `bun 1.x`. */
 export type HelloAnswer = {
   id: number;
   ok: true;
@@ -336,7 +338,7 @@ export type Signed = {
   cid: string;
 };
 
-/** Some of the children, in the order asked; with `more`, another answer follows. */
+/** Some of the children, in the order requested; with `more`, another answer follows. */
 export type ForkAnswer = {
   id: number;
   ok: true;
@@ -345,13 +347,12 @@ export type ForkAnswer = {
 };
 
 /**
- * What a valid token says. Everything here is covered by a checked signature.
+ * The content of a valid token. Everything here is covered by a verified signature.
  *
- * `agent` is the last audience, `root` the root's issuer, `meta` the root's meta;
- * `depth` counts the delegations from the first agent to the last, those that the root took
- * the place of included (`meta.lineage.depth`); `cids` are the chain's, root first;
- * `lineage` the cids that the root names in `prf`; `constraint` the intersection over the
- * chain; `expires_at` the earliest expiry in Unix seconds.
+ * `agent` is the last audience, `root` the root's issuer, `meta` the root's meta. `depth` counts
+ * the delegations of the chain and those that the root replaces (`meta.lineage.depth`). `cids` are
+ * the chain's, root first; `lineage` the cids that the root names in `prf`; `constraint` the
+ * intersection of the chain's constraints; `expires_at` the earliest expiry in Unix seconds.
  */
 export type Verified = {
   id: number;
@@ -372,10 +373,9 @@ export type Verified = {
 };
 
 /**
- * `cids` are those a verifier must look up: the chain's and its lineage's, and its own.
+ * `cids` are those to look up for revocation: of the token, its chain and its lineage.
  *
- * For an invocation these come from `prf`; for a delegation it is its own cid followed by
- * the cids in its `prf`.
+ * For an invocation the last two come from `prf`; for a delegation they are the cids in its `prf`.
  */
 export type Inspected = {
   id: number;
@@ -387,7 +387,7 @@ export type Inspected = {
   cids: string[];
 };
 
-/** What the checkpoint says, all of it covered by the checked signature. */
+/** The checkpoint's content, all of it covered by the verified signature. */
 export type CheckpointVerified = {
   id: number;
   ok: true;
@@ -395,7 +395,7 @@ export type CheckpointVerified = {
   cid: string;
 };
 
-/** What the receipt says, all of it covered by the checked signature. */
+/** The receipt's content, all of it covered by the verified signature. */
 export type ReceiptVerified = {
   id: number;
   ok: true;
@@ -404,11 +404,11 @@ export type ReceiptVerified = {
 };
 
 /**
- * A no, with its reason. `hop` is the index in the chain, root 0; the invocation is last.
+ * A refusal. `hop` is the index in the chain: the root is 0, the invocation is last.
  *
- * `field` is the claim that failed, or the statement, such as `pol[1]`; `wanted` and `found` are
- * the beginnings of the JSON text of what it had to be, in words around it, and of what it was.
- * `statement` is all of the statement, unless its text has more than 4096 characters.
+ * `field` is the claim that failed, or the statement, such as `pol[1]`. `wanted` and `found` are
+ * the beginnings of the JSON text of the required and the actual value; `wanted` may have words
+ * around it. `statement` is the whole statement, unless its text has more than 4096 characters.
  */
 export type Refused = {
   id: number | null;

@@ -1,12 +1,12 @@
-/** A no is a value: a code for machines, a sentence for people, the token of a chain at fault. */
+/** Refusals as values: a code for programs, a message for people, the token at fault. */
 
 import type { RefusalCode, Refused } from "./protocol.gen.ts";
 import type { Json } from "./token/canonical.ts";
 
 /**
- * What exactly was wrong: the claim, or the statement of `pol`, that failed; what it had to be
- * and what it was, as the beginning of their JSON text (see `shown` in `canonical.ts`); of a
- * statement all of it, if it is not long.
+ * What exactly is wrong: the claim, or the statement of `pol`, that failed; the required and the
+ * actual value, as the beginning of their JSON text (see `shown` in `canonical.ts`); and the whole
+ * statement, if it is not long.
  */
 export interface Reason {
   readonly field: string;
@@ -30,8 +30,8 @@ export class Refusal {
     this.reason = reason;
   }
 
-  /** What of it is told, without what there is none of. */
-  get told(): RefusalDetails {
+  /** The members of the answer, without undefined ones. */
+  get details(): RefusalDetails {
     const { code, message, hop, reason = {} } = this;
     const all = { code, message, hop, ...reason };
     const known = Object.entries(all).filter(([, value]) => value !== undefined);
@@ -43,7 +43,7 @@ export class Refusal {
     return new Refusal(this.code, this.message, hop, this.reason);
   }
 
-  /** The same refusal, saying which part of the request it is about. */
+  /** The same refusal, with the part of the request that it is about. */
   of(part: string): Refusal {
     return new Refusal(this.code, `${part}: ${this.message}`, this.hop, this.reason);
   }
@@ -78,11 +78,11 @@ export const issuerMismatch = refuse("issuer_mismatch");
 export const vacuousPolicy = refuse("vacuous_policy");
 export const tooLarge = refuse("too_large");
 
-/** One sentence for every way a signature can be wrong: which check failed helps only a forger. */
+/** One message for all invalid signatures: which check failed would help only an attacker. */
 export const badSignature = (): Refusal =>
   new Refusal("bad_signature", "the signature is not the issuer's");
 
-/** One sentence for every bug of ours: what an exception says may hold a secret. */
+/** One message for all bugs, because the text of an exception may contain a secret. */
 export const internal = (): Refusal =>
   new Refusal("internal", "nomos-ucan failed on this request; nothing was signed or accepted");
 

@@ -1,12 +1,12 @@
-/** The checks that the generated validators are made of. Each says what is wrong, once. */
+/** The checks that the generated validators call. The first that fails sets the message. */
 
 import { isObject, type JsonObject } from "./token/canonical.ts";
 
-/** Where a failed validator leaves its sentence. It names places, never values. */
+/** The message of a failed validator. It contains places, never values. */
 export class Wrong {
   sentence = "";
 
-  /** Note that `at` should have been otherwise. Always false, so that checks can return it. */
+  /** Set the message for the value at `at`. Returns false, so that checks can return it. */
   because(at: string, expected: string): false {
     this.sentence = `${at || "it"} ${expected}`;
     return false;

@@ -1,10 +1,10 @@
 /**
- * The persistent loop: one line of JSON in, its answer out, in order, until the input ends. An
- * answer is one line of JSON; that of `fork` may be several, of which all but the last say `more`.
+ * The persistent loop: reads requests, one line of JSON each, and answers them in order until the
+ * input ends. An answer is one line; that of `fork` may be several, all but the last with `more`.
  *
- * It blocks in `read` and in `write`. The other side must read answers while it writes requests;
- * it demultiplexes by `id`. A line over the limit is read to its end without being kept, and
- * answered there, so the loop stays in step with its input.
+ * It blocks in `read` and in `write`. The client must read answers while it writes requests, and
+ * matches them by `id`. A line over the limit is read to its end without being stored, and then
+ * answered, so that answers stay in order.
  */
 
 import { Buffer, isUtf8 } from "node:buffer";
@@ -29,7 +29,7 @@ export interface Pipe {
   readonly write: (bytes: Uint8Array) => void;
 }
 
-/** A line of which only the first bytes were kept. */
+/** A line over the limit, of which only the first bytes were stored. */
 export interface Overlong {
   readonly start: Buffer;
 }
@@ -37,13 +37,13 @@ export interface Overlong {
 const CHUNK = 64 * 1024;
 const NEWLINE = 0x0a;
 
-/** Enough of a line to find the id that requests begin with. */
+/** Bytes of a line that are enough to find the id that requests begin with. */
 const KEPT_OF_OVERLONG = 64;
 
-/** A payload may nest as deep as a token's; the request around it adds a few levels. */
+/** A payload may be nested as deeply as a token's; the request around it adds a few levels. */
 const LINE_NESTING = MAX_NESTING + 8;
 
-/** `{"id":7,`: as requests from Python begin, so that even an unreadable one can be answered. */
+/** `{"id":7,` begins the requests from Python, so that even a malformed one can be answered. */
 const LEADING_ID = /^\s*\{\s*"id"\s*:\s*(\d{1,15})\s*[,}]/;
 
 /** Answer every request until the input ends. */
@@ -53,17 +53,17 @@ export function serve(pipe: Pipe, signer: Signer): void {
     const seed = Buffer.isBuffer(line) ? takeSeed(line) : undefined;
     for (const reply of replies(line, { ...signer, seed })) {
       const bytes = Buffer.from(`${JSON.stringify(reply)}\n`);
-      // A line may have brought a key in another form; it need not wait for the next read to go.
+      // The line may contain a key in another form, so it is erased now.
       if (Buffer.isBuffer(line)) line.fill(0);
       pipe.write(bytes);
-      // An answer may hold a key that was made here.
+      // The answer may contain a key that was made here.
       bytes.fill(0);
     }
     seed?.fill(0);
   }
 }
 
-/** Cut the input into lines of at most `MAX_LINE` bytes; the next read may overwrite a line. */
+/** Split the input into lines of at most `MAX_LINE` bytes; the next read may overwrite a line. */
 export function* linesOf(read: Pipe["read"]): Generator<Buffer | Overlong> {
   const chunk = Buffer.allocUnsafe(CHUNK);
   const held = new Held();
@@ -80,7 +80,7 @@ export function* linesOf(read: Pipe["read"]): Generator<Buffer | Overlong> {
   if (!Buffer.isBuffer(last) || last.length > 0) yield last;
 }
 
-/** The beginning of a line whose end has not come yet. */
+/** The beginning of a line whose end was not read yet. */
 class Held {
   #bytes = Buffer.allocUnsafe(CHUNK);
   #size = 0;
@@ -100,7 +100,7 @@ class Held {
     this.#size = size;
   }
 
-  /** The whole line, given its last piece; then nothing is held. */
+  /** The whole line with its last piece; then nothing is stored. */
   finish(piece: Buffer): Buffer | Overlong {
     if (this.#size === 0) return piece;
     this.keep(piece);
@@ -114,7 +114,7 @@ class Held {
 
 type Reply = Refused | { readonly id: number; readonly ok: true };
 
-/** All that is answered to one line, made while it is sent. */
+/** The answers to one line, made while they are sent. */
 function* replies(line: Buffer | Overlong, signer: Signer): Generator<Reply> {
   const request = Buffer.isBuffer(line)
     ? readRequest(line)
@@ -138,7 +138,7 @@ export function readRequest(line: Uint8Array): JsonObject | Refusal {
   return isObject(value) ? value : invalidRequest("a request is a JSON object");
 }
 
-/** A bug found between two lines of an answer ends it with a refusal. */
+/** An exception between two lines of an answer ends it with a refusal. */
 function* bodies(request: JsonObject, signer: Signer): Generator<object> {
   try {
     const result = perform(request, signer);
@@ -148,7 +148,7 @@ function* bodies(request: JsonObject, signer: Signer): Generator<object> {
   }
 }
 
-/** Protocol first: a request of another version may mean something else by any other name. */
+/** The protocol is checked first: in another version every other member may mean something else. */
 function perform(request: JsonObject, signer: Signer): Results[Op] {
   const { protocol, op } = request;
   if (protocol !== PROTOCOL) {
@@ -168,6 +168,6 @@ function leadingId(line: Buffer | Overlong): number | null {
   return id === undefined ? null : Number(id);
 }
 
-function refused(id: number | null, { told }: Refusal): Refused {
-  return { id, ok: false, ...told };
+function refused(id: number | null, { details }: Refusal): Refused {
+  return { id, ok: false, ...details };
 }

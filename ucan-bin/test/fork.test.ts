@@ -153,26 +153,26 @@ describe("what is not signed, and why", () => {
       "the command above",
       { cmd: "/github" },
       "chain_attenuation_violation",
-      "cmd /github is not within /github/issue, which the chain gives",
+      "cmd /github is not within /github/issue, which the chain covers",
     ],
     [
       "a command that begins alike",
       { cmd: "/github/issues" },
       "chain_attenuation_violation",
-      "cmd /github/issues is not within /github/issue, which the chain gives",
+      "cmd /github/issues is not within /github/issue, which the chain covers",
     ],
     [
       "a command that pol leaves out",
       { cmd: "/github/issue/create" },
       "chain_attenuation_violation",
-      'cmd /github/issue/create has nothing of ["/github/issue/list","/github/issue/read"], ' +
-        "to which pol narrows the chain",
+      'cmd /github/issue/create covers none of ["/github/issue/list","/github/issue/read"], ' +
+        "to which pol restricts the chain",
     ],
     [
       "beneath a command that pol names",
       { cmd: "/github/issue/list/all" },
       "chain_attenuation_violation",
-      "to which pol narrows the chain",
+      "to which pol restricts the chain",
     ],
     [
       "a later end",
@@ -257,8 +257,8 @@ describe("what is not signed, and why", () => {
     const fixed = root({ meta: { forkable: false } });
     expect(refusal(asking([link()], [fixed]))).toEqual([
       "chain_invalid",
-      `${at}the chain says meta.forkable: false, as policy tells agents apart: it cannot be handed ` +
-        "on, and each agent asks the control plane for its own",
+      `${at}the chain has meta.forkable: false, because policy distinguishes agents: it cannot be ` +
+        "delegated, and each agent has to ask the control plane for a grant of its own",
     ]);
   });
 

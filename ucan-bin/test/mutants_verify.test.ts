@@ -210,7 +210,7 @@ describe("selectors", () => {
 });
 
 describe("what may hold over nothing", () => {
-  const OR = "an `or` of nothing holds for every call";
+  const OR = "an empty `or` holds for every call";
   const ANY =
     'an `any` holds for an empty collection; put ["!=", path, []] and ["!=", path, {}] before it';
   const NOT = (op: string): string =>

@@ -60,7 +60,7 @@ function handedOn(root: JsonObject, link: JsonObject): Partial<Verify> {
 
 function told(changes: Partial<Verify>): object | undefined {
   const answer = verify(verifyRequest(changes));
-  return answer instanceof Refusal ? answer.told : undefined;
+  return answer instanceof Refusal ? answer.details : undefined;
 }
 
 interface Row {
@@ -241,7 +241,7 @@ const OF_A_LINK: Record<string, Row> = {
       message: "cmd is not within that of the link before",
       hop: 1,
       field: "cmd",
-      wanted: '"/github/issue" or beneath',
+      wanted: '"/github/issue" or under it',
       found: '"/github/issues"',
     },
   },
@@ -287,7 +287,7 @@ const OF_A_LINK: Record<string, Row> = {
     })(),
     told: {
       code: "chain_invalid",
-      message: "a delegation that came from an approval cannot be handed on",
+      message: "a delegation that came from an approval cannot be delegated further",
       hop: 1,
       field: "meta.approval",
     },
@@ -299,7 +299,7 @@ const OF_A_LINK: Record<string, Row> = {
     })(),
     told: {
       code: "chain_invalid",
-      message: "the delegation before this link says that it cannot be handed on",
+      message: "the delegation before this link does not permit further delegation",
       hop: 1,
       field: "meta.forkable",
     },
@@ -486,7 +486,7 @@ const OF_A_USE: Record<string, Row> = {
       message: "cmd is not within that of the chain",
       hop: 1,
       field: "cmd",
-      wanted: '"/github/issue" or beneath',
+      wanted: '"/github/issue" or under it',
       found: '"/github/issues/list"',
     },
   },
@@ -735,10 +735,10 @@ const OF_A_WISH: Record<string, Row> = {
     asked: { chain: [ROOT], wanted: { ...WANTED, cmd: "/github" } },
     told: {
       code: "chain_attenuation_violation",
-      message: "the command asked for is not within that of the chain",
+      message: "the requested command is not within that of the chain",
       hop: 0,
       field: "cmd",
-      wanted: '"/github/issue" or beneath',
+      wanted: '"/github/issue" or under it',
       found: '"/github"',
     },
   },
@@ -746,7 +746,7 @@ const OF_A_WISH: Record<string, Row> = {
     asked: { chain: [LIMITED, childOf(LIMITED)], wanted: { ...WANTED, resource: {} } },
     told: {
       code: "resource_out_of_scope",
-      message: "the resource asked for is not within the chain's constraint",
+      message: "the requested resource is not within the chain's constraint",
       hop: 1,
       field: "meta.resource_constraint",
       wanted: 'within {"owner":"acme"}',
@@ -757,7 +757,7 @@ const OF_A_WISH: Record<string, Row> = {
     asked: { chain: [rootOf({ meta: { approval: {} } })], wanted: WANTED },
     told: {
       code: "chain_invalid",
-      message: "a delegation that came from an approval gives nothing else",
+      message: "a delegation that came from an approval is for one call only",
       hop: 0,
       field: "meta.approval",
     },
@@ -808,7 +808,7 @@ test("who asks for no audience is told of none", () => {
   const use = readInvocation(sealed("invocation", invocation(), PLANNER));
   const chain = readChain([ROOT], 8);
   if (use instanceof Refusal || chain instanceof Refusal) throw new Error("a fault");
-  expect(checkClaims(use, chain, verifyRequest({}))?.told).toEqual({
+  expect(checkClaims(use, chain, verifyRequest({}))?.details).toEqual({
     code: "audience_mismatch",
     message: "the invocation is for another service",
     hop: 1,

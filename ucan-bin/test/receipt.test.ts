@@ -37,7 +37,7 @@ describe("an allow that contradicts itself is neither signed nor believed", () =
       verifyReceipt(sealed("receipt", claims, SERVICE), TRUSTED),
     ]) {
       expect(refusal).toBeInstanceOf(Refusal);
-      expect((refusal as Refusal).told).toMatchObject({ code: "malformed_ucan", field, message });
+      expect((refusal as Refusal).details).toMatchObject({ code: "malformed_ucan", field, message });
     }
   });
 });

@@ -15,8 +15,8 @@ const IS: Json = ["==", ".", 1];
 
 describe("what may hold over nothing, and where", () => {
   test.each<[string, Json[]]>([
-    ["pol[0]: an `or`", [["or", []]]],
-    ["pol[1][1][0][1][0]: an `or`", [THERE, ["and", [["or", [["or", []]]]]]]],
+    ["pol[0]: an empty `or`", [["or", []]]],
+    ["pol[1][1][0][1][0]: an empty `or`", [THERE, ["and", [["or", [["or", []]]]]]]],
     ["pol[0]: a `!=`", [["!=", ".args.a", 1]]],
     ["pol[0]: a `!=`", [["!=", ".args.a.b?", 1]]],
     ["pol[0]: a `!=`", [["!=", ".other", 1]]],
@@ -37,7 +37,7 @@ describe("what may hold over nothing, and where", () => {
     ["pol[0]: a `not`", [["not", ["or", [["<", ".args.a", 1]]]]]],
     ["pol[0]: a `not`", [["not", ["all", ".args.a", IS]]]],
     ["pol[0]: a `not`", [["not", ["all", ".args", ["==", ".x", 1]]]]],
-    ["pol[0][1]: an `or`", [["not", ["or", []]]]],
+    ["pol[0][1]: an empty `or`", [["not", ["or", []]]]],
     ["pol[0]: an `any`", [["any", ".args.a", IS]]],
     ["pol[1]: an `any`", [["!=", ".args.a?", []], ["any", ".args.a", IS]]],
     ["pol[1]: an `any`", [["!=", ".args.a?", {}], ["any", ".args.a", IS]]],

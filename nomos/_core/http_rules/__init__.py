@@ -1,5 +1,5 @@
-"""What every HTTP edge of Nomos does alike: the servers and the integrations. Pure.
+"""Rules for HTTP requests that the servers and the integrations share. Pure.
 
-Ids of requests, bearer tokens, JSON bodies, queries, and the body of an error. An edge chooses the
-words of its refusals; what is refused is decided here.
+Request ids, bearer tokens, JSON bodies, queries, and the body of an error. The caller words its
+errors; which requests are rejected is decided here.
 """

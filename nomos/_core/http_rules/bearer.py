@@ -1,4 +1,4 @@
-"""How a request brings its token or API key: in one `Authorization: Bearer` header (RFC 6750)."""
+"""The token or API key of a request: one `Authorization: Bearer` header (RFC 6750)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from nomos._limits import MAX_TOKEN
 Fault = Literal["in_query", "missing", "malformed"]
 
 IN_QUERY: Final = (
-    "a token in a URL ends up in logs, so none is taken from there: send it as "
-    "`authorization: Bearer`, and get another one, for this one may have been seen"
+    "a token in a URL appears in logs and is not accepted: send it as `authorization: Bearer`, "
+    "and get another one, because this one may have been read"
 )
 QUERY_CHALLENGE: Final = (
     'Bearer error="invalid_request", error_description="the token is in the URL"'
@@ -23,7 +23,7 @@ _JWT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
 class BearerFault(Exception):
-    """A request without exactly one bearer token in its header."""
+    """The request does not have exactly one bearer token in its header."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault)
@@ -31,9 +31,9 @@ class BearerFault(Exception):
 
 
 def read(authorization: Sequence[str], query: bytes) -> str:
-    """Return what the one `Authorization` header bears. Raises BearerFault for anything else.
+    """Return the token of the only `Authorization` header. Raises `BearerFault` for anything else.
 
-    A token in the URL is refused also beside a header: it is in logs by now.
+    A token in the URL is rejected even if there is a header, because it is in logs.
     """
     if is_in_query(query):
         raise BearerFault("in_query")
@@ -46,7 +46,7 @@ def read(authorization: Sequence[str], query: bytes) -> str:
 
 
 def is_in_query(query: bytes) -> bool:
-    """Whether a URL brings a token, as RFC 6750, section 2.3 would have it."""
+    """Whether the URL contains a token in the form of RFC 6750, section 2.3."""
     if b"access" not in query.lower() and b"%" not in query:
         return False
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
@@ -54,7 +54,7 @@ def is_in_query(query: bytes) -> bool:
 
 
 def token_fault(text: str, most: int = MAX_TOKEN) -> str | None:
-    """Return why `text` can be no token of at most `most` characters; None if it can."""
+    """Return why `text` is not a token of at most `most` characters; None if it may be one."""
     if len(text) > most:
         return f"the token is longer than {most} characters"
     if not _JWT.fullmatch(text):

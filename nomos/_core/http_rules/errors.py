@@ -1,7 +1,7 @@
-"""A refusal on its way to a caller, its status and its JSON.
+"""`RequestError`: an error as it is sent to a caller, with its status and its JSON.
 
 `nomos.statuses.STATUS` has the status of each deny reason, `FAILURES` that of each other code.
-Codes never change; sentences are for people and may.
+Codes never change; messages are for people and may change.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FailureCode = Literal[
     "unavailable",
     "upstream_timeout",
 ]
-"""What no decision is: the request is wrong, or what it needs is not there."""
+"""Codes of errors that are not decisions: the request is wrong, or something is unavailable."""
 
 FAILURES: Final[Mapping[FailureCode, int]] = {
     "invalid_request": 400,
@@ -59,13 +59,13 @@ STATUS_OF: Final[Mapping[DenyReason | FailureCode, int]] = dict[DenyReason | Fai
 
 MAX_FIELDS: Final = 100
 MAX_FIELD: Final = 128
-"""Characters of a path in `fields`; a longer one is of the caller's own making."""
+"""Characters of a path in `fields`; longer ones come from the request itself."""
 
 
 class RequestError(Exception):
-    """No answer, and why; the message is a sentence and holds no secret.
+    """An error instead of a reply. The message is a sentence and contains no secret.
 
-    `status` is that of the code, unless an edge has another meaning for the code.
+    `status` is that of the code, unless a server uses another one for the code.
     """
 
     def __init__(
@@ -85,12 +85,12 @@ class RequestError(Exception):
         self.headers = dict(headers or {})
 
     def members(self) -> Mapping[str, object]:
-        """Return what the JSON of this error has beside what all have."""
+        """Return further members of this error's JSON."""
         return {}
 
 
 def error_body(error: RequestError, request_id: str, **more: object) -> dict[str, Any]:
-    """Return the JSON object of an error; `fields` are there for a request that is itself wrong."""
+    """Return the JSON object of an error; it has `fields` if the request itself is wrong."""
     content: dict[str, Any] = {
         "error": error.message,
         "error_code": error.code,

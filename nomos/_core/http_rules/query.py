@@ -1,4 +1,4 @@
-"""The query of a URL, or a form, as parameters: each at most once, in strict percent-encoding."""
+"""Parameters of a URL's query or of a form: each at most once, in strict percent-encoding."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ MALFORMED: Final = "must be name=value pairs in percent-encoded UTF-8"
 _WHOLE: Final = re.compile(r"0|-?[1-9][0-9]{0,15}")
 
 _FORMS: Final[Mapping[type, str]] = {
-    int: "a whole number, written plainly",
+    int: "a whole number in decimal digits",
     bool: "true or false",
 }
 
 
 class QueryFault(Exception):
-    """A query with no one meaning; `name` is the parameter at fault, if one is."""
+    """An ambiguous or malformed query; `name` is the parameter at fault, if there is one."""
 
     def __init__(self, reason: str, name: str | None = None) -> None:
         super().__init__(reason)
@@ -33,9 +33,9 @@ class QueryFault(Exception):
 def parameters(
     query: bytes, *, takes: Collection[str] | None = None, most: int = MAX_PARAMETERS
 ) -> dict[str, str]:
-    """Return the parameters of a query, which are among `takes`, if that is given.
+    """Return the parameters of a query; with `takes`, only those are permitted.
 
-    Raises QueryFault for a query that has two readings, or another parameter.
+    Raises `QueryFault` for an ambiguous query, or for another parameter.
     """
     try:
         pairs = parse_qsl(
@@ -58,16 +58,16 @@ def parameters(
 
 
 def whole_number(text: str) -> int | None:
-    """Return a whole number in its one plain spelling, None for anything else.
+    """Return a whole number in canonical decimal form, None for anything else.
 
-    That is: no plus, no leading zero, nothing beyond what a double holds exactly.
+    Excluded are a plus sign, leading zeros, and numbers that a double cannot hold exactly.
     """
     number = int(text) if _WHOLE.fullmatch(text) else None
     return number if number is not None and abs(number) <= MAX_INTEGER else None
 
 
 def typed(name: str, text: str, kind: type[str | int | bool]) -> Any:
-    """Return a parameter as its type; each value has one spelling. Raises QueryFault."""
+    """Return a parameter as its type; each value has only one spelling. Raises `QueryFault`."""
     value: str | int | bool | None = text
     if kind is bool:
         value = {"true": True, "false": False}.get(text)

@@ -1,8 +1,8 @@
-"""Which id a request has: the caller's `x-request-id` if it can be repeated, or a new one.
+"""The id of a request: the caller's `x-request-id` if it is well-formed, or a new one.
 
-One rule for the control plane, the PDP and services, so that one id can be followed through all
-of them. The id is repeated in headers, logs, pages and the audit log. It is short, without spaces,
-and without characters that have a meaning in HTML, in quotes or in a shell.
+The rule is the same for the control plane, the PDP and services, so that one id identifies a
+request in all of them. The id is repeated in headers, logs, pages and the audit log. It is short,
+without spaces, and without characters that have a meaning in HTML, in quotes or in a shell.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FORM: Final = re.compile(PATTERN)
 def choose(sent: Sequence[str], token_hex: Callable[[int], str]) -> str:
     """Return the id of a request with these `x-request-id` headers; `token_hex` makes a new one.
 
-    Two headers have no one meaning, so they get a new id.
+    Several headers are ambiguous, so the request gets a new id.
     """
     if len(sent) == 1 and _FORM.fullmatch(sent[0]):
         return sent[0]

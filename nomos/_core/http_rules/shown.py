@@ -1,4 +1,4 @@
-"""A caller's own text as it may stand in a sentence."""
+"""A caller's text in a form that is safe to repeat in a message."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ SHOWN: Final = 80
 
 
 def shown(text: str, most: int = SHOWN) -> str:
-    """Return a caller's text as it may appear in a sentence: quoted, ASCII, and short."""
+    """Return a caller's text for use in a message: quoted, ASCII, and short."""
     return ascii(text if len(text) <= most else text[: most - 3] + "...")

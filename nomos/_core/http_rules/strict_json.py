@@ -1,8 +1,8 @@
-"""JSON with one meaning only.
+"""Strict JSON parsing: text that two parsers could read differently is rejected.
 
-What two parsers could read differently is refused: duplicate keys, numbers that a double cannot
-hold, NaN, lone surrogates, keys that are not in Unicode's composed form (NFC). What is read may
-then be compared with a token, and signed, as it is.
+That is: duplicate keys, numbers that a double cannot hold, NaN, unpaired surrogates, and keys that
+are not in Unicode's composed form (NFC). The result can be compared with a token, and signed,
+without changes.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from nomos._limits import MAX_REQUEST_NESTING
 MAX_INTEGER: Final = 2**53 - 1
 
 FIRST_WITH_EXPONENT: Final = 1e21
-"""From here on numbers are written with an exponent, and promise no exact integer."""
+"""From here on numbers are written with an exponent, and do not claim to be exact integers."""
 
 
 class JsonFault(Exception):
-    """Text that is no JSON object with one meaning.
+    """The text is not an unambiguous JSON object.
 
-    `reason` has no text of the sender in it; `str()` also names the place. `path` leads to the
-    member at fault; of a name that is there twice it has that name alone.
+    `reason` contains no text of the sender; `str()` adds the place. `path` leads to the member at
+    fault; for a duplicate name it is that name only.
     """
 
     def __init__(self, reason: str, path: Sequence[str] = (), *, name: str | None = None) -> None:
@@ -38,12 +38,12 @@ class JsonFault(Exception):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The path as an error names it; empty when the fault is in the whole text."""
+        """The path as one field name; empty if the whole text is at fault."""
         return (".".join(self.path),) if self.path else ()
 
 
 def parse(content: bytes, *, nesting: int = MAX_REQUEST_NESTING) -> dict[str, Any]:
-    """Return the one JSON object that `content` is. Raises JsonFault."""
+    """Return the JSON object in `content`. Raises `JsonFault`."""
     value = decode(content)
     if not isinstance(value, dict):
         raise JsonFault("must be a JSON object")
@@ -52,7 +52,7 @@ def parse(content: bytes, *, nesting: int = MAX_REQUEST_NESTING) -> dict[str, An
 
 
 def decode(content: bytes | str) -> Any:
-    """Return any JSON value without duplicate names or NaN. Raises JsonFault."""
+    """Return any JSON value without duplicate names or NaN. Raises `JsonFault`."""
     try:
         text = content if isinstance(content, str) else content.decode()
         return json.loads(text, object_pairs_hook=_members, parse_constant=_constant)

@@ -113,7 +113,7 @@ class _Shown:
         waiting = [(top, root)]
         while waiting:
             at, branch = waiting.pop()
-            waiting += [(each, branch.add(self._group(each))) for each in at.beneath]
+            waiting += [(each, branch.add(self._group(each))) for each in at.below]
         if self._swarm.strangers:
             branch = root.add(Text("never seen with a chain that holds", "bold red"))
             for stranger in self._swarm.strangers:

@@ -1,4 +1,4 @@
-/** base64url without padding (RFC 4648, section 5), with one text for one sequence of bytes. */
+/** base64url without padding (RFC 4648, section 5), in its canonical form only. */
 
 import { Buffer } from "node:buffer";
 
@@ -11,8 +11,8 @@ export function encodeText(text: string): string {
 }
 
 /**
- * The bytes, or undefined if `text` is not exactly how they are encoded: padding, the other
- * alphabet, whitespace and spare bits in the last sextet all decode, and none encodes back.
+ * The bytes, or undefined if `text` is not their canonical encoding: padding, the other alphabet,
+ * whitespace and spare bits in the last sextet all decode, but do not encode back.
  */
 export function decode(text: string): Buffer | undefined {
   const bytes = Buffer.from(text, "base64url");

@@ -1,14 +1,13 @@
 /**
- * JSON, read strictly and written in exactly one way (RFC 8785, on the I-JSON of RFC 7493).
+ * Canonical JSON: strict parsing, and writing in one form (RFC 8785, on the I-JSON of RFC 7493).
  *
- * Reading refuses what two readers could understand differently: duplicate member names,
- * integers that a double cannot hold, lone surrogates, nesting without bound. To be fast it
- * leaves building the value to `JSON.parse`, and counts: a pass over the text counts member
- * names, a pass over the value counts members. Fewer members than names means that one name
- * came twice. Everything else a strict reader wants is in those same two passes.
+ * Parsing refuses what two parsers could read differently: duplicate member names, integers that a
+ * double cannot hold, lone surrogates, unlimited nesting. For speed `JSON.parse` builds the value:
+ * one pass over the text counts member names, one pass over the value counts members, and fewer
+ * members than names means a duplicate name. The other checks are part of those two passes.
  *
- * `JSON.parse` makes `__proto__` an ordinary own member, and nothing here assigns by name, so
- * that key is data like any other.
+ * `JSON.parse` makes `__proto__` an ordinary own member, and nothing here assigns by name, so that
+ * key is data like any other.
  */
 
 import { invalidRequest, Refusal } from "../refusal.ts";
@@ -29,10 +28,10 @@ const CLOSE_BRACKET = 0x5d;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
-/** Numbers from here on are written with an exponent, which promises no exact integer. */
+/** Numbers from here on are written with an exponent, and do not claim to be exact integers. */
 const FIRST_WITH_EXPONENT = 1e21;
 
-/** Digits that an integer may have and be exact whatever they are. */
+/** An integer with at most this many digits is always exact. */
 const ALWAYS_EXACT = 15;
 
 /** V1.3: read JSON text of at most `nesting` open brackets; they are counted before parsing. */
@@ -55,12 +54,12 @@ export function parse(text: string, nesting: number): Json | Refusal {
 }
 
 /**
- * Write `value`, which `parse` returned, in its one canonical form.
+ * Write `value`, which `parse` returned, in canonical form.
  *
- * RFC 8785 took strings and numbers from `JSON.stringify`; what it adds is the order of members.
- * So members are put in order and the platform writes them, which is fast, except where members
- * are named like array indices: objects always list those first, by number, and so they are
- * written out by hand. A string that only looks like such a name costs time and changes nothing.
+ * RFC 8785 takes strings and numbers from `JSON.stringify` and adds the order of members. So the
+ * members are sorted and the platform writes them, which is fast. Members that are named like array
+ * indices are an exception: objects always list those first, by number, so such values are written
+ * here. A string that only looks like such a name costs time and changes nothing.
  */
 export function canonical(value: Json): string {
   const text = JSON.stringify(inOrder(value));
@@ -90,7 +89,7 @@ function membersOf(value: JsonObject): [string, Json][] {
 /** Characters of a value that a message shows. */
 const SHOWN = 256;
 
-/** The beginning of a value's text, cut so that it stays text. */
+/** The beginning of a value's text, never cut within a character. */
 export function shown(value: Json): string {
   const text = typeof value === "string" ? JSON.stringify(value) : canonical(value);
   return text.length <= SHOWN ? text : `${text.slice(0, SHOWN).toWellFormed()}…`;
@@ -129,14 +128,14 @@ export function nestingOf(value: Json): number {
   return deepest + 1;
 }
 
-/** What the text shows before it is parsed. */
+/** What is known of the text before it is parsed. */
 interface Seen {
   readonly names: number;
-  /** It writes an integer that would change value. */
+  /** It has an integer that a double cannot hold exactly. */
   readonly inexact: boolean;
 }
 
-/** Walk the text once outside its strings; refuse it where it is nested too deep. */
+/** Scan the text once, outside of its strings; refuse it if it is nested too deeply. */
 function scan(text: string, nesting: number): Seen | Refusal {
   let names = 0;
   let open = 0;
@@ -183,9 +182,9 @@ function isExact(literal: string): boolean {
   return Number.isSafeInteger(Number(literal));
 }
 
-/** The sentence for a value that holds such an integer, naming the path to the first. */
+/** The message for a value with such an integer, with the path to the first one. */
 function inexact(value: Json): string {
-  // Written out, an integer may be as large as those that have to be written with an exponent.
+  // In the text, an integer may have been as large as those that are written with an exponent.
   const path = pathTo(value, isInexact) || pathTo(value, isUnsafe);
   return path ? `${path}: ${INEXACT}` : INEXACT;
 }
@@ -198,7 +197,7 @@ function isUnsafe(value: Json): boolean {
   return typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value);
 }
 
-/** Where in `value` the first scalar is of which `wanted` is true, such as `args.sizes[2]`. */
+/** The path to the first scalar in `value` for which `wanted` is true, such as `args.sizes[2]`. */
 function pathTo(value: Json, wanted: (value: Json) => boolean): string | undefined {
   if (value === null || typeof value !== "object") return wanted(value) ? "" : undefined;
   for (const [name, member] of Object.entries(value)) {

@@ -1,4 +1,4 @@
-/** Checkpoints: statements of where a log ends. */
+/** Checkpoints: statements about the end of a log. */
 
 import { isCheckpoint, type Checkpoint } from "../protocol.gen.ts";
 import type { Refusal } from "../refusal.ts";

@@ -1,4 +1,4 @@
-/** Delegations: tokens that hand authority on. */
+/** Delegations: tokens that delegate authority. */
 
 import { isDelegation, type Delegation } from "../protocol.gen.ts";
 import { malformed, Refusal } from "../refusal.ts";
@@ -8,15 +8,15 @@ import { isObject, type Json, type JsonObject } from "./canonical.ts";
 import type { KeyObject } from "./ed25519.ts";
 import { CID, read, seal, type Signed, type Token } from "./jwt.ts";
 
-/** What a delegation's payload means, beyond its shape. */
+/** The parsed content of a delegation's payload. */
 export interface Terms {
   readonly policy: Policy;
   readonly constraint: JsonObject | undefined;
-  /** Good for one exact call after a person's approval, and so never handed on. */
+  /** Valid for one exact call after a person's approval, and so never delegated further. */
   readonly approved: boolean;
-  /** Whether another link may follow; a root says no where policy tells principals apart. */
+  /** Whether another link may follow; a root forbids it if policy depends on the principal. */
   readonly forkable: boolean;
-  /** In a root: how many delegations it took the place of. */
+  /** In a root: how many delegations it replaces. */
   readonly before: number;
 }
 
@@ -33,7 +33,7 @@ export function signDelegation(claims: Delegation, secret: KeyObject): Signed | 
   return seal("delegation", claims, secret);
 }
 
-/** V2.5: check what the schema cannot say, the same when signing as when verifying. */
+/** V2.5: check what the schema cannot express, the same when signing as when verifying. */
 export function termsOf(claims: Delegation): Terms | Refusal {
   const { nbf, exp, prf = [], meta = {}, pol } = claims;
   if (exp <= nbf) return malformed("exp is not later than nbf");
@@ -47,12 +47,12 @@ export function termsOf(claims: Delegation): Terms | Refusal {
   const policy = parsePolicy(pol);
   if (typeof policy === "string") return malformed(policy);
   const approved = Object.hasOwn(meta, "approval");
-  // Anything but true forbids: a value that is not understood gives nothing.
+  // Any value but true forbids it.
   const forkable = !Object.hasOwn(meta, "forkable") || meta["forkable"] === true;
   return { policy, constraint, approved, forkable, before };
 }
 
-/** What an issuer that re-issues says in `meta.lineage.depth`; otherwise one for each cid. */
+/** The issuer's `meta.lineage.depth`; without it, one delegation for each cid. */
 function depthBefore(lineage: Json | undefined, prf: readonly string[]): number | undefined {
   if (lineage === undefined) return prf.length;
   if (!isObject(lineage)) return undefined;

@@ -1,8 +1,8 @@
 /**
  * did:key for Ed25519: `did:key:z` + base58btc(0xed 0x01 ‖ public key) (W3C CCG did:key).
  *
- * Exactly one text names a key, and a text that names none is refused: another codec, spare
- * digits, bytes that are no curve point, a point of small order.
+ * Only the canonical text of a key is accepted. Refused are another codec, spare digits, bytes that
+ * are not a curve point, and points of small order.
  */
 
 import { Buffer } from "node:buffer";
@@ -16,7 +16,7 @@ const CODEC = Buffer.from([0xed, 0x01]);
 const ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 const BASE = BigInt(ALPHABET.length);
 
-/** Keys whose encoding and point were checked; checking one costs as much as verifying with it. */
+/** Keys whose encoding and point were checked, which costs as much as verifying a signature. */
 const checked = new LruCache<KeyObject>(1024);
 
 /** The key that `did` names, or undefined if it names none. */
@@ -44,7 +44,7 @@ function publicBytesOf(did: string): Uint8Array | undefined {
   return bytes.subarray(0, CODEC.length).equals(CODEC) ? bytes.subarray(CODEC.length) : undefined;
 }
 
-/** The codec's first byte is not zero, so no leading zeros need a digit of their own. */
+/** The codec's first byte is not zero, so there are no leading zeros to encode. */
 function base58(bytes: Uint8Array): string {
   let text = "";
   for (let rest = BigInt(`0x${Buffer.from(bytes).toString("hex")}`); rest > 0n; rest /= BASE) {

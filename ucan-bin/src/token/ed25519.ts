@@ -1,11 +1,11 @@
 /**
- * Ed25519 (RFC 8032) over `node:crypto`, with the checks that its callers must not have to know.
+ * Ed25519 (RFC 8032) over `node:crypto`, with strict checks of keys and signatures.
  *
- * A platform's `verify` accepts keys of small order, for which one signature fits any message,
- * and says little about non-canonical encodings. Those are refused here, by arithmetic on the
- * encodings: y below p, S below L (RFC 8032, sections 5.1.3 and 5.1.7), no point of small order.
- * That R lies on the curve needs no check of ours: verification recomputes R from S, the key and
- * the message and compares encodings, so an R that is no point never matches.
+ * A platform's `verify` accepts keys of small order, for which one signature is valid for any
+ * message, and platforms differ in non-canonical encodings. Both are refused here, by arithmetic
+ * on the encodings: y below p, S below L (RFC 8032, sections 5.1.3 and 5.1.7), no point of small
+ * order. Whether R is on the curve needs no check here: verification recomputes R from S, the key
+ * and the message and compares encodings, so an R that is not a point never matches.
  */
 
 import { Buffer } from "node:buffer";

@@ -1,4 +1,4 @@
-/** Invocations: tokens that use authority at one service, carrying the chain that proves it. */
+/** Invocations: tokens that use authority at one service, with the chain that proves it. */
 
 import { isInvocation, type Invocation } from "../protocol.gen.ts";
 import { malformed, Refusal } from "../refusal.ts";
@@ -9,14 +9,14 @@ import { read, seal, type Signed, type Token } from "./jwt.ts";
 /** Seconds an invocation may live: an hour, and the minute that `iat` lies in the past. */
 export const MAX_LIFETIME = 3660;
 
-/** Characters of a nonce, whoever chose it; what is signed here has more (`operations.ts`). */
+/** The least characters of any nonce; nonces that are signed here have more (`operations.ts`). */
 const MIN_NONCE = 8;
 
 export function charactersOf(text: string): number {
   return Array.from(text).length;
 }
 
-/** What an invocation is about: its `args` without `resource`, which is apart. */
+/** The call of an invocation: its `resource`, and its other `args`. */
 export interface Use {
   readonly resource: JsonObject;
   readonly args: JsonObject;
@@ -35,7 +35,7 @@ export function signInvocation(claims: Invocation, secret: KeyObject): Signed | 
   return seal("invocation", claims, secret);
 }
 
-/** Check what the schema cannot say, the same when signing as when verifying. */
+/** Check what the schema cannot express, the same when signing as when verifying. */
 export function useOf(claims: Invocation): Use | Refusal {
   const { iat, exp, nonce } = claims;
   if (exp <= iat) return malformed("exp is not later than iat");

@@ -1,12 +1,12 @@
 /**
- * The envelope of every kind of token: a compact JWT with one possible text.
+ * The encoding of all tokens: a compact JWT with only one valid text.
  *
  * `b64url(canon(header)).b64url(canon(payload)).b64url(signature)`, signed with Ed25519. The
- * header is one of four constants, compared as text. That leaves no room for another algorithm,
- * for `none`, for a key that travels with the token, or for `crit` (RFC 8725, sections 3.1, 3.2
- * and 3.10), and it keeps the kinds apart (section 3.11). The payload must encode back to the
- * very text it came from, which rules out a second text of one meaning: whitespace, key order,
- * escapes, padding, spare bits, a byte order mark, invalid UTF-8, duplicate members.
+ * header is one of four constants, compared as text. That excludes other algorithms, `none`, keys
+ * in the token, and `crit` (RFC 8725, sections 3.1, 3.2 and 3.10), and it separates the kinds of
+ * token (section 3.11). The payload must encode back to exactly its text, which excludes other
+ * texts of the same content: whitespace, key order, escapes, padding, spare bits, a byte order
+ * mark, invalid UTF-8, duplicate members.
  */
 
 import { Buffer } from "node:buffer";
@@ -19,7 +19,7 @@ import { canonical, isObject, MAX_NESTING, namesAreNfc, nestingOf, parse } from 
 import type { Json, JsonObject } from "./canonical.ts";
 import { sign, SIGNATURE_BYTES, type KeyObject } from "./ed25519.ts";
 
-/** Characters in one token; larger ones are refused before anything in them is looked at. */
+/** Characters in one token; longer ones are refused before they are parsed. */
 export const MAX_TOKEN = 64 * 1024;
 
 /** A cid: the lower-case hex sha256 of a token's text. */
@@ -41,7 +41,7 @@ const HEADER_TEXT: { readonly [K in Kind]: string } = {
   receipt: encodeText(canonical(HEADERS.receipt)),
 };
 
-/** A token taken apart. Nothing in it is to be believed before its signature was checked. */
+/** A parsed token. Nothing in it may be trusted before its signature was verified. */
 export interface Envelope {
   readonly cid: string;
   readonly payload: JsonObject;
@@ -65,7 +65,7 @@ export function seal(kind: Kind, payload: Json, secret: KeyObject): Signed | Ref
   return text instanceof Refusal ? text : withSignature(text, secret);
 }
 
-/** The text that is to be signed. After this nothing can be wrong with the token any more. */
+/** The text to be signed. All checks of the token are made here. */
 export function unsigned(kind: Kind, payload: Json): string | Refusal {
   if (nestingOf(payload) > MAX_NESTING)
     return malformed(`the payload is nested deeper than ${MAX_NESTING} levels`);
@@ -120,7 +120,7 @@ export function read<T>(kind: Kind, isClaims: Check<T>, token: string): Token<T>
 
 const KINDS = Object.keys(HEADERS) as Kind[];
 
-/** Which kind of token the header says this is. */
+/** The kind of token, by its header. */
 export function kindOf(token: string): Kind | undefined {
   const header = token.slice(0, token.indexOf("."));
   return KINDS.find((kind) => header === HEADER_TEXT[kind]);
@@ -144,7 +144,7 @@ function openPayload(segment: string): JsonObject | Refusal {
   if (value instanceof Refusal) return malformed(`in the payload: ${value.message}`);
   if (!isObject(value)) return malformed("the payload is not an object");
   if (!hasNfcNames(value, text)) return malformed(NOT_NFC);
-  // Undecodable bytes became U+FFFD above, so they too fail to encode back.
+  // Invalid bytes became U+FFFD above, so they do not encode back either.
   if (encodeText(canonical(value)) !== segment)
     return malformed("the payload is not in canonical form");
   return value;

@@ -1,4 +1,4 @@
-/** A map that keeps what was used last, up to a limit. */
+/** A map with a limit, which drops the least recently used entry. */
 
 export class LruCache<Value> {
   readonly #limit: number;

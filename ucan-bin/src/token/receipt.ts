@@ -1,8 +1,8 @@
 /**
- * Receipts: statements of what a verifier decided about an invocation.
+ * Receipts: statements about a verifier's decision on an invocation.
  *
- * They carry hashes and names, never a token. What an allow rests on is named in full, or nobody
- * could find it again; a refusal names what could be read, and may name nothing.
+ * They contain hashes and names, never a token. An allow names everything that it is based on; a
+ * refusal names what could be read, which may be nothing.
  */
 
 import { isReceipt, type Receipt } from "../protocol.gen.ts";
@@ -13,7 +13,7 @@ import { verifyStatement } from "./statement.ts";
 
 const ALLOW = "allow";
 
-/** What an allow names. */
+/** The members that an allow must have. */
 const NAMED = ["resource_hash", "agent", "root", "chain", "invocation"] as const;
 
 export function signReceipt(claims: Receipt, secret: KeyObject): Signed | Refusal {

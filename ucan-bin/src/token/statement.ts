@@ -1,9 +1,8 @@
 /**
- * Statements: tokens in which somebody says that something is so. They hand on no authority and
- * use none.
+ * Statements: signed tokens that neither delegate nor use authority, such as checkpoints.
  *
- * A statement is checked as a delegation is: text, then keys, then signature, then trust. It has
- * no end: what was so stays true. How old one may be is for its reader to say.
+ * A statement is checked like a delegation: text, then keys, then signature, then trust. It does
+ * not expire; its reader decides how old it may be.
  */
 
 import { badSignature, malformed, Refusal, untrustedIssuer } from "../refusal.ts";

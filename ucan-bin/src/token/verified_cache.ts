@@ -1,9 +1,9 @@
 /**
- * Delegations whose text, keys and signature were checked, so that it is not done again.
+ * A cache of delegations whose text, keys and signature were verified.
  *
- * A delegation comes with every call made on it. None of what is remembered can change: it is
- * found by its cid, the hash of its whole text. Time, revocation and everything that depends on
- * the other tokens of a chain or on the caller is checked every time.
+ * A delegation is sent with every call that uses it. The cached facts cannot change: they are found
+ * by the cid, the hash of the whole text. Time, revocation, and everything that depends on other
+ * tokens of a chain or on the caller, is checked every time.
  */
 
 import type { DelegationToken } from "./delegation.ts";
@@ -14,8 +14,8 @@ import { LruCache } from "./lru.ts";
 const KEPT = 256;
 
 /**
- * Characters of the longest token that is kept. What is read from a token takes many times its
- * text, so all of them together are some tens of megabytes at the worst.
+ * Characters of the longest token that is cached. A parsed token takes many times the memory of its
+ * text: the cache takes some tens of megabytes at most.
  */
 const LONGEST = 4 * 1024;
 
@@ -26,7 +26,7 @@ export function getVerified(token: string): DelegationToken | undefined {
   return token.length <= LONGEST ? links.get(cidOf(token)) : undefined;
 }
 
-/** To be called when the chain was verified down from a trusted root, and not before. */
+/** To be called only after the whole chain was verified from a trusted root. */
 export function putVerified(link: DelegationToken): void {
   if (link.signed.length > LONGEST || verifiedLinks.has(link)) return;
   links.set(link.cid, link);

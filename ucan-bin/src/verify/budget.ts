@@ -1,12 +1,11 @@
 /**
- * What is known of one subject while policies are evaluated over it, and what that has cost.
+ * A budget of steps for evaluating policies on one subject, and a cache of what was read.
  *
- * Whoever makes a call may send long arguments that no token bounds, and whoever holds a chain may
- * write a policy that names them hundreds of times. What was walked once is therefore kept, and
- * every step is counted before it is done: segments followed, characters, bytes and elements
- * walked, members listed and put in order, values compared. A quantifier does its statement for
- * each element, so the sum of what was sent may become a product; the budget ends that, and an
- * evaluation that it ends is a refusal.
+ * A caller may send long arguments that no token limits, and the holder of a chain may write a
+ * policy that names them hundreds of times. So what was read once is cached, and every step is
+ * counted before it is done: segments followed, characters, bytes and elements read, members listed
+ * and sorted, values compared. A quantifier evaluates its statement for each element, so the cost
+ * may be the product of sizes; the budget limits it, and exceeding it is a refusal.
  */
 
 import { isObject } from "../token/canonical.ts";
@@ -16,7 +15,7 @@ import { bytesFrom, bytesText } from "./bytes.ts";
 /** Steps that one evaluation of all the policies of a chain may take. */
 export const MAX_STEPS = 2_000_000;
 
-/** Thrown where the budget ends, through whatever statements are being evaluated. */
+/** Thrown when the budget is exceeded, out of all statements that are being evaluated. */
 export class BudgetExceeded extends Error {}
 
 export class EvaluationBudget {
@@ -55,7 +54,7 @@ export class EvaluationBudget {
     );
   }
 
-  /** The characters of a text by code point, so that no index cuts one in two. */
+  /** The characters of a text by code point, so that an index never splits one. */
   charactersOf(text: string): readonly string[] {
     const known = this.#walked.get(text);
     if (known !== undefined) return known;
@@ -66,9 +65,9 @@ export class EvaluationBudget {
   }
 
   /**
-   * What `.[]` and quantifiers go through: the elements of a list, the values of a map. A map's
-   * are in the order of its canonical form, so that a call gives the same answer in whatever order
-   * it came.
+   * What `.[]` and quantifiers iterate over: the elements of a list, the values of a map. Those of
+   * a map are in the order of its canonical form, so that the result does not depend on the order
+   * in the request.
    */
   elementsOf(value: Json | undefined): readonly Json[] | undefined {
     if (Array.isArray(value)) return value;
@@ -76,9 +75,9 @@ export class EvaluationBudget {
     return this.#values.get(value) ?? this.#valuesOf(value);
   }
 
-  /** The bytes that an object stands for; undefined if it is a map. */
+  /** The bytes that an object represents; undefined if it is a map. */
   bytesIn(value: JsonObject): Uint8Array | undefined {
-    // All but a few are known by this alone, without a look at their other members.
+    // This decides almost all objects, without reading their other members.
     if (!Object.hasOwn(value, "/")) return undefined;
     if (this.#bytes.has(value)) return this.#bytes.get(value);
     const text = this.#namesOf(value).length === 1 ? bytesText(value["/"]) : undefined;

@@ -12,7 +12,7 @@ export function bytesText(inner: Json | undefined): string | undefined {
   return typeof bytes === "string" && isAlone(inner) ? bytes : undefined;
 }
 
-/** The bytes of a base64 text; undefined if it is not their one text. */
+/** The bytes of a base64 text; undefined if it is not their canonical encoding. */
 export function bytesFrom(text: string): Uint8Array | undefined {
   const bytes = Buffer.from(text, "base64");
   return textOf(bytes) === text ? bytes : undefined;

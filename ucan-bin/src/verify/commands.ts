@@ -1,11 +1,11 @@
-/** Which commands a policy leaves, as far as its plain statements about the command say. */
+/** The commands that a policy permits, by its simple statements about the command. */
 
 import type { Policy, Statement } from "./pol.ts";
 import type { Selector } from "./selector.ts";
 
 /**
- * What an equality, or an `or` of equalities, about the command leaves. Undefined if there is
- * none; other statements may leave fewer.
+ * What an equality, or an `or` of equalities, about the command permits. Undefined if there is
+ * none; other statements may permit fewer.
  */
 export function commandsLeft(policy: Policy): ReadonlySet<string> | undefined {
   return policy
@@ -16,12 +16,12 @@ export function commandsLeft(policy: Policy): ReadonlySet<string> | undefined {
 function commandsIn(statement: Statement): ReadonlySet<string> | undefined {
   if (statement.op === "and") return commandsLeft(statement.of);
   const equalities = statement.op === "or" ? statement.of : [statement];
-  // An `or` of nothing holds for every command.
+  // An empty `or` holds for every command.
   if (equalities.length === 0) return undefined;
   const commands = new Set<string>();
   for (const equality of equalities) {
     if (equality.op !== "==" || !isCommand(equality.selector)) return undefined;
-    // A command is a text; what else it is compared with, it never equals.
+    // A command is a text, so it never equals another type of value.
     if (typeof equality.value === "string") commands.add(equality.value);
   }
   return commands;

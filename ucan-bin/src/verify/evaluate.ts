@@ -1,10 +1,10 @@
 /**
- * Whether policies hold for a call, and what of them did not.
+ * Evaluation of policies for a call: the first statement that does not hold.
  *
- * A statement whose selector does not resolve does not hold, whatever it would compare
- * (UCAN delegation, "Validation"); `!=` is the negation of `==`, and a negation of what does not
- * hold holds. An `or` of nothing, and so an `any` over nothing, holds. What this lets through
- * unasked is what `vacuous.ts` finds before signing.
+ * A statement whose selector does not resolve does not hold (UCAN delegation, "Validation"). `!=`
+ * is the negation of `==`, and the negation of a statement that does not hold holds. An empty `or`
+ * holds, and so does an `any` over an empty list. Statements that permit too much for this reason
+ * are found by `vacuous.ts` before signing.
  */
 
 import { shown, type Json } from "../token/canonical.ts";
@@ -13,7 +13,7 @@ import type { Order, Policy, Statement } from "./pol.ts";
 import type { EvaluationBudget } from "./budget.ts";
 import { select, type Segment, type Selector } from "./selector.ts";
 
-/** Where a policy does not hold: the statement's place in it, and what is at its path. */
+/** A statement that does not hold: its place in the policy, and the value at its path. */
 export interface FailedStatement {
   readonly index: number;
   /** Such as `pol[1][1][0]`: the second statement is an `and`, and this is its first. */
@@ -23,7 +23,7 @@ export interface FailedStatement {
 
 /**
  * The first statement that does not hold for `subject`, if any. Policies that are evaluated for
- * the same subject share one `reading`, so that it is walked once for all.
+ * the same subject share one `reading`, so that it is read only once.
  *
  * @throws TooCostly beyond the reading's budget.
  */
@@ -34,8 +34,8 @@ export function failedStatement(policy: Policy, subject: Json, reading: Evaluati
 }
 
 /**
- * Go into an `and` that does not hold, to its first statement that does not; but not into one that
- * is about a single path, for its parts say one thing together.
+ * Descend into an `and` that does not hold, to its first statement that does not; but not into one
+ * that is about a single path, because its parts have one meaning together.
  */
 function failingPart(
   statement: Statement,
@@ -54,7 +54,7 @@ function failingPart(
   return { field, found: selected === undefined ? undefined : shown(selected) };
 }
 
-/** The one path that all of a statement is about, each segment of which has to be there. */
+/** The only path that a whole statement is about, without optional segments. */
 function pathOf(statement: Statement, reading: EvaluationBudget): Selector | undefined {
   reading.charge(1);
   if ("selector" in statement) return statement.selector;
@@ -86,7 +86,7 @@ function holds(statement: Statement, subject: Json, reading: EvaluationBudget): 
   const selected = select(statement.selector, subject, reading);
   switch (statement.op) {
     case "==":
-      // What does not resolve is undefined, which equals no value.
+      // A path that does not resolve is undefined, which equals no value.
       return reading.same(selected, statement.value);
     case "!=":
       return !reading.same(selected, statement.value);

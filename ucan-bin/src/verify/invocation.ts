@@ -1,16 +1,16 @@
 /**
- * What an invocation may say, given its chain (V8 of `verify.ts`).
+ * Checks of an invocation against its chain (V8 of `verify.ts`).
  *
- * V8.1. It comes from the last audience and names the root in `sub`; otherwise `chain_invalid`.
+ * V8.1. Its issuer is the last audience and its `sub` is the root; otherwise `chain_invalid`.
  * V8.2. It and its chain are for this service; otherwise `audience_mismatch`. See `service.ts`.
- * V8.3. Its command and expiry lie within the leaf's; otherwise `chain_attenuation_violation`.
+ * V8.3. Its command and expiry are within the leaf's; otherwise `chain_attenuation_violation`.
  * V8.4. Its resource has every field of the constraint, and every policy of every link holds for
- *    what it says; otherwise `resource_out_of_scope`.
- * V8.5. If the service has a call at hand: command and resource are those of the call, every signed
+ *    what it signs; otherwise `resource_out_of_scope`.
+ * V8.5. If the service passes a call: command and resource are those of the call, every signed
  *    argument is in it, and every policy holds for the call too; otherwise `resource_mismatch`.
  *
- * The last step is what ties arguments that a policy names, but the agent did not sign, to the
- * request that was really made.
+ * The last step binds arguments that a policy names, but the agent did not sign, to the actual
+ * request.
  */
 
 import type { Call, Verify } from "../protocol.gen.ts";
@@ -32,7 +32,7 @@ import { MAX_STEPS, EvaluationBudget, BudgetExceeded } from "./budget.ts";
 import { covers } from "./resource.ts";
 import { checkService } from "./service.ts";
 
-/** V8.1 to V8.3: why it is not from this chain's holder, for this service, within its time. */
+/** V8.1 to V8.3: holder, service, command and expiry. */
 export function checkClaims(
   invocation: InvocationToken,
   chain: Chain,
@@ -87,7 +87,7 @@ function checkCommand({ claims: { cmd, exp } }: InvocationToken, { leaf }: Chain
   if (!isWithin(cmd, leaf.claims.cmd))
     return attenuationViolation("cmd is not within that of the chain", {
       field: "cmd",
-      wanted: `${shown(leaf.claims.cmd)} or beneath`,
+      wanted: `${shown(leaf.claims.cmd)} or under it`,
       found: shown(cmd),
     });
   return exp > leaf.claims.exp
@@ -112,7 +112,7 @@ function checkResource(
       });
 }
 
-/** The first policy that does not hold, pointing at the link that makes it a condition. */
+/** The first policy that does not hold, with the index of its link. */
 function checkPolicies(
   { links }: Chain,
   { cmd, resource, args }: Call,
@@ -132,7 +132,7 @@ function checkPolicies(
   return undefined;
 }
 
-/** Characters of a statement that is told in full; what people write is shorter. */
+/** Characters of a statement that is reported in full; typical ones are shorter. */
 const MAX_STATEMENT = 4096;
 
 const COSTLY = `the policies of the chain take more than ${MAX_STEPS} steps for this call`;
@@ -181,7 +181,7 @@ function differs({ claims, resource, args }: InvocationToken, call: Call): Refus
 
 function otherArgument(name: string, signed: Json, called: JsonObject): Refusal {
   const start = name.slice(0, 64).toWellFormed();
-  // Its own members only: an argument may be named like one that every object has.
+  // Own members only: an argument may have the name of an inherited member.
   const given = Object.hasOwn(called, name);
   const message = given
     ? `the call's argument ${JSON.stringify(start)} is not the signed one`

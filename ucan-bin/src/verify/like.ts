@@ -1,10 +1,10 @@
 /**
  * Glob patterns of UCAN 1.0: `*` is any number of characters, `\*` a star; nothing else is special.
  *
- * A pattern is the texts between its stars. The first must begin the text and the last end it;
- * the others must come between, in order, each at the first place where it fits, which is never
- * worse than a later one. Each is looked for as Knuth, Morris and Pratt do, never going back in
- * the text, so that stars cost nothing: the steps are the text's length and the pattern's.
+ * A pattern is split into the pieces between its stars. The text must begin with the first and end
+ * with the last; the others must occur between them, in order, each at its first match, which is
+ * never worse than a later one. Each piece is searched by the algorithm of Knuth, Morris and Pratt,
+ * so the cost is linear in the lengths of text and pattern.
  */
 
 import type { EvaluationBudget } from "./budget.ts";
@@ -36,7 +36,7 @@ export function matches(pattern: Pattern, text: string, reading: EvaluationBudge
   return at <= end;
 }
 
-/** Where the first `piece` at or after `start` ends; infinity if there is none. */
+/** The end of the first `piece` at or after `start`; infinity if there is none. */
 function endOf(piece: string, text: string, start: number): number {
   if (piece === "") return start;
   const borders = bordersOf(piece);

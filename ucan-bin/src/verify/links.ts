@@ -1,16 +1,16 @@
-/** What one link of a chain may say, given the link before it (V5 of `verify.ts`). */
+/** Checks of one link of a chain against the link before it (V5 of `verify.ts`). */
 
 import { chainInvalid, attenuationViolation, type Refusal } from "../refusal.ts";
 import { shown, type JsonObject } from "../token/canonical.ts";
 import type { DelegationToken } from "../token/delegation.ts";
 import { covers } from "./resource.ts";
 
-/** Whether `command` is `ancestor` or lies beneath it, at a segment boundary. */
+/** Whether `command` is `ancestor` or under it, at a segment boundary. */
 export function isWithin(command: string, ancestor: string): boolean {
   return command === ancestor || command.startsWith(`${ancestor}/`);
 }
 
-/** The constraint that holds after `child`: its own, or the one it inherits. */
+/** The effective constraint after `child`: its own, or the one that it inherits. */
 export function effectiveConstraint(
   held: JsonObject | undefined,
   child: DelegationToken,
@@ -21,8 +21,8 @@ export function effectiveConstraint(
 /**
  * Why `child` cannot follow `parent`, if it cannot.
  *
- * `held` is the constraint over the chain up to `parent`, `root` the first issuer. Broken links
- * come before widened ones: what is not linked has nothing to widen.
+ * `held` is the effective constraint of the chain up to `parent`, `root` the first issuer. Linkage
+ * is checked before attenuation.
  */
 export function checkLink(
   child: DelegationToken,
@@ -67,12 +67,12 @@ function checkLinkage(
 /** V5.4: why nothing may follow `parent`. */
 function checkForkable({ approved, forkable }: DelegationToken): Refusal | undefined {
   if (approved)
-    return chainInvalid("a delegation that came from an approval cannot be handed on", {
+    return chainInvalid("a delegation that came from an approval cannot be delegated further", {
       field: "meta.approval",
     });
   return forkable
     ? undefined
-    : chainInvalid("the delegation before this link says that it cannot be handed on", {
+    : chainInvalid("the delegation before this link does not permit further delegation", {
         field: "meta.forkable",
       });
 }
@@ -83,7 +83,7 @@ function checkAttenuation({ claims }: DelegationToken, parent: DelegationToken):
   if (!isWithin(claims.cmd, cmd))
     return attenuationViolation("cmd is not within that of the link before", {
       field: "cmd",
-      wanted: `${shown(cmd)} or beneath`,
+      wanted: `${shown(cmd)} or under it`,
       found: shown(claims.cmd),
     });
   // V5.6
@@ -116,7 +116,7 @@ function checkConstraint(
       });
 }
 
-/** Why `sub` is wrong, where `wrongSubject` said so, or where it has to be given. */
+/** The refusal for a `sub` that is wrong, or that is missing where it is required. */
 export function subjectError(sub: string | undefined, root: string): Refusal {
   return chainInvalid("sub is not the issuer of the root", {
     field: "sub",
@@ -125,12 +125,12 @@ export function subjectError(sub: string | undefined, root: string): Refusal {
   });
 }
 
-/** `sub` may be left out; given, it is the root's issuer at every hop. */
+/** `sub` may be left out; if given, it must be the root's issuer at every hop. */
 export function hasOtherSubject(link: DelegationToken, root: string): boolean {
   return link.claims.sub !== undefined && link.claims.sub !== root;
 }
 
-/** Tokens of the hosted service have no `prf`; whoever accepts those says so. */
+/** Tokens of the hosted service have no `prf`; a verifier has to accept those explicitly. */
 function isLinked(
   child: DelegationToken,
   parent: DelegationToken,

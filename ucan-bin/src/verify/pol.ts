@@ -1,15 +1,15 @@
 /**
- * Policies of UCAN 1.0: statements about the arguments of a call, all of which must hold.
+ * Policies of UCAN 1.0: statements about a call, all of which must hold.
  *
- *     ["==", sel, value]  ["!=", sel, value]        the same JSON, and not
+ *     ["==", sel, value]  ["!=", sel, value]        equal JSON, or not equal
  *     ["<", sel, n]  "<="  ">"  ">="                numbers, compared exactly
- *     ["like", sel, glob]                           a text that fits a pattern
+ *     ["like", sel, glob]                           a text that matches a pattern
  *     ["and", [st…]]  ["or", [st…]]  ["not", st]
  *     ["all", sel, st]  ["any", sel, st]            of the elements of a list, or a map's values
  *
- * A policy is parsed once, when its token is read or signed, and evaluated from then on
- * (`evaluate.ts`). An operator that is not in the table below refuses the token: skipping a
- * statement that is not understood would widen what the token allows.
+ * A policy is parsed once, when its token is read or signed, and evaluated afterwards
+ * (`evaluate.ts`). An unknown operator refuses the token: skipping a statement that is not
+ * understood would widen what the token allows.
  */
 
 import type { Json } from "../token/canonical.ts";
@@ -28,7 +28,7 @@ export type Order = "<" | "<=" | ">" | ">=";
 
 export type Policy = readonly Statement[];
 
-/** Parse a policy, or say what is wrong with it. `at` names the list in messages. */
+/** Parse a policy, or return what is wrong with it. `at` names the list in messages. */
 export function parsePolicy(pol: Json[], at = "pol"): Policy | string {
   const policy: Statement[] = [];
   for (const [index, item] of pol.entries()) {
@@ -66,7 +66,7 @@ function parseStatement(item: Json, at: string): Statement | string {
   return `${at}: the operator ${JSON.stringify(op.slice(0, 16))} is not one of ${known}`;
 }
 
-/** Of a selector and one more operand; `undefined` says that the operand is not a `what`. */
+/** For a selector and one operand; `undefined` means that the operand is not a `what`. */
 type Make = (selector: Selector, operand: Json, at: string) => Statement | string | undefined;
 
 function about(make: Make, what: string): Parser {

@@ -1,11 +1,11 @@
 /**
- * What the holder of a chain may ask to be given (V8.6 of `verify.ts`).
+ * Checks of a requested capability against the requester's chain (V8.6 of `verify.ts`).
  *
- * 1. A chain that came from an approval is for one call, and gives nothing else: `chain_invalid`.
- * 2. The command lies within the leaf's; otherwise `chain_attenuation_violation`.
- * 3. The resource lies within the effective constraint; otherwise `resource_out_of_scope`.
+ * 1. A chain that came from an approval is for one call only: `chain_invalid`.
+ * 2. The command is within the leaf's; otherwise `chain_attenuation_violation`.
+ * 3. The resource is within the effective constraint; otherwise `resource_out_of_scope`.
  *
- * Policies are about calls, and there is none yet. Whoever gives something writes them into it.
+ * Policies are about calls, and there is none yet. The new delegation carries them.
  */
 
 import type { Wanted } from "../protocol.gen.ts";
@@ -15,7 +15,7 @@ import { isWithin } from "./links.ts";
 import type { Chain } from "./verify.ts";
 import { covers } from "./resource.ts";
 
-/** Why the chain does not reach that far, pointing at its leaf, or at the link approved. */
+/** Why the chain does not cover it, with the index of the leaf, or of the approved link. */
 export function checkRequested(
   { cmd, resource }: Wanted,
   { links, leaf }: Chain,
@@ -23,20 +23,20 @@ export function checkRequested(
 ): Refusal | undefined {
   const approved = links.findIndex((link) => link.approved);
   if (approved !== -1) {
-    return chainInvalid("a delegation that came from an approval gives nothing else", {
+    return chainInvalid("a delegation that came from an approval is for one call only", {
       field: "meta.approval",
     }).at(approved);
   }
   const last = links.length - 1;
   if (!isWithin(cmd, leaf.claims.cmd))
-    return attenuationViolation("the command asked for is not within that of the chain", {
+    return attenuationViolation("the requested command is not within that of the chain", {
       field: "cmd",
-      wanted: `${shown(leaf.claims.cmd)} or beneath`,
+      wanted: `${shown(leaf.claims.cmd)} or under it`,
       found: shown(cmd),
     }).at(last);
   return constraint === undefined || covers(constraint, resource)
     ? undefined
-    : outOfScope("the resource asked for is not within the chain's constraint", {
+    : outOfScope("the requested resource is not within the chain's constraint", {
         field: "meta.resource_constraint",
         wanted: `within ${shown(constraint)}`,
         found: shown(resource),

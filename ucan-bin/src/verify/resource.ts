@@ -1,10 +1,10 @@
 /**
  * Resource constraints: the fields that a resource must have for a chain to cover it.
  *
- * A constraint covers what has every one of its fields with an equal value. Only `path` reaches
- * further: it covers itself and what lies beneath, segment by segment, so `src` covers `src/a`
- * and not `srcs`. A link without a constraint inherits its parent's, and one with a constraint
- * must lie within it, so the intersection over a chain is the last constraint given.
+ * A constraint covers a resource that has all of its fields with equal values. `path` is an
+ * exception: it covers itself and all paths under it, segment by segment, so `src` covers `src/a`
+ * but not `srcs`. A link without a constraint inherits its parent's, and a constraint must be
+ * within that, so the intersection over a chain is the last constraint in it.
  */
 
 import { equal, isObject } from "../token/canonical.ts";
@@ -38,7 +38,7 @@ function segmentsOf(path: Json | undefined): string[] | undefined {
   return segments.every(isPlain) ? segments : undefined;
 }
 
-/** Not empty, no way up or sideways, nothing that another system reads as a separator. */
+/** Not empty, not `.` or `..`, and without characters that some systems read as separators. */
 function isPlain(segment: string): boolean {
   return segment !== "" && segment !== "." && segment !== ".." && !/[\\\0]/.test(segment);
 }

@@ -5,14 +5,14 @@
  *     .a.b             members
  *     .["a b"]         a member by any name
  *     .[0]  .[-1]      an element, from the start or the end
- *     .[1:3]  .[:-1]   the elements from one index up to another; what is not there is left out
- *     .[]              all elements, or all members' values, and what the rest selects in each
+ *     .[1:3]  .[:-1]   the elements from one index up to another, as far as they exist
+ *     .[]              all elements, or all members' values; the rest selects in each
  *     .a?              null where the path ends early, instead of failing
  *
  * Texts are lists of characters by code point, and bytes, `{"/": {"bytes": "<base64>"}}` as IPLD
- * writes them in JSON, are lists of numbers. After `.[]` the rest must resolve in each element;
- * what a second `.[]` selects is put in one list, where `.[]?` adds nothing for what has no
- * elements. (UCAN delegation, "Selectors"; the published vectors decide what it leaves open.)
+ * writes them in JSON, are lists of numbers. After `.[]` the rest must resolve in each element; a
+ * second `.[]` adds its elements to one list, and `.[]?` adds nothing for a value without elements.
+ * (UCAN delegation, "Selectors"; where that is not specific, the published vectors decide.)
  */
 
 import { isObject } from "../token/canonical.ts";
@@ -34,10 +34,10 @@ export type Selector = readonly Segment[];
 const SEGMENT =
   /(?:\.([\p{L}_][\p{L}\p{M}\p{N}_$-]*)|\.?\[(?:(-?\d{1,15})|("(?:[^"\\]|\\.)*")|(?!:\])(-?\d{1,15})?(:)(-?\d{1,15})?)?\])(\?*)/uy;
 
-/** More than any path needs: no call is nested as deep. */
+/** More than any path needs: no call is nested as deeply. */
 export const MAX_SEGMENTS = 64;
 
-/** Parse a selector, or say what is wrong with it. */
+/** Parse a selector, or return what is wrong with it. */
 export function parseSelector(text: string): Selector | string {
   if (/^\.\?*$/.test(text)) return [];
   if (!text.startsWith(".")) return "a selector starts with a dot";

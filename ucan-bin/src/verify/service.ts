@@ -1,13 +1,13 @@
 /**
- * For which service a chain is good (V8.2 of `verify.ts`).
+ * The service that a chain is valid at (V8.2 of `verify.ts`).
  *
  * 1. The root names this service in `meta.audience`, and so does every later link that names one:
  *    below the root, meta can only narrow. Only tokens of the hosted service name none.
- * 2. A verifier that is no PDP decides nothing by policy. It needs a root that says
- *    `meta.closed: true`: its issuer looked at every call that the grant reaches.
+ * 2. A verifier that is not a PDP does not decide by policy. It needs a root with
+ *    `meta.closed: true`: its issuer has evaluated every call that the grant covers.
  *
- * Otherwise `audience_mismatch`. Where a chain is used to be given something, nothing is done at a
- * service, and this does not apply.
+ * Otherwise `audience_mismatch`. A chain that is used to request a capability is not used at a
+ * service, so this does not apply to it.
  */
 
 import type { Verify } from "../protocol.gen.ts";
@@ -16,7 +16,7 @@ import { shown, type Json } from "../token/canonical.ts";
 import type { DelegationToken } from "../token/delegation.ts";
 import type { Chain } from "./verify.ts";
 
-/** Why the chain is not for the service that verifies it, pointing at the link that says so. */
+/** Why the chain is not for the verifying service, with the index of the link. */
 export function checkService(
   { links, root }: Chain,
   { audience, accept_unlinked, pdp }: Verify,

@@ -1,4 +1,4 @@
-/** Who is believed, and what was taken back (V6 and V7 of `verify.ts`). */
+/** Trusted issuers and revocations (V6 and V7 of `verify.ts`). */
 
 import type { Verify } from "../protocol.gen.ts";
 import { first, revocationsStale, revoked, untrustedIssuer, type Refusal } from "../refusal.ts";
@@ -6,7 +6,7 @@ import { isObject, shown, type Json } from "../token/canonical.ts";
 import type { DelegationToken } from "../token/delegation.ts";
 import type { Chain, Token } from "./verify.ts";
 
-/** Why the root's issuer is not believed. Without `trusted_issuers` nobody asked. */
+/** Why the root's issuer is not trusted. It is not checked without `trusted_issuers`. */
 export function checkRoot({ root }: Chain, request: Verify): Refusal | undefined {
   const { iss } = root.claims;
   // V6.1
@@ -24,11 +24,11 @@ export function checkRoot({ root }: Chain, request: Verify): Refusal | undefined
 }
 
 /**
- * V7.1 and V7.2: what was revoked, or why that cannot be known.
+ * V7.1 and V7.2: what is revoked, or why that is unknown.
  *
- * Every token counts by its cid and by its two keys; the root also by the cids of its lineage, and
- * by whom and what its issuer says that it was granted to and by. A revocation is never undone, so
- * one that is known holds in a view of any age; only the absence of one needs a young view.
+ * Every token is looked up by its cid and by its two keys; the root also by the cids of its lineage,
+ * and by the agents, apps and approval that its issuer names. A revocation is permanent, so a known
+ * one counts in a view of any age; only the absence of one needs a recent view.
  */
 export function revocation(
   { root }: Chain,
@@ -39,7 +39,7 @@ export function revocation(
   const refusal =
     refused(grantedIn(root), ids)?.at(0) ??
     first(tokens, ({ cid, claims: { iss } }) => refused([["cid", cid], ["iss", iss]], ids)) ??
-    // Nearly all of these have signed the next token, and that is the one to point at.
+    // Nearly all of these keys have signed the next token, which is the one to report.
     first(tokens, ({ claims: { aud } }) => refused([["aud", aud]], ids));
   if (refusal !== undefined || revocations_age <= revocations_max_age) return refusal;
   const allowed = `at most ${revocations_max_age} are allowed`;

@@ -1,12 +1,11 @@
 /**
- * Statements that may hold although nothing is there for them to be about.
+ * Statements that may hold although the values that they are about are missing.
  *
- * UCAN 1.0 lets an `or` of nothing hold, an `any` over nothing, and a `not` or `!=` about a path
- * that does not resolve. Who signs one of them has most often made a mistake that widens, so it
- * is refused unless asked for. A path does resolve if it is one of those that every call has, if
- * each of its segments is optional, or if another statement beside it, all of which must hold,
- * could not hold without it. An optional segment at or behind `[]` makes nothing sure: there it
- * says nothing of each element, and of no elements nothing at all.
+ * In UCAN 1.0 an empty `or` holds, an `any` holds over an empty list, and a `not` or `!=` holds for
+ * a path that does not resolve. Such a statement is most often a mistake that widens authority, so
+ * it is refused unless requested. A path resolves if every call has it, if each of its segments is
+ * optional, or if another statement that must hold as well could not hold without it. An optional
+ * segment at or after `[]` proves nothing: neither about each element, nor over an empty list.
  *
  *     ["!=", ".args.state?", null]  ["!=", ".args.state", "closed"]
  *     ["!=", ".args.to", []]  ["!=", ".args.to", {}]  ["any", ".args.to", …]
@@ -17,8 +16,8 @@ import type { Policy, Statement } from "./pol.ts";
 import type { Segment, Selector } from "./selector.ts";
 
 /**
- * What the statements beside one another, and those around them, say of every call for which all
- * of them hold: paths that resolve, and which empty collections are not there.
+ * What a list of statements, and those around it, imply for every call for which all of them hold:
+ * which paths resolve, and which collections are not empty.
  */
 class Known {
   readonly #outer: Known | undefined;
@@ -33,10 +32,10 @@ class Known {
     return this.#own.has(fact) || (this.#outer?.has(fact) ?? false);
   }
 
-  /** The same, and what this policy says if all of it holds, in whatever order it is said. */
+  /** These facts, and those implied by this policy if all of it holds, in any order. */
   with(policy: Policy): Known {
     const known = new Known(this);
-    // Again for what follows from what came later; at most once for each segment of a path.
+    // Repeated, because later statements may add facts; at most once for each segment of a path.
     for (let before = -1; before < known.#own.size; ) {
       before = known.#own.size;
       for (const statement of policy) known.#learn(statement);
@@ -65,24 +64,24 @@ class Known {
     else if (isEmpty(value)) this.#own.add(filled(selector, canonical(value)));
   }
 
-  /** The path resolves, and so does all on the way to it, as far as it is one path. */
+  /** The path resolves, and so do its prefixes, as far as it is one path. */
   #reaches(selector: Selector): void {
     const reached = isLoose(selector) ? selector.slice(0, firstEach(selector)) : selector;
     for (const index of reached.keys()) this.#own.add(path(selector.slice(0, index + 1)));
   }
 }
 
-/** The members that everything a policy is evaluated over has. */
+/** The members that every call has. */
 const CALL = new Known(undefined, ['."cmd"', '."resource"', '."args"']);
 
-/** Of an element nothing is known but that it is there. */
+/** Nothing is known about an element but that it exists. */
 const ELEMENT = new Known();
 
-const OR = "an `or` of nothing holds for every call";
+const OR = "an empty `or` holds for every call";
 const ANY = 'holds for an empty collection; put ["!=", path, []] and ["!=", path, {}] before it';
 const NOT = 'holds where its path is missing; put ["!=", "<path>?", null] before it';
 
-/** Why a statement of the policy may hold over nothing, with its place; undefined if none may. */
+/** Why a statement of the policy may hold vacuously, with its place; undefined if none may. */
 export function vacuous(policy: Policy): string | undefined {
   const found = inAll(policy, CALL, "pol");
   return found && `${found}, or sign it with allow_vacuous`;
@@ -120,7 +119,7 @@ function inOne(statement: Statement, known: Known, at: string): string | undefin
   }
 }
 
-/** Whether the statement could fail to hold only because a path of it does not resolve. */
+/** Whether the statement may fail only because one of its paths does not resolve. */
 function unsure(statement: Statement, known: Known): boolean {
   switch (statement.op) {
     case "and":
@@ -136,7 +135,7 @@ function unsure(statement: Statement, known: Known): boolean {
   }
 }
 
-/** Not so an equality with null, which an optional path is where there is nothing. */
+/** An equality with null does not imply it: an optional path is null if nothing is there. */
 function findsSomething(statement: Exclude<Statement, { op: "and" | "or" | "not" }>): boolean {
   return (
     statement.op !== "==" ||
@@ -149,7 +148,7 @@ function isEmpty(value: Json): boolean {
   return typeof value === "object" && value !== null && Object.keys(value).length === 0;
 }
 
-/** Whether the path resolves in every call of which so much is known. */
+/** Whether these facts imply that the path resolves. */
 function isSure(selector: Selector, known: Known): boolean {
   return (
     !isLoose(selector) &&
@@ -159,7 +158,7 @@ function isSure(selector: Selector, known: Known): boolean {
   );
 }
 
-/** Whether something is optional in each of several elements, or it is optional that there are. */
+/** Whether the path has an optional segment at or after its first `[]`. */
 function isLoose(selector: Selector): boolean {
   return selector.slice(firstEach(selector)).some(({ optional }) => optional);
 }
@@ -169,7 +168,7 @@ function firstEach(selector: Selector): number {
   return index === -1 ? selector.length : index;
 }
 
-/** A quantifier itself says that there is a collection; this says that it is not an empty one. */
+/** A quantifier implies that the collection exists; this checks that it is not empty. */
 function isFilled(selector: Selector, known: Known): boolean {
   return ["[]", "{}"].every((empty) => known.has(filled(selector, empty)));
 }

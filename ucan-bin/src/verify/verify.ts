@@ -1,57 +1,56 @@
 /**
- * Verification: whether an invocation, or a bare chain of delegations, holds. `docs/verification.md`
- * lists each rule with its id, such as V5.3.
+ * Verification of an invocation with its chain, or of a bare chain of delegations.
+ * `docs/verification.md` lists each rule with its id, such as V5.3.
  *
- * A token is a sentence, signed: "the holder of this key may do that, until then". A verifier has
- * to be sure of three things: that the sentence has one reading and one text, that its speaker
- * said it, and that the speaker could. So the checks run in the order below, and the first that
- * fails answers with its code, the index of the token at fault (root 0, the invocation last), and
- * what of it was wrong. Each step is done for every token before the next begins, cheap steps
- * first: a stranger's token costs little until it has shown a shape worth the arithmetic, and
- * nothing that it says is compared before it is known who said it.
+ * A token is a signed sentence: "the holder of this key may do that, until then". A verifier has to
+ * establish three things: that the sentence has one reading and one text, that its issuer signed
+ * it, and that the issuer had the authority. The checks run in the order below; the first that
+ * fails determines the code, the index of the token at fault (root 0, the invocation last), and the
+ * field. Each step is done for every token before the next step, and cheap steps come first: an
+ * unverified token costs little before its form is valid, and its claims are compared only after
+ * its signature was verified.
  *
  * V1. Sizes: characters in a token, links in a chain, nesting. `malformed_ucan`, `chain_too_deep`.
- *    Nothing is decoded before its size is known. Once the root is read, the delegations that it
- *    took the place of count as links too.
+ *    Nothing is decoded before its size is known. Once the root is parsed, the delegations that it
+ *    replaces count as links, too.
  * V2. Text: three segments, one of a few constant headers, payload in canonical form and of its
  *    schema. `malformed_ucan`. Constant headers fix the algorithm (RFC 8725, 3.1 and 3.2), leave
- *    no room for keys or instructions that travel with the token (3.10), and tell the kinds of
- *    token apart (3.11 and 3.12). Canonical form is RFC 8785 on the I-JSON of RFC 7493; since the whole
- *    text must be its own encoding, one token has one text and so one cid, and a revocation of it
- *    cannot be escaped by writing it in another way (RFC 4648, 3.5, on spare bits).
+ *    no room for keys or instructions in the token (3.10), and separate the kinds of token (3.11
+ *    and 3.12). Canonical form is RFC 8785 on the I-JSON of RFC 7493. Because the whole text must be
+ *    its own encoding, one token has one text and so one cid, and its revocation cannot be evaded by
+ *    writing it in another way (RFC 4648, 3.5, on spare bits).
  * V3. Keys: every issuer and audience is a canonical did:key on the curve, not of small order.
  *    `malformed_ucan`. R and S canonical, R not of small order (RFC 8032, 5.1.3 and 5.1.7;
- *    RFC 8725, 3.4). `bad_signature`. Every other verifier of Ed25519 then gives the same answer.
+ *    RFC 8725, 3.4). `bad_signature`. All verifiers of Ed25519 then agree.
  * V4. Signatures, all of them (RFC 8725, 3.3; UCAN delegation, "Signature Validation").
  *    `bad_signature`. Then times: `not_yet_valid`, `expired`, by the caller's clock and leeway
  *    (UCAN delegation, "Time Bounds"; RFC 7519, 4.1.4 and 4.1.5).
  * V5. Links: principals aligned, `prf`, `sub`, nothing after a link with `meta.approval` or
  *    `meta.forkable: false`, `chain_invalid` (UCAN delegation, "Principal Alignment" and
  *    "Subject"); command, times and constraint not wider,
- *    `chain_attenuation_violation` ("Command"). A widened link refuses the chain even where the
- *    call would lie within.
+ *    `chain_attenuation_violation` ("Command"). A widened link refuses the chain even if the call
+ *    would be within the links before it.
  * V6. The root's issuer is trusted, `untrusted_issuer` (RFC 8725, 3.8), and not revoked, `revoked`.
  * V7. Nothing in the chain or its lineage is revoked, `revoked`, as far as a view shows that is
- *    young enough, `revocations_stale` (UCAN revocation): no cid, no key that gave or took, and
- *    none of those that the root says it was granted to and by. A known revocation holds however
- *    old.
- * V8. The invocation: by the last audience, `chain_invalid`; for this service, and so is its chain,
+ *    recent enough, `revocations_stale` (UCAN revocation): no cid, no issuer, no audience, and none
+ *    of the agents, apps and approvals that the root names. A known revocation counts at any age of
+ *    the view.
+ * V8. The invocation: by the last audience, `chain_invalid`; for this service, as its chain is,
  *    `audience_mismatch` (RFC 8725, 3.9; see `service.ts`); not wider than its chain;
  *    every policy of every link holds (UCAN delegation, "Policy"), within a budget of steps. See
- *    `invocation.ts`. A bare chain ends in the expected holder, `audience_mismatch`. Where
- *    something is wanted instead of done, it lies within the chain, whose policies are not
- *    evaluated: `requested.ts`.
+ *    `invocation.ts`. A bare chain ends in the expected holder, `audience_mismatch`. A requested
+ *    capability is within the chain, whose policies are not evaluated: `requested.ts`.
  *
  * V9, claiming the nonce of a write, needs a durable store and belongs to the service.
  *
- * The delegations of a chain that verified under a trusted root are remembered by their cids, so
- * the text and the signatures of V2 to V4 are not looked at again; times, links, trust and
- * revocation are, every time.
+ * The delegations of a chain that verified under a trusted root are cached by their cids, so that
+ * V2 to V4 are not repeated for their text and signatures; times, links, trust and revocation are
+ * checked every time.
  *
  * Left out on purpose: the header's `ucv` and `typ` are not read, because the whole header is
- * compared; the nonce is not checked for randomness, because nobody can; `iat` is a start and
- * not a witness, because whoever signs chooses it; policies of one link are not compared with
- * those of the next, because all of them must hold, which no later link can undo.
+ * compared; the nonce is not checked for randomness, because that is not possible; `iat` is only a
+ * start, because the signer chooses it; policies of one link are not compared with those of the
+ * next, because all of them must hold, which no later link can undo.
  */
 
 import type { AnswerOf, Verify } from "../protocol.gen.ts";
@@ -79,24 +78,24 @@ import { effectiveConstraint, checkLink, subjectError, hasOtherSubject } from ".
 import { revocation, checkRoot } from "./trust.ts";
 import { checkRequested } from "./requested.ts";
 
-/** A chain whose tokens were read. There is always a root and a leaf, perhaps the same. */
+/** A parsed chain. It always has a root and a leaf, which may be the same. */
 export interface Chain {
   readonly links: readonly DelegationToken[];
   readonly root: DelegationToken;
   readonly leaf: DelegationToken;
   readonly cids: string[];
-  /** The cids in the root's `prf`: delegations that its issuer took the place of. */
+  /** The cids in the root's `prf`: the delegations that it replaces. */
   readonly lineage: string[];
-  /** The delegations of the chain, and those that its root took the place of. */
+  /** The delegations of the chain, and those that its root replaces. */
   readonly depth: number;
 }
 
-/** Delegations that a root may name: a verifier has to look each of them up. */
+/** Delegations that a root may name, because a verifier has to look up each of them. */
 const MAX_LINEAGE = 64;
 
 export type Token = DelegationToken | InvocationToken;
 
-/** All that a check may look at. */
+/** The input of all checks. */
 interface Evidence {
   readonly chain: Chain;
   readonly invocation: InvocationToken | undefined;
@@ -124,7 +123,7 @@ export function verify(request: Verify): Omit<AnswerOf["verify"], "id" | "ok"> |
   return evidence instanceof Refusal ? evidence : verdict(evidence);
 }
 
-/** A chain that verifies, for whoever hands it on. */
+/** A verified chain, for its holder to delegate from. */
 export function verifiedChain(request: Verify): Chain | Refusal {
   const evidence = examine(request);
   return evidence instanceof Refusal ? evidence : evidence.chain;
@@ -137,7 +136,7 @@ function examine(request: Verify): Evidence | Refusal {
     const refusal = check(evidence);
     if (refusal !== undefined) return refusal;
   }
-  // Nobody fills the memory who was not given anything by an issuer that is trusted here.
+  // Only chains of trusted issuers are cached, so that others cannot fill the cache.
   if (request.trusted_issuers !== undefined) for (const link of evidence.chain.links) putVerified(link);
   return evidence;
 }
@@ -175,7 +174,7 @@ function read(request: Verify): Evidence | Refusal {
   return { chain, invocation, tokens, request };
 }
 
-/** An invocation is for someone and rooted in someone; only a chain can be looked at for itself. */
+/** An invocation needs an audience and trusted issuers; a bare chain can be verified without. */
 function checkQuestion({
   invocation,
   chain,
@@ -284,7 +283,7 @@ function verdict({ chain, invocation }: Evidence): Omit<AnswerOf["verify"], "id"
     depth,
     cids,
     lineage,
-    // No link outlives the one before it, and no invocation its leaf.
+    // No link ends after the one before it, and no invocation after its leaf.
     expires_at: (invocation ?? leaf).claims.exp,
     ...(constraint && { constraint }),
     ...(meta && { meta }),
@@ -297,7 +296,7 @@ function verdict({ chain, invocation }: Evidence): Omit<AnswerOf["verify"], "id"
   };
 }
 
-/** The constraint that holds over a whole chain. */
+/** The effective constraint of a whole chain. */
 export function constraintOf({ links }: Chain): JsonObject | undefined {
   return links.reduce<JsonObject | undefined>(effectiveConstraint, undefined);
 }
