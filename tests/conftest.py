@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,19 @@ if TYPE_CHECKING:
 # without kept bytecode, each run and each process would compile everything again.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick_migrations() -> Iterator[None]:
+    """Hundreds of tests open a database of their own."""
+    # By name: tests that need no server do not wait for its import.
+    store = sys.modules.get("nomos.server.storage.store")
+    with pytest.MonkeyPatch.context() as patch:
+        if store is not None:
+            from quick_migrations import upgrade
+
+            patch.setattr(store, "upgrade", upgrade)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from github import TOKEN, github
+from prepared import PYTHON
 
 from nomos import AuthGuard
 from nomos.policy import bundle
@@ -77,7 +77,7 @@ def expected(where: str) -> str:
 @pytest.mark.parametrize(("where", "source"), blocks("python"), ids=lambda one: one[:40])
 def test_a_python_block_runs(where: str, source: str, environ: dict[str, str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", source],
+        [PYTHON, "-c", source],
         capture_output=True,
         text=True,
         timeout=120,

@@ -8,6 +8,7 @@ import pytest
 from constraints.deciding import delegation, passes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from long_runs import times
 
 from nomos.constraints import (
     Constraint,
@@ -86,7 +87,7 @@ def let_through(constraint: Constraint) -> list[int]:
     return [at for at, value in enumerate(UNIVERSE) if passes(link, {"n": value})]
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=times(120, short=40), deadline=None, suppress_health_check=list(HealthCheck))
 @given(asked_or_held, asked_or_held)
 def test_what_is_said_to_be_narrower_or_wider_is(asked: Constraint, held: Constraint) -> None:
     told = narrows(asked, held)

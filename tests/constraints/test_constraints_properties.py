@@ -10,6 +10,7 @@ from constraints import building
 from constraints.deciding import delegation, passes, signed
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from long_runs import times
 
 from nomos._pol.selectors import steps
 from nomos._pol.vacuous import vacuous
@@ -17,7 +18,9 @@ from nomos._protocol import Refused, Signed
 from nomos.constraints import Constraint, each, eq, from_pol, not_, some
 from nomos.errors import ConfigurationError
 
-MANY = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(
+    max_examples=times(150, short=50), deadline=None, suppress_health_check=list(HealthCheck)
+)
 
 
 def too_much(error: ConfigurationError) -> None:
@@ -73,7 +76,7 @@ def test_and_or_and_quantifiers_are_what_they_say(
     assert not passes(one_of_them, {"to": []})
 
 
-@settings(MANY, max_examples=400)
+@settings(MANY, max_examples=times(400, short=100))
 @given(building.policies)
 def test_what_may_hold_over_nothing_is_found_as_the_binary_finds_it(pol: list[Any]) -> None:
     answer = signed(pol)
@@ -88,7 +91,7 @@ def test_what_may_hold_over_nothing_is_found_as_the_binary_finds_it(pol: list[An
         assert found in answer.message
 
 
-@settings(MANY, max_examples=400)
+@settings(MANY, max_examples=times(400, short=100))
 @given(st.lists(building.odd, max_size=2))
 def test_what_is_no_policy_is_known_as_the_binary_knows_it(pol: list[Any]) -> None:
     answer = signed(pol, allow_vacuous=True)
@@ -100,7 +103,7 @@ def test_what_is_no_policy_is_known_as_the_binary_knows_it(pol: list[Any]) -> No
         assert isinstance(answer, Signed), answer
 
 
-@settings(MANY, max_examples=400)
+@settings(MANY, max_examples=times(400, short=100))
 @given(building.odd_selectors)
 def test_selectors_are_read_as_the_binary_reads_them(text: str) -> None:
     assume(len(text) < 100)

@@ -10,13 +10,14 @@ from typing import Any, Final, get_args
 
 import pytest
 from agree import opinion, play, told
+from long_runs import times
 from pol import holds, is_statement, resolve, selector
 
 from nomos.models import VerificationCode
 
 Json = dict[str, Any]
 
-JUDGMENTS: Final = 20_000
+JUDGMENTS: Final = times(20_000, short=4_000)
 EACH: Final = JUDGMENTS // 200
 """Of each verdict; a generator that seldom reaches one would not notice a wrong one."""
 

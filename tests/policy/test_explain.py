@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from long_runs import times
 
 from nomos.policy import explain_text
 from nomos.policy.bundle import Bundle, Source, load
@@ -359,7 +360,7 @@ def edited(members: dict[str, Any], edits: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=times(150, short=50), deadline=None)
 @given(st.lists(st.sampled_from(sorted(POOL)), unique=True, max_size=7), QUESTIONS)
 def test_nothing_that_is_said_is_untrue(names: list[str], drawn: dict[str, Any]) -> None:
     policies, members = bundle(*sorted(names)), question(drawn)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from long_runs import times
 
 from nomos.policy.bundle import Source, load
 from nomos.policy.conditions import body_of
@@ -106,7 +107,7 @@ LEAVES = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=times(300, short=100), deadline=None)
 @given(st.recursive(LEAVES, _grown, max_leaves=12))
 def test_any_expression_comes_back_as_it_was(node: Any) -> None:
     assert parsed(render(node)) == node

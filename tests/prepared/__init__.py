@@ -10,6 +10,7 @@ tests of starting, of being killed, and of other encodings.
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import shutil
 import subprocess
@@ -28,25 +29,26 @@ _lock: Final = threading.Lock()
 
 
 class _Prepared(os.PathLike[str]):
-    """The path of the client; the first one who needs it starts the server."""
+    """The path of a client; the first one that is needed starts the server."""
 
-    def __init__(self) -> None:
-        self._path: str | None = None
+    def __init__(self, name: str) -> None:
+        self._name = name
 
     def __fspath__(self) -> str:
         with _lock:
-            if self._path is None:
-                self._path = _start()
-            return self._path
+            return str(_clients() / self._name)
 
     def __str__(self) -> str:
         return self.__fspath__()
 
 
-NOMOS: Final = _Prepared()
+NOMOS: Final = _Prepared("nomos")
+PYTHON: Final = _Prepared("python")
+"""Takes `-c` and a program; whatever else the interpreter takes, the interpreter does."""
 
 
-def _start() -> str:
+@functools.cache
+def _clients() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="nomos-"))
     address = folder / "socket"
     server = subprocess.Popen(
@@ -55,18 +57,18 @@ def _start() -> str:
         stdout=subprocess.PIPE,
         # Ctrl-C is for pytest, which ends the server by closing its input.
         start_new_session=True,
-        cwd=_HERE.parent.parent,
     )
     assert server.stdin is not None and server.stdout is not None
     assert server.stdout.readline() == b"ready\n"
     server.stdout.close()
     atexit.register(_stop, server, folder)
-    client = folder / "nomos"
-    call = f"main({str(address)!r}, {str(INSTALLED)!r}, {settings(dict(os.environ))!r})"
     text = (_HERE / "client.py").read_text()
-    client.write_text(f"#!{sys.executable} -IS\n{text}\n\n{call}\n")
-    client.chmod(0o700)
-    return str(client)
+    for installed in (str(INSTALLED), sys.executable):
+        client = folder / ("nomos" if installed == str(INSTALLED) else "python")
+        call = f"main({str(address)!r}, {installed!r}, {settings(dict(os.environ))!r})"
+        client.write_text(f"#!{sys.executable} -IS\n{text}\n\n{call}\n")
+        client.chmod(0o700)
+    return folder
 
 
 def _stop(server: subprocess.Popen[bytes], folder: Path) -> None:

@@ -25,12 +25,13 @@ def settings(environ: dict[str, str]) -> dict[str, str]:
 def main(address: str, installed: str, expected: dict[str, str]) -> None:
     """Run `installed` if the environment has other settings than those `expected`."""
     environ = dict(os.environ)
-    if settings(environ) != expected:
-        # These are read while an interpreter starts.
+    python = not installed.endswith("nomos")
+    if (python and sys.argv[1:2] != ["-c"]) or settings(environ) != expected:
+        # The settings are read while an interpreter starts, and so are its options.
         os.execv(installed, [installed, *sys.argv[1:]])
     link = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     link.connect(address)
-    content = marshal.dumps((sys.argv[1:], os.getcwd(), environ, os.umask(0o077)))  # noqa: PTH109
+    content = marshal.dumps((python, sys.argv[1:], os.getcwd(), environ, os.umask(0o077)))  # noqa: PTH109
     streams = array.array("i", [0, 1, 2])
     rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)]
     received: list[int] = []

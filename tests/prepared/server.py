@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 import traceback
-from pathlib import Path
+import types
 from typing import Any, Final
 
 IMPORTED: Final = ("nomos.server.app", "nomos.server.run", "nomos.embedded", "uvicorn", "typer")
@@ -23,7 +23,7 @@ IMPORTED: Final = ("nomos.server.app", "nomos.server.run", "nomos.embedded", "uv
 
 
 def main(address: str) -> None:
-    sys.path.insert(0, str(Path.cwd()))
+    sys.path.pop(0)  # the folder of this file
     for name in IMPORTED:
         importlib.import_module(name)
     importlib.import_module("rich.table")
@@ -72,7 +72,7 @@ class Server:
         if pid == 0:
             self._forget()
             client.close()
-            _run(streams, *marshal.loads(content))
+            _run(streams, content)
         for each in streams:
             os.close(each)
         self._clients[pid] = client
@@ -110,10 +110,9 @@ def _read(client: socket.socket, size: int) -> bytes:
     return content
 
 
-def _run(
-    streams: list[int], arguments: list[str], folder: str, environ: dict[str, str], mask: int
-) -> None:
-    """Be `nomos`, and end as the interpreter does."""
+def _run(streams: list[int], content: bytes) -> None:
+    """Be the program that the client was started as, and end as the interpreter does."""
+    python, arguments, folder, environ, mask = marshal.loads(content)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
@@ -125,12 +124,12 @@ def _run(
     sys.stdin = _text(0, "r", "strict")
     sys.stdout = _text(1, "w", "strict")
     sys.stderr = _text(2, "w", "backslashreplace")
-    sys.argv = ["nomos", *arguments]
     status = 1
     try:
-        from nomos.cli import main
-
-        main()
+        if python:
+            _execute(*arguments)
+        else:
+            _command(*arguments)
         status = 0
     except SystemExit as ended:
         status = _status(ended.code)
@@ -142,6 +141,21 @@ def _run(
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+def _command(*arguments: str) -> None:
+    sys.argv = ["nomos", *arguments]
+    from nomos.cli import main
+
+    main()
+
+
+def _execute(option: str, source: str, *arguments: str) -> None:
+    sys.argv = [option, *arguments]
+    sys.path.insert(0, "")
+    module = types.ModuleType("__main__")
+    sys.modules["__main__"] = module
+    exec(compile(source, "<string>", "exec"), module.__dict__)
 
 
 def _text(number: int, mode: str, errors: str) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from long_runs import times
 from server.control.people import ISSUE, POLICY, REPO, approved, operator, seen
 
 from nomos._io.signer import AsyncSigner, Signer, SignerConnection
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-WANTED: Final = 200
+WANTED: Final = times(200, short=50)
 
 PULL: Final = {"command": "/github/pr/create", "resource": REPO}
 READ: Final = {"command": "/github/issue/read", "resource": {**REPO, "issue_number": 7}}

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import httpx
 import store_access
+from long_runs import times
 from server.control import racers
 from server.control.people import ISSUE, POLICY
 
@@ -24,8 +25,8 @@ from nomos.server.domain.envelope import Envelope, Vote
 from nomos.server.storage.envelope_store import Ballot
 from nomos.server.storage.store import Store
 
-ROUNDS: Final = 500
-STORE_ROUNDS: Final = 50
+ROUNDS: Final = times(500, short=100)
+STORE_ROUNDS: Final = times(50, short=10)
 RACERS: Final = 2
 
 SERVER = """

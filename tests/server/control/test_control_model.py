@@ -26,6 +26,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from long_runs import times
 from server.control.people import ISSUE, POLICY, decide, operator
 
 from nomos._io.signer import AsyncSigner, Signer, SignerConnection
@@ -292,7 +293,7 @@ def test_nothing_is_allowed_that_the_model_forbids(driver: Driver) -> None:
     run_state_machine_as_test(
         cast("type[Approvals]", lambda: Approvals(driver)),
         settings=settings(
-            max_examples=120,
+            max_examples=times(120, short=40),
             derandomize=True,  # or now and then an outcome below would not come about
             stateful_step_count=15,
             deadline=None,

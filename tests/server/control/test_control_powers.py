@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from long_runs import times
 from server.control.people import POLICY, operator
 
 from nomos.server.storage import apps
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.anyio
 
 HUMANS: Final = ("ruth", "lea", "sec", "mallory", "dev")
 ROLES: Final = ("lead", "security")
-STEPS: Final = 140
+STEPS: Final = times(140, short=60)
 
 
 @pytest.fixture

@@ -18,13 +18,14 @@ from typing import Any
 
 import anyio
 import pytest
+from long_runs import times
 from workspaces import Workspace, call, names, refused
 
 from nomos.server.pdp.context import PdpLimits
 from nomos.server.pdp.filesystem import Filesystem
 from nomos.server.pdp.statuses import PdpError
 
-ROUNDS = 300
+ROUNDS = times(300, short=60)
 CAP = 4096
 
 
