@@ -34,8 +34,9 @@ SIGNING = STORAGE | {"nomos.server.signing"}
 BACKGROUND = STORAGE | {"nomos.server.background", "nomos.server.settings"}
 POLICIES = BACKGROUND | {"nomos.server.policies"}
 DATA_FOLDER = SIGNING | {"nomos.server.data_folder", "nomos.server.settings"}
-PDP = POLICIES | {"nomos.server.pdp"}
-CONTROL = POLICIES | SIGNING | {"nomos.server.control"}
+HTTP = CORE | {"nomos.server.http"}
+PDP = POLICIES | HTTP | {"nomos.server.pdp"}
+CONTROL = POLICIES | SIGNING | HTTP | {"nomos.server.control"}
 PAGES = CONTROL | {"nomos.server.pages"}
 
 MAY_IMPORT = {
@@ -55,6 +56,7 @@ MAY_IMPORT = {
     "server/background": BACKGROUND,
     "server/policies": POLICIES,
     "server/data_folder": DATA_FOLDER,
+    "server/http": HTTP,
     "server/pdp": PDP,
     "server/control": CONTROL,
     "server/pages": PAGES,
@@ -221,6 +223,7 @@ def test_the_core_needs_no_extra() -> None:
         ("server/storage", "from nomos.server.control import errors", "nomos.server.storage"),
         ("server/domain", "from nomos.server.storage import apps", "nomos.server.domain"),
         ("server/pdp", "from nomos.server.control import errors", "nomos.server.pdp"),
+        ("server/http", "from nomos.server.control import errors", "nomos.server.http"),
         ("_core", "if TYPE_CHECKING:\n    from nomos._io import http", "nomos._core"),
     ],
 )

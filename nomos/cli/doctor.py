@@ -56,7 +56,7 @@ def examine() -> list[CheckResult]:
             ok=True,
             found=f"{platform.python_version()} on {platform.platform(terse=True)}",
         ),
-        _extra("server", "fastapi", "cedarpy", "sqlalchemy"),
+        _extra("server", "starlette", "cedarpy", "sqlalchemy"),
     ]
     findings.append(_tried("keys at rest", _sealing))
     try:

@@ -22,11 +22,12 @@ from nomos.server.background.webhooks import Deliverer
 from nomos.server.control import credentials, login, outdated_routes, services
 from nomos.server.control.checkpoints import checkpointing
 from nomos.server.control.context import Context as ControlPorts
-from nomos.server.control.rates import WINDOW, Rates
+from nomos.server.control.context import rates_of_apps
 from nomos.server.control.routes import create_control
 from nomos.server.data_folder import consistency
 from nomos.server.data_folder.layout import lock_data_dir, unusable
 from nomos.server.domain.accounts import Role
+from nomos.server.http.limits import WINDOW
 from nomos.server.log_limits import limit_logs
 from nomos.server.pages import routes as pages
 from nomos.server.pdp.catalog import load_catalog
@@ -120,7 +121,7 @@ class System:
                     pdp_url=settings.pdp_url,
                     version=_version(),
                     max_chain_depth=settings.max_chain_depth,
-                    rates=Rates(await store.decisions_since(int((clock() - WINDOW) * 1000))),
+                    rates=rates_of_apps(await _recent(store, clock())),
                 )
                 pdp = PdpPorts(
                     signer=signer,
@@ -190,6 +191,11 @@ class System:
     async def close(self) -> None:
         """Finish what is under way and let go of the folder. Doing it twice is harmless."""
         await self._closing.aclose()
+
+
+async def _recent(store: Store, now: float) -> Sequence[tuple[str, int, int]]:
+    """Return how often each app asked in each second of the last minute."""
+    return await store.decisions_since(int((now - WINDOW) * 1000))
 
 
 def _version() -> str:

@@ -69,3 +69,9 @@ def test_the_extra_is_declared() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     names = [each.partition(">")[0] for each in project["optional-dependencies"]["fastapi"]]
     assert names == ["fastapi", "starlette"]
+
+
+def test_the_servers_need_no_fastapi() -> None:
+    assert run(("fastapi",), "import nomos.server.app, nomos.server.run; print('ok')") == "ok\n"
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert not any("fastapi" in each for each in project["optional-dependencies"]["server"])

@@ -11,11 +11,11 @@ from data_folders import NOW, Clock, opened
 from nomos._io.signer import SignerConnection
 from nomos.audit.record import Record
 from nomos.policy.bundle import Source
+from nomos.server.control.context import rates_of_apps
 from nomos.server.control.login_throttle import MOST, LoginThrottle
-from nomos.server.control.rates import Rates
 from nomos.server.domain.authorization import StoredAnswer
 from nomos.server.domain.envelope import Envelope
-from nomos.server.pdp.call_rate import SlidingWindowCounter
+from nomos.server.http.limits import SlidingWindowCounter
 from nomos.server.storage import idempotency, nonces, outbox, spans, tables
 from nomos.server.storage.failures import Forgotten
 from nomos.server.storage.sessions import Issue
@@ -113,7 +113,7 @@ async def test_of_too_many_spans_the_oldest_are_joined(tmp_path: Path, clock: Cl
 
 
 def test_counts_of_a_later_time_do_not_count() -> None:
-    rates, pace, attempts = Rates(), SlidingWindowCounter(), LoginThrottle()
+    rates, pace, attempts = rates_of_apps(), SlidingWindowCounter(), LoginThrottle()
     for _ in range(MOST):
         rates.count("app", NOW + 600)
         pace.count("app", NOW + 600)
@@ -123,7 +123,7 @@ def test_counts_of_a_later_time_do_not_count() -> None:
     assert (rates.count("app", NOW), pace.count("app", NOW)) == (1, 1)
     # Nor do they count once that time has come.
     assert (rates.count("app", NOW + 600), pace.count("app", NOW + 600)) == (0, 0)
-    assert Rates([("app", NOW + 600, 12)]).count("app", NOW) == 0
+    assert rates_of_apps([("app", NOW + 600, 12)]).count("app", NOW) == 0
 
 
 RATED = Source(

@@ -57,7 +57,7 @@ STATUS_OF: Final[Mapping[DenyReason | FailureCode, int]] = dict[DenyReason | Fai
     (*STATUS.items(), *FAILURES.items())
 )
 
-MAX_FIELDS: Final = 100
+MAX_FIELDS: Final = 8
 MAX_FIELD: Final = 128
 """Characters of a path in `fields`; longer ones come from the request itself."""
 

@@ -22,6 +22,9 @@ FIRST_WITH_EXPONENT: Final = 1e21
 """From here on numbers are written with an exponent, and do not claim to be exact integers."""
 
 
+DUPLICATE: Final = "is there more than once"
+
+
 class JsonFault(Exception):
     """The text is not an unambiguous JSON object.
 
@@ -68,7 +71,7 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise JsonFault("is there more than once", (twice,))
+        raise JsonFault(DUPLICATE, (twice,))
     return members
 
 

@@ -7,12 +7,11 @@ come through the functions here.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from functools import partial
 from typing import Annotated, Any, Final, get_args
 
-from fastapi import Request
 from pydantic import Field
+from starlette.requests import Request
 
 from nomos.audit.record import Record
 from nomos.errors import InvalidRequest
@@ -27,6 +26,7 @@ from nomos.server.domain.accounts import ApiKey
 from nomos.server.domain.decision import iso
 from nomos.server.domain.envelope import Envelope, State, Vote, VoteError
 from nomos.server.domain.redaction import redact_text
+from nomos.server.http.query import Choice, Number, Query
 from nomos.server.storage.damaged_rows import Listed
 from nomos.server.storage.envelope_store import Ballot
 from nomos.server.storage.envelopes import MAX_LISTED
@@ -181,13 +181,18 @@ def _record(ident: str, at: int, request_id: str, after: Envelope, vote: Vote) -
 
 # Routes
 
+_LISTED: Final = Query(
+    Choice("state", (*STATES, "all"), default="pending"),
+    Number("limit", least=1, most=MAX_LISTED, default=DEFAULT_LISTED),
+)
+_SEEN: Final = Query(Number("wait", most=MAX_WAIT, default=0))
+
 
 async def get_list(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """The queue."""
     assert caller is not None, "the table gives this route a role"
-    query = _query(request, ("state", "limit"))
-    limit = _number(query, "limit", DEFAULT_LISTED, 1, MAX_LISTED)
-    found = await listed(ports, caller, query.get("state", "pending"), limit)
+    asked = _LISTED.read(request.scope["query_string"])
+    found = await listed(ports, caller, asked["state"], asked["limit"])
     return {
         "approvals": list(found.found),
         "damaged": list(found.damaged),
@@ -198,8 +203,8 @@ async def get_list(ports: Context, request: Request, caller: ApiKey | None) -> d
 async def get_one(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """One question, perhaps when it is answered."""
     assert caller is not None, "the table gives this route a role"
-    wait = _number(_query(request, ("wait",)), "wait", 0, 0, MAX_WAIT)
-    found = await view(ports, caller, request.path_params["id"], wait=wait)
+    asked = _SEEN.read(request.scope["query_string"])
+    found = await view(ports, caller, request.path_params["id"], wait=asked["wait"])
     return found | {"serverTime": iso(ports.clock())}
 
 
@@ -222,23 +227,6 @@ def _answer(sent: dict[str, Any], ident: str) -> DecideRequest:
     return messages.read(DecideRequest, sent)
 
 
-def _query(request: Request, names: Collection[str]) -> dict[str, str]:
-    pairs = request.query_params.multi_items()
-    for name, _ in pairs:
-        if name not in names or len(request.query_params.getlist(name)) > 1:
-            message = f"{shown(name)[1:-1]}: this takes {', '.join(names)}, each once"
-            raise InvalidRequest(message, fields=(name,))
-    return dict(pairs)
-
-
-def _number(query: dict[str, str], name: str, default: int, least: int, most: int) -> int:
-    text = query.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
-        message = f"{name}: is a whole number from {least} to {most}"
-        raise InvalidRequest(message, fields=(name,))
-    return int(text)
-
-
 ROUTES: Final = (
     Route(
         "GET",
@@ -247,10 +235,7 @@ ROUTES: Final = (
         get_list,
         ApprovalsReply,
         "Questions to people; by default those that wait for an answer.",
-        headers=(
-            openapi.query("state", "string", enum=[*STATES, "all"]),
-            openapi.query("limit", "integer", minimum=1, maximum=MAX_LISTED),
-        ),
+        headers=_LISTED.documented(),
         refuses=(400,),
     ),
     Route(
@@ -260,10 +245,7 @@ ROUTES: Final = (
         get_one,
         ApprovalReply,
         "One question to people; with `wait`, answered when it is no longer pending.",
-        headers=(
-            openapi.in_path("id"),
-            openapi.query("wait", "integer", minimum=0, maximum=MAX_WAIT),
-        ),
+        headers=(openapi.in_path("id"), *_SEEN.documented()),
         refuses=(400, 404, 429),
         holder=authenticate,
     ),

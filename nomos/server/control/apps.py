@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-from fastapi import Request
 from pydantic import Field
+from starlette.requests import Request
 
 from nomos.audit.record import Record
 from nomos.errors import ConfigurationError, InvalidRequest

@@ -9,17 +9,16 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fastapi import Request
-from fastapi.responses import StreamingResponse
 from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
 
 from nomos._core import reply_identity
-from nomos.audit.canonical import MAX_INTEGER
 from nomos.audit.chain import Head
 from nomos.audit.export import ExportWriter, Header
 from nomos.audit.record import Record
@@ -34,6 +33,7 @@ from nomos.server.control.messages import ReplyModel
 from nomos.server.control.route import Route
 from nomos.server.domain.accounts import ApiKey
 from nomos.server.domain.decision import iso
+from nomos.server.http.query import Number, Query, Word
 from nomos.server.storage.records import Found, Lost, Row
 
 MEDIA_TYPE: Final = "application/x-ndjson"
@@ -45,7 +45,12 @@ ROWS_AT_ONCE: Final = 200
 log = logging.getLogger("nomos.server")
 
 _ID: Final = re.compile(r"evt_[0-9a-z]{26}(?:_end)?")
-_NUMBER: Final = re.compile(r"[0-9]{1,16}")
+_LISTED: Final = Query(
+    Number("limit", least=1, most=MAX_LIMIT, default=LIMIT),
+    Number("before"),
+    Number("after"),
+    Word("tree", _ID.pattern, "the id of a receipt, evt_..."),
+)
 _KEY_MEMBERS: Final = ("row", "hash", "checkpoint")
 
 
@@ -112,7 +117,7 @@ class ReceiptQuery:
 async def get_receipts(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """List receipts, newest first; after a row or of a tree, oldest first."""
     assert caller is not None, "the table gives this route a role"
-    asked = receipt_query(request.query_params.multi_items())
+    asked = receipt_query(request.scope["query_string"])
     rows = await _rows(ports, caller, asked)
     listed = _listed(rows, asked)
     return ReceiptsReply(
@@ -233,32 +238,13 @@ async def export(ports: Context, header: Header, head: Head) -> AsyncIterator[by
     yield writer.checkpoint(token) + writer.end()
 
 
-def receipt_query(query: Sequence[tuple[str, str]]) -> ReceiptQuery:
+def receipt_query(query: bytes) -> ReceiptQuery:
     """Read the parameters. Raises InvalidRequest naming the one that is wrong."""
-    given: dict[str, Any] = {}
-    for name, text in query:
-        if name not in ("limit", "before", "after", "tree") or name in given:
-            why = "is given twice" if name in given else "is not a parameter of this request"
-            raise InvalidRequest(f"{shown(name)[1:-1]}: {why}", fields=(name,))
-        given[name] = _receipt_id(text) if name == "tree" else _number(name, text)
-    places = sorted(given.keys() - {"limit"})
+    given = _LISTED.read(query)
+    places = [name for name in ("after", "before", "tree") if given[name] is not None]
     if len(places) > 1:
         raise InvalidRequest(f"{' and '.join(places)}: give one of them", fields=places)
-    if not 1 <= given.get("limit", LIMIT) <= MAX_LIMIT:
-        raise InvalidRequest(f"limit: must be from 1 to {MAX_LIMIT}", fields=("limit",))
     return ReceiptQuery(**given)
-
-
-def _number(name: str, text: str) -> int:
-    if not _NUMBER.fullmatch(text) or int(text) > MAX_INTEGER:
-        raise InvalidRequest(f"{name}: must be a whole number", fields=(name,))
-    return int(text)
-
-
-def _receipt_id(text: str) -> str:
-    if not _ID.fullmatch(text):
-        raise InvalidRequest("tree: must be the id of a receipt, evt_...", fields=("tree",))
-    return text
 
 
 def _only(caller: ApiKey) -> str | None:
@@ -310,12 +296,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         get_receipts,
         ReceiptsReply,
         "What was recorded, newest first; oldest first after a row or of one tree.",
-        headers=(
-            openapi.query("limit", "integer", minimum=1, maximum=MAX_LIMIT, default=LIMIT),
-            openapi.query("before", "integer", minimum=0),
-            openapi.query("after", "integer", minimum=0),
-            openapi.query("tree", "string", pattern=f"^{_ID.pattern}$"),
-        ),
+        headers=_LISTED.documented(),
         refuses=(400, 503),
     ),
     Route(

@@ -7,11 +7,12 @@ from typing import Any, Final
 
 from pydantic import Field
 
+from nomos._core.http_rules.errors import error_body
 from nomos.errors import InvalidRequest
 from nomos.server.control import messages
 from nomos.server.control.authorize import authorize
 from nomos.server.control.context import Context
-from nomos.server.control.errors import ControlError, error_content
+from nomos.server.control.errors import ControlError
 from nomos.server.control.messages import (
     AllowReply,
     DenyReply,
@@ -74,8 +75,9 @@ async def authorize_batch(
                 raise InvalidRequest(f"requests.{place}: must be a JSON object")  # noqa: TRY301
             found = await authorize(ports, caller, question, key=own, request_id=request_id)
         except InvalidRequest as wrong:
-            found = error_content("invalid_request", str(wrong), request_id, wrong.fields)
+            error = ControlError("invalid_request", str(wrong), fields=wrong.fields)
+            found = error_body(error, request_id)
         except ControlError as refused:
-            found = error_content(refused.code, refused.message, request_id, refused.fields)
+            found = error_body(refused, request_id)
         results.append(found)
     return {"results": results}

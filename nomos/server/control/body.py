@@ -1,35 +1,20 @@
-"""Reading a request's JSON: bounded, and with one meaning only.
-
-What two parsers could read differently is refused: duplicate keys, numbers that a double cannot
-hold, NaN, lone surrogates, keys that are not in Unicode's composed form. Everything later may
-then be signed as it is.
-"""
+"""Reading the JSON of a request to the control plane."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import math
-import unicodedata
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, NoReturn
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 from starlette.requests import Request
 
+from nomos._core.http_rules import strict_json
+from nomos._core.http_rules.strict_json import JsonFault
+from nomos._limits import MAX_BODY
 from nomos.errors import InvalidRequest
-from nomos.server.control.errors import ControlError, shown
+from nomos.server.control.errors import ControlError
+from nomos.server.http.body import BodyFault, read_bounded
 
-MAX_BODY: Final = 64 * 1024
-MAX_WITH_CHAIN: Final = 512 * 1024
-"""Bytes of a body that may hold a chain of delegations."""
-
-MAX_DEPTH: Final = 16
-"""Levels of nesting; in a token the deepest of them sits a few levels deeper, below 32."""
-
-MAX_INTEGER: Final = 2**53 - 1
-
-FIRST_WITH_EXPONENT: Final = 1e21
-"""From here on numbers are written with an exponent, and promise no exact integer."""
 SECONDS_TO_SEND: Final = 20.0
 
 Still = Callable[[], Awaitable[object]]
@@ -61,44 +46,22 @@ async def raw(request: Request, most: int = MAX_BODY) -> bytes:
 
 async def _bounded(request: Request, most: int) -> bytes:
     declared = request.headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit() and int(declared[:20]) > most:
-        raise _too_large(most)
-    content = bytearray()
     try:
-        async with asyncio.timeout(SECONDS_TO_SEND):
-            async for chunk in request.stream():
-                content += chunk
-                if len(content) > most:
-                    raise _too_large(most)
-    except TimeoutError:
-        message = f"the body did not arrive within {SECONDS_TO_SEND:g} seconds"
-        raise ControlError("invalid_request", message) from None
-    return bytes(content)
-
-
-def _too_large(most: int) -> ControlError:
-    return ControlError(
-        "too_large",
-        f"the body is larger than {most // 1024} KiB",
-        headers={"connection": "close"},
-    )
+        return await read_bounded(request.stream(), most, SECONDS_TO_SEND, declared=declared)
+    except BodyFault as fault:
+        if fault.fault == "late":
+            message = f"the body did not arrive within {SECONDS_TO_SEND:g} seconds"
+            raise ControlError("invalid_request", message) from None
+        message = f"the body is larger than {most // 1024} KiB"
+        raise ControlError("too_large", message, headers={"connection": "close"}) from None
 
 
 def parse(content: bytes) -> dict[str, Any]:
-    """Parse one JSON object."""
+    """Parse one JSON object. Raises InvalidRequest naming the member at fault."""
     try:
-        value = json.loads(
-            content.decode(), object_pairs_hook=_without_duplicates, parse_constant=_constant
-        )
-    except UnicodeDecodeError:
-        raise InvalidRequest("the body is not UTF-8") from None
-    except (ValueError, RecursionError) as failure:
-        where = f": {failure}" if isinstance(failure, json.JSONDecodeError) else ""
-        raise InvalidRequest(f"the body is not JSON{where}") from None
-    if not isinstance(value, dict):
-        raise InvalidRequest("the body must be a JSON object")
-    _check(value, ())
-    return value
+        return strict_json.parse(content)
+    except JsonFault as fault:
+        raise InvalidRequest(str(fault), fields=fault.fields) from None
 
 
 def canonical(value: object) -> bytes:
@@ -106,60 +69,3 @@ def canonical(value: object) -> bytes:
     return json.dumps(
         value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
     ).encode()
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InvalidRequest(f"the member {shown(twice)} is there more than once")
-    return value
-
-
-def _constant(name: str) -> NoReturn:
-    raise InvalidRequest(f"{name} is not JSON")
-
-
-def _check(value: object, path: Sequence[str]) -> None:
-    if len(path) > MAX_DEPTH:
-        raise _wrong(path[:2], f"is nested deeper than {MAX_DEPTH} levels")
-    match value:
-        case dict():
-            for name, item in value.items():
-                if not _encodes(name) or not unicodedata.is_normalized("NFC", name):
-                    raise _wrong(path, f"has the member name {shown(name)}, which is not in NFC")
-                _check(item, (*path, name))
-        case list():
-            for index, item in enumerate(value):
-                _check(item, (*path, str(index)))
-        case _:
-            problem = _problem(value)
-            if problem is not None:
-                raise _wrong(path, problem)
-
-
-def _problem(value: object) -> str | None:
-    match value:
-        case str() if not _encodes(value):
-            return "holds half of a surrogate pair"
-        case int() if abs(value) > MAX_INTEGER:
-            return "is an integer beyond 2^53-1; send it as a string"
-        case float() if not math.isfinite(value):
-            return "is a number too large for JSON"
-        case float() if value.is_integer() and MAX_INTEGER < abs(value) < FIRST_WITH_EXPONENT:
-            return "is an integer beyond 2^53-1; send it as a string"
-    return None
-
-
-def _encodes(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _wrong(path: Sequence[str], what: str) -> InvalidRequest:
-    field = ".".join(path)
-    return InvalidRequest(f"{shown(field)[1:-1] or 'the body'} {what}", fields=(field,))

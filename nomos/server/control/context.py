@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 from weakref import WeakValueDictionary
@@ -17,7 +17,7 @@ from nomos.server.control.feed_subscribers import FeedSubscribers
 from nomos.server.control.login_throttle import LoginThrottle
 from nomos.server.control.long_polls import LongPollLimiter
 from nomos.server.control.quotas import Quotas
-from nomos.server.control.rates import Rates
+from nomos.server.http.limits import SlidingWindowCounter
 from nomos.server.policies.active import ActivePolicy
 from nomos.server.signing.issuers import Issuers
 from nomos.server.signing.keys import SignerPort
@@ -28,6 +28,11 @@ class KeyRing(Protocol):
     """Keys by name, made on first use: `nomos.server.signing.keys.KeyFiles`."""
 
     async def did(self, name: str) -> str: ...
+
+
+def rates_of_apps(earlier: Iterable[tuple[str, int, int]] = ()) -> SlidingWindowCounter:
+    """Return a counter by app: apps are bounded by the database, times by whole seconds."""
+    return SlidingWindowCounter(earlier, most_keys=None, most_counted=None)
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,8 @@ class Context:
     pdp_url: str
     version: str
     max_chain_depth: int = MAX_CHAIN_DEPTH
-    rates: Rates = field(default_factory=Rates)
-    faults: Rates = field(default_factory=Rates)
+    rates: SlidingWindowCounter = field(default_factory=rates_of_apps)
+    faults: SlidingWindowCounter = field(default_factory=rates_of_apps)
     quotas: Quotas = field(default_factory=Quotas)
     bell: Notifier = field(default_factory=Notifier)
     waiting: LongPollLimiter = field(default_factory=LongPollLimiter)

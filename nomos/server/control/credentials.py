@@ -15,6 +15,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from nomos._core.http_rules import bearer
+from nomos._core.http_rules.bearer import BearerFault
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
 from nomos.server.control.errors import ControlError
@@ -125,13 +127,22 @@ async def authenticate(
     return key
 
 
+def check_url(query: bytes) -> None:
+    """Raise ControlError if a URL brings a token: it is in logs by now."""
+    if bearer.is_in_query(query):
+        challenge = {"www-authenticate": bearer.QUERY_CHALLENGE}
+        raise ControlError("invalid_request", bearer.IN_QUERY, headers=challenge)
+
+
 def _read(authorization: Sequence[str]) -> tuple[str, str]:
-    if not authorization:
-        message = "send your API key as `Authorization: Bearer nomos_...`"
-        raise _unauthorized("missing_api_key", message)
-    scheme, _, text = authorization[0].partition(" ")
-    match = KEY.fullmatch(text.strip())
-    if len(authorization) > 1 or scheme.lower() != "bearer" or match is None:
+    match = None
+    try:
+        match = KEY.fullmatch(bearer.read(authorization, b""))
+    except BearerFault as fault:
+        if fault.fault == "missing":
+            message = "send your API key as `Authorization: Bearer nomos_...`"
+            raise _unauthorized("missing_api_key", message) from None
+    if match is None:
         message = "the Authorization header does not hold an API key: `Bearer nomos_...`"
         raise _unauthorized("invalid_api_key", message)
     return match[1], _hash(match[2])

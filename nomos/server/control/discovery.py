@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import chain
 from typing import Any, get_args
 
-from fastapi import Request
+from starlette.requests import Request
 
+from nomos._limits import MAX_BODY
 from nomos._protocol import Hello, HelloAnswer
 from nomos.errors import SignerError
 from nomos.models import (
@@ -17,7 +18,6 @@ from nomos.models import (
     Decision,
 )
 from nomos.server.control import keys
-from nomos.server.control.body import MAX_BODY
 from nomos.server.control.context import Context
 from nomos.server.control.errors import unavailable
 from nomos.server.control.messages import Health, LimitsReply, ServiceInfo, WellKnown

@@ -1,15 +1,18 @@
-"""Every way in which the control plane refuses to answer, and the one shape it does that in.
+"""The errors of the control plane: the codes that it answers with, and their statuses.
 
-A deny is an answer and not in here. `STATUS` is the one table from a code to an HTTP status.
+A deny is an answer and not in here.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, get_args
 
+from nomos._core.http_rules.errors import FAILURES, RequestError
+from nomos._core.http_rules.shown import shown
 from nomos.models import VerificationCode
+
+__all__ = ["STATUS_BY_CODE", "TOKEN_CODES", "ControlError", "ErrorCode", "shown", "unavailable"]
 
 TokenCode = VerificationCode | Literal["replayed"]
 """What may be wrong with the token of an agent that has no API key."""
@@ -38,45 +41,19 @@ RequestCode = Literal[
 
 ErrorCode = RequestCode | TokenCode
 
+REQUEST_CODES: Final[tuple[RequestCode, ...]] = get_args(RequestCode)
+
 STATUS_BY_CODE: Final[Mapping[ErrorCode, int]] = {
-    "invalid_request": 400,
-    "invalid_policy": 400,
-    "missing_api_key": 401,
-    "invalid_api_key": 401,
-    "app_disabled": 403,
-    "forbidden": 403,
-    "not_found": 404,
-    "method_not_allowed": 405,
-    "idempotency_conflict": 409,
-    "already_decided": 409,
-    "question_changed": 409,
-    "too_large": 413,
-    "rate_limited": 429,
-    "internal": 500,
-    "unavailable": 503,
+    **{code: FAILURES[code] for code in REQUEST_CODES},
     **dict.fromkeys(TOKEN_CODES.values(), 401),
 }
-
-BY_STATUS: Final[Mapping[int, ErrorCode]] = {
-    400: "invalid_request",
-    401: "invalid_api_key",
-    403: "forbidden",
-    404: "not_found",
-    405: "method_not_allowed",
-    413: "too_large",
-    422: "invalid_request",
-    429: "rate_limited",
-    503: "unavailable",
-}
-"""The codes for statuses that the web framework answers with by itself."""
+"""A token stands in place of an API key here, so whatever is wrong with it is a 401."""
 
 
-MAX_FIELD: Final = 128
-"""Characters of a path in `fields`; a longer one is of the caller's own making."""
+class ControlError(RequestError):
+    """No answer, and why; `details` are members of the reply for this error alone."""
 
-
-class ControlError(Exception):
-    """No answer, and why; the message is a sentence and holds no secret."""
+    code: ErrorCode
 
     def __init__(
         self,
@@ -87,45 +64,14 @@ class ControlError(Exception):
         headers: Mapping[str, str] | None = None,
         details: Mapping[str, object] | None = None,
     ) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.fields = tuple(fields)
-        self.headers = dict(headers or {})
+        super().__init__(code, message, status=STATUS_BY_CODE[code], fields=fields, headers=headers)
         self.details = dict(details or {})
 
-
-def body(
-    code: ErrorCode,
-    message: str,
-    request_id: str,
-    fields: Sequence[str] = (),
-    details: Mapping[str, object] | None = None,
-) -> bytes:
-    """The JSON of an error reply; `fields` are there for a request that is itself wrong."""
-    return json.dumps(error_content(code, message, request_id, fields, details)).encode()
-
-
-def error_content(
-    code: ErrorCode,
-    message: str,
-    request_id: str,
-    fields: Sequence[str] = (),
-    details: Mapping[str, object] | None = None,
-) -> dict[str, object]:
-    """The members of an error reply."""
-    content: dict[str, object] = {"error": message, "error_code": code, "request_id": request_id}
-    content |= details or {}
-    if fields:
-        content["fields"] = [field[:MAX_FIELD] for field in fields]
-    return content
+    def members(self) -> Mapping[str, object]:
+        """Return the details."""
+        return self.details
 
 
 def unavailable(message: str) -> ControlError:
     """A failure of ours that may be over in a moment: nothing was decided, ask again."""
     return ControlError("unavailable", message, headers={"retry-after": "1"})
-
-
-def shown(text: str, limit: int = 80) -> str:
-    """A caller's own text as it may stand in a sentence: quoted, ASCII, and short."""
-    return ascii(text if len(text) <= limit else text[: limit - 3] + "...")

@@ -11,34 +11,44 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from fastapi import Request
+from starlette.requests import Request
 
 from nomos._protocol import Checkpoint, SignCheckpoint, Signed
 from nomos.audit.chain import Head
-from nomos.errors import InvalidRequest, SignerError
+from nomos.errors import SignerError
 from nomos.models import Did
 from nomos.server.control.context import Context
-from nomos.server.control.errors import shown, unavailable
+from nomos.server.control.errors import unavailable
 from nomos.server.control.feed_subscribers import Checkpointed
 from nomos.server.control.messages import ReplyModel
 from nomos.server.control.route import Route
 from nomos.server.domain.accounts import ApiKey
 from nomos.server.domain.decision import iso
+from nomos.server.http.query import Number, Query, Word
 from nomos.server.storage.revocations import Page
 
 PAGE: Final = 1000
 MAX_WAIT: Final = 2
 """Seconds: the heartbeat of the feed."""
 
-MAX_SEQ: Final = 2**53 - 1
 _UNSIGNED: Final = "the feed cannot be signed at the moment; ask again"
-_NONCE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_NUMBER: Final = re.compile(r"[0-9]{1,16}")
+_QUERY: Final = Query(
+    Number(
+        "since",
+        default=0,
+        description="The number of the last row that is known already; by default 0.",
+    ),
+    Number("wait", most=MAX_WAIT, default=0, description="Seconds to wait for something new."),
+    Word(
+        "nonce",
+        r"[A-Za-z0-9._-]{1,64}",
+        "1 to 64 letters, digits, dots, dashes or underscores",
+        description="Comes back inside the checkpoint.",
+    ),
+)
 
 log = logging.getLogger("nomos.server")
 
@@ -83,7 +93,7 @@ async def get_revocations(
 ) -> dict[str, Any]:
     """Give what follows, or wait for it a little."""
     assert caller is not None, "the table gives this route a role"
-    asked = following(request.query_params.multi_items())
+    asked = following(request.scope["query_string"])
     tenant = caller.tenant
     with ports.followers.admit(caller.app) as room:
         page = await _page(ports, tenant, asked, asked.wait if room else 0)
@@ -104,31 +114,9 @@ def topic(tenant: str) -> str:
     return f"revocations:{tenant}"
 
 
-def following(query: list[tuple[str, str]]) -> FeedRequest:
+def following(query: bytes) -> FeedRequest:
     """Read the query of the feed. Raises InvalidRequest naming what is wrong."""
-    given = dict(query)
-    if len(given) != len(query):
-        raise InvalidRequest("a parameter is there more than once")
-    for name in given:
-        if name not in ("since", "wait", "nonce"):
-            sentence = f"{shown(name)[1:-1]}: is not a parameter of this path"
-            raise InvalidRequest(sentence, fields=(name,))
-    nonce = given.get("nonce")
-    if nonce is not None and not _NONCE.fullmatch(nonce):
-        raise InvalidRequest(
-            "nonce: must be 1 to 64 letters, digits, dots, dashes or underscores",
-            fields=("nonce",),
-        )
-    return FeedRequest(
-        since=_number(given, "since", MAX_SEQ), wait=_number(given, "wait", MAX_WAIT), nonce=nonce
-    )
-
-
-def _number(given: Mapping[str, str], name: str, most: int) -> int:
-    text = given.get(name, "0")
-    if not _NUMBER.fullmatch(text) or int(text) > most:
-        raise InvalidRequest(f"{name}: must be a number from 0 to {most}", fields=(name,))
-    return int(text)
+    return FeedRequest(**_QUERY.read(query))
 
 
 async def _page(ports: Context, tenant: str, asked: FeedRequest, seconds: float) -> Page:
@@ -181,26 +169,6 @@ async def _checkpoint(
     return answer.jwt
 
 
-_PARAMETERS: Final[tuple[Mapping[str, Any], ...]] = (
-    {
-        "name": "since",
-        "in": "query",
-        "description": "The number of the last row that is known already; by default 0.",
-        "schema": {"type": "integer", "minimum": 0, "maximum": MAX_SEQ},
-    },
-    {
-        "name": "wait",
-        "in": "query",
-        "description": "Seconds to wait for something new.",
-        "schema": {"type": "integer", "minimum": 0, "maximum": MAX_WAIT},
-    },
-    {
-        "name": "nonce",
-        "in": "query",
-        "description": "Comes back inside the checkpoint.",
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
-    },
-)
 _ROLES: Final[tuple[Literal["agent", "operator", "auditor"], ...]] = (
     "agent",
     "operator",
@@ -215,7 +183,7 @@ ROUTES: Final = (
         get_revocations,
         FeedReply,
         "What was revoked, numbered and signed; answers within two seconds.",
-        headers=_PARAMETERS,
+        headers=_QUERY.documented(),
         refuses=(400, 503),
     ),
 )

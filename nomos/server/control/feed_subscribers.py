@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final
 
 from nomos.audit.chain import Head
+from nomos.server.http.limits import ConcurrencyGate
 
 MOST_WAITING: Final = 256
 MOST_OF_ONE_APP: Final = 32
@@ -30,20 +29,12 @@ class FeedSubscribers:
     """Counts who waits, and keeps the last checkpoint of each tenant."""
 
     def __init__(self) -> None:
-        self._waiting: Counter[str] = Counter()
+        self._waiting = ConcurrencyGate(MOST_OF_ONE_APP)
         self._signed: dict[str, Checkpointed] = {}
 
-    @contextmanager
-    def admit(self, app: str) -> Iterator[bool]:
-        """Whether there is room for one more who waits; who finds none is answered at once."""
-        room = self._waiting.total() < MOST_WAITING and self._waiting[app] < MOST_OF_ONE_APP
-        self._waiting[app] += room
-        try:
-            yield room
-        finally:
-            self._waiting[app] -= room
-            if not self._waiting[app]:
-                del self._waiting[app]
+    def admit(self, app: str) -> AbstractContextManager[bool]:
+        """Whether there is room for one more that waits; without, it is answered at once."""
+        return self._waiting.admit(app, MOST_WAITING)
 
     def signed(self, tenant: str, issuer: str, head: Head, now: float) -> str | None:
         """Return the tenant's last checkpoint if it is of this head, and young."""

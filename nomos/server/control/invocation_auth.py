@@ -17,16 +17,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from fastapi import Request
+from starlette.requests import Request
 
 from nomos._core import unverified, verification
+from nomos._core.http_rules import bearer
+from nomos._core.http_rules.bearer import BearerFault
 from nomos._core.unverified import UnverifiedToken
 from nomos._core.verification import Rejection, VerifiedClaims
+from nomos._limits import MAX_BODY_WITH_CHAIN
 from nomos.audit.canonical import canonical
 from nomos.errors import SignerError
 from nomos.models import DenyReason
 from nomos.server.control import body, chain_verification
-from nomos.server.control.body import MAX_WITH_CHAIN
 from nomos.server.control.context import Context
 from nomos.server.control.errors import TOKEN_CODES, ControlError, unavailable
 from nomos.server.control.messages import AuthorizeRequest
@@ -75,11 +77,10 @@ class AgentPrincipal(ApiKey):
 
 def is_invocation(authorization: Sequence[str]) -> bool:
     """Whether a token was sent where an API key could be, which has no dots."""
-    return (
-        len(authorization) == 1
-        and authorization[0][:7].lower() == "bearer "
-        and ("." in authorization[0])
-    )
+    try:
+        return "." in bearer.read(authorization, b"")
+    except BearerFault:
+        return False
 
 
 async def identify(ports: Context, request: Request, authorization: str) -> AgentPrincipal:
@@ -88,7 +89,7 @@ async def identify(ports: Context, request: Request, authorization: str) -> Agen
     Raises ControlError for one that does not show who signed it.
     """
     try:
-        return await _identify(ports, authorization[7:].strip())
+        return await _identify(ports, bearer.read([authorization], b""))
     except SignerError as failure:
         log.exception("an invocation could not be verified")
         raise unavailable("the token cannot be verified at the moment; ask again") from failure
@@ -104,7 +105,7 @@ async def authenticate(ports: Context, request: Request, authorization: str) -> 
         "resource": holder.held.constraint or {},
         "method": request.method,
         "path": request.url.path,
-        "body": hashlib.sha256(await body.raw(request, MAX_WITH_CHAIN)).hexdigest(),
+        "body": hashlib.sha256(await body.raw(request, MAX_BODY_WITH_CHAIN)).hexdigest(),
     }
     if holder.command != holder.held.command or not _same(holder.said, said):
         message = (

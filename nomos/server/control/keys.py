@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 from typing import Any, Final
 
-from fastapi import Request
 from pydantic import Field
+from starlette.requests import Request
 
 from nomos.errors import ConfigurationError, InvalidRequest, SignerError
 from nomos.server.control import body, messages

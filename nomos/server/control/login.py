@@ -14,7 +14,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fastapi import Request
+from starlette.requests import Request
 
 from nomos.models import Secret
 from nomos.server.control.context import Context

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from nomos.server.control.errors import ControlError
+from nomos.server.http.limits import ConcurrencyGate
 
 MAX_LONG_POLLS: Final = 500
 MOST_OF_ONE_APP: Final = 20
@@ -16,22 +16,17 @@ RESERVED: Final = 50
 
 
 class LongPollLimiter:
-    """Room for waiting requests, of which no app takes all. It belongs to one event loop."""
+    """Room for waiting requests, of which no app takes all."""
 
     def __init__(self) -> None:
-        self._taken: Counter[str] = Counter()
+        self.gate = ConcurrencyGate(MOST_OF_ONE_APP)
 
     @contextmanager
     def one(self, app: str, *, reserved: bool = False) -> Iterator[None]:
         """Hold a seat, `reserved` ones too if so. Raises ControlError when there is none."""
         most = MAX_LONG_POLLS if reserved else MAX_LONG_POLLS - RESERVED
-        if self._taken[app] >= MOST_OF_ONE_APP or self._taken.total() >= most:
-            message = "too many requests are waiting on this server; ask again without `wait`"
-            raise ControlError("rate_limited", message, headers={"retry-after": "5"})
-        self._taken[app] += 1
-        try:
+        with self.gate.admit(app, most) as room:
+            if not room:
+                message = "too many requests are waiting on this server; ask again without `wait`"
+                raise ControlError("rate_limited", message, headers={"retry-after": "5"})
             yield
-        finally:
-            self._taken[app] -= 1
-            if not self._taken[app]:
-                del self._taken[app]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel
-from starlette.routing import BaseRoute
+from pydantic import TypeAdapter
 
 from nomos._core import reply_identity
+from nomos._core.http_rules import request_id
 from nomos.server.control.messages import ErrorReply
+
+if TYPE_CHECKING:
+    from nomos.server.control.route import Route
 
 IDEMPOTENCY_KEY: Final[Mapping[str, Any]] = {
     "name": "Idempotency-Key",
@@ -33,7 +34,7 @@ REQUEST_ID: Final[Mapping[str, Any]] = {
     "in": "header",
     "required": False,
     "description": "Sent back as it is, and kept with the receipt.",
-    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+    "schema": {"type": "string", "pattern": f"^{request_id.PATTERN}$"},
 }
 CALL_ID: Final[Mapping[str, Any]] = {
     "name": reply_identity.HEADER,
@@ -65,9 +66,23 @@ _MEANING: Final[Mapping[int, str]] = {
 }
 
 
-def query(name: str, kind: str, **schema: Any) -> dict[str, Any]:
-    """A query parameter that may be left out."""
-    return {"name": name, "in": "query", "required": False, "schema": {"type": kind, **schema}}
+SECURITY_SCHEMES: Final[Mapping[str, Any]] = {
+    "apiKey": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "`nomos_<app id>_<secret>`",
+    },
+    "invocation": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "An invocation that an agent signed for this one request, on "
+        "the chain that its parent gave it, made out to the issuer of its root.",
+    },
+}
+
+_ERROR: Final = "error"
+_REFERENCE: Final = "#/components/schemas/{model}"
 
 
 def in_path(name: str) -> dict[str, Any]:
@@ -82,80 +97,81 @@ def operation_id(method: str, path: str) -> str:
     return "_".join([method.lower(), *words])
 
 
-def responses(
-    reply: Any, refuses: Collection[int], *, roles: Collection[str] | None
-) -> dict[int | str, dict[str, Any]]:
-    """What a route answers with, the refusals that all routes share included."""
-    statuses = {*refuses, *ALWAYS, *(WITH_ROLES if roles is not None else ())}
-    answers: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorReply, "description": _MEANING[status], "headers": REPLIES_ID}
-        for status in sorted(statuses)
+def document(routes: Sequence[Route], *, version: str, url: str) -> dict[str, Any]:
+    """Return the document of a table of routes."""
+    documented = [route for route in routes if route.documented]
+    replies, models = _schemas(documented)
+    paths: dict[str, dict[str, Any]] = {}
+    for route in documented:
+        operation = _operation(route, replies)
+        paths.setdefault(route.path, {})[route.method.lower()] = operation
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Nomos control plane",
+            "description": "Decides what agents may do, and signs what it allows.",
+            "version": version,
+        },
+        "servers": [{"url": url}],
+        "paths": paths,
+        "components": {"schemas": models, "securitySchemes": SECURITY_SCHEMES},
     }
-    if reply is not None:
-        answers[200] = {"model": reply, "description": "The answer.", "headers": REPLIES_ID}
-    return answers
 
 
-def operation(
-    accepts: type[BaseModel] | None,
-    headers: Sequence[Mapping[str, Any]],
-    *,
-    roles: Collection[str] | None,
-    holders: bool = False,
-) -> dict[str, Any]:
-    """What the framework cannot derive, because requests are read by our own hands."""
-    described: dict[str, Any] = {"parameters": [*headers, REQUEST_ID, CALL_ID]}
-    if roles is not None:
-        described["security"] = [{"apiKey": []}, *([{"invocation": []}] if holders else ())]
-        described["x-nomos-roles"] = sorted(roles)
-    if accepts is not None:
-        schema = _without_null(accepts.model_json_schema(by_alias=True))
-        described["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": schema}},
-        }
+def _schemas(routes: Sequence[Route]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the schema of each operation's reply, by its id, and the models they refer to."""
+    kinds = {
+        operation_id(route.method, route.path): route.reply
+        for route in routes
+        if route.reply is not None
+    }
+    kinds[_ERROR] = ErrorReply
+    adapters: list[tuple[str, Literal["validation"], TypeAdapter[Any]]] = [
+        (name, "validation", TypeAdapter(kind)) for name, kind in kinds.items()
+    ]
+    found, definitions = TypeAdapter.json_schemas(adapters, ref_template=_REFERENCE)
+    models = {name: _without_null(model) for name, model in definitions["$defs"].items()}
+    return {name: schema for (name, _), schema in found.items()}, models
+
+
+def _operation(route: Route, replies: Mapping[str, Any]) -> dict[str, Any]:
+    name = operation_id(route.method, route.path)
+    described: dict[str, Any] = {
+        "summary": route.summary,
+        "operationId": name,
+        "responses": _responses(route, name, replies),
+        "parameters": [*route.headers, REQUEST_ID, CALL_ID],
+    }
+    if route.roles is not None:
+        ways = ["apiKey"] if route.holder is None else ["apiKey", "invocation"]
+        described["security"] = [{way: []} for way in ways]
+        described["x-nomos-roles"] = sorted(route.roles)
+    if route.accepts is not None:
+        schema = _without_null(route.accepts.model_json_schema(by_alias=True))
+        described["requestBody"] = {"required": True, "content": _json(schema)}
     return described
 
 
-def install(app: FastAPI, url: str, routes: Callable[[], Sequence[BaseRoute]]) -> None:
-    """Make `app` serve the document, which is built once and when first asked for.
+def _responses(route: Route, name: str, replies: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a route answers with, the refusals that all routes share included."""
+    found: dict[str, Any] = {}
+    if route.reply is not None:
+        schema = replies[name]
+        if "$ref" not in schema:
+            schema = {**schema, "title": f"Response 200 {name.replace('_', ' ').title()}"}
+        found["200"] = _response("The answer.", schema)
+    statuses = {*route.refuses, *ALWAYS, *(WITH_ROLES if route.roles is not None else ())}
+    for status in sorted(statuses):
+        found[str(status)] = _response(_MEANING[status], replies[_ERROR])
+    return found
 
-    `routes` returns what it describes.
-    """
 
-    def document() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            schema = get_openapi(
-                title=app.title,
-                version=app.version,
-                description="Decides what agents may do, and signs what it allows.",
-                routes=routes(),
-                servers=[{"url": url}],
-            )
-            components = schema.setdefault("components", {})
-            components["securitySchemes"] = {
-                "apiKey": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "`nomos_<app id>_<secret>`",
-                },
-                "invocation": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "bearerFormat": "JWT",
-                    "description": "An invocation that an agent signed for this one request, on "
-                    "the chain that its parent gave it, made out to the issuer of its root.",
-                },
-            }
-            for model in components["schemas"].values():
-                _without_null(model)
-            for path in schema["paths"].values():
-                for operation in path.values():
-                    _without_defaults(operation)
-            app.openapi_schema = schema
-        return app.openapi_schema
+def _response(description: str, schema: Any) -> dict[str, Any]:
+    return {"description": description, "headers": REPLIES_ID, "content": _json(schema)}
 
-    app.openapi = document  # type: ignore[method-assign]
+
+def _json(schema: Any) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
 
 
 def _without_null(model: dict[str, Any]) -> dict[str, Any]:
@@ -164,10 +180,3 @@ def _without_null(model: dict[str, Any]) -> dict[str, Any]:
         if described.get("default", "") is None:
             del described["default"]
     return model
-
-
-def _without_defaults(operation: dict[str, Any]) -> None:
-    """Leave out the 200 that the framework adds to a route that only ever refuses."""
-    ok = operation["responses"].get("200")
-    if ok is not None and "headers" not in ok:
-        del operation["responses"]["200"]

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import Request
 from pydantic import Field
+from starlette.requests import Request
 
+from nomos._limits import MAX_POLICIES
 from nomos.errors import ConfigurationError, InvalidPolicy, InvalidRequest, PolicyProblem
 from nomos.policy.bundle import Bundle, Source
 from nomos.server.control import body, messages, outdated_routes
@@ -31,10 +32,10 @@ from nomos.server.control.outdated_routes import OutdatedGrant
 from nomos.server.control.route import Route
 from nomos.server.domain.accounts import ApiKey, Role
 from nomos.server.domain.decision import iso
+from nomos.server.http.query import Number, Query
 from nomos.server.policies import activation
 from nomos.server.storage.bundles import Activation, Content, PolicyAuthor, Version
 
-MAX_BODY: Final = 1024 * 1024
 MAX_SOURCES: Final = 256
 MAX_LISTED: Final = 100
 MAX_PROBLEMS: Final = 50
@@ -42,6 +43,16 @@ MAX_TOLD: Final = 5
 MAX_MESSAGE: Final = 500
 TRIES: Final = 8
 """How often going back begins anew because somebody else activated meanwhile."""
+
+_LISTED: Final = Query(
+    Number(
+        "limit",
+        least=1,
+        default=MAX_LISTED,
+        description=f"How many, of which {MAX_LISTED} are listed at most.",
+    ),
+    Number("before", least=1, description="Versions below this number alone."),
+)
 
 Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,200}$")]
 FactName = Annotated[str, Field(max_length=64)]
@@ -128,9 +139,9 @@ class ActivationReply(ReplyModel):
 async def get_policies(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """List versions without their content."""
     assert caller is not None, "the table gives this route a role"
-    limit = _number(request, "limit") or MAX_LISTED
+    asked = _LISTED.read(request.scope["query_string"])
     found = await ports.store.policies.listed(
-        caller.tenant, min(limit, MAX_LISTED), _number(request, "before")
+        caller.tenant, min(asked["limit"], MAX_LISTED), asked["before"]
     )
     active = await _active(ports, caller)
     reply = VersionsReply(
@@ -157,7 +168,7 @@ async def get_policy(ports: Context, request: Request, caller: ApiKey | None) ->
 async def post_policies(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Keep policies as a version, if they are valid; what decides stays as it is."""
     assert caller is not None, "the table gives this route a role"
-    sent = messages.read(PolicyRequest, await body.read(request, MAX_BODY))
+    sent = messages.read(PolicyRequest, await body.read(request, MAX_POLICIES))
     sources = tuple(Source(name, text) for name, text in sorted(sent.sources.items()))
     unkept = Version(0, Content("", sources, sent.facts), "api", 0, None)
     bundle = await _valid(ports, unkept)
@@ -311,15 +322,6 @@ def _version_members(version: Version, active: Activation) -> dict[str, Any]:
     }
 
 
-def _number(request: Request, name: str) -> int | None:
-    sent = request.query_params.getlist(name)
-    if not sent:
-        return None
-    if len(sent) > 1 or not re.fullmatch(r"[1-9][0-9]{0,8}", sent[0]):
-        raise InvalidRequest(f"{name}: must be one whole number from 1", fields=(name,))
-    return int(sent[0])
-
-
 def _route(method: str, path: str, handler: Any, reply: Any, summary: str, **more: Any) -> Route:
     roles: tuple[Role, ...] = ("operator", "auditor") if method == "GET" else ("operator",)
     return Route(method, f"/v1/policies{path}", roles, handler, reply, summary, **more)
@@ -332,6 +334,7 @@ ROUTES: Final = (
         get_policies,
         VersionsReply,
         "The versions of the policies, newest first, and which decides (`limit`, `before`).",
+        headers=_LISTED.documented(),
         refuses=(400, 503),
     ),
     _route(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from fastapi import Request
+from starlette.requests import Request
 
 from nomos._core import derived_key
 from nomos.errors import InvalidRequest

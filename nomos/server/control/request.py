@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pydantic.alias_generators import to_camel
 
+from nomos._core.http_rules.strict_json import MAX_INTEGER
 from nomos.constraints import from_pol
 from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.models import MAX_ARGS_BYTES, MAX_CONTEXT_BYTES
@@ -24,7 +25,7 @@ from nomos.resources import (
     find_command,
     nearest_commands,
 )
-from nomos.server.control.body import MAX_INTEGER, canonical
+from nomos.server.control.body import canonical
 from nomos.server.control.errors import shown
 from nomos.server.control.messages import AuthorizeRequest
 from nomos.server.domain.request import CanonicalRequest

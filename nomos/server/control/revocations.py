@@ -14,9 +14,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from fastapi import Request
 from pydantic import Field
+from starlette.requests import Request
 
+from nomos._limits import MAX_BODY_WITH_CHAIN
 from nomos.audit.record import Record
 from nomos.errors import InvalidRequest
 from nomos.server.control import (
@@ -28,7 +29,6 @@ from nomos.server.control import (
     remaining_accounts,
 )
 from nomos.server.control.apps import kind_of
-from nomos.server.control.body import MAX_WITH_CHAIN
 from nomos.server.control.context import Context
 from nomos.server.control.errors import ControlError, shown
 from nomos.server.control.invocation_auth import AgentPrincipal, authenticate
@@ -78,7 +78,7 @@ async def post_revocation(
 ) -> dict[str, Any]:
     """Revoke one thing, for good."""
     assert caller is not None, "the table gives this route a role"
-    message = messages.read(RevokeRequest, await body.read(request, MAX_WITH_CHAIN))
+    message = messages.read(RevokeRequest, await body.read(request, MAX_BODY_WITH_CHAIN))
     if not _IDENT.fullmatch(message.id):
         raise InvalidRequest(
             f"id: {shown(message.id)} is not a cid (64 hex digits), a did:key, app_… or env_…",

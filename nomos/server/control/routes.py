@@ -6,18 +6,21 @@ it there is only the document made from it (`/openapi.json`), which anyone may r
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
+from functools import cache, partial
 from typing import Any, Final
 
-from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from nomos._core.http_rules.errors import RequestError
 from nomos._core.reply_identity import echoed
+from nomos._limits import MAX_BODY_WITH_CHAIN
 from nomos.errors import InvalidRequest
 from nomos.resources import provider_name
 from nomos.server.control import (
@@ -39,21 +42,21 @@ from nomos.server.control import (
 )
 from nomos.server.control.authorize import authorize
 from nomos.server.control.batch import BatchReply, BatchRequest, authorize_batch
-from nomos.server.control.body import MAX_WITH_CHAIN
 from nomos.server.control.context import Context
-from nomos.server.control.credentials import authenticate
+from nomos.server.control.credentials import authenticate, check_url
 from nomos.server.control.errors import ControlError
 from nomos.server.control.invocation_auth import is_invocation
 from nomos.server.control.messages import AuthorizeReply, AuthorizeRequest, Health, WellKnown
-from nomos.server.control.middleware import RequestIdMiddleware
 from nomos.server.control.route import Route
 from nomos.server.domain.accounts import ApiKey
+from nomos.server.http.replies import error_reply, json_reply
+from nomos.server.http.request_id import RequestIdMiddleware
+from nomos.server.http.routes import Endpoint, create_app, exact_route
 from nomos.server.storage.damaged_rows import Damaged
 from nomos.server.storage.database import StorageUnavailable
 
 MAX_KEY: Final = 256
-
-Endpoint = Callable[[Request], Awaitable[Response]]
+OPENAPI_PATH: Final = "/openapi.json"
 
 log = logging.getLogger("nomos.server")
 
@@ -62,7 +65,7 @@ async def post_authorize(ports: Context, request: Request, caller: ApiKey | None
     """Decide one question."""
     assert caller is not None, "the table gives this route a role"
     key = _idempotency_key(request.headers.getlist("idempotency-key"))
-    content = await body.read(request, MAX_WITH_CHAIN)
+    content = await body.read(request, MAX_BODY_WITH_CHAIN)
     request_id: str = request.state.request_id
     return await authorize(ports, caller, content, key=key, request_id=request_id)
 
@@ -71,7 +74,7 @@ async def post_batch(ports: Context, request: Request, caller: ApiKey | None) ->
     """Decide up to 100 questions."""
     assert caller is not None, "the table gives this route a role"
     key = _idempotency_key(request.headers.getlist("idempotency-key"))
-    content = await body.read(request, MAX_WITH_CHAIN)
+    content = await body.read(request, MAX_BODY_WITH_CHAIN)
     state = request.state
     return await authorize_batch(
         ports, caller, content, key=key, request_id=state.request_id, may_act=state.still
@@ -135,51 +138,34 @@ ROUTES: Final[tuple[Route, ...]] = (
 
 def create_control(ports: Context, pages: Sequence[Route] = ()) -> ASGIApp:
     """The control plane as an ASGI app, with the pages where people sign in and answer."""
-    app = FastAPI(
-        title="Nomos control plane",
-        version=ports.version,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        separate_input_output_schemas=False,
-    )
-    served = [(route, _endpoint(ports, route)) for route in (*ROUTES, *pages)]
-    for route, endpoint in served:
-        app.add_api_route(route.path, endpoint, methods=[route.method], response_model=None)
+    served = [
+        exact_route(route.method, route.path, _endpoint(ports, route))
+        for route in (*ROUTES, *pages)
+    ]
+    app = create_app([exact_route("GET", OPENAPI_PATH, _document(ports)), *served], _HANDLERS)
     app.state.ports = ports
-    openapi.install(app, ports.control_url, partial(_described, served))
-    for kind, handler in _HANDLERS.items():
-        app.add_exception_handler(kind, handler)
     return RequestIdMiddleware(app)
 
 
-def _described(served: Sequence[tuple[Route, Endpoint]]) -> list[APIRoute]:
-    """Return the documented routes with their models.
+def _document(ports: Context) -> Endpoint:
+    """Return the endpoint of the OpenAPI document, which is built once it is asked for."""
 
-    Building these takes longer than the rest of the app, and requests are served without them.
-    """
-    return [
-        APIRoute(
-            route.path,
-            endpoint,
-            methods=[route.method],
-            summary=route.summary,
-            operation_id=openapi.operation_id(route.method, route.path),
-            response_model=None,
-            responses=openapi.responses(route.reply, route.refuses, roles=route.roles),
-            openapi_extra=openapi.operation(
-                route.accepts, route.headers, roles=route.roles, holders=route.holder is not None
-            ),
-        )
-        for route, endpoint in served
-        if route.documented
-    ]
+    @cache
+    def text() -> bytes:
+        found = openapi.document(ROUTES, version=ports.version, url=ports.control_url)
+        return json.dumps(found, separators=(",", ":")).encode()
+
+    async def endpoint(request: Request) -> Response:
+        return Response(await asyncio.to_thread(text), media_type="application/json")
+
+    return endpoint
 
 
 def _endpoint(ports: Context, route: Route) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         caller = None
         if route.roles is not None:
+            check_url(request.scope["query_string"])
             sent = request.headers.getlist("authorization")
             if route.holder is not None and is_invocation(sent):
                 caller = await route.holder(ports, request, sent[0])
@@ -195,8 +181,7 @@ def _endpoint(ports: Context, route: Route) -> Endpoint:
         content = await route.handler(ports, request, caller)
         if isinstance(content, Response):
             return content
-        named = content | echoed(request.state.call_id)
-        return JSONResponse(named, headers={"cache-control": "no-store"})
+        return json_reply(content | echoed(request.state.call_id))
 
     return endpoint
 
@@ -212,32 +197,30 @@ def _idempotency_key(sent: Sequence[str]) -> str | None:
 
 
 async def _refused(request: Request, failure: Exception) -> Response:
-    assert isinstance(failure, ControlError)
-    return _reply(
-        request,
-        failure.code,
-        failure.message,
-        fields=failure.fields,
-        headers=failure.headers,
-        details=failure.details,
-    )
+    assert isinstance(failure, RequestError)
+    return error_reply(request, failure)
 
 
 async def _invalid(request: Request, failure: Exception) -> Response:
     assert isinstance(failure, InvalidRequest)
-    return _reply(request, "invalid_request", str(failure), fields=failure.fields)
+    error = ControlError("invalid_request", str(failure), fields=failure.fields)
+    return error_reply(request, error)
 
 
 async def _http(request: Request, failure: Exception) -> Response:
     """What the framework refuses by itself: no such path, another method."""
     assert isinstance(failure, HTTPException)
-    code = errors.BY_STATUS.get(failure.status_code, "internal")
-    path = errors.shown(request.url.path)
-    sentences = {
-        "not_found": f"there is nothing at {path}{_elsewhere(request)}",
-        "method_not_allowed": f"{path} does not take {errors.shown(request.method)}",
-    }
-    return _reply(request, code, sentences.get(code, failure.detail), headers=failure.headers)
+    path, headers = errors.shown(request.url.path), failure.headers
+    match failure.status_code:
+        case 404:
+            message = f"there is nothing at {path}{_elsewhere(request)}"
+            error = ControlError("not_found", message, headers=headers)
+        case 405:
+            message = f"{path} does not take {errors.shown(request.method)}"
+            error = ControlError("method_not_allowed", message, headers=headers)
+        case _:
+            error = ControlError("internal", failure.detail, headers=headers)
+    return error_reply(request, error)
 
 
 def _elsewhere(request: Request) -> str:
@@ -256,42 +239,18 @@ async def _unavailable(request: Request, failure: Exception) -> Response:
     log.error("request %s: %s", request.state.request_id, failure)
     damaged = isinstance(failure, Damaged)
     message = str(failure) if damaged else "the server cannot answer at the moment; ask again"
-    refusal = errors.unavailable(message)
-    return _reply(request, refusal.code, refusal.message, headers=refusal.headers)
+    return error_reply(request, errors.unavailable(message))
 
 
 async def _failed(request: Request, failure: Exception) -> Response:
     message = "the server failed; its log has the cause under this request id"
-    return _reply(request, "internal", message)
+    return error_reply(request, ControlError("internal", message))
 
 
 _HANDLERS: Final = {
-    ControlError: _refused,
+    RequestError: _refused,
     InvalidRequest: _invalid,
     HTTPException: _http,
     StorageUnavailable: _unavailable,
     Exception: _failed,
 }
-
-
-def _reply(
-    request: Request,
-    code: errors.ErrorCode,
-    message: str,
-    *,
-    fields: Sequence[str] = (),
-    headers: Mapping[str, str] | None = None,
-    details: Mapping[str, object] | None = None,
-) -> Response:
-    return Response(
-        errors.body(
-            code,
-            message,
-            request.state.request_id,
-            fields,
-            {**(details or {}), **echoed(request.state.call_id)},
-        ),
-        status_code=errors.STATUS_BY_CODE[code],
-        headers={"cache-control": "no-store"} | dict(headers or {}),
-        media_type="application/json",
-    )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from fastapi import Request
 from pydantic import Field
+from starlette.requests import Request
 
 from nomos._io.urls import INSECURE_HOSTS, checked_url
 from nomos.audit.record import Record

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Sequence
 from typing import Any, Final
 
-from fastapi import Request
 from pydantic import Field
+from starlette.requests import Request
 
 from nomos.audit.record import Record
 from nomos.audit.swarm import Swarm, SwarmSummary
 from nomos.audit.swarm_builder import SwarmsBuilder
-from nomos.errors import InvalidRequest
 from nomos.models import Did
 from nomos.server.control import openapi
 from nomos.server.control.context import Context
@@ -22,6 +19,7 @@ from nomos.server.control.messages import ReplyModel
 from nomos.server.control.route import Route
 from nomos.server.domain.accounts import ApiKey
 from nomos.server.domain.decision import iso
+from nomos.server.http.query import Number, Query
 from nomos.server.storage.damaged_rows import Listed
 
 MAX_LIMIT: Final = 50
@@ -34,7 +32,7 @@ RECORDS_IN_LIST: Final = 2_000
 
 DAMAGED_ROWS: Final = "Rows of the audit log that belong here and cannot be read any more."
 
-_NUMBER: Final = re.compile(r"[0-9]{1,4}")
+_LISTED: Final = Query(Number("limit", least=1, most=MAX_LIMIT, default=LIMIT))
 
 
 class SwarmsReply(ReplyModel):
@@ -56,7 +54,7 @@ class SwarmReply(Swarm):
 async def get_swarms(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """List families, without their members."""
     assert caller is not None, "the table gives this route a role"
-    limit = _limit(request.query_params.multi_items())
+    limit = _LISTED.read(request.scope["query_string"])["limit"]
     roots = await ports.store.swarms.roots(caller.tenant, limit)
     found = [await _swarm(ports, caller.tenant, root, RECORDS_IN_LIST) for root in roots]
     reply = SwarmsReply(
@@ -104,19 +102,6 @@ def _gathered(root: str, records: Listed[Record], limit: int) -> Swarm:
     return families.swarm(root, complete=own < limit and not records.damaged)
 
 
-def _limit(query: Sequence[tuple[str, str]]) -> int:
-    if not query:
-        return LIMIT
-    [(name, text), *more] = query
-    if name != "limit" or more:
-        wrong = more[0][0] if name == "limit" else name
-        why = "is given twice" if wrong == "limit" else "is not a parameter of this request"
-        raise InvalidRequest(f"{shown(wrong)[1:-1]}: {why}", fields=(wrong,))
-    if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= MAX_LIMIT:
-        raise InvalidRequest(f"limit: must be from 1 to {MAX_LIMIT}", fields=("limit",))
-    return int(text)
-
-
 ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "GET",
@@ -125,7 +110,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         get_swarms,
         SwarmsReply,
         "Families of agents in which authority was handed on, the latest first.",
-        headers=(openapi.query("limit", "integer", minimum=1, maximum=MAX_LIMIT, default=LIMIT),),
+        headers=_LISTED.documented(),
         refuses=(400, 503),
     ),
     Route(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
-from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
+from nomos._core.http_rules.query import QueryFault, parameters
 from nomos.server.control.errors import ControlError
+from nomos.server.http.body import BodyFault, read_bounded
 
 MAX_FORM: Final = 16 * 1024
 MAX_FIELDS: Final = 8
@@ -20,31 +20,15 @@ async def read_form(request: Request) -> dict[str, str]:
     """Return the fields of a form. Raises ControlError when it is anything else."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != TYPE:
         raise ControlError("invalid_request", f"This takes a form ({TYPE})")
-    content = bytearray()
     try:
-        async with asyncio.timeout(SECONDS_TO_SEND):
-            async for chunk in request.stream():
-                content += chunk
-                if len(content) > MAX_FORM:
-                    message = f"The form is larger than {MAX_FORM // 1024} KiB"
-                    raise ControlError("too_large", message, headers={"connection": "close"})
-    except TimeoutError:
-        raise ControlError("invalid_request", "The form did not arrive in time") from None
-    return _fields(bytes(content))
-
-
-def _fields(content: bytes) -> dict[str, str]:
-    try:
-        pairs = parse_qsl(
-            content.decode("ascii"),
-            keep_blank_values=True,
-            strict_parsing=bool(content),
-            errors="strict",
-            max_num_fields=MAX_FIELDS,
-        )
-    except ValueError:
-        raise ControlError("invalid_request", "The form cannot be read") from None
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise ControlError("invalid_request", "The form has a field twice")
-    return fields
+        content = await read_bounded(request.stream(), MAX_FORM, SECONDS_TO_SEND)
+        return parameters(content, most=MAX_FIELDS)
+    except BodyFault as fault:
+        if fault.fault == "late":
+            raise ControlError("invalid_request", "The form did not arrive in time") from None
+        message = f"The form is larger than {MAX_FORM // 1024} KiB"
+        raise ControlError("too_large", message, headers={"connection": "close"}) from None
+    except QueryFault as fault:
+        twice = fault.name is not None
+        message = "The form has a field twice" if twice else "The form cannot be read"
+        raise ControlError("invalid_request", message) from None

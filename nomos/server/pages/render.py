@@ -89,7 +89,7 @@ def failure(request: Request, refusal: ControlError, *, back: str | None = None)
     response = page(
         "failure.html",
         None,
-        status=errors.STATUS_BY_CODE[refusal.code],
+        status=refusal.status,
         title=TITLES.get(refusal.code, "That did not work"),
         message=refusal.message,
         code=refusal.code,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from nomos._limits import KIB, MAX_TOKEN
 from nomos._protocol import Answer, Refused, Request
 from nomos.models import MAX_CHAIN_DEPTH, Secret
 from nomos.policy.bundle import Bundle
@@ -21,7 +22,6 @@ from nomos.server.policies.active import ActivePolicy
 if TYPE_CHECKING:
     from nomos.audit.record import Record
 
-KIB = 1024
 MIB = 1024 * KIB
 
 
@@ -77,7 +77,7 @@ class UpstreamPort(Protocol):
 class PdpLimits:
     """How much one call may make the PDP read, hold, send or wait."""
 
-    token: int = 64 * KIB
+    token: int = MAX_TOKEN
     body: int = 256 * KIB
     file: int = MIB
     entries: int = 1000

@@ -38,9 +38,9 @@ from nomos.policy.decide import PolicyQuestion, Verdict, decide
 from nomos.resources import CommandSpec
 from nomos.server.domain import lineage
 from nomos.server.domain.lineage import Lineage
+from nomos.server.http.limits import SlidingWindowCounter
 from nomos.server.pdp import tokens
 from nomos.server.pdp.approval import TokenApproval
-from nomos.server.pdp.call_rate import SlidingWindowCounter
 from nomos.server.pdp.context import Action, PdpContext
 from nomos.server.pdp.filesystem import Filesystem
 from nomos.server.pdp.receipts import OK, PdpCall, ReceiptWriter
@@ -117,7 +117,7 @@ class Gate:
 
     async def _verified(self, asked: PdpRequest) -> tuple[Rebuilt, VerifiedClaims]:
         """Return the call that a request makes, and what its token proves for it."""
-        token = tokens.presented(self._ports, asked.authorization)
+        token = tokens.presented(self._ports, asked.authorization, asked.query)
         if token.claims is None:
             # The request is not looked at: the binary says what is wrong with the token.
             await self._verify(asked, token, None)

@@ -18,8 +18,8 @@ from nomos._protocol import Call
 from nomos.server.domain import lineage
 from nomos.server.domain.lineage import Sender
 from nomos.server.domain.redaction import redact_text
+from nomos.server.http.limits import SlidingWindowCounter
 from nomos.server.pdp import tokens
-from nomos.server.pdp.call_rate import SlidingWindowCounter
 from nomos.server.pdp.receipts import PdpCall, ReceiptWriter
 from nomos.server.pdp.rejection_counter import RejectionCounter, RejectionGroup
 from nomos.server.pdp.request_parsing import MAX_COMMAND, PdpRequest

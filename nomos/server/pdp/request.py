@@ -11,21 +11,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
-from urllib.parse import parse_qsl
+from typing import Any, Final
 
+from nomos._core.http_rules import strict_json
+from nomos._core.http_rules.query import QueryFault, parameters, whole_number
+from nomos._core.http_rules.strict_json import DUPLICATE, JsonFault
 from nomos._protocol import Call
 from nomos.errors import InvalidRequest
 from nomos.models import MAX_ARGS_BYTES
 from nomos.resources import CommandSpec, Provider, canonical_args, canonical_resource
+from nomos.server.http.body import BodyFault, read_bounded
 from nomos.server.pdp.statuses import PdpError, shown
 
 IN_QUERY: Final = ("GET", "DELETE")
-MAX_PARAMETERS: Final = 64
-_WHOLE: Final = re.compile(r"0|-?[1-9][0-9]{0,15}")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def rebuild(
             raise _invalid(
                 f"{command.method} takes no query: put parameters in the JSON body", "query"
             )
-        given = _from_body(body, content_type)
+        given = _from_body(body, content_type, provider, command)
 
     fields, values = _sorted_out(given, command)
     _check_digested(command, values)
@@ -71,20 +71,20 @@ def rebuild(
     return Rebuilt(provider, command, call, args | texts)
 
 
-async def read_body(chunks: AsyncIterator[bytes], cap: int) -> bytes:
-    """Return a request's whole body, or refuse it as soon as it passes `cap` bytes."""
-    body = bytearray()
-    async for chunk in chunks:
-        body += chunk
-        if body and not cap:
+async def read_body(chunks: AsyncIterator[bytes], most: int, seconds: float) -> bytes:
+    """Return a request's whole body, or refuse it as soon as it passes `most` bytes."""
+    try:
+        return await read_bounded(chunks, most, seconds)
+    except BodyFault as fault:
+        if fault.fault == "late":
             raise PdpError(
-                "invalid_request",
-                "this call takes no body: put parameters in the query",
-                fields=("body",),
-            )
-        if len(body) > cap:
-            raise PdpError("too_large", f"the body is larger than {cap} bytes", fields=("body",))
-    return bytes(body)
+                "invalid_request", "the body did not arrive in time", fields=("body",)
+            ) from None
+        if not most:
+            message = "this call takes no body: put parameters in the query"
+            raise PdpError("invalid_request", message, fields=("body",)) from None
+        message = f"the body is larger than {most} bytes"
+        raise PdpError("too_large", message, fields=("body",)) from None
 
 
 def for_the_record(args: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,23 +120,11 @@ def _check_digested(command: CommandSpec, values: Mapping[str, Any]) -> None:
 
 def _from_query(query: bytes, provider: Provider, command: CommandSpec) -> dict[str, Any]:
     try:
-        pairs = parse_qsl(
-            query.decode("ascii"),
-            keep_blank_values=True,
-            strict_parsing=bool(query),
-            errors="strict",
-            max_num_fields=MAX_PARAMETERS,
-        )
-    except ValueError:
-        raise _invalid(
-            f"the query must be name=value pairs in percent-encoded UTF-8, at most "
-            f"{MAX_PARAMETERS} of them",
-            "query",
-        ) from None
-    return {
-        name: _typed(text, *_declared(name, provider, command))
-        for name, text in _once(pairs).items()
-    }
+        given = parameters(query)
+    except QueryFault as fault:
+        name = "the query" if fault.name is None else shown(fault.name)
+        raise _invalid(f"{name} {fault.reason}", fault.name or "query") from None
+    return {name: _typed(text, *_declared(name, provider, command)) for name, text in given.items()}
 
 
 def _declared(name: str, provider: Provider, command: CommandSpec) -> tuple[str, str]:
@@ -150,9 +138,10 @@ def _typed(text: str, type_: str, path: str) -> Any:
     """Return a query value as its declared type; each value has one spelling."""
     match type_:
         case "integer":
-            if not _WHOLE.fullmatch(text):
+            number = whole_number(text)
+            if number is None:
                 raise _invalid(f"{shown(path)} must be a whole number", path)
-            return int(text)
+            return number
         case "boolean":
             if text not in ("true", "false"):
                 raise _invalid(f"{shown(path)} must be true or false", path)
@@ -163,33 +152,20 @@ def _typed(text: str, type_: str, path: str) -> Any:
             return text
 
 
-def _from_body(body: bytes, content_type: str | None) -> dict[str, Any]:
+def _from_body(
+    body: bytes, content_type: str | None, provider: Provider, command: CommandSpec
+) -> dict[str, Any]:
     kind = (content_type or "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise _invalid("send a JSON object with content-type: application/json", "content-type")
     try:
-        given = json.loads(
-            body.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant
-        )
-    except (ValueError, RecursionError):
-        raise _invalid("the body is not JSON in UTF-8", "body") from None
-    if not isinstance(given, dict):
-        raise _invalid("the body must be a JSON object", "body")
-    return given
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return pairs as a mapping; a name given twice has no one meaning."""
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise _invalid(f"{shown(name)} is given more than once", name)
-        found[name] = value
-    return found
-
-
-def _no_constant(text: str) -> NoReturn:
-    raise ValueError(text)
+        return strict_json.parse(body)
+    except JsonFault as fault:
+        fields = fault.fields or ("body",)
+        if fault.path and fault.reason != DUPLICATE:
+            declared = _declared(fault.path[0], provider, command)[1]
+            fields = (".".join((declared, *fault.path[1:])),)
+        raise _invalid(str(fault), *fields) from None
 
 
 def _invalid(message: str, *fields: str) -> InvalidRequest:

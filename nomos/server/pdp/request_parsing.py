@@ -88,9 +88,8 @@ class RequestParser:
             )
         if asked.method != command.method:
             raise PdpError(
-                "invalid_request",
+                "method_not_allowed",
                 f"call it as {command.method} {command.name}",
-                status=405,
                 headers={"allow": command.method},
             )
         return found

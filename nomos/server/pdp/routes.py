@@ -7,28 +7,27 @@ are known.
 
 from __future__ import annotations
 
-import json
 import logging
-import re
-import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
 import anyio
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from nomos._core import reply_identity
 from nomos._protocol import Hello, Refused
+from nomos.server.http.replies import error_reply, json_reply
+from nomos.server.http.request_id import RequestIdMiddleware
 from nomos.server.pdp.context import PdpContext
 from nomos.server.pdp.gate import Gate
 from nomos.server.pdp.request import read_body
 from nomos.server.pdp.request_parsing import PdpRequest
-from nomos.server.pdp.statuses import SHOWN, PdpError
+from nomos.server.pdp.statuses import PdpError
 from nomos.server.storage.failures import StorageUnavailable
 
 log = logging.getLogger(__name__)
@@ -36,8 +35,6 @@ log = logging.getLogger(__name__)
 READY_SECONDS: Final = 2.0
 CONTROL_PLANES: Final = ("/v1/", "/.well-known/nomos")
 """How paths begin that a control plane has and a PDP never."""
-MAX_FIELDS: Final = 8
-_REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 def create_pdp(ports: PdpContext) -> Starlette:
@@ -54,14 +51,15 @@ def create_pdp(ports: PdpContext) -> Starlette:
         await gate.close()
 
     async def healthz(request: Request) -> Response:
-        return _reply(200, {"ok": True}, _request_id(request))
+        return json_reply({"ok": True})
 
     async def readyz(request: Request) -> Response:
         missing = await _missing(ports)
         body = {"ok": False, "error": missing} if missing else {"ok": True}
-        return _reply(503 if missing else 200, body, _request_id(request))
+        return json_reply(body, 503 if missing else 200)
 
     app = Starlette(
+        middleware=[Middleware(RequestIdMiddleware)],
         routes=[
             Route("/healthz", healthz, methods=["GET"]),
             Route("/readyz", readyz, methods=["GET"]),
@@ -83,23 +81,17 @@ class _Calls:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        request_id = _request_id(request)
-        call_id = reply_identity.call_id(request.headers.getlist(reply_identity.HEADER))
         try:
             self._check_place(_path(scope))
-            body = await self._gate.serve(self._asked(request, request_id))
-            response = _reply(200, body, request_id)
+            response = json_reply(await self._gate.serve(self._asked(request)))
         except PdpError as refusal:
-            response = _refused(refusal, request_id, reply_identity.echoed(call_id))
+            response = error_reply(request, refusal)
         except ClientDisconnect:
             return
         except Exception:
-            log.exception("request %s failed", request_id)
-            response = _refused(
-                PdpError("internal", "the PDP failed; its log says more under this request id"),
-                request_id,
-                reply_identity.echoed(call_id),
-            )
+            log.exception("request %s failed", request.state.request_id)
+            message = "the PDP failed; its log says more under this request id"
+            response = error_reply(request, PdpError("internal", message))
         await response(scope, receive, send)
 
     def _check_place(self, path: str) -> None:
@@ -113,15 +105,9 @@ class _Calls:
             "(NOMOS_CONTROL_URL) to the control plane's URL, and pdp_url (NOMOS_PDP_URL) to this",
         )
 
-    def _asked(self, request: Request, request_id: str) -> PdpRequest:
+    def _asked(self, request: Request) -> PdpRequest:
         async def body(cap: int) -> bytes:
-            try:
-                with anyio.fail_after(self._limits.body_seconds):
-                    return await read_body(request.stream(), cap)
-            except TimeoutError:
-                raise PdpError(
-                    "invalid_request", "the body did not arrive in time", fields=("body",)
-                ) from None
+            return await read_body(request.stream(), cap, self._limits.body_seconds)
 
         return PdpRequest(
             method=request.method,
@@ -130,7 +116,7 @@ class _Calls:
             authorization=tuple(request.headers.getlist("authorization")),
             content_type=request.headers.get("content-type"),
             body=body,
-            request_id=request_id,
+            request_id=request.state.request_id,
         )
 
 
@@ -138,44 +124,6 @@ def _path(scope: Scope) -> str:
     """Return the path as it was sent: an escaped character is no part of any command."""
     raw: bytes = scope.get("raw_path") or scope["path"].encode("utf-8")
     return raw.partition(b"?")[0].decode("latin-1")
-
-
-def _request_id(request: Request) -> str:
-    """Return the caller's request id, if it is fit to be repeated, or a new one."""
-    given = request.headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
-
-
-def _refused(refusal: PdpError, request_id: str, more: Mapping[str, str]) -> Response:
-    body: dict[str, Any] = {
-        "error": refusal.message,
-        "error_code": refusal.code,
-        "request_id": request_id,
-        **more,
-    }
-    if refusal.hop is not None:
-        body["hop"] = refusal.hop
-    if refusal.fix is not None:
-        body["fix"] = refusal.fix
-    if refusal.fields:
-        body["fields"] = [field[:SHOWN] for field in refusal.fields[:MAX_FIELDS]]
-    return _reply(refusal.status, body, request_id, refusal.headers)
-
-
-def _reply(
-    status: int, body: Mapping[str, Any], request_id: str, headers: Mapping[str, str] | None = None
-) -> Response:
-    return Response(
-        json.dumps(body, separators=(",", ":"), allow_nan=False),
-        status,
-        {
-            **(headers or {}),
-            "content-type": "application/json",
-            "cache-control": "no-store",
-            "x-content-type-options": "nosniff",
-            "x-request-id": request_id,
-        },
-    )
 
 
 async def _missing(ports: PdpContext) -> str | None:

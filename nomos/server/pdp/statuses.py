@@ -1,43 +1,17 @@
-"""Every way in which the PDP says no, and the HTTP status each one has.
-
-`STATUS` is the one table from a deny reason to a status. `FAILURES` has the codes that are no
-decision: the request or the surroundings are wrong.
-"""
+"""Every way in which the PDP says no, and what would help."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, Literal
+from collections.abc import Mapping, Sequence
+from typing import Final
 
+from nomos._core.http_rules.errors import FailureCode, RequestError
+from nomos._core.http_rules.shown import shown
 from nomos._core.remedies import FIXES
 from nomos.models import DenyReason
 from nomos.statuses import STATUS
 
-__all__ = ["FAILURES", "SHOWN", "STATUS", "FailureCode", "PdpError", "denied", "shown"]
-
-FailureCode = Literal[
-    "invalid_request",
-    "forbidden",
-    "not_found",
-    "too_large",
-    "rate_limited",
-    "internal",
-    "upstream_error",
-    "unavailable",
-    "upstream_timeout",
-]
-
-FAILURES: Final[Mapping[FailureCode, int]] = {
-    "invalid_request": 400,
-    "forbidden": 403,
-    "not_found": 404,
-    "too_large": 413,
-    "rate_limited": 429,
-    "internal": 500,
-    "upstream_error": 502,
-    "unavailable": 503,
-    "upstream_timeout": 504,
-}
+__all__ = ["STATUS", "PdpError", "denied", "shown"]
 
 _FIXES: Final[Mapping[str, str | None]] = {
     **FIXES,
@@ -49,15 +23,8 @@ _FIXES: Final[Mapping[str, str | None]] = {
 }
 """What would help whoever calls a PDP: of its settings and its policy they can change nothing."""
 
-_ALL: Final[dict[str, int]] = {
-    code: status for table in (FAILURES, STATUS) for code, status in table.items()
-}
 
-SHOWN: Final = 80
-"""Characters of a caller's own text that a message repeats."""
-
-
-class PdpError(Exception):
+class PdpError(RequestError):
     """A no on its way to the caller; the message is a sentence and holds no secret.
 
     `reason` is set when this is a decision, and then equals `code`; `fix` says what would help, if
@@ -69,22 +36,21 @@ class PdpError(Exception):
         code: DenyReason | FailureCode,
         message: str,
         *,
-        status: int | None = None,
         reason: DenyReason | None = None,
         hop: int | None = None,
         fix: str | None = None,
-        fields: tuple[str, ...] = (),
+        fields: Sequence[str] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(message)
-        self.code = code
-        self.status = _ALL[code] if status is None else status
+        super().__init__(code, message, fields=fields, headers=headers)
         self.reason = reason
-        self.message = message
         self.hop = hop
         self.fix = fix
-        self.fields = fields
-        self.headers = dict(headers or {})
+
+    def members(self) -> Mapping[str, object]:
+        """Return which link is at fault, and what would help, as far as that is known."""
+        more = {"hop": self.hop, "fix": self.fix}
+        return {name: value for name, value in more.items() if value is not None}
 
 
 def denied(
@@ -97,9 +63,3 @@ def denied(
     headers = {"www-authenticate": 'Bearer error="invalid_token"'} if STATUS[reason] == 401 else {}
     helps = _FIXES[reason] if fix is None else fix
     return PdpError(reason, message, reason=reason, hop=hop, fix=helps, headers=headers)
-
-
-def shown(text: str) -> str:
-    """Return a caller's text as it may appear in a sentence: quoted, ASCII, and short."""
-    short = text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
-    return ascii(short.replace("…", "..."))

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 from nomos._core import verification
 from nomos._core.effects import Effect, Flow, Sign
 from nomos._core.policy_messages import failed_statement
-from nomos._core.remedies import API_KEY, fix_at, remedy
+from nomos._core.remedies import fix_at, remedy
 from nomos._core.unverified import UnverifiedToken, read
 from nomos._core.verification import (
     ClaimNonce,
@@ -31,6 +31,7 @@ from nomos.models import MAX_PURPOSE
 from nomos.server.domain import lineage
 from nomos.server.domain.lineage import Lineage
 from nomos.server.pdp.approval import TokenApproval, approval
+from nomos.server.pdp.bearer import read_token
 from nomos.server.pdp.context import PdpContext
 from nomos.server.pdp.statuses import STATUS, PdpError, denied
 
@@ -38,7 +39,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_JWT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _DELEGATION: Final = (
     "this is a delegation, which hands authority on; a call needs an invocation, as in "
     "`grant.ucan` or `grant.headers()`"
@@ -72,35 +72,10 @@ class PresentedToken:
     claims: UnverifiedToken | None
 
 
-def presented(ports: PdpContext, headers: Sequence[str]) -> PresentedToken:
-    """Return the token of the one `Authorization` header, with what it says: not verified."""
-    text = _bearer(headers, ports.limits.token)
+def presented(ports: PdpContext, authorization: Sequence[str], query: bytes) -> PresentedToken:
+    """Return the token that a request brings, with what it says: not verified."""
+    text = read_token(authorization, query, ports.limits.token)
     return PresentedToken(text, read(text, ports.max_chain_depth))
-
-
-def _bearer(headers: Sequence[str], cap: int) -> str:
-    if not headers:
-        missing = denied(
-            "malformed_ucan",
-            "send the token of a grant: `authorization: Bearer <grant.ucan>`",
-        )
-        missing.headers["www-authenticate"] = "Bearer"
-        raise missing
-    scheme, _, token = headers[0].strip().partition(" ")
-    token = token.strip()
-    if len(headers) > 1 or scheme.lower() != "bearer":
-        raise denied("malformed_ucan", "send one authorization header, `Bearer <grant.ucan>`")
-    if len(token) > cap:
-        raise denied("malformed_ucan", f"the token is longer than {cap} bytes")
-    if token.startswith(API_KEY):
-        raise denied(
-            "malformed_ucan",
-            "this is an API key, and not a token: send what `grant.headers()` returns, and the key "
-            "to the control plane alone",
-        )
-    if not _JWT.fullmatch(token):
-        raise denied("malformed_ucan", "the token is not three base64url parts joined by dots")
-    return token
 
 
 async def verify(

@@ -473,7 +473,7 @@ async def test_so_many_wait_and_no_more(plane: Plane) -> None:
     waiting = [asyncio.create_task(seen(plane, envelope, wait=25)) for _ in range(MOST_OF_ONE_APP)]
     seats = plane.system._ports.waiting
     for _ in range(2000):
-        if seats._taken.total() == MOST_OF_ONE_APP:
+        if seats.gate.held == MOST_OF_ONE_APP:
             break
         await asyncio.sleep(0.01)
     reply = await plane.client.get(f"/v1/approvals/{envelope}", params={"wait": 1})

@@ -216,10 +216,10 @@ async def test_a_list_that_cannot_be_meant_is_refused(
 
 
 def test_parameters_are_read() -> None:
-    assert receipt_query([]) == ReceiptQuery()
-    assert receipt_query([("limit", "7"), ("before", "9")]) == ReceiptQuery(limit=7, before=9)
-    with pytest.raises(InvalidRequest, match="given twice"):
-        receipt_query([("after", "1"), ("after", "1")])
+    assert receipt_query(b"") == ReceiptQuery()
+    assert receipt_query(b"limit=7&before=9") == ReceiptQuery(limit=7, before=9)
+    with pytest.raises(InvalidRequest, match="more than once"):
+        receipt_query(b"after=1&after=1")
 
 
 async def test_a_tree_is_what_led_to_a_record_and_what_came_of_it(plane: Plane) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 import store_access
 
@@ -155,3 +156,21 @@ def test_only_an_operator_answers_for_roles(role: Role) -> None:
 def test_roles_have_plain_names(covers: tuple[str, ...]) -> None:
     with pytest.raises(ConfigurationError, match="up to 32 names"):
         credentials.issue("a", "operator", "default", 1, covers=covers)
+
+
+@pytest.mark.parametrize("query", ["access_token=x", "limit=1&Access%5FToken=x", "access_token"])
+async def test_a_token_in_a_url_is_refused_even_beside_a_good_key(
+    standing: Plane, query: str
+) -> None:
+    reply = await standing.client.get(f"/v1/receipts?{query}")
+    assert (reply.status_code, reply.json()["error_code"]) == (400, "invalid_request")
+    assert "ends up in logs" in reply.json()["error"]
+    assert reply.headers["www-authenticate"].startswith('Bearer error="invalid_request"')
+
+
+async def test_two_authorization_headers_are_refused(standing: Plane) -> None:
+    sent = [("authorization", f"Bearer {standing.key}")] * 2
+    reply = await standing.client.send(
+        httpx.Request("GET", "http://control/v1/receipts", headers=sent)
+    )
+    assert (reply.status_code, reply.json()["error_code"]) == (401, "invalid_api_key")

@@ -35,7 +35,7 @@ async def test_every_route_is_documented_and_no_other(standing: Plane) -> None:
 
 async def test_nothing_is_served_beside_the_table(standing: Plane) -> None:
     edge: Any = standing.system.control
-    served = {(method, route.path) for route in edge._app.routes for method in route.methods}
+    served = {(method, route.path) for route in edge.app.routes for method in route.methods}
     document = {("GET", "/openapi.json"), ("HEAD", "/openapi.json")}
     assert served - document == {(route.method, route.path) for route in ROUTES}
 

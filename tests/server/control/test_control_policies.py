@@ -12,10 +12,10 @@ import pytest
 import sqlalchemy as sa
 
 from nomos._io.signer import AsyncSigner
+from nomos._limits import MAX_POLICIES
 from nomos.errors import ConfigurationError
 from nomos.policy.bundle import Source, load
 from nomos.server.app import System
-from nomos.server.control.policies import MAX_BODY
 from nomos.server.pdp.catalog import load_catalog
 from nomos.server.policies import activation
 from nomos.server.policies.active import ActivePolicy
@@ -232,7 +232,7 @@ async def test_no_policies_at_all_are_a_version(operator: Operator) -> None:
 async def test_policies_may_be_as_large_as_a_mebibyte_and_no_larger(operator: Operator) -> None:
     text = "// " + "x" * (900 * 1024)
     assert (await operator.put({"sources": {"a": text}}))["created"]
-    reply = await operator.post("", {"sources": {"a": "// " + "x" * MAX_BODY}})
+    reply = await operator.post("", {"sources": {"a": "// " + "x" * MAX_POLICIES}})
     assert (reply.status_code, reply.json()["error_code"]) == (413, "too_large")
     assert "1024 KiB" in reply.json()["error"]
 

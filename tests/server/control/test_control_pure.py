@@ -17,7 +17,7 @@ from nomos.errors import InvalidRequest
 from nomos.policy.decide import Verdict
 from nomos.resources import CommandSpec, Provider
 from nomos.server.control import body
-from nomos.server.control.rates import Rates
+from nomos.server.control.context import rates_of_apps
 from nomos.server.domain import decision, token_claims
 from nomos.server.domain.accounts import ApiKey
 from nomos.server.domain.authorization import AuthorizationRequest, Evaluation
@@ -132,13 +132,13 @@ def test_times_are_written_in_utc_with_milliseconds() -> None:
 
 
 def test_a_rate_counts_the_minute_before_and_not_the_question_itself() -> None:
-    rates = Rates()
+    rates = rates_of_apps()
     assert [rates.count("a", now) for now in (0, 0, 30, 59, 60, 90)] == [0, 1, 2, 3, 2, 2]
     assert rates.count("b", 90) == 0
 
 
 def test_a_rate_goes_on_from_what_was_counted_before() -> None:
-    rates = Rates([("a", 10, 5), ("a", 20, 2), ("b", 20, 1)])
+    rates = rates_of_apps([("a", 10, 5), ("a", 20, 2), ("b", 20, 1)])
     assert rates.count("a", 70) == 2
     assert rates.count("b", 70) == 1
 
@@ -169,7 +169,7 @@ def test_any_bytes_are_an_object_or_a_wrong_request(content: bytes) -> None:
 
 
 def test_what_was_turned_away_does_not_keep_the_door_shut() -> None:
-    rates = Rates()
+    rates = rates_of_apps()
     assert [rates.admits("app", 100, 2) for _ in range(3)] == [True, True, False]
     assert not any(rates.admits("app", 130, 2) for _ in range(50))
     assert rates.admits("app", 160, 2)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nomos._limits import MAX_BODY_WITH_CHAIN
 from nomos.server.control import body
-from nomos.server.control.body import MAX_WITH_CHAIN
 
 if TYPE_CHECKING:
     import httpx
@@ -240,17 +240,17 @@ async def test_a_body_over_the_limit_is_not_read_to_its_end(standing: Plane) -> 
 
     async def endless() -> Any:
         nonlocal sent
-        while sent < 100 * MAX_WITH_CHAIN:
+        while sent < 100 * MAX_BODY_WITH_CHAIN:
             sent += 1024
             yield b" " * 1024
 
     reply = await standing.client.post("/v1/authorize", content=endless())
     assert "512 KiB" in refused(reply, 413, "too_large")["error"]
-    assert sent <= MAX_WITH_CHAIN + 2048
+    assert sent <= MAX_BODY_WITH_CHAIN + 2048
 
 
 async def test_a_body_that_announces_too_much_is_not_read_at_all(standing: Plane) -> None:
-    reply = await standing.client.post("/v1/authorize", content=b" " * (MAX_WITH_CHAIN + 1))
+    reply = await standing.client.post("/v1/authorize", content=b" " * (MAX_BODY_WITH_CHAIN + 1))
     refused(reply, 413, "too_large")
     lying = {"content-length": "9" * 400}
     reply = await standing.client.post("/v1/authorize", content=b"{}", headers=lying)
@@ -272,7 +272,7 @@ async def test_a_body_that_never_ends_is_not_waited_for(
 
 async def test_a_body_of_the_largest_size_is_read(standing: Plane) -> None:
     content = json.dumps({"command": "/github/issue/list", "resource": REPO}).encode()
-    reply = await standing.client.post("/v1/authorize", content=content.ljust(MAX_WITH_CHAIN))
+    reply = await standing.client.post("/v1/authorize", content=content.ljust(MAX_BODY_WITH_CHAIN))
     assert reply.json()["decision"] == "allow"
 
 
@@ -298,14 +298,14 @@ async def test_another_method_is_not_allowed(standing: Plane) -> None:
     refused(await standing.client.post("/healthz"), 405, "method_not_allowed")
 
 
-@pytest.mark.parametrize("sent", ["a", "A-z_0.9", "x" * 128])
+@pytest.mark.parametrize("sent", ["a", "A-z_0.9", "x" * 128, "trace:123", "Root=1-5f;Sampled=1"])
 async def test_a_sane_request_id_comes_back(standing: Plane, sent: str) -> None:
     for path in ("/healthz", "/nope"):
         reply = await standing.client.get(path, headers={"x-request-id": sent})
         assert reply.headers["x-request-id"] == sent
 
 
-@pytest.mark.parametrize("sent", ["", "x" * 129, "a b", "a\u00e9", "a;b", "<script>"])
+@pytest.mark.parametrize("sent", ["", "x" * 129, "a b", "a\u00e9", 'a"b', "<script>"])
 async def test_another_request_id_is_replaced(standing: Plane, sent: str) -> None:
     headers = {"x-request-id": sent.encode("latin-1")}
     reply = await standing.client.get("/healthz", headers=headers)  # type: ignore[arg-type]

@@ -418,7 +418,7 @@ def test_a_command_registered_for_policy_is_not_served(world: World) -> None:
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PROPFIND"])
 def test_a_command_has_one_method(world: World, method: str) -> None:
     said = world.call(method, READ, good(world), params={"path": "f"})
-    assert refusal(said) == (405, "invalid_request")
+    assert refusal(said) == (405, "method_not_allowed")
     assert said.headers["allow"] == "GET"
 
 
@@ -592,3 +592,10 @@ def test_policy_sees_how_often_an_app_called_within_the_minute(world: World) -> 
     assert world.read("slow/f", meta={"app_id": "app_calm"}).status_code == 200
     world.now += 60
     assert world.read("slow/f", meta=busy).status_code == 200
+
+
+def test_a_token_in_the_url_is_refused_even_beside_a_good_one(world: World) -> None:
+    said = world.call("GET", READ, good(world), params={"path": "f", "access_token": "x"})
+    assert (said.status_code, said.json()["error_code"]) == (400, "invalid_request")
+    assert said.headers["www-authenticate"].startswith('Bearer error="invalid_request"')
+    assert world.call("GET", READ, good(world), params={"path": "f"}).status_code != 400

@@ -153,12 +153,12 @@ def test_a_token_as_long_as_allowed_reaches_the_gate(world: World) -> None:
 
 
 def test_the_request_id_is_the_callers_when_it_is_fit_to_repeat(world: World) -> None:
-    headers = {"x-request-id": "trace-1"}
+    headers = {"x-request-id": "trace:1"}
     said = world.call("GET", FILE_READ, None, headers=headers)
-    assert said.headers["x-request-id"] == said.json()["request_id"] == "trace-1"
+    assert said.headers["x-request-id"] == said.json()["request_id"] == "trace:1"
     for unfit in ("x" * 129, "a b", "", "caf\u00e9".encode().decode("latin-1")):
         said = world.call("GET", FILE_READ, None, headers={"x-request-id": unfit.encode("latin-1")})
-        assert len(said.headers["x-request-id"]) == 32
+        assert said.headers["x-request-id"].startswith("req_")
         assert said.headers["x-request-id"] == said.json()["request_id"]
 
 

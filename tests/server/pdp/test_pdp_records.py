@@ -12,7 +12,7 @@ import pytest
 import store_access
 
 from nomos.audit.record import Record
-from nomos.server.pdp.call_rate import MAX_COUNTED, MAX_KEYS, SlidingWindowCounter
+from nomos.server.http.limits import MAX_COUNTED, MAX_KEYS, SlidingWindowCounter
 from nomos.server.pdp.context import PdpLimits
 from nomos.server.pdp.gate import Gate
 from nomos.server.pdp.request_parsing import MAX_COMMAND
@@ -249,7 +249,7 @@ def test_a_pace_holds_so_much_and_no_more() -> None:
     assert last == MAX_COUNTED
     for number in range(MAX_KEYS + 5):
         pace.count(str(number), 0)
-    assert len(pace._seen) == MAX_KEYS
+    assert len(pace) == MAX_KEYS
     assert pace.count("a", 0) == 0
 
 

@@ -1,0 +1,135 @@
+"""How often something happened in the last minute, and how much happens at the same time.
+
+Both count in this process, for one event loop.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+WINDOW: Final = 60
+"""Seconds looked back on."""
+
+MAX_COUNTED: Final = 10_000
+MAX_KEYS: Final = 10_000
+
+
+class SlidingWindowCounter:
+    """Counts per key over a sliding minute.
+
+    `earlier` is what was counted before a restart: key, second, how often. Beyond `most_keys` the
+    key that was counted longest ago is forgotten; of one key, more than `most_counted` are counted
+    as that many. None is no bound: for keys or times that something else bounds.
+
+    What was counted at times later than now is forgotten: a clock was ahead then, and when that
+    was is not known.
+    """
+
+    def __init__(
+        self,
+        earlier: Iterable[tuple[str, int, int]] = (),
+        *,
+        most_keys: int | None = MAX_KEYS,
+        most_counted: int | None = MAX_COUNTED,
+    ) -> None:
+        self._seen: OrderedDict[str, _Times] = OrderedDict()
+        self._most_keys = most_keys
+        self._most_counted = most_counted
+        for key, second, count in sorted(earlier):
+            self._seen.setdefault(key, _Times()).add(second, count)
+
+    def count(self, key: str, now: float) -> int:
+        """Return how often `key` was counted in the minute before, then count it once more."""
+        times = self._seen.setdefault(key, _Times())
+        self._seen.move_to_end(key)
+        if self._most_keys is not None and len(self._seen) > self._most_keys:
+            self._seen.popitem(last=False)
+        times.forget_all_but(now)
+        before = times.total
+        times.add(now, 1)
+        if self._most_counted is not None and times.total > self._most_counted:
+            times.forget_oldest()
+        return before
+
+    def admits(self, key: str, now: float, most: int) -> bool:
+        """Count this one if there were fewer than `most` in the minute before it.
+
+        What is turned away does not count: a caller that tries again is let in after a minute.
+        """
+        if self._now(key, now).total >= most:
+            return False
+        self.count(key, now)
+        return True
+
+    def wait(self, key: str, now: float, most: int) -> float:
+        """Return how many seconds there are until `key` was counted fewer than `most` times."""
+        times = self._now(key, now)
+        return 0.0 if times.total < most else times.oldest + WINDOW - now
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def _now(self, key: str, now: float) -> _Times:
+        """Return what was counted of a key; looking does not make the key known."""
+        times = self._seen.get(key) or _Times()
+        times.forget_all_but(now)
+        return times
+
+
+class _Times:
+    """Times, each with how often it was counted, oldest first; `total` is the sum."""
+
+    def __init__(self) -> None:
+        self._times: deque[tuple[float, int]] = deque()
+        self.total = 0
+
+    @property
+    def oldest(self) -> float:
+        return self._times[0][0]
+
+    def add(self, at: float, count: int) -> None:
+        self.total += count
+        if self._times and self._times[-1][0] == at:
+            count += self._times.pop()[1]
+        self._times.append((at, count))
+
+    def forget_all_but(self, now: float) -> None:
+        """Forget what is not within the minute that ends now."""
+        while self._times and self._times[-1][0] > now:
+            self.total -= self._times.pop()[1]
+        while self._times and self._times[0][0] <= now - WINDOW:
+            self.total -= self._times.popleft()[1]
+
+    def forget_oldest(self) -> None:
+        at, count = self._times.popleft()
+        self.total -= 1
+        if count > 1:
+            self._times.appendleft((at, count - 1))
+
+
+class ConcurrencyGate:
+    """Room for so many at a time, `of_one` of them for each holder."""
+
+    def __init__(self, of_one: int) -> None:
+        self._of_one = of_one
+        self._held: Counter[str] = Counter()
+
+    @property
+    def held(self) -> int:
+        """How many are in now."""
+        return self._held.total()
+
+    @contextmanager
+    def admit(self, holder: str, most: int) -> Iterator[bool]:
+        """Hold a place while the context lasts; False if `most` are held, or `of_one` by it."""
+        room = self.held < most and self._held[holder] < self._of_one
+        self._held[holder] += room
+        try:
+            yield room
+        finally:
+            self._held[holder] -= room
+            if not self._held[holder]:
+                del self._held[holder]
