@@ -15,8 +15,10 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nomos._limits import MAX_LINKS
 from nomos.models import (
     LEEWAY_SECONDS,
+    MAX_CHAIN_DEPTH,
     MAX_LEEWAY_SECONDS,
     Command,
     Did,
@@ -54,9 +56,6 @@ Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 Code = Annotated[str, Field(pattern=r"^[a-z]+(_[a-z]+)*$", max_length=64)]
 """An open set of codes for programs, so that an older reader accepts a newer writer's codes."""
-
-MAX_DEPTH: Final = 32
-"""The largest number of delegations in a chain that a verifier can be configured to accept."""
 
 Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
 """A whole number that every JSON reader reads exactly."""
@@ -142,11 +141,11 @@ class Receipt(Wire):
     resource_hash: Hash | None = Field(default=None, exclude_if=lambda v: v is None)
     args_hash: Hash | None = Field(default=None, exclude_if=lambda v: v is None)
     outcome: Code
-    hop: int | None = Field(default=None, ge=0, le=MAX_DEPTH, exclude_if=lambda v: v is None)
+    hop: int | None = Field(default=None, ge=0, le=MAX_LINKS, exclude_if=lambda v: v is None)
     agent: Did | None = Field(default=None, exclude_if=lambda v: v is None)
     root: Did | None = Field(default=None, exclude_if=lambda v: v is None)
     chain: list[Hash] | None = Field(
-        default=None, min_length=1, max_length=MAX_DEPTH, exclude_if=lambda v: v is None
+        default=None, min_length=1, max_length=MAX_LINKS, exclude_if=lambda v: v is None
     )
     invocation: Hash | None = Field(default=None, exclude_if=lambda v: v is None)
     iat: Seconds
@@ -294,7 +293,7 @@ class Fork(Request):
     chains: list[list[str]] = Field(min_length=1, max_length=64)
     children: list[ForkChild] = Field(min_length=1, max_length=MAX_FORKED)
     now: Seconds
-    max_depth: int = Field(default=8, ge=1, le=32)
+    max_depth: int = Field(default=MAX_CHAIN_DEPTH, ge=1, le=MAX_LINKS)
     accept_unlinked: bool = Field(
         default=False, description="Accept links without `prf`, as the hosted service writes them."
     )
@@ -347,7 +346,7 @@ class Verify(Request):
     chain: list[str] | None = Field(default=None, exclude_if=lambda v: v is None)
     now: Seconds
     leeway: int = Field(default=LEEWAY_SECONDS, ge=0, le=MAX_LEEWAY_SECONDS)
-    max_depth: int = Field(default=8, ge=1, le=32)
+    max_depth: int = Field(default=MAX_CHAIN_DEPTH, ge=1, le=MAX_LINKS)
     trusted_issuers: list[Did] | None = Field(
         default=None,
         exclude_if=lambda v: v is None,

@@ -28,13 +28,14 @@ from nomos._core.stores import (
     Replay,
     Revocations,
 )
-from nomos._core.token_verification import MAX_LINKS, AwaitFirstSync, VerifierRules
+from nomos._core.token_verification import AwaitFirstSync, VerifierRules
 from nomos._core.verification import Stale
 from nomos._core.verification_receipt import ReceiptSigner, VerificationAttempt, with_receipt
 from nomos._io.control_plane_sync import ControlPlaneSync
 from nomos._io.keyfile import read_key_file
 from nomos._io.revocation_feed import FIRST_LOOK_SECONDS
 from nomos._io.signer import SignerConnection, shared
+from nomos._limits import MAX_LINKS
 from nomos._settings import checked_api_key
 from nomos._tracebacks import without_frames
 from nomos.capabilities import MAX_COMMAND

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from nomos._core.denials import denied
 from nomos._core.requests import encode
-from nomos._core.unverified import MAX_NESTING, is_deeper
+from nomos._core.unverified import is_deeper
+from nomos._limits import MAX_NESTING
 from nomos._protocol import MAX_LINE, Call
 from nomos.errors import Denied, InvalidRequest
 from nomos.resources import KNOWN, canonical_resource

@@ -33,6 +33,7 @@ from nomos.errors import (
     Widening,
 )
 from nomos.models import (
+    MAX_CHAIN_DEPTH,
     Capability,
     Chain,
     GrantBase,
@@ -68,7 +69,7 @@ class AgentIdentity:
 
     agent: str
     held: tuple[VerifiedParentChain, ...] = ()
-    max_depth: int = 8
+    max_depth: int = MAX_CHAIN_DEPTH
 
 
 def verify_parent(

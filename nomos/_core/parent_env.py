@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from nomos._core.scope import mapping, payloads
+from nomos._limits import MAX_LINKS, MAX_TOKEN
 from nomos._sealed import make
 from nomos.errors import ChainError, ChainTooDeep, ConfigurationError, MalformedChain
 from nomos.models import MAX_CHAIN_DEPTH, Chain, GrantBase, ParentChain, chain_of
@@ -46,8 +47,6 @@ MAX_TEXT: Final = 1024 * 1024
 """Characters of all chains together."""
 
 MAX_CHAINS: Final = 64
-MAX_LINKS: Final = 32
-MAX_TOKEN: Final = 64 * 1024
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _NAME: Final = re.compile(r"[A-Za-z0-9._:/-]{1,128}")

@@ -22,7 +22,6 @@ from nomos._core.denials import denied, denied_from
 from nomos._core.effects import Effect, Flow
 from nomos._core.read_commands import is_signed_read
 from nomos._core.remedies import API_KEY, UNAVAILABLE
-from nomos._core.tokens import MAX_TOKEN
 from nomos._core.unverified import mapping, read
 from nomos._core.verification import (
     LOOKUP_FAILED,
@@ -31,14 +30,12 @@ from nomos._core.verification import (
     Stale,
     VerifiedClaims,
 )
+from nomos._limits import MAX_LINKS, MAX_TOKEN
 from nomos._protocol import Call, Verify
 from nomos._protocol import Verified as Proven
 from nomos._sealed import make
 from nomos.errors import Denied, SignerError
 from nomos.models import LEEWAY_SECONDS, VerificationCode, Verified
-
-MAX_LINKS: Final = 32
-"""Links that are read for people; no verifier allows more."""
 
 _VERIFICATION: Final = frozenset(get_args(VerificationCode))
 _SPACE: Final = re.compile(r"\s")

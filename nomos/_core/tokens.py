@@ -13,10 +13,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from nomos._limits import MAX_TOKEN
 from nomos.errors import Unintelligible
-
-MAX_TOKEN = 64 * 1024
-"""The longest token that is read, in characters."""
 
 
 def decode_unverified(jwt: str) -> dict[str, Any]:

@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
 
-from nomos.models import MAX_CHAIN_DEPTH
+from nomos._limits import MAX_LINKS
+from nomos.models import MAX_CHAIN_DEPTH, MAX_LEEWAY_SECONDS, MAX_TTL_SECONDS
 
-DEEPEST: Final = 32
-"""The largest number of delegations in a chain that a verifier can be configured to accept."""
-
-RETIRING_SECONDS: Final = 3600 + 60
-"""A token's longest lifetime, and the largest difference of clocks."""
+RETIRING_SECONDS: Final = MAX_TTL_SECONDS + MAX_LEEWAY_SECONDS
+"""For how long what a key signed is accepted after another took its place: a token's longest life,
+and a minute that clocks may differ by, or a signature may be under way in another process."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def _rows(entries: object) -> list[tuple[str, str, Any]]:
 def _max_depth(limits: object) -> int:
     """Return the control plane's limit of delegations in a chain, if it states a valid one."""
     match limits:
-        case {"chainDepth": int(deepest)} if 1 <= deepest <= DEEPEST:
+        case {"chainDepth": int(deepest)} if 1 <= deepest <= MAX_LINKS:
             return deepest
     return MAX_CHAIN_DEPTH
 

@@ -14,15 +14,13 @@ from hashlib import sha256
 from typing import Any, Final
 
 from nomos._core.tokens import decode_unverified
+from nomos._limits import MAX_NESTING
 from nomos.errors import Unintelligible
 
 Payload = Mapping[str, Any]
 
 MAX_IDS: Final = 1024
 """Ids that one token can make a service look up; the longest valid chain has fewer."""
-
-MAX_NESTING: Final = 32
-"""Levels of a token's payload, as many as the binary reads."""
 
 KEPT: Final = 128
 LONGEST: Final = 4 * 1024

@@ -16,9 +16,9 @@ from typing import Any, ClassVar, Final
 from nomos._core import unverified
 from nomos._core.call import RequestedCall, canonical_call
 from nomos._core.effects import Effect, Flow, Sign, perform
-from nomos._core.token_verification import MAX_LINKS, VerifierRules
-from nomos._core.tokens import MAX_TOKEN
+from nomos._core.token_verification import VerifierRules
 from nomos._core.verification import SIGNED
+from nomos._limits import MAX_LINKS, MAX_TOKEN
 from nomos._protocol import (
     Answer,
     LoadKey,

@@ -19,12 +19,13 @@ from typing import Final
 from nomos._io.proxies import proxy_for
 from nomos._io.tls import client_context
 from nomos._io.urls import checked_url
+from nomos._limits import MAX_LINKS
 from nomos.errors import ConfigurationError
 from nomos.models import MAX_CHAIN_DEPTH, Secret
 from nomos.resources import Catalog
 from nomos.server.connections.hosts import SETTING as HOST_NAMES
 from nomos.server.pdp.credentials import setting
-from nomos.server.settings import DEEPEST_CHAIN, UpstreamTarget, Webhook
+from nomos.server.settings import UpstreamTarget, Webhook
 from nomos.webhooks import checked_secret
 
 BASE_URLS: Final = {"github": "https://api.github.com"}
@@ -56,10 +57,10 @@ def max_chain_depth(environ: Mapping[str, str]) -> int:
     text = environ.get(MAX_DEPTH)
     if not text:
         return MAX_CHAIN_DEPTH
-    if re.fullmatch(r"[0-9]{1,2}", text) and 1 <= int(text) <= DEEPEST_CHAIN:
+    if re.fullmatch(r"[0-9]{1,2}", text) and 1 <= int(text) <= MAX_LINKS:
         return int(text)
     raise ConfigurationError(
-        f"{MAX_DEPTH} must be a number from 1 to {DEEPEST_CHAIN}", setting=MAX_DEPTH
+        f"{MAX_DEPTH} must be a number from 1 to {MAX_LINKS}", setting=MAX_DEPTH
     )
 
 

@@ -19,9 +19,9 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.config import STARTUP_FAILURE
 
+from nomos._limits import MAX_HEAD
 from nomos.errors import ConfigurationError
 from nomos.server.connections.accepting import Acceptor
-from nomos.server.connections.framing import MAX_HEAD
 from nomos.server.connections.hosts import AllowedHosts
 from nomos.server.connections.limits import ConnectionLimits
 from nomos.server.connections.protocol import Connection

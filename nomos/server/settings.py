@@ -15,9 +15,6 @@ HOST: Final = "127.0.0.1"
 CONTROL_PORT: Final = 8788
 PDP_PORT: Final = 8787
 
-DEEPEST_CHAIN: Final = 32
-"""The deepest chain that the signing binary can be told to accept."""
-
 
 @dataclass(frozen=True)
 class UpstreamTarget:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nomos._limits import MAX_LINKS
 from nomos.errors import ConfigurationError
-from nomos.server.settings import DEEPEST_CHAIN
 from nomos.server.storage.database import StorageUnavailable
 from nomos.server.storage.store import Store
 
 
 def check_depth(depth: int) -> None:
     """Refuse a depth of chains that the signing binary cannot be told to accept."""
-    if not 1 <= depth <= DEEPEST_CHAIN:
-        message = f"max_chain_depth is {depth}, and must be from 1 to {DEEPEST_CHAIN}"
+    if not 1 <= depth <= MAX_LINKS:
+        message = f"max_chain_depth is {depth}, and must be from 1 to {MAX_LINKS}"
         raise ConfigurationError(message, setting="max_chain_depth")
 
 

@@ -22,6 +22,7 @@ from nomos._core.parent_env import (
     SWARM,
     SWARM_VARIABLES,
 )
+from nomos._limits import MAX_TOKEN
 from nomos._sealed import make
 from nomos.errors import ChainTooDeep, ConfigurationError, Denied, MalformedChain, NomosError
 from nomos.models import NO_CHAIN, GrantBase, ParentChain, chain_of
@@ -115,7 +116,7 @@ def test_a_variable_of_a_child_without_a_usable_chain_raises(variable: str, valu
         ('[["a.b.c"], []]', "empty chain"),
         ("[" * 100_000, "cannot be read"),
         ("[NaN]", "link 0 is not a token"),
-        ('["a.b.' + "c" * parent_env.MAX_TOKEN + '"]', "link 0 is not a token"),
+        ('["a.b.' + "c" * MAX_TOKEN + '"]', "link 0 is not a token"),
         (json.dumps([[TOKEN]] * (parent_env.MAX_CHAINS + 1)), "the limit is 64"),
         (" " * (parent_env.MAX_TEXT + 1), "at most"),
     ],

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from nomos._core.trust_anchor import (
-    DEEPEST,
     RETIRING_SECONDS,
     NoTrustAnchor,
     TrustedIssuers,
@@ -15,6 +14,7 @@ from nomos._core.trust_anchor import (
     find_trust_anchor,
     keys_of,
 )
+from nomos._limits import MAX_LINKS
 from nomos.models import MAX_CHAIN_DEPTH
 
 FIRST, SECOND, THIRD, OTHER = (f"did:key:z6Mk{letter * 44}" for letter in "abcd")
@@ -85,8 +85,8 @@ def test_what_is_no_row_of_a_key_log_spoils_the_whole(wrong: object) -> None:
     [
         ({"chainDepth": 3}, 3),
         ({"chainDepth": 1}, 1),
-        ({"chainDepth": DEEPEST}, DEEPEST),
-        ({"chainDepth": DEEPEST + 1}, MAX_CHAIN_DEPTH),
+        ({"chainDepth": MAX_LINKS}, MAX_LINKS),
+        ({"chainDepth": MAX_LINKS + 1}, MAX_CHAIN_DEPTH),
         ({"chainDepth": 0}, MAX_CHAIN_DEPTH),
         ({"chainDepth": "3"}, MAX_CHAIN_DEPTH),
         ({"chainDepth": 3.0}, MAX_CHAIN_DEPTH),

@@ -15,6 +15,7 @@ import httpx
 import pytest
 import store_access
 
+from nomos._core.trust_anchor import RETIRING_SECONDS
 from nomos._io.checkpoints import checking
 from nomos._io.signer import AsyncSigner, Signer, SignerConnection
 from nomos.audit.keys import MAX_KEYS, trusted
@@ -26,7 +27,7 @@ from nomos.server.signing.issuers import Issuers, NoMoreKeys, RotationRequest
 from nomos.server.signing.keys import KeyFiles
 from nomos.server.storage import records
 from nomos.server.storage.database import StorageUnavailable
-from nomos.server.storage.issuer_keys import HONOURED_SECONDS, ConcurrentRotation
+from nomos.server.storage.issuer_keys import ConcurrentRotation
 from nomos.server.storage.store import Store
 from nomos.server.storage.tenants import DEFAULT
 
@@ -179,7 +180,7 @@ async def test_rotation_is_seen_by_both_halves_at_once(
         assert await running.read(await running.grant()) == "ok"
 
         [retiring, active] = running.issuers.log_of(DEFAULT)
-        assert (retiring.state, retiring.until) == ("retiring", NOW + HONOURED_SECONDS)
+        assert (retiring.state, retiring.until) == ("retiring", NOW + RETIRING_SECONDS)
         assert (active.state, active.until) == ("active", None)
         entries = await running.issuers.entries(DEFAULT)
         found = trusted(entries, DEFAULT, old, checking(Signer(link)))
@@ -195,9 +196,9 @@ async def test_a_retiring_key_is_honoured_as_long_as_its_tokens_can_live(start: 
     async with start() as running:
         old = running.system.issuer_did
         await running.issuers.rotate(DEFAULT, ACT)
-        running.clock.now = NOW + HONOURED_SECONDS - 1
+        running.clock.now = NOW + RETIRING_SECONDS - 1
         assert old in running.issuers.trusted
-        running.clock.now = NOW + HONOURED_SECONDS
+        running.clock.now = NOW + RETIRING_SECONDS
         assert old not in running.issuers.trusted
         assert list(running.issuers.trusted) == [running.system.issuer_did]
 

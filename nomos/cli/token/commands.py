@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from nomos._limits import MAX_LINKS
 from nomos.cli.console import AsJson, stderr, stdout
 from nomos.errors import ChainError, ConfigurationError, NomosError
+from nomos.models import MAX_CHAIN_DEPTH
 
 if TYPE_CHECKING:
     from nomos.cli.token.input import TokenInput
@@ -73,7 +75,9 @@ Revoked = Annotated[
     typer.Option(help="A cid, DID or other identifier that is revoked.", show_default=False),
 ]
 Leeway = Annotated[int, typer.Option(min=0, max=60, help="Seconds that clocks may differ.")]
-MaxDepth = Annotated[int, typer.Option(min=1, max=32, help="Delegations in a chain, at most.")]
+MaxDepth = Annotated[
+    int, typer.Option(min=1, max=MAX_LINKS, help="Delegations in a chain, at most.")
+]
 At = Annotated[
     str | None,
     typer.Option(help="Judge as of this time: 2026-01-05T09:00:00Z.", show_default=False),
@@ -142,7 +146,7 @@ def _judging(
         key_file: KeyFile = None,
         revoked: Revoked = None,
         leeway: Leeway = 0,
-        max_depth: MaxDepth = 8,
+        max_depth: MaxDepth = MAX_CHAIN_DEPTH,
         at: At = None,
         accept_unlinked: AcceptUnlinked = False,
         pdp: AsPdp = False,

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from nomos._core.policy_messages import expected_value, message
 from nomos._core.tokens import decode_unverified
+from nomos._limits import MAX_LINKS
 from nomos._protocol import (
     Answer,
     Inspect,
@@ -31,7 +32,6 @@ from nomos.errors import SignerError, Unintelligible
 Ask = Callable[[Request], Answer | Refused]
 Signature = Literal["good", "bad", "unknown"]
 
-MAX_DEPTH: Final = 32
 _SIGNATURES: Final[Mapping[str, Signature]] = {
     "malformed_ucan": "bad",
     "bad_signature": "bad",
@@ -117,7 +117,7 @@ def inspect_chain(given: TokenInput, ask: Ask, now: int) -> ChainReport:
     else:
         (use,) = given.tokens
         links = _links_of(use)
-    hops = [_read(ask, link, number) for number, link in enumerate(links[:MAX_DEPTH])]
+    hops = [_read(ask, link, number) for number, link in enumerate(links[:MAX_LINKS])]
     hops = [_signed(ask, hop, link) for hop, link in zip(hops, links, strict=False)]
     hops = _linked(ask, hops, links)
     if use is not None:
@@ -183,7 +183,7 @@ def _signed(ask: Ask, hop: Hop, link: str) -> Hop:
     """Check one delegation by itself, at its first moment: its keys and its signature."""
     if hop.claims is None:
         return hop
-    answer = ask_binary(ask, Verify, chain=[link], now=hop.start, max_depth=MAX_DEPTH)
+    answer = ask_binary(ask, Verify, chain=[link], now=hop.start, max_depth=MAX_LINKS)
     if isinstance(answer, Verified):
         return hop.but(signature="good", checked=hop.number == 0)
     refused = _refusal(answer)
@@ -204,7 +204,7 @@ def _linked(ask: Ask, hops: Sequence[Hop], links: Sequence[str]) -> list[Hop]:
             found.append(hop)
             continue
         chain = list(links[: hop.number + 1])
-        answer = ask_binary(ask, Verify, chain=chain, now=moment, max_depth=MAX_DEPTH)
+        answer = ask_binary(ask, Verify, chain=chain, now=moment, max_depth=MAX_LINKS)
         found = _outcome(found, hop, answer)
     return found
 
@@ -226,7 +226,7 @@ def _used(ask: Ask, token: str, links: Sequence[Hop]) -> list[Hop]:
         Verify,
         invocation=token,
         now=moment,
-        max_depth=MAX_DEPTH,
+        max_depth=MAX_LINKS,
         trusted_issuers=[root],
         audience=claims["aud"],
         # Whether its service is a PDP, the token does not say.

@@ -25,6 +25,7 @@ from nomos.cli.token.chain import proven
 from nomos.cli.token.input import TokenInput
 from nomos.cli.token.inspect import Ask, ask_binary
 from nomos.errors import Denied, SignerError
+from nomos.models import MAX_CHAIN_DEPTH
 
 REPLAY: Final = "whether it was used before: only the service that keeps a record can say"
 
@@ -48,7 +49,7 @@ class VerificationTerms:
     now: int
     view: RevocationView
     leeway: int = 0
-    max_depth: int = 8
+    max_depth: int = MAX_CHAIN_DEPTH
     accept_unlinked: bool = False
     pdp: bool = False
     unused: tuple[str, ...] = ()

@@ -9,9 +9,8 @@ from rich.console import Console
 from rich.text import Text
 
 from nomos._core import token_report, unverified
-from nomos._core.token_verification import MAX_LINKS
-from nomos._core.tokens import MAX_TOKEN
 from nomos._core.unverified import UnverifiedToken
+from nomos._limits import MAX_LINKS, MAX_TOKEN
 from nomos.cli.token.chain import claims_of
 from nomos.cli.token.input import TokenInput
 from nomos.cli.token.verdict import COMPARED, TokenVerdict, VerificationTerms, sentence

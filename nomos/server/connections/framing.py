@@ -11,8 +11,7 @@ from __future__ import annotations
 import re
 from typing import Final, Literal
 
-MAX_HEAD: Final = 96 * 1024
-"""Bytes of a request before its body: an invocation of 64 KiB and ordinary headers fit."""
+from nomos._limits import MAX_HEAD
 
 MAX_FIELDS: Final = 100
 MAX_CHUNKED: Final = 8 * 1024 * 1024

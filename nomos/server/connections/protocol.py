@@ -19,7 +19,7 @@ from typing import Any, Final, cast
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from nomos.server.connections.framing import MAX_HEAD, MalformedRequest, RequestReader
+from nomos.server.connections.framing import MalformedRequest, RequestReader
 from nomos.server.connections.table import ConnectionTable, Phase
 
 LINGER_SECONDS: Final = 1.0
@@ -286,6 +286,3 @@ def _reply(refusal: MalformedRequest) -> bytes:
         f"{retry}x-request-id: {request_id}\r\n"
         f"connection: close\r\n\r\n{content}"
     ).encode("ascii")
-
-
-__all__ = ["MAX_HEAD", "Connection"]

@@ -24,7 +24,7 @@ from nomos._core.http_rules import bearer
 from nomos._core.http_rules.bearer import BearerFault
 from nomos._core.unverified import UnverifiedToken
 from nomos._core.verification import Rejection, VerifiedClaims
-from nomos._limits import MAX_BODY_WITH_CHAIN
+from nomos._limits import MAX_BODY_WITH_CHAIN, MAX_TOKEN
 from nomos.audit.canonical import canonical
 from nomos.errors import SignerError
 from nomos.models import DenyReason
@@ -39,9 +39,6 @@ from nomos.server.domain.token_claims import BACKDATED
 
 LIFE_SECONDS: Final = 60
 """How long an invocation to the control plane may live."""
-
-MAX_TOKEN: Final = 512 * 1024
-"""Characters of an invocation, which holds its chain."""
 
 LONG_LIVED: Final = f"an invocation to the control plane lives {LIFE_SECONDS} seconds at most"
 

@@ -13,17 +13,13 @@ from typing import Any, Final, Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from nomos._core.trust_anchor import RETIRING_SECONDS
 from nomos.audit.chain import ChainedRow
 from nomos.errors import NomosError
-from nomos.models import MAX_TTL_SECONDS
 from nomos.server.storage import logs
 from nomos.server.storage.tables import issuer_keys, tenants
 
 State = Literal["active", "retiring", "revoked"]
-
-HONOURED_SECONDS: Final = MAX_TTL_SECONDS + 60
-"""For how long what a key signed is honoured after another took its place: the longest life of
-a token, and a minute for a signature under way in another process."""
 
 _IN_ORDER: Final = sa.select(issuer_keys).order_by(issuer_keys.c.tenant, issuer_keys.c.seq)
 
@@ -69,7 +65,7 @@ class IssuerKey:
         """The second from which tokens of a retiring key are refused."""
         if self.state != "retiring" or self.retired_at is None:
             return None
-        return self.retired_at + HONOURED_SECONDS
+        return self.retired_at + RETIRING_SECONDS
 
     def honoured(self, now: float) -> bool:
         """Whether tokens that this key signed may still be good."""

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nomos._limits import MAX_HEAD
 from nomos.server.connections.framing import (
     FREE_CHUNKS,
     MAX_CHUNKED,
     MAX_FIELDS,
-    MAX_HEAD,
     MalformedRequest,
     RequestReader,
 )

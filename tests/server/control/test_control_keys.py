@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nomos._core.trust_anchor import RETIRING_SECONDS
 from nomos._io.checkpoints import checking
 from nomos._io.signer import Signer, SignerConnection
 from nomos._protocol import Answer, Refused, Request, SignCheckpoint
 from nomos.audit.keys import trusted
 from nomos.server.background.notifier import Notifier
 from nomos.server.domain.accounts import Role
-from nomos.server.storage.issuer_keys import HONOURED_SECONDS
 from nomos.server.storage.tenants import DEFAULT
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ async def test_the_states_of_the_keys(plane: Plane) -> None:
     rotated = await _rotate(plane)
     new = plane.system.issuer_did
     until = "2027-01-15T09:01:00.000Z"
-    assert HONOURED_SECONDS == 3660
+    assert RETIRING_SECONDS == 3660
     assert [(key["did"], key["state"], key.get("until")) for key in rotated["keys"]] == [
         (old, "retiring", until),
         (new, "active", None),
