@@ -16,12 +16,15 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from nomos._core.http_rules.errors import RequestError, error_body
+from nomos._core.http_rules.request_id import HEADER, choose
 from nomos.errors import ConfigurationError
 
 SETTING: Final = "NOMOS_HOST_NAMES"
 _HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]*[a-z0-9])?)*")
 MAX_NAMES: Final = 100
+REQUEST_ID: Final = HEADER.encode()
 
 
 class AllowedHosts:
@@ -37,7 +40,7 @@ class AllowedHosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not self._allows(scope):
-            await _refuse(send)
+            await _refuse(scope, send)
             return
         await self._app(scope, receive, send)
 
@@ -90,16 +93,15 @@ def _is_address(name: str) -> bool:
     return True
 
 
-async def _refuse(send: Send) -> None:
-    request_id = f"req_{secrets.token_hex(12)}"
-    content = json.dumps(
-        {
-            "error": "this server is not known by the host that the request names: use one of its "
-            f"names, or have its operator allow it (--host-name, or {SETTING})",
-            "error_code": "invalid_request",
-            "request_id": request_id,
-        }
-    ).encode()
+async def _refuse(scope: Scope, send: Send) -> None:
+    message = (
+        "this server is not known by the host that the request names: use one of its names, or "
+        f"have its operator allow it (--host-name, or {SETTING})"
+    )
+    error = RequestError("invalid_request", message, status=421)
+    sent = [value.decode("latin-1") for name, value in scope["headers"] if name == REQUEST_ID]
+    request_id = choose(sent, secrets.token_hex)
+    content = json.dumps(error_body(error, request_id)).encode()
     headers = {
         b"content-type": b"application/json",
         b"content-length": str(len(content)).encode(),
@@ -107,5 +109,7 @@ async def _refuse(send: Send) -> None:
         b"connection": b"close",
         b"x-request-id": request_id.encode(),
     }
-    await send({"type": "http.response.start", "status": 421, "headers": list(headers.items())})
+    await send(
+        {"type": "http.response.start", "status": error.status, "headers": list(headers.items())}
+    )
     await send({"type": "http.response.body", "body": content})

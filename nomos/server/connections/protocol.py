@@ -19,6 +19,8 @@ from typing import Any, Final, cast
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from nomos._core.http_rules.errors import FailureCode, RequestError, error_body
+from nomos._core.http_rules.request_id import choose
 from nomos.server.connections.framing import MalformedRequest, RequestReader
 from nomos.server.connections.table import ConnectionTable, Phase
 
@@ -268,15 +270,11 @@ class Connection(H11Protocol):
 
 
 def _reply(refusal: MalformedRequest) -> bytes:
-    codes = {413: "too_large", 503: "unavailable"}
-    request_id = f"req_{secrets.token_hex(12)}"
-    content = json.dumps(
-        {
-            "error": refusal.message,
-            "error_code": codes.get(refusal.status, "invalid_request"),
-            "request_id": request_id,
-        }
-    )
+    codes: dict[int, FailureCode] = {413: "too_large", 503: "unavailable"}
+    code = codes.get(refusal.status, "invalid_request")
+    error = RequestError(code, refusal.message, status=refusal.status)
+    request_id = choose([], secrets.token_hex)
+    content = json.dumps(error_body(error, request_id))
     retry = "retry-after: 1\r\n" if refusal.status == 503 else ""
     return (
         f"HTTP/1.1 {refusal.status} {http.HTTPStatus(refusal.status).phrase}\r\n"
