@@ -235,12 +235,12 @@ def test_a_child_is_held_to_its_own_and_its_parents(
 WIDER: list[tuple[list[Constraint], str, str]] = [
     (
         [eq("state", "all")],
-        'asked is `state is "all"`',
+        'requested is `state is "all"`',
         'held is `state is one of "open", "closed"`',
     ),
     (
         [one_of("state", ["open", "all"])],
-        'asked is `state is one of "open", "all"`',
+        'requested is `state is one of "open", "all"`',
         "held is `state",
     ),
     ([at_most("per_page", 51)], "per_page is at most 51", "per_page is at most 50"),

@@ -91,7 +91,7 @@ def test_a_combination_that_is_too_large_is_refused_as_one() -> None:
     for build in (lambda: half & half & half, lambda: half | half, lambda: not_(half) & half):
         setting, sentence = told(build)
         assert setting == "constraints"
-        assert sentence.endswith("bytes as JSON, and 8192 is the most")
+        assert sentence.endswith("bytes as JSON; the limit is 8192")
     assert told(lambda: not_(5)) == (  # type: ignore[arg-type]
         "not_",
         'not_ must be given constraints, such as eq("state", "open")',
@@ -104,8 +104,8 @@ def test_an_element_that_is_too_large_is_refused_at_its_path(
 ) -> None:
     path = "a" * 50
     setting, sentence = told(lambda: build(path, eq(".", [*BIG[:8], "x" * 110])))
-    assert (setting, sentence[:53]) == (path, f"{path} is")
-    assert sentence.endswith("bytes as JSON, and 8192 is the most")
+    assert (setting, sentence[:54]) == (path, f"{path} has")
+    assert sentence.endswith("bytes as JSON; the limit is 8192")
 
 
 def test_what_is_listed_is_refused_at_its_place() -> None:
@@ -116,7 +116,7 @@ def test_what_is_listed_is_refused_at_its_place() -> None:
         'here[1] must be a constraint, such as eq("state", "open")',
     )
     setting, sentence = told(lambda: listed([eq("a", BIG[:5])] * 2, "here"))
-    assert (setting, sentence[:8]) == ("here", "here is ")
+    assert (setting, sentence[:9]) == ("here", "here has ")
     setting, sentence = told(lambda: listed(from_pol([["or", []]]), "here"))
     assert (setting, sentence[:7]) == ("here", "here[0]")
 

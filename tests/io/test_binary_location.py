@@ -34,7 +34,7 @@ def test_an_empty_variable_counts_as_not_set() -> None:
 def test_a_variable_that_names_nothing_is_an_error_not_skipped(tmp_path: Path) -> None:
     with pytest.raises(BinaryNotFound) as missing:
         find_binary({"NOMOS_UCAN_BIN": str(tmp_path / "gone")})
-    for part in ("NOMOS_UCAN_BIN=", "no such file", "unset NOMOS_UCAN_BIN"):
+    for part in ("NOMOS_UCAN_BIN=", "does not exist", "unset NOMOS_UCAN_BIN"):
         assert part in str(missing.value)
 
 

@@ -204,7 +204,7 @@ def test_large_requests_from_many_threads_do_not_lock_up_the_pipes(signer: Signe
 
 
 def test_a_request_that_no_line_may_hold_is_refused_here(signer: Signer) -> None:
-    with pytest.raises(SignerError, match="takes 1048576") as refused:
+    with pytest.raises(SignerError, match="accepts 1048576") as refused:
         signer.ask(delegate("n", filler="x" * 1024 * 1024))
     assert refused.value.code == "too_large"
 

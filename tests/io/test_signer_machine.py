@@ -249,7 +249,7 @@ def test_a_descriptor_of_others_is_neither_used_nor_closed(tmp_path: Path) -> No
     [
         ("kill -ILL $$", "SIGILL: this processor lacks instructions"),
         ("kill -KILL $$", "SIGKILL: it was killed"),
-        ("kill -ABRT $$", "SIGABRT: it may not get the memory.*ulimit -v"),
+        ("kill -ABRT $$", "SIGABRT: it could not reserve memory.*ulimit -v"),
         ("kill -USR1 $$", r"SIGUSR1\)"),
         ("exit 127", r"exit status 127\): the file may be damaged"),
     ],

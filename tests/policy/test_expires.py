@@ -38,7 +38,7 @@ def test_without_it_policy_says_nothing() -> None:
 )
 def test_other_lifetimes_are_refused_with_the_form_to_write(text: str) -> None:
     assert lifetime(text) is None
-    with pytest.raises(InvalidPolicy, match=r"a.cedar:2: ask: @expires needs a time"):
+    with pytest.raises(InvalidPolicy, match=r"a.cedar:2: ask: @expires must be a time"):
         load(f'@expires("{text}")')
 
 

@@ -181,7 +181,7 @@ def test_a_step_up_for_every_such_call() -> None:
     explanation = explained(
         bundle("ticketed", "ask"), "/github/pr/create", context={"ticket": "OPS-1"}
     )
-    assert explain_text.sentence(explanation.changes[1]) == "forbid ask, if it were not there"
+    assert explain_text.sentence(explanation.changes[1]) == "forbid ask, if it were removed"
 
 
 def test_an_allow_says_what_it_hangs_by() -> None:

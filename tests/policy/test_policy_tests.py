@@ -159,21 +159,27 @@ def test_a_surprise_says_what_was_expected_and_what_came() -> None:
         ({"cases": ["x"]}, "case 1: must be a mapping"),
         ({"cases": [{}]}, "case 1: command: is required"),
         ({"cases": [{**LIST, "name": 1}]}, "case 1: name:"),
-        ({"cases": [LIST, LIST]}, "case 'a': name: is that of another case, too"),
+        ({"cases": [LIST, LIST]}, "case 'a': name: another case has the same name"),
         ({"cases": [{**LIST, "expects": "deny"}]}, "case 'a': expects: is not a member"),
         ({"cases": [{**LIST, "expect": "maybe"}]}, "case 'a': expect:"),
         ({"cases": [{**LIST, "rate": None}]}, "case 'a': rate: has no value; leave it out"),
         ({"cases": [{**LIST, "now": datetime(2026, 1, 5, 9)}]}, "now: needs a time zone"),  # noqa: DTZ001
         ({"cases": [{**LIST, "agent": "me"}]}, "case 'a': agent:"),
         ({"cases": [{**LIST, "resource": {"provider": "github"}}]}, "resource.owner is missing"),
-        ({"cases": [{**LIST, "command": "/gitlab/x"}]}, "there is no provider gitlab"),
-        ({"cases": [{**LIST, "command": "/github/issue"}]}, "stands for several commands"),
+        ({"cases": [{**LIST, "command": "/gitlab/x"}]}, "unknown provider gitlab"),
+        ({"cases": [{**LIST, "command": "/github/issue"}]}, "is a group of commands"),
         ({"cases": [{**WRITE, "args": {}}]}, "args.content is missing"),
         ({"cases": [{**LIST, "args": {"nope": 1}}]}, "args.nope is not taken"),
         ({"cases": [{**WRITE, "args": {"content": "x" * 20_000}}]}, "args: is larger than"),
         ({"cases": [{**LIST, "context": {"a": "x" * 5000}}]}, "context: is larger than"),
-        ({"cases": [{**LIST, "context": {"a": {1, 2}}}]}, "context: holds what is not JSON"),
-        ({"cases": [{**LIST, "context": {"a": "\ud800"}}]}, "context: holds what is not JSON"),
+        (
+            {"cases": [{**LIST, "context": {"a": {1, 2}}}]},
+            "context: contains a value that is not JSON",
+        ),
+        (
+            {"cases": [{**LIST, "context": {"a": "\ud800"}}]},
+            "context: contains a value that is not JSON",
+        ),
     ],
 )
 def test_a_mistake_names_file_case_and_member(document: object, told: str) -> None:

@@ -63,7 +63,7 @@ def test_a_chain_without_its_beginning_is_said_to_be_one(
 ) -> None:
     denied = colour.denied(use([link]))
     assert denied.code == code
-    assert str(denied) == ("earlier links are missing (hop 0): give the whole chain, root first")
+    assert str(denied) == ("earlier links are missing (hop 0): send the whole chain, root first")
 
 
 def test_a_root_is_no_orphan() -> None:

@@ -453,7 +453,7 @@ def test_a_service_takes_only_what_is_closed(colour: Colour) -> None:
     first = root(meta={"audience": SERVICE.did})
     denied = colour.denied(use([first, child(first, meta={"closed": True})]))
     assert (denied.code, denied.hop, denied.field) == ("audience_mismatch", 0, "meta.closed")
-    assert "no PDP" in (denied.fix or "")
+    assert "other than a PDP" in (denied.fix or "")
     denied = colour.denied(use([first, child(first)]), accept_unlinked=True)
     assert denied.field == "meta.closed"
 
