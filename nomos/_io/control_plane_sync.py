@@ -253,7 +253,7 @@ class _SyncState:
             why = f"{self.url}: {seen.trouble}. Check that it is running and that this is its URL"
         end = "" if why.endswith("?") else "."
         raise Unreachable(
-            f"{why}{end} There was no valid reply within {waited:g} s: for a slow one, raise wait="
+            f"{why}{end} There was no valid reply within {waited:g} s; wait= sets a longer limit"
         ) from failure
 
     async def learn(self, report: Callable[[], object]) -> None:

@@ -586,7 +586,7 @@ def test_a_feed_that_cannot_be_reached_gives_no_verdict(guard: AuthGuard, tmp_pa
     assert done.exit_code == 2
     assert done.stdout == ""
     told = done.stderr.replace("\n", " ")
-    assert "is --control-url right?" in told
+    assert "--control-url is right" in told
     assert "control_plane_url" not in told
     assert "wait=" not in told
 

@@ -28,7 +28,7 @@ def silent() -> Iterator[str]:
 def told(wrong: BaseException, wait: str) -> None:
     assert isinstance(wrong, ControlPlaneError)
     assert str(wrong).endswith(
-        f"There was no valid reply within {wait} s: for a slow one, raise wait="
+        f"There was no valid reply within {wait} s; wait= sets a longer limit"
     ), wrong
     assert str(wrong).lower().count("check that") == 1, "what to do is said once"
 
