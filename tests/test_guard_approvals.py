@@ -132,7 +132,7 @@ def test_a_person_says_yes_and_the_call_is_made_once(
     twice = put(system, question, colour.call(allow.headers))
     assert (twice.status_code, twice.json()["error_code"]) == (403, "approval_already_used")
     refused = colour.call(agent.authorize, **again)
-    with pytest.raises(errors.Denied, match=r"approval_already_used \(an approval counts once"):
+    with pytest.raises(errors.Denied, match=r"approval_already_used \(an approval can be used once"):
         refused.require()
     used = colour.call(agent.wait_for_approval, envelope_id=grant.approval_envelope_id)
     assert (used.state, bool(used)) == ("consumed", False)
@@ -151,7 +151,7 @@ def test_a_person_says_no_and_the_agent_hears_why(
     refused = colour.call(
         agent.authorize, **question, cosigner_envelope_id=grant.approval_envelope_id
     )
-    with pytest.raises(errors.Denied, match=r"approval_denied \(a person said no\)") as denied:
+    with pytest.raises(errors.Denied, match=r"approval_denied \(a person denied it\)") as denied:
         refused.require()
     assert denied.value.code == "approval_denied"
 
