@@ -132,7 +132,7 @@ def test_a_person_says_yes_and_the_call_is_made_once(
     twice = put(system, question, colour.call(allow.headers))
     assert (twice.status_code, twice.json()["error_code"]) == (403, "approval_already_used")
     refused = colour.call(agent.authorize, **again)
-    with pytest.raises(errors.Denied, match=r"approval_already_used \(an approval can be used once"):
+    with pytest.raises(errors.Denied, match=r"approval_already_used \(an approval can be used"):
         refused.require()
     used = colour.call(agent.wait_for_approval, envelope_id=grant.approval_envelope_id)
     assert (used.state, bool(used)) == ("consumed", False)
