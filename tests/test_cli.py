@@ -130,7 +130,7 @@ def test_the_demo_fails_at_revoked_when_nothing_is_revoked(
         return Seen(frozenset(), 0)
 
     monkeypatch.setattr(StoreView, "among", blind)
-    monkeypatch.setattr(steps_swarm, "HOLDS_WITHIN", 0.5)
+    monkeypatch.setattr(steps_swarm, "REVOKED_WITHIN", 0.5)
     with pytest.raises(SystemExit) as left:
         app(["demo", "--json"])
     assert left.value.code == 1
@@ -144,7 +144,7 @@ def test_the_demo_is_for_people_too() -> None:
     assert done.returncode == 0, done.stderr
     assert "asked to read notes/plan.md: allowed" in done.stdout
     assert "by policy secrets-stay-closed" in done.stdout
-    assert "Every step came out as it must." in done.stdout
+    assert "Every step succeeded." in done.stdout
 
 
 def test_the_demo_fails_at_deny_when_policies_permit_everything(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_doctor_finds_this_installation_sound() -> None:
     findings = {finding["check"]: finding for finding in map(json.loads, done.stdout.splitlines())}
     assert done.returncode == 0, done.stdout
     assert all(finding["ok"] for finding in findings.values())
-    assert "a spoiled one refused" in findings["sign and verify"]["found"]
+    assert "a tampered one rejected" in findings["sign and verify"]["found"]
     assert "sha256" in findings["binary's record"]["found"]
 
 
@@ -196,7 +196,7 @@ def test_doctor_notices_a_binary_that_was_changed(tmp_path: Path, binary: Path) 
     )
     done = nomos("doctor", NOMOS_UCAN_BIN=str(copy))
     assert done.returncode == 1
-    assert "it was changed since" in done.stdout
+    assert "the binary was changed" in done.stdout
 
 
 def test_policy_validate_lists_what_a_bundle_holds(tmp_path: Path) -> None:
@@ -342,7 +342,10 @@ def test_a_lasting_key_is_made_once_and_used(tmp_path: Path) -> None:
         assert use in made.stderr
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     again = nomos("keygen", file)
-    assert (again.returncode, "nothing is overwritten" in " ".join(again.stderr.split())) == (
+    assert (
+        again.returncode,
+        "existing files are not replaced" in " ".join(again.stderr.split()),
+    ) == (
         1,
         True,
     )

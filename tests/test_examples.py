@@ -31,6 +31,6 @@ def test_three_processes_and_a_person(answer: str, tmp_path: Path) -> None:
         assert done.stdout.endswith("- The next release is on Friday.\n\n")
     else:
         assert done.returncode == 1
-        assert "the writer was told not to publish" in done.stderr
+        assert "the writer was denied: nothing is published" in done.stderr
         assert "published/report.md:" not in done.stdout
     assert list(tmp_path.iterdir()) == []

@@ -2,7 +2,7 @@
 
     python examples/fastapi_service/run.py
 
-The service runs in a process of its own and believes nobody but the control plane's issuer.
+The service runs in its own process and trusts only the control plane's issuer.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def work(guard: AuthGuard, did: str, tickets: httpx.Client) -> None:
     until = time.monotonic() + 10
     while (answer := tickets.get("/queues/ops/tickets", headers=grant.headers())).is_success:
         if time.monotonic() > until:
-            sys.exit("what was revoked is still honoured")
+            sys.exit("a revoked token is still accepted")
         time.sleep(0.05)
     show("list ops, revoked", answer)
 

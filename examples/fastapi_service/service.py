@@ -1,7 +1,7 @@
 """A ticket service that agents call directly, with tokens that are made out to it.
 
 It knows three things: where the control plane is, whose key that signs with, and its own DID.
-Tokens are checked here, in this process: nobody is asked while a request waits.
+Tokens are verified in this process, without a call to another server.
 """
 
 import os

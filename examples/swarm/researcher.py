@@ -1,4 +1,4 @@
-"""The researcher: reads what it was told to, on its own chain, without asking anybody.
+"""The researcher: reads the given files with its own chain, without calling the control plane.
 
 It has no API key. It signs each call itself, and the PDP checks the whole chain: that it begins
 with an issuer it trusts, that every link is narrower than the one before, that none is revoked,

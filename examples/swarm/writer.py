@@ -25,7 +25,7 @@ def main() -> None:
             print(grant.approval_envelope_id, flush=True)
             approval = guard.wait_for_approval(grant.approval_envelope_id)
             if not approval:
-                sys.exit("the writer was told not to publish")
+                sys.exit("the writer was denied: nothing is published")
             grant = guard.authorize(
                 command=WRITE,
                 resource=RESOURCE,

@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; without its extra, say how to get it."""
+    """Run the command line. If a dependency is missing, exit with the command that installs it."""
     try:
         from nomos.cli.app import app
         from nomos.cli.console import printable
@@ -20,9 +20,9 @@ def main() -> None:
 
 
 def _no_core_dumps() -> None:
-    """Keep keys out of core files, of this process and of those that it starts."""
+    """Disable core dumps for this process and its children: a core file would contain keys."""
     try:
         import resource
-    except ModuleNotFoundError:  # not on Windows, which writes none unless told to
+    except ModuleNotFoundError:  # Windows, which writes no core dumps by default
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

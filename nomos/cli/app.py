@@ -1,4 +1,7 @@
-"""The commands of `nomos`. What each does is in a file of its own, loaded when it is called."""
+"""The root of the command line: the command groups, and `dev`, `demo` and `doctor`.
+
+The code behind a command is imported when that command runs.
+"""
 
 from __future__ import annotations
 
@@ -45,12 +48,15 @@ app.add_typer(token, name="token")
 
 Policies = Annotated[
     Path | None,
-    typer.Option(help="A Cedar file, or a folder of *.cedar files.", show_default=False),
+    typer.Option(
+        help="Cedar file, or folder of *.cedar files. Default: built-in example policies.",
+        show_default=False,
+    ),
 ]
 
 
-def _version(*, wanted: bool) -> None:
-    if wanted:
+def _version(*, requested: bool) -> None:
+    if requested:
         stdout.print(f"nomos {metadata.version('nomos')}")
         raise typer.Exit
 
@@ -60,7 +66,12 @@ def root(
     *,
     version: Annotated[
         bool,
-        typer.Option("--version", callback=lambda value: _version(wanted=value), is_eager=True),
+        typer.Option(
+            "--version",
+            callback=lambda value: _version(requested=value),
+            is_eager=True,
+            help="Print the version and exit.",
+        ),
     ] = False,
 ) -> None:
     """Nomos: the authorization layer for AI agents."""
@@ -71,28 +82,45 @@ def root(
 def dev(
     *,
     policies: Policies = None,
-    data: Annotated[Path, typer.Option(help="Where state is kept.")] = Path(".nomos"),
+    data: Annotated[Path, typer.Option(help="Data folder: keys and database.")] = Path(".nomos"),
     workspace: Annotated[
         Path | None,
-        typer.Option(help="The folder that the filesystem provider serves.", show_default=False),
+        typer.Option(
+            help="Folder that the filesystem provider serves. "
+            "Default: workspace/ in the data folder.",
+            show_default=False,
+        ),
     ] = None,
     providers: Annotated[
-        Path | None, typer.Option(help="A folder of provider tables.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Folder of provider definitions (YAML). Default: only the built-in providers.",
+            show_default=False,
+        ),
     ] = None,
-    control_port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8788,
-    pdp_port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8787,
+    control_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the control plane; 0 picks a free one.")
+    ] = 8788,
+    pdp_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the PDP; 0 picks a free one.")
+    ] = 8787,
     host_name: Annotated[
         list[str] | None,
-        typer.Option(help="A host that requests may name; repeat it for more.", show_default=False),
+        typer.Option(
+            help="Host name to accept in requests, besides loopback names and those in "
+            "$NOMOS_HOST_NAMES. Repeatable.",
+            show_default=False,
+        ),
     ] = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(
-            help="A checkpoint kept elsewhere, which the data must agree with.", show_default=False
+            help="File with a checkpoint. The server starts only if the audit log agrees with it.",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Run a control plane and a PDP on this machine, and print what an agent needs."""
+    """Run a control plane and a PDP on this machine, and print the settings that an agent needs."""
     from nomos.cli import dev as command
 
     command.run(
@@ -117,14 +145,18 @@ def demo(
     policies: Policies = None,
     keep: Annotated[
         Path | None,
-        typer.Option(help="A folder that keeps the exported audit log.", show_default=False),
+        typer.Option(
+            help="Folder for the exported audit log. Default: it is deleted at the end.",
+            show_default=False,
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the whole system at work: real servers, real files, real tokens, a person's approval.
+    """Run the whole system once: servers, files, tokens, an approval, an audit log.
 
-    Policies of your own must permit reading notes/, forbid secrets/ and ask a person before
-    notes/ is written, or a step fails.
+    Each step prints evidence; the exit status is 1 if a step fails. Policies given with
+    --policies must permit reading notes/, forbid secrets/, and require approval for writing to
+    notes/.
     """
     from nomos.cli.demo import run as command
 
@@ -135,7 +167,10 @@ def demo(
 @app.command()
 @reports_errors
 def doctor(*, as_json: AsJson = False) -> None:
-    """Check this installation: versions, the signing binary, one signature made and verified."""
+    """Check this installation: versions, the signing binary, and one signature.
+
+    The exit status is 1 if a check fails.
+    """
     from nomos.cli import doctor as command
 
     findings = command.examine()

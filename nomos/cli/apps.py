@@ -1,4 +1,4 @@
-"""`nomos apps`: who may talk to the control plane."""
+"""`nomos apps`: the accounts that may call the control plane, and their API keys."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ group = typer.Typer(
 
 
 class Role(StrEnum):
-    """What an app's API key may do."""
+    """The roles of an API key."""
 
     AGENT = "agent"
     OPERATOR = "operator"
     AUDITOR = "auditor"
 
 
-Ident = Annotated[str, typer.Argument(metavar="ID", help="The app's id: app_…")]
+Ident = Annotated[str, typer.Argument(metavar="ID", help="Id of the app: app_…")]
 
 
 @group.command("list")
@@ -41,7 +41,11 @@ Ident = Annotated[str, typer.Argument(metavar="ID", help="The app's id: app_…"
 def list_(
     *, as_json: AsJson = False, control_url: ControlUrl = None, key_file: KeyFile = None
 ) -> None:
-    """List the apps. When the output is no terminal: one line each, columns between tabs."""
+    """List apps.
+
+    If the output is not a terminal, each app is one line of tab-separated columns: id, role, name,
+    covered roles, time of creation, time at which it was disabled.
+    """
     with Operator.find(control_url, key_file) as operator:
         found = operator.get("/v1/apps")["apps"]
     if as_json:
@@ -57,18 +61,22 @@ def list_(
 @group.command()
 @reports_errors
 def create(
-    name: Annotated[str, typer.Argument(help="What people will call it.")],
+    name: Annotated[str, typer.Argument(help="Display name.")],
     *,
-    role: Annotated[Role, typer.Option(help="What its key may do.")] = Role.AGENT,
+    role: Annotated[Role, typer.Option(help="Role of the API key.")] = Role.AGENT,
     covers: Annotated[
         list[str] | None,
-        typer.Option(help="A role that an operator answers for; `*` for all. Repeatable."),
+        typer.Option(
+            help="Role that an operator may approve for; `*` is every role. Repeatable. "
+            "Default: none.",
+            show_default=False,
+        ),
     ] = None,
     as_json: AsJson = False,
     control_url: ControlUrl = None,
     key_file: KeyFile = None,
 ) -> None:
-    """Register an app, and print its API key, this once."""
+    """Register an app and print its API key. The key cannot be shown again."""
     body: dict[str, Any] = {"name": name, "role": role.value}
     with Operator.find(control_url, key_file) as operator:
         made = operator.post(
@@ -90,12 +98,12 @@ def rotate(
     control_url: ControlUrl = None,
     key_file: KeyFile = None,
 ) -> None:
-    """Give an app a new API key; the one it had is void at once."""
+    """Replace an app's API key. The old key stops working immediately."""
     with Operator.find(control_url, key_file) as operator:
         made = _rotated(operator, ident)
     _print_key(made, as_json=as_json)
     if not as_json:
-        remaining_accounts.tell(ident, made, when="if somebody else had the old key: ")
+        remaining_accounts.warn(ident, made, when="if another person had the old key: ")
 
 
 @group.command()
@@ -107,7 +115,10 @@ def disable(
     control_url: ControlUrl = None,
     key_file: KeyFile = None,
 ) -> None:
-    """Refuse an app's API key from now on. Tokens it has live on: `nomos revoke` ends those."""
+    """Reject an app's API key from now on.
+
+    Tokens that it was granted stay valid until they expire; `nomos revoke ID` revokes them.
+    """
     with Operator.find(control_url, key_file) as operator:
         app = operator.post(
             f"/v1/apps/{part(ident)}/disable",
@@ -120,10 +131,10 @@ def disable(
         return
     stdout.print(Text.assemble(("disabled  ", "bold red"), shown(app["name"]), f"  {app['id']}"))
     advice = (
-        f"tokens that it was granted live until they expire; nomos revoke {app['id']} ends them"
+        f"tokens granted to it stay valid until they expire; nomos revoke {app['id']} revokes them"
     )
     stdout.print(Text(advice, style="dim"))
-    remaining_accounts.tell(ident, app)
+    remaining_accounts.warn(ident, app)
 
 
 @group.command()
@@ -135,10 +146,11 @@ def confirm(
     control_url: ControlUrl = None,
     key_file: KeyFile = None,
 ) -> None:
-    """Confirm that an operator's account is another person's than who registered it.
+    """Confirm that an operator's account belongs to another person than the one who registered it.
 
-    Until then both count as one person for approvals. Only an operator outside of its line can;
-    on the server's machine, `nomos operators confirm` does it without one.
+    Until then both accounts count as one person in approvals. Only an operator outside of the
+    account's line may confirm it. On the server's machine, `nomos operators confirm` needs no
+    operator.
     """
     with Operator.find(control_url, key_file) as operator:
         app = operator.post(
@@ -152,7 +164,7 @@ def confirm(
 
 
 def _rotated(operator: Operator, ident: str) -> dict[str, Any]:
-    """Rotate; of an operator's own key, which is void by then, a reply that was lost is known."""
+    """Rotate a key. If the reply to rotating the caller's own key is lost, derive the new key."""
     key = new_key()
     try:
         made: dict[str, Any] = operator.post(
@@ -174,7 +186,7 @@ def _rotated(operator: Operator, ident: str) -> dict[str, Any]:
 
 
 def _found(operator: Operator, text: str, ident: str) -> dict[str, Any] | None:
-    """The app, if this API key opens its control plane."""
+    """Return the app if the control plane accepts this API key, else None."""
     try:
         with operator.with_key(text) as renewed:
             found: list[dict[str, Any]] = renewed.get("/v1/apps")["apps"]
@@ -184,13 +196,13 @@ def _found(operator: Operator, text: str, ident: str) -> dict[str, Any] | None:
 
 
 def _print_key(made: Mapping[str, Any], *, as_json: bool) -> None:
-    """The key alone goes to standard output, so that it can be stored without being seen."""
+    """Print only the key to stdout, so that it can be redirected to a file."""
     if as_json:
         print(json.dumps(made))
         return
     about = Text.assemble((made["role"], "bold"), " ", shown(made["name"]), f"  {made['id']}")
     stderr.print(about)
-    stderr.print(Text("this is its API key; it is not shown again", style="dim"))
+    stderr.print(Text("this is its API key; it cannot be shown again", style="dim"))
     print(made["apiKey"])
 
 

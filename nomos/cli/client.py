@@ -1,7 +1,8 @@
-"""Talking to a control plane as its operator.
+"""A client of a control plane, with an operator's API key.
 
-The URL is an option, `NOMOS_CONTROL_URL`, or where `nomos dev` listens; where the key is found is
-in `operator_key`. Errors are those of the guard, in words for an operator.
+The URL is `--control-url`, `NOMOS_CONTROL_URL`, or the address of `nomos dev`. `operator_key` says
+where the key is read from. Errors are those of the guard; their advice names options of the
+command line.
 """
 
 from __future__ import annotations
@@ -43,30 +44,33 @@ CONTROL_URL: Final = "NOMOS_CONTROL_URL"
 DEV_URL: Final = "http://127.0.0.1:8788"
 
 TIMEOUT: Final = 30.0
-"""Seconds; a long poll takes up to 25 of them."""
+"""Seconds for a request; a long poll takes up to 25."""
 
 RETRY_PAUSES: Final = (0.2, 1.0)
-"""Seconds before what can be repeated is sent again."""
+"""Seconds before each repetition of an idempotent request."""
 
 MAX_LINE: Final = 4 * 1024 * 1024
 _HINT: Final = re.compile(r" \([^()]*(?:control_plane_url|api_key)[^()]*\)$")
-"""What the guard's errors suggest, which are about the guard's settings."""
+"""Advice in the guard's errors that names settings of the guard."""
 
 ControlUrl = Annotated[
     str | None,
-    typer.Option(help=f"The control plane: {CONTROL_URL}, or {DEV_URL}.", show_default=False),
+    typer.Option(
+        help=f"URL of the control plane. Default: ${CONTROL_URL}, or {DEV_URL}.", show_default=False
+    ),
 ]
 KeyFile = Annotated[
     Path | None,
     typer.Option(
-        help=f"A file (0600) with the operator's API key: {KEY_FILE}, {KEY}, or {DEV_KEY_FILE}.",
+        help="File (mode 0600) with an operator's API key. "
+        f"Default: ${KEY_FILE}, ${KEY}, or {DEV_KEY_FILE}.",
         show_default=False,
     ),
 ]
 
 
 class Operator:
-    """A client of one control plane. A context manager; `find` makes one from what is set."""
+    """A client of one control plane, and a context manager. `find` makes one from the settings."""
 
     def __init__(self, url: str, key: OperatorKey, *, timeout: float = TIMEOUT) -> None:
         self.url = url
@@ -86,7 +90,7 @@ class Operator:
         environ: Mapping[str, str] = os.environ,
         timeout: float = TIMEOUT,
     ) -> Self:
-        """The operator that options and environment name. Raises `ConfigurationError`."""
+        """Return the client that options and environment name. Raises `ConfigurationError`."""
         setting = "--control-url" if control_url else CONTROL_URL
         url = control_url or environ.get(CONTROL_URL) or DEV_URL
         url = checked_url(url, setting=setting, allow_insecure=insecure_hosts.hosts())
@@ -95,10 +99,13 @@ class Operator:
     def get(
         self, path: str, /, *, about: Mapping[str, object] | None = None, **query: object
     ) -> Any:
-        """GET a path; parameters that are None are left out. `about` as for `post`."""
+        """GET a path and return its JSON. Query parameters that are None are left out.
+
+        `about` is as for `post`.
+        """
         found = self._exchange("GET", _with_query(path, query))
         reply_checks.check(found, about)
-        _tell_damaged(found)
+        _report_damaged(found)
         return found
 
     def post(
@@ -112,12 +119,12 @@ class Operator:
         repeat: bool = False,
         key: str | None = None,
     ) -> Any:
-        """POST a JSON object (by default an empty one).
+        """POST a JSON object (by default an empty one) and return the reply's JSON.
 
-        `about` are members that the answer has to have, which name what it was asked for.
-        `look` is a command that shows whether it was done, for a reply that does not come. With
-        `repeat` it is then sent again, at most twice, under one idempotency key: for what the
-        server does once however often it is asked. `key` is that key, if it matters which.
+        `about` gives members that the reply must have: they identify what was requested.
+        `look` is a command that shows whether the request took effect; it is part of the error
+        when no reply arrives. With `repeat` the request is then sent again, at most twice, with
+        one idempotency key. `key` is that key; by default it is random.
         """
         content, key = json.dumps(body or {}).encode(), key or new_key()
         try:
@@ -125,7 +132,7 @@ class Operator:
             reply_checks.check(found, about)
         except (Unreachable, ServerError, Unintelligible) as lost:
             if look is not None and getattr(lost, "sent", True):
-                lost.args = (f"{str(lost).rstrip('.')}. Whether it was done: `{look}` shows it.",)
+                lost.args = (f"{str(lost).rstrip('.')}. `{look}` shows whether it took effect.",)
             raise
         return found
 
@@ -138,12 +145,13 @@ class Operator:
         return self._exchange("POST", path, content, key if repeat else None)
 
     def lines(self, path: str, /, **query: object) -> Iterator[bytes]:
-        """The lines of an answer of any length, without their ends, as they come.
+        """Yield the lines of a reply of any length as they arrive, without their line ends.
 
-        The last may be half a line, if the server stopped there: that is for the caller to see.
+        If the reply ends within a line, the last item is that incomplete line. Callers must
+        detect it.
         """
         send = Send("GET", _with_query(path, query), {"accept": "application/x-ndjson"})
-        with _retold(), self._http.stream(send) as (reply, pieces):
+        with _option_names(), self._http.stream(send) as (reply, pieces):
             if reply.status != 200:
                 self._raise(reply)
             rest = b""
@@ -151,21 +159,23 @@ class Operator:
                 *whole, rest = (rest + piece).split(b"\n")
                 yield from whole
                 if len(rest) > MAX_LINE:
-                    raise Unintelligible(f"the control plane sent a line beyond {MAX_LINE} bytes")
+                    raise Unintelligible(
+                        f"the control plane sent a line longer than {MAX_LINE} bytes"
+                    )
             if rest:
                 yield rest
 
     @property
     def app(self) -> str:
-        """The app whose API key this uses, as the key names it."""
+        """The id of the app that the API key belongs to, as the key states it."""
         return self._key.secret.reveal().removeprefix("nomos_").rpartition("_")[0]
 
     def with_key(self, text: str) -> Operator:
-        """The same control plane, with another API key."""
+        """Return a client of the same control plane with another API key."""
         return Operator(self.url, OperatorKey(Secret(text), "the rotation"), timeout=self._timeout)
 
     def close(self) -> None:
-        """Let go of the connection. Doing it twice is harmless."""
+        """Close the connection. It may be called more than once."""
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -187,7 +197,7 @@ class Operator:
             headers["idempotency-key"] = idempotency_key
         if body:
             headers["content-type"] = "application/json"
-        with _retold():
+        with _option_names():
             reply = self._http.send(Send(method, path, headers, body))
         if reply.status != 200:
             self._raise(reply)
@@ -195,15 +205,15 @@ class Operator:
             found = json.loads(reply.body)
         except (ValueError, RecursionError):
             raise Unintelligible(
-                f"{self.url} answered something that is not JSON: is it really a control plane?",
+                f"the reply of {self.url} is not JSON. Check that it is the URL of a control plane",
                 status=reply.status,
             ) from None
         if isinstance(found, dict):
-            found.pop(MEMBER, None)  # checked before, and no part of the answer
+            found.pop(MEMBER, None)  # already checked; not part of the content
         return found
 
     def _raise(self, reply: HttpReply) -> None:
-        """Raise what the reply stands for, in words for an operator."""
+        """Raise the error that a reply represents, with advice for an operator."""
         try:
             raise_error(reply)
         except ControlPlaneError as error:
@@ -213,19 +223,19 @@ class Operator:
     def _advice(self, error: ControlPlaneError) -> str:
         if isinstance(error, AuthenticationError):
             return (
-                f". The key was taken from {self._key.where}; is it this control plane's "
-                f"({self.url})? `nomos dev` keeps one in its data folder, for --key-file"
+                f". The key was read from {self._key.where}. Check that it belongs to {self.url}; "
+                "`nomos dev` writes its own to .nomos/operator-api-key, for --key-file"
             )
         if isinstance(error, PermissionDenied) and "API key with the role" in str(error):
-            return f". The key was taken from {self._key.where}"
+            return f". The key was read from {self._key.where}"
         if error.code is None:
-            return f". Is {self.url} really a control plane?"
+            return f". Check that {self.url} is the URL of a control plane"
         return ""
 
 
 @contextmanager
-def _retold() -> Iterator[None]:
-    """Say which option to look at where the guard's errors name the guard's argument."""
+def _option_names() -> Iterator[None]:
+    """Replace the name of the guard's argument in errors by the option of the command line."""
     try:
         yield
     except Unreachable as error:
@@ -233,25 +243,25 @@ def _retold() -> Iterator[None]:
         raise
 
 
-def _tell_damaged(found: object) -> None:
-    """Say what a listing had to leave out."""
+def _report_damaged(found: object) -> None:
+    """Report rows that a listing left out because they are damaged."""
     damaged = found.get("damaged") if isinstance(found, dict) else None
     if isinstance(damaged, list) and damaged:
-        names = ", ".join(map(_shown, damaged))
-        stderr.print(Text.assemble(("damaged: ", "bold red"), f"{names} cannot be read any more"))
+        names = ", ".join(map(_damaged_name, damaged))
+        stderr.print(Text.assemble(("damaged: ", "bold red"), f"{names} cannot be read"))
 
 
-def _shown(damaged: object) -> str:
+def _damaged_name(damaged: object) -> str:
     return f"row {damaged.get('seq')}" if isinstance(damaged, dict) else str(damaged)
 
 
 def new_key() -> str:
-    """Return an idempotency key, from which a control plane may derive an API key."""
+    """Return a random idempotency key. A control plane may derive an API key from it."""
     return secrets.token_urlsafe(32)
 
 
 def part(text: str) -> str:
-    """An identifier that somebody typed, as one segment of a path."""
+    """Return an identifier, percent-encoded as one segment of a path."""
     return quote(text, safe="")
 
 

@@ -13,29 +13,29 @@ from rich.console import Console
 stdout: Final = Console(highlight=False, soft_wrap=True)
 stderr: Final = Console(stderr=True, highlight=False, soft_wrap=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 
 _PLAIN: Final = {
     **dict(zip("✓✗●•·…→“”", ("ok", "x", "*", "*", "-", "...", "->", '"', '"'), strict=True)),
     **dict.fromkeys("│┃┆║", "|"),
     **dict.fromkeys("─━═", "-"),
 }
-"""What our own marks are where they cannot be written."""
+"""What replaces the symbols of our own output on a stream that cannot encode them."""
 
 _FRAMES: Final = {range(0x2500, 0x2580): "+", range(0x2800, 0x2900): "*"}
-"""The corners of any other frame, and what turns while somebody waits."""
+"""What replaces all other box-drawing characters, and the frames of the progress spinner."""
 
 
 def printable() -> None:
-    """Let both streams print anything, whatever their encoding: a mark is never worth a crash."""
-    register_error("nomos.plain", _spelled)
+    """Make stdout and stderr replace what they cannot encode, instead of raising."""
+    register_error("nomos.plain", _replacement)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="nomos.plain")
 
 
-def _spelled(error: UnicodeError) -> tuple[str, int]:
-    """What stands for characters that cannot be written: a plain mark, or their numbers."""
+def _replacement(error: UnicodeError) -> tuple[str, int]:
+    """Return the replacement for characters that cannot be encoded: ASCII, or their code points."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     letters = error.object[error.start : error.end]

@@ -1,4 +1,4 @@
-"""`nomos dev`: a control plane and a PDP on this machine, until Ctrl-C."""
+"""`nomos dev`: run a control plane and a PDP on this machine, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ OPERATOR_KEY_FILE = "operator-api-key"
 
 @dataclass(frozen=True)
 class Plan:
-    """What `nomos dev` was asked for."""
+    """The options of `nomos dev`."""
 
     policies: Path | None
     data: Path
@@ -54,7 +54,7 @@ class Plan:
 
 
 def run(plan: Plan, console: Console) -> None:
-    """Serve until interrupted. Raises `ConfigurationError` for what stands in the way."""
+    """Serve until interrupted. Raises `ConfigurationError` if the servers cannot start."""
     raise_descriptor_limit()
     asyncio.run(_run(plan, console))
 
@@ -64,10 +64,10 @@ async def _run(plan: Plan, console: Console) -> None:
         _bound(plan.control_port, "--control-port") as control,
         _bound(plan.pdp_port, "--pdp-port") as pdp,
     ):
-        await _served(plan, console, control, pdp)
+        await _serve(plan, console, control, pdp)
 
 
-async def _served(plan: Plan, console: Console, control: socket.socket, pdp: socket.socket) -> None:
+async def _serve(plan: Plan, console: Console, control: socket.socket, pdp: socket.socket) -> None:
     settings = Settings(
         checkpoint=None if plan.checkpoint is None else _checkpoint(plan.checkpoint),
         data=plan.data.absolute(),
@@ -88,8 +88,8 @@ async def _served(plan: Plan, console: Console, control: socket.socket, pdp: soc
         agent = await _key(system, settings.data / KEY_FILE, "dev", "agent")
         file = settings.data / OPERATOR_KEY_FILE
         operator = await _key(system, file, "operator", "operator", covers=(EVERY_ROLE,))
-        _announce(await _deciding(plan, system), settings, agent, console)
-        await _announce_people(system, operator, file, console)
+        _announce(await _active_policies(plan, system), settings, agent, console)
+        await _announce_approvals(system, operator, file, console)
         await serve(system, control, pdp, stop=_interrupted())
     finally:
         await system.close()
@@ -103,8 +103,8 @@ def _checkpoint(file: Path) -> str:
     except (OSError, UnicodeDecodeError) as failure:
         why = failure.strerror if isinstance(failure, OSError) else "it is not a checkpoint"
         raise ConfigurationError(
-            f"the checkpoint {file} cannot be read: {why}. `nomos audit checkpoint > FILE` writes "
-            "one",
+            f"the checkpoint {file} cannot be read: {why}. Write one with "
+            "`nomos audit checkpoint > FILE`",
             setting="--checkpoint",
         ) from None
 
@@ -119,18 +119,18 @@ def _bound(port: int, option: str) -> socket.socket:
 async def _key(
     system: System, file: Path, name: str, role: Role, covers: Sequence[str] = ()
 ) -> Secret:
-    """Return the key that this folder keeps in `file`, so that a restart changes nothing."""
-    key = _kept(file)
+    """Return the API key in `file`. On the first start, create an app and write its key there."""
+    key = _read_key(file)
     if key is None:
         key = await system.create_app(name, role, covers, succeeds=True)
-        _keep(file, key)
+        _write_key(file, key)
         return key
     try:
         await authenticate(system.store, [f"Bearer {key.reveal()}"], (role,))
     except ControlError as refused:
         raise ConfigurationError(
-            f"{file} holds no key that this server takes: {refused.message}. Put the key there "
-            f"that took its place{_another(file, role)}",
+            f"this server rejects the API key in {file}: {refused.message}. Write the current "
+            f"key into it{_another(file, role)}",
             setting="data",
         ) from refused
     return key
@@ -139,21 +139,21 @@ async def _key(
 def _another(file: Path, role: Role) -> str:
     if role == "operator":
         data = file.parent
-        return f", or another operator's: nomos operators create NAME --data {data} > {file}"
-    return ", or delete the file, and another is made at the next start"
+        return f", or a new operator's: nomos operators create NAME --data {data} > {file}"
+    return ", or delete the file: the next start creates a new app and key"
 
 
-def _kept(file: Path) -> Secret | None:
+def _read_key(file: Path) -> Secret | None:
     if not file.exists():
         return None
     key = Secret(read_private_line(file, setting="data"))
     if encryption_key() is not None:
-        _keep(file, key)  # it may have been written before there was an encryption key
+        _write_key(file, key)  # encrypts a file that was written before the encryption key was set
     return key
 
 
-def _keep(file: Path, key: Secret) -> None:
-    """Write a key where its owner alone can read it; the file is there with the key or not."""
+def _write_key(file: Path, key: Secret) -> None:
+    """Write a key to a file that only its owner can read. The file is replaced atomically."""
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as opened:
@@ -169,13 +169,13 @@ def _interrupted() -> asyncio.Event:
     return stop
 
 
-async def _deciding(plan: Plan, system: System) -> str:
-    """Which policies decide: those of the files, unless the API has activated others since."""
+async def _active_policies(plan: Plan, system: System) -> str:
+    """Describe the active policies: the files, or a version activated through the API since."""
     version = await system.store.policies.find(DEFAULT, system.live.version)
     if version is not None and version.origin != "file":
         return f"version {version.number}, activated through the API (nomos policy versions)"
     if plan.policies is None:
-        return "the starter: reads only (--policies DIR)"
+        return "built-in: reads only (--policies DIR replaces them)"
     return str(plan.policies.absolute())
 
 
@@ -196,10 +196,12 @@ def _announce(policies: str, settings: Settings, key: Secret, console: Console) 
         console.print(Text.assemble((f"  {name:<13}", "dim"), value))
 
 
-async def _announce_people(system: System, operator: Secret, file: Path, console: Console) -> None:
-    """Say where people decide. The link signs in whoever opens it first; the key stays put."""
+async def _announce_approvals(
+    system: System, operator: Secret, file: Path, console: Console
+) -> None:
+    """Print where operators decide. The link works once; the key stays in its file."""
     rows = [("issuer", system.issuer_did), ("operator key", str(file))]
     link = await system.login_link(operator)
-    rows.append(("approvals", f"{link.reveal()}  (signs in, once)"))
+    rows.append(("approvals", f"{link.reveal()}  (one-time sign-in link)"))
     for name, value in rows:
         console.print(Text.assemble((f"  {name:<13}", "dim"), value))

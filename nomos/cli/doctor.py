@@ -1,4 +1,4 @@
-"""`nomos doctor`: is this installation sound? It needs the core alone."""
+"""`nomos doctor`: check this installation. It needs no extra."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from nomos.errors import NomosError, SignerError
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One thing looked at: what was found, and if it is wrong, what to do."""
+    """The result of one check: what was found and, if it failed, what to do."""
 
     check: str
     ok: bool
@@ -48,7 +48,7 @@ class CheckResult:
 
 
 def examine() -> list[CheckResult]:
-    """Look at everything; a check that cannot be made is a check that failed."""
+    """Run every check. A check that cannot be made counts as failed."""
     findings = [
         CheckResult("nomos", ok=True, found=metadata.version("nomos")),
         CheckResult(
@@ -58,7 +58,7 @@ def examine() -> list[CheckResult]:
         ),
         _extra("server", "starlette", "cedarpy", "sqlalchemy"),
     ]
-    findings.append(_tried("keys at rest", _sealing))
+    findings.append(_tried("keys at rest", _keys_at_rest))
     try:
         binary = find_binary()
     except NomosError as error:
@@ -103,25 +103,25 @@ def _extra(name: str, *modules: str) -> CheckResult:
 
 
 def _record(binary: Path) -> str:
-    """Compare the binary with the digest that its build wrote beside it."""
+    """Compare the binary with the digest that its build recorded."""
     note = binary.with_name(f"{binary.name}.json")
     if not note.exists():
-        return f"none (a binary of your own, named by {VARIABLE})"
+        return f"none (a custom binary, set by {VARIABLE})"
     record = json.loads(note.read_text())
     digest = hashlib.sha256(binary.read_bytes()).hexdigest()
     if digest != record["sha256"]:
         raise SignerError(
-            f"sha256 is {digest}, but {record['sha256']} was recorded when it was built: "
-            "it was changed since. Reinstall nomos."
+            f"sha256 is {digest}, but its build recorded {record['sha256']}: "
+            "the binary was changed. Reinstall nomos."
         )
     return f"sha256 {digest}, Bun {record['bun']}, {record['platform']}"
 
 
-def _sealing() -> str:
+def _keys_at_rest() -> str:
     key = encryption_key()
     if key is None:
-        return f"in clear, in files that only their owner can read ({SEALING} is not set)"
-    return f"sealed with the encryption key {key_id(key)}"
+        return f"not encrypted, in files that only their owner can read ({SEALING} is not set)"
+    return f"encrypted with the key {key_id(key)}"
 
 
 def _hello(signer: Signer) -> str:
@@ -140,23 +140,25 @@ def _round_trip(signer: Signer) -> str:
     began = time.perf_counter()
     key = signer.ask(GenerateKey())
     if not isinstance(key, GenerateKeyAnswer):
-        raise SignerError(f"no key could be made: {key}")
+        raise SignerError(f"the binary made no key: {key}")
     now = int(time.time())
     payload = Delegation(
         iss=key.key, aud=key.key, cmd="/doctor", pol=[], nonce="doctor", nbf=now - 60, exp=now + 60
     )
     signed = signer.ask(Delegate(key=key.key, payload=payload))
     if not isinstance(signed, Signed):
-        raise SignerError(f"signing was refused: {signed}")
-    for text, good in ((signed.jwt, True), (_spoiled(signed.jwt), False)):
+        raise SignerError(f"the binary did not sign: {signed}")
+    for text, good in ((signed.jwt, True), (_tampered(signed.jwt), False)):
         verified = signer.ask(Verify(chain=[text], now=now, trusted_issuers=[key.key]))
         if isinstance(verified, Verified) is not good:
-            raise SignerError(f"a {'good' if good else 'spoiled'} token was judged wrongly")
+            raise SignerError(
+                "a valid token was rejected" if good else "a tampered token was accepted"
+            )
     took = (time.perf_counter() - began) * 1000
-    return f"a token was signed and verified, a spoiled one refused, in {took:.0f} ms"
+    return f"a token was signed and verified, a tampered one rejected, in {took:.0f} ms"
 
 
-def _spoiled(jwt: str) -> str:
+def _tampered(jwt: str) -> str:
     """Change one character of the signature."""
     at = len(jwt) - 40
     return f"{jwt[:at]}{'A' if jwt[at] != 'A' else 'B'}{jwt[at + 1 :]}"

@@ -1,4 +1,4 @@
-"""How errors of the commands reach a person: one sentence and an exit status."""
+"""How commands report errors: one sentence on stderr, and an exit status."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def reports_errors(command: Callable[P, T]) -> Callable[P, T]:
-    """Turn our own errors into a sentence and exit status 1; bugs keep their traceback."""
+    """Print a `NomosError` as one sentence and exit with 1. Other exceptions are not caught."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -40,13 +40,13 @@ def reports_errors(command: Callable[P, T]) -> Callable[P, T]:
 
 @contextmanager
 def server_extra(command: str) -> Iterator[None]:
-    """Turn a missing dependency of `nomos.server` into the command that installs it."""
+    """Report a missing dependency of `nomos.server` with the command that installs it."""
     try:
         yield
     except ModuleNotFoundError as missing:
         if (missing.name or "").split(".")[0] == "nomos":
             raise
         raise ConfigurationError(
-            f"`nomos {command}` needs {missing.name}: pip install 'nomos[cli,server]'",
+            f"`nomos {command}` needs the package {missing.name}: pip install 'nomos[cli,server]'",
             setting="installation",
         ) from missing

@@ -1,4 +1,4 @@
-"""`--insecure-host`: an option of every command that talks to a control plane."""
+"""The option `--insecure-host` of every command that calls a control plane."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ InsecureHost = Annotated[
     list[str] | None,
     typer.Option(
         "--insecure-host",
-        help="A host that may be called over plain http. Repeatable.",
+        help="Host that may be called over plain http, besides this machine and those in "
+        "$NOMOS_ALLOW_INSECURE_HOSTS. Repeatable.",
         show_default=False,
     ),
 ]
@@ -25,12 +26,12 @@ _hosts: ContextVar[tuple[str, ...]] = ContextVar("insecure_hosts", default=())
 
 
 def hosts() -> tuple[str, ...]:
-    """Return the hosts that the running command was given."""
+    """Return the hosts that the options of the running command name."""
     return _hosts.get()
 
 
 def with_option(run: Callable[..., Any], command: Callable[..., Any]) -> None:
-    """Give `run`, which stands for `command`, the option if that has a `control_url`."""
+    """Add the option to `run`, the wrapper of `command`, if `command` has a `control_url`."""
     signature = inspect.signature(command, eval_str=True)
     if "control_url" not in signature.parameters:
         return
@@ -44,7 +45,7 @@ def with_option(run: Callable[..., Any], command: Callable[..., Any]) -> None:
 
 @contextmanager
 def hosts_option(kwargs: dict[str, Any]) -> Iterator[None]:
-    """Take the option out of a command's arguments, for as long as the command runs."""
+    """Remove the option from `kwargs`; `hosts()` returns it until the context ends."""
     held = _hosts.set(tuple(kwargs.pop(NAME, None) or ()))
     try:
         yield

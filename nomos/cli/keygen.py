@@ -1,4 +1,4 @@
-"""`nomos keygen`: a lasting signing key for an agent or a service, in a file of its own."""
+"""`nomos keygen`: a persistent signing key for an agent or a service, in a new file."""
 
 from __future__ import annotations
 
@@ -22,29 +22,31 @@ from nomos.errors import ConfigurationError, SignerError
 
 @reports_errors
 def keygen(
-    file: Annotated[Path, typer.Argument(help="The new file; an existing one is never replaced.")],
+    file: Annotated[
+        Path, typer.Argument(help="File to create; an existing file is never replaced.")
+    ],
 ) -> None:
-    """Make a lasting signing key, in a new file that only you can read, and print its DID.
+    """Create a signing key in a new file (mode 0600), and print its DID.
 
-    An agent with a lasting key is the same agent after a restart: its approvals still fit. A
-    service is known by its DID, and can sign receipts with the key. The file is encrypted if
-    NOMOS_KEY_ENCRYPTION_KEY_FILE names a file with 64 hex digits to do that with.
+    An agent that keeps its key has the same DID after a restart, so its approvals stay usable. A
+    service is identified by its DID, and can sign receipts with the key. The file is encrypted if
+    NOMOS_KEY_ENCRYPTION_KEY_FILE names a file with a key of 64 hex digits.
     """
     seed = secrets.token_hex(32)
     signer = Signer(shared())
     answer = signer.ask(LoadKey(seed=seed))
     if not isinstance(answer, LoadKeyAnswer):
-        raise SignerError("the signing binary did not take the new key")
+        raise SignerError("the signing binary rejected the new key")
     signer.ask(ForgetKey(key=answer.key))
     _write(file, sealed(seed))
-    stderr.print(Text.assemble(("made ", "bold green"), f"{file}; this is its DID"))
+    stderr.print(Text.assemble(("created ", "bold green"), f"{file}; its DID:"))
     print(answer.key)
     for use, how in _uses(file.absolute()):
         stderr.print(Text.assemble((f"  {use:<22}", "dim"), how))
 
 
 def _uses(file: Path) -> Iterator[tuple[str, str]]:
-    """Who may own a key, and what the owner does with it or with its DID."""
+    """Yield each possible owner of a key, and how the owner uses it."""
     yield "an agent", f"export NOMOS_AGENT_KEY_FILE={shlex.quote(str(file))}"
     yield "a service", "nomos services add NAME DID URL"
     yield "a service's receipts", f"Verifier(..., receipt_key={str(file)!r})"
@@ -57,9 +59,9 @@ def _write(file: Path, seed: str) -> None:
     except OSError as failure:
         what = ""
         if isinstance(failure, FileExistsError):
-            what = ", and nothing is overwritten; name another"
+            what = ", and existing files are not replaced; name another file"
         elif isinstance(failure, FileNotFoundError):
-            what = f"; make the folder {file.parent} first"
+            what = f"; create the folder {file.parent} first"
         raise ConfigurationError(f"{file}: {failure.strerror}{what}", setting="FILE") from failure
     with os.fdopen(descriptor, "w") as opened:
         opened.write(f"{seed}\n")

@@ -1,4 +1,4 @@
-"""`nomos keys`: which keys sign for the control plane, and putting another in their place."""
+"""`nomos keys`: the issuer keys of the control plane, and their rotation."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from nomos.cli.client import ControlUrl, KeyFile, Operator
 from nomos.cli.console import AsJson, stdout
 from nomos.cli.errors import reports_errors
 
-group = typer.Typer(help="See and rotate the keys that sign.", no_args_is_help=True)
+group = typer.Typer(
+    help="List and rotate the issuer keys of the control plane.", no_args_is_help=True
+)
 
-ADVICE: Final = "The new key is a file in the server's data folder (keys/): back it up."
+ADVICE: Final = "The new key is a file in keys/ in the server's data folder. Back it up."
 STYLES: Final = {"active": "bold green", "retiring": "yellow", "revoked": "red"}
 
 
@@ -26,10 +28,10 @@ STYLES: Final = {"active": "bold green", "retiring": "yellow", "revoked": "red"}
 def list_(
     *, as_json: AsJson = False, control_url: ControlUrl = None, key_file: KeyFile = None
 ) -> None:
-    """List the keys that sign and signed before, oldest first.
+    """List current and former issuer keys, oldest first.
 
-    When the output is no terminal: one line each, with columns between tabs: number, state, DID,
-    since when, until when what a retiring key signed is honoured.
+    If the output is not a terminal, each key is one line of tab-separated columns: number, state,
+    DID, time of creation, and the time until which tokens of a retiring key are accepted.
     """
     with Operator.find(control_url, key_file) as operator:
         _show(operator.get("/v1/keys"), as_json=as_json)
@@ -41,16 +43,18 @@ def rotate(
     *,
     revoke_old: Annotated[
         bool,
-        typer.Option("--revoke-old", help="Refuse at once whatever the old key has signed."),
+        typer.Option(
+            "--revoke-old", help="Revoke the old key immediately, with every token that it signed."
+        ),
     ] = False,
     as_json: AsJson = False,
     control_url: ControlUrl = None,
     key_file: KeyFile = None,
 ) -> None:
-    """Make a new key that signs from now on.
+    """Create a new issuer key that signs from now on.
 
-    Tokens of the old key stay good until they have ended, which takes an hour at most; with
-    --revoke-old they are refused at once, and agents must ask again.
+    Tokens signed with the old key stay valid until they expire, at most an hour. With
+    --revoke-old they are rejected immediately, and agents must request new ones.
     """
     with Operator.find(control_url, key_file) as operator:
         _show(
@@ -79,7 +83,7 @@ def _columns(key: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _since(key: Mapping[str, Any]) -> str:
-    """When the key was made, in the words of the API."""
+    """Return when the key was made, in the format of the API."""
     moment = datetime.fromtimestamp(key["row"]["at"] / 1000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -102,10 +106,10 @@ def _table(keys: list[Mapping[str, Any]], now: datetime) -> Table:
 
 
 def _left(key: Mapping[str, Any], now: datetime) -> str:
-    """How long tokens of a retiring key are still honoured."""
+    """Return how long tokens of a retiring key are still accepted."""
     if "until" not in key:
         return ""
     left = datetime.fromisoformat(key["until"]) - now
     if left <= timedelta(0):
-        return ", tokens ended"
+        return ", tokens expired"
     return f", {left // timedelta(minutes=1) + 1} min left"

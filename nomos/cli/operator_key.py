@@ -1,7 +1,9 @@
-"""Where an operator's API key is found.
+"""Where an operator's API key is read from, first match wins.
 
-In the file that an option or `NOMOS_OPERATOR_KEY_FILE` names, in `NOMOS_OPERATOR_KEY`, or in the
-file that `nomos dev` keeps; that last one is only ever sent to this machine.
+1. the file that `--key-file` names,
+2. the file that `NOMOS_OPERATOR_KEY_FILE` names,
+3. the variable `NOMOS_OPERATOR_KEY`,
+4. the file that `nomos dev` writes; this key is sent to loopback addresses only.
 """
 
 from __future__ import annotations
@@ -20,19 +22,22 @@ from nomos.models import Secret
 KEY_FILE: Final = "NOMOS_OPERATOR_KEY_FILE"
 KEY: Final = "NOMOS_OPERATOR_KEY"
 DEV_KEY_FILE: Final = Path(".nomos/operator-api-key")
-"""What `nomos dev` keeps, seen from the folder it was started in."""
+"""What `nomos dev` writes, relative to the folder that it is started in."""
 
 
 @dataclass(frozen=True)
 class OperatorKey:
-    """An operator's API key, and where it was found."""
+    """An operator's API key, and where it was read from."""
 
     secret: Secret
     where: str
 
 
 def find_key(url: str, key_file: Path | None, environ: Mapping[str, str]) -> OperatorKey:
-    """The operator's key for a control plane. Raises `ConfigurationError`, naming no secret."""
+    """Return the operator's key for the control plane at `url`.
+
+    Raises `ConfigurationError`, whose message contains no part of a key.
+    """
     named, value = environ.get(KEY_FILE), environ.get(KEY)
     if key_file is not None:
         return from_file(key_file, "--key-file")
@@ -45,14 +50,17 @@ def find_key(url: str, key_file: Path | None, environ: Mapping[str, str]) -> Ope
     if is_loopback(url) and DEV_KEY_FILE.exists():
         return from_file(DEV_KEY_FILE, "--key-file")
     raise ConfigurationError(
-        "no operator's API key was found. `nomos dev` keeps one in its data folder: pass "
-        f"--key-file .nomos/operator-api-key, or set {KEY_FILE} or {KEY}",
+        "no operator API key was found: pass --key-file, or set "
+        f"{KEY_FILE} or {KEY}. `nomos dev` writes one to .nomos/operator-api-key",
         setting="--key-file",
     )
 
 
 def from_file(path: Path, setting: str) -> OperatorKey:
-    """The API key in a file that `setting` names. Raises `ConfigurationError`, naming no secret."""
+    """Return the API key in the file `path`, which the setting `setting` names.
+
+    Raises `ConfigurationError`, whose message contains no part of the key.
+    """
     return OperatorKey(
         _checked(read_private_line(path, setting=setting), str(path), setting), str(path)
     )
@@ -64,7 +72,7 @@ def _checked(text: str, where: str, setting: str) -> Secret:
     except ConfigurationError:
         secret = None
     if secret is None:
-        empty = ": it is empty (a shell empties the file of `> FILE` first)"
+        empty = ": it is empty (with `> FILE`, a shell empties FILE before the command reads it)"
         raise ConfigurationError(
             f"{where} does not hold an API key (nomos_<app>_<secret>)"
             f"{stray(text) if text else empty}",

@@ -1,7 +1,7 @@
-"""`nomos operators`: accounts of people, managed on the server's own machine.
+"""`nomos operators`: operators' accounts, managed on the server's machine.
 
-These commands work on the data folder itself and take no API key, so they are for whoever runs
-the server. With an API key, `nomos apps` does what its operator may.
+These commands open the data folder and need no API key. `nomos apps` manages accounts over the
+API, with an operator's key.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ if TYPE_CHECKING:
     from nomos.server.storage.app_store import Registered
 
 group = typer.Typer(
-    help="On the server's machine: confirm operators, and register one when none is left.",
+    help="Manage operators on the server's machine, without an API key.",
     no_args_is_help=True,
 )
 
-Data = Annotated[Path, typer.Option(help="The server's data folder.")]
+Data = Annotated[Path, typer.Option(help="Data folder of the server.")]
 DATA = Path(".nomos")
 
 
 @group.command("list")
 @reports_errors
 def list_(*, data: Data = DATA, as_json: AsJson = False) -> None:
-    """List operators: id, state, roles, who registered it, whom it counts as, name.
+    """List operators, and working accounts that disabled operators registered.
 
-    Then, of those that are disabled, which accounts that they made still work.
+    Columns are separated by tabs: id, state, covered roles, operator that registered it, accounts
+    that count as the same person, name.
     """
     with server_extra("operators"):
         from nomos.server import operators
@@ -52,18 +53,18 @@ def list_(*, data: Data = DATA, as_json: AsJson = False) -> None:
     if not as_json:
         for each in found:
             apps = [_app(app) for app in each.left]
-            remaining_accounts.tell(each.registered.app.id, {"left": len(apps), "leftApps": apps})
+            remaining_accounts.warn(each.registered.app.id, {"left": len(apps), "leftApps": apps})
 
 
 @group.command()
 @reports_errors
 def confirm(
-    ident: Annotated[str, typer.Argument(metavar="ID", help="The operator's id: app_…")],
+    ident: Annotated[str, typer.Argument(metavar="ID", help="Id of the operator: app_…")],
     *,
     data: Data = DATA,
     as_json: AsJson = False,
 ) -> None:
-    """Confirm that an account is another person's than the operator's who registered it."""
+    """Confirm that an account belongs to another person than the one who registered it."""
     with server_extra("operators"):
         from nomos.server import operators
     after = asyncio.run(operators.confirm_operator(data, ident))
@@ -77,16 +78,22 @@ def confirm(
 @group.command()
 @reports_errors
 def create(
-    name: Annotated[str, typer.Argument(help="What people will call it.")],
+    name: Annotated[str, typer.Argument(help="Display name.")],
     *,
     covers: Annotated[
         list[str] | None,
-        typer.Option(help="A role that it answers for; every one (`*`) by default. Repeatable."),
+        typer.Option(
+            help="Role that the operator may approve for. Repeatable. Default: `*`, every role.",
+            show_default=False,
+        ),
     ] = None,
     data: Data = DATA,
     as_json: AsJson = False,
 ) -> None:
-    """Register an operator, and print its API key, this once: the way back in."""
+    """Register an operator and print its API key. The key cannot be shown again.
+
+    Use this when no operator can sign in any more.
+    """
     with server_extra("operators"):
         from nomos.server import operators
     made, key = asyncio.run(operators.create_operator(data, name, covers or ("*",)))
@@ -94,7 +101,7 @@ def create(
         print(json.dumps({**_row(made), "apiKey": key.reveal()}))
         return
     stderr.print(Text.assemble(("operator ", "bold"), shown(name), f"  {made.app.id}"))
-    stderr.print(Text("this is its API key; it is not shown again", style="dim"))
+    stderr.print(Text("this is its API key; it cannot be shown again", style="dim"))
     print(key.reveal())
 
 

@@ -1,4 +1,4 @@
-"""`nomos pdp`: a PDP that stands alone, until Ctrl-C."""
+"""`nomos pdp`: run a PDP without a control plane on the same machine, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -27,29 +27,49 @@ if TYPE_CHECKING:
 @reports_errors
 def pdp(
     *,
-    control_url: Annotated[str, typer.Option(help="The control plane whose grants it honours.")],
-    issuer: Annotated[str, typer.Option(help="The issuer's DID, all that it trusts.")],
-    key_file: Annotated[
-        Path, typer.Option(help="A file (0600) with an API key of any role, for the feed.")
+    control_url: Annotated[
+        str, typer.Option(help="URL of the control plane whose grants the PDP accepts.")
     ],
-    policies: Annotated[Path, typer.Option(help="A Cedar file, or a folder of *.cedar files.")],
-    data: Annotated[Path, typer.Option(help="Where its key and records are kept.")],
+    issuer: Annotated[str, typer.Option(help="DID of the trusted issuer.")],
+    key_file: Annotated[
+        Path,
+        typer.Option(help="File (mode 0600) with an API key of any role, for the revocation feed."),
+    ],
+    policies: Annotated[Path, typer.Option(help="Cedar file, or folder of *.cedar files.")],
+    data: Annotated[Path, typer.Option(help="Data folder: its key and records.")],
     workspace: Annotated[
         Path | None,
-        typer.Option(help="The folder that the filesystem provider serves.", show_default=False),
+        typer.Option(
+            help="Folder that the filesystem provider serves. "
+            "Default: workspace/ in the data folder.",
+            show_default=False,
+        ),
     ] = None,
     providers: Annotated[
-        Path | None, typer.Option(help="A folder of provider tables.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Folder of provider definitions (YAML). Default: only the built-in providers.",
+            show_default=False,
+        ),
     ] = None,
-    tenant: Annotated[str, typer.Option(help="Whose grants.")] = "default",
-    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8789,
+    tenant: Annotated[str, typer.Option(help="Tenant whose grants are accepted.")] = "default",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")
+    ] = 8789,
     host_name: Annotated[
         list[str] | None,
-        typer.Option(help="A host that requests may name; repeat it for more.", show_default=False),
+        typer.Option(
+            help="Host name to accept in requests, besides loopback names and those in "
+            "$NOMOS_HOST_NAMES. Repeatable.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
-    """Run a PDP on its own: own key, policies and records; revocations from the feed."""
+    """Run a standalone PDP, with its own key, policies and records.
+
+    Revocations come from the feed of the control plane.
+    """
     with server_extra("pdp"):
         from nomos.server.connections.limits import raise_descriptor_limit
         from nomos.server.data_folder.layout import check_outside_workspace
@@ -93,15 +113,15 @@ async def _run(settings: Settings, trust: Trust, listener: socket.socket) -> Non
     from nomos.server.run import listen
     from nomos.server.standalone_pdp import StandalonePdp
 
-    alone = await StandalonePdp.open(settings, trust, AsyncSigner(shared()))
+    standalone = await StandalonePdp.open(settings, trust, AsyncSigner(shared()))
     try:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        _announce(settings, trust, alone.pdp_did, await alone.blind())
-        await listen((alone.pdp, listener), stop=stop, host_names=alone.host_names)
+        _announce(settings, trust, standalone.pdp_did, await standalone.blind())
+        await listen((standalone.pdp, listener), stop=stop, host_names=standalone.host_names)
     finally:
-        await alone.close()
+        await standalone.close()
 
 
 def _announce(settings: Settings, trust: Trust, did: str, blind: str | None) -> None:
@@ -116,10 +136,10 @@ def _announce(settings: Settings, trust: Trust, did: str, blind: str | None) -> 
     ):
         stdout.print(Text.assemble((f"  {name:<14}", "dim"), value))
     if blind is not None:
-        stdout.print(Text.assemble(("\n  no call goes through: ", "bold red"), blind))
+        stdout.print(Text.assemble(("\n  every call is rejected: ", "bold red"), blind))
     stdout.print(
         Text.assemble(
-            ("\n  An operator makes it an audience of grants, once:\n", "dim"),
+            ("\n  An operator registers it once, as an audience of grants:\n", "dim"),
             f"  nomos services add NAME {did} {settings.pdp_url} --pdp",
         )
     )

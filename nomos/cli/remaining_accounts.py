@@ -1,4 +1,4 @@
-"""What is said of accounts that still work when the operator who made them does not."""
+"""The warning about accounts that still work after the operator who made them was removed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from nomos.cli.console import stderr
 from nomos.cli.visible_text import shown
 
 
-def tell(ident: str, reply: Mapping[str, Any], *, when: str = "") -> None:
-    """Name the accounts that a reply says are left, and what ends or confirms each.
+def warn(ident: str, reply: Mapping[str, Any], *, when: str = "") -> None:
+    """Print the accounts that a reply lists as left, and the commands to disable or confirm each.
 
-    `when` begins the sentence, where it need not concern whoever reads it.
+    `when` is a condition that begins the sentence.
     """
     count = reply.get("left", 0)
     if not count:
@@ -22,16 +22,16 @@ def tell(ident: str, reply: Mapping[str, Any], *, when: str = "") -> None:
     apps: Sequence[Mapping[str, Any]] = reply["leftApps"]
     what = "1 account still works" if count == 1 else f"{count} accounts still work"
     why = (
-        f" that {ident} registered, or was shown the key of, and that nobody outside of its line "
-        "has confirmed. Whoever used it may have the keys:"
+        f" that {ident} registered, or received the key of, and that no operator outside of its "
+        "line has confirmed. A person who used {ident} may still have their keys:"
     )
-    stderr.print(Text.assemble(("careful: ", "bold yellow"), when, what, why))
+    stderr.print(Text.assemble(("warning: ", "bold yellow"), when, what, why))
     for each in apps:
         stderr.print(Text.assemble(f"  {each['role']}  ", shown(each["name"]), f"  {each['id']}"))
-        end = f"    nomos apps disable {each['id']}   ends it"
+        end = f"    nomos apps disable {each['id']}   disables it"
         stderr.print(Text(end, style="dim"))
         if each["role"] == "operator":
-            keep = f"    nomos apps confirm {each['id']}   if it is another person's, who stays"
+            keep = f"    nomos apps confirm {each['id']}   if another person owns it and stays"
             stderr.print(Text(keep, style="dim"))
     if count > len(apps):
         stderr.print(Text(f"  and {count - len(apps)} more", style="dim"))

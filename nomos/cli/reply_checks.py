@@ -1,8 +1,8 @@
-"""Whether an answer is about what was asked, and whether a person may be sent where it says.
+"""Checks of a reply's content: that it is about what was requested, and that its URLs are safe.
 
-That a reply belongs to its request is checked by its `callId`; here, that its content does. A
-control plane or a proxy that answers with another approval, app or service is not believed: the
-operator would read, and confirm, something else than was asked for.
+The reply's `callId` shows that it belongs to its request. These checks show that its content does:
+if a control plane or a proxy returned another approval, app or service, the operator would confirm
+something else than was requested.
 """
 
 from __future__ import annotations
@@ -15,39 +15,39 @@ from nomos.errors import Unintelligible
 from nomos.models import web_address
 
 ADDRESSES: Final = ("approvalUrl", "url")
-"""Members of answers, and of what they list, that are shown to people as addresses."""
+"""Members of replies, and of objects in their lists, that are shown to people as URLs."""
 
 
 def check(answer: Any, about: Mapping[str, object] | None = None) -> None:
-    """Raise `Unintelligible` unless the answer has the members of `about`, and fit addresses.
+    """Raise `Unintelligible` unless the reply has the members in `about`, and valid URLs.
 
-    A member of a member is named with a dot: `row.id`.
+    A dot separates the name of a nested member: `row.id`.
     """
-    for path, asked in (about or {}).items():
-        told = answer
+    for path, requested in (about or {}).items():
+        received = answer
         for name in path.split("."):
-            told = told.get(name) if isinstance(told, dict) else None
-        replies.check_id(_word(asked), _word(told))
+            received = received.get(name) if isinstance(received, dict) else None
+        replies.check_id(_as_text(requested), _as_text(received))
     for each in _objects(answer):
         for name in ADDRESSES:
             if name in each:
                 _check_address(name, each[name])
 
 
-def holds(asked: str, told: Sequence[str]) -> None:
-    """Raise `Unintelligible` unless what was asked for is among what came."""
-    if asked not in told:
-        replies.check_id(asked, told[0] if told else "nothing")
+def check_contains(requested: str, received: Sequence[str]) -> None:
+    """Raise `Unintelligible` unless `requested` is in `received`."""
+    if requested not in received:
+        replies.check_id(requested, received[0] if received else "nothing")
 
 
-def _word(value: object) -> str:
+def _as_text(value: object) -> str:
     if isinstance(value, str):
         return value
     return ", ".join(map(str, value)) if isinstance(value, Sequence) else str(value)
 
 
 def _objects(answer: Any) -> Iterator[dict[str, Any]]:
-    """The answer, and the objects of its lists. What an agent sent is deeper, and its own."""
+    """Yield the reply and the objects in its lists. Data that agents sent is nested deeper."""
     if isinstance(answer, dict):
         yield answer
         for value in answer.values():
@@ -56,12 +56,12 @@ def _objects(answer: Any) -> Iterator[dict[str, Any]]:
 
 
 def _check_address(name: str, url: object) -> None:
-    """Refuse what the SDK refuses; nothing is the address of a service inside a program."""
+    """Reject what the SDK rejects. An empty URL is allowed: an embedded service has none."""
     try:
         if url != "":
             web_address(url if isinstance(url, str) else "")
     except ValueError as wrong:
         raise Unintelligible(
-            f"the control plane names an address ({name}) that nobody should open: {wrong}. "
-            "Nothing of its answer is shown; is it, or a proxy on the way, what you think it is?"
+            f"the control plane sent an unsafe URL ({name}): {wrong}. Its reply is not shown. "
+            "Check --control-url, and any proxy between this machine and the control plane"
         ) from None

@@ -1,4 +1,4 @@
-"""`nomos revoke`: take back what was granted."""
+"""`nomos revoke`: revoke a token, an agent, an app, an approval or an issuer key."""
 
 from __future__ import annotations
 
@@ -14,34 +14,36 @@ from nomos.cli.console import AsJson, stdout
 from nomos.cli.errors import reports_errors
 
 WHAT: Final = {
-    "cid": "the delegation, with all that was made from it",
-    "agent": "the agent, with all that it holds or handed on",
-    "app": "the app: its API keys and all that it was granted",
-    "envelope": "the approval, with what was granted on it",
-    "issuer": "the issuer key, with all that it signed",
+    "cid": "the delegation, and every delegation made from it",
+    "agent": "the agent, with every delegation that it holds or made",
+    "app": "the app: its API keys and every token that it was granted",
+    "envelope": "the approval, and the token granted on it",
+    "issuer": "the issuer key, with every token that it signed",
 }
 
 
 @reports_errors
 def revoke(
-    ident: Annotated[str, typer.Argument(metavar="ID", help="A cid, a DID, app_… or env_….")],
+    ident: Annotated[
+        str, typer.Argument(metavar="ID", help="What to revoke: a cid, a DID, app_… or env_….")
+    ],
     *,
     reason: Annotated[
-        str | None, typer.Option(help="Why, for the record.", show_default=False)
+        str | None, typer.Option(help="Reason, recorded in the audit log.", show_default=False)
     ] = None,
     control_url: ControlUrl = None,
     key_file: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Revoke a token, an agent, an app, an approval or an issuer key, for good.
+    """Revoke a token, an agent, an app, an approval or an issuer key. This cannot be undone.
 
-    Every PDP refuses it within five seconds.
+    Every PDP rejects it within five seconds.
     """
-    asked = {"id": ident} if reason is None else {"id": ident, "reason": reason}
+    requested = {"id": ident} if reason is None else {"id": ident, "reason": reason}
     with Operator.find(control_url, key_file) as operator:
         done: dict[str, Any] = operator.post(
             "/v1/revocations",
-            asked,
+            requested,
             about={"id": ident},
             look="nomos audit tail",
             repeat=True,
@@ -49,16 +51,18 @@ def revoke(
     if as_json:
         stdout.print(Text(json.dumps(done)))
         return
-    again = "was revoked before" if done["alreadyRevoked"] else "revoked"
+    again = "already revoked" if done["alreadyRevoked"] else "revoked"
     what = WHAT.get(done["kind"], done["kind"])
     stdout.print(
         Text.assemble(
             (again, "bold green"),
             f"  {done['id']}\n",
-            (f"  {what}\n  at {done['at']}, number {done['seq']} of the log", "dim"),
+            (f"  {what}\n  at {done['at']}, row {done['seq']} of the audit log", "dim"),
         )
     )
     if not done["known"]:
-        warning = "nothing on record has this id: is it mistyped? What you meant may still hold."
-        stdout.print(Text.assemble(("careful: ", "bold yellow"), warning))
-    remaining_accounts.tell(ident, done)
+        warning = (
+            "this id is not in the audit log. Check for a typo: what you meant may still be valid."
+        )
+        stdout.print(Text.assemble(("warning: ", "bold yellow"), warning))
+    remaining_accounts.warn(ident, done)

@@ -1,4 +1,4 @@
-"""`nomos services`: which services beside the control plane's own PDP honour its grants."""
+"""`nomos services`: the services that can be the audience of grants, besides the built-in PDP."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from nomos.cli.errors import reports_errors
 from nomos.cli.visible_text import shown
 from nomos.errors import ConfigurationError
 
-group = typer.Typer(help="Register services that grants may be made out to.", no_args_is_help=True)
+group = typer.Typer(
+    help="Register services that can be the audience of grants.", no_args_is_help=True
+)
 
 COLUMNS = ("name", "did", "url", "createdAt")
 
@@ -27,7 +29,11 @@ COLUMNS = ("name", "did", "url", "createdAt")
 def list_(
     *, as_json: AsJson = False, control_url: ControlUrl = None, key_file: KeyFile = None
 ) -> None:
-    """List the services. When the output is no terminal: one line each, columns between tabs."""
+    """List services.
+
+    If the output is not a terminal, each service is one line of tab-separated columns: name, DID,
+    URL, time of registration.
+    """
     with Operator.find(control_url, key_file) as operator:
         found = operator.get("/v1/services")["services"]
     if as_json:
@@ -39,41 +45,44 @@ def list_(
         for service in found:
             print("\t".join(shown(service[column]).plain for column in COLUMNS))
     if not found:
-        stderr.print("no services are registered: `nomos services add` registers one")
+        stderr.print("no services are registered; `nomos services add` registers one")
 
 
 @group.command()
 @reports_errors
 def add(
-    name: Annotated[str, typer.Argument(help="A short lower-case name.")],
+    name: Annotated[str, typer.Argument(help="Short lower-case name.")],
     did: Annotated[
-        str, typer.Argument(help="Its DID, as `nomos pdp` or `nomos keygen` prints it.")
+        str, typer.Argument(help="DID of the service, as `nomos pdp` or `nomos keygen` prints it.")
     ],
-    url: Annotated[str, typer.Argument(help="Where it is called.")],
+    url: Annotated[str, typer.Argument(help="Base URL.")],
     *,
     pdp: Annotated[
         bool,
-        typer.Option("--pdp", help="It is a PDP, `nomos pdp`: it decides each call by policy."),
+        typer.Option(
+            "--pdp", help="The service is a PDP (`nomos pdp`), which checks policy on each call."
+        ),
     ] = False,
     as_json: AsJson = False,
     control_url: ControlUrl = None,
     key_file: KeyFile = None,
 ) -> None:
-    """Register a service. Agents name its DID as the audience of what they ask for.
+    """Register a service. Agents request grants for it by naming its DID as the audience.
 
-    Unless it is a PDP, grants for it leave nothing open that policy looks at.
+    A service that is not a PDP receives closed grants only: such a grant fixes everything that
+    policy depends on.
     """
     if not is_did(did):
         raise ConfigurationError(
-            "a service is named by its did:key:…, as `nomos pdp` or `nomos keygen` prints it",
+            "not a DID: pass the did:key:… that `nomos pdp` or `nomos keygen` prints",
             setting="did",
         )
-    asked = {"name": name, "did": did, "url": url, "decides": pdp}
+    fields = {"name": name, "did": did, "url": url, "decides": pdp}
     with Operator.find(control_url, key_file) as operator:
         made = operator.post(
             "/v1/services",
-            asked,
-            about=asked,
+            fields,
+            about=fields,
             look="nomos services list",
             repeat=True,
         )
@@ -86,13 +95,16 @@ def add(
 @group.command()
 @reports_errors
 def remove(
-    name: Annotated[str, typer.Argument(help="The service's name.")],
+    name: Annotated[str, typer.Argument(help="Name of the service.")],
     *,
     as_json: AsJson = False,
     control_url: ControlUrl = None,
     key_file: KeyFile = None,
 ) -> None:
-    """Make out no more grants to a service. `nomos revoke` ends those that it has, by its DID."""
+    """Issue no more grants for a service.
+
+    Existing grants stay valid until they expire; `nomos revoke DID` revokes them.
+    """
     with Operator.find(control_url, key_file) as operator:
         gone = operator.post(
             f"/v1/services/{part(name)}/remove", about={"name": name}, look="nomos services list"

@@ -19,9 +19,10 @@ MAX_LINE: Final = 4096
 
 
 def shown(text: str, *, quoted: bool = False) -> Text:
-    """Somebody else's text on one line, with marks for what cannot be seen.
+    """Return text on one line, with each invisible character replaced by its code point.
 
-    Quotes are added where they tell something: at spaces, for nothing, for `"5"` and `"true"`.
+    With `quoted`, quotes are added to empty text, to text with spaces at an end, and to text that
+    reads as JSON, such as `5` and `true`.
     """
     result = Text()
     for letter in text:
@@ -43,7 +44,7 @@ def _reads_as_json(text: str) -> bool:
 
 
 def plain(text: str, limit: int = MAX_SHOWN) -> str:
-    """A record's own text, short, and without what would steer a terminal."""
+    """Return text cut to `limit` characters, with each invisible character replaced by a mark."""
     short = text if len(text) <= limit else f"{text[: limit - 3]}..."
     return "".join(
         "\N{REPLACEMENT CHARACTER}" if letter in "\n\t" or is_invisible(letter) else letter
@@ -52,5 +53,5 @@ def plain(text: str, limit: int = MAX_SHOWN) -> str:
 
 
 def value_text(value: Any) -> str:
-    """A value as people read it: text as it is, everything else as JSON."""
+    """Return a text unchanged, and any other value as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

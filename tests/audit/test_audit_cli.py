@@ -201,10 +201,10 @@ def test_an_export_is_verified_with_a_kept_checkpoint(
     assert [found.name for found in tmp_path.iterdir() if found.name.startswith(".")] == []
     known = ["--issuer", issuer(operator)]
     without = nomos("verify", str(file), *known)
-    assert (without.exit_code, "the tail is not proven" in without.stdout) == (0, True)
+    assert (without.exit_code, "the end of the log is not proven" in without.stdout) == (0, True)
     for token in (str(pin), pin.read_text().strip()):
         pinned = nomos("verify", str(file), *known, "--checkpoint", token)
-        assert (pinned.exit_code, "your checkpoint over row" in pinned.stdout) == (0, True)
+        assert (pinned.exit_code, "the checkpoint over row" in pinned.stdout) == (0, True)
     asked = json.loads(good("checkpoint", "--json", env=operator))
     pin.write_text(json.dumps(asked))
     assert nomos("verify", str(file), *known, "--checkpoint", str(pin)).exit_code == 0
@@ -249,7 +249,7 @@ def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "pin"
     for content in (b"", b"hello", b"{}", b'{"checkpoint": 1}', b"{", b"\xff\xff"):
         file.write_bytes(content)
-        with pytest.raises(ConfigurationError, match="does not hold a checkpoint"):
+        with pytest.raises(ConfigurationError, match="holds no checkpoint"):
             files.read_pin(str(file))
     with pytest.raises(ConfigurationError, match="No such file"):
         files.read_pin(str(tmp_path / "none"))
@@ -282,7 +282,7 @@ def test_an_export_that_stops_is_no_file(export: Export, tmp_path: Path) -> None
     assert files.save(iter(lines), file, counts.append) == 15
     assert file.read_bytes() == b"".join(export.lines)
     for cut in (lines[:-1], [*lines[:4], lines[4][:20]], []):
-        with pytest.raises(Unintelligible, match="without its end"):
+        with pytest.raises(Unintelligible, match="is incomplete"):
             files.save(iter(cut), tmp_path / "cut", counts.append)
         with pytest.raises(Unintelligible), (tmp_path / "half").open("wb") as half:
             files.copy(iter(cut), half, counts.append)
@@ -333,6 +333,6 @@ def test_warnings_and_later_rows_are_shown(export: Export) -> None:
     console = Console(record=True, width=200)
     report = export.verify(export.lines, pin=export.pin)
     view.report(report, console)
-    assert "agrees, and 3 rows came after" in console.export_text()
+    assert "agrees; 3 rows follow it" in console.export_text()
     view.report(replace(report, warnings=("clocks disagree",)), console)
     assert "warning: clocks disagree" in console.export_text()

@@ -269,7 +269,7 @@ def test_watch_in_a_terminal_shows_what_comes_and_ends_with_ctrl_c(desk: Desk) -
     for view in desk.views():
         desk.guard.approvals.decide(view["id"], approve=False)
     with terminal(desk, "approvals", "watch") as shown:
-        shown.until("0 waiting")
+        shown.until("0 pending")
         ident = desk.ask("watched.txt", "new!")
         shown.until(ident)
         shown.until("content: new!")
@@ -341,7 +341,7 @@ def test_an_app_is_made_rotated_and_disabled(desk: Desk) -> None:
     made = desk.run("apps", "create", "release bot")
     key = made.stdout.strip()
     assert re.fullmatch(r"nomos_app_\w{26}_\w{52}", key)
-    assert "not shown again" in made.stderr
+    assert "cannot be shown again" in made.stderr
     assert key not in made.stderr
     ident = key.removeprefix("nomos_").rsplit("_", 1)[0]
     (line,) = [row for row in desk.run("apps", "list").stdout.split("\n") if row.startswith(ident)]
@@ -421,7 +421,7 @@ def test_constraints_are_shown_wherever_the_args_are() -> None:
     asked = view(argsBound=False, constraints=held)
     now = datetime(2027, 1, 15, 7, 50, tzinfo=UTC)
     told = drawn(approval_view.queue([asked], now, 80))
-    assert "as far as the constraints go" in told
+    assert "within the constraints" in told
     assert all(text in told for text in ("only if", *held))
     assert "only if" not in drawn(approval_view.queue([view(args={})], now, 80))
     full = asked | {"agent": "a", "ttlSeconds": 60, "policies": ["p"], "votes": []}

@@ -110,7 +110,7 @@ def test_the_key_of_nomos_dev_is_found_beside_it_and_sent_to_no_other_machine(
         assert operator(tmp_path, "apps", "list", NOMOS_CONTROL_URL=url).returncode == 0
         away = operator(tmp_path, "apps", "list", NOMOS_CONTROL_URL="https://nomos.example.com")
     assert away.returncode == 1
-    assert "no operator's API key was found" in away.stderr
+    assert "no operator API key was found" in away.stderr
 
 
 def test_a_key_that_was_rotated_is_not_used_and_not_replaced_in_silence(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_key_that_was_rotated_is_not_used_and_not_replaced_in_silence(tmp_path
         assert rotated.returncode == 0, rotated.stderr
     with dev(tmp_path) as (running, said):
         assert running.wait(timeout=60) == 1
-    assert "Put the key there that took its place" in said.replace("\n", " ")
+    assert "Write the current key into it" in said.replace("\n", " ")
     file.write_text(rotated.stdout)
     with dev(tmp_path) as (_, said):
         assert "Nomos is running" in said

@@ -21,10 +21,15 @@ WRONG: Final = root(exp=1)
 POLICY: Final = '@reason("“naïve” → 日本")\nforbid (principal, action, resource);'
 
 SHOWN: Final = {
-    "inspect": (("token", "inspect"), TOKEN, 0, "ok every signature is right"),
+    "inspect": (("token", "inspect"), TOKEN, 0, "ok every signature is valid"),
     "inspect of a broken link": (("token", "inspect"), json.dumps([WRONG, CHILD]), 1, "x "),
-    "verify": (("token", "verify", *TERMS, *CALL), TOKEN, 0, "ok verified  the invocation holds"),
-    "verify of a refusal": (("token", "verify", *TERMS), ROOT, 1, "x REFUSED  audience_mismatch"),
+    "verify": (
+        ("token", "verify", *TERMS, *CALL),
+        TOKEN,
+        0,
+        "ok verified  the invocation is valid",
+    ),
+    "verify of a refusal": (("token", "verify", *TERMS), ROOT, 1, "x denied  audience_mismatch"),
     "why": (("token", "why", *TERMS, *CALL), TOKEN, 0, "The token is valid for this call."),
 }
 

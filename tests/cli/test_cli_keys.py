@@ -84,11 +84,11 @@ def test_as_json_each_line_is_an_entry_of_the_key_log(environ: dict[str, str]) -
 
 def test_for_people_it_is_a_table(environ: dict[str, str]) -> None:
     shown = in_a_terminal(environ, "rotate")
-    assert "back it up" in shown
+    assert "Back it up" in shown
     for word in ("state", "since", "active", "min left", "did:key:z6Mk"):
         assert word in shown
     assert "\x1b[1;32mactive" in shown
-    assert "back it up" not in in_a_terminal(environ, "list")
+    assert "Back it up" not in in_a_terminal(environ, "list")
 
 
 def test_without_a_server_it_says_so(environ: dict[str, str]) -> None:

@@ -65,7 +65,7 @@ def test_cases_that_come_out_as_expected(folder: Path) -> None:
         done = nomos("policy", "test", given)
         assert done.returncode == 0, done.stderr
         assert " ok   reads are allowed" in done.stdout
-        assert "2 cases, all as expected" in done.stdout
+        assert "2 cases, all passed" in done.stdout
     rows = [
         json.loads(line) for line in nomos("policy", "test", folder, "--json").stdout.splitlines()
     ]
@@ -86,14 +86,14 @@ def test_a_surprise_is_told_with_what_decided_and_where(folder: Path) -> None:
     assert done.returncode == 1
     assert done.stdout == (
         "FAIL  reads are allowed\n"
-        "        answer      expected allow, got deny\n"
+        "        decision    expected allow, got deny\n"
         "        because     no policy permits /github/issue/list here\n"
         "FAIL  the archive is frozen\n"
-        "        answer      expected allow, got deny\n"
+        "        decision    expected allow, got deny\n"
         "        decided by  forbid archive  o.cedar:3\n"
         "        because     the archive is frozen\n"
         "\n"
-        "2 cases, 2 not as expected\n"
+        "2 cases, 2 failed\n"
     )
 
 
@@ -102,7 +102,7 @@ def test_a_file_without_policies_or_with_a_mistake_is_told(folder: Path) -> None
     file.write_text(TESTS.replace("policies: policies\n", ""))
     done = nomos("policy", "test", file)
     assert done.returncode == 1
-    assert "names no policies: pass --policies DIR" in done.stderr
+    assert "names no policies. Pass --policies DIR" in done.stderr
     file.write_text(TESTS.replace("expect: allow", "expects: allow"))
     done = nomos("policy", "test", file)
     assert done.returncode == 1
@@ -152,7 +152,7 @@ def test_an_explanation_as_json(folder: Path) -> None:
         (("--resource", "{"), "is not JSON"),
         (("--resource", "[]"), "is not a JSON object"),
         (("--resource", '{"owner": "a"}'), "resource.repo is missing"),
-        (("--resource", '{"owner": "a", "repo": "b"}', "--now", "noon"), "is no time"),
+        (("--resource", '{"owner": "a", "repo": "b"}', "--now", "noon"), "is not a time"),
         (
             ("--resource", '{"owner": "a", "repo": "b"}', "--now", "2026-01-05T09:00:00"),
             "needs a time zone",
@@ -218,15 +218,15 @@ def test_versions_are_put_activated_and_taken_back(server: Server, folder: Path)
     shutil.copy(folder / "tests.yaml", folder / "policies")
     done = server.policy("put", folder / "policies")
     assert done.returncode == 0, done.stderr
-    assert "version 2 is kept; nomos policy activate 2 lets it decide" in done.stdout
+    assert "version 2 created; nomos policy activate 2 activates it" in done.stdout
     done = server.policy("activate", 2)
-    assert "version 2 decides" in done.stdout
-    assert "until now it was version 1" in done.stdout
+    assert "version 2 is active" in done.stdout
+    assert "before: version 1" in done.stdout
     listed = server.policy("versions")
     first, second = listed.stdout.splitlines()[1:]
-    assert (first.split()[0], first.split()[-1]) == ("2", "decides")
+    assert (first.split()[0], first.split()[-1]) == ("2", "active")
     assert (second.split()[0], second.split()[-1]) == ("1", "files")
-    assert "version 1 decides" in server.policy("rollback").stdout
+    assert "version 1 is active" in server.policy("rollback").stdout
     again = server.policy("put", folder / "policies", "--activate", "--json")
     kept, active = map(json.loads, again.stdout.splitlines())
     assert (kept["version"], kept["created"], active["version"]) == (2, False, 2)
@@ -254,7 +254,7 @@ def test_an_activation_tells_which_grants_services_go_on_to_honour(
     policies = tmp_path / "all.cedar"
     policies.write_text('permit(principal, action in Action::"/github/issue", resource);\n')
     done = server.policy("put", policies, "--activate")
-    assert "live grants" not in done.stdout and done.returncode == 0, done.stderr
+    assert "valid grants" not in done.stdout and done.returncode == 0, done.stderr
     url, key = server.running.control_plane_url, server.running.operator_key.reveal()
     with httpx.Client(base_url=url, trust_env=False) as http:
         made = http.post(
@@ -274,14 +274,14 @@ def test_an_activation_tells_which_grants_services_go_on_to_honour(
         ).json()
     assert answer["decision"] == "allow", answer
     done = server.policy("activate", 1)
-    assert "1 live grants for services would not be given by this version" in done.stdout
-    assert "--revoke takes them back" in done.stdout
+    assert "1 valid grants for services would not be given by this version" in done.stdout
+    assert "--revoke revokes them" in done.stdout
     assert "/github/issue/list  no policy permits it" in done.stdout
     done = server.policy("activate", 1, "--revoke")
-    assert "1 were revoked now" in done.stdout
-    assert "live grants" not in server.policy("activate", 1).stdout
+    assert "1 revoked now" in done.stdout
+    assert "valid grants" not in server.policy("activate", 1).stdout
     wrong = server.policy("put", policies, "--revoke")
-    assert wrong.returncode == 1 and "--revoke goes with --activate" in wrong.stderr
+    assert wrong.returncode == 1 and "--revoke needs --activate" in wrong.stderr
 
 
 def test_what_can_never_hold_is_warned_of(server: Server, tmp_path: Path) -> None:
@@ -326,7 +326,7 @@ def test_explain_says_whether_a_service_could_be_given_it(folder: Path) -> None:
     question = ("--command", "/github/issue/list", "--now", "2026-01-05T09:00:00Z")
     repo = ("--resource", '{"owner": "acme", "repo": "app"}')
     done = explain(folder, *question, *repo, "--service")
-    assert "a grant leaves open nothing that policy looks at" in done.stdout
+    assert "possible: a grant fixes everything that policy depends on" in done.stdout
     done = explain(folder, *question, *repo, "--service", "--json")
     assert json.loads(done.stdout)["service"] == {
         "closed": True,
@@ -343,9 +343,9 @@ def test_explain_says_whether_a_service_could_be_given_it(folder: Path) -> None:
     )
     read = ("--command", "/filesystem/file/read", "--resource", '{"path": "a"}')
     done = explain(folder, *read, "--service")
-    assert "denied: a grant would leave open what policy looks at" in done.stdout
+    assert "denied: a grant would leave open what policy depends on" in done.stdout
     assert "resource.path  secret" in done.stdout
     done = explain(folder, *question, *repo, "--service")
-    assert "is not handed on: deep" in done.stdout
+    assert "cannot be delegated: deep" in done.stdout
     denied = ("--command", "/filesystem/file/read", "--resource", '{"path": "a/secret/x"}')
     assert "for a service" not in explain(folder, *denied, "--service").stdout

@@ -178,7 +178,7 @@ def test_an_export_shows_what_the_server_shows(kin: Kin, tmp_path: Path) -> None
     assert done.exit_code == 0, done.output
     result = nomos("tree", "--file", file)
     assert result.stdout == good("tree", env=kin.environ)
-    assert "unproved" in result.stderr and "--issuer did:key:" in result.stderr
+    assert "not verified" in result.stderr and "--issuer did:key:" in result.stderr
     assert said("tree", kin.child, "--file", file) == said("tree", "--file", file)
     [offline], [online] = said("tree", "--file", file), said("tree", env=kin.environ)
     assert offline == online
@@ -246,7 +246,7 @@ def test_the_latest_of_a_file_or_the_one_that_is_named(tmp_path: Path) -> None:
     assert roots("tree", log.root) == [log.root]
     assert roots("tree", "nightly") == [other.root]
     shown = nomos("tree", did("a"), "--file", file)
-    assert f"also in the swarms of {log.root}" in shown.stderr
+    assert f"also in the swarms with the roots {log.root}" in shown.stderr
     assert len(good("tree", "-n", "2", "--file", file).split("\n\n")) == 4
 
 
@@ -255,7 +255,7 @@ def test_where_nothing_was_handed_on_there_is_nothing(tmp_path: Path) -> None:
     for command in ("list", "tree"):
         result = nomos(command, "--file", file)
         assert (result.exit_code, result.stdout) == (0, "")
-        assert "handed anything on" in result.stderr
+        assert "delegated anything" in result.stderr
     assert said("tree", "--file", file) == []
     missing = nomos("tree", "nightly", "--file", file)
     assert (missing.exit_code, missing.stdout) == (1, "")
@@ -267,13 +267,13 @@ def test_a_file_that_is_no_export_is_refused(tmp_path: Path) -> None:
     changed = lines[2].replace(b'"depth"', b'"width"').replace(b"nightly", b"daily")
     cases = {
         "No such file": None,
-        "stops after line 0": b"",
+        "it ends after line 0": b"",
         "line 1: the line is not JSON": b"hello\n",
-        "line 2: the row is not as it was exported": b"".join([lines[0], lines[2]]),
-        "line 3: the row is not as it was exported": b"".join(
+        "line 2: the row was changed after the export": b"".join([lines[0], lines[2]]),
+        "line 3: the row was changed after the export": b"".join(
             [*lines[:2], changed.replace(b"/github/issue", b"/github/repo2"), *lines[3:]]
         ),
-        f"stops after line {len(lines) - 1}": b"".join(lines[:-1]),
+        f"it ends after line {len(lines) - 1}": b"".join(lines[:-1]),
     }
     for number, (why, content) in enumerate(cases.items()):
         file = tmp_path / f"{number}"
@@ -301,11 +301,11 @@ def test_a_hundred_grandchildren_fit_on_a_page_and_the_bad_one_stands_out() -> N
     assert max(map(len, lines)) <= 80
     text = "\n".join(lines)
     assert "111 agents, 2 deep · 100 calls · 3 refused · 1 revoked" in text
-    assert "8 agents alike" in text
-    assert "80 agents alike" in text
+    assert "8 equal agents" in text
+    assert "80 equal agents" in text
     assert "refused  /github/issue/list 2 times on 2 resources resource_out_of_scope" in text
     assert re.search(r"z6Mk\w{4}…\w{4}  revoked 12:\d\d:\d\dZ: its machine was lost", text)
-    assert "never seen with a chain that holds" in text
+    assert "never seen with a valid chain" in text
 
 
 def test_everything_is_every_agent_in_full() -> None:
@@ -345,12 +345,12 @@ def test_many_commands_are_summed_up() -> None:
         log.call(log.root, "expired", command=f"/github/x{number}")
     text = "\n".join(shown(log, 100))
     assert text.count("refused  ") == view.LISTED
-    assert "and 5 others: --all shows them" in text
+    assert "and 5 more: --all shows them" in text
     assert "\n".join(shown(log, 100, everything=True)).count("refused  ") == 9
     log.records *= 20
     for number in range(200):
         log.call(log.root, "expired", command=f"/y{number}")
-    assert "earlier ones" in "\n".join(shown(log, 100))
+    assert "earlier actions" in "\n".join(shown(log, 100))
 
 
 @pytest.mark.parametrize(
@@ -402,6 +402,6 @@ def test_counts_that_are_too_low_say_so() -> None:
     swarm = log_of_many().families().swarm(did("root"), complete=False)
     view.tree(swarm, Console(file=file), everything=False)
     assert "at least 100 calls" in file.getvalue()
-    assert "more on record" in file.getvalue()
+    assert "only the latest were read" in file.getvalue()
     assert "\x1b" not in file.getvalue()
     assert max(map(len, file.getvalue().splitlines())) > 80

@@ -338,7 +338,7 @@ async def test_one_damaged_row_does_not_fail_the_writes_beside_it(tmp_path: Path
 def test_the_command_line_names_what_a_listing_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     empty: tuple[object, ...] = ({}, {"damaged": []}, [], None)
     for nothing in empty:
-        client._tell_damaged(nothing)
+        client._report_damaged(nothing)
     assert capsys.readouterr().err == ""
-    client._tell_damaged({"damaged": [{"seq": 5, "hash": "…"}, "app_1"]})
-    assert capsys.readouterr().err == "damaged: row 5, app_1 cannot be read any more\n"
+    client._report_damaged({"damaged": [{"seq": 5, "hash": "…"}, "app_1"]})
+    assert capsys.readouterr().err == "damaged: row 5, app_1 cannot be read\n"

@@ -1,4 +1,4 @@
-"""`nomos approvals`: the questions that agents put to people, and answering them."""
+"""`nomos approvals`: list approval requests of agents, and approve or deny them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ from nomos.errors import ConfigurationError
 
 MAX_LISTED: Final = 200
 
-group = typer.Typer(help="See what agents ask people for, and answer.", no_args_is_help=True)
+group = typer.Typer(
+    help="List approval requests of agents, and approve or deny them.", no_args_is_help=True
+)
 
 
 class ApprovalState(StrEnum):
-    """Which questions to list."""
+    """The states by which approval requests can be listed."""
 
     PENDING = "pending"
     APPROVED = "approved"
@@ -36,35 +38,43 @@ class ApprovalState(StrEnum):
     ALL = "all"
 
 
-Ident = Annotated[str, typer.Argument(metavar="ID", help="The approval's id: env_…")]
+Ident = Annotated[str, typer.Argument(metavar="ID", help="Id of the approval request: env_…")]
 Reason = Annotated[
     str | None,
-    typer.Option(help="Why; kept on record and shown to the agent.", show_default=False),
+    typer.Option(
+        help="Reason, recorded in the audit log and shown to the agent.", show_default=False
+    ),
 ]
 Version = Annotated[
     str | None,
     typer.Option(
-        help="Decide on this version of it alone (`show --json` has it); by default, the one now.",
+        help="Version to decide on, as in `show --json`; if the request has changed since, the "
+        "command fails. Default: the current version.",
         show_default=False,
     ),
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Approve without asking for confirmation.")]
 
 
 @group.command("list")
 @reports_errors
 def list_(
     *,
-    state: Annotated[ApprovalState, typer.Option(help="Which ones.")] = ApprovalState.PENDING,
-    limit: Annotated[int, typer.Option(min=1, max=MAX_LISTED, help="How many.")] = 50,
+    state: Annotated[
+        ApprovalState, typer.Option(help="State of the requests to list.")
+    ] = ApprovalState.PENDING,
+    limit: Annotated[
+        int, typer.Option(min=1, max=MAX_LISTED, help="Maximum number of requests.")
+    ] = 50,
     as_json: AsJson = False,
     control_url: ControlUrl = None,
     key_file: KeyFile = None,
 ) -> None:
-    """List questions, those that wait for an answer by default.
+    """List approval requests; by default those that are pending.
 
-    When the output is no terminal: one line each, with columns between tabs: id, state, expiry,
-    app, command, roles, resource, args (* for any), service, constraints; some as JSON.
+    If the output is not a terminal, each request is one line of tab-separated columns: id, state,
+    expiry, app, command, roles, resource, args (* for any), service, constraints. Resource, args
+    and constraints are JSON.
     """
     with Operator.find(control_url, key_file) as operator:
         reply = operator.get("/v1/approvals", state=state.value, limit=limit)
@@ -74,7 +84,7 @@ def list_(
     elif views:
         stdout.print(queue(views, _now(reply), stdout.width), soft_wrap=False)
     else:
-        stdout.print(_nothing(state))
+        stdout.print(_none_listed(state))
 
 
 @group.command()
@@ -86,7 +96,7 @@ def show(
     control_url: ControlUrl = None,
     key_file: KeyFile = None,
 ) -> None:
-    """Show everything about one question."""
+    """Show one approval request in full."""
     with Operator.find(control_url, key_file) as operator:
         view = operator.get(f"/v1/approvals/{part(ident)}", about={"id": ident})
     _show(view, as_json=as_json)
@@ -104,7 +114,10 @@ def approve(
     control_url: ControlUrl = None,
     key_file: KeyFile = None,
 ) -> None:
-    """Allow it, once, exactly as it is shown."""
+    """Approve a request, for one call exactly as shown.
+
+    The command shows the request and asks for confirmation, unless --yes is given.
+    """
     with Operator.find(control_url, key_file) as operator:
         answer = VoteChoice(approve=True, reason=reason, version=version)
         _decide(operator, ident, answer, yes=yes, as_json=as_json)
@@ -121,7 +134,7 @@ def deny(
     control_url: ControlUrl = None,
     key_file: KeyFile = None,
 ) -> None:
-    """Refuse it; the agent is refused the same for a quarter of an hour."""
+    """Deny a request. The same request by this agent is denied for 15 minutes."""
     with Operator.find(control_url, key_file) as operator:
         answer = VoteChoice(approve=False, reason=reason, version=version)
         _decide(operator, ident, answer, yes=True, as_json=as_json)
@@ -130,13 +143,13 @@ def deny(
 @group.command("open")
 @reports_errors
 def open_(*, control_url: ControlUrl = None, key_file: KeyFile = None) -> None:
-    """Print a link that signs you in to the approval pages, once. Whoever has it first is you."""
+    """Print a one-time sign-in link to the approval pages. Treat it like a password."""
     with Operator.find(control_url, key_file) as operator:
         reply = operator.post("/v1/login-links")
     stdout.print(Text(reply["url"]))
     if stdout.is_terminal:
         left = datetime.fromisoformat(reply["expiresAt"]).astimezone()
-        stdout.print(Text(f"It works once, until {left:%H:%M}.", style="dim"))
+        stdout.print(Text(f"The link works once, until {left:%H:%M}.", style="dim"))
 
 
 @group.command()
@@ -144,9 +157,12 @@ def open_(*, control_url: ControlUrl = None, key_file: KeyFile = None) -> None:
 def watch(
     *, as_json: AsJson = False, control_url: ControlUrl = None, key_file: KeyFile = None
 ) -> None:
-    """Watch the queue until Ctrl-C. When the output is no terminal: a line for each new one."""
+    """Show pending requests and update them until Ctrl-C.
+
+    If the output is not a terminal, print a line for each new request and each change of state.
+    """
     with Operator.find(control_url, key_file, timeout=watching.TIMEOUT) as operator:
-        operator.get("/v1/approvals", limit=1)  # what is wrong with key or URL is told at once
+        operator.get("/v1/approvals", limit=1)  # fails here for a wrong key or URL
         try:
             if as_json or not stdout.is_terminal:
                 watching.as_lines(operator, as_json=as_json)
@@ -158,7 +174,7 @@ def watch(
 
 @dataclass(frozen=True)
 class VoteChoice:
-    """Yes or no to one version of a question, None for the one that is read now."""
+    """A vote on one version of an approval request; None is the current version."""
 
     approve: bool
     reason: str | None
@@ -171,8 +187,8 @@ def _decide(
     path = f"/v1/approvals/{part(ident)}"
     if not yes and (as_json or not (sys.stdin.isatty() and sys.stdout.isatty())):
         raise ConfigurationError(
-            "an approval is confirmed at a terminal, and this is none; look at it with "
-            f"`nomos approvals show {ident}`, and add --yes to approve without being asked",
+            "approving asks for confirmation, which needs a terminal. Read the request with "
+            f"`nomos approvals show {ident}`, then pass --yes to approve without confirmation",
             setting="--yes",
         )
     version = answer.version
@@ -180,7 +196,7 @@ def _decide(
         view = operator.get(path, about={"id": ident})
         if not yes:
             _confirm(view, answer.reason)
-        # What was confirmed is what is sent, and with --version nothing else may be confirmed.
+        # The vote is for the version that was confirmed, or for the one that --version names.
         version = version or view["version"]
     body: dict[str, Any] = {"approve": answer.approve, "version": version}
     if answer.reason:
@@ -195,13 +211,13 @@ def _decide(
 
 def _confirm(view: dict[str, Any], reason: str | None) -> None:
     if view["state"] != "pending":
-        return  # the server says who decided, and when
+        return  # the reply to the vote says who decided, and when
     _show(view, as_json=False)
     stdout.print()
     if reason:
         stdout.print(Text.assemble(("your reason  ", "dim"), shown(reason)))
     if not typer.confirm("Approve exactly this?", default=False):
-        stdout.print(Text("nothing was decided", style="dim"))
+        stdout.print(Text("not approved; the request is unchanged", style="dim"))
         raise typer.Exit(1)
 
 
@@ -211,9 +227,9 @@ def _outcome(view: dict[str, Any], *, approve: bool) -> Text:
         return Text.assemble(("denied  ", "bold red"), what)
     missing = [role for role in view["roles"] if role not in view["approvedRoles"]]
     if view["state"] == "pending":
-        also = f"\nit still needs: {', '.join(missing)}"
+        also = f"\napprovals still needed: {', '.join(missing)}"
         return Text.assemble(("approved by you  ", "bold yellow"), what, also)
-    return Text.assemble(("approved  ", "bold green"), what, "\nthe agent can go on now")
+    return Text.assemble(("approved  ", "bold green"), what, "\nthe agent can make the call now")
 
 
 def _show(view: dict[str, Any], *, as_json: bool) -> None:
@@ -228,11 +244,11 @@ def _print_lines(views: list[dict[str, Any]], *, as_json: bool) -> None:
         print(json.dumps(view) if as_json else line(view), flush=True)
 
 
-def _nothing(state: ApprovalState) -> Text:
+def _none_listed(state: ApprovalState) -> Text:
     waiting = state in (ApprovalState.PENDING, ApprovalState.ALL)
-    return Text("nobody asks for anything" if waiting else f"nothing is {state.value}", style="dim")
+    return Text("no pending requests" if waiting else f"no {state.value} requests", style="dim")
 
 
 def _now(reply: dict[str, Any]) -> datetime:
-    """The server's time, by which questions expire."""
+    """Return the server's time, which determines when requests expire."""
     return datetime.fromisoformat(reply["serverTime"])

@@ -1,8 +1,8 @@
-"""How a question to people looks in a terminal, and as one line of plain text.
+"""Approval requests in a terminal, and as one line of plain text.
 
-An agent chose most of what is shown here, so nothing of it may pass for anything else: what
-cannot be seen becomes a mark with its number, and text of several lines stands behind a bar on
-every line, folded by us and not by the terminal. Nothing is left out and nothing is shortened.
+An agent chose most of this text, so it must not pass for output of this program: an invisible
+character is shown as its code point, and each line of multi-line text begins with a bar. Lines
+are folded here, not by the terminal. Nothing is left out or shortened.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ View = Mapping[str, Any]
 SOON: Final = 60
 CALM: Final = 300
 SHORT: Final = 96
-"""Characters of a value that is also spelled out in ASCII, where lookalikes differ."""
+"""Maximum length of a value that is also shown in ASCII, in which lookalike letters differ."""
 
-ONLY_HASH: Final = "The agent sent only the hash of this text. You cannot see what it says."
+ONLY_HASH: Final = "The agent sent only the hash of this text. You cannot read the text."
 
 NARROW: Final = 20
-"""Columns below which text is not folded any further."""
+"""Minimum width in columns to which text is folded."""
 
 STATE_STYLES: Final = {
     "pending": "bold yellow",
@@ -41,7 +41,7 @@ STATE_STYLES: Final = {
 
 
 def card(view: View, now: datetime, width: int) -> RenderableType:
-    """Everything about one question, as a person must see it before answering."""
+    """Return one approval request in full, as an operator must see it before deciding."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(no_wrap=True)
@@ -57,7 +57,10 @@ def _rows(view: View, now: datetime) -> Iterator[tuple[str, Sequence[Text]]]:
     state = Text(view["state"], style=STATE_STYLES.get(view["state"], ""))
     yield "approval", [Text(view["id"], style="bold")]
     yield "state", [Text.assemble(state, "  ", time_left(view, now))]
-    yield "asked by", [Text.assemble(shown(view["app"]["name"]), (f"  {view['app']['id']}", "dim"))]
+    yield (
+        "requested by",
+        [Text.assemble(shown(view["app"]["name"]), (f"  {view['app']['id']}", "dim"))],
+    )
     yield "agent", [Text(view["agent"])]
     yield "command", [Text(view["command"], style="bold cyan")]
     if view.get("audience"):
@@ -70,7 +73,7 @@ def _rows(view: View, now: datetime) -> Iterator[tuple[str, Sequence[Text]]]:
         yield "purpose", list(value(view["purpose"]))
     if view.get("context"):
         yield "claims", list(members(view["context"]))
-    yield "good for", [Text(f"{words(view['ttlSeconds'])}, once")]
+    yield "valid for", [Text(f"{words(view['ttlSeconds'])}, one call")]
     yield "policies", [shown(", ".join(view["policies"]))]
     if view.get("reason"):
         yield "why", list(value(view["reason"]))
@@ -82,7 +85,7 @@ def _rows(view: View, now: datetime) -> Iterator[tuple[str, Sequence[Text]]]:
 
 def _args(view: View) -> Iterator[Text]:
     if not view["argsBound"]:
-        freely = "as far as the constraints go" if view.get("constraints") else "freely"
+        freely = "within the constraints" if view.get("constraints") else "freely"
         yield Text(f"ANY: the agent may choose the arguments {freely}", style="bold red")
     elif not view.get("args"):
         yield Text("none", style="dim")
@@ -91,12 +94,12 @@ def _args(view: View) -> Iterator[Text]:
 
 
 def _constraints(view: View) -> Iterator[Text]:
-    """Each constraint in words, and in ASCII if it has other letters."""
+    """Yield each constraint in words, and in ASCII if it has other letters."""
     for each in view["constraints"]:
         yield shown(each)
         if not each.isascii():
-            spelled = each.encode("ascii", "backslashreplace").decode()
-            yield Text.assemble(("In ASCII ", "dim"), spelled)
+            in_ascii = each.encode("ascii", "backslashreplace").decode()
+            yield Text.assemble(("In ASCII ", "dim"), in_ascii)
 
 
 def _roles(view: View) -> Text:
@@ -117,9 +120,9 @@ def _vote(vote: View) -> Text:
 
 
 def members(values: Mapping[str, Any], bound: Mapping[str, Any] | None = None) -> Iterator[Text]:
-    """Each member of an object: `name: value`, or the name and then a block of text.
+    """Yield each member of an object: `name: value`, or the name and then a block of text.
 
-    `bound` is what will be signed for them.
+    `bound` are the values that will be signed.
     """
     for name, each in values.items():
         head = Text.assemble(shown(name), ": ")
@@ -137,13 +140,13 @@ def members(values: Mapping[str, Any], bound: Mapping[str, Any] | None = None) -
 
 
 def _ascii(name: str, each: Any) -> Iterator[Text]:
-    """What has letters outside ASCII, in ASCII if it is short, or else how many they are."""
+    """Yield a short text with other letters in ASCII; of a long one, the number of such letters."""
     text = each if isinstance(each, str) else json.dumps(each, ensure_ascii=False)
     if text.isascii() and name.isascii():
         return
     if len(text) <= SHORT and "\n" not in text:
-        spelled = json.dumps(each if name.isascii() else {name: each})
-        yield Text.assemble(("In ASCII ", "dim"), spelled)
+        in_ascii = json.dumps(each if name.isascii() else {name: each})
+        yield Text.assemble(("In ASCII ", "dim"), in_ascii)
         return
     if not name.isascii():
         yield Text.assemble(("Name in ASCII ", "dim"), json.dumps(name))
@@ -154,7 +157,7 @@ def _ascii(name: str, each: Any) -> Iterator[Text]:
 
 
 def value(each: Any) -> Iterator[Text]:
-    """A JSON value in full; text of several lines as lines behind a bar."""
+    """Yield a JSON value in full; each line of multi-line text begins with a bar."""
     if isinstance(each, str):
         lines = each.split("\n")
         if len(lines) == 1:
@@ -166,7 +169,7 @@ def value(each: Any) -> Iterator[Text]:
 
 
 def folded(text: Text, width: int) -> list[Text]:
-    """A line cut into lines that fit, each but the first behind a bar of its own."""
+    """Fold a line to `width` columns; each line but the first begins with a bar."""
     lines: list[Text] = []
     start = used = 0
     for place, letter in enumerate(text.plain):
@@ -180,7 +183,7 @@ def folded(text: Text, width: int) -> list[Text]:
 
 
 def queue(views: Sequence[View], now: datetime, width: int) -> RenderableType:
-    """Several questions: who asks, how much time is left, and what for, with args in full."""
+    """Return several requests: app, time left, and the call with args in full."""
     table = Table(box=None, padding=(0, 2, 1, 0), pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
@@ -195,7 +198,7 @@ def queue(views: Sequence[View], now: datetime, width: int) -> RenderableType:
 
 
 def _asker(view: View) -> Text:
-    return Text.assemble(("asked by ", "dim"), shown(view["app"]["name"]))
+    return Text.assemble(("requested by ", "dim"), shown(view["app"]["name"]))
 
 
 def _needs(view: View) -> Iterator[Text]:
@@ -237,7 +240,7 @@ def _service(view: View, width: int) -> list[Text]:
 
 
 def time_left(view: View, now: datetime) -> Text:
-    """How long an answer is possible, green while there is time and red when there is hardly."""
+    """Return how long the request can still be decided; green, yellow or red by the time left."""
     left = (datetime.fromisoformat(view["expiresAt"]) - now).total_seconds()
     if view["state"] != "pending":
         return Text(_since(view, now), style="dim")
@@ -253,7 +256,7 @@ def _since(view: View, now: datetime) -> str:
 
 
 def words(seconds: float) -> str:
-    """A length of time as one says it: `45 s`, `12 min`, `2 h 5 min`."""
+    """Return a duration in seconds as text: `45 s`, `12 min`, `2 h 5 min`."""
     whole = max(0, int(seconds))
     if whole < 120:
         return f"{whole} s"
@@ -264,11 +267,11 @@ def words(seconds: float) -> str:
 
 
 def line(view: View) -> str:
-    """One question as one line for other programs, its columns apart by tabs.
+    """Return one request as a line of tab-separated columns, for other programs.
 
-    id, state, expiry, app, command, roles, resource, args, service, constraints: resource, args and
-    constraints as JSON in ASCII, `*` for any args; no service is the PDP. A tab or the end of a
-    line within a column cannot occur.
+    id, state, expiry, app, command, roles, resource, args, service, constraints. Resource, args
+    and constraints are JSON in ASCII; args are `*` if any are allowed; an empty service means the
+    PDP. No column contains a tab or a line end.
     """
     args = json.dumps(view.get("args") or {}) if view["argsBound"] else "*"
     columns = (

@@ -1,7 +1,7 @@
-"""`nomos approvals watch`: the queue as it is now, on a screen or line by line.
+"""`nomos approvals watch`: the queue of requests, on a screen or line by line.
 
-The server is asked every two seconds; what is on the screen moves on by itself in between. A
-server that does not answer is told of and asked again: who watches wants to go on watching.
+The server is polled every two seconds; the times on the screen are updated in between. If the
+server does not answer, the screen says so and polling continues.
 """
 
 from __future__ import annotations
@@ -21,88 +21,92 @@ from nomos.cli.approvals.view import folded, line, queue, time_left
 from nomos.cli.client import Operator
 from nomos.errors import RateLimited, ServerError, Unreachable
 
-LOOKS_EVERY: Final = 2.0
-DRAWS_EVERY: Final = 0.5
+POLL_SECONDS: Final = 2.0
+REDRAW_SECONDS: Final = 0.5
 TIMEOUT: Final = 5.0
-"""Seconds that a look may take: nothing is drawn meanwhile."""
+"""Seconds for one poll; the screen is not redrawn meanwhile."""
 
 MAX_LISTED: Final = 200
-MOST_NAMED: Final = 6
-"""Questions without room that are named by their ids."""
+MAX_NAMED: Final = 6
+"""Requests that do not fit on the screen and are listed by id."""
 
 View = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class QueueSnapshot:
-    """The queue as it last came, when that was, and what has gone wrong since."""
+    """The queue as last received, when that was, and the error of the last poll."""
 
     views: Sequence[View] = ()
     server_time: str | None = None
     at: float = 0.0
-    trouble: str | None = None
+    problem: str | None = None
 
 
 def on_screen(operator: Operator, console: Console) -> None:
-    """Draw the queue until interrupted."""
+    """Show the queue on a screen until interrupted."""
     with Live(console=console, screen=True, auto_refresh=False) as live:
-        for seen in _looks(operator, "pending"):
-            live.update(_frame(seen, operator.url, console), refresh=True)
-            time.sleep(DRAWS_EVERY)
+        for snapshot in _snapshots(operator, "pending"):
+            live.update(_frame(snapshot, operator.url, console), refresh=True)
+            time.sleep(REDRAW_SECONDS)
 
 
 def as_lines(operator: Operator, *, as_json: bool) -> None:
-    """Print a line for each question that waits, and one whenever a state changes."""
+    """Print a line for each pending request, and one for each change of state."""
     states: dict[str, str] = {}
-    for seen in _looks(operator, "all"):
-        for view in reversed(seen.views):
+    for snapshot in _snapshots(operator, "all"):
+        for view in reversed(snapshot.views):
             before, now = states.get(view["id"]), view["state"]
             states[view["id"]] = now
-            # What was settled before the watch began is history.
+            # Requests decided before the watch began are not printed.
             if before != now and (before is not None or now == "pending"):
                 print(json.dumps(view) if as_json else line(view), flush=True)
-        time.sleep(DRAWS_EVERY)
+        time.sleep(REDRAW_SECONDS)
 
 
-def _looks(operator: Operator, state: str) -> Iterator[QueueSnapshot]:
-    """What was seen last, asked anew when it is two seconds old."""
-    seen, asked = QueueSnapshot(), -LOOKS_EVERY
+def _snapshots(operator: Operator, state: str) -> Iterator[QueueSnapshot]:
+    """Yield the last snapshot, and poll again when it is two seconds old."""
+    snapshot, polled_at = QueueSnapshot(), -POLL_SECONDS
     while True:
-        if time.monotonic() - asked >= LOOKS_EVERY:
-            asked = time.monotonic()
+        if time.monotonic() - polled_at >= POLL_SECONDS:
+            polled_at = time.monotonic()
             try:
                 reply = operator.get("/v1/approvals", state=state, limit=MAX_LISTED)
-                seen = QueueSnapshot(reply["approvals"], reply["serverTime"], asked)
+                snapshot = QueueSnapshot(reply["approvals"], reply["serverTime"], polled_at)
             except (Unreachable, ServerError, RateLimited) as error:
-                seen = QueueSnapshot(seen.views, seen.server_time, seen.at, str(error))
-        yield seen
+                snapshot = QueueSnapshot(
+                    snapshot.views, snapshot.server_time, snapshot.at, str(error)
+                )
+        yield snapshot
 
 
-def _frame(seen: QueueSnapshot, url: str, console: Console) -> RenderableType:
-    waiting = len(seen.views)
+def _frame(snapshot: QueueSnapshot, url: str, console: Console) -> RenderableType:
+    waiting = len(snapshot.views)
     title = Text.assemble(
-        (f" {waiting} waiting ", "bold black on yellow" if waiting else "bold black on green"),
-        (f"  {url}   Ctrl-C ends", "dim"),
+        (f" {waiting} pending ", "bold black on yellow" if waiting else "bold black on green"),
+        (f"  {url}   press Ctrl-C to stop", "dim"),
     )
     parts: list[RenderableType] = [title]
-    if seen.trouble is not None:
-        told = folded(Text(f"not up to date: {seen.trouble}", "bold red"), console.width)
-        parts += told
+    if snapshot.problem is not None:
+        lines = folded(Text(f"not up to date: {snapshot.problem}", "bold red"), console.width)
+        parts += lines
     parts.append(Text(""))
-    if seen.server_time is None:
+    if snapshot.server_time is None:
         return Group(*parts)
-    now = datetime.fromisoformat(seen.server_time) + timedelta(seconds=time.monotonic() - seen.at)
-    if not seen.views:
-        return Group(*parts, Text("nobody asks for anything", style="dim"))
-    return Group(*parts, *_fitting(seen.views, now, console, console.height - len(parts) - 2))
+    now = datetime.fromisoformat(snapshot.server_time) + timedelta(
+        seconds=time.monotonic() - snapshot.at
+    )
+    if not snapshot.views:
+        return Group(*parts, Text("no pending requests", style="dim"))
+    return Group(*parts, *_fitting(snapshot.views, now, console, console.height - len(parts) - 2))
 
 
 def _fitting(
     views: Sequence[View], now: datetime, console: Console, room: int
 ) -> Iterator[RenderableType]:
-    """As many whole questions as there is room for, the most urgent first; then who else waits.
+    """Yield the requests that fit, earliest expiry first, and then the ids of the others.
 
-    A question is shown in full or not at all: half of its args could look like all of them.
+    A request is shown in full or not at all: part of its args could look like all of them.
     """
     urgent = sorted(views, key=lambda view: str(view["expiresAt"]))
     shown = len(urgent)
@@ -111,16 +115,16 @@ def _fitting(
     if shown:
         yield queue(urgent[:shown], now, console.width)
     if shown < len(urgent):
-        yield Text("no room here for these: nomos approvals show ID", style="bold")
-    for view in urgent[shown : shown + MOST_NAMED]:
+        yield Text("these do not fit on the screen: nomos approvals show ID", style="bold")
+    for view in urgent[shown : shown + MAX_NAMED]:
         yield Text.assemble((view["id"], "bold"), "  ", time_left(view, now))
-    if len(urgent) - shown > MOST_NAMED:
-        yield Text(f"and {len(urgent) - shown - MOST_NAMED} more: nomos approvals list")
+    if len(urgent) - shown > MAX_NAMED:
+        yield Text(f"and {len(urgent) - shown - MAX_NAMED} more: nomos approvals list")
 
 
 def _rest(count: int) -> int:
-    """The lines that it takes to name so many questions."""
-    return 0 if count == 0 else 2 + min(count, MOST_NAMED)
+    """Return the number of lines that listing `count` requests by id takes."""
+    return 0 if count == 0 else 2 + min(count, MAX_NAMED)
 
 
 def _height(views: Sequence[View], now: datetime, console: Console) -> int:

@@ -1,6 +1,6 @@
-"""`nomos audit`: see what was recorded, take it away, and prove it somewhere else.
+"""`nomos audit`: show, export and verify the audit log.
 
-`verify` needs no server: it reads a file, and asks the signing binary about signatures.
+`verify` needs no server: it reads a file, and the signing binary verifies signatures.
 """
 
 from __future__ import annotations
@@ -21,31 +21,33 @@ from nomos.cli.client import ControlUrl, KeyFile, Operator, part
 from nomos.cli.console import AsJson, stderr, stdout
 from nomos.cli.errors import reports_errors
 
-group = typer.Typer(
-    help="See, export and verify the record of what happened.", no_args_is_help=True
-)
+group = typer.Typer(help="Show, export and verify the audit log.", no_args_is_help=True)
 
 POLL_SECONDS = 1.0
-AT_ONCE = 500
+MAX_ROWS = 500
 
 
 @group.command()
 @reports_errors
 def tail(
     *,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=AT_ONCE)] = 20,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Keep printing new records until Ctrl-C.")
+    ] = False,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=1, max=MAX_ROWS, help="Number of records.")
+    ] = 20,
     control_url: ControlUrl = None,
     key_file: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the latest records, and with -f those to come until you press ^C."""
+    """Print the latest records, and with --follow new ones as they are written."""
     with Operator.find(control_url, key_file) as operator, suppress(KeyboardInterrupt):
         entries = operator.get("/v1/receipts", limit=lines)["receipts"][::-1]
         seen = _show(entries, 0, as_json=as_json)
         while follow:
             time.sleep(POLL_SECONDS)
-            reply = operator.get("/v1/receipts", after=seen, limit=AT_ONCE)
+            reply = operator.get("/v1/receipts", after=seen, limit=MAX_ROWS)
             seen = _show(reply["receipts"], seen, as_json=as_json)
             seen = max([seen, *(row["seq"] for row in reply.get("damaged", ()))])
 
@@ -55,12 +57,12 @@ def tail(
 def export(
     *,
     out: Annotated[
-        Path | None, typer.Option(help="A file; by default it is printed.", show_default=False)
+        Path | None, typer.Option(help="File to write. Default: stdout.", show_default=False)
     ] = None,
     control_url: ControlUrl = None,
     key_file: KeyFile = None,
 ) -> None:
-    """Take the whole log away as a file that `nomos audit verify` can prove."""
+    """Export the whole log as a file that `nomos audit verify` reads."""
     from nomos.cli.audit import files
 
     with Operator.find(control_url, key_file) as operator:
@@ -78,16 +80,23 @@ def export(
 
 @group.command()
 def verify(
-    file: Annotated[str, typer.Argument(help="An export; - reads it from the standard input.")],
+    file: Annotated[str, typer.Argument(help="Export to verify; - reads stdin.")],
     *,
-    issuer: Annotated[str, typer.Option(help="The DID that you know the issuer by.")],
+    issuer: Annotated[str, typer.Option(help="DID of the trusted issuer.")],
     checkpoint: Annotated[
         str | None,
-        typer.Option(help="A checkpoint that you kept: the file or the token.", show_default=False),
+        typer.Option(
+            help="Checkpoint that the export must agree with: a file, or the token itself.",
+            show_default=False,
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Prove an export, on any machine: 0 it is whole, 1 it is not, 2 it cannot be read."""
+    """Verify an export. No server is needed.
+
+    Exit status: 0 the export is complete and genuine, 1 it was changed or is not of this issuer,
+    2 it is incomplete or cannot be read.
+    """
     from nomos.audit.export import read_lines
     from nomos.audit.verify import verify as verified
     from nomos.cli.audit import files, view
@@ -95,7 +104,7 @@ def verify(
 
     try:
         issuer, pinned = files.checked_did(issuer), files.read_pin(checkpoint)
-        with _opened(file) as readable:
+        with _open_input(file) as readable:
             report = verified(read_lines(readable.readline), issuer, files.check(), pinned=pinned)
     except NomosError as error:
         stderr.print(Text.assemble(("error: ", "bold red"), str(error)))
@@ -112,14 +121,17 @@ def verify(
 @reports_errors
 def tree(
     receipt_id: Annotated[
-        str | None, typer.Argument(help="One of its records; by default, the latest trees.")
+        str | None,
+        typer.Argument(help="Receipt of any record in the tree. Default: the latest trees."),
     ] = None,
     *,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=AT_ONCE)] = 50,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=1, max=MAX_ROWS, help="Number of latest records.")
+    ] = 50,
     control_url: ControlUrl = None,
     key_file: KeyFile = None,
 ) -> None:
-    """Show what led to what: question, approval, allow, call, outcome."""
+    """Show which record led to which: question, approval, decision, call, outcome."""
     from nomos.cli.audit import view
     from nomos.errors import NotFound
 
@@ -127,11 +139,11 @@ def tree(
         if receipt_id is None:
             entries = operator.get("/v1/receipts", limit=lines)["receipts"][::-1]
         else:
-            reply = operator.get("/v1/receipts", tree=receipt_id, limit=AT_ONCE)
+            reply = operator.get("/v1/receipts", tree=receipt_id, limit=MAX_ROWS)
             entries = reply["receipts"]
             if not entries:
                 raise NotFound(f"there is no receipt {receipt_id} on {operator.url}")
-            reply_checks.holds(receipt_id, [entry["row"]["id"] for entry in entries])
+            reply_checks.check_contains(receipt_id, [entry["row"]["id"] for entry in entries])
     view.trees([entry["row"] for entry in entries], stdout, marked=receipt_id)
 
 
@@ -140,7 +152,10 @@ def tree(
 def checkpoint(
     *, control_url: ControlUrl = None, key_file: KeyFile = None, as_json: AsJson = False
 ) -> None:
-    """Print a signature over where the log ends now, to keep: `> audit.pin`."""
+    """Print a checkpoint: a signature over the newest record, to keep in a file.
+
+    Example: nomos audit checkpoint > audit.pin
+    """
     with Operator.find(control_url, key_file) as operator:
         reply = operator.get("/v1/audit/checkpoint")
     stdout.print(Text(json.dumps(reply) if as_json else reply["checkpoint"]))
@@ -150,16 +165,19 @@ def checkpoint(
 @group.command()
 @reports_errors
 def receipt(
-    receipt_id: Annotated[str, typer.Argument(help="evt_…")],
+    receipt_id: Annotated[str, typer.Argument(help="Id of the receipt: evt_…")],
     *,
     issuer: Annotated[
         str | None,
-        typer.Option(help="Prove it against this DID, which you know.", show_default=False),
+        typer.Option(
+            help="DID of the trusted issuer. Default: signatures are not verified.",
+            show_default=False,
+        ),
     ] = None,
     control_url: ControlUrl = None,
     key_file: KeyFile = None,
 ) -> None:
-    """Show one record in full, with the signature over it, as JSON."""
+    """Print one record in full, with its signature, as JSON."""
     from nomos.audit.receipt import check_receipt
     from nomos.cli.audit import files
 
@@ -167,13 +185,13 @@ def receipt(
         reply = operator.get(f"/v1/receipts/{part(receipt_id)}", about={"row.id": receipt_id})
     if issuer is not None:
         check_receipt(reply, files.checked_did(issuer), files.check())
-        stderr.print(Text(f"proved: {issuer} signed it", style="green"))
-    # In ASCII, so that nothing a record says can steer the terminal.
+        stderr.print(Text(f"verified: signed by {issuer}", style="green"))
+    # ASCII only: text in a record cannot control the terminal.
     stdout.print(Text(json.dumps(reply, indent=2, ensure_ascii=True)))
 
 
 def _show(entries: list[dict[str, Any]], seen: int, *, as_json: bool) -> int:
-    """Print records, and return the number of the last one seen."""
+    """Print records, and return the row number of the last one."""
     from nomos.cli.audit import view
 
     for entry in entries:
@@ -183,7 +201,7 @@ def _show(entries: list[dict[str, Any]], seen: int, *, as_json: bool) -> int:
 
 
 @contextmanager
-def _opened(name: str) -> Iterator[BinaryIO]:
+def _open_input(name: str) -> Iterator[BinaryIO]:
     from nomos.errors import ConfigurationError
 
     if name == "-":

@@ -1,4 +1,4 @@
-"""Exports and checkpoints as files."""
+"""Reads and writes exports and checkpoints in files."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from nomos.audit.check import Check
 from nomos.errors import ConfigurationError, Unintelligible
 from nomos.models import Did
 
-EVERY: Final = 500
-"""Rows between two signs of progress."""
+PROGRESS_ROWS: Final = 500
+"""Rows between two calls of `progress`."""
 
 MAX_PIN: Final = 16 * 1024
 _ROW: Final = b'{"hash":"'
@@ -28,24 +28,28 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
 def check() -> Check:
-    """Checks signatures by this process's signing binary, which starts when first asked."""
+    """Return a signature check by the signing binary, which is started at the first use."""
     return checking(Signer(shared()))
 
 
 def checked_did(text: str) -> str:
-    """The DID that a person typed. Raises `ConfigurationError`."""
+    """Return the DID in an option's text. Raises `ConfigurationError`."""
     try:
         return TypeAdapter[str](Did).validate_python(text.strip())
     except ValidationError:
         raise ConfigurationError(
-            "this is not the DID of an issuer: did:key:z6Mk and 44 characters, as in the "
+            "not the DID of an issuer: pass did:key:z6Mk and 44 characters, as in the "
             "control plane's /.well-known/nomos",
             setting="--issuer",
         ) from None
 
 
 def read_pin(given: str | None) -> str | None:
-    """The checkpoint that a person kept: a token, a file with it, or with `--json`'s answer."""
+    """Return the token of a checkpoint.
+
+    `given` is the token, or the name of a file with the output of `nomos audit checkpoint`, with
+    or without --json. Raises `ConfigurationError`.
+    """
     if given is None or _TOKEN.fullmatch(given):
         return given
     try:
@@ -58,13 +62,16 @@ def read_pin(given: str | None) -> str | None:
     except (ValueError, KeyError):
         token = None
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
-        message = f"{given} does not hold a checkpoint: `nomos audit checkpoint` prints one"
+        message = f"{given} holds no checkpoint. Write one with `nomos audit checkpoint > FILE`"
         raise ConfigurationError(message, setting="--checkpoint")
     return token
 
 
 def save(lines: Iterator[bytes], path: Path, progress: Callable[[int], None]) -> int:
-    """Write an export to a file, which is there whole or not at all. Returns the rows."""
+    """Write an export to a file and return the number of rows.
+
+    The file is created only when the export is complete.
+    """
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -80,17 +87,22 @@ def save(lines: Iterator[bytes], path: Path, progress: Callable[[int], None]) ->
 
 
 def copy(lines: Iterator[bytes], file: BinaryIO, progress: Callable[[int], None]) -> int:
-    """Write the lines of an export; raises `Unintelligible` when they stop before their end."""
+    """Write the lines of an export and return the number of rows.
+
+    Raises `Unintelligible` if the last line of the export is missing.
+    """
     rows, last = 0, next(lines, b"")
     for line in lines:
         file.write(last + b"\n")
         last, rows = line, rows + line.startswith(_ROW)
-        if rows % EVERY == 0:
+        if rows % PROGRESS_ROWS == 0:
             progress(rows)
-    # What comes last may be half a line, and must not look like a whole one.
+    # An incomplete last line gets no line end, so that it is not read as a complete one.
     whole = last.startswith(_END)
     file.write(last + b"\n" if whole else last)
     file.flush()
     if not whole:
-        raise Unintelligible(f"the export stopped after {rows} rows, without its end: export again")
+        raise Unintelligible(
+            f"the export stopped after {rows} rows and is incomplete. Export again"
+        )
     return rows

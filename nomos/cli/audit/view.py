@@ -1,4 +1,4 @@
-"""How records and reports look to people: one colour means one thing, and none is needed."""
+"""Audit records and verification reports as terminal text."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from nomos.audit.tree import Node, build_tree
 from nomos.cli.visible_text import MAX_LINE, plain, value_text
 from nomos.models import describe_resource
 
-COLOURS: Final = {
+STYLES: Final = {
     "allow": "green",
     "approve": "green",
     "deny": "red",
     "revoke": "red",
     "requires_step_up": "yellow",
 }
-"""What was decided, or what a person did."""
+"""The style of each decision, and of each act of an operator."""
 
 
 def line(row: Mapping[str, Any]) -> Text:
-    """One record as one line."""
+    """Return a record as one line."""
     record = read(row)
     return Text.assemble(
         (f"{row['seq']:>6} ", "dim"), (f"{moment(record.at)} ", "dim"), render_record(record)
@@ -35,12 +35,12 @@ def line(row: Mapping[str, Any]) -> Text:
 
 
 def render_record(record: Record) -> Text:
-    """What a record says, without when."""
-    what = record.act or record.decision or ("hand on" if record.kind == "delegation" else "?")
+    """Return a record's content, without its row number and time."""
+    what = record.act or record.decision or ("delegate" if record.kind == "delegation" else "?")
     if record.kind == "call" and record.status is None and what == "allow":
-        what = "intent"  # what became of it is a record of its own
+        what = "intent"  # the outcome is a separate record
     text = Text.assemble(
-        (f"{record.kind:<10} ", ""), (f"{what:<16} ", f"bold {COLOURS.get(what, 'cyan')}")
+        (f"{record.kind:<10} ", ""), (f"{what:<16} ", f"bold {STYLES.get(what, 'cyan')}")
     )
     if record.command is not None:
         text.append(f"{plain(record.command)} ", "bold")
@@ -64,16 +64,16 @@ def render_record(record: Record) -> Text:
 
 
 def trees(rows: Iterable[Mapping[str, Any]], console: Console, *, marked: str | None) -> None:
-    """What led to what; where it is no terminal, each record stays on one line."""
+    """Print trees of records. If the output is not a terminal, each record is one line."""
     wide = Console(file=console.file, width=MAX_LINE, highlight=False)
     for root in build_tree(map(read, rows)):
-        # On a terminal lines are folded, never cut: what is cut looks as if it were not there.
+        # On a terminal, lines are folded and never cut.
         shown = console if console.is_terminal else wide
         shown.print(_tree(root, marked), soft_wrap=False)
 
 
 def report(found: Report, console: Console) -> None:
-    """What a verification came to: the verdict, then what holds and what is not proven."""
+    """Print the result of a verification: the verdict, its facts, and what is not proven."""
     mark, style = {
         "ok": ("ok", "bold green"),
         "wrong": ("WRONG", "bold red"),
@@ -83,8 +83,8 @@ def report(found: Report, console: Console) -> None:
     console.print(Text.assemble((f"{mark}: ", style), plain(found.message, 1000)))
     if found.finding is not None:
         where = f"{found.finding.kind}, line {found.finding.line}"
-        console.print(Text(f"  found as {where}", style="dim"))
-        console.print(Text(f"  rows before that, in order: {found.rows}", style="dim"))
+        console.print(Text(f"  found: {where}", style="dim"))
+        console.print(Text(f"  valid rows before it: {found.rows}", style="dim"))
     elif found.ok:
         console.print(Text(f"  tenant {plain(found.tenant or '')}, signed by {found.signer}"))
         console.print(Text(f"  last row {found.head.seq}, hash {found.head.hash}"))
@@ -94,7 +94,7 @@ def report(found: Report, console: Console) -> None:
 
 
 def moment(at: int) -> str:
-    """`2026-05-23 18:12:00Z`; a time that no calendar has stays a number."""
+    """Return a time as `2026-05-23 18:12:00Z`, or the number if it is outside the calendar."""
     try:
         return f"{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
     except (ValueError, OverflowError, OSError):
@@ -104,13 +104,13 @@ def moment(at: int) -> str:
 def _tail(found: Report) -> Text:
     if found.pinned is None:
         return Text.assemble(
-            ("  the tail is not proven: ", "yellow"),
-            "an earlier export would look as whole as this one. Keep what "
-            "`nomos audit checkpoint` prints, and pass it as --checkpoint",
+            ("  the end of the log is not proven: ", "yellow"),
+            "later rows may have been removed. Keep the output of "
+            "`nomos audit checkpoint`, and pass it as --checkpoint",
         )
     later = found.head.seq - found.pinned
-    more = f", and {later} rows came after" if later else ""
-    return Text(f"  your checkpoint over row {found.pinned} agrees{more}", style="green")
+    more = f"; {later} rows follow it" if later else ""
+    return Text(f"  the checkpoint over row {found.pinned} agrees{more}", style="green")
 
 
 def _tree(node: Node, marked: str | None) -> Tree:

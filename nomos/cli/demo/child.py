@@ -1,6 +1,7 @@
-"""The demo's child process: an agent that has what its parent gave it, and nothing else.
+"""The demo's child process: an agent with only what its parent delegated to it.
 
-It has no API key. It obeys one line of JSON at a time, and tells in another how it went.
+It has no API key. It reads commands from stdin, one JSON object per line, and writes one reply
+for each to stdout.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from nomos._io.signer import Signer, shared
 from nomos._protocol import Invocation, Invoke, Refused, Signed
 from nomos.cli.demo.harness import PURPOSE, READ, SUMMARY, WRITE, json_of, refusal
 
-Told = dict[str, Any]
+ChildReply = dict[str, Any]
 
 
 def main() -> None:
-    """Say who this is, then obey until the parent closes the input."""
+    """Print this agent's identity, then run commands until stdin is closed."""
     parent = read_parent_chain_from_env(os.environ)
     with AuthGuard.from_env() as guard:
-        _tell(
+        _print_reply(
             {
                 "pid": os.getpid(),
                 "agent": guard.did(),
@@ -39,44 +40,48 @@ def main() -> None:
             }
         )
         for line in sys.stdin:
-            order = json.loads(line)
-            _tell(ACTS[order["do"]](guard, order["path"]))
+            command = json.loads(line)
+            _print_reply(ACTIONS[command["do"]](guard, command["path"]))
 
 
-def _read(guard: AuthGuard, path: str) -> Told:
-    """Ask the control plane with the chain alone, then read through the PDP."""
+def _read(guard: AuthGuard, path: str) -> ChildReply:
+    """Ask the control plane with only the chain, then read through the PDP."""
     grant = guard.authorize(command=READ, resource=_file(path), purpose=PURPOSE)
-    told = {"decision": grant.decision, "reason": grant.reason, "receipt_id": grant.receipt_id}
-    return told | (_got(guard, path, {"authorization": f"Bearer {grant.ucan}"}) if grant else {})
+    result = {"decision": grant.decision, "reason": grant.reason, "receipt_id": grant.receipt_id}
+    return result | (
+        _read_through_pdp(guard, path, {"authorization": f"Bearer {grant.ucan}"}) if grant else {}
+    )
 
 
-def _offline(guard: AuthGuard, path: str) -> Told:
-    """Sign on the chain, asking nobody, and read through the PDP."""
-    return _got(guard, path, guard.headers(command=READ, resource=_file(path)))
+def _offline(guard: AuthGuard, path: str) -> ChildReply:
+    """Sign an invocation without asking the control plane, and read through the PDP."""
+    return _read_through_pdp(guard, path, guard.headers(command=READ, resource=_file(path)))
 
 
-def _widen(guard: AuthGuard, path: str) -> Told:
-    """Try to do more than was given, in each way that a child can think of."""
+def _widen(guard: AuthGuard, path: str) -> ChildReply:
+    """Try to exceed the delegation, in each way that a child can."""
     other, _ = SUMMARY
     wider = guard.authorize(command=WRITE, resource=_file(path), purpose=PURPOSE)
     aside = guard.authorize(command=READ, resource=_file(other), purpose=PURPOSE)
-    found: Told = {"another command": wider.reason, "another file": aside.reason}
+    found: ChildReply = {"another command": wider.reason, "another file": aside.reason}
     try:
         guard.fork_child(capabilities=[{"with": "filesystem:///", "can": "file:read"}])
     except Widening as refused:
         found["a child with more"] = refused.code
-    reply = _got(guard, other, {"authorization": f"Bearer {_without_own_link(guard, other)}"})
+    reply = _read_through_pdp(
+        guard, other, {"authorization": f"Bearer {_without_own_link(guard, other)}"}
+    )
     return {"refused": found | {"the chain without its own link": reply.get("refusal")}}
 
 
 def _without_own_link(guard: AuthGuard, path: str) -> str:
-    """An invocation on the parent's delegation alone, which was never this agent's."""
+    """Return an invocation with only the parent's delegation, whose audience is the parent."""
     (root, *_) = read_parent_chain_from_env(os.environ).chain
-    said, now = decode_unverified(root), int(time.time())
+    claims, now = decode_unverified(root), int(time.time())
     payload = Invocation(
         iss=guard.did(),
-        aud=said["meta"]["audience"],
-        sub=said["iss"],
+        aud=claims["meta"]["audience"],
+        sub=claims["iss"],
         cmd=READ,
         args={"resource": _file(path)},
         nonce=secrets.token_urlsafe(16),
@@ -90,14 +95,14 @@ def _without_own_link(guard: AuthGuard, path: str) -> str:
     raise RuntimeError(answer.message if isinstance(answer, Refused) else "no signature")
 
 
-ACTS: Final[dict[str, Callable[[AuthGuard, str], Told]]] = {
+ACTIONS: Final[dict[str, Callable[[AuthGuard, str], ChildReply]]] = {
     "read": _read,
     "offline": _offline,
     "widen": _widen,
 }
 
 
-def _got(guard: AuthGuard, path: str, headers: dict[str, str]) -> Told:
+def _read_through_pdp(guard: AuthGuard, path: str, headers: dict[str, str]) -> ChildReply:
     with httpx.Client(trust_env=False, timeout=10) as client:
         reply = client.get(f"{guard.pdp_url}{READ}", params={"path": path}, headers=headers)
     body = json_of(reply)
@@ -110,8 +115,8 @@ def _file(path: str) -> dict[str, str]:
     return {"provider": "filesystem", "path": path}
 
 
-def _tell(told: Told) -> None:
-    print(json.dumps(told), flush=True)
+def _print_reply(reply: ChildReply) -> None:
+    print(json.dumps(reply), flush=True)
 
 
 if __name__ == "__main__":

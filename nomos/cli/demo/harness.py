@@ -1,4 +1,4 @@
-"""What the demo's steps play on: a guard, a folder of files, and how a step is told."""
+"""What the demo's steps share: the guard, the folder of files, and the result of a step."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ PURPOSE = "nomos demo"
 
 @dataclass(frozen=True)
 class DemoStep:
-    """What happened, for people (`told`) and for machines (`evidence`)."""
+    """The result of one step: a `summary` to read, and `evidence` to check."""
 
     name: str
     ok: bool
-    told: str
+    summary: str
     decision: str | None = None
     evidence: dict[str, Any] = field(default_factory=dict)
 
@@ -39,30 +39,31 @@ class DemoStep:
 
 @dataclass
 class DemoHarness:
-    """The guard, the folder that its PDP serves, and what earlier steps leave for later ones.
+    """The guard, the folder that its PDP serves, and results of earlier steps for later ones.
 
-    `papers` is where the exported audit log goes, `operator_key` whose that person is who decides.
+    `exports` is the folder for the exported audit log. `operator_key` is the API key of the
+    operator who approves.
     """
 
     guard: AuthGuard
     workspace: Path
-    papers: Path
+    exports: Path
     operator_key: Secret
     grant: Grant | None = None
     question: Grant | None = None
     approved: Grant | None = None
     issuer: str | None = None
     child: Child | None = None
-    family: DemoChild | None = None
+    running_child: DemoChild | None = None
 
     def ask_to_read(self, path: str) -> Grant:
-        """Ask for one file."""
+        """Request a grant to read a path."""
         return self.guard.authorize(
             command=READ, resource={"provider": "filesystem", "path": path}, purpose=PURPOSE
         )
 
     def ask_to_write(self, envelope: str | None = None) -> Grant:
-        """Ask to write the summary, with its content bound."""
+        """Request a grant to write the summary, with its content bound."""
         path, content = SUMMARY
         return self.guard.authorize(
             command=WRITE,
@@ -82,9 +83,9 @@ class DemoHarness:
         return self._call("PUT", WRITE, token, json={"path": path, "content": content})
 
     def close(self) -> None:
-        """End the child's process, and let go of what it was given."""
-        if self.family is not None:
-            self.family.close()
+        """End the child process, and delete its credentials."""
+        if self.running_child is not None:
+            self.running_child.close()
         if self.child is not None:
             self.child.close()
 
@@ -102,7 +103,7 @@ Play = Callable[[DemoHarness], DemoStep]
 
 
 def decision_facts(grant: Grant) -> str:
-    """How a grant is told."""
+    """Describe a grant in a few words."""
     if grant:
         return "allowed"
     by = ", ".join(grant.explanation.policies)
@@ -110,7 +111,7 @@ def decision_facts(grant: Grant) -> str:
 
 
 def facts(grant: Grant) -> dict[str, Any]:
-    """What of a grant can be rechecked."""
+    """Return the checkable facts of a grant."""
     found = {
         "receipt_id": grant.receipt_id,
         "reason": grant.reason,
@@ -124,12 +125,12 @@ def facts(grant: Grant) -> dict[str, Any]:
 
 
 def refusal(body: dict[str, Any]) -> dict[str, Any]:
-    """The code with which the PDP refused, if it did."""
+    """Return the PDP's error code, if it refused the call."""
     return {"refusal": body["error_code"]} if "error_code" in body else {}
 
 
 def json_of(reply: httpx.Response) -> dict[str, Any]:
-    """The reply's JSON object; empty if it is none."""
+    """Return the JSON object of a reply; empty if there is none."""
     try:
         body = reply.json()
     except ValueError:

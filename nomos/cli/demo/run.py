@@ -1,7 +1,7 @@
-"""`nomos demo`: an agent and its child, real servers, real files, and what each step proves.
+"""`nomos demo`: an agent and its child, real servers, real files, and evidence for each step.
 
-Every step prints evidence that a stranger can recheck. A step that does not come out as it
-must ends the demo with exit status 1: it is a check, not a film.
+The evidence can be checked independently. If the result of a step is not the expected one, the
+demo ends there with exit status 1.
 """
 
 from __future__ import annotations
@@ -18,34 +18,37 @@ from rich.text import Text
 
 from nomos import AuthGuard
 from nomos.cli.demo.harness import NOTE, SECRET, DemoHarness, DemoStep, Play
-from nomos.cli.demo.steps_approvals import PEOPLE, RECORD
-from nomos.cli.demo.steps_swarm import FAMILY
+from nomos.cli.demo.steps_approvals import APPROVALS, AUDIT
+from nomos.cli.demo.steps_swarm import SWARM
 from nomos.cli.demo.steps_tokens import TOKENS
 from nomos.errors import ConfigurationError
 
 POLICIES = Path(__file__).with_name("demo.cedar")
-STEPS: tuple[tuple[str, Play], ...] = (*TOKENS, *PEOPLE, *FAMILY, *RECORD)
+STEPS: tuple[tuple[str, Play], ...] = (*TOKENS, *APPROVALS, *SWARM, *AUDIT)
 
 
 def run(policies: Path | None, console: Console, *, as_json: bool, keep: Path | None) -> bool:
-    """Play every step until one fails; True when all came out as they must.
+    """Run the steps until one fails; return whether all succeeded.
 
-    `keep` is a folder for the audit log that the last steps export; else it is not kept.
+    `keep` is a folder for the exported audit log. Without it, the export is deleted at the end.
     """
-    with _papers(keep) as papers, _stage(policies, papers, console, quiet=as_json) as stage:
+    with (
+        _export_folder(keep) as exports,
+        _started(policies, exports, console, quiet=as_json) as demo,
+    ):
         for name, play in STEPS:
             with _waiting(console, name.replace("_", " "), quiet=as_json):
-                step = play(stage)
+                step = play(demo)
             _show(step, console, as_json=as_json)
             if not step.ok:
                 return False
     if not as_json:
-        console.print(Text("\nEvery step came out as it must.", style="bold green"))
+        console.print(Text("\nEvery step succeeded.", style="bold green"))
     return True
 
 
 @contextmanager
-def _papers(keep: Path | None) -> Iterator[Path]:
+def _export_folder(keep: Path | None) -> Iterator[Path]:
     if keep is None:
         with tempfile.TemporaryDirectory(prefix="nomos-demo-") as folder:
             yield Path(folder)
@@ -58,10 +61,10 @@ def _papers(keep: Path | None) -> Iterator[Path]:
 
 
 @contextmanager
-def _stage(
-    policies: Path | None, papers: Path, console: Console, *, quiet: bool
+def _started(
+    policies: Path | None, exports: Path, console: Console, *, quiet: bool
 ) -> Iterator[DemoHarness]:
-    """Start the servers with a scratch workspace of real files; both go afterwards."""
+    """Start the servers with a temporary workspace; both are removed at the end."""
     with _waiting(console, "starting a control plane and a PDP", quiet=quiet):
         guard = AuthGuard.embedded(policies=policies or POLICIES)
     with guard:
@@ -70,11 +73,11 @@ def _stage(
             file = guard.workspace / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(content)
-        stage = DemoHarness(guard, guard.workspace, papers, guard.approvals.operator_key)
+        demo = DemoHarness(guard, guard.workspace, exports, guard.approvals.operator_key)
         try:
-            yield stage
+            yield demo
         finally:
-            stage.close()
+            demo.close()
 
 
 def _waiting(console: Console, what: str, *, quiet: bool) -> AbstractContextManager[object]:
@@ -86,7 +89,7 @@ def _show(step: DemoStep, console: Console, *, as_json: bool) -> None:
         console.print(Text(json.dumps(step.as_json())))
         return
     mark = Text("  ok  ", style="bold green") if step.ok else Text(" FAIL ", style="bold red")
-    console.print(Text.assemble(mark, (f"{step.name:<22}", "bold"), step.told))
+    console.print(Text.assemble(mark, (f"{step.name:<22}", "bold"), step.summary))
     for line in _lines(step.evidence):
         console.print(Text(f"{'':28}{line}", style="dim"))
 

@@ -1,4 +1,4 @@
-"""The demo's steps with a child: a process of its own, with a part of its parent's authority."""
+"""The demo's steps with a child: another process, with a part of its parent's authority."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from typing import Any, Final
 from nomos.cli.demo.harness import NOTE, PURPOSE, READ, DemoHarness, DemoStep, Play
 from nomos.errors import NomosError
 
-ANSWERS_WITHIN: Final = 30.0
-HOLDS_WITHIN: Final = 5.0
-"""Seconds from a revocation to the PDP's refusal."""
+REPLY_TIMEOUT: Final = 30.0
+REVOKED_WITHIN: Final = 5.0
+"""Seconds from a revocation within which the PDP must refuse."""
 
-LOOKS_EVERY: Final = 0.02
+POLL_SECONDS: Final = 0.02
 
 
 class DemoChild:
-    """The child's process, and the two ends of the talk with it."""
+    """The child process, and the pipes to it."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
 
-    def order(self, what: str, path: str) -> dict[str, Any]:
-        """Have the child do something, and return how it went."""
+    def send(self, what: str, path: str) -> dict[str, Any]:
+        """Send the child one command, and return its reply."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps({"do": what, "path": path}) + "\n")
         self.process.stdin.flush()
-        return self.hear()
+        return self.receive()
 
-    def hear(self) -> dict[str, Any]:
-        """Return the next line that the child says; raises if it says nothing in time."""
+    def receive(self) -> dict[str, Any]:
+        """Return the child's next line. Raises `NomosError` if none arrives in time."""
         assert self.process.stdout is not None
-        ready, _, _ = select.select([self.process.stdout], [], [], ANSWERS_WITHIN)
+        ready, _, _ = select.select([self.process.stdout], [], [], REPLY_TIMEOUT)
         line = self.process.stdout.readline() if ready else ""
         if not line:
-            raise NomosError(f"the child process {self.process.pid} said nothing")
-        told: dict[str, Any] = json.loads(line)
-        return told
+            raise NomosError(f"the child process {self.process.pid} did not reply")
+        reply: dict[str, Any] = json.loads(line)
+        return reply
 
     def close(self) -> None:
-        """Let the child end by itself, and insist if it does not."""
+        """Close the child's input, and kill it if it does not end within 5 seconds."""
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.close()
         try:
@@ -57,63 +57,63 @@ class DemoChild:
         self.process.stdout.close()
 
 
-def fork(stage: DemoHarness) -> DemoStep:
-    """The agent may read a folder, and gives a child process one file of it."""
+def fork(demo: DemoHarness) -> DemoStep:
+    """The agent may read a folder, and delegates one file of it to a child process."""
     path, _ = NOTE
     folder = str(Path(path).parent)
-    grant = stage.ask_to_read(folder)
-    stage.child = stage.guard.fork_child(
+    grant = demo.ask_to_read(folder)
+    demo.child = demo.guard.fork_child(
         parent_chain=grant.require().chain,
         capabilities=[{"with": f"filesystem:///{path}", "can": "file:read"}],
     )
-    process = stage.child.popen(
+    process = demo.child.popen(
         [sys.executable, "-m", "nomos.cli.demo.child"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
-    stage.family = DemoChild(process)
-    told = stage.family.hear()
+    demo.running_child = DemoChild(process)
+    reply = demo.running_child.receive()
     return DemoStep(
         "fork",
-        ok=told["agent"] == stage.child.agent
-        and told["agent"] != grant.agent
-        and told["pid"] == process.pid
-        and told["pid"] != os.getpid()
-        and not told["api_key"],
-        told=f"process {os.getpid()} may read {folder}, and gave process {told['pid']} {path}",
+        ok=reply["agent"] == demo.child.agent
+        and reply["agent"] != grant.agent
+        and reply["pid"] == process.pid
+        and reply["pid"] != os.getpid()
+        and not reply["api_key"],
+        summary=f"process {os.getpid()} may read {folder}; process {reply['pid']} got {path}",
         evidence={
             "parent_pid": os.getpid(),
             "parent": grant.agent,
-            "child_pid": told["pid"],
-            "child": told["agent"],
-            "links": told["links"],
+            "child_pid": reply["pid"],
+            "child": reply["agent"],
+            "links": reply["links"],
             "given": f"{READ} on {path}",
-            "parent_receipt": told["parent_receipt"],
-            "api_key_in_child": told["api_key"],
+            "parent_receipt": reply["parent_receipt"],
+            "api_key_in_child": reply["api_key"],
         },
     )
 
 
-def child_read(stage: DemoHarness) -> DemoStep:
-    """The child asks with its chain alone, and reads."""
+def child_read(demo: DemoHarness) -> DemoStep:
+    """The child asks with only its chain, and reads."""
     path, _ = NOTE
-    told = _family(stage).order("read", path)
+    reply = _child(demo).send("read", path)
     return DemoStep(
         "child_read",
-        ok=told["decision"] == "allow"
-        and told.get("http_status") == 200
-        and told.get("sha256") == _on_disk(stage, path),
-        told=f"the child asked with its chain and no API key, and read {path}",
-        decision=told["decision"],
-        evidence={"child_pid": _family(stage).process.pid, **told},
+        ok=reply["decision"] == "allow"
+        and reply.get("http_status") == 200
+        and reply.get("sha256") == _on_disk(demo, path),
+        summary=f"the child asked with its chain and no API key, and read {path}",
+        decision=reply["decision"],
+        evidence={"child_pid": _child(demo).process.pid, **reply},
     )
 
 
-def child_widen_refused(stage: DemoHarness) -> DemoStep:
-    """Whatever more the child tries is refused, each for its own reason."""
+def child_widen_refused(demo: DemoHarness) -> DemoStep:
+    """Each attempt of the child to exceed its authority is refused, for its own reason."""
     path, _ = NOTE
-    told = _family(stage).order("widen", path)
+    reply = _child(demo).send("widen", path)
     expected = {
         "another command": "chain_attenuation_violation",
         "another file": "resource_out_of_scope",
@@ -122,53 +122,53 @@ def child_widen_refused(stage: DemoHarness) -> DemoStep:
     }
     return DemoStep(
         "child_widen_refused",
-        ok=told["refused"] == expected,
-        told=f"the child tried to do more in {len(expected)} ways; each was refused",
-        decision="deny" if told["refused"] == expected else "allow",
-        evidence={"child_pid": _family(stage).process.pid, **told},
+        ok=reply["refused"] == expected,
+        summary=f"the child tried {len(expected)} ways to exceed its authority; each was refused",
+        decision="deny" if reply["refused"] == expected else "allow",
+        evidence={"child_pid": _child(demo).process.pid, **reply},
     )
 
 
-def child_offline_read(stage: DemoHarness) -> DemoStep:
-    """The child signs on its chain, asks no control plane, and the PDP checks everything."""
+def child_offline_read(demo: DemoHarness) -> DemoStep:
+    """The child signs an invocation without the control plane, and the PDP verifies it."""
     path, _ = NOTE
-    told = _family(stage).order("offline", path)
+    reply = _child(demo).send("offline", path)
     return DemoStep(
         "child_offline_read",
-        ok=told.get("http_status") == 200 and told.get("sha256") == _on_disk(stage, path),
-        told=f"the child signed for itself, asking nobody, and read {path}",
-        decision="allow" if told.get("http_status") == 200 else "deny",
-        evidence={"child_pid": _family(stage).process.pid, **told},
+        ok=reply.get("http_status") == 200 and reply.get("sha256") == _on_disk(demo, path),
+        summary=f"the child signed without asking the control plane, and read {path}",
+        decision="allow" if reply.get("http_status") == 200 else "deny",
+        evidence={"child_pid": _child(demo).process.pid, **reply},
     )
 
 
-def revoked(stage: DemoHarness) -> DemoStep:
-    """The parent takes back what it gave, and the child's next call is refused."""
+def revoked(demo: DemoHarness) -> DemoStep:
+    """The parent revokes its delegation, and the child's next call is refused."""
     path, _ = NOTE
-    family = _family(stage)
-    before = family.order("offline", path)
-    assert stage.child is not None, "the step before forked"
-    revocation = stage.guard.revoke(stage.child, reason=f"shown in the {PURPOSE}")
+    child = _child(demo)
+    before = child.send("offline", path)
+    assert demo.child is not None, "an earlier step forked"
+    revocation = demo.guard.revoke(demo.child, reason=f"shown in the {PURPOSE}")
     began = time.monotonic()
-    told = family.order("offline", path)
-    while told.get("http_status") == 200 and time.monotonic() - began < HOLDS_WITHIN:
-        time.sleep(LOOKS_EVERY)
-        told = family.order("offline", path)
+    reply = child.send("offline", path)
+    while reply.get("http_status") == 200 and time.monotonic() - began < REVOKED_WITHIN:
+        time.sleep(POLL_SECONDS)
+        reply = child.send("offline", path)
     seconds = time.monotonic() - began
     return DemoStep(
         "revoked",
         ok=before.get("http_status") == 200
-        and told.get("refusal") == "revoked"
-        and seconds < HOLDS_WITHIN,
-        told=f"the parent took it back, and the child was refused after {seconds:.3f} s",
-        decision="deny" if told.get("http_status") != 200 else "allow",
-        evidence={"child_pid": family.process.pid, "revoked": revocation.id}
+        and reply.get("refusal") == "revoked"
+        and seconds < REVOKED_WITHIN,
+        summary=f"the delegation was revoked, and the child was refused after {seconds:.3f} s",
+        decision="deny" if reply.get("http_status") != 200 else "allow",
+        evidence={"child_pid": child.process.pid, "revoked": revocation.id}
         | {"http_status_before": before.get("http_status"), "seconds": round(seconds, 3)}
-        | told,
+        | reply,
     )
 
 
-FAMILY: Final[tuple[tuple[str, Play], ...]] = (
+SWARM: Final[tuple[tuple[str, Play], ...]] = (
     ("fork", fork),
     ("child_read", child_read),
     ("child_widen_refused", child_widen_refused),
@@ -177,10 +177,10 @@ FAMILY: Final[tuple[tuple[str, Play], ...]] = (
 )
 
 
-def _family(stage: DemoHarness) -> DemoChild:
-    assert stage.family is not None, "the step before started the child"
-    return stage.family
+def _child(demo: DemoHarness) -> DemoChild:
+    assert demo.running_child is not None, "an earlier step started the child"
+    return demo.running_child
 
 
-def _on_disk(stage: DemoHarness, path: str) -> str:
-    return hashlib.sha256((stage.workspace / path).read_bytes()).hexdigest()
+def _on_disk(demo: DemoHarness, path: str) -> str:
+    return hashlib.sha256((demo.workspace / path).read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""The demo's first steps: what a token is good for, and what it is not."""
+"""The demo's first steps: what a token permits, and what it does not."""
 
 from __future__ import annotations
 
@@ -20,60 +20,60 @@ from nomos.cli.demo.harness import (
 )
 
 
-def allow(stage: DemoHarness) -> DemoStep:
+def allow(demo: DemoHarness) -> DemoStep:
     """An agent asks for a file that it may read."""
     path, _ = NOTE
-    grant = stage.grant = stage.ask_to_read(path)
+    grant = demo.grant = demo.ask_to_read(path)
     return DemoStep(
         "allow",
         ok=bool(grant) and grant.ucan is not None,
-        told=f"asked to read {path}: {decision_facts(grant)}",
+        summary=f"asked to read {path}: {decision_facts(grant)}",
         decision=grant.decision,
         evidence=facts(grant),
     )
 
 
-def pdp_read(stage: DemoHarness) -> DemoStep:
-    """The PDP verifies the token and gives the file."""
+def pdp_read(demo: DemoHarness) -> DemoStep:
+    """The PDP verifies the token and returns the file."""
     path, content = NOTE
-    reply = stage.read(path, stage.grant.ucan if stage.grant else None)
-    on_disk = hashlib.sha256((stage.workspace / path).read_bytes()).hexdigest()
+    reply = demo.read(path, demo.grant.ucan if demo.grant else None)
+    on_disk = hashlib.sha256((demo.workspace / path).read_bytes()).hexdigest()
     body = json_of(reply)
     got = hashlib.sha256(str(body.get("content", "")).encode()).hexdigest()
     return DemoStep(
         "pdp_read",
         ok=reply.status_code == 200 and got == on_disk and body.get("content") == content,
-        told=f"the PDP verified the token and gave {len(content)} bytes of {path}",
+        summary=f"the PDP verified the token and returned {len(content)} bytes of {path}",
         decision="allow" if reply.status_code == 200 else "deny",
         evidence={"http_status": reply.status_code, "path": path, "sha256": got}
         | {"sha256_on_disk": on_disk, **refusal(body)},
     )
 
 
-def deny(stage: DemoHarness) -> DemoStep:
-    """The agent asks for a file that policy keeps closed."""
+def deny(demo: DemoHarness) -> DemoStep:
+    """The agent asks for a file that policy forbids."""
     path, _ = SECRET
-    grant = stage.ask_to_read(path)
+    grant = demo.ask_to_read(path)
     return DemoStep(
         "deny",
         ok=grant.decision == "deny" and grant.ucan is None,
-        told=f"asked to read {path}: {decision_facts(grant)}",
+        summary=f"asked to read {path}: {decision_facts(grant)}",
         decision=grant.decision,
         evidence=facts(grant),
     )
 
 
-def pdp_refuses_tampered(stage: DemoHarness) -> DemoStep:
-    """Point the token of the first step at the secret file, keeping its signature."""
+def pdp_refuses_tampered(demo: DemoHarness) -> DemoStep:
+    """Change the path in the first step's token to the secret file, and keep the signature."""
     path, content = SECRET
-    tampered = _pointed_at(stage.grant.ucan or "" if stage.grant else "", path)
-    reply = stage.read(path, tampered)
+    tampered = _with_path(demo.grant.ucan or "" if demo.grant else "", path)
+    reply = demo.read(path, tampered)
     body = json_of(reply)
     refused = reply.status_code == 401 and body.get("error_code") == "bad_signature"
     return DemoStep(
         "pdp_refuses_tampered",
         ok=refused and content.strip() not in reply.text,
-        told=f"the token, changed to name {path}, got {reply.status_code} from the PDP",
+        summary=f"the token, changed to name {path}, was refused with {reply.status_code}",
         decision="deny" if reply.status_code != 200 else "allow",
         evidence={"http_status": reply.status_code, "path": path, **refusal(body)},
     )
@@ -87,8 +87,8 @@ TOKENS: Final[tuple[tuple[str, Play], ...]] = (
 )
 
 
-def _pointed_at(jwt: str, path: str) -> str:
-    """Return the token with another path in it, canonical as before, under the old signature."""
+def _with_path(jwt: str, path: str) -> str:
+    """Return the token with another path, in canonical form, with the old signature."""
     header, body, signature = jwt.split(".")
     payload = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
     payload["args"]["resource"]["path"] = path

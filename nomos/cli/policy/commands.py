@@ -1,4 +1,4 @@
-"""The commands of `nomos policy`."""
+"""`nomos policy`: check, test and explain Cedar policies, and manage versions on a server."""
 
 from __future__ import annotations
 
@@ -13,27 +13,37 @@ from nomos.cli.errors import reports_errors
 from nomos.errors import ConfigurationError
 
 group = typer.Typer(
-    help="Check, test and explain Cedar policies; put versions on a server and go back.",
+    help="Check, test and explain Cedar policies; manage their versions on a server.",
     no_args_is_help=True,
 )
 
 Providers = Annotated[
-    Path | None, typer.Option(help="A folder of provider tables.", show_default=False)
+    Path | None,
+    typer.Option(
+        help="Folder of provider definitions (YAML). Default: only the built-in providers.",
+        show_default=False,
+    ),
 ]
 Revoke = Annotated[
     bool,
-    typer.Option("--revoke", help="Revoke live grants for services that it would not give."),
+    typer.Option(
+        "--revoke",
+        help="Also revoke valid grants for services that the new version would not give.",
+    ),
 ]
 Where = Annotated[
     Path,
-    typer.Argument(help="A Cedar file, or a folder of *.cedar files; `-`: the standard input."),
+    typer.Argument(help="Cedar file, or folder of *.cedar files; - reads stdin."),
 ]
 
 
 @group.command("validate")
 @reports_errors
 def validate(path: Where, *, providers: Providers = None) -> None:
-    """Parse policies and check them against the schema; every problem with file and line."""
+    """Parse policies and check them against the schema.
+
+    Each problem is printed with its file and line; the exit status is then 1.
+    """
     from nomos.cli.policy import local as command
 
     command.validate(path, providers, stdout)
@@ -42,16 +52,23 @@ def validate(path: Where, *, providers: Providers = None) -> None:
 @group.command("test")
 @reports_errors
 def run_cases(
-    file: Annotated[Path, typer.Argument(help="A file of cases, or a folder with tests.yaml.")],
+    file: Annotated[Path, typer.Argument(help="File with test cases, or folder with tests.yaml.")],
     *,
     policies: Annotated[
         Path | None,
-        typer.Option(help="By default what the file names as `policies:`.", show_default=False),
+        typer.Option(
+            help="Cedar file, or folder of *.cedar files. "
+            "Default: `policies:` in the file of test cases.",
+            show_default=False,
+        ),
     ] = None,
     providers: Providers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask every case, and say where an answer is not as expected. Exits 1 on a surprise."""
+    """Run test cases against policies.
+
+    The exit status is 1 if a decision differs from the expected one.
+    """
     from nomos.cli.policy import local as command
 
     if not command.run_cases(file, policies, providers, stdout, as_json=as_json):
@@ -62,31 +79,43 @@ def run_cases(
 @reports_errors
 def explain(
     *,
-    policies: Annotated[Path, typer.Option(help="A Cedar file, or a folder of *.cedar files.")],
-    command: Annotated[str, typer.Option(help="Such as /github/issue/list.")],
-    resource: Annotated[str, typer.Option(help="As JSON; `provider` may be left out.")] = "{}",
+    policies: Annotated[Path, typer.Option(help="Cedar file, or folder of *.cedar files.")],
+    command: Annotated[
+        str, typer.Option(help="Command of the question, such as /github/issue/list.")
+    ],
+    resource: Annotated[
+        str, typer.Option(help="Resource, as a JSON object; `provider` may be omitted.")
+    ] = "{}",
     args: Annotated[
-        str | None, typer.Option(help="As JSON: bound arguments.", show_default=False)
+        str | None,
+        typer.Option(help="Arguments, as a JSON object. Default: not bound.", show_default=False),
     ] = None,
     context: Annotated[
-        str | None, typer.Option(help="As JSON: what the agent says.", show_default=False)
+        str | None,
+        typer.Option(help="Facts that the agent asserts, as a JSON object.", show_default=False),
     ] = None,
-    purpose: Annotated[str | None, typer.Option(show_default=False)] = None,
+    purpose: Annotated[
+        str | None, typer.Option(help="Purpose that the agent states.", show_default=False)
+    ] = None,
     now: Annotated[
-        str | None, typer.Option(help="Such as 2026-01-05T09:00:00Z.", show_default="now")
+        str | None,
+        typer.Option(help="Time of the question: 2026-01-05T09:00:00Z.", show_default="now"),
     ] = None,
-    agent: Annotated[str | None, typer.Option(help="A DID.", show_default=False)] = None,
-    rate: Annotated[int, typer.Option(min=0, help="Calls of the app in the last minute.")] = 0,
+    agent: Annotated[str | None, typer.Option(help="DID of the agent.", show_default=False)] = None,
+    rate: Annotated[
+        int, typer.Option(min=0, help="Number of the app's calls in the last minute.")
+    ] = 0,
     service: Annotated[
-        bool, typer.Option("--service", help="Also: could a service be given a grant of it?")
+        bool,
+        typer.Option("--service", help="Also print whether a grant for a service is possible."),
     ] = False,
     providers: Providers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say which policies determine one answer, and what would change it."""
-    from nomos.cli.policy import explain as explaining
+    """Show which policies determine a decision, and what would change it."""
+    from nomos.cli.policy import explain as explain_command
 
-    question = explaining.question(
+    question = explain_command.question(
         command=command,
         resource=resource,
         args=args,
@@ -96,13 +125,13 @@ def explain(
         agent=agent,
         rate=rate,
     )
-    explaining.explain(policies, providers, question, stdout, as_json=as_json, service=service)
+    explain_command.explain(policies, providers, question, stdout, as_json=as_json, service=service)
 
 
 @group.command("starters")
 @reports_errors
 def starters(*, as_json: AsJson = False) -> None:
-    """List the bundles to start from."""
+    """List the built-in starter policies."""
     from nomos.cli.policy import local as command
 
     command.starters(stdout, as_json=as_json)
@@ -111,13 +140,13 @@ def starters(*, as_json: AsJson = False) -> None:
 @group.command("init")
 @reports_errors
 def init(
-    name: Annotated[str, typer.Argument(help="One of `nomos policy starters`.")],
+    name: Annotated[str, typer.Argument(help="Name of a starter, from `nomos policy starters`.")],
     *,
     out: Annotated[
-        Path | None, typer.Option(help="A new folder; by default policies/.", show_default=False)
+        Path | None, typer.Option(help="Folder to create. Default: policies/.", show_default=False)
     ] = None,
 ) -> None:
-    """Copy a starter into a folder of your own; nothing is overwritten."""
+    """Copy a starter into a new folder. Existing files are never overwritten."""
     from nomos.cli.policy import local as command
 
     command.init(name, out or Path("policies"), stdout)
@@ -128,7 +157,7 @@ def init(
 def versions(
     *, control_url: ControlUrl = None, key_file: KeyFile = None, as_json: AsJson = False
 ) -> None:
-    """List the versions on a server, newest first, and which decides."""
+    """List the versions on a server, newest first, and mark the active one."""
     from nomos.cli.policy import versions as command
 
     command.versions(control_url, key_file, stdout, as_json=as_json)
@@ -139,17 +168,19 @@ def versions(
 def put(
     path: Where,
     *,
-    activate: Annotated[bool, typer.Option("--activate", help="Let it decide at once.")] = False,
+    activate: Annotated[
+        bool, typer.Option("--activate", help="Activate the version immediately.")
+    ] = False,
     revoke: Revoke = False,
     control_url: ControlUrl = None,
     key_file: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Keep policies on a server as a version, if they are valid there."""
+    """Upload policies to a server as a new version, if they are valid there."""
     from nomos.cli.policy import versions as command
 
     if revoke and not activate:
-        raise ConfigurationError("--revoke goes with --activate", setting="revoke")
+        raise ConfigurationError("--revoke needs --activate", setting="revoke")
     with Operator.find(control_url, key_file) as operator:
         command.put(path, operator, stdout, activate=activate, revoke=revoke, as_json=as_json)
 
@@ -157,14 +188,16 @@ def put(
 @group.command("activate")
 @reports_errors
 def activate(
-    version: Annotated[int, typer.Argument(min=1)],
+    version: Annotated[
+        int, typer.Argument(min=1, help="Number of the version, from `nomos policy versions`.")
+    ],
     *,
     revoke: Revoke = False,
     control_url: ControlUrl = None,
     key_file: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let a version decide from now on."""
+    """Activate a version: it decides from now on."""
     from nomos.cli.policy import versions as command
 
     with Operator.find(control_url, key_file) as operator:
@@ -180,7 +213,7 @@ def rollback(
     key_file: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let the version decide that did before; a second time returns to where it began."""
+    """Activate the version that was active before. A second rollback undoes the first."""
     from nomos.cli.policy import versions as command
 
     with Operator.find(control_url, key_file) as operator:

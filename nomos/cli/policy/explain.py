@@ -1,4 +1,4 @@
-"""`nomos policy explain`: why a question gets its answer, and what would change that."""
+"""`nomos policy explain`: which policies determine a decision, and what would change it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ with server_extra("policy"):
     from nomos.policy.policy_request import PolicyRequest, parse
     from nomos.resources import provider_name
 
-_COLOURS = {"allow": "green", "deny": "red", "requires_step_up": "yellow"}
+_STYLES = {"allow": "green", "deny": "red", "requires_step_up": "yellow"}
 _MARKS = {
     "holds": ("yes ", "green"),
     "does not hold": ("no  ", "red"),
@@ -44,7 +44,7 @@ def question(
     agent: str | None,
     rate: int,
 ) -> PolicyRequest:
-    """The question that options ask."""
+    """Return the question that the options describe."""
     members: dict[str, Any] = {
         "command": command,
         "resource": {"provider": provider_name(command), **_object("resource", resource)},
@@ -67,9 +67,10 @@ def explain(
     as_json: bool,
     service: bool = False,
 ) -> None:
-    """Print which policies determine the answer, and what would change it.
+    """Print which policies determine the decision, and what would change it.
 
-    With `service`, print as well whether a grant of it would leave open what policy looks at.
+    With `service`, also print whether a grant for a service is possible: whether the grant would
+    fix everything that policy depends on.
     """
     found = load(policies, providers)
     inquiry = question.inquiry(found.catalog)
@@ -93,7 +94,7 @@ def explain(
 
 
 def _closure(found: Bundle, inquiry: PolicyQuestion, verdict: Verdict) -> Closure | None:
-    """How a grant for a service would be signed; None for what is denied in any case."""
+    """Return how a grant for a service would be signed; None if the question is denied."""
     if verdict.decision == "deny":
         return None
     approved = verdict.decision == "requires_step_up"
@@ -103,14 +104,18 @@ def _closure(found: Bundle, inquiry: PolicyQuestion, verdict: Verdict) -> Closur
 
 
 def _show_closure(closure: Closure, console: Console) -> None:
-    console.print(Text("\nfor a service, which decides nothing by policy", style="bold"))
+    console.print(Text("\nfor a service, which does not check policy", style="bold"))
     if closure.closed:
-        console.print(Text("  a grant leaves open nothing that policy looks at", style="green"))
+        console.print(
+            Text("  possible: a grant fixes everything that policy depends on", style="green")
+        )
         if not closure.forkable:
             apart = ", ".join(closure.policies)
-            console.print(Text(f"  and is not handed on: {apart} may treat others otherwise"))
+            console.print(
+                Text(f"  it cannot be delegated: {apart} may decide differently for other agents")
+            )
         return
-    console.print(Text("  denied: a grant would leave open what policy looks at", style="red"))
+    console.print(Text("  denied: a grant would leave open what policy depends on", style="red"))
     for each in closure.open:
         console.print(Text(f"      {each.field}  {each.policy}"))
 
@@ -130,17 +135,17 @@ def _time(text: str) -> datetime:
         return datetime.fromisoformat(text)
     except ValueError as error:
         raise ConfigurationError(
-            f"{text!r} is no time; write it as 2026-01-05T09:00:00Z", setting="--now"
+            f"{text!r} is not a time; write it as 2026-01-05T09:00:00Z", setting="--now"
         ) from error
 
 
 def _show(explanation: PolicyExplanation, console: Console) -> None:
     verdict = explanation.verdict
-    said = {"allow": "allowed", "deny": "denied", "requires_step_up": "a person must approve"}
+    said = {"allow": "allowed", "deny": "denied", "requires_step_up": "requires approval"}
     reason = f"  {verdict.reason}" if verdict.reason else ""
     console.print(
         Text.assemble(
-            (said[verdict.decision], f"bold {_COLOURS[verdict.decision]}"), (reason, "dim")
+            (said[verdict.decision], f"bold {_STYLES[verdict.decision]}"), (reason, "dim")
         )
     )
     if verdict.message:
@@ -151,7 +156,7 @@ def _show(explanation: PolicyExplanation, console: Console) -> None:
     if looks:
         _show_looks(looks, console)
     if explanation.changes:
-        console.print(Text("\nwhat would change it", style="bold"))
+        console.print(Text("\nwhat would change the decision", style="bold"))
         for change in explanation.changes:
             _show_change(change, console)
 
@@ -159,7 +164,7 @@ def _show(explanation: PolicyExplanation, console: Console) -> None:
 def _show_determined(explanation: PolicyExplanation, console: Console) -> None:
     console.print(Text("\ndetermined by", style="bold"))
     for policy in explanation.determined:
-        asks = f"  asks {policy.step_up}" if policy.step_up else ""
+        asks = f"  approval by {policy.step_up}" if policy.step_up else ""
         heading = Text.assemble(effect(policy), f" {policy.name}{asks}  ", where(policy))
         console.print(Text.assemble("  ", heading))
         _indented(console, 6, Text(policy.text, style="dim"))
@@ -167,7 +172,7 @@ def _show_determined(explanation: PolicyExplanation, console: Console) -> None:
 
 def _show_looks(looks: list[PolicyTrace], console: Console) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("policies about this command", "effect", "applies", "where"):
+    for heading in ("policies for this command", "effect", "applies", "where"):
         table.add_column(heading)
     applies = {"holds": "yes", "does not hold": "no", "fails": "fails"}
     for look in looks:
@@ -184,7 +189,7 @@ def _show_looks(looks: list[PolicyTrace], console: Console) -> None:
 def _show_change(change: Suggestion, console: Console) -> None:
     line = Text.assemble(("  • ", "dim"), explain_text.sentence(change))
     if change.then is not None:
-        line.append(" → ", "dim").append(*_coloured(change.then))
+        line.append(" → ", "dim").append(*_styled(change.then))
     console.print(line)
     for part in change.parts:
         if len(change.parts) > 1 and part.conditions:
@@ -195,18 +200,18 @@ def _show_change(change: Suggestion, console: Console) -> None:
     if change.kind == "add" and change.text is not None:
         _indented(console, 6, Text(change.text))
     for policy in change.lifted:
-        _indented(console, 6, Text(f"and forbid {policy.name}, if it did not apply"))
+        _indented(console, 6, Text(f"and if forbid {policy.name} did not apply"))
     if change.answered is not None:
         same = Text("the same question with ", style="dim")
         same.append(explain_text.differently(change.question), "not dim").append(" → ", "dim")
-        _indented(console, 6, same.append(*_coloured(change.answered)))
+        _indented(console, 6, same.append(*_styled(change.answered)))
 
 
-def _coloured(verdict: Verdict) -> tuple[str, str]:
-    return explain_text.outcome(verdict), f"not dim {_COLOURS[verdict.decision]}"
+def _styled(verdict: Verdict) -> tuple[str, str]:
+    return explain_text.outcome(verdict), f"not dim {_STYLES[verdict.decision]}"
 
 
 def _indented(console: Console, by: int, text: Text) -> None:
-    """Print line by line and whole: what is cut at a window's edge could not be copied."""
+    """Print each line in full, so that it can be copied."""
     for line in text.split("\n"):
         console.print(Text.assemble(" " * by, line))

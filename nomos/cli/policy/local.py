@@ -1,4 +1,4 @@
-"""`nomos policy validate`, `test`, `starters` and `init`: no server is asked."""
+"""`nomos policy validate`, `test`, `starters` and `init`: they need no server."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ with server_extra("policy"):
     from nomos.server.pdp.catalog import load_catalog
     from nomos.server.policies import loading as files
 
-_LABELS = {"expect": "answer", "reason": "reason", "policies": "policies", "roles": "roles"}
+_LABELS = {"expect": "decision", "reason": "reason", "policies": "policies", "roles": "roles"}
 
 
 def validate(path: Path, providers: Path | None, console: Console) -> None:
-    """Print what a valid bundle holds; raises `InvalidPolicy` for any other."""
+    """Print the policies of a bundle. Raises `InvalidPolicy` if the bundle is not valid."""
     found = load(path, providers)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("policy", "effect", "where", "asks a person"):
+    for heading in ("policy", "effect", "where", "approval role"):
         table.add_column(heading)
     for policy in found.policies:
         table.add_row(Text(policy.name), effect(policy), where(policy), Text(policy.step_up or ""))
@@ -47,12 +47,12 @@ def validate(path: Path, providers: Path | None, console: Console) -> None:
 def run_cases(
     file: Path, policies: Path | None, providers: Path | None, console: Console, *, as_json: bool
 ) -> bool:
-    """Run the cases of a file; returns whether all came out as expected."""
+    """Run the test cases of a file; return whether each decision is as expected."""
     suite = files.read_tests(file)
     if policies is None and suite.policies is None:
         raise ConfigurationError(
-            f"{suite.file} names no policies: pass --policies DIR, or write `policies: DIR` at "
-            "its top, relative to the file",
+            f"{suite.file} names no policies. Pass --policies DIR, or write `policies: DIR` at "
+            "its top (relative to the file)",
             setting="policies",
         )
     named = Path(suite.file).parent / (suite.policies or "")
@@ -62,17 +62,17 @@ def run_cases(
             console.print(Text(json.dumps(policy_tests.as_json(outcome))))
         else:
             _show_outcome(outcome, console)
-    surprises = sum(not outcome.ok for outcome in outcomes)
+    failures = sum(not outcome.ok for outcome in outcomes)
     if not as_json:
         count = f"{len(outcomes)} {'case' if len(outcomes) == 1 else 'cases'}"
-        end = (f"{surprises} not as expected", "bold red")
-        fine = ("all as expected", "bold green")
-        console.print(Text.assemble(f"\n{count}, ", end if surprises else fine))
-    return not surprises
+        end = (f"{failures} failed", "bold red")
+        fine = ("all passed", "bold green")
+        console.print(Text.assemble(f"\n{count}, ", end if failures else fine))
+    return not failures
 
 
 def starters(console: Console, *, as_json: bool) -> None:
-    """List the starters, each with the line that says what it is for."""
+    """List the starters, each with its purpose in one line."""
     found = files.starters()
     if as_json:
         for name, (_, line) in found.items():
@@ -81,11 +81,11 @@ def starters(console: Console, *, as_json: bool) -> None:
     width = max(map(len, found))
     for name, (_, line) in found.items():
         console.print(Text.assemble((f"{name:<{width}}", "bold"), f"  {line}"))
-    console.print(Text("\nnomos policy init NAME copies one into a folder of yours", style="dim"))
+    console.print(Text("\nnomos policy init NAME copies a starter into a new folder", style="dim"))
 
 
 def init(name: str, out: Path, console: Console) -> None:
-    """Copy a starter, and say what to do with it."""
+    """Copy a starter, and print the commands that test and run it."""
     files.copy_starter(name, out)
     for file in sorted(out.iterdir()):
         console.print(Text.assemble(("wrote ", "green"), str(file)))
@@ -95,25 +95,25 @@ def init(name: str, out: Path, console: Console) -> None:
 
 
 def load(path: Path, providers: Path | None) -> Bundle:
-    """The bundle of a file or folder, with the facts beside it; of the standard input for `-`."""
+    """Load a bundle, and the facts beside it, from a file, a folder, or stdin for `-`."""
     catalog = load_catalog(providers)
     return bundle.load(sources(path), catalog, files.read_facts(path))
 
 
 def sources(path: Path) -> tuple[Source, ...]:
-    """The Cedar sources of a file or folder; `-` is the standard input."""
+    """Return the Cedar sources of a file or folder; `-` is stdin."""
     if path == Path("-"):
         return files.read_stream(sys.stdin.buffer)
     return files.read_policies(path)
 
 
 def effect(policy: Policy) -> Text:
-    """Permit or forbid, in its colour."""
+    """Return the effect, permit or forbid, in its style."""
     return Text(policy.effect, style="green" if policy.effect == "permit" else "red")
 
 
 def where(policy: Policy) -> Text:
-    """File and line."""
+    """Return the file and line of a policy."""
     return Text(explain_text.place(policy), style="dim")
 
 

@@ -1,4 +1,4 @@
-"""`nomos policy versions`, `put`, `activate` and `rollback`: a control plane is asked."""
+"""`nomos policy versions`, `put`, `activate` and `rollback`: they call a control plane."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PATH = "/v1/policies"
 def versions(
     control_url: str | None, key_file: Path | None, console: Console, *, as_json: bool
 ) -> None:
-    """List the versions, and which decides."""
+    """List the versions, and mark the active one."""
     with Operator.find(control_url, key_file) as operator:
         found = operator.get(PATH)
     if as_json:
@@ -35,7 +35,7 @@ def versions(
     for each in found["policies"]:
         put_at = each["putAt"].replace("T", " ")[:16]
         line = f"{each['version']:>7}  {each['hash'][:16]}  {put_at}  {_by(each):<{by}}"
-        decides = ("  decides", "bold green") if each["active"] else ""
+        decides = ("  active", "bold green") if each["active"] else ""
         console.print(Text.assemble(line, decides))
 
 
@@ -53,13 +53,13 @@ def put(
     revoke: bool,
     as_json: bool,
 ) -> None:
-    """Put the policies of a file or folder, with the facts beside them."""
+    """Upload the policies of a file or folder, and the facts beside them."""
     body = {
         "sources": {each.name: each.text for each in sources(path)},
         "facts": read_facts(path),
     }
     kept = operator.post(PATH, body, look="nomos policy versions")
-    _tell_put(kept, console, as_json=as_json)
+    _print_put(kept, console, as_json=as_json)
     if activate:
         change(kept["version"], operator, console, revoke=revoke, as_json=as_json)
 
@@ -67,55 +67,60 @@ def put(
 def change(
     version: int | None, operator: Operator, console: Console, *, revoke: bool, as_json: bool
 ) -> None:
-    """Activate a version, or None to go back; `revoke` grants for services it would not give."""
+    """Activate a version; None is the one active before.
+
+    With `revoke`, grants for services that the version would not give are revoked.
+    """
     done = operator.post(
         f"{PATH}/rollback" if version is None else f"{PATH}/{version}/activate",
         {"revokeLive": True} if revoke else None,
         about=None if version is None else {"version": version},
         look="nomos policy versions",
     )
-    _tell_active(done, console, as_json=as_json)
+    _print_active(done, console, as_json=as_json)
     if not as_json:
-        _tell_outdated(done, console)
+        _print_outdated(done, console)
 
 
-def _tell_put(kept: dict[str, Any], console: Console, *, as_json: bool) -> None:
+def _print_put(kept: dict[str, Any], console: Console, *, as_json: bool) -> None:
     if as_json:
         console.print(Text(json.dumps(kept)))
         return
-    what = "is kept" if kept["created"] else "was put before, with the same content"
-    then = "" if kept["active"] else f"; nomos policy activate {kept['version']} lets it decide"
+    what = "created" if kept["created"] else "already exists with the same content"
+    then = "" if kept["active"] else f"; nomos policy activate {kept['version']} activates it"
     console.print(Text.assemble(("version ", "green"), f"{kept['version']} {what}", (then, "dim")))
     for each in kept.get("warnings", ()):
         where = f"  {each['file']}:{each['line']}: {each['policy']}: {each['message']}"
         console.print(Text.assemble(("warning", "bold yellow"), where))
 
 
-def _tell_active(done: dict[str, Any], console: Console, *, as_json: bool) -> None:
+def _print_active(done: dict[str, Any], console: Console, *, as_json: bool) -> None:
     if as_json:
         console.print(Text(json.dumps(done)))
         return
-    before = f"; until now it was version {done['before']}" if "before" in done else ""
+    before = f"; before: version {done['before']}" if "before" in done else ""
     console.print(
         Text.assemble(
             ("version ", "bold green"),
-            f"{done['version']} decides (bundle {done['hash'][:16]})",
+            f"{done['version']} is active (bundle {done['hash'][:16]})",
             (before, "dim"),
         )
     )
 
 
-def _tell_outdated(done: dict[str, Any], console: Console) -> None:
-    """The grants that services go on to honour, though these policies would not give them."""
+def _print_outdated(done: dict[str, Any], console: Console) -> None:
+    """Print valid grants for services that the active policies would not give."""
     count = done.get("outdated", 0)
     if not count:
         return
     revoked = done.get("revoked")
-    then = f"; {revoked} were revoked now" if revoked is not None else "; --revoke takes them back"
-    what = f"{count} live grants for services would not be given by this version"
+    then = f"; {revoked} revoked now" if revoked is not None else "; --revoke revokes them"
+    what = f"{count} valid grants for services would not be given by this version"
     console.print(Text.assemble((what, "bold yellow"), then))
     for each in done["outdatedGrants"]:
         why = ", ".join(each["policies"]) or "no policy permits it"
-        handed = "if handed on: " if each["handedOn"] else ""
-        line = f"  {each['cid'][:16]}  {each['command']}  {handed}{why}  until {each['expiresAt']}"
+        delegated = "if delegated: " if each["handedOn"] else ""
+        line = (
+            f"  {each['cid'][:16]}  {each['command']}  {delegated}{why}  until {each['expiresAt']}"
+        )
         console.print(Text(line))

@@ -1,4 +1,4 @@
-"""`nomos swarm`: who forked whom, with what, and what each one did; from a server or an export."""
+"""`nomos swarm`: agents, what each delegated and did; from a server or an export."""
 
 from __future__ import annotations
 
@@ -19,14 +19,18 @@ from nomos.cli.errors import reports_errors
 if TYPE_CHECKING:
     from nomos.audit.swarm import Swarm, SwarmSummary
 
-group = typer.Typer(help="See families of agents, and what each one did.", no_args_is_help=True)
+group = typer.Typer(
+    help="Show swarms: agents, what each delegated, and what each did.", no_args_is_help=True
+)
 
-MOST = 50
-_NOTHING = Text("no agent has handed anything on yet", style="dim")
+MAX_SWARMS = 50
+_NOTHING = Text("no agent has delegated anything yet", style="dim")
 
 File = Annotated[
     Path | None,
-    typer.Option(help="An export of the audit log, instead of a server.", show_default=False),
+    typer.Option(
+        help="Export of the audit log to read. Default: ask the control plane.", show_default=False
+    ),
 ]
 
 
@@ -34,19 +38,21 @@ File = Annotated[
 @reports_errors
 def list_(
     *,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=MOST, help="How many.")] = 10,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=1, max=MAX_SWARMS, help="Number of swarms.")
+    ] = 10,
     file: File = None,
     control_url: ControlUrl = None,
     key_file: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the swarms in which something was handed on lately, the latest first."""
+    """List swarms, the one with the latest delegation first."""
     from nomos.audit.swarm import SwarmSummary
     from nomos.cli.swarm import sources, view
 
     if file is not None:
         found: Sequence[SwarmSummary] = [each.summary() for each in sources.latest(file, lines)]
-        _unproven(file)
+        _note_unverified(file)
     else:
         with Operator.find(control_url, key_file) as operator:
             reply = operator.get("/v1/swarms", limit=lines)
@@ -64,34 +70,37 @@ def tree(
         str | None,
         typer.Argument(
             metavar="ID",
-            help="An agent's DID, a receipt, a cid or a label; by default, the latest swarm.",
+            help="Agent's DID, receipt, cid or label in the swarm. Default: the latest swarms.",
             show_default=False,
         ),
     ] = None,
     *,
     lines: Annotated[
-        int, typer.Option("--lines", "-n", min=1, max=MOST, help="How many of the latest.")
+        int,
+        typer.Option(
+            "--lines", "-n", min=1, max=MAX_SWARMS, help="Number of latest swarms, without an ID."
+        ),
     ] = 1,
     everything: Annotated[
-        bool, typer.Option("--all", help="Every agent by itself, and nothing in short.")
+        bool, typer.Option("--all", help="Do not group agents or abbreviate ids.")
     ] = False,
     file: File = None,
     control_url: ControlUrl = None,
     key_file: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show who forked whom, with what, and what each one did.
+    """Show a swarm as a tree: which agent delegated what to which, and what each did.
 
-    Agents that were given the same and refused the same are shown together; --all shows each.
-    Nothing is proved here: that is what `nomos audit verify` is for.
+    Agents with equal delegations and equal refusals are grouped; --all shows each. Nothing is
+    verified here: see `nomos audit verify`.
     """
     from nomos.cli.swarm import view
 
     if file is not None:
-        found = _in_file(file, ident, lines)
+        found = _from_file(file, ident, lines)
     else:
         with Operator.find(control_url, key_file) as operator:
-            found = _asked(operator, ident, lines)
+            found = _from_server(operator, ident, lines)
     for number, each in enumerate(found):
         if as_json:
             stdout.print(_line(each))
@@ -103,19 +112,19 @@ def tree(
         stderr.print(_NOTHING)
 
 
-def _asked(operator: Operator, ident: str | None, lines: int) -> list[Swarm]:
+def _from_server(operator: Operator, ident: str | None, lines: int) -> list[Swarm]:
     from nomos.audit.swarm import Swarm
     from nomos.cli.swarm import sources
 
     if ident is not None:
         reply = operator.get(f"/v1/swarms/{part(ident)}")
-        # An agent is named by its DID in its family; labels and records need not be.
+        # The reply must contain an agent that was requested by its DID.
         agents = [each["agent"] for each in _agents(reply)]
         if is_did(ident) and reply.get("complete"):
-            reply_checks.holds(ident, agents)
+            reply_checks.check_contains(ident, agents)
         elif is_did(ident) and ident not in agents:
             stderr.print(Text(f"{ident} is not among the agents shown", style="yellow"))
-        _also(reply.get("others", []))
+        _note_others(reply.get("others", []))
         return [sources.parsed(Swarm, reply)]
     roots = [str(each["root"]) for each in operator.get("/v1/swarms", limit=lines)["swarms"]]
     replies = [operator.get(f"/v1/swarms/{part(each)}", about={"root": each}) for each in roots]
@@ -126,27 +135,27 @@ def _agents(reply: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [*reply["members"], *reply.get("strangers", [])]
 
 
-def _in_file(file: Path, ident: str | None, lines: int) -> list[Swarm]:
+def _from_file(file: Path, ident: str | None, lines: int) -> list[Swarm]:
     from nomos.cli.swarm import sources
 
     if ident is None:
         found = sources.latest(file, lines)
     else:
         swarm, others = sources.find(file, ident)
-        _also(others)
+        _note_others(others)
         found = [swarm]
-    _unproven(file)
+    _note_unverified(file)
     return found
 
 
-def _also(others: Sequence[str]) -> None:
+def _note_others(others: Sequence[str]) -> None:
     if others:
-        stderr.print(Text(f"also in the swarms of {', '.join(others)}", style="dim"))
+        stderr.print(Text(f"also in the swarms with the roots {', '.join(others)}", style="dim"))
 
 
-def _unproven(file: Path) -> None:
+def _note_unverified(file: Path) -> None:
     proof = f"nomos audit verify {file} --issuer did:key:…"
-    stderr.print(Text(f"from {file}, unproved: {proof}", style="dim"))
+    stderr.print(Text(f"from {file}, not verified: {proof}", style="dim"))
 
 
 def _line(value: SwarmSummary) -> Text:

@@ -1,4 +1,4 @@
-"""Swarms out of an export of the audit log, and out of what a control plane answers."""
+"""Swarms from an export of the audit log, and from a control plane's replies."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ T = TypeVar("T", bound=SwarmModel)
 
 
 def parsed(kind: type[T], reply: Any) -> T:
-    """What a control plane answered. Raises `Unintelligible`."""
+    """Return a control plane's reply as `kind`. Raises `Unintelligible`."""
     try:
         return kind.model_validate(reply)
     except ValidationError:
         raise Unintelligible(
-            "the control plane answered something that is no swarm: is it of another version?"
+            "the control plane's reply is not a swarm. Check that its version fits this one"
         ) from None
 
 
-def latest(file: Path, most: int) -> list[Swarm]:
-    """The families of an export in which something was handed on, the latest first."""
-    return list(_families(file).latest(most))
+def latest(file: Path, limit: int) -> list[Swarm]:
+    """Return swarms of an export, the one with the latest delegation first."""
+    return list(_swarms(file).latest(limit))
 
 
 def find(file: Path, ident: str) -> tuple[Swarm, Sequence[str]]:
-    """The family of an agent, a receipt, a cid or a label, and the roots of others that fit."""
-    families = _families(file)
-    roots = families.roots_of(ident)
+    """Return the swarm with an agent, receipt, cid or label, and the roots of others that match."""
+    swarms = _swarms(file)
+    roots = swarms.roots_of(ident)
     if not roots:
         message = f"no agent, receipt, delegation or label {ident!a:.80} is in any swarm of {file}"
         raise NotFound(message)
-    return families.swarm(roots[0]), roots[1:]
+    return swarms.swarm(roots[0]), roots[1:]
 
 
-def _families(file: Path) -> SwarmsBuilder:
-    """Read an export row by row. Raises `ConfigurationError` naming the line that is none."""
-    families, number, head, ended = SwarmsBuilder(), 0, Head(), False
+def _swarms(file: Path) -> SwarmsBuilder:
+    """Read an export row by row. Raises `ConfigurationError` naming the first invalid line."""
+    swarms, number, head, ended = SwarmsBuilder(), 0, Head(), False
     try:
         with file.open("rb") as readable:
             for raw in read_lines(readable.readline):
@@ -57,17 +57,17 @@ def _families(file: Path) -> SwarmsBuilder:
                 ended = isinstance(line, End)
                 if isinstance(line, NumberedLine):
                     if not line.fits or not line.follows(head):
-                        raise MalformedLine("the row is not as it was exported")
+                        raise MalformedLine("the row was changed after the export")
                     head = line.head
-                    families.add(record.read(line.row))
+                    swarms.add(record.read(line.row))
     except OSError as failure:
         raise _wrong(f"{file}: {failure.strerror}") from failure
     except (ValueError, TypeError, RecursionError) as wrong:  # Malformed is a ValueError
         why = str(wrong) if isinstance(wrong, MalformedLine) else "the row is not a record"
         raise _wrong(f"{file}, line {number}: {why}") from None
     if not ended:
-        raise _wrong(f"{file} stops after line {number}, without its end: export it again")
-    return families
+        raise _wrong(f"{file} is incomplete: it ends after line {number}. Export it again")
+    return swarms
 
 
 def _wrong(message: str) -> ConfigurationError:

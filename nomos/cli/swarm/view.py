@@ -1,7 +1,7 @@
-"""How swarms look to people: a tree of agents, those that are alike together.
+"""Swarms as terminal text: a tree of agents, in which equal agents are grouped.
 
-Of each agent: what it was given, what it did, what it was refused. Agents are named by the
-first and last letters of their keys, unless everything is to be shown.
+Each agent is shown with its delegations, its actions and its refusals. DIDs are abbreviated,
+unless everything is shown.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from nomos.errors import ConfigurationError
 from nomos.models import describe_resource
 
 NAMED: Final = 2
-"""Agents of a group that are named."""
+"""Agents of a group that are named; the others are counted."""
 
 LISTED: Final = 4
-"""Commands that are listed of what an agent did, and of what it was refused."""
+"""Commands listed for each kind of action of a group; the others are counted."""
 
 _KEY: Final = "did:key:z6Mk"
 _LETTERS: Final = 4
@@ -46,7 +46,7 @@ _STYLES: Final = {"refused": "red", "asked": "yellow"}
 
 @dataclass(frozen=True)
 class Line:
-    """A label and a text beside it, which is folded beside it where it is too long."""
+    """A label with a text, which is folded in its own column."""
 
     label: str
     text: Text
@@ -60,27 +60,31 @@ class Line:
 
 
 @dataclass
-class _Sum:
-    """What equal deeds of several agents come to."""
+class _ActionSum:
+    """The number and resources of equal actions of several agents."""
 
     times: int = 0
     resources: dict[str, None] = field(default_factory=dict)
 
 
 def tree(swarm: Swarm, console: Console, *, everything: bool) -> None:
-    """A swarm: a heading, its agents, and who sent chains of it that did not hold."""
-    shown = _Shown(swarm, everything=everything)
-    # On a terminal lines are folded, never cut; where it is none, each fact is one line.
+    """Print a swarm: a heading, its agents, and unverified agents that sent chains of it."""
+    shown = _SwarmView(swarm, everything=everything)
+    # On a terminal, lines are folded and never cut. Otherwise each fact is one line.
     out = console if console.is_terminal else Console(file=console.file, width=MAX_LINE)
     out.print(heading(swarm))
     out.print()
     out.print(shown.tree(), soft_wrap=False)
     if not swarm.complete:
-        out.print(Text("There is more on record than this: only the latest was read.", "yellow"))
+        out.print(
+            Text(
+                "The audit log has more records of this swarm: only the latest were read.", "yellow"
+            )
+        )
 
 
 def heading(swarm: SwarmSummary) -> Text:
-    """A swarm in two lines: by which name it is found, and what it came to."""
+    """Return a swarm in two lines: its root and labels, and its totals."""
     text = Text.assemble((plain(swarm.root), "bold"))
     if swarm.labels:
         text.append(f"  {plain(', '.join(swarm.labels))}", "cyan")
@@ -97,15 +101,15 @@ def heading(swarm: SwarmSummary) -> Text:
     return text.append(f" · last {_full(swarm.last_at)}", "dim")
 
 
-class _Shown:
-    """One swarm on its way to the screen."""
+class _SwarmView:
+    """Renders one swarm."""
 
     def __init__(self, swarm: Swarm, *, everything: bool) -> None:
         self._swarm = swarm
         self._all = everything
         self._today = swarm.last_at[:10]
-        everyone = [each.agent for each in (*swarm.members, *swarm.strangers)]
-        self._name: Callable[[str], str] = plain if everything else names(everyone)
+        agents = [each.agent for each in (*swarm.members, *swarm.strangers)]
+        self._name: Callable[[str], str] = plain if everything else names(agents)
 
     def tree(self) -> Tree:
         top = grouped(self._swarm, apart=self._all)
@@ -115,28 +119,30 @@ class _Shown:
             at, branch = waiting.pop()
             waiting += [(each, branch.add(self._group(each))) for each in at.below]
         if self._swarm.strangers:
-            branch = root.add(Text("never seen with a chain that holds", "bold red"))
-            for stranger in self._swarm.strangers:
-                branch.add(self._group(Alike([stranger])))
+            branch = root.add(Text("unverified: never seen with a valid chain", "bold red"))
+            for unverified in self._swarm.strangers:
+                branch.add(self._group(Alike([unverified])))
         return root
 
     def _group(self, group: Alike) -> Group:
         members = group.members
-        lines = [line for same in self._gifts(members) for line in self._gift(same)]
+        lines = [line for same in self._delegations(members) for line in self._delegation(same)]
         listed = {(given.command, _on(given.resource)) for each in members for given in each.given}
-        allowed = [deed for member in members for deed in member.allowed]
+        allowed = [action for member in members for action in member.allowed]
         granted = [
             each
             for each in allowed
             if each.kind == "decision" and (each.command, _on(each.resource)) not in listed
         ]
-        lines += self._deeds("granted", granted)
-        lines += self._deeds("called", [each for each in allowed if each.kind == "call"])
-        lines += self._deeds("asked", [deed for member in members for deed in member.asked])
-        lines += self._deeds("refused", [deed for member in members for deed in member.refused])
+        lines += self._actions("granted", granted)
+        lines += self._actions("called", [each for each in allowed if each.kind == "call"])
+        lines += self._actions("asked", [action for member in members for action in member.asked])
+        lines += self._actions(
+            "refused", [action for member in members for action in member.refused]
+        )
         unlisted = sum(member.unlisted for member in members)
         if unlisted:
-            lines.append(Line("", Text(f"and {unlisted} earlier ones", "dim")))
+            lines.append(Line("", Text(f"and {unlisted} earlier actions", "dim")))
         return Group(self._who(members), *lines)
 
     def _who(self, members: Sequence[AgentSummary]) -> Text:
@@ -146,7 +152,7 @@ class _Shown:
             if first.agent == self._swarm.root:
                 text.append("  root agent", "dim")
         else:
-            text = Text(f"{len(members)} agents alike", "bold")
+            text = Text(f"{len(members)} equal agents", "bold")
             some = ", ".join(self._name(each.agent) for each in members[:NAMED])
             more = f", … {len(members) - NAMED} more" if len(members) > NAMED else ""
             text.append(f"  {some}{more}", "dim")
@@ -157,10 +163,10 @@ class _Shown:
             text.append(f"  last {self._time(last)}", "dim")
         return text
 
-    def _gifts(
+    def _delegations(
         self, members: Sequence[AgentSummary]
     ) -> list[list[tuple[AgentSummary, DelegationSummary]]]:
-        """What each of them was given: equal ones once, with the last time that one ends."""
+        """Return the delegations of some agents, equal ones together."""
         found: dict[str, list[tuple[AgentSummary, DelegationSummary]]] = {}
         for member in members:
             for given in member.given:
@@ -168,7 +174,7 @@ class _Shown:
                 found.setdefault(key, []).append((member, given))
         return list(found.values())
 
-    def _gift(self, same: Sequence[tuple[AgentSummary, DelegationSummary]]) -> Iterator[Line]:
+    def _delegation(self, same: Sequence[tuple[AgentSummary, DelegationSummary]]) -> Iterator[Line]:
         member, given = same[0]
         text = Text.assemble((plain(given.command), "bold"), f" on {_on(given.resource)}")
         for statement in given.pol:
@@ -184,21 +190,21 @@ class _Shown:
         if self._all and given.cid is not None:
             yield Line("cid", Text(plain(given.cid), "dim"))
 
-    def _deeds(self, label: str, deeds: Iterable[AgentAction]) -> list[Line]:
-        sums: dict[tuple[str, str], _Sum] = {}
-        for deed in deeds:
-            found = sums.setdefault((deed.command or "", deed.reason or ""), _Sum())
-            found.times += deed.times
-            found.resources[_on(deed.resource)] = None
+    def _actions(self, label: str, actions: Iterable[AgentAction]) -> list[Line]:
+        sums: dict[tuple[str, str], _ActionSum] = {}
+        for action in actions:
+            found = sums.setdefault((action.command or "", action.reason or ""), _ActionSum())
+            found.times += action.times
+            found.resources[_on(action.resource)] = None
         listed = list(sums.items()) if self._all else list(sums.items())[:LISTED]
         style = _STYLES.get(label, "")
-        lines = [Line(label, self._deed(what, each, style)) for what, each in listed]
+        lines = [Line(label, self._action(what, each, style)) for what, each in listed]
         if len(sums) > len(listed):
             rest = sum(each.times for _, each in list(sums.items())[len(listed) :])
-            lines.append(Line("", Text(f"and {rest} others: --all shows them", "dim")))
+            lines.append(Line("", Text(f"and {rest} more: --all shows them", "dim")))
         return lines
 
-    def _deed(self, what: tuple[str, str], found: _Sum, style: str) -> Text:
+    def _action(self, what: tuple[str, str], found: _ActionSum, style: str) -> Text:
         command, reason = what
         text = Text.assemble((plain(command) or "?", style or "bold"))
         if found.times > 1:
@@ -217,14 +223,14 @@ class _Shown:
         return f"revoked {self._time(revoked.at)}{why}"
 
     def _time(self, at: str) -> str:
-        """A time of the day that the swarm was last active on, and a date before any other."""
+        """Return a time; its date is left out on the day of the swarm's last activity."""
         return f"{at[11:19]}Z" if at[:10] == self._today else _full(at)
 
 
 def condition(statement: Any) -> str:
-    """A policy statement as people read it: `.args.state == "open"`, or the words of a constraint.
+    """Return a policy statement as text: `.args.state == "open"`, or a constraint in words.
 
-    What is no statement is JSON.
+    A value that is not a statement is returned as JSON.
     """
     match statement:
         case [str(operator), str(selector), value] if operator in _COMPARISONS:
@@ -236,7 +242,7 @@ def condition(statement: Any) -> str:
 
 
 def names(agents: Sequence[str]) -> Callable[[str], str]:
-    """How to name some agents in short, each by a name of its own."""
+    """Return a function that abbreviates the DIDs of `agents`, each to a different text."""
     for letters in range(_LETTERS, _MOST_LETTERS, 2):
         if len({short(each, letters) for each in agents}) == len(set(agents)):
             return lambda did: short(did, letters)
@@ -244,7 +250,7 @@ def names(agents: Sequence[str]) -> Callable[[str], str]:
 
 
 def short(did: str, letters: int = _LETTERS) -> str:
-    """A DID by its first and last letters, `z6MkhaXg…2doK`; other text as it is."""
+    """Return a DID abbreviated, `z6MkhaXg…2doK`; other text is not abbreviated."""
     key = did.removeprefix(_KEY)
     if key == did or len(key) <= 2 * letters + 1:
         return plain(did)

@@ -1,4 +1,4 @@
-"""What a chain proves to its holder: it hands authority on, and is no call yet."""
+"""Verifies a chain for its holder. A chain delegates authority; it is not a call."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def proven(tokens: Sequence[str], terms: VerificationTerms, ask: Ask) -> Verified:
-    """What a chain proves; raises `Denied`, or `SignerError` when the binary gives no answer."""
+    """Return what a chain proves. Raises `Denied`, or `SignerError` if the binary fails."""
     chain = list(tokens)
-    names = _named(chain)
+    names = _revocation_ids(chain)
     seen = terms.view.among(names)
     rules = terms.rules
     call, wrong = (None, None) if terms.call is None else canonical_call(terms.call)
@@ -42,10 +42,12 @@ def proven(tokens: Sequence[str], terms: VerificationTerms, ask: Ask) -> Verifie
     if isinstance(answer, Refused):
         raise _denied(answer, chain)
     if not isinstance(answer, Verified):
-        raise SignerError("the signing binary gave another answer than was asked for")
+        raise SignerError("unexpected response type from the signing binary")
     if names & seen.ids:
         raise Denied(
-            "something that it depends on was revoked", code="revoked", fix=remedy("revoked")
+            "the token, or an issuer, agent or delegation that it depends on, was revoked",
+            code="revoked",
+            fix=remedy("revoked"),
         )
     if wrong is not None:
         raise wrong
@@ -53,7 +55,7 @@ def proven(tokens: Sequence[str], terms: VerificationTerms, ask: Ask) -> Verifie
 
 
 def claims_of(chain: Sequence[str]) -> UnverifiedToken | None:
-    """What a chain says, its last link as that of the token; None if it cannot be read."""
+    """Return a chain's claims, with its last link as the token; None if it cannot be read."""
     found = unverified.read_chain(chain)
     if found is None:
         return None
@@ -61,8 +63,8 @@ def claims_of(chain: Sequence[str]) -> UnverifiedToken | None:
     return UnverifiedToken(chain=tuple(before), cid=last.cid, payload=last.payload)
 
 
-def _named(chain: Sequence[str]) -> frozenset[str]:
-    """What must not be revoked for a chain to be honoured, as far as it can be read."""
+def _revocation_ids(chain: Sequence[str]) -> frozenset[str]:
+    """Return the ids whose revocation makes a chain invalid; empty if it cannot be read."""
     claims = unverified.read_chain(chain)
     return frozenset() if claims is None else claims.ids()
 
@@ -76,4 +78,4 @@ def _denied(answer: Refused, chain: Sequence[str]) -> Denied | SignerError:
     return denied_from(answer, links, used=False, message=_OTHER if other else "")
 
 
-_OTHER = "this is a chain, which hands authority on and is no call: its holder is another"
+_OTHER = "the chain is held by another DID than --audience"

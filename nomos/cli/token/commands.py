@@ -1,7 +1,7 @@
-"""`nomos token`: what is in a token, whether it is to be believed, and why not.
+"""`nomos token`: inspect and verify tokens.
 
-No server is needed: the signing binary decides, here as everywhere. Tokens come from the standard
-input or a file, and none of them is printed.
+The signing binary verifies; no server is needed. Tokens are read from stdin or a file, and are
+never printed.
 """
 
 from __future__ import annotations
@@ -25,86 +25,97 @@ if TYPE_CHECKING:
     from nomos.cli.token.inspect import Ask
     from nomos.cli.token.verdict import TokenVerdict, VerificationTerms
 
-group = typer.Typer(help="See what a token says, and whether it holds.", no_args_is_help=True)
+group = typer.Typer(
+    help="Inspect and verify tokens: invocations, chains and receipts.", no_args_is_help=True
+)
 
 Source = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[FILE]",
-        help="A file with the token, or with a JSON array of delegations; - or nothing reads the "
-        "standard input.",
+        help="File with the token, or with a JSON array of delegations. Default: stdin, also `-`.",
         show_default=False,
     ),
 ]
 Issuer = Annotated[
     list[str],
-    typer.Option(
-        help="A DID to trust as the root's issuer, or as the signer of a receipt; again for more."
-    ),
+    typer.Option(help="DID of a trusted issuer: of the root, or of a receipt. Repeatable."),
 ]
 Audience = Annotated[
     str | None,
     typer.Option(
-        help="The service's DID; of a chain, its holder's. Only a receipt can do without.",
+        help="DID of the service; for a chain, of its holder. Not needed for receipts.",
         show_default=False,
     ),
 ]
 Command = Annotated[
-    str | None, typer.Option(help="The call's command: /github/issue/list.", show_default=False)
+    str | None,
+    typer.Option(help="Command of the call, such as /github/issue/list.", show_default=False),
 ]
 Resource = Annotated[
-    str | None, typer.Option(help="The call's resource, as JSON.", show_default=False)
+    str | None, typer.Option(help="Resource of the call, as a JSON object.", show_default=False)
 ]
 Args = Annotated[
-    str | None, typer.Option(help="The call's other arguments, as JSON.", show_default=False)
+    str | None,
+    typer.Option(help="Other arguments of the call, as a JSON object.", show_default=False),
 ]
 ControlUrl = Annotated[
     str | None,
     typer.Option(
-        help="Ask this control plane's feed of revocations, with the API key in NOMOS_API_KEY (any "
-        "role) or --key-file. It is the feed of one --issuer; a receipt needs none.",
+        help="Control plane to fetch revocations from, with the API key in --key-file or "
+        "$NOMOS_API_KEY (any role). Needs exactly one --issuer. Not used for receipts. "
+        "Default: revocations are not checked.",
         show_default=False,
     ),
 ]
 KeyFile = Annotated[
     Path | None,
-    typer.Option(help="A file (0600) with an API key for the feed.", show_default=False),
+    typer.Option(
+        help="File (mode 0600) with an API key for the revocation feed.", show_default=False
+    ),
 ]
 Revoked = Annotated[
     list[str] | None,
-    typer.Option(help="A cid, DID or other identifier that is revoked.", show_default=False),
+    typer.Option(help="Revoked cid, DID or other id. Repeatable.", show_default=False),
 ]
-Leeway = Annotated[int, typer.Option(min=0, max=60, help="Seconds that clocks may differ.")]
+Leeway = Annotated[int, typer.Option(min=0, max=60, help="Allowed clock difference in seconds.")]
 MaxDepth = Annotated[
-    int, typer.Option(min=1, max=MAX_LINKS, help="Delegations in a chain, at most.")
+    int, typer.Option(min=1, max=MAX_LINKS, help="Maximum number of delegations in a chain.")
 ]
 At = Annotated[
     str | None,
-    typer.Option(help="Judge as of this time: 2026-01-05T09:00:00Z.", show_default=False),
+    typer.Option(
+        help="Time to verify at: 2026-01-05T09:00:00Z, or Unix seconds. Default: now.",
+        show_default=False,
+    ),
 ]
 AcceptUnlinked = Annotated[
     bool,
     typer.Option(
         "--accept-unlinked",
-        help="Accept links without prf and roots for no service, as hosted services write.",
+        help="Accept links without prf, and roots without a service, as some hosted services "
+        "issue them.",
     ),
 ]
 AsPdp = Annotated[
     bool,
     typer.Option(
-        "--pdp", help="Judge as a PDP, which decides by policy again; others need a closed grant."
+        "--pdp",
+        help="Verify as a PDP, which checks policy on each call. Other services need a closed "
+        "grant.",
     ),
 ]
 
 
 @group.command()
 def inspect(source: Source = None, *, as_json: AsJson = False) -> None:
-    """Draw a token's chain: who gave what to whom, until when, and what is wrong with it.
+    """Show a token's chain: each delegation, its expiry, and every problem.
 
-    Nobody is trusted here, so nothing is verified: that is what
-    `nomos token verify` is for.
+    Signatures are checked, but no issuer is trusted: use `nomos token verify`
+    for a verdict.
 
-    0: nothing is wrong with it. 1: something is. 2: it cannot be read.
+    Exit status: 0 no problem was found, 1 a problem was found, 2 the token
+    cannot be read.
     """
     from nomos.cli.token import inspect as inspecting
     from nomos.cli.token import view
@@ -128,10 +139,10 @@ def inspect(source: Source = None, *, as_json: AsJson = False) -> None:
     _each(source, one, as_json=as_json)
 
 
-def _judging(
+def _add_verifying_command(
     name: str, show: Callable[[TokenVerdict, TokenInput, VerificationTerms, bool], None], about: str
 ) -> None:
-    """Add a command that judges tokens on the terms that its options name."""
+    """Add a command that verifies tokens on the terms in its options."""
 
     @group.command(name, help=about)
     def command(
@@ -180,7 +191,7 @@ def _judging(
         _each(source, one, as_json=as_json)
 
 
-def _verdict(
+def _print_verdict(
     verdict: TokenVerdict,
     given: TokenInput,
     terms: VerificationTerms,
@@ -194,7 +205,7 @@ def _verdict(
         verdict_view.render_verdict(verdict, terms, stdout)
 
 
-def _story(
+def _print_explanation(
     verdict: TokenVerdict,
     given: TokenInput,
     terms: VerificationTerms,
@@ -208,29 +219,28 @@ def _story(
         verdict_view.render_report(verdict, given, terms, stdout)
 
 
-_judging(
+_add_verifying_command(
     "verify",
-    _verdict,
-    """Say whether a service that trusts these issuers would accept a token, and why not.
+    _print_verdict,
+    """Verify a token as a service would, and print why it is denied.
 
-    Nothing is used up: whether a token was used before is only known to the
-    service itself. Without --command and --resource no call is checked. Of a
-    receipt: whether it is genuine, and whether it records an allow.
+    The token is not used up. Whether it was used before is known to the
+    service only. Without --command and --resource, no call is checked. A
+    receipt is verified if it is genuine and records an allowed call.
 
-    0: it would; a receipt is genuine, and of a call that was allowed.
-    1: it would not; a receipt is not genuine, or of a call that was refused.
-    2: the question or the token cannot be read.
+    Exit status: 0 verified; 1 denied, or a receipt of a denied call; 2 the
+    options or the token cannot be read.
     """,
 )
-_judging(
+_add_verifying_command(
     "why",
-    _story,
-    """Tell the whole story of a token and its verdict, as text for people.
+    _print_explanation,
+    """Explain a token and its verdict in full, as text.
 
-    It is what `nomos.Verifier.why` returns, for a chain too, and then what was
-    not checked; of a receipt it is what `nomos token verify` says.
+    Prints the text of `nomos.Verifier.why`, for chains too, and what was not
+    checked. For a receipt it prints the same as `nomos token verify`.
 
-    0, 1 and 2 are as in `nomos token verify`.
+    The exit status is as in `nomos token verify`.
     """,
 )
 
@@ -238,7 +248,7 @@ _judging(
 def _each(
     source: list[str] | None, one: Callable[[TokenInput, Ask], bool], *, as_json: bool
 ) -> None:
-    """Do something with each token that was given; exit with 1 if one of them is not good."""
+    """Call `one` with each token; exit with 1 if it returns False for any."""
     from nomos._io.signer import Signer, shared
     from nomos.cli.token.input import read_token
 
@@ -259,7 +269,7 @@ def _line(value: Any) -> None:
 
 
 def _failed(error: NomosError, *, as_json: bool) -> typer.Exit:
-    """Say why there is no answer: 1 for JSON that is no chain, 2 for anything else."""
+    """Print an error. Return exit status 1 for JSON that is not a chain, else 2."""
     setting = f" ({error.setting})" if isinstance(error, ConfigurationError) else ""
     stderr.print(Text.assemble(("error: ", "bold red"), str(error), (setting, "dim")))
     if not isinstance(error, ChainError):

@@ -1,7 +1,7 @@
-"""Tokens on their way into `nomos token`: from a file or the standard input, never as arguments.
+"""Reads the tokens of `nomos token` from a file or stdin, never from arguments.
 
-Arguments are seen by every user of a machine and stay in a shell's history. A token that came as
-one is refused, and no message of this file repeats what it is about.
+Every user of a machine can see arguments, and a shell keeps them in its history. A token given as
+an argument is rejected, and no message of this module contains the input.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from nomos.cli.console import stderr
 from nomos.errors import ConfigurationError, MalformedChain
 
 MAX_INPUT: Final = 1024 * 1024
-"""Bytes that are read: as many as chains in a file may have."""
+"""Bytes of input, the limit of chains in a file."""
 
 SETTING: Final = "FILE"
 
 Kind = Literal["invocation", "chain", "receipt"]
 
 _TOKEN: Final = re.compile(r"eyJ[\w-]{8}|[\w-]{8,}\.[\w-]{16,}\.[\w-]{16,}")
-"""What a token looks like, or a part of one: the base64 of a JSON object, or three segments."""
+"""Text that looks like a token or part of one: base64 of a JSON object, or three segments."""
 
 _THREE: Final = re.compile(r"[\w-]{8,}\.[\w-]+\.[\w-]+", re.ASCII)
 
@@ -40,21 +40,21 @@ _BEARER: Final = re.compile(r"(authorization:\s*)?bearer\s+", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class TokenInput:
-    """What somebody wants to know about: one invocation, one chain, or one receipt."""
+    """The tokens of one input: one invocation, one chain, or one receipt."""
 
     kind: Kind
     tokens: tuple[str, ...] = field(repr=False)
 
 
 def read_token(sources: Sequence[str]) -> list[TokenInput]:
-    """Return what the argument names, or the standard input holds.
+    """Return the tokens in the file that the argument names, or in stdin.
 
-    Raises `ConfigurationError` for an argument that is no file, and for what cannot be read;
-    `ChainError` for JSON that is no chain.
+    Raises `ConfigurationError` if the argument is not a file or the input cannot be read, and
+    `ChainError` for JSON that is not a chain.
     """
     text = _text(sources).strip()
     if not text:
-        raise _wrong("there is nothing to read: pass a token, or a JSON array of delegations")
+        raise _wrong("the input is empty: pass a token, or a JSON array of delegations")
     if text[0] in '[{"':
         return _from_json(text)
     return [_token(_BEARER.sub("", text, count=1) if _BEARER.match(text) else text)]
@@ -72,17 +72,17 @@ def _from_json(text: str) -> list[TokenInput]:
         value = None
     if not isinstance(value, str):
         raise MalformedChain(
-            "this is neither a token nor a JSON array of delegations", code="malformed_ucan"
+            "the input is neither a token nor a JSON array of delegations", code="malformed_ucan"
         )
     return [_token(value)]
 
 
 def _token(text: str) -> TokenInput:
-    """What has the form of a token; what it says is for the binary to judge."""
+    """Return text that has the form of a token. The binary reads its content."""
     if _THREE.fullmatch("".join(text.split())) and len(text.split()) > 1:
-        raise _wrong("it has line breaks or spaces in it; a token is one word")
+        raise _wrong("the token has line breaks or spaces in it; remove them")
     if not _THREE.fullmatch(text):
-        raise _wrong("this is no token, or only a part of one: three parts joined by dots")
+        raise _wrong("not a complete token: a token is three parts joined by dots")
     return TokenInput(_KINDS.get(text.partition(".")[0], "invocation"), (text,))
 
 
@@ -95,37 +95,37 @@ _KINDS: Final[dict[str, Kind]] = {
     _header("JWT", ucv="1.0.0-cb"): "chain",
     _header("nomos-receipt+jwt"): "receipt",
 }
-"""By the one text that the header of a kind of token has."""
+"""The kind of a token by its encoded header, which is the same for all tokens of a kind."""
 
 
 def _text(sources: Sequence[str]) -> str:
     if any(_TOKEN.search(each) and not os.path.lexists(each) for each in sources):
         raise _wrong(
-            "a token was given as an argument, where every user of this machine can see it and "
-            "the shell remembers it. Pass it on the standard input, or in a file: "
+            "a token was passed as an argument, which other users of this machine can see and the "
+            "shell keeps in its history. Pass it in a file or on stdin: "
             "nomos token inspect < token.txt"
         )
     if len(sources) > 1:
-        raise _wrong("one file is read at a time")
+        raise _wrong("pass one file only")
     name = sources[0] if sources else "-"
     if name == "-":
         if sys.stdin.isatty():
-            note = "Waiting for a token; a terminal takes lines of 4095 characters. ^D ends it."
+            note = "Enter a token, then press Ctrl-D. A terminal cuts lines at 4095 characters."
             stderr.print(Text(note, style="dim"))
-        return _bounded(sys.stdin.buffer, "the standard input")
+        return _bounded(sys.stdin.buffer, "stdin")
     try:
         with Path(name).open("rb") as file:
             return _bounded(file, f"{name!a:.200}")
     except (OSError, ValueError) as failure:
-        why = failure.strerror if isinstance(failure, OSError) else "no file has such a name"
+        why = failure.strerror if isinstance(failure, OSError) else "not a valid file name"
         raise _wrong(f"{name!a:.200}: {why}") from None
 
 
 def _bounded(file: BinaryIO, name: str) -> str:
     data = file.read(MAX_INPUT + 1)
     if len(data) > MAX_INPUT:
-        raise _wrong(f"{name} holds more than {MAX_INPUT} bytes, which no token needs")
-    # Other bytes than ASCII are in no token; what they become here is refused as such.
+        raise _wrong(f"{name} is longer than {MAX_INPUT} bytes, the limit for tokens")
+    # A token is ASCII. Other bytes become a character that makes the token invalid.
     return data.decode("ascii", "replace")
 
 

@@ -1,8 +1,8 @@
-"""What is in tokens, link by link, and what is wrong with each: asked of the signing binary.
+"""Inspects tokens link by link with the signing binary, and finds every problem.
 
-A verifier stops at the first thing that is wrong. To show all of it, the same questions are put
-to the binary link by link: each link by itself, each beginning of the chain at a moment when all
-of it is valid, and then the use that is made of it. Nobody is trusted here.
+A verifier stops at the first problem. To find all, the binary verifies each link alone, then each
+prefix of the chain at a time at which all of its links are valid, and then the invocation. No
+issuer is trusted.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _SIGNATURES: Final[Mapping[str, Signature]] = {
     "bad_signature": "bad",
     "chain_too_deep": "unknown",
 }
-"""Refusals that come before links are compared, at a moment when every token is valid, and what
-each says of the signature. Of all others it is good."""
+"""Refusals that occur before links are compared, at a time at which every token is valid, and
+what each means for the signature. With any other refusal, the signature is good."""
 
 
 @dataclass(frozen=True)
 class TokenFinding:
-    """One thing that is wrong, in the words of the binary."""
+    """One problem, as reported by the binary."""
 
     code: str
     message: str
@@ -57,9 +57,9 @@ class TokenFinding:
 
 @dataclass(frozen=True)
 class Hop:
-    """One token of a chain: what it says, if it can be read, and what is wrong with it.
+    """One token of a chain: its claims if it can be read, and its problems.
 
-    `checked` is False where nothing is known about how it follows from the ones before.
+    `checked` is False if it was not compared with the links before it.
     """
 
     number: int
@@ -75,7 +75,7 @@ class Hop:
 
     @property
     def start(self) -> int:
-        """When it begins, in Unix seconds; only asked of one that can be read."""
+        """Start of validity in Unix seconds. Raises KeyError if the token cannot be read."""
         claims = self.claims or {}
         return int(claims["nbf" if self.kind == "delegation" else "iat"])
 
@@ -86,7 +86,7 @@ class Hop:
 
 @dataclass(frozen=True)
 class ChainReport:
-    """A chain, or an invocation with its chain: every token, and whether all of it holds."""
+    """A chain, or an invocation with its chain: every token and its problems."""
 
     kind: Literal["chain", "invocation"]
     hops: tuple[Hop, ...]
@@ -94,7 +94,7 @@ class ChainReport:
 
     @property
     def holds(self) -> bool:
-        """Whether it would verify for somebody who trusts the root, as far as one can tell."""
+        """Whether it would verify for a verifier that trusts the root issuer."""
         return all(
             hop.checked and hop.signature == "good" and not hop.findings for hop in self.hops
         )
@@ -102,7 +102,7 @@ class ChainReport:
 
 @dataclass(frozen=True)
 class ReceiptReport:
-    """A receipt of verification: what it says, and what is wrong with its text or signature."""
+    """A receipt of verification: its claims, or what is wrong with its text or signature."""
 
     cid: str
     claims: Mapping[str, Any] | None
@@ -111,26 +111,26 @@ class ReceiptReport:
 
 
 def inspect_chain(given: TokenInput, ask: Ask, now: int) -> ChainReport:
-    """Look at a chain or an invocation."""
+    """Inspect a chain or an invocation."""
     if given.kind == "chain":
         links, use = given.tokens, None
     else:
         (use,) = given.tokens
         links = _links_of(use)
-    hops = [_read(ask, link, number) for number, link in enumerate(links[:MAX_LINKS])]
-    hops = [_signed(ask, hop, link) for hop, link in zip(hops, links, strict=False)]
-    hops = _linked(ask, hops, links)
+    hops = [_parsed(ask, link, number) for number, link in enumerate(links[:MAX_LINKS])]
+    hops = [_check_signature(ask, hop, link) for hop, link in zip(hops, links, strict=False)]
+    hops = _check_links(ask, hops, links)
     if use is not None:
-        hops = _used(ask, use, hops)
+        hops = _check_invocation(ask, use, hops)
     return ChainReport(
-        "chain" if use is None else "invocation", tuple(_timed(hop, now) for hop in hops), now
+        "chain" if use is None else "invocation", tuple(_check_time(hop, now) for hop in hops), now
     )
 
 
 def inspect_receipt(given: TokenInput, ask: Ask, now: int) -> ReceiptReport:
-    """Look at a receipt, as if whoever says to have signed it were trusted."""
+    """Inspect a receipt, with the issuer that it names as trusted."""
     (token,) = given.tokens
-    claims = _peeked(token)
+    claims = _decoded(token)
     issuer = (claims or {}).get("iss")
     issuers = [issuer] if isinstance(issuer, str) and issuer.isascii() else []
     answer = ask_binary(ask, VerifyReceipt, token=token, issuers=issuers)
@@ -140,16 +140,18 @@ def inspect_receipt(given: TokenInput, ask: Ask, now: int) -> ReceiptReport:
 
 
 def ask_binary(ask: Ask, request: type[Request], **members: Any) -> Answer | Refused:
-    """Ask the binary; a request that cannot even be written is refused as it would be."""
+    """Send a request to the binary. Input that cannot be sent is refused as malformed."""
     try:
         return ask(request(**members))
     except ValueError:
-        # Half of a surrogate pair, or a name that is no DID.
-        return Refused(code="malformed_ucan", message="there is something in it that no token has")
+        # Half of a surrogate pair, or text where a DID belongs.
+        return Refused(
+            code="malformed_ucan", message="the token contains characters that no token may contain"
+        )
     except SignerError as error:
         if error.code != "too_large":
             raise
-        return Refused(code="malformed_ucan", message="this is longer than any token may be")
+        return Refused(code="malformed_ucan", message="the token is longer than the limit")
 
 
 def cid(token: str) -> str:
@@ -157,19 +159,19 @@ def cid(token: str) -> str:
 
 
 def _links_of(invocation: str) -> tuple[str, ...]:
-    prf = (_peeked(invocation) or {}).get("prf")
+    prf = (_decoded(invocation) or {}).get("prf")
     return tuple(each for each in prf if isinstance(each, str)) if isinstance(prf, list) else ()
 
 
-def _peeked(token: str) -> dict[str, Any] | None:
+def _decoded(token: str) -> dict[str, Any] | None:
     try:
         return decode_unverified(token)
     except Unintelligible:
         return None
 
 
-def _read(ask: Ask, link: str, number: int) -> Hop:
-    """Read one delegation's text."""
+def _parsed(ask: Ask, link: str, number: int) -> Hop:
+    """Parse one delegation."""
     hop = Hop(number, "delegation", cid(link), None)
     answer = ask_binary(ask, Inspect, token=link)
     if isinstance(answer, Inspected) and answer.kind == "delegation":
@@ -179,8 +181,8 @@ def _read(ask: Ask, link: str, number: int) -> Hop:
     return hop.but(_finding(_refusal(answer)))
 
 
-def _signed(ask: Ask, hop: Hop, link: str) -> Hop:
-    """Check one delegation by itself, at its first moment: its keys and its signature."""
+def _check_signature(ask: Ask, hop: Hop, link: str) -> Hop:
+    """Check one delegation alone, at the start of its validity: its keys and its signature."""
     if hop.claims is None:
         return hop
     answer = ask_binary(ask, Verify, chain=[link], now=hop.start, max_depth=MAX_LINKS)
@@ -188,18 +190,18 @@ def _signed(ask: Ask, hop: Hop, link: str) -> Hop:
         return hop.but(signature="good", checked=hop.number == 0)
     refused = _refusal(answer)
     if refused.code not in _SIGNATURES:
-        # By itself it is taken for a root, and `sub` need not name its issuer.
+        # A link verified alone is taken as a root, but its `sub` need not be its issuer.
         wrong = [_finding(refused)] if hop.number == 0 else []
         return hop.but(*wrong, signature="good", checked=hop.number == 0)
     return hop.but(_finding(refused), signature=_SIGNATURES[refused.code])
 
 
-def _linked(ask: Ask, hops: Sequence[Hop], links: Sequence[str]) -> list[Hop]:
-    """Check how each delegation follows from the ones before."""
+def _check_links(ask: Ask, hops: Sequence[Hop], links: Sequence[str]) -> list[Hop]:
+    """Check each delegation against the ones before it."""
     found = list(hops[:1])
     for hop in hops[1:]:
         before = [*found, hop]
-        moment = _moment(before)
+        moment = _common_time(before)
         if any(each.findings for each in before) or moment is None:
             found.append(hop)
             continue
@@ -209,15 +211,15 @@ def _linked(ask: Ask, hops: Sequence[Hop], links: Sequence[str]) -> list[Hop]:
     return found
 
 
-def _used(ask: Ask, token: str, links: Sequence[Hop]) -> list[Hop]:
-    """Read an invocation, and check it against its chain and for whom it says it is."""
+def _check_invocation(ask: Ask, token: str, links: Sequence[Hop]) -> list[Hop]:
+    """Parse an invocation, and check it against its chain and the audience that it names."""
     hop = Hop(len(links), "invocation", cid(token), None)
     answer = ask_binary(ask, Inspect, token=token)
     if isinstance(answer, Refused) and answer.hop is None:
         return [*links, hop.but(_finding(answer))]
-    claims = _peeked(token) or {}
+    claims = _decoded(token) or {}
     hop = hop.but(claims=claims)
-    moment = _moment([*links, hop])
+    moment = _common_time([*links, hop])
     if any(link.findings for link in links) or moment is None or not links:
         return [*links, hop]
     root = str((links[0].claims or {}).get("iss"))
@@ -229,17 +231,17 @@ def _used(ask: Ask, token: str, links: Sequence[Hop]) -> list[Hop]:
         max_depth=MAX_LINKS,
         trusted_issuers=[root],
         audience=claims["aud"],
-        # Whether its service is a PDP, the token does not say.
+        # The token does not say whether its audience is a PDP.
         pdp=True,
     )
     return _outcome(links, hop, answer)
 
 
 def _outcome(before: Sequence[Hop], hop: Hop, answer: Answer | Refused) -> list[Hop]:
-    """What the last of some tokens is worth, the others being in order.
+    """Add the last token with its problem, when the tokens before it are valid.
 
-    A policy is broken by the call, and stands in the link that made it: that is the one to look
-    at, and the one that a verifier names.
+    A policy that the call violates is reported for the link that contains the policy, as a
+    verifier does.
     """
     if isinstance(answer, Verified):
         return [*before, hop.but(signature="good", checked=True)]
@@ -252,19 +254,19 @@ def _outcome(before: Sequence[Hop], hop: Hop, answer: Answer | Refused) -> list[
     return [*found, hop.but(signature=signature)]
 
 
-def _timed(hop: Hop, now: int) -> Hop:
-    """Say whether a token is valid now, by the rule of the binary: start <= now < end."""
+def _check_time(hop: Hop, now: int) -> Hop:
+    """Add a problem if a token is not valid now, by the binary's rule: start <= now < end."""
     if hop.claims is None:
         return hop
     if hop.start > now:
-        return hop.but(TokenFinding("not_yet_valid", "it is not valid yet"))
+        return hop.but(TokenFinding("not_yet_valid", "the token is not valid yet"))
     if hop.end <= now:
-        return hop.but(TokenFinding("expired", "it has expired"))
+        return hop.but(TokenFinding("expired", "the token has expired"))
     return hop
 
 
-def _moment(hops: Sequence[Hop]) -> int | None:
-    """A moment at which all of them are valid, if there is one."""
+def _common_time(hops: Sequence[Hop]) -> int | None:
+    """Return a time at which all of them are valid, or None."""
     if any(hop.claims is None for hop in hops):
         return None
     latest = max(hop.start for hop in hops)
@@ -273,7 +275,7 @@ def _moment(hops: Sequence[Hop]) -> int | None:
 
 def _refusal(answer: Answer | Refused) -> Refused:
     if not isinstance(answer, Refused):
-        raise SignerError("the signing binary gave another answer than was asked for")
+        raise SignerError("unexpected response type from the signing binary")
     return answer
 
 

@@ -1,4 +1,4 @@
-"""The options of `nomos token verify` and `why`, as the terms that a token is judged on."""
+"""The options of `nomos token verify` and `why`, as the terms of a verification."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _REVOKED: Final = re.compile(r"[0-9A-Za-z:._-]{1,128}")
 
 @dataclass(frozen=True)
 class Options:
-    """What a person typed."""
+    """The options as given on the command line."""
 
     issuers: Sequence[str]
     audience: str | None
@@ -53,14 +53,14 @@ class Options:
 
 @dataclass(frozen=True)
 class KnownRevocations:
-    """What was revoked, as a person says."""
+    """The ids given with --revoked."""
 
     ids: frozenset[str]
 
     @property
     def described(self) -> str:
         many = "1 revoked" if len(self.ids) == 1 else f"{len(self.ids)} revoked"
-        return f"{many} as given by --revoked" if self.ids else ""
+        return f"{many} given by --revoked" if self.ids else ""
 
     def among(self, ids: Collection[str]) -> Seen:
         return Seen(self.ids.intersection(ids))
@@ -68,7 +68,7 @@ class KnownRevocations:
 
 @dataclass(frozen=True)
 class FeedRevocations:
-    """What a control plane's feed says, and a person besides."""
+    """The revocations of a control plane's feed, and those given with --revoked."""
 
     follower: ControlPlaneSync
     url: str
@@ -86,13 +86,13 @@ class FeedRevocations:
 
 @contextmanager
 def open_terms(options: Options, given: TokenInput) -> Iterator[VerificationTerms]:
-    """The terms that options name; a feed is followed for as long as they are in use.
+    """Return the terms in the options. With a control plane, its feed is followed meanwhile.
 
-    Raises `ConfigurationError`, naming the option; no message repeats what was typed.
+    Raises `ConfigurationError`, which names the option and does not repeat its value.
     """
     terms = _terms(options, given)
     if given.kind == "receipt":
-        # It tells of a call that is over: no revocation changes what was decided then.
+        # A receipt is about a past call: a revocation does not change that decision.
         named = {"--control-url": options.control_url, "--revoked": options.revoked}
         yield replace(terms, unused=tuple(name for name, value in named.items() if value))
     elif options.control_url is None:
@@ -105,7 +105,9 @@ def open_terms(options: Options, given: TokenInput) -> Iterator[VerificationTerm
 def _terms(options: Options, given: TokenInput) -> VerificationTerms:
     if options.audience is None and given.kind != "receipt":
         whose = "service" if given.kind == "invocation" else "holder"
-        raise ConfigurationError(f"say which {whose} it is verified for", setting="--audience")
+        raise ConfigurationError(
+            f"pass the DID of the {whose} that the token is verified for", setting="--audience"
+        )
     return VerificationTerms(
         issuers=tuple(_did(each, "--issuer") for each in options.issuers),
         audience=None if options.audience is None else _did(options.audience, "--audience"),
@@ -127,12 +129,12 @@ def _known(options: Options) -> KnownRevocations:
 def _followed(
     options: Options, control_url: str, terms: VerificationTerms
 ) -> Iterator[RevocationView]:
-    """The feed of the one issuer that is trusted: it says nothing of what others revoked."""
+    """Follow the feed of the one trusted issuer. A feed has no revocations of other issuers."""
     issuer, *others = dict.fromkeys(terms.issuers)
     if others:
         raise ConfigurationError(
-            "a feed tells of the tokens of one issuer: pass one --issuer with its control plane, "
-            "and verify the tokens of another by a command of their own",
+            "--control-url needs exactly one --issuer: a feed has the revocations of one issuer. "
+            "Verify tokens of other issuers in separate commands",
             setting="--control-url",
         )
     hosts = insecure_hosts.hosts()
@@ -147,7 +149,7 @@ def _followed(
 
 
 def _key(url: str, file: Path | None, environ: Mapping[str, str]) -> Secret:
-    """The API key for the feed: one of any role opens it."""
+    """Return the API key for the feed; any role may read it."""
     value = environ.get(API_KEY)
     if file is None and value:
         try:
@@ -156,7 +158,7 @@ def _key(url: str, file: Path | None, environ: Mapping[str, str]) -> Secret:
             key = None
         if key is None:
             raise ConfigurationError(
-                f"this is no API key (nomos_<app>_<secret>){stray(value)}", setting=API_KEY
+                f"not an API key (nomos_<app>_<secret>){stray(value)}", setting=API_KEY
             )
         return key
     here = is_loopback(url) and DEV_KEY_FILE.exists()
@@ -170,12 +172,12 @@ def _key(url: str, file: Path | None, environ: Mapping[str, str]) -> Secret:
 
 
 def _ready(follower: ControlPlaneSync) -> None:
-    """Wait for the feed; say which option to look at where errors name an argument."""
+    """Wait for the feed. Errors name the option instead of the argument of the SDK."""
     try:
         follower.ready()
     except Unreachable as error:
-        told, _, _ = str(error).partition("; wait=")
-        raise Unreachable(told.replace("control_plane_url", "--control-url")) from None
+        message, _, _ = str(error).partition("; wait=")
+        raise Unreachable(message.replace("control_plane_url", "--control-url")) from None
 
 
 def _did(text: str, setting: str) -> str:
@@ -183,7 +185,7 @@ def _did(text: str, setting: str) -> str:
         return TypeAdapter[str](Did).validate_python(text.strip())
     except ValidationError:
         raise ConfigurationError(
-            "this is not a DID: did:key:z6Mk and 44 characters", setting=setting
+            "not a DID: pass did:key:z6Mk and 44 characters", setting=setting
         ) from None
 
 
@@ -191,7 +193,7 @@ def _revoked(text: str) -> str:
     if _REVOKED.fullmatch(text) and text.count(".") < 2:
         return text
     raise ConfigurationError(
-        "give a cid, a DID, or an identifier such as env_…", setting="--revoked"
+        "not an id: pass a cid, a DID, or an id such as env_…", setting="--revoked"
     )
 
 
@@ -200,12 +202,12 @@ def _call(options: Options) -> RequestedCall | None:
         return None
     if options.command is None or options.resource is None:
         missing = "--command" if options.command is None else "--resource"
-        raise ConfigurationError("a call has a command and a resource", setting=missing)
+        raise ConfigurationError("a call needs both --command and --resource", setting=missing)
     try:
         command = TypeAdapter[str](Command).validate_python(options.command)
     except ValidationError:
         raise ConfigurationError(
-            "a command is a path such as /github/issue/list", setting="--command"
+            "not a command: pass a path such as /github/issue/list", setting="--command"
         ) from None
     resource = _object(options.resource, "--resource")
     args = {} if options.args is None else _object(options.args, "--args")
@@ -218,7 +220,7 @@ def _object(text: str, setting: str) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise ConfigurationError("this is not a JSON object", setting=setting)
+        raise ConfigurationError("not a JSON object", setting=setting)
     return value
 
 
@@ -232,7 +234,7 @@ def _moment(text: str | None) -> int:
     if 0 <= seconds <= LATEST:
         return seconds
     raise ConfigurationError(
-        "this is no time; write it as 2026-01-05T09:00:00Z, or in Unix seconds", setting="--at"
+        "not a time: pass 2026-01-05T09:00:00Z, or Unix seconds", setting="--at"
     )
 
 

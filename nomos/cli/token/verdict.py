@@ -1,8 +1,8 @@
-"""`nomos token verify`: the verdict of a service that somebody describes by options.
+"""`nomos token verify`: the verdict of a service that the options describe.
 
-For an invocation these are the steps of `nomos.Verifier` without the last: nothing is used up, so
-whether a token was used before is not known, and is said not to be. A chain is verified for its
-holder, and a receipt for whoever trusts the one that signed it.
+An invocation goes through the steps of `nomos.Verifier` except the last: its nonce is not claimed,
+so whether it was used before is reported as unknown. A chain is verified for its holder, and a
+receipt for a reader that trusts its issuer.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from nomos.cli.token.inspect import Ask, ask_binary
 from nomos.errors import Denied, SignerError
 from nomos.models import MAX_CHAIN_DEPTH
 
-REPLAY: Final = "whether it was used before: only the service that keeps a record can say"
+REPLAY: Final = "whether it was used before: known to the service only"
 
 
 class RevocationView(Protocol):
-    """Where it is looked up what was revoked, and what that is called."""
+    """A source of revocations, and its description."""
 
     @property
     def described(self) -> str: ...
@@ -41,7 +41,7 @@ class RevocationView(Protocol):
 
 @dataclass(frozen=True)
 class VerificationTerms:
-    """What somebody says that the service is, and which call it is asked for."""
+    """The service that a token is verified for, and the call that is requested."""
 
     issuers: tuple[str, ...]
     audience: str | None
@@ -53,7 +53,7 @@ class VerificationTerms:
     accept_unlinked: bool = False
     pdp: bool = False
     unused: tuple[str, ...] = ()
-    """Options that were given, and that this kind of token has no use for."""
+    """Options that were given but do not apply to this kind of token."""
 
     @property
     def rules(self) -> VerifierRules:
@@ -69,11 +69,11 @@ class VerificationTerms:
 
 @dataclass(frozen=True)
 class TokenVerdict:
-    """Whether a token holds on some terms: `facts` say what it proves, `refusal` why it does not.
+    """The result of a verification: `facts` if the token is accepted, `refusal` if it is not.
 
-    Of a receipt, `facts` say whether it is `genuine` and whether it records that a call was
-    `allowed`; only one that is both is good, and only if it is about the call that was named.
-    `unchecked` is what nobody has looked at.
+    For a receipt, `facts` has `genuine` and `allowed` (the recorded call was allowed). A receipt
+    is verified if both are true and it is about the given call. `unchecked` lists what was not
+    checked.
     """
 
     kind: str
@@ -86,19 +86,19 @@ class TokenVerdict:
         return self.refusal is None and self.facts.get("allowed") is not False
 
     def as_json(self) -> dict[str, Any]:
-        told: dict[str, Any] = {"kind": self.kind, "verified": self.ok, **self.facts}
+        result: dict[str, Any] = {"kind": self.kind, "verified": self.ok, **self.facts}
         if self.refusal is not None:
-            told |= {"code": self.refusal.code, "message": sentence(self.refusal)}
+            result |= {"code": self.refusal.code, "message": sentence(self.refusal)}
             rest = {name: getattr(self.refusal, name) for name in ("hop", *COMPARED, "fix")}
-            told |= {name: value for name, value in rest.items() if value is not None}
-        return {**told, "not_checked": list(self.unchecked)}
+            result |= {name: value for name, value in rest.items() if value is not None}
+        return {**result, "not_checked": list(self.unchecked)}
 
 
 COMPARED: Final = ("field", "wanted", "found")
 
 
 def sentence(refusal: Denied) -> str:
-    """What a refusal says, without its hop and its fix, which are told beside it."""
+    """Return a refusal's message without its hop and its fix, which are printed separately."""
     text = str(refusal)
     if refusal.fix is not None:
         text = text.removesuffix(f": {refusal.fix}")
@@ -106,7 +106,7 @@ def sentence(refusal: Denied) -> str:
 
 
 def verdict(given: TokenInput, terms: VerificationTerms, ask: Ask) -> TokenVerdict:
-    """Judge one token. Raises `SignerError` when the binary gives no answer."""
+    """Verify one token. Raises `SignerError` if the binary fails."""
     if given.kind == "receipt":
         return _receipt(given, terms, ask)
     judge = _invocation if given.kind == "invocation" else _chain
@@ -114,14 +114,14 @@ def verdict(given: TokenInput, terms: VerificationTerms, ask: Ask) -> TokenVerdi
     try:
         return TokenVerdict(given.kind, judge(given, terms, ask), None, unchecked)
     except Denied as denied:
-        return TokenVerdict(given.kind, {}, _helped(denied, terms.call), unchecked)
+        return TokenVerdict(given.kind, {}, _with_args_fix(denied, terms.call), unchecked)
 
 
-_NO_ARGS: Final = "pass the call's arguments with --args: none were given"
+_NO_ARGS: Final = "pass the arguments of the call with --args"
 
 
-def _helped(denied: Denied, call: RequestedCall | None) -> Denied:
-    """The refusal; where it is for an argument that nobody typed, it says how to give one."""
+def _with_args_fix(denied: Denied, call: RequestedCall | None) -> Denied:
+    """Return the refusal; if it is about a missing argument, its fix names --args."""
     field = denied.field or ""
     argument = field.startswith("args.") and field != "args.resource"
     if call is None or call.args or denied.code != "resource_mismatch" or not argument:
@@ -143,12 +143,14 @@ def _replay(given: TokenInput) -> tuple[str, ...]:
 
 def _unchecked(given: TokenInput, terms: VerificationTerms) -> list[str]:
     missing = (
-        [] if terms.view.described else ["revocations: none were given, and no feed was asked"]
+        []
+        if terms.view.described
+        else ["revocations: pass --revoked or --control-url to check them"]
     )
     if given.kind == "chain":
-        missing.append("its policies: they are about calls, and a chain is none yet")
+        missing.append("its policies: they apply to calls, and a chain is not a call")
     if terms.call is None:
-        missing.append("whether it fits a call: no --command and --resource were given")
+        missing.append("a call: pass --command and --resource to check one")
     return missing
 
 
@@ -183,44 +185,47 @@ def _chain(given: TokenInput, terms: VerificationTerms, ask: Ask) -> dict[str, A
 
 def _receipt(given: TokenInput, terms: VerificationTerms, ask: Ask) -> TokenVerdict:
     (token,) = given.tokens
-    unchecked = tuple(f"{_OVER}{name} was not used" for name in terms.unused)
+    unchecked = tuple(f"{_PAST_CALL}{name} was not used" for name in terms.unused)
     answer = ask_binary(ask, VerifyReceipt, token=token, issuers=list(terms.issuers))
     if isinstance(answer, Refused):
         denied = Denied(answer.message, code=answer.code, field=answer.field, fix=FIX)
         return TokenVerdict("receipt", {"genuine": False, "allowed": False}, denied, unchecked)
     if not isinstance(answer, ReceiptVerified):
-        raise SignerError("the signing binary gave another answer than was asked for")
-    said = answer.receipt.model_dump()
-    allowed = said["outcome"] == ALLOW
-    facts = {"genuine": True, "allowed": allowed, "cid": answer.cid, "receipt": said}
-    return TokenVerdict("receipt", facts, _unlike(said, terms), unchecked)
+        raise SignerError("unexpected response type from the signing binary")
+    claims = answer.receipt.model_dump()
+    allowed = claims["outcome"] == ALLOW
+    facts = {"genuine": True, "allowed": allowed, "cid": answer.cid, "receipt": claims}
+    return TokenVerdict("receipt", facts, _mismatch(claims, terms), unchecked)
 
 
-def _unlike(said: Mapping[str, Any], terms: VerificationTerms) -> Denied | None:
-    """How a receipt is not about the service and the call that were named."""
+def _mismatch(claims: Mapping[str, Any], terms: VerificationTerms) -> Denied | None:
+    """Return a refusal if a receipt is not about the given service and call."""
     for name, (what, value) in _expected(terms).items():
-        if said[name] != value:
+        if claims[name] != value:
             return Denied(
                 f"the receipt is about {what}",
                 code="audience_mismatch" if name == "service" else "resource_mismatch",
                 field=name,
                 wanted=value,
-                found=said[name],
+                found=claims[name],
             )
     return None
 
 
-_OVER: Final = "revocations: a receipt tells of a call that is over, so "
+_PAST_CALL: Final = "revocations: a receipt is about a past call, so "
 
 
 def _expected(terms: VerificationTerms) -> dict[str, tuple[str, str]]:
-    """What a receipt has to say to be about the service and the call that were named."""
+    """Return the values that a receipt about the given service and call has, by claim."""
     call = terms.call
     wanted = {"service": ("another service", terms.audience)}
     if call is not None:
         resource, args = hashes(call)
         wanted["cmd"] = ("another command", call.command)
-        wanted["resource_hash"] = ("another resource", resource or "what no token can be for")
+        wanted["resource_hash"] = (
+            "another resource",
+            resource or "none: no token can be for this resource",
+        )
         wanted["args_hash"] = ("other arguments", args)
     return {name: (what, value) for name, (what, value) in wanted.items() if value is not None}
 

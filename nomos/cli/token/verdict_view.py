@@ -1,4 +1,4 @@
-"""How verdicts on tokens look to people."""
+"""Verdicts on tokens as terminal text."""
 
 from __future__ import annotations
 
@@ -30,39 +30,39 @@ from nomos.errors import Denied
 LINE: Final = 4096
 
 HANG: Final = 9
-"""Where the texts of a story stand: what of a line does not fit goes on beneath them."""
+"""Columns of the labels; a folded line continues to the right of them."""
 
 
 def render_verdict(found: TokenVerdict, terms: VerificationTerms, console: Console) -> None:
-    """The verdict in one line, then what it rests on, and what nobody has looked at."""
+    """Print the verdict in one line, then its facts, and what was not checked."""
     out = outlet(console)
     if found.refusal is None:
         out.print(_good(found, terms))
         out.print(_proven(found, terms))
     else:
-        out.print(Text.assemble(("✗ REFUSED  ", "bold red"), (plain(found.refusal.code), "red")))
+        out.print(Text.assemble(("✗ denied  ", "bold red"), (plain(found.refusal.code), "red")))
         out.print(rows_of(_refused(found.refusal)))
-    _print_looked_at(found, terms, out)
+    _print_unchecked(found, terms, out)
 
 
 def render_report(
     found: TokenVerdict, given: TokenInput, terms: VerificationTerms, console: Console
 ) -> None:
-    """What `Verifier.why` says, and what nobody has looked at; of a receipt, the verdict."""
-    told = text(found, given, terms)
-    if told is None:
+    """Print the text of `Verifier.why`, and what was not checked; for a receipt, the verdict."""
+    report = text(found, given, terms)
+    if report is None:
         render_verdict(found, terms, console)
         return
     out = outlet(console)
-    for line in told.splitlines():
+    for line in report.splitlines():
         style = next((style for start, style in _STYLES.items() if line.startswith(start)), "")
         for part in _folded(Text(plain(line, LINE), style), out):
             out.print(part)
-    _print_looked_at(found, terms, out)
+    _print_unchecked(found, terms, out)
 
 
 def _folded(line: Text, out: Console) -> Iterator[Text]:
-    """A line, on a terminal in as many as it takes; where it is none, each fact is one line."""
+    """Fold a line to the terminal's width. If the output is not a terminal, do not fold it."""
     if not out.is_terminal or line.cell_len <= out.width:
         yield line
         return
@@ -82,7 +82,7 @@ _STYLES: Final = {
 
 
 def text(found: TokenVerdict, given: TokenInput, terms: VerificationTerms) -> str | None:
-    """What `Verifier.why` says of an invocation, and the like of a chain; None of a receipt."""
+    """Return the text of `Verifier.why` for an invocation or a chain; None for a receipt."""
     if given.kind == "receipt" or terms.audience is None:
         return None
     call = terms.call
@@ -97,7 +97,7 @@ def text(found: TokenVerdict, given: TokenInput, terms: VerificationTerms) -> st
 
 
 def _claims(given: TokenInput) -> UnverifiedToken | None:
-    """What a token says, if it can be read and no verifier finds it too long to look."""
+    """Return a token's claims; None if it cannot be read or is longer than verifiers allow."""
     if given.kind == "chain":
         return claims_of(given.tokens)
     (token,) = given.tokens
@@ -105,19 +105,19 @@ def _claims(given: TokenInput) -> UnverifiedToken | None:
 
 
 def _good(found: TokenVerdict, terms: VerificationTerms) -> Text:
-    """The verdict in one line, which claims no more than was looked at."""
+    """Return the verdict in one line; it states no more than was checked."""
     if found.kind == "receipt":
-        signed = "a key that you trust for it signed this receipt"
+        signed = "the receipt is signed by a trusted key"
         if not found.ok:
             return Text.assemble(
-                ("! genuine  ", "bold yellow"), f"{signed}; the call was ", ("REFUSED", "bold red")
+                ("! genuine  ", "bold yellow"), f"{signed}; the call was ", ("denied", "bold red")
             )
         return Text.assemble(("✓ verified  ", "bold green"), f"{signed}; the call was allowed")
     what = "the invocation" if found.kind == "invocation" else "the chain"
     if terms.call is None:
-        return Text(f"✓ holds  {what} holds; no call was checked", "bold yellow")
+        return Text(f"✓ valid  {what} is valid; no call was checked", "bold yellow")
     within = "" if found.kind == "invocation" else ", and the call is within it"
-    return Text.assemble(("✓ verified  ", "bold green"), f"{what} holds{within}")
+    return Text.assemble(("✓ verified  ", "bold green"), f"{what} is valid{within}")
 
 
 def _proven(found: TokenVerdict, terms: VerificationTerms) -> object:
@@ -157,14 +157,14 @@ def _refused(refusal: Denied) -> Iterator[tuple[str, Text]]:
         yield "fix", Text(plain(refusal.fix, MAX_TEXT), "bold")
 
 
-def _print_looked_at(found: TokenVerdict, terms: VerificationTerms, out: Console) -> None:
-    rows = list(_looked_at(found, terms))
+def _print_unchecked(found: TokenVerdict, terms: VerificationTerms, out: Console) -> None:
+    rows = list(_checks(found, terms))
     if rows:
         out.print(rows_of(rows))
 
 
-def _looked_at(found: TokenVerdict, terms: VerificationTerms) -> Iterator[tuple[str, Text]]:
+def _checks(found: TokenVerdict, terms: VerificationTerms) -> Iterator[tuple[str, Text]]:
     if terms.view.described and found.kind != "receipt":
-        yield "asked", Text(plain(terms.view.described, MAX_TEXT), "dim")
+        yield "checked", Text(plain(terms.view.described, MAX_TEXT), "dim")
     for number, each in enumerate(found.unchecked):
-        yield "" if number else "unknown", Text(each, "yellow")
+        yield "" if number else "skipped", Text(each, "yellow")

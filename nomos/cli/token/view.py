@@ -1,7 +1,7 @@
-"""How tokens look to people: a chain as a rail from its root to its use, and what is wrong in red.
+"""Tokens as terminal text: a chain as a rail from its root to its use, with problems in red.
 
-What tokens say was written by somebody else. Nothing of it may steer a terminal or pass for our
-own words, so it is shown short, with a mark for what could not be seen, and beside labels of ours.
+A token is untrusted text. It must not control the terminal or pass for output of this program, so
+it is cut, invisible characters are replaced by marks, and each value has a label.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from nomos.models import describe_resource
 
 LABEL: Final = 9
 LISTED: Final = 12
-"""Statements, and arguments, of one token that are shown; --json has all of them."""
+"""Maximum number of statements, and of arguments, shown per token; --json has all."""
 
 MAX_TEXT: Final = 400
-"""Characters of one value that are shown."""
+"""Maximum number of characters shown of one value."""
 
 WRONG: Final = "✗"
 
 NARROW: Final = 24
-"""Columns below which text is not folded any further."""
+"""Minimum width in columns to which text is folded."""
 
 UNITS: Final = ((86400, "day"), (3600, "h"), (60, "min"), (1, "s"))
 
 NOT_VERIFIED: Final = (
-    "Nobody said which issuer to trust and which service this is for, and nothing was asked of "
-    "any feed of revocations. `nomos token verify --issuer … --audience …` gives a verdict."
+    "no issuer is trusted here, and audience and revocations are not checked. For a verdict: "
+    "nomos token verify --issuer DID --audience DID"
 )
 
 
 @dataclass
 class Rail:
-    """Lines on a rail: a mark for each token, and beneath it what is said of it, folded.
+    """Lines on a rail: a mark for each token, and its facts under it, folded.
 
-    Where nothing follows, the rail ends.
+    The rail ends at the last token.
     """
 
     rows: list[tuple[str, str, Text]] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Rail:
         self.rows.append((" " if last else "│", label, text))
 
     def fact(self, label: str, text: Text) -> None:
-        """A line that stands by itself, without a rail beside it."""
+        """Add a line without a rail beside it."""
         self.rows.append(("", label, text))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -81,7 +81,7 @@ class Rail:
 
 
 def print_report(found: ChainReport, console: Console) -> None:
-    """Draw a chain, and say what holds and what nobody has looked at."""
+    """Print a chain, its problems, and what is not verified."""
     out = outlet(console)
     out.print(_heading(found))
     out.print()
@@ -92,7 +92,7 @@ def print_report(found: ChainReport, console: Console) -> None:
 
 
 def receipt(found: ReceiptReport, console: Console) -> None:
-    """Show a receipt that nobody has verified."""
+    """Print a receipt without verifying its issuer."""
     out = outlet(console)
     out.print(Text("a receipt of verification", "bold"))
     out.print()
@@ -102,18 +102,18 @@ def receipt(found: ReceiptReport, console: Console) -> None:
     if found.finding is not None:
         out.print(rows_of(problem(found.finding)))
     else:
-        out.print(Text("✓ its signature is that of the key it names", "green"))
+        out.print(Text("✓ the signature is by the key that the receipt names", "green"))
     out.print(
         Text.assemble(
             ("not verified  ", "bold yellow"),
-            "Nobody said whose receipts to believe. `nomos token verify --issuer …` does.",
+            "no issuer is trusted here. For a verdict: nomos token verify --issuer DID",
         ),
         soft_wrap=False,
     )
 
 
 def receipt_rows(claims: Mapping[str, Any], now: int) -> Rail:
-    """What a receipt says, a line for each fact."""
+    """Return a receipt's claims, one line each."""
     allowed = claims["outcome"] == "allow"
     hop = f" (hop {claims['hop']})" if "hop" in claims else ""
     rows: list[tuple[str, Text]] = [
@@ -138,7 +138,7 @@ def receipt_rows(claims: Mapping[str, Any], now: int) -> Rail:
 
 
 def rows_of(rows: Iterable[tuple[str, Text]]) -> Rail:
-    """Labels and texts, without a rail beside them."""
+    """Return labels and texts, without a rail beside them."""
     rail = Rail()
     for label, text in rows:
         rail.fact(label, text)
@@ -146,7 +146,7 @@ def rows_of(rows: Iterable[tuple[str, Text]]) -> Rail:
 
 
 def problem(finding: TokenFinding) -> Iterator[tuple[str, Text]]:
-    """What is wrong, in rows with labels: its code, its sentence, and what was compared."""
+    """Yield a problem as labelled rows: its code, its message, and the compared values."""
     code, message = plain(finding.code), plain(finding.message, MAX_TEXT)
     yield WRONG, Text.assemble((code, "bold red"), (f"  {message}", "red"))
     if finding.field is not None:
@@ -162,7 +162,7 @@ def _dated(finding: TokenFinding, compared: str) -> str:
 
 
 def as_json(found: ChainReport) -> dict[str, Any]:
-    """Everything that is known of a chain; `prf` is left to the cids, for it may hold tokens."""
+    """Return a chain as JSON. `prf` is left out: it may contain tokens, and the cids replace it."""
     return {
         "kind": found.kind,
         "verified": False,
@@ -186,7 +186,7 @@ def receipt_as_json(found: ReceiptReport) -> dict[str, Any]:
 
 
 def ago(at: int, now: int) -> str:
-    """How far away a moment is: `4 min 12 s from now`, `3 h ago`."""
+    """Return the distance of a time from now: `4 min 12 s from now`, `3 h ago`."""
     if at == now:
         return "now"
     left = abs(at - now)
@@ -196,8 +196,8 @@ def ago(at: int, now: int) -> str:
         if count:
             many = "s" if unit == "day" and count > 1 else ""
             parts.append(f"{count} {unit}{many}")
-    told = " ".join(parts[:2])
-    return f"{told} from now" if at > now else f"{told} ago"
+    distance = " ".join(parts[:2])
+    return f"{distance} from now" if at > now else f"{distance} ago"
 
 
 def moment(at: int) -> str:
@@ -205,12 +205,12 @@ def moment(at: int) -> str:
 
 
 def moment_of(iso: str, now: int) -> str:
-    """A time that is written as `2026-05-23T18:12:00Z`, and how far away it is."""
+    """Return a time given as `2026-05-23T18:12:00Z`, with its distance from now."""
     return _when(int(datetime.fromisoformat(iso).timestamp()), now)
 
 
 def outlet(console: Console) -> Console:
-    """On a terminal lines are folded, never cut; where it is none, each fact is one line."""
+    """Return a console that folds lines on a terminal, and else prints each fact on one line."""
     if console.is_terminal:
         return console
     return Console(file=console.file, width=MAX_LINE, highlight=False, soft_wrap=False)
@@ -219,10 +219,10 @@ def outlet(console: Console) -> Console:
 def _heading(found: ChainReport) -> Text:
     links = sum(hop.kind == "delegation" for hop in found.hops)
     chain = "1 delegation" if links == 1 else f"{links} delegations"
-    told = f"an invocation over {chain}" if found.kind == "invocation" else f"a chain of {chain}"
+    heading = f"an invocation with {chain}" if found.kind == "invocation" else f"a chain of {chain}"
     if not any(hop.claims for hop in found.hops):
-        told = "this cannot be read as a token"
-    return Text(told, "bold")
+        heading = "the input cannot be read as a token"
+    return Text(heading, "bold")
 
 
 def _rail(found: ChainReport) -> Rail:
@@ -254,10 +254,12 @@ def _who(hop: Hop, name: Any) -> Text:
     style = "bold red" if wrong else "bold"
     if claims is None:
         unreadable = (
-            "this call cannot be read" if hop.kind == "invocation" else "this link cannot be read"
+            "this invocation cannot be read"
+            if hop.kind == "invocation"
+            else "this link cannot be read"
         )
         return Text(unreadable, style)
-    verb = "given to" if hop.kind == "delegation" else "used at"
+    verb = "delegated to" if hop.kind == "delegation" else "used at"
     text = Text.assemble((f"{verb} ", "dim"), (name(str(claims["aud"])), style))
     text.append(f"  signed by {name(str(claims['iss']))} ", "dim")
     return text.append(*_SIGNED[hop.signature])
@@ -275,7 +277,7 @@ def _facts(hop: Hop, now: int) -> Iterator[tuple[str, Text]]:
     for finding in hop.findings:
         yield from problem(finding)
     if not hop.findings and not (hop.checked and hop.signature == "good"):
-        yield "?", Text("not looked at, because something before it is wrong", "yellow")
+        yield "?", Text("not checked, because of the problem above", "yellow")
     if claims is not None:
         yield from _delegated(claims) if hop.kind == "delegation" else _invoked(claims)
         yield "from", Text(_when(hop.start, now), "red" if hop.start > now else "")
@@ -285,19 +287,25 @@ def _facts(hop: Hop, now: int) -> Iterator[tuple[str, Text]]:
 
 def _delegated(claims: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
     meta = mapping(claims.get("meta"))
-    yield "may", Text.assemble((plain(claims["cmd"], 256), "bold"), (" and all beneath it", "dim"))
+    yield (
+        "may",
+        Text.assemble((plain(claims["cmd"], 256), "bold"), (" and everything under it", "dim")),
+    )
     constraint = mapping(meta.get("resource_constraint"))
-    yield "on", resource(constraint) if constraint else Text("what it was given on", "dim")
+    yield (
+        "on",
+        resource(constraint) if constraint else Text("the resource of the link above", "dim"),
+    )
     yield from _many("if", _numbered(policies(claims["pol"])))
     facts, lineage = mapping(meta.get("facts")), mapping(meta.get("lineage"))
     approval = mapping(meta.get("approval")).get("id")
     if "audience" in meta:
-        closed = "" if meta.get("closed") is True else "; open, so for a PDP only"
+        closed = "" if meta.get("closed") is True else "; not closed, so for a PDP only"
         yield "at", Text(f"{plain(value_text(meta['audience']))} only{closed}")
     if meta.get("forkable", True) is not True:
-        yield "alone", Text("never handed on: policy tells agents apart")
+        yield "note", Text("not delegable: policy depends on the agent")
     if "approval" in meta:
-        yield "once", Text(f"after approval {plain(value_text(approval))}; never handed on")
+        yield "once", Text(f"after approval {plain(value_text(approval))}; not delegable")
     for label, value in (
         ("why", facts.get("purpose")),
         ("receipt", meta.get("receipt_id")),
@@ -308,7 +316,7 @@ def _delegated(claims: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
 
 
 def _numbered(statements: Iterable[str]) -> list[Text]:
-    """Each with the name that a refusal has for it."""
+    """Return statements with the names that refusals use for them."""
     return [
         Text.assemble((f"pol[{number}] ", "dim"), plain(each, MAX_TEXT))
         for number, each in enumerate(statements)
@@ -323,7 +331,7 @@ def _invoked(claims: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
 
 
 def arguments(args: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
-    """The arguments of a call, a row for each."""
+    """Yield the arguments of a call, one row each."""
     given = [
         Text(f"{plain(name)} = {plain(json.dumps(value, ensure_ascii=False), MAX_TEXT)}")
         for name, value in args.items()
@@ -343,7 +351,7 @@ def resource(given: Mapping[str, Any]) -> Text:
 
 
 def policies(pol: Iterable[Any]) -> list[str]:
-    """Each statement of `pol` as people read it; one that has no such form as its JSON."""
+    """Return each statement of `pol` in words, or as JSON if it has no such form."""
     return [_worded(statement) for statement in pol]
 
 
@@ -365,20 +373,20 @@ def _summary(found: ChainReport) -> Iterator[Text]:
         more = f", and {len(wrong) - 1} more above" if len(wrong) > 1 else ""
         yield Text.assemble(
             ("✗ ", "bold red"),
-            (f"no verifier accepts this: {worst.code} at hop {where}{more}", "red"),
+            (f"every verifier rejects this token: {worst.code} at hop {where}{more}", "red"),
         )
     elif found.holds:
-        yield Text("✓ every signature is right, and no link is wider than the one before", "green")
+        yield Text("✓ every signature is valid, and no link exceeds the one before", "green")
     yield Text.assemble(("not verified  ", "bold yellow"), NOT_VERIFIED)
 
 
 def _hop_as_json(hop: Hop) -> dict[str, Any]:
     claims = hop.claims
-    said: dict[str, Any] = {}
+    claims_json: dict[str, Any] = {}
     if claims is not None:
         meta = mapping(claims.get("meta"))
         args = dict(mapping(claims.get("args")))
-        said = {
+        claims_json = {
             "issuer": claims["iss"],
             "audience": claims["aud"],
             "command": claims["cmd"],
@@ -389,19 +397,19 @@ def _hop_as_json(hop: Hop) -> dict[str, Any]:
             "expires_at": _iso(hop.end),
         }
         if hop.kind == "invocation":
-            said["args"] = args
+            claims_json["args"] = args
         else:
             texts = policies(claims["pol"])
-            said["policies"] = [
+            claims_json["policies"] = [
                 {"text": text, "statement": statement}
                 for text, statement in zip(texts, claims["pol"], strict=True)
             ]
-            said["meta"] = dict(meta)
+            claims_json["meta"] = dict(meta)
     return {
         "hop": hop.number,
         "kind": hop.kind,
         "cid": hop.cid,
-        **said,
+        **claims_json,
         "signature": hop.signature,
         "checked": hop.checked,
         "findings": [finding.as_json() for finding in hop.findings],

@@ -1,1 +1,1 @@
-"""The approval pages: what people see of the control plane. Rendered here, without scripts."""
+"""The approval pages of the control plane, rendered on the server without scripts."""

@@ -1,9 +1,9 @@
-"""Who a browser is: its cookie, its session, and whether a form is really its own.
+"""Browser sessions: the cookie, its session, and the check that a form is from the same session.
 
-The cookie holds 32 random bytes, before signing in and after; signing in changes them, so that
-nobody can be given a session somebody else knows. A form carries an HMAC under the cookie's
-secret, which no other site can know, and what the browser says about where the form came from
-must agree. Sites on other ports of this machine count as other sites.
+The cookie holds 32 random bytes. Signing in replaces them, which prevents session fixation. A form
+contains an HMAC with the cookie's secret as the key, which no other site can compute, and the
+headers `sec-fetch-site` and `origin` must name this site. Another port of this host is another
+site.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class BrowserSession:
 
     @property
     def csrf(self) -> str:
-        """What a form on the page must carry."""
+        """The CSRF token of forms on the page."""
         return hmac.new(self.secret.encode(), _FORM, hashlib.sha256).hexdigest()
 
 
 async def browser_session(ports: Context, request: Request) -> BrowserSession:
-    """Read the cookie, and look its session up."""
+    """Read the cookie, and look up its session."""
     sent = request.cookies.get(cookie_name(ports.control_url), "")
     if not _SECRET.fullmatch(sent):
         return BrowserSession(random_text(), known=False, session=None)
@@ -55,7 +55,7 @@ async def browser_session(ports: Context, request: Request) -> BrowserSession:
 
 
 def operator_key(session: Session) -> ApiKey:
-    """The key that the session acts with: it covers what each of the operator's keys does."""
+    """Return the key that the session acts with: it covers the roles that all its keys cover."""
     first = session.keys[0]
     named = [set(key.covers) for key in session.keys if EVERY_ROLE not in key.covers]
     if not named:
@@ -64,36 +64,36 @@ def operator_key(session: Session) -> ApiKey:
 
 
 def check_origin(request: Request, control_url: str) -> None:
-    """Refuse a form that another site sent."""
+    """Raise ControlError if the headers say that another site sent the form."""
     site = request.headers.get("sec-fetch-site")
     if site is not None and site != "same-origin":
-        raise _foreign()
+        raise _cross_site()
     scheme = urlsplit(control_url).scheme
     own = {_origin(control_url), f"{scheme}://{request.headers.get('host', '')}".lower()}
     for origin in request.headers.getlist("origin"):
-        # These pages ask for no referrer, so browsers may hide their origin from their own site.
+        # The pages set `no-referrer`, so a browser may send `null` as the origin of their forms.
         if origin != "null" and origin.lower() not in own:
-            raise _foreign()
+            raise _cross_site()
 
 
 def check_form(current: BrowserSession, form: Mapping[str, str]) -> None:
-    """Refuse a form that was not on a page of this very session."""
+    """Raise ControlError if the form is not from a page of this session."""
     sent = form.get("csrf", "")
     if not current.known or not hmac.compare_digest(sent.encode(), current.csrf.encode()):
         raise ControlError(
             "forbidden",
             "The form belongs to another session, or your browser sent no cookie. Nothing was "
-            "done. Open the page again and retry",
+            "changed. Open the page again and retry",
         )
 
 
 def safe_redirect(target: str | None) -> str:
-    """The page to go to after signing in: one of these pages, whatever was asked for."""
+    """Return the page to open after signing in: `target` if it is one of these pages, else HOME."""
     return target if target is not None and _LOCAL.fullmatch(target) else HOME
 
 
 def set_cookie(response: Response, control_url: str, secret: str) -> None:
-    """Give the browser its secret."""
+    """Set the session cookie."""
     response.set_cookie(
         cookie_name(control_url),
         secret,
@@ -106,7 +106,7 @@ def set_cookie(response: Response, control_url: str, secret: str) -> None:
 
 
 def clear_cookie(response: Response, control_url: str) -> None:
-    """Have the browser forget its secret."""
+    """Delete the session cookie."""
     response.delete_cookie(
         cookie_name(control_url),
         path=HOME,
@@ -117,7 +117,7 @@ def clear_cookie(response: Response, control_url: str) -> None:
 
 
 def cookie_name(control_url: str) -> str:
-    """Cookies are shared by all ports of a host; servers beside each other must not be."""
+    """Return the cookie's name. It contains the port: all ports of a host share cookies."""
     port = urlsplit(control_url).port
     return "nomos_session" if port is None else f"nomos_session_{port}"
 
@@ -131,7 +131,8 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}".lower()
 
 
-def _foreign() -> ControlError:
+def _cross_site() -> ControlError:
     return ControlError(
-        "forbidden", "The form was sent from another site. Nothing was done. Open the page itself"
+        "forbidden",
+        "The form was sent from another site. Nothing was changed. Open the page and retry",
     )

@@ -1,4 +1,4 @@
-"""Reading a form that a browser posts: small, one value a field."""
+"""Reads forms that a browser posts: bounded, with one value per field."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ TYPE: Final = "application/x-www-form-urlencoded"
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """Return the fields of a form. Raises ControlError when it is anything else."""
+    """Return the fields of a form. Raises ControlError if the request is not a valid form."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != TYPE:
-        raise ControlError("invalid_request", f"This takes a form ({TYPE})")
+        raise ControlError("invalid_request", f"The request body must be a form ({TYPE})")
     try:
         content = await read_bounded(request.stream(), MAX_FORM, SECONDS_TO_SEND)
         return parameters(content, most=MAX_FIELDS)
     except BodyFault as fault:
         if fault.fault == "late":
-            raise ControlError("invalid_request", "The form did not arrive in time") from None
+            message = f"The form did not arrive within {SECONDS_TO_SEND:.0f} seconds"
+            raise ControlError("invalid_request", message) from None
         message = f"The form is larger than {MAX_FORM // 1024} KiB"
         raise ControlError("too_large", message, headers={"connection": "close"}) from None
     except QueryFault as fault:
         twice = fault.name is not None
-        message = "The form has a field twice" if twice else "The form cannot be read"
+        message = "The form has a field twice" if twice else "The form is not valid"
         raise ControlError("invalid_request", message) from None

@@ -1,6 +1,6 @@
-"""Signing in to the pages and out again: by a one-time link, or by an operator's API key.
+"""Signing in to the pages, with a one-time link or an operator's API key, and signing out.
 
-A link is opened with GET, which shows who it is for and changes nothing, and used with POST.
+GET shows a link's operator and changes nothing; POST uses the link.
 """
 
 from __future__ import annotations
@@ -23,34 +23,38 @@ from nomos.server.pages.render import page, redirect
 from nomos.server.storage.records import new_receipt_id
 from nomos.server.storage.sessions import Issue, LoginLink
 
-USED: Final = "This link was used before. Ask for a new one"
-EXPIRED: Final = "This link has expired: they work for 10 minutes. Ask for a new one"
-UNKNOWN: Final = "This link is not one of this server's, or it was cut short. Ask for a new one"
-WRONG: Final = "This is neither an API key of an operator nor a one-time token of this server"
+USED: Final = "This link was already used. Create a new one: nomos approvals open"
+EXPIRED: Final = (
+    "This link has expired; links work for 10 minutes. Create a new one: nomos approvals open"
+)
+UNKNOWN: Final = (
+    "This link is unknown to this server or incomplete. Create a new one: nomos approvals open"
+)
+WRONG: Final = "Not an operator's API key, and not a one-time token of this server"
 
 
 async def show_login(ports: Context, request: Request) -> Response:
-    """The form; or, for a one-time link, whom it signs in and a button."""
-    visit = await browser_sessions.browser_session(ports, request)
+    """Return the form; for a one-time link, its operator's name and a button."""
+    current = await browser_sessions.browser_session(ports, request)
     target = browser_sessions.safe_redirect(request.query_params.get("next"))
     token = request.query_params.get("token")
     if token is None:
-        return redirect(target) if visit.session else _form(ports, visit, target)
+        return redirect(target) if current.session else _form(ports, current, target)
     link = await _known(ports, token)
-    trouble = _trouble(link, int(ports.clock()))
-    if trouble is not None:
+    problem = _problem(link, int(ports.clock()))
+    if problem is not None:
         await _bounded(ports, request)
         _failed(ports, request)
-        return _form(ports, visit, target, status=401, problem=trouble)
-    return _form(ports, visit, target, link=link, token=token)
+        return _form(ports, current, target, status=401, problem=problem)
+    return _form(ports, current, target, link=link, token=token)
 
 
 async def sign_in(ports: Context, request: Request) -> Response:
-    """Begin a session for whoever shows a key or a link's token."""
+    """Begin a session for an API key or a link's token."""
     browser_sessions.check_origin(request, ports.control_url)
     form = await read_form(request)
-    visit = await browser_sessions.browser_session(ports, request)
-    browser_sessions.check_form(visit, form)
+    current = await browser_sessions.browser_session(ports, request)
+    browser_sessions.check_form(current, form)
     target = browser_sessions.safe_redirect(form.get("next"))
     sent = form.get("secret", "").strip()
     token = TOKEN.search(sent)
@@ -64,22 +68,22 @@ async def sign_in(ports: Context, request: Request) -> Response:
             raise
         await _bounded(ports, request)
         _failed(ports, request)
-        return _form(ports, visit, target, status=401, problem=refusal.message)
+        return _form(ports, current, target, status=401, problem=refusal.message)
     response = redirect(target)
     browser_sessions.set_cookie(response, ports.control_url, secret)
     return response
 
 
 async def sign_out(ports: Context, request: Request) -> Response:
-    """End the session, here and on the server."""
+    """End the session, in the browser and on the server."""
     browser_sessions.check_origin(request, ports.control_url)
     form = await read_form(request)
-    visit = await browser_sessions.browser_session(ports, request)
-    if visit.session is not None:
-        browser_sessions.check_form(visit, form)
-        session = visit.session
+    current = await browser_sessions.browser_session(ports, request)
+    if current.session is not None:
+        browser_sessions.check_form(current, form)
+        session = current.session
         record = _record(ports, request, session.tenant, session.operator, "logout")
-        await ports.store.sessions.end(hashed(visit.secret), record)
+        await ports.store.sessions.end(hashed(current.secret), record)
     response = redirect(PATH)
     browser_sessions.clear_cookie(response, ports.control_url)
     return response
@@ -87,9 +91,9 @@ async def sign_out(ports: Context, request: Request) -> Response:
 
 async def _by_link(ports: Context, request: Request, token: str) -> str:
     link = await _known(ports, token)
-    trouble = _trouble(link, int(ports.clock()))
-    if link is None or trouble is not None:
-        raise ControlError("invalid_api_key", trouble or UNKNOWN)
+    problem = _problem(link, int(ports.clock()))
+    if link is None or problem is not None:
+        raise ControlError("invalid_api_key", problem or UNKNOWN)
     secret = await _begin(ports, request, link.tenant, link.operator, link=hashed(token))
     if secret is None:
         raise ControlError("invalid_api_key", USED)
@@ -104,7 +108,7 @@ async def _by_key(ports: Context, request: Request, sent: str) -> str:
             raise ControlError("invalid_api_key", WRONG) from None
         raise
     secret = await _begin(ports, request, key.tenant, key.app, key=key)
-    if secret is None:  # the key was replaced meanwhile
+    if secret is None:  # the key was replaced in the meantime
         raise ControlError("invalid_api_key", WRONG)
     return secret
 
@@ -118,7 +122,7 @@ async def _begin(
     link: str | None = None,
     key: ApiKey | None = None,
 ) -> str | None:
-    """Return the secret of a new session; None if the link or the key is void meanwhile."""
+    """Return the secret of a new session; None if the link or key is no longer valid."""
     secret, now = random_text(), int(ports.clock())
     session = Issue(hashed(secret), tenant, operator, now, now + browser_sessions.SESSION_SECONDS)
     by = "api_key" if link is None else "link"
@@ -147,7 +151,7 @@ async def _known(ports: Context, token: str) -> LoginLink | None:
     return await ports.store.sessions.link(hashed(token)) if TOKEN.fullmatch(token) else None
 
 
-def _trouble(link: LoginLink | None, now: int) -> str | None:
+def _problem(link: LoginLink | None, now: int) -> str | None:
     if link is None:
         return UNKNOWN
     if link.used_at is not None:
@@ -157,7 +161,7 @@ def _trouble(link: LoginLink | None, now: int) -> str | None:
 
 def _form(
     ports: Context,
-    visit: BrowserSession,
+    current: BrowserSession,
     target: str,
     *,
     status: int = 200,
@@ -167,23 +171,23 @@ def _form(
 ) -> Response:
     response = page(
         "login.html",
-        visit,
+        current,
         status=status,
         target=target,
-        wanted=target != HOME,
+        for_request=target != HOME,
         problem=problem,
         link=link,
         token=token,
     )
-    if not visit.known:
-        browser_sessions.set_cookie(response, ports.control_url, visit.secret)
+    if not current.known:
+        browser_sessions.set_cookie(response, ports.control_url, current.secret)
     return response
 
 
 async def _bounded(ports: Context, request: Request) -> None:
     wait = ports.attempts.wait(_address(request), ports.clock())
     if wait:
-        message = f"Too many tries to sign in failed. Wait {wait} seconds, then try again"
+        message = f"Too many failed attempts to sign in. Retry in {wait} seconds"
         raise ControlError("rate_limited", message, headers={"retry-after": str(wait)})
 
 

@@ -1,7 +1,7 @@
-"""The queue, one question, and answering it.
+"""The list of approval requests, one request, and voting on it.
 
-The rules of who may answer what are those of the API: a page asks the same functions. It only
-says earlier why an answer would not count, and leaves the buttons out.
+Permissions are those of the API: the pages call the same functions. A page also shows beforehand
+why a vote would be rejected, and leaves out the button.
 """
 
 from __future__ import annotations
@@ -28,98 +28,98 @@ from nomos.server.pages.values import differing, shown_values
 from nomos.server.pages.visible_text import count_unseen
 from nomos.server.storage.sessions import Session
 
-MOST_PENDING: Final = 50
-MOST_RECENT: Final = 15
+MAX_PENDING: Final = 50
+MAX_RECENT: Final = 15
 NOT_SHOWN: Final = "0" * 64
-"""The version that a form without one answers, which no question has."""
+"""The version of a form without a version. No request has it, so the vote is rejected."""
 SOON_SECONDS: Final = 3 * 60
-"""From here on the time left is shown as urgent."""
+"""Seconds before expiry from which the time left is shown as urgent."""
 
 View = Mapping[str, Any]
 
 
 async def show_queue(ports: Context, request: Request) -> Response:
-    """What waits for an answer, and what was settled lately."""
-    visit = await browser_sessions.browser_session(ports, request)
-    if visit.session is None:
+    """Show pending requests, and recently decided ones."""
+    current = await browser_sessions.browser_session(ports, request)
+    if current.session is None:
         return _sign_in(request, HOME)
-    caller = browser_sessions.operator_key(visit.session)
-    waiting = await approvals.listed(ports, caller, "pending", MOST_PENDING + 1)
+    caller = browser_sessions.operator_key(current.session)
+    waiting = await approvals.listed(ports, caller, "pending", MAX_PENDING + 1)
     pending = sorted(waiting.found, key=lambda item: str(item["expiresAt"]))
-    latest = await approvals.listed(ports, caller, "all", MOST_PENDING + MOST_RECENT)
+    latest = await approvals.listed(ports, caller, "all", MAX_PENDING + MAX_RECENT)
     now = ports.clock()
-    recent = [_whole(item, now) for item in latest.found if item["state"] != "pending"]
+    recent = [_with_optional(item, now) for item in latest.found if item["state"] != "pending"]
     return page(
         "queue.html",
-        visit,
-        pending=[_whole(item, now) for item in pending[:MOST_PENDING]],
-        more=len(pending) > MOST_PENDING,
-        recent=recent[:MOST_RECENT],
+        current,
+        pending=[_with_optional(item, now) for item in pending[:MAX_PENDING]],
+        more=len(pending) > MAX_PENDING,
+        recent=recent[:MAX_RECENT],
         damaged=sorted({*waiting.damaged, *latest.damaged}),
         now=now,
     )
 
 
 async def show_question(ports: Context, request: Request) -> Response:
-    """Everything there is to know about one question, and the form that answers it."""
+    """Show one request in full, with the form to vote on it."""
     ident = _ident(request)
-    visit = await browser_sessions.browser_session(ports, request)
-    if visit.session is None:
+    current = await browser_sessions.browser_session(ports, request)
+    if current.session is None:
         return _sign_in(request, f"{HOME}/{ident}")
-    caller = browser_sessions.operator_key(visit.session)
+    caller = browser_sessions.operator_key(current.session)
     item = await approvals.view(ports, caller, ident)
-    return _question(item, visit, await _objections(ports, caller, ident), ports.clock())
+    return _question(item, current, await _objections(ports, caller, ident), ports.clock())
 
 
 async def answer(ports: Context, request: Request) -> Response:
-    """Count an answer, then show what came of it."""
+    """Record a vote, then show the request with its new state."""
     ident = _ident(request)
     browser_sessions.check_origin(request, ports.control_url)
     form = await read_form(request)
-    visit = await browser_sessions.browser_session(ports, request)
-    if visit.session is None:
+    current = await browser_sessions.browser_session(ports, request)
+    if current.session is None:
         return redirect(f"{PATH}?next={HOME}/{ident}")
-    browser_sessions.check_form(visit, form)
-    said, caller = _said(form), browser_sessions.operator_key(visit.session)
+    browser_sessions.check_form(current, form)
+    vote, caller = _vote_in(form), browser_sessions.operator_key(current.session)
     try:
-        await approvals.decide(ports, caller, ident, said, request_id=request.state.request_id)
+        await approvals.decide(ports, caller, ident, vote, request_id=request.state.request_id)
     except ControlError as refusal:
         if refusal.code != "question_changed":
             raise
         item = await approvals.view(ports, caller, ident)
         objections = await _objections(ports, caller, ident)
-        return _question(item, visit, objections, ports.clock(), changed=said)
+        return _question(item, current, objections, ports.clock(), changed=vote)
     return redirect(f"{HOME}/{ident}")
 
 
 def _question(
     item: View,
-    visit: BrowserSession,
+    current: BrowserSession,
     objections: Mapping[str, str | None],
     now: float,
     *,
     changed: DecideRequest | None = None,
 ) -> Response:
-    """The page of a question; `changed` is an answer to a version that is no longer this one."""
-    session = visit.session
-    assert session is not None, "only whoever is signed in sees a question"
+    """Return the page of a request; `changed` is a vote on an older version of it."""
+    session = current.session
+    assert session is not None, "only a signed-in operator sees a request"
     sent, bound = item.get("args") or {}, item.get("bound")
     resource, args = shown_values(item["resource"]), shown_values(sent, bound)
     context = shown_values(item.get("context") or {})
-    told = sum(row.unseen for row in (*resource, *args, *context))
+    unseen = sum(row.unseen for row in (*resource, *args, *context))
     return page(
         "question.html",
-        visit,
+        current,
         status=200 if changed is None else 409,
         changed=changed is not None,
         said=(changed and changed.reason) or "",
-        item=_whole(item, now),
+        item=_with_optional(item, now),
         resource=resource,
         args=args,
         differing=differing(sent, bound or {}),
         context=context,
         through=[each for each in item.get("invokedBy", ()) if each != item.get("root")],
-        unseen=told + count_unseen(item.get("purpose") or ""),
+        unseen=unseen + count_unseen(item.get("purpose") or ""),
         objections=objections,
         others=_others(item, session),
         outcome=_outcome(item, now),
@@ -134,82 +134,86 @@ _OPTIONAL: Final[View] = dict.fromkeys(
 )
 
 
-def _whole(item: View, now: float) -> View:
-    """An approval with each member a template may look at, and whether its time is short."""
+def _with_optional(item: View, now: float) -> View:
+    """Return a request with every member that templates use, and whether it expires soon."""
     soon = left(item["expiresAt"], now + SOON_SECONDS) == "no time"
     votes = [{"reason": None, **vote} for vote in item["votes"]]
     return {**_OPTIONAL, **item, "votes": votes, "soon": soon}
 
 
 def _others(item: View, session: Session) -> list[str]:
-    """The roles that would still be missing after this operator approved."""
+    """Return the roles that would still be missing after this operator's approval."""
     missing = [role for role in item["roles"] if role not in item["approvedRoles"]]
     mine = envelope.covered_roles(browser_sessions.operator_key(session).covers, missing)
     return [role for role in missing if role not in mine]
 
 
 def _outcome(item: View, now: float) -> dict[str, str]:
-    """What has come of a question, in a line and a sentence."""
+    """Return the state of a request as a title and a sentence."""
     match item["state"]:
         case "approved":
             title = "Approved, not used yet"
             text = (
-                f"The agent may do this once. It has {left(item['expiresAt'], now)} to ask again."
+                f"The agent may make one call. It must repeat its request within "
+                f"{left(item['expiresAt'], now)}."
             )
         case "consumed":
             title = "Approved and used"
-            text = "The agent asked again and was allowed, once. Nothing of this approval is left."
+            text = "The agent received a grant for one call. The approval cannot be used again."
         case "denied" if all(vote["approve"] for vote in item["votes"]):
             title = "Revoked"
-            text = "The question, the agent or its app was revoked. This allows nothing any more."
+            text = "The approval, the agent or its app was revoked. The approval cannot be used."
         case "denied":
             title = "Denied"
-            text = "The agent was not allowed. The same question is refused for 15 minutes."
+            text = "The request was denied. The same request is denied for 15 minutes."
         case "expired":
             title = "Expired"
-            text = "Nobody settled it in time, so it was not allowed. Asked again, it is a new one."
+            text = "It was not decided in time, so it is denied. The agent can send a new request."
         case _:
-            title = "Waiting"
+            title = "Pending"
             missing = [role for role in item["roles"] if role not in item["approvedRoles"]]
-            text = f"Still missing: {', '.join(missing)}. Nothing is allowed before that."
+            text = f"Approvals still needed: {', '.join(missing)}."
     return {"title": title, "text": text}
 
 
 def _settled(item: View) -> str:
     match item["state"]:
         case "approved":
-            return "There is nothing more to do here."
+            return "Nothing more to do."
         case "expired":
-            return "It can no longer be answered."
-    return "It cannot be changed any more."
+            return "This request has expired."
+    return "This decision is final."
 
 
 async def _objections(ports: Context, caller: ApiKey, ident: str) -> dict[str, str | None]:
-    """Why an answer of this operator would not count, None for one that would."""
+    """Return why each vote of this operator would be rejected; None if it would count."""
     found = await ports.store.envelopes.find(caller.tenant, ident)
     objections: dict[str, str | None] = {"approve": None, "deny": None}
     if found is None:
         return objections
     now = int(ports.clock())
-    for word in objections:
-        it = envelope.vote_error(
+    for name in objections:
+        error = envelope.vote_error(
             found,
             caller.app,
             caller.covers,
-            approve=word == "approve",
+            approve=name == "approve",
             now=now,
             persons=account_lines.persons(await ports.store.apps.accounts(caller.app), caller.app),
         )
-        if it is not None:
-            objections[word] = it.message[:1].upper() + it.message[1:]
+        if error is not None:
+            objections[name] = error.message[:1].upper() + error.message[1:]
     return objections
 
 
-def _said(form: Mapping[str, str]) -> DecideRequest:
-    """The answer in a form, under the same rules as one that comes as JSON."""
+def _vote_in(form: Mapping[str, str]) -> DecideRequest:
+    """Return the vote in a form, validated like a vote in JSON."""
     decision = form.get("decision")
     if decision not in ("approve", "deny"):
-        raise ControlError("invalid_request", "Say either approve or deny: nothing was decided")
+        raise ControlError(
+            "invalid_request",
+            "The form has no decision: choose approve or deny. Nothing was changed",
+        )
     reason = form.get("reason", "").replace("\r\n", "\n").strip()
     content = {"approve": decision == "approve", "version": form.get("version") or NOT_SHOWN}
     content |= {"reason": reason} if reason else {}
@@ -219,12 +223,16 @@ def _said(form: Mapping[str, str]) -> DecideRequest:
 def _ident(request: Request) -> str:
     ident: str = request.path_params["id"]
     if browser_sessions.safe_redirect(f"{HOME}/{ident}") == HOME:
-        raise ControlError("not_found", "There is no such approval")
+        raise ControlError("not_found", "There is no approval request with this id")
     return ident
 
 
 def _sign_in(request: Request, target: str) -> Response:
-    """To the form. Coming from another site a browser keeps the cookie back: once more, then."""
+    """Redirect to the sign-in form.
+
+    For a link from another site, the browser withholds a strict cookie. A page that links to
+    `target` makes the browser send it, if there is one.
+    """
     if request.headers.get("sec-fetch-site") == "cross-site":
         return page("onward.html", None, target=target)
     return redirect(PATH if target == HOME else f"{PATH}?next={target}")

@@ -1,7 +1,7 @@
-"""Pages as responses: one template each, and the same headers for all of them.
+"""Renders pages: one template each, with the same headers for all.
 
-The pages need no script, no picture and nothing from elsewhere, so the policy for content
-forbids all of it; what an agent smuggled into a text could not run even if it were not escaped.
+The pages use no scripts, no images and nothing from other sites, so the content security policy
+forbids these: text from an agent could not run as a script even without escaping.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ HEADERS: Final[Mapping[str, str]] = {
 }
 
 TITLES: Final[Mapping[errors.ErrorCode, str]] = {
-    "invalid_request": "That could not be read",
+    "invalid_request": "The request is not valid",
     "forbidden": "You cannot do this",
     "app_disabled": "This app is disabled",
-    "not_found": "There is nothing here",
-    "already_decided": "This is already settled",
-    "too_large": "That is too large",
-    "rate_limited": "Too many tries",
-    "unavailable": "The server cannot answer at the moment",
-    "internal": "The server failed",
+    "not_found": "Not found",
+    "already_decided": "Already decided",
+    "too_large": "The request is too large",
+    "rate_limited": "Too many attempts",
+    "unavailable": "The server is not available",
+    "internal": "Internal server error",
 }
 
 
@@ -71,26 +71,28 @@ def _environment() -> Environment:
 _TEMPLATES: Final = _environment()
 
 
-def page(name: str, visit: BrowserSession | None, *, status: int = 200, **values: Any) -> Response:
-    """Make a page from a template; `visit` is for the head of the page, if somebody is there."""
-    session = None if visit is None else visit.session
-    csrf = "" if visit is None else visit.csrf
+def page(
+    name: str, current: BrowserSession | None, *, status: int = 200, **values: Any
+) -> Response:
+    """Render a template; `current` gives the session in the head of the page."""
+    session = None if current is None else current.session
+    csrf = "" if current is None else current.csrf
     text = _TEMPLATES.get_template(name).render(session=session, csrf=csrf, **values)
     return HTMLResponse(text, status_code=status, headers=HEADERS)
 
 
 def redirect(target: str) -> Response:
-    """Go on to another of these pages."""
+    """Redirect to another of these pages."""
     return RedirectResponse(target, status_code=303, headers=HEADERS)
 
 
 def failure(request: Request, refusal: ControlError, *, back: str | None = None) -> Response:
-    """Say what was refused, and under which id the server's log knows of it."""
+    """Return the page of a refusal, with the request id that the server's log has."""
     response = page(
         "failure.html",
         None,
         status=refusal.status,
-        title=TITLES.get(refusal.code, "That did not work"),
+        title=TITLES.get(refusal.code, "The request failed"),
         message=refusal.message,
         code=refusal.code,
         request_id=request.state.request_id,
@@ -101,7 +103,7 @@ def failure(request: Request, refusal: ControlError, *, back: str | None = None)
 
 
 def style() -> Response:
-    """The one style sheet; its name changes with its content, so it can be kept for good."""
+    """Return the style sheet. Its URL contains its hash, so browsers may cache it permanently."""
     headers = {
         "cache-control": "public, max-age=31536000, immutable",
         "x-content-type-options": "nosniff",

@@ -1,4 +1,4 @@
-"""The addresses of the pages. Whatever fails at one of them is answered with a page as well."""
+"""The routes of the pages. A failure is answered with a page."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = logging.getLogger("nomos.server")
 Page = Callable[[Context, Request], Awaitable[Response]]
 
 
-def _shown(handler: Page) -> Handler:
+def _as_page(handler: Page) -> Handler:
     async def answer_with_page(ports: Context, request: Request, caller: ApiKey | None) -> Response:
         try:
             return await handler(ports, request)
@@ -40,14 +40,14 @@ def _shown(handler: Page) -> Handler:
         except StorageUnavailable as unavailable:
             log.error("request %s: %s", request.state.request_id, unavailable)  # noqa: TRY400
             damaged = isinstance(unavailable, Damaged)
-            message = str(unavailable) if damaged else "Nothing was decided. Try again in a moment"
+            message = str(unavailable) if damaged else "Nothing was changed. Retry in a moment"
             found = errors.unavailable(message)
         except ClientDisconnect:
             raise
         except Exception:
             log.exception("request %s failed", request.state.request_id)
             found = ControlError(
-                "internal", "The server's log has the cause under the request id below"
+                "internal", "The cause is in the server's log, with the request id below"
             )
         return failure(request, _sentence(found), back=_back(request, found))
 
@@ -55,7 +55,7 @@ def _shown(handler: Page) -> Handler:
 
 
 def _sentence(refusal: ControlError) -> ControlError:
-    """The API's messages begin small and end without a stop, as parts of a line do."""
+    """Return the refusal with its message as a sentence: first letter upper case, no full stop."""
     message = refusal.message[:1].upper() + refusal.message[1:]
     return ControlError(refusal.code, message.rstrip("."), headers=refusal.headers)
 
@@ -69,24 +69,24 @@ async def _style(ports: Context, request: Request) -> Response:
     return style()
 
 
-async def _nothing(ports: Context, request: Request) -> Response:
+async def _not_found(ports: Context, request: Request) -> Response:
     if request.url.path == f"{HOME}/":
         return redirect(HOME)
     raise ControlError("not_found", "There is no page at this address")
 
 
 def _route(method: str, path: str, handler: Page, summary: str) -> Route:
-    return Route(method, path, None, _shown(handler), None, summary, documented=False)
+    return Route(method, path, None, _as_page(handler), None, summary, documented=False)
 
 
 ROUTES: Final[tuple[Route, ...]] = (
-    _route("GET", HOME, show_queue, "The queue."),
+    _route("GET", HOME, show_queue, "The list of approval requests."),
     _route("GET", STYLE_PATH, _style, "The style sheet of the pages."),
     _route("GET", PATH, show_login, "The form to sign in."),
     _route("POST", PATH, sign_in, "Sign in."),
     _route("POST", f"{HOME}/logout", sign_out, "Sign out."),
-    _route("GET", f"{HOME}/{{id}}", show_question, "One question."),
-    _route("POST", f"{HOME}/{{id}}", answer, "Answer a question."),
-    _route("GET", f"{HOME}/{{rest:path}}", _nothing, "Any other address: a page that says so."),
-    _route("POST", f"{HOME}/{{rest:path}}", _nothing, "Any other address: a page that says so."),
+    _route("GET", f"{HOME}/{{id}}", show_question, "One approval request."),
+    _route("POST", f"{HOME}/{{id}}", answer, "Vote on an approval request."),
+    _route("GET", f"{HOME}/{{rest:path}}", _not_found, "Any other path: not found."),
+    _route("POST", f"{HOME}/{{rest:path}}", _not_found, "Any other path: not found."),
 )

@@ -1,8 +1,8 @@
-"""What is asked for, as rows that a person can read: name, kind, value, nothing cut off.
+"""Values of a question as rows of a page: name, kind and full value.
 
-A value's kind is said beside it, so that the text "5" and the number 5 differ on the page. Long
-texts carry their size and sha256; a short text with anything outside ASCII is also given in
-ASCII, where letters that only look alike differ.
+The kind is shown, so that the text "5" and the number 5 differ on the page. A long text has its
+size and sha256. A short text with letters outside ASCII is also shown in ASCII, in which lookalike
+letters differ.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any, Final
 from nomos.server.pages.visible_text import count_unseen, has_rtl
 
 SHORT: Final = 96
-"""Characters of a value that stands in its row; a longer one has a box of its own."""
+"""Maximum length of a value in its row; a longer value has its own box."""
 
 BOX_LINES: Final = 16
-"""With more lines, or as much in long ones, a value may not fit into its box without scrolling."""
+"""Lines that a box shows without scrolling."""
 
 KINDS: Final[Mapping[type, str]] = {
     str: "text",
@@ -36,8 +36,10 @@ KINDS: Final[Mapping[type, str]] = {
 class ShownValue:
     """One named value.
 
-    `label` is the name in ASCII, `ascii` a short value's form without lookalikes, if it has
-    another; `foreign` counts what is outside ASCII.
+    `label` is the name in ASCII. `ascii` is a short value in ASCII, or None if it is the same as
+    the value. `unseen` counts invisible characters, `foreign` characters outside ASCII. `rtl` is
+    true if there are right-to-left letters. `only_hash` is true if the agent sent a hash in place
+    of a text.
     """
 
     name: str
@@ -50,7 +52,7 @@ class ShownValue:
     scrolls: bool
     sha256: str
     unseen: int
-    turns: bool
+    rtl: bool
     foreign: int
     ascii: str | None
     only_hash: bool
@@ -59,7 +61,7 @@ class ShownValue:
 def shown_values(
     content: Mapping[str, Any], bound: Mapping[str, Any] | None = None
 ) -> tuple[ShownValue, ...]:
-    """Rows for each member; `bound` is what will be signed for them."""
+    """Return a row for each member. `bound` are the values that will be signed."""
     return tuple(
         _value(name, value, only_hash=_only_hash(value, (bound or {}).get(name)))
         for name, value in content.items()
@@ -67,7 +69,7 @@ def shown_values(
 
 
 def differing(content: Mapping[str, Any], bound: Mapping[str, Any]) -> tuple[ShownValue, ...]:
-    """Rows for what will be signed in another form than it was sent in; hashes are the same."""
+    """Return rows for values that will be signed in another form than sent, except as hashes."""
     return shown_values(
         {
             name: value
@@ -88,7 +90,7 @@ def _value(name: str, value: Any, *, only_hash: bool = False) -> ShownValue:
     long = len(text) > SHORT or "\n" in text
     foreign = not text.isascii() or not name.isascii()
     lines = max(1, text.count("\n") + (not text.endswith("\n")))
-    spelled = json.dumps({name: value} if not name.isascii() else value)
+    in_ascii = json.dumps({name: value} if not name.isascii() else value)
     return ShownValue(
         name=name,
         label=name.encode("ascii", "backslashreplace").decode(),
@@ -100,15 +102,15 @@ def _value(name: str, value: Any, *, only_hash: bool = False) -> ShownValue:
         scrolls=lines > BOX_LINES or len(text) > BOX_LINES * 60,
         sha256=_sha256(text),
         unseen=count_unseen(text) + count_unseen(name),
-        turns=has_rtl(text) or has_rtl(name),
+        rtl=has_rtl(text) or has_rtl(name),
         foreign=sum(not letter.isascii() for letter in text),
-        ascii=spelled if foreign and not long else None,
+        ascii=in_ascii if foreign and not long else None,
         only_hash=only_hash,
     )
 
 
 def _json(value: Any) -> str:
-    """Plain values in one line; lists and objects laid out, so that nothing hides in them."""
+    """Return a value as JSON: in one line if it is short, else indented."""
     flat = json.dumps(value, ensure_ascii=False)
     return flat if len(flat) <= SHORT else json.dumps(value, ensure_ascii=False, indent=2)
 
@@ -122,5 +124,5 @@ def _sha256(text: str) -> str:
 
 
 def _only_hash(value: Any, bound: Any) -> bool:
-    """Whether the agent sent the hash of a text in place of the text."""
+    """Return whether the agent sent the hash of a text in place of the text."""
     return isinstance(value, dict) and set(value) == {"sha256"} and value == bound

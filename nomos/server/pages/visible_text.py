@@ -1,9 +1,9 @@
-"""Text that somebody else chose, shown so that it cannot pretend to be other text.
+"""Untrusted text as HTML, so that it cannot pass for other text.
 
-What an approver cannot see must not be there to be approved. Control characters, characters
-without width, those that turn the direction of writing, and spaces that are no spaces each
-become a mark with their number; spaces at the end of a line are marked too. Nothing is left
-out and nothing is shortened: a run of one invisible character is one mark with its count.
+An operator must see everything that they approve. Control characters, characters without width,
+characters that change the text direction, and unusual spaces are each shown as a mark with their
+code point; spaces at the ends of a line are marked too. Nothing is left out or shortened: a run of
+one invisible character is one mark with its count.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _RIGHT_TO_LEFT: Final = frozenset(("R", "AL", "AN"))
 
 
 def count_unseen(text: str) -> int:
-    """How many characters of a text are shown as marks."""
+    """Return how many characters of a text are shown as marks."""
     return sum(map(is_invisible, text))
 
 
 def has_rtl(text: str) -> bool:
-    """Whether letters are written right to left, so that their order may look different."""
+    """Return whether a text has right-to-left letters, whose display order may differ."""
     return any(unicodedata.bidirectional(letter) in _RIGHT_TO_LEFT for letter in text)
 
 
 def visible(text: str) -> Markup:
-    """The whole text as HTML, with marks for what cannot be seen."""
+    """Return the whole text as HTML, with marks for invisible characters."""
     parts: list[Markup] = []
     for number, line in enumerate(text.split("\n")):
         if number:
@@ -49,7 +49,7 @@ def _inside(text: str) -> Iterator[Markup]:
 
 
 def _kind(letter: str) -> tuple[str, str]:
-    """What to do with a character; those that are alike are done together."""
+    """Return the group key of a character: tab, mark or text."""
     if letter == "\t":
         return "tab", letter
     return ("mark", letter) if is_invisible(letter) else ("text", "")

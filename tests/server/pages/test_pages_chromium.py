@@ -85,8 +85,13 @@ def test_a_person_signs_in_and_approves(server: EmbeddedServer, question: str) -
         # A link on another site: the cookie is not sent at first, and then it is.
         chromium.open(other_site)
         chromium.ask("document.querySelector('a').click()")
-        titles = until(chromium, "Waiting: /filesystem/file/write · Nomos")
-        assert titles <= {"x", "", "One moment · Nomos", "Waiting: /filesystem/file/write · Nomos"}
+        titles = until(chromium, "Pending: /filesystem/file/write · Nomos")
+        assert titles <= {
+            "x",
+            "",
+            "Continue to sign in · Nomos",
+            "Pending: /filesystem/file/write · Nomos",
+        }
         assert chromium.ask("location.href") == question
         background = chromium.ask("getComputedStyle(document.querySelector('.approve')).color")
         assert background == "rgb(255, 255, 255)"

@@ -21,8 +21,8 @@ async def test_constraints_are_shown_in_words(town: Town) -> None:
     page = await person.see(f"/approvals/{ident}")
     assert 'Constraints state is one of "open", "closed"' in page.text
     assert "page is not 2" in page.text
-    assert "Any arguments that fulfil the constraints below" in page.text
-    assert "with any arguments that fulfil the constraints" in page.text
+    assert "Any arguments that satisfy the constraints below" in page.text
+    assert "with any arguments that satisfy the constraints" in page.text
     assert "Any arguments within constraints" in (await person.see("/approvals")).text
     bound = await town.ask({**DELETE, "args": {}, "pol": pol})
     page = await person.see(f"/approvals/{bound}")

@@ -38,8 +38,8 @@ async def test_the_queue_has_what_waits_and_what_was_settled(town: Town) -> None
     page = await person.see("/approvals")
     links = [link["href"] for link in page.all("a")]
     assert links.index(f"/approvals/{waits}") < links.index(f"/approvals/{settled}")
-    assert "1 question of your agents waits" in page.text
-    assert "The agent says Begin the notes." in page.text
+    assert "1 pending request of agents" in page.text
+    assert "Stated purpose Begin the notes." in page.text
     assert "Denied /github/repo/delete" in page.text
 
 
@@ -68,14 +68,14 @@ async def test_a_question_is_shown_in_full(town: Town) -> None:
         f"{len(content):,} bytes 900 lines",
         hashlib.sha256(content.encode()).hexdigest(),
         "Scroll to read all of it",
-        "The agent says Its own words. Nobody has checked them. Begin the notes.",
+        "Stated by the agent These statements are not verified. Begin the notes.",
         "OPS-311",
         "somebody reads it first",
-        "lead not yet",
+        "lead not yet approved",
         "15 minutes left",
         "until 08:15:00 UTC on 15 January 2027",
-        "Approving allows it once, for exactly what is shown here.",
-        "its permission then lasts 1 minute 30 seconds at most",
+        "An approval allows one call, for exactly what is shown here.",
+        "its grant is then valid for at most 1 minute 30 seconds",
         view["fingerprint"],
         view["receiptId"],
     ):
@@ -86,20 +86,20 @@ async def test_a_question_is_shown_in_full(town: Town) -> None:
 async def test_unbound_arguments_are_a_warning(town: Town) -> None:
     ident, person = await town.ask(DELETE), await town.person()
     page = await person.see(f"/approvals/{ident}")
-    assert "Any arguments. The agent did not say" in page.text
+    assert "Any arguments. The agent did not state" in page.text
     assert "with any arguments" in page.text
     assert "Any arguments" in (await person.see("/approvals")).text
     bound = await town.ask({**DELETE, "args": {}})
     page = await person.see(f"/approvals/{bound}")
     assert "Any arguments" not in page.text
-    assert "takes no other parameters" in page.text
+    assert "Arguments None." in page.text
 
 
 async def test_only_a_hash_instead_of_a_text_is_a_warning(town: Town) -> None:
     digest = hashlib.sha256(b"rm -rf /").hexdigest()
     ident = await town.ask(args={"content": {"sha256": digest}})
     page = await (await town.person()).see(f"/approvals/{ident}")
-    assert "sent only the hash of this text. You cannot see what it says" in page.text
+    assert "sent only the hash of this text. You cannot read the text" in page.text
 
 
 async def test_approving_lets_the_agent_do_it_once(town: Town) -> None:
@@ -123,7 +123,7 @@ async def test_denying_settles_it(town: Town) -> None:
     ident, person = await town.ask(), await town.person()
     assert (await person.answer(ident, "deny", reason="Not today.")).status_code == 303
     page = await person.see(f"/approvals/{ident}")
-    assert "Denied The agent was not allowed" in page.text
+    assert "Denied The request was denied" in page.text
     assert "Not today." in page.text
     assert (await state(town, ident))["state"] == "denied"
 
@@ -134,10 +134,10 @@ async def test_both_roles_are_needed_and_the_page_says_which(town: Town) -> None
     ident = await town.ask(DELETE)
     lena, sven = await town.person(lead), await town.person(guard)
     before = await lena.see(f"/approvals/{ident}")
-    assert "not allowed before security approved too" in before.text
+    assert "Approval by security is needed too" in before.text
     assert (await lena.answer(ident, "approve")).status_code == 303
     page = await lena.see(f"/approvals/{ident}")
-    assert "One answer is not enough Still missing: security" in page.text
+    assert "More approvals are needed Approvals still needed: security" in page.text
     values = [button.get("value") for button in page.all("button")]
     assert "approve" not in values
     assert "deny" in values
@@ -150,7 +150,7 @@ async def test_another_role_gets_no_buttons_and_no_say(town: Town) -> None:
     key = await town.system.create_app("Otto", "operator", ("finance",))
     ident, otto = await town.ask(), await town.person(key)
     page = await otto.see(f"/approvals/{ident}")
-    assert "You cannot answer this. This needs the role lead" in page.text
+    assert "You cannot decide this request. This needs the role lead" in page.text
     assert page.all("textarea") == []
     fields = {**page.fields(), "decision": "approve"}
     reply = await otto.post(f"/approvals/{ident}", fields)
@@ -191,7 +191,7 @@ async def test_after_its_time_nobody_answers(town: Town) -> None:
     assert reply.status_code == 409
     assert "expired at 2027-01-15 08:15:00 UTC" in reply.text
     page = await person.see(f"/approvals/{ident}")
-    assert "Expired Nobody settled it in time" in page.text
+    assert "Expired It was not decided in time" in page.text
     assert page.all("textarea") == []
 
 
@@ -201,7 +201,7 @@ async def test_revoked_reads_as_such(town: Town) -> None:
     reply = await town.agent.post("/v1/revocations", json={"id": ident}, headers=headers)
     assert reply.status_code == 200
     assert (
-        "Revoked The question, the agent or its app was"
+        "Revoked The approval, the agent or its app was"
         in (await person.see(f"/approvals/{ident}")).text
     )
 
@@ -213,7 +213,7 @@ async def test_an_unknown_address_is_a_page_that_says_so(town: Town, path: str) 
     person = await town.person()
     reply = await person.client.get(path, headers={"x-request-id": "abc-1"})
     assert reply.status_code == 404
-    assert "There is nothing here" in reply.text
+    assert "Not found" in reply.text
     assert "abc-1" in reply.text
     assert (await person.post(path, {"csrf": "x"})).status_code in (403, 404)
 
@@ -226,8 +226,8 @@ async def test_a_slash_too_many_leads_back(town: Town) -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"decision": "perhaps"}, "Say either approve or deny"),
-        ({}, "Say either approve or deny"),
+        ({"decision": "perhaps"}, "choose approve or deny"),
+        ({}, "choose approve or deny"),
         ({"decision": "approve", "reason": "x" * 281}, "Reason: "),
         ({"decision": "approve", "reason": "\x00"}, "Reason: "),
     ],

@@ -139,7 +139,7 @@ async def test_what_cannot_be_seen_is_marked(town: Town) -> None:
         assert f"U+{ord(letter):04X}" in reply.text
     assert 'title="right-to-left override"' in reply.text
     assert "U+200B \u00d72" in reply.text
-    assert "12 characters that a reader cannot see" in reply.text
+    assert "The agent sent 12 invisible characters" in reply.text
     queue = await person.client.get("/approvals")
     assert "\u202e" not in queue.text
     assert "U+202E" in queue.text
@@ -149,13 +149,13 @@ async def test_letters_that_only_look_alike_are_spelled_out(town: Town) -> None:
     ident = await town.ask(args={"content": "p\u0430ypal", "encoding": "\u05d0\u05d1"})
     page = await (await town.person()).see(f"/approvals/{ident}")
     assert 'In ASCII "p\\u0430ypal"' in page.text
-    assert "written right to left" in page.text
+    assert "right-to-left text" in page.text
 
 
 async def test_a_text_is_not_taken_for_a_number(town: Town) -> None:
     ident = await town.ask(context={"a": "5", "b": 5, "c": True, "d": "", "e": [1, "1"]})
     page = await (await town.person()).see(f"/approvals/{ident}")
-    told = 'a text 5 b number 5 c true or false true d text an empty text e list [1, "1"]'
+    told = 'a text 5 b number 5 c true or false true d text empty text e list [1, "1"]'
     assert told in page.text
 
 
@@ -205,7 +205,7 @@ async def test_forms_of_other_sites_do_nothing(town: Town, headers: dict[str, st
         reply = await person.post(path, {**fields, "secret": town.operator.reveal()}, headers)
         assert reply.status_code == 403
         assert "sent from another site" in reply.text
-    assert "May this agent do" in (await person.see(f"/approvals/{ident}")).text
+    assert "May this agent call" in (await person.see(f"/approvals/{ident}")).text
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ async def test_a_form_needs_the_secret_of_its_session(town: Town) -> None:
         assert "belongs to another session" in reply.text
     reply = await person.post(f"/approvals/{ident}", {"decision": "approve"})
     assert reply.status_code == 403
-    assert "May this agent do" in (await person.see(f"/approvals/{ident}")).text
+    assert "May this agent call" in (await person.see(f"/approvals/{ident}")).text
 
 
 async def test_nobody_is_signed_in_by_a_form_of_somebody_else(town: Town) -> None:

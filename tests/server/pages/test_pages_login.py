@@ -47,9 +47,9 @@ async def test_a_link_signs_in_once(town: Town) -> None:
     assert "Sign in as Ada" in page.text
     first = await person.post("/approvals/login", page.fields())
     assert first.headers["location"] == "/approvals"
-    assert "Nothing waits" in (await person.see("/approvals")).text
+    assert "No pending requests" in (await person.see("/approvals")).text
     other = town.stranger()
-    assert "was used before" in (await other.see(link, 401)).text
+    assert "already used" in (await other.see(link, 401)).text
     again = await person.post("/approvals/login", {**page.fields()})
     assert again.status_code == 403  # the form of another session
     form = {**(await other.see("/approvals/login")).fields(), "secret": page.fields()["secret"]}
@@ -98,7 +98,7 @@ async def test_a_wrong_link_is_refused_and_a_cut_one(town: Town) -> None:
     link = await town.link()
     for wrong in (link[:-1] + ("a" if link[-1] != "a" else "b"), link[:-1], link[:-52]):
         page = await town.stranger().see(wrong, 401)
-        assert "not one of this server's" in page.text
+        assert "unknown to this server" in page.text
         assert page.all("input")[-1]["type"] == "password"
 
 
@@ -296,7 +296,7 @@ async def test_links_and_sessions_of_one_operator_are_bounded(town: Town) -> Non
     for _ in range(50):
         town.clock.now += 1
         await town.link()
-    assert "not one of this server's" in (await town.stranger().see(first, 401)).text
+    assert "unknown to this server" in (await town.stranger().see(first, 401)).text
 
 
 async def test_a_replaced_key_ends_the_sessions_and_links_of_the_old_one(town: Town) -> None:
