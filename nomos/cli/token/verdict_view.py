@@ -75,9 +75,9 @@ def _folded(line: Text, out: Console) -> Iterator[Text]:
 _STYLES: Final = {
     "REFUSED": "bold red",
     "NOT KNOWN": "bold red",
-    "The token is good": "bold green",
-    "The token holds": "bold yellow",
-    "The chain holds": "bold yellow",
+    "The token is valid for": "bold green",
+    "The token is valid;": "bold yellow",
+    "The chain is valid": "bold yellow",
 }
 
 
