@@ -168,7 +168,7 @@ def test_a_receipt_is_shown_and_proved(operator: Mapping[str, str], link: object
     shown = nomos("receipt", row["id"], "--issuer", issuer(operator), env=operator)
     assert shown.exit_code == 0, shown.output
     assert json.loads(shown.stdout)["row"] == row
-    assert "proved" in shown.stderr
+    assert "verified: signed by" in shown.stderr
     stranger = "did:key:z6MknGc3ocHs3zdPiJbnaaqDi58NGb4pk1Sp9WxWufuXSdxf"
     wrong = nomos("receipt", row["id"], "--issuer", stranger, env=operator)
     assert (wrong.exit_code, "belongs to another issuer" in wrong.output) == (1, True)
