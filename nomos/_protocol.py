@@ -245,11 +245,24 @@ class Delegate(Request):
 
 
 class Invoke(Request):
-    """Sign an invocation; `payload.iss` must be `key`."""
+    """Sign an invocation; `payload.iss` must be `key`.
+
+    With `verify_at`, the token is verified at that time, as `verify` does for a PDP that is
+    `payload.aud` and trusts `payload.sub`, and a refusal is the answer. It has a `hop`; the refusal
+    of a payload that cannot be signed has none.
+    """
 
     op: Literal["invoke"] = "invoke"
     key: Did
     payload: Invocation
+    verify_at: Seconds | None = Field(default=None, exclude_if=lambda v: v is None)
+    max_depth: int | None = Field(
+        default=None,
+        ge=1,
+        le=32,
+        exclude_if=lambda v: v is None,
+        description="Of the chain, where it is verified; absent: 8.",
+    )
 
 
 class Signed(Answer):

@@ -16,7 +16,7 @@ MADE = {
     "PDP GET, chain of 1": {"Verify": 1},
     "PDP PUT, chain of 1": {"Verify": 2},
     "authorize by a chain": {"Delegate": 1, "Invoke": 2, "Verify": 2},
-    "guard.headers by a chain": {"Invoke": 1, "Verify": 1},
+    "guard.headers by a chain": {"Invoke": 1},
     "grant.headers by a chain": {"Invoke": 1},
     "PDP GET, chain of 2": {"Verify": 1},
 }

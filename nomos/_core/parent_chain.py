@@ -15,15 +15,15 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from nomos._core import signing
 from nomos._core.chain_verification import error, other_service, verify_chain
-from nomos._core.effects import Flow, Send, Sign, perform
+from nomos._core.effects import Flow, Send
 from nomos._core.policy_messages import message
 from nomos._core.scope import effective_capability, permits, within
 from nomos._core.signing import FRESH_SECONDS, InvocationSpec, is_did
-from nomos._protocol import Refused, Verified, Verify
+from nomos._protocol import Refused, Verified
 from nomos._sealed import make
 from nomos.errors import (
     ConfigurationError,
@@ -43,6 +43,8 @@ from nomos.models import (
     describe_resource,
 )
 from nomos.resources import KNOWN, canonical_resource
+
+T = TypeVar("T")
 
 SHOWN: Final = 8
 """Chains that one message lists."""
@@ -176,20 +178,15 @@ def headers(me: AgentIdentity, question: Question, *, now: int, nonce: str) -> F
     refused: Refused | None = None
     for held in unexpired(fitting, now=now):
         act = _invocation(me, held, question, resource)
-        jwt = yield from _sign(act, held, now, nonce)
-        request = Verify(
-            invocation=jwt,
-            now=now,
-            max_depth=me.max_depth,
-            trusted_issuers=[held.issuer],
-            audience=act.audience,
-            # Whether the service is a PDP is known, and checked, only by the service.
-            pdp=True,
+        until = min(now + FRESH_SECONDS, held.expires_at)
+        # Whether the service is a PDP is known, and checked, only by the service.
+        signing_flow = signing.sign_verified(
+            act, now=now, until=until, nonce=nonce, max_depth=me.max_depth
         )
-        answer = yield from perform(Sign(request))
-        if not isinstance(answer, Refused):
-            return jwt
-        refused = refused or answer
+        found = yield from _question_errors(signing_flow)
+        if isinstance(found, str):
+            return found
+        refused = refused or found
     assert refused is not None, "at least one unexpired chain was tried"
     raise error(
         refused,
@@ -255,13 +252,19 @@ def no_service() -> ConfigurationError:
 
 
 def _sign(act: InvocationSpec, held: VerifiedParentChain, now: int, nonce: str) -> Flow[str]:
-    """Sign an invocation that expires after a minute.
+    """Sign an invocation that expires after a minute."""
+    until = min(now + FRESH_SECONDS, held.expires_at)
+    flow = signing.sign_invocation(act, now=now, until=until, nonce=nonce)
+    return (yield from _question_errors(flow))
+
+
+def _question_errors(flow: Flow[T]) -> Flow[T]:
+    """Run a flow that signs.
 
     A call that no token can hold raises `InvalidRequest`: it is a wrong question, not an outage.
     """
-    until = min(now + FRESH_SECONDS, held.expires_at)
     try:
-        return (yield from signing.sign_invocation(act, now=now, until=until, nonce=nonce))
+        return (yield from flow)
     except SignerError as refused:
         if refused.code is None:
             raise

@@ -39,8 +39,33 @@ class InvocationSpec:
 
 def sign_invocation(act: InvocationSpec, *, now: int, until: int, nonce: str) -> Flow[str]:
     """Sign one invocation, valid from a minute ago `until` its expiry."""
+    payload = invocation(act, now=now, until=until, nonce=nonce)
+    answer = yield from ask(Invoke(key=act.agent, payload=payload))
+    if not isinstance(answer, Signed):
+        raise SignerError("unexpected response type from the signing binary")
+    return answer.jwt
+
+
+def sign_verified(
+    act: InvocationSpec, *, now: int, until: int, nonce: str, max_depth: int
+) -> Flow[str | Refused]:
+    """`sign_invocation`, or why a PDP would refuse that token now; one request for both."""
+    payload = invocation(act, now=now, until=until, nonce=nonce)
+    request = Invoke(key=act.agent, payload=payload, verify_at=now, max_depth=max_depth)
+    answer = yield from perform(Sign(request))
+    if isinstance(answer, Refused) and answer.hop is not None:
+        return answer
+    if isinstance(answer, Refused):
+        raise _refused(answer)
+    if not isinstance(answer, Signed):
+        raise SignerError("unexpected response type from the signing binary")
+    return answer.jwt
+
+
+def invocation(act: InvocationSpec, *, now: int, until: int, nonce: str) -> Invocation:
+    """Return the payload of one invocation, valid from a minute ago `until` its expiry."""
     issued = max(now - BACKDATED, 0)
-    payload = Invocation(
+    return Invocation(
         iss=act.agent,
         aud=act.audience,
         sub=act.issuer,
@@ -51,20 +76,20 @@ def sign_invocation(act: InvocationSpec, *, now: int, until: int, nonce: str) ->
         exp=min(until, issued + MAX_INVOCATION),
         prf=list(act.chain),
     )
-    answer = yield from ask(Invoke(key=act.agent, payload=payload))
-    if not isinstance(answer, Signed):
-        raise SignerError("unexpected response type from the signing binary")
-    return answer.jwt
 
 
 def ask(request: Request) -> Flow[Answer]:
     """Ask the signing binary; raise `SignerError` with its code if it refuses."""
     answer = yield from perform(Sign(request))
     if isinstance(answer, Refused):
-        raise SignerError(
-            f"the signing binary refused: {answer.message}", code=answer.code, hop=answer.hop
-        )
+        raise _refused(answer)
     return answer
+
+
+def _refused(answer: Refused) -> SignerError:
+    return SignerError(
+        f"the signing binary refused: {answer.message}", code=answer.code, hop=answer.hop
+    )
 
 
 def is_did(value: object) -> bool:

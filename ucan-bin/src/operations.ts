@@ -4,7 +4,7 @@ import { Buffer } from "node:buffer";
 
 import { isRequest, PROTOCOL } from "./protocol.gen.ts";
 import type { AnswerOf, Checkpoint, Delegation, Invocation, Receipt } from "./protocol.gen.ts";
-import type { Op, RequestOf } from "./protocol.gen.ts";
+import type { Op, RequestOf, Verify } from "./protocol.gen.ts";
 import { fork } from "./fork.ts";
 import {
   invalidKey,
@@ -28,6 +28,21 @@ import { vacuous } from "./verify/vacuous.ts";
 
 /** The least characters of a nonce that is signed here; other signers' nonces have 8 or more. */
 const MIN_NONCE = 12;
+
+/** Delegations in the deepest chain, where the request does not say. */
+const MAX_DEPTH = 8;
+
+/** What `verify` takes where the caller says nothing else, for a PDP that knows of no revocation. */
+const AS_A_PDP = {
+  id: 0,
+  protocol: PROTOCOL,
+  op: "verify",
+  leeway: 0,
+  revoked: [],
+  revocations_max_age: 5,
+  accept_unlinked: false,
+  pdp: true,
+} as const satisfies Partial<Verify>;
 
 /** What an operation may use in addition to its request. */
 export interface Signer {
@@ -65,7 +80,11 @@ const handlers: Handlers = {
   },
   delegate: ({ key, payload, allow_vacuous }, { keys }) =>
     delegate(payload, key, keys.secretOf(key), allow_vacuous),
-  invoke: ({ key, payload }, { keys }) => invoke(payload, key, keys.secretOf(key)),
+  invoke: ({ key, payload, verify_at, max_depth }, { keys }) => {
+    const signed = invoke(payload, key, keys.secretOf(key));
+    if (signed instanceof Refusal || verify_at === undefined) return signed;
+    return refusedByPdp(signed.jwt, payload, verify_at, max_depth) ?? signed;
+  },
   fork: (request, { keys, random }) => fork(request, keys.secretOf(request.key), random),
   verify,
   inspect: ({ token }) => inspect(token),
@@ -135,6 +154,24 @@ function invoke(payload: Invocation, key: string, secret: KeyObject | Refusal): 
   const wrong = checkParties(payload, key);
   if (wrong !== undefined) return wrong;
   return secret instanceof Refusal ? secret : signInvocation(payload, secret);
+}
+
+/** Why a PDP would refuse a token that was just signed, as far as its holder can know. */
+function refusedByPdp(
+  invocation: string,
+  { sub, aud }: Invocation,
+  now: number,
+  max_depth = MAX_DEPTH,
+): Refusal | undefined {
+  const found = verify({
+    ...AS_A_PDP,
+    invocation,
+    now,
+    max_depth,
+    trusted_issuers: [sub],
+    audience: aud,
+  });
+  return found instanceof Refusal ? found : undefined;
 }
 
 /** Sign a statement whose issuer is the key. */

@@ -160,13 +160,22 @@ export type Delegate = {
   allow_vacuous: boolean;
 };
 
-/** Sign an invocation; `payload.iss` must be `key`. */
+/**
+ * Sign an invocation; `payload.iss` must be `key`.
+ *
+ * With `verify_at`, the token is verified at that time, as `verify` does for a PDP that is
+ * `payload.aud` and trusts `payload.sub`, and a refusal is the answer. It has a `hop`; the refusal
+ * of a payload that cannot be signed has none.
+ */
 export type Invoke = {
   id: number;
   protocol: number;
   op: "invoke";
   key: string;
   payload: Invocation;
+  verify_at?: number;
+  /** Of the chain, where it is verified; absent: 8. */
+  max_depth?: number;
 };
 
 /**
@@ -620,12 +629,14 @@ export function isDelegate(value: unknown, at: string, wrong: Wrong): value is D
 
 export function isInvoke(value: unknown, at: string, wrong: Wrong): value is Invoke {
   return (
-    isRecord(value, at, wrong, ["id", "protocol", "op", "key", "payload"], []) &&
+    isRecord(value, at, wrong, ["id", "protocol", "op", "key", "payload"], ["verify_at", "max_depth"]) &&
     isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
     isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
     isExactly(value["op"], within(at, "op"), wrong, "invoke") &&
     isText(value["key"], within(at, "key"), wrong, DID) &&
-    isInvocation(value["payload"], within(at, "payload"), wrong)
+    isInvocation(value["payload"], within(at, "payload"), wrong) &&
+    (value["verify_at"] === undefined || isWhole(value["verify_at"], within(at, "verify_at"), wrong, 0, 253402300799)) &&
+    (value["max_depth"] === undefined || isWhole(value["max_depth"], within(at, "max_depth"), wrong, 1, 32))
   );
 }
 

@@ -3,8 +3,9 @@ import { describe, expect, test } from "vitest";
 
 import { answer, isOp, OPS } from "../src/operations.ts";
 import { isRequest, type Op } from "../src/protocol.gen.ts";
+import type { Refusal } from "../src/refusal.ts";
 import { checkpoint, codeOf, delegation, invocation, receipt } from "./forge.ts";
-import { ISSUER, PLANNER, sealed, SERVICE, signer } from "./forge.ts";
+import { HERE, ISSUER, NOW, PLANNER, RESEARCHER, sealed, SERVICE, signer } from "./forge.ts";
 
 function ask(op: Op, members: object, by = signer()): unknown {
   return answer(op, { id: 1, protocol: 1, op, ...members }, by);
@@ -81,6 +82,50 @@ describe("invoke", () => {
       { key: PLANNER.did, payload: invocation({ sub: `did:key:z6Mk${"1".repeat(44)}` }) },
     ].map((request) => codeOf(ask("invoke", request, by)));
     expect(refusals).toEqual(["issuer_mismatch", "unknown_key", "malformed_ucan", "invalid_key"]);
+  });
+
+  describe("with the time at which it is verified", () => {
+    const verified = (changes: object, more: object = {}) =>
+      ask("invoke", { key: PLANNER.did, payload: invocation(changes), verify_at: NOW, ...more }, by);
+    const chain = (...links: object[]) => links.map((claims) => sealed("delegation", delegation(claims)));
+
+    test("signs what a PDP takes, for which a root need not be closed", () => {
+      const prf = chain({ meta: { audience: SERVICE.did } });
+      expect(verified({ prf })).toHaveProperty("jwt", sealed("invocation", invocation({ prf }), PLANNER));
+    });
+
+    test("answers what a PDP refuses, with its hop", () => {
+      const pol = [["==", ".args.n", 1]];
+      const foreign = { iss: RESEARCHER.did, meta: HERE };
+      expect(
+        [
+          verified({ cmd: "/github/repo/read" }),
+          verified({ prf: chain({ pol }) }),
+          verified({ prf: chain({ meta: { audience: ISSUER.did } }) }),
+          verified({ prf: [sealed("delegation", delegation(foreign), RESEARCHER)] }),
+          verified({ prf: ["x"] }),
+          verified({}, { verify_at: NOW + 300 }),
+          verified({ prf: [...chain({}), ...chain({})] }, { max_depth: 1 }),
+        ].map((answer) => {
+          const { code, hop } = answer as Refusal;
+          return [code, hop];
+        }),
+      ).toEqual([
+        ["chain_attenuation_violation", 1],
+        ["resource_out_of_scope", 0],
+        ["audience_mismatch", 0],
+        ["untrusted_issuer", 0],
+        ["malformed_ucan", 0],
+        ["expired", 0],
+        ["chain_too_deep", 1],
+      ]);
+    });
+
+    test("says without a hop that it cannot be signed", () => {
+      const answer = verified({ args: {} });
+      expect(answer).toMatchObject({ code: "malformed_ucan" });
+      expect(answer).toHaveProperty("hop", undefined);
+    });
   });
 });
 
