@@ -1,6 +1,6 @@
-"""What both verifiers are made of: settings, and where they look things up.
+"""`VerifierBase`: settings of verifiers and the checks of their values.
 
-Nothing here asks, waits or looks up, so nothing here has a colour.
+Shared by the sync and async verifiers; performs no I/O, except for reading a receipt key's file.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ LATEST: Final = 253_402_300_799
 
 
 class VerifierSettings(TypedDict, total=False):
-    """What may be told to every verifier, wherever it takes its trust from."""
+    """Settings that every verifier takes, with a control plane or without. See `Verifier`."""
 
     max_depth: int
     leeway: int
@@ -68,10 +68,10 @@ class VerifierSettings(TypedDict, total=False):
 
 
 class VerifierBase(ABC):
-    """What both verifiers are made of: settings, and where they look things up."""
+    """The base of `Verifier` and `AsyncVerifier`: settings, stores and flows."""
 
     _waits: ClassVar[bool]
-    """Whether calls that have to be awaited can be: in the async verifier alone."""
+    """Whether async functions can be awaited: True only in `AsyncVerifier`."""
 
     @without_frames
     def __init__(
@@ -129,27 +129,36 @@ class VerifierBase(ABC):
         allow_insecure: Sequence[str] = (),
         **settings: Unpack[VerifierSettings],
     ) -> Self:
-        """Make a verifier that believes a control plane's issuer and follows its revocations.
+        """Make a verifier that trusts a control plane's issuer and follows its revocations.
 
-        It reads `/.well-known/nomos`, and from then on asks in a thread what was revoked and which
-        key signs now. What is revoked is refused within five seconds; cut off, it refuses every
-        token (`revocations_stale`) as soon as its view is older than `revocations_max_age`, and
-        goes on by itself. The thread ends with `close()`, and is begun again after `fork()`.
+        It reads `/.well-known/nomos`. From then on, a thread follows the feed of revocations and
+        issuer keys. A revocation takes effect within five seconds. Without a connection, every
+        token is rejected (`revocations_stale`) as soon as the view is older than
+        `revocations_max_age`; the thread reconnects by itself. It ends with `close()`, and is
+        started again after `fork()`.
 
-        `api_key` opens the feed and may have any role. `pinned` is the issuer's DID, or that of an
-        older key of its, as somebody told you whom you trust: the control plane has to prove that
-        its key follows. Without it, the keys are believed that are shown at first, which needs
-        https, or this machine. `allow_insecure` names hosts that may be asked over plain http.
-        With a `StoredReplay` for `replay`, how far the logs were read is kept there: so a control
-        plane that was rolled back is refused after a restart of the verifier, too. `settings` are
-        the verifier's own; without a `max_depth`, chains
-        may be as deep as the control plane lets them become.
+        It takes:
 
-        `Verifier` waits for the first answer, and raises what is wrong: `ConfigurationError` for
-        an issuer that does not follow `pinned`, `Unreachable` if nothing usable came within `wait`
-        seconds (0.1 to 60), another `ControlPlaneError` for an answer that is wrong.
-        `AsyncVerifier` waits and raises so in `async with`; without that, it begins with its first
-        token, and refuses tokens until it has an answer.
+        - `audience`: the DID of this service.
+        - `api_key`: an API key of any role, for the feed.
+        - `pinned`: the issuer's DID, or the DID of one of its earlier keys, from a trusted source.
+          The control plane must prove that its present key follows from it. Without `pinned`, the
+          first keys received are trusted; this requires https, or this machine.
+        - `wait`: how long to wait for the first answer, in seconds, 0.1 to 60. Default: 3.
+        - `allow_insecure`: hosts that may be reached by plain http.
+        - `settings`: arguments of the verifier. Without `max_depth`, the control plane's limit
+          holds. A `StoredReplay` as `replay` also stores how far the logs were read, so that a
+          control plane that was rolled back is rejected even after a restart of the verifier.
+
+        `Verifier` waits for the first answer. Raises:
+
+        - `ConfigurationError`: an invalid argument, or an issuer that does not follow from
+          `pinned`.
+        - `Unreachable`: no usable answer within `wait`.
+        - another `ControlPlaneError`: the answer is wrong.
+
+        `AsyncVerifier` waits, and raises these, in `async with`. Otherwise it connects with its
+        first token, and rejects tokens until it has an answer.
         """
         follower = ControlPlaneSync(
             url,
@@ -173,7 +182,7 @@ class VerifierBase(ABC):
 
     @property
     def audience(self) -> str:
-        """The DID of the service that this verifies for."""
+        """The DID of the service whose tokens are verified."""
         return self._rules.audience
 
     @property
@@ -183,12 +192,12 @@ class VerifierBase(ABC):
         return self._linked
 
     def __repr__(self) -> str:
-        if "_rules" not in vars(self):  # its constructor raised
+        if "_rules" not in vars(self):  # the constructor raised
             return f"{type(self).__name__}()"
         return f"{type(self).__name__}(audience={self.audience!r})"
 
     def _trust(self) -> VerifierRules:
-        """Return whom to believe now, and how deep a chain may be."""
+        """Return the rules with the issuers to trust now and the maximum depth of a chain."""
         follower, rules = self._follower, self._rules
         if follower is None:
             return rules
@@ -201,7 +210,7 @@ class VerifierBase(ABC):
         )
 
     def _await_first_sync(self) -> Flow[None]:
-        """Whoever follows a control plane has nobody to believe before the first answer."""
+        """Wait for the first answer of the control plane, if any: no issuer is known before."""
         if self._follower is not None:
             yield from perform(AwaitFirstSync())
 
@@ -254,7 +263,7 @@ class VerifierBase(ABC):
         return int(now)
 
     def _checked_store(self, setting: str, method: str, thing: Any) -> Any:
-        """Return what has to be asked, if this colour can."""
+        """Return `thing` if it has `method`, and if this verifier can call it (sync or async)."""
         found = getattr(thing, method, None)
         if not callable(found):
             raise ConfigurationError(f"{setting} has no method {method}()", setting=setting)
@@ -276,13 +285,13 @@ class VerifierBase(ABC):
 
 
 def _floors(replay: Any) -> Any:
-    """Return the store of used tokens if it keeps how far a control plane was read as well."""
+    """Return the replay store if it also stores how far a control plane's logs were read."""
     kept = [getattr(replay, name, None) for name in ("floor", "keep_floor")]
     return replay if all(map(callable, kept)) else None
 
 
 def is_awaited(given: Any) -> bool:
-    """Whether what is called has to be awaited, as far as that can be seen before."""
+    """Whether a call of `given` must be awaited, as far as this is visible before the call."""
     return iscoroutinefunction(given) or iscoroutinefunction(getattr(given, "__call__", None))  # noqa: B004 - not whether it can be called
 
 
@@ -294,7 +303,7 @@ def requires_await(setting: str) -> ConfigurationError:
 
 
 def refuse_awaitable(answer: object, setting: str) -> None:
-    """Refuse what nobody awaits: it would look done, and is not."""
+    """Raise `ConfigurationError` for an awaitable answer: a sync verifier cannot await it."""
     if iscoroutine(answer):
         answer.close()
     if isawaitable(answer):
@@ -302,7 +311,7 @@ def refuse_awaitable(answer: object, setting: str) -> None:
 
 
 def missing_replay_store() -> Denied:
-    """What works once is refused where nobody keeps what was used."""
+    """Return the error of a verifier without a replay store for a token that works once."""
     return denied(
         UNAVAILABLE, "this verifier keeps no record of used tokens, so no write is let in", "replay"
     )
@@ -329,7 +338,7 @@ def _requested_call(command: object, resource: object, args: object) -> Requeste
 
 
 def issuers_of(given: object, setting: str = "trusted_issuers") -> tuple[str, ...]:
-    """Return the DIDs that somebody trusts; raises `ConfigurationError` for anything else."""
+    """Return `given` as a tuple of DIDs; raises `ConfigurationError` if invalid or empty."""
     if isinstance(given, str) or not isinstance(given, Collection) or not given:
         raise ConfigurationError(
             f"{setting} must be the DIDs of the issuers to believe, at least one: a control "

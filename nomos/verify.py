@@ -1,10 +1,10 @@
-"""`Verifier` and `AsyncVerifier`: any service checks tokens, knowing the issuer's DID and its own.
+"""`Verifier` and `AsyncVerifier`: verification of tokens in any service; `verify_record`.
 
     verifier = Verifier(trusted_issuers=[ISSUER], audience=MY_DID, revocations=view)
     verified = verifier.verify(token, command="/notes/note/read", resource={"provider": "notes"})
 
-Both run the same flows (`nomos._core.token_verification`); they differ in how each effect is
-performed and in nothing else. Docstrings are complete on `Verifier`; its twin refers to them.
+Both classes run the same flows (`nomos._core.token_verification`) and differ only in how they
+perform effects. The docstrings of `Verifier` are complete; `AsyncVerifier` refers to them.
 """
 
 from __future__ import annotations
@@ -61,30 +61,43 @@ T = TypeVar("T")
 
 
 class Verifier(VerifierBase):
-    """Checks the tokens that one service is sent. It needs no network, and asks nobody.
+    """Verifies the tokens that one service receives. Needs no network.
 
-    `trusted_issuers` are the DIDs that may root a chain, `audience` is this service's own. `leeway`
-    forgives clocks that many seconds (0 to 60), `max_depth` bounds a chain (1 to 32).
-    `accept_unlinked` takes chains of the hosted service, whose links do not name each other and
-    whose roots name no service. All others are good at the service that the issuer named in the
-    root, and only if they are closed (`meta.closed`): a verifier decides nothing by policy, also
-    one that is given the DID of a PDP.
+    `docs/verification.md` lists the rules (V1 to V9) in the order in which they are checked.
 
-    `revocations` is where revoked tokens are looked up: an object with `among`, or a collection of
-    ids, which may grow. It has to be given: `()` says that this service does not check revocation.
-    A view older than `revocations_max_age` seconds refuses every token, or, with
-    `on_stale_revocations="allow"`, none: what is known to be revoked is refused at any age, and a
-    view that fails always refuses.
+    It takes:
 
-    `replay` keeps what was used: a write works once, and so does what a person approved. Without
-    it, both are refused. `clock` returns Unix seconds.
+    - `trusted_issuers`: the DIDs that may sign the root of a chain (V6.1), at least one.
+    - `audience`: the DID of this service (V8.2; RFC 8725, section 3.9). The service of a token is
+      the one that its issuer named in the root. The root must also say `meta.closed: true`, since a
+      verifier evaluates no Cedar policy. This holds for the DID of a PDP, too.
+    - `max_depth`: the longest chain, 1 to 32 delegations, counted with those that the root replaces
+      (V1.1). Default: 8.
+    - `leeway`: tolerated clock difference in seconds, 0 to 60 (V4.2, V4.3; RFC 7519, section
+      4.1.4). Default: 0.
+    - `revocations`: where revocations are looked up (V7.1): an object with a method `among`, or a
+      collection of ids, which may grow. Required: `()` states that this service does not check
+      revocation.
+    - `revocations_max_age`: the maximum age of the revocation view in seconds, 0 to 86,400 (V7.2).
+      Default: 5.
+    - `on_stale_revocations`: `"refuse"` (default) rejects every token while the view is older than
+      that; `"allow"` accepts an older view. In both cases known revocations are enforced at any
+      age, and a lookup that fails, or a view that was never complete, rejects the token.
+    - `replay`: the replay store, for what works once: writes, and calls with an approval (V9).
+      Without one, both are rejected.
+    - `accept_unlinked`: accept chains of the hosted service, whose links do not name each other and
+      whose roots name no service. Default: False.
+    - `receipt_key`: the path of a key file (`nomos keygen` makes one). Every verification is then
+      signed as a receipt: `verified.record` or `denied.record`, to be read with `verify_record`. If
+      the receipt cannot be signed, the call is not allowed.
+    - `on_record`: a function that is called with each receipt; needs `receipt_key`. If it raises,
+      the call is not allowed.
+    - `clock`: a function that returns Unix time in seconds. Default: `time.time`.
 
-    `receipt_key` is a key file (`nomos keygen` makes one) to sign a receipt of every verification
-    with: `verified.record`, or `denied.record`; `on_record` is called with each. Without
-    its receipt, and where `on_record` raises, nothing is allowed. `verify_record` reads them.
+    Raises `ConfigurationError` for an invalid argument; its `.setting` is the argument's name.
 
-    A verifier may be shared by threads and used after `fork()`. It is a context manager.
-    Raises `ConfigurationError`, whose `.setting` names what is wrong.
+    Threads may share a verifier, and it may be used after `fork()`. It is a context manager that
+    calls `close()`.
     """
 
     _waits: ClassVar = False
@@ -99,20 +112,27 @@ class Verifier(VerifierBase):
         args: Mapping[str, Any] | None = None,
         bound: bool = False,
     ) -> Verified:
-        """Return what `token` proves for a call, and use it up if the call changes something.
+        """Verify `token` for a call, and claim its nonce if the call changes something.
 
-        `command`, `resource` and `args` are what this service was really asked to do, rebuilt from
-        the request: they have to equal what was signed, and every policy of the chain has to hold
-        for them. A command counts as a read if the issuer signed that it is one (`meta.reads`) and
-        its last segment says so (`get`, `list`, `read`, …); a read can be verified again. Call
-        this last before acting.
+        `command`, `resource` and `args` are the call that this service is about to perform, taken
+        from the request itself. They must equal what was signed, and every policy of the chain must
+        hold for them (V8.4, V8.5). Call this last before the action.
 
-        A token that signs no argument but its resource is for a call with any. With `bound` it has
-        to sign each of `args`: another is `resource_mismatch`.
+        A token is for one call (V9), unless it is a read. A command is a read if the issuer signed
+        that it is (`meta.reads`) and its last segment is a reading word (`get`, `list`, `read`, …).
+        A read may be verified again, unless it has an approval.
 
-        Raises `Denied`, with a code that never changes, the hop, the field, and what would help;
-        `unavailable` is the code for what cannot be known now. Raises `SignerError` when the
-        binary gives no answer. Nothing is allowed then.
+        A token that signs no arguments is valid for a call with any. With `bound=True`, it must
+        sign each of `args`; otherwise the code is `resource_mismatch`.
+
+        Returns what was verified. Raises:
+
+        - `Denied`: the call is not allowed. `code` is stable; `hop`, `field` and `fix` say where
+          the fault is and what to do. `unavailable` means that a check could not be completed, as
+          when the replay store fails, and `revocations_stale` that the revocation view is too old.
+        - `SignerError`: the signing binary gave no answer. The call is not allowed.
+        - `ConfigurationError`: `command`, `resource`, `args` or `bound` has the wrong type or form,
+          or the verifier is closed.
         """
         return self._run(self._verify_flow(token, command, resource, args, bound=bound))
 
@@ -125,15 +145,17 @@ class Verifier(VerifierBase):
         resource: Mapping[str, Any] | None = None,
         args: Mapping[str, Any] | None = None,
     ) -> str:
-        """Return for people what `token` says, link by link, and whether it is good for a call.
+        """Describe what `token` says, link by link, and whether it is valid for a call, as text.
 
-        Nothing is used up, and whether it was used before is not looked at. The token itself is
-        not in the text. Never raises for a bad token.
+        The arguments are those of `verify`; without `command`, the token is checked for no call. No
+        nonce is claimed, and earlier use is not checked. The text does not contain the token. An
+        invalid token raises nothing. Raises `ConfigurationError` as `verify` does, and for
+        `resource` or `args` without `command`.
         """
         return self._run(self._explain_flow(token, command, resource, args))
 
     def close(self) -> None:
-        """Let go of what this verifier started. Idempotent."""
+        """Stop the thread of `from_control_plane`. Idempotent. `verify` then raises."""
         self._closed = True
         if self._follower is not None:
             self._follower.close()
@@ -173,9 +195,10 @@ class Verifier(VerifierBase):
 
 
 class AsyncVerifier(Asynchronous, VerifierBase):
-    """`Verifier` for asyncio and trio; see there. Nothing in it blocks the loop.
+    """`Verifier` for asyncio and trio, with the same arguments. It never blocks the event loop.
 
-    `revocations` and `replay` may be of either colour; what is not awaited runs in a thread.
+    The methods of `revocations` and `replay`, and `on_record`, may be sync or async; sync ones run
+    in a thread. `verify` and `why` are awaited.
     """
 
     _waits: ClassVar = True
@@ -273,18 +296,19 @@ class AsyncVerifier(Asynchronous, VerifierBase):
 
 @without_frames
 def verify_record(text: str, *, issuers: Sequence[str]) -> VerificationRecord:
-    """Return what a receipt of verification says, if one of `issuers` signed it.
+    """Return the content of a verification receipt that one of `issuers` signed.
 
-    `issuers` are the DIDs of the verifiers whose receipts are believed, as somebody told you whom
-    you trust. It needs no network and no clock. Raises `Denied` for any other text, and
-    `ConfigurationError` where `issuers` are no DIDs, or none at all.
+    `issuers` are the DIDs of the verifiers whose receipts are accepted, at least one, obtained from
+    a trusted source. Uses neither network nor clock. Raises `Denied` for any other text,
+    `ConfigurationError` if `issuers` is empty or not made of DIDs, and `SignerError` if the signing
+    binary gives no answer.
     """
     known = list(issuers_of(issuers, "issuers"))
     return parse_receipt(Signer(shared()).ask(question_of(text, known)))
 
 
 async def _called(owner: Any, call: Callable[[], Any], method: Any) -> Any:
-    """Call a store's method: in a thread, unless it is awaited or `instant` (it never waits)."""
+    """Call a store's method: in a thread, unless it is async or its store is `instant`."""
     if iscoroutinefunction(method) or getattr(owner, "instant", False):
         answer = call()
     else:
@@ -293,7 +317,7 @@ async def _called(owner: Any, call: Callable[[], Any], method: Any) -> Any:
 
 
 def _claim(replay: Any, use: ClaimNonce, method: Any = None) -> Callable[[], Any]:
-    """Return the claim that is to be called; a store that has shares learns of the family."""
+    """Return the call of `claim`; a store with `shares` also receives the family."""
     if replay is None:
         raise missing_replay_store()
     more = {"family": use.family} if getattr(replay, "shares", False) else {}

@@ -1,10 +1,11 @@
-"""What a verifier does with a token, shared by the sync and async verifiers.
+"""Verification of a token for `Verifier` and `AsyncVerifier`, and its description as text.
 
-    verify   token, call → what it proves; what works once is used up, last of all
-    why      token, perhaps a call → the same as text for people; nothing is used up
+    verify   token, call → what was verified; the nonce or approval is claimed last
+    explain  token, call or None → the same as text for people; nothing is claimed
 
-The way through is `nomos._core.verification`. What is a verifier's own: which texts are no token,
-the caller's call in canonical form, approvals, and the `Denied` of each refusal.
+The flows of `nomos._core.verification` do the rest. Here are the checks that are only a verifier's:
+text that is not a token, the canonical form of the caller's call, approvals, and the `Denied` of
+each rejection.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ _REUSED: Final = {
 
 @dataclass(frozen=True)
 class VerifierRules:
-    """What a verifier was told: whom to believe, who it is, and how strict to be."""
+    """The settings of a verifier that decide about tokens: trusted issuers, audience and limits."""
 
     trusted_issuers: tuple[str, ...]
     audience: str
@@ -57,21 +58,21 @@ class VerifierRules:
     max_age: int = 5
     accept_unlinked: bool = False
     server_time: float | None = None
-    """The time at the control plane that is followed, as far as it has told."""
+    """The control plane's time in Unix seconds, if one is followed and it is known."""
     pdp: bool = False
-    """Whether whoever judges decides by policy again. No `Verifier` does."""
+    """Whether the service evaluates Cedar policy for each call. False for every `Verifier`."""
 
 
 @dataclass(frozen=True)
 class AwaitFirstSync(Effect[None]):
-    """Wait for the first answer of the control plane that is followed, though not for long."""
+    """Wait a limited time for the first answer of the control plane that is followed."""
 
 
 def verify(rules: VerifierRules, token: object, asked: RequestedCall, now: int) -> Flow[Verified]:
-    """Return what `token` proves for a call, once what works once is used up.
+    """Return what `token` proves for a call, and claim what works once (V9).
 
-    Raises `Denied` for a token that is not good for it, and when that cannot be known;
-    `SignerError` when the binary gives no answer.
+    Raises `Denied` if the token is not valid for the call, or if this cannot be known;
+    `SignerError` if the binary gives no answer.
     """
     proof = yield from verify_claims(rules, token, asked, now)
     yield from _claim_once(rules, proof)
@@ -81,7 +82,7 @@ def verify(rules: VerifierRules, token: object, asked: RequestedCall, now: int) 
 def explain(
     rules: VerifierRules, token: object, asked: RequestedCall | None, now: int
 ) -> Flow[str]:
-    """Return for people what `token` says, and whether it is good for a call; use nothing up."""
+    """Return a description of `token`, and whether it is valid for a call. Claims nothing."""
     trouble: Denied | SignerError | None = None
     try:
         yield from verify_claims(rules, token, asked, now)
@@ -100,7 +101,7 @@ def explain(
 def verify_claims(
     rules: VerifierRules, token: object, asked: RequestedCall | None, now: int
 ) -> Flow[VerifiedClaims]:
-    """Return what `token` proves, for a call if there is one; nothing is used up."""
+    """Return what `token` proves, for a call if there is one. Claims nothing."""
     text = _check_text(token)
     claims = read(text, rules.max_depth)
     call, wrong = (None, None) if asked is None else canonical_call(asked)
@@ -108,7 +109,7 @@ def verify_claims(
     found = yield from verification.verify(_question(rules, text, call, now), claims, lookup)
     unsigned = isinstance(found, Rejection) and found.answer.code == "invalid_request"
     if isinstance(found, Rejection) and unsigned and call is not None:
-        # All else in the question was checked: it is the call that nobody could sign.
+        # The binary checked the rest of the request, so the call itself cannot be signed.
         message = f"the call is no plain JSON: {found.answer.message}"
         wrong = denied("resource_mismatch", message, "args")
         found = yield from _without_call(rules, text, found, now)
@@ -127,7 +128,7 @@ def verify_claims(
 def _without_call(
     rules: VerifierRules, text: str, found: Rejection, now: int
 ) -> Flow[VerifiedClaims | Rejection]:
-    """Verify a token for no call, with what was looked up for it before."""
+    """Verify a token without a call, with the revocations that were already looked up."""
     if found.view is None:
         return found
     question = _question(rules, text, None, now)
@@ -135,7 +136,7 @@ def _without_call(
 
 
 def _question(rules: VerifierRules, text: str, call: Call | None, now: int) -> Verify:
-    """Return what to ask the binary about a token."""
+    """Return the request to the binary about a token."""
     return Verify(
         invocation=text,
         now=now,
@@ -150,7 +151,7 @@ def _question(rules: VerifierRules, text: str, call: Call | None, now: int) -> V
 
 
 def verified(proven: Proven) -> Verified:
-    """Return what the caller is told of a proven token."""
+    """Return the public form of a verified token."""
     meta = proven.meta or {}
     receipt, swarm = meta.get("receipt_id"), mapping(meta.get("lineage")).get("swarmId")
     return make(
@@ -172,7 +173,7 @@ def verified(proven: Proven) -> Verified:
 
 
 def _check_text(token: object) -> str:
-    """Return the token's text if it is worth being looked at."""
+    """Return the token if its text is worth verifying. Raises `Denied`."""
     if token is None:
         raise denied("malformed_ucan", "there is no token", part="nothing")
     if not isinstance(token, str) or not token.isascii():
@@ -189,13 +190,13 @@ def _check_text(token: object) -> str:
 
 
 def _denied(rules: VerifierRules, rejection: Rejection, now: int) -> Denied | SignerError:
-    """Return what to raise for a token that is refused."""
+    """Return the exception for a rejected token."""
     answer, claims, view = rejection.answer, rejection.claims, rejection.view
     trouble = None if view is None else view.seen.trouble
     if answer.code not in _VERIFICATION:
         return SignerError(answer.message, code=answer.code, hop=answer.hop)
     if answer.code == "untrusted_issuer" and not rules.trusted_issuers:
-        # To know no issuer yet is not the same as not to trust this one.
+        # No issuer is known yet; that differs from an issuer that is not trusted.
         refusal = denied("revocations_stale", trouble or LOOKUP_FAILED)
     elif rejection.is_delegation:
         message = "this is a delegation, which hands authority on, and no call"
@@ -209,19 +210,19 @@ def _denied(rules: VerifierRules, rejection: Rejection, now: int) -> Denied | Si
             better = trouble
         refusal = denied_from(answer, links, used=True, message=better or "")
     if refusal.code == "revocations_stale" and view is not None:
-        refusal.__cause__ = view.failure  # why nothing could be looked up
+        refusal.__cause__ = view.failure  # why the lookup failed
     return refusal
 
 
 def _check_bound(asked: RequestedCall, proven: Proven) -> None:
-    """Refuse a token that leaves an argument of the call open."""
+    """Reject a token that does not sign each argument of the call."""
     for name in sorted(asked.args.keys() - (proven.args or {}).keys()):
         message = "this service wants each argument signed, and the token leaves one open"
         raise denied("resource_mismatch", message, f"args.{name}", hop=len(proven.cids))
 
 
 def _claim_once(rules: VerifierRules, proof: VerifiedClaims) -> Flow[None]:
-    """Use up what works once: an approval whatever it is for, or a write. The last thing of all."""
+    """Claim the approval, or the nonce of a write. This is the last step."""
     meta = proof.proven.meta or {}
     if "approval" not in meta and is_signed_read(meta, proof.proven.cmd):
         return

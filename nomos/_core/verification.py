@@ -1,14 +1,15 @@
-"""One request to the binary about a token, and what has to hold around it.
+"""The flows that verify a token: revocation lookup, one request to the binary, and the claim.
 
     claims       what the token says, read in Python (`unverified`): not verified
-    look up      which of the identifiers in it are revoked, as of how long ago
+    look up      which of the identifiers in it are revoked, and the age of that knowledge
     verify       one request to the binary, with those revocations and the call
-    compare      what the binary verified is what was read, or the answer counts for nothing
-    claim once   what works once is used up, after everything else
+    compare      the binary's answer must be about the claims that were read, or it is an error
+    claim once   the nonce or approval is claimed, after everything else
 
-`Verifier`, the PDP and the control plane run these flows and add what is theirs: the PDP decides
-by policy and stores receipts between `verify` and `claim_once`. A refusal is a value, `Rejection`,
-with the binary's code and hop; each caller raises its own error for it. What is unknown is a no.
+`Verifier`, the PDP and the control plane run these flows and add their own steps: the PDP evaluates
+policy and stores receipts between `verify` and `claim_once`. A rejected token is a value,
+`Rejection`, with the binary's code and hop; each caller raises its own error for it. An unknown
+result is never an allow.
 """
 
 from __future__ import annotations
@@ -51,11 +52,11 @@ SIGNED: Final[frozenset[DenyReason]] = frozenset(
         "resource_mismatch",
     }
 )
-"""What the binary finds only once every signature of a chain with links was found valid, and of
-the server's codes none else: an issuer that is not trusted names no tenant."""
+"""Codes of the binary that imply a valid signature on every token of a chain with links. Of the
+server's codes, no other implies it. `untrusted_issuer` is left out: it names no tenant."""
 
 _KEYS: Final = ("iss", "aud")
-"""What `malformed_ucan` is about if the text of every token was found to be well-formed."""
+"""Claims that `malformed_ucan` may name although every token's text is well-formed (V3.1)."""
 
 
 @dataclass(frozen=True)
@@ -67,22 +68,22 @@ class LookupRevocations(Effect[Seen]):
 
 @dataclass(frozen=True)
 class ClaimNonce(Effect[bool]):
-    """Use something up: True to exactly one caller."""
+    """Claim a nonce or an approval: True for exactly one caller."""
 
     issuer: str
     audience: str
     nonce: str = field(repr=False)
     expires_at: int
     family: str | None = None
-    """The issuer, and the app that it granted the authority to, or its first agent."""
+    """The issuer, with the app that received the authority from it, or else its first agent."""
 
 
 @dataclass(frozen=True)
 class RevocationRules:
-    """How old a view of revocations may be, in seconds, and what an older one means.
+    """The maximum age of a revocation view in seconds, and what happens to an older one.
 
-    A view that is `recorded` is the place where revocations are stored: it has no age, and one
-    that fails is an error of this service. Any other view that fails makes a token stale.
+    A `recorded` view is the store of revocations itself: it has no age, and its failure is an error
+    of this service. If any other view fails, the token is rejected as stale.
     """
 
     max_age: int = 5
@@ -92,9 +93,9 @@ class RevocationRules:
 
 @dataclass(frozen=True)
 class RevocationResult:
-    """What of a token is revoked, and how old that may be to be accepted.
+    """Which identifiers of a token are revoked, and the maximum age of the view.
 
-    `failure` is why nothing could be looked up, if that is so.
+    `failure` is the exception of a failed lookup.
     """
 
     seen: Seen
@@ -104,7 +105,7 @@ class RevocationResult:
 
 @dataclass(frozen=True)
 class VerifiedClaims:
-    """What the binary verified of a token, and the text that it verified it of."""
+    """What the binary verified, and the claims that it verified."""
 
     proven: Proven
     claims: UnverifiedChain
@@ -112,9 +113,9 @@ class VerifiedClaims:
 
 @dataclass(frozen=True)
 class Rejection:
-    """Why a token is refused, in the binary's words; `claims` are not verified.
+    """A rejected token, with the binary's answer; `claims` are not verified.
 
-    `view` is None where nothing was looked up.
+    `view` is None if nothing was looked up.
     """
 
     answer: Refused
@@ -123,9 +124,9 @@ class Rejection:
 
     @property
     def was_read(self) -> bool:
-        """Whether the binary found the text well-formed, so that it reads `claims` as they are.
+        """Whether the binary found the text well-formed, so that it reads `claims` in the same way.
 
-        A chain that is too deep was not looked at, only the invocation that has it.
+        Of a chain that is too deep, only the invocation was read.
         """
         if self.claims is None:
             return False
@@ -135,7 +136,7 @@ class Rejection:
 
     @property
     def is_delegation(self) -> bool:
-        """Whether a delegation was sent where an invocation has to be."""
+        """Whether a delegation was sent in place of an invocation."""
         token = self.claims if self.answer.code == "malformed_ucan" else None
         return isinstance(token, UnverifiedToken) and "pol" in token.payload
 
@@ -143,10 +144,10 @@ class Rejection:
 def verify(
     question: Verify, claims: UnverifiedChain | None, rules: RevocationRules
 ) -> Flow[VerifiedClaims | Rejection]:
-    """Look up what of a token is revoked, and have the binary verify it: one request.
+    """Look up revocations, then have the binary verify the token in one request.
 
-    `question` says all but that; `claims` are what the token says, None if it cannot be read.
-    Raises `SignerError` when the binary gives no answer to this question.
+    `question` is the request without revocations; `claims` are the token's, None if unreadable.
+    Raises `SignerError` if the binary gives no answer to this request.
     """
     view = yield from _look_up(claims, rules)
     if isinstance(view, Rejection):
@@ -157,7 +158,7 @@ def verify(
 def ask(
     question: Verify, claims: UnverifiedChain | None, view: RevocationResult
 ) -> Flow[VerifiedClaims | Rejection]:
-    """`verify`, with what was looked up already."""
+    """Do what `verify` does, with a lookup that was already made."""
     known = {
         "revoked": sorted(view.seen.ids),
         "revocations_age": view.seen.age,
@@ -169,16 +170,16 @@ def ask(
     if not isinstance(answer, Proven) or claims is None or not _is_about(answer, claims, question):
         raise SignerError(OTHER_ANSWER)
     if view.seen.ids:
-        # The binary finds all of these, and nothing passes that it does not.
+        # The binary rejects revoked identifiers itself; this check does not depend on it.
         message = f"revoked: {', '.join(sorted(view.seen.ids))}"
         return Rejection(Refused(code="revoked", message=message), claims, view)
     return VerifiedClaims(answer, claims)
 
 
 def claim_once(use: ClaimNonce) -> Flow[Reused | None]:
-    """Use up what works once, the last thing of all; return the code if it was used before.
+    """Claim what works once, as the last step; return the code if it was used before.
 
-    What the store raises is raised. Raises `NoAnswer` if it answers neither yes nor no.
+    Exceptions of the store are passed on. Raises `NoAnswer` if it returns neither True nor False.
     """
     first = yield from perform(use)
     if first is True:
@@ -189,17 +190,17 @@ def claim_once(use: ClaimNonce) -> Flow[Reused | None]:
 
 
 class NoAnswer(Exception):
-    """A store of used tokens that answers neither yes nor no."""
+    """The replay store returned neither True nor False."""
 
 
 def use_of(found: VerifiedClaims, audience: str) -> ClaimNonce:
-    """Return what a call at `audience` uses up: the approval that it rests on, or its token.
+    """Return the claim for a call at `audience`: of its approval, or else of its nonce.
 
-    An approval is kept for as long as its delegation lives, since other calls can be signed on it.
+    A claimed approval is kept until its delegation expires, since other calls can be signed on it.
     """
     proven, root = found.proven, found.claims.root
     app = (proven.meta or {}).get("app_id")
-    # Many keys of one app are one family; what another issuer calls an app is another.
+    # All keys of one app are one family. The same app name at another issuer is another family.
     family = f"{proven.root} {app if isinstance(app, str) else root_agent(root)}"
     if "approval" in (proven.meta or {}):
         return ClaimNonce(APPROVAL, audience, proven.cids[-1], int(root["exp"]), family)
@@ -207,7 +208,7 @@ def use_of(found: VerifiedClaims, audience: str) -> ClaimNonce:
 
 
 def root_agent(root: Payload) -> str:
-    """The agent at which it all began: named by a root that took a chain's place, or its holder."""
+    """Return the first agent: the one that the root names in its lineage, or else its audience."""
     named = mapping(mapping(root.get("meta")).get("lineage")).get("root")
     return named if isinstance(named, str) else str(root.get("aud"))
 
@@ -215,10 +216,9 @@ def root_agent(root: Payload) -> str:
 def _look_up(
     claims: UnverifiedChain | None, rules: RevocationRules
 ) -> Flow[RevocationResult | Rejection]:
-    """Return what of a token is revoked, as far as that is known.
+    """Return which identifiers of a token are revoked, as far as that is known.
 
-    Whatever is wrong with the view: unknown is not "not revoked". It is left to the binary to say
-    so, once it knows that the token is worth that answer.
+    A failed lookup never means "not revoked". The binary answers it, after its earlier rules.
     """
     names = frozenset[str]() if claims is None else claims.ids()
     if len(names) > MAX_IDS:
@@ -234,24 +234,24 @@ def _look_up(
         why = str(error) if isinstance(error, _Ahead) else type(error).__name__
         unknown = Seen(frozenset(), NEVER, f"{LOOKUP_FAILED} ({why})")
         return RevocationResult(unknown, rules.max_age, error)
-    # A view that never was complete is none; one that has grown old may do for who says so.
+    # A view that was never complete is unusable; an old view is accepted with `stale="allow"`.
     old = rules.stale == "allow" and age < NEVER
     return RevocationResult(known, max(rules.max_age, age) if old else rules.max_age)
 
 
 class _Ahead(ValueError):
-    """A view that says that it is from the future."""
+    """A revocation view with a time in the future."""
 
 
 def _age(seen: Seen) -> int:
-    """Return how old a view is in whole seconds, as old as it may be."""
+    """Return the age of a view in whole seconds, rounded up, at most NEVER."""
     if seen.age < 0:
         raise _Ahead(f"the view of it is {-seen.age:g} s younger than now: are the clocks right?")
     return min(math.ceil(seen.age), NEVER)
 
 
 def _is_about(proven: Proven, claims: UnverifiedChain, question: Verify) -> bool:
-    """Whether what was looked up is what was verified: others would have escaped revocation."""
+    """Whether the binary verified the claims whose revocations were looked up, and no others."""
     if not claims.chain:
         return False
     signed: Payload = {}
