@@ -1,1 +1,1 @@
-"""The control plane, the PDP and what they store."""
+"""The control plane, the PDP and their storage."""

@@ -1,8 +1,8 @@
-"""Composition: settings in, a control plane and a PDP out.
+"""Composition of a control plane and a PDP from settings.
 
-A system opens in the order in which things can be wrong for its operator: policies and providers,
-the folder, the keys, the database. What fails leaves nothing behind that the next try would
-trip over.
+`System.open` checks first what an operator is most likely to have got wrong: policies and
+providers, then the folder, the keys and the database. A failed start leaves nothing behind that
+would make the next start fail.
 """
 
 from __future__ import annotations
@@ -73,16 +73,16 @@ class System:
 
     @property
     def issuer_did(self) -> str:
-        """The key that signs now."""
+        """The DID of the key that signs now."""
         return self.issuers.active[DEFAULT]
 
     @classmethod
     async def open(
         cls, settings: Settings, signer: SignerPort, *, clock: Callable[[], float] = time.time
     ) -> System:
-        """Validate the settings, take the folder, make what is missing in it.
+        """Validate the settings, lock the folder, make what is missing in it.
 
-        Raises InvalidPolicy, ConfigurationError or SignerError, and then holds nothing.
+        Raises InvalidPolicy, ConfigurationError or SignerError, after releasing everything.
         """
         limit_logs()
         check_depth(settings.max_chain_depth)
@@ -158,19 +158,19 @@ class System:
     async def create_app(
         self, name: str, role: Role = "agent", covers: Sequence[str] = (), *, succeeds: bool = False
     ) -> Secret:
-        """Register an app and return its API key, which is not kept and not shown again.
+        """Register an app and return its API key, which is not stored and not shown again.
 
-        `covers` are the roles that an operator's app may answer for (`"*"`: all). If it `succeeds`
-        others of its name that the server made, their agents are its from now on.
+        `covers` are the roles that an operator's app may decide for (`"*"`: all). If it `succeeds`
+        other apps of its name that the server made, it takes over their agents.
         """
         issued = credentials.issue(name, role, DEFAULT, self._clock(), covers=covers)
         await self.store.add_app(issued.app, issued.key, succeeds=succeeds)
         return issued.text
 
     async def register_services(self, dids: Mapping[str, str]) -> None:
-        """Let grants be made out to these services, by name; known ones stay as they are.
+        """Register services as audiences of grants, by name; registered ones do not change.
 
-        Raises ConfigurationError for a name or a DID that another one has.
+        Raises ConfigurationError for a name or a DID that another service has.
         """
         known = {each.name: each.did for each in (await self.store.services.all(DEFAULT)).found}
         for name, did in dids.items():
@@ -178,23 +178,23 @@ class System:
                 await services.register(self._ports, DEFAULT, name, did)
 
     async def login_link(self, operator: Secret) -> Secret:
-        """Return a one-time link that signs in to the pages as whose API key this is."""
+        """Return a one-time link that signs in to the pages as the owner of this API key."""
         sent = [f"Bearer {operator.reveal()}"]
         key = await credentials.authenticate(self.store, sent, login.OPERATORS)
         made = await login.make(self.store.sessions, key, self._clock(), self._control_url)
         return made.url
 
     def stopping(self) -> None:
-        """Answer the calls that are held open, such as those that wait for a person."""
+        """Answer the calls that are held open, such as those that wait for an approval."""
         self._bell.stop()
 
     async def close(self) -> None:
-        """Finish what is under way and let go of the folder. Doing it twice is harmless."""
+        """Finish running work and release the folder. Idempotent."""
         await self._closing.aclose()
 
 
 async def _recent(store: Store, now: float) -> Sequence[tuple[str, int, int]]:
-    """Return how often each app asked in each second of the last minute."""
+    """Return the number of questions of each app in each second of the last minute."""
     return await store.decisions_since(int((now - WINDOW) * 1000))
 
 
@@ -202,4 +202,4 @@ def _version() -> str:
     try:
         return metadata.version("nomos")
     except metadata.PackageNotFoundError:
-        return "unknown"  # run from a source tree that was never installed
+        return "unknown"  # run from a source tree that is not installed

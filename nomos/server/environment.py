@@ -1,11 +1,11 @@
-"""What the server takes from the environment: where others are, and their credentials.
+"""Settings from environment variables: URLs of providers and webhook, credentials, host names.
 
 `NOMOS_<PROVIDER>_URL` overrides a provider's base URL, and `NOMOS_<PROVIDER>_CA_FILE` names the
 authorities (PEM) that its certificate is checked against; `NOMOS_<PROVIDER>_TOKEN`, or the file
-that `NOMOS_<PROVIDER>_TOKEN_FILE` names, holds the credential that only the provider sees.
-`NOMOS_WEBHOOK_URL`, with `NOMOS_WEBHOOK_SECRET` or `NOMOS_WEBHOOK_SECRET_FILE`, is told of
-questions to people. All of these are https, or of this machine; `NOMOS_ALLOW_INSECURE_HOSTS`
-names other hosts that plain http may be used to. `NOMOS_HOST_NAMES` lists the hosts that requests
+that `NOMOS_<PROVIDER>_TOKEN_FILE` names, holds the credential that only the provider receives.
+`NOMOS_WEBHOOK_URL`, with `NOMOS_WEBHOOK_SECRET` or `NOMOS_WEBHOOK_SECRET_FILE`, receives messages
+about approvals. All of these are https, or on this machine; `NOMOS_ALLOW_INSECURE_HOSTS` names
+other hosts for which plain http is accepted. `NOMOS_HOST_NAMES` lists the hosts that requests
 may be for.
 """
 
@@ -70,7 +70,7 @@ def named_hosts(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def webhook(environ: Mapping[str, str]) -> Webhook | None:
-    """Return the webhook that is told of questions to people, None if there is none."""
+    """Return the webhook that receives messages about approvals; None if there is none."""
     url = environ.get(WEBHOOK_URL)
     secret = _secret(environ, WEBHOOK_KEY, WEBHOOK_KEY_FILE)
     if not url:
@@ -105,7 +105,7 @@ def _token(environ: Mapping[str, str], provider: str) -> Secret | None:
 
 
 def _secret(environ: Mapping[str, str], variable: str, named: str) -> Secret | None:
-    """What one variable holds, or the file that another names."""
+    """Return the value of one variable, or the content of the file that another names."""
     value, file = environ.get(variable), environ.get(named)
     if value and file:
         raise ConfigurationError(f"{variable} and {named} are both set; unset one", setting=named)
@@ -128,7 +128,7 @@ def _content(file: str, variable: str) -> str:
             content = opened.read(MAX_TOKEN + 1)
         text = content.decode("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        # A decoding error holds what was read; a credential must not be repeated.
+        # A decoding error contains what was read; a credential must not be shown.
         why = error.strerror if isinstance(error, OSError) else "it is not ASCII text"
         raise ConfigurationError(
             f"{variable}={file} cannot be read: {why}", setting=variable

@@ -1,9 +1,9 @@
-"""Logs that nobody can fill: what is logged again and again is counted instead.
+"""Rate limits on log records: repeated records are counted instead of logged.
 
 Each place in the code may log `BURST` records at once, and one every `SECONDS` after that. A
-traceback is as long as a page, and a disk that is full fails every request in the same way, so of
-records that have one it is `TRACEBACKS` at once and one every `TRACEBACK_SECONDS`. The next that
-is let through says how many were not.
+traceback is long, and a full disk fails every request in the same way, so for records with a
+traceback the limits are `TRACEBACKS` at once and one every `TRACEBACK_SECONDS`. The next record
+that is logged says how many were left out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TRACEBACKS: Final = 3
 TRACEBACK_SECONDS: Final = 20.0
 
 MOST_PLACES: Final = 1024
-"""Places that are counted; beyond this the counting begins again."""
+"""Places that are counted; beyond this number, counting starts again."""
 
 Place = tuple[str, int, str | None]
 """A file, a line of it, and the type of the exception whose traceback is logged."""
@@ -36,7 +36,7 @@ class _Seen:
 
 
 class LogLimit(logging.Filter):
-    """A filter for one logger; `clock` can only go forward."""
+    """A filter for one logger; `clock` is monotonic."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -45,12 +45,12 @@ class LogLimit(logging.Filter):
         self._lock = threading.Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let a record through, or count it."""
+        """Return True to log the record; otherwise count it."""
         with self._lock:
             return self._admits(record)
 
     def forget(self) -> None:
-        """Begin the counting again."""
+        """Start counting again."""
         with self._lock:
             self._seen.clear()
 
@@ -76,9 +76,9 @@ class LogLimit(logging.Filter):
 
 
 def limit_logs(prefixes: Sequence[str] = ("nomos.server", "nomos._io")) -> None:
-    """Limit the loggers of the server that exist, once each; the guards' own is the caller's.
+    """Limit the existing loggers of the server, once each; not that of the guards.
 
-    `nomos._io` has what a PDP that follows a control plane logs while that cannot be reached.
+    `nomos._io` is among them: a PDP that cannot reach its control plane logs there.
     """
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if not isinstance(logger, logging.Logger):

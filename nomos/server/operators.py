@@ -1,8 +1,8 @@
-"""Operators, managed on the server's own machine: who can write its data folder can do this.
+"""Management of operators on the server's machine, with write access to its data folder.
 
-It is the way back when no operator is left who covers every role, and the way to confirm accounts
-where there is no operator outside of their line. The server may be running meanwhile: it reads
-accounts afresh for each request. Each act is on record, with `server` as who did it.
+This is the recovery when no operator who covers every role is left, and the way to confirm an
+account for which there is no operator outside of its line. The server may be running: it reads
+accounts afresh for each request. Each act is recorded, with `server` as its actor.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ log = logging.getLogger("nomos.server")
 
 @dataclass(frozen=True)
 class OperatorEntry:
-    """An operator's account, the accounts that it counts as (`account_lines`), and what it leaves.
+    """An operator's account, the accounts that it counts as (`account_lines`), and `left`.
 
-    `left` are the accounts that whoever used it may still use, if it is disabled.
+    `left`: for a disabled account, the active accounts that its user may still be able to use.
     """
 
     registered: Registered
@@ -64,9 +64,10 @@ async def list_operators(data: Path) -> list[OperatorEntry]:
 
 
 async def confirm_operator(data: Path, ident: str) -> Registered:
-    """Confirm that an account is another person's than who registered it; twice is harmless.
+    """Confirm that an account belongs to another person than the one who registered it. Idempotent.
 
-    Raises ConfigurationError for an account that cannot be, KeyShown while its maker has its key.
+    Raises ConfigurationError for an account that cannot be confirmed, KeyShown while its maker has
+    its API key.
     """
     async with _opened(data) as store:
         found = await store.apps.find(DEFAULT, ident)
@@ -87,12 +88,12 @@ async def confirm_operator(data: Path, ident: str) -> Registered:
 async def create_operator(
     data: Path, name: str, covers: Sequence[str] = (EVERY_ROLE,)
 ) -> tuple[Registered, Secret]:
-    """Register an operator that nobody else registered; return it and its API key, shown once."""
+    """Register an operator that has no owner; return it and its API key, which is shown once."""
     async with _opened(data) as store:
         covered = tuple(sorted(set(covers)))
         issued = credentials.issue(name, "operator", DEFAULT, time.time(), covers=covered)
         made = Registered(issued.app, "operator", covered)
-        # Above the most that requests may register: this is the way back in.
+        # Above the limit for requests: this is the recovery.
         await store.apps.create(issued.app, issued.key, 2 * MAX_APPS, _receipt("create", made))
         return made, issued.text
 

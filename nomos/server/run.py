@@ -1,7 +1,7 @@
-"""Serving a system on two sockets, in one event loop.
+"""Serves a system on two sockets, in one event loop.
 
-Each socket has its own bound on connections, so that callers of one cannot keep out those of the
-other; see `nomos.server.connections` for what a connection may do.
+Each socket has its own limit on connections, so that the clients of one cannot exclude those of the
+other. `nomos.server.connections` has the limits of each connection.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from nomos.server.connections.table import ConnectionTable
 from nomos.server.log_limits import limit_logs
 
 BACKLOG: Final = 2048
-"""Connections that wait in the kernel: a burst is queued there, not refused."""
+"""Connections that wait in the kernel, so that a burst is queued and not refused."""
 
 MAX_PORT: Final = 65535
 GRACE_SECONDS: Final = 5
-"""How long requests under way may take when the server is asked to stop."""
+"""How long running requests may take after the server is asked to stop."""
 
 
 class ServedApps(Protocol):
-    """What is served: `nomos.server.app.System`."""
+    """The part of `nomos.server.app.System` that is served."""
 
     @property
     def control(self) -> ASGIApp: ...
@@ -97,8 +97,8 @@ async def serve(
 ) -> None:
     """Answer on both sockets until `stop` is set or the task is cancelled.
 
-    Signals are the caller's business. When this returns the sockets are closed; the system
-    is not, for it was open before.
+    Signals are left to the caller. When this returns the sockets are closed; the system is still
+    open, as it was before.
     """
     sockets = ((system.control, control_socket), (system.pdp, pdp_socket))
     await listen(*sockets, stop=stop, stopping=system.stopping, host_names=system.host_names)
@@ -111,9 +111,9 @@ async def listen(
     host_names: Collection[str] = (),
     limits: ConnectionLimits | None = None,
 ) -> None:
-    """Answer for each app on its socket; `stopping` is called first when that is to end.
+    """Serve each app on its socket; at a stop, `stopping` is called first.
 
-    `host_names` are the hosts, beside loopback, that requests may be for. `limits` are those of
+    `host_names` are the hosts, beside loopback, that requests may name. `limits` are those of
     each socket's connections; by default they follow from the limit of open files.
     """
     limit_logs()
@@ -152,7 +152,7 @@ def _config(app: ASGIApp, limits: ConnectionLimits) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that leaves the process's signal handlers alone and bounds connections."""
+    """A uvicorn server that installs no signal handlers and limits connections."""
 
     def __init__(
         self,

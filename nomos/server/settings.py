@@ -1,4 +1,4 @@
-"""What an operator chooses before a system starts."""
+"""Settings of a system: folder, policies, providers, webhook, URLs, host names."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ PDP_PORT: Final = 8787
 
 @dataclass(frozen=True)
 class UpstreamTarget:
-    """Where a provider is reached, and the credential that agents never see.
+    """The base URL of a provider, and the credential that agents never receive.
 
-    `ca_file` (PEM) holds the authorities that its certificate is checked against; None for those
-    that all else is checked against.
+    `ca_file` (PEM) has the authorities that its certificate is checked against; None: the default
+    authorities.
     """
 
     base_url: str
@@ -31,7 +31,7 @@ class UpstreamTarget:
 
 @dataclass(frozen=True)
 class Webhook:
-    """Who is told when a question is put to people; neither member may be repeated to anybody."""
+    """The receiver of messages about approvals. Both members are secret: show neither."""
 
     url: str = field(repr=False)
     secret: Secret
@@ -39,16 +39,16 @@ class Webhook:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything a system needs to be told.
+    """All settings of a system.
 
-    `data` is the folder that holds the database and the keys; one system at a time may use it.
+    `data` is the folder of the database and the keys; one system at a time may use it.
     `providers` is a folder of provider YAML files beside the built-in ones. `facts` declares
     which of an agent's own statements policy may read, with their Cedar types. `workspace` is
-    what the filesystem provider serves (by default `data/workspace`). `webhook` is told of
-    questions to people and of their answers. The end of the audit log is signed every
+    what the filesystem provider serves (by default `data/workspace`). `webhook` receives messages
+    about approval requests and their decisions. The end of the audit log is signed every
     `checkpoint_seconds` if it moved; `checkpoint` is one that was kept elsewhere, and the log
-    must still agree with it at the start. The two URLs are what users are told, which behind a
-    proxy is not what the server binds. `host_names` are the hosts that requests may name beside
+    must agree with it at the start. The two URLs are those that users receive; behind a proxy they
+    differ from what the server binds. `host_names` are the hosts that requests may name beside
     those of the URLs and loopback.
     """
 
@@ -69,7 +69,7 @@ class Settings:
 
     @property
     def all_host_names(self) -> tuple[str, ...]:
-        """The hosts that requests may be for beside loopback; raises ConfigurationError."""
+        """The hosts that requests may name beside loopback. Raises ConfigurationError."""
         return host_names(self.host_names, self.control_url, self.pdp_url)
 
     @property

@@ -1,9 +1,9 @@
-"""Composition of a PDP without a control plane beside it: `nomos pdp`.
+"""Composition of a PDP on a machine without a control plane: `nomos pdp`.
 
-It has a key, policies and a database of its own. What ties it to a control plane is one DID that
-its operator pins: chains must be rooted in that issuer, or in a key that follows it in the key
-log, and what was revoked comes from the feed which that issuer signs. While the feed cannot be
-read, or is not believed, no call goes through once the view of it is too old.
+It has its own key, policies and database. Its operator pins one DID, the issuer of its control
+plane. Chains must be rooted in that issuer, or in a key that follows it in the key log, and
+revocations come from the feed that the issuer signs. While the feed cannot be read or verified,
+calls are refused once the last known state of it is too old.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ _TENANT: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 @dataclass(frozen=True)
 class Trust:
-    """Whom a PDP believes: the issuer it pins, and the API key that opens the feed for it.
+    """The pinned issuer of a PDP, and the API key with which it reads the feed.
 
-    `allow_insecure` names hosts where the control plane may be asked over plain http.
+    `allow_insecure` names hosts for which plain http is accepted.
     """
 
     issuer: str
@@ -88,9 +88,9 @@ class StandalonePdp:
         *,
         clock: Callable[[], float] = time.time,
     ) -> StandalonePdp:
-        """Validate the settings, take the folder, begin to follow the feed.
+        """Validate the settings, lock the folder, begin to follow the feed.
 
-        Raises InvalidPolicy, ConfigurationError or SignerError, and then holds nothing.
+        Raises InvalidPolicy, ConfigurationError or SignerError, after releasing everything.
         """
         limit_logs()
         check_depth(settings.max_chain_depth)
@@ -160,11 +160,11 @@ class StandalonePdp:
             raise unusable(settings.data, failure) from failure
 
     async def blind(self) -> str | None:
-        """Why no call goes through now, as far as revocations are concerned; None if one may."""
+        """Why all calls are refused now because of the revocation feed; None if they are not."""
         return await stale_revocations(self._ports)
 
     async def close(self) -> None:
-        """Finish what is under way and let go of the folder. Doing it twice is harmless."""
+        """Finish running work and release the folder. Idempotent."""
         await self._closing.aclose()
 
 
@@ -181,7 +181,7 @@ def _check_trust(trust: Trust) -> None:
 
 
 def _refuse_control_plane(data: Path) -> None:
-    """A control plane's folder has the records and nonces of its own PDP in it."""
+    """Reject a control plane's folder: it has the records and nonces of that one's own PDP."""
     if any((data / "keys").glob("issuer-*.key")):
         raise ConfigurationError(
             f"the data folder {data} belongs to a control plane, which has a PDP already. "

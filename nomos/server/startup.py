@@ -1,4 +1,4 @@
-"""What every server checks and does while it opens, with a control plane or without."""
+"""Startup steps that a control plane and a standalone PDP share."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from nomos.server.storage.store import Store
 
 
 def check_depth(depth: int) -> None:
-    """Refuse a depth of chains that the signing binary cannot be told to accept."""
+    """Reject a chain depth that is beyond what the signing binary accepts."""
     if not 1 <= depth <= MAX_LINKS:
         message = f"max_chain_depth is {depth}, and must be from 1 to {MAX_LINKS}"
         raise ConfigurationError(message, setting="max_chain_depth")
 
 
 async def migrate(store: Store, folder: Path) -> None:
-    """Bring the database up to date, or say why it cannot be used."""
+    """Migrate the database to the newest schema; raise if it cannot be used."""
     try:
         await store.migrate()
     except StorageUnavailable as failure:

@@ -1,1 +1,1 @@
-"""What a server does beside answering: tasks, wake-ups, and delivery to a webhook."""
+"""Background work of a server: tasks, notifications within the process, webhook delivery."""

@@ -1,7 +1,7 @@
-"""Waking whoever waits for something to change, within this process.
+"""Notifications within this process: waiting for a topic to change.
 
-A bell carries no news: who wakes reads the database, which other processes change too. So
-nobody waits for a bell longer than it may take to notice those.
+A notification carries no data: the waiter reads the database, which other processes change too.
+Their changes are not notified here, so no wait is longer than `LOOK_SECONDS`.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ from collections import defaultdict
 from typing import Final
 
 LOOK_SECONDS: Final = 1.0
-"""The longest that anyone waits before looking again."""
+"""The longest wait, in seconds, before a waiter reads the database again."""
 
 
 class Notifier:
-    """Topics that can be waited for and rung. It belongs to one event loop."""
+    """Topics that can be waited for and notified. It belongs to one event loop."""
 
     def __init__(self) -> None:
         self._waiting: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
         self.stopped = False
 
     def notify(self, topic: str) -> None:
-        """Wake everybody who waits for `topic` now."""
+        """Wake all waiters of `topic` now."""
         for waiter in self._waiting.pop(topic, ()):
             if not waiter.done():
                 waiter.set_result(None)
 
     def stop(self) -> None:
-        """Say that the server is stopping, and wake everybody: held answers are given now."""
+        """Note that the server is stopping, and wake all waiters: held calls are answered now."""
         self.stopped = True
         for topic in list(self._waiting):
             self.notify(topic)
 
     async def wait(self, topic: str, seconds: float = LOOK_SECONDS) -> None:
-        """Return when `topic` is rung, or after `seconds` (at most `LOOK_SECONDS`)."""
+        """Return when `topic` is notified, or after `seconds` (at most `LOOK_SECONDS`)."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiting[topic].add(waiter)
         try:

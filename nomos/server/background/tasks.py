@@ -1,8 +1,8 @@
-"""What a server does beside answering: deliver, sign, follow, tidy.
+"""Background tasks of a server: webhook delivery, checkpoints, followers, deletion of old rows.
 
-A chore is a coroutine function that runs until it is cancelled. One that fails is told of in
-the log and begun again after a while: no failure of one may stop the others or the server. It
-ends by itself with the database.
+A task is a coroutine function that runs until it is cancelled. A failure is logged, and the task
+is started again after a pause: it must not stop the other tasks or the server. A task ends by
+itself when the database is closed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 from nomos.server.storage.database import StorageClosed, StorageUnavailable
 
 PAUSE_SECONDS: Final = 1.0
-"""Before a chore that failed is begun again."""
+"""The pause before a failed task is started again."""
 
 log = logging.getLogger("nomos.server")
 
@@ -23,17 +23,17 @@ Chore = Callable[[], Awaitable[None]]
 
 
 class BackgroundTasks:
-    """Chores under way, from `start` until `close`."""
+    """Running tasks, from `start` until `close`."""
 
     def __init__(self) -> None:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, name: str, chore: Chore) -> None:
-        """Begin a chore."""
+        """Start a task."""
         self._tasks.append(asyncio.create_task(_kept_up(name, chore), name=f"nomos {name}"))
 
     async def close(self) -> None:
-        """End all of them. Doing it twice is harmless."""
+        """Cancel all tasks. Idempotent."""
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()

@@ -1,12 +1,12 @@
-"""Delivering what the outbox holds, at least once, to the one webhook that is configured.
+"""Delivery of the outbox's messages, at least once, to the configured webhook.
 
-A message is due from the moment it was written; after each failure the wait doubles, from one
-second to five minutes, and after a day it is given up. What is under way is leased and not
-held: a process that dies leaves its messages to be claimed again, by itself or by another.
+A message is due as soon as it is written. After each failure the wait doubles, from one second
+to five minutes; after a day the message is given up. A claimed message is leased: if the process
+that claimed it dies, any process can claim it again when the lease ends.
 
 The receiver gets the stored bytes, signed anew for each try (`nomos.webhooks`). It answers with
-a status from 200 to 299 and nothing else: its answer is not read and no redirect is followed, so
-that it cannot lead the server anywhere.
+a status from 200 to 299. Its body is not read and no redirect is followed, so that it cannot
+make the server send requests elsewhere.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ TOPIC: Final = "outbox"
 DELIVERY: Final = "Nomos-Delivery"
 
 AT_ONCE: Final = 8
-"""Messages under way at a time: a receiver that hangs delays seven others, and not the rest."""
+"""Messages in delivery at a time: a try that hangs delays seven others, and not the rest."""
 
 TRY_SECONDS: Final = 10.0
 LEASE_SECONDS: Final = 30
-"""Longer than a try and the writing down of what came of it."""
+"""Longer than one try and the storing of its result."""
 
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 300.0
@@ -51,13 +51,13 @@ log = logging.getLogger("nomos.server")
 
 @dataclass(frozen=True)
 class Failure:
-    """Why one try did not deliver, in words that hold nothing the receiver said."""
+    """Why one try did not deliver. The text contains nothing that the receiver sent."""
 
     why: str
 
 
 class Deliverer:
-    """Carries messages from the outbox to the webhook. `run` is a chore."""
+    """Sends messages from the outbox to the webhook. `run` is a background task."""
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class Deliverer:
     def _again_at(self, message: Message) -> int | None:
         """When to try again; None when it has been tried for long enough.
 
-        A message is not given up by a clock that may have jumped ahead.
+        No message is given up while the clock may have jumped ahead.
         """
         now, steady = self._clock(), self._outbox.steady.now()
         if steady is not None and steady - message.created_at >= GIVEN_UP_AFTER:
@@ -161,7 +161,7 @@ class Deliverer:
 
 
 def _log(message: Message, failure: Failure, again_at: int | None) -> None:
-    """Tell of the first failure of a message, and of the last."""
+    """Log the first failure of a message, and the last."""
     if again_at is None:
         log.error(
             "webhook: %s (%s) is given up after %d tries: %s",
@@ -175,6 +175,6 @@ def _log(message: Message, failure: Failure, again_at: int | None) -> None:
 
 
 def pause(tries: int, jitter: float) -> float:
-    """Seconds after so many failures: doubling, at most five minutes, half of it by chance."""
+    """Return the pause in seconds: doubled per failure, at most five minutes, half of it random."""
     longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(tries - 1, 16))
     return longest * (0.5 + jitter / 2)

@@ -1,1 +1,1 @@
-"""Connections of clients: how many, how long, and which bytes of theirs are a request."""
+"""Client connections: limits, deadlines, request framing and allowed hosts."""

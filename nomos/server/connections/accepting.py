@@ -1,9 +1,9 @@
-"""Taking connections from a listening socket, as many as there is room for.
+"""Accepting connections from a listening socket, within the listener's limits.
 
-The event loop's own way takes thousands in a row and, when descriptors run out, reports each
-failure and schedules itself once for every one of them. Here a failure is logged once in a while,
-connections that are not needed make room, and there is a pause before the next try. Descriptors
-are the whole process's: the listener that holds the most connections gives way.
+The event loop's own accept loop takes thousands in a row. When descriptors run out it reports each
+failure and schedules a retry for every one. Here failures are logged at a limited rate, connections
+that can be spared are closed, and there is a pause before the next try. All listeners of a process
+share its descriptors: the one with the most connections gives way.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Final
 from nomos.server.connections.table import ConnectionTable
 
 AT_ONCE: Final = 32
-"""Connections taken before other work of the event loop has its turn."""
+"""Connections accepted before other work of the event loop runs."""
 
 PAUSE_SECONDS: Final = 0.2
-"""Before the next try, when there was no room or no descriptor."""
+"""Pause before the next try, when there was no room or no descriptor."""
 
 YIELD_SECONDS: Final = 1.0
-"""How long the listener with the most connections takes no more when descriptors run out."""
+"""How long the largest listener accepts no connections when descriptors run out."""
 
 DROPPED_AT_ONCE: Final = 16
 _SHORT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -35,7 +35,7 @@ log = logging.getLogger("nomos.server.connections")
 
 
 class Acceptor:
-    """What listens on one socket, from `start` until `close`."""
+    """Accepts connections on one socket, from `start` until `close`."""
 
     def __init__(
         self,
@@ -56,14 +56,14 @@ class Acceptor:
         self._closed = False
 
     def start(self) -> None:
-        """Begin to take connections."""
+        """Begin to accept connections."""
         self._listener.setblocking(False)
         self._table.on_room = self._on_room
         self._table.on_scarce = functools.partial(self._rest, YIELD_SECONDS)
         self._loop.add_reader(self._listener.fileno(), self._take)
 
     def close(self) -> None:
-        """Take no more. The socket stays open; doing it twice is harmless."""
+        """Accept no more. The socket stays open. Idempotent."""
         if self._closed:
             return
         self._closed = True
@@ -74,7 +74,7 @@ class Acceptor:
             self._loop.remove_reader(self._listener.fileno())
 
     async def wait_closed(self) -> None:
-        """Wait for connections that were just taken."""
+        """Wait for connections that were just accepted."""
         while self._arriving:
             await asyncio.wait(self._arriving)
 
@@ -140,7 +140,7 @@ class Acceptor:
                 self._loop.add_reader(self._listener.fileno(), self._take)
 
     def _on_room(self) -> None:
-        """Go on at once if a place was all that was missing."""
+        """Accept again at once if the pause was only for lack of room."""
         if self._pause is not None and self._full:
             self._pause.cancel()
             self._resume()

@@ -1,9 +1,9 @@
-"""Where one request ends and the next begins, in the one reading that all parsers share.
+"""Request framing for HTTP/1.1: splits a byte stream into requests. Pure.
 
-Pure. What two parsers could read differently is refused (RFC 9112, sections 2.2, 3, 5.1, 5.2, 6
+Input that two parsers could read differently is rejected (RFC 9112, sections 2.2, 3, 5.1, 5.2, 6
 and 7.1): both lengths at once or one of them twice, a folded line, a space before a colon, a bare
-LF, a target that is no path, chunk extensions and trailers, a missing or second Host. Nothing but
-requests that passed reaches the HTTP library.
+LF, a target that is no path, chunk extensions and trailers, a missing or second Host. Only
+requests that passed reach the HTTP library.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Body = Literal["length", "chunks", "chunk", "chunk end", "last"]
 
 
 class MalformedRequest(Exception):
-    """Bytes that are no request; the connection ends. The message holds nothing of them."""
+    """The bytes are no valid request; the connection ends. The message contains none of them."""
 
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -41,7 +41,7 @@ class MalformedRequest(Exception):
 
 
 class RequestReader:
-    """Takes bytes as they arrive and gives them back a request at a time, once they are checked."""
+    """Takes bytes as they arrive and returns checked ones, one request at a time."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -65,11 +65,11 @@ class RequestReader:
 
     @property
     def body_bytes(self) -> int:
-        """How much of the body of the request at hand has been given back, with its framing."""
+        """Bytes of the current request's body returned so far, framing included."""
         return self._framed
 
     def __len__(self) -> int:
-        """How many bytes have arrived and not been given back."""
+        """The number of bytes that arrived and were not returned yet."""
         return len(self._buffer)
 
     def push(self, data: bytes) -> None:
@@ -77,7 +77,7 @@ class RequestReader:
         self._buffer += data
 
     def next(self) -> bytes | None:
-        """Return more of the request at hand, None if there is no more of it now.
+        """Return more of the current request; None if no more is available now.
 
         Raises MalformedRequest. Once `complete`, `restart` begins the next request.
         """

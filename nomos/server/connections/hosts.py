@@ -1,7 +1,7 @@
-"""Which `Host` a request may name.
+"""The `Host` values that requests may name: protection against DNS rebinding.
 
-A page of another site can have its own name resolve to this machine (DNS rebinding), and a browser
-then sends requests here that count as that site's. They name that site, so they are refused.
+A page of another site can make its own host name resolve to this machine. A browser then sends
+requests here that count as that site's. They name that site as `Host`, so they are rejected.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How long and how many connections may be, for one listener."""
+"""Limits of one listener: the number of connections and their deadlines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 MOST_CONNECTIONS: Final = 4096
 MOST_DESCRIPTORS: Final = 16_384
-"""What a process that `nomos` starts raises its soft limit to, where the hard one allows it."""
+"""The soft limit of open files for processes that `nomos` starts, if the hard limit allows it."""
 
 LISTENERS: Final = 2
 """Listeners that share the descriptors of a process: the control plane's and the PDP's."""

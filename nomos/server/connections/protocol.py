@@ -1,9 +1,8 @@
-"""One connection: bytes in, requests to the application, replies out, each within its time.
+"""The protocol of one connection: checked requests, deadlines and refusals around uvicorn's parser.
 
-uvicorn's protocol parses and answers; here is what it leaves open. It is given nothing but
-requests that `framing` has checked. Heads, bodies, idle connections and clients that do not read
-have a deadline each. A client that has sent its request and closes its half of the connection
-gets its answer.
+uvicorn's protocol receives only requests that `framing` has checked. Heads, bodies, idle
+connections and clients that do not read each have a deadline. A client that closes its half of the
+connection after its request still gets its reply.
 """
 
 from __future__ import annotations
@@ -26,20 +25,20 @@ from nomos.server.connections.table import ConnectionTable, Phase
 
 LINGER_SECONDS: Final = 1.0
 MAX_LINGER: Final = 4 * 1024 * 1024
-"""How long, and for how many bytes, a client that was refused is listened to: a connection that
-is closed while bytes arrive is reset, and the client may never see the reply."""
+"""How long, and for how many bytes, reading goes on after a refusal: closing a connection while
+bytes arrive resets it, and the client may never see the reply."""
 
 MAX_AHEAD: Final = 512 * 1024
 """Bytes that a client may send ahead of the reply to its last request."""
 
 CHECK_SECONDS: Final = 5.0
-"""How often the rate of a body is looked at."""
+"""How often the rate of a body is checked."""
 
 log = logging.getLogger("nomos.server.connections")
 
 
 class _Counted:
-    """A transport that knows how many bytes were written to it."""
+    """A transport that counts the bytes written to it."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -123,7 +122,7 @@ class Connection(H11Protocol):
         self._table.move(self, self._phase)
 
     def _read(self) -> None:
-        """Hand on what is checked of the request at hand, and begin the next if that is due."""
+        """Pass checked bytes of the current request to uvicorn; begin the next if that is due."""
         try:
             while not self._refused and not self.transport.is_closing():
                 if self._reader.complete:
@@ -165,7 +164,7 @@ class Connection(H11Protocol):
         self._refuse(MalformedRequest("the request is not HTTP/1.1"))
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Other protocols are not offered: a request that would like one is answered as it is."""
+        """No upgrade is offered: a request for one is answered as if it had not asked."""
 
     def shutdown(self) -> None:
         if self._refused:
@@ -176,7 +175,7 @@ class Connection(H11Protocol):
     # Deadlines
 
     def _follow(self) -> None:
-        """Enter the phase that the request at hand is in."""
+        """Enter the phase that the current request is in."""
         phase: Phase
         if self._reader.complete and not self._answered():
             phase = "served"
@@ -223,7 +222,7 @@ class Connection(H11Protocol):
             self._writing = self.loop.call_later(self._limits.write, self._check_writing, due)
 
     def _check_writing(self, due: float) -> None:
-        """End a connection that has not taken as many bytes in all as it had to by now."""
+        """Close the connection if the client has read fewer bytes than the rate requires by now."""
         self._writing = None
         left = self.transport.get_write_buffer_size()
         if left and self._counted.written - left < due:
@@ -234,7 +233,7 @@ class Connection(H11Protocol):
     # Ending
 
     def drop(self) -> None:
-        """Close at once, for another connection or because nothing sensible will come."""
+        """Close at once: to make room for another, or because nothing valid will follow."""
         self._refused = True
         self.transport.abort()
 
@@ -248,7 +247,7 @@ class Connection(H11Protocol):
         return bool(unread.poll(0))
 
     def _refuse(self, refusal: MalformedRequest) -> None:
-        """Answer what is no request, or came too late, and end the connection."""
+        """Reply to an invalid or late request, and end the connection."""
         if self._refused:
             return
         self._refused = True

@@ -1,9 +1,9 @@
-"""The open connections of one listener, and which of them makes room for another.
+"""The open connections of one listener, and the choice of which one is closed for a new one.
 
 A connection on which a request is being answered is never closed for another. One that is idle
 between requests is, and one that has not sent its request completely within a moment, or does not
-read its reply: first those without a head, the one that waited longest first. Who opens
-connections and is silent closes their own by opening more.
+read its reply: first those without a head, the one that waited longest first. So a client that
+opens many silent connections closes its own by opening more.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SPARED_SECONDS: Final[Mapping[Phase, float]] = {
     "body": 2.0,
     "unread": 2.0,
 }
-"""How long a connection is left alone in a phase: its bytes may be on their way."""
+"""How long a connection is not closed in a phase: its bytes may be in transit."""
 
 
 class OpenConnection(Protocol):
@@ -37,7 +37,7 @@ class OpenConnection(Protocol):
         ...
 
     def has_unread(self) -> bool:
-        """Return whether bytes have arrived that were not read yet, for the server is busy."""
+        """Return whether bytes have arrived that this busy server has not read yet."""
         ...
 
 
@@ -61,18 +61,18 @@ class ConnectionTable:
         return self._peers.total() + self._arriving
 
     def make_room(self) -> bool:
-        """Reserve a place, by closing another connection if need be; False if there is none."""
+        """Reserve a place, closing another connection if necessary; False if there is none."""
         if len(self) >= self.limits.connections and not self.drop_one():
             return False
         self._arriving += 1
         return True
 
     def give_back(self) -> None:
-        """Give back a place that was reserved."""
+        """Release a reserved place."""
         self._arriving -= 1
 
     def drop_one(self, peer: str | None = None) -> bool:
-        """Close the connection that can be spared most, of `peer` if given; False if none can."""
+        """Close the connection that can best be spared, of `peer` if given; False if none."""
         held = next(self._spared(peer), None)
         if held is None:
             return False
@@ -90,7 +90,7 @@ class ConnectionTable:
         return True
 
     def move(self, held: OpenConnection, phase: Phase) -> None:
-        """Note what a connection is at now; it is the youngest there."""
+        """Note the phase of a connection; it becomes the youngest in that phase."""
         for others in self._phases.values():
             if others.pop(held, None) is not None:
                 self._phases[phase][held] = self._clock()
@@ -99,7 +99,7 @@ class ConnectionTable:
             self.on_room()
 
     def remove(self, held: OpenConnection) -> None:
-        """Forget a connection. Doing it twice is harmless."""
+        """Forget a connection. Idempotent."""
         if self._forget(held):
             self.on_room()
 
@@ -118,14 +118,14 @@ class ConnectionTable:
             for held, since in self._phases[phase].items():
                 if now - since < seconds:
                     break
-                # What a client sends that does not read is no sign that this server is busy.
+                # Input of a client that does not read is no sign that this server is busy.
                 waits = phase == "unread" or not held.has_unread()
                 if (peer is None or held.peer == peer) and waits:
                     yield held
 
 
 def is_this_machine(peer: str) -> bool:
-    """Return whether an address is loopback: a proxy or a swarm, of which there is one address."""
+    """Return whether an address is loopback: all clients behind a proxy or in a swarm share it."""
     try:
         return ip_address(peer.partition("%")[0]).is_loopback
     except ValueError:

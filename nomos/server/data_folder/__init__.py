@@ -1,1 +1,1 @@
-"""The data folder of a server: its layout, its lock, and whether its contents belong together."""
+"""The data folder of a server: its layout, its lock, and its consistency checks."""

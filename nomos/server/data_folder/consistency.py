@@ -1,9 +1,9 @@
-"""What a server checks of its data folder before it answers, and again while it runs.
+"""Consistency checks of the data folder, before the server answers and while it runs.
 
 Three things must agree: the database, the anchor beside it (`storage/anchor.py`), and the
-issuer's signatures. A folder in which they do not is refused, with the row that shows it and what
-an operator does: no token may work again because rows are gone. `docs/audit.md` says what can be
-noticed and what can not.
+issuer's signatures. Otherwise the folder is rejected, with the row that shows the problem and the
+remedy: no token may become valid again because rows are missing. `docs/audit.md` says what can
+be detected and what cannot.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from nomos.server.storage.failures import StorageLost, StorageUnavailable
 from nomos.server.storage.store import Store
 
 MAX_CHECKED_BYTES: Final = 256 * 1024 * 1024
-"""A larger database has its pages checked while the server runs, and not before it answers."""
+"""The pages of a larger database are checked while the server runs, not before it answers."""
 
 MAX_WALKED: Final = 20_000
 """Rows of the audit log that are checked before the server answers; the others follow."""
@@ -56,14 +56,14 @@ log = logging.getLogger("nomos.server")
 
 @dataclass(frozen=True)
 class Expected:
-    """What a folder held before the server opened it: its last mark, and whether it is new."""
+    """The state of a folder before the server opened it: its last mark, and whether it is new."""
 
     mark: AnchorMark | None
     new: bool
 
 
 def inconsistent(folder: Path, problem: str) -> ConfigurationError:
-    """The error for a folder that does not hold together."""
+    """The error for a folder that is not consistent."""
     return ConfigurationError(
         f"the data folder {folder} does not hold together: {problem}. {WAY_OUT}", setting="data"
     )
@@ -96,7 +96,7 @@ def inspect(folder: Path) -> Expected:
 async def adopt(store: Store, folder: Path, expected: Expected) -> None:
     """Compare the database with the anchor, and count its commits from now on.
 
-    A folder of an older version has no anchor: it gets one, if its rows hold together.
+    A folder of an older version has no anchor: it gets one, if its rows are consistent.
     """
     issuer = next((folder / "keys").glob("issuer-*.key"), None) is not None
     try:
@@ -117,7 +117,7 @@ async def adopt(store: Store, folder: Path, expected: Expected) -> None:
 def _compared(
     connection: Connection, expected: Expected, *, issuer: bool
 ) -> tuple[str | None, AnchorMark]:
-    """What does not agree, if anything, and how far the database has come.
+    """Return the first problem, or None, and the database's current mark.
 
     `issuer` says whether the folder has the file of an issuer's key.
     """
@@ -137,7 +137,7 @@ def _compared(
 
 
 def rows_problem(connection: Connection) -> str | None:
-    """What is missing from the logs, or contradicts them; None if nothing is."""
+    """Return what is missing from the logs or contradicts them; None if nothing."""
     problem = _ends_problem(connection)
     for tenant, head in sorted(integrity.ends_of(connection, "audit").items()):
         if problem is None:
@@ -146,7 +146,7 @@ def rows_problem(connection: Connection) -> str | None:
 
 
 def _ends_problem(connection: Connection) -> str | None:
-    """The same without the rows of the audit log, of which there are many."""
+    """The same without walking the audit log, which is long."""
     problem = integrity.missing_rows(connection) or integrity.restored(connection)
     for name in ("revocations", "keys"):
         for tenant in sorted(integrity.ends_of(connection, name)):
@@ -157,7 +157,7 @@ def _ends_problem(connection: Connection) -> str | None:
 def _audit_problem(
     connection: Connection, tenant: str, after: int, until: int | None = None
 ) -> str | None:
-    """Walk rows of the audit log. Those that are damaged in their places are logged."""
+    """Walk rows of the audit log. Damaged rows whose place is intact are logged."""
     found = integrity.walk(connection, "audit", tenant, after, until)
     if found.damaged:
         rows = ", ".join(map(str, found.damaged[: integrity.MAX_NAMED]))
@@ -175,7 +175,7 @@ def _audit_problem(
 async def check_checkpoints(
     store: Store, signer: SignerPort, issuers: Issuers, folder: Path, pinned: str | None = None
 ) -> None:
-    """Compare the audit log with what was signed of it, and with a checkpoint kept elsewhere.
+    """Compare the audit log with its checkpoints, and with `pinned`, one kept elsewhere.
 
     Raises ConfigurationError.
     """
@@ -234,7 +234,7 @@ async def _check_pinned(
 
 
 def _payload(token: str) -> Mapping[str, Any]:
-    """What a token says, unproven."""
+    """The payload of a token, not verified; empty if it cannot be decoded."""
     try:
         part = token.split(".")[1]
         said = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
@@ -247,9 +247,9 @@ def _payload(token: str) -> Mapping[str, Any]:
 
 
 def checking(store: Store, seconds: float) -> Callable[[], Awaitable[None]]:
-    """A chore: read the rows through connections of its own, and stop everything if any is gone.
+    """A background task that reads all rows afresh; at a problem the store refuses all work.
 
-    Each row of the audit log is looked at once; their number, and the other logs, every time.
+    Each row of the audit log is checked once; its end, and the other logs, every time.
     """
     walked: dict[str, int] = {}
 

@@ -1,4 +1,4 @@
-"""The data folder: whose it is, what lies in it, and that one system at a time uses it."""
+"""Checks of the data folder: its owner, its place, and its lock for one system at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOTHING: Final[Mapping[str, str]] = {}
 
 
 def lock_data_dir(settings: Settings) -> FolderLock:
-    """Make the data folder and the served one if need be, and lock the former."""
+    """Make the data folder and the served one if necessary, and lock the data folder."""
     folder = settings.data
     _check_served(folder, settings.served_folder)
     try:
@@ -30,7 +30,10 @@ def lock_data_dir(settings: Settings) -> FolderLock:
 
 
 def check_owned(folder: Path) -> None:
-    """Who can write here can plant API keys and take away revocations."""
+    """Reject a folder that others can write to: they could add API keys or delete revocations.
+
+    Raises ConfigurationError.
+    """
     found = folder.stat()
     if found.st_uid != os.geteuid() or found.st_mode & 0o022:
         raise ConfigurationError(
@@ -41,7 +44,7 @@ def check_owned(folder: Path) -> None:
 
 
 def _check_no_link(settings: Settings) -> None:
-    """A workspace that the operator names may be a link; the one inside the data folder not."""
+    """Reject a link inside the data folder as workspace. One that settings name may be a link."""
     if settings.workspace is None and settings.served_folder.is_symlink():
         raise ConfigurationError(
             f"{settings.served_folder} is a link, which could lead agents anywhere. Remove it, or "
@@ -51,7 +54,7 @@ def _check_no_link(settings: Settings) -> None:
 
 
 def _check_served(data: Path, served: Path) -> None:
-    """Agents read and write the served folder: no key and no database may be in it."""
+    """Agents read and write the served folder: it may contain no key and no database."""
     data, served = data.resolve(), served.resolve()
     if data.is_relative_to(served) or served.is_relative_to(data / "keys"):
         raise ConfigurationError(
@@ -64,10 +67,10 @@ def _check_served(data: Path, served: Path) -> None:
 def check_outside_workspace(
     settings: Settings, policies: str | Path, environ: Mapping[str, str] = NOTHING
 ) -> None:
-    """Agents read and write the served folder: nothing that decides about them may be in it.
+    """Agents read and write the served folder: it may contain nothing that decides about them.
 
-    `policies` is where they were read from, a text if from nowhere. Policies are read from all
-    folders within theirs, so the served one may not be there, either. Nor may the files with
+    `policies` is the path they were read from, or their text. Policies are read from all folders
+    within theirs, so the served folder may not be there, either. Nor may the files with
     secrets that variables (`NOMOS_…_FILE`) name.
     """
     served = settings.served_folder.resolve()

@@ -1,8 +1,8 @@
-"""One system per data folder, held by a lock that dies with its process.
+"""The lock of a data folder, which one system at a time holds and which ends with its process.
 
 `flock` belongs to the open file, so it also stops a second system in the same process, and the
-kernel lets go of it when the process ends in whatever way. A forked child inherits the open
-file and would keep the lock alive after its parent; children close it first thing.
+kernel releases it when the process ends for any reason. A forked child inherits the open file and
+would keep the lock after its parent has ended, so children close it first.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class FolderLock:
         _held.add(self)
 
     def release(self) -> None:
-        """Let the next system in. Doing it twice is harmless."""
+        """Unlock the folder. Idempotent."""
         if self._descriptor is not None:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             self.abandon()
 
     def abandon(self) -> None:
-        """Close the file without unlocking it: what a forked child does with its parent's."""
+        """Close the file without unlocking it, as a forked child does with its parent's lock."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

@@ -1,1 +1,1 @@
-"""The HTTP edge that the control plane and the PDP share: ids, bodies, errors, routes, limits."""
+"""HTTP parts of both servers: request ids, bodies, queries, errors, routes, limits."""

@@ -1,4 +1,4 @@
-"""Reading the body of a request: bounded in size and in time."""
+"""Reading a request's body, bounded in size and in time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def read_bounded(
 ) -> bytes:
     """Return all of a body. Raises BodyFault once it has more than `most` bytes or takes longer.
 
-    `declared` is its `Content-Length`: nothing is read of a body that is too large by that.
+    `declared` is its `Content-Length`: if that is too large, nothing is read.
     """
     if declared.isascii() and declared.isdigit() and int(declared[:20]) > most:
         raise BodyFault("too_large")

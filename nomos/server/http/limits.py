@@ -1,4 +1,4 @@
-"""How often something happened in the last minute, and how much happens at the same time.
+"""Rate limits over a sliding minute, and limits on concurrency.
 
 Both count in this process, for one event loop.
 """
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Final
 
 WINDOW: Final = 60
-"""Seconds looked back on."""
+"""The length of the window, in seconds."""
 
 MAX_COUNTED: Final = 10_000
 MAX_KEYS: Final = 10_000
@@ -57,7 +57,7 @@ class SlidingWindowCounter:
     def admits(self, key: str, now: float, most: int) -> bool:
         """Count this one if there were fewer than `most` in the minute before it.
 
-        What is turned away does not count: a caller that tries again is let in after a minute.
+        A refusal does not count: a caller that keeps trying is admitted after a minute at most.
         """
         if self._now(key, now).total >= most:
             return False
@@ -73,7 +73,7 @@ class SlidingWindowCounter:
         return len(self._seen)
 
     def _now(self, key: str, now: float) -> _Times:
-        """Return what was counted of a key; looking does not make the key known."""
+        """Return the times of a key, without adding the key."""
         times = self._seen.get(key) or _Times()
         times.forget_all_but(now)
         return times
@@ -97,7 +97,7 @@ class _Times:
         self._times.append((at, count))
 
     def forget_all_but(self, now: float) -> None:
-        """Forget what is not within the minute that ends now."""
+        """Forget all times that are not within the minute that ends now."""
         while self._times and self._times[-1][0] > now:
             self.total -= self._times.pop()[1]
         while self._times and self._times[0][0] <= now - WINDOW:
@@ -111,7 +111,7 @@ class _Times:
 
 
 class ConcurrencyGate:
-    """Room for so many at a time, `of_one` of them for each holder."""
+    """Admits `most` at a time, and `of_one` for each holder."""
 
     def __init__(self, of_one: int) -> None:
         self._of_one = of_one
@@ -119,12 +119,12 @@ class ConcurrencyGate:
 
     @property
     def held(self) -> int:
-        """How many are in now."""
+        """The number of places that are held now."""
         return self._held.total()
 
     @contextmanager
     def admit(self, holder: str, most: int) -> Iterator[bool]:
-        """Hold a place while the context lasts; False if `most` are held, or `of_one` by it."""
+        """Hold a place within the context; False if `most` are held, or `of_one` by this holder."""
         room = self.held < most and self._held[holder] < self._of_one
         self._held[holder] += room
         try:

@@ -1,7 +1,7 @@
-"""The query of a request, declared once: how it is read, and how it is documented.
+"""Query parameters of a route, declared once for parsing and for OpenAPI.
 
-Every parameter may be left out. Undeclared ones are refused: dropped, they would still look as if
-they had been followed.
+Every parameter is optional. Undeclared ones are rejected: if they were ignored, the caller would
+assume that they had an effect.
 """
 
 from __future__ import annotations
@@ -91,9 +91,9 @@ class Query:
         self._takes: Final = {each.name: each for each in takes}
 
     def read(self, query: bytes) -> dict[str, Any]:
-        """Return each declared parameter: what was sent, its default, or None.
+        """Return each declared parameter: the value sent, its default, or None.
 
-        Raises InvalidRequest naming the one that is wrong.
+        Raises InvalidRequest, which names the invalid parameter.
         """
         found: dict[str, Any] = {name: each.default for name, each in self._takes.items()}
         try:
@@ -104,7 +104,7 @@ class Query:
         return found
 
     def documented(self) -> tuple[Mapping[str, Any], ...]:
-        """Return the parameters as OpenAPI has them."""
+        """Return the parameters in OpenAPI's form."""
         return tuple(_documented(each) for each in self._takes.values())
 
 

@@ -1,4 +1,4 @@
-"""Replies in JSON, and errors as replies: one shape for both servers."""
+"""JSON replies and error replies, in the same form for both servers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 def json_reply(
     content: Mapping[str, object], status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return a reply that no cache keeps. Raises ValueError for what JSON cannot hold."""
+    """Return a reply that no cache stores. Raises ValueError for what JSON cannot express."""
     return Response(
         json.dumps(content, separators=(",", ":"), allow_nan=False),
         status,
@@ -27,7 +27,7 @@ def json_reply(
 
 
 def error_reply(request: Request, error: RequestError) -> Response:
-    """Return the reply to a request that is refused or failed."""
+    """Return the reply to a request that was rejected or failed."""
     state = request.state
     content = error_body(error, state.request_id, **echoed(state.call_id))
     return json_reply(content, error.status, error.headers)

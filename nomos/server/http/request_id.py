@@ -1,7 +1,7 @@
-"""The outermost layer of both servers: each request has an id, and each reply has it, too.
+"""The ASGI middleware that gives each request an id, and each reply the same id.
 
-The id goes back with every reply. A client that sends a `nomos-call-id` gets that one in the body
-of every JSON reply, where no proxy replaces it.
+It is the outermost layer of both servers. A client that sends a `nomos-call-id` gets that id in
+the body of every JSON reply, where no proxy replaces it.
 """
 
 from __future__ import annotations
@@ -45,5 +45,5 @@ class RequestIdMiddleware:
         except ClientDisconnect:
             log.info("request %s: the client left before its request was complete", request_id)
         except Exception:
-            # The reply was sent by the handler for exceptions, if it was not under way before.
+            # The handler for exceptions has sent the reply, unless one had begun before.
             log.exception("request %s failed", request_id)

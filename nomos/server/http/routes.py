@@ -1,4 +1,4 @@
-"""From a table of routes to an ASGI app."""
+"""ASGI apps made from tables of routes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ ErrorHandlers = Mapping[Any, Callable[[Request, Exception], Awaitable[Response]]
 
 
 def exact_route(method: str, path: str, endpoint: Endpoint) -> Route:
-    """Return a route for one method; GET does not bring HEAD along."""
+    """Return a route for one method; GET does not imply HEAD."""
     route = Route(path, endpoint, methods=[method])
     route.methods = {method}
     return route
 
 
 def create_app(routes: Sequence[Route], handlers: ErrorHandlers) -> Starlette:
-    """Return the app of these routes and of no other path; `handlers` answer what they raise."""
+    """Return the app of exactly these routes; `handlers` turn their exceptions into replies."""
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False
     return app

@@ -1,1 +1,1 @@
-"""The policies of a server: read from files, kept as versions, and the version that decides now."""
+"""The policies of a server: read from files, stored as versions, one of them active."""

@@ -1,8 +1,8 @@
-"""From stored versions of policies to the bundle that decides.
+"""Activation of policy versions: at the start, and when another process activates one.
 
-At a start, files that changed since the last start become a new version and are activated;
-otherwise whatever was activated last decides, so that it survives a restart. While the server
-runs, an activation by another process on the same database is noticed within a second.
+At a start, files that changed since the last start become a new version, which is activated.
+Otherwise the version that was activated last stays active. While the server runs, an activation by
+another process on the same database is noticed within a second.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from nomos.server.storage.records import new_receipt_id
 from nomos.server.storage.store import Store
 
 MAX_TOLD: Final = 3
-"""Problems of a stored version that are told of."""
+"""Problems of a stored version that a message lists."""
 
 MAX_WARNED: Final = 20
-"""Warnings of one bundle that are told of."""
+"""Warnings of one bundle that are logged."""
 
 log = logging.getLogger("nomos.server")
 
 
 def policy_topic(tenant: str) -> str:
-    """The bell that rings when a version of the tenant is activated."""
+    """The topic that is notified when a version of the tenant is activated."""
     return f"policies:{tenant}"
 
 
 def policy_author(
     tenant: str, clock: Callable[[], float], *, by: str | None, request_id: str | None = None
 ) -> PolicyAuthor:
-    """Who acts now, with what makes the audit records of it; `by` None: a start."""
+    """The author of changes made now, with a maker of their audit records; `by` None: a start."""
 
     def record(act: Act, version: int, digest: str) -> Record:
         at = int(clock() * 1000)
@@ -60,13 +60,13 @@ def policy_author(
 
 
 def warn(bundle: Bundle) -> None:
-    """Say in the log what in valid policies can never hold."""
+    """Log the bundle's warnings: what in valid policies can never be satisfied."""
     for each in bundle.warnings[:MAX_WARNED]:
         log.warning("policy %s", each)
 
 
 async def load(version: Version, catalog: Catalog) -> Bundle:
-    """The bundle of a stored version. It is validated anew: providers may have changed."""
+    """Return the bundle of a stored version, validated again: providers may have changed."""
     content = version.content
     return await asyncio.to_thread(policy.load, content.sources, catalog, content.facts)
 
@@ -79,7 +79,7 @@ async def adopt(
     tenant: str,
     clock: Callable[[], float],
 ) -> ActivePolicy:
-    """Decide what is active when a server starts: `given`, from files, or what the API chose.
+    """Return the policy that is active at a start: `given`, from files, or the API's last choice.
 
     Raises ConfigurationError for an active version that no longer validates.
     """
@@ -108,7 +108,7 @@ def _unusable(version: Version, invalid: ConfigurationError) -> ConfigurationErr
 
 
 class FollowerContext(Protocol):
-    """What following needs of a server: `nomos.server.control.context.Context`."""
+    """What the follower uses of a server: `nomos.server.control.context.Context`."""
 
     @property
     def store(self) -> Store: ...
@@ -121,7 +121,7 @@ class FollowerContext(Protocol):
 
 
 def follower(ports: FollowerContext, tenant: str) -> Callable[[], Awaitable[None]]:
-    """The chore that takes over what other processes activate, for ever."""
+    """A background task that activates here what other processes activate, until cancelled."""
 
     async def follow() -> None:
         while True:
@@ -132,7 +132,7 @@ def follower(ports: FollowerContext, tenant: str) -> Callable[[], Awaitable[None
 
 
 async def catch_up(store: Store, live: ActivePolicy, catalog: Catalog, tenant: str) -> None:
-    """Take over the last activation, if it is not the one that decides already."""
+    """Activate the last activation's version, if that is not active here already."""
     last = await store.policies.active(tenant)
     if last is None or last.number <= live.activation:
         return

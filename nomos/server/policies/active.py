@@ -1,4 +1,4 @@
-"""The policies that decide now; another version can take their place while the server runs."""
+"""The active policies, which another version can replace while the server runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from nomos.policy.bundle import Bundle
 
 
 class ActivePolicy:
-    """Holds the active bundle. Whoever decides takes it once and uses it to the end.
+    """Holds the active bundle. A decision takes it once and uses it to the end.
 
     Control plane and PDP of one server share it, so both decide by the same version.
     """
@@ -17,10 +17,10 @@ class ActivePolicy:
         self.activation = activation
 
     def activate(self, bundle: Bundle, version: int, activation: int) -> None:
-        """Decide with another bundle from now on, unless a later activation was quicker."""
+        """Replace the active bundle, unless a later activation is in place already."""
         if activation > self.activation:
             self.bundle, self.version, self.activation = bundle, version, activation
 
     def skip(self, activation: int) -> None:
-        """Go on as before, though another version was activated: this server cannot use it."""
+        """Keep the active bundle: the activation has a version that this server cannot use."""
         self.activation = max(self.activation, activation)

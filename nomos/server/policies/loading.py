@@ -1,8 +1,8 @@
-"""Reading Cedar policies from where an operator keeps them.
+"""Reading of Cedar policies, facts and policy tests from files and folders.
 
-A folder may hold `facts.yaml` beside its `*.cedar` files: the facts that agents assert and
-policies may read as `context.agent.<name>`, each with its Cedar type; and `tests.yaml`, which
-`nomos policy test` reads and nobody else. The starters are such folders.
+Beside its `*.cedar` files, a folder may contain `facts.yaml`: the facts that agents assert and
+policies may read as `context.agent.<name>`, each with its Cedar type. It may contain `tests.yaml`,
+which only `nomos policy test` reads. The starters are such folders.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SUFFIX: Final = ".cedar"
 FACTS: Final = "facts.yaml"
 TESTS: Final = "tests.yaml"
 TEXT: Final = "<policies>"
-"""How policies that came as text are named in messages."""
+"""The name of policies given as text, in messages."""
 
 STREAM: Final = "<stdin>"
 
@@ -78,7 +78,7 @@ def read_tests(path: Path) -> Suite:
 
 
 def starters() -> dict[str, tuple[Path, str]]:
-    """Return the bundles to start from: name → folder, and what it is for in one line."""
+    """Return the starter bundles: name → folder, and its purpose in one line."""
     folders = sorted(each for each in _STARTERS.iterdir() if each.is_dir())
     return {each.name: (each, _first_line(each)) for each in folders}
 
@@ -109,7 +109,7 @@ def _first_line(folder: Path) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a key that is there twice is an error: the last would win unseen."""
+    """A YAML loader that rejects duplicate keys; otherwise the last would silently win."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 (as the library calls it)
         names: set[str] = set()
@@ -135,7 +135,7 @@ def read_stream(stream: BinaryIO) -> tuple[Source, ...]:
 
 
 def _files(path: Path) -> list[Path]:
-    if path.exists() and not path.is_dir():  # a pipe of the shell is no regular file
+    if path.exists() and not path.is_dir():  # a pipe of the shell is not a regular file
         return [path]
     found = sorted(file for file in path.rglob(f"*{SUFFIX}") if file.is_file())
     if not found:

@@ -1,1 +1,1 @@
-"""The private keys of a server, which one signs for each tenant, and how they are rotated."""
+"""The private keys of a server: key files, the issuer key of each tenant, rotation."""

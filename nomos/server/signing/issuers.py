@@ -1,11 +1,11 @@
-"""The issuers: which key signs for each tenant, and which keys tokens may be signed by.
+"""The issuer keys of each tenant: the active one that signs, and those that are trusted.
 
-A tenant's keys are a log (`nomos.audit.keys`): the first one vouches for itself, every other one
-is vouched for by the key whose place it takes. What is read from the database is proved by those
-checkpoints before it is believed, at the start and whenever it has changed.
+A tenant's keys are a log (`nomos.audit.keys`). The first key signs its own row; every other row is
+signed by the key that it replaces. Rows from the database are verified by those checkpoints before
+they are used, at the start and whenever they change.
 
-`active` and `trusted` always show what was read last. They are mappings, so that whoever signs or
-verifies asks them again each time; `follow` reads what other processes on this database changed.
+`active` and `trusted` are live views of what was read last, so signers and verifiers must look keys
+up each time. `follow` reads the changes of other processes on this database.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from nomos.server.storage.records import new_receipt_id
 from nomos.server.storage.store import Store
 
 LOOK_SECONDS: Final = 1.0
-"""How often other processes' rotations are looked for."""
+"""How often rotations by other processes are looked for."""
 
 TRIES: Final = 5
-"""Rotations begun before giving way to other processes that rotate at the same time."""
+"""Tries of a rotation while other processes rotate at the same time."""
 
 log = logging.getLogger("nomos.server")
 
 
 class NoMoreKeys(NomosError):
-    """The log of keys is as long as anybody reads."""
+    """The key log has reached `MAX_KEYS`; verifiers read no more."""
 
 
 @dataclass(frozen=True)
 class RotationRequest:
-    """Who asked for a rotation: the app of their API key, and the id of their request."""
+    """The requester of a rotation: the app of the API key, and the id of the request."""
 
     actor: str
     request_id: str | None = None
 
 
 class IssuerMapping(Mapping[str, str]):
-    """A mapping that is made anew each time it is looked at."""
+    """A mapping that is computed for each lookup."""
 
     def __init__(self, now: Callable[[], dict[str, str]]) -> None:
         self._now = now
@@ -82,9 +82,9 @@ class Issuers:
         """The tenant of each DID whose tokens are honoured."""
 
     async def open(self, tenant: str) -> None:
-        """Make the tenant's first key, or check that the one that signs is at hand.
+        """Make the tenant's first key, or load the active one.
 
-        Raises ConfigurationError for a key that is missing or is another one.
+        Raises ConfigurationError if its file is missing or has another key.
         """
         try:
             await self.refresh()
@@ -116,7 +116,7 @@ class Issuers:
         return [entry(key) for key in self.log_of(tenant)]
 
     async def refresh(self) -> None:
-        """Read the keys again, and believe them once they are proved. Raises BrokenKeys."""
+        """Read the keys again, and use them after verification. Raises BrokenKeys."""
         async with self._reading:
             every = await self._store.issuer_keys.every()
             found: dict[str, tuple[IssuerKey, ...]] = {}
@@ -143,9 +143,9 @@ class Issuers:
     ) -> IssuerKey:
         """Make a key that signs from now on.
 
-        What the key before it signed stays good until it has ended, or with `revoke_old` is
-        refused at once. If this is cut short, a key file may be left, which the next rotation
-        takes. Raises NoMoreKeys, ConcurrentRotation.
+        Tokens of the key before it stay valid until they expire; with `revoke_old` they are
+        rejected at once. An interrupted rotation may leave a key file, which the next rotation
+        uses. Raises NoMoreKeys, ConcurrentRotation.
         """
         async with self._rotating:
             for last in range(TRIES - 1, -1, -1):
@@ -163,7 +163,7 @@ class Issuers:
     async def _rotate(self, old: IssuerKey, act: RotationRequest, *, revoke_old: bool) -> None:
         if old.link.seq >= MAX_KEYS:
             raise NoMoreKeys(f"the tenant has had {MAX_KEYS} keys, and verifiers read no more")
-        # A clock that was set back would else retire a key before it was made.
+        # Otherwise a clock that was set back would retire a key before it was made.
         at = max(self._now(), old.created_at * 1000)
         name = file_of(old.tenant, old.link.seq + 1)
         planned = NewKey(old.tenant, await self._keys.did(name), name, at)
@@ -192,7 +192,7 @@ class Issuers:
         return did
 
     async def _at_hand(self, key: IssuerKey) -> None:
-        """Load a key that another process made. Without it nothing is signed, and that shows."""
+        """Load a key that another process made. If it cannot be used, log it: nothing is signed."""
         try:
             await self._own(key.file, key.did)
         except ConfigurationError:
@@ -218,7 +218,7 @@ class Issuers:
 
 
 def _refuse_lost(before: Sequence[IssuerKey], now: Sequence[IssuerKey]) -> None:
-    """A log only grows: whatever else the database says, its first rows are those known."""
+    """Raise BrokenKeys unless the rows known before are still the first: a log only grows."""
     if [key.link for key in now[: len(before)]] != [key.link for key in before]:
         raise BrokenKeys("rows of the key log that were there before are gone or are others")
 

@@ -1,4 +1,4 @@
-"""One key after another: making a row of a tenant's key log, and proving the rows there are."""
+"""Rows of a tenant's key log: making a signed one, and verifying those that exist."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nomos.server.storage.issuer_keys import IssuerKey, content
 
 @dataclass(frozen=True)
 class NewKey:
-    """A key that is to be: whose, which, in what file, since when (milliseconds)."""
+    """A key to be added: its tenant, DID, file, and start in milliseconds."""
 
     tenant: str
     did: str
@@ -32,13 +32,13 @@ def file_of(tenant: str, number: int) -> str:
 
 
 def entry(key: IssuerKey) -> dict[str, Any]:
-    """One row of the key log, with what proves it."""
+    """One row of the key log, with its checkpoint."""
     row = json.loads(key.link.text)
     return {"row": row, "hash": key.link.hash, "checkpoint": key.checkpoint}
 
 
 async def sign_entry(signer: SignerPort, planned: NewKey, by: str, after: Head) -> IssuerKey:
-    """The key in its place in the log, under a checkpoint of the key `by`."""
+    """Return the key as a row of the log, with a checkpoint signed by the key `by`."""
     placed = chained(content(planned.did, planned.at), planned.tenant, after)
     seconds = planned.at // 1000
     said = Checkpoint(
@@ -57,9 +57,9 @@ async def sign_entry(signer: SignerPort, planned: NewKey, by: str, after: Head) 
 
 
 async def prove(signer: SignerPort, keys: Sequence[IssuerKey]) -> None:
-    """Raise BrokenKeys unless each key is vouched for by the one before.
+    """Raise BrokenKeys unless each key's row is signed by the key before it.
 
-    The database says of each row what the row says, too, and that is held against it.
+    The columns of each row are compared with the signed content.
     """
     entries = [entry(key) for key in keys]
     await trusted_async(entries, keys[-1].tenant, keys[-1].did, checking_async(signer))

@@ -1,11 +1,10 @@
-"""The server's private keys: files that their owner alone may read.
+"""Files of the server's private keys, which only their owner may read.
 
-Under `data/keys/`: `issuer-<tenant>.key` signs delegations until `issuer-<tenant>-2.key` takes its
-place, and that until the next; `pdp.key` is the PDP's identity,
-`app-<app id>.key` stands in for agents that have no key of their own. Each holds one Ed25519
-seed in hex, sealed where `NOMOS_KEY_ENCRYPTION_KEY_FILE` names a key for that. A file appears
-complete or not at all, and is on the disk before it is used: a grant signed by a key that a power
-cut takes away could never be verified again.
+In `data/keys/`, `issuer-<tenant>.key` signs delegations until `issuer-<tenant>-2.key` replaces it,
+and so on. `pdp.key` is the PDP's identity. `app-<app id>.key` signs for agents that have no key of
+their own. Each file has one Ed25519 seed in hex, encrypted if `NOMOS_KEY_ENCRYPTION_KEY_FILE` names
+a key for that. A file appears complete or not at all, and is flushed to the disk before it is used:
+a grant whose key was lost in a power cut could never be verified again.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ MAX_FILE: Final = 512
 
 
 class SignerPort(Protocol):
-    """Whoever signs: `nomos._io.signer.AsyncSigner`."""
+    """The signer's interface: `nomos._io.signer.AsyncSigner`."""
 
     async def ask(self, request: Request) -> Answer | Refused: ...
 
 
 class KeyFiles:
-    """The keys of one data folder, loaded into the signer when first asked for."""
+    """The keys of one data folder, loaded into the signer at first use."""
 
     def __init__(self, folder: Path, signer: SignerPort) -> None:
         make_private_folder(folder)
@@ -52,7 +51,7 @@ class KeyFiles:
         return (self._folder / f"{name}.key").exists()
 
     async def did(self, name: str) -> str:
-        """The DID of the key called `name`, which is made if there is none yet."""
+        """Return the DID of the key called `name`, which is made if it does not exist."""
         known = self._dids.get(name)
         if known is not None:
             return known
@@ -64,13 +63,13 @@ class KeyFiles:
             return self._dids[name]
 
     async def forget(self) -> None:
-        """Take the keys out of the signer, whose process may outlive this system."""
+        """Remove the keys from the signer, whose process may outlive this system."""
         dids, self._dids = list(self._dids.values()), {}
         for did in dids:
             try:
                 await self._signer.ask(ForgetKey(key=did))
             except SignerError:
-                return  # a signer that has ended has forgotten
+                return  # a signer that has ended has no keys
 
     async def _load(self, seed: Secret) -> str:
         answer = await self._signer.ask(LoadKey(seed=seed.reveal()))
@@ -81,7 +80,7 @@ class KeyFiles:
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make `folder` for its owner alone, and refuse one that others can look into."""
+    """Make `folder` for its owner alone, and reject one that other users can read."""
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink():
         raise ConfigurationError(
@@ -103,7 +102,7 @@ def load_or_create(path: Path) -> Secret:
 
 
 def _read(path: Path) -> Secret:
-    """Return the seed in `path`; one that lies there in clear is sealed if keys are to be."""
+    """Return the seed in `path`; one in clear is encrypted in place if keys are to be."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as failure:
@@ -128,10 +127,10 @@ def _read(path: Path) -> Secret:
 
 
 def _write(path: Path, seed: str, *, replace: bool = False) -> None:
-    """Write beside the final name, flush, and link: no reader ever sees half a key.
+    """Write beside the final name, flush, and link: no reader sees an incomplete key.
 
-    Unless `replace` says so, a key that another process made meanwhile stays: that process may
-    be using it.
+    Without `replace`, a key that another process made meanwhile stays: that process may be
+    using it.
     """
     draft = path.with_suffix(f".{os.getpid()}-{secrets.token_hex(4)}.new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
