@@ -1,1 +1,1 @@
-"""The control plane: decides, signs, and keeps the record of it."""
+"""The control plane: decides questions, signs grants and records both. Routes are in `routes`."""

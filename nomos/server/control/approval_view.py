@@ -1,4 +1,4 @@
-"""An approval as people, agents and receivers of webhooks see it. Pure."""
+"""An approval request as JSON for operators, agents and webhooks. Pure."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from nomos.server.domain.envelope import Envelope, State, Vote
 
 
 class AppView(ReplyModel):
-    """The app that asks."""
+    """The app that sent the question."""
 
     id: str
     name: str
 
 
 class VoteView(ReplyModel):
-    """What one operator said; `roles` are those that they answered for."""
+    """One operator's vote; `roles` are the ones that it counts for."""
 
     operator: str
     name: str
@@ -32,14 +32,14 @@ class VoteView(ReplyModel):
 
 
 class ApprovalView(ReplyModel):
-    """One question to people, in full.
+    """One approval request, complete.
 
-    `root` and `invokedBy` are there when the agent acts for others: the agent whose authority it
-    uses, and all through whom it was handed on to this one.
+    `root` and `invokedBy` are present when the agent acts for others: the agent whose authority it
+    uses, and every agent through which the authority was delegated to this one.
 
     `args` are as the agent sent them, `bound` as they are signed: long texts by their hash. Both
-    are absent when the question binds no arguments: then an approval is for any, as far as `pol`
-    allows. `constraints` has these statements in words, one for each.
+    are absent when the question binds no arguments: the approval is then for any arguments that
+    `pol` allows. `constraints` has these statements in words, one for each.
     """
 
     id: str
@@ -78,13 +78,13 @@ class ApprovalView(ReplyModel):
 
 
 class ApprovalReply(ApprovalView):
-    """One question to people, as it is at `serverTime`."""
+    """One approval request, as it is at `serverTime`."""
 
     server_time: str
 
 
 class ApprovalsReply(ReplyModel):
-    """Questions to people, the newest first."""
+    """Approval requests, newest first."""
 
     approvals: list[ApprovalView]
     damaged: list[str] = Field(default=[], description=DAMAGED)
@@ -92,12 +92,12 @@ class ApprovalsReply(ReplyModel):
 
 
 def url(control_url: str, ident: str) -> str:
-    """Where a person answers it."""
+    """Return the page on which an operator votes."""
     return f"{control_url}/approvals/{ident}"
 
 
 def view(control_url: str, envelope: Envelope, now: int) -> dict[str, Any]:
-    """What is told of an envelope at `now`."""
+    """Return the public form of an envelope at `now`."""
     asked = envelope.bound
     bound = asked["args"]
     optional: dict[str, Any] = {

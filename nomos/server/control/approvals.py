@@ -1,8 +1,8 @@
-"""Questions to people: who waits for an answer, who gives one.
+"""Routes for approval requests: list, show, wait for a decision, and vote.
 
-The agent's own app sees its questions, operators see the tenant's. An operator answers for the
-roles that their key covers, never for an app of their own. Routes, pages and the command line
-come through the functions here.
+An agent's app sees its own requests, operators see all of the tenant. An operator votes for the
+roles that their key covers, never on a request of an app of their own. The routes, the pages and
+the command line use the functions here.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ STATES: Final[tuple[State, ...]] = get_args(State)
 
 
 class DecideRequest(MessageModel):
-    """An operator's answer; the reason is shown to who asked, and stays on record."""
+    """An operator's vote; the reason is shown to the agent and recorded."""
 
     approve: bool
     version: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(
@@ -47,13 +47,13 @@ class DecideRequest(MessageModel):
     reason: Annotated[Purpose, Field(description="At most 280 characters.")] | Absent = None
 
 
-# For routes, pages and the command line
+# Functions of the routes, the pages and the command line
 
 
 async def listed(
     ports: Context, caller: ApiKey, state: str = "pending", limit: int = DEFAULT_LISTED
 ) -> Listed[dict[str, Any]]:
-    """The questions that an operator sees, in a state or `all`, the newest first."""
+    """Return the tenant's requests in a state, or in `all`, newest first."""
     if state not in (*STATES, "all"):
         message = f"state: is one of {', '.join(STATES)} or all"
         raise InvalidRequest(message, fields=("state",))
@@ -65,10 +65,10 @@ async def listed(
 
 
 async def view(ports: Context, caller: ApiKey, ident: str, *, wait: float = 0) -> dict[str, Any]:
-    """One question, if the caller may see it: an agent sees those of its own app.
+    """Return one request, if the caller may see it: an agent sees those of its own app.
 
-    One without an API key sees its own. With `wait`, return when it is no longer pending, or
-    after as many seconds. Raises ControlError.
+    An agent without an API key sees only its own. With `wait`, return when the request is no longer
+    pending, or after that many seconds. Raises ControlError.
     """
     app = caller.app if caller.role == "agent" else None
     envelope = await _found(ports, caller.tenant, ident, app)
@@ -88,10 +88,10 @@ async def decide(
     *,
     request_id: str,
 ) -> dict[str, Any]:
-    """Count an operator's answer and return the question as it then is. Raises ControlError.
+    """Record an operator's vote and return the request with its new state. Raises ControlError.
 
-    An answer to another version of the question than it has now does not count: the refusal's
-    `details` have the question as it is.
+    A vote on another version than the present one does not count; the error's `details` then have
+    the present one.
     """
     reason = answer.reason
     said = None if reason is None else redact_text(reason)
@@ -113,7 +113,7 @@ async def decide(
 async def _now(
     ports: Context, operator: ApiKey, ident: str, objection: VoteError
 ) -> dict[str, Any] | None:
-    """The question to be read again, for one who answered another version of it."""
+    """Return the present request as `details` of a vote on another version."""
     if objection.code != "question_changed":
         return None
     return {"approval": await view(ports, operator, ident)}
@@ -137,7 +137,7 @@ def _pending(ports: Context, envelope: Envelope) -> bool:
 
 
 async def _settled(ports: Context, envelope: Envelope, until: float) -> Envelope:
-    """Look again whenever the bell rings, and each second for what other processes did."""
+    """Wait for a change: on every notification, and each second for changes by other processes."""
     while (
         _pending(ports, envelope)
         and (left := until - ports.elapsed()) > 0
@@ -153,7 +153,7 @@ def _now_ms(ports: Context) -> int:
 
 
 def _record(ident: str, at: int, request_id: str, after: Envelope, vote: Vote) -> Record:
-    """What the audit log says of an answer."""
+    """Return the audit record of a vote."""
     detail: dict[str, Any] = {
         "roles": list(vote.roles),
         "state": after.state,
@@ -189,7 +189,7 @@ _SEEN: Final = Query(Number("wait", most=MAX_WAIT, default=0))
 
 
 async def get_list(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """The queue."""
+    """List the tenant's requests."""
     assert caller is not None, "the table gives this route a role"
     asked = _LISTED.read(request.scope["query_string"])
     found = await listed(ports, caller, asked["state"], asked["limit"])
@@ -201,7 +201,7 @@ async def get_list(ports: Context, request: Request, caller: ApiKey | None) -> d
 
 
 async def get_one(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """One question, perhaps when it is answered."""
+    """Return one request; with `wait`, when it is decided."""
     assert caller is not None, "the table gives this route a role"
     asked = _SEEN.read(request.scope["query_string"])
     found = await view(ports, caller, request.path_params["id"], wait=asked["wait"])
@@ -209,7 +209,7 @@ async def get_one(ports: Context, request: Request, caller: ApiKey | None) -> di
 
 
 async def post_decide(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """An operator's answer."""
+    """Record an operator's vote."""
     assert caller is not None, "the table gives this route a role"
     ident = request.path_params["id"]
     answer = _answer(await body.read(request), ident)

@@ -1,7 +1,7 @@
-"""Apps: operators register them, give them new keys, and disable them.
+"""Routes for apps: register, list, disable, confirm, and rotate an API key.
 
-An API key is shown when it is made and never again. Who may do what to which account is in
-`permissions`; which accounts count as one person, in `account_lines`.
+An API key is shown once, when it is made. `permissions` has what an operator may do to which
+account, `account_lines` which accounts count as one person.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from nomos.server.storage.records import new_receipt_id
 
 MAX_APPS: Final = 10_000
 RESERVED: Final = 100
-"""Of these, for operators who cover every role: others cannot keep them from registering one."""
+"""The last ones of these apps that only operators who cover every role may register."""
 
 MAX_COVERS: Final = 32
 
@@ -45,7 +45,7 @@ Covered = Annotated[str, Field(pattern=r"^[^\x00-\x20\x7f-\x9f*,]{1,64}$|^\*$")]
 
 
 class AppRequest(MessageModel):
-    """An app to be, with one API key."""
+    """The app to register, with one API key."""
 
     name: str = Field(description="1 to 100 characters, for people.")
     role: Role
@@ -73,21 +73,21 @@ class AppReply(ReplyModel):
 
 
 class EndedReply(AppReply, remaining_accounts.LeftMembers):
-    """An app that may act no more, and what an operator leaves behind."""
+    """An app that was disabled, and the accounts that an operator leaves behind."""
 
 
 class AppWithKeyReply(AppReply):
-    """An app and its new API key, which is shown this once."""
+    """An app and its new API key, which is shown once."""
 
     api_key: str
 
 
 class RotatedReply(AppWithKeyReply, remaining_accounts.LeftMembers):
-    """The same; whoever had an operator's old key may have the keys of what it registered."""
+    """The same; the holder of an operator's old key may have the keys of what it registered."""
 
 
 class AppsReply(ReplyModel):
-    """All of the tenant's, the oldest first."""
+    """All apps of the tenant, oldest first."""
 
     apps: list[AppReply]
     damaged: list[str] = Field(default=[], description=DAMAGED)
@@ -95,7 +95,7 @@ class AppsReply(ReplyModel):
 
 @dataclass(frozen=True)
 class AccountChange:
-    """An operator who manages apps, and the request by which they do."""
+    """A change to an account: the operator who makes it, and their request."""
 
     ports: Context
     operator: ApiKey
@@ -107,7 +107,7 @@ class AccountChange:
         return cls(ports, caller, request.state.request_id)
 
     def record(self, act: str, app: str, detail: dict[str, Any]) -> Record:
-        """What the audit log says of this."""
+        """Return the audit record of this change."""
         at = int(self.ports.clock() * 1000)
         return Record(
             id=new_receipt_id(at),
@@ -122,7 +122,7 @@ class AccountChange:
         )
 
     async def target(self, request: Request, act: Act) -> Registered:
-        """The app that the path names, if the operator may do that to it."""
+        """Return the app that the path names, if the operator may do this to it."""
         ident = str(request.path_params["id"])
         apps = self.ports.store.apps
         find = apps.find_to_end if act == "disable" else apps.find
@@ -144,12 +144,12 @@ class AccountChange:
         return found
 
     def check(self, act: Act, target: PermissionTarget) -> None:
-        """Refuse what the table of permissions does not allow."""
+        """Raise ControlError for what the table of permissions does not allow."""
         permissions.check(self.operator, act, target)
 
 
 def kind_of(role: Role) -> Kind:
-    """What the table of permissions calls an app of this role."""
+    """Return the kind of account, in the table of permissions, of an app with this role."""
     kinds: dict[Role, Kind] = {
         "agent": "agent's app",
         "operator": "operator",
@@ -159,7 +159,7 @@ def kind_of(role: Role) -> Kind:
 
 
 async def post_app(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Register an app that is the operator's."""
+    """Register an app with the operator as its owner."""
     acting = AccountChange.by(ports, request, caller)
     message = messages.read(AppRequest, await body.read(request))
     covers = tuple(sorted(set(message.covers or ())))
@@ -194,7 +194,7 @@ async def post_app(ports: Context, request: Request, caller: ApiKey | None) -> d
 
 
 async def get_apps(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """List them."""
+    """List the tenant's apps."""
     operator = AccountChange.by(ports, request, caller).operator
     found = await ports.store.apps.all(operator.tenant)
     return AppsReply(
@@ -203,7 +203,7 @@ async def get_apps(ports: Context, request: Request, caller: ApiKey | None) -> d
 
 
 async def post_disable(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Refuse an app's key from now on; doing it twice is harmless."""
+    """Disable an app: its key is rejected from now on. Idempotent."""
     acting = AccountChange.by(ports, request, caller)
     if str(request.path_params["id"]) == acting.operator.app:
         raise InvalidRequest(
@@ -223,7 +223,7 @@ async def post_disable(ports: Context, request: Request, caller: ApiKey | None) 
 
 
 async def post_confirm(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Note that an operator's account is another person's than its maker's; twice is harmless."""
+    """Confirm that an operator's account belongs to another person than its owner's. Idempotent."""
     acting = AccountChange.by(ports, request, caller)
     found = await acting.target(request, "confirm")
     if found.app.owner is None:
@@ -242,16 +242,16 @@ async def post_confirm(ports: Context, request: Request, caller: ApiKey | None) 
 
 
 async def _after(ports: Context, found: Registered) -> Registered:
-    """The app as it is now."""
+    """Return the app as it is now."""
     after = await ports.store.apps.find(found.app.tenant, found.app.id)
     assert after is not None, "apps are never removed"
     return after
 
 
 async def post_rotate(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Give an app a new key; the one it had is void at once."""
+    """Give an app a new API key; the old one becomes invalid at once."""
     acting = AccountChange.by(ports, request, caller)
-    # Whoever has the new key acts in the name of the person or the agent that had the old one.
+    # The holder of the new key acts as the holder of the old one did.
     found = await acting.target(request, "rotate")
     own = found.app.id == acting.operator.app
     shown_to = None if own else acting.operator.app
@@ -260,7 +260,7 @@ async def post_rotate(ports: Context, request: Request, caller: ApiKey | None) -
         found.app, found.role, found.covers, shown_to=shown_to, repeat=repeat
     )
     if repeat is not None and found.disabled_at is None and await ports.store.apps.holds(key):
-        return await _rotated(ports, found, text.reveal())  # done before, and its reply was lost
+        return await _rotated(ports, found, text.reveal())  # already done; the reply was lost
     receipt = acting.record("rotate", found.app.id, _detail(found))
     if not await ports.store.apps.rotate(key, receipt, by=acting.operator.app):
         raise InvalidRequest("that app is disabled; register another", fields=("id",))
@@ -274,7 +274,7 @@ async def _rotated(ports: Context, found: Registered, text: str) -> dict[str, An
 
 
 async def _check_line(ports: Context, operator: ApiKey) -> None:
-    """Refuse to make a line of operators longer than anybody could follow."""
+    """Raise InvalidRequest if the line of operators would become too long to check."""
     accounts = await ports.store.apps.accounts(operator.app)
     if len(account_lines.makers(accounts, operator.app)) + 2 > account_lines.MAX_LINE:
         raise InvalidRequest(
@@ -284,7 +284,7 @@ async def _check_line(ports: Context, operator: ApiKey) -> None:
 
 
 async def _check_same(ports: Context, found: Registered, asked: Registered, key: ApiKey) -> None:
-    """Refuse an idempotency key that made another app, or whose API key is void by now."""
+    """Reject an idempotency key that made another app, or one whose API key is invalid by now."""
     same = (found.app.name, found.role, found.covers) == (asked.app.name, asked.role, asked.covers)
     if not same or found.disabled_at is not None or not await ports.store.apps.holds(key):
         raise ControlError(

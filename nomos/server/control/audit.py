@@ -1,7 +1,7 @@
-"""Reading the record: single receipts that prove themselves, and the whole log as a file.
+"""Routes for the audit log: receipts, the signed checkpoint, and the export as a file.
 
-An agent sees the receipts of its own app; operators and auditors see the tenant's. Each receipt
-comes with a checkpoint over exactly its row, so it can be kept and shown to others by itself.
+An agent sees the receipts of its own app; operators and auditors see the tenant's. Each receipt has
+a checkpoint over exactly its row, so it can be verified without the rest of the log.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MEDIA_TYPE: Final = "application/x-ndjson"
 MAX_LIMIT: Final = 500
 LIMIT: Final = 50
 ROWS_AT_ONCE: Final = 200
-"""Rows of an export that are in memory at a time."""
+"""The maximum number of rows of an export in memory."""
 
 log = logging.getLogger("nomos.server")
 
@@ -62,7 +62,7 @@ class ReceiptEntry(ReplyModel):
 
 
 class KeyLogEntry(ReceiptEntry):
-    """A row of the key log, and its checkpoint by the key before."""
+    """A row of the key log, and the checkpoint over it by the key before."""
 
     checkpoint: str
 
@@ -75,7 +75,7 @@ class DamagedRow(ReplyModel):
 
 
 class ReceiptsReply(ReplyModel):
-    """Rows of the log; `more` says that there are others beyond the last one here."""
+    """Rows of the log; `more` is true if there are further ones after the last."""
 
     receipts: list[ReceiptEntry]
     damaged: list[DamagedRow] = Field(
@@ -94,7 +94,7 @@ class ReceiptReply(ReceiptEntry):
 
 
 class CheckpointReply(ReplyModel):
-    """Where the log ends now, signed: keep it, and no export can hide what was cut off."""
+    """The end of the log, signed. With it, a truncated export can be detected later."""
 
     checkpoint: str
     issuer: Did
@@ -106,7 +106,7 @@ class CheckpointReply(ReplyModel):
 
 @dataclass(frozen=True)
 class ReceiptQuery:
-    """Which receipts are asked for: the latest, those before or after a row, or of one tree."""
+    """Which receipts to list: the latest, those before or after a row, or of one tree."""
 
     limit: int = LIMIT
     before: int | None = None
@@ -129,7 +129,7 @@ async def get_receipts(ports: Context, request: Request, caller: ApiKey | None) 
 
 
 async def _rows(ports: Context, caller: ApiKey, asked: ReceiptQuery) -> tuple[Found, ...]:
-    """What is asked for, and one more if there is more."""
+    """Return the matching rows, and one more than the limit if there is one."""
     tenant, app, limit = caller.tenant, _only(caller), asked.limit + 1
     if asked.tree is not None:
         rows = await ports.store.log.family(tenant, asked.tree)
@@ -142,7 +142,7 @@ async def _rows(ports: Context, caller: ApiKey, asked: ReceiptQuery) -> tuple[Fo
 
 
 def _listed(rows: tuple[Found, ...], asked: ReceiptQuery) -> tuple[Found, ...]:
-    """As many as were asked for; of a tree, the receipt that it was asked by is among them."""
+    """Return as many rows as requested; of a tree, always with the receipt that was named."""
     named = [
         row for row in rows[asked.limit :] if isinstance(row, Row) and row.record.id == asked.tree
     ]
@@ -150,7 +150,7 @@ def _listed(rows: tuple[Found, ...], asked: ReceiptQuery) -> tuple[Found, ...]:
 
 
 async def get_receipt(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Give one receipt, proved by itself."""
+    """Return one receipt with its own checkpoint."""
     assert caller is not None, "the table gives this route a role"
     ident: str = request.path_params["id"]
     row = await ports.store.row(caller.tenant, ident) if _ID.fullmatch(ident) else None
@@ -169,7 +169,7 @@ async def get_receipt(ports: Context, request: Request, caller: ApiKey | None) -
 
 
 async def get_checkpoint(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Sign where the log ends now."""
+    """Sign a checkpoint over the last row of the log."""
     assert caller is not None, "the table gives this route a role"
     issuer = ports.issuers[caller.tenant]
     with _signing():
@@ -185,11 +185,11 @@ async def get_checkpoint(ports: Context, request: Request, caller: ApiKey | None
 
 
 async def get_export(ports: Context, request: Request, caller: ApiKey | None) -> StreamingResponse:
-    """Send the whole log, up to where it ends now, as one file."""
+    """Send the whole log, up to its present end, as one file."""
     assert caller is not None, "the table gives this route a role"
     tenant = caller.tenant
     head = await ports.store.log.head(tenant)
-    # Read after the head, so that whichever key signed a row up to there is among them.
+    # Read after the head, so that every key that signed a row up to it is included.
     keys = await _keys(ports, tenant)
     header = Header(
         tenant=tenant,
@@ -210,14 +210,14 @@ async def get_export(ports: Context, request: Request, caller: ApiKey | None) ->
 
 
 async def _named(file: AsyncIterator[bytes], call_id: str) -> AsyncIterator[bytes]:
-    """Put a line before the file that says which request it is for; clients take it off."""
+    """Put a line with the request's id before the file; clients remove it."""
     yield reply_identity.first_line(call_id)
     async for part in file:
         yield part
 
 
 async def export(ports: Context, header: Header, head: Head) -> AsyncIterator[bytes]:
-    """Make the file part by part. A failure ends it without its last line, as a cut would."""
+    """Yield the file in parts. After a failure the last line is missing, as in a truncated file."""
     writer = ExportWriter()
     yield writer.header(header)
     at = 0
@@ -248,12 +248,12 @@ def receipt_query(query: bytes) -> ReceiptQuery:
 
 
 def _only(caller: ApiKey) -> str | None:
-    """The app whose receipts the caller may see, None when those of all."""
+    """Return the app whose receipts the caller may see; None for all apps."""
     return caller.app if caller.role == "agent" else None
 
 
 def _may_see(caller: ApiKey, record: Record) -> bool:
-    """An agent's app sees what is its own; an agent without an API key, what is its alone."""
+    """An agent's app may see its own receipts, an agent without an API key only that agent's."""
     if caller.role == "agent" and record.app != caller.app:
         return False
     if not isinstance(caller, AgentPrincipal):
@@ -272,9 +272,9 @@ def _damaged(row: Lost) -> DamagedRow:
 
 
 async def _keys(ports: Context, tenant: str) -> list[dict[str, Any]]:
-    """The key log, by which someone who knows an older key gets to the one that signs now.
+    """Return the key log, which leads from any earlier key to the one that signs now.
 
-    That one is the last of it: `ports.issuers` may be behind or ahead when a key is replaced.
+    The last entry is that key. `ports.issuers` may differ from it while a key is replaced.
     """
     entries = await ports.key_log.entries(tenant)
     return [{name: entry[name] for name in _KEY_MEMBERS} for entry in entries]

@@ -1,12 +1,12 @@
-"""One question, one decision, one receipt, and for an allow one delegation.
+"""`authorize`: one question, its decision, its receipt, and for an allow one delegation.
 
-The order: make the question canonical, prove the chain that it rests on if it has one, decide,
-sign, write the receipt and the answer that a repetition will get, and only when both are on the
-disk answer. A failure anywhere leaves no receipt and no token behind, and never becomes an allow.
+The order: make the question canonical, verify its chain if it has one, decide, sign, store the
+receipt and the answer for repetitions, and reply once both are on the disk. A failure at any step
+leaves no receipt and no token behind, and never becomes an allow.
 
-A question with an idempotency key is asked once. Its repetition gets the stored answer, unless
-that was an allow which has since expired or been revoked: then it gets a deny that says so. It is
-not decided anew, for the caller of a repeated question believes that it is the first.
+A question with an idempotency key is decided once. Its repetition gets the stored answer. If that
+was an allow which has since expired or been revoked, the repetition gets a deny that says so; it is
+not decided again, because its caller takes it for the first.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ log = logging.getLogger("nomos.server")
 async def authorize(
     ports: Context, caller: ApiKey, body: Mapping[str, Any], *, key: str | None, request_id: str
 ) -> Reply:
-    """Answer one question. Raises InvalidRequest for a wrong one, Refusal when it cannot."""
+    """Answer one question. Raises InvalidRequest, or Refusal if it cannot be answered."""
     message = messages.authorize_request(body)
     said = canonical(delegation_lookup.signed(caller, body))
     ports.quotas.take(caller.app, len(said), ports.elapsed())
@@ -73,10 +73,10 @@ async def authorize(
 
 
 async def _check_agent(ports: Context, caller: ApiKey, agent: str) -> None:
-    """Refuse to decide, and to record anything, for an agent of another app.
+    """Raise ControlError if the agent belongs to another app. Nothing is decided or recorded then.
 
-    An agent belongs to the app that asked for it first. One that signed the question itself may
-    ask for whichever app its chain began with.
+    An agent belongs to the app that first asked for it. An agent that signed the question itself
+    may ask for any app that its chain began with.
     """
     known = await ports.store.apps.agent_app(caller.tenant, agent)
     if known is None:
@@ -95,9 +95,9 @@ async def _check_agent(ports: Context, caller: ApiKey, agent: str) -> None:
 async def _services(
     ports: Context, caller: ApiKey, message: AuthorizeRequest
 ) -> Mapping[str, bool]:
-    """Whom the grant may be for beside the PDP, and whether they decide by policy.
+    """Return the services other than the PDP, and whether each evaluates policy.
 
-    Looked up only when somebody else is named.
+    They are looked up only if the question names another audience.
     """
     if message.audience in (None, ports.pdp_did):
         return {}
@@ -105,7 +105,7 @@ async def _services(
 
 
 async def _answer(ports: Context, asking: AuthorizationRequest) -> Reply:
-    """Decide, sign, record, and then answer."""
+    """Decide, sign, record, then reply."""
     at = int(ports.clock() * 1000)
     case = Evaluation.of(asking, at, new_receipt_id(at), ports.bundle)
     ruling = await _ruling(ports, case)
@@ -136,7 +136,7 @@ async def _ruling(ports: Context, case: Evaluation) -> PolicyDecision:
 
 
 async def _settle(ports: Context, case: Evaluation, ruling: PolicyDecision) -> Reply | StoredAnswer:
-    """Give the answer that policy alone came to, or the one that was given meanwhile."""
+    """Return the decision by policy alone, or the answer stored in the meantime."""
     row = case.record(ruling)
     if ruling.decision == "allow":
         signed = await delegate(ports, case, row, ruling)
@@ -152,7 +152,7 @@ async def _settle(ports: Context, case: Evaluation, ruling: PolicyDecision) -> R
 
 
 async def _repeat(ports: Context, asking: AuthorizationRequest, stored: StoredAnswer) -> Reply:
-    """Answer as before, unless what was allowed then is not allowed any more."""
+    """Return the stored answer, unless it was an allow that no longer holds."""
     if stored.request_hash != asking.request_hash:
         message = "this Idempotency-Key was used for another question; use a new key for this one"
         raise ControlError("idempotency_conflict", message, fields=("Idempotency-Key",))
@@ -167,7 +167,7 @@ async def _repeat(ports: Context, asking: AuthorizationRequest, stored: StoredAn
 async def _over(
     ports: Context, asking: AuthorizationRequest, stored: StoredAnswer
 ) -> DenyReason | None:
-    """Why a stored allow holds no longer, None if it does."""
+    """Return why a stored allow no longer holds; None if it does."""
     if stored.cid is None or stored.expires_at is None:
         return None
     if stored.expires_at <= ports.clock():

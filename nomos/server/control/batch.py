@@ -1,4 +1,4 @@
-"""Several questions in one request: each is decided, recorded and answered as if sent alone."""
+"""Several questions in one request, each decided, recorded and answered separately."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from nomos.server.domain.decision import Reply
 
 MAX_QUESTIONS: Final = 100
 MAX_KEY: Final = 252
-"""Characters of an `Idempotency-Key` of a batch: each question adds its place to it."""
+"""The maximum length of a batch's `Idempotency-Key`: each question appends its index."""
 
 MayAct = Callable[[], Awaitable[object]]
-"""Raises ControlError once the caller's API key is no longer good."""
+"""Raises ControlError once the caller's API key is no longer valid."""
 
 
 class BatchRequest(MessageModel):
@@ -43,7 +43,7 @@ class BatchRequest(MessageModel):
 
 
 class BatchReply(ReplyModel):
-    """One result for each question, in their order: an answer, or why there is none."""
+    """One result for each question, in their order: an answer or an error."""
 
     results: list[AllowReply | DenyReply | StepUpReply | ErrorReply]
 
@@ -59,9 +59,9 @@ async def authorize_batch(
 ) -> Reply:
     """Answer each question of a batch, one after the other.
 
-    A question that is wrong, or cannot be answered now, has an error in its place: nothing is
-    decided or recorded of it, and the others are answered. With an idempotency key, each question
-    has that key with its place from 0 (`key#0`). Raises InvalidRequest for what is no batch.
+    A question that is invalid, or cannot be answered now, gets an error at its index: nothing of it
+    is decided or recorded, and the others are answered. With an idempotency key, each question has
+    that key with its index from 0 (`key#0`). Raises InvalidRequest if the body is not a batch.
     """
     if key is not None and len(key) > MAX_KEY:
         message = f"Idempotency-Key: of a batch may have {MAX_KEY} characters"

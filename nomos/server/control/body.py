@@ -1,4 +1,4 @@
-"""Reading the JSON of a request to the control plane."""
+"""Reads the JSON body of a request to the control plane, with limits."""
 
 from __future__ import annotations
 
@@ -18,29 +18,28 @@ from nomos.server.http.body import BodyFault, read_bounded
 SECONDS_TO_SEND: Final = 20.0
 
 Still = Callable[[], Awaitable[object]]
-"""Raises ControlError if a known caller may not act any more: `request.state.still`."""
+"""Raises ControlError if an authenticated caller's access has ended: `request.state.still`."""
 
 
 async def read(request: Request, most: int = MAX_BODY) -> dict[str, Any]:
-    """Read the body, of `most` bytes, as one JSON object.
+    """Read the body, of at most `most` bytes, as one JSON object.
 
-    Raises ControlError when it is too large or slow, InvalidRequest when it is not what it should
-    be.
+    Raises ControlError if it is too large or too slow, InvalidRequest if it is not a JSON object.
     """
     return parse(await raw(request, most))
 
 
 async def raw(request: Request, most: int = MAX_BODY) -> bytes:
-    """Read the body as it is; asked again it is the same. Raises as `read` does.
+    """Return the body's bytes; they are read once and kept. Raises as `read` does.
 
-    The caller was known before the body came, and is looked up once more when it is here.
+    The caller was authenticated before the body arrived, and is checked again after it.
     """
     known: bytes | None = getattr(request.state, "body", None)
     if known is None:
         known = request.state.body = await _bounded(request, most)
         still: Still | None = getattr(request.state, "still", None)
         if still is not None:
-            await still()  # a body may take longer than its sender's key was good for
+            await still()  # the caller's key may have been revoked while the body arrived
     return known
 
 
@@ -65,7 +64,7 @@ def parse(content: bytes) -> dict[str, Any]:
 
 
 def canonical(value: object) -> bytes:
-    """One text for equal values, to hash and to measure; close to RFC 8785, but never signed."""
+    """Return one text for equal values, to hash and measure. Close to RFC 8785; never signed."""
     return json.dumps(
         value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
     ).encode()

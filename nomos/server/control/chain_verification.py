@@ -1,8 +1,8 @@
-"""Chains that come with a request: verified, and compared with what is asked.
+"""Verification of the chains in requests, and their comparison with the question.
 
-`nomos._core.verification` says what to look up and has the binary verify a chain in one request.
-What the binary finds wrong is an answer, not a failure: a `ChainFault`. A binary or a database
-that gives no answer raises.
+`nomos._core.verification` says what to look up and has the binary verify a chain in one request. A
+chain that the binary rejects is a value, `ChainFault`. A binary or a database that gives no answer
+raises.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ NO_JWT: Final = "this is not three base64url parts joined by dots"
 CODES: Final[dict[str, DenyReason]] = {code: code for code in get_args(VerificationCode)}
 
 MAX_SHOWN: Final = 200
-"""Characters of a statement in a sentence."""
+"""The maximum number of characters of a statement in a message."""
 
 
 RECORDED: Final = RevocationRules(recorded=True)
@@ -53,14 +53,14 @@ NOT_LOOKED_UP: Final = RevocationResult(Seen(frozenset()), RECORDED.max_age)
 
 @dataclass(frozen=True)
 class ClaimedChain:
-    """A chain as it came, root first, and what it says; `claims` is None if it cannot be read."""
+    """A chain as received, root first, and its claims, not verified; None if unreadable."""
 
     tokens: tuple[str, ...] = field(repr=False)
     claims: UnverifiedChain | None
 
 
 def read(ports: Context, tokens: Sequence[str]) -> ClaimedChain | ChainFault:
-    """Read the delegations of a chain: nothing of it is verified."""
+    """Read the delegations of a chain. Verifies nothing."""
     if len(tokens) > ports.max_chain_depth:
         most = f"the chain has more than {ports.max_chain_depth} delegations"
         return ChainFault("chain_too_deep", most)
@@ -73,9 +73,9 @@ def read(ports: Context, tokens: Sequence[str]) -> ClaimedChain | ChainFault:
 async def prove(
     ports: Context, chain: ClaimedChain, tenant: str, audience: str
 ) -> HeldCapability | ChainFault:
-    """Verify a chain of the tenant's, which ends in `audience`.
+    """Verify a chain of the tenant that ends in `audience`.
 
-    Its policies are not evaluated: they are signed into what is granted on it.
+    Its policies are not evaluated: they are signed into every grant on it.
     """
     question = _question(ports, tenant, chain=list(chain.tokens), audience=audience)
     found = await run(ports, verification.verify(question, chain.claims, RECORDED))
@@ -87,9 +87,9 @@ async def prove(
 async def prove_invocation(
     ports: Context, token: str, claims: UnverifiedToken, tenant: str
 ) -> VerifiedClaims | Rejection | None:
-    """Verify an invocation to the issuer of its root, a key of the tenant's.
+    """Verify an invocation whose audience is the issuer of its root, a key of the tenant.
 
-    None if the chain claims to give what nothing can be.
+    Returns None if the capability that the chain claims has no valid form.
     """
     wanted = _all_of_it(claims)
     if wanted is None:
@@ -103,9 +103,9 @@ async def prove_invocation(
 async def check_text(
     ports: Context, token: str, claims: UnverifiedToken | None
 ) -> ChainFault | None:
-    """Return what is wrong with the text of an invocation or its chain, None if it can be read.
+    """Return what is wrong with the text of an invocation or its chain; None if it can be read.
 
-    Nothing else of it is answered: the binary is given no issuer to trust.
+    Only the text is checked: the binary receives no trusted issuer.
     """
     someone = next(iter(ports.key_log.trusted), None)
     question = Verify(
@@ -125,7 +125,7 @@ async def check_text(
 async def verify_while_valid(
     ports: Context, chain: ClaimedChain, tenant: str
 ) -> HeldCapability | ChainFault:
-    """Verify a chain as it was while all of its links were valid, whatever was revoked since."""
+    """Verify a chain at a time when all of its links were valid, ignoring revocations."""
     now = int(ports.clock())
     links = () if chain.claims is None else chain.claims.links
     ends = [end for link in links if isinstance(end := link.get("exp"), int)]
@@ -141,7 +141,7 @@ async def verify_while_valid(
 async def check_attenuation(
     ports: Context, held: HeldCapability, asked: CanonicalRequest, tenant: str
 ) -> ChainFault | None:
-    """Return why what is asked is not in what is held; None if it is."""
+    """Return why the requested capability is not within the held one; None if it is."""
     root = held.descent.root
     if len(held.descent.cids) > MAX_LINEAGE:
         many = f"the chain takes the place of more than {MAX_LINEAGE} delegations"
@@ -178,7 +178,7 @@ async def run(ports: Context, flow: Flow[T]) -> T:
 
 
 def held(found: VerifiedClaims, tokens: tuple[str, ...], now: int) -> HeldCapability | ChainFault:
-    """Return what a verified chain gives, by the server's clock: without the binary's leeway."""
+    """Return a verified chain's capability, by the server's clock without the binary's leeway."""
     given = _held(found, tokens)
     root = given.descent.root
     if given.expires_at <= now:
@@ -189,7 +189,7 @@ def held(found: VerifiedClaims, tokens: tuple[str, ...], now: int) -> HeldCapabi
 
 
 def fault(ports: Context, rejection: Rejection, tenant: str | None) -> ChainFault:
-    """Return why a chain is refused, with its first agent if all signatures are valid."""
+    """Return why a chain is rejected, with its first agent if all signatures are valid."""
     found = _fault(rejection, None)
     claims = rejection.claims
     if claims is None or not rejection.was_read or tenant is None:
@@ -222,12 +222,12 @@ def _held(found: VerifiedClaims, tokens: tuple[str, ...]) -> HeldCapability:
 
 
 def _trusted(ports: Context, tenant: str) -> list[str]:
-    """The keys that may have signed the tenant's roots; read afresh, for they change."""
+    """Return the keys that may have signed the tenant's roots; never cached, since they change."""
     return sorted(did for did, whose in ports.key_log.trusted.items() if whose == tenant)
 
 
 def _all_of_it(claims: UnverifiedToken) -> Wanted | None:
-    """All that a chain claims to give: who only shows who they are asks for nothing else."""
+    """Return the whole capability that a chain claims, to verify who holds it."""
     constraint: Any = {}
     for link in claims.links:
         constraint = mapping(link.get("meta")).get("resource_constraint", constraint)

@@ -1,4 +1,4 @@
-"""Signing where the audit log ends: when asked, and from time to time."""
+"""Signing of checkpoints over the audit log: on request, and periodically."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nomos.server.storage.checkpoints import AUDIT, StoredCheckpoint
 async def sign(
     ports: Context, tenant: str, head: Head, *, issuer: str, nonce: str | None = None
 ) -> str:
-    """A checkpoint over one row of the audit log, by the key of `issuer`."""
+    """Return a checkpoint over one row of the audit log, signed by the key of `issuer`."""
     said = Checkpoint(
         iss=issuer,
         log=AUDIT,
@@ -33,10 +33,10 @@ async def sign(
 
 
 async def sign_head(ports: Context, tenant: str, issuer: str) -> tuple[Head, str]:
-    """Sign where the log ends now, and keep that for exports if it is the first over that row.
+    """Sign a checkpoint over the last row; store it for exports if it is the row's first.
 
-    `issuer` is known before the head is read. That a key signs is a row of the log itself, so an
-    export that has the row signed here knows the key, too.
+    `issuer` is read before the head. A key becomes active by a row of the log, so an export that
+    has the row signed here also has the key.
     """
     head = await ports.store.log.head(tenant)
     token = await sign(ports, tenant, head, issuer=issuer)
@@ -46,7 +46,7 @@ async def sign_head(ports: Context, tenant: str, issuer: str) -> tuple[Head, str
 
 
 async def sign_moved(ports: Context) -> None:
-    """Sign the end of each tenant's log that has moved since it was signed last."""
+    """Sign the end of each tenant's log that has grown since its last checkpoint."""
     for tenant in list(ports.issuers):
         head = await ports.store.log.head(tenant)
         if head.seq > await ports.store.log.signed(tenant):
@@ -54,7 +54,7 @@ async def sign_moved(ports: Context) -> None:
 
 
 def checkpointing(ports: Context, seconds: float) -> Callable[[], Awaitable[None]]:
-    """A chore: sign what has moved, every so many seconds."""
+    """Return a task that signs, every `seconds`, the logs that have grown."""
 
     async def chore() -> None:
         while True:

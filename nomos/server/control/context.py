@@ -1,4 +1,4 @@
-"""What the control plane needs from outside, as one frozen value."""
+"""`Context`: everything external that the control plane uses, as one frozen value."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class KeyRing(Protocol):
 
 
 def rates_of_apps(earlier: Iterable[tuple[str, int, int]] = ()) -> SlidingWindowCounter:
-    """Return a counter by app: apps are bounded by the database, times by whole seconds."""
+    """Return a rate counter by app. The database bounds the number of apps."""
     return SlidingWindowCounter(earlier, most_keys=None, most_counted=None)
 
 
 @dataclass(frozen=True)
 class Context:
-    """Everything the control plane reaches out to.
+    """Everything external that the control plane uses.
 
-    `issuers` has the DID that signs for each tenant, `key_log` how it came to that; `clock`
-    answers Unix time in seconds, `elapsed` what can only go forward.
+    `issuers` has the DID that signs for each tenant, `key_log` the history of these keys; `clock`
+    returns Unix time in seconds, `elapsed` a monotonic time in seconds.
     """
 
     signer: SignerPort
@@ -70,9 +70,9 @@ class Context:
 
     @property
     def bundle(self) -> Bundle:
-        """The policies that decide now; take them once for each decision."""
+        """Return the policies that are active now; call it once for each decision."""
         return self.live.bundle
 
     def idempotency_lock(self, app: str, key: str) -> asyncio.Lock:
-        """What a question with this idempotency key holds while it is being answered."""
+        """Return the lock that a question with this idempotency key holds while it is answered."""
         return self._turns.setdefault((app, key), asyncio.Lock())

@@ -1,7 +1,7 @@
-"""API keys: `nomos_<app id>_<secret>`.
+"""API keys, `nomos_<app id>_<secret>`: issuing and authentication.
 
-The secret is 32 random bytes, so its sha256 is all the hashing that it needs: there is nothing
-to guess. An app that does not exist costs as much time to refuse as a secret that is wrong.
+The secret is 32 random bytes, so its plain sha256 is stored: it cannot be guessed. An unknown app
+takes as long to reject as a wrong secret.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAX_COVERS: Final = 32
 ROLES: Final[tuple[Role, ...]] = ("agent", "operator", "auditor")
 
 _NOBODY: Final = ApiKey(app="", tenant="", role="agent", secret_hash="0" * 64)
-"""Compared with when there is no such app; no secret has this hash."""
+"""Compared with when the app is unknown; no secret has this hash."""
 
 
 class KeyStore(Protocol):
@@ -40,7 +40,7 @@ class KeyStore(Protocol):
 
 @dataclass(frozen=True)
 class IssuedKey:
-    """A new app with its first key, whose text is shown this once."""
+    """A new app with its first key, whose text is shown once."""
 
     app: App
     key: ApiKey
@@ -65,9 +65,9 @@ def issue(
     owner: str | None = None,
     repeat: RepeatedKey | None = None,
 ) -> IssuedKey:
-    """Make an app and an API key for it; `covers` are the roles an operator answers for.
+    """Make an app and an API key for it; `covers` are the roles that an operator votes for.
 
-    With `repeat`, both are derived from it, and not new.
+    With `repeat`, both are derived from it instead of being random.
     """
     if not NAME.fullmatch(name):
         message = "an app's name has 1 to 100 characters and no control characters"
@@ -94,7 +94,7 @@ def new_key(
     shown_to: str | None,
     repeat: RepeatedKey | None = None,
 ) -> tuple[ApiKey, Secret]:
-    """Make an API key of an app, and its text, which `shown_to` sees if it is not their own."""
+    """Make an API key of an app, and its text; `shown_to` is another operator who receives it."""
     if repeat is None:
         secret = base64.b32encode(secrets.token_bytes(32)).decode().rstrip("=").lower()
     else:
@@ -113,7 +113,7 @@ def new_key(
 async def authenticate(
     store: KeyStore, authorization: Sequence[str], roles: Collection[Role]
 ) -> ApiKey:
-    """Who sends these `Authorization` headers, if they may act in one of `roles`."""
+    """Return the API key in these headers, if its role is one of `roles`. Raises ControlError."""
     app, digest = _read(authorization)
     key = _matching(await store.keys_of(app), digest)
     if key is None:
@@ -128,7 +128,7 @@ async def authenticate(
 
 
 def check_url(query: bytes) -> None:
-    """Raise ControlError if a URL brings a token: it is in logs by now."""
+    """Raise ControlError if a URL contains a token: URLs are logged."""
     if bearer.is_in_query(query):
         challenge = {"www-authenticate": bearer.QUERY_CHALLENGE}
         raise ControlError("invalid_request", bearer.IN_QUERY, headers=challenge)
@@ -149,7 +149,7 @@ def _read(authorization: Sequence[str]) -> tuple[str, str]:
 
 
 def _matching(keys: Sequence[ApiKey], digest: str) -> ApiKey | None:
-    """Compare with every key, the right one or not, and with one when there are none."""
+    """Compare with every key of the app, without an early exit, and with one if it has none."""
     found = None
     for key in keys or (_NOBODY,):
         if hmac.compare_digest(key.secret_hash, digest):

@@ -1,8 +1,7 @@
-"""Finding out what a question rests on: the app alone, or a chain, which is proven here.
+"""Finds the authority of a question: the app alone, or a chain, which is verified here.
 
-With an API key an agent names its chain in the question; without one, the invocation that it
-signed for the question is on its chain. What is wrong with a chain is no reason to answer
-otherwise than with a deny that is on record.
+With an API key, the question names its chain; without one, the invocation that signs the question
+has its chain. A faulty chain leads to a recorded deny.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ from nomos.server.domain.request import CanonicalRequest
 from nomos.server.storage.records import new_receipt_id
 
 MAX_FAULTS: Final = 600
-"""Faulty chains without an API key that are put on record for an app, within a minute."""
+"""The number of faulty chains without an API key that are recorded for an app in a minute."""
 
 
 def with_agent(caller: ApiKey, message: AuthorizeRequest) -> AuthorizeRequest:
-    """The question of whoever asks: without an API key nobody asks for another agent."""
+    """Return the question with its agent: without an API key, always the one that signed it."""
     if not isinstance(caller, AgentPrincipal):
         return message
     return message.model_copy(update={"agent_did": caller.agent})
 
 
 def signed(caller: ApiKey, body: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a question the same one when it is asked again: its body and who signed it."""
+    """Return what identifies a repeated question: its body and its signer."""
     if not isinstance(caller, AgentPrincipal):
         return dict(body)
     return {**body, "agentDid": caller.agent, "delegatedChain": list(caller.tokens)}
@@ -43,15 +42,15 @@ def signed(caller: ApiKey, body: Mapping[str, Any]) -> dict[str, Any]:
 async def origin(
     ports: Context, caller: ApiKey, message: AuthorizeRequest, asked: CanonicalRequest, agent: str
 ) -> DelegationContext:
-    """Return what the question rests on, the faults of it included.
+    """Return the authority of a question, with its faults.
 
-    Raises InvalidRequest for a parent or a swarm that is not the chain's, Refusal when there
-    are too many faulty chains to keep a record of.
+    Raises InvalidRequest for a parent or a swarm that is not the chain's, Refusal if there are too
+    many faulty chains to record.
     """
     found = await _held(ports, caller, message, agent)
     if found is None:
         record = await _parent_receipt(ports, caller, message.parent_receipt_id)
-        # Another app that chooses the same label names another family.
+        # The same label chosen by another app names another swarm.
         label = None if message.swarm_id is None else f"{caller.app}/{message.swarm_id}"
         return DelegationContext(record=record, label=label)
     if isinstance(found, ChainFault):
@@ -81,7 +80,7 @@ async def _held(
 
 
 async def _held_still(ports: Context, caller: AgentPrincipal) -> HeldCapability | ChainFault | None:
-    """What was proven before the question was read, which may have taken a while."""
+    """Return the chain as verified before the body was read, unless it was revoked meanwhile."""
     if caller.held is None:
         return caller.fault
     revoked = await ports.store.revoked(caller.held.ids)
@@ -100,7 +99,7 @@ def _mismatch(caller: ApiKey, message: AuthorizeRequest) -> ChainFault | None:
 
 
 def _at_fault(ports: Context, caller: ApiKey, origin: DelegationContext) -> DelegationContext:
-    """Whoever has seen a token of the app can send faulty ones: so many are put on record."""
+    """Count a faulty chain: any holder of a token of the app can send them, so few are recorded."""
     if isinstance(caller, AgentPrincipal):
         now = int(ports.clock())
         if not ports.faults.admits(caller.app, now, MAX_FAULTS):
@@ -110,7 +109,7 @@ def _at_fault(ports: Context, caller: ApiKey, origin: DelegationContext) -> Dele
 
 
 async def _parent_receipt(ports: Context, caller: ApiKey, receipt: str | None) -> str | None:
-    """The record that the app says led to its question, which must be its own."""
+    """Return the record that the app names as the question's parent; it must be the app's own."""
     if receipt is None:
         return None
     row = await ports.store.row(caller.tenant, receipt)
@@ -121,7 +120,7 @@ async def _parent_receipt(ports: Context, caller: ApiKey, receipt: str | None) -
 
 
 def _check_family(held: HeldCapability, message: AuthorizeRequest) -> None:
-    """With a chain, the family is the chain's."""
+    """Raise InvalidRequest if the question names another swarm than its chain."""
     if message.parent_receipt_id not in (None, held.descent.receipt):
         sentence = (
             "parentReceiptId: is not the receipt of the chain's root, which led to this question: "

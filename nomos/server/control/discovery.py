@@ -1,4 +1,4 @@
-"""What anyone may know of this server."""
+"""Public routes: `/.well-known/nomos` and the health checks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from nomos.server.storage.database import StorageUnavailable
 
 
 async def well_known(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """The public keys of this server and the limits it sets."""
+    """Return the public keys of this server and its limits."""
     known = WellKnown(
         version=ports.version,
         api_version=1,
@@ -63,12 +63,12 @@ async def _registered(ports: Context) -> list[ServiceInfo]:
 
 
 async def healthy(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """The process answers, whatever the state of what it needs."""
+    """Report that the process answers, without checking its dependencies."""
     return Health(status="ok").model_dump()
 
 
 async def ready(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """A decision could be made and kept."""
+    """Report whether a decision could be made and stored now."""
     try:
         await ports.store.ready()
         answer = await ports.signer.ask(Hello())

@@ -1,6 +1,6 @@
-"""The errors of the control plane: the codes that it answers with, and their statuses.
+"""`ControlError`: the error codes of the control plane and their HTTP statuses.
 
-A deny is an answer and not in here.
+A deny is a decision and not an error.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from nomos.models import VerificationCode
 __all__ = ["STATUS_BY_CODE", "TOKEN_CODES", "ControlError", "ErrorCode", "shown", "unavailable"]
 
 TokenCode = VerificationCode | Literal["replayed"]
-"""What may be wrong with the token of an agent that has no API key."""
+"""Faults of the token of an agent without an API key."""
 
 TOKEN_CODES: Final[Mapping[str, TokenCode]] = {
     code: code for code in (*get_args(VerificationCode), "replayed")
@@ -47,11 +47,11 @@ STATUS_BY_CODE: Final[Mapping[ErrorCode, int]] = {
     **{code: FAILURES[code] for code in REQUEST_CODES},
     **dict.fromkeys(TOKEN_CODES.values(), 401),
 }
-"""A token stands in place of an API key here, so whatever is wrong with it is a 401."""
+"""A token replaces an API key here, so each of its faults is a 401."""
 
 
 class ControlError(RequestError):
-    """No answer, and why; `details` are members of the reply for this error alone."""
+    """A request that was not answered; `details` are additional members of this one reply."""
 
     code: ErrorCode
 
@@ -73,5 +73,5 @@ class ControlError(RequestError):
 
 
 def unavailable(message: str) -> ControlError:
-    """A failure of ours that may be over in a moment: nothing was decided, ask again."""
+    """Return a temporary failure of this server: nothing was decided, and the caller may retry."""
     return ControlError("unavailable", message, headers={"retry-after": "1"})

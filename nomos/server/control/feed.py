@@ -1,9 +1,9 @@
-"""The feed by which services learn what was revoked.
+"""The feed of revocations that services follow by long polling.
 
-It gives the rows of the tenant's log that follow the last one a service knows, and a checkpoint
-over the end of the log. Who sends a nonce gets it back inside the checkpoint: that shows that the
-answer was made after the question, whatever the clocks say. An answer comes within two seconds
-even when there is nothing new, so silence means that the feed is cut off.
+It returns the rows of the tenant's log after the last one that a service knows, and a checkpoint
+over the end of the log. A nonce in the request is returned inside the checkpoint: it proves that
+the reply was made after the request, whatever the clocks say. A reply comes within two seconds even
+without news, so silence means that the connection is lost.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from nomos.server.storage.revocations import Page
 
 PAGE: Final = 1000
 MAX_WAIT: Final = 2
-"""Seconds: the heartbeat of the feed."""
+"""The heartbeat of the feed, in seconds."""
 
 _UNSIGNED: Final = "the feed cannot be signed at the moment; ask again"
 _QUERY: Final = Query(
@@ -61,14 +61,14 @@ class FeedRow(ReplyModel):
 
 
 class FeedHead(ReplyModel):
-    """Where the log ends."""
+    """The last row of the log."""
 
     seq: int
     hash: str
 
 
 class FeedReply(ReplyModel):
-    """The rows that follow `since`; `more` says that there are yet others before the head."""
+    """The rows after `since`; `more` is true if there are further ones before the head."""
 
     tenant: str
     issuer: Did
@@ -81,7 +81,7 @@ class FeedReply(ReplyModel):
 
 @dataclass(frozen=True)
 class FeedRequest:
-    """What a follower asks: what comes after `since`, in `wait` seconds at the latest."""
+    """A follower's request: the rows after `since`, within `wait` seconds."""
 
     since: int = 0
     wait: int = 0
@@ -91,7 +91,7 @@ class FeedRequest:
 async def get_revocations(
     ports: Context, request: Request, caller: ApiKey | None
 ) -> dict[str, Any]:
-    """Give what follows, or wait for it a little."""
+    """Return the rows after `since`, waiting briefly if there are none."""
     assert caller is not None, "the table gives this route a role"
     asked = following(request.scope["query_string"])
     tenant = caller.tenant
@@ -110,7 +110,7 @@ async def get_revocations(
 
 
 def topic(tenant: str) -> str:
-    """The bell that rings for every revocation of a tenant."""
+    """Return the topic that is notified of every revocation of a tenant."""
     return f"revocations:{tenant}"
 
 
@@ -120,15 +120,15 @@ def following(query: bytes) -> FeedRequest:
 
 
 async def _page(ports: Context, tenant: str, asked: FeedRequest, seconds: float) -> Page:
-    """Read on from where the follower is, until there is something or its time is up.
+    """Read the rows after the follower's position; wait until there are some or time is up.
 
-    Another key that signs is something: followers must know it before its tokens reach them.
+    A new issuer key ends the wait, too: followers must know it before they receive its tokens.
     """
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
     signer = ports.issuers[tenant]
     while True:
-        # Listening begins before reading: what comes between the two would go unheard.
+        # Subscribe before reading, or a revocation between the two would be missed.
         rung = asyncio.create_task(ports.bell.wait(topic(tenant), max(0, until - loop.time())))
         try:
             page = await ports.store.feed.page(tenant, asked.since, PAGE)

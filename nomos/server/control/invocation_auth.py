@@ -1,12 +1,12 @@
-"""Agents without an API key: who they are by their chain, and that they sent this very request.
+"""Authentication of agents without an API key, by an invocation of their chain.
 
-An agent that was given a chain signs an invocation on it to the issuer of the chain's root, for
-one request: `Authorization: Bearer <invocation>`. The chain says whose agent it is; the app that
-the chain began with is the one it acts for. Each invocation works once.
+An agent with a chain signs an invocation for one request, with the issuer of the chain's root as
+its audience: `Authorization: Bearer <invocation>`. The agent acts for the app that the chain began
+with. Each invocation works once.
 
-What the invocation must say depends on the request. A question is signed as what it asks for:
-its command, resource and args. Any other request is signed as the chain's own command and
-resource, with the method, the path and the hash of the body.
+Its content depends on the request. For a question it has the question's command, resource and args.
+For any other request it has the chain's own command and resource, with the method, the path and the
+hash of the body.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from nomos.server.domain.lineage import mapping
 from nomos.server.domain.token_claims import BACKDATED
 
 LIFE_SECONDS: Final = 60
-"""How long an invocation to the control plane may live."""
+"""The maximum lifetime of an invocation to the control plane, in seconds."""
 
 LONG_LIVED: Final = f"an invocation to the control plane lives {LIFE_SECONDS} seconds at most"
 
@@ -54,14 +54,14 @@ UNPROVEN: Final[frozenset[DenyReason]] = frozenset(
         "replayed",
     }
 )
-"""What is wrong with a token that shows nobody, or not here and now. The rest is decided on."""
+"""Faults of a token that does not prove its sender for this request. Others lead to a deny."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AgentPrincipal(ApiKey):
     """An agent that acts for the app that its chain began with, and only for itself.
 
-    `held` is the chain, `fault` what is wrong with it although all of its signatures are right.
+    `held` is the chain; `fault` is what is wrong with it although all of its signatures are valid.
     """
 
     agent: str
@@ -73,7 +73,7 @@ class AgentPrincipal(ApiKey):
 
 
 def is_invocation(authorization: Sequence[str]) -> bool:
-    """Whether a token was sent where an API key could be, which has no dots."""
+    """Return whether a token was sent in place of an API key, which has no dots."""
     try:
         return "." in bearer.read(authorization, b"")
     except BearerFault:
@@ -81,9 +81,9 @@ def is_invocation(authorization: Sequence[str]) -> bool:
 
 
 async def identify(ports: Context, request: Request, authorization: str) -> AgentPrincipal:
-    """Return who signed the invocation of a question, whatever that asks.
+    """Return the agent that signed the invocation of a question, whatever the question.
 
-    Raises ControlError for one that does not show who signed it.
+    Raises ControlError if the invocation does not prove its signer.
     """
     try:
         return await _identify(ports, bearer.read([authorization], b""))
@@ -93,7 +93,7 @@ async def identify(ports: Context, request: Request, authorization: str) -> Agen
 
 
 async def authenticate(ports: Context, request: Request, authorization: str) -> AgentPrincipal:
-    """Return who signed exactly this request, which is not a question. Raises ControlError."""
+    """Return the agent that signed exactly this request, not a question. Raises ControlError."""
     holder = await identify(ports, request, authorization)
     if holder.fault is not None:
         raise _unauthorized(holder.fault)
@@ -114,9 +114,9 @@ async def authenticate(ports: Context, request: Request, authorization: str) -> 
 
 
 async def check_app(ports: Context, holder: ApiKey) -> None:
-    """Raise ControlError if the app that a holder acts for may act no more.
+    """Raise ControlError if the holder's app is disabled or revoked.
 
-    A holder whose chain is faulty only gets an answer that says so, and is not looked up.
+    The app of a faulty chain is not looked up: its reply only describes the fault.
     """
     if isinstance(holder, AgentPrincipal) and holder.fault is not None:
         return
@@ -167,7 +167,7 @@ async def _identify(ports: Context, token: str) -> AgentPrincipal:
         held=holding if isinstance(holding, HeldCapability) else None,
         fault=fault,
     )
-    # What is faulty is refused as often as it comes, and is nothing to remember.
+    # A faulty invocation is rejected every time, so its nonce is not stored.
     if isinstance(found, VerifiedClaims) and fault is None:
         use = verification.use_of(found, claims.root["iss"])
         if await chain_verification.run(ports, verification.claim_once(use)) is not None:
@@ -179,11 +179,11 @@ async def _identify(ports: Context, token: str) -> AgentPrincipal:
 async def _verified(
     ports: Context, token: str
 ) -> tuple[UnverifiedToken, str, VerifiedClaims | Rejection]:
-    """Have an invocation verified, in one request to the binary.
+    """Have the binary verify an invocation, in one request.
 
-    Returns what it says, the tenant of its root, and what is verified of it. Raises ControlError
-    for text that cannot be read, a root of another server and a life that is too long, in that
-    order: nothing is looked up for these.
+    Returns its claims, the tenant of its root, and what was verified. Raises ControlError for
+    unreadable text, a root of another server and a lifetime that is too long, in that order and
+    before any lookup.
     """
     if len(token) > MAX_TOKEN:
         raise _unauthorized(
@@ -210,9 +210,9 @@ def _tenant(ports: Context, claims: UnverifiedToken) -> str | None:
 
 
 def _is_long_lived(claims: UnverifiedToken) -> bool:
-    """Whether an invocation lives longer than it may, or says nothing of it that can be read.
+    """Return whether an invocation lives too long, or has no readable expiry.
 
-    It cannot begin later than now, so neither can it end later than this.
+    Its `iat` cannot be later than now, so this also bounds how long from now it is valid.
     """
     begin, end = claims.payload.get("iat"), claims.payload.get("exp")
     if not isinstance(begin, int) or not isinstance(end, int):
@@ -223,12 +223,12 @@ def _is_long_lived(claims: UnverifiedToken) -> bool:
 async def _app(
     ports: Context, tenant: str, claims: UnverifiedToken, fault: ChainFault | None
 ) -> str:
-    """The app that the issuer granted the chain to. Raises ControlError if it may not act."""
+    """Return the app that the chain was granted to; raises ControlError if unknown or disabled."""
     app = mapping(claims.root.get("meta")).get("app_id")
     found = await ports.store.apps.find(tenant, app) if isinstance(app, str) else None
     if found is None:
         raise ControlError("app_disabled", "the app that this chain was granted to is not known")
-    # What was revoked is told as that, which is on record.
+    # If the chain is revoked, the reply says so instead, and it is recorded.
     if found.disabled_at is not None and (fault is None or fault.reason != "revoked"):
         raise _disabled()
     return found.app.id
@@ -239,7 +239,7 @@ def _disabled() -> ControlError:
 
 
 def _same(one: object, other: object) -> bool:
-    """Equal as JSON, in which 9.0 is 9 and 1 is not true."""
+    """Compare as JSON: 9.0 equals 9, and 1 does not equal true."""
     try:
         return canonical(one) == canonical(other)
     except ValueError:

@@ -1,8 +1,8 @@
-"""The keys that sign for a tenant, as anyone may see them, and putting another in their place.
+"""Routes for issuer keys: the key log of a tenant, and rotation.
 
-Each entry is a row of the tenant's key log with the checkpoint that its predecessor signed over
-it (`nomos.audit.keys`), so that a service which trusts one of the keys can follow to the next.
-States are the server's word for what its own PDP does; they are no part of what is signed.
+Each entry is a row of the tenant's key log with the checkpoint that its predecessor signed over it
+(`nomos.audit.keys`), so that a service which trusts one of the keys can follow to the next. States
+describe what this server's own PDP accepts; they are not signed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class KeysReply(ReplyModel):
 
 
 class RotateRequest(MessageModel):
-    """How to put another key in the place of the one that signs."""
+    """How to replace the key that signs."""
 
     revoke_old: bool | Absent = Field(
         default=False,
@@ -48,12 +48,12 @@ class RotateRequest(MessageModel):
 
 
 async def get_keys(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Show the key log."""
+    """Return the key log."""
     return _reply(ports, DEFAULT)
 
 
 async def post_rotate(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Make a key that signs from now on."""
+    """Make a new key, which signs from now on."""
     assert caller is not None, "the table gives this route a role"
     wanted = messages.read(RotateRequest, await body.read(request))
     act = RotationRequest(caller.app, request.state.request_id)
@@ -72,14 +72,14 @@ async def post_rotate(ports: Context, request: Request, caller: ApiKey | None) -
 
 
 def states(ports: Context) -> list[KeyState]:
-    """Every issuer key, the active ones first, then the newest first."""
+    """Return every issuer key, active ones first, then newest first."""
     keys = [key for tenant in ports.issuers for key in reversed(ports.key_log.log_of(tenant))]
     keys.sort(key=lambda key: key.state != "active")
     return [KeyState(did=key.did, state=key.state, until=_until(key)) for key in keys]
 
 
 def entries(ports: Context, tenant: str) -> list[KeyLogRow]:
-    """A tenant's key log, oldest first."""
+    """Return a tenant's key log, oldest first."""
     return [
         KeyLogRow(**entry(key), did=key.did, state=key.state, until=_until(key))
         for key in ports.key_log.log_of(tenant)

@@ -1,8 +1,8 @@
-"""One-time links into the approval pages: ten minutes, one use.
+"""One-time sign-in links to the approval pages, valid for ten minutes.
 
-Whoever holds a link signs in as its operator, so only that operator can have one made. The
-secret leaves in the answer and is not kept; opening the link does not use it up, for chats and
-mail programs open every link they see. Confirming it does.
+The person who opens a link and confirms it signs in as its operator, so only that operator can
+request one. Only the hash of the secret is stored. Opening the link does not use it up, since chat
+and mail programs open links; confirming does.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TOKEN: Final = re.compile(r"nomos_login_[0-9a-z]{52}")
 
 
 class LoginLinkReply(ReplyModel):
-    """A link that signs in whoever confirms it first."""
+    """A link that signs in the person who confirms it first."""
 
     url: str
     expires_at: str
@@ -40,14 +40,14 @@ class LoginLinkReply(ReplyModel):
 
 @dataclass(frozen=True)
 class NewLoginLink:
-    """A new link; its address holds the secret."""
+    """A new link; its URL contains the secret."""
 
     url: Secret
     expires_at: int
 
 
 async def make(sessions: Sessions, operator: ApiKey, now: float, control_url: str) -> NewLoginLink:
-    """Make a link for the operator whose key this is. Raises ControlError if the key is void."""
+    """Make a link for the operator of this key. Raises ControlError if the key is invalid."""
     token = f"nomos_login_{random_text()}"
     at = int(now)
     link = Issue(hashed(token), operator.tenant, operator.app, at, at + LINK_SECONDS)
@@ -59,19 +59,19 @@ async def make(sessions: Sessions, operator: ApiKey, now: float, control_url: st
 
 
 def random_text() -> str:
-    """32 random bytes as 52 letters and digits."""
+    """Return 32 random bytes as 52 letters and digits."""
     return base64.b32encode(secrets.token_bytes(32)).decode().rstrip("=").lower()
 
 
 def hashed(secret: str) -> str:
-    """What is kept of a secret that holds 32 random bytes."""
+    """Return the stored hash of a secret of 32 random bytes."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 async def post_login_link(
     ports: Context, request: Request, caller: ApiKey | None
 ) -> dict[str, Any]:
-    """Make a link for the operator who asks."""
+    """Make a link for the calling operator."""
     assert caller is not None, "the table gives this route a role"
     made = await make(ports.store.sessions, caller, ports.clock(), ports.control_url)
     reply = LoginLinkReply(url=made.url.reveal(), expires_at=iso(made.expires_at))

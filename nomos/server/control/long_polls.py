@@ -1,4 +1,4 @@
-"""How many may wait at the same time: a request that waits holds a connection and memory."""
+"""A limit on requests that wait: each holds a connection and memory."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from nomos.server.http.limits import ConcurrencyGate
 MAX_LONG_POLLS: Final = 500
 MOST_OF_ONE_APP: Final = 20
 RESERVED: Final = 50
-"""Seats that only operators take: agents cannot keep people from seeing what comes."""
+"""Places reserved for operators, so that agents cannot block them."""
 
 
 class LongPollLimiter:
-    """Room for waiting requests, of which no app takes all."""
+    """Places for waiting requests; each app has a share."""
 
     def __init__(self) -> None:
         self.gate = ConcurrencyGate(MOST_OF_ONE_APP)
 
     @contextmanager
     def one(self, app: str, *, reserved: bool = False) -> Iterator[None]:
-        """Hold a seat, `reserved` ones too if so. Raises ControlError when there is none."""
+        """Hold a place, `reserved` ones included if true. Raises ControlError if there is none."""
         most = MAX_LONG_POLLS if reserved else MAX_LONG_POLLS - RESERVED
         with self.gate.admit(app, most) as room:
             if not room:

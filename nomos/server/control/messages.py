@@ -1,4 +1,4 @@
-"""What goes over the wire, in its own names. Unknown members are refused, never ignored."""
+"""The JSON messages of the control plane as pydantic models. Unknown members are rejected."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ MAX_SHOWN_PROBLEMS: Final = 8
 NOT_YET: Final[Mapping[str, str]] = {
     "dryRun": "dry runs are not available on this server; every question is recorded",
 }
-"""Members of the protocol that this server does not know how to honour, and says so."""
+"""Members of the protocol that this server does not support; the error says so."""
 
 MAX_LINKS: Final = 64
-"""Tokens of a chain that are read at all; how many count is a setting of the server."""
+"""The maximum number of tokens of a chain that are read; a setting limits its valid depth."""
 
 
 Absent = SkipJsonSchema[None]
@@ -47,7 +47,7 @@ SwarmId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
 
 
 class MessageModel(BaseModel):
-    """Base of all messages: closed, immutable, camelCase outside, exact types."""
+    """Base of all messages: closed, immutable, camelCase in JSON, exact types."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -126,7 +126,7 @@ class AuthorizeRequest(MessageModel):
 
 
 class ReplyModel(MessageModel):
-    """Base of what the server sends, which it makes by the names it uses itself."""
+    """Base of the server's replies, which are made from Python names."""
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
@@ -135,7 +135,7 @@ DAMAGED: Final = "Others that are kept and cannot be read any more, by name."
 
 
 class OpenFieldReply(ReplyModel):
-    """A policy, and a field that it looks at and that a grant for a service would leave open."""
+    """A policy, and a field that it reads and that a grant for a service would leave open."""
 
     policy: str
     field: str = Field(examples=["resource.queue", "args"])
@@ -175,7 +175,7 @@ class AllowReply(ReplyModel):
 
 
 class DenyReply(ReplyModel):
-    """`reason` is for machines, `explanation` for people."""
+    """`reason` is for programs, `explanation` for people."""
 
     decision: Literal["deny"]
     reason: DenyReason
@@ -185,7 +185,7 @@ class DenyReply(ReplyModel):
 
 
 class StepUpReply(ReplyModel):
-    """People must decide; `approvalUrl` is where. Then ask again with `cosignerEnvelopeId`."""
+    """Operators must decide, at `approvalUrl`. Then ask again with `cosignerEnvelopeId`."""
 
     decision: Literal["requires_step_up"]
     reason: Literal["step_up_required", "approval_expired"]
@@ -201,7 +201,7 @@ AuthorizeReply = Annotated[AllowReply | DenyReply | StepUpReply, Field(discrimin
 
 
 class PolicyProblemReply(BaseModel):
-    """One thing that is wrong in policies, and the line where its policy starts."""
+    """One error in policies, and the line where the policy starts."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -212,7 +212,7 @@ class PolicyProblemReply(BaseModel):
 
 
 class ErrorReply(BaseModel):
-    """No answer, and why. Quote `request_id` to the server's operator."""
+    """A request that was not answered, and why. Quote `request_id` to the server's operator."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -232,7 +232,7 @@ class Health(ReplyModel):
 
 
 class KeyState(ReplyModel):
-    """One public key and what it is good for now."""
+    """One public key and its present state."""
 
     did: Did
     state: Literal["active", "retiring", "revoked"]
@@ -250,7 +250,7 @@ class KeyLogRow(KeyState):
 
 
 class ServiceInfo(ReplyModel):
-    """A service that honours tokens of this control plane."""
+    """A service that accepts tokens of this control plane."""
 
     name: str
     did: Did
@@ -259,7 +259,7 @@ class ServiceInfo(ReplyModel):
 
 
 class LimitsReply(ReplyModel):
-    """What a request may be at most."""
+    """The limits of a request."""
 
     ttl_seconds: int
     args_bytes: int
@@ -271,7 +271,7 @@ class LimitsReply(ReplyModel):
 
 
 class WellKnown(ReplyModel):
-    """Who signs here, which services honour it, and what the limits are."""
+    """Who signs here, which services accept it, and the limits."""
 
     version: str
     api_version: Literal[1]
@@ -290,7 +290,7 @@ M = TypeVar("M", bound=MessageModel)
 def authorize_request(body: Mapping[str, Any]) -> AuthorizeRequest:
     """Read a question. Raises InvalidRequest naming every member that is wrong."""
     for name, why in NOT_YET.items():
-        # `false` asks for what happens anyway.
+        # `false` is the default behaviour, so it is accepted.
         if name in body and not (name == "dryRun" and body[name] is False):
             raise InvalidRequest(f"{name}: {why}", fields=(name,))
     return read(AuthorizeRequest, {k: v for k, v in body.items() if (k, v) != ("dryRun", False)})
@@ -313,7 +313,7 @@ def _explained(invalid: ValidationError) -> InvalidRequest:
     fields, sentences = [], []
     for problem in problems:
         if problem["type"] == "none_required":
-            continue  # what `Absent` adds to every problem of its member
+            continue  # `Absent` adds this to every error of its member
         field = str(problem["loc"][0])
         fields.append(field)
         sentences.append(f"{shown(field)[1:-1]}: {_SENTENCES.get(problem['type'], problem['msg'])}")

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what the table of routes says, in the words of the standard."""
+"""The OpenAPI document, generated from the table of routes."""
 
 from __future__ import annotations
 
@@ -86,12 +86,12 @@ _REFERENCE: Final = "#/components/schemas/{model}"
 
 
 def in_path(name: str) -> dict[str, Any]:
-    """A part of the path."""
+    """Return the documentation of a path parameter."""
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
 
 def operation_id(method: str, path: str) -> str:
-    """`post_v1_authorize`."""
+    """Return an operation's id, such as `post_v1_authorize`."""
     plain = "".join(letter for letter in path if letter not in ".{}").replace("-", "_")
     words = plain.strip("/").split("/")
     return "_".join([method.lower(), *words])
@@ -153,7 +153,7 @@ def _operation(route: Route, replies: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _responses(route: Route, name: str, replies: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a route answers with, the refusals that all routes share included."""
+    """Return the responses of a route, with the errors that all routes share."""
     found: dict[str, Any] = {}
     if route.reply is not None:
         schema = replies[name]
@@ -175,7 +175,7 @@ def _json(schema: Any) -> dict[str, Any]:
 
 
 def _without_null(model: dict[str, Any]) -> dict[str, Any]:
-    """Leave out defaults of null: what has no value is absent, here as on the wire."""
+    """Remove defaults of null: a member without a value is absent, here as in JSON."""
     for described in model["properties"].values():
         if described.get("default", "") is None:
             del described["default"]

@@ -1,4 +1,4 @@
-"""Live grants for services that the policies which decide now would not give."""
+"""Live grants for services that the active policies would no longer give: list and revoke."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from nomos.server.storage.records import new_receipt_id
 from nomos.server.storage.revocations import RevocationRequest, RevocationRow
 
 MAX_LISTED: Final = 100
-"""Grants that an answer names; all of them are counted, and all are revoked."""
+"""The maximum number of grants in a reply; all of them are counted, and all are revoked."""
 
 log = logging.getLogger("nomos.server")
 
 
 class OutdatedGrant(ReplyModel):
-    """A grant that a service goes on to honour, though policy would not give it any more."""
+    """A grant that a service still accepts, though policy would no longer give it."""
 
     cid: str = Field(description="What to revoke.")
     receipt_id: str
@@ -47,7 +47,7 @@ class OutdatedGrant(ReplyModel):
 
 
 async def find(ports: Context, tenant: str) -> list[OutdatedIssue]:
-    """Hold every live grant of the tenant's services against the policies that decide now."""
+    """Compare every live grant of the tenant's services with the active policies."""
     grants = await ports.store.service_grants.live(tenant)
     if not grants:
         return []
@@ -61,7 +61,7 @@ def _found(bundle: Bundle, grants: Sequence[ServiceGrant], now: int) -> list[Out
 async def revoke(
     ports: Context, tenant: str, found: Sequence[OutdatedIssue], *, by: str, request_id: str
 ) -> int:
-    """Revoke them all, each with a receipt; returns how many were not revoked before."""
+    """Revoke these grants, each with a receipt; return how many were not revoked before."""
     done = 0
     for each in found:
         wanted = RevocationRequest(tenant, each.grant.cid, "cid", int(ports.clock() * 1000))
@@ -92,7 +92,7 @@ def _receipt(grant: ServiceGrant, revoked: RevocationRow, by: str, request_id: s
 
 
 def listed(found: Sequence[OutdatedIssue]) -> list[OutdatedGrant]:
-    """The first of them, as they are told."""
+    """Return the first of them as members of a reply."""
     return list(map(_listed, found[:MAX_LISTED]))
 
 
@@ -114,7 +114,7 @@ def _listed(each: OutdatedIssue) -> OutdatedGrant:
 
 
 async def warn(ports: Context, tenant: str) -> None:
-    """Say in the log what a start with changed policies leaves in the hands of services."""
+    """Log the grants that a start with changed policies leaves at services."""
     found = await find(ports, tenant)
     for line in _warnings(found):
         log.warning("%s", line)

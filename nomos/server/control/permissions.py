@@ -1,7 +1,7 @@
-"""What operators may do to accounts, keys, grants and services: one table. Pure.
+"""The table of permissions: what operators may do to accounts, keys, grants and services. Pure.
 
-Every route that acts on something of the tenant looks here. A row has alternatives, and one of
-them must hold in all of its conditions. What no row allows is refused.
+Every route that acts on an object of the tenant uses it. A row has alternatives; one of them must
+hold in all of its conditions. What no row allows is refused.
 
 Roles of API keys (`agent`, `operator`, `auditor`) are checked before, by the table of routes.
 Agents without an operator's key may revoke what is their own, which their chains prove.
@@ -100,10 +100,11 @@ _SENTENCES: Final[Mapping[tuple[Act, Kind], str]] = {
 
 @dataclass(frozen=True)
 class PermissionTarget:
-    """What is acted on.
+    """The object of an action.
 
-    `owner` is who registered the app that it is or belongs to, `covers` the roles that it answers
-    for, `roles` those that it needs, `outside` whether the operator is outside of its line.
+    `owner` is the operator who registered the app that it is or belongs to, `covers` the roles that
+    it votes for, `roles` the roles that it needs, `outside` whether the operator is outside of its
+    line.
     """
 
     kind: Kind
@@ -116,7 +117,7 @@ class PermissionTarget:
 
 
 def check(operator: ApiKey, act: Act, target: PermissionTarget) -> None:
-    """Raise ControlError unless the table lets this operator do this."""
+    """Raise ControlError unless the table allows this action to the operator."""
     rule, facts = TABLE.get((act, target.kind), (("never",),)), _facts(operator, target)
     if any(all(facts[each] for each in every) for every in rule):
         return
@@ -124,17 +125,17 @@ def check(operator: ApiKey, act: Act, target: PermissionTarget) -> None:
 
 
 def covers_every(operator: ApiKey) -> bool:
-    """Whether the operator answers for every role."""
+    """Return whether the operator covers every role."""
     return EVERY_ROLE in operator.covers
 
 
 def uncovered_roles(operator: ApiKey, covers: tuple[str, ...]) -> list[str]:
-    """Those of these roles that the operator does not answer for."""
+    """Return those of these roles that the operator does not cover."""
     return [] if covers_every(operator) else sorted(set(covers) - set(operator.covers))
 
 
 def _facts(operator: ApiKey, target: PermissionTarget) -> dict[Condition, bool]:
-    """Which conditions hold."""
+    """Return which conditions hold."""
     registered = target.owner == operator.app
     return {
         "any operator": True,
@@ -156,7 +157,7 @@ def _facts(operator: ApiKey, target: PermissionTarget) -> dict[Condition, bool]:
 
 
 def _sentence(operator: ApiKey, act: Act, target: PermissionTarget, rule: Rule) -> str:
-    """Why not, and who could."""
+    """Return why the action is refused, and who may do it."""
     yours = ", ".join(operator.covers) or "no role"
     wanted = {each for every in rule for each in every}
     missing = uncovered_roles(operator, target.covers)
@@ -182,5 +183,5 @@ def _sentence(operator: ApiKey, act: Act, target: PermissionTarget, rule: Rule) 
 
 
 def in_words(rule: Rule) -> str:
-    """A rule as the documentation has it."""
+    """Return a rule in the words of the documentation."""
     return "; or ".join(" and ".join(every) for every in rule)

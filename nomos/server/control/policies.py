@@ -1,8 +1,8 @@
-"""Versions of the policies: put, look at, activate, go back.
+"""Routes for policy versions: upload, show, activate and roll back.
 
-A version is validated against this server's providers before it is kept, and again before it is
-activated. An activation decides as soon as it is on the disk, in the control plane and in the
-PDP of this server at once; other servers on the same database notice within a second.
+A version is validated against this server's providers before it is stored, and again before it is
+activated. An activation takes effect once it is on the disk: at once in the control plane and the
+PDP of this server, within a second in other servers on the same database.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MAX_PROBLEMS: Final = 50
 MAX_TOLD: Final = 5
 MAX_MESSAGE: Final = 500
 TRIES: Final = 8
-"""How often going back begins anew because somebody else activated meanwhile."""
+"""How often a rollback is retried because another activation came first."""
 
 _LISTED: Final = Query(
     Number(
@@ -59,7 +59,7 @@ FactName = Annotated[str, Field(max_length=64)]
 
 
 class PolicyRequest(MessageModel):
-    """Policies to be kept as a version."""
+    """Policies to store as a version."""
 
     sources: dict[Name, str] = Field(
         max_length=MAX_SOURCES,
@@ -74,7 +74,7 @@ class PolicyRequest(MessageModel):
 
 
 class VersionReply(ReplyModel):
-    """A version of the policies; `putBy` is absent for one that came from files at a start."""
+    """A version of the policies; `putBy` is absent if it came from files at a start."""
 
     version: int
     hash: str = Field(description="What receipts name the policies by that decided.")
@@ -85,7 +85,7 @@ class VersionReply(ReplyModel):
 
 
 class PutReply(VersionReply):
-    """`created` is false when the same content was put before: that version is returned."""
+    """`created` is false if the same content was stored before: that version is returned."""
 
     created: bool
     warnings: list[PolicyProblemReply] | Absent = Field(
@@ -94,14 +94,14 @@ class PutReply(VersionReply):
 
 
 class WholeVersionReply(VersionReply):
-    """A version with what it consists of."""
+    """A version with its content."""
 
     sources: dict[str, str]
     facts: dict[str, str]
 
 
 class VersionsReply(ReplyModel):
-    """Versions, newest first; those before `before`, if that was asked for."""
+    """Versions, newest first; with `before`, only earlier ones."""
 
     policies: list[VersionReply]
     damaged: list[str] = Field(default=[], description=DAMAGED)
@@ -110,7 +110,7 @@ class VersionsReply(ReplyModel):
 
 
 class ActivateRequest(MessageModel):
-    """What else is to be done when other policies decide. All of it may be left out."""
+    """Options of an activation. All of them may be left out."""
 
     revoke_live: bool = Field(
         default=False,
@@ -119,7 +119,7 @@ class ActivateRequest(MessageModel):
 
 
 class ActivationReply(ReplyModel):
-    """The version that decides from now on; `before` is the one that did until then."""
+    """The active version; `before` is the one that was active until now."""
 
     version: int
     hash: str
@@ -154,7 +154,7 @@ async def get_policies(ports: Context, request: Request, caller: ApiKey | None) 
 
 
 async def get_policy(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """One version with its content."""
+    """Return one version with its content."""
     assert caller is not None, "the table gives this route a role"
     version = await _version(ports, request, caller)
     reply = WholeVersionReply(
@@ -166,7 +166,7 @@ async def get_policy(ports: Context, request: Request, caller: ApiKey | None) ->
 
 
 async def post_policies(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Keep policies as a version, if they are valid; what decides stays as it is."""
+    """Store policies as a version, if they are valid; the active version stays active."""
     assert caller is not None, "the table gives this route a role"
     sent = messages.read(PolicyRequest, await body.read(request, MAX_POLICIES))
     sources = tuple(Source(name, text) for name, text in sorted(sent.sources.items()))
@@ -183,7 +183,7 @@ async def post_policies(ports: Context, request: Request, caller: ApiKey | None)
 
 
 async def post_activate(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Let a version decide from now on; doing it twice is harmless."""
+    """Activate a version. Idempotent."""
     assert caller is not None, "the table gives this route a role"
     sent = await _activation(request)
     version = await _version(ports, request, caller)
@@ -196,7 +196,7 @@ async def post_activate(ports: Context, request: Request, caller: ApiKey | None)
 
 
 async def post_rollback(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Let the version decide that did before this one."""
+    """Activate the version that was active before this one."""
     assert caller is not None, "the table gives this route a role"
     sent = await _activation(request)
     for _ in range(TRIES):
@@ -221,14 +221,14 @@ def _take_over(ports: Context, caller: ApiKey, bundle: Bundle, done: Activation)
 
 
 async def _activation(request: Request) -> ActivateRequest:
-    """What the request says beside the version; an empty body says nothing."""
+    """Return the options of the request; an empty body has none."""
     sent = await body.raw(request)
     return messages.read(ActivateRequest, body.parse(sent) if sent else {})
 
 
 @dataclass(frozen=True)
 class _Change:
-    """The version that decides now, since when, and what decided before."""
+    """The active version, since when, and the one before it."""
 
     version: Version
     done: Activation
@@ -238,7 +238,7 @@ class _Change:
 async def _done(
     ports: Context, request: Request, caller: ApiKey, sent: ActivateRequest, change: _Change
 ) -> dict[str, Any]:
-    """Tell what decides now, and which live grants of services that leaves behind."""
+    """Return the active version, and the live grants of services that it would not give."""
     version, done, before = change.version, change.done, change.before
     found = await outdated_routes.find(ports, caller.tenant)
     revoked = None
@@ -261,7 +261,7 @@ async def _done(
 
 
 async def _valid(ports: Context, version: Version) -> Bundle:
-    """The version's bundle, or a refusal that tells every problem."""
+    """Return the version's bundle. Raises an error that lists every problem."""
     try:
         return await activation.load(version, ports.catalog)
     except InvalidPolicy as invalid:

@@ -1,8 +1,7 @@
-"""How much one app may ask for: each question leaves rows that are kept.
+"""Quotas per app: how many questions it may ask, and how many bytes of them are stored.
 
-Two measures an app, both of the kind that fills again with time: questions, and bytes of what is
-kept of them. Both begin full, so a burst passes; who asks without end is slowed down to what the
-disk can take, and others are not affected.
+Both are token buckets that begin full: a burst passes, a continuous load is slowed down to what the
+disk can take, and other apps are not affected.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ QUESTIONS_A_SECOND: Final = 100
 BYTES: Final = 64 * 1024 * 1024
 BYTES_A_SECOND: Final = 256 * 1024
 OF_EACH: Final = 4096
-"""Bytes that are kept of a question beside what it says: records, the answer, indexes."""
+"""Bytes that a question takes beside its own size: records, the answer, indexes."""
 
 MOST_APPS: Final = 10_000
-"""Apps remembered; beyond this the one that asked longest ago begins anew."""
+"""The number of apps remembered; then the one that asked longest ago is dropped and begins full."""
 
 
 @dataclass
@@ -33,7 +32,7 @@ class _Left:
 
 
 class Quotas:
-    """What is left to each app, in this process."""
+    """The remaining quota of each app, in this process."""
 
     def __init__(
         self, questions: int = QUESTIONS, size: int = BYTES, *, kept: int = OF_EACH
@@ -46,7 +45,7 @@ class Quotas:
     def take(self, app: str, size: int, now: float) -> None:
         """Count a question of `size` bytes. Raises ControlError (429) if too little is left.
 
-        `now` is in seconds and can only go forward.
+        `now` is a monotonic time in seconds.
         """
         left = self._left.pop(app, None) or _Left(self._questions, self._size, now)
         passed = max(0.0, now - left.at)

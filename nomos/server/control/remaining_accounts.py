@@ -1,8 +1,8 @@
-"""Which accounts go on working when an operator is disabled or revoked, or has a new key.
+"""Accounts that stay active when the operator who registered them is disabled, revoked or rotated.
 
-Whoever used that operator's account may use those that it registered, until somebody outside of its
-line confirms them (`account_lines`), and has seen the keys that it was shown. They are not ended
-with it, for that could shut a team out; whoever ends it is told.
+The user of that operator's account may use the accounts that it registered, until an operator
+outside of its line confirms them (`account_lines`), and may have seen the keys that it was shown.
+They are not disabled with it, since that could lock a team out; the reply lists them instead.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MOST: Final = 100
 
 
 class LeftApp(ReplyModel):
-    """An app that still works."""
+    """An app that stays active."""
 
     id: str
     name: str
@@ -27,7 +27,7 @@ class LeftApp(ReplyModel):
 
 
 class LeftMembers(ReplyModel):
-    """What a reply about an operator says of accounts that it made."""
+    """Members of a reply about an operator: the accounts that it registered."""
 
     left: int | Absent = Field(
         default=None,
@@ -38,7 +38,7 @@ class LeftMembers(ReplyModel):
 
 
 async def members(ports: Context, tenant: str, ident: str, role: Role | None) -> dict[str, Any]:
-    """The members of a reply about this app; none if it is no operator's."""
+    """Return the members of the reply about this app; none if it is not an operator's."""
     if role != "operator":
         return {}
     found = await ports.store.apps.left_by(tenant, ident)

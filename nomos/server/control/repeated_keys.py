@@ -1,4 +1,4 @@
-"""Acts that make an API key, asked for again because their reply was lost."""
+"""Idempotent requests that make an API key: a repetition makes the same key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RepeatedRequest:
 
     @classmethod
     def of(cls, request: Request, operator: ApiKey) -> Self | None:
-        """Return it if the request has a key; raises `InvalidRequest` for one that is no good."""
+        """Return it if the request has an idempotency key; raises `InvalidRequest` if invalid."""
         sent = request.headers.getlist(derived_key.HEADER)
         if not sent:
             return None
@@ -34,11 +34,11 @@ class RepeatedRequest:
         return cls(sent[0], operator)
 
     def ident(self) -> str:
-        """The id of the app that is made."""
+        """Return the id of the app that is made."""
         who = (self._operator.tenant, self._operator.app)
         number = int.from_bytes(derived_key.derived_bytes(self._key, "app id", *who), "big")
         return new_ident("app", number & ((1 << 48) - 1), lambda bits: number >> (256 - bits))
 
     def secret(self, app: str) -> str:
-        """The secret part of the API key that `app` gets."""
+        """Return the secret part of the API key of `app`."""
         return derived_key.derived_secret(self._key, operator=self._operator.app, app=app)

@@ -1,6 +1,6 @@
-"""From what was sent to what is asked: one canonical question, or a sentence on what is wrong.
+"""`canonicalize`: a question in canonical form, or an error that says what is wrong.
 
-Pure. Everything after this (policy, signing, the receipt) sees only the canonical form.
+Pure. Policy, signing and the receipt use only the canonical form.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from nomos.server.control.messages import AuthorizeRequest
 from nomos.server.domain.request import CanonicalRequest
 
 MAX_FACTS_BYTES: Final = 2 * 1024
-"""What a delegation carries of purpose and context (`meta.facts`)."""
+"""The maximum size of purpose and context in a delegation (`meta.facts`), in bytes."""
 
 MAX_LISTED: Final = 12
 NO_SERVICES: Final[Mapping[str, bool]] = MappingProxyType({})
@@ -46,11 +46,11 @@ def canonicalize(
     *,
     on_chain: bool = False,
 ) -> CanonicalRequest:
-    """Make the question canonical; `services` may be its audience beside the PDP.
+    """Return the canonical form of a question; `services` may be its audience, besides the PDP.
 
-    Each says whether it decides by policy. `on_chain`: it is asked with a chain, by which an
-    unknown command is denied; otherwise it is a mistake.
-    Raises InvalidRequest naming the member that is wrong.
+    The value of each service says whether it evaluates policy. With `on_chain`, the question has a
+    chain, and an unknown command is denied later; otherwise it is an error. Raises InvalidRequest
+    naming the member that is wrong.
     """
     _check_audience(message.audience, pdp_did, services)
     _check_size("context", message.context, MAX_CONTEXT_BYTES)
@@ -79,7 +79,7 @@ def canonicalize(
 
 
 def _signed_form(value: Any) -> Any:
-    """The value as the token will carry it: 9.0 is written 9, and policy must see the same."""
+    """Return the value as the token will have it: 9.0 becomes 9. Policy sees the same value."""
     match value:
         case dict():
             return {name: _signed_form(item) for name, item in value.items()}
@@ -115,7 +115,7 @@ def _provider(message: AuthorizeRequest, catalog: Catalog) -> Provider:
 def _commands(
     message: AuthorizeRequest, catalog: Catalog, *, on_chain: bool
 ) -> tuple[CommandSpec | None, tuple[str, ...]]:
-    """Return the one command that is meant, or all of those that it is a prefix of."""
+    """Return the registered command, or all commands that it is a prefix of."""
     found = find_command(catalog, message.command)
     if found is not None:
         return found[1], ()
@@ -128,7 +128,7 @@ def _commands(
 
 
 def _unknown(command: str, catalog: Catalog) -> InvalidRequest:
-    """A misspelt command is a mistake of the developer; on a chain it is a decision (a deny)."""
+    """Return the error for an unknown command; on a chain it is not used, and policy denies."""
     near = nearest_commands(catalog, command)
     hint = f"; the nearest are {', '.join(near)}" if near else ""
     return InvalidRequest(
@@ -143,7 +143,7 @@ _NOT_WITH_PREFIX: Final = {
 
 
 def _check_prefix(message: AuthorizeRequest, beneath: Sequence[str]) -> None:
-    """Refuse what has no meaning for many commands at once."""
+    """Raise InvalidRequest for members that make no sense for several commands."""
     some = ", ".join(beneath[:MAX_LISTED]) + (", ..." if len(beneath) > MAX_LISTED else "")
     stands = f"and {message.command} stands for several commands. Ask for one of {some}"
     for name, why in _NOT_WITH_PREFIX.items():
@@ -162,12 +162,12 @@ def _args(spec: CommandSpec | None, args: Mapping[str, Any] | None) -> Mapping[s
     _check_size("args", args, MAX_ARGS_BYTES, hint=_hint(spec))
     if args is None or spec is None:
         return None
-    # Args of a write are bound as a whole: without a required one, no call could ever match them.
+    # Args of a write are bound as a whole: without a required one, no call could match them.
     return canonical_args(spec, args, complete=spec.risk != "read")
 
 
 def _pol(pol: list[Any] | None) -> tuple[Any, ...]:
-    """The statements as they are signed: none that may hold although nothing is there."""
+    """Return the statements to sign; each must require that its field is present."""
     try:
         asked = from_pol(pol or [])
     except ConfigurationError as wrong:
@@ -178,12 +178,12 @@ def _pol(pol: list[Any] | None) -> tuple[Any, ...]:
 
 
 def _ascii(sentence: str) -> str:
-    """A sentence that may have the caller's own words in it."""
+    """Return a message, which may contain the caller's text, in ASCII."""
     return ascii(sentence)[1:-1]
 
 
 def _hint(spec: CommandSpec | None) -> str:
-    """How a long text is sent to this command, if it takes one."""
+    """Return how to send a long text to this command, if it takes one."""
     names = [] if spec is None else [n for n, each in spec.args.items() if each.digest is not None]
     if not names:
         return ""

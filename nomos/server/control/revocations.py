@@ -1,11 +1,11 @@
-"""Taking back what was granted.
+"""The route that revokes delegations, agents, apps, approvals and issuer keys.
 
-A revocation is a row of the tenant's log `revocations`, numbered and never taken back. Services
-learn of it by the feed (`nomos.server.control.feed`).
+A revocation is a numbered row of the tenant's log `revocations`, and is permanent. Services receive
+it by the feed (`nomos.server.control.feed`).
 
-What agents handed on is known here only once it was used. Its chain shows whose it is: the app
-that the chain began with may revoke any link of it, and an agent what it was given, what it
-handed on, and all that came of that.
+A delegation that an agent signed is unknown here until it is first used. Its chain proves who may
+revoke it: the app that the chain began with may revoke any link; an agent may revoke what it
+received, what it delegated, and every link after that.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _IDENT: Final = re.compile(
 
 
 class RevokeRequest(MessageModel):
-    """What is to be honoured no more: for operators, as the table of permissions lets them."""
+    """What to revoke; for operators, as the table of permissions allows."""
 
     id: str = Field(description="A cid, an agent's or issuer's DID, an app's or envelope's id.")
     reason: Purpose | Absent = Field(default=None, description="For the record.")
@@ -76,7 +76,7 @@ class RevokeReply(remaining_accounts.LeftMembers):
 async def post_revocation(
     ports: Context, request: Request, caller: ApiKey | None
 ) -> dict[str, Any]:
-    """Revoke one thing, for good."""
+    """Revoke one identifier permanently."""
     assert caller is not None, "the table gives this route a role"
     message = messages.read(RevokeRequest, await body.read(request, MAX_BODY_WITH_CHAIN))
     if not _IDENT.fullmatch(message.id):
@@ -119,7 +119,7 @@ async def _left(ports: Context, tenant: str, done: RevocationRow) -> dict[str, A
 
 
 async def _proven(ports: Context, caller: ApiKey, message: RevokeRequest) -> HeldCapability:
-    """The chain of the request, of which `id` is a link. It may be over, or revoked in part."""
+    """Return the request's verified chain, which has the link `id`; may be expired or revoked."""
     claims = chain_verification.read(ports, message.chain or ())
     found = (
         claims
@@ -135,7 +135,7 @@ async def _proven(ports: Context, caller: ApiKey, message: RevokeRequest) -> Hel
 
 
 async def _may(ports: Context, caller: ApiKey, ident: str, held: HeldCapability | None) -> Kind:
-    """Return what `ident` is to be revoked as, if the caller may do that."""
+    """Return the kind of `ident` if the caller may revoke it; raises an error otherwise."""
     if held is not None:
         if caller.role == "agent" and not _gave(caller, ident, held):
             raise ControlError(
@@ -175,7 +175,7 @@ _KINDS: Final[Mapping[Kind, permissions.Kind]] = {
 
 
 async def _permitted(ports: Context, operator: ApiKey, ident: str, app: str | None = None) -> None:
-    """Refuse what the table of permissions does not let this operator revoke."""
+    """Raise ControlError for what the table of permissions does not let this operator revoke."""
     named = await ports.store.feed.named(operator.tenant, ident, app=app)
     if named is None or (named.kind == "app" and named.role is None):
         raise ControlError("not_found", f"there is no {ident}")
@@ -194,7 +194,7 @@ async def _permitted(ports: Context, operator: ApiKey, ident: str, app: str | No
 
 
 def _gave(caller: ApiKey, ident: str, held: HeldCapability) -> bool:
-    """Whether the caller handed on the link `ident`, one that it hangs from, or holds it itself."""
+    """Return whether the caller signed the link `ident` or an earlier one, or is its audience."""
     if not isinstance(caller, AgentPrincipal):
         return held.descent.app == caller.app
     place = [link.cid for link in held.links].index(ident)

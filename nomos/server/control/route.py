@@ -1,4 +1,4 @@
-"""One route of the control plane; each feature lists its own, and `routes` serves them all."""
+"""`Route`: one route of the control plane. Each feature lists its own; `routes` serves all."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ Handler = Callable[[Context, Request, ApiKey | None], Awaitable[dict[str, Any] |
 """Answers with a JSON object, or with a whole response: a page, a stream."""
 
 Identify = Callable[[Context, Request, str], Awaitable[ApiKey]]
-"""Finds out who signed an invocation, the `Authorization` header of a request."""
+"""Authenticates an invocation, the `Authorization` header of a request."""
 
 
 @dataclass(frozen=True)
 class Route:
-    """One method of one path: who may call it, what answers, and how it is documented.
+    """One method of one path: who may call it, its handler, and its documentation.
 
-    `roles` None: anyone may call it, or the handler knows its caller by other means than an API
-    key. `holder`: how agents that have a chain instead of an API key are known here; None for a
-    route that is not for them. `act`: what an operator does by it, in the words of
+    `roles` None: anyone may call it, or the handler authenticates its caller without an API key.
+    `holder`: how agents with a chain instead of an API key are authenticated here; None for a route
+    that does not accept them. `act`: what an operator does by it, in the words of
     `permissions.TABLE`, where that does not depend on what the request names. `reply` None: the
-    answer is not JSON. `documented` False: it is for browsers, not programs.
+    response is not JSON. `documented` False: it is for browsers, not programs.
     """
 
     method: str

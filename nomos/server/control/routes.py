@@ -1,7 +1,7 @@
-"""The table of routes, and the app that it makes.
+"""The table of routes, and `create_control`, which makes the ASGI app from it.
 
-A route names the roles that may call it; None means anyone. The table is what is served: beside
-it there is only the document made from it (`/openapi.json`), which anyone may read.
+A route names the roles that may call it; None means anyone. The app serves this table and the
+document made from it (`/openapi.json`), which anyone may read.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ ROUTES: Final[tuple[Route, ...]] = (
 
 
 def create_control(ports: Context, pages: Sequence[Route] = ()) -> ASGIApp:
-    """The control plane as an ASGI app, with the pages where people sign in and answer."""
+    """Return the control plane as an ASGI app, with the pages for sign-in and approvals."""
     served = [
         exact_route(route.method, route.path, _endpoint(ports, route))
         for route in (*ROUTES, *pages)
@@ -148,7 +148,7 @@ def create_control(ports: Context, pages: Sequence[Route] = ()) -> ASGIApp:
 
 
 def _document(ports: Context) -> Endpoint:
-    """Return the endpoint of the OpenAPI document, which is built once it is asked for."""
+    """Return the endpoint of the OpenAPI document, which is built on first use."""
 
     @cache
     def text() -> bytes:
@@ -208,7 +208,7 @@ async def _invalid(request: Request, failure: Exception) -> Response:
 
 
 async def _http(request: Request, failure: Exception) -> Response:
-    """What the framework refuses by itself: no such path, another method."""
+    """Answer errors of the framework: an unknown path, or a wrong method."""
     assert isinstance(failure, HTTPException)
     path, headers = errors.shown(request.url.path), failure.headers
     match failure.status_code:
@@ -224,7 +224,7 @@ async def _http(request: Request, failure: Exception) -> Response:
 
 
 def _elsewhere(request: Request) -> str:
-    """Say where calls are made to who takes this for the PDP."""
+    """Return a hint with the PDP's URL, for a caller that takes this server for the PDP."""
     ports: Context = request.app.state.ports
     if "/v1/" in request.url.path[1:]:
         return ": the control plane's URL (NOMOS_CONTROL_URL) ends before the path, without /v1"
@@ -235,7 +235,7 @@ def _elsewhere(request: Request) -> str:
 
 
 async def _unavailable(request: Request, failure: Exception) -> Response:
-    """The database failed outside of a decision, such as while a key was looked up."""
+    """Answer a failure of the database outside of a decision, such as while a key is looked up."""
     log.error("request %s: %s", request.state.request_id, failure)
     damaged = isinstance(failure, Damaged)
     message = str(failure) if damaged else "the server cannot answer at the moment; ask again"

@@ -1,4 +1,4 @@
-"""Other services than the PDP that tokens may be made out to, as an operator registers them."""
+"""Routes for services other than the PDP: register, list and remove."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from nomos.server.storage.services import Service
 
 MAX_SERVICES: Final = 64
 PDP: Final = "pdp"
-"""The name of the control plane's own PDP, which nobody registers."""
+"""The name of the control plane's own PDP; it cannot be registered."""
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
 
 class ServiceRequest(MessageModel):
-    """A service that verifies tokens itself, such as a PDP that stands alone."""
+    """A service that verifies tokens itself, such as a standalone PDP."""
 
     name: Name
     did: Did = Field(description="Whom tokens for it are made out to.")
@@ -52,14 +52,14 @@ class ServiceReply(ReplyModel):
 
 
 class ServicesReply(ReplyModel):
-    """All of the tenant's."""
+    """All services of the tenant."""
 
     services: list[ServiceReply]
     damaged: list[str] = Field(default=[], description=DAMAGED)
 
 
 async def post_service(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Register a service; doing it twice is harmless."""
+    """Register a service. Idempotent."""
     assert caller is not None, "the table gives this route a role"
     message = messages.read(ServiceRequest, await body.read(request))
     _check_url(message.url)
@@ -83,7 +83,7 @@ async def post_service(ports: Context, request: Request, caller: ApiKey | None) 
 
 
 async def register(ports: Context, tenant: str, name: str, did: str) -> None:
-    """Register a service of the program that this server runs in, which nobody calls by a URL."""
+    """Register the service of the program that this server runs in; it has no URL."""
     now = ports.clock()
     service = Service(tenant, name, did, "", int(now))
     if name == PDP or did == ports.pdp_did:
@@ -98,7 +98,7 @@ async def register(ports: Context, tenant: str, name: str, did: str) -> None:
 
 
 async def get_services(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """List them by name."""
+    """List the services by name."""
     assert caller is not None, "the table gives this route a role"
     found = await ports.store.services.all(caller.tenant)
     return ServicesReply(
@@ -125,7 +125,7 @@ def _registered(service: Service, by: str | None, request_id: str | None, now: f
 
 
 async def post_remove(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Make out no more grants to a service; those it has live until they expire."""
+    """Remove a service: it gets no new grants; existing ones stay valid until they expire."""
     assert caller is not None, "the table gives this route a role"
     name = str(request.path_params["name"])
     at = int(ports.clock() * 1000)
@@ -159,7 +159,7 @@ def _reply(service: Service) -> ServiceReply:
 
 
 def _check_url(url: str) -> None:
-    """Refuse a URL that agents must not be sent to (`nomos._io.urls`)."""
+    """Raise an error for a URL that must not be given to agents (`nomos._io.urls`)."""
     try:
         checked_url(url, setting="url")
     except ConfigurationError as wrong:

@@ -1,4 +1,4 @@
-"""Having tokens signed: the delegation of an allow, and the invocation for who has no key."""
+"""Signing of tokens: the delegation of an allow, and the invocation of an agent without a key."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from nomos.server.domain.request import CanonicalRequest
 from nomos.server.domain.token_claims import ApprovalStamp
 
 CALLERS_FAULT: Final = frozenset({"invalid_request", "malformed_ucan", "too_large"})
-"""What the binary says of a payload that no token can hold: asking again will not help."""
+"""Codes of the binary for a payload that no token can hold: a retry does not help."""
 
 
 def app_key(app: str) -> str:
-    """The name of the key that stands in for the agents of `app` which have none."""
+    """Return the name of the key that signs for those agents of `app` that have no key."""
     return f"app-{app}"
 
 
@@ -32,7 +32,7 @@ async def delegate(
     ruling: PolicyDecision,
     approval: ApprovalStamp | None = None,
 ) -> Signed:
-    """Sign what `row` records as allowed, as `ruling` found it."""
+    """Sign the delegation for what `row` records as allowed."""
     issuer = ports.issuers[row.tenant]
     payload = token_claims.delegation(
         case,
@@ -43,13 +43,13 @@ async def delegate(
         ruling=ruling,
         approval=approval,
     )
-    # A statement that holds for everything is of no harm beside those that it was signed with.
+    # Statements that always hold may be in the chain; beside the others they have no effect.
     vacuous = case.origin.held is not None
     try:
         signed = await _sign(ports, Delegate(key=issuer, payload=payload, allow_vacuous=vacuous))
     except SignerError as refused:
         if refused.code == "invalid_key":
-            # A DID may be well written and still name no point of the curve.
+            # A well-formed DID may still encode no point of the curve.
             message = "agentDid: names no usable Ed25519 key"
             raise InvalidRequest(message, fields=("agentDid",)) from refused
         raise
@@ -57,13 +57,13 @@ async def delegate(
         kept = outdated_grants.kept(case, ruling, signed.cid, exact=approval is not None)
         await ports.store.service_grants.add(kept)
         if ports.bundle is not case.bundle:
-            # Whoever activated the others may have looked for live grants before this one was kept.
+            # A policy activation may have listed live grants before this one was stored.
             raise unavailable("the policies changed while this was decided; ask again")
     return signed
 
 
 async def complete(ports: Context, asked: CanonicalRequest, stored: StoredAnswer) -> Reply:
-    """Add what is not kept: the time, and the invocation for a caller without a key.
+    """Add the members that are not stored: the time, and the invocation for a caller without a key.
 
     The receipt's id is the invocation's nonce, so signing it again gives the same token.
     """

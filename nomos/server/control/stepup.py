@@ -1,10 +1,10 @@
-"""What is answered when policy wants people to approve.
+"""Step-up: what is answered when policy requires an operator's approval.
 
-Without an approval the question is put to them, once however often it is asked. With one, the
-approval must be of exactly this question, given by everyone whom policy wants now, and not used
-yet: then the allow is signed, and using the approval, the record and the answer are written in
-one transaction. If that fails because somebody was quicker, the signed token is dropped and the
-approval is looked at again.
+Without an approval, the question becomes an approval request, once however often it is asked. With
+one, the approval must be for exactly this question, given for every role that policy requires now,
+and not used yet. Then the allow is signed; the use of the approval, the record and the answer are
+written in one transaction. If another process changed the approval first, the signed token is
+dropped and the approval is read again.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from nomos.server.storage.envelopes import ApprovalLookup
 from nomos.server.storage.identifiers import new_ident
 
 LOOKS: Final = 3
-"""How often an approval that somebody else changed meanwhile is looked at again."""
+"""How often an approval is read again after another process changed it."""
 
 Answered = Reply | StoredAnswer
-"""A reply that is on record, or the answer that this question's key got meanwhile."""
+"""A recorded reply, or the answer that was stored for this question's key in the meantime."""
 
 
 async def step_up(ports: Context, case: Evaluation, ruling: PolicyDecision) -> Answered:
-    """Put the question to people, or use the approval that it names."""
+    """Make an approval request of the question, or use the approval that it names."""
     if case.asked.cosigner is None:
         return await _ask(ports, case, ruling)
     for _ in range(LOOKS):
@@ -60,7 +60,7 @@ async def step_up(ports: Context, case: Evaluation, ruling: PolicyDecision) -> A
 async def _ask(
     ports: Context, case: Evaluation, ruling: PolicyDecision, *, expired: Envelope | None = None
 ) -> Answered:
-    """Answer with the envelope of this question, a new one if there is none."""
+    """Answer with the envelope of this question; make one if there is none."""
     bound = case.bound
     draft = Envelope(
         id=new_ident("env", case.at),
@@ -91,18 +91,18 @@ async def _ask(
 
 
 def _asking(case: Evaluation, ruling: PolicyDecision) -> list[Policy]:
-    """The policies that want people to decide."""
+    """Return the policies that require the approval."""
     return [each for each in case.bundle.policies if each.name in ruling.policies]
 
 
 def _life(case: Evaluation, ruling: PolicyDecision) -> int:
-    """How long the question stays open: as the strictest of its policies says, if one does."""
+    """Return how long the request stays open, in seconds: the shortest time of its policies."""
     said = [each.expires for each in _asking(case, ruling) if each.expires is not None]
     return min(said, default=envelope.LIFE_SECONDS)
 
 
 def _reasons(case: Evaluation, ruling: PolicyDecision) -> str | None:
-    """What those policies say of why."""
+    """Return the reasons that those policies give."""
     policies = _asking(case, ruling)
     return "; ".join(sorted({each.reason for each in policies if each.reason})) or None
 
@@ -120,7 +120,7 @@ def _answer_record(
     expired: Envelope | None,
     standing: ApprovalLookup,
 ) -> AnswerRecord:
-    """What is written and answered, given the envelope that this question has."""
+    """Return the record and the answer for the envelope of this question."""
     found = standing.envelope
     if found.state == "denied":
         own = found.app == case.caller.app
@@ -156,8 +156,8 @@ def _pending(found: Envelope, expired: Envelope | None) -> str:
 async def _use(
     ports: Context, case: Evaluation, ruling: PolicyDecision, found: Envelope
 ) -> Answered | None:
-    """Sign what was approved, and use the approval up. None if somebody was quicker."""
-    # What the people read is what is signed and recorded, not what the agent says by now.
+    """Sign what was approved and use the approval. Return None if it was changed meanwhile."""
+    # The text that operators read is signed and recorded, not the agent's present text.
     case = case.with_purpose(found.purpose)
     audience = case.asked.audience or ports.pdp_did
     row = case.record(PolicyDecision("allow", None, ruling.policies), found)
@@ -188,7 +188,7 @@ async def _deny(
 
 
 def _not_found(case: Evaluation, ruling: PolicyDecision) -> PolicyDecision:
-    """Another app's approval is none, in the same words as one that does not exist."""
+    """Return the deny for an unknown approval; another app's approval gets the same words."""
     message = (
         f"this app has no approval {shown(case.asked.cosigner or '')}: approvals count for the "
         "app that asked"
@@ -197,7 +197,7 @@ def _not_found(case: Evaluation, ruling: PolicyDecision) -> PolicyDecision:
 
 
 def _refused(ruling: PolicyDecision, found: Envelope, judgement: ApprovalCheck) -> PolicyDecision:
-    """Say no because of what became of `found`."""
+    """Return the deny for an approval that cannot be used."""
     match judgement.use:
         case "consumed":
             at = "" if found.consumed_at is None else f" at {clock(found.consumed_at)}"
@@ -216,7 +216,7 @@ def _refused(ruling: PolicyDecision, found: Envelope, judgement: ApprovalCheck) 
 
 
 def _elsewhere(ruling: PolicyDecision, found: Envelope) -> PolicyDecision:
-    """Say no because of what another app was denied, and nothing else of that."""
+    """Return the deny for what was denied to another app, without further details of that."""
     until = found.asked_again_at
     again = "" if until is None else f". It can be asked again after {clock(until)}"
     message = f"a person denied this to another app of this tenant{again}"

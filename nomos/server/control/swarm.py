@@ -1,4 +1,4 @@
-"""Families of agents as the record shows them: who forked whom, and what each one did."""
+"""Routes for swarms: which agents forked which, and what each one did, from the audit log."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from nomos.server.storage.damaged_rows import Listed
 MAX_LIMIT: Final = 50
 LIMIT: Final = 10
 RECORDS: Final = 10_000
-"""Records of a family that are looked through when it is shown: links, and the latest others."""
+"""The maximum number of records read to show one swarm: links, and the latest others."""
 
 RECORDS_IN_LIST: Final = 2_000
-"""The same when many families are listed."""
+"""The same when swarms are listed."""
 
 DAMAGED_ROWS: Final = "Rows of the audit log that belong here and cannot be read any more."
 
@@ -36,7 +36,7 @@ _LISTED: Final = Query(Number("limit", least=1, most=MAX_LIMIT, default=LIMIT))
 
 
 class SwarmsReply(ReplyModel):
-    """The families in which something was handed on lately, the latest first."""
+    """The swarms with recent delegations, latest first."""
 
     swarms: list[SwarmSummary]
     damaged: list[str] = Field(default=[], description=DAMAGED_ROWS)
@@ -44,7 +44,7 @@ class SwarmsReply(ReplyModel):
 
 
 class SwarmReply(Swarm):
-    """One family with its members; `others` are families that the same name would be found in."""
+    """One swarm with its members; `others` are further swarms that match the same name."""
 
     others: list[Did] = Field(default_factory=list, description="Their root agents.")
     damaged: list[str] = Field(default=[], description=DAMAGED_ROWS)
@@ -52,7 +52,7 @@ class SwarmReply(Swarm):
 
 
 async def get_swarms(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """List families, without their members."""
+    """List swarms, without their members."""
     assert caller is not None, "the table gives this route a role"
     limit = _LISTED.read(request.scope["query_string"])["limit"]
     roots = await ports.store.swarms.roots(caller.tenant, limit)
@@ -66,7 +66,7 @@ async def get_swarms(ports: Context, request: Request, caller: ApiKey | None) ->
 
 
 async def get_swarm(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Show the family of an agent, a receipt, a delegation or a label."""
+    """Return the swarm of an agent, a receipt, a delegation or a label."""
     assert caller is not None, "the table gives this route a role"
     ident: str = request.path_params["id"]
     roots = await ports.store.swarms.roots_of(caller.tenant, ident)
@@ -89,7 +89,7 @@ async def get_swarm(ports: Context, request: Request, caller: ApiKey | None) -> 
 async def _swarm(
     ports: Context, tenant: str, root: str, limit: int
 ) -> tuple[Swarm, tuple[str, ...]]:
-    """A family, and the rows of it that cannot be read."""
+    """Return a swarm, and the rows of it that cannot be read."""
     records = await ports.store.swarms.records(tenant, root, limit)
     return await asyncio.to_thread(_gathered, root, records, limit), records.damaged
 
