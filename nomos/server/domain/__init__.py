@@ -1,1 +1,1 @@
-"""The rules of the server: values in, values out. Everything else of the server may import them."""
+"""The rules of the server as pure functions. Every other package of the server may import them."""

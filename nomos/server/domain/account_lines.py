@@ -1,12 +1,12 @@
-"""Which operator accounts count as one person. Pure.
+"""Which operator accounts count as one person, from who registered whom. Pure.
 
-Whoever registers an account has seen its API key and may have kept it, so the account counts as
-its maker: the maker's own account, and so on up the line. That ends with the first account that
-nobody registered (the server made it), or that was confirmed as another person's. Rotating a key
-or signing in by a link proves nothing about who does it, and changes nothing here.
+The operator who registers an account has seen its API key and may have kept it, so the account
+counts as its maker: the maker's own account, and so on up the line. The line ends with the first
+account that the server made, or that was confirmed as another person's. Rotating a key or signing
+in by a link does not prove who does it, and changes nothing here.
 
-What an account registered before it was confirmed may have been registered by its maker, who
-could use it then. So that counts as both, until it is confirmed itself.
+What an account registered before it was confirmed may have been registered by its maker, who could
+use it then. So that counts as both, until it is confirmed itself.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 MAX_LINE: Final = 16
-"""Accounts in a line, from one that nobody registered to the last one of it."""
+"""The maximum number of accounts in a line, the one that the server made included."""
 
 
 UNKNOWN: Final = ""
@@ -25,9 +25,9 @@ UNKNOWN: Final = ""
 
 @dataclass(frozen=True)
 class Account:
-    """An app as the line sees it: who registered it and when, and when it was confirmed.
+    """An app in a line: its owner, and when it was registered and confirmed.
 
-    Times are Unix seconds; `confirmed_at` None while it is not.
+    Times are Unix seconds; `confirmed_at` is None if it is not confirmed.
     """
 
     owner: str | None
@@ -40,7 +40,7 @@ Accounts = Mapping[str, Account]
 
 
 def makers(accounts: Accounts, ident: str) -> tuple[str, ...]:
-    """Everyone who made this account, directly or through others, the nearest first."""
+    """Return the makers of this account, direct and indirect, nearest first."""
     found: list[str] = []
     at = accounts.get(ident)
     while at is not None and at.owner is not None and at.owner not in (ident, *found):
@@ -50,12 +50,12 @@ def makers(accounts: Accounts, ident: str) -> tuple[str, ...]:
 
 
 def is_known(accounts: Accounts, ident: str) -> bool:
-    """Whether it is known who made this account, as far up the line as there is anyone."""
+    """Return whether all makers of this account are known."""
     return accounts.keys() >= set(makers(accounts, ident))
 
 
 def persons(accounts: Accounts, ident: str) -> tuple[str, ...]:
-    """The accounts that stand for whoever may be behind `ident`: itself, or makers of it.
+    """Return the accounts that `ident` counts as: itself, or makers of it.
 
     The first is the person whom it counts as. Others follow where it, or one between, was
     registered no later than that person was confirmed.
@@ -71,7 +71,7 @@ def persons(accounts: Accounts, ident: str) -> tuple[str, ...]:
                 return tuple(found)
         if account is not None:
             oldest = account.created_at if oldest is None else min(oldest, account.created_at)
-    # A line that leads back to itself is one person's, at whichever account one enters it.
+    # A line that is a circle counts as one person, from whichever account it is entered.
     last = accounts.get(line[-1])
     again = last.owner if last is not None else None
     end = line[-1] if again is None or again not in line else min(line[line.index(again) :])
@@ -79,10 +79,10 @@ def persons(accounts: Accounts, ident: str) -> tuple[str, ...]:
 
 
 def behind(accounts: Accounts, ident: str) -> tuple[str, ...]:
-    """Every account whose person may use `ident`: itself and its makers, the nearest first.
+    """Return every account whose person may use `ident`: itself and its makers, nearest first.
 
-    It ends with one that is confirmed, if it was so before the others here were registered; with
-    one that is no account of ours, if its maker is unknown.
+    The last one was confirmed before the others here were registered; or it is an account that is
+    not stored, whose maker is unknown; or the line ends with it.
     """
     found: list[str] = []
     oldest: int | None = None
@@ -99,9 +99,9 @@ def behind(accounts: Accounts, ident: str) -> tuple[str, ...]:
 
 
 def outside(accounts: Accounts, operator: str, ident: str) -> bool:
-    """Whether `operator` is no part of the line of `ident`, neither above it nor below it.
+    """Return whether `operator` is outside the line of `ident`, neither above it nor below it.
 
-    False where it is unknown who made one of them.
+    False if a maker of one of them is unknown.
     """
     if not (is_known(accounts, operator) and is_known(accounts, ident)):
         return False

@@ -12,16 +12,15 @@ ROLES: Final[tuple[Role, ...]] = get_args(Role)
 EVERY_ROLE: Final = "*"
 
 SERVER: Final = "server"
-"""Who acts when a command on the server's own machine does."""
+"""The actor of a command on the server's own machine."""
 
 
 @dataclass(frozen=True)
 class App:
-    """Something that acts for a tenant and has API keys.
+    """An app: it acts for a tenant and has API keys.
 
-    `owner` is the operator's app that registered it, None for those the server itself makes.
-    `confirmed_by` has confirmed that it is another person's than its owner's: an operator's app,
-    or `SERVER`.
+    `owner` is the operator's app that registered it, None if the server made it. `confirmed_by` has
+    confirmed that it belongs to another person than its owner does: an operator's app, or `SERVER`.
     """
 
     id: str
@@ -35,10 +34,10 @@ class App:
 
 @dataclass(frozen=True)
 class ApiKey:
-    """One API key, with what must be known of its app to accept it.
+    """One API key, with the properties of its app that authentication needs.
 
-    `covers` are the roles that an operator may answer for; `EVERY_ROLE` covers all. `shown_to`
-    is the operator who made the key for somebody else, and could have kept it; for the record.
+    `covers` are the roles that an operator may vote for; `EVERY_ROLE` covers all. `shown_to` is the
+    operator who made the key for another app, and could have kept it; for the audit log.
     """
 
     app: str

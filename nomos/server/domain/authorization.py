@@ -1,4 +1,4 @@
-"""A question on its way to an answer, and what is written down about it. Pure."""
+"""A question while it is answered, its audit record, and the answer for repetitions. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nomos.server.domain.request import CanonicalRequest
 
 @dataclass(frozen=True)
 class StoredAnswer:
-    """The answer to one keyed question. `expires_at` and `cid` are those of an allow."""
+    """The answer to a question with an idempotency key. `expires_at` and `cid` are an allow's."""
 
     tenant: str
     app: str
@@ -33,7 +33,7 @@ class StoredAnswer:
 
 @dataclass(frozen=True)
 class AuthorizationRequest:
-    """A question with who asks it, for whom, and how a repetition of it is recognised."""
+    """A question with its caller, its agent, and what identifies a repetition of it."""
 
     asked: CanonicalRequest
     caller: ApiKey
@@ -46,9 +46,9 @@ class AuthorizationRequest:
 
 @dataclass(frozen=True)
 class Evaluation(AuthorizationRequest):
-    """A question that is being answered: at a time, by the policies of then.
+    """A question that is being answered, with the time and the policies of that moment.
 
-    `receipt` is the id of the record that there will be of it. `at` is in milliseconds.
+    `receipt` is the id of its record, which does not exist yet. `at` is in milliseconds.
     """
 
     at: int
@@ -67,26 +67,26 @@ class Evaluation(AuthorizationRequest):
 
     @property
     def expires(self) -> int:
-        """When what is granted now ends: as asked, and never after what it rests on."""
+        """When a grant made now expires: as requested, but no later than its chain."""
         held, wanted = self.origin.held, self.now + self.asked.ttl
         return wanted if held is None else min(wanted, held.expires_at)
 
     @property
     def bound(self) -> dict[str, Any]:
-        """What an approval of this question holds for."""
+        """The members of the question that an approval is bound to."""
         origin = self.origin
-        # An agent that narrows what is its own acts for nobody else.
+        # An agent that attenuates its own grant acts for no other agent.
         through = origin.invoked_by if origin.on_behalf_of else ()
         return self.asked.bound(
             self.caller.tenant, self.caller.app, self.agent, origin.on_behalf_of, through
         )
 
     def with_purpose(self, purpose: str | None) -> Evaluation:
-        """The same question with another purpose beside it."""
+        """Return the same question with another purpose."""
         return replace(self, asked=replace(self.asked, purpose=purpose))
 
     def record(self, ruling: PolicyDecision, envelope: Envelope | None = None) -> Record:
-        """What the audit log says of the answer; `envelope` is the approval concerned."""
+        """Return the audit record of the answer; `envelope` is the approval request concerned."""
         asked, caller, origin = self.asked, self.caller, self.origin
         led_here = origin.record if envelope is None else envelope.receipt_id
         return Record(
@@ -113,7 +113,7 @@ class Evaluation(AuthorizationRequest):
         )
 
     def _detail(self, ruling: PolicyDecision) -> dict[str, Any]:
-        """What differs from what was approved, what was asked for, and the family's name."""
+        """Return what differs from the approval, what was requested, and the swarm's name."""
         told = {
             "fields": list(ruling.fields),
             "commands": list(self.asked.commands),
@@ -123,7 +123,7 @@ class Evaluation(AuthorizationRequest):
         return {name: value for name, value in told.items() if value}
 
     def stored(self, record: Record, answer: Reply) -> StoredAnswer:
-        """What a repetition of the question gets."""
+        """Return the answer that a repetition of the question gets."""
         return StoredAnswer(
             tenant=record.tenant,
             app=self.caller.app,

@@ -1,8 +1,8 @@
-"""What a grant for a service leaves open, and the statements that close the rest. Pure.
+"""Closed grants: those for services, which policy allows whatever their calls leave open. Pure.
 
-A service that verifies tokens itself decides nothing by policy. So a field that a command has no
-value for is signed as absent, and what stays open (a folder, fields of a prefix, arguments) must
-be nothing that policy looks at: else the answer is a deny that says what to name.
+A service that verifies tokens itself evaluates no policy. So a field that a command has no value
+for is signed as absent, and policy must not read what stays open (a folder, fields of a prefix,
+arguments): otherwise the question is denied, and the deny says which fields to name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nomos.resources import Provider, canonical_resource, find_command
 from nomos.server.domain.request import CanonicalRequest
 
 MAX_NAMED: Final = 6
-"""Fields, and policies of each, that are named in a sentence."""
+"""The maximum number of fields, and of policies of each, in a message."""
 
 _FIELD: Final = re.compile(r'\.resource(?:\.([a-z][a-z0-9_]*)|\["([a-z][a-z0-9_]*)"\])')
 
@@ -35,10 +35,10 @@ def closure_of(
     *,
     exact: bool,
 ) -> Closure:
-    """Whether policy allows every call of what would be signed.
+    """Return whether policy allows every call of the grant that would be signed.
 
-    `held` are the statements of the chain that the question rests on; `exact` when people have
-    approved it, and it is signed as one call.
+    `held` are the statements of the question's chain; `exact` is true if operators approved it and
+    it is signed as one call.
     """
     grant = covered(bundle, asked, [*held, *asked.pol], exact=exact)
     asked_for = replace(inquiry, resource=grant.resource)
@@ -48,7 +48,7 @@ def closure_of(
 def covered(
     bundle: Bundle, asked: CanonicalRequest, pol: Sequence[Any], *, exact: bool = False
 ) -> GrantedCalls:
-    """What all calls of a grant have in common, given further statements that it signs."""
+    """Return what all calls of a grant have in common, given further statements that it signs."""
     pinned = _pinned(asked, pol)
     resource, folder = dict(asked.resource), False
     if PATH in resource and not exact:
@@ -66,7 +66,7 @@ def covered(
 
 
 def statements(bundle: Bundle, asked: CanonicalRequest, pol: Sequence[Any]) -> list[list[Any]]:
-    """What is signed beside the question: that a call has no field which nobody named."""
+    """Return the statements that close a grant: its calls have no field that was not named."""
     grant = covered(bundle, asked, pol)
     if not asked.commands and not grant.folder and grant.resource == asked.resource:
         return [["==", ".resource", dict(asked.resource)]]
@@ -75,7 +75,7 @@ def statements(bundle: Bundle, asked: CanonicalRequest, pol: Sequence[Any]) -> l
 
 
 def _pinned(asked: CanonicalRequest, pol: Sequence[Any]) -> dict[str, Any]:
-    """The fields that statements hold to one value, in canonical form; of two, the first."""
+    """Return the fields that statements require to be one canonical value; of two, the first."""
     found: dict[str, Any] = {}
     for name, value in _equal(pol):
         if name not in found and _is_canonical(asked.provider, name, value):
@@ -107,7 +107,7 @@ def _is_canonical(provider: Provider, name: str, value: Any) -> bool:
 
 
 def sentence(asked: CanonicalRequest, closure: Closure) -> str:
-    """What is open, which policies look at it, and what to do about it."""
+    """Return a message with the open fields, the policies that read them, and what to do."""
     if not closure.open:
         return f"policy does not allow all of its calls: {', '.join(closure.policies[:MAX_NAMED])}"
     by: dict[str, list[str]] = {}

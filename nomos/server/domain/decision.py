@@ -1,4 +1,4 @@
-"""The decision itself and how it is told. Pure: no clock, no randomness, nothing is signed."""
+"""The decision by policy, and its form as a reply. Pure: no clock, no randomness, no signing."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Reply = dict[str, Any]
 
 @dataclass(frozen=True)
 class PolicyDecision:
-    """What was decided, and by which policies.
+    """A decision, and the policies that made it.
 
-    `roles` are those who must all approve what requires a step-up, `fields` what differs from
-    what was approved. For a service, `closed` says that policy allows every call of what is asked,
-    `forkable` that it does so for whoever it is handed on to; `open` what keeps it from that.
+    `roles` must all approve a step-up, `fields` differ from what was approved. For a service,
+    `closed` says that policy allows every call of the grant, `forkable` that it also does so for
+    every agent that the grant is delegated to; `open` are the fields that prevent this.
     """
 
     decision: Decision
@@ -49,7 +49,7 @@ def evaluate(
     now: int,
     rate: int,
 ) -> PolicyDecision:
-    """Decide; everything that is not plainly an allow is a deny."""
+    """Decide. Everything that is not clearly an allow is a deny."""
     if asked.spec is None and not asked.commands:
         nearest = nearest_command(bundle.catalog, asked.command)
         hint = f"; the nearest is {nearest}" if nearest else ""
@@ -72,7 +72,7 @@ def inquiry(
     now: int,
     rate: int = 0,
 ) -> PolicyQuestion:
-    """What is put to policy."""
+    """Return the question in the form that policy evaluates."""
     return PolicyQuestion(
         agent=agent,
         app=app,
@@ -98,7 +98,7 @@ def _closed(
     asked: CanonicalRequest,
     origin: DelegationContext,
 ) -> PolicyDecision:
-    """What is not denied to a service, unless it leaves open what policy looks at."""
+    """Return a decision for a service: a deny if policy reads what the grant leaves open."""
     if found.decision == "deny":
         return found
     held = origin.held.pol if origin.held else []
@@ -111,11 +111,11 @@ def _closed(
 
 
 def from_verdict(verdict: Verdict) -> PolicyDecision:
-    """What policy's verdict comes to: what is not plainly one of the others is a deny."""
+    """Return the decision of a verdict; an unclear verdict is a deny."""
     policies, message = verdict.policies, verdict.message
     if verdict.decision == "allow" and verdict.reason is None:
         return PolicyDecision("allow", None, policies)
-    # A question that names nobody could be answered by nobody, or by anybody.
+    # A step-up without roles could be approved by no operator, or by any.
     if verdict.decision == "requires_step_up" and verdict.roles:
         return PolicyDecision(
             verdict.decision, "step_up_required", policies, message, verdict.roles
@@ -124,7 +124,7 @@ def from_verdict(verdict: Verdict) -> PolicyDecision:
 
 
 def allow(asked: CanonicalRequest, receipt: str, audience: str, jwt: str, expires: int) -> Reply:
-    """The answer that is kept: no token in it is of use without the agent's key."""
+    """Return the reply of an allow; it is stored, since its token needs the agent's key."""
     reply: Reply = {
         "decision": "allow",
         "receiptId": receipt,
@@ -139,7 +139,7 @@ def allow(asked: CanonicalRequest, receipt: str, audience: str, jwt: str, expire
 
 
 def deny(receipt: str, ruling: PolicyDecision) -> Reply:
-    """The answer no, with which policies said it."""
+    """Return the reply of a deny, with the policies that made it."""
     return {
         "decision": "deny",
         "reason": ruling.reason,
@@ -149,7 +149,7 @@ def deny(receipt: str, ruling: PolicyDecision) -> Reply:
 
 
 def step_up(receipt: str, ruling: PolicyDecision, envelope: str, url: str, expires: int) -> Reply:
-    """The answer that people must decide, with which of their questions this is."""
+    """Return the reply of a step-up, with the approval request to wait for."""
     return {
         "decision": "requires_step_up",
         "reason": ruling.reason,
@@ -173,6 +173,6 @@ def _explanation(ruling: PolicyDecision) -> Reply:
 
 
 def iso(seconds: float) -> str:
-    """`2026-05-23T18:12:00.000Z`."""
+    """Return a time such as `2026-05-23T18:12:00.000Z`."""
     moment = datetime.fromtimestamp(seconds, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

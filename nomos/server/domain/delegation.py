@@ -1,8 +1,8 @@
-"""What a question rests on: the app alone, or a chain that its agent holds from others. Pure.
+"""The authority of a question: the app alone, or a chain that its agent holds. Pure.
 
-What is granted on a chain is signed anew by the issuer, as one delegation to the agent, and
-forgets nothing: it names every delegation it takes the place of, carries all of their policies,
-and ends no later than they do.
+A grant on a chain is signed again by the issuer, as one delegation to the agent. It loses nothing:
+it names every delegation that it replaces, has all of their policies, and ends no later than they
+do.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from nomos.models import DenyReason
 from nomos.server.domain.lineage import Lineage, mapping, strings
 
 MAX_LINEAGE: Final = 64
-"""Delegations that one delegation may take the place of."""
+"""The maximum number of delegations that one delegation may replace."""
 
 
 @dataclass(frozen=True)
 class ChainFault:
-    """Why a chain is no ground for what is asked; `root` is its first agent, if that is proven."""
+    """Why a chain cannot be the authority of a question; `root` is its first agent, if verified."""
 
     reason: DenyReason
     message: str
@@ -31,9 +31,9 @@ class ChainFault:
 
 @dataclass(frozen=True)
 class HeldCapability:
-    """A chain that was verified, with the agent that holds it.
+    """A verified chain, with the agent that holds it.
 
-    `ids` is what must not be revoked for it to hold, `constraint` what all of its links leave.
+    `ids` must not be revoked for it to be valid; `constraint` is what all of its links allow.
     """
 
     links: tuple[UnverifiedLink, ...]
@@ -44,22 +44,22 @@ class HeldCapability:
 
     @property
     def command(self) -> str:
-        """The command that the holder has, or what lies beneath it."""
+        """The command that the holder has, as a path or prefix."""
         return str(self.links[-1].payload["cmd"])
 
     @property
     def starts_at(self) -> int:
-        """When the last link to become valid does, in seconds."""
+        """When the last link to become valid does so, in Unix seconds."""
         return max(int(link.payload["nbf"]) for link in self.links)
 
     @property
     def expires_at(self) -> int:
-        """When the first link to expire does, in seconds."""
+        """When the first link to expire does so, in Unix seconds."""
         return min(int(link.payload["exp"]) for link in self.links)
 
     @property
     def pol(self) -> list[Any]:
-        """The statements of every link, equal ones once."""
+        """The statements of every link, without repetitions."""
         return merged([link.payload["pol"] for link in self.links])
 
     @property
@@ -72,11 +72,11 @@ class HeldCapability:
 
 @dataclass(frozen=True)
 class DelegationContext:
-    """What a question rests on beside the app.
+    """The authority of a question besides the app.
 
-    `held` is the chain that its agent holds, `fault` what is wrong with it; neither for an agent
-    that has no parent. `record` is the record that led here, `label` the name that the app gave
-    to the agents that will come of this, with the app's own id before it.
+    `held` is the chain that its agent holds, `fault` what is wrong with it; both are None for an
+    agent without a parent. `record` is the record that led to the question, `label` the name that
+    the app chose for the agents that will descend from it, with the app's own id before it.
     """
 
     held: HeldCapability | None = None
@@ -86,43 +86,43 @@ class DelegationContext:
 
     @property
     def depth(self) -> int:
-        """How often the authority was handed on."""
+        """How often the authority was delegated by agents."""
         return self.held.descent.depth if self.held else 0
 
     @property
     def invoked_by(self) -> tuple[str, ...]:
-        """Everybody between the issuer and the agent, sorted."""
+        """Every agent between the issuer and the agent, sorted."""
         return self.held.descent.invoked_by if self.held else ()
 
     @property
     def swarm(self) -> str | None:
-        """The name of the family."""
+        """The name of the swarm."""
         return self.held.descent.swarm if self.held else self.label
 
     @property
     def explicit_swarm_id(self) -> str | None:
-        """The name of the family if it is more than its first receipt's."""
+        """The name of the swarm if it is more than its first receipt's."""
         own = self.held.descent.receipt if self.held else None
         return None if self.swarm == own else self.swarm
 
     @property
     def on_behalf_of(self) -> str | None:
-        """The agent on whose authority another one asks; None for an agent that asks for itself."""
+        """The agent on whose authority another one acts; None for an agent that acts for itself."""
         return self.held.descent.root if self.held and self.depth else None
 
     @property
     def ids(self) -> frozenset[str]:
-        """What must not be revoked for this to hold."""
+        """The identifiers that must not be revoked for the authority to be valid."""
         return self.held.ids if self.held else frozenset()
 
     def root(self, agent: str) -> str:
-        """The agent at whose authority it all began: `agent` itself, or an ancestor of it."""
+        """Return the first agent with the authority: `agent` itself, or an ancestor of it."""
         if self.held is not None:
             return self.held.descent.root
         return (self.fault.root if self.fault else None) or agent
 
     def lineage(self, agent: str, app: str) -> dict[str, Any] | None:
-        """What a delegation to `agent` says of those before it; None if there is nothing to say."""
+        """Return the lineage claim of a delegation to `agent`; None if it has none."""
         if self.held is None and self.label is None:
             return None
         said: dict[str, Any] = {
@@ -137,6 +137,6 @@ class DelegationContext:
 
 
 def merged(policies: Sequence[Sequence[Any]]) -> list[Any]:
-    """Return all of their statements, equal ones once: they hold where each of them holds."""
+    """Return the statements of all policies, without repetitions."""
     found = {canonical(statement): statement for policy in policies for statement in policy}
     return list(found.values())

@@ -1,16 +1,15 @@
-"""An approval envelope: one question put to people, and what may become of it. Pure.
+"""An approval envelope: one question for operators, its votes and its states. Pure.
 
     pending --- every named role approved ---> approved --- one allow ---> consumed
        |
-       +------ one person denied ---> denied
+       +------ one operator denied ---> denied
 
-Pending and approved ones expire 15 minutes after the question, or when policy says
-(`@expires`). An envelope is bound to one question by a fingerprint of everything that matters
-in it; the purpose does not, for it is only told. Who is asked again sends exactly that
-question, or learns which part differs.
+Pending and approved ones expire 15 minutes after the question, or when policy says (`@expires`). An
+envelope is bound to one question by a fingerprint of everything except the purpose. The agent must
+repeat exactly that question to use the approval; otherwise the reply names the parts that differ.
 
-People answer what they were shown. Its `version` is the hash of all of that, the purpose and the
-roles included: an answer names the version, and counts for that one alone.
+Its `version` is the hash of everything that operators are shown, the purpose and the roles
+included. A vote names the version, and counts for that one alone.
 """
 
 from __future__ import annotations
@@ -25,17 +24,17 @@ from nomos.audit.canonical import canonical
 from nomos.server.domain.accounts import EVERY_ROLE
 
 LIFE_SECONDS: Final = 15 * 60
-"""From the question to the moment after which its approval can no longer be given or used,
-where policy says nothing else."""
+"""Seconds from the question until its approval can no longer be given or used, unless policy
+sets another time (`@expires`)."""
 
 DENIAL_SECONDS: Final = 15 * 60
-"""How long after a denial the same question is denied without anyone being asked."""
+"""How long after a denial the same question is denied without asking operators, in seconds."""
 
 AHEAD_SECONDS: Final = 60
-"""How much later than now something may have been made: clocks are put right by seconds."""
+"""How far in the future a creation time may lie, in seconds: clocks are corrected by seconds."""
 
 MAX_PENDING: Final = 20
-"""Questions of one app that wait at the same time: people must be able to read them all."""
+"""The maximum number of an app's pending questions: operators must be able to read them all."""
 
 Kept = Literal["pending", "approved", "denied", "consumed"]
 State = Literal["pending", "approved", "denied", "expired", "consumed"]
@@ -43,11 +42,11 @@ State = Literal["pending", "approved", "denied", "expired", "consumed"]
 
 @dataclass(frozen=True)
 class Vote:
-    """What one operator said; `roles` are the named ones that they answered for.
+    """One operator's vote; `roles` are the named roles that it counts for.
 
-    It stands as long as that operator may act (a disabled one has approved nothing), may answer
-    this app's questions, and the question is the `version` that they were shown. `persons` are the
-    accounts that stand for who they may be (`account_lines`).
+    `stands` is true while that operator is not disabled and may vote on this app's questions. An
+    approval counts only for the `version` that was shown. `persons` are the accounts that the
+    operator counts as (`account_lines`).
     """
 
     operator: str
@@ -63,12 +62,12 @@ class Vote:
 
 @dataclass(frozen=True)
 class Envelope:
-    """One question to people.
+    """One question for operators.
 
-    `bound` is what the fingerprint is made of, `sent` the args as the agent sent them, `roles`
-    those who must all approve, `reason` what policy says of why, `receipt_id` the record of the
-    question. Times are in seconds. `owner` is the app of the operator who made the asking app,
-    `askers` the accounts that stand for who that may be, who may not answer.
+    `bound` is the content of the fingerprint, `sent` the args as the agent sent them, `roles` must
+    all approve, `reason` is the policy's text, `receipt_id` the record of the question. Times are
+    in Unix seconds. `owner` is the app of the operator who registered the asking app; `askers` are
+    the accounts that this operator counts as, which may not vote.
     """
 
     id: str
@@ -95,7 +94,7 @@ class Envelope:
 
     @property
     def version(self) -> str:
-        """The sha256 of everything that people are shown of the question."""
+        """The sha256 of everything that operators are shown of the question."""
         return fingerprint(
             {
                 "id": self.id,
@@ -110,7 +109,7 @@ class Envelope:
         )
 
     def counts(self, vote: Vote) -> bool:
-        """Whether an approval counts: it was given for this version, by who may answer."""
+        """Return whether a vote is an approval of this version by an operator who may vote."""
         return (
             vote.approve
             and vote.stands
@@ -119,7 +118,7 @@ class Envelope:
         )
 
     def state_at(self, now: int) -> State:
-        """The state as everyone sees it; a revoked envelope is as good as denied."""
+        """Return the public state; a revoked envelope is denied."""
         if self.state in ("denied", "consumed"):
             return self.state
         if self.revoked:
@@ -127,21 +126,22 @@ class Envelope:
         return self.state if self.alive_at(now) else "expired"
 
     def alive_at(self, now: int) -> bool:
-        """Whether it is answered and used at that time.
+        """Return whether it can be voted on and used at that time.
 
-        One that was asked later than that, because a clock was ahead, would live too long.
+        False if its creation time lies in the future, because a clock was ahead: it would live too
+        long.
         """
         return self.created_at <= now + AHEAD_SECONDS and now < self.expires_at
 
     @property
     def approved_roles(self) -> tuple[str, ...]:
-        """The named roles that someone approved for."""
+        """The named roles with an approval."""
         given = {role for vote in self.votes if self.counts(vote) for role in vote.roles}
         return tuple(role for role in self.roles if role in given)
 
     @property
     def missing_roles(self) -> tuple[str, ...]:
-        """The named roles that nobody approved for yet."""
+        """The named roles without an approval."""
         given = self.approved_roles
         return tuple(role for role in self.roles if role not in given)
 
@@ -152,42 +152,42 @@ class Envelope:
 
     @property
     def asked_again_at(self) -> int | None:
-        """Until when its denial answers the same question, None if it was not denied."""
+        """Until when its denial answers the same question; None if it was not denied."""
         denied = self.state == "denied" and self.decided_at is not None
         return (self.decided_at or 0) + DENIAL_SECONDS if denied else None
 
 
 def fingerprint(bound: Mapping[str, Any]) -> str:
-    """The sha256 of a question's canonical form."""
+    """Return the sha256 of a question's canonical form."""
     return hashlib.sha256(canonical(dict(bound))).hexdigest()
 
 
 def action_hash(bound: Mapping[str, Any]) -> str:
-    """The sha256 of what is to be done, whoever asks and in which words: tenant and command.
+    """Return the sha256 of the action, for any agent and wording: of tenant and command.
 
-    A denial holds for the deed at the same resource (`same_resource`). Which arguments make it
-    another deed nobody can say for every provider, so none do.
+    A denial also applies to later questions with this hash and the same resource (`same_resource`).
+    Arguments are ignored: which of them make it another action differs between providers.
     """
     return fingerprint({name: bound.get(name) for name in ("tenant", "command")})
 
 
 def same_resource(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether both may mean one thing: no field that both name differs. A field left out is open.
+    """Return whether no field that both resources name differs. A missing field matches any value.
 
-    `then` and `now` are what two questions are bound to.
+    `then` and `now` are the `bound` of two questions.
     """
     one, other = then.get("resource") or {}, now.get("resource") or {}
     return all(_same(one[name], other[name]) for name in one if name in other)
 
 
-# Which question it is
+# Comparison of questions
 
 _NAMES: Final = {"ttl": "ttlSeconds", "context": "context", "args": "args", "resource": "resource"}
 _NESTED: Final = ("resource", "args", "context")
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
-    """What differs between two questions, by path: `command`, `args.title`, `ttlSeconds`."""
+    """Return the paths that differ between two questions: `command`, `args.title`, `ttlSeconds`."""
     return tuple(
         path
         for name in sorted({*then, *now})
@@ -208,18 +208,18 @@ def _paths(name: str, then: Any, now: Any) -> Iterator[str]:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equal as JSON: unlike in Python, 1 is not true."""
+    """Compare as JSON: unlike in Python, 1 does not equal true."""
     return canonical(one) == canonical(other)
 
 
-# Using it
+# Use of an approval
 
 Use = Literal["ready", "pending", "denied", "expired", "consumed", "mismatch"]
 
 
 @dataclass(frozen=True)
 class ApprovalCheck:
-    """What an envelope is good for now; `fields` are those that differ."""
+    """Whether an envelope can be used now; `fields` are those that differ."""
 
     use: Use
     fields: tuple[str, ...] = ()
@@ -228,7 +228,7 @@ class ApprovalCheck:
 def check_approval(
     envelope: Envelope, bound: Mapping[str, Any], roles: Collection[str], now: int
 ) -> ApprovalCheck:
-    """Say whether `envelope` lets this question pass, which policy wants `roles` to approve."""
+    """Return whether `envelope` approves this question, which needs the approval of `roles`."""
     fields = differences(envelope.bound, bound)
     if fields:
         return ApprovalCheck("mismatch", fields)
@@ -241,7 +241,7 @@ def check_approval(
 
 
 def answers(envelope: Envelope, roles: Collection[str], now: int) -> bool:
-    """Whether the same question, asked again, is answered by this envelope."""
+    """Return whether this envelope is the answer to the same question, asked again."""
     match envelope.state_at(now):
         case "pending":
             return True
@@ -252,11 +252,11 @@ def answers(envelope: Envelope, roles: Collection[str], now: int) -> bool:
 
 
 def add_roles(envelope: Envelope, draft: Envelope) -> Envelope:
-    """A pending envelope that those whom policy wants by now must approve as well.
+    """Return a pending envelope with the roles that policy requires by now, in addition.
 
-    `draft` is the same question as it is asked now. Who is added must see why: which policies
-    want them, what these say, and the purpose, on which that may depend. Approvals that were given
-    before were for another version, and count no more.
+    `draft` is the same question as it is asked now. The new roles must see the reason: the
+    policies, their text, and the purpose, on which the policies may depend. Earlier approvals were
+    for another version, and no longer count.
     """
     then, now = envelope.reason, draft.reason
     reason = f"{then}; {now}" if then and now and then not in now else now or then
@@ -270,21 +270,21 @@ def add_roles(envelope: Envelope, draft: Envelope) -> Envelope:
     )
 
 
-# Deciding it
+# Voting
 
 Refused = Literal["forbidden", "already_decided", "question_changed"]
 
 
 @dataclass(frozen=True)
 class VoteError:
-    """Why somebody's answer does not count."""
+    """Why a vote does not count."""
 
     code: Refused
     message: str
 
 
 def covered_roles(covers: Collection[str], roles: Collection[str]) -> tuple[str, ...]:
-    """Those of `roles` that someone who covers `covers` may answer for."""
+    """Return those of `roles` that an operator who covers `covers` may vote for."""
     return tuple(role for role in roles if EVERY_ROLE in covers or role in covers)
 
 
@@ -297,9 +297,9 @@ def vote_error(
     now: int,
     persons: Collection[str] = (),
 ) -> VoteError | None:
-    """Why this operator may not answer now, None if they may.
+    """Return why this operator may not vote now; None if they may.
 
-    `persons` are the accounts that the operator counts as, beside their own.
+    `persons` are the accounts that the operator counts as, besides their own.
     """
     if operator in (envelope.app, envelope.owner):
         message = (
@@ -330,7 +330,7 @@ def vote_error(
 
 
 def version_error(envelope: Envelope, version: str) -> VoteError | None:
-    """Why an answer to this version of the question does not count; None for the one it has."""
+    """Return why a vote on this version does not count; None for the present version."""
     if version == envelope.version:
         return None
     message = (
@@ -350,7 +350,7 @@ def record_vote(
     now: int,
     persons: tuple[str, ...] = (),
 ) -> tuple[Envelope, Vote]:
-    """Count an answer that nothing is objected to. A person's later answer replaces theirs."""
+    """Record a vote without a `vote_error`. It replaces an earlier one of the same operator."""
     vote = Vote(
         *(operator, approve, covered_roles(covers, envelope.roles), now, reason),
         version=envelope.version,
@@ -379,5 +379,5 @@ def _decided(envelope: Envelope, state: State) -> str:
 
 
 def clock(seconds: int) -> str:
-    """`2026-05-23 18:12:00 UTC`, for sentences."""
+    """Return a time such as `2026-05-23 18:12:00 UTC`, for messages."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"

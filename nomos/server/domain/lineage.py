@@ -1,7 +1,6 @@
-"""Chains of delegations that the binary has verified: who gave the authority, and to whom.
+"""`Lineage`: how an agent received its authority, from a verified chain.
 
-What is said about authority comes from the issuer's own token, the root, and from the keys that
-signed the links after it.
+It is read from the issuer's own token, the root, and from the keys that signed the links after it.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ _LABEL: Final = re.compile(r"app_[0-9a-z]{26}/[A-Za-z0-9._:-]{1,64}|evt_[0-9a-z]
 
 @dataclass(frozen=True)
 class Lineage:
-    """By whom, and through whom, an agent came to its authority.
+    """How an agent received its authority.
 
-    `issuer` signed the first token. `root` is the agent that the tenant's issuer gave it to,
-    `invoked_by` everybody between the issuer and `agent`, sorted, `depth` how often it was handed
-    on (0: never). `cids` are the links and all that they took the place of, oldest first.
-    `receipt` names the decision that the chain's first token records, `app` whose it was, `swarm`
-    the name of the family: the one that an app gave it (`<app id>/<label>`), or that receipt's if
-    it was handed on without.
+    `issuer` signed the root. `root` is the agent that received the authority from the issuer,
+    `invoked_by` every agent between the issuer and `agent`, sorted, `depth` how often agents
+    delegated it (0: never). `cids` are the links and all delegations that they replace, oldest
+    first. `receipt` is the decision that the root records, `app` its app. `swarm` is the name of
+    the swarm: the one that the app chose (`<app id>/<label>`), or else that receipt's once the
+    authority was delegated.
     """
 
     agent: str
@@ -48,7 +47,7 @@ class Lineage:
 
 
 def lineage_of(verified: Verified, links: Sequence[UnverifiedLink]) -> Lineage:
-    """Return how the holder of a verified chain came to it."""
+    """Return the lineage of a verified chain's holder."""
     meta = verified.meta or {}
     lineage = mapping(meta.get("lineage"))
     app, receipt = meta.get("app_id"), meta.get("receipt_id")
@@ -56,7 +55,7 @@ def lineage_of(verified: Verified, links: Sequence[UnverifiedLink]) -> Lineage:
     depth = max(verified.depth - 1, 0)
     receipt = receipt if isinstance(receipt, str) and _RECEIPT.fullmatch(receipt) else None
     named = lineage.get("swarmId")
-    # A label without the app that chose it is of an older server, and could be anybody's.
+    # A label without an app id is from an older server; any app could have chosen it.
     label = named if isinstance(named, str) and _LABEL.fullmatch(named) else None
     before = {*strings(lineage.get("invokedBy")), *holders[:-1]}
     return Lineage(
@@ -79,12 +78,12 @@ def delegation_records(
     at: int,
     new_id: Callable[[int], str],
 ) -> tuple[Record, ...]:
-    """Return what is to be recorded of the links that agents signed, in order; none of the root.
+    """Return the records of the links that agents signed, in order; none of the root.
 
-    `links` are those that `descent` was read from, `at` is in milliseconds, and
-    `new_id` makes the identifier of a record of that time. What a link covers is
-    recorded, whether it says so itself or inherits it. The first is led to by the decision that
-    signed the root; which record each other one follows is known where they are stored.
+    `links` are those that `descent` was read from, `at` is in milliseconds, and `new_id` makes the
+    identifier of a record of that time. The recorded resource is the one that a link states or
+    inherits. The parent of the first record is the decision that signed the root; the parents of
+    the others are set where they are stored.
     """
     found: list[Record] = []
     before = descent.depth - (len(links) - 1)
@@ -121,7 +120,7 @@ def delegation_records(
 
 @dataclass(frozen=True)
 class Sender:
-    """Who sent a token that was refused, as far as signatures prove it."""
+    """The sender of a rejected token, as far as signatures prove it."""
 
     tenant: str
     agent: str
@@ -134,10 +133,10 @@ def sender(
     links: Sequence[UnverifiedLink],
     trusted: Mapping[str, str],
 ) -> Sender | None:
-    """Return who sent a token that the verifier refused for `reason`; None if that is not proven.
+    """Return the sender of a token that was rejected for `reason`; None if that is not proven.
 
-    `trusted` maps each trusted issuer to its tenant. The sender need not be one of the family
-    that the chain belongs to: whoever has got hold of a chain can send it.
+    `trusted` maps each trusted issuer to its tenant. The sender may be outside of the chain's
+    swarm: anyone who has obtained a chain can send it.
     """
     if reason not in SIGNED or not links:
         return None

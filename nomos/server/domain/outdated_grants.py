@@ -1,7 +1,8 @@
-"""What was signed for services and still lives, held against other policies. Pure.
+"""Grants for services that are still valid, compared with other policies. Pure.
 
-A service decides nothing by policy, so a grant that it honours stays good when the policies
-change. Whoever changes them is told which grants the new ones would not give, and can revoke them.
+A service evaluates no policy, so a grant that it accepts stays valid when the policies change. The
+operator who activates policies receives the grants that the new ones would not give, and can revoke
+them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from nomos.server.domain.decision import PolicyDecision
 
 @dataclass(frozen=True)
 class ServiceGrant:
-    """One delegation for a service; `text` is what was asked, and what it covers, as JSON."""
+    """One delegation for a service; `text` is the question and the coverage, as JSON."""
 
     tenant: str
     cid: str
@@ -35,9 +36,9 @@ class ServiceGrant:
 
 @dataclass(frozen=True)
 class OutdatedIssue:
-    """A live grant that policies would not give any more, with the policies against it.
+    """A live grant that policies would no longer give, with the policies against it.
 
-    `handed_on`: they would give it to the agent, and not to whoever it was handed on to.
+    `handed_on`: they would give it to the agent, but not to every agent that it is delegated to.
     """
 
     grant: ServiceGrant
@@ -49,7 +50,7 @@ class OutdatedIssue:
 
 
 def kept(case: Evaluation, ruling: PolicyDecision, cid: str, *, exact: bool) -> ServiceGrant:
-    """What is kept of a grant that is signed for a service."""
+    """Return what is stored of a grant that is signed for a service."""
     asked = case.asked
     held = case.origin.held.pol if case.origin.held else []
     covered = closed_grants.covered(case.bundle, asked, [*held, *asked.pol], exact=exact)
@@ -73,9 +74,10 @@ def kept(case: Evaluation, ruling: PolicyDecision, cid: str, *, exact: bool) -> 
 
 
 def outdated(bundle: Bundle, grant: ServiceGrant, now: int) -> OutdatedIssue | None:
-    """Why `bundle` would not give this grant; None if it would. `now` is in Unix seconds.
+    """Return why `bundle` would not give this grant; None if it would. `now` is in Unix seconds.
 
-    One that another version of Nomos kept in another form counts as one that it would not give.
+    A grant that another version of Nomos stored in another form counts as one that it would not
+    give.
     """
     try:
         said = json.loads(grant.text)

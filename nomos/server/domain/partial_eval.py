@@ -1,10 +1,9 @@
-"""Whether a chain's policies leave anything of what is asked. Pure.
+"""Whether a chain's policies exclude every call of a question, evaluated early. Pure.
 
-The statements of a chain are signed again into whatever is granted on it, so nothing is widened
-if this is wrong. It is for saying no at once, and on record, to what no call could ever come of:
-a command that a statement leaves out, or an argument that it holds to another value. What a
-statement says about what is not known yet, such as an argument that is not bound, is left to
-whoever sees the call.
+The statements of a chain are signed again into every grant on it, so an error here widens nothing.
+It serves to deny at once, and on record, what no call could ever satisfy: a command that a
+statement excludes, or an argument that it requires to have another value. A statement about
+something unknown, such as an argument that is not bound, is left to the verifier of the call.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ _PATH: Final = re.compile(r'\.(cmd|resource|args)(?:\.([A-Za-z_][A-Za-z0-9_]*)|\
 class KnownCall:
     """What is certain of every call that a grant would allow.
 
-    `members` has those of `resource` and `args` that are certain by themselves; `args` is None
-    unless there can be no others.
+    `members` has the members of `resource` and `args` that are certain each by themselves; `args`
+    is None if there may be others.
     """
 
     command: str
@@ -36,7 +35,7 @@ class KnownCall:
 def known(asked: CanonicalRequest, command: str) -> KnownCall:
     """Return what is certain of calls of `command` if this question is allowed.
 
-    A path covers what lies beneath it, so it is not certain; nor is a field that was left out.
+    A path covers everything under it, so it is not certain; nor is a field that was left out.
     """
     types = {name: field.type for name, field in asked.provider.fields.items()}
     members = {
@@ -50,12 +49,12 @@ def known(asked: CanonicalRequest, command: str) -> KnownCall:
 
 
 def first_false(pol: Sequence[Any], known: KnownCall) -> Any | None:
-    """Return the first statement that no such call can fulfil, None if there is none."""
+    """Return the first statement that no such call can satisfy, None if there is none."""
     return next((each for each in pol if holds(each, known) is False), None)
 
 
 def holds(statement: Any, known: KnownCall) -> bool | None:
-    """Whether a statement holds for every such call, or for none of them; None if that depends."""
+    """Return whether a statement holds for every such call, or for none; None if that depends."""
     match statement:
         case ["==", str(selector), value]:
             return _equals(selector, value, known)
@@ -89,5 +88,5 @@ def _equals(selector: str, value: object, known: KnownCall) -> bool | None:
 
 
 def _same(one: object, other: object) -> bool:
-    """Equal as JSON: unlike in Python, 1 is not true."""
+    """Compare as JSON: unlike in Python, 1 does not equal true."""
     return canonical(one) == canonical(other)

@@ -1,8 +1,8 @@
-"""Deciding on many commands at once. Pure.
+"""Decisions about a command prefix: it is allowed if each of its commands is. Pure.
 
-A grant of `/github/issue` is one of every registered command beneath it. It is given only if
-policy allows each of them without asking anybody, for nobody is asked again later: who holds it
-signs each call itself. The resource may leave fields out; policy sees it as it was asked.
+A grant of `/github/issue` is one of every registered command under it. It is given only if policy
+allows each of them without a step-up, since no decision follows: the holder signs each call itself.
+The resource may leave fields out; policy evaluates it as it was sent.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from nomos.policy.bundle import Bundle
 from nomos.policy.decide import PolicyQuestion, Verdict, decide
 
 MAX_NAMED: Final = 6
-"""Commands that are named in a sentence, of those that are not allowed."""
+"""The maximum number of commands that are not allowed, in a message."""
 
 
 def decide_all(bundle: Bundle, inquiry: PolicyQuestion, commands: Sequence[str]) -> Verdict:
-    """Allow all of `commands`, or deny and say which of them stand in the way."""
+    """Allow all of `commands`, or deny and name those that are not allowed."""
     verdicts = {name: decide(bundle, replace(inquiry, command=name)) for name in commands}
     against = {name: each for name, each in verdicts.items() if not _allows(each)}
     if commands and not against:

@@ -1,7 +1,7 @@
-"""Take secrets out of what agents and upstreams say, before anyone else or a record sees it.
+"""Removal of secrets from text and JSON of agents and upstreams, before it is shown or recorded.
 
-Text that looks like a credential becomes `[REDACTED:<kind>]`, in values and in keys. It finds
-what has a recognisable form and cannot find what has none.
+Text that looks like a credential becomes `[REDACTED:<kind>]`, in values and in keys. Only secrets
+with a recognisable form are found.
 
 Every pattern is linear in the text: each either cannot fail after reading more than a bounded
 prefix, or stops where the next place begins at which it could start.
@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 MAX_DEPTH: Final = 32
-"""Levels of nesting that are passed on; what lies deeper is replaced as a whole."""
+"""The maximum nesting depth; a deeper value is replaced as a whole."""
 
 _U: Final = "(?:_|%5[Ff])"
-"""An underscore, as it is or as it may stand in a URL."""
+"""An underscore, plain or as it may be encoded in a URL."""
 
 PATTERNS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     (
@@ -29,8 +29,8 @@ PATTERNS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     ("slack_token", re.compile(r"xox[a-z]-[A-Za-z0-9-]{10,}")),
     (
         "jwt",
-        # The header ends before another one could begin, or a text of such would be read again
-        # and again from each of them.
+        # The header ends before another one could begin; otherwise a text of such headers would be
+        # read again from each of them.
         re.compile(
             r"(?<![A-Za-z0-9])eyJ(?:[A-Za-z0-9]|[_-](?!eyJ)){5,}"
             r"\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*"
@@ -50,19 +50,19 @@ PATTERNS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     (
         "private_key",
         re.compile(
-            # To the next line of dashes, whatever stands before it: headers, escaped newlines.
+            # Up to the next line of dashes, across headers and escaped newlines.
             r"-----BEGIN (?:[A-Z]{1,12} ){0,2}PRIVATE KEY-----(?:[^-]|-(?!----)){0,16384}"
             r"(?:-----END (?:[A-Z]{1,12} ){0,2}PRIVATE KEY-----)?"
         ),
     ),
-    # In `https://user:password@host`, as in the address of a database. Both may have an @ of
-    # their own: the last one counts.
+    # In `https://user:password@host`, as in a database's address. User and password may contain
+    # an @: the last one counts.
     ("url_password", re.compile(r"(?<=://)[^\s/:]{0,1024}:[^\s/]{1,1024}(?=@)")),
 )
 
 
 def redact(value: Any, known: Sequence[str] = ()) -> Any:
-    """Return a JSON value without secrets; `known` are strings to take out whatever their form."""
+    """Return a JSON value without secrets; `known` are strings to remove whatever their form."""
     return _redact(value, tuple(secret for secret in known if secret), 0)
 
 

@@ -1,4 +1,4 @@
-"""A question in canonical form, as it is decided on, signed and recorded. Pure."""
+"""`CanonicalRequest`: a question as it is decided, signed and recorded. Pure."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from nomos.resources import CommandSpec, Provider
 class CanonicalRequest:
     """A question in canonical form.
 
-    `spec` is None for a command that is not registered, which only a chain may ask for: that is
-    denied, not refused. For a
-    prefix it is None too, and `commands` has those that it stands for, sorted. `args` is
-    None when they are not bound, `agent` when the app's own key stands in, `audience` when it is
-    the PDP. `sent` has the args in the words of the agent, for people; `cosigner` names the
-    envelope by which a person approved this. `pol` are further statements about each call.
-    `service`: who it is for verifies tokens and decides nothing by policy.
+    `spec` is None for an unknown command, which is possible only with a chain and is denied. It is
+    also None for a prefix; `commands` then has the commands under it, sorted. `args` is None when
+    they are not bound, `agent` when the app's own key signs, `audience` when it is the PDP. `sent`
+    has the args as the agent sent them, for operators; `cosigner` is the envelope of an approval.
+    `pol` are further statements about each call. `service` is true if the audience verifies tokens
+    and evaluates no policy.
     """
 
     command: str
@@ -47,9 +46,9 @@ class CanonicalRequest:
         root: str | None = None,
         invoked_by: Collection[str] = (),
     ) -> dict[str, Any]:
-        """Everything that a person's approval holds for; the purpose is only told.
+        """Return the members that an approval is bound to. The purpose is not among them.
 
-        `root` is the agent on whose authority this one asks, if that is another.
+        `root` is the agent on whose authority this one acts, if that is another.
         """
         bound: dict[str, Any] = {
             "tenant": tenant,
@@ -70,7 +69,7 @@ class CanonicalRequest:
         return bound
 
     def facts(self, bundle: str) -> dict[str, Any]:
-        """What the delegation says about how it came to be."""
+        """Return the facts about its origin that the delegation carries."""
         facts: dict[str, Any] = {"bundle": bundle}
         if self.purpose is not None:
             facts["purpose"] = self.purpose

@@ -1,10 +1,10 @@
-"""What an allow signs. Pure: identifiers, nonces and the time are arguments.
+"""The claims of the delegation and the invocation that an allow signs. Pure.
 
-The delegation hands this command, on this resource, to the agent's key. Clocks differ, so both
-tokens begin a minute before they were made.
+Identifiers, nonces and the time are arguments. The delegation gives the command, on the resource,
+to the agent's key. Both tokens begin a minute before they are made, since clocks differ.
 
-What people approved is signed as one call, and to one service: its exact resource and arguments,
-and the approval that it came from, which works once.
+An approved question is signed as one call to one service: its exact resource and arguments, and its
+approval, which works once.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from nomos.server.domain.delegation import merged
 from nomos.server.domain.request import CanonicalRequest
 
 BACKDATED: Final = 60
-"""Seconds by which a token's start lies before its making."""
+"""Seconds by which a token's `nbf` precedes the time of signing."""
 
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True)
 class ApprovalStamp:
-    """By which envelope, and in which roles, people approved a call."""
+    """The approval of a call: its envelope, and the roles that approved."""
 
     id: str
     fingerprint: str
@@ -50,12 +50,12 @@ def delegation(
     ruling: PolicyDecision,
     approval: ApprovalStamp | None = None,
 ) -> Delegation:
-    """From `issuer` to the agent, for what was asked and for as long, as `receipt` records.
+    """Return the claims of the delegation from `issuer`, for the question that `receipt` records.
 
-    It names the service that it is good at. For one that decides nothing by policy it says that it
-    is closed, and where policy tells principals apart, that it is not handed on.
-    It names the question that it answers, if that had an Idempotency-Key.
-    On a chain it takes the place of, it names those delegations, and has their policies too.
+    It names the service that it is for. For a service that evaluates no policy it says that it is
+    closed, and, where policy distinguishes principals, that it cannot be delegated. It names the
+    question's Idempotency-Key, if there is one. With a chain, it names the delegations that it
+    replaces, and has their policies, too.
     """
     asked, held = case.asked, case.origin.held
     own = statements(asked, exact=approval is not None)
@@ -76,7 +76,7 @@ def delegation(
     if lineage is not None:
         meta["lineage"] = lineage
     if asked.service:
-        # What is open is denied before. The claim is what services rely on, so it is not made up.
+        # Open grants were denied before. Services rely on this claim: it is set by the ruling.
         meta |= {"closed": True} if ruling.closed else {}
         meta |= {} if ruling.forkable else {"forkable": False}
     if approval is not None:
@@ -96,7 +96,7 @@ def delegation(
 
 
 def reads(asked: CanonicalRequest) -> list[str]:
-    """The commands of what was asked that only look: a service lets no others be used again."""
+    """Return the commands that only read: a service accepts tokens of no others more than once."""
     commands = asked.provider.commands
     return [
         command
@@ -114,12 +114,12 @@ def _approved(approval: ApprovalStamp) -> dict[str, Any]:
 
 
 def statements(asked: CanonicalRequest, *, exact: bool = False) -> list[list[Any]]:
-    """The policy of the delegation: this command, arguments that were given, statements asked for.
+    """Return the delegation's policy: the command, its arguments, and the requested statements.
 
-    Of a prefix, the commands that it stands for now.
+    For a prefix, the commands that it stands for now.
 
-    A write is bound to exactly its arguments. A read is bound to each that was given, and may
-    have others beside them, such as a page number; `exact` binds it and its resource too.
+    A write is bound to exactly its arguments. A read is bound to each that was given, and may have
+    further ones, such as a page number; `exact` binds all of them and the resource.
     """
     return [*_named(asked, exact=exact), *asked.pol]
 
@@ -138,7 +138,7 @@ def _named(asked: CanonicalRequest, *, exact: bool) -> list[list[Any]]:
 
 
 def selector(name: str) -> str:
-    """Where the argument called `name` is found in a call."""
+    """Return the selector of the argument `name` in a call."""
     return f".args.{name}" if _WORD.fullmatch(name) else f".args[{json.dumps(name)}]"
 
 
@@ -152,7 +152,7 @@ def invocation(
     expires: int,
     nonce: str,
 ) -> Invocation:
-    """The token that uses the delegation at `audience`, for as long as the delegation lasts."""
+    """Return the claims of the invocation for `audience`, valid as long as the delegation is."""
     args: Mapping[str, Any] = asked.args or {}
     return Invocation(
         iss=agent,
@@ -168,7 +168,7 @@ def invocation(
 
 
 def issuer_of(jwt: str) -> str:
-    """Who signed a delegation of ours; the key that signs may have changed since."""
+    """Return who signed a delegation of this server; the key that signs may have changed since."""
     payload = jwt.split(".")[1]
     read = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     issuer: str = read["iss"]
