@@ -1,1 +1,1 @@
-"""What the server remembers: one file per aggregate, one transaction per answer."""
+"""The server's database: one file per aggregate, one transaction per reply."""

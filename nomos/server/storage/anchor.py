@@ -1,4 +1,4 @@
-"""The file `nomos.anchor`: how far the database of a data folder has come, kept outside of it.
+"""The file `nomos.anchor`: a mark outside of the database of how far that has come.
 
 It is written after every commit and never before one, so the database is at least as new as its
 anchor, also after a crash. A database that is older was rolled back, or has lost its journal; one
@@ -6,8 +6,8 @@ that has another identity was put in its place.
 
 There are two slots, written in turn, each with the sha256 of its content: a write that a power
 cut tears leaves the other slot. Writes are not flushed: an anchor that is older than it could be
-only notices less, while an early one would refuse a sound database. The file is no defence
-against somebody who can write to the data folder, where the keys are, too.
+only detects less, while one that is ahead would reject a sound database. The file does not protect
+against a user who can write to the data folder: the keys are there, too.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ SLOT: Final = 8192
 
 VERSION: Final = 1
 MAX_HEADS: Final = 24
-"""Ends of logs that are kept: three logs of eight tenants."""
+"""The most ends of logs that are kept: three logs of eight tenants."""
 
 
 class DamagedAnchor(Exception):
-    """Neither slot holds what was written; the message says so, without the path."""
+    """Neither slot is intact. The message does not contain the path."""
 
 
 @dataclass(frozen=True)
 class AnchorMark:
-    """How far a database had come: its identity, its commits, where its logs ended.
+    """The state of a database: its identity, its number of commits, the ends of its logs.
 
-    `commits` 0 is a folder that is being made: nothing was kept yet.
+    `commits` 0 is a folder that is being made: nothing was stored yet.
     """
 
     database: str = ""
@@ -56,12 +56,12 @@ class Anchor:
         self._descriptor: int | None = os.open(self.path, flags)
 
     def write(self, mark: AnchorMark) -> None:
-        """Put `mark` in place of the mark before the last one."""
+        """Write `mark` over the mark before the last one."""
         if self._descriptor is not None:
             os.pwrite(self._descriptor, _encoded(mark), SLOT * (mark.commits % 2))
 
     def close(self) -> None:
-        """Flush and close the file. Doing it twice is harmless."""
+        """Flush and close the file. Idempotent."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             try:

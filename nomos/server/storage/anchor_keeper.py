@@ -1,4 +1,4 @@
-"""Comparing the database with its anchor: at a start, with every commit, and in between."""
+"""Comparison of the database with its anchor: at a start, with each commit, and in between."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nomos.server.storage.failures import StorageLost
 from nomos.server.storage.files import JOURNALS, Files
 from nomos.server.storage.tables import keeping
 
-# As texts, for they run with every commit.
+# As text, because they run with every commit.
 _COUNT: Final = (
     'UPDATE keeping SET commits = commits + 1 WHERE id = 1 RETURNING commits, "database"'
 )
@@ -28,7 +28,7 @@ _ROLLED_BACK: Final = (
 
 
 class AnchorKeeper:
-    """The files of one open database, and the anchor that is moved with every commit."""
+    """The files of one open database, and the anchor that is updated with each commit."""
 
     def __init__(self, folder: Path, mark: AnchorMark, others: tuple[Path, ...] = ()) -> None:
         self.trouble: str | None = None
@@ -41,17 +41,17 @@ class AnchorKeeper:
 
     @property
     def mark(self) -> AnchorMark:
-        """How far the database had come with the last commit."""
+        """The mark of the last commit."""
         return self._mark
 
     def check(self) -> None:
-        """Raise StorageLost unless what is open is what was kept."""
+        """Raise StorageLost if the open files were replaced."""
         if self.trouble is not None:
             raise StorageLost(self.trouble)
         self._files.check()
 
     def count(self, connection: Connection) -> AnchorMark:
-        """Count the commit that is about to be made, in its transaction."""
+        """Count the commit that is about to be made, within its transaction."""
         self.check()
         row = connection.exec_driver_sql(_COUNT).first()
         if row is None or row.database != self._mark.database or row.commits <= self._mark.commits:
@@ -60,7 +60,7 @@ class AnchorKeeper:
         return AnchorMark(row.database, row.commits, _ends(connection))
 
     def kept(self, mark: AnchorMark) -> None:
-        """Move the anchor after a commit. Raises StorageLost, as when the files were replaced."""
+        """Update the anchor after a commit. Raises StorageLost if the files were replaced."""
         self.check()
         self._mark = mark
         try:
@@ -72,12 +72,12 @@ class AnchorKeeper:
             ) from failure
 
     def close(self) -> None:
-        """Flush the anchor. Doing it twice is harmless."""
+        """Flush the anchor. Idempotent."""
         self._anchor.close()
 
 
 def mark_of(connection: Connection) -> tuple[AnchorMark, bool]:
-    """How far the database has come, and whether it had an anchor before."""
+    """Return the mark of the database, and whether it had an anchor before."""
     row = connection.execute(sa.select(keeping)).first()
     if row is None:
         raise StorageLost("nomos.db has lost the row that counts its commits")
@@ -85,12 +85,12 @@ def mark_of(connection: Connection) -> tuple[AnchorMark, bool]:
 
 
 def note_anchored(connection: Connection) -> None:
-    """Keep that there is an anchor from now on: one that is missing later was deleted."""
+    """Record that there is an anchor: if it is missing later, it was deleted."""
     connection.execute(keeping.update().values(anchored=True))
 
 
 def compare(mark: AnchorMark, now: AnchorMark) -> str | None:
-    """What is wrong with a database that is `now`, by its anchor; None if nothing is."""
+    """Return what is wrong with a database whose mark is `now`, by its anchor; None if nothing."""
     if mark.commits == 0:
         return None
     if mark.database != now.database:
@@ -111,7 +111,7 @@ _LOGS: Final = {"audit": "audit log", "revocations": "revocations", "keys": "iss
 
 
 def _lost(mark: AnchorMark, now: AnchorMark) -> str:
-    """Which rows of the logs there were and are no more."""
+    """Return which rows of the logs are missing now."""
     ends = {(tenant, log): head.seq for tenant, log, head in now.heads}
     lost = [
         f"rows {end + 1} to {head.seq} of the {_LOGS.get(log, log)} of tenant {tenant}"

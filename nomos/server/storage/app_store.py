@@ -1,4 +1,4 @@
-"""Apps as operators manage them; each act and its record are one transaction."""
+"""Storage of apps for operators; each change and its record are one transaction."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class KeyShown(NomosError):
-    """An account cannot be confirmed while somebody else has its API key."""
+    """An account cannot be confirmed while another account's user has its API key."""
 
     def __init__(self, app: str, maker: str) -> None:
         super().__init__(
@@ -68,7 +68,7 @@ class Apps:
         return await self._database.read(lambda connection: _find(connection, tenant, ident))
 
     async def find_to_end(self, tenant: str, ident: str) -> Registered | None:
-        """`find`, for those who end an app: what is damaged of it does not keep it going."""
+        """`find`, for disabling an app: damaged columns do not prevent that."""
         return await self._database.read(lambda connection: find_to_end(connection, tenant, ident))
 
     async def create(self, app: App, key: ApiKey, most: int, receipt: Record) -> bool:
@@ -86,7 +86,7 @@ class Apps:
         return await self._database.write(work)
 
     async def holds(self, key: ApiKey) -> bool:
-        """Whether an app has this very key, and no other."""
+        """Whether the key's app has this key, and no other."""
         mine = sa.select(api_keys.c.secret_hash).where(
             api_keys.c.tenant == key.tenant, api_keys.c.app == key.app
         )
@@ -94,7 +94,7 @@ class Apps:
         return list(held) == [key.secret_hash]
 
     async def disable(self, tenant: str, ident: str, receipt: Record) -> bool:
-        """Refuse the app's keys from now on; False if it was disabled before.
+        """Disable the app, so that its keys are refused; False if it was disabled before.
 
         Raises LastOperator.
         """
@@ -112,12 +112,12 @@ class Apps:
         return await self._database.write(work)
 
     async def rotate(self, key: ApiKey, receipt: Record, *, by: str) -> bool:
-        """Put a new key in the place of all that the app has; False if it may not act.
+        """Replace all keys of the app by a new one; False if it is disabled, or `by` may not.
 
-        The account of another person than its maker is that person's alone.
+        A confirmed account belongs to another person than its maker: only it can rotate its key.
 
-        Sessions and links that the old key began end with it. An app without an owner that is not
-        an operator's is from now on that of `by`, who sees the key.
+        All sessions and links of the app end. An app that has no owner and is not an operator's
+        is owned by `by` from now on, who sees the key.
         """
         now = int(self._clock())
 
@@ -143,10 +143,10 @@ class Apps:
         return await self._database.write(work)
 
     async def confirm(self, tenant: str, ident: str, by: str, receipt: Record) -> bool:
-        """Note that an operator's account is another person's than its maker's, as `by` says.
+        """Note, on behalf of `by`, that an operator's account is another person's than its maker's.
 
-        False if it was confirmed before, or is disabled. Raises KeyShown while its key is one
-        that somebody else has seen.
+        False if it was confirmed before, or is disabled. Raises KeyShown while its key was shown
+        to its maker.
         """
         now = int(self._clock())
 
@@ -175,14 +175,14 @@ class Apps:
         return await self._database.write(work)
 
     async def accounts(self, *idents: str) -> Accounts:
-        """These apps and everyone in the lines above them."""
+        """These apps and all accounts in the lines above them."""
         return await self._database.read(lambda connection: aggregate.accounts(connection, idents))
 
     async def left_by(self, tenant: str, ident: str) -> tuple[Registered, ...]:
-        """The apps that may still act and that whoever used `ident` may use, the oldest first.
+        """The active apps that the user of `ident` may be able to use, the oldest first.
 
-        It made them, directly or through others, and nobody confirmed them; or it saw their keys.
-        Those whose makers are unknown are among them, and those whose row is damaged come last.
+        `ident` made them, directly or through others, and they were not confirmed; or it saw their
+        keys. Apps of unknown makers are included; those whose row is damaged come last.
         """
         return await self._database.read(lambda connection: _left_by(connection, tenant, ident))
 
@@ -192,7 +192,7 @@ class Apps:
         return await self._database.read(lambda connection: connection.scalar(wanted))
 
     async def claim_agent(self, tenant: str, did: str, app: str) -> str:
-        """Return the app that the agent belongs to: `app` from now on, if it had none."""
+        """Return the app that the agent belongs to; it becomes `app` if the agent had none."""
         now = int(self._clock() * 1000)
 
         def work(connection: Connection) -> str:
@@ -216,7 +216,7 @@ def _all(connection: Connection, tenant: str) -> Listed[Registered]:
 
 
 def _left_by(connection: Connection, tenant: str, ident: str) -> tuple[Registered, ...]:
-    # A key opens what it did also while the name, or the owner, of its app is damaged.
+    # A key stays valid while the name or the owner of its app is damaged.
     every = _all(connection, tenant)
     damaged = (find_to_end(connection, tenant, each) for each in every.damaged)
     found = (*every.found, *(each for each in damaged if each is not None))
@@ -244,10 +244,10 @@ def _find(connection: Connection, tenant: str, ident: str) -> Registered | None:
 
 
 def find_to_end(connection: Connection, tenant: str, ident: str) -> Registered | None:
-    """One app of the tenant, for those who end it.
+    """One app of the tenant, for disabling it.
 
-    A role, or roles, that cannot be read count as an operator's who covers every role: so the
-    fewest may end it. What else cannot be read is left out.
+    Roles that cannot be read count as those of an operator who covers every role: so the fewest
+    may disable it. Other columns that cannot be read are left out.
     """
     try:
         return _find(connection, tenant, ident)

@@ -1,4 +1,4 @@
-"""Apps and their API keys. Of a key only the hash of its secret is kept."""
+"""Rows of apps and API keys. Of a key only the hash of its secret is stored."""
 
 from __future__ import annotations
 
@@ -93,9 +93,9 @@ def add_key(connection: Connection, ident: str, key: ApiKey, now: int) -> None:
 
 
 def active_operators(connection: Connection, tenant: str) -> frozenset[str]:
-    """The operators who cover every role and may act: with none, nobody could make another.
+    """The active operators who cover every role: without any, no operator could be made.
 
-    One whose row is damaged may not.
+    One whose row is damaged does not count.
     """
     wanted = (
         sa.select(apps.c.id, api_keys.c.covers)
@@ -115,9 +115,9 @@ def check_operator_left(connection: Connection, tenant: str, app: str) -> None:
 
 
 def accounts(connection: Connection, idents: Collection[str]) -> dict[str, Account]:
-    """The apps of these ids and everyone in the lines above them.
+    """The apps of these ids and all accounts in the lines above them.
 
-    Who made one whose row is damaged is unknown, as is who made one of an owner that is no app.
+    The maker of an app whose row is damaged is unknown, as is that of an app whose owner is no app.
     """
     found: dict[str, Account] = {}
     wanted = set(idents)
@@ -137,7 +137,7 @@ _ACCOUNTS: Final = sa.select(apps.c.id, apps.c.owner, apps.c.created_at, apps.c.
 
 
 def take_agents(connection: Connection, app: App) -> None:
-    """Give `app` the agents of those of its name that the server made before it."""
+    """Give `app` the agents of earlier apps with its name that the server made."""
     others = sa.select(apps.c.id).where(
         apps.c.tenant == app.tenant, apps.c.owner.is_(None), apps.c.name == app.name
     )
@@ -145,7 +145,7 @@ def take_agents(connection: Connection, app: App) -> None:
 
 
 def disable(connection: Connection, tenant: str, app: str, now: int) -> bool:
-    """Refuse all keys of `app` from now on. False if the tenant has no such app."""
+    """Disable `app`, so that its keys are refused. False if the tenant has no such app."""
     result = connection.execute(
         apps.update()
         .where(apps.c.id == app, apps.c.tenant == tenant)

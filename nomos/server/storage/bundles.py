@@ -1,8 +1,8 @@
-"""Versions of a tenant's policies, and which of them was active when.
+"""Storage of policy versions and of their activations.
 
-A version is what was put: the sources and facts, numbered from 1, never changed. An activation
-says that a version decides from then on; the last one counts. Both are kept for good, so that
-what decided at any time can be read later.
+A version is what was uploaded: the sources and facts, numbered from 1, never changed. An activation
+makes a version the active one; the last activation counts. Both are stored for good, so that the
+version that was active at any time can be read later.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nomos.server.storage.database import Database
 from nomos.server.storage.tables import activations, bundles
 
 Origin = Literal["file", "api"]
-"""`file`: read when a server started; `api`: put while it ran."""
+"""`file`: read at a server's start; `api`: uploaded while it ran."""
 
 ORIGINS: Final[tuple[Origin, ...]] = get_args(Origin)
 
@@ -31,10 +31,10 @@ Act = Literal["put", "activate", "rollback"]
 
 @dataclass(frozen=True)
 class Content:
-    """What a version consists of; `hash` is the bundle's, which receipts name.
+    """The content of a version; `hash` is the bundle's, which receipts name.
 
-    The hash is made of Cedar's own form of the policies, which a newer Cedar may write otherwise.
-    What is the same is therefore told by texts and facts alone.
+    The hash is made of Cedar's own form of the policies, which a newer Cedar may write differently.
+    So contents are equal if their texts and facts are; the hash does not count.
     """
 
     hash: str = field(compare=False)
@@ -44,7 +44,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Version:
-    """One version as it was put: `by` whose API key, None for files. Times are Unix seconds."""
+    """One version; `by` is the app that uploaded it, None for files. Times are Unix seconds."""
 
     number: int
     content: Content
@@ -55,7 +55,7 @@ class Version:
 
 @dataclass(frozen=True)
 class Activation:
-    """The `number`th time that a version became the one that decides."""
+    """The `number`th activation of a version."""
 
     number: int
     version: int
@@ -64,12 +64,12 @@ class Activation:
 
 
 Recorder = Callable[[Act, int, str], Record]
-"""Makes the audit record of an act on a version (its number and hash)."""
+"""Makes the audit record of an act on a version, from its number and hash."""
 
 
 @dataclass(frozen=True)
 class PolicyAuthor:
-    """Who acts for a tenant, and when (Unix seconds); `by` None is a server's start."""
+    """The author of a change for a tenant, and its time in Unix seconds; `by` None: a start."""
 
     tenant: str
     at: int
@@ -84,7 +84,7 @@ class Policies:
         self._database = database
 
     async def put(self, who: PolicyAuthor, content: Content) -> tuple[Version, bool]:
-        """Keep a version; the same content again is the version that there is (False)."""
+        """Store content as a new version (True), or return the version that has it (False)."""
 
         def work(connection: Connection) -> tuple[Version, bool]:
             for known in _of_hash(connection, who.tenant, content.hash):
@@ -104,9 +104,9 @@ class Policies:
         act: Literal["activate", "rollback"] = "activate",
         after: int | None = None,
     ) -> Activation | None:
-        """Let `version` decide from now on; that it does already is no error.
+        """Activate `version`; if it is active already, that is no error.
 
-        None, and nothing done, if activation `after` is not the last one any more.
+        None, and nothing is done, if activation `after` is no longer the last one.
         """
 
         def work(connection: Connection) -> Activation | None:
@@ -121,10 +121,10 @@ class Policies:
         return await self._database.write(work)
 
     async def adopt(self, who: PolicyAuthor, content: Content) -> tuple[Version, Activation]:
-        """Put and activate what came from files, unless the last files were the same.
+        """Store and activate the content of files, unless the last files had the same.
 
-        Returns the version that decides: the files', or what was activated since. A database's
-        first version changes nothing that decided before, and so makes no record.
+        Returns the active version: the files', or one that was activated since. A database's
+        first version replaces no other, and so makes no record.
         """
 
         def work(connection: Connection) -> tuple[Version, Activation]:
@@ -146,7 +146,7 @@ class Policies:
         return await self._database.read(lambda connection: _find(connection, tenant, number))
 
     async def listed(self, tenant: str, limit: int, before: int | None = None) -> Listed[Version]:
-        """The tenant's versions, newest first; those before a number, if so asked."""
+        """The tenant's versions, newest first; optionally only those before a number."""
         wanted = bundles.select().where(bundles.c.tenant == tenant)
         if before is not None:
             wanted = wanted.where(bundles.c.version < before)
@@ -160,7 +160,7 @@ class Policies:
         return await self._database.read(lambda connection: _last(connection, tenant))
 
     async def before(self, tenant: str, last: Activation) -> Version | None:
-        """The version that decided before the one of `last`."""
+        """The version that was active before that of `last`."""
         wanted = (
             sa.select(activations.c.version)
             .where(
@@ -181,7 +181,7 @@ class Policies:
 
 def _of_hash(connection: Connection, tenant: str, digest: str) -> Sequence[Version]:
     wanted = bundles.select().where(bundles.c.tenant == tenant, bundles.c.hash == digest)
-    # One that is damaged is not the same content as any other.
+    # A damaged version has the same content as no other.
     wanted = wanted.order_by(bundles.c.version)
     return listed(connection, wanted, bundles.c.version, _versions).found
 

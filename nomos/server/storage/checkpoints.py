@@ -1,4 +1,4 @@
-"""The audit log as those read it who prove it: its rows in order, and the signatures kept."""
+"""The audit log for export and verification: its rows in order, and its checkpoints."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class StoredCheckpoint:
 
 @dataclass(frozen=True)
 class LogPart:
-    """Some rows that follow each other, and the checkpoints over them by row number."""
+    """Consecutive rows, and the checkpoints over them by row number."""
 
     links: tuple[ChainedRow, ...]
     tokens: Mapping[int, str]
 
 
 def add(connection: Connection, tenant: str, log: Log, kept: StoredCheckpoint) -> bool:
-    """Keep a checkpoint; False when there is one over that row."""
+    """Store a checkpoint; False if there is one over that row."""
     if between(connection, tenant, log, kept.seq - 1, kept.seq):
         return False
     connection.execute(
@@ -58,7 +58,7 @@ def between(
 ) -> dict[int, str]:
     """The checkpoints over rows after one number and up to another.
 
-    One that is no text any more is left out: others, and the end's, prove the same rows.
+    One that is not text any more is left out: other checkpoints prove the same rows.
     """
     rows = connection.execute(
         sa.select(checkpoints.c.seq, sa.cast(checkpoints.c.token, sa.LargeBinary)).where(
@@ -72,7 +72,7 @@ def between(
 
 
 class AuditLog:
-    """A tenant's audit log, for reading, and for keeping what was signed of it."""
+    """A tenant's audit log, for reading it and storing its checkpoints."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -95,13 +95,13 @@ class AuditLog:
     async def following(
         self, tenant: str, seq: int, limit: int, *, app: str | None = None
     ) -> tuple[Found, ...]:
-        """The records after number `seq`, oldest first; of one app, if so asked."""
+        """The records after number `seq`, oldest first; optionally of one app."""
         return await self._database.read(
             lambda connection: records.following(connection, tenant, seq, limit, app=app)
         )
 
     async def family(self, tenant: str, ident: str) -> tuple[Found, ...]:
-        """What led to this record and all that came of that, oldest first."""
+        """The tree of records that this record belongs to, oldest first."""
         return await self._database.read(
             lambda connection: records.family(connection, tenant, ident)
         )
@@ -112,5 +112,5 @@ class AuditLog:
         return 0 if kept is None else kept.seq
 
     async def keep(self, tenant: str, kept: StoredCheckpoint) -> None:
-        """Keep a checkpoint; one over a row is enough."""
+        """Store a checkpoint, unless its row has one."""
         await self._database.write(lambda connection: add(connection, tenant, AUDIT, kept))

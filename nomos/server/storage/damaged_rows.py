@@ -1,7 +1,7 @@
-"""Rows that are there and cannot be read: a listing names them and goes on, all else stops.
+"""Handling of rows that cannot be read: a listing names them and goes on, all else fails.
 
-Bytes of the file may change without anybody's doing, and then a text is no UTF-8, no JSON, or not
-what its column holds. Nothing is decided by such a row.
+Bytes of the file may change through a fault of the disk. Then a text is no UTF-8, no JSON, or no
+value of its column. No decision is based on such a row.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LATEST: Final = 253_402_300_799
 
 
 class Damaged(StorageUnavailable):
-    """One row cannot be read. Nothing was decided by it, and other rows are not affected."""
+    """One row cannot be read. No decision was based on it; other rows are not affected."""
 
     def __init__(self, what: str = "a row of the database") -> None:
         super().__init__(
@@ -33,14 +33,14 @@ class Damaged(StorageUnavailable):
 
 
 def undecodable(failure: BaseException) -> bool:
-    """Whether the driver was given a text that is no UTF-8. Its own message holds the text."""
+    """Whether the driver failed on a text that is no UTF-8. Its message contains the text."""
     origin = getattr(failure, "orig", None)
     return origin is not None and str(origin).startswith("Could not decode to UTF-8")
 
 
 @contextmanager
 def naming(what: str) -> Iterator[None]:
-    """Raise Damaged of `what` if reading it fails; its content goes into no message."""
+    """Raise Damaged, naming `what`, if reading it fails; no message shows its content."""
     try:
         yield
     except (Damaged, AttributeError, LookupError, TypeError, ValueError):
@@ -52,9 +52,9 @@ def naming(what: str) -> Iterator[None]:
 
 
 def readable(read: Callable[[], T], otherwise: T) -> T:
-    """What `read` finds, or `otherwise` if that is damaged: for those who end something.
+    """Return what `read` finds, or `otherwise` if that is damaged: for revoking and disabling.
 
-    What cannot be read must not keep it going. `otherwise` is what lets the fewest do that.
+    A damaged value must not prevent that. `otherwise` is the value with which the fewest may do it.
     """
     try:
         with naming("a value"):
@@ -65,7 +65,7 @@ def readable(read: Callable[[], T], otherwise: T) -> T:
 
 @dataclass(frozen=True)
 class Listed(Generic[T]):
-    """What a listing found, and what it had to leave out, by name."""
+    """The result of a listing, and the names of the rows that it left out."""
 
     found: tuple[T, ...]
     damaged: tuple[str, ...] = ()
@@ -83,7 +83,7 @@ def listed(
 ) -> Listed[T]:
     """Read rows at once; if that fails, one by one, leaving out those that cannot be read.
 
-    `read` makes one thing of each row. Rows are known, and named, by their `key`.
+    `read` makes one item of each row. Rows are selected, and named, by their `key`.
     """
     try:
         with naming("a row"):
@@ -110,7 +110,7 @@ def one(
     read: Callable[[Rows], Iterable[T]],
     what: str,
 ) -> T | None:
-    """Read the first row, if there is one. Raises Damaged of `what` if that cannot be read."""
+    """Read the first row, if there is one. Raises Damaged, naming `what`."""
     with naming(what):
         return next(iter(_all(connection, wanted.limit(1), read, None)), None)
 
@@ -128,7 +128,7 @@ def _all(
 
 
 def check(row: sa.Row[Any], wanted: sa.Select[Any]) -> None:
-    """Raise TypeError or ValueError unless each value is what its column holds."""
+    """Raise TypeError or ValueError unless each value is valid for its column."""
     for column, value in zip(wanted.selected_columns, row, strict=True):
         if value is None:
             continue
@@ -142,24 +142,24 @@ def check(row: sa.Row[Any], wanted: sa.Select[Any]) -> None:
 
 
 def texts(value: object) -> tuple[str, ...]:
-    """A list of texts as it was kept. A single text is none: its letters are not what was meant."""
+    """Return a stored list of texts. A single text is an error: it is not a list of letters."""
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise TypeError("not a list of texts")
     return tuple(value)
 
 
 def raw_truth(column: sa.Column[bool]) -> sa.ColumnElement[Any]:
-    """A truth value as it was kept: the driver's own reading takes any text for true."""
+    """A stored boolean, raw: the driver would read any text as true."""
     return sa.type_coerce(column, sa.Integer).label(column.name)
 
 
 def truth(value: object) -> bool:
-    """What `raw_truth` read."""
+    """Return the boolean that `raw_truth` selected."""
     return bool(one_of(value, (0, 1)))
 
 
 def one_of(value: T, names: Iterable[T]) -> T:
-    """`value`, which must be one of `names`."""
+    """Return `value`, which must be one of `names`."""
     if value not in names:
         raise ValueError("not one of its names")
     return value

@@ -1,13 +1,12 @@
-"""Reading and writing from an event loop, one thread hop a transaction.
+"""Transactions of an event loop, run in threads of the database.
 
-Work is a plain function of a SQLAlchemy connection. It runs in a thread of the database's own,
-so a transaction of five statements costs the loop one hand-over and not twenty, which is what
-an asynchronous SQLite driver needs; on a driver that is truly asynchronous the same functions
-run under `AsyncConnection.run_sync`.
+Work is a synchronous function of a SQLAlchemy connection. It runs in a thread of the database, so
+a transaction of five statements needs one change of threads, where an asynchronous SQLite driver
+needs twenty. With a driver that is truly asynchronous the same functions run under
+`AsyncConnection.run_sync`.
 
-Writes are committed in groups. While one transaction is being flushed to the disk the next
-requests queue up, and then share the next flush. Each is told its result after the commit that
-holds it, never before.
+Writes are committed in groups: while one transaction is flushed to the disk, the next requests
+queue up, and then share the next flush. Each receives its result after its commit, never before.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ Work = Callable[[Connection], T]
 
 READERS: Final = 2
 MAX_GROUP: Final = 64
-"""Writes in one transaction: what one flush is shared by, and the most that one failure undoes."""
+"""Writes in one transaction: those that share a flush, and the most that one failure undoes."""
 
 DAMAGED: Final = (
     "nomos.db is damaged. Stop the server and restore the data folder from a backup: it holds "
@@ -46,11 +45,11 @@ DAMAGED: Final = (
 )
 
 MAX_WAITING: Final = 8192
-"""Writes waiting for their turn; beyond this the server is overloaded and says so."""
+"""Writes that may wait; beyond this number the server reports that it is overloaded."""
 
 WAIT_SECONDS: Final = 8.0
-"""How long a write waits for its turn. After that nobody waits for its answer any more, and it is
-not begun: those behind it have a chance to be in time."""
+"""How long a write may wait. After that its caller has given up, and it is not begun, so that the
+writes behind it can still be in time."""
 
 
 _LATE: Final = f"the database had no time for it within {WAIT_SECONDS:g} seconds"
@@ -58,14 +57,14 @@ _LATE: Final = f"the database had no time for it within {WAIT_SECONDS:g} seconds
 
 @dataclass(frozen=True)
 class WorkOutcome:
-    """What came of one piece of work."""
+    """The outcome of one piece of work."""
 
     value: Any = None
     error: Exception | None = None
 
 
 Waiting = tuple[Work[Any], asyncio.Future[Any], float]
-"""Work, where its outcome goes, and the time of the loop until which it may be begun."""
+"""Work, the future of its outcome, and the loop's time until which it may be begun."""
 
 
 class Database:
@@ -96,10 +95,10 @@ class Database:
             raise self._unavailable(failure) from failure
 
     async def keep(self, keeping: Callable[[], AnchorKeeper]) -> None:
-        """Count and check every transaction from now on.
+        """Count every commit and check every transaction from now on.
 
-        `keeping` is made while the files are open: one connection stays so until `close`, or
-        SQLite would remove its journals, and later make others.
+        `keeping` is made while the files are open. One connection stays open until `close`:
+        otherwise SQLite would remove its journals, and later make new ones.
         """
 
         def begin() -> AnchorKeeper:
@@ -114,11 +113,11 @@ class Database:
 
     @property
     def mark(self) -> AnchorMark:
-        """How far the database had come with the last commit that was counted."""
+        """The mark of the last commit that was counted."""
         return AnchorMark() if self._writer.keeping is None else self._writer.keeping.mark
 
     def lost(self, why: str) -> bool:
-        """Do nothing any more: what is open is not what was kept. False if that was so before."""
+        """Refuse all work from now on, because data was lost. False if that was so before."""
         keeping = self._writer.keeping
         if keeping is None or keeping.trouble is not None:
             return False
@@ -126,7 +125,7 @@ class Database:
         return True
 
     async def read_afresh(self, work: Work[T]) -> T:
-        """Run `work` on a connection that has read nothing before, beside all others."""
+        """Run `work` on a new connection, which has nothing cached."""
         self._refuse_when_closed()
 
         def run() -> T:
@@ -159,7 +158,7 @@ class Database:
         return await done
 
     async def close(self) -> None:
-        """Finish what was begun, then let go of the files."""
+        """Finish running work, then close the files."""
         if self._closed:
             return
         self._closed = True
@@ -167,7 +166,7 @@ class Database:
             await asyncio.wait([self._draining])
         for threads in (self._read_threads, self._write_thread):
             await asyncio.to_thread(threads.shutdown)
-        # The readers go first: the last connection to close folds the journal into the file.
+        # Readers first: the last connection to close writes the journal into the file.
         if self._open is not None:
             await asyncio.to_thread(self._open.close)
         await asyncio.to_thread(self._reader.close)
@@ -199,7 +198,7 @@ class Database:
             self._draining = None
 
     def _group(self, now: float) -> list[Waiting]:
-        """Take the writes that are next, and refuse those that have waited too long."""
+        """Take the next writes, and refuse those that have waited too long."""
         group: list[Waiting] = []
         while self._waiting and len(group) < MAX_GROUP:
             waiting = self._waiting.popleft()
@@ -211,7 +210,7 @@ class Database:
 
     def _settle(self, done: asyncio.Future[Any], outcome: WorkOutcome) -> None:
         if done.done():
-            return  # the caller has gone; the work stays done
+            return  # the caller has gone; the work remains done
         match outcome.error:
             case None:
                 done.set_result(outcome.value)
@@ -233,9 +232,9 @@ class Database:
 
 
 class ThreadConnections:
-    """A connection for each thread that asks, kept open between its transactions.
+    """A connection for each thread, kept open between transactions.
 
-    Taking one from the pool and giving it back costs more than an ordinary transaction.
+    Taking one from the pool and returning it costs more than an ordinary transaction.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -246,7 +245,7 @@ class ThreadConnections:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Commit at the end, undo at a failure, and then start afresh with a new connection."""
+        """Commit at the end. At a failure roll back, and use a new connection from then on."""
         connection: Connection | None = getattr(self._mine, "connection", None)
         if connection is None:
             connection = self._mine.connection = self._engine.connect()
@@ -261,16 +260,16 @@ class ThreadConnections:
             raise
 
     def connect(self) -> Connection:
-        """A connection of the caller's own."""
+        """A new connection for the caller."""
         return self._engine.connect()
 
     def check(self) -> None:
-        """Raise StorageLost when what was just read is not what was kept."""
+        """Raise StorageLost if files were replaced, so that what was just read does not count."""
         if self.keeping is not None:
             self.keeping.check()
 
     def close(self) -> None:
-        """Close what the threads have left open; they have ended."""
+        """Close the connections of the threads, which have ended."""
         while self._all:
             self._all.pop().close()
         self._engine.dispose()

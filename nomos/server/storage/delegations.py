@@ -1,7 +1,7 @@
-"""What agents handed on to each other: one record for each link, written when it is first used.
+"""Audit records of links that agents signed: one for each link, written at its first use.
 
-A link is known by its cid, which holds the links before it, so whoever knows the last link of a
-chain knows them all. Those used lately are remembered: a chain that works on costs no write.
+A link is identified by its cid, which covers the links before it, so the last link of a chain
+identifies them all. Links used lately are cached: a chain in repeated use needs no write.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _FIND: Final = sa.select(rows.c.id).where(
 
 
 class DelegationTable:
-    """The record of links, in which each is once."""
+    """Records of links; each link has one."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._known: OrderedDict[tuple[str, str | None], str] = OrderedDict()
 
     async def note(self, links: Sequence[Record]) -> str | None:
-        """Keep those links of one chain that are new, and return the id of the last one's record.
+        """Record those links of one chain that are new; return the id of the last link's record.
 
         `links` are in the order of the chain, without its root, as `delegation_records` of
         `nomos.server.domain.lineage` makes them; None when there are none. The first
@@ -58,7 +58,7 @@ class DelegationTable:
 
 
 def _note(connection: Connection, links: Sequence[Record]) -> list[str]:
-    """The ids of the links' records; those that are not there are written."""
+    """Return the ids of the links' records; missing ones are written."""
     idents: list[str] = []
     above = links[0].parent
     for link in links:

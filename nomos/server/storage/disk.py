@@ -1,4 +1,4 @@
-"""Room on the disk of a data folder: too little is said before writes begin to fail."""
+"""Free space on the disk of a data folder, checked before writes begin to fail."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from nomos.server.storage.failures import StorageUnavailable
 
 LEAST_FREE: Final = 32 * 1024 * 1024
-"""Bytes that must be free for a server to call itself ready."""
+"""Bytes that must be free for a server to be ready."""
 
 
 def check_room(folder: Path) -> None:

@@ -1,8 +1,8 @@
-"""The one file that knows which database this is.
+"""SQLAlchemy engines for SQLite in WAL mode, and its error codes.
 
-SQLite in WAL mode: readers never wait for the writer, and with `synchronous=FULL` a commit that
-returned survives a power cut. There is one writer connection, and its transactions take the
-write lock at their start, so none fails half way because another got there first.
+Readers never wait for the writer, and with `synchronous=FULL` a commit that returned survives a
+power cut. There is one writer connection. Its transactions take the write lock at their start, so
+none fails half way because of another writer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RETRY_SECONDS: Final = 0.01
 PRIMARY_CODE: Final = 0xFF
 """What a result code of SQLite means, without the detail in its upper bytes."""
 
-# Neither errors nor logs show what a statement was given: answers and hashes are among it.
+# Errors and logs do not show the parameters of statements: replies and hashes are among them.
 HIDE: Final = {"hide_parameters": True}
 
 
@@ -47,7 +47,7 @@ def open_writer(folder: Path) -> Engine:
 
 
 def open_file(path: Path) -> Engine:
-    """The same for a file of any name."""
+    """The engine of `open_writer`, for a file of any name."""
     _create_private(path)
     engine = sa.create_engine(_url(path), pool_size=1, max_overflow=0, **_OPTIONS)
     _configure(engine, begin="BEGIN IMMEDIATE", pragmas=("synchronous=FULL",))
@@ -55,7 +55,7 @@ def open_file(path: Path) -> Engine:
 
 
 def open_reader(folder: Path, connections: int) -> Engine:
-    """The engine for everything else; it cannot change a row even by mistake."""
+    """The engine for reading; it cannot change rows."""
     url = _url(folder / FILE)
     engine = sa.create_engine(url, pool_size=connections, max_overflow=0, **_OPTIONS)
     _configure(engine, begin="BEGIN", pragmas=("query_only=ON",))
@@ -63,7 +63,7 @@ def open_reader(folder: Path, connections: int) -> Engine:
 
 
 def damaged(failure: BaseException) -> bool:
-    """Whether SQLite says that the file is not, or not whole, a database."""
+    """Whether SQLite reports that the file is no database, or a damaged one."""
     code = getattr(getattr(failure, "orig", None), "sqlite_errorcode", None)
     return code is not None and code & PRIMARY_CODE in (
         sqlite3.SQLITE_CORRUPT,
@@ -86,7 +86,7 @@ def _create_private(path: Path) -> None:
 
 
 def _switch_to_wal(cursor: sqlite3.Cursor) -> None:
-    """Wait for whoever makes the same switch: SQLite's own waiting leaves this statement out."""
+    """Switch to WAL, waiting for others that do: SQLite's busy timeout excludes this statement."""
     end = time.monotonic() + BUSY_SECONDS
     while True:
         try:

@@ -1,13 +1,12 @@
-"""What becomes of approval envelopes, each change as one transaction.
+"""Transactions on approval envelopes: ask, vote, use.
 
-Whatever changes an envelope is one transaction with the record of it, with the answer that a
-repeated question will get, and with the message to whoever is told of it. The write lock of the
-database is taken at the transaction's start, so what is read here stays true until it commits,
-also while other processes work on the same file; using an approval is besides one conditional
-update, which can hit once.
+Each change of an envelope is one transaction with its audit record, the answer for a repeated
+question, and the message to the webhook. The database's write lock is taken at the transaction's
+start, so what is read here stays true until the commit, also while other processes use the same
+file. An approval is used by one conditional update, which succeeds once.
 
-What happens is decided by `nomos.server.domain.envelope`; what is written about it comes from
-the caller, as functions of what was found. They may be called twice, and are pure.
+`nomos.server.domain.envelope` decides what happens. Records and messages come from the caller, as
+functions of the result. They may be called twice, and are pure.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from nomos.server.storage.steady_clock import Steady
 
 @dataclass(frozen=True)
 class AnswerRecord:
-    """What is written about an answer; `stored.key` is empty when it has no idempotency key."""
+    """What is stored with an answer; `stored.key` is empty if it has no idempotency key."""
 
     record: Record
     stored: StoredAnswer
@@ -41,14 +40,14 @@ class AnswerRecord:
 
 MakeAnswer = Callable[[ApprovalLookup], AnswerRecord]
 Render = Callable[[Envelope, int], Mapping[str, Any]]
-"""An envelope as people and receivers see it, at a time in seconds."""
+"""An envelope as operators and webhooks receive it, at a time in seconds."""
 
 Voted = Callable[[Envelope, Vote], Record]
 
 
 @dataclass(frozen=True)
 class Ballot:
-    """An operator's answer to the `version` they were shown, before it is known if it counts."""
+    """An operator's vote on the `version` that was shown, before it is known if it counts."""
 
     operator: str
     covers: tuple[str, ...]
@@ -75,7 +74,7 @@ class Envelopes:
         )
 
     async def listed(self, tenant: str, state: State | None, limit: int) -> Listed[Envelope]:
-        """The tenant's envelopes in a state, or all, the newest first."""
+        """The tenant's envelopes in one state, or all, the newest first."""
         now = int(self._clock())
         return await self._database.read(
             lambda connection: envelopes.newest(connection, tenant, state, limit, now)
@@ -86,8 +85,8 @@ class Envelopes:
     ) -> ApprovalLookup | StoredAnswer:
         """Find the envelope that answers this question, or make `draft` one.
 
-        A stored answer comes back if the question's key was answered meanwhile; then, and when
-        too many of the app's questions are waiting, nothing is kept.
+        If the question's key was answered meanwhile, that answer is returned. Then, and if too many
+        of the app's questions are pending, nothing is stored.
         """
 
         def work(connection: Connection) -> ApprovalLookup | StoredAnswer:
@@ -115,7 +114,7 @@ class Envelopes:
     ) -> bool | StoredAnswer:
         """Use an approval for one allow, and record that. False if it cannot be used any more.
 
-        It cannot when one of `subjects` (the envelope, the app, the agent) is revoked by now.
+        It cannot if one of `subjects` (the envelope, the app, the agent) is revoked by now.
         """
 
         def work(connection: Connection) -> bool | StoredAnswer:
@@ -136,9 +135,10 @@ class Envelopes:
     async def vote(
         self, tenant: str, ident: str, ballot: Ballot, record: Voted, show: Render
     ) -> Envelope | VoteError | None:
-        """Count an operator's answer. None if the tenant has no such envelope.
+        """Count an operator's vote. None if the tenant has no such envelope.
 
-        Who may not answer learns that first, then that it is settled, then that it has changed.
+        Reasons against it are checked in this order: the operator may not vote, the envelope is
+        settled, the envelope has changed.
         """
 
         def work(connection: Connection) -> Envelope | VoteError | None:
@@ -182,7 +182,7 @@ def _answered(connection: Connection, stored: StoredAnswer) -> StoredAnswer | No
 
 
 def _tell(connection: Connection, told: AnswerRecord, now: int | None) -> StoredAnswer | None:
-    """Keep what is told, and delete old answers if it is known what is old (`now`)."""
+    """Store a record with its answer; delete old answers if the clock is reliable (`now`)."""
     if told.stored.key:
         if now is not None:
             idempotency.prune(connection, now)

@@ -1,4 +1,4 @@
-"""Approval envelopes and the votes on them, as rows."""
+"""Rows of approval envelopes and of votes."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from nomos.server.storage.tables import revocations as revoked
 
 MAX_LISTED: Final = 200
 MAX_CANDIDATES: Final = 8
-"""Of one question: its latest envelopes, among which the one that answers it must be."""
+"""The latest envelopes of one question that are searched for one that answers it."""
 
 Kind = Literal["opened", "found", "widened", "full"]
 
 
 @dataclass(frozen=True)
 class ApprovalLookup:
-    """What a question to people came to: a new envelope, one that was there, or one too many.
+    """The envelope for a question: a new one, an existing one, or one beyond the limit.
 
-    One that was there is widened when policy wants more people to approve than it did then.
+    An existing one is widened if policy now requires more roles than it did then.
     """
 
     kind: Kind
@@ -46,7 +46,7 @@ class ApprovalLookup:
 
     @property
     def changed(self) -> bool:
-        """Whether there is something for people to look at."""
+        """Whether operators have something new to look at."""
         return self.kind in ("opened", "widened")
 
 
@@ -84,14 +84,14 @@ def newest(
     if state is not None:
         wanted = wanted.where(_in_state(state, now))
     order = (envelopes.c.created_at.desc(), envelopes.c.id.desc())
-    if state == "pending":  # what is left out must not be what expires first
+    if state == "pending":  # rows beyond the limit must not be those that expire first
         order = (envelopes.c.expires_at.asc(), envelopes.c.id.asc())
     wanted = wanted.order_by(*order).limit(min(limit, MAX_LISTED))
     return listed(connection, wanted, envelopes.c.id, partial(_made, connection))
 
 
 def find_or_open(connection: Connection, draft: Envelope, now: int) -> ApprovalLookup:
-    """What comes of the question `draft`; nothing is written."""
+    """Find or make the envelope for the question `draft`; nothing is written."""
     same = _SHOWN.where(
         envelopes.c.fingerprint == draft.fingerprint, envelopes.c.tenant == draft.tenant
     )
@@ -101,7 +101,7 @@ def find_or_open(connection: Connection, draft: Envelope, now: int) -> ApprovalL
     with naming("an approval that was asked for before"):
         rows = connection.execute(latest.limit(MAX_CANDIDATES)).all()
         candidates = _made(connection, rows)
-    # What people said of exactly this question comes before what they said of another like it.
+    # A decision on exactly this question takes precedence over one on a similar question.
     given = [found for found in candidates if found.state_at(now) == "approved"]
     denied = _denied(connection, draft, now)
     if denied is not None and not any(rules.answers(each, draft.roles, now) for each in given):
@@ -111,7 +111,7 @@ def find_or_open(connection: Connection, draft: Envelope, now: int) -> ApprovalL
             if found.state_at(now) == "pending" and _more(found, draft):
                 return ApprovalLookup("widened", rules.add_roles(found, draft))
             return ApprovalLookup("found", found)
-    # Those that the app took back count as well: each of them has rung for people.
+    # Those that the app revoked count as well: operators were notified of each.
     waiting = sa.select(sa.func.count()).where(
         envelopes.c.app == draft.app, envelopes.c.state == "pending", _alive(now)
     )
@@ -124,8 +124,8 @@ def find_or_open(connection: Connection, draft: Envelope, now: int) -> ApprovalL
 
 
 def _more(found: Envelope, draft: Envelope) -> bool:
-    """Whether policy wants more people now, for more reasons, or sooner, than those asked know."""
-    # The same policies may say something else by now.
+    """Whether policy now has more roles, other reasons or an earlier expiry than `found` shows."""
+    # The same policies may have another text by now.
     same = set(draft.policies) == set(found.policies)
     reworded = same and (draft.reason or "") not in (found.reason or "")
     return reworded or not (
@@ -136,7 +136,7 @@ def _more(found: Envelope, draft: Envelope) -> bool:
 
 
 def _denied(connection: Connection, draft: Envelope, now: int) -> Envelope | None:
-    """The denial that this deed met lately, in whatever question of whichever app."""
+    """The latest recent denial of this action and resource, of any question and any app."""
     wanted = _SHOWN.where(
         envelopes.c.deed == rules.action_hash(draft.bound),
         envelopes.c.tenant == draft.tenant,
@@ -155,7 +155,7 @@ def _denied(connection: Connection, draft: Envelope, now: int) -> Envelope | Non
 
 
 def add(connection: Connection, envelope: Envelope) -> None:
-    """Keep a new envelope."""
+    """Store a new envelope."""
     connection.execute(
         envelopes.insert(),
         {
@@ -177,7 +177,7 @@ def add(connection: Connection, envelope: Envelope) -> None:
 
 
 def widen(connection: Connection, envelope: Envelope) -> None:
-    """Keep who must approve, of whom there can only be more than before, and why."""
+    """Store the roles that must approve, which can only become more, and the reasons."""
     connection.execute(
         envelopes.update()
         .where(envelopes.c.id == envelope.id, envelopes.c.state == "pending")
@@ -200,7 +200,7 @@ def _question(envelope: Envelope) -> dict[str, Any]:
 
 
 def use(connection: Connection, tenant: str, ident: str, now: int) -> bool:
-    """Mark an approval as used. True once, and only while it holds."""
+    """Mark an approval as used. True once, and only while it is valid."""
     result = connection.execute(
         envelopes.update()
         .where(
@@ -215,7 +215,7 @@ def use(connection: Connection, tenant: str, ident: str, now: int) -> bool:
 
 
 def count(connection: Connection, after: Envelope, vote: Vote) -> None:
-    """Keep a vote, in place of an earlier one of the same operator, and what came of it."""
+    """Store a vote, replacing an earlier one of the same operator, and the resulting state."""
     mine = sa.and_(votes.c.envelope == after.id, votes.c.operator == vote.operator)
     connection.execute(votes.delete().where(mine))
     connection.execute(
@@ -238,13 +238,13 @@ def count(connection: Connection, after: Envelope, vote: Vote) -> None:
 
 
 def _alive(now: int) -> sa.ColumnElement[bool]:
-    """`Envelope.alive_at` as a condition."""
+    """`Envelope.alive_at` as an SQL condition."""
     asked = envelopes.c.created_at <= now + rules.AHEAD_SECONDS
     return sa.and_(envelopes.c.expires_at > now, asked)
 
 
 def _in_state(state: State, now: int) -> sa.ColumnElement[bool]:
-    """`Envelope.state_at` as a condition."""
+    """`Envelope.state_at` as an SQL condition."""
     column, alive = envelopes.c.state, _alive(now)
     taken_back = sa.exists().where(revoked.c.id == envelopes.c.id)
     open_ = column.in_(("pending", "approved"))
@@ -268,9 +268,9 @@ def _made(connection: Connection, rows: Rows) -> tuple[Envelope, ...]:
 
 
 def _askers(connection: Connection, idents: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """The persons who may be behind each app; one that the server made is its own.
+    """The persons who may use each app; one that the server made counts as itself.
 
-    Raises ValueError where they are unknown: then nobody can be said not to be one of them.
+    Raises ValueError if they are unknown: then any operator could be one of them.
     """
     accounts = apps_.accounts(connection, idents) if idents else {}
     if not all(account_lines.is_known(accounts, ident) for ident in idents):
@@ -292,7 +292,7 @@ def _votes(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[Vote, 
             at=row.at,
             reason=row.reason,
             name=row.name or "",
-            # Nor does one of an operator who has no account, or whose maker is unknown.
+            # Nor does the vote of an operator who has no account, or whose maker is unknown.
             stands=row.account is not None
             and row.disabled_at is None
             and account_lines.is_known(accounts, row.operator),

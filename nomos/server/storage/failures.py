@@ -1,4 +1,4 @@
-"""Why the database did not do it."""
+"""Errors of the database: unavailable, closed, lost data, forgotten nonces."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from nomos.errors import NomosError
 
 
 class StorageUnavailable(NomosError):
-    """The database did not do it. Nothing of the transaction at hand was kept."""
+    """The database failed. Nothing of the transaction was stored."""
 
 
 class StorageClosed(StorageUnavailable):
@@ -17,14 +17,14 @@ class StorageClosed(StorageUnavailable):
 
 
 class StorageLost(StorageUnavailable):
-    """What is open is not what was kept: files were replaced, or rows are gone.
+    """Stored data was lost: files were replaced, or rows are missing.
 
-    The message names the file and what an operator does; it holds no path.
+    The message names the file and the remedy; it contains no path.
     """
 
 
 class Forgotten(StorageUnavailable):
-    """Whether a nonce was used is not known: what ended at that time was forgotten."""
+    """It is not known whether a nonce was used: those that end at its time were forgotten."""
 
     def __init__(self, until: int) -> None:
         super().__init__(

@@ -1,6 +1,6 @@
-"""How far whoever stands alone has read its control plane's logs of revocations and of keys.
+"""How far a standalone PDP or verifier has read its control plane's revocations and keys.
 
-It is kept so that a control plane which was rolled back is noticed after a restart, too.
+It is stored so that a control plane that was rolled back is detected after a restart, too.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ def floor(connection: Connection, whose: str) -> Floor:
 
 
 def end(connection: Connection, whose: str, log: Log = REVOCATIONS) -> Head:
-    """The last row of a log that was read and proved."""
+    """The last row of a log that was read and verified."""
     mine = sa.and_(followed.c.tenant == whose, followed.c.log == log)
     row = connection.execute(sa.select(followed.c.seq, followed.c.hash).where(mine)).first()
     return Head() if row is None else Head(row.seq, row.hash)
 
 
 def keep(connection: Connection, tenant: str, head: Head, log: Log = REVOCATIONS) -> None:
-    """Keep the end of a log, unless one farther on is kept already, by whomever."""
+    """Store the end of a log, unless a later end is stored already, also by another process."""
     if head.seq <= 0:
         return
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert

@@ -1,7 +1,7 @@
 """Whether the files that a server has open are still those that their paths name.
 
-A file that was deleted or replaced stays open: everything goes on to work, and is lost. Comparing
-costs a few microseconds for each transaction.
+A deleted or replaced file stays open: all writes succeed, and are lost. The comparison takes a few
+microseconds for each transaction.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _changed(path: Path, what: str) -> StorageLost:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable."""
+    """Flush the names in `folder` to the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

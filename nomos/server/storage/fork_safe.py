@@ -1,9 +1,9 @@
-"""A database that each process opens for itself, also where one is forked from another.
+"""A SQLAlchemy engine that can be used on both sides of a `fork()`.
 
-SQLite keeps in memory which locks its process holds on a file, and a forked child believes what it
-reads there although the locks stayed with the parent: it would write beside everybody else. So a
-file is closed before each `fork()`, once nobody uses it, and opened again on both sides.
-Connections to a server are the parent's, and the child leaves them alone.
+SQLite keeps in memory which locks its process holds on a file. A forked child inherits that memory
+but not the locks, so it would write without a lock. So a file is closed before each `fork()`, once
+no thread uses it, and opened again on both sides. Connections to a database server belong to the
+parent, and the child does not touch them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from nomos.server.storage.database import StorageUnavailable
 
 
 class ForkSafeEngine:
-    """An engine, opened with `make` when it is first used; of a file, used by one at a time."""
+    """An engine, opened with `make` at its first use; for a file, one thread uses it at a time."""
 
     def __init__(self, make: Callable[[], Engine], *, is_file: bool) -> None:
         self._make = make
@@ -35,7 +35,7 @@ class ForkSafeEngine:
 
     @contextmanager
     def use(self) -> Iterator[Engine]:
-        """Give the engine. Raises `StorageUnavailable` if it is closed, and what `make` does."""
+        """Yield the engine. Raises `StorageUnavailable` if it is closed, and what `make` does."""
         with self._lock:
             engine = self._opened()
             if self._is_file:  # a process must not fork with it, and SQLite has one writer anyway
@@ -44,29 +44,29 @@ class ForkSafeEngine:
         yield engine
 
     def close(self) -> None:
-        """Let go of the database for good. Idempotent."""
+        """Close the database for good. Idempotent."""
         with self._lock:
             self._closed = True
             self._let_go()
 
     def stop(self) -> None:
-        """Wait until nobody uses it as far as that matters to a fork, and let nobody begin."""
+        """Take the lock: wait for uses that a fork must not interrupt, and let none begin."""
         self._lock.acquire()
 
     def before_fork(self) -> None:
-        """Close a file."""
+        """Close the engine of a file."""
         if self._is_file:
             self._let_go()
 
     def in_parent(self) -> None:
-        """Go on after a fork."""
+        """Release the lock after a fork."""
         self._lock.release()
 
     def in_child(self) -> None:
-        """Begin again in the process that was forked."""
+        """Start anew in the forked process."""
         self._lock = threading.Lock()
         if self._engine is not None:
-            self._left_behind.append(self._engine)  # or its connections would be closed
+            self._left_behind.append(self._engine)  # otherwise its connections would be closed
         self._engine = None
 
     def _opened(self) -> Engine:
@@ -82,7 +82,7 @@ class ForkSafeEngine:
         return self._engine
 
     def _let_go(self) -> None:
-        # Kept if that fails: a child that finds it must not open the file beside it.
+        # Kept if that fails: a child that finds it must not open the file a second time.
         if self._engine is not None:
             self._engine.dispose()
         self._engine = None
@@ -91,7 +91,7 @@ class ForkSafeEngine:
 _all: Final[weakref.WeakSet[ForkSafeEngine]] = weakref.WeakSet()
 _stopped: Final[list[ForkSafeEngine]] = []
 _listing = threading.Lock()
-"""Held by the one thread that forks, from before until after."""
+"""Held by the thread that forks, from before the fork until after it."""
 
 
 def _before_fork() -> None:
@@ -109,7 +109,7 @@ def _in_parent() -> None:
 
 
 def _in_child() -> None:
-    global _listing  # nobody else is left who could hold it
+    global _listing  # no other thread is left that could hold it
     _listing = threading.Lock()
     _stopped.clear()
     for each in _all:

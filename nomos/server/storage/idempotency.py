@@ -1,7 +1,7 @@
-"""Answers kept for 24 hours, so that a repeated question gets the same answer.
+"""Answers stored for 24 hours, so that a repeated question gets the same answer.
 
-Scoped per app. The stored answer holds a delegation, which is worth nothing without the agent's
-key, but never an invocation: that one is signed again when the answer is.
+Keys are scoped per app. A stored answer may contain a delegation, which is useless without the
+agent's key, but never an invocation: that one is signed again for each repetition.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ KEPT_SECONDS: Final = 24 * 3600
 
 PRUNE_EVERY: Final = 32
 PRUNED_AT_ONCE: Final = 2 * PRUNE_EVERY
-"""Old rows deleted by each 32nd write: more than came in, so the table never outgrows a day."""
+"""Old rows deleted by each 32nd write: more than were added, so the table has a day's rows."""
 
 
 _table = idempotency.c
@@ -41,15 +41,15 @@ _OLD = (
 
 
 def find(connection: Connection, app: str, key: str, now: int) -> StoredAnswer | None:
-    """What was answered to this key in the last 24 hours."""
+    """The answer to this key in the last 24 hours."""
     stored = _find(connection, app, key)
     return stored if stored is not None and _kept(stored, now) else None
 
 
 def add(connection: Connection, stored: StoredAnswer) -> StoredAnswer | None:
-    """Keep `stored`, unless its key has an answer already, which is then returned.
+    """Store `stored`, unless its key has an answer already, which is then returned.
 
-    The caller holds the write lock of this transaction, so nothing comes between.
+    The caller holds the database's write lock, so no other write comes between.
     """
     while not _inserted(connection, stored):
         earlier = _find(connection, stored.app, stored.key)
@@ -78,5 +78,5 @@ def _find(connection: Connection, app: str, key: str) -> StoredAnswer | None:
 
 
 def _kept(stored: StoredAnswer, now: int) -> bool:
-    # One from a time that is later by as much was stored when a clock was far ahead.
+    # One that is as much in the future was stored while a clock was far ahead.
     return abs(now - stored.created_at) < KEPT_SECONDS

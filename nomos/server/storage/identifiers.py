@@ -1,4 +1,4 @@
-"""Identifiers: a prefix that says of what, then 26 characters that sort by time (a ULID)."""
+"""Identifiers: a prefix for the kind, then a ULID (26 characters that sort by time)."""
 
 from __future__ import annotations
 

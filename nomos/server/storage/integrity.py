@@ -1,9 +1,9 @@
-"""Whether the rows of a database hold together: what is missing, and what contradicts what.
+"""Integrity checks of the database's rows: missing ones, and contradictions between them.
 
 Three logs of each tenant are hash-chained (`nomos.audit.chain`), and their ends are rows of their
-own, so a row that is gone shows. The columns by which rows are found must say what the hashed
-text says. Audit records of revocations, keys and approvals are compared with the tables that
-decide. Reads only, and returns sentences; signatures are the caller's business.
+own, so a missing row is detected. The columns by which rows are found must match the hashed text.
+Audit records of revocations, keys and approvals are compared with the tables that decide. This
+module only reads, and returns problems as text; it does not check signatures.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ COLUMNS: Final = {
 
 ROWS_AT_ONCE: Final = 1000
 MAX_NAMED: Final = 3
-"""Damaged rows that a sentence names."""
+"""The most damaged rows that a message names."""
 
 
 @dataclass
 class IntegrityReport:
-    """What a walk through a log came upon."""
+    """The result of a walk through a log."""
 
     problem: str | None = None
     damaged: list[int] = field(default_factory=list)
-    """Audit rows that can not be read, or do not fit their hash, in their places all the same."""
+    """Audit rows that cannot be read, or do not match their hash, but whose place is intact."""
 
 
 def broken_pages(connection: Connection) -> str | None:
-    """What SQLite finds wrong with its own file."""
+    """Return what SQLite finds wrong with its file."""
     found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
     return None if found == "ok" else f"nomos.db is damaged ({str(found)[:120]})"
 
 
 def missing_rows(connection: Connection) -> str | None:
-    """Which log does not have the rows that its end says it has."""
+    """Return which log lacks rows that its stored end says it has."""
     ends = {(row.tenant, row.log): Head(row.seq, row.hash) for row in connection.execute(_ends)}
     for log, table in TABLES.items():
         counted = sa.select(table.c.tenant, sa.func.count(), sa.func.max(table.c.seq))
@@ -105,7 +105,7 @@ def _first_gap(connection: Connection, table: sa.Table, tenant: str) -> int:
 
 
 def behind(connection: Connection, mark: AnchorMark) -> str | None:
-    """Which log has not, or not as it was, a row that the anchor names as its end."""
+    """Return which log lacks the row that the anchor names as its end, or has it changed."""
     for tenant, log, head in mark.heads:
         table = TABLES.get(log)
         if table is None or head.seq == 0:
@@ -122,7 +122,7 @@ def behind(connection: Connection, mark: AnchorMark) -> str | None:
 def walk(
     connection: Connection, log: str, tenant: str, after: int = 0, until: int | None = None
 ) -> IntegrityReport:
-    """Check the rows after number `after`: each fits its hash and follows the row before it."""
+    """Check the rows after number `after`: each matches its hash and follows the row before."""
     table, found = TABLES[log], IntegrityReport()
     before = connection.scalar(
         sa.select(table.c.hash).where(table.c.tenant == tenant, table.c.seq == after)
@@ -152,7 +152,7 @@ def walk(
 def _rows(
     connection: Connection, log: str, tenant: str, after: int, until: int | None
 ) -> Iterator[Mapping[str, Any]]:
-    """Rows in order. Texts come as bytes: what is no UTF-8 must not end the reading."""
+    """Rows in order. Texts are read as bytes: one that is no UTF-8 must not end the reading."""
     table = TABLES[log]
     wanted = (
         sa.select(
@@ -173,7 +173,7 @@ def _rows(
 
 
 def _content(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The row as it was hashed; None if the text does not fit the hash."""
+    """The content of the hashed text; None if the text does not match the hash."""
     raw = row["raw"]
     if not isinstance(raw, bytes) or hashlib.sha256(raw).hexdigest() != row["hash"]:
         return None
@@ -184,7 +184,7 @@ def _content(row: Mapping[str, Any]) -> dict[str, Any] | None:
 def contradicted(
     connection: Connection, where: str, tenant: str, content: Mapping[str, Any]
 ) -> str | None:
-    """How the tables that decide say something else than an audit record does."""
+    """Return how the tables that decide contradict an audit record; None if they do not."""
     kind, detail = content.get("kind"), content.get("detail") or {}
     seq, revoked = detail.get("seq"), tables.revocations
     if kind == "revocation" and isinstance(seq, int):
@@ -214,7 +214,7 @@ def _has(
 
 
 def restored(connection: Connection) -> str | None:
-    """What is revoked, and whose own row says that it is not."""
+    """Return an app or key that is revoked although its own row says that it is not."""
     revoked, apps, keys = tables.revocations, tables.apps, tables.issuer_keys
     app = connection.scalar(
         sa.select(apps.c.id).where(
@@ -238,7 +238,7 @@ def restored(connection: Connection) -> str | None:
 
 
 def ends_of(connection: Connection, log: str) -> dict[str, Head]:
-    """Where a log ends, by tenant."""
+    """Return the end of a log, by tenant."""
     rows = connection.execute(_ends.where(heads.c.log == log))
     return {row.tenant: Head(row.seq, row.hash) for row in rows}
 
@@ -249,7 +249,7 @@ def has_tenant(connection: Connection) -> bool:
 
 
 def size(connection: Connection) -> int:
-    """Bytes of the database."""
+    """Return the size of the database in bytes."""
     pages, each = (
         connection.exec_driver_sql(f"PRAGMA {name}").scalar() or 0
         for name in ("page_count", "page_size")

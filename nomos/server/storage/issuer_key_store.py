@@ -1,4 +1,4 @@
-"""The issuer keys of all tenants, each change to them as one transaction."""
+"""Transactions on the issuer keys of all tenants."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nomos.server.storage.issuer_keys import IssuerKey
 
 
 class IssuerKeys:
-    """Reading the keys, and putting another in the place of the one that signs."""
+    """Reads the keys, and replaces the active one."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -23,7 +23,7 @@ class IssuerKeys:
         return await self._database.read(issuer_keys.every)
 
     async def begin(self, key: IssuerKey, at: int) -> None:
-        """Keep a tenant's first key, and the tenant if it is new. Raises ConcurrentRotation."""
+        """Store a tenant's first key, and the tenant if it is new. Raises ConcurrentRotation."""
 
         def work(connection: Connection) -> None:
             if tenants.issuer_of(connection, key.tenant) is None:
@@ -35,9 +35,9 @@ class IssuerKeys:
     async def succeed(
         self, key: IssuerKey, at: int, receipts: Collection[Record], *, revoked: str | None = None
     ) -> None:
-        """Let `key` sign from now on, and keep the receipts of it. Raises ConcurrentRotation.
+        """Make `key` the active one, and store the receipts. Raises ConcurrentRotation.
 
-        `revoked` names the key before it, if that is to be honoured no more.
+        `revoked` names the key before it, if that one is to be revoked.
         """
 
         def work(connection: Connection) -> None:

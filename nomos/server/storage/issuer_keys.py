@@ -1,8 +1,8 @@
-"""The keys that sign for each tenant: rows of its log `keys`, oldest first.
+"""Rows of the issuer keys: each tenant's log `keys`, oldest first.
 
-The newest row's key is active: it signs. Those before are retiring: what they signed is honoured
-until the longest-lived token of theirs has ended. Each may be revoked then, or at once when
-another takes its place; the active one may not, for nothing would be left to sign with.
+The newest row's key is active: it signs. Earlier keys are retiring: their tokens are accepted until
+the longest-lived one has expired. A retiring key can be revoked, also at the time when it is
+replaced. The active key cannot, because nothing would be left to sign with.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ActiveKeyError(NomosError):
 
 
 class ConcurrentRotation(NomosError):
-    """Another process added a key meanwhile; nothing was kept."""
+    """Another process added a key meanwhile; nothing was stored."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,12 @@ class IssuerKey:
         return self.retired_at + RETIRING_SECONDS
 
     def honoured(self, now: float) -> bool:
-        """Whether tokens that this key signed may still be good."""
+        """Whether tokens that this key signed may still be valid."""
         return self.state == "active" or (self.until is not None and now < self.until)
 
 
 def content(did: str, at: int) -> dict[str, Any]:
-    """What a row of the log says beside its place: which key, since when (milliseconds)."""
+    """The content of a row of the log: which key, since when (milliseconds)."""
     return {"did": did, "at": at}
 
 
@@ -83,7 +83,7 @@ def every(connection: Connection) -> tuple[IssuerKey, ...]:
 
 
 def add(connection: Connection, key: IssuerKey, at: int) -> None:
-    """Put a key after the tenant's last one, which retires; `at` in milliseconds.
+    """Append a key after the tenant's last one, which retires; `at` in milliseconds.
 
     Raises ConcurrentRotation unless the log still ends where the key's row follows it.
     """
@@ -116,7 +116,7 @@ def add(connection: Connection, key: IssuerKey, at: int) -> None:
 
 
 def revoke(connection: Connection, tenant: str, did: str, at: int) -> None:
-    """Note that a retired key was revoked. Raises ActiveKeyError for the one that signs now."""
+    """Mark a retired key as revoked. Raises ActiveKeyError for the one that signs now."""
     named = sa.and_(issuer_keys.c.tenant == tenant, issuer_keys.c.did == did)
     if connection.scalar(sa.select(issuer_keys.c.state).where(named)) == "active":
         raise ActiveKeyError(did)
