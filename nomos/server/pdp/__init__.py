@@ -1,1 +1,1 @@
-"""The PDP: the gate that a call goes through, and what lies behind it."""
+"""The PDP: the gate that verifies, decides and performs calls, and the providers behind it."""

@@ -1,6 +1,6 @@
-"""Tokens that people's approval stands behind, as the PDP uses them.
+"""Reads the approval that a verified token is based on.
 
-What makes one good is in `nomos._core.approval_rule`: the same for every service.
+`nomos._core.approval_rule` says which approvals are valid, the same for every service.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from nomos.server.pdp.statuses import denied
 
 @dataclass(frozen=True)
 class TokenApproval:
-    """An approval as a proven token names it; `cid` and `expires_at` are the delegation's."""
+    """The approval that a verified token names; `cid` and `expires_at` are the delegation's."""
 
     envelope: str
     cid: str
@@ -29,13 +29,13 @@ def approval(
 ) -> TokenApproval | None:
     """Return the approval in the root's `meta`, None if there is none.
 
-    Raises PdpError for one that is not what the issuer writes.
+    Raises PdpError for one that is not in the issuer's form.
     """
     if "approval" not in meta:
         return None
     root, *rest = links
     if rest:
-        # The verifier refuses these too: what was approved is the holder's alone.
+        # The verifier rejects these, too: an approved call cannot be delegated.
         raise denied("chain_invalid", "a token that came from an approval cannot be handed on")
     wrong = check_approval(meta, root.payload, audience)
     if wrong is not None:

@@ -1,4 +1,4 @@
-"""The token that a request to the PDP brings."""
+"""Reads the bearer token of a request to the PDP."""
 
 from __future__ import annotations
 

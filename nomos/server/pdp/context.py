@@ -1,7 +1,7 @@
-"""What the PDP needs from outside, as one frozen value.
+"""`PdpContext`: everything external that the PDP uses, as one frozen value.
 
-The PDP is given these by whoever composes the server. It reads no environment, opens no
-database and starts no process of its own.
+The server's composition makes it. The PDP reads no environment, opens no database and starts no
+process of its own.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ MIB = 1024 * KIB
 
 
 class SignerPort(Protocol):
-    """The signing binary, as far as the PDP uses it: one question, one answer."""
+    """The signing binary, as far as the PDP uses it: one request, one answer."""
 
     async def ask(self, request: Request) -> Answer | Refused: ...
 
 
 class DelegationPort(Protocol):
-    """The record of what agents handed on."""
+    """The stored records of delegations that agents signed."""
 
     async def note(self, links: Sequence[Record]) -> str | None:
-        """Store those of a chain's links that are new, and return the id of the last one's."""
+        """Store the new ones of a chain's links; return the record id of the last link."""
         ...
 
 
@@ -52,7 +52,7 @@ class StorePort(Protocol):
     async def claim_nonce(
         self, issuer: str, audience: str, nonce: str, expires_at: int, family: str | None = None
     ) -> bool:
-        """Return True to exactly one caller for each nonce; `family` shares what may be kept."""
+        """Return True to exactly one caller per nonce; the number stored per `family` is limited."""
         ...
 
     async def record(self, receipt: Record) -> None:
@@ -61,7 +61,7 @@ class StorePort(Protocol):
 
 
 class UpstreamPort(Protocol):
-    """Where a provider's upstream is, and the credential that only it may see."""
+    """A provider's upstream, and the credential that only the upstream may receive."""
 
     @property
     def base_url(self) -> str: ...
@@ -75,7 +75,7 @@ class UpstreamPort(Protocol):
 
 @dataclass(frozen=True)
 class PdpLimits:
-    """How much one call may make the PDP read, hold, send or wait."""
+    """Limits of what one call may make the PDP read, hold, send or wait for."""
 
     token: int = MAX_TOKEN
     body: int = 256 * KIB
@@ -88,16 +88,17 @@ class PdpLimits:
     unproven_receipts_per_minute: int = 600
 
     def request_body(self, *, holds_file: bool) -> int:
-        """Return the cap of a request's JSON, where a file's bytes may need escapes or base64."""
+        """Return the limit of a request's JSON in bytes; a file may need escapes or base64."""
         return 2 * self.file + 64 * KIB if holds_file else self.body
 
 
 @dataclass(frozen=True)
 class PdpContext:
-    """Everything the PDP reaches out to.
+    """Everything external that the PDP uses.
 
-    `trusted_issuers` maps the DID of each issuer that may root a chain to its tenant;
-    `clock` answers Unix time in seconds. `control_url` is where questions are asked.
+    `trusted_issuers` maps the DID of each issuer that may sign a chain's root to its tenant;
+    `clock` returns Unix time in seconds. `control_url` is the control plane, where questions are
+    sent.
     """
 
     signer: SignerPort
@@ -116,9 +117,9 @@ class PdpContext:
 
     @property
     def bundle(self) -> Bundle:
-        """The policies that decide now; take them once for each call."""
+        """The policies that are active now; read it once for each call."""
         return self.live.bundle
 
 
 Action = Callable[[], Awaitable[dict[str, Any]]]
-"""A call that is ready to be carried out, and answers with the reply's JSON object."""
+"""A call that is ready to be performed; it returns the reply's JSON object."""

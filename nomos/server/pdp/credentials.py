@@ -1,7 +1,7 @@
-"""Who may be called, and with what: a provider's base URL and the credential for it.
+"""Base URLs and credentials of providers' upstreams, from settings.
 
-An agent never sees the credential. It leaves this process in one place, the `authorization`
-header of a request to the provider's own base URL.
+An agent never sees the credential. It leaves this process in one place, the `authorization` header
+of a request to the provider's own base URL.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _HEADER_VALUE: Final = re.compile(r"[\x21-\x7e]+")
 
 @dataclass(frozen=True)
 class UpstreamCredential:
-    """A provider that can be called: where, and the credential to show there."""
+    """A provider's upstream: its base URL and the credential for it."""
 
     base_url: str
     token: Secret
@@ -29,7 +29,7 @@ class UpstreamCredential:
 
 
 def resolve(provider: str, targets: Mapping[str, UpstreamPort]) -> UpstreamCredential:
-    """Return how to reach `provider`; a missing or unusable setting is a 503 that names it."""
+    """Return the upstream of `provider`; a missing or unusable setting is a 503 that names it."""
     target = targets.get(provider)
     if target is None or not target.base_url:
         raise _unavailable(provider, "has no base URL", f"set {setting(provider, 'URL')}")

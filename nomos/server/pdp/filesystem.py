@@ -1,7 +1,7 @@
-"""The `filesystem` provider: read, write and list beneath the workspace.
+"""The `filesystem` provider: reads, writes and lists within the workspace.
 
-The workspace is held by one descriptor from its first use on, so replacing the folder's
-parents changes nothing. System calls that may wait run in a thread.
+The workspace is held by one descriptor from its first use on, so replacing the folder's parents
+changes nothing. System calls that may wait run in a thread.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _NOT_MADE: Final = ", and /filesystem/file/write does not make folders"
 
 
 class Filesystem:
-    """What this PDP serves of the file system."""
+    """The provider `filesystem` of this PDP."""
 
     def __init__(self, workspace: Path, limits: PdpLimits) -> None:
         self._workspace = workspace
@@ -49,16 +49,16 @@ class Filesystem:
         return command.name in _OPERATIONS
 
     async def open(self) -> None:
-        """Remove what writers left that were killed; a workspace that is not there has nothing."""
+        """Remove files that killed writers left. A missing workspace is no error."""
         try:
             await anyio.to_thread.run_sync(self._clear)
         except (OSError, PdpError) as failure:
             log.warning("unfinished files in the workspace are not removed: %s", failure)
 
     async def prepare(self, call: Rebuilt) -> Action:
-        """Return the call, ready to be carried out; nothing is changed before that.
+        """Return the call, ready to be performed; nothing is changed before that.
 
-        A write that could not be done as things are is refused here, before its token is used up.
+        A write that is impossible at present is rejected here, before its token is used up.
         """
         operation = _OPERATIONS[call.command.name](self, call)
         if call.command.risk != "read":
@@ -66,7 +66,7 @@ class Filesystem:
         return functools.partial(anyio.to_thread.run_sync, operation)
 
     async def close(self) -> None:
-        """Let the workspace go; closing twice is harmless."""
+        """Close the workspace. Idempotent."""
         with self._opening:
             if self._root is not None:
                 os.close(self._root)
@@ -84,7 +84,7 @@ class Filesystem:
         return read
 
     def check_target(self, call: Rebuilt) -> None:
-        """Refuse a write that has no folder, or something else than a file in its place."""
+        """Reject a write whose folder is missing, or whose target is not a file."""
         _, parents, name = _file_path(call)
         with self._folder(parents, _NOT_MADE) as parent:
             openat.check_target(parent, name)
@@ -127,7 +127,7 @@ class Filesystem:
     @contextmanager
     def _workspace_root(self) -> Iterator[int]:
         with openat.os_errors_as_refusals():
-            # A copy, so that closing the workspace cannot take a descriptor from a call under way.
+            # A copy, so that closing the workspace cannot take a descriptor from a running call.
             with self._opening:
                 root = os.dup(self._held())
             try:
@@ -136,7 +136,7 @@ class Filesystem:
                 os.close(root)
 
     def _held(self) -> int:
-        """Return the workspace's descriptor; one that was removed and made again is a new one."""
+        """Return the workspace's descriptor; it is opened again if the folder was replaced."""
         if self._root is not None and os.fstat(self._root).st_nlink == 0:
             os.close(self._root)
             self._root = None
@@ -162,7 +162,7 @@ _OPERATIONS: Final[dict[str, Callable[[Filesystem, Rebuilt], Callable[[], dict[s
 def _segments(call: Rebuilt) -> list[str]:
     path = str(call.call.resource["path"])
     segments = path.split("/") if path else []
-    # Canonical paths have none of these; descending relies on it, so it is not taken on trust.
+    # Canonical paths have none of these. The walk relies on it, so it is checked again.
     if any(
         segment in ("", ".", "..") or "\0" in segment or is_reserved(segment)
         for segment in segments
@@ -212,9 +212,9 @@ def _facts(content: bytes) -> dict[str, Any]:
 
 
 def _entries(found: int, cap: int) -> dict[str, Any]:
-    """List a folder by the names that its entries are read by; reserved names are left out.
+    """List a folder by the names that paths use; reserved names are left out.
 
-    A name that no path can hold, and one that two entries share in different spellings, is
+    An entry that no path can name, and two entries whose names have the same composed form, are
     listed with `readable` false.
     """
     chosen = heapq.nsmallest(cap + 1, _visible(found), key=os.fsencode)
@@ -261,7 +261,7 @@ def _entry(entry: str, found: int, *, alone: bool) -> dict[str, Any] | None:
 
 
 def _can_be_named(name: str) -> bool:
-    """Return whether a path can hold this name as one segment."""
+    """Return whether a path can have this name as one segment."""
     try:
         resource = canonical_resource(FILESYSTEM, {"provider": "filesystem", "path": name})
     except InvalidRequest:

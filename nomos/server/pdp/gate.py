@@ -1,25 +1,24 @@
-"""One call from request to reply, in the one order in which it is safe.
+"""`Gate`: the steps of one call, from request to reply, in their required order.
 
-1.  A token is there, and its claims can be read. Before that nothing of the request is looked at:
-    which commands and providers exist is for holders of a token. The claims are not verified;
-    they say what to look up among revocations.
-2.  The request is understood: the command is registered and served, and its parameters are
-    those it declares. What is wrong here is kept back until the token is verified.
-3.  The binary verifies the token, in one request, against revocations read now and the call just
-    rebuilt. A request that could not be understood is verified against no call, so that a bad
-    token is answered as a bad token whatever came with it. Where parameters come in a body, the
-    token is verified against no call once before that: the PDP reads and parses nothing on a
-    token that proves nothing, and what was revoked during the upload is looked up again. Links of
-    its chain that were not seen before are recorded then, for what follows is done on their
-    authority.
-4.  Policy decides on the concrete call. Where it asks for a person, a token that came from an
-    approval is the answer; where it forbids, nothing is.
-5.  The call is made ready: settings and values are checked while nothing has happened yet.
-6.  A call that changes something leaves a receipt of the intent, then uses its token up, which
-    is the last thing before acting; then it is done, and its outcome is stored.
-    A call that reads is done, and answered only once its receipt is stored. What was approved
-    works once, so a read on an approval uses it up as well.
-    What goes wrong unexpectedly is an outcome like any other.
+1.  A token is present, and its claims can be read. Nothing else of the request is read before,
+    since the commands and providers are visible to holders of a token only. The claims are not
+    verified; they say what to look up among revocations.
+2.  The request is parsed: the command is registered and served, and its parameters are those it
+    declares. An error of this step is reported only once the token is verified.
+3.  The binary verifies the token, in one request, against revocations read now and the call
+    just parsed. A request that could not be parsed is verified against no call, so that an
+    invalid token gets the same answer with any request. Where parameters come in a body, the
+    token is verified against no call once before the PDP reads the body, and its revocations
+    are looked up again afterwards. Links of its chain that are new are recorded then, since
+    the following steps act on their authority.
+4.  Policy decides on the concrete call. A step-up is satisfied by the approval of the token, if
+    it has one; a deny is final.
+5.  The call is prepared: settings and values are checked before anything happens.
+6.  For a call that changes something, a receipt of the intent is stored. Then its token is used
+    up, as the last step before acting. Then the call is performed, and its outcome is stored.
+    A read is performed, and its reply is sent only once its receipt is stored. An approval works
+    once, so a read with an approval uses it up, too. An unexpected failure is recorded as an
+    outcome like any other.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ _DOUBT = ". Look whether it was done before you try again"
 
 
 class Handler(Protocol):
-    """What carries out the calls of one kind of provider."""
+    """Performs the calls of one kind of provider."""
 
     def serves(self, command: CommandSpec) -> bool: ...
 
@@ -72,7 +71,7 @@ class Handler(Protocol):
 
 
 class Gate:
-    """The way through for calls; `serve` is the whole of it."""
+    """The steps of every call, all within `serve`."""
 
     def __init__(self, ports: PdpContext) -> None:
         self._ports = ports
@@ -103,23 +102,23 @@ class Gate:
             return await self._execute_write(case, action, found, holder)
 
     async def open(self) -> None:
-        """Make the handlers ready; what killed processes left behind is removed."""
+        """Open the handlers; they remove what killed processes left."""
         for handler in self._handlers.values():
             await handler.open()
 
     async def close(self) -> None:
-        """Store what is only counted, and release what the handlers hold."""
+        """Store the counts of rejected tokens, and close the handlers."""
         await self._refused.close()
         for handler in self._handlers.values():
             await handler.close()
 
-    # Verifying
+    # Verification
 
     async def _verified(self, asked: PdpRequest) -> tuple[Rebuilt, VerifiedClaims]:
-        """Return the call that a request makes, and what its token proves for it."""
+        """Return the call of a request, and what its token proves for it."""
         token = tokens.presented(self._ports, asked.authorization, asked.query)
         if token.claims is None:
-            # The request is not looked at: the binary says what is wrong with the token.
+            # The request is not parsed: the binary says what is wrong with the token.
             await self._verify(asked, token, None)
             raise tokens.no_answer()
         wanted = self._requests.match(asked)
@@ -137,7 +136,7 @@ class Gate:
     async def _verify(
         self, asked: PdpRequest, token: PresentedToken, call: Call | None
     ) -> VerifiedClaims:
-        """Return what a token proves for `call`; a refusal is recorded and raised."""
+        """Return what a token proves for `call`. A rejection is recorded and raised."""
         found = await tokens.verify(self._ports, token, call)
         if isinstance(found, Rejection):
             refusal = tokens.refusal(found)
@@ -145,7 +144,7 @@ class Gate:
             raise refusal
         return found
 
-    # Deciding
+    # Decision
 
     async def _authorize(
         self,
@@ -156,9 +155,9 @@ class Gate:
         *,
         held: AsyncExitStack,
     ) -> tuple[ChainHolder, Action, PdpCall]:
-        """Return the allowed call, ready to be carried out, and what its receipts say.
+        """Return the allowed call, ready to be performed, and the content of its receipts.
 
-        `held` holds its place at the upstream until it has ended.
+        `held` holds its place at the upstream until the call has ended.
         """
         try:
             holder = tokens.holder_of(self._ports, found, descent)
@@ -200,7 +199,7 @@ class Gate:
             swarm_id=descent.swarm,
         )
 
-    # Acting
+    # Performing
 
     async def _execute_read(
         self, case: PdpCall, action: Action, found: VerifiedClaims, holder: ChainHolder
@@ -229,14 +228,14 @@ class Gate:
         except PdpError as refusal:
             await self._records.write_best_effort(case.failed(self._ports.clock(), refusal))
             raise
-        # It is done: what the caller hears must not depend on whether this can be stored.
+        # The action is done: the reply must not depend on whether this receipt can be stored.
         await self._records.write_best_effort(case.allowed(self._ports.clock(), OK))
         return reply
 
     async def _claim(self, found: VerifiedClaims, holder: ChainHolder) -> None:
-        """Use the approval up that the call rests on, or its token; or refuse.
+        """Claim the call's approval, or else its token. Raises PdpError if it was used before.
 
-        Without the store there is no write.
+        If the store is not available, no write is performed.
         """
         used = await self._used(verification.use_of(found, self._ports.pdp_did))
         if used == "replayed":
@@ -253,7 +252,7 @@ class Gate:
             )
 
     async def _used(self, use: ClaimNonce) -> Reused | None:
-        """Return the code if this was used before; refuses when that cannot be known."""
+        """Return the code if it was used before. Raises PdpError if that cannot be known."""
         expires_at = use.expires_at
         try:
             return await tokens.run(self._ports, verification.claim_once(use))
@@ -299,7 +298,7 @@ def _utc(seconds: int) -> str:
 
 
 def _check(verdict: Verdict, approval: TokenApproval | None) -> None:
-    """Refuse what policy does not allow; people's approval answers for their roles alone."""
+    """Raise PdpError unless policy allows; an approval counts only for the roles that it has."""
     if verdict.decision == "allow":
         return
     if verdict.decision == "requires_step_up" and approval is not None:
@@ -320,7 +319,7 @@ def _missing_roles(approval: TokenApproval, missing: list[str]) -> PdpError:
 
 @contextmanager
 def _as_refusal(case: PdpCall, doubt: str = "") -> Iterator[None]:
-    """Make a refusal of whatever goes wrong, so that it is recorded as how the call ended."""
+    """Turn any exception into a PdpError, so that it is recorded as the outcome."""
     try:
         yield
     except PdpError:

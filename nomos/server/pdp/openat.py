@@ -1,13 +1,12 @@
-"""Open files beneath a folder, and nowhere else.
+"""File access that cannot leave a folder: `openat`, one path segment at a time.
 
-A path is walked one component at a time, each opened relative to the descriptor of the one
-before it (`openat`) and never through a symbolic link (`O_NOFOLLOW`). A path is therefore
-never resolved twice: whatever is swapped during a call, the descriptors already held stay
-what they were, and the next step is again one name in one folder. There is no check that a
-race could outrun.
+Each segment of a path is opened relative to the descriptor of the one before it (`openat`) and
+never through a symbolic link (`O_NOFOLLOW`). A path is therefore never resolved twice: whatever is
+replaced during a call, the descriptors already held stay what they were, and the next step is again
+one name in one folder. No step is a check that a race could make obsolete.
 
-Only regular files and folders are opened. Anything else is recognised by `lstat` first, as
-opening a device can act on it, and again by `fstat` after, as it may have been swapped in.
+Only regular files and folders are opened. Anything else is recognised by `lstat` first, since
+opening a device can have effects, and again by `fstat` after, since it may have been replaced.
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ NOTHING_THERE: Final = "there is no such file or folder"
 
 @contextmanager
 def folder(root: int, segments: Sequence[str], hint: str = "") -> Iterator[int]:
-    """Yield a descriptor of the folder at `segments` beneath `root`, closed afterwards.
+    """Yield a descriptor of the folder at `segments` within `root`, closed afterwards.
 
-    `hint` ends the sentence that says which folder is missing.
+    `hint` is the end of the message about a missing folder.
     """
-    # Opened anew, not duplicated: duplicates share one position when a folder is listed.
+    # Opened again, not duplicated: duplicates share one position when a folder is listed.
     held = os.open(".", _FOLDER, dir_fd=root)
     try:
         for depth, segment in enumerate(segments, start=1):
@@ -52,7 +51,7 @@ def folder(root: int, segments: Sequence[str], hint: str = "") -> Iterator[int]:
 
 @contextmanager
 def os_errors_as_refusals() -> Iterator[None]:
-    """Turn whatever else the operating system says into a refusal: no call ends in an OSError."""
+    """Turn every remaining OSError into a PdpError."""
     try:
         yield
     except OSError as error:
@@ -60,12 +59,12 @@ def os_errors_as_refusals() -> Iterator[None]:
 
 
 def check_target(parent: int, name: str) -> None:
-    """Refuse a `name` that `write_file` would refuse for what is there now."""
+    """Reject a `name` that `write_file` would reject at present."""
     _existing(parent, name)
 
 
 def read_file(parent: int, name: str, cap: int) -> bytes:
-    """Return the content of the regular file `name`; more than `cap` bytes are refused."""
+    """Return the content of the regular file `name`; more than `cap` bytes are rejected."""
     with _explained(parent, name):
         name = spelled(parent, name)
         _regular(os.lstat(name, dir_fd=parent))
@@ -73,7 +72,7 @@ def read_file(parent: int, name: str, cap: int) -> bytes:
     try:
         if _regular(os.fstat(found)).st_size > cap:
             raise _too_large(cap)
-        # The size may have grown since, and some files do not tell theirs.
+        # The size may have grown since, and some files do not report theirs.
         content = bytearray()
         while len(content) <= cap:
             chunk = os.read(found, min(CHUNK, cap + 1 - len(content)))
@@ -86,7 +85,7 @@ def read_file(parent: int, name: str, cap: int) -> bytes:
 
 
 def write_file(root: int, parent: int, name: str, content: bytes) -> None:
-    """Replace the regular file `name`, or make it: wholly or not at all, and durably."""
+    """Replace or create the regular file `name`: atomically and durably."""
     name, mode = _existing(parent, name)
 
     def fill(made: int) -> None:
@@ -101,7 +100,7 @@ def write_file(root: int, parent: int, name: str, content: bytes) -> None:
 
 
 def kind(mode: int) -> str:
-    """Return what a directory entry is, in the words of the reply."""
+    """Return the kind of a directory entry, in the words of the reply."""
     if stat.S_ISREG(mode):
         return "file"
     if stat.S_ISDIR(mode):
@@ -110,7 +109,7 @@ def kind(mode: int) -> str:
 
 
 def _settle(parent: int) -> None:
-    """Make a rename durable, where the file system can do that for folders."""
+    """Make a rename durable, where the file system supports that for folders."""
     try:
         os.fsync(parent)
     except OSError as error:
@@ -127,7 +126,7 @@ def _write_all(made: int, content: bytes) -> None:
 
 
 def _existing(parent: int, name: str) -> tuple[str, int | None]:
-    """Return the name as it is on the disk, and the mode of the file there if there is one."""
+    """Return the name on the disk, and the mode of the file there if there is one."""
     with _explained(parent, name):
         name = spelled(parent, name)
         try:
@@ -150,11 +149,11 @@ def _regular(found: os.stat_result) -> os.stat_result:
 
 @contextmanager
 def _explained(parent: int, name: str, missing: str = NOTHING_THERE) -> Iterator[None]:
-    """Turn what the operating system says about `name` into a refusal."""
+    """Turn an OSError about `name` into a PdpError."""
     try:
         yield
     except OSError as error:
-        # A link where a folder is wanted is ENOTDIR on some systems and ELOOP on others.
+        # A link in place of a folder is ENOTDIR on some systems and ELOOP on others.
         if error.errno == errno.ENOTDIR and _is_link(parent, name):
             raise _link() from None
         _explain(error, missing)

@@ -1,11 +1,10 @@
-"""The receipt of a call: what was asked, by whom, what was decided, what became of it.
+"""Receipts of calls: the request, the agent, the decision and the outcome.
 
-A call that only reads has one receipt, stored before the answer is given. A call that changes
-something has two: the first, without a status, is stored before anything is done; the second
-says how it ended, and its id is that of the first and `_end`. A first without a second is a
-call whose outcome nobody saw. Both have the `request_id`, but callers choose that, and may
-choose it twice: it does not say which two belong together. Secrets are taken out before a
-receipt is stored.
+A call that only reads has one receipt, stored before the reply is sent. A call that changes
+something has two: the first, without a status, is stored before the action; the second says how it
+ended, and its id is that of the first and `_end`. A first without a second is a call with unknown
+outcome. Both have the `request_id`, but callers choose that, and may choose it twice: it does not
+say which two belong together. Secrets are removed before a receipt is stored.
 """
 
 from __future__ import annotations
@@ -29,17 +28,17 @@ log = logging.getLogger(__name__)
 
 OK: Final = 200
 END: Final = "_end"
-"""What follows the id of an intent's receipt in that of its outcome."""
+"""The suffix of an outcome's receipt id, after the id of the intent's receipt."""
 
 
 @dataclass(frozen=True)
 class PdpCall:
-    """What every receipt of one call says; `agent` and `app` only when they are proven.
+    """The content of every receipt of one call; `agent` and `app` only when they are proven.
 
-    `parent` is the record of the last link of the token's chain, or of the decision that granted
-    it if nothing was handed on; `root` the agent at whose authority that began. `envelope` is the
-    approval it came from. `intent` is the id of the receipt of the intent, once that is stored,
-    and the parent of the outcome's.
+    `parent` is the record of the last link of the token's chain, or of the decision that granted it
+    if no agent delegated it; `root` is the first agent with that authority. `envelope` is the
+    approval. `intent` is the id of the receipt of the intent, once that is stored; it is the parent
+    of the outcome's.
     """
 
     tenant: str
@@ -60,11 +59,11 @@ class PdpCall:
     intent: str | None = None
 
     def allowed(self, now: float, status: int | None) -> Record:
-        """Return the receipt of a call that was allowed; `status` None is before it is done."""
+        """Return the receipt of an allowed call; `status` is None before it is performed."""
         return self._row(now, None, status)
 
     def failed(self, now: float, refusal: PdpError) -> Record:
-        """Return the receipt of a call that was refused, or allowed and then went wrong."""
+        """Return the receipt of a call that was refused, or that was allowed and failed."""
         return self._row(now, refusal.reason, refusal.status)
 
     def _row(self, now: float, reason: DenyReason | None, status: int | None) -> Record:
@@ -95,14 +94,14 @@ class PdpCall:
 
 
 class ReceiptWriter:
-    """The store of receipts, and what it means for a call when it fails."""
+    """The store of receipts, and the consequence of its failure for a call."""
 
     def __init__(self, store: StorePort, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
 
     async def write(self, row: Record) -> None:
-        """Store a receipt, or refuse: what cannot be recorded is not done and not told."""
+        """Store a receipt. Raises PdpError if that fails, which stops the call or its reply."""
         try:
             await self._store.record(row)
         except Exception:
@@ -114,7 +113,7 @@ class ReceiptWriter:
     async def with_parents(
         self, links: Sequence[UnverifiedLink], descent: Lineage, case: PdpCall
     ) -> PdpCall:
-        """Return `case` with what led to it, once that is stored; refuses as `write` does."""
+        """Store the chain's links, and return `case` with its parent; raises as `write` does."""
         at = int(self._clock() * 1000)
         rows = lineage.delegation_records(case.tenant, descent, links, at, new_receipt_id)
         try:
@@ -127,7 +126,7 @@ class ReceiptWriter:
         return replace(case, app=descent.app, parent=above or descent.receipt, root=descent.root)
 
     async def write_best_effort(self, row: Record) -> None:
-        """Store a receipt of what is settled already; the answer stands either way."""
+        """Store a receipt of a finished call; a failure is only logged."""
         try:
             await self._store.record(row)
         except Exception:

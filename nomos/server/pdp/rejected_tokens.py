@@ -1,9 +1,9 @@
-"""Receipts of refused tokens: what was tried, and by whom as far as that is proven.
+"""Receipts of rejected tokens: the request, and its sender as far as signatures prove it.
 
-A token that verifies in nothing says nothing, not even who sent it. One whose signatures are all
-valid was sent by the key that signed it: it says who tried, and in whose name. If the chain is good
-and only this use of it is not, the sender is one of the family, and how it came to be is recorded
-as for a call that goes through.
+A token with an invalid signature proves nothing, not even its sender. A token whose signatures are
+all valid was sent by the key that signed it: it proves its sender and the root agent. If the chain
+is valid and only this use of it is not, the sender belongs to the swarm, and its links are recorded
+as for a call that is performed.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ log = logging.getLogger(__name__)
 
 
 class RejectedTokens:
-    """Records them: so many a minute, and counts the rest, for anyone can send such tokens.
+    """Records a limited number per minute, and counts the rest: anyone can send such tokens.
 
-    Each family has a measure of its own, and those who prove nothing share one, so that strangers
-    who fill theirs do not hide what is tried from within.
+    Each swarm has its own limit, and tokens that prove nothing share one, so that unverified
+    senders cannot hide attempts from within a swarm.
     """
 
     def __init__(self, ports: PdpContext, records: ReceiptWriter) -> None:
@@ -45,7 +45,7 @@ class RejectedTokens:
         self._folded = RejectionCounter(ports.store.record, ports.clock)
 
     async def close(self) -> None:
-        """Store what was only counted."""
+        """Store the counts."""
         await self._folded.close()
 
     async def record(
@@ -55,9 +55,9 @@ class RejectedTokens:
         call: Call | None,
         refusal: PdpError,
     ) -> None:
-        """Record a refused token; never raises, for the answer to it is settled.
+        """Record a rejected token. Never raises, since its reply is already decided.
 
-        Of a token that the binary could not read, nothing counts, nor what it was for.
+        Of a token that the binary could not read, neither claims nor call are recorded.
         """
         claimed = rejection.claims if rejection.was_read else None
         claimed = claimed if isinstance(claimed, UnverifiedToken) else None
@@ -80,7 +80,7 @@ class RejectedTokens:
             return
         case = PdpCall(
             tenant=tenant,
-            # Cut first, half a credential would be left that has no form to know it by.
+            # Redact before truncating: half a credential would not be recognised.
             command=redact_text(asked.path)[:MAX_COMMAND],
             resource=call.resource if call is not None else {},
             args=call.args if call is not None else None,
@@ -92,7 +92,7 @@ class RejectedTokens:
         await self._records.write_best_effort(case.failed(self._ports.clock(), refusal))
 
     def _tenant(self, claimed: UnverifiedToken | None) -> str | None:
-        """Return whose log it belongs in: the tenant it speaks of, or the only one there is."""
+        """Return the tenant whose log it belongs in: the one it names, or the only one there is."""
         tenants = dict(self._ports.trusted_issuers)
         root = claimed.payload.get("sub") if claimed is not None else None
         if isinstance(root, str) and root in tenants:
@@ -100,7 +100,7 @@ class RejectedTokens:
         return next(iter(tenants.values())) if len(set(tenants.values())) == 1 else None
 
     async def _sent_by(self, sender: Sender, claimed: UnverifiedToken, case: PdpCall) -> PdpCall:
-        """Return `case` with who sent it, and with what led to that if the chain is theirs."""
+        """Return `case` with the sender, and with its parent if the chain is the sender's."""
         case = replace(case, agent=sender.agent, root=sender.root)
         try:
             held = await tokens.verify_chain(self._ports, claimed)

@@ -1,4 +1,4 @@
-"""Refused tokens that are too many to be recorded one by one: they are counted, exactly.
+"""Counts rejected tokens that are too many to be recorded one by one, and records the counts.
 
 A record says where the counting begins (`fold_begin`), and others how many there were since, for
 each agent and reason (`fold`). Counts are stored soon at first, then less often while it goes on,
@@ -22,7 +22,7 @@ from nomos.server.storage.records import new_receipt_id
 FIRST_SECONDS: Final = 1.0
 LAST_SECONDS: Final = 60.0
 MOST_GROUPS: Final = 64
-"""Agents and reasons counted apart; beyond it, agents are counted together."""
+"""The number of agents and reasons counted apart; further agents are counted together."""
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class _Count:
 
 
 class RejectionCounter:
-    """Counts, and stores the counts by `keep`, which raises what the store raises."""
+    """Counts, and stores the counts by `keep`, whose exceptions are those of the store."""
 
     def __init__(
         self, keep: Callable[[Record], Awaitable[None]], clock: Callable[[], float]
@@ -58,7 +58,7 @@ class RejectionCounter:
         self._busy = self._closing = False
 
     def count(self, group: RejectionGroup) -> Record | None:
-        """Count one; return the record that says so if it is the first of its tenant."""
+        """Count one; return the record that counting begins if it is the first of its tenant."""
         if group not in self._counts and len(self._counts) >= MOST_GROUPS:
             group = RejectionGroup(group.tenant, None, None, group.reason)
         self._add(group, _Count(now := self._now(), now, 1))
@@ -71,7 +71,7 @@ class RejectionCounter:
         return self._record(RejectionGroup(group.tenant, None, None, group.reason), BEGIN, {})
 
     async def flush(self) -> None:
-        """Store what was counted."""
+        """Store the counts."""
         counts, self._counts = self._counts, {}
         self._busy = True
         try:
@@ -86,11 +86,11 @@ class RejectionCounter:
                 self._add(group, count)
 
     async def close(self) -> None:
-        """Store what was counted and end. Doing it twice is harmless."""
+        """Store the counts and stop. Idempotent."""
         storing, self._storing = self._storing, None
         self._closing = True
         if storing is not None:
-            if not self._busy:  # what is being stored must not be counted twice
+            if not self._busy:  # a count that is being stored must not be counted twice
                 storing.cancel()
             await asyncio.wait([storing])
         try:
@@ -104,7 +104,7 @@ class RejectionCounter:
         known.since, known.until = min(known.since, more.since), max(known.until, more.until)
 
     async def _store_for_a_while(self) -> None:
-        """Store again and again until nothing is counted any more."""
+        """Store repeatedly until there are no more counts."""
         seconds = FIRST_SECONDS
         while self._counts and not self._closing:
             await asyncio.sleep(seconds)

@@ -1,10 +1,10 @@
-"""From an HTTP request to the one call it makes: command, resource, arguments.
+"""Parses an HTTP request into one call: command, resource and arguments.
 
-What a token binds is compared with what is rebuilt here, so two readings of one request must
-be impossible. Parameters come from the query (GET, DELETE) or from a JSON object in the body
-(the rest), never from both; each at most once, each declared by the command's table, each of
-its declared type. Everything else is refused, not ignored: a parameter that is dropped here
-could still matter to whoever reads the request later.
+A token's claims are compared with the parsed call, so a request must have only one reading.
+Parameters come from the query (GET, DELETE) or from a JSON object in the body (the rest), never
+from both; each at most once, each declared by the command's table, each of its declared type.
+Everything else is rejected, not ignored: a parameter that is dropped here could still matter to a
+later reader of the request.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ IN_QUERY: Final = ("GET", "DELETE")
 class Rebuilt:
     """One concrete call.
 
-    `call` is what tokens and policy see, where a long argument stands as its digest; `values`
-    are the same arguments with the text itself, for whoever carries the call out.
+    `call` is what tokens and policy see, where a long argument stands as its digest; `values` are
+    the same arguments with the text itself, for the handler.
     """
 
     provider: Provider
@@ -50,7 +50,7 @@ def rebuild(
     body: bytes = b"",
     content_type: str | None = None,
 ) -> Rebuilt:
-    """Return the call that a request makes; raises InvalidRequest naming the field at fault."""
+    """Return the call of a request. Raises InvalidRequest naming the field at fault."""
     if command.method in IN_QUERY:
         if body:
             raise _invalid(f"{command.method} takes no body: put parameters in the query", "body")
@@ -72,7 +72,7 @@ def rebuild(
 
 
 async def read_body(chunks: AsyncIterator[bytes], most: int, seconds: float) -> bytes:
-    """Return a request's whole body, or refuse it as soon as it passes `most` bytes."""
+    """Return a request's whole body. Raises PdpError as soon as it exceeds `most` bytes."""
     try:
         return await read_bounded(chunks, most, seconds)
     except BodyFault as fault:
@@ -98,7 +98,7 @@ def for_the_record(args: Mapping[str, Any]) -> dict[str, Any]:
 def _sorted_out(
     given: Mapping[str, Any], command: CommandSpec
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the parameters as resource fields and arguments; refuse what is neither."""
+    """Return the parameters as resource fields and arguments. Raises InvalidRequest for others."""
     of_resource = {*command.resource, *command.optional}
     undeclared = [name for name in given if name not in of_resource and name not in command.args]
     if undeclared:
@@ -112,7 +112,7 @@ def _sorted_out(
 
 
 def _check_digested(command: CommandSpec, values: Mapping[str, Any]) -> None:
-    """A token may name a text by its digest; a call has to bring the text itself."""
+    """Reject a digest in place of a text: tokens may have digests, calls must have the text."""
     for name, value in values.items():
         if command.args[name].digest is not None and not isinstance(value, str):
             raise _invalid(f"{name} must be text", f"args.{name}")

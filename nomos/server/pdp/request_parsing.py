@@ -1,6 +1,6 @@
-"""What a request asks for, by the tables of the providers: a command, a resource, args.
+"""`RequestParser`: requests checked against the providers' tables, with errors as values.
 
-What is wrong is returned and not raised: whoever sent it is told once the token is proven.
+An error is returned and not raised: it is reported only once the token is verified.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_COMMAND: Final = 256
 
 @dataclass(frozen=True)
 class PdpRequest:
-    """A request as it arrived. `body` reads at most so many bytes, or refuses."""
+    """A request as received. `body` reads at most so many bytes, or raises."""
 
     method: str
     path: str
@@ -32,7 +32,7 @@ class PdpRequest:
 
 
 class RequestParser:
-    """Reads requests; `serves` says whether this PDP carries a command out."""
+    """Parses requests; `serves` says whether this PDP performs a command."""
 
     def __init__(
         self, catalog: Catalog, limits: PdpLimits, serves: Callable[[Provider, CommandSpec], bool]
@@ -42,7 +42,7 @@ class RequestParser:
         self._serves = serves
 
     def match(self, asked: PdpRequest) -> tuple[Provider, CommandSpec] | PdpError:
-        """Return the command, or what is wrong with asking for it; nothing is read for that."""
+        """Return the command, or the error in its method or path; the body is not read for that."""
         try:
             return self._command(asked)
         except PdpError as refusal:
@@ -51,7 +51,7 @@ class RequestParser:
     async def parse(
         self, asked: PdpRequest, provider: Provider, command: CommandSpec
     ) -> Rebuilt | PdpError:
-        """Return the call, or what is wrong with it; the token is not proven for it yet."""
+        """Return the call, or an error; the token is not yet verified for it."""
         try:
             body = await asked.body(self._cap(command))
             return rebuild(
@@ -67,7 +67,7 @@ class RequestParser:
             return refusal
 
     def _cap(self, command: CommandSpec) -> int:
-        """Return how many bytes the body of a call may have: none where parameters are a query."""
+        """Return the maximum size of the call's body in bytes: 0 where parameters are a query."""
         if command.method in IN_QUERY:
             return 0
         holds_file = any(argument.digest for argument in command.args.values())

@@ -1,8 +1,8 @@
-"""Where the PDP looks up revocations.
+"""Revocation lookups of the PDP.
 
-A view answers which of some identifiers are revoked. A PDP that shares the control plane's
-database reads it there and is never behind; one that stands alone follows the feed
-(`nomos._io.revocation_feed`) and says how far behind it may be.
+A view returns which of some identifiers are revoked. A PDP that shares the control plane's database
+reads it there and is never behind; one that stands alone follows the feed
+(`nomos._io.revocation_feed`) and reports how far behind it may be.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from nomos._core.revocation_status import Seen
 
 
 class RevocationView(Protocol):
-    """Where revocations are looked up."""
+    """Looks up revocations."""
 
     async def among(self, ids: Collection[str]) -> Seen:
         """Return those of `ids` (cids, DIDs, apps, envelopes) that are revoked."""
@@ -22,7 +22,7 @@ class RevocationView(Protocol):
 
 
 class RevocationPort(Protocol):
-    """A store that has the revocations themselves: `nomos.server.storage.store.Store`."""
+    """The store of revocations: `nomos.server.storage.store.Store`."""
 
     async def revoked(self, ids: Collection[str]) -> frozenset[str]: ...
 

@@ -1,8 +1,8 @@
-"""HTTP in, HTTP out: what the PDP's listener serves.
+"""The PDP as an ASGI application: its routes and the form of its replies.
 
 Every reply is JSON, is never cached, and has an `x-request-id`: the caller's own, or a new one.
-Errors are `{"error", "error_code", "request_id"}`, with `hop`, `fix` or `fields` where they
-are known.
+Errors are `{"error", "error_code", "request_id"}`, with `hop`, `fix` or `fields` where they are
+known.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ log = logging.getLogger(__name__)
 
 READY_SECONDS: Final = 2.0
 CONTROL_PLANES: Final = ("/v1/", "/.well-known/nomos")
-"""How paths begin that a control plane has and a PDP never."""
+"""Beginnings of paths that only a control plane serves."""
 
 
 def create_pdp(ports: PdpContext) -> Starlette:
     """Return the PDP as an ASGI application.
 
-    Served without lifespan events, it is released by `await app.state.gate.close()`.
+    If it is served without lifespan events, close it by `await app.state.gate.close()`.
     """
     gate = Gate(ports)
 
@@ -72,7 +72,7 @@ def create_pdp(ports: PdpContext) -> Starlette:
 
 
 class _Calls:
-    """The one endpoint of all commands, for any method: the gate says which are right."""
+    """The endpoint of all commands, for any method: the gate checks the method."""
 
     def __init__(self, gate: Gate, ports: PdpContext) -> None:
         self._gate = gate
@@ -95,7 +95,7 @@ class _Calls:
         await response(scope, receive, send)
 
     def _check_place(self, path: str) -> None:
-        """Say where to go to who takes this for the control plane; no command begins like that."""
+        """Raise an error with the control plane's URL, for a caller that takes this for it."""
         if not path.startswith(CONTROL_PLANES):
             return
         where = "" if self._control_url is None else f"; the control plane is {self._control_url}"
@@ -121,13 +121,13 @@ class _Calls:
 
 
 def _path(scope: Scope) -> str:
-    """Return the path as it was sent: an escaped character is no part of any command."""
+    """Return the path as it was sent: commands contain no escaped characters."""
     raw: bytes = scope.get("raw_path") or scope["path"].encode("utf-8")
     return raw.partition(b"?")[0].decode("latin-1")
 
 
 async def _missing(ports: PdpContext) -> str | None:
-    """Return what the PDP would need to serve a call and does not have, if anything."""
+    """Return what the PDP lacks to serve a call; None if it lacks nothing."""
     try:
         with anyio.fail_after(READY_SECONDS):
             try:
@@ -151,7 +151,7 @@ async def _missing(ports: PdpContext) -> str | None:
 
 
 async def stale_revocations(ports: PdpContext) -> str | None:
-    """Return why revocations as they are known here let no call through, if that is so."""
+    """Return why the revocation view is too old for any call; None if it is not."""
     seen = await ports.revocations.among((ports.pdp_did,))
     if seen.age > ports.limits.revocations_max_age:
         return seen.trouble or f"the view of revocations is {seen.age} seconds old"

@@ -1,12 +1,12 @@
-"""Files that are being written, where no caller can name them.
+"""Atomic replacement of files, by way of a folder that no caller can name.
 
 The content of a new file is complete and on the disk before it has its name: it is written in a
 folder with a reserved name (`nomos.reserved`), and moved from there. The folder is that of the
-workspace's root, or, where a move from there is not possible (another file system, a root that
-the PDP may not write to), one in the target's own folder. It is removed when it is empty.
+workspace's root, or, where a move from there is not possible (another file system, a root that the
+PDP may not write to), one in the target's own folder. It is removed when it is empty.
 
-Each file in it is locked (`flock`) by its writer until it has been moved. What has no writer any
-more was left by a process that was killed: `clear` removes it, and leaves the files of others.
+Each file in it is locked (`flock`) by its writer until it has been moved. A file without a lock was
+left by a process that was killed: `clear` removes it, and leaves the files of others.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ TRIES: Final = 64
 """Another writer may remove the empty folder just before a file is made in it."""
 
 UNLOCKED_SECONDS: Final = 3600
-"""Where the file system knows no locks, a file is a leftover after this time."""
+"""Where the file system has no locks, a file is a leftover after this time, in seconds."""
 
 
 def replace(root: int, parent: int, name: str, fill: Callable[[int], None]) -> None:
     """Make the file that `fill` writes to a descriptor the entry `name` of `parent`, atomically.
 
-    `root` and `parent` are descriptors of the workspace and of the target's folder. Raises
-    OSError; what was there before is then unchanged.
+    `root` and `parent` are descriptors of the workspace and of the target's folder. Raises OSError;
+    the entry is then unchanged.
     """
     try:
         _replace(root, parent, name, fill)
@@ -55,7 +55,7 @@ def replace(root: int, parent: int, name: str, fill: Callable[[int], None]) -> N
 def clear(place: int) -> None:
     """Remove what killed writers left in the scratch folder of `place`, and the empty folder.
 
-    Raises OSError if it cannot be read; that there is none is no error.
+    Raises OSError if it cannot be read; a missing folder is no error.
     """
     try:
         folder = os.open(SCRATCH, _FOLDER, dir_fd=place)
@@ -76,7 +76,7 @@ def _replace(place: int, parent: int, name: str, fill: Callable[[int], None]) ->
 
 @contextmanager
 def _new_file(place: int) -> Iterator[tuple[int, int, str]]:
-    """Yield the scratch folder, a locked file in it and its name; nothing of it is left after."""
+    """Yield the scratch folder, a locked file in it and its name; remove the file afterwards."""
     folder, made, scratch = _make(place)
     try:
         yield folder, made, scratch
@@ -127,7 +127,7 @@ def _remove_leftovers(folder: int) -> None:
             found = os.open(name, _KNOWN, dir_fd=folder)
             try:
                 # Still locked while it is removed: its writer may have made it and not locked it
-                # yet, and looks, once it has the lock, whether the file is still there.
+                # yet, and checks, once it has the lock, whether the file is still there.
                 if _is_left(found):
                     os.unlink(name, dir_fd=folder)
             finally:
@@ -135,7 +135,7 @@ def _remove_leftovers(folder: int) -> None:
 
 
 def _is_left(found: int) -> bool:
-    """Return whether nobody writes this file any more; if so, it is locked until it is closed."""
+    """Return whether the file has no writer any more; if so, it is locked until it is closed."""
     try:
         fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,10 +1,9 @@
-"""Which entry of a folder a segment of a path names.
+"""The folder entry that a path segment names, despite Unicode forms and letter case.
 
-Paths are in Unicode's composed form (NFC), and policy sees them so. Names on a disk may be
-decomposed (macOS writes them so): such an entry is what the composed spelling names, as long as
-no other entry has that spelling too. Some file systems find an entry by other spellings, such as
-another case. There one entry has one path as everywhere else, or a policy about `secret/` would
-say nothing about `SECRET/`.
+Paths are in Unicode's composed form (NFC), also in policy. Names on a disk may be decomposed (macOS
+writes them so): such an entry is what the composed spelling names, as long as no other entry has
+that spelling too. Some file systems find an entry by other spellings, such as another case. There,
+too, one entry has only one path; otherwise a policy about `secret/` would not apply to `SECRET/`.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from nomos.server.pdp.statuses import PdpError
 def spelled(parent: int, segment: str) -> str:
     """Return the name on the disk of the entry that `segment` names in the folder `parent`.
 
-    If there is none, `segment` is returned as it is: it is the name that a new entry gets. Raises
-    Refusal if two entries have that spelling, and OSError; FileNotFoundError if the file system
-    finds an entry by this segment that has another name.
+    If there is none, `segment` is returned as it is: it is the name of a new entry. Raises Refusal
+    if two entries have that spelling, and OSError; FileNotFoundError if the file system finds an
+    entry by this segment that has another name.
     """
     found = _stat(parent, segment)
     if found is None and segment.isascii():
@@ -49,7 +48,7 @@ def _has_aliases(parent: int, segment: str, found: os.stat_result) -> bool:
         return not segment.isascii()
     try:
         alias = _stat(parent, other)
-    except OSError:  # such as too long a name: this spelling says nothing
+    except OSError:  # such as a name that is too long: this spelling is not usable
         return not segment.isascii()
     return alias is not None and os.path.samestat(alias, found)
 

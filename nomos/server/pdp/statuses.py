@@ -1,4 +1,4 @@
-"""Every way in which the PDP says no, and what would help."""
+"""`PdpError`: the error codes of the PDP, their HTTP statuses and their fixes."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _FIXES: Final[Mapping[str, str | None]] = {
     "untrusted_issuer": "ask for a grant at the control plane that this PDP trusts",
     "policy_error": None,
 }
-"""What would help whoever calls a PDP: of its settings and its policy they can change nothing."""
+"""Fixes for callers of a PDP, who cannot change its settings or its policy."""
 
 
 class PdpError(RequestError):
-    """A no on its way to the caller; the message is a sentence and holds no secret.
+    """An error for the caller; the message is a sentence and holds no secret.
 
-    `reason` is set when this is a decision, and then equals `code`; `fix` says what would help, if
-    the caller can do that.
+    `reason` is set when this is a decision, and then equals `code`; `fix` says what the caller can
+    do, if anything.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class PdpError(RequestError):
         self.fix = fix
 
     def members(self) -> Mapping[str, object]:
-        """Return which link is at fault, and what would help, as far as that is known."""
+        """Return the link at fault and the fix, as far as they are known."""
         more = {"hop": self.hop, "fix": self.fix}
         return {name: value for name, value in more.items() if value is not None}
 
@@ -56,9 +56,9 @@ class PdpError(RequestError):
 def denied(
     reason: DenyReason, message: str, *, hop: int | None = None, fix: str | None = None
 ) -> PdpError:
-    """Return the refusal of a decision, with the `fix` for its reason if none is given.
+    """Return the PdpError of a deny, with the `fix` for its reason if none is given.
 
-    A 401 tells HTTP clients that a token would help.
+    A 401 has the header that asks for a bearer token.
     """
     headers = {"www-authenticate": 'Bearer error="invalid_token"'} if STATUS[reason] == 401 else {}
     helps = _FIXES[reason] if fix is None else fix

@@ -1,7 +1,7 @@
-"""What an invocation proves to the PDP, and what policy may know about its holder.
+"""Verification of invocations by the PDP, and what policy may use of their chains.
 
 `verify` runs `nomos._core.verification` with the PDP's own settings: one request to the binary.
-Only what it verified is ever used for a decision. `refusal` says what the caller gets.
+Only what the binary verified is used for a decision. `refusal` makes the error for the caller.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ _PINNED_ARG: Final = re.compile(r'\.args(?:\.([a-z][a-z0-9_]*)|\["([^"]+)"\])')
 
 @dataclass(frozen=True)
 class ChainHolder:
-    """Who holds a proven token and how they came by it, for policy and the record.
+    """The holder of a verified token and its lineage, for policy and the audit log.
 
-    `pinned` names the arguments that the issuer's own `pol` holds to a value; None is all.
-    `approval` is what people approved.
+    `pinned` names the arguments that the issuer's own `pol` requires to have one value; None is
+    all. `approval` is the approval of the call.
     """
 
     descent: Lineage
@@ -66,14 +66,14 @@ class ChainHolder:
 
 @dataclass(frozen=True)
 class PresentedToken:
-    """A token as it came, and what it says; `claims` is None if that cannot be read."""
+    """A token as received, and its claims, not verified; None if unreadable."""
 
     text: str = field(repr=False)
     claims: UnverifiedToken | None
 
 
 def presented(ports: PdpContext, authorization: Sequence[str], query: bytes) -> PresentedToken:
-    """Return the token that a request brings, with what it says: not verified."""
+    """Return the token of a request with its claims, not verified."""
     text = read_token(authorization, query, ports.limits.token)
     return PresentedToken(text, read(text, ports.max_chain_depth))
 
@@ -81,23 +81,23 @@ def presented(ports: PdpContext, authorization: Sequence[str], query: bytes) -> 
 async def verify(
     ports: PdpContext, token: PresentedToken, call: Call | None
 ) -> VerifiedClaims | Rejection:
-    """Return what a token proves for `call`, or why it is refused.
+    """Return what a token proves for `call`, or why it is rejected.
 
-    `call` is None when the request makes no call that is known, or its body was not read yet.
+    `call` is None if the request's call is unknown, or its body was not read yet.
     """
     question = _question(ports, invocation=token.text, audience=ports.pdp_did, call=call, pdp=True)
     return await _verified(ports, question, token.claims)
 
 
 async def verify_chain(ports: PdpContext, claims: UnverifiedToken) -> VerifiedClaims | Rejection:
-    """Return what the signer of a token holds by its chain, for a token that is refused itself."""
+    """Return what the signer of a rejected token holds by its chain."""
     payload = claims.payload
     question = _question(ports, chain=list(payload["prf"]), audience=payload["iss"])
     return await _verified(ports, question, claims)
 
 
 def refusal(rejection: Rejection) -> PdpError:
-    """Return what the caller gets for a token that is refused."""
+    """Return the error for a rejected token."""
     answer, view = rejection.answer, rejection.view
     reason = next((reason for reason in STATUS if reason == answer.code), None)
     if reason is None:
@@ -115,13 +115,13 @@ def refusal(rejection: Rejection) -> PdpError:
     links = () if rejection.claims is None else rejection.claims.chain
     if reason == "expired" and answer.hop == len(links):
         fix = remedy("expired", part="call")
-    # Whoever sends a token can read its statements; of the call, nothing is repeated.
+    # The sender can read the token's statements; values of the call are not repeated.
     message = failed_statement(answer, tell_found=False) or answer.message
     return denied(reason, message, hop=answer.hop, fix=fix)
 
 
 async def run(ports: PdpContext, flow: Flow[T]) -> T:
-    """Run a flow of `nomos._core.verification` with what the PDP reaches out to."""
+    """Run a flow of `nomos._core.verification` with the PDP's binary, store and revocations."""
 
     async def perform(effect: Effect[Any]) -> object:
         match effect:
@@ -164,7 +164,7 @@ async def _verified(
 
 
 def holder_of(ports: PdpContext, found: VerifiedClaims, descent: Lineage) -> ChainHolder:
-    """Return who holds a verified token; only the issuer's own words count for authority."""
+    """Return the holder of a verified token; only the issuer's claims count for authority."""
     meta = found.proven.meta or {}
     facts = lineage.mapping(meta.get("facts"))
     purpose = facts.get("purpose")
@@ -179,7 +179,7 @@ def holder_of(ports: PdpContext, found: VerifiedClaims, descent: Lineage) -> Cha
 
 
 def tenant_of(ports: PdpContext, verified: Verified) -> str:
-    """Return whose tenant's a verified token is; its issuer's time may have ended since."""
+    """Return the tenant of a verified token; its issuer may have lost its trust meanwhile."""
     tenant = ports.trusted_issuers.get(verified.root)
     if tenant is None:
         raise denied("untrusted_issuer", _NO_LONGER_TRUSTED, hop=0)
@@ -187,7 +187,7 @@ def tenant_of(ports: PdpContext, verified: Verified) -> str:
 
 
 def signed_args(pol: object) -> frozenset[str] | None:
-    """Return the arguments that a `pol` holds to one value each; None when it holds them all."""
+    """Return the arguments that a `pol` requires to have one value each; None if all of them."""
     names: set[str] = set()
     for statement in pol if isinstance(pol, list) else []:
         match statement:
@@ -199,5 +199,5 @@ def signed_args(pol: object) -> frozenset[str] | None:
 
 
 def no_answer() -> PdpError:
-    """Return the refusal of a token about which the binary said nothing that counts."""
+    """Return the error for a token about which the binary gave no usable answer."""
     return PdpError("unavailable", "the token cannot be verified now, so nothing was done")

@@ -1,13 +1,13 @@
-"""Declared HTTP providers: one request to the upstream, one redacted JSON reply.
+"""HTTP providers: one request to the upstream, and its redacted JSON reply.
 
-The path comes from the command's template. A value fills one place in it, percent-encoded, so
-none can add a segment, a query or a host; nor can one hold a separator that an upstream might
-find by decoding, except those of a `path`. What was built is compared with what the HTTP
-library is about to send. The request is made on a bare transport: no redirects are followed,
-no cookies are kept, no netrc file is read, nothing is tried twice; https goes through the proxy
-of the environment, if there is one (`nomos._io.proxies`). Each request has a
-connection of its own: upstreams repeat no id of ours, so what a connection has left over could
-not be told from the reply to the next request.
+The path comes from the command's template. A value fills one place in it, percent-encoded, so none
+can add a segment, a query or a host; nor can one hold a separator that an upstream might find by
+decoding, except those of a `path`. The built URL is compared with the one that the HTTP library is
+about to send. The request is made on a bare transport: no redirects are followed, no cookies are
+kept, no netrc file is read, nothing is retried; https goes through the proxy of the environment, if
+there is one (`nomos._io.proxies`). Each request has a connection of its own: upstreams do not
+repeat an id of the request, so bytes left over on a connection could not be distinguished from the
+reply to the next request.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Outgoing:
 
 
 def outgoing(call: Rebuilt) -> Outgoing:
-    """Return the upstream request of a served call. Pure; nothing of the call may be left over."""
+    """Return the upstream request of a call. Pure. Raises an error if a value would be left out."""
     command, upstream = call.command, call.command.upstream
     if upstream is None:
         raise PdpError("not_found", f"{command.name} is not served by this PDP")
@@ -74,7 +74,7 @@ def outgoing(call: Rebuilt) -> Outgoing:
     if "" in inner or not {".", ".."}.isdisjoint((*inner, last)):
         raise _not_a_segment("resource")
 
-    # A field that does not reach the upstream would not limit the call it was signed for.
+    # A field that does not reach the upstream would not limit the call that it was signed for.
     lost = [name for name in call.call.resource if name != "provider" and name not in placed]
     if lost:
         raise PdpError(
@@ -95,7 +95,7 @@ def outgoing(call: Rebuilt) -> Outgoing:
 
 
 class HttpProvider:
-    """What this PDP serves of declared providers."""
+    """The declared HTTP providers of this PDP."""
 
     def __init__(self, targets: Mapping[str, UpstreamPort], limits: PdpLimits) -> None:
         self._targets = targets
@@ -110,12 +110,12 @@ class HttpProvider:
         """Connections are made when they are needed."""
 
     async def prepare(self, call: Rebuilt) -> Action:
-        """Return the call, ready to be sent; a missing setting or a bad value is refused here."""
+        """Return the call, ready to be sent. Raises for a missing setting or an invalid value."""
         request = self._request(outgoing(call), resolve(call.provider.name, self._targets))
         return functools.partial(self._exchange, request, call)
 
     async def close(self) -> None:
-        """Close the connections; closing twice is harmless."""
+        """Close the connections. Idempotent."""
         transports, self._transports = self._transports, {}
         for transport in transports.values():
             await transport.aclose()
@@ -131,7 +131,7 @@ class HttpProvider:
             raise _not_a_segment("resource")
         headers = {
             "accept": "application/json",
-            # Compressed replies could grow past their cap while being read.
+            # Compressed replies could grow beyond their limit while being read.
             "accept-encoding": "identity",
             "user-agent": "nomos-pdp",
             "authorization": f"Bearer {where.token.reveal()}",
@@ -156,7 +156,7 @@ class HttpProvider:
         except TimeoutError:
             raise _timed_out(call) from None
         secret = request.headers["authorization"].removeprefix("Bearer ")
-        # Parsing and redacting megabytes takes long enough to be felt by other calls.
+        # Parsing and redacting megabytes would delay other calls, so it runs in a thread.
         return await anyio.to_thread.run_sync(_result, content, call, secret)
 
     @asynccontextmanager
@@ -184,7 +184,7 @@ class HttpProvider:
             raise _failed(call, "did not answer in HTTP") from None
 
     async def _transport(self, provider: str) -> httpx.AsyncHTTPTransport:
-        """Return a provider's transport; it reads certificates, which takes a thread's time."""
+        """Return a provider's transport. It reads certificates, so it is made in a thread."""
         from nomos._io.transports import server_transport
 
         where = resolve(provider, self._targets)
@@ -207,7 +207,7 @@ class HttpProvider:
             raise PdpError(
                 "unavailable", f"the provider {provider} cannot be called: {wrong}"
             ) from None
-        # Another call may have been faster; a transport that was not used holds nothing.
+        # Another call may have been faster; an unused transport holds nothing.
         return self._transports.setdefault(way, made)
 
     def _log_once(self, sentence: str) -> None:
@@ -232,7 +232,7 @@ class HttpProvider:
 
 
 def _encoded(name: str, values: Mapping[str, Any], call: Rebuilt) -> str:
-    """Return one value as it stands in a path; a `path` keeps its slashes, nothing else does."""
+    """Return one value encoded for a path; only a `path` keeps its slashes."""
     if name not in values:
         raise PdpError(
             "invalid_request", f"{call.command.name} needs {name}", fields=(f"resource.{name}",)
@@ -283,7 +283,7 @@ def _check_status(reply: httpx.Response, call: Rebuilt) -> None:
         )
     if 300 <= status < 400:
         raise _failed(call, f"answered {status}, a redirect, and redirects are not followed")
-    # A 4xx means that the upstream did not do it; after anything else that is not known.
+    # A 4xx means that the upstream did not do it; after any other status that is unknown.
     failed = _failed(call, f"answered {status}", sent=status >= 500)
     failed.headers.update(after if status == 503 else {})
     raise failed
@@ -299,7 +299,7 @@ def _retry_after(reply: httpx.Response) -> dict[str, str]:
 
 
 def _is_limit(reply: httpx.Response) -> bool:
-    """Whether a 403 is about too many calls, as GitHub has it, and not about permission."""
+    """Return whether a 403 means too many calls, as GitHub sends it, and not a permission."""
     return "retry-after" in reply.headers or reply.headers.get("x-ratelimit-remaining") == "0"
 
 

@@ -1,8 +1,8 @@
-"""How many calls of one provider, app and agent may be at an upstream at the same time.
+"""Limits of concurrent calls to upstreams, per provider, app and agent.
 
-An upstream that is slow holds every call that goes there. Without shares, those who call it most
-would take all connections, and everybody else would wait for theirs to end. A call that finds no
-place waits a while, in order of arrival, and is then refused: nothing was sent.
+A slow upstream holds every call to it. Without limits, the most frequent callers would take all
+connections, and all others would wait for theirs to end. A call without a place waits for a limited
+time, in order of arrival, and is then rejected: nothing was sent.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ OF_APP: Final = 32
 OF_AGENT: Final = 16
 WAIT_SECONDS: Final = 3.0
 MOST_WAITING: Final = 512
-"""Calls that wait for a place, of all providers."""
+"""The maximum number of calls that wait for a place, over all providers."""
 
 Place = tuple[tuple[str, ...], int]
 
@@ -35,7 +35,7 @@ class UpstreamLimiter:
 
     @asynccontextmanager
     async def admit(self, provider: str, app: str, agent: str) -> AsyncIterator[None]:
-        """Hold a place. Raises PdpError when there is none in time."""
+        """Hold a place. Raises PdpError if none becomes free in time."""
         wanted: tuple[Place, ...] = (
             ((provider,), OF_PROVIDER),
             ((provider, "app", app), OF_APP),
@@ -71,7 +71,7 @@ class UpstreamLimiter:
             self._waiting.pop(turn, None)
 
     def _let_in(self) -> None:
-        """Give free places to those who wait, in order; who has none does not hold up others."""
+        """Give free places to waiting calls, in order; one without a place blocks no other."""
         for turn, wanted in list(self._waiting.items()):
             if not turn.done() and self._full(wanted) is None:
                 self._count(wanted, 1)

@@ -1,8 +1,8 @@
-"""Providers and their commands, from YAML: the built-in ones beside this file, and a folder's.
+"""`load_catalog`: providers and their commands, from the built-in YAML files and a folder.
 
-`github.yaml` explains the format. A file is read strictly, because whatever it lets through
-decides what can be asked for, signed and called: unknown and repeated keys, anchors, fields
-and arguments that do not fit together are all errors that name the file and the key.
+`github.yaml` explains the format. A file is read strictly, because it decides what can be asked
+for, signed and called: unknown and repeated keys, anchors, and fields and arguments that do not fit
+together are all errors that name the file and the key.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ RESERVED_NAMES: Final = frozenset(
 """First segments of the servers' own routes."""
 
 MAX_FILE: Final = 256 * 1024
-"""Bytes in one provider's file."""
+"""The maximum size of one provider's file, in bytes."""
 
 BUILT_IN: Final[Mapping[str, Provider]] = {"github": GITHUB, "filesystem": FILESYSTEM}
 
@@ -61,7 +61,7 @@ class _Command(Value):
 
 
 class _Document(Value):
-    """One file, key by key."""
+    """The content of one file."""
 
     provider: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")
     handler: Literal["http", "filesystem"] = "http"
@@ -70,7 +70,7 @@ class _Document(Value):
 
 
 class _InvalidCatalog(Exception):
-    """What is wrong in a file, and at which key."""
+    """An error in a file, with its key."""
 
     def __init__(self, key: str, message: str) -> None:
         super().__init__(f"{key}: {message}" if key else message)
@@ -106,7 +106,7 @@ def _files(folder: Path | None) -> list[Path]:
 
 @cache
 def _built_in(path: Path) -> _Document:
-    """Read a file beside this one, once in a process."""
+    """Read a built-in file, once in a process."""
     return _read(path)
 
 
@@ -128,14 +128,14 @@ def _read(path: Path) -> _Document:
 
 
 def _as_json(data: bytes, name: str) -> str:
-    """Do what yaml.safe_load does, but check the keys before it makes mappings of them.
+    """Do what yaml.safe_load does, but check the keys before they become mappings.
 
-    Of two equal keys the last would win unseen.
+    Of two equal keys, safe_load would silently use the last.
     """
     if len(data) > MAX_FILE:
         raise _InvalidCatalog("", f"larger than {MAX_FILE} bytes")
     loader = yaml.SafeLoader(data.decode())
-    loader.name = name  # what its errors call the file
+    loader.name = name  # the file name in YAML errors
     node = loader.get_single_node()
     if node is None:
         raise _InvalidCatalog("", "empty")
@@ -144,7 +144,7 @@ def _as_json(data: bytes, name: str) -> str:
 
 
 def _check_keys(node: yaml.Node, key: str, seen: set[int]) -> None:
-    """Refuse repeated keys, keys that are not text, and anchors used again."""
+    """Raise an error for repeated keys, keys that are not text, and anchors."""
     if id(node) in seen:
         raise _InvalidCatalog(key, "anchors and aliases are not read; write it out")
     seen.add(id(node))
@@ -178,7 +178,7 @@ def _check_name(name: str, catalog: Catalog) -> None:
 
 
 def _kind(name: str) -> str:
-    """The Cedar entity type of a provider's resources: `MyApi` for `my-api`."""
+    """Return the Cedar entity type of a provider's resources: `MyApi` for `my-api`."""
     return "".join(part.capitalize() for part in re.split("[_-]+", name))
 
 
@@ -214,7 +214,7 @@ def _field_problems(name: str, field: ResourceField) -> Iterator[str]:
     if name == "provider":
         yield "this name is taken: it says which provider a resource is of"
     if name == "path" and field.type != "path":
-        # A token that names a `path` covers what lies beneath it, whatever the provider meant.
+        # A token that names a `path` covers everything under it, whatever the provider meant.
         yield "a field of this name covers what lies beneath: give it the type path, or rename it"
     if field.type != "string" and (field.pattern is not None or field.case != "preserve"):
         yield "pattern and case are for strings"
@@ -228,7 +228,7 @@ def _field_problems(name: str, field: ResourceField) -> Iterator[str]:
 def _command_problems(
     given: _Command, fields: Mapping[str, ResourceField]
 ) -> Iterator[tuple[str, str]]:
-    """What does not fit together, each with its key."""
+    """Yield each inconsistency with its key."""
     yield from _resource_problems(given, fields)
     taken = {*given.resource, *given.optional, "resource", "provider"}
     for name, argument in given.args.items():
@@ -272,7 +272,7 @@ def _template_problems(given: _Command, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _command(name: str, given: _Command) -> CommandSpec:
-    """In the form that everything else reads; the upstream's method is the command's by default."""
+    """Return the command's specification; the upstream's method is the command's by default."""
     values = given.model_dump()
     if given.upstream is not None:
         values["upstream"]["method"] = given.upstream.method or given.method
