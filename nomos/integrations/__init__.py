@@ -1,1 +1,1 @@
-"""Nomos inside other frameworks, one file for each. Each needs its framework's extra."""
+"""Token verification in web frameworks, one module each, and what they share."""

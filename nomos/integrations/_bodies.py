@@ -1,7 +1,7 @@
-"""A request's body and query as the arguments of a call, in the one reading that there is.
+"""`json_body` and `query`: a request's body and query as the arguments of a call.
 
-Frameworks take the last of two values with one name, and drop what they do not know. A token is
-compared with one reading, so a request that has two is refused.
+Frameworks take the last of two values with one name, and drop unknown ones. A token is compared
+with one reading of the request, so a request with two readings is rejected.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from nomos.errors import ConfigurationError
 from nomos.integrations._refusals import CallRefused, named
 
 MAX_BODY: Final = MAX_BODY_WITH_CHAIN
-"""Bytes of a body that is read before the token is verified, for its arguments are part of that.
-No call that is longer is compared with a token."""
+"""The maximum size in bytes of a body that is read, for its arguments, before verification.
+A longer call is never compared with a token."""
 
 PARSED_ASIDE: Final = 64 * 1024
-"""Bytes of a body from which on it is parsed in a thread: others would feel the wait."""
+"""Bytes from which on a body is parsed in a thread, so that it does not delay other requests."""
 
 BODY_SECONDS: Final = 10.0
-"""How long a body may take to arrive."""
+"""How long a body may take to arrive, in seconds."""
 
 
 def json_body(
@@ -39,7 +39,7 @@ def json_body(
 ) -> Callable[[HTTPConnection], Awaitable[dict[str, Any]]]:
     """Return a function for `args=`: the members of the request's body, which is a JSON object.
 
-    Refused with 400 or 413: another content type, a name given twice, NaN, more than `max_bytes`.
+    Rejected with 400 or 413: another content type, a name given twice, NaN, more than `max_bytes`.
     """
 
     @must_be_awaited
@@ -50,7 +50,7 @@ def json_body(
         if kind != "application/json":
             raise _invalid("send a JSON object with content-type: application/json")
         if not hasattr(connection, "_body"):
-            # Kept as `Request.body` keeps it, for whoever reads the body after this.
+            # Kept as `Request.body` keeps it, for later readers of the body.
             connection._body = await _read(connection, max_bytes)  # noqa: SLF001
         body = await connection.body()
         if len(body) > PARSED_ASIDE:
@@ -65,9 +65,8 @@ def query(
 ) -> Callable[[HTTPConnection], dict[str, Any]]:
     """Return a function for `args=`: `query(state=str, page=int)` takes these from the URL.
 
-    All may be left out. Refused with 400: a name that is not among them or given twice, and a
-    value of another type. A whole number is written plainly, and `true` or `false` in small
-    letters.
+    All may be left out. Rejected with 400: a name that is not among them or given twice, and a
+    value of another type. A whole number is written plainly, and `true` or `false` in lower case.
     """
     for name, each in types.items():
         if each not in (str, int, bool):
@@ -85,7 +84,7 @@ def query(
 
 
 class ReplayableBody:
-    """A body that was read on the way in, to be read again by the application."""
+    """A body that was read before the application runs, and that the application reads again."""
 
     def __init__(self, receive: Receive, limit: int) -> None:
         self._receive = receive
@@ -93,7 +92,7 @@ class ReplayableBody:
         self._kept: list[Message] = []
 
     async def receive(self) -> Message:
-        """Receive for the first time; raises CallRefused when the body passes its limit."""
+        """Receive a message and keep it. Raises CallRefused if the body exceeds its limit."""
         self.check()
         message = await self._receive()
         self._limit -= len(message.get("body", b""))
@@ -102,12 +101,12 @@ class ReplayableBody:
         return message
 
     def check(self) -> None:
-        """Raise the Refusal again that a function of the request may have kept to itself."""
+        """Raise the Refusal again, in case a function of the request caught it."""
         if self._limit < 0:
             raise CallRefused("too_large", "the body is too large")
 
     async def replay(self) -> Message:
-        """Receive what was received before, then what follows."""
+        """Return the messages that were kept, then receive further ones."""
         return self._kept.pop(0) if self._kept else await self._receive()
 
 
@@ -131,7 +130,7 @@ def _object(body: bytes, limit: int) -> dict[str, Any]:
     try:
         return strict_json.parse(body, nesting=MAX_NESTING)
     except JsonFault as fault:
-        # Alone, a reason has no text of the sender in it.
+        # The reason alone contains no text of the sender.
         raise _invalid(f"the body, or a member of it, {fault.reason}", *fault.fields) from None
 
 

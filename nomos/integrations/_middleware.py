@@ -1,4 +1,4 @@
-"""`NomosMiddleware`: no request reaches the application without the token that its rule wants."""
+"""`NomosMiddleware`: ASGI middleware that rejects requests without the token of their rule."""
 
 from __future__ import annotations
 
@@ -39,11 +39,10 @@ class NomosMiddleware:
                  resource={"provider": "github", "owner": "{owner}", "repo": "{repo}"}),
         ], open_paths=["/healthz"])
 
-    `rules` are tried in order, and a request that none matches is refused, unless its path is
+    `rules` are tried in order, and a request that none matches is rejected, unless its path is
     among `open_paths`, which are written the same way. The verifier is `verifier`, or
     `app.state.nomos`. `request.state.nomos` is the `Verified`. Functions of the request may read
-    bodies of up to `max_body` bytes; the application reads them again.
-    Raises ConfigurationError.
+    bodies of up to `max_body` bytes; the application reads them again. Raises ConfigurationError.
     """
 
     def __init__(
@@ -74,7 +73,7 @@ class NomosMiddleware:
             return
         if scope["type"] not in ("http", "websocket"):
             raise RuntimeError(f"no rule is known for {scope['type']!r}, so nothing goes through")
-        request_id_of(scope)  # before the scope is copied, so that all of them have the same
+        request_id_of(scope)  # before the scope is copied, so that all copies have the same
         body = ReplayableBody(receive, self._max_body)
         try:
             inner = await self._let_in(scope, body)
@@ -93,7 +92,7 @@ class NomosMiddleware:
         await self._app(inner, body.replay, send)
 
     async def _let_in(self, scope: Scope, body: ReplayableBody) -> Scope:
-        """Return the scope that the application gets; raises CallRefused if it gets none."""
+        """Return the scope for the application. Raises CallRefused if the request is rejected."""
         wanted = self._rules.wanted(scope)
         scope = normalize_root_path(scope)
         if wanted is None:
@@ -104,14 +103,14 @@ class NomosMiddleware:
         connection = Request(seen, body.receive) if _is_http(scope) else HTTPConnection(seen)
         verified = await needed.verify(connection, self._verifier)
         body.check()
-        # A dictionary of its own: a server may give one to all requests.
+        # A new dictionary: a server may share one among all requests.
         state = {**scope.get("state", {}), "nomos": verified}
         return {**scope, "state": state, PROVEN: seen[PROVEN]}
 
 
 def _takes_off_a_root_path(app: object) -> bool:
-    """Whether an application has a root path of its own, inside of others or mounted in them."""
-    seen: dict[int, object] = {}  # kept, so that none of them has the id of another
+    """Return whether an application has a root path of its own, wrapped or mounted in another."""
+    seen: dict[int, object] = {}  # kept, so that no other object gets the same id
     left = [app]
     while left:
         one = left.pop()
@@ -134,7 +133,7 @@ async def _answered(refusal: CallRefused, scope: Scope, receive: Receive, send: 
 
 
 async def _as_response(error: HTTPException, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with what a function of the request raised, as the framework would."""
+    """Answer with the exception of a function of the request, as the framework would."""
     response = JSONResponse(
         {"detail": error.detail},
         max(error.status_code, 400),
@@ -146,7 +145,7 @@ async def _as_response(error: HTTPException, scope: Scope, receive: Receive, sen
 async def _sent(
     response: Response, reason: str, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Send an answer; a server that cannot send one to a websocket closes it, which is a 403."""
+    """Send an answer. A websocket whose server cannot send one is closed, which is a 403."""
     if _is_http(scope) or "websocket.http.response" in scope.get("extensions", {}):
         await response(scope, receive, send)
     else:

@@ -1,8 +1,8 @@
-"""Rules from a method and a path to the call that a request makes.
+"""`Rule`: from a method and a path to the call that a request makes.
 
-A rule is matched by the router's own code, against the same text that the router is given. A
-path that another reader could take for another one is refused before that: with an escaped
-slash, an empty or a dot segment, a backslash, a control character, or bytes that are no UTF-8.
+A rule is matched by the router's own code, against the same text that the router receives. A path
+with more than one possible reading is rejected before that: one with an escaped slash, an empty or
+a dot segment, a backslash, a control character, or bytes that are not UTF-8.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WEBSOCKET: Final = "WEBSOCKET"
 """The method of a rule for opening a websocket."""
 
 _SEGMENTS: Final = re.compile(r"\{[^{}]*:path\}")
-"""A parameter of a path that may stand for several segments."""
+"""A path parameter that may match several segments."""
 
 _METHOD: Final = re.compile(r"[A-Z]+")
 _UNCLEAR: Final = re.compile(r"[\x00-\x1f\x7f\\\ufffd]|//|(?:^|/)\.\.?(?:/|$)")
@@ -34,13 +34,13 @@ _ESCAPED: Final = re.compile(rb"%(?:2f|5c)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Rule:
-    """What a token must be for, so that a request with this method and path goes through.
+    """The call that a token must allow before a request with this method and path goes through.
 
-    `path` is written as the router's own, `/repos/{owner}/issues/{number:int}`, and seen from
-    the application that has the middleware. `GET` covers `HEAD` too, as it does for routes;
-    `WEBSOCKET` is for opening one. `resource` and `args` are mappings, where `"{owner}"` stands
-    for the path's parameter and `"{number:int}"` for a whole number, or functions of the request.
-    With `bound` a token has to sign each of the `args`. Raises ConfigurationError.
+    `path` is written as the router's own, `/repos/{owner}/issues/{number:int}`, and seen from the
+    application that has the middleware. `GET` covers `HEAD` too, as it does for routes; `WEBSOCKET`
+    is for opening one. `resource` and `args` are mappings, where `"{owner}"` stands for the path's
+    parameter and `"{number:int}"` for a whole number, or functions of the request. With `bound` a
+    token has to sign each of the `args`. Raises ConfigurationError.
     """
 
     method: str
@@ -76,12 +76,12 @@ class Rule:
                     )
 
     def covers(self, method: str) -> bool:
-        """Whether a request with this method falls under the rule."""
+        """Return whether the rule covers this method."""
         return method == self.method or (method == "HEAD" and self.method == "GET")
 
 
 class Pattern:
-    """A path with parameters in it, matched as the router does."""
+    """A path with parameters, matched as the router does."""
 
     def __init__(self, path: str) -> None:
         if not isinstance(path, str) or not path.startswith("/"):
@@ -94,7 +94,7 @@ class Pattern:
         self.names = frozenset(self._convertors)
 
     def match(self, path: str) -> dict[str, Any] | None:
-        """Return the path's parameters as the router would convert them; None if it differs."""
+        """Return the path's parameters as the router would convert them; None without a match."""
         found = self._regex.match(path)
         if found is None:
             return None
@@ -108,7 +108,7 @@ class Pattern:
 
 
 class RuleTable:
-    """All of them; the first that matches counts, as with routes. What none matches is refused."""
+    """All rules; the first match counts, as with routes. A request without a match is rejected."""
 
     def __init__(self, rules: Iterable[Rule], open_paths: Iterable[str]) -> None:
         if isinstance(open_paths, str):
@@ -119,13 +119,13 @@ class RuleTable:
         _check_closed(self._rules, self._open)
 
     def wanted(self, scope: Scope) -> tuple[RequiredCall, dict[str, Any]] | None:
-        """Return what a request needs a token for, and its path's parameters; None if it is open.
+        """Return the call that a request needs a token for, and its path parameters; None if open.
 
         Raises CallRefused if no rule matches.
         """
         method = _method(scope)
         path = route_path(scope)
-        # Rules first: an open path may match more than whoever wrote it had in mind.
+        # Rules first: an open path may match more than its author intended.
         for rule in self._rules:
             params = rule.pattern.match(path) if rule.covers(method) else None
             if params is not None:
@@ -136,7 +136,7 @@ class RuleTable:
 
 
 def _method(scope: Scope) -> str:
-    """Return the method that rules are compared with; anybody can name one in a request."""
+    """Return the method for comparison with rules; a request may name any."""
     if scope["type"] == "websocket":
         return WEBSOCKET
     method: str = scope["method"]
@@ -157,10 +157,10 @@ def route_path(scope: Scope) -> str:
 
 
 def normalize_root_path(scope: Scope) -> Scope:
-    """Return the scope with its path below its root path, where ASGI says that it is.
+    """Return the scope with a path that begins with the root path, as ASGI defines it.
 
-    If it is not, the router leaves it as it is, and each mount within takes off less than it
-    should: another route is reached than the one that the path was compared with.
+    Otherwise the router leaves the path as it is, and each inner mount removes less than it should:
+    it would reach another route than the path was compared with.
     """
     root_path: str = scope.get("root_path", "")
     route = get_route_path(scope)
@@ -184,7 +184,7 @@ def _check_each_once(rules: Sequence[Rule]) -> None:
 
 
 def _check_reached(rule: Rule, rules: Sequence[Rule]) -> None:
-    """Refuse a rule that is never looked at, since one before it covers all that it covers."""
+    """Raise ConfigurationError for a rule that an earlier one covers completely."""
     for before in itertools.takewhile(lambda each: each is not rule, rules):
         if before.covers(rule.method) and all(
             before.pattern.match(path) is not None for path in _examples(rule.path)
@@ -198,12 +198,12 @@ def _check_reached(rule: Rule, rules: Sequence[Rule]) -> None:
 
 
 def _examples(path: str) -> list[str]:
-    """Paths that a rule for `path` covers: what a `:path` stands for may have several segments."""
+    """Return paths that a rule for `path` covers; a `:path` parameter may have several segments."""
     return [_SEGMENTS.sub("/".join(["x"] * count), path) for count in (1, 2, 3)]
 
 
 def _check_closed(rules: Sequence[Rule], opened: Sequence[Pattern]) -> None:
-    """Refuse an open path that a rule is about: whoever wrote the rule counts on it."""
+    """Raise ConfigurationError for an open path that a rule covers, too."""
     for rule in rules:
         for pattern in opened:
             if pattern.match(rule.path) is not None:

@@ -1,7 +1,7 @@
-"""One request proven: its token found, its call named, and the verifier asked about both.
+"""`RequiredCall`: the call that a request needs a token for, and its verification.
 
-What goes wrong ends in a Refusal, whoever is to blame. The caller's data is a 400; a mistake in
-this service's own code, or a verifier that fails, is a 500 that says nothing and is in the log.
+Every failure ends in a Refusal. Invalid data of the caller is a 400; a mistake in this service's
+own code, or a verifier that fails, is a 500 without details, which are in the log.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ log = logging.getLogger(__name__)
 
 AnyVerifier = Verifier | AsyncVerifier
 Source = Mapping[str, Any] | Callable[[Any], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]
-"""What a call is made of: a mapping, where `"{owner}"` stands for the path's parameter of that
-name and `"{number:int}"` for one that is a whole number, or a function of the request that
-returns the mapping, at once or awaited."""
+"""The content of a call: a mapping, where `"{owner}"` stands for the path's parameter of that name
+and `"{number:int}"` for one that is a whole number, or a sync or async function of the request that
+returns the mapping."""
 
 PROVEN: Final = "nomos.proven"
-"""Where a request's scope keeps what was proven, so that one token is not used up twice."""
+"""Where a request's scope keeps its verified calls, so that one token is not used up twice."""
 
 REQUEST_ID: Final = "nomos.request_id"
 """Where a request's scope keeps its id."""
@@ -49,7 +49,7 @@ _COMMAND: Final[TypeAdapter[str]] = TypeAdapter(Command)
 
 @dataclass(frozen=True)
 class ProvenCall:
-    """One call that a token of a request was proven for, and by which verifier."""
+    """One call that a token of a request was verified for, and by which verifier."""
 
     verifier: AnyVerifier = field(repr=False)
     token: Secret
@@ -59,7 +59,7 @@ class ProvenCall:
 
 @dataclass(frozen=True)
 class RequiredCall:
-    """What a request needs a token for. Raises ConfigurationError for what can be no call."""
+    """The call that a request needs a token for. Raises ConfigurationError if impossible."""
 
     command: str
     resource: Source
@@ -97,13 +97,13 @@ class RequiredCall:
     async def verify(
         self, connection: HTTPConnection, other: AnyVerifier | None = None
     ) -> Verified:
-        """Return what the request's token proves; raises CallRefused when that is not enough.
+        """Return what the request's token proves. Raises CallRefused if it does not allow the call.
 
         The verifier is this call's own, the `other`, or that of the application.
         """
         request_id = request_id_of(connection.scope)
         verifier = self.verifier or other or self._of_app(connection)
-        # A `Secret`, for what is logged here may be reported together with local variables.
+        # A `Secret`, since error reports may contain local variables.
         token = Secret(
             bearer(
                 connection.headers.getlist("authorization"),
@@ -115,7 +115,7 @@ class RequiredCall:
         call = self._text(resource, args)
         proofs: list[ProvenCall] = connection.scope.setdefault(PROVEN, [])
         for proof in proofs:
-            # An application may send requests of its own with what is in this one's scope.
+            # An application may make requests of its own with this one's scope.
             proven = (proof.token.reveal(), proof.call)
             same = proof.verifier is verifier and proven == (token.reveal(), call)
             if same and not (self.bound and (args or {}).keys() - proof.verified.args.keys()):
@@ -125,7 +125,7 @@ class RequiredCall:
         return verified
 
     def _text(self, resource: Mapping[str, Any], args: Mapping[str, Any] | None) -> str:
-        """Return a call as text: as values of Python, `1` and `True` would be the same call."""
+        """Return a call as text: as Python values, `1` and `True` would be the same call."""
         try:
             return json.dumps([self.command, resource, args], sort_keys=True, allow_nan=False)
         except (TypeError, ValueError, RecursionError):
@@ -174,7 +174,7 @@ class RequiredCall:
         return verified
 
     def _log(self, denied: Denied, request_id: str) -> None:
-        """Tell of a refusal: of what failed here, that is for this service's operator to mend."""
+        """Log a rejected request; as an error if the fault is this service's, for its operator."""
         failure = denied.__cause__
         ours = failure is not None or denied.code == "unavailable"
         log.log(
@@ -203,7 +203,7 @@ class RequiredCall:
 
 
 def check_template(source: Mapping[str, Any], setting: str) -> None:
-    """Refuse a mapping that could mean two calls: at most one parameter stands in a value.
+    """Raise ConfigurationError for a mapping with two readings: one parameter per value at most.
 
     `"{a}-{b}"` reads the same for `x`, `y-z` and for `x-y`, `z`.
     """
@@ -223,12 +223,12 @@ def check_template(source: Mapping[str, Any], setting: str) -> None:
 
 
 def path_params(value: object) -> list[str]:
-    """Return the parameters of the path that stand in a template's value."""
+    """Return the path parameters in a template's value."""
     return [name for name, _ in PLACE.findall(value)] if isinstance(value, str) else []
 
 
 def check_verifier(verifier: object) -> None:
-    """Refuse what is no verifier before a request could find that out."""
+    """Raise ConfigurationError at once for an object that is not a verifier."""
     if verifier is not None and not isinstance(verifier, AnyVerifier):
         raise ConfigurationError(
             "verifier must be a nomos Verifier or AsyncVerifier", setting="verifier"
@@ -236,7 +236,7 @@ def check_verifier(verifier: object) -> None:
 
 
 def request_id_of(scope: MutableMapping[str, Any]) -> str:
-    """Return the one id of a request, which its answer and the log have: its own, or a new one."""
+    """Return the request's id, for its answer and the log: the caller's own, or a new one."""
     known: str | None = scope.get(REQUEST_ID)
     if known is None:
         sent = Headers(scope=scope).getlist(request_ids.HEADER)
@@ -245,7 +245,7 @@ def request_id_of(scope: MutableMapping[str, Any]) -> str:
 
 
 def on_one_line(text: str) -> str:
-    """Spell out what could break a line of the log, or hide in it."""
+    """Escape characters that could break a line of the log, or be invisible in it."""
     return "".join(
         f"\\u{ord(letter):04x}" if letter in "\n\t" or is_invisible(letter) else letter
         for letter in text
@@ -253,7 +253,7 @@ def on_one_line(text: str) -> str:
 
 
 def internal() -> CallRefused:
-    """Return the refusal for a mistake of this service's own, which the log tells more about."""
+    """Return the error for a mistake of this service; the log has the details."""
     return CallRefused("internal", "this service failed; its log says more under this request id")
 
 
@@ -301,7 +301,7 @@ def _value(value: Any, params: Mapping[str, Any], field: str) -> Any:
         raise RuntimeError(f"the path has no parameter {name!r}")
     given = params[name]
     if is_whole and not isinstance(given, int):
-        # One spelling of a number: FastAPI takes `007` for 7, and so should nobody else.
+        # A number has one spelling: FastAPI would also take `007` for 7.
         number = whole_number(str(given))
         if number is None:
             raise CallRefused(

@@ -1,8 +1,8 @@
-"""From a request's headers to a token, and from a refusal to what HTTP says of it.
+"""Bearer tokens in headers, and rejected tokens as HTTP responses (RFC 6750).
 
-RFC 6750 says how a bearer token is sent (section 2.1) and refused (section 3). A stranger hears
-what is wrong and what would help, as one of our own sentences: no value of the call or of its
-chain is repeated, and of the token only the statement that fails, which its sender can read.
+RFC 6750 says how a bearer token is sent (section 2.1) and rejected (section 3). The response of a
+rejected token has the fault and the fix as fixed sentences: it repeats no value of the call or of
+its chain, and of the token only the statement that fails, which its sender can read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from nomos.models import DenyReason
 from nomos.statuses import STATUS
 
 RETRY_AFTER: Final = 2
-"""Seconds after which what could not be known may be known: a feed of revocations is young then."""
+"""Seconds after which a retry may succeed: by then the view of revocations may be current."""
 
 _MEANS: Final[Mapping[DenyReason, str]] = {
     "malformed_ucan": "this is not a token of Nomos, or not the kind that a call needs",
@@ -50,22 +50,22 @@ _MEANS: Final[Mapping[DenyReason, str]] = {
 }
 
 _OF_STATEMENTS: Final = ("resource_out_of_scope", "resource_mismatch")
-"""What a statement of a token's policy is refused with."""
+"""The codes for a failed statement of a token's policy."""
 
 _SECRET: Final = re.compile(r"did:|eyJ|[A-Za-z0-9_-]{40}")
-"""What no sentence of ours holds: a DID, the beginning of a token, a hash or a key."""
+"""Text that no message may contain: a DID, the beginning of a token, a hash or a key."""
 
 _UNSAYABLE: Final = re.compile(r'[^\x20-\x7e]|["\\]')
-"""What may not stand between the quotes of `error_description` (RFC 6750, section 3)."""
+"""Characters that `error_description` may not contain (RFC 6750, section 3)."""
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
-"""A parameter's name as it is repeated, though a caller chose it: short, and no token."""
+"""A parameter name of the caller that may be repeated: short, and not a token."""
 
 _FIELD: Final = re.compile(r"[\x20-\x7e]{1,80}")
 
 
 class CallRefused(RequestError):
-    """A no on its way to the caller. The message is a sentence of ours and holds no secret."""
+    """An error for the caller. The message is a fixed sentence and contains no secret."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class CallRefused(RequestError):
         self.fix = fix
 
     def members(self) -> Mapping[str, object]:
-        """Return where the fault is, and what would help, as far as that is known."""
+        """Return where the fault is and the fix, as far as they are known."""
         more = {"hop": self.hop, "field": self.field, "fix": self.fix}
         return {name: value for name, value in more.items() if value is not None}
 
@@ -116,7 +116,7 @@ def _without_token(fault: BearerFault) -> CallRefused:
 
 
 def refusal(denied: Denied, command: str, audience: str | None) -> CallRefused:
-    """Return what the sender of a refused token hears; `audience` is this service's DID."""
+    """Return the error for the sender of a rejected token; `audience` is this service's DID."""
     for reason, status in STATUS.items():
         if reason == denied.code:
             field = denied.field
@@ -134,12 +134,12 @@ def refusal(denied: Denied, command: str, audience: str | None) -> CallRefused:
 
 
 def body(refusal: CallRefused, request_id: str) -> dict[str, Any]:
-    """Return the JSON object of an answer: the PDP's, and what would help if that is known."""
+    """Return the JSON object of a response: the PDP's, with the fix if that is known."""
     return error_body(refusal, request_id)
 
 
 def headers(refusal: CallRefused, request_id: str) -> dict[str, str]:
-    """Return the headers of an answer, which no cache keeps."""
+    """Return the headers of a response, which must not be cached."""
     return {**refusal.headers, "cache-control": "no-store", "x-request-id": request_id}
 
 
@@ -149,12 +149,12 @@ def request_id(sent: Sequence[str]) -> str:
 
 
 def named(what: str, name: str) -> str:
-    """Return the field for a parameter: `args.state`; `args` if its name is not fit to be said."""
+    """Return the field for a parameter: `args.state`; `args` if its name must not be repeated."""
     return f"{what}.{name}" if _NAME.fullmatch(name) else what
 
 
 def _meant(reason: DenyReason, denied: Denied) -> str:
-    """What a code means; of a statement in words, also what it asks for."""
+    """Return the message of a code; for a statement in words, also what it requires."""
     words = denied.wanted or ""
     told = reason in _OF_STATEMENTS and (denied.field or "").startswith("pol[")
     if not told or not words or words.startswith("[") or _SECRET.search(words):
@@ -163,7 +163,7 @@ def _meant(reason: DenyReason, denied: Denied) -> str:
 
 
 def _headers(code: str, message: str, command: str | None = None) -> dict[str, str]:
-    """Return the challenge to a refused token, or when to try again."""
+    """Return the challenge for a rejected token, or when to try again."""
     match next((status for reason, status in STATUS.items() if reason == code), None):
         case 401:
             return {"www-authenticate": _challenge("invalid_token", message)}
@@ -179,7 +179,7 @@ def _challenge(error: str, description: str, command: str | None = None) -> str:
 
 
 def _fix(denied: Denied, audience: str | None) -> str | None:
-    """Return what would help. Who this service is, anybody may know; it is all that is named."""
+    """Return the fix. It may name this service's DID, which is public, and no other value."""
     if denied.code == "audience_mismatch" and audience is not None:
         return f"authorize with audience={audience!r}"
     fix = denied.fix

@@ -1,6 +1,6 @@
-"""Whether a token can ever be for the call that a service asks for, as far as its text says.
+"""Early checks that some token can be valid for a rule's call.
 
-A rule that nothing can satisfy refuses every request, and says so to callers who cannot mend it.
+A rule that no token can satisfy would reject every request, with errors that callers cannot fix.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.resources import KNOWN, canonical_resource, provider_name
 
 PLACE: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:int)?\}")
-"""A parameter of the path that stands in a value."""
+"""A path parameter in a value."""
 
 
 def check_possible(command: str, resource: object, args: object) -> None:
-    """Raise ConfigurationError for a call that no token can be for; functions may return any."""
+    """Raise ConfigurationError for a call that no token can be for. Functions are not checked."""
     if command.count("/") < 2:
         raise ConfigurationError(
             f"{command} is a prefix, and a call is of one command: write it as {command}/note/read",
@@ -56,7 +56,7 @@ def _check_resource(command: str, resource: Mapping[str, Any]) -> None:
     provider = KNOWN.get(wanted)
     if provider is None:
         return
-    # What a request puts in is looked at then; whether the field exists is known now.
+    # The request's value is checked later; whether the field exists is known now.
     open_ = {name for name in resource if name in provider.fields and _stands_for(resource[name])}
     try:
         canonical_resource(
@@ -78,5 +78,5 @@ def _check_json(given: Mapping[str, Any], setting: str) -> None:
 
 
 def _stands_for(value: object) -> bool:
-    """Whether a request decides what the value is."""
+    """Return whether the value comes from the request."""
     return isinstance(value, str) and PLACE.search(value) is not None

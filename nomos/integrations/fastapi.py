@@ -1,4 +1,4 @@
-"""Tokens of Nomos in a FastAPI application: `pip install "nomos[fastapi]"`.
+"""`requires` and `install`: token verification in FastAPI, `pip install "nomos[fastapi]"`.
 
     app = FastAPI()
     install(app, AsyncVerifier(trusted_issuers=[...], audience="did:key:..."))
@@ -9,8 +9,9 @@
         resource={"provider": "github", "owner": "{owner}", "repo": "{repo}"},
     ))]) -> ...
 
-A request without a token for exactly that is refused before the route runs. `NomosMiddleware`
-does the same for a whole application from a list of `Rule`, and refuses what no rule is for.
+A request without a token for exactly that call is rejected before the route runs. `NomosMiddleware`
+does the same for a whole application from a list of `Rule`, and rejects requests that no rule is
+for.
 """
 
 from nomos._unawaited import must_be_awaited
@@ -56,11 +57,11 @@ __all__ = [
 
 
 class NotAllowed(HTTPException):
-    """The request brought no token that allows it; `detail` is the JSON object of the answer."""
+    """The request had no token that allows it; `detail` is the JSON object of the response."""
 
 
 class Requires(SecurityBase, Depends):
-    """What `requires` returns: a dependency, by itself as in `Depends(requires(...))`.
+    """The result of `requires`: a dependency, directly or as `Depends(requires(...))`.
 
     FastAPI's documentation shows it as a bearer token.
     """
@@ -68,7 +69,7 @@ class Requires(SecurityBase, Depends):
     _needed: RequiredCall
 
     def __init__(self, needed: RequiredCall) -> None:
-        # FastAPI's own class is frozen, and calls what it finds in `dependency`.
+        # FastAPI's own class is frozen, and calls the object in `dependency`.
         for name, value in {
             "model": HTTPBearer(bearerFormat="UCAN", description="The token of a grant"),
             "scheme_name": "nomos",
@@ -106,27 +107,27 @@ def requires(
     verifier: AnyVerifier | None = None,
     bound: bool = False,
 ) -> Requires:
-    """Return a dependency that lets in who brings a token for this call, and gives `Verified`.
+    """Return a dependency that requires a token for this call, and returns its `Verified`.
 
     `resource` and `args` are mappings, where `"{owner}"` stands for the path's parameter and
-    `"{number:int}"` for one that is a whole number, or functions of the request, plain or async.
-    What such a function raises is never an allow: a ValueError or KeyError is answered with 400,
-    an HTTPException as it is, anything else with 500. `args` has every parameter that the route
-    acts on, for a token may be bound to them: `query(...)` and `json_body()` make them of a
-    request. Without `args` only tokens pass that are bound to none. With `bound=True` a token has
-    to sign each of them, else it is `resource_mismatch`.
-    The verifier is `verifier`, or `app.state.nomos` of the application that has the route.
-    Raises ConfigurationError for what can be no call.
+    `"{number:int}"` for one that is a whole number, or functions of the request, sync or async. An
+    exception of such a function is never an allow: a ValueError or KeyError is answered with 400,
+    an HTTPException as it is, anything else with 500. `args` must have every parameter that the
+    route acts on, since a token may be bound to them: `query(...)` and `json_body()` read them from
+    a request. Without `args`, only tokens that are bound to no arguments are valid. With
+    `bound=True`, a token must sign each of them; otherwise the code is `resource_mismatch`. The
+    verifier is `verifier`, or `app.state.nomos` of the application that has the route. Raises
+    ConfigurationError for an impossible call.
     """
     return Requires(RequiredCall(command, resource, args, verifier, bound))
 
 
 def install(app: FastAPI, verifier: AnyVerifier | None = None) -> None:
-    """Set `app.state.nomos`, and have refusals answered as `{"error", "error_code", …}`.
+    """Set `app.state.nomos`, and answer rejected tokens with `{"error", "error_code", …}`.
 
-    Leave `verifier` out if it is made later, in a lifespan. Without this, refusals by `requires`
-    are the same, inside FastAPI's own `{"detail": …}`.
-    Raises ConfigurationError for an application that has started: it would not take this in.
+    Leave `verifier` out if it is made later, in a lifespan. Without `install`, errors of `requires`
+    are the same, inside FastAPI's own `{"detail": …}`. Raises ConfigurationError for an application
+    that has started, which ignores new handlers.
     """
     check_verifier(verifier)
     if app.middleware_stack is not None:

@@ -1,7 +1,7 @@
-"""Tokens of Nomos in a Starlette application: `pip install "nomos[fastapi]"`.
+"""`NomosMiddleware` and `Rule` for Starlette: `pip install "nomos[fastapi]"`.
 
-`NomosMiddleware` with a list of `Rule` lets requests through that bring the token for what they
-do, and refuses the rest. `request.state.nomos` says what was proven.
+`NomosMiddleware` with a list of `Rule` accepts requests with a token for their call, and rejects
+all others. `request.state.nomos` is the `Verified`.
 """
 
 from __future__ import annotations

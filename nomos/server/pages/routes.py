@@ -1,4 +1,4 @@
-"""The routes of the pages. A failure is answered with a page."""
+"""The routes of the approval pages. An error is answered with a page."""
 
 from __future__ import annotations
 

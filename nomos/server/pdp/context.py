@@ -52,7 +52,7 @@ class StorePort(Protocol):
     async def claim_nonce(
         self, issuer: str, audience: str, nonce: str, expires_at: int, family: str | None = None
     ) -> bool:
-        """Return True to exactly one caller per nonce; the number stored per `family` is limited."""
+        """Return True to exactly one caller per nonce; each `family` may store a limited number."""
         ...
 
     async def record(self, receipt: Record) -> None:
