@@ -300,7 +300,7 @@ def commit(held: ThreadConnections, works: Sequence[Work[Any]]) -> list[WorkOutc
         if len(works) == 1 or not undecodable(failure):
             return [WorkOutcome(error=failure)] * len(works)
         return [commit(held, [work])[0] for work in works]
-    except Exception as failure:  # noqa: BLE001 (handed to whoever asked for this work)
+    except Exception as failure:  # noqa: BLE001 (the caller of this work receives it)
         if len(works) == 1:
             return [WorkOutcome(error=failure)]
         return [commit(held, [work])[0] for work in works]

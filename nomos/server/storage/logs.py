@@ -1,7 +1,7 @@
-"""Where each log of a tenant ends, and putting rows after it.
+"""The end of each log of a tenant, and appending rows to it.
 
-The head is read and moved in the transaction that writes the row, under the database's write
-lock: no two rows get one number, and a row that is there has its place.
+The head is read and updated in the transaction that writes the row, under the database's write
+lock: no two rows have the same number, and every stored row has its place.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MATCH: Final = sa.and_(
     heads.c.tenant == sa.bindparam("tenant_"), heads.c.log == sa.bindparam("log_")
 )
 _READ: Final = sa.select(heads.c.seq, heads.c.hash).where(_MATCH)
-_LOCK: Final = _READ.with_for_update()  # where there is no one write lock for the database
+_LOCK: Final = _READ.with_for_update()  # for databases without one write lock
 _MOVE: Final = heads.update().where(_MATCH)
 
 
@@ -30,7 +30,7 @@ def head(connection: Connection, tenant: str, log: Log) -> Head:
 
 
 def append(connection: Connection, tenant: str, log: Log, content: Mapping[str, Any]) -> ChainedRow:
-    """Make `content` the log's last row; the caller stores what is returned."""
+    """Append `content` to the log; the caller stores the returned row."""
     match = {"tenant_": tenant, "log_": log}
     row = connection.execute(_LOCK, match).first()
     placed = chained(content, tenant, Head() if row is None else Head(row.seq, row.hash))

@@ -1,4 +1,4 @@
-"""Bringing a database to the newest schema."""
+"""Migration of a database to the newest schema."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nomos.errors import ConfigurationError
 
 
 def upgrade(connection: Connection) -> None:
-    """Apply what is missing, all of it or nothing, in the transaction of `connection`."""
+    """Apply all missing migrations or none, in the transaction of `connection`."""
     config = Config()
     config.set_main_option("script_location", "nomos.server.storage:migrations")
     config.attributes["connection"] = connection

@@ -1,8 +1,8 @@
-"""Nonces of invocations that were used: each works once.
+"""Rows of used nonces: each invocation works once.
 
-A row is kept until its token has expired, leeway included; after that the token is refused for
-its age, and the row is no longer needed. That holds only while the clock does not go back: ends
-of nonces that were forgotten are kept as spans, and a nonce that ends within one is refused.
+A row is stored until its token has expired, leeway included. After that the token is rejected for
+its age, and the row is not needed. That holds only while the clock does not go back. So the expiry
+times of deleted nonces are stored as spans, and a nonce that expires within a span is refused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nomos.server.storage.tables import nonces
 
 PRUNE_EVERY: Final = 32
 PRUNED_AT_ONCE: Final = 2 * PRUNE_EVERY
-"""Old rows deleted by each 32nd claim: more than came in, so the table stays small."""
+"""Old rows deleted by each 32nd claim: more than were added, so the table stays small."""
 
 _table = nonces.c
 _MATCH = sa.and_(
@@ -52,11 +52,11 @@ class UsedNonce:
     nonce: str
     expires_at: int
     family: str | None = None
-    """The app, or the first agent, that the authority was granted to."""
+    """The app, or the first agent, to which the authority was granted."""
 
 
 def claim(connection: Connection, used: UsedNonce) -> bool:
-    """True the first time this nonce is seen, and never again."""
+    """Return True the first time that this nonce is claimed, and never again."""
     match = {"issuer_": used.issuer, "audience_": used.audience, "nonce_": used.nonce}
     if connection.execute(_FIND, match).first() is not None:
         return False
@@ -65,9 +65,9 @@ def claim(connection: Connection, used: UsedNonce) -> bool:
 
 
 def prune(connection: Connection, now: int) -> int:
-    """Forget some of the nonces whose tokens have expired, the oldest first.
+    """Delete some of the nonces whose tokens have expired, the oldest first.
 
-    Return the time before which one that ends may have been forgotten; 0 if none was.
+    Returns the time before which a nonce that expires may have been deleted; 0 if none was.
     """
     old = connection.execute(_OLD, {"before": now - LEEWAY_SECONDS}).mappings().all()
     if not old:

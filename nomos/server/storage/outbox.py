@@ -1,8 +1,8 @@
-"""The outbox: what somebody outside is told, written in the transaction that made it true.
+"""The outbox: webhook messages, written in the transaction of the change that they report.
 
-A row is delivered at least once, by whichever process claims it first. A claim is a lease: it
-moves `next_at` ahead, so that nobody else tries meanwhile, and the row comes back by itself when
-the process that claimed it has died. Rows that are settled are kept for a week to be looked at.
+A row is delivered at least once, by the process that claims it first. A claim is a lease: it moves
+`next_at` ahead, so that no other process tries meanwhile. If the process dies, the row is due again
+when the lease ends. Settled rows are stored for a week, for inspection.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _LATE = sa.or_(
     outbox.c.next_at <= sa.bindparam("now"),
     outbox.c.next_at > sa.bindparam("now") + FARTHEST_SECONDS,
 )
-"""Due now, or at a time that only a clock that was ahead can have set."""
+"""Due now, or at a time so late that only a clock that was ahead can have set it."""
 
 _DUE = (
     sa.select(outbox)
@@ -60,9 +60,9 @@ _CLAIM = (
 
 @dataclass(frozen=True)
 class Message:
-    """One row that was claimed; `body` is what goes over the wire, to the byte.
+    """One claimed row; `body` is sent exactly as it is.
 
-    `tries` counts this one. The body holds what an agent wants to do, and stays out of `repr`.
+    `tries` includes this one. The body contains an agent's question, so `repr` leaves it out.
     """
 
     id: str
@@ -102,9 +102,9 @@ def add(
 
 
 def claim(connection: Connection, now: int, lease: int, count: int) -> tuple[Message, ...]:
-    """Take up to `count` messages that are due; nobody else gets them for `lease` seconds.
+    """Claim up to `count` messages that are due; no other process gets them for `lease` seconds.
 
-    One that is damaged has failed: it must not stand in the way of the others.
+    A damaged message is given up: it must not block the others.
     """
     taken = []
     due = listed(connection, _DUE, outbox.c.id, list, {"now": now, "count": count})
@@ -121,7 +121,7 @@ def claim(connection: Connection, now: int, lease: int, count: int) -> tuple[Mes
 
 
 def _drop(connection: Connection, ident: str, now: int) -> None:
-    """Give up the messages that `listed` calls so; an id that is no UTF-8 equals no text."""
+    """Give up the messages that `listed` names `ident`: an id that is no UTF-8 equals no text."""
     failed = {"failed_at": now, "error": "it is damaged"}
     raw = sa.cast(outbox.c.id, sa.LargeBinary)
     for each in connection.scalars(sa.select(raw).where(_OPEN)).all():
@@ -130,14 +130,14 @@ def _drop(connection: Connection, ident: str, now: int) -> None:
 
 
 def prune(connection: Connection, now: int) -> None:
-    """Forget some of the messages that were settled long ago."""
+    """Delete some of the messages that were settled long ago."""
     settled = sa.func.coalesce(outbox.c.delivered_at, outbox.c.failed_at)
     old = sa.select(outbox.c.id).where(settled < now - KEPT_SECONDS).limit(PRUNED_AT_ONCE)
     connection.execute(outbox.delete().where(outbox.c.id.in_(old)))
 
 
 class Outbox:
-    """The outbox of one system. Nothing is put in unless somebody is there to be told."""
+    """The outbox of one system. It takes messages only if a webhook is configured."""
 
     def __init__(self, database: Database, clock: Callable[[], float], steady: Steady) -> None:
         self._database = database
@@ -166,11 +166,11 @@ class Outbox:
         return await self._database.write(lambda connection: claim(connection, now, lease, count))
 
     async def delivered(self, ident: str) -> None:
-        """The receiver has it."""
+        """Mark a message as delivered."""
         await self._settle(ident, delivered_at=int(self._clock()), error=None)
 
     async def failed(self, ident: str, error: str, again_at: int | None) -> None:
-        """The receiver does not have it; try again then (Unix seconds), or never if None."""
+        """Note a failed try; the next one is at `again_at` (Unix seconds), or never if None."""
         told = error[:MAX_ERROR]
         if again_at is None:
             await self._settle(ident, failed_at=int(self._clock()), error=told)
@@ -178,7 +178,7 @@ class Outbox:
             await self._settle(ident, next_at=again_at, error=told)
 
     async def prune(self) -> None:
-        """Forget some of what was settled long ago."""
+        """Delete some of the messages that were settled long ago, if the clock is reliable."""
         now = self.steady.now()
         if now is not None:
             await self._database.write(lambda connection: prune(connection, now))

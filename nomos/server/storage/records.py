@@ -1,7 +1,7 @@
-"""The audit log: one row for each decision, call and human act, never changed.
+"""Rows of the audit log: one for each decision, call and human act, never changed.
 
-What looks like a credential is taken out here once more, in the one place that every record
-goes through on its way to the disk, and before the row is hashed.
+Text that looks like a credential is removed here once more, before the row is hashed: every record
+is written by this module.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from nomos.server.storage.identifiers import new_ident
 from nomos.server.storage.tables import records
 
 CHOSEN: Final = ("command", "resource", "args", "purpose", "request_id", "detail")
-"""Members whose text is a caller's, an upstream's or a person's own."""
+"""Members whose text was chosen by a caller, an upstream or a person."""
 
 MAX_TEXT: Final = 512 * 1024
-"""Characters of a row; far more than any record has, and half of what an export's line may have."""
+"""The most characters of a row: far more than a record has, half of an export's longest line."""
 
 MAX_FAMILY: Final = 500
-"""Records of one tree that are given."""
+"""The most records of one tree that are returned."""
 
 _INSERT: Final = records.insert()
 
@@ -116,7 +116,7 @@ def newest(
     app: str | None = None,
     before: int | None = None,
 ) -> tuple[Found, ...]:
-    """The tenant's latest records, newest first; of one app, or before a row, if so asked."""
+    """The tenant's latest records, newest first; optionally of one app, or before a row."""
     wanted = _SELECT.where(records.c.tenant == tenant)
     if app is not None:
         wanted = wanted.where(records.c.app == app)
@@ -144,7 +144,7 @@ def _link(row: sa.Row[tuple[int, bytes, bytes]]) -> ChainedRow:
 def following(
     connection: Connection, tenant: str, seq: int, limit: int, *, app: str | None = None
 ) -> tuple[Found, ...]:
-    """The records after number `seq`, oldest first; of one app, if so asked."""
+    """The records after number `seq`, oldest first; optionally of one app."""
     wanted = _SELECT.where(records.c.tenant == tenant, records.c.seq > seq)
     if app is not None:
         wanted = wanted.where(records.c.app == app)
@@ -155,7 +155,7 @@ def following(
 def of_root(
     connection: Connection, tenant: str, root: str, limit: int, *, links: bool = False
 ) -> tuple[Found, ...]:
-    """The latest records of what began with the agent `root`, newest first; or of links alone."""
+    """The latest records whose root agent is `root`, newest first; with `links`, of links alone."""
     wanted = _SELECT.where(records.c.tenant == tenant, records.c.root == root)
     if links:
         wanted = wanted.where(records.c.kind == sa.literal_column("'delegation'"))
@@ -176,10 +176,10 @@ def made_at(connection: Connection, tenant: str, kind: Kind, at: int) -> tuple[F
 
 
 def family(connection: Connection, tenant: str, ident: str) -> tuple[Found, ...]:
-    """What led to this record and all that came of that, oldest first; `MAX_FAMILY` at most.
+    """The tree of records that this record belongs to, oldest first; `MAX_FAMILY` at most.
 
-    The record itself is always among them. What came of a damaged record is left out with it, for
-    nothing says its id for certain.
+    The record itself is always included. The descendants of a damaged record are left out, because
+    its id is not certain.
     """
     first = _first(connection, tenant, ident)
     if first is None:
@@ -200,7 +200,7 @@ def family(connection: Connection, tenant: str, ident: str) -> tuple[Found, ...]
 
 
 def _first(connection: Connection, tenant: str, ident: str) -> Row | None:
-    """The record at the beginning of what led to `ident`; parents are older, so this ends."""
+    """The first ancestor of the record `ident`. Parents must be older, so the loop ends."""
     row = find(connection, tenant, ident)
     while row is not None and row.record.parent is not None:
         above = find(connection, tenant, row.record.parent)
@@ -211,10 +211,10 @@ def _first(connection: Connection, tenant: str, ident: str) -> Row | None:
 
 
 def apps_of_cid(connection: Connection, tenant: str, cid: str) -> tuple[str | None, ...]:
-    """Whose the delegation `cid` is, by the decision that signed it, or its first use.
+    """The apps of the delegation `cid`, by the decision that signed it, or by its first use.
 
-    The issuer signs decisions; what an agent signed is known once it was used. Read from columns,
-    so that a delegation can be revoked whose record is damaged.
+    The issuer's delegations have decisions; those that agents sign are known from their first use.
+    Only columns are read, so that a delegation whose record is damaged can be revoked.
     """
     wanted = sa.select(records.c.app).where(
         records.c.cid == cid,
@@ -225,9 +225,9 @@ def apps_of_cid(connection: Connection, tenant: str, cid: str) -> tuple[str | No
 
 
 def decisions_since(connection: Connection, at: int) -> Sequence[tuple[str, int, int]]:
-    """How many decisions each app asked for in each second since `at`: (app, second, count).
+    """The number of decisions for each app in each second since `at`: (app, second, count).
 
-    Identifiers sort by time, so this reads the end of one index and no more.
+    Identifiers sort by time, so only the end of one index is read.
     """
     second = (records.c.at // 1000).label("second")
     rows = connection.execute(

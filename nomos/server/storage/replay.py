@@ -1,15 +1,15 @@
-"""What was used, in a database: for services of several processes, and across restarts.
+"""`StoredReplay`, a replay store in a database: for several processes, and across restarts.
 
     verifier = Verifier(…, replay=StoredReplay("/var/lib/notes/used.db"))
 
-A verifier that follows a control plane keeps there how far it has read its logs, too.
+A verifier that follows a control plane also stores there how far it has read its logs.
 
-A claim is one transaction that the database takes from one caller alone, and it is on the disk
-when that returns. It has to wait for the disk, so an `AsyncVerifier` makes it in a thread.
+A claim is one transaction, which succeeds for one caller only, and is on the disk when it returns.
+It waits for the disk, so an `AsyncVerifier` makes it in a thread.
 
-What has expired is forgotten, and the ends of what was forgotten are kept beside it, as spans. A
-clock that was ahead may have forgotten what a right one still takes for good: all that ends
-within a span is refused, and what ends later works.
+Expired nonces are deleted, and their expiry times are stored as spans. While a clock was ahead,
+nonces may have been deleted whose tokens are valid by the right time. So a token that expires
+within a span is refused; one that expires later works.
 """
 
 from __future__ import annotations
@@ -46,28 +46,29 @@ from nomos.server.storage.spans import forgotten_until
 from nomos.server.storage.tables import nonces
 
 EMPTY_SECONDS: Final = 1.0
-"""How long a file may stay empty that another process makes."""
+"""How long, in seconds, a file that another process makes may stay empty."""
 
 _INSERTS: Final[Mapping[str, sa.Executable]] = {
     "sqlite": sqlite.insert(nonces).on_conflict_do_nothing().returning(nonces.c.nonce),
     "postgresql": postgresql.insert(nonces).on_conflict_do_nothing().returning(nonces.c.nonce),
 }
-"""One statement each, which the database carries out for one of those who race."""
+"""One statement per database, which succeeds for one of several concurrent callers."""
 
 
 class StoredReplay:
-    """Remembers what was used in a SQLite file, or a PostgreSQL database, until it has expired.
+    """Stores used tokens in a SQLite file, or a PostgreSQL database, until they have expired.
 
     `url` is the path of a file, `sqlite:///…`, or `postgresql+psycopg://…` (the extra `postgres`
-    brings that driver; any other that need not be awaited will do). Everything that shares it
-    takes a token once between them. Threads may share it, and it may be used after a `fork()`.
+    installs that driver; any other synchronous one works, too). All processes that share a
+    database accept a token once between them. Threads may share it, and it may be used after a
+    `fork()`.
 
-    Raises `ConfigurationError` for a URL that is none of these, and `StorageUnavailable` when the
-    database does not do it, when one agent has used 20,000 tokens that have not expired, or one app
-    with all its agents 40,000 (others are not affected; each process beside the first may let a
-    32nd more in), or when it was asked for a time of which it has forgotten what was used, by its
-    own clock or by that of another who shares it. No error holds the URL, which may have a password
-    in it.
+    Raises `ConfigurationError` for a URL that is none of these. Raises `StorageUnavailable` if the
+    database fails; if one agent has used 20,000 tokens that have not expired, or one app with all
+    its agents 40,000 (others are not affected; each process beside the first may accept a 32nd
+    more); or if tokens that expire at this one's time may have been deleted, by this process's
+    clock or by that of another that shares the database. No error contains the URL, which may have
+    a password in it.
     """
 
     shares: ClassVar = True
@@ -87,23 +88,23 @@ class StoredReplay:
     ) -> bool:
         """Return True to exactly one caller; `expires_at` is in Unix seconds.
 
-        `family` is the issuer with the app, or the first agent, that it granted the authority to.
+        `family` is the issuer with the app, or the first agent, to which it granted the authority.
         """
         now = int(self._clock())
         if expires_at < now - LEEWAY_SECONDS:
-            # It may have been used, and forgotten since.
+            # It may have been used, and deleted since.
             raise StorageUnavailable("what ended that long ago is forgotten; are the clocks right?")
         used = UsedNonce(issuer, audience, nonce, expires_at, family)
         with self._transaction() as connection:
             return self._claimed(connection, used, now)
 
     def floor(self, issuer: str) -> Floor:
-        """Return how far the logs of an issuer were read, by whoever shares this."""
+        """Return how far the logs of an issuer were read, by any process that shares this."""
         with self._transaction() as connection:
             return feed_position.floor(connection, issuer)
 
     def keep_floor(self, issuer: str, log: Log, head: Head) -> None:
-        """Keep how far a log of an issuer was read, unless somebody has read on already."""
+        """Store how far a log of an issuer was read, unless a later end is stored already."""
         with self._transaction() as connection:
             feed_position.keep(connection, issuer, head, log)
 
@@ -116,7 +117,7 @@ class StoredReplay:
         except exc.SQLAlchemyError as failure:
             raise _unavailable(failure) from None
         except OSError as failure:
-            # Its own text names the file.
+            # The text of the error itself names the file.
             why = failure.strerror or type(failure).__name__
             raise StorageUnavailable(f"the file cannot be used: {why}") from None
 
@@ -127,14 +128,14 @@ class StoredReplay:
         self._shares.check(connection, used.issuer, used.family, now)
         insert = _INSERTS[connection.dialect.name]
         first = connection.execute(insert, dict(vars(used))).first() is not None
-        # Asked last: who got in because another has just forgotten it sees that here.
+        # Checked last: a claim that succeeded because of a deletion just now is detected here.
         until = forgotten_until(connection, used.expires_at) if first else None
         if until is not None:
             raise Forgotten(until)
         return first
 
     def _check_file(self) -> None:
-        """Refuse what was claimed in a file that was deleted or replaced: nobody else sees it."""
+        """Refuse a claim in a file that was deleted or replaced: other processes do not see it."""
         if self._url.get_backend_name() != "sqlite":
             return
         if self._files is None:
@@ -142,7 +143,7 @@ class StoredReplay:
         self._files.check()
 
     def close(self) -> None:
-        """Let go of the database. Idempotent."""
+        """Close the database. Idempotent."""
         self._database.close()
 
     def __enter__(self) -> Self:
@@ -187,7 +188,7 @@ def _read(url: str | os.PathLike[str]) -> URL:
 
 
 def _engine(url: URL) -> Engine:
-    """Open the database and make the tables, if this is the first to come."""
+    """Open the database, and make the tables if they do not exist."""
     if url.get_backend_name() == "sqlite":
         path = Path(str(url.database))
         _refuse_emptied(path)
@@ -204,7 +205,7 @@ def _engine(url: URL) -> Engine:
 
 
 def _refuse_emptied(path: Path) -> None:
-    """Refuse a file with nothing in it, unless another has just made it and writes to it."""
+    """Reject an empty file, unless another process has just made it and writes to it."""
     end = time.monotonic() + EMPTY_SECONDS
     while path.exists() and path.stat().st_size == 0:
         if time.monotonic() > end:

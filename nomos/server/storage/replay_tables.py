@@ -1,8 +1,8 @@
-"""The tables of a store of used tokens, which whoever comes first makes, or brings up to date.
+"""The tables of `StoredReplay`: made or migrated by the first process that opens the database.
 
-An older version kept one time before which everything may have been forgotten. It is a span like
-any other now, and what stands in its place has an older version that shares the database refuse
-everything: it would forget without saying so here, and take what was forgotten here for new.
+An older version stored one time before which nonces may have been deleted. That is a span like any
+other now. The time is replaced by one with which an older version that shares the database refuses
+everything: it would delete nonces without adding spans, and accept those that were deleted here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LOCK: Final = 0x6E6F6D6F73
 """The advisory lock under which processes that start together make the tables, on PostgreSQL."""
 
 _SPANS: Final = 2**62
-"""Instead of a time: what was forgotten is kept as spans."""
+"""Stored instead of a time: deleted nonces are described by spans."""
 
 _forgotten: Final = sa.Table(
     "nonces_forgotten",
@@ -29,18 +29,18 @@ _forgotten: Final = sa.Table(
     sa.Column("id", sa.SmallInteger, primary_key=True, autoincrement=False),
     sa.Column("before", sa.BigInteger, nullable=False),
 )
-"""One row, which older versions read as a time, and which those who forget hold meanwhile."""
+"""One row, which older versions read as a time. It is locked while nonces are deleted."""
 
 _TURN: Final = sa.select(_forgotten.c.before).where(_forgotten.c.id == 1).with_for_update()
 
 
 def make(connection: Connection) -> None:
-    """Make what is missing, and turn what an older version kept into what is kept now."""
+    """Make missing tables, and migrate those of an older version."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
     if _is_made(connection):
         return
-    # The turn before any other table: whoever forgets takes them in the same order.
+    # The turn is locked before any other table: deletions lock in the same order.
     connection.execute(CreateTable(_forgotten, if_not_exists=True))
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     connection.execute(insert(_forgotten).values(id=1, before=0).on_conflict_do_nothing())
@@ -56,7 +56,7 @@ def make(connection: Connection) -> None:
 
 
 def take_turns(connection: Connection) -> None:
-    """Wait until nobody else forgets: each reads the spans, and writes them."""
+    """Lock the deletion of nonces, which reads and writes the spans."""
     connection.execute(_TURN)
 
 

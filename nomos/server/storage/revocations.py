@@ -1,4 +1,4 @@
-"""What was revoked: tokens, agents, apps, envelopes, issuer keys. Never taken back.
+"""Revocations of tokens, agents, apps, envelopes and issuer keys, which cannot be undone.
 
 Each revocation is a row of the tenant's log `revocations`, which services follow.
 """
@@ -27,7 +27,7 @@ from nomos.server.storage.tables import envelopes, revocations
 Kind = Literal["cid", "agent", "app", "envelope", "issuer"]
 
 LOOKED_THROUGH: Final = 20_000
-"""Decisions and links among which an app's agents are looked for, newest first."""
+"""Decisions and links among which an agent is looked for, newest first."""
 
 _AMONG = sa.select(revocations.c.id).where(
     revocations.c.id.in_(sa.bindparam("ids", expanding=True))
@@ -40,7 +40,7 @@ def revoked_of(connection: Connection, ids: Collection[str]) -> frozenset[str]:
 
 
 def kind_of(ident: str) -> Kind:
-    """What kind of thing an identifier names; a key counts as an agent's."""
+    """Return the kind of an identifier; a key counts as an agent's."""
     if ident.startswith("did:"):
         return "agent"
     return "app" if ident.startswith("app_") else "envelope" if ident.startswith("env_") else "cid"
@@ -77,7 +77,7 @@ def _add(connection: Connection, tenant: str, ident: str, at: int, kind: Kind) -
 def after(connection: Connection, tenant: str, seq: int, limit: int) -> tuple[ChainedRow, ...]:
     """The rows of the log that follow number `seq`, in order.
 
-    Raises Damaged for one that is: no follower may be told of the others as if they were all.
+    Raises Damaged for a damaged row: a follower must not take the other rows for all of them.
     """
     raw = (sa.cast(column, sa.LargeBinary) for column in (revocations.c.hash, revocations.c.text))
     wanted = (
@@ -95,12 +95,12 @@ def _link(seq: int, hash_: bytes, text: bytes) -> ChainedRow:
     return ChainedRow(seq, hash_.decode(), text.decode())
 
 
-# Revoking, and what services follow
+# Revoking, and the log that services follow
 
 
 @dataclass(frozen=True)
 class RevocationRequest:
-    """A revocation that someone who may do it has asked for; `at` in milliseconds."""
+    """A requested revocation that is permitted; `at` in milliseconds."""
 
     tenant: str
     id: str
@@ -110,7 +110,7 @@ class RevocationRequest:
 
 @dataclass(frozen=True)
 class RevocationRow:
-    """A revocation in its place in the tenant's log. `already`: it was there before."""
+    """A revocation as a row of the tenant's log. `already`: it existed before."""
 
     id: str
     kind: Kind
@@ -121,9 +121,9 @@ class RevocationRow:
 
 @dataclass(frozen=True)
 class RevokedName:
-    """What an identifier names, and which app that is or belongs to, if the server knows.
+    """The kind of an identifier, and the app that it is or belongs to, if the server knows.
 
-    `roles` are those that an approval needs. `service` for the DID of a registered service.
+    `roles` are those that an approval needs. `service`: it is the DID of a registered service.
     """
 
     kind: Kind
@@ -154,7 +154,7 @@ class Page:
 
 
 class RevocationLog:
-    """A tenant's log of revocations: adding to it, and reading on from where one was."""
+    """The logs of revocations: revoking, and reading from a given row."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -162,9 +162,9 @@ class RevocationLog:
     async def revoke(
         self, wanted: RevocationRequest, receipt: Callable[[RevocationRow], Record]
     ) -> RevocationRow:
-        """Revoke once and for all, and keep the `receipt` of it in the same transaction.
+        """Revoke, and store the `receipt` of it in the same transaction.
 
-        An app's keys stop working as well. What is revoked already leaves no other receipt.
+        An app is disabled as well. If `wanted` is revoked already, no other receipt is stored.
         Raises ActiveKeyError for the issuer key that signs now, ServiceInUse for a service that is
         registered, LastOperator for the last operator who covers every role.
         """
@@ -189,7 +189,7 @@ class RevocationLog:
         return await self._database.write(work)
 
     async def page(self, tenant: str, seq: int, limit: int) -> Page:
-        """The rows that follow number `seq`, as many as `limit`, and the log's end."""
+        """The rows that follow number `seq`, at most `limit`, and the log's end."""
 
         def work(connection: Connection) -> Page:
             head = logs.head(connection, tenant, "revocations")
@@ -198,9 +198,9 @@ class RevocationLog:
         return await self._database.read(work)
 
     async def kind(self, tenant: str, ident: str) -> Kind | None:
-        """What of the tenant `ident` names; None for nothing that the tenant has.
+        """Return the kind of `ident`; None for an app or envelope that the tenant does not have.
 
-        Any key and any delegation may be: agents make both without telling anybody.
+        Any key and any delegation may exist: agents make both without a request to the server.
         """
 
         def work(connection: Connection) -> Kind | None:
@@ -216,7 +216,7 @@ class RevocationLog:
         return await self._database.read(work)
 
     async def named(self, tenant: str, ident: str, *, app: str | None = None) -> RevokedName | None:
-        """What `ident` names, with the app that it is or belongs to; None if there is none.
+        """Return the kind of `ident`, and the app that it is or belongs to; None if there is none.
 
         `app` is the app that a delegation is known to belong to by its chain.
         """
@@ -237,7 +237,7 @@ class RevocationLog:
         return await self._database.read(work)
 
     async def known(self, tenant: str, ident: str) -> bool:
-        """Whether the record knows what this names: a wrong letter names nothing."""
+        """Whether the audit log has this delegation or agent: a mistyped one is not in it."""
 
         def work(connection: Connection) -> bool:
             match kind_of(ident):
@@ -252,7 +252,7 @@ class RevocationLog:
     async def belongs(self, tenant: str, app: str, ident: str) -> bool:
         """Whether `ident` is a delegation or an envelope of this app.
 
-        An agent is nobody's: asking in its name proves nothing, and anyone who knows it can.
+        An agent belongs to no app here: any app that knows its DID can ask for it, without proof.
         """
 
         def work(connection: Connection) -> bool:
@@ -315,7 +315,7 @@ def _has(
 
 
 def _asked(connection: Connection, tenant: str, did: str) -> bool:
-    """Whether anybody asked for this agent lately, or handed something on to it."""
+    """Whether a recent decision or delegation is about this agent."""
     kinds = ("decision", "delegation")
     recent = (
         sa.select(tables.records.c.text)
@@ -330,7 +330,7 @@ def _asked(connection: Connection, tenant: str, did: str) -> bool:
 
 
 def _agent(text: bytes) -> object:
-    """Whom a record is about; None if it is damaged, for then it may be about whom it names."""
+    """The agent of a record; None if it is damaged, so that any agent in its text counts."""
     try:
         return json.loads(text).get("agent")
     except ValueError:

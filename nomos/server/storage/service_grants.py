@@ -1,6 +1,6 @@
-"""What was signed for services that decide nothing by policy, until it expires.
+"""Live grants for services that do not decide by policy, stored until they expire.
 
-When other policies are to decide, these are the grants that they may refuse.
+Before other policies are activated, these are the grants that those may deny.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nomos.server.storage.tables import revocations, service_grants
 
 PRUNE_EVERY: Final = 32
 MAX_READ: Final = 10_000
-"""Grants that are looked at, those that live longest first."""
+"""The most grants that are read, those that expire last first."""
 
 
 class ServiceGrants:
@@ -32,7 +32,7 @@ class ServiceGrants:
         self._added = itertools.count()
 
     async def add(self, grant: ServiceGrant) -> None:
-        """Keep a grant before anybody is given it; now and then, forget those that expired."""
+        """Store a grant before it is returned; now and then, delete those that expired."""
         prune = next(self._added) % PRUNE_EVERY == 0
         now = self._steady.now() if prune else None
 
@@ -45,7 +45,7 @@ class ServiceGrants:
         await self._database.write(work)
 
     async def live(self, tenant: str) -> tuple[ServiceGrant, ...]:
-        """Those of the tenant that have not expired and are not revoked themselves."""
+        """The tenant's grants that have not expired and are not revoked themselves."""
         columns = service_grants.c
         gone = sa.exists().where(revocations.c.id == columns.cid)
         wanted = (
@@ -65,6 +65,6 @@ _SELECT: Final = sa.select(
 
 
 def _read(row: Any) -> ServiceGrant:
-    # One that is damaged is given with the rest: nobody could show that policy would give it.
+    # A damaged one is returned with the rest: it cannot be shown that policy would allow it.
     values = {**row._mapping, "text": row.text.decode(errors="replace")}  # noqa: SLF001 (public)
     return ServiceGrant(**values)

@@ -1,4 +1,4 @@
-"""Services that honour a tenant's tokens beside its own PDP, by name and by DID."""
+"""Registered services that accept a tenant's tokens beside its own PDP, by name and DID."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nomos.server.storage.tables import services
 
 @dataclass(frozen=True)
 class Service:
-    """A service as its operator registered it; its DID is whom tokens are made out to.
+    """A service as an operator registered it; its DID is the audience of its tokens.
 
     `decides`: it is a PDP, which decides each call by policy.
     """
@@ -41,11 +41,10 @@ class Services:
         self._database = database
 
     async def add(self, service: Service, limit: int, receipt: Record) -> Service | Taken | None:
-        """Register a service with the receipt of it; once is enough, so twice is no error.
+        """Register a service with the receipt of it. Idempotent.
 
-        Registered again as one that decides or does not, it is that from then on.
-        Returns what stands in the way otherwise: its name or DID is another's, or None when the
-        tenant has `limit` services.
+        A repeated registration may change `decides`. Returns "name" or "did" if another service
+        has the same; None if the tenant has `limit` services.
         """
 
         def work(connection: Connection) -> Service | Taken | None:
@@ -70,7 +69,7 @@ class Services:
     async def remove(
         self, tenant: str, name: str, receipt: Callable[[Service], Record]
     ) -> Service | None:
-        """Forget a service, with the receipt of that; None if there is none."""
+        """Remove a service, with the receipt of that; None if there is none."""
 
         def work(connection: Connection) -> Service | None:
             named = (services.c.tenant == tenant, services.c.name == name)
@@ -91,9 +90,9 @@ class Services:
         )
 
     async def dids(self, tenant: str) -> dict[str, bool]:
-        """Whom a token of the tenant may be made out to, and whether each decides by policy.
+        """The DIDs of the tenant's services, and whether each decides by policy.
 
-        A service whose row is damaged is none of them.
+        A service whose row is damaged is left out.
         """
         return {each.did: each.decides for each in (await self.all(tenant)).found}
 

@@ -1,8 +1,8 @@
-"""People's sessions in the approval pages, and the one-time links that begin them.
+"""Sessions of operators in the approval pages, and the one-time links that begin them.
 
-Of a link and of a session only the sha256 of its secret is kept. A session speaks for an
-operator's app, and what that app may do is read afresh each time: an app that is disabled, or
-has no operator's key any more, has no sessions from that moment on.
+Of a link and of a session only the sha256 of its secret is stored. A session acts for an operator's
+app, and the rights of that app are read for each use: if it is disabled, or has no operator's key
+any more, its sessions are invalid from that moment on.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from nomos.server.storage.steady_clock import Steady
 from nomos.server.storage.tables import apps, login_links, sessions
 
 KEEP_SECONDS: Final = 24 * 60 * 60
-"""How long a link is kept after its time, so that it can be told what became of it."""
+"""How long a link is stored after its expiry, so that a message can say why it does not work."""
 
 AHEAD_SECONDS: Final = 60
-"""How much later than now they may have begun. What a clock that was ahead began ends with it."""
+"""How far in the future a start may lie. Those that a clock far ahead began are invalid."""
 
 MOST_LINKS: Final = 50
 MOST_SESSIONS: Final = 50
-"""Links and sessions of one operator; with more, the oldest end."""
+"""The most links and sessions of one operator; beyond that, the oldest end."""
 
 
 @dataclass(frozen=True)
 class Issue:
-    """A link or a session that begins: the hash of its secret, and whom it is for."""
+    """A new link or session: the hash of its secret, its operator and its times."""
 
     hash: str
     tenant: str
@@ -46,7 +46,7 @@ class Issue:
 
 @dataclass(frozen=True)
 class LoginLink:
-    """What is known of a one-time link, used or not."""
+    """A one-time link, used or not."""
 
     tenant: str
     operator: str
@@ -57,7 +57,7 @@ class LoginLink:
 
 @dataclass(frozen=True)
 class Session:
-    """A session that is good now, with the operator's keys: never none of them."""
+    """A session that is valid now, with the operator's keys, of which there is at least one."""
 
     tenant: str
     operator: str
@@ -67,7 +67,7 @@ class Session:
 
 
 class Sessions:
-    """Links and sessions, each act as one transaction."""
+    """Links and sessions; each change is one transaction."""
 
     def __init__(self, database: Database, clock: Callable[[], float], steady: Steady) -> None:
         self._database = database
@@ -75,7 +75,7 @@ class Sessions:
         self._steady = steady
 
     async def add_link(self, link: Issue, *, key: ApiKey | None = None) -> bool:
-        """Keep a new link; False, and nothing is kept, when `key` is not the operator's by now."""
+        """Store a new link; False, with nothing stored, if `key` is no longer the operator's."""
 
         def work(connection: Connection) -> bool:
             if key is not None and not _is_held(connection, key):
@@ -87,7 +87,7 @@ class Sessions:
         return await self._database.write(work)
 
     async def link(self, digest: str) -> LoginLink | None:
-        """What is known of a link whose operator may still sign in; this does not use it."""
+        """Return a link whose operator may still sign in; this does not use it."""
         return await self._database.read(lambda connection: _link(connection, digest))
 
     async def begin(
@@ -98,10 +98,10 @@ class Sessions:
         link: str | None = None,
         key: ApiKey | None = None,
     ) -> bool:
-        """Begin a session and record that, using up `link` if it takes one.
+        """Begin a session and record that, using up `link` if given.
 
-        False, and nothing is kept, when the link is used, expired or of somebody else, or when
-        `key`, which it begins with, is not the operator's by now.
+        False, and nothing is stored, if the link is used, expired or of another operator, or if
+        `key`, with which the session begins, is not the operator's any more.
         """
 
         def work(connection: Connection) -> bool:
@@ -117,7 +117,7 @@ class Sessions:
         return await self._database.write(work)
 
     async def find(self, digest: str) -> Session | None:
-        """The session of that hash, if it is good now."""
+        """The session of that hash, if it is valid now."""
         now = int(self._clock())
         return await self._database.read(lambda connection: _find(connection, digest, now))
 
@@ -189,7 +189,7 @@ def _operating(connection: Connection, tenant: str, app: str) -> tuple[ApiKey, .
 
 
 def _is_held(connection: Connection, key: ApiKey) -> bool:
-    """Whether this very key is one of an operator's: it may have been replaced meanwhile."""
+    """Whether this key is one of the operator's: it may have been replaced meanwhile."""
     held = _operating(connection, key.tenant, key.app)
     return key.secret_hash in [each.secret_hash for each in held]
 

@@ -1,7 +1,7 @@
-"""How many used tokens one agent, and one app with all its agents, may have in the table.
+"""Limits on the used tokens that one agent, and one app with its agents, has in the table.
 
-The numbers are those of `nomos._core.shares`: nobody fills what all share by using tokens up
-faster than they expire.
+The numbers are those of `nomos._core.shares`. They prevent one holder from filling the shared table
+by using tokens faster than they expire.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from nomos.server.storage.failures import StorageUnavailable
 from nomos.server.storage.tables import nonces
 
 MOST_COUNTED: Final = 10_000
-"""Agents whose number of nonces is known without counting, and apps."""
+"""The most agents, and the most apps, whose number of nonces is cached."""
 
 MOST_PARTS: Final = 32
-"""Parts of a share, of which a process takes one at a time without counting again."""
+"""A process uses at most one of these parts of a share before it counts again."""
 
 _WHO: Final[dict[Kind, str]] = {"agent": "this agent", "app": "this app, with all its agents,"}
 
@@ -30,11 +30,11 @@ class ShareExceeded(StorageUnavailable):
 
 
 class NonceShares:
-    """How many nonces one agent, or one app, may have in the table; used by one thread at a time.
+    """Limits the nonces of each agent and each app in the table; used by one thread at a time.
 
-    They are counted when one was not seen before, and again each time it has used up half of what
-    was left to it, or a 32nd of its share. Each process counts for itself: of several that use one
-    database, each but one may go beyond a share by a 32nd of it.
+    The nonces of a holder are counted if it is not cached, and again when it has used half of what
+    was left, or a 32nd of its share. Each process counts for itself: of several that use one
+    database, each but one may exceed a share by a 32nd of it.
     """
 
     def __init__(self, limit: int = MAX_USED) -> None:
@@ -45,13 +45,13 @@ class NonceShares:
         }
 
     def check(self, connection: Connection, issuer: str, family: str | None, now: int) -> None:
-        """Raise ShareExceeded if the issuer has its share, or the app that it is of."""
+        """Raise ShareExceeded if the issuer, or the app that it is of, has used up its share."""
         for holder in holders(self._limit, issuer, family):
             self._counted[holder.what].take(connection, holder, now)
 
 
 class _Counted:
-    """What is left to each of one kind, of those that came last."""
+    """The rest of the share of each holder of one kind, for the most recent holders."""
 
     def __init__(self, column: sa.Column[str]) -> None:
         self._count = _count(column)
@@ -67,7 +67,7 @@ class _Counted:
 
     def _half(self, connection: Connection, holder: Holder, now: int) -> int:
         """Count, and return half of what is left, or less."""
-        # Once a second at most where nothing is left: counting takes a while.
+        # At most once a second if nothing is left: counting is slow.
         if self._full.pop(holder.name, None) == now:
             free = 0
         else:

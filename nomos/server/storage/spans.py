@@ -1,7 +1,7 @@
-"""Ends of nonces that were forgotten, as spans: one that ends within a span may have been used.
+"""Expiry times of deleted nonces, as spans: one that expires within a span may have been used.
 
-Several spans, and not one time, for a clock that was years ahead: what ended then must not stand
-in the way of what ends soon.
+There are several spans, and not one time, for the case of a clock that was years ahead: nonces that
+expired then must not block those that expire soon.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 from nomos.server.storage.tables import nonces_spans
 
 GAP_SECONDS: Final = 3600
-"""Spans that are no farther apart are one."""
+"""Spans that are no farther apart are joined."""
 
 MAX_SPANS: Final = 64
 
@@ -22,15 +22,15 @@ _span = nonces_spans.c
 
 
 def forgotten_until(connection: Connection, expires_at: int) -> int | None:
-    """The end of the span in which a nonce that ends then may have been forgotten, or None."""
+    """Return the end of the span that `expires_at` is in; None if it is in none."""
     within = sa.and_(_span.first <= expires_at, _span.last >= expires_at)
     return connection.scalar(sa.select(_span.last).where(within).limit(1))
 
 
 def remember(connection: Connection, first: int, last: int) -> None:
-    """Add a span, joined with those that it touches; of too many, the two oldest are joined.
+    """Add a span, joined with those nearby; if there are too many, the two oldest are joined.
 
-    Of others, what is between them may be now, or still to come.
+    The time between later spans may be now, or in the future.
     """
     found = connection.execute(sa.select(_span.first, _span.last).order_by(_span.first)).all()
     spans = _joined([*((row.first, row.last) for row in found), (first, last)])

@@ -1,8 +1,8 @@
-"""Whether the wall clock may be gone by when something is deleted for its age.
+"""A check of the wall clock before rows are deleted for their age.
 
-A clock that jumps ahead makes everything old. What is refused for that is good again once the
-clock is put right; what is deleted is gone. So nothing is deleted before the clock has gone, for
-an hour of this process, as fast as one that nobody sets.
+For a clock that jumped ahead everything is old. A refusal for that reason ends once the clock is
+set right; a deletion is final. So nothing is deleted until the wall clock has advanced as fast as
+the monotonic clock for an hour of this process.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Final
 STEADY_SECONDS: Final = 3600.0
 
 SLACK_SECONDS: Final = 10.0
-"""What the two may differ by: a clock that is put right slowly differs by two in an hour."""
+"""The tolerated difference in seconds: a clock that is slewed differs by two in an hour."""
 
 
 def _awake() -> float:
-    """Seconds that go on while the machine sleeps, where it has such a clock."""
+    """Return monotonic seconds, which include sleep of the machine if it has such a clock."""
     boot = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
 class Steady:
-    """The wall clock, for who deletes by it. Threads may share it."""
+    """The wall clock, for deletions by age. Threads may share it."""
 
     def __init__(self, clock: Callable[[], float], monotonic: Callable[[], float] = _awake) -> None:
         self._clock = clock
@@ -32,9 +32,9 @@ class Steady:
         self._began = (clock(), monotonic())
 
     def now(self) -> int | None:
-        """Unix seconds; None while it is not known whether the clock is right.
+        """Return Unix seconds; None while it is not known whether the clock is right.
 
-        A jump begins the hour again.
+        A jump restarts the hour.
         """
         wall, awake = self._clock(), self._monotonic()
         began_wall, began = self._began

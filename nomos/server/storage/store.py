@@ -1,4 +1,4 @@
-"""What the rest of the server asks of storage, each as one transaction."""
+"""`Store`, the interface of storage for the rest of the server; each method is a transaction."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 
 class Store:
-    """The storage of one system. Whatever a method has returned from is on the disk."""
+    """The storage of one system. When a method that writes returns, its data is on the disk."""
 
     def __init__(
         self,
@@ -84,11 +84,11 @@ class Store:
         """Make the tables, or bring those of an older version up to date."""
         await self._database.write(upgrade)
 
-    # What keeps watch over the database
+    # The state of the database
 
     @property
     def mark(self) -> AnchorMark:
-        """How far the database had come with the last commit that was counted."""
+        """The mark of the last commit that was counted."""
         return self._database.mark
 
     async def keep(self, keeping: Callable[[], AnchorKeeper]) -> None:
@@ -96,7 +96,7 @@ class Store:
         await self._database.keep(keeping)
 
     def lost(self, why: str) -> bool:
-        """Read and keep nothing any more; False if that was so before."""
+        """Refuse all work from now on, because data was lost; False if that was so before."""
         return self._database.lost(why)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
@@ -104,7 +104,7 @@ class Store:
         return await self._database.read(work)
 
     async def read_afresh(self, work: Callable[[Connection], T]) -> T:
-        """The same on a connection that has read nothing before."""
+        """The same on a new connection, which has nothing cached."""
         return await self._database.read_afresh(work)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
@@ -112,11 +112,11 @@ class Store:
         return await self._database.write(work)
 
     async def close(self) -> None:
-        """Finish the writes under way and release the files."""
+        """Finish running writes and release the files."""
         await self._database.close()
 
     async def ready(self) -> None:
-        """Raise StorageUnavailable unless a decision could be kept; tried once a second at most."""
+        """Raise StorageUnavailable if no decision could be stored; tried at most once a second."""
         await self._probing.result()
 
     async def _probe(self) -> None:
@@ -133,9 +133,9 @@ class Store:
     async def claim_nonce(
         self, issuer: str, audience: str, nonce: str, expires_at: int, family: str | None = None
     ) -> bool:
-        """True once for each nonce, however many ask at the same time and whatever crashes.
+        """True once for each nonce, also for concurrent callers and after a crash.
 
-        Raises Forgotten for one that may have been used and forgotten: the clock was ahead then.
+        Raises Forgotten for one that may have been used and deleted while the clock was ahead.
         Raises ShareExceeded for an issuer that has used too many, or an app (`family`) whose agents
         have.
         """
@@ -155,7 +155,7 @@ class Store:
         return await self._database.write(work)
 
     async def record(self, receipt: Record) -> None:
-        """Keep a receipt."""
+        """Store a receipt."""
         await self._database.write(lambda connection: records.add(connection, receipt))
 
     # What the control plane needs
@@ -163,9 +163,9 @@ class Store:
     async def record_answer(
         self, receipt: Record, stored: StoredAnswer | None
     ) -> StoredAnswer | None:
-        """Keep a receipt, and the answer to be repeated if the question had a key.
+        """Store a receipt, and the answer to be repeated if the question had a key.
 
-        If the key was answered meanwhile nothing is kept, and that answer is returned.
+        If the key was answered meanwhile, nothing is stored, and that answer is returned.
         """
         prune = next(self._answers) % idempotency.PRUNE_EVERY == 0
         now = self.steady.now() if prune else None
@@ -183,26 +183,26 @@ class Store:
         return await self._database.write(work)
 
     async def answered(self, app: str, key: str) -> StoredAnswer | None:
-        """What was answered to this idempotency key."""
+        """The answer to this idempotency key."""
         now = self._now()
         return await self._database.read(
             lambda connection: idempotency.find(connection, app, key, now)
         )
 
     async def row(self, tenant: str, ident: str) -> Row | None:
-        """One record of the tenant, in its place in the log."""
+        """One record of the tenant, with its row of the log."""
         return await self._database.read(lambda connection: records.find(connection, tenant, ident))
 
     async def rows(
         self, tenant: str, limit: int = 100, *, app: str | None = None, before: int | None = None
     ) -> tuple[Found, ...]:
-        """The tenant's latest records, newest first; of one app, or before a row number."""
+        """The tenant's latest records, newest first; optionally of one app, or before a row."""
         return await self._database.read(
             lambda connection: records.newest(connection, tenant, limit, app=app, before=before)
         )
 
     async def decisions_since(self, at: int) -> Sequence[tuple[str, int, int]]:
-        """How many decisions each app asked for in each second since `at` (milliseconds)."""
+        """The number of decisions for each app in each second since `at` (milliseconds)."""
         return await self._database.read(lambda connection: records.decisions_since(connection, at))
 
     async def keys_of(self, app: str) -> tuple[ApiKey, ...]:
@@ -212,7 +212,7 @@ class Store:
     async def add_app(self, app: App, key: ApiKey, *, succeeds: bool = False) -> None:
         """Register an app with its first API key.
 
-        If it `succeeds` others of its name that the server made, their agents are its from now on.
+        If it `succeeds` other apps of its name that the server made, it takes over their agents.
         """
 
         def work(connection: Connection) -> None:

@@ -1,6 +1,6 @@
-"""Families of agents as the record has them: who handed authority on, and what came of it.
+"""Swarms as the audit log has them: the links between agents, and their records.
 
-A family is named by the DID of its root agent, which every record of it names.
+A swarm is identified by the DID of its root agent, which every record of the swarm has.
 """
 
 from __future__ import annotations
@@ -22,37 +22,37 @@ from nomos.server.storage.tables import records as rows
 from nomos.server.storage.tables import revocations
 
 LOOKED_THROUGH: Final = 20_000
-"""Links among which a family is looked for, newest first."""
+"""Links among which a swarm is looked for, newest first."""
 
 AT_ONCE: Final = 5_000
-"""Identifiers in one question to the database."""
+"""The most identifiers in one query of the database."""
 
 _CID: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class Swarms:
-    """The families of every tenant, for reading."""
+    """Reads the swarms of all tenants."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def roots(self, tenant: str, limit: int) -> tuple[str, ...]:
-        """The root agents of families that have links, the one with the latest link first."""
+        """The root agents of swarms that have links, the one with the latest link first."""
         return await self._database.read(lambda connection: _roots(connection, tenant, limit))
 
     async def roots_of(self, tenant: str, ident: str) -> tuple[str, ...]:
-        """The root agents of the families that `ident` belongs to, the latest ones first.
+        """The root agents of the swarms that `ident` belongs to, the latest ones first.
 
-        `ident` is a receipt's id, a delegation's cid, an agent's DID or the family's label.
-        Agents may belong to several families, and several may have chosen one label.
+        `ident` is a receipt's id, a delegation's cid, an agent's DID or the swarm's label.
+        An agent may belong to several swarms, and several swarms may have one label.
         """
         return await self._database.read(lambda connection: _roots_of(connection, tenant, ident))
 
     async def records(self, tenant: str, root: str, limit: int) -> Listed[Record]:
-        """A family's latest links, the latest of all that it did, and what of it was revoked.
+        """A swarm's latest links, its latest records of any kind, and the revocations in it.
 
-        Oldest first; `limit` of links, and of everything. Revocations are known by what they
-        revoke, for whoever revokes belongs to no family.
+        Oldest first; `limit` links, and `limit` records. Revocations are found by the ids that
+        they revoke, because their records have no swarm.
         """
 
         def work(connection: Connection) -> Listed[Record]:
@@ -88,7 +88,7 @@ def _roots_of(connection: Connection, tenant: str, ident: str) -> tuple[str, ...
         found = [_first(connection, tenant, rows.c.cid == ident)]
     elif ident.startswith("did:"):
         found = _of_agent(connection, tenant, ident)
-    # A label may be given without the app that chose it: then it may be several families'.
+    # A label may be given without the app that chose it: then several swarms may have it.
     labelled = _said(
         connection, tenant, f'{ident}"', lambda link: _labelled(link["detail"].get("swarm"), ident)
     )
@@ -96,12 +96,12 @@ def _roots_of(connection: Connection, tenant: str, ident: str) -> tuple[str, ...
 
 
 def _labelled(swarm: object, ident: str) -> bool:
-    """Whether a family is called `ident`: `<app id>/<label>`, or the label alone."""
+    """Whether a swarm's label is `ident`: `<app id>/<label>`, or the label alone."""
     return isinstance(swarm, str) and ident in (swarm, swarm.partition("/")[2]) and ident != ""
 
 
 def _of_agent(connection: Connection, tenant: str, did: str) -> list[str | None]:
-    """The family it began, then those it was taken into; last itself, if it only ever asked."""
+    """The swarm whose root it is, then those that it joined; itself last if it has no links."""
     joined = _said(connection, tenant, f'"agent":"{did}"', lambda link: link["agent"] == did)
     if records.of_root(connection, tenant, did, 1, links=True):
         return [did, *joined]
@@ -111,7 +111,7 @@ def _of_agent(connection: Connection, tenant: str, did: str) -> list[str | None]
 def _said(
     connection: Connection, tenant: str, text: str, meant: Callable[[Any], bool]
 ) -> Iterator[str]:
-    """The families of links with `text` in their records, where that is `meant`, newest first."""
+    """The swarms of links with `text` in their records, for which `meant` is true, newest first."""
     links = _links(tenant)
     matches = links.c.text.contains(text, autoescape=True)
     raw = sa.cast(links.c.text, sa.LargeBinary)
@@ -122,7 +122,7 @@ def _said(
 
 
 def _says(said: bytes, meant: Callable[[Any], bool]) -> bool:
-    """Whether that is `meant`; a damaged record says nothing."""
+    """Whether `meant` is true of a record; False if it is damaged."""
     try:
         with naming("it"):
             return meant(json.loads(said))
@@ -147,7 +147,7 @@ def _links(tenant: str) -> sa.Subquery:
 
 
 def _revoked(connection: Connection, tenant: str, family: Iterable[Row]) -> Iterator[Row]:
-    """The records of people's or agents' revocations of what these records name."""
+    """The records of revocations of the delegations and agents in these records."""
     named = {name for row in family for name in (row.record.cid, row.record.agent) if name}
     for ident, at in _revocations(connection, tenant, sorted(named)):
         for row in records.made_at(connection, tenant, "revocation", at):

@@ -1,7 +1,7 @@
 """The tables, as the newest migration leaves them.
 
-Every row that belongs to someone names its tenant. Times are Unix seconds, except `at`, which is
-milliseconds and orders what happened. Text that a client chose is bounded before it gets here.
+Every row that belongs to a tenant names it. Times are Unix seconds, except `at`, which is in
+milliseconds and orders events. Text that a client chose is limited in length before it gets here.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ apps: Final = sa.Table(
     sa.Column("confirmed_by", sa.String(64)),
 )
 
-# Which app first asked for an agent; no other app asks in its name.
+# The app that first asked for an agent; no other app can ask for it.
 agents: Final = sa.Table(
     "agents",
     metadata,
@@ -65,7 +65,7 @@ api_keys: Final = sa.Table(
     sa.Column("created_at", sa.BigInteger, nullable=False),
 )
 
-# Logs: numbered rows that hold each other by their hashes (`nomos.audit.chain`)
+# Logs: numbered rows, each with the hash of the row before (`nomos.audit.chain`)
 
 heads: Final = sa.Table(
     "heads",
@@ -160,7 +160,7 @@ nonces_spans: Final = sa.Table(
     sa.Column("first", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("last", sa.BigInteger, nullable=False),
 )
-"""Ends of nonces that were forgotten: one that ends within a span may have been used."""
+"""Expiry times of deleted nonces: one that expires within a span may have been used."""
 
 revocations: Final = sa.Table(
     "revocations",
@@ -174,7 +174,7 @@ revocations: Final = sa.Table(
     sa.Column("text", sa.Text, nullable=False),
 )
 
-# Approvals: questions that people answer, and what tells them
+# Approvals: questions that operators decide, and the messages about them
 
 envelopes: Final = sa.Table(
     "envelopes",
@@ -249,7 +249,7 @@ sessions: Final = sa.Table(
     sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
 )
 
-# Policy versions, and services that honour tokens
+# Policy versions, and services that accept tokens
 
 bundles: Final = sa.Table(
     "bundles",
@@ -298,7 +298,7 @@ service_grants: Final = sa.Table(
     sa.Column("text", sa.Text, nullable=False),
 )
 
-# What shows that rows were lost, and whether more can be kept
+# Detection of lost rows, and of a database that cannot be written
 
 keeping: Final = sa.Table(
     "keeping",
@@ -308,7 +308,7 @@ keeping: Final = sa.Table(
     sa.Column("commits", sa.BigInteger, nullable=False),
     sa.Column("anchored", sa.Boolean, nullable=False),
 )
-"""One row, which the file `nomos.anchor` is compared with."""
+"""One row, with which the file `nomos.anchor` is compared."""
 
 followed: Final = sa.Table(
     "followed",
@@ -326,4 +326,4 @@ probes: Final = sa.Table(
     sa.Column("id", sa.SmallInteger, primary_key=True, autoincrement=False),
     sa.Column("content", sa.LargeBinary, nullable=False),
 )
-"""One row, written again to find out whether anything can be written."""
+"""One row, rewritten to find out whether the database can be written."""

@@ -1,4 +1,4 @@
-"""Tenants: who owns apps, policies and an issuer key."""
+"""Rows of tenants: the owners of apps, policies and an issuer key."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from sqlalchemy.engine import Connection
 from nomos.server.storage.tables import tenants
 
 DEFAULT: Final = "default"
-"""The tenant of a server that was not told of others."""
+"""The tenant of a server that has no other."""
 
 
 def issuer_of(connection: Connection, tenant: str) -> str | None:
-    """The DID that signs for `tenant`, None for a tenant that does not exist."""
+    """The DID of the key that signs for `tenant`; None for a tenant that does not exist."""
     return connection.scalar(sa.select(tenants.c.issuer_did).where(tenants.c.id == tenant))
 
 

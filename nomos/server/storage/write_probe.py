@@ -1,7 +1,7 @@
-"""Whether a decision could be kept now: what one writes is written, and taken back.
+"""A probe of whether a decision could be stored now: its rows are written and rolled back.
 
-A transaction that is taken back never reaches the disk, so a row of the size of a large decision
-is committed as well, always the same one.
+What is rolled back never reaches the disk, so a row of the size of a large decision is committed as
+well, always the same one.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from nomos.server.storage import nonces, records
 from nomos.server.storage.tables import api_keys, probes, revocations
 
 SIZE: Final = 32 * 1024
-"""Bytes that are written: a decision with the largest arguments takes fewer."""
+"""Bytes that are written: more than a decision with the largest arguments."""
 
 KEPT_SECONDS: Final = 1.0
-"""For how long one answer is given to everyone who asks."""
+"""How long one result is used for all callers."""
 
 TENANT: Final = "nomos:probe"
-"""The tenant of what is written and taken back; no tenant has such a name."""
+"""The tenant of the rows that are rolled back; no tenant has such a name."""
 
 
 def probe(connection: Connection, now: float) -> None:
-    """Write what a decision and a call write, take it back, and write as much again."""
+    """Write rows as a decision and a call do, roll them back, and write a row of that size."""
     connection.execute(sa.select(api_keys.c.id).limit(1)).all()
     connection.execute(sa.select(revocations.c.id).limit(1)).all()
     taken_back = connection.begin_nested()
@@ -43,7 +43,7 @@ def probe(connection: Connection, now: float) -> None:
 
 
 class WriteProbe:
-    """Answers of `probe`, one for everyone who asks within a second."""
+    """Results of `probe`, one for all callers within a second."""
 
     def __init__(self, ask: Callable[[], Awaitable[None]]) -> None:
         self._ask = ask
@@ -51,7 +51,7 @@ class WriteProbe:
         self._at = 0.0
 
     async def result(self) -> None:
-        """Return if a decision could be kept; raise StorageUnavailable if not."""
+        """Return if a decision could be stored; raise StorageUnavailable if not."""
         now = time.monotonic()
         task = self._asking
         if task is None or (task.done() and now - self._at >= KEPT_SECONDS):
@@ -65,6 +65,6 @@ class WriteProbe:
 
 
 def _seen(task: asyncio.Task[None]) -> None:
-    """Take note of the failure: whoever asked may have gone."""
+    """Retrieve the exception, because all callers may have been cancelled."""
     if not task.cancelled():
         task.exception()

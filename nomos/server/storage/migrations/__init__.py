@@ -1,1 +1,1 @@
-"""How the schema came to be: one file a step, run by `nomos.server.storage.migrate`."""
+"""Schema migrations of the database, one file each, run by `nomos.server.storage.migrate`."""

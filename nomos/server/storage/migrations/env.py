@@ -1,4 +1,4 @@
-"""Run by Alembic: migrations go through the connection that the server hands over."""
+"""The environment that Alembic runs: migrations use the connection that the server passes."""
 
 from alembic import context
 

@@ -1,6 +1,6 @@
-"""Logs that hold together, approvals, revocations as a feed, issuer keys, policy versions.
+"""Hash-chained logs, approvals, revocations as a feed, issuer keys, policy versions.
 
-What older versions recorded becomes the beginning of the audit log, in the order it happened.
+The records of older versions become the beginning of the audit log, in order of time.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ depends_on = None
 GENESIS = "0" * 64
 
 CHOSEN = ("command", "resource", "purpose", "request_id")
-"""Members of an old row that hold text of callers, besides the arguments."""
+"""Members of an old row that contain text of callers, besides the arguments."""
 
 MAX_DEPTH = 32
 
@@ -65,7 +65,7 @@ SECRETS = tuple(
         ("url_password", r"(?<=://)[^\s/:]{0,1024}:[^\s/]{1,1024}(?=@)"),
     )
 )
-"""What looks like a credential, as it was known when this migration was written."""
+"""Patterns of credentials, fixed at the time of this migration."""
 
 
 def upgrade() -> None:
@@ -244,12 +244,12 @@ def _policies() -> None:
 
 
 def _carry_over() -> None:
-    """Put the rows of the old tables into their logs.
+    """Move the rows of the old tables into their logs.
 
-    The canonical form is written out here, for a migration must not change when the code does.
-    What older versions stored holds no numbers that RFC 8785 writes otherwise than Python,
-    except in the arguments of a call; those are carried as text. What looks like a credential is
-    taken out first, for once a row is hashed nobody can.
+    The canonical form is written out here, because a migration must not change with the code.
+    Rows of older versions contain no numbers that RFC 8785 writes differently from Python,
+    except in the arguments of a call; those are stored as text. What looks like a credential is
+    removed first: once a row is hashed, that is not possible.
     """
     connection = op.get_bind()
     heads: dict[tuple[str, str], tuple[int, str]] = {}

@@ -1,6 +1,6 @@
-"""Records say at whose authority they began, so that a family of agents can be found.
+"""Records name the root agent of their authority, so that a swarm can be found.
 
-Older records name no ancestor, and keep their text and their hashes: they belong to no swarm.
+Older records name none, and keep their text and their hashes: they belong to no swarm.
 """
 
 import sqlalchemy as sa

@@ -1,6 +1,6 @@
-"""Services say whether they decide by policy, and what is signed for those that do not is kept.
+"""Services have a flag for deciding by policy, and grants for those that do not are stored.
 
-A service that was registered before counts as one that does not: what is signed for it is closed.
+A service that was registered before counts as one that does not: its grants are closed.
 """
 
 import sqlalchemy as sa

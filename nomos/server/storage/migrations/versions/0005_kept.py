@@ -1,4 +1,4 @@
-"""What shows that rows were lost: commits, forgotten nonces, how far a feed was read."""
+"""Detection of lost rows: commits, spans of deleted nonces, how far a feed was read."""
 
 import secrets
 

@@ -1,8 +1,8 @@
-"""Who counts as whom, what a vote was for, which app an agent belongs to, wider denials.
+"""Confirmed accounts, the version that a vote is for, the app of each agent, wider denials.
 
 No account is confirmed by this: those that an operator registered count as that operator until
-somebody confirms them. Approvals that were given before say nothing of what was shown, and are
-asked for again. An agent belongs to the app that asked for it first, by the record.
+they are confirmed. Earlier approvals do not say which version was shown, and must be given again.
+An agent belongs to the app that asked for it first, by the audit log.
 """
 
 import hashlib
@@ -49,7 +49,7 @@ def _deeds() -> None:
 
 
 def _agents() -> None:
-    """Each agent's first decision says whose it is."""
+    """An agent belongs to the app of its first decision."""
     connection = op.get_bind()
     records = sa.table("records", *map(sa.column, ("tenant", "seq", "kind", "app", "at", "text")))
     agents = sa.table("agents", *map(sa.column, ("tenant", "did", "app", "at")))

@@ -1,4 +1,4 @@
-"""On behalf of which app a nonce was used; of those that were used before it is not known."""
+"""The app on whose behalf a nonce was used; unknown for nonces that were used before."""
 
 import sqlalchemy as sa
 from alembic import op
