@@ -1,4 +1,4 @@
-"""Composition of a PDP on a machine without a control plane: `nomos pdp`.
+"""Composition of a PDP without a control plane in its process: `nomos pdp`.
 
 It has its own key, policies and database. Its operator pins one DID, the issuer of its control
 plane. Chains must be rooted in that issuer, or in a key that follows it in the key log, and

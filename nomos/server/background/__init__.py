@@ -1,1 +1,1 @@
-"""Background work of a server: tasks, notifications within the process, webhook delivery."""
+"""Background work of a server: tasks, notifications, webhook delivery."""

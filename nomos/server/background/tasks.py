@@ -1,4 +1,4 @@
-"""Background tasks of a server: webhook delivery, checkpoints, followers, deletion of old rows.
+"""Background tasks of a server: starting, restarting after a failure, cancelling.
 
 A task is a coroutine function that runs until it is cancelled. A failure is logged, and the task
 is started again after a pause: it must not stop the other tasks or the server. A task ends by

@@ -1,4 +1,4 @@
-"""The protocol of one connection: checked requests, deadlines and refusals around uvicorn's parser.
+"""One connection: uvicorn's protocol with checked requests and deadlines.
 
 uvicorn's protocol receives only requests that `framing` has checked. Heads, bodies, idle
 connections and clients that do not read each have a deadline. A client that closes its half of the

@@ -1,4 +1,4 @@
-"""The open connections of one listener, and the choice of which one is closed for a new one.
+"""The open connections of one listener, and which one is closed for a new one.
 
 A connection on which a request is being answered is never closed for another. One that is idle
 between requests is, and one that has not sent its request completely within a moment, or does not
@@ -61,7 +61,7 @@ class ConnectionTable:
         return self._peers.total() + self._arriving
 
     def make_room(self) -> bool:
-        """Reserve a place, closing another connection if necessary; False if there is none."""
+        """Reserve a place, closing another connection if necessary; False if none is free."""
         if len(self) >= self.limits.connections and not self.drop_one():
             return False
         self._arriving += 1

@@ -1,4 +1,4 @@
-"""The lock of a data folder, which one system at a time holds and which ends with its process.
+"""The lock of a data folder: one system at a time, released when its process ends.
 
 `flock` belongs to the open file, so it also stops a second system in the same process, and the
 kernel releases it when the process ends for any reason. A forked child inherits the open file and

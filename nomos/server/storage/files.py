@@ -1,4 +1,4 @@
-"""Whether the files that a server has open are still those that their paths name.
+"""Detection of open files that were deleted or replaced.
 
 A deleted or replaced file stays open: all writes succeed, and are lost. The comparison takes a few
 microseconds for each transaction.

@@ -1,4 +1,4 @@
-"""`StoredReplay`, a replay store in a database: for several processes, and across restarts.
+"""`StoredReplay`: a replay store in a database, shared by processes and kept across restarts.
 
     verifier = Verifier(…, replay=StoredReplay("/var/lib/notes/used.db"))
 

@@ -1,4 +1,4 @@
-"""Expiry times of deleted nonces, as spans: one that expires within a span may have been used.
+"""Expiry times of deleted nonces, as spans: a nonce that expires within one may have been used.
 
 There are several spans, and not one time, for the case of a clock that was years ahead: nonces that
 expired then must not block those that expire soon.

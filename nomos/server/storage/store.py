@@ -1,4 +1,4 @@
-"""`Store`, the interface of storage for the rest of the server; each method is a transaction."""
+"""`Store`: the interface of storage, each method one transaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables, as the newest migration leaves them.
+"""The database's tables, as of the newest migration.
 
 Every row that belongs to a tenant names it. Times are Unix seconds, except `at`, which is in
 milliseconds and orders events. Text that a client chose is limited in length before it gets here.
