@@ -52,8 +52,8 @@ SIGNED: Final[frozenset[DenyReason]] = frozenset(
         "resource_mismatch",
     }
 )
-"""Codes of the binary that imply a valid signature on every token of a chain with links. Of the
-server's codes, no other implies it. `untrusted_issuer` is left out: it names no tenant."""
+"""Codes that the binary gives only once every signature of a chain with links is verified. Left out
+is `untrusted_issuer`, since such a chain names no tenant."""
 
 _KEYS: Final = ("iss", "aud")
 """Claims that `malformed_ucan` may name although every token's text is well-formed (V3.1)."""

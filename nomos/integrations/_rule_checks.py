@@ -1,4 +1,4 @@
-"""Early checks that some token can be valid for a rule's call.
+"""Checks at startup that a token can exist for the call of a rule.
 
 A rule that no token can satisfy would reject every request, with errors that callers cannot fix.
 """

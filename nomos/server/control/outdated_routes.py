@@ -47,7 +47,7 @@ class OutdatedGrant(ReplyModel):
 
 
 async def find(ports: Context, tenant: str) -> list[OutdatedIssue]:
-    """Compare every live grant of the tenant's services with the active policies."""
+    """Return the live grants of the tenant's services that the active policies would not give."""
     grants = await ports.store.service_grants.live(tenant)
     if not grants:
         return []

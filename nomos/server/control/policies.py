@@ -261,7 +261,7 @@ async def _done(
 
 
 async def _valid(ports: Context, version: Version) -> Bundle:
-    """Return the version's bundle. Raises an error that lists every problem."""
+    """Return the version's bundle. Raises ControlError with the problems."""
     try:
         return await activation.load(version, ports.catalog)
     except InvalidPolicy as invalid:

@@ -159,7 +159,7 @@ def _reply(service: Service) -> ServiceReply:
 
 
 def _check_url(url: str) -> None:
-    """Raise an error for a URL that must not be given to agents (`nomos._io.urls`)."""
+    """Raise InvalidRequest for a URL that must not be given to agents (`nomos._io.urls`)."""
     try:
         checked_url(url, setting="url")
     except ConfigurationError as wrong:
