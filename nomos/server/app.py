@@ -73,7 +73,7 @@ class System:
 
     @property
     def issuer_did(self) -> str:
-        """The DID of the key that signs now."""
+        """The DID of the issuer key that signs now."""
         return self.issuers.active[DEFAULT]
 
     @classmethod

@@ -51,7 +51,7 @@ log = logging.getLogger("nomos.server")
 
 @dataclass(frozen=True)
 class Failure:
-    """Why one try did not deliver. The text contains nothing that the receiver sent."""
+    """The reason of a failed try. The text contains nothing that the receiver sent."""
 
     why: str
 
@@ -150,7 +150,7 @@ class Deliverer:
         )
 
     def _again_at(self, message: Message) -> int | None:
-        """When to try again; None when it has been tried for long enough.
+        """Return the time of the next try; None if the message is to be given up.
 
         No message is given up while the clock may have jumped ahead.
         """

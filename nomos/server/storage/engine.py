@@ -25,7 +25,7 @@ BUSY_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 0.01
 
 PRIMARY_CODE: Final = 0xFF
-"""What a result code of SQLite means, without the detail in its upper bytes."""
+"""The mask of SQLite's primary result code, without the detail in the upper bytes."""
 
 # Errors and logs do not show the parameters of statements: replies and hashes are among them.
 HIDE: Final = {"hide_parameters": True}

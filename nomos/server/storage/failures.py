@@ -1,4 +1,4 @@
-"""Errors of the database: unavailable, closed, lost data, forgotten nonces."""
+"""Errors of the database: unavailable, closed, lost data, deleted nonces."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class StorageLost(StorageUnavailable):
 
 
 class Forgotten(StorageUnavailable):
-    """It is not known whether a nonce was used: those that end at its time were forgotten."""
+    """It is not known whether a nonce was used: those with its expiry time were deleted."""
 
     def __init__(self, until: int) -> None:
         super().__init__(

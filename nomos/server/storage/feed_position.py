@@ -1,6 +1,7 @@
-"""How far a standalone PDP or verifier has read its control plane's revocations and keys.
+"""Read positions in a control plane's logs of revocations and keys.
 
-It is stored so that a control plane that was rolled back is detected after a restart, too.
+A standalone PDP or a verifier stores them so that a control plane that was rolled back is detected
+after a restart, too.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ REVOCATIONS: Final[Log] = "revocations"
 
 
 def floor(connection: Connection, whose: str) -> Floor:
-    """How far both logs were read."""
+    """Return how far both logs were read."""
     return Floor(end(connection, whose), end(connection, whose, "keys"))
 
 

@@ -14,7 +14,7 @@ from typing import Final
 from nomos.server.storage.failures import StorageLost
 
 JOURNALS: Final = ("-wal", "-shm")
-"""What SQLite adds to the name of a database file for the files beside it."""
+"""Suffixes that SQLite adds to a database file's name for the files beside it."""
 
 
 class Files:

@@ -127,7 +127,7 @@ class Store:
     # What the PDP needs
 
     async def revoked(self, ids: Collection[str]) -> frozenset[str]:
-        """Which of these cids and DIDs are revoked."""
+        """Return those of these cids and DIDs that are revoked."""
         return await self._database.read(lambda connection: revocations.revoked_of(connection, ids))
 
     async def claim_nonce(

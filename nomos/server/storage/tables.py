@@ -318,7 +318,7 @@ followed: Final = sa.Table(
     sa.Column("seq", sa.BigInteger, nullable=False),
     sa.Column("hash", sa.String(64), nullable=False),
 )
-"""How far a PDP has read its control plane's logs."""
+"""Read positions of a PDP in its control plane's logs."""
 
 probes: Final = sa.Table(
     "probes",
