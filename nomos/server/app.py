@@ -1,8 +1,7 @@
 """Composition of a control plane and a PDP from settings.
 
-`System.open` checks first what an operator is most likely to have got wrong: policies and
-providers, then the folder, the keys and the database. A failed start leaves nothing behind that
-would make the next start fail.
+`System.open` checks policies and providers first, then the folder, the keys and the database. A
+failed start leaves nothing behind that would make the next start fail.
 """
 
 from __future__ import annotations

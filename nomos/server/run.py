@@ -95,7 +95,7 @@ async def serve(
     *,
     stop: asyncio.Event | None = None,
 ) -> None:
-    """Answer on both sockets until `stop` is set or the task is cancelled.
+    """Serve both sockets until `stop` is set or the task is cancelled.
 
     Signals are left to the caller. When this returns the sockets are closed; the system is still
     open, as it was before.

@@ -118,7 +118,7 @@ class Acceptor:
             )
             self._make_descriptors_free()
             self._rest()
-        # Anything else is about the one connection that was waiting, and it is gone.
+        # Any other error concerns only the connection that was waiting, which is gone.
 
     def _make_descriptors_free(self) -> None:
         fullest = max(self._tables, key=len)

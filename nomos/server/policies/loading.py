@@ -84,7 +84,7 @@ def starters() -> dict[str, tuple[Path, str]]:
 
 
 def copy_starter(name: str, out: Path) -> Path:
-    """Copy a starter into a new folder; raises ConfigurationError rather than overwrite."""
+    """Copy a starter into the new folder `out`. Raises ConfigurationError if that exists."""
     known = starters()
     if name not in known:
         raise ConfigurationError(

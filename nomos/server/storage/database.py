@@ -296,7 +296,7 @@ def commit(held: ThreadConnections, works: Sequence[Work[Any]]) -> list[WorkOutc
         with held.transaction() as connection:
             outcomes = [WorkOutcome(work(connection)) for work in works]
     except (exc.OperationalError, StorageLost) as failure:
-        # The disk is full, the file is locked or gone: trying one by one would fail as often.
+        # The disk is full, or the file is locked or gone: one by one, all would fail, too.
         if len(works) == 1 or not undecodable(failure):
             return [WorkOutcome(error=failure)] * len(works)
         return [commit(held, [work])[0] for work in works]

@@ -40,7 +40,7 @@ class DelegationTable:
 
         `links` are in the order of the chain, without its root, as `delegation_records` of
         `nomos.server.domain.lineage` makes them; None when there are none. The first
-        names its parent; of each other that is the record of the link before it.
+        names its parent; the parent of each other one is the record of the link before it.
         """
         if not links:
             return None

@@ -1,6 +1,6 @@
 """Live grants for services that do not decide by policy, stored until they expire.
 
-Before other policies are activated, these are the grants that those may deny.
+When other policies are activated, these are the grants that they may deny.
 """
 
 from __future__ import annotations
