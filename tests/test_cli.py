@@ -178,7 +178,7 @@ def test_doctor_finds_this_installation_sound() -> None:
 def test_doctor_says_what_is_wrong_with_a_binary(tmp_path: Path) -> None:
     missing = nomos("doctor", NOMOS_UCAN_BIN=str(tmp_path / "gone"))
     assert missing.returncode == 1
-    assert "there is no such file" in missing.stdout
+    assert "the file does not exist" in missing.stdout
     other = tmp_path / "other"
     other.write_text("#!/bin/sh\nexit 0\n")
     other.chmod(0o755)

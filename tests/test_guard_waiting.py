@@ -176,7 +176,9 @@ def test_nobody_decides(colour: Colour, plane: Plane) -> None:
     for timeout, looks in ((0, 1), (1.2, 3)):
         plane.looks.clear()
         began = time.monotonic()
-        with pytest.raises(TimeoutError, match=f"{ENV} within {timeout} s.*/approvals/{ENV}"):
+        with pytest.raises(
+            TimeoutError, match=f"{ENV} was not decided within {timeout} s.*/approvals/{ENV}"
+        ):
             colour.call(guard.wait_for_approval, envelope_id=ENV, timeout=timeout)
         assert timeout <= time.monotonic() - began < timeout + 3
         assert 1 <= len(plane.looks) <= looks

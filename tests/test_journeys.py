@@ -265,7 +265,7 @@ def test_a_thousand_calls_fifty_at_a_time(guard: AuthGuard, backend: str) -> Non
     right: list[bool] = []
 
     async def run() -> None:
-        agent = joined(guard, COLOURS[1])
+        agent = joined(guard, COLOURS[1], timeout=60.0)
         limit = anyio.CapacityLimiter(50)
 
         async def ask(number: int) -> None:

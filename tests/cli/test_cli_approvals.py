@@ -334,7 +334,7 @@ def test_a_server_that_is_not_there_is_named(desk: Desk) -> None:
     done = desk.run("approvals", "list", "--control-url", "http://127.0.0.1:1")
     assert done.returncode == 1
     assert "http://127.0.0.1:1 cannot be reached" in done.stderr
-    assert "--control-url right?" in done.stderr
+    assert "--control-url is right" in done.stderr
 
 
 def test_an_app_is_made_rotated_and_disabled(desk: Desk) -> None:

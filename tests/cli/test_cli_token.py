@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -529,7 +530,9 @@ def test_a_terminal_on_the_input_is_told_what_is_waited_for(tmp_path: Path) -> N
     if pid == 0:  # pragma: no cover - another process
         os.execv(INSTALLED, [str(INSTALLED), "token", "inspect"])
     sent = b""
-    while b"^D" not in sent:
+    while b"Ctrl-D" not in sent:
+        readable, _, _ = select.select([descriptor], [], [], 60)
+        assert readable, sent
         sent += os.read(descriptor, 65536)
     os.write(descriptor, b"\x04")
     while True:

@@ -75,7 +75,8 @@ async def test_a_file_deleted_while_it_runs_ends_all_answers_until_it_is_back(
         assert await running.read(token) == "revocations_stale"
         assert await running.ready() == (503, 503)
         said = (await running.control.get("/readyz")).json()["error"]
-        assert f"{name} is gone" in said
+        # SQLite makes its journals anew where it can, which is noticed as well.
+        assert f"{name} is gone" in said or f"{name} is another file now" in said
         assert "restore" in said
         (tmp_path / "aside").rename(data / name)
         assert (await running.ask()).status_code == 200

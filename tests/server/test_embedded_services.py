@@ -46,7 +46,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "the server's own": ({"pdp": SERVICE}, "1 to 63 lower-case letters"),
     "no DID": ({"tickets": "https://tickets.example"}, "must have the DID"),
     "no text": ({"tickets": 7}, "must have the DID"),
-    "one DID twice": ({"tickets": SERVICE, "board": SERVICE}, "one DID"),
+    "one DID twice": ({"tickets": SERVICE, "board": SERVICE}, "the same DID"),
 }
 
 

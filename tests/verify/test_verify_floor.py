@@ -180,4 +180,4 @@ def test_one_whose_store_fails_lets_nothing_in(past: Past, tmp_path: Path) -> No
             return str(denied.value)
 
         said = anyio.run(sentence)
-    assert "how far they were read before cannot be looked up: the file of used tokens" in said
+    assert "the stored position in their log cannot be read: the file of used tokens" in said

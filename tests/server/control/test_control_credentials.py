@@ -164,7 +164,7 @@ async def test_a_token_in_a_url_is_refused_even_beside_a_good_key(
 ) -> None:
     reply = await standing.client.get(f"/v1/receipts?{query}")
     assert (reply.status_code, reply.json()["error_code"]) == (400, "invalid_request")
-    assert "ends up in logs" in reply.json()["error"]
+    assert "appears in logs" in reply.json()["error"]
     assert reply.headers["www-authenticate"].startswith('Bearer error="invalid_request"')
 
 

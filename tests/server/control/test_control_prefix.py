@@ -106,7 +106,12 @@ DENIED = {
     "/github/repo": ("app", "policy_denied", ["no-deleting"], "/github/repo/delete (nothing"),
     "/github/pr": ("app", "policy_denied", ["careful"], "/github/pr/merge (needs the approval"),
     "/github/issue": ("archive", "policy_denied", ["frozen"], "/github/issue/close (forbidden"),
-    "/github/release": ("app", "policy_error", ["broken"], "/github/release/create (failed"),
+    "/github/release": (
+        "app",
+        "policy_error",
+        ["broken"],
+        "/github/release/create (evaluation failed",
+    ),
     "/github": (
         "app",
         "policy_error",

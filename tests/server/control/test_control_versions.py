@@ -151,7 +151,7 @@ async def test_the_page_shows_a_changed_question_and_counts_nothing(plane: Plane
     for fields in (sent, {name: sent[name] for name in ("csrf", "decision")}):
         changed = await form(plane, envelope, **fields, reason="read <it>")
         assert changed.status_code == 409
-        assert "The question has changed" in changed.text
+        assert "The request has changed" in changed.text
         assert "ship to prod tonight" in changed.text
         assert "a closer look" in changed.text
         assert "read &lt;it&gt;</textarea>" in changed.text
