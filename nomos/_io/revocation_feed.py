@@ -263,7 +263,7 @@ class RevocationFeed:
         try:
             await self._keep(which, end)
         except NomosError as failure:
-            raise InvalidFeedReply(f"its position cannot be stored: {failure}") from failure
+            raise InvalidFeedReply(f"cannot be stored: {failure}") from failure
         return end
 
     # Age
