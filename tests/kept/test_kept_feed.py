@@ -164,7 +164,7 @@ async def test_what_cannot_be_kept_does_not_count(
     async with opened(copy(history.crashed, tmp_path / "now"), link, key=history.key) as running:
         issuers = TrustedIssuers(running.system.issuer_did, "default", lambda: NOW)
         one = RevocationFeed(Wire(running), AsyncSigner(link), issuers, "default", keep=fail)
-        with pytest.raises(InvalidFeedReply, match="^cannot be stored: the disk"):
+        with pytest.raises(InvalidFeedReply, match=r"^cannot be stored: the disk"):
             await one._poll(0)
         assert one.state.head == Head()
         await one._learn_keys()
