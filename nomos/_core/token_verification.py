@@ -129,8 +129,7 @@ def _without_call(
     rules: VerifierRules, text: str, found: Rejection, now: int
 ) -> Flow[VerifiedClaims | Rejection]:
     """Verify a token without a call, with the revocations that were already looked up."""
-    if found.view is None:
-        return found
+    assert found.view is not None, "the binary was asked, so revocations were looked up"
     question = _question(rules, text, None, now)
     return (yield from verification.ask(question, found.claims, found.view))
 

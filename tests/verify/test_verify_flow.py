@@ -5,17 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from vectors.forge import ISSUER, NOW, SERVICE
+from vectors.forge import ISSUER, NOW, SERVICE, root
 from verifiers import RESOURCE, TO_WRITE, TOKEN
 
+from nomos._core import signing, verification
 from nomos._core.call import RequestedCall
 from nomos._core.effects import Flow, Sign
 from nomos._core.revocation_status import NEVER, Seen
 from nomos._core.token_verification import VerifierRules, verify, verify_claims
-from nomos._core.verification import ClaimNonce, LookupRevocations
+from nomos._core.unverified import UnverifiedChain, read_chain
+from nomos._core.verification import (
+    ClaimNonce,
+    LookupRevocations,
+    RevocationResult,
+    RevocationRules,
+)
 from nomos._io.signer import Signer, shared
 from nomos._protocol import Hello, Refused, Verified, Verify
 from nomos.errors import Denied, SignerError
+from nomos.models import chain_of
 
 RULES = VerifierRules((ISSUER.did,), SERVICE.did, 8)
 CALL = RequestedCall("/github/issue/list", RESOURCE, {})
@@ -132,6 +140,38 @@ def test_a_view_that_failed_is_as_old_as_can_be() -> None:
     assert isinstance(sign, Sign)
     assert isinstance(sign.request, Verify)
     assert (sign.request.revocations_age, sign.request.revocations_max_age) == (NEVER, 5)
+
+
+def test_a_failure_where_revocations_are_stored_is_raised() -> None:
+    question = Verify(chain=[root()], now=NOW, max_depth=8, trusted_issuers=[ISSUER.did])
+    flow = verification.verify(question, read_chain([root()]), RevocationRules(recorded=True))
+    assert isinstance(next(flow), LookupRevocations)
+    with pytest.raises(OSError, match="down"):
+        flow.throw(OSError("down"))
+
+
+def test_an_answer_about_a_token_without_a_chain_is_none() -> None:
+    _, question = begun()
+    view = RevocationResult(Seen(frozenset()), 5)
+    flow = verification.ask(question, UnverifiedChain(), view)
+    next(flow)
+    with pytest.raises(SignerError, match="another answer"):
+        flow.send(answered(question))
+
+
+def test_an_answer_that_is_no_signature_signs_no_call() -> None:
+    act = signing.InvocationSpec(
+        agent=SERVICE.did,
+        issuer=ISSUER.did,
+        audience=SERVICE.did,
+        chain=chain_of([root()]),
+        command="/github/issue/list",
+        args={"resource": RESOURCE},
+    )
+    flow = signing.sign_verified(act, now=NOW, until=NOW + 60, nonce="n" * 16, max_depth=8)
+    assert isinstance(next(flow), Sign)
+    with pytest.raises(SignerError, match="unexpected response"):
+        flow.send(Signer(shared()).ask(Hello()))
 
 
 def test_why_a_view_failed_is_kept_as_the_cause() -> None:

@@ -348,10 +348,10 @@ def test_what_is_forgotten_meanwhile_works_for_nobody(url: str) -> None:
     used = [f"n{number}" for number in range(300)]
     with StoredReplay(url) as store:
         assert all(store.claim("i", "a", nonce, SOON) for nonce in used)
+        told: set[bool | None] = {store.claim("i", "a", used[0], SOON)}
         at = time.time() + 2
         forgetting = [subprocess.Popen([sys.executable, "-c", FORGETS, url, str(at)]) for _ in "ab"]
         time.sleep(max(0, at - time.time()))
-        told: set[bool | None] = set()
         end = time.monotonic() + 60
         while any(one.poll() is None for one in forgetting) and time.monotonic() < end:
             for nonce in used:
