@@ -105,7 +105,7 @@ async def test_what_was_revoked_of_a_family_is_given_with_it(store: Store) -> No
     found = (await store.swarms.records("default", ROOT, 100)).found
     assert found[-2:] == (first, agent)
     assert elsewhere not in found
-    await store_access.revoke(store, "default", [ROOT])  # by nobody who left a record
+    await store_access.revoke(store, "default", [ROOT])  # without a record of who did it
     assert (await store.swarms.records("default", ROOT, 100)).found == found
 
 
