@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 from collections import Counter
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+from nomos._io.signer import Signer, shared
+from nomos._protocol import Checkpoint, SignCheckpoint, Signed
 
 TOOL = Path(__file__).parents[1] / "tools" / "count_round_trips.py"
 
@@ -22,15 +27,29 @@ MADE = {
 }
 
 
-def counted() -> dict[str, Counter[str]]:
+@cache
+def tool() -> Any:
     spec = importlib.util.spec_from_file_location("count_round_trips", TOOL)
     assert spec is not None
     assert spec.loader is not None
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    made: dict[str, Counter[str]] = tool.count()
-    return made
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_no_operation_asks_the_binary_more_often_than_it_has_to() -> None:
-    assert counted() == MADE
+    made: dict[str, Counter[str]] = tool().count()
+
+    assert made == MADE
+
+
+def test_a_checkpoint_that_falls_due_while_counting_is_not_counted() -> None:
+    issuer = tool().generated()
+    log_end = Checkpoint(iss=issuer, log="audit", tenant="local", seq=1, head="a" * 64, iat=1)
+
+    with tool().counted() as made:
+        answer = Signer(shared()).ask(SignCheckpoint(key=issuer, payload=log_end))
+        tool().generated()
+
+    assert isinstance(answer, Signed)
+    assert made == {"GenerateKey": 1}

@@ -4,7 +4,8 @@
 
 A round trip is one line on the binary's pipe and its answer. Everything runs in this process: an
 embedded system, a guard with an API key, a child that has a chain instead, and a `Verifier`. Each
-operation is done once before it is counted, so that keys are loaded and processes run.
+operation is done once before it is counted, so that keys are loaded and processes run. Checkpoints
+of the audit log are not counted: the server signs them on a timer, for no operation.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from nomos._protocol import (
     Invocation,
     Invoke,
     Request,
+    SignCheckpoint,
     Signed,
 )
 
@@ -189,7 +191,8 @@ def counted() -> Iterator[Counter[str]]:
     line = SignerConnection.line
 
     def counting(link: SignerConnection, request: Request) -> Any:
-        made[type(request).__name__] += 1
+        if not isinstance(request, SignCheckpoint):
+            made[type(request).__name__] += 1
         return line(link, request)
 
     with mock.patch.object(SignerConnection, "line", counting):
