@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nomos._identifiers import SHA256_FORM
 from nomos._limits import MAX_LINKS
 from nomos.models import (
     LEEWAY_SECONDS,
@@ -51,7 +52,7 @@ Nonce = Annotated[str, Field(min_length=1, max_length=256)]
 
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 
-Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Hash = Annotated[str, Field(pattern=f"^{SHA256_FORM}$")]
 """A sha256 in lower-case hex."""
 
 Code = Annotated[str, Field(pattern=r"^[a-z]+(_[a-z]+)*$", max_length=64)]

@@ -5,11 +5,11 @@ Verification needs the signing binary. It needs no control plane and no open gua
 
 from __future__ import annotations
 
-import re
 from typing import Any, Self
 
 import anyio.to_thread
 
+from nomos._identifiers import is_did
 from nomos._io.checkpoints import checking
 from nomos._io.signer import Signer, shared
 from nomos._tracebacks import without_frames
@@ -17,8 +17,6 @@ from nomos._unawaited import Asynchronous
 from nomos.audit.receipt import check_receipt
 from nomos.errors import ConfigurationError
 from nomos.outcomes import ReceiptBase
-
-_DID = re.compile(r"did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}")
 
 
 class Receipt(ReceiptBase):
@@ -50,7 +48,7 @@ class AsyncReceipt(Asynchronous, ReceiptBase):
 
 @without_frames
 def _check(receipt: ReceiptBase, issuer: str) -> None:
-    if not isinstance(issuer, str) or not _DID.fullmatch(issuer):
+    if not is_did(issuer):
         raise ConfigurationError(
             "issuer must be the DID of the control plane's issuer, did:key:z6Mk…: "
             "`GET /.well-known/nomos` returns it as issuers[0].did (a denied grant has none)",

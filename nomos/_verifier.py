@@ -20,7 +20,6 @@ from nomos._core.call import RequestedCall
 from nomos._core.denials import denied
 from nomos._core.effects import Flow, perform
 from nomos._core.remedies import UNAVAILABLE
-from nomos._core.signing import is_did
 from nomos._core.stores import (
     AsyncReplay,
     AsyncRevocations,
@@ -31,6 +30,7 @@ from nomos._core.stores import (
 from nomos._core.token_verification import AwaitFirstSync, VerifierRules
 from nomos._core.verification import Stale
 from nomos._core.verification_receipt import ReceiptSigner, VerificationAttempt, with_receipt
+from nomos._identifiers import is_did
 from nomos._io.control_plane_sync import ControlPlaneSync
 from nomos._io.keyfile import read_key_file
 from nomos._io.revocation_feed import FIRST_LOOK_SECONDS

@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from nomos._core.signing import is_did
+from nomos._identifiers import is_did
 from nomos._io.child_files import no_temporary_folder
 from nomos._io.signer import AsyncSigner, shared
 from nomos.errors import ConfigurationError

@@ -1,7 +1,7 @@
 """Immutable values of the public API: questions, chains, grants, verified calls, secrets.
 
-Of this package the module imports only `errors` and `_sealed`. It performs no I/O. `Secret` holds a
-text that must not be printed, pickled or compared by accident.
+Of this package the module imports only `errors`, `_identifiers` and `_sealed`. It performs no I/O.
+`Secret` holds a text that must not be printed, pickled or compared by accident.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from nomos._identifiers import DID_FORM, SHA256_FORM
 from nomos._sealed import SealedRecord, make
 from nomos.errors import ConfigurationError, Denied, MalformedChain, StepUpRequired
 
-Did = Annotated[str, Field(pattern=r"^did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}$", max_length=64)]
+Did = Annotated[str, Field(pattern=f"^{DID_FORM}$", max_length=64)]
 """An Ed25519 did:key in its canonical form (multicodec 0xed01, base58btc)."""
 
 Command = Annotated[str, Field(pattern=r"^/[a-z0-9_-]+(/[a-z0-9_-]+)*$", max_length=256)]
@@ -173,7 +174,7 @@ def web_address(url: str) -> str:
 WebAddress = Annotated[str, Field(max_length=1024), AfterValidator(web_address)]
 """A URL to be shown to people; the SDK never opens it."""
 
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)]
+Digest = Annotated[str, Field(pattern=f"^{SHA256_FORM}$", max_length=64)]
 
 
 class ResponseModel(BaseModel):

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
+from nomos._identifiers import SHA256
 from nomos.errors import InvalidRequest
 from nomos.models import Command as CommandName
 from nomos.models import Resource, Value
@@ -351,13 +352,10 @@ def _argument_reader(argument: Argument) -> _Reader:
 def _digest(value: object) -> dict[str, str]:
     if isinstance(value, Mapping):
         digest = value.get("sha256")
-        if len(value) != 1 or not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+        if len(value) != 1 or not isinstance(digest, str) or not SHA256.fullmatch(digest):
             raise _InvalidValue('must be text, or {"sha256": "<64 lower-case hex digits>"}')
         return {"sha256": digest}
     return {"sha256": hashlib.sha256(_string(value, None).encode()).hexdigest()}
-
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def _string(value: object, limit: int | None) -> str:

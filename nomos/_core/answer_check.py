@@ -23,8 +23,9 @@ from typing import Any, Final
 from nomos._core.replies import Allowed
 from nomos._core.requests import encode
 from nomos._core.scope import mapping, payloads, same, within
-from nomos._core.signing import BACKDATED, is_did
+from nomos._core.signing import BACKDATED
 from nomos._core.tokens import decode_unverified
+from nomos._identifiers import cid_of, is_did
 from nomos._pol.values import text
 from nomos.errors import InvalidRequest
 from nomos.models import Chain, Question
@@ -154,7 +155,7 @@ def _lineage(its: _Compared) -> bool:
     named = set(prf) if isinstance(prf, list) and all(isinstance(i, str) for i in prf) else set()
     if its.sent.parent is None:
         return bool(prf)
-    cids = {hashlib.sha256(each.encode()).hexdigest() for each in its.sent.parent}
+    cids = {cid_of(each) for each in its.sent.parent}
     pols = [link.get("pol") for link in payloads(its.sent.parent)]
     return not (cids <= named and all(its.signed(pol) for pol in pols if isinstance(pol, list)))
 

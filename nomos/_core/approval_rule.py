@@ -12,10 +12,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from nomos._identifiers import SHA256
 from nomos.models import DenyReason
 
 _ENVELOPE: Final = re.compile(r"env_[0-9a-z]{26}")
-_FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}")
 _MEMBERS: Final = {"id", "fingerprint", "roles"}
 
 
@@ -52,7 +52,7 @@ def _is_approval(given: object) -> bool:
         isinstance(ident, str)
         and isinstance(fingerprint, str)
         and _ENVELOPE.fullmatch(ident) is not None
-        and _FINGERPRINT.fullmatch(fingerprint) is not None
+        and SHA256.fullmatch(fingerprint) is not None
         and isinstance(roles, list)
         and all(isinstance(role, str) for role in roles)
     )

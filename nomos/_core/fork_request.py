@@ -13,21 +13,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from pydantic import TypeAdapter, ValidationError
-
 from nomos import capabilities as asked
 from nomos._core.chain_verification import another_key, error, no_key
 from nomos._core.effects import Flow, Sign, perform
 from nomos._core.parent_env import swarm_ids
 from nomos._core.scope import chain_audience, effective_capability, payloads, permits
 from nomos._core.tokens import approved, forkable
+from nomos._identifiers import is_did
 from nomos._pol.checks import policy
 from nomos._pol.narrowing import Wider, wider
 from nomos._pol.wording import worded
 from nomos._protocol import MAX_FORKED, Fork, ForkAnswer, ForkChild, Forked, ForkLink, Refused
 from nomos._sealed import changed
 from nomos.errors import ConfigurationError, NomosError, SignerError, Widening
-from nomos.models import Capability, Chain, Did, ParentChain, Secret, chain_of
+from nomos.models import Capability, Chain, ParentChain, Secret, chain_of
 
 MAX_REQUEST: Final = 900 * 1024
 """Bytes of chains and links in one request; the binary accepts a line of 1 MiB."""
@@ -35,7 +34,6 @@ MAX_REQUEST: Final = 900 * 1024
 MAX_TTL: Final = 366 * 24 * 3600
 """Seconds; every chain ends long before."""
 
-_DID: Final[TypeAdapter[str]] = TypeAdapter(Did)
 _AT: Final = re.compile(r"(?:children\[(\d+)\](?:\.links\[(\d+)\])?|chains\[(\d+)\])(?:: )?")
 
 
@@ -339,14 +337,13 @@ def _invalid(setting: str, sentence: str) -> ConfigurationError:
 
 
 def _audience(did: str, setting: str) -> str:
-    try:
-        return _DID.validate_python(did)
-    except ValidationError:
-        raise ConfigurationError(
-            f"{setting} must be the did:key of the child (did:key:z6Mk… for Ed25519), or None: "
-            "then a key is made for it",
-            setting=setting,
-        ) from None
+    if is_did(did):
+        return did
+    raise ConfigurationError(
+        f"{setting} must be the did:key of the child (did:key:z6Mk… for Ed25519), or None: "
+        "then a key is made for it",
+        setting=setting,
+    )
 
 
 def _ttl(seconds: Any, setting: str) -> int:

@@ -22,7 +22,8 @@ from nomos._core.chain_verification import error, other_service, verify_chain
 from nomos._core.effects import Flow, Send
 from nomos._core.policy_messages import message
 from nomos._core.scope import effective_capability, permits, within
-from nomos._core.signing import FRESH_SECONDS, InvocationSpec, is_did
+from nomos._core.signing import FRESH_SECONDS, InvocationSpec
+from nomos._identifiers import is_did
 from nomos._protocol import Refused, Verified
 from nomos._sealed import make
 from nomos.errors import (

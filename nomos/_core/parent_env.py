@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from nomos._core.scope import mapping, payloads
+from nomos._identifiers import JWT
 from nomos._limits import MAX_LINKS, MAX_TOKEN
 from nomos._sealed import make
 from nomos.errors import ChainError, ChainTooDeep, ConfigurationError, MalformedChain
@@ -48,7 +49,6 @@ MAX_TEXT: Final = 1024 * 1024
 
 MAX_CHAINS: Final = 64
 
-_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _NAME: Final = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _COUNT: Final = re.compile(r"[1-9][0-9]?")
 _OFFSET: Final = re.compile(r"-?[0-9]{1,5}")
@@ -279,7 +279,7 @@ def _chain(links: Sequence[object], where: str) -> Chain:
 
 
 def _token(link: object, hop: int, where: str) -> str:
-    if not isinstance(link, str) or len(link) > MAX_TOKEN or not _TOKEN.fullmatch(link):
+    if not isinstance(link, str) or len(link) > MAX_TOKEN or not JWT.fullmatch(link):
         raise _malformed(f"{where} {_EXPECTED}: link {hop} is not a token", hop)
     return link
 

@@ -6,7 +6,6 @@ receipt    reads the audit record of one decision or one act
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,13 +18,12 @@ from nomos._core import replies, requests, retry
 from nomos._core.approval_bodies import RevocationBody
 from nomos._core.effects import ChildCredential, Flow
 from nomos._core.parent_env import as_parent_chain
+from nomos._identifiers import DID, SHA256, cid_of
 from nomos._sealed import make
 from nomos.errors import InvalidRequest
 from nomos.models import Chain, Digest, GrantBase, Line, ParentChain, ResponseModel
 from nomos.outcomes import ReceiptBase, Revocation
 
-CID: Final = re.compile(r"[0-9a-f]{64}")
-DID: Final = re.compile(r"did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}")
 IDENT: Final = re.compile(r"(?:app|env)_[0-9A-Za-z_-]{1,64}")
 RECEIPT: Final = re.compile(r"evt_[0-9A-Za-z_-]{1,64}")
 
@@ -94,11 +92,11 @@ def named(what: object) -> tuple[RevocationTarget, ...]:
     """
     if isinstance(what, GrantBase):
         return (RevocationTarget(_granted(what)),)
-    if isinstance(what, str) and any(form.fullmatch(what) for form in (CID, DID, IDENT)):
+    if isinstance(what, str) and any(form.fullmatch(what) for form in (SHA256, DID, IDENT)):
         return (RevocationTarget(what),)
     if isinstance(what, ParentChain | Sequence) and what and not isinstance(what, str | bytes):
         chains = as_parent_chain(what, setting="grant_or_id").chains
-        return tuple(RevocationTarget(cid(chain[-1]), chain) for chain in chains)
+        return tuple(RevocationTarget(cid_of(chain[-1]), chain) for chain in chains)
     raise InvalidRequest(
         "revoke takes a grant, a child, a chain, the cid of a delegation (64 hex digits), an "
         "agent's did:key, an app (app_…) or an approval (env_…)",
@@ -108,7 +106,7 @@ def named(what: object) -> tuple[RevocationTarget, ...]:
 
 def _granted(grant: GrantBase) -> str:
     if grant.chain:
-        return cid(grant.chain[-1])
+        return cid_of(grant.chain[-1])
     if grant.approval_envelope_id is not None:
         return grant.approval_envelope_id
     raise InvalidRequest(
@@ -116,11 +114,6 @@ def _granted(grant: GrantBase) -> str:
         f"{'degraded' if grant.degraded else grant.decision} and holds no delegation",
         fields=("grant_or_id",),
     )
-
-
-def cid(jwt: str) -> str:
-    """Return the id of a token: the sha256 of its whole text."""
-    return hashlib.sha256(jwt.encode()).hexdigest()
 
 
 def receipt(receipt_id: str, pauses: Sequence[float]) -> Flow[ReceiptBase]:

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import TypeAdapter, ValidationError
-
 from nomos._core.effects import Flow, Sign, perform
 from nomos._protocol import Answer, Invocation, Invoke, Refused, Request, Signed
 from nomos.errors import SignerError
-from nomos.models import Chain, Did
+from nomos.models import Chain
 
 BACKDATED: Final = 60
 """Seconds by which `iat` is in the past, so that a service with a slower clock accepts it."""
@@ -21,8 +19,6 @@ FRESH_SECONDS: Final = 60
 
 MAX_INVOCATION: Final = 3660
 """The longest lifetime of an invocation, in seconds."""
-
-_DID: Final[TypeAdapter[str]] = TypeAdapter(Did)
 
 
 @dataclass(frozen=True)
@@ -90,12 +86,3 @@ def _refused(answer: Refused) -> SignerError:
     return SignerError(
         f"the signing binary refused: {answer.message}", code=answer.code, hop=answer.hop
     )
-
-
-def is_did(value: object) -> bool:
-    """Whether the value is an Ed25519 did:key in canonical form."""
-    try:
-        _DID.validate_python(value)
-    except ValidationError:
-        return False
-    return True

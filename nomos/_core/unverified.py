@@ -10,10 +10,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from hashlib import sha256
 from typing import Any, Final
 
 from nomos._core.tokens import decode_unverified
+from nomos._identifiers import cid_of
 from nomos._limits import MAX_NESTING
 from nomos.errors import Unintelligible
 
@@ -160,11 +160,6 @@ def revocation_ids(payloads: Iterable[Payload], cids: Iterable[str], root: Paylo
     named = [meta.get("app_id"), approved.get("id"), lineage.get("root"), *parties]
     more = strings(lineage.get("invokedBy")) | strings(lineage.get("apps"))
     return {*cids, *strings(named), *more}
-
-
-def cid_of(token: str) -> str:
-    """Return the id of a token: the sha256 of its text."""
-    return sha256(token.encode()).hexdigest()
 
 
 def mapping(value: object) -> Mapping[str, Any]:

@@ -14,7 +14,6 @@ import functools
 import logging
 import os
 import random
-import re
 import threading
 import time
 import weakref
@@ -34,6 +33,7 @@ from nomos._core.trust_anchor import (
     find_trust_anchor,
     keys_of,
 )
+from nomos._identifiers import is_did
 from nomos._io.checkpoints import checking_async
 from nomos._io.http import AsyncHttp, Endpoint
 from nomos._io.revocation_feed import (
@@ -69,8 +69,6 @@ LEAST_WAIT: Final = 0.1
 """The smallest `wait`, in seconds."""
 MOST_WAIT: Final = 60.0
 """The largest `wait`, in seconds."""
-
-_DID: Final = re.compile(r"did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}")
 
 
 class Floors(Protocol):
@@ -409,7 +407,7 @@ def _seconds(wait: object) -> float:
 
 
 def _check_pinned(url: str, pinned: str | None) -> None:
-    if pinned is not None and not _DID.fullmatch(pinned):
+    if pinned is not None and not is_did(pinned):
         raise ConfigurationError(
             "pinned must be a did:key:z6Mk…, as in `issuers` of the control plane's "
             "/.well-known/nomos. Obtain it over a trusted connection",

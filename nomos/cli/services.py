@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from nomos._core.signing import is_did
+from nomos._identifiers import is_did
 from nomos.cli.client import ControlUrl, KeyFile, Operator, part
 from nomos.cli.console import AsJson, stderr, stdout
 from nomos.cli.errors import reports_errors

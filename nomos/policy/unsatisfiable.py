@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
+from nomos._identifiers import is_did
 from nomos.models import MAX_PURPOSE
 from nomos.policy.tree import Comparison, Node, comparisons, nodes, read_path
 from nomos.resources import MAX_INTEGER
@@ -24,7 +25,6 @@ from nomos.resources import MAX_INTEGER
 NO_POLICIES: Final = "there are no policies, so every question is denied"
 
 APP_ID: Final = re.compile(r"app_[0-9a-z]{26}")
-DID: Final = re.compile(r"did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}")
 SWARM: Final = re.compile(r"|evt_[0-9a-z]{26}|app_[0-9a-z]{26}/.+|.*/.*")
 DEEPEST: Final = 96
 """More than any delegation depth: links of a chain, and those of its lineage."""
@@ -62,7 +62,7 @@ def _entities(body: Node) -> Iterator[str]:
         kind, ident = entity["type"], entity["id"]
         if kind == "App" and not APP_ID.fullmatch(ident):
             yield f'no app is App::"{_short(ident)}": write its id, app_…, from `nomos apps list`'
-        if kind == "Agent" and not DID.fullmatch(ident):
+        if kind == "Agent" and not is_did(ident):
             yield f'no agent is Agent::"{_short(ident)}": write its DID, did:key:z6Mk…'
 
 
@@ -71,7 +71,7 @@ def _texts(body: Node) -> Iterator[str]:
         path, value = _path_of(each), each.value
         if not isinstance(value, str) or each.operator == "like":
             continue
-        if path == ("principal", "rootAgent") and not DID.fullmatch(value):
+        if path == ("principal", "rootAgent") and not is_did(value):
             yield _no_did(path, value)
         if path == ("principal", "swarmId") and not SWARM.fullmatch(value):
             yield (
@@ -127,7 +127,7 @@ def _odd(body: Node) -> Iterator[str]:
 def _not_dids(expression: Node) -> Iterator[str]:
     for each in expression.get("Set", [expression]):
         value = each.get("Value")
-        if isinstance(value, str) and not DID.fullmatch(value):
+        if isinstance(value, str) and not is_did(value):
             yield _no_did(("principal", "invokedBy"), value)
 
 

@@ -21,6 +21,7 @@ from typing import Final
 from starlette.types import ASGIApp
 
 from nomos._core.trust_anchor import TrustedIssuers
+from nomos._identifiers import is_did
 from nomos._io.http import AsyncHttp, Endpoint
 from nomos._io.revocation_feed import FIRST_LOOK_SECONDS, TIMEOUT, RevocationFeed
 from nomos.errors import ConfigurationError
@@ -45,7 +46,6 @@ from nomos.server.storage.tenants import DEFAULT
 
 PDP_KEY: Final = "pdp"
 
-_DID: Final = re.compile(r"did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}")
 _TENANT: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -169,7 +169,7 @@ class StandalonePdp:
 
 
 def _check_trust(trust: Trust) -> None:
-    if not _DID.fullmatch(trust.issuer):
+    if not is_did(trust.issuer):
         raise ConfigurationError(
             "the issuer is a did:key:z6Mk…, as `issuers` in the control plane's "
             "/.well-known/nomos has it. Learn it from someone you trust: it is all that this PDP "

@@ -22,7 +22,7 @@ from typing import Any, Final
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from nomos._core.records import cid
+from nomos._identifiers import cid_of
 from nomos._io.signer import Signer, shared
 from nomos._protocol import (
     Answer,
@@ -171,7 +171,7 @@ class World:
                 return None
             assert isinstance(answer, ForkAnswer)
             return answer.children[0].links[0].jwt
-        proof = {"right": [cid(chain[-1])], "none": None, "root": [cid(chain[0])]}
+        proof = {"right": [cid_of(chain[-1])], "none": None, "root": [cid_of(chain[0])]}
         other = ["0" * 64]
         payload = self._delegation(step, giver, taker, proof.get(step.proof, other), chain)
         signed = self.ask(Delegate(key=giver, payload=payload))

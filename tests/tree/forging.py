@@ -15,8 +15,8 @@ from typing import Any, Final
 import httpx
 
 from nomos import RateLimited
-from nomos._core.records import cid
 from nomos._core.tokens import decode_unverified
+from nomos._identifiers import cid_of
 from nomos._io.signer import Signer, shared
 from nomos._protocol import Delegate, Delegation, Invocation, Invoke, Signed
 
@@ -79,7 +79,7 @@ def link(member: Member, after: str, **changed: Any) -> str:
         "nonce": secrets.token_urlsafe(16),
         "nbf": parent["nbf"],
         "exp": parent["exp"],
-        "prf": [cid(after)],
+        "prf": [cid_of(after)],
         "meta": {"resource_constraint": {"provider": "filesystem", "path": member.path}},
     }
     payload = Delegation.model_validate(said | changed)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Final, Literal
 from urllib.parse import parse_qsl
 
+from nomos._identifiers import JWT
 from nomos._limits import MAX_TOKEN
 
 Fault = Literal["in_query", "missing", "malformed"]
@@ -18,8 +18,6 @@ IN_QUERY: Final = (
 QUERY_CHALLENGE: Final = (
     'Bearer error="invalid_request", error_description="the token is in the URL"'
 )
-
-_JWT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
 class BearerFault(Exception):
@@ -57,6 +55,6 @@ def token_fault(text: str, most: int = MAX_TOKEN) -> str | None:
     """Return why `text` is not a token of at most `most` characters; None if it may be one."""
     if len(text) > most:
         return f"the token is longer than {most} characters"
-    if not _JWT.fullmatch(text):
+    if not JWT.fullmatch(text):
         return "the token is not three base64url parts joined by dots"
     return None

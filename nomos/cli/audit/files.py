@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from pydantic import TypeAdapter, ValidationError
-
+from nomos._identifiers import JWT, is_did
 from nomos._io.checkpoints import checking
 from nomos._io.signer import Signer, shared
 from nomos.audit.check import Check
 from nomos.errors import ConfigurationError, Unintelligible
-from nomos.models import Did
 
 PROGRESS_ROWS: Final = 500
 """Rows between two calls of `progress`."""
@@ -24,7 +21,6 @@ PROGRESS_ROWS: Final = 500
 MAX_PIN: Final = 16 * 1024
 _ROW: Final = b'{"hash":"'
 _END: Final = b'{"last":'
-_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
 def check() -> Check:
@@ -34,14 +30,14 @@ def check() -> Check:
 
 def checked_did(text: str) -> str:
     """Return the DID in an option's text. Raises `ConfigurationError`."""
-    try:
-        return TypeAdapter[str](Did).validate_python(text.strip())
-    except ValidationError:
-        raise ConfigurationError(
-            "not the DID of an issuer: pass did:key:z6Mk and 44 characters, as in the "
-            "control plane's /.well-known/nomos",
-            setting="--issuer",
-        ) from None
+    did = text.strip()
+    if is_did(did):
+        return did
+    raise ConfigurationError(
+        "not the DID of an issuer: pass did:key:z6Mk and 44 characters, as in the "
+        "control plane's /.well-known/nomos",
+        setting="--issuer",
+    )
 
 
 def read_pin(given: str | None) -> str | None:
@@ -50,7 +46,7 @@ def read_pin(given: str | None) -> str | None:
     `given` is the token, or the name of a file with the output of `nomos audit checkpoint`, with
     or without --json. Raises `ConfigurationError`.
     """
-    if given is None or _TOKEN.fullmatch(given):
+    if given is None or JWT.fullmatch(given):
         return given
     try:
         with Path(given).open("rb") as file:
@@ -61,7 +57,7 @@ def read_pin(given: str | None) -> str | None:
         raise ConfigurationError(f"{given}: {why}", setting="--checkpoint") from failure
     except (ValueError, KeyError):
         token = None
-    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+    if not isinstance(token, str) or not JWT.fullmatch(token):
         message = f"{given} holds no checkpoint. Write one with `nomos audit checkpoint > FILE`"
         raise ConfigurationError(message, setting="--checkpoint")
     return token

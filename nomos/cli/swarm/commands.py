@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from nomos._core.signing import is_did
+from nomos._identifiers import is_did
 from nomos.cli import reply_checks
 from nomos.cli.client import ControlUrl, KeyFile, Operator, part
 from nomos.cli.console import AsJson, stderr, stdout

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from typing import Any, Final, Literal
 
 from nomos._core.policy_messages import expected_value, message
 from nomos._core.tokens import decode_unverified
+from nomos._identifiers import cid_of
 from nomos._limits import MAX_LINKS
 from nomos._protocol import (
     Answer,
@@ -136,7 +136,7 @@ def inspect_receipt(given: TokenInput, ask: Ask, now: int) -> ReceiptReport:
     answer = ask_binary(ask, VerifyReceipt, token=token, issuers=issuers)
     if isinstance(answer, ReceiptVerified):
         return ReceiptReport(answer.cid, answer.receipt.model_dump(exclude_none=True), None, now)
-    return ReceiptReport(cid(token), None, _finding(_refusal(answer)), now)
+    return ReceiptReport(cid_of(token), None, _finding(_refusal(answer)), now)
 
 
 def ask_binary(ask: Ask, request: type[Request], **members: Any) -> Answer | Refused:
@@ -154,10 +154,6 @@ def ask_binary(ask: Ask, request: type[Request], **members: Any) -> Answer | Ref
         return Refused(code="malformed_ucan", message="the token is longer than the limit")
 
 
-def cid(token: str) -> str:
-    return sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def _links_of(invocation: str) -> tuple[str, ...]:
     prf = (_decoded(invocation) or {}).get("prf")
     return tuple(each for each in prf if isinstance(each, str)) if isinstance(prf, list) else ()
@@ -172,7 +168,7 @@ def _decoded(token: str) -> dict[str, Any] | None:
 
 def _parsed(ask: Ask, link: str, number: int) -> Hop:
     """Parse one delegation."""
-    hop = Hop(number, "delegation", cid(link), None)
+    hop = Hop(number, "delegation", cid_of(link), None)
     answer = ask_binary(ask, Inspect, token=link)
     if isinstance(answer, Inspected) and answer.kind == "delegation":
         return hop.but(claims=answer.payload)
@@ -213,7 +209,7 @@ def _check_links(ask: Ask, hops: Sequence[Hop], links: Sequence[str]) -> list[Ho
 
 def _check_invocation(ask: Ask, token: str, links: Sequence[Hop]) -> list[Hop]:
     """Parse an invocation, and check it against its chain and the audience that it names."""
-    hop = Hop(len(links), "invocation", cid(token), None)
+    hop = Hop(len(links), "invocation", cid_of(token), None)
     answer = ask_binary(ask, Inspect, token=token)
     if isinstance(answer, Refused) and answer.hop is None:
         return [*links, hop.but(_finding(answer))]

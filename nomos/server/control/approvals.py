@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, get_args
 from pydantic import Field
 from starlette.requests import Request
 
+from nomos._identifiers import SHA256_FORM
 from nomos.audit.record import Record
 from nomos.errors import InvalidRequest
 from nomos.server.control import approval_view, body, messages, openapi
@@ -41,7 +42,7 @@ class DecideRequest(MessageModel):
     """An operator's vote; the reason is shown to the agent and recorded."""
 
     approve: bool
-    version: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(
+    version: Annotated[str, Field(pattern=f"^{SHA256_FORM}$")] = Field(
         description="Which text of the question this answers, as GET /v1/approvals/{id} gives it."
     )
     reason: Annotated[Purpose, Field(description="At most 280 characters.")] | Absent = None

@@ -7,7 +7,6 @@ raises.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar, get_args
@@ -26,6 +25,7 @@ from nomos._core.verification import (
     RevocationRules,
     VerifiedClaims,
 )
+from nomos._identifiers import JWT
 from nomos._io.runtime import run_flow_async
 from nomos._protocol import Verify, Wanted
 from nomos.errors import SignerError
@@ -39,7 +39,6 @@ from nomos.server.domain.request import CanonicalRequest
 
 T = TypeVar("T")
 
-JWT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 NO_JWT: Final = "this is not three base64url parts joined by dots"
 CODES: Final[dict[str, DenyReason]] = {code: code for code in get_args(VerificationCode)}
 

@@ -86,6 +86,16 @@ def issue(
     return IssuedKey(app, key, text)
 
 
+def random_text() -> str:
+    """Return 32 random bytes as 52 letters and digits."""
+    return base64.b32encode(secrets.token_bytes(32)).decode().rstrip("=").lower()
+
+
+def hashed(secret: str) -> str:
+    """Return the stored hash of a secret of 32 random bytes."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
 def new_key(
     app: App,
     role: Role,
@@ -95,15 +105,12 @@ def new_key(
     repeat: RepeatedKey | None = None,
 ) -> tuple[ApiKey, Secret]:
     """Make an API key of an app, and its text; `shown_to` is another operator who receives it."""
-    if repeat is None:
-        secret = base64.b32encode(secrets.token_bytes(32)).decode().rstrip("=").lower()
-    else:
-        secret = repeat.secret(app.id)
+    secret = random_text() if repeat is None else repeat.secret(app.id)
     key = ApiKey(
         app=app.id,
         tenant=app.tenant,
         role=role,
-        secret_hash=_hash(secret),
+        secret_hash=hashed(secret),
         covers=tuple(covers),
         shown_to=shown_to,
     )
@@ -145,7 +152,7 @@ def _read(authorization: Sequence[str]) -> tuple[str, str]:
     if match is None:
         message = "the Authorization header does not hold an API key: `Bearer nomos_...`"
         raise _unauthorized("invalid_api_key", message)
-    return match[1], _hash(match[2])
+    return match[1], hashed(match[2])
 
 
 def _matching(keys: Sequence[ApiKey], digest: str) -> ApiKey | None:
@@ -162,7 +169,3 @@ def _unauthorized(code: str, message: str) -> ControlError:
     if code == "missing_api_key":
         return ControlError("missing_api_key", message, headers=headers)
     return ControlError("invalid_api_key", message, headers=headers)
-
-
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()

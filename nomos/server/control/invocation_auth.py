@@ -24,6 +24,7 @@ from nomos._core.http_rules import bearer
 from nomos._core.http_rules.bearer import BearerFault
 from nomos._core.unverified import UnverifiedToken
 from nomos._core.verification import Rejection, VerifiedClaims
+from nomos._identifiers import JWT
 from nomos._limits import MAX_BODY_WITH_CHAIN, MAX_TOKEN
 from nomos.audit.canonical import canonical
 from nomos.errors import SignerError
@@ -189,7 +190,7 @@ async def _verified(
         raise _unauthorized(
             ChainFault("malformed_ucan", f"the token is longer than {MAX_TOKEN} bytes")
         )
-    if not chain_verification.JWT.fullmatch(token):
+    if not JWT.fullmatch(token):
         raise _unauthorized(ChainFault("malformed_ucan", chain_verification.NO_JWT))
     claims = unverified.read(token, ports.max_chain_depth)
     tenant = None if claims is None else _tenant(ports, claims)

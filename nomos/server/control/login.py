@@ -7,10 +7,7 @@ and mail programs open links; confirming does.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
-import secrets
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,6 +15,7 @@ from starlette.requests import Request
 
 from nomos.models import Secret
 from nomos.server.control.context import Context
+from nomos.server.control.credentials import hashed, random_text
 from nomos.server.control.errors import ControlError
 from nomos.server.control.messages import ReplyModel
 from nomos.server.control.route import Route
@@ -56,16 +54,6 @@ async def make(sessions: Sessions, operator: ApiKey, now: float, control_url: st
             "invalid_api_key", "the API key was replaced, or its app disabled, meanwhile"
         )
     return NewLoginLink(Secret(f"{control_url}{PATH}?token={token}"), link.expires_at)
-
-
-def random_text() -> str:
-    """Return 32 random bytes as 52 letters and digits."""
-    return base64.b32encode(secrets.token_bytes(32)).decode().rstrip("=").lower()
-
-
-def hashed(secret: str) -> str:
-    """Return the stored hash of a secret of 32 random bytes."""
-    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 async def post_login_link(

@@ -17,6 +17,7 @@ from typing import Any, Final
 from pydantic import Field
 from starlette.requests import Request
 
+from nomos._identifiers import DID_FORM, SHA256_FORM
 from nomos._limits import MAX_BODY_WITH_CHAIN
 from nomos.audit.record import Record
 from nomos.errors import InvalidRequest
@@ -42,9 +43,7 @@ from nomos.server.storage.issuer_keys import ActiveKeyError
 from nomos.server.storage.records import new_receipt_id
 from nomos.server.storage.revocations import Kind, RevocationRequest, RevocationRow, ServiceInUse
 
-_IDENT: Final = re.compile(
-    r"[0-9a-f]{64}|did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}|(?:app|env)_[0-9a-z]{26}"
-)
+_IDENT: Final = re.compile(rf"{SHA256_FORM}|{DID_FORM}|(?:app|env)_[0-9a-z]{{26}}")
 
 
 class RevokeRequest(MessageModel):

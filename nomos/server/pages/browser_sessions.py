@@ -20,8 +20,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from nomos.server.control.context import Context
+from nomos.server.control.credentials import hashed, random_text
 from nomos.server.control.errors import ControlError
-from nomos.server.control.login import hashed, random_text
 from nomos.server.domain.accounts import EVERY_ROLE, ApiKey
 from nomos.server.storage.sessions import Session
 

@@ -12,9 +12,9 @@ from starlette.responses import Response
 
 from nomos.audit.record import Record
 from nomos.server.control.context import Context
-from nomos.server.control.credentials import authenticate
+from nomos.server.control.credentials import authenticate, hashed, random_text
 from nomos.server.control.errors import ControlError
-from nomos.server.control.login import OPERATORS, PATH, TOKEN, hashed, random_text
+from nomos.server.control.login import OPERATORS, PATH, TOKEN
 from nomos.server.domain.accounts import ApiKey
 from nomos.server.pages import browser_sessions
 from nomos.server.pages.browser_sessions import HOME, BrowserSession

@@ -12,20 +12,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import secrets
 import stat
 from pathlib import Path
 from typing import Final, Protocol
 
 from nomos._io.key_encryption import is_sealed
-from nomos._io.keyfile import encryption_key, sealed, unsealed
+from nomos._io.keyfile import SEED, encryption_key, sealed, unsealed
 from nomos._protocol import Answer, ForgetKey, LoadKey, LoadKeyAnswer, Refused, Request
 from nomos.errors import ConfigurationError, SignerError
 from nomos.models import Secret
 from nomos.server.storage.files import sync_folder
-
-SEED: Final = re.compile(r"[0-9a-f]{64}")
 
 MAX_FILE: Final = 512
 

@@ -6,13 +6,13 @@ A swarm is identified by the DID of its root agent, which every record of the sw
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from nomos._identifiers import SHA256
 from nomos.audit.record import Record
 from nomos.server.storage import records
 from nomos.server.storage.damaged_rows import Damaged, Listed, naming
@@ -26,8 +26,6 @@ LOOKED_THROUGH: Final = 20_000
 
 AT_ONCE: Final = 5_000
 """The most identifiers in one query of the database."""
-
-_CID: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class Swarms:
@@ -84,7 +82,7 @@ def _roots_of(connection: Connection, tenant: str, ident: str) -> tuple[str, ...
     if ident.startswith("evt_"):
         row = records.find(connection, tenant, ident)
         found = [None if row is None else row.record.root]
-    elif _CID.fullmatch(ident):
+    elif SHA256.fullmatch(ident):
         found = [_first(connection, tenant, rows.c.cid == ident)]
     elif ident.startswith("did:"):
         found = _of_agent(connection, tenant, ident)

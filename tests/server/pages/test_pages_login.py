@@ -13,7 +13,7 @@ import store_access
 
 from nomos._io.signer import AsyncSigner
 from nomos.server.control import login_throttle
-from nomos.server.control.login import hashed
+from nomos.server.control.credentials import hashed
 from nomos.server.domain.accounts import ApiKey
 from nomos.server.pages import browser_sessions
 from nomos.server.storage.sessions import Session
