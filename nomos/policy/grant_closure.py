@@ -60,12 +60,14 @@ class Closure:
     """`closed`: policy allows every call. If not, `policies` and `open` say why.
 
     `forkable`: policy allows every call of any agent that the grant can be delegated to, too.
+    `whole_args`: this is so if the grant is signed for its arguments as a whole.
     """
 
     closed: bool
     policies: tuple[str, ...] = ()
     open: tuple[Open, ...] = ()
     forkable: bool = False
+    whole_args: bool = False
 
 
 def closure(

@@ -38,11 +38,27 @@ def closure_of(
     """Return whether policy allows every call of the grant that would be signed.
 
     `held` are the statements of the question's chain; `exact` is true if operators approved it and
-    it is signed as one call.
+    it is signed as one call. If policy allows more with bound arguments, `whole_args` is true.
     """
     grant = covered(bundle, asked, [*held, *asked.pol], exact=exact)
     asked_for = replace(inquiry, resource=grant.resource)
-    return grant_closure.closure(bundle, asked_for, grant, cosigned=exact)
+    found = grant_closure.closure(bundle, asked_for, grant, cosigned=exact)
+    if not found.closed or args_bound(asked, exact=exact) == inquiry.args_bound:
+        return found
+    open_args = replace(asked_for, args_bound=False)
+    loose = grant_closure.closure(bundle, open_args, grant, cosigned=exact)
+    same = loose.closed and loose.forkable == found.forkable
+    return loose if same else replace(found, whole_args=True)
+
+
+def args_bound(asked: CanonicalRequest, *, exact: bool = False, whole_args: bool = False) -> bool:
+    """Return whether every call of a grant has exactly the question's arguments.
+
+    By default a read may have further ones, such as a page number.
+    """
+    if asked.args is None:
+        return False
+    return exact or whole_args or asked.spec is None or asked.spec.risk != "read"
 
 
 def covered(

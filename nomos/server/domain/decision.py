@@ -25,7 +25,8 @@ class PolicyDecision:
 
     `roles` must all approve a step-up, `fields` differ from what was approved. For a service,
     `closed` says that policy allows every call of the grant, `forkable` that it also does so for
-    every agent that the grant is delegated to; `open` are the fields that prevent this.
+    every agent that the grant is delegated to, `whole_args` that this takes arguments that are
+    bound as a whole; `open` are the fields that prevent this.
     """
 
     decision: Decision
@@ -36,6 +37,7 @@ class PolicyDecision:
     fields: tuple[str, ...] = ()
     closed: bool = False
     forkable: bool = True
+    whole_args: bool = False
     open: tuple[Open, ...] = ()
 
 
@@ -105,7 +107,8 @@ def _closed(
     exact = found.decision == "requires_step_up"
     closure = closed_grants.closure_of(bundle, put, asked, held, exact=exact)
     if closure.closed:
-        return replace(found, closed=True, forkable=closure.forkable)
+        forkable, whole_args = closure.forkable, closure.whole_args
+        return replace(found, closed=True, forkable=forkable, whole_args=whole_args)
     message = closed_grants.sentence(asked, closure)
     return PolicyDecision("deny", "policy_denied", closure.policies, message, open=closure.open)
 

@@ -8,7 +8,7 @@ them.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from nomos.policy.bundle import Bundle
@@ -55,8 +55,9 @@ def kept(case: Evaluation, ruling: PolicyDecision, cid: str, *, exact: bool) -> 
     held = case.origin.held.pol if case.origin.held else []
     covered = closed_grants.covered(case.bundle, asked, [*held, *asked.pol], exact=exact)
     inquiry = decision.inquiry(asked, case.origin, app=case.caller.app, agent=case.agent, now=0)
+    bound = closed_grants.args_bound(asked, exact=exact, whole_args=ruling.whole_args)
     said = {
-        "inquiry": asdict(inquiry),
+        "inquiry": asdict(replace(inquiry, args_bound=bound)),
         "grant": {**asdict(covered), "open": sorted(covered.open)},
         "cosigned": exact,
         "forkable": ruling.forkable,

@@ -58,7 +58,7 @@ def delegation(
     replaces, and has their policies, too.
     """
     asked, held = case.asked, case.origin.held
-    own = statements(asked, exact=approval is not None)
+    own = statements(asked, exact=approval is not None, whole_args=ruling.whole_args)
     if asked.service and approval is None:
         chain = held.pol if held else []
         own += closed_grants.statements(case.bundle, asked, [*chain, *asked.pol])
@@ -113,18 +113,20 @@ def _approved(approval: ApprovalStamp) -> dict[str, Any]:
     }
 
 
-def statements(asked: CanonicalRequest, *, exact: bool = False) -> list[list[Any]]:
+def statements(
+    asked: CanonicalRequest, *, exact: bool = False, whole_args: bool = False
+) -> list[list[Any]]:
     """Return the delegation's policy: the command, its arguments, and the requested statements.
 
     For a prefix, the commands that it stands for now.
 
     A write is bound to exactly its arguments. A read is bound to each that was given, and may have
-    further ones, such as a page number; `exact` binds all of them and the resource.
+    further ones, such as a page number; `whole_args` binds all of them, `exact` also the resource.
     """
-    return [*_named(asked, exact=exact), *asked.pol]
+    return [*_named(asked, exact=exact, whole_args=whole_args), *asked.pol]
 
 
-def _named(asked: CanonicalRequest, *, exact: bool) -> list[list[Any]]:
+def _named(asked: CanonicalRequest, *, exact: bool, whole_args: bool) -> list[list[Any]]:
     if asked.commands:
         return [["or", [["==", ".cmd", command] for command in asked.commands]]]
     bound: list[list[Any]] = [["==", ".cmd", asked.command]]
@@ -132,7 +134,7 @@ def _named(asked: CanonicalRequest, *, exact: bool) -> list[list[Any]]:
         bound.append(["==", ".resource", dict(asked.resource)])
     if asked.args is None:
         return bound
-    if asked.spec is not None and asked.spec.risk == "read" and not exact:
+    if not closed_grants.args_bound(asked, exact=exact, whole_args=whole_args):
         return bound + [["==", selector(name), asked.args[name]] for name in sorted(asked.args)]
     return [*bound, ["==", ".args", dict(asked.args)]]
 

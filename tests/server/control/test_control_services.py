@@ -34,6 +34,8 @@ commands:
     risk: read
     resource: [queue]
     optional: [number]
+    args:
+      state: {}
   /tickets/ticket/close:
     risk: write
     method: POST
@@ -389,6 +391,34 @@ async def test_a_statement_that_leaves_one_value_counts_as_named(plane: Plane, a
     assert secret["decision"] == "deny" and "open" in secret["explanation"]
     beyond = await asked(plane, agent, **folder, pol=[["==", ".resource.path", "b"]])
     assert opened(beyond) == [("secret", "resource.path")]
+
+
+BOUND = '@id("bound") forbid(principal, action, resource) unless { context.argsBound };'
+
+
+async def test_a_read_is_signed_with_all_of_its_arguments_where_policy_wants_them_bound(
+    tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane, agent: str
+) -> None:
+    question = {**READ, "resource": {"queue": "ops"}}
+    async with opened_plane(tmp_path, signer, open_plane, ALL) as (plane, operator):
+        before = await asked(plane, agent, **question, args={"state": "open"})
+        pol = plane.payload(before["chain"][0])["pol"]
+        assert ["==", ".args.state", "open"] in pol
+        assert ["==", ".args", {"state": "open"}] not in pol
+        put = await plane.client.post(
+            "/v1/policies", json={"sources": {"p.cedar": ALL + BOUND}}, headers=operator
+        )
+        path = f"/v1/policies/{put.json()['version']}/activate"
+        done = (await plane.client.post(path, headers=operator)).json()
+        assert [each["receiptId"] for each in done["outdatedGrants"]] == [before["receiptId"]]
+        assert done["outdatedGrants"][0]["open"] == [{"policy": "bound", "field": "args"}]
+        for args in ({}, {"state": "open"}):
+            answer = await asked(plane, agent, **question, args=args)
+            assert ["==", ".args", args] in plane.payload(answer["chain"][0])["pol"]
+        unbound = await asked(plane, agent, **question)
+        assert (unbound["decision"], unbound["explanation"]["policies"]) == ("deny", ["bound"])
+        again = (await plane.client.post(path, headers=operator)).json()
+        assert [each["receiptId"] for each in again["outdatedGrants"]] == [before["receiptId"]]
 
 
 async def test_the_message_says_what_to_do(plane: Plane, agent: str) -> None:
