@@ -3,8 +3,8 @@ Fuzz the line protocol of the compiled binary: `python tests/fuzz/lines.py SECON
 
 Lines are sent many at a time, cut anywhere, good ones among bad ones. Each has exactly one answer,
 in order, with its own id, in time; a good line has the answer that its vector says, whatever came
-before it; a yes to any other line is one that the line bears out (`believed.py`). No answer holds
-a key that was sent, and the process does not grow. The same seed makes the same lines.
+before it; the answer to any other line is right by the model (`tests/model/judge.py`). No answer
+holds a key that was sent, and the process does not grow. The same seed makes the same lines.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from typing import Any, Final
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from fuzz.believed import Untrue, check
 from fuzz.mutate import Mutator, known
 from fuzz.process import Process, Silent
+from model.judge import WrongAnswer, judge
 from vectors import forge
 
 from nomos._io.binary_location import find_binary
@@ -55,7 +55,7 @@ class Report:
     lines: int = 0
     batches: int = 0
     corpus: int = 0
-    believed: int = 0
+    accepted: int = 0
     codes: Counter[str] = field(default_factory=Counter)
     found: list[tuple[str, bytes]] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
@@ -68,7 +68,7 @@ class Report:
         return (
             f"{self.lines} lines in {self.batches} batches, from a corpus of {self.corpus}\n"
             f"answers: {codes}\n"
-            f"yes to changed lines, each borne out: {self.believed}\n"
+            f"yes to changed lines, each right by the model: {self.accepted}\n"
             f"memory in MiB: {grown}, at most {self.highest // 2**20}\n"
             f"found: {len(self.found)}"
         )
@@ -161,8 +161,8 @@ class Campaign:
             try:
                 # A line that was changed may have had a key forgotten that a known one needs.
                 self._judge_one(line, None if changed_keys else row, parts)
-            except Untrue as untrue:
-                self._find(str(untrue), line)
+            except WrongAnswer as wrong:
+                self._find(str(wrong), line)
             changed_keys |= row is None and line not in self._keys and b"forget" in line
 
     def _judge_one(
@@ -173,17 +173,17 @@ class Campaign:
             whole["children"] = [child for _, part in parts for child in part["children"]]
         ids = {json.dumps(answer["id"]) for _, answer in parts}
         if len(ids) > 1 or whole["id"] not in _ids_of(line):
-            raise Untrue(f"the answer has the id {ids}")
+            raise WrongAnswer(f"the answer has the id {ids}")
         self.report.codes[whole.get("code", "yes")] += 1
         if whole.get("code") == "internal":
-            raise Untrue("internal")
+            raise WrongAnswer("internal")
         for text, _ in parts:
             self._judge_secrets(text)
         if row is not None:
             self._judge_known(row, whole)
-        elif whole["ok"]:
-            check(line, whole)
-            self.report.believed += line not in self._keys
+        else:
+            judge(line, whole)
+            self.report.accepted += whole["ok"] and line not in self._keys
 
     def _judge_known(self, row: Answer, answer: Answer) -> None:
         if "answer" in row:
@@ -193,11 +193,11 @@ class Campaign:
             given = {name: answer[name] for name in ("code", "hop") if name in answer}
             wanted = row["refused"]
         if given != wanted:
-            raise Untrue(f"a known line has another answer: {given}")
+            raise WrongAnswer(f"a known line has another answer: {given}")
 
     def _judge_secrets(self, text: bytes) -> None:
         if any(secret in text.lower() for secret in self._secrets):
-            raise Untrue("an answer holds a key")
+            raise WrongAnswer("an answer holds a key")
 
     def _find_silence(self, lines: list[bytes], why: str) -> None:
         """Start again, and look for the line that did it."""

@@ -3,18 +3,19 @@ Lines that are almost requests.
 
 A mutation starts from a request that is answered with yes, or from a known attack, and changes
 its text, its members, or its tokens. A changed token keeps the old signature, or is signed again
-by the key that it names: the first must never be believed, the second leads behind the signature.
+by the key that it names: the first must never be accepted, the second leads behind the signature.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
 import json
 from collections.abc import Callable
 from random import Random
 from typing import Any, Final
 
-from fuzz.believed import canonical
+from model.canonical import canon
 from vectors import (
     attacks,
     cases_checkpoints,
@@ -32,6 +33,7 @@ from vectors.cases import case, refused
 Json = Any
 Object = dict[str, Any]
 
+DEEP: Final = 10_000
 HUGE: Final = 1 << 20
 BY_DID: Final = {party.did: party for party in (*forge.PARTIES, *PEOPLE)}
 
@@ -53,6 +55,7 @@ BYTES: Final = (b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"\r", b"\t", b
 TEXTS: Final = (b"null", b"1e999", b"-0", b"1.0", b"\\ud800", b"\xef\xbb\xbf", b"NaN", b"\xc0\x80")
 
 
+@functools.cache
 def known() -> list[tuple[bytes, Object]]:
     """Return the lines of our own vectors, each with what is answered but for the sentence."""
     rows = [
@@ -71,6 +74,7 @@ def known() -> list[tuple[bytes, Object]]:
     return [(_bytes(row), row) for row in held if b"\n" not in _bytes(row)]
 
 
+@functools.cache
 def all_attacks() -> list[Attack]:
     return [row for _, rows in attacks.GROUPS.values() for row in rows()]
 
@@ -216,8 +220,8 @@ class Mutator:
             for container, name in _places(claims):
                 if is_token(container[name]) and self._random.randrange(2):
                     container[name] = self._token(container[name])
-            said = canonical(claims)
-        except (ValueError, RecursionError, AttributeError, TypeError):
+            said = canon(claims, DEEP).encode()
+        except (ValueError, OverflowError, RecursionError, AttributeError, TypeError):
             return None
         party = BY_DID.get(str(claims.get("iss"))) if isinstance(claims, dict) else None
         if party is None or self._random.randrange(4) == 0:

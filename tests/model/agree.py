@@ -27,9 +27,12 @@ from pathlib import Path
 from random import Random
 from typing import IO, Any, Final
 
-from chains import about, scene
-from rules import RefusedError, verify
-from tricks import TRICKS
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from model.chains import about, scene
+from model.judge import opinion, told
+from model.tricks import TRICKS
 
 from nomos._io.binary_location import find_binary
 from nomos._protocol import MAX_LINE
@@ -115,22 +118,11 @@ def cases(seed: int, index: int) -> Iterator[Case]:
             yield index, trick.__name__, request
 
 
-def opinion(request: Json) -> Json:
-    """What the model answers, in the form of the binary's answer."""
+def verdict(request: Json) -> Json:
+    """What the model answers, to a request that fits into a line."""
     if len(line(request)) - 1 > MAX_LINE:
         return {"ok": False, "code": "too_large"}
-    try:
-        return {"ok": True, **verify(request)}
-    except RefusedError as refused:
-        code, hop = refused.args
-        return {"ok": False, "code": code} | ({} if hop is None else {"hop": hop})
-
-
-def told(answer: Json) -> Json:
-    """What an answer decides, without the words about it."""
-    if answer["ok"]:
-        return {name: it for name, it in answer.items() if name != "id"}
-    return {name: answer[name] for name in ("ok", "code", "hop") if name in answer}
+    return opinion(request)
 
 
 def play(path: Path, count: int, seed: int, *, progress: bool = False) -> Tally:
@@ -142,7 +134,7 @@ def play(path: Path, count: int, seed: int, *, progress: bool = False) -> Tally:
     try:
         for batch in batches(count, seed):
             binary.ask([line(request) for _, _, request in batch])
-            waiting.append([(case, opinion(case[2])) for case in batch])
+            waiting.append([(case, verdict(case[2])) for case in batch])
             if len(waiting) > AHEAD:
                 compare(binary, waiting.pop(0), seed, tally)
             if progress and tally.judged // BATCH % 100 == 0:
@@ -199,7 +191,7 @@ def main(arguments: list[str]) -> int:
         tally = Tally()
         binary = Binary(find_binary())
         binary.ask([line(request) for _, _, request in asked])
-        compare(binary, [(case, opinion(case[2])) for case in asked], seed, tally)
+        compare(binary, [(case, verdict(case[2])) for case in asked], seed, tally)
         binary.close()
     else:
         count, seed = int(arguments[0]), int(arguments[1]) if arguments[1:] else 1

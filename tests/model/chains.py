@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
-from making import HEADERS, Chain, Draft, Party, Twisted, cid
-from rules import LAST_SECOND
-from statements import another, statement, value
+from model.making import HEADERS, Chain, Draft, Party, Twisted, cid
+from model.rules import LAST_SECOND
+from model.statements import another, statement, value
 
 Json = dict[str, Any]
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from canonical import canon
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from rules import BASE58, HEADER, KINDS, ORDER, D, P
+from model.canonical import canon
+from model.rules import BASE58, HEADER, KINDS, ORDER, D, P
 
 Json = dict[str, Any]
 

@@ -13,7 +13,7 @@ import re
 import unicodedata
 from typing import Any, Final, NoReturn
 
-from canonical import canon
+from model.canonical import canon
 
 INT: Final = "-?[0-9]{1,15}"
 STEP: Final = re.compile(

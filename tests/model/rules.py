@@ -9,10 +9,10 @@ import itertools
 import re
 from typing import Any, Final, NamedTuple
 
-from canonical import MAX_INT, canon, read
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from pol import holds, is_statement
+from model.canonical import MAX_INT, canon, read
+from model.pol import holds, is_statement
 
 Json = dict[str, Any]
 
@@ -125,28 +125,38 @@ def parsed(kind: str, text: str, hop: int | None) -> Token:
     raise RefusedError("malformed_ucan", hop)
 
 
-@functools.lru_cache(65536)
-def parse(kind: str, text: str) -> Token | None:
-    """Read one token, or return None if its text or its members are wrong."""
+def unpacked(text: str, header: str) -> Token | None:
+    """Take a token apart; None if it has another header, or a second text for what it says."""
     try:
         parts = [base64.urlsafe_b64decode(f"{part}==") for part in text.split(".")]
-        header, payload, signature = parts
+        first, payload, signature = parts
         it, data = read(payload), text.encode()
     except ValueError:
         return None
     spelled = ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
-    typ, *names = KINDS[kind]
-    required, optional = (set(some.split()) for some in names)
     fine = (
         (spelled == text and len(data) <= MAX_TOKEN)
-        and (header, len(signature)) == (HEADER.format(typ).encode(), 64)
+        and (first, len(signature)) == (header.encode(), 64)
         and isinstance(it, dict)
-        and required <= set(it) <= required | optional
-        and has_members(it)
-        and (is_delegation(it) if kind == "delegation" else is_invocation(it))
     )
     cid, signed = hashlib.sha256(data).hexdigest(), data.rpartition(b".")[0]
     return Token(it, it.get("meta", {}), cid, signed, signature) if fine else None
+
+
+@functools.lru_cache(65536)
+def parse(kind: str, text: str) -> Token | None:
+    """Read one token, or return None if its text or its members are wrong."""
+    typ, *names = KINDS[kind]
+    token = unpacked(text, HEADER.format(typ))
+    if token is None:
+        return None
+    required, optional = (set(some.split()) for some in names)
+    fine = (
+        required <= set(token.it) <= required | optional
+        and has_members(token.it)
+        and (is_delegation(token.it) if kind == "delegation" else is_invocation(token.it))
+    )
+    return token if fine else None
 
 
 def has_members(it: Json) -> bool:

@@ -7,8 +7,8 @@ import struct
 from random import Random
 from typing import Any, Final
 
-from canonical import canon
-from pol import as_bytes, from_bytes, holds, is_number, is_statement, resolve, selector
+from model.canonical import canon
+from model.pol import as_bytes, from_bytes, holds, is_number, is_statement, resolve, selector
 
 NAMES: Final = (
     *("state", "to", "n", "a", "b", "x", "list", "map", "length", "_1", "10", "9", "", "/"),

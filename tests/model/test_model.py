@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 import pytest
-from agree import opinion, play, told
 from long_runs import times
-from pol import holds, is_statement, resolve, selector
+from model.agree import play
+from model.judge import opinion, told
+from model.pol import holds, is_statement, resolve, selector
 
 from nomos.models import VerificationCode
 

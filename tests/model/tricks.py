@@ -8,7 +8,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any, Final
 
-from chains import (
+from model.chains import (
     AGENTS,
     COMMANDS,
     HASTY,
@@ -23,7 +23,7 @@ from chains import (
     edited,
     odd_path,
 )
-from making import (
+from model.making import (
     HEADERS,
     Chain,
     Draft,
@@ -32,8 +32,8 @@ from making import (
     cid,
     did,
 )
-from rules import LAST_SECOND, MAX_TOKEN, MAX_USE, ORDER, SMALL, P, public_key
-from statements import malformed, random_float, statement, value
+from model.rules import LAST_SECOND, MAX_TOKEN, MAX_USE, ORDER, SMALL, P, public_key
+from model.statements import malformed, random_float, statement, value
 
 Trick = Callable[[Random, Scene], Chain]
 
