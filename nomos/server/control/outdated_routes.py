@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pydantic import Field
@@ -23,6 +24,9 @@ from nomos.server.storage.revocations import RevocationRequest, RevocationRow
 
 MAX_LISTED: Final = 100
 """The maximum number of grants in a reply; all of them are counted, and all are revoked."""
+
+MAX_AT_START: Final = 10_000
+"""How many live grants a start looks at: agents decide how many there are."""
 
 log = logging.getLogger("nomos.server")
 
@@ -46,12 +50,43 @@ class OutdatedGrant(ReplyModel):
     )
 
 
-async def find(ports: Context, tenant: str) -> list[OutdatedIssue]:
-    """Return the live grants of the tenant's services that the active policies would not give."""
-    grants = await ports.store.service_grants.live(tenant)
-    if not grants:
-        return []
-    return await asyncio.to_thread(_found, ports.bundle, grants, int(ports.clock()))
+@dataclass
+class OutdatedGrants:
+    """How many there are, the first of them, and how many were revoked.
+
+    `more`: others were not looked at.
+    """
+
+    count: int = 0
+    first: list[OutdatedIssue] = field(default_factory=list)
+    revoked: int = 0
+    more: bool = False
+
+
+Revoke = Callable[[Sequence[OutdatedIssue]], Awaitable[int]]
+"""Revokes these grants; returns how many were not revoked before."""
+
+
+async def find(
+    ports: Context, tenant: str, *, revoke: Revoke | None = None, most: int | None = None
+) -> OutdatedGrants:
+    """Return the live grants of the tenant's services that the active policies would not give.
+
+    They are read in pages, as agents decide how many there are. `revoke` is called with each page;
+    about `most` are looked at, None for all.
+    """
+    result, looked, last = OutdatedGrants(), 0, None
+    while grants := await ports.store.service_grants.live(tenant, last):
+        if most is not None and looked >= most:
+            result.more = True
+            break
+        found = await asyncio.to_thread(_found, ports.bundle, grants, int(ports.clock()))
+        if revoke is not None:
+            result.revoked += await revoke(found)
+        result.count += len(found)
+        result.first += found[: MAX_LISTED - len(result.first)]
+        looked, last = looked + len(grants), grants[-1]
+    return result
 
 
 def _found(bundle: Bundle, grants: Sequence[ServiceGrant], now: int) -> list[OutdatedIssue]:
@@ -92,8 +127,8 @@ def _receipt(grant: ServiceGrant, revoked: RevocationRow, by: str, request_id: s
 
 
 def listed(found: Sequence[OutdatedIssue]) -> list[OutdatedGrant]:
-    """Return the first of them as members of a reply."""
-    return list(map(_listed, found[:MAX_LISTED]))
+    """Return these as members of a reply."""
+    return list(map(_listed, found))
 
 
 def _listed(each: OutdatedIssue) -> OutdatedGrant:
@@ -115,15 +150,16 @@ def _listed(each: OutdatedIssue) -> OutdatedGrant:
 
 async def warn(ports: Context, tenant: str) -> None:
     """Log the grants that a start with changed policies leaves at services."""
-    found = await find(ports, tenant)
+    found = await find(ports, tenant, most=MAX_AT_START)
     for line in _warnings(found):
         log.warning("%s", line)
 
 
-def _warnings(found: Sequence[OutdatedIssue]) -> Iterator[str]:
-    if found:
+def _warnings(found: OutdatedGrants) -> Iterator[str]:
+    if found.count or found.more:
+        many = f"at least {found.count}" if found.more else f"{found.count}"
         yield (
-            f"{len(found)} live grants for services would not be given by the policies that decide "
+            f"{many} live grants for services would not be given by the policies that decide "
             "now, and services honour them until they expire. `nomos policy activate VERSION "
             "--revoke` lists and revokes them"
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -240,22 +241,19 @@ async def _done(
 ) -> dict[str, Any]:
     """Return the active version, and the live grants of services that it would not give."""
     version, done, before = change.version, change.done, change.before
-    found = await outdated_routes.find(ports, caller.tenant)
-    revoked = None
-    if sent.revoke_live:
-        request_id: str = request.state.request_id
-        revoked = await outdated_routes.revoke(
-            ports, caller.tenant, found, by=caller.app, request_id=request_id
-        )
+    tenant, request_id = caller.tenant, request.state.request_id
+    revoke = partial(outdated_routes.revoke, ports, tenant, by=caller.app, request_id=request_id)
+    wanted = revoke if sent.revoke_live else None
+    found = await outdated_routes.find(ports, tenant, revoke=wanted)
     reply = ActivationReply(
         version=version.number,
         hash=version.content.hash,
         before=before.version if before.version != version.number else None,
         activated_at=iso(done.at),
         activated_by=done.by,
-        outdated=len(found),
-        outdated_grants=outdated_routes.listed(found),
-        revoked=revoked,
+        outdated=found.count,
+        outdated_grants=outdated_routes.listed(found.first),
+        revoked=found.revoked if sent.revoke_live else None,
     )
     return reply.model_dump(by_alias=True, exclude_none=True)
 

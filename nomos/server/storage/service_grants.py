@@ -18,8 +18,8 @@ from nomos.server.storage.steady_clock import Steady
 from nomos.server.storage.tables import revocations, service_grants
 
 PRUNE_EVERY: Final = 32
-MAX_READ: Final = 10_000
-"""The most grants that are read, those that expire last first."""
+PAGE: Final = 1_000
+"""The most grants that are read at once."""
 
 
 class ServiceGrants:
@@ -44,15 +44,24 @@ class ServiceGrants:
 
         await self._database.write(work)
 
-    async def live(self, tenant: str) -> tuple[ServiceGrant, ...]:
-        """The tenant's grants that have not expired and are not revoked themselves."""
+    async def live(
+        self, tenant: str, after: ServiceGrant | None = None
+    ) -> tuple[ServiceGrant, ...]:
+        """Some of the tenant's grants that have not expired and are not revoked themselves.
+
+        Those that expire last come first; `after` is the last one of the page before.
+        """
         columns = service_grants.c
         gone = sa.exists().where(revocations.c.id == columns.cid)
         wanted = (
             _SELECT.where(columns.tenant == tenant, columns.expires_at > int(self._clock()), ~gone)
             .order_by(columns.expires_at.desc(), columns.cid)
-            .limit(MAX_READ)
+            .limit(PAGE)
         )
+        if after is not None:
+            end = after.expires_at
+            same = sa.and_(columns.expires_at == end, columns.cid > after.cid)
+            wanted = wanted.where(sa.or_(columns.expires_at < end, same))
         return await self._database.read(
             lambda connection: tuple(_read(row) for row in connection.execute(wanted))
         )

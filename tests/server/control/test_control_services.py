@@ -11,10 +11,13 @@ import pytest
 from server.control.kin import Kin, key
 from server.control.people import decide
 
+from nomos._identifiers import cid_of
 from nomos._io.signer import AsyncSigner
 from nomos.policy.bundle import Source, load
+from nomos.server.control import outdated_routes
 from nomos.server.domain.outdated_grants import ServiceGrant, outdated
 from nomos.server.pdp.catalog import load_catalog
+from nomos.server.storage import service_grants
 
 if TYPE_CHECKING:
     from server.control.conftest import OpenPlane, Plane
@@ -281,6 +284,56 @@ async def test_an_activation_lists_the_live_grants_that_it_leaves_behind(
         assert (await plane.client.post(path, headers=operator)).json()["outdated"] == 0
         rolled = await plane.client.post("/v1/policies/rollback", headers=operator)
         assert rolled.json()["outdated"] == 0
+
+
+async def test_all_live_grants_are_looked_at_however_many_an_agent_has(
+    tmp_path: Path,
+    signer: AsyncSigner,
+    open_plane: OpenPlane,
+    agent: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(service_grants, "PAGE", 2)
+    monkeypatch.setattr(outdated_routes, "MAX_LISTED", 2)
+    async with opened_plane(tmp_path, signer, open_plane, ALL) as (plane, operator):
+        # Grants that live longer, or as long, are read before these.
+        lives = ((300, "ops"), (300, "hr"), (300, "ops"), (300, "hr"), (299, "hr"), (298, "hr"))
+        grants = [
+            await asked(plane, agent, **READ, resource={"queue": queue}, ttlSeconds=ttl)
+            for ttl, queue in lives
+        ]
+        put = await plane.client.post(
+            "/v1/policies", json={"sources": {"p.cedar": POLICY}}, headers=operator
+        )
+        path = f"/v1/policies/{put.json()['version']}/activate"
+        done = (await plane.client.post(path, headers=operator)).json()
+        assert (done["outdated"], len(done["outdatedGrants"])) == (4, 2)
+        again = (await plane.client.post(path, json={"revokeLive": True}, headers=operator)).json()
+        assert (again["outdated"], again["revoked"]) == (4, 4)
+        cids = {cid_of(each["chain"][0]) for each in grants}
+        wide = {cid_of(grants[place]["chain"][0]) for place in (1, 3, 4, 5)}
+        assert await plane.system.store.revoked(cids) == wide
+
+
+async def test_a_start_looks_at_a_bounded_number_of_live_grants_and_says_so(
+    tmp_path: Path,
+    signer: AsyncSigner,
+    open_plane: OpenPlane,
+    agent: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with opened_plane(tmp_path, signer, open_plane, ALL) as (plane, _):
+        for _ in range(3):
+            await asked(plane, agent, **READ, resource={"queue": "hr"})
+    caplog.clear()
+    with pytest.MonkeyPatch.context() as few:
+        few.setattr(service_grants, "PAGE", 1)
+        few.setattr(outdated_routes, "MAX_AT_START", 2)
+        async with open_plane(
+            tmp_path / "data", signer, policy=POLICY, providers=tmp_path / "providers"
+        ):
+            pass
+    assert "at least 2 live grants for services would not be given" in caplog.text
 
 
 async def test_a_grant_that_could_be_handed_on_is_listed_when_policy_tells_principals_apart(
