@@ -1,4 +1,4 @@
-"""`VerifierBase`: settings of verifiers and the checks of their values.
+"""`VerifierBase`: the settings of verifiers, and the checks of their values.
 
 Shared by the sync and async verifiers; performs no I/O, except for reading a receipt key's file.
 """
@@ -197,7 +197,7 @@ class VerifierBase(ABC):
         return f"{type(self).__name__}(audience={self.audience!r})"
 
     def _trust(self) -> VerifierRules:
-        """Return the rules with the issuers to trust now and the maximum depth of a chain."""
+        """Return the rules, with the issuers and the maximum depth that are valid now."""
         follower, rules = self._follower, self._rules
         if follower is None:
             return rules
@@ -210,7 +210,7 @@ class VerifierBase(ABC):
         )
 
     def _await_first_sync(self) -> Flow[None]:
-        """Wait for the first answer of the control plane, if any: no issuer is known before."""
+        """Wait for the first reply of the control plane, if any: no issuer is known before."""
         if self._follower is not None:
             yield from perform(AwaitFirstSync())
 
@@ -248,7 +248,7 @@ class VerifierBase(ABC):
         if command is not None:
             asked = _requested_call(command, resource, args)
         elif resource is not None or args is not None:
-            raise ConfigurationError("resource and args are of a command", setting="command")
+            raise ConfigurationError("resource and args require command", setting="command")
         yield from self._await_first_sync()
         return (yield from token_verification.explain(self._trust(), token, asked, self._now()))
 
@@ -258,7 +258,7 @@ class VerifierBase(ABC):
         now = self._clock()
         if not 0 <= now <= LATEST:
             raise ConfigurationError(
-                f"the clock says {now!r}, which is no time in Unix seconds", setting="clock"
+                f"clock returned {now!r}, which is not a time in Unix seconds", setting="clock"
             )
         return int(now)
 
@@ -269,14 +269,14 @@ class VerifierBase(ABC):
             raise ConfigurationError(f"{setting} has no method {method}()", setting=setting)
         if iscoroutinefunction(found) and not self._waits:
             raise ConfigurationError(
-                f"{setting}.{method}() has to be awaited: use AsyncVerifier", setting=setting
+                f"{setting}.{method}() must be awaited: use AsyncVerifier", setting=setting
             )
         return thing
 
     def _checked_callback(self, given: Any) -> Any:
         if self._scribe is None:
             raise ConfigurationError(
-                "on_record is told of receipts, and without receipt_key none are signed",
+                "on_record requires receipt_key: without it no receipts are signed",
                 setting="on_record",
             )
         if is_awaited(_checked_callable("on_record", given)) and not self._waits:
@@ -291,19 +291,20 @@ def _floors(replay: Any) -> Any:
 
 
 def is_awaited(given: Any) -> bool:
-    """Whether a call of `given` must be awaited, as far as this is visible before the call."""
+    """Return whether a call of `given` must be awaited, as far as its definition shows."""
     return iscoroutinefunction(given) or iscoroutinefunction(getattr(given, "__call__", None))  # noqa: B004 - not whether it can be called
 
 
 def requires_await(setting: str) -> ConfigurationError:
+    """Return the error for an async function that was passed to a sync verifier."""
     return ConfigurationError(
-        f"{setting} has to be awaited: use AsyncVerifier, and give it the async function itself",
+        f"{setting} must be awaited: use AsyncVerifier, and pass the async function itself",
         setting=setting,
     )
 
 
 def refuse_awaitable(answer: object, setting: str) -> None:
-    """Raise `ConfigurationError` for an awaitable answer: a sync verifier cannot await it."""
+    """Raise `ConfigurationError` for an awaitable result, which a sync verifier cannot await."""
     if iscoroutine(answer):
         answer.close()
     if isawaitable(answer):
@@ -313,7 +314,7 @@ def refuse_awaitable(answer: object, setting: str) -> None:
 def missing_replay_store() -> Denied:
     """Return the error of a verifier without a replay store for a token that works once."""
     return denied(
-        UNAVAILABLE, "this verifier keeps no record of used tokens, so no write is let in", "replay"
+        UNAVAILABLE, "no replay store is configured, so tokens for writes are rejected", "replay"
     )
 
 
@@ -341,8 +342,8 @@ def issuers_of(given: object, setting: str = "trusted_issuers") -> tuple[str, ..
     """Return `given` as a tuple of DIDs; raises `ConfigurationError` if invalid or empty."""
     if isinstance(given, str) or not isinstance(given, Collection) or not given:
         raise ConfigurationError(
-            f"{setting} must be the DIDs of the issuers to believe, at least one: a control "
-            "plane tells its own at /.well-known/nomos",
+            f"{setting} must be the DIDs of trusted issuers, at least one; a control plane "
+            "publishes its own at /.well-known/nomos",
             setting=setting,
         )
     return tuple(_checked_did(each, setting, "the DID of an issuer") for each in given)
@@ -351,7 +352,7 @@ def issuers_of(given: object, setting: str = "trusted_issuers") -> tuple[str, ..
 def _receipt_signer(path: object) -> ReceiptSigner:
     if not isinstance(path, str | os.PathLike):
         raise ConfigurationError(
-            "receipt_key must be the path of a key file: nomos keygen makes one",
+            "receipt_key must be the path of a key file; `nomos keygen` makes one",
             setting="receipt_key",
         )
     return ReceiptSigner(read_key_file(path, setting="receipt_key"))
@@ -360,7 +361,7 @@ def _receipt_signer(path: object) -> ReceiptSigner:
 def _checked_did(given: object, setting: str, what: str) -> str:
     if isinstance(given, str) and is_did(given):
         return given
-    raise ConfigurationError(f"{setting}: {what} is a did:key:z6Mk…", setting=setting)
+    raise ConfigurationError(f"{setting}: {what} must be a did:key:z6Mk…", setting=setting)
 
 
 def _checked_range(setting: str, given: object, least: int, most: int) -> int:
@@ -401,8 +402,8 @@ def _revocations(given: Any) -> Any:
     if several and all(isinstance(each, str) for each in given):
         return Fixed(given)
     raise ConfigurationError(
-        "revocations must say where revoked tokens are looked up: an object with among(), a "
-        "collection of ids, or () to say that this service does not check revocation. "
-        "from_control_plane(…) follows the feed of a control plane",
+        "revocations must be an object with among(), a collection of revoked ids, or () for a "
+        "service that does not check revocation. from_control_plane(…) follows the feed of a "
+        "control plane",
         setting="revocations",
     )

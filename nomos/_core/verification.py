@@ -1,7 +1,7 @@
 """The flows that verify a token: revocation lookup, one request to the binary, and the claim.
 
-    claims       what the token says, read in Python (`unverified`): not verified
-    look up      which of the identifiers in it are revoked, and the age of that knowledge
+    claims       the token's content, read in Python (`unverified`): not verified
+    look up      which of the identifiers in it are revoked, and the age of the view
     verify       one request to the binary, with those revocations and the call
     compare      the binary's answer must be about the claims that were read, or it is an error
     claim once   the nonce or approval is claimed, after everything else
@@ -36,8 +36,8 @@ from nomos.models import DenyReason
 Stale = Literal["refuse", "allow"]
 Reused = Literal["replayed", "approval_already_used"]
 
-LOOKUP_FAILED: Final = "what was revoked cannot be looked up now, so no token is honoured"
-OTHER_ANSWER: Final = "the signing binary gave another answer than was asked for"
+LOOKUP_FAILED: Final = "revocations cannot be looked up now, so every token is rejected"
+OTHER_ANSWER: Final = "unexpected response from the signing binary"
 
 SIGNED: Final[frozenset[DenyReason]] = frozenset(
     {
@@ -52,8 +52,8 @@ SIGNED: Final[frozenset[DenyReason]] = frozenset(
         "resource_mismatch",
     }
 )
-"""Codes that the binary gives only once every signature of a chain with links is verified. Left out
-is `untrusted_issuer`, since such a chain names no tenant."""
+"""Codes that the binary returns only if every signature of a chain with links is verified.
+`untrusted_issuer` is left out, since such a chain names no tenant."""
 
 _KEYS: Final = ("iss", "aud")
 """Claims that `malformed_ucan` may name although every token's text is well-formed (V3.1)."""
@@ -75,12 +75,12 @@ class ClaimNonce(Effect[bool]):
     nonce: str = field(repr=False)
     expires_at: int
     family: str | None = None
-    """The issuer, with the app that received the authority from it, or else its first agent."""
+    """The issuer, and the app that received its authority; without an app, the first agent."""
 
 
 @dataclass(frozen=True)
 class RevocationRules:
-    """The maximum age of a revocation view in seconds, and what happens to an older one.
+    """The maximum age of a revocation view in seconds, and the handling of an older one.
 
     A `recorded` view is the store of revocations itself: it has no age, and its failure is an error
     of this service. If any other view fails, the token is rejected as stale.
@@ -105,7 +105,7 @@ class RevocationResult:
 
 @dataclass(frozen=True)
 class VerifiedClaims:
-    """What the binary verified, and the claims that it verified."""
+    """The binary's result, and the claims that it verified."""
 
     proven: Proven
     claims: UnverifiedChain
@@ -158,7 +158,7 @@ def verify(
 def ask(
     question: Verify, claims: UnverifiedChain | None, view: RevocationResult
 ) -> Flow[VerifiedClaims | Rejection]:
-    """Do what `verify` does, with a lookup that was already made."""
+    """The same as `verify`, with a lookup that was already made."""
     known = {
         "revoked": sorted(view.seen.ids),
         "revocations_age": view.seen.age,
@@ -177,16 +177,16 @@ def ask(
 
 
 def claim_once(use: ClaimNonce) -> Flow[Reused | None]:
-    """Claim what works once, as the last step; return the code if it was used before.
+    """Claim a nonce or an approval, as the last step; return the code if it was used before.
 
-    Exceptions of the store are passed on. Raises `NoAnswer` if it returns neither True nor False.
+    Exceptions of the store propagate. Raises `NoAnswer` if it returns neither True nor False.
     """
     first = yield from perform(use)
     if first is True:
         return None
     if first is False:
         return "approval_already_used" if use.issuer == APPROVAL else "replayed"
-    raise NoAnswer("the store of used tokens answered neither yes nor no")
+    raise NoAnswer("the replay store returned neither True nor False")
 
 
 class NoAnswer(Exception):
@@ -218,11 +218,12 @@ def _look_up(
 ) -> Flow[RevocationResult | Rejection]:
     """Return which identifiers of a token are revoked, as far as that is known.
 
-    A failed lookup never means "not revoked". The binary answers it, after its earlier rules.
+    A failed lookup never means "not revoked": the binary rejects the token as stale, after its
+    earlier rules.
     """
     names = frozenset[str]() if claims is None else claims.ids()
     if len(names) > MAX_IDS:
-        message = f"the token names more than {MAX_IDS} others"
+        message = f"the token names more than {MAX_IDS} other tokens and keys"
         return Rejection(Refused(code="malformed_ucan", message=message), claims)
     try:
         seen = yield from perform(LookupRevocations(names))
@@ -246,7 +247,7 @@ class _Ahead(ValueError):
 def _age(seen: Seen) -> int:
     """Return the age of a view in whole seconds, rounded up, at most NEVER."""
     if seen.age < 0:
-        raise _Ahead(f"the view of it is {-seen.age:g} s younger than now: are the clocks right?")
+        raise _Ahead(f"the view is dated {-seen.age:g} s in the future; check the clocks")
     return min(math.ceil(seen.age), NEVER)
 
 

@@ -1,7 +1,7 @@
 """`json_body` and `query`: a request's body and query as the arguments of a call.
 
-Frameworks take the last of two values with one name, and drop unknown ones. A token is compared
-with one reading of the request, so a request with two readings is rejected.
+Frameworks use the last of two values with one name, and drop unknown ones. An ambiguous request is
+rejected here, so that the token is compared with the values that the application uses.
 """
 
 from __future__ import annotations
@@ -24,22 +24,23 @@ from nomos.errors import ConfigurationError
 from nomos.integrations._refusals import CallRefused, named
 
 MAX_BODY: Final = MAX_BODY_WITH_CHAIN
-"""The maximum size in bytes of a body that is read, for its arguments, before verification.
-A longer call is never compared with a token."""
+"""Maximum size in bytes of a body that is read before verification. A longer one is rejected."""
 
 PARSED_ASIDE: Final = 64 * 1024
-"""Bytes from which on a body is parsed in a thread, so that it does not delay other requests."""
+"""A body of more bytes is parsed in a thread, so that it does not delay other requests."""
 
 BODY_SECONDS: Final = 10.0
-"""How long a body may take to arrive, in seconds."""
+"""Maximum time in seconds for a body to arrive."""
 
 
 def json_body(
     *, max_bytes: int = MAX_BODY
 ) -> Callable[[HTTPConnection], Awaitable[dict[str, Any]]]:
-    """Return a function for `args=`: the members of the request's body, which is a JSON object.
+    """Return a function for `args=` that reads the members of the request's JSON body.
 
-    Rejected with 400 or 413: another content type, a name given twice, NaN, more than `max_bytes`.
+    The body must be a JSON object of at most `max_bytes` bytes (otherwise 413), with the content
+    type `application/json`, and must arrive within 10 seconds. Rejected with 400: another content
+    type, a member given twice, NaN and infinities, and a websocket, which has no body.
     """
 
     @must_be_awaited
@@ -50,7 +51,7 @@ def json_body(
         if kind != "application/json":
             raise _invalid("send a JSON object with content-type: application/json")
         if not hasattr(connection, "_body"):
-            # Kept as `Request.body` keeps it, for later readers of the body.
+            # Stored where `Request.body` stores it, for later readers of the body.
             connection._body = await _read(connection, max_bytes)  # noqa: SLF001
         body = await connection.body()
         if len(body) > PARSED_ASIDE:
@@ -63,10 +64,12 @@ def json_body(
 def query(
     **types: type[str | int | bool],
 ) -> Callable[[HTTPConnection], dict[str, Any]]:
-    """Return a function for `args=`: `query(state=str, page=int)` takes these from the URL.
+    """Return a function for `args=` that reads the URL's query: `query(state=str, page=int)`.
 
-    All may be left out. Rejected with 400: a name that is not among them or given twice, and a
-    value of another type. A whole number is written plainly, and `true` or `false` in lower case.
+    `types` are the accepted parameters with their types: `str`, `int` or `bool`. A request may
+    leave out any of them. Rejected with 400: another parameter, one given twice, and a value of
+    another type. An `int` has no sign and no leading zeros; a `bool` is `true` or `false`. Raises
+    `ConfigurationError` for another type.
     """
     for name, each in types.items():
         if each not in (str, int, bool):
@@ -77,14 +80,14 @@ def query(
             given = parameters(connection.scope.get("query_string", b""), takes=types)
             return {name: typed(name, text, types[name]) for name, text in given.items()}
         except QueryFault as fault:
-            where = "the query" if fault.name is None else "a parameter in the URL"
+            where = "the query" if fault.name is None else "a query parameter"
             raise _invalid(f"{where} {fault.reason}", fault.name) from None
 
     return args
 
 
 class ReplayableBody:
-    """A body that was read before the application runs, and that the application reads again."""
+    """A body that is read before the application runs, and that the application reads again."""
 
     def __init__(self, receive: Receive, limit: int) -> None:
         self._receive = receive
@@ -101,12 +104,12 @@ class ReplayableBody:
         return message
 
     def check(self) -> None:
-        """Raise the Refusal again, in case a function of the request caught it."""
+        """Raise CallRefused if the body exceeds its limit, even if an earlier one was caught."""
         if self._limit < 0:
             raise CallRefused("too_large", "the body is too large")
 
     async def replay(self) -> Message:
-        """Return the messages that were kept, then receive further ones."""
+        """Return the next stored message, or receive one if none is left."""
         return self._kept.pop(0) if self._kept else await self._receive()
 
 
@@ -130,7 +133,7 @@ def _object(body: bytes, limit: int) -> dict[str, Any]:
     try:
         return strict_json.parse(body, nesting=MAX_NESTING)
     except JsonFault as fault:
-        # The reason alone contains no text of the sender.
+        # The reason contains no text of the sender.
         raise _invalid(f"the body, or a member of it, {fault.reason}", *fault.fields) from None
 
 

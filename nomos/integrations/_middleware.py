@@ -28,7 +28,7 @@ from nomos.integrations._refusals import CallRefused
 log = logging.getLogger(__name__)
 
 POLICY_VIOLATION: Final = 1008
-"""The code that a websocket is closed with (RFC 6455, section 7.4.1)."""
+"""The close code of a rejected websocket (RFC 6455, section 7.4.1)."""
 
 
 class NomosMiddleware:
@@ -39,10 +39,20 @@ class NomosMiddleware:
                  resource={"provider": "github", "owner": "{owner}", "repo": "{repo}"}),
         ], open_paths=["/healthz"])
 
-    `rules` are tried in order, and a request that none matches is rejected, unless its path is
-    among `open_paths`, which are written the same way. The verifier is `verifier`, or
-    `app.state.nomos`. `request.state.nomos` is the `Verified`. Functions of the request may read
-    bodies of up to `max_body` bytes; the application reads them again. Raises ConfigurationError.
+    Args:
+        app: the application; `add_middleware` passes it.
+        rules: the rules, in order. The first match counts; a request without a match is rejected.
+        open_paths: paths that need no token, in the syntax of rules. None may match a rule's path.
+        verifier: a `Verifier` or `AsyncVerifier`. By default `app.state.nomos`, at each request.
+        max_body: the maximum size in bytes of a body that functions of the request may read. The
+            application reads the same body again.
+
+    `request.state.nomos` is the `Verified` of an accepted request. A rejected request is answered
+    with `{"error", "error_code", …}` and a challenge (RFC 6750, section 3). A rejected websocket is
+    answered in the same way if the server can do so, and otherwise closed with code 1008.
+
+    Raises `ConfigurationError` for rules that contradict each other, for an invalid verifier, and
+    for an application that has a root path of its own.
     """
 
     def __init__(
@@ -55,9 +65,9 @@ class NomosMiddleware:
         max_body: int = MAX_BODY,
     ) -> None:
         if _takes_off_a_root_path(app):
-            # It would route another path than the one that is compared here.
+            # It would route another path than the one that is checked here.
             raise ConfigurationError(
-                "an application with a root_path has to have the middleware inside, "
+                "an application with a root_path needs the middleware inside, "
                 "app.add_middleware(NomosMiddleware, ...), and cannot be mounted in another",
                 setting="app",
             )
@@ -72,7 +82,7 @@ class NomosMiddleware:
             await self._app(scope, receive, send)
             return
         if scope["type"] not in ("http", "websocket"):
-            raise RuntimeError(f"no rule is known for {scope['type']!r}, so nothing goes through")
+            raise RuntimeError(f"unknown scope type {scope['type']!r}; the connection is rejected")
         request_id_of(scope)  # before the scope is copied, so that all copies have the same
         body = ReplayableBody(receive, self._max_body)
         try:
@@ -86,7 +96,7 @@ class NomosMiddleware:
             await _as_response(error, scope, receive, send)
             return
         except Exception:
-            log.exception("a request could not be examined (request %s)", request_id_of(scope))
+            log.exception("a request could not be checked (request %s)", request_id_of(scope))
             await _answered(internal(), scope, receive, send)
             return
         await self._app(inner, body.replay, send)
@@ -133,7 +143,7 @@ async def _answered(refusal: CallRefused, scope: Scope, receive: Receive, send: 
 
 
 async def _as_response(error: HTTPException, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with the exception of a function of the request, as the framework would."""
+    """Send the HTTPException of a function of the request, as the framework would."""
     response = JSONResponse(
         {"detail": error.detail},
         max(error.status_code, 400),
@@ -145,7 +155,7 @@ async def _as_response(error: HTTPException, scope: Scope, receive: Receive, sen
 async def _sent(
     response: Response, reason: str, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Send an answer. A websocket whose server cannot send one is closed, which is a 403."""
+    """Send a response. If the server cannot send one to a websocket, close it: that is a 403."""
     if _is_http(scope) or "websocket.http.response" in scope.get("extensions", {}):
         await response(scope, receive, send)
     else:

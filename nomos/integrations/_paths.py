@@ -1,8 +1,8 @@
-"""`Rule`: from a method and a path to the call that a request makes.
+"""`Rule`: maps a method and a path to the call that a request makes.
 
-A rule is matched by the router's own code, against the same text that the router receives. A path
-with more than one possible reading is rejected before that: one with an escaped slash, an empty or
-a dot segment, a backslash, a control character, or bytes that are not UTF-8.
+A rule is matched by the router's own code, on the same text that the router receives. An ambiguous
+path is rejected before that: one with an escaped slash, an empty or a dot segment, a backslash, a
+control character, or bytes that are not UTF-8.
 """
 
 from __future__ import annotations
@@ -34,13 +34,23 @@ _ESCAPED: Final = re.compile(rb"%(?:2f|5c)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Rule:
-    """The call that a token must allow before a request with this method and path goes through.
+    """The call that a token must allow before a request with this method and path is accepted.
 
-    `path` is written as the router's own, `/repos/{owner}/issues/{number:int}`, and seen from the
-    application that has the middleware. `GET` covers `HEAD` too, as it does for routes; `WEBSOCKET`
-    is for opening one. `resource` and `args` are mappings, where `"{owner}"` stands for the path's
-    parameter and `"{number:int}"` for a whole number, or functions of the request. With `bound` a
-    token has to sign each of the `args`. Raises ConfigurationError.
+    Args:
+        method: an HTTP method in capitals. `GET` covers `HEAD`, as in routes; `WEBSOCKET` is the
+            opening of a websocket.
+        path: a path in the router's syntax, such as `/repos/{owner}/issues/{number:int}`, relative
+            to the application that has the middleware.
+        command: the command of the call, such as `/github/issue/list`.
+        resource: the resource of the call.
+        args: the arguments of the call. None accepts only tokens that are bound to no arguments.
+        bound: whether a token must sign each of the `args`.
+
+    `resource` and `args` are mappings, or sync or async functions of the request that return one.
+    In a mapping, `"{owner}"` is replaced by the path parameter of that name, and `"{number:int}"`
+    by one that is a whole number.
+
+    Raises `ConfigurationError` for a rule that no request or no token can match.
     """
 
     method: str
@@ -55,13 +65,13 @@ class Rule:
     def __post_init__(self) -> None:
         if not _METHOD.fullmatch(self.method):
             raise ConfigurationError(
-                f"{self.method!r} is no method: write it in capitals, as GET", setting="method"
+                f"{self.method!r} is not a method; write it in capitals, as GET", setting="method"
             )
         pattern = Pattern(self.path)
         if _UNCLEAR.search(self.path):
             raise ConfigurationError(
-                f"{self.path!r} can be the path of no request: one with empty or dot segments, a "
-                "backslash or a control character is refused before any rule",
+                f"{self.path!r} matches no request: paths with empty or dot segments, a backslash "
+                "or a control character are rejected before the rules",
                 setting="path",
             )
         object.__setattr__(self, "pattern", pattern)
@@ -85,16 +95,16 @@ class Pattern:
 
     def __init__(self, path: str) -> None:
         if not isinstance(path, str) or not path.startswith("/"):
-            raise ConfigurationError(f"{path!r} is no path: begin it with /", setting="path")
+            raise ConfigurationError(f"{path!r} is not a path; begin it with /", setting="path")
         try:
             self._regex, _, self._convertors = compile_path(path)
         except (AssertionError, ValueError, re.error) as wrong:
-            raise ConfigurationError(f"{path} is no path: {wrong}", setting="path") from None
+            raise ConfigurationError(f"{path} is not a path: {wrong}", setting="path") from None
         self.path = path
         self.names = frozenset(self._convertors)
 
     def match(self, path: str) -> dict[str, Any] | None:
-        """Return the path's parameters as the router would convert them; None without a match."""
+        """Return the path's parameters, converted as the router does; None without a match."""
         found = self._regex.match(path)
         if found is None:
             return None
@@ -136,7 +146,7 @@ class RuleTable:
 
 
 def _method(scope: Scope) -> str:
-    """Return the method for comparison with rules; a request may name any."""
+    """Return the method to compare with rules; empty for an HTTP request named `WEBSOCKET`."""
     if scope["type"] == "websocket":
         return WEBSOCKET
     method: str = scope["method"]
@@ -144,14 +154,14 @@ def _method(scope: Scope) -> str:
 
 
 def route_path(scope: Scope) -> str:
-    """Return the path that will be routed. Raises CallRefused if it has more than one reading."""
+    """Return the path that will be routed. Raises CallRefused if it is ambiguous."""
     raw: bytes = scope.get("raw_path") or b""
     path: str = scope["path"]
     if _UNCLEAR.search(path) or _ESCAPED.search(raw.partition(b"?")[0]):
         raise CallRefused(
             "invalid_request",
-            "the path has more than one reading: send it without escaped slashes, without empty "
-            "or dot segments, and in UTF-8",
+            "the path is ambiguous: send it without escaped slashes, without empty or dot "
+            "segments, and in UTF-8",
         )
     return get_route_path(scope)
 
@@ -159,8 +169,8 @@ def route_path(scope: Scope) -> str:
 def normalize_root_path(scope: Scope) -> Scope:
     """Return the scope with a path that begins with the root path, as ASGI defines it.
 
-    Otherwise the router leaves the path as it is, and each inner mount removes less than it should:
-    it would reach another route than the path was compared with.
+    Otherwise the router does not change the path, and each inner mount removes too little of it:
+    the request would reach another route than the one that was checked.
     """
     root_path: str = scope.get("root_path", "")
     route = get_route_path(scope)
@@ -190,9 +200,8 @@ def _check_reached(rule: Rule, rules: Sequence[Rule]) -> None:
             before.pattern.match(path) is not None for path in _examples(rule.path)
         ):
             raise ConfigurationError(
-                f"the rule for {rule.method} {rule.path} is never reached: that for "
-                f"{before.method} {before.path} comes first and covers it. Put the narrower one "
-                "first",
+                f"the rule for {rule.method} {rule.path} is never reached: the earlier rule "
+                f"for {before.method} {before.path} covers it. Put the narrower one first",
                 setting="rules",
             )
 
@@ -203,12 +212,12 @@ def _examples(path: str) -> list[str]:
 
 
 def _check_closed(rules: Sequence[Rule], opened: Sequence[Pattern]) -> None:
-    """Raise ConfigurationError for an open path that a rule covers, too."""
+    """Raise ConfigurationError for an open path that matches the path of a rule."""
     for rule in rules:
         for pattern in opened:
             if pattern.match(rule.path) is not None:
                 raise ConfigurationError(
-                    f"the open path {pattern.path} would open {rule.path}, which has a rule",
+                    f"the open path {pattern.path} matches {rule.path}, which has a rule",
                     setting="open_paths",
                 )
 

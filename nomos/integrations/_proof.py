@@ -1,7 +1,7 @@
 """`RequiredCall`: the call that a request needs a token for, and its verification.
 
-Every failure ends in a Refusal. Invalid data of the caller is a 400; a mistake in this service's
-own code, or a verifier that fails, is a 500 without details, which are in the log.
+Every failure raises CallRefused. Invalid data of the caller is a 400. A mistake in this service's
+own code, or a verifier that fails, is a 500; its details are only in the log.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ log = logging.getLogger(__name__)
 
 AnyVerifier = Verifier | AsyncVerifier
 Source = Mapping[str, Any] | Callable[[Any], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]
-"""The content of a call: a mapping, where `"{owner}"` stands for the path's parameter of that name
-and `"{number:int}"` for one that is a whole number, or a sync or async function of the request that
-returns the mapping."""
+"""The resource or the args of a call: a mapping, or a sync or async function of the request that
+returns one. In a mapping, `"{owner}"` is replaced by the path parameter of that name, and
+`"{number:int}"` by one that is a whole number."""
 
 PROVEN: Final = "nomos.proven"
-"""Where a request's scope keeps its verified calls, so that one token is not used up twice."""
+"""The key of the verified calls in a request's scope. A request claims a token only once."""
 
 REQUEST_ID: Final = "nomos.request_id"
-"""Where a request's scope keeps its id."""
+"""The key of a request's id in its scope."""
 
 _COMMAND: Final[TypeAdapter[str]] = TypeAdapter(Command)
 
 
 @dataclass(frozen=True)
 class ProvenCall:
-    """One call that a token of a request was verified for, and by which verifier."""
+    """A verified call of a request, with its token and its verifier."""
 
     verifier: AnyVerifier = field(repr=False)
     token: Secret
@@ -72,8 +72,8 @@ class RequiredCall:
             _COMMAND.validate_python(self.command, strict=True)
         except ValidationError:
             raise ConfigurationError(
-                f"{self.command!r} is no command: write it as /github/issue/list, in at most "
-                f"{MAX_COMMAND} characters",
+                f"{self.command!r} is not a command: pass a path such as /github/issue/list, of "
+                f"at most {MAX_COMMAND} characters",
                 setting="command",
             ) from None
         for name, source in (("resource", self.resource), ("args", self.args)):
@@ -91,7 +91,7 @@ class RequiredCall:
             raise ConfigurationError("bound must be True or False", setting="bound")
         if self.bound and self.args is None:
             raise ConfigurationError(
-                "bound=True has tokens sign the arguments: say which with args=", setting="bound"
+                "bound=True requires signed arguments: pass them as args=", setting="bound"
             )
 
     async def verify(
@@ -99,7 +99,7 @@ class RequiredCall:
     ) -> Verified:
         """Return what the request's token proves. Raises CallRefused if it does not allow the call.
 
-        The verifier is this call's own, the `other`, or that of the application.
+        The verifier is the first of this call's own, `other`, and `app.state.nomos`.
         """
         request_id = request_id_of(connection.scope)
         verifier = self.verifier or other or self._of_app(connection)
@@ -115,7 +115,7 @@ class RequiredCall:
         call = self._text(resource, args)
         proofs: list[ProvenCall] = connection.scope.setdefault(PROVEN, [])
         for proof in proofs:
-            # An application may make requests of its own with this one's scope.
+            # An application may make further requests with the scope of this one.
             proven = (proof.token.reveal(), proof.call)
             same = proof.verifier is verifier and proven == (token.reveal(), call)
             if same and not (self.bound and (args or {}).keys() - proof.verified.args.keys()):
@@ -125,12 +125,12 @@ class RequiredCall:
         return verified
 
     def _text(self, resource: Mapping[str, Any], args: Mapping[str, Any] | None) -> str:
-        """Return a call as text: as Python values, `1` and `True` would be the same call."""
+        """Return a call as JSON text, since as Python values `1` and `True` are equal."""
         try:
             return json.dumps([self.command, resource, args], sort_keys=True, allow_nan=False)
         except (TypeError, ValueError, RecursionError):
             raise CallRefused(
-                "invalid_request", "this call has a value that no token can be for"
+                "invalid_request", "this call has a value that no token can contain"
             ) from None
 
     def _of_app(self, connection: HTTPConnection) -> AnyVerifier:
@@ -139,7 +139,7 @@ class RequiredCall:
         if isinstance(verifier, AnyVerifier):
             return verifier
         log.error(
-            "there is no verifier, so %s is refused (request %s): set app.state.nomos, on the app "
+            "no verifier is set, so %s was rejected (request %s): set app.state.nomos, on the app "
             "that has the route, to a nomos Verifier or AsyncVerifier",
             self.command,
             request_id_of(connection.scope),
@@ -160,26 +160,26 @@ class RequiredCall:
             self._log(denied, request_id)
             raise refusal(denied, self.command, _audience(verifier)) from None
         except SignerError:
-            log.exception("the verifier gave no answer (request %s)", request_id)
+            log.exception("the verifier could not verify (request %s)", request_id)
             raise CallRefused(
-                "unavailable", "the token cannot be verified now, so nothing was done"
+                "unavailable", "the token cannot be verified now; the call was not made"
             ) from None
         except Exception:
             log.exception("the verifier failed (request %s)", request_id)
             raise internal() from None
         if not isinstance(verified, Verified):
             kind = type(verified).__name__
-            log.error("the verifier gave %s instead of a Verified (request %s)", kind, request_id)
+            log.error("the verifier returned %s, not a Verified (request %s)", kind, request_id)
             raise internal()
         return verified
 
     def _log(self, denied: Denied, request_id: str) -> None:
-        """Log a rejected request; as an error if the fault is this service's, for its operator."""
+        """Log a rejected request, as an error if this service is the cause."""
         failure = denied.__cause__
         ours = failure is not None or denied.code == "unavailable"
         log.log(
             logging.ERROR if ours else logging.INFO,
-            "%s is refused (request %s): %s: %s",
+            "%s was rejected (request %s): %s: %s",
             self.command,
             request_id,
             denied.code,
@@ -203,21 +203,21 @@ class RequiredCall:
 
 
 def check_template(source: Mapping[str, Any], setting: str) -> None:
-    """Raise ConfigurationError for a mapping with two readings: one parameter per value at most.
+    """Raise ConfigurationError unless each value has at most one path parameter.
 
-    `"{a}-{b}"` reads the same for `x`, `y-z` and for `x-y`, `z`.
+    With two, calls would be ambiguous: `"{a}-{b}"` is one text for `x`, `y-z` and for `x-y`, `z`.
     """
     for name, value in source.items():
         if not isinstance(name, str):
-            raise ConfigurationError(f"{setting} has a name that is no text", setting=setting)
+            raise ConfigurationError(f"the names in {setting} must be text", setting=setting)
         if not isinstance(value, str):
             continue
         found = list(PLACE.finditer(value))
         rest = PLACE.sub("", value)
         if "{" in rest or "}" in rest or len(found) > 1 or (rest and found and found[0][2]):
             raise ConfigurationError(
-                f"{setting}.{name} may have one parameter of the path, as in '{{owner}}'; use a "
-                "function of the request for anything else",
+                f"{setting}.{name} may have one path parameter, as in '{{owner}}'; use a function "
+                "of the request for anything else",
                 setting=setting,
             )
 
@@ -236,7 +236,7 @@ def check_verifier(verifier: object) -> None:
 
 
 def request_id_of(scope: MutableMapping[str, Any]) -> str:
-    """Return the request's id, for its answer and the log: the caller's own, or a new one."""
+    """Return the request's id, for its response and the log: the caller's own, or a new one."""
     known: str | None = scope.get(REQUEST_ID)
     if known is None:
         sent = Headers(scope=scope).getlist(request_ids.HEADER)
@@ -245,7 +245,7 @@ def request_id_of(scope: MutableMapping[str, Any]) -> str:
 
 
 def on_one_line(text: str) -> str:
-    """Escape characters that could break a line of the log, or be invisible in it."""
+    """Escape characters that would break a line of the log or be invisible in it."""
     return "".join(
         f"\\u{ord(letter):04x}" if letter in "\n\t" or is_invisible(letter) else letter
         for letter in text
@@ -254,11 +254,13 @@ def on_one_line(text: str) -> str:
 
 def internal() -> CallRefused:
     """Return the error for a mistake of this service; the log has the details."""
-    return CallRefused("internal", "this service failed; its log says more under this request id")
+    return CallRefused(
+        "internal", "this service failed; its log has the details under this request id"
+    )
 
 
 async def _filled(source: Source, connection: HTTPConnection, what: str) -> dict[str, Any]:
-    """Return the mapping that a source gives for one request."""
+    """Return the mapping of a source for one request. Raises CallRefused."""
     try:
         given = (
             _template(source, connection.path_params, what)
@@ -271,7 +273,7 @@ async def _filled(source: Source, connection: HTTPConnection, what: str) -> dict
         raise
     except (ValueError, KeyError):
         request_id = request_id_of(connection.scope)
-        log.debug("%s cannot be made of a request (%s)", what, request_id, exc_info=True)
+        log.debug("%s= cannot be read from request %s", what, request_id, exc_info=True)
         raise CallRefused(
             "invalid_request",
             f"the {what} of this call cannot be read from the request",
@@ -282,7 +284,7 @@ async def _filled(source: Source, connection: HTTPConnection, what: str) -> dict
         raise internal() from None
     if not isinstance(given, Mapping):
         kind, request_id = type(given).__name__, request_id_of(connection.scope)
-        log.error("%s= gave %s instead of a mapping (request %s)", what, kind, request_id)
+        log.error("%s= returned %s, not a mapping (request %s)", what, kind, request_id)
         raise internal()
     return dict(given)
 
@@ -292,7 +294,10 @@ def _template(source: Mapping[str, Any], params: Mapping[str, Any], what: str) -
 
 
 def _value(value: Any, params: Mapping[str, Any], field: str) -> Any:
-    """Return a value with the parameter put in; alone it keeps its type, as in `{number:int}`."""
+    """Return a value with its parameter filled in.
+
+    A value that consists of a parameter has that parameter's type, as `"{number:int}"` has.
+    """
     place = PLACE.search(value) if isinstance(value, str) else None
     if place is None:
         return value
@@ -301,12 +306,12 @@ def _value(value: Any, params: Mapping[str, Any], field: str) -> Any:
         raise RuntimeError(f"the path has no parameter {name!r}")
     given = params[name]
     if is_whole and not isinstance(given, int):
-        # A number has one spelling: FastAPI would also take `007` for 7.
+        # A number has one spelling here; FastAPI also accepts `007` for 7.
         number = whole_number(str(given))
         if number is None:
             raise CallRefused(
                 "invalid_request",
-                "a parameter of the path must be a whole number, written plainly",
+                "a path parameter must be a whole number, without sign or leading zeros",
                 field=field,
             )
         return number

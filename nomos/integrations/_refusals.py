@@ -1,8 +1,8 @@
 """Bearer tokens in headers, and rejected tokens as HTTP responses (RFC 6750).
 
-RFC 6750 says how a bearer token is sent (section 2.1) and rejected (section 3). The response of a
-rejected token has the fault and the fix as fixed sentences: it repeats no value of the call or of
-its chain, and of the token only the statement that fails, which its sender can read.
+RFC 6750 defines how a bearer token is sent (section 2.1) and rejected (section 3). The response to
+a rejected token states the problem and the fix in fixed sentences. It contains no value of the call
+or of the chain, and of the token only the statement that failed, which its sender can read.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from nomos.models import DenyReason
 from nomos.statuses import STATUS
 
 RETRY_AFTER: Final = 2
-"""Seconds after which a retry may succeed: by then the view of revocations may be current."""
+"""Seconds after which a retry may succeed, since the view of revocations may then be current."""
 
 _MEANS: Final[Mapping[DenyReason, str]] = {
-    "malformed_ucan": "this is not a token of Nomos, or not the kind that a call needs",
-    "bad_signature": "a signature in the token does not hold",
+    "malformed_ucan": "this is not a Nomos token, or not the kind of token that a call needs",
+    "bad_signature": "a signature in the token is not valid",
     "expired": "the token has expired",
-    "not_yet_valid": "the token is not valid yet: clocks may disagree",
+    "not_yet_valid": "the token is not valid yet; check that the clocks agree",
     "chain_invalid": "the token's delegations do not lead from its issuer to its sender",
     "chain_too_deep": "the token's chain is longer than this service accepts",
-    "chain_attenuation_violation": "a delegation in the token claims more than was handed to it",
-    "untrusted_issuer": "the token was issued by nobody whom this service trusts",
-    "audience_mismatch": "the token is made out to another service",
-    "revoked": "the token, or what it was made from, was revoked",
-    "replayed": "the token was used before, and for this call it works once",
-    "resource_out_of_scope": "the token does not reach as far as this call",
-    "resource_mismatch": "the token is for another call than this one",
-    "command_unknown": "the token is for a command that is unknown here",
+    "chain_attenuation_violation": "a delegation in the token exceeds the delegation before it",
+    "untrusted_issuer": "this service does not trust the issuer of the token",
+    "audience_mismatch": "the token is for another service",
+    "revoked": "the token, or a delegation that it depends on, was revoked",
+    "replayed": "the token was used before; for this call it is valid once",
+    "resource_out_of_scope": "the token does not cover this call",
+    "resource_mismatch": "the token is for another call",
+    "command_unknown": "the token is for a command that this service does not know",
     "policy_denied": "policy denies this call",
     "policy_error": "policy could not be evaluated for this call",
-    "step_up_required": "a person must approve this call first",
-    "approval_denied": "a person said no",
+    "step_up_required": "an operator must approve this call first",
+    "approval_denied": "an operator denied the approval",
     "approval_expired": "the approval was not used in time",
-    "approval_not_found": "the token names an approval in a form unknown here",
-    "approval_mismatch": "the token came from an approval, and not of this call",
-    "approval_already_used": "the approval counts once, and was used before",
-    "revocations_stale": "it cannot be known now what was revoked, so no token is honoured",
+    "approval_not_found": "the token names an approval in an unknown format",
+    "approval_mismatch": "the approval in the token is for another call",
+    "approval_already_used": "the approval was used before; it is valid once",
+    "revocations_stale": "revocations cannot be checked now, so every token is rejected",
 }
 
 _OF_STATEMENTS: Final = ("resource_out_of_scope", "resource_mismatch")
@@ -59,7 +59,7 @@ _UNSAYABLE: Final = re.compile(r'[^\x20-\x7e]|["\\]')
 """Characters that `error_description` may not contain (RFC 6750, section 3)."""
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
-"""A parameter name of the caller that may be repeated: short, and not a token."""
+"""A parameter name that a response may repeat: short, and not a token."""
 
 _FIELD: Final = re.compile(r"[\x20-\x7e]{1,80}")
 
@@ -84,7 +84,7 @@ class CallRefused(RequestError):
         self.fix = fix
 
     def members(self) -> Mapping[str, object]:
-        """Return where the fault is and the fix, as far as they are known."""
+        """Return the hop, the field and the fix; unknown ones are left out."""
         more = {"hop": self.hop, "field": self.field, "fix": self.fix}
         return {name: value for name, value in more.items() if value is not None}
 
@@ -129,12 +129,12 @@ def refusal(denied: Denied, command: str, audience: str | None) -> CallRefused:
                 headers=_headers(reason, _MEANS[reason], command if status == 403 else None),
             )
     if denied.code == "unavailable":
-        return CallRefused("unavailable", "the token cannot be verified now, so nothing was done")
+        return CallRefused("unavailable", "the token cannot be verified now; the call was not made")
     return CallRefused("forbidden", "the token does not allow this call")
 
 
 def body(refusal: CallRefused, request_id: str) -> dict[str, Any]:
-    """Return the JSON object of a response: the PDP's, with the fix if that is known."""
+    """Return the JSON object of a response, as the PDP's, with the fix if it is known."""
     return error_body(refusal, request_id)
 
 
@@ -144,20 +144,20 @@ def headers(refusal: CallRefused, request_id: str) -> dict[str, str]:
 
 
 def request_id(sent: Sequence[str]) -> str:
-    """Return the caller's request id, if it can be repeated, or a new one."""
+    """Return the caller's request id if it is safe to repeat, or else a new one."""
     return request_ids.choose(sent, secrets.token_hex)
 
 
 def named(what: str, name: str) -> str:
-    """Return the field for a parameter: `args.state`; `args` if its name must not be repeated."""
+    """Return the field for a parameter: `args.state`, or `args` if its name is not repeatable."""
     return f"{what}.{name}" if _NAME.fullmatch(name) else what
 
 
 def _meant(reason: DenyReason, denied: Denied) -> str:
-    """Return the message of a code; for a statement in words, also what it requires."""
+    """Return the message of a code; for a failed statement in words, also its condition."""
     words = denied.wanted or ""
-    told = reason in _OF_STATEMENTS and (denied.field or "").startswith("pol[")
-    if not told or not words or words.startswith("[") or _SECRET.search(words):
+    failed = reason in _OF_STATEMENTS and (denied.field or "").startswith("pol[")
+    if not failed or not words or words.startswith("[") or _SECRET.search(words):
         return _MEANS[reason]
     return f"{_MEANS[reason]}: it holds only where {words}"
 

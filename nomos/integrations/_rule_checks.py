@@ -1,6 +1,6 @@
-"""Checks at startup that a token can exist for the call of a rule.
+"""Checks at startup that some token can satisfy a rule.
 
-A rule that no token can satisfy would reject every request, with errors that callers cannot fix.
+A rule that no token can satisfy would reject every request, and callers could not fix that.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.resources import KNOWN, canonical_resource, provider_name
 
 PLACE: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:int)?\}")
-"""A path parameter in a value."""
+"""A path parameter in a value: `{name}` or `{name:int}`."""
 
 
 def check_possible(command: str, resource: object, args: object) -> None:
-    """Raise ConfigurationError for a call that no token can be for. Functions are not checked."""
+    """Raise ConfigurationError for a call that no token can allow. Functions are not checked."""
     if command.count("/") < 2:
         raise ConfigurationError(
-            f"{command} is a prefix, and a call is of one command: write it as {command}/note/read",
+            f"{command} is a prefix; a rule needs a whole command, such as {command}/note/read",
             setting="command",
         )
     if isinstance(resource, Mapping):
@@ -30,7 +30,7 @@ def check_possible(command: str, resource: object, args: object) -> None:
     if isinstance(args, Mapping):
         if "resource" in args:
             raise ConfigurationError(
-                "no argument is called resource: say it with resource=", setting="args"
+                "args must not contain resource; pass it as resource=", setting="args"
             )
         _check_json(args, "args")
 
@@ -41,15 +41,14 @@ def _check_resource(command: str, resource: Mapping[str, Any]) -> None:
         near = difflib.get_close_matches("provider", list(resource), n=1)
         hint = f" instead of {near[0]!r}" if near else ""
         raise ConfigurationError(
-            f"resource has no provider, and without one no token matches: add "
-            f'"provider": "{wanted}"{hint}',
+            f'resource has no provider, so no token can match it: add "provider": "{wanted}"{hint}',
             setting="resource",
         )
     named = resource["provider"]
     if named != wanted and not _stands_for(named):
         raise ConfigurationError(
             f"resource.provider must be {wanted!r}, the first segment of {command}, not "
-            f"{named!r:.80}: no token is for another",
+            f"{named!r:.80}; no token can match another",
             setting="resource",
         )
     _check_json(resource, "resource")
@@ -72,7 +71,7 @@ def _check_json(given: Mapping[str, Any], setting: str) -> None:
         json.dumps(dict(given), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as wrong:
         raise ConfigurationError(
-            f"{setting} has a value that is no JSON, and no token has one: {wrong}",
+            f"{setting} has a value that is not JSON, so no token can match: {wrong}",
             setting=setting,
         ) from None
 

@@ -10,8 +10,7 @@
     ))]) -> ...
 
 A request without a token for exactly that call is rejected before the route runs. `NomosMiddleware`
-does the same for a whole application from a list of `Rule`, and rejects requests that no rule is
-for.
+does the same for a whole application from a list of `Rule`, and rejects requests without a rule.
 """
 
 from nomos._unawaited import must_be_awaited
@@ -57,7 +56,7 @@ __all__ = [
 
 
 class NotAllowed(HTTPException):
-    """The request had no token that allows it; `detail` is the JSON object of the response."""
+    """The request has no token that allows it; `detail` is the JSON object of the response."""
 
 
 class Requires(SecurityBase, Depends):
@@ -69,7 +68,7 @@ class Requires(SecurityBase, Depends):
     _needed: RequiredCall
 
     def __init__(self, needed: RequiredCall) -> None:
-        # FastAPI's own class is frozen, and calls the object in `dependency`.
+        # FastAPI's class is frozen, and calls the object in `dependency`.
         for name, value in {
             "model": HTTPBearer(bearerFormat="UCAN", description="The token of a grant"),
             "scheme_name": "nomos",
@@ -109,15 +108,26 @@ def requires(
 ) -> Requires:
     """Return a dependency that requires a token for this call, and returns its `Verified`.
 
-    `resource` and `args` are mappings, where `"{owner}"` stands for the path's parameter and
-    `"{number:int}"` for one that is a whole number, or functions of the request, sync or async. An
-    exception of such a function is never an allow: a ValueError or KeyError is answered with 400,
-    an HTTPException as it is, anything else with 500. `args` must have every parameter that the
-    route acts on, since a token may be bound to them: `query(...)` and `json_body()` read them from
-    a request. Without `args`, only tokens that are bound to no arguments are valid. With
-    `bound=True`, a token must sign each of them; otherwise the code is `resource_mismatch`. The
-    verifier is `verifier`, or `app.state.nomos` of the application that has the route. Raises
-    ConfigurationError for an impossible call.
+    Args:
+        command: the command of the call, such as `/github/issue/list`.
+        resource: the resource of the call.
+        args: every parameter that the route acts on, since a token may be bound to them:
+            `query(...)` and `json_body()` read them from a request. None accepts only tokens that
+            are bound to no arguments.
+        verifier: a `Verifier` or `AsyncVerifier`. By default `app.state.nomos` of the application
+            that has the route.
+        bound: whether a token must sign each of the `args`; if it does not, the code is
+            `resource_mismatch`.
+
+    `resource` and `args` are mappings, or sync or async functions of the request that return one.
+    In a mapping, `"{owner}"` is replaced by the path parameter of that name, and `"{number:int}"`
+    by one that is a whole number. An exception of a function never allows the request: ValueError
+    and KeyError are answered with 400, an HTTPException as it is, any other exception with 500.
+
+    A rejected request raises `NotAllowed` with the status of its code (`nomos.statuses.STATUS`),
+    and for 401 and 403 a challenge (RFC 6750, section 3). A websocket is closed with code 1008.
+
+    Raises `ConfigurationError` for a call that no token can allow.
     """
     return Requires(RequiredCall(command, resource, args, verifier, bound))
 
@@ -125,14 +135,14 @@ def requires(
 def install(app: FastAPI, verifier: AnyVerifier | None = None) -> None:
     """Set `app.state.nomos`, and answer rejected tokens with `{"error", "error_code", …}`.
 
-    Leave `verifier` out if it is made later, in a lifespan. Without `install`, errors of `requires`
-    are the same, inside FastAPI's own `{"detail": …}`. Raises ConfigurationError for an application
-    that has started, which ignores new handlers.
+    Leave `verifier` out if it is made later, in a lifespan. Without `install`, the same object is
+    inside FastAPI's own `{"detail": …}`. Raises `ConfigurationError` for an invalid verifier, and
+    for an application that has started, which ignores new handlers.
     """
     check_verifier(verifier)
     if app.middleware_stack is not None:
         raise ConfigurationError(
-            "install(app) before the application starts, and set app.state.nomos in its lifespan",
+            "call install(app) before the application starts; set app.state.nomos in its lifespan",
             setting="app",
         )
     if verifier is not None:

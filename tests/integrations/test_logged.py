@@ -48,7 +48,7 @@ async def test_a_refusal_is_a_line_for_people(
     said: str, written: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     record = await logged(Denied(said, code="expired", fix="ask again"), caplog)
-    line = f"{LIST} is refused (request r-1): expired: {written}: ask again"
+    line = f"{LIST} was rejected (request r-1): expired: {written}: ask again"
     assert record.getMessage() == line
     assert (record.levelno, record.exc_info) == (logging.INFO, None)
 
@@ -142,7 +142,7 @@ def stderr_of(script: str) -> str:
 
 def test_an_error_is_seen_and_a_refused_token_is_not() -> None:
     (line,) = stderr_of(FAILS).splitlines()
-    assert line.startswith("there is no verifier, so /a/b is refused (request r-1): set ")
+    assert line.startswith("no verifier is set, so /a/b was rejected (request r-1): set ")
 
 
 def test_nothing_is_said_while_all_is_well() -> None:

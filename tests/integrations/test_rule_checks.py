@@ -30,8 +30,8 @@ IMPOSSIBLE: dict[str, tuple[str, Any, Any, str, str]] = {
         *("/filesystem/file/read", {"provider": "filesystem", "path": "../x"}, None),
         *("resource", "must not contain"),
     ),
-    "a value of no JSON": (READ, NOTES | {"x": {1}}, None, "resource", "no JSON"),
-    "an argument of no JSON": (READ, NOTES, {"x": float("nan")}, "args", "no JSON"),
+    "a value of no JSON": (READ, NOTES | {"x": {1}}, None, "resource", "not JSON"),
+    "an argument of no JSON": (READ, NOTES, {"x": float("nan")}, "args", "not JSON"),
     "an argument that is the resource": (READ, NOTES, {"resource": 1}, "args", "resource="),
 }
 
@@ -60,7 +60,7 @@ def test_what_a_request_may_still_make_possible_is_built() -> None:
 
 @pytest.mark.parametrize("path", ["//notes", "/notes//7", "/notes/../x", "/notes/./x", "/a\\b"])
 def test_a_path_that_no_request_has_is_refused(path: str) -> None:
-    with pytest.raises(ConfigurationError, match="the path of no request"):
+    with pytest.raises(ConfigurationError, match="matches no request"):
         Rule("GET", path, READ, NOTES)
 
 
@@ -81,7 +81,7 @@ def under(*rules: tuple[str, str]) -> NomosMiddleware:
 def test_a_rule_that_is_never_reached_is_refused(
     first: tuple[str, str], second: tuple[str, str]
 ) -> None:
-    with pytest.raises(ConfigurationError, match="never reached: that for GET"):
+    with pytest.raises(ConfigurationError, match="never reached: the earlier rule for GET"):
         under(first, second)
     assert under(second, first)
 
@@ -90,7 +90,7 @@ def test_a_rule_that_is_never_reached_is_refused(
 def test_a_path_of_several_segments_is_reached_after_one_of_fewer(narrow: str) -> None:
     first, second = ("GET", narrow), ("GET", "/files/{p:path}")
     assert under(first, second)
-    with pytest.raises(ConfigurationError, match="never reached: that for GET"):
+    with pytest.raises(ConfigurationError, match="never reached: the earlier rule for GET"):
         under(second, first)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 READ = "/filesystem/file/read"
 WRITE = "/filesystem/file/write"
 NOTE = ("notes/plan.md", "# Plan\n\nRead the issues, then write the summary.\n")
-SECRET = ("secrets/token.txt", "nobody-reads-this\n")
+SECRET = ("secrets/token.txt", "secret-text\n")
 SUMMARY = ("notes/summary.md", "Three issues are open; one needs a person.\n")
 PURPOSE = "nomos demo"
 
