@@ -7,12 +7,12 @@ Codes never change; messages are for people and may change.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from nomos.models import DenyReason
 from nomos.statuses import STATUS
 
-FailureCode = Literal[
+RequestCode = Literal[
     "invalid_request",
     "invalid_policy",
     "missing_api_key",
@@ -27,11 +27,14 @@ FailureCode = Literal[
     "too_large",
     "rate_limited",
     "internal",
-    "upstream_error",
     "unavailable",
-    "upstream_timeout",
 ]
-"""Codes of errors that are not decisions: the request is wrong, or something is unavailable."""
+"""Codes of errors that are not decisions: the request is wrong, or the server is unavailable."""
+
+FailureCode = Literal[RequestCode, "upstream_error", "upstream_timeout"]
+"""Codes of errors that are not decisions, with those of a server that calls an upstream."""
+
+REQUEST_CODES: Final[tuple[RequestCode, ...]] = get_args(RequestCode)
 
 FAILURES: Final[Mapping[FailureCode, int]] = {
     "invalid_request": 400,

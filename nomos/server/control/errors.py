@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, get_args
 
-from nomos._core.http_rules.errors import FAILURES, RequestError
+from nomos._core.http_rules.errors import FAILURES, REQUEST_CODES, RequestCode, RequestError
 from nomos._core.http_rules.shown import shown
 from nomos.models import VerificationCode
 
@@ -21,27 +21,7 @@ TOKEN_CODES: Final[Mapping[str, TokenCode]] = {
     code: code for code in (*get_args(VerificationCode), "replayed")
 }
 
-RequestCode = Literal[
-    "invalid_request",
-    "invalid_policy",
-    "missing_api_key",
-    "invalid_api_key",
-    "app_disabled",
-    "forbidden",
-    "not_found",
-    "method_not_allowed",
-    "idempotency_conflict",
-    "already_decided",
-    "question_changed",
-    "too_large",
-    "rate_limited",
-    "internal",
-    "unavailable",
-]
-
 ErrorCode = RequestCode | TokenCode
-
-REQUEST_CODES: Final[tuple[RequestCode, ...]] = get_args(RequestCode)
 
 STATUS_BY_CODE: Final[Mapping[ErrorCode, int]] = {
     **{code: FAILURES[code] for code in REQUEST_CODES},
