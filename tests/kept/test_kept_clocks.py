@@ -12,7 +12,7 @@ from nomos._io.signer import SignerConnection
 from nomos.audit.record import Record
 from nomos.policy.bundle import Source
 from nomos.server.control.context import rates_of_apps
-from nomos.server.control.login_throttle import MOST, LoginThrottle
+from nomos.server.control.limits import MOST_FAILURES, LoginThrottle
 from nomos.server.domain.authorization import StoredAnswer
 from nomos.server.domain.envelope import Envelope
 from nomos.server.http.limits import SlidingWindowCounter
@@ -114,7 +114,7 @@ async def test_of_too_many_spans_the_oldest_are_joined(tmp_path: Path, clock: Cl
 
 def test_counts_of_a_later_time_do_not_count() -> None:
     rates, pace, attempts = rates_of_apps(), SlidingWindowCounter(), LoginThrottle()
-    for _ in range(MOST):
+    for _ in range(MOST_FAILURES):
         rates.count("app", NOW + 600)
         pace.count("app", NOW + 600)
         attempts.failed("there", NOW + 600)

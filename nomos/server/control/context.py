@@ -14,9 +14,7 @@ from nomos.policy.bundle import Bundle
 from nomos.resources import Catalog
 from nomos.server.background.notifier import Notifier
 from nomos.server.control.feed_subscribers import FeedSubscribers
-from nomos.server.control.login_throttle import LoginThrottle
-from nomos.server.control.long_polls import LongPollLimiter
-from nomos.server.control.quotas import Quotas
+from nomos.server.control.limits import LoginThrottle, LongPollLimiter, Quotas
 from nomos.server.http.limits import SlidingWindowCounter
 from nomos.server.policies.active import ActivePolicy
 from nomos.server.signing.issuers import Issuers

@@ -26,10 +26,10 @@ from server.control.people import (
 
 from nomos._io.signer import AsyncSigner
 from nomos.server.background.notifier import Notifier
-from nomos.server.control import long_polls
+from nomos.server.control import limits
 from nomos.server.control.approval_view import ApprovalReply, ApprovalsReply
 from nomos.server.control.errors import ControlError
-from nomos.server.control.long_polls import (
+from nomos.server.control.limits import (
     MAX_LONG_POLLS,
     MOST_OF_ONE_APP,
     RESERVED,
@@ -504,7 +504,7 @@ def test_agents_leave_seats_for_operators() -> None:
 async def test_an_operator_gets_a_seat_when_agents_have_taken_theirs(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(long_polls, "MAX_LONG_POLLS", RESERVED)
+    monkeypatch.setattr(limits, "MAX_LONG_POLLS", RESERVED)
     envelope = await asked(plane, **ISSUE)
     lead = await operator(plane, "lead")
     path, wait = f"/v1/approvals/{envelope}", {"wait": 1}

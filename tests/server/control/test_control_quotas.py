@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nomos.server.control import quotas
+from nomos.server.control import limits
 from nomos.server.control.errors import ControlError
-from nomos.server.control.quotas import BYTES_A_SECOND, QUESTIONS_A_SECOND, Quotas
+from nomos.server.control.limits import BYTES_A_SECOND, QUESTIONS_A_SECOND, Quotas
 
 if TYPE_CHECKING:
     from server.control.conftest import Plane
@@ -53,7 +53,7 @@ def test_a_wait_is_said_in_whole_seconds() -> None:
 
 
 def test_apps_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quotas, "MOST_APPS", 3)
+    monkeypatch.setattr(limits, "MOST_APPS", 3)
     left = Quotas()
     for number in range(10):
         left.take(f"app {number}", 1, 1.0)
@@ -63,7 +63,7 @@ def test_apps_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -
 async def test_an_app_over_its_quota_is_answered_429_and_leaves_nothing(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quotas, "QUESTIONS_A_SECOND", 0.001)
+    monkeypatch.setattr(limits, "QUESTIONS_A_SECOND", 0.001)
     plane.system.quotas._questions = 3
     other = await plane.another()
     replies = [await plane.ask({"idempotency-key": f"{n}"}) for n in range(5)]

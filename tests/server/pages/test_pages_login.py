@@ -12,7 +12,7 @@ import sqlalchemy as sa
 import store_access
 
 from nomos._io.signer import AsyncSigner
-from nomos.server.control import login_throttle
+from nomos.server.control import limits
 from nomos.server.control.credentials import hashed
 from nomos.server.domain.accounts import ApiKey
 from nomos.server.pages import browser_sessions
@@ -271,13 +271,13 @@ async def test_nobody_is_sent_anywhere_else(town: Town, target: str) -> None:
 
 async def test_failures_are_bounded_and_success_is_not(town: Town) -> None:
     person = town.stranger()
-    for _ in range(login_throttle.MOST):
+    for _ in range(limits.MOST_FAILURES):
         assert (await person.sign_in("nomos_wrong")).status_code == 401
     reply = await person.sign_in("nomos_wrong")
     assert reply.status_code == 429
     assert 1 <= int(reply.headers["retry-after"]) <= 61
     # Others at this address must not lock out who has a right key.
-    for _ in range(login_throttle.MOST + 2):
+    for _ in range(limits.MOST_FAILURES + 2):
         assert (await person.sign_in(town.operator.reveal())).status_code == 303
 
 

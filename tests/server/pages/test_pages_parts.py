@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from nomos.invisible_text import is_invisible
-from nomos.server.control.login_throttle import MOST, MOST_CALLERS, LoginThrottle
+from nomos.server.control.limits import MOST_CALLERS, MOST_FAILURES, LoginThrottle
 from nomos.server.pages import render, time_format
 from nomos.server.pages.browser_sessions import safe_redirect
 from nomos.server.pages.values import differing, shown_values
@@ -131,7 +131,7 @@ def test_only_our_pages_are_local() -> None:
 
 def test_failures_are_forgotten_after_a_minute_and_by_number() -> None:
     attempts = LoginThrottle()
-    for second in range(MOST):
+    for second in range(MOST_FAILURES):
         assert attempts.wait("a", NOW + second) == 0
         attempts.failed("a", NOW + second)
     assert attempts.wait("a", NOW + 20) == 41
