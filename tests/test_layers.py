@@ -14,7 +14,7 @@ ROOT = Path(nomos.__file__).parent
 
 VALUE_FILES = (
     *("models", "outcomes", "errors", "resources", "capabilities", "invisible_text"),
-    *("constraints", "_pol", "statuses", "reserved", "_limits", "_identifiers"),
+    *("constraints", "_pol", "statuses", "reserved", "_limits", "_identifiers", "_json"),
 )
 VALUES = {f"nomos.{name}" for name in ("_sealed", *VALUE_FILES)}
 AUDIT = VALUES | {"nomos._protocol", "nomos.audit"}

@@ -22,10 +22,11 @@ from typing import Any, Final
 
 from nomos._core.replies import Allowed
 from nomos._core.requests import encode
-from nomos._core.scope import mapping, payloads, same, within
+from nomos._core.scope import mapping, payloads, within
 from nomos._core.signing import BACKDATED
 from nomos._core.tokens import decode_unverified
 from nomos._identifiers import cid_of, is_did
+from nomos._json import same
 from nomos._pol.values import text
 from nomos.errors import InvalidRequest
 from nomos.models import Chain, Question

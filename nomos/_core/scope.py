@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nomos._core.tokens import decode_unverified
+from nomos._json import same
 from nomos.errors import MalformedChain, Unintelligible
 from nomos.models import Capability, Chain
 
@@ -120,15 +121,3 @@ def _segments(path: object) -> list[str] | None:
     segments = path.split("/") if path else []
     plain = all(one not in ("", ".", "..") and not {"\\", "\0"} & {*one} for one in segments)
     return segments if plain else None
-
-
-def same(one: object, other: object) -> bool:
-    """Whether two JSON values are equal; `True` is not 1."""
-    match one, other:
-        case (bool(), _) | (_, bool()):
-            return one is other
-        case dict(), dict():
-            return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-        case list(), list():
-            return len(one) == len(other) and all(map(same, one, other))
-    return one == other

@@ -25,8 +25,8 @@ from nomos._core.http_rules.bearer import BearerFault
 from nomos._core.unverified import UnverifiedToken
 from nomos._core.verification import Rejection, VerifiedClaims
 from nomos._identifiers import JWT
+from nomos._json import same
 from nomos._limits import MAX_BODY_WITH_CHAIN, MAX_TOKEN
-from nomos.audit.canonical import canonical
 from nomos.errors import SignerError
 from nomos.models import DenyReason
 from nomos.server.control import body, chain_verification
@@ -105,7 +105,7 @@ async def authenticate(ports: Context, request: Request, authorization: str) -> 
         "path": request.url.path,
         "body": hashlib.sha256(await body.raw(request, MAX_BODY_WITH_CHAIN)).hexdigest(),
     }
-    if holder.command != holder.held.command or not _same(holder.said, said):
+    if holder.command != holder.held.command or not same(holder.said, said):
         message = (
             "the invocation is for another request: sign the chain's command and resource with "
             "this method, path and the sha256 of the body"
@@ -129,7 +129,7 @@ async def check_app(ports: Context, holder: ApiKey) -> None:
 def check_request(holder: AgentPrincipal, message: AuthorizeRequest) -> ChainFault | None:
     """Return why this question is not the one that its holder signed; None if it is."""
     asked = {**(message.args or {}), "resource": message.resource}
-    if holder.command != message.command or not _same(holder.said, asked):
+    if holder.command != message.command or not same(holder.said, asked):
         what = "the invocation is for another question: sign its command, resource and args"
         return _unlike(holder, "resource_mismatch", what)
     if message.delegated_chain not in (None, list(holder.tokens)):
@@ -237,14 +237,6 @@ async def _app(
 
 def _disabled() -> ControlError:
     return ControlError("app_disabled", "the app that this chain was granted to is disabled")
-
-
-def _same(one: object, other: object) -> bool:
-    """Compare as JSON: 9.0 equals 9, and 1 does not equal true."""
-    try:
-        return canonical(one) == canonical(other)
-    except ValueError:
-        return False
 
 
 def _unauthorized(fault: ChainFault) -> ControlError:

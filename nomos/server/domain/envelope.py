@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
+from nomos._json import same
 from nomos.audit.canonical import canonical
 from nomos.server.domain.accounts import EVERY_ROLE
 
@@ -177,7 +178,7 @@ def same_resource(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     `then` and `now` are the `bound` of two questions.
     """
     one, other = then.get("resource") or {}, now.get("resource") or {}
-    return all(_same(one[name], other[name]) for name in one if name in other)
+    return all(same(one[name], other[name]) for name in one if name in other)
 
 
 # Comparison of questions
@@ -191,7 +192,7 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, .
     return tuple(
         path
         for name in sorted({*then, *now})
-        if not _same(then.get(name), now.get(name))
+        if not same(then.get(name), now.get(name))
         for path in _paths(name, then.get(name), now.get(name))
     )
 
@@ -203,13 +204,8 @@ def _paths(name: str, then: Any, now: Any) -> Iterator[str]:
         return
     for member in sorted({*then, *now}):
         both = member in then and member in now
-        if not both or not _same(then[member], now[member]):
+        if not both or not same(then[member], now[member]):
             yield f"{shown}.{member}"
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Compare as JSON: unlike in Python, 1 does not equal true."""
-    return canonical(one) == canonical(other)
 
 
 # Use of an approval

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from nomos.audit.canonical import canonical
+from nomos._json import same
 from nomos.server.domain.request import CanonicalRequest
 
 _PATH: Final = re.compile(r'\.(cmd|resource|args)(?:\.([A-Za-z_][A-Za-z0-9_]*)|\["([^"\\]+)"\])?')
@@ -79,14 +79,9 @@ def _equals(selector: str, value: object, known: KnownCall) -> bool | None:
         return None
     place, name = match[1], match[2] or match[3]
     if place == "cmd":
-        return _same(known.command, value) if name is None else None
+        return same(known.command, value) if name is None else None
     if name is None:
-        return None if place == "resource" or known.args is None else _same(known.args, value)
+        return None if place == "resource" or known.args is None else same(known.args, value)
     if (place, name) in known.members:
-        return _same(known.members[place, name], value)
+        return same(known.members[place, name], value)
     return False if place == "args" and known.args is not None else None
-
-
-def _same(one: object, other: object) -> bool:
-    """Compare as JSON: unlike in Python, 1 does not equal true."""
-    return canonical(one) == canonical(other)
