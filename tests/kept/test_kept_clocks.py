@@ -16,7 +16,7 @@ from nomos.server.control.limits import MOST_FAILURES, LoginThrottle
 from nomos.server.domain.authorization import StoredAnswer
 from nomos.server.domain.envelope import Envelope
 from nomos.server.http.limits import SlidingWindowCounter
-from nomos.server.storage import idempotency, nonces, outbox, spans, tables
+from nomos.server.storage import idempotency, nonces, outbox, tables
 from nomos.server.storage.failures import Forgotten
 from nomos.server.storage.sessions import Issue
 from nomos.server.storage.store import Store
@@ -75,7 +75,7 @@ async def test_a_clock_that_was_years_ahead_stands_in_nobodys_way(
 async def test_spans_are_few_and_only_grow(tmp_path: Path, clock: Clock) -> None:
     store = Store(tmp_path, clock)
     await store.migrate()
-    ends = [NOW + number * 2 * HOUR for number in range(3 * spans.MAX_SPANS)]
+    ends = [NOW + number * 2 * HOUR for number in range(3 * nonces.MAX_SPANS)]
 
     def work(connection: sa.Connection) -> int:
         for end in ends:
@@ -85,12 +85,12 @@ async def test_spans_are_few_and_only_grow(tmp_path: Path, clock: Clock) -> None
             )
             assert nonces.prune(connection, end + 121) == end + 1
         for end in ends:
-            assert spans.forgotten_until(connection, end) is not None
-        assert spans.forgotten_until(connection, NOW - 1) is None
-        assert spans.forgotten_until(connection, ends[-1] + 1) is None
+            assert nonces.forgotten_until(connection, end) is not None
+        assert nonces.forgotten_until(connection, NOW - 1) is None
+        assert nonces.forgotten_until(connection, ends[-1] + 1) is None
         return len(connection.execute(sa.select(tables.nonces_spans)).all())
 
-    assert await store.write(work) == spans.MAX_SPANS
+    assert await store.write(work) == nonces.MAX_SPANS
     await store.close()
 
 
@@ -101,12 +101,12 @@ async def test_of_too_many_spans_the_oldest_are_joined(tmp_path: Path, clock: Cl
     week = 7 * 24 * HOUR
 
     def work(connection: sa.Connection) -> None:
-        last = NOW + (spans.MAX_SPANS - 1) * week
-        for number in range(spans.MAX_SPANS):
-            spans.remember(connection, NOW + number * week, NOW + number * week + 300)
-        spans.remember(connection, last + 5 * 24 * HOUR, last + 5 * 24 * HOUR + 300)
-        assert spans.forgotten_until(connection, last + 660) is None
-        assert spans.forgotten_until(connection, NOW + HOUR) == NOW + week + 300
+        last = NOW + (nonces.MAX_SPANS - 1) * week
+        for number in range(nonces.MAX_SPANS):
+            nonces.remember_span(connection, NOW + number * week, NOW + number * week + 300)
+        nonces.remember_span(connection, last + 5 * 24 * HOUR, last + 5 * 24 * HOUR + 300)
+        assert nonces.forgotten_until(connection, last + 660) is None
+        assert nonces.forgotten_until(connection, NOW + HOUR) == NOW + week + 300
 
     await store.write(work)
     await store.close()

@@ -1,4 +1,4 @@
-"""Rows of used nonces: each invocation works once.
+"""Used nonces, each of which works once, and the spans of those that were deleted.
 
 A row is stored until its token has expired, leeway included. After that the token is rejected for
 its age, and the row is not needed. That holds only while the clock does not go back. So the expiry
@@ -14,12 +14,18 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from nomos._core.shares import LEEWAY_SECONDS
-from nomos.server.storage import spans
-from nomos.server.storage.tables import nonces
+from nomos.server.storage.tables import nonces, nonces_spans
 
 PRUNE_EVERY: Final = 32
 PRUNED_AT_ONCE: Final = 2 * PRUNE_EVERY
 """Old rows deleted by each 32nd claim: more than were added, so the table stays small."""
+
+GAP_SECONDS: Final = 3600
+"""Spans that are no farther apart are joined."""
+
+MAX_SPANS: Final = 64
+
+_span = nonces_spans.c
 
 _table = nonces.c
 _MATCH = sa.and_(
@@ -73,6 +79,42 @@ def prune(connection: Connection, now: int) -> int:
     if not old:
         return 0
     before = int(old[-1]["expires_at"]) + 1
-    spans.remember(connection, int(old[0]["expires_at"]), before - 1)
+    remember_span(connection, int(old[0]["expires_at"]), before - 1)
     connection.execute(_DELETE, [{name: row[name] for name in _NAMES} for row in old])
     return before
+
+
+def forgotten_until(connection: Connection, expires_at: int) -> int | None:
+    """Return the end of the span that `expires_at` is in; None if it is in none."""
+    within = sa.and_(_span.first <= expires_at, _span.last >= expires_at)
+    return connection.scalar(sa.select(_span.last).where(within).limit(1))
+
+
+def remember_span(connection: Connection, first: int, last: int) -> None:
+    """Add a span, joined with those nearby; if there are too many, the two oldest are joined.
+
+    There are several spans, and not one time, for the case of a clock that was years ahead: nonces
+    that expired then must not block those that expire soon. The time between later spans may be
+    now, or in the future.
+    """
+    found = connection.execute(sa.select(_span.first, _span.last).order_by(_span.first)).all()
+    spans = _joined([*((row.first, row.last) for row in found), (first, last)])
+    kept = {(row.first, row.last) for row in found}
+    gone = [{"first_": start} for start, end in kept - set(spans)]
+    if gone:
+        connection.execute(nonces_spans.delete().where(_span.first == sa.bindparam("first_")), gone)
+    new = [{"first": start, "last": end} for start, end in spans if (start, end) not in kept]
+    if new:
+        connection.execute(nonces_spans.insert(), new)
+
+
+def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    joined: list[tuple[int, int]] = []
+    for first, last in sorted(spans):
+        if joined and first - joined[-1][1] <= GAP_SECONDS:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], last))
+        else:
+            joined.append((first, last))
+    while len(joined) > MAX_SPANS:
+        joined[:2] = [(joined[0][0], joined[1][1])]
+    return joined

@@ -39,10 +39,9 @@ from nomos.server.storage.engine import HIDE, RETRY_SECONDS, open_file
 from nomos.server.storage.failures import Forgotten
 from nomos.server.storage.files import Files
 from nomos.server.storage.fork_safe import ForkSafeEngine
-from nomos.server.storage.nonces import PRUNE_EVERY, UsedNonce, prune
+from nomos.server.storage.nonces import PRUNE_EVERY, UsedNonce, forgotten_until, prune
 from nomos.server.storage.replay_tables import make, take_turns
 from nomos.server.storage.shares import NonceShares
-from nomos.server.storage.spans import forgotten_until
 from nomos.server.storage.tables import nonces
 
 EMPTY_SECONDS: Final = 1.0

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from nomos.server.storage.spans import remember
+from nomos.server.storage.nonces import remember_span
 from nomos.server.storage.tables import followed, nonces, nonces_spans
 
 _LOCK: Final = 0x6E6F6D6F73
@@ -51,7 +51,7 @@ def make(connection: Connection) -> None:
     for index in nonces.indexes:
         connection.execute(CreateIndex(index, if_not_exists=True))
     if before > 0:
-        remember(connection, 0, before - 1)
+        remember_span(connection, 0, before - 1)
     connection.execute(_forgotten.update().values(before=_SPANS))
 
 

@@ -16,12 +16,10 @@ from nomos.server.domain.accounts import ApiKey, App
 from nomos.server.domain.authorization import StoredAnswer
 from nomos.server.storage import (
     apps,
-    disk,
     idempotency,
     nonces,
     records,
     revocations,
-    spans,
     tenants,
 )
 from nomos.server.storage.anchor import AnchorMark
@@ -44,7 +42,7 @@ from nomos.server.storage.sessions import Sessions
 from nomos.server.storage.shares import NonceShares
 from nomos.server.storage.steady_clock import Steady
 from nomos.server.storage.swarms import Swarms
-from nomos.server.storage.write_probe import WriteProbe, probe
+from nomos.server.storage.write_probe import WriteProbe, check_room, probe
 
 T = TypeVar("T")
 
@@ -121,7 +119,7 @@ class Store:
 
     async def _probe(self) -> None:
         now = self._clock()
-        await asyncio.to_thread(disk.check_room, self._folder)
+        await asyncio.to_thread(check_room, self._folder)
         await self._database.write(lambda connection: probe(connection, now))
 
     # What the PDP needs
@@ -147,7 +145,7 @@ class Store:
                 nonces.prune(connection, now)
             self._shares.check(connection, issuer, family, now)
             first = nonces.claim(connection, used)
-            until = spans.forgotten_until(connection, expires_at) if first else None
+            until = nonces.forgotten_until(connection, expires_at) if first else None
             if until is not None:
                 raise Forgotten(until)
             return first

@@ -1,4 +1,4 @@
-"""A probe of whether a decision could be stored now: its rows are written and rolled back.
+"""A probe of whether a decision could be stored now: free space, and rows that are rolled back.
 
 What is rolled back never reaches the disk, so a row of the size of a large decision is committed as
 well, always the same one.
@@ -7,8 +7,10 @@ well, always the same one.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
@@ -16,7 +18,11 @@ from sqlalchemy.engine import Connection
 
 from nomos.audit.record import Record
 from nomos.server.storage import nonces, records
+from nomos.server.storage.failures import StorageUnavailable
 from nomos.server.storage.tables import api_keys, probes, revocations
+
+LEAST_FREE: Final = 32 * 1024 * 1024
+"""Bytes that must be free for a server to be ready."""
 
 SIZE: Final = 32 * 1024
 """Bytes that are written: more than a decision with the largest arguments."""
@@ -26,6 +32,22 @@ KEPT_SECONDS: Final = 1.0
 
 TENANT: Final = "nomos:probe"
 """The tenant of the rows that are rolled back; no tenant has such a name."""
+
+
+def check_room(folder: Path) -> None:
+    """Raise StorageUnavailable if less than `LEAST_FREE` bytes are free for this user."""
+    try:
+        found = os.statvfs(folder)
+    except OSError as failure:
+        raise StorageUnavailable(
+            f"the disk of the data folder cannot be looked at: {failure.strerror}"
+        ) from None
+    free = found.f_bavail * found.f_frsize
+    if free < LEAST_FREE:
+        raise StorageUnavailable(
+            f"the disk of the data folder has {free // 1024} KiB left, and "
+            f"{LEAST_FREE // 1024} KiB are the least: make room before decisions cannot be stored"
+        )
 
 
 def probe(connection: Connection, now: float) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nomos.server.storage import disk
+from nomos.server.storage import write_probe
 from nomos.server.storage.database import StorageUnavailable
 from nomos.server.storage.store import Store
 
@@ -20,9 +20,9 @@ async def test_a_store_is_not_ready_without_room(
     try:
         await store.migrate()
         with monkeypatch.context() as patch:
-            patch.setattr(disk, "LEAST_FREE", 1)
+            patch.setattr(write_probe, "LEAST_FREE", 1)
             await store._probe()
-        monkeypatch.setattr(disk, "LEAST_FREE", 1 << 62)
+        monkeypatch.setattr(write_probe, "LEAST_FREE", 1 << 62)
         with pytest.raises(StorageUnavailable, match="make room"):
             await store._probe()
     finally:
@@ -31,4 +31,4 @@ async def test_a_store_is_not_ready_without_room(
 
 def test_a_folder_that_is_gone_has_no_room(tmp_path: Path) -> None:
     with pytest.raises(StorageUnavailable, match="cannot be looked at"):
-        disk.check_room(tmp_path / "none")
+        write_probe.check_room(tmp_path / "none")
