@@ -15,7 +15,6 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, Final
 
-from model.canonical import canon
 from vectors import (
     attacks,
     cases_checkpoints,
@@ -29,11 +28,13 @@ from vectors import (
 )
 from vectors.attack_base import PEOPLE, Attack
 from vectors.cases import case, refused
+from vectors.catalogue import FORGERIES, forged
+from vectors.making import Making
 
 Json = Any
 Object = dict[str, Any]
 
-DEEP: Final = 10_000
+GROUPS: Final = tuple(FORGERIES)
 HUGE: Final = 1 << 20
 BY_DID: Final = {party.did: party for party in (*forge.PARTIES, *PEOPLE)}
 
@@ -199,17 +200,30 @@ class Mutator:
         return self._written(request)
 
     def _token(self, token: str) -> str:
-        match self._random.randrange(6):
+        match self._random.randrange(7):
             case 0:
                 return str(self._near(token))
             case 1:
+                return self._forged(token) or token
+            case 2:
                 pair = (token.split("."), self._random.choice(self._tokens).split("."))
                 return ".".join(self._random.choice(pair)[index] for index in range(3))
-            case 2:
+            case 3:
                 more = ("=", ".", "A", "\n", " ", token[token.rindex(".") :])
                 return token + self._random.choice(more)
             case _:
                 return self._said_otherwise(token) or token
+
+    def _forged(self, token: str) -> str | None:
+        """Have a forger of the catalogue make the token anew, if its issuer's key is known."""
+        header, payload, _ = token.split(".")
+        forgers = FORGERIES[self._random.choice(GROUPS)]
+        forger = forgers[self._random.choice([*forgers])]
+        try:
+            head, claims = json.loads(forge.unb64(header)), json.loads(forge.unb64(payload))
+            return forged(forger, Making(head, claims, BY_DID[claims["iss"]]))
+        except (ValueError, RecursionError, LookupError, TypeError):
+            return None
 
     def _said_otherwise(self, token: str) -> str | None:
         """Change the claims of a token, if it has any; with the old signature, or a good one."""
@@ -220,7 +234,7 @@ class Mutator:
             for container, name in _places(claims):
                 if is_token(container[name]) and self._random.randrange(2):
                     container[name] = self._token(container[name])
-            said = canon(claims, DEEP).encode()
+            said = forge.canonical(claims)
         except (ValueError, OverflowError, RecursionError, AttributeError, TypeError):
             return None
         party = BY_DID.get(str(claims.get("iss"))) if isinstance(claims, dict) else None

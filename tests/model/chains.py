@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
-from model.making import HEADERS, Chain, Draft, Party, Twisted, cid
+from model.making import Chain, Draft, Twisted
 from model.rules import LAST_SECOND
 from model.statements import another, statement, value
+from vectors.forge import INVOCATION, Party, cid
 
 Json = dict[str, Any]
 
@@ -168,7 +169,7 @@ def use(random: Random, made: Scene, agent: Party) -> Draft:
         "iat": start,
         "exp": NOW + random.choice((60, 300, 2000)),
     }
-    return Draft(payload, agent, HEADERS["invocation"], linked=False)
+    return Draft(payload, agent, INVOCATION, linked=False)
 
 
 def about(random: Random, made: Scene, chain: Chain) -> list[Json]:

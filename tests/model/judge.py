@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any, Final, get_args
 
 from model.canonical import canon
-from model.making import Party
 from model.rules import RefusedError, Token, is_by, parse, public_key, unpacked, verify
 from pydantic import BaseModel, TypeAdapter
+from vectors.forge import Party
 
 from nomos import _protocol
 from nomos.models import VerificationCode
@@ -23,6 +23,7 @@ Json = dict[str, Any]
 
 REQUEST: Final[TypeAdapter[BaseModel]] = TypeAdapter(_protocol.AnyRequest)
 VERDICTS: Final = frozenset(get_args(VerificationCode))
+OTHER_REFUSALS: Final = ("invalid_request", "protocol", "too_large")
 
 STATEMENTS: Final[dict[str, type[BaseModel]]] = {
     "checkpoint": _protocol.Checkpoint,
@@ -72,7 +73,7 @@ def judge(line: bytes, answer: Json) -> None:
     if request is None:
         need(not answer["ok"], "a yes to a line that is no request")
     elif request["op"] == "verify" and not answerable(request):
-        need(answer.get("code") == "invalid_request", "an answer to no one question")
+        need(answer.get("code") in OTHER_REFUSALS, "a verdict where no question was asked")
     elif request["op"] == "verify" and (answer["ok"] or answer["code"] in VERDICTS):
         mine = opinion(request)
         need(mine == told(answer), f"the model answers {mine}")

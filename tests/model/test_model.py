@@ -13,6 +13,10 @@ from long_runs import times
 from model.agree import play
 from model.judge import opinion, told
 from model.pol import holds, is_statement, resolve, selector
+from vectors.attack_base import PEOPLE
+from vectors.catalogue import FORGERIES, forged
+from vectors.forge import DELEGATION, INVOCATION, delegation, invocation
+from vectors.making import Making
 
 from nomos.models import VerificationCode
 
@@ -44,6 +48,19 @@ def test_the_binary_and_the_model_judge_alike(binary: Path) -> None:
     assert not {code: times for code, times in tally.codes.items() if times < EACH}
     early = sum(tally.codes[code] for code in EARLY)
     assert early <= tally.judged / 2
+
+
+@pytest.mark.parametrize("group", FORGERIES)
+def test_every_forgery_of_the_catalogue_makes_another_token(group: str) -> None:
+    link = Making(DELEGATION, {**delegation(PEOPLE[0], PEOPLE[1]), "prf": []}, PEOPLE[0])
+    use = Making(INVOCATION, invocation(PEOPLE[0], [link.token]), PEOPLE[0])
+    idle = [
+        name
+        for name, forge in FORGERIES[group].items()
+        if forged(forge, link) == link.token and forged(forge, use) == use.token
+    ]
+    assert not idle
+    assert len(FORGERIES[group]) > 70
 
 
 def test_our_cases_come_out_as_they_say() -> None:

@@ -23,17 +23,13 @@ from model.chains import (
     edited,
     odd_path,
 )
-from model.making import (
-    HEADERS,
-    Chain,
-    Draft,
-    Json,
-    Party,
-    cid,
-    did,
-)
-from model.rules import LAST_SECOND, MAX_TOKEN, MAX_USE, ORDER, SMALL, P, public_key
+from model.making import Chain, Draft, Json, answered
+from model.rules import LAST_SECOND, MAX_TOKEN, MAX_USE
 from model.statements import malformed, random_float, statement, value
+from vectors import attack_json, attack_keys
+from vectors.catalogue import FORGERIES
+from vectors.forge import b64, cid, did, unb64
+from vectors.making import Making
 
 Trick = Callable[[Random, Scene], Chain]
 
@@ -87,6 +83,13 @@ def member(random: Random, draft: Draft, made: Scene) -> Json:
 def odd_person(random: Random, was: Any, made: Scene) -> Any:
     people = (ISSUER, OTHER_ISSUER, SERVICE, OTHER_SERVICE, STRANGER, *AGENTS)
     return odd_did(random) if random.random() < 0.5 else random.choice(people).did
+
+
+def odd_did(random: Random) -> str:
+    """A DID that names no key, or one that nobody may have."""
+    if random.random() < 0.4:
+        return did(random.choice(POINTS))
+    return random.choice([*attack_keys.SPELLED.values()])(STRANGER.public)
 
 
 def odd_nonce(random: Random, was: Any, made: Scene) -> Any:
@@ -251,157 +254,79 @@ def a_signer(random: Random, made: Scene) -> Chain:
     return both
 
 
-def a_header(random: Random, made: Scene) -> Chain:
-    headers = (
-        *HEADERS.values(),
-        b'{"alg":"none","typ":"JWT","ucv":"1.0.0-cb"}',
-        b'{"alg":"EdDSA","kid":"a","typ":"JWT","ucv":"1.0.0-cb"}',
-        b'{"typ":"JWT","alg":"EdDSA","ucv":"1.0.0-cb"}',
-        b'{"alg":"EdDSA","typ":"JWT","ucv":"1.0.0-cb"} ',
-        b'{"alg":"EdDSA","typ":"nomos-receipt+jwt"}',
-        b"{}",
-        b"",
-    )
-    header = random.choice(headers)
-    return rewritten(random, made, lambda draft: replace(draft, header=header))
-
+GROUPS: Final = tuple(FORGERIES)
 
 LITERALS: Final = (
-    *(b"1e21", b"1e+21", b"1E21", b"1E+21", b"1.0e+21", b"100000000000000000000", b"1e20", b"1.0"),
-    *(b"0.1", b".1", b"-0.1", b"0.10", b"5e-324", b"4e-324", b"1e-7", b"1e-07", b"0.0000001"),
-    *(b"0.000001", b"1e-6", b"-0", b"-0.0", b"0e0", b"1e400", b"-1e400", b"1e-400", b"NaN"),
-    *(b"Infinity", b"9007199254740991", b"9007199254740992", b"-9007199254740991", b"01", b"+1"),
-    *(b"-9007199254740992", b"12345678901234567890", b"1.2345678901234567e+29", b"1e", b"--1"),
-    *(
-        b"0x1",
-        b"true ",
-        b"True",
-        b"nul",
-        b"undefined",
-        b"'a'",
-        b"[1,]",
-        b"[,1]",
-        b'{"a":1,}',
-        b"1_0",
-    ),
-    *(
-        b'"\\u0041"',
-        b'"\\/"',
-        b'"\\n"',
-        b'"\\u000a"',
-        b'"\\u001f"',
-        b'"\\u001F"',
-        b'"\x7f"',
-        b'"\n"',
-    ),
-    *(
-        b'"\\u007f"',
-        '"\u2028"'.encode(),
-        b'"\\u2028"',
-        b'"\\ud83d\\ude00"',
-        '"\U0001f600"'.encode(),
-    ),
-    *(
-        b'"\\ud800"',
-        b'"\\ude00\\ud83d"',
-        b'"\xed\xa0\x80"',
-        b'"\xff"',
-        b'"\xc0\xaf"',
-        b'"\xf4\x90\x80\x80"',
-    ),
-    *(b'{"a":1,"a":1}', b'{"a":1,"b":2}', b'{"b":2,"a":1}', b'{"":0}', b'{"a":1,"\\u0061":2}'),
-    *('{"\U0001f600":1,"\ue000":2}'.encode(), '{"\ue000":2,"\U0001f600":1}'.encode()),
-    *('{"e\u0301":1}'.encode(), '{"\u00e9":1}'.encode(), '{"a":"e\u0301"}'.encode()),
-    *('{"\u1e9b\u0323":1}'.encode(), '{"\ufb33":1}'.encode(), '{"\u2126":1}'.encode()),
-    *(b'{"__proto__":{"a":1}}', b'{"10":1,"9":2}', b'{"9":1,"10":2}', b'{"a":{},"b":[]}', b"[ ]"),
-    *(
-        b"\xef\xbb\xbf1",
-        b"1\n",
-        b"\t1",
-        b"/**/1",
-        b'"\\x41"',
-        b'"\\b\\f\\n\\r\\t"',
-        b'"\\u0008"',
-        b'"\\"\\\\"',
-    ),
+    *attack_json.LITERALS.values(),
+    *(b"1e+21", b"100000000000000000000", b"1e20", b"0.1", b"-0.1", b"0.10", b"5e-324", b"4e-324"),
+    *(b"1e-7", b"1e-07", b"0.000001", b"1e-6", b"0e0", b"-1e400", b"1e-400", b"1e", b"--1"),
+    *(b"9007199254740991", b"-9007199254740991", b"1.2345678901234567e+29", b"nul", b"true "),
+    *(b'"\\n"', b'"\\u001f"', b'"\x7f"', b'"\\u007f"', b'"\\b\\f\\n\\r\\t"', b'"\\u0008"'),
+    *(b'"\\"\\\\"', '"\u2028"'.encode(), b'"\\u2028"', '"\U0001f600"'.encode(), b'"\xc0\xaf"'),
+    *(b'{"a":1,"b":2}', b'{"":0}', b'{"a":{},"b":[]}', b"[ ]", b'{"10":1,"9":2}', b"\t1", b"1\n"),
+    *('{"\U0001f600":1,"\ue000":2}'.encode(), '{"\u00e9":1}'.encode(), b'{"__proto__":{"a":1}}'),
+    *('{"a":"e\u0301"}'.encode(), '{"\u1e9b\u0323":1}'.encode(), '{"\u2126":1}'.encode()),
+    *(b"{" + pairs + b"}" for pairs in attack_json.NAMES.values()),
 )
-"""Spellings of values: canonical, other, and none."""
+"""Spellings of values: canonical ones beside those of the catalogue."""
+
+POINTS: Final = (*attack_keys.POINTS.values(),)
+
+
+def a_forgery(random: Random, made: Scene) -> Chain:
+    """A forgery of the catalogue, on any token."""
+    forgeries = FORGERIES[random.choice(GROUPS)]
+    forge = forgeries[random.choice([*forgeries])]
+    return rewritten(random, made, lambda draft: replace(draft, forge=forge))
 
 
 def a_spelling(random: Random, made: Scene) -> Chain:
-    """A value within a token in another spelling, or in none of JSON; signed by the right key."""
+    """A value of any spelling, that is canonical or not, where any is allowed."""
     depth = random.choice((28, 29, 30, 31, 32, 33, 200, 3000))
-    literal = random.choice(
-        (
-            *([random.choice(LITERALS)] * 8),
-            *(repr(random_float(random)).encode(), json.dumps(random_float(random) / 7).encode()),
-            *(b"[" * depth + b"]" * depth, b'{"a":' * depth + b"1" + b"}" * depth),
-        )
+    literals = (
+        *([random.choice(LITERALS)] * 8),
+        *(repr(random_float(random)).encode(), json.dumps(random_float(random) / 7).encode()),
+        *(b"[" * depth + b"]" * depth, b'{"a":' * depth + b"1" + b"}" * depth),
     )
-
-    def spell(payload: bytes) -> bytes:
-        return payload.replace(b'"here"', literal)
-
-    def change(draft: Draft) -> Draft:
-        where = "args" if "args" in draft.payload else "meta"
-        members = {**fields(draft, where), "v": "here"}
-        return replace(draft.changed(**{where: members}), spell=spell)
-
-    return rewritten(random, made, change)
+    forge = attack_json.literal(random.choice(literals))
+    return rewritten(random, made, lambda draft: replace(draft, forge=forge))
 
 
 def a_text(random: Random, made: Scene) -> Chain:
-    """A token whose text was changed after it was signed, or its payload before."""
-    at, letter = random.random(), random.choice("AB-_+/=. \n\u00e9\0")
+    """A token whose text, or whose payload before it is signed, was changed at any place."""
+    at, bit, letter = random.random(), random.randrange(8), random.choice("AB-_+/=. \n\u00e9\0")
+    kind = random.randrange(5)
 
-    def anywhere(text: str) -> str:
+    def forge(making: Making) -> str:
+        if kind == 4:
+            return making.spelled(lambda payload: flipped(payload, at, bit))
+        text = making.token
         where = int(at * len(text))
-        return random.choice(
-            (
-                text[:where] + letter + text[where:],
-                text[:where] + letter + text[where + 1 :],
-                text[:where] + text[where + 1 :],
-                text[:where],
-                text + letter,
-                letter + text,
-                text[:-1] + next_letter(text[-1:]),
-                text + "=",
-                text.replace(".", "=.", 1),
-                text.rpartition(".")[0],
-                text.rpartition(".")[0] + ".",
-                text + "." + text,
-                "." + text,
-                text.replace("-", "+").replace("_", "/"),
-                text + "A" * 65536,
-            )
-        )
+        return (
+            text[:where] + letter + text[where:],
+            text[:where] + letter + text[where + 1 :],
+            text[:where] + text[where + 1 :],
+            text[:where],
+        )[kind]
 
-    def within(payload: bytes) -> bytes:
-        where = int(at * len(payload))
-        flipped = bytes([payload[where] ^ (1 << random.randrange(8))])
-        other = (
-            payload[:where] + flipped + payload[where + 1 :],
-            payload.replace(b":", b": ", 1),
-            payload + b" ",
-            b" " + payload,
-            payload[:-1] + b',"cmd":"/a"}',
-            b'{"cmd":"/a",' + payload[1:],
-            json.dumps(dict(reversed(json.loads(payload).items()))).replace(" ", "").encode(),
-            b"[" + payload + b"]",
-            b"null",
-            b"",
-        )
-        return random.choice(other)
-
-    if random.random() < 0.6:
-        return rewritten(random, made, lambda draft: replace(draft, damage=anywhere))
-    return rewritten(random, made, lambda draft: replace(draft, spell=within))
+    return rewritten(random, made, lambda draft: replace(draft, forge=forge))
 
 
-def next_letter(letter: str) -> str:
-    """The base64url letter after this one: the same bytes where its low bits are spare."""
-    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-    return alphabet[alphabet.index(letter) ^ 1] if letter and letter in alphabet else "A"
+def flipped(data: bytes, at: float, bit: int) -> bytes:
+    where = int(at * len(data))
+    return data[:where] + bytes([data[where] ^ 1 << bit]) + data[where + 1 :]
+
+
+def a_signature(random: Random, made: Scene) -> Chain:
+    """A flipped bit, or an R of small order with the S that fits for some verifiers."""
+    point, at, bit = random.choice(POINTS), random.random(), random.randrange(8)
+
+    def forge(making: Making) -> str:
+        signed, _, good = making.token.rpartition(".")
+        answer = answered(making.party, point, signed.encode())
+        return f"{signed}.{b64(answer if at < 0.5 else flipped(unb64(good), at * 2 - 1, bit))}"
+
+    return rewritten(random, made, lambda draft: replace(draft, forge=forge))
 
 
 def a_size(random: Random, made: Scene) -> Chain:
@@ -420,90 +345,6 @@ def a_size(random: Random, made: Scene) -> Chain:
         return padded(max(0, room + random.randint(-2, 3)))
 
     return rewritten(random, made, change, hop)
-
-
-def is_key(data: bytes) -> bool:
-    return public_key(did(data)) is not None
-
-
-def unreduced() -> bytes:
-    """A point of large order, encoded with y + p instead of y."""
-    return next(
-        (y + P).to_bytes(32, "little") for y in range(2, 19) if is_key(y.to_bytes(32, "little"))
-    )
-
-
-POINTS: Final = (
-    *(y.to_bytes(32, "little") for y in sorted(SMALL)),
-    *((y | 1 << 255).to_bytes(32, "little") for y in sorted(SMALL)),
-    *(y.to_bytes(32, "little") for y in (P, P + 1)),
-    *((y | 1 << 255).to_bytes(32, "little") for y in (P, P + 1)),
-    unreduced(),
-    next(y.to_bytes(32, "little") for y in range(2, 99) if not is_key(y.to_bytes(32, "little"))),
-    b"\xff" * 32,
-)
-"""Encodings of points that nobody may use, and of none."""
-
-
-def odd_did(random: Random) -> str:
-    public = random.choice((ISSUER, STRANGER)).public
-    good = did(public)
-    return random.choice(
-        (
-            *(did(random.choice(POINTS)) for _ in range(6)),
-            did(public, b"\xec\x01"),
-            did(public, b"\xed\x02"),
-            did(public, b"\xed\x00"),
-            did(b"\0" + public[1:]),
-            good[:-1],
-            good + "1",
-            good.replace("z6Mk", "z16Mk"),
-            good[:12] + "z" * 44,
-            good[:12] + "1" * 44,
-            good[:-1] + "0",
-            good + "\n",
-            "did:web:example.com",
-            f"{good}#{good[8:]}",
-        )
-    )
-
-
-def a_key(random: Random, made: Scene) -> Chain:
-    """A DID that names no key, or one that nobody may have; sometimes in two places."""
-    odd = odd_did(random)
-
-    def change(draft: Draft) -> Draft:
-        name = random.choice(("iss", "aud", "sub"))
-        fitting = replace(draft, seal=lambda _by, _data: b"\1" + bytes(63))
-        return (fitting if random.random() < 0.3 else draft).changed(**{name: odd})
-
-    return rewritten(random, made, change)
-
-
-def a_signature(random: Random, made: Scene) -> Chain:
-    """A signature that is none, or that holds for some verifiers."""
-    point, kind, bit = random.choice(POINTS), random.randrange(13), random.randrange(512)
-
-    def seal(by: Party, data: bytes) -> bytes:
-        good = by.sign(data)
-        r, s = good[:32], int.from_bytes(good[32:], "little")
-        return (
-            r + (s + ORDER).to_bytes(32, "little"),
-            r + (ORDER - s).to_bytes(32, "little"),
-            r + bytes(32),
-            point + good[32:],
-            by.answered((1).to_bytes(32, "little"), data),
-            by.answered(point, data),
-            good[32:] + r,
-            good[:-1],
-            good + b"\0",
-            bytes(64),
-            b"",
-            (int.from_bytes(good) ^ (1 << bit)).to_bytes(64),
-            (int.from_bytes(good) ^ (1 << bit)).to_bytes(64),
-        )[kind]
-
-    return rewritten(random, made, lambda draft: replace(draft, seal=seal))
 
 
 def an_order(random: Random, made: Scene) -> Chain:
@@ -609,7 +450,18 @@ def two(random: Random, made: Scene) -> Chain:
 
 ONE: Final[tuple[Trick, ...]] = (
     *(a_member, a_member, a_member, a_statement, a_statement, a_statement, a_resource, a_resource),
-    *(a_signer, a_header, a_spelling, a_text, a_size, a_key, a_signature, an_order, unlinked),
+    *(
+        a_signer,
+        a_forgery,
+        a_forgery,
+        a_forgery,
+        a_spelling,
+        a_text,
+        a_size,
+        a_signature,
+        an_order,
+        unlinked,
+    ),
     *(own_proof, an_approval, a_time, a_lineage, a_lifetime),
 )
 TRICKS: Final = (*ONE, two, two, two, two)

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
-from vectors.attack_base import ARGS, FIELDS, LIST, RESOURCE, Attack, Forge, Good, saying
+from vectors.attack_base import ARGS, FIELDS, LIST, RESOURCE, Attack, Good
 from vectors.attack_places import LENGTHS, RICH_USE, USE, everywhere
 from vectors.attack_use import rich_uses
 from vectors.forge import HERE, Payload
+from vectors.making import Forge, saying
 
 ABOUT: Final = "Resources beyond the constraint, and calls that are not what was signed."
 

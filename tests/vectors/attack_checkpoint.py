@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from vectors import attack_header, attack_keys, attack_signatures, attack_text
-from vectors.attack_base import Accepted, Attack, Forge, Making, saying
+from vectors.attack_base import Accepted, Attack
 from vectors.attack_places import USE
 from vectors.cases import verify_checkpoint
 from vectors.forge import (
@@ -28,6 +28,7 @@ from vectors.forge import (
     unb64,
     with_signature,
 )
+from vectors.making import Forge, Making, saying
 
 ABOUT: Final = "Checkpoints of a log, and the ways of a token that is no delegation."
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from vectors.attack_base import FIELDS, Attack, Forge, Making, holding, saying
+from vectors.attack_base import FIELDS, Attack
 from vectors.attack_places import (
     CHAIN,
     RICH_CHAIN,
@@ -15,6 +15,7 @@ from vectors.attack_places import (
     everywhere,
 )
 from vectors.forge import NOW
+from vectors.making import Forge, Making, holding, saying
 
 ABOUT: Final = "Claims that are missing, of another type, unknown, out of range."
 
@@ -23,9 +24,9 @@ END: Final = 253402300800
 
 
 def attacks() -> Iterator[Attack]:
-    yield from everywhere({**_wrong(LINK), **LINKS, **_paths(), **_depths()}, MALFORMED, at=links)
-    yield from everywhere({**_wrong(BOTH), **_commands(), **ANY, **_unknown()}, MALFORMED, at=both)
-    yield from everywhere({**_wrong(USED), **USES}, MALFORMED, at=uses)
+    yield from everywhere(OF_LINKS, MALFORMED, at=links)
+    yield from everywhere(OF_BOTH, MALFORMED, at=both)
+    yield from everywhere(OF_USES, MALFORMED, at=uses)
 
 
 MALFORMED: Final = "malformed_ucan"
@@ -239,3 +240,8 @@ USES: Final[dict[str, Forge]] = {
     "no prf": saying(prf=...),
     "prf as one text": lambda m: m.saying(prf=" ".join(m.payload["prf"])).token,
 }
+
+OF_LINKS: Final = {**_wrong(LINK), **LINKS, **_paths(), **_depths()}
+OF_BOTH: Final = {**_wrong(BOTH), **_commands(), **ANY, **_unknown()}
+OF_USES: Final = {**_wrong(USED), **USES}
+FORGERIES: Final = {**OF_LINKS, **OF_BOTH, **OF_USES}

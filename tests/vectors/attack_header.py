@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from vectors.attack_base import Attack, Forge, Making
+from vectors.attack_base import Attack
 from vectors.attack_places import CHAIN, RICH_USE, USE, everywhere, taken_in_turns
 from vectors.forge import (
     CHECKPOINT,
@@ -25,6 +25,7 @@ from vectors.forge import (
     cid,
     unb64,
 )
+from vectors.making import Forge, Making
 
 ABOUT: Final = (
     "Headers (RFC 8725): none, HMAC with a public key, kid, jwk, jku, x5u, crit, other kinds."
@@ -33,10 +34,9 @@ RECEIPT: Final = {"alg": "EdDSA", "typ": "nomos-receipt+jwt"}
 
 
 def attacks() -> Iterator[Attack]:
-    members = {f"header: {name}": header(**changes) for name, changes in MEMBERS.items()}
-    spelled = {f"header: {name}": headed(text) for name, text in SPELLED.items()}
-    yield from everywhere(members, "malformed_ucan", at=taken_in_turns)
-    yield from everywhere({**spelled, **FORGED}, "malformed_ucan")
+    yield from everywhere(OF_MEMBERS, "malformed_ucan", at=taken_in_turns)
+    yield from everywhere({**OF_TEXTS, **FORGED}, "malformed_ucan")
+    yield from everywhere(KINDS, "malformed_ucan")
     yield from _kinds()
 
 
@@ -164,19 +164,26 @@ FORGED: Final[dict[str, Forge]] = {
 }
 
 
+OF_MEMBERS: Final = {f"header: {name}": header(**changes) for name, changes in MEMBERS.items()}
+OF_TEXTS: Final = {f"header: {name}": headed(text) for name, text in SPELLED.items()}
+
+SWAP: Final = {DELEGATION["typ"]: INVOCATION, INVOCATION["typ"]: DELEGATION}
+KINDS: Final[dict[str, Forge]] = {
+    "kind: headed as the other kind": lambda m: m.headed(canonical(SWAP[m.header["typ"]])),
+    "kind: headed as a checkpoint": lambda m: m.headed(canonical(CHECKPOINT)),
+    "kind: headed as a receipt": lambda m: m.headed(canonical(RECEIPT)),
+    "kind: a checkpoint in its place": lambda m: checkpoint(),
+    "kind: a checkpoint, headed as this kind": lambda m: (
+        Making(m.header, json.loads(unb64(checkpoint().split(".")[1])), m.party).token
+    ),
+}
+"""No kind of token passes for another, however payload and header are put together."""
+
+FORGERIES: Final = {**OF_MEMBERS, **OF_TEXTS, **FORGED, **KINDS}
+
+
 def _kinds() -> Iterator[Attack]:
-    """No kind of token passes for another, however payload and header are put together."""
-    swap = {DELEGATION["typ"]: INVOCATION, INVOCATION["typ"]: DELEGATION}
-    others: dict[str, Forge] = {
-        "kind: headed as the other kind": lambda m: m.headed(canonical(swap[m.header["typ"]])),
-        "kind: headed as a checkpoint": lambda m: m.headed(canonical(CHECKPOINT)),
-        "kind: headed as a receipt": lambda m: m.headed(canonical(RECEIPT)),
-        "kind: a checkpoint in its place": lambda m: checkpoint(),
-        "kind: a checkpoint, headed as this kind": lambda m: (
-            Making(m.header, json.loads(unb64(checkpoint().split(".")[1])), m.party).token
-        ),
-    }
-    yield from everywhere(others, "malformed_ucan")
+    """No kind of token passes for another, at any place of a chain."""
     for length in CHAIN:
         chain, use = CHAIN[length], USE[length]
         links = chain.tokens()

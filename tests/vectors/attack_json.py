@@ -10,9 +10,10 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from vectors.attack_base import Attack, Forge, Making
+from vectors.attack_base import Attack
 from vectors.attack_places import CHAIN, everywhere, taken_in_turns
 from vectors.cases import nested
+from vectors.making import Forge, Making
 
 ABOUT: Final = (
     "JSON that two readers could understand differently, and every second spelling of one."
@@ -23,12 +24,9 @@ HERE: Final = b'"@"'
 
 
 def attacks() -> Iterator[Attack]:
-    literals = {f"a value: {name}": literal(value) for name, value in LITERALS.items()}
-    names = {f"a member named {name}": member(value) for name, value in NAMES.items()}
-    deep = {"10,000 levels": spelled(lambda p: b"[" * 10_000 + b"]" * 10_000)}
-    yield from everywhere(literals, "malformed_ucan", at=taken_in_turns)
-    yield from everywhere({**names, **SPELLINGS, **TWICE, **DEEP}, "malformed_ucan")
-    yield from everywhere(deep, "malformed_ucan", at=lambda _: [(CHAIN[1], 0)])
+    yield from everywhere(OF_VALUES, "malformed_ucan", at=taken_in_turns)
+    yield from everywhere(OF_TEXTS, "malformed_ucan")
+    yield from everywhere(DEEPEST, "malformed_ucan", at=lambda _: [(CHAIN[1], 0)])
 
 
 def literal(value: bytes) -> Forge:
@@ -206,3 +204,13 @@ DEEP: Final[dict[str, Forge]] = {
     "40 levels": at_depth(40),
     "33 levels of lists": literal(b"[" * 31 + b"]" * 31),
 }
+
+OF_VALUES: Final = {f"a value: {name}": literal(value) for name, value in LITERALS.items()}
+OF_TEXTS: Final = {
+    **{f"a member named {name}": member(value) for name, value in NAMES.items()},
+    **SPELLINGS,
+    **TWICE,
+    **DEEP,
+}
+FORGERIES: Final = {**OF_VALUES, **OF_TEXTS}
+DEEPEST: Final = {"10,000 levels": spelled(lambda p: b"[" * 10_000 + b"]" * 10_000)}

@@ -8,21 +8,20 @@ import base64
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from vectors.attack_base import Attack, Forge, Making
+from vectors.attack_base import Attack
 from vectors.attack_places import CHAIN, RICH_CHAIN, USE, Place, everywhere
 from vectors.forge import ALPHABET, base58, did, with_signature
+from vectors.making import Forge, Making
 from vectors.points import IDENTITY, SMALL_ORDER, off_curve, unreduced
 
 ABOUT: Final = "Texts that name no Ed25519 key, in any spelling but one, and points of small order."
 
 
 def attacks() -> Iterator[Attack]:
-    for member, who in (("iss", "issuer"), ("aud", "audience")):
-        named = {f"{who}: {name}": named_by(member, spell) for name, spell in SPELLED.items()}
-        points = {f"{who}: {name}": key(member, point) for name, point in POINTS.items()}
+    for member in MEMBERS:
         # A text of the right form has to be computed with; that comes after all reading.
-        yield from everywhere(named, "malformed_ucan", at=places)
-        yield from everywhere(points, "malformed_ucan", at=places, read=False)
+        yield from everywhere(_named(member), "malformed_ucan", at=places)
+        yield from everywhere(_points(member), "malformed_ucan", at=places, read=False)
     yield from everywhere(UNIVERSAL, "malformed_ucan", at=places, read=False)
 
 
@@ -30,6 +29,19 @@ def places(turn: int) -> Iterator[Place]:
     yield (USE[1], 1) if turn % 2 else (CHAIN[1], 0)
     good = (CHAIN[2], RICH_CHAIN[3], USE[2], CHAIN[8])[turn % 4]
     yield good, turn // 4 % (good.last + 1)
+
+
+MEMBERS: Final = {"iss": "issuer", "aud": "audience"}
+
+
+def _named(member: str) -> dict[str, Forge]:
+    who = MEMBERS[member]
+    return {f"{who}: {name}": named_by(member, spell) for name, spell in SPELLED.items()}
+
+
+def _points(member: str) -> dict[str, Forge]:
+    who = MEMBERS[member]
+    return {f"{who}: {name}": key(member, point) for name, point in POINTS.items()}
 
 
 def named_by(member: str, spell: Callable[[bytes], str]) -> Forge:
@@ -130,4 +142,10 @@ UNIVERSAL: Final = {
     f"issuer: {name}, and a signature of anything": for_any_message(point)
     for name, point in SMALL_ORDER.items()
     if "identity" in name
+}
+
+FORGERIES: Final = {
+    name: forge
+    for member in MEMBERS
+    for name, forge in {**_named(member), **_points(member), **UNIVERSAL}.items()
 }

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from vectors.attack_base import LONG, PEOPLE, Attack, Forge, Good, Making, holding, saying
+from vectors.attack_base import LONG, PEOPLE, Attack, Good
 from vectors.attack_places import CHAIN, RICH_CHAIN, RICH_USE, USE, Place, everywhere
 from vectors.forge import DELEGATION, STRANGER, cid, delegation, sign
+from vectors.making import Forge, Making, holding, saying
 
 ABOUT: Final = "Links dropped, moved, doubled, a sibling's, below an approval; chains too deep."
 

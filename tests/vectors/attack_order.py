@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from vectors.attack_base import Attack, Forge, Good, saying
+from vectors.attack_base import Attack, Good
 from vectors.attack_places import CHAIN, RICH_USE, USE
 from vectors.forge import (
     ISSUER,
@@ -16,6 +16,7 @@ from vectors.forge import (
     flip,
     with_signature,
 )
+from vectors.making import Forge, saying
 from vectors.points import IDENTITY
 
 ABOUT: Final = "Two things wrong at once: the earlier step answers, so that a code means one thing."

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
-from vectors.attack_base import LONG, Attack, Forge, Good, plain, rich
+from vectors.attack_base import LONG, Attack, Good, plain, rich
+from vectors.making import Forge
 
 LENGTHS: Final = (1, 2, 3, LONG)
 CHAIN: Final = {length: plain(length) for length in LENGTHS}

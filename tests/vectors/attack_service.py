@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from vectors.attack_base import PEOPLE, Attack, Forge, Good, holding
+from vectors.attack_base import PEOPLE, Attack, Good
 from vectors.attack_places import LENGTHS, RICH_USE, USE
 from vectors.forge import HERE, ISSUER, SERVICE, STRANGER, Payload
+from vectors.making import Forge, holding
 
 ABOUT: Final = (
     "Chains for other services or for a PDP, and words below the root that say otherwise."

@@ -9,18 +9,17 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from vectors import points
-from vectors.attack_base import PEOPLE, Attack, Forge, Making
+from vectors.attack_base import PEOPLE, Attack
 from vectors.attack_places import everywhere
 from vectors.forge import SERVICE, STRANGER, Party, b64, canonical, unb64, with_signature
+from vectors.making import Forge, Making
 from vectors.points import IDENTITY, ORDER, SMALL_ORDER, P, off_curve, unreduced
 
 ABOUT: Final = "Signatures that are another's, of another text, or right in a second form."
 
 
 def attacks() -> Iterator[Attack]:
-    forgeries = {**BITS, **FORMS, **CHOSEN_R, **OF_OTHERS, **OF_OTHER_TEXTS, **EDITED}
-    named = {f"signature: {name}": forge for name, forge in forgeries.items()}
-    yield from everywhere(named, "bad_signature", read=False)
+    yield from everywhere(FORGERIES, "bad_signature", read=False)
 
 
 def change(how: Callable[[bytes], bytes]) -> Forge:
@@ -76,7 +75,7 @@ def of(text: Callable[[str, str], bytes]) -> Forge:
 
     def forge(making: Making) -> str:
         header, payload, _ = making.token.split(".")
-        return f"{header}.{payload}.{b64(making.party.private.sign(text(header, payload)))}"
+        return f"{header}.{payload}.{b64(making.party.sign(text(header, payload)))}"
 
     return forge
 
@@ -201,4 +200,10 @@ EDITED: Final[dict[str, Forge]] = {
     "under another issuer": edited(iss=STRANGER.did),
     "under another subject": edited(sub=STRANGER.did),
     "under other conditions": freer,
+}
+
+FORGERIES: Final = {
+    f"signature: {name}": forge
+    for group in (BITS, FORMS, CHOSEN_R, OF_OTHERS, OF_OTHER_TEXTS, EDITED)
+    for name, forge in group.items()
 }

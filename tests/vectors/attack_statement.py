@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from vectors.attack_base import Attack, saying
+from vectors.attack_base import Attack
 from vectors.attack_places import CHAIN, RICH_CHAIN, USE, Place, everywhere
+from vectors.making import saying
 
 ABOUT: Final = (
     "Policy statements that are none: an operator not known, an operand missing or wrong."

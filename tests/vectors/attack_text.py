@@ -9,16 +9,17 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from vectors.attack_base import Attack, Forge, Making
+from vectors.attack_base import Attack
 from vectors.attack_places import CHAIN, everywhere
 from vectors.forge import b64, canonical, unb64
+from vectors.making import Forge, Making
 
 ABOUT: Final = "One token, one text: padding, alphabets, whitespace, segments, look-alikes."
 ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
 def attacks() -> Iterator[Attack]:
-    yield from everywhere({**AROUND, **WITHIN, **SEGMENTS, **ENCODINGS}, "malformed_ucan")
+    yield from everywhere(FORGERIES, "malformed_ucan")
     yield from everywhere(LONG, "malformed_ucan", at=lambda _: [(CHAIN[1], 0)])
 
 
@@ -194,5 +195,7 @@ ENCODINGS: Final[dict[str, Forge]] = {
     "a signature in hex": parts(lambda h, p, s: f"{h}.{p}.{unb64(s).hex()}"),
     "a signature in DER": parts(lambda h, p, s: f"{h}.{p}.{b64(bytes.fromhex('0440') + unb64(s))}"),
 }
+
+FORGERIES: Final = {**AROUND, **WITHIN, **SEGMENTS, **ENCODINGS}
 
 LONG: Final[dict[str, Forge]] = {"longer than 64 KiB": lengthened}

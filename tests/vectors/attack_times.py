@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from vectors.attack_base import Attack, Forge, Good, saying
+from vectors.attack_base import Attack, Good
 from vectors.attack_places import (
     CHAIN,
     LENGTHS,
@@ -16,6 +16,7 @@ from vectors.attack_places import (
     everywhere,
 )
 from vectors.forge import NOW, Payload
+from vectors.making import Forge, saying
 
 ABOUT: Final = (
     "Before the first second, from the last one on, at each hop, with and without leeway."

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from vectors.attack_base import PEOPLE, Attack, Forge, Good, Making, saying
+from vectors.attack_base import PEOPLE, Attack, Good
 from vectors.attack_places import CHAIN, LENGTHS, RICH_USE, USE, Place, everywhere
 from vectors.forge import ISSUER, NOW, STRANGER, Party
+from vectors.making import Forge, Making, saying
 
 ABOUT: Final = "Invocations by others, for other services, of other commands, and for longer."
 

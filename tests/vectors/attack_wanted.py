@@ -6,19 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
-from vectors.attack_base import (
-    FIELDS,
-    LIST,
-    RESOURCE,
-    Attack,
-    Forge,
-    Good,
-    Making,
-    holding,
-    saying,
-)
+from vectors.attack_base import FIELDS, LIST, RESOURCE, Attack, Good
 from vectors.attack_places import RICH_CHAIN, RICH_USE
 from vectors.forge import NOW, PLANNER, STRANGER, Payload, flip, with_signature
+from vectors.making import Forge, Making, holding, saying
 
 ABOUT: Final = "Asking to be given a command or a resource that the chain does not cover."
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from vectors.attack_base import FIELDS, Attack, Forge, saying
+from vectors.attack_base import FIELDS, Attack
 from vectors.attack_places import RICH_CHAIN, RICH_USE, Place, everywhere
+from vectors.making import Forge, saying
 
 ABOUT: Final = "Links that widen the command, the time or the resource of the one before."
 

@@ -1,22 +1,24 @@
 """An independent way to make tokens, right ones and wrong ones.
 
-It shares no code with the binary: canonical JSON is `json.dumps`, signatures are from
+It shares no code with the binary: canonical JSON is the model's, signatures are from
 `cryptography`, did:key is a dozen lines. What both agree on is then the format, not one
-implementation of it. Payloads here hold no floats and no names outside the BMP, so that
-`json.dumps` with sorted keys is RFC 8785 for them.
+implementation of it.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Callable
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from model.canonical import canon
 
 Payload = dict[str, Any]
+
+DEEP: Final = 10_000
+"""More levels of nesting than a token may have, so that one can be made that has too many."""
 
 NOW: Final = 1_700_000_000
 ORDER: Final = 2**252 + 27742317777372353535851937790883648493
@@ -48,6 +50,9 @@ class Party:
         self.public = self.private.public_key().public_bytes_raw()
         self.did = did(self.public)
 
+    def sign(self, data: bytes) -> bytes:
+        return self.private.sign(data)
+
 
 ISSUER: Final = Party(1)
 PLANNER: Final = Party(2)
@@ -58,7 +63,8 @@ PARTIES: Final = (ISSUER, PLANNER, RESEARCHER, SERVICE, STRANGER)
 
 
 def canonical(value: object) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    """RFC 8785, however deep; a lone surrogate is written as UTF-8 would."""
+    return canon(value, DEEP).encode("utf-8", "surrogatepass")
 
 
 def b64(data: bytes) -> str:

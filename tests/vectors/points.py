@@ -16,6 +16,7 @@ D: Final = -121665 * pow(121666, -1, P) % P
 Point = tuple[int, int]
 
 ZERO: Final[Point] = (0, 1)
+SIGN: Final = 1 << 255
 
 
 def on_curve(y: int) -> bool:
@@ -60,6 +61,13 @@ def times(scalar: int, point: Point) -> Point:
     return total
 
 
+def decoded(data: bytes) -> Point:
+    """The point of an encoding that has one."""
+    y = int.from_bytes(data, "little")
+    x, y = point_at(y & (SIGN - 1))
+    return (P - x if data[31] >> 7 else x), y
+
+
 def encoded(point: Point) -> bytes:
     x, y = point
     return (y | (x & 1) << 255).to_bytes(32, "little")
@@ -71,7 +79,6 @@ ORDER_EIGHT_Y: Final = int.from_bytes(
 )
 TORSION: Final = point_at(ORDER_EIGHT_Y)
 IDENTITY: Final = encoded(ZERO)
-SIGN: Final = 1 << 255
 
 SMALL_ORDER: Final = {
     f"{name}{', x negative' if sign else ''}": (y | sign).to_bytes(32, "little")
@@ -93,13 +100,18 @@ def signature(
     seed: str, message: bytes, *, domain: bytes = b"", r: int | None = None, more: Point = ZERO
 ) -> bytes:
     """Sign as RFC 8032 does; or with a domain, this r, or a point added to R."""
-    digest = hashlib.sha512(bytes.fromhex(seed)).digest()
-    secret = int.from_bytes(digest[:32], "little") & (2**254 - 8) | 2**254
+    data = bytes.fromhex(seed)
     if r is None:
-        r = _scalar(domain, digest[32:], message)
+        r = number(domain, hashlib.sha512(data).digest()[32:], message)
     commitment = encoded(add(times(r, BASE), more))
-    challenge = _scalar(domain, commitment, encoded(times(secret, BASE)), message)
-    return commitment + ((r + challenge * secret) % ORDER).to_bytes(32, "little")
+    challenge = number(domain, commitment, encoded(times(secret(data), BASE)), message)
+    return commitment + ((r + challenge * secret(data)) % ORDER).to_bytes(32, "little")
+
+
+def secret(seed: bytes) -> int:
+    """The scalar of a seed (RFC 8032, section 5.1.5)."""
+    scalar = int.from_bytes(hashlib.sha512(seed).digest()[:32], "little")
+    return scalar & (2**254 - 8) | 2**254
 
 
 def domain(flag: int, context: bytes = b"") -> bytes:
@@ -107,5 +119,6 @@ def domain(flag: int, context: bytes = b"") -> bytes:
     return b"SigEd25519 no Ed25519 collisions" + bytes([flag, len(context)]) + context
 
 
-def _scalar(*parts: bytes) -> int:
+def number(*parts: bytes) -> int:
+    """The hash of these parts, as a scalar."""
     return int.from_bytes(hashlib.sha512(b"".join(parts)).digest(), "little") % ORDER

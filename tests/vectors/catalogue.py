@@ -1,0 +1,37 @@
+"""Every forgery that can be tried on any token, in groups.
+
+Beside these, the modules `attack_*.py` have attacks on one chain or one request, which are kept in
+the stored vectors only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from vectors import (
+    attack_claims,
+    attack_header,
+    attack_json,
+    attack_keys,
+    attack_signatures,
+    attack_text,
+)
+from vectors.making import Forge, Making
+
+FORGERIES: Final[Mapping[str, Mapping[str, Forge]]] = {
+    "text": {**attack_text.FORGERIES, **attack_text.LONG},
+    "json": {**attack_json.FORGERIES, **attack_json.DEEPEST},
+    "header": attack_header.FORGERIES,
+    "keys": attack_keys.FORGERIES,
+    "signatures": attack_signatures.FORGERIES,
+    "claims": attack_claims.FORGERIES,
+}
+
+
+def forged(forge: Forge, making: Making) -> str:
+    """Return the forgery, or the honest token if it lacks what the forger changes."""
+    try:
+        return forge(making)
+    except (AssertionError, LookupError, TypeError, ValueError):
+        return making.token
