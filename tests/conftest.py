@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import logging
 import os
 import sys
@@ -29,6 +30,8 @@ gc.disable()
 
 def pytest_collection_finish() -> None:
     """Collect garbage from here on, and only that of the tests."""
+    # It looks for who refers to what it is given, and would not find the frozen ones.
+    importlib.import_module("hypothesis")
     gc.freeze()
     gc.enable()
 
