@@ -224,7 +224,7 @@ def test_policy_validate_names_file_line_and_policy(tmp_path: Path) -> None:
 def test_an_empty_folder_is_no_policy_folder(tmp_path: Path) -> None:
     done = nomos("policy", "validate", tmp_path)
     assert done.returncode == 1
-    assert "holds no *.cedar file" in done.stderr
+    assert "contains no *.cedar file" in done.stderr
 
 
 @contextmanager

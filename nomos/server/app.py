@@ -20,7 +20,7 @@ from nomos.server.background.tasks import BackgroundTasks
 from nomos.server.background.webhooks import Deliverer
 from nomos.server.control import credentials, login, outdated_routes, services
 from nomos.server.control.checkpoints import checkpointing
-from nomos.server.control.context import Context as ControlPorts
+from nomos.server.control.context import Context as ControlContext
 from nomos.server.control.context import rates_of_apps
 from nomos.server.control.routes import create_control
 from nomos.server.data_folder import consistency
@@ -30,7 +30,7 @@ from nomos.server.http.limits import WINDOW
 from nomos.server.log_limits import limit_logs
 from nomos.server.pages import routes as pages
 from nomos.server.pdp.catalog import load_catalog
-from nomos.server.pdp.context import PdpContext as PdpPorts
+from nomos.server.pdp.context import PdpContext
 from nomos.server.pdp.revocations import StoreView
 from nomos.server.pdp.routes import create_pdp
 from nomos.server.policies import activation
@@ -49,8 +49,8 @@ class System:
 
     def __init__(
         self,
-        control: ControlPorts,
-        pdp: PdpPorts,
+        control: ControlContext,
+        pdp: PdpContext,
         chores: BackgroundTasks,
         closing: AsyncExitStack,
         host_names: Sequence[str] = (),
@@ -64,7 +64,7 @@ class System:
         self.chores = chores
         self.quotas = control.quotas
         self.host_names = tuple(host_names)
-        self._ports = control
+        self._context = control
         self._clock = control.clock
         self._bell = control.bell
         self._control_url = control.control_url
@@ -106,7 +106,7 @@ class System:
                 )
                 live = await activation.adopt(store, settings, given, tenant=DEFAULT, clock=clock)
                 pdp_did = await keys.did(PDP_KEY)
-                control = ControlPorts(
+                control = ControlContext(
                     signer=signer,
                     store=store,
                     keys=keys,
@@ -122,7 +122,7 @@ class System:
                     max_chain_depth=settings.max_chain_depth,
                     rates=rates_of_apps(await _recent(store, clock())),
                 )
-                pdp = PdpPorts(
+                pdp = PdpContext(
                     signer=signer,
                     store=store,
                     revocations=StoreView(store),
@@ -174,7 +174,7 @@ class System:
         known = {each.name: each.did for each in (await self.store.services.all(DEFAULT)).found}
         for name, did in dids.items():
             if known.get(name) != did:
-                await services.register(self._ports, DEFAULT, name, did)
+                await services.register(self._context, DEFAULT, name, did)
 
     async def login_link(self, operator: Secret) -> Secret:
         """Return a one-time link that signs in to the pages as the owner of this API key."""
@@ -184,7 +184,7 @@ class System:
         return made.url
 
     def stopping(self) -> None:
-        """Answer the calls that are held open, such as those that wait for an approval."""
+        """Answer the calls that wait, such as those for an approval."""
         self._bell.stop()
 
     async def close(self) -> None:

@@ -53,7 +53,7 @@ def upstreams(catalog: Catalog, environ: Mapping[str, str]) -> dict[str, Upstrea
 
 
 def max_chain_depth(environ: Mapping[str, str]) -> int:
-    """Return `NOMOS_MAX_CHAIN_DEPTH`, or the default when it is not set."""
+    """Return `NOMOS_MAX_CHAIN_DEPTH`, or the default if it is not set."""
     text = environ.get(MAX_DEPTH)
     if not text:
         return MAX_CHAIN_DEPTH
@@ -65,7 +65,7 @@ def max_chain_depth(environ: Mapping[str, str]) -> int:
 
 
 def named_hosts(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the names in `NOMOS_HOST_NAMES`, as they are written."""
+    """Return the names in `NOMOS_HOST_NAMES`, unchanged."""
     return tuple(name for name in environ.get(HOST_NAMES, "").split(",") if name.strip())
 
 
@@ -76,7 +76,7 @@ def webhook(environ: Mapping[str, str]) -> Webhook | None:
     if not url:
         if secret is not None:
             raise ConfigurationError(
-                f"a webhook's secret is set and its URL is not: set {WEBHOOK_URL} too",
+                f"the webhook's secret is set without its URL: set {WEBHOOK_URL} too",
                 setting=WEBHOOK_URL,
             )
         return None
@@ -115,9 +115,9 @@ def _secret(environ: Mapping[str, str], variable: str, named: str) -> Secret | N
         return None
     if not value.isascii() or not value.isprintable() or " " in value:
         around = len(value.split()) == 1 and value.split()[0].isascii()
-        what = ". There is a line break before or after it: leave that off" if around else ""
+        what = ". Remove the line break before or after it" if around else ""
         raise ConfigurationError(
-            f"{variable} must be one word of printable ASCII{what}", setting=variable
+            f"{variable} must be printable ASCII without spaces{what}", setting=variable
         )
     return Secret(value)
 
@@ -135,7 +135,7 @@ def _content(file: str, variable: str) -> str:
         ) from None
     if not text or len(content) > MAX_TOKEN:
         raise ConfigurationError(
-            f"{variable}={file} must hold one credential of at most {MAX_TOKEN} bytes",
+            f"{variable}={file} must contain one credential of at most {MAX_TOKEN} bytes",
             setting=variable,
         )
     return text

@@ -2,7 +2,7 @@
 
 This is the recovery when no operator who covers every role is left, and the way to confirm an
 account for which there is no operator outside of its line. The server may be running: it reads
-accounts afresh for each request. Each act is recorded, with `server` as its actor.
+accounts afresh for each request. Each change is recorded, with `server` as its actor.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ async def create_operator(
 async def _opened(data: Path) -> AsyncIterator[Store]:
     if not (data / FILE).is_file():
         raise ConfigurationError(
-            f"{data} is no data folder of a server: there is no {FILE} in it. Name the one that "
-            "the server was started with",
+            f"{data} is not a server's data folder: it has no {FILE}. Name the folder that the "
+            "server was started with",
             setting="--data",
         )
     check_owned(data)

@@ -54,7 +54,7 @@ class ServedApps(Protocol):
 def bind(host: str, port: int) -> socket.socket:
     """Return a socket that listens on `port`, 0 for any free one.
 
-    Raises ConfigurationError when the port is taken or the host is not this machine's.
+    Raises ConfigurationError if the port is in use or the host is not this machine's.
     """
     if not 0 <= port <= MAX_PORT:
         message = f"cannot listen on {host}:{port}: a port is a number from 0 to {MAX_PORT}"
@@ -80,8 +80,8 @@ def bind(host: str, port: int) -> socket.socket:
 def _cannot_listen(host: str, port: int, failure: OSError) -> ConfigurationError:
     if failure.errno == errno.EADDRINUSE:
         return ConfigurationError(
-            f"port {port} on {host} is in use. Stop what listens there, or choose another port "
-            "(0 takes any free one)",
+            f"port {port} on {host} is in use. Stop the program that listens there, or choose "
+            "another port (0 selects any free one)",
             setting="port",
         )
     message = f"cannot listen on {host}:{port}: {failure.strerror}"
@@ -97,8 +97,7 @@ async def serve(
 ) -> None:
     """Serve both sockets until `stop` is set or the task is cancelled.
 
-    Signals are left to the caller. When this returns the sockets are closed; the system is still
-    open, as it was before.
+    The caller handles signals. When this returns, the sockets are closed; the system is still open.
     """
     sockets = ((system.control, control_socket), (system.pdp, pdp_socket))
     await listen(*sockets, stop=stop, stopping=system.stopping, host_names=system.host_names)

@@ -31,7 +31,7 @@ class UpstreamTarget:
 
 @dataclass(frozen=True)
 class Webhook:
-    """The receiver of messages about approvals. Both members are secret: show neither."""
+    """The receiver of messages about approvals. Both members are secret."""
 
     url: str = field(repr=False)
     secret: Secret
@@ -41,14 +41,14 @@ class Webhook:
 class Settings:
     """All settings of a system.
 
-    `data` is the folder of the database and the keys; one system at a time may use it.
-    `providers` is a folder of provider YAML files beside the built-in ones. `facts` declares
-    which of an agent's own statements policy may read, with their Cedar types. `workspace` is
-    what the filesystem provider serves (by default `data/workspace`). `webhook` receives messages
-    about approval requests and their decisions. The end of the audit log is signed every
-    `checkpoint_seconds` if it moved; `checkpoint` is one that was kept elsewhere, and the log
-    must agree with it at the start. The two URLs are those that users receive; behind a proxy they
-    differ from what the server binds. `host_names` are the hosts that requests may name beside
+    `data` is the folder of the database and the keys; one system at a time may use it. `providers`
+    is a folder of provider YAML files besides the built-in ones. `facts` declares which of an
+    agent's own statements policy may read, with their Cedar types. `workspace` is what the
+    filesystem provider serves (by default `data/workspace`). `webhook` receives messages about
+    approval requests and their decisions. The end of the audit log is signed every
+    `checkpoint_seconds` if it grew; `checkpoint` is one that was stored elsewhere, and the log must
+    agree with it at the start. The two URLs are those that users receive; behind a proxy they
+    differ from what the server binds. `host_names` are the hosts that requests may name besides
     those of the URLs and loopback.
     """
 
@@ -69,7 +69,7 @@ class Settings:
 
     @property
     def all_host_names(self) -> tuple[str, ...]:
-        """The hosts that requests may name beside loopback. Raises ConfigurationError."""
+        """The hosts that requests may name besides loopback. Raises ConfigurationError."""
         return host_names(self.host_names, self.control_url, self.pdp_url)
 
     @property

@@ -67,16 +67,16 @@ class StandalonePdp:
 
     def __init__(
         self,
-        ports: PdpContext,
+        context: PdpContext,
         followed: RevocationFeed,
         closing: AsyncExitStack,
         host_names: Sequence[str] = (),
     ) -> None:
-        self.pdp: ASGIApp = create_pdp(ports)
-        self.pdp_did = ports.pdp_did
+        self.pdp: ASGIApp = create_pdp(context)
+        self.pdp_did = context.pdp_did
         self.followed = followed
         self.host_names = tuple(host_names)
-        self._ports = ports
+        self._context = context
         self._closing = closing
 
     @classmethod
@@ -132,7 +132,7 @@ class StandalonePdp:
                         lambda each: ends.keep(each, trust.tenant, head, which)
                     ),
                 )
-                ports = PdpContext(
+                context = PdpContext(
                     signer=signer,
                     store=store,
                     revocations=followed,
@@ -155,13 +155,13 @@ class StandalonePdp:
                 chores.start("following of revocations", followed.run)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(looked.wait(), FIRST_LOOK_SECONDS)
-                return cls(ports, followed, closing.pop_all(), names)
+                return cls(context, followed, closing.pop_all(), names)
         except OSError as failure:
             raise unusable(settings.data, failure) from failure
 
     async def blind(self) -> str | None:
-        """Why all calls are refused now because of the revocation feed; None if they are not."""
-        return await stale_revocations(self._ports)
+        """Return why the revocation feed prevents all calls now; None if it does not."""
+        return await stale_revocations(self._context)
 
     async def close(self) -> None:
         """Finish running work and release the folder. Idempotent."""
@@ -171,9 +171,9 @@ class StandalonePdp:
 def _check_trust(trust: Trust) -> None:
     if not is_did(trust.issuer):
         raise ConfigurationError(
-            "the issuer is a did:key:z6Mk…, as `issuers` in the control plane's "
-            "/.well-known/nomos has it. Learn it from someone you trust: it is all that this PDP "
-            "goes by",
+            "the issuer must be a did:key:z6Mk…, as `issuers` in the control plane's "
+            "/.well-known/nomos has it. Obtain it from a source that you trust: it is all that "
+            "this PDP trusts",
             setting="issuer",
         )
     if not _TENANT.fullmatch(trust.tenant):
@@ -181,10 +181,10 @@ def _check_trust(trust: Trust) -> None:
 
 
 def _refuse_control_plane(data: Path) -> None:
-    """Reject a control plane's folder: it has the records and nonces of that one's own PDP."""
+    """Reject a control plane's folder: it has the records and nonces of the control plane's PDP."""
     if any((data / "keys").glob("issuer-*.key")):
         raise ConfigurationError(
-            f"the data folder {data} belongs to a control plane, which has a PDP already. "
-            "Choose a folder of this PDP's own",
+            f"the data folder {data} belongs to a control plane, which already has a PDP. "
+            "Choose another folder for this PDP",
             setting="data",
         )

@@ -320,7 +320,7 @@ def test_an_agents_key_or_none_is_told_apart(desk: Desk, tmp_path: Path) -> None
     file.write_text(str(desk.guard.api_key))
     agent = desk.run("approvals", "list", "--key-file", str(file))
     assert agent.returncode == 1
-    assert "with the role operator, and yours is agent" in agent.stderr
+    assert "with the role operator; yours has the role agent" in agent.stderr
     assert str(file) in agent.stderr
     assert str(desk.guard.api_key) not in agent.stderr
     file.chmod(0o640)

@@ -166,5 +166,5 @@ def test_a_folder_without_a_server_is_left_alone(tmp_path: Path) -> None:
     for command in (("list",), ("confirm", "app_0"), ("create", "x")):
         result = run(*command, "--data", str(tmp_path))
         assert result.exit_code != 0
-        assert "no data folder of a server" in result.output
+        assert "is not a server's data folder" in result.output
     assert list(tmp_path.iterdir()) == []

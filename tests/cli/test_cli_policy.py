@@ -186,7 +186,7 @@ def test_a_starter_is_listed_copied_and_passes_its_tests(tmp_path: Path) -> None
         assert nomos("policy", "validate", out).returncode == 0
     again = nomos("policy", "init", "read-only", "--out", tmp_path / "read-only")
     assert again.returncode == 1
-    assert "exists, and nothing is overwritten" in again.stderr
+    assert "exists, and is not overwritten" in again.stderr
 
 
 # versions

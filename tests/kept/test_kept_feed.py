@@ -219,7 +219,7 @@ async def test_a_checkpoint_kept_elsewhere_notices_a_folder_that_was_rolled_back
         async with opened(older, link, checkpoint=pin):
             pass
     for wrong in ("", pin[:-4], "x" * 5000):
-        with pytest.raises(ConfigurationError, match="not one that this server's issuer signed"):
+        with pytest.raises(ConfigurationError, match="not signed by this server's issuer"):
             async with opened(data, link, checkpoint=wrong):
                 pass
 

@@ -113,13 +113,16 @@ CUT = {
         "UPDATE records SET hash = (SELECT hash FROM records WHERE seq = 1) WHERE seq = 2",
         "audit log",
     ),
-    "a row filed elsewhere": ("UPDATE records SET cid = 'other' WHERE seq = 2", "filed under"),
+    "a row filed elsewhere": (
+        "UPDATE records SET cid = 'other' WHERE seq = 2",
+        "has columns that differ",
+    ),
     "a revocation": ("DELETE FROM revocations", "log of revocations"),
     "a revocation and its number": (
         "DELETE FROM revocations; DELETE FROM heads WHERE log = 'revocations'",
         "log of revocations",
     ),
-    "what was revoked": ("UPDATE revocations SET id = 'other'", "filed under"),
+    "what was revoked": ("UPDATE revocations SET id = 'other'", "has columns that differ"),
     "what was revoked, and its text": (
         "UPDATE revocations SET id = 'other', text = replace(text, id, 'other')",
         "log of revocations of tenant default is damaged",
@@ -127,7 +130,7 @@ CUT = {
     "an issuer key": ("DELETE FROM issuer_keys", "log of keys"),
     "the count of commits": ("UPDATE keeping SET commits = 1", "rolled back"),
     "the row of that": ("DELETE FROM keeping", "counts its commits"),
-    "every row": ("", "knows no issuer|not the database"),
+    "every row": ("", "has no issuer|not the database"),
 }
 
 

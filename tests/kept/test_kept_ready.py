@@ -29,7 +29,7 @@ async def test_a_full_disk_is_not_ready_until_there_is_room(
         assert answered[-1] == 503
         assert await running.ready() == (503, 503)
         said = (await running.control.get("/readyz")).json()["error"]
-        assert said.startswith("no decision can be kept")
+        assert said.startswith("no decision can be stored")
 
 
 async def test_room_makes_it_ready_again(

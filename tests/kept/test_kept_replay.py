@@ -35,7 +35,7 @@ def test_a_file_that_was_emptied_is_refused_and_one_that_is_gone_is_made(tmp_pat
     path.write_bytes(b"")
     with StoredReplay(path) as replay:
         for nonce in ("first", "second"):
-            with pytest.raises(StorageUnavailable, match="was emptied, so what was used is not"):
+            with pytest.raises(StorageUnavailable, match="was emptied, so it is unknown which"):
                 replay.claim("issuer", "audience", nonce, end)
         path.unlink()
         assert replay.claim("issuer", "audience", "first", end)

@@ -463,7 +463,7 @@ def _is_needed(
     tally: Tally,
 ) -> None:
     """What was refused for what it leaves open does leave something open that is named."""
-    if not ruling.message or "a service decides nothing" not in ruling.message:
+    if not ruling.message or "a service evaluates no policy" not in ruling.message:
         return
     assert ruling.open, (seed, asked)
     for each in ruling.open:

@@ -61,7 +61,7 @@ def test_a_starter_is_copied_whole_and_never_over_something(name: str, tmp_path:
     original, _ = starters()[name]
     assert {each.name for each in out.iterdir()} == {each.name for each in original.iterdir()}
     (out / "tests.yaml").write_text("mine")
-    with pytest.raises(ConfigurationError, match="exists, and nothing is overwritten"):
+    with pytest.raises(ConfigurationError, match="exists, and is not overwritten"):
         copy_starter(name, out)
     assert (out / "tests.yaml").read_text() == "mine"
 
@@ -88,8 +88,8 @@ def test_a_starter_can_be_served_as_it_is(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ("cases: [a: b: c]", "is not YAML"),
-        ("cases: []\ncases: []", "the key 'cases' is there twice"),
-        ("cases:\n  - {name: a, name: b}", "the key 'name' is there twice"),
+        ("cases: []\ncases: []", "the key 'cases' is duplicated"),
+        ("cases:\n  - {name: a, name: b}", "the key 'name' is duplicated"),
         ("? [a]\n: 1", "is not YAML"),
         ("[" * 5000, "is not YAML"),
         ("", "must have a list of `cases:`"),

@@ -38,7 +38,7 @@ async def test_one_that_fails_is_told_of_and_begun_again(
     await asyncio.wait_for(third.wait(), 10)
     await under_way.close()
     told = [each.message for each in caplog.records if each.levelno == logging.ERROR]
-    assert told == ["tidying failed; it is begun again: too many writes"] * 2
+    assert told == ["tidying failed; it is restarted: too many writes"] * 2
     assert "Traceback" not in caplog.text
 
 
@@ -57,7 +57,7 @@ async def test_one_that_fails_in_another_way_keeps_its_traceback(
     await asyncio.wait_for(begun.wait(), 10)
     await asyncio.sleep(0)
     await under_way.close()
-    assert "tidying failed; it is begun again" in caplog.text
+    assert "tidying failed; it is restarted" in caplog.text
     assert "Traceback" in caplog.text and "odd" in caplog.text
 
 

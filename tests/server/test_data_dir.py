@@ -62,7 +62,7 @@ def test_the_default_workspace_may_not_be_a_link_a_named_one_may(tmp_path: Path)
     data = tmp_path / "data"
     data.mkdir(mode=0o700)
     (data / "workspace").symlink_to(tmp_path / "files")
-    with pytest.raises(ConfigurationError, match="could lead agents anywhere"):
+    with pytest.raises(ConfigurationError, match="could point anywhere"):
         lock_data_dir(settings(data))
     (tmp_path / "link").symlink_to(tmp_path / "files")
     lock_data_dir(settings(data, tmp_path / "link")).release()
@@ -74,7 +74,9 @@ def test_agents_can_not_write_what_decides_about_them(tmp_path: Path) -> None:
     (served / "p.cedar").touch()
     link.symlink_to(served / "policies")
     for inside in (served, served / "policies", served / "p.cedar", link):
-        with pytest.raises(ConfigurationError, match="could change what decides") as refused:
+        with pytest.raises(
+            ConfigurationError, match="could change their own permissions"
+        ) as refused:
             check_outside_workspace(settings(tmp_path / "data", served), inside)
         assert refused.value.setting == "policies"
     for around in (tmp_path, tmp_path / "data"):
@@ -82,7 +84,9 @@ def test_agents_can_not_write_what_decides_about_them(tmp_path: Path) -> None:
             check_outside_workspace(settings(tmp_path / "data"), around)
     for folder in (served, link):
         own = Settings(tmp_path / "data", policies=(), workspace=served, providers=folder)
-        with pytest.raises(ConfigurationError, match="could change what decides") as refused:
+        with pytest.raises(
+            ConfigurationError, match="could change their own permissions"
+        ) as refused:
             check_outside_workspace(own, "text")
         assert refused.value.setting == "providers"
 
@@ -116,7 +120,7 @@ def test_what_decides_may_lie_beside_the_served_folder(tmp_path: Path) -> None:
 
 def test_an_embedded_guard_refuses_policies_in_its_workspace(tmp_path: Path) -> None:
     (tmp_path / "p.cedar").write_text("permit (principal, action, resource);")
-    with pytest.raises(ConfigurationError, match="could change what decides"):
+    with pytest.raises(ConfigurationError, match="could change their own permissions"):
         AuthGuard.embedded(policies=tmp_path / "p.cedar", workspace=tmp_path)
 
 

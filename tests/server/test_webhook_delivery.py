@@ -181,7 +181,7 @@ async def test_it_is_tried_again_with_a_fresh_time_until_it_is_taken(
         f"t={NOW + 3}",
     ]
     assert webhooks.verify(got[2].headers, got[2].body, SECRET, now=NOW + 3)
-    assert "it answered 500. It is tried again" in caplog.text
+    assert "it answered 500. Retries go on" in caplog.text
     assert caplog.text.count("webhook:") == 1
 
 

@@ -29,7 +29,7 @@ class Notifier:
                 waiter.set_result(None)
 
     def stop(self) -> None:
-        """Note that the server is stopping, and wake all waiters: held calls are answered now."""
+        """Mark the server as stopping, and wake all waiters: waiting calls are answered now."""
         self.stopped = True
         for topic in list(self._waiting):
             self.notify(topic)

@@ -1,8 +1,8 @@
 """Background tasks of a server: starting, restarting after a failure, cancelling.
 
-A task is a coroutine function that runs until it is cancelled. A failure is logged, and the task
-is started again after a pause: it must not stop the other tasks or the server. A task ends by
-itself when the database is closed.
+A task is a coroutine function that runs until it is cancelled. A failure is logged, and the task is
+started again after a pause: it must not stop the other tasks or the server. A task also ends when
+the database is closed.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ async def _kept_up(name: str, chore: Chore) -> None:
         except StorageClosed:
             return
         except StorageUnavailable as failure:
-            log.error("%s failed; it is begun again: %s", name, failure)  # noqa: TRY400 (known)
+            log.error("%s failed; it is restarted: %s", name, failure)  # noqa: TRY400 (known)
         except Exception:
-            log.exception("%s failed; it is begun again", name)
+            log.exception("%s failed; it is restarted", name)
         await asyncio.sleep(PAUSE_SECONDS)

@@ -33,7 +33,7 @@ TOPIC: Final = "outbox"
 DELIVERY: Final = "Nomos-Delivery"
 
 AT_ONCE: Final = 8
-"""Messages in delivery at a time: a try that hangs delays seven others, and not the rest."""
+"""Messages in delivery at a time: a try that hangs occupies one of eight places."""
 
 TRY_SECONDS: Final = 10.0
 LEASE_SECONDS: Final = 30
@@ -169,7 +169,7 @@ def _log(message: Message, failure: Failure, again_at: int | None) -> None:
         )
     elif message.tries == 1:
         log.warning(
-            "webhook: %s (%s) was not delivered: %s. It is tried again for a day",
+            "webhook: %s (%s) was not delivered: %s. Retries go on for a day",
             *(message.id, message.event, failure.why),
         )
 

@@ -3,7 +3,7 @@
 The event loop's own accept loop takes thousands in a row. When descriptors run out it reports each
 failure and schedules a retry for every one. Here failures are logged at a limited rate, connections
 that can be spared are closed, and there is a pause before the next try. All listeners of a process
-share its descriptors: the one with the most connections gives way.
+share its descriptors: the one with the most connections pauses.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Acceptor:
         table: ConnectionTable,
         tables: Sequence[ConnectionTable] = (),
     ) -> None:
-        """`make` makes a protocol for a connection; `tables` are those of all listeners here."""
+        """`make` makes a protocol for a connection; `tables` are those of all listeners."""
         self._listener = listener
         self._make = make
         self._table = table
@@ -113,12 +113,12 @@ class Acceptor:
             return
         if failure.errno in _SHORT:
             log.error(
-                "a connection cannot be taken: %s. Raise the limit of open files (ulimit -n)",
+                "a connection cannot be accepted: %s. Raise the limit of open files (ulimit -n)",
                 failure.strerror,
             )
             self._make_descriptors_free()
             self._rest()
-        # Any other error concerns only the connection that was waiting, which is gone.
+        # Any other error concerns only the connection that was waiting; it is closed.
 
     def _make_descriptors_free(self) -> None:
         fullest = max(self._tables, key=len)

@@ -2,7 +2,7 @@
 
 Input that two parsers could read differently is rejected (RFC 9112, sections 2.2, 3, 5.1, 5.2, 6
 and 7.1): both lengths at once or one of them twice, a folded line, a space before a colon, a bare
-LF, a target that is no path, chunk extensions and trailers, a missing or second Host. Only
+LF, a target that is not a path, chunk extensions and trailers, a missing or second Host. Only
 requests that passed reach the HTTP library.
 """
 
@@ -32,7 +32,7 @@ Body = Literal["length", "chunks", "chunk", "chunk end", "last"]
 
 
 class MalformedRequest(Exception):
-    """The bytes are no valid request; the connection ends. The message contains none of them."""
+    """The bytes are not a valid request; the connection is closed. The message has none of them."""
 
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -98,7 +98,7 @@ class RequestReader:
             raise MalformedRequest(f"the head of the request is larger than {MAX_HEAD} bytes", 431)
         start = max(0, self._checked - 1)
         if _STRAY.search(self._buffer, start, size + 2 if end >= 0 else size):
-            raise MalformedRequest("lines of a request end in CRLF")
+            raise MalformedRequest("lines of a request must end in CRLF")
         self._checked = len(self._buffer)
         if end < 0:
             return None
@@ -158,7 +158,9 @@ class RequestReader:
         found = _CHUNK.match(self._buffer)
         if found is None:
             if self._buffer and not _CHUNK_START.fullmatch(self._buffer):
-                raise MalformedRequest("a chunk is no size in hexadecimal digits and CRLF")
+                raise MalformedRequest(
+                    "a chunk must begin with its size in hexadecimal digits and CRLF"
+                )
             return b""
         self._left = int(found[1], 16)
         self._chunks += 1
@@ -190,18 +192,18 @@ def _framing(lines: list[bytes]) -> tuple[int, bool]:
     fields = _fields(lines[1:])
     modern = request[3] == b"1"
     if len(fields.get(b"host", ())) != 1 and (modern or b"host" in fields):
-        raise MalformedRequest("a request has one Host")
+        raise MalformedRequest("a request must have one Host")
     lengths, codings = fields.get(b"content-length", []), fields.get(b"transfer-encoding", [])
     if len(lengths) + len(codings) > 1:
         raise MalformedRequest(
-            "a request has one Content-Length or one Transfer-Encoding, not both"
+            "a request may have one Content-Length or one Transfer-Encoding, not both"
         )
     if lengths and not _LENGTH.fullmatch(lengths[0]):
-        raise MalformedRequest("Content-Length is a number of bytes")
+        raise MalformedRequest("Content-Length must be a number of bytes")
     if codings and (not modern or codings[0].lower() != b"chunked"):
         raise MalformedRequest("the only Transfer-Encoding is chunked, in HTTP/1.1", 501)
     if any(b"websocket" in value.lower() for value in fields.get(b"upgrade", ())):
-        raise MalformedRequest("there are no web sockets here")
+        raise MalformedRequest("this server has no web sockets")
     return int(lengths[0]) if lengths else 0, bool(codings)
 
 

@@ -67,15 +67,15 @@ def is_loopback(host: str) -> bool:
 def host_names(given: Iterable[str], *urls: str) -> tuple[str, ...]:
     """Return the names that requests may be for: those given, and those in URLs of this server.
 
-    Raises ConfigurationError for one that is no host name.
+    Raises ConfigurationError for one that is not a host name.
     """
     names = []
     for text in given:
         name = text.strip().lower()
         if not (_NAME.fullmatch(name) or _is_address(name)) or len(name) > 253:
             raise ConfigurationError(
-                f"{ascii(text)[:80]} is no host name: give names or addresses without scheme, port "
-                f"and wildcard (--host-name, or {SETTING} with commas between them)",
+                f"{ascii(text)[:80]} is not a host name: give names or addresses without "
+                f"scheme, port or wildcard (--host-name, or {SETTING} with commas between them)",
                 setting=SETTING,
             )
         names.append(name.strip("[]"))
@@ -95,8 +95,8 @@ def _is_address(name: str) -> bool:
 
 async def _refuse(scope: Scope, send: Send) -> None:
     message = (
-        "this server is not known by the host that the request names: use one of its names, or "
-        f"have its operator allow it (--host-name, or {SETTING})"
+        "the host that the request names is not one of this server's: use one of its names, or "
+        f"have its operator allow this one (--host-name, or {SETTING})"
     )
     error = RequestError("invalid_request", message, status=421)
     sent = [value.decode("latin-1") for name, value in scope["headers"] if name == REQUEST_ID]

@@ -53,5 +53,5 @@ def raise_descriptor_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(MOST_DESCRIPTORS, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(OSError, ValueError):  # a system may refuse what its hard limit promises
+        with suppress(OSError, ValueError):  # a system may refuse even its own hard limit
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -70,7 +70,7 @@ class Connection(H11Protocol):
         self._lingered = 0
         self._ended = False
 
-    # What the event loop calls
+    # Called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -144,7 +144,7 @@ class Connection(H11Protocol):
         """Return whether the last request has had its reply, and another may begin."""
         return bool(self.conn.their_state is h11.IDLE)
 
-    # What uvicorn calls
+    # Called by uvicorn
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -164,7 +164,7 @@ class Connection(H11Protocol):
         self._refuse(MalformedRequest("the request is not HTTP/1.1"))
 
     def _unsupported_upgrade_warning(self) -> None:
-        """No upgrade is offered: a request for one is answered as if it had not asked."""
+        """No upgrade is offered: the header of a request for one is ignored."""
 
     def shutdown(self) -> None:
         if self._refused:

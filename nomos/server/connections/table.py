@@ -1,9 +1,9 @@
 """The open connections of one listener, and which one is closed for a new one.
 
-A connection on which a request is being answered is never closed for another. One that is idle
-between requests is, and one that has not sent its request completely within a moment, or does not
-read its reply: first those without a head, the one that waited longest first. So a client that
-opens many silent connections closes its own by opening more.
+A connection on which a request is being answered is never closed for another. One may be closed
+that is idle between requests, has not sent its whole request within a short time, or does not read
+its reply: first those without a head, the one that waited longest first. So a client that opens
+many silent connections closes its own by opening more.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ SPARED_SECONDS: Final[Mapping[Phase, float]] = {
     "body": 2.0,
     "unread": 2.0,
 }
-"""How long a connection is not closed in a phase: its bytes may be in transit."""
+"""How long a connection is not closed in a phase, in seconds: its bytes may be in transit."""
 
 
 class OpenConnection(Protocol):
-    """A connection, as far as the table uses it."""
+    """The part of a connection that the table uses."""
 
     peer: str
 
@@ -72,7 +72,7 @@ class ConnectionTable:
         self._arriving -= 1
 
     def drop_one(self, peer: str | None = None) -> bool:
-        """Close the connection that can best be spared, of `peer` if given; False if none."""
+        """Close the least important connection, of `peer` if given; False if there is none."""
         held = next(self._spared(peer), None)
         if held is None:
             return False
@@ -90,7 +90,7 @@ class ConnectionTable:
         return True
 
     def move(self, held: OpenConnection, phase: Phase) -> None:
-        """Note the phase of a connection; it becomes the youngest in that phase."""
+        """Set the phase of a connection; it becomes the most recent in that phase."""
         for others in self._phases.values():
             if others.pop(held, None) is not None:
                 self._phases[phase][held] = self._clock()
@@ -99,7 +99,7 @@ class ConnectionTable:
             self.on_room()
 
     def remove(self, held: OpenConnection) -> None:
-        """Forget a connection. Idempotent."""
+        """Remove a connection. Idempotent."""
         if self._forget(held):
             self.on_room()
 
@@ -118,7 +118,7 @@ class ConnectionTable:
             for held, since in self._phases[phase].items():
                 if now - since < seconds:
                     break
-                # Input of a client that does not read is no sign that this server is busy.
+                # Input of a client that does not read does not mean that this server is busy.
                 waits = phase == "unread" or not held.has_unread()
                 if (peer is None or held.peer == peer) and waits:
                     yield held

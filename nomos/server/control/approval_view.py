@@ -72,8 +72,8 @@ class ApprovalView(ReplyModel):
     receipt_id: str
     approval_url: str
     version: str = Field(
-        description="The sha256 of what is shown here to decide on. An answer names it, and counts "
-        "for it alone."
+        description="The sha256 of everything that is shown here. A vote names it, and counts for "
+        "this version only."
     )
 
 

@@ -43,7 +43,7 @@ class DecideRequest(MessageModel):
 
     approve: bool
     version: Annotated[str, Field(pattern=f"^{SHA256_FORM}$")] = Field(
-        description="Which text of the question this answers, as GET /v1/approvals/{id} gives it."
+        description="The version of the request that was shown, from GET /v1/approvals/{id}."
     )
     reason: Annotated[Purpose, Field(description="At most 280 characters.")] | Absent = None
 
@@ -52,37 +52,37 @@ class DecideRequest(MessageModel):
 
 
 async def listed(
-    ports: Context, caller: ApiKey, state: str = "pending", limit: int = DEFAULT_LISTED
+    context: Context, caller: ApiKey, state: str = "pending", limit: int = DEFAULT_LISTED
 ) -> Listed[dict[str, Any]]:
     """Return the tenant's requests in a state, or in `all`, newest first."""
     if state not in (*STATES, "all"):
         message = f"state: is one of {', '.join(STATES)} or all"
         raise InvalidRequest(message, fields=("state",))
     wanted = next((each for each in STATES if each == state), None)
-    found = await ports.store.envelopes.listed(caller.tenant, wanted, limit)
-    now = int(ports.clock())
-    views = tuple(approval_view.view(ports.control_url, each, now) for each in found.found)
+    found = await context.store.envelopes.listed(caller.tenant, wanted, limit)
+    now = int(context.clock())
+    views = tuple(approval_view.view(context.control_url, each, now) for each in found.found)
     return Listed(views, found.damaged)
 
 
-async def view(ports: Context, caller: ApiKey, ident: str, *, wait: float = 0) -> dict[str, Any]:
+async def view(context: Context, caller: ApiKey, ident: str, *, wait: float = 0) -> dict[str, Any]:
     """Return one request, if the caller may see it: an agent sees those of its own app.
 
     An agent without an API key sees only its own. With `wait`, return when the request is no longer
     pending, or after that many seconds. Raises ControlError.
     """
     app = caller.app if caller.role == "agent" else None
-    envelope = await _found(ports, caller.tenant, ident, app)
+    envelope = await _found(context, caller.tenant, ident, app)
     if isinstance(caller, AgentPrincipal) and envelope.bound["agentDid"] != caller.agent:
         raise _not_found(ident)
-    if wait > 0 and _pending(ports, envelope):
-        with ports.waiting.one(caller.app, reserved=caller.role == "operator"):
-            envelope = await _settled(ports, envelope, ports.elapsed() + wait)
-    return approval_view.view(ports.control_url, envelope, int(ports.clock()))
+    if wait > 0 and _pending(context, envelope):
+        with context.waiting.one(caller.app, reserved=caller.role == "operator"):
+            envelope = await _settled(context, envelope, context.elapsed() + wait)
+    return approval_view.view(context.control_url, envelope, int(context.clock()))
 
 
 async def decide(
-    ports: Context,
+    context: Context,
     operator: ApiKey,
     ident: str,
     answer: DecideRequest,
@@ -97,60 +97,58 @@ async def decide(
     reason = answer.reason
     said = None if reason is None else redact_text(reason)
     ballot = Ballot(operator.app, operator.covers, answer.approve, answer.version, said)
-    record = partial(_record, new_receipt_id(_now_ms(ports)), _now_ms(ports), request_id)
-    show = partial(approval_view.view, ports.control_url)
-    after = await ports.store.envelopes.vote(operator.tenant, ident, ballot, record, show)
+    record = partial(_record, new_receipt_id(_now_ms(context)), _now_ms(context), request_id)
+    show = partial(approval_view.view, context.control_url)
+    after = await context.store.envelopes.vote(operator.tenant, ident, ballot, record, show)
     if after is None:
         raise _not_found(ident)
     if isinstance(after, VoteError):
         raise ControlError(
-            after.code, after.message, details=await _now(ports, operator, ident, after)
+            after.code, after.message, details=await _now(context, operator, ident, after)
         )
     for topic in (f"approval:{after.id}", f"approvals:{after.tenant}", "outbox"):
-        ports.bell.notify(topic)
-    return show(after, int(ports.clock()))
+        context.bell.notify(topic)
+    return show(after, int(context.clock()))
 
 
 async def _now(
-    ports: Context, operator: ApiKey, ident: str, objection: VoteError
+    context: Context, operator: ApiKey, ident: str, objection: VoteError
 ) -> dict[str, Any] | None:
     """Return the present request as `details` of a vote on another version."""
     if objection.code != "question_changed":
         return None
-    return {"approval": await view(ports, operator, ident)}
+    return {"approval": await view(context, operator, ident)}
 
 
-async def _found(ports: Context, tenant: str, ident: str, app: str | None) -> Envelope:
-    found = await ports.store.envelopes.find(tenant, ident)
+async def _found(context: Context, tenant: str, ident: str, app: str | None) -> Envelope:
+    found = await context.store.envelopes.find(tenant, ident)
     if found is None or app not in (None, found.app):
         raise _not_found(ident)
     return found
 
 
 def _not_found(ident: str) -> ControlError:
-    return ControlError(
-        "not_found", f"there is no approval {shown(ident)}, or it is not yours to see"
-    )
+    return ControlError("not_found", f"there is no approval {shown(ident)}, or you may not see it")
 
 
-def _pending(ports: Context, envelope: Envelope) -> bool:
-    return envelope.state_at(int(ports.clock())) == "pending"
+def _pending(context: Context, envelope: Envelope) -> bool:
+    return envelope.state_at(int(context.clock())) == "pending"
 
 
-async def _settled(ports: Context, envelope: Envelope, until: float) -> Envelope:
+async def _settled(context: Context, envelope: Envelope, until: float) -> Envelope:
     """Wait for a change: on every notification, and each second for changes by other processes."""
     while (
-        _pending(ports, envelope)
-        and (left := until - ports.elapsed()) > 0
-        and not ports.bell.stopped
+        _pending(context, envelope)
+        and (left := until - context.elapsed()) > 0
+        and not context.bell.stopped
     ):
-        await ports.bell.wait(f"approval:{envelope.id}", left)
-        envelope = await _found(ports, envelope.tenant, envelope.id, None)
+        await context.bell.wait(f"approval:{envelope.id}", left)
+        envelope = await _found(context, envelope.tenant, envelope.id, None)
     return envelope
 
 
-def _now_ms(ports: Context) -> int:
-    return int(ports.clock() * 1000)
+def _now_ms(context: Context) -> int:
+    return int(context.clock() * 1000)
 
 
 def _record(ident: str, at: int, request_id: str, after: Envelope, vote: Vote) -> Record:
@@ -189,40 +187,40 @@ _LISTED: Final = Query(
 _SEEN: Final = Query(Number("wait", most=MAX_WAIT, default=0))
 
 
-async def get_list(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def get_list(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """List the tenant's requests."""
     assert caller is not None, "the table gives this route a role"
     asked = _LISTED.read(request.scope["query_string"])
-    found = await listed(ports, caller, asked["state"], asked["limit"])
+    found = await listed(context, caller, asked["state"], asked["limit"])
     return {
         "approvals": list(found.found),
         "damaged": list(found.damaged),
-        "serverTime": iso(ports.clock()),
+        "serverTime": iso(context.clock()),
     }
 
 
-async def get_one(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def get_one(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Return one request; with `wait`, when it is decided."""
     assert caller is not None, "the table gives this route a role"
     asked = _SEEN.read(request.scope["query_string"])
-    found = await view(ports, caller, request.path_params["id"], wait=asked["wait"])
-    return found | {"serverTime": iso(ports.clock())}
+    found = await view(context, caller, request.path_params["id"], wait=asked["wait"])
+    return found | {"serverTime": iso(context.clock())}
 
 
-async def post_decide(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_decide(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Record an operator's vote."""
     assert caller is not None, "the table gives this route a role"
     ident = request.path_params["id"]
     answer = _answer(await body.read(request), ident)
-    after = await decide(ports, caller, ident, answer, request_id=request.state.request_id)
-    return after | {"serverTime": iso(ports.clock())}
+    after = await decide(context, caller, ident, answer, request_id=request.state.request_id)
+    return after | {"serverTime": iso(context.clock())}
 
 
 def _answer(sent: dict[str, Any], ident: str) -> DecideRequest:
     if sent.get("version") is None:
         message = (
-            "version: is required, so that an answer counts for what was shown alone. Read it at "
-            f"GET /v1/approvals/{shown(ident)[1:-1]}, and send the one that you decide on"
+            "version: is required, so that a vote counts only for what was shown. Read it at "
+            f"GET /v1/approvals/{shown(ident)[1:-1]}, and send it with the vote"
         )
         raise InvalidRequest(message, fields=("version",))
     return messages.read(DecideRequest, sent)
@@ -235,7 +233,7 @@ ROUTES: Final = (
         ("operator",),
         get_list,
         ApprovalsReply,
-        "Questions to people; by default those that wait for an answer.",
+        "Approval requests; by default those that are pending.",
         headers=_LISTED.documented(),
         refuses=(400,),
     ),
@@ -245,7 +243,7 @@ ROUTES: Final = (
         ("agent", "operator"),
         get_one,
         ApprovalReply,
-        "One question to people; with `wait`, answered when it is no longer pending.",
+        "One approval request; with `wait`, the reply comes when it is no longer pending.",
         headers=(openapi.in_path("id"), *_SEEN.documented()),
         refuses=(400, 404, 429),
         holder=authenticate,

@@ -47,10 +47,10 @@ Covered = Annotated[str, Field(pattern=r"^[^\x00-\x20\x7f-\x9f*,]{1,64}$|^\*$")]
 class AppRequest(MessageModel):
     """The app to register, with one API key."""
 
-    name: str = Field(description="1 to 100 characters, for people.")
+    name: str = Field(description="The display name, 1 to 100 characters.")
     role: Role
     covers: Annotated[list[Covered], Field(max_length=MAX_COVERS)] | Absent = Field(
-        default=None, description="The roles that an operator answers for; `*` for all."
+        default=None, description="The roles that an operator may vote for; `*` for all."
     )
 
 
@@ -61,11 +61,11 @@ class AppReply(ReplyModel):
     name: str
     role: Role
     covers: list[str]
-    owner: str | Absent = Field(default=None, description="The operator's app that made it.")
+    owner: str | Absent = Field(default=None, description="The operator's app that registered it.")
     created_at: str
     disabled_at: str | Absent = None
     confirmed_at: str | Absent = Field(
-        default=None, description="When an operator's was confirmed as another person's."
+        default=None, description="When an operator's account was confirmed as another person's."
     )
     confirmed_by: str | Absent = Field(
         default=None, description="The operator's app that confirmed it, or `server`."
@@ -73,7 +73,7 @@ class AppReply(ReplyModel):
 
 
 class EndedReply(AppReply, remaining_accounts.LeftMembers):
-    """An app that was disabled, and the accounts that an operator leaves behind."""
+    """An app that was disabled; of an operator also the accounts that stay active."""
 
 
 class AppWithKeyReply(AppReply):
@@ -83,7 +83,7 @@ class AppWithKeyReply(AppReply):
 
 
 class RotatedReply(AppWithKeyReply, remaining_accounts.LeftMembers):
-    """The same; the holder of an operator's old key may have the keys of what it registered."""
+    """The same; the holder of an operator's old key may know keys of apps that it registered."""
 
 
 class AppsReply(ReplyModel):
@@ -97,18 +97,18 @@ class AppsReply(ReplyModel):
 class AccountChange:
     """A change to an account: the operator who makes it, and their request."""
 
-    ports: Context
+    context: Context
     operator: ApiKey
     request_id: str
 
     @classmethod
-    def by(cls, ports: Context, request: Request, caller: ApiKey | None) -> AccountChange:
+    def by(cls, context: Context, request: Request, caller: ApiKey | None) -> AccountChange:
         assert caller is not None, "the table gives these routes a role"
-        return cls(ports, caller, request.state.request_id)
+        return cls(context, caller, request.state.request_id)
 
     def record(self, act: str, app: str, detail: dict[str, Any]) -> Record:
         """Return the audit record of this change."""
-        at = int(self.ports.clock() * 1000)
+        at = int(self.context.clock() * 1000)
         return Record(
             id=new_receipt_id(at),
             tenant=self.operator.tenant,
@@ -124,12 +124,12 @@ class AccountChange:
     async def target(self, request: Request, act: Act) -> Registered:
         """Return the app that the path names, if the operator may do this to it."""
         ident = str(request.path_params["id"])
-        apps = self.ports.store.apps
+        apps = self.context.store.apps
         find = apps.find_to_end if act == "disable" else apps.find
         found = await find(self.operator.tenant, ident)
         if found is None:
             raise ControlError("not_found", f"there is no app {shown(ident)}")
-        accounts = await self.ports.store.apps.accounts(self.operator.app, ident)
+        accounts = await self.context.store.apps.accounts(self.operator.app, ident)
         self.check(
             act,
             PermissionTarget(
@@ -158,22 +158,22 @@ def kind_of(role: Role) -> Kind:
     return kinds[role]
 
 
-async def post_app(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_app(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Register an app with the operator as its owner."""
-    acting = AccountChange.by(ports, request, caller)
+    acting = AccountChange.by(context, request, caller)
     message = messages.read(AppRequest, await body.read(request))
     covers = tuple(sorted(set(message.covers or ())))
     acting.check("register", PermissionTarget(kind_of(message.role), "", covers=covers))
     operator = acting.operator
     if message.role == "operator":
-        await _check_line(ports, operator)
+        await _check_line(context, operator)
     repeat = RepeatedRequest.of(request, operator)
     try:
         issued = credentials.issue(
             message.name,
             message.role,
             operator.tenant,
-            ports.clock(),
+            context.clock(),
             covers=covers,
             owner=operator.app,
             repeat=repeat,
@@ -182,76 +182,76 @@ async def post_app(ports: Context, request: Request, caller: ApiKey | None) -> d
         raise InvalidRequest(f"{wrong.setting}: {wrong}", fields=(wrong.setting,)) from wrong
     registered = Registered(issued.app, message.role, covers)
     if repeat is not None:
-        found = await ports.store.apps.find(operator.tenant, issued.app.id)
+        found = await context.store.apps.find(operator.tenant, issued.app.id)
         if found is not None:
-            await _check_same(ports, found, registered, issued.key)
+            await _check_same(context, found, registered, issued.key)
             return _with_key(found, issued.text.reveal())
     receipt = acting.record("create", issued.app.id, _detail(registered))
     most = MAX_APPS if permissions.covers_every(operator) else MAX_APPS - RESERVED
-    if not await ports.store.apps.create(issued.app, issued.key, most, receipt):
-        raise InvalidRequest(f"there are {most} apps, which is the most that you may add to")
+    if not await context.store.apps.create(issued.app, issued.key, most, receipt):
+        raise InvalidRequest(f"the tenant has {most} apps, the limit for your API key")
     return _with_key(registered, issued.text.reveal())
 
 
-async def get_apps(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def get_apps(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """List the tenant's apps."""
-    operator = AccountChange.by(ports, request, caller).operator
-    found = await ports.store.apps.all(operator.tenant)
+    operator = AccountChange.by(context, request, caller).operator
+    found = await context.store.apps.all(operator.tenant)
     return AppsReply(
         apps=[AppReply(**_members(each)) for each in found.found], damaged=list(found.damaged)
     ).model_dump(by_alias=True, exclude_none=True)
 
 
-async def post_disable(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_disable(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Disable an app: its key is rejected from now on. Idempotent."""
-    acting = AccountChange.by(ports, request, caller)
+    acting = AccountChange.by(context, request, caller)
     if str(request.path_params["id"]) == acting.operator.app:
         raise InvalidRequest(
-            "this is the app whose key you use; another operator can disable it", fields=("id",)
+            "your API key is of this app; another operator can disable it", fields=("id",)
         )
     found = await acting.target(request, "disable")
     receipt = acting.record("disable", found.app.id, _detail(found))
     try:
-        await ports.store.apps.disable(found.app.tenant, found.app.id, receipt)
+        await context.store.apps.disable(found.app.tenant, found.app.id, receipt)
     except LastOperator as last:
         raise InvalidRequest(f"id: {last}", fields=("id",)) from last
-    behind = await remaining_accounts.members(ports, found.app.tenant, found.app.id, found.role)
-    after = await ports.store.apps.find_to_end(found.app.tenant, found.app.id)
+    behind = await remaining_accounts.members(context, found.app.tenant, found.app.id, found.role)
+    after = await context.store.apps.find_to_end(found.app.tenant, found.app.id)
     assert after is not None, "apps are never removed"
     reply = EndedReply(**_members(after), **behind)
     return reply.model_dump(by_alias=True, exclude_none=True)
 
 
-async def post_confirm(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_confirm(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Confirm that an operator's account belongs to another person than its owner's. Idempotent."""
-    acting = AccountChange.by(ports, request, caller)
+    acting = AccountChange.by(context, request, caller)
     found = await acting.target(request, "confirm")
     if found.app.owner is None:
-        message = "the server made that account, so it counts as no other one already"
+        message = "the server made that account, so it needs no confirmation"
         raise InvalidRequest(message, fields=("id",))
     if found.disabled_at is not None:
         raise InvalidRequest("that app is disabled; register another", fields=("id",))
     receipt = acting.record("confirm", found.app.id, _detail(found))
     by = acting.operator.app
     try:
-        await ports.store.apps.confirm(found.app.tenant, found.app.id, by, receipt)
+        await context.store.apps.confirm(found.app.tenant, found.app.id, by, receipt)
     except KeyShown as shown_:
         raise InvalidRequest(f"id: {shown_}", fields=("id",)) from shown_
-    reply = AppReply(**_members(await _after(ports, found)))
+    reply = AppReply(**_members(await _after(context, found)))
     return reply.model_dump(by_alias=True, exclude_none=True)
 
 
-async def _after(ports: Context, found: Registered) -> Registered:
+async def _after(context: Context, found: Registered) -> Registered:
     """Return the app as it is now."""
-    after = await ports.store.apps.find(found.app.tenant, found.app.id)
+    after = await context.store.apps.find(found.app.tenant, found.app.id)
     assert after is not None, "apps are never removed"
     return after
 
 
-async def post_rotate(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_rotate(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Give an app a new API key; the old one becomes invalid at once."""
-    acting = AccountChange.by(ports, request, caller)
-    # The holder of the new key acts as the holder of the old one did.
+    acting = AccountChange.by(context, request, caller)
+    # The holder of the new key has the same rights as the holder of the old one.
     found = await acting.target(request, "rotate")
     own = found.app.id == acting.operator.app
     shown_to = None if own else acting.operator.app
@@ -259,38 +259,39 @@ async def post_rotate(ports: Context, request: Request, caller: ApiKey | None) -
     key, text = credentials.new_key(
         found.app, found.role, found.covers, shown_to=shown_to, repeat=repeat
     )
-    if repeat is not None and found.disabled_at is None and await ports.store.apps.holds(key):
-        return await _rotated(ports, found, text.reveal())  # already done; the reply was lost
+    if repeat is not None and found.disabled_at is None and await context.store.apps.holds(key):
+        return await _rotated(context, found, text.reveal())  # already done; the reply was lost
     receipt = acting.record("rotate", found.app.id, _detail(found))
-    if not await ports.store.apps.rotate(key, receipt, by=acting.operator.app):
+    if not await context.store.apps.rotate(key, receipt, by=acting.operator.app):
         raise InvalidRequest("that app is disabled; register another", fields=("id",))
-    return await _rotated(ports, await _after(ports, found), text.reveal())
+    return await _rotated(context, await _after(context, found), text.reveal())
 
 
-async def _rotated(ports: Context, found: Registered, text: str) -> dict[str, Any]:
-    behind = await remaining_accounts.members(ports, found.app.tenant, found.app.id, found.role)
+async def _rotated(context: Context, found: Registered, text: str) -> dict[str, Any]:
+    behind = await remaining_accounts.members(context, found.app.tenant, found.app.id, found.role)
     reply = RotatedReply(**_members(found), api_key=text, **behind)
     return reply.model_dump(by_alias=True, exclude_none=True)
 
 
-async def _check_line(ports: Context, operator: ApiKey) -> None:
+async def _check_line(context: Context, operator: ApiKey) -> None:
     """Raise InvalidRequest if the line of operators would become too long to check."""
-    accounts = await ports.store.apps.accounts(operator.app)
+    accounts = await context.store.apps.accounts(operator.app)
     if len(account_lines.makers(accounts, operator.app)) + 2 > account_lines.MAX_LINE:
         raise InvalidRequest(
-            "operators who register each other make a line of "
-            f"{account_lines.MAX_LINE} at most: have one register this who is higher up in it"
+            "a line of operators who registered each other has at most "
+            f"{account_lines.MAX_LINE} accounts: an operator who is higher up in it must "
+            "register this one"
         )
 
 
-async def _check_same(ports: Context, found: Registered, asked: Registered, key: ApiKey) -> None:
+async def _check_same(context: Context, found: Registered, asked: Registered, key: ApiKey) -> None:
     """Reject an idempotency key that made another app, or one whose API key is invalid by now."""
     same = (found.app.name, found.role, found.covers) == (asked.app.name, asked.role, asked.covers)
-    if not same or found.disabled_at is not None or not await ports.store.apps.holds(key):
+    if not same or found.disabled_at is not None or not await context.store.apps.holds(key):
         raise ControlError(
             "idempotency_conflict",
-            f"this Idempotency-Key made the app {found.app.id}, which is another one than is "
-            "wanted now, or has a new key by now; use a new Idempotency-Key",
+            f"this Idempotency-Key was used for the app {found.app.id}, which differs from this "
+            "request or has a new API key by now; use a new Idempotency-Key",
             fields=("Idempotency-Key",),
         )
 
@@ -327,7 +328,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         ("operator",),
         post_app,
         AppWithKeyReply,
-        "Register an app; its API key is shown this once.",
+        "Register an app; its API key is shown only once.",
         accepts=AppRequest,
         headers=(openapi.REPEAT_KEY,),
         refuses=(400, 409, 413, 503),
@@ -347,7 +348,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         ("operator",),
         post_disable,
         EndedReply,
-        "Refuse an app's API key from now on.",
+        "Disable an app: its API key is rejected from now on.",
         headers=(openapi.in_path("id"),),
         refuses=(400, 404, 503),
     ),
@@ -357,7 +358,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         ("operator",),
         post_rotate,
         RotatedReply,
-        "Give an app a new API key; the one it had is void at once.",
+        "Give an app a new API key; the old one becomes invalid at once.",
         headers=(openapi.in_path("id"), openapi.REPEAT_KEY),
         refuses=(400, 404, 503),
     ),
@@ -367,7 +368,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         ("operator",),
         post_confirm,
         AppReply,
-        "Confirm that an operator's account is another person's than who registered it.",
+        "Confirm that an operator's account belongs to another person than its owner's.",
         headers=(openapi.in_path("id"),),
         refuses=(400, 404, 503),
     ),

@@ -79,7 +79,7 @@ class ReceiptsReply(ReplyModel):
 
     receipts: list[ReceiptEntry]
     damaged: list[DamagedRow] = Field(
-        default=[], description="Rows that are in these places, and cannot be read any more."
+        default=[], description="Damaged rows among these: they are stored and cannot be read."
     )
     more: bool
     server_time: str
@@ -114,31 +114,31 @@ class ReceiptQuery:
     tree: str | None = None
 
 
-async def get_receipts(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def get_receipts(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """List receipts, newest first; after a row or of a tree, oldest first."""
     assert caller is not None, "the table gives this route a role"
     asked = receipt_query(request.scope["query_string"])
-    rows = await _rows(ports, caller, asked)
+    rows = await _rows(context, caller, asked)
     listed = _listed(rows, asked)
     return ReceiptsReply(
         receipts=[_entry(row) for row in listed if isinstance(row, Row)],
         damaged=[_damaged(row) for row in listed if isinstance(row, Lost)],
         more=len(rows) > asked.limit,
-        server_time=iso(ports.clock()),
+        server_time=iso(context.clock()),
     ).model_dump(by_alias=True)
 
 
-async def _rows(ports: Context, caller: ApiKey, asked: ReceiptQuery) -> tuple[Found, ...]:
+async def _rows(context: Context, caller: ApiKey, asked: ReceiptQuery) -> tuple[Found, ...]:
     """Return the matching rows, and one more than the limit if there is one."""
     tenant, app, limit = caller.tenant, _only(caller), asked.limit + 1
     if asked.tree is not None:
-        rows = await ports.store.log.family(tenant, asked.tree)
+        rows = await context.store.log.family(tenant, asked.tree)
         return tuple(
             row for row in rows if app is None or (isinstance(row, Row) and row.record.app == app)
         )
     if asked.after is not None:
-        return await ports.store.log.following(tenant, asked.after, limit, app=app)
-    return await ports.store.rows(tenant, limit, app=app, before=asked.before)
+        return await context.store.log.following(tenant, asked.after, limit, app=app)
+    return await context.store.rows(tenant, limit, app=app, before=asked.before)
 
 
 def _listed(rows: tuple[Found, ...], asked: ReceiptQuery) -> tuple[Found, ...]:
@@ -149,17 +149,17 @@ def _listed(rows: tuple[Found, ...], asked: ReceiptQuery) -> tuple[Found, ...]:
     return (*rows[: asked.limit - len(named)], *named)
 
 
-async def get_receipt(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def get_receipt(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Return one receipt with its own checkpoint."""
     assert caller is not None, "the table gives this route a role"
     ident: str = request.path_params["id"]
-    row = await ports.store.row(caller.tenant, ident) if _ID.fullmatch(ident) else None
+    row = await context.store.row(caller.tenant, ident) if _ID.fullmatch(ident) else None
     if row is None or not _may_see(caller, row.record):
         raise ControlError("not_found", f"there is no receipt {shown(ident)} that you may see")
-    keys = await _keys(ports, caller.tenant)
+    keys = await _keys(context, caller.tenant)
     issuer = keys[-1]["row"]["did"]
     with _signing():
-        token = await sign(ports, caller.tenant, row.link.head, issuer=issuer)
+        token = await sign(context, caller.tenant, row.link.head, issuer=issuer)
     return {
         **_entry(row).model_dump(by_alias=True),
         "checkpoint": token,
@@ -168,36 +168,40 @@ async def get_receipt(ports: Context, request: Request, caller: ApiKey | None) -
     }
 
 
-async def get_checkpoint(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def get_checkpoint(
+    context: Context, request: Request, caller: ApiKey | None
+) -> dict[str, Any]:
     """Sign a checkpoint over the last row of the log."""
     assert caller is not None, "the table gives this route a role"
-    issuer = ports.issuers[caller.tenant]
+    issuer = context.issuers[caller.tenant]
     with _signing():
-        head, token = await sign_head(ports, caller.tenant, issuer)
+        head, token = await sign_head(context, caller.tenant, issuer)
     return CheckpointReply(
         checkpoint=token,
         issuer=issuer,
         tenant=caller.tenant,
         seq=head.seq,
         hash=head.hash,
-        server_time=iso(ports.clock()),
+        server_time=iso(context.clock()),
     ).model_dump(by_alias=True)
 
 
-async def get_export(ports: Context, request: Request, caller: ApiKey | None) -> StreamingResponse:
+async def get_export(
+    context: Context, request: Request, caller: ApiKey | None
+) -> StreamingResponse:
     """Send the whole log, up to its present end, as one file."""
     assert caller is not None, "the table gives this route a role"
     tenant = caller.tenant
-    head = await ports.store.log.head(tenant)
+    head = await context.store.log.head(tenant)
     # Read after the head, so that every key that signed a row up to it is included.
-    keys = await _keys(ports, tenant)
+    keys = await _keys(context, tenant)
     header = Header(
         tenant=tenant,
         issuer=keys[-1]["row"]["did"],
         keys=keys,
-        at=iso(ports.clock()),
+        at=iso(context.clock()),
     )
-    file = export(ports, header, head)
+    file = export(context, header, head)
     call_id: str | None = request.state.call_id
     return StreamingResponse(
         file if call_id is None else _named(file, call_id),
@@ -216,13 +220,13 @@ async def _named(file: AsyncIterator[bytes], call_id: str) -> AsyncIterator[byte
         yield part
 
 
-async def export(ports: Context, header: Header, head: Head) -> AsyncIterator[bytes]:
+async def export(context: Context, header: Header, head: Head) -> AsyncIterator[bytes]:
     """Yield the file in parts. After a failure the last line is missing, as in a truncated file."""
     writer = ExportWriter()
     yield writer.header(header)
     at = 0
     while at < head.seq:
-        part = await ports.store.log.part(header.tenant, at, head.seq, ROWS_AT_ONCE)
+        part = await context.store.log.part(header.tenant, at, head.seq, ROWS_AT_ONCE)
         lines = []
         for link in part.links:
             if link.text:
@@ -234,7 +238,7 @@ async def export(ports: Context, header: Header, head: Head) -> AsyncIterator[by
                 lines.append(writer.checkpoint(part.tokens[link.seq]))
         yield b"".join(lines)
         at = part.links[-1].seq
-    token = await sign(ports, header.tenant, head, issuer=header.issuer, nonce=writer.digest)
+    token = await sign(context, header.tenant, head, issuer=header.issuer, nonce=writer.digest)
     yield writer.checkpoint(token) + writer.end()
 
 
@@ -271,12 +275,12 @@ def _damaged(row: Lost) -> DamagedRow:
     return DamagedRow(seq=row.link.seq, hash=row.link.hash)
 
 
-async def _keys(ports: Context, tenant: str) -> list[dict[str, Any]]:
+async def _keys(context: Context, tenant: str) -> list[dict[str, Any]]:
     """Return the key log, which leads from any earlier key to the one that signs now.
 
-    The last entry is that key. `ports.issuers` may differ from it while a key is replaced.
+    The last entry is that key. `context.issuers` may differ from it while a key is replaced.
     """
-    entries = await ports.key_log.entries(tenant)
+    entries = await context.key_log.entries(tenant)
     return [{name: entry[name] for name in _KEY_MEMBERS} for entry in entries]
 
 
@@ -295,7 +299,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         ("agent", "operator", "auditor"),
         get_receipts,
         ReceiptsReply,
-        "What was recorded, newest first; oldest first after a row or of one tree.",
+        "Receipts, newest first; oldest first after a row or of one tree.",
         headers=_LISTED.documented(),
         refuses=(400, 503),
     ),
@@ -316,7 +320,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         ("auditor", "operator"),
         get_checkpoint,
         CheckpointReply,
-        "Where the audit log ends now, signed. Keep it.",
+        "A signed checkpoint over the newest record. Keep it.",
         refuses=(503,),
     ),
     Route(

@@ -6,7 +6,7 @@ leaves no receipt and no token behind, and never becomes an allow.
 
 A question with an idempotency key is decided once. Its repetition gets the stored answer. If that
 was an allow which has since expired or been revoked, the repetition gets a deny that says so; it is
-not decided again, because its caller takes it for the first.
+not decided again, because its caller regards it as the first.
 """
 
 from __future__ import annotations
@@ -38,52 +38,52 @@ log = logging.getLogger("nomos.server")
 
 
 async def authorize(
-    ports: Context, caller: ApiKey, body: Mapping[str, Any], *, key: str | None, request_id: str
+    context: Context, caller: ApiKey, body: Mapping[str, Any], *, key: str | None, request_id: str
 ) -> Reply:
     """Answer one question. Raises InvalidRequest, or Refusal if it cannot be answered."""
     message = messages.authorize_request(body)
     said = canonical(delegation_lookup.signed(caller, body))
-    ports.quotas.take(caller.app, len(said), ports.elapsed())
+    context.quotas.take(caller.app, len(said), context.elapsed())
     digest = hashlib.sha256(said).hexdigest()
     try:
-        services = await _services(ports, caller, message)
+        services = await _services(context, caller, message)
         whose = delegation_lookup.with_agent(caller, message)
         asked = request.canonicalize(
             whose,
-            ports.catalog,
-            ports.pdp_did,
-            ports.bundle.hash,
+            context.catalog,
+            context.pdp_did,
+            context.bundle.hash,
             services,
             on_chain=isinstance(caller, AgentPrincipal),
         )
-        agent = asked.agent or await ports.keys.did(app_key(caller.app))
-        await _check_agent(ports, caller, agent)
-        origin = await delegation_lookup.origin(ports, caller, message, asked, agent)
+        agent = asked.agent or await context.keys.did(app_key(caller.app))
+        await _check_agent(context, caller, agent)
+        origin = await delegation_lookup.origin(context, caller, message, asked, agent)
         asking = AuthorizationRequest(asked, caller, agent, origin, request_id, key, digest)
         if key is None:
-            return await _answer(ports, asking)
-        async with ports.idempotency_lock(caller.app, key):
-            stored = await ports.store.answered(caller.app, key)
+            return await _answer(context, asking)
+        async with context.idempotency_lock(caller.app, key):
+            stored = await context.store.answered(caller.app, key)
             if stored is not None:
-                return await _repeat(ports, asking, stored)
-            return await _answer(ports, asking)
+                return await _repeat(context, asking, stored)
+            return await _answer(context, asking)
     except (SignerError, StorageUnavailable, ConfigurationError) as failure:
         log.exception("request %s: nothing was decided", request_id)
         raise unavailable("the server cannot decide at the moment; ask again") from failure
 
 
-async def _check_agent(ports: Context, caller: ApiKey, agent: str) -> None:
+async def _check_agent(context: Context, caller: ApiKey, agent: str) -> None:
     """Raise ControlError if the agent belongs to another app. Nothing is decided or recorded then.
 
     An agent belongs to the app that first asked for it. An agent that signed the question itself
     may ask for any app that its chain began with.
     """
-    known = await ports.store.apps.agent_app(caller.tenant, agent)
+    known = await context.store.apps.agent_app(caller.tenant, agent)
     if known is None:
-        if agent == ports.pdp_did or agent in ports.key_log.trusted:
-            message = "agentDid: is a key of this server, which is no agent"
+        if agent == context.pdp_did or agent in context.key_log.trusted:
+            message = "agentDid: is a key of this server, not of an agent"
             raise InvalidRequest(message, fields=("agentDid",))
-        known = await ports.store.apps.claim_agent(caller.tenant, agent, caller.app)
+        known = await context.store.apps.claim_agent(caller.tenant, agent, caller.app)
     if known != caller.app and not isinstance(caller, AgentPrincipal):
         message = (
             "agentDid: another app asked for this agent before, and an agent belongs to one app. "
@@ -93,40 +93,40 @@ async def _check_agent(ports: Context, caller: ApiKey, agent: str) -> None:
 
 
 async def _services(
-    ports: Context, caller: ApiKey, message: AuthorizeRequest
+    context: Context, caller: ApiKey, message: AuthorizeRequest
 ) -> Mapping[str, bool]:
     """Return the services other than the PDP, and whether each evaluates policy.
 
     They are looked up only if the question names another audience.
     """
-    if message.audience in (None, ports.pdp_did):
+    if message.audience in (None, context.pdp_did):
         return {}
-    return await ports.store.services.dids(caller.tenant)
+    return await context.store.services.dids(caller.tenant)
 
 
-async def _answer(ports: Context, asking: AuthorizationRequest) -> Reply:
+async def _answer(context: Context, asking: AuthorizationRequest) -> Reply:
     """Decide, sign, record, then reply."""
-    at = int(ports.clock() * 1000)
-    case = Evaluation.of(asking, at, new_receipt_id(at), ports.bundle)
-    ruling = await _ruling(ports, case)
+    at = int(context.clock() * 1000)
+    case = Evaluation.of(asking, at, new_receipt_id(at), context.bundle)
+    ruling = await _ruling(context, case)
     if ruling.decision == "requires_step_up":
-        answered = await step_up(ports, case, ruling)
+        answered = await step_up(context, case, ruling)
     else:
-        answered = await _settle(ports, case, ruling)
+        answered = await _settle(context, case, ruling)
     if isinstance(answered, StoredAnswer):
-        return await _repeat(ports, asking, answered)
+        return await _repeat(context, asking, answered)
     return answered
 
 
-async def _ruling(ports: Context, case: Evaluation) -> PolicyDecision:
+async def _ruling(context: Context, case: Evaluation) -> PolicyDecision:
     app, asked, fault = case.caller.app, case.asked, case.origin.fault
     if fault is not None:
         return PolicyDecision("deny", fault.reason, message=fault.message)
-    rate = ports.rates.count(app, case.now)
+    rate = context.rates.count(app, case.now)
     named = {case.agent: "the agent's key", app: "this app"}
     if asked.cosigner is not None:
         named[asked.cosigner] = "this approval"
-    revoked = await ports.store.revoked(list(named))
+    revoked = await context.store.revoked(list(named))
     if revoked:
         what = " and ".join(name for ident, name in named.items() if ident in revoked)
         return PolicyDecision("deny", "revoked", message=f"{what} was revoked")
@@ -135,42 +135,44 @@ async def _ruling(ports: Context, case: Evaluation) -> PolicyDecision:
     )
 
 
-async def _settle(ports: Context, case: Evaluation, ruling: PolicyDecision) -> Reply | StoredAnswer:
+async def _settle(
+    context: Context, case: Evaluation, ruling: PolicyDecision
+) -> Reply | StoredAnswer:
     """Return the decision by policy alone, or the answer stored in the meantime."""
     row = case.record(ruling)
     if ruling.decision == "allow":
-        signed = await delegate(ports, case, row, ruling)
+        signed = await delegate(context, case, row, ruling)
         row = replace(row, cid=signed.cid, expires_at=case.expires)
-        audience = case.asked.audience or ports.pdp_did
+        audience = case.asked.audience or context.pdp_did
         answer = decision.allow(case.asked, row.id, audience, signed.jwt, case.expires)
     else:
         answer = decision.deny(row.id, ruling)
     stored = case.stored(row, answer)
-    reply = await complete(ports, case.asked, stored)
-    earlier = await ports.store.record_answer(row, stored if stored.key else None)
+    reply = await complete(context, case.asked, stored)
+    earlier = await context.store.record_answer(row, stored if stored.key else None)
     return reply if earlier is None else earlier
 
 
-async def _repeat(ports: Context, asking: AuthorizationRequest, stored: StoredAnswer) -> Reply:
+async def _repeat(context: Context, asking: AuthorizationRequest, stored: StoredAnswer) -> Reply:
     """Return the stored answer, unless it was an allow that no longer holds."""
     if stored.request_hash != asking.request_hash:
         message = "this Idempotency-Key was used for another question; use a new key for this one"
         raise ControlError("idempotency_conflict", message, fields=("Idempotency-Key",))
-    over = await _over(ports, asking, stored)
+    over = await _over(context, asking, stored)
     if over is not None:
-        message = f"what this Idempotency-Key was allowed is {over}; use a new key to ask again"
+        message = f"the grant of this Idempotency-Key is {over}; use a new key to ask again"
         answer = decision.deny(stored.receipt_id, PolicyDecision("deny", over, message=message))
         stored = replace(stored, answer=answer)
-    return await complete(ports, asking.asked, stored)
+    return await complete(context, asking.asked, stored)
 
 
 async def _over(
-    ports: Context, asking: AuthorizationRequest, stored: StoredAnswer
+    context: Context, asking: AuthorizationRequest, stored: StoredAnswer
 ) -> DenyReason | None:
     """Return why a stored allow no longer holds; None if it does."""
     if stored.cid is None or stored.expires_at is None:
         return None
-    if stored.expires_at <= ports.clock():
+    if stored.expires_at <= context.clock():
         return "expired"
     if asking.origin.fault is not None:
         return asking.origin.fault.reason
@@ -178,4 +180,4 @@ async def _over(
     ids = [stored.cid, stored.agent, stored.app, issuer, *asking.origin.ids]
     if asking.asked.cosigner is not None:
         ids.append(asking.asked.cosigner)
-    return "revoked" if await ports.store.revoked(ids) else None
+    return "revoked" if await context.store.revoked(ids) else None

@@ -49,7 +49,7 @@ class BatchReply(ReplyModel):
 
 
 async def authorize_batch(
-    ports: Context,
+    context: Context,
     caller: ApiKey,
     body: Mapping[str, Any],
     *,
@@ -64,7 +64,7 @@ async def authorize_batch(
     that key with its index from 0 (`key#0`). Raises InvalidRequest if the body is not a batch.
     """
     if key is not None and len(key) > MAX_KEY:
-        message = f"Idempotency-Key: of a batch may have {MAX_KEY} characters"
+        message = f"Idempotency-Key: a batch's has at most {MAX_KEY} characters"
         raise InvalidRequest(message, fields=("Idempotency-Key",))
     results = []
     for place, question in enumerate(messages.read(BatchRequest, body).requests):
@@ -73,7 +73,7 @@ async def authorize_batch(
             await may_act()
             if not isinstance(question, dict):
                 raise InvalidRequest(f"requests.{place}: must be a JSON object")  # noqa: TRY301
-            found = await authorize(ports, caller, question, key=own, request_id=request_id)
+            found = await authorize(context, caller, question, key=own, request_id=request_id)
         except InvalidRequest as wrong:
             error = ControlError("invalid_request", str(wrong), fields=wrong.fields)
             found = error_body(error, request_id)

@@ -58,10 +58,10 @@ class ClaimedChain:
     claims: UnverifiedChain | None
 
 
-def read(ports: Context, tokens: Sequence[str]) -> ClaimedChain | ChainFault:
+def read(context: Context, tokens: Sequence[str]) -> ClaimedChain | ChainFault:
     """Read the delegations of a chain. Verifies nothing."""
-    if len(tokens) > ports.max_chain_depth:
-        most = f"the chain has more than {ports.max_chain_depth} delegations"
+    if len(tokens) > context.max_chain_depth:
+        most = f"the chain has more than {context.max_chain_depth} delegations"
         return ChainFault("chain_too_deep", most)
     for hop, token in enumerate(tokens):
         if not JWT.fullmatch(token):
@@ -70,21 +70,21 @@ def read(ports: Context, tokens: Sequence[str]) -> ClaimedChain | ChainFault:
 
 
 async def prove(
-    ports: Context, chain: ClaimedChain, tenant: str, audience: str
+    context: Context, chain: ClaimedChain, tenant: str, audience: str
 ) -> HeldCapability | ChainFault:
     """Verify a chain of the tenant that ends in `audience`.
 
     Its policies are not evaluated: they are signed into every grant on it.
     """
-    question = _question(ports, tenant, chain=list(chain.tokens), audience=audience)
-    found = await run(ports, verification.verify(question, chain.claims, RECORDED))
+    question = _question(context, tenant, chain=list(chain.tokens), audience=audience)
+    found = await run(context, verification.verify(question, chain.claims, RECORDED))
     if isinstance(found, Rejection):
-        return fault(ports, found, tenant)
+        return fault(context, found, tenant)
     return held(found, chain.tokens, question.now)
 
 
 async def prove_invocation(
-    ports: Context, token: str, claims: UnverifiedToken, tenant: str
+    context: Context, token: str, claims: UnverifiedToken, tenant: str
 ) -> VerifiedClaims | Rejection | None:
     """Verify an invocation whose audience is the issuer of its root, a key of the tenant.
 
@@ -94,60 +94,62 @@ async def prove_invocation(
     if wanted is None:
         return None
     question = _question(
-        ports, tenant, invocation=token, audience=claims.root["iss"], wanted=wanted
+        context, tenant, invocation=token, audience=claims.root["iss"], wanted=wanted
     )
-    return await run(ports, verification.verify(question, claims, RECORDED))
+    return await run(context, verification.verify(question, claims, RECORDED))
 
 
 async def check_text(
-    ports: Context, token: str, claims: UnverifiedToken | None
+    context: Context, token: str, claims: UnverifiedToken | None
 ) -> ChainFault | None:
     """Return what is wrong with the text of an invocation or its chain; None if it can be read.
 
     Only the text is checked: the binary receives no trusted issuer.
     """
-    someone = next(iter(ports.key_log.trusted), None)
+    someone = next(iter(context.key_log.trusted), None)
     question = Verify(
         invocation=token,
-        now=int(ports.clock()),
-        max_depth=ports.max_chain_depth,
+        now=int(context.clock()),
+        max_depth=context.max_chain_depth,
         trusted_issuers=[],
         audience=someone,
     )
-    found = await run(ports, verification.ask(question, claims, NOT_LOOKED_UP))
+    found = await run(context, verification.ask(question, claims, NOT_LOOKED_UP))
     if not isinstance(found, Rejection):
         raise SignerError("the signing binary verified a chain of no trusted issuer")
     long = found.answer.code == "chain_too_deep" and claims is not None and not claims.chain
-    return None if found.was_read and not long else fault(ports, found, None)
+    return None if found.was_read and not long else fault(context, found, None)
 
 
 async def verify_while_valid(
-    ports: Context, chain: ClaimedChain, tenant: str
+    context: Context, chain: ClaimedChain, tenant: str
 ) -> HeldCapability | ChainFault:
     """Verify a chain at a time when all of its links were valid, ignoring revocations."""
-    now = int(ports.clock())
+    now = int(context.clock())
     links = () if chain.claims is None else chain.claims.links
     ends = [end for link in links if isinstance(end := link.get("exp"), int)]
-    question = _question(ports, tenant, chain=list(chain.tokens)).model_copy(
+    question = _question(context, tenant, chain=list(chain.tokens)).model_copy(
         update={"now": max(0, min([now, *(end - 1 for end in ends)]))}
     )
-    found = await run(ports, verification.ask(question, chain.claims, NOT_LOOKED_UP))
+    found = await run(context, verification.ask(question, chain.claims, NOT_LOOKED_UP))
     if isinstance(found, Rejection):
-        return fault(ports, found, tenant)
+        return fault(context, found, tenant)
     return _held(found, chain.tokens)
 
 
 async def check_attenuation(
-    ports: Context, held: HeldCapability, asked: CanonicalRequest, tenant: str
+    context: Context, held: HeldCapability, asked: CanonicalRequest, tenant: str
 ) -> ChainFault | None:
     """Return why the requested capability is not within the held one; None if it is."""
     root = held.descent.root
     if len(held.descent.cids) > MAX_LINEAGE:
-        many = f"the chain takes the place of more than {MAX_LINEAGE} delegations"
+        many = f"the chain replaces more than {MAX_LINEAGE} delegations"
         return ChainFault("chain_too_deep", many, root)
     wanted = Wanted(cmd=asked.command, resource=asked.resource)
-    question = _question(ports, tenant, chain=list(held.tokens), wanted=wanted)
-    found = await run(ports, verification.ask(question, UnverifiedChain(held.links), NOT_LOOKED_UP))
+    question = _question(context, tenant, chain=list(held.tokens), wanted=wanted)
+    found = await run(
+        context, verification.ask(question, UnverifiedChain(held.links), NOT_LOOKED_UP)
+    )
     if isinstance(found, Rejection):
         return _fault(found, root)
     for command in asked.commands or (asked.command,):
@@ -157,21 +159,23 @@ async def check_attenuation(
     return None
 
 
-async def run(ports: Context, flow: Flow[T]) -> T:
+async def run(context: Context, flow: Flow[T]) -> T:
     """Run a flow of `nomos._core.verification` with the server's binary and store."""
 
     async def perform(effect: Effect[Any]) -> object:
         match effect:
             case Sign(request):
-                return await ports.signer.ask(request)
+                return await context.signer.ask(request)
             case LookupRevocations(ids):
-                return Seen(await ports.store.revoked(ids))
+                return Seen(await context.store.revoked(ids))
             case ClaimNonce():
-                return await ports.store.claim_nonce(
+                return await context.store.claim_nonce(
                     effect.issuer, effect.audience, effect.nonce, effect.expires_at, effect.family
                 )
             case _:
-                raise TypeError(f"a flow asked for {effect!r}, which no control plane performs")
+                raise TypeError(
+                    f"a flow yielded {effect!r}, which the control plane does not perform"
+                )
 
     return await run_flow_async(flow, perform)
 
@@ -187,13 +191,13 @@ def held(found: VerifiedClaims, tokens: tuple[str, ...], now: int) -> HeldCapabi
     return given
 
 
-def fault(ports: Context, rejection: Rejection, tenant: str | None) -> ChainFault:
+def fault(context: Context, rejection: Rejection, tenant: str | None) -> ChainFault:
     """Return why a chain is rejected, with its first agent if all signatures are valid."""
     found = _fault(rejection, None)
     claims = rejection.claims
     if claims is None or not rejection.was_read or tenant is None:
         return found
-    trusted = dict.fromkeys(_trusted(ports, tenant), tenant)
+    trusted = dict.fromkeys(_trusted(context, tenant), tenant)
     *_, signer = ({}, *claims.links)
     if isinstance(claims, UnverifiedToken):
         signer = claims.payload
@@ -201,11 +205,11 @@ def fault(ports: Context, rejection: Rejection, tenant: str | None) -> ChainFaul
     return found if sender is None else replace(found, root=sender.root)
 
 
-def _question(ports: Context, tenant: str, **what: Any) -> Verify:
+def _question(context: Context, tenant: str, **what: Any) -> Verify:
     return Verify(
-        now=int(ports.clock()),
-        max_depth=ports.max_chain_depth,
-        trusted_issuers=_trusted(ports, tenant),
+        now=int(context.clock()),
+        max_depth=context.max_chain_depth,
+        trusted_issuers=_trusted(context, tenant),
         **what,
     )
 
@@ -220,9 +224,9 @@ def _held(found: VerifiedClaims, tokens: tuple[str, ...]) -> HeldCapability:
     )
 
 
-def _trusted(ports: Context, tenant: str) -> list[str]:
+def _trusted(context: Context, tenant: str) -> list[str]:
     """Return the keys that may have signed the tenant's roots; never cached, since they change."""
-    return sorted(did for did, whose in ports.key_log.trusted.items() if whose == tenant)
+    return sorted(did for did, whose in context.key_log.trusted.items() if whose == tenant)
 
 
 def _all_of_it(claims: UnverifiedToken) -> Wanted | None:
@@ -242,7 +246,7 @@ def _fault(rejection: Rejection, root: str | None) -> ChainFault:
     reason = CODES.get(refused.code)
     if reason is None:
         raise SignerError(
-            f"the signing binary refused to verify: {refused.code}", code=refused.code
+            f"the signing binary rejected a verification request: {refused.code}", code=refused.code
         )
     where = "" if refused.hop is None else f" (hop {refused.hop})"
     return ChainFault(reason, f"{refused.message}{where}", root)
@@ -254,6 +258,6 @@ def _excluded(command: str, statement: Any, root: str) -> ChainFault:
     shown = text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
     return ChainFault(
         "resource_out_of_scope" if whatever is None else "chain_attenuation_violation",
-        f"a policy of the chain leaves this out of {command}: {ascii(shown)[1:-1]}",
+        f"a policy of the chain excludes this from {command}: {ascii(shown)[1:-1]}",
         root,
     )

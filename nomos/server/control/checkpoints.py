@@ -13,7 +13,7 @@ from nomos.server.storage.checkpoints import AUDIT, StoredCheckpoint
 
 
 async def sign(
-    ports: Context, tenant: str, head: Head, *, issuer: str, nonce: str | None = None
+    context: Context, tenant: str, head: Head, *, issuer: str, nonce: str | None = None
 ) -> str:
     """Return a checkpoint over one row of the audit log, signed by the key of `issuer`."""
     said = Checkpoint(
@@ -22,43 +22,45 @@ async def sign(
         tenant=tenant,
         seq=head.seq,
         head=head.hash,
-        iat=int(ports.clock()),
+        iat=int(context.clock()),
         nonce=nonce,
     )
-    answer = await ports.signer.ask(SignCheckpoint(key=issuer, payload=said))
+    answer = await context.signer.ask(SignCheckpoint(key=issuer, payload=said))
     if isinstance(answer, Signed):
         return answer.jwt
     code = answer.code if isinstance(answer, Refused) else None
     raise SignerError(f"the signing binary refused to sign a checkpoint: {code}", code=code)
 
 
-async def sign_head(ports: Context, tenant: str, issuer: str) -> tuple[Head, str]:
+async def sign_head(context: Context, tenant: str, issuer: str) -> tuple[Head, str]:
     """Sign a checkpoint over the last row; store it for exports if it is the row's first.
 
     `issuer` is read before the head. A key becomes active by a row of the log, so an export that
     has the row signed here also has the key.
     """
-    head = await ports.store.log.head(tenant)
-    token = await sign(ports, tenant, head, issuer=issuer)
+    head = await context.store.log.head(tenant)
+    token = await sign(context, tenant, head, issuer=issuer)
     if head.seq:
-        await ports.store.log.keep(tenant, StoredCheckpoint(head.seq, token, int(ports.clock())))
+        await context.store.log.keep(
+            tenant, StoredCheckpoint(head.seq, token, int(context.clock()))
+        )
     return head, token
 
 
-async def sign_moved(ports: Context) -> None:
+async def sign_moved(context: Context) -> None:
     """Sign the end of each tenant's log that has grown since its last checkpoint."""
-    for tenant in list(ports.issuers):
-        head = await ports.store.log.head(tenant)
-        if head.seq > await ports.store.log.signed(tenant):
-            await sign_head(ports, tenant, ports.issuers[tenant])
+    for tenant in list(context.issuers):
+        head = await context.store.log.head(tenant)
+        if head.seq > await context.store.log.signed(tenant):
+            await sign_head(context, tenant, context.issuers[tenant])
 
 
-def checkpointing(ports: Context, seconds: float) -> Callable[[], Awaitable[None]]:
+def checkpointing(context: Context, seconds: float) -> Callable[[], Awaitable[None]]:
     """Return a task that signs, every `seconds`, the logs that have grown."""
 
     async def chore() -> None:
         while True:
             await asyncio.sleep(seconds)
-            await sign_moved(ports)
+            await sign_moved(context)
 
     return chore

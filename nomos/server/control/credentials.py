@@ -75,7 +75,7 @@ def issue(
     if role not in ROLES:
         raise ConfigurationError(f"a role is one of {', '.join(ROLES)}", setting="role")
     if covers and role != "operator":
-        message = f"only an operator answers for roles; leave `covers` out for the role {role}"
+        message = f"only an operator covers roles; omit `covers` for the role {role}"
         raise ConfigurationError(message, setting="covers")
     if len(covers) > MAX_COVERS or not all(NAME.fullmatch(each) for each in covers):
         message = f"`covers` has up to {MAX_COVERS} names of 1 to 100 plain characters"
@@ -124,12 +124,12 @@ async def authenticate(
     app, digest = _read(authorization)
     key = _matching(await store.keys_of(app), digest)
     if key is None:
-        raise _unauthorized("invalid_api_key", "the API key is not one of this server's")
+        raise _unauthorized("invalid_api_key", "this server does not have this API key")
     if key.disabled:
         raise ControlError("app_disabled", "the app that this API key belongs to is disabled")
     if key.role not in roles:
         wanted = " or ".join(sorted(roles))
-        message = f"this needs an API key with the role {wanted}, and yours is {key.role}"
+        message = f"this needs an API key with the role {wanted}; yours has the role {key.role}"
         raise ControlError("forbidden", message)
     return key
 
@@ -150,7 +150,7 @@ def _read(authorization: Sequence[str]) -> tuple[str, str]:
             message = "send your API key as `Authorization: Bearer nomos_...`"
             raise _unauthorized("missing_api_key", message) from None
     if match is None:
-        message = "the Authorization header does not hold an API key: `Bearer nomos_...`"
+        message = "the Authorization header does not contain an API key: `Bearer nomos_...`"
         raise _unauthorized("invalid_api_key", message)
     return match[1], hashed(match[2])
 

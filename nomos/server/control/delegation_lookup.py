@@ -40,50 +40,52 @@ def signed(caller: ApiKey, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def origin(
-    ports: Context, caller: ApiKey, message: AuthorizeRequest, asked: CanonicalRequest, agent: str
+    context: Context, caller: ApiKey, message: AuthorizeRequest, asked: CanonicalRequest, agent: str
 ) -> DelegationContext:
     """Return the authority of a question, with its faults.
 
     Raises InvalidRequest for a parent or a swarm that is not the chain's, Refusal if there are too
     many faulty chains to record.
     """
-    found = await _held(ports, caller, message, agent)
+    found = await _held(context, caller, message, agent)
     if found is None:
-        record = await _parent_receipt(ports, caller, message.parent_receipt_id)
+        record = await _parent_receipt(context, caller, message.parent_receipt_id)
         # The same label chosen by another app names another swarm.
         label = None if message.swarm_id is None else f"{caller.app}/{message.swarm_id}"
         return DelegationContext(record=record, label=label)
     if isinstance(found, ChainFault):
-        return _at_fault(ports, caller, DelegationContext(fault=found))
+        return _at_fault(context, caller, DelegationContext(fault=found))
     _check_family(found, message)
-    at = int(ports.clock() * 1000)
+    at = int(context.clock() * 1000)
     links = delegation_records(caller.tenant, found.descent, found.links, at, new_receipt_id)
-    record = await ports.store.delegations.note(links) or found.descent.receipt
+    record = await context.store.delegations.note(links) or found.descent.receipt
     fault = _mismatch(caller, message) or await chain_verification.check_attenuation(
-        ports, found, asked, caller.tenant
+        context, found, asked, caller.tenant
     )
     origin = DelegationContext(held=found, fault=fault, record=record)
-    return origin if fault is None else _at_fault(ports, caller, origin)
+    return origin if fault is None else _at_fault(context, caller, origin)
 
 
 async def _held(
-    ports: Context, caller: ApiKey, message: AuthorizeRequest, agent: str
+    context: Context, caller: ApiKey, message: AuthorizeRequest, agent: str
 ) -> HeldCapability | ChainFault | None:
     if isinstance(caller, AgentPrincipal):
-        return await _held_still(ports, caller)
+        return await _held_still(context, caller)
     if message.delegated_chain is None:
         return None
-    claims = chain_verification.read(ports, message.delegated_chain)
+    claims = chain_verification.read(context, message.delegated_chain)
     if isinstance(claims, ChainFault):
         return claims
-    return await chain_verification.prove(ports, claims, caller.tenant, agent)
+    return await chain_verification.prove(context, claims, caller.tenant, agent)
 
 
-async def _held_still(ports: Context, caller: AgentPrincipal) -> HeldCapability | ChainFault | None:
+async def _held_still(
+    context: Context, caller: AgentPrincipal
+) -> HeldCapability | ChainFault | None:
     """Return the chain as verified before the body was read, unless it was revoked meanwhile."""
     if caller.held is None:
         return caller.fault
-    revoked = await ports.store.revoked(caller.held.ids)
+    revoked = await context.store.revoked(caller.held.ids)
     if revoked:
         root = caller.held.descent.root
         return ChainFault("revoked", f"revoked: {', '.join(sorted(revoked))}", root)
@@ -98,21 +100,21 @@ def _mismatch(caller: ApiKey, message: AuthorizeRequest) -> ChainFault | None:
     )
 
 
-def _at_fault(ports: Context, caller: ApiKey, origin: DelegationContext) -> DelegationContext:
+def _at_fault(context: Context, caller: ApiKey, origin: DelegationContext) -> DelegationContext:
     """Count a faulty chain: any holder of a token of the app can send them, so few are recorded."""
     if isinstance(caller, AgentPrincipal):
-        now = int(ports.clock())
-        if not ports.faults.admits(caller.app, now, MAX_FAULTS):
+        now = int(context.clock())
+        if not context.faults.admits(caller.app, now, MAX_FAULTS):
             message = "too many faulty chains of this app within a minute"
             raise ControlError("rate_limited", message, headers={"retry-after": "60"})
     return origin
 
 
-async def _parent_receipt(ports: Context, caller: ApiKey, receipt: str | None) -> str | None:
+async def _parent_receipt(context: Context, caller: ApiKey, receipt: str | None) -> str | None:
     """Return the record that the app names as the question's parent; it must be the app's own."""
     if receipt is None:
         return None
-    row = await ports.store.row(caller.tenant, receipt)
+    row = await context.store.row(caller.tenant, receipt)
     if row is None or row.record.app != caller.app:
         sentence = f"parentReceiptId: your app has no receipt {shown(receipt)}"
         raise InvalidRequest(sentence, fields=("parentReceiptId",))

@@ -27,18 +27,18 @@ from nomos.server.domain.decision import iso
 from nomos.server.storage.database import StorageUnavailable
 
 
-async def well_known(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def well_known(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Return the public keys of this server and its limits."""
     known = WellKnown(
-        version=ports.version,
+        version=context.version,
         api_version=1,
-        control_url=ports.control_url,
-        server_time=iso(ports.clock()),
-        issuers=keys.states(ports),
-        keys=[entry for tenant in ports.issuers for entry in keys.entries(ports, tenant)],
+        control_url=context.control_url,
+        server_time=iso(context.clock()),
+        issuers=keys.states(context),
+        keys=[entry for tenant in context.issuers for entry in keys.entries(context, tenant)],
         services=[
-            ServiceInfo(name="pdp", did=ports.pdp_did, url=ports.pdp_url, state="active"),
-            *await _registered(ports),
+            ServiceInfo(name="pdp", did=context.pdp_did, url=context.pdp_url, state="active"),
+            *await _registered(context),
         ],
         decisions=list(get_args(Decision)),
         limits=LimitsReply(
@@ -47,33 +47,33 @@ async def well_known(ports: Context, request: Request, caller: ApiKey | None) ->
             context_bytes=MAX_CONTEXT_BYTES,
             facts_bytes=MAX_FACTS_BYTES,
             purpose_characters=MAX_PURPOSE,
-            chain_depth=ports.max_chain_depth,
+            chain_depth=context.max_chain_depth,
             body_bytes=MAX_BODY,
         ),
     )
     return known.model_dump(by_alias=True, exclude_none=True)
 
 
-async def _registered(ports: Context) -> list[ServiceInfo]:
-    found = [(await ports.store.services.all(tenant)).found for tenant in ports.issuers]
+async def _registered(context: Context) -> list[ServiceInfo]:
+    found = [(await context.store.services.all(tenant)).found for tenant in context.issuers]
     return [
         ServiceInfo(name=each.name, did=each.did, url=each.url, state="active")
         for each in chain.from_iterable(found)
     ]
 
 
-async def healthy(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def healthy(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Report that the process answers, without checking its dependencies."""
     return Health(status="ok").model_dump()
 
 
-async def ready(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def ready(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Report whether a decision could be made and stored now."""
     try:
-        await ports.store.ready()
-        answer = await ports.signer.ask(Hello())
+        await context.store.ready()
+        answer = await context.signer.ask(Hello())
     except StorageUnavailable as failure:
-        raise unavailable(f"no decision can be kept: {failure}") from failure
+        raise unavailable(f"no decision can be stored: {failure}") from failure
     except SignerError as failure:
         raise unavailable("the server is not ready to decide") from failure
     if not isinstance(answer, HelloAnswer):

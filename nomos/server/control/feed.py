@@ -3,7 +3,7 @@
 It returns the rows of the tenant's log after the last one that a service knows, and a checkpoint
 over the end of the log. A nonce in the request is returned inside the checkpoint: it proves that
 the reply was made after the request, whatever the clocks say. A reply comes within two seconds even
-without news, so silence means that the connection is lost.
+if nothing changed, so a missing reply means that the connection is lost.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _QUERY: Final = Query(
     Number(
         "since",
         default=0,
-        description="The number of the last row that is known already; by default 0.",
+        description="The number of the last row that the caller has; by default 0.",
     ),
-    Number("wait", most=MAX_WAIT, default=0, description="Seconds to wait for something new."),
+    Number("wait", most=MAX_WAIT, default=0, description="Seconds to wait for a new row."),
     Word(
         "nonce",
         r"[A-Za-z0-9._-]{1,64}",
         "1 to 64 letters, digits, dots, dashes or underscores",
-        description="Comes back inside the checkpoint.",
+        description="Returned inside the checkpoint.",
     ),
 )
 
@@ -89,23 +89,23 @@ class FeedRequest:
 
 
 async def get_revocations(
-    ports: Context, request: Request, caller: ApiKey | None
+    context: Context, request: Request, caller: ApiKey | None
 ) -> dict[str, Any]:
     """Return the rows after `since`, waiting briefly if there are none."""
     assert caller is not None, "the table gives this route a role"
     asked = following(request.scope["query_string"])
     tenant = caller.tenant
-    with ports.followers.admit(caller.app) as room:
-        page = await _page(ports, tenant, asked, asked.wait if room else 0)
-    issuer = ports.issuers[tenant]
+    with context.followers.admit(caller.app) as room:
+        page = await _page(context, tenant, asked, asked.wait if room else 0)
+    issuer = context.issuers[tenant]
     return FeedReply(
         tenant=tenant,
         issuer=issuer,
         entries=[FeedRow(row=json.loads(link.text), hash=link.hash) for link in page.links],
         head=FeedHead(seq=page.head.seq, hash=page.head.hash),
         more=bool(page.links) and page.links[-1].seq < page.head.seq,
-        checkpoint=await _checkpoint(ports, tenant, issuer, page.head, asked.nonce),
-        server_time=iso(ports.clock()),
+        checkpoint=await _checkpoint(context, tenant, issuer, page.head, asked.nonce),
+        server_time=iso(context.clock()),
     ).model_dump(by_alias=True)
 
 
@@ -119,21 +119,21 @@ def following(query: bytes) -> FeedRequest:
     return FeedRequest(**_QUERY.read(query))
 
 
-async def _page(ports: Context, tenant: str, asked: FeedRequest, seconds: float) -> Page:
+async def _page(context: Context, tenant: str, asked: FeedRequest, seconds: float) -> Page:
     """Read the rows after the follower's position; wait until there are some or time is up.
 
     A new issuer key ends the wait, too: followers must know it before they receive its tokens.
     """
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
-    signer = ports.issuers[tenant]
+    signer = context.issuers[tenant]
     while True:
         # Subscribe before reading, or a revocation between the two would be missed.
-        rung = asyncio.create_task(ports.bell.wait(topic(tenant), max(0, until - loop.time())))
+        rung = asyncio.create_task(context.bell.wait(topic(tenant), max(0, until - loop.time())))
         try:
-            page = await ports.store.feed.page(tenant, asked.since, PAGE)
-            over = loop.time() >= until or ports.bell.stopped
-            if page.links or over or ports.issuers[tenant] != signer:
+            page = await context.store.feed.page(tenant, asked.since, PAGE)
+            over = loop.time() >= until or context.bell.stopped
+            if page.links or over or context.issuers[tenant] != signer:
                 return page
             await rung
         finally:
@@ -141,11 +141,11 @@ async def _page(ports: Context, tenant: str, asked: FeedRequest, seconds: float)
 
 
 async def _checkpoint(
-    ports: Context, tenant: str, issuer: str, head: Head, nonce: str | None
+    context: Context, tenant: str, issuer: str, head: Head, nonce: str | None
 ) -> str:
-    now = ports.clock()
+    now = context.clock()
     if nonce is None:
-        kept = ports.followers.signed(tenant, issuer, head, now)
+        kept = context.followers.signed(tenant, issuer, head, now)
         if kept is not None:
             return kept
     said = Checkpoint(
@@ -158,14 +158,14 @@ async def _checkpoint(
         nonce=nonce,
     )
     try:
-        answer = await ports.signer.ask(SignCheckpoint(key=issuer, payload=said))
+        answer = await context.signer.ask(SignCheckpoint(key=issuer, payload=said))
     except SignerError as failure:
         raise unavailable(_UNSIGNED) from failure
     if not isinstance(answer, Signed):
         log.error("a checkpoint was not signed: %s", getattr(answer, "code", answer))
         raise unavailable(_UNSIGNED)
     if nonce is None:
-        ports.followers.keep(tenant, Checkpointed(head, issuer, answer.jwt, now))
+        context.followers.keep(tenant, Checkpointed(head, issuer, answer.jwt, now))
     return answer.jwt
 
 
@@ -182,7 +182,7 @@ ROUTES: Final = (
         _ROLES,
         get_revocations,
         FeedReply,
-        "What was revoked, numbered and signed; answers within two seconds.",
+        "Revocations, numbered and signed; the reply comes within two seconds.",
         headers=_QUERY.documented(),
         refuses=(400, 503),
     ),

@@ -81,21 +81,21 @@ def is_invocation(authorization: Sequence[str]) -> bool:
         return False
 
 
-async def identify(ports: Context, request: Request, authorization: str) -> AgentPrincipal:
+async def identify(context: Context, request: Request, authorization: str) -> AgentPrincipal:
     """Return the agent that signed the invocation of a question, whatever the question.
 
     Raises ControlError if the invocation does not prove its signer.
     """
     try:
-        return await _identify(ports, bearer.read([authorization], b""))
+        return await _identify(context, bearer.read([authorization], b""))
     except SignerError as failure:
         log.exception("an invocation could not be verified")
         raise unavailable("the token cannot be verified at the moment; ask again") from failure
 
 
-async def authenticate(ports: Context, request: Request, authorization: str) -> AgentPrincipal:
+async def authenticate(context: Context, request: Request, authorization: str) -> AgentPrincipal:
     """Return the agent that signed exactly this request, not a question. Raises ControlError."""
-    holder = await identify(ports, request, authorization)
+    holder = await identify(context, request, authorization)
     if holder.fault is not None:
         raise _unauthorized(holder.fault)
     assert holder.held is not None, "without a fault there is a chain"
@@ -114,14 +114,14 @@ async def authenticate(ports: Context, request: Request, authorization: str) -> 
     return holder
 
 
-async def check_app(ports: Context, holder: ApiKey) -> None:
+async def check_app(context: Context, holder: ApiKey) -> None:
     """Raise ControlError if the holder's app is disabled or revoked.
 
     The app of a faulty chain is not looked up: its reply only describes the fault.
     """
     if isinstance(holder, AgentPrincipal) and holder.fault is not None:
         return
-    found = await ports.store.apps.find(holder.tenant, holder.app)
+    found = await context.store.apps.find(holder.tenant, holder.app)
     if found is None or found.disabled_at is not None:
         raise _disabled()
 
@@ -145,19 +145,19 @@ def _unlike(holder: AgentPrincipal, reason: DenyReason, message: str) -> ChainFa
     return ChainFault(reason, message, holder.held.descent.root if holder.held else None)
 
 
-async def _identify(ports: Context, token: str) -> AgentPrincipal:
-    claims, tenant, found = await _verified(ports, token)
+async def _identify(context: Context, token: str) -> AgentPrincipal:
+    claims, tenant, found = await _verified(context, token)
     tokens = tuple(claims.payload["prf"])
     holding = (
-        chain_verification.fault(ports, found, tenant)
+        chain_verification.fault(context, found, tenant)
         if isinstance(found, Rejection)
-        else chain_verification.held(found, tokens, int(ports.clock()))
+        else chain_verification.held(found, tokens, int(context.clock()))
     )
     fault = holding if isinstance(holding, ChainFault) else None
     if fault is not None and fault.reason in UNPROVEN:
         raise _unauthorized(fault)
     holder = AgentPrincipal(
-        app=await _app(ports, tenant, claims, fault),
+        app=await _app(context, tenant, claims, fault),
         tenant=tenant,
         role="agent",
         secret_hash="",
@@ -171,14 +171,14 @@ async def _identify(ports: Context, token: str) -> AgentPrincipal:
     # A faulty invocation is rejected every time, so its nonce is not stored.
     if isinstance(found, VerifiedClaims) and fault is None:
         use = verification.use_of(found, claims.root["iss"])
-        if await chain_verification.run(ports, verification.claim_once(use)) is not None:
-            used = "this invocation was used before, and works once: sign another"
+        if await chain_verification.run(context, verification.claim_once(use)) is not None:
+            used = "this invocation was already used; sign a new one"
             raise _unauthorized(ChainFault("replayed", used))
     return holder
 
 
 async def _verified(
-    ports: Context, token: str
+    context: Context, token: str
 ) -> tuple[UnverifiedToken, str, VerifiedClaims | Rejection]:
     """Have the binary verify an invocation, in one request.
 
@@ -192,22 +192,22 @@ async def _verified(
         )
     if not JWT.fullmatch(token):
         raise _unauthorized(ChainFault("malformed_ucan", chain_verification.NO_JWT))
-    claims = unverified.read(token, ports.max_chain_depth)
-    tenant = None if claims is None else _tenant(ports, claims)
+    claims = unverified.read(token, context.max_chain_depth)
+    tenant = None if claims is None else _tenant(context, claims)
     found = None
     if claims is not None and tenant is not None and not _is_long_lived(claims):
-        found = await chain_verification.prove_invocation(ports, token, claims, tenant)
+        found = await chain_verification.prove_invocation(context, token, claims, tenant)
     if claims is not None and tenant is not None and found is not None:
         return claims, tenant, found
-    fault = await chain_verification.check_text(ports, token, claims)
+    fault = await chain_verification.check_text(context, token, claims)
     if fault is None and tenant is None:
         fault = ChainFault("untrusted_issuer", "the chain's root is not of this server")
     raise _unauthorized(fault or ChainFault("malformed_ucan", LONG_LIVED))
 
 
-def _tenant(ports: Context, claims: UnverifiedToken) -> str | None:
+def _tenant(context: Context, claims: UnverifiedToken) -> str | None:
     issuer = claims.root.get("iss")
-    return dict(ports.key_log.trusted).get(issuer) if isinstance(issuer, str) else None
+    return dict(context.key_log.trusted).get(issuer) if isinstance(issuer, str) else None
 
 
 def _is_long_lived(claims: UnverifiedToken) -> bool:
@@ -222,11 +222,11 @@ def _is_long_lived(claims: UnverifiedToken) -> bool:
 
 
 async def _app(
-    ports: Context, tenant: str, claims: UnverifiedToken, fault: ChainFault | None
+    context: Context, tenant: str, claims: UnverifiedToken, fault: ChainFault | None
 ) -> str:
     """Return the app that the chain was granted to; raises ControlError if unknown or disabled."""
     app = mapping(claims.root.get("meta")).get("app_id")
-    found = await ports.store.apps.find(tenant, app) if isinstance(app, str) else None
+    found = await context.store.apps.find(tenant, app) if isinstance(app, str) else None
     if found is None:
         raise ControlError("app_disabled", "the app that this chain was granted to is not known")
     # If the chain is revoked, the reply says so instead, and it is recorded.

@@ -43,51 +43,54 @@ class RotateRequest(MessageModel):
 
     revoke_old: bool | Absent = Field(
         default=False,
-        description="Refuse at once what the old key signed, instead of when it has ended.",
+        description="Reject tokens of the old key at once, instead of accepting them until they "
+        "expire.",
     )
 
 
-async def get_keys(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def get_keys(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Return the key log."""
-    return _reply(ports, DEFAULT)
+    return _reply(context, DEFAULT)
 
 
-async def post_rotate(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_rotate(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Make a new key, which signs from now on."""
     assert caller is not None, "the table gives this route a role"
     wanted = messages.read(RotateRequest, await body.read(request))
     act = RotationRequest(caller.app, request.state.request_id)
     try:
-        await ports.key_log.rotate(caller.tenant, act, revoke_old=bool(wanted.revoke_old))
+        await context.key_log.rotate(caller.tenant, act, revoke_old=bool(wanted.revoke_old))
     except NoMoreKeys as failure:
         raise InvalidRequest(str(failure)) from failure
     except (ConfigurationError, SignerError, ConcurrentRotation) as failure:
         log.exception("request %s: no key was rotated", act.request_id)
         raise unavailable(
-            "no new key could be made, and the old one signs on; the server's log has the cause"
+            "no new key could be made, and the old one stays active; the server's log has the cause"
         ) from failure
     if wanted.revoke_old:
-        ports.bell.notify(topic(caller.tenant))
-    return _reply(ports, caller.tenant)
+        context.bell.notify(topic(caller.tenant))
+    return _reply(context, caller.tenant)
 
 
-def states(ports: Context) -> list[KeyState]:
+def states(context: Context) -> list[KeyState]:
     """Return every issuer key, active ones first, then newest first."""
-    keys = [key for tenant in ports.issuers for key in reversed(ports.key_log.log_of(tenant))]
+    keys = [key for tenant in context.issuers for key in reversed(context.key_log.log_of(tenant))]
     keys.sort(key=lambda key: key.state != "active")
     return [KeyState(did=key.did, state=key.state, until=_until(key)) for key in keys]
 
 
-def entries(ports: Context, tenant: str) -> list[KeyLogRow]:
+def entries(context: Context, tenant: str) -> list[KeyLogRow]:
     """Return a tenant's key log, oldest first."""
     return [
         KeyLogRow(**entry(key), did=key.did, state=key.state, until=_until(key))
-        for key in ports.key_log.log_of(tenant)
+        for key in context.key_log.log_of(tenant)
     ]
 
 
-def _reply(ports: Context, tenant: str) -> dict[str, Any]:
-    reply = KeysReply(tenant=tenant, keys=entries(ports, tenant), server_time=iso(ports.clock()))
+def _reply(context: Context, tenant: str) -> dict[str, Any]:
+    reply = KeysReply(
+        tenant=tenant, keys=entries(context, tenant), server_time=iso(context.clock())
+    )
     return reply.model_dump(by_alias=True, exclude_none=True)
 
 
@@ -102,7 +105,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         None,
         get_keys,
         KeysReply,
-        "Which keys sign here and signed before, each vouched for by the one before it.",
+        "The issuer keys, active and earlier ones, each signed by the key before it.",
     ),
     Route(
         "POST",
@@ -110,7 +113,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         ("operator",),
         post_rotate,
         KeysReply,
-        "Put a new issuer key in the place of the one that signs.",
+        "Replace the active issuer key by a new one.",
         accepts=RotateRequest,
         refuses=(400, 413, 503),
         act=("rotate", "issuer key"),

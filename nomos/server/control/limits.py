@@ -17,7 +17,7 @@ QUESTIONS_A_SECOND: Final = 100
 BYTES: Final = 64 * 1024 * 1024
 BYTES_A_SECOND: Final = 256 * 1024
 OF_EACH: Final = 4096
-"""Bytes that a question takes beside its own size: records, the answer, indexes."""
+"""Bytes that a question takes besides its own size: records, the answer, indexes."""
 
 MOST_APPS: Final = 10_000
 """The number of apps remembered; then the one that asked longest ago is dropped and begins full."""
@@ -73,8 +73,7 @@ class Quotas:
             what = "questions" if left.questions < 1 else "bytes"
             raise ControlError(
                 "rate_limited",
-                f"this app has asked for too much ({what}): {QUESTIONS_A_SECOND} questions and "
-                f"{BYTES_A_SECOND // 1024} KiB a second can go on without end. Nothing was decided",
+                f"this app has exceeded its quota ({what}): {QUESTIONS_A_SECOND} questions and {BYTES_A_SECOND // 1024} KiB a second are sustainable. Nothing was decided",
                 headers={"retry-after": str(max(1, math.ceil(wait)))},
             )
         left.questions -= 1

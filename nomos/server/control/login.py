@@ -57,11 +57,11 @@ async def make(sessions: Sessions, operator: ApiKey, now: float, control_url: st
 
 
 async def post_login_link(
-    ports: Context, request: Request, caller: ApiKey | None
+    context: Context, request: Request, caller: ApiKey | None
 ) -> dict[str, Any]:
     """Make a link for the calling operator."""
     assert caller is not None, "the table gives this route a role"
-    made = await make(ports.store.sessions, caller, ports.clock(), ports.control_url)
+    made = await make(context.store.sessions, caller, context.clock(), context.control_url)
     reply = LoginLinkReply(url=made.url.reveal(), expires_at=iso(made.expires_at))
     return reply.model_dump(mode="json", by_alias=True)
 
@@ -73,6 +73,6 @@ ROUTES: Final[tuple[Route, ...]] = (
         OPERATORS,
         post_login_link,
         LoginLinkReply,
-        "Make a one-time link into the approval pages.",
+        "Make a one-time link that signs in to the approval pages.",
     ),
 )

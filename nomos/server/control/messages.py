@@ -65,7 +65,7 @@ class AuthorizeRequest(MessageModel):
     """One question: whether an agent may do `command` to `resource`."""
 
     command: Command = Field(
-        description="A registered command, such as `/github/issue/list`, or all beneath a prefix, "
+        description="A registered command, such as `/github/issue/list`, or a prefix of several, "
         "such as `/github/issue`."
     )
     resource: dict[str, Any] = Field(
@@ -74,8 +74,8 @@ class AuthorizeRequest(MessageModel):
     )
     args: dict[str, Any] | Absent = Field(
         default=None,
-        description="The call's other parameters, at most 16 KiB. Given: bound and signed. "
-        "Absent: not bound.",
+        description="The call's other parameters, at most 16 KiB. If given, they are bound and "
+        "signed; if absent, the call may have any.",
     )
     pol: list[Any] | Absent = Field(
         default=None,
@@ -88,7 +88,7 @@ class AuthorizeRequest(MessageModel):
         default=DEFAULT_TTL_SECONDS,
         ge=1,
         le=MAX_TTL_SECONDS,
-        description="How long the grant lives.",
+        description="The lifetime of the grant, in seconds.",
     )
     agent_did: Did | Absent = Field(
         default=None,
@@ -98,7 +98,9 @@ class AuthorizeRequest(MessageModel):
     audience: str | Absent = Field(
         default=None, description="The DID of the service the call goes to; by default the PDP."
     )
-    purpose: Purpose | Absent = Field(default=None, description="For people and policy.")
+    purpose: Purpose | Absent = Field(
+        default=None, description="Shown to operators; policy can read it."
+    )
     context: dict[str, Any] | Absent = Field(
         default=None,
         description="Facts that the agent asserts, at most 4 KiB; policy sees `context.agent`.",
@@ -107,21 +109,22 @@ class AuthorizeRequest(MessageModel):
         default=None,
         min_length=1,
         max_length=64,
-        description="The envelope by which people approved exactly this question.",
+        description="The envelope in which operators approved exactly this question.",
     )
     delegated_chain: list[str] | Absent = Field(
         default=None,
         min_length=1,
         max_length=MAX_LINKS,
-        description="The delegations that an agent holds from its parent, root first. The answer "
-        "is never wider than they are.",
+        description="The delegations that an agent holds from its parent, root first. The grant is "
+        "never wider than they are.",
     )
     parent_receipt_id: ReceiptId | Absent = Field(
         default=None, description="The receipt that led to this question."
     )
     swarm_id: SwarmId | Absent = Field(
         default=None,
-        description="A label for the agents that come of this grant; they inherit it.",
+        description="A label for the agents that receive authority from this grant; they inherit "
+        "it.",
     )
 
 
@@ -131,7 +134,7 @@ class ReplyModel(MessageModel):
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
 
-DAMAGED: Final = "Others that are kept and cannot be read any more, by name."
+DAMAGED: Final = "Names of further items, whose stored rows are damaged."
 
 
 class OpenFieldReply(ReplyModel):
@@ -147,7 +150,7 @@ class ExplanationReply(ReplyModel):
     policies: list[str]
     message: str | Absent = None
     fields: list[str] | Absent = Field(
-        default=None, description="What differs from the question that people approved."
+        default=None, description="What differs from the question that operators approved."
     )
     open: list[OpenFieldReply] | Absent = Field(
         default=None,
@@ -167,10 +170,10 @@ class AllowReply(ReplyModel):
     resource: dict[str, Any]
     args: dict[str, Any] | Absent = Field(default=None, description="Absent: not bound.")
     commands: list[str] | Absent = Field(
-        default=None, description="There when `command` was a prefix: what it stands for."
+        default=None, description="Present if `command` was a prefix: the commands under it."
     )
     ucan: str | Absent = Field(
-        default=None, description="There when `agentDid` was absent: the token for the PDP call."
+        default=None, description="Present if `agentDid` was absent: the token for the PDP call."
     )
 
 
@@ -219,9 +222,9 @@ class ErrorReply(BaseModel):
     error: str
     error_code: ErrorCode
     request_id: str
-    fields: list[str] | Absent = Field(default=None, description="Paths of what is wrong.")
+    fields: list[str] | Absent = Field(default=None, description="Paths of the invalid members.")
     problems: list[PolicyProblemReply] | Absent = Field(
-        default=None, description="What is wrong in policies (`invalid_policy`)."
+        default=None, description="The errors in policies (`invalid_policy`)."
     )
 
 
@@ -237,7 +240,7 @@ class KeyState(ReplyModel):
     did: Did
     state: Literal["active", "retiring", "revoked"]
     until: str | Absent = Field(
-        default=None, description="When tokens that a retiring key signed are refused."
+        default=None, description="When tokens of a retiring key become invalid."
     )
 
 
@@ -271,7 +274,7 @@ class LimitsReply(ReplyModel):
 
 
 class WellKnown(ReplyModel):
-    """Who signs here, which services accept it, and the limits."""
+    """The issuer keys, the services that accept their tokens, and the limits."""
 
     version: str
     api_version: Literal[1]

@@ -18,7 +18,8 @@ IDEMPOTENCY_KEY: Final[Mapping[str, Any]] = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "Kept for 24 hours: the same key and body get the same answer and one receipt.",
+    "description": "Stored for 24 hours: the same key and body get the same answer and one "
+    "receipt.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 256},
 }
 REPEAT_KEY: Final[Mapping[str, Any]] = {
@@ -33,7 +34,7 @@ REQUEST_ID: Final[Mapping[str, Any]] = {
     "name": "x-request-id",
     "in": "header",
     "required": False,
-    "description": "Sent back as it is, and kept with the receipt.",
+    "description": "Returned unchanged, and stored with the receipt.",
     "schema": {"type": "string", "pattern": f"^{request_id.PATTERN}$"},
 }
 CALL_ID: Final[Mapping[str, Any]] = {
@@ -53,14 +54,14 @@ ALWAYS: Final = (405, 500)
 WITH_ROLES: Final = (401, 403, 503)
 
 _MEANING: Final[Mapping[int, str]] = {
-    400: "The request is wrong; `fields` says where.",
-    401: "The API key is missing or wrong, or what was sent in its place proves nothing.",
+    400: "The request is invalid; `fields` names the members.",
+    401: "Missing or invalid API key or invocation.",
     403: "The app is disabled, or the API key has another role.",
-    404: "There is no such thing, or it is not yours to see.",
-    405: "The path does not take this method.",
-    409: "It conflicts with what was done before.",
+    404: "It does not exist, or the caller may not see it.",
+    405: "The path does not accept this method.",
+    409: "It conflicts with an earlier request.",
     413: "The body is too large.",
-    429: "Too many; ask again after `Retry-After` seconds.",
+    429: "Too many requests; retry after `Retry-After` seconds.",
     500: "The server failed.",
     503: "The server cannot answer at the moment. Nothing was decided.",
 }
@@ -76,8 +77,8 @@ SECURITY_SCHEMES: Final[Mapping[str, Any]] = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "An invocation that an agent signed for this one request, on "
-        "the chain that its parent gave it, made out to the issuer of its root.",
+        "description": "An invocation that an agent signed for this one request, on the chain from "
+        "its parent. Its audience is the issuer of the chain's root.",
     },
 }
 

@@ -26,7 +26,7 @@ MAX_LISTED: Final = 100
 """The maximum number of grants in a reply; all of them are counted, and all are revoked."""
 
 MAX_AT_START: Final = 10_000
-"""How many live grants a start looks at: agents decide how many there are."""
+"""The maximum number of live grants that a start examines: agents decide how many there are."""
 
 log = logging.getLogger("nomos.server")
 
@@ -42,19 +42,23 @@ class OutdatedGrant(ReplyModel):
     command: str
     resource: dict[str, Any]
     expires_at: str
-    policies: list[str] = Field(description="What is against it, by name; none: no permit.")
+    policies: list[str] = Field(
+        description="Names of the policies that deny it; empty if no policy permits it."
+    )
     open: list[OpenFieldReply] | Absent = None
-    handed_on: bool = Field(
-        description="Policy would give it to the agent still, but tells those apart that it may "
-        "have been handed on to."
+    delegated: bool = Field(
+        validation_alias="handedOn",
+        serialization_alias="handedOn",
+        description="Policy would still give it to the agent, but not to every agent that it may "
+        "have been delegated to.",
     )
 
 
 @dataclass
 class OutdatedGrants:
-    """How many there are, the first of them, and how many were revoked.
+    """The number of outdated grants, the first of them, and the number that was revoked.
 
-    `more`: others were not looked at.
+    `more` is true if further grants were not examined.
     """
 
     count: int = 0
@@ -68,24 +72,24 @@ Revoke = Callable[[Sequence[OutdatedIssue]], Awaitable[int]]
 
 
 async def find(
-    ports: Context, tenant: str, *, revoke: Revoke | None = None, most: int | None = None
+    context: Context, tenant: str, *, revoke: Revoke | None = None, most: int | None = None
 ) -> OutdatedGrants:
     """Return the live grants of the tenant's services that the active policies would not give.
 
-    They are read in pages, as agents decide how many there are. `revoke` is called with each page;
-    about `most` are looked at, None for all.
+    They are read in pages, since agents decide how many there are. `revoke` is called with each
+    page. About `most` grants are examined; None means all.
     """
-    result, looked, last = OutdatedGrants(), 0, None
-    while grants := await ports.store.service_grants.live(tenant, last):
-        if most is not None and looked >= most:
+    result, examined, last = OutdatedGrants(), 0, None
+    while grants := await context.store.service_grants.live(tenant, last):
+        if most is not None and examined >= most:
             result.more = True
             break
-        found = await asyncio.to_thread(_found, ports.bundle, grants, int(ports.clock()))
+        found = await asyncio.to_thread(_found, context.bundle, grants, int(context.clock()))
         if revoke is not None:
             result.revoked += await revoke(found)
         result.count += len(found)
         result.first += found[: MAX_LISTED - len(result.first)]
-        looked, last = looked + len(grants), grants[-1]
+        examined, last = examined + len(grants), grants[-1]
     return result
 
 
@@ -94,20 +98,20 @@ def _found(bundle: Bundle, grants: Sequence[ServiceGrant], now: int) -> list[Out
 
 
 async def revoke(
-    ports: Context, tenant: str, found: Sequence[OutdatedIssue], *, by: str, request_id: str
+    context: Context, tenant: str, found: Sequence[OutdatedIssue], *, by: str, request_id: str
 ) -> int:
     """Revoke these grants, each with a receipt; return how many were not revoked before."""
     done = 0
     for each in found:
-        wanted = RevocationRequest(tenant, each.grant.cid, "cid", int(ports.clock() * 1000))
+        wanted = RevocationRequest(tenant, each.grant.cid, "cid", int(context.clock() * 1000))
 
         def receipt(revoked: RevocationRow, grant: ServiceGrant = each.grant) -> Record:
             return _receipt(grant, revoked, by, request_id)
 
-        revoked = await ports.store.feed.revoke(wanted, receipt)
+        revoked = await context.store.feed.revoke(wanted, receipt)
         done += not revoked.already
     if done:
-        ports.bell.notify(feed.topic(tenant))
+        context.bell.notify(feed.topic(tenant))
     return done
 
 
@@ -144,13 +148,13 @@ def _listed(each: OutdatedIssue) -> OutdatedGrant:
         expires_at=iso(each.grant.expires_at),
         policies=list(each.policies),
         open=opened or None,
-        handed_on=each.handed_on,
+        delegated=each.delegated,
     )
 
 
-async def warn(ports: Context, tenant: str) -> None:
+async def warn(context: Context, tenant: str) -> None:
     """Log the grants that a start with changed policies leaves at services."""
-    found = await find(ports, tenant, most=MAX_AT_START)
+    found = await find(context, tenant, most=MAX_AT_START)
     for line in _warnings(found):
         log.warning("%s", line)
 
@@ -159,7 +163,7 @@ def _warnings(found: OutdatedGrants) -> Iterator[str]:
     if found.count or found.more:
         many = f"at least {found.count}" if found.more else f"{found.count}"
         yield (
-            f"{many} live grants for services would not be given by the policies that decide "
-            "now, and services honour them until they expire. `nomos policy activate VERSION "
+            f"{many} live grants for services would not be given by the active policies, "
+            "and services accept them until they expire. `nomos policy activate VERSION "
             "--revoke` lists and revokes them"
         )

@@ -84,17 +84,25 @@ TABLE: Final[Mapping[tuple[Act, Kind], Rule]] = {
 }
 
 _SENTENCES: Final[Mapping[tuple[Act, Kind], str]] = {
-    ("rotate", "agent's app"): "an agent's key is replaced by the operator who registered its app; "
-    "that of an app which the server made, by one who covers every role",
+    ("rotate", "agent's app"): (
+        "an agent's key is replaced by the operator who registered its app; "
+        "that of an app which the server made, by one who covers every role"
+    ),
     ("rotate", "auditor"): "an auditor's key is replaced by the operator who registered it",
-    ("rotate", "operator"): "an operator's key is replaced by that operator, or by who registered "
-    "it until it is confirmed as another person's",
-    ("confirm", "operator"): "an account is confirmed by an operator outside of its line, which "
-    "are all who registered it, directly or through others, and all that it registered; or on the "
-    "server's machine: nomos operators confirm {id}",
-    ("revoke", "service"): "{id} is a registered service, which grants are made out to: remove it "
-    "first (nomos services remove NAME), and register it with another key",
-    ("revoke", "PDP"): "{id} is this server's own PDP, and nothing could be called any more",
+    ("rotate", "operator"): (
+        "an operator's key is replaced by that operator, or by its owner until it is confirmed as "
+        "another person's"
+    ),
+    ("confirm", "operator"): (
+        "an account is confirmed by an operator outside of its line (the accounts that registered "
+        "it, directly or indirectly, and those that it registered); or on the server's machine: "
+        "nomos operators confirm {id}"
+    ),
+    ("revoke", "service"): (
+        "{id} is a registered service, the audience of grants: remove it first (nomos services "
+        "remove NAME), and register it with another key"
+    ),
+    ("revoke", "PDP"): "{id} is this server's own PDP; no call could be made without it",
 }
 
 
@@ -164,21 +172,21 @@ def _sentence(operator: ApiKey, act: Act, target: PermissionTarget, rule: Rule) 
     if "covers all that it covers" in wanted and missing:
         what = "every role" if EVERY_ROLE in missing else ", ".join(missing)
         return (
-            f"that key answers for {what}, and yours does not: an operator who covers as much can "
-            "do this"
+            f"that key covers {what}, and yours does not: an operator who covers these roles "
+            "can do this"
         )
     known = _SENTENCES.get((act, target.kind))
     if known is not None:
         return known.format(id=target.id)
     if rule == _EVERY:
         return (
-            "this decides what people are asked, so it needs an operator's key that covers every "
-            f"role ({EVERY_ROLE}); yours covers {yours}"
+            "this changes what operators must approve, so it needs an operator's key that "
+            f"covers every role ({EVERY_ROLE}); yours covers {yours}"
         )
     needed = " or ".join(target.roles) or "some role"
     return (
-        f"to {act} this {target.kind} takes the operator who registered its app, or one who "
-        f"covers {needed}; yours covers {yours}"
+        f"only the operator who registered its app, or one who covers {needed}, may {act} this "
+        f"{target.kind}; your key covers {yours}"
     )
 
 

@@ -50,9 +50,9 @@ _LISTED: Final = Query(
         "limit",
         least=1,
         default=MAX_LISTED,
-        description=f"How many, of which {MAX_LISTED} are listed at most.",
+        description=f"The number of versions; at most {MAX_LISTED} are listed.",
     ),
-    Number("before", least=1, description="Versions below this number alone."),
+    Number("before", least=1, description="Only versions below this number."),
 )
 
 Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,200}$")]
@@ -64,7 +64,7 @@ class PolicyRequest(MessageModel):
 
     sources: dict[Name, str] = Field(
         max_length=MAX_SOURCES,
-        description="Cedar texts by name, which is what problems and explanations call them.",
+        description="Cedar texts by name; errors and explanations use these names.",
         examples=[{"github.cedar": '@id("all") permit (principal, action, resource);'}],
     )
     facts: dict[FactName, str] = Field(
@@ -78,7 +78,7 @@ class VersionReply(ReplyModel):
     """A version of the policies; `putBy` is absent if it came from files at a start."""
 
     version: int
-    hash: str = Field(description="What receipts name the policies by that decided.")
+    hash: str = Field(description="The hash by which receipts name the policies.")
     origin: Literal["file", "api"]
     put_at: str
     put_by: str | Absent = None
@@ -90,7 +90,8 @@ class PutReply(VersionReply):
 
     created: bool
     warnings: list[PolicyProblemReply] | Absent = Field(
-        default=None, description="What in these policies can never hold, though they are valid."
+        default=None,
+        description="Conditions in these policies that can never hold; the policies are valid.",
     )
 
 
@@ -128,97 +129,103 @@ class ActivationReply(ReplyModel):
     activated_at: str
     activated_by: str | Absent = None
     outdated: int = Field(
-        description="Live grants for services that these policies would not give. Services decide "
-        "nothing by policy, and honour them until they expire or are revoked."
+        description="Live grants for services that these policies would not give. Services "
+        "evaluate no policy, and accept them until they expire or are revoked."
     )
     outdated_grants: list[OutdatedGrant] = Field(description="At most 100 of them.")
     revoked: int | Absent = Field(
-        default=None, description="How many were revoked, if that was asked for."
+        default=None, description="How many were revoked, if that was requested."
     )
 
 
-async def get_policies(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def get_policies(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """List versions without their content."""
     assert caller is not None, "the table gives this route a role"
     asked = _LISTED.read(request.scope["query_string"])
-    found = await ports.store.policies.listed(
+    found = await context.store.policies.listed(
         caller.tenant, min(asked["limit"], MAX_LISTED), asked["before"]
     )
-    active = await _active(ports, caller)
+    active = await _active(context, caller)
     reply = VersionsReply(
         policies=[VersionReply(**_version_members(each, active)) for each in found.found],
         damaged=list(found.damaged),
         active=active.version,
-        server_time=iso(ports.clock()),
+        server_time=iso(context.clock()),
     )
     return reply.model_dump(by_alias=True, exclude_none=True)
 
 
-async def get_policy(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def get_policy(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Return one version with its content."""
     assert caller is not None, "the table gives this route a role"
-    version = await _version(ports, request, caller)
+    version = await _version(context, request, caller)
     reply = WholeVersionReply(
-        **_version_members(version, await _active(ports, caller)),
+        **_version_members(version, await _active(context, caller)),
         sources={each.name: each.text for each in version.content.sources},
         facts=dict(version.content.facts),
     )
     return reply.model_dump(by_alias=True, exclude_none=True)
 
 
-async def post_policies(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_policies(
+    context: Context, request: Request, caller: ApiKey | None
+) -> dict[str, Any]:
     """Store policies as a version, if they are valid; the active version stays active."""
     assert caller is not None, "the table gives this route a role"
     sent = messages.read(PolicyRequest, await body.read(request, MAX_POLICIES))
     sources = tuple(Source(name, text) for name, text in sorted(sent.sources.items()))
     unkept = Version(0, Content("", sources, sent.facts), "api", 0, None)
-    bundle = await _valid(ports, unkept)
+    bundle = await _valid(context, unkept)
     content = Content(bundle.hash, sources, sent.facts)
-    version, created = await ports.store.policies.put(_who(ports, request, caller), content)
+    version, created = await context.store.policies.put(_who(context, request, caller), content)
     reply = PutReply(
-        **_version_members(version, await _active(ports, caller)),
+        **_version_members(version, await _active(context, caller)),
         created=created,
         warnings=[PolicyProblemReply(**each) for each in _problems(bundle.warnings)] or None,
     )
     return reply.model_dump(by_alias=True, exclude_none=True)
 
 
-async def post_activate(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_activate(
+    context: Context, request: Request, caller: ApiKey | None
+) -> dict[str, Any]:
     """Activate a version. Idempotent."""
     assert caller is not None, "the table gives this route a role"
     sent = await _activation(request)
-    version = await _version(ports, request, caller)
-    bundle = await _valid(ports, version)
-    before = await _active(ports, caller)
-    done = await ports.store.policies.activate(_who(ports, request, caller), version)
-    assert done is not None, "it was not to follow a certain activation"
-    _take_over(ports, caller, bundle, done)
-    return await _done(ports, request, caller, sent, _Change(version, done, before))
+    version = await _version(context, request, caller)
+    bundle = await _valid(context, version)
+    before = await _active(context, caller)
+    done = await context.store.policies.activate(_who(context, request, caller), version)
+    assert done is not None, "no predecessor was required"
+    _take_over(context, caller, bundle, done)
+    return await _done(context, request, caller, sent, _Change(version, done, before))
 
 
-async def post_rollback(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_rollback(
+    context: Context, request: Request, caller: ApiKey | None
+) -> dict[str, Any]:
     """Activate the version that was active before this one."""
     assert caller is not None, "the table gives this route a role"
     sent = await _activation(request)
     for _ in range(TRIES):
-        last = await _active(ports, caller)
-        version = await ports.store.policies.before(caller.tenant, last)
+        last = await _active(context, caller)
+        version = await context.store.policies.before(caller.tenant, last)
         if version is None:
             raise ControlError("not_found", f"no version was active before version {last.version}")
-        bundle = await _valid(ports, version)
-        who = _who(ports, request, caller)
-        done = await ports.store.policies.activate(who, version, act="rollback", after=last.number)
+        bundle = await _valid(context, version)
+        who = _who(context, request, caller)
+        done = await context.store.policies.activate(
+            who, version, act="rollback", after=last.number
+        )
         if done is not None:
-            _take_over(ports, caller, bundle, done)
-            return await _done(ports, request, caller, sent, _Change(version, done, last))
-    raise ControlError(
-        "unavailable", "others go on activating versions; look at them and ask again"
-    )
+            _take_over(context, caller, bundle, done)
+            return await _done(context, request, caller, sent, _Change(version, done, last))
+    raise ControlError("unavailable", "policy versions changed concurrently; retry")
 
 
-def _take_over(ports: Context, caller: ApiKey, bundle: Bundle, done: Activation) -> None:
-    ports.live.activate(bundle, done.version, done.number)
-    ports.bell.notify(activation.policy_topic(caller.tenant))
+def _take_over(context: Context, caller: ApiKey, bundle: Bundle, done: Activation) -> None:
+    context.live.activate(bundle, done.version, done.number)
+    context.bell.notify(activation.policy_topic(caller.tenant))
 
 
 async def _activation(request: Request) -> ActivateRequest:
@@ -237,14 +244,14 @@ class _Change:
 
 
 async def _done(
-    ports: Context, request: Request, caller: ApiKey, sent: ActivateRequest, change: _Change
+    context: Context, request: Request, caller: ApiKey, sent: ActivateRequest, change: _Change
 ) -> dict[str, Any]:
     """Return the active version, and the live grants of services that it would not give."""
     version, done, before = change.version, change.done, change.before
     tenant, request_id = caller.tenant, request.state.request_id
-    revoke = partial(outdated_routes.revoke, ports, tenant, by=caller.app, request_id=request_id)
+    revoke = partial(outdated_routes.revoke, context, tenant, by=caller.app, request_id=request_id)
     wanted = revoke if sent.revoke_live else None
-    found = await outdated_routes.find(ports, tenant, revoke=wanted)
+    found = await outdated_routes.find(context, tenant, revoke=wanted)
     reply = ActivationReply(
         version=version.number,
         hash=version.content.hash,
@@ -258,12 +265,12 @@ async def _done(
     return reply.model_dump(by_alias=True, exclude_none=True)
 
 
-async def _valid(ports: Context, version: Version) -> Bundle:
+async def _valid(context: Context, version: Version) -> Bundle:
     """Return the version's bundle. Raises ControlError with the problems."""
     try:
-        return await activation.load(version, ports.catalog)
+        return await activation.load(version, context.catalog)
     except InvalidPolicy as invalid:
-        which = f"policy version {version.number}" if version.number else "what was put"
+        which = f"policy version {version.number}" if version.number else "the upload"
         problems = "; ".join(str(each)[:MAX_MESSAGE] for each in invalid.problems[:MAX_TOLD])
         more = len(invalid.problems) - MAX_TOLD
         raise ControlError(
@@ -287,25 +294,25 @@ def _problems(found: Sequence[PolicyProblem]) -> list[dict[str, Any]]:
     ]
 
 
-async def _version(ports: Context, request: Request, caller: ApiKey) -> Version:
+async def _version(context: Context, request: Request, caller: ApiKey) -> Version:
     text = request.path_params["version"]
     number = int(text) if re.fullmatch(r"[1-9][0-9]{0,8}", text) else 0
-    found = await ports.store.policies.find(caller.tenant, number)
+    found = await context.store.policies.find(caller.tenant, number)
     if found is None:
         raise ControlError("not_found", f"there is no policy version {shown(text)}")
     return found
 
 
-async def _active(ports: Context, caller: ApiKey) -> Activation:
-    active = await ports.store.policies.active(caller.tenant)
+async def _active(context: Context, caller: ApiKey) -> Activation:
+    active = await context.store.policies.active(caller.tenant)
     assert active is not None, "a server activates a version when it starts"
     return active
 
 
-def _who(ports: Context, request: Request, caller: ApiKey) -> PolicyAuthor:
+def _who(context: Context, request: Request, caller: ApiKey) -> PolicyAuthor:
     request_id: str = request.state.request_id
     return activation.policy_author(
-        caller.tenant, ports.clock, by=caller.app, request_id=request_id
+        caller.tenant, context.clock, by=caller.app, request_id=request_id
     )
 
 
@@ -331,7 +338,7 @@ ROUTES: Final = (
         "",
         get_policies,
         VersionsReply,
-        "The versions of the policies, newest first, and which decides (`limit`, `before`).",
+        "The policy versions, newest first, and the active one (`limit`, `before`).",
         headers=_LISTED.documented(),
         refuses=(400, 503),
     ),
@@ -340,7 +347,8 @@ ROUTES: Final = (
         "",
         post_policies,
         PutReply,
-        "Keep policies as a version, at most 1 MiB. Not valid: `problems` says where and why.",
+        "Store policies as a version, at most 1 MiB. If they are invalid, `problems` has the "
+        "errors.",
         accepts=PolicyRequest,
         refuses=(400, 413, 503),
         act=("change", "policies"),
@@ -358,7 +366,7 @@ ROUTES: Final = (
         "/{version}/activate",
         post_activate,
         ActivationReply,
-        "Let this version decide from now on. Lists the live grants for services that it would "
+        "Activate this version. Lists the live grants for services that it would "
         "not give, and revokes them with `revokeLive`.",
         accepts=ActivateRequest,
         refuses=(400, 404, 413, 503),
@@ -369,7 +377,7 @@ ROUTES: Final = (
         "/rollback",
         post_rollback,
         ActivationReply,
-        "Let the version decide that did before this one; else as to activate a version.",
+        "Activate the version that was active before; otherwise the same as activating a version.",
         accepts=ActivateRequest,
         refuses=(400, 404, 413, 503),
         act=("change", "policies"),

@@ -31,16 +31,16 @@ class LeftMembers(ReplyModel):
 
     left: int | Absent = Field(
         default=None,
-        description="Of an operator: how many accounts that it registered, or whose keys it was "
-        "shown, still work and nobody outside of its line has confirmed.",
+        description="For an operator: how many accounts stay active that it registered, or whose "
+        "keys it was shown, and that no operator outside of its line has confirmed.",
     )
     left_apps: list[LeftApp] | Absent = Field(default=None, description="At most 100 of them.")
 
 
-async def members(ports: Context, tenant: str, ident: str, role: Role | None) -> dict[str, Any]:
+async def members(context: Context, tenant: str, ident: str, role: Role | None) -> dict[str, Any]:
     """Return the members of the reply about this app; none if it is not an operator's."""
     if role != "operator":
         return {}
-    found = await ports.store.apps.left_by(tenant, ident)
+    found = await context.store.apps.left_by(tenant, ident)
     apps = [LeftApp(id=each.app.id, name=each.app.name, role=each.role) for each in found[:MOST]]
     return {"left": len(found), "left_apps": apps}

@@ -93,7 +93,7 @@ def _signed_form(value: Any) -> Any:
 def _check_audience(audience: str | None, pdp_did: str, services: Collection[str]) -> None:
     if audience not in (None, pdp_did, *services):
         message = (
-            "audience: is not a service that this server knows. Leave it out, name the PDP "
+            "audience: is not a registered service. Leave it out, name the PDP "
             f"({pdp_did}), or have an operator register the service"
         )
         raise InvalidRequest(message, fields=("audience",))
@@ -138,7 +138,7 @@ def _unknown(command: str, catalog: Catalog) -> InvalidRequest:
 
 _NOT_WITH_PREFIX: Final = {
     "args": "they are those of one call",
-    "cosigner_envelope_id": "people approve one call",
+    "cosigner_envelope_id": "operators approve one call",
 }
 
 
@@ -202,6 +202,6 @@ def _check_facts(facts: Mapping[str, Any]) -> None:
     if size > MAX_FACTS_BYTES:
         message = (
             f"context: with the purpose it takes {size} bytes in the token, and "
-            f"{MAX_FACTS_BYTES} is the most. Leave out what policy and people do not need"
+            f"{MAX_FACTS_BYTES} is the most. Leave out what policy and operators do not need"
         )
         raise InvalidRequest(message, fields=("context",))

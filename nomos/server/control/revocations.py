@@ -50,12 +50,13 @@ class RevokeRequest(MessageModel):
     """What to revoke; for operators, as the table of permissions allows."""
 
     id: str = Field(description="A cid, an agent's or issuer's DID, an app's or envelope's id.")
-    reason: Purpose | Absent = Field(default=None, description="For the record.")
+    reason: Purpose | Absent = Field(default=None, description="Recorded in the audit log.")
     chain: list[str] | Absent = Field(
         default=None,
         min_length=1,
         max_length=MAX_LINKS,
-        description="The chain that a delegation belongs to, root first, as proof of whose it is.",
+        description="The chain that a delegation belongs to, root first, as proof of who may "
+        "revoke it.",
     )
 
 
@@ -68,12 +69,13 @@ class RevokeReply(remaining_accounts.LeftMembers):
     at: str
     already_revoked: bool
     known: bool = Field(
-        description="Whether the record knows of it; if not, it may be mistyped. Revoked it is."
+        description="False if the audit log does not have the id (it may be mistyped); the "
+        "revocation applies either way."
     )
 
 
 async def post_revocation(
-    ports: Context, request: Request, caller: ApiKey | None
+    context: Context, request: Request, caller: ApiKey | None
 ) -> dict[str, Any]:
     """Revoke one identifier permanently."""
     assert caller is not None, "the table gives this route a role"
@@ -83,20 +85,20 @@ async def post_revocation(
             f"id: {shown(message.id)} is not a cid (64 hex digits), a did:key, app_… or env_…",
             fields=("id",),
         )
-    held = None if message.chain is None else await _proven(ports, caller, message)
-    kind = await _may(ports, caller, message.id, held)
-    at = int(ports.clock() * 1000)
+    held = None if message.chain is None else await _proven(context, caller, message)
+    kind = await _may(context, caller, message.id, held)
+    at = int(context.clock() * 1000)
     wanted = RevocationRequest(caller.tenant, message.id, kind, at)
     request_id: str = request.state.request_id
     try:
-        done = await ports.store.feed.revoke(
+        done = await context.store.feed.revoke(
             wanted, lambda revoked: _receipt(caller, revoked, message.reason, request_id, held)
         )
     except (ActiveKeyError, ServiceInUse, LastOperator) as failure:
         raise InvalidRequest(f"id: {failure}", fields=("id",)) from failure
-    ports.bell.notify(feed.topic(caller.tenant))
+    context.bell.notify(feed.topic(caller.tenant))
     if done.kind == "issuer":
-        await ports.key_log.refresh()
+        await context.key_log.refresh()
     return RevokeReply(
         id=done.id,
         kind=done.kind,
@@ -105,63 +107,63 @@ async def post_revocation(
         already_revoked=done.already,
         known=held is not None
         or kind not in ("agent", "cid")
-        or await ports.store.feed.known(caller.tenant, done.id),
-        **await _left(ports, caller.tenant, done),
+        or await context.store.feed.known(caller.tenant, done.id),
+        **await _left(context, caller.tenant, done),
     ).model_dump(by_alias=True, exclude_none=True)
 
 
-async def _left(ports: Context, tenant: str, done: RevocationRow) -> dict[str, Any]:
-    found = await ports.store.apps.find_to_end(tenant, done.id) if done.kind == "app" else None
+async def _left(context: Context, tenant: str, done: RevocationRow) -> dict[str, Any]:
+    found = await context.store.apps.find_to_end(tenant, done.id) if done.kind == "app" else None
     return await remaining_accounts.members(
-        ports, tenant, done.id, None if found is None else found.role
+        context, tenant, done.id, None if found is None else found.role
     )
 
 
-async def _proven(ports: Context, caller: ApiKey, message: RevokeRequest) -> HeldCapability:
+async def _proven(context: Context, caller: ApiKey, message: RevokeRequest) -> HeldCapability:
     """Return the request's verified chain, which has the link `id`; may be expired or revoked."""
-    claims = chain_verification.read(ports, message.chain or ())
+    claims = chain_verification.read(context, message.chain or ())
     found = (
         claims
         if isinstance(claims, ChainFault)
-        else await chain_verification.verify_while_valid(ports, claims, caller.tenant)
+        else await chain_verification.verify_while_valid(context, claims, caller.tenant)
     )
     if isinstance(found, ChainFault):
-        sentence = f"chain: proves nothing here ({found.reason}): {found.message}"
+        sentence = f"chain: is not a valid proof ({found.reason}): {found.message}"
         raise InvalidRequest(sentence, fields=("chain",))
     if message.id not in [link.cid for link in found.links]:
         raise InvalidRequest("id: is not the cid of a link of `chain`", fields=("id",))
     return found
 
 
-async def _may(ports: Context, caller: ApiKey, ident: str, held: HeldCapability | None) -> Kind:
+async def _may(context: Context, caller: ApiKey, ident: str, held: HeldCapability | None) -> Kind:
     """Return the kind of `ident` if the caller may revoke it; raises an error otherwise."""
     if held is not None:
         if caller.role == "agent" and not _gave(caller, ident, held):
             raise ControlError(
                 "not_found",
-                f"{ident} is not yours: a delegation is revoked by the app that its chain began "
-                "with, by an agent that was given it, signed it or signed one above it, or by an "
-                "operator",
+                f"you may not revoke {ident}: a delegation is revoked by the app that its chain "
+                "began with, by the agent that received it, by an agent that signed it or a "
+                "link before it, or by an operator",
             )
         if caller.role == "operator":
-            await _permitted(ports, caller, ident, app=held.descent.app or "")
+            await _permitted(context, caller, ident, app=held.descent.app or "")
         return "cid"
-    kind = await ports.store.feed.kind(caller.tenant, ident)
+    kind = await context.store.feed.kind(caller.tenant, ident)
     if isinstance(caller, AgentPrincipal):
-        message = "chain: is required, for it shows whether what you revoke is yours"
+        message = "chain: is required, as proof that you may revoke this"
         raise InvalidRequest(message, fields=("chain",))
-    if caller.role == "agent" and not await ports.store.feed.belongs(
+    if caller.role == "agent" and not await context.store.feed.belongs(
         caller.tenant, caller.app, ident
     ):
         raise ControlError(
             "not_found",
-            f"your app has no delegation or envelope {ident}. Agents, apps and what is others' are "
-            "revoked by an operator",
+            f"your app has no delegation or envelope {ident}. Agents, apps and what belongs to "
+            "other apps are revoked by an operator",
         )
     if kind is None:
         raise ControlError("not_found", f"there is no {ident}")
     if caller.role == "operator":
-        await _permitted(ports, caller, ident)
+        await _permitted(context, caller, ident)
     return kind
 
 
@@ -173,13 +175,15 @@ _KINDS: Final[Mapping[Kind, permissions.Kind]] = {
 }
 
 
-async def _permitted(ports: Context, operator: ApiKey, ident: str, app: str | None = None) -> None:
+async def _permitted(
+    context: Context, operator: ApiKey, ident: str, app: str | None = None
+) -> None:
     """Raise ControlError for what the table of permissions does not let this operator revoke."""
-    named = await ports.store.feed.named(operator.tenant, ident, app=app)
+    named = await context.store.feed.named(operator.tenant, ident, app=app)
     if named is None or (named.kind == "app" and named.role is None):
         raise ControlError("not_found", f"there is no {ident}")
     kind: permissions.Kind
-    if ident == ports.pdp_did:
+    if ident == context.pdp_did:
         kind = "PDP"
     elif named.service:
         kind = "service"
@@ -235,7 +239,7 @@ ROUTES: Final = (
         ("agent", "operator"),
         post_revocation,
         RevokeReply,
-        "Revoke a delegation, an agent, an app, an approval or an issuer key, for good.",
+        "Revoke a delegation, an agent, an app, an approval or an issuer key, permanently.",
         accepts=RevokeRequest,
         refuses=(400, 404, 413, 503),
         holder=authenticate,

@@ -61,23 +61,25 @@ OPENAPI_PATH: Final = "/openapi.json"
 log = logging.getLogger("nomos.server")
 
 
-async def post_authorize(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_authorize(
+    context: Context, request: Request, caller: ApiKey | None
+) -> dict[str, Any]:
     """Decide one question."""
     assert caller is not None, "the table gives this route a role"
     key = _idempotency_key(request.headers.getlist("idempotency-key"))
     content = await body.read(request, MAX_BODY_WITH_CHAIN)
     request_id: str = request.state.request_id
-    return await authorize(ports, caller, content, key=key, request_id=request_id)
+    return await authorize(context, caller, content, key=key, request_id=request_id)
 
 
-async def post_batch(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_batch(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Decide up to 100 questions."""
     assert caller is not None, "the table gives this route a role"
     key = _idempotency_key(request.headers.getlist("idempotency-key"))
     content = await body.read(request, MAX_BODY_WITH_CHAIN)
     state = request.state
     return await authorize_batch(
-        ports, caller, content, key=key, request_id=state.request_id, may_act=state.still
+        context, caller, content, key=key, request_id=state.request_id, may_act=state.still
     )
 
 
@@ -88,7 +90,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         ("agent",),
         post_authorize,
         AuthorizeReply,
-        "Ask whether an agent may do something; an allow brings the delegation for it.",
+        "Decide whether an agent may do something; an allow contains the delegation for it.",
         accepts=AuthorizeRequest,
         headers=(openapi.IDEMPOTENCY_KEY,),
         refuses=(400, 409, 413, 429, 503),
@@ -100,7 +102,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         ("agent",),
         post_batch,
         BatchReply,
-        "Ask 1 to 100 questions; each has its own answer, receipt, or error in its place.",
+        "Decide 1 to 100 questions; each has its own answer, receipt, or error in its place.",
         accepts=BatchRequest,
         headers=(openapi.IDEMPOTENCY_KEY,),
         refuses=(400, 413, 429, 503),
@@ -111,7 +113,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         None,
         discovery.well_known,
         WellKnown,
-        "Who signs here, which services honour it, and the limits.",
+        "The issuer keys, the services that accept their tokens, and the limits.",
         refuses=(503,),
     ),
     *keys.ROUTES,
@@ -127,7 +129,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         None,
         discovery.ready,
         Health,
-        "A decision could be made and kept.",
+        "A decision could be made and stored.",
         refuses=(503,),
     ),
     *approvals.ROUTES,
@@ -136,23 +138,23 @@ ROUTES: Final[tuple[Route, ...]] = (
 )
 
 
-def create_control(ports: Context, pages: Sequence[Route] = ()) -> ASGIApp:
+def create_control(context: Context, pages: Sequence[Route] = ()) -> ASGIApp:
     """Return the control plane as an ASGI app, with the pages for sign-in and approvals."""
     served = [
-        exact_route(route.method, route.path, _endpoint(ports, route))
+        exact_route(route.method, route.path, _endpoint(context, route))
         for route in (*ROUTES, *pages)
     ]
-    app = create_app([exact_route("GET", OPENAPI_PATH, _document(ports)), *served], _HANDLERS)
-    app.state.ports = ports
+    app = create_app([exact_route("GET", OPENAPI_PATH, _document(context)), *served], _HANDLERS)
+    app.state.context = context
     return RequestIdMiddleware(app)
 
 
-def _document(ports: Context) -> Endpoint:
+def _document(context: Context) -> Endpoint:
     """Return the endpoint of the OpenAPI document, which is built on first use."""
 
     @cache
     def text() -> bytes:
-        found = openapi.document(ROUTES, version=ports.version, url=ports.control_url)
+        found = openapi.document(ROUTES, version=context.version, url=context.control_url)
         return json.dumps(found, separators=(",", ":")).encode()
 
     async def endpoint(request: Request) -> Response:
@@ -161,24 +163,24 @@ def _document(ports: Context) -> Endpoint:
     return endpoint
 
 
-def _endpoint(ports: Context, route: Route) -> Endpoint:
+def _endpoint(context: Context, route: Route) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         caller = None
         if route.roles is not None:
             check_url(request.scope["query_string"])
             sent = request.headers.getlist("authorization")
             if route.holder is not None and is_invocation(sent):
-                caller = await route.holder(ports, request, sent[0])
-                request.state.still = partial(invocation_auth.check_app, ports, caller)
+                caller = await route.holder(context, request, sent[0])
+                request.state.still = partial(invocation_auth.check_app, context, caller)
                 if hasattr(request.state, "body"):
                     await request.state.still()
             else:
-                request.state.still = partial(authenticate, ports.store, sent, route.roles)
+                request.state.still = partial(authenticate, context.store, sent, route.roles)
                 caller = await request.state.still()
             if route.act is not None:
                 act, kind = route.act
                 permissions.check(caller, act, permissions.PermissionTarget(kind, route.path))
-        content = await route.handler(ports, request, caller)
+        content = await route.handler(context, request, caller)
         if isinstance(content, Response):
             return content
         return json_reply(content | echoed(request.state.call_id))
@@ -216,7 +218,7 @@ async def _http(request: Request, failure: Exception) -> Response:
             message = f"there is nothing at {path}{_elsewhere(request)}"
             error = ControlError("not_found", message, headers=headers)
         case 405:
-            message = f"{path} does not take {errors.shown(request.method)}"
+            message = f"{path} does not accept {errors.shown(request.method)}"
             error = ControlError("method_not_allowed", message, headers=headers)
         case _:
             error = ControlError("internal", failure.detail, headers=headers)
@@ -224,14 +226,14 @@ async def _http(request: Request, failure: Exception) -> Response:
 
 
 def _elsewhere(request: Request) -> str:
-    """Return a hint with the PDP's URL, for a caller that takes this server for the PDP."""
-    ports: Context = request.app.state.ports
+    """Return a hint with the PDP's URL, for a caller that mistakes this server for the PDP."""
+    context: Context = request.app.state.context
     if "/v1/" in request.url.path[1:]:
         return ": the control plane's URL (NOMOS_CONTROL_URL) ends before the path, without /v1"
-    if provider_name(request.url.path) not in ports.catalog:
+    if provider_name(request.url.path) not in context.catalog:
         return ""
-    where = "" if ports.pdp_url is None else f", which is {ports.pdp_url}"
-    return f": this is the control plane, and calls are made at the PDP{where} (NOMOS_PDP_URL)"
+    where = "" if context.pdp_url is None else f", which is {context.pdp_url}"
+    return f": this is the control plane, and calls go to the PDP{where} (NOMOS_PDP_URL)"
 
 
 async def _unavailable(request: Request, failure: Exception) -> Response:

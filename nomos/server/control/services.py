@@ -32,12 +32,12 @@ class ServiceRequest(MessageModel):
     """A service that verifies tokens itself, such as a standalone PDP."""
 
     name: Name
-    did: Did = Field(description="Whom tokens for it are made out to.")
-    url: Annotated[str, Field(max_length=512)] = Field(description="Where it is called.")
+    did: Did = Field(description="The audience of tokens for it.")
+    url: Annotated[str, Field(max_length=512)] = Field(description="The base URL.")
     decides: bool = Field(
         default=False,
-        description="It is a PDP that decides each call by policy, so that grants for it may "
-        "leave open what policy looks at.",
+        description="It is a PDP that decides each call by policy, so that grants for it may leave "
+        "open what policy reads.",
     )
 
 
@@ -58,38 +58,38 @@ class ServicesReply(ReplyModel):
     damaged: list[str] = Field(default=[], description=DAMAGED)
 
 
-async def post_service(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_service(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Register a service. Idempotent."""
     assert caller is not None, "the table gives this route a role"
     message = messages.read(ServiceRequest, await body.read(request))
     _check_url(message.url)
-    if message.name == PDP or message.did == ports.pdp_did:
+    if message.name == PDP or message.did == context.pdp_did:
         raise _taken("name" if message.name == PDP else "did", "is this server's own PDP")
-    if message.did in ports.issuers.values():
+    if message.did in context.issuers.values():
         raise _taken("did", "is the issuer of this server's own tokens")
-    if await ports.store.revoked([message.did]):
-        raise _taken("did", "was revoked, which is for good: give the service another key")
-    now = ports.clock()
+    if await context.store.revoked([message.did]):
+        raise _taken("did", "was revoked permanently: give the service another key")
+    now = context.clock()
     service = Service(
         caller.tenant, message.name, message.did, message.url, int(now), message.decides
     )
     receipt = _registered(service, caller.app, request.state.request_id, now)
-    kept = await ports.store.services.add(service, MAX_SERVICES, receipt)
+    kept = await context.store.services.add(service, MAX_SERVICES, receipt)
     if kept is None:
-        raise InvalidRequest(f"there are {MAX_SERVICES} services, which is the most")
+        raise InvalidRequest(f"there are {MAX_SERVICES} services, the maximum")
     if isinstance(kept, str):
         raise _taken(kept, "belongs to another service")
     return _reply(kept).model_dump(by_alias=True)
 
 
-async def register(ports: Context, tenant: str, name: str, did: str) -> None:
+async def register(context: Context, tenant: str, name: str, did: str) -> None:
     """Register the service of the program that this server runs in; it has no URL."""
-    now = ports.clock()
+    now = context.clock()
     service = Service(tenant, name, did, "", int(now))
-    if name == PDP or did == ports.pdp_did:
+    if name == PDP or did == context.pdp_did:
         kept: Service | str | None = "name" if name == PDP else "did"
     else:
-        kept = await ports.store.services.add(
+        kept = await context.store.services.add(
             service, MAX_SERVICES, _registered(service, None, None, now)
         )
     if not isinstance(kept, Service):
@@ -97,10 +97,10 @@ async def register(ports: Context, tenant: str, name: str, did: str) -> None:
         raise ConfigurationError(f"service {name}: {what}", setting="services")
 
 
-async def get_services(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def get_services(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """List the services by name."""
     assert caller is not None, "the table gives this route a role"
-    found = await ports.store.services.all(caller.tenant)
+    found = await context.store.services.all(caller.tenant)
     return ServicesReply(
         services=[_reply(each) for each in found.found], damaged=list(found.damaged)
     ).model_dump(by_alias=True)
@@ -124,11 +124,11 @@ def _registered(service: Service, by: str | None, request_id: str | None, now: f
     )
 
 
-async def post_remove(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def post_remove(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Remove a service: it gets no new grants; existing ones stay valid until they expire."""
     assert caller is not None, "the table gives this route a role"
     name = str(request.path_params["name"])
-    at = int(ports.clock() * 1000)
+    at = int(context.clock() * 1000)
 
     def receipt(service: Service) -> Record:
         return Record(
@@ -142,7 +142,7 @@ async def post_remove(ports: Context, request: Request, caller: ApiKey | None) -
             request_id=request.state.request_id,
         )
 
-    removed = await ports.store.services.remove(caller.tenant, name, receipt)
+    removed = await context.store.services.remove(caller.tenant, name, receipt)
     if removed is None:
         raise ControlError("not_found", f"there is no service {shown(name)}")
     return _reply(removed).model_dump(by_alias=True)
@@ -181,7 +181,7 @@ ROUTES: Final = (
         ("operator",),
         post_service,
         ServiceReply,
-        "Register a service that grants may be made out to (`audience`).",
+        "Register a service, which can then be the `audience` of grants.",
         accepts=ServiceRequest,
         refuses=(400, 413, 503),
         act=("register", "service"),
@@ -201,7 +201,7 @@ ROUTES: Final = (
         ("operator",),
         post_remove,
         ServiceReply,
-        "Make out no more grants to a service. Its DID can be revoked then.",
+        "Remove a service: it gets no new grants. Its DID can be revoked then.",
         headers=(openapi.in_path("name"),),
         refuses=(404, 503),
         act=("remove", "service"),

@@ -26,27 +26,27 @@ def app_key(app: str) -> str:
 
 
 async def delegate(
-    ports: Context,
+    context: Context,
     case: Evaluation,
     row: Record,
     ruling: PolicyDecision,
     approval: ApprovalStamp | None = None,
 ) -> Signed:
     """Sign the delegation for what `row` records as allowed."""
-    issuer = ports.issuers[row.tenant]
+    issuer = context.issuers[row.tenant]
     payload = token_claims.delegation(
         case,
         issuer=issuer,
-        audience=case.asked.audience or ports.pdp_did,
+        audience=case.asked.audience or context.pdp_did,
         receipt=row,
         nonce=secrets.token_urlsafe(16),
         ruling=ruling,
         approval=approval,
     )
-    # Statements that always hold may be in the chain; beside the others they have no effect.
+    # Statements that always hold may be in the chain; they do not change its meaning.
     vacuous = case.origin.held is not None
     try:
-        signed = await _sign(ports, Delegate(key=issuer, payload=payload, allow_vacuous=vacuous))
+        signed = await _sign(context, Delegate(key=issuer, payload=payload, allow_vacuous=vacuous))
     except SignerError as refused:
         if refused.code == "invalid_key":
             # A well-formed DID may still encode no point of the curve.
@@ -55,21 +55,21 @@ async def delegate(
         raise
     if case.asked.service:
         kept = outdated_grants.kept(case, ruling, signed.cid, exact=approval is not None)
-        await ports.store.service_grants.add(kept)
-        if ports.bundle is not case.bundle:
+        await context.store.service_grants.add(kept)
+        if context.bundle is not case.bundle:
             # A policy activation may have listed live grants before this one was stored.
             raise unavailable("the policies changed while this was decided; ask again")
     return signed
 
 
-async def complete(ports: Context, asked: CanonicalRequest, stored: StoredAnswer) -> Reply:
+async def complete(context: Context, asked: CanonicalRequest, stored: StoredAnswer) -> Reply:
     """Add the members that are not stored: the time, and the invocation for a caller without a key.
 
     The receipt's id is the invocation's nonce, so signing it again gives the same token.
     """
-    reply = {**stored.answer, "serverTime": decision.iso(ports.clock())}
+    reply = {**stored.answer, "serverTime": decision.iso(context.clock())}
     if asked.agent is None and stored.expires_at is not None and "chain" in stored.answer:
-        agent = await ports.keys.did(app_key(stored.app))
+        agent = await context.keys.did(app_key(stored.app))
         chain = stored.answer["chain"]
         payload = token_claims.invocation(
             asked,
@@ -80,12 +80,12 @@ async def complete(ports: Context, asked: CanonicalRequest, stored: StoredAnswer
             expires=stored.expires_at,
             nonce=stored.receipt_id,
         )
-        reply["ucan"] = (await _sign(ports, Invoke(key=agent, payload=payload))).jwt
+        reply["ucan"] = (await _sign(context, Invoke(key=agent, payload=payload))).jwt
     return reply
 
 
-async def _sign(ports: Context, request: Request) -> Signed:
-    answer = await ports.signer.ask(request)
+async def _sign(context: Context, request: Request) -> Signed:
+    answer = await context.signer.ask(request)
     if isinstance(answer, Signed):
         return answer
     code = answer.code if isinstance(answer, Refused) else None

@@ -1,4 +1,4 @@
-"""Step-up: what is answered when policy requires an operator's approval.
+"""Step-up: the answer when policy requires an operator's approval.
 
 Without an approval, the question becomes an approval request, once however often it is asked. With
 one, the approval must be for exactly this question, given for every role that policy requires now,
@@ -34,31 +34,31 @@ Answered = Reply | StoredAnswer
 """A recorded reply, or the answer that was stored for this question's key in the meantime."""
 
 
-async def step_up(ports: Context, case: Evaluation, ruling: PolicyDecision) -> Answered:
+async def step_up(context: Context, case: Evaluation, ruling: PolicyDecision) -> Answered:
     """Make an approval request of the question, or use the approval that it names."""
     if case.asked.cosigner is None:
-        return await _ask(ports, case, ruling)
+        return await _ask(context, case, ruling)
     for _ in range(LOOKS):
-        found = await ports.store.envelopes.find(case.caller.tenant, case.asked.cosigner)
+        found = await context.store.envelopes.find(case.caller.tenant, case.asked.cosigner)
         if found is None or found.app != case.caller.app:
-            return await _deny(ports, case, _not_found(case, ruling), None)
-        judgement = envelope.check_approval(found, case.bound, ruling.roles, int(ports.clock()))
+            return await _deny(context, case, _not_found(case, ruling), None)
+        judgement = envelope.check_approval(found, case.bound, ruling.roles, int(context.clock()))
         match judgement.use:
             case "ready":
-                used = await _use(ports, case, ruling, found)
+                used = await _use(context, case, ruling, found)
                 if used is not None:
                     return used
             case "pending":
-                return await _ask(ports, case, ruling)
+                return await _ask(context, case, ruling)
             case "expired":
-                return await _ask(ports, case, ruling, expired=found)
+                return await _ask(context, case, ruling, expired=found)
             case _:
-                return await _deny(ports, case, _refused(ruling, found, judgement), found)
-    raise unavailable("this approval is being changed by others; ask again")
+                return await _deny(context, case, _refused(ruling, found, judgement), found)
+    raise unavailable("other processes are changing this approval; ask again")
 
 
 async def _ask(
-    ports: Context, case: Evaluation, ruling: PolicyDecision, *, expired: Envelope | None = None
+    context: Context, case: Evaluation, ruling: PolicyDecision, *, expired: Envelope | None = None
 ) -> Answered:
     """Answer with the envelope of this question; make one if there is none."""
     bound = case.bound
@@ -77,17 +77,17 @@ async def _ask(
         created_at=case.now,
         expires_at=case.now + _life(case, ruling),
     )
-    tell = partial(_answer_record, ports.control_url, case, ruling, expired)
-    show = partial(approval_view.view, ports.control_url)
-    standing = await ports.store.envelopes.ask(draft, tell, show)
+    tell = partial(_answer_record, context.control_url, case, ruling, expired)
+    show = partial(approval_view.view, context.control_url)
+    standing = await context.store.envelopes.ask(draft, tell, show)
     if isinstance(standing, StoredAnswer):
         return standing
     if standing.kind == "full":
         raise ControlError("rate_limited", _TOO_MANY, headers={"retry-after": "60"})
     if standing.changed:
-        ports.bell.notify(f"approvals:{case.caller.tenant}")
-        ports.bell.notify("outbox")
-    return await complete(ports, case.asked, tell(standing).stored)
+        context.bell.notify(f"approvals:{case.caller.tenant}")
+        context.bell.notify("outbox")
+    return await complete(context, case.asked, tell(standing).stored)
 
 
 def _asking(case: Evaluation, ruling: PolicyDecision) -> list[Policy]:
@@ -108,8 +108,8 @@ def _reasons(case: Evaluation, ruling: PolicyDecision) -> str | None:
 
 
 _TOO_MANY: Final = (
-    f"{envelope.MAX_PENDING} questions of this app are waiting for people, which is the most: "
-    "ask again when some of them are answered"
+    f"{envelope.MAX_PENDING} questions of this app are pending, the maximum: ask again when "
+    "some of them are decided"
 )
 
 
@@ -154,44 +154,44 @@ def _pending(found: Envelope, expired: Envelope | None) -> str:
 
 
 async def _use(
-    ports: Context, case: Evaluation, ruling: PolicyDecision, found: Envelope
+    context: Context, case: Evaluation, ruling: PolicyDecision, found: Envelope
 ) -> Answered | None:
     """Sign what was approved and use the approval. Return None if it was changed meanwhile."""
     # The text that operators read is signed and recorded, not the agent's present text.
     case = case.with_purpose(found.purpose)
-    audience = case.asked.audience or ports.pdp_did
+    audience = case.asked.audience or context.pdp_did
     row = case.record(PolicyDecision("allow", None, ruling.policies), found)
     approval = ApprovalStamp(found.id, found.fingerprint, found.approved_roles)
-    signed = await delegate(ports, case, row, ruling, approval)
+    signed = await delegate(context, case, row, ruling, approval)
     row = replace(row, cid=signed.cid, expires_at=case.expires)
     answer = decision.allow(case.asked, row.id, audience, signed.jwt, case.expires)
     stored = case.stored(row, answer)
-    reply = await complete(ports, case.asked, stored)
+    reply = await complete(context, case.asked, stored)
     subjects = (case.caller.app, case.agent, *case.origin.ids)
-    used = await ports.store.envelopes.consume(found.id, AnswerRecord(row, stored), subjects)
+    used = await context.store.envelopes.consume(found.id, AnswerRecord(row, stored), subjects)
     if isinstance(used, StoredAnswer):
         return used
     if not used:
         return None
-    ports.bell.notify(f"approval:{found.id}")
-    ports.bell.notify(f"approvals:{found.tenant}")
+    context.bell.notify(f"approval:{found.id}")
+    context.bell.notify(f"approvals:{found.tenant}")
     return reply
 
 
 async def _deny(
-    ports: Context, case: Evaluation, ruling: PolicyDecision, found: Envelope | None
+    context: Context, case: Evaluation, ruling: PolicyDecision, found: Envelope | None
 ) -> Answered:
     row = case.record(ruling, found)
     stored = case.stored(row, decision.deny(row.id, ruling))
-    earlier = await ports.store.record_answer(row, stored if stored.key else None)
-    return earlier or await complete(ports, case.asked, stored)
+    earlier = await context.store.record_answer(row, stored if stored.key else None)
+    return earlier or await complete(context, case.asked, stored)
 
 
 def _not_found(case: Evaluation, ruling: PolicyDecision) -> PolicyDecision:
     """Return the deny for an unknown approval; another app's approval gets the same words."""
     message = (
-        f"this app has no approval {shown(case.asked.cosigner or '')}: approvals count for the "
-        "app that asked"
+        f"this app has no approval {shown(case.asked.cosigner or '')}: an approval is valid "
+        "only for the app that asked"
     )
     return PolicyDecision("deny", "approval_not_found", ruling.policies, message)
 
@@ -201,7 +201,7 @@ def _refused(ruling: PolicyDecision, found: Envelope, judgement: ApprovalCheck) 
     match judgement.use:
         case "consumed":
             at = "" if found.consumed_at is None else f" at {clock(found.consumed_at)}"
-            message = f"approval {found.id} was used{at}, and counts once; ask for a new one"
+            message = f"approval {found.id} was already used{at}; request a new one"
             return PolicyDecision("deny", "approval_already_used", ruling.policies, message)
         case "mismatch":
             message = _mismatch(ruling, found, judgement.fields)
@@ -216,7 +216,7 @@ def _refused(ruling: PolicyDecision, found: Envelope, judgement: ApprovalCheck) 
 
 
 def _elsewhere(ruling: PolicyDecision, found: Envelope) -> PolicyDecision:
-    """Return the deny for what was denied to another app, without further details of that."""
+    """Return the deny for an action that was denied to another app, without its details."""
     until = found.asked_again_at
     again = "" if until is None else f". It can be asked again after {clock(until)}"
     message = f"a person denied this to another app of this tenant{again}"
@@ -239,8 +239,8 @@ def _mismatch(ruling: PolicyDecision, found: Envelope, fields: tuple[str, ...]) 
     if fields == ("roles",):
         missing = sorted(set(ruling.roles) - set(found.approved_roles))
         return (
-            f"roles: policy now wants the approval of {', '.join(missing)} too, and approval "
-            f"{found.id} does not have it; ask without it"
+            f"roles: policy now also requires the approval of {', '.join(missing)}, which "
+            f"approval {found.id} does not have; ask without it"
         )
     some = ", ".join(shown(field)[1:-1] for field in fields[:MAX_NAMED])
     more = ", ..." if len(fields) > MAX_NAMED else ""

@@ -30,7 +30,7 @@ RECORDS: Final = 10_000
 RECORDS_IN_LIST: Final = 2_000
 """The same when swarms are listed."""
 
-DAMAGED_ROWS: Final = "Rows of the audit log that belong here and cannot be read any more."
+DAMAGED_ROWS: Final = "Damaged rows of the audit log that belong here."
 
 _LISTED: Final = Query(Number("limit", least=1, most=MAX_LIMIT, default=LIMIT))
 
@@ -51,46 +51,47 @@ class SwarmReply(Swarm):
     server_time: str
 
 
-async def get_swarms(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def get_swarms(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """List swarms, without their members."""
     assert caller is not None, "the table gives this route a role"
     limit = _LISTED.read(request.scope["query_string"])["limit"]
-    roots = await ports.store.swarms.roots(caller.tenant, limit)
-    found = [await _swarm(ports, caller.tenant, root, RECORDS_IN_LIST) for root in roots]
+    roots = await context.store.swarms.roots(caller.tenant, limit)
+    found = [await _swarm(context, caller.tenant, root, RECORDS_IN_LIST) for root in roots]
     reply = SwarmsReply(
         swarms=[swarm.summary() for swarm, _ in found],
         damaged=[row for _, damaged in found for row in damaged],
-        server_time=iso(ports.clock()),
+        server_time=iso(context.clock()),
     )
     return reply.model_dump(by_alias=True, exclude_none=True)
 
 
-async def get_swarm(ports: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+async def get_swarm(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Return the swarm of an agent, a receipt, a delegation or a label."""
     assert caller is not None, "the table gives this route a role"
     ident: str = request.path_params["id"]
-    roots = await ports.store.swarms.roots_of(caller.tenant, ident)
+    roots = await context.store.swarms.roots_of(caller.tenant, ident)
     if not roots:
         raise ControlError(
             "not_found",
-            f"no agent, receipt, delegation or label {shown(ident)} is on record in any swarm",
+            f"no agent, receipt, delegation or label {shown(ident)} is in any swarm of the "
+            "audit log",
         )
     root, *others = roots
-    swarm, damaged = await _swarm(ports, caller.tenant, root, RECORDS)
+    swarm, damaged = await _swarm(context, caller.tenant, root, RECORDS)
     reply = SwarmReply(
         **dict(swarm),
         others=others[:MAX_LIMIT],
         damaged=list(damaged),
-        server_time=iso(ports.clock()),
+        server_time=iso(context.clock()),
     )
     return reply.as_json()
 
 
 async def _swarm(
-    ports: Context, tenant: str, root: str, limit: int
+    context: Context, tenant: str, root: str, limit: int
 ) -> tuple[Swarm, tuple[str, ...]]:
     """Return a swarm, and the rows of it that cannot be read."""
-    records = await ports.store.swarms.records(tenant, root, limit)
+    records = await context.store.swarms.records(tenant, root, limit)
     return await asyncio.to_thread(_gathered, root, records, limit), records.damaged
 
 
@@ -109,7 +110,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         ("operator", "auditor"),
         get_swarms,
         SwarmsReply,
-        "Families of agents in which authority was handed on, the latest first.",
+        "Swarms in which agents delegated authority, the latest first.",
         headers=_LISTED.documented(),
         refuses=(400, 503),
     ),
@@ -119,7 +120,8 @@ ROUTES: Final[tuple[Route, ...]] = (
         ("operator", "auditor"),
         get_swarm,
         SwarmReply,
-        "Who forked whom, with what, and what each one did; by any agent, receipt, cid or label.",
+        "Which agents forked which, with which authority, and what each one did; by any agent, "
+        "receipt, cid or label.",
         headers=(openapi.in_path("id"),),
         refuses=(404, 503),
     ),

@@ -38,7 +38,7 @@ MAX_CHECKED_BYTES: Final = 256 * 1024 * 1024
 """The pages of a larger database are checked while the server runs, not before it answers."""
 
 MAX_WALKED: Final = 20_000
-"""Rows of the audit log that are checked before the server answers; the others follow."""
+"""Rows of the audit log that are checked before the server answers; the others follow later."""
 
 MAX_CHECKPOINTS: Final = 1000
 
@@ -65,7 +65,7 @@ class Expected:
 def inconsistent(folder: Path, problem: str) -> ConfigurationError:
     """The error for a folder that is not consistent."""
     return ConfigurationError(
-        f"the data folder {folder} does not hold together: {problem}. {WAY_OUT}", setting="data"
+        f"the data folder {folder} is not consistent: {problem}. {WAY_OUT}", setting="data"
     )
 
 
@@ -88,8 +88,8 @@ def inspect(folder: Path) -> Expected:
         anchor.make(folder, mark)
     if mark is None or mark.commits:
         what = "is empty" if database.exists() else "is missing"
-        kept = f"the keys ({keys[0]}) are there" if keys else f"{anchor.FILE} is there"
-        raise inconsistent(folder, f"{FILE} {what}, and {kept}")
+        kept = f"the keys ({keys[0]}) exist" if keys else f"{anchor.FILE} exists"
+        raise inconsistent(folder, f"{FILE} {what}, but {kept}")
     return Expected(mark, new=True)
 
 
@@ -130,7 +130,7 @@ def _compared(
             connection, expected.mark
         )
     if problem is None and issuer and not expected.new and not integrity.has_tenant(connection):
-        problem = f"{FILE} knows no issuer, and the file of an issuer's key is there"
+        problem = f"{FILE} has no issuer, but the file of an issuer's key exists"
     if problem is None and integrity.size(connection) <= MAX_CHECKED_BYTES:
         problem = integrity.broken_pages(connection)
     return problem or rows_problem(connection), now
@@ -175,7 +175,7 @@ def _audit_problem(
 async def check_checkpoints(
     store: Store, signer: SignerPort, issuers: Issuers, folder: Path, pinned: str | None = None
 ) -> None:
-    """Compare the audit log with its checkpoints, and with `pinned`, one kept elsewhere.
+    """Compare the audit log with its checkpoints, and with `pinned`, one that was stored elsewhere.
 
     Raises ConfigurationError.
     """
@@ -196,9 +196,14 @@ async def _signed_otherwise(
     for seq, token, hash_ in kept:
         claims = _payload(token)
         if hash_ is None:
-            return f"row {seq} of the audit log of tenant {tenant} is missing: it was signed"
+            return (
+                f"row {seq} of the audit log of tenant {tenant} is missing, although it was signed"
+            )
         if claims.get("seq") != seq or claims.get("head") != hash_:
-            return f"row {seq} of the audit log of tenant {tenant} is not the one that was signed"
+            return (
+                f"row {seq} of the audit log of tenant {tenant} differs from the one that was "
+                "signed"
+            )
     if not kept:
         return None
     seq, token, hash_ = kept[0]
@@ -218,14 +223,15 @@ async def _check_pinned(
         said = await checking_async(signer)(pinned, dids)
     if not isinstance(said, Checkpoint) or said.log != "audit":
         raise ConfigurationError(
-            "the checkpoint is not one that this server's issuer signed over its audit log. Name "
-            "the file that `nomos audit checkpoint` wrote, or the data folder that it belongs to",
+            "the checkpoint was not signed by this server's issuer over its audit log. Name "
+            "the file that `nomos audit checkpoint` wrote, or the data folder that it belongs "
+            "to",
             setting="checkpoint",
         )
     part = await store.log.part(said.tenant, said.seq - 1, said.seq, 1)
     found = part.links[0].head if part.links else Head()
     if found != Head(said.seq, said.head):
-        what = "is missing" if not part.links else "is another one"
+        what = "is missing" if not part.links else "differs"
         raise inconsistent(
             folder,
             f"row {said.seq} of the audit log of tenant {said.tenant} {what}: the folder is older "
@@ -263,7 +269,7 @@ def checking(store: Store, seconds: float) -> Callable[[], Awaitable[None]]:
                 problem = str(lost)
             first = False
             if problem is not None and store.lost(f"{problem}. {WAY_OUT}"):
-                log.critical("%s: nothing is answered any more. %s", problem, WAY_OUT)
+                log.critical("%s: all requests are rejected from now on. %s", problem, WAY_OUT)
 
     return chore
 

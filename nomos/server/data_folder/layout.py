@@ -44,22 +44,22 @@ def check_owned(folder: Path) -> None:
 
 
 def _check_no_link(settings: Settings) -> None:
-    """Reject a link inside the data folder as workspace. One that settings name may be a link."""
+    """Reject a link inside the data folder as workspace. One named in settings may be one."""
     if settings.workspace is None and settings.served_folder.is_symlink():
         raise ConfigurationError(
-            f"{settings.served_folder} is a link, which could lead agents anywhere. Remove it, or "
-            "name the folder to serve as the workspace",
+            f"{settings.served_folder} is a link, which could point anywhere. Remove it, or "
+            "configure its target as the workspace",
             setting="workspace",
         )
 
 
 def _check_served(data: Path, served: Path) -> None:
-    """Agents read and write the served folder: it may contain no key and no database."""
+    """Reject a served folder with keys or a database in it: agents read and write there."""
     data, served = data.resolve(), served.resolve()
     if data.is_relative_to(served) or served.is_relative_to(data / "keys"):
         raise ConfigurationError(
-            f"the workspace {served} holds the server's own data ({data}), and agents could reach "
-            "its keys. Serve another folder, or move the data elsewhere",
+            f"the workspace {served} contains the server's own data ({data}), and agents could "
+            "read its keys. Serve another folder, or move the data elsewhere",
             setting="workspace",
         )
 
@@ -67,7 +67,7 @@ def _check_served(data: Path, served: Path) -> None:
 def check_outside_workspace(
     settings: Settings, policies: str | Path, environ: Mapping[str, str] = NOTHING
 ) -> None:
-    """Agents read and write the served folder: it may contain nothing that decides about them.
+    """Reject a served folder with files in it that determine what agents may do.
 
     `policies` is the path they were read from, or their text. Policies are read from all folders
     within theirs, so the served folder may not be there, either. Nor may the files with
@@ -91,7 +91,7 @@ def check_outside_workspace(
         if place.is_relative_to(served):
             raise ConfigurationError(
                 f"the {setting} {place} are in the workspace {served}, and agents could change "
-                "what decides about them. Move them, or serve another folder",
+                "their own permissions. Move them, or serve another folder",
                 setting=setting,
             )
         if setting == "policies" and served.is_relative_to(place):
@@ -106,8 +106,8 @@ def unusable(folder: Path, failure: OSError) -> ConfigurationError:
     at = failure.filename or folder
     if failure.errno == errno.ELOOP:
         return ConfigurationError(
-            f"the data folder {folder} cannot be used: {at} is a link. Put the file itself there, "
-            "or restore the folder from a backup",
+            f"the data folder {folder} cannot be used: {at} is a link. Replace it by the file "
+            "itself, or restore the folder from a backup",
             setting="data",
         )
     what = "is not a folder" if failure.errno in (errno.ENOTDIR, errno.EEXIST) else failure.strerror

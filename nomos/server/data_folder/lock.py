@@ -59,8 +59,8 @@ class FolderLock:
         self.abandon()
         by = f"process {holder}" if holder else "another process"
         return ConfigurationError(
-            f"the data folder {folder} is in use by {by}. Stop it, or give this server a data "
-            "folder of its own",
+            f"the data folder {folder} is in use by {by}. Stop it, or choose another data "
+            "folder for this server",
             setting="data",
         )
 

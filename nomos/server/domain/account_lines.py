@@ -1,9 +1,10 @@
-"""Which operator accounts count as one person, from who registered whom. Pure.
+"""Which operator accounts count as one person, by who registered each account. Pure.
 
 The operator who registers an account has seen its API key and may have kept it, so the account
-counts as its maker: the maker's own account, and so on up the line. The line ends with the first
-account that the server made, or that was confirmed as another person's. Rotating a key or signing
-in by a link does not prove who does it, and changes nothing here.
+counts as the same person as its maker, as the maker's own maker, and so on up the line. The line
+ends with the first account that the server made, or that was confirmed as another person's.
+Rotating a key or signing in by a link does not prove which person does it, and changes nothing
+here.
 
 What an account registered before it was confirmed may have been registered by its maker, who could
 use it then. So that counts as both, until it is confirmed itself.
@@ -57,7 +58,7 @@ def is_known(accounts: Accounts, ident: str) -> bool:
 def persons(accounts: Accounts, ident: str) -> tuple[str, ...]:
     """Return the accounts that `ident` counts as: itself, or makers of it.
 
-    The first is the person whom it counts as. Others follow where it, or one between, was
+    The first is the person that it counts as. Others follow if it, or an account between, was
     registered no later than that person was confirmed.
     """
     found: list[str] = []

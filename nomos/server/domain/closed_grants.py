@@ -1,4 +1,4 @@
-"""Closed grants: those for services, which policy allows whatever their calls leave open. Pure.
+"""Closed grants: grants for services of which policy allows every possible call. Pure.
 
 A service that verifies tokens itself evaluates no policy. So a field that a command has no value
 for is signed as absent, and policy must not read what stays open (a folder, fields of a prefix,
@@ -134,8 +134,8 @@ def sentence(asked: CanonicalRequest, closure: Closure) -> str:
         for name, policies in list(by.items())[:MAX_NAMED]
     )
     return (
-        "a service decides nothing by policy, so a grant for one must leave open nothing that "
-        f"policy looks at. Open here: {looked}. {' '.join(_remedies(asked, by))}"
+        "a service evaluates no policy, so its grant must not leave open what policy reads. "
+        f"Open here: {looked}. {' '.join(_remedies(asked, by))}"
     )
 
 
@@ -144,8 +144,8 @@ def _remedies(asked: CanonicalRequest, by: Mapping[str, Any]) -> Iterator[str]:
     if path in by and PATH in asked.resource:
         value = asked.resource[PATH]
         yield (
-            f"A path covers all beneath it: add the constraint eq('.resource.{PATH}', {value!r}) "
-            "for exactly this one."
+            "A path covers everything under it: add the constraint "
+            f"eq('.resource.{PATH}', {value!r}) for exactly this one."
         )
     there = {f"resource.{name}" for name in asked.resource} | {ARGS}
     names = [name for name in by if name not in there]

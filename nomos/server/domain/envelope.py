@@ -153,7 +153,7 @@ class Envelope:
 
     @property
     def asked_again_at(self) -> int | None:
-        """Until when its denial answers the same question; None if it was not denied."""
+        """Until when the same question is denied after its denial; None if it was not denied."""
         denied = self.state == "denied" and self.decided_at is not None
         return (self.decided_at or 0) + DENIAL_SECONDS if denied else None
 
@@ -299,16 +299,17 @@ def vote_error(
     """
     if operator in (envelope.app, envelope.owner):
         message = (
-            "you cannot answer this: it was asked by an app of your own. Another operator must"
+            "you cannot decide this request: an app of your own sent it. Another operator must"
         )
         return VoteError("forbidden", message)
     same = sorted({operator, *persons} & {*envelope.askers})
     if same:
         message = (
-            f"you cannot answer this: {operator} counts as the same person as {same[0]}, "
-            "who answers for the app that asked. If it is another person's account, an operator "
-            f"outside of its line confirms that (nomos apps confirm {operator}), or it is "
-            f"confirmed on the server's machine: nomos operators confirm {operator}"
+            f"you cannot decide this request: {operator} counts as the same person as "
+            f"{same[0]}, who is responsible for the app that sent it. If it is another person's "
+            "account, an operator outside of its line confirms that (nomos apps confirm "
+            f"{operator}), or it is confirmed on the server's machine: nomos operators confirm "
+            f"{operator}"
         )
         return VoteError("forbidden", message)
     state = envelope.state_at(now)
@@ -330,8 +331,8 @@ def version_error(envelope: Envelope, version: str) -> VoteError | None:
     if version == envelope.version:
         return None
     message = (
-        "the question has changed since you were shown it, so nothing was decided. Read it as it "
-        "is now, and answer that"
+        "the request has changed since it was shown to you, so your vote was not recorded. "
+        "Read its current version, then vote"
     )
     return VoteError("question_changed", message)
 
@@ -363,9 +364,9 @@ def record_vote(
 
 def _decided(envelope: Envelope, state: State) -> str:
     if state == "expired":
-        return f"this expired at {clock(envelope.expires_at)}; nobody can answer it any more"
+        return f"this expired at {clock(envelope.expires_at)}; it can no longer be decided"
     if envelope.revoked and state == "denied" and envelope.state != "denied":
-        return "this was revoked; nobody can answer it any more"
+        return "this was revoked; it can no longer be decided"
     by = ", ".join(vote.name or vote.operator for vote in envelope.votes)
     word = "denied" if state == "denied" else "approved"
     said = f"this was {word} by {by} at {clock(envelope.decided_at or 0)}"

@@ -38,7 +38,7 @@ class ServiceGrant:
 class OutdatedIssue:
     """A live grant that policies would no longer give, with the policies against it.
 
-    `handed_on`: they would give it to the agent, but not to every agent that it is delegated to.
+    `delegated`: they would give it to the agent, but not to every agent that it is delegated to.
     """
 
     grant: ServiceGrant
@@ -46,7 +46,7 @@ class OutdatedIssue:
     resource: dict[str, Any]
     policies: tuple[str, ...]
     open: tuple[Open, ...]
-    handed_on: bool
+    delegated: bool
 
 
 def kept(case: Evaluation, ruling: PolicyDecision, cid: str, *, exact: bool) -> ServiceGrant:
@@ -86,7 +86,7 @@ def outdated(bundle: Bundle, grant: ServiceGrant, now: int) -> OutdatedIssue | N
         asked = PolicyQuestion(**{**said["inquiry"], "now": now})
         approved, forkable = bool(said["cosigned"]), bool(said["forkable"])
     except (KeyError, TypeError, ValueError):
-        return OutdatedIssue(grant, "", {}, (), (), handed_on=False)
+        return OutdatedIssue(grant, "", {}, (), (), delegated=False)
     found = None
     if all(find_command(bundle.catalog, each) for each in covered.commands):
         found = closure(bundle, asked, covered, cosigned=approved)
@@ -98,7 +98,7 @@ def outdated(bundle: Bundle, grant: ServiceGrant, now: int) -> OutdatedIssue | N
         resource=dict(covered.resource),
         policies=found.policies if found else (),
         open=found.open if found else (),
-        handed_on=found is not None and found.closed,
+        delegated=found is not None and found.closed,
     )
 
 

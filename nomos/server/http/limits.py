@@ -20,12 +20,12 @@ MAX_KEYS: Final = 10_000
 class SlidingWindowCounter:
     """Counts per key over a sliding minute.
 
-    `earlier` is what was counted before a restart: key, second, how often. Beyond `most_keys` the
-    key that was counted longest ago is forgotten; of one key, more than `most_counted` are counted
-    as that many. None is no bound: for keys or times that something else bounds.
+    `earlier` has the counts from before a restart: key, second, number. Beyond `most_keys` the
+    key that was counted longest ago is dropped; of one key, more than `most_counted` are counted
+    as that many. None means no limit, for keys or times that are limited elsewhere.
 
-    What was counted at times later than now is forgotten: a clock was ahead then, and when that
-    was is not known.
+    Counts with times later than now are dropped: a clock was ahead then, and the right time is not
+    known.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class SlidingWindowCounter:
             self._seen.setdefault(key, _Times()).add(second, count)
 
     def count(self, key: str, now: float) -> int:
-        """Return how often `key` was counted in the minute before, then count it once more."""
+        """Count `key`, and return how often it was counted in the minute before that."""
         times = self._seen.setdefault(key, _Times())
         self._seen.move_to_end(key)
         if self._most_keys is not None and len(self._seen) > self._most_keys:
@@ -55,9 +55,10 @@ class SlidingWindowCounter:
         return before
 
     def admits(self, key: str, now: float, most: int) -> bool:
-        """Count this one if there were fewer than `most` in the minute before it.
+        """Count `key` and return True if it was counted fewer than `most` times in the last minute.
 
-        A refusal does not count: a caller that keeps trying is admitted after a minute at most.
+        Otherwise return False, without counting: a caller that keeps trying is admitted after a
+        minute at most.
         """
         if self._now(key, now).total >= most:
             return False
@@ -97,7 +98,7 @@ class _Times:
         self._times.append((at, count))
 
     def forget_all_but(self, now: float) -> None:
-        """Forget all times that are not within the minute that ends now."""
+        """Drop all times that are not within the minute that ends now."""
         while self._times and self._times[-1][0] > now:
             self.total -= self._times.pop()[1]
         while self._times and self._times[0][0] <= now - WINDOW:

@@ -42,7 +42,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Word:
-    """A text that fully matches `pattern`; `wanted` says what that is."""
+    """A text that fully matches `pattern`; `wanted` describes it for error messages."""
 
     name: str
     pattern: str

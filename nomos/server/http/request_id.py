@@ -43,7 +43,9 @@ class RequestIdMiddleware:
         try:
             await self.app(scope, receive, send_with_id)
         except ClientDisconnect:
-            log.info("request %s: the client left before its request was complete", request_id)
+            log.info(
+                "request %s: the client disconnected before its request was complete", request_id
+            )
         except Exception:
             # The handler for exceptions has sent the reply, unless one had begun before.
             log.exception("request %s failed", request_id)

@@ -46,16 +46,16 @@ class BrowserSession:
         return hmac.new(self.secret.encode(), _FORM, hashlib.sha256).hexdigest()
 
 
-async def browser_session(ports: Context, request: Request) -> BrowserSession:
+async def browser_session(context: Context, request: Request) -> BrowserSession:
     """Read the cookie, and look up its session."""
-    sent = request.cookies.get(cookie_name(ports.control_url), "")
+    sent = request.cookies.get(cookie_name(context.control_url), "")
     if not _SECRET.fullmatch(sent):
         return BrowserSession(random_text(), known=False, session=None)
-    return BrowserSession(sent, known=True, session=await ports.store.sessions.find(hashed(sent)))
+    return BrowserSession(sent, known=True, session=await context.store.sessions.find(hashed(sent)))
 
 
 def operator_key(session: Session) -> ApiKey:
-    """Return the key that the session acts with: it covers the roles that all its keys cover."""
+    """Return the key that the session acts with: it covers the roles that every key covers."""
     first = session.keys[0]
     named = [set(key.covers) for key in session.keys if EVERY_ROLE not in key.covers]
     if not named:

@@ -33,88 +33,88 @@ UNKNOWN: Final = (
 WRONG: Final = "Not an operator's API key, and not a one-time token of this server"
 
 
-async def show_login(ports: Context, request: Request) -> Response:
+async def show_login(context: Context, request: Request) -> Response:
     """Return the form; for a one-time link, its operator's name and a button."""
-    current = await browser_sessions.browser_session(ports, request)
+    current = await browser_sessions.browser_session(context, request)
     target = browser_sessions.safe_redirect(request.query_params.get("next"))
     token = request.query_params.get("token")
     if token is None:
-        return redirect(target) if current.session else _form(ports, current, target)
-    link = await _known(ports, token)
-    problem = _problem(link, int(ports.clock()))
+        return redirect(target) if current.session else _form(context, current, target)
+    link = await _known(context, token)
+    problem = _problem(link, int(context.clock()))
     if problem is not None:
-        await _bounded(ports, request)
-        _failed(ports, request)
-        return _form(ports, current, target, status=401, problem=problem)
-    return _form(ports, current, target, link=link, token=token)
+        await _bounded(context, request)
+        _failed(context, request)
+        return _form(context, current, target, status=401, problem=problem)
+    return _form(context, current, target, link=link, token=token)
 
 
-async def sign_in(ports: Context, request: Request) -> Response:
+async def sign_in(context: Context, request: Request) -> Response:
     """Begin a session for an API key or a link's token."""
-    browser_sessions.check_origin(request, ports.control_url)
+    browser_sessions.check_origin(request, context.control_url)
     form = await read_form(request)
-    current = await browser_sessions.browser_session(ports, request)
+    current = await browser_sessions.browser_session(context, request)
     browser_sessions.check_form(current, form)
     target = browser_sessions.safe_redirect(form.get("next"))
     sent = form.get("secret", "").strip()
     token = TOKEN.search(sent)
     try:
         if token is not None:
-            secret = await _by_link(ports, request, token[0])
+            secret = await _by_link(context, request, token[0])
         else:
-            secret = await _by_key(ports, request, sent)
+            secret = await _by_key(context, request, sent)
     except ControlError as refusal:
         if refusal.code not in ("invalid_api_key", "missing_api_key", "forbidden", "app_disabled"):
             raise
-        await _bounded(ports, request)
-        _failed(ports, request)
-        return _form(ports, current, target, status=401, problem=refusal.message)
+        await _bounded(context, request)
+        _failed(context, request)
+        return _form(context, current, target, status=401, problem=refusal.message)
     response = redirect(target)
-    browser_sessions.set_cookie(response, ports.control_url, secret)
+    browser_sessions.set_cookie(response, context.control_url, secret)
     return response
 
 
-async def sign_out(ports: Context, request: Request) -> Response:
+async def sign_out(context: Context, request: Request) -> Response:
     """End the session, in the browser and on the server."""
-    browser_sessions.check_origin(request, ports.control_url)
+    browser_sessions.check_origin(request, context.control_url)
     form = await read_form(request)
-    current = await browser_sessions.browser_session(ports, request)
+    current = await browser_sessions.browser_session(context, request)
     if current.session is not None:
         browser_sessions.check_form(current, form)
         session = current.session
-        record = _record(ports, request, session.tenant, session.operator, "logout")
-        await ports.store.sessions.end(hashed(current.secret), record)
+        record = _record(context, request, session.tenant, session.operator, "logout")
+        await context.store.sessions.end(hashed(current.secret), record)
     response = redirect(PATH)
-    browser_sessions.clear_cookie(response, ports.control_url)
+    browser_sessions.clear_cookie(response, context.control_url)
     return response
 
 
-async def _by_link(ports: Context, request: Request, token: str) -> str:
-    link = await _known(ports, token)
-    problem = _problem(link, int(ports.clock()))
+async def _by_link(context: Context, request: Request, token: str) -> str:
+    link = await _known(context, token)
+    problem = _problem(link, int(context.clock()))
     if link is None or problem is not None:
         raise ControlError("invalid_api_key", problem or UNKNOWN)
-    secret = await _begin(ports, request, link.tenant, link.operator, link=hashed(token))
+    secret = await _begin(context, request, link.tenant, link.operator, link=hashed(token))
     if secret is None:
         raise ControlError("invalid_api_key", USED)
     return secret
 
 
-async def _by_key(ports: Context, request: Request, sent: str) -> str:
+async def _by_key(context: Context, request: Request, sent: str) -> str:
     try:
-        key = await authenticate(ports.store, [f"Bearer {sent}"], OPERATORS)
+        key = await authenticate(context.store, [f"Bearer {sent}"], OPERATORS)
     except ControlError as refusal:
         if refusal.code == "invalid_api_key":
             raise ControlError("invalid_api_key", WRONG) from None
         raise
-    secret = await _begin(ports, request, key.tenant, key.app, key=key)
+    secret = await _begin(context, request, key.tenant, key.app, key=key)
     if secret is None:  # the key was replaced in the meantime
         raise ControlError("invalid_api_key", WRONG)
     return secret
 
 
 async def _begin(
-    ports: Context,
+    context: Context,
     request: Request,
     tenant: str,
     operator: str,
@@ -123,18 +123,18 @@ async def _begin(
     key: ApiKey | None = None,
 ) -> str | None:
     """Return the secret of a new session; None if the link or key is no longer valid."""
-    secret, now = random_text(), int(ports.clock())
+    secret, now = random_text(), int(context.clock())
     session = Issue(hashed(secret), tenant, operator, now, now + browser_sessions.SESSION_SECONDS)
     by = "api_key" if link is None else "link"
-    record = _record(ports, request, tenant, operator, "login", by=by)
-    begun = await ports.store.sessions.begin(session, record, link=link, key=key)
+    record = _record(context, request, tenant, operator, "login", by=by)
+    begun = await context.store.sessions.begin(session, record, link=link, key=key)
     return secret if begun else None
 
 
 def _record(
-    ports: Context, request: Request, tenant: str, operator: str, act: str, **detail: Any
+    context: Context, request: Request, tenant: str, operator: str, act: str, **detail: Any
 ) -> Record:
-    at = int(ports.clock() * 1000)
+    at = int(context.clock() * 1000)
     return Record(
         id=new_receipt_id(at),
         tenant=tenant,
@@ -147,8 +147,8 @@ def _record(
     )
 
 
-async def _known(ports: Context, token: str) -> LoginLink | None:
-    return await ports.store.sessions.link(hashed(token)) if TOKEN.fullmatch(token) else None
+async def _known(context: Context, token: str) -> LoginLink | None:
+    return await context.store.sessions.link(hashed(token)) if TOKEN.fullmatch(token) else None
 
 
 def _problem(link: LoginLink | None, now: int) -> str | None:
@@ -160,7 +160,7 @@ def _problem(link: LoginLink | None, now: int) -> str | None:
 
 
 def _form(
-    ports: Context,
+    context: Context,
     current: BrowserSession,
     target: str,
     *,
@@ -180,19 +180,19 @@ def _form(
         token=token,
     )
     if not current.known:
-        browser_sessions.set_cookie(response, ports.control_url, current.secret)
+        browser_sessions.set_cookie(response, context.control_url, current.secret)
     return response
 
 
-async def _bounded(ports: Context, request: Request) -> None:
-    wait = ports.attempts.wait(_address(request), ports.clock())
+async def _bounded(context: Context, request: Request) -> None:
+    wait = context.attempts.wait(_address(request), context.clock())
     if wait:
         message = f"Too many failed attempts to sign in. Retry in {wait} seconds"
         raise ControlError("rate_limited", message, headers={"retry-after": str(wait)})
 
 
-def _failed(ports: Context, request: Request) -> None:
-    ports.attempts.failed(_address(request), ports.clock())
+def _failed(context: Context, request: Request) -> None:
+    context.attempts.failed(_address(request), context.clock())
 
 
 def _address(request: Request) -> str:

@@ -1,7 +1,7 @@
 """The list of approval requests, one request, and voting on it.
 
-Permissions are those of the API: the pages call the same functions. A page also shows beforehand
-why a vote would be rejected, and leaves out the button.
+The pages call the same functions as the API, and so have the same permissions. A page also shows
+beforehand why a vote would be rejected, and omits the button.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ SOON_SECONDS: Final = 3 * 60
 View = Mapping[str, Any]
 
 
-async def show_queue(ports: Context, request: Request) -> Response:
+async def show_queue(context: Context, request: Request) -> Response:
     """Show pending requests, and recently decided ones."""
-    current = await browser_sessions.browser_session(ports, request)
+    current = await browser_sessions.browser_session(context, request)
     if current.session is None:
         return _sign_in(request, HOME)
     caller = browser_sessions.operator_key(current.session)
-    waiting = await approvals.listed(ports, caller, "pending", MAX_PENDING + 1)
+    waiting = await approvals.listed(context, caller, "pending", MAX_PENDING + 1)
     pending = sorted(waiting.found, key=lambda item: str(item["expiresAt"]))
-    latest = await approvals.listed(ports, caller, "all", MAX_PENDING + MAX_RECENT)
-    now = ports.clock()
+    latest = await approvals.listed(context, caller, "all", MAX_PENDING + MAX_RECENT)
+    now = context.clock()
     recent = [_with_optional(item, now) for item in latest.found if item["state"] != "pending"]
     return page(
         "queue.html",
@@ -60,35 +60,35 @@ async def show_queue(ports: Context, request: Request) -> Response:
     )
 
 
-async def show_question(ports: Context, request: Request) -> Response:
+async def show_question(context: Context, request: Request) -> Response:
     """Show one request in full, with the form to vote on it."""
     ident = _ident(request)
-    current = await browser_sessions.browser_session(ports, request)
+    current = await browser_sessions.browser_session(context, request)
     if current.session is None:
         return _sign_in(request, f"{HOME}/{ident}")
     caller = browser_sessions.operator_key(current.session)
-    item = await approvals.view(ports, caller, ident)
-    return _question(item, current, await _objections(ports, caller, ident), ports.clock())
+    item = await approvals.view(context, caller, ident)
+    return _question(item, current, await _objections(context, caller, ident), context.clock())
 
 
-async def answer(ports: Context, request: Request) -> Response:
+async def answer(context: Context, request: Request) -> Response:
     """Record a vote, then show the request with its new state."""
     ident = _ident(request)
-    browser_sessions.check_origin(request, ports.control_url)
+    browser_sessions.check_origin(request, context.control_url)
     form = await read_form(request)
-    current = await browser_sessions.browser_session(ports, request)
+    current = await browser_sessions.browser_session(context, request)
     if current.session is None:
         return redirect(f"{PATH}?next={HOME}/{ident}")
     browser_sessions.check_form(current, form)
     vote, caller = _vote_in(form), browser_sessions.operator_key(current.session)
     try:
-        await approvals.decide(ports, caller, ident, vote, request_id=request.state.request_id)
+        await approvals.decide(context, caller, ident, vote, request_id=request.state.request_id)
     except ControlError as refusal:
         if refusal.code != "question_changed":
             raise
-        item = await approvals.view(ports, caller, ident)
-        objections = await _objections(ports, caller, ident)
-        return _question(item, current, objections, ports.clock(), changed=vote)
+        item = await approvals.view(context, caller, ident)
+        objections = await _objections(context, caller, ident)
+        return _question(item, current, objections, context.clock(), changed=vote)
     return redirect(f"{HOME}/{ident}")
 
 
@@ -185,13 +185,13 @@ def _settled(item: View) -> str:
     return "This decision is final."
 
 
-async def _objections(ports: Context, caller: ApiKey, ident: str) -> dict[str, str | None]:
+async def _objections(context: Context, caller: ApiKey, ident: str) -> dict[str, str | None]:
     """Return why each vote of this operator would be rejected; None if it would count."""
-    found = await ports.store.envelopes.find(caller.tenant, ident)
+    found = await context.store.envelopes.find(caller.tenant, ident)
     objections: dict[str, str | None] = {"approve": None, "deny": None}
     if found is None:
         return objections
-    now = int(ports.clock())
+    now = int(context.clock())
     for name in objections:
         error = envelope.vote_error(
             found,
@@ -199,7 +199,9 @@ async def _objections(ports: Context, caller: ApiKey, ident: str) -> dict[str, s
             caller.covers,
             approve=name == "approve",
             now=now,
-            persons=account_lines.persons(await ports.store.apps.accounts(caller.app), caller.app),
+            persons=account_lines.persons(
+                await context.store.apps.accounts(caller.app), caller.app
+            ),
         )
         if error is not None:
             objections[name] = error.message[:1].upper() + error.message[1:]

@@ -30,9 +30,11 @@ Page = Callable[[Context, Request], Awaitable[Response]]
 
 
 def _as_page(handler: Page) -> Handler:
-    async def answer_with_page(ports: Context, request: Request, caller: ApiKey | None) -> Response:
+    async def answer_with_page(
+        context: Context, request: Request, caller: ApiKey | None
+    ) -> Response:
         try:
-            return await handler(ports, request)
+            return await handler(context, request)
         except ControlError as refusal:
             found = refusal
         except InvalidRequest as invalid:
@@ -65,11 +67,11 @@ def _back(request: Request, refusal: ControlError) -> str | None:
     return None if target == HOME or refusal.code == "not_found" else target
 
 
-async def _style(ports: Context, request: Request) -> Response:
+async def _style(context: Context, request: Request) -> Response:
     return style()
 
 
-async def _not_found(ports: Context, request: Request) -> Response:
+async def _not_found(context: Context, request: Request) -> Response:
     if request.url.path == f"{HOME}/":
         return redirect(HOME)
     raise ControlError("not_found", "There is no page at this address")

@@ -1,4 +1,4 @@
-"""Untrusted text as HTML, so that it cannot pass for other text.
+"""Untrusted text as HTML that cannot be mistaken for other text.
 
 An operator must see everything that they approve. Control characters, characters without width,
 characters that change the text direction, and unusual spaces are each shown as a mark with their

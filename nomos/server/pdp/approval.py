@@ -35,8 +35,8 @@ def approval(
         return None
     root, *rest = links
     if rest:
-        # The verifier rejects these, too: an approved call cannot be delegated.
-        raise denied("chain_invalid", "a token that came from an approval cannot be handed on")
+        # The signing binary rejects these, too: an approved call cannot be delegated.
+        raise denied("chain_invalid", "a token that came from an approval cannot be delegated")
     wrong = check_approval(meta, root.payload, audience)
     if wrong is not None:
         reason, message, _ = wrong

@@ -22,8 +22,8 @@ def read_token(authorization: Sequence[str], query: bytes, most: int) -> str:
     if token.startswith(API_KEY):
         raise denied(
             "malformed_ucan",
-            "this is an API key, and not a token: send what `grant.headers()` returns, and the key "
-            "to the control plane alone",
+            "this is an API key, not a token: send the headers that `grant.headers()` returns, "
+            "and send the API key only to the control plane",
         )
     wrong = bearer.token_fault(token, most)
     if wrong is not None:

@@ -55,7 +55,7 @@ from nomos.server.storage.shares import ShareExceeded
 
 log = logging.getLogger(__name__)
 
-_DOUBT = ". Look whether it was done before you try again"
+_DOUBT = ". The outcome is unknown: check the upstream before you retry"
 
 
 class Handler(Protocol):
@@ -73,19 +73,19 @@ class Handler(Protocol):
 class Gate:
     """The steps of every call, all within `serve`."""
 
-    def __init__(self, ports: PdpContext) -> None:
-        self._ports = ports
+    def __init__(self, context: PdpContext) -> None:
+        self._context = context
         self._handlers: Mapping[str, Handler] = {
-            "filesystem": Filesystem(ports.workspace, ports.limits),
-            "http": HttpProvider(ports.upstreams, ports.limits),
+            "filesystem": Filesystem(context.workspace, context.limits),
+            "http": HttpProvider(context.upstreams, context.limits),
         }
         self._requests = RequestParser(
-            ports.catalog,
-            ports.limits,
+            context.catalog,
+            context.limits,
             lambda provider, command: self._handlers[provider.handler].serves(command),
         )
-        self._records = ReceiptWriter(ports.store, ports.clock)
-        self._refused = RejectedTokens(ports, self._records)
+        self._records = ReceiptWriter(context.store, context.clock)
+        self._refused = RejectedTokens(context, self._records)
         self._calls = SlidingWindowCounter()
         self._lanes = UpstreamLimiter()
 
@@ -116,7 +116,7 @@ class Gate:
 
     async def _verified(self, asked: PdpRequest) -> tuple[Rebuilt, VerifiedClaims]:
         """Return the call of a request, and what its token proves for it."""
-        token = tokens.presented(self._ports, asked.authorization, asked.query)
+        token = tokens.presented(self._context, asked.authorization, asked.query)
         if token.claims is None:
             # The request is not parsed: the binary says what is wrong with the token.
             await self._verify(asked, token, None)
@@ -137,7 +137,7 @@ class Gate:
         self, asked: PdpRequest, token: PresentedToken, call: Call | None
     ) -> VerifiedClaims:
         """Return what a token proves for `call`. A rejection is recorded and raised."""
-        found = await tokens.verify(self._ports, token, call)
+        found = await tokens.verify(self._context, token, call)
         if isinstance(found, Rejection):
             refusal = tokens.refusal(found)
             await self._refused.record(asked, found, call, refusal)
@@ -160,13 +160,13 @@ class Gate:
         `held` holds its place at the upstream until the call has ended.
         """
         try:
-            holder = tokens.holder_of(self._ports, found, descent)
+            holder = tokens.holder_of(self._context, found, descent)
             case = replace(
                 case,
                 purpose=holder.purpose,
                 envelope=holder.approval.envelope if holder.approval is not None else None,
             )
-            verdict = decide(self._ports.bundle, self._inquiry(call, holder))
+            verdict = decide(self._context.bundle, self._inquiry(call, holder))
             case = replace(case, policies=verdict.policies)
             _check(verdict, holder.approval)
             if call.provider.handler == "http":
@@ -175,11 +175,11 @@ class Gate:
             with _as_refusal(case):
                 return holder, await self._handlers[call.provider.handler].prepare(call), case
         except PdpError as refusal:
-            await self._records.write_best_effort(case.failed(self._ports.clock(), refusal))
+            await self._records.write_best_effort(case.failed(self._context.clock(), refusal))
             raise
 
     def _inquiry(self, call: Rebuilt, holder: ChainHolder) -> PolicyQuestion:
-        now = self._ports.clock()
+        now = self._context.clock()
         args = call.call.args
         descent, app = holder.descent, holder.descent.app or ""
         return PolicyQuestion(
@@ -210,15 +210,15 @@ class Gate:
             with _as_refusal(case):
                 reply = await action()
         except PdpError as refusal:
-            await self._records.write(case.failed(self._ports.clock(), refusal))
+            await self._records.write(case.failed(self._context.clock(), refusal))
             raise
-        await self._records.write(case.allowed(self._ports.clock(), OK))
+        await self._records.write(case.allowed(self._context.clock(), OK))
         return reply
 
     async def _execute_write(
         self, case: PdpCall, action: Action, found: VerifiedClaims, holder: ChainHolder
     ) -> dict[str, Any]:
-        intent = case.allowed(self._ports.clock(), None)
+        intent = case.allowed(self._context.clock(), None)
         await self._records.write(intent)
         case = replace(case, intent=intent.id)
         try:
@@ -226,10 +226,10 @@ class Gate:
             with _as_refusal(case, _DOUBT):
                 reply = await action()
         except PdpError as refusal:
-            await self._records.write_best_effort(case.failed(self._ports.clock(), refusal))
+            await self._records.write_best_effort(case.failed(self._context.clock(), refusal))
             raise
         # The action is done: the reply must not depend on whether this receipt can be stored.
-        await self._records.write_best_effort(case.allowed(self._ports.clock(), OK))
+        await self._records.write_best_effort(case.allowed(self._context.clock(), OK))
         return reply
 
     async def _claim(self, found: VerifiedClaims, holder: ChainHolder) -> None:
@@ -237,55 +237,55 @@ class Gate:
 
         If the store is not available, no write is performed.
         """
-        used = await self._used(verification.use_of(found, self._ports.pdp_did))
+        used = await self._used(verification.use_of(found, self._context.pdp_did))
         if used == "replayed":
             raise denied(
                 used,
-                "this token was used before, and for a call that changes something it works "
-                "once: `grant.headers()` makes a fresh one",
+                "this token was already used, and a token is valid for one call that changes "
+                "something: `grant.headers()` makes a new one",
             )
         if used is not None:
             envelope = "behind this token" if holder.approval is None else holder.approval.envelope
             raise denied(
                 used,
-                f"the approval {envelope} was used before, and it is good for one call: ask again",
+                f"the approval {envelope} was already used; request a new one",
             )
 
     async def _used(self, use: ClaimNonce) -> Reused | None:
         """Return the code if it was used before. Raises PdpError if that cannot be known."""
         expires_at = use.expires_at
         try:
-            return await tokens.run(self._ports, verification.claim_once(use))
+            return await tokens.run(self._context, verification.claim_once(use))
         except Forgotten as forgotten:
             raise PdpError(
                 "unavailable",
-                "the PDP cannot tell whether this token was used: it ends at "
-                f"{_utc(expires_at)}, and what ended until {_utc(forgotten.until)} is forgotten, "
-                "because this server's clock was ahead. Nothing was done. Ask for a token that "
-                "ends later, and have the clock checked",
+                f"it is unknown whether this token was used: it expires at {_utc(expires_at)}, "
+                f"and the used tokens that expire until {_utc(forgotten.until)} were deleted "
+                "while this server's clock was ahead. The call was not made. Request a token "
+                "that expires later, and have the clock checked",
             ) from None
         except ShareExceeded as used:
             raise PdpError(
                 "unavailable",
                 f"{used}",
-                fix="wait until some have expired, and sign tokens that live shorter",
+                fix="wait until some have expired, and sign tokens with shorter lifetimes",
                 headers={"retry-after": "60"},
             ) from None
         except Exception:
             log.exception("a nonce cannot be claimed")
             raise PdpError(
-                "unavailable", "the PDP cannot tell whether this token was used: nothing was done"
+                "unavailable", "it is unknown whether this token was used; the call was not made"
             ) from None
 
     # Receipts
 
     def _case(self, asked: PdpRequest, call: Rebuilt, proven: Verified) -> PdpCall:
         return PdpCall(
-            tenant=tokens.tenant_of(self._ports, proven),
+            tenant=tokens.tenant_of(self._context, proven),
             command=call.command.name,
             resource=call.call.resource,
             args=call.call.args,
-            bundle=self._ports.bundle.hash,
+            bundle=self._context.bundle.hash,
             request_id=asked.request_id,
             agent=proven.agent,
             expires_at=proven.expires_at,
@@ -312,8 +312,8 @@ def _check(verdict: Verdict, approval: TokenApproval | None) -> None:
 def _missing_roles(approval: TokenApproval, missing: list[str]) -> PdpError:
     return denied(
         "approval_mismatch",
-        f"policy now wants the approval of {', '.join(missing)} too, and {approval.envelope} does "
-        "not have it: ask again",
+        f"policy now also requires the approval of {', '.join(missing)}, which "
+        f"{approval.envelope} does not have: request a new one",
     )
 
 
@@ -327,5 +327,5 @@ def _as_refusal(case: PdpCall, doubt: str = "") -> Iterator[None]:
     except Exception:
         log.exception("request %s failed", case.request_id)
         raise PdpError(
-            "internal", f"the PDP failed; its log says more under this request id{doubt}"
+            "internal", f"the PDP failed; its log has the cause under this request id{doubt}"
         ) from None

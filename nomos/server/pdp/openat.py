@@ -172,14 +172,14 @@ def _explain(error: OSError, missing: str) -> NoReturn:
         case errno.ENAMETOOLONG | errno.EINVAL | errno.EILSEQ:
             raise PdpError(
                 "invalid_request",
-                "the file system does not take this name",
+                "the file system does not accept this name",
                 fields=("resource.path",),
             ) from None
         case errno.EACCES | errno.EPERM | errno.EROFS:
             raise PdpError(
                 "forbidden",
-                "the operating system does not let the PDP do this: the operator can change the "
-                "permissions of the workspace",
+                "the PDP has no permission for this: the operator can change the permissions "
+                "of the workspace",
             ) from None
         case _:
             reason = errno.errorcode.get(error.errno or 0, "an input/output error")

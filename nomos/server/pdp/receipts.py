@@ -94,7 +94,7 @@ class PdpCall:
 
 
 class ReceiptWriter:
-    """The store of receipts, and the consequence of its failure for a call."""
+    """Stores receipts; a failure to do so fails the call."""
 
     def __init__(self, store: StorePort, clock: Callable[[], float]) -> None:
         self._store = store
@@ -121,7 +121,8 @@ class ReceiptWriter:
         except Exception:
             log.exception("the links of a chain cannot be stored")
             raise PdpError(
-                "unavailable", "who handed this token on cannot be stored, so nothing was done"
+                "unavailable",
+                "the delegations of this token cannot be recorded; the call was not made",
             ) from None
         return replace(case, app=descent.app, parent=above or descent.receipt, root=descent.root)
 

@@ -38,11 +38,11 @@ class RejectedTokens:
     senders cannot hide attempts from within a swarm.
     """
 
-    def __init__(self, ports: PdpContext, records: ReceiptWriter) -> None:
-        self._ports = ports
+    def __init__(self, context: PdpContext, records: ReceiptWriter) -> None:
+        self._context = context
         self._records = records
         self._pace = SlidingWindowCounter()
-        self._folded = RejectionCounter(ports.store.record, ports.clock)
+        self._folded = RejectionCounter(context.store.record, context.clock)
 
     async def close(self) -> None:
         """Store the counts."""
@@ -64,18 +64,18 @@ class RejectedTokens:
         call = None if claimed is None else call
         sender = None
         if claimed is not None:
-            trusted = self._ports.trusted_issuers
+            trusted = self._context.trusted_issuers
             sender = lineage.sender(refusal.reason, claimed.payload, claimed.chain, trusted)
         tenant = self._tenant(claimed) if sender is None else sender.tenant
         if tenant is None or refusal.reason is None:
             return
-        per_minute = self._ports.limits.unproven_receipts_per_minute
+        per_minute = self._context.limits.unproven_receipts_per_minute
         whose = tenant if sender is None else f"{tenant}/{sender.root}"
-        if self._pace.count(whose, self._ports.clock()) >= per_minute:
+        if self._pace.count(whose, self._context.clock()) >= per_minute:
             root, agent = (None, None) if sender is None else (sender.root, sender.agent)
             begin = self._folded.count(RejectionGroup(tenant, root, agent, refusal.reason))
             if begin is not None:
-                log.warning("too many refused tokens to record each; they are counted")
+                log.warning("too many rejected tokens to record each; they are counted")
                 await self._records.write_best_effort(begin)
             return
         case = PdpCall(
@@ -84,16 +84,16 @@ class RejectedTokens:
             command=redact_text(asked.path)[:MAX_COMMAND],
             resource=call.resource if call is not None else {},
             args=call.args if call is not None else None,
-            bundle=self._ports.bundle.hash,
+            bundle=self._context.bundle.hash,
             request_id=asked.request_id,
         )
         if claimed is not None and sender is not None:
             case = await self._sent_by(sender, claimed, case)
-        await self._records.write_best_effort(case.failed(self._ports.clock(), refusal))
+        await self._records.write_best_effort(case.failed(self._context.clock(), refusal))
 
     def _tenant(self, claimed: UnverifiedToken | None) -> str | None:
-        """Return the tenant whose log it belongs in: the one it names, or the only one there is."""
-        tenants = dict(self._ports.trusted_issuers)
+        """Return the tenant whose log gets the record: the one the token names, or the only one."""
+        tenants = dict(self._context.trusted_issuers)
         root = claimed.payload.get("sub") if claimed is not None else None
         if isinstance(root, str) and root in tenants:
             return tenants[root]
@@ -103,12 +103,12 @@ class RejectedTokens:
         """Return `case` with the sender, and with its parent if the chain is the sender's."""
         case = replace(case, agent=sender.agent, root=sender.root)
         try:
-            held = await tokens.verify_chain(self._ports, claimed)
+            held = await tokens.verify_chain(self._context, claimed)
             if isinstance(held, Rejection):
                 raise tokens.refusal(held)
             descent = lineage.lineage_of(held.proven, claimed.chain)
             case = await self._records.with_parents(claimed.chain, descent, case)
         except PdpError as refusal:
-            log.debug("what led to a refused token is not recorded: %s", refusal.message)
+            log.debug("the links of a rejected token are not recorded: %s", refusal.message)
             return case
         return replace(case, cid=held.proven.cids[-1])

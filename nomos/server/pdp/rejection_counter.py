@@ -96,7 +96,7 @@ class RejectionCounter:
         try:
             await self.flush()
         except Exception:
-            log.exception("%d counts of refused tokens are lost", len(self._counts))
+            log.exception("%d counts of rejected tokens are lost", len(self._counts))
 
     def _add(self, group: RejectionGroup, more: _Count) -> None:
         known = self._counts.setdefault(group, _Count(more.since, more.until, 0))
@@ -114,7 +114,7 @@ class RejectionCounter:
             except StorageClosed:
                 break
             except Exception:
-                log.exception("counts of refused tokens cannot be stored; it is tried again")
+                log.exception("counts of rejected tokens cannot be stored; this is retried")
         self._storing = None
 
     def _record(self, group: RejectionGroup, act: str, detail: dict[str, Any]) -> Record:

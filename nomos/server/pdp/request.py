@@ -53,12 +53,12 @@ def rebuild(
     """Return the call of a request. Raises InvalidRequest naming the field at fault."""
     if command.method in IN_QUERY:
         if body:
-            raise _invalid(f"{command.method} takes no body: put parameters in the query", "body")
+            raise _invalid(f"{command.method} has no body: put parameters in the query", "body")
         given = _from_query(query, provider, command)
     else:
         if query:
             raise _invalid(
-                f"{command.method} takes no query: put parameters in the JSON body", "query"
+                f"{command.method} has no query: put parameters in the JSON body", "query"
             )
         given = _from_body(body, content_type, provider, command)
 
@@ -81,7 +81,7 @@ async def read_body(chunks: AsyncIterator[bytes], most: int, seconds: float) -> 
                 "invalid_request", "the body did not arrive in time", fields=("body",)
             ) from None
         if not most:
-            message = "this call takes no body: put parameters in the query"
+            message = "this call has no body: put parameters in the query"
             raise PdpError("invalid_request", message, fields=("body",)) from None
         message = f"the body is larger than {most} bytes"
         raise PdpError("too_large", message, fields=("body",)) from None

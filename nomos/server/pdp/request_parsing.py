@@ -84,7 +84,7 @@ class RequestParser:
         if not self._serves(provider, command):
             raise PdpError(
                 "not_found",
-                f"{command.name} is registered for policy; this PDP does not serve it",
+                f"{command.name} can be decided by policy, but this PDP does not serve it",
             )
         if asked.method != command.method:
             raise PdpError(

@@ -1,7 +1,7 @@
 """Revocation lookups of the PDP.
 
 A view returns which of some identifiers are revoked. A PDP that shares the control plane's database
-reads it there and is never behind; one that stands alone follows the feed
+reads it there and is never behind; a standalone PDP follows the feed
 (`nomos._io.revocation_feed`) and reports how far behind it may be.
 """
 

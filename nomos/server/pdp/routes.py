@@ -37,12 +37,12 @@ CONTROL_PLANES: Final = ("/v1/", "/.well-known/nomos")
 """Beginnings of paths that only a control plane serves."""
 
 
-def create_pdp(ports: PdpContext) -> Starlette:
+def create_pdp(context: PdpContext) -> Starlette:
     """Return the PDP as an ASGI application.
 
     If it is served without lifespan events, close it by `await app.state.gate.close()`.
     """
-    gate = Gate(ports)
+    gate = Gate(context)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -54,7 +54,7 @@ def create_pdp(ports: PdpContext) -> Starlette:
         return json_reply({"ok": True})
 
     async def readyz(request: Request) -> Response:
-        missing = await _missing(ports)
+        missing = await _missing(context)
         body = {"ok": False, "error": missing} if missing else {"ok": True}
         return json_reply(body, 503 if missing else 200)
 
@@ -63,7 +63,7 @@ def create_pdp(ports: PdpContext) -> Starlette:
         routes=[
             Route("/healthz", healthz, methods=["GET"]),
             Route("/readyz", readyz, methods=["GET"]),
-            Route("/{command:path}", _Calls(gate, ports)),
+            Route("/{command:path}", _Calls(gate, context)),
         ],
         lifespan=lifespan,
     )
@@ -74,10 +74,10 @@ def create_pdp(ports: PdpContext) -> Starlette:
 class _Calls:
     """The endpoint of all commands, for any method: the gate checks the method."""
 
-    def __init__(self, gate: Gate, ports: PdpContext) -> None:
+    def __init__(self, gate: Gate, context: PdpContext) -> None:
         self._gate = gate
-        self._limits = ports.limits
-        self._control_url = ports.control_url
+        self._limits = context.limits
+        self._control_url = context.control_url
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -90,18 +90,18 @@ class _Calls:
             return
         except Exception:
             log.exception("request %s failed", request.state.request_id)
-            message = "the PDP failed; its log says more under this request id"
+            message = "the PDP failed; its log has the cause under this request id"
             response = error_reply(request, PdpError("internal", message))
         await response(scope, receive, send)
 
     def _check_place(self, path: str) -> None:
-        """Raise an error with the control plane's URL, for a caller that takes this for it."""
+        """Raise an error with the control plane's URL for a path that only it serves."""
         if not path.startswith(CONTROL_PLANES):
             return
         where = "" if self._control_url is None else f"; the control plane is {self._control_url}"
         raise PdpError(
             "not_found",
-            f"this is a PDP, where calls are made{where}: set control_plane_url "
+            f"this is a PDP, which performs calls{where}: set control_plane_url "
             "(NOMOS_CONTROL_URL) to the control plane's URL, and pdp_url (NOMOS_PDP_URL) to this",
         )
 
@@ -126,33 +126,33 @@ def _path(scope: Scope) -> str:
     return raw.partition(b"?")[0].decode("latin-1")
 
 
-async def _missing(ports: PdpContext) -> str | None:
+async def _missing(context: PdpContext) -> str | None:
     """Return what the PDP lacks to serve a call; None if it lacks nothing."""
     try:
         with anyio.fail_after(READY_SECONDS):
             try:
-                if isinstance(await ports.signer.ask(Hello()), Refused):
-                    return "the verifier refuses to speak"
+                if isinstance(await context.signer.ask(Hello()), Refused):
+                    return "the signing binary rejected the health check"
             except TimeoutError:
                 raise
             except Exception:
-                log.exception("the verifier is not ready")
-                return "the verifier does not answer"
-            await ports.store.ready()
-            return await stale_revocations(ports)
+                log.exception("the signing binary is not ready")
+                return "the signing binary does not answer"
+            await context.store.ready()
+            return await stale_revocations(context)
     except TimeoutError:
         return "not ready in time"
     except StorageUnavailable as failure:
         log.exception("the store is not ready")
-        return f"no receipt can be kept: {failure}"
+        return f"no receipt can be stored: {failure}"
     except Exception:
         log.exception("the store is not ready")
         return "the store does not answer"
 
 
-async def stale_revocations(ports: PdpContext) -> str | None:
+async def stale_revocations(context: PdpContext) -> str | None:
     """Return why the revocation view is too old for any call; None if it is not."""
-    seen = await ports.revocations.among((ports.pdp_did,))
-    if seen.age > ports.limits.revocations_max_age:
+    seen = await context.revocations.among((context.pdp_did,))
+    if seen.age > context.limits.revocations_max_age:
         return seen.trouble or f"the view of revocations is {seen.age} seconds old"
-    return "this PDP is revoked: no token for it is honoured" if seen.ids else None
+    return "this PDP is revoked: no token for it is accepted" if seen.ids else None

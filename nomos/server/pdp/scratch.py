@@ -111,7 +111,7 @@ def _make(place: int) -> tuple[int, int, str]:
         _lock(made)
         if os.fstat(made).st_nlink:
             return folder, made, scratch
-        os.close(made)  # taken for a leftover before it was locked
+        os.close(made)  # it was removed as a leftover before it was locked
         os.close(folder)
     raise failure or OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 

@@ -15,10 +15,10 @@ __all__ = ["STATUS", "PdpError", "denied", "shown"]
 
 _FIXES: Final[Mapping[str, str | None]] = {
     **FIXES,
-    "not_yet_valid": "wait until it begins; if that is now, the signer's clock is ahead of the "
-    "PDP's",
-    "chain_too_deep": "ask the control plane for a grant instead of handing on once more",
-    "untrusted_issuer": "ask for a grant at the control plane that this PDP trusts",
+    "not_yet_valid": "wait until it becomes valid; if that is now, the signer's clock is ahead of "
+    "the PDP's",
+    "chain_too_deep": "request a grant from the control plane instead of delegating once more",
+    "untrusted_issuer": "request a grant from the control plane that this PDP trusts",
     "policy_error": None,
 }
 """Fixes for callers of a PDP, who cannot change its settings or its policy."""

@@ -40,10 +40,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _DELEGATION: Final = (
-    "this is a delegation, which hands authority on; a call needs an invocation, as in "
-    "`grant.ucan` or `grant.headers()`"
+    "this is a delegation; a call needs an invocation, as in `grant.ucan` or `grant.headers()`"
 )
-_NOT_LOOKED_UP: Final = "revocations cannot be looked up now, so no token is honoured"
+_NOT_LOOKED_UP: Final = "revocations cannot be looked up now, so no token is accepted"
 _NO_LONGER_TRUSTED: Final = "the root's issuer is not trusted any more"
 _PINNED_ARG: Final = re.compile(r'\.args(?:\.([a-z][a-z0-9_]*)|\["([^"]+)"\])')
 
@@ -72,28 +71,30 @@ class PresentedToken:
     claims: UnverifiedToken | None
 
 
-def presented(ports: PdpContext, authorization: Sequence[str], query: bytes) -> PresentedToken:
+def presented(context: PdpContext, authorization: Sequence[str], query: bytes) -> PresentedToken:
     """Return the token of a request with its claims, not verified."""
-    text = read_token(authorization, query, ports.limits.token)
-    return PresentedToken(text, read(text, ports.max_chain_depth))
+    text = read_token(authorization, query, context.limits.token)
+    return PresentedToken(text, read(text, context.max_chain_depth))
 
 
 async def verify(
-    ports: PdpContext, token: PresentedToken, call: Call | None
+    context: PdpContext, token: PresentedToken, call: Call | None
 ) -> VerifiedClaims | Rejection:
     """Return what a token proves for `call`, or why it is rejected.
 
     `call` is None if the request's call is unknown, or its body was not read yet.
     """
-    question = _question(ports, invocation=token.text, audience=ports.pdp_did, call=call, pdp=True)
-    return await _verified(ports, question, token.claims)
+    question = _question(
+        context, invocation=token.text, audience=context.pdp_did, call=call, pdp=True
+    )
+    return await _verified(context, question, token.claims)
 
 
-async def verify_chain(ports: PdpContext, claims: UnverifiedToken) -> VerifiedClaims | Rejection:
+async def verify_chain(context: PdpContext, claims: UnverifiedToken) -> VerifiedClaims | Rejection:
     """Return what the signer of a rejected token holds by its chain."""
     payload = claims.payload
-    question = _question(ports, chain=list(payload["prf"]), audience=payload["iss"])
-    return await _verified(ports, question, claims)
+    question = _question(context, chain=list(payload["prf"]), audience=payload["iss"])
+    return await _verified(context, question, claims)
 
 
 def refusal(rejection: Rejection) -> PdpError:
@@ -101,7 +102,7 @@ def refusal(rejection: Rejection) -> PdpError:
     answer, view = rejection.answer, rejection.view
     reason = next((reason for reason in STATUS if reason == answer.code), None)
     if reason is None:
-        log.error("the verifier refused a request of ours: %s", answer.code)
+        log.error("the signing binary rejected a verification request: %s", answer.code)
         return no_answer()
     if rejection.is_delegation:
         return denied("malformed_ucan", _DELEGATION)
@@ -120,67 +121,67 @@ def refusal(rejection: Rejection) -> PdpError:
     return denied(reason, message, hop=answer.hop, fix=fix)
 
 
-async def run(ports: PdpContext, flow: Flow[T]) -> T:
+async def run(context: PdpContext, flow: Flow[T]) -> T:
     """Run a flow of `nomos._core.verification` with the PDP's binary, store and revocations."""
 
     async def perform(effect: Effect[Any]) -> object:
         match effect:
             case Sign(request):
-                return await ports.signer.ask(request)
+                return await context.signer.ask(request)
             case LookupRevocations(ids):
-                return await ports.revocations.among(ids)
+                return await context.revocations.among(ids)
             case ClaimNonce():
-                return await ports.store.claim_nonce(
+                return await context.store.claim_nonce(
                     effect.issuer, effect.audience, effect.nonce, effect.expires_at, effect.family
                 )
             case _:
-                raise TypeError(f"a flow asked for {effect!r}, which no PDP performs")
+                raise TypeError(f"a flow yielded {effect!r}, which the PDP does not perform")
 
     return await run_flow_async(flow, perform)
 
 
-def _question(ports: PdpContext, **what: Any) -> Verify:
+def _question(context: PdpContext, **what: Any) -> Verify:
     return Verify(
-        now=int(ports.clock()),
-        max_depth=ports.max_chain_depth,
-        trusted_issuers=sorted(ports.trusted_issuers),
+        now=int(context.clock()),
+        max_depth=context.max_chain_depth,
+        trusted_issuers=sorted(context.trusted_issuers),
         **what,
     )
 
 
 async def _verified(
-    ports: PdpContext, question: Verify, claims: UnverifiedToken | None
+    context: PdpContext, question: Verify, claims: UnverifiedToken | None
 ) -> VerifiedClaims | Rejection:
-    rules = RevocationRules(ports.limits.revocations_max_age)
+    rules = RevocationRules(context.limits.revocations_max_age)
     try:
-        found = await run(ports, verification.verify(question, claims, rules))
+        found = await run(context, verification.verify(question, claims, rules))
     except SignerError:
-        log.exception("the verifier gave no answer")
+        log.exception("the signing binary gave no answer")
         raise no_answer() from None
-    if isinstance(found, VerifiedClaims) and found.proven.root not in ports.trusted_issuers:
+    if isinstance(found, VerifiedClaims) and found.proven.root not in context.trusted_issuers:
         answer = Refused(code="untrusted_issuer", message=_NO_LONGER_TRUSTED, hop=0)
         return Rejection(answer, claims)
     return found
 
 
-def holder_of(ports: PdpContext, found: VerifiedClaims, descent: Lineage) -> ChainHolder:
+def holder_of(context: PdpContext, found: VerifiedClaims, descent: Lineage) -> ChainHolder:
     """Return the holder of a verified token; only the issuer's claims count for authority."""
     meta = found.proven.meta or {}
     facts = lineage.mapping(meta.get("facts"))
     purpose = facts.get("purpose")
     return ChainHolder(
         descent=descent,
-        tenant=tenant_of(ports, found.proven),
+        tenant=tenant_of(context, found.proven),
         purpose=purpose[:MAX_PURPOSE] if isinstance(purpose, str) else None,
         facts=lineage.mapping(facts.get("agent")),
         pinned=signed_args(found.claims.root.get("pol")),
-        approval=approval(meta, found.claims.chain, ports.pdp_did),
+        approval=approval(meta, found.claims.chain, context.pdp_did),
     )
 
 
-def tenant_of(ports: PdpContext, verified: Verified) -> str:
+def tenant_of(context: PdpContext, verified: Verified) -> str:
     """Return the tenant of a verified token; its issuer may have lost its trust meanwhile."""
-    tenant = ports.trusted_issuers.get(verified.root)
+    tenant = context.trusted_issuers.get(verified.root)
     if tenant is None:
         raise denied("untrusted_issuer", _NO_LONGER_TRUSTED, hop=0)
     return tenant
@@ -200,4 +201,4 @@ def signed_args(pol: object) -> frozenset[str] | None:
 
 def no_answer() -> PdpError:
     """Return the error for a token about which the binary gave no usable answer."""
-    return PdpError("unavailable", "the token cannot be verified now, so nothing was done")
+    return PdpError("unavailable", "the token cannot be verified now; the call was not made")

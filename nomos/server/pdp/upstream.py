@@ -45,7 +45,7 @@ CONNECT_SECONDS: Final = 5.0
 CONNECTIONS: Final = 512
 MOST_LOGGED: Final = 64
 MAX_RETRY_AFTER: Final = 86_400
-_DOUBT: Final = ": look there before you try again, as it may have been done"
+_DOUBT: Final = ". It may have been done: check the upstream before you retry"
 _PLACE: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
 
@@ -79,7 +79,7 @@ def outgoing(call: Rebuilt) -> Outgoing:
     if lost:
         raise PdpError(
             "invalid_request",
-            f"{command.name} cannot be limited by {lost[0]} at this upstream: leave it out",
+            f"{command.name} cannot be limited by {lost[0]} at this upstream: omit it",
             fields=tuple(f"resource.{name}" for name in lost),
         )
     rest = {name: value for name, value in call.values.items() if name not in placed}
@@ -181,7 +181,7 @@ class HttpProvider:
             self._log_once(f"the upstream {call.provider.name} cannot be reached: {why}")
             raise _failed(call, f"cannot be reached: {why}", sent=False) from None
         except httpx.HTTPError:
-            raise _failed(call, "did not answer in HTTP") from None
+            raise _failed(call, "did not reply in HTTP") from None
 
     async def _transport(self, provider: str) -> httpx.AsyncHTTPTransport:
         """Return a provider's transport. It reads certificates, so it is made in a thread."""
@@ -219,15 +219,15 @@ class HttpProvider:
         import httpx
 
         if reply.headers.get("content-encoding", "identity").lower() != "identity":
-            raise _failed(call, "compressed its answer, which it was asked not to do")
+            raise _failed(call, "sent a compressed reply, although the request excluded that")
         content = bytearray()
         assert isinstance(reply.stream, httpx.AsyncByteStream), "the transport is asynchronous"
         async for chunk in reply.stream:
             content += chunk
             if len(content) > self._limits.upstream:
-                raise _failed(call, f"answered more than {self._limits.upstream} bytes")
+                raise _failed(call, f"sent a reply of more than {self._limits.upstream} bytes")
         if excess_bytes.state_after(reply) == "left over":
-            raise _failed(call, "answered more than once, and which answer is right is unknown")
+            raise _failed(call, "sent more than one reply, and it is unknown which one is right")
         return bytes(content)
 
 
@@ -249,7 +249,7 @@ def _encoded(name: str, values: Mapping[str, Any], call: Rebuilt) -> str:
         # Encoded, it is one segment; an upstream or a proxy that decodes first would see two.
         raise PdpError(
             "invalid_request",
-            f"{where} holds a / or a \\, which cannot stand in this upstream's path",
+            f"{where} contains a / or a \\, which is not possible in this upstream's path",
             fields=(where,),
         )
     return quote(text, safe="")
@@ -272,14 +272,14 @@ def _check_status(reply: httpx.Response, call: Rebuilt) -> None:
     if status == 429 or (status == 403 and _is_limit(reply)):
         raise PdpError(
             "rate_limited",
-            f"{call.provider.name} takes no more calls of this PDP for now (it answered {status})",
+            f"{call.provider.name} accepts no more calls of this PDP for now (status {status})",
             headers=after,
         )
     if status == 404:
         raise PdpError(
             "not_found",
-            f"{call.provider.name} answered 404: there is no such thing, or the PDP's credential "
-            "may not see it",
+            f"{call.provider.name} answered 404: it does not exist, or the PDP's credential may "
+            "not read it",
         )
     if 300 <= status < 400:
         raise _failed(call, f"answered {status}, a redirect, and redirects are not followed")
@@ -314,7 +314,7 @@ def _result(content: bytes, call: Rebuilt, secret: str) -> dict[str, Any]:
             parse_float=_finite,
         )
     except (ValueError, RecursionError):
-        raise _failed(call, "did not answer in JSON") from None
+        raise _failed(call, "did not reply in JSON") from None
     clean = redact(answer, (secret,))
     if name is None and isinstance(clean, dict):
         return clean
@@ -333,7 +333,7 @@ def _not_json(text: str) -> NoReturn:
 def _not_a_segment(field: str) -> PdpError:
     return PdpError(
         "invalid_request",
-        "a value is empty, `.` or `..`, which cannot stand in an upstream's path",
+        "a value is empty, `.` or `..`, which is not possible in an upstream's path",
         fields=(field,),
     )
 

@@ -92,8 +92,8 @@ class UpstreamLimiter:
         whose = "calls" if len(key) == 1 else f"calls of this {key[1]}"
         return PdpError(
             "unavailable",
-            f"{most} {whose} are waiting for {key[0]} already, and none ended within "
-            f"{self._wait:g} seconds. Nothing was sent: try again when they have",
+            f"{most} {whose} are already waiting for {key[0]}, and none ended within "
+            f"{self._wait:g} seconds. Nothing was sent; retry later",
             headers={"retry-after": "2"},
         )
 

@@ -60,7 +60,7 @@ def policy_author(
 
 
 def warn(bundle: Bundle) -> None:
-    """Log the bundle's warnings: what in valid policies can never be satisfied."""
+    """Log the bundle's warnings: conditions in valid policies that can never be satisfied."""
     for each in bundle.warnings[:MAX_WARNED]:
         log.warning("policy %s", each)
 
@@ -92,7 +92,7 @@ async def adopt(
         bundle = await load(version, given.catalog)
     except ConfigurationError as invalid:
         raise _unusable(version, invalid) from invalid
-    log.info("policy version %d, activated through the API, decides", version.number)
+    log.info("policy version %d, activated through the API, is active", version.number)
     return ActivePolicy(bundle, version.number, activation.number)
 
 
@@ -102,13 +102,13 @@ def _unusable(version: Version, invalid: ConfigurationError) -> ConfigurationErr
     return ConfigurationError(
         f"policy version {version.number} is active and no longer validates: {told}. "
         "Start with the providers that it was made for; or change the policy files, which then "
-        "become a new version and take its place",
+        "become a new version and replace it",
         setting="policies",
     )
 
 
 class FollowerContext(Protocol):
-    """What the follower uses of a server: `nomos.server.control.context.Context`."""
+    """The part of a server that the follower uses: `nomos.server.control.context.Context`."""
 
     @property
     def store(self) -> Store: ...
@@ -120,13 +120,13 @@ class FollowerContext(Protocol):
     def bell(self) -> Notifier: ...
 
 
-def follower(ports: FollowerContext, tenant: str) -> Callable[[], Awaitable[None]]:
+def follower(context: FollowerContext, tenant: str) -> Callable[[], Awaitable[None]]:
     """A background task that activates here what other processes activate, until cancelled."""
 
     async def follow() -> None:
         while True:
-            await ports.bell.wait(policy_topic(tenant))
-            await catch_up(ports.store, ports.live, ports.catalog, tenant)
+            await context.bell.wait(policy_topic(tenant))
+            await catch_up(context.store, context.live, context.catalog, tenant)
 
     return follow
 
@@ -137,13 +137,13 @@ async def catch_up(store: Store, live: ActivePolicy, catalog: Catalog, tenant: s
     if last is None or last.number <= live.activation:
         return
     version = await store.policies.find(tenant, last.version)
-    assert version is not None, "what was activated was put"
+    assert version is not None, "an activated version is stored"
     try:
         bundle = await load(version, catalog)
     except ConfigurationError as invalid:
         told = _unusable(version, invalid)
-        log.error("%s. Version %d goes on to decide", told, live.version)  # noqa: TRY400 (it says all)
+        log.error("%s. Version %d stays active", told, live.version)  # noqa: TRY400 (no traceback)
         live.skip(last.number)
         return
     live.activate(bundle, version.number, last.number)
-    log.info("policy version %d decides, activated by another process", version.number)
+    log.info("policy version %d is active, activated by another process", version.number)

@@ -6,7 +6,7 @@ from nomos.policy.bundle import Bundle
 
 
 class ActivePolicy:
-    """Holds the active bundle. A decision takes it once and uses it to the end.
+    """Holds the active bundle. A decision reads it once and uses it to the end.
 
     Control plane and PDP of one server share it, so both decide by the same version.
     """

@@ -1,6 +1,6 @@
 """Reading of Cedar policies, facts and policy tests from files and folders.
 
-Beside its `*.cedar` files, a folder may contain `facts.yaml`: the facts that agents assert and
+Besides its `*.cedar` files, a folder may contain `facts.yaml`: the facts that agents assert and
 policies may read as `context.agent.<name>`, each with its Cedar type. It may contain `tests.yaml`,
 which only `nomos policy test` reads. The starters are such folders.
 """
@@ -94,7 +94,7 @@ def copy_starter(name: str, out: Path) -> Path:
         shutil.copytree(known[name][0], out, ignore=shutil.ignore_patterns("__pycache__"))
     except FileExistsError:
         raise ConfigurationError(
-            f"{out} exists, and nothing is overwritten; name another with --out", setting="out"
+            f"{out} exists, and is not overwritten; name another folder with --out", setting="out"
         ) from None
     except OSError as error:
         raise ConfigurationError(f"{out}: {error.strerror}", setting="out") from error
@@ -115,7 +115,7 @@ class _Loader(yaml.SafeLoader):
         names: set[str] = set()
         for key, _ in node.value:
             if str(key.value) in names:
-                problem = f"the key {key.value!r} is there twice"
+                problem = f"the key {key.value!r} is duplicated"
                 raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
             names.add(str(key.value))
         return super().construct_mapping(node, deep=deep)
@@ -139,7 +139,7 @@ def _files(path: Path) -> list[Path]:
         return [path]
     found = sorted(file for file in path.rglob(f"*{SUFFIX}") if file.is_file())
     if not found:
-        what = f"the policy folder {path} holds no *.cedar file"
+        what = f"the policy folder {path} contains no *.cedar file"
         if not path.is_dir():
             what = f"the policy file or folder {path} does not exist"
         raise ConfigurationError(what, setting="policies")

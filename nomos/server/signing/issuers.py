@@ -27,7 +27,7 @@ from nomos.server.storage.records import new_receipt_id
 from nomos.server.storage.store import Store
 
 LOOK_SECONDS: Final = 1.0
-"""How often rotations by other processes are looked for."""
+"""The interval of checks for rotations by other processes, in seconds."""
 
 TRIES: Final = 5
 """Tries of a rotation while other processes rotate at the same time."""
@@ -36,7 +36,7 @@ log = logging.getLogger("nomos.server")
 
 
 class NoMoreKeys(NomosError):
-    """The key log has reached `MAX_KEYS`; verifiers read no more."""
+    """The key log has reached `MAX_KEYS`, the maximum that verifiers read."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Issuers:
         self.active: Mapping[str, str] = IssuerMapping(self._active)
         """The DID that signs for each tenant."""
         self.trusted: Mapping[str, str] = IssuerMapping(self._trusted)
-        """The tenant of each DID whose tokens are honoured."""
+        """The tenant of each DID whose tokens are accepted."""
 
     async def open(self, tenant: str) -> None:
         """Make the tenant's first key, or load the active one.
@@ -90,15 +90,14 @@ class Issuers:
             await self.refresh()
         except BrokenKeys as broken:
             raise ConfigurationError(
-                f"the database's record of which keys sign does not hold: {broken}. Restore it "
-                "from a backup",
+                f"the database's key log is not valid: {broken}. Restore it from a backup",
                 setting="data",
             ) from None
         if tenant in self._found:
             current = self._current(tenant)
             await self._own(current.file, current.did)
             return
-        # A database of an older version knows its tenant's key, and has no log of keys yet.
+        # A database of an older version has its tenant's key, and no log of keys yet.
         name = file_of(tenant, 1)
         did = await self._own(name, await self._store.issuer_of(tenant))
         at = self._now()
@@ -162,7 +161,7 @@ class Issuers:
 
     async def _rotate(self, old: IssuerKey, act: RotationRequest, *, revoke_old: bool) -> None:
         if old.link.seq >= MAX_KEYS:
-            raise NoMoreKeys(f"the tenant has had {MAX_KEYS} keys, and verifiers read no more")
+            raise NoMoreKeys(f"the tenant has had {MAX_KEYS} keys, the maximum that verifiers read")
         # Otherwise a clock that was set back would retire a key before it was made.
         at = max(self._now(), old.created_at * 1000)
         name = file_of(old.tenant, old.link.seq + 1)
@@ -175,24 +174,25 @@ class Issuers:
         await self._store.issuer_keys.succeed(key, at, receipts, revoked=revoked)
 
     async def _own(self, name: str, known: str | None) -> str:
-        """The DID of a key file, which must be the one that the database knows."""
+        """Return the DID of a key file, which must be the one in the database."""
         if known is not None and not self._keys.exists(name):
             raise ConfigurationError(
-                f"the key file {name}.key is missing from the data folder's keys, and the database "
-                "belongs to it. Restore it from a backup, or start with an empty data folder",
+                f"the key file {name}.key is missing from the data folder's keys, but the "
+                "database was made with it. Restore it from a backup, or start with an empty "
+                "data folder",
                 setting="data",
             )
         did = await self._keys.did(name)
         if known is not None and known != did:
             raise ConfigurationError(
-                f"{name}.key is another key than the one this database was made with. "
+                f"{name}.key is not the key that this database was made with. "
                 "Restore the right one from a backup",
                 setting="data",
             )
         return did
 
     async def _at_hand(self, key: IssuerKey) -> None:
-        """Load a key that another process made. If it cannot be used, log it: nothing is signed."""
+        """Load a key that another process made; log a failure, after which nothing is signed."""
         try:
             await self._own(key.file, key.did)
         except ConfigurationError:
@@ -220,7 +220,7 @@ class Issuers:
 def _refuse_lost(before: Sequence[IssuerKey], now: Sequence[IssuerKey]) -> None:
     """Raise BrokenKeys unless the rows known before are still the first: a log only grows."""
     if [key.link for key in now[: len(before)]] != [key.link for key in before]:
-        raise BrokenKeys("rows of the key log that were there before are gone or are others")
+        raise BrokenKeys("rows of the key log that were read before are missing or have changed")
 
 
 def _receipt(

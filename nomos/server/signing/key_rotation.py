@@ -52,7 +52,7 @@ async def sign_entry(signer: SignerPort, planned: NewKey, by: str, after: Head) 
     answer = await signer.ask(SignCheckpoint(key=by, payload=said))
     if not isinstance(answer, Signed):
         code = answer.code if isinstance(answer, Refused) else None
-        raise SignerError(f"the signing binary did not sign for a new key: {code}", code=code)
+        raise SignerError(f"the signing binary did not sign a new key's row: {code}", code=code)
     return IssuerKey(planned.tenant, planned.did, planned.file, placed, answer.jwt, seconds)
 
 
@@ -66,4 +66,4 @@ async def prove(signer: SignerPort, keys: Sequence[IssuerKey]) -> None:
     named = [each["row"]["did"] for each in entries]
     active = [key.did for key in keys if key.state == "active"]
     if named != [key.did for key in keys] or active != named[-1:]:
-        raise BrokenKeys("the rows of the key log and what the database says of them differ")
+        raise BrokenKeys("the rows of the key log differ from their columns in the database")

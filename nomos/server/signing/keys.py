@@ -72,7 +72,7 @@ class KeyFiles:
         answer = await self._signer.ask(LoadKey(seed=seed.reveal()))
         if not isinstance(answer, LoadKeyAnswer):
             code = answer.code if isinstance(answer, Refused) else None
-            raise SignerError("the signing binary did not take a server key", code=code)
+            raise SignerError("the signing binary did not accept a server key", code=code)
         return answer.key
 
 
@@ -81,7 +81,7 @@ def make_private_folder(folder: Path) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink():
         raise ConfigurationError(
-            f"{folder} is a link; keys must lie in the data folder itself", setting="data"
+            f"{folder} is a link; keys must be in the data folder itself", setting="data"
         )
     _refuse_shared(folder, folder.stat(), "chmod 700")
 
@@ -114,7 +114,7 @@ def _read(path: Path) -> Secret:
     seed = unsealed(line, path)
     if not SEED.fullmatch(seed):
         raise ConfigurationError(
-            f"{path} is not a key file: it should hold 64 hex digits. Restore it from a backup; "
+            f"{path} is not a key file: it must contain 64 hex digits. Restore it from a backup; "
             "a new key would make every token signed so far unverifiable",
             setting="data",
         )
@@ -149,12 +149,12 @@ def _write(path: Path, seed: str, *, replace: bool = False) -> None:
 def _refuse_shared(path: Path, found: os.stat_result, fix: str) -> None:
     if found.st_uid != os.geteuid():
         raise ConfigurationError(
-            f"{path} holds private keys and belongs to another user. Run the server as that user, "
-            f"or give it to this one: chown -R {os.geteuid()} {path}",
+            f"{path} contains private keys and belongs to another user. Run the server as that "
+            f"user, or change its owner: chown -R {os.geteuid()} {path}",
             setting="data",
         )
     if stat.S_IMODE(found.st_mode) & 0o077:
         raise ConfigurationError(
-            f"{path} holds private keys and other users may read it. Run: {fix} {path}",
+            f"{path} contains private keys, and other users may read it. Run: {fix} {path}",
             setting="data",
         )

@@ -1,4 +1,4 @@
-"""The file `nomos.anchor`: a mark outside of the database of how far that has come.
+"""The file `nomos.anchor`: a mark, outside of the database, of the last state of the database.
 
 It is written after every commit and never before one, so the database is at least as new as its
 anchor, also after a crash. A database that is older was rolled back, or has lost its journal; one
@@ -28,7 +28,7 @@ SLOT: Final = 8192
 
 VERSION: Final = 1
 MAX_HEADS: Final = 24
-"""The most ends of logs that are kept: three logs of eight tenants."""
+"""The maximum number of ends of logs that are stored: three logs of eight tenants."""
 
 
 class DamagedAnchor(Exception):
@@ -39,7 +39,7 @@ class DamagedAnchor(Exception):
 class AnchorMark:
     """The state of a database: its identity, its number of commits, the ends of its logs.
 
-    `commits` 0 is a folder that is being made: nothing was stored yet.
+    `commits` is 0 for a folder that is being made: nothing was stored yet.
     """
 
     database: str = ""
@@ -71,7 +71,7 @@ class Anchor:
 
 
 def make(folder: Path, mark: AnchorMark) -> None:
-    """Write a new anchor with `mark` in both slots; it is there complete or not at all."""
+    """Write a new anchor with `mark` in both slots; it appears complete or not at all."""
     path, draft = folder / FILE, folder / f"{FILE}.{os.getpid()}.new"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(draft, flags, 0o600)
@@ -85,7 +85,7 @@ def make(folder: Path, mark: AnchorMark) -> None:
 
 
 def read(folder: Path) -> AnchorMark | None:
-    """The latest mark; None if there is no anchor. Raises DamagedAnchor, OSError."""
+    """Return the latest mark; None if there is no anchor. Raises DamagedAnchor, OSError."""
     try:
         descriptor = os.open(folder / FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -94,7 +94,7 @@ def read(folder: Path) -> AnchorMark | None:
         content = file.read(2 * SLOT)
     marks = [mark for at in (0, SLOT) if (mark := _decoded(content[at : at + SLOT])) is not None]
     if not marks:
-        raise DamagedAnchor(f"{FILE} is damaged: neither of its two halves is whole")
+        raise DamagedAnchor(f"{FILE} is damaged: neither of its two halves is intact")
     return max(marks, key=lambda mark: mark.commits)
 
 

@@ -22,8 +22,8 @@ _COUNT: Final = (
 _HEADS: Final = f"SELECT tenant, log, seq, hash FROM heads ORDER BY tenant, log LIMIT {MAX_HEADS}"  # noqa: S608 (a number)
 
 _ROLLED_BACK: Final = (
-    "nomos.db was rolled back, or replaced, while the server was running: rows that were kept "
-    "are gone. Stop the server and restore the whole data folder from a backup"
+    "nomos.db was rolled back, or replaced, while the server was running: stored rows are "
+    "missing. Stop the server and restore the whole data folder from a backup"
 )
 
 
@@ -32,7 +32,7 @@ class AnchorKeeper:
 
     def __init__(self, folder: Path, mark: AnchorMark, others: tuple[Path, ...] = ()) -> None:
         self.trouble: str | None = None
-        """Why nothing is read or kept any more. It stays until the server is restarted."""
+        """Why no data is read or stored any more. It stays set until the server is restarted."""
         self._anchor = Anchor(folder)
         database = folder / FILE
         journals = [database.with_name(database.name + ending) for ending in JOURNALS]

@@ -37,8 +37,8 @@ class KeyShown(NomosError):
 
     def __init__(self, app: str, maker: str) -> None:
         super().__init__(
-            f"{app} has the API key that {maker} was shown, who could still use it. Its own person "
-            f"replaces it first, with that key: nomos apps rotate {app}"
+            f"{app} has an API key that was shown to {maker}, who could still use it. First the "
+            f"holder of that key replaces it: nomos apps rotate {app}"
         )
 
 

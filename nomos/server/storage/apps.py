@@ -20,8 +20,8 @@ class LastOperator(NomosError):
 
     def __init__(self, app: str) -> None:
         super().__init__(
-            f"{app} is the last operator who covers every role ({EVERY_ROLE}), and nobody could "
-            "make another. Register one first: nomos apps create NAME --role operator "
+            f"{app} is the last operator who covers every role ({EVERY_ROLE}), and no other "
+            "could be made. Register one first: nomos apps create NAME --role operator "
             "--covers '*', or on the server's machine nomos operators create NAME"
         )
 

@@ -64,7 +64,7 @@ class Activation:
 
 
 Recorder = Callable[[Act, int, str], Record]
-"""Makes the audit record of an act on a version, from its number and hash."""
+"""Makes the audit record of an action on a version, from its number and hash."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Policies:
             filed, last = _last_from_files(connection, who.tenant), _last(connection, who.tenant)
             if filed is not None and filed.content == content and last is not None:
                 active = _find(connection, who.tenant, last.version)
-                assert active is not None, "what was activated was put"
+                assert active is not None, "an activated version is stored"
                 return active, last
             added = _add(connection, who, content, "file")
             if last is not None:

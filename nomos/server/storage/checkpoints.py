@@ -58,7 +58,7 @@ def between(
 ) -> dict[int, str]:
     """The checkpoints over rows after one number and up to another.
 
-    One that is not text any more is left out: other checkpoints prove the same rows.
+    One that is damaged is left out: other checkpoints prove the same rows.
     """
     rows = connection.execute(
         sa.select(checkpoints.c.seq, sa.cast(checkpoints.c.token, sa.LargeBinary)).where(

@@ -1,7 +1,7 @@
-"""Handling of rows that cannot be read: a listing names them and goes on, all else fails.
+"""Handling of rows that cannot be read: a listing names them and continues, all other reads fail.
 
-Bytes of the file may change through a fault of the disk. Then a text is no UTF-8, no JSON, or no
-value of its column. No decision is based on such a row.
+Bytes of the file may change through a fault of the disk. Then a text is not UTF-8, not JSON, or not
+a value of its column. No decision is based on such a row.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Damaged(StorageUnavailable):
 
 
 def undecodable(failure: BaseException) -> bool:
-    """Whether the driver failed on a text that is no UTF-8. Its message contains the text."""
+    """Return whether the driver failed on text that is not UTF-8. Its message contains the text."""
     origin = getattr(failure, "orig", None)
     return origin is not None and str(origin).startswith("Could not decode to UTF-8")
 
@@ -54,7 +54,7 @@ def naming(what: str) -> Iterator[None]:
 def readable(read: Callable[[], T], otherwise: T) -> T:
     """Return what `read` finds, or `otherwise` if that is damaged: for revoking and disabling.
 
-    A damaged value must not prevent that. `otherwise` is the value with which the fewest may do it.
+    A damaged value must not prevent that. `otherwise` is the value with the strictest permissions.
     """
     try:
         with naming("a value"):
@@ -142,14 +142,14 @@ def check(row: sa.Row[Any], wanted: sa.Select[Any]) -> None:
 
 
 def texts(value: object) -> tuple[str, ...]:
-    """Return a stored list of texts. A single text is an error: it is not a list of letters."""
+    """Return a stored list of texts. A single text is an error, not a list of its characters."""
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise TypeError("not a list of texts")
     return tuple(value)
 
 
 def raw_truth(column: sa.Column[bool]) -> sa.ColumnElement[Any]:
-    """A stored boolean, raw: the driver would read any text as true."""
+    """Return a stored boolean, raw: the driver would read any text as true."""
     return sa.type_coerce(column, sa.Integer).label(column.name)
 
 

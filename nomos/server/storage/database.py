@@ -37,34 +37,33 @@ Work = Callable[[Connection], T]
 
 READERS: Final = 2
 MAX_GROUP: Final = 64
-"""Writes in one transaction: those that share a flush, and the most that one failure undoes."""
+"""The maximum number of writes in one transaction, which share a flush and fail together."""
 
 DAMAGED: Final = (
-    "nomos.db is damaged. Stop the server and restore the data folder from a backup: it holds "
-    "nothing that can be repaired by hand"
+    "nomos.db is damaged. Stop the server and restore the data folder from a backup: it cannot "
+    "be repaired by hand"
 )
 
 MAX_WAITING: Final = 8192
 """Writes that may wait; beyond this number the server reports that it is overloaded."""
 
 WAIT_SECONDS: Final = 8.0
-"""How long a write may wait. After that its caller has given up, and it is not begun, so that the
-writes behind it can still be in time."""
+"""How long a write may wait, in seconds. After that it is not begun: its caller has given up."""
 
 
-_LATE: Final = f"the database had no time for it within {WAIT_SECONDS:g} seconds"
+_LATE: Final = f"the database did not begin this within {WAIT_SECONDS:g} seconds"
 
 
 @dataclass(frozen=True)
 class WorkOutcome:
-    """The outcome of one piece of work."""
+    """The result of one piece of work."""
 
     value: Any = None
     error: Exception | None = None
 
 
 Waiting = tuple[Work[Any], asyncio.Future[Any], float]
-"""Work, the future of its outcome, and the loop's time until which it may be begun."""
+"""Work, the future of its result, and the loop's time until which it may be begun."""
 
 
 class Database:
@@ -117,7 +116,7 @@ class Database:
         return AnchorMark() if self._writer.keeping is None else self._writer.keeping.mark
 
     def lost(self, why: str) -> bool:
-        """Refuse all work from now on, because data was lost. False if that was so before."""
+        """Refuse all work from now on, because data was lost. False if it was refused before."""
         keeping = self._writer.keeping
         if keeping is None or keeping.trouble is not None:
             return False
@@ -210,7 +209,7 @@ class Database:
 
     def _settle(self, done: asyncio.Future[Any], outcome: WorkOutcome) -> None:
         if done.done():
-            return  # the caller has gone; the work remains done
+            return  # the caller was cancelled; the work remains done
         match outcome.error:
             case None:
                 done.set_result(outcome.value)
@@ -296,7 +295,7 @@ def commit(held: ThreadConnections, works: Sequence[Work[Any]]) -> list[WorkOutc
         with held.transaction() as connection:
             outcomes = [WorkOutcome(work(connection)) for work in works]
     except (exc.OperationalError, StorageLost) as failure:
-        # The disk is full, or the file is locked or gone: one by one, all would fail, too.
+        # The disk is full, or the file is locked or missing: each alone would fail, too.
         if len(works) == 1 or not undecodable(failure):
             return [WorkOutcome(error=failure)] * len(works)
         return [commit(held, [work])[0] for work in works]

@@ -42,12 +42,12 @@ _OPTIONS: Final[dict[str, Any]] = {**HIDE, "json_deserializer": _from_json}
 
 
 def open_writer(folder: Path) -> Engine:
-    """The engine for everything that changes rows: one connection, used by one thread."""
+    """Return the engine for everything that changes rows: one connection, used by one thread."""
     return open_file(folder / FILE)
 
 
 def open_file(path: Path) -> Engine:
-    """The engine of `open_writer`, for a file of any name."""
+    """Return the engine of `open_writer`, for a file of any name."""
     _create_private(path)
     engine = sa.create_engine(_url(path), pool_size=1, max_overflow=0, **_OPTIONS)
     _configure(engine, begin="BEGIN IMMEDIATE", pragmas=("synchronous=FULL",))
@@ -55,7 +55,7 @@ def open_file(path: Path) -> Engine:
 
 
 def open_reader(folder: Path, connections: int) -> Engine:
-    """The engine for reading; it cannot change rows."""
+    """Return the engine for reading; it cannot change rows."""
     url = _url(folder / FILE)
     engine = sa.create_engine(url, pool_size=connections, max_overflow=0, **_OPTIONS)
     _configure(engine, begin="BEGIN", pragmas=("query_only=ON",))
@@ -63,7 +63,7 @@ def open_reader(folder: Path, connections: int) -> Engine:
 
 
 def damaged(failure: BaseException) -> bool:
-    """Whether SQLite reports that the file is no database, or a damaged one."""
+    """Return whether SQLite reports that the file is not a database, or is damaged."""
     code = getattr(getattr(failure, "orig", None), "sqlite_errorcode", None)
     return code is not None and code & PRIMARY_CODE in (
         sqlite3.SQLITE_CORRUPT,
@@ -76,7 +76,7 @@ def _url(path: Path) -> URL:
 
 
 def _create_private(path: Path) -> None:
-    """SQLite gives its journal files the mode of the database file, so this settles all three."""
+    """Create the file with mode 0600. SQLite gives its journal files the same mode."""
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(path, flags, 0o600)
     try:

@@ -127,7 +127,7 @@ class Envelopes:
             if not envelopes.use(connection, told.record.tenant, ident, now):
                 return False
             earlier = _tell(connection, told, self._steady.now())
-            assert earlier is None, "nothing was answered to this key, and the lock is held"
+            assert earlier is None, "this key has no answer, and the lock is held"
             return True
 
         return await self._database.write(work)
@@ -149,7 +149,7 @@ class Envelopes:
             operator, covers, approve = ballot.operator, ballot.covers, ballot.approve
             accounts = apps.accounts(connection, [operator])
             if approve and not account_lines.is_known(accounts, operator):
-                raise Damaged(f"the account of who registered {operator}")
+                raise Damaged(f"the account that registered {operator}")
             persons = account_lines.persons(accounts, operator)
             objection = rules.vote_error(
                 found, operator, covers, approve=approve, now=now, persons=persons

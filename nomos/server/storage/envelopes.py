@@ -46,7 +46,7 @@ class ApprovalLookup:
 
     @property
     def changed(self) -> bool:
-        """Whether operators have something new to look at."""
+        """Return whether there is something new for operators to see."""
         return self.kind in ("opened", "widened")
 
 
@@ -98,7 +98,7 @@ def find_or_open(connection: Connection, draft: Envelope, now: int) -> ApprovalL
     latest = same.where(envelopes.c.created_at <= now + rules.AHEAD_SECONDS).order_by(
         envelopes.c.created_at.desc(), envelopes.c.id.desc()
     )
-    with naming("an approval that was asked for before"):
+    with naming("an earlier request for this approval"):
         rows = connection.execute(latest.limit(MAX_CANDIDATES)).all()
         candidates = _made(connection, rows)
     # A decision on exactly this question takes precedence over one on a similar question.
@@ -111,7 +111,7 @@ def find_or_open(connection: Connection, draft: Envelope, now: int) -> ApprovalL
             if found.state_at(now) == "pending" and _more(found, draft):
                 return ApprovalLookup("widened", rules.add_roles(found, draft))
             return ApprovalLookup("found", found)
-    # Those that the app revoked count as well: operators were notified of each.
+    # Those that the app revoked count as well, because operators were notified of each.
     waiting = sa.select(sa.func.count()).where(
         envelopes.c.app == draft.app, envelopes.c.state == "pending", _alive(now)
     )
@@ -138,14 +138,14 @@ def _more(found: Envelope, draft: Envelope) -> bool:
 def _denied(connection: Connection, draft: Envelope, now: int) -> Envelope | None:
     """The latest recent denial of this action and resource, of any question and any app."""
     wanted = _SHOWN.where(
-        envelopes.c.deed == rules.action_hash(draft.bound),
+        envelopes.c.action_hash == rules.action_hash(draft.bound),
         envelopes.c.tenant == draft.tenant,
         envelopes.c.state == "denied",
         envelopes.c.decided_at > now - rules.DENIAL_SECONDS,
         envelopes.c.decided_at < now + rules.DENIAL_SECONDS,
     )
     latest = wanted.order_by(envelopes.c.decided_at.desc(), envelopes.c.id.desc())
-    with naming("an approval that was denied before"):
+    with naming("an earlier denial of this action"):
         for row in connection.execute(
             latest.with_only_columns(envelopes.c.id, envelopes.c.question)
         ):
@@ -163,7 +163,7 @@ def add(connection: Connection, envelope: Envelope) -> None:
             "tenant": envelope.tenant,
             "app": envelope.app,
             "fingerprint": envelope.fingerprint,
-            "deed": rules.action_hash(envelope.bound),
+            "action_hash": rules.action_hash(envelope.bound),
             "state": envelope.state,
             "question": _question(envelope),
             "roles": list(envelope.roles),
@@ -177,7 +177,7 @@ def add(connection: Connection, envelope: Envelope) -> None:
 
 
 def widen(connection: Connection, envelope: Envelope) -> None:
-    """Store the roles that must approve, which can only become more, and the reasons."""
+    """Store the roles that must approve, which are only ever added to, and the reasons."""
     connection.execute(
         envelopes.update()
         .where(envelopes.c.id == envelope.id, envelopes.c.state == "pending")
@@ -268,13 +268,13 @@ def _made(connection: Connection, rows: Rows) -> tuple[Envelope, ...]:
 
 
 def _askers(connection: Connection, idents: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """The persons who may use each app; one that the server made counts as itself.
+    """Return the persons who may use each app; one that the server made counts as itself.
 
     Raises ValueError if they are unknown: then any operator could be one of them.
     """
     accounts = apps_.accounts(connection, idents) if idents else {}
     if not all(account_lines.is_known(accounts, ident) for ident in idents):
-        raise ValueError("who made an app is unknown")
+        raise ValueError("the maker of an app is unknown")
     return {ident: account_lines.persons(accounts, ident) for ident in idents}
 
 
@@ -292,7 +292,7 @@ def _votes(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[Vote, 
             at=row.at,
             reason=row.reason,
             name=row.name or "",
-            # Nor does the vote of an operator who has no account, or whose maker is unknown.
+            # The same for the vote of an operator who has no account, or whose maker is unknown.
             stands=row.account is not None
             and row.disabled_at is None
             and account_lines.is_known(accounts, row.operator),
@@ -306,7 +306,7 @@ def _votes(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[Vote, 
 def _envelope(row: Mapping[Any, Any], cast: tuple[Vote, ...], askers: tuple[str, ...]) -> Envelope:
     question = row["question"]
     if rules.fingerprint(question["bound"]) != row["fingerprint"]:
-        raise ValueError("a question that is not the one that was asked")
+        raise ValueError("the stored question does not match its fingerprint")
     return Envelope(
         id=row["id"],
         tenant=row["tenant"],

@@ -28,8 +28,8 @@ class Forgotten(StorageUnavailable):
 
     def __init__(self, until: int) -> None:
         super().__init__(
-            "a nonce that ends so early may have been used and forgotten, because a clock was "
-            "ahead. Check the clocks; tokens that end later work"
+            "a nonce that expires so early may have been used and deleted, because a clock was "
+            "ahead. Check the clocks; tokens that expire later work"
         )
         self.until = until
-        """Unix seconds: nonces that end after this are known."""
+        """Unix seconds: nonces that expire after this are known."""

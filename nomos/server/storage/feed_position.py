@@ -32,7 +32,7 @@ def end(connection: Connection, whose: str, log: Log = REVOCATIONS) -> Head:
 
 
 def keep(connection: Connection, tenant: str, head: Head, log: Log = REVOCATIONS) -> None:
-    """Store the end of a log, unless a later end is stored already, also by another process."""
+    """Store the end of a log, unless this or another process has already stored a later one."""
     if head.seq <= 0:
         return
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert

@@ -50,8 +50,8 @@ def _identity(path: Path) -> tuple[int, int]:
 
 def _changed(path: Path, what: str) -> StorageLost:
     return StorageLost(
-        f"{path.name} {what}, while it was in use: nothing can be kept. Put the folder back as it "
-        "was, or stop the server and restore the folder from a backup"
+        f"{path.name} {what}, while it was in use: no data can be stored. Restore the folder to "
+        "its previous state, or stop the server and restore the folder from a backup"
     )
 
 

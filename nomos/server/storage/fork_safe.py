@@ -38,7 +38,7 @@ class ForkSafeEngine:
         """Yield the engine. Raises `StorageUnavailable` if it is closed, and what `make` does."""
         with self._lock:
             engine = self._opened()
-            if self._is_file:  # a process must not fork with it, and SQLite has one writer anyway
+            if self._is_file:  # a fork must not happen meanwhile; SQLite has one writer
                 yield engine
                 return
         yield engine
@@ -50,7 +50,7 @@ class ForkSafeEngine:
             self._let_go()
 
     def stop(self) -> None:
-        """Take the lock: wait for uses that a fork must not interrupt, and let none begin."""
+        """Take the lock: wait for uses that a fork must not interrupt, and prevent new ones."""
         self._lock.acquire()
 
     def before_fork(self) -> None:
@@ -74,8 +74,8 @@ class ForkSafeEngine:
             raise StorageUnavailable("the database was closed here: open it again to use it")
         if self._is_file and self._left_behind:
             raise StorageUnavailable(
-                "its file was open when this process was forked by other means than os.fork; open "
-                "it in each process, after that"
+                "its file was open when this process was forked without os.fork; open it in "
+                "each process after the fork"
             )
         if self._engine is None:
             self._engine = self._make()

@@ -72,11 +72,11 @@ def _inserted(connection: Connection, stored: StoredAnswer) -> bool:
 
 
 def _find(connection: Connection, app: str, key: str) -> StoredAnswer | None:
-    with naming("the answer that was kept for this idempotency key"):
+    with naming("the stored answer of this idempotency key"):
         row = connection.execute(_FIND, {"app_": app, "key_": key}).mappings().first()
         return None if row is None else StoredAnswer(**row)
 
 
 def _kept(stored: StoredAnswer, now: int) -> bool:
-    # One that is as much in the future was stored while a clock was far ahead.
+    # One that is a day or more in the future was stored while a clock was far ahead.
     return abs(now - stored.created_at) < KEPT_SECONDS

@@ -33,11 +33,11 @@ COLUMNS: Final = {
     "revocations": ("id", "kind", "at"),
     "keys": ("did",),
 }
-"""Columns that repeat what the hashed text of a row says."""
+"""Columns that repeat values from the hashed text of a row."""
 
 ROWS_AT_ONCE: Final = 1000
 MAX_NAMED: Final = 3
-"""The most damaged rows that a message names."""
+"""The maximum number of damaged rows that a message names."""
 
 
 @dataclass
@@ -82,7 +82,7 @@ def _missing(
     count, last = counted
     name, table = f"the {NAMES[log]} of tenant {tenant}", TABLES[log]
     if last != end.seq:
-        return f"{name} ends with row {last}, and row {end.seq} was its last one"
+        return f"{name} ends with row {last}, but row {end.seq} was its last one"
     if count != end.seq:
         gap = _first_gap(connection, table, tenant)
         return f"row {gap} of {name} is missing"
@@ -90,7 +90,7 @@ def _missing(
         sa.select(table.c.hash).where(table.c.tenant == tenant, table.c.seq == end.seq)
     )
     if (at_end or GENESIS) != end.hash:
-        return f"row {end.seq} of {name} is another one than was kept"
+        return f"row {end.seq} of {name} differs from the one that was stored"
     return None
 
 
@@ -114,7 +114,7 @@ def behind(connection: Connection, mark: AnchorMark) -> str | None:
             sa.select(table.c.hash).where(table.c.tenant == tenant, table.c.seq == head.seq)
         )
         if found != head.hash:
-            what = "is missing" if found is None else "is another one than was kept"
+            what = "is missing" if found is None else "differs from the one that was stored"
             return f"row {head.seq} of the {NAMES[log]} of tenant {tenant} {what} (nomos.anchor)"
     return None
 
@@ -140,7 +140,7 @@ def walk(
         elif content.get("tenant") != tenant or any(
             content.get(name) != row[name] for name in COLUMNS[log]
         ):
-            found.problem = f"{where} is filed under other values than it has"
+            found.problem = f"{where} has columns that differ from its text"
         else:
             found.problem = contradicted(connection, where, tenant, content)
         if found.problem is not None:
@@ -152,7 +152,7 @@ def walk(
 def _rows(
     connection: Connection, log: str, tenant: str, after: int, until: int | None
 ) -> Iterator[Mapping[str, Any]]:
-    """Rows in order. Texts are read as bytes: one that is no UTF-8 must not end the reading."""
+    """Rows in order. Texts are read as bytes: one that is not UTF-8 must not end the reading."""
     table = TABLES[log]
     wanted = (
         sa.select(
@@ -184,7 +184,7 @@ def _content(row: Mapping[str, Any]) -> dict[str, Any] | None:
 def contradicted(
     connection: Connection, where: str, tenant: str, content: Mapping[str, Any]
 ) -> str | None:
-    """Return how the tables that decide contradict an audit record; None if they do not."""
+    """Return how the tables that decide contradict an audit record; None if they agree with it."""
     kind, detail = content.get("kind"), content.get("detail") or {}
     seq, revoked = detail.get("seq"), tables.revocations
     if kind == "revocation" and isinstance(seq, int):
@@ -193,16 +193,16 @@ def contradicted(
         if named is not None:
             which = sa.and_(which, revoked.c.id == named)
         if not _has(connection, revoked, which, tenant):
-            return f"{where} records revocation {seq}, and the log of revocations has it not"
+            return f"{where} records revocation {seq}, which the log of revocations does not have"
     did = str(detail.get("did"))
     rotated = kind == "key" and content.get("act") == "revoke" and did.startswith("did:key:")
     if rotated and not _has(connection, revoked, revoked.c.id == did, tenant):
-        return f"{where} records that {did} was revoked, and the log of revocations has it not"
+        return f"{where} records that {did} was revoked, which the log of revocations does not have"
     if kind == "decision" and content.get("decision") == "allow" and content.get("envelope"):
         envelopes = tables.envelopes
         unused = sa.and_(envelopes.c.id == content["envelope"], envelopes.c.state != "consumed")
         if _has(connection, envelopes, unused, tenant):
-            return f"{where} records that approval {content['envelope']} was used, and it is open"
+            return f"{where} records that approval {content['envelope']} was used, but it is open"
     return None
 
 
@@ -214,7 +214,7 @@ def _has(
 
 
 def restored(connection: Connection) -> str | None:
-    """Return an app or key that is revoked although its own row says that it is not."""
+    """Return an app or key that is revoked, but not in its own row."""
     revoked, apps, keys = tables.revocations, tables.apps, tables.issuer_keys
     app = connection.scalar(
         sa.select(apps.c.id).where(
@@ -223,7 +223,7 @@ def restored(connection: Connection) -> str | None:
         )
     )
     if app is not None:
-        return f"app {app} was revoked, and its row says that it is not disabled"
+        return f"app {app} was revoked, but its row is not disabled"
     key = connection.scalar(
         sa.select(keys.c.did).where(
             keys.c.state != "revoked",
@@ -234,7 +234,7 @@ def restored(connection: Connection) -> str | None:
             ),
         )
     )
-    return None if key is None else f"issuer key {key} was revoked, and its row says otherwise"
+    return None if key is None else f"issuer key {key} was revoked, but its row is not"
 
 
 def ends_of(connection: Connection, log: str) -> dict[str, Head]:

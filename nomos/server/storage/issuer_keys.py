@@ -29,8 +29,7 @@ class ActiveKeyError(NomosError):
 
     def __init__(self, did: str) -> None:
         super().__init__(
-            f"{did} is the key that signs now. Put another in its place first: "
-            "`nomos keys rotate --revoke-old` does both"
+            f"{did} is the active key. Replace it first: `nomos keys rotate --revoke-old` does both"
         )
 
 
@@ -62,13 +61,13 @@ class IssuerKey:
 
     @property
     def until(self) -> int | None:
-        """The second from which tokens of a retiring key are refused."""
+        """The second from which tokens of a retiring key are rejected."""
         if self.state != "retiring" or self.retired_at is None:
             return None
         return self.retired_at + RETIRING_SECONDS
 
     def honoured(self, now: float) -> bool:
-        """Whether tokens that this key signed may still be valid."""
+        """Return whether tokens that this key signed may still be valid."""
         return self.state == "active" or (self.until is not None and now < self.until)
 
 
@@ -89,9 +88,7 @@ def add(connection: Connection, key: IssuerKey, at: int) -> None:
     """
     placed = logs.append(connection, key.tenant, "keys", content(key.did, at))
     if placed != key.link:
-        raise ConcurrentRotation(
-            "another process has changed this tenant's keys meanwhile; ask again"
-        )
+        raise ConcurrentRotation("another process has changed this tenant's keys meanwhile; retry")
     connection.execute(
         issuer_keys.update()
         .where(issuer_keys.c.tenant == key.tenant, issuer_keys.c.state == "active")

@@ -27,8 +27,8 @@ def check_newest(connection: Connection) -> None:
     newest = ScriptDirectory.from_config(config).get_current_head()
     if MigrationContext.configure(connection).get_current_heads() != (newest,):
         raise ConfigurationError(
-            "the database is of another version of Nomos, or empty. Start the server with it "
-            "first, which brings it up to date or says what is wrong",
+            "the database belongs to another version of Nomos, or is empty. Start the server "
+            "with it first: it migrates the database or reports the problem",
             setting="data",
         )
 
@@ -38,7 +38,7 @@ def _refuse_newer(connection: Connection, scripts: ScriptDirectory) -> None:
     for revision in MigrationContext.configure(connection).get_current_heads():
         if revision not in known:
             raise ConfigurationError(
-                f"the database has schema {revision}, which this version of Nomos does not know. "
-                "Use the version that wrote it, or a newer one",
+                f"the database has schema {revision}, which this version of Nomos does not "
+                "support. Use the version that wrote it, or a newer one",
                 setting="data",
             )

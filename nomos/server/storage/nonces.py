@@ -1,8 +1,9 @@
 """Used nonces, each of which works once, and the spans of those that were deleted.
 
 A row is stored until its token has expired, leeway included. After that the token is rejected for
-its age, and the row is not needed. That holds only while the clock does not go back. So the expiry
-times of deleted nonces are stored as spans, and a nonce that expires within a span is refused.
+its age, and the row is not needed. That is true only while the clock does not go back. So the
+expiry times of deleted nonces are stored as spans, and a nonce that expires within a span is
+refused.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def claim(connection: Connection, used: UsedNonce) -> bool:
 def prune(connection: Connection, now: int) -> int:
     """Delete some of the nonces whose tokens have expired, the oldest first.
 
-    Returns the time before which a nonce that expires may have been deleted; 0 if none was.
+    Return the time before which a nonce that expires may have been deleted; 0 if none was.
     """
     old = connection.execute(_OLD, {"before": now - LEEWAY_SECONDS}).mappings().all()
     if not old:
@@ -94,8 +95,7 @@ def remember_span(connection: Connection, first: int, last: int) -> None:
     """Add a span, joined with those nearby; if there are too many, the two oldest are joined.
 
     There are several spans, and not one time, for the case of a clock that was years ahead: nonces
-    that expired then must not block those that expire soon. The time between later spans may be
-    now, or in the future.
+    that expired then must not block those that expire soon. The time between later spans may include now, or lie in the future.
     """
     found = connection.execute(sa.select(_span.first, _span.last).order_by(_span.first)).all()
     spans = _joined([*((row.first, row.last) for row in found), (first, last)])

@@ -109,7 +109,7 @@ def claim(connection: Connection, now: int, lease: int, count: int) -> tuple[Mes
     taken = []
     due = listed(connection, _DUE, outbox.c.id, list, {"now": now, "count": count})
     for ident in due.damaged:
-        log.error("message %s of the webhook is damaged, and is not delivered", ident)
+        log.error("message %s of the webhook is damaged and is not delivered", ident)
         _drop(connection, ident, now)
     for row in due.found:
         match = {"id_": row.id, "tried": row.tries, "was": row.next_at, "until": now + lease}
@@ -121,8 +121,8 @@ def claim(connection: Connection, now: int, lease: int, count: int) -> tuple[Mes
 
 
 def _drop(connection: Connection, ident: str, now: int) -> None:
-    """Give up the messages that `listed` names `ident`: an id that is no UTF-8 equals no text."""
-    failed = {"failed_at": now, "error": "it is damaged"}
+    """Give up the messages that `listed` names `ident`: an id that is not UTF-8 equals no text."""
+    failed = {"failed_at": now, "error": "the message is damaged"}
     raw = sa.cast(outbox.c.id, sa.LargeBinary)
     for each in connection.scalars(sa.select(raw).where(_OPEN)).all():
         if bytes(each).decode(errors="backslashreplace") == ident:
@@ -144,7 +144,7 @@ class Outbox:
         self._clock = clock
         self.steady = steady
         self.wanted = False
-        """Whether a webhook is configured; the system says so when it opens."""
+        """Whether a webhook is configured; the system sets it when it opens."""
 
     def add(
         self,

@@ -1,4 +1,4 @@
-"""Rows of the audit log: one for each decision, call and human act, never changed.
+"""Rows of the audit log: one for each decision, call and action of an operator, never changed.
 
 Text that looks like a credential is removed here once more, before the row is hashed: every record
 is written by this module.
@@ -28,10 +28,10 @@ CHOSEN: Final = ("command", "resource", "args", "purpose", "request_id", "detail
 """Members whose text was chosen by a caller, an upstream or a person."""
 
 MAX_TEXT: Final = 512 * 1024
-"""The most characters of a row: far more than a record has, half of an export's longest line."""
+"""The maximum number of characters of a row: half of an export's longest line."""
 
 MAX_FAMILY: Final = 500
-"""The most records of one tree that are returned."""
+"""The maximum number of records of one tree that are returned."""
 
 _INSERT: Final = records.insert()
 
@@ -40,7 +40,7 @@ _LINK: Final = (
     sa.cast(records.c.hash, sa.LargeBinary).label("hash"),
     sa.cast(records.c.text, sa.LargeBinary).label("text"),
 )
-"""A row of the log. Texts are read as bytes: one that is no UTF-8 must not end the reading."""
+"""A row of the log. Texts are read as bytes: one that is not UTF-8 must not end the reading."""
 
 _SELECT: Final = sa.select(*_LINK)
 
@@ -74,7 +74,7 @@ def add(connection: Connection, record: Record) -> ChainedRow:
     content |= {name: redact(content[name]) for name in CHOSEN if name in content}
     placed = logs.append(connection, record.tenant, "audit", content)
     if len(placed.text) > MAX_TEXT:
-        raise ValueError(f"a record of {len(placed.text)} characters; {MAX_TEXT} is the most")
+        raise ValueError(f"a record of {len(placed.text)} characters; the maximum is {MAX_TEXT}")
     connection.execute(
         _INSERT,
         {

@@ -2,7 +2,8 @@
 
     verifier = Verifier(…, replay=StoredReplay("/var/lib/notes/used.db"))
 
-A verifier that follows a control plane also stores there how far it has read its logs.
+A verifier that follows a control plane also stores there how far it has read the control plane's
+logs.
 
 A claim is one transaction, which succeeds for one caller only, and is on the disk when it returns.
 It waits for the disk, so an `AsyncVerifier` makes it in a thread.
@@ -92,7 +93,9 @@ class StoredReplay:
         now = int(self._clock())
         if expires_at < now - LEEWAY_SECONDS:
             # It may have been used, and deleted since.
-            raise StorageUnavailable("what ended that long ago is forgotten; are the clocks right?")
+            raise StorageUnavailable(
+                "used tokens with this expiry time were deleted; check the clocks"
+            )
         used = UsedNonce(issuer, audience, nonce, expires_at, family)
         with self._transaction() as connection:
             return self._claimed(connection, used, now)
@@ -116,7 +119,7 @@ class StoredReplay:
         except exc.SQLAlchemyError as failure:
             raise _unavailable(failure) from None
         except OSError as failure:
-            # The text of the error itself names the file.
+            # The text of the error itself contains the path.
             why = failure.strerror or type(failure).__name__
             raise StorageUnavailable(f"the file cannot be used: {why}") from None
 
@@ -134,7 +137,7 @@ class StoredReplay:
         return first
 
     def _check_file(self) -> None:
-        """Refuse a claim in a file that was deleted or replaced: other processes do not see it."""
+        """Refuse a claim in a file that was deleted or replaced: others would not see it."""
         if self._url.get_backend_name() != "sqlite":
             return
         if self._files is None:
@@ -163,26 +166,26 @@ class StoredReplay:
 def _read(url: str | os.PathLike[str]) -> URL:
     text = os.fspath(url) if isinstance(url, str | os.PathLike) else None
     if not isinstance(text, str) or "\0" in text:
-        raise _wrong("it is no text, or no path")
+        raise _wrong("it is neither text nor a path")
     if "://" not in text:
         if not Path(text).absolute().parent.is_dir():
-            raise _wrong("there is no such folder")
+            raise _wrong("its folder does not exist")
         return URL.create("sqlite", database=str(Path(text).absolute()))
     try:
         read = sa.make_url(text)
     except exc.ArgumentError:
         raise _wrong("it cannot be read") from None
     if read.get_backend_name() not in _INSERTS:
-        raise _wrong(f"{read.get_backend_name()} is another database")
+        raise _wrong(f"{read.get_backend_name()} is not supported")
     if read.get_backend_name() == "sqlite" and read.database in (None, "", ":memory:"):
-        raise _wrong("a database in memory forgets: MemoryReplay is for that")
+        raise _wrong("a database in memory is not kept: use MemoryReplay for that")
     try:
         dialect = read.get_dialect()
         dialect.import_dbapi()
     except (exc.ArgumentError, ImportError):
         raise _wrong("its driver is not installed") from None
     if dialect.is_async:
-        raise _wrong("its driver is one that has to be awaited")
+        raise _wrong("its driver is asynchronous")
     return read
 
 
@@ -209,9 +212,9 @@ def _refuse_emptied(path: Path) -> None:
     while path.exists() and path.stat().st_size == 0:
         if time.monotonic() > end:
             raise StorageUnavailable(
-                "the file of used tokens was emptied, so what was used is not known. Put it back "
-                "from a backup; or wait until all tokens of before have expired, an hour at most, "
-                "and remove it: a file that is not there is made anew"
+                "the file of used tokens was emptied, so it is unknown which tokens were used. "
+                "Restore it from a backup; or wait until all earlier tokens have expired, an "
+                "hour at most, and delete it: a missing file is made anew"
             )
         time.sleep(RETRY_SECONDS)
 

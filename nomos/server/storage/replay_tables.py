@@ -2,7 +2,8 @@
 
 An older version stored one time before which nonces may have been deleted. That is a span like any
 other now. The time is replaced by one with which an older version that shares the database refuses
-everything: it would delete nonces without adding spans, and accept those that were deleted here.
+everything. Otherwise it would delete nonces without adding spans, and accept those that were
+deleted here.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from nomos.server.storage.tables import envelopes, revocations
 Kind = Literal["cid", "agent", "app", "envelope", "issuer"]
 
 LOOKED_THROUGH: Final = 20_000
-"""Decisions and links among which an agent is looked for, newest first."""
+"""The number of decisions and links that are searched for an agent, newest first."""
 
 _AMONG = sa.select(revocations.c.id).where(
     revocations.c.id.in_(sa.bindparam("ids", expanding=True))
@@ -49,7 +49,7 @@ def kind_of(ident: str) -> Kind:
 def add(
     connection: Connection, tenant: str, ids: Collection[str], at: int, kind: Kind | None = None
 ) -> tuple[ChainedRow, ...]:
-    """Revoke `ids`, and return the new rows; those revoked before stay as they are."""
+    """Revoke `ids`, and return the new rows; those revoked before are unchanged."""
     known = revoked_of(connection, ids)
     return tuple(
         _add(connection, tenant, ident, at, kind or kind_of(ident))
@@ -77,7 +77,7 @@ def _add(connection: Connection, tenant: str, ident: str, at: int, kind: Kind) -
 def after(connection: Connection, tenant: str, seq: int, limit: int) -> tuple[ChainedRow, ...]:
     """The rows of the log that follow number `seq`, in order.
 
-    Raises Damaged for a damaged row: a follower must not take the other rows for all of them.
+    Raises Damaged for a damaged row: a follower must not miss one.
     """
     raw = (sa.cast(column, sa.LargeBinary) for column in (revocations.c.hash, revocations.c.text))
     wanted = (
@@ -140,7 +140,7 @@ class ServiceInUse(NomosError):
 
     def __init__(self, did: str) -> None:
         super().__init__(
-            f"{did} is a registered service, which grants are made out to. Remove it first: "
+            f"{did} is a registered service, the audience of grants. Remove it first: "
             "nomos services remove NAME"
         )
 
@@ -252,7 +252,7 @@ class RevocationLog:
     async def belongs(self, tenant: str, app: str, ident: str) -> bool:
         """Whether `ident` is a delegation or an envelope of this app.
 
-        An agent belongs to no app here: any app that knows its DID can ask for it, without proof.
+        An agent belongs to no app here: any app can ask for a DID, without proof.
         """
 
         def work(connection: Connection) -> bool:

@@ -1,6 +1,6 @@
 """Live grants for services that do not decide by policy, stored until they expire.
 
-When other policies are activated, these are the grants that they may deny.
+When other policies are activated, these are the grants that those may deny.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nomos.server.storage.tables import revocations, service_grants
 
 PRUNE_EVERY: Final = 32
 PAGE: Final = 1_000
-"""The most grants that are read at once."""
+"""The maximum number of grants that are read at once."""
 
 
 class ServiceGrants:
@@ -47,7 +47,7 @@ class ServiceGrants:
     async def live(
         self, tenant: str, after: ServiceGrant | None = None
     ) -> tuple[ServiceGrant, ...]:
-        """Some of the tenant's grants that have not expired and are not revoked themselves.
+        """Return some of the tenant's grants that have not expired and are not revoked themselves.
 
         Those that expire last come first; `after` is the last one of the page before.
         """

@@ -1,4 +1,4 @@
-"""Registered services that accept a tenant's tokens beside its own PDP, by name and DID."""
+"""Registered services that accept a tenant's tokens besides its own PDP, by name and DID."""
 
 from __future__ import annotations
 

@@ -26,11 +26,11 @@ KEEP_SECONDS: Final = 24 * 60 * 60
 """How long a link is stored after its expiry, so that a message can say why it does not work."""
 
 AHEAD_SECONDS: Final = 60
-"""How far in the future a start may lie. Those that a clock far ahead began are invalid."""
+"""How far in the future the start of a valid session may lie, in seconds."""
 
 MOST_LINKS: Final = 50
 MOST_SESSIONS: Final = 50
-"""The most links and sessions of one operator; beyond that, the oldest end."""
+"""The maximum number of links and sessions of one operator; beyond that, the oldest end."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def _operating(connection: Connection, tenant: str, app: str) -> tuple[ApiKey, .
 
 
 def _is_held(connection: Connection, key: ApiKey) -> bool:
-    """Whether this key is one of the operator's: it may have been replaced meanwhile."""
+    """Return whether this key is one of the operator's: it may have been replaced meanwhile."""
     held = _operating(connection, key.tenant, key.app)
     return key.secret_hash in [each.secret_hash for each in held]
 

@@ -17,7 +17,7 @@ from nomos.server.storage.failures import StorageUnavailable
 from nomos.server.storage.tables import nonces
 
 MOST_COUNTED: Final = 10_000
-"""The most agents, and the most apps, whose number of nonces is cached."""
+"""The maximum number of agents, and of apps, whose number of nonces is cached."""
 
 MOST_PARTS: Final = 32
 """A process uses at most one of these parts of a share before it counts again."""

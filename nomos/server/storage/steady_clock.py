@@ -1,6 +1,6 @@
 """A check of the wall clock before rows are deleted for their age.
 
-For a clock that jumped ahead everything is old. A refusal for that reason ends once the clock is
+When a clock jumps ahead, all rows look old. A refusal for that reason ends once the clock is
 set right; a deletion is final. So nothing is deleted until the wall clock has advanced as fast as
 the monotonic clock for an hour of this process.
 """
@@ -14,7 +14,7 @@ from typing import Final
 STEADY_SECONDS: Final = 3600.0
 
 SLACK_SECONDS: Final = 10.0
-"""The tolerated difference in seconds: a clock that is slewed differs by two in an hour."""
+"""The tolerated difference in seconds: slewing changes a clock by two in an hour."""
 
 
 def _awake() -> float:

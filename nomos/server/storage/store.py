@@ -131,7 +131,7 @@ class Store:
     async def claim_nonce(
         self, issuer: str, audience: str, nonce: str, expires_at: int, family: str | None = None
     ) -> bool:
-        """True once for each nonce, also for concurrent callers and after a crash.
+        """Return True once for each nonce, also for concurrent callers and after a crash.
 
         Raises Forgotten for one that may have been used and deleted while the clock was ahead.
         Raises ShareExceeded for an issuer that has used too many, or an app (`family`) whose agents

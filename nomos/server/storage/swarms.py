@@ -22,10 +22,10 @@ from nomos.server.storage.tables import records as rows
 from nomos.server.storage.tables import revocations
 
 LOOKED_THROUGH: Final = 20_000
-"""Links among which a swarm is looked for, newest first."""
+"""The number of links that are searched for a swarm, newest first."""
 
 AT_ONCE: Final = 5_000
-"""The most identifiers in one query of the database."""
+"""The maximum number of identifiers in one query of the database."""
 
 
 class Swarms:

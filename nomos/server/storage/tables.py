@@ -183,7 +183,8 @@ envelopes: Final = sa.Table(
     sa.Column("tenant", sa.String(64), nullable=False),
     sa.Column("app", sa.String(64), nullable=False),
     sa.Column("fingerprint", sa.String(64), nullable=False),
-    sa.Column("deed", sa.String(64), nullable=False),
+    # The column has an older name; `envelope.action_hash` makes its values.
+    sa.Column("deed", sa.String(64), nullable=False, key="action_hash"),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("question", JSON, nullable=False),
     sa.Column("roles", JSON, nullable=False),
@@ -196,7 +197,7 @@ envelopes: Final = sa.Table(
     sa.Column("consumed_at", sa.BigInteger),
     sa.Index(None, "tenant", "state", "created_at"),
     sa.Index(None, "fingerprint", "created_at"),
-    sa.Index(None, "deed", "decided_at"),
+    sa.Index(None, "action_hash", "decided_at"),
     sa.Index(None, "app", "state"),
 )
 

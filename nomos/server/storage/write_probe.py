@@ -40,13 +40,12 @@ def check_room(folder: Path) -> None:
         found = os.statvfs(folder)
     except OSError as failure:
         raise StorageUnavailable(
-            f"the disk of the data folder cannot be looked at: {failure.strerror}"
+            f"the disk of the data folder cannot be examined: {failure.strerror}"
         ) from None
     free = found.f_bavail * found.f_frsize
     if free < LEAST_FREE:
         raise StorageUnavailable(
-            f"the disk of the data folder has {free // 1024} KiB left, and "
-            f"{LEAST_FREE // 1024} KiB are the least: make room before decisions cannot be stored"
+            f"the disk of the data folder has {free // 1024} KiB left, and {LEAST_FREE // 1024} KiB are required: free space, or decisions will fail"
         )
 
 
@@ -87,6 +86,6 @@ class WriteProbe:
 
 
 def _seen(task: asyncio.Task[None]) -> None:
-    """Retrieve the exception, because all callers may have been cancelled."""
+    """Retrieve the exception: if all callers were cancelled, none has done so."""
     if not task.cancelled():
         task.exception()

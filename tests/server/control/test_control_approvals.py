@@ -239,7 +239,7 @@ async def test_so_many_questions_wait_and_no_more(plane: Plane, agent: str) -> N
     reply = await plane.ask({"idempotency-key": "k"}, **one_more)
     assert (reply.status_code, reply.json()["error_code"]) == (429, "rate_limited")
     assert reply.headers["retry-after"] == "60"
-    assert "20 questions of this app are waiting" in reply.json()["error"]
+    assert "20 questions of this app are pending" in reply.json()["error"]
     again = {**ISSUE, "args": {"title": "0"}, "agentDid": agent}
     assert await asked(plane, **again) == envelopes[0]
     other = await plane.another()
@@ -471,7 +471,7 @@ async def test_so_many_wait_and_no_more(plane: Plane) -> None:
     envelope = await asked(plane, **ISSUE)
     lead = await operator(plane, "lead")
     waiting = [asyncio.create_task(seen(plane, envelope, wait=25)) for _ in range(MOST_OF_ONE_APP)]
-    seats = plane.system._ports.waiting
+    seats = plane.system._context.waiting
     for _ in range(2000):
         if seats.gate.held == MOST_OF_ONE_APP:
             break

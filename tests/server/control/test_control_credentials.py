@@ -145,7 +145,7 @@ def test_an_unknown_role_is_refused() -> None:
 
 @pytest.mark.parametrize("role", ["agent", "auditor"])
 def test_only_an_operator_answers_for_roles(role: Role) -> None:
-    with pytest.raises(ConfigurationError, match="only an operator answers for roles"):
+    with pytest.raises(ConfigurationError, match="only an operator covers roles"):
         credentials.issue("a", role, "default", 1, covers=("lead",))
     assert credentials.issue("a", "operator", "default", 1, covers=("lead",)).key.covers == (
         "lead",

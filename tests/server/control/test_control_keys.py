@@ -167,7 +167,7 @@ async def test_a_key_log_that_is_full_says_so(
     headers = await plane.another("operator")
     reply = await plane.client.post(ROTATE, json={}, headers=headers)
     assert reply.status_code == 400
-    assert "verifiers read no more" in reply.json()["error"]
+    assert "the maximum that verifiers read" in reply.json()["error"]
 
 
 async def test_a_replayed_answer_keeps_the_key_that_signed_it(

@@ -111,7 +111,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str], str]] = {
         "agentDid: names no usable Ed25519 key",
     ),
     "audience elsewhere": ({"audience": STRANGER}, ["audience"], "name the PDP (did:key:"),
-    "audience empty": ({"audience": ""}, ["audience"], "not a service that this server knows"),
+    "audience empty": ({"audience": ""}, ["audience"], "not a registered service"),
     "purpose too long": ({"purpose": "x" * 281}, ["purpose"], "purpose:"),
     "purpose that hides text": ({"purpose": "a\x1b[2Kb"}, ["purpose"], "purpose:"),
     "context a text": ({"context": "blue"}, ["context"], "context:"),
@@ -151,7 +151,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str], str]] = {
     "prefix with an envelope": (
         {"command": "/github", "cosignerEnvelopeId": "env_1", "agentDid": STRANGER},
         ["cosignerEnvelopeId"],
-        "people approve one call",
+        "operators approve one call",
     ),
     "prefix of another resource": (
         {"command": "/github", "resource": FILE, "agentDid": STRANGER},

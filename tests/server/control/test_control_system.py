@@ -146,7 +146,7 @@ def test_agents_are_never_served_the_server_s_own_keys(tmp_path: Path, workspace
     (tmp_path / "link").symlink_to(tmp_path)
     data = tmp_path / "data"
     unsafe = Settings(data=data, policies=(PERMIT,), workspace=tmp_path / workspace)
-    with pytest.raises(ConfigurationError, match="agents could reach its keys") as told:
+    with pytest.raises(ConfigurationError, match="agents could read its keys") as told:
         lock_data_dir(unsafe)
     assert told.value.setting == "workspace"
     assert [path.name for path in tmp_path.iterdir()] == ["link"]
@@ -213,7 +213,7 @@ async def test_a_lost_issuer_key_is_not_replaced(
     assert not issuer.exists()
     issuer.write_text("11" * 32)
     issuer.chmod(0o600)
-    with pytest.raises(ConfigurationError, match="another key than the one this database"):
+    with pytest.raises(ConfigurationError, match="not the key that this database"):
         await System.open(settings(tmp_path / "data"), signer)
     issuer.write_text(kept)
     await (await System.open(settings(tmp_path / "data"), signer)).close()
@@ -293,7 +293,7 @@ async def test_a_signer_that_refuses_a_key_stops_the_opening(tmp_path: Path) -> 
         async def ask(self, request: object) -> Refused:
             return Refused(code="internal", message="nomos-ucan failed on this request")
 
-    with pytest.raises(SignerError, match="did not take a server key"):
+    with pytest.raises(SignerError, match="did not accept a server key"):
         await System.open(settings(tmp_path / "data"), Refusing())
     FolderLock(tmp_path / "data").release()
 

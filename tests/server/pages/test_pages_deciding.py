@@ -166,7 +166,7 @@ async def test_nobody_answers_for_an_app_of_their_own(town: Town) -> None:
     town.agent.headers["authorization"] = f"Bearer {mine.text.reveal()}"
     ident, person = await town.ask(), await town.person()
     page = await person.see(f"/approvals/{ident}")
-    assert "asked by an app of your own" in page.text
+    assert "an app of your own sent it" in page.text
     fields = {**page.fields(), "decision": "approve"}
     assert (await person.post(f"/approvals/{ident}", fields)).status_code == 403
 

@@ -411,7 +411,7 @@ def test_a_command_registered_for_policy_is_not_served(world: World) -> None:
         "DELETE", "/github/repo/delete", token, params={"owner": "acme", "repo": "app"}
     )
     assert refusal(said) == (404, "not_found")
-    assert "registered for policy; this PDP does not serve it" in said.json()["error"]
+    assert "can be decided by policy, but this PDP does not serve it" in said.json()["error"]
     assert world.upstream.seen == []
 
 

@@ -75,7 +75,7 @@ def test_without_the_verifier_nothing_is_allowed(world: World) -> None:
     assert (said.status_code, said.json()["error_code"]) == (503, "unavailable")
     assert world.receipts(said) == [], "nothing was decided, so nothing may look like an allow"
     ready = world.run(get(replace(world.ports, signer=Dead()), "/readyz"))
-    assert (ready.status_code, ready.json()["error"]) == (503, "the verifier does not answer")
+    assert (ready.status_code, ready.json()["error"]) == (503, "the signing binary does not answer")
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,10 @@ def changed(answer: Answer | Refused, **fields: Any) -> Verified | None:
 def test_a_verifier_that_refuses_to_speak_is_not_ready(world: World) -> None:
     signer = Altered(world.ports, lambda _: Refused(code="protocol", message="other version"))
     ready = world.run(get(replace(world.ports, signer=signer), "/readyz"))
-    assert (ready.status_code, ready.json()["error"]) == (503, "the verifier refuses to speak")
+    assert (ready.status_code, ready.json()["error"]) == (
+        503,
+        "the signing binary rejected the health check",
+    )
 
 
 def test_a_bug_is_a_500_that_says_nothing(world: World) -> None:
@@ -183,7 +186,7 @@ def test_a_write_that_fails_unexpectedly_is_recorded_as_its_outcome(
     monkeypatch.setattr(filesystem, "_facts", fail_with(error))
     said = world.write("f", "content")
     assert (said.status_code, said.json()["error_code"]) == (500, "internal")
-    assert "whether it was done" in said.json()["error"]
+    assert "check the upstream before you retry" in said.json()["error"]
     assert "secret detail" not in said.text
     intent, outcome = world.receipts(said)
     assert (intent.status, outcome.decision, outcome.status) == (None, "allow", 500)
@@ -287,7 +290,7 @@ def test_a_read_is_proven_once_and_takes_no_body(world: World) -> None:
     assert [type(request) for request in asked] == [Verify]
     said = world.call("GET", f"{READ}?path=f", world.token(READ, FILE), content=b"x" * 300_000)
     assert (said.status_code, said.json()["fields"]) == (400, ["body"])
-    assert "takes no body" in said.json()["error"]
+    assert "has no body" in said.json()["error"]
 
 
 def write_scope(token: str) -> dict[str, Any]:

@@ -83,14 +83,14 @@ def test_an_upstream_that_echoes_the_credential_does_not_give_it_away(world: Wor
         ("none", (404, "not_found"), "404"),
         ("moved", (502, "upstream_error"), "answered 301, a redirect"),
         ("locked", (502, "upstream_error"), "answered 401"),
-        ("html", (502, "upstream_error"), "did not answer in JSON"),
-        ("nan", (502, "upstream_error"), "did not answer in JSON"),
-        ("infinite", (502, "upstream_error"), "did not answer in JSON"),
-        ("deep", (502, "upstream_error"), "did not answer in JSON"),
-        ("huge", (502, "upstream_error"), "answered more than"),
-        ("squeezed", (502, "upstream_error"), "compressed its answer"),
-        ("twice", (502, "upstream_error"), "answered more than once"),
-        ("slammed", (502, "upstream_error"), "did not answer in HTTP"),
+        ("html", (502, "upstream_error"), "did not reply in JSON"),
+        ("nan", (502, "upstream_error"), "did not reply in JSON"),
+        ("infinite", (502, "upstream_error"), "did not reply in JSON"),
+        ("deep", (502, "upstream_error"), "did not reply in JSON"),
+        ("huge", (502, "upstream_error"), "sent a reply of more than"),
+        ("squeezed", (502, "upstream_error"), "sent a compressed reply"),
+        ("twice", (502, "upstream_error"), "sent more than one reply"),
+        ("slammed", (502, "upstream_error"), "did not reply in HTTP"),
         ("silent", (504, "upstream_timeout"), "did not answer in time"),
     ],
 )
@@ -136,7 +136,7 @@ def test_a_failed_write_says_whether_it_may_have_been_done(
     said = create(world, repo)
     assert failure(said) == (502, "upstream_error")
     assert f"answered {status}" in said.json()["error"]
-    assert said.json()["error"].count("it may have been done") == doubts
+    assert said.json()["error"].count("It may have been done") == doubts
     assert [row.status for row in world.receipts(said)] == [None, 502]
 
 

@@ -23,12 +23,12 @@ async def test_a_store_is_not_ready_without_room(
             patch.setattr(write_probe, "LEAST_FREE", 1)
             await store._probe()
         monkeypatch.setattr(write_probe, "LEAST_FREE", 1 << 62)
-        with pytest.raises(StorageUnavailable, match="make room"):
+        with pytest.raises(StorageUnavailable, match="free space"):
             await store._probe()
     finally:
         await store.close()
 
 
 def test_a_folder_that_is_gone_has_no_room(tmp_path: Path) -> None:
-    with pytest.raises(StorageUnavailable, match="cannot be looked at"):
+    with pytest.raises(StorageUnavailable, match="cannot be examined"):
         write_probe.check_room(tmp_path / "none")

@@ -146,7 +146,7 @@ def _as_json(data: bytes, name: str) -> str:
 def _check_keys(node: yaml.Node, key: str, seen: set[int]) -> None:
     """Raise an error for repeated keys, keys that are not text, and anchors."""
     if id(node) in seen:
-        raise _InvalidCatalog(key, "anchors and aliases are not read; write it out")
+        raise _InvalidCatalog(key, "anchors and aliases are not supported; write the value out")
     seen.add(id(node))
     if isinstance(node, yaml.SequenceNode):
         for place, item in enumerate(node.value):
@@ -184,7 +184,7 @@ def _kind(name: str) -> str:
 
 def _provider(document: _Document, built_in: Provider | None) -> Provider:
     if built_in is None and document.fields is None:
-        raise _InvalidCatalog("fields", "missing: say what identifies a resource")
+        raise _InvalidCatalog("fields", "missing: declare the fields that identify a resource")
     if built_in is None and document.handler != "http":
         raise _InvalidCatalog("handler", "a provider is served over http; leave this key out")
     name = document.provider
@@ -212,10 +212,10 @@ def _provider(document: _Document, built_in: Provider | None) -> Provider:
 
 def _field_problems(name: str, field: ResourceField) -> Iterator[str]:
     if name == "provider":
-        yield "this name is taken: it says which provider a resource is of"
+        yield "this name is reserved: it names the provider of a resource"
     if name == "path" and field.type != "path":
-        # A token that names a `path` covers everything under it, whatever the provider meant.
-        yield "a field of this name covers what lies beneath: give it the type path, or rename it"
+        # A token that names a `path` covers everything under it, for every provider.
+        yield "a field of this name covers everything under it: give it the type path, or rename it"
     if field.type != "string" and (field.pattern is not None or field.case != "preserve"):
         yield "pattern and case are for strings"
     if field.pattern is not None:
@@ -233,7 +233,7 @@ def _command_problems(
     taken = {*given.resource, *given.optional, "resource", "provider"}
     for name, argument in given.args.items():
         if name in taken:
-            yield f"args.{name}", "this name is taken"
+            yield f"args.{name}", "this name is reserved"
         if argument.digest is not None and argument.type != "string":
             yield f"args.{name}.digest", "only a string can be bound by its hash"
         if argument.place == "body" and given.method in ("GET", "DELETE"):
