@@ -73,7 +73,8 @@ class Quotas:
             what = "questions" if left.questions < 1 else "bytes"
             raise ControlError(
                 "rate_limited",
-                f"this app has exceeded its quota ({what}): {QUESTIONS_A_SECOND} questions and {BYTES_A_SECOND // 1024} KiB a second are sustainable. Nothing was decided",
+                f"this app has exceeded its quota ({what}): {QUESTIONS_A_SECOND} questions and "
+                f"{BYTES_A_SECOND // 1024} KiB a second are sustainable. Nothing was decided",
                 headers={"retry-after": str(max(1, math.ceil(wait)))},
             )
         left.questions -= 1

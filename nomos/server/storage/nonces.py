@@ -95,7 +95,8 @@ def remember_span(connection: Connection, first: int, last: int) -> None:
     """Add a span, joined with those nearby; if there are too many, the two oldest are joined.
 
     There are several spans, and not one time, for the case of a clock that was years ahead: nonces
-    that expired then must not block those that expire soon. The time between later spans may include now, or lie in the future.
+    that expired then must not block those that expire soon. The time between later spans may
+    include now, or lie in the future.
     """
     found = connection.execute(sa.select(_span.first, _span.last).order_by(_span.first)).all()
     spans = _joined([*((row.first, row.last) for row in found), (first, last)])

@@ -45,7 +45,8 @@ def check_room(folder: Path) -> None:
     free = found.f_bavail * found.f_frsize
     if free < LEAST_FREE:
         raise StorageUnavailable(
-            f"the disk of the data folder has {free // 1024} KiB left, and {LEAST_FREE // 1024} KiB are required: free space, or decisions will fail"
+            f"the disk of the data folder has {free // 1024} KiB left, and {LEAST_FREE // 1024} "
+            "KiB are required: free space, or decisions will fail"
         )
 
 
