@@ -206,7 +206,7 @@ async def test_keys_without_a_database_are_refused_and_a_first_start_that_was_cu
     for name in ("nomos.db", "nomos.db-wal", "nomos.db-shm"):
         (data / name).unlink(missing_ok=True)
     for _ in range(2):
-        with pytest.raises(ConfigurationError, match=r"nomos\.db is missing, and the keys"):
+        with pytest.raises(ConfigurationError, match=r"nomos\.db is missing, but the keys"):
             async with opened(data, link):
                 pass
     begun = tmp_path / "begun"
