@@ -43,7 +43,7 @@ async def authorize(
     """Answer one question. Raises InvalidRequest, or Refusal if it cannot be answered."""
     message = messages.authorize_request(body)
     said = canonical(delegation_lookup.signed(caller, body))
-    context.quotas.take(caller.app, len(said), context.elapsed())
+    context.take_quota(caller.app, len(said))
     digest = hashlib.sha256(said).hexdigest()
     try:
         services = await _services(context, caller, message)

@@ -13,9 +13,11 @@ from nomos.models import MAX_CHAIN_DEPTH
 from nomos.policy.bundle import Bundle
 from nomos.resources import Catalog
 from nomos.server.background.notifier import Notifier
+from nomos.server.control.errors import ControlError
 from nomos.server.control.feed_subscribers import FeedSubscribers
-from nomos.server.control.limits import LoginThrottle, LongPollLimiter, Quotas
+from nomos.server.control.limits import LoginThrottle, LongPollLimiter
 from nomos.server.http.limits import SlidingWindowCounter
+from nomos.server.http.quotas import BYTES_A_SECOND, QUESTIONS_A_SECOND, QuotaExceeded, Quotas
 from nomos.server.policies.active import ActivePolicy
 from nomos.server.signing.issuers import Issuers
 from nomos.server.signing.keys import SignerPort
@@ -70,6 +72,18 @@ class Context:
     def bundle(self) -> Bundle:
         """Return the policies that are active now; call it once for each decision."""
         return self.live.bundle
+
+    def take_quota(self, app: str, size: int) -> None:
+        """Count a request of `size` bytes whose records are kept. Raises ControlError (429)."""
+        try:
+            self.quotas.take(app, size, self.elapsed())
+        except QuotaExceeded as quota:
+            raise ControlError(
+                "rate_limited",
+                f"this app has exceeded its quota ({quota.what}): {QUESTIONS_A_SECOND} questions "
+                f"and {BYTES_A_SECOND // 1024} KiB a second are sustainable. Nothing was decided",
+                headers=quota.headers,
+            ) from None
 
     def idempotency_lock(self, app: str, key: str) -> asyncio.Lock:
         """Return the lock that a question with this idempotency key holds while it is answered."""

@@ -79,7 +79,11 @@ async def post_revocation(
 ) -> dict[str, Any]:
     """Revoke one identifier permanently."""
     assert caller is not None, "the table gives this route a role"
-    message = messages.read(RevokeRequest, await body.read(request, MAX_BODY_WITH_CHAIN))
+    content = await body.raw(request, MAX_BODY_WITH_CHAIN)
+    message = messages.read(RevokeRequest, body.parse(content))
+    if caller.role == "agent":
+        # A revocation is kept for good, and every service keeps it: agents make delegations freely.
+        context.take_quota(caller.app, len(content))
     if not _IDENT.fullmatch(message.id):
         raise InvalidRequest(
             f"id: {shown(message.id)} is not a cid (64 hex digits), a did:key, app_… or env_…",
@@ -241,7 +245,7 @@ ROUTES: Final = (
         RevokeReply,
         "Revoke a delegation, an agent, an app, an approval or an issuer key, permanently.",
         accepts=RevokeRequest,
-        refuses=(400, 404, 413, 503),
+        refuses=(400, 404, 413, 429, 503),
         holder=authenticate,
     ),
     *feed.ROUTES,

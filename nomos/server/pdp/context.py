@@ -6,16 +6,19 @@ process of its own.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from nomos._limits import KIB, MAX_TOKEN
 from nomos._protocol import Answer, Refused, Request
 from nomos.models import MAX_CHAIN_DEPTH, Secret
 from nomos.policy.bundle import Bundle
 from nomos.resources import Catalog
+from nomos.server.http.quotas import Quotas
 from nomos.server.pdp.revocations import RevocationView
 from nomos.server.policies.active import ActivePolicy
 
@@ -92,13 +95,22 @@ class PdpLimits:
         return 2 * self.file + 64 * KIB if holds_file else self.body
 
 
+RECEIPT_BYTES: Final = 1024
+"""Bytes that the receipts of a call take beside the call itself."""
+
+
+def call_quotas() -> Quotas:
+    """Return quotas of the bytes that the receipts of an app's calls take, in any number."""
+    return Quotas(math.inf, kept=RECEIPT_BYTES)
+
+
 @dataclass(frozen=True)
 class PdpContext:
     """Everything external that the PDP uses.
 
     `trusted_issuers` maps the DID of each issuer that may sign a chain's root to its tenant;
-    `clock` returns Unix time in seconds. `control_url` is the control plane, where questions are
-    sent.
+    `clock` returns Unix time in seconds, `elapsed` a monotonic time in seconds. `control_url` is
+    the control plane, where questions are sent. `quotas` are by tenant and app.
     """
 
     signer: SignerPort
@@ -114,6 +126,8 @@ class PdpContext:
     max_chain_depth: int = MAX_CHAIN_DEPTH
     control_url: str | None = None
     limits: PdpLimits = field(default_factory=PdpLimits)
+    quotas: Quotas = field(default_factory=call_quotas)
+    elapsed: Callable[[], float] = time.monotonic
 
     @property
     def bundle(self) -> Bundle:

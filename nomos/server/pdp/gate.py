@@ -38,11 +38,12 @@ from nomos.resources import CommandSpec
 from nomos.server.domain import lineage
 from nomos.server.domain.lineage import Lineage
 from nomos.server.http.limits import SlidingWindowCounter
+from nomos.server.http.quotas import BYTES_A_SECOND, QuotaExceeded
 from nomos.server.pdp import tokens
 from nomos.server.pdp.approval import TokenApproval
 from nomos.server.pdp.context import Action, PdpContext
 from nomos.server.pdp.filesystem import Filesystem
-from nomos.server.pdp.receipts import OK, PdpCall, ReceiptWriter
+from nomos.server.pdp.receipts import OK, PdpCall, ReceiptWriter, size_on_record
 from nomos.server.pdp.rejected_tokens import RejectedTokens
 from nomos.server.pdp.request import IN_QUERY, Rebuilt
 from nomos.server.pdp.request_parsing import PdpRequest, RequestParser
@@ -94,6 +95,7 @@ class Gate:
         call, found = await self._verified(asked)
         descent = lineage.lineage_of(found.proven, found.claims.chain)
         case = self._case(asked, call, found.proven)
+        self._take_quota(case, call, found, descent)
         case = await self._records.with_parents(found.claims.chain, descent, case)
         async with AsyncExitStack() as held:
             holder, action, case = await self._authorize(case, call, found, descent, held=held)
@@ -143,6 +145,23 @@ class Gate:
             await self._refused.record(asked, found, call, refusal)
             raise refusal
         return found
+
+    def _take_quota(
+        self, case: PdpCall, call: Rebuilt, found: VerifiedClaims, descent: Lineage
+    ) -> None:
+        """Raise PdpError, and keep no record, if the app's calls fill the audit log too fast."""
+        receipts = 1 if call.command.risk == "read" else 2
+        size = size_on_record(case, found.claims.chain, receipts=receipts)
+        app = f"{case.tenant}/{descent.app or descent.root}"
+        try:
+            self._context.quotas.take(app, size, self._context.elapsed())
+        except QuotaExceeded as quota:
+            raise PdpError(
+                "rate_limited",
+                "this app has exceeded its quota of receipts in the audit log: "
+                f"{BYTES_A_SECOND // 1024} KiB a second are sustainable. Nothing was done",
+                headers=quota.headers,
+            ) from None
 
     # Decision
 

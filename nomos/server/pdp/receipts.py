@@ -9,6 +9,7 @@ say which two belong together. Secrets are removed before a receipt is stored.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -91,6 +92,16 @@ class PdpCall:
             root=self.root,
             envelope=self.envelope,
         )
+
+
+def size_on_record(case: PdpCall, links: Sequence[UnverifiedLink], *, receipts: int) -> int:
+    """Return about how many bytes a call adds to the audit log, beside the fixed part.
+
+    `links` are its chain: those that agents signed are recorded, with their statements.
+    """
+    called = json.dumps([dict(case.resource), for_the_record(case.args or {})])
+    statements = json.dumps([link.payload["pol"] for link in links[1:]])
+    return receipts * len(called) + len(statements)
 
 
 class ReceiptWriter:

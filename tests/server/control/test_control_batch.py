@@ -9,9 +9,10 @@ import store_access
 from pydantic import TypeAdapter
 
 from nomos.errors import SignerDied
-from nomos.server.control import batch, limits
+from nomos.server.control import batch
 from nomos.server.control.authorize import authorize
 from nomos.server.control.batch import MAX_KEY, MAX_QUESTIONS, BatchReply
+from nomos.server.http import quotas
 from nomos.server.storage.tenants import DEFAULT
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ async def test_each_question_counts_against_the_rate(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plane.system.quotas, "_questions", 3)
-    monkeypatch.setattr(limits, "QUESTIONS_A_SECOND", 1e-3)
+    monkeypatch.setattr(quotas, "QUESTIONS_A_SECOND", 1e-3)
     results = (await ask(plane, *[LIST] * 5)).json()["results"]
     assert [kind(each) for each in results] == ["allow"] * 3 + ["rate_limited"] * 2
     decided = [each for each in await plane.receipts() if each.kind == "decision"]

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nomos.server.control import limits
-from nomos.server.control.errors import ControlError
-from nomos.server.control.limits import BYTES_A_SECOND, QUESTIONS_A_SECOND, Quotas
+from nomos._identifiers import cid_of
+from nomos.server.http import quotas
+from nomos.server.http.quotas import BYTES_A_SECOND, QUESTIONS_A_SECOND, QuotaExceeded, Quotas
 
 if TYPE_CHECKING:
     from server.control.conftest import Plane
@@ -21,9 +21,8 @@ def taken(left: Quotas, app: str, size: int, now: float) -> int:
     for number in range(100_000):
         try:
             left.take(app, size, now)
-        except ControlError as refusal:
-            retry = refusal.headers["retry-after"]
-            return number if (refusal.code, retry) == ("rate_limited", "1") else -int(retry)
+        except QuotaExceeded as exceeded:
+            return number if exceeded.wait == 1 else -exceeded.wait
     return 100_000
 
 
@@ -47,13 +46,13 @@ def test_large_questions_are_fewer() -> None:
 def test_a_wait_is_said_in_whole_seconds() -> None:
     left = Quotas(1000, 10 * BYTES_A_SECOND, kept=0)
     left.take("a", 10 * BYTES_A_SECOND, 1.0)
-    with pytest.raises(ControlError, match="bytes") as refused:
+    with pytest.raises(QuotaExceeded, match="bytes") as refused:
         left.take("a", 5 * BYTES_A_SECOND - 1, 1.0)
     assert refused.value.headers == {"retry-after": "5"}
 
 
 def test_apps_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MOST_APPS", 3)
+    monkeypatch.setattr(quotas, "MOST_APPS", 3)
     left = Quotas()
     for number in range(10):
         left.take(f"app {number}", 1, 1.0)
@@ -63,7 +62,7 @@ def test_apps_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -
 async def test_an_app_over_its_quota_is_answered_429_and_leaves_nothing(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "QUESTIONS_A_SECOND", 0.001)
+    monkeypatch.setattr(quotas, "QUESTIONS_A_SECOND", 0.001)
     plane.system.quotas._questions = 3
     other = await plane.another()
     replies = [await plane.ask({"idempotency-key": f"{n}"}) for n in range(5)]
@@ -75,6 +74,23 @@ async def test_an_app_over_its_quota_is_answered_429_and_leaves_nothing(
     assert int(late.headers["retry-after"]) >= 1
     assert len(await plane.receipts()) == statuses.count(200)
     assert (await plane.ask(other)).status_code == 200
+
+
+async def test_revocations_by_an_app_count_and_those_by_operators_do_not(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quotas, "QUESTIONS_A_SECOND", 0.001)
+    app, operator = await plane.another(), await plane.another("operator")
+    granted = (await plane.ask(app)).json()["chain"][0]
+    monkeypatch.setattr(plane.system.quotas, "_questions", 2)
+
+    async def revoked(headers: dict[str, str], ident: str) -> int:
+        reply = await plane.client.post("/v1/revocations", json={"id": ident}, headers=headers)
+        return reply.status_code
+
+    statuses = [await revoked(app, cid_of(granted)) for _ in range(4)]
+    assert statuses == [200, 200, 429, 429]
+    assert [await revoked(operator, f"{n:064x}") for n in range(4)] == [200] * 4
 
 
 def test_the_defaults_let_a_burst_of_questions_pass() -> None:

@@ -12,6 +12,7 @@ import pytest
 import store_access
 
 from nomos.audit.record import Record
+from nomos.server.http import quotas
 from nomos.server.http.limits import MAX_COUNTED, MAX_KEYS, SlidingWindowCounter
 from nomos.server.pdp.context import PdpLimits
 from nomos.server.pdp.gate import Gate
@@ -41,6 +42,58 @@ def test_a_read_leaves_one_receipt(world: World) -> None:
     assert (row.policies, row.bundle) == (("anyone",), world.ports.bundle.hash)
     assert (row.purpose, row.cid, row.expires_at) == ("to see", root.cid, int(world.now) + 60)
     assert row.at == int(world.now) * 1000
+
+
+def test_an_app_whose_calls_fill_the_log_is_rejected_without_a_record(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quotas, "BYTES_A_SECOND", 1)
+    left = world.ports.quotas
+    left._left.clear()
+    (world.folder / "f").touch()
+    args = {"content": {"sha256": hashlib.sha256(b"x").hexdigest()}}
+    write = world.token(WRITE, file("f"), args)
+    left.take("acme/app_1", quotas.BYTES, world.ports.elapsed())
+    try:
+        for said in (
+            world.read("f"),
+            world.read("secret/f"),  # policy would deny it
+            world.call("PUT", WRITE, write, json={"path": "f", "content": "x"}),
+        ):
+            assert (said.status_code, said.json()["error_code"]) == (429, "rate_limited")
+            assert int(said.headers["retry-after"]) >= 1
+            assert world.receipts(said) == []
+        assert world.read("f", meta={"app_id": "app_2"}).status_code == 200
+    finally:
+        left._left.clear()
+    again = world.call("PUT", WRITE, write, json={"path": "f", "content": "x"})
+    assert again.status_code == 200, "its token was not used up"
+
+
+def test_what_agents_choose_counts_towards_their_apps_quota(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[tuple[str, int]] = []
+
+    def take(app: str, size: int, now: float) -> None:
+        assert now > 0
+        taken.append((app, size))
+
+    monkeypatch.setattr(world.ports.quotas, "take", take)
+    (world.folder / "f").touch()
+    root = world.grant(READ, file("f"))
+    for statements in (1, 500):
+        pol = [["==", ".resource.path", "f"]] * statements
+        link = world.grant(READ, file("f"), by="agent", to="child", prf=[root.cid], pol=pol)
+        token = world.invoke(READ, file("f"), {}, [root.jwt, link.jwt], by="child")
+        assert world.call("GET", READ, token, params={"path": "f"}).status_code == 200
+    body = {"owner": "acme", "repo": "app", "title": "t", "body": "x" * 5000}
+    assert world.call("POST", CREATE, world.token(CREATE, REPO), json=body).status_code == 200
+    assert {app for app, _ in taken} == {"acme/app_1"}
+    few, many, write = (size for _, size in taken)
+    assert few < 200
+    assert many - few >= 499 * len(str(pol[0]))
+    assert write > 2 * 5000, "a write has two receipts"
 
 
 def test_a_write_leaves_its_intent_and_its_outcome(world: World) -> None:
