@@ -10,6 +10,7 @@ grant = guard.authorize(
 """
 
 from nomos.errors import (
+    AttenuationError,
     AuthenticationError,
     BinaryNotFound,
     ChainError,
@@ -20,23 +21,22 @@ from nomos.errors import (
     Denied,
     ExpiredChain,
     InvalidPolicy,
+    InvalidReceipt,
     InvalidRequest,
+    InvalidResponse,
+    InvalidWebhookSignature,
     MalformedChain,
     NomosError,
     NotFound,
-    NotProven,
     PermissionDenied,
     PolicyProblem,
     ProtocolMismatch,
     RateLimited,
     ServerError,
-    SignerDied,
+    SignerCrashed,
     SignerError,
     StepUpRequired,
-    Unintelligible,
     Unreachable,
-    WebhookRefused,
-    Widening,
     WrongAudience,
 )
 from nomos.guard import (
@@ -59,7 +59,7 @@ from nomos.models import (
 )
 from nomos.outcomes import Approval, ApprovalState, Revocation, Vote
 from nomos.swarm import Child, fork_child, read_parent_chain_from_env
-from nomos.verify import AsyncVerifier, MemoryReplay, Verifier
+from nomos.verify import AsyncVerifier, MemoryReplayStore, Verifier
 
 __all__ = [
     "Approval",
@@ -68,6 +68,7 @@ __all__ = [
     "AsyncGrant",
     "AsyncReceipt",
     "AsyncVerifier",
+    "AttenuationError",
     "AuthGuard",
     "AuthenticationError",
     "BinaryNotFound",
@@ -87,12 +88,14 @@ __all__ = [
     "FailOpenWarning",
     "Grant",
     "InvalidPolicy",
+    "InvalidReceipt",
     "InvalidRequest",
+    "InvalidResponse",
+    "InvalidWebhookSignature",
     "MalformedChain",
-    "MemoryReplay",
+    "MemoryReplayStore",
     "NomosError",
     "NotFound",
-    "NotProven",
     "ParentChain",
     "PermissionDenied",
     "PolicyProblem",
@@ -101,16 +104,13 @@ __all__ = [
     "Receipt",
     "Revocation",
     "ServerError",
-    "SignerDied",
+    "SignerCrashed",
     "SignerError",
     "StepUpRequired",
-    "Unintelligible",
     "Unreachable",
     "Verified",
     "Verifier",
     "Vote",
-    "WebhookRefused",
-    "Widening",
     "WrongAudience",
     "fork_child",
     "read_parent_chain_from_env",

@@ -35,11 +35,11 @@ from nomos.errors import (
     ConfigurationError,
     ControlPlaneError,
     ExpiredChain,
+    InvalidResponse,
     PermissionDenied,
     RateLimited,
     ServerError,
     SignerError,
-    Unintelligible,
     Unreachable,
 )
 from nomos.models import GrantBase, Question, describe_resource
@@ -173,7 +173,7 @@ class GuardCore:
     def _remember_error(self, question: Question, refused: ControlPlaneError) -> None:
         """Remember an error that is not an outage: a later outage must not allow the call."""
         match refused:
-            case Unreachable() | ServerError() | Unintelligible() | RateLimited():
+            case Unreachable() | ServerError() | InvalidResponse() | RateLimited():
                 return
             case AuthenticationError() | PermissionDenied():
                 self._refusals.remember_all(f"the control plane rejected this caller ({refused})")
@@ -246,7 +246,7 @@ class GuardCore:
         found = yield from approvals.wait(approvals.Waiting(envelope_id, timeout, jitter))
         asked = self._put_to_people.get(found.id)
         if asked is not None and not self._is_about_call(found, asked):
-            raise Unintelligible(
+            raise InvalidResponse(
                 f"approval {found.id} was requested for {asked.command} on "
                 f"{describe_resource(asked.resource)}, but the control plane returned it for "
                 f"{found.command} on {describe_resource(found.resource)}"

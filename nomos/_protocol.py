@@ -160,7 +160,7 @@ class Call(Wire):
     args: dict[str, Json]
 
 
-class Wanted(Wire):
+class RequestedCapability(Wire):
     """A requested capability: a command, or all commands under it, on a resource."""
 
     cmd: Command
@@ -308,7 +308,7 @@ class Fork(Request):
     children: list[ForkChild] = Field(min_length=1, max_length=MAX_FORKED)
     now: Seconds
     max_depth: int = Field(default=MAX_CHAIN_DEPTH, ge=1, le=MAX_LINKS)
-    accept_unlinked: bool = Field(
+    allow_missing_prf: bool = Field(
         default=False, description="Accept links without `prf`, as the hosted service writes them."
     )
     allow_vacuous: bool = Field(
@@ -349,10 +349,10 @@ class Verify(Request):
     An invocation is for the service that the root's `meta.audience` names, whatever the later links
     say. Without `pdp`, the root must also have `meta.closed`.
 
-    With `wanted` instead of `call`, the holder requests a capability: it must be within the chain's
-    command and constraint, and the chain must not come from an approval. Policies are not evaluated
-    then, because every delegation from the chain carries them. The invocation proves who requests
-    it; the caller compares its resource and arguments.
+    With `requested` instead of `call`, the holder requests a capability: it must be within the
+    chain's command and constraint, and the chain must not come from an approval. Policies are not
+    evaluated then, because every delegation from the chain carries them. The invocation proves who
+    requests it; the caller compares its resource and arguments.
     """
 
     op: Literal["verify"] = "verify"
@@ -381,7 +381,7 @@ class Verify(Request):
         description="Seconds since the caller's view of revocations was complete; absent: now.",
     )
     revocations_max_age: int = Field(default=5, ge=0)
-    accept_unlinked: bool = Field(
+    allow_missing_prf: bool = Field(
         default=False,
         description=(
             "Accept tokens as the hosted service writes them: links without `prf`, and roots "
@@ -397,7 +397,7 @@ class Verify(Request):
         ),
     )
     call: Call | None = Field(default=None, exclude_if=lambda v: v is None)
-    wanted: Wanted | None = Field(default=None, exclude_if=lambda v: v is None)
+    requested: RequestedCapability | None = Field(default=None, exclude_if=lambda v: v is None)
 
 
 class Verified(Answer):

@@ -23,7 +23,7 @@ class Receipt(ReceiptBase):
     """The audit record of one decision or one act, from an `AuthGuard`."""
 
     def verify(self, issuer: str) -> Self:
-        """Return the receipt if the issuer recorded exactly this; raise `NotProven` if not.
+        """Return the receipt if the issuer recorded exactly this; raise `InvalidReceipt` if not.
 
         `issuer` is the DID of the control plane's issuer, obtained once over a trusted connection
         (`GET /.well-known/nomos`, `issuers[0].did`). Do not take it from the receipt: that would

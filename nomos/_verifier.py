@@ -21,11 +21,11 @@ from nomos._core.denials import denied
 from nomos._core.effects import Flow, perform
 from nomos._core.remedies import UNAVAILABLE
 from nomos._core.stores import (
-    AsyncReplay,
-    AsyncRevocations,
-    Fixed,
-    Replay,
-    Revocations,
+    AsyncReplayStore,
+    AsyncRevocationStore,
+    ReplayStore,
+    RevocationStore,
+    StaticRevocations,
 )
 from nomos._core.token_verification import AwaitFirstSync, VerifierRules
 from nomos._core.verification import Stale
@@ -60,10 +60,10 @@ class VerifierSettings(TypedDict, total=False):
     leeway: int
     on_stale_revocations: Stale
     revocations_max_age: int
-    replay: Replay | AsyncReplay | None
-    accept_unlinked: bool
+    replay: ReplayStore | AsyncReplayStore | None
+    allow_missing_prf: bool
     receipt_key: str | os.PathLike[str] | None
-    on_record: Callable[[str], Any] | None
+    on_receipt: Callable[[str], Any] | None
     clock: Callable[[], float]
 
 
@@ -81,13 +81,13 @@ class VerifierBase(ABC):
         audience: str,
         max_depth: int = MAX_CHAIN_DEPTH,
         leeway: int = LEEWAY_SECONDS,
-        revocations: Revocations | AsyncRevocations | Collection[str] | None = None,
+        revocations: RevocationStore | AsyncRevocationStore | Collection[str] | None = None,
         on_stale_revocations: Stale = "refuse",
         revocations_max_age: int = 5,
-        replay: Replay | AsyncReplay | None = None,
-        accept_unlinked: bool = False,
+        replay: ReplayStore | AsyncReplayStore | None = None,
+        allow_missing_prf: bool = False,
         receipt_key: str | os.PathLike[str] | None = None,
-        on_record: Callable[[str], Any] | None = None,
+        on_receipt: Callable[[str], Any] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._follower = trusted_issuers if isinstance(trusted_issuers, ControlPlaneSync) else None
@@ -99,14 +99,14 @@ class VerifierBase(ABC):
             leeway=_checked_range("leeway", leeway, 0, MAX_LEEWAY_SECONDS),
             stale=_stale(on_stale_revocations),
             max_age=_checked_range("revocations_max_age", revocations_max_age, 0, MAX_AGE),
-            accept_unlinked=_checked_bool("accept_unlinked", accept_unlinked),
+            allow_missing_prf=_checked_bool("allow_missing_prf", allow_missing_prf),
         )
-        self._revocations = self._checked_store("revocations", "among", _revocations(revocations))
+        self._revocations = self._checked_store("revocations", "lookup", _revocations(revocations))
         self._replay: Any = (
             None if replay is None else self._checked_store("replay", "claim", replay)
         )
         self._scribe = None if receipt_key is None else _receipt_signer(receipt_key)
-        self._on_record = None if on_record is None else self._checked_callback(on_record)
+        self._on_record = None if on_receipt is None else self._checked_callback(on_receipt)
         self._clock = _checked_callable("clock", clock)
         self._linked: SignerConnection | None = None
         self._closed = False
@@ -124,8 +124,8 @@ class VerifierBase(ABC):
         *,
         audience: str,
         api_key: str | None = None,
-        pinned: str | None = None,
-        wait: float = FIRST_LOOK_SECONDS,
+        trust_anchor: str | None = None,
+        startup_timeout: float = FIRST_LOOK_SECONDS,
         allow_insecure: Sequence[str] = (),
         **settings: Unpack[VerifierSettings],
     ) -> Self:
@@ -141,20 +141,22 @@ class VerifierBase(ABC):
 
         - `audience`: the DID of this service.
         - `api_key`: an API key of any role, for the feed.
-        - `pinned`: the issuer's DID, or the DID of one of its earlier keys, from a trusted source.
-          The control plane must prove that its present key follows from it. Without `pinned`, the
-          first keys received are trusted; this requires https, or this machine.
-        - `wait`: how long to wait for the first answer, in seconds, 0.1 to 60. Default: 3.
+        - `trust_anchor`: the issuer's DID, or the DID of one of its earlier keys, from a trusted
+        source.
+          The control plane must prove that its present key follows from it. Without `trust_anchor`,
+          the first keys received are trusted; this requires https, or this machine.
+        - `startup_timeout`: how long to wait for the first answer, in seconds, 0.1 to 60. Default:
+        3.
         - `allow_insecure`: hosts that may be reached by plain http.
         - `settings`: arguments of the verifier. Without `max_depth`, the control plane's limit
-          holds. A `StoredReplay` as `replay` also stores how far the logs were read, so that a
+          holds. A `SqlReplayStore` as `replay` also stores how far the logs were read, so that a
           control plane that was rolled back is rejected even after a restart of the verifier.
 
         `Verifier` waits for the first answer. Raises:
 
         - `ConfigurationError`: an invalid argument, or an issuer that does not follow from
-          `pinned`.
-        - `Unreachable`: no usable answer within `wait`.
+          `trust_anchor`.
+        - `Unreachable`: no usable answer within `startup_timeout`.
         - another `ControlPlaneError`: the answer is wrong.
 
         `AsyncVerifier` waits, and raises these, in `async with`. Otherwise it connects with its
@@ -163,8 +165,8 @@ class VerifierBase(ABC):
         follower = ControlPlaneSync(
             url,
             api_key=checked_api_key(api_key),
-            pinned=pinned,
-            wait=wait,
+            trust_anchor=trust_anchor,
+            startup_timeout=startup_timeout,
             allow_insecure=allow_insecure,
             floors=_floors(settings.get("replay")),
         )
@@ -221,10 +223,11 @@ class VerifierBase(ABC):
         resource: Mapping[str, Any],
         args: Mapping[str, Any] | None,
         *,
-        bound: bool,
+        require_signed_args: bool,
     ) -> Flow[Verified]:
         asked = replace(
-            _requested_call(command, resource, args), bound=_checked_bool("bound", bound)
+            _requested_call(command, resource, args),
+            require_signed_args=_checked_bool("require_signed_args", require_signed_args),
         )
         yield from self._await_first_sync()
         rules, now = self._trust(), self._now()
@@ -276,11 +279,11 @@ class VerifierBase(ABC):
     def _checked_callback(self, given: Any) -> Any:
         if self._scribe is None:
             raise ConfigurationError(
-                "on_record requires receipt_key: without it no receipts are signed",
-                setting="on_record",
+                "on_receipt requires receipt_key: without it no receipts are signed",
+                setting="on_receipt",
             )
-        if is_awaited(_checked_callable("on_record", given)) and not self._waits:
-            raise requires_await("on_record")
+        if is_awaited(_checked_callable("on_receipt", given)) and not self._waits:
+            raise requires_await("on_receipt")
         return given
 
 
@@ -396,13 +399,13 @@ def _stale(given: object) -> Stale:
 
 
 def _revocations(given: Any) -> Any:
-    if hasattr(given, "among"):
+    if hasattr(given, "lookup"):
         return given
     several = isinstance(given, Collection) and not isinstance(given, str | bytes)
     if several and all(isinstance(each, str) for each in given):
-        return Fixed(given)
+        return StaticRevocations(given)
     raise ConfigurationError(
-        "revocations must be an object with among(), a collection of revoked ids, or () for a "
+        "revocations must be an object with lookup(), a collection of revoked ids, or () for a "
         "service that does not check revocation. from_control_plane(…) follows the feed of a "
         "control plane",
         setting="revocations",

@@ -9,7 +9,7 @@
     │  ├─ ExpiredChain
     │  ├─ WrongAudience
     │  ├─ ChainTooDeep
-    │  └─ Widening
+    │  └─ AttenuationError
     ├─ ControlPlaneError      no usable reply came                      .status .code .request_id
     │  ├─ Unreachable         no reply in time                          .sent
     │  ├─ ServerError         5xx
@@ -19,12 +19,12 @@
     │  ├─ Conflict            an idempotency key was reused, or a decision exists already
     │  ├─ RateLimited                                                   .retry_after
     │  ├─ InvalidRequest      a field is wrong                          .fields
-    │  └─ Unintelligible      the reply does not follow this protocol
-    ├─ NotProven              a record differs from what was signed     .code
-    ├─ WebhookRefused         a message does not verify                 .reason
+    │  └─ InvalidResponse      the reply does not follow this protocol
+    ├─ InvalidReceipt              a record differs from what was signed     .code
+    ├─ InvalidWebhookSignature         a message does not verify                 .reason
     ├─ SignerError            the signing binary gave no answer
     │  ├─ BinaryNotFound
-    │  ├─ SignerDied
+    │  ├─ SignerCrashed
     │  └─ ProtocolMismatch
     └─ ConfigurationError     a setting is wrong (also a ValueError)    .setting
        └─ InvalidPolicy       a Cedar bundle does not validate          .problems
@@ -86,7 +86,7 @@ class Denied(NomosError):
         self.wanted = wanted
         self.found = found
         self.fix = fix
-        self.record: str | None = None
+        self.receipt_jwt: str | None = None
 
 
 class StepUpRequired(Denied):
@@ -128,7 +128,7 @@ class ChainTooDeep(ChainError):
     """The chain has more links than allowed."""
 
 
-class Widening(ChainError):
+class AttenuationError(ChainError):
     """A link exceeds the authority of the link before it."""
 
 
@@ -216,11 +216,11 @@ class InvalidRequest(ControlPlaneError):
         self.fields = tuple(fields)
 
 
-class Unintelligible(ControlPlaneError):
+class InvalidResponse(ControlPlaneError):
     """The reply does not follow this protocol: HTML, other JSON, an unknown decision."""
 
 
-class NotProven(NomosError):
+class InvalidReceipt(NomosError):
     """A receipt does not verify. `code` is the reason for programs, the message for people."""
 
     def __init__(self, message: str, *, code: str) -> None:
@@ -231,7 +231,7 @@ class NotProven(NomosError):
 WebhookReason = Literal["missing", "malformed", "forged", "too_old", "from_the_future"]
 
 
-class WebhookRefused(NomosError):
+class InvalidWebhookSignature(NomosError):
     """A webhook message was not sent by the control plane, or was not sent now.
 
     `reason` is one of `WebhookReason`. Messages with `too_old` and `from_the_future` have a valid
@@ -256,7 +256,7 @@ class BinaryNotFound(SignerError):
     """`nomos-ucan` is not installed, or cannot be executed."""
 
 
-class SignerDied(SignerError):
+class SignerCrashed(SignerError):
     """The signing binary exited or stopped responding before it answered."""
 
 

@@ -192,9 +192,9 @@ class AuthGuard(GuardBase):
         `audience` is the DID of the service, by default the one that the chain's first grant was
         for. A call that needs a person's approval is denied at the PDP: use `authorize` for it.
 
-        Raises `Widening` for a call that the chain does not cover, `ExpiredChain` if the chain has
-        expired, `WrongAudience` for a service that it is not for, and `ConfigurationError` for a
-        guard without a parent.
+        Raises `AttenuationError` for a call that the chain does not cover, `ExpiredChain` if the
+        chain has expired, `WrongAudience` for a service that it is not for, and
+        `ConfigurationError` for a guard without a parent.
         """
         question = requests.question(
             command=command, resource=resource, args=args, audience=audience
@@ -226,7 +226,7 @@ class AuthGuard(GuardBase):
         credentials.
 
         Raises:
-            Widening: a capability or the lifetime exceeds what the chain covers.
+            AttenuationError: a capability or the lifetime exceeds what the chain covers.
             ChainError: the chain cannot be delegated from: malformed, expired, too deep, or for
                 another key.
             ConfigurationError: an argument is wrong, or a root has passed no `parent_chain`.

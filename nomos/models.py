@@ -412,18 +412,18 @@ class Verified(SealedRecord):
         depth: the number of delegations in `chain` and `lineage` together.
         command, resource, args: the call.
         expires_at: when the token expires, in UTC.
-        receipt: the id of the audit record behind the root, if the issuer signed it.
+        receipt_id: the id of the audit record behind the root, if the issuer signed it.
         swarm: the id of the swarm, if the issuer signed it.
         cid, nonce: of the invocation.
-        record: the signed receipt of a verifier that has a receipt key.
+        receipt_jwt: the signed receipt of a verifier that has a receipt key.
 
     It contains no token.
     """
 
     _source: ClassVar = "verifier.verify"
-    _stored: ClassVar = "store its `receipt` and `cid`, or what you need of its fields"
-    _unshown: ClassVar = frozenset(("record",))
-    _uncompared: ClassVar = frozenset(("record",))
+    _stored: ClassVar = "store its `receipt_id` and `cid`, or what you need of its fields"
+    _unshown: ClassVar = frozenset(("receipt_jwt",))
+    _uncompared: ClassVar = frozenset(("receipt_jwt",))
 
     @classmethod
     def _advice(cls) -> str:
@@ -440,12 +440,12 @@ class Verified(SealedRecord):
     resource: Resource
     args: dict[str, Any]
     expires_at: datetime
-    receipt: str | None = None
+    receipt_id: str | None = None
     swarm: str | None = None
     lineage: tuple[str, ...] = ()
     cid: str
     nonce: str
-    record: str | None = None
+    receipt_jwt: str | None = None
 
 
 def describe_resource(resource: Mapping[str, Any]) -> str:

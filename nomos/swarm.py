@@ -88,7 +88,7 @@ def fork_child(
     `NOMOS_AGENT_KEY_FD`, `NOMOS_AGENT_KEY_HANDOVER_FILE` or `NOMOS_AGENT_KEY_FILE` names.
 
     Raises:
-        Widening: a capability, or the lifetime, exceeds what the chain covers.
+        AttenuationError: a capability, or the lifetime, exceeds what the chain covers.
         ExpiredChain, ChainTooDeep, MalformedChain, WrongAudience: the chain cannot be used.
         ConfigurationError: an argument is wrong (`.setting` names it), the chain is empty, or this
             process does not have the key that it was delegated to.

@@ -1,4 +1,4 @@
-"""`Verifier` and `AsyncVerifier`: verification of tokens in any service; `verify_record`.
+"""`Verifier` and `AsyncVerifier`: verification of tokens in any service; `verify_receipt`.
 
     verifier = Verifier(trusted_issuers=[ISSUER], audience=MY_DID, revocations=view)
     verified = verifier.verify(token, command="/notes/note/read", resource={"provider": "notes"})
@@ -19,17 +19,17 @@ import anyio
 import anyio.to_thread
 
 from nomos._core.effects import Flow
-from nomos._core.revocation_status import Seen
-from nomos._core.stores import AsyncReplay, AsyncRevocations, Replay, Revocations
+from nomos._core.revocation_status import RevocationStatus
+from nomos._core.stores import AsyncReplayStore, AsyncRevocationStore, ReplayStore, RevocationStore
 from nomos._core.token_verification import AwaitFirstSync
 from nomos._core.verification import ClaimNonce, LookupRevocations
 from nomos._core.verification_receipt import (
     ReportReceipt,
-    VerificationRecord,
+    VerificationReceipt,
     parse_receipt,
     question_of,
 )
-from nomos._io.replay import MemoryReplay
+from nomos._io.replay import MemoryReplayStore
 from nomos._io.runtime import AsyncRuntime, SyncRuntime
 from nomos._io.signer import Signer, shared
 from nomos._tracebacks import without_frames
@@ -44,17 +44,17 @@ from nomos._verifier import (
 from nomos.models import Verified
 
 __all__ = [
-    "AsyncReplay",
-    "AsyncRevocations",
+    "AsyncReplayStore",
+    "AsyncRevocationStore",
     "AsyncVerifier",
-    "MemoryReplay",
-    "Replay",
-    "Revocations",
-    "Seen",
-    "VerificationRecord",
+    "MemoryReplayStore",
+    "ReplayStore",
+    "RevocationStatus",
+    "RevocationStore",
+    "VerificationReceipt",
     "Verified",
     "Verifier",
-    "verify_record",
+    "verify_receipt",
 ]
 
 T = TypeVar("T")
@@ -85,12 +85,13 @@ class Verifier(VerifierBase):
       age, and a lookup that fails, or a view that was never complete, rejects the token.
     - `replay`: the replay store, for what works once: writes, and calls with an approval (V9).
       Without one, both are rejected.
-    - `accept_unlinked`: accept chains of the hosted service, whose links do not name each other and
+    - `allow_missing_prf`: accept chains of the hosted service, whose links do not name each other
+    and
       whose roots name no service. Default: False.
     - `receipt_key`: the path of a key file (`nomos keygen` makes one). Every verification is then
-      signed as a receipt: `verified.record` or `denied.record`, to be read with `verify_record`. If
-      the receipt cannot be signed, the call is not allowed.
-    - `on_record`: a function that is called with each receipt; needs `receipt_key`. If it raises,
+      signed as a receipt: `verified.record` or `denied.record`, to be read with `verify_receipt`.
+      If the receipt cannot be signed, the call is not allowed.
+    - `on_receipt`: a function that is called with each receipt; needs `receipt_key`. If it raises,
       the call is not allowed.
     - `clock`: a function that returns Unix time in seconds. Default: `time.time`.
 
@@ -110,7 +111,7 @@ class Verifier(VerifierBase):
         command: str,
         resource: Mapping[str, Any],
         args: Mapping[str, Any] | None = None,
-        bound: bool = False,
+        require_signed_args: bool = False,
     ) -> Verified:
         """Verify `token` for a call, and claim its nonce if the call changes something.
 
@@ -122,8 +123,9 @@ class Verifier(VerifierBase):
         that it is (`meta.reads`) and its last segment is a reading word (`get`, `list`, `read`, …).
         A read may be verified again, unless it has an approval.
 
-        A token that signs no arguments is valid for a call with any. With `bound=True`, it must
-        sign each of `args`; otherwise the code is `resource_mismatch`.
+        A token that signs no arguments is valid for a call with any. With
+        `require_signed_args=True`, it must sign each of `args`; otherwise the code is
+        `resource_mismatch`.
 
         Returns what was verified. Raises:
 
@@ -131,13 +133,18 @@ class Verifier(VerifierBase):
           the fault is and what to do. `unavailable` means that a check could not be completed, as
           when the replay store fails, and `revocations_stale` that the revocation view is too old.
         - `SignerError`: the signing binary gave no answer. The call is not allowed.
-        - `ConfigurationError`: `command`, `resource`, `args` or `bound` has the wrong type or form,
+        - `ConfigurationError`: `command`, `resource`, `args` or `require_signed_args` has the wrong
+        type or form,
           or the verifier is closed.
         """
-        return self._run(self._verify_flow(token, command, resource, args, bound=bound))
+        return self._run(
+            self._verify_flow(
+                token, command, resource, args, require_signed_args=require_signed_args
+            )
+        )
 
     @without_frames
-    def why(
+    def explain(
         self,
         token: str,
         *,
@@ -176,7 +183,7 @@ class Verifier(VerifierBase):
             lambda: self._link,
             {
                 AwaitFirstSync: self._await_sync,
-                LookupRevocations: lambda effect: self._revocations.among(effect.ids),
+                LookupRevocations: lambda effect: self._revocations.lookup(effect.ids),
                 ReportReceipt: self._report,
                 ClaimNonce: lambda effect: _claim(self._replay, effect)(),
             },
@@ -191,13 +198,13 @@ class Verifier(VerifierBase):
 
     def _report(self, effect: ReportReceipt) -> None:
         if self._on_record is not None:
-            refuse_awaitable(self._on_record(effect.text), "on_record")
+            refuse_awaitable(self._on_record(effect.text), "on_receipt")
 
 
 class AsyncVerifier(Asynchronous, VerifierBase):
     """`Verifier` for asyncio and trio, with the same arguments. It never blocks the event loop.
 
-    The methods of `revocations` and `replay`, and `on_record`, may be sync or async; sync ones run
+    The methods of `revocations` and `replay`, and `on_receipt`, may be sync or async; sync ones run
     in a thread. `verify` and `why` are awaited.
     """
 
@@ -210,14 +217,16 @@ class AsyncVerifier(Asynchronous, VerifierBase):
         command: str,
         resource: Mapping[str, Any],
         args: Mapping[str, Any] | None = None,
-        bound: bool = False,
+        require_signed_args: bool = False,
     ) -> Verified:
         """See `Verifier.verify`."""
-        flow = self._verify_flow(token, command, resource, args, bound=bound)
+        flow = self._verify_flow(
+            token, command, resource, args, require_signed_args=require_signed_args
+        )
         del token  # a report of an error would show it as a local variable
         return await self._run(flow)
 
-    async def why(
+    async def explain(
         self,
         token: str,
         *,
@@ -271,10 +280,10 @@ class AsyncVerifier(Asynchronous, VerifierBase):
         if self._follower is not None:
             await self._follower.alook()
 
-    async def _lookup(self, effect: LookupRevocations) -> Seen:
+    async def _lookup(self, effect: LookupRevocations) -> RevocationStatus:
         view = self._revocations
-        method = getattr(view, "aamong", None) or view.among
-        found: Seen = await _called(view, functools.partial(method, effect.ids), method)
+        method = getattr(view, "alookup", None) or view.lookup
+        found: RevocationStatus = await _called(view, functools.partial(method, effect.ids), method)
         return found
 
     async def _claim(self, effect: ClaimNonce) -> bool:
@@ -291,11 +300,11 @@ class AsyncVerifier(Asynchronous, VerifierBase):
             await self._on_record(effect.text)
         else:
             answer = await anyio.to_thread.run_sync(self._on_record, effect.text)
-            refuse_awaitable(answer, "on_record")
+            refuse_awaitable(answer, "on_receipt")
 
 
 @without_frames
-def verify_record(text: str, *, issuers: Sequence[str]) -> VerificationRecord:
+def verify_receipt(text: str, *, issuers: Sequence[str]) -> VerificationReceipt:
     """Return the content of a verification receipt that one of `issuers` signed.
 
     `issuers` are the DIDs of the verifiers whose receipts are accepted, at least one, obtained from

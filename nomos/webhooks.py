@@ -27,7 +27,7 @@ from typing import Any, ClassVar, Final, NoReturn, Protocol
 
 from nomos._sealed import SealedRecord, make
 from nomos._tracebacks import without_frames
-from nomos.errors import ConfigurationError, WebhookReason, WebhookRefused
+from nomos.errors import ConfigurationError, InvalidWebhookSignature, WebhookReason
 from nomos.models import Secret
 
 HEADER: Final = "Nomos-Signature"
@@ -91,8 +91,8 @@ def verify(
     is the request's body before any parsing, at most 1 MiB. `secret` has 32 to 4096 characters.
     `now` is Unix time, by default this machine's.
 
-    Raises `WebhookRefused`, whose `reason` says what is wrong, and `ConfigurationError` for an
-    argument of the wrong type or out of bounds.
+    Raises `InvalidWebhookSignature`, whose `reason` says what is wrong, and `ConfigurationError`
+    for an argument of the wrong type or out of bounds.
     """
     key = checked_secret(secret, setting="secret")
     if not math.isfinite(tolerance) or tolerance < 0:
@@ -246,4 +246,4 @@ def _object(value: object) -> dict[str, Any]:
 
 
 def _invalid(reason: WebhookReason, message: str) -> NoReturn:
-    raise WebhookRefused(f"webhook message refused: {message}", reason=reason) from None
+    raise InvalidWebhookSignature(f"webhook message refused: {message}", reason=reason) from None

@@ -54,7 +54,7 @@ class Recording(AsyncVerifier):
         command: str,
         resource: Mapping[str, Any],
         args: Mapping[str, Any] | None = None,
-        bound: bool = False,
+        require_signed_args: bool = False,
     ) -> Verified:
         return self._answered(command, resource, args)
 
@@ -82,7 +82,7 @@ class RecordingSync(Verifier):
         command: str,
         resource: Mapping[str, Any],
         args: Mapping[str, Any] | None = None,
-        bound: bool = False,
+        require_signed_args: bool = False,
     ) -> Verified:
         return self._twin._answered(command, resource, args)
 

@@ -19,7 +19,7 @@ import pytest
 from prepared import INSTALLED, NOMOS
 
 from nomos import AuthGuard
-from nomos._core.revocation_status import Seen
+from nomos._core.revocation_status import RevocationStatus
 from nomos.cli.app import app
 from nomos.cli.demo import steps_swarm
 from nomos.server.pdp.revocations import StoreView
@@ -126,10 +126,10 @@ def test_what_the_demo_kept_can_be_verified_again(tmp_path: Path) -> None:
 def test_the_demo_fails_at_revoked_when_nothing_is_revoked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def blind(view: StoreView, ids: Collection[str]) -> Seen:
-        return Seen(frozenset(), 0)
+    async def blind(view: StoreView, ids: Collection[str]) -> RevocationStatus:
+        return RevocationStatus(frozenset(), 0)
 
-    monkeypatch.setattr(StoreView, "among", blind)
+    monkeypatch.setattr(StoreView, "lookup", blind)
     monkeypatch.setattr(steps_swarm, "REVOKED_WITHIN", 0.5)
     with pytest.raises(SystemExit) as left:
         app(["demo", "--json"])

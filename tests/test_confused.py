@@ -16,7 +16,7 @@ from colours import COLOURS, Colour
 from hostile import Reply, Script, control_plane
 
 from nomos import AuthGuard
-from nomos.errors import Unintelligible
+from nomos.errors import InvalidResponse
 
 POLICY: Final = 'permit (principal, action in Action::"/filesystem", resource);'
 READ, WRITE = "/filesystem/file/read", "/filesystem/file/write"
@@ -91,7 +91,7 @@ def test_what_a_true_answer_allows_is_signed(system: AuthGuard, colour: Colour) 
 def test_a_question_that_was_changed_on_its_way_is_not_signed_for(
     system: AuthGuard, colour: Colour, change: Change
 ) -> None:
-    with between(system, question=change) as plane, pytest.raises(Unintelligible, match="nothing"):
+    with between(system, question=change) as plane, pytest.raises(InvalidResponse, match="nothing"):
         ask(plane, system, colour)
 
 
@@ -110,5 +110,5 @@ def test_what_was_signed_earlier_is_no_answer_to_another_question(
     with between(system, answer=again) as plane:
         guard._endpoint.url = plane.url
         assert colour.call(guard.authorize, **asked).ucan
-        with pytest.raises(Unintelligible, match="another question"):
+        with pytest.raises(InvalidResponse, match="another question"):
             colour.call(guard.authorize, **asked)

@@ -55,13 +55,13 @@ def test_a_deny_comes_back_as_a_grant(colour: Colour) -> None:
     ("reply", "error"),
     [
         (Reply(500), errors.ServerError),
-        (Reply(200, b"<html>Welcome!</html>", "text/html"), errors.Unintelligible),
-        (Reply(200, {"decision": "yes", "receiptId": "e"}), errors.Unintelligible),
-        (Reply(200, {"allow": True, "receiptId": "e"}), errors.Unintelligible),
-        (Reply(200, {**DENY, "decision": "allow"}), errors.Unintelligible),
-        (Reply(200, b"[" * 200_000), errors.Unintelligible),
-        (Reply(200, b" " * 5_000_000), errors.Unintelligible),
-        (Reply(302, b"", headers={"location": "http://127.0.0.1:1/"}), errors.Unintelligible),
+        (Reply(200, b"<html>Welcome!</html>", "text/html"), errors.InvalidResponse),
+        (Reply(200, {"decision": "yes", "receiptId": "e"}), errors.InvalidResponse),
+        (Reply(200, {"allow": True, "receiptId": "e"}), errors.InvalidResponse),
+        (Reply(200, {**DENY, "decision": "allow"}), errors.InvalidResponse),
+        (Reply(200, b"[" * 200_000), errors.InvalidResponse),
+        (Reply(200, b" " * 5_000_000), errors.InvalidResponse),
+        (Reply(302, b"", headers={"location": "http://127.0.0.1:1/"}), errors.InvalidResponse),
         (Reply(401, {"error": "no", "error_code": "invalid_api_key"}), errors.AuthenticationError),
         (Reply(403, {"error": "no", "error_code": "app_disabled"}), errors.PermissionDenied),
         (Reply(404, b"nothing here", "text/plain"), errors.NotFound),
@@ -137,7 +137,7 @@ def test_open_a_read_goes_on_and_says_so_each_time(
 def test_open_a_write_raises_all_the_same(colour: Colour, reply: Reply | None) -> None:
     with control_plane(reply or Reply()) as plane:
         guard = make(colour, plane.url if reply else nobody(), failure_mode="open")
-        with pytest.raises((errors.ServerError, errors.Unintelligible, errors.Unreachable)):
+        with pytest.raises((errors.ServerError, errors.InvalidResponse, errors.Unreachable)):
             colour.call(guard.authorize, **WRITE)
         colour.call(guard.close)
 

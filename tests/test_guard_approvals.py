@@ -421,10 +421,10 @@ def test_a_receipt_is_proven_offline_and_only_as_it_was_written(colour: Colour) 
         changed(receipt, checkpoint=other.checkpoint),
         changed(receipt, checkpoint=grant.chain[0]),
     ):
-        with pytest.raises(errors.NotProven) as unproven:
+        with pytest.raises(errors.InvalidReceipt) as unproven:
             colour.call(wrong.verify, issuer=grant.issuer)
         assert unproven.value.code
-    with pytest.raises(errors.NotProven):
+    with pytest.raises(errors.InvalidReceipt):
         colour.call(receipt.verify, issuer=grant.agent)
 
 
@@ -442,7 +442,7 @@ def test_who_knows_an_older_key_accepts_those_that_it_led_to() -> None:
         receipt = guard.receipt(str(second.receipt_id))
     assert receipt.verify(str(first.issuer)) is receipt
     assert receipt.verify(str(second.issuer)) is receipt
-    with pytest.raises(errors.NotProven):
+    with pytest.raises(errors.InvalidReceipt):
         changed(receipt, keys=receipt.keys[1:]).verify(str(first.issuer))
 
 

@@ -316,7 +316,7 @@ class TestOffline:
             ({"command": LIST, "resource": path("notes")}, "chain_attenuation_violation"),
             ({"command": "/filesystem", "resource": path("notes")}, "chain_attenuation_violation"),
         ):
-            with pytest.raises(errors.Widening, match=re.escape("path=notes")) as wide:
+            with pytest.raises(errors.AttenuationError, match=re.escape("path=notes")) as wide:
                 family.call(guard.headers, **question)
             assert wide.value.code == code
             assert f"{question['command']} on filesystem" in str(wide.value)
@@ -427,7 +427,7 @@ class TestForking:
         assert made[20].agent == DID
         assert made[0].expires_at < made[1].expires_at
         wider = {"with": "filesystem:///diary", "can": "file:read"}
-        with pytest.raises(errors.Widening, match=r"children\[3\]\.capabilities\[1\]"):
+        with pytest.raises(errors.AttenuationError, match=r"children\[3\]\.capabilities\[1\]"):
             family.call(
                 guard.fork_children,
                 children=[*wanted[:3], {"capabilities": [NOTES, wider]}],

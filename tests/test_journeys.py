@@ -225,7 +225,9 @@ def test_the_pdps_url_in_place_of_the_control_planes_is_said_to_be_that(guard: A
         stranger.authorize(command=LIST, resource=repo("app"))
     assert guard.control_plane_url in str(refused.value)
     with pytest.raises(errors.Unreachable, match="not of a PDP"):
-        Verifier.from_control_plane(guard.pdp_url, api_key=key, audience=guard.did(), wait=0.2)
+        Verifier.from_control_plane(
+            guard.pdp_url, api_key=key, audience=guard.did(), startup_timeout=0.2
+        )
     send = {"authorization": f"Bearer {key}"}
     said = httpx.get(f"{guard.pdp_url}{LIST}", headers=send, trust_env=False)
     assert "this is an API key, and not a token" in said.json()["error"]

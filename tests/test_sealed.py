@@ -37,7 +37,7 @@ from nomos import (
 from nomos._sealed import Sealed, SealedRecord, changed, make
 from nomos.integrations.fastapi import requires
 from nomos.models import chain_of
-from nomos.verify import VerificationRecord, Verifier
+from nomos.verify import VerificationReceipt, Verifier
 from nomos.webhooks import Event
 
 DID = "did:key:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp"
@@ -55,7 +55,7 @@ FORGED: dict[str, Any] = {
 }
 RECORDS: list[type[SealedRecord]] = [
     *(Verified, Grant, AsyncGrant, Receipt, AsyncReceipt, Approval, Vote, Revocation),
-    *(Explanation, ParentChain, Chain, VerificationRecord, Event),
+    *(Explanation, ParentChain, Chain, VerificationReceipt, Event),
 ]
 KINDS: list[type[Sealed]] = [*RECORDS, Child]
 
@@ -78,7 +78,7 @@ def verified(**changes: Any) -> Verified:
 
 def test_every_public_value_is_sealed_or_named_here() -> None:
     open_to_users = {
-        *("Capability", "MemoryReplay", "AuthGuard", "AsyncAuthGuard", "Verifier"),
+        *("Capability", "MemoryReplayStore", "AuthGuard", "AsyncAuthGuard", "Verifier"),
         *("AsyncVerifier", "FailOpenWarning", "PolicyProblem"),
     }
     classes = {
@@ -192,10 +192,10 @@ def test_a_graph_s_state_says_what_to_store_instead_of_a_grant() -> None:
 def test_equality_goes_by_the_members_and_by_the_class() -> None:
     one = verified()
     assert one == verified()
-    assert one == changed(one, record="a receipt")
+    assert one == changed(one, receipt_jwt="a receipt")
     assert one != verified(agent=DID)
     assert sample(Grant) != sample(AsyncGrant)
-    assert "record" not in repr(changed(one, record="a receipt"))
+    assert "receipt_jwt" not in repr(changed(one, receipt_jwt="a receipt"))
     assert len({chain_of(["a.b.c"]), chain_of(["a.b.c"])}) == 1
     with pytest.raises(TypeError, match="unhashable"):
         hash(one)

@@ -148,7 +148,7 @@ def test_every_error_survives_a_trip_between_processes_without_its_grant() -> No
         nomos.InvalidPolicy([nomos.PolicyProblem("a.cedar", 1, "a", "wrong")]),
         nomos.BinaryNotFound("gone"),
         nomos.ExpiredChain("late", code="expired"),
-        nomos.NotProven("changed", code="changed"),
+        nomos.InvalidReceipt("changed", code="changed"),
     ]
     for error in made:
         copy = pickle.loads(pickle.dumps(error))

@@ -30,7 +30,7 @@ from nomos import (
 from nomos._core.fork_request import ForkedChild
 from nomos._tracebacks import without_frames
 from nomos.errors import Denied, NomosError
-from nomos.verify import verify_record
+from nomos.verify import verify_receipt
 
 KEY = "nomos_app_01abc_" + "S" * 40
 TOKEN = ".".join(("eyJh" * 8, "eyJw" * 8, "c2ln" * 8))
@@ -214,8 +214,10 @@ MISTAKES: dict[str, Callable[[], object]] = {
     "verify": lambda: verifier().verify(TOKEN, **CALL),
     "awaited verify": lambda: asyncio.run(averified()),
     "verify what": lambda: verifier().verify(TOKEN, command="x", resource={}),
-    "record": lambda: verify_record(TOKEN, issuers=[DID]),
-    "follow": lambda: Verifier.from_control_plane(URL, audience=DID, api_key=KEY, wait=0.3),
+    "record": lambda: verify_receipt(TOKEN, issuers=[DID]),
+    "follow": lambda: Verifier.from_control_plane(
+        URL, audience=DID, api_key=KEY, startup_timeout=0.3
+    ),
     "follow whom": lambda: Verifier.from_control_plane(URL, audience="x", api_key=KEY),
     "webhook": lambda: webhooks.verify({}, b"", KEY),
     "forged webhook": lambda: webhooks.verify({"nomos-signature": f"t=1,v1={'0' * 64}"}, b"", KEY),

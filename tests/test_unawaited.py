@@ -196,7 +196,7 @@ def test_every_public_async_method_is_guarded() -> None:
         *("AsyncAuthGuard.fork_children", "AsyncAuthGuard.receipt", "AsyncAuthGuard.close"),
         *("AsyncGrant.headers", "AsyncApprovals.list", "AsyncApprovals.get"),
         *("AsyncApprovals.decide", "AsyncReceipt.verify", "AsyncVerifier.verify"),
-        *("AsyncVerifier.why", "AsyncVerifier.close", "Child.open"),
+        *("AsyncVerifier.explain", "AsyncVerifier.close", "Child.open"),
     }
 
 

@@ -16,7 +16,7 @@ import starlette.datastructures
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nomos import ConfigurationError, WebhookRefused, webhooks
+from nomos import ConfigurationError, InvalidWebhookSignature, webhooks
 from nomos.models import Secret
 
 SECRET = "s3cret-" * 6
@@ -42,8 +42,10 @@ def headers(value: str | None = None) -> dict[str, str]:
     return {"Nomos-Signature": value or f"t={NOW},v1={mac()}", "Content-Type": "application/json"}
 
 
-def refusal(sent: Mapping[str, str] | Any, body: bytes = BODY, **options: Any) -> WebhookRefused:
-    with pytest.raises(WebhookRefused) as refused:
+def refusal(
+    sent: Mapping[str, str] | Any, body: bytes = BODY, **options: Any
+) -> InvalidWebhookSignature:
+    with pytest.raises(InvalidWebhookSignature) as refused:
         webhooks.verify(sent, body, **{"secret": SECRET, "now": NOW, **options})
     assert SECRET not in str(refused.value)
     assert mac() not in str(refused.value)

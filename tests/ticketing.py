@@ -19,7 +19,7 @@ import httpx
 from nomos import AuthGuard, Grant
 from nomos._io.signer import Signer, shared
 from nomos._protocol import ForgetKey, LoadKey, LoadKeyAnswer
-from nomos.verify import AsyncVerifier, MemoryReplay, Verifier
+from nomos.verify import AsyncVerifier, MemoryReplayStore, Verifier
 
 EXAMPLE: Final = Path(__file__).parents[1] / "examples" / "fastapi_service"
 PROVIDER: Final = """
@@ -81,7 +81,7 @@ class System:
         return {
             "trusted_issuers": [self.issuer],
             "audience": audience or self.tickets,
-            "replay": MemoryReplay(),
+            "replay": MemoryReplayStore(),
             "revocations": (),
             **settings,
         }

@@ -40,7 +40,7 @@ PAYLOADS: Final[tuple[type[BaseModel], ...]] = (
     _protocol.Checkpoint,
     _protocol.Receipt,
     _protocol.Call,
-    _protocol.Wanted,
+    _protocol.RequestedCapability,
     _protocol.ForkLink,
     _protocol.ForkChild,
 )

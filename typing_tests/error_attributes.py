@@ -3,21 +3,21 @@
 from typing import assert_type
 
 from nomos import (
+    AttenuationError,
     AuthGuard,
     ChainError,
     ConfigurationError,
     ControlPlaneError,
     Denied,
     InvalidPolicy,
+    InvalidReceipt,
     InvalidRequest,
     NomosError,
-    NotProven,
     PolicyProblem,
     RateLimited,
     SignerError,
     StepUpRequired,
     Unreachable,
-    Widening,
 )
 
 
@@ -44,7 +44,7 @@ def ask(guard: AuthGuard) -> None:
 
 def others(error: NomosError) -> str:
     match error:
-        case Widening():
+        case AttenuationError():
             return error.code
         case ChainError():
             return f"{error.code} {assert_type(error.hop, int | None)}"
@@ -53,7 +53,7 @@ def others(error: NomosError) -> str:
             return error.setting
         case ConfigurationError():
             return assert_type(error.setting, str)
-        case NotProven():
+        case InvalidReceipt():
             return assert_type(error.code, str)
         case SignerError():
             return assert_type(error.code, str | None) or "no answer"

@@ -4,8 +4,8 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, assert_type
 
-from nomos import AsyncVerifier, Denied, MemoryReplay, Verified, Verifier
-from nomos.verify import Seen, VerificationRecord, verify_record
+from nomos import AsyncVerifier, Denied, MemoryReplayStore, Verified, Verifier
+from nomos.verify import RevocationStatus, VerificationReceipt, verify_receipt
 
 CALL: dict[str, Any] = {
     "command": "/github/issue/list",
@@ -16,8 +16,8 @@ CALL: dict[str, Any] = {
 class View:
     """A revocation store of a service."""
 
-    def among(self, ids: Collection[str]) -> Seen:
-        return Seen(frozenset(ids), age=1)
+    def lookup(self, ids: Collection[str]) -> RevocationStatus:
+        return RevocationStatus(frozenset(ids), age=1)
 
 
 class AsyncStore:
@@ -35,7 +35,7 @@ def settings() -> None:
         max_depth=4,
         revocations=View(),
         on_stale_revocations="refuse",
-        replay=MemoryReplay(),
+        replay=MemoryReplayStore(),
     )
     assert_type(verifier, Verifier)
     Verifier(trusted_issuers=["did:key:…"], audience="did:key:…", revocations=())
@@ -43,7 +43,7 @@ def settings() -> None:
         trusted_issuers=["did:key:…"], audience="did:key:…", revocations=set(), replay=AsyncStore()
     )
     with Verifier.from_control_plane(
-        "https://nomos.example.com", audience="did:key:…", api_key="…", replay=MemoryReplay()
+        "https://nomos.example.com", audience="did:key:…", api_key="…", replay=MemoryReplayStore()
     ) as following:
         assert_type(following, Verifier)
 
@@ -55,7 +55,7 @@ def verification(verifier: Verifier, token: str) -> None:
     assert_type(verified.chain, tuple[str, ...])
     assert_type(verified.args, dict[str, Any])
     assert_type(verified.expires_at, datetime)
-    assert_type(verified.receipt, str | None)
+    assert_type(verified.receipt_id, str | None)
     bound = verifier.verify(
         token, command="/github/issue/list", resource=CALL["resource"], args={}, bound=True
     )
@@ -75,7 +75,7 @@ async def verification_awaited(verifier: AsyncVerifier, token: str) -> None:
 
 def records(denied: Denied) -> None:
     if denied.record is not None:
-        record = verify_record(denied.record, issuers=["did:key:…"])
-        assert_type(record, VerificationRecord)
+        record = verify_receipt(denied.record, issuers=["did:key:…"])
+        assert_type(record, VerificationReceipt)
         assert_type(record.allowed, bool)
         assert_type(record.is_about(**CALL), bool)

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, assert_type
 
-from nomos import WebhookRefused, webhooks
+from nomos import InvalidWebhookSignature, webhooks
 from nomos.errors import WebhookReason
 
 
 def receive(headers: Mapping[str, str], body: bytes) -> int:
     try:
         event = webhooks.verify(headers, body, "secret", tolerance=60)
-    except WebhookRefused as refused:
+    except InvalidWebhookSignature as refused:
         assert_type(refused.reason, WebhookReason)
         return 400
     assert_type(event, webhooks.Event)

@@ -13,7 +13,7 @@ from fastapi import Depends, FastAPI, HTTPException
 from pydantic import BaseModel
 
 from nomos.integrations.fastapi import Verified, install, json_body, query, requires
-from nomos.verify import AsyncVerifier, MemoryReplay
+from nomos.verify import AsyncVerifier, MemoryReplayStore
 
 TICKETS = {
     7: {"queue": "ops", "title": "The printer is on fire", "state": "open"},
@@ -26,10 +26,10 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Follow what is revoked, for as long as the service runs."""
     async with AsyncVerifier.from_control_plane(
         os.environ["NOMOS_CONTROL_URL"],
-        pinned=os.environ["NOMOS_ISSUER"],
+        trust_anchor=os.environ["NOMOS_ISSUER"],
         api_key=os.environ["NOMOS_API_KEY"],
         audience=os.environ["TICKETS_DID"],
-        replay=MemoryReplay(),
+        replay=MemoryReplayStore(),
     ) as app.state.nomos:
         yield
 
@@ -83,4 +83,4 @@ async def close(queue: str, number: int, closing: Closing, by: MayClose) -> dict
     if ticket is None or ticket["queue"] != queue:
         raise HTTPException(404, "no such ticket")
     ticket["state"] = "closed"
-    return {"closed": number, "comment": closing.comment, "receipt": by.receipt}
+    return {"closed": number, "comment": closing.comment, "receipt": by.receipt_id}

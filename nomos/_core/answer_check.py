@@ -67,7 +67,7 @@ class _Compared:
 def mismatch(sent: SentQuestion, answer: Allowed) -> str | None:
     """Return how an allow differs from the question, as the end of "allow …"; None if it matches.
 
-    Raises `Unintelligible` for a chain that cannot be read.
+    Raises `InvalidResponse` for a chain that cannot be read.
     """
     if len(answer.chain) != 1:
         return "with more than the one delegation that an allow has"

@@ -22,7 +22,7 @@ from nomos.errors import (
     ConfigurationError,
     ControlPlaneError,
     InvalidRequest,
-    Unintelligible,
+    InvalidResponse,
     Unreachable,
 )
 from nomos.models import ResponseModel
@@ -145,7 +145,7 @@ def decide(
         shown = yield from get_approval(envelope_id, pauses)
         version = shown.version
     if version is None:
-        raise Unintelligible(
+        raise InvalidResponse(
             f"the control plane returned {envelope_id} without a version, which a vote has to "
             "name: nothing was decided"
         )

@@ -27,7 +27,7 @@ class RequestedCall:
     command: str
     resource: Mapping[str, Any]
     args: Mapping[str, Any]
-    bound: bool = False
+    require_signed_args: bool = False
     """Whether the token must sign every argument. If not, unsigned arguments may have any value."""
 
 

@@ -10,13 +10,13 @@ from nomos._core.parent_env import KEY_FD, KEY_FILE, KEY_HANDOVER
 from nomos._core.scope import chain_audience
 from nomos._protocol import Refused, Verified, Verify
 from nomos.errors import (
+    AttenuationError,
     ChainError,
     ChainTooDeep,
     ConfigurationError,
     ExpiredChain,
     MalformedChain,
     SignerError,
-    Widening,
     WrongAudience,
 )
 from nomos.models import ParentChain
@@ -30,9 +30,9 @@ ERROR_BY_CODE: Final[Mapping[str, type[ChainError]]] = {
     "not_yet_valid": ExpiredChain,
     "audience_mismatch": WrongAudience,
     "chain_too_deep": ChainTooDeep,
-    "chain_attenuation_violation": Widening,
-    "resource_out_of_scope": Widening,
-    "resource_mismatch": Widening,
+    "chain_attenuation_violation": AttenuationError,
+    "resource_out_of_scope": AttenuationError,
+    "resource_mismatch": AttenuationError,
 }
 """The exception for each refusal about a chain; its `code` is the refusal's."""
 

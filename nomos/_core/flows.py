@@ -26,9 +26,9 @@ from nomos.errors import (
     ConfigurationError,
     ControlPlaneError,
     ExpiredChain,
+    InvalidResponse,
     ServerError,
     SignerError,
-    Unintelligible,
     Unreachable,
 )
 from nomos.models import Chain, Explanation, GrantBase, Question, Resource, Secret, chain_of
@@ -99,7 +99,7 @@ def authorize_or_degrade(call: AuthorizeCall) -> Flow[GrantBase]:
     """
     try:
         return (yield from authorize(call))
-    except (Unreachable, ServerError, Unintelligible, SignerError) as trouble:
+    except (Unreachable, ServerError, InvalidResponse, SignerError) as trouble:
         if not call.covered:
             raise
         must_be_passable(call.question, trouble, call.refusals)
@@ -206,8 +206,8 @@ def _grant(call: AuthorizeCall, answer: replies.Allowed, reply: HttpReply) -> Fl
     return changed(grant, ucan=jwt)
 
 
-def _reply_mismatch(reply: HttpReply, how: str) -> Unintelligible:
-    return Unintelligible(
+def _reply_mismatch(reply: HttpReply, how: str) -> InvalidResponse:
+    return InvalidResponse(
         f"the control plane answered allow {how}; nothing was signed",
         status=reply.status,
         request_id=replies.request_id(reply),

@@ -25,7 +25,7 @@ from nomos._pol.narrowing import Wider, wider
 from nomos._pol.wording import worded
 from nomos._protocol import MAX_FORKED, Fork, ForkAnswer, ForkChild, Forked, ForkLink, Refused
 from nomos._sealed import changed
-from nomos.errors import ConfigurationError, NomosError, SignerError, Widening
+from nomos.errors import AttenuationError, ConfigurationError, NomosError, SignerError
 from nomos.models import Capability, Chain, ParentChain, Secret, chain_of
 
 MAX_REQUEST: Final = 900 * 1024
@@ -132,7 +132,7 @@ def fork(forking: ForkRequest) -> Flow[tuple[ForkedChild, ...]]:
     The key must have been loaded.
 
     Raises:
-        Widening: a capability exceeds what the chains cover.
+        AttenuationError: a capability exceeds what the chains cover.
         ExpiredChain, ChainTooDeep, MalformedChain, WrongAudience: a chain cannot be used.
         ConfigurationError: an argument is wrong, or the key of the chain is not loaded.
     """
@@ -229,7 +229,7 @@ def _chosen(
     best = max(range(len(held)), key=suits)
     covers, usable, lasts = suits(best)
     if covers and usable and not lasts and held[best].ends > now and wanted.expires_at is not None:
-        raise Widening(
+        raise AttenuationError(
             f"{wanted.at}ttl_seconds={wanted.expires_at - now} would end at "
             f"{_moment(wanted.expires_at)}, and the chain ends at {_moment(held[best].ends)}: a "
             "child's authority must not end after its parent's. Leave ttl_seconds out to delegate "
@@ -260,8 +260,8 @@ def _excess(asked: Capability, held: _ParentChain) -> Wider | None:
         return None
 
 
-def _attenuation_error(wide: Wider, at: str) -> Widening:
-    return Widening(
+def _attenuation_error(wide: Wider, at: str) -> AttenuationError:
+    return AttenuationError(
         f"{at} exceeds the chain: requested is `{worded(wide.asked)}`, held is "
         f"`{worded([wide.held])}`. A child's constraints must be within its parent's, or left out",
         code="chain_attenuation_violation",

@@ -27,11 +27,11 @@ from nomos._identifiers import is_did
 from nomos._protocol import Refused, Verified
 from nomos._sealed import make
 from nomos.errors import (
+    AttenuationError,
     ConfigurationError,
     ExpiredChain,
     InvalidRequest,
     SignerError,
-    Widening,
 )
 from nomos.models import (
     MAX_CHAIN_DEPTH,
@@ -168,7 +168,7 @@ def signed(send: Send, me: AgentIdentity, *, now: int, nonce: str) -> Flow[Send]
 def headers(me: AgentIdentity, question: Question, *, now: int, nonce: str) -> Flow[str]:
     """Sign a call of a service by an inherited chain, and verify that the chain covers it.
 
-    Raises `Widening` if no chain covers it, `ExpiredChain` if those that do have expired,
+    Raises `AttenuationError` if no chain covers it, `ExpiredChain` if those that do have expired,
     `InvalidRequest` for a call that no token can hold.
     """
     resource = canonical(question.resource)
@@ -304,13 +304,15 @@ def _at_service(
     return good
 
 
-def _widening(held: Sequence[VerifiedParentChain], command: str, resource: Resource) -> Widening:
+def _widening(
+    held: Sequence[VerifiedParentChain], command: str, resource: Resource
+) -> AttenuationError:
     listed = "; ".join(
         f"{each.reach.command} on {_explained(each.reach.resource)}" for each in held[:SHOWN]
     )
     more = f" and {len(held) - SHOWN} more" if len(held) > SHOWN else ""
     commanded = any(within(command, each.reach.command) for each in held)
-    return Widening(
+    return AttenuationError(
         f"{command} on {describe_resource(resource)} exceeds the authority of this process: "
         f"{listed}{more}",
         code="resource_out_of_scope" if commanded else "chain_attenuation_violation",

@@ -84,7 +84,7 @@ BY_FIELD: Final[Mapping[tuple[str, str], str]] = {
     ("resource_mismatch", r"resource.*|args"): "make a call that this service can understand: "
     "plain JSON, and a resource in the form of its provider",
     (UNAVAILABLE, r"replay"): "give the verifier a store of used tokens: "
-    "`replay=MemoryReplay()` for one process, StoredReplay for several",
+    "`replay=MemoryReplayStore()` for one process, SqlReplayStore for several",
 }
 """Remedies by code and by a regular expression for the whole field; the first match counts."""
 

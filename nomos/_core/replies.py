@@ -1,7 +1,7 @@
 """Replies of the control plane, parsed and validated, or turned into errors.
 
 Every status and every body becomes a value or an error of `nomos.errors`. A reply that does not
-exactly follow the protocol is `Unintelligible`: nothing else is ever read as an allow.
+exactly follow the protocol is `InvalidResponse`: nothing else is ever read as an allow.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from nomos.errors import (
     Conflict,
     ControlPlaneError,
     InvalidRequest,
+    InvalidResponse,
     NotFound,
     PermissionDenied,
     RateLimited,
     ServerError,
-    Unintelligible,
 )
 from nomos.models import Command, Did, Line, Moment, ResponseModel, VerificationCode, WebAddress
 
@@ -104,7 +104,7 @@ def decision(reply: HttpReply) -> Allowed | Denial | StepUp:
     except ValidationError as error:
         # An unreadable refusal is not an outage: `failure_mode="open"` must not allow the call.
         refused = isinstance(body, dict) and body.get("decision") in ("deny", "requires_step_up")
-        kind = ControlPlaneError if refused else Unintelligible
+        kind = ControlPlaneError if refused else InvalidResponse
         raise kind(
             f"the control plane's reply is not a decision ({_invalid(error)}); nothing was allowed",
             status=reply.status,
@@ -120,7 +120,7 @@ def parse(reply: HttpReply, kind: type[M], *, what: str) -> M:
     try:
         return kind.model_validate(body)
     except ValidationError as error:
-        raise Unintelligible(
+        raise InvalidResponse(
             f"the control plane's reply is not {what} ({_invalid(error)})",
             status=reply.status,
             request_id=request_id(reply),
@@ -130,7 +130,7 @@ def parse(reply: HttpReply, kind: type[M], *, what: str) -> M:
 def check_id(asked: str, returned: str) -> None:
     """Raise unless the reply is about the requested id: a proxy or cache may mix up replies."""
     if returned != asked:
-        raise Unintelligible(f"the control plane was asked for {asked} and returned another one")
+        raise InvalidResponse(f"the control plane was asked for {asked} and returned another one")
 
 
 def _invalid(error: ValidationError) -> str:
@@ -167,13 +167,13 @@ def raise_error(reply: HttpReply) -> NoReturn:
         case status if status >= 500:
             raise ServerError(sentence, **facts)
         case status if 300 <= status < 400:
-            raise Unintelligible(
+            raise InvalidResponse(
                 f"the control plane answered with a redirect (HTTP {status}), which is not "
                 "followed: set control_plane_url to the URL of the control plane itself",
                 **facts,
             )
         case status if status < 300:
-            raise Unintelligible(f"the control plane answered HTTP {status}, not 200", **facts)
+            raise InvalidResponse(f"the control plane answered HTTP {status}, not 200", **facts)
     raise ControlPlaneError(sentence, **facts)
 
 
@@ -211,7 +211,7 @@ def _json(reply: HttpReply) -> Any:
         return decode(reply.body)
     except JsonFault:
         kind = _sentence(reply.headers.get("content-type")) or "no content type"
-        raise Unintelligible(
+        raise InvalidResponse(
             f"the control plane answered with {kind} where JSON was expected; check that "
             "control_plane_url is a control plane",
             status=reply.status,

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from nomos._core.effects import HttpReply
-from nomos.errors import Unintelligible
+from nomos.errors import InvalidResponse
 
 HEADER: Final = "nomos-call-id"
 MEMBER: Final = "callId"
@@ -25,7 +25,7 @@ FORM: Final = re.compile(r"[A-Za-z0-9_-]{16,64}")
 MAX_FIRST_LINE: Final = 256
 
 
-class ReplyMismatch(Unintelligible):
+class ReplyMismatch(InvalidResponse):
     """The reply does not name its request."""
 
 

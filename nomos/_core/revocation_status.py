@@ -13,12 +13,12 @@ NEVER: Final = 2**31 - 1
 
 
 @dataclass(frozen=True)
-class Seen:
+class RevocationStatus:
     """The revoked ids among those that were looked up, as of `age` seconds ago.
 
     `trouble` says why the view is not newer, if that is known; it is for people.
     """
 
-    ids: frozenset[str]
-    age: int = 0
-    trouble: str | None = None
+    revoked: frozenset[str]
+    age_seconds: int = 0
+    error: str | None = None

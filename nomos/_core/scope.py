@@ -11,7 +11,7 @@ from typing import Any
 
 from nomos._core.tokens import decode_unverified
 from nomos._json import same
-from nomos.errors import MalformedChain, Unintelligible
+from nomos.errors import InvalidResponse, MalformedChain
 from nomos.models import Capability, Chain
 
 
@@ -74,7 +74,7 @@ def payloads(chain: Sequence[str]) -> list[dict[str, Any]]:
     for hop, link in enumerate(chain):
         try:
             found.append(decode_unverified(link))
-        except Unintelligible as error:
+        except InvalidResponse as error:
             raise MalformedChain(
                 f"link {hop} of the chain is not a delegation", code="malformed_ucan", hop=hop
             ) from error

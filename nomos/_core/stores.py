@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import ClassVar, Protocol
 
-from nomos._core.revocation_status import Seen
+from nomos._core.revocation_status import RevocationStatus
 
 
-class Revocations(Protocol):
+class RevocationStore(Protocol):
     """Where a service looks up revocations."""
 
-    def among(self, ids: Collection[str]) -> Seen:
+    def lookup(self, ids: Collection[str]) -> RevocationStatus:
         """Return those of `ids` (cids, DIDs, apps, envelopes) that are revoked, and as of when."""
         ...
 
 
-class AsyncRevocations(Protocol):
+class AsyncRevocationStore(Protocol):
     """The same as `Revocations`, with a method to be awaited."""
 
-    async def among(self, ids: Collection[str]) -> Seen:
-        """See `Revocations.among`."""
+    async def lookup(self, ids: Collection[str]) -> RevocationStatus:
+        """See `Revocations.lookup`."""
         ...
 
 
-class Replay(Protocol):
+class ReplayStore(Protocol):
     """Where used nonces are stored, for as long as they could be used again."""
 
     def claim(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
@@ -35,7 +35,7 @@ class Replay(Protocol):
         ...
 
 
-class AsyncReplay(Protocol):
+class AsyncReplayStore(Protocol):
     """The same as `Replay`, with a method to be awaited."""
 
     async def claim(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
@@ -43,7 +43,7 @@ class AsyncReplay(Protocol):
         ...
 
 
-class Fixed:
+class StaticRevocations:
     """Revocations given as a collection of ids, which counts as complete at any time."""
 
     instant: ClassVar = True
@@ -51,6 +51,6 @@ class Fixed:
     def __init__(self, ids: Collection[str]) -> None:
         self._ids = ids
 
-    def among(self, ids: Collection[str]) -> Seen:
+    def lookup(self, ids: Collection[str]) -> RevocationStatus:
         """Return those of `ids` that are revoked."""
-        return Seen(frozenset(each for each in ids if each in self._ids))
+        return RevocationStatus(frozenset(each for each in ids if each in self._ids))

@@ -56,7 +56,7 @@ class VerifierRules:
     leeway: int = LEEWAY_SECONDS
     stale: Stale = "refuse"
     max_age: int = 5
-    accept_unlinked: bool = False
+    allow_missing_prf: bool = False
     server_time: float | None = None
     """The control plane's time in Unix seconds, if one is followed and it is known."""
     pdp: bool = False
@@ -117,7 +117,7 @@ def verify_claims(
         raise _denied(rules, found, now)
     if wrong is not None:
         raise wrong
-    if asked is not None and asked.bound:
+    if asked is not None and asked.require_signed_args:
         _check_bound(asked, found.proven)
     trouble = check_approval(found.proven.meta or {}, found.claims.root, rules.audience)
     if trouble is not None:
@@ -143,7 +143,7 @@ def _question(rules: VerifierRules, text: str, call: Call | None, now: int) -> V
         max_depth=rules.max_depth,
         trusted_issuers=list(rules.trusted_issuers),
         audience=rules.audience,
-        accept_unlinked=rules.accept_unlinked,
+        allow_missing_prf=rules.allow_missing_prf,
         pdp=True if rules.pdp else None,
         call=call,
     )
@@ -164,7 +164,7 @@ def verified(proven: Proven) -> Verified:
         resource=proven.resource or {},
         args=proven.args or {},
         expires_at=datetime.fromtimestamp(proven.expires_at, UTC),
-        receipt=receipt if isinstance(receipt, str) else None,
+        receipt_id=receipt if isinstance(receipt, str) else None,
         swarm=swarm if isinstance(swarm, str) else None,
         cid=proven.cid or "",
         nonce=proven.nonce or "",
@@ -191,7 +191,7 @@ def _check_text(token: object) -> str:
 def _denied(rules: VerifierRules, rejection: Rejection, now: int) -> Denied | SignerError:
     """Return the exception for a rejected token."""
     answer, claims, view = rejection.answer, rejection.claims, rejection.view
-    trouble = None if view is None else view.seen.trouble
+    trouble = None if view is None else view.seen.error
     if answer.code not in _VERIFICATION:
         return SignerError(answer.message, code=answer.code, hop=answer.hop)
     if answer.code == "untrusted_issuer" and not rules.trusted_issuers:

@@ -14,25 +14,25 @@ from collections.abc import Iterable
 from typing import Any
 
 from nomos._limits import MAX_TOKEN
-from nomos.errors import Unintelligible
+from nomos.errors import InvalidResponse
 
 
 def decode_unverified(jwt: str) -> dict[str, Any]:
     """Return the payload of a JWT, whose signature is not checked.
 
-    Raises `Unintelligible` if the text is not a JWT with a JSON object inside.
+    Raises `InvalidResponse` if the text is not a JWT with a JSON object inside.
     """
     # The length is checked first, so that a text of many dots is not split into many strings.
     parts = jwt.split(".", 3) if len(jwt) <= MAX_TOKEN else []
     if len(parts) != 3:
-        raise Unintelligible("the control plane sent a chain that is not made of delegations")
+        raise InvalidResponse("the control plane sent a chain that is not made of delegations")
     body = parts[1]
     try:
         payload = json.loads(base64.b64decode(body + "=" * (-len(body) % 4), b"-_", validate=True))
     except (ValueError, binascii.Error, RecursionError) as error:
-        raise Unintelligible("the control plane sent a delegation that cannot be read") from error
+        raise InvalidResponse("the control plane sent a delegation that cannot be read") from error
     if not isinstance(payload, dict):
-        raise Unintelligible("the control plane sent a delegation that cannot be read")
+        raise InvalidResponse("the control plane sent a delegation that cannot be read")
     return payload
 
 

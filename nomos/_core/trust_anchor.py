@@ -68,7 +68,7 @@ def find_trust_anchor(document: Mapping[str, Any], pinned: str | None) -> TrustA
         raise NoTrustAnchor(f"{pinned} is not among its issuer keys")
     tenants = {tenant for tenant, did, _ in rows if pinned in (None, did)}
     if len(tenants) != 1:
-        raise NoTrustAnchor("it has several tenants: pass pinned=did:key:… to choose one")
+        raise NoTrustAnchor("it has several tenants: pass trust_anchor=did:key:… to choose one")
     (tenant,) = tenants
     own = [(did, entry) for whose, did, entry in rows if whose == tenant]
     entries = [entry for _, entry in own]

@@ -15,7 +15,7 @@ from typing import Any, Final
 from nomos._core.tokens import decode_unverified
 from nomos._identifiers import cid_of
 from nomos._limits import MAX_NESTING
-from nomos.errors import Unintelligible
+from nomos.errors import InvalidResponse
 
 Payload = Mapping[str, Any]
 
@@ -91,7 +91,7 @@ def read(token: object, max_links: int) -> UnverifiedToken | None:
         return None
     try:
         payload = _payload(token)
-    except Unintelligible:
+    except InvalidResponse:
         return None
     prf = None if "pol" in payload else payload.get("prf")
     links = read_chain(prf if isinstance(prf, list) and len(prf) <= max_links else [])
@@ -104,13 +104,13 @@ def read_chain(tokens: Sequence[object]) -> UnverifiedChain | None:
     """Return what the delegations of a chain say; None if one of them cannot be read."""
     try:
         return UnverifiedChain(tuple(_read_link(token) for token in tokens))
-    except Unintelligible:
+    except InvalidResponse:
         return None
 
 
 def _read_link(token: object) -> UnverifiedLink:
     if not isinstance(token, str) or not token.isascii():
-        raise Unintelligible("a link of a chain is a text of ASCII characters")
+        raise InvalidResponse("a link of a chain is a text of ASCII characters")
     return _link(token) if len(token) <= LONGEST else _read(token)
 
 
@@ -119,15 +119,15 @@ def _read(link: str) -> UnverifiedLink:
 
 
 def _payload(token: str) -> Payload:
-    """Return what a token says; raises `Unintelligible` for text that no binary accepts either."""
+    """Return what a token says; raises `InvalidResponse` for text that no binary accepts either."""
     payload = decode_unverified(token)
     if is_deeper(payload, MAX_NESTING):
-        raise Unintelligible(f"a token is nested deeper than {MAX_NESTING} levels")
+        raise InvalidResponse(f"a token is nested deeper than {MAX_NESTING} levels")
     try:
         # A lone surrogate can be looked up nowhere.
         json.dumps(payload, ensure_ascii=False).encode()
     except ValueError as error:
-        raise Unintelligible("a token holds what is no text") from error
+        raise InvalidResponse("a token holds what is no text") from error
     return payload
 
 

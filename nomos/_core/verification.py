@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from nomos._core.effects import Effect, Flow, Sign, perform
-from nomos._core.revocation_status import NEVER, Seen
+from nomos._core.revocation_status import NEVER, RevocationStatus
 from nomos._core.shares import APPROVAL
 from nomos._core.unverified import (
     MAX_IDS,
@@ -60,7 +60,7 @@ _KEYS: Final = ("iss", "aud")
 
 
 @dataclass(frozen=True)
-class LookupRevocations(Effect[Seen]):
+class LookupRevocations(Effect[RevocationStatus]):
     """Look up which of `ids` are revoked."""
 
     ids: frozenset[str]
@@ -98,7 +98,7 @@ class RevocationResult:
     `failure` is the exception of a failed lookup.
     """
 
-    seen: Seen
+    seen: RevocationStatus
     oldest: int
     failure: Exception | None = None
 
@@ -160,8 +160,8 @@ def ask(
 ) -> Flow[VerifiedClaims | Rejection]:
     """The same as `verify`, with a lookup that was already made."""
     known = {
-        "revoked": sorted(view.seen.ids),
-        "revocations_age": view.seen.age,
+        "revoked": sorted(view.seen.revoked),
+        "revocations_age": view.seen.age_seconds,
         "revocations_max_age": view.oldest,
     }
     answer = yield from perform(Sign(question.model_copy(update=known)))
@@ -169,9 +169,9 @@ def ask(
         return Rejection(answer, claims, view)
     if not isinstance(answer, Proven) or claims is None or not _is_about(answer, claims, question):
         raise SignerError(OTHER_ANSWER)
-    if view.seen.ids:
+    if view.seen.revoked:
         # The binary rejects revoked identifiers itself; this check does not depend on it.
-        message = f"revoked: {', '.join(sorted(view.seen.ids))}"
+        message = f"revoked: {', '.join(sorted(view.seen.revoked))}"
         return Rejection(Refused(code="revoked", message=message), claims, view)
     return VerifiedClaims(answer, claims)
 
@@ -228,12 +228,12 @@ def _look_up(
     try:
         seen = yield from perform(LookupRevocations(names))
         age = _age(seen)
-        known = Seen(names & seen.ids, age, seen.trouble)
+        known = RevocationStatus(names & seen.revoked, age, seen.error)
     except Exception as error:
         if rules.recorded:
             raise
         why = str(error) if isinstance(error, _Ahead) else type(error).__name__
-        unknown = Seen(frozenset(), NEVER, f"{LOOKUP_FAILED} ({why})")
+        unknown = RevocationStatus(frozenset(), NEVER, f"{LOOKUP_FAILED} ({why})")
         return RevocationResult(unknown, rules.max_age, error)
     # A view that was never complete is unusable; an old view is accepted with `stale="allow"`.
     old = rules.stale == "allow" and age < NEVER
@@ -244,11 +244,11 @@ class _Ahead(ValueError):
     """A revocation view with a time in the future."""
 
 
-def _age(seen: Seen) -> int:
+def _age(seen: RevocationStatus) -> int:
     """Return the age of a view in whole seconds, rounded up, at most NEVER."""
-    if seen.age < 0:
-        raise _Ahead(f"the view is dated {-seen.age:g} s in the future; check the clocks")
-    return min(math.ceil(seen.age), NEVER)
+    if seen.age_seconds < 0:
+        raise _Ahead(f"the view is dated {-seen.age_seconds:g} s in the future; check the clocks")
+    return min(math.ceil(seen.age_seconds), NEVER)
 
 
 def _is_about(proven: Proven, claims: UnverifiedChain, question: Verify) -> bool:

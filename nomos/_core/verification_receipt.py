@@ -47,7 +47,7 @@ _SIGNED: Final[frozenset[str]] = SIGNED | {
 """Refusals that come after the signatures were verified, so that the signers are known."""
 
 
-class VerificationRecord(SealedRecord):
+class VerificationReceipt(SealedRecord):
     """The content of a verification receipt, all of it signed by `issuer`.
 
     `outcome` is `allow` or the code of a refusal, with the `hop` at fault; `at` is the time by the
@@ -56,7 +56,7 @@ class VerificationRecord(SealedRecord):
     `is_about` compares them with a call. Unknown values are None. `cid` is the receipt's own.
     """
 
-    _source: ClassVar = "verify_record"
+    _source: ClassVar = "verify_receipt"
     _stored: ClassVar = "store the text that it was read from"
 
     issuer: str
@@ -91,7 +91,7 @@ class VerificationRecord(SealedRecord):
 
 @dataclass(frozen=True)
 class ReportReceipt(Effect[None]):
-    """Pass a receipt to the verifier's `on_record`."""
+    """Pass a receipt to the verifier's `on_receipt`."""
 
     text: str = field(repr=False)
 
@@ -148,18 +148,18 @@ def with_receipt(
         raise
     text = yield from scribe.sign(lambda key: _allow(key, verified, case))
     yield from perform(ReportReceipt(text))
-    return changed(verified, record=text)
+    return changed(verified, receipt_jwt=text)
 
 
 def _refused(denied: Denied, scribe: ReceiptSigner, case: VerificationAttempt) -> Flow[None]:
     try:
-        denied.record = yield from scribe.sign(lambda key: _refusal(key, denied, case))
-        yield from perform(ReportReceipt(denied.record))
+        denied.receipt_jwt = yield from scribe.sign(lambda key: _refusal(key, denied, case))
+        yield from perform(ReportReceipt(denied.receipt_jwt))
     except Exception as error:
         raise denied from error
 
 
-def parse_receipt(answer: Answer | Refused) -> VerificationRecord:
+def parse_receipt(answer: Answer | Refused) -> VerificationReceipt:
     """Return the content of a receipt from the signing binary's answer; raise `Denied`."""
     if isinstance(answer, Refused):
         raise Denied(answer.message, code=answer.code, field=answer.field, fix=FIX)
@@ -167,7 +167,7 @@ def parse_receipt(answer: Answer | Refused) -> VerificationRecord:
         raise SignerError("unexpected response type from the signing binary")
     said = answer.receipt
     return make(
-        VerificationRecord,
+        VerificationReceipt,
         issuer=said.iss,
         service=said.service,
         command=said.cmd,

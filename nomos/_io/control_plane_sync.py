@@ -25,7 +25,7 @@ import anyio.to_thread
 
 from nomos._core.effects import Send
 from nomos._core.feed_state import Floor, keys_missing
-from nomos._core.revocation_status import NEVER, Seen
+from nomos._core.revocation_status import NEVER, RevocationStatus
 from nomos._core.trust_anchor import (
     NoTrustAnchor,
     TrustAnchor,
@@ -53,9 +53,9 @@ from nomos.audit.chain import Head, Log
 from nomos.errors import (
     ConfigurationError,
     ControlPlaneError,
+    InvalidResponse,
     NomosError,
     SignerError,
-    Unintelligible,
     Unreachable,
 )
 from nomos.models import MAX_CHAIN_DEPTH, Secret
@@ -90,13 +90,13 @@ class ControlPlaneSync:
     Args:
         url: base URL of the control plane.
         api_key: an API key of any role, None for a control plane that needs none.
-        pinned: a DID of the issuer that the operator knows: this key and its successors are
+        trust_anchor: a DID of the issuer that the operator knows: this key and its successors are
             trusted, and no others. Without it, the keys that the control plane shows first are
             trusted.
-        wait: seconds that the first callers wait for the first synchronization, 0.1 to 60.
-        allow_insecure: hosts for which plain http is accepted.
-        setting: where the URL comes from, for messages.
-        floors: stores how far the logs were read, so that a rollback is detected after a restart.
+        startup_timeout: seconds that the first callers wait for the first synchronization, 0.1 to
+        60. allow_insecure: hosts for which plain http is accepted. setting: where the URL comes
+        from, for messages. floors: stores how far the logs were read, so that a rollback is
+        detected after a restart.
 
     Raises `ConfigurationError`. `close` ends the thread.
     """
@@ -106,18 +106,18 @@ class ControlPlaneSync:
         url: str,
         *,
         api_key: Secret | None,
-        pinned: str | None = None,
-        wait: float = FIRST_LOOK_SECONDS,
+        trust_anchor: str | None = None,
+        startup_timeout: float = FIRST_LOOK_SECONDS,
         allow_insecure: Iterable[str] = (),
         setting: str = "url",
         floors: Floors | None = None,
     ) -> None:
-        self._wait = _seconds(wait)
+        self._wait = _seconds(startup_timeout)
         endpoint = Endpoint(
             url, api_key=api_key, timeout=TIMEOUT, allow_insecure=allow_insecure, setting=setting
         )
-        _check_pinned(endpoint.url, pinned)
-        self._learner = _SyncState(endpoint, pinned, floors)
+        _check_pinned(endpoint.url, trust_anchor)
+        self._learner = _SyncState(endpoint, trust_anchor, floors)
         self._run: _SyncThread | None = None
         self._starting = threading.Lock()
         self._closed = False
@@ -139,12 +139,12 @@ class ControlPlaneSync:
         """Return the control plane's time now; None before the first synchronization."""
         return self._learner.server_time()
 
-    def among(self, ids: Collection[str]) -> Seen:
+    def lookup(self, ids: Collection[str]) -> RevocationStatus:
         """Return those of `ids` that are revoked, with the age of that knowledge."""
         self.look()
         return self._learner.seen(ids)
 
-    async def aamong(self, ids: Collection[str]) -> Seen:
+    async def alookup(self, ids: Collection[str]) -> RevocationStatus:
         """The same as `among`, to be awaited under asyncio and trio."""
         await self.alook()
         return self._learner.seen(ids)
@@ -225,7 +225,7 @@ class _SyncState:
     def server_time(self) -> float | None:
         return None if self._followed is None else self._followed.server_time()
 
-    def seen(self, ids: Collection[str]) -> Seen:
+    def seen(self, ids: Collection[str]) -> RevocationStatus:
         if self._followed is not None:
             return self._followed.status(ids)
         why = "the control plane has sent no usable reply"
@@ -233,12 +233,12 @@ class _SyncState:
             why = "the control plane's keys do not follow the pinned issuer"
         elif not isinstance(self._failure, ControlPlaneError | SignerError | None):
             why = f"the stored position in their log cannot be read: {self._failure}"
-        return Seen(frozenset(), NEVER, f"revocations are not known yet: {why}")
+        return RevocationStatus(frozenset(), NEVER, f"revocations are not known yet: {why}")
 
     def check(self, waited: float) -> None:
         """Raise the error after `waited` seconds, unless the log was read to its end once."""
         seen = self.seen(())
-        if seen.age != NEVER:
+        if seen.age_seconds != NEVER:
             return
         failure = self._failure if self._followed is None else self._followed.failure
         if isinstance(failure, Unreachable):
@@ -246,12 +246,13 @@ class _SyncState:
         elif isinstance(failure, NomosError):
             raise failure
         elif failure is not None:
-            raise Unintelligible(f"{self.url}: {seen.trouble}")
+            raise InvalidResponse(f"{self.url}: {seen.error}")
         else:
-            why = f"{self.url}: {seen.trouble}. Check that it is running and that this is its URL"
+            why = f"{self.url}: {seen.error}. Check that it is running and that this is its URL"
         end = "" if why.endswith("?") else "."
         raise Unreachable(
-            f"{why}{end} There was no valid reply within {waited:g} s; wait= sets a longer limit"
+            f"{why}{end} There was no valid reply within {waited:g} s; "
+            "startup_timeout= sets a longer limit"
         ) from failure
 
     async def learn(self, report: Callable[[], object]) -> None:
@@ -277,7 +278,7 @@ class _SyncState:
             check = checking_async(signer)
             found = await keys.trusted_async(start.entries, start.tenant, start.did, check)
         except InvalidFeedReply as problem:
-            raise Unintelligible(f"{self.url}/.well-known/nomos: {problem}") from None
+            raise InvalidResponse(f"{self.url}/.well-known/nomos: {problem}") from None
         except (NoTrustAnchor, keys.BrokenKeys) as problem:
             raise self._unfounded(problem) from None
         issuers = TrustedIssuers(start.did, start.tenant, time.time)
@@ -318,11 +319,11 @@ class _SyncState:
     def _unfounded(self, problem: Exception) -> Exception:
         why = str(problem)[:SHOWN]
         if self._pinned is None:
-            return Unintelligible(f"{self.url}/.well-known/nomos: {why}")
+            return InvalidResponse(f"{self.url}/.well-known/nomos: {why}")
         return ConfigurationError(
             f"the keys of the control plane at {self.url} do not follow the pinned issuer: {why}. "
             "Check the DID and the URL",
-            setting="pinned",
+            setting="trust_anchor",
         )
 
 
@@ -401,23 +402,24 @@ def _seconds(wait: object) -> float:
     if number and LEAST_WAIT <= float(str(wait)) <= MOST_WAIT:
         return float(str(wait))
     raise ConfigurationError(
-        f"wait must be a number of seconds from {LEAST_WAIT:g} to {MOST_WAIT:g}, not {wait!r:.40}",
-        setting="wait",
+        f"startup_timeout must be a number of seconds from {LEAST_WAIT:g} to {MOST_WAIT:g}, "
+        f"not {wait!r:.40}",
+        setting="startup_timeout",
     )
 
 
 def _check_pinned(url: str, pinned: str | None) -> None:
     if pinned is not None and not is_did(pinned):
         raise ConfigurationError(
-            "pinned must be a did:key:z6Mk…, as in `issuers` of the control plane's "
+            "trust_anchor must be a did:key:z6Mk…, as in `issuers` of the control plane's "
             "/.well-known/nomos. Obtain it over a trusted connection",
-            setting="pinned",
+            setting="trust_anchor",
         )
     if pinned is None and not (url.startswith("https:") or is_loopback(url)):
         raise ConfigurationError(
             "plain http cannot authenticate the issuer: use https, or pass the issuer that you "
-            "know: pinned=did:key:…",
-            setting="pinned",
+            "know: trust_anchor=did:key:…",
+            setting="trust_anchor",
         )
 
 

@@ -30,7 +30,7 @@ from typing import Any, Final
 
 from nomos._io.pipes import Wake
 from nomos._io.signer_sandbox import SignerSandbox, not_started
-from nomos.errors import SignerDied, SignerError
+from nomos.errors import SignerCrashed, SignerError
 
 Message = dict[str, Any]
 Done = Callable[["Message | None"], None]
@@ -97,7 +97,7 @@ class Process:
         self._surroundings.remove()
 
     def submit(self, ident: int, line: bytes, done: Done) -> None:
-        """Send one line; `done` is called with the answer with this id. Raises `SignerDied`."""
+        """Send one line; `done` is called with the answer with this id. Raises `SignerCrashed`."""
         with self._lock:
             self._send(ident, line, done)
             served = self._thread_reads and not self._unsent
@@ -157,14 +157,16 @@ class Process:
     def _send(self, ident: int, line: bytes, done: Done) -> None:
         """Register the caller, and write as much as there is room for. The lock must be held."""
         if self.ended or self._closing:
-            raise SignerDied("the signing binary has ended")
+            raise SignerCrashed("the signing binary has ended")
         if not (self._to.valid() and self._from.valid()):
             self._silent = True
             self._child.kill()
             self._bell.ring()
-            raise SignerDied("this program has closed the pipes of the signing binary")
+            raise SignerCrashed("this program has closed the pipes of the signing binary")
         if len(self._waiting) >= MAX_WAITING:
-            raise SignerDied(f"{MAX_WAITING} requests are already waiting for the signing binary")
+            raise SignerCrashed(
+                f"{MAX_WAITING} requests are already waiting for the signing binary"
+            )
         self._waiting[ident] = done
         self._unsent += line if self._unsent else line[self._write(line) :]
 

@@ -1,4 +1,4 @@
-"""`MemoryReplay`: a replay store in memory, for services that run as one process."""
+"""`MemoryReplayStore`: a replay store in memory, for services that run as one process."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from nomos.errors import ConfigurationError
 Key = tuple[str, str, str]
 
 
-class MemoryReplay:
+class MemoryReplayStore:
     """Remembers used nonces until their tokens have expired, in this process only.
 
     A token that was used just before a restart works once more after it, and each of several
-    processes would accept it once: use `nomos.server.storage.replay.StoredReplay` for those. A
+    processes would accept it once: use `nomos.server.storage.replay.SqlReplayStore` for those. A
     store that was made before a `fork()` raises after it. At most `limit` claims are remembered at
     a time; beyond that further claims are refused, and none is forgotten. One agent may have a
     fifth of them, and one app with all its agents two fifths: an app that uses up tokens faster
@@ -57,9 +57,9 @@ class MemoryReplay:
         """
         if os.getpid() != self._process:
             raise ConfigurationError(
-                "MemoryReplay is for one process, and this one was forked from it: each of the two "
-                "would accept a token once. Share a StoredReplay, or make one in each process if "
-                "every token is for one of them only",
+                "MemoryReplayStore is for one process, and this one was forked from it: each of "
+                "the two would accept a token once. Share a SqlReplayStore, or make one in each "
+                "process if every token is for one of them only",
                 setting="replay",
             )
         key = (issuer, audience, nonce)
@@ -81,7 +81,7 @@ class MemoryReplay:
         return len(self._used)
 
     def __repr__(self) -> str:
-        return f"MemoryReplay({len(self)} of {self._limit})"
+        return f"MemoryReplayStore({len(self)} of {self._limit})"
 
     def _forget(self, before: int) -> None:
         """Drop claims that expired before that time, and remember the latest dropped expiry.

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
 from nomos._core.effects import HttpReply
-from nomos.errors import Unintelligible
+from nomos.errors import InvalidResponse
 
 if TYPE_CHECKING:
     import httpx
@@ -35,7 +35,7 @@ async def apieces(response: httpx.Response) -> AsyncIterator[bytes]:
 def check_plain(headers: Mapping[str, str]) -> None:
     """Reject a compressed reply: a few bytes could expand to any size."""
     if headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise Unintelligible(
+        raise InvalidResponse(
             "the control plane sent a compressed reply, although compression was not accepted"
         )
 
@@ -53,8 +53,8 @@ def bound(body: bytearray) -> None:
         raise _too_long()
 
 
-def _too_long() -> Unintelligible:
-    return Unintelligible(f"the control plane's reply is longer than {MAX_REPLY} bytes")
+def _too_long() -> InvalidResponse:
+    return InvalidResponse(f"the control plane's reply is longer than {MAX_REPLY} bytes")
 
 
 def read(status: int, headers: Mapping[str, str], body: bytearray) -> HttpReply:

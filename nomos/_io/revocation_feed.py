@@ -23,7 +23,7 @@ import anyio
 
 from nomos._core.effects import HttpReply, Send
 from nomos._core.feed_state import FeedProblem, FeedState, Floor, advance, keys_missing
-from nomos._core.revocation_status import NEVER, Seen
+from nomos._core.revocation_status import NEVER, RevocationStatus
 from nomos._core.trust_anchor import TrustedIssuers, keys_of
 from nomos._io.checkpoints import CheckpointSigner, checking_async
 from nomos._protocol import Checkpoint, Refused
@@ -130,16 +130,18 @@ class RevocationFeed:
         self._trouble: tuple[str, float] | None = None
         self._logged: set[str] = set()
 
-    async def among(self, ids: Collection[str]) -> Seen:
+    async def lookup(self, ids: Collection[str]) -> RevocationStatus:
         """The same as `status`, as an async revocation lookup."""
         return self.status(ids)
 
-    def status(self, ids: Collection[str]) -> Seen:
+    def status(self, ids: Collection[str]) -> RevocationStatus:
         """Return those of `ids` that are known to be revoked, with the age of that knowledge."""
         # The age is read first: the rows may be of a later request than the age, never an earlier.
         age = self._age()
         known = self.state.ids
-        return Seen(frozenset(id_ for id_ in ids if id_ in known), age, self._sentence(age))
+        return RevocationStatus(
+            frozenset(id_ for id_ in ids if id_ in known), age, self._sentence(age)
+        )
 
     def server_time(self) -> float | None:
         """Return the control plane's time now, by its last signature and a monotonic clock."""

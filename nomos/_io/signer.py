@@ -40,7 +40,7 @@ from nomos._protocol import (
     Refused,
     Request,
 )
-from nomos.errors import ProtocolMismatch, SignerDied, SignerError
+from nomos.errors import ProtocolMismatch, SignerCrashed, SignerError
 from nomos.models import Secret
 
 DEADLINE: Final = 10.0
@@ -183,7 +183,7 @@ class SignerConnection:
         if not process.exchange(*self.line(Hello()), waiter, max(0.0, end - began)):
             process.kill()
             spent = round(time.monotonic() - began, 1)
-            raise SignerDied(f"{self.path} did not answer within {spent:g} s of starting")
+            raise SignerCrashed(f"{self.path} did not answer within {spent:g} s of starting")
         process.started()
         if not waiter.lines:
             raise ended_early(self.path, process.exit_status)
@@ -257,7 +257,7 @@ class Signer:
         sent = time.monotonic()
         try:
             in_time = process.exchange(ident, line, waiter, max(0.0, end - sent))
-        except SignerDied:
+        except SignerCrashed:
             return None
         if not in_time:
             raise _overdue(self.link, process, ident, sent)
@@ -288,7 +288,7 @@ class AsyncSigner:
         sent = time.monotonic()
         try:
             process.submit(ident, line, waiter.done)
-        except SignerDied:
+        except SignerCrashed:
             return None
         try:
             with anyio.move_on_after(max(0.0, end - sent)) as scope:
@@ -336,12 +336,12 @@ def _again(
     return True
 
 
-def _died(link: SignerConnection) -> SignerDied:
-    return SignerDied(f"the signing binary {link.path} ended twice before it answered")
+def _died(link: SignerConnection) -> SignerCrashed:
+    return SignerCrashed(f"the signing binary {link.path} ended twice before it answered")
 
 
-def _not_started(link: SignerConnection) -> SignerDied:
-    return SignerDied(
+def _not_started(link: SignerConnection) -> SignerCrashed:
+    return SignerCrashed(
         f"the signing binary {link.path} was not ready in time: the machine may be busy; pass a "
         "longer timeout="
     )
@@ -353,7 +353,7 @@ def _end(link: SignerConnection, seconds: float | None) -> float:
     return time.monotonic() + left
 
 
-def _overdue(link: SignerConnection, process: Process, ident: int, sent: float) -> SignerDied:
+def _overdue(link: SignerConnection, process: Process, ident: int, sent: float) -> SignerCrashed:
     """Give up one request, and kill the binary only if it has stopped answering all requests.
 
     One caller's short timeout says nothing about the binary: it is killed when it has been silent
@@ -365,10 +365,10 @@ def _overdue(link: SignerConnection, process: Process, ident: int, sent: float) 
     if link.silent_since is None or process.heard_at > link.silent_since:
         link.silent_since = sent
     if now - max(link.silent_since, process.heard_at) < SILENT * link.deadline:
-        return SignerDied(f"the signing binary gave no answer within {spent} s: it is busy")
+        return SignerCrashed(f"the signing binary gave no answer within {spent} s: it is busy")
     link.silent_since = None
     process.kill()
-    return SignerDied(
+    return SignerCrashed(
         f"the signing binary gave no answer within {spent} s and was ended; "
         "the next request starts a new one"
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from nomos._io.pipes import Descriptor, WriteEnd
-from nomos.errors import BinaryNotFound, SignerDied, SignerError
+from nomos.errors import BinaryNotFound, SignerCrashed, SignerError
 
 ALLOWED_ENVIRONMENT: Final = ("LANG", "LC_ALL")
 """The variables that the binary inherits. Its Bun runtime obeys others, such as BUN_OPTIONS and
@@ -116,9 +116,9 @@ def not_started(path: Path, error: OSError) -> SignerError:
     return BinaryNotFound(f"the signing binary {path} could not be started: {why}")
 
 
-def ended_early(path: Path, status: int | None) -> SignerDied:
+def ended_early(path: Path, status: int | None) -> SignerCrashed:
     """Return the error for a binary that ended before its first answer."""
-    return SignerDied(f"the signing binary {path} ended while it was starting{_ending(status)}")
+    return SignerCrashed(f"the signing binary {path} ended while it was starting{_ending(status)}")
 
 
 def _ending(status: int | None) -> str:

@@ -11,7 +11,7 @@ from nomos.audit.chain import VERSION, Head, Log, sealed
 from nomos.audit.check import MAX_TOKEN, Check, misplaced
 from nomos.audit.keys import BrokenKeys, UnknownIssuer, trusted
 from nomos.audit.record import Record
-from nomos.errors import NotProven
+from nomos.errors import InvalidReceipt
 
 AUDIT: Final[Log] = "audit"
 
@@ -20,11 +20,11 @@ def check_receipt(reply: Mapping[str, Any], issuer: str, check: Check) -> Record
     """Return the record in a reply of `GET /v1/receipts/{id}`, verified by the issuer's signature.
 
     `issuer` is a DID that the reader trusts, which may be an older key of the same issuer: the
-    reply contains the keys after it. Raises `NotProven`.
+    reply contains the keys after it. Raises `InvalidReceipt`.
     """
     row, link_hash, token = _read(reply)
     if row.get("v") != VERSION:
-        raise NotProven(
+        raise InvalidReceipt(
             f"the receipt is of another version, and this nomos reads {VERSION}: a newer nomos "
             "may read it",
             code="unknown_version",
@@ -34,15 +34,15 @@ def check_receipt(reply: Mapping[str, Any], issuer: str, check: Check) -> Record
     try:
         keys = trusted(reply.get("keys", []), tenant, issuer, check)
     except UnknownIssuer as unknown:
-        raise NotProven(str(unknown), code="unknown_issuer") from None
+        raise InvalidReceipt(str(unknown), code="unknown_issuer") from None
     except BrokenKeys as broken:
-        raise NotProven(str(broken), code="key_log") from None
+        raise InvalidReceipt(str(broken), code="key_log") from None
     said = check(token, keys.trusted)
     if isinstance(said, Refused):
-        raise NotProven(f"the checkpoint does not verify: {said.message}", code=said.code)
+        raise InvalidReceipt(f"the checkpoint does not verify: {said.message}", code=said.code)
     wrong = misplaced(said, AUDIT, tenant, head)
     if wrong is not None:
-        raise NotProven(f"the checkpoint is not over this row: {_WRONG[wrong]}", code=wrong)
+        raise InvalidReceipt(f"the checkpoint is not over this row: {_WRONG[wrong]}", code=wrong)
     return record.read(row)
 
 
@@ -66,7 +66,7 @@ def _head(row: Mapping[str, Any], link_hash: str) -> Head:
     except ValueError as failure:
         raise _malformed(f"its row cannot be hashed: {failure}") from None
     if placed.hash != link_hash:
-        raise NotProven(
+        raise InvalidReceipt(
             f"the receipt was changed: its row has the hash {placed.hash}, but it states "
             f"{link_hash[:64]}",
             code="changed",
@@ -74,8 +74,8 @@ def _head(row: Mapping[str, Any], link_hash: str) -> Head:
     return placed.head
 
 
-def _malformed(why: str) -> NotProven:
-    return NotProven(f"this is not a receipt: {why}", code="malformed")
+def _malformed(why: str) -> InvalidReceipt:
+    return InvalidReceipt(f"this is not a receipt: {why}", code="malformed")
 
 
 _WRONG: Final = {

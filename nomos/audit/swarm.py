@@ -133,12 +133,12 @@ class SwarmSummary(SwarmModel):
 class Swarm(SwarmSummary):
     """A swarm with its members: the root agent first, every other agent after its parent.
 
-    `strangers` are agents without a verified link on record: the chains that they sent were another
-    agent's, too wide, or expired.
+    `unverified_agents` are agents without a verified link on record: the chains that they sent were
+    another agent's, too wide, or expired.
     """
 
     members: list[AgentSummary]
-    strangers: list[AgentSummary] = Field(default_factory=list)
+    unverified_agents: list[AgentSummary] = Field(default_factory=list)
 
     def summary(self) -> SwarmSummary:
         """Return the swarm without its members."""

@@ -93,7 +93,7 @@ class SwarmBuilder:
             last_at=iso(self._last),
             complete=complete,
             members=members,
-            strangers=unverified,
+            unverified_agents=unverified,
         )
 
     def _note(self, record: Record) -> None:

@@ -33,9 +33,9 @@ from nomos.cli.operator_key import DEV_KEY_FILE, KEY, KEY_FILE, OperatorKey, fin
 from nomos.errors import (
     AuthenticationError,
     ControlPlaneError,
+    InvalidResponse,
     PermissionDenied,
     ServerError,
-    Unintelligible,
     Unreachable,
 )
 from nomos.models import Secret
@@ -130,7 +130,7 @@ class Operator:
         try:
             found = self._posted(path, content, key, repeat=repeat)
             reply_checks.check(found, about)
-        except (Unreachable, ServerError, Unintelligible) as lost:
+        except (Unreachable, ServerError, InvalidResponse) as lost:
             if look is not None and getattr(lost, "sent", True):
                 lost.args = (f"{str(lost).rstrip('.')}. `{look}` shows whether it took effect.",)
             raise
@@ -159,7 +159,7 @@ class Operator:
                 *whole, rest = (rest + piece).split(b"\n")
                 yield from whole
                 if len(rest) > MAX_LINE:
-                    raise Unintelligible(
+                    raise InvalidResponse(
                         f"the control plane sent a line longer than {MAX_LINE} bytes"
                     )
             if rest:
@@ -204,7 +204,7 @@ class Operator:
         try:
             found = json.loads(reply.body)
         except (ValueError, RecursionError):
-            raise Unintelligible(
+            raise InvalidResponse(
                 f"the reply of {self.url} is not JSON. Check that it is the URL of a control plane",
                 status=reply.status,
             ) from None

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from nomos._core import replies
-from nomos.errors import Unintelligible
+from nomos.errors import InvalidResponse
 from nomos.models import web_address
 
 ADDRESSES: Final = ("approvalUrl", "url")
@@ -19,7 +19,7 @@ ADDRESSES: Final = ("approvalUrl", "url")
 
 
 def check(answer: Any, about: Mapping[str, object] | None = None) -> None:
-    """Raise `Unintelligible` unless the reply has the members in `about`, and valid URLs.
+    """Raise `InvalidResponse` unless the reply has the members in `about`, and valid URLs.
 
     A dot separates the name of a nested member: `row.id`.
     """
@@ -35,7 +35,7 @@ def check(answer: Any, about: Mapping[str, object] | None = None) -> None:
 
 
 def check_contains(requested: str, received: Sequence[str]) -> None:
-    """Raise `Unintelligible` unless `requested` is in `received`."""
+    """Raise `InvalidResponse` unless `requested` is in `received`."""
     if requested not in received:
         replies.check_id(requested, received[0] if received else "nothing")
 
@@ -61,7 +61,7 @@ def _check_address(name: str, url: object) -> None:
         if url != "":
             web_address(url if isinstance(url, str) else "")
     except ValueError as wrong:
-        raise Unintelligible(
+        raise InvalidResponse(
             f"the control plane sent an unsafe URL ({name}): {wrong}. Its reply is not shown. "
             "Check --control-url, and any proxy between this machine and the control plane"
         ) from None

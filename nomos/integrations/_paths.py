@@ -44,7 +44,7 @@ class Rule:
         command: the command of the call, such as `/github/issue/list`.
         resource: the resource of the call.
         args: the arguments of the call. None accepts only tokens that are bound to no arguments.
-        bound: whether a token must sign each of the `args`.
+        require_signed_args: whether a token must sign each of the `args`.
 
     `resource` and `args` are mappings, or sync or async functions of the request that return one.
     In a mapping, `"{owner}"` is replaced by the path parameter of that name, and `"{number:int}"`
@@ -58,7 +58,7 @@ class Rule:
     command: str
     resource: Source
     args: Source | None = None
-    bound: bool = False
+    require_signed_args: bool = False
     needed: RequiredCall = field(init=False, repr=False, compare=False)
     pattern: Pattern = field(init=False, repr=False, compare=False)
 
@@ -76,7 +76,11 @@ class Rule:
             )
         object.__setattr__(self, "pattern", pattern)
         object.__setattr__(
-            self, "needed", RequiredCall(self.command, self.resource, self.args, bound=self.bound)
+            self,
+            "needed",
+            RequiredCall(
+                self.command, self.resource, self.args, require_signed_args=self.require_signed_args
+            ),
         )
         for source in (self.resource, self.args):
             for name in _places(source):

@@ -65,7 +65,7 @@ class RequiredCall:
     resource: Source
     args: Source | None = None
     verifier: AnyVerifier | None = None
-    bound: bool = False
+    require_signed_args: bool = False
 
     def __post_init__(self) -> None:
         try:
@@ -87,11 +87,10 @@ class RequiredCall:
                 check_template(source, name)
         check_possible(self.command, self.resource, self.args)
         check_verifier(self.verifier)
-        if self.bound not in (True, False):
-            raise ConfigurationError("bound must be True or False", setting="bound")
-        if self.bound and self.args is None:
+        if self.require_signed_args not in (True, False):
             raise ConfigurationError(
-                "bound=True requires signed arguments: pass them as args=", setting="bound"
+                "require_signed_args=True requires signed arguments: pass them as args=",
+                setting="require_signed_args",
             )
 
     async def verify(
@@ -118,7 +117,9 @@ class RequiredCall:
             # An application may make further requests with the scope of this one.
             proven = (proof.token.reveal(), proof.call)
             same = proof.verifier is verifier and proven == (token.reveal(), call)
-            if same and not (self.bound and (args or {}).keys() - proof.verified.args.keys()):
+            if same and not (
+                self.require_signed_args and (args or {}).keys() - proof.verified.args.keys()
+            ):
                 return proof.verified
         verified = await self._asked(verifier, token, resource, args, request_id)
         proofs.append(ProvenCall(verifier, token, call, verified))
@@ -196,9 +197,13 @@ class RequiredCall:
     ) -> Verified:
         call: dict[str, Any] = {"command": self.command, "resource": resource, "args": args}
         if isinstance(verifier, AsyncVerifier):
-            return await verifier.verify(token.reveal(), **call, bound=self.bound)
+            return await verifier.verify(
+                token.reveal(), **call, require_signed_args=self.require_signed_args
+            )
         return await anyio.to_thread.run_sync(
-            lambda: verifier.verify(token.reveal(), **call, bound=self.bound)
+            lambda: verifier.verify(
+                token.reveal(), **call, require_signed_args=self.require_signed_args
+            )
         )
 
 

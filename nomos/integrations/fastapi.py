@@ -104,7 +104,7 @@ def requires(
     resource: Source,
     args: Source | None = None,
     verifier: AnyVerifier | None = None,
-    bound: bool = False,
+    require_signed_args: bool = False,
 ) -> Requires:
     """Return a dependency that requires a token for this call, and returns its `Verified`.
 
@@ -116,7 +116,8 @@ def requires(
             are bound to no arguments.
         verifier: a `Verifier` or `AsyncVerifier`. By default `app.state.nomos` of the application
             that has the route.
-        bound: whether a token must sign each of the `args`; if it does not, the code is
+        require_signed_args: whether a token must sign each of the `args`; if it does not, the code
+        is
             `resource_mismatch`.
 
     `resource` and `args` are mappings, or sync or async functions of the request that return one.
@@ -129,7 +130,7 @@ def requires(
 
     Raises `ConfigurationError` for a call that no token can allow.
     """
-    return Requires(RequiredCall(command, resource, args, verifier, bound))
+    return Requires(RequiredCall(command, resource, args, verifier, require_signed_args))
 
 
 def install(app: FastAPI, verifier: AnyVerifier | None = None) -> None:

@@ -24,7 +24,7 @@ from typer.testing import CliRunner, Result
 from nomos import AuthGuard
 from nomos.cli.app import app
 from nomos.cli.audit import files, view
-from nomos.errors import ConfigurationError, Unintelligible
+from nomos.errors import ConfigurationError, InvalidResponse
 
 POLICY: Final = """
 @id("files") permit(principal, action in Action::"/filesystem", resource is Filesystem);
@@ -282,9 +282,9 @@ def test_an_export_that_stops_is_no_file(export: Export, tmp_path: Path) -> None
     assert files.save(iter(lines), file, counts.append) == 15
     assert file.read_bytes() == b"".join(export.lines)
     for cut in (lines[:-1], [*lines[:4], lines[4][:20]], []):
-        with pytest.raises(Unintelligible, match="is incomplete"):
+        with pytest.raises(InvalidResponse, match="is incomplete"):
             files.save(iter(cut), tmp_path / "cut", counts.append)
-        with pytest.raises(Unintelligible), (tmp_path / "half").open("wb") as half:
+        with pytest.raises(InvalidResponse), (tmp_path / "half").open("wb") as half:
             files.copy(iter(cut), half, counts.append)
         assert not (tmp_path / "half").read_bytes().endswith(b"\n")
     assert sorted(found.name for found in tmp_path.iterdir()) == ["audit.ndjson", "half"]

@@ -13,7 +13,7 @@ from audit.tampering import middle, others, turned
 from nomos._io.checkpoints import checking
 from nomos.audit.receipt import check_receipt
 from nomos.audit.record import Record
-from nomos.errors import NotProven
+from nomos.errors import InvalidReceipt
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def check(export: Export, reply: Any, issuer: str | None = None) -> Record:
 
 
 def code(export: Export, reply: Any, issuer: str | None = None) -> str:
-    with pytest.raises(NotProven) as refused:
+    with pytest.raises(InvalidReceipt) as refused:
         check(export, reply, issuer)
     assert str(refused.value)
     return refused.value.code
@@ -136,7 +136,7 @@ def test_what_is_no_receipt_is_said_to_be_none(export: Export, reply: Json) -> N
 
 def test_a_receipt_of_a_newer_version_is_not_judged(export: Export, replies: list[Json]) -> None:
     reply = replies[0]
-    with pytest.raises(NotProven, match=r"another version.*reads 1.*newer nomos"):
+    with pytest.raises(InvalidReceipt, match=r"another version.*reads 1.*newer nomos"):
         check(export, {**reply, "row": {**reply["row"], "v": 2}})
 
 

@@ -220,7 +220,7 @@ def test_whoever_only_ever_sent_chains_that_do_not_hold_is_no_member() -> None:
     log.call(B, "chain_attenuation_violation")
     log.link(log.root, B)
     swarm = log.swarm()
-    assert [each.agent for each in swarm.strangers] == [THIEF]
+    assert [each.agent for each in swarm.unverified_agents] == [THIEF]
     assert THIEF not in {each.agent for each in swarm.members}
     assert swarm.calls.refused == 2
     assert swarm.agents == 3
@@ -294,7 +294,7 @@ def test_a_summary_says_all_but_the_members() -> None:
     swarm = log.swarm()
     said = swarm.as_json()
     assert said.pop("members")
-    assert said.pop("strangers") == []
+    assert said.pop("unverified_agents") == []
     assert swarm.summary().as_json() == said
 
 
@@ -338,7 +338,7 @@ def test_every_agent_is_there_once_and_every_call_is_counted(events: list[Any]) 
         assert (member.forked_by or "") == placed[member.agent]
         seen.append(member.agent)
     assert sorted(seen) == sorted(placed)
-    assert {each.agent for each in swarm.strangers} == acted - set(placed)
+    assert {each.agent for each in swarm.unverified_agents} == acted - set(placed)
     assert [swarm.calls.allowed, swarm.calls.refused] == calls
-    deeds = [deed for each in (*swarm.members, *swarm.strangers) for deed in each.allowed]
+    deeds = [deed for each in (*swarm.members, *swarm.unverified_agents) for deed in each.allowed]
     assert sum(deed.times for deed in deeds) == calls[0]

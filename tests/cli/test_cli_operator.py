@@ -18,9 +18,9 @@ from nomos.cli.operator_key import find_key
 from nomos.errors import (
     AuthenticationError,
     ConfigurationError,
+    InvalidResponse,
     NomosError,
     NotFound,
-    Unintelligible,
     Unreachable,
 )
 
@@ -150,7 +150,7 @@ def test_lines_come_whole_however_they_are_cut(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(client_module, "MAX_LINE", 10)
     with (
         serving(lambda h: lines(h, b"x" * 11)) as url,
-        pytest.raises(Unintelligible, match="a line longer than 10"),
+        pytest.raises(InvalidResponse, match="a line longer than 10"),
     ):
         list(client(url).lines("/x"))
 

@@ -27,7 +27,7 @@ PLACES: dict[str, tuple[Callable[[str], Any], str]] = {
     "api_key=": (lambda key: AuthGuard(control_plane_url=HERE, api_key=key), "api_key"),
     "verifier": (
         lambda key: AsyncVerifier.from_control_plane(
-            HERE, audience=DID, pinned=DID, api_key=key, wait=0.1
+            HERE, audience=DID, trust_anchor=DID, api_key=key, startup_timeout=0.1
         ),
         "api_key",
     ),

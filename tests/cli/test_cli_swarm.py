@@ -145,7 +145,7 @@ def test_the_tree_says_who_forked_whom_and_what_came_of_it(kin: Kin) -> None:
     ]
     assert (grandchild.calls.allowed, grandchild.calls.refused) == (1, 1)
     assert [each.reason for each in grandchild.refused] == ["resource_mismatch"]
-    assert swarm.strangers == []
+    assert swarm.unverified_agents == []
 
 
 def test_it_is_found_by_whatever_names_it(kin: Kin) -> None:

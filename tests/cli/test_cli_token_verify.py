@@ -62,10 +62,10 @@ def receipts(tmp_path: Path) -> tuple[str, str]:
         trusted_issuers=[ISSUER.did], audience=SERVICE.did, revocations=(), receipt_key=key
     )
     call: dict[str, Any] = {"command": "/github/issue/list", "resource": RESOURCE}
-    allowed = verifier.verify(TOKEN, **call, args={"state": "open"}).record
+    allowed = verifier.verify(TOKEN, **call, args={"state": "open"}).receipt_jwt
     with pytest.raises(Denied) as denied:
         verifier.verify(TOKEN, **call, args={"state": "closed"})
-    return str(allowed), str(denied.value.record)
+    return str(allowed), str(denied.value.receipt_jwt)
 
 
 # A verdict
@@ -305,7 +305,7 @@ def test_leeway_forgives_clocks() -> None:
 def test_unlinked_links_are_accepted_when_told_to() -> None:
     token = use([ROOT, child(ROOT, prf=...)])
     assert told("verify", *TERMS, stdin=token)["code"] == "chain_invalid"
-    assert told("verify", *TERMS, "--accept-unlinked", stdin=token)["verified"] is True
+    assert told("verify", *TERMS, "--allow-missing-prf", stdin=token)["verified"] is True
 
 
 # Receipts
@@ -384,7 +384,7 @@ def test_why_is_what_the_verifier_says() -> None:
         revocations=(),
         clock=lambda: NOW,
     )
-    text = verifier.why(
+    text = verifier.explain(
         TOKEN, command="/github/issue/list", resource=RESOURCE, args={"state": "open"}
     )
     unknown = f"  skipped  {REPLAY}\n           {REVOCATIONS}\n"

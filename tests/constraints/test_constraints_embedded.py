@@ -269,7 +269,7 @@ def test_what_is_wider_or_another_is_said_when_it_is_handed_on(
         )[0],
     ]
     for fork in ways:
-        with pytest.raises(errors.Widening) as refused:
+        with pytest.raises(errors.AttenuationError) as refused:
             fork()
         assert refused.value.code == "chain_attenuation_violation"
         assert told in str(refused.value)
@@ -309,7 +309,7 @@ def test_of_several_chains_the_one_with_room_is_narrowed(system: AuthGuard) -> N
             parent_chain=chains, capabilities=[capability(eq("state", state))]
         ) as child:
             assert child.chain[0] == chains[index][0]
-    with pytest.raises(errors.Widening, match='held is `state is "open"`'):
+    with pytest.raises(errors.AttenuationError, match='held is `state is "open"`'):
         fork_child(parent_chain=chains, capabilities=[capability(eq("state", "all"))])
 
 

@@ -13,7 +13,7 @@ from hostile import Reply, control_plane
 from nomos import AuthGuard, FailOpenWarning
 from nomos._core import parent_chain, requests
 from nomos.constraints import at_most, eq, from_pol
-from nomos.errors import InvalidRequest, Unintelligible
+from nomos.errors import InvalidRequest, InvalidResponse
 from nomos.models import Capability, chain_of
 
 DID = "did:key:z6MkvqoYXQfDDJRv8L4wKzxYeuKyVZBfi9Qo6Ro8MiLH3kDQ"
@@ -46,7 +46,7 @@ def test_an_allow_without_what_was_asked_is_no_answer(link: dict[str, Any]) -> N
             return Reply(body=allow(given | link))
 
         plane.answers[:] = [answered]
-        with pytest.raises(Unintelligible, match="without the constraints"):
+        with pytest.raises(InvalidResponse, match="without the constraints"):
             guard.authorize(command=LIST, resource=REPO, constraints=[OPEN, at_most("n", 1)])
         guard.close()
 

@@ -19,11 +19,11 @@ from nomos.errors import (
     Conflict,
     Denied,
     InvalidRequest,
+    InvalidResponse,
     NotFound,
     RateLimited,
     ServerError,
     StepUpRequired,
-    Unintelligible,
     Unreachable,
 )
 from nomos.models import Explanation, GrantBase
@@ -270,15 +270,15 @@ def test_a_timeout_after_an_outage_says_so_and_what_it_was() -> None:
     [
         (reply({"error": "no such approval", "error_code": "not_found"}, 404), NotFound),
         (reply({}, 500), ServerError),
-        (reply(["approved"]), Unintelligible),
-        (reply(view("granted")), Unintelligible),
-        (reply(view("approved", id="env_other")), Unintelligible),
-        (reply(view("approved", argsBound="yes")), Unintelligible),
-        (reply(view("approved", createdAt="2026-01-01T00:00:00")), Unintelligible),
-        (reply(view("approved", votes=[{"approve": 1}])), Unintelligible),
-        (reply({"state": "approved"}), Unintelligible),
-        (HttpReply(200, {}, b"<html>", 0.0), Unintelligible),
-        (HttpReply(302, {"location": "http://elsewhere"}, b"", 0.0), Unintelligible),
+        (reply(["approved"]), InvalidResponse),
+        (reply(view("granted")), InvalidResponse),
+        (reply(view("approved", id="env_other")), InvalidResponse),
+        (reply(view("approved", argsBound="yes")), InvalidResponse),
+        (reply(view("approved", createdAt="2026-01-01T00:00:00")), InvalidResponse),
+        (reply(view("approved", votes=[{"approve": 1}])), InvalidResponse),
+        (reply({"state": "approved"}), InvalidResponse),
+        (HttpReply(200, {}, b"<html>", 0.0), InvalidResponse),
+        (HttpReply(302, {"location": "http://elsewhere"}, b"", 0.0), InvalidResponse),
     ],
 )
 def test_what_will_not_pass_is_raised_at_once(answer: HttpReply, error: type[Exception]) -> None:
@@ -342,7 +342,7 @@ def test_the_queue_is_a_list_of_approvals() -> None:
     listed = world.run(approvals.queue("pending", 50, NO_PAUSES))
     assert [one.id for one in listed] == [ENV, "env_2"]
     assert world.looks[0][1].path == "/v1/approvals?state=pending&limit=50"
-    with pytest.raises(Unintelligible, match="list of approvals"):
+    with pytest.raises(InvalidResponse, match="list of approvals"):
         World([reply({"approvals": [{}]})]).run(approvals.queue("all", 1, NO_PAUSES))
 
 
@@ -385,7 +385,7 @@ def test_a_decision_on_what_was_shown_before_is_sent_with_its_version() -> None:
 
 def test_without_a_version_nothing_is_decided() -> None:
     world = World([reply(view(version=None)), reply(view("approved"))])
-    with pytest.raises(Unintelligible, match="nothing was decided"):
+    with pytest.raises(InvalidResponse, match="nothing was decided"):
         world.run(approvals.decide(ENV, approve=True, reason=None, pauses=NO_PAUSES))
     assert len(world.looks) == 1
     wrong: Any = 5

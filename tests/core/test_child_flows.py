@@ -16,12 +16,12 @@ from nomos._core.parent_chain import AgentIdentity, VerifiedParentChain
 from nomos._protocol import Invoke, Refused, Signed, Verified, Verify
 from nomos._sealed import changed, make
 from nomos.errors import (
+    AttenuationError,
     ConfigurationError,
     ExpiredChain,
     InvalidRequest,
-    SignerDied,
+    SignerCrashed,
     Unreachable,
-    Widening,
     WrongAudience,
 )
 from nomos.models import Capability, Chain, ParentChain, Question, chain_of
@@ -241,8 +241,8 @@ class TestBeingHeardWithoutAnApiKey:
     def test_a_binary_that_dies_is_an_outage(self) -> None:
         flow = self.ask(requests.get("/v1/receipts/evt_1"))
         next(flow)
-        with pytest.raises(SignerDied):
-            flow.throw(SignerDied("gone"))
+        with pytest.raises(SignerCrashed):
+            flow.throw(SignerCrashed("gone"))
 
 
 class TestActingOffline:
@@ -273,7 +273,9 @@ class TestActingOffline:
         flow = self.act(question(), held(), held(LIST))
         next(flow)
         flow.send(refused("chain_attenuation_violation", "pol[0]", hop=0))
-        with pytest.raises(Widening, match=r"/github/issue/list on github .*: pol\[0\]") as wide:
+        with pytest.raises(
+            AttenuationError, match=r"/github/issue/list on github .*: pol\[0\]"
+        ) as wide:
             flow.send(refused("resource_out_of_scope", "elsewhere", hop=1))
         assert wide.value.code == "chain_attenuation_violation"
 
@@ -289,7 +291,7 @@ class TestActingOffline:
     def test_what_no_chain_covers_is_named_beside_what_is_held(
         self, asked: Question, code: str
     ) -> None:
-        with pytest.raises(Widening) as wide:
+        with pytest.raises(AttenuationError) as wide:
             next(self.act(asked))
         assert wide.value.code == code
         assert asked.command in str(wide.value)
@@ -297,7 +299,7 @@ class TestActingOffline:
 
     def test_of_many_chains_some_are_told(self) -> None:
         many = [held(f"/a/{number}", {}) for number in range(11)]
-        with pytest.raises(Widening, match="/a/7 on any resource and 3 more"):
+        with pytest.raises(AttenuationError, match="/a/7 on any resource and 3 more"):
             next(self.act(question(), *many))
 
     def test_without_an_audience_nothing_is_signed(self) -> None:

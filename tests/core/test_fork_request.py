@@ -43,6 +43,7 @@ from nomos._protocol import (
 )
 from nomos._sealed import make
 from nomos.errors import (
+    AttenuationError,
     ChainError,
     ChainTooDeep,
     ConfigurationError,
@@ -50,7 +51,6 @@ from nomos.errors import (
     MalformedChain,
     NomosError,
     SignerError,
-    Widening,
     WrongAudience,
 )
 from nomos.models import Capability, Chain, ParentChain, chain_of
@@ -190,7 +190,7 @@ def test_what_the_chain_does_not_give_says_what_is_held_and_asked(
     chain = held(cmd="/github/repo", meta={"resource_constraint": APP})
     parent = make(ParentChain, chains=(chain,))
     error = refused(signer, wanted(READ, capability), parent=parent)
-    assert isinstance(error, Widening)
+    assert isinstance(error, AttenuationError)
     assert error.code == "chain_attenuation_violation"
     assert str(error).startswith("capabilities[1]: ")
     assert asked in str(error)
@@ -200,7 +200,7 @@ def test_what_the_chain_does_not_give_says_what_is_held_and_asked(
 def test_time_that_the_chain_does_not_give_is_refused_with_both_times(signer: Signer) -> None:
     assert forked(signer, wanted(ttl_seconds=300))
     error = refused(signer, wanted(ttl_seconds=301))
-    assert isinstance(error, Widening)
+    assert isinstance(error, AttenuationError)
     assert "ttl_seconds=301 would end at 2023-11-14 22:18:21 UTC" in str(error)
     assert "the chain ends at 2023-11-14 22:18:20 UTC" in str(error)
     (made,) = forked(signer, wanted(ttl_seconds=10))
@@ -385,7 +385,7 @@ def test_a_no_in_the_second_request_names_the_child_and_the_chain_that_it_is_abo
     ]
     flow.send(ForkAnswer(id=1, children=given, more=False))
     message = "children[1].links[5]: no"
-    with pytest.raises(Widening, match=r"^children\[16\]\.capabilities\[5\]: no$"):
+    with pytest.raises(AttenuationError, match=r"^children\[16\]\.capabilities\[5\]: no$"):
         flow.send(Refused(code="chain_attenuation_violation", message=message))
     flow = fork(asking(*wishes, parent=make(ParentChain, chains=(held(cmd="/a"), held()))))
     next(flow)
@@ -452,7 +452,7 @@ def test_a_chain_is_proven_by_the_binary_and_by_its_key(signer: Signer) -> None:
         )
     widened = chain_of([root(), child(root(), cmd="/github")])
     parent = make(ParentChain, chains=(widened,))
-    with pytest.raises(Widening, match=r"^X: ") as error:
+    with pytest.raises(AttenuationError, match=r"^X: ") as error:
         played(
             chain_verification.verify_chain(parent, key=RESEARCHER.did, now=NOW, setting="X"),
             signer,

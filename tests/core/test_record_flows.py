@@ -12,7 +12,7 @@ import pytest
 from nomos._core import records
 from nomos._core.effects import ChildCredential, Flow, HttpReply, Pause, Send
 from nomos._sealed import make
-from nomos.errors import InvalidRequest, NotFound, Unintelligible, Unreachable
+from nomos.errors import InvalidRequest, InvalidResponse, NotFound, Unreachable
 from nomos.models import GrantBase, ParentChain, chain_of
 
 CID = "ab" * 32
@@ -65,7 +65,7 @@ def test_a_revocation_is_worth_repeating() -> None:
     "wrong", [{"id": "cd" * 32}, {"seq": 0}, {"seq": "4"}, {"at": None}, {"alreadyRevoked": 1}]
 )
 def test_an_answer_that_is_no_revocation_is_not_taken_for_one(wrong: dict[str, Any]) -> None:
-    with pytest.raises(Unintelligible):
+    with pytest.raises(InvalidResponse):
         answered(revoke(), revoked(**wrong))
 
 
@@ -209,7 +209,7 @@ def test_a_record_of_another_kind_has_no_decision() -> None:
     ],
 )
 def test_an_answer_that_is_no_receipt_is_not_taken_for_one(wrong: dict[str, Any]) -> None:
-    with pytest.raises(Unintelligible):
+    with pytest.raises(InvalidResponse):
         receipt(told(**wrong))
 
 

@@ -109,8 +109,8 @@ def test_one_key_names_the_call_the_agent_and_the_approval() -> None:
         (429, errors.RateLimited),
         (500, errors.ServerError),
         (503, errors.ServerError),
-        (204, errors.Unintelligible),
-        (302, errors.Unintelligible),
+        (204, errors.InvalidResponse),
+        (302, errors.InvalidResponse),
     ],
 )
 def test_every_status_has_its_error(status: int, kind: type[errors.ControlPlaneError]) -> None:
@@ -211,7 +211,7 @@ STEP_UP = {
 def test_a_person_is_sent_to_web_addresses_only(url: object) -> None:
     with pytest.raises(errors.ControlPlaneError, match="approvalUrl") as refused:
         replies.decision(reply(200, STEP_UP | {"approvalUrl": url}))
-    assert not isinstance(refused.value, errors.Unintelligible)  # which open mode would pass by
+    assert not isinstance(refused.value, errors.InvalidResponse)  # which open mode would pass by
     assert "secret" not in str(refused.value)
 
 

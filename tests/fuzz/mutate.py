@@ -21,9 +21,9 @@ from vectors import (
     cases_fork,
     cases_protocol,
     cases_receipts,
+    cases_requested,
     cases_signing,
     cases_verification,
-    cases_wanted,
     forge,
 )
 from vectors.attack_base import PEOPLE, Attack
@@ -67,8 +67,8 @@ def known() -> list[tuple[bytes, Object]]:
         *cases_receipts.receipts(),
         *cases_signing.signing(),
         *cases_verification.verification(),
-        *cases_wanted.wants(),
-        *cases_wanted.depths(),
+        *cases_requested.wants(),
+        *cases_requested.depths(),
     ]
     # Whether a key is loaded depends on the lines before, of which there are many here.
     held = [row for row in rows if row.get("refused", {}).get("code") != "unknown_key"]

@@ -58,10 +58,10 @@ async def test_what_failed_here_is_an_error_with_its_cause(
     code: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     denied = Denied("it cannot be known now", code=code)
-    denied.__cause__ = OverflowError("share a StoredReplay")
+    denied.__cause__ = OverflowError("share a SqlReplayStore")
     record = await logged(denied, caplog)
     assert record.levelno == logging.ERROR
-    assert "share a StoredReplay" in caplog.text
+    assert "share a SqlReplayStore" in caplog.text
 
 
 async def test_what_cannot_be_told_is_an_error_without_a_cause(
@@ -112,7 +112,7 @@ with TestClient(app) as http:
 """
 
 WORKS = """
-from nomos import AuthGuard, Denied, MemoryReplay, Verifier
+from nomos import AuthGuard, Denied, MemoryReplayStore, Verifier
 
 APP = {"provider": "github", "owner": "acme", "repo": "app"}
 CALL = {"command": "/github/issue/list", "resource": APP}

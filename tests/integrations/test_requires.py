@@ -291,7 +291,10 @@ async def test_a_route_may_demand_signed_arguments(system: System) -> None:
     app = FastAPI()
     install(app, system.verifier())
     args = query(state=str)
-    loose, bound = (requires(LIST, resource=QUEUE, args=args, bound=each) for each in (False, True))
+    loose, bound = (
+        requires(LIST, resource=QUEUE, args=args, require_signed_args=each)
+        for each in (False, True)
+    )
 
     @app.get("/loose/{queue}")
     async def any_state(by: Annotated[Verified, Depends(loose)]) -> dict[str, Any]:
@@ -301,7 +304,7 @@ async def test_a_route_may_demand_signed_arguments(system: System) -> None:
     async def one_state(by: Annotated[Verified, Depends(bound)]) -> dict[str, Any]:
         return by.args
 
-    rules = [Rule("GET", "/{any}/{queue}", LIST, QUEUE, args, bound=True)]
+    rules = [Rule("GET", "/{any}/{queue}", LIST, QUEUE, args, require_signed_args=True)]
     behind = FastAPI()
     behind.add_middleware(NomosMiddleware, rules=rules, verifier=system.verifier())
     behind.mount("/", app)
@@ -320,11 +323,13 @@ async def test_a_route_may_demand_signed_arguments(system: System) -> None:
             assert (answer.status_code, answer.json()) == (200, params)
 
 
-@pytest.mark.parametrize("how", [{"bound": True}, {"bound": "yes", "args": {}}])
+@pytest.mark.parametrize(
+    "how", [{"require_signed_args": True}, {"require_signed_args": "yes", "args": {}}]
+)
 def test_bound_needs_arguments_and_is_yes_or_no(how: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError) as wrong:
         requires(LIST, resource=QUEUE, **how)
-    assert wrong.value.setting == "bound"
+    assert wrong.value.setting == "require_signed_args"
 
 
 @pytest.mark.parametrize(

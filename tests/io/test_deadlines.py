@@ -169,7 +169,7 @@ def test_a_binary_that_hangs_is_within_the_timeout(
     monkeypatch.setenv("NOMOS_UCAN_BIN", str(binary))
     guard = colour.guard(control_plane_url="http://127.0.0.1:1", timeout=1)
     began = time.monotonic()
-    with pytest.raises(errors.SignerDied):
+    with pytest.raises(errors.SignerCrashed):
         colour.call(guard.authorize, **READ)
     assert time.monotonic() - began < LATE
     colour.call(guard.close)
@@ -183,7 +183,7 @@ def test_a_binary_is_ended_for_its_own_silence_and_not_for_a_callers_haste() -> 
     assert process is not None
     os.kill(process.pid, signal.SIGSTOP)
     for _ in range(2):
-        with pytest.raises(errors.SignerDied, match="busy"):
+        with pytest.raises(errors.SignerCrashed, match="busy"):
             signer.ask(Hello(), 0.1)
     os.kill(process.pid, signal.SIGCONT)
     signer.ask(Hello())
@@ -192,7 +192,7 @@ def test_a_binary_is_ended_for_its_own_silence_and_not_for_a_callers_haste() -> 
     end = time.monotonic() + 30
     while link.running() is process:
         assert time.monotonic() < end
-        with contextlib.suppress(errors.SignerDied):
+        with contextlib.suppress(errors.SignerCrashed):
             signer.ask(Hello(), 0.3)
     signer.ask(Hello())
     link.close()

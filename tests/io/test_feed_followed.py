@@ -195,10 +195,10 @@ async def test_a_view_that_has_seen_nothing_is_older_than_any_may_be(
 ) -> None:
     async with following(link) as scene:
         scene.plane.gate.clear()
-        seen = await scene.followed.among(["a"])
-        assert (seen.ids, seen.age) == (frozenset(), NEVER)
-        assert seen.trouble is not None
-        assert "not known yet" in seen.trouble
+        seen = await scene.followed.lookup(["a"])
+        assert (seen.revoked, seen.age_seconds) == (frozenset(), NEVER)
+        assert seen.error is not None
+        assert "not known yet" in seen.error
 
 
 async def test_what_is_revoked_is_learnt_and_kept(link: SignerConnection) -> None:
@@ -207,8 +207,8 @@ async def test_what_is_revoked_is_learnt_and_kept(link: SignerConnection) -> Non
         await scene.polled()
         scene.plane.revoke("c")
         await scene.polled()
-        seen = await scene.followed.among(["a", "c", "x"])
-        assert (seen.ids, seen.age) == (frozenset("ac"), 0)
+        seen = await scene.followed.lookup(["a", "c", "x"])
+        assert (seen.revoked, seen.age_seconds) == (frozenset("ac"), 0)
         assert scene.plane.asked[-1]["since"] == "3"
 
 
@@ -228,16 +228,16 @@ async def test_the_age_counts_from_the_question_and_not_from_the_answer(
         scene.plane.gate.clear()
         await asyncio.sleep(0.05)  # a question is on its way
         scene.time.now += 3
-        assert (await scene.followed.among([])).age == 3
+        assert (await scene.followed.lookup([])).age_seconds == 3
         scene.plane.gate.set()  # for this one question
         scene.plane.gate.clear()
         await scene.polled(1)
-        assert (await scene.followed.among([])).age == 3
+        assert (await scene.followed.lookup([])).age_seconds == 3
         scene.plane.gate.set()
         await scene.polled(2)
-        assert (await scene.followed.among([])).age == 0
+        assert (await scene.followed.lookup([])).age_seconds == 0
         scene.time.now += 0.1
-        assert (await scene.followed.among([])).age == 1
+        assert (await scene.followed.lookup([])).age_seconds == 1
 
 
 # Out of reach
@@ -253,15 +253,15 @@ async def test_out_of_reach_the_view_grows_old_and_says_since_when(
         await asyncio.sleep(0.3)
         scene.time.now += 7
         scene.wall.now += 7
-        seen = await scene.followed.among(["a"])
-        assert (seen.ids, seen.age) == (frozenset("a"), 7)
-        assert seen.trouble == (
+        seen = await scene.followed.lookup(["a"])
+        assert (seen.revoked, seen.age_seconds) == (frozenset("a"), 7)
+        assert seen.error == (
             "revocations are known as of 7 seconds ago: their feed cannot be read since "
             "2027-01-15T08:00:00Z, and it is 2027-01-15T08:00:07Z by this clock"
         )
         scene.plane.down = None
         await scene.polled(1)
-        assert (await scene.followed.among([])).age == 0
+        assert (await scene.followed.lookup([])).age_seconds == 0
     warnings = [each.message for each in caplog.records if each.levelno >= logging.WARNING]
     assert warnings == [
         "the feed of revocations cannot be read: nothing answers",
@@ -276,8 +276,8 @@ async def test_an_error_is_no_answer(link: SignerConnection) -> None:
         scene.plane.revoke("a")
         await asyncio.sleep(0.2)
         scene.time.now += 6
-        seen = await scene.followed.among(["a"])
-        assert (seen.ids, seen.age) == (frozenset(), 6)
+        seen = await scene.followed.lookup(["a"])
+        assert (seen.revoked, seen.age_seconds) == (frozenset(), 6)
 
 
 async def test_who_is_out_of_reach_is_not_asked_in_a_hurry(link: SignerConnection) -> None:
@@ -301,7 +301,7 @@ async def test_who_holds_no_question_is_not_asked_in_a_hurry_either(
         assert 2 <= len(scene.plane.asked) - asked < 10
         scene.plane.revoke("a")
         await scene.polled(1)
-        assert (await scene.followed.among(["a"])).ids == {"a"}
+        assert (await scene.followed.lookup(["a"])).revoked == {"a"}
 
 
 async def test_the_first_question_is_not_to_be_held(link: SignerConnection) -> None:
@@ -356,15 +356,15 @@ async def test_a_lie_changes_nothing_and_is_logged_once(
         scene.plane.revoke("b")
         await scene.polled(4)
         scene.time.now += 6
-        seen = await scene.followed.among(["a", "b"])
+        seen = await scene.followed.lookup(["a", "b"])
         assert scene.followed.state == known
-        assert (seen.ids, seen.age) == (frozenset("a"), 6)
-        assert seen.trouble is not None
-        assert f"is refused ({sentence}" in seen.trouble
+        assert (seen.revoked, seen.age_seconds) == (frozenset("a"), 6)
+        assert seen.error is not None
+        assert f"is refused ({sentence}" in seen.error
         assert sum(sentence in each.getMessage() for each in caplog.records) == 1
         scene.plane.lie = None
         await scene.polled(1)
-        assert (await scene.followed.among(["b"])).ids == {"b"}
+        assert (await scene.followed.lookup(["b"])).revoked == {"b"}
 
 
 @pytest.mark.parametrize(
@@ -377,11 +377,11 @@ async def test_nonsense_changes_nothing(link: SignerConnection, raw: bytes) -> N
         scene.plane.raw = raw
         await scene.polled(3)
         scene.time.now += 6
-        seen = await scene.followed.among(["a"])
-        assert (seen.ids, seen.age) == (frozenset("a"), 6)
+        seen = await scene.followed.lookup(["a"])
+        assert (seen.revoked, seen.age_seconds) == (frozenset("a"), 6)
         scene.plane.raw = None
         await scene.polled(2)
-        assert (await scene.followed.among([])).age == 0
+        assert (await scene.followed.lookup([])).age_seconds == 0
 
 
 async def test_a_verifier_that_fails_is_no_proof(link: SignerConnection) -> None:
@@ -396,10 +396,10 @@ async def test_a_verifier_that_fails_is_no_proof(link: SignerConnection) -> None
         scene.plane.revoke("a")
         await scene.polled(3)
         scene.time.now += 6
-        assert (await scene.followed.among(["a"])).age == 6
+        assert (await scene.followed.lookup(["a"])).age_seconds == 6
         scene.followed._signer = alive
         await scene.polled(2)
-        assert (await scene.followed.among(["a"])).ids == {"a"}
+        assert (await scene.followed.lookup(["a"])).revoked == {"a"}
 
 
 async def test_an_old_reply_is_not_a_new_one(link: SignerConnection) -> None:
@@ -410,7 +410,7 @@ async def test_an_old_reply_is_not_a_new_one(link: SignerConnection) -> None:
         scene.plane.revoke("a")
         await scene.polled(3)
         scene.time.now += 6
-        assert (await scene.followed.among(["a"])).age == 6
+        assert (await scene.followed.lookup(["a"])).age_seconds == 6
 
 
 # Keys
@@ -423,7 +423,7 @@ async def test_another_key_is_followed_by_the_key_log(link: SignerConnection) ->
         scene.plane.keys.append(key(scene.plane.signer, 800))
         scene.plane.revoke("a")
         await scene.polled(2)
-        assert (await scene.followed.among(["a"])).ids == {"a"}
+        assert (await scene.followed.lookup(["a"])).revoked == {"a"}
         assert set(scene.issuers) == {old, scene.plane.keys[-1]}
         assert scene.issuers.active == scene.plane.keys[-1]
 
@@ -465,7 +465,7 @@ async def test_a_replaced_key_signs_no_feed(link: SignerConnection) -> None:
         scene.plane.hide_keys = 1
         await scene.polled(3)
         scene.time.now += 6
-        assert (await scene.followed.among([])).age == 6
+        assert (await scene.followed.lookup([])).age_seconds == 6
         assert scene.issuers.active == scene.plane.keys[-1]
 
 
@@ -477,7 +477,7 @@ async def test_a_stranger_cannot_become_the_issuer(link: SignerConnection) -> No
         scene.plane.revoke("a")
         await scene.polled(3)
         assert list(scene.issuers) == [pinned]
-        assert (await scene.followed.among(["a"])).ids == frozenset()
+        assert (await scene.followed.lookup(["a"])).revoked == frozenset()
 
 
 async def test_rows_that_the_known_key_did_not_sign_for_are_no_floor(
@@ -493,7 +493,7 @@ async def test_rows_that_the_known_key_did_not_sign_for_are_no_floor(
         await scene.polled()
         scene.plane.revoke("a")
         await scene.polled()
-        assert (await scene.followed.among(["a"])).ids == {"a"}
+        assert (await scene.followed.lookup(["a"])).revoked == {"a"}
         assert kept == [("revocations", 1)]
         # Its successor's row is signed by the known key, and with it all that come before.
         scene.plane.keys.append(key(scene.plane.signer, 800))

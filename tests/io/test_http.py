@@ -14,7 +14,7 @@ from hostile import Reply, control_plane
 
 from nomos._core.effects import HttpReply, Send
 from nomos._io.http import AsyncHttp, Endpoint, Http
-from nomos.errors import Unintelligible
+from nomos.errors import InvalidResponse
 from nomos.models import Secret
 
 POST: Final = Send("POST", "/v1/authorize", {"accept-encoding": "gzip, br"}, b"{}")
@@ -64,7 +64,7 @@ def test_a_compressed_answer_is_refused_and_not_unpacked(
     with control_plane(reply) as plane:
         tracemalloc.start()
         try:
-            with pytest.raises(Unintelligible, match="sent a compressed reply"):
+            with pytest.raises(InvalidResponse, match="sent a compressed reply"):
                 way(plane.url)
             peak = tracemalloc.get_traced_memory()[1]
         finally:
@@ -88,6 +88,6 @@ def test_an_answer_is_bounded_while_it_is_read(way: Callable[[str], HttpReply]) 
         assert len(way(plane.url).body) == 4 * 1024 * 1024
     with (
         control_plane(Reply(200, bytes(4 * 1024 * 1024 + 1))) as plane,
-        pytest.raises(Unintelligible, match="longer than"),
+        pytest.raises(InvalidResponse, match="longer than"),
     ):
         way(plane.url)

@@ -34,9 +34,9 @@ LIBRARY: dict[str, Place] = {
     "async guard": lambda **more: AsyncAuthGuard(control_plane_url=URL, **more),
     "pdp_url": lambda **more: AuthGuard(control_plane_url=HERE, pdp_url=URL, **more),
     "verifier": lambda **more: AsyncVerifier.from_control_plane(
-        URL, audience=DID, pinned=DID, wait=0.1, **more
+        URL, audience=DID, trust_anchor=DID, startup_timeout=0.1, **more
     ),
-    "follower": lambda **more: ControlPlaneSync(URL, api_key=None, pinned=DID, **more),
+    "follower": lambda **more: ControlPlaneSync(URL, api_key=None, trust_anchor=DID, **more),
     "endpoint": lambda **more: Endpoint(URL, api_key=None, timeout=1, **more),
 }
 

@@ -18,7 +18,7 @@ from nomos._core.effects import HttpReply, Send
 from nomos._core.reply_identity import ReplyMismatch
 from nomos._io import excess_bytes
 from nomos._io.http import AsyncHttp, Endpoint, Http
-from nomos.errors import ControlPlaneError, Unintelligible, Unreachable
+from nomos.errors import ControlPlaneError, InvalidResponse, Unreachable
 
 POST: Final = Send("POST", "/v1/authorize", {}, b"{}")
 
@@ -189,7 +189,7 @@ def test_a_reply_that_does_not_name_its_request_is_refused(
 ) -> None:
     with wire(always(message(body, status=status))) as plane:
         (found,) = way(plane.url, 1)
-    assert isinstance(found, Unintelligible)
+    assert isinstance(found, InvalidResponse)
     assert "callId" in str(found)
 
 

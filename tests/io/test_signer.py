@@ -37,7 +37,7 @@ from nomos._protocol import (
     Refused,
     Signed,
 )
-from nomos.errors import BinaryNotFound, ProtocolMismatch, SignerDied, SignerError
+from nomos.errors import BinaryNotFound, ProtocolMismatch, SignerCrashed, SignerError
 
 SEED = "00" * 31 + "01"
 DID = "did:key:z6MkjchhfUsD6mmvni8mCdXHw216Xrm9bQe2mBH1P5RDjVJG"
@@ -178,7 +178,7 @@ def test_twenty_deaths_in_a_thousand_calls_give_no_wrong_answer(
         if isinstance(outcome, Signed):
             assert nonce_of(signer, outcome) == nonce
         else:
-            assert isinstance(outcome, SignerDied)
+            assert isinstance(outcome, SignerCrashed)
     assert kills >= 10
     assert 1 <= link.restarts <= kills
 
@@ -237,7 +237,7 @@ def fake(path: Path, body: str) -> Path:
 
 def test_a_binary_that_ends_at_once_is_named(tmp_path: Path) -> None:
     path = fake(tmp_path / "ends", "")
-    with pytest.raises(SignerDied, match="ended while it was starting"):
+    with pytest.raises(SignerCrashed, match="ended while it was starting"):
         Signer(SignerConnection(path)).ask(Hello())
 
 
@@ -284,7 +284,7 @@ def test_a_binary_that_hangs_is_ended_at_its_deadline(tmp_path: Path) -> None:
     link.start()
     link.deadline = 0.2
     pid = pid_of(link)
-    with pytest.raises(SignerDied, match=r"no answer within 0\.2 s"):
+    with pytest.raises(SignerCrashed, match=r"no answer within 0\.2 s"):
         Signer(link).ask(GenerateKey())
     link.close()
     with pytest.raises(ProcessLookupError):
@@ -296,7 +296,7 @@ async def test_a_binary_that_hangs_is_ended_for_tasks_too(tmp_path: Path) -> Non
     link = SignerConnection(fake(tmp_path / "hangs", HANGS_AFTER_HELLO), deadline=5)
     link.start()
     link.deadline = 0.2
-    with pytest.raises(SignerDied, match=r"no answer within 0\.2 s"):
+    with pytest.raises(SignerCrashed, match=r"no answer within 0\.2 s"):
         await AsyncSigner(link).ask(GenerateKey())
     link.close()
 
@@ -326,7 +326,7 @@ def test_a_binary_that_is_only_busy_is_not_ended(tmp_path: Path) -> None:
     others = threading.Thread(target=keep_asking)
     others.start()
     try:
-        with pytest.raises(SignerDied, match="it is busy"):
+        with pytest.raises(SignerCrashed, match="it is busy"):
             Signer(link).ask(GenerateKey())
     finally:
         stop.set()
@@ -337,7 +337,7 @@ def test_a_binary_that_is_only_busy_is_not_ended(tmp_path: Path) -> None:
 
 def test_a_binary_that_talks_nonsense_is_ended(tmp_path: Path) -> None:
     path = fake(tmp_path / "raves", "print('hello?', flush=True); import sys; sys.stdin.read()")
-    with pytest.raises(SignerDied):
+    with pytest.raises(SignerCrashed):
         Signer(SignerConnection(path)).ask(Hello())
 
 
@@ -497,5 +497,5 @@ def test_a_process_that_is_over_takes_no_more_requests(binary: Path) -> None:
     process = Process(binary)
     process.close()
     process.close()
-    with pytest.raises(SignerDied):
+    with pytest.raises(SignerCrashed):
         process.submit(1, b"{}\n", lambda _: None)

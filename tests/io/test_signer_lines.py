@@ -34,7 +34,7 @@ from nomos._protocol import (
     Verified,
     Verify,
 )
-from nomos.errors import SignerDied
+from nomos.errors import SignerCrashed
 
 SEED = "00" * 31 + "01"
 DID = "did:key:z6MkjchhfUsD6mmvni8mCdXHw216Xrm9bQe2mBH1P5RDjVJG"
@@ -161,14 +161,14 @@ def test_a_binary_killed_again_and_again_never_gives_half_an_answer(link: Signer
         for _ in range(25):
             try:
                 outcomes.append(Signer(link).ask(forking(first, 600)))
-            except SignerDied as died:
+            except SignerCrashed as died:
                 outcomes.append(died)
     finally:
         done.set()
         killer.join()
     assert link.restarts > 0
     for outcome in outcomes:
-        assert isinstance(outcome, SignerDied | ForkAnswer)
+        assert isinstance(outcome, SignerCrashed | ForkAnswer)
         if isinstance(outcome, ForkAnswer):
             assert len(outcome.children) == 600
 
@@ -214,7 +214,7 @@ def test_a_death_within_an_answer_asks_all_of_it_again(tmp_path: Path, ask: Ask)
 
 def test_two_deaths_within_an_answer_are_an_error(tmp_path: Path, ask: Ask) -> None:
     link = stopping(tmp_path, "os._exit(1)")
-    with pytest.raises(SignerDied, match="ended twice"):
+    with pytest.raises(SignerCrashed, match="ended twice"):
         ask(link, forking("x", 3))
     link.close()
 
@@ -223,7 +223,7 @@ def test_the_deadline_is_for_the_whole_answer(tmp_path: Path, ask: Ask) -> None:
     link = stopping(tmp_path, "time.sleep(60)")
     link.deadline = 0.3
     began = time.monotonic()
-    with pytest.raises(SignerDied, match=r"no answer within 0\.3 s"):
+    with pytest.raises(SignerCrashed, match=r"no answer within 0\.3 s"):
         ask(link, forking("x", 3))
     assert time.monotonic() - began < 5
     link.close()
@@ -235,7 +235,7 @@ def test_lines_that_come_after_the_deadline_are_nobodys(tmp_path: Path, ask: Ask
     link = stopping(tmp_path, trickle)
     process = link.running()
     link.deadline = 1
-    with pytest.raises(SignerDied, match="it is busy"):
+    with pytest.raises(SignerCrashed, match="it is busy"):
         ask(link, forking("x", 3))
     link.deadline = 5
     assert isinstance(ask(link, Hello()), HelloAnswer)

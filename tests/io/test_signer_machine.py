@@ -19,7 +19,7 @@ from nomos._io import signer_sandbox
 from nomos._io.pipes import Descriptor
 from nomos._io.signer import AsyncSigner, Signer, SignerConnection
 from nomos._protocol import GenerateKey, GenerateKeyAnswer, Hello, HelloAnswer, LoadKey
-from nomos.errors import BinaryNotFound, SignerDied, SignerError
+from nomos.errors import BinaryNotFound, SignerCrashed, SignerError
 
 SEED = "00" * 31 + "01"
 
@@ -258,7 +258,7 @@ def test_how_the_binary_ended_is_said(tmp_path: Path, script: str, words: str) -
     path = tmp_path / "nomos-ucan"
     path.write_text(f"#!/bin/sh\nulimit -c 0\n{script}\n")
     path.chmod(0o755)
-    with pytest.raises(SignerDied, match=words) as raised:
+    with pytest.raises(SignerCrashed, match=words) as raised:
         Signer(SignerConnection(path)).ask(Hello())
     assert "nomos doctor" not in str(raised.value)
 

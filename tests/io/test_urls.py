@@ -162,10 +162,10 @@ CALLERS: list[tuple[str, Callable[..., Any]]] = [
     (
         "async verifier",
         lambda url, **more: AsyncVerifier.from_control_plane(
-            url, audience=DID, pinned=DID, wait=0.1, **more
+            url, audience=DID, trust_anchor=DID, startup_timeout=0.1, **more
         ),
     ),
-    ("follower", lambda url, **more: ControlPlaneSync(url, api_key=None, pinned=DID, **more)),
+    ("follower", lambda url, **more: ControlPlaneSync(url, api_key=None, trust_anchor=DID, **more)),
     ("endpoint", lambda url, **more: Endpoint(url, api_key=None, timeout=1, **more)),
 ]
 
@@ -179,7 +179,9 @@ def test_whoever_calls_obeys_the_rule(call: Callable[..., Any]) -> None:
 
 def test_a_verifier_refuses_before_it_asks() -> None:
     with pytest.raises(errors.ConfigurationError, match=r"is plain http to pdp\.invalid"):
-        Verifier.from_control_plane("http://pdp.invalid", audience=DID, pinned=DID, wait=0.1)
+        Verifier.from_control_plane(
+            "http://pdp.invalid", audience=DID, trust_anchor=DID, startup_timeout=0.1
+        )
 
 
 def test_a_child_is_handed_the_hosts_that_its_parent_was_given() -> None:

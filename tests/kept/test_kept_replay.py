@@ -10,12 +10,12 @@ import pytest
 from nomos._core.feed_state import Floor
 from nomos.audit.chain import Head
 from nomos.server.storage.database import StorageUnavailable
-from nomos.server.storage.replay import StoredReplay
+from nomos.server.storage.replay import SqlReplayStore
 
 
 def test_a_claim_in_a_file_that_is_gone_is_none(tmp_path: Path) -> None:
     path, end = tmp_path / "used.db", int(time.time()) + 60
-    with StoredReplay(path) as replay:
+    with SqlReplayStore(path) as replay:
         assert replay.claim("issuer", "audience", "first", end)
         path.rename(tmp_path / "aside.db")
         with pytest.raises(StorageUnavailable, match=r"used\.db is gone"):
@@ -30,10 +30,10 @@ def test_a_claim_in_a_file_that_is_gone_is_none(tmp_path: Path) -> None:
 
 def test_a_file_that_was_emptied_is_refused_and_one_that_is_gone_is_made(tmp_path: Path) -> None:
     path, end = tmp_path / "used.db", int(time.time()) + 60
-    with StoredReplay(path) as replay:
+    with SqlReplayStore(path) as replay:
         assert replay.claim("issuer", "audience", "first", end)
     path.write_bytes(b"")
-    with StoredReplay(path) as replay:
+    with SqlReplayStore(path) as replay:
         for nonce in ("first", "second"):
             with pytest.raises(StorageUnavailable, match="was emptied, so it is unknown which"):
                 replay.claim("issuer", "audience", nonce, end)
@@ -43,7 +43,7 @@ def test_a_file_that_was_emptied_is_refused_and_one_that_is_gone_is_made(tmp_pat
 
 def test_how_far_an_issuer_was_read_is_shared_and_never_goes_back(tmp_path: Path) -> None:
     path = tmp_path / "used.db"
-    with StoredReplay(path) as one, StoredReplay(path) as other:
+    with SqlReplayStore(path) as one, SqlReplayStore(path) as other:
         for seq in (2, 1):
             one.keep_floor("did:key:i", "revocations", Head(seq, f"{seq}"))
         other.keep_floor("did:key:i", "keys", Head(1, "k"))

@@ -182,7 +182,7 @@ def about(random: Random, made: Scene, chain: Chain) -> list[Json]:
         "trusted_issuers": [ISSUER.did, OTHER_ISSUER.did],
         "revoked": [],
         "revocations_max_age": 5,
-        "accept_unlinked": False,
+        "allow_missing_prf": False,
     }
     token = (
         chain.use.token(prf=chain.texts)
@@ -193,12 +193,12 @@ def about(random: Random, made: Scene, chain: Chain) -> list[Json]:
     full = {**base, "invocation": token, "audience": SERVICE.did}
     call = {"cmd": made.cmd, "resource": made.resource, "args": made.args}
     more = made.args | {name: value(random) for name in ("y", "z") if random.random() < 0.5}
-    wanted = {"cmd": made.cmd, "resource": made.resource}
+    requested = {"cmd": made.cmd, "resource": made.resource}
     asked = [
         bare,
         full,
         {**full, "call": {**call, "args": more}},
-        {**random.choice((full, bare)), "wanted": wanted},
+        {**random.choice((full, bare)), "requested": requested},
     ]
     asked += [
         varied(random, made, chain, random.choice((bare, full, full)), token) for _ in range(8)
@@ -225,13 +225,13 @@ def change(random: Random, made: Scene, chain: Chain, it: Json, token: str) -> J
         lambda: {"revoked": revoked(random, chain, token)},
         lambda: {"revocations_age": random.randrange(4, 8), "revocations_max_age": 5},
         lambda: {"revocations_age": random.randrange(2), "revocations_max_age": 0},
-        lambda: {"accept_unlinked": True},
+        lambda: {"allow_missing_prf": True},
         lambda: {"pdp": random.random() < 0.7},
     ]
-    if "invocation" in it and "wanted" not in it:
+    if "invocation" in it and "requested" not in it:
         options += [lambda: {"call": changed_call(random, made)}] * 2
     if "call" not in it:
-        options.append(lambda: {"wanted": changed_wanted(random, made)})
+        options.append(lambda: {"requested": changed_capability(random, made)})
     return random.choice(options)()
 
 
@@ -276,7 +276,7 @@ def changed_call(random: Random, made: Scene) -> Json:
     return {"cmd": cmd, "resource": resource, "args": args}
 
 
-def changed_wanted(random: Random, made: Scene) -> Json:
+def changed_capability(random: Random, made: Scene) -> Json:
     above = made.cmd.rpartition("/")[0] or made.cmd
     cmds = (made.cmd, made.cmd, made.cmd + "/x", made.cmd + "x", above, random.choice(COMMANDS))
     resource = edited(random, made.resource) if random.random() < 0.5 else made.resource

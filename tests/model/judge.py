@@ -37,7 +37,7 @@ AS_A_PDP: Final = {
     "max_depth": 8,
     "revoked": [],
     "revocations_max_age": 5,
-    "accept_unlinked": False,
+    "allow_missing_prf": False,
     "pdp": True,
 }
 
@@ -86,7 +86,7 @@ def judge(line: bytes, answer: Json) -> None:
 
 def answerable(request: Json) -> bool:
     """Whether a request to verify asks one question, and says all that an invocation needs."""
-    if ("invocation" in request) == ("chain" in request) or {"call", "wanted"} <= set(request):
+    if ("invocation" in request) == ("chain" in request) or {"call", "requested"} <= set(request):
         return False
     needs = {"trusted_issuers", "audience"} if "invocation" in request else set()
     return needs <= set(request) and ("invocation" in request or "call" not in request)
@@ -182,7 +182,7 @@ def _forks(request: Json, answer: Json) -> None:
             limits = token.meta.get("resource_constraint")
             need(equal(limits, asked.get("constraint", limits)), "another constraint was signed")
             chain = [*request["chains"][asked["chain"]], link["jwt"]]
-            settings = {name: request[name] for name in ("now", "max_depth", "accept_unlinked")}
+            settings = {name: request[name] for name in ("now", "max_depth", "allow_missing_prf")}
             verify({**AS_A_PDP, **settings, "chain": chain, "audience": given["aud"]})
 
 

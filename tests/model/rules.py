@@ -69,7 +69,7 @@ def verify(request: Json) -> Json:
         start = token.it.get("nbf", token.it.get("iat"))
         check(start <= request["now"] + request["leeway"], "not_yet_valid", hop)
         check(request["now"] - request["leeway"] < token.it["exp"], "expired", hop)
-    limits = linked(links, accept_unlinked=request["accept_unlinked"])
+    limits = linked(links, allow_missing_prf=request["allow_missing_prf"])
     check(root["iss"] in request.get("trusted_issuers", [root["iss"]]), "untrusted_issuer", 0)
     for hop, token in enumerate(hops):
         names = {token.cid, token.it["iss"], *([] if hop else granted(links[0]))}
@@ -82,7 +82,7 @@ def verify(request: Json) -> Json:
         used(use, links, limits, request)
     else:
         check(request.get("audience", leaf["aud"]) == leaf["aud"], "audience_mismatch", end)
-    if wanted := request.get("wanted"):
+    if wanted := request.get("requested"):
         check("approval" not in links[-1].meta, "chain_invalid", end)
         check(beneath(wanted["cmd"], leaf["cmd"]), "chain_attenuation_violation", end)
         check(covers(limits, wanted["resource"]), "resource_out_of_scope", end)
@@ -226,14 +226,14 @@ def is_by(did: str, signed: bytes, signature: bytes) -> bool:
     return True
 
 
-def linked(links: list[Token], *, accept_unlinked: bool) -> Json | None:
+def linked(links: list[Token], *, allow_missing_prf: bool) -> Json | None:
     """Hold each link to the one before it, and return what remains of the resource."""
     root = links[0].it["iss"]
     check(links[0].it.get("sub", root) == root, "chain_invalid", 0)
     limits: Json | None = links[0].meta.get("resource_constraint")
     for hop, (parent, token) in enumerate(itertools.pairwise(links), 1):
         above, here = parent.it, token.it
-        proof = here.get("prf", [parent.cid] if accept_unlinked else [])
+        proof = here.get("prf", [parent.cid] if allow_missing_prf else [])
         check((here["iss"], proof) == (above["aud"], [parent.cid]), "chain_invalid", hop)
         check(here.get("sub", root) == root, "chain_invalid", hop)
         fixed = "approval" in parent.meta or parent.meta.get("forkable", True) is not True
@@ -270,11 +270,11 @@ def used(use: Token, links: list[Token], limits: Json | None, request: Json) -> 
     it, leaf, hop = use.it, links[-1].it, len(links)
     check((it["iss"], it["sub"]) == (leaf["aud"], links[0].it["iss"]), "chain_invalid", hop)
     check(it["aud"] == request["audience"], "audience_mismatch", hop)
-    if "wanted" not in request:
+    if "requested" not in request:
         at_service(links, request)
     check(beneath(it["cmd"], leaf["cmd"]), "chain_attenuation_violation", hop)
     check(all(it["exp"] <= link.it["exp"] for link in links), "chain_attenuation_violation", hop)
-    if "wanted" in request:
+    if "requested" in request:
         return
     resource, args = call_of(use)
     check(covers(limits, resource), "resource_out_of_scope", hop)
@@ -289,7 +289,7 @@ def used(use: Token, links: list[Token], limits: Json | None, request: Json) -> 
 def at_service(links: list[Token], request: Json) -> None:
     """Hold the chain to the service that its root, and perhaps a later link, names."""
     root = links[0].meta
-    hosted = request["accept_unlinked"] and "audience" not in root
+    hosted = request["allow_missing_prf"] and "audience" not in root
     for hop, link in enumerate(links):
         named = link.meta.get("audience", request["audience"] if hop or hosted else None)
         check(named == request["audience"], "audience_mismatch", hop)

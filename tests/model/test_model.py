@@ -35,7 +35,7 @@ DEFAULTS: Final = {
     "max_depth": 8,
     "revoked": [],
     "revocations_max_age": 5,
-    "accept_unlinked": False,
+    "allow_missing_prf": False,
 }
 
 

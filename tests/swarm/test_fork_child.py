@@ -15,6 +15,7 @@ from swarm.family import ACME, READ, RECEIPT, Agent, granted, key_file, stranger
 
 import nomos
 from nomos import (
+    AttenuationError,
     ChainTooDeep,
     Child,
     ConfigurationError,
@@ -22,7 +23,6 @@ from nomos import (
     MalformedChain,
     NomosError,
     ParentChain,
-    Widening,
     WrongAudience,
     fork_child,
     read_parent_chain_from_env,
@@ -102,7 +102,7 @@ def test_everything_that_is_not_held_is_refused(planner: Agent) -> None:
         {"ttl_seconds": 3600},
     ]
     for change in wider:
-        with pytest.raises(Widening) as error:
+        with pytest.raises(AttenuationError) as error:
             forked(planner, parent_chain=narrow, **change)
         assert error.value.code == "chain_attenuation_violation"
         assert narrow[0] not in str(error.value)

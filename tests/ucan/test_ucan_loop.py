@@ -145,7 +145,7 @@ def fork(loop: Loop, children: int) -> dict[str, Any]:
         "children": [{"links": [link]}] * children,
         "now": NOW,
         "max_depth": 8,
-        "accept_unlinked": False,
+        "allow_missing_prf": False,
         "allow_vacuous": False,
     }
 

@@ -26,7 +26,7 @@ ASKED = {
     "max_depth": 8,
     "revoked": [],
     "revocations_max_age": 5,
-    "accept_unlinked": False,
+    "allow_missing_prf": False,
 }
 SEEDS = [f"{number:064x}" for number in (1, 2, 3)]
 

@@ -44,7 +44,7 @@ ASKED: Final[dict[str, Payload]] = {
     "a service": {},
     "a service that says so": {"pdp": False},
     "a PDP": {"pdp": True},
-    "one that accepts the hosted service": {"accept_unlinked": True},
+    "one that accepts the hosted service": {"allow_missing_prf": True},
 }
 
 
@@ -83,7 +83,7 @@ def _other_service(good: Good) -> Iterator[Attack]:
         "no meta at all": lambda m: m.saying(meta=...).token,
     }.items():
         for who, asked in ASKED.items():
-            if asked.get("accept_unlinked"):
+            if asked.get("allow_missing_prf"):
                 continue
             request = good.request({0: forge}, **asked)
             yield good.attack(f"root: for {name}, at {who}", "hop 0", ELSEWHERE, 0, request)

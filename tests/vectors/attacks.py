@@ -22,6 +22,7 @@ from vectors import (
     attack_links,
     attack_order,
     attack_policy,
+    attack_requested,
     attack_service,
     attack_signatures,
     attack_statement,
@@ -29,7 +30,6 @@ from vectors import (
     attack_times,
     attack_trust,
     attack_use,
-    attack_wanted,
     attack_wider,
 )
 from vectors.attack_base import Attack
@@ -52,7 +52,7 @@ GROUPS: Final[dict[str, tuple[str, Callable[[], Iterator[Attack]]]]] = {
     "call": (attack_call.ABOUT, attack_call.attacks),
     "statement": (attack_statement.ABOUT, attack_statement.attacks),
     "policy": (attack_policy.ABOUT, attack_policy.attacks),
-    "wanted": (attack_wanted.ABOUT, attack_wanted.attacks),
+    "requested": (attack_requested.ABOUT, attack_requested.attacks),
     "order": (attack_order.ABOUT, attack_order.attacks),
     "checkpoint": (attack_checkpoint.ABOUT, attack_checkpoint.attacks),
 }

@@ -39,7 +39,7 @@ def verify(**changes: object) -> Payload:
         "trusted_issuers": [ISSUER.did],
         "revoked": [],
         "revocations_max_age": 5,
-        "accept_unlinked": False,
+        "allow_missing_prf": False,
     }
     return {name: value for name, value in {**request, **changes}.items() if value is not ...}
 

@@ -43,7 +43,7 @@ def fork(chains: list[list[str]], *links: Payload, **changes: object) -> Payload
         "children": [{"aud": RESEARCHER.did, "links": list(links)}],
         "now": NOW,
         "max_depth": 8,
-        "accept_unlinked": False,
+        "allow_missing_prf": False,
         "allow_vacuous": False,
     }
     return request | changes

@@ -119,7 +119,7 @@ def verification() -> list[Case]:
         ),
         ok(
             "a link without prf, where that is accepted",
-            verify(chain=[root(), unlinked], accept_unlinked=True),
+            verify(chain=[root(), unlinked], allow_missing_prf=True),
             bare | {"agent": RESEARCHER.did, "depth": 2, "cids": [cid(root()), cid(unlinked)]},
         ),
         ok(
@@ -197,12 +197,16 @@ def _at_a_service() -> Iterator[Case]:
         ("an open chain, at a PDP", {"audience": SERVICE.did}, {"pdp": True}),
         ("a closed chain, at a PDP", HERE, {"pdp": True}),
         ("a closed chain, at a service that says that it is none", HERE, {"pdp": False}),
-        ("a chain of the hosted service, where those are accepted", {}, {"accept_unlinked": True}),
+        (
+            "a chain of the hosted service, where those are accepted",
+            {},
+            {"allow_missing_prf": True},
+        ),
         ("a chain that may be handed on, as it says", {**HERE, "forkable": True}, {}),
         (
             "a chain for another service, when something is asked for with it",
             {"audience": STRANGER.did},
-            {"wanted": {"cmd": "/github/issue/list", "resource": RESOURCE}},
+            {"requested": {"cmd": "/github/issue/list", "resource": RESOURCE}},
         ),
     ):
         first = root(meta=meta)

@@ -23,9 +23,9 @@ from vectors import (  # noqa: E402
     cases_fork,
     cases_protocol,
     cases_receipts,
+    cases_requested,
     cases_signing,
     cases_verification,
-    cases_wanted,
 )
 from vectors.forge import PARTIES  # noqa: E402
 
@@ -39,7 +39,11 @@ def files() -> dict[Path, str]:
         ),
         "verification.json": (
             "What verifies, and everything it says.",
-            [*cases_verification.verification(), *cases_wanted.wants(), *cases_wanted.depths()],
+            [
+                *cases_verification.verification(),
+                *cases_requested.wants(),
+                *cases_requested.depths(),
+            ],
         ),
         "fork.json": (
             "Forking: what is handed on, byte for byte, and what is not.",

@@ -19,9 +19,9 @@ from vectors.forge import SERVICE
 from verifiers import READ, SYNC, Colour, key_file
 
 from nomos._core.tokens import decode_unverified
-from nomos.errors import Denied, InvalidRequest, Unintelligible
+from nomos.errors import Denied, InvalidRequest, InvalidResponse
 from nomos.resources import GITHUB, canonical_resource
-from nomos.verify import MemoryReplay, Seen, verify_record
+from nomos.verify import MemoryReplayStore, RevocationStatus, verify_receipt
 
 FOLDER: Final = Path(__file__).parent.parent / "vectors"
 COMMAND: Final = re.compile(r"/github/issue/[a-z]+")
@@ -34,8 +34,8 @@ class View:
     def __init__(self, revoked: list[str], age: int) -> None:
         self.revoked, self.age = frozenset(revoked), age
 
-    def among(self, ids: Any) -> Seen:
-        return Seen(self.revoked & frozenset(ids), self.age)
+    def lookup(self, ids: Any) -> RevocationStatus:
+        return RevocationStatus(self.revoked & frozenset(ids), self.age)
 
 
 def rows(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
@@ -43,7 +43,7 @@ def rows(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     table = json.loads(path.read_text())
     for row in (*table["accepted"], *table["refused"]):
         ask = {**table["request"], **row["ask"]}
-        if ask["op"] != "verify" or "invocation" not in ask or "wanted" in ask:
+        if ask["op"] != "verify" or "invocation" not in ask or "requested" in ask:
             continue
         if not ask["trusted_issuers"]:
             continue  # no verifier can be told to trust nobody
@@ -59,11 +59,11 @@ def settings(ask: dict[str, Any]) -> dict[str, Any]:
         "audience": ask["audience"],
         "max_depth": ask["max_depth"],
         "leeway": ask["leeway"],
-        "accept_unlinked": ask["accept_unlinked"],
+        "allow_missing_prf": ask["allow_missing_prf"],
         "revocations": View(ask["revoked"], ask.get("revocations_age", 0)),
         "revocations_max_age": ask["revocations_max_age"],
         "clock": lambda: ask["now"],
-        "replay": MemoryReplay(clock=lambda: ask["now"]),
+        "replay": MemoryReplayStore(clock=lambda: ask["now"]),
     }
 
 
@@ -76,7 +76,7 @@ def call(ask: dict[str, Any]) -> dict[str, Any]:
         payload = decode_unverified(ask["invocation"])
         args = dict(payload["args"])
         command, resource = payload["cmd"], dict(args.pop("resource"))
-    except (Unintelligible, KeyError, TypeError, ValueError):
+    except (InvalidResponse, KeyError, TypeError, ValueError):
         return dict(READ)
     known = isinstance(command, str) and COMMAND.fullmatch(command)
     return {"command": command if known else READ["command"], "resource": resource, "args": args}
@@ -123,20 +123,20 @@ def measured() -> Iterator[None]:
 
 @pytest.mark.usefixtures("measured")
 def test_what_is_too_long_is_not_taken_apart() -> None:
-    with pytest.raises(Unintelligible):
+    with pytest.raises(InvalidResponse):
         decode_unverified(DOTS)
-    with pytest.raises(Unintelligible):
+    with pytest.raises(InvalidResponse):
         decode_unverified(DOTS[:60_000] + "x")
-    assert "cannot be read" in SYNC.why(DOTS)
+    assert "cannot be read" in SYNC.explain(DOTS)
     with pytest.raises(Denied):
-        verify_record(DOTS, issuers=[SERVICE.did])
+        verify_receipt(DOTS, issuers=[SERVICE.did])
 
 
 @pytest.mark.usefixtures("measured")
 def test_nor_is_it_for_its_receipt(tmp_path: Path) -> None:
     denied = SYNC.denied(DOTS, receipt_key=key_file(tmp_path))
-    assert denied.record is not None
-    assert verify_record(denied.record, issuers=[SERVICE.did]).invocation is None
+    assert denied.receipt_jwt is not None
+    assert verify_receipt(denied.receipt_jwt, issuers=[SERVICE.did]).invocation is None
 
 
 def test_there_are_many_and_of_most_codes() -> None:

@@ -57,14 +57,14 @@ async def test_a_service_may_demand_that_every_argument_is_signed(kind: type[Ver
         assert (await asked(kind, token, call)).depth == 2
     for token, field in ((OPEN, "args.n"), (PART, "args.state")):
         with pytest.raises(Denied, match="each argument signed") as refused:
-            await asked(kind, token, {**call, "bound": True})
+            await asked(kind, token, {**call, "require_signed_args": True})
         denied = refused.value
         assert (denied.code, denied.field, denied.hop) == ("resource_mismatch", field, 2)
         assert denied.fix is not None
         assert "grant.headers(args=…)" in denied.fix
-    proven = await asked(kind, ALL, {**call, "bound": True})
+    proven = await asked(kind, ALL, {**call, "require_signed_args": True})
     assert proven.args == call["args"]
-    assert (await asked(kind, OPEN, {**READ, "bound": True})).args == {}
+    assert (await asked(kind, OPEN, {**READ, "require_signed_args": True})).args == {}
 
 
 async def test_a_token_that_leaves_an_argument_open_is_not_used_up() -> None:
@@ -72,7 +72,7 @@ async def test_a_token_that_leaves_an_argument_open_is_not_used_up() -> None:
     token = use([*LINKS], cmd="/github/issue/create", args={"resource": RESOURCE})
     call = {"command": "/github/issue/create", "resource": RESOURCE, "args": {"title": "x"}}
     with pytest.raises(Denied, match="each argument signed"):
-        await asked(Verifier, token, {**call, "bound": True}, replay=store)
+        await asked(Verifier, token, {**call, "require_signed_args": True}, replay=store)
     assert store.claimed == []
     await asked(Verifier, token, call, replay=store)
     assert len(store.claimed) == 1
@@ -81,5 +81,5 @@ async def test_a_token_that_leaves_an_argument_open_is_not_used_up() -> None:
 @KINDS
 async def test_bound_is_yes_or_no(kind: type[Verifier]) -> None:
     with pytest.raises(ConfigurationError) as wrong:
-        await asked(kind, ALL, {**READ, "bound": ("n",)})
-    assert wrong.value.setting == "bound"
+        await asked(kind, ALL, {**READ, "require_signed_args": ("n",)})
+    assert wrong.value.setting == "require_signed_args"

@@ -15,11 +15,11 @@ import pytest
 from services import Liar, api_key, cid, liar_before, new_did, register, told
 from standalone import NOTE, READ, Plane, until
 
-from nomos import AsyncVerifier, Denied, MemoryReplay, Unintelligible, Verifier
+from nomos import AsyncVerifier, Denied, InvalidResponse, MemoryReplayStore, Verifier
 from nomos._io.signer import Signer, shared
 from nomos._protocol import Checkpoint, LoadKey, LoadKeyAnswer, SignCheckpoint, Signed
 from nomos.audit.chain import Head, chained
-from nomos.server.storage.replay import StoredReplay
+from nomos.server.storage.replay import SqlReplayStore
 
 
 def did_of(seed: str) -> str:
@@ -81,7 +81,7 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
     revoked = plane.grant(did)
     past = Past(plane, did, revoked, used)
     with (
-        StoredReplay(used) as store,
+        SqlReplayStore(used) as store,
         Verifier.from_control_plane(plane.url, **past.settings(store)) as verifier,
     ):
         assert told(verifier, revoked) == "allowed"
@@ -98,18 +98,20 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
 
 
 def test_a_restarted_verifier_refuses_it(past: Past) -> None:
-    with StoredReplay(past.used) as store:
+    with SqlReplayStore(past.used) as store:
         for _ in range(2):
-            with pytest.raises(Unintelligible, match="rolled back: it ends at row 0, and row 1"):
-                Verifier.from_control_plane(past.plane.url, wait=1, **past.settings(store))
+            with pytest.raises(InvalidResponse, match="rolled back: it ends at row 0, and row 1"):
+                Verifier.from_control_plane(
+                    past.plane.url, startup_timeout=1, **past.settings(store)
+                )
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_one_that_is_awaited_refuses_it_too(past: Past, backend: str) -> None:
     async def refused() -> str:
-        with StoredReplay(past.used) as store:
+        with SqlReplayStore(past.used) as store:
             verifier = AsyncVerifier.from_control_plane(
-                past.plane.url, wait=1, **past.settings(store)
+                past.plane.url, startup_timeout=1, **past.settings(store)
             )
             try:
                 await verifier.verify(past.revoked["ucan"], command=READ, resource=NOTE)
@@ -125,17 +127,17 @@ def test_one_that_is_awaited_refuses_it_too(past: Past, backend: str) -> None:
 def test_a_row_before_the_pinned_key_hides_no_floor(past: Past, tmp_path: Path) -> None:
     """What is kept is kept under the pinned key, and not under one that anyone can put first."""
     used = tmp_path / "used.db"
-    with StoredReplay(past.used) as known, StoredReplay(used) as store:
+    with SqlReplayStore(past.used) as known, SqlReplayStore(used) as store:
         kept = known.floor(past.plane.issuer)
         store.keep_floor(past.plane.issuer, "keys", kept.keys)
         store.keep_floor(past.plane.issuer, "revocations", kept.revocations)
         theirs = f"{777:064x}"
-        settings = past.settings(store) | {"pinned": past.plane.issuer}
+        settings = past.settings(store) | {"trust_anchor": past.plane.issuer}
         with (
             lying(past.plane, forged(theirs, did_of(theirs), past.plane.issuer)) as liar,
-            pytest.raises(Unintelligible, match="rolled back: it ends at row 0, and row 1"),
+            pytest.raises(InvalidResponse, match="rolled back: it ends at row 0, and row 1"),
         ):
-            Verifier.from_control_plane(liar.url, wait=1, **settings)
+            Verifier.from_control_plane(liar.url, startup_timeout=1, **settings)
 
 
 def test_a_key_log_that_is_not_the_one_known_is_not_begun_with(tmp_path: Path) -> None:
@@ -146,8 +148,8 @@ def test_a_key_log_that_is_not_the_one_known_is_not_begun_with(tmp_path: Path) -
         pinned = plane.issuer
         [stolen] = [each.read_text().strip() for each in (tmp_path / "data/keys").glob("issuer-*")]
         assert plane.operator.post("/v1/keys/rotate", json={}).status_code == 200
-        with StoredReplay(tmp_path / "used.db") as store:
-            settings: dict[str, Any] = {"audience": did, "replay": store, "pinned": pinned}
+        with SqlReplayStore(tmp_path / "used.db") as store:
+            settings: dict[str, Any] = {"audience": did, "replay": store, "trust_anchor": pinned}
             settings["api_key"] = api_key(plane)
             with Verifier.from_control_plane(plane.url, **settings):
                 pass
@@ -162,7 +164,7 @@ def test_a_key_log_that_is_not_the_one_known_is_not_begun_with(tmp_path: Path) -
 
 
 def test_without_a_store_that_keeps_it_a_restarted_one_does_not_know(past: Past) -> None:
-    settings = past.settings(MemoryReplay())
+    settings = past.settings(MemoryReplayStore())
     with Verifier.from_control_plane(past.plane.url, **settings) as verifier:
         assert told(verifier, past.revoked) == "allowed"
 
@@ -170,8 +172,10 @@ def test_without_a_store_that_keeps_it_a_restarted_one_does_not_know(past: Past)
 def test_one_whose_store_fails_lets_nothing_in(past: Past, tmp_path: Path) -> None:
     path = tmp_path / "used.db"
     path.touch()
-    with StoredReplay(path) as store:
-        verifier = AsyncVerifier.from_control_plane(past.plane.url, wait=2, **past.settings(store))
+    with SqlReplayStore(path) as store:
+        verifier = AsyncVerifier.from_control_plane(
+            past.plane.url, startup_timeout=2, **past.settings(store)
+        )
 
         async def sentence() -> str:
             with pytest.raises(Denied) as denied:

@@ -11,7 +11,7 @@ from verifiers import RESOURCE, TO_WRITE, TOKEN
 from nomos._core import signing, verification
 from nomos._core.call import RequestedCall
 from nomos._core.effects import Flow, Sign
-from nomos._core.revocation_status import NEVER, Seen
+from nomos._core.revocation_status import NEVER, RevocationStatus
 from nomos._core.token_verification import VerifierRules, verify, verify_claims
 from nomos._core.unverified import UnverifiedChain, read_chain
 from nomos._core.verification import (
@@ -36,7 +36,7 @@ def begun(
     flow = verify(rules, token, call, NOW)
     among = next(flow)
     assert isinstance(among, LookupRevocations)
-    sign = flow.send(Seen(frozenset()))
+    sign = flow.send(RevocationStatus(frozenset()))
     assert isinstance(sign, Sign)
     assert isinstance(sign.request, Verify)
     return flow, sign.request
@@ -99,7 +99,7 @@ def test_what_was_looked_up_as_revoked_is_refused_whatever_the_binary_says() -> 
     flow = verify(RULES, TOKEN, CALL, NOW)
     among = next(flow)
     assert isinstance(among, LookupRevocations)
-    asked = flow.send(Seen(among.ids))
+    asked = flow.send(RevocationStatus(among.ids))
     assert isinstance(asked, Sign)
     assert isinstance(asked.request, Verify)
     assert asked.request.revoked == sorted(among.ids)
@@ -124,7 +124,7 @@ def test_the_binary_is_told_how_old_the_view_is(age: int, stale: Any, oldest: in
         VerifierRules((ISSUER.did,), SERVICE.did, 8, stale=stale), TOKEN, None, NOW
     )
     next(flow)
-    sign = flow.send(Seen(frozenset(), age=age))
+    sign = flow.send(RevocationStatus(frozenset(), age_seconds=age))
     assert isinstance(sign, Sign)
     assert isinstance(sign.request, Verify)
     assert sign.request.call is None
@@ -152,7 +152,7 @@ def test_a_failure_where_revocations_are_stored_is_raised() -> None:
 
 def test_an_answer_about_a_token_without_a_chain_is_none() -> None:
     _, question = begun()
-    view = RevocationResult(Seen(frozenset()), 5)
+    view = RevocationResult(RevocationStatus(frozenset()), 5)
     flow = verification.ask(question, UnverifiedChain(), view)
     next(flow)
     with pytest.raises(SignerError, match="unexpected response from"):

@@ -163,7 +163,7 @@ def test_a_rotated_key_is_followed_and_a_revoked_one_is_not(scene: Scene) -> Non
     until(lambda: scene.service.told(new) == "allowed", WITHIN)
     assert scene.service.told(old) == "allowed"
     begun_later = Service(scene.plane.url, scene.did, api_key(scene.plane))
-    pinned = Service(scene.plane.url, scene.did, api_key(scene.plane), pinned=first)
+    pinned = Service(scene.plane.url, scene.did, api_key(scene.plane), trust_anchor=first)
     try:
         for service in (begun_later, pinned):
             assert service.told(old) == service.told(new) == "allowed"

@@ -93,7 +93,7 @@ async def test_the_first_token_begins_it(scene: Scene) -> None:
     verifier = AsyncVerifier.from_control_plane(scene.plane.url, **scene.settings)
     assert threads() == 0
     grant = await anyio.to_thread.run_sync(scene.plane.grant, scene.did)
-    assert "hop 0" in await verifier.why(grant["ucan"])
+    assert "hop 0" in await verifier.explain(grant["ucan"])
     assert await told_async(verifier, grant) == "allowed"
     assert threads() == 1
     await verifier.close()
@@ -165,7 +165,7 @@ async def test_before_the_first_answer_nothing_is_let_through_and_it_says_why(
             await verifier.verify(grant["ucan"], command=READ, resource=NOTE)
         assert refused.value.code == "revocations_stale"
         assert NOWHERE not in str(refused.value), "a stranger is not told where we ask"
-        assert "revocations_stale" in await verifier.why(grant["ucan"])
+        assert "revocations_stale" in await verifier.explain(grant["ucan"])
         with pytest.raises(Denied, match="signature"):
             await verifier.verify(grant["ucan"][:-4] + "AAAA", command=READ, resource=NOTE)
         await verifier.close()
@@ -173,7 +173,9 @@ async def test_before_the_first_answer_nothing_is_let_through_and_it_says_why(
 
 @pytest.mark.anyio
 async def test_who_follows_another_issuer_is_told_so(scene: Scene) -> None:
-    verifier = AsyncVerifier.from_control_plane(scene.plane.url, pinned=STRANGER, **scene.settings)
+    verifier = AsyncVerifier.from_control_plane(
+        scene.plane.url, trust_anchor=STRANGER, **scene.settings
+    )
     grant = await anyio.to_thread.run_sync(scene.plane.grant, scene.did)
     with pytest.raises(Denied, match="follow the pinned issuer"):
         await verifier.verify(grant["ucan"], command=READ, resource=NOTE)
@@ -190,7 +192,7 @@ def test_the_first_answer_is_the_whole_truth(scene: Scene) -> None:
     with Verifier.from_control_plane(scene.plane.url, **scene.settings) as verifier:
         assert told(verifier, revoked) == "revoked"
         assert told(verifier, good) == "allowed"
-        assert "revoked" in verifier.why(revoked["ucan"])
+        assert "revoked" in verifier.explain(revoked["ucan"])
 
 
 def test_without_an_api_key_the_feed_is_closed(scene: Scene) -> None:
@@ -216,15 +218,19 @@ def test_where_nobody_answers_it_raises_after_three_seconds() -> None:
     ("url", "more", "setting"),
     [
         ("http://nomos.example.com", {}, "url"),
-        ("http://nomos.example.com", {"allow_insecure": ["nomos.example.com"]}, "pinned"),
+        ("http://nomos.example.com", {"allow_insecure": ["nomos.example.com"]}, "trust_anchor"),
         ("http://10.0.0.1:8788", {}, "url"),
-        ("http://10.0.0.1:8788", {"allow_insecure": ["10.0.0.1"]}, "pinned"),
+        ("http://10.0.0.1:8788", {"allow_insecure": ["10.0.0.1"]}, "trust_anchor"),
         ("http://127.0.0.1.example.com", {}, "url"),
-        ("http://127.0.0.1.example.com", {"allow_insecure": ["127.0.0.1.example.com"]}, "pinned"),
+        (
+            "http://127.0.0.1.example.com",
+            {"allow_insecure": ["127.0.0.1.example.com"]},
+            "trust_anchor",
+        ),
         ("ftp://nomos.example.com", {}, "url"),
         ("https://user:password@nomos.example.com", {}, "url"),
-        (NOWHERE, {"pinned": "did:web:example.com"}, "pinned"),
-        (NOWHERE, {"pinned": f"{STRANGER}\n"}, "pinned"),
+        (NOWHERE, {"trust_anchor": "did:web:example.com"}, "trust_anchor"),
+        (NOWHERE, {"trust_anchor": f"{STRANGER}\n"}, "trust_anchor"),
         (NOWHERE, {"api_key": "two words"}, "api_key"),
         (NOWHERE, {"audience": "me"}, "audience"),
         (NOWHERE, {"max_depth": 99}, "max_depth"),
@@ -242,7 +248,7 @@ def test_a_wrong_setting_is_told_at_once(url: str, more: dict[str, Any], setting
 
 
 def test_a_pinned_issuer_may_be_asked_for_over_plain_http() -> None:
-    named: dict[str, Any] = {"pinned": STRANGER, "allow_insecure": ["10.0.0.1"]}
+    named: dict[str, Any] = {"trust_anchor": STRANGER, "allow_insecure": ["10.0.0.1"]}
     AsyncVerifier.from_control_plane("http://10.0.0.1:8788", audience=STRANGER, **named)
     AsyncVerifier.from_control_plane("https://nomos.example.com", audience=STRANGER)
     AsyncVerifier.from_control_plane("http://localhost:9", audience=STRANGER)

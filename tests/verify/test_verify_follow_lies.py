@@ -12,7 +12,7 @@ import pytest
 from services import Liar, Lie, api_key, cid, liar_before, register, told
 from standalone import NOTE, READ, Plane, client, until
 
-from nomos import ConfigurationError, Denied, Unintelligible, Verifier
+from nomos import ConfigurationError, Denied, InvalidResponse, Verifier
 
 WITHIN = 5.0
 STALE_AFTER = 5
@@ -121,9 +121,9 @@ def test_a_lie_is_not_believed_whatever_it_is(scene: Scene) -> None:
 
 def test_another_control_plane_is_not_the_pinned_issuers(scene: Scene) -> None:
     with pytest.raises(ConfigurationError, match="is not among its issuer keys") as refused:
-        following(scene, scene.other.url, pinned=scene.plane.issuer)
-    assert refused.value.setting == "pinned"
-    with following(scene, scene.plane.url, pinned=scene.plane.issuer) as verifier:
+        following(scene, scene.other.url, trust_anchor=scene.plane.issuer)
+    assert refused.value.setting == "trust_anchor"
+    with following(scene, scene.plane.url, trust_anchor=scene.plane.issuer) as verifier:
         assert told(verifier, scene.plane.grant(scene.did)) == "allowed"
 
 
@@ -139,8 +139,8 @@ def test_a_key_that_only_names_the_pinned_one_is_not_its_successor(scene: Scene)
     try:
         liar.lie = claimed
         with pytest.raises(ConfigurationError, match="was changed: it does not match its hash"):
-            following(scene, liar.url, pinned=scene.plane.issuer)
-        with pytest.raises(Unintelligible, match="was changed: it does not match its hash"):
+            following(scene, liar.url, trust_anchor=scene.plane.issuer)
+        with pytest.raises(InvalidResponse, match="was changed: it does not match its hash"):
             following(scene, liar.url)
     finally:
         liar.close()
@@ -150,7 +150,7 @@ def test_a_feed_that_lies_from_the_beginning_is_no_beginning(scene: Scene) -> No
     liar = liar_before(scene.plane)
     try:
         liar.lie = feed_alone(forged)
-        with pytest.raises(Unintelligible, match="its checkpoint is not the issuer's"):
+        with pytest.raises(InvalidResponse, match="its checkpoint is not the issuer's"):
             following(scene, liar.url)
     finally:
         liar.close()
@@ -171,7 +171,7 @@ def test_what_is_no_well_known_is_no_ground_for_trust(
     liar = liar_before(scene.plane)
     try:
         liar.lie = lambda *_: said
-        with pytest.raises(Unintelligible, match=sentence):
+        with pytest.raises(InvalidResponse, match=sentence):
             following(scene, liar.url)
     finally:
         liar.close()

@@ -10,7 +10,7 @@ import anyio
 import pytest
 from verifiers import Colour, Store
 
-from nomos import AsyncVerifier, AuthGuard, MemoryReplay, Verifier
+from nomos import AsyncVerifier, AuthGuard, MemoryReplayStore, Verifier
 
 POLICY = """
 @id("agents") permit (principal, action in Action::"/github/issue", resource);
@@ -48,7 +48,7 @@ def settings(guard: AuthGuard) -> dict[str, Any]:
         "trusted_issuers": [grant.issuer],
         "audience": grant.audience,
         "revocations": (),
-        "replay": MemoryReplay(),
+        "replay": MemoryReplayStore(),
         "clock": time.time,
     }
 
@@ -57,7 +57,7 @@ def test_what_is_granted_is_let_in(colour: Colour, guard: AuthGuard) -> None:
     grant = guard.authorize(audience=ISSUES, **READ)
     told = settings(guard)
     verified = colour.verify(grant.ucan, READ, **told)
-    assert verified.receipt == grant.receipt_id
+    assert verified.receipt_id == grant.receipt_id
     assert verified.agent == guard.did()
     assert verified.root == grant.issuer
     fresh = grant.headers()["authorization"].removeprefix("Bearer ")

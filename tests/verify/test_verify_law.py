@@ -27,7 +27,7 @@ from vectors.forge import (
 from verifiers import RESOURCE
 from verifiers import settings as told
 
-from nomos import MemoryReplay, Verifier
+from nomos import MemoryReplayStore, Verifier
 from nomos._core.read_commands import is_read
 from nomos._io.signer import Signer, shared
 from nomos._protocol import Call, Refused, Verified, Verify
@@ -122,7 +122,7 @@ def test_it_accepts_what_the_binary_proves_once(
             leeway=at.leeway,
             max_depth=at.max_depth,
             revocations=gone,
-            replay=MemoryReplay(clock=lambda: NOW),
+            replay=MemoryReplayStore(clock=lambda: NOW),
         )
     )
     for attempt in range(2):

@@ -29,8 +29,8 @@ from verifiers import (
 
 from nomos import Verifier
 from nomos._io.signer import SignerConnection
-from nomos.errors import BinaryNotFound, ConfigurationError, Denied, SignerDied
-from nomos.verify import MemoryReplay, Seen
+from nomos.errors import BinaryNotFound, ConfigurationError, Denied, SignerCrashed
+from nomos.verify import MemoryReplayStore, RevocationStatus
 
 
 class Awaited(Store):
@@ -149,25 +149,25 @@ class View:
     def __init__(self, answer: Any) -> None:
         self.answer = answer
 
-    def among(self, ids: Collection[str]) -> Any:
+    def lookup(self, ids: Collection[str]) -> Any:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
 
 
 class AwaitedView(View):
-    async def among(self, ids: Collection[str]) -> Any:
-        return super().among(ids)
+    async def lookup(self, ids: Collection[str]) -> Any:
+        return super().lookup(ids)
 
 
 BROKEN = [
     OSError("down"),
     None,
     (),
-    Seen(frozenset(), age=-1),
-    Seen(frozenset(), age=None),  # type: ignore[arg-type]
-    Seen(frozenset(), age=float("nan")),  # type: ignore[arg-type]
-    Seen(None),  # type: ignore[arg-type]
+    RevocationStatus(frozenset(), age_seconds=-1),
+    RevocationStatus(frozenset(), age_seconds=None),  # type: ignore[arg-type]
+    RevocationStatus(frozenset(), age_seconds=float("nan")),  # type: ignore[arg-type]
+    RevocationStatus(None),  # type: ignore[arg-type]
 ]
 
 
@@ -180,7 +180,7 @@ def test_a_view_that_fails_is_a_no(colour: Colour, answer: Any, stale: str) -> N
 
 
 def test_a_view_from_the_future_names_the_clocks(colour: Colour) -> None:
-    denied = colour.denied(TOKEN, revocations=View(Seen(frozenset(), age=-5)))
+    denied = colour.denied(TOKEN, revocations=View(RevocationStatus(frozenset(), age_seconds=-5)))
     assert "the view is dated 5 s in the future; check the clocks" in str(denied)
 
 
@@ -191,8 +191,11 @@ def test_a_bad_token_is_a_bad_token_whatever_the_view_does(colour: Colour) -> No
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_an_async_verifier_awaits_a_view(backend: str) -> None:
     colour = Colour(backend)
-    assert colour.verify(TOKEN, revocations=AwaitedView(Seen(frozenset())))
-    assert colour.denied(TOKEN, revocations=AwaitedView(Seen(frozenset([cid(TOKEN)])))).hop == 2
+    assert colour.verify(TOKEN, revocations=AwaitedView(RevocationStatus(frozenset())))
+    assert (
+        colour.denied(TOKEN, revocations=AwaitedView(RevocationStatus(frozenset([cid(TOKEN)])))).hop
+        == 2
+    )
 
 
 def test_a_collection_is_looked_at_each_time(colour: Colour) -> None:
@@ -206,7 +209,7 @@ def test_a_collection_is_looked_at_each_time(colour: Colour) -> None:
 
 
 def test_a_view_cannot_revoke_what_it_was_not_asked_about(colour: Colour) -> None:
-    assert colour.verify(TOKEN, revocations=View(Seen(frozenset(["app_other"]))))
+    assert colour.verify(TOKEN, revocations=View(RevocationStatus(frozenset(["app_other"]))))
 
 
 def test_without_a_binary_nothing_is_allowed(
@@ -225,16 +228,16 @@ def test_a_binary_that_dies_allows_nothing(colour: Colour, tmp_path: Path) -> No
     wrong.chmod(0o755)
     verifier = colour.make()
     verifier._linked = SignerConnection(wrong)
-    with pytest.raises(SignerDied):
+    with pytest.raises(SignerCrashed):
         colour.ask(verifier, "verify", TOKEN, READ)
-    assert "NOT KNOWN" in colour.ask(verifier, "why", TOKEN, READ)
+    assert "NOT KNOWN" in colour.ask(verifier, "explain", TOKEN, READ)
 
 
 # In memory
 
 
 def test_memory_takes_each_use_once_however_many_threads_ask() -> None:
-    store = MemoryReplay()
+    store = MemoryReplayStore()
     nonces = [f"n{number}" for number in range(200)] * 4
     with ThreadPoolExecutor(8) as threads:
         won = list(threads.map(lambda nonce: store.claim("i", "a", nonce, 2**40), nonces))
@@ -266,7 +269,7 @@ def test_issuer_and_audience_have_nonces_of_their_own() -> None:
 
 def test_memory_forgets_what_has_expired_and_nothing_else() -> None:
     now = [1000.0]
-    store = MemoryReplay(limit=2, clock=lambda: now[0])
+    store = MemoryReplayStore(limit=2, clock=lambda: now[0])
     assert store.claim("i", "a", "first", 1000)
     assert store.claim("i", "a", "second", 2000)
     with pytest.raises(OverflowError, match="2 uses"):
@@ -274,7 +277,7 @@ def test_memory_forgets_what_has_expired_and_nothing_else() -> None:
     assert not store.claim("i", "a", "first", 1000)
     now[0] = 1121
     assert store.claim("i", "a", "third", 2000)
-    assert (len(store), repr(store)) == (2, "MemoryReplay(2 of 2)")
+    assert (len(store), repr(store)) == (2, "MemoryReplayStore(2 of 2)")
     with pytest.raises(OverflowError, match="clocks"):
         store.claim("i", "a", "first", 1000)
     # What was forgotten stays forgotten, though the clock goes back.
@@ -284,7 +287,7 @@ def test_memory_forgets_what_has_expired_and_nothing_else() -> None:
 
 
 def test_memory_that_is_full_is_a_no(colour: Colour) -> None:
-    store = MemoryReplay(limit=1, clock=lambda: NOW)
+    store = MemoryReplayStore(limit=1, clock=lambda: NOW)
     assert colour.verify(TO_WRITE, WRITE, replay=store)
     other = use([*LINKS], cmd=WRITE["command"], nonce="invocation-2")
     assert colour.denied(other, WRITE, replay=store).code == "unavailable"
@@ -293,7 +296,7 @@ def test_memory_that_is_full_is_a_no(colour: Colour) -> None:
 @pytest.mark.parametrize("limit", [0, -1, True, 1.5, "9"])
 def test_memory_has_a_limit(limit: Any) -> None:
     with pytest.raises(ConfigurationError) as wrong:
-        MemoryReplay(limit=limit)
+        MemoryReplayStore(limit=limit)
     assert wrong.value.setting == "limit"
 
 

@@ -57,7 +57,7 @@ from nomos._protocol import ForgetKey, Hello, HelloAnswer
 from nomos._sealed import make
 from nomos.errors import ConfigurationError, Denied, SignerError
 from nomos.models import Secret
-from nomos.verify import VerificationRecord, verify_record
+from nomos.verify import VerificationReceipt, verify_receipt
 
 ARGS: Final = {"state": "open"}
 
@@ -67,9 +67,9 @@ def key(tmp_path: Path) -> Path:
     return key_file(tmp_path)
 
 
-def read(text: str | None) -> VerificationRecord:
+def read(text: str | None) -> VerificationReceipt:
     assert text is not None
-    return verify_record(text, issuers=[SERVICE.did])
+    return verify_receipt(text, issuers=[SERVICE.did])
 
 
 def sha256(value: object) -> str:
@@ -84,9 +84,9 @@ def payload(text: str) -> dict[str, Any]:
 def test_an_allow_has_a_receipt_that_says_what_was_allowed(colour: Colour, key: Path) -> None:
     token = use(list(LINKS), args={"resource": RESOURCE, **ARGS})
     verified = colour.verify(token, {**READ, "args": ARGS}, receipt_key=key)
-    record = read(verified.record)
+    record = read(verified.receipt_jwt)
     assert record == make(
-        VerificationRecord,
+        VerificationReceipt,
         issuer=SERVICE.did,
         service=SERVICE.did,
         command="/github/issue/list",
@@ -99,7 +99,7 @@ def test_an_allow_has_a_receipt_that_says_what_was_allowed(colour: Colour, key: 
         chain=tuple(map(cid, LINKS)),
         invocation=cid(token),
         at=record.at,
-        cid=cid(str(verified.record)),
+        cid=cid(str(verified.receipt_jwt)),
     )
     assert (record.at.timestamp(), record.allowed) == (NOW, True)
     assert (record.chain, record.agent) == (verified.chain, verified.agent)
@@ -107,7 +107,7 @@ def test_an_allow_has_a_receipt_that_says_what_was_allowed(colour: Colour, key: 
 
 def test_a_receipt_is_compared_with_a_call(key: Path) -> None:
     token = use(list(LINKS), args={"resource": RESOURCE, **ARGS})
-    record = read(SYNC.verify(token, {**READ, "args": ARGS}, receipt_key=key).record)
+    record = read(SYNC.verify(token, {**READ, "args": ARGS}, receipt_key=key).receipt_jwt)
     assert record.is_about(**READ, args=ARGS)
     # The hash is of the canonical resource, so another spelling of it is the same one.
     assert record.is_about(
@@ -141,7 +141,7 @@ REFUSED: Final[dict[str, tuple[str, dict[str, Any], Mapping[str, Any]]]] = {
 def test_a_refusal_has_one_too_and_names_who_signed(colour: Colour, key: Path, code: str) -> None:
     token, changes, call = REFUSED[code]
     denied = colour.denied(token, call, receipt_key=key, **changes)
-    record = read(denied.record)
+    record = read(denied.receipt_jwt)
     assert (denied.code, record.outcome, record.hop) == (code, code, denied.hop)
     assert (record.agent, record.root) == (RESEARCHER.did, ISSUER.did)
     assert record.invocation == cid(token)
@@ -152,8 +152,8 @@ def test_a_refusal_has_one_too_and_names_who_signed(colour: Colour, key: Path, c
 
 def test_a_replay_and_its_refusal_are_both_on_record(colour: Colour, key: Path) -> None:
     store = replay()
-    first = read(colour.verify(TO_WRITE, WRITE, receipt_key=key, replay=store).record)
-    again = read(colour.denied(TO_WRITE, WRITE, receipt_key=key, replay=store).record)
+    first = read(colour.verify(TO_WRITE, WRITE, receipt_key=key, replay=store).receipt_jwt)
+    again = read(colour.denied(TO_WRITE, WRITE, receipt_key=key, replay=store).receipt_jwt)
     assert (first.outcome, again.outcome) == ("allow", "replayed")
     assert first.invocation == again.invocation
 
@@ -173,7 +173,7 @@ UNSIGNED: Final = {
 @pytest.mark.parametrize("name", UNSIGNED)
 def test_nobody_is_named_for_what_nobody_signed(colour: Colour, key: Path, name: str) -> None:
     denied = colour.denied(UNSIGNED[name], receipt_key=key)
-    record = read(denied.record)
+    record = read(denied.receipt_jwt)
     assert (record.agent, record.root) == (None, None)
     assert record.outcome == denied.code
     assert record.service == SERVICE.did
@@ -181,14 +181,14 @@ def test_nobody_is_named_for_what_nobody_signed(colour: Colour, key: Path, name:
 
 def test_an_empty_chain_names_nobody(key: Path) -> None:
     denied = SYNC.denied(use([]), receipt_key=key)
-    record = read(denied.record)
+    record = read(denied.receipt_jwt)
     assert (denied.code, record.agent, record.chain) == ("chain_invalid", None, ())
     assert record.invocation == cid(use([]))
 
 
 def test_a_call_that_is_no_json_has_a_receipt_without_its_hash(colour: Colour, key: Path) -> None:
     call = {**READ, "args": {"state": float("inf")}}
-    record = read(colour.denied(TOKEN, call, receipt_key=key).record)
+    record = read(colour.denied(TOKEN, call, receipt_key=key).receipt_jwt)
     assert (record.outcome, record.resource_hash, record.args_hash) == (
         "resource_mismatch",
         None,
@@ -198,15 +198,15 @@ def test_a_call_that_is_no_json_has_a_receipt_without_its_hash(colour: Colour, k
 
 
 def test_without_a_key_there_is_no_receipt(colour: Colour) -> None:
-    assert colour.verify(TOKEN).record is None
-    assert colour.denied("x").record is None
+    assert colour.verify(TOKEN).receipt_jwt is None
+    assert colour.denied("x").receipt_jwt is None
 
 
 def test_receipts_hold_no_token_and_are_hidden(key: Path) -> None:
     token = use(list(LINKS), args={"resource": RESOURCE, "secret": "hunter2"})
     verified = SYNC.verify(token, {**READ, "args": {"secret": "hunter2"}}, receipt_key=key)
     denied = SYNC.denied(token, {**READ, "args": {"secret": "hunter3"}}, receipt_key=key)
-    for text, shown in ((verified.record, repr(verified)), (denied.record, repr(denied))):
+    for text, shown in ((verified.receipt_jwt, repr(verified)), (denied.receipt_jwt, repr(denied))):
         assert text is not None
         assert text not in shown
         said = json.dumps(payload(text))
@@ -218,14 +218,14 @@ def test_receipts_hold_no_token_and_are_hidden(key: Path) -> None:
 def test_a_refusal_keeps_its_receipt_when_it_is_pickled(key: Path) -> None:
     denied = SYNC.denied("x", receipt_key=key)
     again = pickle.loads(pickle.dumps(denied))
-    assert (again.record, again.code) == (denied.record, "malformed_ucan")
+    assert (again.receipt_jwt, again.code) == (denied.receipt_jwt, "malformed_ucan")
 
 
 # The third party
 
 
 def test_pyjwt_reads_and_verifies_a_receipt(key: Path) -> None:
-    text = str(SYNC.verify(TOKEN, receipt_key=key).record)
+    text = str(SYNC.verify(TOKEN, receipt_key=key).receipt_jwt)
     assert jwt.get_unverified_header(text) == {"alg": "EdDSA", "typ": "nomos-receipt+jwt"}
     decoded = jwt.decode(
         text, SERVICE.private.public_key(), algorithms=["EdDSA"], options={"verify_iat": False}
@@ -239,10 +239,10 @@ def test_pyjwt_reads_and_verifies_a_receipt(key: Path) -> None:
 
 def test_another_process_verifies_it_offline(key: Path, tmp_path: Path) -> None:
     file = tmp_path / "receipt"
-    file.write_text(str(SYNC.verify(TOKEN, receipt_key=key).record))
+    file.write_text(str(SYNC.verify(TOKEN, receipt_key=key).receipt_jwt))
     code = (
-        "import sys; from pathlib import Path; from nomos.verify import verify_record\n"
-        "print(verify_record(Path(sys.argv[1]).read_text(), issuers=[sys.argv[2]]).outcome)"
+        "import sys; from pathlib import Path; from nomos.verify import verify_receipt\n"
+        "print(verify_receipt(Path(sys.argv[1]).read_text(), issuers=[sys.argv[2]]).outcome)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, file, SERVICE.did],
@@ -256,11 +256,11 @@ def test_another_process_verifies_it_offline(key: Path, tmp_path: Path) -> None:
 
 
 def test_every_changed_letter_is_found(key: Path) -> None:
-    text = str(SYNC.verify(TOKEN, receipt_key=key).record)
+    text = str(SYNC.verify(TOKEN, receipt_key=key).receipt_jwt)
     for index in range(0, len(text), 7):
         other = "A" if text[index] != "A" else "B"
         with pytest.raises(Denied):
-            verify_record(text[:index] + other + text[index + 1 :], issuers=[SERVICE.did])
+            verify_receipt(text[:index] + other + text[index + 1 :], issuers=[SERVICE.did])
 
 
 @pytest.mark.parametrize(
@@ -279,24 +279,24 @@ def test_every_changed_letter_is_found(key: Path) -> None:
 )
 def test_what_is_no_receipt_is_refused(text: Any, code: str) -> None:
     with pytest.raises(Denied) as denied:
-        verify_record(text, issuers=[SERVICE.did, ISSUER.did])
+        verify_receipt(text, issuers=[SERVICE.did, ISSUER.did])
     assert denied.value.code == code
     assert denied.value.fix == FIX
 
 
 def test_a_receipt_is_only_believed_of_whom_one_trusts(key: Path) -> None:
-    text = str(SYNC.verify(TOKEN, receipt_key=key).record)
+    text = str(SYNC.verify(TOKEN, receipt_key=key).receipt_jwt)
     with pytest.raises(Denied) as denied:
-        verify_record(text, issuers=[ISSUER.did])
+        verify_receipt(text, issuers=[ISSUER.did])
     assert (denied.value.code, denied.value.fix) == ("untrusted_issuer", FIX)
     for nobody in ([], "", SERVICE.did, ["x"], None):
         with pytest.raises(ConfigurationError) as wrong:
-            verify_record(text, issuers=nobody)  # type: ignore[arg-type]
+            verify_receipt(text, issuers=nobody)  # type: ignore[arg-type]
         assert wrong.value.setting == "issuers"
 
 
 def test_a_receipt_is_no_token(key: Path) -> None:
-    text = str(SYNC.verify(TOKEN, receipt_key=key).record)
+    text = str(SYNC.verify(TOKEN, receipt_key=key).receipt_jwt)
     assert SYNC.denied(text).code == "malformed_ucan"
     assert SYNC.denied(use([text])).code == "malformed_ucan"
 
@@ -306,9 +306,9 @@ def test_a_receipt_is_no_token(key: Path) -> None:
 
 def test_each_receipt_is_told_once(colour: Colour, key: Path) -> None:
     heard: list[str] = []
-    verified = colour.verify(TOKEN, receipt_key=key, on_record=heard.append)
-    denied = colour.denied("x", receipt_key=key, on_record=heard.append)
-    assert heard == [verified.record, denied.record]
+    verified = colour.verify(TOKEN, receipt_key=key, on_receipt=heard.append)
+    denied = colour.denied("x", receipt_key=key, on_receipt=heard.append)
+    assert heard == [verified.receipt_jwt, denied.receipt_jwt]
 
 
 @pytest.mark.parametrize("colour", COLOURS[1:], ids=lambda colour: colour.name)
@@ -318,8 +318,8 @@ def test_a_listener_may_be_awaited(colour: Colour, key: Path) -> None:
     async def listen(text: str) -> None:
         heard.append(text)
 
-    verified = colour.verify(TOKEN, receipt_key=key, on_record=listen)
-    assert heard == [verified.record]
+    verified = colour.verify(TOKEN, receipt_key=key, on_receipt=listen)
+    assert heard == [verified.receipt_jwt]
 
 
 class Listening:
@@ -336,12 +336,12 @@ def test_nobody_is_told_in_a_way_that_is_never_awaited(colour: Colour, key: Path
     listening = Listening()
     if colour.backend is None:
         with pytest.raises(ConfigurationError, match="AsyncVerifier"):
-            colour.make(receipt_key=key, on_record=listening)
+            colour.make(receipt_key=key, on_receipt=listening)
     else:
-        verified = colour.verify(TOKEN, receipt_key=key, on_record=listening)
-        assert listening.heard.pop() == verified.record
+        verified = colour.verify(TOKEN, receipt_key=key, on_receipt=listening)
+        assert listening.heard.pop() == verified.receipt_jwt
     with pytest.raises((ConfigurationError, TypeError), match=r"AsyncVerifier|asynchronous"):
-        colour.verify(TOKEN, receipt_key=key, on_record=lambda text: listening(str(text)))
+        colour.verify(TOKEN, receipt_key=key, on_receipt=lambda text: listening(str(text)))
     assert listening.heard == []
 
 
@@ -350,11 +350,11 @@ def test_nothing_is_allowed_that_could_not_be_told(colour: Colour, key: Path) ->
         raise OSError("no space left")
 
     with pytest.raises(OSError, match="no space"):
-        colour.verify(TOKEN, receipt_key=key, on_record=full)
-    denied = colour.denied("x", receipt_key=key, on_record=full)
+        colour.verify(TOKEN, receipt_key=key, on_receipt=full)
+    denied = colour.denied("x", receipt_key=key, on_receipt=full)
     assert denied.code == "malformed_ucan"
     assert isinstance(denied.__cause__, OSError)
-    assert denied.record is not None
+    assert denied.receipt_jwt is not None
 
 
 def test_nothing_is_allowed_whose_receipt_is_not_signed(
@@ -365,7 +365,7 @@ def test_nothing_is_allowed_whose_receipt_is_not_signed(
     with pytest.raises(SignerError, match="could not be signed"):
         colour.verify(TOKEN, receipt_key=key)
     denied = colour.denied("x", receipt_key=key)
-    assert (denied.code, denied.record) == ("malformed_ucan", None)
+    assert (denied.code, denied.receipt_jwt) == ("malformed_ucan", None)
     assert isinstance(denied.__cause__, SignerError)
 
 
@@ -387,7 +387,7 @@ def test_the_key_is_loaded_again_if_somebody_forgot_it(key: Path) -> None:
     verifier = Verifier(**settings(receipt_key=key))
     first = verifier.verify(TOKEN, **READ)
     Signer(shared()).ask(ForgetKey(key=SERVICE.did))
-    assert verifier.verify(TOKEN, **READ).record == first.record
+    assert verifier.verify(TOKEN, **READ).receipt_jwt == first.receipt_jwt
 
 
 def test_the_key_survives_the_binary(key: Path) -> None:
@@ -396,7 +396,7 @@ def test_the_key_survives_the_binary(key: Path) -> None:
     process = shared().running()
     assert process is not None
     process.kill()
-    assert verifier.verify(TOKEN, **READ).record == first.record
+    assert verifier.verify(TOKEN, **READ).receipt_jwt == first.receipt_jwt
 
 
 # Settings
@@ -429,23 +429,23 @@ def test_a_listener_needs_a_key_and_its_colour(colour: Colour, key: Path) -> Non
     async def awaited(_: str) -> None: ...
 
     wrong: list[dict[str, Any]] = [
-        {"on_record": print},
-        {"on_record": "print", "receipt_key": key},
+        {"on_receipt": print},
+        {"on_receipt": "print", "receipt_key": key},
     ]
     if colour.backend is None:
-        wrong.append({"on_record": awaited, "receipt_key": key})
+        wrong.append({"on_receipt": awaited, "receipt_key": key})
     for changes in wrong:
         with pytest.raises(ConfigurationError) as refused:
             colour.make(**changes)
-        assert refused.value.setting == "on_record"
+        assert refused.value.setting == "on_receipt"
 
 
 def test_a_receipt_says_which_service_even_if_another_key_signs(tmp_path: Path) -> None:
     file = tmp_path / "auditor.key"
     file.write_text(STRANGER.seed)
     file.chmod(0o600)
-    text = str(SYNC.verify(TOKEN, receipt_key=file).record)
-    record = verify_record(text, issuers=[STRANGER.did])
+    text = str(SYNC.verify(TOKEN, receipt_key=file).receipt_jwt)
+    record = verify_receipt(text, issuers=[STRANGER.did])
     assert (record.issuer, record.service) == (STRANGER.did, SERVICE.did)
 
 

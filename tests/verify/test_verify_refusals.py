@@ -46,7 +46,7 @@ from verifiers import (
 
 from nomos.errors import Denied
 from nomos.models import VerificationCode
-from nomos.verify import Seen
+from nomos.verify import RevocationStatus
 
 ROOT, CHILD = LINKS
 DEEP = json.loads("[" * 44 + "]" * 44)
@@ -66,8 +66,8 @@ class Old:
     def __init__(self, *ids: str, age: float = 10) -> None:
         self.ids, self.age = frozenset(ids), age
 
-    def among(self, ids: Any) -> Seen:
-        return Seen(self.ids & frozenset(ids), self.age, "the feed was cut off")  # type: ignore[arg-type]
+    def lookup(self, ids: Any) -> RevocationStatus:
+        return RevocationStatus(self.ids & frozenset(ids), self.age, "the feed was cut off")  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -369,7 +369,7 @@ def test_every_code_of_the_binary_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_why_says_the_same_and_never_raises_or_shows_the_token(case: Case) -> None:
-    text = SYNC.why(case.token, case.call, **case.settings)
+    text = SYNC.explain(case.token, case.call, **case.settings)
     if case.code != "unavailable":
         denied = SYNC.denied(case.token, case.call, **case.settings)
         assert f"REFUSED: {case.code}" in text
@@ -400,14 +400,14 @@ def test_what_a_token_proves(colour: Colour) -> None:
     assert (verified.command, verified.resource) == ("/github/issue/list", RESOURCE)
     assert verified.args == {"state": "open"}
     assert verified.expires_at == datetime.fromtimestamp(NOW + 60, UTC)
-    assert (verified.receipt, verified.swarm) == (receipt, "crew")
+    assert (verified.receipt_id, verified.swarm) == (receipt, "crew")
     assert (verified.cid, verified.nonce) == (cid(token), "invocation-1")
     assert not [part for part in token.split(".") if part in repr(verified)]
 
 
 def test_what_the_issuer_did_not_say_is_none(colour: Colour) -> None:
     verified = colour.verify(TOKEN)
-    assert (verified.receipt, verified.swarm, verified.lineage) == (None, None, ())
+    assert (verified.receipt_id, verified.swarm, verified.lineage) == (None, None, ())
 
 
 def test_a_resource_is_read_in_its_provider_s_form(colour: Colour) -> None:
@@ -422,7 +422,7 @@ def test_a_resource_is_read_in_its_provider_s_form(colour: Colour) -> None:
 def test_leeway_depth_and_unlinked_chains_are_allowed_on_request(colour: Colour) -> None:
     assert colour.verify(use([*LINKS], exp=NOW), leeway=1)
     assert colour.verify(use(family(9)), max_depth=9)
-    assert colour.verify(use([ROOT, child(ROOT, prf=...)]), accept_unlinked=True)
+    assert colour.verify(use([ROOT, child(ROOT, prf=...)]), allow_missing_prf=True)
 
 
 def test_an_old_view_will_do_for_who_says_so_but_not_none_at_all(colour: Colour) -> None:
@@ -454,7 +454,7 @@ def test_a_service_takes_only_what_is_closed(colour: Colour) -> None:
     denied = colour.denied(use([first, child(first, meta={"closed": True})]))
     assert (denied.code, denied.hop, denied.field) == ("audience_mismatch", 0, "meta.closed")
     assert "other than a PDP" in (denied.fix or "")
-    denied = colour.denied(use([first, child(first)]), accept_unlinked=True)
+    denied = colour.denied(use([first, child(first)]), allow_missing_prf=True)
     assert denied.field == "meta.closed"
 
 
@@ -470,12 +470,12 @@ def test_what_is_not_forkable_is_good_for_its_holder_alone(colour: Colour) -> No
 def test_a_chain_of_the_hosted_service_is_taken_on_request(colour: Colour) -> None:
     first = root(meta=...)
     token = use([first, child(first, prf=...)])
-    assert colour.denied(token, accept_unlinked=False).code == "chain_invalid"
+    assert colour.denied(token, allow_missing_prf=False).code == "chain_invalid"
     # Nothing in it says that its command only looks.
-    assert colour.verify(token, accept_unlinked=True, replay=replay())
-    assert colour.denied(token, accept_unlinked=True).code == "unavailable"
+    assert colour.verify(token, allow_missing_prf=True, replay=replay())
+    assert colour.denied(token, allow_missing_prf=True).code == "unavailable"
     old = delegation(ISSUER, RESEARCHER, meta={"approval": APPROVAL})
-    denied = colour.denied(use([sign(DELEGATION, old, ISSUER)]), accept_unlinked=True)
+    denied = colour.denied(use([sign(DELEGATION, old, ISSUER)]), allow_missing_prf=True)
     assert (denied.code, denied.field) == ("approval_mismatch", "meta.audience")
 
 

@@ -27,7 +27,7 @@ from vectors.forge import (
 )
 from verifiers import LINKS, READ, RESOURCE, SYNC, Colour, key_file
 
-from nomos.verify import Seen, verify_record
+from nomos.verify import RevocationStatus, verify_receipt
 
 ELSEWHERE: Final = {**RESOURCE, "owner": "evil"}
 ROOT: Final = root(
@@ -42,8 +42,8 @@ NO_CALL: Final = {**READ, "args": {"x": "\ud800"}}
 class Old:
     """A view that is ten seconds old."""
 
-    def among(self, ids: Any) -> Seen:
-        return Seen(frozenset(("app_1",)), 10)
+    def lookup(self, ids: Any) -> RevocationStatus:
+        return RevocationStatus(frozenset(("app_1",)), 10)
 
 
 @dataclass(frozen=True)
@@ -102,12 +102,12 @@ def test_the_first_failure_is_told(colour: Colour, case: Case) -> None:
 def test_a_receipt_has_the_code_and_the_hop(colour: Colour, tmp_path: Path) -> None:
     token = use([ROOT, CHILD], aud=PLANNER.did)
     denied = colour.denied(token, revocations=["app_1"], receipt_key=key_file(tmp_path))
-    assert denied.record is not None
-    record = verify_record(denied.record, issuers=[SERVICE.did])
+    assert denied.receipt_jwt is not None
+    record = verify_receipt(denied.receipt_jwt, issuers=[SERVICE.did])
     assert (record.outcome, record.hop, record.agent) == ("revoked", 0, RESEARCHER.did)
 
 
 def test_why_says_that_it_is_revoked() -> None:
-    told = SYNC.why(use([ROOT, CHILD], aud=PLANNER.did), revocations=["app_1"])
+    told = SYNC.explain(use([ROOT, CHILD], aud=PLANNER.did), revocations=["app_1"])
     assert "REFUSED: revoked at hop 0" in told
     assert "meta.app_id" in told

@@ -11,11 +11,11 @@ from verifiers import READ, TOKEN, Colour, settings
 
 from nomos import AsyncVerifier, Verifier
 from nomos.errors import ConfigurationError
-from nomos.verify import MemoryReplay
+from nomos.verify import MemoryReplayStore
 
 
 class Awaited:
-    async def among(self, ids: Any) -> Any: ...
+    async def lookup(self, ids: Any) -> Any: ...
 
     async def claim(self, *use: Any) -> Any: ...
 
@@ -29,7 +29,7 @@ WRONG: dict[str, list[Any]] = {
     "on_stale_revocations": ["ALLOW", None, True, ""],
     "revocations": [None, "app_1", b"x", [1], 7, object()],
     "replay": [object(), (), "memory"],
-    "accept_unlinked": [1, None, "no"],
+    "allow_missing_prf": [1, None, "no"],
     "clock": [None, 1_700_000_000],
 }
 
@@ -79,10 +79,10 @@ def test_a_call_that_is_none_is_the_caller_s_mistake(colour: Colour, part: str, 
 
 def test_why_of_a_call_needs_all_of_it(colour: Colour) -> None:
     with pytest.raises(ConfigurationError) as wrong:
-        colour.why(TOKEN, {"resource": {}})
+        colour.explain(TOKEN, {"resource": {}})
     assert wrong.value.setting == "command"
     with pytest.raises(ConfigurationError) as wrong:
-        colour.why(TOKEN, {"command": "/a"})
+        colour.explain(TOKEN, {"command": "/a"})
     assert wrong.value.setting == "resource"
 
 
@@ -114,7 +114,7 @@ def test_a_closed_async_verifier_allows_nothing_and_closes_again(backend: str) -
 
 
 def test_a_verifier_says_who_it_is(colour: Colour) -> None:
-    verifier = colour.make(replay=MemoryReplay())
+    verifier = colour.make(replay=MemoryReplayStore())
     assert verifier.audience == SERVICE.did
     assert repr(verifier) == f"{type(verifier).__name__}(audience={SERVICE.did!r})"
 

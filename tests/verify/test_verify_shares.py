@@ -23,10 +23,10 @@ from nomos import AsyncVerifier, Verifier
 from nomos._core.effects import perform
 from nomos._core.shares import APPROVAL, FEWEST_SHARED
 from nomos._core.verification import ClaimNonce
-from nomos._io.replay import MemoryReplay
+from nomos._io.replay import MemoryReplayStore
 from nomos.server.storage import shares
 from nomos.server.storage.database import StorageUnavailable
-from nomos.server.storage.replay import StoredReplay
+from nomos.server.storage.replay import SqlReplayStore
 
 NOW = 1_800_000_000
 
@@ -40,7 +40,7 @@ class Clock:
 
 def test_one_agent_has_a_fifth_and_one_app_two_fifths() -> None:
     clock = Clock()
-    store = MemoryReplay(limit=FEWEST_SHARED, clock=clock)
+    store = MemoryReplayStore(limit=FEWEST_SHARED, clock=clock)
     used = 0
 
     def use(issuer: str, family: str | None) -> None:
@@ -67,19 +67,19 @@ def test_one_agent_has_a_fifth_and_one_app_two_fifths() -> None:
 
 
 def test_a_small_store_is_not_shared_out() -> None:
-    store = MemoryReplay(limit=3, clock=Clock())
+    store = MemoryReplayStore(limit=3, clock=Clock())
     assert [store.claim("a", "b", f"{n}", NOW + 60) for n in range(3)] == [True] * 3
 
 
 def test_approvals_have_no_agent_in_common() -> None:
-    store = MemoryReplay(limit=FEWEST_SHARED, clock=Clock())
+    store = MemoryReplayStore(limit=FEWEST_SHARED, clock=Clock())
     for number in range(FEWEST_SHARED // 2):
         assert store.claim(APPROVAL, "b", f"{number}", NOW + 60, family=f"app {number}")
 
 
 def test_a_stored_one_has_a_share_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    with StoredReplay(tmp_path / "used.db", clock) as store:
+    with SqlReplayStore(tmp_path / "used.db", clock) as store:
         store._shares = shares.NonceShares(10)
         for number in range(10):
             assert store.claim("flooder", "service", f"{number}", NOW + 60)
@@ -95,7 +95,7 @@ def test_a_stored_one_has_a_share_too(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_an_app_with_very_many_children_has_its_share_of_a_stored_one(tmp_path: Path) -> None:
     clock, ends = Clock(), NOW + 60
-    with StoredReplay(tmp_path / "used.db", clock) as store:
+    with SqlReplayStore(tmp_path / "used.db", clock) as store:
         store._shares = shares.NonceShares(FEWEST_SHARED)
         for number in range(FEWEST_SHARED * 2 // 5):
             assert store.claim(f"child {number}", "service", "n", ends, family="app")
@@ -116,7 +116,7 @@ def test_issuers_whose_number_is_known_are_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shares, "MOST_COUNTED", 3)
-    with StoredReplay(tmp_path / "used.db", Clock()) as store:
+    with SqlReplayStore(tmp_path / "used.db", Clock()) as store:
         for number in range(10):
             assert store.claim(f"agent {number}", "service", "n", NOW + 60, family=f"app {number}")
         counted = store._shares._counted
@@ -141,7 +141,7 @@ def test_an_issuer_uses_nothing_of_the_share_of_anothers_app() -> None:
 
 def test_several_processes_hardly_go_beyond_a_share(tmp_path: Path) -> None:
     """Each but one by a 32nd of it: they count for themselves, and not at each use."""
-    stores = [StoredReplay(tmp_path / "used.db", Clock()) for _ in range(8)]
+    stores = [SqlReplayStore(tmp_path / "used.db", Clock()) for _ in range(8)]
     used, share = 0, FEWEST_SHARED * 2 // 5
     for store in stores:
         store._shares = shares.NonceShares(FEWEST_SHARED)
@@ -182,7 +182,7 @@ def test_only_a_store_that_has_shares_learns_of_the_family(store: Any) -> None:
 
 def test_a_clock_that_was_ahead_leaves_no_more_behind_than_it_dropped() -> None:
     now = 1_000_000.0
-    store = MemoryReplay(clock=lambda: now)
+    store = MemoryReplayStore(clock=lambda: now)
     assert store.claim("a", "s", "1", int(now) + 60)
     now += 86_400
     assert store.claim("a", "s", "2", int(now) + 60)

@@ -24,16 +24,16 @@ from verifiers import TO_WRITE, WRITE, Colour, in_child
 
 from nomos.errors import ConfigurationError
 from nomos.server.storage.database import StorageUnavailable
-from nomos.server.storage.replay import StoredReplay
+from nomos.server.storage.replay import SqlReplayStore
 
 SECRET = "hunter2hunter2"
 SOON = int(time.time()) + 7200
 
 RACE = """
 import sys, time
-from nomos.server.storage.replay import StoredReplay
+from nomos.server.storage.replay import SqlReplayStore
 url, at, ends = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
-with StoredReplay(url) as store:
+with SqlReplayStore(url) as store:
     time.sleep(max(0, at - time.time()))
     print("".join(str(int(store.claim("i", "a", f"n{n}", ends))) for n in range(200)))
 """
@@ -73,7 +73,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return str(tmp_path / "used.db")
     found = str(request.getfixturevalue("postgres"))
     with (
-        StoredReplay(found) as store,
+        SqlReplayStore(found) as store,
         store._database.use() as engine,
         engine.begin() as connection,
     ):
@@ -82,10 +82,10 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def test_it_is_kept_across_a_restart(url: str) -> None:
-    with StoredReplay(url) as store:
+    with SqlReplayStore(url) as store:
         assert store.claim("i", "a", "n", SOON)
         assert not store.claim("i", "a", "n", SOON)
-    with StoredReplay(url) as again:
+    with SqlReplayStore(url) as again:
         assert not again.claim("i", "a", "n", SOON)
         assert again.claim("i", "b", "n", SOON)
         assert again.claim("j", "a", "n", SOON)
@@ -109,13 +109,13 @@ def test_two_processes_race_and_each_use_has_one_winner(url: str) -> None:
 
 
 def test_threads_share_it(url: str) -> None:
-    with StoredReplay(url) as store, ThreadPoolExecutor(8) as threads:
+    with SqlReplayStore(url) as store, ThreadPoolExecutor(8) as threads:
         nonces = [f"n{number}" for number in range(25)] * 4
         won = list(threads.map(lambda nonce: store.claim("i", "a", nonce, SOON), nonces))
         assert sum(won) == 25
 
 
-def closing(store: StoredReplay) -> str:
+def closing(store: SqlReplayStore) -> str:
     store.close()
     store.close()
     return str(store.claim("i", "a", "n", SOON))
@@ -123,7 +123,7 @@ def closing(store: StoredReplay) -> str:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_it_works_on_both_sides_of_a_fork(url: str) -> None:
-    with StoredReplay(url) as store:
+    with SqlReplayStore(url) as store:
         assert store.claim("i", "a", "parent", SOON)
 
         def child() -> str:
@@ -139,9 +139,9 @@ def test_it_works_on_both_sides_of_a_fork(url: str) -> None:
 
 FORKED = """
 import os, sys, time
-from nomos.server.storage.replay import StoredReplay
+from nomos.server.storage.replay import SqlReplayStore
 url, ends, parent = sys.argv[1], int(sys.argv[2]), os.getpid()
-store = StoredReplay(url)
+store = SqlReplayStore(url)
 assert store.claim("i", "a", "parent", ends)
 read, write = os.pipe()
 if os.fork():
@@ -164,14 +164,14 @@ def test_what_a_forked_child_used_is_used_after_its_parent_has_ended(url: str) -
         check=True,
     )
     assert done.stdout.split() == ["False", "True", "True"]
-    with StoredReplay(url) as later:
+    with SqlReplayStore(url) as later:
         used = [later.claim("i", "a", nonce, SOON) for nonce in ("parent", "child", "orphan")]
     assert used == [False, False, False]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_fork_waits_for_the_claim_that_another_thread_makes(tmp_path: Path) -> None:
-    with StoredReplay(tmp_path / "used.db") as store, ThreadPoolExecutor(2) as threads:
+    with SqlReplayStore(tmp_path / "used.db") as store, ThreadPoolExecutor(2) as threads:
         going = threading.Event()
 
         def claims(name: str) -> int:
@@ -197,7 +197,7 @@ def test_a_file_that_cannot_be_closed_is_the_parents_alone(
     def fail() -> None:
         raise OSError("the disk is gone")
 
-    with StoredReplay(tmp_path / "used.db") as store:
+    with SqlReplayStore(tmp_path / "used.db") as store:
         assert store.claim("i", "a", "n", SOON)
         assert store._database._engine is not None
         with monkeypatch.context() as broken:
@@ -209,7 +209,7 @@ def test_a_file_that_cannot_be_closed_is_the_parents_alone(
 
 
 def test_a_file_that_was_open_when_others_forked_is_not_used(tmp_path: Path) -> None:
-    with StoredReplay(tmp_path / "used.db") as store:
+    with SqlReplayStore(tmp_path / "used.db") as store:
         assert store.claim("i", "a", "n", SOON)
         store._database.in_child()  # as for a server that forks without telling Python before
         with pytest.raises(StorageUnavailable, match="in each process"):
@@ -219,7 +219,7 @@ def test_a_file_that_was_open_when_others_forked_is_not_used(tmp_path: Path) -> 
 
 def test_what_has_expired_is_forgotten_and_refused(url: str) -> None:
     now = [1_000.0]
-    with StoredReplay(url, clock=lambda: now[0]) as store:
+    with SqlReplayStore(url, clock=lambda: now[0]) as store:
         assert store.claim("i", "a", "old", 1_000)
         now[0] = 1_121
         for number in range(32):
@@ -233,7 +233,7 @@ def test_what_has_expired_is_forgotten_and_refused(url: str) -> None:
 
 def test_what_a_clock_that_was_ahead_has_forgotten_is_refused(url: str) -> None:
     now = [1_000.0]
-    with StoredReplay(url, clock=lambda: now[0]) as store:
+    with SqlReplayStore(url, clock=lambda: now[0]) as store:
         assert store.claim("i", "a", "used", 1_060)
         assert store.claim("i", "a", "kept", 9_000)
         now[0] = 5_000
@@ -245,7 +245,7 @@ def test_what_a_clock_that_was_ahead_has_forgotten_is_refused(url: str) -> None:
                 store.claim("i", "a", nonce, 1_060)
         assert not store.claim("i", "a", "kept", 9_000)
         assert store.claim("i", "a", "another", 1_061)
-    with StoredReplay(url, clock=lambda: now[0]) as again:
+    with SqlReplayStore(url, clock=lambda: now[0]) as again:
         with pytest.raises(StorageUnavailable, match="clocks"):
             again.claim("i", "a", "used", 1_060)
         now[0] = 1_200
@@ -258,7 +258,7 @@ def test_what_a_clock_that_was_ahead_has_forgotten_is_refused(url: str) -> None:
 
 def test_a_clock_that_was_years_ahead_stands_in_nobodys_way(url: str) -> None:
     now, years = [1_000_000.0], 10 * 365 * 86_400
-    with StoredReplay(url, clock=lambda: now[0]) as store:
+    with SqlReplayStore(url, clock=lambda: now[0]) as store:
         assert store.claim("i", "a", "used", 1_000_060)
         for ahead in (years, years + 3600):
             now[0] = 1_000_000.0 + ahead
@@ -300,11 +300,11 @@ def test_one_of_an_older_version_goes_on_and_that_version_is_refused(url: str) -
 
     assert run(OLDER) == 1061
     for _ in range(2):
-        with StoredReplay(url, clock=lambda: 1000) as store:
+        with SqlReplayStore(url, clock=lambda: 1000) as store:
             assert not store.claim("i", "a", "used", 9000)
             with pytest.raises(StorageUnavailable, match="clocks"):
                 store.claim("i", "a", "forgotten", 1060)
-    with StoredReplay(url, clock=lambda: 1000) as store:
+    with SqlReplayStore(url, clock=lambda: 1000) as store:
         assert store.claim("i", "a", "new", 1061, family="app")
         # It refuses what ends before the time that it reads here, and cannot move that.
         assert run(RAISES) > 2**40
@@ -312,16 +312,16 @@ def test_one_of_an_older_version_goes_on_and_that_version_is_refused(url: str) -
 
 AHEAD = """
 import sys, time
-from nomos.server.storage.replay import StoredReplay
+from nomos.server.storage.replay import SqlReplayStore
 ahead = time.time() + 86_400
-with StoredReplay(sys.argv[1], clock=lambda: ahead) as store:
+with SqlReplayStore(sys.argv[1], clock=lambda: ahead) as store:
     for n in range(40):
         assert store.claim("i", "a", f"n{n}", int(ahead) + 600)
 """
 
 
 def test_a_process_whose_clock_is_ahead_makes_none_work_twice(url: str) -> None:
-    with StoredReplay(url) as store:
+    with SqlReplayStore(url) as store:
         assert store.claim("i", "a", "used", SOON)
         assert store.claim("i", "a", "later", SOON + 2 * 86_400)
         subprocess.run([sys.executable, "-c", AHEAD, url], check=True, timeout=60)
@@ -333,10 +333,10 @@ def test_a_process_whose_clock_is_ahead_makes_none_work_twice(url: str) -> None:
 
 FORGETS = """
 import sys, time
-from nomos.server.storage.replay import StoredReplay
+from nomos.server.storage.replay import SqlReplayStore
 url, at = sys.argv[1], float(sys.argv[2])
 late = time.time() + 86_400
-with StoredReplay(url, clock=lambda: late) as store:
+with SqlReplayStore(url, clock=lambda: late) as store:
     time.sleep(max(0, at - time.time()))
     for n in range(500):
         store.claim("i", "b", f"{at} {n}", int(late) + 600)
@@ -346,7 +346,7 @@ with StoredReplay(url, clock=lambda: late) as store:
 def test_what_is_forgotten_meanwhile_works_for_nobody(url: str) -> None:
     """Whoever claims while two others forget is told no, or that it cannot be known."""
     used = [f"n{number}" for number in range(300)]
-    with StoredReplay(url) as store:
+    with SqlReplayStore(url) as store:
         assert all(store.claim("i", "a", nonce, SOON) for nonce in used)
         told: set[bool | None] = {store.claim("i", "a", used[0], SOON)}
         at = time.time() + 2
@@ -365,7 +365,7 @@ def test_what_is_forgotten_meanwhile_works_for_nobody(url: str) -> None:
 
 def test_a_verifier_of_each_colour_uses_it(colour: Colour, tmp_path: Path) -> None:
     path = tmp_path / "used.db"
-    with StoredReplay(path, clock=lambda: NOW) as store:
+    with SqlReplayStore(path, clock=lambda: NOW) as store:
         assert colour.verify(TO_WRITE, WRITE, replay=store)
         assert colour.denied(TO_WRITE, WRITE, replay=store).code == "replayed"
     assert path.stat().st_mode & 0o777 == 0o600
@@ -377,10 +377,10 @@ def test_a_verifier_of_each_colour_uses_it(colour: Colour, tmp_path: Path) -> No
 def test_a_database_that_fails_says_so_without_its_url(tmp_path: Path) -> None:
     path = tmp_path / "used.db"
     path.write_text("no database" * 1000)
-    with StoredReplay(f"sqlite:///{path}") as store, pytest.raises(StorageUnavailable) as failed:
+    with SqlReplayStore(f"sqlite:///{path}") as store, pytest.raises(StorageUnavailable) as failed:
         store.claim("i", "a", "n", SOON)
     assert "used.db" not in str(failed.value)
-    assert repr(store) == "StoredReplay(sqlite)"
+    assert repr(store) == "SqlReplayStore(sqlite)"
 
 
 def test_a_file_that_cannot_be_used_is_unavailable_without_its_name(tmp_path: Path) -> None:
@@ -388,7 +388,7 @@ def test_a_file_that_cannot_be_used_is_unavailable_without_its_name(tmp_path: Pa
     folder.mkdir()
     link.symlink_to(tmp_path / "used.db")
     for url in (folder, link, f"sqlite:///{gone}/used.db", tmp_path / ("long" * 100)):
-        with StoredReplay(url) as store, pytest.raises(StorageUnavailable) as failed:
+        with SqlReplayStore(url) as store, pytest.raises(StorageUnavailable) as failed:
             store.claim("i", "a", "n", SOON)
         assert SECRET not in "".join(traceback.format_exception(failed.value))
     assert not (tmp_path / "used.db").exists()
@@ -397,7 +397,7 @@ def test_a_file_that_cannot_be_used_is_unavailable_without_its_name(tmp_path: Pa
 @pytest.mark.parametrize("url", [None, b"used.db", 7, "used\0.db", "sqlite:///used\0.db"])
 def test_what_is_no_url_is_a_configuration_error(url: Any) -> None:
     with pytest.raises(ConfigurationError) as wrong:
-        StoredReplay(url)
+        SqlReplayStore(url)
     assert wrong.value.setting == "url"
 
 
@@ -416,6 +416,6 @@ def test_what_is_no_url_is_a_configuration_error(url: Any) -> None:
 )
 def test_a_url_that_will_not_do_is_not_repeated(url: str) -> None:
     with pytest.raises(ConfigurationError) as wrong:
-        StoredReplay(url)
+        SqlReplayStore(url)
     assert wrong.value.setting == "url"
     assert SECRET not in str(wrong.value)

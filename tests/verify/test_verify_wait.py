@@ -28,7 +28,7 @@ def silent() -> Iterator[str]:
 def told(wrong: BaseException, wait: str) -> None:
     assert isinstance(wrong, ControlPlaneError)
     assert str(wrong).endswith(
-        f"There was no valid reply within {wait} s; wait= sets a longer limit"
+        f"There was no valid reply within {wait} s; startup_timeout= sets a longer limit"
     ), wrong
     assert str(wrong).lower().count("check that") == 1, "what to do is said once"
 
@@ -38,7 +38,7 @@ def test_a_verifier_waits_as_long_as_it_is_told(silent: str, wait: float) -> Non
     for url in (silent, NOBODY):
         began = time.monotonic()
         with pytest.raises(Unreachable) as wrong:
-            Verifier.from_control_plane(url, audience=SERVICE.did, wait=wait)
+            Verifier.from_control_plane(url, audience=SERVICE.did, startup_timeout=wait)
         assert wait <= time.monotonic() - began < wait + 1.5
         told(wrong.value, f"{wait:g}")
         assert url in str(wrong.value)
@@ -47,7 +47,9 @@ def test_a_verifier_waits_as_long_as_it_is_told(silent: str, wait: float) -> Non
 async def test_the_other_colour_waits_as_long(silent: str) -> None:
     began = time.monotonic()
     with pytest.raises(Unreachable) as wrong:
-        async with AsyncVerifier.from_control_plane(silent, audience=SERVICE.did, wait=0.2):
+        async with AsyncVerifier.from_control_plane(
+            silent, audience=SERVICE.did, startup_timeout=0.2
+        ):
             pytest.fail("nobody answered")
     assert 0.2 <= time.monotonic() - began < 1.7
     told(wrong.value, "0.2")
@@ -56,5 +58,5 @@ async def test_the_other_colour_waits_as_long(silent: str) -> None:
 @pytest.mark.parametrize("wait", [0, 0.09, 60.1, -1, math.nan, math.inf, True, "3", None, 10**400])
 def test_a_wait_is_a_number_of_seconds(wait: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"from 0\.1 to 60") as wrong:
-        Verifier.from_control_plane(NOBODY, audience=SERVICE.did, wait=wait)
-    assert wrong.value.setting == "wait"
+        Verifier.from_control_plane(NOBODY, audience=SERVICE.did, startup_timeout=wait)
+    assert wrong.value.setting == "startup_timeout"

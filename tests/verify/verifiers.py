@@ -31,7 +31,7 @@ from vectors.forge import (
 
 from nomos import AsyncVerifier, Verified, Verifier
 from nomos.errors import Denied
-from nomos.verify import MemoryReplay
+from nomos.verify import MemoryReplayStore
 
 RESOURCE: Final = {"provider": "github", "owner": "acme", "repo": "app"}
 READ: Final[Mapping[str, Any]] = {"command": "/github/issue/list", "resource": RESOURCE}
@@ -47,8 +47,8 @@ def clock() -> float:
     return NOW
 
 
-def replay() -> MemoryReplay:
-    return MemoryReplay(clock=clock)
+def replay() -> MemoryReplayStore:
+    return MemoryReplayStore(clock=clock)
 
 
 def settings(**changes: Any) -> dict[str, Any]:
@@ -159,8 +159,8 @@ class Colour:
             return error
         raise AssertionError(f"accepted: {verified}")
 
-    def why(self, token: Any, call: Mapping[str, Any] = READ, **changes: Any) -> str:
-        return str(self.ask(self.make(**changes), "why", token, call))
+    def explain(self, token: Any, call: Mapping[str, Any] = READ, **changes: Any) -> str:
+        return str(self.ask(self.make(**changes), "explain", token, call))
 
 
 SYNC: Final = Colour("sync")

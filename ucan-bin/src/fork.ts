@@ -92,9 +92,9 @@ function parentChains({ chains, children, ...how }: Fork): (EffectiveGrant | und
 
 function parentChain(
   chain: string[],
-  { key, now, max_depth, accept_unlinked }: Omit<Fork, "chains" | "children">,
+  { key, now, max_depth, allow_missing_prf }: Omit<Fork, "chains" | "children">,
 ): EffectiveGrant | Refusal {
-  const request = { chain, audience: key, now, max_depth, accept_unlinked };
+  const request = { chain, audience: key, now, max_depth, allow_missing_prf };
   const verified = verifiedChain({ ...VERIFY, ...request });
   return verified instanceof Refusal ? verified : effectiveGrant(verified);
 }

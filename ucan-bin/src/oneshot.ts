@@ -116,7 +116,7 @@ function fork(input: JsonObject, { signer, clock }: Environment): object {
   const { seed, children, ...rest } = input;
   const key = loaded(seed, signer);
   if (key instanceof Refusal) return key;
-  const defaults = { now: clock(), max_depth: 8, accept_unlinked: false, allow_vacuous: false };
+  const defaults = { now: clock(), max_depth: 8, allow_missing_prf: false, allow_vacuous: false };
   const asked = { children: completed(children, signer), key };
   const lines = answer("fork", { ...defaults, ...rest, ...FRAME, op: "fork", ...asked }, signer);
   if (lines instanceof Refusal) return lines;
@@ -151,7 +151,7 @@ function validate(input: JsonObject, { signer, clock }: Environment): object {
     max_depth: 8,
     revoked: [],
     revocations_max_age: 5,
-    accept_unlinked: false,
+    allow_missing_prf: false,
   };
   const verdict = answer("verify", { ...defaults, ...input, ...FRAME, op: "verify" }, signer);
   return verdict instanceof Refusal ? verdict : { ok: true, ...verdict };
@@ -165,14 +165,14 @@ function parse(input: JsonObject, { signer }: Environment): object {
 }
 
 /** The members of a fork request that a person may leave out. */
-const FORKED = ["accept_unlinked", "allow_vacuous", "max_depth", "now"];
+const FORKED = ["allow_missing_prf", "allow_vacuous", "max_depth", "now"];
 
 /** Random bytes in a nonce that a person left out. */
 const NONCE_BYTES = 16;
 
 /** The members of a verify request that a person may write; the others have defaults. */
 const VALIDATED = [
-  "accept_unlinked",
+  "allow_missing_prf",
   "audience",
   "call",
   "chain",
@@ -180,11 +180,11 @@ const VALIDATED = [
   "leeway",
   "max_depth",
   "now",
+  "requested",
   "revocations_age",
   "revocations_max_age",
   "revoked",
   "trusted_issuers",
-  "wanted",
 ];
 
 function keygen({ signer }: Environment): object {

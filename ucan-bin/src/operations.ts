@@ -40,7 +40,7 @@ const AS_A_PDP = {
   leeway: 0,
   revoked: [],
   revocations_max_age: 5,
-  accept_unlinked: false,
+  allow_missing_prf: false,
   pdp: true,
 } as const satisfies Partial<Verify>;
 

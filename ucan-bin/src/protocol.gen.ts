@@ -93,7 +93,7 @@ export type Call = {
 };
 
 /** A requested capability: a command, or all commands under it, on a resource. */
-export type Wanted = {
+export type RequestedCapability = {
   cmd: string;
   resource: JsonObject;
 };
@@ -194,7 +194,7 @@ export type Fork = {
   now: number;
   max_depth: number;
   /** Accept links without `prf`, as the hosted service writes them. */
-  accept_unlinked: boolean;
+  allow_missing_prf: boolean;
   /** Sign policy statements that hold for anything, such as an empty `or`. */
   allow_vacuous: boolean;
 };
@@ -209,10 +209,10 @@ export type Fork = {
  * An invocation is for the service that the root's `meta.audience` names, whatever the later links
  * say. Without `pdp`, the root must also have `meta.closed`.
  *
- * With `wanted` instead of `call`, the holder requests a capability: it must be within the chain's
- * command and constraint, and the chain must not come from an approval. Policies are not evaluated
- * then, because every delegation from the chain carries them. The invocation proves who requests
- * it; the caller compares its resource and arguments.
+ * With `requested` instead of `call`, the holder requests a capability: it must be within the
+ * chain's command and constraint, and the chain must not come from an approval. Policies are not
+ * evaluated then, because every delegation from the chain carries them. The invocation proves who
+ * requests it; the caller compares its resource and arguments.
  */
 export type Verify = {
   id: number;
@@ -235,13 +235,13 @@ export type Verify = {
   /**
    * Accept tokens as the hosted service writes them: links without `prf`, and roots without `meta.audience`.
    */
-  accept_unlinked: boolean;
+  allow_missing_prf: boolean;
   /**
    * The verifier decides about the call by policy itself. Absent: it does not, and an invocation needs a root with `meta.closed`.
    */
   pdp?: boolean;
   call?: Call;
-  wanted?: Wanted;
+  requested?: RequestedCapability;
 };
 
 /** Read a token without trusting it: its structure is checked, its signatures are not. */
@@ -549,7 +549,7 @@ export function isCall(value: unknown, at: string, wrong: Wrong): value is Call 
   );
 }
 
-export function isWanted(value: unknown, at: string, wrong: Wrong): value is Wanted {
+export function isRequestedCapability(value: unknown, at: string, wrong: Wrong): value is RequestedCapability {
   return (
     isRecord(value, at, wrong, ["cmd", "resource"], []) &&
     isText(value["cmd"], within(at, "cmd"), wrong, COMMAND) &&
@@ -642,7 +642,7 @@ export function isInvoke(value: unknown, at: string, wrong: Wrong): value is Inv
 
 export function isFork(value: unknown, at: string, wrong: Wrong): value is Fork {
   return (
-    isRecord(value, at, wrong, ["id", "protocol", "op", "key", "chains", "children", "now", "max_depth", "accept_unlinked", "allow_vacuous"], []) &&
+    isRecord(value, at, wrong, ["id", "protocol", "op", "key", "chains", "children", "now", "max_depth", "allow_missing_prf", "allow_vacuous"], []) &&
     isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
     isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
     isExactly(value["op"], within(at, "op"), wrong, "fork") &&
@@ -651,14 +651,14 @@ export function isFork(value: unknown, at: string, wrong: Wrong): value is Fork 
     isList(value["children"], within(at, "children"), wrong, (item, at, wrong): item is ForkChild => isForkChild(item, at, wrong), 1, 1000) &&
     isWhole(value["now"], within(at, "now"), wrong, 0, 253402300799) &&
     isWhole(value["max_depth"], within(at, "max_depth"), wrong, 1, 32) &&
-    isFlag(value["accept_unlinked"], within(at, "accept_unlinked"), wrong) &&
+    isFlag(value["allow_missing_prf"], within(at, "allow_missing_prf"), wrong) &&
     isFlag(value["allow_vacuous"], within(at, "allow_vacuous"), wrong)
   );
 }
 
 export function isVerify(value: unknown, at: string, wrong: Wrong): value is Verify {
   return (
-    isRecord(value, at, wrong, ["id", "protocol", "op", "now", "leeway", "max_depth", "revoked", "revocations_max_age", "accept_unlinked"], ["invocation", "chain", "trusted_issuers", "audience", "revocations_age", "pdp", "call", "wanted"]) &&
+    isRecord(value, at, wrong, ["id", "protocol", "op", "now", "leeway", "max_depth", "revoked", "revocations_max_age", "allow_missing_prf"], ["invocation", "chain", "trusted_issuers", "audience", "revocations_age", "pdp", "call", "requested"]) &&
     isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
     isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
     isExactly(value["op"], within(at, "op"), wrong, "verify") &&
@@ -672,10 +672,10 @@ export function isVerify(value: unknown, at: string, wrong: Wrong): value is Ver
     isList(value["revoked"], within(at, "revoked"), wrong, (item, at, wrong): item is string => isText(item, at, wrong, TEXT)) &&
     (value["revocations_age"] === undefined || isWhole(value["revocations_age"], within(at, "revocations_age"), wrong, 0, 9007199254740991)) &&
     isWhole(value["revocations_max_age"], within(at, "revocations_max_age"), wrong, 0, 9007199254740991) &&
-    isFlag(value["accept_unlinked"], within(at, "accept_unlinked"), wrong) &&
+    isFlag(value["allow_missing_prf"], within(at, "allow_missing_prf"), wrong) &&
     (value["pdp"] === undefined || isFlag(value["pdp"], within(at, "pdp"), wrong)) &&
     (value["call"] === undefined || isCall(value["call"], within(at, "call"), wrong)) &&
-    (value["wanted"] === undefined || isWanted(value["wanted"], within(at, "wanted"), wrong))
+    (value["requested"] === undefined || isRequestedCapability(value["requested"], within(at, "requested"), wrong))
   );
 }
 

@@ -108,7 +108,7 @@ export function verifyRequest(changes: Partial<Verify>): Verify {
     max_depth: 8,
     revoked: [],
     revocations_max_age: 5,
-    accept_unlinked: false,
+    allow_missing_prf: false,
     ...changes,
   };
 }
@@ -128,7 +128,7 @@ export function forkRequest(changes: Partial<Fork> = {}): Fork {
     children: [{ aud: RESEARCHER.did, links: [link()] }],
     now: NOW,
     max_depth: 8,
-    accept_unlinked: false,
+    allow_missing_prf: false,
     allow_vacuous: false,
     ...changes,
   };

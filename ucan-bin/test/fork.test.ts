@@ -112,7 +112,7 @@ describe("what is signed", () => {
     const loose = sealed("delegation", delegation({ iss: PLANNER.did, aud: PLANNER.did }), PLANNER);
     const unlinked = asking([link()], [root(), loose]);
     expect(refusal(unlinked)[0]).toBe("chain_invalid");
-    expect(lines({ ...unlinked, accept_unlinked: true })).toHaveLength(1);
+    expect(lines({ ...unlinked, allow_missing_prf: true })).toHaveLength(1);
   });
 
   test("the bytes of a key that was made are erased", () => {

@@ -136,9 +136,9 @@ describe("validate", () => {
     ]);
   });
 
-  test("says whether a chain gives what is wanted", () => {
-    const wanted = { cmd: "/github", resource: {} };
-    expect(printed(["validate"], { chain: [root], wanted })).toMatchObject([
+  test("says whether a chain gives what is requested", () => {
+    const requested = { cmd: "/github", resource: {} };
+    expect(printed(["validate"], { chain: [root], requested })).toMatchObject([
       1,
       { code: "chain_attenuation_violation", hop: 0 },
     ]);

@@ -80,8 +80,8 @@ describe("questions that cannot be answered", () => {
     ["give either invocation or chain", {}],
     ["give either invocation or chain", { invocation: token, chain: [token] }],
     [
-      "give either call or wanted",
-      { invocation: token, trusted_issuers, audience, call, wanted: { cmd: "/a", resource: {} } },
+      "give either call or requested",
+      { invocation: token, trusted_issuers, audience, call, requested: { cmd: "/a", resource: {} } },
     ],
     ["call needs an invocation", { chain: [token], call }],
     [
@@ -543,7 +543,7 @@ const OF_A_USE: Record<string, Row> = {
     },
   },
   "on a chain that is closed in another word": {
-    asked: { ...used({}, { meta: { ...HERE, closed: "true" } }), accept_unlinked: true, pdp: false },
+    asked: { ...used({}, { meta: { ...HERE, closed: "true" } }), allow_missing_prf: true, pdp: false },
     told: {
       code: "audience_mismatch",
       message: "the chain is for a PDP, which decides on each call by policy",
@@ -574,7 +574,7 @@ const OF_A_USE: Record<string, Row> = {
     },
   },
   "on a chain that was narrowed to another service": {
-    asked: { ...handedOn(HERE, { audience: ISSUER.did }), pdp: true, accept_unlinked: true },
+    asked: { ...handedOn(HERE, { audience: ISSUER.did }), pdp: true, allow_missing_prf: true },
     told: {
       code: "audience_mismatch",
       message: "the chain is for another service",
@@ -729,10 +729,10 @@ const OF_A_CALL: Record<string, Row> = {
   },
 };
 
-const WANTED = { cmd: "/github/issue/list", resource: { owner: "acme" } };
+const REQUESTED = { cmd: "/github/issue/list", resource: { owner: "acme" } };
 const OF_A_WISH: Record<string, Row> = {
   "beyond the command": {
-    asked: { chain: [ROOT], wanted: { ...WANTED, cmd: "/github" } },
+    asked: { chain: [ROOT], requested: { ...REQUESTED, cmd: "/github" } },
     told: {
       code: "chain_attenuation_violation",
       message: "the requested command is not within that of the chain",
@@ -743,7 +743,7 @@ const OF_A_WISH: Record<string, Row> = {
     },
   },
   "beyond the constraint": {
-    asked: { chain: [LIMITED, childOf(LIMITED)], wanted: { ...WANTED, resource: {} } },
+    asked: { chain: [LIMITED, childOf(LIMITED)], requested: { ...REQUESTED, resource: {} } },
     told: {
       code: "resource_out_of_scope",
       message: "the requested resource is not within the chain's constraint",
@@ -754,7 +754,7 @@ const OF_A_WISH: Record<string, Row> = {
     },
   },
   "from an approval": {
-    asked: { chain: [rootOf({ meta: { approval: {} } })], wanted: WANTED },
+    asked: { chain: [rootOf({ meta: { approval: {} } })], requested: REQUESTED },
     told: {
       code: "chain_invalid",
       message: "a delegation that came from an approval is for one call only",
@@ -787,12 +787,12 @@ describe("a chain is good at its service", () => {
     ["which is a PDP, so it may be open", { ...used({}, { meta: { audience: SERVICE.did } }), pdp: true }],
     ["when it was handed on", handedOn(HERE, {})],
     ["when it was handed on for that service", handedOn(HERE, { audience: SERVICE.did })],
-    ["when it is of the hosted service", { ...used(bare), accept_unlinked: true }],
+    ["when it is of the hosted service", { ...used(bare), allow_missing_prf: true }],
     [
       "or at none, when something is asked for with it",
       {
         ...used({}, { meta: { audience: ISSUER.did } }),
-        wanted: { cmd: "/github/issue/list", resource: { provider: "github" } },
+        requested: { cmd: "/github/issue/list", resource: { provider: "github" } },
       },
     ],
     [

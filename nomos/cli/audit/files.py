@@ -13,7 +13,7 @@ from nomos._identifiers import JWT, is_did
 from nomos._io.checkpoints import checking
 from nomos._io.signer import Signer, shared
 from nomos.audit.check import Check
-from nomos.errors import ConfigurationError, Unintelligible
+from nomos.errors import ConfigurationError, InvalidResponse
 
 PROGRESS_ROWS: Final = 500
 """Rows between two calls of `progress`."""
@@ -85,7 +85,7 @@ def save(lines: Iterator[bytes], path: Path, progress: Callable[[int], None]) ->
 def copy(lines: Iterator[bytes], file: BinaryIO, progress: Callable[[int], None]) -> int:
     """Write the lines of an export and return the number of rows.
 
-    Raises `Unintelligible` if the last line of the export is missing.
+    Raises `InvalidResponse` if the last line of the export is missing.
     """
     rows, last = 0, next(lines, b"")
     for line in lines:
@@ -98,7 +98,7 @@ def copy(lines: Iterator[bytes], file: BinaryIO, progress: Callable[[int], None]
     file.write(last + b"\n" if whole else last)
     file.flush()
     if not whole:
-        raise Unintelligible(
+        raise InvalidResponse(
             f"the export stopped after {rows} rows and is incomplete. Export again"
         )
     return rows

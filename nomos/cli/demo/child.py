@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import httpx
 
-from nomos import AuthGuard, Widening, read_parent_chain_from_env
+from nomos import AttenuationError, AuthGuard, read_parent_chain_from_env
 from nomos._core.tokens import decode_unverified
 from nomos._io.signer import Signer, shared
 from nomos._protocol import Invocation, Invoke, Refused, Signed
@@ -66,7 +66,7 @@ def _widen(guard: AuthGuard, path: str) -> ChildReply:
     found: ChildReply = {"another command": wider.reason, "another file": aside.reason}
     try:
         guard.fork_child(capabilities=[{"with": "filesystem:///", "can": "file:read"}])
-    except Widening as refused:
+    except AttenuationError as refused:
         found["a child with more"] = refused.code
     reply = _read_through_pdp(
         guard, other, {"authorization": f"Bearer {_without_own_link(guard, other)}"}

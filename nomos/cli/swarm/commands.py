@@ -132,7 +132,7 @@ def _from_server(operator: Operator, ident: str | None, lines: int) -> list[Swar
 
 
 def _agents(reply: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [*reply["members"], *reply.get("strangers", [])]
+    return [*reply["members"], *reply.get("unverified_agents", [])]
 
 
 def _from_file(file: Path, ident: str | None, lines: int) -> list[Swarm]:

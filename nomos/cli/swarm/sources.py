@@ -14,7 +14,7 @@ from nomos.audit.export import End, MalformedLine, NumberedLine, read_lines
 from nomos.audit.export import read as read_line
 from nomos.audit.swarm import Swarm, SwarmModel
 from nomos.audit.swarm_builder import SwarmsBuilder
-from nomos.errors import ConfigurationError, NotFound, Unintelligible
+from nomos.errors import ConfigurationError, InvalidResponse, NotFound
 
 SETTING: Final = "--file"
 
@@ -22,11 +22,11 @@ T = TypeVar("T", bound=SwarmModel)
 
 
 def parsed(kind: type[T], reply: Any) -> T:
-    """Return a control plane's reply as `kind`. Raises `Unintelligible`."""
+    """Return a control plane's reply as `kind`. Raises `InvalidResponse`."""
     try:
         return kind.model_validate(reply)
     except ValidationError:
-        raise Unintelligible(
+        raise InvalidResponse(
             "the control plane's reply is not a swarm. Check that its version fits this one"
         ) from None
 

@@ -108,7 +108,7 @@ class _SwarmView:
         self._swarm = swarm
         self._all = everything
         self._today = swarm.last_at[:10]
-        agents = [each.agent for each in (*swarm.members, *swarm.strangers)]
+        agents = [each.agent for each in (*swarm.members, *swarm.unverified_agents)]
         self._name: Callable[[str], str] = plain if everything else names(agents)
 
     def tree(self) -> Tree:
@@ -118,9 +118,9 @@ class _SwarmView:
         while waiting:
             at, branch = waiting.pop()
             waiting += [(each, branch.add(self._group(each))) for each in at.below]
-        if self._swarm.strangers:
+        if self._swarm.unverified_agents:
             branch = root.add(Text("unverified: never seen with a valid chain", "bold red"))
-            for unverified in self._swarm.strangers:
+            for unverified in self._swarm.unverified_agents:
                 branch.add(self._group(Alike([unverified])))
         return root
 

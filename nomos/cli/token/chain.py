@@ -10,7 +10,7 @@ from nomos._core.call import canonical_call
 from nomos._core.denials import denied_from
 from nomos._core.remedies import remedy
 from nomos._core.unverified import UnverifiedToken
-from nomos._protocol import Refused, Verified, Verify, Wanted
+from nomos._protocol import Refused, RequestedCapability, Verified, Verify
 from nomos.cli.token.inspect import Ask, ask_binary
 from nomos.errors import Denied, SignerError
 
@@ -22,7 +22,7 @@ def proven(tokens: Sequence[str], terms: VerificationTerms, ask: Ask) -> Verifie
     """Return what a chain proves. Raises `Denied`, or `SignerError` if the binary fails."""
     chain = list(tokens)
     names = _revocation_ids(chain)
-    seen = terms.view.among(names)
+    seen = terms.view.lookup(names)
     rules = terms.rules
     call, wrong = (None, None) if terms.call is None else canonical_call(terms.call)
     answer = ask_binary(
@@ -34,16 +34,18 @@ def proven(tokens: Sequence[str], terms: VerificationTerms, ask: Ask) -> Verifie
         max_depth=rules.max_depth,
         trusted_issuers=list(rules.trusted_issuers),
         audience=rules.audience,
-        revoked=sorted(names & seen.ids),
-        revocations_age=seen.age,
-        accept_unlinked=rules.accept_unlinked,
-        wanted=None if call is None else Wanted(cmd=call.cmd, resource=call.resource),
+        revoked=sorted(names & seen.revoked),
+        revocations_age=seen.age_seconds,
+        allow_missing_prf=rules.allow_missing_prf,
+        requested=None
+        if call is None
+        else RequestedCapability(cmd=call.cmd, resource=call.resource),
     )
     if isinstance(answer, Refused):
         raise _denied(answer, chain)
     if not isinstance(answer, Verified):
         raise SignerError("unexpected response type from the signing binary")
-    if names & seen.ids:
+    if names & seen.revoked:
         raise Denied(
             "the token, or an issuer, agent or delegation that it depends on, was revoked",
             code="revoked",

@@ -89,10 +89,10 @@ At = Annotated[
         show_default=False,
     ),
 ]
-AcceptUnlinked = Annotated[
+AllowMissingPrf = Annotated[
     bool,
     typer.Option(
-        "--accept-unlinked",
+        "--allow-missing-prf",
         help="Accept links without prf, and roots without a service, as some hosted services "
         "issue them.",
     ),
@@ -159,7 +159,7 @@ def _add_verifying_command(
         leeway: Leeway = 0,
         max_depth: MaxDepth = MAX_CHAIN_DEPTH,
         at: At = None,
-        accept_unlinked: AcceptUnlinked = False,
+        allow_missing_prf: AllowMissingPrf = False,
         pdp: AsPdp = False,
         as_json: AsJson = False,
     ) -> None:
@@ -178,7 +178,7 @@ def _add_verifying_command(
             leeway=leeway,
             max_depth=max_depth,
             at=at,
-            accept_unlinked=accept_unlinked,
+            allow_missing_prf=allow_missing_prf,
             pdp=pdp,
         )
 

@@ -27,7 +27,7 @@ from nomos._protocol import (
     VerifyReceipt,
 )
 from nomos.cli.token.input import TokenInput
-from nomos.errors import SignerError, Unintelligible
+from nomos.errors import InvalidResponse, SignerError
 
 Ask = Callable[[Request], Answer | Refused]
 Signature = Literal["good", "bad", "unknown"]
@@ -162,7 +162,7 @@ def _links_of(invocation: str) -> tuple[str, ...]:
 def _decoded(token: str) -> dict[str, Any] | None:
     try:
         return decode_unverified(token)
-    except Unintelligible:
+    except InvalidResponse:
         return None
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from nomos._core.call import RequestedCall
-from nomos._core.revocation_status import Seen
+from nomos._core.revocation_status import RevocationStatus
 from nomos._identifiers import is_did
 from nomos._io.control_plane_sync import ControlPlaneSync
 from nomos._io.urls import checked_url, is_loopback
@@ -48,7 +48,7 @@ class Options:
     leeway: int
     max_depth: int
     at: str | None
-    accept_unlinked: bool
+    allow_missing_prf: bool
     pdp: bool
 
 
@@ -63,8 +63,8 @@ class KnownRevocations:
         many = "1 revoked" if len(self.ids) == 1 else f"{len(self.ids)} revoked"
         return f"{many} given by --revoked" if self.ids else ""
 
-    def among(self, ids: Collection[str]) -> Seen:
-        return Seen(self.ids.intersection(ids))
+    def lookup(self, ids: Collection[str]) -> RevocationStatus:
+        return RevocationStatus(self.ids.intersection(ids))
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,9 @@ class FeedRevocations:
         besides = f", and {self.known.described}" if self.known.described else ""
         return f"the feed of {self.url}{besides}"
 
-    def among(self, ids: Collection[str]) -> Seen:
-        seen, named = self.follower.among(ids), self.known.among(ids)
-        return Seen(seen.ids | named.ids, seen.age, seen.trouble)
+    def lookup(self, ids: Collection[str]) -> RevocationStatus:
+        seen, named = self.follower.lookup(ids), self.known.lookup(ids)
+        return RevocationStatus(seen.revoked | named.revoked, seen.age_seconds, seen.error)
 
 
 @contextmanager
@@ -117,7 +117,7 @@ def _terms(options: Options, given: TokenInput) -> VerificationTerms:
         view=_known(options),
         leeway=options.leeway,
         max_depth=options.max_depth,
-        accept_unlinked=options.accept_unlinked,
+        allow_missing_prf=options.allow_missing_prf,
         pdp=options.pdp,
     )
 
@@ -141,7 +141,7 @@ def _followed(
     hosts = insecure_hosts.hosts()
     url = checked_url(control_url, setting="--control-url", allow_insecure=hosts)
     key = _key(url, options.key_file, os.environ)
-    follower = ControlPlaneSync(url, api_key=key, pinned=issuer, allow_insecure=hosts)
+    follower = ControlPlaneSync(url, api_key=key, trust_anchor=issuer, allow_insecure=hosts)
     try:
         _ready(follower)
         yield FeedRevocations(follower, url, _known(options))
@@ -177,7 +177,7 @@ def _ready(follower: ControlPlaneSync) -> None:
     try:
         follower.ready()
     except Unreachable as error:
-        message, _, _ = str(error).partition("; wait=")
+        message, _, _ = str(error).partition("; startup_timeout=")
         raise Unreachable(message.replace("control_plane_url", "--control-url")) from None
 
 

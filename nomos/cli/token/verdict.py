@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from nomos._core import token_verification
 from nomos._core.call import RequestedCall
 from nomos._core.effects import Effect, Sign
-from nomos._core.revocation_status import Seen
+from nomos._core.revocation_status import RevocationStatus
 from nomos._core.token_verification import VerifierRules
 from nomos._core.verification import LookupRevocations
 from nomos._core.verification_receipt import ALLOW, FIX, hashes
@@ -36,7 +36,7 @@ class RevocationView(Protocol):
     @property
     def described(self) -> str: ...
 
-    def among(self, ids: Collection[str]) -> Seen: ...
+    def lookup(self, ids: Collection[str]) -> RevocationStatus: ...
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class VerificationTerms:
     view: RevocationView
     leeway: int = 0
     max_depth: int = MAX_CHAIN_DEPTH
-    accept_unlinked: bool = False
+    allow_missing_prf: bool = False
     pdp: bool = False
     unused: tuple[str, ...] = ()
     """Options that were given but do not apply to this kind of token."""
@@ -62,7 +62,7 @@ class VerificationTerms:
             audience=self.audience or "",
             max_depth=self.max_depth,
             leeway=self.leeway,
-            accept_unlinked=self.accept_unlinked,
+            allow_missing_prf=self.allow_missing_prf,
             pdp=self.pdp,
         )
 
@@ -162,7 +162,7 @@ def _invocation(given: TokenInput, terms: VerificationTerms, ask: Ask) -> dict[s
             case Sign(request):
                 return ask(request)
             case LookupRevocations(ids):
-                return terms.view.among(ids)
+                return terms.view.lookup(ids)
         raise TypeError(f"a flow asked for {effect!r}")
 
     proof = run_flow(
@@ -172,7 +172,7 @@ def _invocation(given: TokenInput, terms: VerificationTerms, ask: Ask) -> dict[s
     return _proven(proof.proven) | {
         "resource": found.resource,
         "args": found.args,
-        "receipt": found.receipt,
+        "receipt": found.receipt_id,
         "swarm": found.swarm,
         "cid": found.cid,
     }

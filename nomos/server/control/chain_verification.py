@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from nomos._core import unverified, verification
 from nomos._core.effects import Effect, Flow, Sign
-from nomos._core.revocation_status import Seen
+from nomos._core.revocation_status import RevocationStatus
 from nomos._core.unverified import UnverifiedChain, UnverifiedToken
 from nomos._core.verification import (
     ClaimNonce,
@@ -27,7 +27,7 @@ from nomos._core.verification import (
 )
 from nomos._identifiers import JWT
 from nomos._io.runtime import run_flow_async
-from nomos._protocol import Verify, Wanted
+from nomos._protocol import RequestedCapability, Verify
 from nomos.errors import SignerError
 from nomos.models import DenyReason, VerificationCode
 from nomos.server.control.context import Context
@@ -47,7 +47,7 @@ MAX_SHOWN: Final = 200
 
 
 RECORDED: Final = RevocationRules(recorded=True)
-NOT_LOOKED_UP: Final = RevocationResult(Seen(frozenset()), RECORDED.max_age)
+NOT_LOOKED_UP: Final = RevocationResult(RevocationStatus(frozenset()), RECORDED.max_age)
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,11 @@ async def prove_invocation(
 
     Returns None if the capability that the chain claims has no valid form.
     """
-    wanted = _all_of_it(claims)
-    if wanted is None:
+    requested = _all_of_it(claims)
+    if requested is None:
         return None
     question = _question(
-        context, tenant, invocation=token, audience=claims.root["iss"], wanted=wanted
+        context, tenant, invocation=token, audience=claims.root["iss"], requested=requested
     )
     return await run(context, verification.verify(question, claims, RECORDED))
 
@@ -145,8 +145,8 @@ async def check_attenuation(
     if len(held.descent.cids) > MAX_LINEAGE:
         many = f"the chain replaces more than {MAX_LINEAGE} delegations"
         return ChainFault("chain_too_deep", many, root)
-    wanted = Wanted(cmd=asked.command, resource=asked.resource)
-    question = _question(context, tenant, chain=list(held.tokens), wanted=wanted)
+    requested = RequestedCapability(cmd=asked.command, resource=asked.resource)
+    question = _question(context, tenant, chain=list(held.tokens), requested=requested)
     found = await run(
         context, verification.ask(question, UnverifiedChain(held.links), NOT_LOOKED_UP)
     )
@@ -167,7 +167,7 @@ async def run(context: Context, flow: Flow[T]) -> T:
             case Sign(request):
                 return await context.signer.ask(request)
             case LookupRevocations(ids):
-                return Seen(await context.store.revoked(ids))
+                return RevocationStatus(await context.store.revoked(ids))
             case ClaimNonce():
                 return await context.store.claim_nonce(
                     effect.issuer, effect.audience, effect.nonce, effect.expires_at, effect.family
@@ -229,14 +229,14 @@ def _trusted(context: Context, tenant: str) -> list[str]:
     return sorted(did for did, whose in context.key_log.trusted.items() if whose == tenant)
 
 
-def _all_of_it(claims: UnverifiedToken) -> Wanted | None:
+def _all_of_it(claims: UnverifiedToken) -> RequestedCapability | None:
     """Return the whole capability that a chain claims, to verify who holds it."""
     constraint: Any = {}
     for link in claims.links:
         constraint = mapping(link.get("meta")).get("resource_constraint", constraint)
     try:
         said = {"cmd": claims.links[-1].get("cmd"), "resource": constraint}
-        return Wanted.model_validate(said)
+        return RequestedCapability.model_validate(said)
     except ValidationError:
         return None
 

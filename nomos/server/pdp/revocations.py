@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Protocol
 
-from nomos._core.revocation_status import Seen
+from nomos._core.revocation_status import RevocationStatus
 
 
 class RevocationView(Protocol):
     """Looks up revocations."""
 
-    async def among(self, ids: Collection[str]) -> Seen:
+    async def lookup(self, ids: Collection[str]) -> RevocationStatus:
         """Return those of `ids` (cids, DIDs, apps, envelopes) that are revoked."""
         ...
 
@@ -33,6 +33,6 @@ class StoreView:
     def __init__(self, store: RevocationPort) -> None:
         self._store = store
 
-    async def among(self, ids: Collection[str]) -> Seen:
+    async def lookup(self, ids: Collection[str]) -> RevocationStatus:
         """Return those of `ids` that are revoked at this moment."""
-        return Seen(await self._store.revoked(ids))
+        return RevocationStatus(await self._store.revoked(ids))

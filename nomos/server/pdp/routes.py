@@ -152,7 +152,7 @@ async def _missing(context: PdpContext) -> str | None:
 
 async def stale_revocations(context: PdpContext) -> str | None:
     """Return why the revocation view is too old for any call; None if it is not."""
-    seen = await context.revocations.among((context.pdp_did,))
-    if seen.age > context.limits.revocations_max_age:
-        return seen.trouble or f"the view of revocations is {seen.age} seconds old"
-    return "this PDP is revoked: no token for it is accepted" if seen.ids else None
+    seen = await context.revocations.lookup((context.pdp_did,))
+    if seen.age_seconds > context.limits.revocations_max_age:
+        return seen.error or f"the view of revocations is {seen.age_seconds} seconds old"
+    return "this PDP is revoked: no token for it is accepted" if seen.revoked else None

@@ -110,8 +110,8 @@ def refusal(rejection: Rejection) -> PdpError:
         if view.failure is not None:
             log.error("revocations cannot be looked up", exc_info=view.failure)
             return denied("revocations_stale", _NOT_LOOKED_UP)
-        if view.seen.trouble is not None:
-            return denied("revocations_stale", view.seen.trouble)
+        if view.seen.error is not None:
+            return denied("revocations_stale", view.seen.error)
     fix = fix_at(answer.code, answer.field)
     links = () if rejection.claims is None else rejection.claims.chain
     if reason == "expired" and answer.hop == len(links):
@@ -129,7 +129,7 @@ async def run(context: PdpContext, flow: Flow[T]) -> T:
             case Sign(request):
                 return await context.signer.ask(request)
             case LookupRevocations(ids):
-                return await context.revocations.among(ids)
+                return await context.revocations.lookup(ids)
             case ClaimNonce():
                 return await context.store.claim_nonce(
                     effect.issuer, effect.audience, effect.nonce, effect.expires_at, effect.family

@@ -1,6 +1,6 @@
-"""`StoredReplay`: a replay store in a database, shared by processes and kept across restarts.
+"""`SqlReplayStore`: a replay store in a database, shared by processes and kept across restarts.
 
-    verifier = Verifier(…, replay=StoredReplay("/var/lib/notes/used.db"))
+    verifier = Verifier(…, replay=SqlReplayStore("/var/lib/notes/used.db"))
 
 A verifier that follows a control plane also stores there how far it has read the control plane's
 logs.
@@ -55,7 +55,7 @@ _INSERTS: Final[Mapping[str, sa.Executable]] = {
 """One statement per database, which succeeds for one of several concurrent callers."""
 
 
-class StoredReplay:
+class SqlReplayStore:
     """Stores used tokens in a SQLite file, or a PostgreSQL database, until they have expired.
 
     `url` is the path of a file, `sqlite:///…`, or `postgresql+psycopg://…` (the extra `postgres`
@@ -160,7 +160,7 @@ class StoredReplay:
         self.close()
 
     def __repr__(self) -> str:
-        return f"StoredReplay({self._url.get_backend_name()})"
+        return f"SqlReplayStore({self._url.get_backend_name()})"
 
 
 def _read(url: str | os.PathLike[str]) -> URL:
@@ -178,7 +178,7 @@ def _read(url: str | os.PathLike[str]) -> URL:
     if read.get_backend_name() not in _INSERTS:
         raise _wrong(f"{read.get_backend_name()} is not supported")
     if read.get_backend_name() == "sqlite" and read.database in (None, "", ":memory:"):
-        raise _wrong("a database in memory is not kept: use MemoryReplay for that")
+        raise _wrong("a database in memory is not kept: use MemoryReplayStore for that")
     try:
         dialect = read.get_dialect()
         dialect.import_dbapi()

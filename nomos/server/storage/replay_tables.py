@@ -1,4 +1,4 @@
-"""The tables of `StoredReplay`, made or migrated when the database is opened.
+"""The tables of `SqlReplayStore`, made or migrated when the database is opened.
 
 An older version stored one time before which nonces may have been deleted. That is a span like any
 other now. The time is replaced by one with which an older version that shares the database refuses

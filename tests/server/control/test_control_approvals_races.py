@@ -134,7 +134,7 @@ def test_two_processes_on_one_database_open_one_question_and_use_it_once(tmp_pat
     using = [(tmp_path, who, first) for who in range(RACERS)]
     rounds = list(zip(*race(racers.user, *using), strict=True))
     assert [sorted(map(bool, each)) for each in rounds] == [[False, True]] * STORE_ROUNDS
-    records = asyncio.run(on_record(tmp_path))
+    records = asyncio.run(on_receipt(tmp_path))
     kinds = Counter((record.kind, record.envelope) for record in records)
     assert kinds == Counter(
         {("decision", ident): RACERS + 1 for ident in first}
@@ -164,7 +164,7 @@ async def approve(folder: Path, idents: list[str]) -> None:
     await store.close()
 
 
-async def on_record(folder: Path) -> tuple[Record, ...]:
+async def on_receipt(folder: Path) -> tuple[Record, ...]:
     store = Store(folder)
     found = await store_access.receipts(store, "default", 10_000)
     await store.close()

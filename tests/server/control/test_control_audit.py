@@ -22,7 +22,7 @@ from nomos.audit.findings import Report
 from nomos.audit.receipt import check_receipt
 from nomos.audit.record import Record
 from nomos.audit.verify import verify
-from nomos.errors import InvalidRequest, NotProven, SignerError
+from nomos.errors import InvalidReceipt, InvalidRequest, SignerError
 from nomos.policy.bundle import Source
 from nomos.server.app import System
 from nomos.server.control import audit
@@ -95,7 +95,7 @@ async def test_a_receipt_proves_itself_to_who_knows_the_issuer(
         assert (record.id, record.decision, record.purpose) == (receipt, "allow", "look")
         assert reply["issuer"] == plane.system.issuer_did
         reply["row"]["purpose"] = "else"
-        with pytest.raises(NotProven):
+        with pytest.raises(InvalidReceipt):
             check_receipt(reply, plane.system.issuer_did, checking(Signer(link)))
 
 

@@ -8,7 +8,7 @@ import pytest
 import store_access
 from pydantic import TypeAdapter
 
-from nomos.errors import SignerDied
+from nomos.errors import SignerCrashed
 from nomos.server.control import batch
 from nomos.server.control.authorize import authorize
 from nomos.server.control.batch import MAX_KEY, MAX_QUESTIONS, BatchReply
@@ -146,7 +146,7 @@ async def test_what_cannot_be_signed_is_unavailable_in_its_place(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def dead(*_given: object) -> Any:
-        raise SignerDied("it died")
+        raise SignerCrashed("it died")
 
     monkeypatch.setattr("nomos.server.control.authorize.delegate", dead)
     results = (await ask(plane, DENIED, LIST, DENIED)).json()["results"]

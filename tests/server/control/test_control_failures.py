@@ -16,7 +16,7 @@ from server.control import people
 
 from nomos._io.signer import AsyncSigner, SignerConnection
 from nomos._protocol import Answer, Delegate, Hello, Invoke, Refused, Request
-from nomos.errors import SignerDied
+from nomos.errors import SignerCrashed
 from nomos.server.control import routes
 from nomos.server.storage import engine
 from nomos.server.storage.store import Store
@@ -37,7 +37,7 @@ class Failing:
 
     async def ask(self, request: Request) -> Answer | Refused:
         if self.dies_at is not None and isinstance(request, self.dies_at):
-            raise SignerDied("the signing binary ended twice before it answered")
+            raise SignerCrashed("the signing binary ended twice before it answered")
         if self.refuses is not None and isinstance(request, self.refuses):
             return Refused(code="internal", message="nomos-ucan failed on this request")
         return await self._signer.ask(request)

@@ -18,7 +18,7 @@ from server.control.route_table import ROUTES
 
 from nomos._io.signer import AsyncSigner
 from nomos._protocol import Answer, Refused, Request, Verify
-from nomos.errors import SignerDied
+from nomos.errors import SignerCrashed
 from nomos.server.control import delegation_lookup
 from nomos.server.storage.tables import nonces
 from nomos.server.storage.tenants import DEFAULT
@@ -251,7 +251,7 @@ class Broken:
     async def ask(self, request: Request) -> Answer | Refused:
         if self.broken and isinstance(request, Verify):
             if self.answer is None:
-                raise SignerDied("gone")
+                raise SignerCrashed("gone")
             return self.answer
         return await self._signer.ask(request)
 

@@ -23,7 +23,7 @@ import pytest
 import store_access
 import uvicorn
 
-from nomos._core.revocation_status import Seen
+from nomos._core.revocation_status import RevocationStatus
 from nomos._io.binary_location import find_binary
 from nomos._io.signer import AsyncSigner, Signer, SignerConnection
 from nomos._protocol import (
@@ -166,8 +166,8 @@ class Behind:
     age: int = 0
     trouble: str | None = None
 
-    async def among(self, ids: Collection[str]) -> Seen:
-        return replace(await self.view.among(ids), age=self.age, trouble=self.trouble)
+    async def lookup(self, ids: Collection[str]) -> RevocationStatus:
+        return replace(await self.view.lookup(ids), age_seconds=self.age, error=self.trouble)
 
 
 @dataclass

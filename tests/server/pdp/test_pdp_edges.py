@@ -13,7 +13,7 @@ import pytest
 import store_access
 
 from nomos._protocol import Answer, Refused, Request, Verified, Verify
-from nomos.errors import SignerDied
+from nomos.errors import SignerCrashed
 from nomos.server.pdp import filesystem
 from nomos.server.pdp.context import PdpContext, PdpLimits
 from nomos.server.pdp.gate import Gate
@@ -45,7 +45,7 @@ class Altered:
 
 class Dead:
     async def ask(self, request: Request) -> Answer | Refused:
-        raise SignerDied("the signing binary ended twice before it answered")
+        raise SignerCrashed("the signing binary ended twice before it answered")
 
 
 async def get(ports: PdpContext, path: str, token: str = "") -> httpx.Response:

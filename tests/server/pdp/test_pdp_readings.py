@@ -94,7 +94,7 @@ def test_of_several_tenants_none_records_what_the_binary_could_not_read(world: W
 
 def test_a_token_that_names_too_many_others_is_not_looked_up(world: World) -> None:
     class Unasked:
-        async def among(self, ids: object) -> Any:
+        async def lookup(self, ids: object) -> Any:
             raise AssertionError("looked up")
 
     lineage = {"invokedBy": [f"{number}" for number in range(MAX_IDS)], "depth": 1}

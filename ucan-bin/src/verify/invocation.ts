@@ -41,7 +41,7 @@ export function checkClaims(
   const last = chain.links.length;
   return (
     checkAudience(invocation, chain, request.audience)?.at(last) ??
-    (request.wanted === undefined ? checkService(chain, request) : undefined) ??
+    (request.requested === undefined ? checkService(chain, request) : undefined) ??
     checkCommand(invocation, chain)?.at(last)
   );
 }

@@ -29,10 +29,10 @@ export function checkLink(
   parent: DelegationToken,
   held: JsonObject | undefined,
   root: string,
-  acceptUnlinked: boolean,
+  allowMissingPrf: boolean,
 ): Refusal | undefined {
   return (
-    checkLinkage(child, parent, root, acceptUnlinked) ??
+    checkLinkage(child, parent, root, allowMissingPrf) ??
     checkAttenuation(child, parent) ??
     checkConstraint(child.constraint, held)
   );
@@ -42,7 +42,7 @@ function checkLinkage(
   child: DelegationToken,
   parent: DelegationToken,
   root: string,
-  acceptUnlinked: boolean,
+  allowMissingPrf: boolean,
 ): Refusal | undefined {
   const { iss, sub, prf } = child.claims;
   const audience = parent.claims.aud;
@@ -54,7 +54,7 @@ function checkLinkage(
       found: shown(iss),
     });
   // V5.2
-  if (!isLinked(child, parent, acceptUnlinked))
+  if (!isLinked(child, parent, allowMissingPrf))
     return chainInvalid("prf does not name the link before", {
       field: "prf",
       wanted: shown([parent.cid]),
@@ -134,9 +134,9 @@ export function hasOtherSubject(link: DelegationToken, root: string): boolean {
 function isLinked(
   child: DelegationToken,
   parent: DelegationToken,
-  acceptUnlinked: boolean,
+  allowMissingPrf: boolean,
 ): boolean {
   const { prf } = child.claims;
-  if (prf === undefined) return acceptUnlinked;
+  if (prf === undefined) return allowMissingPrf;
   return prf.length === 1 && prf[0] === parent.cid;
 }

@@ -8,7 +8,7 @@
  * Policies are about calls, and there is none yet. The new delegation carries them.
  */
 
-import type { Wanted } from "../protocol.gen.ts";
+import type { RequestedCapability } from "../protocol.gen.ts";
 import { chainInvalid, outOfScope, attenuationViolation, type Refusal } from "../refusal.ts";
 import { shown, type JsonObject } from "../token/canonical.ts";
 import { isWithin } from "./links.ts";
@@ -17,7 +17,7 @@ import { covers } from "./resource.ts";
 
 /** Why the chain does not cover it, with the index of the leaf, or of the approved link. */
 export function checkRequested(
-  { cmd, resource }: Wanted,
+  { cmd, resource }: RequestedCapability,
   { links, leaf }: Chain,
   constraint: JsonObject | undefined,
 ): Refusal | undefined {

@@ -19,9 +19,9 @@ import type { Chain } from "./verify.ts";
 /** Why the chain is not for the verifying service, with the index of the link. */
 export function checkService(
   { links, root }: Chain,
-  { audience, accept_unlinked, pdp }: Verify,
+  { audience, allow_missing_prf, pdp }: Verify,
 ): Refusal | undefined {
-  const hosted = accept_unlinked && !namesService(root);
+  const hosted = allow_missing_prf && !namesService(root);
   const other = first(links, (link, hop) =>
     namesService(link) || (hop === 0 && !hosted)
       ? otherService(link.claims.meta?.["audience"], audience)

@@ -181,11 +181,11 @@ function checkQuestion({
   trusted_issuers,
   audience,
   call,
-  wanted,
+  requested,
 }: Verify): string | undefined {
   if ((invocation === undefined) === (chain === undefined))
     return "give either invocation or chain";
-  if (call !== undefined && wanted !== undefined) return "give either call or wanted";
+  if (call !== undefined && requested !== undefined) return "give either call or requested";
   if (invocation === undefined) return call && "call needs an invocation";
   if (trusted_issuers === undefined) return "an invocation is verified against trusted_issuers";
   return audience === undefined ? "an invocation is verified for an audience" : undefined;
@@ -244,21 +244,21 @@ function checkChain({ chain: { links, root }, request }: Evidence): Refusal | un
   return first(links, (link, hop) => {
     const parent = links[hop - 1];
     if (parent === undefined) return undefined;
-    const refusal = checkLink(link, parent, held, issuer, request.accept_unlinked);
+    const refusal = checkLink(link, parent, held, issuer, request.allow_missing_prf);
     held = effectiveConstraint(held, link);
     return refusal;
   });
 }
 
 function checkUse({ chain, invocation, request }: Evidence): Refusal | undefined {
-  const { audience, call, wanted } = request;
+  const { audience, call, requested } = request;
   const wrong =
     invocation === undefined
       ? checkHolder(chain, audience)
       : checkClaims(invocation, chain, request);
   if (wrong !== undefined) return wrong;
   const constraint = constraintOf(chain);
-  if (wanted !== undefined) return checkRequested(wanted, chain, constraint);
+  if (requested !== undefined) return checkRequested(requested, chain, constraint);
   return invocation && checkInvocation(invocation, chain, constraint, call);
 }
 

@@ -35,7 +35,7 @@ def test_why_tells_the_chain_hop_by_hop(colour: Colour) -> None:
     )
     second = child(first)
     token = use([first, second], args={"resource": RESOURCE, "state": "open"})
-    text = colour.why(token, {**READ, "args": {"state": "open"}})
+    text = colour.explain(token, {**READ, "args": {"state": "open"}})
     assert (
         text
         == f"""\
@@ -65,7 +65,7 @@ The token is valid for this call."""
 
 
 def test_why_tells_what_is_wrong_and_what_would_help(colour: Colour) -> None:
-    text = colour.why(use([*LINKS], aud=STRANGER.did))
+    text = colour.explain(use([*LINKS], aud=STRANGER.did))
     assert f"{STRANGER.did} (another service)" in text
     sentence = (
         "  the invocation is for another service (hop 2): ask for a grant with `audience=` the DID "
@@ -83,14 +83,14 @@ def test_why_tells_what_is_wrong_and_what_would_help(colour: Colour) -> None:
 
 def test_why_needs_no_call_and_uses_nothing_up(colour: Colour) -> None:
     store = replay()
-    assert "The token is valid; no call was checked." in colour.why(TO_WRITE, {}, replay=store)
-    assert "valid for this call" in colour.why(TO_WRITE, WRITE, replay=store)
+    assert "The token is valid; no call was checked." in colour.explain(TO_WRITE, {}, replay=store)
+    assert "valid for this call" in colour.explain(TO_WRITE, WRITE, replay=store)
     assert len(store) == 0
-    assert "valid for this call" in colour.why(TO_WRITE, WRITE)
+    assert "valid for this call" in colour.explain(TO_WRITE, WRITE)
 
 
 def test_why_of_a_delegation_tells_what_it_hands_on(colour: Colour) -> None:
-    text = colour.why(LINKS[1])
+    text = colour.explain(LINKS[1])
     assert f"a delegation, and no call: {cid(LINKS[1])}" in text
     assert f"to     {RESEARCHER.did}" in text
     assert "REFUSED: malformed_ucan" in text
@@ -111,16 +111,16 @@ HOSTILE = [
 @pytest.mark.parametrize("link", HOSTILE)
 def test_why_shows_nothing_that_a_reader_could_miss(colour: Colour, link: str) -> None:
     for token in (link, use([link, *LINKS]), use([link], args=[], cmd=8, iat="x")):
-        text = colour.why(token)
+        text = colour.explain(token)
         assert text.isprintable() or re.fullmatch(r"[^\x00-\x09\x0b-\x1f\x7f\u200b\u202e]*", text)
         assert "REFUSED" in text
         assert max(map(len, text.splitlines())) < 3 * SHOWN
 
 
 def test_why_of_many_statements_and_many_links_stays_short(colour: Colour) -> None:
-    assert "and 10 more statements" in colour.why(HOSTILE[4])
+    assert "and 10 more statements" in colour.explain(HOSTILE[4])
     many = use([*LINKS] * 30)
-    text = colour.why(many)
+    text = colour.explain(many)
     assert "REFUSED: chain_too_deep" in text
     assert text.startswith("a chain of 60 delegations, which is too long to be read\n")
 
@@ -128,11 +128,11 @@ def test_why_of_many_statements_and_many_links_stays_short(colour: Colour) -> No
 def test_why_of_what_cannot_be_read(colour: Colour) -> None:
     deep = f"{b64(b'{}')}.{b64(b'[' * 40_000)}.x"
     for token in ("", "a.b.c", "x" * 70_000, None, b"x", "é", deep, f"x.{b64(b'[]')}.x"):
-        assert colour.why(token).startswith("The token cannot be read.\n")
+        assert colour.explain(token).startswith("The token cannot be read.\n")
 
 
 def test_what_is_no_json_has_no_text(colour: Colour) -> None:
-    text = colour.why(TOKEN, {**READ, "args": {"n": b""}})
+    text = colour.explain(TOKEN, {**READ, "args": {"n": b""}})
     assert "(not JSON)" in text
 
 
@@ -143,14 +143,14 @@ def test_plain_text_is_cut_and_spelled_out() -> None:
 
 def test_a_link_of_an_untrusted_issuer_is_not_called_trusted(colour: Colour) -> None:
     link = sign(DELEGATION, delegation(STRANGER, RESEARCHER), STRANGER)
-    text = colour.why(use([link], sub=STRANGER.did))
+    text = colour.explain(use([link], sub=STRANGER.did))
     assert "a trusted issuer" not in text
     assert f'one of ["{ISSUER.did}"]' in text
 
 
 def test_times_that_were_compared_have_their_dates(colour: Colour) -> None:
     first = root(exp=1_700_000_000 - 1)
-    text = colour.why(use([first], exp=1_700_000_000 - 2))
+    text = colour.explain(use([first], exp=1_700_000_000 - 2))
     assert "  found  1699999999 (2023-11-14 22:13:19Z)" in text
     assert dated("exp", "at most 9" + "9" * 14) == "at most 999999999999999 (no time)"
     assert dated("exp", "9" * 400) == "9" * 400

@@ -23,8 +23,8 @@ def attacks() -> Iterator[Attack]:
 
 
 def _asking(good: Good) -> Good:
-    wanted = {"cmd": LIST, "resource": RESOURCE}
-    return replace(good, name=f"{good.name}, asking", asked={"wanted": wanted})
+    requested = {"cmd": LIST, "resource": RESOURCE}
+    return replace(good, name=f"{good.name}, asking", asked={"requested": requested})
 
 
 COMMANDS: Final = {
@@ -58,8 +58,8 @@ def _beyond(good: Good) -> Iterator[Attack]:
     for name, fields in RESOURCES.items():
         wishes[f"a resource with {name}"] = "resource_out_of_scope", {"resource": fields}
     for name, (code, changes) in wishes.items():
-        request = good.request(wanted={**good.asked["wanted"], **changes})
-        yield good.attack(f"wanted: {name}", "the leaf", code, last, request)
+        request = good.request(requested={**good.asked["requested"], **changes})
+        yield good.attack(f"requested: {name}", "the leaf", code, last, request)
 
 
 def _not_theirs(good: Good) -> Iterator[Attack]:
@@ -68,11 +68,13 @@ def _not_theirs(good: Good) -> Iterator[Attack]:
         # Below it there is a broken link; at the leaf, nothing else may be asked.
         at = min(hop + 1, good.last)
         request = good.request({hop: holding("approval", None)})
-        yield good.attack("wanted: more of an approval", f"hop {hop}", "chain_invalid", at, request)
+        yield good.attack(
+            "requested: more of an approval", f"hop {hop}", "chain_invalid", at, request
+        )
     other = good.request(audience=PLANNER.did)
-    yield good.attack("wanted: by another", "the leaf", "audience_mismatch", good.last, other)
+    yield good.attack("requested: by another", "the leaf", "audience_mismatch", good.last, other)
     unknown = good.request(trusted_issuers=[STRANGER.did])
-    yield good.attack("wanted: of a stranger", "hop 0", "untrusted_issuer", 0, unknown)
+    yield good.attack("requested: of a stranger", "hop 0", "untrusted_issuer", 0, unknown)
 
 
 def _thief(making: Making) -> str:
@@ -92,7 +94,9 @@ BY_OTHERS: Final[dict[str, tuple[str, Forge]]] = {
 def _by_others(good: Good) -> Iterator[Attack]:
     for name, (code, forge) in BY_OTHERS.items():
         request = good.request({good.last: forge})
-        yield good.attack(f"wanted: {name}", "the invocation", code, good.last, request)
+        yield good.attack(f"requested: {name}", "the invocation", code, good.last, request)
     call = {"cmd": LIST, "resource": RESOURCE, "args": {}}
     both = good.request(call=call)
-    yield good.attack("wanted: and a call beside it", "the question", "invalid_request", None, both)
+    yield good.attack(
+        "requested: and a call beside it", "the question", "invalid_request", None, both
+    )

@@ -19,7 +19,7 @@ from vectors.forge import (
 LIST = "/github/issue/list"
 
 
-def wanted(cmd: str = LIST, resource: Payload = RESOURCE) -> Payload:
+def requested(cmd: str = LIST, resource: Payload = RESOURCE) -> Payload:
     return {"cmd": cmd, "resource": resource}
 
 
@@ -55,25 +55,29 @@ def wants() -> list[Case]:
         return case(name, request, answer=answer)
 
     return [
-        ok("wanted: within the chain", verify(chain=[first, second], wanted=wanted()), chain),
         ok(
-            "wanted: for an expected holder",
-            verify(chain=[first, second], wanted=wanted(), audience=RESEARCHER.did),
+            "requested: within the chain",
+            verify(chain=[first, second], requested=requested()),
             chain,
         ),
         ok(
-            "wanted: beneath the command, on all that the constraint covers",
-            verify(chain=[first, second], wanted=wanted(f"{LIST}/all", CONSTRAINT)),
+            "requested: for an expected holder",
+            verify(chain=[first, second], requested=requested(), audience=RESEARCHER.did),
             chain,
         ),
         ok(
-            "wanted: anything where there is no constraint, whatever pol says",
-            verify(chain=[plain], wanted=wanted("/github/issue", {})),
+            "requested: beneath the command, on all that the constraint covers",
+            verify(chain=[first, second], requested=requested(f"{LIST}/all", CONSTRAINT)),
+            chain,
+        ),
+        ok(
+            "requested: anything where there is no constraint, whatever pol says",
+            verify(chain=[plain], requested=requested("/github/issue", {})),
             whole,
         ),
         ok(
-            "wanted: an invocation says who asks; what it is about is for others to compare",
-            verify_use(token, wanted=wanted()),
+            "requested: an invocation says who asks; what it is about is for others to compare",
+            verify_use(token, requested=requested()),
             chain
             | {
                 "expires_at": NOW + 60,
