@@ -263,7 +263,8 @@ async def post_rotate(context: Context, request: Request, caller: ApiKey | None)
         return await _rotated(context, found, text.reveal())  # already done; the reply was lost
     receipt = acting.record("rotate", found.app.id, _detail(found))
     if not await context.store.apps.rotate(key, receipt, by=acting.operator.app):
-        raise InvalidRequest("that app is disabled; register another", fields=("id",))
+        message = "that app is disabled, or was changed by another operator; register another"
+        raise InvalidRequest(message, fields=("id",))
     return await _rotated(context, await _after(context, found), text.reveal())
 
 

@@ -127,6 +127,8 @@ class Apps:
                 return False
             if by != key.app and found.app.confirmed_at is not None:
                 return False
+            if key.role != "operator" and found.app.owner not in (None, by):
+                return False  # another operator has taken it since `by` was permitted to
             connection.execute(api_keys.delete().where(api_keys.c.app == key.app))
             connection.execute(sessions.delete().where(sessions.c.operator == key.app))
             connection.execute(login_links.delete().where(login_links.c.operator == key.app))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import Any
 
@@ -11,6 +12,8 @@ from server.control.conftest import Plane
 from server.control.people import operator
 
 from nomos._core import derived_key
+from nomos.audit.record import Record
+from nomos.server.domain.accounts import ApiKey
 from nomos.server.storage.tenants import DEFAULT
 
 pytestmark = pytest.mark.anyio
@@ -53,6 +56,27 @@ async def test_every_act_is_on_record_with_who_did_it_and_without_the_key(plane:
     assert rows[0].detail == {"name": "a bot", "role": "operator", "covers": ["lead"]}
     for key in (made["apiKey"], rotated.json()["apiKey"]):
         assert key.rsplit("_", 1)[1] not in repr(rows)
+
+
+async def test_of_two_operators_who_take_an_app_of_the_server_at_once_one_has_its_key(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = await operator(plane, "*"), await operator(plane, "*")
+    ident = re.findall(r"app_[0-9a-z]{26}", (await plane.another())["authorization"])[0]
+    path, apps = f"/v1/apps/{ident}/rotate", plane.system.store.apps
+    rotate, taken = apps.rotate, list[str]()
+
+    async def after_the_other(key: ApiKey, receipt: Record, *, by: str) -> bool:
+        monkeypatch.setattr(apps, "rotate", rotate)
+        taken.append((await plane.client.post(path, headers=other)).json()["apiKey"])
+        return await rotate(key, receipt, by=by)
+
+    monkeypatch.setattr(apps, "rotate", after_the_other)
+    late = await plane.client.post(path, headers=one)
+    assert (late.status_code, "changed by another operator" in late.text) == (400, True)
+    assert await works(plane, taken[0]) == 200
+    listed = (await plane.client.get("/v1/apps", headers=one)).json()["apps"]
+    assert next(app for app in listed if app["id"] == ident)["owner"] == other["x-app"]
 
 
 async def test_a_rotated_key_takes_the_place_of_the_old_one_at_once(plane: Plane) -> None:
