@@ -1,4 +1,4 @@
-"""`docs/holes.md`, `CONTRIBUTING.md` and `SECURITY.md` name files and tests that exist."""
+"""`docs/holes.md`, `ARCHITECTURE.md`, `CONTRIBUTING.md` and `SECURITY.md` name files and tests that exist."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HOLES = ROOT / "docs" / "holes.md"
 PAGES = [
     HOLES,
+    ROOT / "ARCHITECTURE.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "SECURITY.md",
     ROOT / "docs" / "releasing.md",
