@@ -135,15 +135,17 @@ def load(
         policy_set=PolicySet.from_str("\n".join(texts)),
         schema=schema,
         by_id=MappingProxyType({policy.id: policy for policy in policies}),
-        warnings=tuple(_warnings(drafts, sources)),
+        warnings=tuple(_warnings(drafts, sources, catalog)),
     )
 
 
-def _warnings(drafts: Sequence[_Draft], sources: Sequence[Source]) -> Iterator[PolicyProblem]:
+def _warnings(
+    drafts: Sequence[_Draft], sources: Sequence[Source], catalog: Catalog
+) -> Iterator[PolicyProblem]:
     if not drafts:
         yield PolicyProblem(sources[0].name if sources else "", 1, "bundle", NO_POLICIES)
     for draft in drafts:
-        yield from map(draft.wrong, impossible_conditions(draft.body))
+        yield from map(draft.wrong, impossible_conditions(draft.body, catalog))
 
 
 def _check_size(sources: Sequence[Source]) -> None:

@@ -114,7 +114,7 @@ def providers(body: Node, catalog: Catalog) -> list[Provider]:
     """Return the providers that the policy can be about, by its scope and its `when` conditions."""
     names = [{provider_name(each) for each in scope_actions(body)}]
     kinds = [body["resource"].get("entity_type")]
-    for node in _conjuncts(body):
+    for node in conjuncts(body):
         test = node.get("is", {})
         if test.get("left") == RESOURCE:
             kinds.append(test["entity_type"])
@@ -126,7 +126,7 @@ def providers(body: Node, catalog: Catalog) -> list[Provider]:
     ]
 
 
-def _conjuncts(body: Node) -> Iterator[Node]:
+def conjuncts(body: Node) -> Iterator[Node]:
     """Yield what must hold in every call that the policy is about."""
     remaining = [each["body"] for each in body["conditions"] if each["kind"] == "when"]
     while remaining:

@@ -6,6 +6,8 @@ may have the app that it names; its author gets a warning.
     App::"app_…"                     an app is named by its id, as `nomos apps list` shows it
     Agent::"did:key:z6Mk…"           an agent by its DID; so are rootAgent and invokedBy
     principal.swarmId                "", a receipt's id, or "<app id>/<label>"
+    resource.repo == "a" && resource.repo == "b"    one of them, joined with `||`
+    resource is Filesystem           the provider of the actions, and no other type
     context.now.dayOfWeek            1 (Monday) to 7 (Sunday)
     context.now.hour                 0 to 23, in UTC
     principal.delegationDepth, context.rate, context.now.epoch, integer fields    from 0
@@ -13,14 +15,24 @@ may have the app that it names; its author gets a warning.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from nomos._identifiers import is_did
 from nomos.models import MAX_PURPOSE
-from nomos.policy.tree import Comparison, Node, comparisons, nodes, read_path
-from nomos.resources import MAX_INTEGER
+from nomos.policy.tree import (
+    RESOURCE,
+    Comparison,
+    Node,
+    comparisons,
+    conjuncts,
+    nodes,
+    providers,
+    read_path,
+)
+from nomos.resources import MAX_INTEGER, Catalog
 
 NO_POLICIES: Final = "there are no policies, so every question is denied"
 
@@ -48,9 +60,10 @@ _NEVER: Final[Mapping[str, Callable[[int, int, int], bool]]] = {
 """Whether no number in a range compares so with a value."""
 
 
-def impossible_conditions(body: Node) -> Iterator[str]:
+def impossible_conditions(body: Node, catalog: Catalog) -> Iterator[str]:
     """Yield each condition of one parsed policy that can never hold, once and sorted."""
-    yield from sorted({*_entities(body), *_texts(body), *_numbers(body), *_odd(body)})
+    found = (_entities, _texts, _numbers, _odd, _contradictions)
+    yield from sorted({text for each in found for text in each(body)} | {*_types(body, catalog)})
 
 
 def _entities(body: Node) -> Iterator[str]:
@@ -122,6 +135,33 @@ def _odd(body: Node) -> Iterator[str]:
                 yield from _not_dids(sides["right"])
         if "hasTag" in node or "getTag" in node:
             yield "nothing has tags: `hasTag` is never true; compare a field of the resource"
+
+
+def _contradictions(body: Node) -> Iterator[str]:
+    """Yield the fields that must be equal to two different constants in every call."""
+    wanted: dict[Path, set[str]] = {}
+    for node in conjuncts(body):
+        sides = node.get("==", {})
+        for subject, constant in (("left", "right"), ("right", "left")):
+            path = read_path(sides.get(subject, {}))
+            value = sides.get(constant, {}).get("Value")
+            if path is not None and isinstance(value, str | int):
+                wanted.setdefault(path, set()).add(json.dumps(value, ensure_ascii=False))
+    for path, values in wanted.items():
+        if len(values) > 1:
+            both = " and ".join(map(_short, sorted(values)))
+            yield f"{'.'.join(path)} is never both {both}: join the two comparisons with `||`"
+
+
+def _types(body: Node, catalog: Catalog) -> Iterator[str]:
+    """Yield the types of `resource is …` if no provider has them all and the policy's actions."""
+    tests = [node.get("is", {}) for node in conjuncts(body)]
+    kinds = {each["entity_type"] for each in tests if each.get("left") == RESOURCE}
+    if kinds and not providers(body, catalog):
+        yield (
+            f"no resource is {' and '.join(sorted(kinds))} here: it must be of the action's "
+            "provider, and of one type"
+        )
 
 
 def _not_dids(expression: Node) -> Iterator[str]:

@@ -72,9 +72,7 @@ def _stems(message: str, absent: Collection[str]) -> bool:
 
 def _hint(message: str, body: Node, catalog: Catalog) -> str:
     if found := _NO_ATTRIBUTE.search(message):
-        kinds = [each.kind for each in catalog.values() if found.group(1) in each.fields]
-        if kinds:
-            return f"; say which resources the policy is for: `resource is {min(kinds)}`"
+        return _field_hint(found.group(1), catalog)
     if found := _NO_ACTION.search(message):
         near = nearest_command(catalog, found.group(1))
         return f"; did you mean {near}?" if near else ""
@@ -87,6 +85,15 @@ def _hint(message: str, body: Node, catalog: Catalog) -> str:
         wrong = group(body["action"]["entity"]["id"], catalog)
         return f"; {wrong}" if wrong else ""
     return ""
+
+
+def _field_hint(name: str, catalog: Catalog) -> str:
+    kinds = [each.kind for each in catalog.values() if name in each.fields]
+    if kinds:
+        return f"; say which resources the policy is for: `resource is {min(kinds)}`"
+    fields = {field for each in catalog.values() for field in each.fields}
+    close = difflib.get_close_matches(name, sorted(fields), n=1)
+    return f"; did you mean `{close[0]}`?" if close else ""
 
 
 def _always(found: re.Match[str], body: Node, catalog: Catalog) -> str:

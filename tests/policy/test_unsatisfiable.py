@@ -44,6 +44,11 @@ NEVER = {
     "resource has issue_number && resource.issue_number < 0": "resource.issue_number < 0 never",
     'principal.invokedBy.containsAny(["alice", "bob"])': 'principal.invokedBy never has "bob"',
     'resource.hasTag("a")': "nothing has tags",
+    'resource.owner == "a" && context.rate > 1 && "b" == resource.owner': (
+        'resource.owner is never both "a" and "b": join the two comparisons with `||`'
+    ),
+    "context.cosigned == true && context.cosigned == false": "is never both false and true",
+    "context.now.hour == 1 && context.now.hour == 2": "context.now.hour is never both 1 and 2",
 }
 
 
@@ -74,6 +79,11 @@ CAN = (
     "1 == 1",
     "[1].contains(1)",
     "context.rate != 0",
+    'resource.owner == "a" || resource.owner == "b"',
+    'resource.owner == "a" && resource.owner == "a"',
+    'resource.owner == "a" && !(resource.owner == "b")',
+    'resource.owner == "a" && resource.repo == "b"',
+    '(resource.owner == "a" && context.rate > 1) || resource.owner == "b"',
 )
 
 
@@ -91,6 +101,21 @@ def test_the_scope_names_apps_and_agents_too() -> None:
         [found] = warned(f"permit({scope}, action, resource);")
         assert says in found
     assert warned(f'permit(principal == Agent::"{DID}", action, resource);') == []
+
+
+def test_a_policy_about_no_resource_is_told() -> None:
+    action = 'action == Action::"/github/issue/list"'
+    [found] = warned(f"permit(principal, {action}, resource) when {{ resource is Filesystem }};")
+    assert found == (
+        "no resource is Filesystem here: it must be of the action's provider, and of one type"
+    )
+    assert len(when("resource is Filesystem")) == 1
+    assert warned(f"permit(principal, {action}, resource) when {{ resource is Github }};") == []
+    either = "resource is Filesystem || resource is Github"
+    assert warned(f"permit(principal, action, resource) when {{ {either} }};") == []
+    assert (
+        warned(f"permit(principal, {action}, resource) unless {{ resource is Filesystem }};") == []
+    )
 
 
 def test_what_is_told_is_short_and_printable() -> None:

@@ -35,6 +35,14 @@ def test_a_policy_is_not_sent_to_a_provider_that_its_scope_rules_out() -> None:
     assert "Filesystem" not in message(f'forbid({scope}) when {{ resource.path == "x" }};')
 
 
+def test_a_misspelt_field_is_answered_with_the_nearest_one() -> None:
+    scope = "principal, action, resource is Github"
+    found = message(f'forbid({scope}) when {{ resource.ownr == "acme" }};')
+    assert found.endswith("`ownr` on entity type `Github` not found; did you mean `owner`?")
+    far = message(f'forbid({scope}) when {{ resource.xyz == "acme" }};')
+    assert far.endswith("`xyz` on entity type `Github` not found")
+
+
 @pytest.mark.parametrize("name", ["/filesystem", "/github/issue"])
 def test_a_group_that_is_taken_for_a_command_is_answered_with_in(name: str) -> None:
     found = message(f'forbid(principal, action == Action::"{name}", resource);')
