@@ -286,6 +286,7 @@ def test_two_servers_on_one_folder_and_a_port_in_use_are_told_apart(tmp_path: Pa
         second = nomos("dev", "--data", tmp_path / "data", "--control-port", 0, "--pdp-port", 0)
         assert second.returncode == 1
         assert f"in use by process {process.pid}" in second.stderr
+        assert second.stderr.endswith("(--data)\n")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
@@ -30,12 +31,20 @@ def reports_errors(command: Callable[P, T]) -> Callable[P, T]:
             for problem in invalid.problems:
                 stderr.print(Text.assemble(("policy ", "bold red"), str(problem)))
         except NomosError as error:
-            setting = f" ({error.setting})" if isinstance(error, ConfigurationError) else ""
+            setting = _setting(error, command) if isinstance(error, ConfigurationError) else ""
             stderr.print(Text.assemble(("error: ", "bold red"), str(error), (setting, "dim")))
         raise typer.Exit(1)
 
     insecure_hosts.with_option(run, command)
     return run
+
+
+def _setting(error: ConfigurationError, command: Callable[..., object]) -> str:
+    """Return the setting in parentheses; one that is an option of the command, as the option."""
+    name = error.setting
+    parameter = inspect.signature(command).parameters.get(name)
+    is_option = parameter is not None and parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    return f" (--{name.replace('_', '-')})" if is_option else f" ({name})"
 
 
 @contextmanager
