@@ -230,7 +230,7 @@ def test_the_pdps_url_in_place_of_the_control_planes_is_said_to_be_that(guard: A
         )
     send = {"authorization": f"Bearer {key}"}
     said = httpx.get(f"{guard.pdp_url}{LIST}", headers=send, trust_env=False)
-    assert "this is an API key, and not a token" in said.json()["error"]
+    assert "this is an API key, not a token" in said.json()["error"]
     assert str(key) not in said.text
     said = httpx.get(f"{guard.pdp_url}/.well-known/nomos", trust_env=False)
     assert (said.status_code, said.json()["error_code"]) == (404, "not_found")

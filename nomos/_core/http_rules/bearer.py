@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final, Literal
 from urllib.parse import parse_qsl
 
+from nomos._core.remedies import API_KEY
 from nomos._identifiers import JWT
 from nomos._limits import MAX_TOKEN
 
@@ -53,6 +54,11 @@ def is_in_query(query: bytes) -> bool:
 
 def token_fault(text: str, most: int = MAX_TOKEN) -> str | None:
     """Return why `text` is not a token of at most `most` characters; None if it may be one."""
+    if text.startswith(API_KEY):
+        return (
+            "this is an API key, not a token: send the headers that `grant.headers()` returns, "
+            "and send the API key only to the control plane"
+        )
     if len(text) > most:
         return f"the token is longer than {most} characters"
     if not JWT.fullmatch(text):

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from nomos._core.http_rules import bearer
 from nomos._core.http_rules.bearer import BearerFault
-from nomos._core.remedies import API_KEY
 from nomos.server.pdp.statuses import PdpError, denied
 
 
@@ -19,12 +18,6 @@ def read_token(authorization: Sequence[str], query: bytes, most: int) -> str:
         token = bearer.read(authorization, query)
     except BearerFault as fault:
         raise _without_token(fault) from None
-    if token.startswith(API_KEY):
-        raise denied(
-            "malformed_ucan",
-            "this is an API key, not a token: send the headers that `grant.headers()` returns, "
-            "and send the API key only to the control plane",
-        )
     wrong = bearer.token_fault(token, most)
     if wrong is not None:
         raise denied("malformed_ucan", wrong)
