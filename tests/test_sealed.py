@@ -234,6 +234,12 @@ def test_a_route_that_forgets_its_dependency_is_refused_when_it_is_declared(
             assert "Annotated[Verified, Depends(requires(...))]" in str(refused.value)
 
 
+def test_requires_that_is_not_called_is_refused_when_the_route_is_declared() -> None:
+    for uncalled in (Annotated[Verified, Depends(requires)], Annotated[str, Depends(requires)]):
+        with pytest.raises(ConfigurationError, match=r"write `Depends\(requires\(\"/github/issue"):
+            FastAPI().get("/q/{queue}")(_takes(uncalled))
+
+
 def test_a_response_or_a_body_with_one_inside_is_refused_when_it_is_declared() -> None:
     app = FastAPI()
 

@@ -13,6 +13,8 @@ A request without a token for exactly that call is rejected before the route run
 does the same for a whole application from a list of `Rule`, and rejects requests without a rule.
 """
 
+from typing import Annotated, NoReturn
+
 from nomos._unawaited import must_be_awaited
 from nomos.errors import ConfigurationError
 
@@ -98,8 +100,19 @@ class Requires(SecurityBase, Depends):
             ) from None
 
 
+class _OfACall:
+    """Marks a parameter of `requires`, which FastAPI inspects if `requires` is not called."""
+
+    def __get_pydantic_core_schema__(self, source: object, handler: object) -> NoReturn:
+        raise ConfigurationError(
+            "`requires` is a dependency once it is called: write "
+            '`Depends(requires("/github/issue/list", resource={...}))`',
+            setting="requires",
+        )
+
+
 def requires(
-    command: str,
+    command: Annotated[str, _OfACall()],
     *,
     resource: Source,
     args: Source | None = None,
