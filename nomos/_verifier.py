@@ -268,6 +268,12 @@ class VerifierBase(ABC):
     def _checked_store(self, setting: str, method: str, thing: Any) -> Any:
         """Return `thing` if it has `method`, and if this verifier can call it (sync or async)."""
         found = getattr(thing, method, None)
+        if isinstance(thing, type) and callable(found):
+            name = thing.__name__
+            raise ConfigurationError(
+                f"{setting} is the class {name}: make one, as in {setting}={name}()",
+                setting=setting,
+            )
         if not callable(found):
             raise ConfigurationError(f"{setting} has no method {method}()", setting=setting)
         if iscoroutinefunction(found) and not self._waits:
