@@ -20,13 +20,20 @@ def lock_data_dir(settings: Settings) -> FolderLock:
     folder = settings.data
     _check_served(folder, settings.served_folder)
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_folder(folder)
         check_owned(folder)
         settings.served_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check_no_link(settings)
         return FolderLock(folder)
     except OSError as failure:
         raise unusable(folder, failure) from failure
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the data folder if it is missing, with a `.gitignore` for the keys inside it."""
+    if not folder.exists():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / ".gitignore").write_text("*\n")
 
 
 def check_owned(folder: Path) -> None:

@@ -134,7 +134,7 @@ def test_a_server_that_is_told_to_stop_finishes_and_closes(tmp_path: Path) -> No
         assert (process.returncode, out) == (0, "closed\n")
     # The last connection folded the journal into the database.
     names = {path.name for path in (tmp_path / "data").iterdir()}
-    assert names == {"keys", "nomos.anchor", "nomos.db", "nomos.lock", "workspace"}
+    assert names == {".gitignore", "keys", "nomos.anchor", "nomos.db", "nomos.lock", "workspace"}
 
 
 def test_a_system_in_use_by_another_process_is_refused_with_its_pid(tmp_path: Path) -> None:
