@@ -114,7 +114,9 @@ def test_what_can_be_no_token_is_known_before_it_is_read() -> None:
         assert bearer.token_fault(text) == "the token is not three base64url parts joined by dots"
     key = bearer.token_fault("nomos_app_0_secret")
     assert key is not None
-    assert key.startswith("this is an API key, not a token: send the headers that `grant.headers()`")
+    assert key.startswith(
+        "this is an API key, not a token: send the headers that `grant.headers()`"
+    )
     assert bearer.token_fault("a.b.c", 4) == "the token is longer than 4 characters"
 
 
