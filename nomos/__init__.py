@@ -9,6 +9,7 @@ grant = guard.authorize(
 )
 """
 
+from nomos.approvals import Approval, ApprovalState, Vote
 from nomos.errors import (
     AttenuationError,
     AuthenticationError,
@@ -57,7 +58,7 @@ from nomos.models import (
     ParentChain,
     Verified,
 )
-from nomos.outcomes import Approval, ApprovalState, Revocation, Vote
+from nomos.receipts import Revocation
 from nomos.swarm import Child, fork_child, read_parent_chain_from_env
 from nomos.verify import AsyncVerifier, MemoryReplayStore, Verifier
 

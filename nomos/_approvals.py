@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from nomos._core import approvals
 from nomos._unawaited import Asynchronous
+from nomos.approvals import Approval, ApprovalState
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
-from nomos.outcomes import Approval, ApprovalState
 
 if TYPE_CHECKING:
     from nomos.guard import AsyncAuthGuard, AuthGuard

@@ -30,6 +30,7 @@ from nomos._io.http import Endpoint
 from nomos._io.signer import SignerConnection, shared
 from nomos._io.urls import INSECURE_HOSTS
 from nomos._settings import FailureMode
+from nomos.approvals import Approval
 from nomos.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -43,7 +44,7 @@ from nomos.errors import (
     Unreachable,
 )
 from nomos.models import GrantBase, Question, describe_resource
-from nomos.outcomes import Approval, ReceiptBase, Revocation
+from nomos.receipts import ReceiptBase, Revocation
 
 MAX_HELD: Final = 1000
 """How many allows a guard remembers for `failure_mode="open"`, and how many open approvals."""

@@ -16,7 +16,7 @@ from nomos._tracebacks import without_frames
 from nomos._unawaited import Asynchronous
 from nomos.audit.receipt import check_receipt
 from nomos.errors import ConfigurationError
-from nomos.outcomes import ReceiptBase
+from nomos.receipts import ReceiptBase
 
 
 class Receipt(ReceiptBase):

@@ -61,7 +61,7 @@ class Denied(NomosError):
     index of the token at fault: the root is 0, the invocation is last. `field` is the claim or the
     policy statement that failed; `wanted` and `found` are the beginnings of the JSON text of the
     required and the actual value (for a statement, `wanted` is in words). `fix` says what to do
-    next. `record` is the signed receipt of a verifier that has a receipt key. Unknown values are
+    next. `receipt_jwt` is the signed receipt of a verifier that has a receipt key. Unknown values are
     None.
     """
 

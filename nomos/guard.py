@@ -28,9 +28,10 @@ from nomos._receipt import AsyncReceipt, Receipt
 from nomos._sealed import field_values, make
 from nomos._tracebacks import without_frames
 from nomos._unawaited import Asynchronous
+from nomos.approvals import Approval
 from nomos.constraints import Constraint
 from nomos.models import DEFAULT_TTL_SECONDS, Capability, GrantBase
-from nomos.outcomes import Approval, Revocation
+from nomos.receipts import Revocation
 
 __all__ = [
     "AsyncAuthGuard",

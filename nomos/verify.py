@@ -205,7 +205,7 @@ class AsyncVerifier(Asynchronous, VerifierBase):
     """`Verifier` for asyncio and trio, with the same arguments. It never blocks the event loop.
 
     The methods of `revocations` and `replay`, and `on_receipt`, may be sync or async; sync ones run
-    in a thread. `verify` and `why` are awaited.
+    in a thread. `verify` and `explain` are awaited.
     """
 
     _waits: ClassVar = True
@@ -234,7 +234,7 @@ class AsyncVerifier(Asynchronous, VerifierBase):
         resource: Mapping[str, Any] | None = None,
         args: Mapping[str, Any] | None = None,
     ) -> str:
-        """See `Verifier.why`."""
+        """See `Verifier.explain`."""
         flow = self._explain_flow(token, command, resource, args)
         del token
         return await self._run(flow)

@@ -13,8 +13,8 @@ import nomos
 ROOT = Path(nomos.__file__).parent
 
 VALUE_FILES = (
-    *("models", "outcomes", "errors", "resources", "capabilities", "invisible_text"),
-    *("constraints", "_pol", "statuses", "reserved", "_limits", "_identifiers", "_json"),
+    *("models", "approvals", "receipts", "errors", "resources", "capabilities", "invisible_text"),
+    *("constraints", "_pol", "http_status", "reserved", "_limits", "_identifiers", "_json"),
 )
 VALUES = {f"nomos.{name}" for name in ("_sealed", *VALUE_FILES)}
 AUDIT = VALUES | {"nomos._protocol", "nomos.audit"}

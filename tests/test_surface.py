@@ -98,7 +98,7 @@ def test_twins_differ_in_being_awaited_and_in_nothing_else() -> None:
     assert awaited == {
         *("authorize", "close", "headers", "receipt", "revoke", "wait_for_approval"),
         *("decide", "get", "list", "verify"),
-        *("did", "fork_child", "fork_children", "why"),
+        *("did", "fork_child", "fork_children", "explain"),
     }
     blocking = [
         name

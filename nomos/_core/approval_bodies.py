@@ -1,7 +1,7 @@
 """Models of the control plane's replies about approvals, votes, explanations and revocations.
 
-pydantic cannot build the values themselves (`nomos.outcomes`), because they are sealed. So each
-model here has the members of one value, and `value()` makes it.
+pydantic cannot build the values themselves (`nomos.approvals` and `nomos.receipts`), because they
+are sealed. So each model here has the members of one value, and `value()` makes it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any
 from pydantic import Field
 
 from nomos._sealed import make
+from nomos.approvals import Approval, ApprovalState, Vote
 from nomos.models import Explanation, Line, Moment, OpenField, Resource, ResponseModel, WebAddress
-from nomos.outcomes import Approval, ApprovalState, Revocation, Vote
+from nomos.receipts import Revocation
 
 
 class OpenFieldBody(ResponseModel):

@@ -18,6 +18,7 @@ from typing import Final, get_args
 from nomos._core import replies, requests, retry
 from nomos._core.approval_bodies import ApprovalBody
 from nomos._core.effects import Flow, HttpReply, Now, Pause, Send, perform
+from nomos.approvals import Approval, ApprovalState
 from nomos.errors import (
     ConfigurationError,
     ControlPlaneError,
@@ -26,7 +27,6 @@ from nomos.errors import (
     Unreachable,
 )
 from nomos.models import ResponseModel
-from nomos.outcomes import Approval, ApprovalState
 
 ENVELOPE: Final = re.compile(r"env_[0-9A-Za-z_-]{1,64}")
 

@@ -22,7 +22,7 @@ from nomos._identifiers import DID, SHA256, cid_of
 from nomos._sealed import make
 from nomos.errors import InvalidRequest
 from nomos.models import Chain, Digest, GrantBase, Line, ParentChain, ResponseModel
-from nomos.outcomes import ReceiptBase, Revocation
+from nomos.receipts import ReceiptBase, Revocation
 
 IDENT: Final = re.compile(r"(?:app|env)_[0-9A-Za-z_-]{1,64}")
 RECEIPT: Final = re.compile(r"evt_[0-9A-Za-z_-]{1,64}")

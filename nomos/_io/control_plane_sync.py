@@ -66,9 +66,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LEAST_WAIT: Final = 0.1
-"""The smallest `wait`, in seconds."""
+"""The smallest `startup_timeout`, in seconds."""
 MOST_WAIT: Final = 60.0
-"""The largest `wait`, in seconds."""
+"""The largest `startup_timeout`, in seconds."""
 
 
 class Floors(Protocol):
@@ -145,12 +145,12 @@ class ControlPlaneSync:
         return self._learner.seen(ids)
 
     async def alookup(self, ids: Collection[str]) -> RevocationStatus:
-        """The same as `among`, to be awaited under asyncio and trio."""
+        """The same as `lookup`, to be awaited under asyncio and trio."""
         await self.alook()
         return self._learner.seen(ids)
 
     def look(self) -> None:
-        """Start the thread. The first callers wait for the first synchronization, up to `wait`."""
+        """Start the thread. The first callers wait for the first synchronization, up to `startup_timeout`."""
         run = self._running()
         if run is not None and run.wants_time:
             run.wait()
@@ -359,7 +359,7 @@ class _SyncThread:
         return not self._report.is_set() and time.monotonic() < self._until
 
     def wait(self) -> None:
-        """Wait until there is a state, or `wait` has passed."""
+        """Wait until there is a state, or `startup_timeout` has passed."""
         self._report.wait(max(0.0, self._until - time.monotonic()))
 
     def stop(self) -> None:

@@ -17,8 +17,8 @@ from nomos._core.http_rules import request_id as request_ids
 from nomos._core.http_rules.bearer import BearerFault
 from nomos._core.http_rules.errors import FailureCode, RequestError, error_body
 from nomos.errors import Denied
+from nomos.http_status import STATUS_BY_REASON
 from nomos.models import DenyReason
-from nomos.statuses import STATUS
 
 RETRY_AFTER: Final = 2
 """Seconds after which a retry may succeed, since the view of revocations may then be current."""
@@ -117,7 +117,7 @@ def _without_token(fault: BearerFault) -> CallRefused:
 
 def refusal(denied: Denied, command: str, audience: str | None) -> CallRefused:
     """Return the error for the sender of a rejected token; `audience` is this service's DID."""
-    for reason, status in STATUS.items():
+    for reason, status in STATUS_BY_REASON.items():
         if reason == denied.code:
             field = denied.field
             return CallRefused(
@@ -164,7 +164,7 @@ def _meant(reason: DenyReason, denied: Denied) -> str:
 
 def _headers(code: str, message: str, command: str | None = None) -> dict[str, str]:
     """Return the challenge for a rejected token, or when to try again."""
-    match next((status for reason, status in STATUS.items() if reason == code), None):
+    match next((status for reason, status in STATUS_BY_REASON.items() if reason == code), None):
         case 401:
             return {"www-authenticate": _challenge("invalid_token", message)}
         case 403:

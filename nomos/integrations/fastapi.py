@@ -138,8 +138,9 @@ def requires(
     by one that is a whole number. An exception of a function never allows the request: ValueError
     and KeyError are answered with 400, an HTTPException as it is, any other exception with 500.
 
-    A rejected request raises `NotAllowed` with the status of its code (`nomos.statuses.STATUS`),
-    and for 401 and 403 a challenge (RFC 6750, section 3). A websocket is closed with code 1008.
+    A rejected request raises `NotAllowed` with the status of its code
+    (`nomos.http_status.STATUS_BY_REASON`), and for 401 and 403 a challenge (RFC 6750, section 3). A
+    websocket is closed with code 1008.
 
     Raises `ConfigurationError` for a call that no token can allow.
     """

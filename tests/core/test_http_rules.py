@@ -13,7 +13,7 @@ from nomos._core.http_rules.errors import FAILURES, FailureCode, RequestError, e
 from nomos._core.http_rules.query import QueryFault
 from nomos._core.http_rules.shown import shown
 from nomos._core.http_rules.strict_json import JsonFault
-from nomos.statuses import STATUS
+from nomos.http_status import STATUS_BY_REASON
 
 BAD_JSON: Final[dict[str, tuple[bytes, str, tuple[str, ...]]]] = {
     "nothing": (b"", "the body is not JSON", ()),
@@ -158,7 +158,7 @@ def test_a_whole_number_has_one_spelling(text: str, number: int | None) -> None:
 
 def test_every_code_has_one_status_and_none_is_a_success() -> None:
     assert set(FAILURES) == set(get_args(FailureCode))
-    assert not set(FAILURES) & set(STATUS)
+    assert not set(FAILURES) & set(STATUS_BY_REASON)
     assert min(FAILURES.values()) == 400
 
 

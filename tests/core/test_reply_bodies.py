@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from nomos._core.approval_bodies import ApprovalBody, ExplanationBody, RevocationBody, VoteBody
 from nomos._sealed import make
+from nomos.approvals import Approval, Vote
 from nomos.models import Explanation, OpenField
-from nomos.outcomes import Approval, Revocation, Vote
+from nomos.receipts import Revocation
 
 
 def test_an_explanation_has_the_fields_that_were_left_open() -> None:

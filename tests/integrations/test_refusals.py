@@ -10,11 +10,11 @@ import pytest
 from nomos._core import remedies
 from nomos._core.http_rules.errors import FAILURES
 from nomos.errors import Denied
+from nomos.http_status import STATUS_BY_REASON
 from nomos.integrations import _refusals
 from nomos.integrations._refusals import CallRefused, bearer, refusal
 from nomos.models import DenyReason
 from nomos.server.pdp import statuses as pdp
-from nomos.statuses import STATUS
 
 REASONS: Final = tuple(code for part in get_args(DenyReason) for code in get_args(part) or (part,))
 COMMAND: Final = "/github/issue/list"
@@ -34,14 +34,14 @@ def denied(code: str, **more: Any) -> Denied:
 
 
 def test_every_reason_has_a_status_a_sentence_and_the_pdps_status() -> None:
-    assert set(REASONS) == set(STATUS) == set(_refusals._MEANS)
-    assert pdp.STATUS is STATUS
+    assert set(REASONS) == set(STATUS_BY_REASON) == set(_refusals._MEANS)
+    assert pdp.STATUS_BY_REASON is STATUS_BY_REASON
 
 
 @pytest.mark.parametrize("code", REASONS)
 def test_each_reason_is_challenged_as_rfc_6750_says(code: DenyReason) -> None:
     said = refusal(denied(code), COMMAND, DID)
-    assert said.status == STATUS[code]
+    assert said.status == STATUS_BY_REASON[code]
     challenge = CHALLENGE.fullmatch(said.headers.get("www-authenticate", "Bearer"))
     assert challenge is not None
     error, description, scope = challenge.groups()

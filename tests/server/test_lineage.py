@@ -18,7 +18,7 @@ from nomos.server.domain.lineage import (
     lineage_of,
     sender,
 )
-from nomos.server.pdp.statuses import STATUS
+from nomos.server.pdp.statuses import STATUS_BY_REASON
 from nomos.server.storage.records import new_receipt_id
 
 RECEIPT = "evt_1123456789abcdefghjkmnpqrs"
@@ -199,7 +199,7 @@ def test_a_label_is_recorded_if_somebody_chose_one() -> None:
 
 
 def test_the_reasons_that_prove_a_sender_are_reasons() -> None:
-    assert set(STATUS) > SIGNED
+    assert set(STATUS_BY_REASON) > SIGNED
     assert not SIGNED & {"malformed_ucan", "bad_signature", "chain_too_deep", "untrusted_issuer"}
 
 

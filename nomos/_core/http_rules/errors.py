@@ -1,7 +1,7 @@
 """`RequestError`: an error as it is sent to a caller, with its status and its JSON.
 
-`nomos.statuses.STATUS` has the status of each deny reason, `FAILURES` that of each other code.
-Codes never change; messages are for people and may change.
+`nomos.http_status.STATUS_BY_REASON` has the status of each deny reason, `FAILURES` that of each
+other code. Codes never change; messages are for people and may change.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, get_args
 
+from nomos.http_status import STATUS_BY_REASON
 from nomos.models import DenyReason
-from nomos.statuses import STATUS
 
 RequestCode = Literal[
     "invalid_request",
@@ -57,7 +57,7 @@ FAILURES: Final[Mapping[FailureCode, int]] = {
 }
 
 STATUS_OF: Final[Mapping[DenyReason | FailureCode, int]] = dict[DenyReason | FailureCode, int](
-    (*STATUS.items(), *FAILURES.items())
+    (*STATUS_BY_REASON.items(), *FAILURES.items())
 )
 
 MAX_FIELDS: Final = 8

@@ -237,7 +237,7 @@ _add_verifying_command(
     _print_explanation,
     """Explain a token and its verdict in full, as text.
 
-    Prints the text of `nomos.Verifier.why`, for chains too, and what was not
+    Prints the text of `nomos.Verifier.explain`, for chains too, and what was not
     checked. For a receipt it prints the same as `nomos token verify`.
 
     The exit status is as in `nomos token verify`.

@@ -48,7 +48,7 @@ def render_verdict(found: TokenVerdict, terms: VerificationTerms, console: Conso
 def render_report(
     found: TokenVerdict, given: TokenInput, terms: VerificationTerms, console: Console
 ) -> None:
-    """Print the text of `Verifier.why`, and what was not checked; for a receipt, the verdict."""
+    """Print the text of `Verifier.explain`, and what was not checked; for a receipt, the verdict."""
     report = text(found, given, terms)
     if report is None:
         render_verdict(found, terms, console)
@@ -82,7 +82,7 @@ _STYLES: Final = {
 
 
 def text(found: TokenVerdict, given: TokenInput, terms: VerificationTerms) -> str | None:
-    """Return the text of `Verifier.why` for an invocation or a chain; None for a receipt."""
+    """Return the text of `Verifier.explain` for an invocation or a chain; None for a receipt."""
     if given.kind == "receipt" or terms.audience is None:
         return None
     call = terms.call

@@ -8,10 +8,10 @@ from typing import Final
 from nomos._core.http_rules.errors import FailureCode, RequestError
 from nomos._core.http_rules.shown import shown
 from nomos._core.remedies import FIXES
+from nomos.http_status import STATUS_BY_REASON
 from nomos.models import DenyReason
-from nomos.statuses import STATUS
 
-__all__ = ["STATUS", "PdpError", "denied", "shown"]
+__all__ = ["STATUS_BY_REASON", "PdpError", "denied", "shown"]
 
 _FIXES: Final[Mapping[str, str | None]] = {
     **FIXES,
@@ -60,6 +60,10 @@ def denied(
 
     A 401 has the header that asks for a bearer token.
     """
-    headers = {"www-authenticate": 'Bearer error="invalid_token"'} if STATUS[reason] == 401 else {}
+    headers = (
+        {"www-authenticate": 'Bearer error="invalid_token"'}
+        if STATUS_BY_REASON[reason] == 401
+        else {}
+    )
     helps = _FIXES[reason] if fix is None else fix
     return PdpError(reason, message, reason=reason, hop=hop, fix=helps, headers=headers)

@@ -33,7 +33,7 @@ from nomos.server.domain.lineage import Lineage
 from nomos.server.pdp.approval import TokenApproval, approval
 from nomos.server.pdp.bearer import read_token
 from nomos.server.pdp.context import PdpContext
-from nomos.server.pdp.statuses import STATUS, PdpError, denied
+from nomos.server.pdp.statuses import STATUS_BY_REASON, PdpError, denied
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ async def verify_chain(context: PdpContext, claims: UnverifiedToken) -> Verified
 def refusal(rejection: Rejection) -> PdpError:
     """Return the error for a rejected token."""
     answer, view = rejection.answer, rejection.view
-    reason = next((reason for reason in STATUS if reason == answer.code), None)
+    reason = next((reason for reason in STATUS_BY_REASON if reason == answer.code), None)
     if reason is None:
         log.error("the signing binary rejected a verification request: %s", answer.code)
         return no_answer()

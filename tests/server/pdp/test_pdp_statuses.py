@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from nomos.models import DenyReason
-from nomos.server.pdp.statuses import STATUS, PdpError, denied
+from nomos.server.pdp.statuses import STATUS_BY_REASON, PdpError, denied
 
 
 def members(annotation: object) -> set[str]:
@@ -18,26 +18,26 @@ def members(annotation: object) -> set[str]:
 
 
 def test_every_reason_has_a_status_and_no_status_is_for_another_reason() -> None:
-    assert set(STATUS) == members(DenyReason)
-    assert len(STATUS) == 23
+    assert set(STATUS_BY_REASON) == members(DenyReason)
+    assert len(STATUS_BY_REASON) == 23
 
 
 def test_a_reason_is_never_answered_as_a_success() -> None:
-    assert set(STATUS.values()) == {401, 403, 503}
+    assert set(STATUS_BY_REASON.values()) == {401, 403, 503}
 
 
-@pytest.mark.parametrize("reason", sorted(STATUS))
+@pytest.mark.parametrize("reason", sorted(STATUS_BY_REASON))
 def test_only_a_401_asks_for_another_token(reason: DenyReason) -> None:
     refusal = denied(reason, "no")
     assert (refusal.status, refusal.code, refusal.reason) == (
-        STATUS[reason],
+        STATUS_BY_REASON[reason],
         reason,
         reason,
     )
-    assert ("www-authenticate" in refusal.headers) == (STATUS[reason] == 401)
+    assert ("www-authenticate" in refusal.headers) == (STATUS_BY_REASON[reason] == 401)
 
 
-@pytest.mark.parametrize("reason", sorted(STATUS))
+@pytest.mark.parametrize("reason", sorted(STATUS_BY_REASON))
 def test_a_decision_says_what_would_help_whoever_can_do_it(reason: DenyReason) -> None:
     fix = denied(reason, "no").fix
     assert (fix is None) == (reason == "policy_error")

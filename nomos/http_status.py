@@ -11,7 +11,7 @@ from typing import Final
 
 from nomos.models import DenyReason
 
-STATUS: Final[Mapping[DenyReason, int]] = {
+STATUS_BY_REASON: Final[Mapping[DenyReason, int]] = {
     # The token is invalid.
     "malformed_ucan": 401,
     "bad_signature": 401,
