@@ -61,8 +61,8 @@ class Denied(NomosError):
     index of the token at fault: the root is 0, the invocation is last. `field` is the claim or the
     policy statement that failed; `wanted` and `found` are the beginnings of the JSON text of the
     required and the actual value (for a statement, `wanted` is in words). `fix` says what to do
-    next. `receipt_jwt` is the signed receipt of a verifier that has a receipt key. Unknown values are
-    None.
+    next. `receipt_jwt` is the signed receipt of a verifier that has a receipt key. Unknown values
+    are None.
     """
 
     def __init__(

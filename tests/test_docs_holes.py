@@ -1,4 +1,4 @@
-"""`docs/holes.md`, `ARCHITECTURE.md`, `CONTRIBUTING.md` and `SECURITY.md` name files and tests that exist."""
+"""`docs/holes.md` and the pages for contributors name files and tests that exist."""
 
 from __future__ import annotations
 

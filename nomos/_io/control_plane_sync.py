@@ -150,7 +150,7 @@ class ControlPlaneSync:
         return self._learner.seen(ids)
 
     def look(self) -> None:
-        """Start the thread. The first callers wait for the first synchronization, up to `startup_timeout`."""
+        """Start the thread. The first callers wait up to `startup_timeout` for a first state."""
         run = self._running()
         if run is not None and run.wants_time:
             run.wait()

@@ -56,8 +56,8 @@ def test_what_has_to_be_awaited_is_for_the_async_verifier(setting: str) -> None:
 
 def test_a_class_in_place_of_a_replay_store_is_named(colour: Colour) -> None:
     with pytest.raises(ConfigurationError, match=r"is the class .*: make one, as in replay=Mem"):
-        colour.make(replay=MemoryReplay)
-    assert colour.verify(TOKEN, replay=MemoryReplay())
+        colour.make(replay=MemoryReplayStore)
+    assert colour.verify(TOKEN, replay=MemoryReplayStore())
 
 
 def test_revocation_has_to_be_spoken_of(colour: Colour) -> None:

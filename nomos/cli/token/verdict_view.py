@@ -48,7 +48,7 @@ def render_verdict(found: TokenVerdict, terms: VerificationTerms, console: Conso
 def render_report(
     found: TokenVerdict, given: TokenInput, terms: VerificationTerms, console: Console
 ) -> None:
-    """Print the text of `Verifier.explain`, and what was not checked; for a receipt, the verdict."""
+    """Print the text of `Verifier.explain` and what was not checked, or a receipt's verdict."""
     report = text(found, given, terms)
     if report is None:
         render_verdict(found, terms, console)
