@@ -17,9 +17,12 @@ from typing import Any
 
 import pytest
 from prepared import INSTALLED, NOMOS
+from typer.testing import CliRunner
 
 from nomos import AuthGuard
 from nomos._core.revocation_status import RevocationStatus
+from nomos._io.signer import Signer
+from nomos._protocol import Refused, Verify
 from nomos.cli.app import app
 from nomos.cli.demo import steps_swarm
 from nomos.server.pdp.revocations import StoreView
@@ -185,6 +188,21 @@ def test_doctor_says_what_is_wrong_with_a_binary(tmp_path: Path) -> None:
     wrong = nomos("doctor", NOMOS_UCAN_BIN=str(other))
     assert wrong.returncode == 1
     assert "ended while it was starting" in wrong.stdout
+
+
+def test_doctor_says_what_to_do_with_a_binary_that_verifies_otherwise(
+    binary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = Signer.ask
+    older = Refused(code="invalid_request", message="trust_all is missing")
+    monkeypatch.setenv("NOMOS_UCAN_BIN", str(binary))
+    monkeypatch.setattr(
+        Signer, "ask", lambda self, asked: older if isinstance(asked, Verify) else ask(self, asked)
+    )
+    found = CliRunner().invoke(app, ["doctor"])
+    assert found.exit_code == 1
+    assert "a valid token was rejected (trust_all is missing): the binary may not" in found.stdout
+    assert "uv sync --reinstall-package nomos" in found.stdout
 
 
 def test_doctor_notices_a_binary_that_was_changed(tmp_path: Path, binary: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 from rich.text import Text
@@ -22,17 +23,21 @@ from nomos._io.keyfile import encryption_key
 from nomos._io.signer import Signer, SignerConnection
 from nomos._protocol import (
     PROTOCOL,
+    Answer,
     Delegate,
     Delegation,
     GenerateKey,
     GenerateKeyAnswer,
     Hello,
     HelloAnswer,
+    Refused,
     Signed,
     Verified,
     Verify,
 )
 from nomos.errors import NomosError, SignerError
+
+REINSTALL: Final = "reinstall nomos (in a checkout: uv sync --reinstall-package nomos)"
 
 
 @dataclass(frozen=True)
@@ -129,10 +134,7 @@ def _hello(signer: Signer) -> str:
     assert isinstance(answer, HelloAnswer)
     ours = metadata.version("nomos")
     if answer.version != ours:
-        raise SignerError(
-            f"the binary is {answer.version}, the package {ours}: reinstall nomos "
-            "(in a checkout: uv sync --reinstall-package nomos)"
-        )
+        raise SignerError(f"the binary is {answer.version}, the package {ours}: {REINSTALL}")
     return f"{answer.version}, {answer.runtime}, protocol {PROTOCOL}"
 
 
@@ -151,11 +153,18 @@ def _round_trip(signer: Signer) -> str:
     for text, good in ((signed.jwt, True), (_tampered(signed.jwt), False)):
         verified = signer.ask(Verify(chain=[text], now=now, trusted_issuers=[key.key]))
         if isinstance(verified, Verified) is not good:
-            raise SignerError(
-                "a valid token was rejected" if good else "a tampered token was accepted"
-            )
+            raise SignerError(_wrong_answer(verified))
     took = (time.perf_counter() - began) * 1000
     return f"a token was signed and verified, a tampered one rejected, in {took:.0f} ms"
+
+
+def _wrong_answer(answer: Answer | Refused) -> str:
+    if not isinstance(answer, Refused):
+        return f"a tampered token was accepted: {REINSTALL}"
+    return (
+        f"a valid token was rejected ({answer.message}): the binary may not be of this version; "
+        f"{REINSTALL}"
+    )
 
 
 def _tampered(jwt: str) -> str:
