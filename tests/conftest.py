@@ -56,15 +56,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _quick_migrations() -> Iterator[None]:
+def _quick_databases() -> Iterator[None]:
     """Hundreds of tests open a database of their own."""
     # By name: tests that need no server do not wait for its import.
     store = sys.modules.get("nomos.server.storage.store")
     with pytest.MonkeyPatch.context() as patch:
         if store is not None:
+            import quick_commits
             from quick_migrations import upgrade
 
             patch.setattr(store, "upgrade", upgrade)
+            quick_commits.use(patch.setattr)
         yield
 
 

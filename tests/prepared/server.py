@@ -16,6 +16,7 @@ import sys
 import threading
 import traceback
 import types
+from pathlib import Path
 from typing import Any, Final
 
 IMPORTED: Final = ("nomos.server.app", "nomos.server.run", "nomos.embedded", "uvicorn", "typer")
@@ -23,7 +24,9 @@ IMPORTED: Final = ("nomos.server.app", "nomos.server.run", "nomos.embedded", "uv
 
 
 def main(address: str) -> None:
-    sys.path.pop(0)  # the folder of this file
+    sys.path[0] = str(Path(__file__).parent.parent)
+    importlib.import_module("quick_commits").use(setattr)
+    sys.path.pop(0)
     for name in IMPORTED:
         importlib.import_module(name)
     importlib.import_module("rich.table")

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import quick_commits
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 from sqlalchemy.schema import CreateTable
 
 from nomos.server.storage import database as module
+from nomos.server.storage import engine as engine_module
 from nomos.server.storage import tables
 from nomos.server.storage.database import Database, StorageClosed, StorageUnavailable, commit
 from nomos.server.storage.engine import open_reader, open_writer
@@ -234,7 +236,8 @@ async def test_a_reader_has_one_view_and_never_waits_for_the_writer(database: Da
     assert await reading == (0, 0)
 
 
-def test_commits_survive_a_power_cut(tmp_path: Path) -> None:
+def test_commits_survive_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "_configure", quick_commits.OWN)
     with open_writer(tmp_path).connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
