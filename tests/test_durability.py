@@ -22,7 +22,7 @@ import httpx
 from long_runs import times
 
 NOMOS = Path(sys.executable).with_name("nomos")
-KILLS = times(20, short=6)
+KILLS = times(20, short=4)
 
 POLICY = """
 @id("files") permit (principal, action in Action::"/filesystem", resource);

@@ -17,6 +17,7 @@ import anyio
 import httpx
 import pytest
 from colours import COLOURS, Colour
+from long_runs import times
 
 from nomos import AsyncAuthGuard, AuthGuard, ConfigurationError, InvalidPolicy, Verifier, errors
 from nomos._core.tokens import decode_unverified
@@ -34,6 +35,11 @@ forbid (principal, action in Action::"/filesystem", resource)
 when { resource.path like "secrets/*" };
 """
 LIST = "/github/issue/list"
+CALLS = times(1000, short=200)
+FORKED_CALLS = times(300, short=60)
+DEATHS = times(20, short=6)
+CALLS_BETWEEN = 45
+"""So many, at least, from one death of the binary to the next."""
 
 
 def repo(name: object) -> dict[str, str]:
@@ -263,7 +269,7 @@ def test_open_a_held_chain_serves_while_the_control_plane_is_away(guard: AuthGua
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_thousand_calls_fifty_at_a_time(guard: AuthGuard, backend: str) -> None:
+def test_many_calls_fifty_at_a_time(guard: AuthGuard, backend: str) -> None:
     right: list[bool] = []
 
     async def run() -> None:
@@ -276,12 +282,12 @@ def test_a_thousand_calls_fifty_at_a_time(guard: AuthGuard, backend: str) -> Non
                 right.append(is_right(grant, number))
 
         async with anyio.create_task_group() as tasks:
-            for number in range(1000):
+            for number in range(CALLS):
                 tasks.start_soon(ask, number)
         await agent.close()
 
     anyio.run(run, backend=backend)
-    assert right == [True] * 1000
+    assert right == [True] * CALLS
 
 
 def test_one_async_guard_serves_loops_one_after_another_and_at_once(guard: AuthGuard) -> None:
@@ -323,7 +329,7 @@ def test_one_sync_guard_serves_many_threads(guard: AuthGuard) -> None:
 FORKS = """
 import os, sys, warnings
 from nomos import AuthGuard
-from test_journeys import LIST, POLICY, is_right, repo
+from test_journeys import FORKED_CALLS, LIST, POLICY, is_right, repo
 
 guard = AuthGuard.embedded(policies=POLICY)
 assert is_right(guard.authorize(command=LIST, resource=repo("first")), "first")
@@ -331,7 +337,7 @@ assert is_right(guard.authorize(command=LIST, resource=repo("first")), "first")
 def ask(who):
     return sum(
         is_right(guard.authorize(command=LIST, resource=repo(f"{who}-{n}")), f"{who}-{n}")
-        for n in range(300)
+        for n in range(FORKED_CALLS)
     )
 
 children = []
@@ -340,7 +346,7 @@ for who in (1, 2, 3):
     if child == 0:
         right = ask(who)
         guard.close()
-        os._exit(0 if right == 300 else 1)
+        os._exit(0 if right == FORKED_CALLS else 1)
     children.append(child)
 right = ask(0)
 codes = [os.waitpid(child, 0)[1] for child in children]
@@ -363,23 +369,23 @@ def run_python(program: str, **environ: str) -> subprocess.CompletedProcess[str]
 
 def test_a_parent_and_three_forked_children_ask_at_the_same_time() -> None:
     done = run_python(FORKS)
-    assert done.stdout == "300 [0, 0, 0] True\n", done.stderr[-2000:]
+    assert done.stdout == f"{FORKED_CALLS} [0, 0, 0] True\n", done.stderr[-2000:]
 
 
-def test_twenty_deaths_of_the_binary_during_a_thousand_calls() -> None:
+def test_the_binary_dies_again_and_again_during_many_calls() -> None:
     """Server and guard share the binary here, so both sides of a call meet its death."""
     program = """
         import os, signal, threading
         from nomos import AuthGuard, NomosError
         from nomos._io.signer import shared
-        from test_journeys import LIST, POLICY, is_right, repo
+        from test_journeys import CALLS_BETWEEN, DEATHS, LIST, POLICY, is_right, repo
 
         guard = AuthGuard.embedded(policies=POLICY)
         guard.authorize(command=LIST, resource=repo("first"))
         right, raised, wrong, asked = [], [], [], threading.Semaphore(0)
 
         def ask(worker):
-            for n in range(250):
+            for n in range(DEATHS * 25 // 2):
                 name = f"{worker}-{n}"
                 try:
                     grant = guard.authorize(command=LIST, resource=repo(name))
@@ -391,18 +397,19 @@ def test_twenty_deaths_of_the_binary_during_a_thousand_calls() -> None:
         workers = [threading.Thread(target=ask, args=(w,)) for w in range(4)]
         for worker in workers: worker.start()
         kills = 0
-        for _ in range(20):
-            for _ in range(45): asked.acquire()
+        for _ in range(DEATHS):
+            for _ in range(CALLS_BETWEEN): asked.acquire()
             process = shared().running()
             if process is not None:
                 os.kill(process.pid, signal.SIGKILL)
                 kills += 1
         for worker in workers: worker.join()
-        print(len(right) + len(raised), wrong, kills >= 15, 1 <= shared().restarts <= kills)
+        restarts = shared().restarts
+        print(len(right) + len(raised), wrong, kills >= DEATHS * 3 // 4, 1 <= restarts <= kills)
         guard.close()
     """
     done = run_python(program)
-    assert done.stdout == "1000 [] True True\n", done.stderr[-2000:]
+    assert done.stdout == f"{DEATHS * 50} [] True True\n", done.stderr[-2000:]
 
 
 # The embedded server

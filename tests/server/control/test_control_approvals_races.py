@@ -25,7 +25,7 @@ from nomos.server.domain.envelope import Envelope, Vote
 from nomos.server.storage.envelope_store import Ballot
 from nomos.server.storage.store import Store
 
-ROUNDS: Final = times(500, short=100)
+ROUNDS: Final = times(500, short=50)
 STORE_ROUNDS: Final = times(50, short=10)
 RACERS: Final = 2
 
