@@ -230,6 +230,30 @@ async def test_the_old_key_revoked_with_the_rotation(start: Opens) -> None:
         assert await running.read(token) in ("revoked", "untrusted_issuer")
 
 
+@pytest.mark.parametrize("by", ["this process", "another process"])
+async def test_the_key_that_was_to_be_revoked_is_revoked_when_others_rotate_first(
+    start: Opens, tmp_path: Path, binary: Path, by: str
+) -> None:
+    async with start() as running, _beside(running, tmp_path, binary) as other:
+        old, token = running.system.issuer_did, await running.grant()
+        rotate = running.issuers.rotate
+        if by == "this process":
+            await asyncio.gather(rotate(DEFAULT, ACT), rotate(DEFAULT, ACT, revoke_old=True))
+        else:
+            async with running.issuers._rotating:
+                late = asyncio.create_task(rotate(DEFAULT, ACT, revoke_old=True))
+                await asyncio.sleep(0)
+                await other.rotate(DEFAULT, ACT)
+            await late
+        between = running.issuers.log_of(DEFAULT)[1].did
+        assert await running.system.store.revoked([old, between]) == {old, between}
+        assert list(running.issuers.trusted) == [running.system.issuer_did]
+        assert await running.read(token) in ("revoked", "untrusted_issuer")
+        receipts = await store_access.receipts(running.system.store, DEFAULT, 3)
+        revoked = [each.detail["did"] for each in receipts if each.act == "revoke"]
+        assert sorted(revoked) == sorted([old, between])
+
+
 async def test_many_rotations_at_once_are_one_after_another(start: Opens, tmp_path: Path) -> None:
     async with start() as running:
         await asyncio.gather(*(running.issuers.rotate(DEFAULT, ACT) for _ in range(5)))

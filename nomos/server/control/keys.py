@@ -44,7 +44,7 @@ class RotateRequest(MessageModel):
     revoke_old: bool | Absent = Field(
         default=False,
         description="Reject tokens of the old key at once, instead of accepting them until they "
-        "expire.",
+        "expire; also those of keys that others put in its place meanwhile.",
     )
 
 

@@ -143,14 +143,18 @@ class Issuers:
         """Make a key that signs from now on.
 
         Tokens of the key before it stay valid until they expire; with `revoke_old` they are
-        rejected at once. An interrupted rotation may leave a key file, which the next rotation
-        uses. Raises NoMoreKeys, ConcurrentRotation.
+        rejected at once, and so are those of the key that signed when this was called, if others
+        have replaced that one meanwhile. An interrupted rotation may leave a key file, which the
+        next rotation uses. Raises NoMoreKeys, ConcurrentRotation.
         """
+        meant = self._current(tenant).link.seq
         async with self._rotating:
             for last in range(TRIES - 1, -1, -1):
                 await self.refresh()
+                keys = self.log_of(tenant)
+                olds = [each.did for each in keys[meant - 1 :] if each.state != "revoked"]
                 try:
-                    await self._rotate(self._current(tenant), act, revoke_old=revoke_old)
+                    await self._rotate(keys[-1], act, revoked=olds if revoke_old else [])
                 except ConcurrentRotation:
                     if not last:
                         raise
@@ -159,7 +163,9 @@ class Issuers:
                 break
             return self._current(tenant)
 
-    async def _rotate(self, old: IssuerKey, act: RotationRequest, *, revoke_old: bool) -> None:
+    async def _rotate(
+        self, old: IssuerKey, act: RotationRequest, *, revoked: Sequence[str] = ()
+    ) -> None:
         if old.link.seq >= MAX_KEYS:
             raise NoMoreKeys(f"the tenant has had {MAX_KEYS} keys, the maximum that verifiers read")
         # Otherwise a clock that was set back would retire a key before it was made.
@@ -168,9 +174,7 @@ class Issuers:
         planned = NewKey(old.tenant, await self._keys.did(name), name, at)
         key = await sign_entry(self._signer, planned, old.did, old.link.head)
         receipts = [_receipt(key, act, at, "rotate", {"did": key.did, "previous": old.did})]
-        if revoke_old:
-            receipts.append(_receipt(key, act, at, "revoke", {"did": old.did}))
-        revoked = old.did if revoke_old else None
+        receipts += [_receipt(key, act, at, "revoke", {"did": did}) for did in revoked]
         await self._store.issuer_keys.succeed(key, at, receipts, revoked=revoked)
 
     async def _own(self, name: str, known: str | None) -> str:

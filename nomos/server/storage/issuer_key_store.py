@@ -33,18 +33,19 @@ class IssuerKeys:
         await self._database.write(work)
 
     async def succeed(
-        self, key: IssuerKey, at: int, receipts: Collection[Record], *, revoked: str | None = None
+        self, key: IssuerKey, at: int, receipts: Collection[Record], *, revoked: Collection[str]
     ) -> None:
         """Make `key` the active one, and store the receipts. Raises ConcurrentRotation.
 
-        `revoked` names the key before it, if that one is to be revoked.
+        `revoked` names keys before it that are to be revoked.
         """
 
         def work(connection: Connection) -> None:
             issuer_keys.add(connection, key, at)
-            if revoked is not None:
-                issuer_keys.revoke(connection, key.tenant, revoked, key.created_at)
-                revocations.add(connection, key.tenant, [revoked], at, "issuer")
+            for did in revoked:
+                issuer_keys.revoke(connection, key.tenant, did, key.created_at)
+            if revoked:
+                revocations.add(connection, key.tenant, revoked, at, "issuer")
             for receipt in receipts:
                 records.add(connection, receipt)
 

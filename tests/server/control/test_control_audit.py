@@ -333,7 +333,7 @@ async def replace_key(plane: Plane) -> None:
     """What a rotation by another process leaves: this one has not read its keys again yet."""
     issuers = plane.system.issuers
     await issuers.refresh()
-    await issuers._rotate(issuers._current(DEFAULT), RotationRequest("app_1"), revoke_old=False)
+    await issuers._rotate(issuers._current(DEFAULT), RotationRequest("app_1"))
 
 
 async def test_an_export_of_an_empty_log_is_one(
