@@ -56,9 +56,10 @@ def test_the_binary_answers_as_the_case_says(
     if "answer" in case:
         assert answer == {"ok": True, **case["answer"]}
     else:
-        assert answer.pop("message")
-        told = {name: answer[name] for name in ("code", "hop") if name in answer}
-        assert (answer["ok"], told) == (False, case["refused"])
+        assert answer["message"]
+        told = {name: answer.pop(name) for name in ("code", "hop") if name in answer}
+        assert (answer.pop("ok"), told) == (False, case["refused"])
+        assert answer == case.get("says", answer)
 
 
 @pytest.mark.parametrize("backwards", [False, True], ids=["forwards", "backwards"])

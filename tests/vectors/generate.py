@@ -1,7 +1,8 @@
 """Write the cases in this folder: `python tests/vectors/generate.py [--check | --count]`.
 
 Each file holds seeds to load first and cases; a case is one line for the persistent loop and
-what must come back, `answer` (exact, but for the id) or `refused` (code and hop). The files in
+what must come back, `answer` (exact, but for the id) or `refused` (code and hop), with all else
+that the refusal `says` if the case is about that. The files in
 `attacks` are written as `attacks.py` says; `--count` prints how long they are. Everything is
 fixed, keys and clock included, so writing them again changes nothing; `--check` says so.
 """
@@ -22,6 +23,8 @@ from vectors import (  # noqa: E402
     cases_checkpoints,
     cases_fork,
     cases_protocol,
+    cases_reasons,
+    cases_reasons_of_use,
     cases_receipts,
     cases_requested,
     cases_signing,
@@ -44,6 +47,10 @@ def files() -> dict[Path, str]:
                 *cases_requested.wants(),
                 *cases_requested.depths(),
             ],
+        ),
+        "reasons.json": (
+            "What each refusal says: the sentence, the field, what it had to be, what it was.",
+            [*cases_reasons.reasons(), *cases_reasons_of_use.reasons_of_use()],
         ),
         "fork.json": (
             "Forking: what is handed on, byte for byte, and what is not.",

@@ -24,6 +24,7 @@ interface Case {
   readonly id?: number | null;
   readonly answer?: object;
   readonly refused?: object;
+  readonly says?: object;
 }
 
 interface Cases {
@@ -44,11 +45,12 @@ function published<T>(path: string): T {
 for (const file of readdirSync(OURS).filter((name) => name.endsWith(".json"))) {
   const { about, seeds, cases }: Cases = JSON.parse(readFileSync(new URL(file, OURS), "utf8"));
   describe(`${file}: ${about}`, () => {
-    test.each(cases)("$name", ({ line = "", hex, id = 1, answer, refused }) => {
+    test.each(cases)("$name", ({ line = "", hex, id = 1, answer, refused, says }) => {
       const loads = seeds.map((seed) => request({ op: "load_key", seed })).join("");
       const text = hex === undefined ? Buffer.from(line) : Buffer.from(hex, "hex");
       const got = answers([loads, text, "\n"]).at(-1);
       if (answer !== undefined) expect(got).toEqual({ id, ok: true, ...answer });
+      else if (says !== undefined) expect(got).toEqual({ id, ok: false, ...refused, ...says });
       else expect(got).toMatchObject({ id, ok: false, message: expect.any(String), ...refused });
     });
   });

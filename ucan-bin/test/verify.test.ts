@@ -7,7 +7,7 @@ import { isVerified, getVerified } from "../src/token/verified_cache.ts";
 import type { Json } from "../src/token/canonical.ts";
 import { readInvocation } from "../src/token/invocation.ts";
 import { cidOf, MAX_TOKEN } from "../src/token/jwt.ts";
-import { checkInvocation } from "../src/verify/invocation.ts";
+import { checkClaims, checkInvocation } from "../src/verify/invocation.ts";
 import { readChain, verify } from "../src/verify/verify.ts";
 import type { Policy } from "../src/verify/pol.ts";
 import { MAX_STEPS } from "../src/verify/budget.ts";
@@ -157,5 +157,18 @@ describe("a signed argument that the call does not have", () => {
       hop: 1,
       reason: { field: `args.${name}`, wanted: undefined, found: "{}" },
     });
+  });
+});
+
+test("a request without an audience is refused without naming one", () => {
+  const used = readInvocation(sealed("invocation", invocation(), PLANNER));
+  const chain = readChain([root], 8);
+  if (used instanceof Refusal || chain instanceof Refusal) throw new Error("a fault");
+  expect(checkClaims(used, chain, verifyRequest({}))?.details).toEqual({
+    code: "audience_mismatch",
+    message: "the invocation is for another service",
+    hop: 1,
+    field: "aud",
+    found: JSON.stringify(SERVICE.did),
   });
 });
