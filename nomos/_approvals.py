@@ -36,7 +36,7 @@ class Approvals:
         return self._guard._operator_key  # noqa: SLF001 - its own guard
 
     def list(self, state: Queue = "pending", *, limit: int = LISTED) -> tuple[Approval, ...]:
-        """Return the newest approvals in one state, or in any state (`"all"`).
+        """Return the newest approvals in `state`: `pending`, `approved`, …, or `"all"`.
 
         `limit` is 1 to 200. Raises `InvalidRequest` for another limit or an unknown state.
         """
@@ -44,7 +44,7 @@ class Approvals:
         return self._guard._operate(approvals.queue(state, limit, pauses))  # noqa: SLF001
 
     def get(self, envelope_id: str) -> Approval:
-        """Return one approval as it is now. Raises `NotFound` if there is none with this id."""
+        """Return the approval `envelope_id` as it is now. Raises `NotFound` if there is none."""
         pauses = self._guard._pauses()  # noqa: SLF001
         return self._guard._operate(approvals.get_approval(envelope_id, pauses))  # noqa: SLF001
 
@@ -56,13 +56,13 @@ class Approvals:
         reason: str | None = None,
         version: str | None = None,
     ) -> Approval:
-        """Approve or deny as the embedded server's operator; return the changed approval.
+        """Vote on `envelope_id` as the embedded server's operator; return the changed approval.
 
-        `reason` (at most 280 characters) is recorded together with the operator. `version` is the
-        `version` of the `Approval` that was shown to the person who decides; without it the
-        approval is read first, and the vote is for the version that was read. Raises `Conflict` if
-        the approval was decided before, has expired, or has changed since that version, and
-        `NotFound` if there is none with this id.
+        `approve` is True to approve and False to deny. `reason` (at most 280 characters) is
+        recorded together with the operator. `version` is the `version` of the `Approval` that was
+        shown to the person who decides; without it the approval is read first, and the vote is for
+        the version that was read. Raises `Conflict` if the approval was decided before, has
+        expired, or has changed since that version, and `NotFound` if there is none with this id.
         """
         pauses = self._guard._pauses()  # noqa: SLF001
         flow = approvals.decide(

@@ -146,11 +146,15 @@ class Child(Sealed):
     ) -> subprocess.Popen[Any]:
         """Start the child as `subprocess.Popen` does, and pass its authority to it.
 
-        `env` is the environment that the child gets in addition, by default that of this process;
-        the credentials of this process are left out of it, as in `env(base=…)`. For a child that
-        has a key of its own, name that key in `env` by a `NOMOS_AGENT_KEY_FILE` other than this
-        process's. Nothing is written to disk: keys and large chains are inherited as open
-        descriptors.
+        Args:
+            args: the command, as for `subprocess.Popen`.
+            env: further environment variables, by default those of this process; the credentials
+                of this process are left out, as in `env(base=…)`. For a child that has its own
+                key, set `NOMOS_AGENT_KEY_FILE` to the file of that key.
+            pass_fds: further file descriptors that the child inherits.
+            kwargs: other arguments of `subprocess.Popen`.
+
+        Nothing is written to disk: keys and large chains are inherited as open descriptors.
 
         Raises `ConfigurationError` after `close`.
         """
@@ -174,7 +178,8 @@ class Child(Sealed):
     ) -> anyio.abc.Process:
         """Start the child on asyncio or trio, with the arguments of `anyio.open_process`.
 
-        See `popen`.
+        `args`, `env`, `pass_fds` and `kwargs` are as for `popen`. Returns the process.
+        Raises `ConfigurationError` after `close`.
         """
         with descriptors(*self._inherited()) as handed:
             return await anyio.open_process(

@@ -22,9 +22,22 @@ if TYPE_CHECKING:
 
 
 class Grant(GrantBase):
-    """The decision about one question, from an `AuthGuard`.
+    """The decision about one question, from an `AuthGuard`. Truthy only for an allow.
 
-    The members are those of `nomos.models.GrantBase`. A grant is truthy only for an allow.
+    `require` returns the grant or raises; `headers` signs a call. Members:
+
+    - `decision`: `allow`, `deny` or `requires_step_up`; `reason` is the code if it is not an allow,
+      `explanation` the policies that decided.
+    - `command`, `resource`, `args`: the call; `commands` those that a prefix covers.
+    - `ucan`: a signed invocation, to be sent as `Bearer`; None for a prefix, and unless allowed.
+    - `chain`: the delegations, root first; `expires_at`: the end of the grant or of an open
+      approval, in UTC.
+    - `audience`, `issuer`, `agent`: the DIDs of the service, of the control plane's key, and of
+      the agent.
+    - `receipt_id`: the id of the audit record of the decision.
+    - `approval_envelope_id`, `approval_url`: the approval to wait for, and its page.
+    - `degraded`: whether it was allowed without a decision (`failure_mode="open"`);
+      `clock_offset`: seconds by which the control plane's clock is ahead of this machine's.
     """
 
     _guard: AuthGuard
@@ -61,7 +74,7 @@ class Grant(GrantBase):
 
 
 class AsyncGrant(Asynchronous, GrantBase):
-    """The decision about one question, from an `AsyncAuthGuard`."""
+    """The decision about one question, from an `AsyncAuthGuard`. Members are those of `Grant`."""
 
     _guard: AsyncAuthGuard
 

@@ -112,12 +112,12 @@ class GuardBase(GuardCore, ABC):
     @classmethod
     @without_frames
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """Make a guard from environment variables, by default those of this process.
+        """Make a guard from the variables in `environ`, by default those of this process.
 
         `NOMOS_CONTROL_URL` is required. `NOMOS_API_KEY`, `NOMOS_PDP_URL`, `NOMOS_AGENT_KEY_FILE`,
         `NOMOS_ALLOW_INSECURE_HOSTS` and the variables of `Child.env` are optional. `nomos dev`
-        prints the values for a local control plane. Raises as the constructor does, with the
-        variable's name as `.setting`.
+        prints the values for a local control plane. Raises as the constructor does; `.setting` of a
+        `ConfigurationError` is then the variable's name.
         """
         environ = os.environ if environ is None else environ
         hosts = named((), environ)

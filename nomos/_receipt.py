@@ -20,10 +20,15 @@ from nomos.receipts import ReceiptBase
 
 
 class Receipt(ReceiptBase):
-    """The audit record of one decision or one act, from an `AuthGuard`."""
+    """The audit record of one decision or one act, from an `AuthGuard`; not verified yet.
+
+    `row` is the whole record, `hash` the sha256 of its canonical JSON (RFC 8785), `checkpoint` the
+    issuer's signature over number and hash. `issuer` and `keys` are the issuer's DID and key
+    history as reported. Only `verify` proves them.
+    """
 
     def verify(self, issuer: str) -> Self:
-        """Return the receipt if the issuer recorded exactly this; raise `InvalidReceipt` if not.
+        """Return the receipt if `issuer` recorded exactly this; raise `InvalidReceipt` if not.
 
         `issuer` is the DID of the control plane's issuer, obtained once over a trusted connection
         (`GET /.well-known/nomos`, `issuers[0].did`). Do not take it from the receipt: that would
@@ -38,7 +43,7 @@ class Receipt(ReceiptBase):
 
 
 class AsyncReceipt(Asynchronous, ReceiptBase):
-    """The audit record of one decision or one act, from an `AsyncAuthGuard`."""
+    """The same as `Receipt`, from an `AsyncAuthGuard`, with a method to be awaited."""
 
     async def verify(self, issuer: str) -> Self:
         """See `Receipt.verify`."""

@@ -139,6 +139,7 @@ class VerifierBase(ABC):
 
         It takes:
 
+        - `url`: base URL of the control plane: https, or http on this machine.
         - `audience`: the DID of this service.
         - `api_key`: an API key of any role, for the feed.
         - `trust_anchor`: the issuer's DID, or the DID of one of its earlier keys, from a trusted

@@ -14,7 +14,12 @@ ApprovalState = Literal["pending", "approved", "denied", "expired", "consumed"]
 
 
 class Vote(SealedRecord):
-    """One operator's vote: approve or deny, in which roles, and why. `at` is in UTC."""
+    """One operator's vote on an approval.
+
+    `operator` is the operator's app id, `name` the display name. `approve` is True for an approval
+    and False for a denial, `roles` are those that the vote counts for, `reason` is the operator's.
+    `at` is in UTC.
+    """
 
     _source: ClassVar = "guard.approvals"
 
@@ -27,13 +32,23 @@ class Vote(SealedRecord):
 
 
 class Approval(SealedRecord):
-    """A question that waits for people, with its votes. Truthy only while it is approved.
+    """A question that operators decide, with its votes. Truthy only while it is approved.
 
-    `args` are the agent's arguments in full; None if `args_bound` is false: then the approval is
-    for any arguments. `constraints` are in words, and each must hold for the arguments. `roles` are
-    those that must approve, `approved_roles` those that have. `reason` is why policy requires an
-    approval. `url` is the page to decide at. `version` names the text of the question as shown
-    here: a vote names a version and counts for that version only. Times are in UTC.
+    Members:
+        id: the id of the approval, `env_…`.
+        state: one of `ApprovalState`.
+        command, resource: the call.
+        args: the agent's arguments in full; None if `args_bound` is false: then the approval is for
+            any arguments.
+        constraints: in words; each must hold for the arguments.
+        agent: the DID of the agent.
+        purpose, context: as stated by the agent.
+        policies: the names of the policies that require the approval; `reason` is their text.
+        roles, approved_roles: the roles that must approve, and those that have.
+        votes: the votes of operators.
+        created_at, expires_at, decided_at: times in UTC; None if not decided.
+        url: the page to decide at, None without one.
+        version: the version of the question as shown here: a vote counts for one version only.
     """
 
     _source: ClassVar = "guard.wait_for_approval"

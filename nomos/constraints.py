@@ -100,17 +100,17 @@ class Constraint:
 
 
 def eq(path: str, value: Any) -> Constraint:
-    """`path` equals this JSON value. Numbers are compared exactly, and True is not 1."""
+    """`path` equals the JSON `value`. Numbers are compared exactly, and True is not 1."""
     return _made(path, ["==", selectors.selector(path), _value(path, value)])
 
 
 def not_eq(path: str, value: Any) -> Constraint:
-    """`path` is there, is not null, and differs from this value."""
+    """`path` is there, is not null, and differs from the JSON `value`."""
     return _made(path, negation.unlike(selectors.selector(path), _value(path, value)))
 
 
 def one_of(path: str, choices: Iterable[Any]) -> Constraint:
-    """`path` equals one of these JSON values; at least one must be given."""
+    """`path` equals one of `choices`, a list of at least one JSON value."""
     selector = selectors.selector(path)
     if isinstance(choices, str | bytes) or not isinstance(choices, Iterable):
         refuse(path, 'must have a list of choices, such as ["open", "closed"]')
@@ -131,12 +131,12 @@ def between(path: str, low: float, high: float) -> Constraint:
 
 
 def at_most(path: str, number: float) -> Constraint:
-    """`path` is a number and is not greater than this one."""
+    """`path` is a number and is not greater than `number`."""
     return _made(path, ["<=", selectors.selector(path), values.number(number, path)])
 
 
 def at_least(path: str, number: float) -> Constraint:
-    """`path` is a number and is not less than this one."""
+    """`path` is a number and is not less than `number`."""
     return _made(path, [">=", selectors.selector(path), values.number(number, path)])
 
 
@@ -202,18 +202,18 @@ def url(
 
 
 def all_of(*constraints: Constraint) -> Constraint:
-    """All of these constraints hold; the same as `a & b`."""
+    """All of `constraints` hold; the same as `a & b`."""
     return _compiled([each for one in _given(constraints, "all_of") for each in one.pol])
 
 
 def any_of(*constraints: Constraint) -> Constraint:
-    """At least one of these constraints holds; the same as `a | b`."""
+    """At least one of `constraints` holds; the same as `a | b`."""
     either = [conjunction(each.pol) for each in _given(constraints, "any_of")]
     return _compiled([either[0] if len(either) == 1 else ["or", either]])
 
 
 def not_(constraint: Constraint) -> Constraint:
-    """The arguments of the constraint are there and of its type, and it does not hold.
+    """The arguments of `constraint` are there and of its type, and it does not hold.
 
     `not_(at_most("n", 5))` means a number above 5, so it does not hold for a text. `not_(each(…))`
     needs one element for which the inner constraint does not hold, `not_(some(…))` needs that of
@@ -224,22 +224,22 @@ def not_(constraint: Constraint) -> Constraint:
 
 
 def each(path: str, constraint: Constraint) -> Constraint:
-    """`path` is a list or an object, possibly empty; the constraint holds for every element."""
+    """`path` is a list or an object, possibly empty; `constraint` holds for every element."""
     one = _of_element(path, constraint)
     return _made(path, ["all", selectors.selector(path), negation.element(one.pol)])
 
 
 def some(path: str, constraint: Constraint) -> Constraint:
-    """`path` is a list or an object, and the constraint holds for at least one element."""
+    """`path` is a list or an object, and `constraint` holds for at least one element."""
     one = _of_element(path, constraint)
     return _made(path, negation.some(selectors.selector(path), negation.element(one.pol)))
 
 
 def from_pol(pol: Sequence[Any], *, where: str = "pol") -> Constraint:
-    """Read UCAN 1.0 policy statements from any source.
+    """Return the constraint of the UCAN 1.0 policy statements in `pol`, from any source.
 
     Raises `ConfigurationError` for an invalid policy, and for one that is too large to be combined
-    with others; its `setting` is the place, such as `pol[0][1]`.
+    with others; its `setting` is the place, such as `pol[0][1]`, where `where` replaces `pol`.
     """
     return Constraint(values.text(checks.policy(pol, where=where)))
 

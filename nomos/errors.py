@@ -104,7 +104,10 @@ class StepUpRequired(Denied):
 
 
 class ChainError(NomosError):
-    """A delegation chain cannot be used."""
+    """A delegation chain cannot be used.
+
+    `code` is one of `nomos.models.DenyReason`; `hop` is the index of the link at fault, the root 0.
+    """
 
     def __init__(self, message: str, *, code: str, hop: int | None = None) -> None:
         super().__init__(message)
@@ -244,7 +247,7 @@ class InvalidWebhookSignature(NomosError):
 
 
 class SignerError(NomosError):
-    """The signing binary gave no answer, or refused; `code` is its refusal code."""
+    """The signing binary gave no answer, or refused; `code` is its refusal code, `hop` the link."""
 
     def __init__(self, message: str, *, code: str | None = None, hop: int | None = None) -> None:
         super().__init__(message)
@@ -274,7 +277,10 @@ class ConfigurationError(NomosError, ValueError):
 
 @dataclass(frozen=True)
 class PolicyProblem:
-    """One problem in a Cedar bundle: `file` and `line` (from 1) say where it starts."""
+    """One problem in a Cedar bundle.
+
+    `policy` is the policy's name, `message` the problem; it starts in `line` (from 1) of `file`.
+    """
 
     file: str
     line: int

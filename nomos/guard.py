@@ -59,8 +59,19 @@ class AuthGuard(GuardBase):
             )
             response = client.get(url, headers=grant.require().headers())
 
-    The operator of the control plane issues `api_key` (`nomos dev` prints both settings for a local
-    one). All settings are described at `__init__`.
+    | setting | default | meaning |
+    |---|---|---|
+    | `control_plane_url` | required | base URL of the control plane |
+    | `api_key` | None | API key of the app; without one the parent's chain authenticates |
+    | `pdp_url` | None | base URL of the PDP, for children |
+    | `agent_key_file` | None | file with the agent's persistent key |
+    | `parent` | `NOMOS_PARENT_…` | authority inherited from a parent process |
+    | `failure_mode` | `"closed"` | `"open"` allows reads if no decision can be had |
+    | `timeout` | 10.0 | seconds for each call, above 0 and at most 300 |
+    | `allow_insecure` | `()` | host names for which plain http is accepted |
+
+    All are keyword arguments; `__init__` describes them in full. The operator of the control plane
+    issues `api_key` (`nomos dev` prints URL and key of a local one).
 
     `timeout` limits each call as a whole: name lookup, connecting (3 s at most), the whole reply,
     waiting for a free connection, retries with their pauses, and the signing binary. Only
@@ -136,7 +147,7 @@ class AuthGuard(GuardBase):
         return make(Grant, **field_values(self._cache_grant(question, base)), _guard=self)
 
     def wait_for_approval(self, envelope_id: str, *, timeout: float = WAIT_SECONDS) -> Approval:
-        """Wait until a person has decided about a grant's `approval_envelope_id`.
+        """Wait until operators have decided `envelope_id`, a grant's `approval_envelope_id`.
 
         Returns the `Approval`, truthy only if it is approved. Then call `authorize` again with the
         same question and `cosigner_envelope_id`. `timeout` is in seconds and limits the whole wait;
@@ -165,9 +176,9 @@ class AuthGuard(GuardBase):
         `grant_or_id` is a grant (its delegation, or its approval if a person has not decided yet),
         a `Child` or a chain (its last link; of several chains, each, and the last revocation is
         returned), the cid of a delegation, an agent's did:key, an app (`app_…`) or an approval
-        (`env_…`). Everything that was delegated from it is revoked, too. Revoking twice has no
-        further effect. A `Grant` is a local object and does not change: `headers()` still signs,
-        but every PDP and service rejects the token.
+        (`env_…`). Everything that was delegated from it is revoked, too. `reason` is recorded in
+        the audit log. Revoking twice has no further effect. A `Grant` is a local object and does
+        not change: `headers()` still signs, but every PDP and service rejects the token.
 
         Raises `InvalidRequest` for something that cannot be revoked, `NotFound` or
         `PermissionDenied` for something that belongs to another app.
@@ -188,10 +199,12 @@ class AuthGuard(GuardBase):
     ) -> dict[str, str]:
         """Sign a call with the chain inherited from a parent, without asking for a decision.
 
+        `command`, `resource` and `args` are the call; all given `args` are signed. `audience` is
+        the DID of the service, by default that of the chain's first grant.
+
         Returns `{"authorization": "Bearer …"}`; the invocation expires after 60 seconds, or with
-        the chain if that is sooner. The PDP verifies the whole chain and decides by policy.
-        `audience` is the DID of the service, by default the one that the chain's first grant was
-        for. A call that needs a person's approval is denied at the PDP: use `authorize` for it.
+        the chain if that is sooner. The PDP verifies the whole chain and evaluates policy. A call
+        that needs a person's approval is denied at the PDP: use `authorize` for it.
 
         Raises `AttenuationError` for a call that the chain does not cover, `ExpiredChain` if the
         chain has expired, `WrongAudience` for a service that it is not for, and
@@ -246,12 +259,12 @@ class AuthGuard(GuardBase):
         """Fork several children at once: all of them, or none if one of them cannot be forked.
 
         Each of `children` is a mapping with `capabilities` and, optionally, `audience_did` and
-        `ttl_seconds`. Raises as `fork_child` does.
+        `ttl_seconds`. `parent_chain` is as in `fork_child`. Raises as `fork_child` does.
         """
         return self._run(self._fork_flow(children, parent_chain, several=True))
 
     def receipt(self, receipt_id: str) -> Receipt:
-        """Return the audit record that a grant's `receipt_id` names.
+        """Return the audit record `receipt_id`, as named by a grant.
 
         Its content is not verified yet; `receipt.verify` does that. Raises `NotFound` for an
         unknown id.

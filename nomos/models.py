@@ -195,10 +195,10 @@ class OpenField(SealedRecord):
 
 
 class Explanation(SealedRecord):
-    """The names of the policies that decided, and further text for people.
+    """The names of the `policies` that decided, and a `message` for people.
 
     `fields` are those in which an approval differs from the question. `open` lists the fields that
-    a grant for a service must name, because a service does not decide by policy.
+    a grant for a service must name, because a service does not evaluate policy.
     """
 
     _source: ClassVar = "a grant's `explanation`"
@@ -266,8 +266,9 @@ class Capability:
 class ParentChain(SealedRecord):
     """The authority that this process inherited from its parent; falsy if there is none.
 
-    `parent_receipt_id` names the audit record of the root's grant, `swarm_id` the swarm.
-    `max_depth` is the greatest number of delegations in a chain. Its `repr` contains no token.
+    `chains` has a chain for each capability; `chain` is the only one. `parent_receipt_id` names the
+    audit record of the root's grant, `swarm_id` the swarm. `max_depth` is the greatest number of
+    delegations in a chain. Its `repr` contains no token.
     """
 
     _source: ClassVar = "read_parent_chain_from_env"

@@ -16,8 +16,8 @@ from nomos.models import Resource
 class Revocation(SealedRecord):
     """A revocation of `id`. `seq` is its number in the tenant's log of revocations.
 
-    `kind` says what was revoked. `already_revoked` is true if it was revoked before. `at` is in
-    UTC.
+    `kind` is the kind of `id`: `cid`, `agent`, `app`, `envelope` or `issuer`. `already_revoked`
+    is true if it was revoked before. `at` is in UTC.
     """
 
     _source: ClassVar = "guard.revoke"

@@ -305,7 +305,7 @@ class AsyncVerifier(Asynchronous, VerifierBase):
 
 @without_frames
 def verify_receipt(text: str, *, issuers: Sequence[str]) -> VerificationReceipt:
-    """Return the content of a verification receipt that one of `issuers` signed.
+    """Return the content of `text`, a verification receipt that one of `issuers` signed.
 
     `issuers` are the DIDs of the verifiers whose receipts are accepted, at least one, obtained from
     a trusted source. Uses neither network nor clock. Raises `Denied` for any other text,

@@ -50,7 +50,9 @@ Text = str | bytes
 class HeaderItems(Protocol):
     """Header names and values, as the request objects of most HTTP libraries provide them."""
 
-    def items(self) -> Iterable[tuple[str, str]]: ...
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Return the pairs of name and value."""
+        ...
 
 
 Headers = HeaderItems | Mapping[str, str] | Iterable[tuple[Text, Text]]
@@ -62,7 +64,8 @@ class Event(SealedRecord):
 
     `id` is the same when a message is delivered again. `event` is `approval.requested` or
     `approval.decided`; ignore values that you do not know. `approval` is the approval as `GET
-    /v1/approvals/{id}` returns it: `id`, `state`, `command`, `resource`, `args`, ….
+    /v1/approvals/{id}` returns it: `id`, `state`, `command`, `resource`, `args`, …. `created_at` is
+    in UTC; `tenant` is the control plane's.
     """
 
     _source: ClassVar = "nomos.webhooks.verify"
@@ -91,8 +94,8 @@ def verify(
     is the request's body before any parsing, at most 1 MiB. `secret` has 32 to 4096 characters.
     `now` is Unix time, by default this machine's.
 
-    Raises `InvalidWebhookSignature`, whose `reason` says what is wrong, and `ConfigurationError`
-    for an argument of the wrong type or out of bounds.
+    Raises `InvalidWebhookSignature`, whose `reason` is the cause, and `ConfigurationError` for an
+    argument of the wrong type or out of bounds.
     """
     key = checked_secret(secret, setting="secret")
     if not math.isfinite(tolerance) or tolerance < 0:
@@ -110,13 +113,19 @@ def verify(
 
 
 def sign(secret: Secret, body: bytes, at: int) -> str:
-    """Return the header's value for a body that is sent at `at` (Unix seconds)."""
+    """Return the value of the signature header for `body`, sent at `at` (Unix seconds).
+
+    `secret` has 32 to 4096 characters; raises `ConfigurationError` for another length.
+    """
     return f"t={at},v1={_mac(checked_secret(secret, setting='secret'), str(at), body)}"
 
 
 @without_frames
 def checked_secret(secret: str | bytes | Secret, *, setting: str) -> bytes:
-    """Return the secret's bytes. Raises `ConfigurationError` for a wrong length."""
+    """Return the bytes of `secret`. Raises `ConfigurationError` for a wrong length.
+
+    `setting` is the name of the argument or variable, for the error.
+    """
     text = secret.reveal() if isinstance(secret, Secret) else secret
     key = text.encode() if isinstance(text, str) else text
     if not isinstance(key, bytes) or not SHORTEST_SECRET <= len(key) <= LONGEST_SECRET:

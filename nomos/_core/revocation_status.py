@@ -14,9 +14,9 @@ NEVER: Final = 2**31 - 1
 
 @dataclass(frozen=True)
 class RevocationStatus:
-    """The revoked ids among those that were looked up, as of `age` seconds ago.
+    """Those of the ids looked up that are `revoked`, as of `age_seconds` ago.
 
-    `trouble` says why the view is not newer, if that is known; it is for people.
+    `error` is the reason for which the view is not newer, if it is known; it is for people.
     """
 
     revoked: frozenset[str]

@@ -12,15 +12,18 @@ class RevocationStore(Protocol):
     """Where a service looks up revocations."""
 
     def lookup(self, ids: Collection[str]) -> RevocationStatus:
-        """Return those of `ids` (cids, DIDs, apps, envelopes) that are revoked, and as of when."""
+        """Return those of `ids` (cids, DIDs, apps, envelopes) that are revoked, and their age.
+
+        An exception, or a `RevocationStatus` that is too old, rejects the token.
+        """
         ...
 
 
 class AsyncRevocationStore(Protocol):
-    """The same as `Revocations`, with a method to be awaited."""
+    """The same as `RevocationStore`, with a method to be awaited."""
 
     async def lookup(self, ids: Collection[str]) -> RevocationStatus:
-        """See `Revocations.lookup`."""
+        """See `RevocationStore.lookup`."""
         ...
 
 
@@ -28,18 +31,20 @@ class ReplayStore(Protocol):
     """Where used nonces are stored, for as long as they could be used again."""
 
     def claim(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
-        """Return True to exactly one caller, ever; `expires_at` is in Unix seconds.
+        """Return True for exactly one caller, ever, and False for every other.
 
-        The claim must be durable when this returns, and kept for two minutes beyond `expires_at`.
+        A claim is named by `issuer`, `audience` and `nonce`; `expires_at` is the expiry of its
+        token in Unix seconds. An exception rejects the token as `unavailable`. The claim must be
+        durable when this returns, and kept for two minutes beyond `expires_at`.
         """
         ...
 
 
 class AsyncReplayStore(Protocol):
-    """The same as `Replay`, with a method to be awaited."""
+    """The same as `ReplayStore`, with a method to be awaited."""
 
     async def claim(self, issuer: str, audience: str, nonce: str, expires_at: int) -> bool:
-        """See `Replay.claim`."""
+        """See `ReplayStore.claim`."""
         ...
 
 

@@ -51,9 +51,11 @@ class VerificationReceipt(SealedRecord):
     """The content of a verification receipt, all of it signed by `issuer`.
 
     `outcome` is `allow` or the code of a refusal, with the `hop` at fault; `at` is the time by the
-    verifier's clock. `service` is the verifier's audience. `chain` and `invocation` are cids.
-    `resource_hash` and `args_hash` are the sha256 of the canonical JSON (RFC 8785) of the call;
-    `is_about` compares them with a call. Unknown values are None. `cid` is the receipt's own.
+    verifier's clock. `service` is the verifier's audience, `command` the call's command. `agent` is
+    the DID that signed the invocation, `root` the DID that signed the root of the chain; `chain`
+    and `invocation` are cids. `resource_hash` and `args_hash` are the sha256 of the canonical JSON
+    (RFC 8785) of the call; `is_about` compares them with a call. Unknown values are None. `cid` is
+    the receipt's own.
     """
 
     _source: ClassVar = "verify_receipt"
@@ -81,7 +83,7 @@ class VerificationReceipt(SealedRecord):
     def is_about(
         self, *, command: str, resource: Mapping[str, Any], args: Mapping[str, Any] | None = None
     ) -> bool:
-        """Whether the receipt is about exactly this call."""
+        """Return whether the receipt is about exactly this `command`, `resource` and `args`."""
         found = hashes(RequestedCall(command, resource, {} if args is None else args))
         return found[0] is not None and (self.command, self.resource_hash, self.args_hash) == (
             command,

@@ -17,14 +17,16 @@ Key = tuple[str, str, str]
 
 
 class MemoryReplayStore:
-    """Remembers used nonces until their tokens have expired, in this process only.
+    """Stores used nonces until their tokens have expired, in this process only.
 
     A token that was used just before a restart works once more after it, and each of several
     processes would accept it once: use `nomos.server.storage.replay.SqlReplayStore` for those. A
-    store that was made before a `fork()` raises after it. At most `limit` claims are remembered at
-    a time; beyond that further claims are refused, and none is forgotten. One agent may have a
-    fifth of them, and one app with all its agents two fifths: an app that uses up tokens faster
-    than they expire is refused, and others are not. Threads may share a store.
+    store that was made before a `fork()` raises after it. Threads may share a store.
+
+    At most `limit` claims (default: 100,000) are stored at a time. Further claims are rejected, and
+    none is deleted early. One agent may have a fifth of them, and one app with all its agents two
+    fifths: an app that uses up tokens faster than they expire is rejected, and others are not.
+    `clock` returns Unix time in seconds. Raises `ConfigurationError` for a `limit` below 1.
     """
 
     instant: ClassVar = True
@@ -48,12 +50,13 @@ class MemoryReplayStore:
     def claim(
         self, issuer: str, audience: str, nonce: str, expires_at: int, *, family: str | None = None
     ) -> bool:
-        """Return True to exactly one caller; `expires_at` is in Unix seconds.
+        """Return True for exactly one caller, and False for every other.
 
-        `family` is the issuer together with the app, or the first agent, that it granted the
-        authority to. Raises `ConfigurationError` in another process. Raises `OverflowError` if the
-        store is full, if the agent or the family has its share, or if `expires_at` is in a time
-        whose claims are already forgotten.
+        A claim is named by `issuer`, `audience` and `nonce`; `expires_at` is the expiry of its
+        token in Unix seconds. `family` is the issuer together with the app, or the first agent,
+        that it granted the authority to. Raises `ConfigurationError` in another process, and
+        `OverflowError` if the store is full, if the agent or the family has reached its share, or
+        if claims with this `expires_at` are already deleted.
         """
         if os.getpid() != self._process:
             raise ConfigurationError(

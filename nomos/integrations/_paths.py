@@ -90,7 +90,7 @@ class Rule:
                     )
 
     def covers(self, method: str) -> bool:
-        """Return whether the rule covers this method."""
+        """Return whether the rule covers `method`; `GET` covers `HEAD`."""
         return method == self.method or (method == "HEAD" and self.method == "GET")
 
 
