@@ -118,7 +118,7 @@ async def _run(settings: Settings, trust: Trust, listener: socket.socket) -> Non
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        _announce(settings, trust, standalone.pdp_did, await standalone.blind())
+        _announce(settings, trust, standalone.pdp_did, await standalone.feed_problem())
         await listen((standalone.pdp, listener), stop=stop, host_names=standalone.host_names)
     finally:
         await standalone.close()

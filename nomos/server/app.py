@@ -51,7 +51,7 @@ class System:
         self,
         control: ControlContext,
         pdp: PdpContext,
-        chores: BackgroundTasks,
+        tasks: BackgroundTasks,
         closing: AsyncExitStack,
         host_names: Sequence[str] = (),
     ) -> None:
@@ -61,12 +61,12 @@ class System:
         self.pdp_did = control.pdp_did
         self.store = control.store
         self.live = control.live
-        self.chores = chores
+        self.tasks = tasks
         self.quotas = control.quotas
         self.host_names = tuple(host_names)
         self._context = control
         self._clock = control.clock
-        self._bell = control.bell
+        self._notifier = control.notifier
         self._control_url = control.control_url
         self._closing = closing
 
@@ -136,21 +136,21 @@ class System:
                     upstreams=settings.upstreams,
                     max_chain_depth=settings.max_chain_depth,
                 )
-                chores = BackgroundTasks()
-                closing.push_async_callback(chores.close)
+                tasks = BackgroundTasks()
+                closing.push_async_callback(tasks.close)
                 await outdated_routes.warn(control, DEFAULT)
-                chores.start("issuers", issuers.follow)
-                chores.start("policies", activation.follower(control, DEFAULT))
-                chores.start(
+                tasks.start("issuers", issuers.follow)
+                tasks.start("policies", activation.follower(control, DEFAULT))
+                tasks.start(
                     "checks of the database",
                     consistency.checking(store, settings.checkpoint_seconds),
                 )
-                chores.start("checkpoints", checkpointing(control, settings.checkpoint_seconds))
+                tasks.start("checkpoints", checkpointing(control, settings.checkpoint_seconds))
                 if settings.webhook is not None:
                     store.outbox.wanted = True
-                    deliverer = Deliverer(settings.webhook, store.outbox, control.bell, clock)
-                    chores.start("webhook", deliverer.run)
-                return cls(control, pdp, chores, closing.pop_all(), host_names)
+                    deliverer = Deliverer(settings.webhook, store.outbox, control.notifier, clock)
+                    tasks.start("webhook", deliverer.run)
+                return cls(control, pdp, tasks, closing.pop_all(), host_names)
         except OSError as failure:
             raise unusable(settings.data, failure) from failure
 
@@ -185,7 +185,7 @@ class System:
 
     def stopping(self) -> None:
         """Answer the calls that wait, such as those for an approval."""
-        self._bell.stop()
+        self._notifier.stop()
 
     async def close(self) -> None:
         """Finish running work and release the folder. Idempotent."""

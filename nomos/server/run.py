@@ -122,12 +122,12 @@ async def listen(
         _Server(_config(AllowedHosts(app, host_names), limits), listener, limits, tables)
         for app, listener in served
     ]
-    told = asyncio.create_task((stop or asyncio.Event()).wait())
+    stop_requested = asyncio.create_task((stop or asyncio.Event()).wait())
     running = [asyncio.create_task(server.run_until_stopped()) for server in servers]
     try:
-        await asyncio.wait([told, *running], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([stop_requested, *running], return_when=asyncio.FIRST_COMPLETED)
     finally:
-        told.cancel()
+        stop_requested.cancel()
         stopping()
         for server in servers:
             server.should_exit = True

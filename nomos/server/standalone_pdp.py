@@ -146,20 +146,20 @@ class StandalonePdp:
                     upstreams=settings.upstreams,
                     max_chain_depth=settings.max_chain_depth,
                 )
-                chores = BackgroundTasks()
-                closing.push_async_callback(chores.close)
-                chores.start(
+                tasks = BackgroundTasks()
+                closing.push_async_callback(tasks.close)
+                tasks.start(
                     "checks of the database",
                     consistency.checking(store, settings.checkpoint_seconds),
                 )
-                chores.start("following of revocations", followed.run)
+                tasks.start("following of revocations", followed.run)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(looked.wait(), FIRST_LOOK_SECONDS)
                 return cls(context, followed, closing.pop_all(), names)
         except OSError as failure:
             raise unusable(settings.data, failure) from failure
 
-    async def blind(self) -> str | None:
+    async def feed_problem(self) -> str | None:
         """Return why the revocation feed prevents all calls now; None if it does not."""
         return await stale_revocations(self._context)
 

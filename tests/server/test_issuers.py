@@ -463,7 +463,7 @@ async def test_a_key_of_another_process_whose_file_is_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is trusted, as the log says, and nothing is signed in its name or the old one's."""
-    monkeypatch.setattr("nomos.server.signing.issuers.LOOK_SECONDS", 3600)
+    monkeypatch.setattr("nomos.server.signing.issuers.CHECK_SECONDS", 3600)
     async with start() as running, _beside(running, tmp_path, binary) as other:
         token = await running.grant()
         new = await other.rotate(DEFAULT, ACT)

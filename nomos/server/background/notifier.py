@@ -11,7 +11,7 @@ import contextlib
 from collections import defaultdict
 from typing import Final
 
-LOOK_SECONDS: Final = 1.0
+MAX_WAIT_SECONDS: Final = 1.0
 """The longest wait, in seconds, before a waiter reads the database again."""
 
 
@@ -34,13 +34,13 @@ class Notifier:
         for topic in list(self._waiting):
             self.notify(topic)
 
-    async def wait(self, topic: str, seconds: float = LOOK_SECONDS) -> None:
+    async def wait(self, topic: str, seconds: float = MAX_WAIT_SECONDS) -> None:
         """Return when `topic` is notified, or after `seconds` (at most `LOOK_SECONDS`)."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiting[topic].add(waiter)
         try:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(seconds, LOOK_SECONDS)):
+                async with asyncio.timeout(min(seconds, MAX_WAIT_SECONDS)):
                     await waiter
         finally:
             waiting = self._waiting.get(topic)

@@ -19,7 +19,7 @@ PAUSE_SECONDS: Final = 1.0
 
 log = logging.getLogger("nomos.server")
 
-Chore = Callable[[], Awaitable[None]]
+TaskFunction = Callable[[], Awaitable[None]]
 
 
 class BackgroundTasks:
@@ -28,9 +28,9 @@ class BackgroundTasks:
     def __init__(self) -> None:
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self, name: str, chore: Chore) -> None:
+    def start(self, name: str, run: TaskFunction) -> None:
         """Start a task."""
-        self._tasks.append(asyncio.create_task(_kept_up(name, chore), name=f"nomos {name}"))
+        self._tasks.append(asyncio.create_task(_keep_running(name, run), name=f"nomos {name}"))
 
     async def close(self) -> None:
         """Cancel all tasks. Idempotent."""
@@ -40,10 +40,10 @@ class BackgroundTasks:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _kept_up(name: str, chore: Chore) -> None:
+async def _keep_running(name: str, run: TaskFunction) -> None:
     while True:
         try:
-            await chore()
+            await run()
         except StorageClosed:
             return
         except StorageUnavailable as failure:

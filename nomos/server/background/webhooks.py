@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from nomos._io.failures import reason
-from nomos.server.background.notifier import LOOK_SECONDS, Notifier
+from nomos.server.background.notifier import MAX_WAIT_SECONDS, Notifier
 from nomos.server.settings import Webhook
 from nomos.server.storage.outbox import Message, Outbox
 from nomos.webhooks import HEADER, sign
@@ -63,14 +63,14 @@ class Deliverer:
         self,
         webhook: Webhook,
         outbox: Outbox,
-        bell: Notifier,
+        notifier: Notifier,
         clock: Callable[[], float],
         *,
         jitter: Callable[[], float] = _CHANCE,
     ) -> None:
         self._webhook = webhook
         self._outbox = outbox
-        self._bell = bell
+        self._notifier = notifier
         self._clock = clock
         self._jitter = jitter
 
@@ -95,7 +95,7 @@ class Deliverer:
                     under_way.add(task)
                     task.add_done_callback(under_way.discard)
                 if not claimed:
-                    await self._bell.wait(TOPIC, LOOK_SECONDS)
+                    await self._notifier.wait(TOPIC, MAX_WAIT_SECONDS)
 
     async def _tidy(self) -> None:
         while True:
@@ -110,7 +110,7 @@ class Deliverer:
             again_at = self._again_at(message)
             await self._outbox.failed(message.id, failure.why, again_at)
             _log(message, failure, again_at)
-        self._bell.notify(TOPIC)
+        self._notifier.notify(TOPIC)
 
     async def _try(self, transport: httpx.AsyncHTTPTransport, message: Message) -> Failure | None:
         """Send a message once; None when the receiver has it."""

@@ -88,10 +88,10 @@ class Acceptor:
             try:
                 accepted, _ = self._listener.accept()
             except (BlockingIOError, InterruptedError):
-                self._table.give_back()
+                self._table.release()
                 return
             except OSError as failure:
-                self._table.give_back()
+                self._table.release()
                 self._failed(failure)
                 return
             task = self._loop.create_task(self._connect(accepted))
@@ -105,7 +105,7 @@ class Acceptor:
         except (OSError, RuntimeError):
             accepted.close()
         finally:
-            self._table.give_back()
+            self._table.release()
 
     def _failed(self, failure: OSError) -> None:
         if failure.errno in (errno.EBADF, errno.EINVAL, errno.ENOTSOCK):

@@ -69,7 +69,7 @@ class RequestReader:
         return self._framed
 
     def __len__(self) -> int:
-        """The number of bytes that arrived and were not returned yet."""
+        """Return the number of bytes that arrived and were not returned yet."""
         return len(self._buffer)
 
     def push(self, data: bytes) -> None:

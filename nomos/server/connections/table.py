@@ -67,13 +67,13 @@ class ConnectionTable:
         self._arriving += 1
         return True
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Release a reserved place."""
         self._arriving -= 1
 
     def drop_one(self, peer: str | None = None) -> bool:
         """Close the least important connection, of `peer` if given; False if there is none."""
-        held = next(self._spared(peer), None)
+        held = next(self._closable(peer), None)
         if held is None:
             return False
         self._forget(held)
@@ -112,7 +112,7 @@ class ConnectionTable:
                 return True
         return False
 
-    def _spared(self, peer: str | None) -> Iterator[OpenConnection]:
+    def _closable(self, peer: str | None) -> Iterator[OpenConnection]:
         now = self._clock()
         for phase, seconds in SPARED_SECONDS.items():
             for held, since in self._phases[phase].items():

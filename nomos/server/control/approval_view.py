@@ -114,7 +114,7 @@ def view(control_url: str, envelope: Envelope, now: int) -> dict[str, Any]:
         "decided_at": _iso(envelope.decided_at),
         "consumed_at": _iso(envelope.consumed_at),
     }
-    told = ApprovalView(
+    result = ApprovalView(
         id=envelope.id,
         state=envelope.state_at(now),
         app=AppView(id=envelope.app, name=envelope.app_name),
@@ -135,7 +135,7 @@ def view(control_url: str, envelope: Envelope, now: int) -> dict[str, Any]:
         version=envelope.version,
         **{name: value for name, value in optional.items() if value is not None},
     )
-    return told.model_dump(by_alias=True, exclude_unset=True)
+    return result.model_dump(by_alias=True, exclude_unset=True)
 
 
 def _worded(pol: list[Any] | None) -> list[str] | None:
@@ -143,14 +143,14 @@ def _worded(pol: list[Any] | None) -> list[str] | None:
 
 
 def _vote(vote: Vote) -> VoteView:
-    said = {} if vote.reason is None else {"reason": vote.reason}
+    reason = {} if vote.reason is None else {"reason": vote.reason}
     return VoteView(
         operator=vote.operator,
         name=vote.name,
         approve=vote.approve,
         roles=list(vote.roles),
         at=iso(vote.at),
-        **said,
+        **reason,
     )
 
 

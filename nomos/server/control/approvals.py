@@ -95,8 +95,8 @@ async def decide(
     the present one.
     """
     reason = answer.reason
-    said = None if reason is None else redact_text(reason)
-    ballot = Ballot(operator.app, operator.covers, answer.approve, answer.version, said)
+    redacted = None if reason is None else redact_text(reason)
+    ballot = Ballot(operator.app, operator.covers, answer.approve, answer.version, redacted)
     record = partial(_record, new_receipt_id(_now_ms(context)), _now_ms(context), request_id)
     show = partial(approval_view.view, context.control_url)
     after = await context.store.envelopes.vote(operator.tenant, ident, ballot, record, show)
@@ -107,7 +107,7 @@ async def decide(
             after.code, after.message, details=await _now(context, operator, ident, after)
         )
     for topic in (f"approval:{after.id}", f"approvals:{after.tenant}", "outbox"):
-        context.bell.notify(topic)
+        context.notifier.notify(topic)
     return show(after, int(context.clock()))
 
 
@@ -140,9 +140,9 @@ async def _settled(context: Context, envelope: Envelope, until: float) -> Envelo
     while (
         _pending(context, envelope)
         and (left := until - context.elapsed()) > 0
-        and not context.bell.stopped
+        and not context.notifier.stopped
     ):
-        await context.bell.wait(f"approval:{envelope.id}", left)
+        await context.notifier.wait(f"approval:{envelope.id}", left)
         envelope = await _found(context, envelope.tenant, envelope.id, None)
     return envelope
 

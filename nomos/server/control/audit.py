@@ -257,7 +257,7 @@ def _only(caller: ApiKey) -> str | None:
 
 
 def _may_see(caller: ApiKey, record: Record) -> bool:
-    """An agent's app may see its own receipts, an agent without an API key only that agent's."""
+    """Return whether the caller may see a record: an agent without an API key sees only its own."""
     if caller.role == "agent" and record.app != caller.app:
         return False
     if not isinstance(caller, AgentPrincipal):

@@ -42,14 +42,14 @@ async def authorize(
 ) -> Reply:
     """Answer one question. Raises InvalidRequest, or Refusal if it cannot be answered."""
     message = messages.authorize_request(body)
-    said = canonical(delegation_lookup.signed(caller, body))
-    context.take_quota(caller.app, len(said))
-    digest = hashlib.sha256(said).hexdigest()
+    identity = canonical(delegation_lookup.signed(caller, body))
+    context.take_quota(caller.app, len(identity))
+    digest = hashlib.sha256(identity).hexdigest()
     try:
         services = await _services(context, caller, message)
-        whose = delegation_lookup.with_agent(caller, message)
+        signed_by_agent = delegation_lookup.with_agent(caller, message)
         asked = request.canonicalize(
-            whose,
+            signed_by_agent,
             context.catalog,
             context.pdp_did,
             context.bundle.hash,

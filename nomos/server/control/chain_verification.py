@@ -90,7 +90,7 @@ async def prove_invocation(
 
     Returns None if the capability that the chain claims has no valid form.
     """
-    requested = _all_of_it(claims)
+    requested = _whole_capability(claims)
     if requested is None:
         return None
     question = _question(
@@ -106,13 +106,13 @@ async def check_text(
 
     Only the text is checked: the binary receives no trusted issuer.
     """
-    someone = next(iter(context.key_log.trusted), None)
+    any_issuer = next(iter(context.key_log.trusted), None)
     question = Verify(
         invocation=token,
         now=int(context.clock()),
         max_depth=context.max_chain_depth,
         trusted_issuers=[],
-        audience=someone,
+        audience=any_issuer,
     )
     found = await run(context, verification.ask(question, claims, NOT_LOOKED_UP))
     if not isinstance(found, Rejection):
@@ -226,17 +226,17 @@ def _held(found: VerifiedClaims, tokens: tuple[str, ...]) -> HeldCapability:
 
 def _trusted(context: Context, tenant: str) -> list[str]:
     """Return the keys that may have signed the tenant's roots; never cached, since they change."""
-    return sorted(did for did, whose in context.key_log.trusted.items() if whose == tenant)
+    return sorted(did for did, owner in context.key_log.trusted.items() if owner == tenant)
 
 
-def _all_of_it(claims: UnverifiedToken) -> RequestedCapability | None:
+def _whole_capability(claims: UnverifiedToken) -> RequestedCapability | None:
     """Return the whole capability that a chain claims, to verify who holds it."""
     constraint: Any = {}
     for link in claims.links:
         constraint = mapping(link.get("meta")).get("resource_constraint", constraint)
     try:
-        said = {"cmd": claims.links[-1].get("cmd"), "resource": constraint}
-        return RequestedCapability.model_validate(said)
+        capability = {"cmd": claims.links[-1].get("cmd"), "resource": constraint}
+        return RequestedCapability.model_validate(capability)
     except ValidationError:
         return None
 
@@ -253,11 +253,11 @@ def _fault(rejection: Rejection, root: str | None) -> ChainFault:
 
 
 def _excluded(command: str, statement: Any, root: str) -> ChainFault:
-    whatever = first_false([statement], KnownCall(command, {}))
+    always_false = first_false([statement], KnownCall(command, {}))
     text = str(statement)
     shown = text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
     return ChainFault(
-        "resource_out_of_scope" if whatever is None else "chain_attenuation_violation",
+        "resource_out_of_scope" if always_false is None else "chain_attenuation_violation",
         f"a policy of the chain excludes this from {command}: {ascii(shown)[1:-1]}",
         root,
     )

@@ -16,7 +16,7 @@ async def sign(
     context: Context, tenant: str, head: Head, *, issuer: str, nonce: str | None = None
 ) -> str:
     """Return a checkpoint over one row of the audit log, signed by the key of `issuer`."""
-    said = Checkpoint(
+    payload = Checkpoint(
         iss=issuer,
         log=AUDIT,
         tenant=tenant,
@@ -25,7 +25,7 @@ async def sign(
         iat=int(context.clock()),
         nonce=nonce,
     )
-    answer = await context.signer.ask(SignCheckpoint(key=issuer, payload=said))
+    answer = await context.signer.ask(SignCheckpoint(key=issuer, payload=payload))
     if isinstance(answer, Signed):
         return answer.jwt
     code = answer.code if isinstance(answer, Refused) else None
@@ -58,9 +58,9 @@ async def sign_moved(context: Context) -> None:
 def checkpointing(context: Context, seconds: float) -> Callable[[], Awaitable[None]]:
     """Return a task that signs, every `seconds`, the logs that have grown."""
 
-    async def chore() -> None:
+    async def sign_repeatedly() -> None:
         while True:
             await asyncio.sleep(seconds)
             await sign_moved(context)
 
-    return chore
+    return sign_repeatedly

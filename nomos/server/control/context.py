@@ -59,7 +59,7 @@ class Context:
     rates: SlidingWindowCounter = field(default_factory=rates_of_apps)
     faults: SlidingWindowCounter = field(default_factory=rates_of_apps)
     quotas: Quotas = field(default_factory=Quotas)
-    bell: Notifier = field(default_factory=Notifier)
+    notifier: Notifier = field(default_factory=Notifier)
     waiting: LongPollLimiter = field(default_factory=LongPollLimiter)
     elapsed: Callable[[], float] = time.monotonic
     attempts: LoginThrottle = field(default_factory=LoginThrottle)

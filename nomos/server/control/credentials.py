@@ -28,7 +28,7 @@ NAME: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,100}")
 MAX_COVERS: Final = 32
 ROLES: Final[tuple[Role, ...]] = ("agent", "operator", "auditor")
 
-_NOBODY: Final = ApiKey(app="", tenant="", role="agent", secret_hash="0" * 64)
+_NO_KEY: Final = ApiKey(app="", tenant="", role="agent", secret_hash="0" * 64)
 """Compared with when the app is unknown; no secret has this hash."""
 
 
@@ -158,7 +158,7 @@ def _read(authorization: Sequence[str]) -> tuple[str, str]:
 def _matching(keys: Sequence[ApiKey], digest: str) -> ApiKey | None:
     """Compare with every key of the app, without an early exit, and with one if it has none."""
     found = None
-    for key in keys or (_NOBODY,):
+    for key in keys or (_NO_KEY,):
         if hmac.compare_digest(key.secret_hash, digest):
             found = key
     return found

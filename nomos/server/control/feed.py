@@ -129,15 +129,17 @@ async def _page(context: Context, tenant: str, asked: FeedRequest, seconds: floa
     signer = context.issuers[tenant]
     while True:
         # Subscribe before reading, or a revocation between the two would be missed.
-        rung = asyncio.create_task(context.bell.wait(topic(tenant), max(0, until - loop.time())))
+        notified = asyncio.create_task(
+            context.notifier.wait(topic(tenant), max(0, until - loop.time()))
+        )
         try:
             page = await context.store.feed.page(tenant, asked.since, PAGE)
-            over = loop.time() >= until or context.bell.stopped
+            over = loop.time() >= until or context.notifier.stopped
             if page.links or over or context.issuers[tenant] != signer:
                 return page
-            await rung
+            await notified
         finally:
-            rung.cancel()
+            notified.cancel()
 
 
 async def _checkpoint(
@@ -148,7 +150,7 @@ async def _checkpoint(
         kept = context.followers.signed(tenant, issuer, head, now)
         if kept is not None:
             return kept
-    said = Checkpoint(
+    payload = Checkpoint(
         iss=issuer,
         log="revocations",
         tenant=tenant,
@@ -158,7 +160,7 @@ async def _checkpoint(
         nonce=nonce,
     )
     try:
-        answer = await context.signer.ask(SignCheckpoint(key=issuer, payload=said))
+        answer = await context.signer.ask(SignCheckpoint(key=issuer, payload=payload))
     except SignerError as failure:
         raise unavailable(_UNSIGNED) from failure
     if not isinstance(answer, Signed):

@@ -131,17 +131,17 @@ def check_request(holder: AgentPrincipal, message: AuthorizeRequest) -> ChainFau
     asked = {**(message.args or {}), "resource": message.resource}
     if holder.command != message.command or not same(holder.said, asked):
         what = "the invocation is for another question: sign its command, resource and args"
-        return _unlike(holder, "resource_mismatch", what)
+        return _mismatch(holder, "resource_mismatch", what)
     if message.delegated_chain not in (None, list(holder.tokens)):
         what = "delegatedChain is another chain than the one that the invocation is on"
-        return _unlike(holder, "chain_invalid", what)
+        return _mismatch(holder, "chain_invalid", what)
     if message.agent_did not in (None, holder.agent):
         what = "agentDid is not the agent that signed the invocation"
-        return _unlike(holder, "audience_mismatch", what)
+        return _mismatch(holder, "audience_mismatch", what)
     return None
 
 
-def _unlike(holder: AgentPrincipal, reason: DenyReason, message: str) -> ChainFault:
+def _mismatch(holder: AgentPrincipal, reason: DenyReason, message: str) -> ChainFault:
     return ChainFault(reason, message, holder.held.descent.root if holder.held else None)
 
 

@@ -68,7 +68,7 @@ async def post_rotate(context: Context, request: Request, caller: ApiKey | None)
             "no new key could be made, and the old one stays active; the server's log has the cause"
         ) from failure
     if wanted.revoke_old:
-        context.bell.notify(topic(caller.tenant))
+        context.notifier.notify(topic(caller.tenant))
     return _reply(context, caller.tenant)
 
 

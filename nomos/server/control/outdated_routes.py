@@ -111,7 +111,7 @@ async def revoke(
         revoked = await context.store.feed.revoke(wanted, receipt)
         done += not revoked.already
     if done:
-        context.bell.notify(feed.topic(tenant))
+        context.notifier.notify(feed.topic(tenant))
     return done
 
 

@@ -166,7 +166,7 @@ def _facts(operator: ApiKey, target: PermissionTarget) -> dict[Condition, bool]:
 
 def _sentence(operator: ApiKey, act: Act, target: PermissionTarget, rule: Rule) -> str:
     """Return why the action is refused, and who may do it."""
-    yours = ", ".join(operator.covers) or "no role"
+    covered = ", ".join(operator.covers) or "no role"
     wanted = {each for every in rule for each in every}
     missing = uncovered_roles(operator, target.covers)
     if "covers all that it covers" in wanted and missing:
@@ -181,12 +181,12 @@ def _sentence(operator: ApiKey, act: Act, target: PermissionTarget, rule: Rule) 
     if rule == _EVERY:
         return (
             "this changes what operators must approve, so it needs an operator's key that "
-            f"covers every role ({EVERY_ROLE}); yours covers {yours}"
+            f"covers every role ({EVERY_ROLE}); yours covers {covered}"
         )
     needed = " or ".join(target.roles) or "some role"
     return (
         f"only the operator who registered its app, or one who covers {needed}, may {act} this "
-        f"{target.kind}; your key covers {yours}"
+        f"{target.kind}; your key covers {covered}"
     )
 
 

@@ -40,7 +40,7 @@ from nomos.server.storage.bundles import Activation, Content, PolicyAuthor, Vers
 MAX_SOURCES: Final = 256
 MAX_LISTED: Final = 100
 MAX_PROBLEMS: Final = 50
-MAX_TOLD: Final = 5
+MAX_NAMED: Final = 5
 MAX_MESSAGE: Final = 500
 TRIES: Final = 8
 """How often a rollback is retried because another activation came first."""
@@ -174,8 +174,8 @@ async def post_policies(
     assert caller is not None, "the table gives this route a role"
     sent = messages.read(PolicyRequest, await body.read(request, MAX_POLICIES))
     sources = tuple(Source(name, text) for name, text in sorted(sent.sources.items()))
-    unkept = Version(0, Content("", sources, sent.facts), "api", 0, None)
-    bundle = await _valid(context, unkept)
+    candidate = Version(0, Content("", sources, sent.facts), "api", 0, None)
+    bundle = await _valid(context, candidate)
     content = Content(bundle.hash, sources, sent.facts)
     version, created = await context.store.policies.put(_who(context, request, caller), content)
     reply = PutReply(
@@ -225,7 +225,7 @@ async def post_rollback(
 
 def _take_over(context: Context, caller: ApiKey, bundle: Bundle, done: Activation) -> None:
     context.live.activate(bundle, done.version, done.number)
-    context.bell.notify(activation.policy_topic(caller.tenant))
+    context.notifier.notify(activation.policy_topic(caller.tenant))
 
 
 async def _activation(request: Request) -> ActivateRequest:
@@ -271,8 +271,8 @@ async def _valid(context: Context, version: Version) -> Bundle:
         return await activation.load(version, context.catalog)
     except InvalidPolicy as invalid:
         which = f"policy version {version.number}" if version.number else "the upload"
-        problems = "; ".join(str(each)[:MAX_MESSAGE] for each in invalid.problems[:MAX_TOLD])
-        more = len(invalid.problems) - MAX_TOLD
+        problems = "; ".join(str(each)[:MAX_MESSAGE] for each in invalid.problems[:MAX_NAMED])
+        more = len(invalid.problems) - MAX_NAMED
         raise ControlError(
             "invalid_policy",
             f"{which} is not valid: {problems}{f'; and {more} more' if more > 0 else ''}",

@@ -119,12 +119,12 @@ def _commands(
     found = find_command(catalog, message.command)
     if found is not None:
         return found[1], ()
-    beneath = commands_under(catalog, message.command)
-    if beneath:
-        _check_prefix(message, beneath)
+    commands_below = commands_under(catalog, message.command)
+    if commands_below:
+        _check_prefix(message, commands_below)
     elif not on_chain:
         raise _unknown(message.command, catalog)
-    return None, beneath
+    return None, commands_below
 
 
 def _unknown(command: str, catalog: Catalog) -> InvalidRequest:
@@ -142,9 +142,11 @@ _NOT_WITH_PREFIX: Final = {
 }
 
 
-def _check_prefix(message: AuthorizeRequest, beneath: Sequence[str]) -> None:
+def _check_prefix(message: AuthorizeRequest, commands_below: Sequence[str]) -> None:
     """Raise InvalidRequest for members that make no sense for several commands."""
-    some = ", ".join(beneath[:MAX_LISTED]) + (", ..." if len(beneath) > MAX_LISTED else "")
+    some = ", ".join(commands_below[:MAX_LISTED]) + (
+        ", ..." if len(commands_below) > MAX_LISTED else ""
+    )
     stands = f"and {message.command} stands for several commands. Ask for one of {some}"
     for name, why in _NOT_WITH_PREFIX.items():
         if getattr(message, name) is not None:

@@ -100,7 +100,7 @@ async def post_revocation(
         )
     except (ActiveKeyError, ServiceInUse, LastOperator) as failure:
         raise InvalidRequest(f"id: {failure}", fields=("id",)) from failure
-    context.bell.notify(feed.topic(caller.tenant))
+    context.notifier.notify(feed.topic(caller.tenant))
     if done.kind == "issuer":
         await context.key_log.refresh()
     return RevokeReply(
@@ -142,7 +142,7 @@ async def _proven(context: Context, caller: ApiKey, message: RevokeRequest) -> H
 async def _may(context: Context, caller: ApiKey, ident: str, held: HeldCapability | None) -> Kind:
     """Return the kind of `ident` if the caller may revoke it; raises an error otherwise."""
     if held is not None:
-        if caller.role == "agent" and not _gave(caller, ident, held):
+        if caller.role == "agent" and not _is_delegator(caller, ident, held):
             raise ControlError(
                 "not_found",
                 f"you may not revoke {ident}: a delegation is revoked by the app that its chain "
@@ -200,13 +200,13 @@ async def _permitted(
     permissions.check(operator, "revoke", target)
 
 
-def _gave(caller: ApiKey, ident: str, held: HeldCapability) -> bool:
+def _is_delegator(caller: ApiKey, ident: str, held: HeldCapability) -> bool:
     """Return whether the caller signed the link `ident` or an earlier one, or is its audience."""
     if not isinstance(caller, AgentPrincipal):
         return held.descent.app == caller.app
     place = [link.cid for link in held.links].index(ident)
-    givers = [link.payload["iss"] for link in held.links[: place + 1]]
-    return caller.agent in (*givers, held.links[place].payload["aud"])
+    delegators = [link.payload["iss"] for link in held.links[: place + 1]]
+    return caller.agent in (*delegators, held.links[place].payload["aud"])
 
 
 def _receipt(

@@ -27,7 +27,7 @@ from nomos.server.storage.envelope_store import AnswerRecord
 from nomos.server.storage.envelopes import ApprovalLookup
 from nomos.server.storage.identifiers import new_ident
 
-LOOKS: Final = 3
+TRIES: Final = 3
 """How often an approval is read again after another process changed it."""
 
 Answered = Reply | StoredAnswer
@@ -38,12 +38,12 @@ async def step_up(context: Context, case: Evaluation, ruling: PolicyDecision) ->
     """Make an approval request of the question, or use the approval that it names."""
     if case.asked.cosigner is None:
         return await _ask(context, case, ruling)
-    for _ in range(LOOKS):
+    for _ in range(TRIES):
         found = await context.store.envelopes.find(case.caller.tenant, case.asked.cosigner)
         if found is None or found.app != case.caller.app:
             return await _deny(context, case, _not_found(case, ruling), None)
-        judgement = envelope.check_approval(found, case.bound, ruling.roles, int(context.clock()))
-        match judgement.use:
+        check = envelope.check_approval(found, case.bound, ruling.roles, int(context.clock()))
+        match check.use:
             case "ready":
                 used = await _use(context, case, ruling, found)
                 if used is not None:
@@ -53,7 +53,7 @@ async def step_up(context: Context, case: Evaluation, ruling: PolicyDecision) ->
             case "expired":
                 return await _ask(context, case, ruling, expired=found)
             case _:
-                return await _deny(context, case, _refused(ruling, found, judgement), found)
+                return await _deny(context, case, _refused(ruling, found, check), found)
     raise unavailable("other processes are changing this approval; ask again")
 
 
@@ -77,17 +77,17 @@ async def _ask(
         created_at=case.now,
         expires_at=case.now + _life(case, ruling),
     )
-    tell = partial(_answer_record, context.control_url, case, ruling, expired)
+    make_answer = partial(_answer_record, context.control_url, case, ruling, expired)
     show = partial(approval_view.view, context.control_url)
-    standing = await context.store.envelopes.ask(draft, tell, show)
-    if isinstance(standing, StoredAnswer):
-        return standing
-    if standing.kind == "full":
+    lookup = await context.store.envelopes.ask(draft, make_answer, show)
+    if isinstance(lookup, StoredAnswer):
+        return lookup
+    if lookup.kind == "full":
         raise ControlError("rate_limited", _TOO_MANY, headers={"retry-after": "60"})
-    if standing.changed:
-        context.bell.notify(f"approvals:{case.caller.tenant}")
-        context.bell.notify("outbox")
-    return await complete(context, case.asked, tell(standing).stored)
+    if lookup.changed:
+        context.notifier.notify(f"approvals:{case.caller.tenant}")
+        context.notifier.notify("outbox")
+    return await complete(context, case.asked, make_answer(lookup).stored)
 
 
 def _asking(case: Evaluation, ruling: PolicyDecision) -> list[Policy]:
@@ -97,8 +97,8 @@ def _asking(case: Evaluation, ruling: PolicyDecision) -> list[Policy]:
 
 def _life(case: Evaluation, ruling: PolicyDecision) -> int:
     """Return how long the request stays open, in seconds: the shortest time of its policies."""
-    said = [each.expires for each in _asking(case, ruling) if each.expires is not None]
-    return min(said, default=envelope.LIFE_SECONDS)
+    lifetimes = [each.expires for each in _asking(case, ruling) if each.expires is not None]
+    return min(lifetimes, default=envelope.LIFE_SECONDS)
 
 
 def _reasons(case: Evaluation, ruling: PolicyDecision) -> str | None:
@@ -118,10 +118,10 @@ def _answer_record(
     case: Evaluation,
     ruling: PolicyDecision,
     expired: Envelope | None,
-    standing: ApprovalLookup,
+    lookup: ApprovalLookup,
 ) -> AnswerRecord:
     """Return the record and the answer for the envelope of this question."""
-    found = standing.envelope
+    found = lookup.envelope
     if found.state == "denied":
         own = found.app == case.caller.app
         ruling = (
@@ -173,8 +173,8 @@ async def _use(
         return used
     if not used:
         return None
-    context.bell.notify(f"approval:{found.id}")
-    context.bell.notify(f"approvals:{found.tenant}")
+    context.notifier.notify(f"approval:{found.id}")
+    context.notifier.notify(f"approvals:{found.tenant}")
     return reply
 
 
@@ -196,16 +196,16 @@ def _not_found(case: Evaluation, ruling: PolicyDecision) -> PolicyDecision:
     return PolicyDecision("deny", "approval_not_found", ruling.policies, message)
 
 
-def _refused(ruling: PolicyDecision, found: Envelope, judgement: ApprovalCheck) -> PolicyDecision:
+def _refused(ruling: PolicyDecision, found: Envelope, check: ApprovalCheck) -> PolicyDecision:
     """Return the deny for an approval that cannot be used."""
-    match judgement.use:
+    match check.use:
         case "consumed":
             at = "" if found.consumed_at is None else f" at {clock(found.consumed_at)}"
             message = f"approval {found.id} was already used{at}; request a new one"
             return PolicyDecision("deny", "approval_already_used", ruling.policies, message)
         case "mismatch":
-            message = _mismatch(ruling, found, judgement.fields)
-            fields = tuple(shown(field)[1:-1] for field in judgement.fields)
+            message = _mismatch(ruling, found, check.fields)
+            fields = tuple(shown(field)[1:-1] for field in check.fields)
             return PolicyDecision(
                 "deny", "approval_mismatch", ruling.policies, message, fields=fields
             )

@@ -46,7 +46,7 @@ SLICE: Final = 2000
 PAUSE_SECONDS: Final = 0.1
 """Rows that are checked at a time while the server runs, and the pause after them."""
 
-WAY_OUT: Final = (
+REMEDY: Final = (
     "Restore the whole folder from a backup, or move it away and start with an empty one, which "
     'has a new issuer (docs/audit.md, "When the data folder is damaged")'
 )
@@ -63,9 +63,9 @@ class Expected:
 
 
 def inconsistent(folder: Path, problem: str) -> ConfigurationError:
-    """The error for a folder that is not consistent."""
+    """Return the error for a folder that is not consistent."""
     return ConfigurationError(
-        f"the data folder {folder} is not consistent: {problem}. {WAY_OUT}", setting="data"
+        f"the data folder {folder} is not consistent: {problem}. {REMEDY}", setting="data"
     )
 
 
@@ -146,7 +146,7 @@ def rows_problem(connection: Connection) -> str | None:
 
 
 def _ends_problem(connection: Connection) -> str | None:
-    """The same without walking the audit log, which is long."""
+    """Return what `rows_problem` does, without walking the audit log, which is long."""
     problem = integrity.missing_rows(connection) or integrity.restored(connection)
     for name in ("revocations", "keys"):
         for tenant in sorted(integrity.ends_of(connection, name)):
@@ -208,8 +208,11 @@ async def _signed_otherwise(
         return None
     seq, token, hash_ = kept[0]
     dids = [key.did for key in issuers.log_of(tenant)]
-    said = await checking_async(signer)(token, dids)
-    if not isinstance(said, Checkpoint) or (said.tenant, said.log) != (tenant, "audit"):
+    checkpoint = await checking_async(signer)(token, dids)
+    if not isinstance(checkpoint, Checkpoint) or (checkpoint.tenant, checkpoint.log) != (
+        tenant,
+        "audit",
+    ):
         return f"the checkpoint over row {seq} of the audit log is not signed by the issuer"
     return None
 
@@ -217,49 +220,50 @@ async def _signed_otherwise(
 async def _check_pinned(
     store: Store, signer: SignerPort, issuers: Issuers, folder: Path, pinned: str
 ) -> None:
-    said = None
+    checkpoint = None
     if len(pinned) <= MAX_TOKEN:
         dids = [key.did for tenant in issuers.active for key in issuers.log_of(tenant)]
-        said = await checking_async(signer)(pinned, dids)
-    if not isinstance(said, Checkpoint) or said.log != "audit":
+        checkpoint = await checking_async(signer)(pinned, dids)
+    if not isinstance(checkpoint, Checkpoint) or checkpoint.log != "audit":
         raise ConfigurationError(
             "the checkpoint was not signed by this server's issuer over its audit log. Name "
             "the file that `nomos audit checkpoint` wrote, or the data folder that it belongs "
             "to",
             setting="checkpoint",
         )
-    part = await store.log.part(said.tenant, said.seq - 1, said.seq, 1)
+    part = await store.log.part(checkpoint.tenant, checkpoint.seq - 1, checkpoint.seq, 1)
     found = part.links[0].head if part.links else Head()
-    if found != Head(said.seq, said.head):
+    if found != Head(checkpoint.seq, checkpoint.head):
         what = "is missing" if not part.links else "differs"
         raise inconsistent(
             folder,
-            f"row {said.seq} of the audit log of tenant {said.tenant} {what}: the folder is older "
+            f"row {checkpoint.seq} of the audit log of tenant {checkpoint.tenant} {what}: the "
+            "folder is older "
             "than the checkpoint, or was rewritten",
         )
 
 
 def _payload(token: str) -> Mapping[str, Any]:
-    """The payload of a token, not verified; empty if it cannot be decoded."""
+    """Return the payload of a token, not verified; empty if it cannot be decoded."""
     try:
         part = token.split(".")[1]
-        said = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        content = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
     except (ValueError, IndexError):
         return {}
-    return said if isinstance(said, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 # While the server runs
 
 
 def checking(store: Store, seconds: float) -> Callable[[], Awaitable[None]]:
-    """A background task that reads all rows afresh; at a problem the store refuses all work.
+    """Return a background task that reads all rows afresh; at a problem the store refuses all work.
 
     Each row of the audit log is checked once; its end, and the other logs, every time.
     """
     walked: dict[str, int] = {}
 
-    async def chore() -> None:
+    async def check_repeatedly() -> None:
         first = True
         while True:
             await asyncio.sleep(seconds)
@@ -268,16 +272,16 @@ def checking(store: Store, seconds: float) -> Callable[[], Awaitable[None]]:
             except StorageLost as lost:
                 problem = str(lost)
             first = False
-            if problem is not None and store.lost(f"{problem}. {WAY_OUT}"):
-                log.critical("%s: all requests are rejected from now on. %s", problem, WAY_OUT)
+            if problem is not None and store.lost(f"{problem}. {REMEDY}"):
+                log.critical("%s: all requests are rejected from now on. %s", problem, REMEDY)
 
-    return chore
+    return check_repeatedly
 
 
 async def _round(store: Store, walked: dict[str, int], *, first: bool) -> str | None:
     mark = store.mark
     ends, problem = await store.read_afresh(
-        lambda connection: _looked(connection, mark, pages=first)
+        lambda connection: _ends_and_problem(connection, mark, pages=first)
     )
     for tenant, head in ends.items():
         while problem is None and walked.get(tenant, 0) < head.seq:
@@ -293,7 +297,7 @@ async def _round(store: Store, walked: dict[str, int], *, first: bool) -> str | 
     return problem
 
 
-def _looked(
+def _ends_and_problem(
     connection: Connection, mark: AnchorMark, *, pages: bool
 ) -> tuple[Mapping[str, Head], str | None]:
     now, _ = anchor_keeper.mark_of(connection)

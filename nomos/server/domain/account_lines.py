@@ -107,9 +107,9 @@ def outside(accounts: Accounts, operator: str, ident: str) -> bool:
     if not (is_known(accounts, operator) and is_known(accounts, ident)):
         return False
     above = {ident, *makers(accounts, ident)}
-    mine = (operator, *makers(accounts, operator))
+    own_line = (operator, *makers(accounts, operator))
     return (
         above.isdisjoint(persons(accounts, operator))
         and operator not in above
-        and ident not in mine
+        and ident not in own_line
     )

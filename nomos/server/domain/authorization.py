@@ -88,7 +88,7 @@ class Evaluation(AuthorizationRequest):
     def record(self, ruling: PolicyDecision, envelope: Envelope | None = None) -> Record:
         """Return the audit record of the answer; `envelope` is the approval request concerned."""
         asked, caller, origin = self.asked, self.caller, self.origin
-        led_here = origin.record if envelope is None else envelope.receipt_id
+        cause = origin.record if envelope is None else envelope.receipt_id
         return Record(
             id=self.receipt,
             tenant=caller.tenant,
@@ -107,20 +107,20 @@ class Evaluation(AuthorizationRequest):
             request_id=self.request_id,
             status=200,
             envelope=None if envelope is None else envelope.id,
-            parent=origin.record if led_here == self.receipt else led_here,
+            parent=origin.record if cause == self.receipt else cause,
             root=origin.root(self.agent),
             detail=self._detail(ruling),
         )
 
     def _detail(self, ruling: PolicyDecision) -> dict[str, Any]:
         """Return what differs from the approval, what was requested, and the swarm's name."""
-        told = {
+        detail = {
             "fields": list(ruling.fields),
             "commands": list(self.asked.commands),
             "pol": list(self.asked.pol),
             "swarm": self.origin.explicit_swarm_id,
         }
-        return {name: value for name, value in told.items() if value}
+        return {name: value for name, value in detail.items() if value}
 
     def stored(self, record: Record, answer: Reply) -> StoredAnswer:
         """Return the answer that a repetition of the question gets."""

@@ -129,13 +129,13 @@ def sentence(asked: CanonicalRequest, closure: Closure) -> str:
     by: dict[str, list[str]] = {}
     for each in closure.open:
         by.setdefault(each.field, []).append(each.policy)
-    looked = "; ".join(
+    open_fields = "; ".join(
         f"{name} ({', '.join(policies[:MAX_NAMED])}{', ...' if policies[MAX_NAMED:] else ''})"
         for name, policies in list(by.items())[:MAX_NAMED]
     )
     return (
         "a service evaluates no policy, so its grant must not leave open what policy reads. "
-        f"Open here: {looked}. {' '.join(_remedies(asked, by))}"
+        f"Open here: {open_fields}. {' '.join(_remedies(asked, by))}"
     )
 
 

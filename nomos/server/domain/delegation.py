@@ -125,15 +125,15 @@ class DelegationContext:
         """Return the lineage claim of a delegation to `agent`; None if it has none."""
         if self.held is None and self.label is None:
             return None
-        said: dict[str, Any] = {
+        claim: dict[str, Any] = {
             "root": self.root(agent),
             "invokedBy": list(self.invoked_by),
             "depth": self.depth,
         }
         if self.swarm is not None:
-            said["swarmId"] = self.swarm
+            claim["swarmId"] = self.swarm
         others = [each for each in (self.held.apps if self.held else ()) if each != app]
-        return said | ({"apps": others} if others else {})
+        return claim | ({"apps": others} if others else {})
 
 
 def merged(policies: Sequence[Sequence[Any]]) -> list[Any]:

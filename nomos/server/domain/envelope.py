@@ -320,8 +320,8 @@ def vote_error(
         if any(vote.operator == operator and envelope.counts(vote) for vote in envelope.votes):
             message = f"you have approved this already; it still needs {' and '.join(wanted)}"
             return VoteError("forbidden", message)
-        yours = ", ".join(covers) or "no role"
-        message = f"this needs the role {' or '.join(wanted)}, and your API key covers {yours}"
+        covered = ", ".join(covers) or "no role"
+        message = f"this needs the role {' or '.join(wanted)}, and your API key covers {covered}"
         return VoteError("forbidden", message)
     return None
 
@@ -369,10 +369,10 @@ def _decided(envelope: Envelope, state: State) -> str:
         return "this was revoked; it can no longer be decided"
     by = ", ".join(vote.name or vote.operator for vote in envelope.votes)
     word = "denied" if state == "denied" else "approved"
-    said = f"this was {word} by {by} at {clock(envelope.decided_at or 0)}"
+    sentence = f"this was {word} by {by} at {clock(envelope.decided_at or 0)}"
     if envelope.consumed_at is not None:
-        said += f", and used at {clock(envelope.consumed_at)}"
-    return said
+        sentence += f", and used at {clock(envelope.consumed_at)}"
+    return sentence
 
 
 def clock(seconds: int) -> str:

@@ -56,7 +56,7 @@ def kept(case: Evaluation, ruling: PolicyDecision, cid: str, *, exact: bool) -> 
     covered = closed_grants.covered(case.bundle, asked, [*held, *asked.pol], exact=exact)
     inquiry = decision.inquiry(asked, case.origin, app=case.caller.app, agent=case.agent, now=0)
     bound = closed_grants.args_bound(asked, exact=exact, whole_args=ruling.whole_args)
-    said = {
+    content = {
         "inquiry": asdict(replace(inquiry, args_bound=bound)),
         "grant": {**asdict(covered), "open": sorted(covered.open)},
         "cosigned": exact,
@@ -70,7 +70,7 @@ def kept(case: Evaluation, ruling: PolicyDecision, cid: str, *, exact: bool) -> 
         audience=asked.audience or "",
         receipt=case.receipt,
         expires_at=case.expires,
-        text=json.dumps(said),
+        text=json.dumps(content),
     )
 
 
@@ -81,10 +81,10 @@ def outdated(bundle: Bundle, grant: ServiceGrant, now: int) -> OutdatedIssue | N
     give.
     """
     try:
-        said = json.loads(grant.text)
-        covered = _covered(said["grant"])
-        asked = PolicyQuestion(**{**said["inquiry"], "now": now})
-        approved, forkable = bool(said["cosigned"]), bool(said["forkable"])
+        content = json.loads(grant.text)
+        covered = _covered(content["grant"])
+        asked = PolicyQuestion(**{**content["inquiry"], "now": now})
+        approved, forkable = bool(content["cosigned"]), bool(content["forkable"])
     except (KeyError, TypeError, ValueError):
         return OutdatedIssue(grant, "", {}, (), (), delegated=False)
     found = None
@@ -102,10 +102,10 @@ def outdated(bundle: Bundle, grant: ServiceGrant, now: int) -> OutdatedIssue | N
     )
 
 
-def _covered(said: dict[str, Any]) -> GrantedCalls:
+def _covered(content: dict[str, Any]) -> GrantedCalls:
     return GrantedCalls(
-        commands=tuple(said["commands"]),
-        resource=said["resource"],
-        open=frozenset(said["open"]),
-        folder=bool(said["folder"]),
+        commands=tuple(content["commands"]),
+        resource=content["resource"],
+        open=frozenset(content["open"]),
+        folder=bool(content["folder"]),
     )

@@ -144,8 +144,8 @@ def _with_optional(item: View, now: float) -> View:
 def _others(item: View, session: Session) -> list[str]:
     """Return the roles that would still be missing after this operator's approval."""
     missing = [role for role in item["roles"] if role not in item["approvedRoles"]]
-    mine = envelope.covered_roles(browser_sessions.operator_key(session).covers, missing)
-    return [role for role in missing if role not in mine]
+    covered = envelope.covered_roles(browser_sessions.operator_key(session).covers, missing)
+    return [role for role in missing if role not in covered]
 
 
 def _outcome(item: View, now: float) -> dict[str, str]:

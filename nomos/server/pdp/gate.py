@@ -56,7 +56,7 @@ from nomos.server.storage.shares import ShareExceeded
 
 log = logging.getLogger(__name__)
 
-_DOUBT = ". The outcome is unknown: check the upstream before you retry"
+_OUTCOME_UNKNOWN = ". The outcome is unknown: check the upstream before you retry"
 
 
 class Handler(Protocol):
@@ -242,7 +242,7 @@ class Gate:
         case = replace(case, intent=intent.id)
         try:
             await self._claim(found, holder)
-            with _as_refusal(case, _DOUBT):
+            with _as_refusal(case, _OUTCOME_UNKNOWN):
                 reply = await action()
         except PdpError as refusal:
             await self._records.write_best_effort(case.failed(self._context.clock(), refusal))
@@ -337,7 +337,7 @@ def _missing_roles(approval: TokenApproval, missing: list[str]) -> PdpError:
 
 
 @contextmanager
-def _as_refusal(case: PdpCall, doubt: str = "") -> Iterator[None]:
+def _as_refusal(case: PdpCall, hint: str = "") -> Iterator[None]:
     """Turn any exception into a PdpError, so that it is recorded as the outcome."""
     try:
         yield
@@ -346,5 +346,5 @@ def _as_refusal(case: PdpCall, doubt: str = "") -> Iterator[None]:
     except Exception:
         log.exception("request %s failed", case.request_id)
         raise PdpError(
-            "internal", f"the PDP failed; its log has the cause under this request id{doubt}"
+            "internal", f"the PDP failed; its log has the cause under this request id{hint}"
         ) from None

@@ -21,7 +21,7 @@ from nomos.models import DenyReason
 from nomos.server.domain import lineage
 from nomos.server.domain.lineage import Lineage
 from nomos.server.pdp.context import StorePort
-from nomos.server.pdp.request import for_the_record
+from nomos.server.pdp.request import recorded_args
 from nomos.server.pdp.statuses import PdpError
 from nomos.server.storage.records import new_receipt_id
 
@@ -78,7 +78,7 @@ class PdpCall:
             agent=self.agent,
             command=self.command,
             resource=dict(self.resource),
-            args=None if self.args is None else for_the_record(self.args),
+            args=None if self.args is None else recorded_args(self.args),
             decision="allow" if reason is None else "deny",
             reason=reason,
             policies=self.policies,
@@ -99,7 +99,7 @@ def size_on_record(case: PdpCall, links: Sequence[UnverifiedLink], *, receipts: 
 
     `links` are its chain: those that agents signed are recorded, with their statements.
     """
-    called = json.dumps([dict(case.resource), for_the_record(case.args or {})])
+    called = json.dumps([dict(case.resource), recorded_args(case.args or {})])
     statements = json.dumps([link.payload["pol"] for link in links[1:]])
     return receipts * len(called) + len(statements)
 

@@ -70,8 +70,8 @@ class RejectedTokens:
         if tenant is None or refusal.reason is None:
             return
         per_minute = self._context.limits.unproven_receipts_per_minute
-        whose = tenant if sender is None else f"{tenant}/{sender.root}"
-        if self._pace.count(whose, self._context.clock()) >= per_minute:
+        group_key = tenant if sender is None else f"{tenant}/{sender.root}"
+        if self._pace.count(group_key, self._context.clock()) >= per_minute:
             root, agent = (None, None) if sender is None else (sender.root, sender.agent)
             begin = self._folded.count(RejectionGroup(tenant, root, agent, refusal.reason))
             if begin is not None:

@@ -62,7 +62,7 @@ def rebuild(
             )
         given = _from_body(body, content_type, provider, command)
 
-    fields, values = _sorted_out(given, command)
+    fields, values = _split_parameters(given, command)
     _check_digested(command, values)
     resource = canonical_resource(provider, {"provider": provider.name, **fields}, command)
     args = canonical_args(command, values, complete=True)
@@ -87,7 +87,7 @@ async def read_body(chunks: AsyncIterator[bytes], most: int, seconds: float) -> 
         raise PdpError("too_large", message, fields=("body",)) from None
 
 
-def for_the_record(args: Mapping[str, Any]) -> dict[str, Any]:
+def recorded_args(args: Mapping[str, Any]) -> dict[str, Any]:
     """Return arguments as a receipt keeps them: in full, or by digest where they are long."""
     text = json.dumps(args, sort_keys=True, separators=(",", ":"))
     if len(text) <= MAX_ARGS_BYTES:
@@ -95,7 +95,7 @@ def for_the_record(args: Mapping[str, Any]) -> dict[str, Any]:
     return {"sha256": hashlib.sha256(text.encode("ascii")).hexdigest(), "bytes": len(text)}
 
 
-def _sorted_out(
+def _split_parameters(
     given: Mapping[str, Any], command: CommandSpec
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the parameters as resource fields and arguments. Raises InvalidRequest for others."""

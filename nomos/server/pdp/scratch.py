@@ -96,13 +96,13 @@ def _make(place: int) -> tuple[int, int, str]:
             os.mkdir(SCRATCH, 0o700, dir_fd=place)
         try:
             folder = os.open(SCRATCH, _FOLDER, dir_fd=place)
-        except FileNotFoundError as gone:
-            failure = gone
+        except FileNotFoundError as missing:
+            failure = missing
             continue
         try:
             made = os.open(scratch, _NEW, 0o666, dir_fd=folder)
-        except FileNotFoundError as gone:
-            failure = gone
+        except FileNotFoundError as missing:
+            failure = missing
             os.close(folder)
             continue
         except BaseException:

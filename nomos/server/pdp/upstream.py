@@ -45,7 +45,7 @@ CONNECT_SECONDS: Final = 5.0
 CONNECTIONS: Final = 512
 MOST_LOGGED: Final = 64
 MAX_RETRY_AFTER: Final = 86_400
-_DOUBT: Final = ". It may have been done: check the upstream before you retry"
+_OUTCOME_UNKNOWN: Final = ". It may have been done: check the upstream before you retry"
 _PLACE: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
 
@@ -339,10 +339,10 @@ def _not_a_segment(field: str) -> PdpError:
 
 
 def _failed(call: Rebuilt, what: str, *, sent: bool = True) -> PdpError:
-    doubt = _DOUBT if sent and call.command.risk != "read" else ""
-    return PdpError("upstream_error", f"{call.provider.name} {what}{doubt}")
+    hint = _OUTCOME_UNKNOWN if sent and call.command.risk != "read" else ""
+    return PdpError("upstream_error", f"{call.provider.name} {what}{hint}")
 
 
 def _timed_out(call: Rebuilt) -> PdpError:
-    doubt = _DOUBT if call.command.risk != "read" else ""
-    return PdpError("upstream_timeout", f"{call.provider.name} did not answer in time{doubt}")
+    hint = _OUTCOME_UNKNOWN if call.command.risk != "read" else ""
+    return PdpError("upstream_timeout", f"{call.provider.name} did not answer in time{hint}")

@@ -46,7 +46,7 @@ class UpstreamLimiter:
             yield
         finally:
             self._count(wanted, -1)
-            self._let_in()
+            self._admit_waiting()
 
     async def _take(self, wanted: tuple[Place, ...]) -> None:
         if self._full(wanted) is None:
@@ -65,12 +65,12 @@ class UpstreamLimiter:
         except BaseException:
             if _has_turn(turn):
                 self._count(wanted, -1)
-                self._let_in()
+                self._admit_waiting()
             raise
         finally:
             self._waiting.pop(turn, None)
 
-    def _let_in(self) -> None:
+    def _admit_waiting(self) -> None:
         """Give free places to waiting calls, in order; one without a place blocks no other."""
         for turn, wanted in list(self._waiting.items()):
             if not turn.done() and self._full(wanted) is None:
@@ -89,10 +89,10 @@ class UpstreamLimiter:
 
     def _refusal(self, wanted: tuple[Place, ...]) -> PdpError:
         key, most = self._full(wanted) or wanted[0]
-        whose = "calls" if len(key) == 1 else f"calls of this {key[1]}"
+        waiting_calls = "calls" if len(key) == 1 else f"calls of this {key[1]}"
         return PdpError(
             "unavailable",
-            f"{most} {whose} are already waiting for {key[0]}, and none ended within "
+            f"{most} {waiting_calls} are already waiting for {key[0]}, and none ended within "
             f"{self._wait:g} seconds. Nothing was sent; retry later",
             headers={"retry-after": "2"},
         )

@@ -24,7 +24,7 @@ from nomos.server.storage.bundles import Act, Content, PolicyAuthor, Version
 from nomos.server.storage.records import new_receipt_id
 from nomos.server.storage.store import Store
 
-MAX_TOLD: Final = 3
+MAX_LISTED: Final = 3
 """Problems of a stored version that a message lists."""
 
 MAX_WARNED: Final = 20
@@ -34,14 +34,14 @@ log = logging.getLogger("nomos.server")
 
 
 def policy_topic(tenant: str) -> str:
-    """The topic that is notified when a version of the tenant is activated."""
+    """Return the topic that is notified when a version of the tenant is activated."""
     return f"policies:{tenant}"
 
 
 def policy_author(
     tenant: str, clock: Callable[[], float], *, by: str | None, request_id: str | None = None
 ) -> PolicyAuthor:
-    """The author of changes made now, with a maker of their audit records; `by` None: a start."""
+    """Return the author of changes made now; `by` is None for a start."""
 
     def record(act: Act, version: int, digest: str) -> Record:
         at = int(clock() * 1000)
@@ -98,9 +98,9 @@ async def adopt(
 
 def _unusable(version: Version, invalid: ConfigurationError) -> ConfigurationError:
     problems = invalid.problems if isinstance(invalid, InvalidPolicy) else (invalid,)
-    told = "; ".join(str(each) for each in problems[:MAX_TOLD])
+    listed = "; ".join(str(each) for each in problems[:MAX_LISTED])
     return ConfigurationError(
-        f"policy version {version.number} is active and no longer validates: {told}. "
+        f"policy version {version.number} is active and no longer validates: {listed}. "
         "Start with the providers that it was made for; or change the policy files, which then "
         "become a new version and replace it",
         setting="policies",
@@ -117,15 +117,15 @@ class FollowerContext(Protocol):
     @property
     def catalog(self) -> Catalog: ...
     @property
-    def bell(self) -> Notifier: ...
+    def notifier(self) -> Notifier: ...
 
 
 def follower(context: FollowerContext, tenant: str) -> Callable[[], Awaitable[None]]:
-    """A background task that activates here what other processes activate, until cancelled."""
+    """Return a background task that activates here the versions that other processes activate."""
 
     async def follow() -> None:
         while True:
-            await context.bell.wait(policy_topic(tenant))
+            await context.notifier.wait(policy_topic(tenant))
             await catch_up(context.store, context.live, context.catalog, tenant)
 
     return follow
@@ -141,8 +141,8 @@ async def catch_up(store: Store, live: ActivePolicy, catalog: Catalog, tenant: s
     try:
         bundle = await load(version, catalog)
     except ConfigurationError as invalid:
-        told = _unusable(version, invalid)
-        log.error("%s. Version %d stays active", told, live.version)  # noqa: TRY400 (no traceback)
+        error = _unusable(version, invalid)
+        log.error("%s. Version %d stays active", error, live.version)  # noqa: TRY400 (no traceback)
         live.skip(last.number)
         return
     live.activate(bundle, version.number, last.number)

@@ -26,7 +26,7 @@ from nomos.server.storage.issuer_keys import ConcurrentRotation, IssuerKey
 from nomos.server.storage.records import new_receipt_id
 from nomos.server.storage.store import Store
 
-LOOK_SECONDS: Final = 1.0
+CHECK_SECONDS: Final = 1.0
 """The interval of checks for rotations by other processes, in seconds."""
 
 TRIES: Final = 5
@@ -106,11 +106,11 @@ class Issuers:
         await self.refresh()
 
     def log_of(self, tenant: str) -> tuple[IssuerKey, ...]:
-        """The tenant's keys, oldest first."""
+        """Return the tenant's keys, oldest first."""
         return self._found.get(tenant, ())
 
     async def entries(self, tenant: str) -> list[dict[str, Any]]:
-        """The tenant's key log as `nomos.audit.keys` reads it, oldest first."""
+        """Return the tenant's key log as `nomos.audit.keys` reads it, oldest first."""
         await self.refresh()
         return [entry(key) for key in self.log_of(tenant)]
 
@@ -128,13 +128,13 @@ class Issuers:
             for keys in found.values():
                 await prove(self._signer, keys)
                 if self._found:
-                    await self._at_hand(keys[-1])
+                    await self._load_key(keys[-1])
             self._found = found
 
     async def follow(self) -> None:
         """Read the keys again every second, until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS)
             await self.refresh()
 
     async def rotate(
@@ -195,7 +195,7 @@ class Issuers:
             )
         return did
 
-    async def _at_hand(self, key: IssuerKey) -> None:
+    async def _load_key(self, key: IssuerKey) -> None:
         """Load a key that another process made; log a failure, after which nothing is signed."""
         try:
             await self._own(key.file, key.did)
@@ -214,7 +214,7 @@ class Issuers:
             key.did: key.tenant
             for keys in self._found.values()
             for key in keys
-            if key.honoured(now)
+            if key.accepted(now)
         }
 
     def _now(self) -> int:

@@ -27,12 +27,12 @@ class NewKey:
 
 
 def file_of(tenant: str, number: int) -> str:
-    """The name of the file of a tenant's n-th key."""
+    """Return the name of the file of a tenant's n-th key."""
     return f"issuer-{tenant}" if number == 1 else f"issuer-{tenant}-{number}"
 
 
 def entry(key: IssuerKey) -> dict[str, Any]:
-    """One row of the key log, with its checkpoint."""
+    """Return one row of the key log, with its checkpoint."""
     row = json.loads(key.link.text)
     return {"row": row, "hash": key.link.hash, "checkpoint": key.checkpoint}
 
@@ -41,7 +41,7 @@ async def sign_entry(signer: SignerPort, planned: NewKey, by: str, after: Head) 
     """Return the key as a row of the log, with a checkpoint signed by the key `by`."""
     placed = chained(content(planned.did, planned.at), planned.tenant, after)
     seconds = planned.at // 1000
-    said = Checkpoint(
+    payload = Checkpoint(
         iss=by,
         log="keys",
         tenant=planned.tenant,
@@ -49,7 +49,7 @@ async def sign_entry(signer: SignerPort, planned: NewKey, by: str, after: Head) 
         head=placed.hash,
         iat=seconds,
     )
-    answer = await signer.ask(SignCheckpoint(key=by, payload=said))
+    answer = await signer.ask(SignCheckpoint(key=by, payload=payload))
     if not isinstance(answer, Signed):
         code = answer.code if isinstance(answer, Refused) else None
         raise SignerError(f"the signing binary did not sign a new key's row: {code}", code=code)

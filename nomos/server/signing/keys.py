@@ -44,7 +44,7 @@ class KeyFiles:
         self._loading = asyncio.Lock()
 
     def exists(self, name: str) -> bool:
-        """Whether the key was made before."""
+        """Return whether the key was made before."""
         return (self._folder / f"{name}.key").exists()
 
     async def did(self, name: str) -> str:

@@ -99,13 +99,13 @@ def read(folder: Path) -> AnchorMark | None:
 
 
 def _encoded(mark: AnchorMark) -> bytes:
-    said = {
+    values = {
         "v": VERSION,
         "database": mark.database,
         "commits": mark.commits,
         "heads": [[tenant, log, head.seq, head.hash] for tenant, log, head in mark.heads],
     }
-    text = json.dumps(said, separators=(",", ":"))
+    text = json.dumps(values, separators=(",", ":"))
     digest = hashlib.sha256(text.encode()).hexdigest()
     return f"{digest} {text}".encode().ljust(SLOT - 1) + b"\n"
 
@@ -114,8 +114,8 @@ def _decoded(slot: bytes) -> AnchorMark | None:
     digest, _, text = slot.strip().partition(b" ")
     if hashlib.sha256(text).hexdigest().encode() != digest:
         return None
-    said: dict[str, Any] = json.loads(text)
-    if said.get("v") != VERSION:
+    values: dict[str, Any] = json.loads(text)
+    if values.get("v") != VERSION:
         return None
-    heads = tuple((tenant, log, Head(seq, hash_)) for tenant, log, seq, hash_ in said["heads"])
-    return AnchorMark(said["database"], said["commits"], heads)
+    heads = tuple((tenant, log, Head(seq, hash_)) for tenant, log, seq, hash_ in values["heads"])
+    return AnchorMark(values["database"], values["commits"], heads)

@@ -60,11 +60,11 @@ class Apps:
         self._clock = clock
 
     async def all(self, tenant: str) -> Listed[Registered]:
-        """The tenant's apps, the oldest first."""
+        """Return the tenant's apps, the oldest first."""
         return await self._database.read(lambda connection: _all(connection, tenant))
 
     async def find(self, tenant: str, ident: str) -> Registered | None:
-        """One app of the tenant."""
+        """Return one app of the tenant."""
         return await self._database.read(lambda connection: _find(connection, tenant, ident))
 
     async def find_to_end(self, tenant: str, ident: str) -> Registered | None:
@@ -75,8 +75,8 @@ class Apps:
         """Register an app with its first key; False when the tenant has `most` already."""
 
         def work(connection: Connection) -> bool:
-            mine = sa.select(sa.func.count()).where(apps.c.tenant == app.tenant)
-            if (connection.scalar(mine.select_from(apps)) or 0) >= most:
+            query = sa.select(sa.func.count()).where(apps.c.tenant == app.tenant)
+            if (connection.scalar(query.select_from(apps)) or 0) >= most:
                 return False
             aggregate.add(connection, app)
             _add_key(connection, key, app.created_at)
@@ -86,11 +86,11 @@ class Apps:
         return await self._database.write(work)
 
     async def holds(self, key: ApiKey) -> bool:
-        """Whether the key's app has this key, and no other."""
-        mine = sa.select(api_keys.c.secret_hash).where(
+        """Return whether the key's app has this key, and no other."""
+        query = sa.select(api_keys.c.secret_hash).where(
             api_keys.c.tenant == key.tenant, api_keys.c.app == key.app
         )
-        held = await self._database.read(lambda connection: connection.scalars(mine).all())
+        held = await self._database.read(lambda connection: connection.scalars(query).all())
         return list(held) == [key.secret_hash]
 
     async def disable(self, tenant: str, ident: str, receipt: Record) -> bool:
@@ -181,7 +181,7 @@ class Apps:
         return await self._database.read(lambda connection: aggregate.accounts(connection, idents))
 
     async def left_by(self, tenant: str, ident: str) -> tuple[Registered, ...]:
-        """The active apps that the user of `ident` may be able to use, the oldest first.
+        """Return the active apps that the user of `ident` may be able to use, the oldest first.
 
         `ident` made them, directly or through others, and they were not confirmed; or it saw their
         keys. Apps of unknown makers are included; those whose row is damaged come last.
@@ -189,7 +189,7 @@ class Apps:
         return await self._database.read(lambda connection: _left_by(connection, tenant, ident))
 
     async def agent_app(self, tenant: str, did: str) -> str | None:
-        """The app that first asked for this agent."""
+        """Return the app that first asked for this agent."""
         wanted = sa.select(agents.c.app).where(agents.c.tenant == tenant, agents.c.did == did)
         return await self._database.read(lambda connection: connection.scalar(wanted))
 
@@ -246,7 +246,7 @@ def _find(connection: Connection, tenant: str, ident: str) -> Registered | None:
 
 
 def find_to_end(connection: Connection, tenant: str, ident: str) -> Registered | None:
-    """One app of the tenant, for disabling it.
+    """Return one app of the tenant, for disabling it.
 
     Roles that cannot be read count as those of an operator who covers every role: so the fewest
     may disable it. Other columns that cannot be read are left out.
@@ -258,10 +258,10 @@ def find_to_end(connection: Connection, tenant: str, ident: str) -> Registered |
 
     def part(column: sa.Column[Any], otherwise: T, read: Callable[[Any], T] = _same) -> T:
         wanted = sa.select(column).select_from(_JOINED)
-        mine = wanted.where(apps.c.tenant == tenant, apps.c.id == ident)
+        query = wanted.where(apps.c.tenant == tenant, apps.c.id == ident)
 
         def found() -> T:
-            value = one(connection, mine, lambda rows: [read(row[0]) for row in rows], ident)
+            value = one(connection, query, lambda rows: [read(row[0]) for row in rows], ident)
             return otherwise if value is None else value
 
         return readable(found, otherwise)

@@ -42,7 +42,7 @@ _KEYS_OF_APP = (
 
 
 def keys_of(connection: Connection, app: str) -> tuple[ApiKey, ...]:
-    """All API keys of `app`; none for an app that does not exist."""
+    """Return all API keys of `app`; none for an app that does not exist."""
     with naming(f"the API key of {app}"):
         rows = connection.execute(_KEYS_OF_APP, {"app": app}).all()
         return tuple(_key(row) for row in rows)
@@ -93,7 +93,7 @@ def add_key(connection: Connection, ident: str, key: ApiKey, now: int) -> None:
 
 
 def active_operators(connection: Connection, tenant: str) -> frozenset[str]:
-    """The active operators who cover every role: without any, no operator could be made.
+    """Return the active operators who cover every role: without any, no operator could be made.
 
     One whose row is damaged does not count.
     """
@@ -115,7 +115,7 @@ def check_operator_left(connection: Connection, tenant: str, app: str) -> None:
 
 
 def accounts(connection: Connection, idents: Collection[str]) -> dict[str, Account]:
-    """The apps of these ids and all accounts in the lines above them.
+    """Return the apps of these ids and all accounts in the lines above them.
 
     The maker of an app whose row is damaged is unknown, as is that of an app whose owner is no app.
     """

@@ -142,11 +142,11 @@ class Policies:
         return await self._database.write(work)
 
     async def find(self, tenant: str, number: int) -> Version | None:
-        """One version of the tenant."""
+        """Return one version of the tenant."""
         return await self._database.read(lambda connection: _find(connection, tenant, number))
 
     async def listed(self, tenant: str, limit: int, before: int | None = None) -> Listed[Version]:
-        """The tenant's versions, newest first; optionally only those before a number."""
+        """Return the tenant's versions, newest first; optionally only those before a number."""
         wanted = bundles.select().where(bundles.c.tenant == tenant)
         if before is not None:
             wanted = wanted.where(bundles.c.version < before)
@@ -156,11 +156,11 @@ class Policies:
         )
 
     async def active(self, tenant: str) -> Activation | None:
-        """The last activation."""
+        """Return the last activation."""
         return await self._database.read(lambda connection: _last(connection, tenant))
 
     async def before(self, tenant: str, last: Activation) -> Version | None:
-        """The version that was active before that of `last`."""
+        """Return the version that was active before that of `last`."""
         wanted = (
             sa.select(activations.c.version)
             .where(

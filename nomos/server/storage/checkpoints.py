@@ -47,7 +47,7 @@ def add(connection: Connection, tenant: str, log: Log, kept: StoredCheckpoint) -
 
 
 def newest(connection: Connection, tenant: str, log: Log) -> StoredCheckpoint | None:
-    """The checkpoint over the latest row that has one."""
+    """Return the checkpoint over the latest row that has one."""
     wanted = checkpoints.select().where(checkpoints.c.tenant == tenant, checkpoints.c.log == log)
     row = connection.execute(wanted.order_by(checkpoints.c.seq.desc()).limit(1)).first()
     return None if row is None else StoredCheckpoint(row.seq, row.token, row.at)
@@ -56,7 +56,7 @@ def newest(connection: Connection, tenant: str, log: Log) -> StoredCheckpoint | 
 def between(
     connection: Connection, tenant: str, log: Log, after: int, until: int
 ) -> dict[int, str]:
-    """The checkpoints over rows after one number and up to another.
+    """Return the checkpoints over rows after one number and up to another.
 
     One that is damaged is left out: other checkpoints prove the same rows.
     """
@@ -78,11 +78,11 @@ class AuditLog:
         self._database = database
 
     async def head(self, tenant: str) -> Head:
-        """The log's last row."""
+        """Return the log's last row."""
         return await self._database.read(lambda connection: logs.head(connection, tenant, AUDIT))
 
     async def part(self, tenant: str, after: int, until: int, limit: int) -> LogPart:
-        """The rows after number `after` and up to `until`, `limit` at most. Rows never change."""
+        """Return at most `limit` rows after number `after` and up to `until`. Rows never change."""
 
         def work(connection: Connection) -> LogPart:
             found = records.after(connection, tenant, after, min(limit, until - after))
@@ -95,19 +95,19 @@ class AuditLog:
     async def following(
         self, tenant: str, seq: int, limit: int, *, app: str | None = None
     ) -> tuple[Found, ...]:
-        """The records after number `seq`, oldest first; optionally of one app."""
+        """Return the records after number `seq`, oldest first; optionally of one app."""
         return await self._database.read(
             lambda connection: records.following(connection, tenant, seq, limit, app=app)
         )
 
     async def family(self, tenant: str, ident: str) -> tuple[Found, ...]:
-        """The tree of records that this record belongs to, oldest first."""
+        """Return the tree of records that this record belongs to, oldest first."""
         return await self._database.read(
             lambda connection: records.family(connection, tenant, ident)
         )
 
     async def signed(self, tenant: str) -> int:
-        """The number of the last row that has a checkpoint of its own."""
+        """Return the number of the last row that has a checkpoint of its own."""
         kept = await self._database.read(lambda connection: newest(connection, tenant, AUDIT))
         return 0 if kept is None else kept.seq
 

@@ -259,7 +259,7 @@ class ThreadConnections:
             raise
 
     def connect(self) -> Connection:
-        """A new connection for the caller."""
+        """Return a new connection for the caller."""
         return self._engine.connect()
 
     def check(self) -> None:

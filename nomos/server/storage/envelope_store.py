@@ -68,20 +68,20 @@ class Envelopes:
         self._outbox = outbox
 
     async def find(self, tenant: str, ident: str) -> Envelope | None:
-        """One envelope of the tenant, with its votes."""
+        """Return one envelope of the tenant, with its votes."""
         return await self._database.read(
             lambda connection: envelopes.find(connection, tenant, ident)
         )
 
     async def listed(self, tenant: str, state: State | None, limit: int) -> Listed[Envelope]:
-        """The tenant's envelopes in one state, or all, the newest first."""
+        """Return the tenant's envelopes in one state, or all, the newest first."""
         now = int(self._clock())
         return await self._database.read(
             lambda connection: envelopes.newest(connection, tenant, state, limit, now)
         )
 
     async def ask(
-        self, draft: Envelope, tell: MakeAnswer, show: Render
+        self, draft: Envelope, make_answer: MakeAnswer, show: Render
     ) -> ApprovalLookup | StoredAnswer:
         """Find the envelope that answers this question, or make `draft` one.
 
@@ -91,26 +91,26 @@ class Envelopes:
 
         def work(connection: Connection) -> ApprovalLookup | StoredAnswer:
             now = int(self._clock())
-            standing = envelopes.find_or_open(connection, draft, now)
-            if standing.kind == "full":
-                return standing
-            told = tell(standing)
-            earlier = _tell(connection, told, self._steady.now())
+            lookup = envelopes.find_or_open(connection, draft, now)
+            if lookup.kind == "full":
+                return lookup
+            answer = make_answer(lookup)
+            earlier = _store_answer(connection, answer, self._steady.now())
             if earlier is not None:
                 return earlier
-            if standing.kind == "opened":
-                envelopes.add(connection, standing.envelope)
-            if standing.kind == "widened":
-                envelopes.widen(connection, standing.envelope)
-            if standing.changed:
-                view, at = show(standing.envelope, now), told.record.at
+            if lookup.kind == "opened":
+                envelopes.add(connection, lookup.envelope)
+            if lookup.kind == "widened":
+                envelopes.widen(connection, lookup.envelope)
+            if lookup.changed:
+                view, at = show(lookup.envelope, now), answer.record.at
                 self._outbox.add(connection, draft.tenant, "approval.requested", view, at)
-            return standing
+            return lookup
 
         return await self._database.write(work)
 
     async def consume(
-        self, ident: str, told: AnswerRecord, subjects: Collection[str]
+        self, ident: str, answer: AnswerRecord, subjects: Collection[str]
     ) -> bool | StoredAnswer:
         """Use an approval for one allow, and record that. False if it cannot be used any more.
 
@@ -119,14 +119,14 @@ class Envelopes:
 
         def work(connection: Connection) -> bool | StoredAnswer:
             now = int(self._clock())
-            earlier = _answered(connection, told.stored)
+            earlier = _answered(connection, answer.stored)
             if earlier is not None:
                 return earlier
             if revocations.revoked_of(connection, [ident, *subjects]):
                 return False
-            if not envelopes.use(connection, told.record.tenant, ident, now):
+            if not envelopes.use(connection, answer.record.tenant, ident, now):
                 return False
-            earlier = _tell(connection, told, self._steady.now())
+            earlier = _store_answer(connection, answer, self._steady.now())
             assert earlier is None, "this key has no answer, and the lock is held"
             return True
 
@@ -181,13 +181,15 @@ def _answered(connection: Connection, stored: StoredAnswer) -> StoredAnswer | No
     return idempotency.find(connection, stored.app, stored.key, stored.created_at)
 
 
-def _tell(connection: Connection, told: AnswerRecord, now: int | None) -> StoredAnswer | None:
+def _store_answer(
+    connection: Connection, answer: AnswerRecord, now: int | None
+) -> StoredAnswer | None:
     """Store a record with its answer; delete old answers if the clock is reliable (`now`)."""
-    if told.stored.key:
+    if answer.stored.key:
         if now is not None:
             idempotency.prune(connection, now)
-        earlier = idempotency.add(connection, told.stored)
+        earlier = idempotency.add(connection, answer.stored)
         if earlier is not None:
             return earlier
-    records.add(connection, told.record)
+    records.add(connection, answer.record)
     return None

@@ -71,7 +71,7 @@ _VOTES: Final = (
 
 
 def find(connection: Connection, tenant: str, ident: str) -> Envelope | None:
-    """One envelope of the tenant, with its votes."""
+    """Return one envelope of the tenant, with its votes."""
     wanted = _SHOWN.where(envelopes.c.id == ident, envelopes.c.tenant == tenant)
     return one(connection, wanted, partial(_made, connection), f"approval {ident}")
 
@@ -79,7 +79,7 @@ def find(connection: Connection, tenant: str, ident: str) -> Envelope | None:
 def newest(
     connection: Connection, tenant: str, state: State | None, limit: int, now: int
 ) -> Listed[Envelope]:
-    """The tenant's envelopes that are in `state` at `now`, or all, the newest first."""
+    """Return the tenant's envelopes that are in `state` at `now`, or all, the newest first."""
     wanted = _SHOWN.where(envelopes.c.tenant == tenant)
     if state is not None:
         wanted = wanted.where(_in_state(state, now))
@@ -124,7 +124,7 @@ def find_or_open(connection: Connection, draft: Envelope, now: int) -> ApprovalL
 
 
 def _more(found: Envelope, draft: Envelope) -> bool:
-    """Whether policy now has more roles, other reasons or an earlier expiry than `found` shows."""
+    """Return whether policy now has more roles, other reasons or an earlier expiry than `found`."""
     # The same policies may have another text by now.
     same = set(draft.policies) == set(found.policies)
     reworded = same and (draft.reason or "") not in (found.reason or "")
@@ -136,7 +136,7 @@ def _more(found: Envelope, draft: Envelope) -> bool:
 
 
 def _denied(connection: Connection, draft: Envelope, now: int) -> Envelope | None:
-    """The latest recent denial of this action and resource, of any question and any app."""
+    """Return the latest recent denial of this action and resource, of any question and any app."""
     wanted = _SHOWN.where(
         envelopes.c.action_hash == rules.action_hash(draft.bound),
         envelopes.c.tenant == draft.tenant,
@@ -216,8 +216,8 @@ def use(connection: Connection, tenant: str, ident: str, now: int) -> bool:
 
 def count(connection: Connection, after: Envelope, vote: Vote) -> None:
     """Store a vote, replacing an earlier one of the same operator, and the resulting state."""
-    mine = sa.and_(votes.c.envelope == after.id, votes.c.operator == vote.operator)
-    connection.execute(votes.delete().where(mine))
+    of_operator = sa.and_(votes.c.envelope == after.id, votes.c.operator == vote.operator)
+    connection.execute(votes.delete().where(of_operator))
     connection.execute(
         votes.insert(),
         {
@@ -246,16 +246,16 @@ def _alive(now: int) -> sa.ColumnElement[bool]:
 def _in_state(state: State, now: int) -> sa.ColumnElement[bool]:
     """`Envelope.state_at` as an SQL condition."""
     column, alive = envelopes.c.state, _alive(now)
-    taken_back = sa.exists().where(revoked.c.id == envelopes.c.id)
+    is_revoked = sa.exists().where(revoked.c.id == envelopes.c.id)
     open_ = column.in_(("pending", "approved"))
     match state:
         case "consumed":
             return column == "consumed"
         case "denied":
-            return sa.or_(column == "denied", sa.and_(open_, taken_back))
+            return sa.or_(column == "denied", sa.and_(open_, is_revoked))
         case "expired":
-            return sa.and_(open_, ~taken_back, ~alive)
-    return sa.and_(column == state, ~taken_back, alive)
+            return sa.and_(open_, ~is_revoked, ~alive)
+    return sa.and_(column == state, ~is_revoked, alive)
 
 
 def _made(connection: Connection, rows: Rows) -> tuple[Envelope, ...]:

@@ -19,15 +19,15 @@ from nomos.server.storage.tables import followed
 REVOCATIONS: Final[Log] = "revocations"
 
 
-def floor(connection: Connection, whose: str) -> Floor:
+def floor(connection: Connection, owner: str) -> Floor:
     """Return how far both logs were read."""
-    return Floor(end(connection, whose), end(connection, whose, "keys"))
+    return Floor(end(connection, owner), end(connection, owner, "keys"))
 
 
-def end(connection: Connection, whose: str, log: Log = REVOCATIONS) -> Head:
-    """The last row of a log that was read and verified."""
-    mine = sa.and_(followed.c.tenant == whose, followed.c.log == log)
-    row = connection.execute(sa.select(followed.c.seq, followed.c.hash).where(mine)).first()
+def end(connection: Connection, owner: str, log: Log = REVOCATIONS) -> Head:
+    """Return the last row of a log that was read and verified."""
+    of_log = sa.and_(followed.c.tenant == owner, followed.c.log == log)
+    row = connection.execute(sa.select(followed.c.seq, followed.c.hash).where(of_log)).first()
     return Head() if row is None else Head(row.seq, row.hash)
 
 

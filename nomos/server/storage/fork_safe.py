@@ -47,7 +47,7 @@ class ForkSafeEngine:
         """Close the database for good. Idempotent."""
         with self._lock:
             self._closed = True
-            self._let_go()
+            self._dispose()
 
     def stop(self) -> None:
         """Take the lock: wait for uses that a fork must not interrupt, and prevent new ones."""
@@ -56,7 +56,7 @@ class ForkSafeEngine:
     def before_fork(self) -> None:
         """Close the engine of a file."""
         if self._is_file:
-            self._let_go()
+            self._dispose()
 
     def in_parent(self) -> None:
         """Release the lock after a fork."""
@@ -81,7 +81,7 @@ class ForkSafeEngine:
             self._engine = self._make()
         return self._engine
 
-    def _let_go(self) -> None:
+    def _dispose(self) -> None:
         # Kept if that fails: a child that finds it must not open the file a second time.
         if self._engine is not None:
             self._engine.dispose()

@@ -41,7 +41,7 @@ _OLD = (
 
 
 def find(connection: Connection, app: str, key: str, now: int) -> StoredAnswer | None:
-    """The answer to this key in the last 24 hours."""
+    """Return the answer to this key in the last 24 hours."""
     stored = _find(connection, app, key)
     return stored if stored is not None and _kept(stored, now) else None
 

@@ -95,9 +95,9 @@ def _missing(
 
 
 def _first_gap(connection: Connection, table: sa.Table, tenant: str) -> int:
-    mine = sa.select(table.c.seq).where(table.c.tenant == tenant).order_by(table.c.seq)
+    numbers = sa.select(table.c.seq).where(table.c.tenant == tenant).order_by(table.c.seq)
     expected = 1
-    for seq in connection.scalars(mine):
+    for seq in connection.scalars(numbers):
         if seq != expected:
             break
         expected += 1
@@ -173,7 +173,7 @@ def _rows(
 
 
 def _content(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The content of the hashed text; None if the text does not match the hash."""
+    """Return the content of the hashed text; None if the text does not match the hash."""
     raw = row["raw"]
     if not isinstance(raw, bytes) or hashlib.sha256(raw).hexdigest() != row["hash"]:
         return None
@@ -244,7 +244,7 @@ def ends_of(connection: Connection, log: str) -> dict[str, Head]:
 
 
 def has_tenant(connection: Connection) -> bool:
-    """Whether there is any tenant, and so an issuer."""
+    """Return whether there is any tenant, and so an issuer."""
     return connection.scalar(sa.select(tables.tenants.c.id).limit(1)) is not None
 
 
@@ -260,7 +260,7 @@ def size(connection: Connection) -> int:
 def checkpoint_rows(
     connection: Connection, tenant: str, most: int
 ) -> list[tuple[int, str, str | None]]:
-    """The newest checkpoints of the audit log: row number, token, and the hash of that row."""
+    """Return the newest checkpoints of the audit log: row number, token, hash of that row."""
     made, rows = tables.checkpoints, tables.records
     joined = made.outerjoin(rows, sa.and_(rows.c.tenant == made.c.tenant, rows.c.seq == made.c.seq))
     wanted = (

@@ -19,7 +19,7 @@ class IssuerKeys:
         self._database = database
 
     async def every(self) -> tuple[IssuerKey, ...]:
-        """The keys of all tenants, each tenant's oldest first."""
+        """Return the keys of all tenants, each tenant's oldest first."""
         return await self._database.read(issuer_keys.every)
 
     async def begin(self, key: IssuerKey, at: int) -> None:

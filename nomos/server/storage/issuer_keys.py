@@ -66,18 +66,18 @@ class IssuerKey:
             return None
         return self.retired_at + RETIRING_SECONDS
 
-    def honoured(self, now: float) -> bool:
+    def accepted(self, now: float) -> bool:
         """Return whether tokens that this key signed may still be valid."""
         return self.state == "active" or (self.until is not None and now < self.until)
 
 
 def content(did: str, at: int) -> dict[str, Any]:
-    """The content of a row of the log: which key, since when (milliseconds)."""
+    """Return the content of a row of the log: which key, since when (milliseconds)."""
     return {"did": did, "at": at}
 
 
 def every(connection: Connection) -> tuple[IssuerKey, ...]:
-    """The keys of all tenants, each tenant's oldest first."""
+    """Return the keys of all tenants, each tenant's oldest first."""
     return tuple(map(_read, connection.execute(_IN_ORDER)))
 
 

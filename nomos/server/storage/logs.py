@@ -24,7 +24,7 @@ _MOVE: Final = heads.update().where(_MATCH)
 
 
 def head(connection: Connection, tenant: str, log: Log) -> Head:
-    """The log's last row; `Head()` for a log that is empty."""
+    """Return the log's last row; `Head()` for a log that is empty."""
     row = connection.execute(_READ, {"tenant_": tenant, "log_": log}).first()
     return Head() if row is None else Head(row.seq, row.hash)
 

@@ -101,9 +101,11 @@ def remember_span(connection: Connection, first: int, last: int) -> None:
     found = connection.execute(sa.select(_span.first, _span.last).order_by(_span.first)).all()
     spans = _joined([*((row.first, row.last) for row in found), (first, last)])
     kept = {(row.first, row.last) for row in found}
-    gone = [{"first_": start} for start, end in kept - set(spans)]
-    if gone:
-        connection.execute(nonces_spans.delete().where(_span.first == sa.bindparam("first_")), gone)
+    removed = [{"first_": start} for start, end in kept - set(spans)]
+    if removed:
+        connection.execute(
+            nonces_spans.delete().where(_span.first == sa.bindparam("first_")), removed
+        )
     new = [{"first": start, "last": end} for start, end in spans if (start, end) not in kept]
     if new:
         connection.execute(nonces_spans.insert(), new)

@@ -171,11 +171,11 @@ class Outbox:
 
     async def failed(self, ident: str, error: str, again_at: int | None) -> None:
         """Note a failed try; the next one is at `again_at` (Unix seconds), or never if None."""
-        told = error[:MAX_ERROR]
+        shortened = error[:MAX_ERROR]
         if again_at is None:
-            await self._settle(ident, failed_at=int(self._clock()), error=told)
+            await self._settle(ident, failed_at=int(self._clock()), error=shortened)
         else:
-            await self._settle(ident, next_at=again_at, error=told)
+            await self._settle(ident, next_at=again_at, error=shortened)
 
     async def prune(self) -> None:
         """Delete some of the messages that were settled long ago, if the clock is reliable."""

@@ -64,7 +64,7 @@ Found = Row | Lost
 
 
 def new_receipt_id(at: int) -> str:
-    """An identifier for a record made at `at` (milliseconds)."""
+    """Return an identifier for a record made at `at` (milliseconds)."""
     return new_ident("evt", at)
 
 
@@ -95,14 +95,14 @@ def add(connection: Connection, record: Record) -> ChainedRow:
 
 
 def find(connection: Connection, tenant: str, ident: str) -> Row | None:
-    """The record of that id, if it is the tenant's. Raises Damaged if it cannot be read."""
+    """Return the record of that id, if it is the tenant's. Raises Damaged if it cannot be read."""
     wanted = _SELECT.where(records.c.id == ident, records.c.tenant == tenant)
     row = connection.execute(wanted).first()
     return None if row is None else whole(_read(row))
 
 
 def whole(found: Found) -> Row:
-    """The row, if it can be read. Raises Damaged, naming it."""
+    """Return the row, if it can be read. Raises Damaged, naming it."""
     if isinstance(found, Lost):
         raise Damaged(f"row {found.link.seq} of the audit log")
     return found
@@ -116,7 +116,7 @@ def newest(
     app: str | None = None,
     before: int | None = None,
 ) -> tuple[Found, ...]:
-    """The tenant's latest records, newest first; optionally of one app, or before a row."""
+    """Return the tenant's latest records, newest first; optionally of one app, or before a row."""
     wanted = _SELECT.where(records.c.tenant == tenant)
     if app is not None:
         wanted = wanted.where(records.c.app == app)
@@ -127,7 +127,7 @@ def newest(
 
 
 def after(connection: Connection, tenant: str, seq: int, limit: int) -> tuple[ChainedRow, ...]:
-    """The rows that follow number `seq`, in order; one that is damaged has no text."""
+    """Return the rows that follow number `seq`, in order; one that is damaged has no text."""
     wanted = (
         _SELECT.where(records.c.tenant == tenant, records.c.seq > seq)
         .order_by(records.c.seq)
@@ -144,7 +144,7 @@ def _link(row: sa.Row[tuple[int, bytes, bytes]]) -> ChainedRow:
 def following(
     connection: Connection, tenant: str, seq: int, limit: int, *, app: str | None = None
 ) -> tuple[Found, ...]:
-    """The records after number `seq`, oldest first; optionally of one app."""
+    """Return the records after number `seq`, oldest first; optionally of one app."""
     wanted = _SELECT.where(records.c.tenant == tenant, records.c.seq > seq)
     if app is not None:
         wanted = wanted.where(records.c.app == app)
@@ -155,7 +155,7 @@ def following(
 def of_root(
     connection: Connection, tenant: str, root: str, limit: int, *, links: bool = False
 ) -> tuple[Found, ...]:
-    """The latest records whose root agent is `root`, newest first; with `links`, of links alone."""
+    """Return the latest records with this root agent, newest first; with `links`, only of links."""
     wanted = _SELECT.where(records.c.tenant == tenant, records.c.root == root)
     if links:
         wanted = wanted.where(records.c.kind == sa.literal_column("'delegation'"))
@@ -164,7 +164,7 @@ def of_root(
 
 
 def made_at(connection: Connection, tenant: str, kind: Kind, at: int) -> tuple[Found, ...]:
-    """The tenant's records of one kind that were made in one millisecond."""
+    """Return the tenant's records of one kind that were made in one millisecond."""
     first, after = (new_ident("evt", moment, lambda _: 0) for moment in (at, at + 1))
     wanted = _SELECT.where(
         records.c.id >= first,
@@ -176,7 +176,7 @@ def made_at(connection: Connection, tenant: str, kind: Kind, at: int) -> tuple[F
 
 
 def family(connection: Connection, tenant: str, ident: str) -> tuple[Found, ...]:
-    """The tree of records that this record belongs to, oldest first; `MAX_FAMILY` at most.
+    """Return the tree of records that this record belongs to, oldest first; `MAX_FAMILY` at most.
 
     The record itself is always included. The descendants of a damaged record are left out, because
     its id is not certain.
@@ -200,7 +200,7 @@ def family(connection: Connection, tenant: str, ident: str) -> tuple[Found, ...]
 
 
 def _first(connection: Connection, tenant: str, ident: str) -> Row | None:
-    """The first ancestor of the record `ident`. Parents must be older, so the loop ends."""
+    """Return the first ancestor of the record `ident`. Parents must be older, so the loop ends."""
     row = find(connection, tenant, ident)
     while row is not None and row.record.parent is not None:
         above = find(connection, tenant, row.record.parent)
@@ -211,7 +211,7 @@ def _first(connection: Connection, tenant: str, ident: str) -> Row | None:
 
 
 def apps_of_cid(connection: Connection, tenant: str, cid: str) -> tuple[str | None, ...]:
-    """The apps of the delegation `cid`, by the decision that signed it, or by its first use.
+    """Return the apps of the delegation `cid`, by the decision that signed it, or by its first use.
 
     The issuer's delegations have decisions; those that agents sign are known from their first use.
     Only columns are read, so that a delegation whose record is damaged can be revoked.
@@ -225,7 +225,7 @@ def apps_of_cid(connection: Connection, tenant: str, cid: str) -> tuple[str | No
 
 
 def decisions_since(connection: Connection, at: int) -> Sequence[tuple[str, int, int]]:
-    """The number of decisions for each app in each second since `at`: (app, second, count).
+    """Return the number of decisions for each app in each second since `at`: (app, second, count).
 
     Identifiers sort by time, so only the end of one index is read.
     """

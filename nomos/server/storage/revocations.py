@@ -26,7 +26,7 @@ from nomos.server.storage.tables import envelopes, revocations
 
 Kind = Literal["cid", "agent", "app", "envelope", "issuer"]
 
-LOOKED_THROUGH: Final = 20_000
+MAX_SEARCHED: Final = 20_000
 """The number of decisions and links that are searched for an agent, newest first."""
 
 _AMONG = sa.select(revocations.c.id).where(
@@ -35,7 +35,7 @@ _AMONG = sa.select(revocations.c.id).where(
 
 
 def revoked_of(connection: Connection, ids: Collection[str]) -> frozenset[str]:
-    """Those of `ids` that are revoked."""
+    """Return those of `ids` that are revoked."""
     return frozenset(connection.scalars(_AMONG, {"ids": list(ids)}))
 
 
@@ -75,7 +75,7 @@ def _add(connection: Connection, tenant: str, ident: str, at: int, kind: Kind) -
 
 
 def after(connection: Connection, tenant: str, seq: int, limit: int) -> tuple[ChainedRow, ...]:
-    """The rows of the log that follow number `seq`, in order.
+    """Return the rows of the log that follow number `seq`, in order.
 
     Raises Damaged for a damaged row: a follower must not miss one.
     """
@@ -189,7 +189,7 @@ class RevocationLog:
         return await self._database.write(work)
 
     async def page(self, tenant: str, seq: int, limit: int) -> Page:
-        """The rows that follow number `seq`, at most `limit`, and the log's end."""
+        """Return the rows that follow number `seq`, at most `limit`, and the log's end."""
 
         def work(connection: Connection) -> Page:
             head = logs.head(connection, tenant, "revocations")
@@ -226,18 +226,18 @@ class RevocationLog:
             if kind is None:
                 return None
             service = kind == "agent" and _serves(connection, ident)
-            whose = app or _app_of(connection, tenant, ident, kind)
+            owner_app = app or _app_of(connection, tenant, ident, kind)
             roles = _roles(connection, ident) if kind == "envelope" else ()
-            found = None if whose is None else find_to_end(connection, tenant, whose)
+            found = None if owner_app is None else find_to_end(connection, tenant, owner_app)
             if found is None:
                 return RevokedName(kind, roles=roles, service=service)
             owner = found.app.owner
-            return RevokedName(kind, whose, found.role, owner, found.covers, roles, service)
+            return RevokedName(kind, owner_app, found.role, owner, found.covers, roles, service)
 
         return await self._database.read(work)
 
     async def known(self, tenant: str, ident: str) -> bool:
-        """Whether the audit log has this delegation or agent: a mistyped one is not in it."""
+        """Return whether the audit log has this delegation or agent; it lacks mistyped ones."""
 
         def work(connection: Connection) -> bool:
             match kind_of(ident):
@@ -250,7 +250,7 @@ class RevocationLog:
         return await self._database.read(work)
 
     async def belongs(self, tenant: str, app: str, ident: str) -> bool:
-        """Whether `ident` is a delegation or an envelope of this app.
+        """Return whether `ident` is a delegation or an envelope of this app.
 
         An agent belongs to no app here: any app can ask for a DID, without proof.
         """
@@ -270,7 +270,7 @@ class RevocationLog:
 
 
 def _app_of(connection: Connection, tenant: str, ident: str, kind: Kind) -> str | None:
-    """The app that this is or belongs to, as far as the server knows."""
+    """Return the app that this is or belongs to, as far as the server knows."""
     known = tables.agents.c
     match kind:
         case "app":
@@ -315,13 +315,13 @@ def _has(
 
 
 def _asked(connection: Connection, tenant: str, did: str) -> bool:
-    """Whether a recent decision or delegation is about this agent."""
+    """Return whether a recent decision or delegation is about this agent."""
     kinds = ("decision", "delegation")
     recent = (
         sa.select(tables.records.c.text)
         .where(tables.records.c.tenant == tenant, tables.records.c.kind.in_(kinds))
         .order_by(tables.records.c.seq.desc())
-        .limit(LOOKED_THROUGH)
+        .limit(MAX_SEARCHED)
         .subquery()
     )
     text = sa.cast(recent.c.text, sa.LargeBinary)
@@ -330,7 +330,7 @@ def _asked(connection: Connection, tenant: str, did: str) -> bool:
 
 
 def _agent(text: bytes) -> object:
-    """The agent of a record; None if it is damaged, so that any agent in its text counts."""
+    """Return the agent of a record; None if it is damaged, so that any agent in its text counts."""
     try:
         return json.loads(text).get("agent")
     except ValueError:

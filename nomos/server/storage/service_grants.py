@@ -52,9 +52,11 @@ class ServiceGrants:
         Those that expire last come first; `after` is the last one of the page before.
         """
         columns = service_grants.c
-        gone = sa.exists().where(revocations.c.id == columns.cid)
+        is_revoked = sa.exists().where(revocations.c.id == columns.cid)
         wanted = (
-            _SELECT.where(columns.tenant == tenant, columns.expires_at > int(self._clock()), ~gone)
+            _SELECT.where(
+                columns.tenant == tenant, columns.expires_at > int(self._clock()), ~is_revoked
+            )
             .order_by(columns.expires_at.desc(), columns.cid)
             .limit(PAGE)
         )

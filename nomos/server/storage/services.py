@@ -83,14 +83,14 @@ class Services:
         return await self._database.write(work)
 
     async def all(self, tenant: str) -> Listed[Service]:
-        """The tenant's services by name."""
+        """Return the tenant's services by name."""
         wanted = _SELECT.where(services.c.tenant == tenant).order_by(services.c.name)
         return await self._database.read(
             lambda connection: listed(connection, wanted, services.c.name, _services)
         )
 
     async def dids(self, tenant: str) -> dict[str, bool]:
-        """The DIDs of the tenant's services, and whether each decides by policy.
+        """Return the DIDs of the tenant's services, and whether each decides by policy.
 
         A service whose row is damaged is left out.
         """

@@ -117,7 +117,7 @@ class Sessions:
         return await self._database.write(work)
 
     async def find(self, digest: str) -> Session | None:
-        """The session of that hash, if it is valid now."""
+        """Return the session of that hash, if it is valid now."""
         now = int(self._clock())
         return await self._database.read(lambda connection: _find(connection, digest, now))
 
@@ -180,7 +180,7 @@ def _find(connection: Connection, digest: str, now: int) -> Session | None:
 
 
 def _operating(connection: Connection, tenant: str, app: str) -> tuple[ApiKey, ...]:
-    """The keys that make this app an operator now."""
+    """Return the keys that make this app an operator now."""
     return tuple(
         key
         for key in apps_.keys_of(connection, app)

@@ -22,7 +22,7 @@ MOST_COUNTED: Final = 10_000
 MOST_PARTS: Final = 32
 """A process uses at most one of these parts of a share before it counts again."""
 
-_WHO: Final[dict[Kind, str]] = {"agent": "this agent", "app": "this app, with all its agents,"}
+_HOLDERS: Final[dict[Kind, str]] = {"agent": "this agent", "app": "this app, with all its agents,"}
 
 
 class ShareExceeded(StorageUnavailable):
@@ -77,7 +77,7 @@ class _Counted:
             self._full[holder.name] = now
             _bound(self._full)
             raise ShareExceeded(
-                f"{_WHO[holder.what]} has used {holder.most} tokens that have not expired yet; "
+                f"{_HOLDERS[holder.what]} has used {holder.most} tokens that have not expired yet; "
                 "others are not affected"
             )
         return min((free + 1) // 2, -(-holder.most // MOST_PARTS))

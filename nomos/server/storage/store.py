@@ -102,7 +102,7 @@ class Store:
         return await self._database.read(work)
 
     async def read_afresh(self, work: Callable[[Connection], T]) -> T:
-        """The same on a new connection, which has nothing cached."""
+        """Run `work` as `read` does, on a new connection, which has nothing cached."""
         return await self._database.read_afresh(work)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
@@ -181,30 +181,30 @@ class Store:
         return await self._database.write(work)
 
     async def answered(self, app: str, key: str) -> StoredAnswer | None:
-        """The answer to this idempotency key."""
+        """Return the answer to this idempotency key."""
         now = self._now()
         return await self._database.read(
             lambda connection: idempotency.find(connection, app, key, now)
         )
 
     async def row(self, tenant: str, ident: str) -> Row | None:
-        """One record of the tenant, with its row of the log."""
+        """Return one record of the tenant, with its row of the log."""
         return await self._database.read(lambda connection: records.find(connection, tenant, ident))
 
     async def rows(
         self, tenant: str, limit: int = 100, *, app: str | None = None, before: int | None = None
     ) -> tuple[Found, ...]:
-        """The tenant's latest records, newest first; optionally of one app, or before a row."""
+        """Return the tenant's latest records, newest first; `app` and `before` restrict them."""
         return await self._database.read(
             lambda connection: records.newest(connection, tenant, limit, app=app, before=before)
         )
 
     async def decisions_since(self, at: int) -> Sequence[tuple[str, int, int]]:
-        """The number of decisions for each app in each second since `at` (milliseconds)."""
+        """Return the number of decisions for each app in each second since `at` (milliseconds)."""
         return await self._database.read(lambda connection: records.decisions_since(connection, at))
 
     async def keys_of(self, app: str) -> tuple[ApiKey, ...]:
-        """The API keys of an app."""
+        """Return the API keys of an app."""
         return await self._database.read(lambda connection: apps.keys_of(connection, app))
 
     async def add_app(self, app: App, key: ApiKey, *, succeeds: bool = False) -> None:
@@ -222,7 +222,7 @@ class Store:
         await self._database.write(work)
 
     async def issuer_of(self, tenant: str) -> str | None:
-        """The DID that signs for a tenant."""
+        """Return the DID that signs for a tenant."""
         return await self._database.read(lambda connection: tenants.issuer_of(connection, tenant))
 
     def _now(self) -> int:

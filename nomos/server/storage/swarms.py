@@ -21,7 +21,7 @@ from nomos.server.storage.records import Found, Lost, Row
 from nomos.server.storage.tables import records as rows
 from nomos.server.storage.tables import revocations
 
-LOOKED_THROUGH: Final = 20_000
+MAX_SEARCHED: Final = 20_000
 """The number of links that are searched for a swarm, newest first."""
 
 AT_ONCE: Final = 5_000
@@ -35,11 +35,11 @@ class Swarms:
         self._database = database
 
     async def roots(self, tenant: str, limit: int) -> tuple[str, ...]:
-        """The root agents of swarms that have links, the one with the latest link first."""
+        """Return the root agents of swarms that have links, the one with the latest link first."""
         return await self._database.read(lambda connection: _roots(connection, tenant, limit))
 
     async def roots_of(self, tenant: str, ident: str) -> tuple[str, ...]:
-        """The root agents of the swarms that `ident` belongs to, the latest ones first.
+        """Return the root agents of the swarms that `ident` belongs to, the latest ones first.
 
         `ident` is a receipt's id, a delegation's cid, an agent's DID or the swarm's label.
         An agent may belong to several swarms, and several swarms may have one label.
@@ -47,7 +47,7 @@ class Swarms:
         return await self._database.read(lambda connection: _roots_of(connection, tenant, ident))
 
     async def records(self, tenant: str, root: str, limit: int) -> Listed[Record]:
-        """A swarm's latest links, its latest records of any kind, and the revocations in it.
+        """Return a swarm's latest links, its latest records of any kind, and the revocations in it.
 
         Oldest first; `limit` links, and `limit` records. Revocations are found by the ids that
         they revoke, because their records have no swarm.
@@ -87,43 +87,43 @@ def _roots_of(connection: Connection, tenant: str, ident: str) -> tuple[str, ...
     elif ident.startswith("did:"):
         found = _of_agent(connection, tenant, ident)
     # A label may be given without the app that chose it: then several swarms may have it.
-    labelled = _said(
+    labelled = _swarms_with(
         connection, tenant, f'{ident}"', lambda link: _labelled(link["detail"].get("swarm"), ident)
     )
     return tuple(dict.fromkeys(root for root in (*found, *labelled) if root is not None))
 
 
 def _labelled(swarm: object, ident: str) -> bool:
-    """Whether a swarm's label is `ident`: `<app id>/<label>`, or the label alone."""
+    """Return whether a swarm's label is `ident`: `<app id>/<label>`, or the label alone."""
     return isinstance(swarm, str) and ident in (swarm, swarm.partition("/")[2]) and ident != ""
 
 
 def _of_agent(connection: Connection, tenant: str, did: str) -> list[str | None]:
-    """The swarm whose root it is, then those that it joined; itself last if it has no links."""
-    joined = _said(connection, tenant, f'"agent":"{did}"', lambda link: link["agent"] == did)
+    """Return the swarm with this root, then those that it joined; itself if it has no links."""
+    joined = _swarms_with(connection, tenant, f'"agent":"{did}"', lambda link: link["agent"] == did)
     if records.of_root(connection, tenant, did, 1, links=True):
         return [did, *joined]
     return [*joined, _first(connection, tenant, rows.c.root == did)]
 
 
-def _said(
-    connection: Connection, tenant: str, text: str, meant: Callable[[Any], bool]
+def _swarms_with(
+    connection: Connection, tenant: str, text: str, satisfied: Callable[[Any], bool]
 ) -> Iterator[str]:
-    """The swarms of links with `text` in their records, for which `meant` is true, newest first."""
+    """Return the swarms of links whose records have `text` and are `satisfied`, newest first."""
     links = _links(tenant)
     matches = links.c.text.contains(text, autoescape=True)
     raw = sa.cast(links.c.text, sa.LargeBinary)
     wanted = sa.select(links.c.root, raw).where(matches)
-    for root, said in connection.execute(wanted.order_by(links.c.seq.desc())):
-        if _says(said, meant):
+    for root, text_bytes in connection.execute(wanted.order_by(links.c.seq.desc())):
+        if _is_satisfied(text_bytes, satisfied):
             yield str(root)
 
 
-def _says(said: bytes, meant: Callable[[Any], bool]) -> bool:
-    """Whether `meant` is true of a record; False if it is damaged."""
+def _is_satisfied(text_bytes: bytes, satisfied: Callable[[Any], bool]) -> bool:
+    """Return whether a record is `satisfied`; False if it is damaged."""
     try:
         with naming("it"):
-            return meant(json.loads(said))
+            return satisfied(json.loads(text_bytes))
     except Damaged:
         return False
 
@@ -139,13 +139,13 @@ def _links(tenant: str) -> sa.Subquery:
         sa.select(rows.c.seq, rows.c.root, rows.c.text)
         .where(rows.c.tenant == tenant, rows.c.kind == sa.literal_column("'delegation'"))
         .order_by(rows.c.seq.desc())
-        .limit(LOOKED_THROUGH)
+        .limit(MAX_SEARCHED)
         .subquery()
     )
 
 
 def _revoked(connection: Connection, tenant: str, family: Iterable[Row]) -> Iterator[Row]:
-    """The records of revocations of the delegations and agents in these records."""
+    """Return the records of revocations of the delegations and agents in these records."""
     named = {name for row in family for name in (row.record.cid, row.record.agent) if name}
     for ident, at in _revocations(connection, tenant, sorted(named)):
         for row in records.made_at(connection, tenant, "revocation", at):
@@ -156,7 +156,7 @@ def _revoked(connection: Connection, tenant: str, family: Iterable[Row]) -> Iter
 def _revocations(
     connection: Connection, tenant: str, idents: Sequence[str]
 ) -> Iterator[tuple[str, int]]:
-    """Those of `idents` that are revoked, and when (milliseconds)."""
+    """Return those of `idents` that are revoked, and when (milliseconds)."""
     for start in range(0, len(idents), AT_ONCE):
         wanted = sa.select(revocations.c.id, revocations.c.at).where(
             revocations.c.tenant == tenant,

@@ -14,7 +14,7 @@ DEFAULT: Final = "default"
 
 
 def issuer_of(connection: Connection, tenant: str) -> str | None:
-    """The DID of the key that signs for `tenant`; None for a tenant that does not exist."""
+    """Return the DID of the key that signs for `tenant`; None for a tenant that does not exist."""
     return connection.scalar(sa.select(tenants.c.issuer_did).where(tenants.c.id == tenant))
 
 

@@ -54,12 +54,12 @@ def probe(connection: Connection, now: float) -> None:
     """Write rows as a decision and a call do, roll them back, and write a row of that size."""
     connection.execute(sa.select(api_keys.c.id).limit(1)).all()
     connection.execute(sa.select(revocations.c.id).limit(1)).all()
-    taken_back = connection.begin_nested()
+    savepoint = connection.begin_nested()
     at = int(now * 1000)
     records.add(connection, Record(records.new_receipt_id(at), TENANT, "decision", at))
     nonces.claim(connection, nonces.UsedNonce(TENANT, TENANT, str(at), int(now)))
     connection.execute(probes.insert(), {"id": 2, "content": bytes(SIZE)})
-    taken_back.rollback()
+    savepoint.rollback()
     connection.execute(probes.delete())
     connection.execute(probes.insert(), {"id": 1, "content": bytes(SIZE)})
 

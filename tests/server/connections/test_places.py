@@ -67,7 +67,7 @@ def filled(clock: Clock, *peers: str, most: int = 4) -> tuple[ConnectionTable, l
         assert table.make_room()
         made.append(Conn(peer))
         assert table.add(made[-1])
-        table.give_back()
+        table.release()
         clock.now += 0.01
     return table, made
 

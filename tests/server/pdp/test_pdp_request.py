@@ -13,7 +13,7 @@ import pytest
 from nomos.errors import InvalidRequest
 from nomos.resources import CommandSpec, Provider, find_command
 from nomos.server.pdp.catalog import load_catalog
-from nomos.server.pdp.request import Rebuilt, for_the_record, read_body, rebuild
+from nomos.server.pdp.request import Rebuilt, read_body, rebuild, recorded_args
 from nomos.server.pdp.statuses import PdpError
 
 CATALOG = load_catalog()
@@ -227,6 +227,6 @@ def test_a_body_is_cut_off_as_soon_as_it_is_too_long() -> None:
 
 
 def test_a_receipt_keeps_long_arguments_by_their_digest() -> None:
-    assert for_the_record({"title": "short"}) == {"title": "short"}
-    kept = for_the_record({"body": "x" * 20_000})
+    assert recorded_args({"title": "short"}) == {"title": "short"}
+    kept = recorded_args({"body": "x" * 20_000})
     assert set(kept) == {"sha256", "bytes"}
