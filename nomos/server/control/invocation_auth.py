@@ -67,7 +67,7 @@ class AgentPrincipal(ApiKey):
 
     agent: str
     tokens: tuple[str, ...] = field(repr=False)
-    said: Mapping[str, Any] = field(repr=False)
+    signed_args: Mapping[str, Any] = field(repr=False)
     command: str
     held: HeldCapability | None = None
     fault: ChainFault | None = None
@@ -99,13 +99,13 @@ async def authenticate(context: Context, request: Request, authorization: str) -
     if holder.fault is not None:
         raise _unauthorized(holder.fault)
     assert holder.held is not None, "without a fault there is a chain"
-    said = {
+    expected = {
         "resource": holder.held.constraint or {},
         "method": request.method,
         "path": request.url.path,
         "body": hashlib.sha256(await body.raw(request, MAX_BODY_WITH_CHAIN)).hexdigest(),
     }
-    if holder.command != holder.held.command or not same(holder.said, said):
+    if holder.command != holder.held.command or not same(holder.signed_args, expected):
         message = (
             "the invocation is for another request: sign the chain's command and resource with "
             "this method, path and the sha256 of the body"
@@ -129,7 +129,7 @@ async def check_app(context: Context, holder: ApiKey) -> None:
 def check_request(holder: AgentPrincipal, message: AuthorizeRequest) -> ChainFault | None:
     """Return why this question is not the one that its holder signed; None if it is."""
     asked = {**(message.args or {}), "resource": message.resource}
-    if holder.command != message.command or not same(holder.said, asked):
+    if holder.command != message.command or not same(holder.signed_args, asked):
         what = "the invocation is for another question: sign its command, resource and args"
         return _mismatch(holder, "resource_mismatch", what)
     if message.delegated_chain not in (None, list(holder.tokens)):
@@ -163,7 +163,7 @@ async def _identify(context: Context, token: str) -> AgentPrincipal:
         secret_hash="",
         agent=str(claims.payload["iss"]),
         tokens=tokens,
-        said=claims.payload["args"],
+        signed_args=claims.payload["args"],
         command=str(claims.payload["cmd"]),
         held=holding if isinstance(holding, HeldCapability) else None,
         fault=fault,

@@ -112,7 +112,7 @@ def _question(
         current,
         status=200 if changed is None else 409,
         changed=changed is not None,
-        said=(changed and changed.reason) or "",
+        reason=(changed and changed.reason) or "",
         item=_with_optional(item, now),
         resource=resource,
         args=args,
