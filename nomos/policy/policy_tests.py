@@ -130,6 +130,9 @@ def _outcome(bundle: Bundle, case: PolicyTest, inquiry: PolicyQuestion) -> Polic
 def _differences(case: PolicyTest, verdict: Verdict) -> Iterator[Difference]:
     if case.expect != verdict.decision:
         yield Difference("expect", case.expect, verdict.decision)
+    # A misspelt command is denied, too: only a case that asks for this reason is about it.
+    if case.reason is None and verdict.reason == "command_unknown":
+        yield Difference("reason", "that of a known command", verdict.reason)
     if case.reason is not None and case.reason != verdict.reason:
         yield Difference("reason", case.reason, verdict.reason or "none")
     for member, expected, got in (

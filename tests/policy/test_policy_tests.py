@@ -120,6 +120,16 @@ def test_every_member_reaches_policy(member: dict[str, Any]) -> None:
     assert outcome.verdict.policies == ("deep",)
 
 
+def test_a_deny_of_a_misspelt_command_fails_unless_its_reason_is_expected() -> None:
+    unknown = {"command": "/github/issue/lst", "resource": {"provider": "github"}}
+    [outcome] = run({"name": "a", **unknown, "expect": "deny"})
+    [found] = outcome.differences
+    assert (found.member, found.expected) == ("reason", "that of a known command")
+    assert found.got == outcome.verdict.reason == "command_unknown"
+    [expected] = run({"name": "a", **unknown, "expect": "deny", "reason": "command_unknown"})
+    assert expected.ok
+
+
 def test_the_time_is_a_monday_morning_unless_it_is_given() -> None:
     evening = datetime(2026, 1, 5, 20, tzinfo=UTC)
     usual, late = run(LIST, {**LIST, "name": "late", "now": evening})
