@@ -14,6 +14,7 @@ check:
     uv run mypy
     uv run python tools/generate_protocol.py --check
     uv run python tools/generate_architecture.py --check
+    uv run python tools/compare_picture.py > /dev/null
 
 # Python's tests: `just test`, `just test tests/policy`, `just test -k expired`
 test *args:

@@ -63,26 +63,35 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def part_of(name: str) -> str:
-    """Return the package or the module at the top that a dotted name belongs to."""
-    steps = name.split(".")[1:]
-    depth = 2 if steps and steps[0] == "server" and _is_package(steps[:2]) else 1
-    return "/".join(steps[:depth]) or "nomos"
+    """Return the package or the module at the top that a dotted name belongs to.
+
+    The packages of `server` are parts of their own, and so are its settings, which they read.
+    """
+    steps = [step for step in name.split(".")[1:] if step != "__init__"]
+    inner = steps[:1] == ["server"] and (steps[1:2] == ["settings"] or _is_package(steps[:2]))
+    part = "/".join(steps[: 2 if inner else 1])
+    return part if _is_package([part]) or (PACKAGE / f"{part}.py").is_file() else "nomos"
 
 
 def _is_package(steps: list[str]) -> bool:
-    return (PACKAGE / "/".join(steps)).is_dir()
+    return any(steps) and (PACKAGE / "/".join(steps)).is_dir()
 
 
-def graph() -> str:
-    """Return who imports whom, a line for each package and each module at the top."""
-    arrows: dict[str, set[str]] = defaultdict(set)
+def arrows() -> dict[str, set[str]]:
+    """Return which other parts each part imports, for types alone or not."""
+    found: dict[str, set[str]] = defaultdict(set)
     for paths in modules().values():
         for path in paths:
             relative = path.relative_to(ROOT).with_suffix("")
             here = part_of(".".join(relative.parts))
-            arrows[here] |= {part_of(name) for name in imports(path)} - {here}
+            found[here] |= {part_of(name) for name in imports(path)} - {here}
+    return dict(found)
+
+
+def graph() -> str:
+    """Return who imports whom, a line for each package and each module at the top."""
     lines = [
-        f"{name} -> {', '.join(sorted(arrows[name]))}" for name in sorted(arrows) if arrows[name]
+        f"{name} -> {', '.join(sorted(found))}" for name, found in sorted(arrows().items()) if found
     ]
     return "\n".join(["```text", *lines, "```"])
 
