@@ -71,9 +71,13 @@ def change(
 
     With `revoke`, grants for services that the version would not give are revoked.
     """
+    body: dict[str, Any] = {"revokeLive": True} if revoke else {}
+    if version is None:
+        # A second rollback would undo the first, by whoever was faster.
+        body["replaces"] = operator.get(PATH, limit=1)["active"]
     done = operator.post(
         f"{PATH}/rollback" if version is None else f"{PATH}/{version}/activate",
-        {"revokeLive": True} if revoke else None,
+        body or None,
         about=None if version is None else {"version": version},
         look="nomos policy versions",
     )

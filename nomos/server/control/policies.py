@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import Field
 from starlette.requests import Request
@@ -54,6 +54,8 @@ _LISTED: Final = Query(
     ),
     Number("before", least=1, description="Only versions below this number."),
 )
+
+Options = TypeVar("Options", bound=MessageModel)
 
 Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,200}$")]
 FactName = Annotated[str, Field(max_length=64)]
@@ -117,6 +119,17 @@ class ActivateRequest(MessageModel):
     revoke_live: bool = Field(
         default=False,
         description="Revoke the live grants for services that these policies would not give.",
+    )
+
+
+class RollbackRequest(ActivateRequest):
+    """Options of a rollback."""
+
+    replaces: int | Absent = Field(
+        default=None,
+        ge=1,
+        description="The version that is to be replaced: if another one is active by now, nothing "
+        "is changed, since a second rollback would undo the first.",
     )
 
 
@@ -191,7 +204,7 @@ async def post_activate(
 ) -> dict[str, Any]:
     """Activate a version. Idempotent."""
     assert caller is not None, "the table gives this route a role"
-    sent = await _activation(request)
+    sent = await _options(request, ActivateRequest)
     version = await _version(context, request, caller)
     bundle = await _valid(context, version)
     before = await _active(context, caller)
@@ -206,9 +219,15 @@ async def post_rollback(
 ) -> dict[str, Any]:
     """Activate the version that was active before this one."""
     assert caller is not None, "the table gives this route a role"
-    sent = await _activation(request)
+    sent = await _options(request, RollbackRequest)
     for _ in range(TRIES):
         last = await _active(context, caller)
+        if sent.replaces not in (None, last.version):
+            raise ControlError(
+                "already_decided",
+                f"version {last.version} is active, and no longer version {sent.replaces}: another "
+                "operator has changed it meanwhile. Nothing was changed",
+            )
         version = await context.store.policies.before(caller.tenant, last)
         if version is None:
             raise ControlError("not_found", f"no version was active before version {last.version}")
@@ -228,10 +247,10 @@ def _take_over(context: Context, caller: ApiKey, bundle: Bundle, done: Activatio
     context.notifier.notify(activation.policy_topic(caller.tenant))
 
 
-async def _activation(request: Request) -> ActivateRequest:
+async def _options(request: Request, kind: type[Options]) -> Options:
     """Return the options of the request; an empty body has none."""
     sent = await body.raw(request)
-    return messages.read(ActivateRequest, body.parse(sent) if sent else {})
+    return messages.read(kind, body.parse(sent) if sent else {})
 
 
 @dataclass(frozen=True)
@@ -378,8 +397,8 @@ ROUTES: Final = (
         post_rollback,
         ActivationReply,
         "Activate the version that was active before; otherwise the same as activating a version.",
-        accepts=ActivateRequest,
-        refuses=(400, 404, 413, 503),
+        accepts=RollbackRequest,
+        refuses=(400, 404, 409, 413, 503),
         act=("change", "policies"),
     ),
 )

@@ -133,6 +133,18 @@ async def test_going_back_and_back_again(operator: Operator) -> None:
         assert (await operator.decision())[0] == decision
 
 
+async def test_of_two_operators_who_go_back_from_one_version_the_second_undoes_nothing(
+    operator: Operator,
+) -> None:
+    await operator.activate((await operator.put(NOTHING))["version"])
+    both = [operator.post("/rollback", {"replaces": 2}) for _ in range(2)]
+    done, late = sorted(await asyncio.gather(*both), key=lambda each: each.status_code)
+    assert (done.status_code, done.json()["version"]) == (200, 1)
+    assert (late.status_code, late.json()["error_code"]) == (409, "already_decided")
+    assert "version 1 is active" in late.json()["error"]
+    assert (await operator.decision())[0] == "allow"
+
+
 async def test_every_act_is_on_record_with_who_did_it(operator: Operator) -> None:
     kept = await operator.put(ALL)
     await operator.put(ALL)
