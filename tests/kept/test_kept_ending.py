@@ -147,7 +147,7 @@ async def test_an_operator_whose_maker_is_unknown_approves_nothing(scene: Scene,
     other = {"provider": "filesystem", "path": "b.txt"}
     again = (await scene.running.ask(ttlSeconds=60, resource=other)).json()["approvalEnvelopeId"]
     status, said = await approve(scene, key, again)
-    assert (status, "who registered" in str(said)) == (503, True)
+    assert (status, "that registered" in str(said)) == (503, True)
 
 
 async def test_the_question_of_an_app_whose_maker_is_unknown_is_answered_by_nobody(

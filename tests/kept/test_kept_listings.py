@@ -261,7 +261,7 @@ async def test_messages_whose_ids_are_damaged_do_not_stand_in_the_way(tmp_path: 
     with sqlite3.connect(tmp_path / "data" / "nomos.db") as connection:
         errors = connection.execute("SELECT error FROM outbox ORDER BY error").fetchall()
     connection.close()
-    assert errors == [(None,), ("it is damaged",)]
+    assert errors == [(None,), ("the message is damaged",)]
     await database.close()
 
 

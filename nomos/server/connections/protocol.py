@@ -25,8 +25,10 @@ from nomos.server.connections.table import ConnectionTable, Phase
 
 LINGER_SECONDS: Final = 1.0
 MAX_LINGER: Final = 4 * 1024 * 1024
-"""How long, and for how many bytes, reading goes on after a refusal: closing a connection while
-bytes arrive resets it, and the client may never see the reply."""
+"""How long (in seconds), and for how many bytes, reading continues after a rejection.
+
+Closing a connection while bytes arrive resets it, and the client may never receive the reply.
+"""
 
 MAX_AHEAD: Final = 512 * 1024
 """Bytes that a client may send ahead of the reply to its last request."""

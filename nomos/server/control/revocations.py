@@ -82,7 +82,8 @@ async def post_revocation(
     content = await body.raw(request, MAX_BODY_WITH_CHAIN)
     message = messages.read(RevokeRequest, body.parse(content))
     if caller.role == "agent":
-        # A revocation is kept for good, and every service keeps it: agents make delegations freely.
+        # A revocation is stored permanently, here and by every service; agents make delegations
+        # freely.
         context.take_quota(caller.app, len(content))
     if not _IDENT.fullmatch(message.id):
         raise InvalidRequest(

@@ -16,7 +16,7 @@ QUESTIONS_A_SECOND: Final = 100
 BYTES: Final = 64 * 1024 * 1024
 BYTES_A_SECOND: Final = 256 * 1024
 OF_EACH: Final = 4096
-"""Bytes that a question takes beside its own size: records, the answer, indexes."""
+"""Bytes that a question takes besides its own size: records, the answer, indexes."""
 
 MOST_APPS: Final = 10_000
 """The number of apps remembered; then the one that asked longest ago is dropped and begins full."""
@@ -30,7 +30,7 @@ class _Left:
 
 
 class QuotaExceeded(Exception):
-    """The app has too little left of `what`; in `wait` seconds it has enough for this request."""
+    """The app has too little quota of `what`; after `wait` seconds it has enough."""
 
     def __init__(self, what: Literal["questions", "bytes"], wait: int) -> None:
         super().__init__(what)

@@ -96,7 +96,7 @@ class PdpLimits:
 
 
 RECEIPT_BYTES: Final = 1024
-"""Bytes that the receipts of a call take beside the call itself."""
+"""Bytes that the receipts of a call take besides the call itself."""
 
 
 def call_quotas() -> Quotas:

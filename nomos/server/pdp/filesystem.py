@@ -49,7 +49,7 @@ class Filesystem:
         return command.name in _OPERATIONS
 
     async def open(self) -> None:
-        """Remove files that killed writers left. A missing workspace is no error."""
+        """Remove files that killed writers left. A missing workspace is not an error."""
         try:
             await anyio.to_thread.run_sync(self._clear)
         except (OSError, PdpError) as failure:

@@ -159,7 +159,7 @@ class Gate:
             raise PdpError(
                 "rate_limited",
                 "this app has exceeded its quota of receipts in the audit log: "
-                f"{BYTES_A_SECOND // 1024} KiB a second are sustainable. Nothing was done",
+                f"{BYTES_A_SECOND // 1024} KiB a second are sustainable. The call was not made",
                 headers=quota.headers,
             ) from None
 

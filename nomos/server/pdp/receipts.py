@@ -95,7 +95,7 @@ class PdpCall:
 
 
 def size_on_record(case: PdpCall, links: Sequence[UnverifiedLink], *, receipts: int) -> int:
-    """Return about how many bytes a call adds to the audit log, beside the fixed part.
+    """Return about how many bytes a call adds to the audit log, besides the fixed part.
 
     `links` are its chain: those that agents signed are recorded, with their statements.
     """

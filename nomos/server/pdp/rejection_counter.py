@@ -1,7 +1,7 @@
 """Counts rejected tokens that are too many to be recorded one by one, and records the counts.
 
 A record says where the counting begins (`fold_begin`), and others how many there were since, for
-each agent and reason (`fold`). Counts are stored soon at first, then less often while it goes on,
+each agent and reason (`fold`). Counts are stored soon at first, then less often while more arrive,
 and when the PDP closes. A count that cannot be stored is kept and stored with the next.
 """
 

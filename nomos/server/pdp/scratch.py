@@ -55,7 +55,7 @@ def replace(root: int, parent: int, name: str, fill: Callable[[int], None]) -> N
 def clear(place: int) -> None:
     """Remove what killed writers left in the scratch folder of `place`, and the empty folder.
 
-    Raises OSError if it cannot be read; a missing folder is no error.
+    Raises OSError if it cannot be read; a missing folder is not an error.
     """
     try:
         folder = os.open(SCRATCH, _FOLDER, dir_fd=place)

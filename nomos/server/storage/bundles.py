@@ -1,7 +1,7 @@
 """Storage of policy versions and of their activations.
 
 A version is what was uploaded: the sources and facts, numbered from 1, never changed. An activation
-makes a version the active one; the last activation counts. Both are stored for good, so that the
+makes a version the active one; the last activation counts. Both are stored permanently, so that the
 version that was active at any time can be read later.
 """
 

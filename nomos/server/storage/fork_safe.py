@@ -44,7 +44,7 @@ class ForkSafeEngine:
         yield engine
 
     def close(self) -> None:
-        """Close the database for good. Idempotent."""
+        """Close the database permanently. Idempotent."""
         with self._lock:
             self._closed = True
             self._dispose()

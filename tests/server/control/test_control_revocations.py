@@ -496,4 +496,4 @@ async def test_there_are_only_so_many_services(plane: Plane) -> None:
 
     replies = [await add(number) for number in range(MAX_SERVICES + 1)]
     assert [reply.status_code for reply in replies] == [200] * MAX_SERVICES + [400]
-    assert "the most" in replies[-1].json()["error"]
+    assert "64 services, the maximum" in replies[-1].json()["error"]

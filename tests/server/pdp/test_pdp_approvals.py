@@ -100,7 +100,7 @@ def test_an_approval_answers_for_its_own_roles_alone(world: World) -> None:
     given = {**approved(world)["approval"], "roles": ["security"]}
     said = write(world, grant_write(world, meta=approved(world, approval=given)))
     assert told(said) == (403, "approval_mismatch")
-    assert "the approval of lead too" in said.json()["error"]
+    assert "also requires the approval of lead" in said.json()["error"]
     assert content(world) == "before"
 
 

@@ -61,7 +61,7 @@ def test_an_agent_has_its_share_and_others_pass_at_once() -> None:
         for each in refused:
             assert isinstance(each, PdpError)
             assert (each.status, each.headers) == (503, {"retry-after": "2"})
-            assert f"{OF_AGENT} calls of this agent are waiting for p" in each.message
+            assert f"{OF_AGENT} calls of this agent are already waiting for p" in each.message
         assert not calls.lanes._taken
         assert not calls.lanes._waiting
 
@@ -159,7 +159,7 @@ def test_a_refused_call_says_so_and_its_token_is_not_used(
     assert time.monotonic() - began < 15
     assert (said.status_code, said.json()["error_code"]) == (503, "unavailable")
     assert said.headers["retry-after"] == "2"
-    assert "calls of this agent are waiting for github" in said.json()["error"]
+    assert "calls of this agent are already waiting for github" in said.json()["error"]
     monkeypatch.undo()
     assert send().status_code == 200
 
