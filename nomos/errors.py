@@ -11,7 +11,7 @@
     │  ├─ ChainTooDeep
     │  └─ AttenuationError
     ├─ ControlPlaneError      no usable reply came                      .status .code .request_id
-    │  ├─ Unreachable         no reply in time                          .sent
+    │  ├─ Unreachable         no reply in time                          .sent .reason .advice
     │  ├─ ServerError         5xx
     │  ├─ AuthenticationError the API key is missing or wrong
     │  ├─ PermissionDenied    the API key may not do this
@@ -160,11 +160,22 @@ class Unreachable(ControlPlaneError):
     """No reply arrived in time.
 
     `sent` is true if the request may have arrived: it may have taken effect although no reply came.
+    `advice` is the end of the message if it names an argument of the call that raised; `reason` is
+    the message without it.
     """
 
-    def __init__(self, message: str, *, sent: bool = False, status: int | None = None) -> None:
-        super().__init__(message, status=status)
+    def __init__(
+        self,
+        message: str,
+        *,
+        sent: bool = False,
+        status: int | None = None,
+        advice: str | None = None,
+    ) -> None:
+        super().__init__(message if advice is None else f"{message}; {advice}", status=status)
         self.sent = sent
+        self.advice = advice
+        self.reason = message
 
 
 class ServerError(ControlPlaneError):

@@ -251,8 +251,8 @@ class _SyncState:
             why = f"{self.url}: {seen.error}. Check that it is running and that this is its URL"
         end = "" if why.endswith("?") else "."
         raise Unreachable(
-            f"{why}{end} There was no valid reply within {waited:g} s; "
-            "startup_timeout= sets a longer limit"
+            f"{why}{end} There was no valid reply within {waited:g} s",
+            advice="startup_timeout= sets a longer limit",
         ) from failure
 
     async def learn(self, report: Callable[[], object]) -> None:

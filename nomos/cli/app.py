@@ -30,7 +30,8 @@ from nomos.cli.token.commands import group as token
 
 app = typer.Typer(
     name="nomos",
-    help="Nomos: the authorization layer for AI agents.",
+    help="Nomos: the authorization layer for AI agents. The control plane decides and signs; a PDP "
+    "verifies tokens and makes the calls.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -152,7 +153,7 @@ def demo(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run the whole system once: servers, files, tokens, an approval, an audit log.
+    """Show Nomos at work: start servers, then use tokens, an approval, a child and the audit log.
 
     Each step prints evidence; the exit status is 1 if a step fails. Policies given with
     --policies must permit reading notes/, forbid secrets/, and require approval for writing to

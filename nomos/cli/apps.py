@@ -115,7 +115,7 @@ def disable(
     control_url: ControlUrl = None,
     key_file: KeyFile = None,
 ) -> None:
-    """Reject an app's API key from now on.
+    """Disable an app: its API key is rejected from now on.
 
     Tokens that it was granted stay valid until they expire; `nomos revoke ID` revokes them.
     """
@@ -148,9 +148,9 @@ def confirm(
 ) -> None:
     """Confirm that an operator's account belongs to another person than the one who registered it.
 
-    Until then both accounts count as one person in approvals. Only an operator outside of the
-    account's line may confirm it. On the server's machine, `nomos operators confirm` needs no
-    operator.
+    Until then both accounts count as one person in approvals. Only an operator outside of
+    the account's line may confirm it: one that did not register the account and was not registered
+    by it, directly or not. On the server's machine, `nomos operators confirm` needs no operator.
     """
     with Operator.find(control_url, key_file) as operator:
         app = operator.post(

@@ -142,7 +142,7 @@ def _round_trip(signer: Signer) -> str:
     began = time.perf_counter()
     key = signer.ask(GenerateKey())
     if not isinstance(key, GenerateKeyAnswer):
-        raise SignerError(f"the binary made no key: {key}")
+        raise SignerError(f"the binary did not make a key: {key}")
     now = int(time.time())
     payload = Delegation(
         iss=key.key, aud=key.key, cmd="/doctor", pol=[], nonce="doctor", nbf=now - 60, exp=now + 60

@@ -66,9 +66,9 @@ def pdp(
         ),
     ] = None,
 ) -> None:
-    """Run a standalone PDP, with its own key, policies and records.
+    """Run a standalone PDP, which verifies tokens and makes the calls that policy allows.
 
-    Revocations come from the feed of the control plane.
+    It has its own key, policies and records, and follows the control plane's revocations.
     """
     with server_extra("pdp"):
         from nomos.server.connections.limits import raise_descriptor_limit

@@ -23,7 +23,7 @@ def warn(ident: str, reply: Mapping[str, Any], *, when: str = "") -> None:
     what = "1 account still works" if count == 1 else f"{count} accounts still work"
     why = (
         f" that {ident} registered, or received the key of, and that no operator outside of its "
-        "line has confirmed. A person who used {ident} may still have their keys:"
+        f"line has confirmed. A person who used {ident} may still have their keys:"
     )
     stderr.print(Text.assemble(("warning: ", "bold yellow"), when, what, why))
     for each in apps:

@@ -101,7 +101,7 @@ def remove(
     control_url: ControlUrl = None,
     key_file: KeyFile = None,
 ) -> None:
-    """Issue no more grants for a service.
+    """Remove a service: no more grants are issued for it.
 
     Existing grants stay valid until they expire; `nomos revoke DID` revokes them.
     """

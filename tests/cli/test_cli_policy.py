@@ -274,7 +274,7 @@ def test_an_activation_tells_which_grants_services_go_on_to_honour(
         ).json()
     assert answer["decision"] == "allow", answer
     done = server.policy("activate", 1)
-    assert "1 valid grants for services would not be given by this version" in done.stdout
+    assert "1 valid grants for services would not be issued by this version" in done.stdout
     assert "--revoke revokes them" in done.stdout
     assert "/github/issue/list  no policy permits it" in done.stdout
     done = server.policy("activate", 1, "--revoke")

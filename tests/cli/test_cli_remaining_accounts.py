@@ -50,6 +50,7 @@ def test_what_is_left_is_named_with_the_commands_that_end_or_confirm_it(
     told = answer | {"left": 102, "leftApps": LEFT}
     out, said = run(tmp_path, told, *words)
     assert "102 accounts still work that app_1 registered" in said
+    assert "A person who used app_1 may still have their keys" in " ".join(said.split())
     assert ("if another person had the old key" in said) is (words[1] == "rotate")
     for part in ("apps disable app_2", "apps confirm app_2", "apps disable app_3", "and 100 more"):
         assert part in said

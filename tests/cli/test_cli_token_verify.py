@@ -46,7 +46,7 @@ from vectors.forge import (
 from nomos import AuthGuard, Verifier
 from nomos.errors import Denied
 
-REPLAY: Final = "whether it was used before: known to the service only"
+REPLAY: Final = "whether it was used before: only the service knows"
 MISSING: Final = "earlier links are missing"
 WHOLE: Final = "send the whole chain, root first"
 REVOCATIONS: Final = "revocations: pass --revoked or --control-url to check them"
@@ -588,7 +588,8 @@ def test_a_feed_that_cannot_be_reached_gives_no_verdict(guard: AuthGuard, tmp_pa
     told = done.stderr.replace("\n", " ")
     assert "--control-url is right" in told
     assert "control_plane_url" not in told
-    assert "wait=" not in told
+    assert "timeout=" not in told
+    assert "no valid reply within" in told
 
 
 def test_a_feed_is_that_of_one_issuer(guard: AuthGuard, tmp_path: Path) -> None:

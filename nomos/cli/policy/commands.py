@@ -28,7 +28,7 @@ Revoke = Annotated[
     bool,
     typer.Option(
         "--revoke",
-        help="Also revoke valid grants for services that the new version would not give.",
+        help="Also revoke valid grants for services that the new version would not issue.",
     ),
 ]
 Where = Annotated[
@@ -197,7 +197,7 @@ def activate(
     key_file: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Activate a version: it decides from now on."""
+    """Activate a version. It takes effect at the next question."""
     from nomos.cli.policy import versions as command
 
     with Operator.find(control_url, key_file) as operator:

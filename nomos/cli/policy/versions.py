@@ -69,7 +69,7 @@ def change(
 ) -> None:
     """Activate a version; None is the one active before.
 
-    With `revoke`, grants for services that the version would not give are revoked.
+    With `revoke`, grants for services that the version would not issue are revoked.
     """
     body: dict[str, Any] = {"revokeLive": True} if revoke else {}
     if version is None:
@@ -113,13 +113,13 @@ def _print_active(done: dict[str, Any], console: Console, *, as_json: bool) -> N
 
 
 def _print_outdated(done: dict[str, Any], console: Console) -> None:
-    """Print valid grants for services that the active policies would not give."""
+    """Print valid grants for services that the active policies would not issue."""
     count = done.get("outdated", 0)
     if not count:
         return
     revoked = done.get("revoked")
     then = f"; {revoked} revoked now" if revoked is not None else "; --revoke revokes them"
-    what = f"{count} valid grants for services would not be given by this version"
+    what = f"{count} valid grants for services would not be issued by this version"
     console.print(Text.assemble((what, "bold yellow"), then))
     for each in done["outdatedGrants"]:
         why = ", ".join(each["policies"]) or "no policy permits it"

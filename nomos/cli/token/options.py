@@ -173,12 +173,11 @@ def _key(url: str, file: Path | None, environ: Mapping[str, str]) -> Secret:
 
 
 def _ready(follower: ControlPlaneSync) -> None:
-    """Wait for the feed. Errors name the option instead of the argument of the SDK."""
+    """Wait for the feed. Errors name the option, not the argument of the SDK."""
     try:
         follower.ready()
     except Unreachable as error:
-        message, _, _ = str(error).partition("; startup_timeout=")
-        raise Unreachable(message.replace("control_plane_url", "--control-url")) from None
+        raise Unreachable(error.reason.replace("control_plane_url", "--control-url")) from None
 
 
 def _did(text: str, setting: str) -> str:

@@ -27,7 +27,7 @@ from nomos.cli.token.inspect import Ask, ask_binary
 from nomos.errors import Denied, SignerError
 from nomos.models import MAX_CHAIN_DEPTH
 
-REPLAY: Final = "whether it was used before: known to the service only"
+REPLAY: Final = "whether it was used before: only the service knows"
 
 
 class RevocationView(Protocol):
