@@ -106,15 +106,15 @@ def _files(folder: Path | None) -> list[Path]:
 
 @cache
 def _built_in(path: Path) -> _Document:
-    """Read a built-in file, once in a process."""
-    return _read(path)
+    """Read a built-in file, once in a process, and with the quick parser if it is there."""
+    return _read(path, quick=True)
 
 
-def _read(path: Path) -> _Document:
+def _read(path: Path, *, quick: bool = False) -> _Document:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE + 1)
-        return _Document.model_validate_json(_as_json(data, path.name), strict=True)
+        return _Document.model_validate_json(_as_json(data, path.name, quick=quick), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         key = ".".join(str(part) for part in first["loc"] if part != "[key]")
@@ -127,15 +127,20 @@ def _read(path: Path) -> _Document:
         raise _InvalidCatalog("", f"not YAML of this format: {error}") from None
 
 
-def _as_json(data: bytes, name: str) -> str:
+def _as_json(data: bytes, name: str, *, quick: bool) -> str:
     """Do what yaml.safe_load does, but check the keys before they become mappings.
 
-    Of two equal keys, safe_load would silently use the last.
+    Of two equal keys, safe_load would silently use the last. The quick parser does not name the
+    file in its errors.
     """
     if len(data) > MAX_FILE:
         raise _InvalidCatalog("", f"larger than {MAX_FILE} bytes")
-    loader = yaml.SafeLoader(data.decode())
-    loader.name = name  # the file name in YAML errors
+    loader: yaml.SafeLoader | yaml.CSafeLoader
+    if quick and yaml.__with_libyaml__:
+        loader = yaml.CSafeLoader(data.decode())
+    else:
+        loader = yaml.SafeLoader(data.decode())
+        loader.name = name  # the file name in YAML errors
     node = loader.get_single_node()
     if node is None:
         raise _InvalidCatalog("", "empty")
