@@ -56,16 +56,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _quick_databases() -> Iterator[None]:
-    """Hundreds of tests open a database of their own."""
+def _quick_systems() -> Iterator[None]:
+    """Hundreds of tests open a system of their own."""
     # By name: tests that need no server do not wait for its import.
     store = sys.modules.get("nomos.server.storage.store")
     with pytest.MonkeyPatch.context() as patch:
         if store is not None:
             import quick_commits
+            import quick_policies
             from quick_migrations import upgrade
 
             patch.setattr(store, "upgrade", upgrade)
+            quick_policies.use(patch.setattr)
             quick_commits.use(patch.setattr)
         yield
 
