@@ -133,6 +133,12 @@ def test_numbers_and_names_are_written_as_in_rfc_8785(value: object, text: str) 
     assert canon(value) == text
 
 
+@pytest.mark.parametrize("value", [10**400, float("inf"), float("nan"), {"\ud800": 1}])
+def test_what_has_no_canonical_form_is_not_written(value: object) -> None:
+    with pytest.raises(ValueError, match=r"double|infinity|surrogates"):
+        canon(value)
+
+
 def test_a_process_that_says_nothing_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ import unicodedata
 from json.encoder import encode_basestring
 from typing import Any, Final, NoReturn
 
-MAX_INT, MAX_DEPTH = 2**53 - 1, 32
+MAX_INT, MAX_DEPTH, MAX_BITS = 2**53 - 1, 32, 1023
 
 
 def read(text: bytes) -> Any:
@@ -57,6 +57,8 @@ def number(value: float) -> str:
     """Write a number as ECMAScript does; Python's digits are the same, its exponents are not."""
     if abs(value) < 10**21 and value == int(value):
         return str(int(value))
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        never("beyond all doubles")
     digits, _, power = repr(float(value)).partition("e")
     if "n" in digits:
         never("an infinity, or not a number")
