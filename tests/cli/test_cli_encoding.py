@@ -114,6 +114,9 @@ def test_marks_have_plain_replacements(
 
 
 def test_streams_that_are_no_files_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stream)
     monkeypatch.setattr(sys, "stderr", None)
     printable()
+    stream.write("✓ …")
+    assert (stream.getvalue(), sys.stderr) == ("✓ …", None)

@@ -158,7 +158,8 @@ def test_a_misspelt_name_cannot_make_a_forbid_that_never_holds(condition: str) -
 
 
 def test_a_field_of_some_provider_can_be_asked_for_on_any() -> None:
-    loaded('permit(principal, action, resource) when { resource has ref && resource.ref == "x" };')
+    text = 'permit(principal, action, resource) when { resource has ref && resource.ref == "x" };'
+    assert [each.effect for each in loaded(text).policies] == ["permit"]
 
 
 def test_facts_that_make_no_schema_are_a_setting_s_fault() -> None:

@@ -114,14 +114,18 @@ def test_no_provider_can_be_called_what_policy_calls_something_else(kind: str) -
 
 
 def test_an_empty_catalog_has_a_schema() -> None:
-    Schema.from_str(generate({}))
+    schema = Schema.from_str(generate({}))
+    assert not validate_policies('permit(principal, action == Action::"/x", resource);', schema)
 
 
 def test_fields_with_the_names_of_cedar_s_words_are_fields() -> None:
     fields = {name: ResourceField(required=True) for name in ("in", "has", "if", "principal")}
     command = CommandSpec(name="/x/y", risk="read")
     provider = Provider(name="x", kind="X", fields=fields, commands={"/x/y": command})
-    Schema.from_str(generate({"x": provider}))
+    schema = Schema.from_str(generate({"x": provider}))
+    for name in (*fields, "of"):
+        read = f'permit(principal, action, resource is X) when {{ resource["{name}"] == "a" }};'
+        assert bool(validate_policies(read, schema)) is (name in fields)
 
 
 def test_the_text_is_the_same_whatever_the_order_of_providers() -> None:

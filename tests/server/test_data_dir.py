@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,9 @@ def test_what_decides_may_lie_beside_the_served_folder(tmp_path: Path) -> None:
     )
     check_outside_workspace(apart, tmp_path / "policies")
     check_outside_workspace(apart, str(tmp_path))
+    within = replace(apart, providers=tmp_path / "providers" / "served")
+    with pytest.raises(ConfigurationError, match="could change their own permissions"):
+        check_outside_workspace(within, tmp_path / "policies")
 
 
 def test_an_embedded_guard_refuses_policies_in_its_workspace(tmp_path: Path) -> None:

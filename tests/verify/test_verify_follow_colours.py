@@ -249,9 +249,13 @@ def test_a_wrong_setting_is_told_at_once(url: str, more: dict[str, Any], setting
 
 def test_a_pinned_issuer_may_be_asked_for_over_plain_http() -> None:
     named: dict[str, Any] = {"trust_anchor": STRANGER, "allow_insecure": ["10.0.0.1"]}
-    AsyncVerifier.from_control_plane("http://10.0.0.1:8788", audience=STRANGER, **named)
-    AsyncVerifier.from_control_plane("https://nomos.example.com", audience=STRANGER)
-    AsyncVerifier.from_control_plane("http://localhost:9", audience=STRANGER)
+    for url, more in (
+        ("http://10.0.0.1:8788", named),
+        ("https://nomos.example.com", {}),
+        ("http://localhost:9", {}),
+    ):
+        verifier = AsyncVerifier.from_control_plane(url, audience=STRANGER, **more)
+        assert repr(verifier._follower) == f"ControlPlaneSync({url})"
 
 
 def test_chains_may_be_as_deep_as_the_control_plane_says(scene: Scene) -> None:

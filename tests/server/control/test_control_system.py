@@ -117,7 +117,11 @@ def test_releasing_twice_is_harmless(tmp_path: Path) -> None:
     lock = FolderLock(tmp_path)
     lock.release()
     lock.release()
-    FolderLock(tmp_path).release()
+    other = FolderLock(tmp_path)
+    lock.release()
+    with pytest.raises(ConfigurationError, match="in use"):
+        FolderLock(tmp_path)
+    other.release()
 
 
 async def test_a_data_folder_that_is_a_file(tmp_path: Path, signer: AsyncSigner) -> None:

@@ -7,7 +7,6 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import anyio
 import pytest
 import store_access
 
@@ -17,7 +16,6 @@ from nomos.server.http.limits import MAX_COUNTED, MAX_KEYS, SlidingWindowCounter
 from nomos.server.pdp.context import PdpLimits
 from nomos.server.pdp.gate import Gate
 from nomos.server.pdp.request_parsing import MAX_COMMAND
-from nomos.server.pdp.routes import create_pdp
 
 if TYPE_CHECKING:
     from server.pdp.conftest import World
@@ -306,14 +304,14 @@ def test_a_pace_holds_so_much_and_no_more() -> None:
     assert pace.count("a", 0) == 0
 
 
-def test_closing_the_gate_twice_is_harmless(world: World) -> None:
-    gate = create_pdp(world.ports).state.gate
-
-    async def twice() -> None:
-        await gate.close()
-        await gate.close()
-
-    anyio.run(twice)
+def test_a_gate_that_is_closed_twice_stores_its_counts_once(world: World) -> None:
+    gate = Gate(replace(world.ports, limits=PdpLimits(unproven_receipts_per_minute=3)))
+    world.run(_refuse(gate, 50))
+    before = rows(world)
+    world.run(gate.close())
+    once = rows(world)
+    world.run(gate.close())
+    assert before < once == rows(world)
 
 
 async def _refuse(gate: Gate, times: int, token: str = "a.b.c") -> None:
