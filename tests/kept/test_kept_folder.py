@@ -14,6 +14,7 @@ from data_folders import DAMAGES, Damage, Past, bearer, copy, deleted, opened, r
 
 from nomos._io.signer import SignerConnection
 from nomos.errors import ConfigurationError
+from nomos.policy.bundle import Source
 from nomos.server.storage import anchor
 from nomos.server.storage.store import Store
 
@@ -150,6 +151,52 @@ async def test_rows_that_are_gone_are_noticed_at_the_start(
         async with opened(data, link, key=history.key):
             pass
     assert "Restore the whole folder from a backup" in str(refused.value)
+
+
+WRITE = "/filesystem/file/write"
+ASKS = Source(
+    "asks.cedar",
+    f"""permit(principal, action, resource);
+    @step_up("lead") forbid(principal, action == Action::"{WRITE}", resource)
+    unless {{ context.cosigned }};""",
+)
+
+
+async def test_a_row_of_what_was_ended_that_is_as_before_is_noticed(
+    tmp_path: Path, link: SignerConnection
+) -> None:
+    data = tmp_path / "data"
+    async with opened(data, link, policies=(ASKS,)) as running:
+        operator = bearer((await running.system.create_app("o", "operator", ["*"])).reveal())
+        made = {"name": "bot", "role": "agent"}
+        post = running.control.post
+        app = (await post("/v1/apps", json=made, headers=operator)).json()["id"]
+        assert (await post(f"/v1/apps/{app}/disable", headers=operator)).status_code == 200
+        envelope = (await running.ask(WRITE, args={"content": "x"})).json()["approvalEnvelopeId"]
+        path = f"/v1/approvals/{envelope}"
+        version = (await running.control.get(path, headers=operator)).json()["version"]
+        vote = {"approve": False, "version": version}
+        assert (await post(f"{path}/decide", json=vote, headers=operator)).status_code == 200
+    async with opened(data, link, policies=(ASKS,)):
+        pass
+    for number, (change, back, names) in enumerate(
+        (
+            ("apps SET disabled_at = NULL", "apps SET disabled_at = 1", f"app {app} was disabled"),
+            ("envelopes SET state = 'pending'", "envelopes SET state = 'denied'", "was denied"),
+        )
+    ):
+        which = f"WHERE id = '{(app, envelope)[number]}'"
+        _changed(data, f"UPDATE {change} {which}")
+        with pytest.raises(ConfigurationError, match=f"{names}, but it is not"):
+            async with opened(data, link, policies=(ASKS,)):
+                pass
+        _changed(data, f"UPDATE {back} {which}")
+
+
+def _changed(data: Path, statement: str) -> None:
+    with sqlite3.connect(data / "nomos.db") as connection:
+        assert connection.execute(statement).rowcount == 1
+    connection.close()
 
 
 async def test_a_signed_row_that_is_gone_is_noticed_without_an_anchor(

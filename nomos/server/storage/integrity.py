@@ -198,12 +198,29 @@ def contradicted(
     rotated = kind == "key" and content.get("act") == "revoke" and did.startswith("did:key:")
     if rotated and not _has(connection, revoked, revoked.c.id == did, tenant):
         return f"{where} records that {did} was revoked, which the log of revocations does not have"
-    if kind == "decision" and content.get("decision") == "allow" and content.get("envelope"):
-        envelopes = tables.envelopes
-        unused = sa.and_(envelopes.c.id == content["envelope"], envelopes.c.state != "consumed")
-        if _has(connection, envelopes, unused, tenant):
-            return f"{where} records that approval {content['envelope']} was used, but it is open"
-    return None
+    return _reopened(connection, where, tenant, content)
+
+
+def _reopened(
+    connection: Connection, where: str, tenant: str, content: Mapping[str, Any]
+) -> str | None:
+    """Return which app or approval was ended by an audit record, but not in its own row."""
+    apps, envelopes = tables.apps, tables.envelopes
+    still: sa.ColumnElement[bool]
+    match content:
+        case {"kind": "app", "act": "disable", "app": str(ident)}:
+            table, still = apps, apps.c.disabled_at.is_(None)
+            what = f"app {ident} was disabled, but it is not"
+        case {"kind": "approval", "act": "deny", "envelope": str(ident)}:
+            table, still = envelopes, envelopes.c.state != "denied"
+            what = f"approval {ident} was denied, but it is not"
+        case {"kind": "decision", "decision": "allow", "envelope": str(ident)}:
+            table, still = envelopes, envelopes.c.state != "consumed"
+            what = f"approval {ident} was used, but it is open"
+        case _:
+            return None
+    contradicts = _has(connection, table, sa.and_(table.c.id == ident, still), tenant)
+    return f"{where} records that {what}" if contradicts else None
 
 
 def _has(
