@@ -48,6 +48,9 @@ MAX_FORKED: Final = 1000
 MAX_FORKED_LINE: Final = 256
 """Links in one line of the answer to a `fork`."""
 
+ChainIndex = Annotated[int, Field(ge=0, le=63)]
+"""The place of a chain among those of a `fork`."""
+
 Nonce = Annotated[str, Field(min_length=1, max_length=256)]
 
 Name = Annotated[str, Field(min_length=1, max_length=64)]
@@ -276,11 +279,16 @@ class Signed(Answer):
 class ForkLink(Wire):
     """One capability of a child: the delegation to be signed.
 
-    `chain` is the index, among the chains of the request, of the one to delegate from. Without
-    `constraint` the link covers what that chain covers; without `exp` it ends when that chain does.
+    `chain` is the index, among the chains of the request, of the one to delegate from; if it cannot
+    be, the first of `alternatives` that can is. Without `constraint` the link covers what its chain
+    covers; without `exp` it ends when its chain does. Statements of `pol` that evidently permit
+    more than the chain's are refused, with `statement` and `requested`.
     """
 
-    chain: int = Field(default=0, ge=0, le=63)
+    chain: ChainIndex = 0
+    alternatives: list[ChainIndex] | None = Field(
+        default=None, max_length=63, exclude_if=lambda v: v is None
+    )
     cmd: Command
     constraint: dict[str, Json] | None = Field(default=None, exclude_if=lambda v: v is None)
     pol: list[Json]
@@ -318,10 +326,14 @@ class Fork(Request):
 
 
 class ForkedLink(Wire):
-    """The new last link of a chain; `cid` is the sha256 of its text."""
+    """The new last link of a chain; `cid` is the sha256 of its text.
+
+    `chain` is the index of its chain, if that is one of the alternatives.
+    """
 
     jwt: str
     cid: str
+    chain: ChainIndex | None = Field(default=None, exclude_if=lambda v: v is None)
 
 
 class Forked(Wire):
@@ -517,7 +529,8 @@ class Refused(Wire):
 
     `field` is the claim that failed, or the statement, such as `pol[1]`. `wanted` and `found` are
     the beginnings of the JSON text of the required and the actual value; `wanted` may have words
-    around it. `statement` is the whole statement, unless its text has more than 4096 characters.
+    around it. `statement` is the whole statement, and `requested` has the requested statements that
+    permit more than it, unless their text has more than 4096 characters.
     """
 
     id: int | None = None
@@ -529,6 +542,7 @@ class Refused(Wire):
     wanted: str | None = Field(default=None, exclude_if=lambda v: v is None)
     found: str | None = Field(default=None, exclude_if=lambda v: v is None)
     statement: list[Json] | None = Field(default=None, exclude_if=lambda v: v is None)
+    requested: list[Json] | None = Field(default=None, exclude_if=lambda v: v is None)
 
 
 Hello.answer = HelloAnswer

@@ -27,7 +27,6 @@ from typing import Any
 
 from nomos._pol import checks, negation, patterns, selectors, values, wording
 from nomos._pol.checks import MAX_STATEMENTS, Statement, conjunction
-from nomos._pol.narrowing import narrower
 from nomos._pol.vacuous import vacuous
 from nomos._pol.values import refuse
 from nomos.errors import ConfigurationError
@@ -44,7 +43,6 @@ __all__ = [
     "eq",
     "from_pol",
     "like",
-    "narrows",
     "not_",
     "not_eq",
     "one_of",
@@ -242,20 +240,6 @@ def from_pol(pol: Sequence[Any], *, where: str = "pol") -> Constraint:
     with others; its `setting` is the place, such as `pol[0][1]`, where `where` replaces `pol`.
     """
     return Constraint(values.text(checks.policy(pol, where=where)))
-
-
-def narrows(asked: Constraint, held: Constraint) -> bool | None:
-    """Whether the values that `asked` permits at each path are among those that `held` permits.
-
-    True: `held` holds wherever `asked` does. False: at some path that both name, `asked` permits a
-    value that `held` does not. None: the statements alone do not show it. This is for messages
-    only: a chain carries both constraints, and both must hold. Raises `ConfigurationError` for
-    anything but two constraints.
-    """
-    for where, one in (("asked", asked), ("held", held)):
-        if not isinstance(one, Constraint):
-            refuse(where, 'must be one constraint, such as at_most("n", 5) or from_pol(statements)')
-    return narrower(asked.pol, held.pol)
 
 
 def listed(constraints: object, where: str = "constraints") -> list[Statement]:

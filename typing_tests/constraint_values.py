@@ -1,4 +1,4 @@
-"""`nomos.constraints`: what can be built, joined and compared."""
+"""`nomos.constraints`: what can be built and joined."""
 
 from typing import Any, assert_type
 
@@ -14,7 +14,6 @@ from nomos.constraints import (
     eq,
     from_pol,
     like,
-    narrows,
     not_,
     not_eq,
     one_of,
@@ -35,7 +34,6 @@ assert_type(url("hook", host="api.example.com", path_prefix="/v1", query=True), 
 assert_type(all_of(eq("a", 1), any_of(eq("b", 2), not_(eq("c", 3)))), Constraint)
 assert_type(each("to", some(".", eq("name", "me"))), Constraint)
 assert_type(from_pol([["==", ".args.state", "open"]]), Constraint)
-assert_type(narrows(at_most("n", 1), at_most("n", 2)), bool | None)
 assert_type(eq("state", "open").pol, list[Any])
 assert_type(eq("state", "open").vacuous, str | None)
 assert_type(str(eq("state", "open")), str)

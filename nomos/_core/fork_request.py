@@ -1,8 +1,8 @@
 """The flow that forks children: one request to the signing binary for all of their links.
 
 Each capability becomes one more link on the chain that covers it. The binary checks every link
-against its chain, and signs all of them or none. This module chooses the chain for each capability,
-divides children into requests, and words the refusals.
+against its chain, and signs all of them or none. This module chooses the chains for each
+capability, divides children into requests, and words the refusals.
 """
 
 from __future__ import annotations
@@ -17,12 +17,10 @@ from nomos import capabilities as asked
 from nomos._core.chain_verification import another_key, error, no_key
 from nomos._core.effects import Flow, Sign, perform
 from nomos._core.parent_env import swarm_ids
+from nomos._core.policy_messages import exceeding
 from nomos._core.scope import chain_audience, effective_capability, payloads, permits
 from nomos._core.tokens import approved, forkable
 from nomos._identifiers import is_did
-from nomos._pol.checks import policy
-from nomos._pol.narrowing import Wider, wider
-from nomos._pol.wording import worded
 from nomos._protocol import MAX_FORKED, Fork, ForkAnswer, ForkChild, Forked, ForkLink, Refused
 from nomos._sealed import changed
 from nomos.errors import AttenuationError, ConfigurationError, NomosError, SignerError
@@ -95,6 +93,10 @@ class _ParentChain:
         return sum(len(link) + 3 for link in self.chain)
 
 
+_Chosen = tuple[int, ...]
+"""The indexes of the chains that one capability may be delegated from, the preferred one first."""
+
+
 @dataclass
 class _Batch:
     """The children of one request, and the chains that they delegate from."""
@@ -158,7 +160,10 @@ def fork(forking: ForkRequest) -> Flow[tuple[ForkedChild, ...]]:
         if not isinstance(answer, ForkAnswer) or not _fits(answer, batch):
             raise SignerError("unexpected response type from the signing binary")
         for index, links, made in zip(batch.specs, batch.children, answer.children, strict=True):
-            narrowed = [held[batch.chains[link.chain]] for link in links]
+            narrowed = [
+                held[batch.chains[link.chain if new.chain is None else new.chain]]
+                for link, new in zip(links, made.links, strict=True)
+            ]
             forked.append(_child(forking, forking.specs[index], narrowed, made))
     return tuple(forked)
 
@@ -178,10 +183,7 @@ def _batches(forking: ForkRequest, held: Sequence[_ParentChain]) -> Iterator[_Ba
     batch = _Batch()
     nonces = iter(forking.nonces)
     for index, wanted in enumerate(forking.specs):
-        chosen = [
-            _chosen(held, each, wanted, forking.now, f"{wanted.at}capabilities[{place}]")
-            for place, each in enumerate(wanted.capabilities)
-        ]
+        chosen = [_chosen(held, each, wanted, forking.now) for each in wanted.capabilities]
         links = [
             ForkLink(
                 cmd=each.command,
@@ -211,14 +213,12 @@ def _batches(forking: ForkRequest, held: Sequence[_ParentChain]) -> Iterator[_Ba
         yield batch
 
 
-def _chosen(
-    held: Sequence[_ParentChain], each: Capability, wanted: ChildSpec, now: int, at: str
-) -> int:
-    """Return the index of the chain to delegate from: the first that covers the capability.
+def _chosen(held: Sequence[_ParentChain], each: Capability, wanted: ChildSpec, now: int) -> _Chosen:
+    """Return the indexes of the chains to delegate from, in order: those that cover the capability.
 
-    Chains that can be delegated and do not expire too soon come first; among those, one whose
-    statements are no narrower than the capability's. If none covers the capability, the first chain
-    is used, and the signing binary refuses it.
+    Chains that can be delegated and do not expire too soon come first. The signing binary takes the
+    first whose statements the capability's do not exceed; without statements one chain is enough.
+    If none covers the capability, the first chain is used, and the binary refuses it.
     """
     until = wanted.expires_at or now + 1
 
@@ -237,60 +237,43 @@ def _chosen(
             code="chain_attenuation_violation",
         )
     if not covers:
-        return 0
-    wide = _excess(each, held[best])
-    if wide is None:
-        return best
-    for index in range(len(held)):
-        if suits(index) == suits(best) and _excess(each, held[index]) is None:
-            return index
-    raise _attenuation_error(wide, at)
+        return (0,)
+    if not each.pol or not held[best].reach.pol:
+        return (best,)
+    return tuple(index for index in range(len(held)) if suits(index) == suits(best))
 
 
-def _excess(asked: Capability, held: _ParentChain) -> Wider | None:
-    """Return a statement of the capability that permits more than the chain's; None without one.
-
-    What cannot be compared is no excess: the new chain contains the statements of both.
-    """
-    if not asked.pol or not held.reach.pol:
-        return None
-    try:
-        return wider(policy(list(asked.pol)), policy(list(held.reach.pol)))
-    except ConfigurationError:
-        return None
-
-
-def _attenuation_error(wide: Wider, at: str) -> AttenuationError:
-    return AttenuationError(
-        f"{at} exceeds the chain: requested is `{worded(wide.asked)}`, held is "
-        f"`{worded([wide.held])}`. A child's constraints must be within its parent's, or left out",
-        code="chain_attenuation_violation",
-    )
-
-
-def _new(chosen: Sequence[int], batch: _Batch, held: Sequence[_ParentChain]) -> int:
-    return sum(held[index].size for index in set(chosen) - set(batch.chains))
+def _new(chosen: Sequence[_Chosen], batch: _Batch, held: Sequence[_ParentChain]) -> int:
+    wanted = {index for each in chosen for index in each}
+    return sum(held[index].size for index in wanted - set(batch.chains))
 
 
 def _add(
-    batch: _Batch, index: int, links: Sequence[ForkLink], chosen: Sequence[int], size: int
+    batch: _Batch, index: int, links: Sequence[ForkLink], chosen: Sequence[_Chosen], size: int
 ) -> None:
-    for chain in chosen:
+    for chain in (chain for each in chosen for chain in each):
         if chain not in batch.chains:
             batch.chains.append(chain)
     batch.specs.append(index)
-    batch.children.append(
-        [
-            link.model_copy(update={"chain": batch.chains.index(chain)})
-            for link, chain in zip(links, chosen, strict=True)
-        ]
-    )
+    batch.children.append([_placed(*each, batch) for each in zip(links, chosen, strict=True)])
     batch.links += len(links)
     batch.size += size
 
 
+def _placed(link: ForkLink, chosen: _Chosen, batch: _Batch) -> ForkLink:
+    """Return the link with the places that its chains have in the request."""
+    chain, *others = (batch.chains.index(index) for index in chosen)
+    return link.model_copy(update={"chain": chain, "alternatives": others or None})
+
+
 def _fits(answer: ForkAnswer, batch: _Batch) -> bool:
-    return [len(each.links) for each in answer.children] == [len(each) for each in batch.children]
+    """Whether the answer has each link of the request, on a chain that the request permits."""
+    made = [[new.chain for new in each.links] for each in answer.children]
+    return [len(each) for each in made] == [len(each) for each in batch.children] and all(
+        chain is None or chain in (link.alternatives or ())
+        for links, chains in zip(batch.children, made, strict=True)
+        for link, chain in zip(links, chains, strict=True)
+    )
 
 
 def _child(
@@ -329,7 +312,10 @@ def _refusal(refused: Refused, forking: ForkRequest, batch: _Batch) -> NomosErro
     where = f"{at}capabilities" if link is None else f"{at}capabilities[{link}]"
     if refused.code in ("vacuous_policy", "malformed_ucan", "invalid_request", "too_large"):
         return _invalid(where, sentence)
-    return error(refused, f"{where}: {sentence}")
+    words = exceeding(refused)
+    return error(
+        refused, f"{where}: {sentence}" if words is None else f"{where} exceeds the chain: {words}"
+    )
 
 
 def _invalid(setting: str, sentence: str) -> ConfigurationError:

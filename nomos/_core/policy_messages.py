@@ -1,4 +1,4 @@
-"""Messages about the policy statement that a call does not satisfy.
+"""Messages about the policy statement that a call does not satisfy, or that a request exceeds.
 
 The signing binary names the statement by its place (`pol[1]`). The message words it: `this link
 holds only where n is at most 10 (pol[1]), and n is 11`.
@@ -47,6 +47,21 @@ def failed_statement(refused: Refused, *, tell_found: bool = True) -> str | None
     if refused.found is None:
         return f"{rule}, and {'the token signs' if _of_signed(refused) else 'there is'} none"
     return f"{rule}, and {_cut(wording.there(path, refused.found))}" if tell_found else rule
+
+
+def exceeding(refused: Refused) -> str | None:
+    """Return what was requested and what is held, if a request exceeds a statement of its chain."""
+    if refused.requested is None or refused.statement is None:
+        return None
+    try:
+        requested, held = policy(refused.requested), policy([refused.statement])
+    except (ConfigurationError, ValueError, RecursionError):
+        return None
+    more, less = (_cut(wording.worded(each)) for each in (requested, held))
+    return (
+        f"requested is `{more}`, held is `{less}`. "
+        "A child's constraints must be within its parent's, or left out"
+    )
 
 
 def needs_signed_args(refused: Refused) -> bool:

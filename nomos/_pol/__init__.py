@@ -1,1 +1,1 @@
-"""UCAN 1.0 policy statements as values: parsed, validated, worded and compared. Pure."""
+"""UCAN 1.0 policy statements as values: read, validated and worded. Pure."""

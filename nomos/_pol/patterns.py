@@ -198,23 +198,6 @@ def pieces(glob: str) -> list[str]:
     return found
 
 
-def fits(glob: str, text: str) -> bool:
-    """Whether a text matches a pattern."""
-    head, *more = pieces(glob)
-    if not more:
-        return text == head
-    tail = more.pop()
-    if not text.startswith(head) or not text.endswith(tail):
-        return False
-    at, end = len(head), len(text) - len(tail)
-    for piece in more:
-        found = text.find(piece, at, end)
-        if found < 0:
-            return False
-        at = found + len(piece)
-    return at <= end
-
-
 def _none(path: str, globs: Sequence[str]) -> Statement:
     return ["not", ["or", [["like", path, glob] for glob in globs]]]
 

@@ -82,11 +82,6 @@ def text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
-def same(one: Any, other: Any) -> bool:
-    """Equality of JSON values, for which `True` is not 1."""
-    return text(exact(one)) == text(exact(other))
-
-
 def refuse(where: str, sentence: str) -> NoReturn:
     raise ConfigurationError(f"{where} {sentence}", setting=where)
 

@@ -1,4 +1,4 @@
-"""The real binary deciding: whether a call passes, and whether a policy is signed at all."""
+"""The real binary deciding: whether a call passes, and whether a policy is signed or forked."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from nomos._protocol import (
     Call,
     Delegate,
     Delegation,
+    Fork,
+    ForkAnswer,
+    ForkChild,
+    ForkLink,
     GenerateKey,
     GenerateKeyAnswer,
     Invocation,
@@ -93,3 +97,25 @@ def passes(link: str, args: Mapping[str, Any], resource: Mapping[str, Any] = RES
     assert isinstance(verdict, Refused)
     assert verdict.code == "resource_out_of_scope", verdict
     return False
+
+
+def exceeds(requested: Sequence[Any], held: Sequence[Any]) -> bool:
+    """Whether a fork is refused because these statements permit more than those of the chain."""
+    signer, _, agent, service = keys()
+    link = ForkLink(cmd=COMMAND, pol=list(requested), nonce="decided-once")
+    answer = signer.ask(
+        Fork(
+            key=agent,
+            chains=[[delegation(held, allow_vacuous=True)]],
+            children=[ForkChild(aud=service, links=[link])],
+            now=NOW,
+            allow_vacuous=True,
+        )
+    )
+    if isinstance(answer, ForkAnswer):
+        return False
+    assert isinstance(answer, Refused)
+    assert answer.code == "chain_attenuation_violation", answer
+    assert answer.requested
+    assert answer.statement
+    return True

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from nomos import constraints
-from nomos.constraints import at_most, each, eq, narrows, some, url
+from nomos.constraints import each, eq, some, url
 from nomos.errors import ConfigurationError
 
 ALONE = "link must have the host alone, such as"
@@ -49,21 +48,6 @@ def test_a_text_for_each_element_is_told_of_like(build: Callable[..., object]) -
     with pytest.raises(ConfigurationError) as long:
         build("to", "x" * 5000)
     assert len(str(long.value)) < 120
-
-
-@pytest.mark.parametrize(
-    ("asked", "held", "setting"),
-    [
-        ([at_most("n", 1)], at_most("n", 2), "asked"),
-        (at_most("n", 1), [at_most("n", 2)], "held"),
-        (at_most("n", 1).pol, None, "asked"),
-        (at_most("n", 1), "n", "held"),
-    ],
-)
-def test_only_constraints_are_compared(asked: Any, held: Any, setting: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"^{setting} must be one constraint") as wrong:
-        narrows(asked, held)
-    assert wrong.value.setting == setting
 
 
 def test_all_that_is_for_callers_is_named() -> None:

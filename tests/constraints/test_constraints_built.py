@@ -448,5 +448,5 @@ def test_several_are_listed_as_one_policy() -> None:
 
 
 def test_what_is_public_is_named() -> None:
-    assert set(c.__all__) >= {"Constraint", "from_pol", "narrows", "url"}
+    assert set(c.__all__) >= {"Constraint", "from_pol", "url"}
     assert all(hasattr(c, name) for name in c.__all__)

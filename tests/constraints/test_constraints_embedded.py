@@ -246,7 +246,7 @@ WIDER: list[tuple[list[Constraint], str, str]] = [
     ([at_most("per_page", 51)], "per_page is at most 51", "per_page is at most 50"),
     (
         [between("per_page", 1, 99)],
-        "per_page is at least 1 and per_page is at most 99",
+        "per_page is between 1 and 99",
         "at most 50",
     ),
     ([eq("state", "open"), eq("per_page", "5")], 'per_page is "5"', "at most 50"),

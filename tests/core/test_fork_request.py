@@ -330,6 +330,68 @@ def test_what_no_chain_covers_narrows_the_first_so_that_the_binary_says_why() ->
     assert request.chains == [list(parent.chains[0])]
 
 
+OPEN = ["==", ".args.state", "open"]
+ANY = ["==", ".args.state", "all"]
+
+
+def of_two(**capability: Any) -> ForkRequest:
+    """Return a request by a parent with two chains of the same reach, and other statements."""
+    parent = make(ParentChain, chains=(held(pol=[OPEN]), held(pol=[[*OPEN[:2], "closed"]])))
+    return asking(wanted(READ | capability), parent=parent)
+
+
+def test_each_chain_that_covers_a_capability_with_statements_may_be_taken() -> None:
+    request = sent(of_two(pol=[ANY]))
+    assert len(request.chains) == 2
+    (link,) = request.children[0].links
+    assert (link.chain, link.alternatives) == (0, [1])
+    (plain,) = sent(of_two()).children[0].links
+    assert (plain.chain, plain.alternatives) == (0, None)
+
+
+@pytest.mark.parametrize(("taken", "index"), [(None, 0), (1, 1)])
+def test_a_child_inherits_the_chain_that_was_taken(taken: int | None, index: int) -> None:
+    forking = of_two(pol=[ANY])
+    flow = fork(forking)
+    next(flow)
+    made = Forked(aud=RESEARCHER.did, links=[ForkedLink(jwt="a.b.c", cid="ab", chain=taken)])
+    with pytest.raises(StopIteration) as done:
+        flow.send(ForkAnswer(id=1, children=[made], more=False))
+    assert done.value.value[0].parent.chains[0][0] == forking.parent.chains[index][0]
+
+
+def test_a_chain_that_was_not_offered_is_no_answer() -> None:
+    for forking, chain in ((of_two(pol=[ANY]), 0), (of_two(pol=[ANY]), 2), (of_two(), 1)):
+        flow = fork(forking)
+        next(flow)
+        made = Forked(aud=RESEARCHER.did, links=[ForkedLink(jwt="a.b.c", cid="ab", chain=chain)])
+        with pytest.raises(SignerError, match="unexpected response type"):
+            flow.send(ForkAnswer(id=1, children=[made], more=False))
+
+
+def refused_as(signer_says: Refused) -> str:
+    flow = fork(asking(wanted()))
+    next(flow)
+    with pytest.raises(Widening) as error:
+        flow.send(signer_says)
+    return str(error.value)
+
+
+def test_statements_that_exceed_the_chain_are_worded_if_they_can_be() -> None:
+    no = Refused(
+        code="chain_attenuation_violation",
+        message="children[0].links[0]: too much",
+        statement=OPEN,
+        requested=[ANY],
+    )
+    assert refused_as(no) == (
+        'capabilities[0] exceeds the chain: requested is `state is "all"`, held is '
+        "`state is \"open\"`. A child's constraints must be within its parent's, or left out"
+    )
+    for unread in ({"statement": ["xor"]}, {"requested": [["xor"]]}, {"requested": None}):
+        assert refused_as(no.model_copy(update=unread)) == "capabilities[0]: too much"
+
+
 def answered(forking: ForkRequest) -> tuple[list[Fork], tuple[ForkedChild, ...]]:
     """Play a binary that gives whatever is asked."""
     requests: list[Fork] = []

@@ -28,7 +28,13 @@ import { termsOf } from "./token/delegation.ts";
 import { didOf, keyOf } from "./token/did_key.ts";
 import { KEY_BYTES, keyPair, type KeyObject } from "./token/ed25519.ts";
 import { unsigned, withSignature } from "./token/jwt.ts";
-import { effectiveGrant, checkConstraint, checkAttenuation, type EffectiveGrant } from "./verify/attenuation.ts";
+import {
+  checkAttenuation,
+  checkConstraint,
+  checkStatements,
+  effectiveGrant,
+  type EffectiveGrant,
+} from "./verify/attenuation.ts";
 import { verifiedChain } from "./verify/verify.ts";
 import { vacuous } from "./verify/vacuous.ts";
 
@@ -52,7 +58,14 @@ type Lines = Iterable<Omit<AnswerOf["fork"], "id" | "ok">>;
 
 /** A child whose links are complete except for their signatures. */
 interface Draft extends Omit<Forked, "links"> {
-  readonly links: readonly string[];
+  readonly links: readonly LinkDraft[];
+}
+
+interface LinkDraft {
+  /** The token up to its signature. */
+  readonly text: string;
+  /** The chain, if it is one of the request's alternatives. */
+  readonly chain?: number;
 }
 
 /** `secret` is the holder's; `random` makes keys for children that have none. */
@@ -82,12 +95,17 @@ function checkCounts({ children }: Fork): Refusal | undefined {
 
 /** The chains that links are delegated from, each at its index; others are not verified. */
 function parentChains({ chains, children, ...how }: Fork): (EffectiveGrant | undefined)[] | Refusal {
-  const used = new Set(children.flatMap(({ links }) => links.map(({ chain }) => chain)));
+  const used = new Set(children.flatMap(({ links }) => links.flatMap(chainsOf)));
   return collected(chains, (chain, index) => {
     if (!used.has(index)) return undefined;
     const held = parentChain(chain, how);
     return held instanceof Refusal ? held.of(`chains[${index}]`) : held;
   });
+}
+
+/** The indexes of the chains that a link may be delegated from, in order. */
+function chainsOf({ chain, alternatives = [] }: ForkLink): number[] {
+  return [chain, ...alternatives];
 }
 
 function parentChain(
@@ -109,11 +127,27 @@ function drafted(
   if (aud !== undefined && keyOf(aud) === undefined)
     return invalidKey("aud names no usable Ed25519 key").of(at);
   const child = aud === undefined ? newKey(random) : { aud };
-  const texts = collected(links, (link, index) => {
-    const text = textOf(link, child.aud, held[link.chain], request);
-    return text instanceof Refusal ? text.of(`${at}.links[${index}]`) : text;
+  const made = collected(links, (link, index) => {
+    const draft = draftedLink(link, child.aud, held, request);
+    return draft instanceof Refusal ? draft.of(`${at}.links[${index}]`) : draft;
   });
-  return texts instanceof Refusal ? texts : { ...child, links: texts };
+  return made instanceof Refusal ? made : { ...child, links: made };
+}
+
+/** The link on the first chain that can be delegated so; if none can, why the first cannot. */
+function draftedLink(
+  link: ForkLink,
+  aud: string,
+  held: readonly (EffectiveGrant | undefined)[],
+  request: Fork,
+): LinkDraft | Refusal {
+  const text = textOf(link, aud, held[link.chain], request);
+  if (!(text instanceof Refusal)) return { text };
+  for (const chain of link.alternatives ?? []) {
+    const other = textOf({ ...link, chain }, aud, held[chain], request);
+    if (!(other instanceof Refusal)) return { text: other, chain };
+  }
+  return text;
 }
 
 function newKey(random: (bytes: number) => Uint8Array): { aud: string; seed: string } {
@@ -153,7 +187,11 @@ function textOf(
   if (terms instanceof Refusal) return terms;
   const unasked = allow_vacuous ? undefined : vacuous(terms.policy);
   if (unasked !== undefined) return vacuousPolicy(unasked);
-  return checkConstraint(held, constraint) ?? unsigned("delegation", payload);
+  return (
+    checkConstraint(held, constraint) ??
+    checkStatements(held, { policy: terms.policy, pol }) ??
+    unsigned("delegation", payload)
+  );
 }
 
 /** Sign line by line. Every check was made before. */
@@ -162,7 +200,7 @@ function* signed(drafts: readonly Draft[], secret: KeyObject): Lines {
   for (const [index, line] of lines.entries()) {
     const children = line.map(({ links, ...child }) => ({
       ...child,
-      links: links.map((text) => withSignature(text, secret)),
+      links: links.map(({ text, ...from }) => ({ ...withSignature(text, secret), ...from })),
     }));
     yield { children, more: index < lines.length - 1 };
   }
@@ -174,7 +212,7 @@ function inLines(drafts: readonly Draft[]): Draft[][] {
   let links = Infinity;
   let size = 0;
   for (const draft of drafts) {
-    const length = draft.links.reduce((sum, text) => sum + text.length, 0);
+    const length = draft.links.reduce((sum, { text }) => sum + text.length, 0);
     if (links + draft.links.length > MAX_FORKED_LINE || size + length > FULL_LINE) {
       lines.push([]);
       links = size = 0;

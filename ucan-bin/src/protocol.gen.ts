@@ -101,11 +101,14 @@ export type RequestedCapability = {
 /**
  * One capability of a child: the delegation to be signed.
  *
- * `chain` is the index, among the chains of the request, of the one to delegate from. Without
- * `constraint` the link covers what that chain covers; without `exp` it ends when that chain does.
+ * `chain` is the index, among the chains of the request, of the one to delegate from; if it cannot
+ * be, the first of `alternatives` that can is. Without `constraint` the link covers what its chain
+ * covers; without `exp` it ends when its chain does. Statements of `pol` that evidently permit
+ * more than the chain's are refused, with `statement` and `requested`.
  */
 export type ForkLink = {
   chain: number;
+  alternatives?: number[];
   cmd: string;
   constraint?: JsonObject;
   pol: Json[];
@@ -296,10 +299,15 @@ export type VerifyReceipt = {
   issuers: string[];
 };
 
-/** The new last link of a chain; `cid` is the sha256 of its text. */
+/**
+ * The new last link of a chain; `cid` is the sha256 of its text.
+ *
+ * `chain` is the index of its chain, if that is one of the alternatives.
+ */
 export type ForkedLink = {
   jwt: string;
   cid: string;
+  chain?: number;
 };
 
 /** The links of one child, in the order requested; `seed` if its key was made here. */
@@ -417,7 +425,8 @@ export type ReceiptVerified = {
  *
  * `field` is the claim that failed, or the statement, such as `pol[1]`. `wanted` and `found` are
  * the beginnings of the JSON text of the required and the actual value; `wanted` may have words
- * around it. `statement` is the whole statement, unless its text has more than 4096 characters.
+ * around it. `statement` is the whole statement, and `requested` has the requested statements that
+ * permit more than it, unless their text has more than 4096 characters.
  */
 export type Refused = {
   id: number | null;
@@ -429,6 +438,7 @@ export type Refused = {
   wanted?: string;
   found?: string;
   statement?: Json[];
+  requested?: Json[];
 };
 
 export const PROTOCOL = 1;
@@ -559,8 +569,9 @@ export function isRequestedCapability(value: unknown, at: string, wrong: Wrong):
 
 export function isForkLink(value: unknown, at: string, wrong: Wrong): value is ForkLink {
   return (
-    isRecord(value, at, wrong, ["chain", "cmd", "pol", "nonce"], ["constraint", "exp"]) &&
+    isRecord(value, at, wrong, ["chain", "cmd", "pol", "nonce"], ["alternatives", "constraint", "exp"]) &&
     isWhole(value["chain"], within(at, "chain"), wrong, 0, 63) &&
+    (value["alternatives"] === undefined || isList(value["alternatives"], within(at, "alternatives"), wrong, (item, at, wrong): item is number => isWhole(item, at, wrong, 0, 63), 0, 63)) &&
     isText(value["cmd"], within(at, "cmd"), wrong, COMMAND) &&
     (value["constraint"] === undefined || isAnyObject(value["constraint"], within(at, "constraint"), wrong)) &&
     isList(value["pol"], within(at, "pol"), wrong, isAnything) &&

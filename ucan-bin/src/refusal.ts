@@ -13,6 +13,8 @@ export interface Reason {
   readonly wanted?: string | undefined;
   readonly found?: string | undefined;
   readonly statement?: Json[] | undefined;
+  /** The requested statements that permit more than `statement`, if they are not long. */
+  readonly requested?: Json[] | undefined;
 }
 
 type RefusalDetails = Omit<Refused, "id" | "ok">;

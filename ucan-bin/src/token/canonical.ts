@@ -95,6 +95,14 @@ export function shown(value: Json): string {
   return text.length <= SHOWN ? text : `${text.slice(0, SHOWN).toWellFormed()}…`;
 }
 
+/** Characters of a statement that is reported in full; typical ones are shorter. */
+const MAX_STATEMENT = 4096;
+
+/** The value, unless its text is too long to be reported in full. */
+export function ifShort<T extends Json>(value: T): T | undefined {
+  return canonical(value).length <= MAX_STATEMENT ? value : undefined;
+}
+
 /** Whether two values are the same JSON: they have the same canonical form. */
 export function equal(a: Json | undefined, b: Json | undefined): boolean {
   if (Array.isArray(a) && Array.isArray(b)) {

@@ -3,13 +3,15 @@
  *
  * A verifier that refuses a link reports the link's error to the sender (`links.ts`). Here the
  * holder asks before it signs a link, and the message has the requested and the held values. A link
- * that passes here passes there. One thing is refused only here: a command of which the chain's
- * policies permit nothing, which every verifier would accept in a chain and refuse in each call.
+ * that passes here passes there. Two things are refused only here, because every verifier accepts
+ * them in a chain and refuses them in calls: a command of which the chain's policies permit nothing,
+ * and statements that permit more than the chain's.
  */
 
 import { chainInvalid, chainTooDeep, expired, attenuationViolation, type Refusal } from "../refusal.ts";
-import { shown, type JsonObject } from "../token/canonical.ts";
+import { ifShort, shown, type JsonObject } from "../token/canonical.ts";
 import { commandsLeft } from "./commands.ts";
+import { excess, type Stated } from "./excess.ts";
 import { isWithin } from "./links.ts";
 import { constraintOf, type Chain } from "./verify.ts";
 import { covers } from "./resource.ts";
@@ -19,11 +21,20 @@ export interface EffectiveGrant extends Chain {
   readonly constraint: JsonObject | undefined;
   /** The commands that policies name; undefined if none of them does. */
   readonly commands: readonly string[] | undefined;
+  /** The statements of all links. */
+  readonly stated: Stated;
 }
 
 export function effectiveGrant(chain: Chain): EffectiveGrant {
-  const commands = commandsLeft(chain.links.flatMap(({ policy }) => policy));
-  return { ...chain, constraint: constraintOf(chain), commands: commands && [...commands] };
+  const policy = chain.links.flatMap((link) => link.policy);
+  const pol = chain.links.flatMap(({ claims }) => claims.pol);
+  const commands = commandsLeft(policy);
+  return {
+    ...chain,
+    constraint: constraintOf(chain),
+    commands: commands && [...commands],
+    stated: { policy, pol },
+  };
 }
 
 /** Why the chain cannot be delegated with this command until `exp`. */
@@ -62,5 +73,25 @@ export function checkConstraint(
   if (asked === undefined || held === undefined || covers(held, asked)) return undefined;
   return attenuationViolation(
     `the constraint ${shown(asked)} is not within ${shown(held)}, which the chain covers`,
+  );
+}
+
+/** Why the chain cannot be delegated with these statements: they permit more than its own. */
+export function checkStatements(
+  { stated }: EffectiveGrant,
+  requested: Stated,
+): Refusal | undefined {
+  const found = excess(requested, stated);
+  return (
+    found &&
+    attenuationViolation(
+      `pol requests ${shown(found.requested)}, which permits more than ${shown(found.held)}, ` +
+        "which the chain holds",
+      {
+        field: "pol",
+        statement: ifShort(found.held),
+        requested: ifShort(found.requested),
+      },
+    )
   );
 }

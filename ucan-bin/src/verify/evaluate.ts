@@ -25,7 +25,7 @@ export interface FailedStatement {
  * The first statement that does not hold for `subject`, if any. Policies that are evaluated for
  * the same subject share one `reading`, so that it is read only once.
  *
- * @throws TooCostly beyond the reading's budget.
+ * @throws BudgetExceeded beyond the reading's budget.
  */
 export function failedStatement(policy: Policy, subject: Json, reading: EvaluationBudget): FailedStatement | undefined {
   const index = policy.findIndex((statement) => !holds(statement, subject, reading));
@@ -71,7 +71,8 @@ function bare(segment: Segment): Segment {
   return { ...segment, optional: false };
 }
 
-function holds(statement: Statement, subject: Json, reading: EvaluationBudget): boolean {
+/** @throws BudgetExceeded beyond the reading's budget. */
+export function holds(statement: Statement, subject: Json, reading: EvaluationBudget): boolean {
   reading.charge(1);
   switch (statement.op) {
     case "and":

@@ -22,7 +22,7 @@ import {
   attenuationViolation,
   type Refusal,
 } from "../refusal.ts";
-import { canonical, equal, shown, type Json, type JsonObject } from "../token/canonical.ts";
+import { equal, ifShort, shown, type Json, type JsonObject } from "../token/canonical.ts";
 import type { InvocationToken } from "../token/invocation.ts";
 import { failedStatement, type FailedStatement } from "./evaluate.ts";
 import { isWithin, subjectError } from "./links.ts";
@@ -132,9 +132,6 @@ function checkPolicies(
   return undefined;
 }
 
-/** Characters of a statement that is reported in full; typical ones are shorter. */
-const MAX_STATEMENT = 4096;
-
 const COSTLY = `the policies of the chain take more than ${MAX_STEPS} steps for this call`;
 
 function unmetBy(policy: Policy, subject: Json, reading: EvaluationBudget): FailedStatement | "costly" | undefined {
@@ -152,10 +149,6 @@ function statementAt(pol: Json[], field: string): Json[] {
     (item, [, index]) => item[Number(index)] as Json[],
     pol,
   );
-}
-
-function ifShort(statement: Json[]): Json[] | undefined {
-  return canonical(statement).length <= MAX_STATEMENT ? statement : undefined;
 }
 
 function asCall({ claims: { cmd }, resource, args }: InvocationToken): Call {
