@@ -456,6 +456,23 @@ class Inspected(Answer):
     cids: list[str]
 
 
+class CheckPolicy(Request):
+    """Check policy statements before anything is decided about them.
+
+    Statements that no token can have are refused, and so are those that hold vacuously, such as an
+    empty `or`. The message begins with the place: `pol[0][1]`.
+    """
+
+    op: Literal["check_policy"] = "check_policy"
+    pol: list[Json]
+
+
+class PolicyChecked(Answer):
+    """The statements as a token has them: 9.0 is 9."""
+
+    pol: list[Json]
+
+
 class SignCheckpoint(Request):
     """Sign a checkpoint; `payload.iss` must be `key`."""
 
@@ -554,6 +571,7 @@ Invoke.answer = Signed
 Fork.answer = ForkAnswer
 Verify.answer = Verified
 Inspect.answer = Inspected
+CheckPolicy.answer = PolicyChecked
 SignCheckpoint.answer = Signed
 VerifyCheckpoint.answer = CheckpointVerified
 SignReceipt.answer = Signed
@@ -569,6 +587,7 @@ AnyRequest = Annotated[
     | Fork
     | Verify
     | Inspect
+    | CheckPolicy
     | SignCheckpoint
     | VerifyCheckpoint
     | SignReceipt

@@ -27,9 +27,7 @@ from typing import Any
 
 from nomos._pol import checks, negation, patterns, selectors, values, wording
 from nomos._pol.checks import MAX_STATEMENTS, Statement, conjunction
-from nomos._pol.vacuous import vacuous
 from nomos._pol.values import refuse
-from nomos.errors import ConfigurationError
 
 __all__ = [
     "MAX_STATEMENTS",
@@ -67,15 +65,6 @@ class Constraint:
         """The UCAN 1.0 policy statements, all of which must hold; a new list each time."""
         statements: list[Any] = json.loads(self._text)
         return statements
-
-    @property
-    def vacuous(self) -> str | None:
-        """Why the constraint may hold without any argument that it names; None if it may not.
-
-        Such statements are signed only on request. The functions of this module make none, but
-        `from_pol` can read one.
-        """
-        return vacuous(self.pol)
 
     def __str__(self) -> str:
         return wording.worded(self.pol)
@@ -238,6 +227,8 @@ def from_pol(pol: Sequence[Any], *, where: str = "pol") -> Constraint:
 
     Raises `ConfigurationError` for an invalid policy, and for one that is too large to be combined
     with others; its `setting` is the place, such as `pol[0][1]`, where `where` replaces `pol`.
+    Statements that may hold without the arguments that they name can be read; they are signed only
+    on request.
     """
     return Constraint(values.text(checks.policy(pol, where=where)))
 
@@ -245,7 +236,8 @@ def from_pol(pol: Sequence[Any], *, where: str = "pol") -> Constraint:
 def listed(constraints: object, where: str = "constraints") -> list[Statement]:
     """Return the statements of one or several constraints, in their order.
 
-    Raises `ConfigurationError` for anything else, and for statements that may hold vacuously.
+    Raises `ConfigurationError` for anything else. Statements that may hold vacuously are refused by
+    the signer.
     """
     several = (constraints,) if isinstance(constraints, Constraint) else constraints
     if not isinstance(several, list | tuple):
@@ -253,11 +245,7 @@ def listed(constraints: object, where: str = "constraints") -> list[Statement]:
     for index, one in enumerate(several):
         if not isinstance(one, Constraint):
             refuse(f"{where}[{index}]", 'must be a constraint, such as eq("state", "open")')
-    pol = checks.policy([each for one in several for each in one.pol], where=where)
-    nothing = vacuous(pol, where)
-    if nothing is not None:
-        raise ConfigurationError(nothing, setting=where)
-    return pol
+    return checks.policy([each for one in several for each in one.pol], where=where)
 
 
 def _given(constraints: tuple[Constraint, ...], where: str) -> tuple[Constraint, ...]:

@@ -16,6 +16,7 @@ TOOL = Path(__file__).parents[1] / "tools" / "count_round_trips.py"
 MADE = {
     "Verifier.verify": {"Verify": 1},
     "authorize": {"Delegate": 1, "Invoke": 1},
+    "authorize with constraints": {"CheckPolicy": 1, "Delegate": 1, "Invoke": 1},
     "grant.headers": {"Invoke": 1},
     "fork_child": {"Fork": 1},
     "PDP GET, chain of 1": {"Verify": 1},

@@ -34,6 +34,7 @@ from nomos._protocol import (
     SignCheckpoint,
     Signed,
 )
+from nomos.constraints import eq
 
 POLICY: Final = '@id("files") permit (principal, action in Action::"/filesystem", resource);'
 READ: Final = "/filesystem/file/read"
@@ -74,6 +75,9 @@ def with_api_key(system: AuthGuard) -> dict[str, Counter[str]]:
 
     return {
         "authorize": twice(lambda: system.authorize(command=READ, resource=FILE)),
+        "authorize with constraints": twice(
+            lambda: system.authorize(command=READ, resource=FILE, constraints=eq("n", 1))
+        ),
         "grant.headers": twice(read.headers),
         "fork_child": twice(fork),
         "PDP GET, chain of 1": twice(get(system, read.headers)),

@@ -1,7 +1,8 @@
-"""Validation of UCAN 1.0 policy by the rules of the verifier (`ucan-bin/src/verify/pol.ts`).
+"""Reading of UCAN 1.0 policy, to build on its statements and to word them.
 
-The statements are copied, and their size is limited. An unknown operator is an error: skipping a
-statement that is not understood would widen the authority that it restricts.
+The statements are copied, and their size is limited. Whether a token can have them is decided by
+the signing binary (`ucan-bin/src/verify/pol.ts`); here an unknown operator is an error because it
+can be neither negated nor worded.
 """
 
 from __future__ import annotations
@@ -32,17 +33,26 @@ def policy(pol: object, *, where: str = "pol") -> list[Statement]:
 
     Raises `ConfigurationError`, whose `setting` is the place: `pol[0][1]`.
     """
+    read = limited(pol, where=where)
+    for index, statement in enumerate(read):
+        _check(statement, f"{where}[{index}]")
+    return read
+
+
+def limited(pol: object, *, where: str = "pol") -> list[Any]:
+    """Return a copy of a list of JSON values that is not too large; their form is not checked.
+
+    Raises `ConfigurationError`, whose `setting` is `where`.
+    """
     if not isinstance(pol, list | tuple):
         refuse(where, 'must be a list of statements such as [["==", ".args.state", "open"]]')
     if len(pol) > MAX_STATEMENTS:
         refuse(where, f"must have at most {MAX_STATEMENTS} statements")
-    read: list[Statement] = exact(plain(pol, where, MAX_LEVELS))
+    read: list[Any] = exact(plain(pol, where, MAX_LEVELS))
     size = len(text(read).encode())
     if size > MAX_BYTES:
         refuse(where, f"has {size} bytes as JSON; the limit is {MAX_BYTES}")
     bounded(read, where)
-    for index, statement in enumerate(read):
-        _check(statement, f"{where}[{index}]")
     return read
 
 

@@ -10,6 +10,7 @@ from nomos._io.signer import Signer, shared
 from nomos._protocol import (
     Answer,
     Call,
+    CheckPolicy,
     Delegate,
     Delegation,
     Fork,
@@ -20,6 +21,7 @@ from nomos._protocol import (
     GenerateKeyAnswer,
     Invocation,
     Invoke,
+    PolicyChecked,
     Refused,
     Signed,
     Verified,
@@ -59,6 +61,17 @@ def signed(pol: Sequence[Any], *, allow_vacuous: bool = False) -> Answer | Refus
         meta={"audience": service, "closed": True},
     )
     return signer.ask(Delegate(key=issuer, payload=payload, allow_vacuous=allow_vacuous))
+
+
+def vacuous(pol: Sequence[Any]) -> str | None:
+    """Why the statements may hold vacuously, as `check_policy` says; None if they may not."""
+    answer = keys()[0].ask(CheckPolicy(pol=list(pol)))
+    if isinstance(answer, PolicyChecked):
+        assert answer.pol == list(pol)
+        return None
+    assert isinstance(answer, Refused)
+    assert answer.code == "vacuous_policy", answer
+    return answer.message
 
 
 def delegation(pol: Sequence[Any], *, allow_vacuous: bool = False) -> str:

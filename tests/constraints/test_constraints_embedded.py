@@ -100,11 +100,14 @@ def test_a_grant_holds_calls_to_what_was_asked(system: AuthGuard, colour: Colour
 @each_colour
 def test_a_wrong_constraint_is_a_wrong_question(system: AuthGuard, colour: Colour) -> None:
     guard = colour.guard(control_plane_url=system.control_plane_url, api_key=system.api_key)
-    vacuous = from_pol([["not", ["==", ".args.state", "x"]]])
-    for wrong in ("state", [eq("state", "x"), None], [vacuous]):
+    for wrong in ("state", [eq("state", "x"), None]):
         with pytest.raises(errors.InvalidRequest, match="constraints") as refused:
             colour.call(guard.authorize, command=LIST, resource=REPO, constraints=wrong)
         assert refused.value.fields == ("constraints",)
+    vacuous = from_pol([["not", ["==", ".args.state", "x"]]])
+    with pytest.raises(errors.InvalidRequest, match=r"pol\[0\]: a `not` holds where") as refused:
+        colour.call(guard.authorize, command=LIST, resource=REPO, constraints=[vacuous])
+    assert refused.value.fields == ("pol",)
     colour.call(guard.close)
 
 
@@ -317,6 +320,13 @@ def test_what_cannot_be_compared_is_left_to_the_binary(grant: Any) -> None:
     odd = {"with": "github://acme/app", "can": LIST, "pol": [["xor", ".args.state", 1]]}
     with pytest.raises(errors.ConfigurationError, match="operator"):
         fork_child(parent_chain=grant, capabilities=[odd])
+
+
+def test_what_may_hold_over_nothing_is_refused_by_the_binary(grant: Any) -> None:
+    nothing = from_pol([["or", []]])
+    with pytest.raises(errors.ConfigurationError, match="an empty `or`") as refused:
+        fork_child(parent_chain=grant, capabilities=[capability(nothing)])
+    assert refused.value.setting == "capabilities[0]"
 
 
 def test_args_constraints_and_statements_stand_beside_one_another(grant: Any) -> None:

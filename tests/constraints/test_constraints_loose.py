@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 from constraints import building
-from constraints.deciding import delegation, exceeds, passes, signed
+from constraints.deciding import delegation, exceeds, passes, signed, vacuous
 from hypothesis import HealthCheck, given, settings
 
 from nomos._pol.selectors import steps
-from nomos._pol.vacuous import vacuous
 from nomos._protocol import Refused, Signed
 from nomos.constraints import each, eq, from_pol, like, not_, some
 from nomos.errors import ConfigurationError
@@ -40,7 +39,7 @@ NOTHING: list[tuple[list[Any], list[dict[str, Any]], str]] = [
 def test_what_is_optional_in_each_of_several_makes_nothing_sure(
     pol: list[Any], calls: list[dict[str, Any]], told: str
 ) -> None:
-    found = from_pol(pol).vacuous
+    found = vacuous(pol)
     assert found is not None
     assert found.startswith(told)
     answer = signed(pol)
@@ -63,14 +62,14 @@ SURE: list[list[Any]] = [
 
 @pytest.mark.parametrize("pol", SURE)
 def test_what_stands_before_it_is_known_all_the_same(pol: list[Any]) -> None:
-    assert from_pol(pol).vacuous is None
+    assert vacuous(pol) is None
     assert isinstance(signed(pol), Signed)
 
 
 @settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
 @given(building.iterating)
-def test_paths_of_several_are_judged_as_the_binary_judges_them(pol: list[Any]) -> None:
-    answer, found = signed(pol), vacuous(from_pol(pol).pol)
+def test_paths_of_several_are_signed_as_they_are_checked(pol: list[Any]) -> None:
+    answer, found = signed(pol), vacuous(pol)
     assert (found is None) == isinstance(answer, Signed), (pol, found, answer)
     if isinstance(answer, Refused):
         assert found is not None

@@ -23,7 +23,7 @@ import type {
   ForkLink,
   Verify,
 } from "./protocol.gen.ts";
-import { invalidKey, invalidRequest, Refusal, tooLarge, vacuousPolicy } from "./refusal.ts";
+import { invalidKey, invalidRequest, Refusal, tooLarge } from "./refusal.ts";
 import { termsOf } from "./token/delegation.ts";
 import { didOf, keyOf } from "./token/did_key.ts";
 import { KEY_BYTES, keyPair, type KeyObject } from "./token/ed25519.ts";
@@ -36,7 +36,7 @@ import {
   type EffectiveGrant,
 } from "./verify/attenuation.ts";
 import { verifiedChain } from "./verify/verify.ts";
-import { vacuous } from "./verify/vacuous.ts";
+import { checkVacuous } from "./verify/vacuous.ts";
 
 /** Seconds that a link begins in the past, so that a verifier with a slower clock accepts it. */
 const BEFORE_NOW = 60;
@@ -185,9 +185,8 @@ function textOf(
   };
   const terms = termsOf(payload);
   if (terms instanceof Refusal) return terms;
-  const unasked = allow_vacuous ? undefined : vacuous(terms.policy);
-  if (unasked !== undefined) return vacuousPolicy(unasked);
   return (
+    checkVacuous(terms.policy, allow_vacuous) ??
     checkConstraint(held, constraint) ??
     checkStatements(held, { policy: terms.policy, pol }) ??
     unsigned("delegation", payload)

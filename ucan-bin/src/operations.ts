@@ -12,7 +12,6 @@ import {
   issuerMismatch,
   malformed,
   Refusal,
-  vacuousPolicy,
 } from "./refusal.ts";
 import { Wrong, type Check } from "./schema.ts";
 import { seedFromHex, type Keys } from "./keys.ts";
@@ -24,7 +23,8 @@ import { charactersOf, readInvocation, signInvocation, useOf } from "./token/inv
 import { HEADERS, kindOf, type Signed } from "./token/jwt.ts";
 import { signReceipt, verifyReceipt } from "./token/receipt.ts";
 import { readChain, verify } from "./verify/verify.ts";
-import { vacuous } from "./verify/vacuous.ts";
+import { checkPolicy } from "./verify/requested_pol.ts";
+import { checkVacuous } from "./verify/vacuous.ts";
 
 /** The least characters of a nonce that is signed here; other signers' nonces have 8 or more. */
 const MIN_NONCE = 12;
@@ -88,6 +88,7 @@ const handlers: Handlers = {
   fork: (request, { keys, random }) => fork(request, keys.secretOf(request.key), random),
   verify,
   inspect: ({ token }) => inspect(token),
+  check_policy: ({ pol }) => checkPolicy(pol) ?? { pol },
   sign_checkpoint: ({ key, payload }, { keys }) =>
     state(signCheckpoint, payload, key, keys.secretOf(key)),
   verify_checkpoint: ({ token, issuers }) => {
@@ -139,9 +140,7 @@ function delegate(
 ): Signed | Refusal {
   const terms = termsOf(payload);
   if (terms instanceof Refusal) return terms;
-  const unasked = allowVacuous ? undefined : vacuous(terms.policy);
-  if (unasked !== undefined) return vacuousPolicy(unasked);
-  const wrong = checkParties(payload, key);
+  const wrong = checkVacuous(terms.policy, allowVacuous) ?? checkParties(payload, key);
   if (wrong !== undefined) return wrong;
   return secret instanceof Refusal ? secret : signDelegation(payload, secret);
 }

@@ -255,6 +255,19 @@ export type Inspect = {
   token: string;
 };
 
+/**
+ * Check policy statements before anything is decided about them.
+ *
+ * Statements that no token can have are refused, and so are those that hold vacuously, such as an
+ * empty `or`. The message begins with the place: `pol[0][1]`.
+ */
+export type CheckPolicy = {
+  id: number;
+  protocol: number;
+  op: "check_policy";
+  pol: Json[];
+};
+
 /** Sign a checkpoint; `payload.iss` must be `key`. */
 export type SignCheckpoint = {
   id: number;
@@ -404,6 +417,13 @@ export type Inspected = {
   cids: string[];
 };
 
+/** The statements as a token has them: 9.0 is 9. */
+export type PolicyChecked = {
+  id: number;
+  ok: true;
+  pol: Json[];
+};
+
 /** The checkpoint's content, all of it covered by the verified signature. */
 export type CheckpointVerified = {
   id: number;
@@ -464,6 +484,7 @@ export type RequestOf = {
   fork: Fork;
   verify: Verify;
   inspect: Inspect;
+  check_policy: CheckPolicy;
   sign_checkpoint: SignCheckpoint;
   verify_checkpoint: VerifyCheckpoint;
   sign_receipt: SignReceipt;
@@ -480,6 +501,7 @@ export type AnswerOf = {
   fork: ForkAnswer;
   verify: Verified;
   inspect: Inspected;
+  check_policy: PolicyChecked;
   sign_checkpoint: Signed;
   verify_checkpoint: CheckpointVerified;
   sign_receipt: Signed;
@@ -700,6 +722,16 @@ export function isInspect(value: unknown, at: string, wrong: Wrong): value is In
   );
 }
 
+export function isCheckPolicy(value: unknown, at: string, wrong: Wrong): value is CheckPolicy {
+  return (
+    isRecord(value, at, wrong, ["id", "protocol", "op", "pol"], []) &&
+    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
+    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
+    isExactly(value["op"], within(at, "op"), wrong, "check_policy") &&
+    isList(value["pol"], within(at, "pol"), wrong, isAnything)
+  );
+}
+
 export function isSignCheckpoint(value: unknown, at: string, wrong: Wrong): value is SignCheckpoint {
   return (
     isRecord(value, at, wrong, ["id", "protocol", "op", "key", "payload"], []) &&
@@ -758,6 +790,7 @@ export const isRequest: { readonly [O in Op]: Check<RequestOf[O]> } = {
   fork: isFork,
   verify: isVerify,
   inspect: isInspect,
+  check_policy: isCheckPolicy,
   sign_checkpoint: isSignCheckpoint,
   verify_checkpoint: isVerifyCheckpoint,
   sign_receipt: isSignReceipt,

@@ -15,7 +15,7 @@ import { parsePolicy, type Policy } from "../src/verify/pol.ts";
 import { EvaluationBudget, BudgetExceeded } from "../src/verify/budget.ts";
 import { covers } from "../src/verify/resource.ts";
 import { parseSelector, select } from "../src/verify/selector.ts";
-import { vacuous } from "../src/verify/vacuous.ts";
+import { checkVacuous, vacuous } from "../src/verify/vacuous.ts";
 import {
   codeOf,
   delegation,
@@ -237,7 +237,12 @@ describe("what may hold over nothing", () => {
     [`pol[1]: ${NOT("!=")}`, [["==", ".args.a[0:]", 1], ["!=", ".args.a[0]", 2]]],
     [`pol[1]: ${NOT("!=")}`, [["==", ".args.a", 1], ["!=", ".args.a[]", 2]]],
   ])("%s: %j", (found, pol) => {
-    expect(vacuous(parsed(pol))).toBe(`${found}, or sign it with allow_vacuous`);
+    expect(vacuous(parsed(pol))).toBe(found);
+    expect(checkVacuous(parsed(pol), true)).toBeUndefined();
+    expect(checkVacuous(parsed(pol), false)).toMatchObject({
+      code: "vacuous_policy",
+      message: `${found}, or sign it with allow_vacuous`,
+    });
   });
 
   test.each<{ pol: Json[] }>(

@@ -223,3 +223,30 @@ describe("inspect", () => {
     ]);
   });
 });
+
+describe("check_policy", () => {
+  test("returns the statements that can be signed unrequested, as a token has them", () => {
+    const line = '{"pol": [["==", ".args.n", 9.0], ["!=", ".args.m?", {"b": 1, "a": -0}]]}';
+    const { pol } = JSON.parse(line) as { pol: unknown };
+    expect(ask("check_policy", { pol })).toEqual({ pol });
+    expect(ask("check_policy", { pol: [] })).toEqual({ pol: [] });
+  });
+
+  test.each<[unknown[], string, string]>([
+    [[["xor", ".a", 1]], "malformed_ucan", 'pol[0]: the operator "xor" is not one of'],
+    [[["==", ".args.n", { "e\u0301": 1 }]], "malformed_ucan", "normalisation form C"],
+    [[["and", []], ["or", []]], "vacuous_policy", "pol[1]: an empty `or` holds for every call"],
+  ])("refuses %j", (pol, code, message) => {
+    expect(ask("check_policy", { pol })).toMatchObject({
+      code,
+      message: expect.stringContaining(message),
+    });
+  });
+
+  test("says nothing of a member that its caller cannot give", () => {
+    expect(ask("check_policy", { pol: [["or", []]] })).not.toHaveProperty(
+      "message",
+      expect.stringContaining("allow_vacuous"),
+    );
+  });
+});

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from pydantic import Field
 
 from nomos.constraints import from_pol
+from nomos.errors import ConfigurationError
 from nomos.models import Did
 from nomos.server.control.messages import DAMAGED, Absent, ReplyModel
 from nomos.server.domain.decision import iso
@@ -139,7 +141,15 @@ def view(control_url: str, envelope: Envelope, now: int) -> dict[str, Any]:
 
 
 def _worded(pol: list[Any] | None) -> list[str] | None:
-    return None if pol is None else [str(from_pol([statement])) for statement in pol]
+    return None if pol is None else [_in_words(statement) for statement in pol]
+
+
+def _in_words(statement: Any) -> str:
+    """Return a statement in words; one that was signed and cannot be read here, as ASCII JSON."""
+    try:
+        return str(from_pol([statement]))
+    except ConfigurationError:
+        return json.dumps(statement)
 
 
 def _vote(vote: Vote) -> VoteView:

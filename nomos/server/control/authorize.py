@@ -19,7 +19,7 @@ from typing import Any
 
 from nomos.errors import ConfigurationError, InvalidRequest, SignerError
 from nomos.models import DenyReason
-from nomos.server.control import delegation_lookup, messages, request
+from nomos.server.control import delegation_lookup, messages, request, requested_policy
 from nomos.server.control.body import canonical
 from nomos.server.control.context import Context
 from nomos.server.control.errors import ControlError, unavailable
@@ -56,6 +56,7 @@ async def authorize(
             services,
             on_chain=isinstance(caller, AgentPrincipal),
         )
+        asked = replace(asked, pol=await requested_policy.checked(context, message.pol))
         agent = asked.agent or await context.keys.did(app_key(caller.app))
         await _check_agent(context, caller, agent)
         origin = await delegation_lookup.origin(context, caller, message, asked, agent)

@@ -12,8 +12,7 @@ from typing import Any, Final
 from pydantic.alias_generators import to_camel
 
 from nomos._core.http_rules.strict_json import MAX_INTEGER
-from nomos.constraints import from_pol
-from nomos.errors import ConfigurationError, InvalidRequest
+from nomos.errors import InvalidRequest
 from nomos.models import MAX_ARGS_BYTES, MAX_CONTEXT_BYTES
 from nomos.resources import (
     Catalog,
@@ -49,8 +48,8 @@ def canonicalize(
     """Return the canonical form of a question; `services` may be its audience, besides the PDP.
 
     The value of each service says whether it evaluates policy. With `on_chain`, the question has a
-    chain, and an unknown command is denied later; otherwise it is an error. Raises InvalidRequest
-    naming the member that is wrong.
+    chain, and an unknown command is denied later; otherwise it is an error. `pol` is left out: the
+    signing binary checks it. Raises InvalidRequest naming the member that is wrong.
     """
     _check_audience(message.audience, pdp_did, services)
     _check_size("context", message.context, MAX_CONTEXT_BYTES)
@@ -71,7 +70,6 @@ def canonicalize(
         cosigner=message.cosigner_envelope_id,
         audience=None if message.audience == pdp_did else message.audience,
         commands=commands,
-        pol=_pol(message.pol),
         service=message.audience not in (None, pdp_did) and not services[message.audience or ""],
     )
     _check_facts(asked.facts(bundle))
@@ -166,22 +164,6 @@ def _args(spec: CommandSpec | None, args: Mapping[str, Any] | None) -> Mapping[s
         return None
     # Args of a write are bound as a whole: without a required one, no call could match them.
     return canonical_args(spec, args, complete=spec.risk != "read")
-
-
-def _pol(pol: list[Any] | None) -> tuple[Any, ...]:
-    """Return the statements to sign; each must require that its field is present."""
-    try:
-        asked = from_pol(pol or [])
-    except ConfigurationError as wrong:
-        raise InvalidRequest(_ascii(str(wrong)), fields=("pol",)) from None
-    if asked.vacuous is not None:
-        raise InvalidRequest(_ascii(f"pol: {asked.vacuous}"), fields=("pol",))
-    return tuple(asked.pol)
-
-
-def _ascii(sentence: str) -> str:
-    """Return a message, which may contain the caller's text, in ASCII."""
-    return ascii(sentence)[1:-1]
 
 
 def _hint(spec: CommandSpec | None) -> str:

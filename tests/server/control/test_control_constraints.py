@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from server.control.kin import key, root_of
 from server.control.people import ISSUE, POLICY, REPO, approved, asked, operator, seen
 
 from nomos._io.signer import AsyncSigner
+from nomos._protocol import Answer, CheckPolicy, HelloAnswer, Refused, Request
 from nomos.constraints import at_most, eq, not_eq, url
+from nomos.errors import SignerError
+from nomos.server.control import requested_policy
 from nomos.server.control.approval_view import ApprovalReply
 from nomos.server.domain.envelope import action_hash, fingerprint
 
 if TYPE_CHECKING:
     from server.control.conftest import OpenPlane, Plane
+
+    from nomos.server.control.context import Context
 
 pytestmark = pytest.mark.anyio
 
@@ -97,6 +104,39 @@ async def test_what_nobody_may_sign_is_a_wrong_request(
     assert (told["error_code"], told["fields"]) == ("invalid_request", ["pol"])
     assert told["error"].isascii()
     assert words in told["error"]
+
+
+async def test_numbers_are_signed_as_the_binary_reads_them(plane: Plane, agent: str) -> None:
+    answer = (await plane.ask(agentDid=agent, pol=[["==", ".args.page", 9.0]])).json()
+    (row,) = [row for row in await plane.receipts() if row.kind == "decision"]
+    for pol in (plane.payload(answer["chain"][0])["pol"][1:], row.detail["pol"]):
+        assert pol == [["==", ".args.page", 9]]
+        assert isinstance(pol[0][2], int)
+
+
+async def test_a_statement_that_cannot_be_worded_is_shown_as_json(plane: Plane, agent: str) -> None:
+    long = ["==", f".args.{'a' * 300}", "\u202e"]
+    envelope = await asked(plane, **ISSUE, agentDid=agent, pol=[*OPEN, long])
+    shown = (await seen(plane, envelope))["constraints"]
+    assert shown == ['state is "open"', json.dumps(long)]
+    assert shown[1].isascii()
+
+
+@pytest.mark.parametrize(
+    "answer", [Refused(code="internal", message="x"), HelloAnswer.model_construct()]
+)
+async def test_nothing_is_decided_about_statements_that_were_not_checked(
+    answer: Answer | Refused,
+) -> None:
+    class Silent:
+        async def ask(self, request: Request) -> Answer | Refused:
+            assert isinstance(request, CheckPolicy)
+            return answer
+
+    context = cast("Context", SimpleNamespace(signer=Silent()))
+    with pytest.raises(SignerError, match="did not check the statements"):
+        await requested_policy.checked(context, OPEN)
+    assert await requested_policy.checked(context, None) == ()
 
 
 async def test_an_approval_is_for_them_and_shows_them(plane: Plane, agent: str) -> None:

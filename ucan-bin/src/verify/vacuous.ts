@@ -11,6 +11,7 @@
  *     ["!=", ".args.to", []]  ["!=", ".args.to", {}]  ["any", ".args.to", …]
  */
 
+import { vacuousPolicy, type Refusal } from "../refusal.ts";
 import { canonical, type Json } from "../token/canonical.ts";
 import type { Policy, Statement } from "./pol.ts";
 import type { Segment, Selector } from "./selector.ts";
@@ -83,8 +84,15 @@ const NOT = 'holds where its path is missing; put ["!=", "<path>?", null] before
 
 /** Why a statement of the policy may hold vacuously, with its place; undefined if none may. */
 export function vacuous(policy: Policy): string | undefined {
-  const found = inAll(policy, CALL, "pol");
-  return found && `${found}, or sign it with allow_vacuous`;
+  return inAll(policy, CALL, "pol");
+}
+
+/** Why the policy is not signed, unless vacuous statements are requested. */
+export function checkVacuous(policy: Policy, allowed: boolean): Refusal | undefined {
+  const found = allowed ? undefined : vacuous(policy);
+  return found === undefined
+    ? undefined
+    : vacuousPolicy(`${found}, or sign it with allow_vacuous`);
 }
 
 function inAll(policy: Policy, outer: Known, at: string): string | undefined {
