@@ -372,7 +372,7 @@ def test_a_chain_that_was_not_offered_is_no_answer() -> None:
 def refused_as(signer_says: Refused) -> str:
     flow = fork(asking(wanted()))
     next(flow)
-    with pytest.raises(Widening) as error:
+    with pytest.raises(AttenuationError) as error:
         flow.send(signer_says)
     return str(error.value)
 

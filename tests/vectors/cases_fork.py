@@ -137,6 +137,12 @@ def _right() -> Iterator[Case]:
         fork([[first]], link(pol=vacuous), allow_vacuous=True),
         answer=one(handed(first, pol=vacuous)),
     )
+    closed, open_ = (root(pol=[["==", ".args.state", each]]) for each in ("closed", "open"))
+    yield case(
+        "the first chain whose statements are not exceeded",
+        fork([[closed], [other], [open_]], link(alternatives=[1, 2], pol=pol)),
+        answer=one({**handed(open_, pol=pol), "chain": 2}),
+    )
     heir = root(prf=["0" * 64] * 8, meta={"lineage": {"depth": 6}})
     yield case("as deep as allowed", fork([[heir]], link()), answer=one(handed(heir)))
 
@@ -177,6 +183,9 @@ def _wider() -> Iterator[Row]:
     yield wider("beneath the command of pol", chain=root(pol=pol), cmd=f"{LIST}/all")
     both = root(pol=[*pol, ["and", [["==", '.["cmd"]', "/github/issue/read"]]]])
     yield wider("a policy that leaves nothing", chain=both)
+    few = root(pol=[["and", [["<=", ".args.n", 10], ["==", ".args.state", "open"]]]])
+    yield wider("a number that the chain does not permit", chain=few, pol=[["<=", ".args.n", 11]])
+    yield wider("a text that the chain does not permit", chain=few, pol=[["like", ".args.n", "*"]])
     narrow = child(first, aud=PLANNER.did, meta={"resource_constraint": {**inside, "repo": "app"}})
     yield (
         "wider: back to what the root allowed",

@@ -53,6 +53,21 @@ def signing() -> list[Case]:
         ),
         case("a vacuous policy", delegate(vacuous), refused=refused("vacuous_policy")),
         case(
+            "statements that are checked and not signed",
+            {"op": "check_policy", "pol": full["pol"]},
+            answer={"pol": full["pol"]},
+        ),
+        *(
+            case(
+                f"{name} that are checked", {"op": "check_policy", "pol": pol}, refused=refused(no)
+            )
+            for name, pol, no in (
+                ("vacuous statements", vacuous["pol"], "vacuous_policy"),
+                ("other statements", [["has", ".a", "*"]], "malformed_ucan"),
+                ("names", [["==", ".a", {"e\u0301": 1}]], "malformed_ucan"),
+            )
+        ),
+        case(
             "another's name",
             delegate(delegation(PLANNER, ISSUER)),
             refused=refused("issuer_mismatch"),

@@ -86,6 +86,10 @@ describe("a wrong shape is told by its place, never by its value", () => {
     ["children has more than 1000 items", { children: Array(1001).fill({ links: [link()] }) }],
     ["children[0].links has fewer than 1 items", { children: [{ links: [] }] }],
     ["children[0].links[1].chain must be from 0 to 63", forked([link(), link({ chain: 64 })])],
+    [
+      "children[0].links[0].alternatives[1] must be from 0 to 63",
+      forked([link({ alternatives: [0, 64] })]),
+    ],
     ["children[0].links[0].pol is missing", forked([{ chain: 0, cmd: "/a", nonce: "n" }])],
     ["max_depth must be from 1 to 32", { max_depth: 33 }],
   ])("a fork of which %s", (sentence, changes) => {
