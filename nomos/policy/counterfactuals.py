@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from nomos.errors import InvalidRequest
 from nomos.policy.conditions import mentions
-from nomos.policy.decide import PolicyQuestion
+from nomos.policy.decision import PolicyQuestion
 from nomos.policy.tree import STAR, WILDCARD, Comparison, Node, comparisons, nodes, read_path
 from nomos.resources import Catalog, canonical_resource, find_command
 

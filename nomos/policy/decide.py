@@ -15,100 +15,61 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cedarpy import AuthzResult, Entities, PolicySet, is_authorized
 from cedarpy import Decision as CedarDecision
 
-from nomos.models import Decision, DenyReason
 from nomos.policy.bundle import Bundle, Policy
+from nomos.policy.decision import PolicyDecision, PolicyQuestion
 from nomos.resources import Provider, find_command
 
 MAX_LONG: Final = 2**63 - 1
 """The largest of Cedar's integers."""
 
 
-@dataclass(frozen=True)
-class PolicyQuestion:
-    """One question in the form that policy decides. `resource` is canonical, `now` in Unix seconds.
-
-    `args_bound`: the call's other parameters are fixed. `facts` are asserted by the agent. `rate`
-    counts the app's calls within the last minute. Without `root_agent` it is the agent itself.
-    """
-
-    agent: str
-    app: str
-    command: str
-    provider: str
-    resource: Mapping[str, Any]
-    args_bound: bool
-    now: int
-    purpose: str | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    rate: int = 0
-    delegation_depth: int = 0
-    root_agent: str | None = None
-    invoked_by: Sequence[str] = ()
-    swarm_id: str | None = None
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The decision about a question. `policies` are the names of those that decided, sorted.
-
-    `roles` are those that must all approve a step-up. `message` is for people.
-    """
-
-    decision: Decision
-    reason: DenyReason | None = None
-    policies: tuple[str, ...] = ()
-    roles: tuple[str, ...] = ()
-    message: str | None = None
-
-
-def decide(bundle: Bundle, inquiry: PolicyQuestion) -> Verdict:
+def decide(bundle: Bundle, inquiry: PolicyQuestion) -> PolicyDecision:
     """Decide `inquiry`. Never raises: an evaluation error is `policy_error`, a deny."""
     try:
         return _decide(bundle, inquiry)
     except _EvaluationError as error:
-        return Verdict("deny", "policy_error", error.policies, message=str(error))
+        return PolicyDecision("deny", "policy_error", error.policies, message=str(error))
     except Exception as error:  # noqa: BLE001  (an unexpected error must be a deny)
         message = f"policy could not be evaluated ({type(error).__name__})"
-        return Verdict("deny", "policy_error", message=message)
+        return PolicyDecision("deny", "policy_error", message=message)
 
 
-def _decide(bundle: Bundle, inquiry: PolicyQuestion) -> Verdict:
+def _decide(bundle: Bundle, inquiry: PolicyQuestion) -> PolicyDecision:
     found = find_command(bundle.catalog, inquiry.command)
     if found is None or found[0].name != inquiry.provider:
         message = f"{inquiry.command} is not a registered command of {inquiry.provider}"
-        return Verdict("deny", "command_unknown", message=message)
+        return PolicyDecision("deny", "command_unknown", message=message)
     question = CedarRequest(bundle, inquiry, found[0])
     allowed, policies = question.ask(cosigned=False)
     if allowed:
-        return Verdict("allow", policies=_names(policies))
+        return PolicyDecision("allow", policies=_names(policies))
     if not policies or any(policy.step_up is None for policy in policies):
         return _denied(inquiry, policies)
     lifted, remaining = question.ask(cosigned=True)
     if not lifted:
         return _denied(inquiry, remaining)
     roles = {policy.step_up for policy in policies if policy.step_up is not None}
-    return Verdict(
+    return PolicyDecision(
         "requires_step_up",
         "step_up_required",
         _names(policies),
-        tuple(sorted(roles)),
         _reasons(policies) or f"requires the approval of: {', '.join(sorted(roles))}",
+        tuple(sorted(roles)),
     )
 
 
-def _denied(inquiry: PolicyQuestion, policies: Sequence[Policy]) -> Verdict:
+def _denied(inquiry: PolicyQuestion, policies: Sequence[Policy]) -> PolicyDecision:
     names = _names(policies)
     if policies:
         message = _reasons(policies) or f"forbidden by {', '.join(names)}"
     else:
         message = f"no policy permits {inquiry.command} here"
-    return Verdict("deny", "policy_denied", names, message=message)
+    return PolicyDecision("deny", "policy_denied", names, message=message)
 
 
 def _names(policies: Sequence[Policy]) -> tuple[str, ...]:

@@ -27,7 +27,8 @@ from nomos.policy.conditions import (
     without,
 )
 from nomos.policy.counterfactuals import counterfactuals
-from nomos.policy.decide import CedarRequest, PolicyQuestion, Verdict, decide
+from nomos.policy.decide import CedarRequest, decide
+from nomos.policy.decision import PolicyDecision, PolicyQuestion
 from nomos.policy.tree import ACTION, RESOURCE, Node
 from nomos.resources import find_command, nearest_command
 
@@ -80,16 +81,16 @@ class Suggestion:
     lifted: tuple[Policy, ...] = ()
     roles: tuple[str, ...] = ()
     text: str | None = None
-    then: Verdict | None = None
+    then: PolicyDecision | None = None
     question: Mapping[str, Any] = field(default_factory=dict)
-    answered: Verdict | None = None
+    answered: PolicyDecision | None = None
 
 
 @dataclass(frozen=True)
 class PolicyExplanation:
     """The decision, the policies that determined it, how all policies apply, and changes to it."""
 
-    verdict: Verdict
+    verdict: PolicyDecision
     determined: tuple[Policy, ...]
     looks: tuple[PolicyTrace, ...]
     changes: tuple[Suggestion, ...]
@@ -139,7 +140,7 @@ class _ExplainedQuestion:
         bundle: Bundle,
         inquiry: PolicyQuestion,
         question: CedarRequest,
-        verdict: Verdict,
+        verdict: PolicyDecision,
         looks: tuple[PolicyTrace, ...],
     ) -> None:
         self._bundle = bundle
@@ -160,7 +161,7 @@ class _ExplainedQuestion:
         else:
             yield from self._for()
 
-    def _named(self, verdict: Verdict) -> list[PolicyTrace]:
+    def _named(self, verdict: PolicyDecision) -> list[PolicyTrace]:
         return [each for each in self._looks if each.policy.name in verdict.policies]
 
     def _without(self, looks: Iterable[PolicyTrace]) -> Bundle:
@@ -168,7 +169,7 @@ class _ExplainedQuestion:
 
     def _approve(self) -> Suggestion:
         _, policies = self._question.ask(cosigned=True)
-        then = Verdict("allow", policies=tuple(sorted(each.name for each in policies)))
+        then = PolicyDecision("allow", policies=tuple(sorted(each.name for each in policies)))
         parts = tuple(PolicyPart(each.policy) for each in self._named(self._verdict))
         return Suggestion("approve", parts, roles=self._verdict.roles, then=then)
 

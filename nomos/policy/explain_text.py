@@ -8,7 +8,7 @@ from typing import Any
 
 from nomos.policy.bundle import Policy
 from nomos.policy.conditions import Condition
-from nomos.policy.decide import Verdict
+from nomos.policy.decision import PolicyDecision
 from nomos.policy.explain import PolicyExplanation, PolicyTrace, Suggestion
 
 
@@ -37,7 +37,7 @@ def sentence(change: Suggestion) -> str:
     return sentences[change.kind]
 
 
-def outcome(verdict: Verdict) -> str:
+def outcome(verdict: PolicyDecision) -> str:
     """Return a decision in a few words."""
     by = f" by {', '.join(verdict.policies)}" if verdict.policies else ""
     match verdict.decision:
@@ -75,7 +75,7 @@ def _names(policies: Sequence[Policy]) -> str:
     return " and ".join(each.name for each in policies)
 
 
-def _verdict(verdict: Verdict) -> dict[str, Any]:
+def _verdict(verdict: PolicyDecision) -> dict[str, Any]:
     return {
         "decision": verdict.decision,
         "reason": verdict.reason,

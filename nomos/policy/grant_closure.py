@@ -18,7 +18,8 @@ from cedarpy import PolicySet
 
 from nomos.policy import terms
 from nomos.policy.bundle import Bundle, Policy
-from nomos.policy.decide import CedarRequest, PolicyQuestion, attributes_of, context_of
+from nomos.policy.decide import CedarRequest, attributes_of, context_of
+from nomos.policy.decision import Closure, Open, PolicyQuestion
 from nomos.policy.partial import applies, partially_evaluated
 from nomos.policy.terms import Attribute, Term, World
 from nomos.resources import Provider
@@ -45,29 +46,6 @@ class GrantedCalls:
     resource: Mapping[str, Any]
     open: frozenset[str] = frozenset()
     folder: bool = False
-
-
-@dataclass(frozen=True, order=True)
-class Open:
-    """A policy, and a field that it reads but a grant leaves open (`resource.queue`)."""
-
-    policy: str
-    field: str
-
-
-@dataclass(frozen=True)
-class Closure:
-    """`closed`: policy allows every call. If not, `policies` and `open` say why.
-
-    `forkable`: policy allows every call of any agent that the grant can be delegated to, too.
-    `whole_args`: this is so if the grant is signed for its arguments as a whole.
-    """
-
-    closed: bool
-    policies: tuple[str, ...] = ()
-    open: tuple[Open, ...] = ()
-    forkable: bool = False
-    whole_args: bool = False
 
 
 def closure(

@@ -16,7 +16,7 @@ from pydantic.alias_generators import to_camel
 
 from nomos.errors import InvalidRequest
 from nomos.models import MAX_ARGS_BYTES, MAX_CONTEXT_BYTES, MAX_PURPOSE, Command, Did, Value
-from nomos.policy.decide import PolicyQuestion
+from nomos.policy.decision import PolicyQuestion
 from nomos.resources import (
     Catalog,
     canonical_args,

@@ -23,7 +23,8 @@ from pydantic import Field
 from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.models import Decision, DenyReason
 from nomos.policy.bundle import Bundle, Policy
-from nomos.policy.decide import PolicyQuestion, Verdict, decide
+from nomos.policy.decide import decide
+from nomos.policy.decision import PolicyDecision, PolicyQuestion
 from nomos.policy.policy_request import PolicyRequest, validated
 from nomos.resources import Catalog
 
@@ -66,7 +67,7 @@ class PolicyTestOutcome:
     """The outcome of one case; `decided` are the policies that determined the decision."""
 
     case: PolicyTest
-    verdict: Verdict
+    verdict: PolicyDecision
     differences: tuple[Difference, ...]
     decided: tuple[Policy, ...]
 
@@ -127,7 +128,7 @@ def _outcome(bundle: Bundle, case: PolicyTest, inquiry: PolicyQuestion) -> Polic
     return PolicyTestOutcome(case, verdict, tuple(_differences(case, verdict)), decided)
 
 
-def _differences(case: PolicyTest, verdict: Verdict) -> Iterator[Difference]:
+def _differences(case: PolicyTest, verdict: PolicyDecision) -> Iterator[Difference]:
     if case.expect != verdict.decision:
         yield Difference("expect", case.expect, verdict.decision)
     # A misspelt command is denied, too: only a case that asks for this reason is about it.

@@ -17,7 +17,8 @@ from typing import Any, Final
 
 from nomos.errors import InvalidPolicy, InvalidRequest
 from nomos.policy.bundle import Bundle, Source, load
-from nomos.policy.decide import PolicyQuestion, decide
+from nomos.policy.decide import decide
+from nomos.policy.decision import PolicyDecision, PolicyQuestion
 from nomos.resources import (
     Argument,
     Catalog,
@@ -444,7 +445,7 @@ def world(seed: int, tally: Tally) -> None:
 
 
 def _is_allowed(
-    bundle: Bundle, ruling: decision.PolicyDecision, inquiry: PolicyQuestion, tally: Tally
+    bundle: Bundle, ruling: PolicyDecision, inquiry: PolicyQuestion, tally: Tally
 ) -> None:
     """Policy allows the call that a service accepted, for the agent and for an heir of it."""
     wanted = ruling.decision
@@ -458,7 +459,7 @@ def _is_allowed(
 def _is_needed(
     bundle: Bundle,
     asked: CanonicalRequest,
-    ruling: decision.PolicyDecision,
+    ruling: PolicyDecision,
     seed: int,
     tally: Tally,
 ) -> None:

@@ -14,7 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nomos.policy.bundle import Bundle, Source, load
-from nomos.policy.decide import MAX_LONG, PolicyQuestion, Verdict, decide
+from nomos.policy.decide import MAX_LONG, decide
+from nomos.policy.decision import PolicyDecision, PolicyQuestion
 from nomos.server.pdp.catalog import load_catalog
 
 CATALOG = load_catalog()
@@ -49,7 +50,7 @@ def bundle(*texts: str) -> Bundle:
     return load([Source("p.cedar", "\n".join(texts))], CATALOG, FACTS)
 
 
-def answer(inquiry: PolicyQuestion, *texts: str) -> Verdict:
+def answer(inquiry: PolicyQuestion, *texts: str) -> PolicyDecision:
     return decide(bundle(*texts), inquiry)
 
 
@@ -65,11 +66,11 @@ def test_without_a_policy_everything_is_denied() -> None:
 
 
 def test_a_permit_allows_and_is_named() -> None:
-    assert answer(LIST, ALL) == Verdict("allow", policies=("all",))
+    assert answer(LIST, ALL) == PolicyDecision("allow", policies=("all",))
 
 
 def test_a_bundle_decides_in_any_thread() -> None:
-    policies, verdicts = bundle(ALL), list[Verdict]()
+    policies, verdicts = bundle(ALL), list[PolicyDecision]()
     threads = [
         threading.Thread(target=lambda: verdicts.append(decide(policies, LIST))) for _ in range(4)
     ]
@@ -77,7 +78,7 @@ def test_a_bundle_decides_in_any_thread() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert verdicts == [Verdict("allow", policies=("all",))] * 4
+    assert verdicts == [PolicyDecision("allow", policies=("all",))] * 4
 
 
 def test_names_come_sorted() -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from nomos.policy import grant_closure, partial, terms
 from nomos.policy.bundle import Source, load
-from nomos.policy.decide import PolicyQuestion
-from nomos.policy.grant_closure import Closure, GrantedCalls, Open, closure
+from nomos.policy.decision import Closure, Open, PolicyQuestion
+from nomos.policy.grant_closure import GrantedCalls, closure
 from nomos.policy.partial import applies
 from nomos.policy.terms import Attribute, Term, World
 from nomos.resources import CommandSpec, Provider, ResourceField

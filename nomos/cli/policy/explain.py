@@ -18,10 +18,10 @@ with server_extra("policy"):
     from nomos.cli.policy.local import effect, load, where
     from nomos.policy import explain_text, grant_closure
     from nomos.policy.bundle import Bundle
-    from nomos.policy.decide import PolicyQuestion, Verdict
+    from nomos.policy.decision import Closure, PolicyDecision, PolicyQuestion
     from nomos.policy.explain import PolicyExplanation, PolicyTrace, Suggestion
     from nomos.policy.explain import explain as explained
-    from nomos.policy.grant_closure import PATH, Closure, GrantedCalls
+    from nomos.policy.grant_closure import PATH, GrantedCalls
     from nomos.policy.policy_request import PolicyRequest, parse
     from nomos.resources import provider_name
 
@@ -93,7 +93,7 @@ def explain(
             _show_closure(closure, console)
 
 
-def _closure(found: Bundle, inquiry: PolicyQuestion, verdict: Verdict) -> Closure | None:
+def _closure(found: Bundle, inquiry: PolicyQuestion, verdict: PolicyDecision) -> Closure | None:
     """Return how a grant for a service would be signed; None if the question is denied."""
     if verdict.decision == "deny":
         return None
@@ -207,7 +207,7 @@ def _show_change(change: Suggestion, console: Console) -> None:
         _indented(console, 6, same.append(*_styled(change.answered)))
 
 
-def _styled(verdict: Verdict) -> tuple[str, str]:
+def _styled(verdict: PolicyDecision) -> tuple[str, str]:
     return explain_text.outcome(verdict), f"not dim {_STYLES[verdict.decision]}"
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from nomos.errors import ConfigurationError, InvalidRequest, SignerError
 from nomos.models import DenyReason
+from nomos.policy.decision import PolicyDecision
 from nomos.server.control import delegation_lookup, messages, request, requested_policy
 from nomos.server.control.body import canonical
 from nomos.server.control.context import Context
@@ -29,8 +30,8 @@ from nomos.server.control.signing import app_key, complete, delegate
 from nomos.server.control.stepup import step_up
 from nomos.server.domain import decision, token_claims
 from nomos.server.domain.accounts import ApiKey
-from nomos.server.domain.authorization import AuthorizationRequest, Evaluation, StoredAnswer
-from nomos.server.domain.decision import PolicyDecision, Reply
+from nomos.server.domain.authorization import Evaluation, StoredAnswer
+from nomos.server.domain.decision import Reply
 from nomos.server.storage.database import StorageUnavailable
 from nomos.server.storage.records import new_receipt_id
 
@@ -60,14 +61,20 @@ async def authorize(
         agent = asked.agent or await context.keys.did(app_key(caller.app))
         await _check_agent(context, caller, agent)
         origin = await delegation_lookup.origin(context, caller, message, asked, agent)
-        asking = AuthorizationRequest(asked, caller, agent, origin, request_id, key, digest)
+
+        def evaluation() -> Evaluation:
+            at = int(context.clock() * 1000)
+            who = (asked, caller, agent, origin)
+            same = (request_id, key, digest)
+            return Evaluation(*who, *same, at, new_receipt_id(at), context.bundle)
+
         if key is None:
-            return await _answer(context, asking)
+            return await _answer(context, evaluation())
         async with context.idempotency_lock(caller.app, key):
-            stored = await context.store.answered(caller.app, key)
+            case, stored = evaluation(), await context.store.answered(caller.app, key)
             if stored is not None:
-                return await _repeat(context, asking, stored)
-            return await _answer(context, asking)
+                return await _repeat(context, case, stored)
+            return await _answer(context, case)
     except (SignerError, StorageUnavailable, ConfigurationError) as failure:
         log.exception("request %s: nothing was decided", request_id)
         raise unavailable("the server cannot decide at the moment; ask again") from failure
@@ -105,17 +112,15 @@ async def _services(
     return await context.store.services.dids(caller.tenant)
 
 
-async def _answer(context: Context, asking: AuthorizationRequest) -> Reply:
+async def _answer(context: Context, case: Evaluation) -> Reply:
     """Decide, sign, record, then reply."""
-    at = int(context.clock() * 1000)
-    case = Evaluation.of(asking, at, new_receipt_id(at), context.bundle)
     ruling = await _ruling(context, case)
     if ruling.decision == "requires_step_up":
         answered = await step_up(context, case, ruling)
     else:
         answered = await _settle(context, case, ruling)
     if isinstance(answered, StoredAnswer):
-        return await _repeat(context, asking, answered)
+        return await _repeat(context, case, answered)
     return answered
 
 
@@ -154,31 +159,29 @@ async def _settle(
     return reply if earlier is None else earlier
 
 
-async def _repeat(context: Context, asking: AuthorizationRequest, stored: StoredAnswer) -> Reply:
+async def _repeat(context: Context, case: Evaluation, stored: StoredAnswer) -> Reply:
     """Return the stored answer, unless it was an allow that no longer holds."""
-    if stored.request_hash != asking.request_hash:
+    if stored.request_hash != case.request_hash:
         message = "this Idempotency-Key was used for another question; use a new key for this one"
         raise ControlError("idempotency_conflict", message, fields=("Idempotency-Key",))
-    over = await _over(context, asking, stored)
+    over = await _over(context, case, stored)
     if over is not None:
         message = f"the grant of this Idempotency-Key is {over}; use a new key to ask again"
         answer = decision.deny(stored.receipt_id, PolicyDecision("deny", over, message=message))
         stored = replace(stored, answer=answer)
-    return await complete(context, asking.asked, stored)
+    return await complete(context, case.asked, stored)
 
 
-async def _over(
-    context: Context, asking: AuthorizationRequest, stored: StoredAnswer
-) -> DenyReason | None:
+async def _over(context: Context, case: Evaluation, stored: StoredAnswer) -> DenyReason | None:
     """Return why a stored allow no longer holds; None if it does."""
     if stored.cid is None or stored.expires_at is None:
         return None
     if stored.expires_at <= context.clock():
         return "expired"
-    if asking.origin.fault is not None:
-        return asking.origin.fault.reason
+    if case.origin.fault is not None:
+        return case.origin.fault.reason
     issuer = token_claims.issuer_of(stored.answer["chain"][0])
-    ids = [stored.cid, stored.agent, stored.app, issuer, *asking.origin.ids]
-    if asking.asked.cosigner is not None:
-        ids.append(asking.asked.cosigner)
+    ids = [stored.cid, stored.agent, stored.app, issuer, *case.origin.ids]
+    if case.asked.cosigner is not None:
+        ids.append(case.asked.cosigner)
     return "revoked" if await context.store.revoked(ids) else None

@@ -8,11 +8,12 @@ from typing import Final
 from nomos._protocol import Delegate, Invoke, Refused, Request, Signed
 from nomos.audit.record import Record
 from nomos.errors import InvalidRequest, SignerError
+from nomos.policy.decision import PolicyDecision
 from nomos.server.control.context import Context
 from nomos.server.control.errors import unavailable
 from nomos.server.domain import decision, outdated_grants, token_claims
 from nomos.server.domain.authorization import Evaluation, StoredAnswer
-from nomos.server.domain.decision import PolicyDecision, Reply
+from nomos.server.domain.decision import Reply
 from nomos.server.domain.request import CanonicalRequest
 from nomos.server.domain.token_claims import ApprovalStamp
 

@@ -14,13 +14,14 @@ from functools import partial
 from typing import Final
 
 from nomos.policy.bundle import Policy
+from nomos.policy.decision import PolicyDecision
 from nomos.server.control import approval_view
 from nomos.server.control.context import Context
 from nomos.server.control.errors import ControlError, shown, unavailable
 from nomos.server.control.signing import complete, delegate
 from nomos.server.domain import decision, envelope
 from nomos.server.domain.authorization import Evaluation, StoredAnswer
-from nomos.server.domain.decision import PolicyDecision, Reply
+from nomos.server.domain.decision import Reply
 from nomos.server.domain.envelope import ApprovalCheck, Envelope, clock
 from nomos.server.domain.token_claims import ApprovalStamp
 from nomos.server.storage.envelope_store import AnswerRecord

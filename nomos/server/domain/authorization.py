@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 from nomos.audit.record import Record
 from nomos.policy.bundle import Bundle
+from nomos.policy.decision import PolicyDecision
 from nomos.server.domain.accounts import ApiKey
-from nomos.server.domain.decision import PolicyDecision, Reply
+from nomos.server.domain.decision import Reply
 from nomos.server.domain.delegation import DelegationContext
 from nomos.server.domain.envelope import Envelope
 from nomos.server.domain.request import CanonicalRequest
@@ -32,8 +33,12 @@ class StoredAnswer:
 
 
 @dataclass(frozen=True)
-class AuthorizationRequest:
-    """A question with its caller, its agent, and what identifies a repetition of it."""
+class Evaluation:
+    """A question that is being answered: its caller, its agent, and when and by which policies.
+
+    `key` and `request_hash` identify a repetition of it. `receipt` is the id of its record, which
+    does not exist yet. `at` is in milliseconds.
+    """
 
     asked: CanonicalRequest
     caller: ApiKey
@@ -42,23 +47,9 @@ class AuthorizationRequest:
     request_id: str
     key: str | None
     request_hash: str
-
-
-@dataclass(frozen=True)
-class Evaluation(AuthorizationRequest):
-    """A question that is being answered, with the time and the policies of that moment.
-
-    `receipt` is the id of its record, which does not exist yet. `at` is in milliseconds.
-    """
-
     at: int
     receipt: str
     bundle: Bundle
-
-    @classmethod
-    def of(cls, request: AuthorizationRequest, at: int, receipt: str, bundle: Bundle) -> Self:
-        """Begin to answer a question."""
-        return cls(**vars(request), at=at, receipt=receipt, bundle=bundle)
 
     @property
     def now(self) -> int:

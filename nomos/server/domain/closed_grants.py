@@ -15,8 +15,8 @@ from typing import Any, Final
 from nomos.errors import InvalidRequest
 from nomos.policy import grant_closure
 from nomos.policy.bundle import Bundle
-from nomos.policy.decide import PolicyQuestion
-from nomos.policy.grant_closure import ARGS, PATH, Closure, GrantedCalls
+from nomos.policy.decision import Closure, PolicyQuestion
+from nomos.policy.grant_closure import ARGS, PATH, GrantedCalls
 from nomos.policy.terms import start_of
 from nomos.resources import Provider, canonical_resource, find_command
 from nomos.server.domain.request import CanonicalRequest

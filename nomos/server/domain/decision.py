@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from nomos.models import Decision, DenyReason
 from nomos.policy.bundle import Bundle
-from nomos.policy.decide import PolicyQuestion, Verdict, decide
-from nomos.policy.grant_closure import Open
+from nomos.policy.decide import decide
+from nomos.policy.decision import PolicyDecision, PolicyQuestion
 from nomos.resources import nearest_command
 from nomos.server.domain import closed_grants
 from nomos.server.domain.delegation import DelegationContext
@@ -17,28 +16,6 @@ from nomos.server.domain.prefix import decide_all
 from nomos.server.domain.request import CanonicalRequest
 
 Reply = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class PolicyDecision:
-    """A decision, and the policies that made it.
-
-    `roles` must all approve a step-up, `fields` differ from what was approved. For a service,
-    `closed` says that policy allows every call of the grant, `forkable` that it also does so for
-    every agent that the grant is delegated to, `whole_args` that this takes arguments that are
-    bound as a whole; `open` are the fields that prevent this.
-    """
-
-    decision: Decision
-    reason: DenyReason | None = None
-    policies: tuple[str, ...] = ()
-    message: str | None = None
-    roles: tuple[str, ...] = ()
-    fields: tuple[str, ...] = ()
-    closed: bool = False
-    forkable: bool = True
-    whole_args: bool = False
-    open: tuple[Open, ...] = ()
 
 
 def evaluate(
@@ -59,9 +36,9 @@ def evaluate(
         return PolicyDecision("deny", "command_unknown", message=message)
     put = inquiry(asked, origin, app=app, agent=agent, now=now, rate=rate)
     if asked.commands:
-        found = from_verdict(decide_all(bundle, put, asked.commands))
+        found = unambiguous(decide_all(bundle, put, asked.commands))
     else:
-        found = from_verdict(decide(bundle, put))
+        found = unambiguous(decide(bundle, put))
     return _closed(found, bundle, put, asked, origin) if asked.service else found
 
 
@@ -107,23 +84,22 @@ def _closed(
     exact = found.decision == "requires_step_up"
     closure = closed_grants.closure_of(bundle, put, asked, held, exact=exact)
     if closure.closed:
-        forkable, whole_args = closure.forkable, closure.whole_args
-        return replace(found, closed=True, forkable=forkable, whole_args=whole_args)
+        return replace(found, closure=closure)
     message = closed_grants.sentence(asked, closure)
-    return PolicyDecision("deny", "policy_denied", closure.policies, message, open=closure.open)
+    return PolicyDecision("deny", "policy_denied", closure.policies, message, closure=closure)
 
 
-def from_verdict(verdict: Verdict) -> PolicyDecision:
-    """Return the decision of a verdict; an unclear verdict is a deny."""
-    policies, message = verdict.policies, verdict.message
-    if verdict.decision == "allow" and verdict.reason is None:
-        return PolicyDecision("allow", None, policies)
-    # A step-up without roles could be approved by no operator, or by any.
-    if verdict.decision == "requires_step_up" and verdict.roles:
-        return PolicyDecision(
-            verdict.decision, "step_up_required", policies, message, verdict.roles
-        )
-    return PolicyDecision("deny", verdict.reason or "policy_denied", policies, message)
+def unambiguous(found: PolicyDecision) -> PolicyDecision:
+    """Return a decision of policy unchanged if it is clear, and otherwise a deny.
+
+    A step-up without roles could be approved by no operator, or by any.
+    """
+    match found:
+        case PolicyDecision(decision="allow", reason=None):
+            return found
+        case PolicyDecision(decision="requires_step_up", roles=roles) if roles:
+            return replace(found, reason="step_up_required")
+    return replace(found, decision="deny", reason=found.reason or "policy_denied", roles=())
 
 
 def allow(asked: CanonicalRequest, receipt: str, audience: str, jwt: str, expires: int) -> Reply:

@@ -12,12 +12,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from nomos.policy.bundle import Bundle
-from nomos.policy.decide import PolicyQuestion
-from nomos.policy.grant_closure import GrantedCalls, Open, closure
+from nomos.policy.decision import Open, PolicyDecision, PolicyQuestion
+from nomos.policy.grant_closure import GrantedCalls, closure
 from nomos.resources import find_command
 from nomos.server.domain import closed_grants, decision
 from nomos.server.domain.authorization import Evaluation
-from nomos.server.domain.decision import PolicyDecision
 
 
 @dataclass(frozen=True)

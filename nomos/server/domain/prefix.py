@@ -12,21 +12,22 @@ from dataclasses import replace
 from typing import Final
 
 from nomos.policy.bundle import Bundle
-from nomos.policy.decide import PolicyQuestion, Verdict, decide
+from nomos.policy.decide import decide
+from nomos.policy.decision import PolicyDecision, PolicyQuestion
 
 MAX_NAMED: Final = 6
 """The maximum number of commands that are not allowed, in a message."""
 
 
-def decide_all(bundle: Bundle, inquiry: PolicyQuestion, commands: Sequence[str]) -> Verdict:
+def decide_all(bundle: Bundle, inquiry: PolicyQuestion, commands: Sequence[str]) -> PolicyDecision:
     """Allow all of `commands`, or deny and name those that are not allowed."""
     verdicts = {name: decide(bundle, replace(inquiry, command=name)) for name in commands}
     against = {name: each for name, each in verdicts.items() if not _allows(each)}
     if commands and not against:
         policies = {policy for each in verdicts.values() for policy in each.policies}
-        return Verdict("allow", policies=tuple(sorted(policies)))
+        return PolicyDecision("allow", policies=tuple(sorted(policies)))
     failed = any(each.reason == "policy_error" for each in against.values())
-    return Verdict(
+    return PolicyDecision(
         "deny",
         "policy_error" if failed else "policy_denied",
         tuple(sorted({policy for each in against.values() for policy in each.policies})),
@@ -34,11 +35,11 @@ def decide_all(bundle: Bundle, inquiry: PolicyQuestion, commands: Sequence[str])
     )
 
 
-def _allows(verdict: Verdict) -> bool:
+def _allows(verdict: PolicyDecision) -> bool:
     return verdict.decision == "allow" and verdict.reason is None
 
 
-def _message(prefix: str, against: dict[str, Verdict]) -> str:
+def _message(prefix: str, against: dict[str, PolicyDecision]) -> str:
     shown = [f"{name} ({_why(each)})" for name, each in sorted(against.items())[:MAX_NAMED]]
     more = f"; and {len(against) - MAX_NAMED} more" if len(against) > MAX_NAMED else ""
     return (
@@ -47,7 +48,7 @@ def _message(prefix: str, against: dict[str, Verdict]) -> str:
     )
 
 
-def _why(verdict: Verdict) -> str:
+def _why(verdict: PolicyDecision) -> str:
     if verdict.decision == "requires_step_up":
         return f"needs the approval of {', '.join(verdict.roles)}"
     return verdict.message or verdict.reason or "denied"

@@ -19,9 +19,9 @@ from typing import Any, Final
 from nomos._core.answer_check import question_id
 from nomos._protocol import Delegation, Invocation
 from nomos.audit.record import Record
+from nomos.policy.decision import PolicyDecision
 from nomos.server.domain import closed_grants
 from nomos.server.domain.authorization import Evaluation
-from nomos.server.domain.decision import PolicyDecision
 from nomos.server.domain.delegation import merged
 from nomos.server.domain.request import CanonicalRequest
 

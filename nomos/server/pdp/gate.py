@@ -33,7 +33,8 @@ from typing import Any, Protocol
 from nomos._core import verification
 from nomos._core.verification import ClaimNonce, Rejection, Reused, VerifiedClaims
 from nomos._protocol import Call, Verified
-from nomos.policy.decide import PolicyQuestion, Verdict, decide
+from nomos.policy.decide import decide
+from nomos.policy.decision import PolicyDecision, PolicyQuestion
 from nomos.resources import CommandSpec
 from nomos.server.domain import lineage
 from nomos.server.domain.lineage import Lineage
@@ -316,7 +317,7 @@ def _utc(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _check(verdict: Verdict, approval: TokenApproval | None) -> None:
+def _check(verdict: PolicyDecision, approval: TokenApproval | None) -> None:
     """Raise PdpError unless policy allows; an approval counts only for the roles that it has."""
     if verdict.decision == "allow":
         return

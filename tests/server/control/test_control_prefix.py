@@ -11,7 +11,7 @@ from server.control.kin import REPO, key, root_of
 from nomos._io.signer import AsyncSigner
 from nomos._protocol import Call, Refused, Verified, Verify
 from nomos.policy.bundle import Source, load
-from nomos.policy.decide import PolicyQuestion
+from nomos.policy.decision import PolicyQuestion
 from nomos.resources import commands_under
 from nomos.server.domain.prefix import decide_all
 from nomos.server.pdp.catalog import load_catalog

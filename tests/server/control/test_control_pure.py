@@ -14,14 +14,13 @@ from hypothesis import strategies as some
 
 from nomos.audit.record import Record
 from nomos.errors import InvalidRequest
-from nomos.policy.decide import Verdict
+from nomos.policy.decision import Closure, PolicyDecision
 from nomos.resources import CommandSpec, Provider
 from nomos.server.control import body
 from nomos.server.control.context import rates_of_apps
 from nomos.server.domain import decision, token_claims
 from nomos.server.domain.accounts import ApiKey
-from nomos.server.domain.authorization import AuthorizationRequest, Evaluation
-from nomos.server.domain.decision import PolicyDecision
+from nomos.server.domain.authorization import Evaluation
 from nomos.server.domain.delegation import DelegationContext
 from nomos.server.domain.request import CanonicalRequest
 from nomos.server.domain.token_claims import ApprovalStamp
@@ -67,14 +66,15 @@ def test_a_token_says_no_more_than_was_ruled(*, closed: bool, forkable: bool) ->
     """
     question = replace(asked(), service=True, audience=DID)
     key = ApiKey("app_1", "default", "agent", "0" * 64)
-    asking = AuthorizationRequest(question, key, DID, DelegationContext(), "req_1", None, "")
+    at = 1_800_000_000_000
+    who = (question, key, DID, DelegationContext())
     found = token_claims.delegation(
-        Evaluation.of(asking, 1_800_000_000_000, "evt_1", Mock()),
+        Evaluation(*who, "req_1", None, "", at, "evt_1", Mock()),
         issuer=DID,
         audience=DID,
         receipt=Record("evt_1", "default", "decision", 1_800_000_000_000, app="app_1"),
         nonce="nonce",
-        ruling=PolicyDecision("allow", closed=closed, forkable=forkable),
+        ruling=PolicyDecision("allow", closure=Closure(closed, forkable=forkable)),
         approval=ApprovalStamp("env_1", "0" * 64, ("lead",)),
     )
     meta = found.meta or {}
@@ -108,21 +108,25 @@ def test_tokens_of_the_first_minute_of_unix_time_do_not_begin_before_it() -> Non
 @pytest.mark.parametrize(
     ("verdict", "reason"),
     [
-        (Verdict("allow"), None),
-        (Verdict("deny", "policy_denied"), "policy_denied"),
-        (Verdict("deny", "policy_error"), "policy_error"),
-        (Verdict("deny"), "policy_denied"),
-        (Verdict("requires_step_up", "step_up_required", (), ("lead",)), "step_up_required"),
-        (Verdict("requires_step_up"), "policy_denied"),
-        (Verdict("allow", "policy_error"), "policy_error"),
+        (PolicyDecision("allow"), None),
+        (PolicyDecision("deny", "policy_denied"), "policy_denied"),
+        (PolicyDecision("deny", "policy_error"), "policy_error"),
+        (PolicyDecision("deny"), "policy_denied"),
+        (PolicyDecision("requires_step_up", roles=("lead",)), "step_up_required"),
+        (PolicyDecision("requires_step_up"), "policy_denied"),
+        (PolicyDecision("allow", "policy_error"), "policy_error"),
     ],
 )
-def test_only_a_plain_allow_is_an_allow(verdict: Verdict, reason: str | None) -> None:
-    assert decision.from_verdict(verdict).reason == reason
+def test_only_a_plain_allow_is_an_allow(verdict: PolicyDecision, reason: str | None) -> None:
+    found = decision.unambiguous(verdict)
+    assert found.reason == reason
+    assert found.decision == {None: "allow", "step_up_required": "requires_step_up"}.get(
+        reason, "deny"
+    )
 
 
 def test_an_answer_without_a_sentence_has_none() -> None:
-    answer = decision.deny("evt_1", decision.PolicyDecision("deny", "policy_denied", ("p",)))
+    answer = decision.deny("evt_1", PolicyDecision("deny", "policy_denied", ("p",)))
     assert answer["explanation"] == {"policies": ["p"]}
 
 
