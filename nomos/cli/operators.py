@@ -20,7 +20,7 @@ from nomos.cli.errors import reports_errors, server_extra
 from nomos.cli.visible_text import shown
 
 if TYPE_CHECKING:
-    from nomos.server.storage.app_store import Registered
+    from nomos.server.storage.registered_apps import Registered
 
 group = typer.Typer(
     help="Manage operators on the server's machine, without an API key.",

@@ -23,10 +23,10 @@ from nomos.server.control.apps import MAX_APPS
 from nomos.server.data_folder.layout import check_owned
 from nomos.server.domain import account_lines
 from nomos.server.domain.accounts import EVERY_ROLE, SERVER
-from nomos.server.storage.app_store import Registered
 from nomos.server.storage.engine import FILE
 from nomos.server.storage.migrate import check_newest
 from nomos.server.storage.records import new_receipt_id
+from nomos.server.storage.registered_apps import Registered
 from nomos.server.storage.store import Store
 from nomos.server.storage.tenants import DEFAULT
 

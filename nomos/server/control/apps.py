@@ -31,9 +31,10 @@ from nomos.server.control.route import Route
 from nomos.server.domain import account_lines
 from nomos.server.domain.accounts import ApiKey, Role
 from nomos.server.domain.decision import iso
-from nomos.server.storage.app_store import KeyShown, Registered
-from nomos.server.storage.apps import LastOperator
+from nomos.server.storage.api_keys import LastOperator
+from nomos.server.storage.apps import KeyShown
 from nomos.server.storage.records import new_receipt_id
+from nomos.server.storage.registered_apps import Registered
 
 MAX_APPS: Final = 10_000
 RESERVED: Final = 100

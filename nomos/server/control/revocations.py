@@ -38,7 +38,7 @@ from nomos.server.control.route import Route
 from nomos.server.domain.accounts import ApiKey
 from nomos.server.domain.decision import iso
 from nomos.server.domain.delegation import ChainFault, HeldCapability
-from nomos.server.storage.apps import LastOperator
+from nomos.server.storage.api_keys import LastOperator
 from nomos.server.storage.issuer_keys import ActiveKeyError
 from nomos.server.storage.records import new_receipt_id
 from nomos.server.storage.revocations import Kind, RevocationRequest, RevocationRow, ServiceInUse

@@ -1,64 +1,202 @@
-"""Rows of apps and API keys. Of a key only the hash of its secret is stored."""
+"""Apps of every tenant, as operators register, change and disable them; which app an agent is of.
+
+Each change and its record are one transaction.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any, Final
+from collections.abc import Callable
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from nomos.audit.record import Record
 from nomos.errors import NomosError
-from nomos.server.domain.account_lines import UNKNOWN, Account
-from nomos.server.domain.accounts import EVERY_ROLE, ROLES, ApiKey, App
-from nomos.server.storage.damaged_rows import check, listed, naming, one_of, texts
-from nomos.server.storage.tables import agents, api_keys, apps
+from nomos.server.domain.account_lines import Accounts
+from nomos.server.domain.accounts import ApiKey, App
+from nomos.server.storage import records, registered_apps
+from nomos.server.storage.api_keys import add_key, check_operator_left
+from nomos.server.storage.damaged_rows import Listed
+from nomos.server.storage.database import Database
+from nomos.server.storage.identifiers import new_ident
+from nomos.server.storage.registered_apps import Registered
+from nomos.server.storage.tables import agents, api_keys, apps, login_links, sessions
 
 
-class LastOperator(NomosError):
-    """The only operator left who covers every role can be neither disabled nor revoked."""
+class KeyShown(NomosError):
+    """An account cannot be confirmed while another account's user has its API key."""
 
-    def __init__(self, app: str) -> None:
+    def __init__(self, app: str, maker: str) -> None:
         super().__init__(
-            f"{app} is the last operator who covers every role ({EVERY_ROLE}), and no other "
-            "could be made. Register one first: nomos apps create NAME --role operator "
-            "--covers '*', or on the server's machine nomos operators create NAME"
+            f"{app} has an API key that was shown to {maker}, who could still use it. First the "
+            f"holder of that key replaces it: nomos apps rotate {app}"
         )
 
 
-_KEYS_OF_APP = (
-    sa.select(
-        api_keys.c.app,
-        api_keys.c.tenant,
-        api_keys.c.role,
-        api_keys.c.covers,
-        api_keys.c.shown_to,
-        api_keys.c.secret_hash,
-        apps.c.disabled_at,
-    )
-    .join(apps, apps.c.id == api_keys.c.app)
-    .where(apps.c.id == sa.bindparam("app"))
-)
+class Apps:
+    """The apps of every tenant."""
 
+    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._clock = clock
 
-def keys_of(connection: Connection, app: str) -> tuple[ApiKey, ...]:
-    """Return all API keys of `app`; none for an app that does not exist."""
-    with naming(f"the API key of {app}"):
-        rows = connection.execute(_KEYS_OF_APP, {"app": app}).all()
-        return tuple(_key(row) for row in rows)
+    async def all(self, tenant: str) -> Listed[Registered]:
+        """Return the tenant's apps, the oldest first."""
+        return await self._database.read(
+            lambda connection: registered_apps.every(connection, tenant)
+        )
 
+    async def find(self, tenant: str, ident: str) -> Registered | None:
+        """Return one app of the tenant."""
+        return await self._database.read(
+            lambda connection: registered_apps.find(connection, tenant, ident)
+        )
 
-def _key(row: Any) -> ApiKey:
-    check(row, _KEYS_OF_APP)
-    return ApiKey(
-        app=row.app,
-        tenant=row.tenant,
-        role=one_of(row.role, ROLES),
-        secret_hash=row.secret_hash,
-        disabled=row.disabled_at is not None,
-        covers=texts(row.covers),
-        shown_to=row.shown_to,
-    )
+    async def find_to_end(self, tenant: str, ident: str) -> Registered | None:
+        """`find`, for disabling an app: damaged columns do not prevent that."""
+        return await self._database.read(
+            lambda connection: registered_apps.find_to_end(connection, tenant, ident)
+        )
+
+    async def create(self, app: App, key: ApiKey, most: int, receipt: Record) -> bool:
+        """Register an app with its first key; False when the tenant has `most` already."""
+
+        def work(connection: Connection) -> bool:
+            query = sa.select(sa.func.count()).where(apps.c.tenant == app.tenant)
+            if (connection.scalar(query.select_from(apps)) or 0) >= most:
+                return False
+            add(connection, app)
+            _add_key(connection, key, app.created_at)
+            records.add(connection, receipt)
+            return True
+
+        return await self._database.write(work)
+
+    async def holds(self, key: ApiKey) -> bool:
+        """Return whether the key's app has this key, and no other."""
+        query = sa.select(api_keys.c.secret_hash).where(
+            api_keys.c.tenant == key.tenant, api_keys.c.app == key.app
+        )
+        held = await self._database.read(lambda connection: connection.scalars(query).all())
+        return list(held) == [key.secret_hash]
+
+    async def disable(self, tenant: str, ident: str, receipt: Record) -> bool:
+        """Disable the app, so that its keys are refused; False if it was disabled before.
+
+        Raises LastOperator.
+        """
+        now = int(self._clock())
+
+        def work(connection: Connection) -> bool:
+            found = registered_apps.find_to_end(connection, tenant, ident)
+            if found is None or found.disabled_at is not None:
+                return False
+            check_operator_left(connection, tenant, ident)
+            disable(connection, tenant, ident, now)
+            records.add(connection, receipt)
+            return True
+
+        return await self._database.write(work)
+
+    async def rotate(self, key: ApiKey, receipt: Record, *, by: str) -> bool:
+        """Replace all keys of the app by a new one; False if it is disabled, or `by` may not.
+
+        A confirmed account belongs to another person than its maker: only it can rotate its key.
+
+        All sessions and links of the app end. An app that has no owner and is not an operator's
+        is owned by `by` from now on, who sees the key.
+        """
+        now = int(self._clock())
+
+        def work(connection: Connection) -> bool:
+            found = registered_apps.find(connection, key.tenant, key.app)
+            if found is None or found.disabled_at is not None:
+                return False
+            if by != key.app and found.app.confirmed_at is not None:
+                return False
+            if key.role != "operator" and found.app.owner not in (None, by):
+                return False  # another operator has taken it since `by` was permitted to
+            connection.execute(api_keys.delete().where(api_keys.c.app == key.app))
+            connection.execute(sessions.delete().where(sessions.c.operator == key.app))
+            connection.execute(login_links.delete().where(login_links.c.operator == key.app))
+            if key.role != "operator":
+                connection.execute(
+                    apps.update()
+                    .where(apps.c.id == key.app, apps.c.owner.is_(None))
+                    .values(owner=by)
+                )
+            _add_key(connection, key, now)
+            records.add(connection, receipt)
+            return True
+
+        return await self._database.write(work)
+
+    async def confirm(self, tenant: str, ident: str, by: str, receipt: Record) -> bool:
+        """Note, on behalf of `by`, that an operator's account is another person's than its maker's.
+
+        False if it was confirmed before, or is disabled. Raises KeyShown while its key was shown
+        to its maker.
+        """
+        now = int(self._clock())
+
+        def work(connection: Connection) -> bool:
+            seen_by = sa.select(api_keys.c.shown_to).where(
+                api_keys.c.app == ident, api_keys.c.shown_to.is_not(None)
+            )
+            maker = connection.scalar(seen_by)
+            if maker is not None:
+                raise KeyShown(ident, maker)
+            done = connection.execute(
+                apps.update()
+                .where(
+                    apps.c.id == ident,
+                    apps.c.tenant == tenant,
+                    apps.c.disabled_at.is_(None),
+                    apps.c.confirmed_at.is_(None),
+                )
+                .values(confirmed_at=now, confirmed_by=by)
+            )
+            if done.rowcount != 1:
+                return False
+            records.add(connection, receipt)
+            return True
+
+        return await self._database.write(work)
+
+    async def accounts(self, *idents: str) -> Accounts:
+        """These apps and all accounts in the lines above them."""
+        return await self._database.read(
+            lambda connection: registered_apps.accounts(connection, idents)
+        )
+
+    async def left_by(self, tenant: str, ident: str) -> tuple[Registered, ...]:
+        """Return the active apps that the user of `ident` may be able to use, the oldest first.
+
+        `ident` made them, directly or through others, and they were not confirmed; or it saw their
+        keys. Apps of unknown makers are included; those whose row is damaged come last.
+        """
+        return await self._database.read(
+            lambda connection: registered_apps.left_by(connection, tenant, ident)
+        )
+
+    async def agent_app(self, tenant: str, did: str) -> str | None:
+        """Return the app that first asked for this agent."""
+        wanted = sa.select(agents.c.app).where(agents.c.tenant == tenant, agents.c.did == did)
+        return await self._database.read(lambda connection: connection.scalar(wanted))
+
+    async def claim_agent(self, tenant: str, did: str, app: str) -> str:
+        """Return the app that the agent belongs to; it becomes `app` if the agent had none."""
+        now = int(self._clock() * 1000)
+
+        def work(connection: Connection) -> str:
+            wanted = sa.select(agents.c.app).where(agents.c.tenant == tenant, agents.c.did == did)
+            known = connection.scalar(wanted)
+            if known is not None:
+                return str(known)
+            connection.execute(agents.insert().values(tenant=tenant, did=did, app=app, at=now))
+            return app
+
+        return await self._database.write(work)
 
 
 def add(connection: Connection, app: App) -> None:
@@ -76,64 +214,14 @@ def add(connection: Connection, app: App) -> None:
     )
 
 
-def add_key(connection: Connection, ident: str, key: ApiKey, now: int) -> None:
-    """Register an API key of an app that exists."""
-    connection.execute(
-        api_keys.insert().values(
-            id=ident,
-            tenant=key.tenant,
-            app=key.app,
-            role=key.role,
-            covers=list(key.covers),
-            shown_to=key.shown_to,
-            secret_hash=key.secret_hash,
-            created_at=now,
-        )
+def disable(connection: Connection, tenant: str, app: str, now: int) -> bool:
+    """Disable `app`, so that its keys are refused. False if the tenant has no such app."""
+    result = connection.execute(
+        apps.update()
+        .where(apps.c.id == app, apps.c.tenant == tenant)
+        .values(disabled_at=sa.func.coalesce(apps.c.disabled_at, now))
     )
-
-
-def active_operators(connection: Connection, tenant: str) -> frozenset[str]:
-    """Return the active operators who cover every role: without any, no operator could be made.
-
-    One whose row is damaged does not count.
-    """
-    wanted = (
-        sa.select(apps.c.id, api_keys.c.covers)
-        .join(api_keys, api_keys.c.app == apps.c.id)
-        .where(apps.c.tenant == tenant, apps.c.disabled_at.is_(None), api_keys.c.role == "operator")
-    )
-    rows = listed(
-        connection, wanted, apps.c.id, lambda rows: [(row.id, texts(row.covers)) for row in rows]
-    )
-    return frozenset(ident for ident, covers in rows.found if EVERY_ROLE in covers)
-
-
-def check_operator_left(connection: Connection, tenant: str, app: str) -> None:
-    """Raise LastOperator if `app` is the only operator left who covers every role."""
-    if active_operators(connection, tenant) == {app}:
-        raise LastOperator(app)
-
-
-def accounts(connection: Connection, idents: Collection[str]) -> dict[str, Account]:
-    """Return the apps of these ids and all accounts in the lines above them.
-
-    The maker of an app whose row is damaged is unknown, as is that of an app whose owner is no app.
-    """
-    found: dict[str, Account] = {}
-    wanted = set(idents)
-    while wanted:
-        values = {"ids": sorted(wanted)}
-        rows = listed(connection, _ACCOUNTS, apps.c.id, list, values)
-        for row in rows.found:
-            found[row.id] = Account(row.owner, row.created_at, row.confirmed_at)
-        found |= {ident: Account(UNKNOWN) for ident in rows.damaged}
-        wanted = {row.owner for row in rows.found if row.owner is not None} - found.keys()
-    return found
-
-
-_ACCOUNTS: Final = sa.select(apps.c.id, apps.c.owner, apps.c.created_at, apps.c.confirmed_at).where(
-    apps.c.id.in_(sa.bindparam("ids", expanding=True))
-)
+    return result.rowcount == 1
 
 
 def take_agents(connection: Connection, app: App) -> None:
@@ -144,11 +232,5 @@ def take_agents(connection: Connection, app: App) -> None:
     connection.execute(agents.update().where(agents.c.app.in_(others)).values(app=app.id))
 
 
-def disable(connection: Connection, tenant: str, app: str, now: int) -> bool:
-    """Disable `app`, so that its keys are refused. False if the tenant has no such app."""
-    result = connection.execute(
-        apps.update()
-        .where(apps.c.id == app, apps.c.tenant == tenant)
-        .values(disabled_at=sa.func.coalesce(apps.c.disabled_at, now))
-    )
-    return result.rowcount == 1
+def _add_key(connection: Connection, key: ApiKey, now: int) -> None:
+    add_key(connection, new_ident("key", now * 1000), key, now)

@@ -22,7 +22,7 @@ from nomos.server.domain import account_lines
 from nomos.server.domain import envelope as rules
 from nomos.server.domain.authorization import StoredAnswer
 from nomos.server.domain.envelope import Envelope, State, Vote, VoteError
-from nomos.server.storage import apps, envelopes, idempotency, records, revocations
+from nomos.server.storage import envelopes, idempotency, records, registered_apps, revocations
 from nomos.server.storage.damaged_rows import Damaged, Listed
 from nomos.server.storage.database import Database
 from nomos.server.storage.envelopes import ApprovalLookup
@@ -147,7 +147,7 @@ class Envelopes:
             if found is None:
                 return None
             operator, covers, approve = ballot.operator, ballot.covers, ballot.approve
-            accounts = apps.accounts(connection, [operator])
+            accounts = registered_apps.accounts(connection, [operator])
             if approve and not account_lines.is_known(accounts, operator):
                 raise Damaged(f"the account that registered {operator}")
             persons = account_lines.persons(accounts, operator)

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from nomos.server.domain import account_lines
 from nomos.server.domain import envelope as rules
 from nomos.server.domain.envelope import Envelope, State, Vote
-from nomos.server.storage import apps as apps_
+from nomos.server.storage import registered_apps
 from nomos.server.storage.damaged_rows import (
     Listed,
     Rows,
@@ -272,7 +272,7 @@ def _askers(connection: Connection, idents: Collection[str]) -> dict[str, tuple[
 
     Raises ValueError if they are unknown: then any operator could be one of them.
     """
-    accounts = apps_.accounts(connection, idents) if idents else {}
+    accounts = registered_apps.accounts(connection, idents) if idents else {}
     if not all(account_lines.is_known(accounts, ident) for ident in idents):
         raise ValueError("the maker of an app is unknown")
     return {ident: account_lines.persons(accounts, ident) for ident in idents}
@@ -283,7 +283,7 @@ def _votes(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[Vote, 
     if not ids:
         return found
     rows = connection.execute(_VOTES, {"ids": list(ids)}).all()
-    accounts = apps_.accounts(connection, {row.operator for row in rows}) if rows else {}
+    accounts = registered_apps.accounts(connection, {row.operator for row in rows}) if rows else {}
     for row in rows:
         vote = Vote(
             operator=row.operator,

@@ -18,10 +18,10 @@ from nomos.audit.chain import ChainedRow, Head
 from nomos.audit.record import Record
 from nomos.errors import NomosError
 from nomos.server.domain.accounts import EVERY_ROLE, Role
-from nomos.server.storage import apps, issuer_keys, logs, records, tables
-from nomos.server.storage.app_store import find_to_end
+from nomos.server.storage import api_keys, apps, issuer_keys, logs, records, tables
 from nomos.server.storage.damaged_rows import Damaged, readable, texts
 from nomos.server.storage.database import Database
+from nomos.server.storage.registered_apps import find_to_end
 from nomos.server.storage.tables import envelopes, revocations
 
 Kind = Literal["cid", "agent", "app", "envelope", "issuer"]
@@ -174,7 +174,7 @@ class RevocationLog:
             if earlier is not None:
                 return earlier
             if wanted.kind == "app":
-                apps.check_operator_left(connection, wanted.tenant, wanted.id)
+                api_keys.check_operator_left(connection, wanted.tenant, wanted.id)
             if _serves(connection, wanted.id):
                 raise ServiceInUse(wanted.id)
             placed = _add(connection, wanted.tenant, wanted.id, wanted.at, wanted.kind)

@@ -16,8 +16,7 @@ from sqlalchemy.engine import Connection
 
 from nomos.audit.record import Record
 from nomos.server.domain.accounts import ApiKey
-from nomos.server.storage import apps as apps_
-from nomos.server.storage import records
+from nomos.server.storage import api_keys, records
 from nomos.server.storage.database import Database
 from nomos.server.storage.steady_clock import Steady
 from nomos.server.storage.tables import apps, login_links, sessions
@@ -183,7 +182,7 @@ def _operating(connection: Connection, tenant: str, app: str) -> tuple[ApiKey, .
     """Return the keys that make this app an operator now."""
     return tuple(
         key
-        for key in apps_.keys_of(connection, app)
+        for key in api_keys.keys_of(connection, app)
         if key.role == "operator" and key.tenant == tenant and not key.disabled
     )
 

@@ -15,6 +15,7 @@ from nomos.audit.record import Record
 from nomos.server.domain.accounts import ApiKey, App
 from nomos.server.domain.authorization import StoredAnswer
 from nomos.server.storage import (
+    api_keys,
     apps,
     idempotency,
     nonces,
@@ -24,7 +25,7 @@ from nomos.server.storage import (
 )
 from nomos.server.storage.anchor import AnchorMark
 from nomos.server.storage.anchor_keeper import AnchorKeeper
-from nomos.server.storage.app_store import Apps
+from nomos.server.storage.apps import Apps
 from nomos.server.storage.bundles import Policies
 from nomos.server.storage.checkpoints import AuditLog
 from nomos.server.storage.database import Database
@@ -205,7 +206,7 @@ class Store:
 
     async def keys_of(self, app: str) -> tuple[ApiKey, ...]:
         """Return the API keys of an app."""
-        return await self._database.read(lambda connection: apps.keys_of(connection, app))
+        return await self._database.read(lambda connection: api_keys.keys_of(connection, app))
 
     async def add_app(self, app: App, key: ApiKey, *, succeeds: bool = False) -> None:
         """Register an app with its first API key.
@@ -217,7 +218,9 @@ class Store:
             apps.add(connection, app)
             if succeeds:
                 apps.take_agents(connection, app)
-            apps.add_key(connection, new_ident("key", app.created_at * 1000), key, app.created_at)
+            api_keys.add_key(
+                connection, new_ident("key", app.created_at * 1000), key, app.created_at
+            )
 
         await self._database.write(work)
 

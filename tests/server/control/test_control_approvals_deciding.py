@@ -14,7 +14,7 @@ from nomos._io.signer import AsyncSigner
 from nomos.server.control import credentials
 from nomos.server.control.approval_view import ApprovalReply
 from nomos.server.domain.accounts import App
-from nomos.server.storage import apps
+from nomos.server.storage import api_keys
 from nomos.server.storage.tenants import DEFAULT
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ async def test_an_app_does_not_answer_itself(plane: Plane) -> None:
     app = App(plane.app, DEFAULT, "tests", 0)
     key, text = credentials.new_key(app, "operator", ("*",), shown_to=None)
     database = plane.system.store._database
-    await database.write(lambda connection: apps.add_key(connection, "key_second", key, 0))
+    await database.write(lambda connection: api_keys.add_key(connection, "key_second", key, 0))
     envelope = await asked(plane, **ISSUE)
     reply = await decide(plane, {"authorization": f"Bearer {text.reveal()}"}, envelope)
     assert (reply.status_code, reply.json()["error_code"]) == (403, "forbidden")

@@ -15,7 +15,7 @@ import pytest
 from long_runs import times
 from server.control.people import POLICY, operator
 
-from nomos.server.storage import apps
+from nomos.server.storage import api_keys
 from nomos.server.storage.tenants import DEFAULT
 
 if TYPE_CHECKING:
@@ -219,7 +219,9 @@ class Walk:
 
     async def check(self) -> None:
         database = self.plane.system.store._database
-        ways = await database.read(lambda connection: apps.active_operators(connection, DEFAULT))
+        ways = await database.read(
+            lambda connection: api_keys.active_operators(connection, DEFAULT)
+        )
         assert ways, "there is no way in any more"
         for human in HUMANS:
             power = set().union(*(a.covers for a in self.held(human, "operator")))
