@@ -24,8 +24,8 @@ from nomos.server.domain.authorization import Evaluation, StoredAnswer
 from nomos.server.domain.decision import Reply
 from nomos.server.domain.envelope import ApprovalCheck, Envelope, clock
 from nomos.server.domain.token_claims import ApprovalStamp
-from nomos.server.storage.envelope_store import AnswerRecord
-from nomos.server.storage.envelopes import ApprovalLookup
+from nomos.server.storage.approval_lookup import ApprovalLookup
+from nomos.server.storage.envelopes import AnswerRecord
 from nomos.server.storage.identifiers import new_ident
 
 TRIES: Final = 3

@@ -1,332 +1,197 @@
-"""Rows of approval envelopes and of votes."""
+"""Transactions on approval envelopes: ask, vote, use.
+
+Each change of an envelope is one transaction with its audit record, the answer for a repeated
+question, and the message to the webhook. The database's write lock is taken at the transaction's
+start, so what is read here stays true until the commit, also while other processes use the same
+file. An approval is used by one conditional update, which succeeds once.
+
+`nomos.server.domain.envelope` decides what happens. Records and messages come from the caller, as
+functions of the result. They may be called twice, and are pure.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, Final, Literal
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from nomos.audit.record import Record
 from nomos.server.domain import account_lines
 from nomos.server.domain import envelope as rules
-from nomos.server.domain.envelope import Envelope, State, Vote
-from nomos.server.storage import registered_apps
-from nomos.server.storage.damaged_rows import (
-    Listed,
-    Rows,
-    listed,
-    naming,
-    one,
-    raw_truth,
-    texts,
-    truth,
-)
-from nomos.server.storage.tables import apps, envelopes, votes
-from nomos.server.storage.tables import revocations as revoked
-
-MAX_LISTED: Final = 200
-MAX_CANDIDATES: Final = 8
-"""The latest envelopes of one question that are searched for one that answers it."""
-
-Kind = Literal["opened", "found", "widened", "full"]
+from nomos.server.domain.authorization import StoredAnswer
+from nomos.server.domain.envelope import Envelope, State, Vote, VoteError
+from nomos.server.storage import envelope_rows, idempotency, records, registered_apps, revocations
+from nomos.server.storage.approval_lookup import ApprovalLookup, find_or_open
+from nomos.server.storage.damaged_rows import Damaged, Listed
+from nomos.server.storage.database import Database
+from nomos.server.storage.outbox import Outbox
+from nomos.server.storage.steady_clock import Steady
 
 
 @dataclass(frozen=True)
-class ApprovalLookup:
-    """The envelope for a question: a new one, an existing one, or one beyond the limit.
+class AnswerRecord:
+    """What is stored with an answer; `stored.key` is empty if it has no idempotency key."""
 
-    An existing one is widened if policy now requires more roles than it did then.
-    """
-
-    kind: Kind
-    envelope: Envelope
-
-    @property
-    def changed(self) -> bool:
-        """Return whether there is something new for operators to see."""
-        return self.kind in ("opened", "widened")
+    record: Record
+    stored: StoredAnswer
 
 
-_SHOWN: Final = sa.select(
-    envelopes,
-    apps.c.name.label("app_name"),
-    apps.c.owner.label("owner"),
-    sa.exists().where(revoked.c.id == envelopes.c.id).label("revoked"),
-).select_from(envelopes.outerjoin(apps, apps.c.id == envelopes.c.app))
-_VOTES: Final = (
-    sa.select(
-        *(column for column in votes.c if column.name != "approve"),
-        raw_truth(votes.c.approve),
-        apps.c.id.label("account"),
-        apps.c.name,
-        apps.c.disabled_at,
-    )
-    .select_from(votes.outerjoin(apps, apps.c.id == votes.c.operator))
-    .where(votes.c.envelope.in_(sa.bindparam("ids", expanding=True)))
-    .order_by(votes.c.at, votes.c.operator)
-)
+MakeAnswer = Callable[[ApprovalLookup], AnswerRecord]
+Render = Callable[[Envelope, int], Mapping[str, Any]]
+"""An envelope as operators and webhooks receive it, at a time in seconds."""
+
+Voted = Callable[[Envelope, Vote], Record]
 
 
-def find(connection: Connection, tenant: str, ident: str) -> Envelope | None:
-    """Return one envelope of the tenant, with its votes."""
-    wanted = _SHOWN.where(envelopes.c.id == ident, envelopes.c.tenant == tenant)
-    return one(connection, wanted, partial(_made, connection), f"approval {ident}")
+@dataclass(frozen=True)
+class Ballot:
+    """An operator's vote on the `version` that was shown, before it is known if it counts."""
+
+    operator: str
+    covers: tuple[str, ...]
+    approve: bool
+    version: str
+    reason: str | None = None
 
 
-def newest(
-    connection: Connection, tenant: str, state: State | None, limit: int, now: int
-) -> Listed[Envelope]:
-    """Return the tenant's envelopes that are in `state` at `now`, or all, the newest first."""
-    wanted = _SHOWN.where(envelopes.c.tenant == tenant)
-    if state is not None:
-        wanted = wanted.where(_in_state(state, now))
-    order = (envelopes.c.created_at.desc(), envelopes.c.id.desc())
-    if state == "pending":  # rows beyond the limit must not be those that expire first
-        order = (envelopes.c.expires_at.asc(), envelopes.c.id.asc())
-    wanted = wanted.order_by(*order).limit(min(limit, MAX_LISTED))
-    return listed(connection, wanted, envelopes.c.id, partial(_made, connection))
+class Envelopes:
+    """The envelopes of one system."""
+
+    def __init__(
+        self, database: Database, clock: Callable[[], float], outbox: Outbox, steady: Steady
+    ) -> None:
+        self._steady = steady
+        self._database = database
+        self._clock = clock
+        self._outbox = outbox
+
+    async def find(self, tenant: str, ident: str) -> Envelope | None:
+        """Return one envelope of the tenant, with its votes."""
+        return await self._database.read(
+            lambda connection: envelope_rows.find(connection, tenant, ident)
+        )
+
+    async def listed(self, tenant: str, state: State | None, limit: int) -> Listed[Envelope]:
+        """Return the tenant's envelopes in one state, or all, the newest first."""
+        now = int(self._clock())
+        return await self._database.read(
+            lambda connection: envelope_rows.newest(connection, tenant, state, limit, now)
+        )
+
+    async def ask(
+        self, draft: Envelope, make_answer: MakeAnswer, show: Render
+    ) -> ApprovalLookup | StoredAnswer:
+        """Find the envelope that answers this question, or make `draft` one.
+
+        If the question's key was answered meanwhile, that answer is returned. Then, and if too many
+        of the app's questions are pending, nothing is stored.
+        """
+
+        def work(connection: Connection) -> ApprovalLookup | StoredAnswer:
+            now = int(self._clock())
+            lookup = find_or_open(connection, draft, now)
+            if lookup.kind == "full":
+                return lookup
+            answer = make_answer(lookup)
+            earlier = _store_answer(connection, answer, self._steady.now())
+            if earlier is not None:
+                return earlier
+            if lookup.kind == "opened":
+                envelope_rows.add(connection, lookup.envelope)
+            if lookup.kind == "widened":
+                envelope_rows.widen(connection, lookup.envelope)
+            if lookup.changed:
+                view, at = show(lookup.envelope, now), answer.record.at
+                self._outbox.add(connection, draft.tenant, "approval.requested", view, at)
+            return lookup
+
+        return await self._database.write(work)
+
+    async def consume(
+        self, ident: str, answer: AnswerRecord, subjects: Collection[str]
+    ) -> bool | StoredAnswer:
+        """Use an approval for one allow, and record that. False if it cannot be used any more.
+
+        It cannot if one of `subjects` (the envelope, the app, the agent) is revoked by now.
+        """
+
+        def work(connection: Connection) -> bool | StoredAnswer:
+            now = int(self._clock())
+            earlier = _answered(connection, answer.stored)
+            if earlier is not None:
+                return earlier
+            if revocations.revoked_of(connection, [ident, *subjects]):
+                return False
+            if not envelope_rows.use(connection, answer.record.tenant, ident, now):
+                return False
+            earlier = _store_answer(connection, answer, self._steady.now())
+            assert earlier is None, "this key has no answer, and the lock is held"
+            return True
+
+        return await self._database.write(work)
+
+    async def vote(
+        self, tenant: str, ident: str, ballot: Ballot, record: Voted, show: Render
+    ) -> Envelope | VoteError | None:
+        """Count an operator's vote. None if the tenant has no such envelope.
+
+        Reasons against it are checked in this order: the operator may not vote, the envelope is
+        settled, the envelope has changed.
+        """
+
+        def work(connection: Connection) -> Envelope | VoteError | None:
+            now = int(self._clock())
+            found = envelope_rows.find(connection, tenant, ident)
+            if found is None:
+                return None
+            operator, covers, approve = ballot.operator, ballot.covers, ballot.approve
+            accounts = registered_apps.accounts(connection, [operator])
+            if approve and not account_lines.is_known(accounts, operator):
+                raise Damaged(f"the account that registered {operator}")
+            persons = account_lines.persons(accounts, operator)
+            objection = rules.vote_error(
+                found, operator, covers, approve=approve, now=now, persons=persons
+            ) or rules.version_error(found, ballot.version)
+            if objection is not None:
+                return objection
+            after, vote = rules.record_vote(
+                *(found, operator, covers),
+                approve=approve,
+                reason=ballot.reason,
+                now=now,
+                persons=persons,
+            )
+            envelope_rows.count(connection, after, vote)
+            written = record(after, vote)
+            records.add(connection, written)
+            after = (
+                envelope_rows.find(connection, tenant, ident) or after
+            )  # with the operators' names
+            if after.state != "pending":
+                view = show(after, now)
+                self._outbox.add(connection, tenant, "approval.decided", view, written.at)
+            return after
+
+        return await self._database.write(work)
 
 
-def find_or_open(connection: Connection, draft: Envelope, now: int) -> ApprovalLookup:
-    """Find or make the envelope for the question `draft`; nothing is written."""
-    same = _SHOWN.where(
-        envelopes.c.fingerprint == draft.fingerprint, envelopes.c.tenant == draft.tenant
-    )
-    latest = same.where(envelopes.c.created_at <= now + rules.AHEAD_SECONDS).order_by(
-        envelopes.c.created_at.desc(), envelopes.c.id.desc()
-    )
-    with naming("an earlier request for this approval"):
-        rows = connection.execute(latest.limit(MAX_CANDIDATES)).all()
-        candidates = _made(connection, rows)
-    # A decision on exactly this question takes precedence over one on a similar question.
-    given = [found for found in candidates if found.state_at(now) == "approved"]
-    denied = _denied(connection, draft, now)
-    if denied is not None and not any(rules.answers(each, draft.roles, now) for each in given):
-        return ApprovalLookup("found", denied)
-    for found in candidates:
-        if rules.answers(found, draft.roles, now):
-            if found.state_at(now) == "pending" and _more(found, draft):
-                return ApprovalLookup("widened", rules.add_roles(found, draft))
-            return ApprovalLookup("found", found)
-    # Those that the app revoked count as well, because operators were notified of each.
-    waiting = sa.select(sa.func.count()).where(
-        envelopes.c.app == draft.app, envelopes.c.state == "pending", _alive(now)
-    )
-    if (connection.scalar(waiting) or 0) >= rules.MAX_PENDING:
-        return ApprovalLookup("full", draft)
-    app = connection.execute(sa.select(apps.c.name, apps.c.owner).where(apps.c.id == draft.app))
-    name, owner = app.first() or ("", None)
-    askers = _askers(connection, [draft.app])[draft.app]
-    return ApprovalLookup("opened", replace(draft, app_name=name, owner=owner, askers=askers))
+def _answered(connection: Connection, stored: StoredAnswer) -> StoredAnswer | None:
+    if not stored.key:
+        return None
+    return idempotency.find(connection, stored.app, stored.key, stored.created_at)
 
 
-def _more(found: Envelope, draft: Envelope) -> bool:
-    """Return whether policy now has more roles, other reasons or an earlier expiry than `found`."""
-    # The same policies may have another text by now.
-    same = set(draft.policies) == set(found.policies)
-    reworded = same and (draft.reason or "") not in (found.reason or "")
-    return reworded or not (
-        set(draft.roles) <= set(found.roles)
-        and set(draft.policies) <= set(found.policies)
-        and draft.expires_at >= found.expires_at
-    )
-
-
-def _denied(connection: Connection, draft: Envelope, now: int) -> Envelope | None:
-    """Return the latest recent denial of this action and resource, of any question and any app."""
-    wanted = _SHOWN.where(
-        envelopes.c.action_hash == rules.action_hash(draft.bound),
-        envelopes.c.tenant == draft.tenant,
-        envelopes.c.state == "denied",
-        envelopes.c.decided_at > now - rules.DENIAL_SECONDS,
-        envelopes.c.decided_at < now + rules.DENIAL_SECONDS,
-    )
-    latest = wanted.order_by(envelopes.c.decided_at.desc(), envelopes.c.id.desc())
-    with naming("an earlier denial of this action"):
-        for row in connection.execute(
-            latest.with_only_columns(envelopes.c.id, envelopes.c.question)
-        ):
-            if rules.same_resource(row.question["bound"], draft.bound):
-                return find(connection, draft.tenant, row.id)
+def _store_answer(
+    connection: Connection, answer: AnswerRecord, now: int | None
+) -> StoredAnswer | None:
+    """Store a record with its answer; delete old answers if the clock is reliable (`now`)."""
+    if answer.stored.key:
+        if now is not None:
+            idempotency.prune(connection, now)
+        earlier = idempotency.add(connection, answer.stored)
+        if earlier is not None:
+            return earlier
+    records.add(connection, answer.record)
     return None
-
-
-def add(connection: Connection, envelope: Envelope) -> None:
-    """Store a new envelope."""
-    connection.execute(
-        envelopes.insert(),
-        {
-            "id": envelope.id,
-            "tenant": envelope.tenant,
-            "app": envelope.app,
-            "fingerprint": envelope.fingerprint,
-            "action_hash": rules.action_hash(envelope.bound),
-            "state": envelope.state,
-            "question": _question(envelope),
-            "roles": list(envelope.roles),
-            "policies": list(envelope.policies),
-            "reason": envelope.reason,
-            "receipt_id": envelope.receipt_id,
-            "created_at": envelope.created_at,
-            "expires_at": envelope.expires_at,
-        },
-    )
-
-
-def widen(connection: Connection, envelope: Envelope) -> None:
-    """Store the roles that must approve, which are only ever added to, and the reasons."""
-    connection.execute(
-        envelopes.update()
-        .where(envelopes.c.id == envelope.id, envelopes.c.state == "pending")
-        .values(
-            question=_question(envelope),
-            roles=list(envelope.roles),
-            policies=list(envelope.policies),
-            reason=envelope.reason,
-            expires_at=envelope.expires_at,
-        )
-    )
-
-
-def _question(envelope: Envelope) -> dict[str, Any]:
-    return {
-        "bound": dict(envelope.bound),
-        "sent": None if envelope.sent is None else dict(envelope.sent),
-        "purpose": envelope.purpose,
-    }
-
-
-def use(connection: Connection, tenant: str, ident: str, now: int) -> bool:
-    """Mark an approval as used. True once, and only while it is valid."""
-    result = connection.execute(
-        envelopes.update()
-        .where(
-            envelopes.c.id == ident,
-            envelopes.c.tenant == tenant,
-            envelopes.c.state == "approved",
-            _alive(now),
-        )
-        .values(state="consumed", consumed_at=now)
-    )
-    return result.rowcount == 1
-
-
-def count(connection: Connection, after: Envelope, vote: Vote) -> None:
-    """Store a vote, replacing an earlier one of the same operator, and the resulting state."""
-    of_operator = sa.and_(votes.c.envelope == after.id, votes.c.operator == vote.operator)
-    connection.execute(votes.delete().where(of_operator))
-    connection.execute(
-        votes.insert(),
-        {
-            "envelope": after.id,
-            "operator": vote.operator,
-            "approve": vote.approve,
-            "roles": list(vote.roles),
-            "reason": vote.reason,
-            "at": vote.at,
-            "version": vote.version,
-        },
-    )
-    connection.execute(
-        envelopes.update()
-        .where(envelopes.c.id == after.id)
-        .values(state=after.state, decided_at=after.decided_at)
-    )
-
-
-def _alive(now: int) -> sa.ColumnElement[bool]:
-    """`Envelope.alive_at` as an SQL condition."""
-    asked = envelopes.c.created_at <= now + rules.AHEAD_SECONDS
-    return sa.and_(envelopes.c.expires_at > now, asked)
-
-
-def _in_state(state: State, now: int) -> sa.ColumnElement[bool]:
-    """`Envelope.state_at` as an SQL condition."""
-    column, alive = envelopes.c.state, _alive(now)
-    is_revoked = sa.exists().where(revoked.c.id == envelopes.c.id)
-    open_ = column.in_(("pending", "approved"))
-    match state:
-        case "consumed":
-            return column == "consumed"
-        case "denied":
-            return sa.or_(column == "denied", sa.and_(open_, is_revoked))
-        case "expired":
-            return sa.and_(open_, ~is_revoked, ~alive)
-    return sa.and_(column == state, ~is_revoked, alive)
-
-
-def _made(connection: Connection, rows: Rows) -> tuple[Envelope, ...]:
-    cast = _votes(connection, [row.id for row in rows])
-    askers = _askers(connection, {row.app for row in rows})
-    return tuple(
-        _envelope(row._mapping, cast.get(row.id, ()), askers[row.app])  # noqa: SLF001 (public)
-        for row in rows
-    )
-
-
-def _askers(connection: Connection, idents: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """Return the persons who may use each app; one that the server made counts as itself.
-
-    Raises ValueError if they are unknown: then any operator could be one of them.
-    """
-    accounts = registered_apps.accounts(connection, idents) if idents else {}
-    if not all(account_lines.is_known(accounts, ident) for ident in idents):
-        raise ValueError("the maker of an app is unknown")
-    return {ident: account_lines.persons(accounts, ident) for ident in idents}
-
-
-def _votes(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[Vote, ...]]:
-    found: dict[str, tuple[Vote, ...]] = {}
-    if not ids:
-        return found
-    rows = connection.execute(_VOTES, {"ids": list(ids)}).all()
-    accounts = registered_apps.accounts(connection, {row.operator for row in rows}) if rows else {}
-    for row in rows:
-        vote = Vote(
-            operator=row.operator,
-            approve=truth(row.approve),
-            roles=texts(row.roles),
-            at=row.at,
-            reason=row.reason,
-            name=row.name or "",
-            # The same for the vote of an operator who has no account, or whose maker is unknown.
-            stands=row.account is not None
-            and row.disabled_at is None
-            and account_lines.is_known(accounts, row.operator),
-            version=row.version,
-            persons=account_lines.persons(accounts, row.operator),
-        )
-        found[row.envelope] = (*found.get(row.envelope, ()), vote)
-    return found
-
-
-def _envelope(row: Mapping[Any, Any], cast: tuple[Vote, ...], askers: tuple[str, ...]) -> Envelope:
-    question = row["question"]
-    if rules.fingerprint(question["bound"]) != row["fingerprint"]:
-        raise ValueError("the stored question does not match its fingerprint")
-    return Envelope(
-        id=row["id"],
-        tenant=row["tenant"],
-        app=row["app"],
-        fingerprint=row["fingerprint"],
-        state=row["state"],
-        bound=question["bound"],
-        sent=question.get("sent"),
-        purpose=question.get("purpose"),
-        roles=texts(row["roles"]),
-        policies=texts(row["policies"]),
-        reason=row["reason"],
-        receipt_id=row["receipt_id"],
-        created_at=row["created_at"],
-        expires_at=row["expires_at"],
-        decided_at=row["decided_at"],
-        consumed_at=row["consumed_at"],
-        votes=cast,
-        app_name=row["app_name"] or "",
-        owner=row["owner"],
-        askers=askers,
-        revoked=bool(row["revoked"]),
-    )

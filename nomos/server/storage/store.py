@@ -30,7 +30,7 @@ from nomos.server.storage.bundles import Policies
 from nomos.server.storage.checkpoints import AuditLog
 from nomos.server.storage.database import Database
 from nomos.server.storage.delegations import DelegationTable
-from nomos.server.storage.envelope_store import Envelopes
+from nomos.server.storage.envelopes import Envelopes
 from nomos.server.storage.failures import Forgotten
 from nomos.server.storage.identifiers import new_ident
 from nomos.server.storage.issuer_key_store import IssuerKeys

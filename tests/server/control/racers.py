@@ -15,8 +15,8 @@ from typing import Any
 from nomos.audit.record import Record
 from nomos.server.domain.authorization import StoredAnswer
 from nomos.server.domain.envelope import Envelope, fingerprint
-from nomos.server.storage.envelope_store import AnswerRecord
-from nomos.server.storage.envelopes import ApprovalLookup
+from nomos.server.storage.approval_lookup import ApprovalLookup
+from nomos.server.storage.envelopes import AnswerRecord
 from nomos.server.storage.records import new_receipt_id
 from nomos.server.storage.store import Store
 

@@ -12,7 +12,7 @@ import store_access
 from server.control.people import ISSUE, POLICY, approved, asked, operator, seen
 
 from nomos._io.signer import AsyncSigner
-from nomos.server.storage.envelope_store import AnswerRecord, Envelopes
+from nomos.server.storage.envelopes import AnswerRecord, Envelopes
 from nomos.server.storage.tenants import DEFAULT
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from server.control.people import ISSUE, POLICY
 
 from nomos.audit.record import Record
 from nomos.server.domain.envelope import Envelope, Vote
-from nomos.server.storage.envelope_store import Ballot
+from nomos.server.storage.envelopes import Ballot
 from nomos.server.storage.store import Store
 
 ROUNDS: Final = times(500, short=50)
