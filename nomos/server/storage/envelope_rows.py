@@ -168,8 +168,8 @@ def _in_state(state: State, now: int) -> sa.ColumnElement[bool]:
         case "denied":
             return sa.or_(column == "denied", sa.and_(open_, is_revoked))
         case "expired":
-            return sa.and_(open_, ~is_revoked, ~alive)
-    return sa.and_(column == state, ~is_revoked, alive)
+            return sa.and_(open_, ~is_revoked, ~living)
+    return sa.and_(column == state, ~is_revoked, living)
 
 
 def made(connection: Connection, rows: Rows) -> tuple[Envelope, ...]:

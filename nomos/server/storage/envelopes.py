@@ -187,11 +187,5 @@ def _store_answer(
     connection: Connection, answer: AnswerRecord, now: int | None
 ) -> StoredAnswer | None:
     """Store a record with its answer; delete old answers if the clock is reliable (`now`)."""
-    if answer.stored.key:
-        if now is not None:
-            idempotency.prune(connection, now)
-        earlier = idempotency.add(connection, answer.stored)
-        if earlier is not None:
-            return earlier
-    records.add(connection, answer.record)
-    return None
+    stored = answer.stored if answer.stored.key else None
+    return idempotency.add_recorded(connection, answer.record, stored, now)

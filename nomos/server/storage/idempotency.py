@@ -11,7 +11,9 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from nomos.audit.record import Record
 from nomos.server.domain.authorization import StoredAnswer
+from nomos.server.storage import records
 from nomos.server.storage.damaged_rows import naming
 from nomos.server.storage.tables import idempotency
 
@@ -56,6 +58,24 @@ def add(connection: Connection, stored: StoredAnswer) -> StoredAnswer | None:
         if earlier is not None and _kept(earlier, stored.created_at):
             return earlier
         connection.execute(_DELETE, {"app_": stored.app, "key_": stored.key})
+    return None
+
+
+def add_recorded(
+    connection: Connection, record: Record, stored: StoredAnswer | None, now: int | None
+) -> StoredAnswer | None:
+    """Store a record, with the answer to be repeated if its question had a key.
+
+    If the key was answered meanwhile, nothing is stored, and that answer is returned. Some old
+    answers are deleted if `now` is given.
+    """
+    if stored is not None:
+        if now is not None:
+            prune(connection, now)
+        earlier = add(connection, stored)
+        if earlier is not None:
+            return earlier
+    records.add(connection, record)
     return None
 
 

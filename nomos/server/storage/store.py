@@ -33,7 +33,7 @@ from nomos.server.storage.delegations import DelegationTable
 from nomos.server.storage.envelopes import Envelopes
 from nomos.server.storage.failures import Forgotten
 from nomos.server.storage.identifiers import new_ident
-from nomos.server.storage.issuer_key_store import IssuerKeys
+from nomos.server.storage.issuer_key_rotation import IssuerKeys
 from nomos.server.storage.migrate import upgrade
 from nomos.server.storage.outbox import Outbox
 from nomos.server.storage.records import Found, Row
@@ -168,18 +168,9 @@ class Store:
         """
         prune = next(self._answers) % idempotency.PRUNE_EVERY == 0
         now = self.steady.now() if prune else None
-
-        def work(connection: Connection) -> StoredAnswer | None:
-            if stored is not None:
-                if now is not None:
-                    idempotency.prune(connection, now)
-                earlier = idempotency.add(connection, stored)
-                if earlier is not None:
-                    return earlier
-            records.add(connection, receipt)
-            return None
-
-        return await self._database.write(work)
+        return await self._database.write(
+            lambda connection: idempotency.add_recorded(connection, receipt, stored, now)
+        )
 
     async def answered(self, app: str, key: str) -> StoredAnswer | None:
         """Return the answer to this idempotency key."""

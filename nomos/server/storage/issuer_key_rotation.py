@@ -1,4 +1,4 @@
-"""Transactions on the issuer keys of all tenants."""
+"""Issuer keys of all tenants: reads them, stores the first key of one, replaces the active key."""
 
 from __future__ import annotations
 
