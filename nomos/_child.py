@@ -19,6 +19,7 @@ from nomos._core.fork_request import ForkedChild
 from nomos._io.child_files import ChildDirectory, descriptors
 from nomos._io.parent_chain_file import INHERITED
 from nomos._sealed import Sealed
+from nomos._times import in_words
 from nomos._tracebacks import without_frames
 from nomos._unawaited import must_be_awaited
 from nomos.errors import ConfigurationError
@@ -229,7 +230,7 @@ class Child(Sealed):
         if "_forked" not in vars(self):
             return f"{type(self).__name__}()"
         given = ", ".join(one.command for one in self.capabilities)
-        return f"Child({self.agent!r}, {given}, until {self.expires_at:%Y-%m-%d %H:%M:%S} UTC)"
+        return f"Child({self.agent!r}, {given}, until {in_words(self.expires_at)})"
 
     def _must_be_open(self) -> None:
         if self._closed:

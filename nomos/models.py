@@ -1,7 +1,7 @@
 """Immutable values of the public API: questions, chains, grants, verified calls, secrets.
 
-Of this package the module imports only `errors`, `_identifiers` and `_sealed`. It performs no I/O.
-`Secret` holds a text that must not be printed, pickled or compared by accident.
+Of this package the module imports only `errors`, `_identifiers`, `_sealed` and `_times`. It has no
+I/O. `Secret` holds a text that must not be printed, pickled or compared by accident.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pydantic.alias_generators import to_camel
 
 from nomos._identifiers import DID_FORM, SHA256_FORM
 from nomos._sealed import SealedRecord, make
+from nomos._times import in_words
 from nomos.errors import ConfigurationError, Denied, MalformedChain, StepUpRequired
 
 Did = Annotated[str, Field(pattern=f"^{DID_FORM}$", max_length=64)]
@@ -384,7 +385,7 @@ class GrantBase(SealedRecord):
         return self._described(f"is denied: {reason}", "decided by policy")
 
     def _question(self) -> str:
-        until = f" until {self.expires_at:%Y-%m-%d %H:%M:%S %Z}" if self.expires_at else ""
+        until = f" until {in_words(self.expires_at)}" if self.expires_at else ""
         envelope = self.approval_envelope_id
         return self._described(
             f"needs a person's approval{until}",

@@ -15,6 +15,7 @@ ROOT = Path(nomos.__file__).parent
 VALUE_FILES = (
     *("models", "approvals", "receipts", "errors", "resources", "capabilities", "invisible_text"),
     *("constraints", "_pol", "http_status", "reserved", "_limits", "_identifiers", "_json"),
+    "_times",
 )
 VALUES = {f"nomos.{name}" for name in ("_sealed", *VALUE_FILES)}
 AUDIT = VALUES | {"nomos._protocol", "nomos.audit"}

@@ -18,6 +18,7 @@ from typing import Final, get_args
 from nomos._core import replies, requests, retry
 from nomos._core.approval_bodies import ApprovalBody
 from nomos._core.effects import Flow, HttpReply, Now, Pause, Send, perform
+from nomos._times import in_words
 from nomos.approvals import Approval, ApprovalState
 from nomos.errors import (
     ConfigurationError,
@@ -209,7 +210,7 @@ def _wait_timeout(
     where = f", at {pending.url}" if pending.url else ""
     sentence = (
         f"{call.envelope_id} was not decided within {call.timeout:g} s. A person can still decide "
-        f"until {pending.expires_at:%Y-%m-%d %H:%M:%S} UTC{where}"
+        f"until {in_words(pending.expires_at)}{where}"
     )
     if trouble is not None:
         sentence += f" (the last request failed: {trouble.error})"

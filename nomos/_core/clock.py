@@ -6,11 +6,11 @@ the time: a verifier uses its own clock.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Final
 
 from nomos._core import replies
 from nomos._core.effects import Flow, Send, perform
+from nomos._times import iso_seconds
 from nomos.errors import ControlPlaneError
 from nomos.models import Moment, ResponseModel
 
@@ -62,13 +62,10 @@ def out_of_time(code: str, moment: str | None, now: int, server: float | None) -
     `moment` is the JSON text of the time in question; `server` is the control plane's time now, if
     known. None for any other code, and for a `moment` that is not a time.
     """
-    ends = {
-        "expired": "has expired: it ended at",
-        "not_yet_valid": "is not valid yet: it begins at",
-    }
-    if code not in ends or moment is None or not moment.isdecimal() or len(moment) > DIGITS:
+    if code not in _OUT or moment is None or not moment.isdecimal() or len(moment) > DIGITS:
         return None
-    sentence = f"the token {_OUT[code]} {_utc(int(moment))}, and it is {_utc(now)} by this clock"
+    at, here = iso_seconds(int(moment)), iso_seconds(now)
+    sentence = f"the token {_OUT[code]} {at}, and it is {here} by this clock"
     if server is None:
         return sentence
     ahead = now - server
@@ -76,7 +73,3 @@ def out_of_time(code: str, moment: str | None, now: int, server: float | None) -
         return f"{sentence}, which agrees with the control plane's"
     way = "ahead of" if ahead > 0 else "behind"
     return f"{sentence}, which is {abs(ahead):.0f} s {way} the control plane's"
-
-
-def _utc(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

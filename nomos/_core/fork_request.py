@@ -23,6 +23,7 @@ from nomos._core.tokens import approved, forkable
 from nomos._identifiers import is_did
 from nomos._protocol import MAX_FORKED, Fork, ForkAnswer, ForkChild, Forked, ForkLink, Refused
 from nomos._sealed import changed
+from nomos._times import in_words
 from nomos.errors import AttenuationError, ConfigurationError, NomosError, SignerError
 from nomos.models import Capability, Chain, ParentChain, Secret, chain_of
 
@@ -231,7 +232,7 @@ def _chosen(held: Sequence[_ParentChain], each: Capability, wanted: ChildSpec, n
     if covers and usable and not lasts and held[best].ends > now and wanted.expires_at is not None:
         raise AttenuationError(
             f"{wanted.at}ttl_seconds={wanted.expires_at - now} would end at "
-            f"{_moment(wanted.expires_at)}, and the chain ends at {_moment(held[best].ends)}: a "
+            f"{in_words(wanted.expires_at)}, and the chain ends at {in_words(held[best].ends)}: a "
             "child's authority must not end after its parent's. Leave ttl_seconds out to delegate "
             "until the chain ends",
             code="chain_attenuation_violation",
@@ -341,7 +342,3 @@ def _ttl(seconds: Any, setting: str) -> int:
         "authority ends with the parent's chain",
         setting=setting,
     )
-
-
-def _moment(unix: int) -> str:
-    return f"{datetime.fromtimestamp(unix, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -26,6 +26,7 @@ from nomos._core.signing import FRESH_SECONDS, InvocationSpec
 from nomos._identifiers import is_did
 from nomos._protocol import Refused, Verified
 from nomos._sealed import make
+from nomos._times import in_words
 from nomos.errors import (
     AttenuationError,
     ConfigurationError,
@@ -107,10 +108,9 @@ def unexpired(
     lasting = tuple(each for each in held if each.expires_at > now)
     if lasting:
         return lasting
-    last = datetime.fromtimestamp(max(each.expires_at for each in held), UTC)
+    last = in_words(max(each.expires_at for each in held))
     raise ExpiredChain(
-        f"the chains of this process expired at {last:%Y-%m-%d %H:%M:%S} UTC: its parent can "
-        "fork it again",
+        f"the chains of this process expired at {last}: its parent can fork it again",
         code="expired",
     )
 

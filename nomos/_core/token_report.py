@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from nomos._core.unverified import UnverifiedToken, mapping
+from nomos._times import in_table
 from nomos.constraints import from_pol
 from nomos.errors import Denied, SignerError
 from nomos.invisible_text import is_invisible
@@ -201,7 +201,7 @@ def _moment(at: object) -> str:
     if not isinstance(at, int | float):
         return "no time"
     try:
-        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}Z"
+        return in_table(at)
     except (ValueError, OverflowError, OSError):
         return "no time"
 

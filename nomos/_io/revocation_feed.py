@@ -16,7 +16,6 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 import anyio
@@ -27,6 +26,7 @@ from nomos._core.revocation_status import NEVER, RevocationStatus
 from nomos._core.trust_anchor import TrustedIssuers, keys_of
 from nomos._io.checkpoints import CheckpointSigner, checking_async
 from nomos._protocol import Checkpoint, Refused
+from nomos._times import iso_seconds
 from nomos.audit import keys
 from nomos.audit.chain import Head, Log
 from nomos.audit.check import MAX_TOKEN
@@ -280,8 +280,8 @@ class RevocationFeed:
         what, since = self._trouble or ("has not answered", self._good_at)
         old = "are not known yet" if age == NEVER else f"are known as of {age} seconds ago"
         return (
-            f"revocations {old}: their feed {what} since {_utc(since)}, and it is "
-            f"{_utc(self._clock())} by this clock"
+            f"revocations {old}: their feed {what} since {iso_seconds(since)}, and it is "
+            f"{iso_seconds(self._clock())} by this clock"
         )
 
     def _failed(self, what: str, failure: Exception) -> None:
@@ -297,10 +297,6 @@ class RevocationFeed:
         if sentence not in self._logged and len(self._logged) < MOST_LOGGED:
             self._logged.add(sentence)
             log.warning("%s", sentence)
-
-
-def _utc(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def content(reply: HttpReply) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from nomos.audit.swarm import (
     Counts,
     DelegationSummary,
     RevocationSummary,
-    iso,
+    recorded_at,
 )
 
 MAX_ACTIONS: Final = 100
@@ -75,7 +75,7 @@ class AgentActivity:
             refused=self._actions("refused"),
             asked=self._actions("asked"),
             unlisted=self.unlisted,
-            last_at=iso(self.last) if self.last else None,
+            last_at=recorded_at(self.last) if self.last else None,
             revoked=_revoked(revoked.get(self.agent)),
         )
 
@@ -97,8 +97,8 @@ def _given(record: Record, revoked: Mapping[str, Record]) -> DelegationSummary:
         pol=statements if isinstance(statements, list) else [],
         by=delegator(record),
         cid=record.cid,
-        at=iso(record.at),
-        expires_at=None if record.expires_at is None else iso(record.expires_at, unit=1000),
+        at=recorded_at(record.at),
+        expires_at=None if record.expires_at is None else recorded_at(record.expires_at, unit=1000),
         receipt_id=record.id,
         revoked=_revoked(revoked.get(record.cid or "")),
     )
@@ -112,7 +112,7 @@ def _agent_action(action: _Action) -> AgentAction:
         resource=dict(record.resource or {}),
         reason=record.reason,
         times=action.times,
-        last_at=iso(record.at),
+        last_at=recorded_at(record.at),
         receipt_id=record.id,
     )
 
@@ -122,4 +122,6 @@ def _revoked(record: Record | None) -> RevocationSummary | None:
         return None
     reason = record.detail.get("reason")
     why = reason if isinstance(reason, str) else None
-    return RevocationSummary(at=iso(record.at), by=record.actor, reason=why, receipt_id=record.id)
+    return RevocationSummary(
+        at=recorded_at(record.at), by=record.actor, reason=why, receipt_id=record.id
+    )

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import SkipJsonSchema
 
+from nomos._times import iso
 from nomos.models import Value
 
 Absent = SkipJsonSchema[None]
@@ -145,11 +146,11 @@ class Swarm(SwarmSummary):
         return SwarmSummary(**{name: getattr(self, name) for name in SwarmSummary.model_fields})
 
 
-def iso(at: object, *, unit: int = 1) -> str:
+def recorded_at(at: object, *, unit: int = 1) -> str:
     """Return a recorded time (in units of `unit` milliseconds) as `2026-05-23T18:12:00.000Z`.
 
     A time that is out of range becomes the nearest valid one.
     """
-    whole = at * unit if type(at) is int else 0
-    moment = datetime.fromtimestamp(max(0, min(whole, _LAST)) // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{max(0, min(whole, _LAST)) % 1000:03}Z"
+    whole = max(0, min(at * unit if type(at) is int else 0, _LAST))
+    moment = datetime.fromtimestamp(whole // 1000, UTC)
+    return iso(moment.replace(microsecond=whole % 1000 * 1000))

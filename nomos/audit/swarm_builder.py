@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from nomos.audit.agent_activity import AgentActivity, delegator
 from nomos.audit.record import Record
-from nomos.audit.swarm import Counts, Swarm, iso
+from nomos.audit.swarm import Counts, Swarm, recorded_at
 from nomos.audit.tree import END
 
 _TYPES: Final = {
@@ -89,8 +89,8 @@ class SwarmBuilder:
             decisions=_sum(each.decisions for each in everyone),
             calls=_sum(each.calls for each in everyone),
             revoked=taken,
-            first_at=iso(self._first),
-            last_at=iso(self._last),
+            first_at=recorded_at(self._first),
+            last_at=recorded_at(self._last),
             complete=complete,
             members=members,
             unverified_agents=unverified,

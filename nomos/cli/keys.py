@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from nomos._times import iso
 from nomos.cli.client import ControlUrl, KeyFile, Operator
 from nomos.cli.console import AsJson, stdout
 from nomos.cli.errors import reports_errors
@@ -84,8 +85,7 @@ def _columns(key: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _since(key: Mapping[str, Any]) -> str:
     """Return when the key was made, in the format of the API."""
-    moment = datetime.fromtimestamp(key["row"]["at"] / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return iso(key["row"]["at"] / 1000)
 
 
 def _table(keys: list[Mapping[str, Any]], now: datetime) -> Table:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, Final
 
+from nomos._times import iso_seconds
 from nomos.errors import InvalidRequest
 from nomos.policy.conditions import mentions
 from nomos.policy.decision import PolicyQuestion
@@ -106,4 +106,4 @@ def _edited(
 def _shown(path: str, value: Any) -> Any:
     if path != "context.now":
         return value
-    return datetime.fromtimestamp(value, UTC).isoformat().replace("+00:00", "Z")
+    return iso_seconds(value)

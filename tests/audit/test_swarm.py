@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 
 from nomos.audit.agent_activity import MAX_ACTIONS
 from nomos.audit.record import Record
-from nomos.audit.swarm import Counts, Swarm, iso
+from nomos.audit.swarm import Counts, Swarm, recorded_at
 from nomos.audit.swarm_builder import SwarmsBuilder
 
 A, B, C, THIEF = did("a"), did("b"), did("c"), did("thief")
@@ -40,7 +40,7 @@ def test_each_agent_stands_after_the_one_that_it_came_from() -> None:
     ]
     swarm = log.swarm()
     assert (swarm.agents, swarm.depth, swarm.apps, swarm.complete) == (4, 2, ["app_1"], True)
-    assert (swarm.first_at, swarm.last_at) == (iso(AT), iso(AT + 3000))
+    assert (swarm.first_at, swarm.last_at) == (recorded_at(AT), recorded_at(AT + 3000))
 
 
 def test_an_agent_that_is_handed_more_by_another_stays_where_it_was() -> None:
@@ -94,8 +94,8 @@ def test_what_was_given_is_told_with_its_limits() -> None:
         "pol": [["==", ".args.state", "open"]],
         "by": log.root,
         "cid": cid("link 1"),
-        "at": iso(AT + 1000),
-        "expiresAt": iso(AT + 200_000),
+        "at": recorded_at(AT + 1000),
+        "expiresAt": recorded_at(AT + 200_000),
         "receiptId": "evt_00000000000000000000000001",
     }
 
@@ -133,7 +133,7 @@ def test_what_was_revoked_says_when_by_whom_and_why() -> None:
     revoked = log.member(A).given[0].revoked
     assert revoked is not None
     assert revoked.as_json() == {
-        "at": iso(AT + 2000),
+        "at": recorded_at(AT + 2000),
         "by": "app_operator",
         "reason": "its machine was lost",
         "receiptId": "evt_00000000000000000000000002",
@@ -161,7 +161,7 @@ def test_deeds_are_counted_and_equal_ones_are_one() -> None:
     assert member.calls == Counts(allowed=3, refused=1)
     assert member.decisions == Counts(refused=1, asked=1)
     [done] = member.allowed
-    assert (done.kind, done.times, done.last_at) == ("call", 3, iso(AT + 3000))
+    assert (done.kind, done.times, done.last_at) == ("call", 3, recorded_at(AT + 3000))
     assert [(each.command, each.reason, each.times) for each in member.refused] == [
         ("/x", "policy_denied", 1),
         (LISTING, "resource_out_of_scope", 1),
@@ -169,7 +169,7 @@ def test_deeds_are_counted_and_equal_ones_are_one() -> None:
     assert member.refused[1].receipt_id == last.id
     assert member.refused[0].resource == {}
     assert [each.reason for each in member.asked] == ["step_up_required"]
-    assert member.last_at == iso(AT + 6000)
+    assert member.last_at == recorded_at(AT + 6000)
     assert log.member(log.root).last_at is None
     swarm = log.swarm()
     assert (swarm.calls, swarm.decisions) == (member.calls, member.decisions)
@@ -285,7 +285,7 @@ def test_values_of_other_types_count_as_absent() -> None:
     ],
 )
 def test_times_are_told_as_the_api_does(at: object, unit: int, told: str) -> None:
-    assert iso(at, unit=unit) == told
+    assert recorded_at(at, unit=unit) == told
 
 
 def test_a_summary_says_all_but_the_members() -> None:

@@ -17,6 +17,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from nomos._times import in_words
 from nomos.cli.visible_text import shown
 
 View = Mapping[str, Any]
@@ -115,7 +116,7 @@ def _vote(vote: View) -> Text:
     said = ("approved", "green") if vote["approve"] else ("denied", "red")
     why = Text.assemble(": ", shown(vote["reason"])) if vote.get("reason") else Text("")
     roles = f" as {', '.join(vote['roles'])}" if vote["roles"] else ""
-    at = f"{datetime.fromisoformat(vote['at']):%Y-%m-%d %H:%M:%S} UTC"
+    at = in_words(datetime.fromisoformat(vote["at"]))
     return Text.assemble(said, " by ", shown(vote["name"]), f"{roles} at {at}", why)
 
 

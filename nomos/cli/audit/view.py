@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
+from nomos._times import in_table
 from nomos.audit.findings import Report
 from nomos.audit.record import Record, read
 from nomos.audit.tree import Node, build_tree
@@ -96,7 +96,7 @@ def report(found: Report, console: Console) -> None:
 def moment(at: int) -> str:
     """Return a time as `2026-05-23 18:12:00Z`, or the number if it is outside the calendar."""
     try:
-        return f"{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
+        return in_table(at / 1000)
     except (ValueError, OverflowError, OSError):
         return str(at)
 

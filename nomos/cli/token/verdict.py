@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from nomos._core import token_verification
@@ -21,6 +20,7 @@ from nomos._core.verification import LookupRevocations
 from nomos._core.verification_receipt import ALLOW, FIX, hashes
 from nomos._io.runtime import run_flow
 from nomos._protocol import ReceiptVerified, Refused, Verified, VerifyReceipt
+from nomos._times import iso_seconds
 from nomos.cli.token.chain import proven
 from nomos.cli.token.input import TokenInput
 from nomos.cli.token.inspect import Ask, ask_binary
@@ -231,7 +231,6 @@ def _expected(terms: VerificationTerms) -> dict[str, tuple[str, str]]:
 
 
 def _proven(answer: Verified) -> dict[str, Any]:
-    end = datetime.fromtimestamp(answer.expires_at, UTC)
     return {
         "agent": answer.agent,
         "root": answer.root,
@@ -239,5 +238,5 @@ def _proven(answer: Verified) -> dict[str, Any]:
         "depth": answer.depth,
         "chain": answer.cids,
         "lineage": answer.lineage,
-        "expires_at": f"{end:%Y-%m-%dT%H:%M:%SZ}",
+        "expires_at": iso_seconds(answer.expires_at),
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -18,6 +18,7 @@ from rich.text import Text
 from nomos._core.remedies import MISSING, is_orphan
 from nomos._core.scope import mapping
 from nomos._core.token_report import dated
+from nomos._times import in_table, iso_seconds
 from nomos.cli.swarm.view import names
 from nomos.cli.token.inspect import ChainReport, Hop, ReceiptReport, TokenFinding
 from nomos.cli.visible_text import MAX_LINE, plain, value_text
@@ -167,7 +168,7 @@ def as_json(found: ChainReport) -> dict[str, Any]:
         "kind": found.kind,
         "verified": False,
         "holds": found.holds,
-        "now": _iso(found.now),
+        "now": iso_seconds(found.now),
         "hops": [_hop_as_json(hop) for hop in found.hops],
     }
 
@@ -178,7 +179,7 @@ def receipt_as_json(found: ReceiptReport) -> dict[str, Any]:
         "kind": "receipt",
         "verified": False,
         "holds": finding is None,
-        "now": _iso(found.now),
+        "now": iso_seconds(found.now),
         "cid": found.cid,
         "receipt": found.claims,
         "findings": [] if finding is None else [finding],
@@ -198,10 +199,6 @@ def ago(at: int, now: int) -> str:
             parts.append(f"{count} {unit}{many}")
     distance = " ".join(parts[:2])
     return f"{distance} from now" if at > now else f"{distance} ago"
-
-
-def moment(at: int) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
 def moment_of(iso: str, now: int) -> str:
@@ -363,7 +360,7 @@ def _worded(statement: Any) -> str:
 
 
 def _when(at: int, now: int) -> str:
-    return f"{moment(at)}  {ago(at, now)}"
+    return f"{in_table(at)}  {ago(at, now)}"
 
 
 def _summary(found: ChainReport) -> Iterator[Text]:
@@ -393,8 +390,8 @@ def _hop_as_json(hop: Hop) -> dict[str, Any]:
             "resource": args.pop("resource", None)
             if hop.kind == "invocation"
             else meta.get("resource_constraint"),
-            "starts_at": _iso(hop.start),
-            "expires_at": _iso(hop.end),
+            "starts_at": iso_seconds(hop.start),
+            "expires_at": iso_seconds(hop.end),
         }
         if hop.kind == "invocation":
             claims_json["args"] = args
@@ -414,7 +411,3 @@ def _hop_as_json(hop: Hop) -> dict[str, Any]:
         "checked": hop.checked,
         "findings": [finding.as_json() for finding in hop.findings],
     }
-
-
-def _iso(at: int) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"

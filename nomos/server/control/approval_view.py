@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import Field
 
+from nomos._times import iso
 from nomos.constraints import from_pol
 from nomos.errors import ConfigurationError
 from nomos.models import Did
 from nomos.server.control.messages import DAMAGED, Absent, ReplyModel
-from nomos.server.domain.decision import iso
 from nomos.server.domain.envelope import Envelope, State, Vote
 
 

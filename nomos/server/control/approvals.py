@@ -14,6 +14,7 @@ from pydantic import Field
 from starlette.requests import Request
 
 from nomos._identifiers import SHA256_FORM
+from nomos._times import iso
 from nomos.audit.record import Record
 from nomos.errors import InvalidRequest
 from nomos.server.control import approval_view, body, messages, openapi
@@ -24,7 +25,6 @@ from nomos.server.control.invocation_auth import AgentPrincipal, authenticate
 from nomos.server.control.messages import Absent, MessageModel, Purpose
 from nomos.server.control.route import Route
 from nomos.server.domain.accounts import ApiKey
-from nomos.server.domain.decision import iso
 from nomos.server.domain.envelope import Envelope, State, Vote, VoteError
 from nomos.server.domain.redaction import redact_text
 from nomos.server.http.query import Choice, Number, Query

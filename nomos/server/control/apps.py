@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 from starlette.requests import Request
 
+from nomos._times import iso
 from nomos.audit.record import Record
 from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.server.control import (
@@ -30,7 +31,6 @@ from nomos.server.control.repeated_keys import RepeatedRequest
 from nomos.server.control.route import Route
 from nomos.server.domain import account_lines
 from nomos.server.domain.accounts import ApiKey, Role
-from nomos.server.domain.decision import iso
 from nomos.server.storage.api_keys import LastOperator
 from nomos.server.storage.apps import KeyShown
 from nomos.server.storage.records import new_receipt_id

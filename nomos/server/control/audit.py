@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from nomos._core import reply_identity
+from nomos._times import iso
 from nomos.audit.chain import Head
 from nomos.audit.export import ExportWriter, Header
 from nomos.audit.record import Record
@@ -32,7 +33,6 @@ from nomos.server.control.invocation_auth import AgentPrincipal, authenticate
 from nomos.server.control.messages import ReplyModel
 from nomos.server.control.route import Route
 from nomos.server.domain.accounts import ApiKey
-from nomos.server.domain.decision import iso
 from nomos.server.http.query import Number, Query, Word
 from nomos.server.storage.records import Found, Lost, Row
 

@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from nomos._limits import MAX_BODY
 from nomos._protocol import Hello, HelloAnswer
+from nomos._times import iso
 from nomos.errors import SignerError
 from nomos.models import (
     MAX_ARGS_BYTES,
@@ -23,7 +24,6 @@ from nomos.server.control.errors import unavailable
 from nomos.server.control.messages import Health, LimitsReply, ServiceInfo, WellKnown
 from nomos.server.control.request import MAX_FACTS_BYTES
 from nomos.server.domain.accounts import ApiKey
-from nomos.server.domain.decision import iso
 from nomos.server.storage.database import StorageUnavailable
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 from starlette.requests import Request
 
 from nomos._protocol import Checkpoint, SignCheckpoint, Signed
+from nomos._times import iso
 from nomos.audit.chain import Head
 from nomos.errors import SignerError
 from nomos.models import Did
@@ -26,7 +27,6 @@ from nomos.server.control.feed_subscribers import Checkpointed
 from nomos.server.control.messages import ReplyModel
 from nomos.server.control.route import Route
 from nomos.server.domain.accounts import ApiKey
-from nomos.server.domain.decision import iso
 from nomos.server.http.query import Number, Query, Word
 from nomos.server.storage.revocations import Page
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from pydantic import Field
 from starlette.requests import Request
 
+from nomos._times import iso
 from nomos.errors import ConfigurationError, InvalidRequest, SignerError
 from nomos.server.control import body, messages
 from nomos.server.control.context import Context
@@ -21,7 +22,6 @@ from nomos.server.control.feed import topic
 from nomos.server.control.messages import Absent, KeyLogRow, KeyState, MessageModel, ReplyModel
 from nomos.server.control.route import Route
 from nomos.server.domain.accounts import ApiKey
-from nomos.server.domain.decision import iso
 from nomos.server.signing.issuers import NoMoreKeys, RotationRequest
 from nomos.server.signing.key_rotation import entry
 from nomos.server.storage.issuer_keys import ConcurrentRotation, IssuerKey

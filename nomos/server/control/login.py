@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from starlette.requests import Request
 
+from nomos._times import iso
 from nomos.models import Secret
 from nomos.server.control.context import Context
 from nomos.server.control.credentials import hashed, random_text
@@ -20,7 +21,6 @@ from nomos.server.control.errors import ControlError
 from nomos.server.control.messages import ReplyModel
 from nomos.server.control.route import Route
 from nomos.server.domain.accounts import ApiKey, Role
-from nomos.server.domain.decision import iso
 from nomos.server.storage.sessions import Issue, Sessions
 
 LINK_SECONDS: Final = 10 * 60

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pydantic import Field
 
+from nomos._times import iso
 from nomos.audit.record import Record
 from nomos.models import Did
 from nomos.policy.bundle import Bundle
@@ -17,7 +18,6 @@ from nomos.server.control import feed
 from nomos.server.control.context import Context
 from nomos.server.control.messages import Absent, OpenFieldReply, ReplyModel
 from nomos.server.domain import outdated_grants
-from nomos.server.domain.decision import iso
 from nomos.server.domain.outdated_grants import OutdatedIssue, ServiceGrant
 from nomos.server.storage.records import new_receipt_id
 from nomos.server.storage.revocations import RevocationRequest, RevocationRow

@@ -17,6 +17,7 @@ from pydantic import Field
 from starlette.requests import Request
 
 from nomos._limits import MAX_POLICIES
+from nomos._times import iso
 from nomos.errors import ConfigurationError, InvalidPolicy, InvalidRequest, PolicyProblem
 from nomos.policy.bundle import Bundle, Source
 from nomos.server.control import body, messages, outdated_routes
@@ -32,7 +33,6 @@ from nomos.server.control.messages import (
 from nomos.server.control.outdated_routes import OutdatedGrant
 from nomos.server.control.route import Route
 from nomos.server.domain.accounts import ApiKey, Role
-from nomos.server.domain.decision import iso
 from nomos.server.http.query import Number, Query
 from nomos.server.policies import activation
 from nomos.server.storage.bundles import Activation, Content, PolicyAuthor, Version

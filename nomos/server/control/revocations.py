@@ -19,6 +19,7 @@ from starlette.requests import Request
 
 from nomos._identifiers import DID_FORM, SHA256_FORM
 from nomos._limits import MAX_BODY_WITH_CHAIN
+from nomos._times import iso
 from nomos.audit.record import Record
 from nomos.errors import InvalidRequest
 from nomos.server.control import (
@@ -36,7 +37,6 @@ from nomos.server.control.invocation_auth import AgentPrincipal, authenticate
 from nomos.server.control.messages import MAX_LINKS, Absent, MessageModel, Purpose
 from nomos.server.control.route import Route
 from nomos.server.domain.accounts import ApiKey
-from nomos.server.domain.decision import iso
 from nomos.server.domain.delegation import ChainFault, HeldCapability
 from nomos.server.storage.api_keys import LastOperator
 from nomos.server.storage.issuer_keys import ActiveKeyError

@@ -8,6 +8,7 @@ from pydantic import Field
 from starlette.requests import Request
 
 from nomos._io.urls import INSECURE_HOSTS, checked_url
+from nomos._times import iso
 from nomos.audit.record import Record
 from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.models import Did
@@ -17,7 +18,6 @@ from nomos.server.control.errors import ControlError, shown
 from nomos.server.control.messages import DAMAGED, MessageModel, ReplyModel
 from nomos.server.control.route import Route
 from nomos.server.domain.accounts import ApiKey
-from nomos.server.domain.decision import iso
 from nomos.server.storage.records import new_receipt_id
 from nomos.server.storage.services import Service
 

@@ -6,12 +6,13 @@ import secrets
 from typing import Final
 
 from nomos._protocol import Delegate, Invoke, Refused, Request, Signed
+from nomos._times import iso
 from nomos.audit.record import Record
 from nomos.errors import InvalidRequest, SignerError
 from nomos.policy.decision import PolicyDecision
 from nomos.server.control.context import Context
 from nomos.server.control.errors import unavailable
-from nomos.server.domain import decision, outdated_grants, token_claims
+from nomos.server.domain import outdated_grants, token_claims
 from nomos.server.domain.authorization import Evaluation, StoredAnswer
 from nomos.server.domain.decision import Reply
 from nomos.server.domain.request import CanonicalRequest
@@ -68,7 +69,7 @@ async def complete(context: Context, asked: CanonicalRequest, stored: StoredAnsw
 
     The receipt's id is the invocation's nonce, so signing it again gives the same token.
     """
-    reply = {**stored.answer, "serverTime": decision.iso(context.clock())}
+    reply = {**stored.answer, "serverTime": iso(context.clock())}
     if asked.agent is None and stored.expires_at is not None and "chain" in stored.answer:
         agent = await context.keys.did(app_key(stored.app))
         chain = stored.answer["chain"]

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from nomos._times import in_words
 from nomos.policy.bundle import Policy
 from nomos.policy.decision import PolicyDecision
 from nomos.server.control import approval_view
@@ -22,7 +23,7 @@ from nomos.server.control.signing import complete, delegate
 from nomos.server.domain import decision, envelope
 from nomos.server.domain.authorization import Evaluation, StoredAnswer
 from nomos.server.domain.decision import Reply
-from nomos.server.domain.envelope import ApprovalCheck, Envelope, clock
+from nomos.server.domain.envelope import ApprovalCheck, Envelope
 from nomos.server.domain.token_claims import ApprovalStamp
 from nomos.server.storage.approval_lookup import ApprovalLookup
 from nomos.server.storage.envelopes import AnswerRecord
@@ -144,7 +145,7 @@ def _answer_record(
 def _pending(found: Envelope, expired: Envelope | None) -> str:
     sentences = []
     if expired is not None:
-        when = clock(expired.expires_at)
+        when = in_words(expired.expires_at)
         sentences.append(f"Approval {expired.id} expired at {when}; this is a new question.")
     if found.missing_roles:
         why = f": {found.reason}" if found.reason else ""
@@ -201,7 +202,7 @@ def _refused(ruling: PolicyDecision, found: Envelope, check: ApprovalCheck) -> P
     """Return the deny for an approval that cannot be used."""
     match check.use:
         case "consumed":
-            at = "" if found.consumed_at is None else f" at {clock(found.consumed_at)}"
+            at = "" if found.consumed_at is None else f" at {in_words(found.consumed_at)}"
             message = f"approval {found.id} was already used{at}; request a new one"
             return PolicyDecision("deny", "approval_already_used", ruling.policies, message)
         case "mismatch":
@@ -219,7 +220,7 @@ def _refused(ruling: PolicyDecision, found: Envelope, check: ApprovalCheck) -> P
 def _elsewhere(ruling: PolicyDecision, found: Envelope) -> PolicyDecision:
     """Return the deny for an action that was denied to another app, without its details."""
     until = found.asked_again_at
-    again = "" if until is None else f". It can be asked again after {clock(until)}"
+    again = "" if until is None else f". It can be asked again after {in_words(until)}"
     message = f"a person denied this to another app of this tenant{again}"
     return PolicyDecision("deny", "approval_denied", ruling.policies, message)
 
@@ -227,9 +228,9 @@ def _elsewhere(ruling: PolicyDecision, found: Envelope) -> PolicyDecision:
 def _denied(found: Envelope) -> str:
     vote, until = found.denial, found.asked_again_at
     who = ", ".join(vote.roles) if vote is not None else ""
-    at = "" if found.decided_at is None else f" at {clock(found.decided_at)}"
+    at = "" if found.decided_at is None else f" at {in_words(found.decided_at)}"
     why = f': "{vote.reason}"' if vote is not None and vote.reason else ""
-    again = "" if until is None else f". It can be asked again after {clock(until)}"
+    again = "" if until is None else f". It can be asked again after {in_words(until)}"
     return f"a person{f' ({who})' if who else ''} denied this{at}{why}{again}"
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic import Field
 from starlette.requests import Request
 
+from nomos._times import iso
 from nomos.audit.record import Record
 from nomos.audit.swarm import Swarm, SwarmSummary
 from nomos.audit.swarm_builder import SwarmsBuilder
@@ -18,7 +19,6 @@ from nomos.server.control.errors import ControlError, shown
 from nomos.server.control.messages import ReplyModel
 from nomos.server.control.route import Route
 from nomos.server.domain.accounts import ApiKey
-from nomos.server.domain.decision import iso
 from nomos.server.http.query import Number, Query
 from nomos.server.storage.damaged_rows import Listed
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
+from nomos._times import iso
 from nomos.policy.bundle import Bundle
 from nomos.policy.decide import decide
 from nomos.policy.decision import PolicyDecision, PolicyQuestion
@@ -149,9 +149,3 @@ def _explanation(ruling: PolicyDecision) -> Reply:
     if ruling.open:
         explanation["open"] = [{"policy": each.policy, "field": each.field} for each in ruling.open]
     return explanation
-
-
-def iso(seconds: float) -> str:
-    """Return a time such as `2026-05-23T18:12:00.000Z`."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

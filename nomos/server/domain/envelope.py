@@ -17,10 +17,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from nomos._json import same
+from nomos._times import in_words
 from nomos.audit.canonical import canonical
 from nomos.server.domain.accounts import EVERY_ROLE
 
@@ -364,17 +364,12 @@ def record_vote(
 
 def _decided(envelope: Envelope, state: State) -> str:
     if state == "expired":
-        return f"this expired at {clock(envelope.expires_at)}; it can no longer be decided"
+        return f"this expired at {in_words(envelope.expires_at)}; it can no longer be decided"
     if envelope.revoked and state == "denied" and envelope.state != "denied":
         return "this was revoked; it can no longer be decided"
     by = ", ".join(vote.name or vote.operator for vote in envelope.votes)
     word = "denied" if state == "denied" else "approved"
-    sentence = f"this was {word} by {by} at {clock(envelope.decided_at or 0)}"
+    sentence = f"this was {word} by {by} at {in_words(envelope.decided_at or 0)}"
     if envelope.consumed_at is not None:
-        sentence += f", and used at {clock(envelope.consumed_at)}"
+        sentence += f", and used at {in_words(envelope.consumed_at)}"
     return sentence
-
-
-def clock(seconds: int) -> str:
-    """Return a time such as `2026-05-23 18:12:00 UTC`, for messages."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"

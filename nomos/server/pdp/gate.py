@@ -27,12 +27,12 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from nomos._core import verification
 from nomos._core.verification import ClaimNonce, Rejection, Reused, VerifiedClaims
 from nomos._protocol import Call, Verified
+from nomos._times import iso_seconds
 from nomos.policy.decide import decide
 from nomos.policy.decision import PolicyDecision, PolicyQuestion
 from nomos.resources import CommandSpec
@@ -279,10 +279,11 @@ class Gate:
         except Forgotten as forgotten:
             raise PdpError(
                 "unavailable",
-                f"it is unknown whether this token was used: it expires at {_utc(expires_at)}, "
-                f"and the used tokens that expire until {_utc(forgotten.until)} were deleted "
-                "while this server's clock was ahead. The call was not made. Request a token "
-                "that expires later, and have the clock checked",
+                "it is unknown whether this token was used: it expires at "
+                f"{iso_seconds(expires_at)}, and the used tokens that expire until "
+                f"{iso_seconds(forgotten.until)} were deleted while this server's clock was ahead. "
+                "The call was not made. Request a token that expires later, and have the clock "
+                "checked",
             ) from None
         except ShareExceeded as used:
             raise PdpError(
@@ -311,10 +312,6 @@ class Gate:
             expires_at=proven.expires_at,
             cid=proven.cids[-1],
         )
-
-
-def _utc(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _check(verdict: PolicyDecision, approval: TokenApproval | None) -> None:

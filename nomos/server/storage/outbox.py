@@ -11,12 +11,12 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from nomos._times import iso
 from nomos.server.storage.damaged_rows import listed
 from nomos.server.storage.database import Database
 from nomos.server.storage.identifiers import new_ident
@@ -78,11 +78,10 @@ def add(
 ) -> str:
     """Put a message about an approval (its view) in the outbox; `at` is in milliseconds."""
     ident = new_ident("out", at)
-    created = datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds")
     body = {
         "id": ident,
         "event": event,
-        "createdAt": created.replace("+00:00", "Z"),
+        "createdAt": iso(at / 1000),
         "tenant": tenant,
         "approval": approval,
     }

@@ -130,11 +130,6 @@ def test_an_answer_without_a_sentence_has_none() -> None:
     assert answer["explanation"] == {"policies": ["p"]}
 
 
-def test_times_are_written_in_utc_with_milliseconds() -> None:
-    assert decision.iso(1_800_000_000) == "2027-01-15T08:00:00.000Z"
-    assert decision.iso(1_800_000_000.1239) == "2027-01-15T08:00:00.123Z"
-
-
 def test_a_rate_counts_the_minute_before_and_not_the_question_itself() -> None:
     rates = rates_of_apps()
     assert [rates.count("a", now) for now in (0, 0, 30, 59, 60, 90)] == [0, 1, 2, 3, 2, 2]
