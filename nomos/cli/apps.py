@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -17,6 +17,7 @@ from nomos.cli import remaining_accounts
 from nomos.cli.client import ControlUrl, KeyFile, Operator, new_key, part
 from nomos.cli.console import AsJson, stderr, stdout
 from nomos.cli.errors import reports_errors
+from nomos.cli.listing import Row, local_time, new_table, print_list
 from nomos.cli.visible_text import shown
 from nomos.errors import AuthenticationError, ControlPlaneError
 
@@ -48,14 +49,7 @@ def list_(
     """
     with Operator.find(control_url, key_file) as operator:
         found = operator.get("/v1/apps")["apps"]
-    if as_json:
-        for app in found:
-            print(json.dumps(app))
-    elif stdout.is_terminal:
-        stdout.print(_table(found), soft_wrap=False)
-    else:
-        for app in found:
-            print("\t".join(_columns(app)))
+    print_list(found, _columns, _table, as_json=as_json)
 
 
 @group.command()
@@ -206,12 +200,11 @@ def _print_key(made: Mapping[str, Any], *, as_json: bool) -> None:
     print(made["apiKey"])
 
 
-def _table(found: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim")
-    for name in ("app", "name", "role", "covers", "made"):
-        table.add_column(name, overflow="fold", no_wrap=name == "app")
+def _table(found: Sequence[Row]) -> Table:
+    table = new_table("app", "name", "role", "covers", "made")
+    table.columns[0].no_wrap = True
     for app in found:
-        made = Text(f"{datetime.fromisoformat(app['createdAt']).astimezone():%Y-%m-%d %H:%M}")
+        made = Text(local_time(datetime.fromisoformat(app["createdAt"])))
         if "disabledAt" in app:
             made.append("  disabled", style="red")
         cells = (Text(app["id"], style="bold"), shown(app["name"]), Text(app["role"]))
@@ -220,7 +213,7 @@ def _table(found: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _columns(app: Mapping[str, Any]) -> tuple[str, ...]:
+def _columns(app: Row) -> tuple[str, ...]:
     return (
         *(app["id"], app["role"], shown(app["name"]).plain, ",".join(app["covers"])),
         *(app["createdAt"], app.get("disabledAt", "")),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
 import typer
@@ -15,6 +14,7 @@ from nomos._times import iso
 from nomos.cli.client import ControlUrl, KeyFile, Operator
 from nomos.cli.console import AsJson, stdout
 from nomos.cli.errors import reports_errors
+from nomos.cli.listing import Row, local_time, new_table, print_list
 
 group = typer.Typer(
     help="List and rotate the issuer keys of the control plane.", no_args_is_help=True
@@ -67,45 +67,30 @@ def rotate(
 
 
 def _show(reply: Mapping[str, Any], *, as_json: bool) -> None:
-    keys = reply["keys"]
-    if as_json:
-        for key in keys:
-            typer.echo(json.dumps(key))
-    elif not stdout.is_terminal:
-        for key in keys:
-            typer.echo("\t".join(_columns(key)))
-    else:
-        stdout.print(_table(keys, datetime.fromisoformat(reply["serverTime"])), soft_wrap=False)
+    now = datetime.fromisoformat(reply["serverTime"])
+    print_list(reply["keys"], _columns, lambda keys: _table(keys, now), as_json=as_json)
 
 
-def _columns(key: Mapping[str, Any]) -> tuple[str, ...]:
+def _columns(key: Row) -> tuple[str, ...]:
     row = key["row"]
-    return (str(row["seq"]), key["state"], key["did"], _since(key), key.get("until", ""))
+    made = iso(row["at"] / 1000)
+    return (str(row["seq"]), key["state"], key["did"], made, key.get("until", ""))
 
 
-def _since(key: Mapping[str, Any]) -> str:
-    """Return when the key was made, in the format of the API."""
-    return iso(key["row"]["at"] / 1000)
-
-
-def _table(keys: list[Mapping[str, Any]], now: datetime) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("", justify="right")
-    table.add_column("state")
-    table.add_column("key", overflow="fold")
-    table.add_column("since")
+def _table(keys: Sequence[Row], now: datetime) -> Table:
+    table = new_table("", "state", "key", "since")
+    table.columns[0].justify = "right"
     for key in keys:
-        since = datetime.fromtimestamp(key["row"]["at"] / 1000).astimezone()
         table.add_row(
             str(key["row"]["seq"]),
             Text.assemble((key["state"], STYLES.get(key["state"], "")), _left(key, now)),
             Text(key["did"]),
-            f"{since:%Y-%m-%d %H:%M}",
+            local_time(datetime.fromtimestamp(key["row"]["at"] / 1000, UTC)),
         )
     return table
 
 
-def _left(key: Mapping[str, Any], now: datetime) -> str:
+def _left(key: Row, now: datetime) -> str:
     """Return how long tokens of a retiring key are still accepted."""
     if "until" not in key:
         return ""

@@ -17,6 +17,7 @@ from rich.text import Text
 from nomos.cli import remaining_accounts
 from nomos.cli.console import AsJson, stderr, stdout
 from nomos.cli.errors import reports_errors, server_extra
+from nomos.cli.listing import Row, print_list
 from nomos.cli.visible_text import shown
 
 if TYPE_CHECKING:
@@ -42,18 +43,16 @@ def list_(*, data: Data = DATA, as_json: AsJson = False) -> None:
     with server_extra("operators"):
         from nomos.server import operators
     found = asyncio.run(operators.list_operators(data))
-    for each in found:
-        behind = [_app(app) for app in each.left]
-        row = _row(each.registered) | {"countsAs": list(each.counts_as), "leftApps": behind}
-        if as_json:
-            print(json.dumps(row))
-        else:
-            columns = (*(row["id"], row["state"], ",".join(row["covers"])), row["owner"] or "-")
-            print("\t".join((*columns, ",".join(row["countsAs"]), shown(row["name"]).plain)))
+    rows = [
+        _row(each.registered)
+        | {"countsAs": list(each.counts_as), "leftApps": [_app(app) for app in each.left]}
+        for each in found
+    ]
+    print_list(rows, _columns, as_json=as_json)
     if not as_json:
-        for each in found:
-            apps = [_app(app) for app in each.left]
-            remaining_accounts.warn(each.registered.app.id, {"left": len(apps), "leftApps": apps})
+        for row in rows:
+            apps = row["leftApps"]
+            remaining_accounts.warn(row["id"], {"left": len(apps), "leftApps": apps})
 
 
 @group.command()
@@ -103,6 +102,12 @@ def create(
     stderr.print(Text.assemble(("operator ", "bold"), shown(name), f"  {made.app.id}"))
     stderr.print(Text("this is its API key; it cannot be shown again", style="dim"))
     print(key.reveal())
+
+
+def _columns(row: Row) -> tuple[str, ...]:
+    covers, counts_as = ",".join(row["covers"]), ",".join(row["countsAs"])
+    owner = row["owner"] or "-"
+    return (row["id"], row["state"], covers, owner, counts_as, shown(row["name"]).plain)
 
 
 def _app(registered: Registered) -> dict[str, Any]:

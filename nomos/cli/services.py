@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -14,6 +14,7 @@ from nomos._identifiers import is_did
 from nomos.cli.client import ControlUrl, KeyFile, Operator, part
 from nomos.cli.console import AsJson, stderr, stdout
 from nomos.cli.errors import reports_errors
+from nomos.cli.listing import Row, new_table, print_list
 from nomos.cli.visible_text import shown
 from nomos.errors import ConfigurationError
 
@@ -36,14 +37,7 @@ def list_(
     """
     with Operator.find(control_url, key_file) as operator:
         found = operator.get("/v1/services")["services"]
-    if as_json:
-        for service in found:
-            print(json.dumps(service))
-    elif stdout.is_terminal and found:
-        stdout.print(_table(found), soft_wrap=False)
-    else:
-        for service in found:
-            print("\t".join(shown(service[column]).plain for column in COLUMNS))
+    print_list(found, _columns, _table, as_json=as_json)
     if not found:
         stderr.print("no services are registered; `nomos services add` registers one")
 
@@ -115,10 +109,12 @@ def remove(
         stdout.print(Text.assemble(("removed", "bold red"), f"  {name}  ", shown(gone["did"])))
 
 
-def _table(found: list[Mapping[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("name", "DID", "URL", "since"):
-        table.add_column(heading, overflow="fold")
+def _columns(service: Row) -> tuple[str, ...]:
+    return tuple(shown(service[column]).plain for column in COLUMNS)
+
+
+def _table(found: Sequence[Row]) -> Table:
+    table = new_table("name", "DID", "URL", "since")
     for service in found:
         table.add_row(*(shown(service[column]) for column in COLUMNS))
     return table

@@ -13,10 +13,11 @@ import typer
 from rich.text import Text
 
 from nomos.cli.approvals import watch as watching
-from nomos.cli.approvals.view import card, line, queue
+from nomos.cli.approvals.view import card, columns, queue
 from nomos.cli.client import ControlUrl, KeyFile, Operator, part
 from nomos.cli.console import AsJson, stdout
 from nomos.cli.errors import reports_errors
+from nomos.cli.listing import print_list
 from nomos.cli.visible_text import shown
 from nomos.errors import ConfigurationError
 
@@ -79,11 +80,9 @@ def list_(
     with Operator.find(control_url, key_file) as operator:
         reply = operator.get("/v1/approvals", state=state.value, limit=limit)
     views = reply["approvals"]
-    if as_json or not stdout.is_terminal:
-        _print_lines(views, as_json=as_json)
-    elif views:
-        stdout.print(queue(views, _now(reply), stdout.width), soft_wrap=False)
-    else:
+    now = _now(reply)
+    print_list(views, columns, lambda rows: queue(rows, now, stdout.width), as_json=as_json)
+    if stdout.is_terminal and not (views or as_json):
         stdout.print(_none_listed(state))
 
 
@@ -237,11 +236,6 @@ def _show(view: dict[str, Any], *, as_json: bool) -> None:
         print(json.dumps(view))
     else:
         stdout.print(card(view, _now(view), stdout.width), soft_wrap=False)
-
-
-def _print_lines(views: list[dict[str, Any]], *, as_json: bool) -> None:
-    for view in views:
-        print(json.dumps(view) if as_json else line(view), flush=True)
 
 
 def _none_listed(state: ApprovalState) -> Text:

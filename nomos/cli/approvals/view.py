@@ -268,17 +268,21 @@ def words(seconds: float) -> str:
 
 
 def line(view: View) -> str:
-    """Return one request as a line of tab-separated columns, for other programs.
+    """Return one request as a line of tab-separated columns, for other programs."""
+    return "\t".join(columns(view))
+
+
+def columns(view: View) -> tuple[str, ...]:
+    """Return the columns of one request, for other programs.
 
     id, state, expiry, app, command, roles, resource, args, service, constraints. Resource, args
     and constraints are JSON in ASCII; args are `*` if any are allowed; an empty service means the
     PDP. No column contains a tab or a line end.
     """
     args = json.dumps(view.get("args") or {}) if view["argsBound"] else "*"
-    columns = (
+    return (
         *(view["id"], view["state"], view["expiresAt"], shown(view["app"]["name"]).plain),
         *(view["command"], ",".join(view["roles"]), json.dumps(view["resource"]), args),
         shown(view.get("audience") or "").plain,
         json.dumps(view.get("constraints") or []),
     )
-    return "\t".join(columns)
