@@ -9,6 +9,12 @@ from typing import Final
 
 KIB: Final = 1024
 
+MAX_INTEGER: Final = 2**53 - 1
+"""The largest integer that every JSON reader reads exactly (RFC 8259, section 6)."""
+
+FIRST_WITH_EXPONENT: Final = 10**21
+"""From here on numbers are written with an exponent, and do not claim to be exact integers."""
+
 MAX_LINKS: Final = 32
 """The largest number of delegations in a chain that a verifier can be configured to accept.
 

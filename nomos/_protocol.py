@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from nomos._identifiers import SHA256_FORM
-from nomos._limits import MAX_LINKS
+from nomos._limits import MAX_INTEGER, MAX_LINKS
 from nomos.models import (
     LEEWAY_SECONDS,
     MAX_CHAIN_DEPTH,
@@ -61,7 +61,7 @@ Hash = Annotated[str, Field(pattern=f"^{SHA256_FORM}$")]
 Code = Annotated[str, Field(pattern=r"^[a-z]+(_[a-z]+)*$", max_length=64)]
 """An open set of codes for programs, so that an older reader accepts a newer writer's codes."""
 
-Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
+Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 """A whole number that every JSON reader reads exactly."""
 
 
@@ -175,7 +175,7 @@ class Request(Wire):
 
     answer: ClassVar[type[Answer]]
 
-    id: int = Field(ge=0, le=2**53 - 1, default=0)
+    id: int = Field(ge=0, le=MAX_INTEGER, default=0)
     protocol: int = PROTOCOL
 
 

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from nomos._identifiers import SHA256
+from nomos._limits import MAX_INTEGER
 from nomos.errors import InvalidRequest
 from nomos.models import Command as CommandName
 from nomos.models import Resource, Value
@@ -33,9 +34,6 @@ MAX_ARGUMENT: Final = 64 * 1024
 
 MAX_ITEMS: Final = 100
 """Strings in one list argument, and names in one resource or one call."""
-
-MAX_INTEGER: Final = 2**53 - 1
-"""The largest integer that every JSON reader reads exactly (RFC 8259, section 6)."""
 
 FieldName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 

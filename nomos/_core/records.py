@@ -19,6 +19,7 @@ from nomos._core.approval_bodies import RevocationBody
 from nomos._core.effects import ChildCredential, Flow
 from nomos._core.parent_env import as_parent_chain
 from nomos._identifiers import DID, SHA256, cid_of
+from nomos._limits import MAX_INTEGER, MAX_TOKEN
 from nomos._sealed import make
 from nomos.errors import InvalidRequest
 from nomos.models import Chain, Digest, GrantBase, Line, ParentChain, ResponseModel
@@ -36,7 +37,7 @@ class _RowPlace(ResponseModel):
     """The members that every row has; the others depend on its kind."""
 
     id: Line
-    seq: int = Field(ge=1, le=2**53 - 1, strict=True)
+    seq: int = Field(ge=1, le=MAX_INTEGER, strict=True)
     at: int = Field(ge=0, le=LAST_MOMENT, strict=True)
     kind: Line
 
@@ -49,7 +50,7 @@ def _parse_place(row: dict[str, Any]) -> dict[str, Any]:
 class _RecordedRow(ResponseModel):
     row: Annotated[dict[str, Any], AfterValidator(_parse_place)]
     hash: Digest
-    checkpoint: str = Field(max_length=64 * 1024, repr=False)
+    checkpoint: str = Field(max_length=MAX_TOKEN, repr=False)
     issuer: Line
     keys: tuple[dict[str, Any], ...] = Field(default=(), max_length=MAX_KEYS, repr=False)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from nomos.models import MAX_LEEWAY_SECONDS
+
 MAX_USED: Final = 100_000
 """Used tokens that one process remembers; the shares below are parts of it."""
 
@@ -21,7 +23,7 @@ FEWEST_SHARED: Final = 1000
 APPROVAL: Final = "approval"
 """The issuer under which a used approval is stored; no agent has this name."""
 
-LEEWAY_SECONDS: Final = 60 + 60
+LEEWAY_SECONDS: Final = 2 * MAX_LEEWAY_SECONDS
 """A verifier's largest leeway, and as much again for clocks that differ."""
 
 Kind = Literal["agent", "app"]

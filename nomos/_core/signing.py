@@ -9,7 +9,7 @@ from typing import Any, Final
 from nomos._core.effects import Flow, Sign, perform
 from nomos._protocol import Answer, Invocation, Invoke, Refused, Request, Signed
 from nomos.errors import SignerError
-from nomos.models import Chain
+from nomos.models import MAX_TTL_SECONDS, Chain
 
 BACKDATED: Final = 60
 """Seconds by which `iat` is in the past, so that a service with a slower clock accepts it."""
@@ -17,7 +17,7 @@ BACKDATED: Final = 60
 FRESH_SECONDS: Final = 60
 """Lifetime of an invocation made by `Grant.headers`, in seconds."""
 
-MAX_INVOCATION: Final = 3660
+MAX_INVOCATION: Final = MAX_TTL_SECONDS + BACKDATED
 """The longest lifetime of an invocation, in seconds."""
 
 

@@ -29,7 +29,7 @@ from nomos._protocol import Checkpoint, Refused
 from nomos._times import iso_seconds
 from nomos.audit import keys
 from nomos.audit.chain import Head, Log
-from nomos.audit.check import MAX_TOKEN
+from nomos.audit.check import MAX_CHECKPOINT
 from nomos.errors import (
     AuthenticationError,
     ControlPlaneError,
@@ -201,7 +201,7 @@ class RevocationFeed:
 
     async def _signed(self, token: object) -> Checkpoint:
         """Return the content of a checkpoint that the newest issuer key has signed."""
-        if not isinstance(token, str) or len(token) > MAX_TOKEN:
+        if not isinstance(token, str) or len(token) > MAX_CHECKPOINT:
             raise InvalidFeedReply("it has no checkpoint")
         if self._keys_wrong is not None:
             raise InvalidFeedReply(f"the issuer's key log {self._keys_wrong}")

@@ -8,14 +8,11 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
+from nomos._limits import FIRST_WITH_EXPONENT, MAX_INTEGER
 from nomos.errors import ConfigurationError
-from nomos.resources import MAX_INTEGER
 
 MAX_TEXT: Final = 1024
 """Characters of one text in a statement."""
-
-_FIRST_WITH_EXPONENT: Final = 1e21
-"""From here on a number is written with an exponent, and does not claim to be an exact integer."""
 
 
 def plain(value: object, where: str, levels: int, level: int = 0) -> Any:
@@ -94,7 +91,7 @@ def _scalar(value: Any, where: str) -> Any:
             where, "must have integers within ±(2^53-1) only, which every JSON reader reads alike"
         )
     whole = isinstance(value, float) and value.is_integer()
-    if whole and MAX_INTEGER < abs(value) < _FIRST_WITH_EXPONENT:
+    if whole and MAX_INTEGER < abs(value) < FIRST_WITH_EXPONENT:
         refuse(
             where, "must have integers within ±(2^53-1) only, which every JSON reader reads alike"
         )

@@ -12,9 +12,9 @@ import json
 import math
 from typing import Any, Final
 
-MAX_INTEGER: Final = 2**53 - 1
+from nomos._limits import FIRST_WITH_EXPONENT, MAX_INTEGER
+
 MAX_DEPTH: Final = 64
-FIRST_WITH_EXPONENT: Final = 10**21
 
 
 def canonical(value: Any) -> bytes:

@@ -14,7 +14,7 @@ Check = Callable[[str, Sequence[str]], Checkpoint | Refused]
 `nomos._io.checkpoints.checking` makes one from the signing binary.
 """
 
-MAX_TOKEN: Final = 4096
+MAX_CHECKPOINT: Final = 4096
 """Characters of a checkpoint; a typical one has about 600."""
 
 Misplaced = Literal["other_log", "other_tenant", "other_row", "other_hash"]

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from nomos.audit.canonical import canonical
 from nomos.audit.chain import ChainedRow, Head, sealed
-from nomos.audit.check import MAX_TOKEN
+from nomos.audit.check import MAX_CHECKPOINT
 
 FORMAT: Final = 1
 MAX_LINE: Final = 1024 * 1024
@@ -190,7 +190,7 @@ def _damaged(value: dict[str, Any]) -> Damaged:
 def _token(value: dict[str, Any]) -> Token:
     _only(value, "type", "token")
     token = value["token"]
-    if not isinstance(token, str) or len(token) > MAX_TOKEN:
+    if not isinstance(token, str) or len(token) > MAX_CHECKPOINT:
         raise MalformedLine("the line has no checkpoint")
     return Token(token)
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from nomos._protocol import Checkpoint, Refused
 from nomos.audit.chain import Head, sealed
-from nomos.audit.check import MAX_TOKEN, Check, misplaced
+from nomos.audit.check import MAX_CHECKPOINT, Check, misplaced
 
 MAX_KEYS: Final = 1024
 """Rows of a key log that are read: one a day for almost three years."""
@@ -115,7 +115,7 @@ def _row(entry: Any, tenant: str, number: int, before: Head) -> tuple[Mapping[st
     if not isinstance(row, dict) or not isinstance(row.get("did"), str):
         raise BrokenKeys(f"{where} names no key")
     token = entry.get("checkpoint")
-    if not isinstance(token, str) or len(token) > MAX_TOKEN:
+    if not isinstance(token, str) or len(token) > MAX_CHECKPOINT:
         raise BrokenKeys(f"{where} has no checkpoint")
     try:
         placed = sealed(row, number)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from nomos._protocol import Refused
 from nomos.audit import record
 from nomos.audit.chain import VERSION, Head, Log, sealed
-from nomos.audit.check import MAX_TOKEN, Check, misplaced
+from nomos.audit.check import MAX_CHECKPOINT, Check, misplaced
 from nomos.audit.keys import BrokenKeys, UnknownIssuer, trusted
 from nomos.audit.record import Record
 from nomos.errors import InvalidReceipt
@@ -50,8 +50,8 @@ def _read(reply: Mapping[str, Any]) -> tuple[Mapping[str, Any], str, str]:
     row, link_hash, token = (reply.get(name) for name in ("row", "hash", "checkpoint"))
     if not isinstance(row, dict) or not isinstance(link_hash, str) or not isinstance(token, str):
         raise _malformed("it must have a row, its hash and a checkpoint")
-    if len(token) > MAX_TOKEN:
-        raise _malformed(f"its checkpoint is longer than {MAX_TOKEN} characters")
+    if len(token) > MAX_CHECKPOINT:
+        raise _malformed(f"its checkpoint is longer than {MAX_CHECKPOINT} characters")
     return row, link_hash, token
 
 

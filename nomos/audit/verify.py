@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from nomos._protocol import Checkpoint
-from nomos.audit.check import MAX_TOKEN, Check
+from nomos.audit.check import MAX_CHECKPOINT, Check
 from nomos.audit.export import Damaged, End, Header, MalformedLine, NumberedLine, Token
 from nomos.audit.findings import Report, VerificationStopped, wrong
 from nomos.audit.keys import BrokenKeys, IssuerKeyLog, UnknownIssuer, trusted
@@ -108,7 +108,7 @@ def _keys(lines: Lines, header: Header, issuer: str, check: Check) -> IssuerKeyL
 
 
 def _pin(lines: Lines, header: Header, keys: IssuerKeyLog, check: Check, text: str) -> Checkpoint:
-    said = check(text, keys.trusted) if len(text) <= MAX_TOKEN else None
+    said = check(text, keys.trusted) if len(text) <= MAX_CHECKPOINT else None
     if not isinstance(said, Checkpoint):
         if said is not None and said.code == "untrusted_issuer":
             earlier = check(text, keys.earlier)

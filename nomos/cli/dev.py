@@ -15,7 +15,7 @@ from rich.text import Text
 
 from nomos._io.keyfile import encryption_key, read_private_line, sealed
 from nomos._io.signer import AsyncSigner, shared
-from nomos.audit.check import MAX_TOKEN
+from nomos.audit.check import MAX_CHECKPOINT
 from nomos.cli.errors import server_extra
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
@@ -99,7 +99,7 @@ async def _serve(plan: Plan, console: Console, control: socket.socket, pdp: sock
 def _checkpoint(file: Path) -> str:
     try:
         with file.open("rb") as opened:
-            return opened.read(MAX_TOKEN + 1).decode("ascii").strip()
+            return opened.read(MAX_CHECKPOINT + 1).decode("ascii").strip()
     except (OSError, UnicodeDecodeError) as failure:
         why = failure.strerror if isinstance(failure, OSError) else "it is not a checkpoint"
         raise ConfigurationError(

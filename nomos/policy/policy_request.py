@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, TypeVar
 from pydantic import AwareDatetime, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from nomos._limits import MAX_INTEGER
 from nomos.errors import InvalidRequest
 from nomos.models import MAX_ARGS_BYTES, MAX_CONTEXT_BYTES, MAX_PURPOSE, Command, Did, Value
 from nomos.policy.decision import PolicyQuestion
@@ -38,7 +39,7 @@ NOW: Final = datetime(2026, 1, 5, 9, tzinfo=UTC)
 MAX_LISTED: Final = 12
 """Names that one message lists."""
 
-_Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
+_Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 

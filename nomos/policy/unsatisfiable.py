@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from nomos._identifiers import is_did
+from nomos._limits import MAX_INTEGER
 from nomos.models import MAX_PURPOSE
 from nomos.policy.tree import (
     RESOURCE,
@@ -32,7 +33,7 @@ from nomos.policy.tree import (
     providers,
     read_path,
 )
-from nomos.resources import MAX_INTEGER, Catalog
+from nomos.resources import Catalog
 
 NO_POLICIES: Final = "there are no policies, so every question is denied"
 

@@ -29,7 +29,7 @@ from nomos.server.settings import UpstreamTarget, Webhook
 from nomos.webhooks import checked_secret
 
 BASE_URLS: Final = {"github": "https://api.github.com"}
-MAX_TOKEN: Final = 16 * 1024
+MAX_CREDENTIAL: Final = 16 * 1024
 
 MAX_DEPTH: Final = "NOMOS_MAX_CHAIN_DEPTH"
 WEBHOOK_URL: Final = "NOMOS_WEBHOOK_URL"
@@ -125,7 +125,7 @@ def _secret(environ: Mapping[str, str], variable: str, named: str) -> Secret | N
 def _content(file: str, variable: str) -> str:
     try:
         with Path(file).open("rb") as opened:
-            content = opened.read(MAX_TOKEN + 1)
+            content = opened.read(MAX_CREDENTIAL + 1)
         text = content.decode("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         # A decoding error contains what was read; a credential must not be shown.
@@ -133,9 +133,9 @@ def _content(file: str, variable: str) -> str:
         raise ConfigurationError(
             f"{variable}={file} cannot be read: {why}", setting=variable
         ) from None
-    if not text or len(content) > MAX_TOKEN:
+    if not text or len(content) > MAX_CREDENTIAL:
         raise ConfigurationError(
-            f"{variable}={file} must contain one credential of at most {MAX_TOKEN} bytes",
+            f"{variable}={file} must contain one credential of at most {MAX_CREDENTIAL} bytes",
             setting=variable,
         )
     return text

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as some
 
-from nomos.audit.canonical import MAX_DEPTH, MAX_INTEGER, canonical
+from nomos._limits import MAX_INTEGER
+from nomos.audit.canonical import MAX_DEPTH, canonical
 
 VECTORS: Final = os.environ.get("NOMOS_VECTORS")
 NAMES: Final = ("arrays", "french", "structures", "unicode", "values", "weird")

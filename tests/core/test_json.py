@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as some
 
 from nomos._json import same
-from nomos.audit.canonical import MAX_INTEGER, canonical
+from nomos._limits import MAX_INTEGER
+from nomos.audit.canonical import canonical
 
 SCALARS = (
     some.none()

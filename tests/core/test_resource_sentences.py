@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from nomos._limits import MAX_INTEGER
 from nomos.errors import InvalidRequest
 from nomos.resources import (
     MAX_FIELD,
-    MAX_INTEGER,
     MAX_ITEMS,
     Argument,
     CommandSpec,

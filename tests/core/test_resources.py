@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nomos._limits import MAX_INTEGER
 from nomos.errors import InvalidRequest
 from nomos.resources import (
     FILESYSTEM,
     GITHUB,
     MAX_ARGUMENT,
     MAX_FIELD,
-    MAX_INTEGER,
     MAX_ITEMS,
     Argument,
     CommandSpec,

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from nomos._core.http_rules.strict_json import MAX_INTEGER
+from nomos._limits import MAX_INTEGER
 
 MAX_PARAMETERS: Final = 64
 

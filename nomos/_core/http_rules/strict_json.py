@@ -14,13 +14,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 from nomos._core.http_rules.shown import shown
-from nomos._limits import MAX_REQUEST_NESTING
-
-MAX_INTEGER: Final = 2**53 - 1
-
-FIRST_WITH_EXPONENT: Final = 1e21
-"""From here on numbers are written with an exponent, and do not claim to be exact integers."""
-
+from nomos._limits import FIRST_WITH_EXPONENT, MAX_INTEGER, MAX_REQUEST_NESTING
 
 DUPLICATE: Final = "is there more than once"
 

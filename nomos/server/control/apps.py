@@ -24,6 +24,7 @@ from nomos.server.control import (
     remaining_accounts,
 )
 from nomos.server.control.context import Context
+from nomos.server.control.credentials import MAX_COVERS
 from nomos.server.control.errors import ControlError, shown
 from nomos.server.control.messages import DAMAGED, Absent, MessageModel, ReplyModel
 from nomos.server.control.permissions import Act, Kind, PermissionTarget
@@ -40,7 +41,6 @@ MAX_APPS: Final = 10_000
 RESERVED: Final = 100
 """The last ones of these apps that only operators who cover every role may register."""
 
-MAX_COVERS: Final = 32
 
 Covered = Annotated[str, Field(pattern=r"^[^\x00-\x20\x7f-\x9f*,]{1,64}$|^\*$")]
 

@@ -20,13 +20,12 @@ from nomos._core.http_rules.bearer import BearerFault
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
 from nomos.server.control.errors import ControlError
-from nomos.server.domain.accounts import ApiKey, App, Role
+from nomos.server.domain.accounts import ROLES, ApiKey, App, Role
 from nomos.server.storage.identifiers import new_ident
 
 KEY: Final = re.compile(r"nomos_(app_[0-9a-z]{26})_([0-9a-z]{52})")
 NAME: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,100}")
 MAX_COVERS: Final = 32
-ROLES: Final[tuple[Role, ...]] = ("agent", "operator", "auditor")
 
 _NO_KEY: Final = ApiKey(app="", tenant="", role="agent", secret_hash="0" * 64)
 """Compared with when the app is unknown; no secret has this hash."""

@@ -29,7 +29,7 @@ NOT_YET: Final[Mapping[str, str]] = {
 }
 """Members of the protocol that this server does not support; the error says so."""
 
-MAX_LINKS: Final = 64
+MAX_SENT_LINKS: Final = 64
 """The maximum number of tokens of a chain that are read; a setting limits its valid depth."""
 
 
@@ -114,7 +114,7 @@ class AuthorizeRequest(MessageModel):
     delegated_chain: list[str] | Absent = Field(
         default=None,
         min_length=1,
-        max_length=MAX_LINKS,
+        max_length=MAX_SENT_LINKS,
         description="The delegations that an agent holds from its parent, root first. The grant is "
         "never wider than they are.",
     )

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic.alias_generators import to_camel
 
-from nomos._core.http_rules.strict_json import MAX_INTEGER
+from nomos._limits import MAX_INTEGER
 from nomos.errors import InvalidRequest
 from nomos.models import MAX_ARGS_BYTES, MAX_CONTEXT_BYTES
 from nomos.resources import (

@@ -34,7 +34,7 @@ from nomos.server.control.apps import kind_of
 from nomos.server.control.context import Context
 from nomos.server.control.errors import ControlError, shown
 from nomos.server.control.invocation_auth import AgentPrincipal, authenticate
-from nomos.server.control.messages import MAX_LINKS, Absent, MessageModel, Purpose
+from nomos.server.control.messages import MAX_SENT_LINKS, Absent, MessageModel, Purpose
 from nomos.server.control.route import Route
 from nomos.server.domain.accounts import ApiKey
 from nomos.server.domain.delegation import ChainFault, HeldCapability
@@ -54,7 +54,7 @@ class RevokeRequest(MessageModel):
     chain: list[str] | Absent = Field(
         default=None,
         min_length=1,
-        max_length=MAX_LINKS,
+        max_length=MAX_SENT_LINKS,
         description="The chain that a delegation belongs to, root first, as proof of who may "
         "revoke it.",
     )

@@ -22,7 +22,7 @@ from sqlalchemy.engine import Connection
 from nomos._io.checkpoints import checking_async
 from nomos._protocol import Checkpoint
 from nomos.audit.chain import Head
-from nomos.audit.check import MAX_TOKEN
+from nomos.audit.check import MAX_CHECKPOINT
 from nomos.errors import ConfigurationError
 from nomos.server.data_folder.lock import FILE as LOCK
 from nomos.server.signing.issuers import Issuers
@@ -221,7 +221,7 @@ async def _check_pinned(
     store: Store, signer: SignerPort, issuers: Issuers, folder: Path, pinned: str
 ) -> None:
     checkpoint = None
-    if len(pinned) <= MAX_TOKEN:
+    if len(pinned) <= MAX_CHECKPOINT:
         dids = [key.did for tenant in issuers.active for key in issuers.log_of(tenant)]
         checkpoint = await checking_async(signer)(pinned, dids)
     if not isinstance(checkpoint, Checkpoint) or checkpoint.log != "audit":

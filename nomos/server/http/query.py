@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from nomos._core.http_rules.query import QueryFault, parameters, whole_number
 from nomos._core.http_rules.shown import shown
-from nomos._core.http_rules.strict_json import MAX_INTEGER
+from nomos._limits import MAX_INTEGER
 from nomos.errors import InvalidRequest
 
 

@@ -12,7 +12,7 @@ import store_access
 from nomos.errors import ConfigurationError
 from nomos.server.control import credentials
 from nomos.server.control.errors import ControlError
-from nomos.server.domain.accounts import ApiKey, Role
+from nomos.server.domain.accounts import ROLES, ApiKey, Role
 
 if TYPE_CHECKING:
     from server.control.conftest import Plane
@@ -106,9 +106,7 @@ async def test_an_unknown_app_costs_as_much_as_a_wrong_secret(
     said = set()
     for app in (issued.app.id, "app_" + "0" * 26):
         with pytest.raises(ControlError) as refusal:
-            await credentials.authenticate(
-                keys, [f"Bearer nomos_{app}_{'a' * 52}"], credentials.ROLES
-            )
+            await credentials.authenticate(keys, [f"Bearer nomos_{app}_{'a' * 52}"], ROLES)
         said.add((refusal.value.code, refusal.value.message))
     assert (compared, len(keys.asked), len(said)) == (2, 2, 1)
 
@@ -119,9 +117,9 @@ async def test_each_of_an_app_s_keys_works_in_its_own_role() -> None:
     renamed = ApiKey(first.app.id, "default", "operator", second.key.secret_hash)
     keys = Keys(first.key, renamed)
     text = f"nomos_{first.app.id}_{second.text.reveal().rsplit('_', 1)[1]}"
-    assert await credentials.authenticate(keys, [f"Bearer {text}"], credentials.ROLES) == renamed
+    assert await credentials.authenticate(keys, [f"Bearer {text}"], ROLES) == renamed
     sent = [f"bearer {first.text.reveal()}"]
-    assert await credentials.authenticate(keys, sent, credentials.ROLES) == first.key
+    assert await credentials.authenticate(keys, sent, ROLES) == first.key
 
 
 def test_a_key_is_not_shown_by_what_carries_it() -> None:
