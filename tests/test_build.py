@@ -73,7 +73,7 @@ def test_the_wheel_is_for_this_platform_and_carries_the_binary(wheel: Path) -> N
         "nomos/server/pages/style.css",
         "nomos/server/pages/templates/base.html",
         "nomos/policy/starters/read-only/tests.yaml",
-        "nomos/server/pdp/catalog/github.yaml",
+        "nomos/server/providers/github.yaml",
         "nomos/server/storage/migrations/versions/0001_first.py",
     ):
         assert needed in names

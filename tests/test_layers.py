@@ -36,6 +36,7 @@ BACKGROUND = STORAGE | {"nomos.server.background", "nomos.server.settings"}
 POLICIES = BACKGROUND | {"nomos.server.policies"}
 DATA_FOLDER = SIGNING | {"nomos.server.data_folder", "nomos.server.settings"}
 HTTP = CORE | {"nomos.server.http"}
+PROVIDERS = VALUES | {"nomos.policy", "nomos.server.providers"}
 PDP = POLICIES | HTTP | {"nomos.server.pdp"}
 CONTROL = POLICIES | SIGNING | HTTP | {"nomos.server.control"}
 PAGES = CONTROL | {"nomos.server.pages"}
@@ -58,6 +59,7 @@ MAY_IMPORT = {
     "server/policies": POLICIES,
     "server/data_folder": DATA_FOLDER,
     "server/http": HTTP,
+    "server/providers": PROVIDERS,
     "server/pdp": PDP,
     "server/control": CONTROL,
     "server/pages": PAGES,
@@ -224,6 +226,7 @@ def test_the_core_needs_no_extra() -> None:
         ("server/storage", "from nomos.server.control import errors", "nomos.server.storage"),
         ("server/domain", "from nomos.server.storage import apps", "nomos.server.domain"),
         ("server/pdp", "from nomos.server.control import errors", "nomos.server.pdp"),
+        ("server/providers", "from nomos.server.pdp import credentials", "nomos.server.providers"),
         ("server/http", "from nomos.server.control import errors", "nomos.server.http"),
         ("_core", "if TYPE_CHECKING:\n    from nomos._io import http", "nomos._core"),
     ],

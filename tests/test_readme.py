@@ -15,7 +15,7 @@ from prepared import PYTHON
 from nomos import AuthGuard
 from nomos.policy import bundle
 from nomos.policy.bundle import Source
-from nomos.server.pdp.catalog import load_catalog
+from nomos.server.providers.catalog import load_catalog
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from nomos.resources import find_command
-from nomos.server.pdp.catalog import load_catalog
 from nomos.server.pdp.filesystem import Filesystem
 from nomos.server.pdp.request import Rebuilt, rebuild
 from nomos.server.pdp.statuses import PdpError
+from nomos.server.providers.catalog import load_catalog
 
 CATALOG = load_catalog()
 

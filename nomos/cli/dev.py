@@ -28,8 +28,8 @@ with server_extra("dev"):
     from nomos.server.data_folder.layout import check_outside_workspace
     from nomos.server.domain.accounts import EVERY_ROLE, Role
     from nomos.server.environment import max_chain_depth, named_hosts, upstreams, webhook
-    from nomos.server.pdp.catalog import load_catalog
     from nomos.server.policies.loading import read_facts, read_policies
+    from nomos.server.providers.catalog import load_catalog
     from nomos.server.run import bind, serve
     from nomos.server.settings import HOST, Settings
     from nomos.server.storage.tenants import DEFAULT

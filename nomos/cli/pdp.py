@@ -74,8 +74,8 @@ def pdp(
         from nomos.server.connections.limits import raise_descriptor_limit
         from nomos.server.data_folder.layout import check_outside_workspace
         from nomos.server.environment import max_chain_depth, named_hosts, upstreams
-        from nomos.server.pdp.catalog import load_catalog
         from nomos.server.policies.loading import read_facts, read_policies
+        from nomos.server.providers.catalog import load_catalog
         from nomos.server.run import bind
         from nomos.server.settings import Settings
         from nomos.server.standalone_pdp import Trust

@@ -29,11 +29,11 @@ from nomos.server.domain.accounts import Role
 from nomos.server.http.limits import WINDOW
 from nomos.server.log_limits import limit_logs
 from nomos.server.pages import routes as pages
-from nomos.server.pdp.catalog import load_catalog
 from nomos.server.pdp.context import PdpContext
 from nomos.server.pdp.revocations import StoreView
 from nomos.server.pdp.routes import create_pdp
 from nomos.server.policies import activation
+from nomos.server.providers.catalog import load_catalog
 from nomos.server.settings import Settings
 from nomos.server.signing.issuers import Issuers
 from nomos.server.signing.keys import KeyFiles, SignerPort

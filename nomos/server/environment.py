@@ -24,8 +24,7 @@ from nomos.errors import ConfigurationError
 from nomos.models import MAX_CHAIN_DEPTH, Secret
 from nomos.resources import Catalog
 from nomos.server.connections.hosts import SETTING as HOST_NAMES
-from nomos.server.pdp.credentials import setting
-from nomos.server.settings import UpstreamTarget, Webhook
+from nomos.server.settings import UpstreamTarget, Webhook, variable_of
 from nomos.webhooks import checked_secret
 
 BASE_URLS: Final = {"github": "https://api.github.com"}
@@ -41,13 +40,13 @@ def upstreams(catalog: Catalog, environ: Mapping[str, str]) -> dict[str, Upstrea
     """Return the target of every provider whose base URL is known or given."""
     found: dict[str, UpstreamTarget] = {}
     for name, provider in catalog.items():
-        variable = setting(name, "URL")
+        variable = variable_of(name, "URL")
         url = environ.get(variable) or BASE_URLS.get(name)
         if provider.handler == "http" and url:
             found[name] = UpstreamTarget(
                 checked_url(url, setting=variable),
                 _token(environ, name),
-                _authorities(environ, setting(name, "CA_FILE")),
+                _authorities(environ, variable_of(name, "CA_FILE")),
             )
     return found
 
@@ -101,7 +100,7 @@ def _authorities(environ: Mapping[str, str], variable: str) -> str | None:
 
 
 def _token(environ: Mapping[str, str], provider: str) -> Secret | None:
-    return _secret(environ, setting(provider, "TOKEN"), setting(provider, "TOKEN_FILE"))
+    return _secret(environ, variable_of(provider, "TOKEN"), variable_of(provider, "TOKEN_FILE"))
 
 
 def _secret(environ: Mapping[str, str], variable: str, named: str) -> Secret | None:

@@ -76,3 +76,8 @@ class Settings:
     def served_folder(self) -> Path:
         """The folder that the filesystem provider serves."""
         return self.workspace if self.workspace is not None else self.data / "workspace"
+
+
+def variable_of(provider: str, what: str) -> str:
+    """Return the name of a provider's environment variable: `NOMOS_GITHUB_TOKEN`."""
+    return f"NOMOS_{provider.upper().replace('-', '_')}_{what}"

@@ -32,11 +32,11 @@ from nomos.server.connections.hosts import host_names
 from nomos.server.data_folder import consistency
 from nomos.server.data_folder.layout import lock_data_dir, unusable
 from nomos.server.log_limits import limit_logs
-from nomos.server.pdp.catalog import load_catalog
 from nomos.server.pdp.context import PdpContext
 from nomos.server.pdp.routes import create_pdp, stale_revocations
 from nomos.server.policies import activation
 from nomos.server.policies.active import ActivePolicy
+from nomos.server.providers.catalog import load_catalog
 from nomos.server.settings import Settings
 from nomos.server.signing.keys import KeyFiles, SignerPort
 from nomos.server.startup import check_depth, migrate

@@ -17,7 +17,7 @@ from nomos.cli.operator_key import find_key, from_file
 from nomos.cli.token.options import _key
 from nomos.errors import ConfigurationError
 from nomos.server.environment import upstreams
-from nomos.server.pdp.catalog import load_catalog
+from nomos.server.providers.catalog import load_catalog
 
 KEY = "nomos_app_secretsecret"
 HERE = "http://127.0.0.1:1"

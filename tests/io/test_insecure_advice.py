@@ -18,7 +18,7 @@ from nomos._io.http import Endpoint
 from nomos._io.urls import INSECURE_HOSTS
 from nomos.cli.app import app
 from nomos.server.environment import upstreams, webhook
-from nomos.server.pdp.catalog import load_catalog
+from nomos.server.providers.catalog import load_catalog
 
 URL, HOST = "http://far.invalid:1", "far.invalid"
 DID = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"

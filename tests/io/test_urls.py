@@ -13,7 +13,7 @@ from nomos._io.http import Endpoint
 from nomos._io.urls import INSECURE_HOSTS, checked_url, is_loopback, named
 from nomos.resources import Catalog
 from nomos.server.environment import upstreams, webhook
-from nomos.server.pdp.catalog import load_catalog
+from nomos.server.providers.catalog import load_catalog
 from nomos.verify import AsyncVerifier, Verifier
 
 DID = "did:key:z6MknGc3ocHs3zdPiJbnaaqDi58NGb4pk1Sp9WxWufuXSdxf"

@@ -7,7 +7,7 @@ import pytest
 from nomos.errors import ConfigurationError, InvalidPolicy, PolicyProblem
 from nomos.policy.bundle import MAX_POLICIES, MAX_TEXT, Bundle, Source, load
 from nomos.policy.statements import MAX_NESTING
-from nomos.server.pdp.catalog import load_catalog
+from nomos.server.providers.catalog import load_catalog
 
 CATALOG = load_catalog()
 ANY = "permit(principal, action, resource);"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from nomos.policy.bundle import Bundle, Source, load
 from nomos.policy.decide import MAX_LONG, decide
 from nomos.policy.decision import PolicyDecision, PolicyQuestion
-from nomos.server.pdp.catalog import load_catalog
+from nomos.server.providers.catalog import load_catalog
 
 CATALOG = load_catalog()
 FACTS = {"ticket": "String", "count": "Long", "urgent": "Bool", "teams": "Set<String>"}

@@ -8,7 +8,7 @@ from nomos.errors import InvalidPolicy
 from nomos.policy import bundle
 from nomos.policy.bundle import Source
 from nomos.policy.validation import lifetime
-from nomos.server.pdp.catalog import load_catalog
+from nomos.server.providers.catalog import load_catalog
 
 ASKS = """
 @id("ask") @step_up("lead") {}

@@ -21,7 +21,7 @@ from nomos.policy.decide import decide
 from nomos.policy.explain import PolicyExplanation, Suggestion, explain
 from nomos.policy.policy_request import parse
 from nomos.policy.render import render
-from nomos.server.pdp.catalog import load_catalog
+from nomos.server.providers.catalog import load_catalog
 
 CATALOG = load_catalog()
 FACTS = {"ticket": "String", "count": "Long", "urgent": "Bool", "teams": "Set<String>"}

@@ -12,7 +12,7 @@ from nomos.policy import policy_tests
 from nomos.policy.bundle import Source, load
 from nomos.policy.policy_request import AGENT, parse
 from nomos.policy.policy_tests import Difference, PolicyTestOutcome
-from nomos.server.pdp.catalog import load_catalog
+from nomos.server.providers.catalog import load_catalog
 
 CATALOG = load_catalog()
 BUNDLE = load(

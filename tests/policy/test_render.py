@@ -14,7 +14,7 @@ from nomos.policy.conditions import body_of
 from nomos.policy.explain import explain
 from nomos.policy.policy_request import parse
 from nomos.policy.render import render
-from nomos.server.pdp.catalog import load_catalog
+from nomos.server.providers.catalog import load_catalog
 
 
 def parsed(text: str) -> Any:

@@ -10,7 +10,6 @@ from nomos import AuthGuard
 from nomos.errors import ConfigurationError
 from nomos.policy import policy_tests
 from nomos.policy.bundle import load
-from nomos.server.pdp.catalog import load_catalog
 from nomos.server.policies.loading import (
     copy_starter,
     read_facts,
@@ -18,6 +17,7 @@ from nomos.server.policies.loading import (
     read_tests,
     starters,
 )
+from nomos.server.providers.catalog import load_catalog
 
 NAMES = ("github-triage", "read-only", "safe-workspace", "step-up-writes", "swarm-safe")
 

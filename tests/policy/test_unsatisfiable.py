@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nomos.policy.bundle import Bundle, Source, load
-from nomos.server.pdp.catalog import load_catalog
+from nomos.server.providers.catalog import load_catalog
 
 CATALOG = load_catalog()
 DID = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"

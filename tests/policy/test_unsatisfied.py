@@ -8,7 +8,7 @@ from nomos.errors import InvalidPolicy
 from nomos.policy.bundle import Source, load
 from nomos.policy.tree import nodes
 from nomos.resources import Catalog, CommandSpec, Provider, ResourceField
-from nomos.server.pdp.catalog import load_catalog
+from nomos.server.providers.catalog import load_catalog
 
 CATALOG = load_catalog()
 FILES = "principal, action, resource is Filesystem"

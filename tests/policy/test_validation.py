@@ -6,7 +6,7 @@ import pytest
 
 from nomos.errors import InvalidPolicy, PolicyProblem
 from nomos.policy.bundle import Source, load
-from nomos.server.pdp.catalog import load_catalog
+from nomos.server.providers.catalog import load_catalog
 
 CATALOG = load_catalog()
 ANY = "permit(principal, action, resource);"

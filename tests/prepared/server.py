@@ -31,7 +31,7 @@ def main(address: str) -> None:
         importlib.import_module(name)
     importlib.import_module("rich.table")
     importlib.import_module("rich.live")
-    importlib.import_module("nomos.server.pdp.catalog").load_catalog()  # kept for all forks
+    importlib.import_module("nomos.server.providers.catalog").load_catalog()  # kept for all forks
     assert threading.active_count() == 1, "threads do not survive a fork"
     gc.collect()
     gc.freeze()

@@ -10,7 +10,7 @@ import pytest
 from nomos.errors import ConfigurationError
 from nomos.policy.bundle import Source, load
 from nomos.resources import canonical_resource, find_command
-from nomos.server.pdp.catalog import MAX_FILE, RESERVED_NAMES, load_catalog
+from nomos.server.providers.catalog import MAX_FILE, RESERVED_NAMES, load_catalog
 
 GITHUB_COMMANDS = """
 user/read repo/list repo/read repo/create repo/delete repo/search

@@ -8,8 +8,8 @@ import pytest
 
 from nomos import AuthGuard, ConfigurationError
 from nomos.server.environment import max_chain_depth, upstreams, webhook
-from nomos.server.pdp.catalog import load_catalog
 from nomos.server.policies.loading import read_facts, read_policies
+from nomos.server.providers.catalog import load_catalog
 
 CATALOG = load_catalog()
 SECRET = "ghp_" + "s" * 36

@@ -17,8 +17,8 @@ with server_extra("policy"):
     from nomos.policy import bundle, explain_text, policy_tests
     from nomos.policy.bundle import Bundle, Policy, Source
     from nomos.policy.policy_tests import PolicyTestOutcome
-    from nomos.server.pdp.catalog import load_catalog
     from nomos.server.policies import loading as files
+    from nomos.server.providers.catalog import load_catalog
 
 _LABELS = {"expect": "decision", "reason": "reason", "policies": "policies", "roles": "roles"}
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from nomos.models import Secret
 from nomos.server.pdp.context import UpstreamPort
 from nomos.server.pdp.statuses import PdpError
+from nomos.server.settings import variable_of
 
 _HEADER_VALUE: Final = re.compile(r"[\x21-\x7e]+")
 
@@ -32,31 +33,26 @@ def resolve(provider: str, targets: Mapping[str, UpstreamPort]) -> UpstreamCrede
     """Return the upstream of `provider`; a missing or unusable setting is a 503 that names it."""
     target = targets.get(provider)
     if target is None or not target.base_url:
-        raise _unavailable(provider, "has no base URL", f"set {setting(provider, 'URL')}")
+        raise _unavailable(provider, "has no base URL", f"set {variable_of(provider, 'URL')}")
     if not _is_base(target.base_url):
         raise _unavailable(
             provider,
             "has a base URL that is not http(s)://host[/path]",
-            f"correct {setting(provider, 'URL')}",
+            f"correct {variable_of(provider, 'URL')}",
         )
     if target.token is None:
         raise _unavailable(
             provider,
             "has no credential",
-            f"set {setting(provider, 'TOKEN')} or {setting(provider, 'TOKEN_FILE')}",
+            f"set {variable_of(provider, 'TOKEN')} or {variable_of(provider, 'TOKEN_FILE')}",
         )
     if not _HEADER_VALUE.fullmatch(target.token.reveal()):
         raise _unavailable(
             provider,
             "has a credential with spaces, line breaks or other characters no header may hold",
-            f"correct {setting(provider, 'TOKEN')}",
+            f"correct {variable_of(provider, 'TOKEN')}",
         )
     return UpstreamCredential(target.base_url.rstrip("/"), target.token, target.ca_file)
-
-
-def setting(provider: str, what: str) -> str:
-    """Return the name of a provider's environment variable: `NOMOS_GITHUB_TOKEN`."""
-    return f"NOMOS_{provider.upper().replace('-', '_')}_{what}"
 
 
 def _is_base(url: str) -> bool:

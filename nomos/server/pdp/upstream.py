@@ -34,9 +34,10 @@ from nomos.errors import ConfigurationError
 from nomos.resources import CommandSpec
 from nomos.server.domain.redaction import redact
 from nomos.server.pdp.context import Action, PdpLimits, UpstreamPort
-from nomos.server.pdp.credentials import UpstreamCredential, resolve, setting
+from nomos.server.pdp.credentials import UpstreamCredential, resolve
 from nomos.server.pdp.request import Rebuilt
 from nomos.server.pdp.statuses import PdpError
+from nomos.server.settings import variable_of
 
 if TYPE_CHECKING:
     import httpx
@@ -171,7 +172,7 @@ class HttpProvider:
             finally:
                 await reply.aclose()
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            why = failures.reason(error, ca_setting=setting(call.provider.name, "CA_FILE"))
+            why = failures.reason(error, ca_setting=variable_of(call.provider.name, "CA_FILE"))
             self._log_once(f"the upstream {call.provider.name} cannot be reached: {why}")
             raise _failed(call, f"cannot be reached: {why}", sent=False) from None
         except httpx.TimeoutException:
@@ -198,7 +199,7 @@ class HttpProvider:
             connections=CONNECTIONS,
             kept=0,
             ca_file=where.ca_file,
-            ca_setting=setting(provider, "CA_FILE"),
+            ca_setting=variable_of(provider, "CA_FILE"),
         )
         try:
             made = await anyio.to_thread.run_sync(make)

@@ -15,7 +15,7 @@ from nomos._protocol import Answer, Call, Hello, Refused, Request, Verified, Ver
 from nomos.errors import InvalidRequest
 from nomos.server.control import messages, request, signing
 from nomos.server.control.messages import AllowReply, AuthorizeReply, DenyReply, StepUpReply
-from nomos.server.pdp.catalog import load_catalog
+from nomos.server.providers.catalog import load_catalog
 
 if TYPE_CHECKING:
     from server.control.conftest import OpenPlane, Plane

@@ -19,7 +19,7 @@ from nomos.resources import find_command
 from nomos.server.domain.delegation import merged
 from nomos.server.domain.partial_eval import KnownCall, first_false, holds, known
 from nomos.server.domain.request import CanonicalRequest
-from nomos.server.pdp.catalog import load_catalog
+from nomos.server.providers.catalog import load_catalog
 
 if TYPE_CHECKING:
     from server.control.conftest import OpenPlane, Plane

@@ -16,9 +16,9 @@ from nomos._limits import MAX_POLICIES
 from nomos.errors import ConfigurationError
 from nomos.policy.bundle import Source, load
 from nomos.server.app import System
-from nomos.server.pdp.catalog import load_catalog
 from nomos.server.policies import activation
 from nomos.server.policies.active import ActivePolicy
+from nomos.server.providers.catalog import load_catalog
 from nomos.server.settings import Settings
 from nomos.server.storage import tables
 from nomos.server.storage.bundles import Content

@@ -14,7 +14,7 @@ from nomos.policy.bundle import Source, load
 from nomos.policy.decision import PolicyQuestion
 from nomos.resources import commands_under
 from nomos.server.domain.prefix import decide_all
-from nomos.server.pdp.catalog import load_catalog
+from nomos.server.providers.catalog import load_catalog
 
 if TYPE_CHECKING:
     from server.control.conftest import OpenPlane, Plane

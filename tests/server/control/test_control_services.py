@@ -16,7 +16,7 @@ from nomos._io.signer import AsyncSigner
 from nomos.policy.bundle import Source, load
 from nomos.server.control import outdated_routes
 from nomos.server.domain.outdated_grants import ServiceGrant, outdated
-from nomos.server.pdp.catalog import load_catalog
+from nomos.server.providers.catalog import load_catalog
 from nomos.server.storage import service_grants
 
 if TYPE_CHECKING:

@@ -38,11 +38,11 @@ from nomos._protocol import (
 from nomos.audit.record import Record
 from nomos.models import Secret
 from nomos.policy.bundle import Source, load
-from nomos.server.pdp.catalog import load_catalog
 from nomos.server.pdp.context import PdpContext, PdpLimits
 from nomos.server.pdp.revocations import StoreView
 from nomos.server.pdp.routes import create_pdp
 from nomos.server.policies.active import ActivePolicy
+from nomos.server.providers.catalog import load_catalog
 from nomos.server.run import bind
 from nomos.server.settings import UpstreamTarget
 from nomos.server.storage.store import Store

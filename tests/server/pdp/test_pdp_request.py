@@ -12,9 +12,9 @@ import pytest
 
 from nomos.errors import InvalidRequest
 from nomos.resources import CommandSpec, Provider, find_command
-from nomos.server.pdp.catalog import load_catalog
 from nomos.server.pdp.request import Rebuilt, read_body, rebuild, recorded_args
 from nomos.server.pdp.statuses import PdpError
+from nomos.server.providers.catalog import load_catalog
 
 CATALOG = load_catalog()
 JSON = "application/json"
