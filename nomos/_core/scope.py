@@ -12,7 +12,7 @@ from typing import Any
 from nomos._core.tokens import decode_unverified
 from nomos._json import same
 from nomos.errors import InvalidResponse, MalformedChain
-from nomos.models import Capability, Chain
+from nomos.models import Capability
 
 
 def within(command: str, ancestor: str) -> bool:
@@ -56,13 +56,6 @@ def permits(held: Capability, command: str, resource: Mapping[str, Any]) -> bool
         within(command, held.command)
         and covers(held.resource, resource)
         and all(_leaves(statement, command) for statement in held.pol)
-    )
-
-
-def covering(chains: Sequence[Chain], command: str, resource: Mapping[str, Any]) -> Chain | None:
-    """Return the first chain that covers `command` on `resource`, or None."""
-    return next(
-        (chain for chain in chains if permits(effective_capability(chain), command, resource)), None
     )
 
 

@@ -117,8 +117,6 @@ def test_what_is_listed_is_refused_at_its_place() -> None:
     )
     setting, sentence = told(lambda: listed([eq("a", BIG[:5])] * 2, "here"))
     assert (setting, sentence[:9]) == ("here", "here has ")
-    setting, sentence = told(lambda: listed(from_pol([["or", []]]), "here"))
-    assert (setting, sentence[:7]) == ("here", "here[0]")
 
 
 def test_truth_is_refused_with_a_sentence() -> None:

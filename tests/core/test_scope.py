@@ -9,14 +9,13 @@ from vectors.forge import PLANNER, child, root
 
 from nomos._core.scope import (
     chain_audience,
-    covering,
     covers,
     effective_capability,
     permits,
     within,
 )
 from nomos.errors import MalformedChain
-from nomos.models import Capability, chain_of
+from nomos.models import Capability, Chain, chain_of
 
 ACME = {"provider": "github", "owner": "acme"}
 APP = ACME | {"repo": "app"}
@@ -114,12 +113,14 @@ def test_statements_about_the_command_count_and_others_do_not() -> None:
     assert permits(Capability("/github", {}, (["or", []],)), "/github/c", {})
 
 
-def test_the_first_chain_that_covers_is_chosen() -> None:
+def test_the_chains_that_cover_a_call_are_found_by_their_text() -> None:
     issues = chain_of([root(cmd="/github/issue", meta=constraint(APP))])
     everything = chain_of([root(cmd="/github", meta=constraint(ACME))])
-    again = chain_of([root(cmd="/github", meta=constraint(ACME), nonce="n-2")])
-    held = (issues, everything, again)
-    assert covering(held, "/github/issue/list", APP) is issues
-    assert covering(held, "/github/repo", APP) is everything
-    assert covering(held, "/github/repo", {"provider": "github"}) is None
-    assert covering((), "/github", APP) is None
+
+    def covering(command: str, resource: dict[str, str]) -> list[Chain]:
+        held = (issues, everything)
+        return [one for one in held if permits(effective_capability(one), command, resource)]
+
+    assert covering("/github/issue/list", APP) == [issues, everything]
+    assert covering("/github/repo", APP) == [everything]
+    assert covering("/github/repo", {"provider": "github"}) == []
