@@ -70,7 +70,7 @@ class VerifierSettings(TypedDict, total=False):
 class VerifierBase(ABC):
     """The base of `Verifier` and `AsyncVerifier`: settings, stores and flows."""
 
-    _waits: ClassVar[bool]
+    _can_await: ClassVar[bool]
     """Whether async functions can be awaited: True only in `AsyncVerifier`."""
 
     @without_frames
@@ -90,10 +90,10 @@ class VerifierBase(ABC):
         on_receipt: Callable[[str], Any] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._follower = trusted_issuers if isinstance(trusted_issuers, ControlPlaneSync) else None
-        self._deep_as_told = False
+        self._sync = trusted_issuers if isinstance(trusted_issuers, ControlPlaneSync) else None
+        self._depth_from_control_plane = False
         self._rules = VerifierRules(
-            trusted_issuers=() if self._follower else issuers_of(trusted_issuers),
+            trusted_issuers=() if self._sync else issuers_of(trusted_issuers),
             audience=_checked_did(audience, "audience", "the DID of this service"),
             max_depth=_checked_range("max_depth", max_depth, 1, MAX_LINKS),
             leeway=_checked_range("leeway", leeway, 0, MAX_LEEWAY_SECONDS),
@@ -105,8 +105,8 @@ class VerifierBase(ABC):
         self._replay: Any = (
             None if replay is None else self._checked_store("replay", "claim", replay)
         )
-        self._scribe = None if receipt_key is None else _receipt_signer(receipt_key)
-        self._on_record = None if on_receipt is None else self._checked_callback(on_receipt)
+        self._receipt_signer = None if receipt_key is None else _read_receipt_signer(receipt_key)
+        self._on_receipt = None if on_receipt is None else self._checked_callback(on_receipt)
         self._clock = _checked_callable("clock", clock)
         self._linked: SignerConnection | None = None
         self._closed = False
@@ -174,8 +174,8 @@ class VerifierBase(ABC):
         verifier = cls(
             trusted_issuers=follower, audience=audience, revocations=follower, **settings
         )
-        verifier._deep_as_told = "max_depth" not in settings
-        if not cls._waits:
+        verifier._depth_from_control_plane = "max_depth" not in settings
+        if not cls._can_await:
             try:
                 follower.ready()
             except BaseException:
@@ -201,10 +201,10 @@ class VerifierBase(ABC):
 
     def _trust(self) -> VerifierRules:
         """Return the rules, with the issuers and the maximum depth that are valid now."""
-        follower, rules = self._follower, self._rules
+        follower, rules = self._sync, self._rules
         if follower is None:
             return rules
-        depth = follower.max_depth if self._deep_as_told else rules.max_depth
+        depth = follower.max_depth if self._depth_from_control_plane else rules.max_depth
         return replace(
             rules,
             trusted_issuers=tuple(follower.issuers()),
@@ -214,7 +214,7 @@ class VerifierBase(ABC):
 
     def _await_first_sync(self) -> Flow[None]:
         """Wait for the first reply of the control plane, if any: no issuer is known before."""
-        if self._follower is not None:
+        if self._sync is not None:
             yield from perform(AwaitFirstSync())
 
     def _verify_flow(
@@ -233,11 +233,11 @@ class VerifierBase(ABC):
         yield from self._await_first_sync()
         rules, now = self._trust(), self._now()
         flow = token_verification.verify(rules, token, asked, now)
-        if self._scribe is None:
+        if self._receipt_signer is None:
             return (yield from flow)
         return (
             yield from with_receipt(
-                flow, self._scribe, VerificationAttempt(rules, token, asked, now)
+                flow, self._receipt_signer, VerificationAttempt(rules, token, asked, now)
             )
         )
 
@@ -277,19 +277,19 @@ class VerifierBase(ABC):
             )
         if not callable(found):
             raise ConfigurationError(f"{setting} has no method {method}()", setting=setting)
-        if iscoroutinefunction(found) and not self._waits:
+        if iscoroutinefunction(found) and not self._can_await:
             raise ConfigurationError(
                 f"{setting}.{method}() must be awaited: use AsyncVerifier", setting=setting
             )
         return thing
 
     def _checked_callback(self, given: Any) -> Any:
-        if self._scribe is None:
+        if self._receipt_signer is None:
             raise ConfigurationError(
                 "on_receipt requires receipt_key: without it no receipts are signed",
                 setting="on_receipt",
             )
-        if is_awaited(_checked_callable("on_receipt", given)) and not self._waits:
+        if is_awaited(_checked_callable("on_receipt", given)) and not self._can_await:
             raise requires_await("on_receipt")
         return given
 
@@ -359,7 +359,7 @@ def issuers_of(given: object, setting: str = "trusted_issuers") -> tuple[str, ..
     return tuple(_checked_did(each, setting, "the DID of an issuer") for each in given)
 
 
-def _receipt_signer(path: object) -> ReceiptSigner:
+def _read_receipt_signer(path: object) -> ReceiptSigner:
     if not isinstance(path, str | os.PathLike):
         raise ConfigurationError(
             "receipt_key must be the path of a key file; `nomos keygen` makes one",

@@ -101,7 +101,7 @@ class Verifier(VerifierBase):
     calls `close()`.
     """
 
-    _waits: ClassVar = False
+    _can_await: ClassVar = False
 
     @without_frames
     def verify(
@@ -164,8 +164,8 @@ class Verifier(VerifierBase):
     def close(self) -> None:
         """Stop the thread of `from_control_plane`. Idempotent. `verify` then raises."""
         self._closed = True
-        if self._follower is not None:
-            self._follower.close()
+        if self._sync is not None:
+            self._sync.close()
 
     def __enter__(self) -> Self:
         return self
@@ -193,12 +193,12 @@ class Verifier(VerifierBase):
         return self._runtime.run(flow)
 
     def _await_sync(self, _: AwaitFirstSync) -> None:
-        if self._follower is not None:
-            self._follower.look()
+        if self._sync is not None:
+            self._sync.look()
 
     def _report(self, effect: ReportReceipt) -> None:
-        if self._on_record is not None:
-            refuse_awaitable(self._on_record(effect.text), "on_receipt")
+        if self._on_receipt is not None:
+            refuse_awaitable(self._on_receipt(effect.text), "on_receipt")
 
 
 class AsyncVerifier(Asynchronous, VerifierBase):
@@ -208,7 +208,7 @@ class AsyncVerifier(Asynchronous, VerifierBase):
     in a thread. `verify` and `explain` are awaited.
     """
 
-    _waits: ClassVar = True
+    _can_await: ClassVar = True
 
     async def verify(
         self,
@@ -242,13 +242,13 @@ class AsyncVerifier(Asynchronous, VerifierBase):
     async def close(self) -> None:
         """See `Verifier.close`."""
         self._closed = True
-        if self._follower is not None:
-            self._follower.close(wait=False)
+        if self._sync is not None:
+            self._sync.close(wait=False)
 
     async def __aenter__(self) -> Self:
-        if self._follower is not None:
+        if self._sync is not None:
             try:
-                await self._follower.aready()
+                await self._sync.aready()
             except BaseException:
                 await self.close()
                 raise
@@ -277,8 +277,8 @@ class AsyncVerifier(Asynchronous, VerifierBase):
         return await self._runtime.run(flow)
 
     async def _await_sync(self, _: AwaitFirstSync) -> None:
-        if self._follower is not None:
-            await self._follower.alook()
+        if self._sync is not None:
+            await self._sync.alook()
 
     async def _lookup(self, effect: LookupRevocations) -> RevocationStatus:
         view = self._revocations
@@ -294,12 +294,12 @@ class AsyncVerifier(Asynchronous, VerifierBase):
         return won
 
     async def _report(self, effect: ReportReceipt) -> None:
-        if self._on_record is None:
+        if self._on_receipt is None:
             return
-        if is_awaited(self._on_record):
-            await self._on_record(effect.text)
+        if is_awaited(self._on_receipt):
+            await self._on_receipt(effect.text)
         else:
-            answer = await anyio.to_thread.run_sync(self._on_record, effect.text)
+            answer = await anyio.to_thread.run_sync(self._on_receipt, effect.text)
             refuse_awaitable(answer, "on_receipt")
 
 

@@ -21,12 +21,12 @@ from nomos._core.http_rules.strict_json import JsonFault
 from nomos._limits import MAX_BODY_WITH_CHAIN, MAX_NESTING
 from nomos._unawaited import must_be_awaited
 from nomos.errors import ConfigurationError
-from nomos.integrations._refusals import CallRefused, named
+from nomos.integrations._refusals import CallRefused, field_of
 
 MAX_BODY: Final = MAX_BODY_WITH_CHAIN
 """Maximum size in bytes of a body that is read before verification. A longer one is rejected."""
 
-PARSED_ASIDE: Final = 64 * 1024
+PARSE_IN_THREAD: Final = 64 * 1024
 """A body of more bytes is parsed in a thread, so that it does not delay other requests."""
 
 BODY_SECONDS: Final = 10.0
@@ -54,9 +54,9 @@ def json_body(
             # Stored where `Request.body` stores it, for later readers of the body.
             connection._body = await _read(connection, max_bytes)  # noqa: SLF001
         body = await connection.body()
-        if len(body) > PARSED_ASIDE:
-            return await anyio.to_thread.run_sync(_object, body, max_bytes)
-        return _object(body, max_bytes)
+        if len(body) > PARSE_IN_THREAD:
+            return await anyio.to_thread.run_sync(_parse_object, body, max_bytes)
+        return _parse_object(body, max_bytes)
 
     return args
 
@@ -127,7 +127,7 @@ async def _read(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-def _object(body: bytes, limit: int) -> dict[str, Any]:
+def _parse_object(body: bytes, limit: int) -> dict[str, Any]:
     if len(body) > limit:
         raise CallRefused("too_large", f"the body is larger than {limit} bytes")
     try:
@@ -138,5 +138,5 @@ def _object(body: bytes, limit: int) -> dict[str, Any]:
 
 
 def _invalid(message: str, name: str | None = None) -> CallRefused:
-    field = named("args", name) if name else "args"
+    field = field_of("args", name) if name else "args"
     return CallRefused("invalid_request", message, field=field)

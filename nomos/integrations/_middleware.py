@@ -17,7 +17,7 @@ from nomos.integrations import _refusals
 from nomos.integrations._bodies import MAX_BODY, ReplayableBody
 from nomos.integrations._paths import Rule, RuleTable, normalize_root_path
 from nomos.integrations._proof import (
-    PROVEN,
+    VERIFIED_CALLS,
     AnyVerifier,
     check_verifier,
     internal,
@@ -64,7 +64,7 @@ class NomosMiddleware:
         verifier: AnyVerifier | None = None,
         max_body: int = MAX_BODY,
     ) -> None:
-        if _takes_off_a_root_path(app):
+        if _has_root_path(app):
             # It would route another path than the one that is checked here.
             raise ConfigurationError(
                 "an application with a root_path needs the middleware inside, "
@@ -86,39 +86,39 @@ class NomosMiddleware:
         request_id_of(scope)  # before the scope is copied, so that all copies have the same
         body = ReplayableBody(receive, self._max_body)
         try:
-            inner = await self._let_in(scope, body)
+            inner = await self._authorize(scope, body)
         except ClientDisconnect:
             return
         except CallRefused as refusal:
-            await _answered(refusal, scope, receive, send)
+            await _send_refusal(refusal, scope, receive, send)
             return
         except HTTPException as error:
-            await _as_response(error, scope, receive, send)
+            await _send_http_error(error, scope, receive, send)
             return
         except Exception:
             log.exception("a request could not be checked (request %s)", request_id_of(scope))
-            await _answered(internal(), scope, receive, send)
+            await _send_refusal(internal(), scope, receive, send)
             return
         await self._app(inner, body.replay, send)
 
-    async def _let_in(self, scope: Scope, body: ReplayableBody) -> Scope:
+    async def _authorize(self, scope: Scope, body: ReplayableBody) -> Scope:
         """Return the scope for the application. Raises CallRefused if the request is rejected."""
-        wanted = self._rules.wanted(scope)
+        match = self._rules.required_call(scope)
         scope = normalize_root_path(scope)
-        if wanted is None:
+        if match is None:
             return scope
-        needed, params = wanted
+        needed, params = match
         seen: Scope = {**scope, "path_params": params}
-        seen.setdefault(PROVEN, [])
+        seen.setdefault(VERIFIED_CALLS, [])
         connection = Request(seen, body.receive) if _is_http(scope) else HTTPConnection(seen)
         verified = await needed.verify(connection, self._verifier)
         body.check()
         # A new dictionary: a server may share one among all requests.
         state = {**scope.get("state", {}), "nomos": verified}
-        return {**scope, "state": state, PROVEN: seen[PROVEN]}
+        return {**scope, "state": state, VERIFIED_CALLS: seen[VERIFIED_CALLS]}
 
 
-def _takes_off_a_root_path(app: object) -> bool:
+def _has_root_path(app: object) -> bool:
     """Return whether an application has a root path of its own, wrapped or mounted in another."""
     seen: dict[int, object] = {}  # kept, so that no other object gets the same id
     left = [app]
@@ -132,27 +132,29 @@ def _takes_off_a_root_path(app: object) -> bool:
     return False
 
 
-async def _answered(refusal: CallRefused, scope: Scope, receive: Receive, send: Send) -> None:
+async def _send_refusal(refusal: CallRefused, scope: Scope, receive: Receive, send: Send) -> None:
     request_id = request_id_of(scope)
     response = JSONResponse(
         _refusals.body(refusal, request_id),
         refusal.status,
         headers=_refusals.headers(refusal, request_id),
     )
-    await _sent(response, refusal.code, scope, receive, send)
+    await _send_response(response, refusal.code, scope, receive, send)
 
 
-async def _as_response(error: HTTPException, scope: Scope, receive: Receive, send: Send) -> None:
+async def _send_http_error(
+    error: HTTPException, scope: Scope, receive: Receive, send: Send
+) -> None:
     """Send the HTTPException of a function of the request, as the framework would."""
     response = JSONResponse(
         {"detail": error.detail},
         max(error.status_code, 400),
         headers={**(error.headers or {}), "cache-control": "no-store"},
     )
-    await _sent(response, "invalid_request", scope, receive, send)
+    await _send_response(response, "invalid_request", scope, receive, send)
 
 
-async def _sent(
+async def _send_response(
     response: Response, reason: str, scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Send a response. If the server cannot send one to a websocket, close it: that is a 403."""

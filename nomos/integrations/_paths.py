@@ -83,7 +83,7 @@ class Rule:
             ),
         )
         for source in (self.resource, self.args):
-            for name in _places(source):
+            for name in _parameters_of(source):
                 if name not in pattern.names:
                     raise ConfigurationError(
                         f"{self.path} has no parameter {name!r}", setting="resource"
@@ -129,10 +129,10 @@ class RuleTable:
             raise ConfigurationError("open_paths must be a list of paths", setting="open_paths")
         self._rules = tuple(rules)
         self._open = tuple(Pattern(path) for path in open_paths)
-        _check_each_once(self._rules)
-        _check_closed(self._rules, self._open)
+        _check_unique(self._rules)
+        _check_open_paths(self._rules, self._open)
 
-    def wanted(self, scope: Scope) -> tuple[RequiredCall, dict[str, Any]] | None:
+    def required_call(self, scope: Scope) -> tuple[RequiredCall, dict[str, Any]] | None:
         """Return the call that a request needs a token for, and its path parameters; None if open.
 
         Raises CallRefused if no rule matches.
@@ -184,7 +184,7 @@ def normalize_root_path(scope: Scope) -> Scope:
     return {**scope, "root_path": root_path, "path": root_path + route}
 
 
-def _check_each_once(rules: Sequence[Rule]) -> None:
+def _check_unique(rules: Sequence[Rule]) -> None:
     seen: set[tuple[str, str]] = set()
     for rule in rules:
         if not isinstance(rule, Rule):
@@ -193,11 +193,11 @@ def _check_each_once(rules: Sequence[Rule]) -> None:
             raise ConfigurationError(
                 f"there are two rules for {rule.method} {rule.path}", setting="rules"
             )
-        _check_reached(rule, rules)
+        _check_reachable(rule, rules)
         seen.add((rule.method, rule.path))
 
 
-def _check_reached(rule: Rule, rules: Sequence[Rule]) -> None:
+def _check_reachable(rule: Rule, rules: Sequence[Rule]) -> None:
     """Raise ConfigurationError for a rule that an earlier one covers completely."""
     for before in itertools.takewhile(lambda each: each is not rule, rules):
         if before.covers(rule.method) and all(
@@ -215,7 +215,7 @@ def _examples(path: str) -> list[str]:
     return [_SEGMENTS.sub("/".join(["x"] * count), path) for count in (1, 2, 3)]
 
 
-def _check_closed(rules: Sequence[Rule], opened: Sequence[Pattern]) -> None:
+def _check_open_paths(rules: Sequence[Rule], opened: Sequence[Pattern]) -> None:
     """Raise ConfigurationError for an open path that matches the path of a rule."""
     for rule in rules:
         for pattern in opened:
@@ -226,6 +226,6 @@ def _check_closed(rules: Sequence[Rule], opened: Sequence[Pattern]) -> None:
                 )
 
 
-def _places(source: Source | None) -> list[str]:
+def _parameters_of(source: Source | None) -> list[str]:
     values = source.values() if isinstance(source, Mapping) else ()
     return [name for value in values for name in path_params(value)]

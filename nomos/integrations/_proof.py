@@ -24,8 +24,8 @@ from nomos._core.http_rules.query import whole_number
 from nomos.capabilities import MAX_COMMAND
 from nomos.errors import ConfigurationError, Denied, SignerError
 from nomos.integrations import _refusals
-from nomos.integrations._refusals import CallRefused, bearer, named, refusal
-from nomos.integrations._rule_checks import PLACE, check_possible
+from nomos.integrations._refusals import CallRefused, bearer, field_of, refusal
+from nomos.integrations._rule_checks import PARAMETER, check_possible
 from nomos.invisible_text import is_invisible
 from nomos.models import Command, Secret
 from nomos.verify import AsyncVerifier, Verified, Verifier
@@ -38,7 +38,7 @@ Source = Mapping[str, Any] | Callable[[Any], Mapping[str, Any] | Awaitable[Mappi
 returns one. In a mapping, `"{owner}"` is replaced by the path parameter of that name, and
 `"{number:int}"` by one that is a whole number."""
 
-PROVEN: Final = "nomos.proven"
+VERIFIED_CALLS: Final = "nomos.proven"
 """The key of the verified calls in a request's scope. A request claims a token only once."""
 
 REQUEST_ID: Final = "nomos.request_id"
@@ -48,7 +48,7 @@ _COMMAND: Final[TypeAdapter[str]] = TypeAdapter(Command)
 
 
 @dataclass(frozen=True)
-class ProvenCall:
+class VerifiedCall:
     """A verified call of a request, with its token and its verifier."""
 
     verifier: AnyVerifier = field(repr=False)
@@ -89,6 +89,10 @@ class RequiredCall:
         check_verifier(self.verifier)
         if self.require_signed_args not in (True, False):
             raise ConfigurationError(
+                "require_signed_args must be True or False", setting="require_signed_args"
+            )
+        if self.require_signed_args and self.args is None:
+            raise ConfigurationError(
                 "require_signed_args=True requires signed arguments: pass them as args=",
                 setting="require_signed_args",
             )
@@ -101,7 +105,7 @@ class RequiredCall:
         The verifier is the first of this call's own, `other`, and `app.state.nomos`.
         """
         request_id = request_id_of(connection.scope)
-        verifier = self.verifier or other or self._of_app(connection)
+        verifier = self.verifier or other or self._app_verifier(connection)
         # A `Secret`, since error reports may contain local variables.
         token = Secret(
             bearer(
@@ -109,10 +113,10 @@ class RequiredCall:
                 connection.scope.get("query_string", b""),
             )
         )
-        resource = await _filled(self.resource, connection, "resource")
-        args = None if self.args is None else await _filled(self.args, connection, "args")
+        resource = await _read_source(self.resource, connection, "resource")
+        args = None if self.args is None else await _read_source(self.args, connection, "args")
         call = self._text(resource, args)
-        proofs: list[ProvenCall] = connection.scope.setdefault(PROVEN, [])
+        proofs: list[VerifiedCall] = connection.scope.setdefault(VERIFIED_CALLS, [])
         for proof in proofs:
             # An application may make further requests with the scope of this one.
             proven = (proof.token.reveal(), proof.call)
@@ -121,8 +125,8 @@ class RequiredCall:
                 self.require_signed_args and (args or {}).keys() - proof.verified.args.keys()
             ):
                 return proof.verified
-        verified = await self._asked(verifier, token, resource, args, request_id)
-        proofs.append(ProvenCall(verifier, token, call, verified))
+        verified = await self._verify_token(verifier, token, resource, args, request_id)
+        proofs.append(VerifiedCall(verifier, token, call, verified))
         return verified
 
     def _text(self, resource: Mapping[str, Any], args: Mapping[str, Any] | None) -> str:
@@ -134,7 +138,7 @@ class RequiredCall:
                 "invalid_request", "this call has a value that no token can contain"
             ) from None
 
-    def _of_app(self, connection: HTTPConnection) -> AnyVerifier:
+    def _app_verifier(self, connection: HTTPConnection) -> AnyVerifier:
         app = connection.scope.get("app")
         verifier = getattr(getattr(app, "state", None), "nomos", None)
         if isinstance(verifier, AnyVerifier):
@@ -147,7 +151,7 @@ class RequiredCall:
         )
         raise internal()
 
-    async def _asked(
+    async def _verify_token(
         self,
         verifier: AnyVerifier,
         token: Secret,
@@ -156,7 +160,7 @@ class RequiredCall:
         request_id: str,
     ) -> Verified:
         try:
-            verified: object = await self._verified(verifier, token, resource, args)
+            verified: object = await self._call_verifier(verifier, token, resource, args)
         except Denied as denied:
             self._log(denied, request_id)
             raise refusal(denied, self.command, _audience(verifier)) from None
@@ -188,7 +192,7 @@ class RequiredCall:
             exc_info=failure,
         )
 
-    async def _verified(
+    async def _call_verifier(
         self,
         verifier: AnyVerifier,
         token: Secret,
@@ -217,8 +221,8 @@ def check_template(source: Mapping[str, Any], setting: str) -> None:
             raise ConfigurationError(f"the names in {setting} must be text", setting=setting)
         if not isinstance(value, str):
             continue
-        found = list(PLACE.finditer(value))
-        rest = PLACE.sub("", value)
+        found = list(PARAMETER.finditer(value))
+        rest = PARAMETER.sub("", value)
         if "{" in rest or "}" in rest or len(found) > 1 or (rest and found and found[0][2]):
             raise ConfigurationError(
                 f"{setting}.{name} may have one path parameter, as in '{{owner}}'; use a function "
@@ -229,7 +233,7 @@ def check_template(source: Mapping[str, Any], setting: str) -> None:
 
 def path_params(value: object) -> list[str]:
     """Return the path parameters in a template's value."""
-    return [name for name, _ in PLACE.findall(value)] if isinstance(value, str) else []
+    return [name for name, _ in PARAMETER.findall(value)] if isinstance(value, str) else []
 
 
 def check_verifier(verifier: object) -> None:
@@ -264,7 +268,7 @@ def internal() -> CallRefused:
     )
 
 
-async def _filled(source: Source, connection: HTTPConnection, what: str) -> dict[str, Any]:
+async def _read_source(source: Source, connection: HTTPConnection, what: str) -> dict[str, Any]:
     """Return the mapping of a source for one request. Raises CallRefused."""
     try:
         given = (
@@ -295,7 +299,7 @@ async def _filled(source: Source, connection: HTTPConnection, what: str) -> dict
 
 
 def _template(source: Mapping[str, Any], params: Mapping[str, Any], what: str) -> dict[str, Any]:
-    return {name: _value(value, params, named(what, name)) for name, value in source.items()}
+    return {name: _value(value, params, field_of(what, name)) for name, value in source.items()}
 
 
 def _value(value: Any, params: Mapping[str, Any], field: str) -> Any:
@@ -303,7 +307,7 @@ def _value(value: Any, params: Mapping[str, Any], field: str) -> Any:
 
     A value that consists of a parameter has that parameter's type, as `"{number:int}"` has.
     """
-    place = PLACE.search(value) if isinstance(value, str) else None
+    place = PARAMETER.search(value) if isinstance(value, str) else None
     if place is None:
         return value
     name, is_whole = place.groups()

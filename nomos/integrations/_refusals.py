@@ -23,7 +23,7 @@ from nomos.models import DenyReason
 RETRY_AFTER: Final = 2
 """Seconds after which a retry may succeed, since the view of revocations may then be current."""
 
-_MEANS: Final[Mapping[DenyReason, str]] = {
+_MESSAGES: Final[Mapping[DenyReason, str]] = {
     "malformed_ucan": "this is not a Nomos token, or not the kind of token that a call needs",
     "bad_signature": "a signature in the token is not valid",
     "expired": "the token has expired",
@@ -55,7 +55,7 @@ _OF_STATEMENTS: Final = ("resource_out_of_scope", "resource_mismatch")
 _SECRET: Final = re.compile(r"did:|eyJ|[A-Za-z0-9_-]{40}")
 """Text that no message may contain: a DID, the beginning of a token, a hash or a key."""
 
-_UNSAYABLE: Final = re.compile(r'[^\x20-\x7e]|["\\]')
+_NOT_ALLOWED: Final = re.compile(r'[^\x20-\x7e]|["\\]')
 """Characters that `error_description` may not contain (RFC 6750, section 3)."""
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
@@ -122,11 +122,11 @@ def refusal(denied: Denied, command: str, audience: str | None) -> CallRefused:
             field = denied.field
             return CallRefused(
                 reason,
-                _meant(reason, denied),
+                _message(reason, denied),
                 hop=denied.hop,
                 field=field if field is not None and _FIELD.fullmatch(field) else None,
                 fix=_fix(denied, audience),
-                headers=_headers(reason, _MEANS[reason], command if status == 403 else None),
+                headers=_headers(reason, _MESSAGES[reason], command if status == 403 else None),
             )
     if denied.code == "unavailable":
         return CallRefused("unavailable", "the token cannot be verified now; the call was not made")
@@ -148,18 +148,18 @@ def request_id(sent: Sequence[str]) -> str:
     return request_ids.choose(sent, secrets.token_hex)
 
 
-def named(what: str, name: str) -> str:
+def field_of(what: str, name: str) -> str:
     """Return the field for a parameter: `args.state`, or `args` if its name is not repeatable."""
     return f"{what}.{name}" if _NAME.fullmatch(name) else what
 
 
-def _meant(reason: DenyReason, denied: Denied) -> str:
+def _message(reason: DenyReason, denied: Denied) -> str:
     """Return the message of a code; for a failed statement in words, also its condition."""
     words = denied.wanted or ""
     failed = reason in _OF_STATEMENTS and (denied.field or "").startswith("pol[")
     if not failed or not words or words.startswith("[") or _SECRET.search(words):
-        return _MEANS[reason]
-    return f"{_MEANS[reason]}: it holds only where {words}"
+        return _MESSAGES[reason]
+    return f"{_MESSAGES[reason]}: it holds only where {words}"
 
 
 def _headers(code: str, message: str, command: str | None = None) -> dict[str, str]:
@@ -173,9 +173,9 @@ def _headers(code: str, message: str, command: str | None = None) -> dict[str, s
 
 
 def _challenge(error: str, description: str, command: str | None = None) -> str:
-    sayable = _UNSAYABLE.sub("'", description)
+    allowed = _NOT_ALLOWED.sub("'", description)
     scope = "" if command is None else f', scope="{command}"'
-    return f'Bearer error="{error}", error_description="{sayable}"{scope}'
+    return f'Bearer error="{error}", error_description="{allowed}"{scope}'
 
 
 def _fix(denied: Denied, audience: str | None) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.resources import KNOWN, canonical_resource, provider_name
 
-PLACE: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:int)?\}")
+PARAMETER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:int)?\}")
 """A path parameter in a value: `{name}` or `{name:int}`."""
 
 
@@ -45,7 +45,7 @@ def _check_resource(command: str, resource: Mapping[str, Any]) -> None:
             setting="resource",
         )
     named = resource["provider"]
-    if named != wanted and not _stands_for(named):
+    if named != wanted and not _is_from_request(named):
         raise ConfigurationError(
             f"resource.provider must be {wanted!r}, the first segment of {command}, not "
             f"{named!r:.80}; no token can match another",
@@ -56,7 +56,9 @@ def _check_resource(command: str, resource: Mapping[str, Any]) -> None:
     if provider is None:
         return
     # The request's value is checked later; whether the field exists is known now.
-    open_ = {name for name in resource if name in provider.fields and _stands_for(resource[name])}
+    open_ = {
+        name for name in resource if name in provider.fields and _is_from_request(resource[name])
+    }
     try:
         canonical_resource(
             provider,
@@ -76,6 +78,6 @@ def _check_json(given: Mapping[str, Any], setting: str) -> None:
         ) from None
 
 
-def _stands_for(value: object) -> bool:
+def _is_from_request(value: object) -> bool:
     """Return whether the value comes from the request."""
-    return isinstance(value, str) and PLACE.search(value) is not None
+    return isinstance(value, str) and PARAMETER.search(value) is not None

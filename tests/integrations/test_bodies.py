@@ -68,13 +68,13 @@ async def test_a_long_body_is_parsed_in_a_thread(
     monkeypatch: pytest.MonkeyPatch, size: int, *, aside: bool
 ) -> None:
     threads: list[int] = []
-    parse = _bodies._object
+    parse = _bodies._parse_object
 
     def noted(body: bytes, limit: int) -> dict[str, Any]:
         threads.append(threading.get_ident())
         return parse(body, limit)
 
-    monkeypatch.setattr(_bodies, "_object", noted)
+    monkeypatch.setattr(_bodies, "_parse_object", noted)
     verifier = Recording()
     async with client(application(verifier, to_close())) as http:
         answer = await http.post("/", content=body_of(size), headers=JSON)

@@ -578,7 +578,7 @@ async def test_what_is_unexpected_is_a_500_that_says_nothing(
         raise MemoryError("hunter2")
 
     app = application(Recording())
-    monkeypatch.setattr("nomos.integrations._paths.RuleTable.wanted", broken)
+    monkeypatch.setattr("nomos.integrations._paths.RuleTable.required_call", broken)
     status, body = await call(app, "GET", "/queues/ops")
     assert (status, body["error_code"]) == (500, "internal")
     assert "hunter2" not in str(body)

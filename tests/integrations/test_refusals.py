@@ -34,7 +34,7 @@ def denied(code: str, **more: Any) -> Denied:
 
 
 def test_every_reason_has_a_status_a_sentence_and_the_pdps_status() -> None:
-    assert set(REASONS) == set(STATUS_BY_REASON) == set(_refusals._MEANS)
+    assert set(REASONS) == set(STATUS_BY_REASON) == set(_refusals._MESSAGES)
     assert pdp.STATUS_BY_REASON is STATUS_BY_REASON
 
 
@@ -61,7 +61,7 @@ def test_each_reason_tells_its_sender_what_would_help(code: DenyReason) -> None:
     body = _refusals.body(refusal(denied(code, hop=1, field="pol[1]"), COMMAND, DID), "r-1")
     assert body.pop("fix")
     assert body == {
-        "error": _refusals._MEANS[code],
+        "error": _refusals._MESSAGES[code],
         "error_code": code,
         "request_id": "r-1",
         "hop": 1,
@@ -75,7 +75,7 @@ WORDS: Final = 'path is under "reports"'
 @pytest.mark.parametrize("code", ["resource_out_of_scope", "resource_mismatch"])
 def test_a_statement_that_fails_is_told_in_words(code: DenyReason) -> None:
     said = refusal(denied(code, field="pol[1]", wanted=WORDS, found='"secret"'), COMMAND, DID)
-    assert said.message == f"{_refusals._MEANS[code]}: it holds only where {WORDS}"
+    assert said.message == f"{_refusals._MESSAGES[code]}: it holds only where {WORDS}"
     assert "reports" not in said.headers["www-authenticate"]
     assert "secret" not in str(_refusals.body(said, "r"))
 
@@ -98,7 +98,7 @@ def test_a_statement_that_fails_is_told_in_words(code: DenyReason) -> None:
 def test_no_other_words_of_a_token_are(more: dict[str, Any]) -> None:
     how = {"code": "resource_out_of_scope", "field": "pol[1]", **more}
     said = refusal(denied(**how), COMMAND, DID)
-    assert said.message == _refusals._MEANS[how["code"]]
+    assert said.message == _refusals._MESSAGES[how["code"]]
 
 
 def test_who_this_service_is_may_be_said_to_whoever_sends_a_token_for_another() -> None:

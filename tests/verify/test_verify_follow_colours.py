@@ -316,7 +316,7 @@ def test_forgotten_it_leaves_no_thread_either(scene: Scene) -> None:
 
 def test_no_secret_is_shown(scene: Scene) -> None:
     with Verifier.from_control_plane(scene.plane.url, **scene.settings) as verifier:
-        shown = f"{verifier!r} {verifier._follower!r} {vars(verifier)}"
+        shown = f"{verifier!r} {verifier._sync!r} {vars(verifier)}"
         assert api_key(scene.plane) not in shown
         assert api_key(scene.plane).rpartition("_")[2] not in shown
 
@@ -327,7 +327,7 @@ from nomos import Unreachable, Verifier, AsyncVerifier
 url, did, key, down = sys.argv[1:]
 verifier = Verifier.from_control_plane(url, audience=did, api_key=key)
 lost = AsyncVerifier.from_control_plane(down, audience=did)
-lost._follower.issuers(), lost._follower._running()
+lost._sync.issuers(), lost._sync._running()
 print("ready")
 """
 
