@@ -255,7 +255,7 @@ def test_a_pinned_issuer_may_be_asked_for_over_plain_http() -> None:
         ("http://localhost:9", {}),
     ):
         verifier = AsyncVerifier.from_control_plane(url, audience=STRANGER, **more)
-        assert repr(verifier._follower) == f"ControlPlaneSync({url})"
+        assert repr(verifier._sync) == f"ControlPlaneSync({url})"
 
 
 def test_chains_may_be_as_deep_as_the_control_plane_says(scene: Scene) -> None:
