@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prepared import INSTALLED, NOMOS
+from prepared import NOMOS
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
@@ -101,11 +101,12 @@ class Terminal:
     """A command in a terminal of 80 by 60, and what it has shown."""
 
     def __init__(self, desk: Desk, *args: str) -> None:
+        program = str(NOMOS)
         pid, self.fd = pty.fork()
         if pid == 0:
-            os.execve(INSTALLED, [str(INSTALLED), *args], desk.environ)
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 60, 80, 0, 0))
+            os.execve(program, [program, *args], desk.environ)
         self.pid = pid
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 60, 80, 0, 0))
         self.raw = ""
 
     @property

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from prepared import INSTALLED, NOMOS
+from prepared import NOMOS
 from typer.testing import CliRunner, Result
 from vectors import forge
 from vectors.forge import ISSUER, PLANNER, RESEARCHER, SERVICE
@@ -96,13 +96,12 @@ def told(*args: object, stdin: str | bytes = TOKEN) -> dict[str, Any]:
 
 def terminal(columns: int, *args: str, **environ: str) -> str:
     """Run on a terminal of that width, and return all that it was sent."""
+    program = str(NOMOS)
     pid, descriptor = pty.fork()
     if pid == 0:  # pragma: no cover - another process
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         clean = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR")}
-        os.execve(
-            INSTALLED, [str(INSTALLED), *args], {**clean, "TERM": "xterm-256color", **environ}
-        )
-    fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        os.execve(program, [program, *args], {**clean, "TERM": "xterm-256color", **environ})
     sent = b""
     while True:
         try:
