@@ -100,18 +100,18 @@ def url(control_url: str, ident: str) -> str:
 
 def view(control_url: str, envelope: Envelope, now: int) -> dict[str, Any]:
     """Return the public form of an envelope at `now`."""
-    asked = envelope.bound
-    bound = asked["args"]
+    question = envelope.bound
+    bound = question["args"]
     optional: dict[str, Any] = {
         "args": None if bound is None else dict(envelope.sent or bound),
         "bound": bound,
-        "pol": asked.get("pol"),
-        "constraints": _worded(asked.get("pol")),
+        "pol": question.get("pol"),
+        "constraints": _worded(question.get("pol")),
         "purpose": envelope.purpose,
-        "context": asked["context"] or None,
-        "audience": asked.get("audience"),
-        "root": asked["root"],
-        "invoked_by": asked["invokedBy"] or None,
+        "context": question["context"] or None,
+        "audience": question.get("audience"),
+        "root": question["root"],
+        "invoked_by": question["invokedBy"] or None,
         "reason": envelope.reason,
         "decided_at": _iso(envelope.decided_at),
         "consumed_at": _iso(envelope.consumed_at),
@@ -120,11 +120,11 @@ def view(control_url: str, envelope: Envelope, now: int) -> dict[str, Any]:
         id=envelope.id,
         state=envelope.state_at(now),
         app=AppView(id=envelope.app, name=envelope.app_name),
-        agent=asked["agentDid"],
-        command=asked["command"],
-        resource=asked["resource"],
+        agent=question["agentDid"],
+        command=question["command"],
+        resource=question["resource"],
         args_bound=bound is not None,
-        ttl_seconds=asked["ttl"],
+        ttl_seconds=question["ttl"],
         policies=list(envelope.policies),
         roles=list(envelope.roles),
         approved_roles=list(envelope.approved_roles),

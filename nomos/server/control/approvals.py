@@ -190,8 +190,8 @@ _SEEN: Final = Query(Number("wait", most=MAX_WAIT, default=0))
 async def get_list(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """List the tenant's requests."""
     assert caller is not None, "the table gives this route a role"
-    asked = _LISTED.read(request.scope["query_string"])
-    found = await listed(context, caller, asked["state"], asked["limit"])
+    query = _LISTED.read(request.scope["query_string"])
+    found = await listed(context, caller, query["state"], query["limit"])
     return {
         "approvals": list(found.found),
         "damaged": list(found.damaged),
@@ -202,8 +202,8 @@ async def get_list(context: Context, request: Request, caller: ApiKey | None) ->
 async def get_one(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """Return one request; with `wait`, when it is decided."""
     assert caller is not None, "the table gives this route a role"
-    asked = _SEEN.read(request.scope["query_string"])
-    found = await view(context, caller, request.path_params["id"], wait=asked["wait"])
+    query = _SEEN.read(request.scope["query_string"])
+    found = await view(context, caller, request.path_params["id"], wait=query["wait"])
     return found | {"serverTime": iso(context.clock())}
 
 

@@ -117,36 +117,36 @@ class ReceiptQuery:
 async def get_receipts(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """List receipts, newest first; after a row or of a tree, oldest first."""
     assert caller is not None, "the table gives this route a role"
-    asked = receipt_query(request.scope["query_string"])
-    rows = await _rows(context, caller, asked)
-    listed = _listed(rows, asked)
+    query = receipt_query(request.scope["query_string"])
+    rows = await _rows(context, caller, query)
+    listed = _listed(rows, query)
     return ReceiptsReply(
         receipts=[_entry(row) for row in listed if isinstance(row, Row)],
         damaged=[_damaged(row) for row in listed if isinstance(row, Lost)],
-        more=len(rows) > asked.limit,
+        more=len(rows) > query.limit,
         server_time=iso(context.clock()),
     ).model_dump(by_alias=True)
 
 
-async def _rows(context: Context, caller: ApiKey, asked: ReceiptQuery) -> tuple[Found, ...]:
+async def _rows(context: Context, caller: ApiKey, query: ReceiptQuery) -> tuple[Found, ...]:
     """Return the matching rows, and one more than the limit if there is one."""
-    tenant, app, limit = caller.tenant, _only(caller), asked.limit + 1
-    if asked.tree is not None:
-        rows = await context.store.log.family(tenant, asked.tree)
+    tenant, app, limit = caller.tenant, _only(caller), query.limit + 1
+    if query.tree is not None:
+        rows = await context.store.log.family(tenant, query.tree)
         return tuple(
             row for row in rows if app is None or (isinstance(row, Row) and row.record.app == app)
         )
-    if asked.after is not None:
-        return await context.store.log.following(tenant, asked.after, limit, app=app)
-    return await context.store.rows(tenant, limit, app=app, before=asked.before)
+    if query.after is not None:
+        return await context.store.log.following(tenant, query.after, limit, app=app)
+    return await context.store.rows(tenant, limit, app=app, before=query.before)
 
 
-def _listed(rows: tuple[Found, ...], asked: ReceiptQuery) -> tuple[Found, ...]:
+def _listed(rows: tuple[Found, ...], query: ReceiptQuery) -> tuple[Found, ...]:
     """Return as many rows as requested; of a tree, always with the receipt that was named."""
     named = [
-        row for row in rows[asked.limit :] if isinstance(row, Row) and row.record.id == asked.tree
+        row for row in rows[query.limit :] if isinstance(row, Row) and row.record.id == query.tree
     ]
-    return (*rows[: asked.limit - len(named)], *named)
+    return (*rows[: query.limit - len(named)], *named)
 
 
 async def get_receipt(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:

@@ -49,7 +49,7 @@ async def authorize(
     try:
         services = await _services(context, caller, message)
         signed_by_agent = delegation_lookup.with_agent(caller, message)
-        asked = request.canonicalize(
+        question = request.canonicalize(
             signed_by_agent,
             context.catalog,
             context.pdp_did,
@@ -57,14 +57,14 @@ async def authorize(
             services,
             on_chain=isinstance(caller, AgentPrincipal),
         )
-        asked = replace(asked, pol=await requested_policy.checked(context, message.pol))
-        agent = asked.agent or await context.keys.did(app_key(caller.app))
+        question = replace(question, pol=await requested_policy.checked(context, message.pol))
+        agent = question.agent or await context.keys.did(app_key(caller.app))
         await _check_agent(context, caller, agent)
-        origin = await delegation_lookup.origin(context, caller, message, asked, agent)
+        origin = await delegation_lookup.origin(context, caller, message, question, agent)
 
         def evaluation() -> Evaluation:
             at = int(context.clock() * 1000)
-            who = (asked, caller, agent, origin)
+            who = (question, caller, agent, origin)
             same = (request_id, key, digest)
             return Evaluation(*who, *same, at, new_receipt_id(at), context.bundle)
 
@@ -114,47 +114,47 @@ async def _services(
 
 async def _answer(context: Context, case: Evaluation) -> Reply:
     """Decide, sign, record, then reply."""
-    ruling = await _ruling(context, case)
-    if ruling.decision == "requires_step_up":
-        answered = await step_up(context, case, ruling)
+    policy_decision = await _decide(context, case)
+    if policy_decision.decision == "requires_step_up":
+        answered = await step_up(context, case, policy_decision)
     else:
-        answered = await _settle(context, case, ruling)
+        answered = await _settle(context, case, policy_decision)
     if isinstance(answered, StoredAnswer):
         return await _repeat(context, case, answered)
     return answered
 
 
-async def _ruling(context: Context, case: Evaluation) -> PolicyDecision:
-    app, asked, fault = case.caller.app, case.asked, case.origin.fault
+async def _decide(context: Context, case: Evaluation) -> PolicyDecision:
+    app, question, fault = case.caller.app, case.question, case.origin.fault
     if fault is not None:
         return PolicyDecision("deny", fault.reason, message=fault.message)
     rate = context.rates.count(app, case.now)
     named = {case.agent: "the agent's key", app: "this app"}
-    if asked.cosigner is not None:
-        named[asked.cosigner] = "this approval"
+    if question.cosigner is not None:
+        named[question.cosigner] = "this approval"
     revoked = await context.store.revoked(list(named))
     if revoked:
         what = " and ".join(name for ident, name in named.items() if ident in revoked)
         return PolicyDecision("deny", "revoked", message=f"{what} was revoked")
     return decision.evaluate(
-        case.bundle, asked, case.origin, app=app, agent=case.agent, now=case.now, rate=rate
+        case.bundle, question, case.origin, app=app, agent=case.agent, now=case.now, rate=rate
     )
 
 
 async def _settle(
-    context: Context, case: Evaluation, ruling: PolicyDecision
+    context: Context, case: Evaluation, policy_decision: PolicyDecision
 ) -> Reply | StoredAnswer:
     """Return the decision by policy alone, or the answer stored in the meantime."""
-    row = case.record(ruling)
-    if ruling.decision == "allow":
-        signed = await delegate(context, case, row, ruling)
+    row = case.record(policy_decision)
+    if policy_decision.decision == "allow":
+        signed = await delegate(context, case, row, policy_decision)
         row = replace(row, cid=signed.cid, expires_at=case.expires)
-        audience = case.asked.audience or context.pdp_did
-        answer = decision.allow(case.asked, row.id, audience, signed.jwt, case.expires)
+        audience = case.question.audience or context.pdp_did
+        answer = decision.allow(case.question, row.id, audience, signed.jwt, case.expires)
     else:
-        answer = decision.deny(row.id, ruling)
+        answer = decision.deny(row.id, policy_decision)
     stored = case.stored(row, answer)
-    reply = await complete(context, case.asked, stored)
+    reply = await complete(context, case.question, stored)
     earlier = await context.store.record_answer(row, stored if stored.key else None)
     return reply if earlier is None else earlier
 
@@ -169,7 +169,7 @@ async def _repeat(context: Context, case: Evaluation, stored: StoredAnswer) -> R
         message = f"the grant of this Idempotency-Key is {over}; use a new key to ask again"
         answer = decision.deny(stored.receipt_id, PolicyDecision("deny", over, message=message))
         stored = replace(stored, answer=answer)
-    return await complete(context, case.asked, stored)
+    return await complete(context, case.question, stored)
 
 
 async def _over(context: Context, case: Evaluation, stored: StoredAnswer) -> DenyReason | None:
@@ -182,6 +182,6 @@ async def _over(context: Context, case: Evaluation, stored: StoredAnswer) -> Den
         return case.origin.fault.reason
     issuer = token_claims.issuer_of(stored.answer["chain"][0])
     ids = [stored.cid, stored.agent, stored.app, issuer, *case.origin.ids]
-    if case.asked.cosigner is not None:
-        ids.append(case.asked.cosigner)
+    if case.question.cosigner is not None:
+        ids.append(case.question.cosigner)
     return "revoked" if await context.store.revoked(ids) else None

@@ -76,11 +76,11 @@ async def prove(
 
     Its policies are not evaluated: they are signed into every grant on it.
     """
-    question = _question(context, tenant, chain=list(chain.tokens), audience=audience)
-    found = await run(context, verification.verify(question, chain.claims, RECORDED))
+    request = _verify_request(context, tenant, chain=list(chain.tokens), audience=audience)
+    found = await run(context, verification.verify(request, chain.claims, RECORDED))
     if isinstance(found, Rejection):
         return fault(context, found, tenant)
-    return held(found, chain.tokens, question.now)
+    return held(found, chain.tokens, request.now)
 
 
 async def prove_invocation(
@@ -93,10 +93,10 @@ async def prove_invocation(
     requested = _whole_capability(claims)
     if requested is None:
         return None
-    question = _question(
+    request = _verify_request(
         context, tenant, invocation=token, audience=claims.root["iss"], requested=requested
     )
-    return await run(context, verification.verify(question, claims, RECORDED))
+    return await run(context, verification.verify(request, claims, RECORDED))
 
 
 async def check_text(
@@ -107,14 +107,14 @@ async def check_text(
     Only the text is checked: the binary receives no trusted issuer.
     """
     any_issuer = next(iter(context.key_log.trusted), None)
-    question = Verify(
+    request = Verify(
         invocation=token,
         now=int(context.clock()),
         max_depth=context.max_chain_depth,
         trusted_issuers=[],
         audience=any_issuer,
     )
-    found = await run(context, verification.ask(question, claims, NOT_LOOKED_UP))
+    found = await run(context, verification.ask(request, claims, NOT_LOOKED_UP))
     if not isinstance(found, Rejection):
         raise SignerError("the signing binary verified a chain of no trusted issuer")
     long = found.answer.code == "chain_too_deep" and claims is not None and not claims.chain
@@ -128,32 +128,32 @@ async def verify_while_valid(
     now = int(context.clock())
     links = () if chain.claims is None else chain.claims.links
     ends = [end for link in links if isinstance(end := link.get("exp"), int)]
-    question = _question(context, tenant, chain=list(chain.tokens)).model_copy(
+    request = _verify_request(context, tenant, chain=list(chain.tokens)).model_copy(
         update={"now": max(0, min([now, *(end - 1 for end in ends)]))}
     )
-    found = await run(context, verification.ask(question, chain.claims, NOT_LOOKED_UP))
+    found = await run(context, verification.ask(request, chain.claims, NOT_LOOKED_UP))
     if isinstance(found, Rejection):
         return fault(context, found, tenant)
     return _held(found, chain.tokens)
 
 
 async def check_attenuation(
-    context: Context, held: HeldCapability, asked: CanonicalRequest, tenant: str
+    context: Context, held: HeldCapability, question: CanonicalRequest, tenant: str
 ) -> ChainFault | None:
     """Return why the requested capability is not within the held one; None if it is."""
     root = held.descent.root
     if len(held.descent.cids) > MAX_LINEAGE:
         many = f"the chain replaces more than {MAX_LINEAGE} delegations"
         return ChainFault("chain_too_deep", many, root)
-    requested = RequestedCapability(cmd=asked.command, resource=asked.resource)
-    question = _question(context, tenant, chain=list(held.tokens), requested=requested)
+    requested = RequestedCapability(cmd=question.command, resource=question.resource)
+    request = _verify_request(context, tenant, chain=list(held.tokens), requested=requested)
     found = await run(
-        context, verification.ask(question, UnverifiedChain(held.links), NOT_LOOKED_UP)
+        context, verification.ask(request, UnverifiedChain(held.links), NOT_LOOKED_UP)
     )
     if isinstance(found, Rejection):
         return _fault(found, root)
-    for command in asked.commands or (asked.command,):
-        statement = first_false(held.pol, known(asked, command))
+    for command in question.commands or (question.command,):
+        statement = first_false(held.pol, known(question, command))
         if statement is not None:
             return _excluded(command, statement, root)
     return None
@@ -205,7 +205,7 @@ def fault(context: Context, rejection: Rejection, tenant: str | None) -> ChainFa
     return found if sender is None else replace(found, root=sender.root)
 
 
-def _question(context: Context, tenant: str, **what: Any) -> Verify:
+def _verify_request(context: Context, tenant: str, **what: Any) -> Verify:
     return Verify(
         now=int(context.clock()),
         max_depth=context.max_chain_depth,

@@ -40,7 +40,11 @@ def signed(caller: ApiKey, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def origin(
-    context: Context, caller: ApiKey, message: AuthorizeRequest, asked: CanonicalRequest, agent: str
+    context: Context,
+    caller: ApiKey,
+    message: AuthorizeRequest,
+    question: CanonicalRequest,
+    agent: str,
 ) -> DelegationContext:
     """Return the authority of a question, with its faults.
 
@@ -60,7 +64,7 @@ async def origin(
     links = delegation_records(caller.tenant, found.descent, found.links, at, new_receipt_id)
     record = await context.store.delegations.note(links) or found.descent.receipt
     fault = _mismatch(caller, message) or await chain_verification.check_attenuation(
-        context, found, asked, caller.tenant
+        context, found, question, caller.tenant
     )
     origin = DelegationContext(held=found, fault=fault, record=record)
     return origin if fault is None else _at_fault(context, caller, origin)

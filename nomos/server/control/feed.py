@@ -93,10 +93,10 @@ async def get_revocations(
 ) -> dict[str, Any]:
     """Return the rows after `since`, waiting briefly if there are none."""
     assert caller is not None, "the table gives this route a role"
-    asked = following(request.scope["query_string"])
+    feed_request = following(request.scope["query_string"])
     tenant = caller.tenant
     with context.followers.admit(caller.app) as room:
-        page = await _page(context, tenant, asked, asked.wait if room else 0)
+        page = await _page(context, tenant, feed_request, feed_request.wait if room else 0)
     issuer = context.issuers[tenant]
     return FeedReply(
         tenant=tenant,
@@ -104,7 +104,7 @@ async def get_revocations(
         entries=[FeedRow(row=json.loads(link.text), hash=link.hash) for link in page.links],
         head=FeedHead(seq=page.head.seq, hash=page.head.hash),
         more=bool(page.links) and page.links[-1].seq < page.head.seq,
-        checkpoint=await _checkpoint(context, tenant, issuer, page.head, asked.nonce),
+        checkpoint=await _checkpoint(context, tenant, issuer, page.head, feed_request.nonce),
         server_time=iso(context.clock()),
     ).model_dump(by_alias=True)
 
@@ -119,7 +119,7 @@ def following(query: bytes) -> FeedRequest:
     return FeedRequest(**_QUERY.read(query))
 
 
-async def _page(context: Context, tenant: str, asked: FeedRequest, seconds: float) -> Page:
+async def _page(context: Context, tenant: str, feed_request: FeedRequest, seconds: float) -> Page:
     """Read the rows after the follower's position; wait until there are some or time is up.
 
     A new issuer key ends the wait, too: followers must know it before they receive its tokens.
@@ -133,7 +133,7 @@ async def _page(context: Context, tenant: str, asked: FeedRequest, seconds: floa
             context.notifier.wait(topic(tenant), max(0, until - loop.time()))
         )
         try:
-            page = await context.store.feed.page(tenant, asked.since, PAGE)
+            page = await context.store.feed.page(tenant, feed_request.since, PAGE)
             over = loop.time() >= until or context.notifier.stopped
             if page.links or over or context.issuers[tenant] != signer:
                 return page

@@ -128,8 +128,8 @@ async def check_app(context: Context, holder: ApiKey) -> None:
 
 def check_request(holder: AgentPrincipal, message: AuthorizeRequest) -> ChainFault | None:
     """Return why this question is not the one that its holder signed; None if it is."""
-    asked = {**(message.args or {}), "resource": message.resource}
-    if holder.command != message.command or not same(holder.signed_args, asked):
+    expected = {**(message.args or {}), "resource": message.resource}
+    if holder.command != message.command or not same(holder.signed_args, expected):
         what = "the invocation is for another question: sign its command, resource and args"
         return _mismatch(holder, "resource_mismatch", what)
     if message.delegated_chain not in (None, list(holder.tokens)):

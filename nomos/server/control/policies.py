@@ -154,9 +154,9 @@ class ActivationReply(ReplyModel):
 async def get_policies(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
     """List versions without their content."""
     assert caller is not None, "the table gives this route a role"
-    asked = _LISTED.read(request.scope["query_string"])
+    query = _LISTED.read(request.scope["query_string"])
     found = await context.store.policies.listed(
-        caller.tenant, min(asked["limit"], MAX_LISTED), asked["before"]
+        caller.tenant, min(query["limit"], MAX_LISTED), query["before"]
     )
     active = await _active(context, caller)
     reply = VersionsReply(

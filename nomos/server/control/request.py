@@ -56,7 +56,7 @@ def canonicalize(
     provider = _provider(message, catalog)
     on_chain = on_chain or message.delegated_chain is not None
     spec, commands = _commands(message, catalog, on_chain=on_chain)
-    asked = CanonicalRequest(
+    question = CanonicalRequest(
         command=message.command,
         provider=provider,
         spec=spec,
@@ -72,8 +72,8 @@ def canonicalize(
         commands=commands,
         service=message.audience not in (None, pdp_did) and not services[message.audience or ""],
     )
-    _check_facts(asked.facts(bundle))
-    return asked
+    _check_facts(question.facts(bundle))
+    return question
 
 
 def _signed_form(value: Any) -> Any:

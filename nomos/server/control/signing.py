@@ -31,7 +31,7 @@ async def delegate(
     context: Context,
     case: Evaluation,
     row: Record,
-    ruling: PolicyDecision,
+    policy_decision: PolicyDecision,
     approval: ApprovalStamp | None = None,
 ) -> Signed:
     """Sign the delegation for what `row` records as allowed."""
@@ -39,10 +39,10 @@ async def delegate(
     payload = token_claims.delegation(
         case,
         issuer=issuer,
-        audience=case.asked.audience or context.pdp_did,
+        audience=case.question.audience or context.pdp_did,
         receipt=row,
         nonce=secrets.token_urlsafe(16),
-        ruling=ruling,
+        policy_decision=policy_decision,
         approval=approval,
     )
     # Statements that always hold may be in the chain; they do not change its meaning.
@@ -55,8 +55,10 @@ async def delegate(
             message = "agentDid: names no usable Ed25519 key"
             raise InvalidRequest(message, fields=("agentDid",)) from refused
         raise
-    if case.asked.service:
-        kept = outdated_grants.kept(case, ruling, signed.cid, exact=approval is not None)
+    if case.question.service:
+        kept = outdated_grants.stored_grant(
+            case, policy_decision, signed.cid, exact=approval is not None
+        )
         await context.store.service_grants.add(kept)
         if context.bundle is not case.bundle:
             # A policy activation may have listed live grants before this one was stored.
@@ -64,17 +66,17 @@ async def delegate(
     return signed
 
 
-async def complete(context: Context, asked: CanonicalRequest, stored: StoredAnswer) -> Reply:
+async def complete(context: Context, question: CanonicalRequest, stored: StoredAnswer) -> Reply:
     """Add the members that are not stored: the time, and the invocation for a caller without a key.
 
     The receipt's id is the invocation's nonce, so signing it again gives the same token.
     """
     reply = {**stored.answer, "serverTime": iso(context.clock())}
-    if asked.agent is None and stored.expires_at is not None and "chain" in stored.answer:
+    if question.agent is None and stored.expires_at is not None and "chain" in stored.answer:
         agent = await context.keys.did(app_key(stored.app))
         chain = stored.answer["chain"]
         payload = token_claims.invocation(
-            asked,
+            question,
             issuer=token_claims.issuer_of(chain[0]),
             agent=agent,
             audience=stored.answer["audience"],

@@ -36,31 +36,37 @@ Answered = Reply | StoredAnswer
 """A recorded reply, or the answer that was stored for this question's key in the meantime."""
 
 
-async def step_up(context: Context, case: Evaluation, ruling: PolicyDecision) -> Answered:
+async def step_up(context: Context, case: Evaluation, policy_decision: PolicyDecision) -> Answered:
     """Make an approval request of the question, or use the approval that it names."""
-    if case.asked.cosigner is None:
-        return await _ask(context, case, ruling)
+    if case.question.cosigner is None:
+        return await _ask(context, case, policy_decision)
     for _ in range(TRIES):
-        found = await context.store.envelopes.find(case.caller.tenant, case.asked.cosigner)
+        found = await context.store.envelopes.find(case.caller.tenant, case.question.cosigner)
         if found is None or found.app != case.caller.app:
-            return await _deny(context, case, _not_found(case, ruling), None)
-        check = envelope.check_approval(found, case.bound, ruling.roles, int(context.clock()))
+            return await _deny(context, case, _not_found(case, policy_decision), None)
+        check = envelope.check_approval(
+            found, case.bound, policy_decision.roles, int(context.clock())
+        )
         match check.use:
             case "ready":
-                used = await _use(context, case, ruling, found)
+                used = await _use(context, case, policy_decision, found)
                 if used is not None:
                     return used
             case "pending":
-                return await _ask(context, case, ruling)
+                return await _ask(context, case, policy_decision)
             case "expired":
-                return await _ask(context, case, ruling, expired=found)
+                return await _ask(context, case, policy_decision, expired=found)
             case _:
-                return await _deny(context, case, _refused(ruling, found, check), found)
+                return await _deny(context, case, _refused(policy_decision, found, check), found)
     raise unavailable("other processes are changing this approval; ask again")
 
 
 async def _ask(
-    context: Context, case: Evaluation, ruling: PolicyDecision, *, expired: Envelope | None = None
+    context: Context,
+    case: Evaluation,
+    policy_decision: PolicyDecision,
+    *,
+    expired: Envelope | None = None,
 ) -> Answered:
     """Answer with the envelope of this question; make one if there is none."""
     bound = case.bound
@@ -70,16 +76,16 @@ async def _ask(
         app=case.caller.app,
         fingerprint=envelope.fingerprint(bound),
         bound=bound,
-        sent=None if case.asked.args is None else case.asked.sent,
-        purpose=case.asked.purpose,
-        roles=ruling.roles,
-        policies=ruling.policies,
-        reason=_reasons(case, ruling),
+        sent=None if case.question.args is None else case.question.sent,
+        purpose=case.question.purpose,
+        roles=policy_decision.roles,
+        policies=policy_decision.policies,
+        reason=_reasons(case, policy_decision),
         receipt_id=case.receipt,
         created_at=case.now,
-        expires_at=case.now + _life(case, ruling),
+        expires_at=case.now + _life(case, policy_decision),
     )
-    make_answer = partial(_answer_record, context.control_url, case, ruling, expired)
+    make_answer = partial(_answer_record, context.control_url, case, policy_decision, expired)
     show = partial(approval_view.view, context.control_url)
     lookup = await context.store.envelopes.ask(draft, make_answer, show)
     if isinstance(lookup, StoredAnswer):
@@ -89,23 +95,25 @@ async def _ask(
     if lookup.changed:
         context.notifier.notify(f"approvals:{case.caller.tenant}")
         context.notifier.notify("outbox")
-    return await complete(context, case.asked, make_answer(lookup).stored)
+    return await complete(context, case.question, make_answer(lookup).stored)
 
 
-def _asking(case: Evaluation, ruling: PolicyDecision) -> list[Policy]:
+def _asking(case: Evaluation, policy_decision: PolicyDecision) -> list[Policy]:
     """Return the policies that require the approval."""
-    return [each for each in case.bundle.policies if each.name in ruling.policies]
+    return [each for each in case.bundle.policies if each.name in policy_decision.policies]
 
 
-def _life(case: Evaluation, ruling: PolicyDecision) -> int:
+def _life(case: Evaluation, policy_decision: PolicyDecision) -> int:
     """Return how long the request stays open, in seconds: the shortest time of its policies."""
-    lifetimes = [each.expires for each in _asking(case, ruling) if each.expires is not None]
+    lifetimes = [
+        each.expires for each in _asking(case, policy_decision) if each.expires is not None
+    ]
     return min(lifetimes, default=envelope.LIFE_SECONDS)
 
 
-def _reasons(case: Evaluation, ruling: PolicyDecision) -> str | None:
+def _reasons(case: Evaluation, policy_decision: PolicyDecision) -> str | None:
     """Return the reasons that those policies give."""
-    policies = _asking(case, ruling)
+    policies = _asking(case, policy_decision)
     return "; ".join(sorted({each.reason for each in policies if each.reason})) or None
 
 
@@ -118,7 +126,7 @@ _TOO_MANY: Final = (
 def _answer_record(
     control_url: str,
     case: Evaluation,
-    ruling: PolicyDecision,
+    policy_decision: PolicyDecision,
     expired: Envelope | None,
     lookup: ApprovalLookup,
 ) -> AnswerRecord:
@@ -126,19 +134,21 @@ def _answer_record(
     found = lookup.envelope
     if found.state == "denied":
         own = found.app == case.caller.app
-        ruling = (
-            _refused(ruling, found, ApprovalCheck("denied")) if own else _elsewhere(ruling, found)
+        policy_decision = (
+            _refused(policy_decision, found, ApprovalCheck("denied"))
+            if own
+            else _elsewhere(policy_decision, found)
         )
-        record = case.record(ruling, found if own else None)
-        return AnswerRecord(record, case.stored(record, decision.deny(record.id, ruling)))
-    ruling = replace(
-        ruling,
+        record = case.record(policy_decision, found if own else None)
+        return AnswerRecord(record, case.stored(record, decision.deny(record.id, policy_decision)))
+    policy_decision = replace(
+        policy_decision,
         reason="step_up_required" if expired is None else "approval_expired",
         message=_pending(found, expired),
     )
-    record = case.record(ruling, found)
+    record = case.record(policy_decision, found)
     url = approval_view.url(control_url, found.id)
-    answer = decision.step_up(record.id, ruling, found.id, url, found.expires_at)
+    answer = decision.step_up(record.id, policy_decision, found.id, url, found.expires_at)
     return AnswerRecord(record, case.stored(record, answer))
 
 
@@ -156,19 +166,19 @@ def _pending(found: Envelope, expired: Envelope | None) -> str:
 
 
 async def _use(
-    context: Context, case: Evaluation, ruling: PolicyDecision, found: Envelope
+    context: Context, case: Evaluation, policy_decision: PolicyDecision, found: Envelope
 ) -> Answered | None:
     """Sign what was approved and use the approval. Return None if it was changed meanwhile."""
     # The text that operators read is signed and recorded, not the agent's present text.
     case = case.with_purpose(found.purpose)
-    audience = case.asked.audience or context.pdp_did
-    row = case.record(PolicyDecision("allow", None, ruling.policies), found)
+    audience = case.question.audience or context.pdp_did
+    row = case.record(PolicyDecision("allow", None, policy_decision.policies), found)
     approval = ApprovalStamp(found.id, found.fingerprint, found.approved_roles)
-    signed = await delegate(context, case, row, ruling, approval)
+    signed = await delegate(context, case, row, policy_decision, approval)
     row = replace(row, cid=signed.cid, expires_at=case.expires)
-    answer = decision.allow(case.asked, row.id, audience, signed.jwt, case.expires)
+    answer = decision.allow(case.question, row.id, audience, signed.jwt, case.expires)
     stored = case.stored(row, answer)
-    reply = await complete(context, case.asked, stored)
+    reply = await complete(context, case.question, stored)
     subjects = (case.caller.app, case.agent, *case.origin.ids)
     used = await context.store.envelopes.consume(found.id, AnswerRecord(row, stored), subjects)
     if isinstance(used, StoredAnswer):
@@ -181,48 +191,52 @@ async def _use(
 
 
 async def _deny(
-    context: Context, case: Evaluation, ruling: PolicyDecision, found: Envelope | None
+    context: Context, case: Evaluation, policy_decision: PolicyDecision, found: Envelope | None
 ) -> Answered:
-    row = case.record(ruling, found)
-    stored = case.stored(row, decision.deny(row.id, ruling))
+    row = case.record(policy_decision, found)
+    stored = case.stored(row, decision.deny(row.id, policy_decision))
     earlier = await context.store.record_answer(row, stored if stored.key else None)
-    return earlier or await complete(context, case.asked, stored)
+    return earlier or await complete(context, case.question, stored)
 
 
-def _not_found(case: Evaluation, ruling: PolicyDecision) -> PolicyDecision:
+def _not_found(case: Evaluation, policy_decision: PolicyDecision) -> PolicyDecision:
     """Return the deny for an unknown approval; another app's approval gets the same words."""
     message = (
-        f"this app has no approval {shown(case.asked.cosigner or '')}: an approval is valid "
+        f"this app has no approval {shown(case.question.cosigner or '')}: an approval is valid "
         "only for the app that asked"
     )
-    return PolicyDecision("deny", "approval_not_found", ruling.policies, message)
+    return PolicyDecision("deny", "approval_not_found", policy_decision.policies, message)
 
 
-def _refused(ruling: PolicyDecision, found: Envelope, check: ApprovalCheck) -> PolicyDecision:
+def _refused(
+    policy_decision: PolicyDecision, found: Envelope, check: ApprovalCheck
+) -> PolicyDecision:
     """Return the deny for an approval that cannot be used."""
     match check.use:
         case "consumed":
             at = "" if found.consumed_at is None else f" at {in_words(found.consumed_at)}"
             message = f"approval {found.id} was already used{at}; request a new one"
-            return PolicyDecision("deny", "approval_already_used", ruling.policies, message)
+            return PolicyDecision(
+                "deny", "approval_already_used", policy_decision.policies, message
+            )
         case "mismatch":
-            message = _mismatch(ruling, found, check.fields)
+            message = _mismatch(policy_decision, found, check.fields)
             fields = tuple(shown(field)[1:-1] for field in check.fields)
             return PolicyDecision(
-                "deny", "approval_mismatch", ruling.policies, message, fields=fields
+                "deny", "approval_mismatch", policy_decision.policies, message, fields=fields
             )
     if found.revoked:
         message = f"approval {found.id} was revoked"
-        return PolicyDecision("deny", "revoked", ruling.policies, message)
-    return PolicyDecision("deny", "approval_denied", ruling.policies, _denied(found))
+        return PolicyDecision("deny", "revoked", policy_decision.policies, message)
+    return PolicyDecision("deny", "approval_denied", policy_decision.policies, _denied(found))
 
 
-def _elsewhere(ruling: PolicyDecision, found: Envelope) -> PolicyDecision:
+def _elsewhere(policy_decision: PolicyDecision, found: Envelope) -> PolicyDecision:
     """Return the deny for an action that was denied to another app, without its details."""
     until = found.asked_again_at
     again = "" if until is None else f". It can be asked again after {in_words(until)}"
     message = f"a person denied this to another app of this tenant{again}"
-    return PolicyDecision("deny", "approval_denied", ruling.policies, message)
+    return PolicyDecision("deny", "approval_denied", policy_decision.policies, message)
 
 
 def _denied(found: Envelope) -> str:
@@ -237,9 +251,9 @@ def _denied(found: Envelope) -> str:
 MAX_NAMED: Final = 8
 
 
-def _mismatch(ruling: PolicyDecision, found: Envelope, fields: tuple[str, ...]) -> str:
+def _mismatch(policy_decision: PolicyDecision, found: Envelope, fields: tuple[str, ...]) -> str:
     if fields == ("roles",):
-        missing = sorted(set(ruling.roles) - set(found.approved_roles))
+        missing = sorted(set(policy_decision.roles) - set(found.approved_roles))
         return (
             f"roles: policy now also requires the approval of {', '.join(missing)}, which "
             f"approval {found.id} does not have; ask without it"

@@ -40,7 +40,7 @@ class Evaluation:
     does not exist yet. `at` is in milliseconds.
     """
 
-    asked: CanonicalRequest
+    question: CanonicalRequest
     caller: ApiKey
     agent: str
     origin: DelegationContext
@@ -59,7 +59,7 @@ class Evaluation:
     @property
     def expires(self) -> int:
         """When a grant made now expires: as requested, but no later than its chain."""
-        held, wanted = self.origin.held, self.now + self.asked.ttl
+        held, wanted = self.origin.held, self.now + self.question.ttl
         return wanted if held is None else min(wanted, held.expires_at)
 
     @property
@@ -68,17 +68,17 @@ class Evaluation:
         origin = self.origin
         # An agent that attenuates its own grant acts for no other agent.
         through = origin.invoked_by if origin.on_behalf_of else ()
-        return self.asked.bound(
+        return self.question.bound(
             self.caller.tenant, self.caller.app, self.agent, origin.on_behalf_of, through
         )
 
     def with_purpose(self, purpose: str | None) -> Evaluation:
         """Return the same question with another purpose."""
-        return replace(self, asked=replace(self.asked, purpose=purpose))
+        return replace(self, question=replace(self.question, purpose=purpose))
 
-    def record(self, ruling: PolicyDecision, envelope: Envelope | None = None) -> Record:
+    def record(self, policy_decision: PolicyDecision, envelope: Envelope | None = None) -> Record:
         """Return the audit record of the answer; `envelope` is the approval request concerned."""
-        asked, caller, origin = self.asked, self.caller, self.origin
+        question, caller, origin = self.question, self.caller, self.origin
         cause = origin.record if envelope is None else envelope.receipt_id
         return Record(
             id=self.receipt,
@@ -87,28 +87,28 @@ class Evaluation:
             at=self.at,
             app=caller.app,
             agent=self.agent,
-            command=asked.command,
-            resource=dict(asked.resource),
-            args=None if asked.args is None else dict(asked.args),
-            decision=ruling.decision,
-            reason=ruling.reason,
-            policies=ruling.policies,
+            command=question.command,
+            resource=dict(question.resource),
+            args=None if question.args is None else dict(question.args),
+            decision=policy_decision.decision,
+            reason=policy_decision.reason,
+            policies=policy_decision.policies,
             bundle=self.bundle.hash,
-            purpose=asked.purpose,
+            purpose=question.purpose,
             request_id=self.request_id,
             status=200,
             envelope=None if envelope is None else envelope.id,
             parent=origin.record if cause == self.receipt else cause,
             root=origin.root(self.agent),
-            detail=self._detail(ruling),
+            detail=self._detail(policy_decision),
         )
 
-    def _detail(self, ruling: PolicyDecision) -> dict[str, Any]:
+    def _detail(self, policy_decision: PolicyDecision) -> dict[str, Any]:
         """Return what differs from the approval, what was requested, and the swarm's name."""
         detail = {
-            "fields": list(ruling.fields),
-            "commands": list(self.asked.commands),
-            "pol": list(self.asked.pol),
+            "fields": list(policy_decision.fields),
+            "commands": list(self.question.commands),
+            "pol": list(self.question.pol),
             "swarm": self.origin.explicit_swarm_id,
         }
         return {name: value for name, value in detail.items() if value}

@@ -30,7 +30,7 @@ _FIELD: Final = re.compile(r'\.resource(?:\.([a-z][a-z0-9_]*)|\["([a-z][a-z0-9_]
 def closure_of(
     bundle: Bundle,
     inquiry: PolicyQuestion,
-    asked: CanonicalRequest,
+    question: CanonicalRequest,
     held: Sequence[Any],
     *,
     exact: bool,
@@ -40,10 +40,10 @@ def closure_of(
     `held` are the statements of the question's chain; `exact` is true if operators approved it and
     it is signed as one call. If policy allows more with bound arguments, `whole_args` is true.
     """
-    grant = covered(bundle, asked, [*held, *asked.pol], exact=exact)
+    grant = covered(bundle, question, [*held, *question.pol], exact=exact)
     asked_for = replace(inquiry, resource=grant.resource)
     found = grant_closure.closure(bundle, asked_for, grant, cosigned=exact)
-    if not found.closed or args_bound(asked, exact=exact) == inquiry.args_bound:
+    if not found.closed or args_bound(question, exact=exact) == inquiry.args_bound:
         return found
     open_args = replace(asked_for, args_bound=False)
     loose = grant_closure.closure(bundle, open_args, grant, cosigned=exact)
@@ -51,50 +51,52 @@ def closure_of(
     return loose if same else replace(found, whole_args=True)
 
 
-def args_bound(asked: CanonicalRequest, *, exact: bool = False, whole_args: bool = False) -> bool:
+def args_bound(
+    question: CanonicalRequest, *, exact: bool = False, whole_args: bool = False
+) -> bool:
     """Return whether every call of a grant has exactly the question's arguments.
 
     By default a read may have further ones, such as a page number.
     """
-    if asked.args is None:
+    if question.args is None:
         return False
-    return exact or whole_args or asked.spec is None or asked.spec.risk != "read"
+    return exact or whole_args or question.spec is None or question.spec.risk != "read"
 
 
 def covered(
-    bundle: Bundle, asked: CanonicalRequest, pol: Sequence[Any], *, exact: bool = False
+    bundle: Bundle, question: CanonicalRequest, pol: Sequence[Any], *, exact: bool = False
 ) -> GrantedCalls:
     """Return what all calls of a grant have in common, given further statements that it signs."""
-    pinned = _pinned(asked, pol)
-    resource, folder = dict(asked.resource), False
+    pinned = _pinned(question, pol)
+    resource, folder = dict(question.resource), False
     if PATH in resource and not exact:
         one = pinned.get(PATH)
         folder = one is None or not f"{one}/".startswith(start_of(resource[PATH]))
         resource[PATH] = resource[PATH] if folder else one
-    if not asked.commands:
-        return GrantedCalls((asked.command,), resource, folder=folder)
+    if not question.commands:
+        return GrantedCalls((question.command,), resource, folder=folder)
     resource = {**pinned, **resource}
     taken: set[str] = set()
-    for command in asked.commands:
+    for command in question.commands:
         found = find_command(bundle.catalog, command)
         taken |= set((*found[1].resource, *found[1].optional) if found else ())
-    return GrantedCalls(asked.commands, resource, frozenset(taken - set(resource)), folder)
+    return GrantedCalls(question.commands, resource, frozenset(taken - set(resource)), folder)
 
 
-def statements(bundle: Bundle, asked: CanonicalRequest, pol: Sequence[Any]) -> list[list[Any]]:
+def statements(bundle: Bundle, question: CanonicalRequest, pol: Sequence[Any]) -> list[list[Any]]:
     """Return the statements that close a grant: its calls have no field that was not named."""
-    grant = covered(bundle, asked, pol)
-    if not asked.commands and not grant.folder and grant.resource == asked.resource:
-        return [["==", ".resource", dict(asked.resource)]]
-    absent = set(asked.provider.fields) - set(grant.resource) - grant.open
+    grant = covered(bundle, question, pol)
+    if not question.commands and not grant.folder and grant.resource == question.resource:
+        return [["==", ".resource", dict(question.resource)]]
+    absent = set(question.provider.fields) - set(grant.resource) - grant.open
     return [["==", f".resource.{name}?", None] for name in sorted(absent)]
 
 
-def _pinned(asked: CanonicalRequest, pol: Sequence[Any]) -> dict[str, Any]:
+def _pinned(question: CanonicalRequest, pol: Sequence[Any]) -> dict[str, Any]:
     """Return the fields that statements require to be one canonical value; of two, the first."""
     found: dict[str, Any] = {}
     for name, value in _equal(pol):
-        if name not in found and _is_canonical(asked.provider, name, value):
+        if name not in found and _is_canonical(question.provider, name, value):
             found[name] = value
     return found
 
@@ -122,7 +124,7 @@ def _is_canonical(provider: Provider, name: str, value: Any) -> bool:
     return bool(read[name] == value) and type(read[name]) is type(value)
 
 
-def sentence(asked: CanonicalRequest, closure: Closure) -> str:
+def sentence(question: CanonicalRequest, closure: Closure) -> str:
     """Return a message with the open fields, the policies that read them, and what to do."""
     if not closure.open:
         return f"policy does not allow all of its calls: {', '.join(closure.policies[:MAX_NAMED])}"
@@ -135,23 +137,23 @@ def sentence(asked: CanonicalRequest, closure: Closure) -> str:
     )
     return (
         "a service evaluates no policy, so its grant must not leave open what policy reads. "
-        f"Open here: {open_fields}. {' '.join(_remedies(asked, by))}"
+        f"Open here: {open_fields}. {' '.join(_remedies(question, by))}"
     )
 
 
-def _remedies(asked: CanonicalRequest, by: Mapping[str, Any]) -> Iterator[str]:
+def _remedies(question: CanonicalRequest, by: Mapping[str, Any]) -> Iterator[str]:
     path = f"resource.{PATH}"
-    if path in by and PATH in asked.resource:
-        value = asked.resource[PATH]
+    if path in by and PATH in question.resource:
+        value = question.resource[PATH]
         yield (
             "A path covers everything under it: add the constraint "
             f"eq('.resource.{PATH}', {value!r}) for exactly this one."
         )
-    there = {f"resource.{name}" for name in asked.resource} | {ARGS}
+    there = {f"resource.{name}" for name in question.resource} | {ARGS}
     names = [name for name in by if name not in there]
     if names:
         yield f"Name {' and '.join(names[:MAX_NAMED])} in the resource."
     if ARGS in by:
         yield "Give args, which binds them."
-    if asked.commands:
+    if question.commands:
         yield "Or ask for one command at a time."

@@ -20,7 +20,7 @@ Reply = dict[str, Any]
 
 def evaluate(
     bundle: Bundle,
-    asked: CanonicalRequest,
+    question: CanonicalRequest,
     origin: DelegationContext,
     *,
     app: str,
@@ -29,21 +29,21 @@ def evaluate(
     rate: int,
 ) -> PolicyDecision:
     """Decide. Everything that is not clearly an allow is a deny."""
-    if asked.spec is None and not asked.commands:
-        nearest = nearest_command(bundle.catalog, asked.command)
+    if question.spec is None and not question.commands:
+        nearest = nearest_command(bundle.catalog, question.command)
         hint = f"; the nearest is {nearest}" if nearest else ""
-        message = f"{asked.command} is not a registered command{hint}"
+        message = f"{question.command} is not a registered command{hint}"
         return PolicyDecision("deny", "command_unknown", message=message)
-    put = inquiry(asked, origin, app=app, agent=agent, now=now, rate=rate)
-    if asked.commands:
-        found = unambiguous(decide_all(bundle, put, asked.commands))
+    put = inquiry(question, origin, app=app, agent=agent, now=now, rate=rate)
+    if question.commands:
+        found = unambiguous(decide_all(bundle, put, question.commands))
     else:
         found = unambiguous(decide(bundle, put))
-    return _closed(found, bundle, put, asked, origin) if asked.service else found
+    return _closed(found, bundle, put, question, origin) if question.service else found
 
 
 def inquiry(
-    asked: CanonicalRequest,
+    question: CanonicalRequest,
     origin: DelegationContext,
     *,
     app: str,
@@ -55,12 +55,12 @@ def inquiry(
     return PolicyQuestion(
         agent=agent,
         app=app,
-        command=asked.command,
-        provider=asked.provider.name,
-        resource=asked.resource,
-        args_bound=asked.args is not None,
-        purpose=asked.purpose,
-        facts=asked.context or {},
+        command=question.command,
+        provider=question.provider.name,
+        resource=question.resource,
+        args_bound=question.args is not None,
+        purpose=question.purpose,
+        facts=question.context or {},
         now=now,
         rate=rate,
         delegation_depth=origin.depth,
@@ -74,7 +74,7 @@ def _closed(
     found: PolicyDecision,
     bundle: Bundle,
     put: PolicyQuestion,
-    asked: CanonicalRequest,
+    question: CanonicalRequest,
     origin: DelegationContext,
 ) -> PolicyDecision:
     """Return a decision for a service: a deny if policy reads what the grant leaves open."""
@@ -82,10 +82,10 @@ def _closed(
         return found
     held = origin.held.pol if origin.held else []
     exact = found.decision == "requires_step_up"
-    closure = closed_grants.closure_of(bundle, put, asked, held, exact=exact)
+    closure = closed_grants.closure_of(bundle, put, question, held, exact=exact)
     if closure.closed:
         return replace(found, closure=closure)
-    message = closed_grants.sentence(asked, closure)
+    message = closed_grants.sentence(question, closure)
     return PolicyDecision("deny", "policy_denied", closure.policies, message, closure=closure)
 
 
@@ -102,7 +102,7 @@ def unambiguous(found: PolicyDecision) -> PolicyDecision:
     return replace(found, decision="deny", reason=found.reason or "policy_denied", roles=())
 
 
-def allow(asked: CanonicalRequest, receipt: str, audience: str, jwt: str, expires: int) -> Reply:
+def allow(question: CanonicalRequest, receipt: str, audience: str, jwt: str, expires: int) -> Reply:
     """Return the reply of an allow; it is stored, since its token needs the agent's key."""
     reply: Reply = {
         "decision": "allow",
@@ -110,42 +110,46 @@ def allow(asked: CanonicalRequest, receipt: str, audience: str, jwt: str, expire
         "expiresAt": iso(expires),
         "audience": audience,
         "chain": [jwt],
-        "resource": dict(asked.resource),
+        "resource": dict(question.resource),
     }
-    if asked.commands:
-        reply["commands"] = list(asked.commands)
-    return reply if asked.args is None else reply | {"args": dict(asked.args)}
+    if question.commands:
+        reply["commands"] = list(question.commands)
+    return reply if question.args is None else reply | {"args": dict(question.args)}
 
 
-def deny(receipt: str, ruling: PolicyDecision) -> Reply:
+def deny(receipt: str, policy_decision: PolicyDecision) -> Reply:
     """Return the reply of a deny, with the policies that made it."""
     return {
         "decision": "deny",
-        "reason": ruling.reason,
+        "reason": policy_decision.reason,
         "receiptId": receipt,
-        "explanation": _explanation(ruling),
+        "explanation": _explanation(policy_decision),
     }
 
 
-def step_up(receipt: str, ruling: PolicyDecision, envelope: str, url: str, expires: int) -> Reply:
+def step_up(
+    receipt: str, policy_decision: PolicyDecision, envelope: str, url: str, expires: int
+) -> Reply:
     """Return the reply of a step-up, with the approval request to wait for."""
     return {
         "decision": "requires_step_up",
-        "reason": ruling.reason,
+        "reason": policy_decision.reason,
         "receiptId": receipt,
         "approvalEnvelopeId": envelope,
         "approvalUrl": url,
         "expiresAt": iso(expires),
-        "explanation": _explanation(ruling),
+        "explanation": _explanation(policy_decision),
     }
 
 
-def _explanation(ruling: PolicyDecision) -> Reply:
-    explanation: Reply = {"policies": list(ruling.policies)}
-    if ruling.message is not None:
-        explanation["message"] = ruling.message
-    if ruling.fields:
-        explanation["fields"] = list(ruling.fields)
-    if ruling.open:
-        explanation["open"] = [{"policy": each.policy, "field": each.field} for each in ruling.open]
+def _explanation(policy_decision: PolicyDecision) -> Reply:
+    explanation: Reply = {"policies": list(policy_decision.policies)}
+    if policy_decision.message is not None:
+        explanation["message"] = policy_decision.message
+    if policy_decision.fields:
+        explanation["fields"] = list(policy_decision.fields)
+    if policy_decision.open:
+        explanation["open"] = [
+            {"policy": each.policy, "field": each.field} for each in policy_decision.open
+        ]
     return explanation

@@ -48,25 +48,27 @@ class OutdatedIssue:
     delegated: bool
 
 
-def kept(case: Evaluation, ruling: PolicyDecision, cid: str, *, exact: bool) -> ServiceGrant:
+def stored_grant(
+    case: Evaluation, policy_decision: PolicyDecision, cid: str, *, exact: bool
+) -> ServiceGrant:
     """Return what is stored of a grant that is signed for a service."""
-    asked = case.asked
+    question = case.question
     held = case.origin.held.pol if case.origin.held else []
-    covered = closed_grants.covered(case.bundle, asked, [*held, *asked.pol], exact=exact)
-    inquiry = decision.inquiry(asked, case.origin, app=case.caller.app, agent=case.agent, now=0)
-    bound = closed_grants.args_bound(asked, exact=exact, whole_args=ruling.whole_args)
+    covered = closed_grants.covered(case.bundle, question, [*held, *question.pol], exact=exact)
+    inquiry = decision.inquiry(question, case.origin, app=case.caller.app, agent=case.agent, now=0)
+    bound = closed_grants.args_bound(question, exact=exact, whole_args=policy_decision.whole_args)
     content = {
         "inquiry": asdict(replace(inquiry, args_bound=bound)),
         "grant": {**asdict(covered), "open": sorted(covered.open)},
         "cosigned": exact,
-        "forkable": ruling.forkable,
+        "forkable": policy_decision.forkable,
     }
     return ServiceGrant(
         tenant=case.caller.tenant,
         cid=cid,
         app=case.caller.app,
         agent=case.agent,
-        audience=asked.audience or "",
+        audience=question.audience or "",
         receipt=case.receipt,
         expires_at=case.expires,
         text=json.dumps(content),
@@ -82,18 +84,18 @@ def outdated(bundle: Bundle, grant: ServiceGrant, now: int) -> OutdatedIssue | N
     try:
         content = json.loads(grant.text)
         covered = _covered(content["grant"])
-        asked = PolicyQuestion(**{**content["inquiry"], "now": now})
+        question = PolicyQuestion(**{**content["inquiry"], "now": now})
         approved, forkable = bool(content["cosigned"]), bool(content["forkable"])
     except (KeyError, TypeError, ValueError):
         return OutdatedIssue(grant, "", {}, (), (), delegated=False)
     found = None
     if all(find_command(bundle.catalog, each) for each in covered.commands):
-        found = closure(bundle, asked, covered, cosigned=approved)
+        found = closure(bundle, question, covered, cosigned=approved)
         if found.closed and (found.forkable or approved or not forkable):
             return None
     return OutdatedIssue(
         grant=grant,
-        command=asked.command,
+        command=question.command,
         resource=dict(covered.resource),
         policies=found.policies if found else (),
         open=found.open if found else (),

@@ -32,20 +32,20 @@ class KnownCall:
     args: Mapping[str, Any] | None = None
 
 
-def known(asked: CanonicalRequest, command: str) -> KnownCall:
+def known(question: CanonicalRequest, command: str) -> KnownCall:
     """Return what is certain of calls of `command` if this question is allowed.
 
     A path covers everything under it, so it is not certain; nor is a field that was left out.
     """
-    types = {name: field.type for name, field in asked.provider.fields.items()}
+    types = {name: field.type for name, field in question.provider.fields.items()}
     members = {
         ("resource", name): value
-        for name, value in asked.resource.items()
+        for name, value in question.resource.items()
         if types.get(name) != "path"
     }
-    members |= {("args", name): value for name, value in (asked.args or {}).items()}
-    changes = asked.spec is None or asked.spec.risk != "read"
-    return KnownCall(command, members, asked.args if changes else None)
+    members |= {("args", name): value for name, value in (question.args or {}).items()}
+    changes = question.spec is None or question.spec.risk != "read"
+    return KnownCall(command, members, question.args if changes else None)
 
 
 def first_false(pol: Sequence[Any], known: KnownCall) -> Any | None:

@@ -47,7 +47,7 @@ def delegation(
     audience: str,
     receipt: Record,
     nonce: str,
-    ruling: PolicyDecision,
+    policy_decision: PolicyDecision,
     approval: ApprovalStamp | None = None,
 ) -> Delegation:
     """Return the claims of the delegation from `issuer`, for the question that `receipt` records.
@@ -57,35 +57,35 @@ def delegation(
     question's Idempotency-Key, if there is one. With a chain, it names the delegations that it
     replaces, and has their policies, too.
     """
-    asked, held = case.asked, case.origin.held
-    own = statements(asked, exact=approval is not None, whole_args=ruling.whole_args)
-    if asked.service and approval is None:
+    question, held = case.question, case.origin.held
+    own = statements(question, exact=approval is not None, whole_args=policy_decision.whole_args)
+    if question.service and approval is None:
         chain = held.pol if held else []
-        own += closed_grants.statements(case.bundle, asked, [*chain, *asked.pol])
+        own += closed_grants.statements(case.bundle, question, [*chain, *question.pol])
     meta: dict[str, Any] = {
-        "resource_constraint": asked.resource,
+        "resource_constraint": question.resource,
         "receipt_id": receipt.id,
         "app_id": receipt.app,
         "audience": audience,
-        "reads": reads(asked),
-        "facts": asked.facts(receipt.bundle or ""),
+        "reads": reads(question),
+        "facts": question.facts(receipt.bundle or ""),
     }
     if case.key is not None:
         meta["question"] = question_id(case.key)
     lineage = case.origin.lineage(case.agent, case.caller.app)
     if lineage is not None:
         meta["lineage"] = lineage
-    if asked.service:
+    if question.service:
         # Open grants were denied before. Services rely on this claim: it is set by the ruling.
-        meta |= {"closed": True} if ruling.closed else {}
-        meta |= {} if ruling.forkable else {"forkable": False}
+        meta |= {"closed": True} if policy_decision.closed else {}
+        meta |= {} if policy_decision.forkable else {"forkable": False}
     if approval is not None:
         meta["approval"] = _approved(approval)
     return Delegation(
         iss=issuer,
         aud=case.agent,
         sub=issuer,
-        cmd=asked.command,
+        cmd=question.command,
         pol=own if held is None else merged([held.pol, own]),
         nonce=nonce,
         nbf=max(0, case.now - BACKDATED, held.starts_at if held else 0),
@@ -95,12 +95,12 @@ def delegation(
     )
 
 
-def reads(asked: CanonicalRequest) -> list[str]:
+def reads(question: CanonicalRequest) -> list[str]:
     """Return the commands that only read: a service accepts tokens of no others more than once."""
-    commands = asked.provider.commands
+    commands = question.provider.commands
     return [
         command
-        for command in asked.commands or (asked.command,)
+        for command in question.commands or (question.command,)
         if command in commands and commands[command].risk == "read"
     ]
 
@@ -114,7 +114,7 @@ def _approved(approval: ApprovalStamp) -> dict[str, Any]:
 
 
 def statements(
-    asked: CanonicalRequest, *, exact: bool = False, whole_args: bool = False
+    question: CanonicalRequest, *, exact: bool = False, whole_args: bool = False
 ) -> list[list[Any]]:
     """Return the delegation's policy: the command, its arguments, and the requested statements.
 
@@ -123,20 +123,22 @@ def statements(
     A write is bound to exactly its arguments. A read is bound to each that was given, and may have
     further ones, such as a page number; `whole_args` binds all of them, `exact` also the resource.
     """
-    return [*_named(asked, exact=exact, whole_args=whole_args), *asked.pol]
+    return [*_named(question, exact=exact, whole_args=whole_args), *question.pol]
 
 
-def _named(asked: CanonicalRequest, *, exact: bool, whole_args: bool) -> list[list[Any]]:
-    if asked.commands:
-        return [["or", [["==", ".cmd", command] for command in asked.commands]]]
-    bound: list[list[Any]] = [["==", ".cmd", asked.command]]
+def _named(question: CanonicalRequest, *, exact: bool, whole_args: bool) -> list[list[Any]]:
+    if question.commands:
+        return [["or", [["==", ".cmd", command] for command in question.commands]]]
+    bound: list[list[Any]] = [["==", ".cmd", question.command]]
     if exact:
-        bound.append(["==", ".resource", dict(asked.resource)])
-    if asked.args is None:
+        bound.append(["==", ".resource", dict(question.resource)])
+    if question.args is None:
         return bound
-    if not closed_grants.args_bound(asked, exact=exact, whole_args=whole_args):
-        return bound + [["==", selector(name), asked.args[name]] for name in sorted(asked.args)]
-    return [*bound, ["==", ".args", dict(asked.args)]]
+    if not closed_grants.args_bound(question, exact=exact, whole_args=whole_args):
+        return bound + [
+            ["==", selector(name), question.args[name]] for name in sorted(question.args)
+        ]
+    return [*bound, ["==", ".args", dict(question.args)]]
 
 
 def selector(name: str) -> str:
@@ -145,7 +147,7 @@ def selector(name: str) -> str:
 
 
 def invocation(
-    asked: CanonicalRequest,
+    question: CanonicalRequest,
     *,
     issuer: str,
     agent: str,
@@ -155,15 +157,15 @@ def invocation(
     nonce: str,
 ) -> Invocation:
     """Return the claims of the invocation for `audience`, valid as long as the delegation is."""
-    args: Mapping[str, Any] = asked.args or {}
+    args: Mapping[str, Any] = question.args or {}
     return Invocation(
         iss=agent,
         aud=audience,
         sub=issuer,
-        cmd=asked.command,
-        args={"resource": asked.resource, **args},
+        cmd=question.command,
+        args={"resource": question.resource, **args},
         nonce=nonce,
-        iat=max(0, expires - asked.ttl - BACKDATED),
+        iat=max(0, expires - question.ttl - BACKDATED),
         exp=expires,
         prf=chain,
     )

@@ -91,11 +91,11 @@ class Gate:
         self._calls = SlidingWindowCounter()
         self._lanes = UpstreamLimiter()
 
-    async def serve(self, asked: PdpRequest) -> dict[str, Any]:
+    async def serve(self, request: PdpRequest) -> dict[str, Any]:
         """Return the reply's JSON object, or raise the Refusal."""
-        call, found = await self._verified(asked)
+        call, found = await self._verified(request)
         descent = lineage.lineage_of(found.proven, found.claims.chain)
-        case = self._case(asked, call, found.proven)
+        case = self._case(request, call, found.proven)
         self._take_quota(case, call, found, descent)
         case = await self._records.with_parents(found.claims.chain, descent, case)
         async with AsyncExitStack() as held:
@@ -117,33 +117,33 @@ class Gate:
 
     # Verification
 
-    async def _verified(self, asked: PdpRequest) -> tuple[Rebuilt, VerifiedClaims]:
+    async def _verified(self, request: PdpRequest) -> tuple[Rebuilt, VerifiedClaims]:
         """Return the call of a request, and what its token proves for it."""
-        token = tokens.presented(self._context, asked.authorization, asked.query)
+        token = tokens.presented(self._context, request.authorization, request.query)
         if token.claims is None:
             # The request is not parsed: the binary says what is wrong with the token.
-            await self._verify(asked, token, None)
+            await self._verify(request, token, None)
             raise tokens.no_answer()
-        wanted = self._requests.match(asked)
+        wanted = self._requests.match(request)
         if isinstance(wanted, PdpError):
-            await self._verify(asked, token, None)
+            await self._verify(request, token, None)
             raise wanted
         if wanted[1].method not in IN_QUERY:
-            await self._verify(asked, token, None)
-        call = await self._requests.parse(asked, *wanted)
+            await self._verify(request, token, None)
+        call = await self._requests.parse(request, *wanted)
         if isinstance(call, PdpError):
-            await self._verify(asked, token, None)
+            await self._verify(request, token, None)
             raise call
-        return call, await self._verify(asked, token, call.call)
+        return call, await self._verify(request, token, call.call)
 
     async def _verify(
-        self, asked: PdpRequest, token: PresentedToken, call: Call | None
+        self, request: PdpRequest, token: PresentedToken, call: Call | None
     ) -> VerifiedClaims:
         """Return what a token proves for `call`. A rejection is recorded and raised."""
         found = await tokens.verify(self._context, token, call)
         if isinstance(found, Rejection):
             refusal = tokens.refusal(found)
-            await self._refused.record(asked, found, call, refusal)
+            await self._refused.record(request, found, call, refusal)
             raise refusal
         return found
 
@@ -300,14 +300,14 @@ class Gate:
 
     # Receipts
 
-    def _case(self, asked: PdpRequest, call: Rebuilt, proven: Verified) -> PdpCall:
+    def _case(self, request: PdpRequest, call: Rebuilt, proven: Verified) -> PdpCall:
         return PdpCall(
             tenant=tokens.tenant_of(self._context, proven),
             command=call.command.name,
             resource=call.call.resource,
             args=call.call.args,
             bundle=self._context.bundle.hash,
-            request_id=asked.request_id,
+            request_id=request.request_id,
             agent=proven.agent,
             expires_at=proven.expires_at,
             cid=proven.cids[-1],

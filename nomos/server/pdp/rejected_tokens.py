@@ -50,7 +50,7 @@ class RejectedTokens:
 
     async def record(
         self,
-        asked: PdpRequest,
+        request: PdpRequest,
         rejection: Rejection,
         call: Call | None,
         refusal: PdpError,
@@ -81,11 +81,11 @@ class RejectedTokens:
         case = PdpCall(
             tenant=tenant,
             # Redact before truncating: half a credential would not be recognised.
-            command=redact_text(asked.path)[:MAX_COMMAND],
+            command=redact_text(request.path)[:MAX_COMMAND],
             resource=call.resource if call is not None else {},
             args=call.args if call is not None else None,
             bundle=self._context.bundle.hash,
-            request_id=asked.request_id,
+            request_id=request.request_id,
         )
         if claimed is not None and sender is not None:
             case = await self._sent_by(sender, claimed, case)

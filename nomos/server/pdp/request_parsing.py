@@ -41,25 +41,25 @@ class RequestParser:
         self._limits = limits
         self._serves = serves
 
-    def match(self, asked: PdpRequest) -> tuple[Provider, CommandSpec] | PdpError:
+    def match(self, request: PdpRequest) -> tuple[Provider, CommandSpec] | PdpError:
         """Return the command, or the error in its method or path; the body is not read for that."""
         try:
-            return self._command(asked)
+            return self._command(request)
         except PdpError as refusal:
             return refusal
 
     async def parse(
-        self, asked: PdpRequest, provider: Provider, command: CommandSpec
+        self, request: PdpRequest, provider: Provider, command: CommandSpec
     ) -> Rebuilt | PdpError:
         """Return the call, or an error; the token is not yet verified for it."""
         try:
-            body = await asked.body(self._cap(command))
+            body = await request.body(self._cap(command))
             return rebuild(
                 provider,
                 command,
-                query=asked.query,
+                query=request.query,
                 body=body,
-                content_type=asked.content_type,
+                content_type=request.content_type,
             )
         except InvalidRequest as error:
             return PdpError("invalid_request", str(error), fields=error.fields)
@@ -73,8 +73,8 @@ class RequestParser:
         holds_file = any(argument.digest for argument in command.args.values())
         return self._limits.request_body(holds_file=holds_file)
 
-    def _command(self, asked: PdpRequest) -> tuple[Provider, CommandSpec]:
-        name = asked.path[: MAX_COMMAND + 1]
+    def _command(self, request: PdpRequest) -> tuple[Provider, CommandSpec]:
+        name = request.path[: MAX_COMMAND + 1]
         found = find_command(self._catalog, name)
         if found is None:
             near = nearest_command(self._catalog, name)
@@ -86,7 +86,7 @@ class RequestParser:
                 "not_found",
                 f"{command.name} can be decided by policy, but this PDP does not serve it",
             )
-        if asked.method != command.method:
+        if request.method != command.method:
             raise PdpError(
                 "method_not_allowed",
                 f"call it as {command.method} {command.name}",

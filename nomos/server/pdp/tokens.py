@@ -84,17 +84,17 @@ async def verify(
 
     `call` is None if the request's call is unknown, or its body was not read yet.
     """
-    question = _question(
+    request = _verify_request(
         context, invocation=token.text, audience=context.pdp_did, call=call, pdp=True
     )
-    return await _verified(context, question, token.claims)
+    return await _verified(context, request, token.claims)
 
 
 async def verify_chain(context: PdpContext, claims: UnverifiedToken) -> VerifiedClaims | Rejection:
     """Return what the signer of a rejected token holds by its chain."""
     payload = claims.payload
-    question = _question(context, chain=list(payload["prf"]), audience=payload["iss"])
-    return await _verified(context, question, claims)
+    request = _verify_request(context, chain=list(payload["prf"]), audience=payload["iss"])
+    return await _verified(context, request, claims)
 
 
 def refusal(rejection: Rejection) -> PdpError:
@@ -140,7 +140,7 @@ async def run(context: PdpContext, flow: Flow[T]) -> T:
     return await run_flow_async(flow, perform)
 
 
-def _question(context: PdpContext, **what: Any) -> Verify:
+def _verify_request(context: PdpContext, **what: Any) -> Verify:
     return Verify(
         now=int(context.clock()),
         max_depth=context.max_chain_depth,
@@ -150,11 +150,11 @@ def _question(context: PdpContext, **what: Any) -> Verify:
 
 
 async def _verified(
-    context: PdpContext, question: Verify, claims: UnverifiedToken | None
+    context: PdpContext, request: Verify, claims: UnverifiedToken | None
 ) -> VerifiedClaims | Rejection:
     rules = RevocationRules(context.limits.revocations_max_age)
     try:
-        found = await run(context, verification.verify(question, claims, rules))
+        found = await run(context, verification.verify(request, claims, rules))
     except SignerError:
         log.exception("the signing binary gave no answer")
         raise no_answer() from None

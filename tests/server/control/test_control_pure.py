@@ -74,7 +74,7 @@ def test_a_token_says_no_more_than_was_ruled(*, closed: bool, forkable: bool) ->
         audience=DID,
         receipt=Record("evt_1", "default", "decision", 1_800_000_000_000, app="app_1"),
         nonce="nonce",
-        ruling=PolicyDecision("allow", closure=Closure(closed, forkable=forkable)),
+        policy_decision=PolicyDecision("allow", closure=Closure(closed, forkable=forkable)),
         approval=ApprovalStamp("env_1", "0" * 64, ("lead",)),
     )
     meta = found.meta or {}
