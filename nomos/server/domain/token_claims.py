@@ -76,7 +76,7 @@ def delegation(
     if lineage is not None:
         meta["lineage"] = lineage
     if question.service:
-        # Open grants were denied before. Services rely on this claim: it is set by the ruling.
+        # Open grants were denied before. Services rely on this claim: the decision sets it.
         meta |= {"closed": True} if policy_decision.closed else {}
         meta |= {} if policy_decision.forkable else {"forkable": False}
     if approval is not None:
