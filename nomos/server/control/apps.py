@@ -189,7 +189,7 @@ async def post_app(context: Context, request: Request, caller: ApiKey | None) ->
             return _with_key(found, issued.text.reveal())
     receipt = acting.record("create", issued.app.id, _detail(registered))
     most = MAX_APPS if permissions.covers_every(operator) else MAX_APPS - RESERVED
-    if not await context.store.apps.create(issued.app, issued.key, most, receipt):
+    if not await context.store.apps.create(issued.app, issued.key, most, receipt, held=operator):
         raise InvalidRequest(f"the tenant has {most} apps, the limit for your API key")
     return _with_key(registered, issued.text.reveal())
 
@@ -235,7 +235,9 @@ async def post_confirm(context: Context, request: Request, caller: ApiKey | None
     receipt = acting.record("confirm", found.app.id, _detail(found))
     by = acting.operator.app
     try:
-        await context.store.apps.confirm(found.app.tenant, found.app.id, by, receipt)
+        await context.store.apps.confirm(
+            found.app.tenant, found.app.id, by, receipt, held=acting.operator
+        )
     except KeyShown as shown_:
         raise InvalidRequest(f"id: {shown_}", fields=("id",)) from shown_
     reply = AppReply(**_members(await _after(context, found)))
@@ -263,7 +265,9 @@ async def post_rotate(context: Context, request: Request, caller: ApiKey | None)
     if repeat is not None and found.disabled_at is None and await context.store.apps.holds(key):
         return await _rotated(context, found, text.reveal())  # already done; the reply was lost
     receipt = acting.record("rotate", found.app.id, _detail(found))
-    if not await context.store.apps.rotate(key, receipt, by=acting.operator.app):
+    if not await context.store.apps.rotate(
+        key, receipt, by=acting.operator.app, held=acting.operator
+    ):
         message = "that app is disabled, or was changed by another operator; register another"
         raise InvalidRequest(message, fields=("id",))
     return await _rotated(context, await _after(context, found), text.reveal())

@@ -52,6 +52,7 @@ from nomos.server.domain.accounts import ApiKey
 from nomos.server.http.replies import error_reply, json_reply
 from nomos.server.http.request_id import RequestIdMiddleware
 from nomos.server.http.routes import Endpoint, create_app, exact_route
+from nomos.server.storage.api_keys import KeyEnded
 from nomos.server.storage.damaged_rows import Damaged
 from nomos.server.storage.database import StorageUnavailable
 
@@ -209,6 +210,10 @@ async def _invalid(request: Request, failure: Exception) -> Response:
     return error_reply(request, error)
 
 
+async def _ended(request: Request, failure: Exception) -> Response:
+    return error_reply(request, ControlError("invalid_api_key", str(failure)))
+
+
 async def _http(request: Request, failure: Exception) -> Response:
     """Answer errors of the framework: an unknown path, or a wrong method."""
     assert isinstance(failure, HTTPException)
@@ -252,6 +257,7 @@ async def _failed(request: Request, failure: Exception) -> Response:
 _HANDLERS: Final = {
     RequestError: _refused,
     InvalidRequest: _invalid,
+    KeyEnded: _ended,
     HTTPException: _http,
     StorageUnavailable: _unavailable,
     Exception: _failed,

@@ -24,6 +24,13 @@ class LastOperator(NomosError):
         )
 
 
+class KeyEnded(NomosError):
+    """The API key of a request was replaced, or its app disabled, since the request began."""
+
+    def __init__(self) -> None:
+        super().__init__("the API key was replaced, or its app disabled, meanwhile")
+
+
 _KEYS_OF_APP = (
     sa.select(
         api_keys.c.app,
@@ -44,6 +51,17 @@ def keys_of(connection: Connection, app: str) -> tuple[ApiKey, ...]:
     with naming(f"the API key of {app}"):
         rows = connection.execute(_KEYS_OF_APP, {"app": app}).all()
         return tuple(_key(row) for row in rows)
+
+
+def check_held(connection: Connection, key: ApiKey) -> None:
+    """Raise KeyEnded unless this is still an API key of its app, and that is not disabled.
+
+    What an operator registers or confirms outlasts their own account, so this is checked in the
+    same transaction.
+    """
+    held = (each for each in keys_of(connection, key.app) if not each.disabled)
+    if key.secret_hash not in [each.secret_hash for each in held]:
+        raise KeyEnded
 
 
 def _key(row: Any) -> ApiKey:

@@ -15,7 +15,7 @@ from nomos.errors import NomosError
 from nomos.server.domain.account_lines import Accounts
 from nomos.server.domain.accounts import ApiKey, App
 from nomos.server.storage import records, registered_apps
-from nomos.server.storage.api_keys import add_key, check_operator_left
+from nomos.server.storage.api_keys import add_key, check_held, check_operator_left
 from nomos.server.storage.damaged_rows import Listed
 from nomos.server.storage.database import Database
 from nomos.server.storage.identifiers import new_ident
@@ -58,10 +58,17 @@ class Apps:
             lambda connection: registered_apps.find_to_end(connection, tenant, ident)
         )
 
-    async def create(self, app: App, key: ApiKey, most: int, receipt: Record) -> bool:
-        """Register an app with its first key; False when the tenant has `most` already."""
+    async def create(
+        self, app: App, key: ApiKey, most: int, receipt: Record, *, held: ApiKey | None = None
+    ) -> bool:
+        """Register an app with its first key; False when the tenant has `most` already.
+
+        `held` is the API key of the operator who does it. Raises KeyEnded if it ended meanwhile.
+        """
 
         def work(connection: Connection) -> bool:
+            if held is not None:
+                check_held(connection, held)
             query = sa.select(sa.func.count()).where(apps.c.tenant == app.tenant)
             if (connection.scalar(query.select_from(apps)) or 0) >= most:
                 return False
@@ -98,17 +105,21 @@ class Apps:
 
         return await self._database.write(work)
 
-    async def rotate(self, key: ApiKey, receipt: Record, *, by: str) -> bool:
+    async def rotate(
+        self, key: ApiKey, receipt: Record, *, by: str, held: ApiKey | None = None
+    ) -> bool:
         """Replace all keys of the app by a new one; False if it is disabled, or `by` may not.
 
         A confirmed account belongs to another person than its maker: only it can rotate its key.
 
         All sessions and links of the app end. An app that has no owner and is not an operator's
-        is owned by `by` from now on, who sees the key.
+        is owned by `by` from now on, who sees the key. `held` is as for `create`.
         """
         now = int(self._clock())
 
         def work(connection: Connection) -> bool:
+            if held is not None:
+                check_held(connection, held)
             found = registered_apps.find(connection, key.tenant, key.app)
             if found is None or found.disabled_at is not None:
                 return False
@@ -131,7 +142,9 @@ class Apps:
 
         return await self._database.write(work)
 
-    async def confirm(self, tenant: str, ident: str, by: str, receipt: Record) -> bool:
+    async def confirm(
+        self, tenant: str, ident: str, by: str, receipt: Record, *, held: ApiKey | None = None
+    ) -> bool:
         """Note, on behalf of `by`, that an operator's account is another person's than its maker's.
 
         False if it was confirmed before, or is disabled. Raises KeyShown while its key was shown
@@ -140,6 +153,8 @@ class Apps:
         now = int(self._clock())
 
         def work(connection: Connection) -> bool:
+            if held is not None:
+                check_held(connection, held)
             seen_by = sa.select(api_keys.c.shown_to).where(
                 api_keys.c.app == ident, api_keys.c.shown_to.is_not(None)
             )

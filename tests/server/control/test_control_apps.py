@@ -66,10 +66,10 @@ async def test_of_two_operators_who_take_an_app_of_the_server_at_once_one_has_it
     path, apps = f"/v1/apps/{ident}/rotate", plane.system.store.apps
     rotate, taken = apps.rotate, list[str]()
 
-    async def after_the_other(key: ApiKey, receipt: Record, *, by: str) -> bool:
+    async def after_the_other(key: ApiKey, receipt: Record, **more: Any) -> bool:
         monkeypatch.setattr(apps, "rotate", rotate)
         taken.append((await plane.client.post(path, headers=other)).json()["apiKey"])
-        return await rotate(key, receipt, by=by)
+        return await rotate(key, receipt, **more)
 
     monkeypatch.setattr(apps, "rotate", after_the_other)
     late = await plane.client.post(path, headers=one)
@@ -77,6 +77,39 @@ async def test_of_two_operators_who_take_an_app_of_the_server_at_once_one_has_it
     assert await works(plane, taken[0]) == 200
     listed = (await plane.client.get("/v1/apps", headers=one)).json()["apps"]
     assert next(app for app in listed if app["id"] == ident)["owner"] == other["x-app"]
+
+
+@pytest.mark.parametrize("ending", ["disable", "rotate"])
+@pytest.mark.parametrize("what", ["create", "rotate", "confirm"])
+async def test_an_operator_whose_account_ends_meanwhile_leaves_no_other_account(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch, what: str, ending: str
+) -> None:
+    chief, mallory = await operator(plane, "*"), await operator(plane, "*")
+    body = {"role": "operator", "covers": ["*"]}
+    by = chief if what == "confirm" else mallory
+    made = (await make(plane, by, **body)).json()
+    if what == "confirm":
+        own = {"authorization": f"Bearer {made['apiKey']}"}
+        await plane.client.post(f"/v1/apps/{made['id']}/rotate", headers=own)
+    apps = plane.system.store.apps
+    work = getattr(apps, what)
+
+    async def after_the_end(*args: Any, **more: Any) -> bool:
+        monkeypatch.setattr(apps, what, work)
+        end = f"/v1/apps/{mallory['x-app']}/{ending}"
+        ends = chief if ending == "disable" else mallory
+        assert (await plane.client.post(end, headers=ends)).status_code == 200
+        done: bool = await work(*args, **more)
+        return done
+
+    monkeypatch.setattr(apps, what, after_the_end)
+    path = "/v1/apps" if what == "create" else f"/v1/apps/{made['id']}/{what}"
+    late = await plane.client.post(path, json={"name": "x", **body}, headers=mallory)
+    assert (late.status_code, late.json()["error_code"]) == (401, "invalid_api_key")
+    listed = (await plane.client.get("/v1/apps", headers=chief)).json()["apps"]
+    found = {app["id"]: app for app in listed}
+    assert "x" not in [app["name"] for app in listed]
+    assert "confirmedAt" not in found[made["id"]]
 
 
 async def test_a_rotated_key_takes_the_place_of_the_old_one_at_once(plane: Plane) -> None:
