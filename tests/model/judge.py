@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final, get_args
 
 from model.canonical import canon
+from model.pol import is_statement
 from model.rules import RefusedError, Token, is_by, parse, public_key, unpacked, verify
 from pydantic import BaseModel, TypeAdapter
 from vectors.forge import Party
@@ -181,7 +182,9 @@ def _forks(request: Json, answer: Json) -> None:
             need(link["cid"] == token.cid, "a cid is that of the text")
             limits = token.meta.get("resource_constraint")
             need(equal(limits, asked.get("constraint", limits)), "another constraint was signed")
-            chain = [*request["chains"][asked["chain"]], link["jwt"]]
+            used = link.get("chain", asked["chain"])
+            need(used in (asked["chain"], *asked.get("alternatives", [])), "a chain not offered")
+            chain = [*request["chains"][used], link["jwt"]]
             settings = {name: request[name] for name in ("now", "max_depth", "allow_missing_prf")}
             verify({**AS_A_PDP, **settings, "chain": chain, "audience": given["aud"]})
 
@@ -207,6 +210,12 @@ def _inspects(request: Json, answer: Json) -> None:
     need(equal(answer["payload"], token.it), "its payload is told")
 
 
+def _checks_policy(request: Json, answer: Json) -> None:
+    """The statements are those that were asked about, and a token may have them."""
+    need(is_statement(["and", request["pol"]]), "no token can have these statements")
+    need(equal(answer["pol"], request["pol"]), "other statements are told")
+
+
 CHECKS: Final[dict[str, Callable[[Json, Json], None]]] = {
     "load_key": _loads,
     "delegate": _signs("delegation"),
@@ -215,6 +224,7 @@ CHECKS: Final[dict[str, Callable[[Json, Json], None]]] = {
     "sign_receipt": _signs("receipt"),
     "fork": _forks,
     "inspect": _inspects,
+    "check_policy": _checks_policy,
     "verify_checkpoint": _states("checkpoint"),
     "verify_receipt": _states("receipt"),
 }
