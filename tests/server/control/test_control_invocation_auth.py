@@ -89,7 +89,7 @@ async def send(plane: Plane, token: str, **more: Any) -> httpx.Response:
 async def test_an_invocation_works_once(plane: Plane, child: Kin) -> None:
     token = await child.sign(LIST, {"resource": dict(REPO)})
     assert (await send(plane, token)).json()["decision"] == "allow"
-    assert "works once" in refused(await send(plane, token), "replayed")
+    assert "was already used" in refused(await send(plane, token), "replayed")
     plane.clock.now += 30
     refused(await send(plane, token), "replayed")
 
