@@ -23,6 +23,11 @@ FIRST: Final = (
     "tests/test_readme.py",
     "tests/test_guard_approvals.py",
     "tests/test_build.py",
+    "tests/cli/test_cli_approvals.py",
+    "tests/server/control/test_control_live.py",
+    "tests/verify/test_verify_stored.py",
+    "tests/verify/test_verify_follow.py",
+    "tests/verify/test_verify_follow_colours.py",
 )
 
 
