@@ -33,7 +33,9 @@ def _make_folder(folder: Path) -> None:
     """Make the data folder if it is missing, with a `.gitignore` for the keys inside it."""
     if not folder.exists():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (folder / ".gitignore").write_text("*\n")
+        ignored = folder / ".gitignore"
+        ignored.touch(mode=0o600)
+        ignored.write_text("*\n")
 
 
 def check_owned(folder: Path) -> None:
