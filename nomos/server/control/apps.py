@@ -24,11 +24,10 @@ from nomos.server.control import (
     remaining_accounts,
 )
 from nomos.server.control.context import Context
-from nomos.server.control.credentials import MAX_COVERS
+from nomos.server.control.credentials import MAX_COVERS, RepeatedRequest
 from nomos.server.control.errors import ControlError, shown
 from nomos.server.control.messages import DAMAGED, Absent, MessageModel, ReplyModel
 from nomos.server.control.permissions import Act, Kind, PermissionTarget
-from nomos.server.control.repeated_keys import RepeatedRequest
 from nomos.server.control.route import Route
 from nomos.server.domain import account_lines
 from nomos.server.domain.accounts import ApiKey, Role

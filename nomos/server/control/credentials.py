@@ -13,11 +13,14 @@ import re
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
+from starlette.requests import Request
+
+from nomos._core import derived_key
 from nomos._core.http_rules import bearer
 from nomos._core.http_rules.bearer import BearerFault
-from nomos.errors import ConfigurationError
+from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.models import Secret
 from nomos.server.control.errors import ControlError
 from nomos.server.domain.accounts import ROLES, ApiKey, App, Role
@@ -46,12 +49,36 @@ class IssuedKey:
     text: Secret
 
 
-class RepeatedKey(Protocol):
-    """What a repeated request makes again; see `repeated_keys.RepeatedRequest`."""
+class RepeatedRequest:
+    """What one operator's idempotency key makes. It is as secret as the API key that it makes."""
 
-    def ident(self) -> str: ...
+    def __init__(self, key: str, operator: ApiKey) -> None:
+        self._key = key
+        self._operator = operator
 
-    def secret(self, app: str, /) -> str: ...
+    @classmethod
+    def of(cls, request: Request, operator: ApiKey) -> Self | None:
+        """Return it if the request has an idempotency key; raises `InvalidRequest` if invalid."""
+        sent = request.headers.getlist(derived_key.HEADER)
+        if not sent:
+            return None
+        if len(sent) != 1 or not derived_key.is_random(sent[0]):
+            raise InvalidRequest(
+                "Idempotency-Key: here it is 32 random bytes, base64url without padding, because "
+                "the new API key is derived from it",
+                fields=("Idempotency-Key",),
+            )
+        return cls(sent[0], operator)
+
+    def ident(self) -> str:
+        """Return the id of the app that is made."""
+        who = (self._operator.tenant, self._operator.app)
+        number = int.from_bytes(derived_key.derived_bytes(self._key, "app id", *who), "big")
+        return new_ident("app", number & ((1 << 48) - 1), lambda bits: number >> (256 - bits))
+
+    def secret(self, app: str) -> str:
+        """Return the secret part of the API key of `app`."""
+        return derived_key.derived_secret(self._key, operator=self._operator.app, app=app)
 
 
 def issue(
@@ -62,7 +89,7 @@ def issue(
     *,
     covers: Sequence[str] = (),
     owner: str | None = None,
-    repeat: RepeatedKey | None = None,
+    repeat: RepeatedRequest | None = None,
 ) -> IssuedKey:
     """Make an app and an API key for it; `covers` are the roles that an operator votes for.
 
@@ -101,7 +128,7 @@ def new_key(
     covers: Sequence[str],
     *,
     shown_to: str | None,
-    repeat: RepeatedKey | None = None,
+    repeat: RepeatedRequest | None = None,
 ) -> tuple[ApiKey, Secret]:
     """Make an API key of an app, and its text; `shown_to` is another operator who receives it."""
     secret = random_text() if repeat is None else repeat.secret(app.id)

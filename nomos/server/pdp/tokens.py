@@ -14,6 +14,8 @@ from typing import Any, Final, TypeVar
 
 from nomos._core import verification
 from nomos._core.effects import Effect, Flow, Sign
+from nomos._core.http_rules import bearer
+from nomos._core.http_rules.bearer import BearerFault
 from nomos._core.policy_messages import failed_statement
 from nomos._core.remedies import fix_at, remedy
 from nomos._core.unverified import UnverifiedToken, read
@@ -31,7 +33,6 @@ from nomos.models import MAX_PURPOSE
 from nomos.server.domain import lineage
 from nomos.server.domain.lineage import Lineage
 from nomos.server.pdp.approval import TokenApproval, approval
-from nomos.server.pdp.bearer import read_token
 from nomos.server.pdp.context import PdpContext
 from nomos.server.pdp.statuses import STATUS_BY_REASON, PdpError, denied
 
@@ -202,3 +203,33 @@ def signed_args(pol: object) -> frozenset[str] | None:
 def no_answer() -> PdpError:
     """Return the error for a token about which the binary gave no usable answer."""
     return PdpError("unavailable", "the token cannot be verified now; the call was not made")
+
+
+def read_token(authorization: Sequence[str], query: bytes, most: int) -> str:
+    """Return the token of the one `Authorization` header, of at most `most` characters.
+
+    Raises PdpError for anything else.
+    """
+    try:
+        token = bearer.read(authorization, query)
+    except BearerFault as fault:
+        raise _without_token(fault) from None
+    wrong = bearer.token_fault(token, most)
+    if wrong is not None:
+        raise denied("malformed_ucan", wrong)
+    return token
+
+
+def _without_token(fault: BearerFault) -> PdpError:
+    match fault.fault:
+        case "in_query":
+            challenge = {"www-authenticate": bearer.QUERY_CHALLENGE}
+            return PdpError("invalid_request", bearer.IN_QUERY, headers=challenge)
+        case "missing":
+            missing = denied(
+                "malformed_ucan",
+                "send the token of a grant: `authorization: Bearer <grant.ucan>`",
+            )
+            missing.headers["www-authenticate"] = "Bearer"
+            return missing
+    return denied("malformed_ucan", "send one authorization header, `Bearer <grant.ucan>`")
