@@ -23,7 +23,7 @@ from collections.abc import (
     Iterable,
     Iterator,
 )
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -122,13 +122,7 @@ class Http:
         try:
             with (
                 self._using() as held,
-                held.client.stream(
-                    send.method,
-                    self._endpoint.url + send.path,
-                    headers=self._endpoint.headers(send, call_id),
-                    content=send.body,
-                    timeout=own.end,  # a point in time: see nomos._io.network
-                ) as response,
+                self._sent(held.client, send, call_id, own) as response,
             ):
                 body = bytearray()
                 check_plain(response.headers)
@@ -157,13 +151,7 @@ class Http:
         try:
             with (
                 self._using() as held,
-                held.client.stream(
-                    send.method,
-                    self._endpoint.url + send.path,
-                    headers=self._endpoint.headers(send, call_id),
-                    content=send.body,
-                    timeout=own.end,
-                ) as response,
+                self._sent(held.client, send, call_id, own) as response,
             ):
                 body = bytearray()
                 check_plain(response.headers)
@@ -205,6 +193,18 @@ class Http:
             raise
         finally:
             held.leave()
+
+    def _sent(
+        self, client: httpx.Client, send: Send, call_id: str, own: Deadline
+    ) -> AbstractContextManager[httpx.Response]:
+        """Send a request; the value is its response, whose body is not read yet."""
+        return client.stream(
+            send.method,
+            self._endpoint.url + send.path,
+            headers=self._endpoint.headers(send, call_id),
+            content=send.body,
+            timeout=own.end,  # a point in time: see nomos._io.network
+        )
 
     def _own(self) -> _ProcessClient:
         held = self._client
