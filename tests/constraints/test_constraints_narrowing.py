@@ -97,6 +97,8 @@ def test_what_is_refused_as_wider_is_wider(asked: Constraint, held: Constraint) 
 A: dict[str, Any] = {"host": "a.example.com"}
 B: dict[str, Any] = {"host": "b.example.com"}
 
+MAYBE: Final = [["or", [["==", ".args.n?", None], ["<=", ".args.n", 5]]]]
+
 DECIDED: list[tuple[Constraint, Constraint, bool]] = [
     (eq("n", 1), eq("n", 1), False),
     (eq("n", 1), eq("n", True), True),
@@ -174,6 +176,8 @@ DECIDED: list[tuple[Constraint, Constraint, bool]] = [
     (from_pol([["==", ".args.n?", 1]]), eq("n", 1), False),
     (eq("n", 1) & eq("n", 2), eq("n", 3), False),
     (like("n", "\\*"), eq("n", "*"), False),
+    (from_pol(MAYBE) & at_least("n", 0), from_pol(MAYBE), False),
+    (from_pol(MAYBE) & at_least("n", 0), at_most("n", 4), True),
 ]
 
 

@@ -20,6 +20,7 @@ import { parsePolicy, type Policy } from "../src/verify/pol.ts";
 import { EvaluationBudget, BudgetExceeded } from "../src/verify/budget.ts";
 import { covers, isConstraint } from "../src/verify/resource.ts";
 import { MAX_SEGMENTS, parseSelector, select } from "../src/verify/selector.ts";
+import { excess } from "../src/verify/excess.ts";
 import { vacuous } from "../src/verify/vacuous.ts";
 import { ISSUER, PLANNER, sealedText, SERVICE, verifyRequest } from "../test/forge.ts";
 import { answers } from "../test/loop.ts";
@@ -211,6 +212,8 @@ function decides(input: string): void {
     assert.ok(left.has(command), "a policy holds for a command that it excludes");
   const found = vacuous(policy);
   assert.ok(found === undefined || found.startsWith("pol["));
+  const stated = { policy, pol };
+  assert.equal(excess(stated, stated), undefined, "a policy permits more than itself");
 }
 
 function isAs(pol: Json[], subject: Json, holds: boolean): void {

@@ -114,6 +114,16 @@ describe("nothing that is evidently more", () => {
     expect(found(requested, held)).toBeUndefined();
   });
 
+  test("a statement that is held, whatever stands beside it", () => {
+    const absent: Json = ["or", [["==", ".args.n?", null], ["<=", N, 5]]];
+    expect(found([absent, [">=", N, 0]], [absent])).toBeUndefined();
+    expect(found([[">=", N, 0]], [absent])).toBeDefined();
+    expect(found([absent, [">=", N, 0]], [["<=", N, 4]])).toEqual({
+      requested: [absent, [">=", N, 0]],
+      held: ["<=", N, 4],
+    });
+  });
+
   test("what takes too long to find", () => {
     const many = (count: number): Json[] =>
       Array.from({ length: count }, (_, index) => ["like", N, `x${index}y*`]);

@@ -49,7 +49,7 @@ interface Unit {
 export function excess(requested: Stated, held: Stated): Excess | undefined {
   const budget = new EvaluationBudget(MAX_STEPS);
   try {
-    const asked = units(requested, budget).filter(({ needless }) => !needless);
+    const asked = units(requested, budget);
     for (const unit of units(held, budget)) {
       const same = asked.filter(({ path }) => path !== undefined && path === unit.path);
       if (exceeds(same, unit, budget))
@@ -62,7 +62,9 @@ export function excess(requested: Stated, held: Stated): Excess | undefined {
   }
 }
 
+/** Statements that all hold without a value are no request for one, and are left alone. */
 function exceeds(requested: readonly Unit[], held: Unit, budget: EvaluationBudget): boolean {
+  if (requested.every(({ needless }) => needless)) return false;
   const all = requested.map(({ about }) => about);
   return examples(all).some(
     (value) =>
