@@ -21,7 +21,7 @@ from nomos.cli.errors import reports_errors
 from nomos.cli.keygen import keygen
 from nomos.cli.keys import group as keys
 from nomos.cli.operators import group as operators
-from nomos.cli.pdp import pdp
+from nomos.cli.pdp import HostName, Providers, Workspace, pdp
 from nomos.cli.policy.commands import group as policy
 from nomos.cli.revoke import revoke
 from nomos.cli.services import group as services
@@ -84,35 +84,15 @@ def dev(
     *,
     policies: Policies = None,
     data: Annotated[Path, typer.Option(help="Data folder: keys and database.")] = Path(".nomos"),
-    workspace: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder that the filesystem provider serves. "
-            "Default: workspace/ in the data folder.",
-            show_default=False,
-        ),
-    ] = None,
-    providers: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of provider definitions (YAML). Default: only the built-in providers.",
-            show_default=False,
-        ),
-    ] = None,
+    workspace: Workspace = None,
+    providers: Providers = None,
     control_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the control plane; 0 picks a free one.")
     ] = 8788,
     pdp_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the PDP; 0 picks a free one.")
     ] = 8787,
-    host_name: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Host name to accept in requests, besides loopback names and those in "
-            "$NOMOS_HOST_NAMES. Repeatable.",
-            show_default=False,
-        ),
-    ] = None,
+    host_name: HostName = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(

@@ -24,6 +24,32 @@ if TYPE_CHECKING:
     from nomos.server.standalone_pdp import Trust
 
 
+Workspace = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder that the filesystem provider serves. Default: workspace/ in the data folder.",
+        show_default=False,
+    ),
+]
+
+Providers = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of provider definitions (YAML). Default: only the built-in providers.",
+        show_default=False,
+    ),
+]
+
+HostName = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Host name to accept in requests, besides loopback names and those in "
+        "$NOMOS_HOST_NAMES. Repeatable.",
+        show_default=False,
+    ),
+]
+
+
 @reports_errors
 def pdp(
     *,
@@ -37,34 +63,14 @@ def pdp(
     ],
     policies: Annotated[Path, typer.Option(help="Cedar file, or folder of *.cedar files.")],
     data: Annotated[Path, typer.Option(help="Data folder: its key and records.")],
-    workspace: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder that the filesystem provider serves. "
-            "Default: workspace/ in the data folder.",
-            show_default=False,
-        ),
-    ] = None,
-    providers: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of provider definitions (YAML). Default: only the built-in providers.",
-            show_default=False,
-        ),
-    ] = None,
+    workspace: Workspace = None,
+    providers: Providers = None,
     tenant: Annotated[str, typer.Option(help="Tenant whose grants are accepted.")] = "default",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")
     ] = 8789,
-    host_name: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Host name to accept in requests, besides loopback names and those in "
-            "$NOMOS_HOST_NAMES. Repeatable.",
-            show_default=False,
-        ),
-    ] = None,
+    host_name: HostName = None,
 ) -> None:
     """Run a standalone PDP, which verifies tokens and makes the calls that policy allows.
 
