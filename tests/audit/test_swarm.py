@@ -15,6 +15,7 @@ from nomos.audit.agent_activity import MAX_ACTIONS
 from nomos.audit.record import Record
 from nomos.audit.swarm import Counts, Swarm, recorded_at
 from nomos.audit.swarm_builder import SwarmsBuilder
+from nomos.cli.swarm.commands import _agents
 
 A, B, C, THIEF = did("a"), did("b"), did("c"), did("thief")
 
@@ -224,6 +225,7 @@ def test_whoever_only_ever_sent_chains_that_do_not_hold_is_no_member() -> None:
     assert THIEF not in {each.agent for each in swarm.members}
     assert swarm.calls.refused == 2
     assert swarm.agents == 3
+    assert {each["agent"] for each in _agents(swarm.as_json())} == {log.root, A, B, THIEF}
 
 
 # Finding one
@@ -294,7 +296,7 @@ def test_a_summary_says_all_but_the_members() -> None:
     swarm = log.swarm()
     said = swarm.as_json()
     assert said.pop("members")
-    assert said.pop("unverified_agents") == []
+    assert said.pop("unverifiedAgents") == []
     assert swarm.summary().as_json() == said
 
 

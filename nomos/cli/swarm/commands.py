@@ -132,7 +132,7 @@ def _from_server(operator: Operator, ident: str | None, lines: int) -> list[Swar
 
 
 def _agents(reply: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [*reply["members"], *reply.get("unverified_agents", [])]
+    return [*reply["members"], *reply.get("unverifiedAgents", [])]
 
 
 def _from_file(file: Path, ident: str | None, lines: int) -> list[Swarm]:
